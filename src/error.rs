@@ -1,0 +1,142 @@
+//! The one error type of the crate: an opaque box with a kind, a URL, a hint, a trace and a source.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use url::Url;
+
+use crate::kind::ErrorKind;
+use crate::redact;
+use crate::trace::Trace;
+
+type Source = Box<dyn StdError + Send + Sync>;
+
+/// What went wrong with a fetch or with the settings for it.
+///
+/// `Display` says this layer's part; [`source`](StdError::source) says the rest, and
+/// [`hint`](Error::hint) what to do about it. No secret is ever part of any of them.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    url: Option<String>,
+    hint: Option<String>,
+    trace: Option<Trace>,
+    source: Option<Source>,
+}
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            url: None,
+            hint: None,
+            trace: None,
+            source: None,
+        }))
+    }
+
+    pub(crate) fn with_source(mut self, source: impl Into<Source>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) fn with_url(mut self, url: &Url) -> Self {
+        self.0.url.get_or_insert_with(|| redact::url(url));
+        self
+    }
+
+    pub(crate) fn with_trace(mut self, trace: Trace) -> Self {
+        self.0.trace = Some(trace);
+        self
+    }
+
+    /// The kind, for deciding by.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The URL this is about, without credentials.
+    #[must_use]
+    pub fn url(&self) -> Option<&str> {
+        self.0.url.as_deref()
+    }
+
+    /// What to do about it, in one line, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// What was tried, where anything was.
+    #[must_use]
+    pub fn trace(&self) -> Option<&Trace> {
+        self.0.trace.as_ref()
+    }
+
+    /// Whether every tier allowed was blocked.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.0.kind == ErrorKind::Blocked
+    }
+
+    /// Whether a deadline passed.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        self.0.kind == ErrorKind::Timeout
+    }
+
+    /// Whether the same fetch may work a little later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.0.kind.is_retryable()
+    }
+
+    /// The message followed by those of all its sources, `: ` between them.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = self.source();
+        while let Some(cause) = source {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        text
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("message", &self.0.message)
+            .field("url", &self.0.url)
+            .field("hint", &self.0.hint)
+            .field("source", &self.0.source)
+            .finish_non_exhaustive()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}

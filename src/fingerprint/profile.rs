@@ -1,0 +1,304 @@
+//! Browser profiles: one browser on the wire, as data.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use crate::kind::ErrorKind;
+use crate::request::Context;
+
+/// The version of the profile format this build reads.
+pub const SCHEMA: u32 = 1;
+
+/// One browser on the wire: TLS, HTTP/2 and headers per context, with where it came from.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// The format's version; [`SCHEMA`].
+    pub schema: u32,
+    /// The name it is asked for by, equal to its file's stem.
+    pub name: String,
+    /// Where the values come from.
+    pub provenance: Provenance,
+    /// What the page's JavaScript must see too. Absent for a client that is no browser.
+    pub browser: Option<Browser>,
+    /// The ClientHello.
+    pub tls: Tls,
+    /// The HTTP/2 preface and priorities.
+    pub http2: Http2,
+    /// The header templates, by context.
+    #[serde(default)]
+    pub headers: Vec<Headers>,
+}
+
+/// Where a profile's values come from.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provenance {
+    /// The product, for example `Chromium`.
+    pub browser: String,
+    /// Its full version.
+    pub version: String,
+    /// Its release channel or packager.
+    pub channel: String,
+    /// The operating system it ran on.
+    pub os: String,
+    /// The day it was captured, `YYYY-MM-DD`.
+    pub captured: String,
+    /// How it was captured.
+    pub method: String,
+}
+
+/// The identity a page's JavaScript sees: it must be the same as on the wire.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Browser {
+    /// `navigator.userAgent`, and the user-agent header.
+    pub user_agent: String,
+    /// `navigator.userAgentData.platform`, for example `Linux`.
+    pub platform: String,
+    /// `navigator.userAgentData.platformVersion`.
+    #[serde(default)]
+    pub platform_version: String,
+    /// The CPU, for example `x86`.
+    #[serde(default)]
+    pub architecture: String,
+    /// `64` or `32`.
+    #[serde(default)]
+    pub bitness: String,
+    /// Whether it says it is a phone.
+    #[serde(default)]
+    pub mobile: bool,
+    /// `navigator.userAgentData.brands`, in order.
+    pub brands: Vec<Brand>,
+    /// The same brands with their full versions, in order.
+    pub full_version_list: Vec<Brand>,
+    /// `navigator.languages`.
+    pub languages: Vec<String>,
+}
+
+/// One brand of a browser's brand list.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Brand {
+    /// For example `Chromium`.
+    pub brand: String,
+    /// For example `156`.
+    pub version: String,
+}
+
+/// The ClientHello, without its GREASE values (they are drawn per connection).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// Protocol versions offered, lowest first: `1.2`, `1.3`.
+    pub versions: Vec<String>,
+    /// Cipher suites by code point, in order.
+    pub ciphers: Vec<u16>,
+    /// Supported groups by code point, in order.
+    pub groups: Vec<u16>,
+    /// The groups a key share is sent for.
+    pub key_shares: Vec<u16>,
+    /// Signature algorithms by code point, in order.
+    pub signature_algorithms: Vec<u16>,
+    /// ALPN protocols, in order.
+    pub alpn: Vec<String>,
+    /// Application-layer protocol settings.
+    pub alps: Option<Alps>,
+    /// Certificate compression algorithms by name: `brotli`, `zlib`.
+    #[serde(default)]
+    pub certificate_compression: Vec<String>,
+    /// Whether GREASE values are inserted (RFC 8701).
+    #[serde(default)]
+    pub grease: bool,
+    /// Whether extensions come in random order.
+    #[serde(default)]
+    pub permute_extensions: bool,
+    /// Whether a GREASE encrypted_client_hello is sent.
+    #[serde(default)]
+    pub ech_grease: bool,
+    /// Whether status_request is sent.
+    #[serde(default)]
+    pub ocsp_stapling: bool,
+    /// Whether signed_certificate_timestamp is sent.
+    #[serde(default)]
+    pub signed_certificate_timestamps: bool,
+    /// The body of the trust_anchors extension's id list, in hex; absent when it is not sent.
+    pub trust_anchors: Option<String>,
+    /// Every extension's code point, sorted, without GREASE: what `profile show` and checks compare.
+    pub extensions: Vec<u16>,
+}
+
+/// Application-layer protocol settings (ALPS).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Alps {
+    /// The protocols it is sent for.
+    pub protocols: Vec<String>,
+    /// The extension's code point: 17513 (old) or 17613 (new).
+    pub codepoint: u16,
+}
+
+/// The HTTP/2 preface and priorities.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http2 {
+    /// SETTINGS as (id, value), in order.
+    pub settings: Vec<(u16, u32)>,
+    /// The WINDOW_UPDATE on stream 0 that follows; 0 for none.
+    pub window_update: u32,
+    /// Pseudo headers in order: `method`, `authority`, `scheme`, `path`.
+    pub pseudo_order: Vec<String>,
+    /// The priority in HEADERS of a navigation; absent when none is sent.
+    pub priority: Option<Priority>,
+}
+
+/// The priority fields of a HEADERS frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Priority {
+    /// The weight byte as it is on the wire (0 to 255).
+    pub weight: u8,
+    /// The stream depended on.
+    pub depends_on: u32,
+    /// The exclusive flag.
+    pub exclusive: bool,
+}
+
+/// How requests travel: headers differ by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Over {
+    /// HTTP/2 over TLS.
+    H2,
+    /// HTTP/1.1 over TLS.
+    H1,
+    /// HTTP/1.1 without TLS.
+    Cleartext,
+}
+
+/// The headers of one context in wire order.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Headers {
+    /// The context's name: `navigation`, `form`.
+    pub context: String,
+    /// How the request travels.
+    pub over: Over,
+    /// Whether this is the order after a redirect was followed. Default: false.
+    #[serde(default)]
+    pub redirected: bool,
+    /// The fields, in order.
+    pub fields: Vec<Field>,
+}
+
+/// One header: `["name", "value"]`, or `["name"]` for a place that the request fills
+/// (`host`, `cookie`, `referer`, `origin`, `content-length`, `content-type`, …).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Vec<String>")]
+pub struct Field {
+    /// The name, in the case it has on an HTTP/1.1 wire.
+    pub name: String,
+    /// The value, or `None` for a place to fill.
+    pub value: Option<String>,
+}
+
+impl TryFrom<Vec<String>> for Field {
+    type Error = String;
+
+    fn try_from(parts: Vec<String>) -> Result<Self, String> {
+        let mut parts = parts.into_iter();
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(name), value, None) if http::HeaderName::from_bytes(name.as_bytes()).is_ok() => {
+                Ok(Self { name, value })
+            }
+            (Some(name), _, None) => Err(format!("`{}` is not a header name", name.escape_debug())),
+            _ => Err("a field is [\"name\", \"value\"] or [\"name\"]".to_owned()),
+        }
+    }
+}
+
+impl Profile {
+    /// Reads a profile from TOML text; `origin` names it in errors.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Profile`] naming `origin`, the line and the key.
+    pub fn from_toml(text: &str, origin: &str) -> Result<Self> {
+        let profile: Self = toml::from_str(text).map_err(|cause| broken(text, origin, &cause))?;
+        if profile.schema != SCHEMA {
+            return Err(Error::new(
+                ErrorKind::Profile,
+                format!("{origin}: schema is {}, this build reads {SCHEMA}", profile.schema),
+            ));
+        }
+        Ok(profile)
+    }
+
+    /// Reads a profile from a file.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] when it cannot be read, [`ErrorKind::Profile`] when it is wrong.
+    pub fn from_file(path: &Path) -> Result<Self> {
+        let origin = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|cause| {
+            Error::new(ErrorKind::Io, format!("could not read the browser profile {origin}"))
+                .with_source(cause)
+        })?;
+        Self::from_toml(&text, &origin)
+    }
+
+    /// The profiles shipped inside this build, by name.
+    #[must_use]
+    pub fn shipped() -> Vec<Arc<Self>> {
+        SHIPPED
+            .iter()
+            .map(|(name, text)| {
+                Arc::new(Self::from_toml(text, name).expect("shipped profiles are read by a test"))
+            })
+            .collect()
+    }
+
+    /// The shipped profile called `name`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Profile`] listing the names there are.
+    pub fn named(name: &str) -> Result<Arc<Self>> {
+        Self::shipped().into_iter().find(|profile| profile.name == name).ok_or_else(|| {
+            let names: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
+            Error::new(ErrorKind::Profile, format!("there is no browser profile `{}`", name.escape_debug()))
+                .with_hint(format!("the shipped ones are: {}", names.join(", ")))
+        })
+    }
+
+    /// The template for a context, falling back from `redirected` to the plain order.
+    #[must_use]
+    pub fn headers(&self, context: Context, over: Over, redirected: bool) -> Option<&Headers> {
+        let find = |context: Context, redirected: bool| {
+            self.headers
+                .iter()
+                .find(|h| h.context == context.name() && h.over == over && h.redirected == redirected)
+        };
+        find(context, redirected)
+            .or_else(|| find(context, false))
+            .or_else(|| find(Context::Navigation, redirected))
+    }
+}
+
+/// Says where a TOML error is: origin, line and column, then the parser's one-line message.
+fn broken(text: &str, origin: &str, cause: &toml::de::Error) -> Error {
+    let place = cause.span().map_or_else(String::new, |span| {
+        let before = &text[..span.start.min(text.len())];
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |tail| tail.chars().count()) + 1;
+        format!(":{line}:{column}")
+    });
+    let message = cause.message().lines().collect::<Vec<_>>().join(" ");
+    Error::new(ErrorKind::Profile, format!("{origin}{place}: {message}"))
+}
+
+const SHIPPED: &[(&str, &str)] = &[
+    ("plain", include_str!("../../profiles/browsers/plain.toml")),
+    ("chrome-156-linux", include_str!("../../profiles/browsers/chrome-156-linux.toml")),
+];

@@ -1,0 +1,1 @@
+//! The lab: a recorder that hears what a client says, and the demo origin.

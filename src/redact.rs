@@ -1,0 +1,88 @@
+//! What must not be printed, and what must not be printed as it is.
+
+use std::fmt;
+
+use url::Url;
+
+/// A secret that neither `Debug` nor `Display` will print.
+///
+/// ```
+/// let secret = rungs::Secret::new("hunter2");
+/// assert_eq!(format!("{secret:?} {secret}"), "*** ***");
+/// assert_eq!(secret.expose(), "hunter2");
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps `text`.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself: for the wire only.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// The URL without a password, fit for logs and errors.
+#[must_use]
+pub fn url(url: &Url) -> String {
+    if url.password().is_none() && url.username().is_empty() {
+        return url.to_string();
+    }
+    let mut shown = url.clone();
+    // Neither call can fail on a URL that already carries credentials.
+    let _ = shown.set_password(url.password().map(|_| "***"));
+    let _ = shown.set_username(if url.username().is_empty() { "" } else { "***" });
+    shown.to_string()
+}
+
+/// Text from the network or from a file, made safe for a terminal: control characters are escaped,
+/// bidirectional overrides too.
+#[must_use]
+pub fn terminal(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_in_a_url_are_not_shown() {
+        let with = Url::parse("http://jane:hunter2@site.example/p").unwrap();
+        assert_eq!(url(&with), "http://***:***@site.example/p");
+        let without = Url::parse("http://site.example/p").unwrap();
+        assert_eq!(url(&without), "http://site.example/p");
+    }
+
+    #[test]
+    fn terminal_escapes_do_not_reach_a_terminal() {
+        assert_eq!(terminal("a\x1b[31mb\u{202e}"), "a\\u{1b}[31mb\\u{202e}");
+    }
+}

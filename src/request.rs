@@ -1,0 +1,77 @@
+//! What is asked for: method, URL, the caller's own headers, body, and in which context.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method};
+use url::Url;
+
+use crate::error::{Error, Result};
+use crate::kind::ErrorKind;
+
+/// In which context of a browser a request is made. Decides header order, values and priority.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Context {
+    /// An address typed by hand.
+    #[default]
+    Navigation,
+    /// A form sent by its button.
+    Form,
+}
+
+impl Context {
+    /// The stable lower-case name, as browser profiles write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Navigation => "navigation",
+            Self::Form => "form",
+        }
+    }
+}
+
+/// One request as the caller means it, before any tier dresses it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Request {
+    /// The method. Default: GET.
+    pub method: Method,
+    /// The absolute http or https URL. Credentials in it become Basic authorization.
+    pub url: Url,
+    /// The caller's own headers, in order. They replace what a tier would have sent.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The body, if there is one.
+    pub body: Option<Bytes>,
+    /// The browser context. Default: navigation.
+    pub context: Context,
+}
+
+impl Request {
+    /// A GET of `url` with nothing else.
+    #[must_use]
+    pub fn get(url: Url) -> Self {
+        Self { method: Method::GET, url, headers: Vec::new(), body: None, context: Context::Navigation }
+    }
+}
+
+/// Reads a URL that can be fetched: absolute, http or https, with a host.
+///
+/// # Errors
+/// [`ErrorKind::InvalidUrl`] with a hint when it is anything else.
+pub fn parse_url(text: &str) -> Result<Url> {
+    let shown = text.escape_debug();
+    let url = Url::parse(text).map_err(|cause| {
+        let error = Error::new(ErrorKind::InvalidUrl, format!("malformed URL `{shown}`")).with_source(cause);
+        if cause == url::ParseError::RelativeUrlWithoutBase {
+            error.with_hint(format!("write the scheme too: `https://{shown}`"))
+        } else {
+            error
+        }
+    })?;
+    if !matches!(url.scheme(), "http" | "https") {
+        // `localhost:8080/x` parses as the scheme `localhost`.
+        let error =
+            Error::new(ErrorKind::InvalidUrl, format!("unknown scheme `{}` in `{shown}`", url.scheme()));
+        return Err(error.with_hint("rungs fetches http:// and https:// only"));
+    }
+    Ok(url)
+}

@@ -1,0 +1,76 @@
+//! What came back from one attempt, before the router has judged it.
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use http::{HeaderMap, StatusCode};
+use url::Url;
+
+use crate::error::Result;
+use crate::trace::Timings;
+
+/// The HTTP version an answer came over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HttpVersion {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1
+    Http11,
+    /// HTTP/2
+    Http2,
+    /// HTTP/3 (the browser tier only)
+    Http3,
+}
+
+impl HttpVersion {
+    /// `1.0`, `1.1`, `2` or `3`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http10 => "1.0",
+            Self::Http11 => "1.1",
+            Self::Http2 => "2",
+            Self::Http3 => "3",
+        }
+    }
+}
+
+/// One redirect that was followed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Hop {
+    /// The URL that redirected.
+    pub url: Url,
+    /// With which status.
+    pub status: StatusCode,
+}
+
+impl Hop {
+    pub(crate) const fn new(url: Url, status: StatusCode) -> Self {
+        Self { url, status }
+    }
+}
+
+/// Bytes of a body as they arrive, content coding removed.
+pub(crate) type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
+
+/// A body that is here, or still coming.
+pub(crate) enum Body {
+    Whole(Bytes),
+    Coming(BodyStream),
+}
+
+/// One attempt's answer. The body may still be coming; its bounds are enforced by who made it.
+pub(crate) struct Answer {
+    pub status: StatusCode,
+    pub version: HttpVersion,
+    pub headers: HeaderMap,
+    /// The URL that answered, after redirects.
+    pub url: Url,
+    /// The redirects followed, first to last.
+    pub redirects: Vec<Hop>,
+    pub body: Body,
+    pub timings: Timings,
+}

@@ -1,0 +1,89 @@
+//! All attempts of one fetch, in order, with what each cost and why the next was made.
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use crate::kind::ErrorKind;
+use crate::tier::Tier;
+use crate::verdict::Verdict;
+
+/// What one fetch went through.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(transparent)]
+pub struct Trace {
+    attempts: Vec<Attempt>,
+}
+
+impl Trace {
+    /// The attempts, first to last.
+    #[must_use]
+    pub fn attempts(&self) -> &[Attempt] {
+        &self.attempts
+    }
+
+    pub(crate) fn push(&mut self, attempt: Attempt) {
+        self.attempts.push(attempt);
+    }
+
+    pub(crate) fn last_mut(&mut self) -> Option<&mut Attempt> {
+        self.attempts.last_mut()
+    }
+}
+
+/// One try at one URL on one tier with one identity.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Attempt {
+    /// The tier it ran on.
+    pub tier: Tier,
+    /// The browser profile worn, `None` on the plain tier.
+    pub browser_profile: Option<String>,
+    /// The proxy it went through, without its credentials.
+    pub proxy: Option<String>,
+    /// The answer's status, if there was an answer.
+    pub status: Option<u16>,
+    /// What the answer was, if there was an answer.
+    pub verdict: Option<Verdict>,
+    /// From start to the end of this attempt.
+    #[serde(rename = "elapsed_ms", serialize_with = "millis")]
+    pub elapsed: Duration,
+    /// What went wrong, if there was no answer.
+    pub error: Option<AttemptError>,
+    /// Why another attempt followed, for example `climb: cloudflare challenge`; `None` for the last.
+    pub next: Option<String>,
+}
+
+/// Why an attempt got no answer.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct AttemptError {
+    /// The kind of the error.
+    pub kind: ErrorKind,
+    /// The whole message, causes included. No secrets, no URL.
+    pub message: String,
+}
+
+/// Where the time went until the first byte. Zero for what was not needed (a reused connection).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Timings {
+    /// Name lookup.
+    #[serde(rename = "dns_ms", serialize_with = "millis")]
+    pub dns: Duration,
+    /// TCP, and the proxy's tunnel when there is one.
+    #[serde(rename = "connect_ms", serialize_with = "millis")]
+    pub connect: Duration,
+    /// TLS handshake.
+    #[serde(rename = "tls_ms", serialize_with = "millis")]
+    pub tls: Duration,
+    /// From the request's start to the answer's first byte, the above included.
+    #[serde(rename = "first_byte_ms", serialize_with = "millis")]
+    pub first_byte: Duration,
+}
+
+/// Milliseconds with three decimals: how all durations are written in JSON.
+fn millis<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    #[expect(clippy::cast_precision_loss, reason = "a fetch lasts less than 2^53 microseconds")]
+    serializer.serialize_f64(value.as_micros() as f64 / 1000.0)
+}

@@ -1,0 +1,1 @@
+//! The browser tier: a headless Chromium that runs the page's JavaScript.

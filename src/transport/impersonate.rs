@@ -1,0 +1,1 @@
+//! The impersonate tier: the same engine wearing a real browser.

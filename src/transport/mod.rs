@@ -1,0 +1,35 @@
+//! The three tiers behind one trait.
+
+use futures_util::future::BoxFuture;
+
+use crate::bounds::Bounds;
+use crate::error::Result;
+use crate::identity::Identity;
+use crate::request::Request;
+use crate::response::Answer;
+use crate::tier::Tier;
+
+#[cfg(feature = "browser")]
+pub(crate) mod browser;
+pub(crate) mod impersonate;
+pub(crate) mod plain;
+
+/// What a tier is asked to do: one request, as one identity, within bounds.
+#[derive(Clone, Copy)]
+pub(crate) struct Job<'a> {
+    pub request: &'a Request,
+    pub identity: &'a Identity,
+    pub bounds: &'a Bounds,
+    /// The browser tier waits until this CSS selector matches. The others ignore it.
+    pub wait_for: Option<&'a str>,
+    /// The body streams to a file: its total time is not bounded, only its idle time and size.
+    pub streaming: bool,
+}
+
+/// One means of getting a page.
+pub(crate) trait Transport: Send + Sync {
+    fn tier(&self) -> Tier;
+
+    /// Makes one attempt. Dropping the future frees what it held.
+    fn attempt<'a>(&'a self, job: Job<'a>) -> BoxFuture<'a, Result<Answer>>;
+}

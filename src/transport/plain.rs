@@ -1,0 +1,1 @@
+//! The plain tier: an honest client.
