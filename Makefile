@@ -1,0 +1,38 @@
+# The two commands a newcomer needs are `make demo` and `make test`. Everything builds with the one dev profile, so
+# that BoringSSL, by far the longest part, is compiled once and shared by all of them.
+
+CARGO ?= cargo
+# rustup puts cargo here, and a fresh shell may not know it yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help deps demo test lint bench doc install
+
+help: ## Show what there is.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## Install what is missing to build and test (Debian, Ubuntu); elsewhere say what to install.
+	@scripts/deps.sh
+
+demo: deps ## Fetch four sites of a loopback lab, one on each rung, and the last one twice.
+	$(CARGO) run --locked --example demo
+
+test: deps ## Run every test: unit, integration (nginx, squid, Chromium on loopback), examples, doctests.
+	$(CARGO) test --locked
+
+lint: deps ## Check format, lints, docs, and licences where cargo-deny is installed.
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) check --locked --no-default-features --lib
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
+	else echo "lint: cargo-deny is not installed; licences and advisories not checked (cargo install cargo-deny)"; fi
+
+bench: deps ## Run the benchmarks (optimised build: takes its time).
+	$(CARGO) bench --locked
+
+doc: deps ## Build the API documentation.
+	$(CARGO) doc --locked --no-deps
+
+install: deps ## Install the program into cargo's bin folder (optimised build).
+	$(CARGO) install --locked --path .

@@ -1,0 +1,156 @@
+#!/usr/bin/env bash
+# Installs what is missing to build rungs and run its tests. Looks first: with nothing missing it needs neither root nor
+# network. Only Debian and Ubuntu are installed to; elsewhere it says what to install.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Debian keeps daemons out of a user's PATH.
+export PATH="$PATH:/usr/sbin:/sbin:/usr/local/sbin"
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+has_libclang() {
+    [ -n "${LIBCLANG_PATH:-}" ] && return 0
+    compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null ||
+        compgen -G '/usr/lib*/libclang*.so*' >/dev/null ||
+        compgen -G '/usr/lib/*-linux-gnu/libclang*.so*' >/dev/null ||
+        compgen -G '/opt/homebrew/opt/llvm/lib/libclang.dylib' >/dev/null ||
+        compgen -G '/Library/Developer/CommandLineTools/usr/lib/libclang.dylib' >/dev/null
+}
+
+has_browser() {
+    has chromium || has chromium-browser || has google-chrome-stable || has google-chrome ||
+        [ -x "/Applications/Chromium.app/Contents/MacOS/Chromium" ] ||
+        [ -x "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" ]
+}
+
+# The package for each thing that is not there, in $missing.
+missing=()
+need() { has "$1" || missing+=("$2"); }
+need cmake cmake
+need clang clang
+need make make
+need gcc gcc
+need g++ g++
+need git git
+need pkg-config pkg-config
+need openssl openssl
+need nginx nginx
+need squid squid
+need ps procps
+has_libclang || missing+=(libclang-dev)
+[ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/ssl/cert.pem ] || [ -e /etc/pki/tls/certs/ca-bundle.crt ] ||
+    missing+=(ca-certificates)
+has_browser || missing+=(chromium chromium-sandbox)
+
+# Wanted, but not packaged everywhere: without it the brotli test of nginx says that it is skipped.
+optional=()
+compgen -G '/usr/lib*/nginx/modules/ngx_http_brotli_filter_module.so' >/dev/null ||
+    optional+=(libnginx-mod-http-brotli-filter)
+
+distribution=other
+if [ -r /etc/os-release ] && has apt-get; then
+    case " $(. /etc/os-release && echo "${ID:-} ${ID_LIKE:-}") " in
+    *" ubuntu "*) distribution=ubuntu ;;
+    *" debian "*) distribution=debian ;;
+    esac
+fi
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif ! has sudo; then
+        echo "deps: not root and no sudo; as root, run: apt-get install ${missing[*]}" >&2
+        exit 1
+    elif [ -t 0 ]; then
+        sudo "$@"
+    else
+        sudo -n "$@" # nobody is there to type a password
+    fi
+}
+
+apt() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq "$@" </dev/null
+}
+
+# nginx and squid are wanted as programs; their packages start them as services of the whole machine.
+stop_service() {
+    if has systemctl && [ -d /run/systemd/system ]; then
+        as_root systemctl disable --now "$1" >/dev/null 2>&1 || true
+    elif has service; then
+        as_root service "$1" stop >/dev/null 2>&1 || true
+    fi
+}
+
+without() { # the words after the first, less the first
+    local unwanted=$1 word
+    shift
+    for word in "$@"; do [ "$word" = "$unwanted" ] || echo "$word"; done
+}
+
+install_with_apt() {
+    local package
+    echo "deps: installing ${missing[*]}"
+    apt update
+    if [ "$distribution" = ubuntu ] && ! has_browser; then
+        # Ubuntu's own package is a door to the snap, and does nothing where no snapd runs.
+        mapfile -t missing < <(without chromium "${missing[@]}")
+        mapfile -t missing < <(without chromium-sandbox "${missing[@]}")
+        if has snap && as_root snap install chromium; then :; else
+            echo "deps: Ubuntu has Chromium only as a snap, and that could not be installed. Install Chrome instead:
+    curl -fLo chrome.deb https://dl.google.com/linux/direct/google-chrome-stable_current_amd64.deb
+    sudo apt-get install ./chrome.deb" >&2
+            browser_failed=1
+        fi
+    fi
+    for package in "${optional[@]}"; do
+        if apt-cache show "$package" >/dev/null 2>&1; then missing+=("$package"); fi
+    done
+    [ ${#missing[@]} -eq 0 ] || apt install -y --no-install-recommends "${missing[@]}"
+    for package in "${missing[@]}"; do
+        case $package in nginx | squid) stop_service "$package" ;; esac
+    done
+}
+
+say_what_to_install() {
+    echo "deps: missing: ${missing[*]} (named as Debian names them). This system is not installed to; for example:" >&2
+    if [ "$(uname -s)" = Darwin ]; then
+        echo "    brew install cmake llvm nginx squid openssl pkgconf && brew install --cask chromium" >&2
+    elif has dnf; then
+        echo "    sudo dnf install cmake clang clang-devel gcc gcc-c++ make git pkgconf openssl ca-certificates procps-ng \\
+        nginx nginx-mod-brotli squid chromium" >&2
+    elif has pacman; then
+        echo "    sudo pacman -S cmake clang gcc make git pkgconf openssl ca-certificates procps-ng nginx squid chromium" >&2
+    else
+        echo "    cmake, clang and libclang, a C and C++ compiler, make, git, pkg-config, openssl, CA certificates, ps," >&2
+        echo "    nginx (with the brotli filter if there is one), squid, and Chromium, with your package manager" >&2
+    fi
+    exit 1
+}
+
+browser_failed=0
+if [ ${#missing[@]} -gt 0 ]; then
+    if [ "$distribution" = other ]; then say_what_to_install; fi
+    install_with_apt
+elif [ ${#optional[@]} -gt 0 ] && [ "$distribution" != other ] && { [ "$(id -u)" -eq 0 ] || has sudo; }; then
+    # Nothing is required: what is optional is tried once from the lists that are there, and is no error.
+    for package in "${optional[@]}"; do
+        if apt-cache show "$package" >/dev/null 2>&1; then
+            apt install -y --no-install-recommends "$package" || echo "deps: no $package; its test is skipped" >&2
+        fi
+    done
+fi
+
+# Rust is asked for, not installed: how is the reader's choice. The version stands in Cargo.toml alone.
+wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+how="get it with rustup: curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh"
+if ! has cargo || ! has rustc; then
+    echo "deps: Rust $wanted or newer is needed and there is none; $how" >&2
+    exit 1
+fi
+found=$(rustc --version | cut -d' ' -f2)
+if [ "$(printf '%s\n' "$wanted" "$found" | sort -V | head -n1)" != "$wanted" ]; then
+    echo "deps: Rust $wanted or newer is needed and this is $found; rustup update, or $how" >&2
+    exit 1
+fi
+exit "$browser_failed"
