@@ -1,0 +1,204 @@
+//! Ready-made bad answers for a [`RawServer`](super::raw::RawServer): `RawServer::start(truncated_body)`.
+
+use std::io::{self, Write};
+use std::thread;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use super::raw::Talk;
+
+/// A good answer of `body`, then the connection closes. The ground to compare the others with.
+pub(crate) fn answer(body: &'static str) -> impl Fn(&mut Talk) -> io::Result<()> + Send + Sync {
+    move |talk| {
+        talk.head()?;
+        let length = body.len();
+        talk.send(format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n{body}"
+        ))
+    }
+}
+
+/// Good answers on one connection for as long as the client asks; the body says how many there were.
+pub(crate) fn keep_answering(talk: &mut Talk) -> io::Result<()> {
+    for number in 1_u32.. {
+        talk.head()?;
+        let body = format!("answer {number} on connection {}", talk.index);
+        talk.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()))?;
+    }
+    Ok(())
+}
+
+/// Sends the request's own head back as the body, all headers as they came.
+pub(crate) fn echo_head(talk: &mut Talk) -> io::Result<()> {
+    let head = talk.head()?;
+    talk.send(format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{head}",
+        head.len()
+    ))
+}
+
+/// Reads the request and never says a word.
+pub(crate) fn never_answers(talk: &mut Talk) -> io::Result<()> {
+    talk.head()?;
+    talk.hold()
+}
+
+/// Closes the connection without a word.
+pub(crate) fn closes_at_once(talk: &mut Talk) -> io::Result<()> {
+    talk.head().map(drop)
+}
+
+/// Promises 1000 bytes, sends 100, closes.
+pub(crate) fn truncated_body(talk: &mut Talk) -> io::Result<()> {
+    talk.head()?;
+    talk.send(format!("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{}", "x".repeat(100)))
+}
+
+/// Promises 1000 bytes, sends 100, and then is silent.
+pub(crate) fn stalled_body(talk: &mut Talk) -> io::Result<()> {
+    truncated_body(talk)?;
+    talk.hold()
+}
+
+/// Chunks without the last one, then closes.
+pub(crate) fn truncated_chunks(talk: &mut Talk) -> io::Result<()> {
+    talk.head()?;
+    talk.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n")
+}
+
+/// A content-length that is no number.
+pub(crate) fn content_length_is_no_number(talk: &mut Talk) -> io::Result<()> {
+    talk.head()?;
+    talk.send("HTTP/1.1 200 OK\r\ncontent-length: five\r\n\r\nhello")
+}
+
+/// Two content-lengths that contradict each other.
+pub(crate) fn two_content_lengths(talk: &mut Talk) -> io::Result<()> {
+    talk.head()?;
+    talk.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello!")
+}
+
+/// More body than the content-length says.
+pub(crate) fn content_length_too_small(talk: &mut Talk) -> io::Result<()> {
+    talk.head()?;
+    talk.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello and more")
+}
+
+/// Says gzip, sends none.
+pub(crate) fn bad_gzip(talk: &mut Talk) -> io::Result<()> {
+    talk.head()?;
+    talk.send("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 11\r\n\r\nnot gzipped")
+}
+
+/// Good gzip whose end is missing; the content-length is right.
+pub(crate) fn truncated_gzip(talk: &mut Talk) -> io::Result<()> {
+    let mut packed = gzip(b"a page that ends too early, a page that ends too early");
+    packed.truncate(packed.len() - 12);
+    talk.head()?;
+    talk.send(format!(
+        "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n",
+        packed.len()
+    ))?;
+    talk.send(packed)
+}
+
+/// A quarter of a mebibyte that unpacks to 256 MiB.
+pub(crate) fn gzip_bomb(talk: &mut Talk) -> io::Result<()> {
+    talk.head()?;
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    let zeros = vec![0; 1 << 20];
+    for _ in 0..256 {
+        encoder.write_all(&zeros)?;
+    }
+    let packed = encoder.finish()?;
+    talk.send(format!(
+        "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n",
+        packed.len()
+    ))?;
+    talk.send(packed)
+}
+
+/// A body that never ends, as fast as the client reads.
+pub(crate) fn endless_body(talk: &mut Talk) -> io::Result<()> {
+    talk.head()?;
+    talk.send("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\n")?;
+    let block = vec![b'x'; 1 << 16];
+    while !talk.stopping() {
+        talk.send(&block)?;
+    }
+    Ok(())
+}
+
+/// Headers that never end.
+pub(crate) fn header_flood(talk: &mut Talk) -> io::Result<()> {
+    talk.head()?;
+    talk.send("HTTP/1.1 200 OK\r\n")?;
+    for number in 0_u64.. {
+        if talk.stopping() {
+            break;
+        }
+        talk.send(format!("x-flood-{number}: {}\r\n", "y".repeat(1000)))?;
+    }
+    Ok(())
+}
+
+/// One header line that never ends.
+pub(crate) fn endless_header(talk: &mut Talk) -> io::Result<()> {
+    talk.head()?;
+    talk.send("HTTP/1.1 200 OK\r\nx-endless: ")?;
+    while !talk.stopping() {
+        talk.send([b'y'; 4096])?;
+    }
+    Ok(())
+}
+
+/// Interim answers (100) that never end.
+pub(crate) fn endless_interim(talk: &mut Talk) -> io::Result<()> {
+    talk.head()?;
+    while !talk.stopping() {
+        talk.send("HTTP/1.1 100 Continue\r\n\r\n")?;
+    }
+    Ok(())
+}
+
+/// Not HTTP at all.
+pub(crate) fn garbage(talk: &mut Talk) -> io::Result<()> {
+    talk.head()?;
+    talk.send(b"\x00\xff\x13\x37 this is not HTTP\r\n\x1b[31mred\x07\r\n\r\n")
+}
+
+/// A status line with terminal escapes in its reason, and in a header.
+pub(crate) fn terminal_escapes(talk: &mut Talk) -> io::Result<()> {
+    talk.head()?;
+    talk.send(b"HTTP/1.1 404 \x1b]0;owned\x07\r\nx-colour: \x1b[31mred\r\ncontent-length: 5\r\n\r\n\x1b[31mx")
+}
+
+/// One byte of the body every 50 ms, 1000 bytes promised: never idle for long, never done in time.
+pub(crate) fn slow_drip(talk: &mut Talk) -> io::Result<()> {
+    talk.head()?;
+    talk.send("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")?;
+    for _ in 0..1000 {
+        if talk.stopping() {
+            break;
+        }
+        talk.send("x")?;
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+/// Fails the first `times` connections without an answer, then answers `body`: what a retry is for.
+pub(crate) fn answers_after(
+    times: usize,
+    body: &'static str,
+) -> impl Fn(&mut Talk) -> io::Result<()> + Send + Sync {
+    move |talk| if talk.index < times { closes_at_once(talk) } else { answer(body)(talk) }
+}
+
+/// `bytes`, packed.
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut packer = GzEncoder::new(Vec::new(), Compression::default());
+    packer.write_all(bytes).and_then(|()| packer.finish()).expect("a Vec takes all")
+}

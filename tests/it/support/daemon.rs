@@ -1,0 +1,151 @@
+//! A server program that lives no longer than its value, nor than the test run.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A running server and the shell that watches over it. The server dies when the shell's stdin closes: on drop, but
+/// also when the test run is killed, so that nothing is ever left behind.
+pub(crate) struct Daemon {
+    child: Child,
+    name: String,
+    said: PathBuf,
+}
+
+/// Runs `"$@"` until it ends or stdin closes, and ends as it did.
+const WATCH: &str = r#"
+exec 3<&0
+"$@" 3<&- & server=$!
+(read -r _ <&3; kill -9 $server) 2>/dev/null & watch=$!
+exec 3<&-
+wait $server; status=$?
+kill $watch 2>/dev/null
+exit $status
+"#;
+
+/// How long a server may take to open its ports. They take a tenth of a second on a quiet machine.
+const READY: Duration = Duration::from_secs(20);
+
+impl Daemon {
+    /// Starts `program` and waits until all `ports` accept. What it prints goes to a file in `folder`.
+    ///
+    /// # Errors
+    /// What it printed, when it ended instead. A port taken in the meantime is such a case: try again with others.
+    pub(crate) fn start<A: AsRef<OsStr>>(
+        program: &Path,
+        arguments: impl IntoIterator<Item = A>,
+        ports: &[u16],
+        folder: &Path,
+    ) -> Result<Self, String> {
+        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let said = folder.join(format!("{name}.said"));
+        let out = File::create(&said).expect("a file for what the server prints");
+        let child = Command::new("/bin/sh")
+            .args(["-c", WATCH, "watch"])
+            .arg(program)
+            .args(arguments)
+            .current_dir(folder)
+            .stdin(Stdio::piped())
+            .stdout(out.try_clone().expect("a file has two handles"))
+            .stderr(out)
+            .spawn()
+            .expect("sh starts");
+        let mut daemon = Self { child, name, said };
+        let deadline = Instant::now() + READY;
+        for port in ports {
+            while TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).is_err() {
+                if let Some(status) = daemon.child.try_wait().expect("sh can be asked") {
+                    return Err(format!("{} ended with {status}: {}", daemon.name, daemon.said()));
+                }
+                assert!(
+                    Instant::now() < deadline,
+                    "{} opened no port {port}: {}",
+                    daemon.name,
+                    daemon.said()
+                );
+                thread::sleep(Duration::from_millis(10));
+            }
+        }
+        Ok(daemon)
+    }
+
+    /// What it has printed so far.
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(&self.said).unwrap_or_default()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        // The shell ends at once: it kills what it waits for.
+        let _ = self.child.wait();
+    }
+}
+
+/// Where a program is, also where Debian hides daemons.
+///
+/// # Panics
+/// Says how to get it, when it is nowhere.
+pub(crate) fn program(name: &str) -> PathBuf {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path);
+    folders
+        .chain(["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from))
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
+        .unwrap_or_else(|| panic!("{name} is not installed: run `make deps`"))
+}
+
+/// Ports of 127.0.0.1 that were free a moment ago, all different.
+pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
+    let held: [TcpListener; N] = std::array::from_fn(|_| {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port")
+    });
+    held.each_ref().map(|listener| listener.local_addr().as_ref().map_or(0, SocketAddr::port))
+}
+
+/// Starts a server that must choose its ports beforehand; another program may take one in between, so thrice.
+pub(crate) fn start_on_free_ports<const N: usize, T>(
+    mut start: impl FnMut([u16; N]) -> Result<T, String>,
+) -> ([u16; N], T) {
+    let mut failure = String::new();
+    for _ in 0..3 {
+        let ports = free_ports();
+        match start(ports) {
+            Ok(started) => return (ports, started),
+            Err(why) => failure = why,
+        }
+    }
+    panic!("{failure}");
+}
+
+/// A password file's line in Apache's MD5 form, which nginx and squid both read.
+pub(crate) fn htpasswd(user: &str, password: &str) -> String {
+    let made = Command::new(program("openssl"))
+        .args(["passwd", "-apr1", password])
+        .stdin(Stdio::null())
+        .output()
+        .expect("openssl runs");
+    assert!(made.status.success(), "openssl passwd: {}", String::from_utf8_lossy(&made.stderr));
+    format!("{user}:{}", String::from_utf8_lossy(&made.stdout))
+}
+
+/// Waits until `look` finds something in a log that is written by another process.
+///
+/// # Panics
+/// With `what`, when ten seconds bring nothing.
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}

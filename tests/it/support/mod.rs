@@ -1,0 +1,27 @@
+//! Real servers on loopback for the integration tests, each ended when its value is dropped.
+//!
+//! ```ignore
+//! let certs = Certs::new();
+//! let nginx = Nginx::start(&certs);
+//! let run = rungs(["fetch", "--cacert", certs.ca(), &nginx.url(Site::H2, "/page/10k")]);
+//! assert_eq!(run.code, 0, "{run}");
+//! ```
+#![allow(dead_code, reason = "the servers offer more than today's tests ask of them")]
+#![allow(unused_imports, reason = "the tests name what they need of it")]
+
+mod answers;
+mod certs;
+mod check;
+mod daemon;
+mod nginx;
+mod nginx_conf;
+mod program;
+mod raw;
+mod squid;
+
+pub(crate) use answers::*;
+pub(crate) use certs::{Certs, Leaf, NAMES};
+pub(crate) use nginx::{Nginx, Site, Visit};
+pub(crate) use program::{Finished, Program, Running, rungs};
+pub(crate) use raw::{RawServer, Talk, Wire};
+pub(crate) use squid::{Passage, Squid};

@@ -1,0 +1,207 @@
+//! The built program, run as a user would, with a home of its own and nothing of the tester's environment.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// Runs `rungs` with these arguments in a home of its own, to its end.
+pub(crate) fn rungs<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Finished {
+    Program::new().run(arguments)
+}
+
+/// The program and its home. Runs of one value share the home, and with it what the program remembers.
+pub(crate) struct Program {
+    home: TempDir,
+    variables: Vec<(String, String)>,
+    input: Vec<u8>,
+    limit: Duration,
+}
+
+/// A run that goes on.
+pub(crate) struct Running {
+    child: Child,
+    stdout: Receiver<Vec<u8>>,
+    stderr: Receiver<Vec<u8>>,
+    limit: Duration,
+}
+
+/// A run that ended. Prints as the whole of it, for `assert!(…, "{run}")`.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    /// The exit code; `128 + signal` if a signal ended it, as a shell counts.
+    pub(crate) code: i32,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+impl Program {
+    pub(crate) fn new() -> Self {
+        let home = tempfile::Builder::new().prefix("rungs-home-").tempdir().expect("a folder for a home");
+        for folder in ["config", "cache", "data", "state", "runtime", "tmp"] {
+            fs::create_dir(home.path().join(folder)).expect("a folder in the home");
+        }
+        Self { home, variables: Vec::new(), input: Vec::new(), limit: Duration::from_secs(90) }
+    }
+
+    /// Sets an environment variable.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// What stdin brings. Default: nothing.
+    pub(crate) fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.input = bytes.into();
+        self
+    }
+
+    /// After how long a run is killed and the test fails. Default: 90 s.
+    pub(crate) fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// The folder it runs in; relative paths in its arguments start here.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// What it left in its temp folder: nothing, if it is tidy.
+    pub(crate) fn left_behind(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.home().join("tmp")).expect("the temp folder is there");
+        entries.map(|entry| entry.expect("the temp folder can be listed").path()).collect()
+    }
+
+    /// Runs it to its end.
+    pub(crate) fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Finished {
+        self.start(arguments).finish()
+    }
+
+    /// Starts it.
+    pub(crate) fn start<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Running {
+        let folder = |name: &str| self.home().join(name);
+        let mut child = Command::new(env!("CARGO_BIN_EXE_rungs"))
+            .args(arguments)
+            .current_dir(self.home())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("LANG", "C.UTF-8")
+            .env("HOME", self.home())
+            .env("TMPDIR", folder("tmp"))
+            .env("XDG_CONFIG_HOME", folder("config"))
+            .env("XDG_CACHE_HOME", folder("cache"))
+            .env("XDG_DATA_HOME", folder("data"))
+            .env("XDG_STATE_HOME", folder("state"))
+            .env("XDG_RUNTIME_DIR", folder("runtime"))
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program was built with the tests");
+        let mut stdin = child.stdin.take().expect("stdin is a pipe");
+        let input = self.input.clone();
+        // By threads of their own: a full pipe must not stop the program. It may well not read what it is given.
+        thread::spawn(move || stdin.write_all(&input));
+        let stdout = drain(child.stdout.take().expect("stdout is a pipe"));
+        let stderr = drain(child.stderr.take().expect("stderr is a pipe"));
+        Running { child, stdout, stderr, limit: self.limit }
+    }
+}
+
+impl Running {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal, for instance `Signal::INT`.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a child has an id");
+        kill_process(id, signal).expect("the program still runs");
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// When it takes longer than its limit, with what it printed.
+    pub(crate) fn finish(mut self) -> Finished {
+        let deadline = Instant::now() + self.limit;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be asked") {
+                break Some(status);
+            }
+            if Instant::now() >= deadline {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                break None;
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
+        // The pipes end with the program, unless a child of its own outlives it, and that is a finding too.
+        let (stdout, stderr) = (self.stdout.recv_timeout(CLOSING), self.stderr.recv_timeout(CLOSING));
+        let orphan = stdout.is_err() || stderr.is_err();
+        let (stdout, stderr) = (stdout.unwrap_or_default(), stderr.unwrap_or_default());
+        let code =
+            status.map_or(-1, |status| status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
+        let finished = Finished { code, stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() };
+        assert!(status.is_some(), "rungs did not end within {:?}\n{finished}", self.limit);
+        assert!(!orphan, "rungs ended, and a process it started still holds its output\n{finished}");
+        finished
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A test that fails midway leaves no program behind. After `finish` there is none, and the kill is an error.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Finished {
+    /// Its stdout, as text.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// Its stdout, as one JSON value.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.stdout).unwrap_or_else(|error| panic!("no JSON: {error}\n{self}"))
+    }
+}
+
+impl fmt::Display for Finished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = self.text();
+        if text.len() > 4000 {
+            let cut = (0..=4000).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+            text.truncate(cut);
+            text.push_str(" […]");
+        }
+        write!(f, "exit code {}\n--- stdout\n{text}\n--- stderr\n{}", self.code, self.stderr)
+    }
+}
+
+/// Reads a pipe to its end on a thread, and sends what it had.
+fn drain(mut pipe: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (done, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = pipe.read_to_end(&mut bytes);
+        let _ = done.send(bytes);
+    });
+    receiver
+}
+
+/// How long the pipes may stay open after the program's end.
+const CLOSING: Duration = Duration::from_secs(5);

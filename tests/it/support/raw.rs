@@ -1,0 +1,214 @@
+//! A server made from a closure, for answers that no decent server gives.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use boring::ssl::{AlpnError, SslAcceptor, SslFiletype, SslMethod, select_next_proto};
+
+use super::certs::Leaf;
+
+/// A listening server. Each connection gets a thread and a call of the closure; the connection closes when that
+/// returns. On drop all end, and the test fails if the closure panicked.
+pub(crate) struct RawServer {
+    address: SocketAddr,
+    scheme: &'static str,
+    shared: Arc<Shared>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+/// One connection, in the closure's hands. An `Err` it returns is no failure: clients leave as they like.
+pub(crate) struct Talk {
+    wire: Box<dyn Wire>,
+    shared: Arc<Shared>,
+    /// Which connection it is, from 0.
+    pub(crate) index: usize,
+}
+
+/// Plain or TLS.
+pub(crate) trait Wire: Read + Write + Send {}
+impl<T: Read + Write + Send> Wire for T {}
+
+#[derive(Default)]
+struct Shared {
+    stopping: AtomicBool,
+    connections: AtomicUsize,
+    heads: Mutex<Vec<String>>,
+    /// Handles to cut each connection by, whatever its thread is doing.
+    open: Mutex<Vec<TcpStream>>,
+    talks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+type Handler = dyn Fn(&mut Talk) -> io::Result<()> + Send + Sync;
+type Wrap = dyn Fn(TcpStream) -> io::Result<Box<dyn Wire>> + Send + Sync;
+
+/// No read or write waits longer, so that a client that hangs fails its test instead of hanging the run.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl RawServer {
+    /// A cleartext server.
+    pub(crate) fn start(handler: impl Fn(&mut Talk) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Self::with("http", Box::new(|stream| Ok(Box::new(stream))), Arc::new(handler))
+    }
+
+    /// A TLS server that speaks what `alpn` lists, in wire format (`b"\x08http/1.1"`); none when empty.
+    pub(crate) fn start_tls(
+        leaf: &Leaf,
+        alpn: &'static [u8],
+        handler: impl Fn(&mut Talk) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        let mut builder =
+            SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).expect("BoringSSL has the usual settings");
+        builder.set_certificate_chain_file(&leaf.chain).expect("the certificate is good");
+        builder.set_private_key_file(&leaf.key, SslFiletype::PEM).expect("the key is good");
+        if !alpn.is_empty() {
+            builder.set_alpn_select_callback(move |_, theirs| {
+                select_next_proto(alpn, theirs).ok_or(AlpnError::ALERT_FATAL)
+            });
+        }
+        let acceptor = builder.build();
+        let wrap = move |stream| -> io::Result<Box<dyn Wire>> {
+            let stream = acceptor.accept(stream).map_err(|error| io::Error::other(error.to_string()))?;
+            Ok(Box::new(stream))
+        };
+        Self::with("https", Box::new(wrap), Arc::new(handler))
+    }
+
+    fn with(scheme: &'static str, wrap: Box<Wrap>, handler: Arc<Handler>) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+        let address = listener.local_addr().expect("a listener has an address");
+        let shared = Arc::new(Shared::default());
+        let accepting = thread::spawn({
+            let shared = Arc::clone(&shared);
+            let wrap: Arc<Wrap> = wrap.into();
+            move || {
+                for stream in listener.incoming() {
+                    if shared.stopping.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    let Ok(stream) = stream else { continue };
+                    shared.serve(stream, &wrap, &handler);
+                }
+            }
+        });
+        Self { address, scheme, shared, accepting: Some(accepting) }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}://{}{path}", self.scheme, self.address)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// How many connections came so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// The request heads that [`Talk::head`] has read so far, as they came.
+    pub(crate) fn heads(&self) -> Vec<String> {
+        lock(&self.shared.heads).clone()
+    }
+}
+
+impl Drop for RawServer {
+    fn drop(&mut self) {
+        self.shared.stopping.store(true, Ordering::SeqCst);
+        // Wakes the accepting thread, so that it sees the flag.
+        let _ = TcpStream::connect(self.address);
+        let mut panicked = self.accepting.take().is_some_and(|thread| thread.join().is_err());
+        for stream in lock(&self.shared.open).drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        let talks: Vec<_> = lock(&self.shared.talks).drain(..).collect();
+        for talk in talks {
+            panicked |= talk.join().is_err();
+        }
+        assert!(!panicked || thread::panicking(), "the handler of a RawServer panicked; see above");
+    }
+}
+
+impl Shared {
+    fn serve(self: &Arc<Self>, stream: TcpStream, wrap: &Arc<Wrap>, handler: &Arc<Handler>) {
+        let index = self.connections.fetch_add(1, Ordering::SeqCst);
+        let limited =
+            stream.set_read_timeout(Some(PATIENCE)).and_then(|()| stream.set_write_timeout(Some(PATIENCE)));
+        let (Ok(()), Ok(handle)) = (limited, stream.try_clone()) else { return };
+        lock(&self.open).push(handle);
+        let (shared, wrap, handler) = (Arc::clone(self), Arc::clone(wrap), Arc::clone(handler));
+        lock(&self.talks).push(thread::spawn(move || {
+            let _cut = stream.try_clone().map(Cut);
+            if let Ok(wire) = wrap(stream) {
+                let mut talk = Talk { wire, shared, index };
+                // A client may leave when it likes; that is for the test to judge.
+                let _ = handler(&mut talk);
+                let _ = talk.wire.flush();
+            }
+        }));
+    }
+}
+
+/// Closes a connection when its closure ends, be it by a panic: the handle in `open` would keep it up.
+struct Cut(TcpStream);
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
+impl Talk {
+    /// Reads a request's head, up to and with its empty line. The body stays on the wire.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the client closes first, as it does after its last request.
+    pub(crate) fn head(&mut self) -> io::Result<String> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            self.wire.read_exact(&mut byte)?;
+            head.push(byte[0]);
+            if head.len() > 1 << 20 {
+                return Err(io::Error::new(ErrorKind::InvalidData, "a head of a mebibyte"));
+            }
+        }
+        let head = String::from_utf8_lossy(&head).into_owned();
+        lock(&self.shared.heads).push(head.clone());
+        Ok(head)
+    }
+
+    /// Reads `length` bytes, for instance of a body.
+    pub(crate) fn take(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.wire.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Sends bytes as they are.
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.wire.write_all(bytes.as_ref())?;
+        self.wire.flush()
+    }
+
+    /// Keeps the connection open, silent, until the client leaves or the server is dropped.
+    pub(crate) fn hold(&mut self) -> io::Result<()> {
+        let mut ignored = [0; 4096];
+        while !self.stopping() && self.wire.read(&mut ignored)? > 0 {}
+        Ok(())
+    }
+
+    /// Whether the server is being dropped: an endless answer ends then.
+    pub(crate) fn stopping(&self) -> bool {
+        self.shared.stopping.load(Ordering::SeqCst)
+    }
+}
+
+/// A thread that panicked is reported by its join; what it held is still good.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
