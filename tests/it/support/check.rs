@@ -184,6 +184,12 @@ fn a_panic_in_a_raw_server_fails_the_test() {
 }
 
 #[test]
+#[should_panic(expected = "run `make deps`")]
+fn a_missing_server_says_how_to_get_it() {
+    super::daemon::program("rungs-no-such-server");
+}
+
+#[test]
 fn the_program_runs_in_a_home_of_its_own() {
     let program = Program::new().input("not read");
     let run = program.run(["--version"]);

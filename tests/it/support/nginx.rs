@@ -103,6 +103,11 @@ impl Nginx {
         format!("{}://{host}:{}{path}", site.scheme(), self.port(site))
     }
 
+    /// A name for 127.0.0.1 at a site, as `--resolve` takes it.
+    pub(crate) fn resolve(&self, site: Site, host: &str) -> String {
+        format!("{host}:{}:127.0.0.1", self.port(site))
+    }
+
     pub(crate) fn port(&self, site: Site) -> u16 {
         self.ports[site as usize]
     }
