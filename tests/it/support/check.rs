@@ -186,7 +186,7 @@ fn a_panic_in_a_raw_server_fails_the_test() {
 #[test]
 #[should_panic(expected = "run `make deps`")]
 fn a_missing_server_says_how_to_get_it() {
-    super::daemon::program("rungs-no-such-server");
+    daemon::program("rungs-no-such-server");
 }
 
 #[test]
