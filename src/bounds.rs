@@ -25,6 +25,8 @@ pub struct Bounds {
     pub fetch_total: Option<Duration>,
     /// The largest body taken, in bytes, counted after content decoding. Default: 32 MiB.
     pub max_body: u64,
+    /// The largest body streamed to a file, in bytes. Default: 64 GiB.
+    pub max_file: u64,
     /// The most redirects followed. Default: 10.
     pub max_redirects: u32,
     /// The most header fields an answer may carry. Default: 200.
@@ -45,6 +47,7 @@ impl Default for Bounds {
             browser_total: Duration::from_secs(60),
             fetch_total: None,
             max_body: 32 * 1024 * 1024,
+            max_file: 64 * 1024 * 1024 * 1024,
             max_redirects: 10,
             max_header_fields: 200,
             max_header_bytes: 256 * 1024,

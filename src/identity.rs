@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::cookies::Jar;
 use crate::fingerprint::Profile;
 use crate::proxy::Proxy;
+use crate::tickets::Tickets;
 
 /// One client as a site sees it. Two identities never share a connection, a cookie or a ticket.
 pub struct Identity {
@@ -16,6 +17,7 @@ pub struct Identity {
     profile: Arc<Profile>,
     proxy: Option<Proxy>,
     jar: Jar,
+    tickets: Tickets,
 }
 
 impl Identity {
@@ -29,6 +31,7 @@ impl Identity {
             profile,
             proxy,
             jar: Jar::default(),
+            tickets: Tickets::default(),
         }
     }
 
@@ -54,6 +57,12 @@ impl Identity {
     #[must_use]
     pub const fn proxy(&self) -> Option<&Proxy> {
         self.proxy.as_ref()
+    }
+
+    /// Its TLS session tickets.
+    #[must_use]
+    pub(crate) const fn tickets(&self) -> &Tickets {
+        &self.tickets
     }
 
     /// Its cookies.

@@ -6,15 +6,21 @@ pub mod lab;
 
 mod bounds;
 mod cookies;
-mod detect;
+pub mod detect;
+pub mod doctor;
 mod error;
+mod fetcher;
 mod identity;
 mod kind;
+mod net;
 mod proxy;
 pub mod redact;
 mod request;
 mod response;
+mod router;
+mod tickets;
 mod tier;
+mod toml_error;
 mod trace;
 mod transport;
 mod verdict;
@@ -22,6 +28,7 @@ mod verdict;
 pub use bounds::Bounds;
 pub use cookies::{Cookie, Jar};
 pub use error::{Error, Result};
+pub use fetcher::{Fetcher, FetcherBuilder, Page, RequestBuilder};
 pub use identity::Identity;
 pub use kind::ErrorKind;
 pub use proxy::Proxy;
@@ -31,3 +38,6 @@ pub use response::{Hop, HttpVersion};
 pub use tier::Tier;
 pub use trace::{Attempt, AttemptError, Timings, Trace};
 pub use verdict::{Evidence, Verdict, VerdictKind};
+
+/// The browser profile worn when none is named.
+pub const DEFAULT_PROFILE: &str = fetcher::DEFAULT_PROFILE;

@@ -39,6 +39,8 @@ pub struct Request {
     pub url: Url,
     /// The caller's own headers, in order. They replace what a tier would have sent.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Headers a tier would have sent that must not be sent.
+    pub removed: Vec<HeaderName>,
     /// The body, if there is one.
     pub body: Option<Bytes>,
     /// The browser context. Default: navigation.
@@ -49,7 +51,14 @@ impl Request {
     /// A GET of `url` with nothing else.
     #[must_use]
     pub fn get(url: Url) -> Self {
-        Self { method: Method::GET, url, headers: Vec::new(), body: None, context: Context::Navigation }
+        Self {
+            method: Method::GET,
+            url,
+            headers: Vec::new(),
+            removed: Vec::new(),
+            body: None,
+            context: Context::Navigation,
+        }
     }
 }
 

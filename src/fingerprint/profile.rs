@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 use crate::request::Context;
+use crate::toml_error;
 
 /// The version of the profile format this build reads.
 pub const SCHEMA: u32 = 1;
@@ -220,13 +221,23 @@ impl TryFrom<Vec<String>> for Field {
     }
 }
 
+impl Tls {
+    /// The trust anchor ids in wire form, when the extension is sent.
+    #[must_use]
+    pub fn trust_anchor_ids(&self) -> Option<Vec<u8>> {
+        let text = self.trust_anchors.as_deref()?;
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
+    }
+}
+
 impl Profile {
     /// Reads a profile from TOML text; `origin` names it in errors.
     ///
     /// # Errors
     /// [`ErrorKind::Profile`] naming `origin`, the line and the key.
     pub fn from_toml(text: &str, origin: &str) -> Result<Self> {
-        let profile: Self = toml::from_str(text).map_err(|cause| broken(text, origin, &cause))?;
+        let profile: Self = toml::from_str(text)
+            .map_err(|cause| Error::new(ErrorKind::Profile, toml_error::describe(text, origin, &cause)))?;
         if profile.schema != SCHEMA {
             return Err(Error::new(
                 ErrorKind::Profile,
@@ -265,11 +276,15 @@ impl Profile {
     /// # Errors
     /// [`ErrorKind::Profile`] listing the names there are.
     pub fn named(name: &str) -> Result<Arc<Self>> {
-        Self::shipped().into_iter().find(|profile| profile.name == name).ok_or_else(|| {
-            let names: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
-            Error::new(ErrorKind::Profile, format!("there is no browser profile `{}`", name.escape_debug()))
-                .with_hint(format!("the shipped ones are: {}", names.join(", ")))
-        })
+        Self::from_toml(Self::shipped_text(name)?, name).map(Arc::new)
+    }
+
+    /// The text of the shipped profile called `name`, comments included.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Profile`] listing the names there are.
+    pub fn shipped_text(name: &str) -> Result<&'static str> {
+        SHIPPED.iter().find(|(other, _)| *other == name).map(|(_, text)| *text).ok_or_else(|| unknown(name))
     }
 
     /// The template for a context, falling back from `redirected` to the plain order.
@@ -286,16 +301,10 @@ impl Profile {
     }
 }
 
-/// Says where a TOML error is: origin, line and column, then the parser's one-line message.
-fn broken(text: &str, origin: &str, cause: &toml::de::Error) -> Error {
-    let place = cause.span().map_or_else(String::new, |span| {
-        let before = &text[..span.start.min(text.len())];
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |tail| tail.chars().count()) + 1;
-        format!(":{line}:{column}")
-    });
-    let message = cause.message().lines().collect::<Vec<_>>().join(" ");
-    Error::new(ErrorKind::Profile, format!("{origin}{place}: {message}"))
+fn unknown(name: &str) -> Error {
+    let names: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
+    Error::new(ErrorKind::Profile, format!("there is no browser profile `{}`", name.escape_debug()))
+        .with_hint(format!("the shipped ones are: {}; a file is named with its .toml", names.join(", ")))
 }
 
 const SHIPPED: &[(&str, &str)] = &[

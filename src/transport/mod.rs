@@ -5,6 +5,7 @@ use futures_util::future::BoxFuture;
 use crate::bounds::Bounds;
 use crate::error::Result;
 use crate::identity::Identity;
+use crate::net::Call;
 use crate::request::Request;
 use crate::response::Answer;
 use crate::tier::Tier;
@@ -24,6 +25,18 @@ pub(crate) struct Job<'a> {
     pub wait_for: Option<&'a str>,
     /// The body streams to a file: its total time is not bounded, only its idle time and size.
     pub streaming: bool,
+}
+
+impl<'a> Job<'a> {
+    /// What of it the HTTP engine needs.
+    fn call(self) -> Call<'a> {
+        Call {
+            request: self.request,
+            identity: self.identity,
+            bounds: self.bounds,
+            streaming: self.streaming,
+        }
+    }
 }
 
 /// One means of getting a page.

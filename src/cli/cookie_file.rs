@@ -1,0 +1,120 @@
+//! Cookie files in the Netscape format that curl and wget read and write.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+
+use rungs::{Cookie, Jar};
+
+use super::exit::Failure;
+
+/// Puts the cookies of a file into every jar.
+pub(crate) fn read(path: &Path, jars: &[&Jar]) -> Result<(), Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|cause| Failure::Io(format!("-b/--cookie: could not read {}", path.display()), cause))?;
+    for (number, line) in text.lines().enumerate() {
+        let Some(cookie) = parse(line).map_err(|what| {
+            Failure::Usage(format!("-b/--cookie: {}:{}: {what}", path.display(), number + 1))
+        })?
+        else {
+            continue;
+        };
+        for jar in jars {
+            jar.put(&cookie);
+        }
+    }
+    Ok(())
+}
+
+/// One line: a cookie, or nothing for a comment. Values are never repeated in errors.
+fn parse(line: &str) -> Result<Option<Cookie>, &'static str> {
+    let (line, http_only) = match line.strip_prefix("#HttpOnly_") {
+        Some(rest) => (rest, true),
+        None if line.starts_with('#') || line.trim().is_empty() => return Ok(None),
+        None => (line, false),
+    };
+    let fields: Vec<&str> = line.trim_end_matches(['\r', '\n']).split('\t').collect();
+    let [domain, below, path, secure, expires, name, value] = fields[..] else {
+        return Err("expected seven fields with tabs between them");
+    };
+    let expires: i64 = expires.parse().map_err(|_| "the fifth field is not a time in seconds")?;
+    let mut cookie = Cookie::session(name, value, domain.trim_start_matches('.'));
+    cookie.host_only = below != "TRUE";
+    path.clone_into(&mut cookie.path);
+    cookie.secure = secure == "TRUE";
+    cookie.expires = (expires != 0).then_some(expires);
+    cookie.http_only = http_only;
+    Ok(Some(cookie))
+}
+
+/// Writes the cookies of a jar, readable by its owner only.
+pub(crate) fn write(path: &Path, jars: &[&Jar]) -> Result<(), Failure> {
+    let mut cookies: Vec<Cookie> = Vec::new();
+    for cookie in jars.iter().flat_map(|jar| jar.list()) {
+        let same = |c: &Cookie| (&c.name, &c.domain, &c.path) == (&cookie.name, &cookie.domain, &cookie.path);
+        if !cookies.iter().any(same) {
+            cookies.push(cookie);
+        }
+    }
+    let mut text = String::from("# Netscape HTTP Cookie File\n# Written by rungs. It holds secrets.\n\n");
+    let truth = |value: bool| if value { "TRUE" } else { "FALSE" };
+    for cookie in cookies {
+        let mark = if cookie.http_only { "#HttpOnly_" } else { "" };
+        let dot = if cookie.host_only { "" } else { "." };
+        let _ = writeln!(
+            text,
+            "{mark}{dot}{}\t{}\t{}\t{}\t{}\t{}\t{}",
+            cookie.domain,
+            truth(!cookie.host_only),
+            cookie.path,
+            truth(cookie.secure),
+            cookie.expires.unwrap_or(0),
+            cookie.name,
+            cookie.value
+        );
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let failed = |cause: std::io::Error| {
+        Failure::Io(format!("-c/--cookie-jar: could not write {}", path.display()), cause)
+    };
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    file.persist(path).map_err(|cause| failed(cause.error))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cookies.txt");
+        let jar = Jar::default();
+        let url = rungs::parse_url("https://www.site.example/").unwrap();
+        let set = ["a=1; Domain=site.example; HttpOnly; Max-Age=100", "b=2; Secure; Path=/x"];
+        let values: Vec<http::HeaderValue> = set.iter().map(|text| text.parse().unwrap()).collect();
+        jar.store(&url, &values);
+        write(&path, &[&jar]).unwrap();
+        let again = Jar::default();
+        read(&path, &[&again]).unwrap();
+        let plain = |jar: &Jar| {
+            jar.list()
+                .into_iter()
+                .map(|c| (c.name, c.value, c.domain, c.host_only, c.secure))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(plain(&jar), plain(&again));
+    }
+
+    #[test]
+    fn a_broken_line_is_named_and_not_repeated() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cookies.txt");
+        std::fs::write(&path, "# comment\nsite.example\tTRUE\thunter2\n").unwrap();
+        let failure = read(&path, &[]).unwrap_err();
+        let Failure::Usage(message) = failure else { panic!("not a usage failure") };
+        assert!(message.contains("cookies.txt:2:") && !message.contains("hunter2"), "{message}");
+    }
+}

@@ -1,0 +1,38 @@
+//! `rungs doctor`: what is installed, what each tier can do here, and the fix for what it cannot.
+
+use std::io::Write;
+
+use serde_json::json;
+
+use rungs::doctor::{Finding, State};
+
+use super::args::Doctor;
+use super::exit::{self, Failure};
+
+pub(crate) fn run(args: &Doctor) -> Result<u8, Failure> {
+    let findings = rungs::doctor::examine();
+    let mut out = std::io::stdout().lock();
+    for finding in &findings {
+        show(&mut out, finding, args.json).map_err(Failure::stdout)?;
+    }
+    let broken = findings.iter().any(|finding| finding.state == State::Broken);
+    Ok(if broken { exit::FAILED } else { exit::OK })
+}
+
+fn show(out: &mut impl Write, finding: &Finding, as_json: bool) -> std::io::Result<()> {
+    if as_json {
+        let row = json!({
+            "subject": finding.subject,
+            "state": finding.state.name(),
+            "detail": finding.detail,
+            "fix": finding.fix,
+        });
+        return writeln!(out, "{row}");
+    }
+    let detail = rungs::redact::terminal(&finding.detail);
+    writeln!(out, "{:<7} {:<12} {detail}", finding.state.name(), finding.subject)?;
+    if let Some(fix) = &finding.fix {
+        writeln!(out, "{:20} fix: {fix}", "")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! `rungs fetch`.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+
+use rungs::{Error, Fetcher, Jar, Page, RequestBuilder};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::args::{Fetch, Format};
+use super::cookie_file;
+use super::exit::{self, Failure};
+use super::output::{body, json, story};
+use super::settings::{self, HeaderLine};
+
+/// Fetches every URL in turn; the exit code is that of the first failure.
+pub(crate) fn run(args: &Fetch, quiet: bool) -> Result<u8, Failure> {
+    if args.output.files.len() > args.urls.len() {
+        let message = format!("-o/--output: {} files for {} URLs", args.output.files.len(), args.urls.len());
+        return Err(Failure::Usage(message));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|cause| Failure::Io("could not start".to_owned(), cause))?;
+    let outcome = runtime.block_on(async {
+        let fetcher = settings::fetcher(args)?;
+        let session = match &args.ladder.session {
+            Some(name) => fetcher.session(name),
+            None => fetcher.clone(),
+        };
+        let outcome = tokio::select! {
+            outcome = all(args, &session, quiet) => outcome,
+            () = interrupted() => Ok(exit::INTERRUPTED),
+        };
+        // The fetch is over or dropped: nothing may outlive the program.
+        fetcher.close().await;
+        outcome
+    });
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn all(args: &Fetch, session: &Fetcher, quiet: bool) -> Result<u8, Failure> {
+    let plan = Plan::read(args, session)?;
+    let mut code = exit::OK;
+    for (at, url) in args.urls.iter().enumerate() {
+        let file =
+            args.output.files.get(at).map(AsRef::as_ref).filter(|path: &&Path| *path != Path::new("-"));
+        let outcome = plan.request(session, url, file).send().await;
+        let ended = show(args, url, &outcome, quiet)?;
+        if code == exit::OK {
+            code = ended;
+        }
+    }
+    if let Some(path) = &args.request.cookie_jar {
+        cookie_file::write(path, &jars(session))?;
+    }
+    Ok(code)
+}
+
+fn jars(session: &Fetcher) -> [&Jar; 2] {
+    [session.identity().jar(), session.plain_identity().jar()]
+}
+
+/// What every URL's request has in common.
+struct Plan<'a> {
+    method: http::Method,
+    headers: Vec<HeaderLine>,
+    body: Option<Vec<u8>>,
+    wait_for: Option<&'a str>,
+}
+
+impl<'a> Plan<'a> {
+    fn read(args: &'a Fetch, session: &Fetcher) -> Result<Self, Failure> {
+        let mut headers = Vec::new();
+        for line in &args.request.headers {
+            headers.push(settings::header(line)?);
+        }
+        if let Some(name) = &args.request.user_agent {
+            headers.push(HeaderLine::Add("user-agent".to_owned(), name.clone()));
+        }
+        for text in &args.request.cookies {
+            // As curl: with a `=` it is cookies, without one a file of them.
+            if text.contains('=') {
+                headers.push(HeaderLine::Add("cookie".to_owned(), text.clone()));
+            } else {
+                cookie_file::read(Path::new(text), &jars(session))?;
+            }
+        }
+        Ok(Self {
+            method: settings::method(&args.request)?,
+            headers,
+            body: settings::data(&args.request)?,
+            wait_for: args.ladder.wait_for.as_deref(),
+        })
+    }
+
+    fn request(&self, session: &Fetcher, url: &str, file: Option<&Path>) -> RequestBuilder {
+        let mut request = session.request(self.method.clone(), url);
+        if let Some(body) = &self.body {
+            request = request.body(body.clone());
+        }
+        for line in &self.headers {
+            request = match line {
+                HeaderLine::Add(name, value) => request.header(name, value),
+                HeaderLine::Remove(name) => request.without_header(name),
+            };
+        }
+        if let Some(selector) = self.wait_for {
+            request = request.wait_for(selector);
+        }
+        if let Some(path) = file {
+            request = request.save(path);
+        }
+        request
+    }
+}
+
+/// Prints one outcome and returns its exit code.
+fn show(args: &Fetch, url: &str, outcome: &Result<Page, Error>, quiet: bool) -> Result<u8, Failure> {
+    let failed_status = match outcome {
+        Ok(page) if args.output.fail => http_failure(page.status().as_u16()),
+        _ => None,
+    };
+    let mut out = std::io::stdout().lock();
+    match args.output.format {
+        Format::Json => json::write(&mut out, url, outcome, true).map_err(Failure::stdout)?,
+        Format::Jsonl => json::write(&mut out, url, outcome, false).map_err(Failure::stdout)?,
+        Format::Body => {
+            if let (Ok(page), None) = (outcome, failed_status) {
+                let include = args.output.include || args.request.head;
+                let terminal = std::io::stdout().is_terminal();
+                body::write(&mut out, page, include, terminal)?;
+            }
+        }
+    }
+    out.flush().map_err(Failure::stdout)?;
+    let mut talk = std::io::stderr().lock();
+    if args.output.trace && !quiet {
+        if let Ok(page) = outcome {
+            let _ = story::succeeded(&mut talk, url, page);
+        }
+    }
+    Ok(match (outcome, failed_status) {
+        (Err(error), _) => {
+            let _ = story::failed(&mut talk, url, error, args.output.trace);
+            exit::code(error.kind())
+        }
+        (Ok(page), Some(code)) => {
+            let _ = writeln!(talk, "error: {} answered {}", rungs::redact::terminal(url), page.status());
+            code
+        }
+        (Ok(_), None) => exit::OK,
+    })
+}
+
+fn http_failure(status: u16) -> Option<u8> {
+    match status {
+        0..400 => None,
+        400..500 => Some(exit::HTTP_4XX),
+        _ => Some(exit::HTTP_5XX),
+    }
+}
+
+/// Ends when the user presses Ctrl-C or the program is told to end.
+async fn interrupted() {
+    let Ok(mut told) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => if pressed.is_err() { std::future::pending().await },
+        _ = told.recv() => {}
+    }
+    eprintln!("interrupted");
+}

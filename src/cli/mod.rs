@@ -1,0 +1,50 @@
+//! What was typed, then what to do, then how it is shown.
+
+mod args;
+mod cookie_file;
+mod detect;
+mod doctor;
+mod exit;
+mod fetch;
+mod generate;
+mod log;
+mod output;
+mod profile;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind as ClapError;
+
+use args::{Args, Command};
+
+/// Runs the program: stdout is data, stderr is talk.
+pub(crate) fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let asked = matches!(error.kind(), ClapError::DisplayHelp | ClapError::DisplayVersion);
+            // A reader that went away is no failure of ours.
+            let _ = error.print();
+            return if asked { ExitCode::SUCCESS } else { exit::USAGE.into() };
+        }
+    };
+    log::start(args.verbose, args.quiet);
+    let outcome = match args.command {
+        Command::Fetch(fetch) => fetch::run(&fetch, args.quiet),
+        Command::Profile(profile) => profile::run(&profile),
+        Command::Detect(detect) => detect::run(&detect),
+        Command::Doctor(doctor) => doctor::run(&doctor),
+        Command::Generate(generate) => generate::run(&generate),
+    };
+    match outcome {
+        Ok(code) => code.into(),
+        Err(failure) => {
+            if !failure.is_broken_pipe() {
+                failure.print();
+            }
+            failure.code().into()
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The body alone, with the headers before it when asked for.
+
+use std::io::Write;
+
+use rungs::{Page, redact};
+
+use crate::cli::exit::Failure;
+
+/// Writes a page. On a terminal control characters are escaped and binary is refused.
+pub(crate) fn write(out: &mut impl Write, page: &Page, include: bool, terminal: bool) -> Result<(), Failure> {
+    let write = |out: &mut dyn Write| -> std::io::Result<bool> {
+        if include {
+            head(out, page, terminal)?;
+        }
+        if !terminal {
+            out.write_all(page.bytes())?;
+            return Ok(true);
+        }
+        let Ok(text) = page.text() else { return Ok(false) };
+        if text.contains('\0') {
+            return Ok(false);
+        }
+        for line in text.split_inclusive('\n') {
+            let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
+            // A tab and a carriage return do no harm.
+            let parts: Vec<String> = line.trim_end_matches('\r').split('\t').map(redact::terminal).collect();
+            write!(out, "{}{end}", parts.join("\t"))?;
+        }
+        Ok(true)
+    };
+    if write(out).map_err(Failure::stdout)? {
+        return Ok(());
+    }
+    Err(Failure::Usage("the body is binary and would garble the terminal; use -o FILE or a pipe".to_owned()))
+}
+
+fn head(out: &mut dyn Write, page: &Page, terminal: bool) -> std::io::Result<()> {
+    let status = page.status();
+    write!(out, "HTTP/{} {}", page.version().name(), status.as_u16())?;
+    match status.canonical_reason() {
+        Some(reason) if page.version().name().starts_with('1') => write!(out, " {reason}\r\n")?,
+        _ => write!(out, "\r\n")?,
+    }
+    for (name, value) in page.headers() {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        if terminal {
+            write!(out, "{name}: {}\r\n", redact::terminal(&value))?;
+        } else {
+            write!(out, "{name}: {value}\r\n")?;
+        }
+    }
+    write!(out, "\r\n")
+}

@@ -1,0 +1,69 @@
+//! What was tried and what it cost, for people.
+
+use std::io::{self, Write};
+
+use rungs::{Attempt, Error, Page, redact};
+
+/// Tells a failure: what, the attempts, the hint.
+pub(crate) fn failed(out: &mut impl Write, url: &str, error: &Error, evidence: bool) -> io::Result<()> {
+    let shown = match error.url() {
+        Some(url) => redact::terminal(url),
+        None => redact::terminal(url),
+    };
+    let attempts = error.trace().map(rungs::Trace::attempts).unwrap_or_default();
+    let what = redact::terminal(&error.chain());
+    if attempts.is_empty() {
+        writeln!(out, "error: {what}")?;
+    } else {
+        writeln!(out, "error: could not fetch {shown}: {what}")?;
+    }
+    if attempts.len() > 1 || attempts.iter().any(|attempt| attempt.status.is_some()) || evidence {
+        table(out, attempts, evidence)?;
+    }
+    if let Some(hint) = error.hint() {
+        writeln!(out, "hint: {}", redact::terminal(hint))?;
+    }
+    Ok(())
+}
+
+/// Tells a success, for `--trace`.
+pub(crate) fn succeeded(out: &mut impl Write, url: &str, page: &Page) -> io::Result<()> {
+    writeln!(
+        out,
+        "{}: {} by {} in {} ms",
+        redact::terminal(url),
+        page.status().as_u16(),
+        page.tier(),
+        page.elapsed().as_millis()
+    )?;
+    table(out, page.trace().attempts(), true)
+}
+
+fn table(out: &mut impl Write, attempts: &[Attempt], evidence: bool) -> io::Result<()> {
+    let verdicts: Vec<String> = attempts.iter().map(verdict).collect();
+    let width = verdicts.iter().map(|text| text.chars().count()).max().unwrap_or(0);
+    for (attempt, verdict) in attempts.iter().zip(verdicts) {
+        let status = attempt.status.map_or_else(|| "---".to_owned(), |status| status.to_string());
+        let elapsed = attempt.elapsed.as_millis();
+        writeln!(out, "  {:<11}  {status}  {verdict:<width$}  {elapsed:>5} ms", attempt.tier)?;
+        if !evidence {
+            continue;
+        }
+        for found in attempt.verdict.iter().flat_map(|verdict| &verdict.evidence) {
+            let text = redact::terminal(&found.text);
+            writeln!(out, "               {} in {}: {text}", found.rule, redact::terminal(&found.place))?;
+        }
+        if let Some(next) = &attempt.next {
+            writeln!(out, "               -> {}", redact::terminal(next))?;
+        }
+    }
+    Ok(())
+}
+
+fn verdict(attempt: &Attempt) -> String {
+    match (&attempt.verdict, &attempt.error) {
+        (Some(verdict), _) => redact::terminal(&verdict.to_string()),
+        (None, Some(error)) => format!("{} error", error.kind),
+        (None, None) => "no answer".to_owned(),
+    }
+}

@@ -1,0 +1,114 @@
+//! The door: `Fetcher`, its builder, a request's builder and the page that comes back.
+
+mod build;
+mod charset;
+mod page;
+mod send;
+
+pub(crate) use build::DEFAULT_PROFILE;
+pub use build::FetcherBuilder;
+pub use page::Page;
+pub use send::RequestBuilder;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::Method;
+
+use crate::bounds::Bounds;
+use crate::fingerprint::Profile;
+use crate::identity::Identity;
+use crate::proxy::Proxy;
+use crate::router::{Ladder, Persona, Router};
+
+/// Gets pages by the cheapest means the site allows. Cheap to clone; clones share everything.
+///
+/// ```no_run
+/// # async fn example() -> rungs::Result<()> {
+/// let fetcher = rungs::Fetcher::builder().max_tier(rungs::Tier::Impersonate).build()?;
+/// let page = fetcher.get("https://shop.example/p/1").send().await?;
+/// println!("{} by {}: {}", page.status(), page.tier(), page.text()?);
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Fetcher {
+    shared: Arc<Shared>,
+    persona: Arc<Persona>,
+}
+
+/// What all sessions of a fetcher share.
+struct Shared {
+    router: Router,
+    bounds: Bounds,
+    ladder: Ladder,
+    proxy: Option<Proxy>,
+    plain: Arc<Profile>,
+    dressed: Arc<Profile>,
+    sessions: Mutex<HashMap<String, Arc<Persona>>>,
+    #[cfg(feature = "browser")]
+    browser: Arc<crate::transport::browser::BrowserTransport>,
+}
+
+impl Fetcher {
+    /// A builder with the defaults.
+    pub fn builder() -> FetcherBuilder {
+        FetcherBuilder::default()
+    }
+
+    /// Begins a GET of `url`.
+    pub fn get(&self, url: impl AsRef<str>) -> RequestBuilder {
+        self.request(Method::GET, url)
+    }
+
+    /// Begins a request of any method. A malformed URL is told by [`RequestBuilder::send`].
+    pub fn request(&self, method: Method, url: impl AsRef<str>) -> RequestBuilder {
+        RequestBuilder::new(self.clone(), method, url.as_ref())
+    }
+
+    /// The session called `name`: one identity for several requests. The same name gives the same
+    /// identity again.
+    #[must_use]
+    pub fn session(&self, name: &str) -> Self {
+        let mut sessions = self.shared.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let persona = sessions.entry(name.to_owned()).or_insert_with(|| Arc::new(self.shared.persona(name)));
+        Self { shared: Arc::clone(&self.shared), persona: Arc::clone(persona) }
+    }
+
+    /// The identity that the impersonate and browser tiers wear: its profile and its cookies.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.persona.dressed
+    }
+
+    /// The identity of the plain tier.
+    #[must_use]
+    pub fn plain_identity(&self) -> &Identity {
+        &self.persona.plain
+    }
+
+    /// Closes the browser, if one was started, and waits until it is gone. Dropping the last clone
+    /// does the same without waiting.
+    pub async fn close(&self) {
+        #[cfg(feature = "browser")]
+        self.shared.browser.close().await;
+    }
+}
+
+impl Shared {
+    fn persona(&self, name: &str) -> Persona {
+        Persona {
+            plain: Identity::new(name, Arc::clone(&self.plain), self.proxy.clone()),
+            dressed: Identity::new(name, Arc::clone(&self.dressed), self.proxy.clone()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Fetcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fetcher")
+            .field("profile", &self.shared.dressed.name)
+            .field("ladder", &self.shared.ladder)
+            .field("proxy", &self.shared.proxy)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,203 @@
+//! Options to a running fetcher.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use crate::bounds::Bounds;
+use crate::detect::Rules;
+use crate::error::{Error, Result};
+use crate::fingerprint::Profile;
+use crate::kind::ErrorKind;
+use crate::net::{Engine, Overrides, Trust};
+use crate::proxy::Proxy;
+use crate::router::{Ladder, Router};
+use crate::tier::Tier;
+use crate::transport::Transport;
+use crate::transport::impersonate::Impersonate;
+use crate::transport::plain::Plain;
+
+use super::{Fetcher, Shared};
+
+/// Settings for a [`Fetcher`]. Setters cannot fail; [`build`](Self::build) tells what was wrong.
+#[derive(Clone, Debug)]
+#[must_use = "nothing happens before `build`"]
+pub struct FetcherBuilder {
+    min_tier: Tier,
+    max_tier: Tier,
+    retries: u32,
+    bounds: Bounds,
+    proxy: Option<Proxy>,
+    profile: Option<Arc<Profile>>,
+    rules: Option<Rules>,
+    overrides: Overrides,
+    trust: Trust,
+    #[cfg(feature = "browser")]
+    browser: crate::transport::browser::BrowserOptions,
+}
+
+impl Default for FetcherBuilder {
+    fn default() -> Self {
+        Self {
+            min_tier: Tier::Plain,
+            max_tier: if cfg!(feature = "browser") { Tier::Browser } else { Tier::Impersonate },
+            retries: 2,
+            bounds: Bounds::default(),
+            proxy: None,
+            profile: None,
+            rules: None,
+            overrides: Overrides::new(),
+            trust: Trust::default(),
+            #[cfg(feature = "browser")]
+            browser: crate::transport::browser::BrowserOptions::default(),
+        }
+    }
+}
+
+impl FetcherBuilder {
+    /// The tier to start at. Default: plain.
+    pub const fn min_tier(mut self, tier: Tier) -> Self {
+        self.min_tier = tier;
+        self
+    }
+
+    /// The highest tier to climb to. Default: browser.
+    pub const fn max_tier(mut self, tier: Tier) -> Self {
+        self.max_tier = tier;
+        self
+    }
+
+    /// How often a network error is retried on its tier. Default: 2.
+    pub const fn retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    /// Limits and deadlines. Default: [`Bounds::default`].
+    pub const fn bounds(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
+        self
+    }
+
+    /// The proxy for every tier. Default: none.
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = Some(proxy);
+        self
+    }
+
+    /// The browser to look like. Default: the shipped profile of the newest Chrome on Linux.
+    pub fn browser_profile(mut self, profile: Arc<Profile>) -> Self {
+        self.profile = Some(profile);
+        self
+    }
+
+    /// The block rules. Default: the shipped ones.
+    pub fn rules(mut self, rules: Rules) -> Self {
+        self.rules = Some(rules);
+        self
+    }
+
+    /// Answers the name lookup of `host` for `port` with `address`; the host `*` stands for all.
+    pub fn resolve(mut self, host: impl AsRef<str>, port: u16, address: IpAddr) -> Self {
+        self.overrides.insert((host.as_ref().to_ascii_lowercase(), port), address);
+        self
+    }
+
+    /// Trusts the CA certificates (PEM) in this file instead of the system's.
+    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.trust.ca_file = Some(path.into());
+        self
+    }
+
+    /// Takes any certificate. Default: false.
+    pub const fn insecure(mut self, insecure: bool) -> Self {
+        self.trust.insecure = insecure;
+        self
+    }
+
+    /// The browser's executable. Default: the first Chromium or Chrome found.
+    #[cfg(feature = "browser")]
+    pub fn browser(mut self, path: impl Into<PathBuf>) -> Self {
+        self.browser.executable = Some(path.into());
+        self
+    }
+
+    /// The most pages open at once in the browser. Default: 2.
+    #[cfg(feature = "browser")]
+    pub const fn browser_pages(mut self, pages: usize) -> Self {
+        self.browser.pages = pages;
+        self
+    }
+
+    /// Makes the fetcher. Sends nothing and starts no browser.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when settings contradict each other or a CA file cannot be used.
+    pub fn build(self) -> Result<Fetcher> {
+        if self.min_tier > self.max_tier {
+            let message =
+                format!("the lowest tier `{}` is above the highest `{}`", self.min_tier, self.max_tier);
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        let plain = Profile::named("plain")?;
+        let dressed = self.profile.map_or_else(|| Profile::named(DEFAULT_PROFILE), Ok)?;
+        if dressed.browser.is_none() {
+            let message = format!("the profile `{}` is no browser's", dressed.name);
+            return Err(Error::new(ErrorKind::Config, message)
+                .with_hint("`rungs profile list` names those there are"));
+        }
+        let rules = self.rules.unwrap_or_else(Rules::shipped);
+        let engine = Arc::new(Engine::new(self.overrides.clone(), self.trust.clone())?);
+        let mut transports: Vec<Arc<dyn Transport>> =
+            vec![Arc::new(Plain::new(Arc::clone(&engine))), Arc::new(Impersonate::new(engine))];
+        #[cfg(feature = "browser")]
+        let browser = {
+            let mut options = self.browser;
+            options.resolve =
+                self.overrides.iter().map(|((host, port), ip)| (host.clone(), *port, *ip)).collect();
+            options.insecure = self.trust.insecure;
+            options.ca_file = self.trust.ca_file;
+            options.still_challenged = Some(still_challenged(rules.clone()));
+            Arc::new(crate::transport::browser::BrowserTransport::new(options))
+        };
+        #[cfg(feature = "browser")]
+        transports.push(Arc::clone(&browser) as Arc<dyn Transport>);
+        let shared = Arc::new(Shared {
+            router: Router::new(transports, rules),
+            bounds: self.bounds,
+            ladder: Ladder { min: self.min_tier, max: self.max_tier, retries: self.retries },
+            proxy: self.proxy,
+            plain,
+            dressed,
+            sessions: Mutex::new(HashMap::new()),
+            #[cfg(feature = "browser")]
+            browser,
+        });
+        let persona = Arc::new(shared.persona("default"));
+        Ok(Fetcher { shared, persona })
+    }
+}
+
+/// Tells the browser whether the document it holds is still a challenge.
+#[cfg(feature = "browser")]
+fn still_challenged(rules: Rules) -> crate::transport::browser::StillChallenged {
+    use crate::detect::Seen;
+    use crate::verdict::VerdictKind;
+    Arc::new(move |status, headers, url, body| {
+        let seen = Seen {
+            tier: Some(Tier::Browser),
+            status,
+            headers,
+            url,
+            requested: url,
+            body,
+            complete: true,
+            via_proxy: false,
+        };
+        rules.judge(&seen).kind == VerdictKind::Challenge
+    })
+}
+
+/// The profile worn when none is named.
+pub(crate) const DEFAULT_PROFILE: &str = "chrome-156-linux";

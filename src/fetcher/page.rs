@@ -1,0 +1,120 @@
+//! A page that was got.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use url::Url;
+
+use crate::error::Result;
+use crate::response::{Hop, HttpVersion};
+use crate::router::{Found, Kept};
+use crate::tier::Tier;
+use crate::trace::{Timings, Trace};
+
+use super::charset;
+
+/// A genuine answer of the site, whatever its status.
+pub struct Page {
+    found: Found,
+    trace: Trace,
+    elapsed: Duration,
+}
+
+impl Page {
+    pub(super) const fn new(found: Found, trace: Trace, elapsed: Duration) -> Self {
+        Self { found, trace, elapsed }
+    }
+
+    /// The status.
+    pub const fn status(&self) -> StatusCode {
+        self.found.status
+    }
+
+    /// The HTTP version it came over.
+    pub const fn version(&self) -> HttpVersion {
+        self.found.version
+    }
+
+    /// The header fields, as the site sent them.
+    pub const fn headers(&self) -> &HeaderMap {
+        &self.found.headers
+    }
+
+    /// The URL that answered, after redirects.
+    pub const fn url(&self) -> &Url {
+        &self.found.url
+    }
+
+    /// The redirects followed, first to last.
+    pub fn redirects(&self) -> &[Hop] {
+        &self.found.redirects
+    }
+
+    /// The tier that got it.
+    pub fn tier(&self) -> Tier {
+        self.trace.attempts().last().map_or(Tier::Plain, |attempt| attempt.tier)
+    }
+
+    /// The browser profile that got it; `None` on the plain tier.
+    pub fn browser_profile(&self) -> Option<&str> {
+        self.trace.attempts().last()?.browser_profile.as_deref()
+    }
+
+    /// All attempts made for it.
+    pub const fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// The time of the whole fetch, waits included.
+    pub const fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    /// Where the time of the last attempt went.
+    pub const fn timings(&self) -> Timings {
+        self.found.timings
+    }
+
+    /// The body without its content coding; the settled DOM when the browser got an HTML page.
+    /// Empty when it was streamed to a file.
+    pub const fn bytes(&self) -> &Bytes {
+        &self.kept().bytes
+    }
+
+    /// How many bytes the body has, wherever it went.
+    pub const fn body_len(&self) -> u64 {
+        self.kept().length
+    }
+
+    /// The file the body was streamed to, if it was.
+    pub fn file(&self) -> Option<&Path> {
+        self.kept().file.as_deref()
+    }
+
+    /// The body as text: decoded by its byte order mark, else by the charset of Content-Type, else
+    /// by the page's own meta element, else as UTF-8.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) when it is no text: when bytes are not
+    /// valid in that charset.
+    pub fn text(&self) -> Result<String> {
+        charset::decode(self.headers(), self.bytes())
+    }
+
+    const fn kept(&self) -> &Kept {
+        &self.found.kept
+    }
+}
+
+impl std::fmt::Debug for Page {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Page")
+            .field("status", &self.status().as_u16())
+            .field("url", &crate::redact::url(self.url()))
+            .field("tier", &self.tier())
+            .field("body_len", &self.body_len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,157 @@
+//! One request on its way: what the caller adds, then `send`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, header};
+use tokio::time::Instant;
+use url::Url;
+
+use crate::bounds::Bounds;
+use crate::error::{Error, Result};
+use crate::kind::ErrorKind;
+use crate::request::{Context, Request, parse_url};
+use crate::router::{Errand, Keep, Ladder};
+use crate::tier::Tier;
+
+use super::{Fetcher, Page};
+
+/// A request being put together. Setters cannot fail; [`send`](Self::send) tells what was wrong.
+#[must_use = "nothing is sent before `send`"]
+pub struct RequestBuilder {
+    fetcher: Fetcher,
+    request: Result<Request>,
+    bounds: Bounds,
+    ladder: Ladder,
+    wait_for: Option<String>,
+    keep: Keep,
+}
+
+impl RequestBuilder {
+    pub(super) fn new(fetcher: Fetcher, method: Method, url: &str) -> Self {
+        let request = parse_url(url).map(|url| Request { method, ..Request::get(url) });
+        let (bounds, ladder) = (fetcher.shared.bounds, fetcher.shared.ladder);
+        Self { fetcher, request, bounds, ladder, wait_for: None, keep: Keep::Memory }
+    }
+
+    /// Adds a header. It takes the place of the tier's own of that name.
+    pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
+        let (name, value) = (name.as_ref(), value.as_ref());
+        self.change(|request| {
+            let name = header_name(name)?;
+            if matches!(name, header::CONTENT_LENGTH | header::TRANSFER_ENCODING) {
+                let message = format!("the header `{name}` follows from the body and cannot be set");
+                return Err(Error::new(ErrorKind::InvalidRequest, message));
+            }
+            let value = HeaderValue::from_str(value).map_err(|_| {
+                let message = format!("the value of the header `{name}` holds a control character");
+                Error::new(ErrorKind::InvalidRequest, message)
+            })?;
+            request.headers.push((name, value));
+            Ok(())
+        });
+        self
+    }
+
+    /// Takes a header away that the tier would have sent.
+    pub fn without_header(mut self, name: impl AsRef<str>) -> Self {
+        let name = name.as_ref();
+        self.change(|request| {
+            request.removed.push(header_name(name)?);
+            Ok(())
+        });
+        self
+    }
+
+    /// Sends a body. A navigation with a body is a form.
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        self.change(|request| {
+            request.body = Some(body);
+            if request.context == Context::Navigation {
+                request.context = Context::Form;
+            }
+            Ok(())
+        });
+        self
+    }
+
+    /// The browser context it is made in. Default: navigation.
+    pub fn context(mut self, context: Context) -> Self {
+        self.change(|request| {
+            request.context = context;
+            Ok(())
+        });
+        self
+    }
+
+    /// The deadline of the whole fetch, attempts and waits. Default: the fetcher's.
+    pub const fn timeout(mut self, total: Duration) -> Self {
+        self.bounds.fetch_total = Some(total);
+        self
+    }
+
+    /// The only tier to use.
+    pub const fn tier(mut self, tier: Tier) -> Self {
+        self.ladder.min = tier;
+        self.ladder.max = tier;
+        self
+    }
+
+    /// In the browser, wait until this CSS selector matches.
+    pub fn wait_for(mut self, selector: impl Into<String>) -> Self {
+        self.wait_for = Some(selector.into());
+        self
+    }
+
+    /// Streams the body to `path`, which appears only when it is whole.
+    pub fn save(mut self, path: impl Into<PathBuf>) -> Self {
+        self.keep = Keep::File(path.into());
+        self
+    }
+
+    /// Makes the fetch.
+    ///
+    /// # Errors
+    /// A block on every tier allowed is [`ErrorKind::Blocked`]; anything the site itself says, a
+    /// 404 too, is a page. Every error carries the trace of what was tried.
+    pub async fn send(self) -> Result<Page> {
+        let request = self.request?;
+        let started = Instant::now();
+        let errand = Errand {
+            request: &request,
+            persona: &self.fetcher.persona,
+            bounds: &self.bounds,
+            ladder: self.ladder,
+            wait_for: self.wait_for.as_deref(),
+            keep: &self.keep,
+        };
+        let (found, trace) = self.fetcher.shared.router.run(&errand).await;
+        match found {
+            Ok(found) => Ok(Page::new(found, trace, started.elapsed())),
+            Err(error) => Err(error.with_trace(trace)),
+        }
+    }
+
+    /// The URL, when it could be read.
+    #[must_use]
+    pub fn url(&self) -> Option<&Url> {
+        self.request.as_ref().ok().map(|request| &request.url)
+    }
+
+    /// Applies `change` unless something was wrong before; the first mistake is the one told.
+    fn change(&mut self, change: impl FnOnce(&mut Request) -> Result<()>) {
+        if let Ok(request) = &mut self.request {
+            if let Err(error) = change(request) {
+                self.request = Err(error);
+            }
+        }
+    }
+}
+
+fn header_name(name: &str) -> Result<HeaderName> {
+    name.parse().map_err(|_| {
+        Error::new(ErrorKind::InvalidRequest, format!("`{}` is not a header name", name.escape_debug()))
+    })
+}

@@ -1,0 +1,29 @@
+//! Cipher suites: code points to the names BoringSSL lists them by.
+
+/// A BoringSSL cipher list for the TLS 1.2 suites among `ids`, in order. TLS 1.3 suites are always
+/// offered, first, and BoringSSL does not let them be chosen.
+pub(crate) fn list(ids: &[u16]) -> String {
+    ids.iter().filter_map(|id| name(*id)).collect::<Vec<_>>().join(":")
+}
+
+fn name(id: u16) -> Option<&'static str> {
+    Some(match id {
+        0x002f => "AES128-SHA",
+        0x0035 => "AES256-SHA",
+        0x009c => "AES128-GCM-SHA256",
+        0x009d => "AES256-GCM-SHA384",
+        0xc009 => "ECDHE-ECDSA-AES128-SHA",
+        0xc00a => "ECDHE-ECDSA-AES256-SHA",
+        0xc013 => "ECDHE-RSA-AES128-SHA",
+        0xc014 => "ECDHE-RSA-AES256-SHA",
+        0xc023 => "ECDHE-ECDSA-AES128-SHA256",
+        0xc027 => "ECDHE-RSA-AES128-SHA256",
+        0xc02b => "ECDHE-ECDSA-AES128-GCM-SHA256",
+        0xc02c => "ECDHE-ECDSA-AES256-GCM-SHA384",
+        0xc02f => "ECDHE-RSA-AES128-GCM-SHA256",
+        0xc030 => "ECDHE-RSA-AES256-GCM-SHA384",
+        0xcca8 => "ECDHE-RSA-CHACHA20-POLY1305",
+        0xcca9 => "ECDHE-ECDSA-CHACHA20-POLY1305",
+        _ => return None,
+    })
+}

@@ -1,0 +1,259 @@
+//! Dressing a request: a profile's header template, filled from the request. Pure.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use http::{HeaderName, HeaderValue, Method, header};
+use url::Url;
+
+use crate::error::{Error, Result};
+use crate::fingerprint::Profile;
+use crate::fingerprint::profile::Over;
+use crate::kind::ErrorKind;
+use crate::request::{Context, Request};
+
+/// Header fields in wire order, with the case they have in HTTP/1.1.
+pub(crate) type Fields = Vec<(String, HeaderValue)>;
+
+/// What a request is dressed for.
+pub(crate) struct Occasion<'a> {
+    pub(crate) over: Over,
+    /// A redirect led here.
+    pub(crate) redirected: bool,
+    pub(crate) cookies: &'a [(String, String)],
+    /// `Proxy-Authorization`, for http:// through a proxy.
+    pub(crate) proxy_authorization: Option<HeaderValue>,
+}
+
+/// The header fields of `request` in the order and case of `profile`.
+///
+/// A caller's own header takes the place of the template's; one the template does not know goes
+/// before `accept-encoding`, where Chrome's network stack begins its own.
+pub(crate) fn fields(profile: &Profile, request: &Request, occasion: &Occasion<'_>) -> Result<Fields> {
+    let template = profile.headers(request.context, occasion.over, occasion.redirected);
+    let mut own: Vec<(HeaderName, HeaderValue)> = request.headers.clone();
+    if let Some(value) = credentials(&request.url) {
+        if !own.iter().any(|(name, _)| name == header::AUTHORIZATION) {
+            own.push((header::AUTHORIZATION, value));
+        }
+    }
+    let mut out = Fields::new();
+    let mut extras_at = None;
+    for field in template.map_or(&[][..], |template| &template.fields) {
+        let name: HeaderName = field.name.parse().map_err(|_| broken(&field.name))?;
+        if name == header::ACCEPT_ENCODING {
+            extras_at.get_or_insert(out.len());
+        }
+        if request.removed.contains(&name) {
+            continue;
+        }
+        if name == header::COOKIE {
+            cookie_fields(&mut out, &field.name, &mut own, occasion)?;
+            continue;
+        }
+        let mine: Vec<HeaderValue> =
+            own.extract_if(.., |(other, _)| *other == name).map(|(_, value)| value).collect();
+        if !mine.is_empty() {
+            out.extend(mine.into_iter().map(|value| (field.name.clone(), value)));
+        } else if let Some(value) = slot(&name, field.value.as_deref(), request)? {
+            out.push((field.name.clone(), value));
+        }
+    }
+    if request.body.is_some() && !out.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
+        // A template of a context that has no body of its own: Chrome writes the length first.
+        if let Some(length) = slot(&header::CONTENT_LENGTH, None, request)? {
+            let at = out.iter().take_while(|(name, _)| is_connection_level(name)).count();
+            out.insert(at, (title_case(&header::CONTENT_LENGTH, occasion.over), length));
+            extras_at = extras_at.map(|at| at + 1);
+        }
+    }
+    let at = extras_at.unwrap_or(out.len());
+    let mut extras: Fields = occasion
+        .proxy_authorization
+        .iter()
+        .map(|value| ("Proxy-Authorization".to_owned(), value.clone()))
+        .collect();
+    extras.extend(own.into_iter().map(|(name, value)| (title_case(&name, occasion.over), value)));
+    out.splice(at..at, extras);
+    Ok(out)
+}
+
+/// The value for a place of the template that the caller did not fill.
+fn slot(name: &HeaderName, value: Option<&str>, request: &Request) -> Result<Option<HeaderValue>> {
+    let text = match (value, name) {
+        (Some(value), _) => value
+            .replace("{version}", env!("CARGO_PKG_VERSION"))
+            .replace("{origin}", &request.url.origin().ascii_serialization()),
+        (None, &header::HOST) => authority(&request.url),
+        (None, &header::CONTENT_LENGTH) => match (&request.body, &request.method) {
+            (Some(body), _) => body.len().to_string(),
+            (None, &(Method::POST | Method::PUT | Method::PATCH)) => "0".to_owned(),
+            (None, _) => return Ok(None),
+        },
+        (None, &header::CONTENT_TYPE) if request.context == Context::Form && request.body.is_some() => {
+            "application/x-www-form-urlencoded".to_owned()
+        }
+        (None, _) => return Ok(None),
+    };
+    HeaderValue::from_str(&text).map(Some).map_err(|_| broken(name.as_str()))
+}
+
+/// Cookies: one field a pair over HTTP/2, one field in all over HTTP/1.1.
+fn cookie_fields(
+    out: &mut Fields,
+    spelled: &str,
+    own: &mut Vec<(HeaderName, HeaderValue)>,
+    occasion: &Occasion<'_>,
+) -> Result<()> {
+    let mut pairs: Vec<Vec<u8>> =
+        occasion.cookies.iter().map(|(name, value)| format!("{name}={value}").into_bytes()).collect();
+    for (_, value) in own.extract_if(.., |(name, _)| *name == header::COOKIE) {
+        pairs.extend(value.as_bytes().split(|byte| *byte == b';').map(|pair| pair.trim_ascii().to_vec()));
+    }
+    pairs.retain(|pair| !pair.is_empty());
+    if pairs.is_empty() {
+        return Ok(());
+    }
+    let values = if occasion.over == Over::H2 { pairs } else { vec![pairs.join(&b"; "[..])] };
+    for value in values {
+        let mut value = HeaderValue::from_maybe_shared(bytes::Bytes::from(value)).map_err(|_| {
+            Error::new(ErrorKind::InvalidRequest, "a cookie holds a character that no header may carry")
+        })?;
+        value.set_sensitive(true);
+        out.push((spelled.to_owned(), value));
+    }
+    Ok(())
+}
+
+/// `host` or `host:port`, as the Host header and `:authority` have it.
+pub(crate) fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// A `Basic` value for user and password.
+pub(crate) fn basic(user: &str, password: &str) -> HeaderValue {
+    let encoded = BASE64_STANDARD.encode(format!("{user}:{password}"));
+    let mut value =
+        HeaderValue::from_str(&format!("Basic {encoded}")).expect("base64 is made of header characters");
+    value.set_sensitive(true);
+    value
+}
+
+fn credentials(url: &Url) -> Option<HeaderValue> {
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    Some(basic(&decode(url.username()), &decode(url.password().unwrap_or_default())))
+}
+
+/// The case of a caller's header in HTTP/1.1: known names in title case, as Chrome writes its own;
+/// a script's own stay as they are.
+fn title_case(name: &HeaderName, over: Over) -> String {
+    let text = name.as_str();
+    if over == Over::H2 || text.starts_with("x-") || text.starts_with("sec-ch-") {
+        return text.to_owned();
+    }
+    let mut upper = true;
+    text.chars()
+        .map(|c| {
+            let shown = if upper { c.to_ascii_uppercase() } else { c };
+            upper = c == '-';
+            shown
+        })
+        .collect()
+}
+
+fn is_connection_level(name: &str) -> bool {
+    name.eq_ignore_ascii_case("host") || name.eq_ignore_ascii_case("connection")
+}
+
+fn broken(name: &str) -> Error {
+    Error::new(
+        ErrorKind::Profile,
+        format!("the browser profile's header `{}` cannot be sent", name.escape_debug()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Request;
+
+    const PROFILE: &str = r#"
+        schema = 1
+        name = "t"
+        [provenance]
+        browser = "t"
+        version = "1"
+        channel = "t"
+        os = "t"
+        captured = "2026-01-01"
+        method = "t"
+        [tls]
+        versions = ["1.3"]
+        ciphers = [4865]
+        groups = [29]
+        key_shares = [29]
+        signature_algorithms = [1027]
+        alpn = ["h2"]
+        extensions = []
+        [http2]
+        settings = []
+        window_update = 0
+        pseudo_order = []
+        [[headers]]
+        context = "navigation"
+        over = "h2"
+        fields = [["user-agent", "T"], ["accept", "*/*"], ["referer"], ["accept-encoding", "gzip"], ["cookie"], ["priority", "u=0, i"]]
+        [[headers]]
+        context = "navigation"
+        over = "h1"
+        fields = [["Host"], ["User-Agent", "T"], ["Content-Length"], ["Accept-Encoding", "gzip"], ["Cookie"]]
+    "#;
+
+    fn dressed(over: Over, cookies: &[(&str, &str)], change: impl FnOnce(&mut Request)) -> Vec<String> {
+        let profile = Profile::from_toml(PROFILE, "t").unwrap();
+        let mut request = Request::get(Url::parse("https://user:pw@site.example:8443/p").unwrap());
+        change(&mut request);
+        let cookies: Vec<_> = cookies.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let occasion = Occasion { over, redirected: false, cookies: &cookies, proxy_authorization: None };
+        let fields = fields(&profile, &request, &occasion).unwrap();
+        fields.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_callers_header_takes_the_templates_place_and_a_new_one_goes_before_accept_encoding() {
+        let got = dressed(Over::H2, &[], |request| {
+            request.headers = vec![
+                (header::ACCEPT, HeaderValue::from_static("text/html")),
+                (HeaderName::from_static("x-mine"), HeaderValue::from_static("1")),
+            ];
+            request.removed = vec![header::USER_AGENT];
+        });
+        assert_eq!(
+            got,
+            [
+                "accept: text/html",
+                "x-mine: 1",
+                "authorization: Basic dXNlcjpwdw==",
+                "accept-encoding: gzip",
+                "priority: u=0, i"
+            ]
+        );
+    }
+
+    #[test]
+    fn cookies_are_split_over_h2_and_joined_over_h1() {
+        let own = |request: &mut Request| {
+            request.headers = vec![(header::COOKIE, HeaderValue::from_static("c=3; d=4"))];
+            request.url.set_username("").unwrap();
+            request.url.set_password(None).unwrap();
+        };
+        let h2 = dressed(Over::H2, &[("a", "1"), ("b", "2")], own);
+        assert_eq!(h2[3..7], ["cookie: a=1", "cookie: b=2", "cookie: c=3", "cookie: d=4"]);
+        let h1 = dressed(Over::H1, &[("a", "1"), ("b", "2")], own);
+        assert_eq!(h1[0], "Host: site.example:8443");
+        assert_eq!(h1[3], "Cookie: a=1; b=2; c=3; d=4");
+    }
+}

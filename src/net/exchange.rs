@@ -1,0 +1,265 @@
+//! One request and its answer's head over one connection, HTTP/1.1 or HTTP/2.
+
+use std::error::Error as StdError;
+use std::io;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request as HttpRequest, Response as HttpResponse, Uri, Version, header};
+use http_body_util::Full;
+use http2::frame::{PseudoId, PseudoOrder, SettingId, SettingsOrder, StreamDependency, StreamId};
+use tokio::sync::OwnedSemaphorePermit;
+use url::Url;
+use wreq_proto::body::Incoming;
+use wreq_proto::conn::{http1, http2 as h2};
+use wreq_proto::ext::{OnPreserveHeaderCallback, on_preserve_header};
+use wreq_proto::http1::Http1Options;
+use wreq_proto::http2::Http2Options;
+use wreq_proto::rt::Executor;
+
+use super::dress::Fields;
+use super::tls::BoxIo;
+use crate::bounds::Bounds;
+use crate::error::{Error, Result};
+use crate::fingerprint::profile::{Http2, Over};
+use crate::kind::ErrorKind;
+use crate::request::Request;
+
+type Wire = Full<Bytes>;
+
+/// The sending side of one HTTP/1.1 connection.
+pub(crate) type Http1 = http1::SendRequest<Wire>;
+/// A sending side of one HTTP/2 connection; clones share it.
+pub(crate) type Shared = h2::SendRequest<Wire>;
+
+/// Why an exchange gave no answer.
+pub(crate) enum Failure {
+    /// Nothing of the request can have been acted upon: send it again on a fresh connection.
+    Unsent(Error),
+    /// The answer broke off or never came.
+    Broken(Error),
+}
+
+/// Begins HTTP/1.1 on `io`. The permit lives as long as the connection.
+pub(crate) async fn begin_http1(io: BoxIo, bounds: &Bounds, permit: OwnedSemaphorePermit) -> Result<Http1> {
+    let options = Http1Options::builder()
+        .max_headers(bounds.max_header_fields)
+        .max_buf_size(bounds.max_header_bytes.max(8192))
+        .build();
+    let (sender, connection) =
+        http1::Builder::default().options(options).handshake(io).await.map_err(|cause| broke(cause))?;
+    tokio::spawn(async move {
+        if let Err(cause) = connection.await {
+            tracing::debug!(%cause, "an HTTP/1.1 connection ended");
+        }
+        drop(permit);
+    });
+    Ok(sender)
+}
+
+/// Begins HTTP/2 on `io` with a profile's preface. The permit lives as long as the connection.
+pub(crate) async fn begin_http2(io: BoxIo, profile: &Http2, permit: OwnedSemaphorePermit) -> Result<Shared> {
+    let (sender, connection) = h2::Builder::new(Spawn)
+        .options(options(profile))
+        .handshake(io)
+        .await
+        .map_err(|cause| broke(cause))?;
+    tokio::spawn(async move {
+        if let Err(cause) = connection.await {
+            tracing::debug!(%cause, "an HTTP/2 connection ended");
+        }
+        drop(permit);
+    });
+    Ok(sender)
+}
+
+fn options(profile: &Http2) -> Http2Options {
+    let setting = |id: u16| profile.settings.iter().find(|(other, _)| *other == id).map(|(_, value)| *value);
+    let mut options = Http2Options::builder()
+        .header_table_size(setting(1))
+        .max_concurrent_streams(setting(3))
+        .initial_window_size(setting(4).unwrap_or(SPEC_WINDOW))
+        .max_frame_size(setting(5))
+        .initial_connection_window_size(SPEC_WINDOW.saturating_add(profile.window_update))
+        .settings_order(
+            SettingsOrder::builder()
+                .extend(profile.settings.iter().map(|(id, _)| SettingId::from(*id)))
+                .build(),
+        )
+        .headers_pseudo_order(
+            PseudoOrder::builder()
+                .extend(profile.pseudo_order.iter().filter_map(|name| pseudo(name)))
+                .build(),
+        );
+    if let Some(push) = setting(2) {
+        options = options.enable_push(push != 0);
+    }
+    if let Some(max) = setting(6) {
+        options = options.max_header_list_size(max);
+    }
+    if let Some(priority) = profile.priority {
+        options = options.headers_stream_dependency(StreamDependency::new(
+            StreamId::from(priority.depends_on & 0x7fff_ffff),
+            priority.weight,
+            priority.exclusive,
+        ));
+    }
+    options.build()
+}
+
+fn pseudo(name: &str) -> Option<PseudoId> {
+    match name {
+        "method" => Some(PseudoId::Method),
+        "authority" => Some(PseudoId::Authority),
+        "scheme" => Some(PseudoId::Scheme),
+        "path" => Some(PseudoId::Path),
+        _ => None,
+    }
+}
+
+/// Assembles the request for the wire. `absolute` is the form an http proxy wants.
+pub(crate) fn assemble(
+    request: &Request,
+    fields: Fields,
+    over: Over,
+    absolute: bool,
+) -> Result<HttpRequest<Wire>> {
+    // HTTP/2 has no Host header: a caller's own becomes the authority.
+    let (hosts, fields): (Fields, Fields) =
+        fields.into_iter().partition(|(name, _)| over == Over::H2 && name.eq_ignore_ascii_case("host"));
+    let host = hosts.first().and_then(|(_, value)| value.to_str().ok());
+    let uri = uri(&request.url, over, absolute, host)?;
+    let mut wire = HttpRequest::new(Full::new(request.body.clone().unwrap_or_default()));
+    *wire.method_mut() = request.method.clone();
+    *wire.uri_mut() = uri;
+    *wire.version_mut() = if over == Over::H2 { Version::HTTP_2 } else { Version::HTTP_11 };
+    let headers = wire.headers_mut();
+    for (name, value) in &fields {
+        let name: header::HeaderName = name.parse().map_err(|_| {
+            Error::new(ErrorKind::InvalidRequest, format!("`{}` is not a header name", name.escape_debug()))
+        })?;
+        headers.append(name, value.clone());
+    }
+    if over != Over::H2 {
+        on_preserve_header(&mut wire, AsWritten(fields));
+    }
+    Ok(wire)
+}
+
+fn uri(url: &Url, over: Over, absolute: bool, host: Option<&str>) -> Result<Uri> {
+    let mut target = url[url::Position::BeforePath..url::Position::AfterQuery].to_owned();
+    if target.is_empty() {
+        target.push('/');
+    }
+    if over == Over::H2 || absolute {
+        let authority = host.map_or_else(|| super::dress::authority(url), ToOwned::to_owned);
+        target = format!("{}://{authority}{target}", url.scheme());
+    }
+    target.parse().map_err(|cause: http::uri::InvalidUri| {
+        Error::new(ErrorKind::InvalidUrl, "the URL holds a character that cannot be sent").with_source(cause)
+    })
+}
+
+/// Writes HTTP/1.1 header fields in exactly the order and case they were dressed in.
+struct AsWritten(Fields);
+
+impl OnPreserveHeaderCallback for AsWritten {
+    fn call(&self, _headers: &mut HeaderMap) {}
+
+    fn call_visit(&self, _headers: &mut HeaderMap, write: &mut dyn FnMut(&dyn AsRef<[u8]>, &HeaderValue)) {
+        for (name, value) in &self.0 {
+            write(name, value);
+        }
+    }
+}
+
+/// Sends over HTTP/1.1. The connection answers one request at a time.
+pub(crate) async fn send_http1(
+    sender: &mut Http1,
+    wire: HttpRequest<Wire>,
+) -> Result<HttpResponse<Incoming>, Failure> {
+    sender.try_send_request(wire).await.map_err(|mut failed| {
+        let unsent = failed.take_message().is_some();
+        failure(failed.into_error(), unsent)
+    })
+}
+
+/// Sends over HTTP/2, beside what else is under way there.
+pub(crate) async fn send_http2(
+    sender: &mut Shared,
+    wire: HttpRequest<Wire>,
+) -> Result<HttpResponse<Incoming>, Failure> {
+    sender.try_send_request(wire).await.map_err(|mut failed| {
+        let unsent = failed.take_message().is_some();
+        failure(failed.into_error(), unsent)
+    })
+}
+
+fn failure(cause: wreq_proto::Error, unsent: bool) -> Failure {
+    let refused = source::<http2::Error>(&cause).is_some_and(|h2| {
+        h2.reason() == Some(http2::Reason::REFUSED_STREAM)
+            || (h2.is_go_away() && h2.is_remote() && h2.reason() == Some(http2::Reason::NO_ERROR))
+    });
+    let error = broke(cause);
+    if unsent || refused { Failure::Unsent(error) } else { Failure::Broken(error) }
+}
+
+/// Names what broke while an answer's head was awaited.
+fn broke(cause: wreq_proto::Error) -> Error {
+    let (kind, message) = if cause.is_parse() {
+        (ErrorKind::Protocol, "the answer is not proper HTTP")
+    } else if cause.is_incomplete_message() {
+        (ErrorKind::Protocol, "the server closed the connection without an answer")
+    } else if cause.is_canceled() || cause.is_closed() {
+        (ErrorKind::Connect, "the connection was closed")
+    } else if let Some(h2) = source::<http2::Error>(&cause) {
+        if h2.is_io() {
+            (ErrorKind::Connect, "the connection broke")
+        } else {
+            (ErrorKind::Protocol, "the server broke off the HTTP/2 exchange")
+        }
+    } else if source::<io::Error>(&cause).is_some() {
+        (ErrorKind::Connect, "the connection broke")
+    } else {
+        (ErrorKind::Protocol, "the exchange failed")
+    };
+    Error::new(kind, message).with_source(cause)
+}
+
+/// Names what broke while a body was read.
+pub(crate) fn body_broke(cause: wreq_proto::Error) -> Error {
+    let message = match source::<io::Error>(&cause).map(io::Error::kind) {
+        Some(io::ErrorKind::UnexpectedEof) => "the body ended before its announced length",
+        Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => "the body's chunks are malformed",
+        Some(_) => "the connection broke in the middle of the body",
+        None => "the body broke off",
+    };
+    Error::new(ErrorKind::Protocol, message).with_source(cause)
+}
+
+/// The first source of type `E` behind an error.
+fn source<E: StdError + 'static>(error: &dyn StdError) -> Option<&E> {
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if let Some(found) = cause.downcast_ref() {
+            return Some(found);
+        }
+        next = cause.source();
+    }
+    None
+}
+
+/// Runs the HTTP/2 stack's own tasks on tokio.
+#[derive(Clone)]
+struct Spawn;
+
+impl<F> Executor<F> for Spawn
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, future: F) {
+        tokio::spawn(future);
+    }
+}
+
+const SPEC_WINDOW: u32 = 65_535;

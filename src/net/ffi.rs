@@ -1,0 +1,78 @@
+//! The few BoringSSL calls that `boring` does not wrap. The only unsafe code of the engine.
+#![expect(unsafe_code, reason = "boring wraps none of these calls; each takes plain pointers and lengths")]
+
+use boring::error::ErrorStack;
+use boring::ssl::{SslContextBuilder, SslRef, SslSessionRef};
+use boring::x509::X509VerifyError;
+use boring_sys as sys;
+use foreign_types::ForeignTypeRef;
+
+use crate::fingerprint::profile::Alps;
+
+/// The supported groups, and with them the key shares, in order.
+pub(super) fn groups(builder: &mut SslContextBuilder, ids: &[u16]) -> Result<(), ErrorStack> {
+    // SAFETY: the context is alive and the slice is read before the call returns.
+    done(unsafe { sys::SSL_CTX_set1_group_ids(builder.as_ptr(), ids.as_ptr(), ids.len()) })
+}
+
+/// The signature algorithms offered, in order, unknown ones included.
+pub(super) fn signature_algorithms(builder: &mut SslContextBuilder, ids: &[u16]) -> Result<(), ErrorStack> {
+    // SAFETY: the context is alive and the slice is read before the call returns.
+    done(unsafe { sys::SSL_CTX_set_verify_algorithm_prefs(builder.as_ptr(), ids.as_ptr(), ids.len()) })
+}
+
+/// The trust anchor ids asked for, in wire form.
+pub(super) fn trust_anchors(builder: &mut SslContextBuilder, ids: &[u8]) -> Result<(), ErrorStack> {
+    // SAFETY: the context is alive and the slice is read before the call returns.
+    done(unsafe { sys::SSL_CTX_set1_requested_trust_anchors(builder.as_ptr(), ids.as_ptr(), ids.len()) })
+}
+
+/// Application-layer protocol settings, empty for each protocol, as Chrome sends them.
+pub(super) fn application_settings(ssl: &mut SslRef, alps: &Alps) -> Result<(), ErrorStack> {
+    for protocol in &alps.protocols {
+        // SAFETY: the connection is alive; both slices are copied before the call returns.
+        done(unsafe {
+            sys::SSL_add_application_settings(
+                ssl.as_ptr(),
+                protocol.as_ptr(),
+                protocol.len(),
+                std::ptr::null(),
+                0,
+            )
+        })?;
+    }
+    // SAFETY: the connection is alive; the call sets a flag.
+    unsafe { sys::SSL_set_alps_use_new_codepoint(ssl.as_ptr(), i32::from(alps.codepoint == NEW_CODEPOINT)) };
+    Ok(())
+}
+
+/// Offers a session for resumption.
+pub(super) fn resume(ssl: &mut SslRef, session: &SslSessionRef) -> Result<(), ErrorStack> {
+    // SAFETY: the session comes from a connection of the same profile, hence of the same context.
+    unsafe { ssl.set_session(session) }
+}
+
+/// What BoringSSL holds against a certificate, in words.
+pub(super) fn certificate_fault(fault: X509VerifyError) -> String {
+    match fault.as_raw() {
+        sys::X509_V_ERR_CERT_HAS_EXPIRED => "has expired".to_owned(),
+        sys::X509_V_ERR_CERT_NOT_YET_VALID => "is not valid yet".to_owned(),
+        sys::X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT => "is self-signed".to_owned(),
+        sys::X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN => {
+            "ends in a self-signed certificate that is not trusted".to_owned()
+        }
+        sys::X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT | sys::X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY => {
+            "is signed by an issuer that is not trusted".to_owned()
+        }
+        sys::X509_V_ERR_HOSTNAME_MISMATCH | sys::X509_V_ERR_IP_ADDRESS_MISMATCH => {
+            "is for another name".to_owned()
+        }
+        _ => format!("is not valid: {fault}"),
+    }
+}
+
+fn done(returned: std::ffi::c_int) -> Result<(), ErrorStack> {
+    if returned == 1 { Ok(()) } else { Err(ErrorStack::get()) }
+}
+
+const NEW_CODEPOINT: u16 = 17613;

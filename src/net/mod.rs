@@ -1,0 +1,322 @@
+//! The HTTP engine under both HTTP tiers: names, connections, TLS, exchange, redirects, bodies.
+
+mod ciphers;
+mod decode;
+mod dial;
+mod dns;
+mod dress;
+mod exchange;
+mod ffi;
+mod pool;
+mod redirect;
+mod roots;
+mod tls;
+mod tunnel;
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use http::{HeaderMap, Response as HttpResponse, StatusCode, Version, header};
+use tokio::time::{Instant, timeout, timeout_at};
+use url::Url;
+use wreq_proto::body::Incoming;
+
+use crate::bounds::Bounds;
+use crate::error::{Error, Result};
+use crate::fingerprint::profile::Over;
+use crate::identity::Identity;
+use crate::kind::ErrorKind;
+use crate::request::Request;
+use crate::response::{Answer, Body, Hop, HttpVersion};
+use crate::trace::Timings;
+
+pub(crate) use dns::Overrides;
+pub(crate) use roots::system as system_roots;
+pub(crate) use tls::Trust;
+
+use exchange::Failure;
+use pool::{Caps, Key, Lease, Pool};
+use tls::BoxIo;
+
+/// One request to make as one identity within bounds.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'a> {
+    pub(crate) request: &'a Request,
+    pub(crate) identity: &'a Identity,
+    pub(crate) bounds: &'a Bounds,
+    pub(crate) streaming: bool,
+}
+
+/// The engine. Makes no connection until it is called.
+pub(crate) struct Engine {
+    names: dns::Names,
+    tls: tls::Tls,
+    pool: Pool,
+}
+
+impl Engine {
+    pub(crate) fn new(overrides: Overrides, trust: Trust) -> Result<Self> {
+        Ok(Self {
+            names: dns::Names::new(overrides),
+            tls: tls::Tls::new(trust)?,
+            pool: Pool::new(Caps::default()),
+        })
+    }
+
+    /// Makes `call`, follows its redirects, and returns the last answer with its body still coming.
+    pub(crate) async fn fetch(&self, call: Call<'_>) -> Result<Answer> {
+        let deadline = Instant::now() + call.bounds.http_total;
+        timeout_at(deadline, self.follow(call, deadline)).await.unwrap_or_else(|_| {
+            let message = format!("the attempt took longer than {:?}", call.bounds.http_total);
+            Err(Error::new(ErrorKind::Timeout, message).with_url(&call.request.url))
+        })
+    }
+
+    async fn follow(&self, call: Call<'_>, deadline: Instant) -> Result<Answer> {
+        let limits = decode::Limits {
+            read_idle: call.bounds.read_idle,
+            deadline: (!call.streaming).then_some(deadline),
+            max_body: if call.streaming { call.bounds.max_file } else { call.bounds.max_body },
+        };
+        let mut request = call.request.clone();
+        let mut hops: Vec<Hop> = Vec::new();
+        let mut seen = HashSet::new();
+        let mut timings = Timings::default();
+        loop {
+            let jar = call.identity.jar();
+            if !seen.insert((request.method.clone(), request.url.clone(), jar.pairs(&request.url))) {
+                return Err(redirected_in_a_circle(&request.url, call.request));
+            }
+            let response = self
+                .once(Call { request: &request, ..call }, !hops.is_empty(), &mut timings)
+                .await
+                .map_err(|error| error.with_url(&request.url))?;
+            let (head, incoming) = response.into_parts();
+            check_head(&head.headers, call.bounds)?;
+            jar.store(&request.url, head.headers.get_all(header::SET_COOKIE));
+            if let Some(next) = redirect::follow(&request, head.status, &head.headers)? {
+                if hops.len() >= call.bounds.max_redirects as usize {
+                    let message = format!("more than {} redirects", call.bounds.max_redirects);
+                    return Err(Error::new(ErrorKind::Redirect, message).with_url(&call.request.url));
+                }
+                drain(incoming, limits).await;
+                hops.push(Hop::new(std::mem::replace(&mut request, next).url, head.status));
+                continue;
+            }
+            let empty = request.method == http::Method::HEAD || is_bodiless(head.status);
+            let body = if empty {
+                drop(incoming);
+                Body::Whole(bytes::Bytes::new())
+            } else {
+                Body::Coming(decode::decoded(decode::raw(incoming, limits), &head.headers, limits).await?)
+            };
+            return Ok(Answer {
+                status: head.status,
+                version: version(head.version),
+                headers: head.headers,
+                url: request.url,
+                redirects: hops,
+                body,
+                timings,
+            });
+        }
+    }
+
+    /// One request and its answer's head, on an open connection or a new one. An open connection
+    /// that turns out dead is replaced once.
+    async fn once(
+        &self,
+        call: Call<'_>,
+        redirected: bool,
+        timings: &mut Timings,
+    ) -> Result<HttpResponse<Incoming>> {
+        let started = Instant::now();
+        let key = key(&call)?;
+        let proxied = call.identity.proxy().filter(|_| !key.tls);
+        let mut fresh = false;
+        loop {
+            let pooled = if fresh { None } else { self.pool.checkout(&key) };
+            let reused = pooled.is_some();
+            let lease = match pooled {
+                Some(lease) => lease,
+                None => self.connect(&key, &call, fresh, timings).await?,
+            };
+            let over = match (&lease, key.tls) {
+                (Lease::Http2(_), _) => Over::H2,
+                (Lease::Http1(_), true) => Over::H1,
+                // Chrome trusts a loopback host without TLS as much as others with it.
+                (Lease::Http1(_), false) if is_loopback(&key.host) => Over::H1,
+                (Lease::Http1(_), false) => Over::Cleartext,
+            };
+            let cookies = call.identity.jar().pairs(&call.request.url);
+            let proxy_authorization = proxied
+                .and_then(|proxy| proxy.credentials())
+                .map(|(user, password)| dress::basic(user, password.expose()));
+            let occasion = dress::Occasion { over, redirected, cookies: &cookies, proxy_authorization };
+            let fields = dress::fields(call.identity.profile(), call.request, &occasion)?;
+            let wire = exchange::assemble(call.request, fields, over, proxied.is_some())?;
+            let sent = timeout(call.bounds.first_byte, self.send(lease, &key, wire)).await.map_err(|_| {
+                let message = format!("no answer came within {:?}", call.bounds.first_byte);
+                Error::new(ErrorKind::Timeout, message)
+            })?;
+            match sent {
+                Ok(response) => {
+                    timings.first_byte = started.elapsed();
+                    if let (Some(proxy), StatusCode::PROXY_AUTHENTICATION_REQUIRED) =
+                        (proxied, response.status())
+                    {
+                        return Err(tunnel::refused(proxy, 407));
+                    }
+                    return Ok(response);
+                }
+                Err(Failure::Unsent(_)) if !fresh => fresh = true,
+                // A server may close an idle connection at the very moment it is used.
+                Err(Failure::Broken(_)) if reused && call.request.method.is_idempotent() => fresh = true,
+                Err(Failure::Unsent(error) | Failure::Broken(error)) => return Err(error),
+            }
+            self.pool.forget_shared(&key);
+        }
+    }
+
+    async fn send(
+        &self,
+        lease: Lease,
+        key: &Key,
+        wire: http::Request<http_body_util::Full<bytes::Bytes>>,
+    ) -> Result<HttpResponse<Incoming>, Failure> {
+        match lease {
+            Lease::Http2(mut sender) => exchange::send_http2(&mut sender, wire).await,
+            Lease::Http1(mut sender) => {
+                let response = exchange::send_http1(&mut sender, wire).await?;
+                self.pool.give_back(key.clone(), sender);
+                Ok(response)
+            }
+        }
+    }
+
+    /// Opens a connection, or shares one that somebody opened meanwhile.
+    async fn connect(&self, key: &Key, call: &Call<'_>, fresh: bool, timings: &mut Timings) -> Result<Lease> {
+        let _turn = self.pool.turn(key).await;
+        if !fresh {
+            if let Some(lease) = self.pool.checkout(key) {
+                return Ok(lease);
+            }
+        }
+        let bounds = call.bounds;
+        let permit = self.pool.permit(bounds.connect).await?;
+        let io = self.dial(key, call, timings).await?;
+        if !key.tls {
+            return Ok(Lease::Http1(exchange::begin_http1(io, bounds, permit).await?));
+        }
+        let started = Instant::now();
+        let stream = self.tls.handshake(call.identity, &key.host, key.port, io, bounds.tls).await?;
+        timings.tls += started.elapsed();
+        if stream.ssl().selected_alpn_protocol() == Some(b"h2") {
+            let sender =
+                exchange::begin_http2(Box::pin(stream), &call.identity.profile().http2, permit).await?;
+            self.pool.share(key, &sender);
+            return Ok(Lease::Http2(sender));
+        }
+        self.pool.is_http1(key);
+        Ok(Lease::Http1(exchange::begin_http1(Box::pin(stream), bounds, permit).await?))
+    }
+
+    /// A byte stream to the origin: straight, or through the identity's proxy.
+    async fn dial(&self, key: &Key, call: &Call<'_>, timings: &mut Timings) -> Result<BoxIo> {
+        let bounds = call.bounds;
+        let Some(proxy) = call.identity.proxy() else {
+            return Ok(Box::pin(self.reach(&key.host, key.port, bounds, timings).await?));
+        };
+        let mut stream = self.reach(proxy.host(), proxy.port(), bounds, timings).await.map_err(|cause| {
+            Error::new(ErrorKind::Proxy, format!("the proxy {proxy} cannot be reached")).with_source(cause)
+        })?;
+        if key.tls {
+            let started = Instant::now();
+            let authority = format!("{}:{}", key.host, key.port);
+            let agent = call.identity.profile().browser.as_ref().map(|browser| browser.user_agent.as_str());
+            tunnel::connect(&mut stream, proxy, &authority, agent, bounds.connect).await?;
+            timings.connect += started.elapsed();
+        }
+        Ok(Box::pin(stream))
+    }
+
+    async fn reach(
+        &self,
+        host: &str,
+        port: u16,
+        bounds: &Bounds,
+        timings: &mut Timings,
+    ) -> Result<tokio::net::TcpStream> {
+        let started = Instant::now();
+        let addresses = self.names.lookup(host, port, bounds.dns).await?;
+        timings.dns += started.elapsed();
+        let started = Instant::now();
+        let stream = dial::connect(host, &addresses, port, bounds.connect).await?;
+        timings.connect += started.elapsed();
+        Ok(stream)
+    }
+}
+
+fn key(call: &Call<'_>) -> Result<Key> {
+    let url = &call.request.url;
+    let host = url.host_str().filter(|host| !host.is_empty());
+    let (Some(host), Some(port)) = (host, url.port_or_known_default()) else {
+        return Err(Error::new(ErrorKind::InvalidUrl, "the URL names no host"));
+    };
+    Ok(Key { identity: call.identity.key(), tls: url.scheme() == "https", host: host.to_owned(), port })
+}
+
+fn check_head(headers: &HeaderMap, bounds: &Bounds) -> Result<()> {
+    if headers.len() > bounds.max_header_fields {
+        let message = format!(
+            "the answer carries {} header fields, at most {} are taken",
+            headers.len(),
+            bounds.max_header_fields
+        );
+        return Err(Error::new(ErrorKind::Protocol, message));
+    }
+    Ok(())
+}
+
+/// Reads a little of a redirect's body, so that the connection can be used again.
+async fn drain(incoming: Incoming, limits: decode::Limits) {
+    let mut body = decode::raw(incoming, limits);
+    let mut left = DRAIN_BYTES;
+    let read = async {
+        while let Some(Ok(chunk)) = body.next().await {
+            left = left.saturating_sub(chunk.len());
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // Too slow or too large: the connection is closed instead.
+    let _ = timeout(DRAIN_TIME, read).await;
+}
+
+fn redirected_in_a_circle(at: &Url, request: &Request) -> Error {
+    let message = format!("the redirects lead in a circle, back to {}", crate::redact::url(at));
+    Error::new(ErrorKind::Redirect, message).with_url(&request.url)
+}
+
+fn is_bodiless(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 204 | 304)
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host.trim_matches(['[', ']']).parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+}
+
+fn version(version: Version) -> HttpVersion {
+    match version {
+        Version::HTTP_2 => HttpVersion::Http2,
+        Version::HTTP_10 => HttpVersion::Http10,
+        _ => HttpVersion::Http11,
+    }
+}
+
+const DRAIN_BYTES: usize = 64 * 1024;
+const DRAIN_TIME: Duration = Duration::from_millis(500);

@@ -1,0 +1,201 @@
+//! TLS as a browser profile says: one connector a profile, tickets by identity.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use boring::error::ErrorStack;
+use boring::ex_data::Index;
+use boring::ssl::{
+    CertificateCompressionAlgorithm, CertificateCompressor, ErrorCode, Ssl, SslConnector, SslMethod,
+    SslSessionCacheMode, SslVerifyMode, SslVersion,
+};
+use boring::x509::store::X509Store;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tokio_boring::{HandshakeError, SslStream, SslStreamBuilder};
+
+use super::{ciphers, ffi, roots};
+use crate::error::{Error, Result};
+use crate::fingerprint::Profile;
+use crate::identity::Identity;
+use crate::kind::ErrorKind;
+use crate::tickets::Tickets;
+
+/// Any byte stream TLS or HTTP can run over.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// A boxed byte stream.
+pub(crate) type BoxIo = Pin<Box<dyn Io>>;
+
+/// What certificates are checked against.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trust {
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Take any certificate (`-k`).
+    pub(crate) insecure: bool,
+}
+
+pub(crate) struct Tls {
+    trust: Trust,
+    store: X509Store,
+    connectors: Mutex<HashMap<String, SslConnector>>,
+}
+
+impl Tls {
+    pub(crate) fn new(trust: Trust) -> Result<Self> {
+        let store = roots::store(trust.ca_file.as_deref())?;
+        Ok(Self { trust, store, connectors: Mutex::default() })
+    }
+
+    /// Shakes hands with `host` over `io` as `identity`'s browser does.
+    pub(crate) async fn handshake(
+        &self,
+        identity: &Identity,
+        host: &str,
+        port: u16,
+        io: BoxIo,
+        within: Duration,
+    ) -> Result<SslStream<BoxIo>> {
+        let origin = format!("{host}:{port}");
+        let ssl = self.ssl(identity, host, &origin).map_err(|cause| {
+            Error::new(ErrorKind::Tls, format!("TLS for {origin} could not be set up")).with_source(cause)
+        })?;
+        let handshake = SslStreamBuilder::new(ssl, io).connect();
+        let outcome = timeout(within, handshake).await.map_err(|_| {
+            Error::new(
+                ErrorKind::Timeout,
+                format!("the TLS handshake with {origin} took longer than {within:?}"),
+            )
+        })?;
+        outcome.map_err(|failure| failed(&origin, &failure))
+    }
+
+    fn ssl(&self, identity: &Identity, host: &str, origin: &str) -> Result<Ssl, ErrorStack> {
+        let profile = identity.profile();
+        let mut configuration = self.connector(profile)?.configure()?;
+        if self.trust.insecure {
+            configuration.set_verify(SslVerifyMode::NONE);
+            configuration.set_verify_hostname(false);
+        }
+        if let Some(alps) = &profile.tls.alps {
+            ffi::application_settings(&mut configuration, alps)?;
+        }
+        configuration.set_enable_ech_grease(profile.tls.ech_grease);
+        let slot = TicketSlot { tickets: identity.tickets().clone(), origin: origin.to_owned() };
+        if let Some(session) = identity.tickets().take(origin) {
+            ffi::resume(&mut configuration, &session)?;
+        }
+        configuration.set_ex_data(*TICKET_SLOT, slot);
+        configuration.into_ssl(host.trim_matches(['[', ']']))
+    }
+
+    fn connector(&self, profile: &Profile) -> Result<SslConnector, ErrorStack> {
+        let mut connectors = self.connectors.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(connector) = connectors.get(&profile.name) {
+            return Ok(connector.clone());
+        }
+        let connector = connector(profile, &self.store)?;
+        connectors.insert(profile.name.clone(), connector.clone());
+        Ok(connector)
+    }
+}
+
+/// Builds what all connections of a profile share.
+fn connector(profile: &Profile, store: &X509Store) -> Result<SslConnector, ErrorStack> {
+    let tls = &profile.tls;
+    let mut builder = SslConnector::builder(SslMethod::tls())?;
+    builder.set_cert_store_ref(store);
+    builder.set_verify(SslVerifyMode::PEER);
+    builder.set_min_proto_version(tls.versions.first().and_then(|name| version(name)))?;
+    builder.set_max_proto_version(tls.versions.last().and_then(|name| version(name)))?;
+    builder.set_cipher_list(&ciphers::list(&tls.ciphers))?;
+    ffi::groups(&mut builder, &tls.groups)?;
+    ffi::signature_algorithms(&mut builder, &tls.signature_algorithms)?;
+    let mut alpn = Vec::new();
+    for protocol in &tls.alpn {
+        alpn.push(u8::try_from(protocol.len()).unwrap_or(0));
+        alpn.extend_from_slice(protocol.as_bytes());
+    }
+    builder.set_alpn_protos(&alpn)?;
+    builder.set_grease_enabled(tls.grease);
+    builder.set_permute_extensions(tls.permute_extensions);
+    if tls.ocsp_stapling {
+        builder.enable_ocsp_stapling();
+    }
+    if tls.signed_certificate_timestamps {
+        builder.enable_signed_cert_timestamps();
+    }
+    if tls.certificate_compression.iter().any(|name| name == "brotli") {
+        builder.add_certificate_compression_algorithm(Brotli)?;
+    }
+    if let Some(anchors) = tls.trust_anchor_ids() {
+        ffi::trust_anchors(&mut builder, &anchors)?;
+    }
+    builder.set_session_cache_mode(SslSessionCacheMode::CLIENT | SslSessionCacheMode::NO_INTERNAL);
+    builder.set_new_session_callback(|ssl, session| {
+        if let Some(slot) = ssl.ex_data(*TICKET_SLOT) {
+            slot.tickets.keep(&slot.origin, session);
+        }
+    });
+    Ok(builder.build())
+}
+
+fn version(name: &str) -> Option<SslVersion> {
+    match name {
+        "1.2" => Some(SslVersion::TLS1_2),
+        "1.3" => Some(SslVersion::TLS1_3),
+        _ => None,
+    }
+}
+
+/// Whose ticket store a connection's new sessions go to.
+struct TicketSlot {
+    tickets: Tickets,
+    origin: String,
+}
+
+static TICKET_SLOT: LazyLock<Index<Ssl, TicketSlot>> =
+    LazyLock::new(|| Ssl::new_ex_index().expect("an index fails only without memory"));
+
+/// Certificates compressed with brotli (RFC 8879), as Chrome offers.
+struct Brotli;
+
+impl CertificateCompressor for Brotli {
+    const ALGORITHM: CertificateCompressionAlgorithm = CertificateCompressionAlgorithm::BROTLI;
+    const CAN_COMPRESS: bool = false;
+    const CAN_DECOMPRESS: bool = true;
+
+    fn decompress<W: Write>(&self, input: &[u8], output: &mut W) -> std::io::Result<()> {
+        // The output is bounded by the length the peer announced, which BoringSSL caps.
+        std::io::copy(&mut brotli::Decompressor::new(input, 4096), output).map(|_| ())
+    }
+}
+
+/// Names why a handshake failed, the certificate's fault by BoringSSL's own verdict.
+fn failed(origin: &str, failure: &HandshakeError<BoxIo>) -> Error {
+    if let Some(Err(fault)) = failure.ssl().map(|ssl| ssl.verify_result()) {
+        let message = format!("the certificate of {origin} {}", ffi::certificate_fault(fault));
+        return Error::new(ErrorKind::Tls, message).with_hint(
+            "check the host name and the clock; `--cacert FILE` trusts another CA, `-k` trusts anything",
+        );
+    }
+    if let Some(cause) = failure.as_io_error() {
+        let broke = std::io::Error::new(cause.kind(), cause.to_string());
+        let message = format!("{origin} broke off the TLS handshake");
+        return Error::new(ErrorKind::Tls, message).with_source(broke);
+    }
+    let message =
+        if failure.code() == Some(ErrorCode::SYSCALL) || failure.code() == Some(ErrorCode::ZERO_RETURN) {
+            format!("{origin} closed the connection during the TLS handshake")
+        } else {
+            format!("the TLS handshake with {origin} failed")
+        };
+    Error::new(ErrorKind::Tls, message)
+        .with_source(failure.to_string())
+        .with_hint("does that port speak TLS? an http:// URL does not need it")
+}

@@ -1,0 +1,102 @@
+//! A tunnel through an HTTP proxy (CONNECT, RFC 9110 section 9.3.6).
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::dress;
+use crate::error::{Error, Result};
+use crate::kind::ErrorKind;
+use crate::proxy::Proxy;
+
+/// Asks `proxy` on `stream` for a tunnel to `authority`, and waits for its yes.
+pub(crate) async fn connect(
+    stream: &mut TcpStream,
+    proxy: &Proxy,
+    authority: &str,
+    user_agent: Option<&str>,
+    within: Duration,
+) -> Result<()> {
+    timeout(within, ask(stream, proxy, authority, user_agent)).await.map_err(|_| {
+        Error::new(ErrorKind::Proxy, format!("{proxy} did not answer CONNECT within {within:?}"))
+    })?
+}
+
+async fn ask(stream: &mut TcpStream, proxy: &Proxy, authority: &str, user_agent: Option<&str>) -> Result<()> {
+    // The order is Chrome's own.
+    let mut head =
+        format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\nProxy-Connection: keep-alive\r\n");
+    if let Some(user_agent) = user_agent {
+        head.push_str(&format!("User-Agent: {user_agent}\r\n"));
+    }
+    if let Some((user, password)) = proxy.credentials() {
+        let value = dress::basic(user, password.expose());
+        head.push_str("Proxy-Authorization: ");
+        head.push_str(value.to_str().unwrap_or_default());
+        head.push_str("\r\n");
+    }
+    head.push_str("\r\n");
+    let broke = |cause: std::io::Error| {
+        Error::new(ErrorKind::Proxy, format!("the connection to {proxy} broke")).with_source(cause)
+    };
+    stream.write_all(head.as_bytes()).await.map_err(broke)?;
+    let mut answer = Vec::with_capacity(512);
+    loop {
+        if answer.len() >= MAX_ANSWER {
+            return Err(Error::new(
+                ErrorKind::Proxy,
+                format!("{proxy} answered CONNECT with an endless head"),
+            ));
+        }
+        // Byte by byte at the end: what follows the head belongs to the tunnel.
+        let byte = match stream.read_u8().await {
+            Ok(byte) => byte,
+            Err(cause) if cause.kind() == std::io::ErrorKind::UnexpectedEof => {
+                return Err(Error::new(
+                    ErrorKind::Proxy,
+                    format!("{proxy} closed the connection on CONNECT"),
+                ));
+            }
+            Err(cause) => return Err(broke(cause)),
+        };
+        answer.push(byte);
+        if byte == b'\n' && (answer.ends_with(b"\r\n\r\n") || answer.ends_with(b"\n\n")) {
+            return judge(&answer, proxy);
+        }
+    }
+}
+
+fn judge(answer: &[u8], proxy: &Proxy) -> Result<()> {
+    let mut fields = [httparse::EMPTY_HEADER; 64];
+    let mut response = httparse::Response::new(&mut fields);
+    let status = match response.parse(answer) {
+        Ok(httparse::Status::Complete(_)) => response.code.unwrap_or(0),
+        _ => {
+            return Err(Error::new(
+                ErrorKind::Proxy,
+                format!("{proxy} did not answer CONNECT with proper HTTP"),
+            ));
+        }
+    };
+    match status {
+        200..=299 => Ok(()),
+        _ => Err(refused(proxy, status)),
+    }
+}
+
+/// The proxy's own refusal, by status.
+pub(crate) fn refused(proxy: &Proxy, status: u16) -> Error {
+    if status == 407 {
+        let (what, hint) = if proxy.credentials().is_some() {
+            ("refused the credentials (407)", "check user name and password of the proxy")
+        } else {
+            ("wants credentials (407)", "write them into its URL: http://user:password@host:port")
+        };
+        return Error::new(ErrorKind::Proxy, format!("{proxy} {what}")).with_hint(hint);
+    }
+    Error::new(ErrorKind::Proxy, format!("{proxy} refused the tunnel with status {status}"))
+}
+
+const MAX_ANSWER: usize = 16 * 1024;

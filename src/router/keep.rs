@@ -1,0 +1,117 @@
+//! Where a genuine body goes: memory, or a file that appears only when it is whole.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use tokio::io::AsyncWriteExt;
+
+use crate::error::{Error, Result};
+use crate::kind::ErrorKind;
+use crate::response::BodyStream;
+
+/// Where the caller wants the body.
+#[derive(Clone, Debug)]
+pub(crate) enum Keep {
+    Memory,
+    File(PathBuf),
+}
+
+/// A body that was kept.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// The bytes, empty when they went to a file.
+    pub(crate) bytes: Bytes,
+    pub(crate) length: u64,
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// A body's beginning, read so far, and what still comes.
+pub(crate) struct Begun {
+    pub(crate) prefix: Bytes,
+    pub(crate) rest: Option<BodyStream>,
+}
+
+impl Begun {
+    /// Reads up to `limit` bytes of `body`.
+    pub(crate) async fn read(mut body: BodyStream, limit: usize) -> Result<Self> {
+        let mut prefix = BytesMut::new();
+        while prefix.len() < limit {
+            match body.next().await {
+                Some(chunk) => prefix.extend_from_slice(&chunk?),
+                None => return Ok(Self { prefix: prefix.freeze(), rest: None }),
+            }
+        }
+        Ok(Self { prefix: prefix.freeze(), rest: Some(body) })
+    }
+
+    /// Reads the rest and puts all of it where it belongs.
+    pub(crate) async fn finish(self, keep: &Keep) -> Result<Kept> {
+        match keep {
+            Keep::Memory => self.into_memory().await,
+            Keep::File(path) => self.into_file(path).await,
+        }
+    }
+
+    async fn into_memory(self) -> Result<Kept> {
+        let Some(mut rest) = self.rest else {
+            return Ok(Kept { length: self.prefix.len() as u64, bytes: self.prefix, file: None });
+        };
+        let mut whole = BytesMut::from(self.prefix);
+        while let Some(chunk) = rest.next().await {
+            whole.extend_from_slice(&chunk?);
+        }
+        Ok(Kept { length: whole.len() as u64, bytes: whole.freeze(), file: None })
+    }
+
+    async fn into_file(self, path: &Path) -> Result<Kept> {
+        let failed = |cause: io::Error| {
+            Error::new(ErrorKind::Io, format!("could not write {}", path.display())).with_source(cause)
+        };
+        if !is_replaceable(path) {
+            // A device or a pipe: nothing to rename, the bytes go straight in.
+            let mut file = tokio::fs::OpenOptions::new().write(true).open(path).await.map_err(failed)?;
+            let length = pour(self, &mut file, failed).await?;
+            return Ok(Kept { bytes: Bytes::new(), length, file: Some(path.to_owned()) });
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let temporary = tempfile::Builder::new()
+            .prefix(".rungs-")
+            .suffix(".part")
+            .permissions(new_file_mode())
+            .tempfile_in(folder)
+            .map_err(failed)?;
+        let (file, temporary) = temporary.into_parts();
+        let mut file = tokio::fs::File::from_std(file);
+        let length = pour(self, &mut file, failed).await?;
+        temporary.persist(path).map_err(|cause| failed(cause.error))?;
+        Ok(Kept { bytes: Bytes::new(), length, file: Some(path.to_owned()) })
+    }
+}
+
+async fn pour(begun: Begun, file: &mut tokio::fs::File, failed: impl Fn(io::Error) -> Error) -> Result<u64> {
+    file.write_all(&begun.prefix).await.map_err(&failed)?;
+    let mut length = begun.prefix.len() as u64;
+    if let Some(mut rest) = begun.rest {
+        while let Some(chunk) = rest.next().await {
+            let chunk = chunk?;
+            file.write_all(&chunk).await.map_err(&failed)?;
+            length += chunk.len() as u64;
+        }
+    }
+    file.flush().await.map_err(&failed)?;
+    Ok(length)
+}
+
+/// Whether the path is a plain file or nothing yet: then a whole file takes its place at once.
+fn is_replaceable(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file())
+        || std::fs::symlink_metadata(path).is_err()
+}
+
+/// A temporary file is private by default; a download is as readable as any other new file.
+fn new_file_mode() -> std::fs::Permissions {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::Permissions::from_mode(0o666)
+}

@@ -1,0 +1,251 @@
+//! The loop that climbs: attempt, judge, decide, until there is a page or no rung is left.
+
+mod keep;
+mod memory;
+mod policy;
+mod retry_after;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, StatusCode};
+use rand::RngExt;
+use tokio::time::{Instant, sleep, timeout};
+use url::Url;
+
+use crate::bounds::Bounds;
+use crate::detect::{self, Rules, Seen};
+use crate::error::{Error, Result};
+use crate::identity::Identity;
+use crate::kind::ErrorKind;
+use crate::request::Request;
+use crate::response::{Answer, Body, Hop, HttpVersion};
+use crate::tier::Tier;
+use crate::trace::{Attempt, AttemptError, Timings, Trace};
+use crate::transport::{Job, Transport};
+use crate::verdict::{Verdict, VerdictKind};
+
+pub(crate) use keep::{Keep, Kept};
+pub(crate) use policy::Ladder;
+
+use keep::Begun;
+use memory::Memory;
+use policy::{History, Outcome, Step};
+
+/// Who asks: one session, as it appears on the plain tier and on the others.
+pub(crate) struct Persona {
+    pub(crate) plain: Identity,
+    pub(crate) dressed: Identity,
+}
+
+impl Persona {
+    fn on(&self, tier: Tier) -> &Identity {
+        if tier == Tier::Plain { &self.plain } else { &self.dressed }
+    }
+}
+
+/// One fetch.
+pub(crate) struct Errand<'a> {
+    pub(crate) request: &'a Request,
+    pub(crate) persona: &'a Persona,
+    pub(crate) bounds: &'a Bounds,
+    pub(crate) ladder: Ladder,
+    pub(crate) wait_for: Option<&'a str>,
+    pub(crate) keep: &'a Keep,
+}
+
+/// A genuine page, wherever it came from.
+pub(crate) struct Found {
+    pub(crate) status: StatusCode,
+    pub(crate) version: HttpVersion,
+    pub(crate) headers: HeaderMap,
+    pub(crate) url: Url,
+    pub(crate) redirects: Vec<Hop>,
+    pub(crate) timings: Timings,
+    pub(crate) kept: Kept,
+}
+
+pub(crate) struct Router {
+    /// Cheapest first, one a tier.
+    transports: Vec<Arc<dyn Transport>>,
+    rules: Rules,
+    memory: Memory,
+}
+
+impl Router {
+    pub(crate) fn new(transports: Vec<Arc<dyn Transport>>, rules: Rules) -> Self {
+        Self { transports, rules, memory: Memory::default() }
+    }
+
+    /// Runs an errand to its end. The trace tells what happened, whichever way it ends.
+    pub(crate) async fn run(&self, errand: &Errand<'_>) -> (Result<Found>, Trace) {
+        let mut trace = Trace::default();
+        let climbing = self.climb(errand, &mut trace);
+        let found = match errand.bounds.fetch_total {
+            None => climbing.await,
+            Some(total) => timeout(total, climbing).await.unwrap_or_else(|_| {
+                Err(Error::new(ErrorKind::Timeout, format!("the whole fetch took longer than {total:?}")))
+            }),
+        };
+        if found.is_ok() {
+            if let Some(host) = errand.request.url.host_str() {
+                self.memory.learn(errand.persona.dressed.key(), host, &trace);
+            }
+        }
+        (found.map_err(|error| error.with_url(&errand.request.url)), trace)
+    }
+
+    async fn climb(&self, errand: &Errand<'_>, trace: &mut Trace) -> Result<Found> {
+        let ladder = errand.ladder;
+        let host = errand.request.url.host_str().unwrap_or_default();
+        let known = self.memory.start(errand.persona.dressed.key(), host);
+        let mut tier = known.unwrap_or(ladder.min).clamp(ladder.min, ladder.max);
+        let mut retried = 0;
+        loop {
+            let started = Instant::now();
+            let outcome = self.attempt(errand, tier).await;
+            let identity = errand.persona.on(tier);
+            let mut attempt = Attempt {
+                tier,
+                browser_profile: (tier != Tier::Plain).then(|| identity.profile().name.clone()),
+                proxy: identity.proxy().map(ToString::to_string),
+                status: None,
+                verdict: None,
+                elapsed: started.elapsed(),
+                error: None,
+                next: None,
+            };
+            let history = History { tier, retried, method: &errand.request.method };
+            let step = match &outcome {
+                Ok(judged) => {
+                    attempt.status = Some(judged.status.as_u16());
+                    attempt.verdict = Some(judged.verdict.clone());
+                    let retry_after = retry_after::read(&judged.headers, SystemTime::now());
+                    policy::decide(
+                        ladder,
+                        history,
+                        &Outcome::Answered { verdict: &judged.verdict, retry_after },
+                    )
+                }
+                Err(error) => {
+                    attempt.error = Some(AttemptError { kind: error.kind(), message: error.chain() });
+                    policy::decide(ladder, history, &Outcome::Failed(error.kind()))
+                }
+            };
+            tracing::info!(
+                tier = %tier,
+                status = attempt.status,
+                verdict = attempt.verdict.as_ref().map(ToString::to_string),
+                error = attempt.error.as_ref().map(|error| error.message.as_str()),
+                elapsed_ms = attempt.elapsed.as_millis(),
+                "attempt"
+            );
+            attempt.next = match &step {
+                Step::Retry { why, .. } | Step::Climb { why, .. } => Some(why.clone()),
+                Step::Done | Step::Blocked { .. } | Step::Fail => None,
+            };
+            trace.push(attempt);
+            match (step, outcome) {
+                (Step::Retry { after, .. }, _) => {
+                    retried += 1;
+                    sleep(jittered(after)).await;
+                }
+                (Step::Climb { to, .. }, _) => {
+                    tier = to;
+                    retried = 0;
+                }
+                (Step::Done, Ok(judged)) => return judged.found(),
+                (Step::Blocked { hint }, Ok(judged)) => return Err(blocked(hint, &judged.verdict)),
+                (_, Err(error)) => return Err(error),
+                (Step::Fail, Ok(_)) => return Err(Error::new(ErrorKind::Protocol, "the attempt failed")),
+            }
+        }
+    }
+
+    /// One attempt: the answer's head, its verdict and, when that is good, its whole body.
+    async fn attempt(&self, errand: &Errand<'_>, tier: Tier) -> Result<Judged> {
+        let transport = self
+            .transports
+            .iter()
+            .find(|transport| transport.tier() == tier)
+            .ok_or_else(|| Error::new(ErrorKind::Config, format!("this build has no {tier} tier")))?;
+        let identity = errand.persona.on(tier);
+        let job = Job {
+            request: errand.request,
+            identity,
+            bounds: errand.bounds,
+            wait_for: errand.wait_for,
+            streaming: matches!(errand.keep, Keep::File(_)),
+        };
+        let answer = transport.attempt(job).await?;
+        let Answer { status, version, headers, url, redirects, body, timings } = answer;
+        let begun = match body {
+            Body::Whole(prefix) => Begun { prefix, rest: None },
+            Body::Coming(stream) => Begun::read(stream, detect::PREFIX).await?,
+        };
+        let verdict = self.rules.judge(&Seen {
+            tier: Some(tier),
+            status: status.as_u16(),
+            headers: &headers,
+            url: &url,
+            requested: &errand.request.url,
+            body: &begun.prefix,
+            complete: begun.rest.is_none(),
+            via_proxy: identity.proxy().is_some(),
+        });
+        let kept = match verdict.kind {
+            VerdictKind::Genuine | VerdictKind::OriginError => Some(begun.finish(errand.keep).await?),
+            _ => None,
+        };
+        Ok(Judged { status, version, headers, url, redirects, timings, verdict, kept })
+    }
+}
+
+/// An answer with its verdict, and its body when it is worth keeping.
+struct Judged {
+    status: StatusCode,
+    version: HttpVersion,
+    headers: HeaderMap,
+    url: Url,
+    redirects: Vec<Hop>,
+    timings: Timings,
+    verdict: Verdict,
+    kept: Option<Kept>,
+}
+
+impl Judged {
+    fn found(self) -> Result<Found> {
+        let Some(kept) = self.kept else {
+            return Err(Error::new(ErrorKind::Protocol, "the answer has no body to give"));
+        };
+        Ok(Found {
+            status: self.status,
+            version: self.version,
+            headers: self.headers,
+            url: self.url,
+            redirects: self.redirects,
+            timings: self.timings,
+            kept,
+        })
+    }
+}
+
+fn blocked(hint: Option<String>, verdict: &Verdict) -> Error {
+    if verdict.kind == VerdictKind::ProxyFault {
+        let error = Error::new(ErrorKind::Proxy, "the proxy answered in the site's place");
+        return match hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        };
+    }
+    let error = Error::new(ErrorKind::Blocked, "blocked at every tier allowed");
+    match hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+/// Never less than asked for, up to a quarter more: many waiting fetches must not return as one.
+fn jittered(wait: Duration) -> Duration {
+    wait.mul_f64(1.0 + rand::rng().random_range(0.0..0.25))
+}
