@@ -274,3 +274,131 @@ fn exactly<const N: usize>(payload: &[u8]) -> Result<&[u8; N], H2Error> {
 fn exactly_or_more<const N: usize>(payload: &[u8]) -> Result<&[u8; N], H2Error> {
     payload.first_chunk().ok_or(H2Error::Malformed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::akamai::H2Opening;
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
+        bytes.extend([kind, flags]);
+        bytes.extend(stream.to_be_bytes());
+        bytes.extend(payload);
+        bytes
+    }
+
+    /// What Chrome 156 says before its first request, and a request of `m,a,s,p`.
+    fn chrome() -> Vec<u8> {
+        let mut bytes = PREFACE.to_vec();
+        let settings = [[0, 1, 0, 1, 0, 0], [0, 2, 0, 0, 0, 0], [0, 4, 0, 0x60, 0, 0], [0, 6, 0, 4, 0, 0]];
+        bytes.extend(frame(4, 0, 0, &settings.concat()));
+        bytes.extend(frame(8, 0, 0, &15_663_105_u32.to_be_bytes()));
+        let mut headers = vec![0x80, 0, 0, 0, 255];
+        headers.extend(b"\x82\x41\x01a\x87\x84");
+        bytes.extend(frame(1, END_HEADERS | END_STREAM | HAS_PRIORITY, 1, &headers));
+        bytes
+    }
+
+    fn opening(bytes: &[u8]) -> H2Opening {
+        let mut opening = H2Opening::default();
+        for frame in H2Reader::default().push(bytes).unwrap() {
+            opening.take(&frame);
+        }
+        opening
+    }
+
+    #[test]
+    fn chromes_opening_has_the_akamai_text_and_hash_everyone_knows() {
+        let opening = opening(&chrome());
+        assert!(opening.is_complete());
+        assert_eq!(opening.akamai(), "1:65536;2:0;4:6291456;6:262144|15663105|0|m,a,s,p");
+        assert_eq!(opening.akamai_hash(), "52d84b11737d980aef856699f885ca86");
+        let navigation = Priority { weight: 255, depends_on: 0, exclusive: true };
+        assert_eq!(opening.priority, Some(navigation));
+    }
+
+    #[test]
+    fn priority_frames_are_part_of_the_akamai_text() {
+        let mut bytes = PREFACE.to_vec();
+        bytes.extend(frame(4, 0, 0, &[0, 4, 0, 2, 0, 0]));
+        bytes.extend(frame(2, 0, 3, &[0, 0, 0, 0, 200]));
+        bytes.extend(frame(1, END_HEADERS, 15, b"\x82\x84\x41\x01a\x87"));
+        assert_eq!(opening(&bytes).akamai(), "4:131072|00|3:0:0:201|m,p,a,s");
+    }
+
+    #[test]
+    fn bytes_one_by_one_give_the_same_frames() {
+        let bytes = chrome();
+        let whole = H2Reader::default().push(&bytes).unwrap();
+        let mut reader = H2Reader::default();
+        let single: Vec<Frame> = bytes.iter().flat_map(|byte| reader.push(&[*byte]).unwrap()).collect();
+        assert_eq!(single, whole);
+    }
+
+    #[test]
+    fn padding_and_continuations_are_taken_off() {
+        let mut bytes = PREFACE.to_vec();
+        bytes.extend(frame(1, PADDED, 1, b"\x02\x82\x41\x00\x00"));
+        bytes.extend(frame(9, 0, 1, b"\x01a"));
+        bytes.extend(frame(9, END_HEADERS, 1, b"\x87\x84"));
+        let frames = H2Reader::default().push(&bytes).unwrap();
+        let [Frame::Headers { stream: 1, priority: None, fields, end_stream: false }] = frames.as_slice()
+        else {
+            panic!("{frames:?}")
+        };
+        assert_eq!(fields.len(), 4);
+        assert_eq!(fields[1].value, "a");
+    }
+
+    #[test]
+    fn other_frames_are_named() {
+        let mut bytes = PREFACE.to_vec();
+        bytes.extend(frame(4, ACK, 0, &[]));
+        bytes.extend(frame(6, ACK, 0, &[0; 8]));
+        bytes.extend(frame(0, END_STREAM, 1, &[0; 5]));
+        bytes.extend(frame(3, 0, 1, &8_u32.to_be_bytes()));
+        bytes.extend(frame(7, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 2, b'x']));
+        bytes.extend(frame(0x10, 0, 0, b"xyz"));
+        let expected = [
+            Frame::SettingsAck,
+            Frame::Ping { ack: true },
+            Frame::Data { stream: 1, len: 5, end_stream: true },
+            Frame::Reset { stream: 1, code: 8 },
+            Frame::GoAway { code: 2 },
+            Frame::Other { kind: 0x10, stream: 0, len: 3 },
+        ];
+        assert_eq!(H2Reader::default().push(&bytes).unwrap(), expected);
+    }
+
+    #[test]
+    fn wrong_frames_end_the_reading_for_good() {
+        let cases = [
+            (frame(4, 0, 0, &[0; 5]), H2Error::Malformed),
+            (frame(8, 0, 0, &[0; 3]), H2Error::Malformed),
+            (frame(9, 0, 1, &[]), H2Error::Malformed),
+            (frame(1, PADDED, 1, &[9, 0]), H2Error::Malformed),
+            (frame(1, HAS_PRIORITY, 1, &[0; 4]), H2Error::Malformed),
+            (frame(0, 0, 1, &vec![0; MAX_FRAME + 1]), H2Error::TooLarge),
+            ([frame(1, 0, 1, &[]), frame(0, 0, 1, &[])].concat(), H2Error::Malformed),
+            (frame(1, END_HEADERS, 1, &[0x80]), H2Error::Hpack(HpackError::BadIndex)),
+        ];
+        for (bytes, error) in cases {
+            let mut reader = H2Reader::default();
+            assert_eq!(reader.push(PREFACE), Ok(Vec::new()));
+            assert_eq!(reader.push(&bytes), Err(error));
+            assert_eq!(reader.push(&[]), Err(error));
+        }
+        assert_eq!(H2Reader::default().push(b"GET / HTTP/1.1\r\n"), Err(H2Error::NotHttp2));
+    }
+
+    #[test]
+    fn continuations_without_end_stop_at_the_bound() {
+        let mut reader = H2Reader::default();
+        reader.push(PREFACE).unwrap();
+        reader.push(&frame(1, 0, 1, &[])).unwrap();
+        let more = frame(9, 0, 1, &[0; MAX_FRAME]);
+        let last = (0..=MAX_BLOCK / MAX_FRAME).map(|_| reader.push(&more)).find(Result::is_err);
+        assert_eq!(last, Some(Err(H2Error::TooLarge)));
+    }
+}

@@ -349,3 +349,93 @@ impl<'a> Reader<'a> {
         self.take(usize::from(len))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn a_recorded_chrome_is_read_whole() {
+        let hello = sample::chrome();
+        assert_eq!((hello.record_version, hello.legacy_version, hello.session_id_len), (0x0301, 0x0303, 32));
+        assert_eq!(hello.server_name().as_deref(), Some("one.test"));
+        assert_eq!(hello.ciphers.len(), 16);
+        assert!(is_grease(hello.ciphers[0]));
+        assert_eq!(hello.groups()[1..], [4588, 29, 23, 24]);
+        let shares: Vec<_> = hello.key_shares().iter().map(|s| (s.group, s.len)).collect();
+        assert_eq!(shares[1..], [(4588, 1216), (29, 32)]);
+        assert_eq!(hello.signature_algorithms()[1..4], [0x0904, 0x0905, 0x0906]);
+        assert_eq!(hello.versions()[1..], [0x0304, 0x0303]);
+        assert_eq!(hello.alpn(), [b"h2".to_vec(), b"http/1.1".to_vec()]);
+        assert_eq!(hello.alps(), Some((17613, vec![b"h2".to_vec()])));
+        assert_eq!(hello.certificate_compression(), [2]);
+        assert_eq!(hello.psk_modes(), [1]);
+        assert_eq!(hello.point_formats(), [0]);
+        assert_eq!(hello.trust_anchors().map(<[u8]>::len), Some(186));
+        assert!(!hello.is_resumption());
+    }
+
+    #[test]
+    fn a_resumed_hello_offers_its_session_last() {
+        let hello = sample::chrome_resumed();
+        assert!(hello.is_resumption());
+        assert_eq!(hello.extension_ids().last(), Some(extension::PRE_SHARED_KEY));
+    }
+
+    #[test]
+    fn a_hello_split_over_records_is_the_same_hello() {
+        let whole = sample::bytes(sample::CHROME);
+        let split = sample::in_records(&whole[RECORD_HEADER..], 100);
+        assert_eq!(ClientHello::from_records(&split), Ok(sample::chrome()));
+    }
+
+    #[test]
+    fn every_prefix_is_incomplete() {
+        let whole = sample::bytes(sample::CHROME);
+        for end in 0..whole.len() {
+            assert_eq!(ClientHello::from_records(&whole[..end]), Err(HelloError::Incomplete), "at {end}");
+        }
+    }
+
+    #[test]
+    fn what_follows_the_hello_is_not_looked_at() {
+        let mut bytes = sample::bytes(sample::CHROME);
+        bytes.extend([20, 3, 3, 0, 1, 1]);
+        assert_eq!(ClientHello::from_records(&bytes), Ok(sample::chrome()));
+    }
+
+    #[test]
+    fn a_wrong_byte_anywhere_never_panics() {
+        let whole = sample::bytes(sample::CHROME);
+        for at in 0..whole.len() {
+            for wrong in [0, 1, 0x7f, 0xff] {
+                let mut bytes = whole.clone();
+                bytes[at] = wrong;
+                if let Ok(hello) = ClientHello::from_records(&bytes) {
+                    let _ = (hello.server_name(), hello.groups(), hello.key_shares(), hello.alpn());
+                    let _ = (hello.alps(), hello.versions(), hello.certificate_compression());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn other_protocols_are_told_apart() {
+        for text in ["GET / HTTP/1.1\r\n\r\n", "PRI * HTTP/2.0", "SSH-2.0-x"] {
+            assert_eq!(ClientHello::from_records(text.as_bytes()), Err(HelloError::NotTls));
+        }
+        assert_eq!(ClientHello::from_records(&[22, 3, 1, 0, 4, 2, 0, 0, 0]), Err(HelloError::NotTls));
+        assert_eq!(ClientHello::from_records(&[22, 3, 1, 0, 4, 1, 1, 0, 0]), Err(HelloError::TooLarge));
+    }
+
+    #[test]
+    fn grease_is_known_by_its_shape() {
+        for value in [0x0a0a, 0x1a1a, 0xdada, 0xfafa] {
+            assert!(is_grease(value), "{value:04x}");
+        }
+        for value in [0x0a1a, 0x1301, 0x0a0b, 0xaaab] {
+            assert!(!is_grease(value), "{value:04x}");
+        }
+    }
+}

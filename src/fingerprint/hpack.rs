@@ -283,3 +283,91 @@ fn huffman_decode(bytes: &[u8]) -> Result<Vec<u8>, HpackError> {
     // What is left must be padding: fewer than eight bits, all ones.
     if len < 8 && code == (1 << len) - 1 { Ok(out) } else { Err(HpackError::BadHuffman) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::bytes;
+    use super::*;
+
+    fn pairs(fields: &[HpackField]) -> Vec<(&str, &str)> {
+        fields.iter().map(|f| (f.name.as_str(), f.value.as_str())).collect()
+    }
+
+    // RFC 7541, C.4: three requests on one connection, Huffman-coded.
+    #[test]
+    fn the_rfcs_huffman_examples_are_read() {
+        let mut decoder = HpackDecoder::default();
+        let first = decoder.decode(&bytes("828684418cf1e3c2e5f23a6ba0ab90f4ff")).unwrap();
+        let common =
+            [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "www.example.com")];
+        assert_eq!(pairs(&first), common);
+        assert_eq!((first[3].form, first[3].name_from_table), (Form::Incremental, true));
+        assert_eq!((first[3].name_huffman, first[3].value_huffman), (None, Some(true)));
+
+        let second = decoder.decode(&bytes("828684be5886a8eb10649cbf")).unwrap();
+        assert_eq!(pairs(&second)[..4], common);
+        assert_eq!(pairs(&second)[4], ("cache-control", "no-cache"));
+        assert_eq!(second[3].form, Form::Indexed);
+
+        let third = decoder.decode(&bytes("828785bf408825a849e95ba97d7f8925a849e95bb8e8b4bf")).unwrap();
+        assert_eq!(pairs(&third)[4], ("custom-key", "custom-value"));
+        assert_eq!(third[4].name_huffman, Some(true));
+        assert_eq!(decoder.size, 164);
+    }
+
+    // RFC 7541, C.2: the four representations.
+    #[test]
+    fn the_form_of_each_field_is_told() {
+        let mut decoder = HpackDecoder::default();
+        let cases = [
+            ("400a637573746f6d2d6b65790d637573746f6d2d686561646572", Form::Incremental),
+            ("040c2f73616d706c652f70617468", Form::WithoutIndexing),
+            ("100870617373776f726406736563726574", Form::NeverIndexed),
+            ("82", Form::Indexed),
+        ];
+        for (block, form) in cases {
+            assert_eq!(decoder.decode(&bytes(block)).unwrap()[0].form, form);
+        }
+    }
+
+    #[test]
+    fn a_smaller_table_forgets() {
+        let mut decoder = HpackDecoder::default();
+        decoder.decode(&bytes("400a637573746f6d2d6b65790d637573746f6d2d686561646572")).unwrap();
+        assert_eq!(decoder.decode(&bytes("be")).unwrap().len(), 1);
+        assert_eq!(decoder.decode(&bytes("20be")), Err(HpackError::BadIndex));
+    }
+
+    #[test]
+    fn wrong_blocks_are_refused() {
+        let cases = [
+            ("80", HpackError::BadIndex),
+            ("ff00", HpackError::BadIndex),
+            ("ffffffffffffff", HpackError::BadInteger),
+            ("8220", HpackError::BadTableSize),
+            ("3fe1ffff7f", HpackError::BadTableSize),
+            ("40", HpackError::Truncated),
+            ("400a6375", HpackError::Truncated),
+            // Padding that is not all ones, padding of a whole byte, and the end-of-string code.
+            ("40811800", HpackError::BadHuffman),
+            ("4082ffff00", HpackError::BadHuffman),
+            ("4084ffffffff00", HpackError::BadHuffman),
+        ];
+        for (block, error) in cases {
+            assert_eq!(HpackDecoder::default().decode(&bytes(block)), Err(error), "{block}");
+        }
+    }
+
+    #[test]
+    fn a_small_block_cannot_become_a_large_list() {
+        let mut decoder = HpackDecoder::default();
+        assert_eq!(decoder.decode(&[0x82; MAX_FIELDS + 1]), Err(HpackError::TooLarge));
+    }
+
+    #[test]
+    fn no_block_of_two_bytes_panics() {
+        for block in 0..=u16::MAX {
+            let _ = HpackDecoder::default().decode(&block.to_be_bytes());
+        }
+    }
+}

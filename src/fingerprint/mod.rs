@@ -8,6 +8,8 @@ pub mod hpack;
 mod hpack_tables;
 pub mod ja;
 pub mod profile;
+#[cfg(test)]
+pub(crate) mod sample;
 
 pub use akamai::H2Opening;
 pub use h2::H2Reader;
