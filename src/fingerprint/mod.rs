@@ -1,5 +1,18 @@
 //! A browser on the wire: the profile that describes one, and the fingerprints that name one.
 
+pub mod akamai;
+pub mod h2;
+pub mod hello;
+pub(crate) mod hex;
+pub mod hpack;
+mod hpack_tables;
+pub mod ja;
 pub mod profile;
+#[cfg(test)]
+pub(crate) mod sample;
 
+pub use akamai::H2Opening;
+pub use h2::H2Reader;
+pub use hello::ClientHello;
+pub use ja::{Ja3, ja3, ja4, ja4_r};
 pub use profile::Profile;

@@ -1,0 +1,94 @@
+//! What a client says first over HTTP/2, and Akamai's short name for it.
+
+use md5::{Digest, Md5};
+use serde::Serialize;
+
+use super::h2::Frame;
+use super::hex;
+use super::hpack::HpackField;
+use super::profile::Priority;
+
+/// The most PRIORITY frames kept.
+const MAX_PRIORITIES: usize = 64;
+
+/// A client's HTTP/2 connection up to its first request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct H2Opening {
+    /// The first SETTINGS, in order.
+    pub settings: Vec<(u16, u32)>,
+    /// The first WINDOW_UPDATE of the connection before the first request; 0 for none.
+    pub window_update: u32,
+    /// PRIORITY frames before the first request, as (stream, priority).
+    pub priorities: Vec<(u32, Priority)>,
+    /// The priority in the first HEADERS.
+    pub priority: Option<Priority>,
+    /// The first request's fields in order.
+    pub fields: Vec<HpackField>,
+    /// Whether the first request was seen, so that nothing more will be taken.
+    #[serde(skip)]
+    complete: bool,
+}
+
+impl H2Opening {
+    /// Takes one frame. Those after the first request change nothing.
+    pub fn take(&mut self, frame: &Frame) {
+        if self.complete {
+            return;
+        }
+        match frame {
+            Frame::Settings { values } if self.settings.is_empty() => self.settings.clone_from(values),
+            Frame::WindowUpdate { stream: 0, increment } if self.window_update == 0 => {
+                self.window_update = *increment;
+            }
+            Frame::Priority { stream, priority } if self.priorities.len() < MAX_PRIORITIES => {
+                self.priorities.push((*stream, *priority));
+            }
+            Frame::Headers { priority, fields, .. } => {
+                self.priority = *priority;
+                self.fields.clone_from(fields);
+                self.complete = true;
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the first request was seen.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Akamai's text: `settings|window update|priorities|pseudo headers`, for example
+    /// `1:65536;2:0;4:6291456;6:262144|15663105|0|m,a,s,p`.
+    #[must_use]
+    pub fn akamai(&self) -> String {
+        let settings: Vec<String> = self.settings.iter().map(|(id, value)| format!("{id}:{value}")).collect();
+        let window = match self.window_update {
+            0 => "00".to_owned(),
+            increment => increment.to_string(),
+        };
+        let priorities: Vec<String> = self
+            .priorities
+            .iter()
+            .map(|(stream, p)| {
+                // Akamai counts weights from 1, as the RFC's text does, not as the wire does.
+                let weight = u16::from(p.weight) + 1;
+                format!("{stream}:{}:{}:{weight}", u8::from(p.exclusive), p.depends_on)
+            })
+            .collect();
+        let priorities = if priorities.is_empty() { "0".to_owned() } else { priorities.join(",") };
+        let pseudo: Vec<&str> = self
+            .fields
+            .iter()
+            .filter_map(|field| field.name.strip_prefix(':'))
+            .filter_map(|name| name.get(..1))
+            .collect();
+        format!("{}|{window}|{priorities}|{}", settings.join(";"), pseudo.join(","))
+    }
+
+    /// The MD5 of [`akamai`](Self::akamai) in hex.
+    #[must_use]
+    pub fn akamai_hash(&self) -> String {
+        hex::encode(&Md5::digest(self.akamai()))
+    }
+}

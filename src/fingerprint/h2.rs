@@ -1,0 +1,404 @@
+//! A reader of the client's side of an HTTP/2 connection: preface, frames, header blocks.
+//!
+//! Pure and incremental: bytes go in as they come, frames come out. Bodies are counted, not kept.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::hpack::{HpackDecoder, HpackError, HpackField};
+use super::profile::Priority;
+
+/// What a client's HTTP/2 connection begins with.
+pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The largest frame read: the size every server must take.
+pub const MAX_FRAME: usize = 16 * 1024;
+/// The largest header block read, continuations included.
+pub const MAX_BLOCK: usize = 256 * 1024;
+
+const FRAME_HEADER: usize = 9;
+const END_STREAM: u8 = 0x1;
+const ACK: u8 = 0x1;
+const END_HEADERS: u8 = 0x4;
+const PADDED: u8 = 0x8;
+const HAS_PRIORITY: u8 = 0x20;
+
+/// One frame from the client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "frame", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Frame {
+    /// SETTINGS that are no acknowledgement, as (id, value) in order.
+    Settings {
+        /// The settings in order.
+        values: Vec<(u16, u32)>,
+    },
+    /// An acknowledgement of the server's SETTINGS.
+    SettingsAck,
+    /// WINDOW_UPDATE.
+    WindowUpdate {
+        /// The stream, 0 for the connection.
+        stream: u32,
+        /// By how much.
+        increment: u32,
+    },
+    /// HEADERS with all its CONTINUATIONs.
+    Headers {
+        /// The stream.
+        stream: u32,
+        /// The priority fields, when they were sent.
+        priority: Option<Priority>,
+        /// Whether the request has no body.
+        end_stream: bool,
+        /// The decoded fields in order.
+        fields: Vec<HpackField>,
+    },
+    /// PRIORITY.
+    Priority {
+        /// The stream.
+        stream: u32,
+        /// Its new priority.
+        priority: Priority,
+    },
+    /// DATA.
+    Data {
+        /// The stream.
+        stream: u32,
+        /// The payload's length, padding included.
+        len: usize,
+        /// Whether it is the last.
+        end_stream: bool,
+    },
+    /// PING.
+    Ping {
+        /// Whether it answers one of ours.
+        ack: bool,
+    },
+    /// RST_STREAM.
+    Reset {
+        /// The stream.
+        stream: u32,
+        /// The error code.
+        code: u32,
+    },
+    /// GOAWAY.
+    GoAway {
+        /// The error code.
+        code: u32,
+    },
+    /// A frame of another type.
+    Other {
+        /// The type.
+        kind: u8,
+        /// The stream.
+        stream: u32,
+        /// The payload's length.
+        len: usize,
+    },
+}
+
+/// Why bytes could not be read as a client's HTTP/2 connection. The reader stops there for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum H2Error {
+    /// They do not begin with [`PREFACE`].
+    NotHttp2,
+    /// A frame above [`MAX_FRAME`], or a header block above [`MAX_BLOCK`].
+    TooLarge,
+    /// A frame contradicts its own length, or stands where it may not.
+    Malformed,
+    /// A header block is wrong.
+    Hpack(HpackError),
+}
+
+impl fmt::Display for H2Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotHttp2 => f.write_str("the connection does not begin as HTTP/2 does"),
+            Self::TooLarge => f.write_str("an HTTP/2 frame is too large"),
+            Self::Malformed => f.write_str("an HTTP/2 frame is malformed"),
+            Self::Hpack(cause) => cause.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for H2Error {}
+
+/// Reads the client's bytes of one connection as they come.
+#[derive(Debug, Default)]
+pub struct H2Reader {
+    buffer: Vec<u8>,
+    started: bool,
+    hpack: HpackDecoder,
+    block: Option<Block>,
+    failed: Option<H2Error>,
+}
+
+#[derive(Debug)]
+struct Block {
+    stream: u32,
+    priority: Option<Priority>,
+    end_stream: bool,
+    bytes: Vec<u8>,
+}
+
+impl H2Reader {
+    /// Takes the next bytes and returns the frames they complete.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes, now and at every later call.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<Frame>, H2Error> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        self.buffer.extend_from_slice(bytes);
+        let mut frames = Vec::new();
+        self.read(&mut frames).inspect_err(|error| {
+            self.failed = Some(*error);
+            self.buffer = Vec::new();
+        })?;
+        Ok(frames)
+    }
+
+    fn read(&mut self, frames: &mut Vec<Frame>) -> Result<(), H2Error> {
+        let mut at = 0;
+        if !self.started {
+            let here = self.buffer.len().min(PREFACE.len());
+            if self.buffer[..here] != PREFACE[..here] {
+                return Err(H2Error::NotHttp2);
+            }
+            if here < PREFACE.len() {
+                return Ok(());
+            }
+            self.started = true;
+            at = here;
+        }
+        let buffer = std::mem::take(&mut self.buffer);
+        while let Some([a, b, c, kind, flags, s @ ..]) = buffer[at..].first_chunk::<FRAME_HEADER>() {
+            let len = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+            if len > MAX_FRAME {
+                return Err(H2Error::TooLarge);
+            }
+            let start = at + FRAME_HEADER;
+            let Some(payload) = buffer.get(start..start + len) else { break };
+            let stream = u32::from_be_bytes(*s) & 0x7fff_ffff;
+            if let Some(frame) = self.frame(*kind, *flags, stream, payload)? {
+                frames.push(frame);
+            }
+            at = start + len;
+        }
+        self.buffer = buffer;
+        self.buffer.drain(..at);
+        Ok(())
+    }
+
+    fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Result<Option<Frame>, H2Error> {
+        if self.block.is_some() && kind != 9 {
+            return Err(H2Error::Malformed);
+        }
+        let end_stream = flags & END_STREAM != 0;
+        let frame = match kind {
+            0 => Frame::Data { stream, len: payload.len(), end_stream },
+            1 => {
+                let body = if flags & PADDED == 0 { payload } else { unpad(payload)? };
+                let (priority, fragment) = if flags & HAS_PRIORITY == 0 {
+                    (None, body)
+                } else {
+                    let (head, rest) = body.split_first_chunk::<5>().ok_or(H2Error::Malformed)?;
+                    (Some(priority(head)), rest)
+                };
+                self.block = Some(Block { stream, priority, end_stream, bytes: fragment.to_vec() });
+                return self.finish(flags);
+            }
+            2 => Frame::Priority { stream, priority: priority(exactly::<5>(payload)?) },
+            3 => Frame::Reset { stream, code: u32::from_be_bytes(*exactly::<4>(payload)?) },
+            4 if flags & ACK != 0 => Frame::SettingsAck,
+            4 => Frame::Settings { values: settings(payload)? },
+            6 => Frame::Ping { ack: flags & ACK != 0 },
+            7 => {
+                let (_, code) = exactly_or_more::<8>(payload)?.split_at(4);
+                Frame::GoAway { code: u32::from_be_bytes([code[0], code[1], code[2], code[3]]) }
+            }
+            8 => {
+                let increment = u32::from_be_bytes(*exactly::<4>(payload)?) & 0x7fff_ffff;
+                Frame::WindowUpdate { stream, increment }
+            }
+            9 => {
+                let block = self.block.as_mut().filter(|b| b.stream == stream).ok_or(H2Error::Malformed)?;
+                block.bytes.extend_from_slice(payload);
+                if block.bytes.len() > MAX_BLOCK {
+                    return Err(H2Error::TooLarge);
+                }
+                return self.finish(flags);
+            }
+            _ => Frame::Other { kind, stream, len: payload.len() },
+        };
+        Ok(Some(frame))
+    }
+
+    fn finish(&mut self, flags: u8) -> Result<Option<Frame>, H2Error> {
+        if flags & END_HEADERS == 0 {
+            return Ok(None);
+        }
+        let Some(Block { stream, priority, end_stream, bytes }) = self.block.take() else { return Ok(None) };
+        let fields = self.hpack.decode(&bytes).map_err(H2Error::Hpack)?;
+        Ok(Some(Frame::Headers { stream, priority, end_stream, fields }))
+    }
+}
+
+fn unpad(payload: &[u8]) -> Result<&[u8], H2Error> {
+    let (&padding, rest) = payload.split_first().ok_or(H2Error::Malformed)?;
+    let len = rest.len().checked_sub(usize::from(padding)).ok_or(H2Error::Malformed)?;
+    Ok(&rest[..len])
+}
+
+fn priority(bytes: &[u8; 5]) -> Priority {
+    let [a, b, c, d, weight] = *bytes;
+    let word = u32::from_be_bytes([a, b, c, d]);
+    Priority { weight, depends_on: word & 0x7fff_ffff, exclusive: word >> 31 == 1 }
+}
+
+fn settings(payload: &[u8]) -> Result<Vec<(u16, u32)>, H2Error> {
+    let (entries, []) = payload.as_chunks::<6>() else { return Err(H2Error::Malformed) };
+    Ok(entries
+        .iter()
+        .map(|[a, b, c, d, e, f]| (u16::from_be_bytes([*a, *b]), u32::from_be_bytes([*c, *d, *e, *f])))
+        .collect())
+}
+
+fn exactly<const N: usize>(payload: &[u8]) -> Result<&[u8; N], H2Error> {
+    payload.try_into().map_err(|_| H2Error::Malformed)
+}
+
+fn exactly_or_more<const N: usize>(payload: &[u8]) -> Result<&[u8; N], H2Error> {
+    payload.first_chunk().ok_or(H2Error::Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::akamai::H2Opening;
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
+        bytes.extend([kind, flags]);
+        bytes.extend(stream.to_be_bytes());
+        bytes.extend(payload);
+        bytes
+    }
+
+    /// What Chrome 156 says before its first request, and a request of `m,a,s,p`.
+    fn chrome() -> Vec<u8> {
+        let mut bytes = PREFACE.to_vec();
+        let settings = [[0, 1, 0, 1, 0, 0], [0, 2, 0, 0, 0, 0], [0, 4, 0, 0x60, 0, 0], [0, 6, 0, 4, 0, 0]];
+        bytes.extend(frame(4, 0, 0, &settings.concat()));
+        bytes.extend(frame(8, 0, 0, &15_663_105_u32.to_be_bytes()));
+        let mut headers = vec![0x80, 0, 0, 0, 255];
+        headers.extend(b"\x82\x41\x01a\x87\x84");
+        bytes.extend(frame(1, END_HEADERS | END_STREAM | HAS_PRIORITY, 1, &headers));
+        bytes
+    }
+
+    fn opening(bytes: &[u8]) -> H2Opening {
+        let mut opening = H2Opening::default();
+        for frame in H2Reader::default().push(bytes).unwrap() {
+            opening.take(&frame);
+        }
+        opening
+    }
+
+    #[test]
+    fn chromes_opening_has_the_akamai_text_and_hash_everyone_knows() {
+        let opening = opening(&chrome());
+        assert!(opening.is_complete());
+        assert_eq!(opening.akamai(), "1:65536;2:0;4:6291456;6:262144|15663105|0|m,a,s,p");
+        assert_eq!(opening.akamai_hash(), "52d84b11737d980aef856699f885ca86");
+        let navigation = Priority { weight: 255, depends_on: 0, exclusive: true };
+        assert_eq!(opening.priority, Some(navigation));
+    }
+
+    #[test]
+    fn priority_frames_are_part_of_the_akamai_text() {
+        let mut bytes = PREFACE.to_vec();
+        bytes.extend(frame(4, 0, 0, &[0, 4, 0, 2, 0, 0]));
+        bytes.extend(frame(2, 0, 3, &[0, 0, 0, 0, 200]));
+        bytes.extend(frame(1, END_HEADERS, 15, b"\x82\x84\x41\x01a\x87"));
+        assert_eq!(opening(&bytes).akamai(), "4:131072|00|3:0:0:201|m,p,a,s");
+    }
+
+    #[test]
+    fn bytes_one_by_one_give_the_same_frames() {
+        let bytes = chrome();
+        let whole = H2Reader::default().push(&bytes).unwrap();
+        let mut reader = H2Reader::default();
+        let single: Vec<Frame> = bytes.iter().flat_map(|byte| reader.push(&[*byte]).unwrap()).collect();
+        assert_eq!(single, whole);
+    }
+
+    #[test]
+    fn padding_and_continuations_are_taken_off() {
+        let mut bytes = PREFACE.to_vec();
+        bytes.extend(frame(1, PADDED, 1, b"\x02\x82\x41\x00\x00"));
+        bytes.extend(frame(9, 0, 1, b"\x01a"));
+        bytes.extend(frame(9, END_HEADERS, 1, b"\x87\x84"));
+        let frames = H2Reader::default().push(&bytes).unwrap();
+        let [Frame::Headers { stream: 1, priority: None, fields, end_stream: false }] = frames.as_slice()
+        else {
+            panic!("{frames:?}")
+        };
+        assert_eq!(fields.len(), 4);
+        assert_eq!(fields[1].value, "a");
+    }
+
+    #[test]
+    fn other_frames_are_named() {
+        let mut bytes = PREFACE.to_vec();
+        bytes.extend(frame(4, ACK, 0, &[]));
+        bytes.extend(frame(6, ACK, 0, &[0; 8]));
+        bytes.extend(frame(0, END_STREAM, 1, &[0; 5]));
+        bytes.extend(frame(3, 0, 1, &8_u32.to_be_bytes()));
+        bytes.extend(frame(7, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 2, b'x']));
+        bytes.extend(frame(0x10, 0, 0, b"xyz"));
+        let expected = [
+            Frame::SettingsAck,
+            Frame::Ping { ack: true },
+            Frame::Data { stream: 1, len: 5, end_stream: true },
+            Frame::Reset { stream: 1, code: 8 },
+            Frame::GoAway { code: 2 },
+            Frame::Other { kind: 0x10, stream: 0, len: 3 },
+        ];
+        assert_eq!(H2Reader::default().push(&bytes).unwrap(), expected);
+    }
+
+    #[test]
+    fn wrong_frames_end_the_reading_for_good() {
+        let cases = [
+            (frame(4, 0, 0, &[0; 5]), H2Error::Malformed),
+            (frame(8, 0, 0, &[0; 3]), H2Error::Malformed),
+            (frame(9, 0, 1, &[]), H2Error::Malformed),
+            (frame(1, PADDED, 1, &[9, 0]), H2Error::Malformed),
+            (frame(1, HAS_PRIORITY, 1, &[0; 4]), H2Error::Malformed),
+            (frame(0, 0, 1, &vec![0; MAX_FRAME + 1]), H2Error::TooLarge),
+            ([frame(1, 0, 1, &[]), frame(0, 0, 1, &[])].concat(), H2Error::Malformed),
+            (frame(1, END_HEADERS, 1, &[0x80]), H2Error::Hpack(HpackError::BadIndex)),
+        ];
+        for (bytes, error) in cases {
+            let mut reader = H2Reader::default();
+            assert_eq!(reader.push(PREFACE), Ok(Vec::new()));
+            assert_eq!(reader.push(&bytes), Err(error));
+            assert_eq!(reader.push(&[]), Err(error));
+        }
+        assert_eq!(H2Reader::default().push(b"GET / HTTP/1.1\r\n"), Err(H2Error::NotHttp2));
+    }
+
+    #[test]
+    fn continuations_without_end_stop_at_the_bound() {
+        let mut reader = H2Reader::default();
+        reader.push(PREFACE).unwrap();
+        reader.push(&frame(1, 0, 1, &[])).unwrap();
+        let more = frame(9, 0, 1, &[0; MAX_FRAME]);
+        let last = (0..=MAX_BLOCK / MAX_FRAME).map(|_| reader.push(&more)).find(Result::is_err);
+        assert_eq!(last, Some(Err(H2Error::TooLarge)));
+    }
+}

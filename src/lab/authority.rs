@@ -1,0 +1,101 @@
+//! A certificate authority of our own, made anew at every start, and the one leaf it signs.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use boring::pkey::{PKey, Private};
+use boring::ssl::{AlpnError, SslAcceptor, SslMethod, SslVersion};
+use boring::x509::X509;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+use crate::kind::ErrorKind;
+
+/// A throw-away certificate authority with a leaf for the lab's host names.
+pub struct Authority {
+    ca_pem: String,
+    ca: X509,
+    leaf: X509,
+    key: PKey<Private>,
+}
+
+impl Authority {
+    /// Makes an authority whose leaf is good for `names` (DNS names or IP addresses).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when a name is no DNS name, [`ErrorKind::Tls`] when TLS refuses the result.
+    pub fn new(names: &[&str]) -> Result<Self> {
+        let ca_key = KeyPair::generate().map_err(unmade)?;
+        let mut params = CertificateParams::new(Vec::<String>::new()).map_err(unmade)?;
+        params.distinguished_name.push(DnType::CommonName, "rungs lab");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let issuer = CertifiedIssuer::self_signed(params, ca_key).map_err(unmade)?;
+
+        let key = KeyPair::generate().map_err(unmade)?;
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).map_err(unmade)?;
+        params.distinguished_name.push(DnType::CommonName, "rungs lab origin");
+        params.use_authority_key_identifier_extension = true;
+        let leaf = params.signed_by(&key, &issuer).map_err(unmade)?;
+
+        let ca_pem = issuer.pem();
+        Ok(Self {
+            ca: X509::from_pem(ca_pem.as_bytes()).map_err(refused)?,
+            leaf: X509::from_der(leaf.der()).map_err(refused)?,
+            key: PKey::private_key_from_pem(key.serialize_pem().as_bytes()).map_err(refused)?,
+            ca_pem,
+        })
+    }
+
+    /// The authority's certificate, for `--cacert`.
+    #[must_use]
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// The leaf's key as Chromium's `--ignore-certificate-errors-spki-list` wants it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Tls`] when the key cannot be written.
+    pub fn pin(&self) -> Result<String> {
+        let key = self.leaf.public_key().and_then(|key| key.public_key_to_der()).map_err(refused)?;
+        Ok(STANDARD.encode(Sha256::digest(key)))
+    }
+
+    /// A TLS server that offers `protocols` and gives tickets.
+    pub(super) fn acceptor(&self, protocols: &[&str]) -> Result<SslAcceptor> {
+        let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).map_err(refused)?;
+        builder.set_certificate(&self.leaf).map_err(refused)?;
+        builder.set_private_key(&self.key).map_err(refused)?;
+        builder.add_extra_chain_cert(self.ca.clone()).map_err(refused)?;
+        builder.set_min_proto_version(Some(SslVersion::TLS1_2)).map_err(refused)?;
+        builder.set_session_id_context(b"rungs lab").map_err(refused)?;
+        let ours: Vec<String> = protocols.iter().map(|name| (*name).to_owned()).collect();
+        builder.set_alpn_select_callback(move |_, theirs| pick(&ours, theirs).ok_or(AlpnError::NOACK));
+        Ok(builder.build())
+    }
+}
+
+/// The first of `ours` that stands in `theirs` (names with their lengths before them), as it stands there.
+fn pick<'a>(ours: &[String], theirs: &'a [u8]) -> Option<&'a [u8]> {
+    ours.iter().find_map(|wanted| {
+        let mut rest = theirs;
+        while let Some((&len, tail)) = rest.split_first() {
+            let (name, tail) = tail.split_at_checked(usize::from(len))?;
+            if name == wanted.as_bytes() {
+                return Some(name);
+            }
+            rest = tail;
+        }
+        None
+    })
+}
+
+fn unmade(cause: rcgen::Error) -> Error {
+    Error::new(ErrorKind::Config, "could not make the lab's certificate").with_source(cause)
+}
+
+fn refused(cause: boring::error::ErrorStack) -> Error {
+    Error::new(ErrorKind::Tls, "TLS refused the lab's certificate").with_source(cause)
+}

@@ -1,0 +1,176 @@
+//! The machine's own Chromium, opened by hand: no driver attached, so that what it says is its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+
+use crate::error::{Error, Result};
+use crate::kind::ErrorKind;
+
+const START: Duration = Duration::from_secs(20);
+const ANSWER: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(20);
+
+/// Where distributions put it. The binary before its wrapper: a wrapper adds switches of its own.
+const PLACES: [&str; 6] = [
+    "/usr/lib/chromium/chromium",
+    "/usr/lib/chromium-browser/chromium-browser",
+    "/opt/google/chrome/chrome",
+    "/usr/bin/chromium",
+    "/usr/bin/chromium-browser",
+    "/usr/bin/google-chrome",
+];
+
+/// How to start it.
+#[derive(Clone, Debug, Default)]
+pub struct Launch {
+    /// The binary. Default: the first of the usual places.
+    pub binary: Option<PathBuf>,
+    /// A leaf key to trust, as [`Authority::pin`](super::Authority::pin) says it.
+    pub pin: Option<String>,
+    /// Chromium's `--host-resolver-rules`, for example `MAP * 127.0.0.1`.
+    pub rules: Option<String>,
+    /// Further switches.
+    pub switches: Vec<String>,
+}
+
+/// A running Chromium with a fresh profile. Dropping it kills it and removes the profile.
+pub struct Chromium {
+    child: Child,
+    profile: TempDir,
+    port: u16,
+}
+
+impl Chromium {
+    /// The binary that would be started.
+    #[must_use]
+    pub fn find() -> Option<PathBuf> {
+        PLACES.iter().map(PathBuf::from).find(|path| path.is_file())
+    }
+
+    /// Starts it headless, and waits until it can be asked to open pages.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Browser`] when there is none, or it does not start.
+    pub async fn start(launch: Launch) -> Result<Self> {
+        let binary = launch.binary.or_else(Self::find).ok_or_else(|| {
+            Error::new(ErrorKind::Browser, "no Chromium was found")
+                .with_hint("install it, for example with `apt-get install chromium`")
+        })?;
+        let profile = TempDir::new().map_err(|cause| broken("no profile folder").with_source(cause))?;
+        let user_agent = user_agent(&binary).await?;
+        let mut command = Command::new(&binary);
+        command
+            .args(SWITCHES)
+            .arg(format!("--user-agent={user_agent}"))
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .args(launch.pin.map(|pin| format!("--ignore-certificate-errors-spki-list={pin}")))
+            .args(launch.rules.map(|rules| format!("--host-resolver-rules={rules}")))
+            .args(launch.switches)
+            .args(rustix::process::geteuid().is_root().then_some("--no-sandbox"))
+            .arg("about:blank")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true);
+        let child = command.spawn().map_err(|cause| broken("it could not be run").with_source(cause))?;
+        let port = timeout(START, debugging_port(profile.path()))
+            .await
+            .map_err(|_| broken("it did not open its debugging port"))?;
+        Ok(Self { child, profile, port })
+    }
+
+    /// Opens `url` in a new tab as if it had been typed. Does not wait for the page.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Browser`] when it does not answer.
+    pub async fn open(&self, url: &str) -> Result<()> {
+        let ask = async {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
+            let head =
+                format!("PUT /json/new?{url} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+            stream.write_all(head.as_bytes()).await?;
+            let mut answer = [0; 12];
+            stream.read_exact(&mut answer).await?;
+            Ok::<_, std::io::Error>(answer)
+        };
+        let answer = timeout(ANSWER, ask)
+            .await
+            .map_err(|_| broken("it does not answer"))?
+            .map_err(|cause| broken("it does not answer").with_source(cause))?;
+        if answer.ends_with(b" 200") { Ok(()) } else { Err(broken("it refused to open a tab")) }
+    }
+
+    /// The folder of its profile.
+    #[must_use]
+    pub fn profile(&self) -> &Path {
+        self.profile.path()
+    }
+
+    /// Ends it and waits until it is gone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Browser`] when it cannot be killed.
+    pub async fn stop(mut self) -> Result<()> {
+        self.child.kill().await.map_err(|cause| broken("it could not be ended").with_source(cause))
+    }
+}
+
+/// The user agent of the same browser with a window: headless names itself in it.
+async fn user_agent(binary: &Path) -> Result<String> {
+    let output = Command::new(binary).arg("--version").stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = timeout(ANSWER, output)
+        .await
+        .map_err(|_| broken("it does not say its version"))?
+        .map_err(|cause| broken("it could not be run").with_source(cause))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let major = text
+        .split_whitespace()
+        .find_map(|word| word.split_once('.').map(|(major, _)| major))
+        .filter(|major| major.bytes().all(|byte| byte.is_ascii_digit()))
+        .ok_or_else(|| broken("it does not say its version"))?;
+    Ok(format!(
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{major}.0.0.0 Safari/537.36"
+    ))
+}
+
+async fn debugging_port(profile: &Path) -> u16 {
+    let file = profile.join("DevToolsActivePort");
+    loop {
+        let text = tokio::fs::read_to_string(&file).await.unwrap_or_default();
+        if let Some(port) = text.lines().next().and_then(|line| line.parse().ok()) {
+            return port;
+        }
+        sleep(POLL).await;
+    }
+}
+
+fn broken(what: &str) -> Error {
+    Error::new(ErrorKind::Browser, format!("Chromium: {what}"))
+}
+
+const SWITCHES: [&str; 17] = [
+    "--headless=new",
+    "--remote-debugging-port=0",
+    "--disable-blink-features=AutomationControlled",
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-breakpad",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--password-store=basic",
+    "--lang=en-US",
+    "--accept-lang=en-US,en",
+    "--screen-info={1920x1080 workAreaBottom=40}",
+    "--window-size=1920,1040",
+    "--ignore-gpu-blocklist",
+];

@@ -1,0 +1,230 @@
+//! A loopback server that writes down what every client says, byte for byte.
+
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use boring::ssl::SslAcceptor;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
+
+use super::authority::Authority;
+use super::record::{Client, Connection, Heard};
+use super::reply::Reply;
+use super::serve::{self, Handler};
+use super::tee::Tee;
+use crate::error::{Error, Result};
+use crate::fingerprint::hello::{ClientHello, HelloError, MAX_HELLO};
+use crate::fingerprint::profile::Over;
+use crate::kind::ErrorKind;
+
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// The most connections kept; the oldest go first.
+const MAX_KEPT: usize = 1024;
+/// The most connections served at once.
+const MAX_OPEN: usize = 4096;
+
+/// A running recorder. Dropping it ends the server and its connections.
+pub struct Recorder {
+    addr: SocketAddr,
+    log: Arc<Log>,
+    task: AbortHandle,
+}
+
+/// How a recorder is to listen.
+pub struct RecorderBuilder {
+    port: u16,
+    protocols: Vec<&'static str>,
+    authority: Option<Arc<Authority>>,
+}
+
+impl Recorder {
+    /// A recorder over TLS needs [`tls`](RecorderBuilder::tls); without, it listens in cleartext.
+    #[must_use]
+    pub const fn builder() -> RecorderBuilder {
+        RecorderBuilder { port: 0, protocols: Vec::new(), authority: None }
+    }
+
+    /// Where it listens: always on 127.0.0.1.
+    #[must_use]
+    pub const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What was heard so far, in order of arrival.
+    #[must_use]
+    pub fn connections(&self) -> Vec<Connection> {
+        self.log.clients().iter().map(|client| client.record()).collect()
+    }
+
+    /// Forgets what was heard so far. Connections that are still open are there again with their
+    /// next request.
+    pub fn clear(&self) {
+        for client in self.log.clients().drain(..) {
+            client.forget();
+        }
+    }
+
+    /// Waits until `done` is true of what was heard, or `limit` has passed; says whether it is.
+    pub async fn until(&self, limit: Duration, done: impl Fn(&[Connection]) -> bool) -> bool {
+        let mut news = self.log.news.subscribe();
+        let heard = async {
+            while !done(&self.connections()) {
+                if news.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        timeout(limit, heard).await.is_ok()
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl RecorderBuilder {
+    /// The port. Default: 0, any free one.
+    #[must_use]
+    pub const fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Speaks TLS with this authority's leaf, and offers these ALPN protocols. Default: cleartext.
+    #[must_use]
+    pub fn tls(mut self, authority: Arc<Authority>, protocols: &[&'static str]) -> Self {
+        self.authority = Some(authority);
+        self.protocols = protocols.to_vec();
+        self
+    }
+
+    /// Starts listening; `handler` answers every request.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] when the port cannot be had, [`ErrorKind::Tls`] when TLS cannot be set up.
+    pub async fn start(self, handler: impl Fn(&Heard) -> Reply + Send + Sync + 'static) -> Result<Recorder> {
+        let acceptor = match &self.authority {
+            Some(authority) => Some(authority.acceptor(&self.protocols)?),
+            None => None,
+        };
+        let unbound = |cause| {
+            Error::new(ErrorKind::Io, format!("the lab could not listen on 127.0.0.1:{}", self.port))
+                .with_source(cause)
+        };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await.map_err(unbound)?;
+        let addr = listener.local_addr().map_err(unbound)?;
+        let log = Arc::new(Log::default());
+        let server = Server { acceptor, handler: Arc::new(handler), log: Arc::clone(&log) };
+        let task = tokio::spawn(accept(listener, Arc::new(server))).abort_handle();
+        Ok(Recorder { addr, log, task })
+    }
+}
+
+#[derive(Default)]
+struct Log {
+    clients: Mutex<VecDeque<Arc<Client>>>,
+    news: watch::Sender<usize>,
+}
+
+impl Log {
+    fn clients(&self) -> std::sync::MutexGuard<'_, VecDeque<Arc<Client>>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a client that is new, or comes back after [`Recorder::clear`], and tells who waits.
+    fn add(&self, client: &Arc<Client>) {
+        let mut clients = self.clients();
+        if !clients.iter().rev().any(|known| Arc::ptr_eq(known, client)) {
+            clients.push_back(Arc::clone(client));
+        }
+        if clients.len() > MAX_KEPT {
+            clients.pop_front();
+        }
+        drop(clients);
+        self.news.send_modify(|count| *count = count.wrapping_add(1));
+    }
+}
+
+struct Server {
+    acceptor: Option<SslAcceptor>,
+    handler: Handler,
+    log: Arc<Log>,
+}
+
+async fn accept(listener: TcpListener, server: Arc<Server>) {
+    let mut open = JoinSet::new();
+    let mut id = 0;
+    loop {
+        tokio::select! {
+            Ok((stream, peer)) = listener.accept() => {
+                if open.len() < MAX_OPEN {
+                    open.spawn(Arc::clone(&server).serve(stream, peer, id));
+                    id += 1;
+                }
+            }
+            Some(_) = open.join_next(), if !open.is_empty() => {}
+            else => tokio::task::yield_now().await,
+        }
+    }
+}
+
+impl Server {
+    /// Serves one connection. How it ends is the client's business: errors end it, no more.
+    async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, id: usize) {
+        let _ = stream.set_nodelay(true);
+        let handler: Handler = {
+            let (handler, log) = (Arc::clone(&self.handler), Arc::clone(&self.log));
+            Arc::new(move |heard: &Heard| {
+                log.add(&heard.client);
+                handler(heard)
+            })
+        };
+        let Some(acceptor) = &self.acceptor else {
+            let client = Arc::new(Client::new(id, peer, Over::Cleartext, Vec::new()));
+            self.log.add(&client);
+            let _ = serve::h1(stream, client, handler).await;
+            return;
+        };
+        let hello = Arc::new(Mutex::new(HelloEar::default()));
+        let ear = {
+            let hello = Arc::clone(&hello);
+            move |bytes: &[u8]| hello.lock().unwrap_or_else(PoisonError::into_inner).hear(bytes)
+        };
+        let shaken = timeout(HANDSHAKE, tokio_boring::accept(acceptor, Tee::new(stream, ear))).await;
+        let h2 = matches!(&shaken, Ok(Ok(tls)) if tls.ssl().selected_alpn_protocol() == Some(b"h2"));
+        let records = std::mem::take(&mut hello.lock().unwrap_or_else(PoisonError::into_inner).bytes);
+        let over = if h2 { Over::H2 } else { Over::H1 };
+        let client = Arc::new(Client::new(id, peer, over, records));
+        self.log.add(&client);
+        match shaken {
+            Ok(Ok(tls)) if h2 => drop(serve::h2(tls, client, handler).await),
+            Ok(Ok(tls)) => drop(serve::h1(tls, client, handler).await),
+            // A client that does not like the certificate has still been heard.
+            Ok(Err(_)) | Err(_) => {}
+        }
+    }
+}
+
+/// Keeps a connection's first bytes until they are a whole ClientHello, or cannot be one.
+#[derive(Default)]
+struct HelloEar {
+    bytes: Vec<u8>,
+    done: bool,
+}
+
+impl HelloEar {
+    fn hear(&mut self, bytes: &[u8]) {
+        if self.done {
+            return;
+        }
+        self.bytes.extend_from_slice(bytes);
+        self.done = self.bytes.len() > MAX_HELLO
+            || ClientHello::from_records(&self.bytes) != Err(HelloError::Incomplete);
+    }
+}

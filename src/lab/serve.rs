@@ -1,0 +1,190 @@
+//! Serving one connection, HTTP/2 or HTTP/1.1, while listening.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::record::{Client, Heard, HeardRequest};
+use super::reply::Reply;
+use super::tee::Tee;
+use crate::fingerprint::{H2Opening, H2Reader};
+
+/// What answers requests.
+pub(super) type Handler = Arc<dyn Fn(&Heard) -> Reply + Send + Sync>;
+
+const MAX_BODY: usize = 1024 * 1024;
+const MAX_HEAD: usize = 64 * 1024;
+/// HEADERS read ahead of the server that answers them.
+const MAX_PENDING: usize = 1024;
+
+/// What the listener knows of an HTTP/2 connection's requests before the server sees them.
+#[derive(Default)]
+struct Wire {
+    reader: H2Reader,
+    opening: H2Opening,
+    pending: BTreeMap<u32, HeardRequest>,
+}
+
+impl Wire {
+    fn hear(&mut self, bytes: &[u8], client: &Client) {
+        // Bytes that are no HTTP/2 are the server's to refuse.
+        for frame in self.reader.push(bytes).unwrap_or_default() {
+            self.opening.take(&frame);
+            if self.opening.is_complete() {
+                client.opening.get_or_init(|| self.opening.clone());
+            }
+            if let Some((stream, request)) = HeardRequest::from_frame(frame) {
+                self.pending.insert(stream, request);
+                if self.pending.len() > MAX_PENDING {
+                    self.pending.pop_first();
+                }
+            }
+        }
+    }
+}
+
+pub(super) async fn h2<S>(stream: S, client: Arc<Client>, handler: Handler) -> Result<(), h2::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let wire = Arc::new(Mutex::new(Wire::default()));
+    let ear = {
+        let (wire, client) = (Arc::clone(&wire), Arc::clone(&client));
+        move |bytes: &[u8]| wire.lock().unwrap_or_else(PoisonError::into_inner).hear(bytes, &client)
+    };
+    let mut connection = h2::server::handshake(Tee::new(stream, ear)).await?;
+    let (close, mut closing) = mpsc::channel(1);
+    let mut answers = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = connection.accept() => {
+                let Some(accepted) = accepted else { return Ok(()) };
+                let (request, respond) = accepted?;
+                let stream = respond.stream_id().as_u32();
+                let heard = wire.lock().unwrap_or_else(PoisonError::into_inner).pending.remove(&stream);
+                let Some(heard) = heard else { continue };
+                client.keep(&heard);
+                let (client, handler, close) = (Arc::clone(&client), Arc::clone(&handler), close.clone());
+                answers.spawn(async move {
+                    let body = read_body(request.into_body()).await?;
+                    let reply = handler(&Heard { client, request: heard, body });
+                    let last = reply.close;
+                    send(reply, respond).await?;
+                    if last {
+                        // Full means that someone has asked for the end already.
+                        let _ = close.try_send(());
+                    }
+                    Ok::<(), h2::Error>(())
+                });
+            }
+            Some(()) = closing.recv() => connection.graceful_shutdown(),
+            Some(_) = answers.join_next(), if !answers.is_empty() => {}
+        }
+    }
+}
+
+async fn read_body(mut stream: h2::RecvStream) -> Result<Bytes, h2::Error> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = stream.data().await {
+        let chunk = chunk?;
+        stream.flow_control().release_capacity(chunk.len())?;
+        if body.len() + chunk.len() <= MAX_BODY {
+            body.extend_from_slice(&chunk);
+        }
+    }
+    Ok(body.freeze())
+}
+
+async fn send(reply: Reply, mut respond: h2::server::SendResponse<Bytes>) -> Result<(), h2::Error> {
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in &reply.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response.headers_mut().insert(http::header::CONTENT_LENGTH, reply.body.len().into());
+    let mut body = reply.body;
+    let mut sink = respond.send_response(response, body.is_empty())?;
+    while !body.is_empty() {
+        sink.reserve_capacity(body.len());
+        let Some(room) = std::future::poll_fn(|cx| sink.poll_capacity(cx)).await else { break };
+        let part = body.split_to(room?.min(body.len()));
+        sink.send_data(part, body.is_empty())?;
+    }
+    Ok(())
+}
+
+pub(super) async fn h1<S>(mut stream: S, client: Arc<Client>, handler: Handler) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut buffer = BytesMut::new();
+    loop {
+        let Some(end) = read_head(&mut stream, &mut buffer).await? else { return Ok(()) };
+        let head = buffer.split_to(end);
+        let Some(request) = HeardRequest::from_head(&head[..end - 4], client.over()) else {
+            return write(&mut stream, Reply::status(400).closing(), true).await;
+        };
+        client.keep(&request);
+        if request.header("transfer-encoding").is_some() {
+            return write(&mut stream, Reply::status(411).closing(), true).await;
+        }
+        let len = request.header("content-length").map_or(Ok(0), str::parse::<usize>);
+        let Some(len) = len.ok().filter(|len| *len <= MAX_BODY) else {
+            return write(&mut stream, Reply::status(413).closing(), true).await;
+        };
+        while buffer.len() < len {
+            if stream.read_buf(&mut buffer).await? == 0 {
+                return Ok(());
+            }
+        }
+        let body = buffer.split_to(len).freeze();
+        let with_body = request.method != "HEAD";
+        let asked_to_close =
+            request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        let mut reply = handler(&Heard { client: Arc::clone(&client), request, body });
+        reply.close |= asked_to_close;
+        let last = reply.close;
+        write(&mut stream, reply, with_body).await?;
+        if last {
+            return stream.shutdown().await;
+        }
+    }
+}
+
+/// Reads until a head is whole and says where it ends; `None` when the client left before.
+async fn read_head<S: AsyncRead + Unpin>(stream: &mut S, buffer: &mut BytesMut) -> io::Result<Option<usize>> {
+    loop {
+        if let Some(at) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+            return Ok(Some(at + 4));
+        }
+        if buffer.len() > MAX_HEAD || stream.read_buf(buffer).await? == 0 {
+            return Ok(None);
+        }
+    }
+}
+
+async fn write<S: AsyncWrite + Unpin>(stream: &mut S, reply: Reply, with_body: bool) -> io::Result<()> {
+    let reason = StatusCode::from_u16(reply.status).ok().and_then(|s| s.canonical_reason()).unwrap_or("");
+    let mut head = format!("HTTP/1.1 {} {reason}\r\n", reply.status);
+    for (name, value) in &reply.headers {
+        head.extend([name, ": ", value, "\r\n"]);
+    }
+    head.push_str(&format!("content-length: {}\r\n", reply.body.len()));
+    if reply.close {
+        head.push_str("connection: close\r\n");
+    }
+    head.push_str("\r\n");
+    stream.write_all(head.as_bytes()).await?;
+    if with_body {
+        stream.write_all(&reply.body).await?;
+    }
+    stream.flush().await
+}
