@@ -1,12 +1,12 @@
 //! rungs gets a page by the cheapest means the site allows.
 
+pub mod detect;
 pub mod fingerprint;
 #[cfg(feature = "lab")]
 pub mod lab;
 
 mod bounds;
 mod cookies;
-mod detect;
 mod error;
 mod identity;
 mod kind;
@@ -15,6 +15,7 @@ pub mod redact;
 mod request;
 mod response;
 mod tier;
+mod toml_error;
 mod trace;
 mod transport;
 mod verdict;

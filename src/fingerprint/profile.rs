@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 use crate::request::Context;
+use crate::toml_error;
 
 /// The version of the profile format this build reads.
 pub const SCHEMA: u32 = 1;
@@ -226,7 +227,8 @@ impl Profile {
     /// # Errors
     /// [`ErrorKind::Profile`] naming `origin`, the line and the key.
     pub fn from_toml(text: &str, origin: &str) -> Result<Self> {
-        let profile: Self = toml::from_str(text).map_err(|cause| broken(text, origin, &cause))?;
+        let profile: Self = toml::from_str(text)
+            .map_err(|cause| Error::new(ErrorKind::Profile, toml_error::describe(text, origin, &cause)))?;
         if profile.schema != SCHEMA {
             return Err(Error::new(
                 ErrorKind::Profile,
@@ -284,18 +286,6 @@ impl Profile {
             .or_else(|| find(context, false))
             .or_else(|| find(Context::Navigation, redirected))
     }
-}
-
-/// Says where a TOML error is: origin, line and column, then the parser's one-line message.
-fn broken(text: &str, origin: &str, cause: &toml::de::Error) -> Error {
-    let place = cause.span().map_or_else(String::new, |span| {
-        let before = &text[..span.start.min(text.len())];
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |tail| tail.chars().count()) + 1;
-        format!(":{line}:{column}")
-    });
-    let message = cause.message().lines().collect::<Vec<_>>().join(" ");
-    Error::new(ErrorKind::Profile, format!("{origin}{place}: {message}"))
 }
 
 const SHIPPED: &[(&str, &str)] = &[

@@ -1,0 +1,55 @@
+//! Where a TOML file is wrong, in one line: file, line, column, key, and what the parser says.
+
+/// `origin:line:column: key `k`: message` for a file that did not read as what it should be.
+pub(crate) fn describe(text: &str, origin: &str, cause: &toml::de::Error) -> String {
+    let message = cause.message().lines().collect::<Vec<_>>().join(" ");
+    let Some(span) = cause.span() else {
+        return format!("{origin}: {message}");
+    };
+    let before = text.get(..span.start).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().map_or(0, |tail| tail.chars().count()) + 1;
+    match key_on(text, line) {
+        // The parser names unknown and missing keys itself.
+        Some(key) if !message.contains(&format!("`{key}`")) => {
+            format!("{origin}:{line}:{column}: key `{key}`: {message}")
+        }
+        _ => format!("{origin}:{line}:{column}: {message}"),
+    }
+}
+
+/// The bare key that a line assigns, if it assigns one.
+fn key_on(text: &str, line: usize) -> Option<&str> {
+    let (key, _) = text.lines().nth(line.checked_sub(1)?)?.split_once('=')?;
+    let key = key.trim();
+    let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '"');
+    (!key.is_empty() && key.chars().all(bare)).then_some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        #[expect(dead_code, reason = "only its type matters here")]
+        count: u32,
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_by_file_line_column_and_key() {
+        let text = "# a note\ncount = \"three\"\n";
+        let cause = toml::from_str::<Sample>(text).unwrap_err();
+        let said = describe(text, "sample.toml", &cause);
+        assert!(said.starts_with("sample.toml:2:9: key `count`: invalid type"), "{said}");
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_once() {
+        let text = "count = 3\ncuont = 4\n";
+        let cause = toml::from_str::<Sample>(text).unwrap_err();
+        let said = describe(text, "sample.toml", &cause);
+        assert!(said.starts_with("sample.toml:2:1: unknown field `cuont`"), "{said}");
+    }
+}
