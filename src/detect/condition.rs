@@ -1,0 +1,233 @@
+//! One condition of a rule: as it is written in TOML, and as it is asked.
+
+use http::HeaderName;
+use serde::Deserialize;
+
+use super::PREFIX;
+use super::media::Media;
+use super::selector::Selector;
+use crate::tier::Tier;
+
+/// One question about an answer.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "Written")]
+pub(super) enum Condition {
+    /// The status is in one of these ranges, both ends included.
+    Status(Vec<(u16, u16)>),
+    /// The header is there, and its value passes.
+    Header { name: HeaderName, test: Test },
+    /// The answer sets this cookie.
+    Cookie { name: String, starts: bool },
+    /// The answering host is this one or one under it; `www.google.` means any top-level domain.
+    Host(String),
+    /// The answering URL's path holds this.
+    Path(String),
+    /// The answering URL is (not) another than the one asked for.
+    Moved(bool),
+    /// The page's title passes.
+    Title(Test),
+    /// The body's text holds one of these.
+    Text { any: Vec<String>, nocase: bool, patterns: Vec<usize> },
+    /// An element is there.
+    Css { selector: Selector, pattern: usize },
+    /// The body is whole and no larger than this.
+    MaxBytes(usize),
+    /// The body is at least this large.
+    MinBytes(usize),
+    /// The body is of one of these sorts.
+    Media(Vec<Media>),
+    /// It was got by this tier.
+    Tier(Tier),
+    /// It came (or did not come) through a proxy.
+    ViaProxy(bool),
+}
+
+/// How a short text is compared: ASCII case does not matter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Test {
+    Present,
+    Is(String),
+    Has(String),
+    Starts(String),
+}
+
+/// What is read of a body, cheapest first; status, headers, URL and size are there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The body's text, searched once for all rules.
+    Text,
+    /// The page's title and elements.
+    Page,
+}
+
+impl Condition {
+    /// What must be read before this can be answered.
+    pub(super) const fn stages(&self) -> &'static [Stage] {
+        match self {
+            Self::Text { .. } => &[Stage::Text],
+            Self::Title(_) => &[Stage::Page],
+            // The selector's own text is searched for before the page is parsed.
+            Self::Css { .. } => &[Stage::Text, Stage::Page],
+            _ => &[],
+        }
+    }
+
+    /// Whether what fired it is worth showing as evidence.
+    pub(super) const fn is_telling(&self) -> bool {
+        !matches!(self, Self::MaxBytes(_) | Self::MinBytes(_) | Self::Media(_) | Self::Tier(_))
+    }
+
+    /// The whole of a status list as rules write it.
+    pub(super) fn status(codes: Vec<Code>) -> Result<Self, String> {
+        Ok(Self::Status(codes.into_iter().map(Code::range).collect::<Result<_, _>>()?))
+    }
+
+    /// A bound above what is read of a body would never hold.
+    pub(super) fn max_bytes(bound: usize) -> Result<Self, String> {
+        if bound > PREFIX {
+            return Err(format!("`max_bytes` is {bound}, and no more than {PREFIX} bytes are read"));
+        }
+        Ok(Self::MaxBytes(bound))
+    }
+}
+
+impl Test {
+    pub(super) fn passes(&self, value: &str) -> bool {
+        let value = value.to_ascii_lowercase();
+        match self {
+            Self::Present => true,
+            Self::Is(wanted) => value.trim() == wanted,
+            Self::Has(wanted) => value.contains(wanted.as_str()),
+            Self::Starts(wanted) => value.starts_with(wanted.as_str()),
+        }
+    }
+}
+
+/// A status as a rule writes it: `403` or `"500-599"`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, expecting = "a status such as 403, or a range such as \"500-599\"")]
+pub(super) enum Code {
+    One(u16),
+    Range(String),
+}
+
+impl Code {
+    fn range(self) -> Result<(u16, u16), String> {
+        match self {
+            Self::One(code) => Ok((code, code)),
+            Self::Range(text) => text
+                .split_once('-')
+                .and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)))
+                .filter(|(from, to): &(u16, u16)| from <= to)
+                .ok_or_else(|| format!("`{text}` is not a range of statuses such as `500-599`")),
+        }
+    }
+}
+
+/// A condition as it is written: exactly one subject, and what goes with it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Written {
+    status: Option<Vec<Code>>,
+    header: Option<String>,
+    is: Option<String>,
+    has: Option<String>,
+    starts: Option<String>,
+    cookie: Option<String>,
+    host: Option<String>,
+    path: Option<String>,
+    moved: Option<bool>,
+    title: Option<String>,
+    title_has: Option<String>,
+    title_starts: Option<String>,
+    text: Option<Vec<String>>,
+    nocase: Option<bool>,
+    css: Option<String>,
+    max_bytes: Option<usize>,
+    min_bytes: Option<usize>,
+    media: Option<Vec<Media>>,
+    tier: Option<Tier>,
+    via_proxy: Option<bool>,
+}
+
+impl TryFrom<Written> for Condition {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        let test = written.test()?;
+        if test != Test::Present && written.header.is_none() {
+            return Err("`is`, `has` and `starts` go with `header`".to_owned());
+        }
+        if written.nocase.is_some() && written.text.is_none() {
+            return Err("`nocase` goes with `text`".to_owned());
+        }
+        let mut subjects = written.subjects(test)?;
+        match (subjects.pop(), subjects.is_empty()) {
+            (Some(subject), true) => Ok(subject),
+            (None, _) => Err("a condition needs a subject: status, header, cookie, host, path, moved, \
+                              title, title_has, title_starts, text, css, max_bytes, min_bytes, media, \
+                              tier or via_proxy"
+                .to_owned()),
+            (Some(_), false) => Err("a condition has one subject; write two conditions".to_owned()),
+        }
+    }
+}
+
+impl Written {
+    fn test(&self) -> Result<Test, String> {
+        let lower = |text: &String| text.to_ascii_lowercase();
+        match (&self.is, &self.has, &self.starts) {
+            (None, None, None) => Ok(Test::Present),
+            (Some(text), None, None) => Ok(Test::Is(lower(text))),
+            (None, Some(text), None) => Ok(Test::Has(lower(text))),
+            (None, None, Some(text)) => Ok(Test::Starts(lower(text))),
+            _ => Err("`is`, `has` and `starts` exclude each other".to_owned()),
+        }
+    }
+
+    fn subjects(self, test: Test) -> Result<Vec<Condition>, String> {
+        let lower = |text: String| text.to_ascii_lowercase();
+        let nocase = self.nocase.unwrap_or(false);
+        let found = [
+            self.status.map(Condition::status),
+            self.header.map(|name| header(&name, test)),
+            self.cookie.map(|name| cookie(&name)),
+            self.host.map(|host| Ok(Condition::Host(lower(host)))),
+            self.path.map(|path| Ok(Condition::Path(path))),
+            self.moved.map(|moved| Ok(Condition::Moved(moved))),
+            self.title.map(|title| Ok(Condition::Title(Test::Is(lower(title))))),
+            self.title_has.map(|title| Ok(Condition::Title(Test::Has(lower(title))))),
+            self.title_starts.map(|title| Ok(Condition::Title(Test::Starts(lower(title))))),
+            self.text.map(|any| text(any, nocase)),
+            self.css.map(|css| Ok(Condition::Css { selector: Selector::parse(&css)?, pattern: usize::MAX })),
+            self.max_bytes.map(Condition::max_bytes),
+            self.min_bytes.map(|bound| Ok(Condition::MinBytes(bound))),
+            self.media.map(|sorts| Ok(Condition::Media(sorts))),
+            self.tier.map(|tier| Ok(Condition::Tier(tier))),
+            self.via_proxy.map(|via| Ok(Condition::ViaProxy(via))),
+        ];
+        found.into_iter().flatten().collect()
+    }
+}
+
+fn header(name: &str, test: Test) -> Result<Condition, String> {
+    let name = HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| format!("`{}` is not a header name", name.escape_debug()))?;
+    Ok(Condition::Header { name, test })
+}
+
+fn cookie(name: &str) -> Result<Condition, String> {
+    let (name, starts) = name.strip_suffix('*').map_or((name, false), |start| (start, true));
+    if name.is_empty() {
+        return Err("`cookie` needs a name, or the start of one and `*`".to_owned());
+    }
+    Ok(Condition::Cookie { name: name.to_owned(), starts })
+}
+
+fn text(any: Vec<String>, nocase: bool) -> Result<Condition, String> {
+    // Shorter words stand in half of all pages, and cost the search its speed.
+    if any.is_empty() || any.iter().any(|text| text.len() < 4) {
+        return Err("`text` needs a list of texts of at least 4 bytes each".to_owned());
+    }
+    Ok(Condition::Text { any, nocase, patterns: Vec::new() })
+}

@@ -1,0 +1,286 @@
+//! The judgement: which rules fire, which is the strongest, and what fired them.
+
+use http::header;
+use select::document::Document;
+use url::Url;
+
+use super::condition::{Condition, Stage, Test};
+use super::media::Media;
+use super::rule::Rule;
+use super::rules::{Compiled, Pattern};
+use super::{PREFIX, Seen, page};
+use crate::verdict::{Evidence, Verdict, VerdictKind};
+
+/// The most pieces of evidence of one verdict, and the most characters of each.
+const MAX_EVIDENCE: usize = 12;
+const MAX_TEXT: usize = 120;
+
+pub(super) fn judge(compiled: &Compiled, seen: &Seen<'_>) -> Verdict {
+    let mut facts = Facts::of(seen);
+    let mut standing: Vec<&Rule> = compiled.rules.iter().collect();
+    standing.retain(|rule| facts.answer(rule) != Some(false));
+    if asks(&standing, Stage::Text) {
+        facts.search(compiled);
+        standing.retain(|rule| facts.answer(rule) != Some(false));
+    }
+    if asks(&standing, Stage::Page) {
+        facts.read_page(&standing);
+    }
+    standing.retain(|rule| facts.answer(rule) == Some(true));
+    // Stable: of equals, the first in the files leads.
+    standing.sort_by(|a, b| {
+        let (a, b) = (&a.info, &b.info);
+        b.confidence.total_cmp(&a.confidence).then(rank(a.kind).cmp(&rank(b.kind)))
+    });
+    let Some(strongest) = standing.first() else { return Verdict::genuine() };
+    Verdict {
+        kind: strongest.info.kind,
+        vendor: strongest.info.vendor.clone(),
+        confidence: strongest.info.confidence,
+        evidence: standing
+            .iter()
+            .flat_map(|rule| facts.evidence(rule, compiled))
+            .take(MAX_EVIDENCE)
+            .collect(),
+    }
+}
+
+/// Between rules that are equally sure, the kind that asks for the most particular next step leads.
+const fn rank(kind: VerdictKind) -> u8 {
+    match kind {
+        VerdictKind::ProxyFault => 0,
+        VerdictKind::RateLimit => 1,
+        VerdictKind::Geo => 2,
+        VerdictKind::Captcha => 3,
+        VerdictKind::Block => 4,
+        VerdictKind::Challenge => 5,
+        VerdictKind::LoginWall => 6,
+        VerdictKind::OriginError => 7,
+        VerdictKind::Stub => 8,
+        VerdictKind::Genuine => 9,
+    }
+}
+
+fn asks(standing: &[&Rule], stage: Stage) -> bool {
+    standing.iter().any(|rule| rule.conditions().any(|condition| condition.stages().contains(&stage)))
+}
+
+/// What is known of the answer so far.
+struct Facts<'a> {
+    seen: &'a Seen<'a>,
+    body: &'a [u8],
+    media: Media,
+    /// Where each pattern was first found, once the body was searched.
+    hits: Option<Vec<Option<usize>>>,
+    /// The title and the parsed page, once they were read.
+    page: Option<Page>,
+}
+
+#[derive(Default)]
+struct Page {
+    title: Option<String>,
+    document: Option<Document>,
+}
+
+impl<'a> Facts<'a> {
+    fn of(seen: &'a Seen<'a>) -> Self {
+        let body = &seen.body[..seen.body.len().min(PREFIX)];
+        let media = Media::of(seen.headers, body);
+        Self { seen, body, media, hits: None, page: None }
+    }
+
+    fn search(&mut self, compiled: &Compiled) {
+        let mut hits = vec![None; compiled.patterns.len()];
+        if self.media.is_readable() {
+            for found in compiled.automaton.find_overlapping_iter(self.body) {
+                let id = found.pattern().as_usize();
+                let place = &mut hits[id];
+                if place.is_none() && compiled.patterns[id].is(&self.body[found.range()]) {
+                    *place = Some(found.start());
+                }
+            }
+        }
+        self.hits = Some(hits);
+    }
+
+    fn read_page(&mut self, standing: &[&Rule]) {
+        let wanted = |wanted: fn(&Condition) -> bool| {
+            standing.iter().any(|rule| rule.conditions().any(|c| wanted(c) && self.holds(c).is_none()))
+        };
+        let html = self.media == Media::Html;
+        let title = html && wanted(|c| matches!(c, Condition::Title(_)));
+        let elements = html && self.seen.complete && wanted(|c| matches!(c, Condition::Css { .. }));
+        self.page = Some(Page {
+            title: if title { page::title(self.body) } else { None },
+            document: if elements { page::parse(self.seen.body) } else { None },
+        });
+    }
+
+    /// Whether the rule fires; `None` while what it asks for has not been read.
+    fn answer(&self, rule: &Rule) -> Option<bool> {
+        let mut answer = Some(true);
+        for condition in &rule.all {
+            answer = and(answer, self.holds(condition));
+        }
+        for condition in &rule.none {
+            answer = and(answer, self.holds(condition).map(|holds| !holds));
+        }
+        if !rule.any.is_empty() {
+            let mut any = Some(false);
+            for condition in &rule.any {
+                any = or(any, self.holds(condition));
+            }
+            answer = and(answer, any);
+        }
+        answer
+    }
+
+    fn holds(&self, condition: &Condition) -> Option<bool> {
+        let seen = self.seen;
+        Some(match condition {
+            Condition::Status(ranges) => ranges.iter().any(|(from, to)| (*from..=*to).contains(&seen.status)),
+            Condition::Header { name, test } => self.header(name, test).is_some(),
+            Condition::Cookie { name, starts } => self.cookie(name, *starts).is_some(),
+            Condition::Host(host) => is_host(seen.url, host),
+            Condition::Path(part) => seen.url.path().contains(part.as_str()),
+            Condition::Moved(moved) => is_moved(seen.requested, seen.url) == *moved,
+            Condition::MaxBytes(bound) => seen.complete && seen.body.len() <= *bound,
+            Condition::MinBytes(bound) => seen.body.len() >= *bound,
+            Condition::Media(sorts) => sorts.contains(&self.media),
+            Condition::Tier(tier) => seen.tier == Some(*tier),
+            Condition::ViaProxy(via) => seen.via_proxy == *via,
+            Condition::Text { .. } if !self.media.is_readable() => false,
+            Condition::Text { patterns, .. } => {
+                let hits = self.hits.as_ref()?;
+                patterns.iter().any(|id| hits[*id].is_some())
+            }
+            Condition::Title(_) | Condition::Css { .. } if self.media != Media::Html => false,
+            Condition::Title(test) => {
+                self.page.as_ref()?.title.as_deref().is_some_and(|title| test.passes(title))
+            }
+            Condition::Css { selector, pattern } => {
+                // A page without the selector's own text cannot hold the element.
+                self.hits.as_ref()?[*pattern].is_some()
+                    && self.page.as_ref()?.document.as_ref().is_some_and(|page| page::has(page, selector))
+            }
+        })
+    }
+
+    /// The first value of this header that passes.
+    fn header(&self, name: &http::HeaderName, test: &Test) -> Option<String> {
+        let values = self.seen.headers.get_all(name).iter();
+        values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).find(|v| test.passes(v))
+    }
+
+    /// The name of a cookie that the answer sets. Names alone: values are secrets.
+    fn cookie(&self, name: &str, starts: bool) -> Option<String> {
+        self.seen
+            .headers
+            .get_all(header::SET_COOKIE)
+            .iter()
+            .filter_map(|value| {
+                let set = value.as_bytes().split(|byte| *byte == b'=').next()?;
+                std::str::from_utf8(set).ok().map(str::trim)
+            })
+            .find(|set| if starts { set.starts_with(name) } else { *set == name })
+            .map(str::to_owned)
+    }
+
+    /// What fired the rule: the telling conditions, the status last.
+    fn evidence(&self, rule: &Rule, compiled: &Compiled) -> Vec<Evidence> {
+        let fired = rule.any.iter().chain(&rule.all);
+        let mut telling: Vec<&Condition> =
+            fired.filter(|c| c.is_telling() && self.holds(c) == Some(true)).collect();
+        telling.sort_by_key(|condition| matches!(condition, Condition::Status(_)));
+        telling
+            .into_iter()
+            .map(|condition| {
+                let (place, text) = self.shown(condition, &compiled.patterns);
+                let text = text.chars().take(MAX_TEXT).collect();
+                Evidence { rule: rule.info.id.clone(), place, text }
+            })
+            .collect()
+    }
+
+    fn shown(&self, condition: &Condition, patterns: &[Pattern]) -> (String, String) {
+        match condition {
+            Condition::Status(_) => ("status".to_owned(), self.seen.status.to_string()),
+            Condition::Header { name, test } => (format!("header {name}"), self.header_shown(name, test)),
+            Condition::Cookie { name, starts } => {
+                ("cookie".to_owned(), self.cookie(name, *starts).unwrap_or_default())
+            }
+            Condition::Host(_) => ("url".to_owned(), self.seen.url.host_str().unwrap_or("").to_owned()),
+            Condition::Path(part) => ("url".to_owned(), part.clone()),
+            Condition::Moved(_) => ("url".to_owned(), "not the one asked for".to_owned()),
+            Condition::Title(_) => {
+                let title = self.page.as_ref().and_then(|page| page.title.clone());
+                ("title".to_owned(), title.unwrap_or_default())
+            }
+            Condition::Text { patterns: ids, .. } => ("body".to_owned(), self.found(ids, patterns)),
+            Condition::Css { selector, .. } => ("element".to_owned(), selector.as_str().to_owned()),
+            Condition::MaxBytes(_) | Condition::MinBytes(_) => {
+                ("size".to_owned(), self.seen.body.len().to_string())
+            }
+            Condition::Media(_) => ("content-type".to_owned(), format!("{:?}", self.media).to_lowercase()),
+            Condition::Tier(tier) => ("tier".to_owned(), tier.name().to_owned()),
+            Condition::ViaProxy(_) => ("proxy".to_owned(), "the answer came through one".to_owned()),
+        }
+    }
+
+    /// A header's value, but where only its presence was asked for: it may be a token.
+    fn header_shown(&self, name: &http::HeaderName, test: &Test) -> String {
+        match test {
+            Test::Present => "present".to_owned(),
+            Test::Is(_) => self.header(name, test).unwrap_or_default(),
+            Test::Has(part) | Test::Starts(part) => part.clone(),
+        }
+    }
+
+    /// The bytes of the body that the first of these patterns hit.
+    fn found(&self, ids: &[usize], patterns: &[Pattern]) -> String {
+        let hits = self.hits.as_deref().unwrap_or_default();
+        ids.iter()
+            .find_map(|id| {
+                let start = (*hits.get(*id)?)?;
+                let bytes = self.body.get(start..start + patterns[*id].text.len())?;
+                Some(String::from_utf8_lossy(bytes).into_owned())
+            })
+            .unwrap_or_default()
+    }
+}
+
+impl Pattern {
+    fn is(&self, found: &[u8]) -> bool {
+        self.nocase || found == self.text.as_bytes()
+    }
+}
+
+fn and(a: Option<bool>, b: Option<bool>) -> Option<bool> {
+    match (a, b) {
+        (Some(false), _) | (_, Some(false)) => Some(false),
+        (Some(true), Some(true)) => Some(true),
+        _ => None,
+    }
+}
+
+fn or(a: Option<bool>, b: Option<bool>) -> Option<bool> {
+    and(a.map(|a| !a), b.map(|b| !b)).map(|neither| !neither)
+}
+
+/// The same host, one under it, or, for a name that ends in a dot, such a host in any country.
+fn is_host(url: &Url, wanted: &str) -> bool {
+    let Some(host) = url.host_str() else { return false };
+    if wanted.ends_with('.') {
+        return host.starts_with(wanted) || host.contains(&format!(".{wanted}"));
+    }
+    host == wanted || host.strip_suffix(wanted).is_some_and(|front| front.ends_with('.'))
+}
+
+/// Whether the answer came from another place: scheme, `www.` and a slash at the end do not count.
+fn is_moved(requested: &Url, url: &Url) -> bool {
+    let place = |url: &Url| {
+        let host = url.host_str().unwrap_or("");
+        (host.strip_prefix("www.").unwrap_or(host).to_owned(), url.path().trim_end_matches('/').to_owned())
+    };
+    place(requested) != place(url)
+}

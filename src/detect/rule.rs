@@ -1,0 +1,204 @@
+//! A block rule, and the file that holds one vendor's rules.
+
+use serde::Deserialize;
+
+use super::condition::{Code, Condition};
+use super::media::Media;
+use crate::error::{Error, Result};
+use crate::kind::ErrorKind;
+use crate::toml_error;
+use crate::verdict::VerdictKind;
+
+/// The version of the block rule format this build reads.
+const SCHEMA: u32 = 1;
+
+/// What is known of a rule without asking it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RuleInfo {
+    /// `file/rule`, for example `cloudflare/challenge-header`.
+    pub id: String,
+    /// Whose sign it is; `None` for signs that are nobody's.
+    pub vendor: Option<String>,
+    /// The verdict it speaks for.
+    pub kind: VerdictKind,
+    /// How sure it is, from 0.0 to 1.0.
+    pub confidence: f32,
+    /// Where the sign is known from.
+    pub source: String,
+    /// When it was last known to hold, `YYYY-MM` or `YYYY-MM-DD`.
+    pub seen: String,
+    /// Why it is as it is, where that needs saying.
+    pub note: Option<String>,
+    /// The file it was read from.
+    pub origin: String,
+}
+
+/// A rule: fires when all of `all`, at least one of `any` (if there are any), and none of `none` hold.
+#[derive(Clone, Debug)]
+pub(super) struct Rule {
+    pub(super) info: RuleInfo,
+    pub(super) all: Vec<Condition>,
+    pub(super) any: Vec<Condition>,
+    pub(super) none: Vec<Condition>,
+}
+
+impl Rule {
+    /// Every condition, in no order that matters.
+    pub(super) fn conditions_mut(&mut self) -> impl Iterator<Item = &mut Condition> {
+        self.all.iter_mut().chain(&mut self.any).chain(&mut self.none)
+    }
+
+    pub(super) fn conditions(&self) -> impl Iterator<Item = &Condition> {
+        self.all.iter().chain(&self.any).chain(&self.none)
+    }
+}
+
+/// Reads one file of rules; `origin` names it in errors.
+pub(super) fn read(text: &str, origin: &str) -> Result<Vec<Rule>> {
+    let wrong = |what: String| Error::new(ErrorKind::Profile, what);
+    let file: File =
+        toml::from_str(text).map_err(|cause| wrong(toml_error::describe(text, origin, &cause)))?;
+    if file.schema != SCHEMA {
+        return Err(wrong(format!("{origin}: schema is {}, this build reads {SCHEMA}", file.schema)));
+    }
+    let mut rules: Vec<Rule> = Vec::with_capacity(file.rule.len());
+    for written in file.rule {
+        let id = format!("{}/{}", file.name.0, written.id);
+        if rules.iter().any(|rule| rule.info.id == id) {
+            return Err(wrong(format!("{origin}: the rule `{id}` is there twice")));
+        }
+        rules.push(written.into_rule(id, file.vendor.as_ref(), origin));
+    }
+    Ok(rules)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    schema: u32,
+    name: Name,
+    vendor: Option<Name>,
+    #[serde(default)]
+    rule: Vec<Checked>,
+}
+
+/// A name of lower-case letters, digits and `-`.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Name(String);
+
+impl TryFrom<String> for Name {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if text.is_empty() || !text.bytes().all(fits) {
+            return Err(format!("`{}` is not a name of a-z, 0-9 and `-`", text.escape_debug()));
+        }
+        Ok(Self(text))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    id: Name,
+    kind: VerdictKind,
+    confidence: f32,
+    source: String,
+    seen: String,
+    note: Option<String>,
+    status: Option<Vec<Code>>,
+    media: Option<Vec<Media>>,
+    max_bytes: Option<usize>,
+    min_bytes: Option<usize>,
+    #[serde(default)]
+    all: Vec<Condition>,
+    #[serde(default)]
+    any: Vec<Condition>,
+    #[serde(default)]
+    none: Vec<Condition>,
+}
+
+/// A rule whose values were checked while the reader still knew its place in the file.
+#[derive(Deserialize)]
+#[serde(try_from = "Written")]
+struct Checked {
+    id: String,
+    kind: VerdictKind,
+    confidence: f32,
+    source: String,
+    seen: String,
+    note: Option<String>,
+    all: Vec<Condition>,
+    any: Vec<Condition>,
+    none: Vec<Condition>,
+}
+
+impl TryFrom<Written> for Checked {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        let id = written.id.0;
+        let wrong = |what: &str| Err(format!("rule `{id}`: {what}"));
+        if !(written.confidence > 0.0 && written.confidence <= 1.0) {
+            return wrong("`confidence` is above 0.0 and at most 1.0");
+        }
+        if written.source.trim().is_empty() {
+            return wrong("`source` says where the sign is known from");
+        }
+        if !is_date(&written.seen) {
+            return wrong("`seen` is `YYYY-MM` or `YYYY-MM-DD`");
+        }
+        let head = [
+            written.status.map(Condition::status),
+            written.media.map(|sorts| Ok(Condition::Media(sorts))),
+            written.max_bytes.map(Condition::max_bytes),
+            written.min_bytes.map(|bound| Ok(Condition::MinBytes(bound))),
+        ];
+        let mut all = head.into_iter().flatten().collect::<Result<Vec<_>, _>>()?;
+        all.extend(written.all);
+        if !all.iter().chain(&written.any).any(Condition::is_telling) {
+            return wrong("it needs a status, or a condition in `all` or `any`, that tells something");
+        }
+        Ok(Self {
+            kind: written.kind,
+            confidence: written.confidence,
+            source: written.source,
+            seen: written.seen,
+            note: written.note,
+            all,
+            any: written.any,
+            none: written.none,
+            id,
+        })
+    }
+}
+
+impl Checked {
+    fn into_rule(self, id: String, vendor: Option<&Name>, origin: &str) -> Rule {
+        Rule {
+            info: RuleInfo {
+                id,
+                vendor: vendor.map(|name| name.0.clone()),
+                kind: self.kind,
+                confidence: self.confidence,
+                source: self.source,
+                seen: self.seen,
+                note: self.note,
+                origin: origin.to_owned(),
+            },
+            all: self.all,
+            any: self.any,
+            none: self.none,
+        }
+    }
+}
+
+fn is_date(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let digits = |part: &str, count: usize| part.len() == count && part.bytes().all(|b| b.is_ascii_digit());
+    matches!(parts.as_slice(), [year, rest @ ..]
+        if digits(year, 4) && (1..=2).contains(&rest.len()) && rest.iter().all(|part| digits(part, 2)))
+}

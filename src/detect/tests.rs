@@ -1,0 +1,257 @@
+use http::{HeaderMap, HeaderName, HeaderValue};
+use url::Url;
+
+use super::{PREFIX, Rules, Seen, saved};
+use crate::kind::ErrorKind;
+use crate::tier::Tier;
+use crate::verdict::{Verdict, VerdictKind};
+
+/// An answer made of a status, `name: value` lines and a body.
+fn judged(status: u16, headers: &str, body: &[u8]) -> Verdict {
+    let map = map(headers);
+    let url = Url::parse("https://site.example/p").unwrap();
+    Rules::shipped().judge(&seen(status, &map, &url, body))
+}
+
+fn map(headers: &str) -> HeaderMap {
+    let fields = headers.lines().filter_map(|line| line.split_once(": "));
+    fields
+        .map(|(name, value)| {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            (name, HeaderValue::from_bytes(value.as_bytes()).unwrap())
+        })
+        .collect()
+}
+
+fn seen<'a>(status: u16, headers: &'a HeaderMap, url: &'a Url, body: &'a [u8]) -> Seen<'a> {
+    Seen { tier: None, status, headers, url, requested: url, body, complete: true, via_proxy: false }
+}
+
+const HTML: &str = "content-type: text/html; charset=utf-8";
+const JSON: &str = "content-type: application/json";
+const PAGE: &[u8] = b"<!doctype html><html><head><title>Shop</title></head><body><h1>Shop</h1></body></html>";
+
+#[test]
+fn statuses_without_a_vendors_sign_are_read_as_the_table_says() {
+    use VerdictKind::{Block, Genuine, Geo, OriginError, ProxyFault, RateLimit};
+    let table = [
+        (200, HTML, Genuine),
+        (204, "", Genuine),
+        (304, "", Genuine),
+        (400, HTML, Genuine),
+        (401, HTML, Genuine),
+        (403, HTML, Block),
+        (403, JSON, Genuine),
+        (403, "content-type: application/xml", Genuine),
+        (403, "content-type: image/png", Genuine),
+        (404, HTML, Genuine),
+        (405, HTML, Genuine),
+        (407, HTML, ProxyFault),
+        (410, HTML, Genuine),
+        (429, HTML, RateLimit),
+        (429, JSON, RateLimit),
+        (451, HTML, Geo),
+        (500, HTML, Genuine),
+        (502, HTML, OriginError),
+        (503, HTML, OriginError),
+        (503, "content-type: text/html\nretry-after: 120", RateLimit),
+        (504, JSON, OriginError),
+        (999, HTML, Block),
+    ];
+    for (status, headers, kind) in table {
+        let verdict = judged(status, headers, PAGE);
+        assert_eq!(verdict.kind, kind, "{status} {headers}: {verdict:?}");
+    }
+}
+
+#[test]
+fn a_401_that_asks_for_credentials_is_the_sites_own_answer() {
+    let verdict = judged(401, "www-authenticate: Basic realm=\"staff\"\ncontent-type: text/html", PAGE);
+    assert_eq!(verdict.kind, VerdictKind::Genuine);
+    assert_eq!(verdict.evidence[0].rule, "generic/credentials-wanted");
+}
+
+#[test]
+fn a_vendors_sign_outweighs_the_bare_status() {
+    let verdict = judged(403, "content-type: text/html\ncf-mitigated: challenge", PAGE);
+    assert_eq!(verdict.to_string(), "cloudflare challenge");
+    let rules: Vec<&str> = verdict.evidence.iter().map(|e| e.rule.as_str()).collect();
+    assert_eq!(rules, ["cloudflare/challenge-header", "generic/refused"]);
+    assert_eq!(verdict.evidence[0].place, "header cf-mitigated");
+    assert_eq!(verdict.evidence[0].text, "challenge");
+}
+
+#[test]
+fn an_unnamed_403_is_a_block_of_lower_confidence() {
+    let verdict = judged(403, HTML, PAGE);
+    assert_eq!((verdict.kind, verdict.vendor), (VerdictKind::Block, None));
+    assert!(verdict.confidence < 0.6);
+}
+
+#[test]
+fn an_empty_202_with_the_header_is_a_challenge() {
+    let verdict = judged(202, "x-amzn-waf-action: challenge\ncontent-length: 0", b"");
+    assert_eq!(verdict.to_string(), "aws-waf challenge");
+}
+
+#[test]
+fn an_empty_page_is_a_stub_unless_its_body_was_not_asked_for() {
+    assert_eq!(judged(200, HTML, b"").kind, VerdictKind::Stub);
+    assert_eq!(judged(200, JSON, b"").kind, VerdictKind::Genuine);
+    let (headers, url) = (map(HTML), Url::parse("https://site.example/").unwrap());
+    let head = Seen { complete: false, ..seen(200, &headers, &url, b"") };
+    assert!(Rules::shipped().judge(&head).is_genuine());
+}
+
+#[test]
+fn json_is_never_judged_by_its_text() {
+    let text = br#"{"title":"Just a moment...","x":"_cf_chl_opt /cdn-cgi/challenge-platform/h/"}"#;
+    assert!(judged(403, JSON, text).is_genuine());
+    assert!(judged(200, JSON, text).is_genuine());
+    assert_eq!(judged(403, "content-type: text/html", text).to_string(), "cloudflare challenge");
+}
+
+#[test]
+fn the_proxys_own_page_is_not_the_sites() {
+    let (headers, url) =
+        (map("x-squid-error: ERR_DNS_FAIL 0\n"), Url::parse("http://site.example/").unwrap());
+    let direct = seen(503, &headers, &url, b"");
+    assert_eq!(Rules::shipped().judge(&direct).kind, VerdictKind::OriginError);
+    let proxied = Seen { via_proxy: true, ..direct };
+    assert_eq!(Rules::shipped().judge(&proxied).kind, VerdictKind::ProxyFault);
+}
+
+#[test]
+fn a_redirect_to_a_login_page_is_a_wall_and_the_login_page_itself_is_not() {
+    let headers = map(HTML);
+    let login = Url::parse("https://site.example/login?next=%2Fp").unwrap();
+    let asked = Url::parse("https://site.example/p").unwrap();
+    let walled = Seen { requested: &asked, ..seen(200, &headers, &login, PAGE) };
+    assert_eq!(Rules::shipped().judge(&walled).kind, VerdictKind::LoginWall);
+    assert!(Rules::shipped().judge(&seen(200, &headers, &login, PAGE)).is_genuine());
+}
+
+#[test]
+fn the_browsers_own_error_page_is_blamed_on_the_proxy_when_there_is_one() {
+    let body = b"<html><head><title>site.example</title></head><body class=\"neterror\">no</body></html>";
+    let (headers, url) = (map(HTML), Url::parse("https://site.example/").unwrap());
+    let shown = Seen { tier: Some(Tier::Browser), ..seen(200, &headers, &url, body) };
+    assert_eq!(Rules::shipped().judge(&shown).kind, VerdictKind::OriginError);
+    let proxied = Seen { via_proxy: true, ..shown };
+    assert_eq!(Rules::shipped().judge(&proxied).kind, VerdictKind::ProxyFault);
+    let http = Seen { tier: Some(Tier::Plain), ..shown };
+    assert!(Rules::shipped().judge(&http).is_genuine());
+}
+
+#[test]
+fn a_sign_beyond_the_prefix_is_not_read() {
+    let mut body = vec![b' '; PREFIX];
+    body.extend_from_slice(b"_cf_chl_opt /cdn-cgi/challenge-platform/h/");
+    assert_eq!(judged(403, HTML, &body).vendor, None);
+    body.drain(..100);
+    assert_eq!(judged(403, HTML, &body).vendor.as_deref(), Some("cloudflare"));
+}
+
+#[test]
+fn evidence_is_bounded_and_shows_no_cookie_and_no_token() {
+    let headers = "set-cookie: datadome=secret1; Path=/\nx-datadome: secret2\nx-kpsdk-ct: secret3";
+    let verdict = judged(403, headers, b"");
+    let shown = format!("{verdict:?}");
+    assert_eq!(verdict.to_string(), "kasada challenge");
+    assert!(shown.contains("datadome") && !shown.contains("secret"), "{shown}");
+    assert!(verdict.evidence.len() <= 12 && verdict.evidence.iter().all(|e| e.text.chars().count() <= 120));
+}
+
+#[test]
+fn every_shipped_rule_is_read_and_has_an_id_of_its_own() {
+    let rules = Rules::shipped();
+    let mut ids: Vec<&str> = rules.list().map(|rule| rule.id.as_str()).collect();
+    let count = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), count);
+    assert!(count > 50, "{count}");
+}
+
+#[test]
+fn no_generic_sign_is_as_sure_as_a_vendors() {
+    let rules = Rules::shipped();
+    let generic = rules.list().filter(|r| r.id.starts_with("generic/")).map(|r| r.confidence);
+    let vendors = rules.list().filter(|r| r.vendor.is_some()).map(|r| r.confidence);
+    assert!(generic.fold(0.0, f32::max) < vendors.fold(1.0, f32::min));
+}
+
+#[test]
+fn the_users_folder_adds_rules_and_overrides_them_by_id() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = "schema = 1\nname = \"shop\"\nvendor = \"shop\"\n[[rule]]\nid = \"queue\"\nkind = \"stub\"\n\
+        confidence = 0.9\nsource = \"ours\"\nseen = \"2026-11\"\nall = [{ path = \"/queue\" }]\n";
+    let over = "schema = 1\nname = \"generic\"\n[[rule]]\nid = \"refused\"\nkind = \"geo\"\n\
+        confidence = 0.4\nsource = \"ours\"\nseen = \"2026-11-21\"\nstatus = [403]\n";
+    std::fs::write(dir.path().join("shop.toml"), own).unwrap();
+    std::fs::write(dir.path().join("generic.toml"), over).unwrap();
+    std::fs::write(dir.path().join("notes.txt"), "not a rule").unwrap();
+    let rules = Rules::with_dir(dir.path()).unwrap();
+    assert_eq!(rules.list().count(), Rules::shipped().list().count() + 1);
+    let (headers, url) = (map(HTML), Url::parse("https://site.example/queue/7").unwrap());
+    assert_eq!(rules.judge(&seen(200, &headers, &url, PAGE)).to_string(), "shop stub");
+    let url = Url::parse("https://site.example/").unwrap();
+    assert_eq!(rules.judge(&seen(403, &headers, &url, PAGE)).kind, VerdictKind::Geo);
+}
+
+#[test]
+fn a_missing_folder_is_an_io_error_that_names_it() {
+    let error = Rules::with_dir(std::path::Path::new("no/such/folder")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io);
+    assert!(error.to_string().contains("no/such/folder"), "{error}");
+}
+
+#[test]
+fn a_broken_rule_file_is_named_with_its_line_and_what_is_wrong() {
+    let head = "schema = 1\nname = \"x\"\n[[rule]]\nid = \"a\"\nkind = \"block\"\nsource = \"s\"\nseen = \"2026-11\"\n";
+    let table = [
+        ("confidence = 0.5\nstatsu = [403]", "mine.toml:9:1: unknown field `statsu`"),
+        ("confidence = \"high\"\nstatus = [403]", "mine.toml:8:14: key `confidence`: invalid type"),
+        ("confidence = 1.5\nstatus = [403]", "rule `a`: `confidence` is above 0.0 and at most 1.0"),
+        ("confidence = 0.5", "it needs a status, or a condition"),
+        ("confidence = 0.5\nstatus = [\"5xx\"]", "`5xx` is not a range of statuses"),
+        ("confidence = 0.5\nstatus = [403]\nmax_bytes = 9000000", "no more than 262144 bytes are read"),
+        (
+            "confidence = 0.5\nall = [{ hedaer = \"server\" }]",
+            "mine.toml:9:10: key `all`: unknown field `hedaer`",
+        ),
+        ("confidence = 0.5\nall = [{ header = \"a b\" }]", "`a b` is not a header name"),
+        ("confidence = 0.5\nall = [{ has = \"x\" }]", "`is`, `has` and `starts` go with `header`"),
+        ("confidence = 0.5\nall = [{}]", "a condition needs a subject"),
+        ("confidence = 0.5\nall = [{ cookie = \"a\", css = \"#b\" }]", "a condition has one subject"),
+        ("confidence = 0.5\nall = [{ css = \"a > b\" }]", "the selector `a > b`"),
+        ("confidence = 0.5\nall = [{ text = [] }]", "`text` needs a list of texts"),
+        ("confidence = 0.5\nkind = \"block\"\nstatus = [403]", "duplicate key"),
+    ];
+    for (tail, expected) in table {
+        let error = Rules::from_text(&format!("{head}{tail}\n"), "mine.toml").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Profile);
+        assert!(error.to_string().starts_with("mine.toml:"), "{error}");
+        assert!(error.to_string().contains(expected), "wanted {expected}, got {error}");
+    }
+    let newer = Rules::from_text("schema = 2\nname = \"x\"", "mine.toml").unwrap_err();
+    assert_eq!(newer.to_string(), "mine.toml: schema is 2, this build reads 1");
+}
+
+#[test]
+fn of_two_equally_sure_rules_the_kind_with_the_more_particular_step_leads() {
+    let text = "schema = 1\nname = \"x\"\n\
+        [[rule]]\nid = \"a\"\nkind = \"challenge\"\nconfidence = 0.9\nsource = \"s\"\nseen = \"2026-11\"\nstatus = [403]\n\
+        [[rule]]\nid = \"b\"\nkind = \"captcha\"\nconfidence = 0.9\nsource = \"s\"\nseen = \"2026-11\"\nstatus = [403]\n";
+    let rules = Rules::from_text(text, "x.toml").unwrap();
+    let (headers, url) = (map(HTML), Url::parse("https://site.example/").unwrap());
+    assert_eq!(rules.judge(&seen(403, &headers, &url, PAGE)).kind, VerdictKind::Captcha);
+}
+
+#[test]
+fn a_saved_answer_is_judged_like_a_fresh_one() {
+    let saved =
+        saved::parse(b"HTTP/2 429\nx-vercel-mitigated: challenge\ncontent-type: text/html\n\n").unwrap();
+    let url = Url::parse("https://site.example/").unwrap();
+    assert_eq!(Rules::shipped().judge(&saved.seen(&url)).to_string(), "vercel challenge");
+}
