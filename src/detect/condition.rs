@@ -51,11 +51,9 @@ pub(super) enum Test {
     Starts(String),
 }
 
-/// What must be read before a condition can be answered, cheapest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What is read of a body, cheapest first; status, headers, URL and size are there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// Status, headers, URL, size.
-    Head,
     /// The body's text, searched once for all rules.
     Text,
     /// The page's title and elements.
@@ -63,11 +61,14 @@ pub(super) enum Stage {
 }
 
 impl Condition {
-    pub(super) const fn stage(&self) -> Stage {
+    /// What must be read before this can be answered.
+    pub(super) const fn stages(&self) -> &'static [Stage] {
         match self {
-            Self::Text { .. } => Stage::Text,
-            Self::Title(_) | Self::Css { .. } => Stage::Page,
-            _ => Stage::Head,
+            Self::Text { .. } => &[Stage::Text],
+            Self::Title(_) => &[Stage::Page],
+            // The selector's own text is searched for before the page is parsed.
+            Self::Css { .. } => &[Stage::Text, Stage::Page],
+            _ => &[],
         }
     }
 

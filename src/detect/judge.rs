@@ -62,7 +62,7 @@ const fn rank(kind: VerdictKind) -> u8 {
 }
 
 fn asks(standing: &[&Rule], stage: Stage) -> bool {
-    standing.iter().any(|rule| rule.conditions().any(|condition| condition.stage() >= stage))
+    standing.iter().any(|rule| rule.conditions().any(|condition| condition.stages().contains(&stage)))
 }
 
 /// What is known of the answer so far.
@@ -126,7 +126,10 @@ impl<'a> Facts<'a> {
             answer = and(answer, self.holds(condition).map(|holds| !holds));
         }
         if !rule.any.is_empty() {
-            let any = rule.any.iter().fold(Some(false), |any, condition| or(any, self.holds(condition)));
+            let mut any = Some(false);
+            for condition in &rule.any {
+                any = or(any, self.holds(condition));
+            }
             answer = and(answer, any);
         }
         answer

@@ -79,11 +79,9 @@ mod tests {
 
     #[test]
     fn misnested_formatting_within_the_bound_stays_small() {
-        let mut page = "<p>".to_owned();
-        for index in 0..MAX_TAGS / 2 {
-            page.push_str(&format!("<i a={index}>"));
-        }
-        page.push_str(&"</p><p>x".repeat(MAX_TAGS / 2 - 1));
+        let open: String =
+            (0..MAX_TAGS / 2).map(|index| ["<i a=", &index.to_string(), ">"].concat()).collect();
+        let page = ["<p>", &open, &"</p><p>x".repeat(MAX_TAGS / 2 - 1)].concat();
         let document = parse(page.as_bytes()).unwrap();
         assert!(document.nodes.len() <= MAX_TAGS * MAX_TAGS);
     }
