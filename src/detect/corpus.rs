@@ -115,7 +115,7 @@ fn mismatches(answers: &[(PathBuf, Expected)]) -> String {
 fn every_saved_block_is_judged_with_its_kind_and_vendor() {
     let all: Vec<_> =
         sorted(&fixtures().join("blocks")).iter().flat_map(|folder| answers(folder, None)).collect();
-    assert!(all.len() >= 40, "only {} blocks were found", all.len());
+    assert!(all.len() >= 60, "only {} blocks were found", all.len());
     let wrong = mismatches(&all);
     assert!(wrong.is_empty(), "of {} blocks:\n{wrong}", all.len());
 }
@@ -123,7 +123,7 @@ fn every_saved_block_is_judged_with_its_kind_and_vendor() {
 #[test]
 fn no_saved_page_is_called_a_block() {
     let all = answers(&fixtures().join("pages"), Some(VerdictKind::Genuine));
-    assert!(all.len() >= 50, "only {} pages were found", all.len());
+    assert!(all.len() >= 80, "only {} pages were found", all.len());
     let wrong = mismatches(&all);
     assert!(wrong.is_empty(), "of {} pages:\n{wrong}", all.len());
 }
