@@ -190,7 +190,8 @@ impl Router {
             url: &url,
             requested: &errand.request.url,
             body: &begun.prefix,
-            complete: begun.rest.is_none(),
+            // The answer to HEAD has no body to judge by.
+            complete: begun.rest.is_none() && errand.request.method != http::Method::HEAD,
             via_proxy: identity.proxy().is_some(),
         });
         let kept = match verdict.kind {
