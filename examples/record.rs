@@ -1,13 +1,14 @@
 //! Records what the machine's own Chromium says in the contexts a browser profile holds.
 //!
-//! `cargo run --example record -- FOLDER [BROWSER]` writes one JSON file per context.
+//! `cargo run --example record -- FOLDER [BROWSER]` writes one JSON file per context, and the
+//! reference of the demo origin.
 
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rungs::lab::{Authority, Chromium, Connection, Heard, Launch, Recorder, Reply};
+use rungs::lab::{Authority, Chromium, Connection, Heard, Launch, Origin, Recorder, Reply};
 use tokio::time::sleep;
 
 #[tokio::main]
@@ -53,6 +54,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
         chromium.stop().await?;
     }
+    // What the demo origin's gate compares with.
+    let origin = Origin::start(None).await?;
+    std::fs::write(folder.join("reference.json"), serde_json::to_string_pretty(&origin.reference())?)?;
     Ok(())
 }
 

@@ -206,12 +206,12 @@ impl H2Reader {
                     (None, body)
                 } else {
                     let (head, rest) = body.split_first_chunk::<5>().ok_or(H2Error::Malformed)?;
-                    (Some(priority(head)), rest)
+                    (Some(priority(*head)), rest)
                 };
                 self.block = Some(Block { stream, priority, end_stream, bytes: fragment.to_vec() });
                 return self.finish(flags);
             }
-            2 => Frame::Priority { stream, priority: priority(exactly::<5>(payload)?) },
+            2 => Frame::Priority { stream, priority: priority(*exactly::<5>(payload)?) },
             3 => Frame::Reset { stream, code: u32::from_be_bytes(*exactly::<4>(payload)?) },
             4 if flags & ACK != 0 => Frame::SettingsAck,
             4 => Frame::Settings { values: settings(payload)? },
@@ -253,8 +253,8 @@ fn unpad(payload: &[u8]) -> Result<&[u8], H2Error> {
     Ok(&rest[..len])
 }
 
-fn priority(bytes: &[u8; 5]) -> Priority {
-    let [a, b, c, d, weight] = *bytes;
+fn priority(bytes: [u8; 5]) -> Priority {
+    let [a, b, c, d, weight] = bytes;
     let word = u32::from_be_bytes([a, b, c, d]);
     Priority { weight, depends_on: word & 0x7fff_ffff, exclusive: word >> 31 == 1 }
 }

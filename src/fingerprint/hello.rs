@@ -273,11 +273,11 @@ fn join_records(bytes: &[u8]) -> Result<(u16, Vec<u8>), HelloError> {
     let mut message = Vec::new();
     let mut rest = bytes;
     loop {
-        if let Some(len) = message_len(&message)? {
-            if message.len() >= len {
-                message.truncate(len);
-                return Ok((version.unwrap_or_default(), message));
-            }
+        if let Some(len) = message_len(&message)?
+            && message.len() >= len
+        {
+            message.truncate(len);
+            return Ok((version.unwrap_or_default(), message));
         }
         match rest.first() {
             None => return Err(HelloError::Incomplete),

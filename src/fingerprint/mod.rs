@@ -10,9 +10,11 @@ pub mod ja;
 pub mod profile;
 #[cfg(test)]
 pub(crate) mod sample;
+pub mod shape;
 
 pub use akamai::H2Opening;
 pub use h2::H2Reader;
 pub use hello::ClientHello;
 pub use ja::{Ja3, ja3, ja4, ja4_r};
 pub use profile::Profile;
+pub use shape::Shape;

@@ -122,7 +122,8 @@ impl Chromium {
     }
 }
 
-/// The user agent of the same browser with a window: headless names itself in it.
+/// The user agent of the same browser with a window: headless names itself in it. Chrome says
+/// `X11; Linux x86_64` on every Linux, and zeros behind the major version.
 async fn user_agent(binary: &Path) -> Result<String> {
     let output = Command::new(binary).arg("--version").stdin(Stdio::null()).kill_on_drop(true).output();
     let output = timeout(ANSWER, output)

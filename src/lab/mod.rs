@@ -3,15 +3,24 @@
 //! Everything listens on loopback only.
 
 mod authority;
+#[cfg(test)]
+mod caller;
+mod challenge;
 mod chromium;
+mod origin;
 mod record;
 mod recorder;
+mod reference;
 mod reply;
 mod serve;
+mod sites;
 mod tee;
 
 pub use authority::Authority;
 pub use chromium::{Chromium, Launch};
+pub use origin::{Origin, SITES};
 pub use record::{Client, Connection, Heard, HeardRequest};
 pub use recorder::{Recorder, RecorderBuilder};
+pub use reference::{Reference, RequestShape};
 pub use reply::Reply;
+pub use sites::{CLEARANCE_COOKIE, Counts};

@@ -1,6 +1,5 @@
 //! What was heard: connections and the requests on them.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
@@ -19,7 +18,6 @@ const MAX_REQUESTS: usize = 256;
 #[derive(Debug)]
 pub struct Client {
     pub(super) id: usize,
-    pub(super) peer: SocketAddr,
     pub(super) over: Over,
     pub(super) hello: Option<ClientHello>,
     pub(super) hello_records: Vec<u8>,
@@ -28,10 +26,9 @@ pub struct Client {
 }
 
 impl Client {
-    pub(super) fn new(id: usize, peer: SocketAddr, over: Over, hello_records: Vec<u8>) -> Self {
+    pub(super) fn new(id: usize, over: Over, hello_records: Vec<u8>) -> Self {
         Self {
             id,
-            peer,
             over,
             hello: ClientHello::from_records(&hello_records).ok(),
             hello_records,
@@ -64,6 +61,12 @@ impl Client {
         self.opening.get()
     }
 
+    /// Its requests so far, in order of arrival.
+    #[must_use]
+    pub fn requests(&self) -> Vec<HeardRequest> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(super) fn keep(&self, request: &HeardRequest) {
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         if requests.len() < MAX_REQUESTS {
@@ -79,7 +82,6 @@ impl Client {
     #[must_use]
     pub fn record(&self) -> Connection {
         let hello = self.hello.as_ref();
-        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let opening = self.opening.get();
         Connection {
             id: self.id,
@@ -94,7 +96,7 @@ impl Client {
             hello: hello.map(HelloSummary::of),
             hello_records: hex::encode(&self.hello_records),
             opening: opening.cloned(),
-            requests,
+            requests: self.requests(),
         }
     }
 }

@@ -9,7 +9,7 @@ use boring::ssl::SslAcceptor;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::authority::Authority;
 use super::record::{Client, Connection, Heard};
@@ -22,6 +22,7 @@ use crate::fingerprint::profile::Over;
 use crate::kind::ErrorKind;
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(50);
 /// The most connections kept; the oldest go first.
 const MAX_KEPT: usize = 1024;
 /// The most connections served at once.
@@ -42,7 +43,7 @@ pub struct RecorderBuilder {
 }
 
 impl Recorder {
-    /// A recorder over TLS needs [`tls`](RecorderBuilder::tls); without, it listens in cleartext.
+    /// A recorder that is still to be told how to listen.
     #[must_use]
     pub const fn builder() -> RecorderBuilder {
         RecorderBuilder { port: 0, protocols: Vec::new(), authority: None }
@@ -52,6 +53,12 @@ impl Recorder {
     #[must_use]
     pub const fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// The clients heard so far, in order of arrival.
+    #[must_use]
+    pub fn clients(&self) -> Vec<Arc<Client>> {
+        self.log.clients().iter().cloned().collect()
     }
 
     /// What was heard so far, in order of arrival.
@@ -162,21 +169,24 @@ async fn accept(listener: TcpListener, server: Arc<Server>) {
     let mut id = 0;
     loop {
         tokio::select! {
-            Ok((stream, peer)) = listener.accept() => {
-                if open.len() < MAX_OPEN {
-                    open.spawn(Arc::clone(&server).serve(stream, peer, id));
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) if open.len() < MAX_OPEN => {
+                    open.spawn(Arc::clone(&server).serve(stream, id));
                     id += 1;
                 }
-            }
+                // Over the bound: dropped, which closes it.
+                Ok(_) => {}
+                // Mostly too many open files: some will be closed before long.
+                Err(_) => sleep(PAUSE).await,
+            },
             Some(_) = open.join_next(), if !open.is_empty() => {}
-            else => tokio::task::yield_now().await,
         }
     }
 }
 
 impl Server {
     /// Serves one connection. How it ends is the client's business: errors end it, no more.
-    async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, id: usize) {
+    async fn serve(self: Arc<Self>, stream: TcpStream, id: usize) {
         let _ = stream.set_nodelay(true);
         let handler: Handler = {
             let (handler, log) = (Arc::clone(&self.handler), Arc::clone(&self.log));
@@ -186,7 +196,7 @@ impl Server {
             })
         };
         let Some(acceptor) = &self.acceptor else {
-            let client = Arc::new(Client::new(id, peer, Over::Cleartext, Vec::new()));
+            let client = Arc::new(Client::new(id, Over::Cleartext, Vec::new()));
             self.log.add(&client);
             let _ = serve::h1(stream, client, handler).await;
             return;
@@ -200,7 +210,7 @@ impl Server {
         let h2 = matches!(&shaken, Ok(Ok(tls)) if tls.ssl().selected_alpn_protocol() == Some(b"h2"));
         let records = std::mem::take(&mut hello.lock().unwrap_or_else(PoisonError::into_inner).bytes);
         let over = if h2 { Over::H2 } else { Over::H1 };
-        let client = Arc::new(Client::new(id, peer, over, records));
+        let client = Arc::new(Client::new(id, over, records));
         self.log.add(&client);
         match shaken {
             Ok(Ok(tls)) if h2 => drop(serve::h2(tls, client, handler).await),

@@ -177,7 +177,7 @@ async fn write<S: AsyncWrite + Unpin>(stream: &mut S, reply: Reply, with_body: b
     for (name, value) in &reply.headers {
         head.extend([name, ": ", value, "\r\n"]);
     }
-    head.push_str(&format!("content-length: {}\r\n", reply.body.len()));
+    head.extend(["content-length: ", &reply.body.len().to_string(), "\r\n"]);
     if reply.close {
         head.push_str("connection: close\r\n");
     }

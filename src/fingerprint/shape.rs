@@ -1,0 +1,121 @@
+//! What of a ClientHello is the same at every connection of one client: all but keys, GREASE values,
+//! the order of permuted extensions, and whether a session is resumed.
+
+use serde::{Deserialize, Serialize};
+
+use super::hello::{ClientHello, extension, is_grease};
+use super::hex;
+
+/// Stands for any GREASE value.
+pub const GREASE: u16 = 0x0a0a;
+
+/// A ClientHello without what changes from one connection to the next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    /// The record's version.
+    pub record_version: u16,
+    /// How long the session id is.
+    pub session_id_len: usize,
+    /// Cipher suites in order; GREASE as [`GREASE`], as in all lists here.
+    pub ciphers: Vec<u16>,
+    /// Extensions, sorted, without pre_shared_key.
+    pub extensions: Vec<u16>,
+    /// Groups in order.
+    pub groups: Vec<u16>,
+    /// Key shares in order, as (group, length).
+    pub key_shares: Vec<(u16, usize)>,
+    /// Signature algorithms in order.
+    pub signature_algorithms: Vec<u16>,
+    /// Versions in order.
+    pub versions: Vec<u16>,
+    /// ALPN protocols in order.
+    pub alpn: Vec<String>,
+    /// ALPS's code point and protocols.
+    pub alps: Option<(u16, Vec<String>)>,
+    /// Certificate compression algorithms in order.
+    pub certificate_compression: Vec<u16>,
+    /// PSK modes.
+    pub psk_modes: Vec<u8>,
+    /// The body of trust_anchors, in hex.
+    pub trust_anchors: Option<String>,
+}
+
+impl Shape {
+    /// The shape of a hello.
+    #[must_use]
+    pub fn of(hello: &ClientHello) -> Self {
+        let mut extensions = levelled(hello.extension_ids());
+        extensions.retain(|id| *id != extension::PRE_SHARED_KEY);
+        extensions.sort_unstable();
+        Self {
+            record_version: hello.record_version,
+            session_id_len: hello.session_id_len,
+            ciphers: levelled(hello.ciphers.iter().copied()),
+            extensions,
+            groups: levelled(hello.groups()),
+            key_shares: hello.key_shares().iter().map(|share| (level(share.group), share.len)).collect(),
+            signature_algorithms: levelled(hello.signature_algorithms()),
+            versions: levelled(hello.versions()),
+            alpn: texts(&hello.alpn()),
+            alps: hello.alps().map(|(id, names)| (id, texts(&names))),
+            certificate_compression: hello.certificate_compression(),
+            psk_modes: hello.psk_modes(),
+            trust_anchors: hello.trust_anchors().map(hex::encode),
+        }
+    }
+
+    /// The names of the parts in which another differs; empty when they are equal.
+    #[must_use]
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let parts = [
+            ("record_version", self.record_version == other.record_version),
+            ("session_id_len", self.session_id_len == other.session_id_len),
+            ("ciphers", self.ciphers == other.ciphers),
+            ("extensions", self.extensions == other.extensions),
+            ("groups", self.groups == other.groups),
+            ("key_shares", self.key_shares == other.key_shares),
+            ("signature_algorithms", self.signature_algorithms == other.signature_algorithms),
+            ("versions", self.versions == other.versions),
+            ("alpn", self.alpn == other.alpn),
+            ("alps", self.alps == other.alps),
+            ("certificate_compression", self.certificate_compression == other.certificate_compression),
+            ("psk_modes", self.psk_modes == other.psk_modes),
+            ("trust_anchors", self.trust_anchors == other.trust_anchors),
+        ];
+        parts.into_iter().filter(|(_, equal)| !equal).map(|(name, _)| name).collect()
+    }
+}
+
+const fn level(value: u16) -> u16 {
+    if is_grease(value) { GREASE } else { value }
+}
+
+fn levelled(values: impl IntoIterator<Item = u16>) -> Vec<u16> {
+    values.into_iter().map(level).collect()
+}
+
+fn texts(names: &[Vec<u8>]) -> Vec<String> {
+    names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn a_resumed_connection_has_the_shape_of_the_first() {
+        let (first, later) = (Shape::of(&sample::chrome()), Shape::of(&sample::chrome_resumed()));
+        assert_eq!(first.differences(&later), Vec::<&str>::new());
+        assert_eq!(first, later);
+    }
+
+    #[test]
+    fn what_differs_is_named() {
+        let chrome = Shape::of(&sample::chrome());
+        let mut other = chrome.clone();
+        other.groups.pop();
+        other.trust_anchors = None;
+        assert_eq!(chrome.differences(&other), ["groups", "trust_anchors"]);
+    }
+}

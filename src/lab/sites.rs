@@ -1,0 +1,173 @@
+//! The four sites of the demo origin: what each answers to what was heard.
+
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::challenge::{Answer, CLEARANCE, DIFFICULTY, Ledger};
+use super::record::Heard;
+use super::reference::{Fingerprint, Reference};
+use super::reply::Reply;
+
+/// The cookie a passed challenge earns.
+pub const CLEARANCE_COOKIE: &str = "cf_clearance";
+/// Where a browser is sent to be recorded.
+pub(super) const REFERENCE_PATH: &str = "/__lab/reference";
+/// The last request of that recording.
+pub(super) const REFERENCE_END: &str = "/__lab/reference/done";
+
+const VERIFY: &str = "/__lab/verify";
+const ME: &str = "/__lab/me";
+
+/// How often each site did what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Pages open.test gave.
+    pub open: u64,
+    /// Pages gated.test gave.
+    pub gated_passed: u64,
+    /// Block pages gated.test gave.
+    pub gated_refused: u64,
+    /// Challenge pages challenged.test gave.
+    pub challenges: u64,
+    /// Answers to challenges that came in, right or wrong: each took a browser.
+    pub verifies: u64,
+    /// Clearances given.
+    pub clearances: u64,
+    /// Pages challenged.test gave to who was cleared.
+    pub challenged_passed: u64,
+    /// Block pages closed.test gave.
+    pub closed: u64,
+}
+
+/// The sites' state. They know nothing of who asks but what was heard.
+#[derive(Default)]
+pub(super) struct Sites {
+    pub(super) reference: OnceLock<Reference>,
+    counts: Mutex<Counts>,
+    ledger: Mutex<Ledger>,
+    refusals: Mutex<Vec<&'static str>>,
+}
+
+impl Sites {
+    pub(super) fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refused(&self, why: Vec<&'static str>) {
+        *self.refusals.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    /// Why the last request was refused by gated.test, or the last answer by challenged.test.
+    pub(super) fn last_refusal(&self) -> Vec<&'static str> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn answer(&self, heard: &Heard) -> Reply {
+        let request = &heard.request;
+        let path = request.path.split('?').next().unwrap_or_default();
+        if matches!(path, "/favicon.ico" | "/robots.txt") {
+            return Reply::status(404);
+        }
+        match request.host() {
+            "open.test" => self.open(heard, path),
+            "gated.test" => self.gated(heard),
+            "challenged.test" => self.challenged(heard, path),
+            "closed.test" => self.closed(heard),
+            _ => Reply::html(404, "<title>Not found</title><p>There is no such site in the lab."),
+        }
+    }
+
+    fn open(&self, heard: &Heard, path: &str) -> Reply {
+        match path {
+            ME => me(heard),
+            REFERENCE_PATH => Reply::redirect(302, "/__lab/reference/landed")
+                .header("set-cookie", "reference=1; Path=/; Secure"),
+            "/__lab/reference/landed" => Reply::html(200, include_str!("pages/reference.html")),
+            REFERENCE_END => Reply::status(204),
+            _ => {
+                self.counts().open += 1;
+                page("An open page")
+            }
+        }
+    }
+
+    fn gated(&self, heard: &Heard) -> Reply {
+        let differences = match self.reference.get() {
+            Some(reference) => reference.differences(&heard.client, &heard.request),
+            None => vec!["reference"],
+        };
+        if differences.is_empty() {
+            self.counts().gated_passed += 1;
+            return page("A gated page");
+        }
+        self.counts().gated_refused += 1;
+        self.refused(differences);
+        let number = format!("{:016x}", rand::random::<u64>());
+        Reply::html(403, include_str!("pages/gated.html").replace("{reference}", &number))
+    }
+
+    fn challenged(&self, heard: &Heard, path: &str) -> Reply {
+        let holder = Fingerprint::of(&heard.client, &heard.request);
+        let now = Instant::now();
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        if path == VERIFY && heard.request.method == "POST" {
+            self.counts().verifies += 1;
+            let Ok(answer) = serde_json::from_slice::<Answer>(&heard.body) else {
+                self.refused(vec!["malformed"]);
+                return edge(Reply::json(400, r#"{"ok":false,"why":"malformed"}"#));
+            };
+            return edge(match ledger.judge(&answer, holder, now) {
+                Ok(token) => {
+                    self.counts().clearances += 1;
+                    let age = CLEARANCE.as_secs();
+                    let cookie = format!(
+                        "{CLEARANCE_COOKIE}={token}; Path=/; Max-Age={age}; HttpOnly; Secure; SameSite=Lax"
+                    );
+                    Reply::json(200, r#"{"ok":true}"#).header("set-cookie", cookie)
+                }
+                Err(refusal) => {
+                    self.refused(vec![refusal.name()]);
+                    Reply::json(403, format!(r#"{{"ok":false,"why":"{}"}}"#, refusal.name()))
+                }
+            });
+        }
+        if heard.request.cookie(CLEARANCE_COOKIE).is_some_and(|token| ledger.clears(token, &holder, now)) {
+            self.counts().challenged_passed += 1;
+            return edge(page("A challenged page"));
+        }
+        self.counts().challenges += 1;
+        let html = include_str!("pages/challenge.html")
+            .replace("{host}", "challenged.test")
+            .replace("{nonce}", &ledger.puzzle(holder, now))
+            .replace("{difficulty}", &DIFFICULTY.to_string());
+        edge(Reply::html(403, html))
+            .header("cf-mitigated", "challenge")
+            .header("cache-control", "private, no-store")
+    }
+
+    fn closed(&self, _: &Heard) -> Reply {
+        self.counts().closed += 1;
+        let html = include_str!("pages/closed.html").replace("{host}", "closed.test");
+        edge(Reply::html(403, html)).header("cf-mitigated", "block")
+    }
+}
+
+/// What stands on every answer of a site behind that vendor, good or bad.
+fn edge(reply: Reply) -> Reply {
+    reply.header("server", "cloudflare").header("cf-ray", format!("{:016x}-LAB", rand::random::<u64>()))
+}
+
+fn page(title: &str) -> Reply {
+    Reply::html(200, include_str!("pages/open.html").replace("{title}", title))
+}
+
+/// Tells a client what was heard of it.
+fn me(heard: &Heard) -> Reply {
+    match serde_json::to_string_pretty(&heard.client.record()) {
+        Ok(text) => Reply::json(200, text),
+        Err(_) => Reply::status(500),
+    }
+}
