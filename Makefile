@@ -15,7 +15,8 @@ deps: ## Install what is missing to build and test (Debian, Ubuntu); elsewhere s
 	@scripts/deps.sh
 
 demo: deps ## Fetch four sites of a loopback lab, one on each rung, and the last one twice.
-	$(CARGO) run --locked --example demo
+	$(CARGO) build --locked --bin rungs --example demo
+	@$(CARGO) run --quiet --locked --example demo
 
 test: deps ## Run every test: unit, integration (nginx, squid, Chromium on loopback), examples, doctests.
 	$(CARGO) test --locked

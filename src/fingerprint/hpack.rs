@@ -105,6 +105,11 @@ impl HpackDecoder {
     /// # Errors
     /// What is wrong with the block.
     pub fn decode(&mut self, block: &[u8]) -> Result<Vec<HpackField>, HpackError> {
+        Ok(self.decode_bytes(block)?.into_iter().map(HpackField::from).collect())
+    }
+
+    /// The same, with names and values as the bytes they are.
+    pub(crate) fn decode_bytes(&mut self, block: &[u8]) -> Result<Vec<RawField>, HpackError> {
         let mut input = Input(block);
         let mut fields = Vec::new();
         let mut total = 0;
@@ -128,13 +133,13 @@ impl HpackDecoder {
         Ok(fields)
     }
 
-    fn field(&mut self, input: &mut Input<'_>, first: u8) -> Result<HpackField, HpackError> {
+    fn field(&mut self, input: &mut Input<'_>, first: u8) -> Result<RawField, HpackError> {
         if first & 0x80 != 0 {
             let index = input.integer(7)?;
             let (name, value) = self.entry(index)?;
-            return Ok(HpackField {
-                name: text(name),
-                value: text(value),
+            return Ok(RawField {
+                name: name.to_vec(),
+                value: value.to_vec(),
                 form: Form::Indexed,
                 name_from_table: true,
                 name_huffman: None,
@@ -154,20 +159,19 @@ impl HpackDecoder {
             (self.entry(index)?.0.to_vec(), None)
         };
         let (value, huffman) = input.string()?;
-        let field = HpackField {
-            name: text(&name),
-            value: text(&value),
+        if form == Form::Incremental {
+            self.size += name.len() + value.len() + ENTRY_OVERHEAD;
+            self.table.push_front((name.clone(), value.clone()));
+            self.evict();
+        }
+        Ok(RawField {
+            name,
+            value,
             form,
             name_from_table: index != 0,
             name_huffman,
             value_huffman: Some(huffman),
-        };
-        if form == Form::Incremental {
-            self.size += name.len() + value.len() + ENTRY_OVERHEAD;
-            self.table.push_front((name, value));
-            self.evict();
-        }
-        Ok(field)
+        })
     }
 
     fn entry(&self, index: usize) -> Result<(&[u8], &[u8]), HpackError> {
@@ -183,6 +187,30 @@ impl HpackDecoder {
         while self.size > self.limit {
             let Some((name, value)) = self.table.pop_back() else { return };
             self.size -= name.len() + value.len() + ENTRY_OVERHEAD;
+        }
+    }
+}
+
+/// A decoded field as the bytes it is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RawField {
+    pub(crate) name: Vec<u8>,
+    pub(crate) value: Vec<u8>,
+    form: Form,
+    name_from_table: bool,
+    name_huffman: Option<bool>,
+    value_huffman: Option<bool>,
+}
+
+impl From<RawField> for HpackField {
+    fn from(raw: RawField) -> Self {
+        Self {
+            name: text(&raw.name),
+            value: text(&raw.value),
+            form: raw.form,
+            name_from_table: raw.name_from_table,
+            name_huffman: raw.name_huffman,
+            value_huffman: raw.value_huffman,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The tables of RFC 7541: static fields (appendix A) and Huffman code lengths (appendix B).
 
 /// The static table; index 1 of the RFC is the first entry here.
-pub(super) const STATIC: [(&str, &str); 61] = [
+pub(crate) const STATIC: [(&str, &str); 61] = [
     (":authority", ""),
     (":method", "GET"),
     (":method", "POST"),
@@ -68,7 +68,7 @@ pub(super) const STATIC: [(&str, &str); 61] = [
 /// The Huffman code length of each octet, and of the end-of-string symbol (256) last. The code is
 /// canonical: the lengths alone give the codes.
 #[rustfmt::skip]
-pub(super) const CODE_LENGTHS: [u8; 257] = [
+pub(crate) const CODE_LENGTHS: [u8; 257] = [
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 28,
     6, 10, 10, 12, 13, 6, 8, 11, 10, 10, 8, 11, 8, 6, 6, 6, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 7, 8, 15, 6, 12, 10,
     13, 6, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 8, 7, 8, 13, 19, 13, 14, 6,

@@ -5,7 +5,7 @@ pub mod h2;
 pub mod hello;
 pub(crate) mod hex;
 pub mod hpack;
-mod hpack_tables;
+pub(crate) mod hpack_tables;
 pub mod ja;
 pub mod profile;
 #[cfg(test)]

@@ -4,9 +4,9 @@ use std::error::Error as StdError;
 use std::io;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request as HttpRequest, Response as HttpResponse, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Request as HttpRequest, Response as HttpResponse, Uri, Version};
 use http_body_util::Full;
-use http2::frame::{PseudoId, PseudoOrder, SettingId, SettingsOrder, StreamDependency, StreamId};
+use http2::frame::{PseudoId, PseudoOrder, SettingId, SettingsOrder};
 use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
 use wreq_proto::body::Incoming;
@@ -17,10 +17,11 @@ use wreq_proto::http2::Http2Options;
 use wreq_proto::rt::Executor;
 
 use super::dress::Fields;
+use super::reframe::{self, Counter, Reframed, Ticket};
 use super::tls::BoxIo;
 use crate::bounds::Bounds;
 use crate::error::{Error, Result};
-use crate::fingerprint::profile::{Http2, Over};
+use crate::fingerprint::profile::{Http2, Priority};
 use crate::kind::ErrorKind;
 use crate::request::Request;
 
@@ -29,7 +30,19 @@ type Wire = Full<Bytes>;
 /// The sending side of one HTTP/1.1 connection.
 pub(crate) type Http1 = http1::SendRequest<Wire>;
 /// A sending side of one HTTP/2 connection; clones share it.
-pub(crate) type Shared = h2::SendRequest<Wire>;
+#[derive(Clone)]
+pub(crate) struct Shared {
+    sender: h2::SendRequest<Wire>,
+    counter: Counter,
+    priority: Option<Priority>,
+}
+
+impl Shared {
+    /// Whether nothing more can be sent on it.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+}
 
 /// Why an exchange gave no answer.
 pub(crate) enum Failure {
@@ -58,6 +71,8 @@ pub(crate) async fn begin_http1(io: BoxIo, bounds: &Bounds, permit: OwnedSemapho
 
 /// Begins HTTP/2 on `io` with a profile's preface. The permit lives as long as the connection.
 pub(crate) async fn begin_http2(io: BoxIo, profile: &Http2, permit: OwnedSemaphorePermit) -> Result<Shared> {
+    let counter = Counter::default();
+    let io = Reframed::new(io, counter.clone());
     let (sender, connection) = h2::Builder::new(Spawn)
         .options(options(profile))
         .handshake(io)
@@ -69,7 +84,7 @@ pub(crate) async fn begin_http2(io: BoxIo, profile: &Http2, permit: OwnedSemapho
         }
         drop(permit);
     });
-    Ok(sender)
+    Ok(Shared { sender, counter, priority: profile.priority })
 }
 
 fn options(profile: &Http2) -> Http2Options {
@@ -96,13 +111,6 @@ fn options(profile: &Http2) -> Http2Options {
     if let Some(max) = setting(6) {
         options = options.max_header_list_size(max);
     }
-    if let Some(priority) = profile.priority {
-        options = options.headers_stream_dependency(StreamDependency::new(
-            StreamId::from(priority.depends_on & 0x7fff_ffff),
-            priority.weight,
-            priority.exclusive,
-        ));
-    }
     options.build()
 }
 
@@ -116,41 +124,40 @@ fn pseudo(name: &str) -> Option<PseudoId> {
     }
 }
 
-/// Assembles the request for the wire. `absolute` is the form an http proxy wants.
-pub(crate) fn assemble(
-    request: &Request,
-    fields: Fields,
-    over: Over,
-    absolute: bool,
-) -> Result<HttpRequest<Wire>> {
-    // HTTP/2 has no Host header: a caller's own becomes the authority.
-    let (hosts, fields): (Fields, Fields) =
-        fields.into_iter().partition(|(name, _)| over == Over::H2 && name.eq_ignore_ascii_case("host"));
-    let host = hosts.first().and_then(|(_, value)| value.to_str().ok());
-    let uri = uri(&request.url, over, absolute, host)?;
-    let mut wire = HttpRequest::new(Full::new(request.body.clone().unwrap_or_default()));
-    *wire.method_mut() = request.method.clone();
-    *wire.uri_mut() = uri;
-    *wire.version_mut() = if over == Over::H2 { Version::HTTP_2 } else { Version::HTTP_11 };
-    let headers = wire.headers_mut();
-    for (name, value) in &fields {
-        let name: header::HeaderName = name.parse().map_err(|_| {
-            Error::new(ErrorKind::InvalidRequest, format!("`{}` is not a header name", name.escape_debug()))
-        })?;
-        headers.append(name, value.clone());
-    }
-    if over != Over::H2 {
-        on_preserve_header(&mut wire, AsWritten(fields));
-    }
+/// Assembles a request for HTTP/1.1. `absolute` is the form an http proxy wants.
+fn assemble_http1(request: &Request, fields: Fields, absolute: bool) -> Result<HttpRequest<Wire>> {
+    let mut wire = bare(request, uri(&request.url, absolute, None)?);
+    *wire.version_mut() = Version::HTTP_11;
+    on_preserve_header(&mut wire, AsWritten(fields));
     Ok(wire)
 }
 
-fn uri(url: &Url, over: Over, absolute: bool, host: Option<&str>) -> Result<Uri> {
+/// Assembles a request for HTTP/2: its fields go by ticket, straight to the wire.
+fn assemble_http2(request: &Request, fields: Fields, shared: &Shared) -> Result<(HttpRequest<Wire>, Ticket)> {
+    // HTTP/2 has no Host header: a caller's own becomes the authority.
+    let (hosts, fields): (Fields, Fields) =
+        fields.into_iter().partition(|(name, _)| name.eq_ignore_ascii_case("host"));
+    let host = hosts.first().and_then(|(_, value)| value.to_str().ok());
+    let mut wire = bare(request, uri(&request.url, true, host)?);
+    *wire.version_mut() = Version::HTTP_2;
+    let ticket = shared.counter.deposit(fields, shared.priority);
+    wire.headers_mut().insert(reframe::TICKET, HeaderValue::from(ticket.number()));
+    Ok((wire, ticket))
+}
+
+fn bare(request: &Request, uri: Uri) -> HttpRequest<Wire> {
+    let mut wire = HttpRequest::new(Full::new(request.body.clone().unwrap_or_default()));
+    *wire.method_mut() = request.method.clone();
+    *wire.uri_mut() = uri;
+    wire
+}
+
+fn uri(url: &Url, absolute: bool, host: Option<&str>) -> Result<Uri> {
     let mut target = url[url::Position::BeforePath..url::Position::AfterQuery].to_owned();
     if target.is_empty() {
         target.push('/');
     }
-    if over == Over::H2 || absolute {
+    if absolute {
         let authority = host.map_or_else(|| super::dress::authority(url), ToOwned::to_owned);
         target = format!("{}://{authority}{target}", url.scheme());
     }
@@ -175,8 +182,11 @@ impl OnPreserveHeaderCallback for AsWritten {
 /// Sends over HTTP/1.1. The connection answers one request at a time.
 pub(crate) async fn send_http1(
     sender: &mut Http1,
-    wire: HttpRequest<Wire>,
+    request: &Request,
+    fields: Fields,
+    absolute: bool,
 ) -> Result<HttpResponse<Incoming>, Failure> {
+    let wire = assemble_http1(request, fields, absolute).map_err(Failure::Broken)?;
     sender.try_send_request(wire).await.map_err(|mut failed| {
         let unsent = failed.take_message().is_some();
         failure(failed.into_error(), unsent)
@@ -185,10 +195,12 @@ pub(crate) async fn send_http1(
 
 /// Sends over HTTP/2, beside what else is under way there.
 pub(crate) async fn send_http2(
-    sender: &mut Shared,
-    wire: HttpRequest<Wire>,
+    shared: &mut Shared,
+    request: &Request,
+    fields: Fields,
 ) -> Result<HttpResponse<Incoming>, Failure> {
-    sender.try_send_request(wire).await.map_err(|mut failed| {
+    let (wire, _ticket) = assemble_http2(request, fields, shared).map_err(Failure::Broken)?;
+    shared.sender.try_send_request(wire).await.map_err(|mut failed| {
         let unsent = failed.take_message().is_some();
         failure(failed.into_error(), unsent)
     })

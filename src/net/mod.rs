@@ -7,8 +7,10 @@ mod dns;
 mod dress;
 mod exchange;
 mod ffi;
+mod hpack;
 mod pool;
 mod redirect;
+mod reframe;
 mod roots;
 mod tls;
 mod tunnel;
@@ -155,8 +157,8 @@ impl Engine {
                 .map(|(user, password)| dress::basic(user, password.expose()));
             let occasion = dress::Occasion { over, redirected, cookies: &cookies, proxy_authorization };
             let fields = dress::fields(call.identity.profile(), call.request, &occasion)?;
-            let wire = exchange::assemble(call.request, fields, over, proxied.is_some())?;
-            let sent = timeout(call.bounds.first_byte, self.send(lease, &key, wire)).await.map_err(|_| {
+            let sending = self.send(lease, &key, call.request, fields, proxied.is_some());
+            let sent = timeout(call.bounds.first_byte, sending).await.map_err(|_| {
                 let message = format!("no answer came within {:?}", call.bounds.first_byte);
                 Error::new(ErrorKind::Timeout, message)
             })?;
@@ -183,12 +185,14 @@ impl Engine {
         &self,
         lease: Lease,
         key: &Key,
-        wire: http::Request<http_body_util::Full<bytes::Bytes>>,
+        request: &Request,
+        fields: dress::Fields,
+        absolute: bool,
     ) -> Result<HttpResponse<Incoming>, Failure> {
         match lease {
-            Lease::Http2(mut sender) => exchange::send_http2(&mut sender, wire).await,
+            Lease::Http2(mut shared) => exchange::send_http2(&mut shared, request, fields).await,
             Lease::Http1(mut sender) => {
-                let response = exchange::send_http1(&mut sender, wire).await?;
+                let response = exchange::send_http1(&mut sender, request, fields, absolute).await?;
                 self.pool.give_back(key.clone(), sender);
                 Ok(response)
             }

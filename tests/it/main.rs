@@ -1,5 +1,6 @@
 //! Integration tests.
 
 mod floors;
+mod readme;
 mod support;
 mod wire;

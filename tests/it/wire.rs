@@ -97,12 +97,12 @@ fn first_hello(all: &[Connection]) -> &Connection {
 fn site(heard: &Heard) -> Reply {
     match heard.request.path.as_str() {
         "/to-same" => Reply::redirect(302, "/landed"),
-        "/set" => Reply::html(200, "<title>set</title>")
+        "/set" => Reply::html(200, QUIET)
             .header("set-cookie", "first=1; Path=/")
             .header("set-cookie", "second=two; Path=/"),
-        "/end" => Reply::html(200, "<title>end</title>").closing(),
+        "/end" => Reply::html(200, QUIET).closing(),
         "/favicon.ico" => Reply::status(404),
-        _ => Reply::html(200, "<!doctype html><title>page</title><p>A page with some words in it.</p>"),
+        _ => Reply::html(200, QUIET),
     }
 }
 
@@ -122,6 +122,7 @@ async fn a_first_navigation_over_h2_is_chromiums_own_from_hello_to_headers() {
     assert_eq!(our_request.priority, their_request.priority);
     assert_eq!(our_request.pseudo, their_request.pseudo);
     assert_eq!(our_request.headers, their_request.headers);
+    assert_eq!(our_request.hpack, their_request.hpack, "what is indexed, and what is Huffman-coded");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,6 +194,8 @@ async fn redirects_and_cookies_are_dressed_as_chromium_dresses_them() {
             let (theirs, ours) = (heard(&theirs, path).1, heard(&ours, path).1);
             assert_eq!(ours.headers, theirs.headers, "{path} over {protocols:?}");
             assert_eq!(ours.pseudo, theirs.pseudo, "{path} over {protocols:?}");
+            assert_eq!(ours.hpack, theirs.hpack, "{path} over {protocols:?}: what the table was used for");
+            assert_eq!(ours.priority, theirs.priority, "{path} over {protocols:?}");
         }
     }
 }
@@ -219,3 +222,7 @@ async fn the_plain_tier_says_who_it_is() {
         assert_eq!(request.header(name), None, "{name} is a browser's");
     }
 }
+
+/// A page that makes the browser ask for nothing else, its icon included.
+const QUIET: &str =
+    "<!doctype html><link rel=icon href='data:,'><title>page</title><p>A page with some words.</p>";

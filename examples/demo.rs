@@ -1,0 +1,87 @@
+//! The ladder climbs: four sites of the lab on loopback, then the challenged one once more.
+//!
+//! The lab decides by what it hears on the wire; it does not know who asks.
+
+use std::error::Error;
+use std::path::Path;
+use std::process::ExitCode;
+
+use rungs::lab::{Origin, SITES};
+use rungs::{ErrorKind, Fetcher, Tier, Trace};
+
+/// Which tier each visit should end on; `None` where every tier should be refused.
+const EXPECTED: [(&str, Option<Tier>); 5] = [
+    (SITES[0], Some(Tier::Plain)),
+    (SITES[1], Some(Tier::Impersonate)),
+    (SITES[2], Some(Tier::Browser)),
+    (SITES[3], None),
+    // Again: what the browser earned is good for the tier below.
+    (SITES[2], Some(Tier::Impersonate)),
+];
+
+#[tokio::main]
+async fn main() -> Result<ExitCode, Box<dyn Error>> {
+    eprintln!("starting the lab: it records the installed Chromium, to know a browser when it hears one");
+    let origin = Origin::start(None).await?;
+    let ca = tempfile::NamedTempFile::new()?;
+    std::fs::write(ca.path(), origin.ca_pem())?;
+    let fetcher = SITES
+        .iter()
+        .fold(Fetcher::builder().ca_file(ca.path()), |builder, site| {
+            builder.resolve(site, origin.addr().port(), origin.addr().ip())
+        })
+        .build()?;
+    let mut as_expected = true;
+    for (visit, (site, expected)) in EXPECTED.into_iter().enumerate() {
+        let outcome = fetcher.get(origin.url(site)).send().await;
+        println!("{}. {site}", visit + 1);
+        let ended = match &outcome {
+            Ok(page) => told(page.trace(), &format!("got {} bytes by {}", page.body_len(), page.tier())),
+            Err(error) => told(error.trace().unwrap_or(&Trace::default()), &error.chain()),
+        };
+        println!("{ended}");
+        as_expected &= match outcome {
+            Ok(page) => Some(page.tier()) == expected,
+            Err(error) => error.kind() == ErrorKind::Blocked && expected.is_none(),
+        };
+    }
+    fetcher.close().await;
+    let counts = origin.counts();
+    println!("challenged.test gave {} clearance(s) for two visits\n", counts.clearances);
+    as_expected &= counts.clearances == 1 && counts.verifies == 1;
+    as_expected &= from_a_shell(&origin, ca.path()).await?;
+    if !as_expected {
+        println!("NOT as expected: the ladder did not climb as it should; `rungs doctor` may say why");
+    }
+    Ok(if as_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The closed site once more, with the program: what it prints, and its exit code.
+async fn from_a_shell(origin: &Origin, ca: &Path) -> std::io::Result<bool> {
+    let demo = std::env::current_exe()?;
+    let program = demo.ancestors().nth(2).unwrap_or(Path::new(".")).join("rungs");
+    let resolve = format!("*:{}:{}", origin.addr().port(), origin.addr().ip());
+    println!("$ rungs fetch {}", origin.url(SITES[3]));
+    let mut command = tokio::process::Command::new(program);
+    command.args(["fetch", "--resolve", &resolve]).arg("--cacert").arg(ca).arg(origin.url(SITES[3]));
+    let ended = command.output().await?;
+    print!("{}", String::from_utf8_lossy(&ended.stderr));
+    println!("exit code {}", ended.status.code().unwrap_or(-1));
+    Ok(ended.status.code() == Some(7))
+}
+
+/// The climb as a table, then how it ended.
+fn told(trace: &Trace, end: &str) -> String {
+    let mut text = String::new();
+    for attempt in trace.attempts() {
+        let status = attempt.status.map_or_else(|| "---".to_owned(), |status| status.to_string());
+        let what = match (&attempt.verdict, &attempt.error) {
+            (Some(verdict), _) => verdict.to_string(),
+            (None, Some(error)) => format!("{}: {}", error.kind, error.message),
+            (None, None) => String::new(),
+        };
+        let elapsed = attempt.elapsed.as_millis();
+        text.push_str(&format!("     {:<11}  {status}  {what:<24} {elapsed:>6} ms\n", attempt.tier));
+    }
+    text + "     " + end + "\n"
+}

@@ -1,0 +1,269 @@
+//! An HPACK encoder that writes as Chrome does: what it indexes, and Huffman code only where that
+//! is shorter (RFC 7541).
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::LazyLock;
+
+use crate::fingerprint::hpack_tables::{CODE_LENGTHS, STATIC};
+
+/// The encoding side of one connection's HPACK state.
+#[derive(Debug)]
+pub(crate) struct Encoder {
+    /// The dynamic table, newest first.
+    table: VecDeque<(Vec<u8>, Vec<u8>)>,
+    size: usize,
+    limit: usize,
+    /// The smallest and the latest size the peer allowed since the last block.
+    announce: Option<(usize, usize)>,
+}
+
+impl Default for Encoder {
+    fn default() -> Self {
+        Self { table: VecDeque::new(), size: 0, limit: DEFAULT_TABLE, announce: None }
+    }
+}
+
+impl Encoder {
+    /// The peer's SETTINGS_HEADER_TABLE_SIZE: told to it at the start of the next block.
+    pub(crate) fn resize(&mut self, allowed: u32) {
+        let allowed = usize::try_from(allowed).unwrap_or(MAX_TABLE).min(MAX_TABLE);
+        if allowed == self.limit && self.announce.is_none() {
+            return;
+        }
+        let smallest = self.announce.map_or(self.limit, |(smallest, _)| smallest).min(allowed);
+        self.announce = Some((smallest, allowed));
+        self.limit = allowed;
+        self.evict(smallest);
+    }
+
+    /// Appends a header block of `fields` to `out`.
+    pub(crate) fn encode<'a>(
+        &mut self,
+        fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+        out: &mut Vec<u8>,
+    ) {
+        if let Some((smallest, last)) = self.announce.take() {
+            if smallest < last {
+                integer(out, 0x20, 5, smallest);
+            }
+            integer(out, 0x20, 5, last);
+        }
+        for (name, value) in fields {
+            self.field(name, value, out);
+        }
+    }
+
+    fn field(&mut self, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+        if let Some(index) = self.whole(name, value) {
+            return integer(out, 0x80, 7, index);
+        }
+        // Chrome keeps pseudo headers out of the table, but for the authority.
+        let kept = name.first() != Some(&b':') || name == b":authority";
+        let (pattern, prefix) = if kept { (0x40, 6) } else { (0x00, 4) };
+        match self.name(name) {
+            Some(index) => integer(out, pattern, prefix, index),
+            None => {
+                out.push(pattern);
+                string(out, name);
+            }
+        }
+        string(out, value);
+        if kept {
+            self.insert(name, value);
+        }
+    }
+
+    /// The index of an entry equal in name and value.
+    fn whole(&self, name: &[u8], value: &[u8]) -> Option<usize> {
+        if let Some(index) = STATIC_NAMES.get(name).and_then(|first| {
+            (*first..=STATIC.len())
+                .take_while(|at| STATIC[at - 1].0.as_bytes() == name)
+                .find(|at| STATIC[at - 1].1.as_bytes() == value)
+        }) {
+            return Some(index);
+        }
+        let place = self.table.iter().position(|(other, held)| other == name && held == value)?;
+        Some(STATIC.len() + 1 + place)
+    }
+
+    /// The index of an entry of that name, the static table first.
+    fn name(&self, name: &[u8]) -> Option<usize> {
+        if let Some(index) = STATIC_NAMES.get(name) {
+            return Some(*index);
+        }
+        let place = self.table.iter().position(|(other, _)| other == name)?;
+        Some(STATIC.len() + 1 + place)
+    }
+
+    fn insert(&mut self, name: &[u8], value: &[u8]) {
+        let size = name.len() + value.len() + ENTRY_OVERHEAD;
+        self.evict(self.limit.saturating_sub(size));
+        if size <= self.limit {
+            self.size += size;
+            self.table.push_front((name.to_vec(), value.to_vec()));
+        }
+    }
+
+    fn evict(&mut self, down_to: usize) {
+        while self.size > down_to {
+            let Some((name, value)) = self.table.pop_back() else { return };
+            self.size -= name.len() + value.len() + ENTRY_OVERHEAD;
+        }
+    }
+}
+
+/// An integer with its pattern in the bits above the prefix (section 5.1).
+fn integer(out: &mut Vec<u8>, pattern: u8, prefix: u32, value: usize) {
+    let mask = (1_usize << prefix) - 1;
+    let low = |value: usize| u8::try_from(value & 0xff).unwrap_or(0);
+    if value < mask {
+        return out.push(pattern | low(value));
+    }
+    out.push(pattern | low(mask));
+    let mut rest = value - mask;
+    while rest >= 0x80 {
+        out.push(low(rest & 0x7f) | 0x80);
+        rest >>= 7;
+    }
+    out.push(low(rest));
+}
+
+/// A string, Huffman-coded only when that makes it shorter.
+fn string(out: &mut Vec<u8>, text: &[u8]) {
+    let bits: usize = text.iter().map(|byte| usize::from(CODE_LENGTHS[usize::from(*byte)])).sum();
+    let coded = bits.div_ceil(8);
+    if coded >= text.len() {
+        integer(out, 0x00, 7, text.len());
+        return out.extend_from_slice(text);
+    }
+    integer(out, 0x80, 7, coded);
+    let (mut pending, mut held) = (0_u64, 0_u32);
+    for byte in text {
+        let length = u32::from(CODE_LENGTHS[usize::from(*byte)]);
+        pending = pending << length | u64::from(CODES[usize::from(*byte)]);
+        held += length;
+        while held >= 8 {
+            held -= 8;
+            out.push((pending >> held & 0xff) as u8);
+        }
+    }
+    if held > 0 {
+        // The padding is the beginning of the end-of-string code: all ones.
+        out.push((pending << (8 - held) & 0xff) as u8 | (0xff >> held));
+    }
+}
+
+/// The canonical Huffman code of each symbol (appendix B): its length alone decides it.
+static CODES: LazyLock<[u32; 257]> = LazyLock::new(|| {
+    let mut codes = [0; 257];
+    let mut code = 0_u32;
+    for length in 1..=30 {
+        code <<= 1;
+        for symbol in 0..codes.len() {
+            if CODE_LENGTHS[symbol] == length {
+                codes[symbol] = code;
+                code += 1;
+            }
+        }
+    }
+    codes
+});
+
+/// The first static entry of each name.
+static STATIC_NAMES: LazyLock<HashMap<&'static [u8], usize>> = LazyLock::new(|| {
+    let mut names = HashMap::new();
+    for (place, (name, _)) in STATIC.iter().enumerate() {
+        names.entry(name.as_bytes()).or_insert(place + 1);
+    }
+    names
+});
+
+const DEFAULT_TABLE: usize = 4096;
+/// A peer may allow more; no browser needs it.
+const MAX_TABLE: usize = 64 * 1024;
+const ENTRY_OVERHEAD: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fingerprint::hpack::{Form, HpackDecoder, HpackField};
+
+    fn blocks(encoder: &mut Encoder, lists: &[&[(&str, &str)]]) -> Vec<Vec<HpackField>> {
+        let mut decoder = HpackDecoder::default();
+        lists
+            .iter()
+            .map(|fields| {
+                let mut block = Vec::new();
+                encoder.encode(fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())), &mut block);
+                decoder.decode(&block).unwrap()
+            })
+            .collect()
+    }
+
+    const FIELDS: &[(&str, &str)] = &[
+        (":method", "GET"),
+        (":authority", "site.example"),
+        (":scheme", "https"),
+        (":path", "/page?q=1"),
+        ("sec-ch-ua-mobile", "?0"),
+        ("user-agent", "Mozilla/5.0 (X11; Linux x86_64)"),
+        ("accept", "*/*"),
+        ("cookie", "a=1"),
+        ("cookie", "b=\u{e9}"),
+    ];
+
+    #[test]
+    fn what_is_written_is_read_again_in_chromes_forms() {
+        let read = blocks(&mut Encoder::default(), &[FIELDS, FIELDS]);
+        for block in &read {
+            let pairs: Vec<_> = block.iter().map(|f| (f.name.as_str(), f.value.as_str())).collect();
+            assert_eq!(pairs, FIELDS);
+        }
+        let forms = |block: &[HpackField]| block.iter().map(|f| f.form).collect::<Vec<_>>();
+        use Form::{Incremental as Inc, Indexed as Idx, WithoutIndexing as Not};
+        assert_eq!(forms(&read[0]), [Idx, Inc, Idx, Not, Inc, Inc, Inc, Inc, Inc]);
+        assert_eq!(forms(&read[1]), [Idx, Idx, Idx, Not, Idx, Idx, Idx, Idx, Idx]);
+        let huffman = |name: &str| read[0].iter().find(|f| f.name == name).unwrap().value_huffman;
+        assert_eq!(huffman("sec-ch-ua-mobile"), Some(false), "coding does not shorten `?0`");
+        assert_eq!(huffman("user-agent"), Some(true));
+        assert_eq!(huffman("accept"), Some(false));
+    }
+
+    #[test]
+    fn the_rfcs_huffman_examples_come_out() {
+        let mut out = Vec::new();
+        string(&mut out, b"www.example.com");
+        assert_eq!(out, [0x8c, 0xf1, 0xe3, 0xc2, 0xe5, 0xf2, 0x3a, 0x6b, 0xa0, 0xab, 0x90, 0xf4, 0xff]);
+        out.clear();
+        integer(&mut out, 0, 5, 1337);
+        assert_eq!(out, [0x1f, 0x9a, 0x0a]);
+    }
+
+    #[test]
+    fn a_table_the_peer_shrinks_is_announced_and_kept_to() {
+        let mut encoder = Encoder::default();
+        let mut decoder = HpackDecoder::default();
+        for allowed in [4096, 0, 100, 4096, 65_536] {
+            encoder.resize(allowed);
+            let mut block = Vec::new();
+            encoder.encode(FIELDS.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())), &mut block);
+            let read = decoder.decode(&block).unwrap();
+            assert_eq!(read.len(), FIELDS.len(), "{allowed}");
+            assert!(encoder.size <= allowed as usize, "{allowed}");
+        }
+    }
+
+    #[test]
+    fn a_long_run_of_new_fields_stays_in_step_with_the_reader() {
+        let (mut encoder, mut decoder) = (Encoder::default(), HpackDecoder::default());
+        for number in 0..2000_u32 {
+            let value = format!("{}{number}", "v".repeat((number % 200) as usize));
+            let fields = [("x-first", value.as_str()), ("x-second", "same"), ("x-first", "again")];
+            let mut block = Vec::new();
+            encoder.encode(fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())), &mut block);
+            let read = decoder.decode(&block).unwrap();
+            let read: Vec<_> = read.iter().map(|f| (f.name.as_str(), f.value.as_str())).collect();
+            assert_eq!(read, fields);
+        }
+    }
+}
