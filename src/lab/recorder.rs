@@ -196,7 +196,7 @@ impl Server {
             })
         };
         let Some(acceptor) = &self.acceptor else {
-            let client = Arc::new(Client::new(id, Over::Cleartext, Vec::new()));
+            let client = Arc::new(Client::new(id, Over::Cleartext, true, Vec::new()));
             self.log.add(&client);
             let _ = serve::h1(stream, client, handler).await;
             return;
@@ -210,7 +210,7 @@ impl Server {
         let h2 = matches!(&shaken, Ok(Ok(tls)) if tls.ssl().selected_alpn_protocol() == Some(b"h2"));
         let records = std::mem::take(&mut hello.lock().unwrap_or_else(PoisonError::into_inner).bytes);
         let over = if h2 { Over::H2 } else { Over::H1 };
-        let client = Arc::new(Client::new(id, over, records));
+        let client = Arc::new(Client::new(id, over, matches!(shaken, Ok(Ok(_))), records));
         self.log.add(&client);
         match shaken {
             Ok(Ok(tls)) if h2 => drop(serve::h2(tls, client, handler).await),
@@ -313,7 +313,8 @@ mod tests {
         let recorder = builder.start(|_| Reply::status(200)).await.unwrap();
         say(&recorder, "GET / HTTP/1.1\r\n\r\n").await;
         assert!(recorder.until(PATIENCE, |all| all.len() == 1).await);
-        assert_eq!(recorder.connections()[0].ja4, None);
+        let heard = &recorder.connections()[0];
+        assert_eq!((heard.finished, heard.ja4.as_deref()), (false, None));
     }
 
     #[tokio::test]
