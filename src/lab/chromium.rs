@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -16,6 +17,10 @@ use crate::kind::ErrorKind;
 const START: Duration = Duration::from_secs(20);
 const ANSWER: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
+const REMOVALS: u32 = 50;
+
+/// Stdin and stdout become the debugging pipe. Chromium ends when it closes: by us, or by our death.
+const WITH_PIPE: &str = r#"exec "$0" "$@" 3<&0 4>&1 </dev/null >/dev/null"#;
 
 /// Where distributions put it. The binary before its wrapper: a wrapper adds switches of its own.
 const PLACES: [&str; 6] = [
@@ -40,10 +45,11 @@ pub struct Launch {
     pub switches: Vec<String>,
 }
 
-/// A running Chromium with a fresh profile. Dropping it kills it and removes the profile.
+/// A running Chromium with a fresh profile. Dropping it kills it and removes the profile; should this
+/// process die without, it ends by itself.
 pub struct Chromium {
     child: Child,
-    profile: TempDir,
+    profile: Profile,
     port: u16,
 }
 
@@ -63,23 +69,27 @@ impl Chromium {
             Error::new(ErrorKind::Browser, "no Chromium was found")
                 .with_hint("install it, for example with `apt-get install chromium`")
         })?;
-        let profile = TempDir::new().map_err(|cause| broken("no profile folder").with_source(cause))?;
+        let folder = TempDir::new().map_err(|cause| broken("no profile folder").with_source(cause))?;
         let user_agent = user_agent(&binary).await?;
-        let mut command = Command::new(&binary);
+        let mut command = Command::new("/bin/sh");
         command
+            .args(["-c", WITH_PIPE])
+            .arg(&binary)
             .args(SWITCHES)
             .arg(format!("--user-agent={user_agent}"))
-            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .arg(format!("--user-data-dir={}", folder.path().display()))
             .args(launch.pin.map(|pin| format!("--ignore-certificate-errors-spki-list={pin}")))
             .args(launch.rules.map(|rules| format!("--host-resolver-rules={rules}")))
             .args(launch.switches)
             .args(rustix::process::geteuid().is_root().then_some("--no-sandbox"))
             .arg("about:blank")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            .kill_on_drop(true);
+            .process_group(0);
         let child = command.spawn().map_err(|cause| broken("it could not be run").with_source(cause))?;
+        let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let profile = Profile { group, folder: Some(folder) };
         let port = timeout(START, debugging_port(profile.path()))
             .await
             .map_err(|_| broken("it did not open its debugging port"))?;
@@ -113,12 +123,45 @@ impl Chromium {
         self.profile.path()
     }
 
-    /// Ends it and waits until it is gone.
+    /// Asks it to end and waits until it is gone; one that does not listen is killed.
     ///
     /// # Errors
     /// [`ErrorKind::Browser`] when it cannot be killed.
     pub async fn stop(mut self) -> Result<()> {
-        self.child.kill().await.map_err(|cause| broken("it could not be ended").with_source(cause))
+        drop(self.child.stdin.take());
+        if timeout(ANSWER, self.child.wait()).await.is_err() {
+            self.child.kill().await.map_err(|cause| broken("it could not be ended").with_source(cause))?;
+        }
+        Ok(())
+    }
+}
+
+/// The profile folder, and the processes that write to it: they go first.
+struct Profile {
+    group: Option<Pid>,
+    folder: Option<TempDir>,
+}
+
+impl Profile {
+    fn path(&self) -> &Path {
+        self.folder.as_ref().map_or(Path::new(""), TempDir::path)
+    }
+}
+
+impl Drop for Profile {
+    fn drop(&mut self) {
+        if let Some(group) = self.group {
+            // Gone already is what is wanted.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+        let Some(folder) = self.folder.take().map(TempDir::keep) else { return };
+        // What was killed may still have a file half made.
+        for _ in 0..REMOVALS {
+            match std::fs::remove_dir_all(&folder) {
+                Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => std::thread::sleep(POLL),
+                _ => return,
+            }
+        }
     }
 }
 
@@ -156,8 +199,9 @@ fn broken(what: &str) -> Error {
     Error::new(ErrorKind::Browser, format!("Chromium: {what}"))
 }
 
-const SWITCHES: [&str; 17] = [
+const SWITCHES: [&str; 18] = [
     "--headless=new",
+    "--remote-debugging-pipe",
     "--remote-debugging-port=0",
     "--disable-blink-features=AutomationControlled",
     "--no-first-run",

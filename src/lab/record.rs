@@ -19,6 +19,7 @@ const MAX_REQUESTS: usize = 256;
 pub struct Client {
     pub(super) id: usize,
     pub(super) over: Over,
+    finished: bool,
     pub(super) hello: Option<ClientHello>,
     pub(super) hello_records: Vec<u8>,
     pub(super) opening: OnceLock<H2Opening>,
@@ -26,10 +27,11 @@ pub struct Client {
 }
 
 impl Client {
-    pub(super) fn new(id: usize, over: Over, hello_records: Vec<u8>) -> Self {
+    pub(super) fn new(id: usize, over: Over, finished: bool, hello_records: Vec<u8>) -> Self {
         Self {
             id,
             over,
+            finished,
             hello: ClientHello::from_records(&hello_records).ok(),
             hello_records,
             opening: OnceLock::new(),
@@ -86,6 +88,7 @@ impl Client {
         Connection {
             id: self.id,
             over: self.over,
+            finished: self.finished,
             ja3: hello.map(|h| ja3(h).hash),
             ja3_text: hello.map(|h| ja3(h).text),
             ja4: hello.map(ja4),
@@ -108,6 +111,9 @@ pub struct Connection {
     pub id: usize,
     /// How its requests travel.
     pub over: Over,
+    /// Whether the TLS handshake was finished: not by a client that left, or did not like the
+    /// certificate. `over` says nothing then.
+    pub finished: bool,
     /// The MD5 of its JA3.
     pub ja3: Option<String>,
     /// The text of its JA3.

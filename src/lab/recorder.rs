@@ -196,7 +196,7 @@ impl Server {
             })
         };
         let Some(acceptor) = &self.acceptor else {
-            let client = Arc::new(Client::new(id, Over::Cleartext, Vec::new()));
+            let client = Arc::new(Client::new(id, Over::Cleartext, true, Vec::new()));
             self.log.add(&client);
             let _ = serve::h1(stream, client, handler).await;
             return;
@@ -210,7 +210,7 @@ impl Server {
         let h2 = matches!(&shaken, Ok(Ok(tls)) if tls.ssl().selected_alpn_protocol() == Some(b"h2"));
         let records = std::mem::take(&mut hello.lock().unwrap_or_else(PoisonError::into_inner).bytes);
         let over = if h2 { Over::H2 } else { Over::H1 };
-        let client = Arc::new(Client::new(id, over, records));
+        let client = Arc::new(Client::new(id, over, matches!(shaken, Ok(Ok(_))), records));
         self.log.add(&client);
         match shaken {
             Ok(Ok(tls)) if h2 => drop(serve::h2(tls, client, handler).await),
@@ -236,5 +236,121 @@ impl HelloEar {
         self.bytes.extend_from_slice(bytes);
         self.done = self.bytes.len() > MAX_HELLO
             || ClientHello::from_records(&self.bytes) != Err(HelloError::Incomplete);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::super::caller::Caller;
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    async fn say(recorder: &Recorder, text: &str) -> String {
+        let mut stream = TcpStream::connect(recorder.addr()).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // A server that leaves bytes unread ends with a reset: what came before counts.
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    fn tls() -> (Arc<Authority>, RecorderBuilder) {
+        let authority = Arc::new(Authority::new(&["one.test"]).unwrap());
+        let builder = Recorder::builder().tls(Arc::clone(&authority), &["h2", "http/1.1"]);
+        (authority, builder)
+    }
+
+    #[tokio::test]
+    async fn cleartext_requests_are_kept_in_wire_order_and_case() {
+        let recorder = Recorder::builder()
+            .start(|heard| Reply::html(200, format!("{} {:?}", heard.request.path, heard.body)).closing())
+            .await
+            .unwrap();
+        let text = "POST /a?b HTTP/1.1\r\nHost: one.test:1\r\nsec-CH-ua: x\r\nAccept: */*\r\nContent-Length: 2\r\n\r\nhi";
+        let answer = say(&recorder, text).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.contains("connection: close\r\n"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\n/a?b b\"hi\""), "{answer}");
+        let connections = recorder.connections();
+        let request = &connections[0].requests[0];
+        let names: Vec<&str> = request.headers.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["Host", "sec-CH-ua", "Accept", "Content-Length"]);
+        assert_eq!((request.method.as_str(), request.host()), ("POST", "one.test"));
+        assert_eq!((connections[0].over, connections[0].ja4.as_deref()), (Over::Cleartext, None));
+    }
+
+    #[tokio::test]
+    async fn one_connection_carries_several_requests() {
+        let recorder = Recorder::builder().start(|_| Reply::status(204)).await.unwrap();
+        let answer = say(
+            &recorder,
+            "GET /1 HTTP/1.1\r\nHost: x\r\n\r\nHEAD /2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        )
+        .await;
+        assert_eq!(answer.matches("HTTP/1.1 204 No Content\r\n").count(), 2, "{answer}");
+        assert!(!answer.contains("content-length"), "{answer}");
+        assert_eq!(recorder.connections().len(), 1);
+        assert_eq!(recorder.connections()[0].requests.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn nonsense_is_refused_and_does_no_harm() {
+        let recorder = Recorder::builder().start(|_| Reply::status(200)).await.unwrap();
+        for (text, status) in [
+            ("nonsense\r\n\r\n", "400"),
+            ("GET / HTTP/1.1\r\nno colon\r\n\r\n", "400"),
+            ("POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n", "413"),
+            ("POST / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n", "413"),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", "411"),
+        ] {
+            let answer = say(&recorder, text).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{text}: {answer}");
+        }
+        let (_, builder) = tls();
+        let recorder = builder.start(|_| Reply::status(200)).await.unwrap();
+        say(&recorder, "GET / HTTP/1.1\r\n\r\n").await;
+        assert!(recorder.until(PATIENCE, |all| all.len() == 1).await);
+        let heard = &recorder.connections()[0];
+        assert_eq!((heard.finished, heard.ja4.as_deref()), (false, None));
+    }
+
+    #[tokio::test]
+    async fn a_large_answer_passes_the_flow_control_of_http2() {
+        let (authority, builder) = tls();
+        let recorder = builder.start(|_| Reply::html(200, "x".repeat(1_000_000))).await.unwrap();
+        let caller = Caller { addr: recorder.addr(), authority: &authority, ciphers: None };
+        assert_eq!(caller.get("one.test", "/", &[]).await.text.len(), 1_000_000);
+        assert_eq!(caller.ask("HEAD", "one.test", "/", &[], "").await.text, "");
+        let request = &recorder.connections()[0].requests[0];
+        assert_eq!(request.pseudo, [":method", ":scheme", ":authority", ":path"]);
+    }
+
+    #[tokio::test]
+    async fn what_was_forgotten_comes_back_with_the_next_request() {
+        let recorder = Recorder::builder().start(|_| Reply::status(200)).await.unwrap();
+        let mut stream = TcpStream::connect(recorder.addr()).await.unwrap();
+        for path in ["/1", "/2"] {
+            recorder.clear();
+            stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+            assert!(recorder.until(PATIENCE, |all| all.iter().any(|c| !c.requests.is_empty())).await);
+            let paths: Vec<String> =
+                recorder.connections().iter().flat_map(|c| c.requests.clone()).map(|r| r.path).collect();
+            assert_eq!(paths, [path]);
+        }
+    }
+
+    #[tokio::test]
+    async fn dropping_it_ends_its_connections() {
+        let recorder = Recorder::builder().start(|_| Reply::status(200)).await.unwrap();
+        let mut stream = TcpStream::connect(recorder.addr()).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        assert!(stream.read(&mut [0; 256]).await.unwrap() > 0);
+        drop(recorder);
+        // Ends, by a close or a reset, instead of waiting for the next request.
+        let rest = timeout(PATIENCE, stream.read_to_end(&mut Vec::new())).await;
+        assert!(rest.is_ok());
     }
 }

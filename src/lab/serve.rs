@@ -70,12 +70,13 @@ where
                 let heard = wire.lock().unwrap_or_else(PoisonError::into_inner).pending.remove(&stream);
                 let Some(heard) = heard else { continue };
                 client.keep(&heard);
+                let with_body = heard.method != "HEAD";
                 let (client, handler, close) = (Arc::clone(&client), Arc::clone(&handler), close.clone());
                 answers.spawn(async move {
                     let body = read_body(request.into_body()).await?;
                     let reply = handler(&Heard { client, request: heard, body });
                     let last = reply.close;
-                    send(reply, respond).await?;
+                    send(reply, with_body, respond).await?;
                     if last {
                         // Full means that someone has asked for the end already.
                         let _ = close.try_send(());
@@ -101,7 +102,11 @@ async fn read_body(mut stream: h2::RecvStream) -> Result<Bytes, h2::Error> {
     Ok(body.freeze())
 }
 
-async fn send(reply: Reply, mut respond: h2::server::SendResponse<Bytes>) -> Result<(), h2::Error> {
+async fn send(
+    reply: Reply,
+    with_body: bool,
+    mut respond: h2::server::SendResponse<Bytes>,
+) -> Result<(), h2::Error> {
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in &reply.headers {
@@ -109,8 +114,10 @@ async fn send(reply: Reply, mut respond: h2::server::SendResponse<Bytes>) -> Res
             response.headers_mut().append(name, value);
         }
     }
-    response.headers_mut().insert(http::header::CONTENT_LENGTH, reply.body.len().into());
-    let mut body = reply.body;
+    if has_length(reply.status) {
+        response.headers_mut().insert(http::header::CONTENT_LENGTH, reply.body.len().into());
+    }
+    let mut body = if with_body { reply.body } else { Bytes::new() };
     let mut sink = respond.send_response(response, body.is_empty())?;
     while !body.is_empty() {
         sink.reserve_capacity(body.len());
@@ -177,7 +184,9 @@ async fn write<S: AsyncWrite + Unpin>(stream: &mut S, reply: Reply, with_body: b
     for (name, value) in &reply.headers {
         head.extend([name, ": ", value, "\r\n"]);
     }
-    head.extend(["content-length: ", &reply.body.len().to_string(), "\r\n"]);
+    if has_length(reply.status) {
+        head.extend(["content-length: ", &reply.body.len().to_string(), "\r\n"]);
+    }
     if reply.close {
         head.push_str("connection: close\r\n");
     }
@@ -187,4 +196,9 @@ async fn write<S: AsyncWrite + Unpin>(stream: &mut S, reply: Reply, with_body: b
         stream.write_all(&reply.body).await?;
     }
     stream.flush().await
+}
+
+/// 204 and 304 have no body, and must not say how long it is.
+const fn has_length(status: u16) -> bool {
+    !matches!(status, 204 | 304)
 }
