@@ -13,6 +13,8 @@ use crate::kind::ErrorKind;
 pub(super) enum Fault {
     /// The browser process is gone.
     Gone,
+    /// The page crashed or closed itself.
+    PageGone,
     /// It refused.
     Refused(types::Error),
     /// It did not answer in time.
@@ -27,6 +29,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gone => f.write_str("the browser process is gone"),
+            Self::PageGone => f.write_str("the page crashed or closed itself"),
             Self::Refused(cause) => {
                 write!(f, "the browser refused: {}", crate::redact::terminal(&cause.message))
             }

@@ -124,11 +124,33 @@ impl BrowserTransport {
             Error::new(ErrorKind::Config, format!("the profile `{name}` is no browser's"))
                 .with_hint("the browser tier needs an identity that wears a browser")
         })?;
-        let queued = Arc::clone(&self.pages).acquire_owned();
-        let permit = tokio::time::timeout_at(deadline.into(), queued)
-            .await
-            .map_err(|_| Error::new(ErrorKind::Timeout, "no page became free in time"))?
-            .map_err(|_| Error::new(ErrorKind::Browser, "the browser tier is closed"))?;
+        let ready = tokio::time::timeout_at(deadline.into(), self.open(job, worn));
+        let (browser, context, page) =
+            ready.await.map_err(|_| Error::new(ErrorKind::Timeout, "no page became free in time"))??;
+        let lent = cookie_sync::of_request(job.request);
+        context.put(&browser.connection, job.identity, &lent).await?;
+        let visit = Visit {
+            request: job.request,
+            bounds: job.bounds,
+            wait_for: job.wait_for,
+            still_challenged: self.options.still_challenged.as_ref(),
+            deadline,
+        };
+        let answer = page.visit(&visit).await;
+        // A page that failed may have been given cookies all the same.
+        if let Err(error) = context.take(&browser.connection, job, &lent).await
+            && answer.is_ok()
+        {
+            tracing::warn!(cause = error.chain(), "could not take the browser's cookies");
+        }
+        answer
+    }
+
+    /// A blank page of the identity's, when one may be opened.
+    async fn open(&self, job: Job<'_>, worn: &Worn) -> Result<(Arc<Browser>, Arc<Context>, Page)> {
+        let permit = Arc::clone(&self.pages).acquire_owned().await.map_err(|cause| {
+            Error::new(ErrorKind::Browser, "the browser tier is closed").with_source(cause)
+        })?;
         let browser = self.browser(worn).await?;
         let context = browser.context(job.identity, worn).await?;
         // On a task of its own: whoever gives up meanwhile must not leave a page behind.
@@ -145,21 +167,7 @@ impl BrowserTransport {
         let page = opening
             .await
             .map_err(|cause| Error::new(ErrorKind::Browser, "could not open a page").with_source(cause))??;
-        let lent = cookie_sync::of_request(job.request);
-        context.put(&browser.connection, job.identity, &lent).await?;
-        let visit = Visit {
-            request: job.request,
-            bounds: job.bounds,
-            wait_for: job.wait_for,
-            still_challenged: self.options.still_challenged.as_ref(),
-            deadline,
-        };
-        let answer = page.visit(&visit).await;
-        // A page that failed may have been given cookies all the same.
-        if browser.connection.is_alive() {
-            context.take(&browser.connection, job, &lent).await?;
-        }
-        answer
+        Ok((browser, context, page))
     }
 
     /// The warm browser, or a new one when there is none or it died.
@@ -236,15 +244,7 @@ impl Browser {
     /// The context that is this identity's, made on first need.
     async fn context(&self, identity: &Identity, worn: &Worn) -> Result<Arc<Context>> {
         let mut contexts = self.contexts.lock().await;
-        // Held by this map alone and not used lately: nobody has it open.
-        let idle: Vec<u64> = contexts
-            .iter()
-            .filter(|(key, context)| {
-                **key != identity.key() && Arc::strong_count(context) == 1 && context.is_idle()
-            })
-            .map(|(key, _)| *key)
-            .collect();
-        for key in idle {
+        for key in spare(&contexts, identity.key()) {
             if let Some(context) = contexts.remove(&key) {
                 self.dispose(&context);
             }
@@ -322,8 +322,8 @@ impl Context {
         *self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
     }
 
-    fn is_idle(&self) -> bool {
-        self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner).elapsed() > CONTEXT_IDLE
+    fn idle(&self) -> Duration {
+        self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner).elapsed()
     }
 
     /// Gives the browser what the jar has and it has not, and what the caller lent.
@@ -368,6 +368,17 @@ impl Context {
     }
 }
 
+/// The contexts to dispose of: not in use, and idle for long or beyond the number kept.
+fn spare(contexts: &HashMap<u64, Arc<Context>>, wanted: u64) -> Vec<u64> {
+    // Held by the map alone: nobody has a page in it.
+    let unused = contexts.iter().filter(|(key, held)| **key != wanted && Arc::strong_count(held) == 1);
+    let mut unused: Vec<(Duration, u64)> = unused.map(|(key, context)| (context.idle(), *key)).collect();
+    unused.sort_unstable();
+    let kept = CONTEXTS_KEPT.saturating_sub(contexts.len() - unused.len());
+    let fresh = unused.iter().take(kept).filter(|(idle, _)| *idle <= CONTEXT_IDLE).count();
+    unused.into_iter().skip(fresh).map(|(_, key)| key).collect()
+}
+
 /// The profile's user agent and client hints for every target. Without `acceptLanguage`: that would
 /// move the header; `--accept-lang` does not.
 fn wear(worn: &Worn) -> SetUserAgentOverrideParams {
@@ -400,5 +411,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 /// A context nobody used for this long is disposed of; its cookies are in the jar.
 const CONTEXT_IDLE: Duration = Duration::from_mins(5);
+/// More contexts than this are kept only while pages are open in them: each costs some 65 MB.
+const CONTEXTS_KEPT: usize = 8;
 /// The largest message taken from the browser: a page of 32 MiB, escaped.
 const MAX_MESSAGE: usize = 160 * 1024 * 1024;

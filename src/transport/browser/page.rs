@@ -220,9 +220,6 @@ impl Page {
     /// Waits until `selector` matches.
     async fn wait_for(&self, selector: &str, deadline: Instant) -> Result<()> {
         loop {
-            if self.watch.read(PageState::is_over) {
-                return Err(crashed());
-            }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 let shown = redact::terminal(selector);
@@ -231,7 +228,7 @@ impl Page {
             }
             match self.matches(selector, left).await {
                 Ok(true) => return Ok(()),
-                Err(Fault::Gone) => return Err(Fault::Gone.into()),
+                Err(fault @ (Fault::Gone | Fault::PageGone)) => return Err(fault.into()),
                 // The page may be moving on under our feet: look again.
                 Ok(false) | Err(_) => tokio::time::sleep(POLL.min(left)).await,
             }
@@ -307,7 +304,12 @@ impl Page {
     }
 
     async fn run<C: Command>(&self, command: &C, limit: Duration) -> Result<C::Response, Fault> {
-        self.connection.run(Some(&self.session), command, limit).await
+        // A crashed page never answers.
+        let over = self.watch.until(|state, _| if state.is_over() { Step::Done(()) } else { Step::Event });
+        tokio::select! {
+            answer = self.connection.run(Some(&self.session), command, limit) => answer,
+            () = over => Err(Fault::PageGone),
+        }
     }
 }
 
@@ -326,7 +328,7 @@ fn is_challenged(visit: &Visit<'_>, head: &Head, body: &Bytes) -> bool {
 /// Why waiting on is pointless, if it is.
 fn trouble(state: &PageState, bounds: &Bounds) -> Step<Error> {
     if state.is_over() {
-        return Step::Done(crashed());
+        return Step::Done(Fault::PageGone.into());
     }
     let documents = [&state.coming, &state.current];
     for document in documents.into_iter().flatten() {
@@ -346,10 +348,6 @@ fn trouble(state: &PageState, bounds: &Bounds) -> Step<Error> {
 fn late(state: &PageState) -> Error {
     let what = if state.current.is_none() { "did not answer" } else { "was not ready" };
     Error::new(ErrorKind::Timeout, format!("the page {what} in time"))
-}
-
-fn crashed() -> Error {
-    Error::new(ErrorKind::Browser, "the page crashed or closed itself")
 }
 
 fn too_large(bounds: &Bounds) -> Error {

@@ -63,7 +63,6 @@ const ALWAYS: &[&str] = &[
     "--password-store=basic",
     "--use-mock-keychain",
     "--metrics-recording-only",
-    "--no-pings",
     "--disable-blink-features=AutomationControlled",
     "--window-size=1920,1040",
     "--webrtc-ip-handling-policy=disable_non_proxied_udp",
