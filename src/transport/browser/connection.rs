@@ -38,7 +38,7 @@ struct State {
 enum Waiting {
     Reply(oneshot::Sender<Result<Box<RawValue>, Fault>>),
     /// Nobody; what it holds is let go of then.
-    Release(#[expect(dead_code, reason = "held for its drop")] Box<dyn Any + Send + Sync>),
+    Release(Box<dyn Any + Send + Sync>),
 }
 
 /// An event as it came.

@@ -152,7 +152,7 @@ fn authorized(head: &[u8], authorization: &str) -> Vec<u8> {
 
 const MAX_HEAD: usize = 256 * 1024;
 const MAX_OPEN: usize = 512;
-const HEAD_LIMIT: Duration = Duration::from_mins(1);
+const HEAD_LIMIT: Duration = Duration::from_secs(60);
 const DIAL_LIMIT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

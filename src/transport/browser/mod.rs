@@ -410,7 +410,7 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(10);
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 /// A context nobody used for this long is disposed of; its cookies are in the jar.
-const CONTEXT_IDLE: Duration = Duration::from_mins(5);
+const CONTEXT_IDLE: Duration = Duration::from_secs(300);
 /// More contexts than this are kept only while pages are open in them: each costs some 65 MB.
 const CONTEXTS_KEPT: usize = 8;
 /// The largest message taken from the browser: a page of 32 MiB, escaped.

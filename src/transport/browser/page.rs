@@ -338,6 +338,12 @@ fn trouble(state: &PageState, bounds: &Bounds) -> Step<Error> {
                 format!("more than {} redirects", bounds.max_redirects),
             ));
         }
+        let viewed =
+            document.response.as_ref().is_some_and(|response| response.mime_type == "application/pdf");
+        if viewed {
+            // What it shows, and gives as the body, is its own viewer.
+            return Step::Done(download());
+        }
         if document.received > bounds.max_body {
             return Step::Done(too_large(bounds));
         }
@@ -359,7 +365,7 @@ fn refused_by_proxy() -> Error {
 }
 
 fn download() -> Error {
-    Error::new(ErrorKind::Browser, "the answer is a download, not a page")
+    Error::new(ErrorKind::Browser, "the answer is a file, not a page")
         .with_hint("get it with `--max-tier impersonate`")
 }
 

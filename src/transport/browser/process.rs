@@ -25,11 +25,14 @@ use crate::kind::ErrorKind;
 pub(super) struct Plan {
     pub executable: PathBuf,
     /// Its switches, given the folder for its user data.
-    pub switches: Box<dyn FnOnce(&Path) -> Vec<String> + Send>,
+    pub switches: Switches,
     /// Where its folder is made.
     pub scratch_parent: PathBuf,
     pub ca_file: Option<PathBuf>,
 }
+
+/// Makes the switches from the folder for user data.
+pub(super) type Switches = Box<dyn FnOnce(&Path) -> Vec<String> + Send>;
 
 /// A browser process. Dropping it kills it, and waits until it and its folder are gone.
 pub(super) struct Process {
@@ -251,7 +254,7 @@ fn lock(life: &Mutex<Life>) -> std::sync::MutexGuard<'_, Life> {
 /// How long a browser that closed its pipe may take to end by itself.
 const EXIT_GRACE: Duration = Duration::from_secs(2);
 /// How long killed helpers may take to go.
-const GROUP_GRACE: Duration = Duration::from_secs(1);
+const GROUP_GRACE: Duration = Duration::from_millis(200);
 /// How long a drop may block.
 const DROP_LIMIT: Duration = Duration::from_secs(5);
 const LAST_WORDS: u64 = 2048;

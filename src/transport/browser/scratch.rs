@@ -104,7 +104,7 @@ fn remove(path: &Path) {
 
 const PREFIX: &str = "rungs-browser-";
 const LOCK: &str = "owner.lock";
-const UNLOCKED_GRACE: Duration = Duration::from_mins(10);
+const UNLOCKED_GRACE: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {

@@ -48,7 +48,7 @@ async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, handler: Hand
     };
     let answer = handler(&text);
     if answer.is_empty() {
-        tokio::time::sleep(Duration::from_mins(2)).await;
+        tokio::time::sleep(Duration::from_secs(120)).await;
     }
     // The browser may have gone meanwhile.
     let _ = stream.write_all(answer.as_bytes()).await;
@@ -56,7 +56,7 @@ async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, handler: Hand
 }
 
 fn answer(status: &str, headers: &[&str], body: &str) -> String {
-    let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+    let headers = headers.iter().flat_map(|line| [*line, "\r\n"]).collect::<String>();
     let length = body.len();
     format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}")
 }
@@ -173,9 +173,9 @@ const WHO: &str = "async function who(){const h=navigator.userAgentData?await na
 #[tokio::test(flavor = "multi_thread")]
 async fn page_frames_and_workers_are_all_the_profile_s_browser() {
     let heads = Arc::new(Mutex::new(Vec::new()));
-    let hears = Arc::clone(&heads);
+    let recorder = Arc::clone(&heads);
     let server = serve(move |head| {
-        hears.lock().unwrap().push(head.to_owned());
+        recorder.lock().unwrap().push(head.to_owned());
         let script = |text: &str| answer("200 OK", &["Content-Type: text/javascript"], text);
         match path(head) {
             "/worker" => script(&format!("{WHO} who().then(w=>postMessage(w))")),
@@ -266,6 +266,11 @@ async fn answers_without_a_page_are_answers() {
         "/404" => answer("404 Not Found", &["X-A: b"], ""),
         "/401" => answer("401 Unauthorized", &["X-A: b", "WWW-Authenticate: Basic realm=r"], "who?"),
         "/json" => answer("200 OK", &["X-A: b", "Content-Type: application/json"], "{\"a\": 1}"),
+        "/pdf" => answer("200 OK", &["X-A: b", "Content-Type: application/pdf"], "%PDF-1.4\n"),
+        "/login" if head.contains("Authorization: Basic amFuZTpzM2NyZXQ=") => {
+            answer("200 OK", &["X-A: b", "Content-Type: text/html"], "jane is in")
+        }
+        "/login" => answer("401 Unauthorized", &["X-A: b", "WWW-Authenticate: Basic realm=r"], "who?"),
         "/bytes" => answer("200 OK", &["X-A: b", "Content-Type: image/svg+xml"], "<svg/>"),
         _ => answer("200 OK", &["Content-Type: application/octet-stream"], "x"),
     })
@@ -279,15 +284,19 @@ async fn answers_without_a_page_are_answers() {
         ("401", 401, ""),
         ("json", 200, "{\"a\": 1}"),
         ("bytes", 200, "<svg/>"),
+        ("login", 200, "jane is in"),
     ] {
-        let got = bench.get(&identity, &format!("http://{server}/{place}")).await;
+        let user = if place == "login" { "jane:s3cret@" } else { "" };
+        let got = bench.get(&identity, &format!("http://{user}{server}/{place}")).await;
         let got = got.unwrap_or_else(|error| panic!("{place}: {}", error.chain()));
         assert_eq!((got.status.as_u16(), got.headers["x-a"].to_str().unwrap()), (status, "b"), "{place}");
         assert!(text(&got).contains(body), "{place}: {}", text(&got));
     }
-    let download = bench.get(&identity, &format!("http://{server}/file")).await.err().unwrap();
-    assert_eq!(download.kind(), ErrorKind::Browser);
-    assert!(download.hint().is_some());
+    for place in ["file", "pdf"] {
+        let error = bench.get(&identity, &format!("http://{server}/{place}")).await.err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Browser, "{place}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("impersonate")), "{place}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -160,8 +160,7 @@ impl PageState {
                     document.received = document.received.saturating_add(data.data_length);
                 }
             }
-            "Network.loadingFinished" => self.ended(read(params)?, now),
-            "Network.loadingFailed" => self.ended(read(params)?, now),
+            "Network.loadingFinished" | "Network.loadingFailed" => self.ended(read(params)?, now),
             "Page.frameNavigated" => self.navigated(read(params)?, now),
             "Page.navigatedWithinDocument" => {
                 let within: WithinDocument = read(params)?;
