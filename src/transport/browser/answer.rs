@@ -1,0 +1,195 @@
+//! From the browser's record of a document to an answer. No I/O.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use url::Url;
+
+use super::watch::{Document, Response, Timing};
+use crate::bounds::Bounds;
+use crate::error::{Error, Result};
+use crate::kind::ErrorKind;
+use crate::response::{Answer, Body, Hop, HttpVersion};
+use crate::trace::Timings;
+
+/// The answer's head, before its body is known.
+pub(super) struct Head {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub url: Url,
+    version: HttpVersion,
+    redirects: Vec<Hop>,
+    timings: Timings,
+}
+
+impl Head {
+    /// Reads `document`; `shown` is the page's address now, when it has one.
+    pub(super) fn read(document: &Document, shown: Option<&str>, bounds: &Bounds) -> Result<Self> {
+        let response = document
+            .response
+            .as_ref()
+            .ok_or_else(|| Error::new(ErrorKind::Browser, "the page's document came from no server"))?;
+        let status = status(response.status)?;
+        let fields = match &document.wire {
+            Some((of, fields)) if *of == response.status => fields,
+            _ => &response.headers,
+        };
+        let url = shown.and_then(|shown| Url::parse(shown).ok()).or_else(|| Url::parse(&response.url).ok());
+        let redirects = document.redirects.iter();
+        Ok(Self {
+            status,
+            headers: headers(fields, bounds)?,
+            url: url.ok_or_else(|| Error::new(ErrorKind::Browser, "the page has no address"))?,
+            version: version(&response.protocol),
+            redirects: redirects
+                .filter_map(|(url, status)| {
+                    Some(Hop::new(Url::parse(url).ok()?, StatusCode::from_u16(*status).ok()?))
+                })
+                .collect(),
+            timings: response.timing.as_ref().map_or_else(Timings::default, timings),
+        })
+    }
+
+    /// The browser decoded the text already: what is in `body` now is UTF-8, and the head says so.
+    pub(super) fn says_utf8(&mut self) {
+        let kind = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let essence = kind.and_then(|kind| kind.split(';').next()).unwrap_or("text/html").trim();
+        if let Ok(value) = HeaderValue::from_str(&format!("{essence}; charset=utf-8")) {
+            self.headers.insert(CONTENT_TYPE, value);
+        }
+    }
+
+    pub(super) fn with(self, body: Bytes) -> Answer {
+        Answer {
+            status: self.status,
+            version: self.version,
+            headers: self.headers,
+            url: self.url,
+            redirects: self.redirects,
+            body: Body::Whole(body),
+            timings: self.timings,
+        }
+    }
+}
+
+/// Whether the page shows this document as a DOM of its own, not in a viewer.
+pub(super) fn is_markup(response: &Response) -> bool {
+    matches!(response.mime_type.as_str(), "text/html" | "application/xhtml+xml")
+}
+
+fn status(code: u16) -> Result<StatusCode> {
+    StatusCode::from_u16(code)
+        .map_err(|cause| Error::new(ErrorKind::Protocol, "the answer has no valid status").with_source(cause))
+}
+
+/// Repeated fields come as one, their values separated by line feeds.
+fn headers(fields: &HashMap<String, String>, bounds: &Bounds) -> Result<HeaderMap> {
+    let mut map = HeaderMap::new();
+    for (name, values) in fields {
+        // Pseudo headers are no header names.
+        let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { continue };
+        for value in values.split('\n') {
+            let Ok(value) = HeaderValue::from_str(value.trim()) else { continue };
+            if map.len() >= bounds.max_header_fields {
+                return Err(Error::new(ErrorKind::Protocol, "the answer has too many header fields"));
+            }
+            map.append(name.clone(), value);
+        }
+    }
+    Ok(map)
+}
+
+fn version(protocol: &str) -> HttpVersion {
+    match protocol {
+        "h2" => HttpVersion::Http2,
+        "http/1.0" => HttpVersion::Http10,
+        _ if protocol.starts_with("h3") => HttpVersion::Http3,
+        _ => HttpVersion::Http11,
+    }
+}
+
+fn timings(timing: &Timing) -> Timings {
+    let span = |start: f64, end: f64| {
+        if start < 0.0 || end < start { Duration::ZERO } else { millis(end - start) }
+    };
+    let mut timings = Timings::default();
+    timings.dns = span(timing.dns_start, timing.dns_end);
+    timings.tls = span(timing.ssl_start, timing.ssl_end);
+    // Chromium counts the handshake as part of connecting.
+    timings.connect = span(timing.connect_start, timing.connect_end).saturating_sub(timings.tls);
+    let first = if timing.receive_headers_start > 0.0 {
+        timing.receive_headers_start
+    } else {
+        timing.receive_headers_end
+    };
+    timings.first_byte = span(0.0, first);
+    timings
+}
+
+fn millis(value: f64) -> Duration {
+    Duration::try_from_secs_f64(value / 1000.0).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(headers: &[(&str, &str)]) -> Document {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let response = Response {
+            url: "http://a.example/".to_owned(),
+            status: 200,
+            headers: headers.iter().map(own).collect(),
+            mime_type: "text/html".to_owned(),
+            protocol: "h2".to_owned(),
+            timing: None,
+        };
+        Document { response: Some(response), ..Document::default() }
+    }
+
+    #[test]
+    fn repeated_headers_are_taken_apart() {
+        let document = document(&[("set-cookie", "a=1\nb=2"), (":status", "200")]);
+        let head = Head::read(&document, None, &Bounds::default()).unwrap();
+        let cookies: Vec<_> = head.headers.get_all("set-cookie").iter().collect();
+        assert_eq!(cookies, ["a=1", "b=2"]);
+        assert_eq!(head.headers.len(), 2);
+    }
+
+    #[test]
+    fn decoded_text_says_utf8() {
+        let document = document(&[("content-type", "text/html; charset=iso-8859-1")]);
+        let mut head = Head::read(&document, Some("http://a.example/#x"), &Bounds::default()).unwrap();
+        head.says_utf8();
+        assert_eq!(head.headers["content-type"], "text/html; charset=utf-8");
+        assert_eq!(head.url.as_str(), "http://a.example/#x");
+    }
+
+    #[test]
+    fn connecting_does_not_count_the_handshake_twice() {
+        let timing = Timing {
+            connect_start: 1.0,
+            connect_end: 11.0,
+            ssl_start: 4.0,
+            ssl_end: 11.0,
+            receive_headers_end: 20.0,
+            ..Timing::default()
+        };
+        let timings = timings(&timing);
+        assert_eq!((timings.dns, timings.connect), (Duration::ZERO, Duration::from_millis(3)));
+        assert_eq!((timings.tls, timings.first_byte), (Duration::from_millis(7), Duration::from_millis(20)));
+    }
+
+    #[test]
+    fn a_header_flood_is_refused() {
+        let flood = (0..300).map(|i| i.to_string()).collect::<Vec<_>>().join("\n");
+        let document = document(&[("x", &flood)]);
+        assert_eq!(
+            Head::read(&document, None, &Bounds::default()).err().unwrap().kind(),
+            ErrorKind::Protocol
+        );
+    }
+}

@@ -1,0 +1,117 @@
+//! Cookies between an identity's jar and the browser context that wears it.
+
+use chromiumoxide::cdp::browser_protocol::network::{self, CookieParam, CookieSameSite, TimeSinceEpoch};
+use http::header::COOKIE;
+use url::Url;
+
+use crate::cookies::Cookie;
+use crate::request::Request;
+
+/// The jar's cookie as the browser takes it.
+pub(super) fn to_browser(cookie: &Cookie) -> CookieParam {
+    let scheme = if cookie.secure { "https" } else { "http" };
+    let host =
+        if cookie.domain.contains(':') { format!("[{}]", cookie.domain) } else { cookie.domain.clone() };
+    let mut param = CookieParam::new(cookie.name.clone(), cookie.value.clone());
+    param.url = Some(format!("{scheme}://{host}{}", cookie.path));
+    // Without a domain the browser makes it host-only, from the URL.
+    param.domain = (!cookie.host_only).then(|| format!(".{}", cookie.domain));
+    param.path = Some(cookie.path.clone());
+    param.secure = Some(cookie.secure);
+    param.http_only = Some(cookie.http_only);
+    param.same_site = cookie.same_site.as_deref().and_then(|site| site.parse().ok());
+    #[expect(clippy::cast_precision_loss, reason = "a date is far below 2^53 seconds")]
+    let expires = cookie.expires.map(|at| TimeSinceEpoch::new(at as f64));
+    param.expires = expires;
+    param
+}
+
+/// The browser's cookie as the jar takes it. `None` for one that belongs to an embedded frame only.
+pub(super) fn from_browser(cookie: &network::Cookie) -> Option<Cookie> {
+    if cookie.partition_key.is_some() || cookie.partition_key_opaque == Some(true) {
+        return None;
+    }
+    let domain = cookie.domain.trim_start_matches('.');
+    let mut own = Cookie::session(cookie.name.clone(), cookie.value.clone(), domain);
+    own.host_only = !cookie.domain.starts_with('.');
+    own.path.clone_from(&cookie.path);
+    #[expect(clippy::cast_possible_truncation, reason = "Chromium caps expiry at 400 days")]
+    let expires = (!cookie.session && cookie.expires >= 0.0).then_some(cookie.expires as i64);
+    own.expires = expires;
+    own.secure = cookie.secure;
+    own.http_only = cookie.http_only;
+    own.same_site = cookie.same_site.as_ref().map(|site| {
+        match site {
+            CookieSameSite::Strict => "Strict",
+            CookieSameSite::Lax => "Lax",
+            CookieSameSite::None => "None",
+        }
+        .to_owned()
+    });
+    Some(own)
+}
+
+/// The cookies of the caller's own Cookie header, for the request's host.
+pub(super) fn of_request(request: &Request) -> Vec<Cookie> {
+    let host = request.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let mut found = Vec::new();
+    for (_, value) in request.headers.iter().filter(|(name, _)| *name == COOKIE) {
+        let Ok(text) = value.to_str() else { continue };
+        for pair in text.split(';') {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            if !name.trim().is_empty() {
+                let mut cookie = Cookie::session(name.trim(), value.trim(), host);
+                cookie.secure = request.url.scheme() == "https";
+                found.push(cookie);
+            }
+        }
+    }
+    found
+}
+
+/// What is in the jar and not in the browser yet. `seen` is what the browser held last time.
+pub(super) fn news(jar: Vec<Cookie>, seen: &[Cookie]) -> Vec<Cookie> {
+    jar.into_iter().filter(|cookie| !seen.contains(cookie)).collect()
+}
+
+/// Whether a browser's cookie is one the caller gave for this request alone.
+pub(super) fn is_lent(cookie: &Cookie, lent: &[Cookie], url: &Url) -> bool {
+    lent.iter().any(|own| {
+        own.name == cookie.name && own.value == cookie.value && url.host_str() == Some(&cookie.domain)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_keeps_its_reach_on_the_way_in() {
+        let mut cookie = Cookie::session("a", "1", "site.example");
+        let param = to_browser(&cookie);
+        assert_eq!((param.url.as_deref(), param.domain), (Some("http://site.example/"), None));
+        cookie.host_only = false;
+        cookie.secure = true;
+        cookie.same_site = Some("Lax".to_owned());
+        let param = to_browser(&cookie);
+        assert_eq!(param.url.as_deref(), Some("https://site.example/"));
+        assert_eq!(param.domain.as_deref(), Some(".site.example"));
+        assert_eq!(param.same_site, Some(CookieSameSite::Lax));
+    }
+
+    #[test]
+    fn a_cookie_header_is_read_pair_by_pair() {
+        let mut request = Request::get("http://site.example/".parse().unwrap());
+        request.headers.push((COOKIE, "a=1; b=x=y;; c".parse().unwrap()));
+        let pairs: Vec<_> = of_request(&request).into_iter().map(|c| (c.name, c.value)).collect();
+        let want = [("a", "1"), ("b", "x=y"), ("c", "")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+        assert_eq!(pairs, want);
+    }
+
+    #[test]
+    fn only_news_go_in() {
+        let old = Cookie::session("a", "1", "site.example");
+        let new = Cookie::session("a", "2", "site.example");
+        assert_eq!(news(vec![old.clone(), new.clone()], &[old]), [new]);
+    }
+}

@@ -1,0 +1,121 @@
+//! The browser's command line: one function from settings to switches, no I/O.
+//!
+//! Recipe: headless=new without any automation switch, so that what a page sees is what the same
+//! browser shows when opened by hand. Measured on Chromium 156 (Debian, Linux), November 2026.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use super::BrowserOptions;
+use crate::fingerprint::profile::Browser;
+
+/// The switches for one process that wears `browser`.
+pub(super) fn switches(options: &BrowserOptions, browser: &Browser, data: &Path, root: bool) -> Vec<String> {
+    let mut all: Vec<String> = ALWAYS.iter().map(|&text| text.to_owned()).collect();
+    all.push(format!("--user-data-dir={}", data.display()));
+    all.push(format!("--user-agent={}", browser.user_agent));
+    if let Some(first) = browser.languages.first() {
+        all.push(format!("--lang={first}"));
+        all.push(format!("--accept-lang={}", browser.languages.join(",")));
+    }
+    if options.headful {
+        all.push("--use-gl=angle".to_owned());
+        all.push("--use-angle=gl".to_owned());
+    } else {
+        all.extend(HEADLESS.iter().map(|&text| text.to_owned()));
+    }
+    if root {
+        all.push("--no-sandbox".to_owned());
+    }
+    if options.insecure {
+        all.push("--ignore-certificate-errors".to_owned());
+    }
+    if !options.resolve.is_empty() {
+        all.push(format!("--host-resolver-rules={}", rules(&options.resolve)));
+    }
+    all.extend(options.extra_args.iter().cloned());
+    all
+}
+
+fn rules(resolve: &[(String, u16, IpAddr)]) -> String {
+    let one = |(host, port, ip): &(String, u16, IpAddr)| match ip {
+        IpAddr::V4(ip) => format!("MAP {host}:{port} {ip}:{port}"),
+        IpAddr::V6(ip) => format!("MAP {host}:{port} [{ip}]:{port}"),
+    };
+    resolve.iter().map(one).collect::<Vec<_>>().join(",")
+}
+
+const ALWAYS: &[&str] = &[
+    "--remote-debugging-pipe",
+    "--no-startup-window",
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-domain-reliability",
+    "--disable-client-side-phishing-detection",
+    "--disable-sync",
+    "--disable-breakpad",
+    "--disable-dev-shm-usage",
+    "--disable-background-timer-throttling",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-renderer-backgrounding",
+    "--password-store=basic",
+    "--use-mock-keychain",
+    "--metrics-recording-only",
+    "--disable-blink-features=AutomationControlled",
+    "--window-size=1920,1040",
+    "--webrtc-ip-handling-policy=disable_non_proxied_udp",
+    "--disable-quic",
+    "--ignore-gpu-blocklist",
+];
+const HEADLESS: &[&str] = &[
+    "--headless=new",
+    "--screen-info={1920x1080 workAreaBottom=40}",
+    "--blink-settings=primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4",
+    "--use-gl=angle",
+    "--use-angle=gl-egl",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fingerprint::Profile;
+
+    fn line(options: &BrowserOptions, root: bool) -> String {
+        let profile = Profile::named("chrome-156-linux").unwrap();
+        switches(options, profile.browser.as_ref().unwrap(), Path::new("/d"), root).join("\n")
+    }
+
+    #[test]
+    fn the_sandbox_goes_only_when_root() {
+        let options = BrowserOptions::default();
+        assert!(!line(&options, false).contains("--no-sandbox"));
+        assert!(line(&options, true).contains("--no-sandbox"));
+    }
+
+    #[test]
+    fn no_switch_says_automation() {
+        let all = line(&BrowserOptions::default(), true);
+        for tell in ["--enable-automation", "--disable-popup-blocking", "--hide-scrollbars", "HeadlessChrome"]
+        {
+            assert!(!all.contains(tell), "{tell}");
+        }
+    }
+
+    #[test]
+    fn certificates_are_checked_unless_told_otherwise() {
+        assert!(!line(&BrowserOptions::default(), false).contains("ignore-certificate"));
+        let options = BrowserOptions { insecure: true, ..BrowserOptions::default() };
+        assert!(line(&options, false).contains("--ignore-certificate-errors"));
+    }
+
+    #[test]
+    fn resolve_becomes_host_rules() {
+        let resolve = vec![
+            ("a.example".to_owned(), 443, "127.0.0.1".parse().unwrap()),
+            ("b.example".to_owned(), 80, "::1".parse().unwrap()),
+        ];
+        assert_eq!(rules(&resolve), "MAP a.example:443 127.0.0.1:443,MAP b.example:80 [::1]:80");
+    }
+}
