@@ -8,7 +8,7 @@ use boring::ssl::SslSession;
 
 /// The tickets one identity holds, by `host:port`. Cloning shares them.
 #[derive(Clone, Default)]
-pub struct Tickets(Arc<Mutex<HashMap<String, VecDeque<SslSession>>>>);
+pub(crate) struct Tickets(Arc<Mutex<HashMap<String, VecDeque<SslSession>>>>);
 
 impl Tickets {
     /// Keeps a ticket, dropping the oldest beyond what a browser keeps.

@@ -26,9 +26,6 @@ impl Trace {
         self.attempts.push(attempt);
     }
 
-    pub(crate) fn last_mut(&mut self) -> Option<&mut Attempt> {
-        self.attempts.last_mut()
-    }
 }
 
 /// One try at one URL on one tier with one identity.

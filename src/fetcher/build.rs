@@ -21,7 +21,7 @@ use crate::transport::plain::Plain;
 use super::{Fetcher, Shared};
 
 /// Settings for a [`Fetcher`]. Setters cannot fail; [`build`](Self::build) tells what was wrong.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "nothing happens before `build`"]
 pub struct FetcherBuilder {
     min_tier: Tier,
@@ -35,6 +35,17 @@ pub struct FetcherBuilder {
     trust: Trust,
     #[cfg(feature = "browser")]
     browser: crate::transport::browser::BrowserOptions,
+}
+
+impl std::fmt::Debug for FetcherBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FetcherBuilder")
+            .field("min_tier", &self.min_tier)
+            .field("max_tier", &self.max_tier)
+            .field("proxy", &self.proxy)
+            .field("profile", &self.profile.as_ref().map(|profile| &profile.name))
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for FetcherBuilder {
@@ -149,8 +160,8 @@ impl FetcherBuilder {
         }
         let rules = self.rules.unwrap_or_else(Rules::shipped);
         let engine = Arc::new(Engine::new(self.overrides.clone(), self.trust.clone())?);
-        let mut transports: Vec<Arc<dyn Transport>> =
-            vec![Arc::new(Plain::new(Arc::clone(&engine))), Arc::new(Impersonate::new(engine))];
+        let plain_tier: Arc<dyn Transport> = Arc::new(Plain::new(Arc::clone(&engine)));
+        let mut transports = vec![plain_tier, Arc::new(Impersonate::new(engine))];
         #[cfg(feature = "browser")]
         let browser = {
             let mut options = self.browser;
