@@ -189,7 +189,8 @@ impl Connection {
             Some(Waiting::Reply(reply)) => {
                 let _ = reply.send(answer);
             }
-            Some(Waiting::Release(_)) => {
+            Some(Waiting::Release(held)) => {
+                drop(held);
                 if let Err(fault) = answer {
                     tracing::trace!(%fault, "a command that nobody waits for failed");
                 }

@@ -5,6 +5,7 @@
 //! enabled, and no script is ever injected: pages can see both.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -92,6 +93,20 @@ impl Default for BrowserOptions {
             scratch_parent: std::env::temp_dir(),
             still_challenged: None,
         }
+    }
+}
+
+impl fmt::Debug for BrowserOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Switches may carry secrets, and a closure has nothing to show.
+        f.debug_struct("BrowserOptions")
+            .field("executable", &self.executable)
+            .field("pages", &self.pages)
+            .field("headful", &self.headful)
+            .field("resolve", &self.resolve)
+            .field("insecure", &self.insecure)
+            .field("ca_file", &self.ca_file)
+            .finish_non_exhaustive()
     }
 }
 

@@ -264,13 +264,14 @@ async fn answers_without_a_page_are_answers() {
     let server = serve(|head| match path(head) {
         "/204" => "HTTP/1.1 204 No Content\r\nX-A: b\r\nConnection: close\r\n\r\n".to_owned(),
         "/404" => answer("404 Not Found", &["X-A: b"], ""),
-        "/401" => answer("401 Unauthorized", &["X-A: b", "WWW-Authenticate: Basic realm=r"], "who?"),
         "/json" => answer("200 OK", &["X-A: b", "Content-Type: application/json"], "{\"a\": 1}"),
         "/pdf" => answer("200 OK", &["X-A: b", "Content-Type: application/pdf"], "%PDF-1.4\n"),
         "/login" if head.contains("Authorization: Basic amFuZTpzM2NyZXQ=") => {
             answer("200 OK", &["X-A: b", "Content-Type: text/html"], "jane is in")
         }
-        "/login" => answer("401 Unauthorized", &["X-A: b", "WWW-Authenticate: Basic realm=r"], "who?"),
+        "/401" | "/login" => {
+            answer("401 Unauthorized", &["X-A: b", "WWW-Authenticate: Basic realm=r"], "who?")
+        }
         "/bytes" => answer("200 OK", &["X-A: b", "Content-Type: image/svg+xml"], "<svg/>"),
         _ => answer("200 OK", &["Content-Type: application/octet-stream"], "x"),
     })
