@@ -241,6 +241,8 @@ impl PageState {
             return;
         }
         self.committed = frame.loader_id;
+        // What the last document still waited for died with it, without a word in the protocol.
+        self.in_flight.retain(|id| *id == self.committed);
         self.dom_ready = false;
         self.loaded = false;
         self.last_traffic = Some(now);
