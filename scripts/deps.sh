@@ -35,6 +35,7 @@ need g++ g++
 need git git
 need pkg-config pkg-config
 need openssl openssl
+need certutil libnss3-tools
 need nginx nginx
 need squid squid
 need ps procps
@@ -115,14 +116,14 @@ install_with_apt() {
 say_what_to_install() {
     echo "deps: missing: ${missing[*]} (named as Debian names them). This system is not installed to; for example:" >&2
     if [ "$(uname -s)" = Darwin ]; then
-        echo "    brew install cmake llvm nginx squid openssl pkgconf && brew install --cask chromium" >&2
+        echo "    brew install cmake llvm nginx squid openssl nss pkgconf && brew install --cask chromium" >&2
     elif has dnf; then
-        echo "    sudo dnf install cmake clang clang-devel gcc gcc-c++ make git pkgconf openssl ca-certificates procps-ng \\
+        echo "    sudo dnf install cmake clang clang-devel gcc gcc-c++ make git pkgconf openssl nss-tools ca-certificates procps-ng \\
         nginx nginx-mod-brotli squid chromium" >&2
     elif has pacman; then
-        echo "    sudo pacman -S cmake clang gcc make git pkgconf openssl ca-certificates procps-ng nginx squid chromium" >&2
+        echo "    sudo pacman -S cmake clang gcc make git pkgconf openssl nss ca-certificates procps-ng nginx squid chromium" >&2
     else
-        echo "    cmake, clang and libclang, a C and C++ compiler, make, git, pkg-config, openssl, CA certificates, ps," >&2
+        echo "    cmake, clang and libclang, a C and C++ compiler, make, git, pkg-config, openssl, certutil (NSS), CA certificates, ps," >&2
         echo "    nginx (with the brotli filter if there is one), squid, and Chromium, with your package manager" >&2
     fi
     exit 1

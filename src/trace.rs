@@ -25,7 +25,6 @@ impl Trace {
     pub(crate) fn push(&mut self, attempt: Attempt) {
         self.attempts.push(attempt);
     }
-
 }
 
 /// One try at one URL on one tier with one identity.

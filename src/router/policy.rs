@@ -110,11 +110,6 @@ fn climb(ladder: Ladder, history: History<'_>, verdict: &Verdict) -> Step {
         let hint = format!("this fetch stops at `{}`; try `--max-tier {to}`", ladder.max);
         return Step::Blocked { hint: Some(hint) };
     }
-    if to == Tier::Browser && !matches!(*history.method, Method::GET | Method::HEAD) {
-        return stop(
-            "the browser tier makes GET requests only; fetch a page of the site first, its clearance carries over",
-        );
-    }
     Step::Climb { to, why: format!("climb: {verdict}") }
 }
 
@@ -233,13 +228,5 @@ mod tests {
     fn a_failing_origin_is_retried_and_then_believed() {
         assert!(matches!(answered(ALL, Tier::Plain, 0, VerdictKind::OriginError), Step::Retry { .. }));
         assert_eq!(answered(ALL, Tier::Plain, 2, VerdictKind::OriginError), Step::Done);
-    }
-
-    #[test]
-    fn a_post_does_not_climb_into_the_browser() {
-        let verdict = verdict(VerdictKind::Challenge);
-        let history = History { tier: Tier::Impersonate, retried: 0, method: &Method::POST };
-        let step = decide(ALL, history, &Outcome::Answered { verdict: &verdict, retry_after: None });
-        assert!(matches!(step, Step::Blocked { hint: Some(_) }));
     }
 }
