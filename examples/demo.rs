@@ -81,7 +81,7 @@ fn told(trace: &Trace, end: &str) -> String {
             (None, None) => String::new(),
         };
         let elapsed = attempt.elapsed.as_millis();
-        text.push_str(&format!("     {:<11}  {status}  {what:<24} {elapsed:>6} ms\n", attempt.tier));
+        text += &format!("     {:<11}  {status}  {what:<24} {elapsed:>6} ms\n", attempt.tier);
     }
     text + "     " + end + "\n"
 }

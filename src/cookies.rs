@@ -238,11 +238,12 @@ fn parse(text: &str, url: &Url) -> Option<RawCookie<'static>> {
     let host = url.host_str()?;
     let domain = raw.domain().map(|domain| domain.trim_start_matches('.').to_ascii_lowercase());
     match domain {
-        Some(domain) if domain.is_empty() || domain == host => {
+        Some(domain)
+            if (domain.is_empty() || domain == host)
             // A host that is itself a public suffix, or an address, keeps its cookies to itself.
-            if is_public_suffix(host) || url.domain().is_none() {
-                raw.unset_domain();
-            }
+            && (is_public_suffix(host) || url.domain().is_none()) =>
+        {
+            raw.unset_domain();
         }
         Some(domain) if is_public_suffix(&domain) => return None,
         _ => {}

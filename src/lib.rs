@@ -1,4 +1,9 @@
-//! rungs gets a page by the cheapest means the site allows.
+//! rungs gets a page by the cheapest means the site allows: an honest HTTP client, then the same
+//! engine as the installed Chrome on the wire, then that Chromium itself.
+//!
+//! Start at [`Fetcher`]. A page is an `Ok` [`Page`], whatever its status; a block on every
+//! [`Tier`] allowed is an [`Error`] that [`is_blocked`](Error::is_blocked), and both carry a
+//! [`Trace`] of what was tried.
 
 pub mod fingerprint;
 #[cfg(feature = "lab")]
@@ -41,3 +46,8 @@ pub use verdict::{Evidence, Verdict, VerdictKind};
 
 /// The browser profile worn when none is named.
 pub const DEFAULT_PROFILE: &str = fetcher::DEFAULT_PROFILE;
+
+/// The README's code compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

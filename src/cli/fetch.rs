@@ -136,10 +136,11 @@ fn show(args: &Fetch, url: &str, outcome: &Result<Page, Error>, quiet: bool) -> 
     }
     out.flush().map_err(Failure::stdout)?;
     let mut talk = std::io::stderr().lock();
-    if args.output.trace && !quiet {
-        if let Ok(page) = outcome {
-            let _ = story::succeeded(&mut talk, url, page);
-        }
+    if args.output.trace
+        && !quiet
+        && let Ok(page) = outcome
+    {
+        let _ = story::succeeded(&mut talk, url, page);
     }
     Ok(match (outcome, failed_status) {
         (Err(error), _) => {

@@ -52,11 +52,11 @@ fn ladder(mut builder: FetcherBuilder, args: &Ladder) -> Result<FetcherBuilder, 
         builder = builder.min_tier(tier.into()).max_tier(tier.into());
     }
     let (min, max) = (args.min_tier.map(Tier::from), args.max_tier.map(Tier::from));
-    if let (Some(min), Some(max)) = (min, max) {
-        if min > max {
-            let message = format!("--min-tier {min} is above --max-tier {max}");
-            return Err(Failure::Usage(message));
-        }
+    if let (Some(min), Some(max)) = (min, max)
+        && min > max
+    {
+        let message = format!("--min-tier {min} is above --max-tier {max}");
+        return Err(Failure::Usage(message));
     }
     if let Some(tier) = min {
         builder = builder.min_tier(tier);

@@ -142,10 +142,10 @@ impl RequestBuilder {
 
     /// Applies `change` unless something was wrong before; the first mistake is the one told.
     fn change(&mut self, change: impl FnOnce(&mut Request) -> Result<()>) {
-        if let Ok(request) = &mut self.request {
-            if let Err(error) = change(request) {
-                self.request = Err(error);
-            }
+        if let Ok(request) = &mut self.request
+            && let Err(error) = change(request)
+        {
+            self.request = Err(error);
         }
     }
 }

@@ -261,6 +261,9 @@ impl Profile {
     }
 
     /// The profiles shipped inside this build, by name.
+    ///
+    /// # Panics
+    /// Never: a test reads each of them.
     #[must_use]
     pub fn shipped() -> Vec<Arc<Self>> {
         SHIPPED

@@ -31,10 +31,10 @@ pub(crate) struct Occasion<'a> {
 pub(crate) fn fields(profile: &Profile, request: &Request, occasion: &Occasion<'_>) -> Result<Fields> {
     let template = profile.headers(request.context, occasion.over, occasion.redirected);
     let mut own: Vec<(HeaderName, HeaderValue)> = request.headers.clone();
-    if let Some(value) = credentials(&request.url) {
-        if !own.iter().any(|(name, _)| name == header::AUTHORIZATION) {
-            own.push((header::AUTHORIZATION, value));
-        }
+    if let Some(value) = credentials(&request.url)
+        && !own.iter().any(|(name, _)| name == header::AUTHORIZATION)
+    {
+        own.push((header::AUTHORIZATION, value));
     }
     let mut out = Fields::new();
     let mut extras_at = None;

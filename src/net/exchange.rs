@@ -59,7 +59,7 @@ pub(crate) async fn begin_http1(io: BoxIo, bounds: &Bounds, permit: OwnedSemapho
         .max_buf_size(bounds.max_header_bytes.max(8192))
         .build();
     let (sender, connection) =
-        http1::Builder::default().options(options).handshake(io).await.map_err(|cause| broke(cause))?;
+        http1::Builder::default().options(options).handshake(io).await.map_err(broke)?;
     tokio::spawn(async move {
         if let Err(cause) = connection.await {
             tracing::debug!(%cause, "an HTTP/1.1 connection ended");
@@ -73,11 +73,8 @@ pub(crate) async fn begin_http1(io: BoxIo, bounds: &Bounds, permit: OwnedSemapho
 pub(crate) async fn begin_http2(io: BoxIo, profile: &Http2, permit: OwnedSemaphorePermit) -> Result<Shared> {
     let counter = Counter::default();
     let io = Reframed::new(io, counter.clone());
-    let (sender, connection) = h2::Builder::new(Spawn)
-        .options(options(profile))
-        .handshake(io)
-        .await
-        .map_err(|cause| broke(cause))?;
+    let (sender, connection) =
+        h2::Builder::new(Spawn).options(options(profile)).handshake(io).await.map_err(broke)?;
     tokio::spawn(async move {
         if let Err(cause) = connection.await {
             tracing::debug!(%cause, "an HTTP/2 connection ended");

@@ -220,9 +220,9 @@ mod tests {
             assert_eq!(pairs, FIELDS);
         }
         let forms = |block: &[HpackField]| block.iter().map(|f| f.form).collect::<Vec<_>>();
-        use Form::{Incremental as Inc, Indexed as Idx, WithoutIndexing as Not};
-        assert_eq!(forms(&read[0]), [Idx, Inc, Idx, Not, Inc, Inc, Inc, Inc, Inc]);
-        assert_eq!(forms(&read[1]), [Idx, Idx, Idx, Not, Idx, Idx, Idx, Idx, Idx]);
+        let (inc, idx, not) = (Form::Incremental, Form::Indexed, Form::WithoutIndexing);
+        assert_eq!(forms(&read[0]), [idx, inc, idx, not, inc, inc, inc, inc, inc]);
+        assert_eq!(forms(&read[1]), [idx, idx, idx, not, idx, idx, idx, idx, idx]);
         let huffman = |name: &str| read[0].iter().find(|f| f.name == name).unwrap().value_huffman;
         assert_eq!(huffman("sec-ch-ua-mobile"), Some(false), "coding does not shorten `?0`");
         assert_eq!(huffman("user-agent"), Some(true));

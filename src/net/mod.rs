@@ -202,10 +202,8 @@ impl Engine {
     /// Opens a connection, or shares one that somebody opened meanwhile.
     async fn connect(&self, key: &Key, call: &Call<'_>, fresh: bool, timings: &mut Timings) -> Result<Lease> {
         let _turn = self.pool.turn(key).await;
-        if !fresh {
-            if let Some(lease) = self.pool.checkout(key) {
-                return Ok(lease);
-            }
+        if !fresh && let Some(lease) = self.pool.checkout(key) {
+            return Ok(lease);
         }
         let bounds = call.bounds;
         let permit = self.pool.permit(bounds.connect).await?;

@@ -306,8 +306,9 @@ impl Reader {
                 let taken = pass(&mut input, *left, payload);
                 *left -= taken;
                 if *left == 0 {
-                    let set = payload.chunks_exact(6).filter(|entry| entry[..2] == HEADER_TABLE_SIZE);
-                    allowed = set.last().map(|e| u32::from_be_bytes([e[2], e[3], e[4], e[5]])).or(allowed);
+                    let mut set = payload.chunks_exact(6).filter(|entry| entry[..2] == HEADER_TABLE_SIZE);
+                    allowed =
+                        set.next_back().map(|e| u32::from_be_bytes([e[2], e[3], e[4], e[5]])).or(allowed);
                     self.settings = None;
                 }
             } else {

@@ -25,7 +25,7 @@ pub(crate) fn store(ca_file: Option<&Path>) -> Result<X509Store> {
             match from_file(&path) {
                 Ok(store) => return Ok(store),
                 Err(cause) => {
-                    tracing::warn!(path = %path.display(), %cause, "skipped a file of system roots")
+                    tracing::warn!(path = %path.display(), %cause, "skipped a file of system roots");
                 }
             }
         }

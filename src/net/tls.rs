@@ -178,7 +178,7 @@ impl CertificateCompressor for Brotli {
 
 /// Names why a handshake failed, the certificate's fault by BoringSSL's own verdict.
 fn failed(origin: &str, failure: &HandshakeError<BoxIo>) -> Error {
-    if let Some(Err(fault)) = failure.ssl().map(|ssl| ssl.verify_result()) {
+    if let Some(Err(fault)) = failure.ssl().map(boring::ssl::SslRef::verify_result) {
         let message = format!("the certificate of {origin} {}", ffi::certificate_fault(fault));
         return Error::new(ErrorKind::Tls, message).with_hint(
             "check the host name and the clock; `--cacert FILE` trusts another CA, `-k` trusts anything",

@@ -29,7 +29,9 @@ async fn ask(stream: &mut TcpStream, proxy: &Proxy, authority: &str, user_agent:
     let mut head =
         format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\nProxy-Connection: keep-alive\r\n");
     if let Some(user_agent) = user_agent {
-        head.push_str(&format!("User-Agent: {user_agent}\r\n"));
+        head.push_str("User-Agent: ");
+        head.push_str(user_agent);
+        head.push_str("\r\n");
     }
     if let Some((user, password)) = proxy.credentials() {
         let value = dress::basic(user, password.expose());

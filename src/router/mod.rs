@@ -87,10 +87,10 @@ impl Router {
                 Err(Error::new(ErrorKind::Timeout, format!("the whole fetch took longer than {total:?}")))
             }),
         };
-        if found.is_ok() {
-            if let Some(host) = errand.request.url.host_str() {
-                self.memory.learn(errand.persona.dressed.key(), host, &trace);
-            }
+        if found.is_ok()
+            && let Some(host) = errand.request.url.host_str()
+        {
+            self.memory.learn(errand.persona.dressed.key(), host, &trace);
         }
         (found.map_err(|error| error.with_url(&errand.request.url)), trace)
     }

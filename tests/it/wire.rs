@@ -160,7 +160,7 @@ async fn every_fixed_extension_body_of_the_hello_is_chromiums() {
     for list in ["ciphers", "groups", "versions"] {
         let plain = |hello: &Value| {
             let ids = hello[list].as_array().expect("a list");
-            let ids: Vec<u64> = ids.iter().map(|id| number(id)).collect();
+            let ids: Vec<u64> = ids.iter().map(number).collect();
             (ids.len(), ids.into_iter().filter(|id| !is_grease(*id)).collect::<Vec<_>>())
         };
         assert_eq!(plain(&ours), plain(&theirs), "{list}");
