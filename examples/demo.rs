@@ -3,6 +3,7 @@
 //! The lab decides by what it hears on the wire; it does not know who asks.
 
 use std::error::Error;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -81,7 +82,7 @@ fn told(trace: &Trace, end: &str) -> String {
             (None, None) => String::new(),
         };
         let elapsed = attempt.elapsed.as_millis();
-        text += &format!("     {:<11}  {status}  {what:<24} {elapsed:>6} ms\n", attempt.tier);
+        let _ = writeln!(text, "     {:<11}  {status}  {what:<24} {elapsed:>6} ms", attempt.tier);
     }
     text + "     " + end + "\n"
 }

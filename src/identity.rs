@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::cookies::Jar;
 use crate::fingerprint::Profile;
+use crate::hints::Hints;
 use crate::proxy::Proxy;
 use crate::tickets::Tickets;
 
@@ -18,6 +19,7 @@ pub struct Identity {
     proxy: Option<Proxy>,
     jar: Jar,
     tickets: Tickets,
+    hints: Hints,
 }
 
 impl Identity {
@@ -32,6 +34,7 @@ impl Identity {
             proxy,
             jar: Jar::default(),
             tickets: Tickets::default(),
+            hints: Hints::default(),
         }
     }
 
@@ -57,6 +60,12 @@ impl Identity {
     #[must_use]
     pub const fn proxy(&self) -> Option<&Proxy> {
         self.proxy.as_ref()
+    }
+
+    /// The client hints that origins asked it for.
+    #[must_use]
+    pub(crate) const fn hints(&self) -> &Hints {
+        &self.hints
     }
 
     /// Its TLS session tickets.

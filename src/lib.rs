@@ -15,6 +15,7 @@ pub mod detect;
 pub mod doctor;
 mod error;
 mod fetcher;
+mod hints;
 mod identity;
 mod kind;
 mod net;

@@ -8,24 +8,45 @@ use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 
 /// In which context of a browser a request is made. Decides header order, values and priority.
+///
+/// A `referer` header makes a navigation a click on a link of that page, and names the page that
+/// a fetch or a form comes from; without one they come from the site's own root.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Context {
-    /// An address typed by hand.
+    /// An address typed by hand, or a link clicked.
     #[default]
     Navigation,
+    /// The page loaded anew by its button.
+    Reload,
     /// A form sent by its button.
     Form,
+    /// A script's `fetch()`.
+    Fetch,
+    /// A script's `XMLHttpRequest`.
+    Xhr,
 }
 
 impl Context {
-    /// The stable lower-case name, as browser profiles write it.
+    /// All contexts.
+    pub const ALL: [Self; 5] = [Self::Navigation, Self::Reload, Self::Form, Self::Fetch, Self::Xhr];
+
+    /// The stable lower-case name, as browser profiles and `--context` write it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Navigation => "navigation",
+            Self::Reload => "reload",
             Self::Form => "form",
+            Self::Fetch => "fetch",
+            Self::Xhr => "xhr",
         }
+    }
+
+    /// Whether a script makes it, rather than the person at the browser.
+    #[must_use]
+    pub const fn is_script(self) -> bool {
+        matches!(self, Self::Fetch | Self::Xhr)
     }
 }
 

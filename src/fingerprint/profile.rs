@@ -1,5 +1,6 @@
 //! Browser profiles: one browser on the wire, as data.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -29,6 +30,9 @@ pub struct Profile {
     pub tls: Tls,
     /// The HTTP/2 preface and priorities.
     pub http2: Http2,
+    /// What each client hint says, for those a site asks for with Accept-CH.
+    #[serde(default)]
+    pub hints: BTreeMap<String, String>,
     /// The header templates, by context.
     #[serde(default)]
     pub headers: Vec<Headers>,
@@ -152,8 +156,17 @@ pub struct Http2 {
     pub window_update: u32,
     /// Pseudo headers in order: `method`, `authority`, `scheme`, `path`.
     pub pseudo_order: Vec<String>,
-    /// The priority in HEADERS of a navigation; absent when none is sent.
-    pub priority: Option<Priority>,
+    /// The priority in HEADERS, by context; absent when none is sent.
+    #[serde(default)]
+    pub priority: BTreeMap<String, Priority>,
+}
+
+impl Http2 {
+    /// The priority of a context's requests, a navigation's where it has none of its own.
+    #[must_use]
+    pub fn priority(&self, context: Context) -> Option<Priority> {
+        self.priority.get(context.name()).or_else(|| self.priority.get(Context::Navigation.name())).copied()
+    }
 }
 
 /// The priority fields of a HEADERS frame.
@@ -184,7 +197,7 @@ pub enum Over {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Headers {
-    /// The context's name: `navigation`, `form`.
+    /// The context's name: `navigation`, `reload`, `form`, `fetch`, `xhr`.
     pub context: String,
     /// How the request travels.
     pub over: Over,
@@ -195,8 +208,9 @@ pub struct Headers {
     pub fields: Vec<Field>,
 }
 
-/// One header: `["name", "value"]`, or `["name"]` for a place that the request fills
-/// (`host`, `cookie`, `referer`, `origin`, `content-length`, `content-type`, …).
+/// One header: `["name", "value"]`, or `["name"]` for a place that the request fills or leaves out
+/// (`host`, `cookie`, `referer`, `origin`, `content-length`, `content-type`, client hints that
+/// wait for Accept-CH). The value `{site}` stands for what sec-fetch-site follows from.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Vec<String>")]
 pub struct Field {

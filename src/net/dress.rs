@@ -5,9 +5,11 @@ use base64::prelude::BASE64_STANDARD;
 use http::{HeaderName, HeaderValue, Method, header};
 use url::Url;
 
+use super::origin::Journey;
 use crate::error::{Error, Result};
 use crate::fingerprint::Profile;
 use crate::fingerprint::profile::Over;
+use crate::hints::Hints;
 use crate::kind::ErrorKind;
 use crate::request::{Context, Request};
 
@@ -17,8 +19,9 @@ pub(crate) type Fields = Vec<(String, HeaderValue)>;
 /// What a request is dressed for.
 pub(crate) struct Occasion<'a> {
     pub(crate) over: Over,
-    /// A redirect led here.
-    pub(crate) redirected: bool,
+    pub(crate) journey: &'a Journey,
+    /// The client hints its origin asked for.
+    pub(crate) hints: &'a Hints,
     pub(crate) cookies: &'a [(String, String)],
     /// `Proxy-Authorization`, for http:// through a proxy.
     pub(crate) proxy_authorization: Option<HeaderValue>,
@@ -29,7 +32,7 @@ pub(crate) struct Occasion<'a> {
 /// A caller's own header takes the place of the template's; one the template does not know goes
 /// before `accept-encoding`, where Chrome's network stack begins its own.
 pub(crate) fn fields(profile: &Profile, request: &Request, occasion: &Occasion<'_>) -> Result<Fields> {
-    let template = profile.headers(request.context, occasion.over, occasion.redirected);
+    let template = profile.headers(request.context, occasion.over, occasion.journey.redirected());
     let mut own: Vec<(HeaderName, HeaderValue)> = request.headers.clone();
     if let Some(value) = credentials(&request.url)
         && !own.iter().any(|(name, _)| name == header::AUTHORIZATION)
@@ -54,13 +57,13 @@ pub(crate) fn fields(profile: &Profile, request: &Request, occasion: &Occasion<'
             own.extract_if(.., |(other, _)| *other == name).map(|(_, value)| value).collect();
         if !mine.is_empty() {
             out.extend(mine.into_iter().map(|value| (field.name.clone(), value)));
-        } else if let Some(value) = slot(&name, field.value.as_deref(), request)? {
+        } else if let Some(value) = slot(&name, field.value.as_deref(), profile, request, occasion)? {
             out.push((field.name.clone(), value));
         }
     }
     if request.body.is_some() && !out.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
         // A template of a context that has no body of its own: Chrome writes the length first.
-        if let Some(length) = slot(&header::CONTENT_LENGTH, None, request)? {
+        if let Some(length) = slot(&header::CONTENT_LENGTH, None, profile, request, occasion)? {
             let at = out.iter().take_while(|(name, _)| is_connection_level(name)).count();
             out.insert(at, (title_case(&header::CONTENT_LENGTH, occasion.over), length));
             extras_at = extras_at.map(|at| at + 1);
@@ -77,24 +80,53 @@ pub(crate) fn fields(profile: &Profile, request: &Request, occasion: &Occasion<'
     Ok(out)
 }
 
-/// The value for a place of the template that the caller did not fill.
-fn slot(name: &HeaderName, value: Option<&str>, request: &Request) -> Result<Option<HeaderValue>> {
-    let text = match (value, name) {
-        (Some(value), _) => value
-            .replace("{version}", env!("CARGO_PKG_VERSION"))
-            .replace("{origin}", &request.url.origin().ascii_serialization()),
-        (None, &header::HOST) => authority(&request.url),
-        (None, &header::CONTENT_LENGTH) => match (&request.body, &request.method) {
-            (Some(body), _) => body.len().to_string(),
-            (None, &(Method::POST | Method::PUT | Method::PATCH)) => "0".to_owned(),
-            (None, _) => return Ok(None),
-        },
-        (None, &header::CONTENT_TYPE) if request.context == Context::Form && request.body.is_some() => {
-            "application/x-www-form-urlencoded".to_owned()
-        }
-        (None, _) => return Ok(None),
+/// The value of a template's field that the caller did not give; `None` leaves the field out.
+fn slot(
+    name: &HeaderName,
+    value: Option<&str>,
+    profile: &Profile,
+    request: &Request,
+    occasion: &Occasion<'_>,
+) -> Result<Option<HeaderValue>> {
+    let text = match value {
+        Some(value) => Some(
+            value.replace("{version}", env!("CARGO_PKG_VERSION")).replace("{site}", occasion.journey.site()),
+        ),
+        None => place(name, profile, request, occasion),
     };
-    HeaderValue::from_str(&text).map(Some).map_err(|_| broken(name.as_str()))
+    text.map(|text| HeaderValue::from_str(&text).map_err(|_| broken(name.as_str()))).transpose()
+}
+
+/// What fills a template's empty place.
+fn place(name: &HeaderName, profile: &Profile, request: &Request, occasion: &Occasion<'_>) -> Option<String> {
+    match *name {
+        header::HOST => Some(authority(&request.url)),
+        header::CONTENT_LENGTH => match (&request.body, &request.method) {
+            (Some(body), _) => Some(body.len().to_string()),
+            (None, &(Method::POST | Method::PUT | Method::PATCH)) => Some("0".to_owned()),
+            (None, _) => None,
+        },
+        header::CONTENT_TYPE => {
+            request.body.as_ref()?;
+            Some(
+                match request.context {
+                    Context::Fetch | Context::Xhr => "text/plain;charset=UTF-8",
+                    Context::Navigation | Context::Reload | Context::Form => {
+                        "application/x-www-form-urlencoded"
+                    }
+                }
+                .to_owned(),
+            )
+        }
+        header::REFERER => occasion.journey.referer(),
+        header::ORIGIN => {
+            let plain = matches!(request.method, Method::GET | Method::HEAD);
+            let told = !plain || (request.context.is_script() && occasion.journey.site() != "same-origin");
+            told.then(|| occasion.journey.origin()).flatten()
+        }
+        _ if occasion.hints.wants(&request.url, name.as_str()) => profile.hints.get(name.as_str()).cloned(),
+        _ => None,
+    }
 }
 
 /// Cookies: one field a pair over HTTP/2, one field in all over HTTP/1.1.
@@ -217,7 +249,9 @@ mod tests {
         let mut request = Request::get(Url::parse("https://user:pw@site.example:8443/p").unwrap());
         change(&mut request);
         let cookies: Vec<_> = cookies.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-        let occasion = Occasion { over, redirected: false, cookies: &cookies, proxy_authorization: None };
+        let (journey, hints) = (Journey::begin(&request), Hints::default());
+        let occasion =
+            Occasion { over, journey: &journey, hints: &hints, cookies: &cookies, proxy_authorization: None };
         let fields = fields(&profile, &request, &occasion).unwrap();
         fields.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
     }

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request as HttpRequest, Response as HttpResponse, Uri, Version};
@@ -21,7 +22,8 @@ use super::reframe::{self, Counter, Reframed, Ticket};
 use super::tls::BoxIo;
 use crate::bounds::Bounds;
 use crate::error::{Error, Result};
-use crate::fingerprint::profile::{Http2, Priority};
+use crate::fingerprint::Profile;
+use crate::fingerprint::profile::Http2;
 use crate::kind::ErrorKind;
 use crate::request::Request;
 
@@ -34,7 +36,7 @@ pub(crate) type Http1 = http1::SendRequest<Wire>;
 pub(crate) struct Shared {
     sender: h2::SendRequest<Wire>,
     counter: Counter,
-    priority: Option<Priority>,
+    profile: Arc<Profile>,
 }
 
 impl Shared {
@@ -70,18 +72,22 @@ pub(crate) async fn begin_http1(io: BoxIo, bounds: &Bounds, permit: OwnedSemapho
 }
 
 /// Begins HTTP/2 on `io` with a profile's preface. The permit lives as long as the connection.
-pub(crate) async fn begin_http2(io: BoxIo, profile: &Http2, permit: OwnedSemaphorePermit) -> Result<Shared> {
+pub(crate) async fn begin_http2(
+    io: BoxIo,
+    profile: &Arc<Profile>,
+    permit: OwnedSemaphorePermit,
+) -> Result<Shared> {
     let counter = Counter::default();
     let io = Reframed::new(io, counter.clone());
     let (sender, connection) =
-        h2::Builder::new(Spawn).options(options(profile)).handshake(io).await.map_err(broke)?;
+        h2::Builder::new(Spawn).options(options(&profile.http2)).handshake(io).await.map_err(broke)?;
     tokio::spawn(async move {
         if let Err(cause) = connection.await {
             tracing::debug!(%cause, "an HTTP/2 connection ended");
         }
         drop(permit);
     });
-    Ok(Shared { sender, counter, priority: profile.priority })
+    Ok(Shared { sender, counter, profile: Arc::clone(profile) })
 }
 
 fn options(profile: &Http2) -> Http2Options {
@@ -137,7 +143,7 @@ fn assemble_http2(request: &Request, fields: Fields, shared: &Shared) -> Result<
     let host = hosts.first().and_then(|(_, value)| value.to_str().ok());
     let mut wire = bare(request, uri(&request.url, true, host)?);
     *wire.version_mut() = Version::HTTP_2;
-    let ticket = shared.counter.deposit(fields, shared.priority);
+    let ticket = shared.counter.deposit(fields, shared.profile.http2.priority(request.context));
     wire.headers_mut().insert(reframe::TICKET, HeaderValue::from(ticket.number()));
     Ok((wire, ticket))
 }

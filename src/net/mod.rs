@@ -8,6 +8,7 @@ mod dress;
 mod exchange;
 mod ffi;
 mod hpack;
+mod origin;
 mod pool;
 mod redirect;
 mod reframe;
@@ -38,6 +39,7 @@ pub(crate) use roots::system as system_roots;
 pub(crate) use tls::Trust;
 
 use exchange::Failure;
+use origin::Journey;
 use pool::{Caps, Key, Lease, Pool};
 use tls::BoxIo;
 
@@ -82,6 +84,7 @@ impl Engine {
             max_body: if call.streaming { call.bounds.max_file } else { call.bounds.max_body },
         };
         let mut request = call.request.clone();
+        let mut journey = Journey::begin(&request);
         let mut hops: Vec<Hop> = Vec::new();
         let mut seen = HashSet::new();
         let mut timings = Timings::default();
@@ -91,11 +94,12 @@ impl Engine {
                 return Err(redirected_in_a_circle(&request.url, call.request));
             }
             let response = self
-                .once(Call { request: &request, ..call }, !hops.is_empty(), &mut timings)
+                .once(Call { request: &request, ..call }, &journey, &mut timings)
                 .await
                 .map_err(|error| error.with_url(&request.url))?;
             let (head, incoming) = response.into_parts();
             check_head(&head.headers, call.bounds)?;
+            call.identity.hints().note(&request.url, &head.headers);
             jar.store(&request.url, head.headers.get_all(header::SET_COOKIE));
             if let Some(next) = redirect::follow(&request, head.status, &head.headers)? {
                 if hops.len() >= call.bounds.max_redirects as usize {
@@ -103,6 +107,7 @@ impl Engine {
                     return Err(Error::new(ErrorKind::Redirect, message).with_url(&call.request.url));
                 }
                 drain(incoming, limits).await;
+                journey.go_on(&next.url);
                 hops.push(Hop::new(std::mem::replace(&mut request, next).url, head.status));
                 continue;
             }
@@ -130,7 +135,7 @@ impl Engine {
     async fn once(
         &self,
         call: Call<'_>,
-        redirected: bool,
+        journey: &Journey,
         timings: &mut Timings,
     ) -> Result<HttpResponse<Incoming>> {
         let started = Instant::now();
@@ -155,7 +160,8 @@ impl Engine {
             let proxy_authorization = proxied
                 .and_then(|proxy| proxy.credentials())
                 .map(|(user, password)| dress::basic(user, password.expose()));
-            let occasion = dress::Occasion { over, redirected, cookies: &cookies, proxy_authorization };
+            let hints = call.identity.hints();
+            let occasion = dress::Occasion { over, journey, hints, cookies: &cookies, proxy_authorization };
             let fields = dress::fields(call.identity.profile(), call.request, &occasion)?;
             let sending = self.send(lease, &key, call.request, fields, proxied.is_some());
             let sent = timeout(call.bounds.first_byte, sending).await.map_err(|_| {
@@ -215,8 +221,7 @@ impl Engine {
         let stream = self.tls.handshake(call.identity, &key.host, key.port, io, bounds.tls).await?;
         timings.tls += started.elapsed();
         if stream.ssl().selected_alpn_protocol() == Some(b"h2") {
-            let sender =
-                exchange::begin_http2(Box::pin(stream), &call.identity.profile().http2, permit).await?;
+            let sender = exchange::begin_http2(Box::pin(stream), call.identity.profile(), permit).await?;
             self.pool.share(key, &sender);
             return Ok(Lease::Http2(sender));
         }

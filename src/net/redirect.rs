@@ -59,7 +59,12 @@ pub(crate) fn follow(request: &Request, status: StatusCode, headers: &HeaderMap)
         next.headers.retain(|(name, _)| {
             !matches!(
                 *name,
-                header::AUTHORIZATION | header::COOKIE | header::PROXY_AUTHORIZATION | header::HOST
+                header::AUTHORIZATION
+                    | header::COOKIE
+                    | header::PROXY_AUTHORIZATION
+                    | header::HOST
+                    // The journey tells what may still be said of it.
+                    | header::REFERER
             )
         });
     }

@@ -1,0 +1,68 @@
+//! Which client hints each origin has asked for with Accept-CH, as a browser remembers it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
+
+use http::{HeaderMap, HeaderName};
+use url::Url;
+
+/// The hints asked for, by origin. Part of an identity.
+#[derive(Debug, Default)]
+pub(crate) struct Hints(Mutex<HashMap<String, BTreeSet<String>>>);
+
+impl Hints {
+    /// Takes note of what an answer from `url` asks for. Only a secure origin may ask; what it
+    /// asks for replaces what it asked for before.
+    pub(crate) fn note(&self, url: &Url, headers: &HeaderMap) {
+        if url.scheme() != "https" || !headers.contains_key(&ACCEPT_CH) {
+            return;
+        }
+        let lines = headers.get_all(&ACCEPT_CH).iter();
+        let wanted = lines
+            .filter_map(|line| line.to_str().ok())
+            .flat_map(|line| line.split(','))
+            .map(|token| token.trim().to_ascii_lowercase())
+            .filter(|token| !token.is_empty())
+            .take(MAX_HINTS)
+            .collect();
+        let mut origins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if origins.len() < MAX_ORIGINS {
+            origins.insert(url.origin().ascii_serialization(), wanted);
+        }
+    }
+
+    /// Whether the origin of `url` asked for the hint `name`.
+    pub(crate) fn wants(&self, url: &Url, name: &str) -> bool {
+        let origins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        origins.get(&url.origin().ascii_serialization()).is_some_and(|wanted| wanted.contains(name))
+    }
+}
+
+const ACCEPT_CH: HeaderName = HeaderName::from_static("accept-ch");
+const MAX_HINTS: usize = 64;
+const MAX_ORIGINS: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(url: &str, line: &'static str) -> Hints {
+        let hints = Hints::default();
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT_CH, line.parse().unwrap());
+        hints.note(&Url::parse(url).unwrap(), &headers);
+        hints
+    }
+
+    #[test]
+    fn a_secure_origin_is_told_what_it_asked_for_and_no_other_origin_is() {
+        let hints = asked("https://a.example/x", "Sec-CH-UA-Arch, sec-ch-ua-model");
+        let wants = |url: &str, name: &str| hints.wants(&Url::parse(url).unwrap(), name);
+        assert!(wants("https://a.example/y", "sec-ch-ua-arch"));
+        assert!(!wants("https://a.example/y", "sec-ch-ua-bitness"));
+        assert!(!wants("https://b.example/", "sec-ch-ua-arch"));
+        assert!(!wants("https://a.example:444/", "sec-ch-ua-arch"));
+        let clear = asked("http://a.example/", "Sec-CH-UA-Arch");
+        assert!(!clear.wants(&Url::parse("http://a.example/").unwrap(), "sec-ch-ua-arch"));
+    }
+}
