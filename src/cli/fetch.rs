@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
-use rungs::{Error, Fetcher, Jar, Page, RequestBuilder};
+use rungs::{Context, Error, Fetcher, Jar, Page, RequestBuilder};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::{Fetch, Format};
@@ -67,6 +67,7 @@ struct Plan<'a> {
     method: http::Method,
     headers: Vec<HeaderLine>,
     body: Option<Vec<u8>>,
+    context: Option<Context>,
     wait_for: Option<&'a str>,
 }
 
@@ -75,6 +76,11 @@ impl<'a> Plan<'a> {
         let mut headers = Vec::new();
         for line in &args.request.headers {
             headers.push(settings::header(line)?);
+        }
+        let is_json = args.request.json.is_some();
+        let typed = |line: &HeaderLine| matches!(line, HeaderLine::Add(name, _) if name.eq_ignore_ascii_case("content-type"));
+        if is_json && !headers.iter().any(typed) {
+            headers.push(HeaderLine::Add("content-type".to_owned(), "application/json".to_owned()));
         }
         if let Some(name) = &args.request.user_agent {
             headers.push(HeaderLine::Add("user-agent".to_owned(), name.clone()));
@@ -90,7 +96,8 @@ impl<'a> Plan<'a> {
         Ok(Self {
             method: settings::method(&args.request)?,
             headers,
-            body: settings::data(&args.request)?,
+            body: settings::body(&args.request)?,
+            context: args.request.context.map(Context::from).or(is_json.then_some(Context::Fetch)),
             wait_for: args.ladder.wait_for.as_deref(),
         })
     }
@@ -99,6 +106,9 @@ impl<'a> Plan<'a> {
         let mut request = session.request(self.method.clone(), url);
         if let Some(body) = &self.body {
             request = request.body(body.clone());
+        }
+        if let Some(context) = self.context {
+            request = request.context(context);
         }
         for line in &self.headers {
             request = match line {
