@@ -33,7 +33,11 @@ pub(crate) fn run(args: &Fetch, quiet: bool) -> Result<u8, Failure> {
             () = interrupted() => Ok(exit::INTERRUPTED),
         };
         // The fetch is over or dropped: nothing may outlive the program.
-        fetcher.close().await;
+        tokio::select! {
+            () = fetcher.close() => {}
+            // Pressed twice: what is left of the browser is killed on the way out.
+            () = interrupted() => {}
+        }
         outcome
     });
     runtime.shutdown_background();
