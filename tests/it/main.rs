@@ -1,6 +1,7 @@
 //! Integration tests.
 
 mod floors;
+mod ladder;
 mod readme;
 mod support;
 mod wire;
