@@ -284,7 +284,15 @@ mod tests {
         let profile = Profile::from_toml(PROFILE, "t").unwrap();
         let mut request = Request::get(Url::parse("https://site.example/").unwrap());
         request.context = Context::Form;
-        let occasion = Occasion { over: Over::H2, redirected: true, cookies: &[], proxy_authorization: None };
+        let (mut journey, hints) = (Journey::begin(&request), Hints::default());
+        journey.go_on(&request.url);
+        let occasion = Occasion {
+            over: Over::H2,
+            journey: &journey,
+            hints: &hints,
+            cookies: &[],
+            proxy_authorization: None,
+        };
         let fields = fields(&profile, &request, &occasion).unwrap();
         assert!(fields.iter().any(|(name, _)| name == "user-agent"), "{fields:?}");
     }

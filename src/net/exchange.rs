@@ -60,8 +60,11 @@ pub(crate) async fn begin_http1(io: BoxIo, bounds: &Bounds, permit: OwnedSemapho
         .max_headers(bounds.max_header_fields)
         .max_buf_size(bounds.max_header_bytes.max(8192))
         .build();
-    let (sender, connection) =
-        http1::Builder::default().options(options).handshake(io).await.map_err(|cause| broke(cause, ErrorKind::Connect))?;
+    let (sender, connection) = http1::Builder::default()
+        .options(options)
+        .handshake(io)
+        .await
+        .map_err(|cause| broke(cause, ErrorKind::Connect))?;
     tokio::spawn(async move {
         if let Err(cause) = connection.await {
             tracing::debug!(%cause, "an HTTP/1.1 connection ended");
@@ -79,8 +82,11 @@ pub(crate) async fn begin_http2(
 ) -> Result<Shared> {
     let counter = Counter::default();
     let io = Reframed::new(io, counter.clone());
-    let (sender, connection) =
-        h2::Builder::new(Spawn).options(options(&profile.http2)).handshake(io).await.map_err(|cause| broke(cause, ErrorKind::Connect))?;
+    let (sender, connection) = h2::Builder::new(Spawn)
+        .options(options(&profile.http2))
+        .handshake(io)
+        .await
+        .map_err(|cause| broke(cause, ErrorKind::Connect))?;
     tokio::spawn(async move {
         if let Err(cause) = connection.await {
             tracing::debug!(%cause, "an HTTP/2 connection ended");

@@ -280,7 +280,7 @@ mod tests {
         let permit = pool.permit(Duration::from_secs(1)).await.expect("there is room");
         let (ours, theirs) = duplex(1 << 16);
         let profile = Profile::named("plain").expect("it is shipped");
-        let sender = exchange::begin_http2(Box::pin(ours), &profile.http2, permit).await;
+        let sender = exchange::begin_http2(Box::pin(ours), &profile, permit).await;
         pool.share(&key(host), &sender.unwrap_or_else(|error| panic!("{error}")));
         theirs
     }

@@ -1,6 +1,13 @@
 //! Integration tests.
 
+mod bad_input;
 mod floors;
+mod nginx;
+mod output;
 mod readme;
+mod router;
+mod secrets;
+mod squid;
 mod support;
+mod tls;
 mod wire;
