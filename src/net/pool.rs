@@ -298,4 +298,14 @@ mod tests {
         let open = |host: &str| pool.checkout(&key(host)).is_some();
         assert!(open("a") && !open("b") && open("c"));
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_idle_for_too_long_is_not_used_again() {
+        let pool = Pool::new(Caps::default());
+        let _end = open(&pool, "a").await;
+        tokio::time::advance(Duration::from_secs(89)).await;
+        assert!(pool.checkout(&key("a")).is_some());
+        tokio::time::advance(Duration::from_secs(90)).await;
+        assert!(pool.checkout(&key("a")).is_none());
+    }
 }

@@ -1,6 +1,7 @@
 //! Integration tests.
 
 mod bad_input;
+mod bounds;
 mod floors;
 mod nginx;
 mod output;

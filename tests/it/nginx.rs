@@ -391,6 +391,9 @@ fn resolve_answers_for_one_name_and_port_only() {
     let run = fetch(&certs, &["--resolve", &resolve, &url]);
     assert_eq!(run.code, 0, "{run}");
     assert_eq!(heard(&run.text(), "host"), format!("site.test:{}", nginx.port(Site::H2)));
+    // `localhost` is both families; nginx listens on one.
+    let run = fetch(&certs, &[&nginx.url_by(Site::Clear, "localhost", "/page/hello")]);
+    assert_eq!((run.code, run.stdout.clone()), (0, nginx.page("hello")), "{run}");
     let elsewhere = nginx.url_by(Site::H1, "site.invalid", "/echo");
     let run = fetch(&certs, &["--retry", "0", "--resolve", &resolve, "--format", "json", &elsewhere]);
     assert_eq!((run.code, &run.json()["error"]["kind"]), (1, &Value::from("dns")), "{run}");

@@ -3,7 +3,10 @@
 use std::fs;
 use std::io::Read;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{self, Finished, Program, RawServer, Talk, rungs};
@@ -332,6 +335,26 @@ fn verbose_logs_each_attempt_on_stderr_alone() {
     let run = fetch(&["-v", &server.url("/page")]);
     assert_eq!(run.text(), "<title>a page</title>");
     assert!(run.stderr.contains("attempt") && run.stderr.contains("plain"), "{run}");
+}
+
+#[test]
+fn an_interrupted_fetch_leaves_nothing_behind_and_exits_130() {
+    let program = Program::new();
+    for signal in [Signal::INT, Signal::TERM] {
+        let server = RawServer::start(support::slow_drip);
+        let running = program.start(["fetch", "--tier", "plain", "-o", "out", &server.url("/")]);
+        while server.heads().is_empty() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        thread::sleep(Duration::from_millis(200));
+        running.signal(signal);
+        let run = running.finish();
+        assert_eq!((run.code, run.stderr.as_str()), (130, "interrupted\n"), "{run}");
+        let files = fs::read_dir(program.home()).expect("the home").filter_map(Result::ok);
+        let files: Vec<_> =
+            files.filter(|entry| entry.path().is_file()).map(|entry| entry.file_name()).collect();
+        assert!(files.is_empty() && program.left_behind().is_empty(), "{files:?}");
+    }
 }
 
 #[test]

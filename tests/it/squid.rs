@@ -109,6 +109,18 @@ fn a_dead_proxy_is_blamed_and_not_the_site() {
 }
 
 #[test]
+fn several_urls_of_a_site_share_one_tunnel() {
+    let certs = Certs::new();
+    let (nginx, squid) = (Nginx::start(&certs), Squid::start());
+    for (at, site) in [Site::H2, Site::H1].into_iter().enumerate() {
+        let url = nginx.url_by(site, "site.test", "/page/hello");
+        let run = fetch(&squid.url(), &["--cacert", certs.ca(), &url, &url, &url]);
+        assert_eq!(run.code, 0, "{run}");
+        assert_eq!(squid.passages(at + 1).len(), at + 1, "{site:?}");
+    }
+}
+
+#[test]
 fn what_the_proxy_cannot_reach_is_its_fault_in_the_words_of_the_error() {
     let squid = Squid::start();
     for url in ["http://127.0.0.1:9/", "https://127.0.0.1:9/"] {
