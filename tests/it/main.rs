@@ -3,6 +3,7 @@
 mod bad_input;
 mod bounds;
 mod floors;
+mod hostile_h2;
 mod nginx;
 mod output;
 mod readme;

@@ -258,6 +258,27 @@ fn head_post_and_the_users_own_headers_arrive_as_typed() {
 }
 
 #[test]
+fn headers_of_a_connection_are_not_sent_over_http_2() {
+    // Each of them makes the request malformed there (RFC 9113, section 8.2.2).
+    let certs = Certs::new();
+    let nginx = Nginx::start(&certs);
+    for tier in HTTP_TIERS {
+        for line in [
+            "Connection: keep-alive",
+            "Connection: close",
+            "Keep-Alive: timeout=5",
+            "Proxy-Connection: keep-alive",
+            "Upgrade: websocket",
+            "TE: gzip",
+        ] {
+            let run = fetch_on(tier, &certs, &["-H", line, "-H", "X-Test: 1", &nginx.url(Site::H2, "/echo")]);
+            assert_eq!(run.code, 0, "{tier} {line}\n{run}");
+            assert_eq!(heard(&run.text(), "x-test"), "1", "{tier} {line}");
+        }
+    }
+}
+
+#[test]
 fn a_password_in_the_url_opens_basic_authentication() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);

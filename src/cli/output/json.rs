@@ -48,7 +48,7 @@ pub(crate) fn write(
     outcome: &Result<Page, Error>,
     indented: bool,
 ) -> io::Result<()> {
-    let shown = rungs::redact::url_text(url);
+    let shown = redact::url_text(url);
     let record = match outcome {
         Ok(page) => got(&shown, page),
         Err(error) => missed(&shown, error),
@@ -82,7 +82,7 @@ fn got<'a>(url: &'a str, page: &'a Page) -> Record<'a> {
     };
     Record {
         url,
-        final_url: Some(rungs::redact::url(page.url())),
+        final_url: Some(redact::url(page.url())),
         status: Some(page.status().as_u16()),
         tier: Some(page.tier()),
         browser_profile: page.browser_profile(),
