@@ -73,6 +73,7 @@ struct Plan<'a> {
     body: Option<Vec<u8>>,
     context: Option<Context>,
     wait_for: Option<&'a str>,
+    fail: bool,
 }
 
 impl<'a> Plan<'a> {
@@ -103,6 +104,7 @@ impl<'a> Plan<'a> {
             body: settings::body(&args.request)?,
             context: args.request.context.map(Context::from).or(is_json.then_some(Context::Fetch)),
             wait_for: args.ladder.wait_for.as_deref(),
+            fail: args.output.fail,
         })
     }
 
@@ -124,7 +126,7 @@ impl<'a> Plan<'a> {
             request = request.wait_for(selector);
         }
         if let Some(path) = file {
-            request = request.save(path);
+            request = if self.fail { request.save_success(path) } else { request.save(path) };
         }
         request
     }
@@ -162,7 +164,7 @@ fn show(args: &Fetch, url: &str, outcome: &Result<Page, Error>, quiet: bool) -> 
             exit::code(error.kind())
         }
         (Ok(page), Some(code)) => {
-            let _ = writeln!(talk, "error: {} answered {}", rungs::redact::terminal(url), page.status());
+            let _ = writeln!(talk, "error: {} answered {}", story::shown(url), page.status());
             code
         }
         (Ok(_), None) => exit::OK,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rungs::fingerprint::Profile;
-use rungs::{Bounds, Error, Fetcher, FetcherBuilder, Proxy, Tier};
+use rungs::{Bounds, Error, ErrorKind, Fetcher, FetcherBuilder, Proxy, Tier};
 
 use super::args::{Fetch, Ladder, Network, Request};
 use super::exit::Failure;
@@ -71,11 +71,14 @@ fn ladder(mut builder: FetcherBuilder, args: &Ladder) -> Result<FetcherBuilder, 
 }
 
 /// A profile by name, or by file when it looks like one.
-pub(crate) fn profile(name: &str) -> Result<Arc<Profile>, Error> {
+pub(crate) fn profile(name: &str) -> Result<Arc<Profile>, Failure> {
     if is_file(name) {
-        return Profile::from_file(Path::new(name)).map(Arc::new);
+        return Profile::from_file(Path::new(name)).map(Arc::new).map_err(|error| match error.kind() {
+            ErrorKind::Io => Failure::Config(error.chain()),
+            _ => error.into(),
+        });
     }
-    Profile::named(name)
+    Ok(Profile::named(name)?)
 }
 
 /// Whether a profile's name is a file's.

@@ -60,8 +60,11 @@ pub(crate) async fn begin_http1(io: BoxIo, bounds: &Bounds, permit: OwnedSemapho
         .max_headers(bounds.max_header_fields)
         .max_buf_size(bounds.max_header_bytes.max(8192))
         .build();
-    let (sender, connection) =
-        http1::Builder::default().options(options).handshake(io).await.map_err(broke)?;
+    let (sender, connection) = http1::Builder::default()
+        .options(options)
+        .handshake(io)
+        .await
+        .map_err(|cause| broke(cause, ErrorKind::Connect))?;
     tokio::spawn(async move {
         if let Err(cause) = connection.await {
             tracing::debug!(%cause, "an HTTP/1.1 connection ended");
@@ -79,8 +82,11 @@ pub(crate) async fn begin_http2(
 ) -> Result<Shared> {
     let counter = Counter::default();
     let io = Reframed::new(io, counter.clone());
-    let (sender, connection) =
-        h2::Builder::new(Spawn).options(options(&profile.http2)).handshake(io).await.map_err(broke)?;
+    let (sender, connection) = h2::Builder::new(Spawn)
+        .options(options(&profile.http2))
+        .handshake(io)
+        .await
+        .map_err(|cause| broke(cause, ErrorKind::Connect))?;
     tokio::spawn(async move {
         if let Err(cause) = connection.await {
             tracing::debug!(%cause, "an HTTP/2 connection ended");
@@ -214,26 +220,30 @@ fn failure(cause: wreq_proto::Error, unsent: bool) -> Failure {
         h2.reason() == Some(http2::Reason::REFUSED_STREAM)
             || (h2.is_go_away() && h2.is_remote() && h2.reason() == Some(http2::Reason::NO_ERROR))
     });
-    let error = broke(cause);
-    if unsent || refused { Failure::Unsent(error) } else { Failure::Broken(error) }
+    if unsent || refused {
+        Failure::Unsent(broke(cause, ErrorKind::Connect))
+    } else {
+        // The request may have been heard: not the kind after which a POST is sent again.
+        Failure::Broken(broke(cause, ErrorKind::Protocol))
+    }
 }
 
-/// Names what broke while an answer's head was awaited.
-fn broke(cause: wreq_proto::Error) -> Error {
+/// Names what broke while an answer's head was awaited; `lost` is the kind of a lost connection.
+fn broke(cause: wreq_proto::Error, lost: ErrorKind) -> Error {
     let (kind, message) = if cause.is_parse() {
         (ErrorKind::Protocol, "the answer is not proper HTTP")
     } else if cause.is_incomplete_message() {
         (ErrorKind::Protocol, "the server closed the connection without an answer")
     } else if cause.is_canceled() || cause.is_closed() {
-        (ErrorKind::Connect, "the connection was closed")
+        (lost, "the connection was closed")
     } else if let Some(h2) = source::<http2::Error>(&cause) {
         if h2.is_io() {
-            (ErrorKind::Connect, "the connection broke")
+            (lost, "the connection broke")
         } else {
             (ErrorKind::Protocol, "the server broke off the HTTP/2 exchange")
         }
     } else if source::<io::Error>(&cause).is_some() {
-        (ErrorKind::Connect, "the connection broke")
+        (lost, "the connection broke")
     } else {
         (ErrorKind::Protocol, "the exchange failed")
     };

@@ -143,7 +143,7 @@ impl Router {
             identity,
             bounds: errand.bounds,
             wait_for: errand.wait_for,
-            streaming: matches!(errand.keep, Keep::File(_)),
+            streaming: errand.keep.is_file(),
         };
         let answer = transport.attempt(job).await?;
         let Answer { status, version, headers, url, redirects, body, timings } = answer;
@@ -163,7 +163,7 @@ impl Router {
             via_proxy: identity.proxy().is_some(),
         });
         let kept = match verdict.kind {
-            VerdictKind::Genuine | VerdictKind::OriginError => Some(begun.finish(errand.keep).await?),
+            VerdictKind::Genuine | VerdictKind::OriginError => Some(begun.finish(errand.keep, status).await?),
             _ => None,
         };
         Ok(Judged { status, version, headers, url, redirects, timings, verdict, kept })
