@@ -37,10 +37,10 @@ pub(crate) fn raw(incoming: Incoming, borrowed: Option<Borrowed>, limits: Limits
     Box::pin(stream::unfold(Some((incoming, borrowed)), move |state| async move {
         let (mut incoming, mut borrowed) = state?;
         let chunk = next_chunk(&mut incoming, limits).await;
-        if matches!(chunk, Ok(None)) || (chunk.is_ok() && incoming.is_end_stream()) {
-            if let Some(borrowed) = borrowed.take() {
-                borrowed.give_back().await;
-            }
+        if (matches!(chunk, Ok(None)) || (chunk.is_ok() && incoming.is_end_stream()))
+            && let Some(borrowed) = borrowed.take()
+        {
+            borrowed.give_back().await;
         }
         match chunk {
             Ok(None) => None,
