@@ -7,6 +7,7 @@ mod dns;
 mod dress;
 mod exchange;
 mod ffi;
+mod guard;
 mod hpack;
 mod origin;
 mod pool;

@@ -190,7 +190,7 @@ fn heads_that_never_end_are_protocol_errors() {
         println!("{name}");
         assert_fails(&run, 1, "protocol", "the answer is not proper HTTP");
     }
-    assert_fails(&served(support::endless_interim, &["-m", "2"]), 1, "timeout", "took longer than 2s");
+    assert_fails(&served(support::endless_interim, &[]), 1, "protocol", "no end of the head is in sight");
     assert_fails(
         &served(support::closes_at_once, &[]),
         1,

@@ -41,8 +41,6 @@ async fn each_deadline_has_its_own_words() {
     assert_eq!(error.to_string(), "the body stalled: nothing came for 300ms");
     let error = fails(support::slow_drip, |bounds| bounds.http_total = SHORT).await;
     assert_eq!(error.to_string(), "the body did not end within the attempt's total time");
-    let error = fails(support::endless_interim, |bounds| bounds.first_byte = SHORT).await;
-    assert!(error.is_timeout(), "{error:?}");
 
     let silent = RawServer::start(Talk::hold);
     let url = silent.url("/").replace("http:", "https:");
