@@ -111,7 +111,7 @@ impl AsyncRead for Reframed {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(self.io.as_mut().poll_read(cx, buf))?;
-        if let Some(allowed) = self.reader.watch(&buf.filled()[before..]) {
+        if let Some(allowed) = self.reader.watch(&mut buf.filled_mut()[before..]) {
             self.writer.encoder.resize(allowed);
         }
         Poll::Ready(Ok(()))
@@ -295,24 +295,38 @@ struct Reader {
 
 impl Reader {
     /// Looks at bytes on their way up; says the table size when they set one.
-    fn watch(&mut self, mut input: &[u8]) -> Option<u32> {
+    ///
+    /// The stack above is told of less than 64 KiB: it writes for nobody but us, and what it reads
+    /// here it would announce to our decoder, which allows no more.
+    fn watch(&mut self, input: &mut [u8]) -> Option<u32> {
         let mut allowed = None;
-        while !input.is_empty() {
+        let mut at = 0;
+        while at < input.len() {
             if self.skipping > 0 {
-                let skipped = self.skipping.min(input.len());
+                let skipped = self.skipping.min(input.len() - at);
                 self.skipping -= skipped;
-                input = &input[skipped..];
+                at += skipped;
             } else if let Some((left, payload)) = &mut self.settings {
-                let taken = pass(&mut input, *left, payload);
+                let taken = (*left).min(input.len() - at);
+                for byte in &mut input[at..at + taken] {
+                    let place = payload.len();
+                    payload.push(*byte);
+                    let entry = &payload[place - place % SETTING..];
+                    if matches!(place % SETTING, 2 | 3) && entry[..2] == HEADER_TABLE_SIZE {
+                        *byte = 0;
+                    }
+                }
+                at += taken;
                 *left -= taken;
                 if *left == 0 {
-                    let mut set = payload.chunks_exact(6).filter(|entry| entry[..2] == HEADER_TABLE_SIZE);
+                    let mut set =
+                        payload.chunks_exact(SETTING).filter(|entry| entry[..2] == HEADER_TABLE_SIZE);
                     allowed =
                         set.next_back().map(|e| u32::from_be_bytes([e[2], e[3], e[4], e[5]])).or(allowed);
                     self.settings = None;
                 }
             } else {
-                pass(&mut input, FRAME_HEAD - self.head.len(), &mut self.head);
+                at += pass(&mut &input[at..], FRAME_HEAD - self.head.len(), &mut self.head);
                 if self.head.len() < FRAME_HEAD {
                     break;
                 }
@@ -378,6 +392,8 @@ const END_HEADERS: u8 = 0x04;
 const PADDED: u8 = 0x08;
 const PRIORITY: u8 = 0x20;
 const HEADER_TABLE_SIZE: [u8; 2] = [0, 1];
+/// Bytes of one setting: its number and its value.
+const SETTING: usize = 6;
 /// What every peer takes in one frame; few allow more, and Chrome does not use it for headers.
 const MAX_FRAME: usize = 16_384;
 const MAX_SETTINGS: usize = 16_384;
@@ -482,7 +498,8 @@ mod tests {
         input.extend(frame(SETTINGS, ACK, 0, &[]));
         for step in [1, 5, 1000] {
             let mut reader = Reader::default();
-            let seen: Vec<u32> = input.chunks(step).filter_map(|part| reader.watch(part)).collect();
+            let seen: Vec<u32> =
+                input.clone().chunks_mut(step).filter_map(|part| reader.watch(part)).collect();
             assert_eq!(seen, [256], "{step}");
         }
     }
