@@ -10,6 +10,9 @@ const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
+/// What a server does once it heard a request on a stream.
+type Answer = fn(&mut Talk, u32) -> io::Result<()>;
+
 /// `:status: 200` of the static table.
 const OK: &[u8] = &[0x88];
 const END_STREAM: u8 = 1;
@@ -110,7 +113,7 @@ fn a_server_that_goes_away_is_left_for_a_fresh_connection() {
 
 #[test]
 fn broken_frames_are_protocol_errors() {
-    let cases: [(&str, fn(&mut Talk, u32) -> io::Result<()>); 4] = [
+    let cases: [(&str, Answer); 4] = [
         ("a frame on a stream nobody opened", |talk, _| talk.send(frame(0, 0, 99, b"x"))),
         ("a header block that is none", |talk, stream| {
             talk.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff]))

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -236,7 +237,6 @@ fn cookie_files_are_written_and_read_as_curl_does() {
     let file = fs::read_to_string(home.join("jar.txt")).expect("a file");
     assert!(file.starts_with("# Netscape HTTP Cookie File\n"), "{file}");
     assert!(file.contains("#HttpOnly_127.0.0.1\tFALSE\t/\tFALSE\t0\ttoken\tv4lue\n"), "{file}");
-    use std::os::unix::fs::PermissionsExt;
     let mode = fs::metadata(home.join("jar.txt")).expect("a file").permissions().mode();
     assert_eq!(mode & 0o077, 0, "its owner's alone");
 

@@ -324,11 +324,11 @@ async fn many_fetches_at_once_get_each_their_own_page_over_one_connection() {
     let certs = support::Certs::new();
     let nginx = support::Nginx::start(&certs);
     let fetcher = builder().ca_file(certs.ca()).build().expect("good settings");
-    let fetches = (0..40).map(|number| {
+    let all = (0..40).map(|number| {
         let request = fetcher.get(nginx.url(support::Site::H2, &format!("/echo?{number}")));
         tokio::spawn(async move { (number, request.send().await.expect("a page")) })
     });
-    for fetch in fetches.collect::<Vec<_>>() {
+    for fetch in all.collect::<Vec<_>>() {
         let (number, page) = fetch.await.expect("no panic");
         assert!(page.text().expect("text").contains(&format!("uri: /echo?{number}\n")), "{number}");
     }
