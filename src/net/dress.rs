@@ -63,7 +63,8 @@ pub(crate) fn fields(profile: &Profile, request: &Request, occasion: &Occasion<'
             out.push((field.name.clone(), value));
         }
     }
-    if request.body.is_some() && !out.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
+    let says_length = request.body.is_some() || request.method == Method::POST;
+    if says_length && !out.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
         // A template of a context that has no body of its own: Chrome writes the length first.
         if let Some(length) = slot(&header::CONTENT_LENGTH, None, profile, request, occasion)? {
             let at = out.iter().take_while(|(name, _)| is_connection_level(name)).count();

@@ -4,6 +4,7 @@ mod bad_input;
 mod bounds;
 mod floors;
 mod hostile_h2;
+#[cfg(feature = "browser")]
 mod ladder;
 mod nginx;
 mod output;

@@ -278,6 +278,8 @@ fn bodies_come_from_arguments_files_and_stdin() {
         let run = program.run(arguments.chain([url.as_str()]));
         assert_eq!((run.code, run.text().as_str()), (0, expected), "{run}");
     }
+    let run = program.run(["fetch", "--tier", "impersonate", "-X", "POST", url.as_str()]);
+    assert_eq!((run.code, run.text().as_str()), (0, "post "), "{run}");
     for head in server.heads().iter().filter(|head| head.starts_with("POST")) {
         assert!(head.to_lowercase().contains("content-length: "), "a POST says how long it is\n{head}");
     }
