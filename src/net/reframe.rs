@@ -4,7 +4,7 @@
 //! request reaches it bare, with a ticket in place of its fields; here the ticket is turned into
 //! the real fields, encoded and prioritised as the profile says. All other frames pass untouched.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,7 +30,15 @@ pub(crate) struct Counter(Arc<Shelf>);
 #[derive(Default)]
 struct Shelf {
     next: AtomicU64,
-    waiting: Mutex<HashMap<u64, Deposit>>,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    deposits: HashMap<u64, Deposit>,
+    /// Whose requests were given up, oldest first. Their frames may still be on the way here, and
+    /// must not leave bare: the latest are kept.
+    given_up: VecDeque<u64>,
 }
 
 /// What one request's HEADERS frame is made of.
@@ -39,7 +47,7 @@ struct Deposit {
     priority: Option<Priority>,
 }
 
-/// A claim on deposited fields. Dropping it takes them back if they were never sent.
+/// A claim on deposited fields. Dropping it gives the request up.
 pub(crate) struct Ticket {
     number: u64,
     shelf: Arc<Shelf>,
@@ -50,12 +58,12 @@ impl Counter {
     pub(crate) fn deposit(&self, fields: Fields, priority: Option<Priority>) -> Ticket {
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.insert(number, Deposit { fields, priority });
+        waiting.deposits.insert(number, Deposit { fields, priority });
         Ticket { number, shelf: Arc::clone(&self.0) }
     }
 
     fn collect(&self, number: u64) -> Option<Deposit> {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&number)
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).deposits.remove(&number)
     }
 }
 
@@ -68,7 +76,16 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.shelf.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+        let mut waiting = self.shelf.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !waiting.deposits.contains_key(&self.number) {
+            return;
+        }
+        waiting.given_up.push_back(self.number);
+        if waiting.given_up.len() > GIVEN_UP_KEPT
+            && let Some(oldest) = waiting.given_up.pop_front()
+        {
+            waiting.deposits.remove(&oldest);
+        }
     }
 }
 
@@ -381,6 +398,8 @@ fn unexpected(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the HTTP/2 stack wrote {what}"))
 }
 
+/// Far more than the frames that can be between the stack and this layer.
+const GIVEN_UP_KEPT: usize = 256;
 const PREFACE: usize = 24;
 const FRAME_HEAD: usize = 9;
 const HEADERS: u8 = 1;
@@ -485,10 +504,14 @@ mod tests {
     }
 
     #[test]
-    fn an_unused_ticket_leaves_nothing_behind() {
+    fn requests_given_up_keep_their_fields_for_a_while_and_do_not_pile_up() {
         let counter = Counter::default();
-        drop(counter.deposit(Vec::new(), None));
-        assert!(counter.0.waiting.lock().unwrap().is_empty());
+        for _ in 0..10 * GIVEN_UP_KEPT {
+            drop(counter.deposit(Vec::new(), None));
+        }
+        assert_eq!(counter.0.waiting.lock().unwrap().deposits.len(), GIVEN_UP_KEPT);
+        let last = u64::try_from(10 * GIVEN_UP_KEPT - 1).unwrap();
+        assert!(counter.collect(last).is_some(), "its frame may still pass");
     }
 
     #[test]

@@ -128,8 +128,7 @@ async fn the_browser_tier_says_on_the_wire_what_the_tier_below_says() {
 fn an_interrupt_in_the_middle_of_a_fetch_leaves_no_browser_and_no_folder() {
     let server = RawServer::start(|talk| {
         talk.head()?;
-        talk.hold();
-        Ok(())
+        talk.hold()
     });
     let program = Program::new();
     let running = program.start(["fetch", "--tier", "browser", &server.url("/")]);

@@ -306,7 +306,7 @@ fn each_status_gets_the_step_it_deserves() {
         (500, 0, &["plain"], "genuine"),
         (403, 7, &["plain", "impersonate"], "block"),
         (429, 7, &["plain", "plain"], "rate_limit"),
-        (503, 7, &["plain", "plain"], "rate_limit"),
+        (503, 0, &["plain", "plain"], "origin_error"),
     ] {
         let url = nginx.url(Site::H2, &format!("/status/{status}"));
         let run = fetch(&certs, &["--retry", "1", "--format", "json", &url]);
