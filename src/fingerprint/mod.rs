@@ -1,6 +1,7 @@
 //! A browser on the wire: the profile that describes one, and the fingerprints that name one.
 
 pub mod akamai;
+pub mod brands;
 pub mod h2;
 pub mod hello;
 pub(crate) mod hex;
