@@ -2,6 +2,7 @@
 
 pub mod akamai;
 pub mod brands;
+mod derive;
 pub mod h2;
 pub mod hello;
 pub(crate) mod hex;

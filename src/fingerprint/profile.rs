@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::derive;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 use crate::request::Context;
@@ -15,7 +16,7 @@ use crate::toml_error;
 pub const SCHEMA: u32 = 1;
 
 /// One browser on the wire: TLS, HTTP/2 and headers per context, with where it came from.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// The format's version; [`SCHEMA`].
@@ -39,7 +40,7 @@ pub struct Profile {
 }
 
 /// Where a profile's values come from.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
     /// The product, for example `Chromium`.
@@ -52,12 +53,15 @@ pub struct Provenance {
     pub os: String,
     /// The day it was captured, `YYYY-MM-DD`.
     pub captured: String,
-    /// How it was captured.
+    /// How it was captured, or from what it was derived.
     pub method: String,
+    /// Whether it was derived from a captured one instead of captured itself.
+    #[serde(default)]
+    pub derived: bool,
 }
 
 /// The identity a page's JavaScript sees: it must be the same as on the wire.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Browser {
     /// `navigator.userAgent`, and the user-agent header.
@@ -85,7 +89,7 @@ pub struct Browser {
 }
 
 /// One brand of a browser's brand list.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Brand {
     /// For example `Chromium`.
@@ -95,7 +99,7 @@ pub struct Brand {
 }
 
 /// The ClientHello, without its GREASE values (they are drawn per connection).
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// Protocol versions offered, lowest first: `1.2`, `1.3`.
@@ -137,7 +141,7 @@ pub struct Tls {
 }
 
 /// Application-layer protocol settings (ALPS).
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Alps {
     /// The protocols it is sent for.
@@ -147,7 +151,7 @@ pub struct Alps {
 }
 
 /// The HTTP/2 preface and priorities.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Http2 {
     /// SETTINGS as (id, value), in order.
@@ -194,7 +198,7 @@ pub enum Over {
 }
 
 /// The headers of one context in wire order.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Headers {
     /// The context's name: `navigation`, `reload`, `form`, `fetch`, `xhr`.
@@ -211,8 +215,8 @@ pub struct Headers {
 /// One header: `["name", "value"]`, or `["name"]` for a place that the request fills or leaves out
 /// (`host`, `cookie`, `referer`, `origin`, `content-length`, `content-type`, client hints that
 /// wait for Accept-CH). The value `{site}` stands for what sec-fetch-site follows from.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Vec<String>")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<String>", into = "Vec<String>")]
 pub struct Field {
     /// The name, in the case it has on an HTTP/1.1 wire.
     pub name: String,
@@ -235,6 +239,12 @@ impl TryFrom<Vec<String>> for Field {
     }
 }
 
+impl From<Field> for Vec<String> {
+    fn from(field: Field) -> Self {
+        std::iter::once(field.name).chain(field.value).collect()
+    }
+}
+
 impl Tls {
     /// The trust anchor ids in wire form, when the extension is sent.
     #[must_use]
@@ -245,11 +255,15 @@ impl Tls {
 }
 
 impl Profile {
-    /// Reads a profile from TOML text; `origin` names it in errors.
+    /// Reads a profile from TOML text; `origin` names it in errors. A text with `derive_from` is
+    /// completed from the shipped profile it names.
     ///
     /// # Errors
     /// [`ErrorKind::Profile`] naming `origin`, the line and the key.
     pub fn from_toml(text: &str, origin: &str) -> Result<Self> {
+        if derive::is_derived(text) {
+            return derive::resolve(text, origin);
+        }
         let profile: Self = toml::from_str(text)
             .map_err(|cause| Error::new(ErrorKind::Profile, toml_error::describe(text, origin, &cause)))?;
         if profile.schema != SCHEMA {
@@ -327,4 +341,9 @@ fn unknown(name: &str) -> Error {
 const SHIPPED: &[(&str, &str)] = &[
     ("plain", include_str!("../../profiles/browsers/plain.toml")),
     ("chrome-156-linux", include_str!("../../profiles/browsers/chrome-156-linux.toml")),
+    ("google-chrome-156-linux", include_str!("../../profiles/browsers/google-chrome-156-linux.toml")),
+    ("google-chrome-156-windows", include_str!("../../profiles/browsers/google-chrome-156-windows.toml")),
+    ("google-chrome-156-macos", include_str!("../../profiles/browsers/google-chrome-156-macos.toml")),
+    ("google-chrome-156-android", include_str!("../../profiles/browsers/google-chrome-156-android.toml")),
+    ("edge-156-windows", include_str!("../../profiles/browsers/edge-156-windows.toml")),
 ];
