@@ -2,13 +2,16 @@
 
 pub mod akamai;
 pub mod brands;
+pub(crate) mod ciphers;
 mod derive;
+pub mod diff;
 pub mod h2;
 pub mod hello;
 pub(crate) mod hex;
 pub mod hpack;
 pub(crate) mod hpack_tables;
 pub mod ja;
+pub mod lint;
 pub mod profile;
 #[cfg(test)]
 pub(crate) mod sample;

@@ -197,6 +197,18 @@ pub enum Over {
     Cleartext,
 }
 
+impl Over {
+    /// `h2`, `h1` or `cleartext`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::H2 => "h2",
+            Self::H1 => "h1",
+            Self::Cleartext => "cleartext",
+        }
+    }
+}
+
 /// The headers of one context in wire order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -210,6 +222,15 @@ pub struct Headers {
     pub redirected: bool,
     /// The fields, in order.
     pub fields: Vec<Field>,
+}
+
+impl Headers {
+    /// What tells this template from the profile's others, for example `navigation/h2/redirected`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let redirected = if self.redirected { "/redirected" } else { "" };
+        format!("{}/{}{redirected}", self.context, self.over.name())
+    }
 }
 
 /// One header: `["name", "value"]`, or `["name"]` for a place that the request fills or leaves out
