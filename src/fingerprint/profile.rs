@@ -339,6 +339,12 @@ impl Profile {
         SHIPPED.iter().find(|(other, _)| *other == name).map(|(_, text)| *text).ok_or_else(|| unknown(name))
     }
 
+    /// The major version of the browser.
+    #[must_use]
+    pub fn major(&self) -> Option<u32> {
+        major(&self.provenance.version)
+    }
+
     /// The template for a context, falling back from `redirected` to the plain order.
     #[must_use]
     pub fn headers(&self, context: Context, over: Over, redirected: bool) -> Option<&Headers> {
@@ -351,6 +357,12 @@ impl Profile {
             .or_else(|| find(context, false))
             .or_else(|| find(Context::Navigation, redirected))
     }
+}
+
+/// The first number with a dot behind it: `Chromium 156.0.8078.79` is 156.
+#[must_use]
+pub fn major(version: &str) -> Option<u32> {
+    version.split_whitespace().find_map(|word| word.split_once('.')?.0.parse().ok())
 }
 
 fn unknown(name: &str) -> Error {
