@@ -6,7 +6,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use rungs::Tier;
 
-use super::profile;
+use super::{lab, profile};
 
 /// Gets pages by the cheapest means the site allows.
 #[derive(Debug, Parser)]
@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Detect(Detect),
     /// Say what is installed, what each tier can do here, and the fix for what it cannot.
     Doctor(Doctor),
+    /// Tell any client that asks what it looks like on the wire; on loopback only.
+    Lab(lab::Args),
     /// Print the man page or a shell's completions.
     Generate(Generate),
 }

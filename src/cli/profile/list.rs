@@ -32,6 +32,7 @@ fn list(out: &mut impl Write, as_json: bool) -> std::io::Result<()> {
                     "version": profile.provenance.version,
                     "os": profile.provenance.os,
                     "captured": profile.provenance.captured,
+                    "derived": profile.provenance.derived,
                 })
             })
             .collect();
@@ -42,8 +43,13 @@ fn list(out: &mut impl Write, as_json: bool) -> std::io::Result<()> {
         let from = &profile.provenance;
         writeln!(
             out,
-            "{:<width$}  {} {}, {}, {}",
-            profile.name, from.browser, from.version, from.os, from.captured
+            "{:<width$}  {} {}, {}, {}{}",
+            profile.name,
+            from.browser,
+            from.version,
+            from.os,
+            from.captured,
+            if from.derived { " (derived)" } else { "" }
         )?;
     }
     Ok(())
