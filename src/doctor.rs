@@ -3,6 +3,9 @@
 use std::path::Path;
 
 use crate::fingerprint::Profile;
+use crate::fingerprint::choice::Choice;
+#[cfg(feature = "browser")]
+use crate::fingerprint::profile::major;
 
 /// How a thing stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,29 +59,39 @@ impl Finding {
 /// Looks at everything. Starts the browser only to ask for its version; sends nothing.
 #[must_use]
 pub fn examine() -> Vec<Finding> {
-    let profile = Profile::named(crate::fetcher::DEFAULT_PROFILE);
+    let worn = crate::fetcher::default_profile();
     let mut findings = vec![
         Finding::new("rungs", State::Ok, format!("version {}", env!("CARGO_PKG_VERSION"))),
         roots(),
         names(),
         Finding::new("plain", State::Ok, "HTTP/1.1, HTTP/2, TLS 1.2 and 1.3"),
-        match &profile {
-            Ok(profile) => Finding::new(
+        match &worn {
+            Ok(Choice { profile, why }) => Finding::new(
                 "impersonate",
                 State::Ok,
                 format!(
-                    "profile {}: {} {}, captured {}",
+                    "profile {}: {} {}, {} {}; worn because {why}",
                     profile.name,
                     profile.provenance.browser,
                     profile.provenance.version,
+                    if profile.provenance.derived { "derived" } else { "captured" },
                     profile.provenance.captured
                 ),
             ),
             Err(error) => Finding::new("impersonate", State::Broken, error.chain()),
         },
     ];
-    findings.extend(browser(profile.ok().as_deref()));
+    findings.extend(browser(worn.ok().map(|worn| worn.profile).as_deref()));
     findings
+}
+
+/// The major version of the browser installed here. Starts it to ask.
+#[must_use]
+pub fn installed_major() -> Option<u32> {
+    #[cfg(feature = "browser")]
+    return major(&crate::transport::browser::version(&crate::transport::browser::find()?)?);
+    #[cfg(not(feature = "browser"))]
+    return None;
 }
 
 fn roots() -> Finding {
@@ -123,14 +136,7 @@ fn browser(profile: Option<&Profile>) -> Vec<Finding> {
         ];
     };
     let mut findings = vec![Finding::new("browser", State::Ok, format!("{version} at {}", path.display()))];
-    let worn = profile.map(|profile| major(&profile.provenance.version));
-    if let Some(worn) = worn.filter(|worn| *worn != major(&version)) {
-        let detail = format!("the profile is of version {worn}, the browser of {}", major(&version));
-        findings.push(
-            Finding::new("drift", State::Warning, detail)
-                .fix("use a profile of the same version, so that the tiers are one browser"),
-        );
-    }
+    findings.extend(profile.and_then(|profile| drift(profile, &version)));
     if rustix::process::geteuid().is_root() {
         findings.push(
             Finding::new("sandbox", State::Warning, "running as root: Chromium runs without its sandbox")
@@ -140,11 +146,33 @@ fn browser(profile: Option<&Profile>) -> Vec<Finding> {
     findings
 }
 
-/// The first number with a dot behind it: `Chromium 156.0.8078.79` is 156.
+/// A warning when the profile and the browser are of different versions.
 #[cfg(feature = "browser")]
-fn major(version: &str) -> String {
-    version
-        .split_whitespace()
-        .find_map(|word| word.split_once('.').filter(|(number, _)| number.parse::<u32>().is_ok()))
-        .map_or_else(|| version.to_owned(), |(number, _)| number.to_owned())
+fn drift(profile: &Profile, version: &str) -> Option<Finding> {
+    let (worn, installed) = (profile.major()?, major(version)?);
+    (worn != installed).then(|| {
+        let detail = format!(
+            "the profile worn, {}, is of version {worn}, the browser of {installed}: the tiers are two browsers",
+            profile.name
+        );
+        Finding::new("drift", State::Warning, detail).fix(
+            "capture a profile of this browser (`rungs profile capture`) and wear it with --as, or install \
+             the browser's version that the profile is of",
+        )
+    })
+}
+
+#[cfg(all(test, feature = "browser"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_of_another_version_than_the_profile_is_drift() {
+        let profile = Profile::named("chrome-156-linux").expect("it is shipped");
+        assert!(drift(&profile, "Chromium 156.0.9999.1").is_none());
+        let finding = drift(&profile, "Chromium 158.0.1.1").expect("two versions apart");
+        assert_eq!(finding.state, State::Warning);
+        assert!(finding.detail.contains("chrome-156-linux"), "{}", finding.detail);
+        assert!(finding.detail.contains("156") && finding.detail.contains("158"), "{}", finding.detail);
+    }
 }

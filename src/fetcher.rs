@@ -4,11 +4,12 @@ mod build;
 mod charset;
 mod page;
 mod send;
+mod worn;
 
-pub(crate) use build::DEFAULT_PROFILE;
 pub use build::FetcherBuilder;
 pub use page::Page;
 pub use send::RequestBuilder;
+pub use worn::default_profile;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

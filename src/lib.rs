@@ -34,7 +34,7 @@ mod verdict;
 pub use bounds::Bounds;
 pub use cookies::{Cookie, Jar};
 pub use error::{Error, Result};
-pub use fetcher::{Fetcher, FetcherBuilder, Page, RequestBuilder};
+pub use fetcher::{Fetcher, FetcherBuilder, Page, RequestBuilder, default_profile};
 pub use identity::Identity;
 pub use kind::ErrorKind;
 pub use proxy::Proxy;
@@ -44,9 +44,6 @@ pub use response::{Hop, HttpVersion};
 pub use tier::Tier;
 pub use trace::{Attempt, AttemptError, Timings, Trace};
 pub use verdict::{Evidence, Verdict, VerdictKind};
-
-/// The browser profile worn when none is named.
-pub const DEFAULT_PROFILE: &str = fetcher::DEFAULT_PROFILE;
 
 /// The README's code compiles.
 #[cfg(doctest)]

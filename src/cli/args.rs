@@ -6,6 +6,8 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use rungs::{Context, Tier};
 
+use super::{lab, profile};
+
 /// Gets pages by the cheapest means the site allows.
 #[derive(Debug, Parser)]
 #[command(name = "rungs", version, max_term_width = 100)]
@@ -26,12 +28,14 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Fetch pages.
     Fetch(Box<Fetch>),
-    /// List and show browser profiles.
-    Profile(Profile),
+    /// List, show and check browser profiles.
+    Profile(profile::Args),
     /// Say what a saved answer is, and why.
     Detect(Detect),
     /// Say what is installed, what each tier can do here, and the fix for what it cannot.
     Doctor(Doctor),
+    /// Tell any client that asks what it looks like on the wire; on loopback only.
+    Lab(lab::Args),
     /// Print the man page or a shell's completions.
     Generate(Generate),
 }
@@ -239,28 +243,6 @@ impl From<ContextName> for Context {
             ContextName::Xhr => Self::Xhr,
         }
     }
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct Profile {
-    #[command(subcommand)]
-    pub(crate) command: ProfileCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum ProfileCommand {
-    /// The profiles there are.
-    List {
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// One profile, whole.
-    Show {
-        /// Its name, or a file.
-        #[arg(value_name = "NAME|FILE")]
-        name: String,
-    },
 }
 
 #[derive(Debug, clap::Args)]

@@ -7,6 +7,7 @@ mod doctor;
 mod exit;
 mod fetch;
 mod generate;
+mod lab;
 mod log;
 mod output;
 mod profile;
@@ -36,6 +37,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Profile(profile) => profile::run(&profile),
         Command::Detect(detect) => detect::run(&detect),
         Command::Doctor(doctor) => doctor::run(&doctor),
+        Command::Lab(lab) => lab::run(&lab),
         Command::Generate(generate) => generate::run(&generate),
     };
     match outcome {

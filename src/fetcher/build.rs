@@ -18,7 +18,7 @@ use crate::transport::Transport;
 use crate::transport::impersonate::Impersonate;
 use crate::transport::plain::Plain;
 
-use super::{Fetcher, Shared};
+use super::{Fetcher, Shared, worn};
 
 /// Settings for a [`Fetcher`]. Setters cannot fail; [`build`](Self::build) tells what was wrong.
 #[derive(Clone)]
@@ -97,7 +97,7 @@ impl FetcherBuilder {
         self
     }
 
-    /// The browser to look like. Default: the shipped profile of the newest Chrome on Linux.
+    /// The browser to look like. Default: [`default_profile`](crate::default_profile).
     pub fn browser_profile(mut self, profile: Arc<Profile>) -> Self {
         self.profile = Some(profile);
         self
@@ -152,7 +152,14 @@ impl FetcherBuilder {
             return Err(Error::new(ErrorKind::Config, message));
         }
         let plain = Profile::named("plain")?;
-        let dressed = self.profile.map_or_else(|| Profile::named(DEFAULT_PROFILE), Ok)?;
+        #[cfg(feature = "browser")]
+        let executable = self.browser.executable.as_deref();
+        #[cfg(not(feature = "browser"))]
+        let executable = None;
+        let dressed = match self.profile {
+            Some(profile) => profile,
+            None => worn::beside(executable)?.profile,
+        };
         if dressed.browser.is_none() {
             let message = format!("the profile `{}` is no browser's", dressed.name);
             return Err(Error::new(ErrorKind::Config, message)
@@ -209,6 +216,3 @@ fn still_challenged(rules: Rules) -> crate::transport::browser::StillChallenged 
         rules.judge(&seen).kind == VerdictKind::Challenge
     })
 }
-
-/// The profile worn when none is named.
-pub(crate) const DEFAULT_PROFILE: &str = "chrome-156-linux";

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::derive;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 use crate::request::Context;
@@ -15,7 +16,7 @@ use crate::toml_error;
 pub const SCHEMA: u32 = 1;
 
 /// One browser on the wire: TLS, HTTP/2 and headers per context, with where it came from.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// The format's version; [`SCHEMA`].
@@ -39,7 +40,7 @@ pub struct Profile {
 }
 
 /// Where a profile's values come from.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
     /// The product, for example `Chromium`.
@@ -52,12 +53,15 @@ pub struct Provenance {
     pub os: String,
     /// The day it was captured, `YYYY-MM-DD`.
     pub captured: String,
-    /// How it was captured.
+    /// How it was captured, or from what it was derived.
     pub method: String,
+    /// Whether it was derived from a captured one instead of captured itself.
+    #[serde(default)]
+    pub derived: bool,
 }
 
 /// The identity a page's JavaScript sees: it must be the same as on the wire.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Browser {
     /// `navigator.userAgent`, and the user-agent header.
@@ -85,7 +89,7 @@ pub struct Browser {
 }
 
 /// One brand of a browser's brand list.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Brand {
     /// For example `Chromium`.
@@ -95,7 +99,7 @@ pub struct Brand {
 }
 
 /// The ClientHello, without its GREASE values (they are drawn per connection).
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// Protocol versions offered, lowest first: `1.2`, `1.3`.
@@ -137,7 +141,7 @@ pub struct Tls {
 }
 
 /// Application-layer protocol settings (ALPS).
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Alps {
     /// The protocols it is sent for.
@@ -147,7 +151,7 @@ pub struct Alps {
 }
 
 /// The HTTP/2 preface and priorities.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Http2 {
     /// SETTINGS as (id, value), in order.
@@ -193,8 +197,20 @@ pub enum Over {
     Cleartext,
 }
 
+impl Over {
+    /// `h2`, `h1` or `cleartext`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::H2 => "h2",
+            Self::H1 => "h1",
+            Self::Cleartext => "cleartext",
+        }
+    }
+}
+
 /// The headers of one context in wire order.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Headers {
     /// The context's name: `navigation`, `reload`, `form`, `fetch`, `xhr`.
@@ -208,11 +224,20 @@ pub struct Headers {
     pub fields: Vec<Field>,
 }
 
+impl Headers {
+    /// What tells this template from the profile's others, for example `navigation/h2/redirected`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let redirected = if self.redirected { "/redirected" } else { "" };
+        format!("{}/{}{redirected}", self.context, self.over.name())
+    }
+}
+
 /// One header: `["name", "value"]`, or `["name"]` for a place that the request fills or leaves out
 /// (`host`, `cookie`, `referer`, `origin`, `content-length`, `content-type`, client hints that
 /// wait for Accept-CH). The value `{site}` stands for what sec-fetch-site follows from.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Vec<String>")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<String>", into = "Vec<String>")]
 pub struct Field {
     /// The name, in the case it has on an HTTP/1.1 wire.
     pub name: String,
@@ -235,6 +260,12 @@ impl TryFrom<Vec<String>> for Field {
     }
 }
 
+impl From<Field> for Vec<String> {
+    fn from(field: Field) -> Self {
+        std::iter::once(field.name).chain(field.value).collect()
+    }
+}
+
 impl Tls {
     /// The trust anchor ids in wire form, when the extension is sent.
     #[must_use]
@@ -245,11 +276,15 @@ impl Tls {
 }
 
 impl Profile {
-    /// Reads a profile from TOML text; `origin` names it in errors.
+    /// Reads a profile from TOML text; `origin` names it in errors. A text with `derive_from` is
+    /// completed from the shipped profile it names.
     ///
     /// # Errors
     /// [`ErrorKind::Profile`] naming `origin`, the line and the key.
     pub fn from_toml(text: &str, origin: &str) -> Result<Self> {
+        if derive::is_derived(text) {
+            return derive::resolve(text, origin);
+        }
         let profile: Self = toml::from_str(text)
             .map_err(|cause| Error::new(ErrorKind::Profile, toml_error::describe(text, origin, &cause)))?;
         if profile.schema != SCHEMA {
@@ -304,6 +339,12 @@ impl Profile {
         SHIPPED.iter().find(|(other, _)| *other == name).map(|(_, text)| *text).ok_or_else(|| unknown(name))
     }
 
+    /// The major version of the browser.
+    #[must_use]
+    pub fn major(&self) -> Option<u32> {
+        major(&self.provenance.version)
+    }
+
     /// The template for a context, falling back from `redirected` to the plain order.
     #[must_use]
     pub fn headers(&self, context: Context, over: Over, redirected: bool) -> Option<&Headers> {
@@ -318,6 +359,12 @@ impl Profile {
     }
 }
 
+/// The first number with a dot behind it: `Chromium 156.0.8078.79` is 156.
+#[must_use]
+pub fn major(version: &str) -> Option<u32> {
+    version.split_whitespace().find_map(|word| word.split_once('.')?.0.parse().ok())
+}
+
 fn unknown(name: &str) -> Error {
     let names: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
     Error::new(ErrorKind::Profile, format!("there is no browser profile `{}`", name.escape_debug()))
@@ -327,4 +374,9 @@ fn unknown(name: &str) -> Error {
 const SHIPPED: &[(&str, &str)] = &[
     ("plain", include_str!("../../profiles/browsers/plain.toml")),
     ("chrome-156-linux", include_str!("../../profiles/browsers/chrome-156-linux.toml")),
+    ("google-chrome-156-linux", include_str!("../../profiles/browsers/google-chrome-156-linux.toml")),
+    ("google-chrome-156-windows", include_str!("../../profiles/browsers/google-chrome-156-windows.toml")),
+    ("google-chrome-156-macos", include_str!("../../profiles/browsers/google-chrome-156-macos.toml")),
+    ("google-chrome-156-android", include_str!("../../profiles/browsers/google-chrome-156-android.toml")),
+    ("edge-156-windows", include_str!("../../profiles/browsers/edge-156-windows.toml")),
 ];

@@ -1,6 +1,5 @@
 //! The HTTP engine under both HTTP tiers: names, connections, TLS, exchange, redirects, bodies.
 
-mod ciphers;
 mod decode;
 mod dial;
 mod dns;

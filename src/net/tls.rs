@@ -18,9 +18,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_boring::{HandshakeError, SslStream, SslStreamBuilder};
 
-use super::{ciphers, ffi, roots};
+use super::{ffi, roots};
 use crate::error::{Error, Result};
-use crate::fingerprint::Profile;
+use crate::fingerprint::{Profile, ciphers};
 use crate::identity::Identity;
 use crate::kind::ErrorKind;
 use crate::tickets::Tickets;

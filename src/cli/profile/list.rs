@@ -1,21 +1,22 @@
-//! `rungs profile list|show`.
+//! `rungs profile list`.
 
 use std::io::Write;
 
 use rungs::fingerprint::Profile;
 use serde_json::json;
 
-use super::args::{Profile as Args, ProfileCommand};
-use super::exit::{self, Failure};
-use super::settings;
+use crate::cli::exit::{self, Failure};
 
-pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<u8, Failure> {
     let mut out = std::io::stdout().lock();
-    match &args.command {
-        ProfileCommand::List { json } => list(&mut out, *json),
-        ProfileCommand::Show { name } => out.write_all(text(name)?.as_bytes()),
-    }
-    .map_err(Failure::stdout)?;
+    list(&mut out, args.json).map_err(Failure::stdout)?;
     Ok(exit::OK)
 }
 
@@ -31,6 +32,7 @@ fn list(out: &mut impl Write, as_json: bool) -> std::io::Result<()> {
                     "version": profile.provenance.version,
                     "os": profile.provenance.os,
                     "captured": profile.provenance.captured,
+                    "derived": profile.provenance.derived,
                 })
             })
             .collect();
@@ -41,19 +43,14 @@ fn list(out: &mut impl Write, as_json: bool) -> std::io::Result<()> {
         let from = &profile.provenance;
         writeln!(
             out,
-            "{:<width$}  {} {}, {}, {}",
-            profile.name, from.browser, from.version, from.os, from.captured
+            "{:<width$}  {} {}, {}, {}{}",
+            profile.name,
+            from.browser,
+            from.version,
+            from.os,
+            from.captured,
+            if from.derived { " (derived)" } else { "" }
         )?;
     }
     Ok(())
-}
-
-/// The profile's own text, once it has been read without complaint.
-fn text(name: &str) -> Result<String, Failure> {
-    settings::profile(name)?;
-    if settings::is_file(name) {
-        let failed = |cause| Failure::Io(format!("could not read {name}"), cause);
-        return std::fs::read_to_string(name).map_err(failed);
-    }
-    Ok(Profile::shipped_text(name)?.to_owned())
 }

@@ -1,0 +1,118 @@
+//! The page for people. Everything on it comes from the client, so everything is escaped.
+
+use rungs::fingerprint::hpack::HpackField;
+
+use super::Report;
+
+/// The report as an HTML page without scripts.
+pub(super) fn html(report: &Report<'_>) -> String {
+    let (connection, request) = (&report.connection, report.request);
+    let mut page = String::from(HEAD);
+    let name = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
+    table(
+        &mut page,
+        "Fingerprints",
+        &["", ""],
+        [
+            ("JA4", name(&connection.ja4)),
+            ("JA4_r", name(&connection.ja4_r)),
+            ("JA3", name(&connection.ja3)),
+            ("JA3 text", name(&connection.ja3_text)),
+            ("Akamai HTTP/2", name(&connection.akamai)),
+            ("Akamai hash", name(&connection.akamai_hash)),
+            ("TLS session", if connection.resumed { "resumed" } else { "new" }.to_owned()),
+        ]
+        .map(|(what, value)| vec![what.to_owned(), value]),
+    );
+    let headers = request.headers.iter().map(|(name, value)| vec![name.clone(), value.clone()]);
+    let title = format!("Headers in wire order ({} {})", request.method, request.over.name());
+    table(&mut page, &title, &["name", "value"], headers);
+    if !request.hpack.is_empty() {
+        let fields = request.hpack.iter().map(|field| vec![field.name.clone(), form(field)]);
+        table(&mut page, "How HPACK wrote them", &["name", "form"], fields);
+    }
+    if let Some(opening) = &connection.opening {
+        let settings = opening.settings.iter().map(|(id, value)| vec![id.to_string(), value.to_string()]);
+        table(&mut page, "HTTP/2 SETTINGS in order", &["id", "value"], settings);
+    }
+    if let Some(priority) = request.priority {
+        let row = vec![
+            priority.weight.to_string(),
+            priority.depends_on.to_string(),
+            priority.exclusive.to_string(),
+        ];
+        table(&mut page, "Priority", &["weight byte", "depends on", "exclusive"], [row]);
+    }
+    page.push_str("<p>All of it, the ClientHello too: <a href=\"/json\">/json</a>.</p>\n");
+    page
+}
+
+/// How a field was written, in words.
+fn form(field: &HpackField) -> String {
+    use rungs::fingerprint::hpack::Form;
+    let form = match field.form {
+        Form::Indexed => "indexed",
+        Form::Incremental => "literal, indexed from now on",
+        Form::WithoutIndexing => "literal, not indexed",
+        Form::NeverIndexed => "literal, never indexed",
+    };
+    let coded = |what: &str, huffman: Option<bool>| match huffman {
+        Some(true) => format!(", {what} Huffman"),
+        Some(false) => format!(", {what} raw"),
+        None => String::new(),
+    };
+    format!("{form}{}{}", coded("name", field.name_huffman), coded("value", field.value_huffman))
+}
+
+fn table(page: &mut String, title: &str, columns: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
+    page.push_str(&format!("<h2>{}</h2>\n<table>\n", escaped(title)));
+    if columns.iter().any(|column| !column.is_empty()) {
+        let cells: String = columns.iter().map(|column| format!("<th>{}", escaped(column))).collect();
+        page.push_str(&format!("<tr>{cells}\n"));
+    }
+    for row in rows {
+        let cells: String = row.iter().map(|cell| format!("<td>{}", escaped(cell))).collect();
+        page.push_str(&format!("<tr>{cells}\n"));
+    }
+    page.push_str("</table>\n");
+}
+
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+const HEAD: &str = "<!doctype html>
+<meta charset=utf-8>
+<title>What you are on the wire</title>
+<style>
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 70em; padding: 0 1em }
+td, th { font-family: ui-monospace, monospace; font-size: 13px; overflow-wrap: anywhere; padding: .1em 1.5em .1em 0; \
+text-align: left; vertical-align: top }
+td:first-child { overflow-wrap: normal; white-space: nowrap }
+</style>
+<h1>What you are on the wire</h1>
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_client_says_cannot_become_markup() {
+        let mut page = String::new();
+        table(&mut page, "<x>", &["a"], [vec!["<script>alert('1' & \"2\")</script>".to_owned()]]);
+        assert!(!page.contains("<script>") && !page.contains("<x>"), "{page}");
+        assert!(page.contains("&lt;script&gt;alert(&#39;1&#39; &amp; &quot;2&quot;)"), "{page}");
+    }
+}

@@ -1,0 +1,73 @@
+//! `rungs profile lint`.
+
+use std::io::Write;
+use std::time::SystemTime;
+
+use rungs::doctor;
+use rungs::fingerprint::lint::{Complaint, Date, Freshness, Severity, lint};
+use rungs::redact;
+use serde_json::json;
+
+use super::Format;
+use crate::cli::exit::{self, Failure};
+use crate::cli::settings;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exits with 3 when there are errors; warnings do not fail.")]
+pub(super) struct Args {
+    /// Names of profiles, or files. Default: all that are shipped.
+    #[arg(value_name = "NAME|FILE")]
+    names: Vec<String>,
+
+    /// After how many weeks a capture is old.
+    #[arg(long, value_name = "N", default_value_t = Freshness::WEEKS)]
+    weeks: u32,
+
+    /// What to print.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+pub(super) fn run(args: &Args) -> Result<u8, Failure> {
+    let freshness = Freshness {
+        today: Date::of(SystemTime::now()),
+        installed: doctor::installed_major(),
+        weeks: args.weeks,
+    };
+    let names = if args.names.is_empty() {
+        rungs::fingerprint::Profile::shipped().iter().map(|profile| profile.name.clone()).collect()
+    } else {
+        args.names.clone()
+    };
+    let mut found: Vec<(String, Complaint)> = Vec::new();
+    for name in names {
+        let profile = settings::profile(&name)?;
+        found.extend(lint(&profile, &freshness).into_iter().map(|complaint| (name.clone(), complaint)));
+    }
+    let mut out = std::io::stdout().lock();
+    show(&mut out, &found, args.format).map_err(Failure::stdout)?;
+    let broken = found.iter().any(|(_, complaint)| complaint.severity == Severity::Error);
+    Ok(if broken { exit::CONFIG } else { exit::OK })
+}
+
+fn show(out: &mut impl Write, found: &[(String, Complaint)], format: Format) -> std::io::Result<()> {
+    if format == Format::Json {
+        let rows: Vec<_> = found
+            .iter()
+            .map(|(name, complaint)| {
+                json!({
+                    "profile": name,
+                    "id": complaint.id,
+                    "severity": complaint.severity,
+                    "key": complaint.key,
+                    "message": complaint.message,
+                })
+            })
+            .collect();
+        return writeln!(out, "{}", serde_json::Value::from(rows));
+    }
+    for (name, complaint) in found {
+        writeln!(out, "{}: {}", redact::terminal(name), redact::terminal(&complaint.to_string()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! `rungs profile show`.
+
+use std::io::Write;
+
+use rungs::fingerprint::{Fingerprints, Profile};
+
+use super::Format;
+use crate::cli::exit::{self, Failure};
+use crate::cli::settings;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Its name, or a file.
+    #[arg(value_name = "NAME|FILE")]
+    name: String,
+
+    /// Show the fingerprints that servers will compute instead.
+    #[arg(long)]
+    fingerprints: bool,
+
+    /// How to print the fingerprints.
+    #[arg(long, value_enum, default_value_t = Format::Text, requires = "fingerprints")]
+    format: Format,
+}
+
+pub(super) fn run(args: &Args) -> Result<u8, Failure> {
+    let mut out = std::io::stdout().lock();
+    if args.fingerprints {
+        let promised = Fingerprints::of(&*settings::profile(&args.name)?);
+        fingerprints(&mut out, &promised, args.format)
+    } else {
+        out.write_all(text(&args.name)?.as_bytes())
+    }
+    .map_err(Failure::stdout)?;
+    Ok(exit::OK)
+}
+
+/// The profile's own text, once it has been read without complaint.
+fn text(name: &str) -> Result<String, Failure> {
+    settings::profile(name)?;
+    if settings::is_file(name) {
+        let failed = |cause| Failure::Io(format!("could not read {name}"), cause);
+        return std::fs::read_to_string(name).map_err(failed);
+    }
+    Ok(Profile::shipped_text(name)?.to_owned())
+}
+
+fn fingerprints(out: &mut impl Write, promised: &Fingerprints, format: Format) -> std::io::Result<()> {
+    if format == Format::Json {
+        let text = serde_json::to_string(promised)?;
+        return writeln!(out, "{text}");
+    }
+    writeln!(out, "ja4          {}", promised.ja4)?;
+    writeln!(out, "ja4_r        {}", promised.ja4_r)?;
+    writeln!(out, "akamai       {}", promised.akamai)?;
+    writeln!(out, "akamai_hash  {}", promised.akamai_hash)?;
+    if promised.ja3_varies {
+        writeln!(out, "ja3          another with every connection: extensions come in random order")?;
+        return writeln!(out, "ja3_text     {} (extensions sorted)", promised.ja3_text);
+    }
+    writeln!(out, "ja3          {}", promised.ja3)?;
+    writeln!(out, "ja3_text     {}", promised.ja3_text)
+}

@@ -1,0 +1,151 @@
+//! Which profile to wear when none is named: that of the browser beside us, so that all tiers are one
+//! browser. Pure.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::profile::Profile;
+
+/// A profile, and why it is this one.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// The profile.
+    pub profile: Arc<Profile>,
+    /// Why, as the end of "worn because …".
+    pub why: String,
+}
+
+/// Chooses among `profiles` for a machine of this `system` (`linux`, `macos`, `windows`) on which
+/// `product` is installed, if any is.
+///
+/// Which version that is costs a start of the browser, so `major` is asked only when the answer can make
+/// a difference: when profiles of several versions are left. `None` when there is no browser's profile.
+#[must_use]
+pub fn choose(
+    profiles: &[Arc<Profile>],
+    system: &str,
+    product: Option<&str>,
+    major: impl FnOnce() -> Option<u32>,
+) -> Option<Choice> {
+    let browsers: Vec<&Arc<Profile>> = profiles.iter().filter(|profile| profile.browser.is_some()).collect();
+    let here = narrowed(&browsers, |profile| {
+        profile.browser.as_ref().is_some_and(|b| !b.mobile && b.platform.eq_ignore_ascii_case(system))
+    });
+    let of_product = |profile: &Profile| Some(profile.provenance.browser.as_str()) == product;
+    let has_product = here.iter().any(|profile| of_product(profile));
+    let left = if has_product {
+        narrowed(&here, of_product)
+    } else {
+        // A captured one is proven on the wire, a derived one is not.
+        narrowed(&here, |profile| !profile.provenance.derived)
+    };
+    let newest = *left.iter().max_by_key(|profile| profile.major())?;
+    let chosen = |profile: &Arc<Profile>, why: String| Choice { profile: Arc::clone(profile), why };
+    let Some(product) = product else {
+        return Some(chosen(newest, "no browser is installed and it is the newest".to_owned()));
+    };
+    if !has_product {
+        let why = format!("no profile is of {product}, the browser installed, and it is the newest");
+        return Some(chosen(newest, why));
+    }
+    if left.iter().all(|profile| profile.major() == newest.major()) {
+        return Some(chosen(newest, format!("{product} is installed")));
+    }
+    let Some(major) = major() else {
+        let why = format!("{product} is installed, does not tell its version, and it is the newest of its");
+        return Some(chosen(newest, why));
+    };
+    Some(match left.iter().find(|profile| profile.major() == Some(major)) {
+        Some(same) => chosen(same, format!("{product} {major} is installed")),
+        None => chosen(newest, format!("{product} {major} is installed, and it is the newest of its")),
+    })
+}
+
+/// The product an executable is, as far as its path tells.
+#[must_use]
+pub fn product(executable: &Path) -> &'static str {
+    let path = executable.to_string_lossy().to_ascii_lowercase();
+    PRODUCTS.iter().find(|(mark, _)| path.contains(mark)).map_or("Chromium", |(_, product)| product)
+}
+
+/// Those that fit; all when none does.
+fn narrowed<'a>(from: &[&'a Arc<Profile>], fits: impl Fn(&Profile) -> bool) -> Vec<&'a Arc<Profile>> {
+    let fitting: Vec<_> = from.iter().copied().filter(|profile| fits(profile)).collect();
+    if fitting.is_empty() { from.to_vec() } else { fitting }
+}
+
+/// The first mark found decides: `chromium` must not be taken for `chrome`.
+const PRODUCTS: [(&str, &str); 4] =
+    [("chromium", "Chromium"), ("edge", "Microsoft Edge"), ("brave", "Brave"), ("chrome", "Google Chrome")];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The shipped profiles, and an older and a newer Chromium.
+    fn profiles() -> Vec<Arc<Profile>> {
+        let mut all = Profile::shipped();
+        for version in ["149", "157"] {
+            let mut other = Profile::clone(&Profile::named("chrome-156-linux").unwrap());
+            other.name = format!("chrome-{version}-linux");
+            other.provenance.version = format!("{version}.0.1.2");
+            all.push(Arc::new(other));
+        }
+        all
+    }
+
+    fn name(system: &str, product: Option<&str>, major: Option<u32>) -> String {
+        choose(&profiles(), system, product, || major).unwrap().profile.name.clone()
+    }
+
+    #[test]
+    fn the_browser_beside_us_is_worn() {
+        let (chromium, chrome, edge) = (Some("Chromium"), Some("Google Chrome"), Some("Microsoft Edge"));
+        for (system, product, major, expected) in [
+            ("linux", chromium, Some(156), "chrome-156-linux"),
+            ("linux", chromium, Some(149), "chrome-149-linux"),
+            ("linux", chromium, Some(200), "chrome-157-linux"),
+            ("linux", chromium, None, "chrome-157-linux"),
+            ("linux", chrome, Some(156), "google-chrome-156-linux"),
+            ("linux", edge, Some(156), "chrome-157-linux"),
+            ("linux", None, None, "chrome-157-linux"),
+            ("windows", edge, Some(156), "edge-156-windows"),
+            ("windows", chrome, Some(156), "google-chrome-156-windows"),
+            ("macos", chrome, Some(156), "google-chrome-156-macos"),
+            ("freebsd", None, None, "chrome-157-linux"),
+        ] {
+            assert_eq!(name(system, product, major), expected, "{product:?} {major:?} on {system}");
+        }
+    }
+
+    #[test]
+    fn the_version_is_not_asked_where_it_decides_nothing() {
+        let never = || unreachable!("one version only");
+        let choice = choose(&Profile::shipped(), "linux", Some("Chromium"), never).unwrap();
+        assert_eq!(choice.profile.name, "chrome-156-linux");
+        assert_eq!(choice.why, "Chromium is installed");
+        let choice = choose(&Profile::shipped(), "linux", None, || unreachable!("no browser")).unwrap();
+        assert_eq!(choice.profile.name, "chrome-156-linux");
+    }
+
+    #[test]
+    fn without_any_browsers_profile_there_is_no_choice() {
+        let plain = [Profile::named("plain").unwrap()];
+        assert!(choose(&plain, "linux", Some("Chromium"), || Some(1)).is_none());
+    }
+
+    #[test]
+    fn a_product_is_known_by_its_path() {
+        for (path, expected) in [
+            ("/usr/lib/chromium/chromium", "Chromium"),
+            ("/usr/bin/chromium-browser", "Chromium"),
+            ("/opt/google/chrome/chrome", "Google Chrome"),
+            ("/usr/bin/google-chrome-stable", "Google Chrome"),
+            ("/usr/bin/microsoft-edge", "Microsoft Edge"),
+            ("/usr/bin/brave-browser", "Brave"),
+            ("/home/me/my-build", "Chromium"),
+        ] {
+            assert_eq!(product(Path::new(path)), expected, "{path}");
+        }
+    }
+}

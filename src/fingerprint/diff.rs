@@ -1,0 +1,152 @@
+//! Two browser profiles, key by key.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::profile::{Headers, Profile};
+
+/// One key that two profiles do not agree on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// The key, for example `tls.groups` or `headers.navigation/h2.user-agent`.
+    pub path: String,
+    /// What the left profile has there, as JSON; `None` when it has nothing.
+    pub left: Option<Value>,
+    /// What the right profile has there.
+    pub right: Option<Value>,
+}
+
+/// The keys in which two profiles differ, sorted; none when they are equal. Their names and where they
+/// come from count too.
+///
+/// Lists of plain values are one key. Header templates are told apart by their context and compared
+/// header by header, with their order as a key of its own, `(order)`.
+#[must_use]
+pub fn diff(left: &Profile, right: &Profile) -> Vec<Difference> {
+    let (mut left, mut right) = (keys(left), keys(right));
+    let paths: Vec<String> = left.keys().chain(right.keys()).cloned().collect();
+    let mut differences: Vec<Difference> = paths
+        .into_iter()
+        .filter_map(|path| {
+            let (left, right) = (left.remove(&path), right.remove(&path));
+            (left != right).then_some(Difference { path, left, right })
+        })
+        .collect();
+    differences.sort_by(|a, b| a.path.cmp(&b.path));
+    differences
+}
+
+fn keys(profile: &Profile) -> BTreeMap<String, Value> {
+    let mut value = serde_json::to_value(profile).expect("a profile is made of strings, numbers and lists");
+    let mut keys = BTreeMap::new();
+    if let Some(whole) = value.as_object_mut() {
+        whole.insert("headers".to_owned(), Value::Object(templates(&profile.headers)));
+    }
+    flatten("", value, &mut keys);
+    keys
+}
+
+/// The templates by label, each as its headers by name and their order.
+fn templates(all: &[Headers]) -> serde_json::Map<String, Value> {
+    let one = |headers: &Headers| {
+        let mut fields: serde_json::Map<String, Value> =
+            headers.fields.iter().map(|field| (field.name.clone(), field.value.clone().into())).collect();
+        // A place to fill is there, which null would deny.
+        for place in fields.values_mut().filter(|value| value.is_null()) {
+            *place = Value::from(PLACE);
+        }
+        let order: Vec<&str> = headers.fields.iter().map(|field| field.name.as_str()).collect();
+        fields.insert(ORDER.to_owned(), order.into());
+        (headers.label(), Value::Object(fields))
+    };
+    all.iter().map(one).collect()
+}
+
+fn flatten(path: &str, value: Value, keys: &mut BTreeMap<String, Value>) {
+    match value {
+        // Absent and null are the same in TOML.
+        Value::Null => {}
+        Value::Object(map) => {
+            for (key, value) in map {
+                let path = if path.is_empty() { key } else { format!("{path}.{key}") };
+                flatten(&path, value, keys);
+            }
+        }
+        value => {
+            keys.insert(path.to_owned(), value);
+        }
+    }
+}
+
+const ORDER: &str = "(order)";
+const PLACE: &str = "(filled by the request)";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chrome() -> Profile {
+        Profile::clone(&Profile::named("chrome-156-linux").unwrap())
+    }
+
+    fn paths(left: &Profile, right: &Profile) -> Vec<String> {
+        diff(left, right).into_iter().map(|difference| difference.path).collect()
+    }
+
+    #[test]
+    fn equal_profiles_do_not_differ() {
+        for profile in Profile::shipped() {
+            assert_eq!(diff(&profile, &profile), [], "{}", profile.name);
+        }
+    }
+
+    #[test]
+    fn each_difference_has_its_key_and_both_values() {
+        let (left, mut right) = (chrome(), chrome());
+        right.tls.groups.pop();
+        right.tls.trust_anchors = None;
+        right.http2.window_update = 0;
+        let found = diff(&left, &right);
+        assert_eq!(
+            found.iter().map(|d| d.path.as_str()).collect::<Vec<_>>(),
+            ["http2.window_update", "tls.groups", "tls.trust_anchors"]
+        );
+        assert_eq!(found[0].right, Some(Value::from(0)));
+        assert_eq!(found[1].left, Some(Value::from(vec![4588, 29, 23, 24])));
+        assert_eq!(found[1].right, Some(Value::from(vec![4588, 29, 23])));
+        assert!(found[2].left.is_some() && found[2].right.is_none());
+    }
+
+    #[test]
+    fn headers_are_compared_by_name_and_their_order_apart() {
+        let (left, mut right) = (chrome(), chrome());
+        let label = right.headers[0].label();
+        right.headers[0].fields.swap(0, 1);
+        assert_eq!(paths(&left, &right), [format!("headers.{label}.(order)")]);
+        let mut right = chrome();
+        right.headers[0].fields.retain(|field| field.name != "referer");
+        assert_eq!(
+            paths(&left, &right),
+            [format!("headers.{label}.(order)"), format!("headers.{label}.referer")]
+        );
+        let mut right = chrome();
+        right.headers.remove(0);
+        assert!(paths(&left, &right).iter().all(|path| path.starts_with(&format!("headers.{label}."))));
+    }
+
+    #[test]
+    fn a_derived_profile_differs_from_its_base_only_in_who_it_is() {
+        let windows = Profile::named("google-chrome-156-windows").unwrap();
+        for path in paths(&chrome(), &windows) {
+            let leaf = path.rsplit('.').next().unwrap().to_ascii_lowercase();
+            let is_identity =
+                ["name", "browser.", "provenance.", "hints."].iter().any(|p| path.starts_with(p))
+                    || ["user-agent", "sec-ch-ua", "sec-ch-ua-mobile", "sec-ch-ua-platform"]
+                        .contains(&leaf.as_str())
+                    || leaf.starts_with("sec-ch-ua-");
+            assert!(is_identity, "{path}");
+        }
+    }
+}

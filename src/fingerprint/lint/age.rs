@@ -1,0 +1,124 @@
+//! Days, and how old a profile may be.
+
+use super::Complaints;
+use crate::fingerprint::profile::Profile;
+
+/// A day of the Gregorian calendar, counted from 1970-01-01.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Date(i64);
+
+impl Date {
+    /// The day of a system time, in UTC.
+    #[must_use]
+    pub fn of(time: std::time::SystemTime) -> Self {
+        let seconds = time.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Self(i64::try_from(seconds / SECONDS_A_DAY).unwrap_or(i64::MAX))
+    }
+
+    /// Reads `YYYY-MM-DD`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let &[a, b, c, d, b'-', e, f, b'-', g, h] = text.as_bytes() else { return None };
+        let number = |digits: &[u8]| {
+            digits.iter().try_fold(0_i64, |sum, digit| {
+                digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0'))
+            })
+        };
+        let (year, month, day) = (number(&[a, b, c, d])?, number(&[e, f])?, number(&[g, h])?);
+        let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let longest = match month {
+            4 | 6 | 9 | 11 => 30,
+            2 if leap => 29,
+            2 => 28,
+            1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+            _ => return None,
+        };
+        if !(1..=longest).contains(&day) {
+            return None;
+        }
+        // Years that begin in March have their leap day last.
+        let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+        let days = year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+        Some(Self(days + (153 * month + 2) / 5 + day - 1 - DAYS_TO_1970))
+    }
+
+    /// Whole weeks from `earlier` to this day.
+    #[must_use]
+    pub const fn weeks_since(self, earlier: Self) -> i64 {
+        (self.0 - earlier.0) / 7
+    }
+}
+
+/// What a profile's age is measured by.
+#[derive(Clone, Copy, Debug)]
+pub struct Freshness {
+    /// The day it is.
+    pub today: Date,
+    /// The major version of the browser installed here, where one is.
+    pub installed: Option<u32>,
+    /// After how many weeks a capture is old.
+    pub weeks: u32,
+}
+
+impl Freshness {
+    /// Weeks after which a capture is old: Chrome has had six new versions by then.
+    pub const WEEKS: u32 = 26;
+}
+
+pub(super) fn check(profile: &Profile, freshness: &Freshness, complaints: &mut Complaints) {
+    let from = &profile.provenance;
+    let Some(captured) = Date::parse(&from.captured) else {
+        return complaints.error("date", "provenance.captured", "is no day written as YYYY-MM-DD");
+    };
+    if captured > Date(freshness.today.0.saturating_add(1)) {
+        return complaints.error("date", "provenance.captured", "lies in the future");
+    }
+    // A client that imitates no browser does not age.
+    let Some(browser) = &profile.browser else { return };
+    let weeks = freshness.today.weeks_since(captured);
+    if weeks > i64::from(freshness.weeks) {
+        let message = format!("is {weeks} weeks ago; capture it again (limit: {} weeks)", freshness.weeks);
+        complaints.warning("expired", "provenance.captured", message);
+    }
+    if let (Some(worn), Some(installed)) = (super::identity::major(&browser.user_agent), freshness.installed)
+        && worn.saturating_add(MAJORS_BEHIND) < installed
+    {
+        let message = format!("is {worn}, the browser installed here {installed}: too far behind");
+        complaints.warning("expired", "browser.user_agent", message);
+    }
+}
+
+const SECONDS_A_DAY: u64 = 24 * 60 * 60;
+/// From 0000-03-01 to 1970-01-01.
+const DAYS_TO_1970: i64 = 719_468;
+/// How many versions behind the installed browser is still common on the web.
+const MAJORS_BEHIND: u32 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_counted_from_1970() {
+        for (text, day) in [
+            ("1970-01-01", 0),
+            ("1970-03-01", 59),
+            ("2000-02-29", 11_016),
+            ("2000-03-01", 11_017),
+            ("2026-11-21", 20_778),
+        ] {
+            assert_eq!(Date::parse(text), Some(Date(day)), "{text}");
+        }
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(20_778 * SECONDS_A_DAY + 5);
+        assert_eq!(Date::of(time), Date(20_778));
+    }
+
+    #[test]
+    fn what_is_no_day_is_none() {
+        for text in ["", "2026-11-31", "2025-02-29", "1900-02-29", "2026-13-01", "2026-00-10", "2026-1-1"] {
+            assert_eq!(Date::parse(text), None, "{text}");
+        }
+        assert_eq!(Date::parse("2026-11-2x"), None);
+        assert_eq!(Date::parse("２０２６-11"), None);
+    }
+}

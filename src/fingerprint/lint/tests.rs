@@ -1,0 +1,87 @@
+use std::path::PathBuf;
+
+use super::*;
+
+/// The day the fixtures were made for, with the browser installed then.
+fn that_day() -> Freshness {
+    let today = Date::parse("2026-11-21").unwrap();
+    Freshness { today, installed: Some(156), weeks: Freshness::WEEKS }
+}
+
+fn fixtures() -> Vec<(String, String)> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/profiles");
+    let mut all: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .map(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, std::fs::read_to_string(path).unwrap())
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+/// What is said of a profile's text, as its fixture writes it down.
+fn said(name: &str, text: &str) -> Vec<String> {
+    match Profile::from_toml(text, name) {
+        Ok(profile) => lint(&profile, &that_day()).iter().map(|c| format!("# expect: {c}")).collect(),
+        Err(error) => vec![format!("# error: {}", error.chain())],
+    }
+}
+
+#[test]
+fn each_wrong_profile_gets_the_complaints_written_at_its_head() {
+    let mut ids = std::collections::BTreeSet::new();
+    for (name, text) in fixtures() {
+        let expected: Vec<&str> = text.lines().take_while(|line| line.starts_with("# ")).collect();
+        let said = said(&name, &text);
+        let said = if said.is_empty() { vec!["# expect: nothing".to_owned()] } else { said };
+        // An error of the loader may go on to list what is allowed.
+        let same = said.iter().zip(&expected).all(|(said, expected)| {
+            said == expected || (said.starts_with("# error: ") && said.starts_with(expected))
+        });
+        assert!(same && said.len() == expected.len(), "{name}: {said:#?} is not {expected:#?}");
+        ids.extend(said.iter().filter_map(|line| line.split(' ').nth(3).map(str::to_owned)));
+    }
+    assert!(ids.len() > 25, "few rules are tried: {ids:?}");
+}
+
+#[test]
+fn the_shipped_profiles_are_clean() {
+    for profile in Profile::shipped() {
+        assert_eq!(lint(&profile, &that_day()), [], "{}", profile.name);
+    }
+}
+
+#[test]
+fn a_profile_ages_with_the_browser_and_with_the_weeks() {
+    let profile = Profile::named("chrome-156-linux").unwrap();
+    let ids = |installed, today: &str, weeks| -> Vec<&str> {
+        let today = Date::parse(today).unwrap();
+        lint(&profile, &Freshness { today, installed, weeks }).iter().map(|c| c.id).collect()
+    };
+    assert!(ids(None, "2026-11-21", 26).is_empty());
+    assert!(ids(Some(158), "2026-11-21", 26).is_empty());
+    assert_eq!(ids(Some(159), "2026-11-21", 26), ["expired"]);
+    assert!(ids(Some(156), "2027-05-22", 26).is_empty());
+    assert_eq!(ids(Some(156), "2027-05-29", 26), ["expired"]);
+    assert_eq!(ids(Some(200), "2026-12-12", 2), ["expired", "expired"]);
+}
+
+#[test]
+fn a_client_that_is_no_browser_does_not_age_and_may_look_as_it_likes() {
+    let plain = Profile::named("plain").unwrap();
+    let today = Date::parse("2036-11-21").unwrap();
+    assert_eq!(lint(&plain, &Freshness { today, installed: Some(300), weeks: 1 }), []);
+}
+
+#[test]
+fn errors_come_before_warnings() {
+    let mut profile = Profile::clone(&Profile::named("chrome-156-linux").unwrap());
+    profile.tls.grease = false;
+    let freshness = Freshness { installed: Some(170), ..that_day() };
+    let severities: Vec<_> = lint(&profile, &freshness).iter().map(|c| c.severity).collect();
+    assert_eq!(severities, [Severity::Error, Severity::Warning]);
+}

@@ -1,0 +1,197 @@
+//! TLS and HTTP/2: whether the engine can send it, and whether a Chromium of that version does.
+//!
+//! Chromium's traits by version: curl-impersonate #282, tls-client #265 and #275, wreq-util #112, utls
+//! #397, and the lab's own recordings of 156.
+
+use super::Complaints;
+use crate::fingerprint::ciphers;
+use crate::fingerprint::hello::extension;
+use crate::fingerprint::profile::{Profile, Tls};
+
+/// What the engine cannot send, whoever it imitates.
+pub(super) fn check(profile: &Profile, complaints: &mut Complaints) {
+    let tls = &profile.tls;
+    if tls.versions.is_empty() || tls.versions.iter().any(|name| name != "1.2" && name != "1.3") {
+        complaints.error("unsendable", "tls.versions", "holds another version than `1.2` and `1.3`");
+    }
+    unknown("tls.ciphers", &tls.ciphers, ciphers::is_known, complaints);
+    unknown("tls.groups", &tls.groups, |id| GROUPS.contains(&id), complaints);
+    if is_offered(tls, "1.3") && !tls.ciphers.starts_with(&ciphers::TLS13) {
+        let message = "does not begin with 4865, 4866, 4867, which BoringSSL always offers first";
+        complaints.error("unsendable", "tls.ciphers", message);
+    }
+    if let Some(name) = tls.certificate_compression.iter().find(|name| *name != "brotli") {
+        let message = format!("holds {}; the engine has brotli only", super::shown(name));
+        complaints.error("unsendable", "tls.certificate_compression", message);
+    }
+    let mut groups = tls.groups.iter();
+    if !tls.key_shares.iter().all(|share| groups.any(|group| group == share)) {
+        complaints.error("key-shares", "tls.key_shares", "are not among tls.groups, in their order");
+    }
+    if let Some(alps) = &tls.alps {
+        if let Some(name) = alps.protocols.iter().find(|name| !tls.alpn.contains(name)) {
+            let message = format!("holds {}, which tls.alpn lacks", super::shown(name));
+            complaints.error("alps", "tls.alps.protocols", message);
+        }
+        if !matches!(alps.codepoint, extension::ALPS | extension::ALPS_OLD) {
+            let message = format!("is {}, neither 17513 nor 17613", alps.codepoint);
+            complaints.error("alps", "tls.alps.codepoint", message);
+        }
+    }
+    if tls.trust_anchors.is_some() && tls.trust_anchor_ids().is_none() {
+        complaints.error("trust-anchors", "tls.trust_anchors", "is not hex");
+    }
+    check_extensions(tls, complaints);
+    let mut pseudo: Vec<&str> = profile.http2.pseudo_order.iter().map(String::as_str).collect();
+    pseudo.sort_unstable();
+    if pseudo != ["authority", "method", "path", "scheme"] {
+        complaints.error(
+            "pseudo-order",
+            "http2.pseudo_order",
+            "is not method, authority, scheme and path, each once",
+        );
+    }
+}
+
+fn unknown(key: &str, ids: &[u16], is_known: impl Fn(u16) -> bool, complaints: &mut Complaints) {
+    for id in ids.iter().filter(|id| !is_known(**id)) {
+        complaints.error("unsendable", key, format!("holds {id} (0x{id:04x}), which the engine cannot send"));
+    }
+}
+
+/// The extension list against the flags that make the engine send them.
+fn check_extensions(tls: &Tls, complaints: &mut Complaints) {
+    let (old, new) = (is_offered(tls, "1.2"), is_offered(tls, "1.3"));
+    let alps = tls.alps.as_ref();
+    let sent = [
+        (extension::SERVER_NAME, true),
+        (STATUS_REQUEST, tls.ocsp_stapling),
+        (extension::GROUPS, !tls.groups.is_empty()),
+        (extension::POINT_FORMATS, old),
+        (extension::SIGNATURE_ALGORITHMS, !tls.signature_algorithms.is_empty()),
+        (extension::ALPN, !tls.alpn.is_empty()),
+        (SIGNED_CERTIFICATE_TIMESTAMP, tls.signed_certificate_timestamps),
+        (EXTENDED_MASTER_SECRET, old),
+        (extension::CERTIFICATE_COMPRESSION, !tls.certificate_compression.is_empty()),
+        (SESSION_TICKET, old),
+        (extension::VERSIONS, new),
+        (extension::PSK_MODES, new),
+        (extension::KEY_SHARE, new),
+        (extension::ALPS_OLD, alps.is_some_and(|alps| alps.codepoint == extension::ALPS_OLD)),
+        (extension::ALPS, alps.is_some_and(|alps| alps.codepoint == extension::ALPS)),
+        (extension::TRUST_ANCHORS, tls.trust_anchors.is_some()),
+        (ENCRYPTED_CLIENT_HELLO, tls.ech_grease),
+        (RENEGOTIATION_INFO, old),
+    ];
+    for (id, on) in sent {
+        match (on, tls.extensions.contains(&id)) {
+            (true, false) => {
+                complaints.error(
+                    "extensions",
+                    "tls.extensions",
+                    format!("lacks {id}, which the other keys switch on"),
+                );
+            }
+            (false, true) => {
+                complaints.error(
+                    "extensions",
+                    "tls.extensions",
+                    format!("holds {id}, which no other key switches on"),
+                );
+            }
+            _ => {}
+        }
+    }
+    for id in tls.extensions.iter().filter(|id| !sent.iter().any(|(known, _)| known == *id)) {
+        complaints.error("unsendable", "tls.extensions", format!("holds {id}, which the engine cannot send"));
+    }
+    if !tls.extensions.is_sorted_by(|a, b| a < b) {
+        complaints.error("extensions", "tls.extensions", "is not sorted, or holds one twice");
+    }
+}
+
+/// What a Chromium of this major version does.
+pub(super) fn check_chromium(profile: &Profile, major: u32, complaints: &mut Complaints) {
+    let tls = &profile.tls;
+    for (id, key, since, has, what) in [
+        ("tls-grease", "tls.grease", 56, tls.grease, "inserts GREASE values"),
+        ("tls-permute", "tls.permute_extensions", 110, tls.permute_extensions, "permutes its extensions"),
+        ("tls-ech", "tls.ech_grease", 119, tls.ech_grease, "sends a GREASE encrypted_client_hello"),
+        ("tls-alps", "tls.alps", 91, tls.alps.is_some(), "sends application settings"),
+        (
+            "tls-compression",
+            "tls.certificate_compression",
+            70,
+            !tls.certificate_compression.is_empty(),
+            "takes compressed certificates",
+        ),
+    ] {
+        if major >= since && !has {
+            complaints.error(id, key, format!("is off, but Chrome {major} {what} (since {since})"));
+        }
+    }
+    let post_quantum = tls.signature_algorithms.starts_with(&ML_DSA);
+    if major >= 150 && !post_quantum {
+        let message =
+            format!("does not begin with ML-DSA (2308, 2309, 2310), as Chrome {major} does (since 150)");
+        complaints.error("tls-signature-algorithms", "tls.signature_algorithms", message);
+    } else if major < 150 && tls.signature_algorithms.iter().any(|id| ML_DSA.contains(id)) {
+        let message = format!("holds ML-DSA, which Chrome {major} did not know (since 150)");
+        complaints.error("tls-signature-algorithms", "tls.signature_algorithms", message);
+    }
+    for (key, list) in [("tls.groups", &tls.groups), ("tls.key_shares", &tls.key_shares)] {
+        let first = list.first() == Some(&X25519_MLKEM768);
+        if first != (major >= 131) {
+            let does = if first { "begins" } else { "does not begin" };
+            let message = format!(
+                "{does} with X25519MLKEM768 (4588), but Chrome {major} {} (since 131)",
+                if first { "does not" } else { "does" }
+            );
+            complaints.error("tls-groups", key, message);
+        }
+    }
+    if let Some(alps) = &tls.alps
+        && (alps.codepoint == extension::ALPS) != (major >= 133)
+    {
+        let message = format!("is {}, not what Chrome {major} sends (17613 since 133)", alps.codepoint);
+        complaints.error("tls-alps", "tls.alps.codepoint", message);
+    }
+    // Absent is fine at any version: from 152 on it is switched by channel.
+    if major < 152 && tls.trust_anchors.is_some() {
+        let message = format!("is sent, which Chrome {major} did not know (since 152)");
+        complaints.error("trust-anchors", "tls.trust_anchors", message);
+    }
+    let http2 = &profile.http2;
+    if http2.pseudo_order != ["method", "authority", "scheme", "path"] {
+        complaints.error(
+            "http2",
+            "http2.pseudo_order",
+            "is not method, authority, scheme, path, as Chrome's is",
+        );
+    }
+    if http2.window_update != CHROME_WINDOW {
+        let message = format!("is {}, Chrome's is {CHROME_WINDOW}", http2.window_update);
+        complaints.error("http2", "http2.window_update", message);
+    }
+    if major >= 120 && http2.settings != CHROME_SETTINGS {
+        let message = "is not 1:65536, 2:0, 4:6291456, 6:262144, as Chrome's are (since 120)";
+        complaints.error("http2", "http2.settings", message);
+    }
+}
+
+fn is_offered(tls: &Tls, version: &str) -> bool {
+    tls.versions.iter().any(|name| name == version)
+}
+
+const STATUS_REQUEST: u16 = 5;
+const SIGNED_CERTIFICATE_TIMESTAMP: u16 = 18;
+const EXTENDED_MASTER_SECRET: u16 = 23;
+const SESSION_TICKET: u16 = 35;
+const ENCRYPTED_CLIENT_HELLO: u16 = 65037;
+const RENEGOTIATION_INFO: u16 = 65281;
+const X25519_MLKEM768: u16 = 4588;
+const ML_DSA: [u16; 3] = [0x0904, 0x0905, 0x0906];
+/// What BoringSSL knows: P-256, P-384, P-521, X25519, X25519MLKEM768, MLKEM1024.
+const GROUPS: [u16; 6] = [23, 24, 25, 29, X25519_MLKEM768, 0x0202];
+const CHROME_WINDOW: u32 = 15_663_105;
+const CHROME_SETTINGS: [(u16, u32); 4] = [(1, 65536), (2, 0), (4, 6_291_456), (6, 262_144)];

@@ -1,0 +1,156 @@
+//! The fingerprints a profile promises, from its data alone: what any server will compute.
+
+use md5::{Digest, Md5};
+use serde::Serialize;
+
+use super::akamai::H2Opening;
+use super::hello::{ClientHello, Extension, extension};
+use super::hpack::{Form, HpackField};
+use super::profile::{Http2, Profile, Tls};
+use super::{Ja3, hex, ja3, ja4, ja4_r};
+
+/// The fingerprints of a profile's first connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fingerprints {
+    /// JA4.
+    pub ja4: String,
+    /// JA4_r.
+    pub ja4_r: String,
+    /// The MD5 of the JA3.
+    pub ja3: String,
+    /// The text of the JA3, its extensions in ascending order.
+    pub ja3_text: String,
+    /// Whether `ja3` is only one of many: extensions come in another order with each connection.
+    pub ja3_varies: bool,
+    /// Akamai's HTTP/2 text.
+    pub akamai: String,
+    /// The MD5 of Akamai's text.
+    pub akamai_hash: String,
+}
+
+impl Fingerprints {
+    /// The fingerprints of `profile`.
+    #[must_use]
+    pub fn of(profile: &Profile) -> Self {
+        let hello = hello(&profile.tls);
+        let Ja3 { text, hash } = ja3(&hello);
+        let akamai = opening(&profile.http2).akamai();
+        Self {
+            ja4: ja4(&hello),
+            ja4_r: ja4_r(&hello),
+            ja3: hash,
+            ja3_text: text,
+            ja3_varies: profile.tls.permute_extensions,
+            akamai_hash: hex::encode(&Md5::digest(&akamai)),
+            akamai,
+        }
+    }
+}
+
+/// A ClientHello as fingerprints see it: without keys and GREASE, extensions in ascending order.
+fn hello(tls: &Tls) -> ClientHello {
+    let body = |id: u16| match id {
+        extension::GROUPS => list16(&tls.groups),
+        extension::POINT_FORMATS => vec![1, 0],
+        extension::SIGNATURE_ALGORITHMS => list16(&tls.signature_algorithms),
+        extension::VERSIONS => versions(tls),
+        extension::ALPN => alpn(tls),
+        _ => Vec::new(),
+    };
+    ClientHello {
+        record_version: 0x0301,
+        legacy_version: 0x0303,
+        session_id_len: 32,
+        ciphers: tls.ciphers.clone(),
+        compression: vec![0],
+        extensions: tls.extensions.iter().map(|id| Extension { id: *id, body: body(*id) }).collect(),
+    }
+}
+
+fn opening(http2: &Http2) -> H2Opening {
+    let pseudo = |name: &String| HpackField {
+        name: format!(":{name}"),
+        value: String::new(),
+        form: Form::Indexed,
+        name_from_table: true,
+        name_huffman: None,
+        value_huffman: None,
+    };
+    let mut opening = H2Opening::default();
+    opening.settings.clone_from(&http2.settings);
+    opening.window_update = http2.window_update;
+    opening.fields = http2.pseudo_order.iter().map(pseudo).collect();
+    opening
+}
+
+fn versions(tls: &Tls) -> Vec<u8> {
+    let codes = tls.versions.iter().rev().map(|name| if name == "1.3" { [3, 4] } else { [3, 3] });
+    let list: Vec<u8> = codes.flatten().take(usize::from(u8::MAX)).collect();
+    std::iter::once(u8::try_from(list.len()).unwrap_or(u8::MAX)).chain(list).collect()
+}
+
+fn alpn(tls: &Tls) -> Vec<u8> {
+    let mut names = Vec::new();
+    for name in &tls.alpn {
+        // No protocol name is longer than that; a longer one ends the list.
+        let Ok(len) = u8::try_from(name.len()) else { break };
+        names.push(len);
+        names.extend_from_slice(name.as_bytes());
+    }
+    with_length(names)
+}
+
+fn list16(values: &[u16]) -> Vec<u8> {
+    with_length(values.iter().flat_map(|value| value.to_be_bytes()).collect())
+}
+
+fn with_length(body: Vec<u8>) -> Vec<u8> {
+    let len = u16::try_from(body.len()).unwrap_or(u16::MAX);
+    len.to_be_bytes().into_iter().chain(body).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn the_captured_profile_promises_what_was_recorded() {
+        let promised = Fingerprints::of(&Profile::named("chrome-156-linux").unwrap());
+        assert_eq!(promised.ja4, "t13d1517h2_8daaf6152771_cb7bf5808d99");
+        assert_eq!(promised.ja4_r, ja4_r(&sample::chrome()));
+        assert_eq!(promised.akamai, "1:65536;2:0;4:6291456;6:262144|15663105|0|m,a,s,p");
+        assert_eq!(promised.akamai_hash, "52d84b11737d980aef856699f885ca86");
+        assert!(promised.ja3_varies);
+        // JA3 keeps the order on the wire, which is drawn: the sets are what can be compared.
+        let recorded = ja3(&sample::chrome()).text;
+        let sorted = |text: &str| -> Vec<Vec<String>> {
+            let part = |part: &str| {
+                let mut ids: Vec<String> = part.split('-').map(str::to_owned).collect();
+                ids.sort();
+                ids
+            };
+            text.split(',').map(part).collect()
+        };
+        assert_eq!(sorted(&promised.ja3_text), sorted(&recorded));
+    }
+
+    #[test]
+    fn every_shipped_chromium_promises_one_and_the_same() {
+        let chrome = Fingerprints::of(&Profile::named("chrome-156-linux").unwrap());
+        for profile in Profile::shipped().iter().filter(|profile| profile.provenance.derived) {
+            assert_eq!(Fingerprints::of(profile), chrome, "{}", profile.name);
+        }
+        assert_ne!(Fingerprints::of(&Profile::named("plain").unwrap()).ja4, chrome.ja4);
+    }
+
+    #[test]
+    fn lists_too_long_for_any_hello_do_no_harm() {
+        let mut profile = Profile::clone(&Profile::named("chrome-156-linux").unwrap());
+        profile.tls.groups = vec![29; 70_000];
+        profile.tls.signature_algorithms = vec![0x0403; 70_000];
+        profile.tls.alpn = vec!["x".repeat(300); 300];
+        profile.tls.versions = vec!["1.3".to_owned(); 300];
+        let _ = Fingerprints::of(&profile);
+    }
+}
