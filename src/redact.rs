@@ -52,15 +52,35 @@ pub fn url(url: &Url) -> String {
     shown.to_string()
 }
 
+/// The URL as it was typed, malformed perhaps, without what looks like credentials.
+#[must_use]
+pub fn url_text(text: &str) -> String {
+    match Url::parse(text) {
+        Ok(parsed) if parsed.has_host() => url(&parsed),
+        // No telling where the credentials of such a text end: at its last `@`, to be safe.
+        _ => match text.rsplit_once('@') {
+            Some((before, after)) => {
+                let scheme = before.find("//").map_or("", |at| &before[..at + 2]);
+                format!("{scheme}***@{after}")
+            }
+            None => text.to_owned(),
+        },
+    }
+}
+
+/// Whether a terminal would obey this character instead of showing it.
+#[must_use]
+pub fn is_harmful(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Text from the network or from a file, made safe for a terminal: control characters are escaped,
 /// bidirectional overrides too.
 #[must_use]
 pub fn terminal(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        {
+        if is_harmful(c) {
             out.extend(c.escape_default());
         } else {
             out.push(c);
@@ -79,6 +99,20 @@ mod tests {
         assert_eq!(url(&with), "http://***:***@site.example/p");
         let without = Url::parse("http://site.example/p").unwrap();
         assert_eq!(url(&without), "http://site.example/p");
+    }
+
+    #[test]
+    fn credentials_in_what_is_no_url_are_not_shown_either() {
+        for (text, shown) in [
+            ("http://jane:hunter2@[bad/", "http://***@[bad/"),
+            ("http://jane:hun/ter2@host:99999/", "http://***@host:99999/"),
+            ("jane:hunter2@host/", "***@host/"),
+            ("ftp://jane:hunter2@host/", "ftp://***:***@host/"),
+            ("http://[bad/", "http://[bad/"),
+            ("https://host/@jane", "https://host/@jane"),
+        ] {
+            assert_eq!(url_text(text), shown);
+        }
     }
 
     #[test]

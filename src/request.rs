@@ -6,6 +6,7 @@ use url::Url;
 
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
+use crate::redact;
 
 /// In which context of a browser a request is made. Decides header order, values and priority.
 ///
@@ -88,15 +89,18 @@ impl Request {
 /// # Errors
 /// [`ErrorKind::InvalidUrl`] with a hint when it is anything else.
 pub fn parse_url(text: &str) -> Result<Url> {
-    let shown = text.escape_debug();
+    let shown = redact::url_text(text);
+    let shown = shown.escape_debug();
+    let malformed = || Error::new(ErrorKind::InvalidUrl, format!("malformed URL `{shown}`"));
+    let wants_scheme = |error: Error| error.with_hint(format!("write the scheme too: `https://{shown}`"));
     let url = Url::parse(text).map_err(|cause| {
-        let error = Error::new(ErrorKind::InvalidUrl, format!("malformed URL `{shown}`")).with_source(cause);
-        if cause == url::ParseError::RelativeUrlWithoutBase {
-            error.with_hint(format!("write the scheme too: `https://{shown}`"))
-        } else {
-            error
-        }
+        let error = malformed().with_source(cause);
+        if cause == url::ParseError::RelativeUrlWithoutBase { wants_scheme(error) } else { error }
     })?;
+    if url.cannot_be_a_base() && text.contains('@') {
+        // `user:password@host` parses as the scheme `user`.
+        return Err(wants_scheme(malformed()));
+    }
     if !matches!(url.scheme(), "http" | "https") {
         // `localhost:8080/x` parses as the scheme `localhost`.
         let error =

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use rungs::Tier;
+use rungs::{Context, Tier};
 
 use super::{lab, profile};
 
@@ -73,6 +73,14 @@ pub(crate) struct Request {
     #[arg(short = 'd', long = "data", value_name = "DATA", allow_hyphen_values = true)]
     pub(crate) data: Vec<String>,
 
+    /// A JSON body, sent as a script's fetch; @FILE and @- as with -d.
+    #[arg(long, value_name = "DATA", conflicts_with = "data", allow_hyphen_values = true)]
+    pub(crate) json: Option<String>,
+
+    /// What in a browser makes the request. Default: navigation, form with -d, fetch with --json.
+    #[arg(long, value_name = "CONTEXT", value_enum)]
+    pub(crate) context: Option<ContextName>,
+
     /// The user agent to claim, instead of the tier's own.
     #[arg(short = 'A', long, value_name = "NAME")]
     pub(crate) user_agent: Option<String>,
@@ -86,7 +94,7 @@ pub(crate) struct Request {
     pub(crate) cookie_jar: Option<PathBuf>,
 
     /// Ask for the headers only.
-    #[arg(short = 'I', long, conflicts_with = "data")]
+    #[arg(short = 'I', long, conflicts_with_all = ["data", "json"])]
     pub(crate) head: bool,
 }
 
@@ -207,6 +215,32 @@ impl From<TierName> for Tier {
             TierName::Plain => Self::Plain,
             TierName::Impersonate => Self::Impersonate,
             TierName::Browser => Self::Browser,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ContextName {
+    /// An address typed by hand, or a link clicked (with -H 'Referer: …').
+    Navigation,
+    /// The page loaded anew.
+    Reload,
+    /// A form sent by its button.
+    Form,
+    /// A script's fetch().
+    Fetch,
+    /// A script's XMLHttpRequest.
+    Xhr,
+}
+
+impl From<ContextName> for Context {
+    fn from(name: ContextName) -> Self {
+        match name {
+            ContextName::Navigation => Self::Navigation,
+            ContextName::Reload => Self::Reload,
+            ContextName::Form => Self::Form,
+            ContextName::Fetch => Self::Fetch,
+            ContextName::Xhr => Self::Xhr,
         }
     }
 }

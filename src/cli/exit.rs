@@ -45,6 +45,8 @@ pub(crate) enum Failure {
     Library(Error),
     /// The command line is wrong in a way clap cannot see.
     Usage(String),
+    /// A file of settings cannot be read.
+    Config(String),
     /// Standard output or a file cannot be written or read.
     Io(String, io::Error),
 }
@@ -54,6 +56,7 @@ impl Failure {
         match self {
             Self::Library(error) => code(error.kind()),
             Self::Usage(_) => USAGE,
+            Self::Config(_) => CONFIG,
             Self::Io(..) if self.is_broken_pipe() => OK,
             Self::Io(..) => FAILED,
         }
@@ -72,7 +75,7 @@ impl Failure {
                     eprintln!("hint: {}", redact::terminal(hint));
                 }
             }
-            Self::Usage(message) => eprintln!("error: {}", redact::terminal(message)),
+            Self::Usage(message) | Self::Config(message) => eprintln!("error: {}", redact::terminal(message)),
             Self::Io(what, cause) => eprintln!("error: {}: {cause}", redact::terminal(what)),
         }
     }

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
-use rungs::{Error, Fetcher, Jar, Page, RequestBuilder};
+use rungs::{Context, Error, Fetcher, Jar, Page, RequestBuilder};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::{Fetch, Format};
@@ -33,7 +33,11 @@ pub(crate) fn run(args: &Fetch, quiet: bool) -> Result<u8, Failure> {
             () = interrupted() => Ok(exit::INTERRUPTED),
         };
         // The fetch is over or dropped: nothing may outlive the program.
-        fetcher.close().await;
+        tokio::select! {
+            () = fetcher.close() => {}
+            // Pressed twice: what is left of the browser is killed on the way out.
+            () = interrupted() => {}
+        }
         outcome
     });
     runtime.shutdown_background();
@@ -67,7 +71,9 @@ struct Plan<'a> {
     method: http::Method,
     headers: Vec<HeaderLine>,
     body: Option<Vec<u8>>,
+    context: Option<Context>,
     wait_for: Option<&'a str>,
+    fail: bool,
 }
 
 impl<'a> Plan<'a> {
@@ -75,6 +81,11 @@ impl<'a> Plan<'a> {
         let mut headers = Vec::new();
         for line in &args.request.headers {
             headers.push(settings::header(line)?);
+        }
+        let is_json = args.request.json.is_some();
+        let typed = |line: &HeaderLine| matches!(line, HeaderLine::Add(name, _) if name.eq_ignore_ascii_case("content-type"));
+        if is_json && !headers.iter().any(typed) {
+            headers.push(HeaderLine::Add("content-type".to_owned(), "application/json".to_owned()));
         }
         if let Some(name) = &args.request.user_agent {
             headers.push(HeaderLine::Add("user-agent".to_owned(), name.clone()));
@@ -90,8 +101,10 @@ impl<'a> Plan<'a> {
         Ok(Self {
             method: settings::method(&args.request)?,
             headers,
-            body: settings::data(&args.request)?,
+            body: settings::body(&args.request)?,
+            context: args.request.context.map(Context::from).or(is_json.then_some(Context::Fetch)),
             wait_for: args.ladder.wait_for.as_deref(),
+            fail: args.output.fail,
         })
     }
 
@@ -99,6 +112,9 @@ impl<'a> Plan<'a> {
         let mut request = session.request(self.method.clone(), url);
         if let Some(body) = &self.body {
             request = request.body(body.clone());
+        }
+        if let Some(context) = self.context {
+            request = request.context(context);
         }
         for line in &self.headers {
             request = match line {
@@ -110,7 +126,7 @@ impl<'a> Plan<'a> {
             request = request.wait_for(selector);
         }
         if let Some(path) = file {
-            request = request.save(path);
+            request = if self.fail { request.save_success(path) } else { request.save(path) };
         }
         request
     }
@@ -148,7 +164,7 @@ fn show(args: &Fetch, url: &str, outcome: &Result<Page, Error>, quiet: bool) -> 
             exit::code(error.kind())
         }
         (Ok(page), Some(code)) => {
-            let _ = writeln!(talk, "error: {} answered {}", rungs::redact::terminal(url), page.status());
+            let _ = writeln!(talk, "error: {} answered {}", story::shown(url), page.status());
             code
         }
         (Ok(_), None) => exit::OK,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rungs::fingerprint::Profile;
-use rungs::{Bounds, Error, Fetcher, FetcherBuilder, Proxy, Tier};
+use rungs::{Bounds, Error, ErrorKind, Fetcher, FetcherBuilder, Proxy, Tier};
 
 use super::args::{Fetch, Ladder, Network, Request};
 use super::exit::Failure;
@@ -71,11 +71,14 @@ fn ladder(mut builder: FetcherBuilder, args: &Ladder) -> Result<FetcherBuilder, 
 }
 
 /// A profile by name, or by file when it looks like one.
-pub(crate) fn profile(name: &str) -> Result<Arc<Profile>, Error> {
+pub(crate) fn profile(name: &str) -> Result<Arc<Profile>, Failure> {
     if is_file(name) {
-        return Profile::from_file(Path::new(name)).map(Arc::new);
+        return Profile::from_file(Path::new(name)).map(Arc::new).map_err(|error| match error.kind() {
+            ErrorKind::Io => Failure::Config(error.chain()),
+            _ => error.into(),
+        });
     }
-    Profile::named(name)
+    Ok(Profile::named(name)?)
 }
 
 /// Whether a profile's name is a file's.
@@ -90,7 +93,7 @@ pub(crate) fn method(args: &Request) -> Result<http::Method, Failure> {
             .parse()
             .map_err(|_| Failure::Usage(format!("-X/--request: `{}` is not a method", text.escape_debug()))),
         None if args.head => Ok(http::Method::HEAD),
-        None if !args.data.is_empty() => Ok(http::Method::POST),
+        None if args.json.is_some() || !args.data.is_empty() => Ok(http::Method::POST),
         None => Ok(http::Method::GET),
     }
 }
@@ -119,30 +122,37 @@ pub(crate) fn header(line: &str) -> Result<HeaderLine, Failure> {
     Err(Failure::Usage("-H/--header: write it as `Name: value`".to_owned()))
 }
 
-/// The body of all `-d`, joined by `&`.
-pub(crate) fn data(args: &Request) -> Result<Option<Vec<u8>>, Failure> {
+/// The body of all `-d`, joined by `&`, or that of `--json`.
+pub(crate) fn body(args: &Request) -> Result<Option<Vec<u8>>, Failure> {
+    if let Some(text) = &args.json {
+        return bytes("--json", text).map(Some);
+    }
     if args.data.is_empty() {
         return Ok(None);
     }
     let mut parts = Vec::new();
     for text in &args.data {
-        parts.push(match text.strip_prefix('@') {
-            None => text.clone().into_bytes(),
-            Some(name) => {
-                let mut bytes = Vec::new();
-                let read = if name == "-" {
-                    std::io::stdin().read_to_end(&mut bytes)
-                } else {
-                    std::fs::File::open(name).and_then(|mut file| file.read_to_end(&mut bytes))
-                };
-                read.map_err(|cause| Failure::Io(format!("-d/--data: could not read {name}"), cause))?;
-                // As curl: line ends of a file are not part of a form.
-                bytes.retain(|byte| !matches!(byte, b'\r' | b'\n'));
-                bytes
-            }
-        });
+        let mut part = bytes("-d/--data", text)?;
+        if text.starts_with('@') {
+            // As curl: line ends of a file are not part of a form.
+            part.retain(|byte| !matches!(byte, b'\r' | b'\n'));
+        }
+        parts.push(part);
     }
     Ok(Some(parts.join(&b'&')))
+}
+
+/// The text itself, or for `@FILE` and `@-` what it names.
+fn bytes(flag: &str, text: &str) -> Result<Vec<u8>, Failure> {
+    let Some(name) = text.strip_prefix('@') else { return Ok(text.as_bytes().to_vec()) };
+    let mut bytes = Vec::new();
+    let read = if name == "-" {
+        std::io::stdin().read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(name).and_then(|mut file| file.read_to_end(&mut bytes))
+    };
+    read.map_err(|cause| Failure::Io(format!("{flag}: could not read {name}"), cause))?;
+    Ok(bytes)
 }
 
 fn resolve(text: &str) -> Result<(String, u16, IpAddr), Failure> {

@@ -54,7 +54,7 @@ fn statuses_without_a_vendors_sign_are_read_as_the_table_says() {
         (500, HTML, Genuine),
         (502, HTML, OriginError),
         (503, HTML, OriginError),
-        (503, "content-type: text/html\nretry-after: 120", RateLimit),
+        (503, "content-type: text/html\nretry-after: 120", OriginError),
         (504, JSON, OriginError),
         (999, HTML, Block),
     ];

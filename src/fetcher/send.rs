@@ -30,7 +30,10 @@ pub struct RequestBuilder {
 
 impl RequestBuilder {
     pub(super) fn new(fetcher: Fetcher, method: Method, url: &str) -> Self {
-        let request = parse_url(url).map(|url| Request { method, ..Request::get(url) });
+        let mut request = parse_url(url).map(|url| Request { method, ..Request::get(url) });
+        if request.as_ref().is_ok_and(|request| request.method == Method::CONNECT) {
+            request = Err(Error::new(ErrorKind::InvalidRequest, "the method CONNECT fetches nothing"));
+        }
         let (bounds, ladder) = (fetcher.shared.bounds, fetcher.shared.ladder);
         Self { fetcher, request, bounds, ladder, wait_for: None, keep: Keep::Memory }
     }
@@ -108,6 +111,13 @@ impl RequestBuilder {
     /// Streams the body to `path`, which appears only when it is whole.
     pub fn save(mut self, path: impl Into<PathBuf>) -> Self {
         self.keep = Keep::File(path.into());
+        self
+    }
+
+    /// Like [`save`](Self::save) for an answer with a status below 400. Any other leaves `path` as it
+    /// is, and its body is not kept.
+    pub fn save_success(mut self, path: impl Into<PathBuf>) -> Self {
+        self.keep = Keep::Success(path.into());
         self
     }
 

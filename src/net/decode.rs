@@ -18,6 +18,7 @@ use tokio_util::io::{ReaderStream, StreamReader};
 use wreq_proto::body::Incoming;
 
 use super::exchange;
+use super::pool::Borrowed;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 use crate::response::BodyStream;
@@ -30,13 +31,20 @@ pub(crate) struct Limits {
     pub(crate) max_body: u64,
 }
 
-/// The raw body as a stream: every wait under the idle deadline and the attempt's own.
-pub(crate) fn raw(incoming: Incoming, limits: Limits) -> BodyStream {
-    Box::pin(stream::unfold(Some(incoming), move |state| async move {
-        let mut incoming = state?;
-        match next_chunk(&mut incoming, limits).await {
+/// The raw body as a stream: every wait under the idle deadline and the attempt's own. A connection
+/// that was borrowed for it goes back before its reader hears that it ended.
+pub(crate) fn raw(incoming: Incoming, borrowed: Option<Borrowed>, limits: Limits) -> BodyStream {
+    Box::pin(stream::unfold(Some((incoming, borrowed)), move |state| async move {
+        let (mut incoming, mut borrowed) = state?;
+        let chunk = next_chunk(&mut incoming, limits).await;
+        if (matches!(chunk, Ok(None)) || (chunk.is_ok() && incoming.is_end_stream()))
+            && let Some(borrowed) = borrowed.take()
+        {
+            borrowed.give_back().await;
+        }
+        match chunk {
             Ok(None) => None,
-            Ok(Some(bytes)) => Some((Ok(bytes), Some(incoming))),
+            Ok(Some(bytes)) => Some((Ok(bytes), Some((incoming, borrowed)))),
             Err(error) => Some((Err(error), None)),
         }
     }))

@@ -32,7 +32,9 @@ pub(crate) struct Occasion<'a> {
 /// A caller's own header takes the place of the template's; one the template does not know goes
 /// before `accept-encoding`, where Chrome's network stack begins its own.
 pub(crate) fn fields(profile: &Profile, request: &Request, occasion: &Occasion<'_>) -> Result<Fields> {
-    let template = profile.headers(request.context, occasion.over, occasion.journey.redirected());
+    let template = profile
+        .headers(request.context, occasion.over, occasion.journey.redirected())
+        .or_else(|| profile.headers(Context::Navigation, occasion.over, false));
     let mut own: Vec<(HeaderName, HeaderValue)> = request.headers.clone();
     if let Some(value) = credentials(&request.url)
         && !own.iter().any(|(name, _)| name == header::AUTHORIZATION)
@@ -61,7 +63,8 @@ pub(crate) fn fields(profile: &Profile, request: &Request, occasion: &Occasion<'
             out.push((field.name.clone(), value));
         }
     }
-    if request.body.is_some() && !out.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
+    let says_length = request.body.is_some() || request.method == Method::POST;
+    if says_length && !out.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
         // A template of a context that has no body of its own: Chrome writes the length first.
         if let Some(length) = slot(&header::CONTENT_LENGTH, None, profile, request, occasion)? {
             let at = out.iter().take_while(|(name, _)| is_connection_level(name)).count();
@@ -275,6 +278,24 @@ mod tests {
                 "priority: u=0, i"
             ]
         );
+    }
+
+    #[test]
+    fn a_form_that_is_redirected_is_dressed_even_by_a_profile_of_navigations_only() {
+        let profile = Profile::from_toml(PROFILE, "t").unwrap();
+        let mut request = Request::get(Url::parse("https://site.example/").unwrap());
+        request.context = Context::Form;
+        let (mut journey, hints) = (Journey::begin(&request), Hints::default());
+        journey.go_on(&request.url);
+        let occasion = Occasion {
+            over: Over::H2,
+            journey: &journey,
+            hints: &hints,
+            cookies: &[],
+            proxy_authorization: None,
+        };
+        let fields = fields(&profile, &request, &occasion).unwrap();
+        assert!(fields.iter().any(|(name, _)| name == "user-agent"), "{fields:?}");
     }
 
     #[test]

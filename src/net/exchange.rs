@@ -18,6 +18,7 @@ use wreq_proto::http2::Http2Options;
 use wreq_proto::rt::Executor;
 
 use super::dress::Fields;
+use super::guard::{Allowance, Guarded};
 use super::reframe::{self, Counter, Reframed, Ticket};
 use super::tls::BoxIo;
 use crate::bounds::Bounds;
@@ -30,7 +31,25 @@ use crate::request::Request;
 type Wire = Full<Bytes>;
 
 /// The sending side of one HTTP/1.1 connection.
-pub(crate) type Http1 = http1::SendRequest<Wire>;
+pub(crate) struct Http1 {
+    sender: http1::SendRequest<Wire>,
+    allowance: Allowance,
+    /// The most bytes before an answer's head is whole, interim answers included.
+    max_heads: usize,
+}
+
+impl Http1 {
+    /// Whether a request can be sent now.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.sender.is_ready()
+    }
+
+    /// Waits until the answer under way is over; an error when the connection is.
+    pub(crate) async fn ready(&mut self) -> Result<()> {
+        self.sender.ready().await.map_err(|cause| broke(cause, ErrorKind::Connect))
+    }
+}
+
 /// A sending side of one HTTP/2 connection; clones share it.
 #[derive(Clone)]
 pub(crate) struct Shared {
@@ -56,19 +75,24 @@ pub(crate) enum Failure {
 
 /// Begins HTTP/1.1 on `io`. The permit lives as long as the connection.
 pub(crate) async fn begin_http1(io: BoxIo, bounds: &Bounds, permit: OwnedSemaphorePermit) -> Result<Http1> {
+    let max_head = bounds.max_header_bytes.max(8192);
+    let allowance = Allowance::new();
     let options = Http1Options::builder()
-        .max_headers(bounds.max_header_fields)
-        .max_buf_size(bounds.max_header_bytes.max(8192))
+        .max_headers(bounds.max_header_fields.min(MAX_FIELDS))
+        .max_buf_size(max_head)
         .build();
-    let (sender, connection) =
-        http1::Builder::default().options(options).handshake(io).await.map_err(broke)?;
+    let (sender, connection) = http1::Builder::default()
+        .options(options)
+        .handshake(Guarded::new(io, allowance.clone()))
+        .await
+        .map_err(|cause| broke(cause, ErrorKind::Connect))?;
     tokio::spawn(async move {
         if let Err(cause) = connection.await {
             tracing::debug!(%cause, "an HTTP/1.1 connection ended");
         }
         drop(permit);
     });
-    Ok(sender)
+    Ok(Http1 { sender, allowance, max_heads: max_head.saturating_mul(HEADS) })
 }
 
 /// Begins HTTP/2 on `io` with a profile's preface. The permit lives as long as the connection.
@@ -79,8 +103,11 @@ pub(crate) async fn begin_http2(
 ) -> Result<Shared> {
     let counter = Counter::default();
     let io = Reframed::new(io, counter.clone());
-    let (sender, connection) =
-        h2::Builder::new(Spawn).options(options(&profile.http2)).handshake(io).await.map_err(broke)?;
+    let (sender, connection) = h2::Builder::new(Spawn)
+        .options(options(&profile.http2))
+        .handshake(io)
+        .await
+        .map_err(|cause| broke(cause, ErrorKind::Connect))?;
     tokio::spawn(async move {
         if let Err(cause) = connection.await {
             tracing::debug!(%cause, "an HTTP/2 connection ended");
@@ -141,11 +168,22 @@ fn assemble_http2(request: &Request, fields: Fields, shared: &Shared) -> Result<
     let (hosts, fields): (Fields, Fields) =
         fields.into_iter().partition(|(name, _)| name.eq_ignore_ascii_case("host"));
     let host = hosts.first().and_then(|(_, value)| value.to_str().ok());
+    let fields = fields
+        .into_iter()
+        .map(|(name, value)| (name.to_ascii_lowercase(), value))
+        .filter(|(name, value)| !is_of_connection(name, value))
+        .collect();
     let mut wire = bare(request, uri(&request.url, true, host)?);
     *wire.version_mut() = Version::HTTP_2;
     let ticket = shared.counter.deposit(fields, shared.profile.http2.priority(request.context));
     wire.headers_mut().insert(reframe::TICKET, HeaderValue::from(ticket.number()));
     Ok((wire, ticket))
+}
+
+/// What speaks of the connection has no place in HTTP/2 (RFC 9113, section 8.2.2).
+fn is_of_connection(name: &str, value: &HeaderValue) -> bool {
+    matches!(name, "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade")
+        || name == "te" && value != "trailers"
 }
 
 fn bare(request: &Request, uri: Uri) -> HttpRequest<Wire> {
@@ -190,10 +228,13 @@ pub(crate) async fn send_http1(
     absolute: bool,
 ) -> Result<HttpResponse<Incoming>, Failure> {
     let wire = assemble_http1(request, fields, absolute).map_err(Failure::Broken)?;
-    sender.try_send_request(wire).await.map_err(|mut failed| {
+    sender.allowance.bound(sender.max_heads);
+    let response = sender.sender.try_send_request(wire).await.map_err(|mut failed| {
         let unsent = failed.take_message().is_some();
         failure(failed.into_error(), unsent)
-    })
+    })?;
+    sender.allowance.lift();
+    Ok(response)
 }
 
 /// Sends over HTTP/2, beside what else is under way there.
@@ -214,26 +255,33 @@ fn failure(cause: wreq_proto::Error, unsent: bool) -> Failure {
         h2.reason() == Some(http2::Reason::REFUSED_STREAM)
             || (h2.is_go_away() && h2.is_remote() && h2.reason() == Some(http2::Reason::NO_ERROR))
     });
-    let error = broke(cause);
-    if unsent || refused { Failure::Unsent(error) } else { Failure::Broken(error) }
+    if unsent || refused {
+        Failure::Unsent(broke(cause, ErrorKind::Connect))
+    } else {
+        // The request may have been heard: not the kind after which a POST is sent again.
+        Failure::Broken(broke(cause, ErrorKind::Protocol))
+    }
 }
 
-/// Names what broke while an answer's head was awaited.
-fn broke(cause: wreq_proto::Error) -> Error {
+/// Names what broke while an answer's head was awaited; `lost` is the kind of a lost connection.
+fn broke(cause: wreq_proto::Error, lost: ErrorKind) -> Error {
     let (kind, message) = if cause.is_parse() {
         (ErrorKind::Protocol, "the answer is not proper HTTP")
     } else if cause.is_incomplete_message() {
         (ErrorKind::Protocol, "the server closed the connection without an answer")
     } else if cause.is_canceled() || cause.is_closed() {
-        (ErrorKind::Connect, "the connection was closed")
+        (lost, "the connection was closed")
     } else if let Some(h2) = source::<http2::Error>(&cause) {
         if h2.is_io() {
-            (ErrorKind::Connect, "the connection broke")
+            (lost, "the connection broke")
         } else {
             (ErrorKind::Protocol, "the server broke off the HTTP/2 exchange")
         }
-    } else if source::<io::Error>(&cause).is_some() {
-        (ErrorKind::Connect, "the connection broke")
+    } else if let Some(cause) = source::<io::Error>(&cause) {
+        match cause.kind() {
+            io::ErrorKind::InvalidData => (ErrorKind::Protocol, "the answer is not proper HTTP"),
+            _ => (lost, "the connection broke"),
+        }
     } else {
         (ErrorKind::Protocol, "the exchange failed")
     };
@@ -278,3 +326,7 @@ where
 }
 
 const SPEC_WINDOW: u32 = 65_535;
+/// The most header fields whatever the bounds say: the stack makes room for all of them at once.
+const MAX_FIELDS: usize = 10_000;
+/// How many full heads may come before the last: interim answers.
+const HEADS: usize = 4;

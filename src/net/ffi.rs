@@ -52,9 +52,10 @@ pub(super) fn resume(ssl: &mut SslRef, session: &SslSessionRef) -> Result<(), Er
     unsafe { ssl.set_session(session) }
 }
 
-/// What BoringSSL holds against a certificate, in words.
-pub(super) fn certificate_fault(fault: X509VerifyError) -> String {
-    match fault.as_raw() {
+/// What BoringSSL holds against a certificate, in words; `None` when none was looked at.
+pub(super) fn certificate_fault(fault: X509VerifyError) -> Option<String> {
+    Some(match fault.as_raw() {
+        sys::X509_V_ERR_INVALID_CALL => return None,
         sys::X509_V_ERR_CERT_HAS_EXPIRED => "has expired".to_owned(),
         sys::X509_V_ERR_CERT_NOT_YET_VALID => "is not valid yet".to_owned(),
         sys::X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT => "is self-signed".to_owned(),
@@ -68,7 +69,7 @@ pub(super) fn certificate_fault(fault: X509VerifyError) -> String {
             "is for another name".to_owned()
         }
         _ => format!("is not valid: {fault}"),
-    }
+    })
 }
 
 fn done(returned: std::ffi::c_int) -> Result<(), ErrorStack> {

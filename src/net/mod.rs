@@ -6,6 +6,7 @@ mod dns;
 mod dress;
 mod exchange;
 mod ffi;
+mod guard;
 mod hpack;
 mod origin;
 mod pool;
@@ -30,7 +31,7 @@ use crate::fingerprint::profile::Over;
 use crate::identity::Identity;
 use crate::kind::ErrorKind;
 use crate::request::Request;
-use crate::response::{Answer, Body, Hop, HttpVersion};
+use crate::response::{Answer, Body, BodyStream, Hop, HttpVersion};
 use crate::trace::Timings;
 
 pub(crate) use dns::Overrides;
@@ -39,7 +40,7 @@ pub(crate) use tls::Trust;
 
 use exchange::Failure;
 use origin::Journey;
-use pool::{Caps, Key, Lease, Pool};
+use pool::{Borrowed, Caps, Key, Lease, Pool};
 use tls::BoxIo;
 
 /// One request to make as one identity within bounds.
@@ -50,6 +51,9 @@ pub(crate) struct Call<'a> {
     pub(crate) bounds: &'a Bounds,
     pub(crate) streaming: bool,
 }
+
+/// An answer's head with its body behind it, and the connection to give back after that.
+type Answered = (HttpResponse<Incoming>, Option<Borrowed>);
 
 /// The engine. Makes no connection until it is called.
 pub(crate) struct Engine {
@@ -69,7 +73,8 @@ impl Engine {
 
     /// Makes `call`, follows its redirects, and returns the last answer with its body still coming.
     pub(crate) async fn fetch(&self, call: Call<'_>) -> Result<Answer> {
-        let deadline = Instant::now() + call.bounds.http_total;
+        let now = Instant::now();
+        let deadline = now.checked_add(call.bounds.http_total).unwrap_or(now + FAR_FUTURE);
         timeout_at(deadline, self.follow(call, deadline)).await.unwrap_or_else(|_| {
             let message = format!("the attempt took longer than {:?}", call.bounds.http_total);
             Err(Error::new(ErrorKind::Timeout, message).with_url(&call.request.url))
@@ -92,7 +97,7 @@ impl Engine {
             if !seen.insert((request.method.clone(), request.url.clone(), jar.pairs(&request.url))) {
                 return Err(redirected_in_a_circle(&request.url, call.request));
             }
-            let response = self
+            let (response, borrowed) = self
                 .once(Call { request: &request, ..call }, &journey, &mut timings)
                 .await
                 .map_err(|error| error.with_url(&request.url))?;
@@ -105,7 +110,7 @@ impl Engine {
                     let message = format!("more than {} redirects", call.bounds.max_redirects);
                     return Err(Error::new(ErrorKind::Redirect, message).with_url(&call.request.url));
                 }
-                drain(incoming, limits).await;
+                drain(decode::raw(incoming, borrowed, limits)).await;
                 journey.go_on(&next.url);
                 hops.push(Hop::new(std::mem::replace(&mut request, next).url, head.status));
                 continue;
@@ -113,9 +118,13 @@ impl Engine {
             let empty = request.method == http::Method::HEAD || is_bodiless(head.status);
             let body = if empty {
                 drop(incoming);
+                if let Some(borrowed) = borrowed {
+                    borrowed.give_back().await;
+                }
                 Body::Whole(bytes::Bytes::new())
             } else {
-                Body::Coming(decode::decoded(decode::raw(incoming, limits), &head.headers, limits).await?)
+                let raw = decode::raw(incoming, borrowed, limits);
+                Body::Coming(decode::decoded(raw, &head.headers, limits).await?)
             };
             return Ok(Answer {
                 status: head.status,
@@ -131,12 +140,7 @@ impl Engine {
 
     /// One request and its answer's head, on an open connection or a new one. An open connection
     /// that turns out dead is replaced once.
-    async fn once(
-        &self,
-        call: Call<'_>,
-        journey: &Journey,
-        timings: &mut Timings,
-    ) -> Result<HttpResponse<Incoming>> {
+    async fn once(&self, call: Call<'_>, journey: &Journey, timings: &mut Timings) -> Result<Answered> {
         let started = Instant::now();
         let key = key(&call)?;
         let proxied = call.identity.proxy().filter(|_| !key.tls);
@@ -164,18 +168,20 @@ impl Engine {
             let fields = dress::fields(call.identity.profile(), call.request, &occasion)?;
             let sending = self.send(lease, &key, call.request, fields, proxied.is_some());
             let sent = timeout(call.bounds.first_byte, sending).await.map_err(|_| {
+                // A connection that swallows requests is not for the next one.
+                self.pool.forget_shared(&key);
                 let message = format!("no answer came within {:?}", call.bounds.first_byte);
                 Error::new(ErrorKind::Timeout, message)
             })?;
             match sent {
-                Ok(response) => {
+                Ok(answered) => {
                     timings.first_byte = started.elapsed();
                     if let (Some(proxy), StatusCode::PROXY_AUTHENTICATION_REQUIRED) =
-                        (proxied, response.status())
+                        (proxied, answered.0.status())
                     {
                         return Err(tunnel::refused(proxy, 407));
                     }
-                    return Ok(response);
+                    return Ok(answered);
                 }
                 Err(Failure::Unsent(_)) if !fresh => fresh = true,
                 // A server may close an idle connection at the very moment it is used.
@@ -193,13 +199,12 @@ impl Engine {
         request: &Request,
         fields: dress::Fields,
         absolute: bool,
-    ) -> Result<HttpResponse<Incoming>, Failure> {
+    ) -> Result<Answered, Failure> {
         match lease {
-            Lease::Http2(mut shared) => exchange::send_http2(&mut shared, request, fields).await,
+            Lease::Http2(mut shared) => Ok((exchange::send_http2(&mut shared, request, fields).await?, None)),
             Lease::Http1(mut sender) => {
                 let response = exchange::send_http1(&mut sender, request, fields, absolute).await?;
-                self.pool.give_back(key.clone(), sender);
-                Ok(response)
+                Ok((response, Some(self.pool.borrowed(key, sender))))
             }
         }
     }
@@ -286,8 +291,7 @@ fn check_head(headers: &HeaderMap, bounds: &Bounds) -> Result<()> {
 }
 
 /// Reads a little of a redirect's body, so that the connection can be used again.
-async fn drain(incoming: Incoming, limits: decode::Limits) {
-    let mut body = decode::raw(incoming, limits);
+async fn drain(mut body: BodyStream) {
     let mut left = DRAIN_BYTES;
     let read = async {
         while let Some(Ok(chunk)) = body.next().await {
@@ -324,5 +328,7 @@ fn version(version: Version) -> HttpVersion {
     }
 }
 
+/// The end of an attempt whose bound is more than a clock can count.
+const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 const DRAIN_BYTES: usize = 64 * 1024;
 const DRAIN_TIME: Duration = Duration::from_millis(500);

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
@@ -24,6 +25,37 @@ pub(crate) struct Key {
 pub(crate) enum Lease {
     Http1(Http1),
     Http2(Shared),
+}
+
+/// An HTTP/1.1 connection whose answer's body is still coming.
+pub(crate) struct Borrowed {
+    pool: Pool,
+    key: Key,
+    sender: Option<Http1>,
+}
+
+impl Borrowed {
+    /// Gives it back now that the body has been read: the very next request finds it.
+    pub(crate) async fn give_back(mut self) {
+        let Some(mut sender) = self.sender.take() else { return };
+        // One that was told to close never gets ready.
+        if let Ok(Ok(())) = timeout(PROMPTLY, sender.ready()).await {
+            self.pool.put_back(&self.key, sender);
+        }
+    }
+}
+
+impl Drop for Borrowed {
+    /// The body was not read to its end by us. Where its end is near, the connection is still good.
+    fn drop(&mut self) {
+        let (Some(mut sender), Ok(runtime)) = (self.sender.take(), Handle::try_current()) else { return };
+        let (pool, key) = (self.pool.clone(), self.key.clone());
+        runtime.spawn(async move {
+            if sender.ready().await.is_ok() {
+                pool.put_back(&key, sender);
+            }
+        });
+    }
 }
 
 /// How many connections may be open and how long idle ones stay.
@@ -66,6 +98,14 @@ struct Entry {
     gate: Arc<tokio::sync::Mutex<()>>,
     /// It was seen to speak HTTP/1.1 only: nothing to share, so nobody waits.
     http1_only: bool,
+}
+
+impl Entry {
+    /// When its longest unused connection was last used.
+    fn oldest(&self) -> Option<Instant> {
+        let shared = self.shared.as_ref().map(|(_, used)| *used);
+        shared.into_iter().chain(self.idle.first().map(|(_, since)| *since)).min()
+    }
 }
 
 impl Pool {
@@ -147,33 +187,35 @@ impl Pool {
         }
     }
 
-    /// Takes an HTTP/1.1 connection back once its answer's body has been read. One that is dropped
-    /// before that is closed.
-    pub(crate) fn give_back(&self, key: Key, mut sender: Http1) {
+    /// Notes that a connection comes back once its answer's body has been read.
+    pub(crate) fn borrowed(&self, key: &Key, sender: Http1) -> Borrowed {
         self.sweep_from_now_on();
-        let pool = self.clone();
-        tokio::spawn(async move {
-            if sender.ready().await.is_err() {
-                return;
-            }
-            let mut origins = pool.lock();
-            let idle = &mut origins.open.entry(key).or_default().idle;
-            if idle.len() >= pool.0.caps.idle_per_origin {
-                idle.remove(0);
-            }
-            idle.push((sender, Instant::now()));
-        });
+        Borrowed { pool: self.clone(), key: key.clone(), sender: Some(sender) }
     }
 
+    fn put_back(&self, key: &Key, sender: Http1) {
+        let mut origins = self.lock();
+        let idle = &mut origins.open.entry(key.clone()).or_default().idle;
+        if idle.len() >= self.0.caps.idle_per_origin {
+            idle.remove(0);
+        }
+        idle.push((sender, Instant::now()));
+    }
+
+    /// Lets go of the connection that was used longest ago. A shared one ends with its last stream.
     fn evict_oldest(&self) {
         let mut origins = self.lock();
         let oldest = origins
             .open
             .values_mut()
-            .filter_map(|entry| entry.idle.first().map(|(_, since)| *since).map(|since| (since, entry)))
+            .filter_map(|entry| entry.oldest().map(|since| (since, entry)))
             .min_by_key(|(since, _)| *since);
-        if let Some((_, entry)) = oldest {
-            entry.idle.remove(0);
+        if let Some((since, entry)) = oldest {
+            if entry.shared.as_ref().is_some_and(|(_, used)| *used == since) {
+                entry.shared = None;
+            } else {
+                entry.idle.remove(0);
+            }
         }
     }
 
@@ -217,3 +259,53 @@ impl Inner {
 
 /// How long a request waits for another's connection attempt before it makes its own.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a connection may take to be ready again after a body's last byte.
+const PROMPTLY: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+    use crate::fingerprint::Profile;
+    use crate::net::exchange;
+
+    fn key(host: &str) -> Key {
+        Key { identity: 1, tls: true, host: host.to_owned(), port: 443 }
+    }
+
+    /// Opens a shared connection, and returns its other end.
+    async fn open(pool: &Pool, host: &str) -> DuplexStream {
+        let permit = pool.permit(Duration::from_secs(1)).await.expect("there is room");
+        let (ours, theirs) = duplex(1 << 16);
+        let profile = Profile::named("plain").expect("it is shipped");
+        let sender = exchange::begin_http2(Box::pin(ours), &profile, permit).await;
+        pool.share(&key(host), &sender.unwrap_or_else(|error| panic!("{error}")));
+        theirs
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_shared_connections_make_room_for_new_ones_oldest_first() {
+        let pool = Pool::new(Caps { total: 2, ..Caps::default() });
+        let mut ends = Vec::new();
+        for host in ["a", "b"] {
+            ends.push(open(&pool, host).await);
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert!(pool.checkout(&key("a")).is_some(), "and is now the one used last");
+        ends.push(open(&pool, "c").await);
+        let open = |host: &str| pool.checkout(&key(host)).is_some();
+        assert!(open("a") && !open("b") && open("c"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_idle_for_too_long_is_not_used_again() {
+        let pool = Pool::new(Caps::default());
+        let _end = open(&pool, "a").await;
+        tokio::time::advance(Duration::from_secs(89)).await;
+        assert!(pool.checkout(&key("a")).is_some());
+        tokio::time::advance(Duration::from_secs(90)).await;
+        assert!(pool.checkout(&key("a")).is_none());
+    }
+}

@@ -4,6 +4,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
+use crate::redact;
 use crate::request::{Context, Request};
 
 /// The request that follows `request`'s answer, or `None` when the answer is no redirect.
@@ -20,8 +21,11 @@ pub(crate) fn follow(request: &Request, status: StatusCode, headers: &HeaderMap)
     let Some(location) = headers.get(header::LOCATION) else { return Ok(None) };
     let text = String::from_utf8_lossy(location.as_bytes());
     let mut url = request.url.join(&text).map_err(|cause| {
-        Error::new(ErrorKind::Redirect, format!("redirected to a malformed URL `{}`", shorten(&text)))
-            .with_source(cause)
+        Error::new(
+            ErrorKind::Redirect,
+            format!("redirected to a malformed URL `{}`", shorten(&redact::url_text(&text))),
+        )
+        .with_source(cause)
     })?;
     if !matches!(url.scheme(), "http" | "https") {
         let message = format!("redirected to the scheme `{}`, which is not followed", url.scheme());

@@ -4,7 +4,7 @@
 //! request reaches it bare, with a ticket in place of its fields; here the ticket is turned into
 //! the real fields, encoded and prioritised as the profile says. All other frames pass untouched.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,7 +30,15 @@ pub(crate) struct Counter(Arc<Shelf>);
 #[derive(Default)]
 struct Shelf {
     next: AtomicU64,
-    waiting: Mutex<HashMap<u64, Deposit>>,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    deposits: HashMap<u64, Deposit>,
+    /// Whose requests were given up, oldest first. Their frames may still be on the way here, and
+    /// must not leave bare: the latest are kept.
+    given_up: VecDeque<u64>,
 }
 
 /// What one request's HEADERS frame is made of.
@@ -39,7 +47,7 @@ struct Deposit {
     priority: Option<Priority>,
 }
 
-/// A claim on deposited fields. Dropping it takes them back if they were never sent.
+/// A claim on deposited fields. Dropping it gives the request up.
 pub(crate) struct Ticket {
     number: u64,
     shelf: Arc<Shelf>,
@@ -50,12 +58,12 @@ impl Counter {
     pub(crate) fn deposit(&self, fields: Fields, priority: Option<Priority>) -> Ticket {
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.insert(number, Deposit { fields, priority });
+        waiting.deposits.insert(number, Deposit { fields, priority });
         Ticket { number, shelf: Arc::clone(&self.0) }
     }
 
     fn collect(&self, number: u64) -> Option<Deposit> {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&number)
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).deposits.remove(&number)
     }
 }
 
@@ -68,7 +76,16 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.shelf.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+        let mut waiting = self.shelf.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !waiting.deposits.contains_key(&self.number) {
+            return;
+        }
+        waiting.given_up.push_back(self.number);
+        if waiting.given_up.len() > GIVEN_UP_KEPT
+            && let Some(oldest) = waiting.given_up.pop_front()
+        {
+            waiting.deposits.remove(&oldest);
+        }
     }
 }
 
@@ -111,7 +128,7 @@ impl AsyncRead for Reframed {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(self.io.as_mut().poll_read(cx, buf))?;
-        if let Some(allowed) = self.reader.watch(&buf.filled()[before..]) {
+        if let Some(allowed) = self.reader.watch(&mut buf.filled_mut()[before..]) {
             self.writer.encoder.resize(allowed);
         }
         Poll::Ready(Ok(()))
@@ -295,24 +312,38 @@ struct Reader {
 
 impl Reader {
     /// Looks at bytes on their way up; says the table size when they set one.
-    fn watch(&mut self, mut input: &[u8]) -> Option<u32> {
+    ///
+    /// The stack above is told of less than 64 KiB: it writes for nobody but us, and what it reads
+    /// here it would announce to our decoder, which allows no more.
+    fn watch(&mut self, input: &mut [u8]) -> Option<u32> {
         let mut allowed = None;
-        while !input.is_empty() {
+        let mut at = 0;
+        while at < input.len() {
             if self.skipping > 0 {
-                let skipped = self.skipping.min(input.len());
+                let skipped = self.skipping.min(input.len() - at);
                 self.skipping -= skipped;
-                input = &input[skipped..];
+                at += skipped;
             } else if let Some((left, payload)) = &mut self.settings {
-                let taken = pass(&mut input, *left, payload);
+                let taken = (*left).min(input.len() - at);
+                for byte in &mut input[at..at + taken] {
+                    let place = payload.len();
+                    payload.push(*byte);
+                    let entry = &payload[place - place % SETTING..];
+                    if matches!(place % SETTING, 2 | 3) && entry[..2] == HEADER_TABLE_SIZE {
+                        *byte = 0;
+                    }
+                }
+                at += taken;
                 *left -= taken;
                 if *left == 0 {
-                    let mut set = payload.chunks_exact(6).filter(|entry| entry[..2] == HEADER_TABLE_SIZE);
+                    let mut set =
+                        payload.chunks_exact(SETTING).filter(|entry| entry[..2] == HEADER_TABLE_SIZE);
                     allowed =
                         set.next_back().map(|e| u32::from_be_bytes([e[2], e[3], e[4], e[5]])).or(allowed);
                     self.settings = None;
                 }
             } else {
-                pass(&mut input, FRAME_HEAD - self.head.len(), &mut self.head);
+                at += pass(&mut &input[at..], FRAME_HEAD - self.head.len(), &mut self.head);
                 if self.head.len() < FRAME_HEAD {
                     break;
                 }
@@ -367,6 +398,8 @@ fn unexpected(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the HTTP/2 stack wrote {what}"))
 }
 
+/// Far more than the frames that can be between the stack and this layer.
+const GIVEN_UP_KEPT: usize = 256;
 const PREFACE: usize = 24;
 const FRAME_HEAD: usize = 9;
 const HEADERS: u8 = 1;
@@ -378,6 +411,8 @@ const END_HEADERS: u8 = 0x04;
 const PADDED: u8 = 0x08;
 const PRIORITY: u8 = 0x20;
 const HEADER_TABLE_SIZE: [u8; 2] = [0, 1];
+/// Bytes of one setting: its number and its value.
+const SETTING: usize = 6;
 /// What every peer takes in one frame; few allow more, and Chrome does not use it for headers.
 const MAX_FRAME: usize = 16_384;
 const MAX_SETTINGS: usize = 16_384;
@@ -469,10 +504,14 @@ mod tests {
     }
 
     #[test]
-    fn an_unused_ticket_leaves_nothing_behind() {
+    fn requests_given_up_keep_their_fields_for_a_while_and_do_not_pile_up() {
         let counter = Counter::default();
-        drop(counter.deposit(Vec::new(), None));
-        assert!(counter.0.waiting.lock().unwrap().is_empty());
+        for _ in 0..10 * GIVEN_UP_KEPT {
+            drop(counter.deposit(Vec::new(), None));
+        }
+        assert_eq!(counter.0.waiting.lock().unwrap().deposits.len(), GIVEN_UP_KEPT);
+        let last = u64::try_from(10 * GIVEN_UP_KEPT - 1).unwrap();
+        assert!(counter.collect(last).is_some(), "its frame may still pass");
     }
 
     #[test]
@@ -482,7 +521,8 @@ mod tests {
         input.extend(frame(SETTINGS, ACK, 0, &[]));
         for step in [1, 5, 1000] {
             let mut reader = Reader::default();
-            let seen: Vec<u32> = input.chunks(step).filter_map(|part| reader.watch(part)).collect();
+            let seen: Vec<u32> =
+                input.clone().chunks_mut(step).filter_map(|part| reader.watch(part)).collect();
             assert_eq!(seen, [256], "{step}");
         }
     }

@@ -178,8 +178,9 @@ impl CertificateCompressor for Brotli {
 
 /// Names why a handshake failed, the certificate's fault by BoringSSL's own verdict.
 fn failed(origin: &str, failure: &HandshakeError<BoxIo>) -> Error {
-    if let Some(Err(fault)) = failure.ssl().map(boring::ssl::SslRef::verify_result) {
-        let message = format!("the certificate of {origin} {}", ffi::certificate_fault(fault));
+    let verified = failure.ssl().map(boring::ssl::SslRef::verify_result);
+    if let Some(fault) = verified.and_then(Result::err).and_then(ffi::certificate_fault) {
+        let message = format!("the certificate of {origin} {fault}");
         return Error::new(ErrorKind::Tls, message).with_hint(
             "check the host name and the clock; `--cacert FILE` trusts another CA, `-k` trusts anything",
         );

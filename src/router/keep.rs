@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use http::StatusCode;
 use tokio::io::AsyncWriteExt;
 
 use crate::error::{Error, Result};
@@ -16,6 +17,15 @@ use crate::response::BodyStream;
 pub(crate) enum Keep {
     Memory,
     File(PathBuf),
+    /// A file for a status below 400; the body of any other is not kept.
+    Success(PathBuf),
+}
+
+impl Keep {
+    /// Whether the body is meant for a file.
+    pub(crate) const fn is_file(&self) -> bool {
+        matches!(self, Self::File(_) | Self::Success(_))
+    }
 }
 
 /// A body that was kept.
@@ -47,10 +57,13 @@ impl Begun {
     }
 
     /// Reads the rest and puts all of it where it belongs.
-    pub(crate) async fn finish(self, keep: &Keep) -> Result<Kept> {
+    pub(crate) async fn finish(self, keep: &Keep, status: StatusCode) -> Result<Kept> {
         match keep {
             Keep::Memory => self.into_memory().await,
-            Keep::File(path) => self.into_file(path).await,
+            Keep::Success(_) if status.as_u16() >= 400 => {
+                Ok(Kept { bytes: Bytes::new(), length: 0, file: None })
+            }
+            Keep::File(path) | Keep::Success(path) => self.into_file(path).await,
         }
     }
 
@@ -66,14 +79,18 @@ impl Begun {
     }
 
     async fn into_file(self, path: &Path) -> Result<Kept> {
+        let named = path.to_owned();
         let failed = |cause: io::Error| {
             Error::new(ErrorKind::Io, format!("could not write {}", path.display())).with_source(cause)
         };
+        // The file behind a link, so that the link stays one.
+        let whole = std::fs::canonicalize(path);
+        let path = whole.as_deref().unwrap_or(path);
         if !is_replaceable(path) {
             // A device or a pipe: nothing to rename, the bytes go straight in.
             let mut file = tokio::fs::OpenOptions::new().write(true).open(path).await.map_err(failed)?;
             let length = pour(self, &mut file, failed).await?;
-            return Ok(Kept { bytes: Bytes::new(), length, file: Some(path.to_owned()) });
+            return Ok(Kept { bytes: Bytes::new(), length, file: Some(named) });
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let temporary = tempfile::Builder::new()
@@ -86,7 +103,7 @@ impl Begun {
         let mut file = tokio::fs::File::from_std(file);
         let length = pour(self, &mut file, failed).await?;
         temporary.persist(path).map_err(|cause| failed(cause.error))?;
-        Ok(Kept { bytes: Bytes::new(), length, file: Some(path.to_owned()) })
+        Ok(Kept { bytes: Bytes::new(), length, file: Some(named) })
     }
 }
 
@@ -104,10 +121,9 @@ async fn pour(begun: Begun, file: &mut tokio::fs::File, failed: impl Fn(io::Erro
     Ok(length)
 }
 
-/// Whether the path is a plain file or nothing yet: then a whole file takes its place at once.
+/// Whether the path is a plain file or leads to nothing yet: then a whole file takes its place at once.
 fn is_replaceable(path: &Path) -> bool {
-    std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file())
-        || std::fs::symlink_metadata(path).is_err()
+    std::fs::metadata(path).map_or(true, |meta| meta.is_file())
 }
 
 /// A temporary file is private by default; a download is as readable as any other new file.

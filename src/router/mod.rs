@@ -79,72 +79,40 @@ impl Router {
 
     /// Runs an errand to its end. The trace tells what happened, whichever way it ends.
     pub(crate) async fn run(&self, errand: &Errand<'_>) -> (Result<Found>, Trace) {
-        let mut trace = Trace::default();
-        let climbing = self.climb(errand, &mut trace);
+        let mut progress = Progress::default();
+        let climbing = self.climb(errand, &mut progress);
         let found = match errand.bounds.fetch_total {
             None => climbing.await,
-            Some(total) => timeout(total, climbing).await.unwrap_or_else(|_| {
-                Err(Error::new(ErrorKind::Timeout, format!("the whole fetch took longer than {total:?}")))
-            }),
+            Some(total) => match timeout(total, climbing).await {
+                Ok(found) => found,
+                Err(_) => {
+                    let message = format!("the whole fetch took longer than {total:?}");
+                    let error = Error::new(ErrorKind::Timeout, message);
+                    progress.cut_short(errand, &error);
+                    Err(error)
+                }
+            },
         };
         if found.is_ok()
             && let Some(host) = errand.request.url.host_str()
         {
-            self.memory.learn(errand.persona.dressed.key(), host, &trace);
+            self.memory.learn(errand.persona.dressed.key(), host, &progress.trace);
         }
-        (found.map_err(|error| error.with_url(&errand.request.url)), trace)
+        (found.map_err(|error| error.with_url(&errand.request.url)), progress.trace)
     }
 
-    async fn climb(&self, errand: &Errand<'_>, trace: &mut Trace) -> Result<Found> {
+    async fn climb(&self, errand: &Errand<'_>, progress: &mut Progress) -> Result<Found> {
         let ladder = errand.ladder;
         let host = errand.request.url.host_str().unwrap_or_default();
         let known = self.memory.start(errand.persona.dressed.key(), host);
         let mut tier = known.unwrap_or(ladder.min).clamp(ladder.min, ladder.max);
         let mut retried = 0;
         loop {
-            let started = Instant::now();
+            progress.under_way = Some((tier, Instant::now()));
             let outcome = self.attempt(errand, tier).await;
-            let identity = errand.persona.on(tier);
-            let mut attempt = Attempt {
-                tier,
-                browser_profile: (tier != Tier::Plain).then(|| identity.profile().name.clone()),
-                proxy: identity.proxy().map(ToString::to_string),
-                status: None,
-                verdict: None,
-                elapsed: started.elapsed(),
-                error: None,
-                next: None,
-            };
             let history = History { tier, retried, method: &errand.request.method };
-            let step = match &outcome {
-                Ok(judged) => {
-                    attempt.status = Some(judged.status.as_u16());
-                    attempt.verdict = Some(judged.verdict.clone());
-                    let retry_after = retry_after::read(&judged.headers, SystemTime::now());
-                    policy::decide(
-                        ladder,
-                        history,
-                        &Outcome::Answered { verdict: &judged.verdict, retry_after },
-                    )
-                }
-                Err(error) => {
-                    attempt.error = Some(AttemptError { kind: error.kind(), message: error.chain() });
-                    policy::decide(ladder, history, &Outcome::Failed(error.kind()))
-                }
-            };
-            tracing::info!(
-                tier = %tier,
-                status = attempt.status,
-                verdict = attempt.verdict.as_ref().map(ToString::to_string),
-                error = attempt.error.as_ref().map(|error| error.message.as_str()),
-                elapsed_ms = attempt.elapsed.as_millis(),
-                "attempt"
-            );
-            attempt.next = match &step {
-                Step::Retry { why, .. } | Step::Climb { why, .. } => Some(why.clone()),
-                Step::Done | Step::Blocked { .. } | Step::Fail => None,
-            };
-            trace.push(attempt);
+            let step = policy::decide(ladder, history, &seen(&outcome));
+            progress.ended(errand, &outcome, &step);
             match (step, outcome) {
                 (Step::Retry { after, .. }, _) => {
                     retried += 1;
@@ -175,7 +143,7 @@ impl Router {
             identity,
             bounds: errand.bounds,
             wait_for: errand.wait_for,
-            streaming: matches!(errand.keep, Keep::File(_)),
+            streaming: errand.keep.is_file(),
         };
         let answer = transport.attempt(job).await?;
         let Answer { status, version, headers, url, redirects, body, timings } = answer;
@@ -195,10 +163,83 @@ impl Router {
             via_proxy: identity.proxy().is_some(),
         });
         let kept = match verdict.kind {
-            VerdictKind::Genuine | VerdictKind::OriginError => Some(begun.finish(errand.keep).await?),
+            VerdictKind::Genuine | VerdictKind::OriginError => Some(begun.finish(errand.keep, status).await?),
             _ => None,
         };
         Ok(Judged { status, version, headers, url, redirects, timings, verdict, kept })
+    }
+}
+
+/// What was done, and the attempt that is being made.
+#[derive(Default)]
+struct Progress {
+    trace: Trace,
+    under_way: Option<(Tier, Instant)>,
+}
+
+impl Progress {
+    /// Writes down the attempt under way, with what came of it and why another follows.
+    fn ended(&mut self, errand: &Errand<'_>, outcome: &Result<Judged>, step: &Step) {
+        let Some(mut attempt) = self.begun(errand) else { return };
+        match outcome {
+            Ok(judged) => {
+                attempt.status = Some(judged.status.as_u16());
+                attempt.verdict = Some(judged.verdict.clone());
+            }
+            Err(error) => attempt.error = Some(failure(error)),
+        }
+        attempt.next = match step {
+            Step::Retry { why, .. } | Step::Climb { why, .. } => Some(why.clone()),
+            Step::Done | Step::Blocked { .. } | Step::Fail => None,
+        };
+        tracing::info!(
+            tier = %attempt.tier,
+            status = attempt.status,
+            verdict = attempt.verdict.as_ref().map(ToString::to_string),
+            error = attempt.error.as_ref().map(|error| error.message.as_str()),
+            elapsed_ms = attempt.elapsed.as_millis(),
+            next = attempt.next.as_deref(),
+            "attempt"
+        );
+        self.trace.push(attempt);
+    }
+
+    /// The whole fetch ran out of time: the attempt under way, if there is one, ends with it.
+    fn cut_short(&mut self, errand: &Errand<'_>, error: &Error) {
+        if let Some(mut attempt) = self.begun(errand) {
+            attempt.error = Some(failure(error));
+            self.trace.push(attempt);
+        }
+    }
+
+    fn begun(&mut self, errand: &Errand<'_>) -> Option<Attempt> {
+        let (tier, started) = self.under_way.take()?;
+        let identity = errand.persona.on(tier);
+        Some(Attempt {
+            tier,
+            browser_profile: (tier != Tier::Plain).then(|| identity.profile().name.clone()),
+            proxy: identity.proxy().map(ToString::to_string),
+            status: None,
+            verdict: None,
+            elapsed: started.elapsed(),
+            error: None,
+            next: None,
+        })
+    }
+}
+
+fn failure(error: &Error) -> AttemptError {
+    AttemptError { kind: error.kind(), message: error.chain() }
+}
+
+/// What the policy needs to see of an outcome.
+fn seen(outcome: &Result<Judged>) -> Outcome<'_> {
+    match outcome {
+        Ok(judged) => Outcome::Answered {
+            verdict: &judged.verdict,
+            retry_after: retry_after::read(&judged.headers, SystemTime::now()),
+        },
+        Err(error) => Outcome::Failed(error.kind()),
     }
 }
 

@@ -1,11 +1,13 @@
 //! One JSON object a fetch, with stable keys.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use rungs::{Attempt, Error, ErrorKind, Page, Tier, Timings};
+use rungs::{Attempt, Error, ErrorKind, Page, Tier, Timings, redact};
 use serde::Serialize;
 
 /// A fetch as JSON shows it. Every key is always there, `null` where there is nothing to say, but
@@ -46,17 +48,30 @@ pub(crate) fn write(
     outcome: &Result<Page, Error>,
     indented: bool,
 ) -> io::Result<()> {
-    let shown = rungs::parse_url(url).map_or_else(|_| url.to_owned(), |url| rungs::redact::url(&url));
+    let shown = redact::url_text(url);
     let record = match outcome {
         Ok(page) => got(&shown, page),
         Err(error) => missed(&shown, error),
     };
-    if indented {
-        serde_json::to_writer_pretty(&mut *out, &record)?;
-    } else {
-        serde_json::to_writer(&mut *out, &record)?;
+    let text = if indented { serde_json::to_string_pretty(&record) } else { serde_json::to_string(&record) }?;
+    writeln!(out, "{}", escaped(&text))
+}
+
+/// JSON leaves some control characters of Unicode as they are. A terminal would obey them.
+fn escaped(json: &str) -> Cow<'_, str> {
+    let harmful = |c: char| c != '\n' && redact::is_harmful(c);
+    if !json.contains(harmful) {
+        return Cow::Borrowed(json);
     }
-    writeln!(out)
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if harmful(c) {
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
 }
 
 fn got<'a>(url: &'a str, page: &'a Page) -> Record<'a> {
@@ -67,7 +82,7 @@ fn got<'a>(url: &'a str, page: &'a Page) -> Record<'a> {
     };
     Record {
         url,
-        final_url: Some(rungs::redact::url(page.url())),
+        final_url: Some(redact::url(page.url())),
         status: Some(page.status().as_u16()),
         tier: Some(page.tier()),
         browser_profile: page.browser_profile(),

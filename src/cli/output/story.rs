@@ -4,12 +4,14 @@ use std::io::{self, Write};
 
 use rungs::{Attempt, Error, Page, redact};
 
+/// A URL as it was typed, fit to be shown.
+pub(crate) fn shown(url: &str) -> String {
+    redact::terminal(&redact::url_text(url))
+}
+
 /// Tells a failure: what, the attempts, the hint.
 pub(crate) fn failed(out: &mut impl Write, url: &str, error: &Error, evidence: bool) -> io::Result<()> {
-    let shown = match error.url() {
-        Some(url) => redact::terminal(url),
-        None => redact::terminal(url),
-    };
+    let shown = shown(error.url().unwrap_or(url));
     let attempts = error.trace().map(rungs::Trace::attempts).unwrap_or_default();
     let what = redact::terminal(&error.chain());
     if attempts.is_empty() {
@@ -31,7 +33,7 @@ pub(crate) fn succeeded(out: &mut impl Write, url: &str, page: &Page) -> io::Res
     writeln!(
         out,
         "{}: {} by {} in {} ms",
-        redact::terminal(url),
+        shown(url),
         page.status().as_u16(),
         page.tier(),
         page.elapsed().as_millis()

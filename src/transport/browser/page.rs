@@ -30,8 +30,6 @@ pub(super) struct Page {
     target: String,
     session: String,
     watch: Arc<Watch>,
-    /// Let go of when the browser says that the page is closed.
-    held: Option<Box<dyn Any + Send + Sync>>,
 }
 
 /// What a page is to do.
@@ -73,8 +71,8 @@ impl Page {
         for stray in targets.strays(context) {
             connection.tell(None, &target::CloseTargetParams::new(stray), Box::new(()));
         }
-        let page =
-            Self { connection, target, session: attached.session, watch: attached.watch, held: Some(held) };
+        targets.hold(&attached.session, held);
+        let page = Self { connection, target, session: attached.session, watch: attached.watch };
         page.listen(options, max_body).await?;
         Ok(page)
     }
@@ -315,8 +313,8 @@ impl Page {
 
 impl Drop for Page {
     fn drop(&mut self) {
-        let held = self.held.take().unwrap_or_else(|| Box::new(()));
-        self.connection.tell(None, &target::CloseTargetParams::new(self.target.clone()), held);
+        // What the page holds goes with its session.
+        self.connection.tell(None, &target::CloseTargetParams::new(self.target.clone()), Box::new(()));
     }
 }
 

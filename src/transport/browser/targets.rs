@@ -1,6 +1,7 @@
 //! Every target the browser opens, from its first moment: it starts paused, gets the identity's user
 //! agent and client hints, and only then runs. Pages nobody here asked for (popups) are closed.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -43,6 +44,8 @@ struct Session {
     context: String,
     /// For a page of ours; a worker or frame has none.
     watch: Option<Arc<Watch>>,
+    /// What a page holds (its permit, its context) until the browser says it is gone.
+    held: Option<Box<dyn Any + Send + Sync>>,
 }
 
 /// A page of ours as it was attached.
@@ -88,6 +91,13 @@ impl Targets {
         }
     }
 
+    /// Lets go of `held` once the session of a page has ended: a closed page is gone only then.
+    pub(super) fn hold(&self, session: &str, held: Box<dyn Any + Send + Sync>) {
+        if let Some(session) = self.lock().sessions.get_mut(session) {
+            session.held = Some(held);
+        }
+    }
+
     /// Pages of `context` that nobody asked for: they came while one was expected.
     pub(super) fn strays(&self, context: &str) -> Vec<String> {
         let mut state = self.lock();
@@ -102,12 +112,12 @@ impl Targets {
 
     /// Wakes everybody who waits for a target of a dead browser.
     pub(super) fn all_gone(&self) {
-        let watches: Vec<_> = {
+        let sessions: Vec<_> = {
             let mut state = self.lock();
             state.gone = true;
-            state.sessions.drain().filter_map(|(_, session)| session.watch).collect()
+            state.sessions.drain().map(|(_, session)| session).collect()
         };
-        for watch in watches {
+        for watch in sessions.into_iter().filter_map(|session| session.watch) {
             watch.closed();
         }
         self.changed.notify_waiters();
@@ -123,7 +133,7 @@ impl Targets {
             "Target.detachedFromTarget" => {
                 let Ok(detached) = serde_json::from_str::<DetachedFromTarget>(event.params) else { return };
                 let session = self.lock().sessions.remove(&detached.session_id);
-                if let Some(watch) = session.and_then(|session| session.watch) {
+                if let Some(watch) = session.as_ref().and_then(|session| session.watch.as_ref()) {
                     watch.closed();
                 }
             }
@@ -165,7 +175,7 @@ impl Targets {
                     state.unclaimed.insert(info.target_id.clone(), session.to_owned());
                 }
             }
-            state.sessions.insert(session.to_owned(), Session { context, watch });
+            state.sessions.insert(session.to_owned(), Session { context, watch, held: None });
             wear
         };
         if unwanted {

@@ -388,7 +388,13 @@ async fn a_dead_renderer_and_a_dead_browser_are_noticed_and_replaced() {
         };
         let (answer, ()) = tokio::join!(bench.send(&identity, &request, Some("#never")), killer);
         assert_eq!(answer.err().unwrap().kind(), ErrorKind::Browser, "whole: {whole}");
-        assert!(text(&bench.get(&identity, &url).await.unwrap()).contains("fine"), "whole: {whole}");
+        // All renderers were killed, the spare one too: the next page may be given it before the
+        // browser knows. The router makes the same one retry.
+        let again = match bench.get(&identity, &url).await {
+            Err(error) if error.kind() == ErrorKind::Browser => bench.get(&identity, &url).await,
+            answer => answer,
+        };
+        assert!(text(&again.unwrap()).contains("fine"), "whole: {whole}");
     }
 }
 

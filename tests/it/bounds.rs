@@ -1,0 +1,149 @@
+//! Every bound of an attempt, set by the library and run into.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use rungs::{Bounds, Error, ErrorKind, Fetcher, Page, Tier};
+
+use crate::support::{self, Certs, Nginx, RawServer, Site, Talk};
+
+const SHORT: Duration = Duration::from_millis(300);
+
+/// A plain fetch of `url` under changed bounds.
+async fn fetch(url: &str, change: impl FnOnce(&mut Bounds)) -> Result<Page, Error> {
+    let mut bounds = Bounds::default();
+    change(&mut bounds);
+    fetcher(bounds).get(url).send().await
+}
+
+fn fetcher(bounds: Bounds) -> Fetcher {
+    Fetcher::builder().max_tier(Tier::Plain).retries(0).bounds(bounds).build().expect("good settings")
+}
+
+async fn fails(
+    handler: impl Fn(&mut Talk) -> io::Result<()> + Send + Sync + 'static,
+    change: impl FnOnce(&mut Bounds),
+) -> Error {
+    let server = RawServer::start(handler);
+    fetch(&server.url("/"), change).await.expect_err("the bound is run into")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_deadline_has_its_own_words() {
+    let error = fails(support::never_answers, |bounds| bounds.first_byte = SHORT).await;
+    assert_eq!(
+        (error.kind(), error.to_string().as_str()),
+        (ErrorKind::Timeout, "no answer came within 300ms")
+    );
+    let error = fails(support::never_answers, |bounds| bounds.http_total = SHORT).await;
+    assert_eq!(error.to_string(), "the attempt took longer than 300ms");
+    let error = fails(support::stalled_body, |bounds| bounds.read_idle = SHORT).await;
+    assert_eq!(error.to_string(), "the body stalled: nothing came for 300ms");
+    let error = fails(support::slow_drip, |bounds| bounds.http_total = SHORT).await;
+    assert_eq!(error.to_string(), "the body did not end within the attempt's total time");
+
+    let silent = RawServer::start(Talk::hold);
+    let url = silent.url("/").replace("http:", "https:");
+    let error = fetch(&url, |bounds| bounds.tls = SHORT).await.expect_err("no handshake");
+    assert!(error.is_timeout() && error.to_string().contains("the TLS handshake with"), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bounds_that_never_end_are_no_crash() {
+    let server = RawServer::start(support::answer("hello"));
+    let url = server.url("/");
+    let page = fetch(&url, |bounds| {
+        bounds.dns = Duration::MAX;
+        bounds.connect = Duration::MAX;
+        bounds.first_byte = Duration::MAX;
+        bounds.read_idle = Duration::MAX;
+        bounds.http_total = Duration::MAX;
+        bounds.fetch_total = Some(Duration::MAX);
+        bounds.max_body = u64::MAX;
+        bounds.max_header_fields = usize::MAX;
+    });
+    assert_eq!(page.await.expect("a page").bytes().as_ref(), b"hello");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_on_its_way_to_a_file_is_bounded_by_idleness_alone() {
+    // Twenty bytes in two seconds, far beyond the attempt's total.
+    let drip = |talk: &mut Talk| {
+        talk.head()?;
+        talk.send("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 20\r\n\r\n")?;
+        for _ in 0..20 {
+            talk.send("x")?;
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    };
+    let server = RawServer::start(drip);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("out");
+    let bounds = {
+        let mut bounds = Bounds::default();
+        bounds.http_total = SHORT;
+        bounds
+    };
+    let page = fetcher(bounds).get(server.url("/")).save(&path).send().await.expect("it is saved");
+    assert_eq!((page.body_len(), page.file()), (20, Some(path.as_path())));
+    assert_eq!(std::fs::read_to_string(&path).expect("a file"), "x".repeat(20));
+    let error = fetcher(bounds).get(server.url("/")).send().await.expect_err("in memory it has a total");
+    assert!(error.is_timeout(), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn size_count_and_length_bounds_hold_at_their_very_edge() {
+    let server = RawServer::start(support::answer("hello"));
+    assert!(fetch(&server.url("/"), |bounds| bounds.max_body = 5).await.is_ok());
+    let error = fetch(&server.url("/"), |bounds| bounds.max_body = 4).await.expect_err("one byte too many");
+    assert_eq!(error.kind(), ErrorKind::BodyTooLarge);
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("out");
+    let bounds = {
+        let mut bounds = Bounds::default();
+        bounds.max_file = 4;
+        bounds
+    };
+    let error = fetcher(bounds).get(server.url("/")).save(&path).send().await.expect_err("too large");
+    assert_eq!(error.kind(), ErrorKind::BodyTooLarge);
+    assert_eq!(std::fs::read_dir(&folder).expect("the folder").count(), 0, "nothing is left");
+
+    // Two fields: content-type and content-length.
+    assert!(fetch(&server.url("/"), |bounds| bounds.max_header_fields = 2).await.is_ok());
+    let error =
+        fetch(&server.url("/"), |bounds| bounds.max_header_fields = 1).await.expect_err("one too many");
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+
+    let certs = Certs::new();
+    let nginx = Nginx::start(&certs);
+    let chain = |steps: u32| nginx.url(Site::Clear, &format!("/redirect/chain/{steps}"));
+    let page = fetch(&chain(3), |bounds| bounds.max_redirects = 3).await.expect("three are allowed");
+    assert_eq!(page.redirects().len(), 3);
+    assert_eq!(page.redirects()[0].url.as_str(), chain(3));
+    let error = fetch(&chain(3), |bounds| bounds.max_redirects = 2).await.expect_err("one too many");
+    assert_eq!((error.kind(), error.url()), (ErrorKind::Redirect, Some(chain(3).as_str())));
+    let error = fetch(&chain(1), |bounds| bounds.max_redirects = 0).await.expect_err("none is allowed");
+    assert_eq!(error.kind(), ErrorKind::Redirect);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bomb_in_a_bomb_stops_at_the_bound_in_time() {
+    let mut packed = vec![0; 64 << 20];
+    for _ in 0..3 {
+        packed = support::gzip(&packed);
+    }
+    let server = RawServer::start(move |talk| {
+        talk.head()?;
+        let length = packed.len();
+        talk.send(format!(
+            "HTTP/1.1 200 OK\r\ncontent-encoding: gzip, gzip, gzip\r\ncontent-length: {length}\r\n\r\n"
+        ))?;
+        talk.send(&packed)
+    });
+    let started = Instant::now();
+    let error = fetch(&server.url("/"), |_| {}).await.expect_err("it is too large");
+    assert_eq!(error.kind(), ErrorKind::BodyTooLarge, "{error:?}");
+    assert!(started.elapsed() < Duration::from_secs(60));
+}

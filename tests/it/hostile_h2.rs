@@ -1,0 +1,173 @@
+//! HTTP/2 servers that use their rights in odd ways, or have no manners at all, frame by frame.
+
+use std::io::{self, Write};
+
+use crate::support::{Certs, Finished, RawServer, Talk, rungs};
+
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
+/// What a server does once it heard a request on a stream.
+type Answer = fn(&mut Talk, u32) -> io::Result<()>;
+
+/// `:status: 200` of the static table.
+const OK: &[u8] = &[0x88];
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let [_, a, b, c] = u32::try_from(payload.len()).expect("a frame is short").to_be_bytes();
+    let mut out = vec![a, b, c, kind, flags];
+    out.extend_from_slice(&stream.to_be_bytes());
+    out.extend_from_slice(payload);
+    out
+}
+
+/// Reads the preface, sends `settings`, and returns.
+fn greet(talk: &mut Talk, settings: &[(u16, u32)]) -> io::Result<()> {
+    talk.take(24)?;
+    let mut payload = Vec::new();
+    for (id, value) in settings {
+        payload.write_all(&id.to_be_bytes())?;
+        payload.write_all(&value.to_be_bytes())?;
+    }
+    talk.send(frame(SETTINGS, 0, 0, &payload))
+}
+
+/// Reads frames until a request's HEADERS; returns its stream. Everything else is passed over.
+fn request(talk: &mut Talk) -> io::Result<u32> {
+    loop {
+        let head = talk.take(9)?;
+        let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+        talk.take(length)?;
+        if head[3] == HEADERS {
+            return Ok(u32::from_be_bytes([head[5], head[6], head[7], head[8]]));
+        }
+    }
+}
+
+/// Fetches two pages, one after the other, on both HTTP tiers.
+fn fetch(handler: impl Fn(&mut Talk) -> io::Result<()> + Send + Sync + Clone + 'static) -> [Finished; 2] {
+    let certs = Certs::new();
+    ["plain", "impersonate"].map(|tier| {
+        let server = RawServer::start_tls(&certs.valid, b"\x02h2", handler.clone());
+        let (one, two) = (server.url("/one"), server.url("/two"));
+        rungs(["fetch", "--tier", tier, "--retry", "0", "-m", "5", "--cacert", certs.ca(), "-i", &one, &two])
+    })
+}
+
+#[test]
+fn any_header_table_size_is_lived_with() {
+    for size in [0, 1, 100, 4096, 65_536, 1 << 20, u32::MAX] {
+        let runs = fetch(move |talk| {
+            greet(talk, &[(1, size)])?;
+            loop {
+                let stream = request(talk)?;
+                talk.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x89]))?;
+            }
+        });
+        for run in runs {
+            assert_eq!(run.code, 0, "{size}\n{run}");
+            assert_eq!(run.text(), "HTTP/2 204\r\n\r\n".repeat(2), "{size}\n{run}");
+        }
+    }
+}
+
+#[test]
+fn a_refused_stream_was_not_heard_and_goes_to_a_fresh_connection() {
+    let runs = fetch(|talk| {
+        greet(talk, &[])?;
+        loop {
+            let stream = request(talk)?;
+            if talk.index == 0 {
+                talk.send(frame(RST_STREAM, 0, stream, &7_u32.to_be_bytes()))?;
+            } else {
+                talk.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x89]))?;
+            }
+        }
+    });
+    for run in runs {
+        assert_eq!(run.code, 0, "{run}");
+    }
+}
+
+#[test]
+fn a_server_that_goes_away_is_left_for_a_fresh_connection() {
+    let runs = fetch(|talk| {
+        greet(talk, &[])?;
+        let stream = request(talk)?;
+        // Answers one, and hears no more.
+        let mut last = stream.to_be_bytes().to_vec();
+        last.extend_from_slice(&0_u32.to_be_bytes());
+        talk.send(frame(GOAWAY, 0, 0, &last))?;
+        talk.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x89]))?;
+        talk.hold()
+    });
+    for run in runs {
+        assert_eq!(run.code, 0, "{run}");
+    }
+}
+
+#[test]
+fn broken_frames_are_protocol_errors() {
+    let cases: [(&str, Answer); 4] = [
+        ("a frame on a stream nobody opened", |talk, _| talk.send(frame(0, 0, 99, b"x"))),
+        ("a header block that is none", |talk, stream| {
+            talk.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff]))
+        }),
+        ("an error instead of an answer", |talk, stream| {
+            talk.send(frame(RST_STREAM, 0, stream, &2_u32.to_be_bytes()))
+        }),
+        ("HTTP/1.1 in the middle", |talk, _| talk.send("HTTP/1.1 400 Bad Request\r\n\r\n")),
+    ];
+    for (name, answer) in cases {
+        let runs = fetch(move |talk| {
+            greet(talk, &[])?;
+            let stream = request(talk)?;
+            answer(talk, stream)?;
+            talk.hold()
+        });
+        for run in runs {
+            assert_eq!(run.code, 1, "{name}\n{run}");
+            assert!(run.stderr.contains("protocol") || run.stderr.contains("HTTP/2"), "{name}\n{run}");
+            assert!(!run.stderr.contains("panicked"), "{name}\n{run}");
+        }
+    }
+}
+
+#[test]
+fn header_blocks_that_never_end_are_cut_off() {
+    let runs = fetch(|talk| {
+        greet(talk, &[])?;
+        let stream = request(talk)?;
+        talk.send(frame(HEADERS, 0, stream, OK))?;
+        let mut field = b"\x00\x01a\x7f\x81\x3e".to_vec();
+        field.extend_from_slice(&[b'y'; 8000]);
+        while !talk.stopping() {
+            talk.send(frame(CONTINUATION, 0, stream, &field))?;
+        }
+        Ok(())
+    });
+    for run in runs {
+        assert_eq!(run.code, 1, "{run}");
+        assert!(!run.stderr.contains("took longer"), "bounded by size, not by time\n{run}");
+    }
+}
+
+#[test]
+fn a_flood_of_pings_ends_in_time() {
+    let runs = fetch(|talk| {
+        greet(talk, &[])?;
+        request(talk)?;
+        while !talk.stopping() {
+            talk.send(frame(PING, 0, 0, &[0; 8]).repeat(100))?;
+        }
+        Ok(())
+    });
+    for run in runs {
+        assert_eq!(run.code, 1, "{run}");
+    }
+}

@@ -1,0 +1,339 @@
+//! When a fetch climbs, waits, retries and stops, by the library's door and a server that counts.
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use http::Method;
+use rungs::lab::{Heard, Recorder, Reply};
+use rungs::{Error, ErrorKind, Fetcher, FetcherBuilder, Page, Tier, VerdictKind};
+
+use crate::support::{self, RawServer, Talk, rungs};
+
+const PAGE: &str = "<!doctype html><title>a page</title><p>A page with some words in it.</p>";
+const CHALLENGE: &str = "<!doctype html><title>Just a moment...</title><script>window._cf_chl_opt = {}</script>\
+    <script src=\"/cdn-cgi/challenge-platform/h/b/orchestrate/chl_page/v1\"></script>";
+
+/// The HTTP tiers, whatever this build has beyond them.
+fn builder() -> FetcherBuilder {
+    Fetcher::builder().max_tier(Tier::Impersonate)
+}
+
+async fn get(fetcher: &Fetcher, server: &Recorder, path: &str) -> Result<Page, Error> {
+    fetcher.get(url(server, path)).send().await
+}
+
+fn url(server: &Recorder, path: &str) -> String {
+    format!("http://{}{path}", server.addr())
+}
+
+/// How many requests a server heard.
+fn count(server: &Recorder) -> usize {
+    server.connections().iter().map(|connection| connection.requests.len()).sum()
+}
+
+fn tiers(page: &Page) -> Vec<Tier> {
+    page.trace().attempts().iter().map(|attempt| attempt.tier).collect()
+}
+
+fn tried(error: &Error) -> Vec<Tier> {
+    error.trace().expect("an error has a trace").attempts().iter().map(|attempt| attempt.tier).collect()
+}
+
+/// A site that serves browsers only.
+fn gated(heard: &Heard) -> Reply {
+    let agent = heard.request.header("user-agent").unwrap_or_default().to_owned();
+    if agent.starts_with("Mozilla/") {
+        return Reply::html(200, PAGE);
+    }
+    Reply::html(403, CHALLENGE).header("cf-mitigated", "challenge")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_challenge_climbs_and_the_page_tells_the_way() {
+    let server = Recorder::builder().start(gated).await.expect("it listens");
+    let fetcher = builder().build().expect("good settings");
+    let page = get(&fetcher, &server, "/").await.expect("a page");
+    assert_eq!(tiers(&page), [Tier::Plain, Tier::Impersonate]);
+    assert_eq!((page.tier(), page.browser_profile()), (Tier::Impersonate, Some(rungs::DEFAULT_PROFILE)));
+    let first = &page.trace().attempts()[0];
+    assert_eq!((first.status, first.browser_profile.as_deref()), (Some(403), None));
+    let verdict = first.verdict.as_ref().expect("an answer was judged");
+    assert_eq!((verdict.kind, verdict.vendor.as_deref()), (VerdictKind::Challenge, Some("cloudflare")));
+    assert!(!verdict.evidence.is_empty());
+    assert_eq!(first.next.as_deref(), Some("climb: cloudflare challenge"));
+    assert_eq!(page.trace().attempts()[1].next, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_fetch_of_a_host_starts_where_the_last_one_worked() {
+    let server = Recorder::builder().start(gated).await.expect("it listens");
+    let fetcher = builder().build().expect("good settings");
+    get(&fetcher, &server, "/one").await.expect("a page");
+    let page = get(&fetcher, &server, "/two").await.expect("a page");
+    assert_eq!(tiers(&page), [Tier::Impersonate]);
+    assert_eq!(count(&server), 3);
+    // What one session learned is not another's, nor another fetcher's.
+    let page = get(&fetcher.session("other"), &server, "/").await.expect("a page");
+    assert_eq!(tiers(&page), [Tier::Plain, Tier::Impersonate]);
+    // A fetch that may not climb stays within its own bounds whatever is known.
+    let error = fetcher.get(url(&server, "/")).tier(Tier::Plain).send().await.expect_err("plain is blocked");
+    assert_eq!(tried(&error), [Tier::Plain]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_challenge_with_status_200_still_climbs() {
+    let server = Recorder::builder().start(|_| Reply::html(200, CHALLENGE)).await.expect("it listens");
+    let fetcher = builder().build().expect("good settings");
+    let error = get(&fetcher, &server, "/").await.expect_err("no tier here passes it");
+    assert_eq!((error.kind(), error.is_blocked()), (ErrorKind::Blocked, true));
+    assert_eq!(tried(&error), [Tier::Plain, Tier::Impersonate]);
+    assert!(error.hint().is_some_and(|hint| hint.contains("--max-tier browser")), "{error:?}");
+    assert_eq!(error.url(), Some(url(&server, "/").as_str()));
+}
+
+#[test]
+fn blocked_at_every_tier_exits_7_with_table_and_hint() {
+    let server = RawServer::start(|talk| {
+        talk.head()?;
+        let length = CHALLENGE.len();
+        talk.send(format!(
+            "HTTP/1.1 403 Forbidden\r\ncf-mitigated: challenge\r\ncontent-type: text/html\r\ncontent-length: {length}\r\n\r\n{CHALLENGE}"
+        ))
+    });
+    let url = server.url("/");
+    let run = rungs(["fetch", "--max-tier", "impersonate", &url]);
+    assert_eq!(run.code, 7, "{run}");
+    assert!(run.stdout.is_empty(), "a block page is no page\n{run}");
+    let told: Vec<&str> = run.stderr.lines().collect();
+    assert_eq!(told[0], format!("error: could not fetch {url}: blocked at every tier allowed"), "{run}");
+    assert!(
+        told[1].starts_with("  plain        403  cloudflare challenge") && told[1].ends_with(" ms"),
+        "{run}"
+    );
+    assert!(told[2].starts_with("  impersonate  403  cloudflare challenge"), "{run}");
+    assert_eq!(told[3], "hint: this fetch stops at `impersonate`; try `--max-tier browser`", "{run}");
+    assert_eq!(told.len(), 4, "{run}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sites_own_answers_are_pages_whatever_their_status() {
+    for status in [200, 201, 400, 401, 404, 410, 418, 500] {
+        let reply = move |_: &Heard| {
+            Reply::html(status, PAGE).header("www-authenticate", "Basic realm=\"the reading room\"")
+        };
+        let server = Recorder::builder().start(reply).await.expect("it listens");
+        let fetcher = builder().build().expect("good settings");
+        let page = get(&fetcher, &server, "/").await.expect("an answer is a page");
+        assert_eq!((page.status().as_u16(), tiers(&page)), (status, vec![Tier::Plain]));
+        assert_eq!(page.text().expect("text"), PAGE);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_limit_is_waited_out_on_the_same_tier() {
+    for (status, retry_after, why) in
+        [(429, "1", "wait: rate limit"), (503, "1", "retry: the origin is failing")]
+    {
+        let asked = AtomicUsize::new(0);
+        let reply = move |_: &Heard| match asked.fetch_add(1, Ordering::SeqCst) {
+            0 => Reply::html(status, "<title>slow down</title>").header("retry-after", retry_after),
+            _ => Reply::html(200, PAGE),
+        };
+        let server = Recorder::builder().start(reply).await.expect("it listens");
+        let fetcher = builder().build().expect("good settings");
+        let started = Instant::now();
+        let page = get(&fetcher, &server, "/").await.expect("a page");
+        assert_eq!(tiers(&page), [Tier::Plain, Tier::Plain]);
+        assert!(started.elapsed() >= Duration::from_secs(1), "it waited as asked");
+        let next = page.trace().attempts()[0].next.clone().expect("why");
+        assert_eq!(next, why);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_too_long_is_told_instead_of_slept() {
+    let reply = |_: &Heard| Reply::html(429, "<title>slow down</title>").header("retry-after", "3600");
+    let server = Recorder::builder().start(reply).await.expect("it listens");
+    let fetcher = builder().build().expect("good settings");
+    let error = get(&fetcher, &server, "/").await.expect_err("an hour is too long");
+    assert_eq!((error.kind(), count(&server)), (ErrorKind::Blocked, 1));
+    assert_eq!(error.hint(), Some("the site asks to come back in 3600 s"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_origin_is_asked_again_and_then_believed() {
+    let server = Recorder::builder().start(|_| Reply::html(503, PAGE)).await.expect("it listens");
+    let fetcher = builder().retries(1).build().expect("good settings");
+    let page = get(&fetcher, &server, "/").await.expect("an answer is a page");
+    assert_eq!((page.status().as_u16(), tiers(&page)), (503, vec![Tier::Plain, Tier::Plain]));
+    assert_eq!(page.text().expect("text"), PAGE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_error_is_retried_on_its_tier_and_never_climbs() {
+    let server = RawServer::start(support::answers_after(2, PAGE));
+    let fetcher = builder().build().expect("good settings");
+    let page = fetcher.get(server.url("/")).send().await.expect("the third connection answers");
+    assert_eq!(tiers(&page), [Tier::Plain; 3]);
+    let first = &page.trace().attempts()[0];
+    assert_eq!((first.status, first.verdict.is_none()), (None, true));
+    assert_eq!(first.error.as_ref().map(|error| error.kind), Some(ErrorKind::Protocol));
+    assert_eq!(first.next.as_deref(), Some("retry: protocol error"));
+
+    let server = RawServer::start(support::closes_at_once);
+    let error = fetcher.get(server.url("/")).send().await.expect_err("it never answers");
+    assert_eq!((error.kind(), tried(&error)), (ErrorKind::Protocol, vec![Tier::Plain; 3]));
+    assert_eq!(server.connections(), 3);
+    let once = builder().retries(0).build().expect("good settings");
+    let error = once.get(server.url("/")).send().await.expect_err("it never answers");
+    assert_eq!(tried(&error), [Tier::Plain]);
+}
+
+/// Reads the head and cuts the connection with a reset, not an end: what is unread makes it one.
+fn resets(talk: &mut Talk) -> io::Result<()> {
+    talk.take(20).map(drop)
+}
+
+/// Begins an answer and breaks off.
+fn breaks_off(talk: &mut Talk) -> io::Result<()> {
+    talk.head()?;
+    talk.send("HTTP/1.1 200 OK\r\ncontent-le")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_that_may_have_been_heard_is_not_sent_twice() {
+    let fetcher = builder().build().expect("good settings");
+    let servers = [
+        RawServer::start(support::closes_at_once),
+        RawServer::start(resets),
+        RawServer::start(breaks_off),
+        RawServer::start(support::truncated_body),
+        RawServer::start(support::garbage),
+    ];
+    for server in servers {
+        let post = fetcher.request(Method::POST, server.url("/order")).body("amount=1000");
+        let error = post.send().await.expect_err("no proper answer comes");
+        assert_eq!((error.kind(), server.connections()), (ErrorKind::Protocol, 1), "{error:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_over_a_connection_that_died_idle_is_not_sent_twice() {
+    // Answers one request, then closes when the next arrives: it may have been acted upon.
+    let server = RawServer::start(|talk| {
+        talk.head()?;
+        talk.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")?;
+        talk.head().map(drop)
+    });
+    let fetcher = builder().build().expect("good settings");
+    fetcher.get(server.url("/")).send().await.expect("a page");
+    let error =
+        fetcher.request(Method::POST, server.url("/")).body("x").send().await.expect_err("it broke off");
+    assert_eq!((error.kind(), server.connections()), (ErrorKind::Protocol, 1), "{error:?}");
+    // A GET is.
+    fetcher.get(server.url("/")).send().await.expect("a page");
+    fetcher.get(server.url("/")).send().await.expect("a page, by a fresh connection");
+    assert_eq!(server.connections(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_post_was_not_heard_and_is_tried_again() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    drop(listener);
+    let fetcher = builder().retries(1).build().expect("good settings");
+    let error = fetcher
+        .request(Method::POST, format!("http://{address}/"))
+        .body("x")
+        .send()
+        .await
+        .expect_err("refused");
+    assert_eq!((error.kind(), tried(&error)), (ErrorKind::Connect, vec![Tier::Plain; 2]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rungs_allowed_are_the_rungs_used() {
+    let server = Recorder::builder().start(|_| Reply::html(403, CHALLENGE)).await.expect("it listens");
+    for (min, max, expected) in [
+        (Tier::Plain, Tier::Plain, &[Tier::Plain][..]),
+        (Tier::Plain, Tier::Impersonate, &[Tier::Plain, Tier::Impersonate]),
+        (Tier::Impersonate, Tier::Impersonate, &[Tier::Impersonate]),
+    ] {
+        let fetcher = Fetcher::builder().min_tier(min).max_tier(max).build().expect("good settings");
+        let error = get(&fetcher, &server, "/").await.expect_err("blocked");
+        assert_eq!(tried(&error), expected);
+        assert!(error.hint().is_some_and(|hint| hint.contains("--max-tier")), "{error:?}");
+    }
+}
+
+#[test]
+fn the_flags_choose_the_rungs() {
+    let server = RawServer::start(|talk| {
+        let head = talk.head()?;
+        let tier = if head.contains("rungs/") { "plain" } else { "impersonate" };
+        talk.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{tier}", tier.len()))
+    });
+    for (flags, expected) in [
+        (&["--max-tier", "impersonate"][..], "plain"),
+        (&["--tier", "plain"], "plain"),
+        (&["--tier", "impersonate"], "impersonate"),
+        (&["--min-tier", "impersonate", "--max-tier", "impersonate"], "impersonate"),
+        (&["--min-tier", "impersonate"], "impersonate"),
+    ] {
+        let url = server.url("/");
+        let run = rungs(["fetch"].into_iter().chain(flags.iter().copied()).chain([url.as_str()]));
+        assert_eq!((run.code, run.text().as_str()), (0, expected), "{flags:?}\n{run}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_whole_fetch_ends_in_time_and_tells_what_it_did() {
+    let reply = |_: &Heard| Reply::html(429, "<title>slow down</title>").header("retry-after", "20");
+    let server = Recorder::builder().start(reply).await.expect("it listens");
+    let fetcher = builder().build().expect("good settings");
+    let limit = Duration::from_millis(300);
+    let started = Instant::now();
+    let error = fetcher.get(url(&server, "/")).timeout(limit).send().await.expect_err("the wait is too long");
+    assert!(started.elapsed() < Duration::from_secs(10));
+    assert!(error.is_timeout(), "{error:?}");
+    assert_eq!(tried(&error), [Tier::Plain]);
+
+    let silent = RawServer::start(support::never_answers);
+    let error = fetcher.get(silent.url("/")).timeout(limit).send().await.expect_err("no answer comes");
+    let attempts = error.trace().expect("a trace").attempts();
+    assert_eq!(attempts.len(), 1, "{error:?}");
+    assert_eq!(attempts[0].error.as_ref().map(|error| error.kind), Some(ErrorKind::Timeout));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_fetch_leaves_the_fetcher_whole() {
+    let certs = support::Certs::new();
+    let nginx = support::Nginx::start(&certs);
+    let fetcher = builder().ca_file(certs.ca()).build().expect("good settings");
+    for site in [support::Site::H2, support::Site::H1] {
+        for wait in [0, 1, 3, 10] {
+            let page = fetcher.get(nginx.url(site, "/page/700k")).send();
+            let _ = tokio::time::timeout(Duration::from_millis(wait), page).await;
+        }
+        let page = fetcher.get(nginx.url(site, "/page/700k")).send().await.expect("a page");
+        assert_eq!(page.bytes(), &nginx.page("700k"), "whole, and nobody else's");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_fetches_at_once_get_each_their_own_page_over_one_connection() {
+    let certs = support::Certs::new();
+    let nginx = support::Nginx::start(&certs);
+    let fetcher = builder().ca_file(certs.ca()).build().expect("good settings");
+    let all = (0..40).map(|number| {
+        let request = fetcher.get(nginx.url(support::Site::H2, &format!("/echo?{number}")));
+        tokio::spawn(async move { (number, request.send().await.expect("a page")) })
+    });
+    for fetch in all.collect::<Vec<_>>() {
+        let (number, page) = fetch.await.expect("no panic");
+        assert!(page.text().expect("text").contains(&format!("uri: /echo?{number}\n")), "{number}");
+    }
+    let visits = nginx.visits(40);
+    assert!(visits.iter().all(|visit| visit.connection == visits[0].connection), "HTTP/2 is shared");
+}
