@@ -93,6 +93,7 @@ pub(super) fn identity_hint(name: &str, browser: &Browser) -> Option<String> {
         "sec-ch-ua-arch" => quoted(&browser.architecture),
         "sec-ch-ua-bitness" => quoted(&browser.bitness),
         "sec-ch-ua-platform-version" => quoted(&browser.platform_version),
+        "sec-ch-ua-model" => quoted(&browser.model),
         "sec-ch-ua-full-version-list" => Some(brands::header(&browser.full_version_list)),
         "sec-ch-ua-form-factors" => quoted(if browser.mobile { "Mobile" } else { "Desktop" }),
         "sec-ch-ua-wow64" => Some(flag(false)),

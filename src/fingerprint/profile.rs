@@ -77,6 +77,9 @@ pub struct Browser {
     /// `64` or `32`.
     #[serde(default)]
     pub bitness: String,
+    /// The device's model: empty but on Android.
+    #[serde(default)]
+    pub model: String,
     /// Whether it says it is a phone.
     #[serde(default)]
     pub mobile: bool,
@@ -309,6 +312,15 @@ impl Profile {
         Self::from_toml(&text, &origin)
     }
 
+    /// The profile as TOML that reads back as the same, complete in itself and without comments.
+    ///
+    /// # Panics
+    /// Never: a profile is made of what TOML can hold.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a profile is made of what TOML can hold")
+    }
+
     /// The profiles shipped inside this build, by name.
     ///
     /// # Panics
@@ -380,3 +392,37 @@ const SHIPPED: &[(&str, &str)] = &[
     ("google-chrome-156-android", include_str!("../../profiles/browsers/google-chrome-156-android.toml")),
     ("edge-156-windows", include_str!("../../profiles/browsers/edge-156-windows.toml")),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_written_as_toml_reads_back_as_the_same() {
+        for profile in Profile::shipped() {
+            let text = profile.to_toml();
+            assert_eq!(Profile::from_toml(&text, &profile.name).unwrap(), *profile);
+        }
+    }
+
+    #[test]
+    fn shipped_profiles_bear_the_name_they_are_asked_for_by() {
+        for (name, _) in SHIPPED {
+            assert_eq!(Profile::named(name).unwrap().name, *name);
+        }
+    }
+
+    #[test]
+    fn a_major_version_is_found_in_what_browsers_print() {
+        for (text, expected) in [
+            ("156.0.8078.79", Some(156)),
+            ("Chromium 156.0.8078.79 built on Debian GNU/Linux 12 (bookworm)", Some(156)),
+            ("Google Chrome 157.0.1.2 beta", Some(157)),
+            ("0.1", Some(0)),
+            ("nightly", None),
+            ("", None),
+        ] {
+            assert_eq!(major(text), expected, "{text}");
+        }
+    }
+}

@@ -77,6 +77,34 @@ async fn the_lab_tells_each_tier_the_fingerprints_its_profile_promises() {
     assert!(text.contains("<td>sec-ch-ua-platform<td>&quot;Linux&quot;"), "{text}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_derived_profile_is_worn_on_the_wire() {
+    let lab = Lab::start(&[]);
+    let chrome = Fingerprints::of(&Profile::named("chrome-156-linux").expect("it is shipped"));
+    for name in ["edge-156-windows", "google-chrome-156-android"] {
+        let profile = Profile::named(name).expect("it is shipped");
+        let browser = profile.browser.clone().expect("it is a browser's");
+        let fetcher = Fetcher::builder()
+            .min_tier(Tier::Impersonate)
+            .max_tier(Tier::Impersonate)
+            .browser_profile(profile)
+            .ca_file(&lab.ca)
+            .build()
+            .expect("the settings are good");
+        let page = fetcher.get(format!("{}json", lab.url)).send().await.expect("the lab answers");
+        let seen: Value =
+            serde_json::from_str(&page.text().expect("text")).expect("the lab answers with JSON");
+        assert_eq!(seen["ja4"], chrome.ja4.as_str());
+        let headers = seen["request"]["headers"].as_array().expect("headers");
+        let value =
+            |name: &str| headers.iter().find(|field| field[0] == name).expect("it is sent")[1].clone();
+        assert_eq!(value("user-agent"), browser.user_agent.as_str());
+        assert_eq!(value("sec-ch-ua"), rungs::fingerprint::brands::header(&browser.brands).as_str());
+        assert_eq!(value("sec-ch-ua-mobile"), if browser.mobile { "?1" } else { "?0" });
+        assert_eq!(value("sec-ch-ua-platform"), format!("\"{}\"", browser.platform).as_str());
+    }
+}
+
 #[test]
 fn ctrl_c_ends_the_lab_and_its_temporary_certificate() {
     let mut lab = Lab::start(&["--listen", "127.0.0.1:0"]);

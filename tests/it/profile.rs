@@ -72,6 +72,17 @@ fn fingerprints_are_shown_without_connecting() {
 }
 
 #[test]
+fn a_derived_profile_shown_whole_is_a_profile_of_its_own() {
+    let program = crate::support::Program::new();
+    let run = program.run(["profile", "show", "--whole", "edge-156-windows"]);
+    assert_eq!(run.code, 0, "{run}");
+    assert!(!run.text().contains("derive_from"), "{run}");
+    std::fs::write(program.home().join("edge.toml"), run.stdout).expect("the profile is written");
+    let run = program.run(["profile", "diff", "edge-156-windows", "edge.toml"]);
+    assert_eq!((run.code, run.text().as_str()), (0, ""), "{run}");
+}
+
+#[test]
 fn the_list_says_which_profiles_are_derived() {
     let run = rungs(["profile", "list"]);
     for line in run.text().lines() {

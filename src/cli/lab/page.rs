@@ -12,7 +12,7 @@ pub(super) fn html(report: &Report<'_>) -> String {
     table(
         &mut page,
         "Fingerprints",
-        &["", ""],
+        &[],
         [
             ("JA4", name(&connection.ja4)),
             ("JA4_r", name(&connection.ja4_r)),
@@ -65,16 +65,22 @@ fn form(field: &HpackField) -> String {
 }
 
 fn table(page: &mut String, title: &str, columns: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
-    page.push_str(&format!("<h2>{}</h2>\n<table>\n", escaped(title)));
-    if columns.iter().any(|column| !column.is_empty()) {
-        let cells: String = columns.iter().map(|column| format!("<th>{}", escaped(column))).collect();
-        page.push_str(&format!("<tr>{cells}\n"));
+    page.extend(["<h2>", &escaped(title), "</h2>\n<table>\n"]);
+    if !columns.is_empty() {
+        cells(page, "<th>", columns.iter().copied());
     }
     for row in rows {
-        let cells: String = row.iter().map(|cell| format!("<td>{}", escaped(cell))).collect();
-        page.push_str(&format!("<tr>{cells}\n"));
+        cells(page, "<td>", row.iter().map(String::as_str));
     }
     page.push_str("</table>\n");
+}
+
+fn cells<'a>(page: &mut String, mark: &str, texts: impl Iterator<Item = &'a str>) {
+    page.push_str("<tr>");
+    for text in texts {
+        page.extend([mark, &escaped(text)]);
+    }
+    page.push('\n');
 }
 
 fn escaped(text: &str) -> String {

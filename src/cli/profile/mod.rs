@@ -20,7 +20,7 @@ pub(crate) struct Args {
 enum Command {
     /// The profiles there are.
     List(list::Args),
-    /// One profile, whole, or the fingerprints it promises.
+    /// One profile's text, or the fingerprints it promises.
     Show(show::Args),
     /// What does not fit together in a profile.
     Lint(lint::Args),

@@ -14,6 +14,10 @@ pub(super) struct Args {
     #[arg(value_name = "NAME|FILE")]
     name: String,
 
+    /// Show a derived profile with all that it takes from its base.
+    #[arg(long, conflicts_with = "fingerprints")]
+    whole: bool,
+
     /// Show the fingerprints that servers will compute instead.
     #[arg(long)]
     fingerprints: bool,
@@ -28,6 +32,8 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
     if args.fingerprints {
         let promised = Fingerprints::of(&*settings::profile(&args.name)?);
         fingerprints(&mut out, &promised, args.format)
+    } else if args.whole {
+        out.write_all(settings::profile(&args.name)?.to_toml().as_bytes())
     } else {
         out.write_all(text(&args.name)?.as_bytes())
     }

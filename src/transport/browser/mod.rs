@@ -407,7 +407,7 @@ fn wear(worn: &Worn) -> SetUserAgentOverrideParams {
         platform: worn.platform.clone(),
         platform_version: worn.platform_version.clone(),
         architecture: worn.architecture.clone(),
-        model: String::new(),
+        model: worn.model.clone(),
         mobile: worn.mobile,
         bitness: Some(worn.bitness.clone()),
         wow64: Some(false),
