@@ -63,8 +63,8 @@ async fn many_fetches_of_a_challenged_site_cost_one_browser_visit() {
     let ca = trusted(origin.ca_pem());
     let fetcher = fetcher(&origin, ca.path());
     let url = origin.url(SITES[2]);
-    let fetches = (0..40).map(|_| fetcher.get(&url).send());
-    for page in futures_util::future::join_all(fetches).await {
+    let visits = (0..40).map(|_| fetcher.get(&url).send());
+    for page in futures_util::future::join_all(visits).await {
         assert_eq!(page.expect("the page is got").status().as_u16(), 200);
     }
     let counts = origin.counts();
