@@ -22,6 +22,13 @@ impl Trace {
         &self.attempts
     }
 
+    /// Says otherwise why another attempt follows the last.
+    pub(crate) fn amend(&mut self, next: &str) {
+        if let Some(last) = self.attempts.last_mut() {
+            last.next = Some(next.to_owned());
+        }
+    }
+
     pub(crate) fn push(&mut self, attempt: Attempt) {
         self.attempts.push(attempt);
     }

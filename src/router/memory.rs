@@ -37,9 +37,17 @@ impl Memory {
         let (Some(first), Some(last)) = (attempts.first(), attempts.last()) else { return };
         let known = self.known(session, host);
         let Some(lesson) = lesson(known, first.tier, last.tier) else { return };
-        if known == Some(lesson) {
-            return;
+        if known != Some(lesson) {
+            self.note(session, host, lesson);
         }
+    }
+
+    /// Learns that a clearance fresh from the browser was no good one rung lower.
+    pub(crate) fn does_not_move(&self, session: u64, host: &str) {
+        self.note(session, host, Lesson { start: Tier::Browser, proven: false });
+    }
+
+    fn note(&self, session: u64, host: &str, lesson: Lesson) {
         let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if notes.len() >= MAX_HOSTS {
             notes.retain(|_, note| note.learned.elapsed() < FORGET_AFTER / 4);

@@ -1,5 +1,6 @@
 //! The loop that climbs: attempt, judge, decide, until there is a page or no rung is left.
 
+mod flight;
 mod keep;
 mod memory;
 mod policy;
@@ -28,6 +29,7 @@ use crate::verdict::{Verdict, VerdictKind};
 pub(crate) use keep::{Keep, Kept};
 pub(crate) use policy::Ladder;
 
+use flight::{Flights, Turn};
 use keep::Begun;
 use memory::Memory;
 use policy::{History, Outcome, Step};
@@ -54,6 +56,12 @@ pub(crate) struct Errand<'a> {
     pub(crate) keep: &'a Keep,
 }
 
+impl Errand<'_> {
+    fn host(&self) -> &str {
+        self.request.url.host_str().unwrap_or_default()
+    }
+}
+
 /// A genuine page, wherever it came from.
 pub(crate) struct Found {
     pub(crate) status: StatusCode,
@@ -70,11 +78,12 @@ pub(crate) struct Router {
     transports: Vec<Arc<dyn Transport>>,
     rules: Rules,
     memory: Memory,
+    flights: Flights,
 }
 
 impl Router {
     pub(crate) fn new(transports: Vec<Arc<dyn Transport>>, rules: Rules) -> Self {
-        Self { transports, rules, memory: Memory::default() }
+        Self { transports, rules, memory: Memory::default(), flights: Flights::default() }
     }
 
     /// Runs an errand to its end. The trace tells what happened, whichever way it ends.
@@ -93,21 +102,21 @@ impl Router {
                 }
             },
         };
-        if found.is_ok()
-            && let Some(host) = errand.request.url.host_str()
-        {
-            self.memory.learn(errand.persona.dressed.key(), host, &progress.trace);
+        if found.is_ok() {
+            self.memory.learn(errand.persona.dressed.key(), errand.host(), &progress.trace);
         }
         (found.map_err(|error| error.with_url(&errand.request.url)), progress.trace)
     }
 
     async fn climb(&self, errand: &Errand<'_>, progress: &mut Progress) -> Result<Found> {
         let ladder = errand.ladder;
-        let host = errand.request.url.host_str().unwrap_or_default();
-        let known = self.memory.start(errand.persona.dressed.key(), host);
-        let mut tier = known.unwrap_or(ladder.min).clamp(ladder.min, ladder.max);
+        let (identity, host) = (errand.persona.dressed.key(), errand.host());
+        let mut tier = self.memory.start(identity, host).unwrap_or(ladder.min).clamp(ladder.min, ladder.max);
         let mut retried = 0;
+        let mut turn: Option<Turn> = None;
+        let mut shared = false;
         loop {
+            let earned = self.flights.earned(identity, host);
             progress.under_way = Some((tier, Instant::now()));
             let outcome = self.attempt(errand, tier).await;
             let history = History { tier, retried, method: &errand.request.method };
@@ -118,16 +127,43 @@ impl Router {
                     retried += 1;
                     sleep(jittered(after)).await;
                 }
+                (Step::Climb { to: Tier::Browser, .. }, _) => {
+                    retried = 0;
+                    if shared {
+                        // What another fetch had just earned was no good one rung lower.
+                        self.memory.does_not_move(identity, host);
+                    }
+                    turn = self.turn(identity, host).await;
+                    shared = !shared && turn.as_ref().is_some_and(|turn| turn.is_late(earned));
+                    if shared {
+                        // Somebody was at the browser meanwhile: try with what it earned.
+                        progress.trace.amend("share: another fetch earned a clearance meanwhile");
+                        turn = None;
+                    } else {
+                        tier = Tier::Browser;
+                    }
+                }
                 (Step::Climb { to, .. }, _) => {
                     tier = to;
                     retried = 0;
                 }
-                (Step::Done, Ok(judged)) => return judged.found(),
+                (Step::Done, Ok(judged)) => {
+                    if let Some(turn) = turn {
+                        turn.earned();
+                    }
+                    return judged.found();
+                }
                 (Step::Blocked { hint }, Ok(judged)) => return Err(blocked(hint, &judged.verdict)),
                 (_, Err(error)) => return Err(error),
                 (Step::Fail, Ok(_)) => return Err(Error::new(ErrorKind::Protocol, "the attempt failed")),
             }
         }
+    }
+
+    /// A turn at the browser; none is needed where clearance does not move anyway.
+    async fn turn(&self, identity: u64, host: &str) -> Option<Turn> {
+        let turn = self.flights.turn(identity, host).await;
+        (self.memory.start(identity, host) != Some(Tier::Browser)).then_some(turn)
     }
 
     /// One attempt: the answer's head, its verdict and, when that is good, its whole body.

@@ -58,6 +58,21 @@ async fn each_site_is_got_by_the_cheapest_tier_and_clearance_moves_down() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_fetches_of_a_challenged_site_cost_one_browser_visit() {
+    let origin = Origin::start(None).await.expect("the lab starts");
+    let ca = trusted(origin.ca_pem());
+    let fetcher = fetcher(&origin, ca.path());
+    let url = origin.url(SITES[2]);
+    let fetches = (0..40).map(|_| fetcher.get(&url).send());
+    for page in futures_util::future::join_all(fetches).await {
+        assert_eq!(page.expect("the page is got").status().as_u16(), 200);
+    }
+    let counts = origin.counts();
+    assert_eq!((counts.verifies, counts.clearances), (1, 1));
+    fetcher.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_program_shares_one_identity_between_its_urls() {
     let origin = Origin::start(None).await.expect("the lab starts");
     let ca = trusted(origin.ca_pem());

@@ -109,8 +109,7 @@ fn the_json_of_a_failure_has_the_same_keys_and_the_error() {
         assert!(keys(&got).contains(&key) && got[key].is_null(), "{key}\n{run}");
     }
     assert_eq!((&got["status"], &got["tier"]), (&json!(403), &json!("impersonate")));
-    let worn = rungs::default_profile().expect("a browser's profile is shipped").profile;
-    assert_eq!(got["browser_profile"], worn.name.as_str());
+    assert_eq!(got["browser_profile"], support::worn());
     assert_eq!(keys(&got["error"]).len(), 3);
     assert_eq!(got["error"]["kind"], "blocked");
     let attempts = got["attempts"].as_array().expect("a list");

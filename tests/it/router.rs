@@ -55,8 +55,7 @@ async fn a_challenge_climbs_and_the_page_tells_the_way() {
     let fetcher = builder().build().expect("good settings");
     let page = get(&fetcher, &server, "/").await.expect("a page");
     assert_eq!(tiers(&page), [Tier::Plain, Tier::Impersonate]);
-    let worn = rungs::default_profile().expect("a browser's profile is shipped").profile;
-    assert_eq!((page.tier(), page.browser_profile()), (Tier::Impersonate, Some(worn.name.as_str())));
+    assert_eq!((page.tier(), page.browser_profile()), (Tier::Impersonate, Some(support::worn().as_str())));
     let first = &page.trace().attempts()[0];
     assert_eq!((first.status, first.browser_profile.as_deref()), (Some(403), None));
     let verdict = first.verdict.as_ref().expect("an answer was judged");

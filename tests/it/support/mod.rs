@@ -25,3 +25,8 @@ pub(crate) use nginx::{Nginx, Site, Visit};
 pub(crate) use program::{Finished, Program, Running, rungs};
 pub(crate) use raw::{RawServer, Talk, Wire};
 pub(crate) use squid::{Passage, Squid};
+
+/// The name of the profile worn when none is named.
+pub(crate) fn worn() -> String {
+    rungs::default_profile().expect("a profile is shipped").profile.name.clone()
+}
