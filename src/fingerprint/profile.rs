@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -327,12 +327,7 @@ impl Profile {
     /// Never: a test reads each of them.
     #[must_use]
     pub fn shipped() -> Vec<Arc<Self>> {
-        SHIPPED
-            .iter()
-            .map(|(name, text)| {
-                Arc::new(Self::from_toml(text, name).expect("shipped profiles are read by a test"))
-            })
-            .collect()
+        (0..SHIPPED.len()).map(|at| read(at).expect("shipped profiles are read by a test")).collect()
     }
 
     /// The shipped profile called `name`.
@@ -340,7 +335,7 @@ impl Profile {
     /// # Errors
     /// [`ErrorKind::Profile`] listing the names there are.
     pub fn named(name: &str) -> Result<Arc<Self>> {
-        Self::from_toml(Self::shipped_text(name)?, name).map(Arc::new)
+        SHIPPED.iter().position(|(other, _)| *other == name).ok_or_else(|| unknown(name)).and_then(read)
     }
 
     /// The text of the shipped profile called `name`, comments included.
@@ -376,6 +371,19 @@ impl Profile {
 pub fn major(version: &str) -> Option<u32> {
     version.split_whitespace().find_map(|word| word.split_once('.')?.0.parse().ok())
 }
+
+/// A shipped profile, read once a process: five are completed from one base.
+fn read(at: usize) -> Result<Arc<Profile>> {
+    if let Some(profile) = READ[at].get() {
+        return Ok(Arc::clone(profile));
+    }
+    let (name, text) = SHIPPED[at];
+    let profile = Arc::new(Profile::from_toml(text, name)?);
+    // Another thread may have been faster; either is the same.
+    Ok(Arc::clone(READ[at].get_or_init(|| profile)))
+}
+
+static READ: [OnceLock<Arc<Profile>>; SHIPPED.len()] = [const { OnceLock::new() }; SHIPPED.len()];
 
 fn unknown(name: &str) -> Error {
     let names: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();

@@ -1,7 +1,8 @@
 //! TLS and HTTP/2: whether the engine can send it, and whether a Chromium of that version does.
 //!
-//! Chromium's traits by version: curl-impersonate #282, tls-client #265 and #275, wreq-util #112, utls
-//! #397, and the lab's own recordings of 156.
+//! Chromium's traits by version: ML-DSA (150) and trust anchors (152) from curl-impersonate #282,
+//! tls-client #265 and #275, wreq-util #112 and utls #397; the state at 156 from the lab's own
+//! recordings; the versions before those from general knowledge of Chromium's releases, uncited.
 
 use super::Complaints;
 use crate::fingerprint::ciphers;
