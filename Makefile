@@ -6,10 +6,10 @@ CARGO ?= cargo
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help deps demo test lint bench doc install
+.PHONY: help deps demo test lint bench bench-wire fuzz doc install
 
 help: ## Show what there is.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## Install what is missing to build and test (Debian, Ubuntu); elsewhere say what to install.
 	@scripts/deps.sh
@@ -31,6 +31,12 @@ lint: deps ## Check format, lints, docs, and licences where cargo-deny is instal
 
 bench: deps ## Run the benchmarks (optimised build: takes its time).
 	$(CARGO) bench --locked
+
+bench-wire: deps ## Hear wreq, curl_cffi and others beside Chromium and rungs (fetches them, builds a second BoringSSL).
+	@CARGO=$(CARGO) benches/wire/run.sh
+
+fuzz: deps ## Fuzz the readers of hellos, HTTP/2, profiles and saved answers for two minutes each (needs cargo-fuzz).
+	@CARGO=$(CARGO) fuzz/run.sh
 
 doc: deps ## Build the API documentation.
 	$(CARGO) doc --locked --no-deps

@@ -1,0 +1,85 @@
+//! What one client was heard to say.
+
+use std::sync::Arc;
+
+use rungs::fingerprint::hello::extension;
+use rungs::fingerprint::hpack::{Form, HpackField};
+use rungs::fingerprint::profile::Over;
+use rungs::fingerprint::{ClientHello, H2Opening, Shape, ja4};
+use rungs::lab::{Client, HeardRequest};
+
+/// The first navigation.
+pub const FIRST: &str = "/first";
+/// The second request of the same session.
+pub const AGAIN: &str = "/again";
+/// The third, for which there is no connection any more.
+pub const RESUMED: &str = "/resumed";
+
+/// One client's hellos and requests.
+pub struct Voice {
+    /// Who it says it is.
+    pub name: String,
+    /// The JA4 of its first hello.
+    pub ja4: String,
+    /// The shape of its first hello.
+    pub shape: Shape,
+    /// Akamai's text.
+    pub akamai: Option<String>,
+    /// The first navigation.
+    pub first: HeardRequest,
+    /// The second request, when it came over the same connection.
+    pub again: Option<HeardRequest>,
+    /// The hello that resumed a session: its JA4, and whether pre_shared_key was last in it.
+    pub resumed: Option<(String, bool)>,
+}
+
+impl Voice {
+    /// `None` when it did not ask for [`FIRST`] over TLS.
+    pub fn of(name: String, clients: &[Arc<Client>]) -> Option<Self> {
+        let request = |client: &Client, path: &str| client.requests().into_iter().find(|r| r.path == path);
+        let (client, first) = clients.iter().find_map(|c| Some((c, request(c, FIRST)?)))?;
+        // A browser opens spare connections: the request may well go over one that resumed.
+        let hello = clients.iter().filter_map(|c| c.hello()).find(|hello| !hello.is_resumption())?;
+        let resumed = clients.iter().filter_map(|c| c.hello()).find(|hello| hello.is_resumption());
+        Some(Self {
+            name,
+            ja4: ja4(hello),
+            shape: Shape::of(hello),
+            akamai: client.opening().map(H2Opening::akamai),
+            first,
+            again: request(client, AGAIN),
+            resumed: resumed.map(|hello| (ja4(hello), psk_is_last(hello))),
+        })
+    }
+
+    /// Whether its first request came over HTTP/2.
+    pub fn is_h2(&self) -> bool {
+        self.first.over == Over::H2
+    }
+
+    /// Its header names in order.
+    pub fn names(&self) -> Vec<&str> {
+        self.first.headers.iter().map(|(name, _)| name.as_str()).collect()
+    }
+}
+
+fn psk_is_last(hello: &ClientHello) -> bool {
+    hello.extension_ids().last() == Some(extension::PRE_SHARED_KEY)
+}
+
+/// How a field was written, in words.
+pub fn form(field: &HpackField) -> String {
+    let form = match field.form {
+        Form::Indexed => return "from the table".to_owned(),
+        Form::Incremental => "indexed",
+        Form::WithoutIndexing => "not indexed",
+        Form::NeverIndexed => "never indexed",
+    };
+    let name = match field.name_huffman {
+        None => "",
+        Some(true) => ", name Huffman",
+        Some(false) => ", name raw",
+    };
+    let value = if field.value_huffman == Some(true) { ", Huffman" } else { ", raw" };
+    format!("{form}{name}{value}")
+}

@@ -1,0 +1,22 @@
+//! Any bytes as a saved answer, and the verdict on it.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use rungs::ErrorKind;
+use rungs::detect::{Rules, saved};
+
+static URL: LazyLock<url::Url> =
+    LazyLock::new(|| rungs::parse_url("https://site.example/p/1").expect("it is a URL"));
+
+fuzz_target!(|bytes: &[u8]| {
+    match saved::parse(bytes) {
+        Ok(answer) => {
+            let verdict = Rules::shipped().judge(&answer.seen(&URL));
+            assert!(verdict.evidence.len() <= 12, "evidence is bounded");
+            let _ = verdict.to_string();
+        }
+        Err(error) => assert_eq!(error.kind(), ErrorKind::Protocol),
+    }
+});

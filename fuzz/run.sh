@@ -1,0 +1,23 @@
+#!/bin/sh
+# Runs every fuzz target for $SECONDS_EACH seconds (120), from seeds made of fixtures/. What is found stays in fuzz/corpus and
+# fuzz/artifacts. Works on stable: no sanitizer, for the code under it has no unsafe; overflow checks and assertions are on.
+set -eu
+cd "$(dirname "$0")"
+: "${CARGO:=cargo}" "${SECONDS_EACH:=120}"
+
+$CARGO fuzz --version >/dev/null 2>&1 || { echo "fuzz: cargo-fuzz is missing: cargo install cargo-fuzz" >&2; exit 1; }
+mkdir -p corpus/hello corpus/h2 corpus/profile corpus/saved
+hex() { grep -v '^#' "$1" | python3 -c 'import sys; sys.stdout.buffer.write(bytes.fromhex(sys.stdin.read()))'; }
+for file in ../fixtures/hellos/*.hex; do hex "$file" >"corpus/hello/$(basename "$file" .hex)"; done
+for file in seeds/h2/*.hex; do hex "$file" >"corpus/h2/$(basename "$file" .hex)"; done
+cp ../profiles/browsers/*.toml corpus/profile/
+for file in ../fixtures/pages/*.http ../fixtures/blocks/*/*.http; do
+    cp "$file" "corpus/saved/$(basename "$(dirname "$file")")-$(basename "$file" .http)"
+done
+
+for target in ${TARGETS:-hello h2 profile saved}; do
+    dictionary=
+    [ -f "seeds/$target.dict" ] && dictionary="-dict=seeds/$target.dict"
+    $CARGO fuzz run --sanitizer none "$target" -- -max_total_time="$SECONDS_EACH" -rss_limit_mb=1024 -timeout=10 \
+        -print_final_stats=1 $dictionary
+done
