@@ -25,6 +25,9 @@ python="$scratch/venv/bin/python client.py"
     echo "after the connection was ended. \`=\` is what the machine's own browser said in the same run; random parts (keys, GREASE values,"
     echo "order of extensions) are compared as random. Header values and HPACK are compared for the headers that both send."
     echo
+    echo "What it says is how near a client is to the browser that is installed today: one that imitates an older Chrome, or Google Chrome"
+    echo "where Chromium is installed, differs in version and brands without contradicting itself."
+    echo
     cat "$scratch/table.md"
 } >"$scratch/results.md"
 mv "$scratch/results.md" "$OUT"

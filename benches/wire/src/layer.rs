@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use rungs::fingerprint::hpack::HpackField;
 use rungs::fingerprint::profile::Priority;
+use rungs::fingerprint::shape::GREASE;
 use rungs::lab::HeardRequest;
 
 use crate::voice::{Voice, form};
@@ -17,7 +18,7 @@ const LAYERS: [Layer; 13] = [
     ("signature algorithms", |browser, other| {
         let hex = |voice: &Voice| {
             let list = voice.shape.signature_algorithms.iter();
-            list.map(|id| if *id == 0x0a0a { "GREASE".to_owned() } else { format!("{id:04x}") })
+            list.map(|id| if *id == GREASE { "GREASE".to_owned() } else { format!("{id:04x}") })
                 .collect::<Vec<_>>()
                 .join(" ")
         };
@@ -109,7 +110,9 @@ fn extensions(browser: &Voice, other: &Voice) -> Option<String> {
     let (browser, other) = (&browser.shape.extensions, &other.shape.extensions);
     let without = |all: &[u16], known: &[u16]| {
         let ids = all.iter().filter(|id| !known.contains(id));
-        ids.map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        ids.map(|id| if *id == GREASE { "GREASE".to_owned() } else { id.to_string() })
+            .collect::<Vec<_>>()
+            .join(" ")
     };
     (browser != other)
         .then(|| sides(&[("lacks", without(browser, other)), ("adds", without(other, browser))], "GREASE"))

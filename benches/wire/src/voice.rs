@@ -52,6 +52,11 @@ impl Voice {
         })
     }
 
+    /// Whether it said something in every layer, so that others can be held against it.
+    pub fn is_whole(&self) -> bool {
+        self.is_h2() && self.akamai.is_some() && self.again.is_some() && self.resumed.is_some()
+    }
+
     /// Whether its first request came over HTTP/2.
     pub fn is_h2(&self) -> bool {
         self.first.over == Over::H2
