@@ -24,7 +24,7 @@ test: deps ## Run every test: unit, integration (nginx, squid, Chromium on loopb
 lint: deps ## Check format, lints, docs, and licences where cargo-deny is installed.
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	$(CARGO) check --locked --no-default-features --lib
+	$(CARGO) clippy --locked --no-default-features --lib -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
 	else echo "lint: cargo-deny is not installed; licences and advisories not checked (cargo install cargo-deny)"; fi

@@ -167,8 +167,6 @@ impl FetcherBuilder {
         }
         let rules = self.rules.unwrap_or_else(Rules::shipped);
         let engine = Arc::new(Engine::new(self.overrides.clone(), self.trust.clone())?);
-        let plain_tier: Arc<dyn Transport> = Arc::new(Plain::new(Arc::clone(&engine)));
-        let mut transports = vec![plain_tier, Arc::new(Impersonate::new(engine))];
         #[cfg(feature = "browser")]
         let browser = {
             let mut options = self.browser;
@@ -179,8 +177,12 @@ impl FetcherBuilder {
             options.still_challenged = Some(still_challenged(rules.clone()));
             Arc::new(crate::transport::browser::BrowserTransport::new(options))
         };
-        #[cfg(feature = "browser")]
-        transports.push(Arc::clone(&browser) as Arc<dyn Transport>);
+        let transports: Vec<Arc<dyn Transport>> = Vec::from([
+            Arc::new(Plain::new(Arc::clone(&engine))) as Arc<dyn Transport>,
+            Arc::new(Impersonate::new(engine)),
+            #[cfg(feature = "browser")]
+            Arc::clone(&browser) as Arc<dyn Transport>,
+        ]);
         let shared = Arc::new(Shared {
             router: Router::new(transports, rules),
             bounds: self.bounds,

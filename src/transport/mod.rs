@@ -22,6 +22,7 @@ pub(crate) struct Job<'a> {
     pub identity: &'a Identity,
     pub bounds: &'a Bounds,
     /// The browser tier waits until this CSS selector matches. The others ignore it.
+    #[cfg_attr(not(feature = "browser"), expect(dead_code, reason = "the browser tier alone reads it"))]
     pub wait_for: Option<&'a str>,
     /// The body streams to a file: its total time is not bounded, only its idle time and size.
     pub streaming: bool,
