@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
+use super::devtools::DevTools;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 
@@ -115,6 +116,14 @@ impl Chromium {
             .map_err(|_| broken("it does not answer"))?
             .map_err(|cause| broken("it does not answer").with_source(cause))?;
         if answer.ends_with(b" 200") { Ok(()) } else { Err(broken("it refused to open a tab")) }
+    }
+
+    /// Its debugging pipe. It can be had once; [`stop`](Self::stop) works with and without it.
+    pub(super) fn devtools(&mut self) -> Result<DevTools> {
+        match (self.child.stdin.take(), self.child.stdout.take()) {
+            (Some(stdin), Some(stdout)) => Ok(DevTools::new(stdin, stdout)),
+            _ => Err(broken("its debugging pipe is in use")),
+        }
     }
 
     /// The folder of its profile.
