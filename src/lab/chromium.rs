@@ -61,6 +61,13 @@ impl Chromium {
         PLACES.iter().map(PathBuf::from).find(|path| path.is_file())
     }
 
+    /// The one of the usual places whose file has this name.
+    #[must_use]
+    pub fn called(name: &Path) -> Option<PathBuf> {
+        let called = |path: &PathBuf| path.file_name() == Some(name.as_os_str()) && path.is_file();
+        PLACES.iter().map(PathBuf::from).find(called)
+    }
+
     /// Starts it headless, and waits until it can be asked to open pages.
     ///
     /// # Errors

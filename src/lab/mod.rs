@@ -5,6 +5,7 @@
 mod authority;
 #[cfg(test)]
 mod caller;
+mod capture;
 mod challenge;
 mod chromium;
 mod devtools;
@@ -18,8 +19,10 @@ mod scenario;
 mod serve;
 mod sites;
 mod tee;
+mod verify;
 
 pub use authority::Authority;
+pub use capture::capture;
 pub use chromium::{Chromium, Launch};
 pub use drive::{Recording, Stage};
 pub use origin::{Origin, SITES};
@@ -28,3 +31,4 @@ pub use recorder::{Recorder, RecorderBuilder};
 pub use reference::{Reference, RequestShape};
 pub use reply::Reply;
 pub use sites::{CLEARANCE_COOKIE, Counts};
+pub use verify::{Difference, Layer, Report, verify};
