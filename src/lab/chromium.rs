@@ -52,6 +52,7 @@ pub struct Chromium {
     child: Child,
     profile: Profile,
     port: u16,
+    version: String,
 }
 
 impl Chromium {
@@ -78,7 +79,7 @@ impl Chromium {
                 .with_hint("install it, for example with `apt-get install chromium`")
         })?;
         let folder = TempDir::new().map_err(|cause| broken("no profile folder").with_source(cause))?;
-        let user_agent = user_agent(&binary).await?;
+        let (version, user_agent) = user_agent(&binary).await?;
         let mut command = Command::new("/bin/sh");
         command
             .args(["-c", WITH_PIPE])
@@ -101,7 +102,7 @@ impl Chromium {
         let port = timeout(START, debugging_port(profile.path()))
             .await
             .map_err(|_| broken("it did not open its debugging port"))?;
-        Ok(Self { child, profile, port })
+        Ok(Self { child, profile, port, version })
     }
 
     /// Opens `url` in a new tab as if it had been typed. Does not wait for the page.
@@ -131,6 +132,12 @@ impl Chromium {
             (Some(stdin), Some(stdout)) => Ok(DevTools::new(stdin, stdout)),
             _ => Err(broken("its debugging pipe is in use")),
         }
+    }
+
+    /// What it says of its version on the command line.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
     }
 
     /// The folder of its profile.
@@ -183,7 +190,7 @@ impl Drop for Profile {
 
 /// The user agent of the same browser with a window: headless names itself in it. Chrome says
 /// `X11; Linux x86_64` on every Linux, and zeros behind the major version.
-async fn user_agent(binary: &Path) -> Result<String> {
+async fn user_agent(binary: &Path) -> Result<(String, String)> {
     let output = Command::new(binary).arg("--version").stdin(Stdio::null()).kill_on_drop(true).output();
     let output = timeout(ANSWER, output)
         .await
@@ -195,9 +202,10 @@ async fn user_agent(binary: &Path) -> Result<String> {
         .find_map(|word| word.split_once('.').map(|(major, _)| major))
         .filter(|major| major.bytes().all(|byte| byte.is_ascii_digit()))
         .ok_or_else(|| broken("it does not say its version"))?;
-    Ok(format!(
+    let user_agent = format!(
         "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{major}.0.0.0 Safari/537.36"
-    ))
+    );
+    Ok((text.trim().to_owned(), user_agent))
 }
 
 async fn debugging_port(profile: &Path) -> u16 {

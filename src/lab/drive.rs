@@ -33,6 +33,8 @@ const QUIET: Duration = Duration::from_millis(80);
 pub struct Recording {
     /// Who it was, for example `Chrome/156.0.8078.79`.
     pub client: String,
+    /// What it says of its version when asked on the command line.
+    pub version: String,
     /// What its scripts see: `userAgent`, `languages`, `platform`, `brands` and more.
     pub page: serde_json::Value,
     /// First connections, to tell what is random from what is fixed.
@@ -105,9 +107,11 @@ impl Stage {
         })
         .await?;
         let mut tools = chromium.devtools()?;
+        let version = chromium.version().to_owned();
         let client = tools.version().await?.replace("Headless", "");
         let mut recording = Recording {
             client,
+            version,
             page: serde_json::Value::Null,
             hellos: Vec::new(),
             scenarios: BTreeMap::new(),
@@ -242,6 +246,7 @@ impl Stage {
         let fetcher = builder.build()?;
         let mut recording = Recording {
             client: format!("rungs as {}", profile.name),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             page: serde_json::Value::Null,
             hellos: Vec::new(),
             scenarios: BTreeMap::new(),

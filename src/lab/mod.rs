@@ -10,6 +10,7 @@ mod challenge;
 mod chromium;
 mod devtools;
 mod drive;
+mod merge;
 mod origin;
 mod record;
 mod recorder;

@@ -55,8 +55,12 @@ pub(crate) fn fields(profile: &Profile, request: &Request, occasion: &Occasion<'
             cookie_fields(&mut out, &field.name, &mut own, occasion)?;
             continue;
         }
-        let mine: Vec<HeaderValue> =
+        let mut mine: Vec<HeaderValue> =
             own.extract_if(.., |(other, _)| *other == name).map(|(_, value)| value).collect();
+        if name == header::REFERER {
+            // A caller names the page; how much of it is told is the policy's to say.
+            mine.retain(|page| !occasion.journey.began_at(page));
+        }
         if !mine.is_empty() {
             out.extend(mine.into_iter().map(|value| (field.name.clone(), value)));
         } else if let Some(value) = slot(&name, field.value.as_deref(), profile, request, occasion)? {
