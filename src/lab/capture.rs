@@ -30,7 +30,7 @@ pub fn capture(recording: &Recording, name: &str, today: &str) -> Result<String>
 }
 
 fn profile(recording: &Recording, name: &str, today: &str) -> Result<Profile> {
-    let mut samples: BTreeMap<(usize, usize, bool), Vec<&HeardRequest>> = BTreeMap::new();
+    let mut samples: BTreeMap<(usize, usize, bool, bool), Vec<&HeardRequest>> = BTreeMap::new();
     let mut priority: BTreeMap<String, Priority> = BTreeMap::new();
     let mut hints = BTreeMap::new();
     for scenario in SCENARIOS {
@@ -46,7 +46,9 @@ fn profile(recording: &Recording, name: &str, today: &str) -> Result<Profile> {
                         .next()
                         .filter(|request| request.path == path)
                         .ok_or_else(|| lacking(&format!("{path} in {}/{}", scenario.name, over.name())))?;
-                    samples.entry((*over as usize, context, redirected)).or_default().push(request);
+                    let hinted =
+                        ask.context.is_script() && request.headers.iter().any(|(n, _)| merge::is_hint(n));
+                    samples.entry((*over as usize, context, redirected, hinted)).or_default().push(request);
                     if let Some(seen) = request.priority
                         && *priority.entry(ask.context.name().to_owned()).or_insert(seen) != seen
                     {
@@ -62,12 +64,12 @@ fn profile(recording: &Recording, name: &str, today: &str) -> Result<Profile> {
         }
     }
     let mut headers = Vec::new();
-    for ((over, context, redirected), samples) in samples {
+    for ((over, context, redirected, hinted), samples) in samples {
         let over = [Over::H2, Over::H1, Over::Cleartext][over];
         let context = Context::ALL[context].name().to_owned();
         let fields = merge::fields(&samples)
             .map_err(|what| lacking(&format!("one order for {context}/{}: {what}", over.name())))?;
-        headers.push(Headers { context, over, redirected, fields });
+        headers.push(Headers { context, over, redirected, hinted, fields });
     }
     let browser = browser(&recording.page).ok_or_else(|| lacking("what a page's script sees"))?;
     let opening = recording.scenarios.get("navigation/h2").into_iter().flatten();
@@ -102,7 +104,7 @@ fn provenance(recording: &Recording, browser: &Browser, today: &str) -> Provenan
         os: format!("{} {}", browser.platform, std::env::consts::ARCH),
         captured: today.to_owned(),
         method: format!(
-            "rungs {} profile capture: headless=new with the user agent of the same browser with a window, \
+            "rungs {} profile capture: headless=new, its HeadlessChrome read as Chrome, \
              against the lab's recorder on loopback",
             env!("CARGO_PKG_VERSION")
         ),
@@ -225,6 +227,9 @@ fn text(profile: &Profile) -> String {
         );
         if headers.redirected {
             out.push_str("redirected = true\n");
+        }
+        if headers.hinted {
+            out.push_str("hinted = true\n");
         }
         out.push_str("fields = [\n");
         for field in &headers.fields {

@@ -42,6 +42,9 @@ pub struct Launch {
     pub pin: Option<String>,
     /// Chromium's `--host-resolver-rules`, for example `MAP * 127.0.0.1`.
     pub rules: Option<String>,
+    /// Whether it keeps the user agent of a headless browser. One that is told another gives no client
+    /// hints. Default: false.
+    pub headless_agent: bool,
     /// Further switches.
     pub switches: Vec<String>,
 }
@@ -85,7 +88,7 @@ impl Chromium {
             .args(["-c", WITH_PIPE])
             .arg(&binary)
             .args(SWITCHES)
-            .arg(format!("--user-agent={user_agent}"))
+            .args((!launch.headless_agent).then(|| format!("--user-agent={user_agent}")))
             .arg(format!("--user-data-dir={}", folder.path().display()))
             .args(launch.pin.map(|pin| format!("--ignore-certificate-errors-spki-list={pin}")))
             .args(launch.rules.map(|rules| format!("--host-resolver-rules={rules}")))

@@ -53,13 +53,17 @@ impl DevTools {
     pub(super) async fn loaded(&mut self, tab: &Tab, path: &str) -> Result<()> {
         let end = Instant::now() + ANSWER;
         let test = format!("document.readyState === 'complete' && location.pathname === {}", json!(path));
-        while self.evaluate(tab, &test).await? != Value::Bool(true) {
-            if Instant::now() > end {
-                return Err(broken(&format!("the page {path} was not loaded")));
+        loop {
+            // Between two documents there is nowhere to evaluate anything.
+            match self.evaluate(tab, &test).await {
+                Ok(Value::Bool(true)) => return Ok(()),
+                Err(error) if Instant::now() > end => return Err(error),
+                Ok(_) if Instant::now() > end => {
+                    return Err(broken(&format!("the page {path} was not loaded")));
+                }
+                _ => sleep(POLL).await,
             }
-            sleep(POLL).await;
         }
-        Ok(())
     }
 
     /// Presses the first link or button with the mouse.

@@ -103,6 +103,7 @@ impl Stage {
             binary,
             pin: Some(self.authority.pin()?),
             rules: Some("MAP *.test 127.0.0.1".to_owned()),
+            headless_agent: true,
             ..Launch::default()
         })
         .await?;
@@ -125,6 +126,9 @@ impl Stage {
             if n == 0 {
                 tools.loaded(&tab, "/page").await?;
                 recording.page = tools.evaluate(&tab, PAGE).await?;
+                if let Some(agent) = recording.page["userAgent"].as_str() {
+                    recording.page["userAgent"] = windowed(agent).into();
+                }
             }
             tools.close(tab).await?;
         }
@@ -206,10 +210,10 @@ impl Stage {
             for request in &mut connection.requests {
                 request.authority = request.authority.replace(&port, ":PORT");
                 for (_, value) in &mut request.headers {
-                    *value = value.replace(&port, ":PORT");
+                    *value = windowed(&value.replace(&port, ":PORT"));
                 }
                 for field in &mut request.hpack {
-                    field.value = field.value.replace(&port, ":PORT");
+                    field.value = windowed(&field.value.replace(&port, ":PORT"));
                 }
             }
         }
@@ -284,6 +288,11 @@ impl Stage {
         }
         request.send().await.map(drop)
     }
+}
+
+/// A headless browser names itself in its user agent, and nowhere else.
+fn windowed(text: &str) -> String {
+    text.replace("HeadlessChrome/", "Chrome/")
 }
 
 /// What a page's script sees of the browser.

@@ -32,9 +32,12 @@ pub(crate) struct Occasion<'a> {
 /// A caller's own header takes the place of the template's; one the template does not know goes
 /// before `accept-encoding`, where Chrome's network stack begins its own.
 pub(crate) fn fields(profile: &Profile, request: &Request, occasion: &Occasion<'_>) -> Result<Fields> {
-    let template = profile
-        .headers(request.context, occasion.over, occasion.journey.redirected())
-        .or_else(|| profile.headers(Context::Navigation, occasion.over, false));
+    let hinted = occasion.hints.any(&request.url).then(|| profile.hinted(request.context, occasion.over));
+    let template = hinted.flatten().or_else(|| {
+        profile
+            .headers(request.context, occasion.over, occasion.journey.redirected())
+            .or_else(|| profile.headers(Context::Navigation, occasion.over, false))
+    });
     let mut own: Vec<(HeaderName, HeaderValue)> = request.headers.clone();
     if let Some(value) = credentials(&request.url)
         && !own.iter().any(|(name, _)| name == header::AUTHORIZATION)
