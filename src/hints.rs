@@ -31,6 +31,12 @@ impl Hints {
         }
     }
 
+    /// Whether the origin of `url` asked for any.
+    pub(crate) fn any(&self, url: &Url) -> bool {
+        let origins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        origins.get(&url.origin().ascii_serialization()).is_some_and(|wanted| !wanted.is_empty())
+    }
+
     /// Whether the origin of `url` asked for the hint `name`.
     pub(crate) fn wants(&self, url: &Url, name: &str) -> bool {
         let origins = self.0.lock().unwrap_or_else(PoisonError::into_inner);

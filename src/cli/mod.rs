@@ -34,7 +34,7 @@ pub(crate) fn main() -> ExitCode {
     log::start(args.verbose, args.quiet);
     let outcome = match args.command {
         Command::Fetch(fetch) => fetch::run(&fetch, args.quiet),
-        Command::Profile(profile) => profile::run(&profile),
+        Command::Profile(profile) => profile::run(&profile, args.quiet),
         Command::Detect(detect) => detect::run(&detect),
         Command::Doctor(doctor) => doctor::run(&doctor),
         Command::Lab(lab) => lab::run(&lab),

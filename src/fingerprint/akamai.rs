@@ -12,7 +12,7 @@ use super::profile::Priority;
 const MAX_PRIORITIES: usize = 64;
 
 /// A client's HTTP/2 connection up to its first request.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct H2Opening {
     /// The first SETTINGS, in order.
     pub settings: Vec<(u16, u32)>,

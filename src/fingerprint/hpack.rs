@@ -22,7 +22,7 @@ const DEFAULT_TABLE: usize = 4096;
 const LONGEST_CODE: usize = 30;
 
 /// How a field was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Form {
     /// Name and value from a table.
@@ -36,7 +36,7 @@ pub enum Form {
 }
 
 /// One decoded field, with how it was written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct HpackField {
     /// The name.
     pub name: String,

@@ -223,6 +223,10 @@ pub struct Headers {
     /// Whether this is the order after a redirect was followed. Default: false.
     #[serde(default)]
     pub redirected: bool,
+    /// Whether this is the order once the origin has asked for client hints: a script's request
+    /// leaves Chrome in the order of a hash table, which grows with them. Default: false.
+    #[serde(default)]
+    pub hinted: bool,
     /// The fields, in order.
     pub fields: Vec<Field>,
 }
@@ -232,7 +236,8 @@ impl Headers {
     #[must_use]
     pub fn label(&self) -> String {
         let redirected = if self.redirected { "/redirected" } else { "" };
-        format!("{}/{}{redirected}", self.context, self.over.name())
+        let hinted = if self.hinted { "/hinted" } else { "" };
+        format!("{}/{}{redirected}{hinted}", self.context, self.over.name())
     }
 }
 
@@ -352,13 +357,19 @@ impl Profile {
         major(&self.provenance.version)
     }
 
+    /// The template for a context of an origin that asked for client hints, when it has one of its own.
+    #[must_use]
+    pub fn hinted(&self, context: Context, over: Over) -> Option<&Headers> {
+        self.headers.iter().find(|h| h.context == context.name() && h.over == over && h.hinted)
+    }
+
     /// The template for a context, falling back from `redirected` to the plain order.
     #[must_use]
     pub fn headers(&self, context: Context, over: Over, redirected: bool) -> Option<&Headers> {
         let find = |context: Context, redirected: bool| {
-            self.headers
-                .iter()
-                .find(|h| h.context == context.name() && h.over == over && h.redirected == redirected)
+            self.headers.iter().find(|h| {
+                h.context == context.name() && h.over == over && h.redirected == redirected && !h.hinted
+            })
         };
         find(context, redirected)
             .or_else(|| find(context, false))

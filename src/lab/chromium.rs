@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
+use super::devtools::DevTools;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 
@@ -41,6 +42,9 @@ pub struct Launch {
     pub pin: Option<String>,
     /// Chromium's `--host-resolver-rules`, for example `MAP * 127.0.0.1`.
     pub rules: Option<String>,
+    /// Whether it keeps the user agent of a headless browser. One that is told another gives no client
+    /// hints. Default: false.
+    pub headless_agent: bool,
     /// Further switches.
     pub switches: Vec<String>,
 }
@@ -51,6 +55,7 @@ pub struct Chromium {
     child: Child,
     profile: Profile,
     port: u16,
+    version: String,
 }
 
 impl Chromium {
@@ -58,6 +63,13 @@ impl Chromium {
     #[must_use]
     pub fn find() -> Option<PathBuf> {
         PLACES.iter().map(PathBuf::from).find(|path| path.is_file())
+    }
+
+    /// The one of the usual places whose file has this name.
+    #[must_use]
+    pub fn called(name: &Path) -> Option<PathBuf> {
+        let called = |path: &PathBuf| path.file_name() == Some(name.as_os_str()) && path.is_file();
+        PLACES.iter().map(PathBuf::from).find(called)
     }
 
     /// Starts it headless, and waits until it can be asked to open pages.
@@ -70,13 +82,13 @@ impl Chromium {
                 .with_hint("install it, for example with `apt-get install chromium`")
         })?;
         let folder = TempDir::new().map_err(|cause| broken("no profile folder").with_source(cause))?;
-        let user_agent = user_agent(&binary).await?;
+        let (version, user_agent) = user_agent(&binary).await?;
         let mut command = Command::new("/bin/sh");
         command
             .args(["-c", WITH_PIPE])
             .arg(&binary)
             .args(SWITCHES)
-            .arg(format!("--user-agent={user_agent}"))
+            .args((!launch.headless_agent).then(|| format!("--user-agent={user_agent}")))
             .arg(format!("--user-data-dir={}", folder.path().display()))
             .args(launch.pin.map(|pin| format!("--ignore-certificate-errors-spki-list={pin}")))
             .args(launch.rules.map(|rules| format!("--host-resolver-rules={rules}")))
@@ -93,7 +105,7 @@ impl Chromium {
         let port = timeout(START, debugging_port(profile.path()))
             .await
             .map_err(|_| broken("it did not open its debugging port"))?;
-        Ok(Self { child, profile, port })
+        Ok(Self { child, profile, port, version })
     }
 
     /// Opens `url` in a new tab as if it had been typed. Does not wait for the page.
@@ -115,6 +127,20 @@ impl Chromium {
             .map_err(|_| broken("it does not answer"))?
             .map_err(|cause| broken("it does not answer").with_source(cause))?;
         if answer.ends_with(b" 200") { Ok(()) } else { Err(broken("it refused to open a tab")) }
+    }
+
+    /// Its debugging pipe. It can be had once; [`stop`](Self::stop) works with and without it.
+    pub(super) fn devtools(&mut self) -> Result<DevTools> {
+        match (self.child.stdin.take(), self.child.stdout.take()) {
+            (Some(stdin), Some(stdout)) => Ok(DevTools::new(stdin, stdout)),
+            _ => Err(broken("its debugging pipe is in use")),
+        }
+    }
+
+    /// What it says of its version on the command line.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
     }
 
     /// The folder of its profile.
@@ -167,7 +193,7 @@ impl Drop for Profile {
 
 /// The user agent of the same browser with a window: headless names itself in it. Chrome says
 /// `X11; Linux x86_64` on every Linux, and zeros behind the major version.
-async fn user_agent(binary: &Path) -> Result<String> {
+async fn user_agent(binary: &Path) -> Result<(String, String)> {
     let output = Command::new(binary).arg("--version").stdin(Stdio::null()).kill_on_drop(true).output();
     let output = timeout(ANSWER, output)
         .await
@@ -179,9 +205,10 @@ async fn user_agent(binary: &Path) -> Result<String> {
         .find_map(|word| word.split_once('.').map(|(major, _)| major))
         .filter(|major| major.bytes().all(|byte| byte.is_ascii_digit()))
         .ok_or_else(|| broken("it does not say its version"))?;
-    Ok(format!(
+    let user_agent = format!(
         "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{major}.0.0.0 Safari/537.36"
-    ))
+    );
+    Ok((text.trim().to_owned(), user_agent))
 }
 
 async fn debugging_port(profile: &Path) -> u16 {

@@ -5,22 +5,31 @@
 mod authority;
 #[cfg(test)]
 mod caller;
+mod capture;
 mod challenge;
 mod chromium;
+mod devtools;
+mod drive;
+mod merge;
 mod origin;
 mod record;
 mod recorder;
 mod reference;
 mod reply;
+mod scenario;
 mod serve;
 mod sites;
 mod tee;
+mod verify;
 
 pub use authority::Authority;
+pub use capture::capture;
 pub use chromium::{Chromium, Launch};
+pub use drive::{Recording, Stage};
 pub use origin::{Origin, SITES};
 pub use record::{Client, Connection, Heard, HeardRequest};
 pub use recorder::{Recorder, RecorderBuilder};
 pub use reference::{Reference, RequestShape};
 pub use reply::Reply;
 pub use sites::{CLEARANCE_COOKIE, Counts};
+pub use verify::{Difference, Layer, Report, verify};

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::h2::Frame;
 use crate::fingerprint::hello::ClientHello;
@@ -76,6 +76,14 @@ impl Client {
         }
     }
 
+    /// Adds the DATA frames to a request that was kept before its body came.
+    pub(super) fn framed(&self, stream: u32, data: Vec<(usize, bool)>) {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(request) = requests.iter_mut().rev().find(|r| r.stream == Some(stream)) {
+            request.data = data;
+        }
+    }
+
     pub(super) fn forget(&self) {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -105,7 +113,7 @@ impl Client {
 }
 
 /// One connection, written down.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Connection {
     /// Its number in order of arrival.
     pub id: usize,
@@ -128,7 +136,8 @@ pub struct Connection {
     pub akamai_hash: Option<String>,
     /// Whether it offered to resume a TLS session.
     pub resumed: bool,
-    /// The ClientHello, read.
+    /// The ClientHello, read. A recording that is read back has its records instead.
+    #[serde(skip_deserializing)]
     pub hello: Option<HelloSummary>,
     /// The ClientHello's records, in hex.
     pub hello_records: String,
@@ -139,7 +148,7 @@ pub struct Connection {
 }
 
 /// One request as it was on the wire.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HeardRequest {
     /// The HTTP/2 stream.
     pub stream: Option<u32>,
@@ -159,6 +168,10 @@ pub struct HeardRequest {
     pub priority: Option<Priority>,
     /// How each field was written in HPACK.
     pub hpack: Vec<HpackField>,
+    /// Whether its HEADERS frame ended the stream.
+    pub end_stream: Option<bool>,
+    /// Its DATA frames: the length of each, and whether it was the last.
+    pub data: Vec<(usize, bool)>,
 }
 
 impl HeardRequest {
@@ -188,7 +201,7 @@ impl HeardRequest {
 
     /// Reads an HTTP/2 request from a HEADERS frame; trailers are none.
     pub(super) fn from_frame(frame: Frame) -> Option<(u32, Self)> {
-        let Frame::Headers { stream, priority, fields, .. } = frame else { return None };
+        let Frame::Headers { stream, priority, end_stream, fields } = frame else { return None };
         let find = |name: &str| fields.iter().find(|f| f.name == name).map(|f| f.value.clone());
         let method = find(":method")?;
         let authority = find(":authority").or_else(|| find("host")).unwrap_or_default();
@@ -204,6 +217,8 @@ impl HeardRequest {
             headers: headers.into_iter().map(|f| (f.name.clone(), f.value.clone())).collect(),
             priority,
             hpack: fields,
+            end_stream: Some(end_stream),
+            data: Vec::new(),
         };
         Some((stream, request))
     }
@@ -232,6 +247,8 @@ impl HeardRequest {
             headers,
             priority: None,
             hpack: Vec::new(),
+            end_stream: None,
+            data: Vec::new(),
         };
         request.authority = request.header("host").unwrap_or_default().to_owned();
         Some(request)
@@ -271,6 +288,10 @@ pub struct HelloSummary {
 }
 
 impl HelloSummary {
+    pub(super) fn server_name(&self) -> Option<&str> {
+        self.server_name.as_deref()
+    }
+
     fn of(hello: &ClientHello) -> Self {
         let text = |names: Vec<Vec<u8>>| -> Vec<String> {
             names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()

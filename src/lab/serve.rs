@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use super::record::{Client, Heard, HeardRequest};
 use super::reply::Reply;
 use super::tee::Tee;
+use crate::fingerprint::h2::Frame;
 use crate::fingerprint::{H2Opening, H2Reader};
 
 /// What answers requests.
@@ -29,6 +30,7 @@ struct Wire {
     reader: H2Reader,
     opening: H2Opening,
     pending: BTreeMap<u32, HeardRequest>,
+    data: BTreeMap<u32, Vec<(usize, bool)>>,
 }
 
 impl Wire {
@@ -38,6 +40,13 @@ impl Wire {
             self.opening.take(&frame);
             if self.opening.is_complete() {
                 client.opening.get_or_init(|| self.opening.clone());
+            }
+            if let Frame::Data { stream, len, end_stream } = frame {
+                self.data.entry(stream).or_default().push((len, end_stream));
+                if self.data.len() > MAX_PENDING {
+                    self.data.pop_first();
+                }
+                continue;
             }
             if let Some((stream, request)) = HeardRequest::from_frame(frame) {
                 self.pending.insert(stream, request);
@@ -71,9 +80,12 @@ where
                 let Some(heard) = heard else { continue };
                 client.keep(&heard);
                 let with_body = heard.method != "HEAD";
+                let wire = Arc::clone(&wire);
                 let (client, handler, close) = (Arc::clone(&client), Arc::clone(&handler), close.clone());
                 answers.spawn(async move {
                     let body = read_body(request.into_body()).await?;
+                    let data = wire.lock().unwrap_or_else(PoisonError::into_inner).data.remove(&stream);
+                    client.framed(stream, data.unwrap_or_default());
                     let reply = handler(&Heard { client, request: heard, body });
                     let last = reply.close;
                     send(reply, with_body, respond).await?;

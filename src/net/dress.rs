@@ -32,9 +32,12 @@ pub(crate) struct Occasion<'a> {
 /// A caller's own header takes the place of the template's; one the template does not know goes
 /// before `accept-encoding`, where Chrome's network stack begins its own.
 pub(crate) fn fields(profile: &Profile, request: &Request, occasion: &Occasion<'_>) -> Result<Fields> {
-    let template = profile
-        .headers(request.context, occasion.over, occasion.journey.redirected())
-        .or_else(|| profile.headers(Context::Navigation, occasion.over, false));
+    let hinted = occasion.hints.any(&request.url).then(|| profile.hinted(request.context, occasion.over));
+    let template = hinted.flatten().or_else(|| {
+        profile
+            .headers(request.context, occasion.over, occasion.journey.redirected())
+            .or_else(|| profile.headers(Context::Navigation, occasion.over, false))
+    });
     let mut own: Vec<(HeaderName, HeaderValue)> = request.headers.clone();
     if let Some(value) = credentials(&request.url)
         && !own.iter().any(|(name, _)| name == header::AUTHORIZATION)
@@ -55,8 +58,12 @@ pub(crate) fn fields(profile: &Profile, request: &Request, occasion: &Occasion<'
             cookie_fields(&mut out, &field.name, &mut own, occasion)?;
             continue;
         }
-        let mine: Vec<HeaderValue> =
+        let mut mine: Vec<HeaderValue> =
             own.extract_if(.., |(other, _)| *other == name).map(|(_, value)| value).collect();
+        if name == header::REFERER {
+            // A caller names the page; how much of it is told is the policy's to say.
+            mine.retain(|page| !occasion.journey.began_at(page));
+        }
         if !mine.is_empty() {
             out.extend(mine.into_iter().map(|value| (field.name.clone(), value)));
         } else if let Some(value) = slot(&name, field.value.as_deref(), profile, request, occasion)? {

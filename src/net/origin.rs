@@ -60,6 +60,12 @@ impl Journey {
         })
     }
 
+    /// Whether a header's value names the page it began on.
+    pub(crate) fn began_at(&self, page: &http::HeaderValue) -> bool {
+        let page = page.to_str().ok().and_then(|text| Url::parse(text).ok());
+        page.is_some() && page == self.initiator
+    }
+
     /// What Origin says, for the requests that carry one.
     pub(crate) fn origin(&self) -> Option<String> {
         let initiator = self.initiator.as_ref()?;

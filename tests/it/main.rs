@@ -16,4 +16,5 @@ mod secrets;
 mod squid;
 mod support;
 mod tls;
+mod verify;
 mod wire;

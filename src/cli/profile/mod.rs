@@ -1,9 +1,11 @@
 //! `rungs profile …`: one file a subcommand, its arguments beside its code.
 
+mod capture;
 mod diff;
 mod lint;
 mod list;
 mod show;
+mod verify;
 
 use clap::{Subcommand, ValueEnum};
 
@@ -26,6 +28,10 @@ enum Command {
     Lint(lint::Args),
     /// Where two profiles differ, key by key.
     Diff(diff::Args),
+    /// Make a profile from an installed browser.
+    Capture(capture::Args),
+    /// Hold a profile against an installed browser, layer by layer.
+    Verify(verify::Args),
 }
 
 /// How a report is printed.
@@ -37,11 +43,13 @@ enum Format {
     Json,
 }
 
-pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
+pub(crate) fn run(args: &Args, quiet: bool) -> Result<u8, Failure> {
     match &args.command {
         Command::List(args) => list::run(args),
         Command::Show(args) => show::run(args),
         Command::Lint(args) => lint::run(args),
         Command::Diff(args) => diff::run(args),
+        Command::Capture(args) => capture::run(args, quiet),
+        Command::Verify(args) => verify::run(args, quiet),
     }
 }

@@ -1,0 +1,262 @@
+//! A recording becomes a profile. Pure.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::drive::Recording;
+use super::merge;
+use super::record::HeardRequest;
+use super::scenario::SCENARIOS;
+use super::verify::{Draws, hello_of};
+use crate::error::{Error, Result};
+use crate::fingerprint::hello::{ClientHello, extension, is_grease};
+use crate::fingerprint::profile::{
+    Alps, Brand, Browser, Headers, Http2, Over, Priority, Profile, Provenance, SCHEMA, Tls,
+};
+use crate::fingerprint::{H2Opening, hex};
+use crate::kind::ErrorKind;
+use crate::request::Context;
+
+/// The profile `name` of the recorded browser, as TOML. The same recording gives the same text.
+///
+/// # Errors
+/// [`ErrorKind::Profile`] naming what the recording lacks, or where it contradicts itself.
+pub fn capture(recording: &Recording, name: &str, today: &str) -> Result<String> {
+    let profile = profile(recording, name, today)?;
+    let text = text(&profile);
+    // What is written must be what will be read.
+    let read = Profile::from_toml(&text, name)?;
+    if read == profile { Ok(text) } else { Err(lacking("a profile that reads as it was written")) }
+}
+
+fn profile(recording: &Recording, name: &str, today: &str) -> Result<Profile> {
+    let mut samples: BTreeMap<(usize, usize, bool, bool), Vec<&HeardRequest>> = BTreeMap::new();
+    let mut priority: BTreeMap<String, Priority> = BTreeMap::new();
+    let mut hints = BTreeMap::new();
+    for scenario in SCENARIOS {
+        for over in scenario.overs {
+            let mut heard = recording.requests(scenario, *over).into_iter();
+            for ask in scenario.steps.iter().flat_map(|step| step.asks) {
+                let context = Context::ALL.iter().position(|c| *c == ask.context).unwrap_or(0);
+                for (redirected, path) in [(false, ask.path), (true, ask.last)] {
+                    if redirected && ask.path == ask.last {
+                        continue;
+                    }
+                    let request = heard
+                        .next()
+                        .filter(|request| request.path == path)
+                        .ok_or_else(|| lacking(&format!("{path} in {}/{}", scenario.name, over.name())))?;
+                    let hinted =
+                        ask.context.is_script() && request.headers.iter().any(|(n, _)| merge::is_hint(n));
+                    samples.entry((*over as usize, context, redirected, hinted)).or_default().push(request);
+                    if let Some(seen) = request.priority
+                        && *priority.entry(ask.context.name().to_owned()).or_insert(seen) != seen
+                    {
+                        return Err(lacking(&format!("one priority for {}", ask.context.name())));
+                    }
+                    for (name, value) in &request.headers {
+                        if merge::is_hint(name) {
+                            hints.insert(name.to_ascii_lowercase(), value.clone());
+                        }
+                    }
+                }
+            }
+        }
+    }
+    let mut headers = Vec::new();
+    for ((over, context, redirected, hinted), samples) in samples {
+        let over = [Over::H2, Over::H1, Over::Cleartext][over];
+        let context = Context::ALL[context].name().to_owned();
+        let fields = merge::fields(&samples)
+            .map_err(|what| lacking(&format!("one order for {context}/{}: {what}", over.name())))?;
+        headers.push(Headers { context, over, redirected, hinted, fields });
+    }
+    let browser = browser(&recording.page).ok_or_else(|| lacking("what a page's script sees"))?;
+    let opening = recording.scenarios.get("navigation/h2").into_iter().flatten();
+    let opening =
+        opening.filter_map(|c| c.opening.as_ref()).next().ok_or_else(|| lacking("an HTTP/2 opening"))?;
+    Ok(Profile {
+        schema: SCHEMA,
+        name: name.to_owned(),
+        provenance: provenance(recording, &browser, today),
+        browser: Some(browser),
+        tls: tls(recording)?,
+        http2: http2(opening, priority),
+        hints,
+        headers,
+    })
+}
+
+fn provenance(recording: &Recording, browser: &Browser, today: &str) -> Provenance {
+    // The brand that is neither Chromium nor the GREASE one, when there is one.
+    let product = browser
+        .brands
+        .iter()
+        .map(|brand| brand.brand.as_str())
+        .find(|brand| *brand != "Chromium" && !brand.contains("Brand"))
+        .unwrap_or("Chromium");
+    let version = recording.client.rsplit('/').next().unwrap_or_default();
+    let channel = recording.version.split_once(version).map_or("", |(_, rest)| rest.trim());
+    Provenance {
+        browser: product.to_owned(),
+        version: version.to_owned(),
+        channel: if channel.is_empty() { "stable".to_owned() } else { channel.to_owned() },
+        os: format!("{} {}", browser.platform, std::env::consts::ARCH),
+        captured: today.to_owned(),
+        method: format!(
+            "rungs {} profile capture: headless=new, its HeadlessChrome read as Chrome, \
+             against the lab's recorder on loopback",
+            env!("CARGO_PKG_VERSION")
+        ),
+        derived: false,
+    }
+}
+
+fn browser(page: &serde_json::Value) -> Option<Browser> {
+    let text = |key: &str| page[key].as_str().map(str::to_owned);
+    let brands = |key: &str| {
+        let list = page[key].as_array()?.iter();
+        list.map(|one| {
+            let (brand, version) = (one["brand"].as_str()?, one["version"].as_str()?);
+            Some(Brand { brand: brand.to_owned(), version: version.to_owned() })
+        })
+        .collect::<Option<Vec<_>>>()
+    };
+    let languages = page["languages"].as_array()?.iter();
+    Some(Browser {
+        user_agent: text("userAgent")?,
+        platform: text("platform")?,
+        platform_version: text("platformVersion")?,
+        architecture: text("architecture")?,
+        bitness: text("bitness")?,
+        mobile: page["mobile"].as_bool()?,
+        brands: brands("brands")?,
+        full_version_list: brands("fullVersionList")?,
+        languages: languages.map(|one| one.as_str().map(str::to_owned)).collect::<Option<_>>()?,
+    })
+}
+
+fn tls(recording: &Recording) -> Result<Tls> {
+    let hellos: Vec<ClientHello> =
+        recording.hellos.iter().filter_map(hello_of).filter(|hello| !hello.is_resumption()).collect();
+    let hello = hellos.first().ok_or_else(|| lacking("a ClientHello"))?;
+    let draws = Draws::of(&recording.hellos);
+    let plain = |ids: Vec<u16>| ids.into_iter().filter(|id| !is_grease(*id)).collect::<Vec<_>>();
+    let texts = |names: Vec<Vec<u8>>| {
+        names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect::<Vec<_>>()
+    };
+    let mut versions = plain(hello.versions());
+    versions.sort_unstable();
+    let mut extensions = plain(hello.extension_ids().collect());
+    extensions.sort_unstable();
+    let has = |id: u16| hello.extension(id).is_some();
+    Ok(Tls {
+        versions: versions
+            .iter()
+            .map(|version| format!("1.{}", (version & 0xff).saturating_sub(1)))
+            .collect(),
+        ciphers: plain(hello.ciphers.clone()),
+        groups: plain(hello.groups()),
+        key_shares: plain(hello.key_shares().iter().map(|share| share.group).collect()),
+        signature_algorithms: plain(hello.signature_algorithms()),
+        alpn: texts(hello.alpn()),
+        alps: hello.alps().map(|(codepoint, names)| Alps { protocols: texts(names), codepoint }),
+        certificate_compression: hello
+            .certificate_compression()
+            .iter()
+            .map(|id| match id {
+                1 => Ok("zlib".to_owned()),
+                2 => Ok("brotli".to_owned()),
+                3 => Ok("zstd".to_owned()),
+                other => Err(lacking(&format!("a known certificate compression instead of {other}"))),
+            })
+            .collect::<Result<_>>()?,
+        grease: hello.ciphers.iter().any(|id| is_grease(*id)) && draws.grease,
+        permute_extensions: draws.order,
+        ech_grease: has(65037),
+        ocsp_stapling: has(5),
+        signed_certificate_timestamps: has(18),
+        trust_anchors: hello
+            .extension(extension::TRUST_ANCHORS)
+            .and_then(|body| body.get(2..))
+            .map(hex::encode),
+        extensions,
+    })
+}
+
+fn http2(opening: &H2Opening, priority: BTreeMap<String, Priority>) -> Http2 {
+    let pseudo = opening.fields.iter().filter_map(|field| field.name.strip_prefix(':'));
+    Http2 {
+        settings: opening.settings.clone(),
+        window_update: opening.window_update,
+        pseudo_order: pseudo.map(str::to_owned).collect(),
+        priority,
+    }
+}
+
+fn lacking(what: &str) -> Error {
+    Error::new(ErrorKind::Profile, format!("the recording does not hold {what}"))
+}
+
+/// A profile as TOML, laid out to be read.
+fn text(profile: &Profile) -> String {
+    let mut out = String::new();
+    let from = &profile.provenance;
+    write_text(
+        &mut out,
+        format_args!("# {} {} on {}, captured by rungs.\n", from.browser, from.version, from.os),
+    );
+    write_text(&mut out, format_args!("schema = {}\nname = {}\n", profile.schema, quoted(&profile.name)));
+    section(&mut out, "provenance", from);
+    if let Some(browser) = &profile.browser {
+        section(&mut out, "browser", browser);
+    }
+    section(&mut out, "tls", &profile.tls);
+    let http2 = &profile.http2;
+    section(&mut out, "http2", &Http2 { priority: BTreeMap::new(), ..http2.clone() });
+    section(&mut out, "http2.priority", &http2.priority);
+    section(&mut out, "hints", &profile.hints);
+    for headers in &profile.headers {
+        write_text(
+            &mut out,
+            format_args!(
+                "\n[[headers]]\ncontext = {}\nover = {}\n",
+                quoted(&headers.context),
+                quoted(headers.over.name())
+            ),
+        );
+        if headers.redirected {
+            out.push_str("redirected = true\n");
+        }
+        if headers.hinted {
+            out.push_str("hinted = true\n");
+        }
+        out.push_str("fields = [\n");
+        for field in &headers.fields {
+            let value = field.value.as_ref().map(|value| format!(", {}", quoted(value))).unwrap_or_default();
+            write_text(&mut out, format_args!("  [{}{value}],\n", quoted(&field.name)));
+        }
+        out.push_str("]\n");
+    }
+    out
+}
+
+fn section<T: serde::Serialize>(out: &mut String, name: &str, value: &T) {
+    write_text(out, format_args!("\n[{name}]\n"));
+    if let Ok(toml::Value::Table(table)) = toml::Value::try_from(value) {
+        for (key, value) in table {
+            // An empty map is no line.
+            if !matches!(&value, toml::Value::Table(table) if table.is_empty()) {
+                write_text(out, format_args!("{key} = {value}\n"));
+            }
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+fn write_text(out: &mut String, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("a String takes every write");
+}

@@ -1,0 +1,138 @@
+//! The few things a person does with a browser, said over its debugging pipe.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{ChildStdin, ChildStdout};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::error::{Error, Result};
+use crate::kind::ErrorKind;
+
+const ANSWER: Duration = Duration::from_secs(15);
+const POLL: Duration = Duration::from_millis(30);
+const MAX_MESSAGE: usize = 4 * 1024 * 1024;
+
+/// The debugging pipe. No domain is ever enabled: what the browser says on the wire stays its own.
+pub(super) struct DevTools {
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+    next: u64,
+}
+
+/// One open tab.
+pub(super) struct Tab {
+    target: String,
+    session: String,
+}
+
+impl DevTools {
+    pub(super) fn new(stdin: ChildStdin, stdout: ChildStdout) -> Self {
+        Self { stdin, stdout: BufReader::new(stdout), next: 0 }
+    }
+
+    /// Opens `url` in a new tab, as if it had been typed.
+    pub(super) async fn open(&mut self, url: &str) -> Result<Tab> {
+        let made = self.call(None, "Target.createTarget", json!({ "url": url })).await?;
+        let target = text(&made, "targetId")?;
+        let to = json!({ "targetId": target, "flatten": true });
+        let attached = self.call(None, "Target.attachToTarget", to).await?;
+        Ok(Tab { session: text(&attached, "sessionId")?, target })
+    }
+
+    pub(super) async fn reload(&mut self, tab: &Tab) -> Result<()> {
+        self.call(Some(tab), "Page.reload", json!({})).await.map(drop)
+    }
+
+    pub(super) async fn close(&mut self, tab: Tab) -> Result<()> {
+        self.call(None, "Target.closeTarget", json!({ "targetId": tab.target })).await.map(drop)
+    }
+
+    /// Waits until the document at `path` is loaded.
+    pub(super) async fn loaded(&mut self, tab: &Tab, path: &str) -> Result<()> {
+        let end = Instant::now() + ANSWER;
+        let test = format!("document.readyState === 'complete' && location.pathname === {}", json!(path));
+        loop {
+            // Between two documents there is nowhere to evaluate anything.
+            match self.evaluate(tab, &test).await {
+                Ok(Value::Bool(true)) => return Ok(()),
+                Err(error) if Instant::now() > end => return Err(error),
+                Ok(_) if Instant::now() > end => {
+                    return Err(broken(&format!("the page {path} was not loaded")));
+                }
+                _ => sleep(POLL).await,
+            }
+        }
+    }
+
+    /// Presses the first link or button with the mouse.
+    pub(super) async fn click(&mut self, tab: &Tab) -> Result<()> {
+        let place = self
+            .evaluate(
+                tab,
+                "(r => [r.x + r.width / 2, r.y + r.height / 2])(document.querySelector('a, button').getBoundingClientRect())",
+            )
+            .await?;
+        for kind in ["mouseMoved", "mousePressed", "mouseReleased"] {
+            let button = if kind == "mouseMoved" { "none" } else { "left" };
+            let event =
+                json!({ "type": kind, "x": place[0], "y": place[1], "button": button, "clickCount": 1 });
+            self.call(Some(tab), "Input.dispatchMouseEvent", event).await?;
+        }
+        Ok(())
+    }
+
+    /// The value of an expression; a promise's once it is kept.
+    pub(super) async fn evaluate(&mut self, tab: &Tab, expression: &str) -> Result<Value> {
+        let what = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        let mut answer = self.call(Some(tab), "Runtime.evaluate", what).await?;
+        Ok(answer["result"]["value"].take())
+    }
+
+    pub(super) async fn version(&mut self) -> Result<String> {
+        text(&self.call(None, "Browser.getVersion", json!({})).await?, "product")
+    }
+
+    async fn call(&mut self, tab: Option<&Tab>, method: &str, params: Value) -> Result<Value> {
+        self.next += 1;
+        let id = self.next;
+        let mut message = json!({ "id": id, "method": method, "params": params });
+        if let Some(tab) = tab {
+            message["sessionId"] = json!(tab.session);
+        }
+        let mut bytes = message.to_string().into_bytes();
+        bytes.push(0);
+        let talk = async {
+            self.stdin.write_all(&bytes).await?;
+            self.stdin.flush().await?;
+            loop {
+                let mut answer = Vec::new();
+                self.stdout.read_until(0, &mut answer).await?;
+                if answer.pop() != Some(0) || answer.len() > MAX_MESSAGE {
+                    return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
+                }
+                let answer: Value = serde_json::from_slice(&answer)?;
+                if answer["id"] == id {
+                    return Ok(answer);
+                }
+            }
+        };
+        let mut answer = timeout(ANSWER, talk)
+            .await
+            .map_err(|_| broken(&format!("no answer to {method}")))?
+            .map_err(|cause| broken(&format!("no answer to {method}")).with_source(cause))?;
+        match answer["error"]["message"].as_str() {
+            Some(why) => Err(broken(&format!("{method} was refused: {}", why.escape_debug()))),
+            None => Ok(answer["result"].take()),
+        }
+    }
+}
+
+fn text(value: &Value, key: &str) -> Result<String> {
+    value[key].as_str().map(str::to_owned).ok_or_else(|| broken(&format!("its answer lacks {key}")))
+}
+
+fn broken(what: &str) -> Error {
+    Error::new(ErrorKind::Browser, format!("Chromium: {what}"))
+}
