@@ -177,12 +177,12 @@ impl FetcherBuilder {
             options.still_challenged = Some(still_challenged(rules.clone()));
             Arc::new(crate::transport::browser::BrowserTransport::new(options))
         };
-        let transports: Vec<Arc<dyn Transport>> = Vec::from([
-            Arc::new(Plain::new(Arc::clone(&engine))) as Arc<dyn Transport>,
-            Arc::new(Impersonate::new(engine)),
-            #[cfg(feature = "browser")]
-            Arc::clone(&browser) as Arc<dyn Transport>,
-        ]);
+        let http: [Arc<dyn Transport>; 2] =
+            [Arc::new(Plain::new(Arc::clone(&engine))), Arc::new(Impersonate::new(engine))];
+        #[cfg(feature = "browser")]
+        let transports = http.into_iter().chain([Arc::clone(&browser) as Arc<dyn Transport>]).collect();
+        #[cfg(not(feature = "browser"))]
+        let transports = Vec::from(http);
         let shared = Arc::new(Shared {
             router: Router::new(transports, rules),
             bounds: self.bounds,
