@@ -181,7 +181,7 @@ impl FetcherBuilder {
             Arc::new(Plain::new(Arc::clone(&engine))) as Arc<dyn Transport>,
             Arc::new(Impersonate::new(engine)),
             #[cfg(feature = "browser")]
-            Arc::clone(&browser) as Arc<dyn Transport>,
+            browser.clone(),
         ]);
         let shared = Arc::new(Shared {
             router: Router::new(transports, rules),

@@ -130,6 +130,7 @@ fn browser(page: &serde_json::Value) -> Option<Browser> {
         architecture: text("architecture")?,
         bitness: text("bitness")?,
         mobile: page["mobile"].as_bool()?,
+        model: text("model")?,
         brands: brands("brands")?,
         full_version_list: brands("fullVersionList")?,
         languages: languages.map(|one| one.as_str().map(str::to_owned)).collect::<Option<_>>()?,
