@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Serialize};
 
 use super::derive;
+use super::hex;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 use crate::request::Context;
@@ -278,8 +279,7 @@ impl Tls {
     /// The trust anchor ids in wire form, when the extension is sent.
     #[must_use]
     pub fn trust_anchor_ids(&self) -> Option<Vec<u8>> {
-        let text = self.trust_anchors.as_deref()?;
-        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
+        hex::decode(self.trust_anchors.as_deref()?)
     }
 }
 

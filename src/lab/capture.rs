@@ -72,9 +72,8 @@ fn profile(recording: &Recording, name: &str, today: &str) -> Result<Profile> {
         headers.push(Headers { context, over, redirected, hinted, fields });
     }
     let browser = browser(&recording.page).ok_or_else(|| lacking("what a page's script sees"))?;
-    let opening = recording.scenarios.get("navigation/h2").into_iter().flatten();
-    let opening =
-        opening.filter_map(|c| c.opening.as_ref()).next().ok_or_else(|| lacking("an HTTP/2 opening"))?;
+    let mut heard = recording.scenarios.get("navigation/h2").into_iter().flatten();
+    let opening = heard.find_map(|c| c.opening.as_ref()).ok_or_else(|| lacking("an HTTP/2 opening"))?;
     Ok(Profile {
         schema: SCHEMA,
         name: name.to_owned(),

@@ -152,6 +152,7 @@ impl Row<'_> {
         self.report.compared.push((self.scenario, self.layers.into_iter().collect()));
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "both are made for the call")]
     fn hold<T: PartialEq>(
         &mut self,
         layer: Layer,
