@@ -89,7 +89,10 @@ impl Fetcher {
 
     /// Closes the browser, if one was started, and waits until it is gone. Dropping the last clone
     /// does the same without waiting.
-    #[cfg_attr(not(feature = "browser"), expect(clippy::unused_async, reason = "a feature changes no signature"))]
+    #[cfg_attr(
+        not(feature = "browser"),
+        expect(clippy::unused_async, reason = "a feature changes no signature")
+    )]
     pub async fn close(&self) {
         #[cfg(feature = "browser")]
         self.shared.browser.close().await;
