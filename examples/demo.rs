@@ -35,7 +35,8 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut as_expected = true;
     for (visit, (site, expected)) in EXPECTED.into_iter().enumerate() {
         let outcome = fetcher.get(origin.url(site)).send().await;
-        println!("{}. {site}", visit + 1);
+        let again = EXPECTED[..visit].iter().any(|(before, _)| *before == site);
+        println!("{}. {site}{}", visit + 1, if again { ", once more" } else { "" });
         let ended = match &outcome {
             Ok(page) => told(page.trace(), &format!("got {} bytes by {}", page.body_len(), page.tier())),
             Err(error) => told(error.trace().unwrap_or(&Trace::default()), &error.chain()),
@@ -62,7 +63,7 @@ async fn from_a_shell(origin: &Origin, ca: &Path) -> std::io::Result<bool> {
     let demo = std::env::current_exe()?;
     let program = demo.ancestors().nth(2).unwrap_or(Path::new(".")).join("rungs");
     let resolve = format!("*:{}:{}", origin.addr().port(), origin.addr().ip());
-    println!("$ rungs fetch {}", origin.url(SITES[3]));
+    println!("$ rungs fetch --resolve '{resolve}' --cacert {} {}", ca.display(), origin.url(SITES[3]));
     let mut command = tokio::process::Command::new(program);
     command.args(["fetch", "--resolve", &resolve]).arg("--cacert").arg(ca).arg(origin.url(SITES[3]));
     let ended = command.output().await?;

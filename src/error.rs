@@ -103,14 +103,18 @@ impl Error {
         self.0.kind.is_retryable()
     }
 
-    /// The message followed by those of all its sources, `: ` between them.
+    /// The message followed by those of all its sources, `: ` between them. Some libraries say their
+    /// source's part too: it is not said twice.
     #[must_use]
     pub fn chain(&self) -> String {
         let mut text = self.to_string();
         let mut source = self.source();
         while let Some(cause) = source {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
+            let more = cause.to_string();
+            if !text.ends_with(&more) {
+                text.push_str(": ");
+                text.push_str(&more);
+            }
             source = cause.source();
         }
         text
@@ -138,5 +142,18 @@ impl fmt::Debug for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_that_its_parent_quotes_is_not_said_twice() {
+        let inner = Error::new(ErrorKind::Io, "no such file");
+        let middle = Error::new(ErrorKind::Io, "broke: no such file").with_source(inner);
+        let outer = Error::new(ErrorKind::Io, "could not read").with_source(middle);
+        assert_eq!(outer.chain(), "could not read: broke: no such file");
     }
 }

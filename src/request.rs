@@ -93,16 +93,19 @@ pub fn parse_url(text: &str) -> Result<Url> {
     let shown = shown.escape_debug();
     let malformed = || Error::new(ErrorKind::InvalidUrl, format!("malformed URL `{shown}`"));
     let wants_scheme = |error: Error| error.with_hint(format!("write the scheme too: `https://{shown}`"));
+    if text.is_empty() {
+        return Err(Error::new(ErrorKind::InvalidUrl, "the URL is empty"));
+    }
     let url = Url::parse(text).map_err(|cause| {
         let error = malformed().with_source(cause);
         if cause == url::ParseError::RelativeUrlWithoutBase { wants_scheme(error) } else { error }
     })?;
-    if url.cannot_be_a_base() && text.contains('@') {
-        // `user:password@host` parses as the scheme `user`.
+    if url.cannot_be_a_base() && (text.contains('@') || url.path().starts_with(|c: char| c.is_ascii_digit()))
+    {
+        // `user:password@host` parses as the scheme `user`, `localhost:8080/x` as the scheme `localhost`.
         return Err(wants_scheme(malformed()));
     }
     if !matches!(url.scheme(), "http" | "https") {
-        // `localhost:8080/x` parses as the scheme `localhost`.
         let error =
             Error::new(ErrorKind::InvalidUrl, format!("unknown scheme `{}` in `{shown}`", url.scheme()));
         return Err(error.with_hint("rungs fetches http:// and https:// only"));

@@ -42,6 +42,10 @@ pub(crate) enum Command {
 
 /// Fetch pages. Several URLs share connections and identity.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 wrong settings, 4 or 5 an HTTP status of 4xx or 5xx with \
+        -f, 6 redirects, 7 blocked at every tier allowed, 130 interrupted."
+)]
 pub(crate) struct Fetch {
     /// What to fetch.
     #[arg(required = true, value_name = "URL")]

@@ -138,6 +138,7 @@ fn show(args: &Fetch, url: &str, outcome: &Result<Page, Error>, quiet: bool) -> 
         Ok(page) if args.output.fail => http_failure(page.status().as_u16()),
         _ => None,
     };
+    let mut written = true;
     let mut out = std::io::stdout().lock();
     match args.output.format {
         Format::Json => json::write(&mut out, url, outcome, true).map_err(Failure::stdout)?,
@@ -146,7 +147,7 @@ fn show(args: &Fetch, url: &str, outcome: &Result<Page, Error>, quiet: bool) -> 
             if let (Ok(page), None) = (outcome, failed_status) {
                 let include = args.output.include || args.request.head;
                 let terminal = std::io::stdout().is_terminal();
-                body::write(&mut out, page, include, terminal)?;
+                written = body::write(&mut out, page, include, terminal).map_err(Failure::stdout)?;
             }
         }
     }
@@ -166,6 +167,14 @@ fn show(args: &Fetch, url: &str, outcome: &Result<Page, Error>, quiet: bool) -> 
         (Ok(page), Some(code)) => {
             let _ = writeln!(talk, "error: {} answered {}", story::shown(url), page.status());
             code
+        }
+        (Ok(_), None) if !written => {
+            let shown = story::shown(url);
+            let _ = writeln!(
+                talk,
+                "error: the body of {shown} is binary and would garble the terminal; use -o FILE or a pipe"
+            );
+            exit::USAGE
         }
         (Ok(_), None) => exit::OK,
     })

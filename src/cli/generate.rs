@@ -21,14 +21,38 @@ pub(crate) fn run(args: &Generate) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-/// One page for the program and all its subcommands.
+/// One page for the program and all its subcommands, each a section whose parts are indented.
 fn man(command: &clap::Command, out: &mut Vec<u8>) -> std::io::Result<()> {
-    clap_mangen::Man::new(command.clone()).render(out)?;
+    let page = clap_mangen::Man::new(command.clone());
+    page.render_title(out)?;
+    page.render_name_section(out)?;
+    page.render_synopsis_section(out)?;
+    page.render_options_section(out)?;
     for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
-        let page = clap_mangen::Man::new(sub.clone());
-        writeln!(out, ".SH {}", sub.get_name().to_uppercase())?;
-        page.render_description_section(out)?;
-        page.render_options_section(out)?;
+        section(sub, out)?;
+    }
+    page.render_version_section(out)
+}
+
+fn section(command: &clap::Command, out: &mut Vec<u8>) -> std::io::Result<()> {
+    let name = command.get_bin_name().unwrap_or(command.get_name()).to_uppercase();
+    writeln!(out, ".SH \"{name}\"")?;
+    let page = clap_mangen::Man::new(command.clone());
+    let mut parts = Vec::new();
+    page.render_synopsis_section(&mut parts)?;
+    page.render_description_section(&mut parts)?;
+    page.render_options_section(&mut parts)?;
+    if command.get_after_help().is_some() {
+        page.render_extra_section(&mut parts)?;
+    }
+    for line in String::from_utf8_lossy(&parts).lines() {
+        match line.strip_prefix(".SH ") {
+            Some(title) => writeln!(out, ".SS {title}")?,
+            None => writeln!(out, "{line}")?,
+        }
+    }
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+        section(sub, out)?;
     }
     Ok(())
 }

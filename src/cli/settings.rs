@@ -198,8 +198,8 @@ fn size(flag: &str, text: &str) -> Result<u64, Failure> {
 }
 
 fn wrong(flag: &str, error: &Error) -> Failure {
-    let hint = error.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-    Failure::Usage(format!("{flag}: {error}{hint}"))
+    let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+    Failure::Usage(format!("{flag}: {}{hint}", error.chain()))
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use url::Host;
+
 use crate::bounds::Bounds;
 use crate::detect::Rules;
 use crate::error::{Error, Result};
@@ -111,7 +113,10 @@ impl FetcherBuilder {
 
     /// Answers the name lookup of `host` for `port` with `address`; the host `*` stands for all.
     pub fn resolve(mut self, host: impl AsRef<str>, port: u16, address: IpAddr) -> Self {
-        self.overrides.insert((host.as_ref().to_ascii_lowercase(), port), address);
+        let typed = host.as_ref().trim_end_matches('.');
+        // As a URL has it: lower case, and `xn--` for other letters than ASCII's.
+        let host = Host::parse(typed).map_or_else(|_| typed.to_ascii_lowercase(), |host| host.to_string());
+        self.overrides.insert((host.trim_matches(['[', ']']).to_owned(), port), address);
         self
     }
 
@@ -217,4 +222,23 @@ fn still_challenged(rules: Rules) -> crate::transport::browser::StillChallenged 
         };
         rules.judge(&seen).kind == VerdictKind::Challenge
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resolved_name_is_kept_as_a_url_has_it() {
+        let address: IpAddr = [127, 0, 0, 1].into();
+        for (typed, kept) in [
+            ("B\u{fc}cher.test", "xn--bcher-kva.test"),
+            ("site.test.", "site.test"),
+            ("*", "*"),
+            ("[::1]", "::1"),
+        ] {
+            let builder = FetcherBuilder::default().resolve(typed, 80, address);
+            assert_eq!(builder.overrides.keys().next(), Some(&(kept.to_owned(), 80)), "{typed}");
+        }
+    }
 }

@@ -30,14 +30,14 @@ impl Names {
     /// The addresses of `host`, in the order to try them.
     pub(crate) async fn lookup(&self, host: &str, port: u16, within: Duration) -> Result<Vec<IpAddr>> {
         let bare = host.trim_matches(['[', ']']);
+        let name = bare.trim_end_matches('.').to_ascii_lowercase();
         let overridden = |name: &str| self.overrides.get(&(name.to_owned(), port)).copied();
-        if let Some(address) = overridden(&bare.to_ascii_lowercase()).or_else(|| overridden("*")) {
+        if let Some(address) = overridden(&name).or_else(|| overridden("*")) {
             return Ok(vec![address]);
         }
         if let Ok(address) = bare.parse() {
             return Ok(vec![address]);
         }
-        let name = bare.trim_end_matches('.').to_ascii_lowercase();
         if name == "localhost" || name.ends_with(".localhost") {
             // RFC 6761: never asked of a name server.
             return Ok(vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()]);
@@ -87,7 +87,10 @@ fn build() -> Result<TokioResolver> {
 
 fn unresolved(host: &str, cause: NetError) -> Error {
     let message = match &cause {
-        NetError::Dns(DnsError::NoRecordsFound(_)) => format!("could not resolve `{host}`: no such name"),
+        NetError::Dns(DnsError::NoRecordsFound(_)) => {
+            // All there is to say: the source shows but the query.
+            return Error::new(ErrorKind::Dns, format!("could not resolve `{host}`: no such name"));
+        }
         NetError::Timeout => format!("could not resolve `{host}`: the name server did not answer"),
         NetError::NoConnections => format!("could not resolve `{host}`: no name server can be reached"),
         _ => format!("could not resolve `{host}`"),
@@ -114,6 +117,7 @@ mod tests {
         let names = Names::new(overrides);
         for (host, port, expected) in [
             ("Site.Example", 443, "127.0.0.9"),
+            ("site.example.", 443, "127.0.0.9"),
             ("127.0.0.3", 80, "127.0.0.3"),
             ("[::1]", 80, "::1"),
             ("localhost", 80, "::1"),

@@ -202,6 +202,10 @@ fn uri(url: &Url, absolute: bool, host: Option<&str>) -> Result<Uri> {
         let authority = host.map_or_else(|| super::dress::authority(url), ToOwned::to_owned);
         target = format!("{}://{authority}{target}", url.scheme());
     }
+    if target.len() > MAX_URI {
+        let message = format!("the URL has {} characters, at most {MAX_URI} can be sent", target.len());
+        return Err(Error::new(ErrorKind::InvalidUrl, message));
+    }
     target.parse().map_err(|cause: http::uri::InvalidUri| {
         Error::new(ErrorKind::InvalidUrl, "the URL holds a character that cannot be sent").with_source(cause)
     })
@@ -325,6 +329,8 @@ where
     }
 }
 
+/// What the `http` crate takes.
+const MAX_URI: usize = 65_534;
 const SPEC_WINDOW: u32 = 65_535;
 /// The most header fields whatever the bounds say: the stack makes room for all of them at once.
 const MAX_FIELDS: usize = 10_000;

@@ -110,6 +110,11 @@ impl Engine {
                     let message = format!("more than {} redirects", call.bounds.max_redirects);
                     return Err(Error::new(ErrorKind::Redirect, message).with_url(&call.request.url));
                 }
+                tracing::debug!(
+                    status = head.status.as_u16(),
+                    to = crate::redact::url(&next.url),
+                    "redirected"
+                );
                 drain(decode::raw(incoming, borrowed, limits)).await;
                 journey.go_on(&next.url);
                 hops.push(Hop::new(std::mem::replace(&mut request, next).url, head.status));
@@ -224,6 +229,14 @@ impl Engine {
         let started = Instant::now();
         let stream = self.tls.handshake(call.identity, &key.host, key.port, io, bounds.tls).await?;
         timings.tls += started.elapsed();
+        tracing::debug!(
+            host = key.host,
+            version = stream.ssl().version_str(),
+            cipher = stream.ssl().current_cipher().map(boring::ssl::SslCipherRef::name),
+            resumed = stream.ssl().session_reused(),
+            alpn = stream.ssl().selected_alpn_protocol().map(String::from_utf8_lossy).as_deref(),
+            "TLS"
+        );
         if stream.ssl().selected_alpn_protocol() == Some(b"h2") {
             let sender = exchange::begin_http2(Box::pin(stream), call.identity.profile(), permit).await?;
             self.pool.share(key, &sender);
@@ -265,6 +278,12 @@ impl Engine {
         let started = Instant::now();
         let stream = dial::connect(host, &addresses, port, bounds.connect).await?;
         timings.connect += started.elapsed();
+        tracing::debug!(
+            host,
+            port,
+            address = stream.peer_addr().ok().map(tracing::field::display),
+            "connected"
+        );
         Ok(stream)
     }
 }

@@ -222,8 +222,8 @@ impl Writer {
         let Head { length, kind, flags, stream } = Head::read(&head);
         match (kind, &mut self.block) {
             (HEADERS, None) => {
-                if flags & (PADDED | PRIORITY) == PADDED {
-                    return Err(unexpected("a padded HEADERS frame"));
+                if flags & (PADDED | PRIORITY) != 0 {
+                    return Err(unexpected("a HEADERS frame with padding or a priority"));
                 }
                 self.block = Some(Block {
                     stream,
@@ -232,10 +232,6 @@ impl Writer {
                     last: flags & END_HEADERS != 0,
                     payload: Vec::with_capacity(length),
                 });
-                // A priority of the stack's own is dropped below.
-                if flags & PRIORITY != 0 {
-                    return Err(unexpected("a HEADERS frame with a priority"));
-                }
             }
             (CONTINUATION, Some(block)) => {
                 block.left = length;

@@ -20,7 +20,7 @@ pub(crate) async fn connect(
     within: Duration,
 ) -> Result<()> {
     timeout(within, ask(stream, proxy, authority, user_agent)).await.map_err(|_| {
-        Error::new(ErrorKind::Proxy, format!("{proxy} did not answer CONNECT within {within:?}"))
+        Error::new(ErrorKind::Proxy, format!("the proxy {proxy} did not answer CONNECT within {within:?}"))
     })?
 }
 
@@ -41,7 +41,7 @@ async fn ask(stream: &mut TcpStream, proxy: &Proxy, authority: &str, user_agent:
     }
     head.push_str("\r\n");
     let broke = |cause: std::io::Error| {
-        Error::new(ErrorKind::Proxy, format!("the connection to {proxy} broke")).with_source(cause)
+        Error::new(ErrorKind::Proxy, format!("the connection to the proxy {proxy} broke")).with_source(cause)
     };
     stream.write_all(head.as_bytes()).await.map_err(broke)?;
     let mut answer = Vec::with_capacity(512);
@@ -49,7 +49,7 @@ async fn ask(stream: &mut TcpStream, proxy: &Proxy, authority: &str, user_agent:
         if answer.len() >= MAX_ANSWER {
             return Err(Error::new(
                 ErrorKind::Proxy,
-                format!("{proxy} answered CONNECT with an endless head"),
+                format!("the proxy {proxy} answered CONNECT with an endless head"),
             ));
         }
         // Byte by byte at the end: what follows the head belongs to the tunnel.
@@ -58,7 +58,7 @@ async fn ask(stream: &mut TcpStream, proxy: &Proxy, authority: &str, user_agent:
             Err(cause) if cause.kind() == std::io::ErrorKind::UnexpectedEof => {
                 return Err(Error::new(
                     ErrorKind::Proxy,
-                    format!("{proxy} closed the connection on CONNECT"),
+                    format!("the proxy {proxy} closed the connection on CONNECT"),
                 ));
             }
             Err(cause) => return Err(broke(cause)),
@@ -78,7 +78,7 @@ fn judge(answer: &[u8], proxy: &Proxy) -> Result<()> {
         _ => {
             return Err(Error::new(
                 ErrorKind::Proxy,
-                format!("{proxy} did not answer CONNECT with proper HTTP"),
+                format!("the proxy {proxy} did not answer CONNECT with proper HTTP"),
             ));
         }
     };
@@ -96,9 +96,9 @@ pub(crate) fn refused(proxy: &Proxy, status: u16) -> Error {
         } else {
             ("wants credentials (407)", "write them into its URL: http://user:password@host:port")
         };
-        return Error::new(ErrorKind::Proxy, format!("{proxy} {what}")).with_hint(hint);
+        return Error::new(ErrorKind::Proxy, format!("the proxy {proxy} {what}")).with_hint(hint);
     }
-    Error::new(ErrorKind::Proxy, format!("{proxy} refused the tunnel with status {status}"))
+    Error::new(ErrorKind::Proxy, format!("the proxy {proxy} refused the tunnel with status {status}"))
 }
 
 const MAX_ANSWER: usize = 16 * 1024;

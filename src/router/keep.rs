@@ -93,6 +93,11 @@ impl Begun {
             return Ok(Kept { bytes: Bytes::new(), length, file: Some(named) });
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !folder.is_dir() {
+            let message =
+                format!("could not write {}: there is no folder {}", path.display(), folder.display());
+            return Err(Error::new(ErrorKind::Io, message));
+        }
         let temporary = tempfile::Builder::new()
             .prefix(".rungs-")
             .suffix(".part")

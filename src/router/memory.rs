@@ -52,6 +52,14 @@ impl Memory {
         if notes.len() >= MAX_HOSTS {
             notes.retain(|_, note| note.learned.elapsed() < FORGET_AFTER / 4);
         }
+        if notes.len() >= MAX_HOSTS {
+            // All of them new: half are forgotten at once, rather than one a fetch.
+            let mut keep = false;
+            notes.retain(|_, _| {
+                keep = !keep;
+                keep
+            });
+        }
         notes.insert(key(session, host), Note { lesson, learned: Instant::now() });
     }
 
@@ -134,6 +142,16 @@ mod tests {
         memory.learn(1, "a.example", &trace(&[Tier::Impersonate]));
         memory.learn(1, "a.example", &trace(&[Tier::Impersonate, Tier::Browser]));
         assert_eq!(memory.start(1, "a.example"), Some(Tier::Impersonate));
+    }
+
+    #[tokio::test]
+    async fn no_more_hosts_are_remembered_than_allowed() {
+        let memory = Memory::default();
+        for host in 0..=MAX_HOSTS {
+            memory.learn(1, &host.to_string(), &trace(&[Tier::Plain, Tier::Impersonate]));
+        }
+        assert!(memory.0.lock().unwrap().len() <= MAX_HOSTS);
+        assert_eq!(memory.start(1, &MAX_HOSTS.to_string()), Some(Tier::Impersonate));
     }
 
     #[tokio::test(start_paused = true)]

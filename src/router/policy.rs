@@ -60,7 +60,7 @@ pub(crate) fn decide(ladder: Ladder, history: History<'_>, outcome: &Outcome<'_>
     let may_retry = history.retried < ladder.retries;
     match outcome {
         Outcome::Failed(kind) => {
-            if may_retry && is_transient(*kind) && may_repeat(history.method, *kind) {
+            if may_retry && is_transient(*kind, history.tier) && may_repeat(history.method, *kind) {
                 Step::Retry { after: backoff(history.retried), why: format!("retry: {kind} error") }
             } else {
                 Step::Fail
@@ -96,7 +96,7 @@ pub(crate) fn decide(ladder: Ladder, history: History<'_>, outcome: &Outcome<'_>
             VerdictKind::Geo => stop("the site does not serve this country; a proxy elsewhere may help"),
             VerdictKind::LoginWall => stop("the page wants an account; send its cookies with `-b`"),
             VerdictKind::ProxyFault => {
-                stop("the proxy answered in the site's place; check it or use another")
+                stop("it could not, or would not, reach the site; `--trace` shows how it said so")
             }
         },
     }
@@ -118,8 +118,13 @@ fn stop(hint: &str) -> Step {
 }
 
 /// Whether the same attempt may end otherwise a little later.
-const fn is_transient(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Connect | ErrorKind::Timeout | ErrorKind::Protocol | ErrorKind::Browser)
+fn is_transient(kind: ErrorKind, tier: Tier) -> bool {
+    match kind {
+        ErrorKind::Connect | ErrorKind::Protocol | ErrorKind::Browser => true,
+        // A browser that waited a minute for a page to settle has waited.
+        ErrorKind::Timeout => tier != Tier::Browser,
+        _ => false,
+    }
 }
 
 /// Whether sending it twice does no harm. A refused connection never carried the request.
@@ -207,6 +212,9 @@ mod tests {
             let history = History { tier: Tier::Plain, retried: 0, method: &Method::GET };
             assert_eq!(decide(ALL, history, &Outcome::Failed(kind)), Step::Fail, "{kind}");
         }
+        let browser = History { tier: Tier::Browser, retried: 0, method: &Method::GET };
+        assert_eq!(decide(ALL, browser, &Outcome::Failed(ErrorKind::Timeout)), Step::Fail);
+        assert!(matches!(decide(ALL, browser, &Outcome::Failed(ErrorKind::Browser)), Step::Retry { .. }));
         let post = History { tier: Tier::Plain, retried: 0, method: &Method::POST };
         assert_eq!(decide(ALL, post, &Outcome::Failed(ErrorKind::Timeout)), Step::Fail);
         assert!(matches!(decide(ALL, post, &Outcome::Failed(ErrorKind::Connect)), Step::Retry { .. }));

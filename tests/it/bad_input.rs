@@ -50,7 +50,7 @@ fn a_malformed_url_exits_2() {
         ("http://a b/", "malformed URL"),
         ("http://host:99999/", "malformed URL"),
         ("http://", "malformed URL"),
-        ("", "malformed URL"),
+        ("", "the URL is empty"),
         ("http://\u{1b}[31mred/", "malformed URL"),
     ] {
         assert_fails(&fetch(&[url]), 2, "invalid_url", words);
@@ -58,12 +58,18 @@ fn a_malformed_url_exits_2() {
     let run = fetch(&["site.example/page"]);
     assert_fails(&run, 2, "invalid_url", "malformed URL");
     assert!(run.stderr.contains("hint: write the scheme too: `https://site.example/page`"), "{run}");
+    let run = fetch(&["localhost:8080/x"]);
+    assert_fails(&run, 2, "invalid_url", "malformed URL");
+    assert!(run.stderr.contains("`https://localhost:8080/x`"), "{run}");
+    let long = format!("http://127.0.0.1:9/?{}", "x".repeat(70_000));
+    let run = fetch(&["--resolve", "*:9:127.0.0.1", &long]);
+    assert!(run.stderr.len() < 2000, "it is not repeated whole: {} bytes", run.stderr.len());
 }
 
 #[test]
 fn an_unknown_scheme_exits_2() {
     for (url, scheme) in
-        [("ftp://site.example/", "ftp"), ("file:///etc/passwd", "file"), ("localhost:8080/x", "localhost")]
+        [("ftp://site.example/", "ftp"), ("file:///etc/passwd", "file"), ("mailto:a", "mailto")]
     {
         let run = fetch(&[url]);
         assert_fails(&run, 2, "invalid_url", &format!("unknown scheme `{scheme}`"));
@@ -313,7 +319,10 @@ fn files_that_are_not_there_are_named() {
     let server = RawServer::start(support::answer("hello"));
     let run = rungs(["fetch", "--tier", "plain", "-o", "no/such/folder/out", &server.url("/")]);
     assert_eq!(run.code, 1, "{run}");
-    assert!(run.stderr.contains("could not write no/such/folder/out"), "{run}");
+    assert!(
+        run.stderr.contains("could not write no/such/folder/out: there is no folder no/such/folder"),
+        "{run}"
+    );
 }
 
 #[test]

@@ -4,34 +4,31 @@ use std::io::Write;
 
 use rungs::{Page, redact};
 
-use crate::cli::exit::Failure;
-
-/// Writes a page. On a terminal control characters are escaped and binary is refused.
-pub(crate) fn write(out: &mut impl Write, page: &Page, include: bool, terminal: bool) -> Result<(), Failure> {
-    let write = |out: &mut dyn Write| -> std::io::Result<bool> {
-        if include {
-            head(out, page, terminal)?;
-        }
-        if !terminal {
-            out.write_all(page.bytes())?;
-            return Ok(true);
-        }
-        let Ok(text) = page.text() else { return Ok(false) };
-        if text.contains('\0') {
-            return Ok(false);
-        }
-        for line in text.split_inclusive('\n') {
-            let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
-            // A tab and a carriage return do no harm.
-            let parts: Vec<String> = line.trim_end_matches('\r').split('\t').map(redact::terminal).collect();
-            write!(out, "{}{end}", parts.join("\t"))?;
-        }
-        Ok(true)
-    };
-    if write(out).map_err(Failure::stdout)? {
-        return Ok(());
+/// Writes a page, or says that it did not: a terminal gets control characters escaped, and no binary.
+pub(crate) fn write(
+    out: &mut impl Write,
+    page: &Page,
+    include: bool,
+    terminal: bool,
+) -> std::io::Result<bool> {
+    if include {
+        head(out, page, terminal)?;
     }
-    Err(Failure::Usage("the body is binary and would garble the terminal; use -o FILE or a pipe".to_owned()))
+    if !terminal {
+        out.write_all(page.bytes())?;
+        return Ok(true);
+    }
+    let Ok(text) = page.text() else { return Ok(false) };
+    if text.contains('\0') {
+        return Ok(false);
+    }
+    for line in text.split_inclusive('\n') {
+        let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
+        // A tab and a carriage return do no harm.
+        let parts: Vec<String> = line.trim_end_matches('\r').split('\t').map(redact::terminal).collect();
+        write!(out, "{}{end}", parts.join("\t"))?;
+    }
+    Ok(true)
 }
 
 fn head(out: &mut dyn Write, page: &Page, terminal: bool) -> std::io::Result<()> {

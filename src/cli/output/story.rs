@@ -4,9 +4,15 @@ use std::io::{self, Write};
 
 use rungs::{Attempt, Error, Page, redact};
 
-/// A URL as it was typed, fit to be shown.
+/// A URL as it was typed, fit to be shown: a very long one by its beginning.
 pub(crate) fn shown(url: &str) -> String {
-    redact::terminal(&redact::url_text(url))
+    let text = redact::url_text(url);
+    let cut = text.char_indices().nth(SHOWN).map(|(at, _)| at);
+    let mut shown = redact::terminal(&text[..cut.unwrap_or(text.len())]);
+    if cut.is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// Tells a failure: what, the attempts, the hint.
@@ -69,3 +75,6 @@ fn verdict(attempt: &Attempt) -> String {
         (None, None) => "no answer".to_owned(),
     }
 }
+
+/// How many characters of a URL are shown.
+const SHOWN: usize = 500;

@@ -100,16 +100,29 @@ impl Page {
 
     /// Goes where `visit` says and brings back what is there when it has settled.
     pub(super) async fn visit(&self, visit: &Visit<'_>) -> Result<Answer> {
+        if let Some(selector) = visit.wait_for {
+            self.check(selector, visit.deadline).await?;
+        }
         self.dress(visit.request).await?;
         if let Some(answer) = self.navigate(visit).await? {
             return Ok(answer);
         }
         self.settle(visit).await?;
-        if let Some(selector) = visit.wait_for {
-            self.wait_for(selector, visit.deadline).await?;
+        let until = visit.deadline.checked_sub(LAST_LEG).unwrap_or(visit.deadline);
+        let missed = match visit.wait_for {
+            Some(selector) => self.wait_for(selector, until).await.err(),
+            None => None,
+        };
+        if let Some(error) = missed {
+            // A refusal does not have the element either, and is the better answer.
+            let refusal = match self.collect(visit).await {
+                Ok((head, body)) => (head.status.as_u16() >= 400 || is_challenged(visit, &head, &body))
+                    .then(|| head.with(body)),
+                Err(_) => None,
+            };
+            return refusal.ok_or(error);
         }
         let (mut head, mut body) = self.collect(visit).await?;
-        let until = visit.deadline.checked_sub(LAST_LEG).unwrap_or(visit.deadline);
         let until = until.min(Instant::now() + CHALLENGE_LIMIT);
         while is_challenged(visit, &head, &body) && self.moves_on(until).await {
             self.settle(visit).await?;
@@ -213,6 +226,18 @@ impl Page {
                 }
             })
             .await
+    }
+
+    /// Whether `selector` is one, tried on the empty page: there nothing else can be refused.
+    async fn check(&self, selector: &str, deadline: Instant) -> Result<()> {
+        match self.matches(selector, deadline.saturating_duration_since(Instant::now())).await {
+            Ok(_) => Ok(()),
+            Err(Fault::Refused(_)) => {
+                let shown = redact::terminal(selector);
+                Err(Error::new(ErrorKind::InvalidRequest, format!("`{shown}` is not a CSS selector")))
+            }
+            Err(fault) => Err(fault.into()),
+        }
     }
 
     /// Waits until `selector` matches.

@@ -672,3 +672,20 @@ async fn a_killed_owner_leaves_no_browser_and_its_folder_is_swept() {
 }
 
 const ORPHAN_SCRATCH: &str = "RUNGS_TEST_ORPHAN_SCRATCH";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_for_an_element_ends_at_once_for_no_selector_and_with_the_refusal_of_a_site_that_refuses() {
+    let site = serve(|head| match path(head) {
+        "/refused" => answer("403 Forbidden", &["Content-Type: text/html"], "<p>no"),
+        _ => page("<p>yes"),
+    })
+    .await;
+    let mut bench = Bench::new(|_| {});
+    bench.bounds.browser_total = Duration::from_secs(10);
+    let identity = someone();
+    let request = |path: &str| Request::get(format!("http://{site}{path}").parse().unwrap());
+    let error = bench.send(&identity, &request("/"), Some("[[")).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{}", error.chain());
+    let answer = bench.send(&identity, &request("/refused"), Some("#never")).await.unwrap();
+    assert_eq!(answer.status, 403);
+}
