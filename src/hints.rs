@@ -22,12 +22,13 @@ impl Hints {
             .filter_map(|line| line.to_str().ok())
             .flat_map(|line| line.split(','))
             .map(|token| token.trim().to_ascii_lowercase())
-            .filter(|token| !token.is_empty())
+            .filter(|token| (1..=MAX_TOKEN).contains(&token.len()))
             .take(MAX_HINTS)
             .collect();
         let mut origins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if origins.len() < MAX_ORIGINS {
-            origins.insert(url.origin().ascii_serialization(), wanted);
+        let origin = url.origin().ascii_serialization();
+        if origins.len() < MAX_ORIGINS || origins.contains_key(&origin) {
+            origins.insert(origin, wanted);
         }
     }
 
@@ -46,6 +47,8 @@ impl Hints {
 
 const ACCEPT_CH: HeaderName = HeaderName::from_static("accept-ch");
 const MAX_HINTS: usize = 64;
+/// Longer than any hint's name.
+const MAX_TOKEN: usize = 64;
 const MAX_ORIGINS: usize = 10_000;
 
 #[cfg(test)]

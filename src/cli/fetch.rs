@@ -188,14 +188,30 @@ fn http_failure(status: u16) -> Option<u8> {
     }
 }
 
-/// Ends when the user presses Ctrl-C or the program is told to end.
+/// Ends when the user presses Ctrl-C, the program is told to end, or its terminal is closed.
 async fn interrupted() {
     let Ok(mut told) = signal(SignalKind::terminate()) else {
         return std::future::pending().await;
     };
+    let hung_up = async {
+        // Under nohup the closed terminal is to be outlived.
+        match (!ignores_hangup()).then(|| signal(SignalKind::hangup())) {
+            Some(Ok(mut closed)) => closed.recv().await,
+            _ => std::future::pending().await,
+        }
+    };
     tokio::select! {
         pressed = tokio::signal::ctrl_c() => if pressed.is_err() { std::future::pending().await },
         _ = told.recv() => {}
+        _ = hung_up => {}
     }
-    eprintln!("interrupted");
+    // The terminal may be gone: that is no reason to panic.
+    let _ = writeln!(std::io::stderr(), "interrupted");
+}
+
+/// Whether whoever started us had SIGHUP ignored, as nohup does.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }

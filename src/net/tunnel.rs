@@ -98,7 +98,12 @@ pub(crate) fn refused(proxy: &Proxy, status: u16) -> Error {
         };
         return Error::new(ErrorKind::Proxy, format!("the proxy {proxy} {what}")).with_hint(hint);
     }
-    Error::new(ErrorKind::Proxy, format!("the proxy {proxy} refused the tunnel with status {status}"))
+    let error =
+        Error::new(ErrorKind::Proxy, format!("the proxy {proxy} refused the tunnel with status {status}"));
+    if status >= 500 {
+        return error.with_hint("the proxy could not reach the site: is the host name right?");
+    }
+    error
 }
 
 const MAX_ANSWER: usize = 16 * 1024;
