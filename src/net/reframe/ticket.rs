@@ -1,0 +1,93 @@
+//! Where the fields of a request wait until its bare HEADERS frame passes.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::fingerprint::profile::Priority;
+use crate::net::dress::Fields;
+
+/// The fields of requests that are on their way to the wire.
+#[derive(Clone, Default)]
+pub(crate) struct Counter(Arc<Shelf>);
+
+#[derive(Default)]
+struct Shelf {
+    next: AtomicU64,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    deposits: HashMap<u64, Deposit>,
+    /// Whose requests were given up, oldest first. Their frames may still be on the way here, and
+    /// must not leave bare: the latest are kept.
+    given_up: VecDeque<u64>,
+}
+
+/// What one request's HEADERS frame is made of.
+pub(super) struct Deposit {
+    pub(super) fields: Fields,
+    pub(super) priority: Option<Priority>,
+}
+
+/// A claim on deposited fields. Dropping it gives the request up.
+pub(crate) struct Ticket {
+    number: u64,
+    shelf: Arc<Shelf>,
+}
+
+impl Counter {
+    /// Leaves a request's fields here until its HEADERS frame passes.
+    pub(crate) fn deposit(&self, fields: Fields, priority: Option<Priority>) -> Ticket {
+        let number = self.0.next.fetch_add(1, Ordering::Relaxed);
+        let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.deposits.insert(number, Deposit { fields, priority });
+        Ticket { number, shelf: Arc::clone(&self.0) }
+    }
+
+    pub(super) fn collect(&self, number: u64) -> Option<Deposit> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).deposits.remove(&number)
+    }
+}
+
+impl Ticket {
+    /// The number, as the header's value.
+    pub(crate) const fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut waiting = self.shelf.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !waiting.deposits.contains_key(&self.number) {
+            return;
+        }
+        waiting.given_up.push_back(self.number);
+        if waiting.given_up.len() > GIVEN_UP_KEPT
+            && let Some(oldest) = waiting.given_up.pop_front()
+        {
+            waiting.deposits.remove(&oldest);
+        }
+    }
+}
+
+/// Far more than the frames that can be between the stack and this layer.
+const GIVEN_UP_KEPT: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_given_up_keep_their_fields_for_a_while_and_do_not_pile_up() {
+        let counter = Counter::default();
+        for _ in 0..10 * GIVEN_UP_KEPT {
+            drop(counter.deposit(Vec::new(), None));
+        }
+        assert_eq!(counter.0.waiting.lock().unwrap().deposits.len(), GIVEN_UP_KEPT);
+        let last = u64::try_from(10 * GIVEN_UP_KEPT - 1).unwrap();
+        assert!(counter.collect(last).is_some(), "its frame may still pass");
+    }
+}

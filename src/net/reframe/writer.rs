@@ -1,0 +1,159 @@
+//! Our own frames on their way out: header blocks are written anew, the rest passes.
+
+use std::io;
+
+use super::TICKET;
+use super::frame::{
+    CONTINUATION, END_HEADERS, END_STREAM, FRAME_HEAD, HEADERS, Head, PADDED, PRIORITY, pass,
+};
+use super::ticket::{Counter, Deposit};
+use crate::fingerprint::hpack::HpackDecoder;
+use crate::fingerprint::profile::Priority;
+use crate::net::hpack::Encoder;
+
+/// Follows our own frames and rewrites header blocks.
+pub(super) struct Writer {
+    decoder: HpackDecoder,
+    pub(super) encoder: Encoder,
+    /// Bytes of the preface that are still to come.
+    preface: usize,
+    head: Vec<u8>,
+    /// Payload bytes that still pass untouched.
+    passing: usize,
+    /// The header block being gathered.
+    block: Option<Block>,
+}
+
+struct Block {
+    stream: u32,
+    ends_stream: bool,
+    /// Payload bytes of the frame at hand that are still to come, and whether it is the last.
+    left: usize,
+    last: bool,
+    payload: Vec<u8>,
+}
+
+impl Default for Writer {
+    fn default() -> Self {
+        Self {
+            decoder: HpackDecoder::default(),
+            encoder: Encoder::default(),
+            preface: PREFACE,
+            head: Vec::with_capacity(FRAME_HEAD),
+            passing: 0,
+            block: None,
+        }
+    }
+}
+
+impl Writer {
+    pub(super) fn take(&mut self, mut input: &[u8], counter: &Counter, out: &mut Vec<u8>) -> io::Result<()> {
+        while !input.is_empty() {
+            if self.preface > 0 {
+                self.preface -= pass(&mut input, self.preface, out);
+            } else if self.passing > 0 {
+                self.passing -= pass(&mut input, self.passing, out);
+            } else if let Some(block) = self.block.as_mut().filter(|block| block.left > 0) {
+                let taken = pass(&mut input, block.left, &mut block.payload);
+                block.left -= taken;
+                self.finish(counter, out)?;
+            } else {
+                pass(&mut input, FRAME_HEAD - self.head.len(), &mut self.head);
+                if self.head.len() == FRAME_HEAD {
+                    self.begin(out)?;
+                    self.finish(counter, out)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A frame's head is whole: header blocks are gathered, the rest passes.
+    fn begin(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
+        let head = std::mem::take(&mut self.head);
+        let Head { length, kind, flags, stream } = Head::read(&head);
+        match (kind, &mut self.block) {
+            (HEADERS, None) => {
+                if flags & (PADDED | PRIORITY) != 0 {
+                    return Err(unexpected("a HEADERS frame with padding or a priority"));
+                }
+                self.block = Some(Block {
+                    stream,
+                    ends_stream: flags & END_STREAM != 0,
+                    left: length,
+                    last: flags & END_HEADERS != 0,
+                    payload: Vec::with_capacity(length),
+                });
+            }
+            (CONTINUATION, Some(block)) => {
+                block.left = length;
+                block.last = flags & END_HEADERS != 0;
+            }
+            (_, None) => {
+                out.extend_from_slice(&head);
+                self.passing = length;
+            }
+            (_, Some(_)) => return Err(unexpected("a frame inside a header block")),
+        }
+        Ok(())
+    }
+
+    /// Writes the header block anew once it is whole.
+    fn finish(&mut self, counter: &Counter, out: &mut Vec<u8>) -> io::Result<()> {
+        let Some(block) = self.block.take_if(|block| block.left == 0 && block.last) else { return Ok(()) };
+        let decoded = self.decoder.decode_bytes(&block.payload).map_err(io::Error::other)?;
+        let number = decoded
+            .iter()
+            .find(|field| field.name == TICKET.as_str().as_bytes())
+            .and_then(|field| std::str::from_utf8(&field.value).ok()?.parse().ok());
+        let deposit = number.and_then(|number| counter.collect(number));
+        let mut encoded = Vec::with_capacity(512);
+        let priority = deposit.as_ref().and_then(|deposit| deposit.priority);
+        match &deposit {
+            Some(Deposit { fields, .. }) => {
+                let pseudo = decoded.iter().filter(|field| field.name.first() == Some(&b':'));
+                let pseudo = pseudo.map(|field| (&field.name[..], &field.value[..]));
+                let real = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+                self.encoder.encode(pseudo.chain(real), &mut encoded);
+            }
+            None => {
+                let own = decoded.iter().filter(|field| field.name != TICKET.as_str().as_bytes());
+                self.encoder.encode(own.map(|field| (&field.name[..], &field.value[..])), &mut encoded);
+            }
+        }
+        write_block(&block, priority, &encoded, out);
+        Ok(())
+    }
+}
+
+/// HEADERS, and CONTINUATION for what does not fit.
+fn write_block(block: &Block, priority: Option<Priority>, encoded: &[u8], out: &mut Vec<u8>) {
+    let fields = priority.map(|priority| {
+        let depends_on = priority.depends_on & 0x7fff_ffff | u32::from(priority.exclusive) << 31;
+        let [a, b, c, d] = depends_on.to_be_bytes();
+        [a, b, c, d, priority.weight]
+    });
+    let extra = fields.as_ref().map_or(&[][..], |fields| &fields[..]);
+    let (first, mut rest) = encoded.split_at(encoded.len().min(MAX_FRAME - extra.len()));
+    let mut flags = if block.ends_stream { END_STREAM } else { 0 };
+    flags |= if priority.is_some() { PRIORITY } else { 0 };
+    flags |= if rest.is_empty() { END_HEADERS } else { 0 };
+    Head { length: extra.len() + first.len(), kind: HEADERS, flags, stream: block.stream }.write(out);
+    out.extend_from_slice(extra);
+    out.extend_from_slice(first);
+    while !rest.is_empty() {
+        let (part, after) = rest.split_at(rest.len().min(MAX_FRAME));
+        let flags = if after.is_empty() { END_HEADERS } else { 0 };
+        Head { length: part.len(), kind: CONTINUATION, flags, stream: block.stream }.write(out);
+        out.extend_from_slice(part);
+        rest = after;
+    }
+}
+
+fn unexpected(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the HTTP/2 stack wrote {what}"))
+}
+
+const PREFACE: usize = 24;
+/// What every peer takes in one frame; few allow more, and Chrome does not use it for headers.
+const MAX_FRAME: usize = 16_384;
