@@ -105,6 +105,16 @@ impl Report {
     pub fn is_equal(&self) -> bool {
         self.differences.is_empty()
     }
+
+    /// Drops the differences that another run did not show. A browser races spare connections, and
+    /// does not always do the same; what it never does is what counts.
+    pub fn keep_lasting(&mut self, other: &Self) {
+        let place = |difference: &Difference| {
+            (difference.scenario.clone(), difference.layer, difference.what.clone())
+        };
+        let shown: BTreeSet<_> = other.differences.iter().map(place).collect();
+        self.differences.retain(|difference| shown.contains(&place(difference)));
+    }
 }
 
 /// Compares what a browser said with what the impersonate tier said.

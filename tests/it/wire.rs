@@ -87,6 +87,12 @@ fn heard<'a>(all: &'a [Connection], path: &str) -> (&'a Connection, &'a HeardReq
     find(all, path).unwrap_or_else(|| panic!("nobody asked for {path}"))
 }
 
+/// The paths asked for on the same connection before `path`.
+fn before<'a>(all: &'a [Connection], path: &str) -> Vec<&'a str> {
+    let (connection, _) = heard(all, path);
+    connection.requests.iter().map(|r| r.path.as_str()).take_while(|other| *other != path).collect()
+}
+
 /// The first full handshake: Chromium opens spare connections, and its first request may well go
 /// over one that resumed.
 fn first_hello(all: &[Connection]) -> &Connection {
@@ -191,10 +197,18 @@ async fn redirects_and_cookies_are_dressed_as_chromium_dresses_them() {
         let theirs = duel.chromium(&paths).await;
         let ours = duel.rungs(&paths).await;
         for path in ["/to-same", "/landed", "/set", "/with-cookies"] {
+            // Chromium races spare connections and may go on over another: what its table holds
+            // is compared where both had sent the same before.
+            let alike = before(&theirs, path) == before(&ours, path);
             let (theirs, ours) = (heard(&theirs, path).1, heard(&ours, path).1);
             assert_eq!(ours.headers, theirs.headers, "{path} over {protocols:?}");
             assert_eq!(ours.pseudo, theirs.pseudo, "{path} over {protocols:?}");
-            assert_eq!(ours.hpack, theirs.hpack, "{path} over {protocols:?}: what the table was used for");
+            if alike {
+                assert_eq!(
+                    ours.hpack, theirs.hpack,
+                    "{path} over {protocols:?}: what the table was used for"
+                );
+            }
             assert_eq!(ours.priority, theirs.priority, "{path} over {protocols:?}");
         }
     }
