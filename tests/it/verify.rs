@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use rungs::lab::{Layer, Recording, verify};
+use serde_json::Value;
+
 use crate::support::{Finished, Program};
 
 /// Each run drives a browser through all scenarios, some more than once.
@@ -27,6 +30,75 @@ fn the_shipped_profile_is_the_installed_browser_in_every_scenario_and_layer() {
     assert_eq!(run.code, 1, "{run}");
     assert!(run.text().contains("opening: opening"), "{run}");
     assert!(run.text().contains("6291457"), "{run}");
+
+    let saved = std::fs::read_to_string(saved).expect("the recording was saved");
+    every_layer_can_differ(&serde_json::from_str(&saved).expect("a recording is JSON"));
+}
+
+/// A recording that differs from itself in one place differs in that layer and in no other.
+fn every_layer_can_differ(saved: &Value) {
+    let recording = |value: &Value| serde_json::from_value::<Recording>(value.clone()).expect("a recording");
+    let theirs = recording(saved);
+    assert!(verify(&theirs, &theirs).is_equal());
+    let post = |change: fn(&mut Value)| {
+        move |all: &mut Value| {
+            let connections = all["scenarios"]["form/h2"].as_array_mut().expect("the scenario was driven");
+            let mut requests =
+                connections.iter_mut().flat_map(|c| c["requests"].as_array_mut().expect("a list"));
+            change(requests.find(|request| request["method"] == "POST").expect("a form was sent"));
+        }
+    };
+    type Change = Box<dyn Fn(&mut Value)>;
+    let changes: [(Layer, Change); 9] = [
+        (
+            Layer::Hello,
+            Box::new(|all| all["hellos"].as_array_mut().expect("a list").iter_mut().for_each(weaker)),
+        ),
+        (
+            Layer::Resumption,
+            Box::new(|all| {
+                let connections = all["scenarios"]["resumption/h2"].as_array_mut().expect("it was driven");
+                connections.iter_mut().filter(|c| c["resumed"] == true).for_each(weaker);
+            }),
+        ),
+        (
+            Layer::Opening,
+            Box::new(|all| {
+                for connection in all["scenarios"]["form/h2"].as_array_mut().expect("it was driven") {
+                    connection["opening"]["window_update"] = 1.into();
+                }
+            }),
+        ),
+        (
+            Layer::Pseudo,
+            Box::new(post(|request| request["pseudo"].as_array_mut().expect("a list").swap(1, 3))),
+        ),
+        (
+            Layer::Names,
+            Box::new(post(|request| request["headers"].as_array_mut().expect("a list").swap(0, 1))),
+        ),
+        (Layer::Values, Box::new(post(|request| request["headers"][1][1] = "no-cache".into()))),
+        (Layer::Priority, Box::new(post(|request| request["priority"]["weight"] = 219.into()))),
+        (Layer::Hpack, Box::new(post(|request| request["hpack"][0]["form"] = "incremental".into()))),
+        (Layer::Data, Box::new(post(|request| request["data"] = serde_json::json!([[4, false], [5, true]])))),
+    ];
+    for (layer, change) in changes {
+        let mut changed = saved.clone();
+        change(&mut changed);
+        let report = verify(&theirs, &recording(&changed));
+        assert!(!report.is_equal(), "{layer:?} was changed");
+        for difference in report.differences {
+            assert_eq!(difference.layer, layer, "{difference:?}");
+        }
+    }
+}
+
+/// Offers another cipher suite in the place of one: 0xc023 for 0xc02b.
+fn weaker(connection: &mut Value) {
+    let records = connection["hello_records"].as_str().expect("hex");
+    let changed = records.replace("c02bc02f", "c023c02f");
+    assert_ne!(changed, records);
+    connection["hello_records"] = changed.into();
 }
 
 #[test]
