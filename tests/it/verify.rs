@@ -35,6 +35,8 @@ fn the_shipped_profile_is_the_installed_browser_in_every_scenario_and_layer() {
     every_layer_can_differ(&serde_json::from_str(&saved).expect("a recording is JSON"));
 }
 
+type Change = Box<dyn Fn(&mut Value)>;
+
 /// A recording that differs from itself in one place differs in that layer and in no other.
 fn every_layer_can_differ(saved: &Value) {
     let recording = |value: &Value| serde_json::from_value::<Recording>(value.clone()).expect("a recording");
@@ -48,7 +50,6 @@ fn every_layer_can_differ(saved: &Value) {
             change(requests.find(|request| request["method"] == "POST").expect("a form was sent"));
         }
     };
-    type Change = Box<dyn Fn(&mut Value)>;
     let changes: [(Layer, Change); 9] = [
         (
             Layer::Hello,
@@ -83,9 +84,9 @@ fn every_layer_can_differ(saved: &Value) {
         (Layer::Data, Box::new(post(|request| request["data"] = serde_json::json!([[4, false], [5, true]])))),
     ];
     for (layer, change) in changes {
-        let mut changed = saved.clone();
-        change(&mut changed);
-        let report = verify(&theirs, &recording(&changed));
+        let mut other = saved.clone();
+        change(&mut other);
+        let report = verify(&theirs, &recording(&other));
         assert!(!report.is_equal(), "{layer:?} was changed");
         for difference in report.differences {
             assert_eq!(difference.layer, layer, "{difference:?}");
