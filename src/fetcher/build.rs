@@ -17,8 +17,7 @@ use crate::proxy::Proxy;
 use crate::router::{Ladder, Router};
 use crate::tier::Tier;
 use crate::transport::Transport;
-use crate::transport::impersonate::Impersonate;
-use crate::transport::plain::Plain;
+use crate::transport::http::Http;
 
 use super::{Fetcher, Shared, worn};
 
@@ -183,7 +182,7 @@ impl FetcherBuilder {
             Arc::new(crate::transport::browser::BrowserTransport::new(options))
         };
         let http: [Arc<dyn Transport>; 2] =
-            [Arc::new(Plain::new(Arc::clone(&engine))), Arc::new(Impersonate::new(engine))];
+            [Arc::new(Http::plain(Arc::clone(&engine))), Arc::new(Http::impersonate(engine))];
         #[cfg(feature = "browser")]
         let transports = http.into_iter().chain([Arc::clone(&browser) as Arc<dyn Transport>]).collect();
         #[cfg(not(feature = "browser"))]

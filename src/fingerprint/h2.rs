@@ -17,12 +17,12 @@ pub const MAX_FRAME: usize = 16 * 1024;
 /// The largest header block read, continuations included.
 pub const MAX_BLOCK: usize = 256 * 1024;
 
-const FRAME_HEADER: usize = 9;
-const END_STREAM: u8 = 0x1;
-const ACK: u8 = 0x1;
-const END_HEADERS: u8 = 0x4;
-const PADDED: u8 = 0x8;
-const HAS_PRIORITY: u8 = 0x20;
+pub(crate) const FRAME_HEADER: usize = 9;
+pub(crate) const END_STREAM: u8 = 0x1;
+pub(crate) const ACK: u8 = 0x1;
+pub(crate) const END_HEADERS: u8 = 0x4;
+pub(crate) const PADDED: u8 = 0x8;
+pub(crate) const HAS_PRIORITY: u8 = 0x20;
 
 /// One frame from the client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

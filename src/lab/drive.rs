@@ -44,6 +44,19 @@ pub struct Recording {
 }
 
 impl Recording {
+    /// Nothing heard yet.
+    const fn begin(client: String, version: String) -> Self {
+        Self {
+            client,
+            version,
+            page: serde_json::Value::Null,
+            hellos: Vec::new(),
+            scenarios: BTreeMap::new(),
+        }
+    }
+}
+
+impl Recording {
     /// The requests of a scenario in order.
     pub(super) fn requests(&self, scenario: &Scenario, over: Over) -> Vec<&HeardRequest> {
         let all = self.scenarios.get(&key(scenario, over)).into_iter().flatten();
@@ -110,13 +123,7 @@ impl Stage {
         let mut tools = chromium.devtools()?;
         let version = chromium.version().to_owned();
         let client = tools.version().await?.replace("Headless", "");
-        let mut recording = Recording {
-            client,
-            version,
-            page: serde_json::Value::Null,
-            hellos: Vec::new(),
-            scenarios: BTreeMap::new(),
-        };
+        let mut recording = Recording::begin(client, version);
         tell("hellos");
         self.h1.clear();
         for n in 0..HELLOS {
@@ -248,13 +255,8 @@ impl Stage {
             builder = builder.resolve("*", port, IpAddr::V4(Ipv4Addr::LOCALHOST));
         }
         let fetcher = builder.build()?;
-        let mut recording = Recording {
-            client: format!("rungs as {}", profile.name),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            page: serde_json::Value::Null,
-            hellos: Vec::new(),
-            scenarios: BTreeMap::new(),
-        };
+        let mut recording =
+            Recording::begin(format!("rungs as {}", profile.name), env!("CARGO_PKG_VERSION").to_owned());
         tell("hellos");
         self.h1.clear();
         for n in 0..HELLOS {

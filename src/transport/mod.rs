@@ -12,8 +12,7 @@ use crate::tier::Tier;
 
 #[cfg(feature = "browser")]
 pub(crate) mod browser;
-pub(crate) mod impersonate;
-pub(crate) mod plain;
+pub(crate) mod http;
 
 /// What a tier is asked to do: one request, as one identity, within bounds.
 #[derive(Clone, Copy)]

@@ -1,5 +1,9 @@
 //! The little of HTTP/2 framing that this layer needs (RFC 9113, section 4.1).
 
+pub(super) use crate::fingerprint::h2::{
+    ACK, END_HEADERS, END_STREAM, FRAME_HEADER as FRAME_HEAD, HAS_PRIORITY as PRIORITY, PADDED,
+};
+
 /// The nine bytes before every frame's payload.
 pub(super) struct Head {
     pub(super) length: usize,
@@ -34,12 +38,6 @@ pub(super) fn pass(input: &mut &[u8], most: usize, out: &mut Vec<u8>) -> usize {
     taken.len()
 }
 
-pub(super) const FRAME_HEAD: usize = 9;
 pub(super) const HEADERS: u8 = 1;
 pub(super) const SETTINGS: u8 = 4;
 pub(super) const CONTINUATION: u8 = 9;
-pub(super) const END_STREAM: u8 = 0x01;
-pub(super) const ACK: u8 = 0x01;
-pub(super) const END_HEADERS: u8 = 0x04;
-pub(super) const PADDED: u8 = 0x08;
-pub(super) const PRIORITY: u8 = 0x20;
