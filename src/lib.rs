@@ -24,6 +24,7 @@ pub mod redact;
 mod request;
 mod response;
 mod router;
+pub mod target;
 mod tickets;
 mod tier;
 mod toml_error;

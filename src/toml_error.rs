@@ -6,9 +6,7 @@ pub(crate) fn describe(text: &str, origin: &str, cause: &toml::de::Error) -> Str
     let Some(span) = cause.span() else {
         return format!("{origin}: {message}");
     };
-    let before = text.get(..span.start).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().map_or(0, |tail| tail.chars().count()) + 1;
+    let (line, column) = place(text, span.start);
     match key_on(text, line) {
         // The parser names unknown and missing keys itself.
         Some(key) if !message.contains(&format!("`{key}`")) => {
@@ -16,6 +14,13 @@ pub(crate) fn describe(text: &str, origin: &str, cause: &toml::de::Error) -> Str
         }
         _ => format!("{origin}:{line}:{column}: {message}"),
     }
+}
+
+/// The line and the column, both from 1, of the byte `at`.
+pub(crate) fn place(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let column = before.rsplit('\n').next().map_or(0, |tail| tail.chars().count()) + 1;
+    (before.matches('\n').count() + 1, column)
 }
 
 /// The bare key that a line assigns, if it assigns one.

@@ -6,7 +6,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use rungs::{Context, Tier};
 
-use super::{lab, profile};
+use super::{lab, profile, target};
 
 /// Gets pages by the cheapest means the site allows.
 #[derive(Debug, Parser)]
@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Fetch(Box<Fetch>),
     /// List, show and check browser profiles.
     Profile(profile::Args),
+    /// List, show and check targets: one site's settings.
+    Target(target::Args),
     /// Say what a saved answer is, and why.
     Detect(Detect),
     /// Say what is installed, what each tier can do here, and the fix for what it cannot.
@@ -285,18 +287,21 @@ pub(crate) struct Generate {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum What {
     Man,
+    TargetSchema,
     Complete(Shell),
 }
 
 fn what(text: &str) -> Result<What, String> {
-    if text == "man" {
-        return Ok(What::Man);
+    match text {
+        "man" => return Ok(What::Man),
+        "target-schema" => return Ok(What::TargetSchema),
+        _ => {}
     }
     let shell = text.strip_prefix("complete-").and_then(|name| Shell::from_str(name, false).ok());
     shell.map(What::Complete).ok_or_else(|| {
         let shells: Vec<String> =
             Shell::value_variants().iter().map(|shell| format!("complete-{shell}")).collect();
-        format!("expected man, {}", shells.join(", "))
+        format!("expected man, target-schema, {}", shells.join(", "))
     })
 }
 

@@ -1,4 +1,4 @@
-//! `rungs generate man|complete-SHELL`.
+//! `rungs generate man|complete-SHELL|target-schema`.
 
 use std::io::Write;
 
@@ -14,6 +14,11 @@ pub(crate) fn run(args: &Generate) -> Result<u8, Failure> {
         What::Man => {
             command.build();
             man(&command, &mut text).map_err(Failure::stdout)?;
+        }
+        What::TargetSchema => {
+            let schema = rungs::target::schema();
+            text = serde_json::to_vec_pretty(&schema).map_err(|cause| Failure::stdout(cause.into()))?;
+            text.push(b'\n');
         }
         What::Complete(shell) => clap_complete::generate(shell, &mut command, "rungs", &mut text),
     }

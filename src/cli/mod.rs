@@ -12,6 +12,7 @@ mod log;
 mod output;
 mod profile;
 mod settings;
+mod target;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,7 @@ pub(crate) fn main() -> ExitCode {
     let outcome = match args.command {
         Command::Fetch(fetch) => fetch::run(&fetch, args.quiet),
         Command::Profile(profile) => profile::run(&profile, args.quiet),
+        Command::Target(target) => target::run(&target),
         Command::Detect(detect) => detect::run(&detect),
         Command::Doctor(doctor) => doctor::run(&doctor),
         Command::Lab(lab) => lab::run(&lab),

@@ -1,0 +1,48 @@
+//! `rungs target list`.
+
+use std::io::Write;
+
+use rungs::redact::terminal;
+use rungs::target::{Target, Targets};
+use serde_json::json;
+
+use crate::cli::exit::{self, Failure};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<u8, Failure> {
+    let targets = Targets::of_user()?;
+    let all: Vec<&Target> = targets.list().collect();
+    let mut out = std::io::stdout().lock();
+    list(&mut out, &all, args.json).map_err(Failure::stdout)?;
+    Ok(exit::OK)
+}
+
+fn list(out: &mut impl Write, targets: &[&Target], as_json: bool) -> std::io::Result<()> {
+    if as_json {
+        let rows: Vec<_> = targets
+            .iter()
+            .map(|target| {
+                let matches = target.matches();
+                let origin = target.origin().to_string();
+                json!({"name": target.name(), "hosts": matches.hosts, "paths": matches.paths, "origin": origin})
+            })
+            .collect();
+        return writeln!(out, "{}", serde_json::Value::from(rows));
+    }
+    let width = targets.iter().map(|target| target.name().len()).max().unwrap_or(0);
+    for target in targets {
+        let matches = target.matches();
+        let hosts = terminal(&matches.hosts.join(" "));
+        let paths = terminal(&matches.paths.join(" "));
+        let space = if paths.is_empty() { "" } else { " " };
+        let origin = terminal(&target.origin().to_string());
+        writeln!(out, "{:<width$}  {hosts}{space}{paths}  ({origin})", terminal(target.name()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! `rungs target show`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use rungs::redact::terminal;
+use rungs::target::{Resolved, Targets};
+use serde_json::json;
+
+use crate::cli::exit::{self, Failure};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Cookies, credentials and the proxy's password are shown as ***.")]
+pub(super) struct Args {
+    /// The URL that would be fetched.
+    url: String,
+
+    /// Lay the target in this file over the others, as `fetch --target` does.
+    #[arg(long, value_name = "FILE")]
+    target: Option<PathBuf>,
+
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<u8, Failure> {
+    let url = rungs::parse_url(&args.url)?;
+    let mut targets = Targets::of_user()?;
+    if let Some(path) = &args.target {
+        targets = targets.with_file(path)?;
+    }
+    let resolved = targets.resolve(&url)?;
+    let mut out = std::io::stdout().lock();
+    show(&mut out, &resolved, args.json).map_err(Failure::stdout)?;
+    Ok(exit::OK)
+}
+
+fn show(out: &mut impl Write, resolved: &Resolved, as_json: bool) -> std::io::Result<()> {
+    let values = resolved.shown();
+    if as_json {
+        let rows: Vec<_> = values
+            .iter()
+            .map(|shown| json!({"key": shown.key, "value": shown.value, "from": shown.origin.to_string()}))
+            .collect();
+        let whole = json!({"target": resolved.target(), "values": rows});
+        return writeln!(out, "{whole}");
+    }
+    let wide = |text: &dyn Fn(usize) -> usize| (0..values.len()).map(text).max().unwrap_or(0).min(48);
+    let (keys, width) = (wide(&|at| values[at].key.len()), wide(&|at| values[at].value.len()));
+    writeln!(out, "target: {}", terminal(resolved.target().unwrap_or("none")))?;
+    for shown in &values {
+        let (key, value) = (terminal(&shown.key), terminal(&shown.value));
+        writeln!(out, "{key:<keys$}  {value:<width$}  {}", terminal(&shown.origin.to_string()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,39 @@
+//! What is so when nobody says otherwise, as the lowest layer.
+
+use toml::Table;
+
+use super::settings::{Limits, Retry, Robots, Settings, Tiers, Timeouts};
+use super::units::{Size, Span};
+use crate::bounds::Bounds;
+use crate::tier::Tier;
+
+/// The lowest layer.
+pub(super) fn table() -> Table {
+    let bounds = Bounds::default();
+    let settings = Settings {
+        robots: Some(Robots::Ignore),
+        tiers: Tiers {
+            start: None,
+            min: Some(Tier::Plain),
+            max: Some(if cfg!(feature = "browser") { Tier::Browser } else { Tier::Impersonate }),
+        },
+        retry: Retry { times: Some(2) },
+        timeouts: Timeouts {
+            total: bounds.fetch_total.map(Span),
+            http: Some(Span(bounds.http_total)),
+            browser: Some(Span(bounds.browser_total)),
+            dns: Some(Span(bounds.dns)),
+            connect: Some(Span(bounds.connect)),
+            tls: Some(Span(bounds.tls)),
+            first_byte: Some(Span(bounds.first_byte)),
+            read_idle: Some(Span(bounds.read_idle)),
+        },
+        limits: Limits {
+            max_body: Some(Size(bounds.max_body)),
+            max_file: Some(Size(bounds.max_file)),
+            max_redirects: Some(bounds.max_redirects),
+        },
+        ..Settings::default()
+    };
+    Table::try_from(settings).expect("settings are a table")
+}

@@ -1,0 +1,182 @@
+//! One file of settings: a target, or the config file.
+
+use std::path::Path;
+
+use http::{HeaderName, HeaderValue};
+use toml::Table;
+
+use super::known;
+use super::pattern::Match;
+use super::settings::{SCHEMA, Settings};
+use crate::error::{Error, Result};
+use crate::kind::ErrorKind;
+use crate::toml_error;
+
+/// What a file says, read and checked.
+#[derive(Clone)]
+pub(super) struct Read {
+    pub(super) table: Table,
+    /// Which URLs it is for. The config file is for all.
+    pub(super) matches: Option<Match>,
+}
+
+/// What the file is meant to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Target,
+    Config,
+}
+
+/// Reads the file at `path`.
+pub(super) fn load(path: &Path, role: Role) -> Result<Read> {
+    let unreadable = |cause: std::io::Error| {
+        Error::new(ErrorKind::Config, format!("could not read {}", path.display())).with_source(cause)
+    };
+    let size = std::fs::metadata(path).map_err(unreadable)?.len();
+    if size > MAX_FILE {
+        let message = format!("{}: {size} bytes are too many for a file of settings", path.display());
+        return Err(Error::new(ErrorKind::Config, message));
+    }
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    read(&text, &path.display().to_string(), role)
+}
+
+/// Reads `text`; errors name `origin`, the line and the key.
+pub(super) fn read(text: &str, origin: &str, role: Role) -> Result<Read> {
+    let faults = faults(text, origin, role);
+    if faults.is_empty() {
+        let table: Table = toml::from_str(text).map_err(|cause| wrong(&[describe(text, origin, &cause)]))?;
+        let matches = settings(text, origin)?.matches;
+        return Ok(Read { table: lowered(table), matches });
+    }
+    Err(wrong(&faults))
+}
+
+/// Everything that is wrong with `text`, each in one line.
+pub(super) fn faults(text: &str, origin: &str, role: Role) -> Vec<String> {
+    let unknown: Vec<String> = known::unknown(text)
+        .into_iter()
+        .map(|unknown| {
+            let (line, column) = toml_error::place(text, unknown.at);
+            let nearest = unknown.nearest.map(|key| format!("; did you mean `{key}`?")).unwrap_or_default();
+            format!("{origin}:{line}:{column}: unknown key `{}`{nearest}", unknown.key.escape_debug())
+        })
+        .collect();
+    if !unknown.is_empty() {
+        return unknown;
+    }
+    let settings = match toml::from_str::<Settings>(text) {
+        Ok(settings) => settings,
+        Err(cause) => return vec![describe(text, origin, &cause)],
+    };
+    let faults = [schema_fault(&settings), match_fault(&settings, role)].into_iter().flatten();
+    let placed = |fault: Fault| match known::place_of(text, &fault.key) {
+        Some(at) => {
+            let (line, column) = toml_error::place(text, at);
+            format!("{origin}:{line}:{column}: {}", fault.message)
+        }
+        None => format!("{origin}: {}", fault.message),
+    };
+    faults.chain(value_faults(&settings)).map(placed).collect()
+}
+
+/// What is wrong, and under which key.
+pub(super) struct Fault {
+    key: Vec<String>,
+    pub(super) message: String,
+}
+
+impl Fault {
+    fn at(key: &[&str], message: impl Into<String>) -> Self {
+        Self { key: key.iter().map(ToString::to_string).collect(), message: message.into() }
+    }
+}
+
+fn schema_fault(settings: &Settings) -> Option<Fault> {
+    match settings.schema {
+        Some(SCHEMA) => None,
+        Some(other) => {
+            let message = format!("schema {other} is not one this build reads; it reads {SCHEMA}");
+            Some(Fault::at(&["schema"], message))
+        }
+        None => {
+            let message = format!("the key `schema` is missing: write `schema = {SCHEMA}` first");
+            Some(Fault::at(&[], message))
+        }
+    }
+}
+
+fn match_fault(settings: &Settings, role: Role) -> Option<Fault> {
+    match (&settings.matches, role) {
+        (Some(matches), Role::Target) => {
+            matches.fault().map(|(key, message)| Fault::at(&["match", key], message))
+        }
+        (None, Role::Target) => {
+            let message = "the table `[match]` is missing: it says which hosts the target is for";
+            Some(Fault::at(&[], message))
+        }
+        (Some(_), Role::Config) => {
+            let message = "`[match]` belongs in a target: the config file is for all URLs";
+            Some(Fault::at(&["match"], message))
+        }
+        (None, Role::Config) => None,
+    }
+}
+
+/// What is out of its range, in a layer by itself.
+pub(super) fn value_faults(settings: &Settings) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (name, value) in &settings.request.headers {
+        let key = ["request", "headers", name];
+        let shown = name.escape_debug();
+        if name.parse::<HeaderName>().is_err() {
+            faults.push(Fault::at(&key, format!("`request.headers`: `{shown}` is not a header name")));
+        }
+        if HeaderValue::from_str(value).is_err() {
+            let message = format!("`request.headers.{shown}`: the value holds a control character");
+            faults.push(Fault::at(&key, message));
+        }
+    }
+    for (name, value) in &settings.request.cookies {
+        let harmful = |c: char| c.is_control() || c == ';';
+        if name.is_empty() || name.contains(|c: char| harmful(c) || c == '=') || value.contains(harmful) {
+            let message = format!("`request.cookies.{}` is not a cookie", name.escape_debug());
+            faults.push(Fault::at(&["request", "cookies", name], message));
+        }
+    }
+    if settings.pace.concurrency == Some(0) {
+        let message = "`pace.concurrency` is 0: nothing would ever be fetched";
+        faults.push(Fault::at(&["pace", "concurrency"], message));
+    }
+    if settings.pace.jitter.is_some_and(|jitter| !(0.0..=10.0).contains(&jitter)) {
+        faults.push(Fault::at(&["pace", "jitter"], "`pace.jitter` is not from 0 to 10"));
+    }
+    faults
+}
+
+fn settings(text: &str, origin: &str) -> Result<Settings> {
+    toml::from_str(text).map_err(|cause| wrong(&[describe(text, origin, &cause)]))
+}
+
+/// Header names in lower case, so that two layers mean the same one.
+fn lowered(mut table: Table) -> Table {
+    let request = table.get_mut("request").and_then(toml::Value::as_table_mut);
+    if let Some(toml::Value::Table(headers)) = request.and_then(|request| request.get_mut("headers")) {
+        *headers = std::mem::take(headers)
+            .into_iter()
+            .map(|(name, value)| (name.to_ascii_lowercase(), value))
+            .collect();
+    }
+    table
+}
+
+fn describe(text: &str, origin: &str, cause: &toml::de::Error) -> String {
+    toml_error::describe(text, origin, cause)
+}
+
+fn wrong(faults: &[String]) -> Error {
+    Error::new(ErrorKind::Config, faults.join("\n"))
+}
+
+/// The largest file read, in bytes.
+const MAX_FILE: u64 = 1 << 20;

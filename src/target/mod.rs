@@ -1,0 +1,323 @@
+//! Targets: one site's settings as data, laid over each other by where they come from.
+//!
+//! Layers, lowest first: defaults, the config file, the shipped targets (`profiles/targets`), the
+//! user's own folder, a file named on the command line, the environment (`RUNGS_*`), flags. Of each
+//! set of targets the most specific for the URL counts; two that tie are an error. Scalars and lists
+//! replace what is below, tables merge by key, and every value remembers where it was set.
+
+mod defaults;
+pub mod environment;
+mod file;
+mod known;
+mod layer;
+mod pattern;
+mod resolved;
+mod settings;
+mod units;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use toml::{Table, Value};
+use url::Url;
+
+use self::file::{Read, Role};
+use self::layer::Merged;
+use crate::error::{Error, Result};
+use crate::kind::ErrorKind;
+use crate::redact;
+
+pub use self::known::schema;
+pub use self::layer::Origin;
+pub use self::pattern::Match;
+pub use self::resolved::{Resolved, Shown};
+pub use self::settings::{
+    BrowserSettings, ContextName, Expect, Limits, Pace, ProxySettings, RequestSettings, Retry, Robots,
+    SCHEMA, Settings, Tiers, Timeouts,
+};
+pub use self::units::{Rate, Size, Span};
+
+/// All targets and the layers around them. Cheap to share, not to clone.
+///
+/// ```
+/// let targets = rungs::target::Targets::shipped();
+/// let found = targets.resolve(&"https://books.toscrape.com/".parse().expect("a URL"))?;
+/// assert_eq!(found.target(), Some("books-toscrape"));
+/// # Ok::<(), rungs::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Targets {
+    below: Vec<(Table, Origin)>,
+    /// Sets of targets, lowest first; each gives the one that is closest.
+    sets: Vec<Vec<Target>>,
+    above: Vec<(Table, Origin)>,
+    /// What was found before, by the targets chosen.
+    found: Arc<Mutex<Found>>,
+}
+
+/// By the target chosen of each set.
+type Found = HashMap<Vec<Option<usize>>, Arc<Resolved>>;
+
+/// One target, by the name of its file.
+#[derive(Clone)]
+pub struct Target {
+    name: String,
+    origin: Origin,
+    matches: Match,
+    table: Table,
+}
+
+impl Target {
+    /// The name: its file's, without `.toml`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it is kept.
+    #[must_use]
+    pub const fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Which URLs it is for.
+    #[must_use]
+    pub const fn matches(&self) -> &Match {
+        &self.matches
+    }
+}
+
+impl Targets {
+    /// The defaults and the shipped targets.
+    ///
+    /// # Panics
+    /// Never: a test reads every shipped target.
+    #[must_use]
+    pub fn shipped() -> Self {
+        let read = |(name, text): &(&str, &str)| {
+            let read = file::read(text, &format!("profiles/targets/{name}.toml"), Role::Target)
+                .expect("a test reads every shipped target");
+            Target::new((*name).to_owned(), Origin::Shipped((*name).to_owned()), read)
+        };
+        Self::of(vec![SHIPPED.iter().map(read).collect()])
+    }
+
+    /// The defaults alone, no target.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::of(Vec::new())
+    }
+
+    fn of(sets: Vec<Vec<Target>>) -> Self {
+        Self {
+            below: vec![(defaults::table(), Origin::Default)],
+            sets,
+            above: Vec::new(),
+            found: Arc::default(),
+        }
+    }
+
+    /// What the program goes by: the config file and the user's folder of targets where they are, and
+    /// the environment, over the shipped targets.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] naming the file, the line and the key, or the variable, that is wrong, or
+    /// a place named in the environment that is not there.
+    pub fn of_user() -> Result<Self> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let place = |name: &str, file: &str| match std::env::var_os(name).filter(|said| !said.is_empty()) {
+            Some(said) => Some(PathBuf::from(said)),
+            None => user_folder().map(|folder| folder.join(file)).filter(|path| path.exists()),
+        };
+        let mut targets = Self::shipped();
+        if let Some(path) = place(environment::CONFIG, "config.toml") {
+            targets = targets.with_config(&path)?;
+        }
+        if let Some(path) = place(environment::TARGETS, "targets") {
+            targets = targets.with_folder(&path)?;
+        }
+        targets.with_environment(variable)
+    }
+
+    /// Lays a config file under the targets.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] naming the file, the line and the key.
+    pub fn with_config(mut self, path: &Path) -> Result<Self> {
+        let read = file::load(path, Role::Config)?;
+        self.below.push((read.table, Origin::Config(path.to_owned())));
+        Ok(self.fresh())
+    }
+
+    /// Lays every `*.toml` of a folder over the targets there are.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] naming the folder, or the file, the line and the key.
+    pub fn with_folder(mut self, folder: &Path) -> Result<Self> {
+        let unreadable = |cause: std::io::Error| {
+            let message = format!("could not read the folder of targets {}", folder.display());
+            Error::new(ErrorKind::Config, message).with_source(cause)
+        };
+        let mut paths = Vec::new();
+        for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+            let path = entry.map_err(unreadable)?.path();
+            if path.extension().is_some_and(|extension| extension == "toml") {
+                paths.push(path);
+            }
+        }
+        paths.sort();
+        let set = paths.iter().map(|path| Target::load(path)).collect::<Result<_>>()?;
+        self.sets.push(set);
+        Ok(self.fresh())
+    }
+
+    /// Lays one target's file over the targets there are.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] naming the file, the line and the key.
+    pub fn with_file(mut self, path: &Path) -> Result<Self> {
+        self.sets.push(vec![Target::load(path)?]);
+        Ok(self.fresh())
+    }
+
+    /// Lays the environment over the targets, read through `variable`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] naming the variable that is wrong.
+    pub fn with_environment(mut self, variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        self.above.extend(environment::layers(variable)?);
+        Ok(self.fresh())
+    }
+
+    /// Lays one value over everything: the flag called `flag` sets `key`, as in `tiers.min`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] naming the flag when the key does not take the value.
+    pub fn with_flag(mut self, flag: &str, key: &str, value: impl Into<Value>) -> Result<Self> {
+        let path: Vec<&str> = key.splitn(3, '.').collect();
+        let table = environment::nested(&path, value.into());
+        environment::check(&table, flag)?;
+        self.above.push((table, Origin::Flag(flag.to_owned())));
+        Ok(self.fresh())
+    }
+
+    /// All targets, the set that wins last.
+    pub fn list(&self) -> impl Iterator<Item = &Target> {
+        self.sets.iter().flatten()
+    }
+
+    /// What holds for `url`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when two targets of one set are equally specific for it, or when values
+    /// of two layers contradict each other.
+    pub fn resolve(&self, url: &Url) -> Result<Arc<Resolved>> {
+        let mut chosen = Vec::with_capacity(self.sets.len());
+        for set in &self.sets {
+            let all = set.iter().map(|target| &target.matches).enumerate();
+            chosen.push(pattern::closest(all, url).map_err(|(a, b)| tie(&set[a], &set[b], url))?);
+        }
+        let known = |found: &Found| found.get(&chosen).map(Arc::clone);
+        if let Some(found) = known(&self.found.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(found);
+        }
+        let resolved = Arc::new(self.merge(&chosen)?);
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Arc::clone(found.entry(chosen).or_insert(resolved)))
+    }
+
+    fn merge(&self, chosen: &[Option<usize>]) -> Result<Resolved> {
+        let mut merged = Merged::default();
+        let targets: Vec<&Target> =
+            self.sets.iter().zip(chosen).filter_map(|(set, at)| at.map(|at| &set[at])).collect();
+        for (table, origin) in &self.below {
+            merged.lay(table, origin);
+        }
+        for target in &targets {
+            merged.lay(&target.table, &target.origin);
+        }
+        for (table, origin) in &self.above {
+            merged.lay(table, origin);
+        }
+        Resolved::new(merged, targets.last().map(|target| target.name.clone()))
+    }
+
+    /// Forgets what was found before: a layer was added.
+    fn fresh(mut self) -> Self {
+        self.found = Arc::default();
+        self
+    }
+}
+
+impl Target {
+    fn new(name: String, origin: Origin, read: Read) -> Self {
+        let Read { table, matches } = read;
+        Self { name, origin, matches: matches.unwrap_or_default(), table }
+    }
+
+    fn load(path: &Path) -> Result<Self> {
+        let read = file::load(path, Role::Target)?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self::new(name, Origin::File(path.to_owned()), read))
+    }
+}
+
+/// Everything that is wrong with a target's text, each in one line that names `origin`, the line and
+/// the key. Nothing when it is good.
+#[must_use]
+pub fn faults(text: &str, origin: &str) -> Vec<String> {
+    file::faults(text, origin, Role::Target)
+}
+
+/// The user's folder for rungs' configuration: `$XDG_CONFIG_HOME/rungs`, or `~/.config/rungs`.
+#[must_use]
+pub fn user_folder() -> Option<PathBuf> {
+    use etcetera::BaseStrategy;
+    Some(etcetera::choose_base_strategy().ok()?.config_dir().join("rungs"))
+}
+
+fn tie(first: &Target, second: &Target, url: &Url) -> Error {
+    let message = format!(
+        "two targets are equally specific for {}: {} and {}",
+        redact::url(url),
+        first.origin,
+        second.origin
+    );
+    Error::new(ErrorKind::Config, message).with_hint("narrow `match.hosts` or `match.paths` of one of them")
+}
+
+impl fmt::Debug for Targets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Targets").field("targets", &self.list().count()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target")
+            .field("name", &self.name)
+            .field("matches", &self.matches)
+            .finish_non_exhaustive()
+    }
+}
+
+macro_rules! shipped {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../profiles/targets/", $name, ".toml")))),*]
+    };
+}
+
+/// The shipped targets, by name.
+const SHIPPED: &[(&str, &str)] = shipped![
+    "books-toscrape",
+    "httpbin",
+    "quotes-toscrape",
+    "scrape-this-site",
+    "webscraper-test-sites",
+    "wikipedia",
+];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! Which URLs a target is for, and which of two targets is the more specific.
+
+use std::cmp::Ordering;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use url::{Host, Url};
+
+/// Which URLs: one of the hosts, and one of the paths when there are any.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Match {
+    /// Host names: `shop.example`, `*.shop.example` for every name below it, `*` for all.
+    #[schemars(length(min = 1))]
+    pub hosts: Vec<String>,
+    /// Path prefixes, each from `/`. Default: all paths.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
+}
+
+/// How closely a URL is matched. The greater is the more specific: the host first, then the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Closeness {
+    host: HostCloseness,
+    path: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum HostCloseness {
+    Any,
+    /// A wildcard, with the length of what it fixes.
+    Below(usize),
+    Exact,
+}
+
+impl Match {
+    /// How closely `url` is matched, when it is.
+    pub(super) fn closeness(&self, url: &Url) -> Option<Closeness> {
+        let name = url.host_str()?.trim_end_matches('.');
+        let host = self.hosts.iter().filter_map(|pattern| host_closeness(pattern, name)).max()?;
+        if self.paths.is_empty() {
+            return Some(Closeness { host, path: 0 });
+        }
+        let under = |prefix: &&String| url.path().starts_with(prefix.as_str());
+        let path = self.paths.iter().filter(under).map(String::len).max()?;
+        Some(Closeness { host, path })
+    }
+
+    /// What is wrong with it, if something is: the key and the message.
+    pub(super) fn fault(&self) -> Option<(&'static str, String)> {
+        if self.hosts.is_empty() {
+            return Some(("hosts", "`match.hosts` names no host".to_owned()));
+        }
+        if let Some(host) = self.hosts.iter().find(|pattern| !is_host_pattern(pattern)) {
+            let shown = host.escape_debug();
+            let message =
+                format!("`match.hosts`: `{shown}` is not a host name in lower case, `*.name` or `*`");
+            return Some(("hosts", message));
+        }
+        let path = self.paths.iter().find(|path| !path.starts_with('/'))?;
+        Some(("paths", format!("`match.paths`: `{}` does not begin with `/`", path.escape_debug())))
+    }
+}
+
+fn host_closeness(pattern: &str, name: &str) -> Option<HostCloseness> {
+    if pattern == "*" {
+        return Some(HostCloseness::Any);
+    }
+    match pattern.strip_prefix("*.") {
+        Some(parent) => {
+            let below = name.strip_suffix(parent)?.strip_suffix('.')?;
+            (!below.is_empty()).then_some(HostCloseness::Below(parent.len()))
+        }
+        None => (pattern == name).then_some(HostCloseness::Exact),
+    }
+}
+
+fn is_host_pattern(pattern: &str) -> bool {
+    let name = pattern.strip_prefix("*.").unwrap_or(pattern);
+    if pattern == "*" {
+        return true;
+    }
+    // As a URL has it: lower case, `xn--` for other letters than ASCII's, no port.
+    !name.contains('*') && Host::parse(name).is_ok_and(|host| host.to_string() == name)
+}
+
+/// The most specific for `url`, or the two that tie.
+pub(super) fn closest<'a, T: Copy>(
+    all: impl Iterator<Item = (T, &'a Match)>,
+    url: &Url,
+) -> Result<Option<T>, (T, T)> {
+    let mut best: Option<(Closeness, T)> = None;
+    let mut tie = None;
+    for (one, matches) in all {
+        let Some(closeness) = matches.closeness(url) else { continue };
+        match best.map_or(Ordering::Greater, |(so_far, _)| closeness.cmp(&so_far)) {
+            Ordering::Greater => (best, tie) = (Some((closeness, one)), None),
+            Ordering::Equal => tie = best.map(|(_, first)| (first, one)),
+            Ordering::Less => {}
+        }
+    }
+    match tie {
+        Some(tie) => Err(tie),
+        None => Ok(best.map(|(_, one)| one)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matching(hosts: &[&str], paths: &[&str]) -> Match {
+        let owned = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
+        Match { hosts: owned(hosts), paths: owned(paths) }
+    }
+
+    #[test]
+    fn the_host_decides_before_the_path() {
+        let all = [
+            matching(&["*"], &["/deep/path/"]),
+            matching(&["*.example"], &[]),
+            matching(&["*.shop.example"], &["/p/"]),
+            matching(&["www.shop.example"], &[]),
+            matching(&["www.shop.example"], &["/p/"]),
+        ];
+        for (url, expected) in [
+            ("https://www.shop.example/p/1", Some(4)),
+            ("https://www.shop.example/q", Some(3)),
+            ("https://WWW.shop.example./q", Some(3)),
+            ("https://m.shop.example/p/1", Some(2)),
+            ("https://m.shop.example/q", Some(1)),
+            ("https://shop.example/", Some(1)),
+            ("https://other.test/deep/path/x", Some(0)),
+            ("https://other.test/", None),
+            ("https://notexample/", None),
+            ("https://127.0.0.1:8080/deep/path/", Some(0)),
+        ] {
+            let found = closest(all.iter().enumerate(), &url.parse().unwrap()).unwrap();
+            assert_eq!(found, expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn equally_specific_targets_are_a_tie() {
+        let all = [matching(&["a.example"], &["/x"]), matching(&["a.example", "b.example"], &["/x", "/"])];
+        let closest = |url: &str| closest(all.iter().enumerate(), &url.parse().unwrap());
+        assert_eq!(closest("https://a.example/x"), Err((0, 1)));
+        assert_eq!(closest("https://a.example/y"), Ok(Some(1)));
+    }
+
+    #[test]
+    fn a_pattern_that_can_match_nothing_is_a_fault() {
+        for hosts in [&["Shop.example"][..], &["shop.example:443"], &["https://a"], &["*.*.a"], &[""], &[]] {
+            assert!(matching(hosts, &[]).fault().is_some(), "{hosts:?}");
+        }
+        assert!(matching(&["a.example"], &["p/"]).fault().unwrap().1.contains("`p/`"));
+        assert!(matching(&["*", "*.a.example", "a.example", "127.0.0.1", "[::1]"], &["/"]).fault().is_none());
+    }
+}

@@ -1,0 +1,111 @@
+//! What holds for one URL, every value with where it was set.
+
+use std::fmt;
+
+use toml::Value;
+
+use super::layer::{Merged, Origin};
+use super::settings::Settings;
+use crate::error::{Error, Result};
+use crate::kind::ErrorKind;
+use crate::redact;
+
+/// What holds for one URL.
+#[derive(Clone)]
+pub struct Resolved {
+    settings: Settings,
+    merged: Merged,
+    target: Option<String>,
+}
+
+/// One value in force, for showing: secrets are not in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The key with its tables, `tiers.min`.
+    pub key: String,
+    /// The value as TOML writes it; what may be secret is `"***"`.
+    pub value: String,
+    /// Where it was set.
+    pub origin: Origin,
+}
+
+impl Resolved {
+    pub(super) fn new(merged: Merged, target: Option<String>) -> Result<Self> {
+        let settings: Settings = merged.table().try_into().map_err(|cause: toml::de::Error| {
+            Error::new(ErrorKind::Config, "the settings do not fit together").with_source(cause)
+        })?;
+        check_tiers(&settings, &merged)?;
+        Ok(Self { settings, merged, target })
+    }
+
+    /// The settings, all layers together.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The name of the topmost target that is for the URL.
+    #[must_use]
+    pub fn target(&self) -> Option<&str> {
+        self.target.as_deref()
+    }
+
+    /// Every value in force with where it came from, sorted by key.
+    #[must_use]
+    pub fn shown(&self) -> Vec<Shown> {
+        self.merged
+            .iter()
+            .map(|(path, leaf)| Shown {
+                key: spell(path),
+                value: value_shown(path, &leaf.value),
+                origin: leaf.origin.clone(),
+            })
+            .collect()
+    }
+}
+
+impl fmt::Debug for Resolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolved").field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+fn check_tiers(settings: &Settings, merged: &Merged) -> Result<()> {
+    let tiers = [("min", settings.tiers.min), ("start", settings.tiers.start), ("max", settings.tiers.max)];
+    let set: Vec<_> = tiers.into_iter().filter_map(|(key, tier)| Some((key, tier?))).collect();
+    for pair in set.windows(2) {
+        let [(low, below), (high, above)] = pair else { continue };
+        if below > above {
+            let from = |key| merged.origin(&["tiers", key]).map(ToString::to_string).unwrap_or_default();
+            let message = format!(
+                "`tiers.{low}` is {below} ({}), above `tiers.{high}`, which is {above} ({})",
+                from(low),
+                from(high)
+            );
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+    }
+    Ok(())
+}
+
+/// A key with its tables; a name that TOML would quote is quoted.
+fn spell(path: &[String]) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let parts = path.iter().map(|part| {
+        if !part.is_empty() && part.chars().all(bare) { part.clone() } else { format!("{part:?}") }
+    });
+    parts.collect::<Vec<_>>().join(".")
+}
+
+fn value_shown(path: &[String], value: &Value) -> String {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    match (path.as_slice(), value) {
+        (
+            ["request", "cookies", _]
+            | ["request", "headers", "authorization" | "proxy-authorization" | "cookie"],
+            _,
+        ) => "\"***\"".to_owned(),
+        (["proxy", "url"], Value::String(text)) => Value::String(redact::url_text(text)).to_string(),
+        _ => value.to_string(),
+    }
+}

@@ -1,0 +1,265 @@
+//! What a target can say: every key, all of them optional.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::pattern::Match;
+use super::units::{Rate, Size, Span};
+use crate::request::Context;
+use crate::tier::Tier;
+
+/// The version of the target format this build reads.
+pub const SCHEMA: u32 = 1;
+
+/// One layer of settings: a target's file, the config file, the environment, the flags. A key that is
+/// not there leaves the layer below as it is.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(title = "A rungs target")]
+#[non_exhaustive]
+pub struct Settings {
+    /// The format's version: 1. Every file has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema: Option<u32>,
+    /// Where the values come from: who looked, at what, when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Which URLs the target is for. Every target has it, the config file has not.
+    #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
+    pub matches: Option<Match>,
+    /// The browser profile to wear: a name of `rungs profile list`, or a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub browser_profile: Option<String>,
+    /// Whether robots.txt is asked and obeyed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub robots: Option<Robots>,
+    /// Which tiers.
+    pub tiers: Tiers,
+    /// What every request carries.
+    pub request: RequestSettings,
+    /// How fast.
+    pub pace: Pace,
+    /// How often again.
+    pub retry: Retry,
+    /// How long.
+    pub timeouts: Timeouts,
+    /// How large.
+    pub limits: Limits,
+    /// Through which proxy.
+    pub proxy: ProxySettings,
+    /// What a genuine page has. A 200 without it is a stub.
+    pub expect: Expect,
+    /// How the browser tier treats the page.
+    pub browser: BrowserSettings,
+    /// The site's own block rules, written as in `profiles/blocks/*.toml`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")]
+    pub rule: Vec<toml::Table>,
+}
+
+/// What to do about robots.txt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Robots {
+    /// Ask for it, and fetch nothing it forbids.
+    Obey,
+    /// Do not ask. Every trace says so.
+    Ignore,
+}
+
+/// Which tiers may be used.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Tiers {
+    /// The tier to begin with while nothing is known of the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<TierName>")]
+    pub start: Option<Tier>,
+    /// The cheapest tier ever used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<TierName>")]
+    pub min: Option<Tier>,
+    /// The dearest tier ever used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<TierName>")]
+    pub max: Option<Tier>,
+}
+
+/// [`Tier`] as the schema shows it.
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum TierName {
+    Plain,
+    Impersonate,
+    Browser,
+}
+
+/// What every request carries.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct RequestSettings {
+    /// Headers, by name in lower case. They take the place of the tier's own.
+    pub headers: BTreeMap<String, String>,
+    /// Cookies, by name, for the URL's host.
+    pub cookies: BTreeMap<String, String>,
+    /// What in a browser makes the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<ContextName>,
+}
+
+/// [`Context`] by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ContextName {
+    /// An address typed by hand, or a link clicked.
+    Navigation,
+    /// The page loaded anew.
+    Reload,
+    /// A form sent.
+    Form,
+    /// A script's `fetch()`.
+    Fetch,
+    /// A script's `XMLHttpRequest`.
+    Xhr,
+}
+
+impl From<ContextName> for Context {
+    fn from(name: ContextName) -> Self {
+        match name {
+            ContextName::Navigation => Self::Navigation,
+            ContextName::Reload => Self::Reload,
+            ContextName::Form => Self::Form,
+            ContextName::Fetch => Self::Fetch,
+            ContextName::Xhr => Self::Xhr,
+        }
+    }
+}
+
+/// How fast a host is asked.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Pace {
+    /// The most requests to the host in a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+    /// The most requests to the host at once, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub concurrency: Option<u32>,
+    /// How uneven the pace is: 0.5 makes a wait of 2 s one of 2 to 3 s. From 0 to 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 10.0))]
+    pub jitter: Option<f64>,
+}
+
+/// How often an attempt is made again on its tier, and after how long.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Retry {
+    /// The most repeats on a tier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub times: Option<u32>,
+}
+
+/// How long things may take.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// The whole fetch, all attempts and waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<Span>,
+    /// One attempt of an HTTP tier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<Span>,
+    /// One attempt of the browser tier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub browser: Option<Span>,
+    /// Name lookup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns: Option<Span>,
+    /// TCP, and the proxy's answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Span>,
+    /// The TLS handshake.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Span>,
+    /// From the request to the answer's head.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_byte: Option<Span>,
+    /// Between two reads of the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_idle: Option<Span>,
+}
+
+/// How large things may be.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The largest body kept in memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_body: Option<Size>,
+    /// The largest body streamed to a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_file: Option<Size>,
+    /// The most redirects followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_redirects: Option<u32>,
+}
+
+/// Through which proxy.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ProxySettings {
+    /// The proxy's URL, credentials and all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+/// What a genuine page has.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Expect {
+    /// A CSS selector that matches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub css: Option<String>,
+    /// A text that is in the page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The smallest body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_bytes: Option<Size>,
+}
+
+/// How the browser tier treats the page.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct BrowserSettings {
+    /// Wait until this CSS selector matches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait_for: Option<String>,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Headers, cookies and the proxy's URL carry secrets.
+        f.debug_struct("Settings")
+            .field("source", &self.source)
+            .field("matches", &self.matches)
+            .field("tiers", &self.tiers)
+            .field("pace", &self.pace)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,157 @@
+use std::fs;
+
+use super::*;
+use crate::tier::Tier;
+
+fn url(text: &str) -> Url {
+    text.parse().unwrap()
+}
+
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn every_shipped_target_reads_and_is_for_its_own_site() {
+    for (name, text) in SHIPPED {
+        assert_eq!(faults(text, name), Vec::<String>::new());
+    }
+    let targets = Targets::shipped();
+    for target in targets.list() {
+        let host = target.matches.hosts[0].replace("*.", "en.");
+        let path = target.matches.paths.first().map_or("/", String::as_str);
+        let found = targets.resolve(&url(&format!("https://{host}{path}"))).unwrap();
+        assert_eq!(found.target(), Some(target.name()));
+    }
+    let other = targets.resolve(&url("https://other.example/")).unwrap();
+    assert_eq!(other.target(), None);
+    assert_eq!(other.settings().tiers.min, Some(Tier::Plain));
+}
+
+#[test]
+fn shipped_targets_are_the_files_of_the_folder() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles/targets");
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.strip_suffix(".toml").map(str::to_owned))
+        .collect();
+    names.sort();
+    assert_eq!(names, SHIPPED.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_later_layer_wins_and_every_value_remembers_where_it_was_set() {
+    let own = folder(&[
+        (
+            "shop.toml",
+            "schema = 1\n[match]\nhosts = [\"shop.example\"]\n[tiers]\nmin = \"impersonate\"\n\
+             [request.headers]\nX-Own = \"1\"\naccept-language = \"de\"\n[pace]\nrate = \"1/s\"\n",
+        ),
+        ("wide.toml", "schema = 1\n[match]\nhosts = [\"*\"]\n[retry]\ntimes = 9\n"),
+    ]);
+    let config = own.path().join("config");
+    fs::write(
+        &config,
+        "schema = 1\n[retry]\ntimes = 5\n[request.headers]\naccept-language = \"fr\"\nx-all = \"2\"\n",
+    )
+    .unwrap();
+    let targets = Targets::shipped()
+        .with_config(&config)
+        .unwrap()
+        .with_folder(own.path())
+        .unwrap()
+        .with_environment(|name| match name {
+            environment::RATE => Some("5/s".to_owned()),
+            environment::MAX_TIER => Some("browser".to_owned()),
+            _ => None,
+        })
+        .unwrap()
+        .with_flag("--max-tier", "tiers.max", "impersonate")
+        .unwrap();
+    let found = targets.resolve(&url("https://shop.example/p/1")).unwrap();
+    assert_eq!(found.target(), Some("shop"));
+    let settings = found.settings();
+    assert_eq!(settings.pace.rate.unwrap().to_string(), "5/s");
+    assert_eq!(settings.retry.times, Some(5));
+    let headers: Vec<_> = settings.request.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    assert_eq!(headers, [("accept-language", "de"), ("x-all", "2"), ("x-own", "1")]);
+    let shown: HashMap<_, _> =
+        found.shown().into_iter().map(|shown| (shown.key, (shown.value, shown.origin.to_string()))).collect();
+    let own_file = format!("target {}", own.path().join("shop.toml").display());
+    let config = format!("config file {}", config.display());
+    for (key, value, origin) in [
+        ("tiers.max", "\"impersonate\"", "flag --max-tier"),
+        ("tiers.min", "\"impersonate\"", own_file.as_str()),
+        ("pace.rate", "\"5/s\"", "environment RUNGS_RATE"),
+        ("retry.times", "5", config.as_str()),
+        ("timeouts.tls", "\"5s\"", "default"),
+        ("request.headers.x-all", "\"2\"", config.as_str()),
+    ] {
+        assert_eq!(shown[key], (value.to_owned(), origin.to_owned()), "{key}");
+    }
+    let other = targets.resolve(&url("https://other.example/")).unwrap();
+    assert_eq!((other.target(), other.settings().retry.times), (Some("wide"), Some(9)));
+}
+
+#[test]
+fn two_targets_that_tie_are_an_error_that_names_both() {
+    let text = "schema = 1\n[match]\nhosts = [\"a.example\"]\n";
+    let own = folder(&[("one.toml", text), ("two.toml", text)]);
+    let targets = Targets::shipped().with_folder(own.path()).unwrap();
+    let error = targets.resolve(&url("https://user:pass@a.example/")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    let said = error.to_string();
+    assert!(said.contains("one.toml") && said.contains("two.toml") && !said.contains("pass"), "{said}");
+    assert!(targets.resolve(&url("https://b.example/")).is_ok());
+}
+
+#[test]
+fn layers_that_contradict_each_other_are_an_error_that_names_both() {
+    let targets = Targets::none()
+        .with_flag("--max-tier", "tiers.max", "plain")
+        .unwrap()
+        .with_environment(|name| (name == environment::MIN_TIER).then(|| "browser".to_owned()))
+        .unwrap();
+    let said = targets.resolve(&url("https://a.example/")).unwrap_err().to_string();
+    assert!(said.contains("RUNGS_MIN_TIER") && said.contains("--max-tier"), "{said}");
+}
+
+#[test]
+fn secrets_are_shown_nowhere() {
+    let text = "schema = 1\n[match]\nhosts = [\"a.example\"]\n[request.cookies]\nsid = \"hunter2\"\n\
+        [request.headers]\nAuthorization = \"hunter2\"\n[proxy]\nurl = \"http://u:hunter2@gate.example:1\"\n";
+    let own = folder(&[("a.toml", text)]);
+    let targets = Targets::none().with_file(&own.path().join("a.toml")).unwrap();
+    let found = targets.resolve(&url("https://a.example/")).unwrap();
+    assert_eq!(found.settings().request.cookies["sid"], "hunter2");
+    let printed = format!("{targets:?} {found:?} {:?} {:?}", found.settings(), found.shown());
+    assert!(!printed.contains("hunter2"), "{printed}");
+}
+
+/// Each file says in its first line, behind `#`, what is wrong with it.
+#[test]
+fn every_broken_target_gives_the_message_written_in_it() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/targets");
+    let mut count = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let expected: Vec<_> = text.lines().map_while(|line| line.strip_prefix("# says: ")).collect();
+        assert!(!expected.is_empty(), "{} does not say what is wrong with it", path.display());
+        assert_eq!(faults(&text, "FILE"), expected, "{}", path.display());
+        count += 1;
+    }
+    assert!(count >= 12, "only {count} files");
+}
+
+#[test]
+fn the_schema_for_editors_is_the_one_of_this_build() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles/target.schema.json");
+    let kept = fs::read_to_string(&path).unwrap();
+    let made = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
+    assert!(kept == made, "write it anew: rungs generate target-schema > profiles/target.schema.json");
+}
