@@ -352,7 +352,9 @@ mod tests {
                     match (key.as_str(), value.as_object()) {
                         ("hints" | "extension_bodies", _) => {}
                         ("priority", Some(contexts)) => {
-                            contexts.values().for_each(|one| self::keys(one, keys))
+                            for one in contexts.values() {
+                                self::keys(one, keys);
+                            }
                         }
                         _ => self::keys(value, keys),
                     }

@@ -123,13 +123,13 @@ fn places(hello: &ClientHello) -> Option<GreasePlaces> {
 }
 
 fn ends(list: &[u16]) -> Option<Vec<Place>> {
-    let last = list.len().saturating_sub(1);
+    let end = list.len().saturating_sub(1);
     list.iter()
         .enumerate()
         .filter(|(_, id)| is_grease(**id))
         .map(|(at, _)| match at {
             0 => Some(Place::First),
-            at if at == last => Some(Place::Last),
+            at if at == end => Some(Place::Last),
             _ => None,
         })
         .collect()
