@@ -10,7 +10,7 @@ mkdir -p corpus/hello corpus/h2 corpus/profile corpus/saved
 hex() { grep -v '^#' "$1" | python3 -c 'import sys; sys.stdout.buffer.write(bytes.fromhex(sys.stdin.read()))'; }
 for file in ../fixtures/hellos/*.hex; do hex "$file" >"corpus/hello/$(basename "$file" .hex)"; done
 for file in seeds/h2/*.hex; do hex "$file" >"corpus/h2/$(basename "$file" .hex)"; done
-cp ../profiles/browsers/*.toml corpus/profile/
+cp ../profiles/browsers/*.toml ../fixtures/profiles/*.toml corpus/profile/
 for file in ../fixtures/pages/*.http ../fixtures/blocks/*/*.http; do
     cp "$file" "corpus/saved/$(basename "$(dirname "$file")")-$(basename "$file" .http)"
 done

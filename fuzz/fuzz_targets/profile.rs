@@ -1,8 +1,9 @@
-//! Any text as a browser profile.
+//! Any text as a browser profile; what is read is linted, and reads back from its own text.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rungs::fingerprint::Profile;
+use rungs::fingerprint::lint::{Date, Freshness, lint};
+use rungs::fingerprint::{Fingerprints, Profile};
 use rungs::fingerprint::profile::Over;
 use rungs::{Context, ErrorKind};
 
@@ -14,6 +15,11 @@ fuzz_target!(|text: &str| {
                 let _ = profile.headers(Context::Form, over, true);
             }
             let _ = profile.http2.priority(Context::Fetch);
+            let _ = Fingerprints::of(&profile);
+            let today = Date::parse("2026-11-21").expect("it is a day");
+            let _ = lint(&profile, &Freshness { today, installed: Some(156), weeks: Freshness::WEEKS });
+            let again = Profile::from_toml(&profile.to_toml(), "profile.toml");
+            assert_eq!(again.expect("it was written by us"), profile);
         }
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::Profile);

@@ -17,6 +17,7 @@ pub mod profile;
 mod promise;
 #[cfg(test)]
 pub(crate) mod sample;
+mod sent;
 pub mod shape;
 
 pub use akamai::H2Opening;

@@ -1,4 +1,7 @@
-//! Browser profiles: one browser on the wire, as data.
+//! Browser profiles: one browser on the wire, as data. `profiles/browsers/README.md` tells every key.
+
+mod http2;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,11 +10,13 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Serialize};
 
 use super::derive;
-use super::hex;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 use crate::request::Context;
 use crate::toml_error;
+
+pub use http2::{Hpack, Http2, Huffman, Priority};
+pub use tls::{Alps, GreasePlaces, Place, Resumption, Tls};
 
 /// The version of the profile format this build reads.
 pub const SCHEMA: u32 = 1;
@@ -102,93 +107,6 @@ pub struct Brand {
     pub version: String,
 }
 
-/// The ClientHello, without its GREASE values (they are drawn per connection).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Tls {
-    /// Protocol versions offered, lowest first: `1.2`, `1.3`.
-    pub versions: Vec<String>,
-    /// Cipher suites by code point, in order.
-    pub ciphers: Vec<u16>,
-    /// Supported groups by code point, in order.
-    pub groups: Vec<u16>,
-    /// The groups a key share is sent for.
-    pub key_shares: Vec<u16>,
-    /// Signature algorithms by code point, in order.
-    pub signature_algorithms: Vec<u16>,
-    /// ALPN protocols, in order.
-    pub alpn: Vec<String>,
-    /// Application-layer protocol settings.
-    pub alps: Option<Alps>,
-    /// Certificate compression algorithms by name: `brotli`, `zlib`.
-    #[serde(default)]
-    pub certificate_compression: Vec<String>,
-    /// Whether GREASE values are inserted (RFC 8701).
-    #[serde(default)]
-    pub grease: bool,
-    /// Whether extensions come in random order.
-    #[serde(default)]
-    pub permute_extensions: bool,
-    /// Whether a GREASE encrypted_client_hello is sent.
-    #[serde(default)]
-    pub ech_grease: bool,
-    /// Whether status_request is sent.
-    #[serde(default)]
-    pub ocsp_stapling: bool,
-    /// Whether signed_certificate_timestamp is sent.
-    #[serde(default)]
-    pub signed_certificate_timestamps: bool,
-    /// The body of the trust_anchors extension's id list, in hex; absent when it is not sent.
-    pub trust_anchors: Option<String>,
-    /// Every extension's code point, sorted, without GREASE: what `profile show` and checks compare.
-    pub extensions: Vec<u16>,
-}
-
-/// Application-layer protocol settings (ALPS).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Alps {
-    /// The protocols it is sent for.
-    pub protocols: Vec<String>,
-    /// The extension's code point: 17513 (old) or 17613 (new).
-    pub codepoint: u16,
-}
-
-/// The HTTP/2 preface and priorities.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Http2 {
-    /// SETTINGS as (id, value), in order.
-    pub settings: Vec<(u16, u32)>,
-    /// The WINDOW_UPDATE on stream 0 that follows; 0 for none.
-    pub window_update: u32,
-    /// Pseudo headers in order: `method`, `authority`, `scheme`, `path`.
-    pub pseudo_order: Vec<String>,
-    /// The priority in HEADERS, by context; absent when none is sent.
-    #[serde(default)]
-    pub priority: BTreeMap<String, Priority>,
-}
-
-impl Http2 {
-    /// The priority of a context's requests, a navigation's where it has none of its own.
-    #[must_use]
-    pub fn priority(&self, context: Context) -> Option<Priority> {
-        self.priority.get(context.name()).or_else(|| self.priority.get(Context::Navigation.name())).copied()
-    }
-}
-
-/// The priority fields of a HEADERS frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Priority {
-    /// The weight byte as it is on the wire (0 to 255).
-    pub weight: u8,
-    /// The stream depended on.
-    pub depends_on: u32,
-    /// The exclusive flag.
-    pub exclusive: bool,
-}
-
 /// How requests travel: headers differ by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -272,14 +190,6 @@ impl TryFrom<Vec<String>> for Field {
 impl From<Field> for Vec<String> {
     fn from(field: Field) -> Self {
         std::iter::once(field.name).chain(field.value).collect()
-    }
-}
-
-impl Tls {
-    /// The trust anchor ids in wire form, when the extension is sent.
-    #[must_use]
-    pub fn trust_anchor_ids(&self) -> Option<Vec<u8>> {
-        hex::decode(self.trust_anchors.as_deref()?)
     }
 }
 
@@ -414,6 +324,8 @@ const SHIPPED: &[(&str, &str)] = &[
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -430,6 +342,86 @@ mod tests {
             assert_eq!(Profile::named(name).unwrap().name, *name);
         }
     }
+
+    /// The keys of the format, those of tables with free keys left out.
+    fn keys(value: &serde_json::Value, keys: &mut BTreeSet<String>) {
+        match value {
+            serde_json::Value::Object(map) => {
+                for (key, value) in map {
+                    keys.insert(key.clone());
+                    match (key.as_str(), value.as_object()) {
+                        ("hints" | "extension_bodies", _) => {}
+                        ("priority", Some(contexts)) => {
+                            for one in contexts.values() {
+                                self::keys(one, keys);
+                            }
+                        }
+                        _ => self::keys(value, keys),
+                    }
+                }
+            }
+            serde_json::Value::Array(list) => list.iter().for_each(|one| self::keys(one, keys)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_formats_description_tells_every_key_and_no_other() {
+        let chrome = Profile::named("chrome-156-linux").unwrap();
+        let mut known = BTreeSet::from(["derive_from".to_owned()]);
+        keys(&serde_json::to_value(&*chrome).unwrap(), &mut known);
+        assert!(known.contains("table_reuse") && known.contains("exclusive"), "{known:?}");
+        // Every second piece between backticks is code.
+        let code = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let prose: Vec<&str> = FORMAT.split("```").step_by(2).collect();
+        let told: BTreeSet<String> = prose
+            .iter()
+            .flat_map(|text| code(text))
+            .flat_map(|code| code.split(|c| !is_word(c)).map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        assert_eq!(known.difference(&told).collect::<Vec<_>>(), Vec::<&String>::new());
+        let rows = prose.iter().flat_map(|text| text.lines()).filter_map(|line| line.strip_prefix("| `"));
+        for row in rows {
+            for key in code(&format!("`{}", row.split(" | ").next().unwrap())) {
+                assert!(known.contains(&key), "{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_descriptions_examples_are_the_captured_profiles_lines() {
+        let captured: Vec<&str> = Profile::shipped_text("chrome-156-linux").unwrap().lines().collect();
+        let examples: Vec<&str> = FORMAT
+            .split("```toml\n")
+            .skip(1)
+            .flat_map(|block| block.split("```").next().unwrap().lines())
+            .filter(|line| !line.is_empty())
+            .collect();
+        assert!(examples.len() > 10);
+        for line in examples {
+            assert!(captured.contains(&line), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_another_schema_or_without_the_newer_keys_is_told_or_read() {
+        let text = Profile::shipped_text("chrome-156-linux").unwrap();
+        let newer =
+            Profile::from_toml(&text.replacen("schema = 1", "schema = 2", 1), "new.toml").unwrap_err();
+        assert_eq!(newer.to_string(), "new.toml: schema is 2, this build reads 1");
+        let chrome = Profile::named("chrome-156-linux").unwrap();
+        let newer =
+            ["record_version", "session_id_length", "point_formats", "psk_modes", "resumption", "hpack"];
+        let older: Vec<&str> = text
+            .lines()
+            .filter(|line| !newer.iter().any(|key| line.starts_with(&format!("{key} = "))))
+            .collect();
+        assert_eq!(older.len() + newer.len(), text.lines().count());
+        assert_eq!(Profile::from_toml(&older.join("\n"), "old.toml").unwrap(), *chrome);
+    }
+
+    const FORMAT: &str = include_str!("../../profiles/browsers/README.md");
 
     #[test]
     fn a_major_version_is_found_in_what_browsers_print() {

@@ -4,10 +4,10 @@ use md5::{Digest, Md5};
 use serde::Serialize;
 
 use super::akamai::H2Opening;
-use super::hello::{ClientHello, Extension, extension};
+use super::hello::{ClientHello, Extension};
 use super::hpack::{Form, HpackField};
 use super::profile::{Http2, Profile, Tls};
-use super::{Ja3, hex, ja3, ja4, ja4_r};
+use super::{Ja3, hex, ja3, ja4, ja4_r, sent};
 
 /// The fingerprints of a profile's first connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -49,18 +49,11 @@ impl Fingerprints {
 
 /// A ClientHello as fingerprints see it: without keys and GREASE, extensions in ascending order.
 fn hello(tls: &Tls) -> ClientHello {
-    let body = |id: u16| match id {
-        extension::GROUPS => list16(&tls.groups),
-        extension::POINT_FORMATS => vec![1, 0],
-        extension::SIGNATURE_ALGORITHMS => list16(&tls.signature_algorithms),
-        extension::VERSIONS => versions(tls),
-        extension::ALPN => alpn(tls),
-        _ => Vec::new(),
-    };
+    let body = |id: u16| sent::body(tls, id).unwrap_or_default();
     ClientHello {
-        record_version: 0x0301,
+        record_version: tls.record_version,
         legacy_version: 0x0303,
-        session_id_len: 32,
+        session_id_len: usize::from(tls.session_id_length),
         ciphers: tls.ciphers.clone(),
         compression: vec![0],
         extensions: tls.extensions.iter().map(|id| Extension { id: *id, body: body(*id) }).collect(),
@@ -81,32 +74,6 @@ fn opening(http2: &Http2) -> H2Opening {
     opening.window_update = http2.window_update;
     opening.fields = http2.pseudo_order.iter().map(pseudo).collect();
     opening
-}
-
-fn versions(tls: &Tls) -> Vec<u8> {
-    let codes = tls.versions.iter().rev().map(|name| if name == "1.3" { [3, 4] } else { [3, 3] });
-    let list: Vec<u8> = codes.flatten().take(usize::from(u8::MAX)).collect();
-    std::iter::once(u8::try_from(list.len()).unwrap_or(u8::MAX)).chain(list).collect()
-}
-
-fn alpn(tls: &Tls) -> Vec<u8> {
-    let mut names = Vec::new();
-    for name in &tls.alpn {
-        // No protocol name is longer than that; a longer one ends the list.
-        let Ok(len) = u8::try_from(name.len()) else { break };
-        names.push(len);
-        names.extend_from_slice(name.as_bytes());
-    }
-    with_length(names)
-}
-
-fn list16(values: &[u16]) -> Vec<u8> {
-    with_length(values.iter().flat_map(|value| value.to_be_bytes()).collect())
-}
-
-fn with_length(body: Vec<u8>) -> Vec<u8> {
-    let len = u16::try_from(body.len()).unwrap_or(u16::MAX);
-    len.to_be_bytes().into_iter().chain(body).collect()
 }
 
 #[cfg(test)]

@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::drive::Recording;
-use super::merge;
 use super::record::HeardRequest;
 use super::scenario::SCENARIOS;
-use super::verify::{Draws, hello_of};
+use super::{habits, hellos, merge};
 use crate::error::{Error, Result};
-use crate::fingerprint::hello::{ClientHello, extension, is_grease};
+use crate::fingerprint::H2Opening;
 use crate::fingerprint::profile::{
-    Alps, Brand, Browser, Headers, Http2, Over, Priority, Profile, Provenance, SCHEMA, Tls,
+    Brand, Browser, Headers, Hpack, Http2, Over, Priority, Profile, Provenance, SCHEMA, Tls,
 };
-use crate::fingerprint::{H2Opening, hex};
 use crate::kind::ErrorKind;
 use crate::request::Context;
 
@@ -74,13 +72,14 @@ fn profile(recording: &Recording, name: &str, today: &str) -> Result<Profile> {
     let browser = browser(&recording.page).ok_or_else(|| lacking("what a page's script sees"))?;
     let mut heard = recording.scenarios.get("navigation/h2").into_iter().flatten();
     let opening = heard.find_map(|c| c.opening.as_ref()).ok_or_else(|| lacking("an HTTP/2 opening"))?;
+    let hpack = habits::hpack(recording.scenarios.values().flatten()).map_err(|what| lacking(&what))?;
     Ok(Profile {
         schema: SCHEMA,
         name: name.to_owned(),
         provenance: provenance(recording, &browser, today),
         browser: Some(browser),
-        tls: tls(recording)?,
-        http2: http2(opening, priority),
+        tls: hellos::tls(recording).map_err(|what| lacking(&what))?,
+        http2: http2(opening, hpack, priority),
         hints,
         headers,
     })
@@ -136,60 +135,13 @@ fn browser(page: &serde_json::Value) -> Option<Browser> {
     })
 }
 
-fn tls(recording: &Recording) -> Result<Tls> {
-    let hellos: Vec<ClientHello> =
-        recording.hellos.iter().filter_map(hello_of).filter(|hello| !hello.is_resumption()).collect();
-    let hello = hellos.first().ok_or_else(|| lacking("a ClientHello"))?;
-    let draws = Draws::of(&recording.hellos);
-    let plain = |ids: Vec<u16>| ids.into_iter().filter(|id| !is_grease(*id)).collect::<Vec<_>>();
-    let texts = |names: Vec<Vec<u8>>| {
-        names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect::<Vec<_>>()
-    };
-    let mut versions = plain(hello.versions());
-    versions.sort_unstable();
-    let mut extensions = plain(hello.extension_ids().collect());
-    extensions.sort_unstable();
-    let has = |id: u16| hello.extension(id).is_some();
-    Ok(Tls {
-        versions: versions
-            .iter()
-            .map(|version| format!("1.{}", (version & 0xff).saturating_sub(1)))
-            .collect(),
-        ciphers: plain(hello.ciphers.clone()),
-        groups: plain(hello.groups()),
-        key_shares: plain(hello.key_shares().iter().map(|share| share.group).collect()),
-        signature_algorithms: plain(hello.signature_algorithms()),
-        alpn: texts(hello.alpn()),
-        alps: hello.alps().map(|(codepoint, names)| Alps { protocols: texts(names), codepoint }),
-        certificate_compression: hello
-            .certificate_compression()
-            .iter()
-            .map(|id| match id {
-                1 => Ok("zlib".to_owned()),
-                2 => Ok("brotli".to_owned()),
-                3 => Ok("zstd".to_owned()),
-                other => Err(lacking(&format!("a known certificate compression instead of {other}"))),
-            })
-            .collect::<Result<_>>()?,
-        grease: hello.ciphers.iter().any(|id| is_grease(*id)) && draws.grease,
-        permute_extensions: draws.order,
-        ech_grease: has(65037),
-        ocsp_stapling: has(5),
-        signed_certificate_timestamps: has(18),
-        trust_anchors: hello
-            .extension(extension::TRUST_ANCHORS)
-            .and_then(|body| body.get(2..))
-            .map(hex::encode),
-        extensions,
-    })
-}
-
-fn http2(opening: &H2Opening, priority: BTreeMap<String, Priority>) -> Http2 {
+fn http2(opening: &H2Opening, hpack: Hpack, priority: BTreeMap<String, Priority>) -> Http2 {
     let pseudo = opening.fields.iter().filter_map(|field| field.name.strip_prefix(':'));
     Http2 {
         settings: opening.settings.clone(),
         window_update: opening.window_update,
         pseudo_order: pseudo.map(str::to_owned).collect(),
+        hpack,
         priority,
     }
 }
@@ -211,7 +163,9 @@ fn text(profile: &Profile) -> String {
     if let Some(browser) = &profile.browser {
         section(&mut out, "browser", browser);
     }
-    section(&mut out, "tls", &profile.tls);
+    let tls = &profile.tls;
+    section(&mut out, "tls", &Tls { extension_bodies: BTreeMap::new(), ..tls.clone() });
+    section(&mut out, "tls.extension_bodies", &tls.extension_bodies);
     let http2 = &profile.http2;
     section(&mut out, "http2", &Http2 { priority: BTreeMap::new(), ..http2.clone() });
     section(&mut out, "http2.priority", &http2.priority);

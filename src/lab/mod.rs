@@ -10,6 +10,8 @@ mod challenge;
 mod chromium;
 mod devtools;
 mod drive;
+mod habits;
+mod hellos;
 mod merge;
 mod origin;
 mod record;

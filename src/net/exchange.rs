@@ -102,7 +102,7 @@ pub(crate) async fn begin_http2(
     permit: OwnedSemaphorePermit,
 ) -> Result<Shared> {
     let counter = Counter::default();
-    let io = Reframed::new(io, counter.clone());
+    let io = Reframed::new(io, counter.clone(), profile.http2.hpack.clone());
     let (sender, connection) = h2::Builder::new(Spawn)
         .options(options(&profile.http2))
         .handshake(io)

@@ -1,14 +1,16 @@
-//! An HPACK encoder that writes as Chrome does: what it indexes, and Huffman code only where that
-//! is shorter (RFC 7541).
+//! An HPACK encoder (RFC 7541) with a browser's habits: what it indexes, what it Huffman-codes.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::LazyLock;
 
+use crate::fingerprint::hpack::Form;
 use crate::fingerprint::hpack_tables::{CODE_LENGTHS, STATIC};
+use crate::fingerprint::profile::{Hpack, Huffman};
 
 /// The encoding side of one connection's HPACK state.
 #[derive(Debug)]
 pub(crate) struct Encoder {
+    habits: Hpack,
     /// The dynamic table, newest first.
     table: VecDeque<(Vec<u8>, Vec<u8>)>,
     size: usize,
@@ -17,13 +19,11 @@ pub(crate) struct Encoder {
     announce: Option<(usize, usize)>,
 }
 
-impl Default for Encoder {
-    fn default() -> Self {
-        Self { table: VecDeque::new(), size: 0, limit: DEFAULT_TABLE, announce: None }
-    }
-}
-
 impl Encoder {
+    pub(crate) const fn new(habits: Hpack) -> Self {
+        Self { habits, table: VecDeque::new(), size: 0, limit: DEFAULT_TABLE, announce: None }
+    }
+
     /// The peer's SETTINGS_HEADER_TABLE_SIZE: told to it at the start of the next block.
     pub(crate) fn resize(&mut self, allowed: u32) {
         let allowed = usize::try_from(allowed).unwrap_or(MAX_TABLE).min(MAX_TABLE);
@@ -54,22 +54,39 @@ impl Encoder {
     }
 
     fn field(&mut self, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
-        if let Some(index) = self.whole(name, value) {
+        let form = self.literal(name);
+        if form != Form::NeverIndexed
+            && let Some(index) = self.whole(name, value)
+        {
             return integer(out, 0x80, 7, index);
         }
-        // Chrome keeps pseudo headers out of the table, but for the authority.
-        let kept = name.first() != Some(&b':') || name == b":authority";
-        let (pattern, prefix) = if kept { (0x40, 6) } else { (0x00, 4) };
+        let (pattern, prefix) = match form {
+            Form::Incremental | Form::Indexed => (0x40, 6),
+            Form::WithoutIndexing => (0x00, 4),
+            Form::NeverIndexed => (0x10, 4),
+        };
         match self.name(name) {
             Some(index) => integer(out, pattern, prefix, index),
             None => {
                 out.push(pattern);
-                string(out, name);
+                string(out, name, self.habits.huffman);
             }
         }
-        string(out, value);
-        if kept {
+        string(out, value, self.habits.huffman);
+        if form == Form::Incremental {
             self.insert(name, value);
+        }
+    }
+
+    /// How a field of that name goes where no table has it.
+    fn literal(&self, name: &[u8]) -> Form {
+        let holds = |list: &[String], name: &[u8]| list.iter().any(|other| other.as_bytes() == name);
+        match name.strip_prefix(b":") {
+            Some(pseudo) if holds(&self.habits.indexed_pseudo, pseudo) => Form::Incremental,
+            Some(_) => Form::WithoutIndexing,
+            None if holds(&self.habits.never_indexed, name) => Form::NeverIndexed,
+            None if holds(&self.habits.unindexed, name) => Form::WithoutIndexing,
+            None => Form::Incremental,
         }
     }
 
@@ -82,7 +99,7 @@ impl Encoder {
         }) {
             return Some(index);
         }
-        let place = self.table.iter().position(|(other, held)| other == name && held == value)?;
+        let place = self.reused().position(|(other, held)| other == name && held == value)?;
         Some(STATIC.len() + 1 + place)
     }
 
@@ -91,8 +108,13 @@ impl Encoder {
         if let Some(index) = STATIC_NAMES.get(name) {
             return Some(*index);
         }
-        let place = self.table.iter().position(|(other, _)| other == name)?;
+        let place = self.reused().position(|(other, _)| other == name)?;
         Some(STATIC.len() + 1 + place)
+    }
+
+    /// The entries that may be referred to, newest first.
+    fn reused(&self) -> impl Iterator<Item = &(Vec<u8>, Vec<u8>)> {
+        self.table.iter().take(if self.habits.table_reuse { usize::MAX } else { 0 })
     }
 
     fn insert(&mut self, name: &[u8], value: &[u8]) {
@@ -128,11 +150,16 @@ fn integer(out: &mut Vec<u8>, pattern: u8, prefix: u32, value: usize) {
     out.push(low(rest));
 }
 
-/// A string, Huffman-coded only when that makes it shorter.
-fn string(out: &mut Vec<u8>, text: &[u8]) {
+/// A string, Huffman-coded as the habit is.
+fn string(out: &mut Vec<u8>, text: &[u8], habit: Huffman) {
     let bits: usize = text.iter().map(|byte| usize::from(CODE_LENGTHS[usize::from(*byte)])).sum();
     let coded = bits.div_ceil(8);
-    if coded >= text.len() {
+    let plain = match habit {
+        Huffman::Always => false,
+        Huffman::Shorter => coded >= text.len(),
+        Huffman::Never => true,
+    };
+    if plain {
         integer(out, 0x00, 7, text.len());
         return out.extend_from_slice(text);
     }
@@ -186,7 +213,7 @@ const ENTRY_OVERHEAD: usize = 32;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fingerprint::hpack::{Form, HpackDecoder, HpackField};
+    use crate::fingerprint::hpack::{HpackDecoder, HpackField};
 
     fn blocks(encoder: &mut Encoder, lists: &[&[(&str, &str)]]) -> Vec<Vec<HpackField>> {
         let mut decoder = HpackDecoder::default();
@@ -214,7 +241,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again_in_chromes_forms() {
-        let read = blocks(&mut Encoder::default(), &[FIELDS, FIELDS]);
+        let read = blocks(&mut Encoder::new(Hpack::default()), &[FIELDS, FIELDS]);
         for block in &read {
             let pairs: Vec<_> = block.iter().map(|f| (f.name.as_str(), f.value.as_str())).collect();
             assert_eq!(pairs, FIELDS);
@@ -230,9 +257,34 @@ mod tests {
     }
 
     #[test]
+    fn other_habits_are_kept_too() {
+        let text = |name: &str| vec![name.to_owned()];
+        let habits = Hpack {
+            indexed_pseudo: text("path"),
+            unindexed: text("accept"),
+            never_indexed: text("cookie"),
+            huffman: Huffman::Always,
+            table_reuse: false,
+        };
+        let read = blocks(&mut Encoder::new(habits), &[FIELDS, FIELDS]);
+        let (inc, idx, not, never) =
+            (Form::Incremental, Form::Indexed, Form::WithoutIndexing, Form::NeverIndexed);
+        for block in &read {
+            let pairs: Vec<_> = block.iter().map(|f| (f.name.as_str(), f.value.as_str())).collect();
+            assert_eq!(pairs, FIELDS);
+            let forms: Vec<_> = block.iter().map(|f| f.form).collect();
+            assert_eq!(forms, [idx, not, idx, inc, inc, inc, not, never, never]);
+            assert!(block.iter().all(|f| f.value_huffman != Some(false)));
+        }
+        let plain = Hpack { huffman: Huffman::Never, ..Hpack::default() };
+        let read = blocks(&mut Encoder::new(plain), &[FIELDS]);
+        assert!(read[0].iter().all(|f| f.name_huffman != Some(true) && f.value_huffman != Some(true)));
+    }
+
+    #[test]
     fn the_rfcs_huffman_examples_come_out() {
         let mut out = Vec::new();
-        string(&mut out, b"www.example.com");
+        string(&mut out, b"www.example.com", Huffman::Shorter);
         assert_eq!(out, [0x8c, 0xf1, 0xe3, 0xc2, 0xe5, 0xf2, 0x3a, 0x6b, 0xa0, 0xab, 0x90, 0xf4, 0xff]);
         out.clear();
         integer(&mut out, 0, 5, 1337);
@@ -241,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_table_the_peer_shrinks_is_announced_and_kept_to() {
-        let mut encoder = Encoder::default();
+        let mut encoder = Encoder::new(Hpack::default());
         let mut decoder = HpackDecoder::default();
         for allowed in [4096, 0, 100, 4096, 65_536] {
             encoder.resize(allowed);
@@ -255,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_long_run_of_new_fields_stays_in_step_with_the_reader() {
-        let (mut encoder, mut decoder) = (Encoder::default(), HpackDecoder::default());
+        let (mut encoder, mut decoder) = (Encoder::new(Hpack::default()), HpackDecoder::default());
         for number in 0..2000_u32 {
             let value = format!("{}{number}", "v".repeat((number % 200) as usize));
             let fields = [("x-first", value.as_str()), ("x-second", "same"), ("x-first", "again")];

@@ -17,6 +17,7 @@ use http::HeaderName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::tls::BoxIo;
+use crate::fingerprint::profile::Hpack;
 use reader::Reader;
 use writer::Writer;
 
@@ -37,8 +38,8 @@ pub(crate) struct Reframed {
 }
 
 impl Reframed {
-    pub(crate) fn new(io: BoxIo, counter: Counter) -> Self {
-        Self { io, counter, writer: Writer::default(), reader: Reader::default(), out: Vec::new(), sent: 0 }
+    pub(crate) fn new(io: BoxIo, counter: Counter, habits: Hpack) -> Self {
+        Self { io, counter, writer: Writer::new(habits), reader: Reader::default(), out: Vec::new(), sent: 0 }
     }
 
     /// Sends what is ready.
@@ -108,7 +109,8 @@ mod tests {
 
     fn block(fields: &[(&str, &str)]) -> Vec<u8> {
         let mut out = Vec::new();
-        Encoder::default().encode(fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())), &mut out);
+        Encoder::new(Hpack::default())
+            .encode(fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())), &mut out);
         out
     }
 
@@ -121,7 +123,7 @@ mod tests {
 
     /// What leaves when `input` is written `step` bytes at a time.
     fn rewritten(input: &[u8], step: usize, counter: &Counter) -> Vec<u8> {
-        let (mut writer, mut out) = (Writer::default(), Vec::new());
+        let (mut writer, mut out) = (Writer::new(Hpack::default()), Vec::new());
         for part in input.chunks(step) {
             writer.take(part, counter, &mut out).unwrap();
         }

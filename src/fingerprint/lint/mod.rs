@@ -3,6 +3,7 @@
 
 mod age;
 mod headers;
+mod hello;
 mod identity;
 mod wire;
 

@@ -80,7 +80,7 @@ fn a_client_that_is_no_browser_does_not_age_and_may_look_as_it_likes() {
 #[test]
 fn errors_come_before_warnings() {
     let mut profile = Profile::clone(&Profile::named("chrome-156-linux").unwrap());
-    profile.tls.grease = false;
+    profile.tls.permute_extensions = false;
     let freshness = Freshness { installed: Some(170), ..that_day() };
     let severities: Vec<_> = lint(&profile, &freshness).iter().map(|c| c.severity).collect();
     assert_eq!(severities, [Severity::Error, Severity::Warning]);

@@ -7,7 +7,10 @@
 use super::Complaints;
 use crate::fingerprint::ciphers;
 use crate::fingerprint::hello::extension;
-use crate::fingerprint::profile::{Profile, Tls};
+use crate::fingerprint::profile::{Hpack, Profile, Tls};
+use crate::fingerprint::sent::{
+    EXTENDED_MASTER_SECRET, RENEGOTIATION_INFO, SESSION_TICKET, SIGNED_CERTIFICATE_TIMESTAMP, STATUS_REQUEST,
+};
 
 /// What the engine cannot send, whoever it imitates.
 pub(super) fn check(profile: &Profile, complaints: &mut Complaints) {
@@ -43,9 +46,11 @@ pub(super) fn check(profile: &Profile, complaints: &mut Complaints) {
         complaints.error("trust-anchors", "tls.trust_anchors", "is not hex");
     }
     check_extensions(tls, complaints);
+    super::hello::check(tls, complaints);
+    check_hpack(&profile.http2.hpack, complaints);
     let mut pseudo: Vec<&str> = profile.http2.pseudo_order.iter().map(String::as_str).collect();
     pseudo.sort_unstable();
-    if pseudo != ["authority", "method", "path", "scheme"] {
+    if pseudo != PSEUDO {
         complaints.error(
             "pseudo-order",
             "http2.pseudo_order",
@@ -111,6 +116,27 @@ fn check_extensions(tls: &Tls, complaints: &mut Complaints) {
     }
 }
 
+/// HPACK habits that no encoder can have.
+fn check_hpack(hpack: &Hpack, complaints: &mut Complaints) {
+    for name in hpack.indexed_pseudo.iter().filter(|name| !PSEUDO.contains(&name.as_str())) {
+        let message = format!("holds {}; pseudo headers are {}", super::shown(name), PSEUDO.join(", "));
+        complaints.error("hpack", "http2.hpack.indexed_pseudo", message);
+    }
+    let lists = [("unindexed", &hpack.unindexed), ("never_indexed", &hpack.never_indexed)];
+    for (key, name) in lists.iter().flat_map(|(key, list)| list.iter().map(move |name| (key, name))) {
+        if http::HeaderName::from_bytes(name.as_bytes()).is_err()
+            || name.bytes().any(|b| b.is_ascii_uppercase())
+        {
+            let message = format!("holds {}, no header name in lower case", super::shown(name));
+            complaints.error("hpack", format!("http2.hpack.{key}"), message);
+        }
+    }
+    if let Some(name) = hpack.unindexed.iter().find(|name| hpack.never_indexed.contains(name)) {
+        let message = format!("holds {}, which http2.hpack.unindexed holds too", super::shown(name));
+        complaints.error("hpack", "http2.hpack.never_indexed", message);
+    }
+}
+
 /// What a Chromium of this major version does.
 pub(super) fn check_chromium(profile: &Profile, major: u32, complaints: &mut Complaints) {
     let tls = &profile.tls;
@@ -170,6 +196,12 @@ pub(super) fn check_chromium(profile: &Profile, major: u32, complaints: &mut Com
             "is not method, authority, scheme, path, as Chrome's is",
         );
     }
+    // The default of `Hpack` is Chrome's way.
+    if http2.hpack != Hpack::default() {
+        let message = "is not as Chrome's: of pseudo headers only :authority goes into the table, of the others \
+                       all; Huffman code where it is shorter; later requests refer to the table";
+        complaints.error("http2", "http2.hpack", message);
+    }
     if http2.window_update != CHROME_WINDOW {
         let message = format!("is {}, Chrome's is {CHROME_WINDOW}", http2.window_update);
         complaints.error("http2", "http2.window_update", message);
@@ -180,16 +212,12 @@ pub(super) fn check_chromium(profile: &Profile, major: u32, complaints: &mut Com
     }
 }
 
-fn is_offered(tls: &Tls, version: &str) -> bool {
+pub(super) fn is_offered(tls: &Tls, version: &str) -> bool {
     tls.versions.iter().any(|name| name == version)
 }
 
-const STATUS_REQUEST: u16 = 5;
-const SIGNED_CERTIFICATE_TIMESTAMP: u16 = 18;
-const EXTENDED_MASTER_SECRET: u16 = 23;
-const SESSION_TICKET: u16 = 35;
 const ENCRYPTED_CLIENT_HELLO: u16 = 65037;
-const RENEGOTIATION_INFO: u16 = 65281;
+const PSEUDO: [&str; 4] = ["authority", "method", "path", "scheme"];
 const X25519_MLKEM768: u16 = 4588;
 const ML_DSA: [u16; 3] = [0x0904, 0x0905, 0x0906];
 /// What BoringSSL knows: P-256, P-384, P-521, X25519, X25519MLKEM768, MLKEM1024.

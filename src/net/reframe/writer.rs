@@ -8,7 +8,7 @@ use super::frame::{
 };
 use super::ticket::{Counter, Deposit};
 use crate::fingerprint::hpack::HpackDecoder;
-use crate::fingerprint::profile::Priority;
+use crate::fingerprint::profile::{Hpack, Priority};
 use crate::net::hpack::Encoder;
 
 /// Follows our own frames and rewrites header blocks.
@@ -33,20 +33,18 @@ struct Block {
     payload: Vec<u8>,
 }
 
-impl Default for Writer {
-    fn default() -> Self {
+impl Writer {
+    pub(super) fn new(habits: Hpack) -> Self {
         Self {
             decoder: HpackDecoder::default(),
-            encoder: Encoder::default(),
+            encoder: Encoder::new(habits),
             preface: PREFACE,
             head: Vec::with_capacity(FRAME_HEAD),
             passing: 0,
             block: None,
         }
     }
-}
 
-impl Writer {
     pub(super) fn take(&mut self, mut input: &[u8], counter: &Counter, out: &mut Vec<u8>) -> io::Result<()> {
         while !input.is_empty() {
             if self.preface > 0 {

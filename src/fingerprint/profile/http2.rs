@@ -1,0 +1,86 @@
+//! `[http2]`: preface, priorities and HPACK habits.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::request::Context;
+
+/// The HTTP/2 preface and priorities.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http2 {
+    /// SETTINGS as (id, value), in order.
+    pub settings: Vec<(u16, u32)>,
+    /// The WINDOW_UPDATE on stream 0 that follows; 0 for none.
+    pub window_update: u32,
+    /// Pseudo headers in order: `method`, `authority`, `scheme`, `path`.
+    pub pseudo_order: Vec<String>,
+    /// How fields are written. Default: as Chrome writes them.
+    #[serde(default)]
+    pub hpack: Hpack,
+    /// The priority in HEADERS, by context; absent when none is sent.
+    #[serde(default)]
+    pub priority: BTreeMap<String, Priority>,
+}
+
+impl Http2 {
+    /// The priority of a context's requests, a navigation's where it has none of its own.
+    #[must_use]
+    pub fn priority(&self, context: Context) -> Option<Priority> {
+        self.priority.get(context.name()).or_else(|| self.priority.get(Context::Navigation.name())).copied()
+    }
+}
+
+/// The priority fields of a HEADERS frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Priority {
+    /// The weight byte as it is on the wire (0 to 255).
+    pub weight: u8,
+    /// The stream depended on.
+    pub depends_on: u32,
+    /// The exclusive flag.
+    pub exclusive: bool,
+}
+
+/// How a client writes header fields where HPACK (RFC 7541) leaves the choice to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Hpack {
+    /// The pseudo headers whose literals go into the dynamic table, named as in `pseudo_order`. The
+    /// others are literals without indexing. Default: `authority`.
+    pub indexed_pseudo: Vec<String>,
+    /// The headers that are literals without indexing. All others go into the table. Default: none.
+    pub unindexed: Vec<String>,
+    /// The headers that are literals never to be indexed by anybody. Default: none.
+    pub never_indexed: Vec<String>,
+    /// When strings are Huffman-coded. Default: [`Huffman::Shorter`].
+    pub huffman: Huffman,
+    /// Whether later fields refer to what went into the table. Default: true.
+    pub table_reuse: bool,
+}
+
+impl Default for Hpack {
+    fn default() -> Self {
+        Self {
+            indexed_pseudo: vec!["authority".to_owned()],
+            unindexed: Vec::new(),
+            never_indexed: Vec::new(),
+            huffman: Huffman::Shorter,
+            table_reuse: true,
+        }
+    }
+}
+
+/// When a string is Huffman-coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Huffman {
+    /// Always.
+    Always,
+    /// Where that is shorter than the text itself.
+    Shorter,
+    /// Never.
+    Never,
+}

@@ -1,0 +1,149 @@
+//! `[tls]`: the ClientHello.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fingerprint::hello::extension;
+use crate::fingerprint::hex;
+
+/// The ClientHello, without its GREASE values (they are drawn per connection).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// Protocol versions offered, lowest first: `1.2`, `1.3`.
+    pub versions: Vec<String>,
+    /// Cipher suites by code point, in order.
+    pub ciphers: Vec<u16>,
+    /// Supported groups by code point, in order.
+    pub groups: Vec<u16>,
+    /// The groups a key share is sent for.
+    pub key_shares: Vec<u16>,
+    /// Signature algorithms by code point, in order.
+    pub signature_algorithms: Vec<u16>,
+    /// ALPN protocols, in order.
+    pub alpn: Vec<String>,
+    /// Application-layer protocol settings.
+    pub alps: Option<Alps>,
+    /// Certificate compression algorithms by name: `brotli`, `zlib`.
+    #[serde(default)]
+    pub certificate_compression: Vec<String>,
+    /// Whether GREASE values are inserted (RFC 8701). Default: false.
+    #[serde(default)]
+    pub grease: bool,
+    /// Where they stand. Default: absent, wherever the engine puts them.
+    pub grease_places: Option<GreasePlaces>,
+    /// Whether extensions come in random order.
+    #[serde(default)]
+    pub permute_extensions: bool,
+    /// Whether a GREASE encrypted_client_hello is sent.
+    #[serde(default)]
+    pub ech_grease: bool,
+    /// Whether status_request is sent.
+    #[serde(default)]
+    pub ocsp_stapling: bool,
+    /// Whether signed_certificate_timestamp is sent.
+    #[serde(default)]
+    pub signed_certificate_timestamps: bool,
+    /// The body of the trust_anchors extension's id list, in hex; absent when it is not sent.
+    pub trust_anchors: Option<String>,
+    /// Every extension's code point, sorted, without GREASE: what `profile show` and checks compare.
+    pub extensions: Vec<u16>,
+    /// The version field of the record that carries it. Default: 769 (0x0301).
+    #[serde(default = "record_version")]
+    pub record_version: u16,
+    /// The length of the session id, in bytes. Default: 32.
+    #[serde(default = "session_id_length")]
+    pub session_id_length: u8,
+    /// EC point formats by number, in order. Default: 0 (uncompressed) only.
+    #[serde(default = "point_formats")]
+    pub point_formats: Vec<u8>,
+    /// PSK key exchange modes by number, in order. Default: 1 (psk_dhe_ke) only.
+    #[serde(default = "psk_modes")]
+    pub psk_modes: Vec<u8>,
+    /// How a hello that offers to resume a session differs. Default: pre_shared_key (41), last.
+    #[serde(default)]
+    pub resumption: Resumption,
+    /// The body, in hex, of each extension that says the same in every hello, by code point. What
+    /// other keys say too must agree with them. Default: none.
+    #[serde(default)]
+    pub extension_bodies: BTreeMap<String, String>,
+}
+
+/// Application-layer protocol settings (ALPS).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Alps {
+    /// The protocols it is sent for.
+    pub protocols: Vec<String>,
+    /// The extension's code point: 17513 (old) or 17613 (new).
+    pub codepoint: u16,
+}
+
+impl Tls {
+    /// The trust anchor ids in wire form, when the extension is sent.
+    #[must_use]
+    pub fn trust_anchor_ids(&self) -> Option<Vec<u8>> {
+        hex::decode(self.trust_anchors.as_deref()?)
+    }
+}
+
+/// Where GREASE values stand in each list of a ClientHello.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GreasePlaces {
+    /// Among the cipher suites.
+    pub ciphers: Vec<Place>,
+    /// Among the extensions, pre_shared_key not counted.
+    pub extensions: Vec<Place>,
+    /// Among the supported groups.
+    pub groups: Vec<Place>,
+    /// Among the key shares.
+    pub key_shares: Vec<Place>,
+    /// Among the signature algorithms.
+    pub signature_algorithms: Vec<Place>,
+    /// Among the supported versions.
+    pub versions: Vec<Place>,
+}
+
+/// A place in a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// Before all others.
+    First,
+    /// After all others.
+    Last,
+}
+
+/// How a hello that offers to resume a session differs from one that does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resumption {
+    /// The extensions that only it has, sorted.
+    pub extensions: Vec<u16>,
+    /// The extension it ends with.
+    pub last: u16,
+}
+
+impl Default for Resumption {
+    fn default() -> Self {
+        Self { extensions: vec![extension::PRE_SHARED_KEY], last: extension::PRE_SHARED_KEY }
+    }
+}
+
+const fn record_version() -> u16 {
+    0x0301
+}
+
+const fn session_id_length() -> u8 {
+    32
+}
+
+fn point_formats() -> Vec<u8> {
+    vec![0]
+}
+
+fn psk_modes() -> Vec<u8> {
+    vec![1]
+}

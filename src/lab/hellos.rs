@@ -1,0 +1,198 @@
+//! Recorded ClientHellos become a profile's `[tls]`. Pure.
+
+use std::collections::BTreeMap;
+
+use super::drive::Recording;
+use super::verify::{Draws, hello_of};
+use crate::fingerprint::hello::{ClientHello, extension, is_grease};
+use crate::fingerprint::hex;
+use crate::fingerprint::profile::{Alps, GreasePlaces, Place, Resumption, Tls};
+
+/// What the recorded client always says, and what it draws.
+///
+/// # Errors
+/// What the recording lacks, or in what its hellos differ.
+pub(super) fn tls(recording: &Recording) -> Result<Tls, String> {
+    let fresh: Vec<ClientHello> =
+        recording.hellos.iter().filter_map(hello_of).filter(|hello| !hello.is_resumption()).collect();
+    let resumed: Vec<ClientHello> = recording
+        .scenarios
+        .values()
+        .flatten()
+        .filter_map(hello_of)
+        .filter(ClientHello::is_resumption)
+        .collect();
+    // What one hello says alone could be drawn.
+    let [hello, _, ..] = &fresh[..] else { return Err("two first ClientHellos".to_owned()) };
+    let all: Vec<&ClientHello> = fresh.iter().chain(&resumed).collect();
+    let draws = Draws::of(&recording.hellos);
+    let mut versions = plain(hello.versions());
+    versions.sort_unstable();
+    Ok(Tls {
+        versions: versions
+            .iter()
+            .map(|version| format!("1.{}", (version & 0xff).saturating_sub(1)))
+            .collect(),
+        ciphers: plain(hello.ciphers.clone()),
+        groups: plain(hello.groups()),
+        key_shares: plain(hello.key_shares().iter().map(|share| share.group).collect()),
+        signature_algorithms: plain(hello.signature_algorithms()),
+        alpn: texts(&hello.alpn()),
+        alps: hello.alps().map(|(codepoint, names)| Alps { protocols: texts(&names), codepoint }),
+        certificate_compression: hello
+            .certificate_compression()
+            .iter()
+            .map(|id| match id {
+                1 => Ok("zlib".to_owned()),
+                2 => Ok("brotli".to_owned()),
+                3 => Ok("zstd".to_owned()),
+                other => Err(format!("a known certificate compression instead of {other}")),
+            })
+            .collect::<Result<_, _>>()?,
+        grease: hello.ciphers.iter().any(|id| is_grease(*id)) && draws.grease,
+        grease_places: Some(one(&all, "set of GREASE places", places)?),
+        permute_extensions: draws.order,
+        ech_grease: hello.extension(ENCRYPTED_CLIENT_HELLO).is_some(),
+        ocsp_stapling: hello.extension(STATUS_REQUEST).is_some(),
+        signed_certificate_timestamps: hello.extension(SIGNED_CERTIFICATE_TIMESTAMP).is_some(),
+        trust_anchors: hello
+            .extension(extension::TRUST_ANCHORS)
+            .and_then(|body| body.get(2..))
+            .map(hex::encode),
+        extensions: ids(hello),
+        record_version: one(&all, "record version", |hello| Some(hello.record_version))?,
+        session_id_length: one(&all, "session id length", |hello| hello.session_id_len.try_into().ok())?,
+        point_formats: one(&all, "list of point formats", |hello| Some(hello.point_formats()))?,
+        psk_modes: one(&all, "list of PSK modes", |hello| Some(hello.psk_modes()))?,
+        resumption: resumption(&ids(hello), &resumed)?,
+        extension_bodies: bodies(&fresh),
+    })
+}
+
+/// What all hellos agree on.
+fn one<T: PartialEq>(
+    hellos: &[&ClientHello],
+    what: &str,
+    of: impl Fn(&ClientHello) -> Option<T>,
+) -> Result<T, String> {
+    let mut found = hellos.iter().map(|hello| of(hello));
+    let first = found.next().flatten();
+    first
+        .filter(|first| found.all(|other| other.as_ref() == Some(first)))
+        .ok_or_else(|| format!("one {what} in all ClientHellos"))
+}
+
+/// The extensions whose bodies are the same in every hello.
+fn bodies(hellos: &[ClientHello]) -> BTreeMap<String, String> {
+    let Some((first, others)) = hellos.split_first() else { return BTreeMap::new() };
+    first
+        .extensions
+        .iter()
+        .filter(|one| !is_grease(one.id) && one.id != extension::SERVER_NAME)
+        .filter(|one| others.iter().all(|other| other.extension(one.id) == Some(&one.body)))
+        .map(|one| (one.id.to_string(), hex::encode(&one.body)))
+        .collect()
+}
+
+fn resumption(fresh: &[u16], resumed: &[ClientHello]) -> Result<Resumption, String> {
+    let all: Vec<&ClientHello> = resumed.iter().collect();
+    if all.is_empty() {
+        return Err("a ClientHello that resumes a session".to_owned());
+    }
+    one(&all, "way to resume", |hello| {
+        let mut extensions = ids(hello);
+        let before = extensions.len();
+        extensions.retain(|id| !fresh.contains(id));
+        // It leaves nothing out that a first hello has.
+        (before - extensions.len() == fresh.len())
+            .then_some(Resumption { extensions, last: hello.extension_ids().last()? })
+    })
+}
+
+/// Where GREASE stands; `None` when it stands elsewhere than at a list's ends.
+fn places(hello: &ClientHello) -> Option<GreasePlaces> {
+    let extensions = hello.extension_ids().filter(|id| *id != extension::PRE_SHARED_KEY);
+    Some(GreasePlaces {
+        ciphers: ends(&hello.ciphers)?,
+        extensions: ends(&extensions.collect::<Vec<_>>())?,
+        groups: ends(&hello.groups())?,
+        key_shares: ends(&hello.key_shares().iter().map(|share| share.group).collect::<Vec<_>>())?,
+        signature_algorithms: ends(&hello.signature_algorithms())?,
+        versions: ends(&hello.versions())?,
+    })
+}
+
+fn ends(list: &[u16]) -> Option<Vec<Place>> {
+    let end = list.len().saturating_sub(1);
+    list.iter()
+        .enumerate()
+        .filter(|(_, id)| is_grease(**id))
+        .map(|(at, _)| match at {
+            0 => Some(Place::First),
+            at if at == end => Some(Place::Last),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The extensions, sorted, without GREASE.
+fn ids(hello: &ClientHello) -> Vec<u16> {
+    let mut ids = plain(hello.extension_ids().collect());
+    ids.sort_unstable();
+    ids
+}
+
+fn plain(ids: Vec<u16>) -> Vec<u16> {
+    ids.into_iter().filter(|id| !is_grease(*id)).collect()
+}
+
+fn texts(names: &[Vec<u8>]) -> Vec<String> {
+    names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
+}
+
+const STATUS_REQUEST: u16 = 5;
+const SIGNED_CERTIFICATE_TIMESTAMP: u16 = 18;
+const ENCRYPTED_CLIENT_HELLO: u16 = 65037;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fingerprint::sample;
+
+    #[test]
+    fn grease_is_placed_at_the_ends_of_lists() {
+        let (fresh, resumed) =
+            (places(&sample::chrome()).unwrap(), places(&sample::chrome_resumed()).unwrap());
+        assert_eq!(fresh, resumed, "pre_shared_key does not count");
+        assert_eq!(fresh.extensions, [Place::First, Place::Last]);
+        assert_eq!((fresh.ciphers, fresh.signature_algorithms), (vec![Place::First], vec![Place::First]));
+        assert_eq!(ends(&[1, 0x0a0a, 2]), None);
+    }
+
+    #[test]
+    fn only_what_no_hello_changes_is_a_fixed_body() {
+        let (one, mut other) = (sample::chrome(), sample::chrome());
+        let hellos = [one.clone(), other.clone()];
+        let all = bodies(&hellos);
+        assert_eq!(all["65281"], "00");
+        assert!(!all.contains_key("0"), "the server's name is the request's");
+        let ocsp = other.extensions.iter_mut().find(|one| one.id == STATUS_REQUEST).unwrap();
+        ocsp.body[0] = 2;
+        other.extensions.retain(|one| one.id != SIGNED_CERTIFICATE_TIMESTAMP);
+        let fewer = bodies(&[one, other]);
+        let gone: Vec<_> = all.keys().filter(|id| !fewer.contains_key(*id)).collect();
+        assert_eq!(gone, ["18", "5"]);
+    }
+
+    #[test]
+    fn a_resumption_that_leaves_something_out_is_refused() {
+        let fresh = ids(&sample::chrome());
+        let resumed = sample::chrome_resumed();
+        assert_eq!(resumption(&fresh, std::slice::from_ref(&resumed)).unwrap(), Resumption::default());
+        let mut less = resumed.clone();
+        less.extensions.retain(|one| one.id != STATUS_REQUEST);
+        for hellos in [vec![], vec![less.clone()], vec![resumed, less]] {
+            assert!(resumption(&fresh, &hellos).is_err());
+        }
+    }
+}
