@@ -20,6 +20,57 @@ const PUZZLE: Duration = Duration::from_secs(120);
 /// The most puzzles, and the most clearances, kept; the oldest go first.
 const MAX_KEPT: usize = 1024;
 
+/// How the challenge behaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Manner {
+    /// What comes of a right answer. Default: a clearance.
+    pub ending: Ending,
+    /// How many pages a clearance is good for, besides its time. Default: any number. With 1 the
+    /// browser that earned it uses it up: it is no good to anybody else.
+    pub pages: Option<u32>,
+    /// How long a clearance and its cookie are good. Default: 30 minutes.
+    pub lasts: Option<Duration>,
+}
+
+impl Manner {
+    /// A right answer ends so.
+    #[must_use]
+    pub const fn ending(mut self, ending: Ending) -> Self {
+        self.ending = ending;
+        self
+    }
+
+    /// A clearance is good for so many pages.
+    #[must_use]
+    pub const fn pages(mut self, pages: u32) -> Self {
+        self.pages = Some(pages);
+        self
+    }
+
+    /// A clearance is good for so long.
+    #[must_use]
+    pub const fn lasts(mut self, lasts: Duration) -> Self {
+        self.lasts = Some(lasts);
+        self
+    }
+}
+
+/// What comes of a right answer to the challenge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ending {
+    /// A clearance.
+    #[default]
+    Passed,
+    /// A page with a widget that a person must click.
+    Captcha,
+    /// A block page.
+    Refused,
+    /// Nothing: the challenge page stays.
+    Endless,
+}
+
 /// What the page's script reports.
 #[derive(Debug, Deserialize)]
 pub(super) struct Answer {
@@ -60,6 +111,7 @@ impl Refusal {
 pub(super) struct Ledger {
     puzzles: VecDeque<Entry>,
     clearances: VecDeque<Entry>,
+    manner: Manner,
 }
 
 #[derive(Debug)]
@@ -67,12 +119,28 @@ struct Entry {
     token: String,
     holder: Fingerprint,
     until: Instant,
+    /// How often it may still be used, where that is limited.
+    left: Option<u32>,
 }
 
 impl Ledger {
+    /// How the challenge behaves from now on.
+    pub(super) const fn behave(&mut self, manner: Manner) {
+        self.manner = manner;
+    }
+
+    pub(super) const fn ending(&self) -> Ending {
+        self.manner.ending
+    }
+
+    /// How long a clearance is good.
+    pub(super) fn lasts(&self) -> Duration {
+        self.manner.lasts.unwrap_or(CLEARANCE)
+    }
+
     /// A new puzzle for this client.
     pub(super) fn puzzle(&mut self, holder: Fingerprint, now: Instant) -> String {
-        give(&mut self.puzzles, holder, now + PUZZLE)
+        give(&mut self.puzzles, holder, now + PUZZLE, None)
     }
 
     /// Judges an answer; a right one becomes a clearance. A puzzle is good for one answer.
@@ -104,18 +172,30 @@ impl Ledger {
         if answer.languages.is_empty() {
             return Err(Refusal::NoLanguage);
         }
-        Ok(give(&mut self.clearances, holder, now + CLEARANCE))
+        let until = now + self.lasts();
+        Ok(give(&mut self.clearances, holder, until, self.manner.pages))
     }
 
-    /// Whether this clearance is good in these hands.
-    pub(super) fn clears(&self, token: &str, holder: &Fingerprint, now: Instant) -> bool {
-        self.clearances.iter().any(|c| c.token == token && c.holder == *holder && c.until > now)
+    /// Whether this clearance is good in these hands, for one page.
+    pub(super) fn clears(&mut self, token: &str, holder: &Fingerprint, now: Instant) -> bool {
+        let mut held = self.clearances.iter_mut();
+        let Some(found) = held.find(|c| c.token == token && c.holder == *holder && c.until > now) else {
+            return false;
+        };
+        match &mut found.left {
+            None => true,
+            Some(0) => false,
+            Some(left) => {
+                *left -= 1;
+                true
+            }
+        }
     }
 }
 
-fn give(entries: &mut VecDeque<Entry>, holder: Fingerprint, until: Instant) -> String {
+fn give(entries: &mut VecDeque<Entry>, holder: Fingerprint, until: Instant, left: Option<u32>) -> String {
     let token = hex::encode(&rand::random::<[u8; 16]>());
-    entries.push_back(Entry { token: token.clone(), holder, until });
+    entries.push_back(Entry { token: token.clone(), holder, until, left });
     if entries.len() > MAX_KEPT {
         entries.pop_front();
     }
@@ -168,6 +248,19 @@ mod tests {
         assert!(!ledger.clears(&token, &Fingerprint::for_test("one", "another"), now));
         assert!(!ledger.clears("0", &holder("one"), now));
         assert!(!ledger.clears(&token, &holder("one"), now + CLEARANCE));
+    }
+
+    #[test]
+    fn a_clearance_for_some_pages_is_used_up_by_them() {
+        let (mut ledger, now) = (Ledger::default(), Instant::now());
+        ledger.behave(Manner::default().pages(2).lasts(Duration::from_secs(5)));
+        let nonce = ledger.puzzle(holder("one"), now);
+        let token = ledger.judge(&solved(&nonce), holder("one"), now).unwrap();
+        let mut used = || ledger.clears(&token, &holder("one"), now);
+        assert_eq!([used(), used(), used()], [true, true, false]);
+        let nonce = ledger.puzzle(holder("one"), now);
+        let token = ledger.judge(&solved(&nonce), holder("one"), now).unwrap();
+        assert!(!ledger.clears(&token, &holder("one"), now + Duration::from_secs(5)));
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod verify;
 
 pub use authority::Authority;
 pub use capture::capture;
+pub use challenge::{Ending, Manner};
 pub use chromium::{Chromium, Launch};
 pub use drive::{Recording, Stage};
 pub use origin::{Origin, SITES};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::authority::Authority;
+use super::challenge::Manner;
 use super::chromium::{Chromium, Launch};
 use super::recorder::Recorder;
 use super::reference::Reference;
@@ -90,6 +91,11 @@ impl Origin {
     #[must_use]
     pub fn counts(&self) -> Counts {
         *self.sites.counts()
+    }
+
+    /// How challenged.test behaves from now on. Default: [`Manner::default`].
+    pub fn behave(&self, manner: Manner) {
+        self.sites.behave(manner);
     }
 
     /// Why the gate refused its last request (the parts that differ from the reference), or the challenge

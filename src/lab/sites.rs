@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::challenge::{Answer, CLEARANCE, DIFFICULTY, Ledger};
+use super::challenge::{Answer, DIFFICULTY, Ending, Ledger, Manner, Refusal};
 use super::record::Heard;
 use super::reference::{Fingerprint, Reference};
 use super::reply::Reply;
@@ -17,6 +17,8 @@ pub(super) const REFERENCE_PATH: &str = "/__lab/reference";
 /// The last request of that recording.
 pub(super) const REFERENCE_END: &str = "/__lab/reference/done";
 
+/// Set by an answer to a challenge that ends in something else than a clearance.
+const ANSWERED_COOKIE: &str = "lab_answered";
 const VERIFY: &str = "/__lab/verify";
 const ME: &str = "/__lab/me";
 
@@ -38,6 +40,8 @@ pub struct Counts {
     pub clearances: u64,
     /// Pages challenged.test gave to who was cleared.
     pub challenged_passed: u64,
+    /// Captcha and block pages challenged.test gave after a right answer.
+    pub challenged_refused: u64,
     /// Block pages closed.test gave.
     pub closed: u64,
 }
@@ -54,6 +58,11 @@ pub(super) struct Sites {
 impl Sites {
     pub(super) fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How challenged.test behaves from now on.
+    pub(super) fn behave(&self, manner: Manner) {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).behave(manner);
     }
 
     fn refused(&self, why: Vec<&'static str>) {
@@ -119,20 +128,15 @@ impl Sites {
                 self.refused(vec!["malformed"]);
                 return edge(Reply::json(400, r#"{"ok":false,"why":"malformed"}"#));
             };
-            return edge(match ledger.judge(&answer, holder, now) {
-                Ok(token) => {
-                    self.counts().clearances += 1;
-                    let age = CLEARANCE.as_secs();
-                    let cookie = format!(
-                        "{CLEARANCE_COOKIE}={token}; Path=/; Max-Age={age}; HttpOnly; Secure; SameSite=Lax"
-                    );
-                    Reply::json(200, r#"{"ok":true}"#).header("set-cookie", cookie)
-                }
-                Err(refusal) => {
-                    self.refused(vec![refusal.name()]);
-                    Reply::json(403, format!(r#"{{"ok":false,"why":"{}"}}"#, refusal.name()))
-                }
-            });
+            let judged = ledger.judge(&answer, holder, now);
+            return edge(self.verified(judged, ledger.ending(), ledger.lasts().as_secs()));
+        }
+        if heard.request.cookie(ANSWERED_COOKIE).is_some() && ledger.ending() != Ending::Passed {
+            self.counts().challenged_refused += 1;
+            return match ledger.ending() {
+                Ending::Captcha => edge(Reply::html(403, include_str!("pages/captcha.html"))),
+                _ => closed_page("challenged.test"),
+            };
         }
         if heard.request.cookie(CLEARANCE_COOKIE).is_some_and(|token| ledger.clears(token, &holder, now)) {
             self.counts().challenged_passed += 1;
@@ -148,11 +152,36 @@ impl Sites {
             .header("cache-control", "private, no-store")
     }
 
+    /// The answer to an answer.
+    fn verified(&self, judged: Result<String, Refusal>, ending: Ending, age: u64) -> Reply {
+        let cookie = |name: &str, value: &str| {
+            format!("{name}={value}; Path=/; Max-Age={age}; HttpOnly; Secure; SameSite=Lax")
+        };
+        match (judged, ending) {
+            (Ok(token), Ending::Passed) => {
+                self.counts().clearances += 1;
+                Reply::json(200, r#"{"ok":true}"#).header("set-cookie", cookie(CLEARANCE_COOKIE, &token))
+            }
+            (Ok(_), Ending::Captcha | Ending::Refused) => {
+                Reply::json(200, r#"{"ok":true}"#).header("set-cookie", cookie(ANSWERED_COOKIE, "1"))
+            }
+            (Ok(_), Ending::Endless) => Reply::json(403, r#"{"ok":false}"#),
+            (Err(refusal), _) => {
+                self.refused(vec![refusal.name()]);
+                Reply::json(403, format!(r#"{{"ok":false,"why":"{}"}}"#, refusal.name()))
+            }
+        }
+    }
+
     fn closed(&self, _: &Heard) -> Reply {
         self.counts().closed += 1;
-        let html = include_str!("pages/closed.html").replace("{host}", "closed.test");
-        edge(Reply::html(403, html)).header("cf-mitigated", "block")
+        closed_page("closed.test")
     }
+}
+
+fn closed_page(host: &str) -> Reply {
+    let html = include_str!("pages/closed.html").replace("{host}", host);
+    edge(Reply::html(403, html)).header("cf-mitigated", "block")
 }
 
 /// What stands on every answer of a site behind that vendor, good or bad.

@@ -1,56 +1,94 @@
-//! What was learned of a host: the tier to start at. In this process only, and it decays.
+//! What was learned of a host: where to start, and how long its clearance holds. In this process
+//! only, and it decays.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use tokio::time::Instant;
+use serde::{Deserialize, Serialize};
 
+use super::clearance::Clearance;
 use crate::tier::Tier;
-use crate::trace::Trace;
+
+/// What is known of one host for one session. Plain data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Note {
+    /// The tier to start at.
+    pub(crate) start: Tier,
+    /// Whether the impersonate tier got a page since the browser last had to.
+    pub(crate) proven: bool,
+    /// Whether what the browser earns is good one rung lower. When not, the browser keeps the host.
+    pub(crate) moves: bool,
+    /// What the browser earned last, if it had to.
+    pub(crate) clearance: Option<Clearance>,
+    /// When this was learned, in seconds since 1970.
+    pub(crate) learned: i64,
+}
+
+/// A session's identity and a host.
+type Key = (u64, String);
 
 #[derive(Default)]
-pub(crate) struct Memory(Mutex<HashMap<String, Note>>);
-
-#[derive(Clone, Copy, Debug)]
-struct Note {
-    lesson: Lesson,
-    learned: Instant,
-}
-
-/// Where to start, and whether the impersonate tier got a page since the browser last had to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Lesson {
-    start: Tier,
-    proven: bool,
-}
+pub(crate) struct Memory(Mutex<HashMap<Key, Note>>);
 
 impl Memory {
-    /// The tier to start `host` at for the session `session`, or `None` when nothing is known.
-    pub(crate) fn start(&self, session: u64, host: &str) -> Option<Tier> {
-        self.known(session, host).map(|lesson| lesson.start)
+    /// What is known of `host` for the identity, unless it is too old.
+    pub(crate) fn known(&self, identity: u64, host: &str, now: i64) -> Option<Note> {
+        let notes = self.lock();
+        let note = notes.get(&(identity, host.to_owned()))?;
+        is_current(note, now).then(|| note.clone())
     }
 
-    /// Learns from a fetch that ended well.
-    pub(crate) fn learn(&self, session: u64, host: &str, trace: &Trace) {
-        let attempts = trace.attempts();
-        let (Some(first), Some(last)) = (attempts.first(), attempts.last()) else { return };
-        let known = self.known(session, host);
-        let Some(lesson) = lesson(known, first.tier, last.tier) else { return };
-        if known != Some(lesson) {
-            self.note(session, host, lesson);
+    /// Whether the browser keeps `host`, because clearance does not move.
+    pub(crate) fn is_kept(&self, identity: u64, host: &str, now: i64) -> bool {
+        self.known(identity, host, now).is_some_and(|note| !note.moves)
+    }
+
+    /// The impersonate tier got a page.
+    pub(crate) fn impersonated(&self, identity: u64, host: &str, now: i64) {
+        let known = self.known(identity, host, now);
+        if known.as_ref().is_some_and(|note| note.proven && note.start == Tier::Impersonate) {
+            return;
+        }
+        let clearance = known.and_then(|note| note.clearance);
+        self.note(
+            identity,
+            host,
+            Note { start: Tier::Impersonate, proven: true, moves: true, clearance, learned: now },
+        );
+    }
+
+    /// The browser passed where the tiers below did not: what it earned is tried one rung lower.
+    pub(crate) fn cleared(&self, identity: u64, host: &str, clearance: Clearance, now: i64) {
+        tracing::info!(
+            host,
+            cookies = clearance.cookies.join(" "),
+            cleared_until = clearance.until,
+            "cleared"
+        );
+        let clearance = Some(clearance);
+        self.note(
+            identity,
+            host,
+            Note { start: Tier::Impersonate, proven: false, moves: true, clearance, learned: now },
+        );
+    }
+
+    /// The impersonate tier was refused with the newest clearance. Does clearance not move? So it is
+    /// when that was straight after it was earned, and it never got anybody a page.
+    pub(crate) fn refused(&self, identity: u64, host: &str, now: i64) {
+        let Some(note) = self.known(identity, host, now) else { return };
+        if does_not_move(&note, now) {
+            tracing::info!(host, "clearance does not move: the browser keeps the host");
+            self.note(identity, host, Note { start: Tier::Browser, moves: false, learned: now, ..note });
         }
     }
 
-    /// Learns that a clearance fresh from the browser was no good one rung lower.
-    pub(crate) fn does_not_move(&self, session: u64, host: &str) {
-        self.note(session, host, Lesson { start: Tier::Browser, proven: false });
-    }
-
-    fn note(&self, session: u64, host: &str, lesson: Lesson) {
-        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn note(&self, identity: u64, host: &str, note: Note) {
+        let mut notes = self.lock();
         if notes.len() >= MAX_HOSTS {
-            notes.retain(|_, note| note.learned.elapsed() < FORGET_AFTER / 4);
+            let now = note.learned;
+            notes.retain(|_, note| now.saturating_sub(note.learned) < FORGET_AFTER / 4);
         }
         if notes.len() >= MAX_HOSTS {
             // All of them new: half are forgotten at once, rather than one a fetch.
@@ -60,105 +98,103 @@ impl Memory {
                 keep
             });
         }
-        notes.insert(key(session, host), Note { lesson, learned: Instant::now() });
+        notes.insert((identity, host.to_owned()), note);
     }
 
-    fn known(&self, session: u64, host: &str) -> Option<Lesson> {
-        let notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let note = notes.get(&key(session, host))?;
-        (note.learned.elapsed() < FORGET_AFTER).then_some(note.lesson)
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Note>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a fetch that started at `first` and got its page at `won` teaches. Pure.
-///
-/// A page that only the browser got leaves its clearance in the identity, so the next one starts
-/// one rung lower. When that is challenged before it ever worked, clearance does not move for this
-/// host, and the browser keeps it.
-fn lesson(known: Option<Lesson>, first: Tier, won: Tier) -> Option<Lesson> {
-    match (first, won) {
-        (_, Tier::Plain) | (Tier::Browser, _) => None,
-        (_, Tier::Impersonate) => Some(Lesson { start: Tier::Impersonate, proven: true }),
-        (Tier::Impersonate, Tier::Browser) if known.is_some_and(|known| !known.proven) => {
-            Some(Lesson { start: Tier::Browser, proven: false })
-        }
-        (_, Tier::Browser) => Some(Lesson { start: Tier::Impersonate, proven: false }),
-    }
+/// Seconds since 1970.
+pub(super) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-fn key(session: u64, host: &str) -> String {
-    format!("{session} {host}")
+fn is_current(note: &Note, now: i64) -> bool {
+    now.saturating_sub(note.learned) < FORGET_AFTER
 }
 
-/// After this a cheaper tier is tried again: sites relax.
-const FORGET_AFTER: Duration = Duration::from_secs(60 * 60);
+fn does_not_move(note: &Note, now: i64) -> bool {
+    note.moves && note.clearance.is_some() && !note.proven && now.saturating_sub(note.learned) < FRESH
+}
+
+/// After this many seconds a cheaper tier is tried again: sites relax. An hour.
+const FORGET_AFTER: i64 = 60 * 60;
+/// How many seconds a clearance counts as fresh: refused later than that, it may have run out. A minute.
+const FRESH: i64 = 60;
 const MAX_HOSTS: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::Attempt;
 
-    fn trace(tiers: &[Tier]) -> Trace {
-        let mut trace = Trace::default();
-        for tier in tiers {
-            trace.push(Attempt {
-                tier: *tier,
-                browser_profile: None,
-                proxy: None,
-                status: Some(200),
-                verdict: None,
-                elapsed: Duration::ZERO,
-                error: None,
-                next: None,
-            });
+    const NOW: i64 = 1_000_000;
+    const HOST: &str = "a.example";
+
+    fn start(memory: &Memory, now: i64) -> Option<Tier> {
+        memory.known(1, HOST, now).map(|note| note.start)
+    }
+
+    #[test]
+    fn what_the_browser_earned_is_used_one_rung_lower_by_its_own_session() {
+        let memory = Memory::default();
+        assert_eq!(start(&memory, NOW), None);
+        let clearance = Clearance { cookies: vec!["pass".to_owned()], until: Some(NOW + 9) };
+        memory.cleared(1, HOST, clearance.clone(), NOW);
+        assert_eq!(start(&memory, NOW), Some(Tier::Impersonate));
+        assert_eq!(memory.known(2, HOST, NOW), None, "another session has no clearance");
+        memory.impersonated(1, HOST, NOW);
+        let note = memory.known(1, HOST, NOW).unwrap();
+        assert_eq!((note.proven, note.clearance), (true, Some(clearance)));
+    }
+
+    #[test]
+    fn only_a_fresh_clearance_that_never_worked_is_said_not_to_move() {
+        for (worked, later, kept) in [(false, 0, true), (true, 0, false), (false, FRESH, false)] {
+            let memory = Memory::default();
+            memory.cleared(1, HOST, Clearance::default(), NOW);
+            if worked {
+                memory.impersonated(1, HOST, NOW);
+            }
+            memory.refused(1, HOST, NOW + later);
+            assert_eq!(memory.is_kept(1, HOST, NOW + later), kept, "{worked} {later}");
+            let expected = if kept { Tier::Browser } else { Tier::Impersonate };
+            assert_eq!(start(&memory, NOW + later), Some(expected));
         }
-        trace
-    }
-
-    #[tokio::test]
-    async fn what_the_browser_earned_is_used_one_rung_lower() {
         let memory = Memory::default();
-        assert_eq!(memory.start(1, "a.example"), None);
-        memory.learn(1, "a.example", &trace(&[Tier::Plain, Tier::Impersonate, Tier::Browser]));
-        assert_eq!(memory.start(1, "a.example"), Some(Tier::Impersonate));
-        assert_eq!(memory.start(2, "a.example"), None, "another session has no clearance");
-        memory.learn(1, "a.example", &trace(&[Tier::Impersonate]));
-        assert_eq!(memory.start(1, "a.example"), Some(Tier::Impersonate));
+        memory.refused(1, HOST, NOW);
+        assert!(!memory.is_kept(1, HOST, NOW), "nothing was earned");
     }
 
-    #[tokio::test]
-    async fn a_host_whose_clearance_does_not_move_stays_with_the_browser() {
+    #[test]
+    fn a_page_below_shows_that_it_moves_after_all_and_so_does_an_hour() {
         let memory = Memory::default();
-        memory.learn(1, "a.example", &trace(&[Tier::Plain, Tier::Impersonate, Tier::Browser]));
-        memory.learn(1, "a.example", &trace(&[Tier::Impersonate, Tier::Browser]));
-        assert_eq!(memory.start(1, "a.example"), Some(Tier::Browser));
+        memory.cleared(1, HOST, Clearance::default(), NOW);
+        memory.refused(1, HOST, NOW);
+        assert_eq!(start(&memory, NOW + FORGET_AFTER), None);
+        memory.impersonated(1, HOST, NOW);
+        assert_eq!(start(&memory, NOW), Some(Tier::Impersonate));
+        assert!(!memory.is_kept(1, HOST, NOW));
     }
 
-    #[tokio::test]
-    async fn a_clearance_that_ran_out_is_earned_again_and_moves_down_again() {
-        let memory = Memory::default();
-        memory.learn(1, "a.example", &trace(&[Tier::Plain, Tier::Impersonate, Tier::Browser]));
-        memory.learn(1, "a.example", &trace(&[Tier::Impersonate]));
-        memory.learn(1, "a.example", &trace(&[Tier::Impersonate, Tier::Browser]));
-        assert_eq!(memory.start(1, "a.example"), Some(Tier::Impersonate));
-    }
-
-    #[tokio::test]
-    async fn no_more_hosts_are_remembered_than_allowed() {
+    #[test]
+    fn no_more_hosts_are_remembered_than_allowed() {
         let memory = Memory::default();
         for host in 0..=MAX_HOSTS {
-            memory.learn(1, &host.to_string(), &trace(&[Tier::Plain, Tier::Impersonate]));
+            memory.impersonated(1, &host.to_string(), NOW);
         }
-        assert!(memory.0.lock().unwrap().len() <= MAX_HOSTS);
-        assert_eq!(memory.start(1, &MAX_HOSTS.to_string()), Some(Tier::Impersonate));
+        assert!(memory.lock().len() <= MAX_HOSTS);
+        assert!(memory.known(1, &MAX_HOSTS.to_string(), NOW).is_some());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_lesson_is_forgotten_after_an_hour() {
+    #[test]
+    fn a_note_survives_being_written_down() {
         let memory = Memory::default();
-        memory.learn(1, "a.example", &trace(&[Tier::Plain, Tier::Impersonate]));
-        tokio::time::advance(FORGET_AFTER).await;
-        assert_eq!(memory.start(1, "a.example"), None);
+        memory.cleared(1, HOST, Clearance { cookies: vec!["pass".to_owned()], until: Some(NOW) }, NOW);
+        let note = memory.known(1, HOST, NOW).unwrap();
+        let text = serde_json::to_string(&note).unwrap();
+        assert_eq!(serde_json::from_str::<Note>(&text).unwrap(), note);
     }
 }

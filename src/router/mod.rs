@@ -1,9 +1,11 @@
 //! The loop that climbs: attempt, judge, decide, until there is a page or no rung is left.
 
+mod clearance;
 mod flight;
 mod keep;
 mod memory;
 mod policy;
+mod progress;
 mod retry_after;
 
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
 use crate::bounds::Bounds;
+use crate::cookies::Cookie;
 use crate::detect::{self, Rules, Seen};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
@@ -22,17 +25,19 @@ use crate::kind::ErrorKind;
 use crate::request::Request;
 use crate::response::{Answer, Body, Hop, HttpVersion};
 use crate::tier::Tier;
-use crate::trace::{Attempt, AttemptError, Timings, Trace};
+use crate::trace::{Timings, Trace};
 use crate::transport::{Job, Transport};
 use crate::verdict::{Verdict, VerdictKind};
 
 pub(crate) use keep::{Keep, Kept};
 pub(crate) use policy::Ladder;
 
-use flight::{Flights, Turn};
+use clearance::Clearance;
+use flight::{End, Flight, Flights, Leave};
 use keep::Begun;
 use memory::Memory;
 use policy::{History, Outcome, Step};
+use progress::Progress;
 
 /// Who asks: one session, as it appears on the plain tier and on the others.
 pub(crate) struct Persona {
@@ -57,6 +62,11 @@ pub(crate) struct Errand<'a> {
 }
 
 impl Errand<'_> {
+    /// Whose clearance is meant: the identity that earns one and the one that uses it are the same.
+    fn key(&self) -> u64 {
+        self.persona.dressed.key()
+    }
+
     fn host(&self) -> &str {
         self.request.url.host_str().unwrap_or_default()
     }
@@ -102,68 +112,142 @@ impl Router {
                 }
             },
         };
-        if found.is_ok() {
-            self.memory.learn(errand.persona.dressed.key(), errand.host(), &progress.trace);
-        }
         (found.map_err(|error| error.with_url(&errand.request.url)), progress.trace)
     }
 
     async fn climb(&self, errand: &Errand<'_>, progress: &mut Progress) -> Result<Found> {
         let ladder = errand.ladder;
-        let (identity, host) = (errand.persona.dressed.key(), errand.host());
-        let mut tier = self.memory.start(identity, host).unwrap_or(ladder.min).clamp(ladder.min, ladder.max);
-        let mut retried = 0;
-        let mut turn: Option<Turn> = None;
-        let mut shared = false;
+        let flight = self.flights.of(errand.key(), errand.host());
+        let mut way = Way { tier: ladder.min, retried: 0, shares: 0, visit: None };
         loop {
-            let earned = self.flights.earned(identity, host);
+            self.begin(errand, &flight, &mut way).await?;
+            let tier = way.tier;
+            let earned = flight.earned();
             progress.under_way = Some((tier, Instant::now()));
             let outcome = self.attempt(errand, tier).await;
-            let history = History { tier, retried, method: &errand.request.method };
+            let history = History { tier, retried: way.retried, method: &errand.request.method };
             let step = policy::decide(ladder, history, &seen(&outcome));
             progress.ended(errand, &outcome, &step);
             match (step, outcome) {
                 (Step::Retry { after, .. }, _) => {
-                    retried += 1;
+                    way.retried += 1;
                     sleep(jittered(after)).await;
                 }
-                (Step::Climb { to: Tier::Browser, .. }, _) => {
-                    retried = 0;
-                    if shared {
-                        // What another fetch had just earned was no good one rung lower.
-                        self.memory.does_not_move(identity, host);
+                (Step::Climb { to: Tier::Browser, .. }, outcome) => {
+                    way.retried = 0;
+                    if flight.earned() == earned {
+                        self.memory.refused(errand.key(), errand.host(), memory::now());
                     }
-                    turn = self.turn(identity, host).await;
-                    shared = !shared && turn.as_ref().is_some_and(|turn| turn.is_late(earned));
-                    if shared {
-                        // Somebody was at the browser meanwhile: try with what it earned.
-                        progress.trace.amend("share: another fetch earned a clearance meanwhile");
-                        turn = None;
-                    } else {
-                        tier = Tier::Browser;
+                    let why = outcome.map_or(VerdictKind::Challenge, |judged| judged.verdict.kind);
+                    if let Some(amended) = self.enter(errand, &flight, &mut way, earned, why).await? {
+                        progress.trace.amend(amended);
                     }
                 }
                 (Step::Climb { to, .. }, _) => {
-                    tier = to;
-                    retried = 0;
+                    way.tier = to;
+                    way.retried = 0;
                 }
                 (Step::Done, Ok(judged)) => {
-                    if let Some(turn) = turn {
-                        turn.earned();
-                    }
+                    self.learn(errand, &way, &judged);
                     return judged.found();
                 }
-                (Step::Blocked { hint }, Ok(judged)) => return Err(blocked(hint, &judged.verdict)),
-                (_, Err(error)) => return Err(error),
+                (Step::Blocked { hint }, Ok(judged)) => {
+                    let end = End::Refused { verdict: judged.verdict, hint };
+                    way.lost(&end);
+                    return Err(ended(end));
+                }
+                (_, Err(error)) => {
+                    way.lost(&End::Failed(error.kind()));
+                    return Err(error);
+                }
                 (Step::Fail, Ok(_)) => return Err(Error::new(ErrorKind::Protocol, "the attempt failed")),
             }
         }
     }
 
-    /// A turn at the browser; none is needed where clearance does not move anyway.
-    async fn turn(&self, identity: u64, host: &str) -> Option<Turn> {
-        let turn = self.flights.turn(identity, host).await;
-        (self.memory.start(identity, host) != Some(Tier::Browser)).then_some(turn)
+    /// Before an attempt: waits for a visit under way, as long as one may last, and starts where the
+    /// host memory says. A clearance that ran out is earned anew without asking below first.
+    async fn begin(&self, errand: &Errand<'_>, flight: &Arc<Flight>, way: &mut Way) -> Result<()> {
+        let ladder = errand.ladder;
+        if way.visit.is_some() || way.retried > 0 {
+            return Ok(());
+        }
+        let may_visit = ladder.min < Tier::Browser && ladder.max == Tier::Browser;
+        if may_visit && flight.landed(errand.bounds.browser_total).await {
+            tracing::debug!(host = errand.host(), "waited for another fetch's browser visit");
+        }
+        let (now, earned) = (memory::now(), flight.earned());
+        let Some(note) = self.memory.known(errand.key(), errand.host(), now) else { return Ok(()) };
+        way.tier = way.tier.max(note.start).clamp(ladder.min, ladder.max);
+        if !may_visit {
+            return Ok(());
+        }
+        let jar = || errand.persona.dressed.jar().list();
+        let over = note.clearance.is_some_and(|clearance| clearance.is_over(errand.host(), now, jar));
+        if way.tier == Tier::Browser {
+            way.visit = Some(Visit::begin(errand, flight.kept().await, VerdictKind::Challenge));
+        } else if over {
+            tracing::info!(host = errand.host(), "the clearance ran out");
+            self.enter(errand, flight, way, earned, VerdictKind::Challenge).await?;
+        }
+        Ok(())
+    }
+
+    /// On to the browser, alone, because of `why`; or one rung lower again with what another fetch
+    /// earned there since `earned` was counted: then this is the trace's word for it.
+    ///
+    /// # Errors
+    /// Another fetch's visit just now ended for good.
+    async fn enter(
+        &self,
+        errand: &Errand<'_>,
+        flight: &Arc<Flight>,
+        way: &mut Way,
+        earned: u64,
+        why: VerdictKind,
+    ) -> Result<Option<&'static str>> {
+        let is_kept = || self.memory.is_kept(errand.key(), errand.host(), memory::now());
+        let leave = if is_kept() {
+            flight.kept().await
+        } else {
+            let turn = flight.turn().await;
+            if is_kept() {
+                drop(turn);
+                flight.kept().await
+            } else if way.shares < MAX_SHARES && turn.is_late(earned) {
+                way.shares += 1;
+                return Ok(Some("share: another fetch earned a clearance meanwhile"));
+            } else if let Some(end) = turn.foreseen(why) {
+                tracing::info!(
+                    host = errand.host(),
+                    "another fetch's browser visit came to nothing just now"
+                );
+                return Err(ended(end));
+            } else {
+                Leave::Turn(turn)
+            }
+        };
+        way.tier = Tier::Browser;
+        way.visit = Some(Visit::begin(errand, leave, why));
+        Ok(None)
+    }
+
+    /// Learns from a good answer, before anybody else's turn.
+    fn learn(&self, errand: &Errand<'_>, way: &Way, judged: &Judged) {
+        let (identity, host, now) = (errand.key(), errand.host(), memory::now());
+        if way.tier == Tier::Impersonate {
+            self.memory.impersonated(identity, host, now);
+        }
+        if way.tier == Tier::Browser {
+            // What the browser was asked for, the tier below tells from now on.
+            errand.persona.dressed.hints().note(&judged.url, &judged.headers);
+        }
+        if let Some(Visit { leave: Leave::Turn(turn), before, .. }) = &way.visit {
+            let by_page = set_by(&judged.headers);
+            let after = errand.persona.dressed.jar().list();
+            self.memory.cleared(identity, host, Clearance::earned(before, &after, host, &by_page), now);
+            turn.earned();
+        }
     }
 
     /// One attempt: the answer's head, its verdict and, when that is good, its whole body.
@@ -206,66 +290,51 @@ impl Router {
     }
 }
 
-/// What was done, and the attempt that is being made.
-#[derive(Default)]
-struct Progress {
-    trace: Trace,
-    under_way: Option<(Tier, Instant)>,
+/// How far a fetch has come.
+struct Way {
+    tier: Tier,
+    /// How often this tier was tried again after a failure.
+    retried: u32,
+    /// How often another fetch's clearance was used instead of earning one.
+    shares: u32,
+    visit: Option<Visit>,
 }
 
-impl Progress {
-    /// Writes down the attempt under way, with what came of it and why another follows.
-    fn ended(&mut self, errand: &Errand<'_>, outcome: &Result<Judged>, step: &Step) {
-        let Some(mut attempt) = self.begun(errand) else { return };
-        match outcome {
-            Ok(judged) => {
-                attempt.status = Some(judged.status.as_u16());
-                attempt.verdict = Some(judged.verdict.clone());
-            }
-            Err(error) => attempt.error = Some(failure(error)),
-        }
-        attempt.next = match step {
-            Step::Retry { why, .. } | Step::Climb { why, .. } => Some(why.clone()),
-            Step::Done | Step::Blocked { .. } | Step::Fail => None,
-        };
-        tracing::info!(
-            tier = %attempt.tier,
-            status = attempt.status,
-            verdict = attempt.verdict.as_ref().map(ToString::to_string),
-            error = attempt.error.as_ref().map(|error| error.message.as_str()),
-            elapsed_ms = attempt.elapsed.as_millis(),
-            next = attempt.next.as_deref(),
-            "attempt"
-        );
-        self.trace.push(attempt);
-    }
+/// Being at the browser.
+struct Visit {
+    leave: Leave,
+    why: VerdictKind,
+    /// The cookies there were.
+    before: Vec<Cookie>,
+}
 
-    /// The whole fetch ran out of time: the attempt under way, if there is one, ends with it.
-    fn cut_short(&mut self, errand: &Errand<'_>, error: &Error) {
-        if let Some(mut attempt) = self.begun(errand) {
-            attempt.error = Some(failure(error));
-            self.trace.push(attempt);
-        }
-    }
-
-    fn begun(&mut self, errand: &Errand<'_>) -> Option<Attempt> {
-        let (tier, started) = self.under_way.take()?;
-        let identity = errand.persona.on(tier);
-        Some(Attempt {
-            tier,
-            browser_profile: (tier != Tier::Plain).then(|| identity.profile().name.clone()),
-            proxy: identity.proxy().map(ToString::to_string),
-            status: None,
-            verdict: None,
-            elapsed: started.elapsed(),
-            error: None,
-            next: None,
-        })
+impl Visit {
+    fn begin(errand: &Errand<'_>, leave: Leave, why: VerdictKind) -> Self {
+        tracing::info!(host = errand.host(), because = %why, "browser visit");
+        Self { leave, why, before: errand.persona.dressed.jar().list() }
     }
 }
 
-fn failure(error: &Error) -> AttemptError {
-    AttemptError { kind: error.kind(), message: error.chain() }
+impl Way {
+    /// Tells those who wait that the visit came to nothing.
+    fn lost(&self, end: &End) {
+        if let Some(Visit { leave: Leave::Turn(turn), why, .. }) = &self.visit {
+            turn.lost(*why, end.clone());
+        }
+    }
+}
+
+/// The names of the cookies that an answer set itself.
+fn set_by(headers: &HeaderMap) -> Vec<String> {
+    let lines = headers.get_all(http::header::SET_COOKIE).iter().filter_map(|line| line.to_str().ok());
+    lines.filter_map(|line| line.split_once('=')).map(|(name, _)| name.trim().to_owned()).collect()
+}
+
+fn ended(end: End) -> Error {
+    match end {
+        End::Refused { verdict, hint } => blocked(hint, &verdict),
+        End::Failed(kind) => Error::new(kind, "the browser failed for other fetches of this host just now"),
+    }
 }
 
 /// What the policy needs to see of an outcome.
@@ -327,3 +396,6 @@ fn blocked(hint: Option<String>, verdict: &Verdict) -> Error {
 fn jittered(wait: Duration) -> Duration {
     wait.mul_f64(1.0 + rand::rng().random_range(0.0..0.25))
 }
+
+/// How often one fetch takes another's clearance before it earns one itself: each was good for somebody.
+const MAX_SHARES: u32 = 4;

@@ -1,0 +1,71 @@
+//! A fetch's trace as it grows.
+
+use tokio::time::Instant;
+
+use super::policy::Step;
+use super::{Errand, Judged};
+use crate::error::{Error, Result};
+use crate::tier::Tier;
+use crate::trace::{Attempt, AttemptError, Trace};
+
+/// What was done, and the attempt that is being made.
+#[derive(Default)]
+pub(super) struct Progress {
+    pub(super) trace: Trace,
+    pub(super) under_way: Option<(Tier, Instant)>,
+}
+
+impl Progress {
+    /// Writes down the attempt under way, with what came of it and why another follows.
+    pub(super) fn ended(&mut self, errand: &Errand<'_>, outcome: &Result<Judged>, step: &Step) {
+        let Some(mut attempt) = self.begun(errand) else { return };
+        match outcome {
+            Ok(judged) => {
+                attempt.status = Some(judged.status.as_u16());
+                attempt.verdict = Some(judged.verdict.clone());
+            }
+            Err(error) => attempt.error = Some(failure(error)),
+        }
+        attempt.next = match step {
+            Step::Retry { why, .. } | Step::Climb { why, .. } => Some(why.clone()),
+            Step::Done | Step::Blocked { .. } | Step::Fail => None,
+        };
+        tracing::info!(
+            tier = %attempt.tier,
+            status = attempt.status,
+            verdict = attempt.verdict.as_ref().map(ToString::to_string),
+            error = attempt.error.as_ref().map(|error| error.message.as_str()),
+            elapsed_ms = attempt.elapsed.as_millis(),
+            next = attempt.next.as_deref(),
+            "attempt"
+        );
+        self.trace.push(attempt);
+    }
+
+    /// The whole fetch ran out of time: the attempt under way, if there is one, ends with it.
+    pub(super) fn cut_short(&mut self, errand: &Errand<'_>, error: &Error) {
+        if let Some(mut attempt) = self.begun(errand) {
+            attempt.error = Some(failure(error));
+            self.trace.push(attempt);
+        }
+    }
+
+    fn begun(&mut self, errand: &Errand<'_>) -> Option<Attempt> {
+        let (tier, started) = self.under_way.take()?;
+        let identity = errand.persona.on(tier);
+        Some(Attempt {
+            tier,
+            browser_profile: (tier != Tier::Plain).then(|| identity.profile().name.clone()),
+            proxy: identity.proxy().map(ToString::to_string),
+            status: None,
+            verdict: None,
+            elapsed: started.elapsed(),
+            error: None,
+            next: None,
+        })
+    }
+}
+
+fn failure(error: &Error) -> AttemptError {
+    AttemptError { kind: error.kind(), message: error.chain() }
+}
