@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode};
 use url::Url;
 
 use crate::error::Result;
-use crate::response::{Hop, HttpVersion};
+use crate::response::{BrowserUse, Hop, HttpVersion};
 use crate::router::{Found, Kept};
 use crate::tier::Tier;
 use crate::trace::{Timings, Trace};
@@ -75,6 +75,11 @@ impl Page {
     /// Where the time of the last attempt went.
     pub const fn timings(&self) -> Timings {
         self.found.timings
+    }
+
+    /// How the browser got it; `None` when another tier did.
+    pub fn browser(&self) -> Option<&BrowserUse> {
+        self.found.browser.as_ref().map(|shown| &shown.used)
     }
 
     /// The body without its content coding; the settled DOM when the browser got an HTML page.

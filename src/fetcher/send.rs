@@ -14,6 +14,7 @@ use crate::kind::ErrorKind;
 use crate::request::{Context, Request, parse_url};
 use crate::router::{Errand, Keep, Ladder};
 use crate::tier::Tier;
+use crate::view::View;
 
 use super::{Fetcher, Page};
 
@@ -24,7 +25,7 @@ pub struct RequestBuilder {
     request: Result<Request>,
     bounds: Bounds,
     ladder: Ladder,
-    wait_for: Option<String>,
+    view: View,
     keep: Keep,
 }
 
@@ -35,7 +36,7 @@ impl RequestBuilder {
             request = Err(Error::new(ErrorKind::InvalidRequest, "the method CONNECT fetches nothing"));
         }
         let (bounds, ladder) = (fetcher.shared.bounds, fetcher.shared.ladder);
-        Self { fetcher, request, bounds, ladder, wait_for: None, keep: Keep::Memory }
+        Self { fetcher, request, bounds, ladder, view: View::default(), keep: Keep::Memory }
     }
 
     /// Adds a header. It takes the place of the tier's own of that name.
@@ -104,7 +105,7 @@ impl RequestBuilder {
 
     /// In the browser, wait until this CSS selector matches.
     pub fn wait_for(mut self, selector: impl Into<String>) -> Self {
-        self.wait_for = Some(selector.into());
+        self.view.wait_for = Some(selector.into());
         self
     }
 
@@ -134,7 +135,7 @@ impl RequestBuilder {
             persona: &self.fetcher.persona,
             bounds: &self.bounds,
             ladder: self.ladder,
-            wait_for: self.wait_for.as_deref(),
+            view: &self.view,
             keep: &self.keep,
         };
         let (found, trace) = self.fetcher.shared.router.run(&errand).await;

@@ -12,7 +12,7 @@ use super::watch::{Document, Response, Timing};
 use crate::bounds::Bounds;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
-use crate::response::{Answer, Body, Hop, HttpVersion};
+use crate::response::{Answer, Body, Hop, HttpVersion, Shown};
 use crate::trace::Timings;
 
 /// The answer's head, before its body is known.
@@ -23,6 +23,7 @@ pub(super) struct Head {
     version: HttpVersion,
     redirects: Vec<Hop>,
     timings: Timings,
+    pub shown: Shown,
 }
 
 impl Head {
@@ -50,6 +51,7 @@ impl Head {
                 })
                 .collect(),
             timings: response.timing.as_ref().map_or_else(Timings::default, timings),
+            shown: Shown::default(),
         })
     }
 
@@ -71,6 +73,7 @@ impl Head {
             redirects: self.redirects,
             body: Body::Whole(body),
             timings: self.timings,
+            browser: Some(self.shown),
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::kind::ErrorKind;
 use crate::redact;
 use crate::request::Request;
 use crate::response::Answer;
+use crate::view::View;
 
 /// A page of ours. Dropping it closes it.
 pub(super) struct Page {
@@ -36,7 +37,7 @@ pub(super) struct Page {
 pub(super) struct Visit<'a> {
     pub request: &'a Request,
     pub bounds: &'a Bounds,
-    pub wait_for: Option<&'a str>,
+    pub view: &'a View,
     pub still_challenged: Option<&'a StillChallenged>,
     pub deadline: Instant,
 }
@@ -100,16 +101,16 @@ impl Page {
 
     /// Goes where `visit` says and brings back what is there when it has settled.
     pub(super) async fn visit(&self, visit: &Visit<'_>) -> Result<Answer> {
-        if let Some(selector) = visit.wait_for {
+        if let Some(selector) = &visit.view.wait_for {
             self.check(selector, visit.deadline).await?;
         }
         self.dress(visit.request).await?;
         if let Some(answer) = self.navigate(visit).await? {
             return Ok(answer);
         }
-        self.settle(visit).await?;
+        let mut settled = self.settle(visit).await?;
         let until = visit.deadline.checked_sub(LAST_LEG).unwrap_or(visit.deadline);
-        let missed = match visit.wait_for {
+        let missed = match &visit.view.wait_for {
             Some(selector) => self.wait_for(selector, until).await.err(),
             None => None,
         };
@@ -125,9 +126,10 @@ impl Page {
         let (mut head, mut body) = self.collect(visit).await?;
         let until = until.min(Instant::now() + CHALLENGE_LIMIT);
         while is_challenged(visit, &head, &body) && self.moves_on(until).await {
-            self.settle(visit).await?;
+            settled = self.settle(visit).await?;
             (head, body) = self.collect(visit).await?;
         }
+        head.shown.used.settled = settled;
         if visit.request.method == Method::HEAD {
             body.clear();
         }
@@ -188,7 +190,7 @@ impl Page {
         let Some(document) = refused.filter(|document| document.response.is_some()) else {
             return Err(faults::navigation(text));
         };
-        let head = Head::read(&document, None, visit.bounds)?;
+        let mut head = Head::read(&document, None, visit.bounds)?;
         let empty = match text.trim_start_matches("net::") {
             "ERR_ABORTED" => matches!(head.status.as_u16(), 204 | 205),
             "ERR_HTTP_RESPONSE_CODE_FAILURE" | "ERR_INVALID_AUTH_CREDENTIALS" => true,
@@ -197,11 +199,15 @@ impl Page {
         if head.status == http::StatusCode::PROXY_AUTHENTICATION_REQUIRED {
             return Err(refused_by_proxy());
         }
-        if empty { Ok(head.with(Bytes::new())) } else { Err(faults::navigation(text)) }
+        if !empty {
+            return Err(faults::navigation(text));
+        }
+        head.shown.used.settled = true;
+        Ok(head.with(Bytes::new()))
     }
 
-    /// Waits until the document is parsed and the network quiet, or long enough.
-    async fn settle(&self, visit: &Visit<'_>) -> Result<()> {
+    /// Waits until the document is parsed and the network quiet, or long enough. Whether it came to rest.
+    async fn settle(&self, visit: &Visit<'_>) -> Result<bool> {
         let enough = (Instant::now() + SETTLE_LIMIT)
             .min(visit.deadline.checked_sub(LAST_LEG).unwrap_or(visit.deadline));
         self.watch
@@ -216,11 +222,11 @@ impl Page {
                     return Step::Done(Err(late(state)));
                 }
                 if state.dom_ready && now >= enough {
-                    return Step::Done(Ok(()));
+                    return Step::Done(Ok(false));
                 }
                 let wake = if state.dom_ready { enough } else { visit.deadline };
                 match state.at_rest(QUIET, now) {
-                    Step::Done(()) => Step::Done(Ok(())),
+                    Step::Done(()) => Step::Done(Ok(true)),
                     Step::Event => Step::At(wake),
                     Step::At(rest) => Step::At(rest.min(wake)),
                 }

@@ -15,6 +15,7 @@ use crate::bounds::Bounds;
 use crate::fingerprint::Profile;
 use crate::request::Request;
 use crate::response::{Body, HttpVersion};
+use crate::view::View;
 
 type Handler = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
@@ -91,7 +92,8 @@ impl Bench {
     }
 
     async fn send(&self, identity: &Identity, request: &Request, wait_for: Option<&str>) -> Result<Answer> {
-        let job = Job { request, identity, bounds: &self.bounds, wait_for, streaming: false };
+        let view = View { wait_for: wait_for.map(str::to_owned), ..View::default() };
+        let job = Job { request, identity, bounds: &self.bounds, view: &view, streaming: false };
         self.tier.attempt(job).await
     }
 
