@@ -82,6 +82,17 @@ impl Page {
         self.found.browser.as_ref().map(|shown| &shown.used)
     }
 
+    /// The picture of the page, PNG, when [`RequestBuilder::screenshot`](super::RequestBuilder::screenshot) asked for
+    /// one and a page was shown: the whole page, at most 4,096 CSS pixels wide and 16,384 high.
+    pub fn screenshot(&self) -> Option<&Bytes> {
+        self.found.browser.as_ref()?.screenshot.as_ref()
+    }
+
+    /// The page printed, when [`RequestBuilder::pdf`](super::RequestBuilder::pdf) asked for it and a page was shown.
+    pub fn pdf(&self) -> Option<&Bytes> {
+        self.found.browser.as_ref()?.pdf.as_ref()
+    }
+
     /// The body without its content coding; the settled DOM when the browser got an HTML page.
     /// Empty when it was streamed to a file.
     pub const fn bytes(&self) -> &Bytes {
