@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod bounds;
+#[cfg(feature = "browser")]
+mod browser_page;
 mod floors;
 mod hostile_h2;
 mod lab;

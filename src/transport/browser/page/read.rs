@@ -20,6 +20,17 @@ use crate::view::BodyForm;
 impl Page {
     /// Reads the document: its DOM when it is markup, else its bytes.
     pub(super) async fn collect(&self, visit: &Visit<'_>) -> Result<(Head, Bytes)> {
+        for _ in 0..MOVES {
+            if let Some(read) = self.look(visit).await? {
+                return Ok(read);
+            }
+            tokio::time::sleep(MOVE).await;
+        }
+        Err(Error::new(ErrorKind::Browser, "the page moves on faster than it can be read"))
+    }
+
+    /// What is there now; `None` when it moved on while it was read.
+    async fn look(&self, visit: &Visit<'_>) -> Result<Option<(Head, Bytes)>> {
         let (document, url) = self.watch.read(|state| (state.current.clone(), state.url.clone()));
         let document: Document = document
             .ok_or_else(|| Error::new(ErrorKind::Browser, "the page shows nothing from the network"))?;
@@ -28,48 +39,42 @@ impl Page {
             return Err(refused_by_proxy());
         }
         let markup = document.response.as_ref().is_some_and(answer::is_markup);
-        let (body, text) = tokio::select! {
+        let content = tokio::select! {
             biased;
             end = self.watch.until(|state, _| trouble(state, visit.bounds)) => return Err(end),
-            read = self.body(&document, markup, visit) => read?,
+            content = self.content(&document, markup, visit) => content,
         };
-        if body.len() as u64 > visit.bounds.max_body {
-            return Err(too_large(visit.bounds));
-        }
-        if text {
-            head.says_utf8();
-        }
-        Ok((head, body))
+        let body = match content {
+            Ok(Content::Bytes(bytes)) => bytes,
+            Ok(Content::Coded(text)) => decode(text)?,
+            Ok(Content::Text(text)) => {
+                head.says_utf8();
+                text.into()
+            }
+            Err(Fault::Refused(_)) => return Ok(None),
+            Err(fault) => return Err(fault.into()),
+        };
+        within(body, visit).map(|body| Some((head, body)))
     }
 
-    /// The body, and whether the browser decoded its characters.
-    async fn body(&self, document: &Document, markup: bool, visit: &Visit<'_>) -> Result<(Bytes, bool)> {
+    async fn content(&self, document: &Document, markup: bool, visit: &Visit<'_>) -> Result<Content, Fault> {
         let left = || visit.deadline.saturating_duration_since(Instant::now());
         let raw = visit.view.body == BodyForm::Raw;
-        if raw
-            && let Some(bytes) = self.watch.read(|state| {
-                state
-                    .raw
-                    .as_ref()
-                    .filter(|(loader, _)| *loader == document.loader)
-                    .map(|(_, bytes)| bytes.clone())
-            })
-        {
-            return Ok((bytes, false));
+        let kept =
+            self.watch.read(|state| state.raw.clone().filter(|(loader, _)| *loader == document.loader));
+        if raw && let Some((_, bytes)) = kept {
+            return Ok(Content::Bytes(bytes));
         }
         if markup && !raw {
             let root = dom::GetDocumentParams { depth: Some(0), pierce: None };
             let root = self.run(&root, left()).await?.root;
             let outer =
                 dom::GetOuterHtmlParams { node_id: Some(root.node_id), ..dom::GetOuterHtmlParams::default() };
-            return Ok((self.run(&outer, left()).await?.outer_html.into(), true));
+            return Ok(Content::Text(self.run(&outer, left()).await?.outer_html));
         }
         let body = network::GetResponseBodyParams::new(document.loader.clone());
         let body = self.run(&body, left()).await?;
-        if !body.base64_encoded {
-            return Ok((body.body.into(), true));
-        }
-        Ok((decode(body.body)?, false))
+        Ok(if body.base64_encoded { Content::Coded(body.body) } else { Content::Text(body.body) })
     }
 
     /// The screenshot and the PDF that are wanted.
@@ -119,6 +124,15 @@ impl Page {
     }
 }
 
+/// A document's body, as the browser hands it out.
+enum Content {
+    Bytes(Bytes),
+    /// Base64.
+    Coded(String),
+    /// The browser has decoded its characters.
+    Text(String),
+}
+
 fn within(bytes: Bytes, visit: &Visit<'_>) -> Result<Bytes> {
     if bytes.len() as u64 > visit.bounds.max_body { Err(too_large(visit.bounds)) } else { Ok(bytes) }
 }
@@ -133,3 +147,6 @@ pub(super) fn decode(text: impl AsRef<[u8]>) -> Result<Bytes> {
 /// The largest screenshot, in CSS pixels: what Chromium can draw at once.
 const MAX_WIDTH: f64 = 4096.0;
 const MAX_HEIGHT: f64 = 16384.0;
+/// How often a page that has moved on is read again.
+const MOVES: usize = 20;
+const MOVE: Duration = Duration::from_millis(50);

@@ -59,8 +59,14 @@ impl Page {
                 if let Some(text) = &state.broken {
                     return Step::Done(Err(faults::navigation(text)));
                 }
-                if state.current.is_none() && now >= parsed {
-                    return Step::Done(Err(late(state, visit.bounds)));
+                if state.current.is_none() {
+                    // There is nothing to read: no time has to be kept for it.
+                    let due = deadlines.navigation;
+                    return if now >= due {
+                        Step::Done(Err(late(state, visit.bounds)))
+                    } else {
+                        Step::At(due)
+                    };
                 }
                 let wake = if state.dom_ready { enough } else { parsed };
                 if now >= wake {
