@@ -19,6 +19,16 @@ pub struct Bounds {
     /// A whole HTTP attempt, redirects and body included; not applied while a body streams to a
     /// file. Default: 30 s.
     pub http_total: Duration,
+    /// In the browser, from the request to the site's first answer, a redirect too. Default: 30 s.
+    pub browser_start: Duration,
+    /// In the browser, from the request to the document parsed. A document that still comes then is taken as it is,
+    /// unsettled. Default: 45 s.
+    pub browser_navigation: Duration,
+    /// How long a parsed page may take to come to rest: no request of its own in flight for half a second. After that
+    /// it is taken as it is, unsettled. Default: 10 s.
+    pub browser_settle: Duration,
+    /// How long a challenge may take to let go of the page. Default: 15 s.
+    pub browser_challenge: Duration,
     /// A whole browser attempt. Default: 60 s.
     pub browser_total: Duration,
     /// The whole fetch, all attempts and waits. `None` leaves it to the attempts. Default: none.
@@ -44,6 +54,10 @@ impl Default for Bounds {
             first_byte: Duration::from_secs(15),
             read_idle: Duration::from_secs(5),
             http_total: Duration::from_secs(30),
+            browser_start: Duration::from_secs(30),
+            browser_navigation: Duration::from_secs(45),
+            browser_settle: Duration::from_secs(10),
+            browser_challenge: Duration::from_secs(15),
             browser_total: Duration::from_secs(60),
             fetch_total: None,
             max_body: 32 * 1024 * 1024,

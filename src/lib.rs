@@ -31,6 +31,7 @@ mod toml_error;
 mod trace;
 mod transport;
 mod verdict;
+mod view;
 
 pub use bounds::Bounds;
 pub use cookies::{Cookie, Jar};
@@ -41,10 +42,11 @@ pub use kind::ErrorKind;
 pub use proxy::Proxy;
 pub use redact::Secret;
 pub use request::{Context, Request, parse_url};
-pub use response::{Hop, HttpVersion};
+pub use response::{BrowserUse, Hop, HttpVersion};
 pub use tier::Tier;
 pub use trace::{Attempt, AttemptError, Timings, Trace};
 pub use verdict::{Evidence, Verdict, VerdictKind};
+pub use view::{BodyForm, Load};
 
 /// The README's code compiles.
 #[cfg(doctest)]

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use bytes::Bytes;
 use futures_util::Stream;
 use http::{HeaderMap, StatusCode};
+use serde::Serialize;
 use url::Url;
 
 use crate::error::Result;
@@ -53,6 +54,32 @@ impl Hop {
     }
 }
 
+/// How the browser tier got a page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct BrowserUse {
+    /// The browser's process.
+    pub pid: u32,
+    /// How many pages that process has served, this one included.
+    pub pages: u64,
+    /// Memory of all its processes, each shared page counted once, in MB; `None` where it cannot be read.
+    pub pss_mb: Option<u64>,
+    /// Whether the process was there before this page was asked for.
+    pub reused: bool,
+    /// Whether the page had come to rest: parsed, its network quiet, what was waited for there. Otherwise the
+    /// body is what was there when its time was up.
+    pub settled: bool,
+}
+
+/// What a browser's page gives besides the answer.
+#[derive(Debug, Default)]
+pub(crate) struct Shown {
+    pub used: BrowserUse,
+    /// PNG.
+    pub screenshot: Option<Bytes>,
+    pub pdf: Option<Bytes>,
+}
+
 /// Bytes of a body as they arrive, content coding removed.
 pub(crate) type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
 
@@ -73,4 +100,6 @@ pub(crate) struct Answer {
     pub redirects: Vec<Hop>,
     pub body: Body,
     pub timings: Timings,
+    /// `None` for the HTTP tiers.
+    pub browser: Option<Shown>,
 }

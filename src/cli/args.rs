@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use rungs::{Context, Tier};
+use rungs::{BodyForm, Context, Load, Tier};
 
 use super::{lab, profile, target};
 
@@ -59,6 +59,8 @@ pub(crate) struct Fetch {
     pub(crate) network: Network,
     #[command(flatten)]
     pub(crate) ladder: Ladder,
+    #[command(flatten)]
+    pub(crate) view: View,
     #[command(flatten)]
     pub(crate) output: Output,
 }
@@ -164,10 +166,83 @@ pub(crate) struct Ladder {
     /// Use the identity of this name.
     #[arg(long, value_name = "ID")]
     pub(crate) session: Option<String>,
+}
 
-    /// In the browser, wait until this selector matches.
+/// What is wanted of a page in the browser.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Browser")]
+pub(crate) struct View {
+    /// Wait until this selector matches.
     #[arg(long, value_name = "CSS")]
     pub(crate) wait_for: Option<String>,
+
+    /// The most time for a page to come to rest, in seconds; then it is taken as it is. Default: 10.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) settle_timeout: Option<String>,
+
+    /// The most time for one attempt in the browser, in seconds. Default: 60.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) page_timeout: Option<String>,
+
+    /// Which form of a page is its body.
+    #[arg(long, value_enum, value_name = "FORM", default_value_t = BodyName::Dom)]
+    pub(crate) body: BodyName,
+
+    /// What pages do not load, several separated by commas.
+    #[arg(long, value_enum, value_name = "KIND", value_delimiter = ',')]
+    pub(crate) block: Vec<LoadName>,
+
+    /// Go down to the page's end before it is read.
+    #[arg(long)]
+    pub(crate) scroll: bool,
+
+    /// Save a picture of the whole page (PNG); starts at the browser tier; given once a URL, in order.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) screenshot: Vec<PathBuf>,
+
+    /// Save the page as printed; starts at the browser tier; given once a URL, in order.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pdf: Vec<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum BodyName {
+    /// As its scripts have made it.
+    Dom,
+    /// As the server sent it.
+    Raw,
+}
+
+impl From<BodyName> for BodyForm {
+    fn from(name: BodyName) -> Self {
+        match name {
+            BodyName::Dom => Self::Dom,
+            BodyName::Raw => Self::Raw,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LoadName {
+    /// Images.
+    Images,
+    /// Fonts.
+    Fonts,
+    /// Audio and video.
+    Media,
+    /// The hosts of profiles/blocking/trackers.txt.
+    Trackers,
+}
+
+impl From<LoadName> for Load {
+    fn from(name: LoadName) -> Self {
+        match name {
+            LoadName::Images => Self::Images,
+            LoadName::Fonts => Self::Fonts,
+            LoadName::Media => Self::Media,
+            LoadName::Trackers => Self::Trackers,
+        }
+    }
 }
 
 /// What comes out.

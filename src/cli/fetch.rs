@@ -3,20 +3,27 @@
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
-use rungs::{Context, Error, Fetcher, Jar, Page, RequestBuilder};
+use rungs::{Context, Error, Fetcher, Jar, Load, Page, RequestBuilder};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::args::{Fetch, Format};
+use super::args::{Fetch, Format, View};
 use super::cookie_file;
 use super::exit::{self, Failure};
 use super::output::{body, json, story};
+use super::pictures::Pictures;
 use super::settings::{self, HeaderLine};
 
 /// Fetches every URL in turn; the exit code is that of the first failure.
 pub(crate) fn run(args: &Fetch, quiet: bool) -> Result<u8, Failure> {
-    if args.output.files.len() > args.urls.len() {
-        let message = format!("-o/--output: {} files for {} URLs", args.output.files.len(), args.urls.len());
-        return Err(Failure::Usage(message));
+    for (flag, files) in [
+        ("-o/--output", &args.output.files),
+        ("--screenshot", &args.view.screenshot),
+        ("--pdf", &args.view.pdf),
+    ] {
+        if files.len() > args.urls.len() {
+            let message = format!("{flag}: {} files for {} URLs", files.len(), args.urls.len());
+            return Err(Failure::Usage(message));
+        }
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -50,8 +57,14 @@ async fn all(args: &Fetch, session: &Fetcher, quiet: bool) -> Result<u8, Failure
     for (at, url) in args.urls.iter().enumerate() {
         let file =
             args.output.files.get(at).map(AsRef::as_ref).filter(|path: &&Path| *path != Path::new("-"));
-        let outcome = plan.request(session, url, file).send().await;
-        let ended = show(args, url, &outcome, quiet)?;
+        let request = plan.request(session, url, file);
+        let pictures = Pictures::of(&args.view, at);
+        let outcome = pictures.ask(request).send().await;
+        let mut ended = show(args, url, &outcome, quiet)?;
+        if let Ok(page) = &outcome {
+            let saved = pictures.save(url, page)?;
+            ended = if ended == exit::OK { saved } else { ended };
+        }
         if code == exit::OK {
             code = ended;
         }
@@ -72,7 +85,7 @@ struct Plan<'a> {
     headers: Vec<HeaderLine>,
     body: Option<Vec<u8>>,
     context: Option<Context>,
-    wait_for: Option<&'a str>,
+    view: &'a View,
     fail: bool,
 }
 
@@ -103,7 +116,7 @@ impl<'a> Plan<'a> {
             headers,
             body: settings::body(&args.request)?,
             context: args.request.context.map(Context::from).or(is_json.then_some(Context::Fetch)),
-            wait_for: args.ladder.wait_for.as_deref(),
+            view: &args.view,
             fail: args.output.fail,
         })
     }
@@ -122,9 +135,11 @@ impl<'a> Plan<'a> {
                 HeaderLine::Remove(name) => request.without_header(name),
             };
         }
-        if let Some(selector) = self.wait_for {
+        if let Some(selector) = &self.view.wait_for {
             request = request.wait_for(selector);
         }
+        let block = self.view.block.iter().map(|name| Load::from(*name));
+        request = request.body_form(self.view.body.into()).block(block).scroll(self.view.scroll);
         if let Some(path) = file {
             request = if self.fail { request.save_success(path) } else { request.save(path) };
         }

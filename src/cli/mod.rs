@@ -10,6 +10,7 @@ mod generate;
 mod lab;
 mod log;
 mod output;
+mod pictures;
 mod profile;
 mod settings;
 mod target;

@@ -9,17 +9,18 @@ use std::time::Duration;
 use rungs::fingerprint::Profile;
 use rungs::{Bounds, Error, ErrorKind, Fetcher, FetcherBuilder, Proxy, Tier};
 
-use super::args::{Fetch, Ladder, Network, Request};
+use super::args::{Fetch, Ladder, Network, Request, View};
 use super::exit::Failure;
 
 /// A fetcher with everything the command line says about it.
 pub(crate) fn fetcher(args: &Fetch) -> Result<Fetcher, Failure> {
-    let builder = network(Fetcher::builder(), &args.network)?;
+    let bounds = bounds(&args.network, &args.view)?;
+    let builder = network(Fetcher::builder().bounds(bounds), &args.network)?;
     let builder = ladder(builder, &args.ladder)?;
     Ok(builder.build()?)
 }
 
-fn network(mut builder: FetcherBuilder, args: &Network) -> Result<FetcherBuilder, Failure> {
+fn bounds(args: &Network, view: &View) -> Result<Bounds, Failure> {
     let mut bounds = Bounds::default();
     if let Some(text) = &args.max_time {
         bounds.fetch_total = Some(seconds("-m/--max-time", text)?);
@@ -32,7 +33,17 @@ fn network(mut builder: FetcherBuilder, args: &Network) -> Result<FetcherBuilder
         let limit = size("--max-size", text)?;
         (bounds.max_body, bounds.max_file) = (limit, limit);
     }
-    builder = builder.bounds(bounds).insecure(args.insecure).retries(args.retry);
+    if let Some(text) = &view.settle_timeout {
+        bounds.browser_settle = seconds("--settle-timeout", text)?;
+    }
+    if let Some(text) = &view.page_timeout {
+        bounds.browser_total = seconds("--page-timeout", text)?;
+    }
+    Ok(bounds)
+}
+
+fn network(mut builder: FetcherBuilder, args: &Network) -> Result<FetcherBuilder, Failure> {
+    builder = builder.insecure(args.insecure).retries(args.retry);
     if let Some(text) = &args.proxy {
         let proxy: Proxy = text.parse().map_err(|error: Error| wrong("-x/--proxy", &error))?;
         builder = builder.proxy(proxy);

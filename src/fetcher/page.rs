@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode};
 use url::Url;
 
 use crate::error::Result;
-use crate::response::{Hop, HttpVersion};
+use crate::response::{BrowserUse, Hop, HttpVersion};
 use crate::router::{Found, Kept};
 use crate::tier::Tier;
 use crate::trace::{Timings, Trace};
@@ -75,6 +75,22 @@ impl Page {
     /// Where the time of the last attempt went.
     pub const fn timings(&self) -> Timings {
         self.found.timings
+    }
+
+    /// How the browser got it; `None` when another tier did.
+    pub fn browser(&self) -> Option<&BrowserUse> {
+        self.found.browser.as_ref().map(|shown| &shown.used)
+    }
+
+    /// The picture of the page, PNG, when [`RequestBuilder::screenshot`](super::RequestBuilder::screenshot) asked for
+    /// one and a page was shown: the whole page, at most 4,096 CSS pixels wide and 16,384 high.
+    pub fn screenshot(&self) -> Option<&Bytes> {
+        self.found.browser.as_ref()?.screenshot.as_ref()
+    }
+
+    /// The page printed, when [`RequestBuilder::pdf`](super::RequestBuilder::pdf) asked for it and a page was shown.
+    pub fn pdf(&self) -> Option<&Bytes> {
+        self.found.browser.as_ref()?.pdf.as_ref()
     }
 
     /// The body without its content coding; the settled DOM when the browser got an HTML page.

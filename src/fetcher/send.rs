@@ -14,6 +14,7 @@ use crate::kind::ErrorKind;
 use crate::request::{Context, Request, parse_url};
 use crate::router::{Errand, Keep, Ladder};
 use crate::tier::Tier;
+use crate::view::{BodyForm, Load, View};
 
 use super::{Fetcher, Page};
 
@@ -24,7 +25,7 @@ pub struct RequestBuilder {
     request: Result<Request>,
     bounds: Bounds,
     ladder: Ladder,
-    wait_for: Option<String>,
+    view: View,
     keep: Keep,
 }
 
@@ -35,7 +36,7 @@ impl RequestBuilder {
             request = Err(Error::new(ErrorKind::InvalidRequest, "the method CONNECT fetches nothing"));
         }
         let (bounds, ladder) = (fetcher.shared.bounds, fetcher.shared.ladder);
-        Self { fetcher, request, bounds, ladder, wait_for: None, keep: Keep::Memory }
+        Self { fetcher, request, bounds, ladder, view: View::default(), keep: Keep::Memory }
     }
 
     /// Adds a header. It takes the place of the tier's own of that name.
@@ -102,9 +103,41 @@ impl RequestBuilder {
         self
     }
 
-    /// In the browser, wait until this CSS selector matches.
+    /// In the browser, wait until this CSS selector matches. When nothing does in time, that is an
+    /// [`ErrorKind::Timeout`].
     pub fn wait_for(mut self, selector: impl Into<String>) -> Self {
-        self.wait_for = Some(selector.into());
+        self.view.wait_for = Some(selector.into());
+        self
+    }
+
+    /// Which form of a page the browser tier gives as the body. Default: the DOM.
+    pub const fn body_form(mut self, form: BodyForm) -> Self {
+        self.view.body = form;
+        self
+    }
+
+    /// What a page in the browser does not load. Default: it loads everything.
+    pub fn block(mut self, loads: impl IntoIterator<Item = Load>) -> Self {
+        self.view.block = loads.into_iter().collect();
+        self
+    }
+
+    /// In the browser, go down to the page's end before it is read. Default: false.
+    pub const fn scroll(mut self, scroll: bool) -> Self {
+        self.view.scroll = scroll;
+        self
+    }
+
+    /// Take a picture of the page, see [`Page::screenshot`]. The fetch then starts at the browser tier. Default: false.
+    pub const fn screenshot(mut self, wanted: bool) -> Self {
+        self.view.screenshot = wanted;
+        self
+    }
+
+    /// Print the page, see [`Page::pdf`]. The fetch then starts at the browser tier, which must be headless.
+    /// Default: false.
+    pub const fn pdf(mut self, wanted: bool) -> Self {
+        self.view.pdf = wanted;
         self
     }
 
@@ -129,12 +162,22 @@ impl RequestBuilder {
     pub async fn send(self) -> Result<Page> {
         let request = self.request?;
         let started = Instant::now();
+        let mut ladder = self.ladder;
+        if let Some(wanted) = self.view.needs_browser() {
+            if ladder.max < Tier::Browser {
+                let message =
+                    format!("{wanted} needs the browser tier, and this fetch stops at `{}`", ladder.max);
+                return Err(Error::new(ErrorKind::InvalidRequest, message)
+                    .with_hint("allow it: `--max-tier browser`"));
+            }
+            ladder.min = Tier::Browser;
+        }
         let errand = Errand {
             request: &request,
             persona: &self.fetcher.persona,
             bounds: &self.bounds,
-            ladder: self.ladder,
-            wait_for: self.wait_for.as_deref(),
+            ladder,
+            view: &self.view,
             keep: &self.keep,
         };
         let (found, trace) = self.fetcher.shared.router.run(&errand).await;

@@ -139,6 +139,7 @@ impl Engine {
                 redirects: hops,
                 body,
                 timings,
+                browser: None,
             });
         }
     }

@@ -23,11 +23,12 @@ use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::kind::ErrorKind;
 use crate::request::Request;
-use crate::response::{Answer, Body, Hop, HttpVersion};
+use crate::response::{Answer, Body, Hop, HttpVersion, Shown};
 use crate::tier::Tier;
 use crate::trace::{Timings, Trace};
 use crate::transport::{Job, Transport};
 use crate::verdict::{Verdict, VerdictKind};
+use crate::view::View;
 
 pub(crate) use keep::{Keep, Kept};
 pub(crate) use policy::Ladder;
@@ -57,7 +58,7 @@ pub(crate) struct Errand<'a> {
     pub(crate) persona: &'a Persona,
     pub(crate) bounds: &'a Bounds,
     pub(crate) ladder: Ladder,
-    pub(crate) wait_for: Option<&'a str>,
+    pub(crate) view: &'a View,
     pub(crate) keep: &'a Keep,
 }
 
@@ -81,6 +82,7 @@ pub(crate) struct Found {
     pub(crate) redirects: Vec<Hop>,
     pub(crate) timings: Timings,
     pub(crate) kept: Kept,
+    pub(crate) browser: Option<Shown>,
 }
 
 pub(crate) struct Router {
@@ -262,11 +264,11 @@ impl Router {
             request: errand.request,
             identity,
             bounds: errand.bounds,
-            wait_for: errand.wait_for,
+            view: errand.view,
             streaming: errand.keep.is_file(),
         };
         let answer = transport.attempt(job).await?;
-        let Answer { status, version, headers, url, redirects, body, timings } = answer;
+        let Answer { status, version, headers, url, redirects, body, timings, browser } = answer;
         let begun = match body {
             Body::Whole(prefix) => Begun { prefix, rest: None },
             Body::Coming(stream) => Begun::read(stream, detect::PREFIX).await?,
@@ -286,7 +288,7 @@ impl Router {
             VerdictKind::Genuine | VerdictKind::OriginError => Some(begun.finish(errand.keep, status).await?),
             _ => None,
         };
-        Ok(Judged { status, version, headers, url, redirects, timings, verdict, kept })
+        Ok(Judged { status, version, headers, url, redirects, timings, verdict, kept, browser })
     }
 }
 
@@ -358,6 +360,7 @@ struct Judged {
     timings: Timings,
     verdict: Verdict,
     kept: Option<Kept>,
+    browser: Option<Shown>,
 }
 
 impl Judged {
@@ -373,6 +376,7 @@ impl Judged {
             redirects: self.redirects,
             timings: self.timings,
             kept,
+            browser: self.browser,
         })
     }
 }

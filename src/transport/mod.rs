@@ -9,6 +9,7 @@ use crate::net::Call;
 use crate::request::Request;
 use crate::response::Answer;
 use crate::tier::Tier;
+use crate::view::View;
 
 #[cfg(feature = "browser")]
 pub(crate) mod browser;
@@ -20,9 +21,9 @@ pub(crate) struct Job<'a> {
     pub request: &'a Request,
     pub identity: &'a Identity,
     pub bounds: &'a Bounds,
-    /// The browser tier waits until this CSS selector matches. The others ignore it.
+    /// What is wanted of the page in the browser. The other tiers ignore it.
     #[cfg_attr(not(feature = "browser"), expect(dead_code, reason = "the browser tier alone reads it"))]
-    pub wait_for: Option<&'a str>,
+    pub view: &'a View,
     /// The body streams to a file: its total time is not bounded, only its idle time and size.
     pub streaming: bool,
 }

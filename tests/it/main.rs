@@ -3,6 +3,7 @@
 mod bad_input;
 mod bounds;
 #[cfg(feature = "browser")]
+mod browser_page;
 mod clearance;
 mod floors;
 mod hostile_h2;

@@ -59,6 +59,7 @@ fn the_json_of_a_page_has_the_documented_keys_and_no_others() {
         "body",
         "elapsed_ms",
         "timings",
+        "browser",
         "http_version",
         "attempts",
         "error",
@@ -105,7 +106,7 @@ fn the_json_of_a_failure_has_the_same_keys_and_the_error() {
     let run = rungs(["fetch", "--max-tier", "impersonate", "--format", "json", &url]);
     assert_eq!(run.code, 7, "{run}");
     let got = run.json();
-    for key in ["final_url", "body_bytes", "timings", "http_version"] {
+    for key in ["final_url", "body_bytes", "timings", "browser", "http_version"] {
         assert!(keys(&got).contains(&key) && got[key].is_null(), "{key}\n{run}");
     }
     assert_eq!((&got["status"], &got["tier"]), (&json!(403), &json!("impersonate")));

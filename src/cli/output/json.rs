@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use rungs::{Attempt, Error, ErrorKind, Page, Tier, Timings, redact};
+use rungs::{Attempt, BrowserUse, Error, ErrorKind, Page, Tier, Timings, redact};
 use serde::Serialize;
 
 /// A fetch as JSON shows it. Every key is always there, `null` where there is nothing to say, but
@@ -30,6 +30,7 @@ struct Record<'a> {
     file: Option<String>,
     elapsed_ms: f64,
     timings: Option<Timings>,
+    browser: Option<&'a BrowserUse>,
     attempts: &'a [Attempt],
     error: Option<Failed>,
 }
@@ -98,6 +99,7 @@ fn got<'a>(url: &'a str, page: &'a Page) -> Record<'a> {
         file: page.file().map(|path| path.display().to_string()),
         elapsed_ms: millis(page.elapsed()),
         timings: Some(page.timings()),
+        browser: page.browser(),
         attempts: page.trace().attempts(),
         error: None,
     }
@@ -120,6 +122,7 @@ fn missed<'a>(url: &'a str, error: &'a Error) -> Record<'a> {
         file: None,
         elapsed_ms: millis(attempts.iter().map(|attempt| attempt.elapsed).sum()),
         timings: None,
+        browser: None,
         attempts,
         error: Some(Failed {
             kind: error.kind(),

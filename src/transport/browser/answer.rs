@@ -1,6 +1,5 @@
 //! From the browser's record of a document to an answer. No I/O.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,11 +7,11 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use url::Url;
 
-use super::watch::{Document, Response, Timing};
+use super::watch::{Document, Held, Response, Timing};
 use crate::bounds::Bounds;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
-use crate::response::{Answer, Body, Hop, HttpVersion};
+use crate::response::{Answer, Body, Hop, HttpVersion, Shown};
 use crate::trace::Timings;
 
 /// The answer's head, before its body is known.
@@ -23,6 +22,7 @@ pub(super) struct Head {
     version: HttpVersion,
     redirects: Vec<Hop>,
     timings: Timings,
+    pub shown: Shown,
 }
 
 impl Head {
@@ -33,15 +33,11 @@ impl Head {
             .as_ref()
             .ok_or_else(|| Error::new(ErrorKind::Browser, "the page's document came from no server"))?;
         let status = status(response.status)?;
-        let fields = match &document.wire {
-            Some((of, fields)) if *of == response.status => fields,
-            _ => &response.headers,
-        };
         let url = shown.and_then(|shown| Url::parse(shown).ok()).or_else(|| Url::parse(&response.url).ok());
         let redirects = document.redirects.iter();
         Ok(Self {
             status,
-            headers: headers(fields, bounds)?,
+            headers: headers(fields(document, response), bounds)?,
             url: url.ok_or_else(|| Error::new(ErrorKind::Browser, "the page has no address"))?,
             version: version(&response.protocol),
             redirects: redirects
@@ -50,7 +46,26 @@ impl Head {
                 })
                 .collect(),
             timings: response.timing.as_ref().map_or_else(Timings::default, timings),
+            shown: Shown::default(),
         })
+    }
+
+    /// Reads an answer that no page showed.
+    pub(super) fn of_file(held: &Held, document: &Document, bounds: &Bounds) -> Result<Self> {
+        let text = document.wire.as_ref().and_then(|wire| wire.text.as_deref());
+        // Over HTTP/2 there is no such text.
+        let protocol = text.and_then(|text| text.split(' ').next()).unwrap_or("h2").to_ascii_lowercase();
+        let response = Response {
+            url: held.url.clone(),
+            status: held.status,
+            mime_type: held.mime_type(),
+            protocol,
+            ..Response::default()
+        };
+        let document = Document { response: Some(response), ..document.clone() };
+        let mut head = Self::read(&document, None, bounds)?;
+        head.shown.used.settled = true;
+        Ok(head)
     }
 
     /// The browser decoded the text already: what is in `body` now is UTF-8, and the head says so.
@@ -71,6 +86,7 @@ impl Head {
             redirects: self.redirects,
             body: Body::Whole(body),
             timings: self.timings,
+            browser: Some(self.shown),
         }
     }
 }
@@ -85,19 +101,42 @@ fn status(code: u16) -> Result<StatusCode> {
         .map_err(|cause| Error::new(ErrorKind::Protocol, "the answer has no valid status").with_source(cause))
 }
 
-/// Repeated fields come as one, their values separated by line feeds.
-fn headers(fields: &HashMap<String, String>, bounds: &Bounds) -> Result<HeaderMap> {
+/// The document's header fields, in the order they came in where the browser tells it.
+fn fields(document: &Document, response: &Response) -> Vec<(String, String)> {
+    let wire = document.wire.as_ref().filter(|wire| wire.status == response.status);
+    if let Some(text) = wire.and_then(|wire| wire.text.as_deref()) {
+        let lines = text.lines().skip(1).filter_map(|line| line.split_once(':'));
+        return lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    }
+    let listed = document.fields.as_ref().filter(|(status, _)| *status == response.status);
+    let mut fields = listed.map_or_else(Vec::new, |(_, fields)| fields.clone());
+    let known = |name: &str| fields.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
+    // Set-Cookie is told here alone.
+    let mut rest: Vec<_> = wire
+        .map_or(&response.headers, |wire| &wire.headers)
+        .iter()
+        .filter(|(name, _)| !known(name))
+        .collect();
+    rest.sort_unstable();
+    // Repeated fields come as one, their values separated by line feeds.
+    let one = |(name, values): (&String, &String)| {
+        values.split('\n').map(|value| (name.clone(), value.to_owned())).collect::<Vec<_>>()
+    };
+    let rest: Vec<_> = rest.into_iter().flat_map(one).collect();
+    fields.extend(rest);
+    fields
+}
+
+fn headers(fields: Vec<(String, String)>, bounds: &Bounds) -> Result<HeaderMap> {
     let mut map = HeaderMap::new();
-    for (name, values) in fields {
+    for (name, value) in fields {
         // Pseudo headers are no header names.
         let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { continue };
-        for value in values.split('\n') {
-            let Ok(value) = HeaderValue::from_str(value.trim()) else { continue };
-            if map.len() >= bounds.max_header_fields {
-                return Err(Error::new(ErrorKind::Protocol, "the answer has too many header fields"));
-            }
-            map.append(name.clone(), value);
+        let Ok(value) = HeaderValue::from_str(value.trim()) else { continue };
+        if map.len() >= bounds.max_header_fields {
+            return Err(Error::new(ErrorKind::Protocol, "the answer has too many header fields"));
         }
+        map.append(name, value);
     }
     Ok(map)
 }

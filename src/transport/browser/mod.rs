@@ -147,7 +147,7 @@ impl BrowserTransport {
         let visit = Visit {
             request: job.request,
             bounds: job.bounds,
-            wait_for: job.wait_for,
+            view: job.view,
             still_challenged: self.options.still_challenged.as_ref(),
             deadline,
         };

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use chromiumoxide::cdp::browser_protocol::emulation::SetUserAgentOverrideParams;
-use chromiumoxide::cdp::browser_protocol::fetch::ContinueRequestParams;
+use chromiumoxide::cdp::browser_protocol::fetch::{ContinueRequestParams, FailRequestParams};
 use chromiumoxide::cdp::browser_protocol::page::HandleJavaScriptDialogParams;
 use chromiumoxide::cdp::browser_protocol::target::{CloseTargetParams, SetAutoAttachParams};
 use chromiumoxide::cdp::js_protocol::runtime::RunIfWaitingForDebuggerParams;
@@ -148,6 +148,10 @@ impl Targets {
                     }
                     Some(Reaction::Continue(request)) => {
                         let request: &ContinueRequestParams = &request;
+                        connection.tell(Some(session), request, Box::new(()));
+                    }
+                    Some(Reaction::Refuse(request)) => {
+                        let request: &FailRequestParams = &request;
                         connection.tell(Some(session), request, Box::new(()));
                     }
                     None => {}

@@ -1,53 +1,54 @@
-//! What one page is doing, put together from its events. Deciding only: no I/O, no clock of its own.
+//! A page as its events tell it. Deciding only: no I/O, no clock of its own.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use chromiumoxide::cdp::browser_protocol::fetch::{ContinueRequestParams, HeaderEntry};
+use bytes::Bytes;
 use serde::Deserialize;
-use tokio::sync::Notify;
 
-/// A page's state, shared between who reads the events and who waits for the page.
-pub(super) struct Watch {
-    state: Mutex<PageState>,
-    changed: Notify,
-}
-
-/// What an event calls for at once.
-pub(super) enum Reaction {
-    Dialog { accept: bool },
-    Continue(Box<ContinueRequestParams>),
-}
-
-/// Headers (and for the first document method and body) that the caller wants on requests to one
-/// origin, and on no other: credentials must not travel to third parties.
-#[derive(Default)]
-pub(super) struct Rewrite {
-    pub headers: Vec<(String, String)>,
-    pub first: Option<(String, Option<String>)>,
-}
+use super::events::{
+    DataReceived, Dialog, ExtraInfo, FrameNavigated, Lifecycle, LoadingEnded, RequestWillBeSent, Response,
+    ResponseReceived, WithinDocument,
+};
+use super::pause::{Held, Orders};
+use super::{Reaction, Step};
 
 /// One main-frame document, from its request on.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Document {
+pub(in super::super) struct Document {
     pub loader: String,
     /// The URLs that redirected here, with their status.
     pub redirects: Vec<(String, u16)>,
     pub response: Option<Response>,
-    /// The headers as they came over the wire, Set-Cookie included, with the status they came with.
-    pub wire: Option<(u16, HashMap<String, String>)>,
+    /// The headers as they came over the wire, Set-Cookie included.
+    pub wire: Option<Wire>,
+    /// The header fields in the order they came in, with the status they came with.
+    pub fields: Option<(u16, Vec<(String, String)>)>,
     /// Body bytes so far, content coding removed.
     pub received: u64,
     pub finished: bool,
     pub failed: Option<String>,
 }
 
+/// A document's head as the network has it.
+#[derive(Clone, Debug)]
+pub(in super::super) struct Wire {
+    pub status: u16,
+    /// By name; repeated fields are joined by line feeds.
+    pub headers: HashMap<String, String>,
+    /// The head itself, from the status line on; over HTTP/1 only.
+    pub text: Option<String>,
+}
+
 /// All that is known of a page.
 #[derive(Default)]
-pub(super) struct PageState {
-    frame: String,
-    rewrite: Rewrite,
+pub(in super::super) struct PageState {
+    pub(super) frame: String,
+    pub(super) orders: Orders,
+    /// An answer the page waits for until somebody has dealt with it.
+    pub held: Option<Held>,
+    /// The last document kept as the server sent it, by its loader.
+    pub raw: Option<(String, Bytes)>,
     /// Asked for, not committed: where a 204 or a failed load stays.
     pub coming: Option<Document>,
     /// What the browser put an error page in place of.
@@ -70,71 +71,19 @@ pub(super) struct PageState {
     pub broken: Option<String>,
 }
 
-impl Watch {
-    pub(super) fn new(frame: &str) -> Self {
-        Self { state: Mutex::new(PageState::new(frame)), changed: Notify::new() }
-    }
-
-    /// Takes one event.
-    pub(super) fn on(&self, method: &str, params: &str, now: Instant) -> Option<Reaction> {
-        let reaction = self.lock().on(method, params, now);
-        self.changed.notify_waiters();
-        reaction
-    }
-
-    /// What the caller's requests carry from now on.
-    pub(super) fn rewrite(&self, rewrite: Rewrite) {
-        self.lock().rewrite = rewrite;
-    }
-
-    /// The target is gone.
-    pub(super) fn closed(&self) {
-        self.lock().closed = true;
-        self.changed.notify_waiters();
-    }
-
-    /// Waits until `check` has an answer, asking it at every event and whenever it said to.
-    pub(super) async fn until<T>(&self, mut check: impl FnMut(&PageState, Instant) -> Step<T>) -> T {
-        loop {
-            let changed = self.changed.notified();
-            let step = check(&self.lock(), Instant::now());
-            match step {
-                Step::Done(value) => return value,
-                Step::Event => changed.await,
-                Step::At(when) => {
-                    // Either way the question is asked again.
-                    let _ = tokio::time::timeout_at(when.into(), changed).await;
-                }
-            }
-        }
-    }
-
-    /// Reads something of the state now.
-    pub(super) fn read<T>(&self, look: impl FnOnce(&PageState) -> T) -> T {
-        look(&self.lock())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, PageState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What a question to the state was answered with.
-pub(super) enum Step<T> {
-    Done(T),
-    /// Ask again at the next event.
-    Event,
-    /// Ask again then, or at the next event.
-    At(Instant),
-}
-
 impl PageState {
-    fn new(frame: &str) -> Self {
+    pub(super) fn new(frame: &str) -> Self {
         Self { frame: frame.to_owned(), ..Self::default() }
     }
 
+    /// A page that has been nowhere yet.
+    pub(super) fn again(&mut self, orders: Orders) {
+        let (crashed, closed) = (self.crashed, self.closed);
+        *self = Self { orders, crashed, closed, ..Self::new(&self.frame) };
+    }
+
     /// Whether the page has come to rest: parsed, and nothing asked for since `quiet`.
-    pub(super) fn at_rest(&self, quiet: Duration, now: Instant) -> Step<()> {
+    pub(in super::super) fn at_rest(&self, quiet: Duration, now: Instant) -> Step<()> {
         if !self.dom_ready || self.coming.is_some() || !(self.in_flight.is_empty()) {
             return Step::Event;
         }
@@ -145,11 +94,11 @@ impl PageState {
     }
 
     /// Why nothing more can come of this page.
-    pub(super) fn is_over(&self) -> bool {
+    pub(in super::super) fn is_over(&self) -> bool {
         self.crashed || self.closed
     }
 
-    fn on(&mut self, method: &str, params: &str, now: Instant) -> Option<Reaction> {
+    pub(super) fn on(&mut self, method: &str, params: &str, now: Instant) -> Option<Reaction> {
         match method {
             "Network.requestWillBeSent" => self.request(read(params)?, now),
             "Network.responseReceived" => self.response(read(params)?),
@@ -175,7 +124,7 @@ impl PageState {
                 return Some(Reaction::Dialog { accept: dialog.kind == "beforeunload" });
             }
             "Page.downloadWillBegin" => self.download = true,
-            "Fetch.requestPaused" => return Some(self.paused(read(params)?)),
+            "Fetch.requestPaused" => return self.paused(read(params)?),
             "Inspector.targetCrashed" => self.crashed = true,
             _ => {}
         }
@@ -183,6 +132,10 @@ impl PageState {
     }
 
     fn request(&mut self, event: RequestWillBeSent, now: Instant) {
+        if event.frame_id.as_deref().is_some_and(|frame| frame != self.frame) {
+            // What a frame within loads, late or never, holds nothing up.
+            return;
+        }
         self.last_traffic = Some(now);
         let main = event.kind.as_deref() == Some("Document")
             && event.frame_id.as_deref() == Some(&self.frame)
@@ -196,7 +149,7 @@ impl PageState {
                 && coming.redirects.len() < MAX_KEPT
             {
                 coming.redirects.push((redirect.url, redirect.status));
-                coming.wire = None;
+                (coming.wire, coming.fields) = (None, None);
             }
         }
         let lasting = matches!(event.kind.as_deref(), Some("EventSource" | "Ping" | "Media" | "Prefetch"));
@@ -215,13 +168,15 @@ impl PageState {
 
     fn wire(&mut self, event: ExtraInfo) {
         if let Some(document) = self.document(&event.request_id) {
-            document.wire = Some((event.status_code, event.headers));
+            document.wire =
+                Some(Wire { status: event.status_code, headers: event.headers, text: event.headers_text });
         }
     }
 
     fn ended(&mut self, event: LoadingEnded, now: Instant) {
-        self.last_traffic = Some(now);
-        self.in_flight.remove(&event.request_id);
+        if self.in_flight.remove(&event.request_id) {
+            self.last_traffic = Some(now);
+        }
         if let Some(document) = self.document(&event.request_id) {
             document.finished = true;
             document.failed = event.error_text;
@@ -273,27 +228,7 @@ impl PageState {
         self.last_traffic = Some(now);
     }
 
-    fn paused(&mut self, event: RequestPaused) -> Reaction {
-        let first = (event.resource_type == "Document").then(|| self.rewrite.first.take()).flatten();
-        let (method, body) = first.map_or((None, None), |(method, body)| (Some(method), body));
-        let own = |name: &str| self.rewrite.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
-        let mut headers: Vec<HeaderEntry> = event
-            .request
-            .headers
-            .into_iter()
-            .filter(|(name, _)| !own(name))
-            .map(|(name, value)| HeaderEntry { name, value })
-            .collect();
-        let added = self.rewrite.headers.iter();
-        headers.extend(added.map(|(name, value)| HeaderEntry { name: name.clone(), value: value.clone() }));
-        let mut request = ContinueRequestParams::new(event.request_id);
-        request.method = method;
-        request.post_data = body.map(Into::into);
-        request.headers = Some(headers);
-        Reaction::Continue(Box::new(request))
-    }
-
-    fn document(&mut self, id: &str) -> Option<&mut Document> {
+    pub(super) fn document(&mut self, id: &str) -> Option<&mut Document> {
         let found = |document: &Document| document.loader == id;
         match (&mut self.coming, &mut self.current) {
             (Some(coming), _) if found(coming) => Some(coming),
@@ -308,151 +243,6 @@ fn read<'a, T: Deserialize<'a>>(params: &'a str) -> Option<T> {
     serde_json::from_str(params)
         .inspect_err(|cause| tracing::debug!(%cause, "an event was not understood"))
         .ok()
-}
-
-// Only the fields that are read: a browser that renames another one must not break us.
-
-/// A document's response.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Response {
-    pub url: String,
-    pub status: u16,
-    #[serde(default)]
-    pub headers: HashMap<String, String>,
-    #[serde(default)]
-    pub mime_type: String,
-    #[serde(default)]
-    pub protocol: String,
-    pub timing: Option<Timing>,
-}
-
-/// Milliseconds since the request's start; -1 for what did not happen.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct Timing {
-    pub dns_start: f64,
-    pub dns_end: f64,
-    pub connect_start: f64,
-    pub connect_end: f64,
-    pub ssl_start: f64,
-    pub ssl_end: f64,
-    pub receive_headers_start: f64,
-    pub receive_headers_end: f64,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Self {
-            dns_start: -1.0,
-            dns_end: -1.0,
-            connect_start: -1.0,
-            connect_end: -1.0,
-            ssl_start: -1.0,
-            ssl_end: -1.0,
-            receive_headers_start: -1.0,
-            receive_headers_end: -1.0,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RequestWillBeSent {
-    request_id: String,
-    loader_id: String,
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    frame_id: Option<String>,
-    redirect_response: Option<Redirected>,
-}
-
-#[derive(Deserialize)]
-struct Redirected {
-    url: String,
-    status: u16,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ResponseReceived {
-    request_id: String,
-    #[serde(rename = "type")]
-    kind: String,
-    response: Response,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ExtraInfo {
-    request_id: String,
-    status_code: u16,
-    headers: HashMap<String, String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct DataReceived {
-    request_id: String,
-    data_length: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct LoadingEnded {
-    request_id: String,
-    error_text: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct FrameNavigated {
-    frame: Frame,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Frame {
-    id: String,
-    parent_id: Option<String>,
-    loader_id: String,
-    url: String,
-    url_fragment: Option<String>,
-    unreachable_url: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WithinDocument {
-    frame_id: String,
-    url: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Lifecycle {
-    frame_id: String,
-    loader_id: String,
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct Dialog {
-    #[serde(rename = "type")]
-    kind: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RequestPaused {
-    request_id: String,
-    request: PausedRequest,
-    resource_type: String,
-}
-
-#[derive(Deserialize)]
-struct PausedRequest {
-    #[serde(default)]
-    headers: HashMap<String, String>,
 }
 
 /// How many requests or redirects of one page are remembered.
@@ -509,7 +299,7 @@ mod tests {
         let script = r#"{"requestId":"Y","loaderId":"L","type":"Script","frameId":"F"}"#;
         let state = page(&[("Network.requestWillBeSent", frame), ("Network.requestWillBeSent", script)]);
         assert!(state.coming.is_none());
-        assert_eq!(state.in_flight.len(), 2);
+        assert_eq!(state.in_flight.len(), 1, "the script; a frame holds nothing up");
     }
 
     #[test]

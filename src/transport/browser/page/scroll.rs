@@ -1,0 +1,59 @@
+//! Going down to a page's end with the wheel, as a person does.
+
+use std::time::{Duration, Instant};
+
+use chromiumoxide::cdp::browser_protocol::{input, page};
+
+use super::wait::Deadlines;
+use super::{Page, Visit};
+use crate::error::Result;
+
+impl Page {
+    /// Turns the wheel until the page's end stays where it is. Whether it was reached.
+    pub(super) async fn scroll(&self, visit: &Visit<'_>, deadlines: &Deadlines) -> Result<bool> {
+        let until = deadlines.work.min(Instant::now() + SCROLL_LIMIT);
+        let mut before = None;
+        for _ in 0..MAX_TURNS {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            let metrics = self.run(&page::GetLayoutMetricsParams::default(), left).await?;
+            let (view, content) = (metrics.css_visual_viewport, metrics.css_content_size);
+            let at_end = view.page_y + view.client_height + SLACK >= content.height;
+            if at_end {
+                // What was loaded last may have made the page longer.
+                self.settle(visit, deadlines).await?;
+                let height =
+                    self.run(&page::GetLayoutMetricsParams::default(), left).await?.css_content_size.height;
+                if height <= content.height + SLACK {
+                    return Ok(true);
+                }
+                continue;
+            }
+            if before == Some(view.page_y) {
+                // Nothing here moves with the wheel: a page with its own idea of scrolling.
+                return Ok(false);
+            }
+            before = Some(view.page_y);
+            let mut turn = input::DispatchMouseEventParams::new(
+                input::DispatchMouseEventType::MouseWheel,
+                (view.client_width / 2.0).floor(),
+                (view.client_height / 2.0).floor(),
+            );
+            (turn.delta_x, turn.delta_y) = (Some(0.0), Some((view.client_height * 0.8).floor()));
+            self.run(&turn, left).await?;
+            tokio::time::sleep(TURN.min(left)).await;
+        }
+        Ok(false)
+    }
+}
+
+/// The most turns of the wheel.
+const MAX_TURNS: usize = 200;
+/// The most time for all of them.
+const SCROLL_LIMIT: Duration = Duration::from_secs(20);
+/// For the page to move and to ask for more.
+const TURN: Duration = Duration::from_millis(200);
+/// Rounding, in CSS pixels.
+const SLACK: f64 = 2.0;

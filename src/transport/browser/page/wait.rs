@@ -1,0 +1,213 @@
+//! How long a page is waited for, and for what.
+
+use std::time::{Duration, Instant};
+
+use chromiumoxide::cdp::browser_protocol::dom;
+
+use super::super::faults::{self, Fault};
+use super::super::watch::{PageState, Step};
+use super::{Page, Visit};
+use crate::bounds::Bounds;
+use crate::error::{Error, Result};
+use crate::kind::ErrorKind;
+use crate::redact;
+
+/// When each part of a visit must be over.
+#[derive(Clone, Copy)]
+pub(super) struct Deadlines {
+    /// The site's first answer.
+    start: Instant,
+    /// The document, parsed.
+    navigation: Instant,
+    /// All waiting: what is left until `total` is for reading the page.
+    pub(super) work: Instant,
+    pub(super) total: Instant,
+}
+
+impl Deadlines {
+    /// Those of a visit that begins now.
+    pub(super) fn new(bounds: &Bounds, total: Instant) -> Self {
+        let now = Instant::now();
+        let after = |limit: Duration| now.checked_add(limit).map_or(total, |end| end.min(total));
+        Self {
+            start: after(bounds.browser_start),
+            navigation: after(bounds.browser_navigation),
+            work: total.checked_sub(LAST_LEG).unwrap_or(total),
+            total,
+        }
+    }
+
+    /// Those of another document of the same visit.
+    pub(super) fn again(&self, bounds: &Bounds) -> Self {
+        Self::new(bounds, self.total)
+    }
+}
+
+impl Page {
+    /// Waits until the document is parsed and the network quiet, or long enough. Whether it came to rest.
+    pub(super) async fn settle(&self, visit: &Visit<'_>, deadlines: &Deadlines) -> Result<bool> {
+        let begun = Instant::now();
+        let enough = begun
+            .checked_add(visit.bounds.browser_settle)
+            .map_or(deadlines.work, |end| end.min(deadlines.work));
+        let parsed = deadlines.navigation.min(deadlines.work);
+        self.watch
+            .until(|state, now| {
+                if let Step::Done(error) = trouble(state, visit.bounds) {
+                    return Step::Done(Err(error));
+                }
+                if let Some(text) = &state.broken {
+                    return Step::Done(Err(faults::navigation(text)));
+                }
+                if state.current.is_none() {
+                    // There is nothing to read: no time has to be kept for it.
+                    let due = deadlines.navigation;
+                    return if now >= due {
+                        Step::Done(Err(late(state, visit.bounds)))
+                    } else {
+                        Step::At(due)
+                    };
+                }
+                let wake = if state.dom_ready { enough } else { parsed };
+                if now >= wake {
+                    return Step::Done(Ok(false));
+                }
+                match state.at_rest(QUIET, now) {
+                    Step::Done(()) => Step::Done(Ok(true)),
+                    Step::Event => Step::At(wake),
+                    Step::At(rest) => Step::At(rest.min(wake)),
+                }
+            })
+            .await
+    }
+
+    /// Ends when the site has not answered, or no document has come, in time, or nothing can come any more.
+    pub(super) async fn missed(&self, visit: &Visit<'_>, deadlines: &Deadlines) -> Error {
+        self.watch
+            .until(|state, now| {
+                if let Step::Done(error) = trouble(state, visit.bounds) {
+                    return Step::Done(error);
+                }
+                let answered = state.coming.as_ref().is_some_and(|coming| {
+                    coming.response.is_some() || coming.fields.is_some() || !coming.redirects.is_empty()
+                });
+                let due =
+                    if answered || state.current.is_some() { deadlines.navigation } else { deadlines.start };
+                if now >= due { Step::Done(late(state, visit.bounds)) } else { Step::At(due) }
+            })
+            .await
+    }
+
+    /// Whether `selector` is one, tried on the empty page: there nothing else can be refused.
+    pub(super) async fn check(&self, selector: &str, deadline: Instant) -> Result<()> {
+        match self.matches(selector, deadline.saturating_duration_since(Instant::now())).await {
+            Ok(_) => Ok(()),
+            Err(Fault::Refused(_)) => {
+                let shown = redact::terminal(selector);
+                Err(Error::new(ErrorKind::InvalidRequest, format!("`{shown}` is not a CSS selector")))
+            }
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    /// Waits until `selector` matches.
+    pub(super) async fn wait_for(&self, selector: &str, deadline: Instant) -> Result<()> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let shown = redact::terminal(selector);
+                return Err(Error::new(ErrorKind::Timeout, format!("nothing matched `{shown}` in time"))
+                    .with_hint("check the CSS selector against the page, or allow more time"));
+            }
+            match self.matches(selector, left).await {
+                Ok(true) => return Ok(()),
+                Err(fault @ (Fault::Gone | Fault::PageGone)) => return Err(fault.into()),
+                // The page may be moving on under our feet: look again.
+                Ok(false) | Err(_) => tokio::time::sleep(POLL.min(left)).await,
+            }
+        }
+    }
+
+    async fn matches(&self, selector: &str, limit: Duration) -> Result<bool, Fault> {
+        let root = self.run(&dom::GetDocumentParams { depth: Some(0), pierce: None }, limit).await?.root;
+        let found = self.run(&dom::QuerySelectorParams::new(root.node_id, selector), limit).await?;
+        Ok(*found.node_id.inner() != 0)
+    }
+
+    /// Waits for a new document or a little while, before `until`. Whether to look again.
+    pub(super) async fn moves_on(&self, until: Instant) -> bool {
+        let before = self.watch.read(|state| state.documents);
+        let look = (Instant::now() + CHALLENGE_POLL).min(until);
+        self.watch
+            .until(|state, now| {
+                if now >= until || state.is_over() {
+                    Step::Done(false)
+                } else if state.documents != before || now >= look {
+                    Step::Done(true)
+                } else {
+                    Step::At(look)
+                }
+            })
+            .await
+    }
+}
+
+/// Why waiting on is pointless, if it is.
+pub(super) fn trouble(state: &PageState, bounds: &Bounds) -> Step<Error> {
+    if state.is_over() {
+        return Step::Done(Fault::PageGone.into());
+    }
+    let documents = [&state.coming, &state.current];
+    for document in documents.into_iter().flatten() {
+        if document.redirects.len() > bounds.max_redirects as usize {
+            return Step::Done(Error::new(
+                ErrorKind::Redirect,
+                format!("more than {} redirects", bounds.max_redirects),
+            ));
+        }
+        let viewed =
+            document.response.as_ref().is_some_and(|response| response.mime_type == "application/pdf");
+        if viewed {
+            // What it shows, and gives as the body, is its own viewer.
+            return Step::Done(unexpected_file());
+        }
+        if document.received > bounds.max_body {
+            return Step::Done(too_large(bounds));
+        }
+    }
+    Step::Event
+}
+
+fn late(state: &PageState, bounds: &Bounds) -> Error {
+    let message = match &state.coming {
+        _ if state.current.is_some() => "the page was not ready in time".to_owned(),
+        Some(coming) if coming.response.is_some() || !coming.redirects.is_empty() => {
+            format!(
+                "no page came within {:?} of asking for it",
+                bounds.browser_navigation.min(bounds.browser_total)
+            )
+        }
+        _ => format!(
+            "the site did not answer the browser within {:?}",
+            bounds.browser_start.min(bounds.browser_total)
+        ),
+    };
+    Error::new(ErrorKind::Timeout, message)
+}
+
+pub(super) fn too_large(bounds: &Bounds) -> Error {
+    Error::new(ErrorKind::BodyTooLarge, format!("the page is larger than {} bytes", bounds.max_body))
+}
+
+/// A file where only a page can be dealt with.
+pub(super) fn unexpected_file() -> Error {
+    Error::new(ErrorKind::Browser, "the answer is a file, not a page")
+        .with_hint("get it with `--max-tier impersonate`")
+}
+
+/// No request in flight for this long: the page rests.
+const QUIET: Duration = Duration::from_millis(500);
+const CHALLENGE_POLL: Duration = Duration::from_secs(1);
+/// Kept of the total time for reading the page.
+const LAST_LEG: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_millis(100);

@@ -1,0 +1,102 @@
+//! What one page is doing, put together from its events.
+
+mod events;
+mod pause;
+mod state;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use chromiumoxide::cdp::browser_protocol::fetch::{ContinueRequestParams, FailRequestParams};
+use tokio::sync::Notify;
+
+pub(super) use self::events::{Response, Timing};
+pub(super) use self::pause::{Held, Orders};
+pub(super) use self::state::{Document, PageState};
+
+/// A page's state, shared between who reads the events and who waits for the page.
+pub(super) struct Watch {
+    state: Mutex<PageState>,
+    changed: Notify,
+}
+
+/// What an event calls for at once.
+pub(super) enum Reaction {
+    Dialog { accept: bool },
+    Continue(Box<ContinueRequestParams>),
+    Refuse(Box<FailRequestParams>),
+}
+
+impl Watch {
+    pub(super) fn new(frame: &str) -> Self {
+        Self { state: Mutex::new(PageState::new(frame)), changed: Notify::new() }
+    }
+
+    /// Takes one event.
+    pub(super) fn on(&self, method: &str, params: &str, now: Instant) -> Option<Reaction> {
+        let reaction = self.lock().on(method, params, now);
+        self.changed.notify_waiters();
+        reaction
+    }
+
+    /// What becomes of the page's requests and answers from now on.
+    pub(super) fn order(&self, orders: Orders) {
+        self.lock().orders = orders;
+    }
+
+    /// The body of the document `loader`, as the server sent it.
+    pub(super) fn keep_raw(&self, loader: &str, body: Bytes) {
+        self.lock().raw = Some((loader.to_owned(), body));
+    }
+
+    /// The answer that was held back, if one was; it is held no longer.
+    pub(super) fn take_held(&self) -> Option<Held> {
+        self.lock().held.take()
+    }
+
+    /// Forgets the navigation that failed, so that the page can be sent off anew.
+    pub(super) fn again(&self, orders: Orders) {
+        self.lock().again(orders);
+    }
+
+    /// The target is gone.
+    pub(super) fn closed(&self) {
+        self.lock().closed = true;
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until `check` has an answer, asking it at every event and whenever it said to.
+    pub(super) async fn until<T>(&self, mut check: impl FnMut(&PageState, Instant) -> Step<T>) -> T {
+        loop {
+            let changed = self.changed.notified();
+            let step = check(&self.lock(), Instant::now());
+            match step {
+                Step::Done(value) => return value,
+                Step::Event => changed.await,
+                Step::At(when) => {
+                    // Either way the question is asked again.
+                    let _ = tokio::time::timeout_at(when.into(), changed).await;
+                }
+            }
+        }
+    }
+
+    /// Reads something of the state now.
+    pub(super) fn read<T>(&self, look: impl FnOnce(&PageState) -> T) -> T {
+        look(&self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, PageState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a question to the state was answered with.
+pub(super) enum Step<T> {
+    Done(T),
+    /// Ask again at the next event.
+    Event,
+    /// Ask again then, or at the next event.
+    At(Instant),
+}

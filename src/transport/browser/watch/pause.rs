@@ -1,0 +1,201 @@
+//! Requests and answers that the browser pauses for us: what goes on, what is refused, what is held.
+
+use chromiumoxide::cdp::browser_protocol::fetch::{ContinueRequestParams, FailRequestParams, HeaderEntry};
+use chromiumoxide::cdp::browser_protocol::network::ErrorReason;
+
+use super::Reaction;
+use super::events::{Field, RequestPaused};
+use super::state::PageState;
+
+/// What becomes of the requests and answers of a page.
+#[derive(Clone, Default)]
+pub(in super::super) struct Orders {
+    /// Headers on requests to one origin, and on no other: credentials must not travel to third parties.
+    pub headers: Vec<(String, String)>,
+    /// Method and body of the first document's request.
+    pub first: Option<(String, Option<String>)>,
+    /// Resource types that are not loaded.
+    pub refused: Vec<&'static str>,
+    /// Keep documents as the server sent them.
+    pub raw: bool,
+    /// Take whatever the first document is as a file.
+    pub file: bool,
+}
+
+/// An answer that is paused until somebody has dealt with it.
+#[derive(Clone, Debug)]
+pub(in super::super) struct Held {
+    /// Its id for the commands of `Fetch`.
+    pub request: String,
+    /// Its id for the events of `Network`.
+    pub loader: String,
+    pub url: String,
+    pub status: u16,
+    pub fields: Vec<(String, String)>,
+    /// The page shows nothing of it: its body is to be taken. Otherwise it is to be copied and goes on.
+    pub file: bool,
+}
+
+impl Held {
+    /// The first value of a header field.
+    pub(in super::super) fn field(&self, name: &str) -> Option<&str> {
+        field(&self.fields, name)
+    }
+
+    /// The media type, without its parameters.
+    pub(in super::super) fn mime_type(&self) -> String {
+        essence(self.field("content-type"))
+    }
+}
+
+impl PageState {
+    pub(super) fn paused(&mut self, event: RequestPaused) -> Option<Reaction> {
+        let answered = event.response_status_code.is_some() || event.response_error_reason.is_some();
+        Some(match (answered, event.response_status_code) {
+            (true, Some(status)) if event.resource_type == "Document" && event.frame_id == self.frame => {
+                return self.document_answered(event, status);
+            }
+            (true, _) => go_on(event.request_id),
+            (false, _) if self.orders.refused.contains(&event.resource_type.as_str()) => Reaction::Refuse(
+                Box::new(FailRequestParams::new(event.request_id, ErrorReason::BlockedByClient)),
+            ),
+            (false, _) => self.rewritten(event),
+        })
+    }
+
+    /// The document's answer is there, and nothing of it shown yet.
+    fn document_answered(&mut self, event: RequestPaused, status: u16) -> Option<Reaction> {
+        let loader = event.network_id.unwrap_or_default();
+        let fields: Vec<(String, String)> =
+            event.response_headers.into_iter().map(|Field { name, value }| (name, value)).collect();
+        let first = self.current.is_none();
+        let Some(document) = self.document(&loader) else { return Some(go_on(event.request_id)) };
+        document.fields = Some((status, fields.clone()));
+        let fate = fate(status, &fields, &self.orders);
+        if fate == Fate::Shown || (fate == Fate::File && !first) {
+            return Some(go_on(event.request_id));
+        }
+        self.held = Some(Held {
+            request: event.request_id,
+            loader,
+            url: event.request.url,
+            status,
+            fields,
+            file: fate == Fate::File,
+        });
+        None
+    }
+
+    /// Goes on with the caller's headers, and for the first document the caller's method and body.
+    fn rewritten(&mut self, event: RequestPaused) -> Reaction {
+        let first = (event.resource_type == "Document").then(|| self.orders.first.take()).flatten();
+        let (method, body) = first.map_or((None, None), |(method, body)| (Some(method), body));
+        let own = |name: &str| self.orders.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
+        let mut headers: Vec<HeaderEntry> = event
+            .request
+            .headers
+            .into_iter()
+            .filter(|(name, _)| !own(name))
+            .map(|(name, value)| HeaderEntry { name, value })
+            .collect();
+        let added = self.orders.headers.iter();
+        headers.extend(added.map(|(name, value)| HeaderEntry { name: name.clone(), value: value.clone() }));
+        let mut request = ContinueRequestParams::new(event.request_id);
+        request.method = method;
+        request.post_data = body.map(Into::into);
+        request.headers = Some(headers);
+        Reaction::Continue(Box::new(request))
+    }
+}
+
+fn go_on(request: String) -> Reaction {
+    Reaction::Continue(Box::new(ContinueRequestParams::new(request)))
+}
+
+/// What becomes of a document's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// The page shows it.
+    Shown,
+    /// The page shows it, and its bytes are kept.
+    Copied,
+    /// Its bytes are all there is to get.
+    File,
+}
+
+fn fate(status: u16, fields: &[(String, String)], orders: &Orders) -> Fate {
+    let has = |name| field(fields, name);
+    let hidden = match status {
+        300..=399 if has("location").is_some() => return Fate::Shown,
+        204 | 205 | 304 | 407 => return Fate::Shown,
+        // The browser would hide it behind its own prompt.
+        401 => has("www-authenticate").is_some(),
+        _ => false,
+    };
+    let saved = has("content-disposition").is_some_and(|value| essence(Some(value)) == "attachment");
+    if hidden || saved || orders.file || !is_shown(&essence(has("content-type"))) {
+        Fate::File
+    } else if orders.raw {
+        Fate::Copied
+    } else {
+        Fate::Shown
+    }
+}
+
+/// Whether a page shows documents of this media type itself. Without one the browser looks at the bytes.
+fn is_shown(mime: &str) -> bool {
+    let (kind, name) = mime.split_once('/').unwrap_or((mime, ""));
+    match kind {
+        "application" => {
+            matches!(name, "xhtml+xml" | "xml" | "json" | "javascript" | "x-javascript" | "ecmascript")
+                || name.ends_with("+xml")
+                || name.ends_with("+json")
+        }
+        "font" | "model" => false,
+        _ => true,
+    }
+}
+
+fn field<'a>(fields: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    fields.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+}
+
+/// A value before its parameters, in lower case.
+fn essence(value: Option<&str>) -> String {
+    value.and_then(|value| value.split(';').next()).unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_shown_copied_or_a_file() {
+        let (shown, raw) = (Orders::default(), Orders { raw: true, ..Orders::default() });
+        let any = Orders { file: true, ..Orders::default() };
+        for (status, fields, orders, want) in [
+            (200, &[("Content-Type", "text/html; charset=x")][..], &shown, Fate::Shown),
+            (200, &[("content-type", "text/html")], &raw, Fate::Copied),
+            (200, &[("content-type", "text/html")], &any, Fate::File),
+            (200, &[], &shown, Fate::Shown),
+            (200, &[("content-type", "application/PDF")], &raw, Fate::File),
+            (200, &[("content-type", "application/problem+json")], &shown, Fate::Shown),
+            (
+                200,
+                &[("content-type", "text/html"), ("content-disposition", "Attachment; filename=a")],
+                &shown,
+                Fate::File,
+            ),
+            (200, &[("content-type", "text/html"), ("content-disposition", "inline")], &shown, Fate::Shown),
+            (302, &[("location", "/"), ("content-type", "application/pdf")], &raw, Fate::Shown),
+            (401, &[("www-authenticate", "Basic")], &shown, Fate::File),
+            (401, &[], &shown, Fate::Shown),
+            (407, &[("proxy-authenticate", "Basic")], &raw, Fate::Shown),
+            (204, &[("content-type", "application/pdf")], &any, Fate::Shown),
+        ] {
+            let fields: Vec<_> =
+                fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            assert_eq!(fate(status, &fields, orders), want, "{status} {fields:?}");
+        }
+    }
+}
