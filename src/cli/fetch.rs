@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
+use rungs::detect::Expect;
 use rungs::{Context, Error, Fetcher, Jar, Page, RequestBuilder};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -73,6 +74,7 @@ struct Plan<'a> {
     body: Option<Vec<u8>>,
     context: Option<Context>,
     wait_for: Option<&'a str>,
+    expect: Expect,
     fail: bool,
 }
 
@@ -104,12 +106,13 @@ impl<'a> Plan<'a> {
             body: settings::body(&args.request)?,
             context: args.request.context.map(Context::from).or(is_json.then_some(Context::Fetch)),
             wait_for: args.ladder.wait_for.as_deref(),
+            expect: settings::expect(&args.judging)?,
             fail: args.output.fail,
         })
     }
 
     fn request(&self, session: &Fetcher, url: &str, file: Option<&Path>) -> RequestBuilder {
-        let mut request = session.request(self.method.clone(), url);
+        let mut request = session.request(self.method.clone(), url).expect(self.expect.clone());
         if let Some(body) = &self.body {
             request = request.body(body.clone());
         }

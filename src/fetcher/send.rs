@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::bounds::Bounds;
+use crate::detect::Expect;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 use crate::request::{Context, Request, parse_url};
@@ -26,6 +27,7 @@ pub struct RequestBuilder {
     ladder: Ladder,
     wait_for: Option<String>,
     keep: Keep,
+    expect: Option<Expect>,
 }
 
 impl RequestBuilder {
@@ -35,7 +37,7 @@ impl RequestBuilder {
             request = Err(Error::new(ErrorKind::InvalidRequest, "the method CONNECT fetches nothing"));
         }
         let (bounds, ladder) = (fetcher.shared.bounds, fetcher.shared.ladder);
-        Self { fetcher, request, bounds, ladder, wait_for: None, keep: Keep::Memory }
+        Self { fetcher, request, bounds, ladder, wait_for: None, keep: Keep::Memory, expect: None }
     }
 
     /// Adds a header. It takes the place of the tier's own of that name.
@@ -108,6 +110,12 @@ impl RequestBuilder {
         self
     }
 
+    /// What the page must have: a 200 without it is a stub, and the fetch climbs.
+    pub fn expect(mut self, expect: Expect) -> Self {
+        self.expect = Some(expect).filter(|expect| !expect.is_empty());
+        self
+    }
+
     /// Streams the body to `path`, which appears only when it is whole.
     pub fn save(mut self, path: impl Into<PathBuf>) -> Self {
         self.keep = Keep::File(path.into());
@@ -136,6 +144,7 @@ impl RequestBuilder {
             ladder: self.ladder,
             wait_for: self.wait_for.as_deref(),
             keep: &self.keep,
+            expect: self.expect.as_ref(),
         };
         let (found, trace) = self.fetcher.shared.router.run(&errand).await;
         match found {

@@ -1,6 +1,7 @@
 //! The loop that climbs: attempt, judge, decide, until there is a page or no rung is left.
 
 mod flight;
+mod judging;
 mod keep;
 mod memory;
 mod policy;
@@ -15,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
 use crate::bounds::Bounds;
-use crate::detect::{self, Rules, Seen};
+use crate::detect::{self, Expect, Rules, Seen};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::kind::ErrorKind;
@@ -54,6 +55,7 @@ pub(crate) struct Errand<'a> {
     pub(crate) ladder: Ladder,
     pub(crate) wait_for: Option<&'a str>,
     pub(crate) keep: &'a Keep,
+    pub(crate) expect: Option<&'a Expect>,
 }
 
 impl Errand<'_> {
@@ -187,7 +189,7 @@ impl Router {
             Body::Whole(prefix) => Begun { prefix, rest: None },
             Body::Coming(stream) => Begun::read(stream, detect::PREFIX).await?,
         };
-        let verdict = self.rules.judge(&Seen {
+        let seen = Seen {
             tier: Some(tier),
             status: status.as_u16(),
             headers: &headers,
@@ -197,7 +199,8 @@ impl Router {
             // The answer to HEAD has no body to judge by.
             complete: begun.rest.is_none() && errand.request.method != http::Method::HEAD,
             via_proxy: identity.proxy().is_some(),
-        });
+        };
+        let verdict = judging::judge(&self.rules, &seen, &begun.prefix, errand.expect).await;
         let kept = match verdict.kind {
             VerdictKind::Genuine | VerdictKind::OriginError => Some(begun.finish(errand.keep, status).await?),
             _ => None,

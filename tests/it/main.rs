@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod bounds;
+mod corpus;
+mod detect;
 mod floors;
 mod hostile_h2;
 mod lab;
