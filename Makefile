@@ -6,7 +6,7 @@ CARGO ?= cargo
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help deps demo test lint bench bench-wire fuzz doc install
+.PHONY: help deps demo test lint bench bench-detect bench-wire corpus fuzz doc install
 
 help: ## Show what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,10 +32,16 @@ lint: deps ## Check format, lints, docs, and licences where cargo-deny is instal
 bench: deps ## Run the benchmarks (optimised build: takes its time).
 	$(CARGO) bench --locked
 
+bench-detect: deps ## Measure how long a verdict takes (its own optimised build).
+	cd benches/detect && $(CARGO) bench --locked
+
+corpus: deps ## Judge every saved answer, print precision and recall beside others' rules, and put them into the README.
+	@$(CARGO) run --quiet --locked --example corpus
+
 bench-wire: deps ## Hear wreq, curl_cffi and others beside Chromium and rungs (fetches them, builds a second BoringSSL).
 	@CARGO=$(CARGO) benches/wire/run.sh
 
-fuzz: deps ## Fuzz the readers of hellos, HTTP/2, profiles and saved answers for two minutes each (needs cargo-fuzz).
+fuzz: deps ## Fuzz the readers of hellos, HTTP/2, profiles, block rules and saved answers for two minutes each (needs cargo-fuzz).
 	@CARGO=$(CARGO) fuzz/run.sh
 
 doc: deps ## Build the API documentation.

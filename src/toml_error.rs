@@ -2,7 +2,7 @@
 
 /// `origin:line:column: key `k`: message` for a file that did not read as what it should be.
 pub(crate) fn describe(text: &str, origin: &str, cause: &toml::de::Error) -> String {
-    let message = cause.message().lines().collect::<Vec<_>>().join(" ");
+    let message = nearest(cause.message().lines().collect::<Vec<_>>().join(" "));
     let Some(span) = cause.span() else {
         return format!("{origin}: {message}");
     };
@@ -21,6 +21,24 @@ pub(crate) fn place(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
     let column = before.rsplit('\n').next().map_or(0, |tail| tail.chars().count()) + 1;
     (before.matches('\n').count() + 1, column)
+}
+
+/// An unknown name with the known one that is nearest, in place of the whole list of them.
+fn nearest(message: String) -> String {
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let [unknown, known @ ..] = quoted.as_slice() else { return message };
+    if !message.starts_with("unknown ") {
+        return message;
+    }
+    let near = known
+        .iter()
+        .map(|name| (strsim::damerau_levenshtein(unknown, name), *name))
+        .min()
+        .filter(|(distance, _)| *distance <= 1 + unknown.len() / 4);
+    match (near, message.split_once(", expected")) {
+        (Some((_, name)), Some((what, _))) => format!("{what}; did you mean `{name}`?"),
+        _ => message,
+    }
 }
 
 /// The bare key that a line assigns, if it assigns one.
@@ -55,6 +73,14 @@ mod tests {
         let text = "count = 3\ncuont = 4\n";
         let cause = toml::from_str::<Sample>(text).unwrap_err();
         let said = describe(text, "sample.toml", &cause);
-        assert!(said.starts_with("sample.toml:2:1: unknown field `cuont`"), "{said}");
+        assert_eq!(said, "sample.toml:2:1: unknown field `cuont`; did you mean `count`?");
+    }
+
+    #[test]
+    fn a_key_that_is_near_to_nothing_is_told_what_there_is() {
+        let text = "count = 3\nweather = 4\n";
+        let cause = toml::from_str::<Sample>(text).unwrap_err();
+        let said = describe(text, "sample.toml", &cause);
+        assert_eq!(said, "sample.toml:2:1: unknown field `weather`, expected `count`");
     }
 }

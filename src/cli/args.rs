@@ -61,6 +61,7 @@ pub(crate) struct Fetch {
     pub(crate) ladder: Ladder,
     #[command(flatten)]
     pub(crate) view: View,
+    pub(crate) judging: Judging,
     #[command(flatten)]
     pub(crate) output: Output,
 }
@@ -245,6 +246,27 @@ impl From<LoadName> for Load {
     }
 }
 
+/// How an answer is judged.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Verdict")]
+pub(crate) struct Judging {
+    /// Add the block rules of this folder, and let them override the shipped ones.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) rules_dir: Option<PathBuf>,
+
+    /// A 200 without an element that matches is no page.
+    #[arg(long, value_name = "CSS")]
+    pub(crate) expect_css: Option<String>,
+
+    /// A 200 without this text is no page.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) expect_text: Option<String>,
+
+    /// A 200 smaller than this is no page, in bytes or as 10k.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) expect_min_bytes: Option<String>,
+}
+
 /// What comes out.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Output")]
@@ -336,13 +358,36 @@ pub(crate) struct Detect {
     #[arg(long, default_value = "https://site.invalid/")]
     pub(crate) url: String,
 
+    /// The URL that was asked for, where redirects led to another.
+    #[arg(long, value_name = "URL")]
+    pub(crate) requested: Option<String>,
+
+    /// The tier that got it.
+    #[arg(long, value_enum)]
+    pub(crate) tier: Option<TierName>,
+
+    /// It came through a proxy, whose own page it may be.
+    #[arg(long)]
+    pub(crate) via_proxy: bool,
+
     /// List the rules instead.
     #[arg(long)]
     pub(crate) rules: bool,
 
-    /// Print JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) judging: Judging,
+
+    /// What to print.
+    #[arg(long, value_enum, default_value_t = Told::Text)]
+    pub(crate) format: Told,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Told {
+    /// Lines for a reader.
+    Text,
+    /// One JSON object; with --rules, one a line.
+    Json,
 }
 
 #[derive(Debug, clap::Args)]

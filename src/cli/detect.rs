@@ -3,31 +3,54 @@
 use std::io::{Read, Write};
 use std::path::Path;
 
-use rungs::detect::{Rules, saved};
-use rungs::redact;
+use rungs::detect::{RuleInfo, Rules, Seen, saved};
+use rungs::{Verdict, redact};
 
-use super::args::Detect;
+use super::args::{Detect, Told};
 use super::exit::{self, Failure};
+use super::settings;
 
 pub(crate) fn run(args: &Detect) -> Result<u8, Failure> {
-    let rules = Rules::shipped();
-    let mut out = std::io::stdout().lock();
+    let rules = settings::rules(&args.judging)?;
     let Some(file) = args.file.as_deref().filter(|_| !args.rules) else {
-        for rule in rules.list() {
-            let from = redact::terminal(&rule.source);
-            writeln!(out, "{:<34} {:<12} {:.2}  {from} ({})", rule.id, rule.kind, rule.confidence, rule.seen)
-                .map_err(Failure::stdout)?;
-        }
-        return Ok(exit::OK);
+        return list(&rules, args.format);
     };
+    let expect = settings::expect(&args.judging)?;
     let bytes = read(file)?;
     let answer = saved::parse(&bytes)
         .map_err(|error| Failure::Usage(format!("{}: {}", file.display(), error.chain())))?;
     let url = rungs::parse_url(&args.url)?;
-    let verdict = rules.judge(&answer.seen(&url));
-    if args.json {
-        let text = serde_json::to_string(&verdict).map_err(|cause| Failure::stdout(cause.into()))?;
-        writeln!(out, "{text}").map_err(Failure::stdout)?;
+    let requested = args.requested.as_deref().map_or_else(|| Ok(url.clone()), rungs::parse_url)?;
+    let seen = Seen {
+        tier: args.tier.map(Into::into),
+        requested: &requested,
+        via_proxy: args.via_proxy,
+        ..answer.seen(&url)
+    };
+    print(&rules.judge_expecting(&seen, &expect), args.format)
+}
+
+/// Every rule, one a line.
+fn list(rules: &Rules, format: Told) -> Result<u8, Failure> {
+    let mut out = std::io::stdout().lock();
+    for rule in rules.list() {
+        writeln!(out, "{}", listed(rule, format)?).map_err(Failure::stdout)?;
+    }
+    Ok(exit::OK)
+}
+
+fn listed(rule: &RuleInfo, format: Told) -> Result<String, Failure> {
+    if format == Told::Json {
+        return json(rule);
+    }
+    let from = redact::terminal(&rule.source);
+    Ok(format!("{:<34} {:<12} {:.2}  {from} ({})", rule.id, rule.kind, rule.confidence, rule.seen))
+}
+
+fn print(verdict: &Verdict, format: Told) -> Result<u8, Failure> {
+    let mut out = std::io::stdout().lock();
+    if format == Told::Json {
+        writeln!(out, "{}", json(verdict)?).map_err(Failure::stdout)?;
         return Ok(exit::OK);
     }
     writeln!(out, "{verdict} (confidence {:.2})", verdict.confidence).map_err(Failure::stdout)?;
@@ -36,6 +59,10 @@ pub(crate) fn run(args: &Detect) -> Result<u8, Failure> {
         writeln!(out, "  {} in {place}: {text}", found.rule).map_err(Failure::stdout)?;
     }
     Ok(exit::OK)
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
+    serde_json::to_string(value).map_err(|cause| Failure::stdout(cause.into()))
 }
 
 /// The file, or stdin for `-`, up to a bound.

@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
+use rungs::detect::Expect;
 use rungs::{Context, Error, Fetcher, Jar, Load, Page, RequestBuilder};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -86,6 +87,7 @@ struct Plan<'a> {
     body: Option<Vec<u8>>,
     context: Option<Context>,
     view: &'a View,
+    expect: Expect,
     fail: bool,
 }
 
@@ -117,12 +119,13 @@ impl<'a> Plan<'a> {
             body: settings::body(&args.request)?,
             context: args.request.context.map(Context::from).or(is_json.then_some(Context::Fetch)),
             view: &args.view,
+            expect: settings::expect(&args.judging)?,
             fail: args.output.fail,
         })
     }
 
     fn request(&self, session: &Fetcher, url: &str, file: Option<&Path>) -> RequestBuilder {
-        let mut request = session.request(self.method.clone(), url);
+        let mut request = session.request(self.method.clone(), url).expect(self.expect.clone());
         if let Some(body) = &self.body {
             request = request.body(body.clone());
         }

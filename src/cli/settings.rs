@@ -6,17 +6,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rungs::detect::{Expect, Rules};
 use rungs::fingerprint::Profile;
 use rungs::{Bounds, Error, ErrorKind, Fetcher, FetcherBuilder, Proxy, Tier};
 
-use super::args::{Fetch, Ladder, Network, Request, View};
+use super::args::{Fetch, Judging, Ladder, Network, Request, View};
 use super::exit::Failure;
 
 /// A fetcher with everything the command line says about it.
 pub(crate) fn fetcher(args: &Fetch) -> Result<Fetcher, Failure> {
     let bounds = bounds(&args.network, &args.view)?;
     let builder = network(Fetcher::builder().bounds(bounds), &args.network)?;
-    let builder = ladder(builder, &args.ladder)?;
+    let builder = ladder(builder, &args.ladder)?.rules(rules(&args.judging)?);
     Ok(builder.build()?)
 }
 
@@ -79,6 +80,31 @@ fn ladder(mut builder: FetcherBuilder, args: &Ladder) -> Result<FetcherBuilder, 
         builder = builder.browser_profile(profile(name)?);
     }
     Ok(builder)
+}
+
+/// The shipped block rules, with those of the folder that was named.
+pub(crate) fn rules(args: &Judging) -> Result<Rules, Failure> {
+    let Some(dir) = &args.rules_dir else { return Ok(Rules::shipped()) };
+    Rules::with_dir(dir).map_err(|error| match error.kind() {
+        ErrorKind::Io => Failure::Config(format!("--rules-dir: {}", error.chain())),
+        _ => error.into(),
+    })
+}
+
+/// What a page must have, as far as the command line says.
+pub(crate) fn expect(args: &Judging) -> Result<Expect, Failure> {
+    let mut expect = Expect::default();
+    if let Some(selector) = &args.expect_css {
+        expect = expect.css(selector).map_err(|error| wrong("--expect-css", &error))?;
+    }
+    if let Some(text) = &args.expect_text {
+        expect = expect.text(text);
+    }
+    if let Some(text) = &args.expect_min_bytes {
+        let least = size("--expect-min-bytes", text)?;
+        expect = expect.min_bytes(usize::try_from(least).unwrap_or(usize::MAX));
+    }
+    Ok(expect)
 }
 
 /// A profile by name, or by file when it looks like one.

@@ -20,14 +20,24 @@ pub(super) enum Condition {
     Cookie { name: String, starts: bool },
     /// The answering host is this one or one under it; `www.google.` means any top-level domain.
     Host(String),
-    /// The answering URL's path holds this.
+    /// The answering URL's path holds this, up to the end of a word.
     Path(String),
+    /// The path that was asked for holds this, up to the end of a word.
+    Asked(String),
+    /// The answering URL's query holds this.
+    Query(String),
     /// The answering URL is (not) another than the one asked for.
     Moved(bool),
     /// The page's title passes.
     Title(Test),
     /// The body's text holds one of these.
     Text { any: Vec<String>, nocase: bool, patterns: Vec<usize> },
+    /// All that a reader sees is one or two sentences, and they begin like one of these.
+    Says(Vec<String>),
+    /// The body is a small JSON object with all these keys.
+    Json(Vec<String>),
+    /// Nothing is in the page: no text, and no element that could bring any.
+    Blank(bool),
     /// An element is there.
     Css { selector: Selector, pattern: usize },
     /// The body is whole and no larger than this.
@@ -51,25 +61,11 @@ pub(super) enum Test {
     Starts(String),
 }
 
-/// What is read of a body, cheapest first; status, headers, URL and size are there already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// The body's text, searched once for all rules.
-    Text,
-    /// The page's title and elements.
-    Page,
-}
-
 impl Condition {
-    /// What must be read before this can be answered.
-    pub(super) const fn stages(&self) -> &'static [Stage] {
-        match self {
-            Self::Text { .. } => &[Stage::Text],
-            Self::Title(_) => &[Stage::Page],
-            // The selector's own text is searched for before the page is parsed.
-            Self::Css { .. } => &[Stage::Text, Stage::Page],
-            _ => &[],
-        }
+    /// Whether the body's text must be searched before this can be answered: a selector's own text
+    /// is searched for before the page is parsed.
+    pub(super) const fn asks_for_text(&self) -> bool {
+        matches!(self, Self::Text { .. } | Self::Css { .. })
     }
 
     /// Whether what fired it is worth showing as evidence.
@@ -136,6 +132,11 @@ struct Written {
     cookie: Option<String>,
     host: Option<String>,
     path: Option<String>,
+    query: Option<String>,
+    asked: Option<String>,
+    blank: Option<bool>,
+    json: Option<Vec<String>>,
+    says: Option<Vec<String>>,
     moved: Option<bool>,
     title: Option<String>,
     title_has: Option<String>,
@@ -164,8 +165,8 @@ impl TryFrom<Written> for Condition {
         let mut subjects = written.subjects(test)?;
         match (subjects.pop(), subjects.is_empty()) {
             (Some(subject), true) => Ok(subject),
-            (None, _) => Err("a condition needs a subject: status, header, cookie, host, path, moved, \
-                              title, title_has, title_starts, text, css, max_bytes, min_bytes, media, \
+            (None, _) => Err("a condition needs a subject: status, header, cookie, host, path, query, asked, \
+                              moved, title, title_has, title_starts, text, css, says, json, blank, max_bytes, min_bytes, media, \
                               tier or via_proxy"
                 .to_owned()),
             (Some(_), false) => Err("a condition has one subject; write two conditions".to_owned()),
@@ -194,6 +195,13 @@ impl Written {
             self.cookie.map(|name| cookie(&name)),
             self.host.map(|host| Ok(Condition::Host(lower(host)))),
             self.path.map(|path| Ok(Condition::Path(path))),
+            self.asked.map(|path| Ok(Condition::Asked(path))),
+            self.json.map(|keys| some("json", keys).map(Condition::Json)),
+            self.says.map(|texts| {
+                some("says", texts).map(|t| Condition::Says(t.into_iter().map(lower).collect()))
+            }),
+            self.blank.map(|blank| Ok(Condition::Blank(blank))),
+            self.query.map(|query| Ok(Condition::Query(query))),
             self.moved.map(|moved| Ok(Condition::Moved(moved))),
             self.title.map(|title| Ok(Condition::Title(Test::Is(lower(title))))),
             self.title_has.map(|title| Ok(Condition::Title(Test::Has(lower(title))))),
@@ -222,6 +230,13 @@ fn cookie(name: &str) -> Result<Condition, String> {
         return Err("`cookie` needs a name, or the start of one and `*`".to_owned());
     }
     Ok(Condition::Cookie { name: name.to_owned(), starts })
+}
+
+fn some(key: &str, texts: Vec<String>) -> Result<Vec<String>, String> {
+    if texts.is_empty() || texts.iter().any(String::is_empty) {
+        return Err(format!("`{key}` needs a list of texts"));
+    }
+    Ok(texts)
 }
 
 fn text(any: Vec<String>, nocase: bool) -> Result<Condition, String> {

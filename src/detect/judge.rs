@@ -4,7 +4,7 @@ use http::header;
 use select::document::Document;
 use url::Url;
 
-use super::condition::{Condition, Stage, Test};
+use super::condition::{Condition, Test};
 use super::media::Media;
 use super::rule::Rule;
 use super::rules::{Compiled, Pattern};
@@ -15,17 +15,42 @@ use crate::verdict::{Evidence, Verdict, VerdictKind};
 const MAX_EVIDENCE: usize = 12;
 const MAX_TEXT: usize = 120;
 
+/// The largest JSON that is read for its keys.
+const MAX_JSON: usize = 16 * 1024;
+
 pub(super) fn judge(compiled: &Compiled, seen: &Seen<'_>) -> Verdict {
+    let (mut facts, mut standing) = read_text(compiled, seen);
+    facts.read_title(&standing);
+    standing.retain(|rule| facts.answer(rule) != Some(false));
+    facts.read_page(&standing);
+    settle(compiled, &facts, standing)
+}
+
+/// The verdict, unless a rule that still stands asks for an element.
+pub(super) fn judge_at_once(compiled: &Compiled, seen: &Seen<'_>) -> Option<Verdict> {
+    let (mut facts, mut standing) = read_text(compiled, seen);
+    facts.read_title(&standing);
+    standing.retain(|rule| facts.answer(rule) != Some(false));
+    if facts.asks_for_elements(&standing) {
+        return None;
+    }
+    facts.read_page(&standing);
+    Some(settle(compiled, &facts, standing))
+}
+
+/// What costs little: status, headers, URL and size, then one search of the text, if it is asked for.
+fn read_text<'a>(compiled: &'a Compiled, seen: &'a Seen<'a>) -> (Facts<'a>, Vec<&'a Rule>) {
     let mut facts = Facts::of(seen);
     let mut standing: Vec<&Rule> = compiled.rules.iter().collect();
     standing.retain(|rule| facts.answer(rule) != Some(false));
-    if asks(&standing, Stage::Text) {
+    if asks_for_text(&standing) {
         facts.search(compiled);
         standing.retain(|rule| facts.answer(rule) != Some(false));
     }
-    if asks(&standing, Stage::Page) {
-        facts.read_page(&standing);
-    }
+    (facts, standing)
+}
+
+fn settle(compiled: &Compiled, facts: &Facts<'_>, mut standing: Vec<&Rule>) -> Verdict {
     standing.retain(|rule| facts.answer(rule) == Some(true));
     // Stable: of equals, the first in the files leads.
     standing.sort_by(|a, b| {
@@ -61,8 +86,8 @@ const fn rank(kind: VerdictKind) -> u8 {
     }
 }
 
-fn asks(standing: &[&Rule], stage: Stage) -> bool {
-    standing.iter().any(|rule| rule.conditions().any(|condition| condition.stages().contains(&stage)))
+fn asks_for_text(standing: &[&Rule]) -> bool {
+    standing.iter().any(|rule| rule.conditions().any(Condition::asks_for_text))
 }
 
 /// What is known of the answer so far.
@@ -72,21 +97,17 @@ struct Facts<'a> {
     media: Media,
     /// Where each pattern was first found, once the body was searched.
     hits: Option<Vec<Option<usize>>>,
-    /// The title and the parsed page, once they were read.
-    page: Option<Page>,
-}
-
-#[derive(Default)]
-struct Page {
-    title: Option<String>,
-    document: Option<Document>,
+    /// The title, once it was looked for.
+    title: Option<Option<String>>,
+    /// The parsed page, once it was asked for, where it can be parsed.
+    page: Option<Option<Document>>,
 }
 
 impl<'a> Facts<'a> {
     fn of(seen: &'a Seen<'a>) -> Self {
         let body = &seen.body[..seen.body.len().min(PREFIX)];
         let media = Media::of(seen.headers, body);
-        Self { seen, body, media, hits: None, page: None }
+        Self { seen, body, media, hits: None, title: None, page: None }
     }
 
     fn search(&mut self, compiled: &Compiled) {
@@ -103,36 +124,41 @@ impl<'a> Facts<'a> {
         self.hits = Some(hits);
     }
 
+    fn read_title(&mut self, standing: &[&Rule]) {
+        let wanted = self.asks(standing, |c| matches!(c, Condition::Title(_)));
+        self.title = Some(if wanted { page::title(self.body) } else { None });
+    }
+
     fn read_page(&mut self, standing: &[&Rule]) {
-        let wanted = |wanted: fn(&Condition) -> bool| {
-            standing.iter().any(|rule| rule.conditions().any(|c| wanted(c) && self.holds(c).is_none()))
-        };
-        let html = self.media == Media::Html;
-        let title = html && wanted(|c| matches!(c, Condition::Title(_)));
-        let elements = html && self.seen.complete && wanted(|c| matches!(c, Condition::Css { .. }));
-        self.page = Some(Page {
-            title: if title { page::title(self.body) } else { None },
-            document: if elements { page::parse(self.seen.body) } else { None },
-        });
+        let wanted = self.asks_for_elements(standing);
+        self.page = Some(if wanted { page::parse(self.seen.body) } else { None });
+    }
+
+    /// Whether the page must be parsed, and can be.
+    fn asks_for_elements(&self, standing: &[&Rule]) -> bool {
+        self.seen.complete
+            && page::is_parsed(self.seen.body)
+            && self.asks(standing, |c| matches!(c, Condition::Css { .. }))
+    }
+
+    /// Whether a rule waits for the answer to such a condition.
+    fn asks(&self, standing: &[&Rule], such: fn(&Condition) -> bool) -> bool {
+        standing.iter().any(|rule| rule.conditions().any(|c| such(c) && self.holds(c).is_none()))
     }
 
     /// Whether the rule fires; `None` while what it asks for has not been read.
     fn answer(&self, rule: &Rule) -> Option<bool> {
-        let mut answer = Some(true);
-        for condition in &rule.all {
-            answer = and(answer, self.holds(condition));
+        let all = every(rule.all.iter().map(|condition| self.holds(condition)));
+        if all == Some(false) {
+            return all;
         }
-        for condition in &rule.none {
-            answer = and(answer, self.holds(condition).map(|holds| !holds));
+        let none = every(rule.none.iter().map(|condition| self.holds(condition).map(|holds| !holds)));
+        if none == Some(false) || rule.any.is_empty() {
+            return and(all, none);
         }
-        if !rule.any.is_empty() {
-            let mut any = Some(false);
-            for condition in &rule.any {
-                any = or(any, self.holds(condition));
-            }
-            answer = and(answer, any);
-        }
-        answer
+        // Any of them holds unless every one of them does not.
+        let any = every(rule.any.iter().map(|condition| self.holds(condition).map(|holds| !holds)));
+        and(and(all, none), any.map(|not_one| !not_one))
     }
 
     fn holds(&self, condition: &Condition) -> Option<bool> {
@@ -142,8 +168,19 @@ impl<'a> Facts<'a> {
             Condition::Header { name, test } => self.header(name, test).is_some(),
             Condition::Cookie { name, starts } => self.cookie(name, *starts).is_some(),
             Condition::Host(host) => is_host(seen.url, host),
-            Condition::Path(part) => seen.url.path().contains(part.as_str()),
+            Condition::Path(part) => has_path(seen.url, part),
+            Condition::Asked(part) => has_path(seen.requested, part),
+            Condition::Query(part) => seen.url.query().is_some_and(|query| query.contains(part.as_str())),
             Condition::Moved(moved) => is_moved(seen.requested, seen.url) == *moved,
+            Condition::Says(starts) => {
+                self.media.is_readable()
+                    && seen.complete
+                    && page::sentence(seen.body).is_some_and(|said| says(&said, starts))
+            }
+            Condition::Json(keys) => self.media == Media::Data && seen.complete && has_keys(seen.body, keys),
+            Condition::Blank(blank) => {
+                self.media == Media::Html && seen.complete && page::is_blank(seen.body) == *blank
+            }
             Condition::MaxBytes(bound) => seen.complete && seen.body.len() <= *bound,
             Condition::MinBytes(bound) => seen.body.len() >= *bound,
             Condition::Media(sorts) => sorts.contains(&self.media),
@@ -155,13 +192,11 @@ impl<'a> Facts<'a> {
                 patterns.iter().any(|id| hits[*id].is_some())
             }
             Condition::Title(_) | Condition::Css { .. } if self.media != Media::Html => false,
-            Condition::Title(test) => {
-                self.page.as_ref()?.title.as_deref().is_some_and(|title| test.passes(title))
-            }
+            Condition::Title(test) => self.title.as_ref()?.as_deref().is_some_and(|title| test.passes(title)),
             Condition::Css { selector, pattern } => {
                 // A page without the selector's own text cannot hold the element.
                 self.hits.as_ref()?[*pattern].is_some()
-                    && self.page.as_ref()?.document.as_ref().is_some_and(|page| page::has(page, selector))
+                    && self.page.as_ref()?.as_ref().is_some_and(|page| page::has(page, selector))
             }
         })
     }
@@ -210,12 +245,13 @@ impl<'a> Facts<'a> {
                 ("cookie".to_owned(), self.cookie(name, *starts).unwrap_or_default())
             }
             Condition::Host(_) => ("url".to_owned(), self.seen.url.host_str().unwrap_or("").to_owned()),
-            Condition::Path(part) => ("url".to_owned(), part.clone()),
+            Condition::Path(part) | Condition::Query(part) => ("url".to_owned(), part.clone()),
+            Condition::Asked(part) => ("url asked for".to_owned(), part.clone()),
+            Condition::Says(_) => ("body".to_owned(), page::sentence(self.seen.body).unwrap_or_default()),
+            Condition::Json(keys) => ("json".to_owned(), keys.join(", ")),
+            Condition::Blank(_) => ("body".to_owned(), "nothing to see".to_owned()),
             Condition::Moved(_) => ("url".to_owned(), "not the one asked for".to_owned()),
-            Condition::Title(_) => {
-                let title = self.page.as_ref().and_then(|page| page.title.clone());
-                ("title".to_owned(), title.unwrap_or_default())
-            }
+            Condition::Title(_) => ("title".to_owned(), self.title.clone().flatten().unwrap_or_default()),
             Condition::Text { patterns: ids, .. } => ("body".to_owned(), self.found(ids, patterns)),
             Condition::Css { selector, .. } => ("element".to_owned(), selector.as_str().to_owned()),
             Condition::MaxBytes(_) | Condition::MinBytes(_) => {
@@ -263,8 +299,16 @@ fn and(a: Option<bool>, b: Option<bool>) -> Option<bool> {
     }
 }
 
-fn or(a: Option<bool>, b: Option<bool>) -> Option<bool> {
-    and(a.map(|a| !a), b.map(|b| !b)).map(|neither| !neither)
+/// Whether all hold; looks no further than the first that does not.
+fn every(answers: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+    let mut all = Some(true);
+    for answer in answers {
+        all = and(all, answer);
+        if all == Some(false) {
+            break;
+        }
+    }
+    all
 }
 
 /// The same host, one under it, or, for a name that ends in a dot, such a host in any country.
@@ -274,6 +318,29 @@ fn is_host(url: &Url, wanted: &str) -> bool {
         return host.starts_with(wanted) || host.contains(&format!(".{wanted}"));
     }
     host == wanted || host.strip_suffix(wanted).is_some_and(|front| front.ends_with('.'))
+}
+
+/// Whether the text begins with one of these, whose ASCII letters are small.
+fn says(text: &str, starts: &[String]) -> bool {
+    let text = text.to_ascii_lowercase();
+    starts.iter().any(|start| text.starts_with(start.as_str()))
+}
+
+/// Whether the body is a JSON object with all these keys. A quoted key in some text is not one.
+fn has_keys(body: &[u8], keys: &[String]) -> bool {
+    body.len() <= MAX_JSON
+        && serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(body)
+            .is_ok_and(|object| keys.iter().all(|key| object.contains_key(key)))
+}
+
+/// Whether the path holds `part`, and a word ends with it: `/login` is in `/en/login.php`, and is not in
+/// `/login-page-design`.
+fn has_path(url: &Url, part: &str) -> bool {
+    let path = url.path();
+    path.match_indices(part).any(|(at, _)| {
+        let next = path[at + part.len()..].chars().next();
+        part.ends_with('/') || !next.is_some_and(|c| c.is_alphanumeric() || "-_".contains(c))
+    })
 }
 
 /// Whether the answer came from another place: scheme, `www.` and a slash at the end do not count.

@@ -22,8 +22,7 @@ use url::Url;
 use crate::tier::Tier;
 
 mod condition;
-#[cfg(test)]
-mod corpus;
+mod expect;
 mod judge;
 mod media;
 mod page;
@@ -34,6 +33,7 @@ mod selector;
 #[cfg(test)]
 mod tests;
 
+pub use expect::{Expect, Usual};
 pub use rule::RuleInfo;
 pub use rules::Rules;
 

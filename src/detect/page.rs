@@ -13,6 +13,14 @@ const MAX_PARSED: usize = 64 * 1024;
 /// can make it grow with the square of their number.
 const MAX_TAGS: usize = 1000;
 
+/// The largest page that can be blank, and the elements that show nothing by themselves.
+const MAX_BLANK: usize = 4096;
+const FRAME: [&str; 10] = ["!doctype", "html", "head", "meta", "title", "body", "div", "p", "span", "br"];
+
+/// The longest text that is a sentence or two, in characters, and the elements whose text is not seen.
+const MAX_SENTENCE: usize = 200;
+const UNSEEN: [&str; 4] = ["script", "style", "title", "noscript"];
+
 /// How far into a page its title is looked for, and how long it may be.
 const TITLE_WITHIN: usize = 64 * 1024;
 const TITLE_LENGTH: usize = 1024;
@@ -32,16 +40,86 @@ pub(super) fn title(body: &[u8]) -> Option<String> {
 
 /// The parsed page, if it is small and simple enough to be parsed at all.
 pub(super) fn parse(body: &[u8]) -> Option<Document> {
-    if body.len() > MAX_PARSED {
-        return None;
-    }
-    let tags = body.windows(2).filter(|pair| pair[0] == b'<' && pair[1].is_ascii_alphabetic()).count();
-    (tags <= MAX_TAGS).then(|| Document::from(&*String::from_utf8_lossy(body)))
+    is_parsed(body).then(|| Document::from(&*String::from_utf8_lossy(body)))
+}
+
+/// Whether a page is small and simple enough to be parsed.
+pub(super) fn is_parsed(body: &[u8]) -> bool {
+    let is_tag = |pair: &&[u8]| pair[0] == b'<' && pair[1].is_ascii_alphabetic();
+    body.len() <= MAX_PARSED && body.windows(2).filter(is_tag).count() <= MAX_TAGS
 }
 
 /// Whether an element of the page matches.
 pub(super) fn has(document: &Document, selector: &Selector) -> bool {
     document.find(|node: &Node<'_>| selector.matches(node)).next().is_some()
+}
+
+/// All the text that a reader sees, white space joined, where that is a sentence or two and not more.
+///
+/// Title, scripts and styles are not seen; nor is anything that a script may still bring.
+pub(super) fn sentence(body: &[u8]) -> Option<String> {
+    if body.len() > MAX_BLANK {
+        return None;
+    }
+    let text = without_comments(&String::from_utf8_lossy(body));
+    let mut seen = String::new();
+    let mut inside: Option<String> = None;
+    let mut pieces = text.split('<');
+    seen.push_str(pieces.next().unwrap_or(""));
+    for piece in pieces {
+        let (tag, after) = piece.split_once('>').unwrap_or((piece, ""));
+        let name = tag_name(tag).to_ascii_lowercase();
+        match &inside {
+            Some(open) if tag.starts_with('/') && *open == name => inside = None,
+            Some(_) => continue,
+            None if UNSEEN.contains(&name.as_str()) && !tag.starts_with('/') => {
+                inside = Some(name);
+                continue;
+            }
+            None => {}
+        }
+        seen.push(' ');
+        seen.push_str(after);
+    }
+    let words: Vec<&str> = seen.split_whitespace().collect();
+    let said = words.join(" ");
+    (!said.is_empty() && said.chars().count() <= MAX_SENTENCE).then_some(said)
+}
+
+fn tag_name(tag: &str) -> &str {
+    tag.trim_start_matches('/').split(|c: char| c.is_whitespace() || c == '/').next().unwrap_or("")
+}
+
+/// The source without its comments; one that never ends takes the rest with it.
+fn without_comments(text: &str) -> String {
+    let mut parts = text.split("<!--");
+    let first = parts.next().unwrap_or("").to_owned();
+    parts.fold(first, |kept, part| kept + part.split_once("-->").map_or("", |(_, after)| after))
+}
+
+/// Whether a page has nothing in it: no text, no title, no element but those that hold others together.
+pub(super) fn is_blank(body: &[u8]) -> bool {
+    if body.len() > MAX_BLANK {
+        return false;
+    }
+    let text = without_comments(&String::from_utf8_lossy(body));
+    // A fragment that a script asked for may well be empty.
+    if !["<html", "<body"].iter().any(|tag| find_nocase(body, tag.as_bytes()).is_some()) {
+        return false;
+    }
+    let mut pieces = text.split('<');
+    let before = pieces.next().unwrap_or("");
+    before.trim_matches(is_space).is_empty()
+        && pieces.all(|piece| {
+            let (tag, after) = piece.split_once('>').unwrap_or((piece, ""));
+            let frame = FRAME.iter().any(|known| known.eq_ignore_ascii_case(tag_name(tag)));
+            let acts = tag.to_ascii_lowercase().contains("http-equiv=\"refresh");
+            frame && !acts && after.replace("&nbsp;", "").trim_matches(is_space).is_empty()
+        })
+}
+
+fn is_space(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\u{feff}' | '\u{a0}')
 }
 
 fn find_nocase(hay: &[u8], needle: &[u8]) -> Option<usize> {
@@ -67,6 +145,47 @@ mod tests {
         ];
         for (body, expected) in table {
             assert_eq!(title(body).as_deref(), expected, "{}", String::from_utf8_lossy(body));
+        }
+    }
+
+    #[test]
+    fn a_page_without_text_or_anything_that_brings_some_is_blank() {
+        for blank in [
+            "\u{feff}<html>",
+            "<!DOCTYPE html>\n<html><head><meta charset=utf-8><title></title></head><body>\n</body></html>",
+            "<html><body><!-- node 7 --></body></html>",
+            "<html><body><div id=\"x\"><p>&nbsp;</p></div><br/></body></html>",
+        ] {
+            assert!(is_blank(blank.as_bytes()), "{blank}");
+        }
+        for page in [
+            "pong",
+            "",
+            "<div id=results></div>",
+            "<html><p>1</p>",
+            "<html><title>a</title>",
+            "<html><div id=app></div><script src=a></script>",
+            "<html><meta http-equiv=\"refresh\" content=\"0; url=/\">",
+            "<html><frameset><frame src=a></frameset>",
+            "<body><img src=a>",
+        ] {
+            assert!(!is_blank(page.as_bytes()), "{page}");
+        }
+    }
+
+    #[test]
+    fn what_a_short_page_says_is_its_visible_text() {
+        let table: [(&str, Option<&str>); 7] = [
+            ("Rate limit exceeded.\n", Some("Rate limit exceeded.")),
+            ("<html><title>x</title><body><h1>Access\n denied</h1></body></html>", Some("Access denied")),
+            ("<script>if (a<b) { c>d }</script><p>No<!-- <p>yes</p> --></p>", Some("No")),
+            ("<style>p{}</style>", None),
+            ("<!-- never closed <p>a</p>", None),
+            ("", None),
+            (&"word ".repeat(60), None),
+        ];
+        for (body, said) in table {
+            assert_eq!(sentence(body.as_bytes()).as_deref(), said, "{body}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! A block rule, and the file that holds one vendor's rules.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::condition::{Code, Condition};
 use super::media::Media;
@@ -13,7 +13,7 @@ use crate::verdict::VerdictKind;
 const SCHEMA: u32 = 1;
 
 /// What is known of a rule without asking it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct RuleInfo {
     /// `file/rule`, for example `cloudflare/challenge-header`.
@@ -54,14 +54,22 @@ impl Rule {
     }
 }
 
+/// One file of rules.
+pub(super) struct Read {
+    pub(super) rules: Vec<Rule>,
+    /// The ids of earlier rules that it switches off.
+    pub(super) off: Vec<String>,
+}
+
 /// Reads one file of rules; `origin` names it in errors.
-pub(super) fn read(text: &str, origin: &str) -> Result<Vec<Rule>> {
+pub(super) fn read(text: &str, origin: &str) -> Result<Read> {
     let wrong = |what: String| Error::new(ErrorKind::Profile, what);
     let file: File =
         toml::from_str(text).map_err(|cause| wrong(toml_error::describe(text, origin, &cause)))?;
     if file.schema != SCHEMA {
         return Err(wrong(format!("{origin}: schema is {}, this build reads {SCHEMA}", file.schema)));
     }
+    let off = file.off.iter().map(|name| format!("{}/{}", file.name.0, name.0)).collect();
     let mut rules: Vec<Rule> = Vec::with_capacity(file.rule.len());
     for written in file.rule {
         let id = format!("{}/{}", file.name.0, written.id);
@@ -70,7 +78,7 @@ pub(super) fn read(text: &str, origin: &str) -> Result<Vec<Rule>> {
         }
         rules.push(written.into_rule(id, file.vendor.as_ref(), origin));
     }
-    Ok(rules)
+    Ok(Read { rules, off })
 }
 
 #[derive(Deserialize)]
@@ -79,6 +87,8 @@ struct File {
     schema: u32,
     name: Name,
     vendor: Option<Name>,
+    #[serde(default)]
+    off: Vec<Name>,
     #[serde(default)]
     rule: Vec<Checked>,
 }

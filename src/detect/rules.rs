@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
@@ -9,10 +10,10 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use super::condition::Condition;
 use super::rule::{self, Rule, RuleInfo};
-use super::{Seen, judge};
+use super::{Expect, Seen, judge};
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
-use crate::verdict::Verdict;
+use crate::verdict::{Verdict, VerdictKind};
 
 /// The block rules, compiled. Cheap to clone.
 #[derive(Clone)]
@@ -42,24 +43,53 @@ impl Rules {
         COMPILED.clone()
     }
 
-    /// The shipped rules and those of the user's folder (every `*.toml` in it, by name). A rule whose
-    /// id is there already takes its place.
+    /// The shipped rules and those of the user's folder (every `*.toml` in it).
+    ///
+    /// A rule whose id (`file/rule`, the file's `name` and the rule's `id`) is shipped takes the shipped
+    /// one's place, one with a new id is added, and `off = ["rule"]` in a file takes the shipped rules of
+    /// its `name` away. No two files of the folder may have the same rule. Files in folders below are
+    /// not read.
     ///
     /// # Errors
     /// [`ErrorKind::Io`] when the folder or a file cannot be read, [`ErrorKind::Profile`] naming the
     /// file, the line and the key when a rule is wrong.
     pub fn with_dir(dir: &Path) -> Result<Self> {
         let mut rules = shipped_rules()?;
+        let mut own: Vec<Rule> = Vec::new();
         for path in files_of(dir)? {
-            let text = std::fs::read_to_string(&path).map_err(|cause| unreadable(&path, cause))?;
-            for own in rule::read(&text, &path.display().to_string())? {
-                match rules.iter_mut().find(|rule| rule.info.id == own.info.id) {
-                    Some(place) => *place = own,
-                    None => rules.push(own),
+            let text = read_file(&path)?;
+            let origin = path.display().to_string();
+            let file = rule::read(&text, &origin)?;
+            for id in &file.off {
+                switch_off(&mut rules, id, &origin)?;
+            }
+            for rule in file.rules {
+                if let Some(first) = own.iter().find(|first| first.info.id == rule.info.id) {
+                    let (id, first) = (&rule.info.id, &first.info.origin);
+                    return Err(wrong(format!("{origin}: the rule `{id}` is in {first} already")));
                 }
+                own.push(rule);
+            }
+        }
+        for rule in own {
+            match rules.iter_mut().find(|shipped| shipped.info.id == rule.info.id) {
+                Some(place) => *place = rule,
+                None => rules.push(rule),
             }
         }
         Self::compile(rules)
+    }
+
+    /// The rules of one file's text and no others; `origin` names it in errors.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Profile`], naming the place, when the text is not a file of rules.
+    pub fn from_toml(text: &str, origin: &str) -> Result<Self> {
+        let file = rule::read(text, origin)?;
+        match file.off.first() {
+            Some(id) => Err(wrong(format!("{origin}: `off`: there is no rule `{id}` to switch off"))),
+            None => Self::compile(file.rules),
+        }
     }
 
     /// What this answer is.
@@ -71,14 +101,27 @@ impl Rules {
         judge::judge(&self.0, seen)
     }
 
+    /// What this answer is, when that can be told without parsing HTML; `None` when a rule is left
+    /// that asks for an element. Then [`judge`](Self::judge) is better called off the async threads.
+    #[must_use]
+    pub fn judge_at_once(&self, seen: &Seen<'_>) -> Option<Verdict> {
+        judge::judge_at_once(&self.0, seen)
+    }
+
+    /// What this answer is, held also to what its target's pages must have: a 200 that nothing else
+    /// speaks against, and that misses some of it, is a [`VerdictKind::Stub`].
+    #[must_use]
+    pub fn judge_expecting(&self, seen: &Seen<'_>, expect: &Expect) -> Verdict {
+        let verdict = self.judge(seen);
+        if verdict.kind != VerdictKind::Genuine {
+            return verdict;
+        }
+        expect.missed(seen).unwrap_or(verdict)
+    }
+
     /// Every rule, in the order of the files.
     pub fn list(&self) -> impl Iterator<Item = &RuleInfo> {
         self.0.rules.iter().map(|rule| &rule.info)
-    }
-
-    #[cfg(test)]
-    pub(super) fn from_text(text: &str, origin: &str) -> Result<Self> {
-        Self::compile(rule::read(text, origin)?)
     }
 
     fn compile(mut rules: Vec<Rule>) -> Result<Self> {
@@ -97,9 +140,7 @@ impl Rules {
             .ascii_case_insensitive(true)
             .kind(Some(AhoCorasickKind::DFA))
             .build(patterns.list.iter().map(|pattern| &pattern.text))
-            .map_err(|cause| {
-                Error::new(ErrorKind::Profile, "the block rules are too large together").with_source(cause)
-            })?;
+            .map_err(|cause| wrong("the block rules are too large together".to_owned()).with_source(cause))?;
         Ok(Self(Arc::new(Compiled { rules, patterns: patterns.list, automaton })))
     }
 }
@@ -129,7 +170,7 @@ impl Patterns {
 fn shipped_rules() -> Result<Vec<Rule>> {
     let mut rules = Vec::new();
     for (name, text) in SHIPPED {
-        rules.extend(rule::read(text, name)?);
+        rules.extend(rule::read(text, name)?.rules);
     }
     Ok(rules)
 }
@@ -146,9 +187,35 @@ fn files_of(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// A file of rules, up to a bound no sane one comes near.
+fn read_file(path: &Path) -> Result<String> {
+    let file = std::fs::File::open(path).map_err(|cause| unreadable(path, cause))?;
+    let mut text = String::new();
+    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(|cause| unreadable(path, cause))?;
+    if text.len() as u64 > MAX_FILE {
+        return Err(wrong(format!("{}: larger than {MAX_FILE} bytes", path.display())));
+    }
+    Ok(text)
+}
+
+fn switch_off(rules: &mut Vec<Rule>, id: &str, origin: &str) -> Result<()> {
+    let Some(at) = rules.iter().position(|rule| rule.info.id == id) else {
+        return Err(wrong(format!("{origin}: `off`: there is no shipped rule `{id}`"))
+            .with_hint("`rungs detect --rules` lists them"));
+    };
+    rules.remove(at);
+    Ok(())
+}
+
+fn wrong(what: String) -> Error {
+    Error::new(ErrorKind::Profile, what)
+}
+
 fn unreadable(path: &Path, cause: std::io::Error) -> Error {
     Error::new(ErrorKind::Io, format!("could not read the block rules {}", path.display())).with_source(cause)
 }
+
+const MAX_FILE: u64 = 1024 * 1024;
 
 macro_rules! shipped {
     ($($file:literal),* $(,)?) => {

@@ -1,14 +1,27 @@
-//! The CSS selectors a rule may use: one compound selector, no combinators.
+//! The CSS selectors a rule may use: one compound selector, or two joined by a blank or by `>`.
 //!
-//! Presence of one element is all a block rule needs to know, and a selector that looks at one
-//! element cannot be made expensive by the page.
+//! Presence of one element is all a block rule needs to know, and a selector of this form cannot be
+//! made expensive by the page.
 
 use select::node::Node;
 
-/// `tag#id.class[attr][attr="v"][attr^="v"][attr*="v"]`, any part optional.
+/// `tag#id.class[attr][attr="v"][attr^="v"][attr*="v"]`, any part optional; before it one more such
+/// selector for an element around it (`a b`) or right above it (`a > b`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Selector {
     text: String,
+    subject: Compound,
+    around: Option<(Around, Compound)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Around {
+    Anywhere,
+    Parent,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Compound {
     tag: Option<String>,
     attributes: Vec<(String, Test)>,
 }
@@ -23,36 +36,29 @@ enum Test {
 }
 
 impl Selector {
-    /// Reads a compound selector; the message says what is wrong with it.
+    /// Reads a selector; the message says what is wrong with it.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let wrong = |why: &str| format!("the selector `{text}` {why}");
-        let mut rest = text;
-        let tag = name(&mut rest).map(str::to_ascii_lowercase);
-        let mut attributes = Vec::new();
-        while let Some(mark) = rest.chars().next() {
-            rest = &rest[mark.len_utf8()..];
-            match mark {
-                '#' => {
-                    let id = name(&mut rest).ok_or_else(|| wrong("has `#` without an id"))?;
-                    attributes.push(("id".to_owned(), Test::Is(id.to_owned())));
-                }
-                '.' => {
-                    let class = name(&mut rest).ok_or_else(|| wrong("has `.` without a class"))?;
-                    attributes.push(("class".to_owned(), Test::Word(class.to_owned())));
-                }
-                '[' => {
-                    let (inside, after) = rest.split_once(']').ok_or_else(|| wrong("has `[` without `]`"))?;
-                    rest = after;
-                    attributes
-                        .push(attribute(inside).ok_or_else(|| wrong("has an attribute it cannot read"))?);
-                }
-                _ => return Err(wrong("is not one compound selector such as `form#id.class[name=\"x\"]`")),
+        let wrong = |why: &str| format!("the selector `{}` {why}", text.escape_debug());
+        let mut rest = text.trim();
+        let mut subject = Compound::take(&mut rest).map_err(wrong)?;
+        let mut around = None;
+        if !rest.is_empty() {
+            let inner = rest.trim_start();
+            let (how, mut inner) = match inner.strip_prefix('>') {
+                Some(inner) => (Around::Parent, inner.trim_start()),
+                None => (Around::Anywhere, inner),
+            };
+            let outer = std::mem::replace(&mut subject, Compound::take(&mut inner).map_err(wrong)?);
+            if !inner.is_empty() {
+                return Err(wrong("has more than two parts"));
             }
+            around = Some((how, outer));
         }
-        if attributes.is_empty() {
+        let selector = Self { text: text.to_owned(), subject, around };
+        if selector.token().is_empty() {
             return Err(wrong("needs an id, a class or an attribute"));
         }
-        Ok(Self { text: text.to_owned(), tag, attributes })
+        Ok(selector)
     }
 
     /// The selector as it was written.
@@ -62,20 +68,62 @@ impl Selector {
 
     /// Text that stands in the page's bytes wherever this selector matches.
     pub(super) fn token(&self) -> &str {
-        let value = |test: &'_ Test| match test {
-            Test::Present => None,
-            Test::Is(value) | Test::Word(value) | Test::Starts(value) | Test::Has(value) => Some(value.len()),
-        };
-        let longest = self.attributes.iter().max_by_key(|(_, test)| value(test).unwrap_or(0));
-        match longest {
-            Some((_, Test::Is(v) | Test::Word(v) | Test::Starts(v) | Test::Has(v))) if !v.is_empty() => v,
-            Some((name, _)) => name,
-            None => "",
-        }
+        let around = self.around.as_ref().map_or("", |(_, outer)| outer.token());
+        let token = self.subject.token();
+        if around.len() > token.len() { around } else { token }
     }
 
     /// Whether the element matches.
     pub(super) fn matches(&self, node: &Node<'_>) -> bool {
+        self.subject.matches(node)
+            && match &self.around {
+                None => true,
+                Some((Around::Parent, outer)) => node.parent().is_some_and(|parent| outer.matches(&parent)),
+                Some((Around::Anywhere, outer)) => {
+                    std::iter::successors(node.parent(), Node::parent).any(|above| outer.matches(&above))
+                }
+            }
+    }
+}
+
+impl Compound {
+    /// Takes a compound selector off the front; stops at a blank or at `>`.
+    fn take(rest: &mut &str) -> Result<Self, &'static str> {
+        const SHAPE: &str = "is not of compound selectors such as `form#id.class[name=\"x\"]`";
+        let tag = name(rest).map(str::to_ascii_lowercase);
+        let mut attributes = Vec::new();
+        while let Some(mark) = rest.chars().next().filter(|mark| !mark.is_whitespace() && *mark != '>') {
+            *rest = &rest[mark.len_utf8()..];
+            match mark {
+                '#' => {
+                    let id = name(rest).ok_or("has `#` without an id")?;
+                    attributes.push(("id".to_owned(), Test::Is(id.to_owned())));
+                }
+                '.' => {
+                    let class = name(rest).ok_or("has `.` without a class")?;
+                    attributes.push(("class".to_owned(), Test::Word(class.to_owned())));
+                }
+                '[' => {
+                    let (inside, after) = rest.split_once(']').ok_or("has `[` without `]`")?;
+                    *rest = after;
+                    attributes.push(attribute(inside).ok_or("has an attribute it cannot read")?);
+                }
+                _ => return Err(SHAPE),
+            }
+        }
+        if tag.is_none() && attributes.is_empty() { Err(SHAPE) } else { Ok(Self { tag, attributes }) }
+    }
+
+    /// The longest text that stands in the page's bytes wherever this matches.
+    fn token(&self) -> &str {
+        let texts = self.attributes.iter().map(|(name, test)| match test {
+            Test::Is(v) | Test::Word(v) | Test::Starts(v) | Test::Has(v) if !v.is_empty() => v.as_str(),
+            _ => name.as_str(),
+        });
+        texts.max_by_key(|text| text.len()).unwrap_or("")
+    }
+
+    fn matches(&self, node: &Node<'_>) -> bool {
         let Some(tag) = node.name() else { return false };
         self.tag.as_deref().is_none_or(|wanted| wanted == tag)
             && self
@@ -125,9 +173,9 @@ mod tests {
     use select::document::Document;
 
     #[test]
-    fn each_part_of_a_compound_selector_is_held_against_one_element() {
+    fn each_part_of_a_selector_is_held_against_one_element() {
         let page = Document::from(
-            r#"<form id="a" class="one two" action="/errors/validateCaptcha"><input hidden></form>"#,
+            r#"<main><form id="a" class="one two" action="/errors/validateCaptcha"><p><input hidden></p></form></main>"#,
         );
         let table = [
             ("form#a.two", true),
@@ -139,6 +187,12 @@ mod tests {
             ("form[action*='Captcha']", true),
             ("[action=\"/errors\"]", false),
             ("input[hidden]", true),
+            ("main #a", true),
+            ("main > #a", true),
+            ("main input[hidden]", true),
+            ("main>input[hidden]", false),
+            ("#a p", true),
+            ("div #a", false),
         ];
         for (text, expected) in table {
             let selector = Selector::parse(text).unwrap();
@@ -149,7 +203,9 @@ mod tests {
 
     #[test]
     fn a_selector_outside_the_grammar_is_refused_with_its_text() {
-        for text in ["", "div", "a b", "a > .b", "#", ".", "[", "[=x]", "[a~=b]", "#é"] {
+        for text in
+            ["", "div", "a b", "a + .b", "a .b .c", ".a >", "> .a", "#", ".", "[", "[=x]", "[a~=b]", "#é"]
+        {
             let said = Selector::parse(text).unwrap_err();
             assert!(said.contains(&format!("`{text}`")), "{said}");
         }
@@ -157,8 +213,13 @@ mod tests {
 
     #[test]
     fn the_token_stands_in_every_page_that_matches() {
-        assert_eq!(Selector::parse("div#px-captcha").unwrap().token(), "px-captcha");
-        assert_eq!(Selector::parse("[data-ray][hidden]").unwrap().token(), "hidden");
-        assert_eq!(Selector::parse("form[action*=\"validateCaptcha\"]").unwrap().token(), "validateCaptcha");
+        for (text, token) in [
+            ("div#px-captcha", "px-captcha"),
+            ("[data-ray][hidden]", "data-ray"),
+            ("form[action*=\"validateCaptcha\"]", "validateCaptcha"),
+            ("#turnstile-wrapper iframe", "turnstile-wrapper"),
+        ] {
+            assert_eq!(Selector::parse(text).unwrap().token(), token);
+        }
     }
 }

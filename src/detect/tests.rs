@@ -200,6 +200,91 @@ fn the_users_folder_adds_rules_and_overrides_them_by_id() {
 }
 
 #[test]
+fn a_shipped_rule_is_switched_off_by_name_and_an_unknown_one_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    write("a.toml", "schema = 1\nname = \"generic\"\noff = [\"refused\", \"unavailable\"]\n");
+    let rules = Rules::with_dir(dir.path()).unwrap();
+    assert_eq!(rules.list().count(), Rules::shipped().list().count() - 2);
+    let (headers, url) = (map(HTML), Url::parse("https://site.example/").unwrap());
+    assert!(rules.judge(&seen(403, &headers, &url, PAGE)).is_genuine());
+    write("a.toml", "schema = 1\nname = \"generic\"\noff = [\"refuse\"]\n");
+    let error = Rules::with_dir(dir.path()).unwrap_err();
+    assert!(error.to_string().contains("there is no shipped rule `generic/refuse`"), "{error}");
+}
+
+#[test]
+fn two_files_of_the_users_folder_may_not_have_the_same_rule() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = "schema = 1\nname = \"shop\"\n[[rule]]\nid = \"queue\"\nkind = \"stub\"\n\
+        confidence = 0.9\nsource = \"ours\"\nseen = \"2026-11\"\nall = [{ path = \"/queue\" }]\n";
+    std::fs::write(dir.path().join("a.toml"), own).unwrap();
+    std::fs::write(dir.path().join("b.toml"), own).unwrap();
+    let error = Rules::with_dir(dir.path()).unwrap_err().to_string();
+    assert!(
+        error.contains("b.toml: the rule `shop/queue` is in") && error.contains("a.toml already"),
+        "{error}"
+    );
+}
+
+/// Rules of one rule with this condition.
+fn only(condition: &str) -> Rules {
+    let text = format!(
+        "schema = 1\nname = \"x\"\n[[rule]]\nid = \"a\"\nkind = \"stub\"\nconfidence = 0.9\n\
+         source = \"s\"\nseen = \"2026-11\"\nall = [{condition}]\n"
+    );
+    Rules::from_toml(&text, "x.toml").unwrap()
+}
+
+#[test]
+fn a_path_ends_with_a_word_and_what_was_asked_for_is_another_path() {
+    let headers = map(HTML);
+    let asked = Url::parse("https://site.example/p/1").unwrap();
+    let table = [
+        ("{ path = \"/login\" }", "/en/login", true),
+        ("{ path = \"/login\" }", "/login.php", true),
+        ("{ path = \"/login\" }", "/login-page-design", false),
+        ("{ path = \"/login\" }", "/logins", false),
+        ("{ path = \"/sorry/\" }", "/sorry/index", true),
+        ("{ query = \"captcha=1\" }", "/?a=2&captcha=1", true),
+        ("{ query = \"captcha=1\" }", "/captcha=1", false),
+        ("{ asked = \"/p\" }", "/elsewhere", true),
+        ("{ asked = \"/elsewhere\" }", "/elsewhere", false),
+    ];
+    for (condition, answered, fires) in table {
+        let url = asked.join(answered).unwrap();
+        let answer = Seen { requested: &asked, ..seen(200, &headers, &url, PAGE) };
+        assert_eq!(!only(condition).judge(&answer).is_genuine(), fires, "{condition} {answered}");
+    }
+}
+
+#[test]
+fn json_is_asked_for_its_keys_and_not_for_its_text() {
+    let rules = only("{ json = [\"appId\", \"blockScript\"] }");
+    let (headers, url) = (map(JSON), Url::parse("https://site.example/").unwrap());
+    let judged = |body: &[u8]| rules.judge(&seen(403, &headers, &url, body)).kind;
+    assert_eq!(judged(br#"{"appId":"a","blockScript":"b","x":1}"#), VerdictKind::Stub);
+    assert_eq!(judged(br#"{"appId":"a"}"#), VerdictKind::Genuine);
+    assert_eq!(judged(br#"{"text":"\"appId\":\"a\",\"blockScript\":\"b\""}"#), VerdictKind::Genuine);
+    assert_eq!(judged(br#"["appId","blockScript"]"#), VerdictKind::Genuine);
+    let html = map(HTML);
+    let page = seen(403, &html, &url, br#"{"appId":"a","blockScript":"b"}"#);
+    assert!(rules.judge(&page).is_genuine());
+}
+
+#[test]
+fn a_page_too_large_to_parse_is_judged_at_once() {
+    let rules = only("{ css = \"#queue b\" }");
+    let (headers, url) = (map(HTML), Url::parse("https://site.example/").unwrap());
+    let small = b"<div id=queue><p><b>41</b></div>";
+    assert_eq!(rules.judge_at_once(&seen(200, &headers, &url, small)), None);
+    assert_eq!(rules.judge(&seen(200, &headers, &url, small)).kind, VerdictKind::Stub);
+    let large = [&small[..], &b" ".repeat(PREFIX)].concat();
+    let at_once = rules.judge_at_once(&seen(200, &headers, &url, &large)).unwrap();
+    assert!(at_once.is_genuine(), "a rule's element is not looked for in so large a page");
+}
+
+#[test]
 fn a_missing_folder_is_an_io_error_that_names_it() {
     let error = Rules::with_dir(std::path::Path::new("no/such/folder")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io);
@@ -210,7 +295,7 @@ fn a_missing_folder_is_an_io_error_that_names_it() {
 fn a_broken_rule_file_is_named_with_its_line_and_what_is_wrong() {
     let head = "schema = 1\nname = \"x\"\n[[rule]]\nid = \"a\"\nkind = \"block\"\nsource = \"s\"\nseen = \"2026-11\"\n";
     let table = [
-        ("confidence = 0.5\nstatsu = [403]", "mine.toml:9:1: unknown field `statsu`"),
+        ("confidence = 0.5\nstatsu = [403]", "mine.toml:9:1: unknown field `statsu`; did you mean `status`?"),
         ("confidence = \"high\"\nstatus = [403]", "mine.toml:8:14: key `confidence`: invalid type"),
         ("confidence = 1.5\nstatus = [403]", "rule `a`: `confidence` is above 0.0 and at most 1.0"),
         ("confidence = 0.5", "it needs a status, or a condition"),
@@ -218,23 +303,25 @@ fn a_broken_rule_file_is_named_with_its_line_and_what_is_wrong() {
         ("confidence = 0.5\nstatus = [403]\nmax_bytes = 9000000", "no more than 262144 bytes are read"),
         (
             "confidence = 0.5\nall = [{ hedaer = \"server\" }]",
-            "mine.toml:9:10: key `all`: unknown field `hedaer`",
+            "mine.toml:9:10: key `all`: unknown field `hedaer`; did you mean `header`?",
         ),
         ("confidence = 0.5\nall = [{ header = \"a b\" }]", "`a b` is not a header name"),
         ("confidence = 0.5\nall = [{ has = \"x\" }]", "`is`, `has` and `starts` go with `header`"),
         ("confidence = 0.5\nall = [{}]", "a condition needs a subject"),
         ("confidence = 0.5\nall = [{ cookie = \"a\", css = \"#b\" }]", "a condition has one subject"),
-        ("confidence = 0.5\nall = [{ css = \"a > b\" }]", "the selector `a > b`"),
+        ("confidence = 0.5\nall = [{ css = \"a + b\" }]", "the selector `a + b`"),
+        ("confidence = 0.5\nall = [{ json = [] }]", "`json` needs a list of texts"),
+        ("confidence = 0.5\nall = [{ says = [\"\"] }]", "`says` needs a list of texts"),
         ("confidence = 0.5\nall = [{ text = [] }]", "`text` needs a list of texts"),
         ("confidence = 0.5\nkind = \"block\"\nstatus = [403]", "duplicate key"),
     ];
     for (tail, expected) in table {
-        let error = Rules::from_text(&format!("{head}{tail}\n"), "mine.toml").unwrap_err();
+        let error = Rules::from_toml(&format!("{head}{tail}\n"), "mine.toml").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Profile);
         assert!(error.to_string().starts_with("mine.toml:"), "{error}");
         assert!(error.to_string().contains(expected), "wanted {expected}, got {error}");
     }
-    let newer = Rules::from_text("schema = 2\nname = \"x\"", "mine.toml").unwrap_err();
+    let newer = Rules::from_toml("schema = 2\nname = \"x\"", "mine.toml").unwrap_err();
     assert_eq!(newer.to_string(), "mine.toml: schema is 2, this build reads 1");
 }
 
@@ -243,7 +330,7 @@ fn of_two_equally_sure_rules_the_kind_with_the_more_particular_step_leads() {
     let text = "schema = 1\nname = \"x\"\n\
         [[rule]]\nid = \"a\"\nkind = \"challenge\"\nconfidence = 0.9\nsource = \"s\"\nseen = \"2026-11\"\nstatus = [403]\n\
         [[rule]]\nid = \"b\"\nkind = \"captcha\"\nconfidence = 0.9\nsource = \"s\"\nseen = \"2026-11\"\nstatus = [403]\n";
-    let rules = Rules::from_text(text, "x.toml").unwrap();
+    let rules = Rules::from_toml(text, "x.toml").unwrap();
     let (headers, url) = (map(HTML), Url::parse("https://site.example/").unwrap());
     assert_eq!(rules.judge(&seen(403, &headers, &url, PAGE)).kind, VerdictKind::Captcha);
 }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::bounds::Bounds;
+use crate::detect::Expect;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 use crate::request::{Context, Request, parse_url};
@@ -27,6 +28,7 @@ pub struct RequestBuilder {
     ladder: Ladder,
     view: View,
     keep: Keep,
+    expect: Option<Expect>,
 }
 
 impl RequestBuilder {
@@ -36,7 +38,7 @@ impl RequestBuilder {
             request = Err(Error::new(ErrorKind::InvalidRequest, "the method CONNECT fetches nothing"));
         }
         let (bounds, ladder) = (fetcher.shared.bounds, fetcher.shared.ladder);
-        Self { fetcher, request, bounds, ladder, view: View::default(), keep: Keep::Memory }
+        Self { fetcher, request, bounds, ladder, view: View::default(), keep: Keep::Memory, expect: None }
     }
 
     /// Adds a header. It takes the place of the tier's own of that name.
@@ -141,6 +143,12 @@ impl RequestBuilder {
         self
     }
 
+    /// What the page must have: a 200 without it is a stub, and the fetch climbs.
+    pub fn expect(mut self, expect: Expect) -> Self {
+        self.expect = Some(expect).filter(|expect| !expect.is_empty());
+        self
+    }
+
     /// Streams the body to `path`, which appears only when it is whole.
     pub fn save(mut self, path: impl Into<PathBuf>) -> Self {
         self.keep = Keep::File(path.into());
@@ -179,6 +187,7 @@ impl RequestBuilder {
             ladder,
             view: &self.view,
             keep: &self.keep,
+            expect: self.expect.as_ref(),
         };
         let (found, trace) = self.fetcher.shared.router.run(&errand).await;
         match found {

@@ -2,6 +2,7 @@
 
 mod clearance;
 mod flight;
+mod judging;
 mod keep;
 mod memory;
 mod policy;
@@ -18,7 +19,7 @@ use url::Url;
 
 use crate::bounds::Bounds;
 use crate::cookies::Cookie;
-use crate::detect::{self, Rules, Seen};
+use crate::detect::{self, Expect, Rules, Seen};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::kind::ErrorKind;
@@ -60,6 +61,7 @@ pub(crate) struct Errand<'a> {
     pub(crate) ladder: Ladder,
     pub(crate) view: &'a View,
     pub(crate) keep: &'a Keep,
+    pub(crate) expect: Option<&'a Expect>,
 }
 
 impl Errand<'_> {
@@ -273,7 +275,7 @@ impl Router {
             Body::Whole(prefix) => Begun { prefix, rest: None },
             Body::Coming(stream) => Begun::read(stream, detect::PREFIX).await?,
         };
-        let verdict = self.rules.judge(&Seen {
+        let seen = Seen {
             tier: Some(tier),
             status: status.as_u16(),
             headers: &headers,
@@ -283,7 +285,8 @@ impl Router {
             // The answer to HEAD has no body to judge by.
             complete: begun.rest.is_none() && errand.request.method != http::Method::HEAD,
             via_proxy: identity.proxy().is_some(),
-        });
+        };
+        let verdict = judging::judge(&self.rules, &seen, &begun.prefix, errand.expect).await;
         let kept = match verdict.kind {
             VerdictKind::Genuine | VerdictKind::OriginError => Some(begun.finish(errand.keep, status).await?),
             _ => None,

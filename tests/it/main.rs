@@ -6,6 +6,8 @@ mod bounds;
 mod browser_page;
 #[cfg(feature = "browser")]
 mod clearance;
+mod corpus;
+mod detect;
 mod floors;
 mod hostile_h2;
 mod lab;

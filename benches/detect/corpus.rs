@@ -1,0 +1,48 @@
+//! `make corpus`: what the shipped block rules, and those of others, say of every saved answer in fixtures/.
+//!
+//! Prints what is wrong, then the tables, and puts the tables into the README. Fails when too few
+//! blocks are known, or when a genuine page is called a block. A folder given as argument is read
+//! in place of fixtures/, and the README is left alone.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use rungs::detect::Rules;
+
+mod peers;
+#[path = "saved.rs"]
+mod samples;
+mod score;
+
+const BEGIN: &str = "<!-- corpus: written by `make corpus`, checked by a test -->\n";
+const END: &str = "<!-- corpus ends -->";
+
+fn main() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let given = std::env::args_os().nth(1).map(PathBuf::from);
+    let samples = samples::samples(given.as_deref().unwrap_or(&root.join("fixtures")));
+    let score = score::Score::of(&Rules::shipped(), &samples);
+    for line in &score.wrong {
+        eprintln!("{line}");
+    }
+    let tables = score.tables(&peers::read(include_str!("peers.toml")), &samples);
+    println!("{tables}");
+    if given.is_none()
+        && let Err(message) = into_readme(&root.join("README.md"), &tables)
+    {
+        eprintln!("corpus: {message}");
+        return ExitCode::FAILURE;
+    }
+    if score.passes() {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("corpus: the rules miss too many blocks, or accuse a genuine page");
+    ExitCode::FAILURE
+}
+
+fn into_readme(readme: &Path, tables: &str) -> Result<(), String> {
+    let text = std::fs::read_to_string(readme).map_err(|error| error.to_string())?;
+    let parts = text.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+    let (before, after) = parts.ok_or("the README does not mark where the tables go")?;
+    std::fs::write(readme, format!("{before}{BEGIN}{tables}{END}{after}")).map_err(|error| error.to_string())
+}

@@ -1,0 +1,94 @@
+//! What other projects' published rules would say of an answer. The rules are data, in peers.toml.
+
+use rungs::detect::saved::Saved;
+use scraper::{Html, Selector};
+use serde::Deserialize;
+
+use super::samples::Sample;
+
+/// One project's rules: any one that holds accuses the answer.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Peer {
+    pub(crate) name: String,
+    #[expect(dead_code, reason = "provenance, for who reads the file")]
+    source: String,
+    #[expect(dead_code, reason = "provenance, for who reads the file")]
+    note: String,
+    #[serde(default)]
+    status: Vec<u16>,
+    #[serde(default)]
+    title_is: Vec<String>,
+    #[serde(default)]
+    title_starts: Vec<String>,
+    #[serde(default)]
+    css: Vec<String>,
+    #[serde(default)]
+    header: Vec<String>,
+    #[serde(default)]
+    header_is: Vec<(String, String)>,
+    #[serde(default)]
+    server_has: Vec<String>,
+    #[serde(default)]
+    url_has: Vec<String>,
+    #[serde(default)]
+    body_has: Vec<String>,
+    /// How many bytes of the body are searched.
+    #[serde(default)]
+    body_within: usize,
+}
+
+#[derive(Deserialize)]
+struct File {
+    peer: Vec<Peer>,
+}
+
+pub(crate) fn read(text: &str) -> Vec<Peer> {
+    toml::from_str::<File>(text).unwrap_or_else(|error| panic!("peers.toml: {error}")).peer
+}
+
+impl Peer {
+    pub(crate) fn accuses(&self, sample: &Sample) -> bool {
+        let answer = &sample.answer;
+        self.status.contains(&answer.status)
+            || self.by_headers(answer)
+            || self.url_has.iter().any(|part| sample.url.as_str().contains(part))
+            || self.by_body(answer)
+            || self.by_page(answer)
+    }
+
+    fn by_headers(&self, answer: &Saved) -> bool {
+        let value = |name: &str| answer.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("");
+        let server = value("server").to_ascii_lowercase();
+        self.header.iter().any(|name| answer.headers.contains_key(name))
+            || self.header_is.iter().any(|(name, is)| value(name).trim().eq_ignore_ascii_case(is))
+            || self.server_has.iter().any(|part| server.contains(part))
+    }
+
+    fn by_body(&self, answer: &Saved) -> bool {
+        let body = &answer.body[..answer.body.len().min(self.body_within)];
+        let has = |text: &String| body.windows(text.len()).any(|window| window == text.as_bytes());
+        self.body_has.iter().any(has)
+    }
+
+    /// Titles and selectors, on whatever of the body is a page.
+    fn by_page(&self, answer: &Saved) -> bool {
+        if self.title_is.is_empty() && self.title_starts.is_empty() && self.css.is_empty() {
+            return false;
+        }
+        let kind = answer.headers.get("content-type").and_then(|v| v.to_str().ok()).unwrap_or("text/html");
+        if !kind.contains("html") {
+            return false;
+        }
+        let page = Html::parse_document(&String::from_utf8_lossy(&answer.body));
+        let select = |css: &str| {
+            let selector =
+                Selector::parse(css).unwrap_or_else(|error| panic!("{}: {css}: {error}", self.name));
+            page.select(&selector).next().map(|element| element.text().collect::<String>())
+        };
+        let title = select("title").unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+        self.title_is.iter().any(|is| is.eq_ignore_ascii_case(&title))
+            || self.title_starts.iter().any(|start| title.starts_with(start.as_str()))
+            || self.css.iter().any(|css| select(css).is_some())
+    }
+}

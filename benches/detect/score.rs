@@ -1,0 +1,151 @@
+//! Precision and recall per kind and per vendor, as the README shows them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use rungs::VerdictKind;
+use rungs::detect::Rules;
+
+use super::peers::Peer;
+use super::samples::Sample;
+
+/// The least share of blocks that must be told with the right kind and vendor.
+const LEAST_RECALL: f64 = 0.97;
+
+/// What there is of one label (a kind or a vendor), and what was said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Count {
+    /// Answers that are of it.
+    there: usize,
+    /// Answers that were said to be of it.
+    said: usize,
+    /// Answers that are, and were said to be.
+    right: usize,
+}
+
+impl Count {
+    fn share(part: usize, whole: usize) -> String {
+        if whole == 0 { "-".to_owned() } else { format!("{:.3}", ratio(part, whole)) }
+    }
+
+    fn row(self, name: &str) -> String {
+        let (precision, recall) = (Self::share(self.right, self.said), Self::share(self.right, self.there));
+        format!("| {name} | {} | {precision} | {recall} |", self.there)
+    }
+}
+
+/// How the shipped rules do on all samples.
+#[derive(Default)]
+pub(crate) struct Score {
+    kinds: BTreeMap<&'static str, Count>,
+    vendors: BTreeMap<String, Count>,
+    blocks: usize,
+    pages: usize,
+    /// Blocks told with the right kind and vendor.
+    right: usize,
+    /// Pages that were called blocks.
+    accused: usize,
+    /// One line for each answer that is not what was said of it.
+    pub(crate) wrong: Vec<String>,
+}
+
+impl Score {
+    pub(crate) fn of(rules: &Rules, samples: &[Sample]) -> Self {
+        let mut score = Self::default();
+        for sample in samples {
+            score.add(rules, sample);
+        }
+        score
+    }
+
+    fn add(&mut self, rules: &Rules, sample: &Sample) {
+        let verdict = sample.judged(rules);
+        let vendor = |vendor: Option<&String>, kind: VerdictKind| {
+            (kind != VerdictKind::Genuine).then(|| vendor.cloned().unwrap_or_else(|| "none".to_owned()))
+        };
+        let (there, said) =
+            (vendor(sample.vendor.as_ref(), sample.kind), vendor(verdict.vendor.as_ref(), verdict.kind));
+        tally(&mut self.kinds, Some(sample.kind.name()), Some(verdict.kind.name()));
+        tally(&mut self.vendors, there.clone(), said.clone());
+        let right = (sample.kind, &there) == (verdict.kind, &said);
+        if sample.is_block() {
+            self.blocks += 1;
+            self.right += usize::from(right);
+        } else {
+            self.pages += 1;
+            self.accused += usize::from(!right);
+        }
+        if !right {
+            let (is, path) = (sample.kind.name(), sample.path.display());
+            let whose = sample.vendor.as_deref().unwrap_or("nobody");
+            self.wrong.push(format!("{path}: is {is} of {whose}, was called {verdict:?}"));
+        }
+    }
+
+    /// Whether the rules may be shipped.
+    pub(crate) fn passes(&self) -> bool {
+        self.accused == 0 && ratio(self.right, self.blocks) >= LEAST_RECALL
+    }
+
+    /// The tables, as Markdown.
+    pub(crate) fn tables(&self, peers: &[Peer], samples: &[Sample]) -> String {
+        let mut out = String::new();
+        let _ = writeln!(
+            out,
+            "{} of {} blocks with the right kind and vendor, {} of {} genuine pages called a block.\n",
+            self.right, self.blocks, self.accused, self.pages
+        );
+        let _ = writeln!(out, "| kind | answers | precision | recall |\n|---|---:|---:|---:|");
+        for (name, count) in &self.kinds {
+            let _ = writeln!(out, "{}", count.row(name));
+        }
+        let _ = writeln!(out, "\n| vendor | answers | precision | recall |\n|---|---:|---:|---:|");
+        for (name, count) in &self.vendors {
+            let _ = writeln!(out, "{}", count.row(name));
+        }
+        let _ = writeln!(
+            out,
+            "\n| whose rules | blocks seen as blocks | genuine pages accused | precision | recall |\n|---|---:|---:|---:|---:|"
+        );
+        let seen = self.blocks - samples.iter().filter(|s| s.is_block() && self.missed(s)).count();
+        let _ = writeln!(out, "{}", self.rival("**rungs**", seen, self.accused));
+        for peer in peers {
+            let accuses = |sample: &&Sample| peer.accuses(sample);
+            let seen = samples.iter().filter(|sample| sample.is_block()).filter(accuses).count();
+            let accused = samples.iter().filter(|sample| !sample.is_block()).filter(accuses).count();
+            let _ = writeln!(out, "{}", self.rival(&peer.name, seen, accused));
+        }
+        out
+    }
+
+    /// Whether a block went by as a genuine page.
+    fn missed(&self, sample: &Sample) -> bool {
+        sample.judged(&Rules::shipped()).is_genuine()
+    }
+
+    fn rival(&self, name: &str, seen: usize, accused: usize) -> String {
+        let (precision, recall) = (Count::share(seen, seen + accused), Count::share(seen, self.blocks));
+        format!(
+            "| {name} | {seen} of {} | {accused} of {} | {precision} | {recall} |",
+            self.blocks, self.pages
+        )
+    }
+}
+
+fn tally<K: Ord + Clone>(counts: &mut BTreeMap<K, Count>, there: Option<K>, said: Option<K>) {
+    let right = there.is_some() && there == said;
+    if let Some(there) = there {
+        let count = counts.entry(there).or_default();
+        count.there += 1;
+        count.right += usize::from(right);
+    }
+    if let Some(said) = said {
+        counts.entry(said).or_default().said += 1;
+    }
+}
+
+fn ratio(part: usize, whole: usize) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "counts of files")]
+    let ratio = part as f64 / whole as f64;
+    ratio
+}

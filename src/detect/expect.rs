@@ -1,0 +1,277 @@
+//! What a target's page must have to be one: a 200 without it is a stub, whatever else it says.
+
+use encoding_rs::Encoding;
+use http::header;
+use serde::{Deserialize, Serialize};
+
+use super::media::Media;
+use super::selector::Selector;
+use super::{PREFIX, Seen, page};
+use crate::error::{Error, Result};
+use crate::kind::ErrorKind;
+use crate::verdict::{Evidence, Verdict, VerdictKind};
+
+/// A page that is smaller than one part in so many of the usual size is a stub.
+const USUAL_PARTS: usize = 10;
+
+/// How many pages must have been seen before their size is called usual, and over how many the mean
+/// is taken.
+const USUAL_AFTER: u32 = 5;
+const USUAL_OVER: u32 = 20;
+
+/// What one target's pages must have. Everything not said is not asked for.
+///
+/// Only a 200 that no rule speaks against is held to it; a 404 or an empty 204 is the site's answer.
+/// What is beyond the part of a body that is looked at ([`PREFIX`]) is not held against a page.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expect {
+    css: Option<Selector>,
+    text: Option<String>,
+    min_bytes: Option<usize>,
+    usual_bytes: Option<usize>,
+}
+
+impl Expect {
+    /// An element that must be there: `tag#id.class[attr*=\"v\"]`, or two such joined by a blank or `>`.
+    ///
+    /// A page of more than 64 KiB or 1000 tags is not parsed: there the selector's longest word must
+    /// stand in its source.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when it is not such a selector.
+    pub fn css(mut self, selector: &str) -> Result<Self> {
+        self.css = Some(Selector::parse(selector).map_err(|what| Error::new(ErrorKind::Config, what))?);
+        Ok(self)
+    }
+
+    /// A text that must stand in the body as it is, in the page's own charset.
+    #[must_use]
+    pub fn text(mut self, text: impl Into<String>) -> Self {
+        self.text = Some(text.into());
+        self
+    }
+
+    /// The least size of the body, in bytes after content decoding.
+    #[must_use]
+    pub const fn min_bytes(mut self, bytes: usize) -> Self {
+        self.min_bytes = Some(bytes);
+        self
+    }
+
+    /// The usual size of the body, in bytes: a page of less than a tenth of it is a stub.
+    #[must_use]
+    pub const fn usual_bytes(mut self, bytes: usize) -> Self {
+        self.usual_bytes = Some(bytes);
+        self
+    }
+
+    /// Whether nothing is expected.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The verdict on a page that misses something; `None` for one that has it all.
+    pub(super) fn missed(&self, seen: &Seen<'_>) -> Option<Verdict> {
+        if seen.status != 200 {
+            return None;
+        }
+        let misses = [
+            self.css.as_ref().and_then(|selector| css(selector, seen)),
+            self.text.as_ref().and_then(|text| missing_text(text, seen)),
+            self.min_bytes.and_then(|least| size("expect/min-bytes", least, seen)),
+            self.usual_bytes.and_then(|usual| size("expect/usual-bytes", usual / USUAL_PARTS, seen)),
+        ];
+        let evidence: Vec<Evidence> = misses.into_iter().flatten().collect();
+        (!evidence.is_empty()).then(|| Verdict {
+            kind: VerdictKind::Stub,
+            vendor: None,
+            confidence: 0.9,
+            evidence,
+        })
+    }
+}
+
+fn css(selector: &Selector, seen: &Seen<'_>) -> Option<Evidence> {
+    let body = &seen.body[..seen.body.len().min(PREFIX)];
+    if !seen.complete || Media::of(seen.headers, body) != Media::Html {
+        return None;
+    }
+    let there = has_nocase(body, selector.token().as_bytes())
+        && page::parse(seen.body).is_none_or(|document| page::has(&document, selector));
+    // A page beyond the bound may have it further down.
+    let unread = seen.body.len() > PREFIX;
+    (!there && !unread).then(|| miss("expect/css", "element", format!("no {}", selector.as_str())))
+}
+
+fn missing_text(text: &str, seen: &Seen<'_>) -> Option<Evidence> {
+    if !seen.complete || seen.body.len() > PREFIX {
+        return None;
+    }
+    let has = |needle: &[u8]| !needle.is_empty() && contains(seen.body, needle);
+    let there = has(text.as_bytes()) || charset(seen).is_some_and(|c| has(&c.encode(text).0));
+    (!there).then(|| miss("expect/text", "body", format!("no `{text}`")))
+}
+
+fn size(rule: &str, least: usize, seen: &Seen<'_>) -> Option<Evidence> {
+    let bytes = seen.body.len();
+    (seen.complete && bytes < least)
+        .then(|| miss(rule, "size", format!("{bytes} bytes, at least {least} expected")))
+}
+
+fn miss(rule: &str, place: &str, text: String) -> Evidence {
+    Evidence { rule: rule.to_owned(), place: place.to_owned(), text: text.chars().take(120).collect() }
+}
+
+/// The charset that the header names, or the page itself in its first kilobyte.
+fn charset(seen: &Seen<'_>) -> Option<&'static Encoding> {
+    let header = seen.headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    let head = &seen.body[..seen.body.len().min(1024)];
+    [header, head].into_iter().find_map(|text| {
+        let at = text.windows(8).position(|window| window.eq_ignore_ascii_case(b"charset="))? + 8;
+        let label = text[at..].trim_ascii_start();
+        let label = label.strip_prefix(b"\"").or_else(|| label.strip_prefix(b"'")).unwrap_or(label);
+        let end = label.iter().position(|b| !(b.is_ascii_alphanumeric() || b"-_:".contains(b)));
+        Encoding::for_label(&label[..end.unwrap_or(label.len())])
+    })
+}
+
+fn contains(hay: &[u8], needle: &[u8]) -> bool {
+    hay.windows(needle.len()).any(|window| window == needle)
+}
+
+fn has_nocase(hay: &[u8], needle: &[u8]) -> bool {
+    hay.windows(needle.len()).any(|window| window.eq_ignore_ascii_case(needle))
+}
+
+/// How large a target's genuine pages usually are, learned one by one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Usual {
+    pages: u32,
+    /// Mean of the sizes' logarithms: one huge page among many does not count as many.
+    mean: f64,
+}
+
+impl Usual {
+    /// Takes one genuine page's size into account. Older pages weigh less and less.
+    pub fn learn(&mut self, bytes: usize) {
+        self.pages = self.pages.saturating_add(1);
+        #[expect(clippy::cast_precision_loss, reason = "a size's logarithm needs no 52 bits")]
+        let size = (bytes.max(1) as f64).ln();
+        self.mean += (size - self.mean) / f64::from(self.pages.min(USUAL_OVER));
+    }
+
+    /// The usual size in bytes; `None` before five pages were seen.
+    #[must_use]
+    pub fn bytes(&self) -> Option<usize> {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the exponential is positive, and `as` saturates"
+        )]
+        (self.pages >= USUAL_AFTER).then(|| self.mean.exp().round() as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue};
+    use url::Url;
+
+    use super::*;
+    use crate::detect::Rules;
+
+    fn verdict(expect: &Expect, status: u16, kind: &'static str, body: &[u8], complete: bool) -> Verdict {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        let url = Url::parse("https://shop.example/p/1").unwrap();
+        let (requested, tier) = (&url, None);
+        let seen =
+            Seen { tier, status, headers: &headers, url: &url, requested, body, complete, via_proxy: false };
+        Rules::shipped().judge_expecting(&seen, expect)
+    }
+
+    const HTML: &str = "text/html";
+    const PAGE: &[u8] = b"<!doctype html><title>Desk</title><div id=\"price\">349</div><p>In stock</p>";
+
+    #[test]
+    fn a_200_that_misses_what_is_expected_is_a_stub_and_says_what() {
+        let table: [(Expect, &[u8], &str); 7] = [
+            (Expect::default().css("#price").unwrap(), PAGE, ""),
+            (Expect::default().css("#stars").unwrap(), PAGE, "expect/css: no #stars"),
+            (Expect::default().css("#price").unwrap(), b"<p>price</p>", "expect/css: no #price"),
+            (Expect::default().text("In stock"), PAGE, ""),
+            (Expect::default().text("Sold out"), PAGE, "expect/text: no `Sold out`"),
+            (Expect::default().min_bytes(500), PAGE, "expect/min-bytes: 74 bytes, at least 500 expected"),
+            (
+                Expect::default().usual_bytes(9000),
+                PAGE,
+                "expect/usual-bytes: 74 bytes, at least 900 expected",
+            ),
+        ];
+        for (expect, body, said) in table {
+            let verdict = verdict(&expect, 200, HTML, body, true);
+            let told: Vec<String> =
+                verdict.evidence.iter().map(|e| format!("{}: {}", e.rule, e.text)).collect();
+            assert_eq!(told.join(" "), said);
+            assert_eq!(verdict.kind == VerdictKind::Stub, !said.is_empty(), "{said}");
+        }
+    }
+
+    #[test]
+    fn only_a_whole_200_is_held_to_it() {
+        let expect = Expect::default().css("#stars").unwrap().text("Sold out").min_bytes(10_000);
+        assert!(!verdict(&expect, 200, HTML, PAGE, true).is_genuine());
+        assert!(verdict(&expect, 404, HTML, PAGE, true).is_genuine());
+        assert!(verdict(&expect, 200, HTML, PAGE, false).is_genuine(), "the answer to HEAD has no body");
+        assert_eq!(verdict(&expect, 429, HTML, PAGE, true).kind, VerdictKind::RateLimit);
+    }
+
+    #[test]
+    fn what_lies_beyond_the_prefix_is_not_held_against_a_page() {
+        let expect = Expect::default().css("#stars").unwrap().text("Sold out").min_bytes(10_000);
+        let large = [PAGE, &b"<p>x</p>".repeat(PREFIX / 8)].concat();
+        assert!(verdict(&expect, 200, HTML, &large, true).is_genuine());
+    }
+
+    #[test]
+    fn an_element_is_not_asked_of_json_and_a_size_is() {
+        let expect = Expect::default().css("#stars").unwrap();
+        assert!(verdict(&expect, 200, "application/json", b"{}", true).is_genuine());
+        let expect = expect.min_bytes(100);
+        assert!(!verdict(&expect, 200, "application/json", b"{}", true).is_genuine());
+    }
+
+    #[test]
+    fn a_text_is_looked_for_in_the_pages_own_charset() {
+        let (body, _, _) = encoding_rs::SHIFT_JIS.encode("<p>\u{5728}\u{5eab}\u{3042}\u{308a}</p>");
+        let expect = Expect::default().text("\u{5728}\u{5eab}\u{3042}\u{308a}");
+        assert!(verdict(&expect, 200, "text/html; charset=Shift_JIS", &body, true).is_genuine());
+        assert!(!verdict(&expect, 200, "text/html; charset=utf-8", &body, true).is_genuine());
+        let told = [&b"<meta charset=\"shift_jis\">"[..], &body].concat();
+        assert!(verdict(&expect, 200, HTML, &told, true).is_genuine());
+    }
+
+    #[test]
+    fn a_selector_that_is_none_is_an_error_of_the_settings() {
+        let error = Expect::default().css("div + p").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("`div + p`"), "{error}");
+    }
+
+    #[test]
+    fn the_usual_size_is_known_after_five_pages_and_follows_the_site() {
+        let mut usual = Usual::default();
+        for bytes in [90_000, 110_000, 100_000, 95_000] {
+            usual.learn(bytes);
+        }
+        assert_eq!(usual.bytes(), None);
+        usual.learn(105_000);
+        let first = usual.bytes().unwrap();
+        assert!((95_000..105_000).contains(&first), "{first}");
+        for _ in 0..200 {
+            usual.learn(10_000);
+        }
+        assert!(usual.bytes().unwrap() < 11_000);
+    }
+}

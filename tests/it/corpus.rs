@@ -1,0 +1,128 @@
+//! The block rules on every saved answer in `fixtures/`, and what the README says of them.
+
+use std::path::{Path, PathBuf};
+
+use rungs::Verdict;
+use rungs::detect::{Rules, saved};
+use url::Url;
+
+#[path = "../../benches/detect/peers.rs"]
+mod peers;
+#[path = "../../benches/detect/saved.rs"]
+mod samples;
+#[path = "../../benches/detect/score.rs"]
+mod score;
+
+use samples::Sample;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+fn fixtures() -> PathBuf {
+    Path::new(ROOT).join("fixtures")
+}
+
+/// What differs from what is expected, one line an answer.
+fn wrong(samples: &[&Sample]) -> String {
+    let rules = Rules::shipped();
+    let mut lines = Vec::new();
+    for sample in samples {
+        let verdict = sample.judged(&rules);
+        let name = sample.path.display();
+        if (verdict.kind, &verdict.vendor) != (sample.kind, &sample.vendor)
+            && !is_named_genuine(sample, &verdict)
+        {
+            lines.push(format!("{name}: wanted {:?} {:?}, got {verdict:?}", sample.kind, sample.vendor));
+        }
+        // A page is genuine for want of any rule against it, or for a rule that says so.
+        let explained = verdict.evidence.first().is_some_and(|first| !first.rule.is_empty());
+        if !verdict.is_genuine() && !explained {
+            lines.push(format!("{name}: no evidence"));
+        }
+    }
+    lines.join("\n")
+}
+
+fn is_named_genuine(sample: &Sample, verdict: &Verdict) -> bool {
+    !sample.is_block() && verdict.is_genuine()
+}
+
+#[test]
+fn every_saved_block_is_judged_with_its_kind_and_vendor() {
+    let all = samples::samples(&fixtures());
+    let blocks: Vec<&Sample> = all.iter().filter(|sample| sample.is_block()).collect();
+    assert!(blocks.len() >= 150, "only {} blocks were found", blocks.len());
+    let wrong = wrong(&blocks);
+    assert!(wrong.is_empty(), "of {} blocks:\n{wrong}", blocks.len());
+}
+
+#[test]
+fn no_saved_page_is_called_a_block() {
+    let all = samples::samples(&fixtures());
+    let pages: Vec<&Sample> = all.iter().filter(|sample| !sample.is_block()).collect();
+    assert!(pages.len() >= 170, "only {} pages were found", pages.len());
+    let wrong = wrong(&pages);
+    assert!(wrong.is_empty(), "of {} pages:\n{wrong}", pages.len());
+}
+
+#[test]
+fn every_vendor_with_rules_and_every_kind_has_saved_blocks() {
+    let all = samples::samples(&fixtures());
+    for rule in Rules::shipped().list() {
+        let file = rule.id.split('/').next().unwrap_or_default();
+        assert!(fixtures().join("blocks").join(file).is_dir(), "no fixtures/blocks/{file}/");
+        assert!(all.iter().any(|sample| sample.kind == rule.kind), "no saved answer is a {}", rule.kind);
+    }
+}
+
+#[test]
+fn the_readme_shows_what_make_corpus_prints() {
+    let all = samples::samples(&fixtures());
+    let score = score::Score::of(&Rules::shipped(), &all);
+    assert!(score.passes(), "{}", score.wrong.join("\n"));
+    let peers = peers::read(include_str!("../../benches/detect/peers.toml"));
+    let readme = std::fs::read_to_string(Path::new(ROOT).join("README.md")).expect("a README");
+    assert!(readme.contains(&score.tables(&peers, &all)), "the corpus has changed: run `make corpus`");
+}
+
+#[test]
+fn both_ways_of_judging_lead_to_the_same_verdict() {
+    let rules = Rules::shipped();
+    let mut at_once = 0;
+    for sample in samples::samples(&fixtures()) {
+        if let Some(verdict) = rules.judge_at_once(&sample.seen()) {
+            at_once += 1;
+            assert_eq!(verdict, sample.judged(&rules), "{}", sample.path.display());
+        }
+    }
+    assert!(at_once > 100, "only {at_once} answers needed no parsing");
+}
+
+#[test]
+fn cut_and_garbled_answers_are_judged_without_a_panic() {
+    let rules = Rules::shipped();
+    let url = Url::parse("https://site.example/p/1").expect("it is a URL");
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = |below: usize| {
+        // xorshift: the same bytes in every run.
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        usize::try_from(seed >> 33).expect("31 bits") % below.max(1)
+    };
+    for sample in samples::samples(&fixtures()) {
+        let bytes = std::fs::read(&sample.path).expect("it was read before");
+        for _ in 0..8 {
+            let mut garbled = bytes[..random(bytes.len())].to_vec();
+            for _ in 0..random(20) {
+                let at = random(garbled.len());
+                if let Some(byte) = garbled.get_mut(at) {
+                    *byte = u8::try_from(random(256)).expect("a byte");
+                }
+            }
+            if let Ok(saved) = saved::parse(&garbled) {
+                let verdict = rules.judge(&saved.seen(&url));
+                assert!((0.0..=1.0).contains(&verdict.confidence));
+            }
+        }
+    }
+}

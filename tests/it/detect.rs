@@ -1,0 +1,129 @@
+//! `rungs detect`, rules of one's own, and what a page is expected to have.
+
+use std::fs;
+
+use rungs::detect::{Expect, Rules};
+use rungs::lab::{Heard, Recorder, Reply};
+use rungs::{ErrorKind, Fetcher, Tier, VerdictKind};
+
+use crate::support::{Program, rungs};
+
+const CHALLENGE: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/blocks/cloudflare/managed-challenge-403.http");
+
+const OWN: &str = "schema = 1\nname = \"shop\"\nvendor = \"shop\"\n[[rule]]\nid = \"queue\"\nkind = \"rate_limit\"\n\
+    confidence = 0.9\nsource = \"seen on the shop\"\nseen = \"2026-11\"\nall = [{ css = \"#queue b\" }]\n";
+
+#[test]
+fn a_saved_answer_is_explained_with_rule_place_and_bytes() {
+    let run = rungs(["detect", CHALLENGE]);
+    assert_eq!(run.code, 0, "{run}");
+    let text = run.text();
+    assert!(text.starts_with("cloudflare challenge (confidence 1.00)\n"), "{run}");
+    assert!(text.contains("  cloudflare/challenge-header in header cf-mitigated: challenge\n"), "{run}");
+    let json = rungs(["detect", "--format", "json", CHALLENGE]).json();
+    assert_eq!((json["kind"].as_str(), json["vendor"].as_str()), (Some("challenge"), Some("cloudflare")));
+    assert_eq!(json["evidence"][0]["rule"], "cloudflare/challenge-header");
+}
+
+#[test]
+fn text_from_the_network_is_escaped_for_the_terminal() {
+    let answer = "HTTP/1.1 200 OK\ncontent-type: text/html\n\nAccess denied \x1b[31mred\x07\n";
+    let run = Program::new().input(answer).run(["detect", "-"]);
+    assert_eq!(run.code, 0, "{run}");
+    assert!(run.text().contains("generic/denied-says in body: Access denied"), "{run}");
+    assert!(!run.stdout.contains(&0x1b) && !run.stdout.contains(&0x07), "{run}");
+}
+
+#[test]
+fn the_rules_are_listed_with_where_they_come_from() {
+    let run = rungs(["detect", "--rules"]);
+    assert_eq!(run.code, 0, "{run}");
+    let lines = run.text().lines().count();
+    assert_eq!(lines, Rules::shipped().list().count());
+    assert!(run.text().contains("Cloudflare's developer documentation"), "{run}");
+    let json = rungs(["detect", "--rules", "--format", "json"]).text();
+    let first: serde_json::Value =
+        serde_json::from_str(json.lines().next().unwrap_or("")).expect("JSON a line");
+    assert!(first["id"].is_string() && first["source"].is_string() && first["origin"].is_string(), "{first}");
+}
+
+#[test]
+fn a_folder_of_ones_own_adds_rules_and_switches_shipped_ones_off() {
+    let program = Program::new();
+    let dir = program.home().join("blocks");
+    fs::create_dir(&dir).expect("a new folder");
+    fs::write(dir.join("shop.toml"), OWN).expect("written");
+    let off = "schema = 1\nname = \"generic\"\noff = [\"refused\"]\n";
+    fs::write(dir.join("generic.toml"), off).expect("written");
+    let dir = dir.display().to_string();
+    let queue = "HTTP/1.1 200 OK\ncontent-type: text/html\n\n<div id=queue><p><b>41</b> before you</div>";
+    let run = Program::new().input(queue).run(["detect", "--rules-dir", &dir, "-"]);
+    assert!(run.text().starts_with("shop rate limit"), "{run}");
+    let refused = "HTTP/1.1 403 Forbidden\ncontent-type: text/html\n\n<p>No.";
+    let run = Program::new().input(refused).run(["detect", "--rules-dir", &dir, "-"]);
+    assert!(run.text().starts_with("genuine"), "{run}");
+    let run = rungs(["detect", "--rules", "--rules-dir", &dir]);
+    assert!(run.text().contains("shop/queue") && !run.text().contains("generic/refused "), "{run}");
+}
+
+#[test]
+fn a_broken_rule_of_ones_own_is_an_error_of_the_settings_that_names_the_line() {
+    let program = Program::new();
+    let dir = program.home().join("blocks");
+    fs::create_dir(&dir).expect("a new folder");
+    fs::write(dir.join("shop.toml"), OWN.replace("confidence", "confidense")).expect("written");
+    let run = program.run(["fetch", "--rules-dir", &dir.display().to_string(), "http://127.0.0.1:9/"]);
+    assert_eq!(run.code, 3, "{run}");
+    assert!(
+        run.to_string().contains("shop.toml:7:1: unknown field `confidense`; did you mean `confidence`?"),
+        "{run}"
+    );
+    let run = rungs(["detect", "--rules", "--rules-dir", "no/such/folder"]);
+    assert_eq!(run.code, 3, "{run}");
+    assert!(run.to_string().contains("--rules-dir: could not read the block rules no/such/folder"), "{run}");
+}
+
+#[test]
+fn what_a_page_is_expected_to_have_is_checked_on_a_saved_answer_too() {
+    let answer =
+        "HTTP/1.1 200 OK\ncontent-type: text/html\n\n<!doctype html><title>Desk</title><p id=price>349";
+    let run = Program::new().input(answer).run(["detect", "--expect-css", "#price", "-"]);
+    assert!(run.text().starts_with("genuine"), "{run}");
+    let run = Program::new().input(answer).run([
+        "detect",
+        "--expect-css",
+        "#stars",
+        "--expect-min-bytes",
+        "2k",
+        "-",
+    ]);
+    assert!(run.text().starts_with("stub (confidence 0.90)\n  expect/css in element: no #stars\n"), "{run}");
+    let run = rungs(["detect", "--expect-css", "a + b", CHALLENGE]);
+    assert_eq!(run.code, 2, "{run}");
+    assert!(run.to_string().contains("--expect-css: the selector `a + b`"), "{run}");
+}
+
+/// A site that serves browsers its page, and anybody else an empty frame of it.
+fn two_faced(heard: &Heard) -> Reply {
+    let agent = heard.request.header("user-agent").unwrap_or_default().to_owned();
+    let price = if agent.starts_with("Mozilla/") { "<b id=\"price\">349</b>" } else { "" };
+    Reply::html(200, format!("<!doctype html><title>Desk</title><h1>Desk</h1>{price}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_200_that_misses_what_is_expected_climbs() {
+    let server = Recorder::builder().start(two_faced).await.expect("it listens");
+    let fetcher = Fetcher::builder().max_tier(Tier::Impersonate).build().expect("good settings");
+    let url = format!("http://{}/", server.addr());
+    let plain = fetcher.get(&url).send().await.expect("a page");
+    assert_eq!(plain.tier(), Tier::Plain, "without an expectation any 200 will do");
+    let expect = Expect::default().css("#price").expect("a selector");
+    let page = fetcher.get(&url).expect(expect).send().await.expect("a page");
+    assert_eq!(page.tier(), Tier::Impersonate);
+    let first = page.trace().attempts()[0].verdict.as_ref().expect("a verdict");
+    assert_eq!((first.kind, first.evidence[0].rule.as_str()), (VerdictKind::Stub, "expect/css"));
+    let never = Expect::default().text("Sold out");
+    let error = fetcher.get(&url).expect(never).send().await.expect_err("it is nowhere");
+    assert_eq!(error.kind(), ErrorKind::Blocked);
+}
