@@ -140,7 +140,8 @@ impl RecorderBuilder {
             listeners.push(bound.map_err(unbound(*address, addr.port()))?);
         }
         let log = Arc::new(Log::default());
-        let server = Server { acceptor, handler: Arc::new(handler), log: Arc::clone(&log), next: AtomicUsize::new(0) };
+        let server =
+            Server { acceptor, handler: Arc::new(handler), log: Arc::clone(&log), next: AtomicUsize::new(0) };
         let server = Arc::new(server);
         let mut tasks = JoinSet::new();
         for listener in listeners {

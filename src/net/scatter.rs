@@ -51,9 +51,8 @@ pub(crate) fn layout(
 fn scattered(profile: &Profile, fields: Vec<Field>, is_fetch: bool) -> Vec<Field> {
     let navigation = profile.headers(Context::Navigation, Over::H2, false);
     let place = |field: &Field| {
-        let at = |name: &str| {
-            navigation?.fields.iter().position(|other| other.name.eq_ignore_ascii_case(name))
-        };
+        let at =
+            |name: &str| navigation?.fields.iter().position(|other| other.name.eq_ignore_ascii_case(name));
         let name = field.name.to_ascii_lowercase();
         let rank = if name == "user-agent" {
             (2, 0)
@@ -64,7 +63,9 @@ fn scattered(profile: &Profile, fields: Vec<Field>, is_fetch: bool) -> Vec<Field
         };
         (rank, is_fetch.then_some(name))
     };
-    let mut fields = if is_fetch { fields } else { in_table(fields) };
+    let (own, mut fields): (Vec<Field>, Vec<Field>) =
+        fields.into_iter().partition(|field| place(field).0.0 == 0);
+    fields.splice(0..0, if is_fetch { own } else { in_table(own) });
     fields.sort_by_cached_key(place);
     in_table(fields)
 }
@@ -83,13 +84,8 @@ fn is_written_elsewhere(name: &HeaderName) -> bool {
 }
 
 const LEADING: [HeaderName; 3] = [header::HOST, header::CONNECTION, header::CONTENT_LENGTH];
-const TRAILING: [HeaderName; 5] = [
-    header::ORIGIN,
-    header::REFERER,
-    header::ACCEPT_ENCODING,
-    header::COOKIE,
-    header::PROXY_AUTHORIZATION,
-];
+const TRAILING: [HeaderName; 5] =
+    [header::ORIGIN, header::REFERER, header::ACCEPT_ENCODING, header::COOKIE, header::PROXY_AUTHORIZATION];
 
 /// An open-addressing hash table that grows when it is half full, as Blink's.
 struct Table {
@@ -207,7 +203,11 @@ mod tests {
     #[test]
     fn any_set_of_headers_lies_as_chromium_was_heard_to_write_it() {
         for (wanted, own, heard) in [
-            (vec![], vec![], "content-length sec-ch-ua-platform user-agent sec-ch-ua content-type sec-ch-ua-mobile accept origin"),
+            (
+                vec![],
+                vec![],
+                "content-length sec-ch-ua-platform user-agent sec-ch-ua content-type sec-ch-ua-mobile accept origin",
+            ),
             (
                 vec!["sec-ch-ua-model", "sec-ch-ua-platform-version"],
                 vec!["content-type"],

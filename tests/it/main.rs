@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bounds;
+mod capture;
 mod floors;
 mod hostile_h2;
 mod lab;

@@ -68,7 +68,10 @@ pub(in super::super) const SCENARIOS: &[Scenario] = &[
             &[
                 open("/script-redirect-away"),
                 ask(Context::Fetch, "/to-away").from("/script-redirect-away").to(Place::Away, "/landed"),
-                ask(Context::Fetch, "/back").at(Place::Away).from("/script-redirect-away").to(Place::Home, "/landed"),
+                ask(Context::Fetch, "/back")
+                    .at(Place::Away)
+                    .from("/script-redirect-away")
+                    .to(Place::Home, "/landed"),
             ],
         )],
     ),
@@ -145,11 +148,7 @@ pub(in super::super) const SCENARIOS: &[Scenario] = &[
             step(Act::Click, &[submit("/submit-303").from("/form-303").to(Place::Home, "/landed")]),
         ],
     ),
-    scenario(
-        "hints-script",
-        TLS,
-        &[step(Act::Open, &[open("/accept-ch/all")]), step(Act::Open, &SCRIPTED)],
-    ),
+    scenario("hints-script", TLS, &[step(Act::Open, &[open("/accept-ch/all")]), step(Act::Open, &SCRIPTED)]),
     checked(
         "hints-one",
         TLS,
@@ -173,10 +172,7 @@ pub(in super::super) const SCENARIOS: &[Scenario] = &[
     checked(
         "upload",
         TLS,
-        &[step(
-            Act::Open,
-            &[open("/upload"), ask(Context::Fetch, "/post").from("/upload").sent("x", LARGE)],
-        )],
+        &[step(Act::Open, &[open("/upload"), ask(Context::Fetch, "/post").from("/upload").sent("x", LARGE)])],
     ),
     checked(
         "download",
@@ -287,10 +283,11 @@ const SCRIPTED_COOKIES: [Ask; 5] = script("/set/script");
 /// Requests with headers that the script itself sets.
 const OWN: [Ask; 3] = [
     ask(Context::Fetch, "/fetch").from("/script-own").own(&[("x-requested-with", "XMLHttpRequest")]),
-    ask(Context::Fetch, "/fetch-json")
-        .from("/script-own")
-        .post(JSON, OBJECT)
-        .own(&[("accept", "application/json"), ("authorization", "Bearer t"), ("x-csrf-token", "t")]),
+    ask(Context::Fetch, "/fetch-json").from("/script-own").post(JSON, OBJECT).own(&[
+        ("accept", "application/json"),
+        ("authorization", "Bearer t"),
+        ("x-csrf-token", "t"),
+    ]),
     ask(Context::Xhr, "/xhr")
         .from("/script-own")
         .own(&[("accept", "application/json"), ("x-requested-with", "XMLHttpRequest")]),

@@ -41,7 +41,9 @@ pub(in super::super) fn site(heard: &Heard) -> Reply {
         )),
         "/upload" => script("await get('/post', {method: 'POST', body: 'x'.repeat(100000)});"),
         "/download" => script("await get('/large'); await get('/fetch');"),
-        "/large" => Reply::status(200).header("content-type", "application/octet-stream").body(vec![0; LARGE]),
+        "/large" => {
+            Reply::status(200).header("content-type", "application/octet-stream").body(vec![0; LARGE])
+        }
         "/end" => page("").closing(),
         "/ping" => page("").pinging(),
         "/settings" => page("").resizing(),

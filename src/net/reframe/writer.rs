@@ -78,7 +78,9 @@ impl Writer {
 
     /// Resets the stream of the request with this number, which must be one of the latest.
     pub(super) fn reset(&mut self, number: u64, out: &mut Vec<u8>) {
-        let Some((_, stream)) = self.streams.iter().find(|(other, _)| *other == number).copied() else { return };
+        let Some((_, stream)) = self.streams.iter().find(|(other, _)| *other == number).copied() else {
+            return;
+        };
         if self.browser && self.is_first_reset(stream) {
             Head { length: CANCEL.len(), kind: RST_STREAM, flags: 0, stream }.write(out);
             out.extend_from_slice(&CANCEL);
@@ -198,7 +200,8 @@ impl Writer {
 
     /// Sends a gathered frame, unless a browser would not: it just closes, and resets once.
     fn judge(&mut self, out: &mut Vec<u8>) {
-        let Some((head, payload)) = self.judged.take_if(|(head, payload)| payload.len() == head.length) else {
+        let Some((head, payload)) = self.judged.take_if(|(head, payload)| payload.len() == head.length)
+        else {
             return;
         };
         let farewell = head.kind == GOAWAY && payload.get(4..8) == Some(&[0; 4]);
