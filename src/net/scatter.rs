@@ -136,9 +136,9 @@ fn rapidhash(text: &[u8]) -> u64 {
     let half = |at: usize| read(text, at, 4);
     let len = text.len();
     let mut seed = SEED ^ mix(SEED ^ SECRET[0], SECRET[1]) ^ len as u64;
-    let (a, b) = if len >= 4 && len <= 16 {
+    let (a, b) = if (4..=16).contains(&len) {
         let last = len - 4;
-        let step = (len & 24) >> (len >> 3);
+        let step = (len & 0x18) >> (len >> 3);
         (half(0) << 32 | half(last), half(step) << 32 | half(last - step))
     } else if len <= 16 {
         (read(text, 0, 2), 0)
@@ -178,8 +178,12 @@ fn mix(a: u64, b: u64) -> u64 {
 
 /// The lower and the upper half.
 fn product(a: u64, b: u64) -> (u64, u64) {
-    let product = u128::from(a) * u128::from(b);
-    (product as u64, (product >> 64) as u64)
+    (a.wrapping_mul(b), high(a, b))
+}
+
+/// The upper half of a product: what overflows 64 bits.
+fn high(a: u64, b: u64) -> u64 {
+    u64::try_from((u128::from(a) * u128::from(b)) >> 64).expect("64 bits are left of 128")
 }
 
 const FIRST_SIZE: usize = 8;

@@ -167,7 +167,7 @@ fn every_layer_can_differ(saved: &Value) {
 
 /// Moves the last GREASE extension, empty or of one byte, before the one that stands before it.
 fn grease_moved(connection: &mut Value) {
-    let records = rungs_hex(connection["hello_records"].as_str().expect("hex"));
+    let records = bytes(connection["hello_records"].as_str().expect("hex"));
     let message = &records[9..];
     let mut at = 2 + 32;
     at += 1 + usize::from(message[at]);
@@ -183,12 +183,14 @@ fn grease_moved(connection: &mut Value) {
     let last = places.len() - 1;
     places.swap(last - 1, last);
     let mut changed = records[..9 + begin].to_vec();
-    places.into_iter().for_each(|place| changed.extend(&message[place]));
-    let hex: String = changed.iter().map(|byte| format!("{byte:02x}")).collect();
-    connection["hello_records"] = hex.into();
+    for place in places {
+        changed.extend(&message[place]);
+    }
+    let hex: Vec<String> = changed.iter().map(|byte| format!("{byte:02x}")).collect();
+    connection["hello_records"] = hex.concat().into();
 }
 
-fn rungs_hex(text: &str) -> Vec<u8> {
+fn bytes(text: &str) -> Vec<u8> {
     let digits = text.as_bytes().chunks(2);
     digits.map(|two| u8::from_str_radix(std::str::from_utf8(two).expect("ASCII"), 16).expect("hex")).collect()
 }

@@ -51,11 +51,10 @@ fn lines(over: Over, all: &[Connection]) -> String {
 }
 
 fn opening(opening: &H2Opening) -> String {
-    let mut text = format!("SETTINGS {:?}, WINDOW_UPDATE {}", opening.settings, opening.window_update);
-    for (stream, priority) in &opening.priorities {
-        text += &format!(", PRIORITY {stream}: {}", ranked(*priority));
-    }
-    text
+    let frames = format!("SETTINGS {:?}, WINDOW_UPDATE {}", opening.settings, opening.window_update);
+    let priorities = opening.priorities.iter();
+    let priorities = priorities.map(|(stream, priority)| format!("PRIORITY {stream}: {}", ranked(*priority)));
+    std::iter::once(frames).chain(priorities).collect::<Vec<_>>().join(", ")
 }
 
 fn hold_request(row: &mut Row<'_>, over: Over, theirs: &HeardRequest, ours: &HeardRequest) {
