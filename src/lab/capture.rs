@@ -31,13 +31,13 @@ fn profile(recording: &Recording, name: &str, today: &str) -> Result<Profile> {
     let mut samples: BTreeMap<(usize, usize, bool, bool), Vec<&HeardRequest>> = BTreeMap::new();
     let mut priority: BTreeMap<String, Priority> = BTreeMap::new();
     let mut hints = BTreeMap::new();
-    for scenario in SCENARIOS {
+    for scenario in SCENARIOS.iter().filter(|scenario| scenario.captured) {
         for over in scenario.overs {
             let mut heard = recording.requests(scenario, *over).into_iter();
             for ask in scenario.steps.iter().flat_map(|step| step.asks) {
                 let context = Context::ALL.iter().position(|c| *c == ask.context).unwrap_or(0);
-                for (redirected, path) in [(false, ask.path), (true, ask.last)] {
-                    if redirected && ask.path == ask.last {
+                for (redirected, path) in [(false, ask.path), (true, ask.ends.1)] {
+                    if redirected && !ask.is_redirected() {
                         continue;
                     }
                     let request = heard

@@ -95,16 +95,25 @@ impl Chromium {
             .args(launch.switches)
             .args(rustix::process::geteuid().is_root().then_some("--no-sandbox"))
             .arg("about:blank")
+            // What it leaves when it is killed goes with the profile.
+            .env("TMPDIR", folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .process_group(0);
-        let child = command.spawn().map_err(|cause| broken("it could not be run").with_source(cause))?;
-        let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        let profile = Profile { group, folder: Some(folder) };
-        let port = timeout(START, debugging_port(profile.path()))
-            .await
-            .map_err(|_| broken("it did not open its debugging port"))?;
+        let mut child = command.spawn().map_err(|cause| unrunnable(&binary).with_source(cause))?;
+        let profile = Profile { group: group(&child), folder: Some(folder) };
+        // Waiting for its end would close the pipe it listens to.
+        let pipes = (child.stdin.take(), child.stdout.take());
+        let port = tokio::select! {
+            port = timeout(START, debugging_port(profile.path())) => port
+                .map_err(|_| no_browser(&binary, &format!("did not open its debugging port within {START:?}")))?,
+            status = child.wait() => {
+                let status = status.map_or_else(|_| "for no known reason".to_owned(), |status| status.to_string());
+                return Err(no_browser(&binary, &format!("ended as soon as it was started ({status})")));
+            }
+        };
+        (child.stdin, child.stdout) = pipes;
         Ok(Self { child, profile, port, version })
     }
 
@@ -194,17 +203,26 @@ impl Drop for Profile {
 /// The user agent of the same browser with a window: headless names itself in it. Chrome says
 /// `X11; Linux x86_64` on every Linux, and zeros behind the major version.
 async fn user_agent(binary: &Path) -> Result<(String, String)> {
-    let output = Command::new(binary).arg("--version").stdin(Stdio::null()).kill_on_drop(true).output();
-    let output = timeout(ANSWER, output)
+    let child = Command::new(binary)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .map_err(|cause| unrunnable(binary).with_source(cause))?;
+    // What it started goes with it, should it hang.
+    let _all = Profile { group: group(&child), folder: None };
+    let output = timeout(ANSWER, child.wait_with_output())
         .await
-        .map_err(|_| broken("it does not say its version"))?
-        .map_err(|cause| broken("it could not be run").with_source(cause))?;
+        .map_err(|_| no_browser(binary, &format!("did not say its version within {ANSWER:?}")))?
+        .map_err(|cause| unrunnable(binary).with_source(cause))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let major = text
         .split_whitespace()
         .find_map(|word| word.split_once('.').map(|(major, _)| major))
         .filter(|major| major.bytes().all(|byte| byte.is_ascii_digit()))
-        .ok_or_else(|| broken("it does not say its version"))?;
+        .ok_or_else(|| no_browser(binary, "does not say its version with --version"))?;
     let user_agent = format!(
         "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{major}.0.0.0 Safari/537.36"
     );
@@ -220,6 +238,20 @@ async fn debugging_port(profile: &Path) -> u16 {
         }
         sleep(POLL).await;
     }
+}
+
+fn group(child: &Child) -> Option<Pid> {
+    child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?))
+}
+
+fn unrunnable(binary: &Path) -> Error {
+    Error::new(ErrorKind::Browser, format!("the browser {} could not be run", binary.display()))
+        .with_hint("name an executable file, or a browser on PATH")
+}
+
+fn no_browser(binary: &Path, what: &str) -> Error {
+    Error::new(ErrorKind::Browser, format!("the browser {} {what}", binary.display()))
+        .with_hint("name a Chromium, Chrome, Edge or Brave that starts headless on this machine")
 }
 
 fn broken(what: &str) -> Error {

@@ -15,7 +15,7 @@ use super::chromium::{Chromium, Launch};
 use super::devtools::{DevTools, Tab};
 use super::record::{Connection, HeardRequest};
 use super::recorder::Recorder;
-use super::scenario::{self, Act, Ask, HELLOS, SCENARIOS, Scenario};
+use super::scenario::{self, Act, Ask, HELLOS, IDLE, Place, SCENARIOS, Scenario};
 use crate::error::{Error, Result};
 use crate::fetcher::Fetcher;
 use crate::fingerprint::Profile;
@@ -85,11 +85,13 @@ impl Stage {
         let hosts = scenario::hosts();
         let names: Vec<&str> = hosts.iter().map(String::as_str).collect();
         let authority = Arc::new(Authority::new(&names)?);
-        let tls = |protocols: &[&'static str]| Recorder::builder().tls(Arc::clone(&authority), protocols);
+        let others = [Place::Near, Place::Away].map(scenario::address);
+        let clear = || Recorder::builder().besides(&others);
+        let tls = |protocols: &[&'static str]| clear().tls(Arc::clone(&authority), protocols);
         Ok(Self {
             h2: tls(&["h2", "http/1.1"]).start(scenario::site).await?,
             h1: tls(&["http/1.1"]).start(scenario::site).await?,
-            clear: Recorder::builder().start(scenario::site).await?,
+            clear: clear().start(scenario::site).await?,
             authority,
         })
     }
@@ -115,7 +117,7 @@ impl Stage {
         let mut chromium = Chromium::start(Launch {
             binary,
             pin: Some(self.authority.pin()?),
-            rules: Some("MAP *.test 127.0.0.1".to_owned()),
+            rules: Some(rules()),
             headless_agent: true,
             ..Launch::default()
         })
@@ -156,11 +158,14 @@ impl Stage {
         let recorder = self.recorder(over);
         recorder.clear();
         let mut tabs: Vec<Tab> = Vec::new();
-        let mut expected: Vec<(String, &str)> = Vec::new();
+        let mut expected = Vec::new();
         for step in scenario.steps {
             match (step.act, tabs.last()) {
-                (Act::Open, _) => {
-                    let host = scenario::host(scenario.name, over, false);
+                (Act::Open | Act::OpenLater, _) => {
+                    if step.act == Act::OpenLater {
+                        sleep(IDLE).await;
+                    }
+                    let host = scenario::host(scenario.name, over, Place::Home);
                     let path = step.asks.first().map_or("/", |ask| ask.path);
                     tabs.push(tools.open(&self.url(&host, over, path)).await?);
                 }
@@ -169,14 +174,14 @@ impl Stage {
                 (_, None) => {}
             }
             for ask in step.asks {
-                let away = ask.away || ask.path == "/to-away";
-                let host = scenario::host(scenario.name, over, away);
-                expected.push((host.clone(), ask.last));
-                let times = expected.iter().filter(|(h, last)| *h == host && *last == ask.last).count();
-                self.await_request(over, &host, ask.last, times, &key(scenario, over)).await?;
+                expected.push(ask.ends);
+                let times = expected.iter().filter(|ends| **ends == ask.ends).count();
+                let (place, path) = ask.ends;
+                let host = scenario::host(scenario.name, over, place);
+                self.await_request(over, &host, path, times, &key(scenario, over)).await?;
             }
             if let (Some(tab), Some(ask)) = (tabs.last(), step.asks.first()) {
-                tools.loaded(tab, ask.last).await?;
+                tools.loaded(tab, ask.ends.1).await?;
             }
         }
         sleep(QUIET).await;
@@ -197,7 +202,9 @@ impl Stage {
     ) -> Result<()> {
         let there = |all: &[Connection]| {
             let requests = all.iter().flat_map(|connection| &connection.requests);
-            requests.filter(|r| r.host() == host && r.path == path).count() >= times
+            // A preflight is sent on top of what was asked for.
+            let asked = requests.filter(|r| r.host() == host && r.path == path && r.method != "OPTIONS");
+            asked.count() >= times
         };
         if self.recorder(over).until(PATIENCE, there).await {
             return Ok(());
@@ -208,7 +215,7 @@ impl Stage {
 
     /// What was heard on the scenario's own hosts, with the port taken out of it.
     fn heard(&self, scenario: &Scenario, over: Over) -> Vec<Connection> {
-        let hosts = [false, true].map(|away| scenario::host(scenario.name, over, away));
+        let hosts = scenario::own_hosts(scenario.name, over);
         let recorder = self.recorder(over);
         let port = format!(":{}", recorder.addr().port());
         let mut connections = recorder.connections();
@@ -253,6 +260,12 @@ impl Stage {
         for over in [Over::H2, Over::H1, Over::Cleartext] {
             let port = self.recorder(over).addr().port();
             builder = builder.resolve("*", port, IpAddr::V4(Ipv4Addr::LOCALHOST));
+            for scenario in SCENARIOS {
+                for place in [Place::Near, Place::Away] {
+                    let host = scenario::host(scenario.name, over, place);
+                    builder = builder.resolve(&host, port, IpAddr::V4(scenario::address(place)));
+                }
+            }
         }
         let fetcher = builder.build()?;
         let mut recording =
@@ -268,8 +281,16 @@ impl Stage {
                 tell(&key(scenario, *over));
                 self.recorder(*over).clear();
                 let session = fetcher.session(&key(scenario, *over));
-                for ask in scenario.steps.iter().flat_map(|step| step.asks) {
-                    self.fetch(&session, scenario, *over, ask).await?;
+                for step in scenario.steps {
+                    if step.act == Act::OpenLater {
+                        sleep(IDLE).await;
+                    }
+                    for ask in step.asks {
+                        self.fetch(&session, scenario, *over, ask).await?;
+                    }
+                }
+                if *over == Over::H2 {
+                    sleep(QUIET).await;
                 }
                 recording.scenarios.insert(key(scenario, *over), self.heard(scenario, *over));
             }
@@ -278,18 +299,30 @@ impl Stage {
     }
 
     async fn fetch(&self, session: &Fetcher, scenario: &Scenario, over: Over, ask: &Ask) -> Result<()> {
-        let host = |away| scenario::host(scenario.name, over, away);
+        let host = |place| scenario::host(scenario.name, over, place);
         let method = http::Method::from_bytes(ask.method.as_bytes()).unwrap_or_default();
         let mut request =
-            session.request(method, self.url(&host(ask.away), over, ask.path)).context(ask.context);
+            session.request(method, self.url(&host(ask.at), over, ask.path)).context(ask.context);
         if let Some(from) = ask.from {
-            request = request.header("referer", self.url(&host(false), over, from));
+            request = request.header("referer", self.url(&host(Place::Home), over, from));
         }
-        if let Some((media, text)) = ask.body {
-            request = request.header("content-type", media).body(text);
+        if let Some((media, text, times)) = ask.body {
+            request = request.body(text.repeat(times));
+            if let Some(media) = media {
+                request = request.header("content-type", media);
+            }
+        }
+        for (name, value) in ask.own {
+            request = request.header(*name, *value);
         }
         request.send().await.map(drop)
     }
+}
+
+/// Chromium's way to say where the scenarios' hosts are. The first rule that fits counts.
+fn rules() -> String {
+    let rules = [("near.*", Place::Near), ("*-away.test", Place::Away), ("*.test", Place::Home)];
+    rules.map(|(hosts, place)| format!("MAP {hosts} {}", scenario::address(place))).join(", ")
 }
 
 /// A headless browser names itself in its user agent, and nowhere else.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::control::Control;
 use crate::fingerprint::h2::Frame;
 use crate::fingerprint::hello::ClientHello;
 use crate::fingerprint::hpack::HpackField;
@@ -13,6 +14,8 @@ use crate::fingerprint::{H2Opening, hex, ja3, ja4, ja4_r};
 
 /// The most requests kept per connection. Later ones are served, not kept.
 const MAX_REQUESTS: usize = 256;
+/// The most of its other frames kept.
+const MAX_CONTROL: usize = 1024;
 
 /// One client's connection, as the handler sees it.
 #[derive(Debug)]
@@ -24,6 +27,7 @@ pub struct Client {
     pub(super) hello_records: Vec<u8>,
     pub(super) opening: OnceLock<H2Opening>,
     requests: Mutex<Vec<HeardRequest>>,
+    control: Mutex<Vec<Control>>,
 }
 
 impl Client {
@@ -36,6 +40,7 @@ impl Client {
             hello_records,
             opening: OnceLock::new(),
             requests: Mutex::default(),
+            control: Mutex::default(),
         }
     }
 
@@ -84,8 +89,17 @@ impl Client {
         }
     }
 
+    /// Keeps a frame that is no body.
+    pub(super) fn said(&self, frame: &Frame) {
+        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        if control.len() < MAX_CONTROL {
+            control.extend(Control::of(frame));
+        }
+    }
+
     pub(super) fn forget(&self) {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.control.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// What is known of it by now, to be written down.
@@ -107,6 +121,7 @@ impl Client {
             hello: hello.map(HelloSummary::of),
             hello_records: hex::encode(&self.hello_records),
             opening: opening.cloned(),
+            control: self.control.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             requests: self.requests(),
         }
     }
@@ -143,6 +158,8 @@ pub struct Connection {
     pub hello_records: String,
     /// The HTTP/2 opening.
     pub opening: Option<H2Opening>,
+    /// Its HTTP/2 frames in order of arrival, without bodies.
+    pub control: Vec<Control>,
     /// Its requests in order of arrival.
     pub requests: Vec<HeardRequest>,
 }

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use boring::ssl::SslAcceptor;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::authority::Authority;
@@ -32,12 +33,14 @@ const MAX_OPEN: usize = 4096;
 pub struct Recorder {
     addr: SocketAddr,
     log: Arc<Log>,
-    task: AbortHandle,
+    /// They end with it.
+    _tasks: JoinSet<()>,
 }
 
 /// How a recorder is to listen.
 pub struct RecorderBuilder {
     port: u16,
+    besides: Vec<Ipv4Addr>,
     protocols: Vec<&'static str>,
     authority: Option<Arc<Authority>>,
 }
@@ -46,10 +49,10 @@ impl Recorder {
     /// A recorder that is still to be told how to listen.
     #[must_use]
     pub const fn builder() -> RecorderBuilder {
-        RecorderBuilder { port: 0, protocols: Vec::new(), authority: None }
+        RecorderBuilder { port: 0, besides: Vec::new(), protocols: Vec::new(), authority: None }
     }
 
-    /// Where it listens: always on 127.0.0.1.
+    /// Where it listens: always on 127.0.0.1, whatever other loopback addresses there are.
     #[must_use]
     pub const fn addr(&self) -> SocketAddr {
         self.addr
@@ -89,17 +92,19 @@ impl Recorder {
     }
 }
 
-impl Drop for Recorder {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 impl RecorderBuilder {
     /// The port. Default: 0, any free one.
     #[must_use]
     pub const fn port(mut self, port: u16) -> Self {
         self.port = port;
+        self
+    }
+
+    /// Listens on these loopback addresses too, on the same port: hosts of their own, as it seems to
+    /// clients that share connections between hosts of one address. Default: none.
+    #[must_use]
+    pub fn besides(mut self, addresses: &[Ipv4Addr]) -> Self {
+        self.besides = addresses.to_vec();
         self
     }
 
@@ -120,16 +125,29 @@ impl RecorderBuilder {
             Some(authority) => Some(authority.acceptor(&self.protocols)?),
             None => None,
         };
-        let unbound = |cause| {
-            Error::new(ErrorKind::Io, format!("the lab could not listen on 127.0.0.1:{}", self.port))
-                .with_source(cause)
+        let unbound = |address, port| {
+            move |cause| {
+                Error::new(ErrorKind::Io, format!("the lab could not listen on {address}:{port}"))
+                    .with_source(cause)
+            }
         };
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await.map_err(unbound)?;
-        let addr = listener.local_addr().map_err(unbound)?;
+        let home = Ipv4Addr::LOCALHOST;
+        let listener = TcpListener::bind((home, self.port)).await.map_err(unbound(home, self.port))?;
+        let addr = listener.local_addr().map_err(unbound(home, self.port))?;
+        let mut listeners = vec![listener];
+        for address in &self.besides {
+            let bound = TcpListener::bind((*address, addr.port())).await;
+            listeners.push(bound.map_err(unbound(*address, addr.port()))?);
+        }
         let log = Arc::new(Log::default());
-        let server = Server { acceptor, handler: Arc::new(handler), log: Arc::clone(&log) };
-        let task = tokio::spawn(accept(listener, Arc::new(server))).abort_handle();
-        Ok(Recorder { addr, log, task })
+        let server =
+            Server { acceptor, handler: Arc::new(handler), log: Arc::clone(&log), next: AtomicUsize::new(0) };
+        let server = Arc::new(server);
+        let mut tasks = JoinSet::new();
+        for listener in listeners {
+            tasks.spawn(accept(listener, Arc::clone(&server)));
+        }
+        Ok(Recorder { addr, log, _tasks: tasks })
     }
 }
 
@@ -162,17 +180,18 @@ struct Server {
     acceptor: Option<SslAcceptor>,
     handler: Handler,
     log: Arc<Log>,
+    /// The next client's number.
+    next: AtomicUsize,
 }
 
 async fn accept(listener: TcpListener, server: Arc<Server>) {
     let mut open = JoinSet::new();
-    let mut id = 0;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) if open.len() < MAX_OPEN => {
+                    let id = server.next.fetch_add(1, Ordering::Relaxed);
                     open.spawn(Arc::clone(&server).serve(stream, id));
-                    id += 1;
                 }
                 // Over the bound: dropped, which closes it.
                 Ok(_) => {}

@@ -8,14 +8,25 @@ pub struct Reply {
     pub(super) status: u16,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Bytes,
-    pub(super) close: bool,
+    pub(super) then: Then,
+}
+
+/// What a server does after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    Stay,
+    Close,
+    /// Sends PING, over HTTP/2.
+    Ping,
+    /// Sends SETTINGS with another window, over HTTP/2.
+    Resize,
 }
 
 impl Reply {
     /// An answer with this status and nothing else.
     #[must_use]
     pub const fn status(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Bytes::new(), close: false }
+        Self { status, headers: Vec::new(), body: Bytes::new(), then: Then::Stay }
     }
 
     /// An HTML page.
@@ -53,7 +64,21 @@ impl Reply {
     /// Ends the connection after this answer, so that the client's next request needs a new one.
     #[must_use]
     pub const fn closing(mut self) -> Self {
-        self.close = true;
+        self.then = Then::Close;
+        self
+    }
+
+    /// Sends a PING after this answer.
+    #[must_use]
+    pub const fn pinging(mut self) -> Self {
+        self.then = Then::Ping;
+        self
+    }
+
+    /// Sends new SETTINGS after this answer: another window for streams.
+    #[must_use]
+    pub const fn resizing(mut self) -> Self {
+        self.then = Then::Resize;
         self
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::record::{Client, Heard, HeardRequest};
-use super::reply::Reply;
+use super::reply::{Reply, Then};
 use super::tee::Tee;
 use crate::fingerprint::h2::Frame;
 use crate::fingerprint::{H2Opening, H2Reader};
@@ -23,6 +23,13 @@ const MAX_BODY: usize = 1024 * 1024;
 const MAX_HEAD: usize = 64 * 1024;
 /// HEADERS read ahead of the server that answers them.
 const MAX_PENDING: usize = 1024;
+/// What may wait to be done after answers.
+const MAX_AFTERWARDS: usize = 8;
+/// What a client may send before it must wait: more than it has, so that its frames are cut by its
+/// own rule and not by how fast we are.
+const WINDOW: u32 = 1024 * 1024;
+/// Another.
+const OTHER_WINDOW: u32 = 100_000;
 
 /// What the listener knows of an HTTP/2 connection's requests before the server sees them.
 #[derive(Default)]
@@ -37,6 +44,7 @@ impl Wire {
     fn hear(&mut self, bytes: &[u8], client: &Client) {
         // Bytes that are no HTTP/2 are the server's to refuse.
         for frame in self.reader.push(bytes).unwrap_or_default() {
+            client.said(&frame);
             self.opening.take(&frame);
             if self.opening.is_complete() {
                 client.opening.get_or_init(|| self.opening.clone());
@@ -67,8 +75,13 @@ where
         let (wire, client) = (Arc::clone(&wire), Arc::clone(&client));
         move |bytes: &[u8]| wire.lock().unwrap_or_else(PoisonError::into_inner).hear(bytes, &client)
     };
-    let mut connection = h2::server::handshake(Tee::new(stream, ear)).await?;
-    let (close, mut closing) = mpsc::channel(1);
+    let mut connection = h2::server::Builder::new()
+        .initial_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .handshake(Tee::new(stream, ear))
+        .await?;
+    let mut pings = connection.ping_pong();
+    let (then, mut afterwards) = mpsc::channel(MAX_AFTERWARDS);
     let mut answers = JoinSet::new();
     loop {
         tokio::select! {
@@ -81,22 +94,27 @@ where
                 client.keep(&heard);
                 let with_body = heard.method != "HEAD";
                 let wire = Arc::clone(&wire);
-                let (client, handler, close) = (Arc::clone(&client), Arc::clone(&handler), close.clone());
+                let (client, handler, afterwards) = (Arc::clone(&client), Arc::clone(&handler), then.clone());
                 answers.spawn(async move {
                     let body = read_body(request.into_body()).await?;
                     let data = wire.lock().unwrap_or_else(PoisonError::into_inner).data.remove(&stream);
                     client.framed(stream, data.unwrap_or_default());
                     let reply = handler(&Heard { client, request: heard, body });
-                    let last = reply.close;
+                    let then = reply.then;
                     send(reply, with_body, respond).await?;
-                    if last {
-                        // Full means that someone has asked for the end already.
-                        let _ = close.try_send(());
+                    if then != Then::Stay {
+                        // Full means that enough has been asked for already.
+                        let _ = afterwards.try_send(then);
                     }
                     Ok::<(), h2::Error>(())
                 });
             }
-            Some(()) = closing.recv() => connection.graceful_shutdown(),
+            Some(then) = afterwards.recv() => match then {
+                Then::Stay => {}
+                Then::Close => connection.graceful_shutdown(),
+                Then::Ping => pings.iter_mut().try_for_each(|pings| pings.send_ping(h2::Ping::opaque()))?,
+                Then::Resize => connection.set_initial_window_size(OTHER_WINDOW)?,
+            },
             Some(_) = answers.join_next(), if !answers.is_empty() => {}
         }
     }
@@ -169,8 +187,10 @@ where
         let asked_to_close =
             request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         let mut reply = handler(&Heard { client: Arc::clone(&client), request, body });
-        reply.close |= asked_to_close;
-        let last = reply.close;
+        if asked_to_close {
+            reply.then = Then::Close;
+        }
+        let last = reply.then == Then::Close;
         write(&mut stream, reply, with_body).await?;
         if last {
             return stream.shutdown().await;
@@ -199,7 +219,7 @@ async fn write<S: AsyncWrite + Unpin>(stream: &mut S, reply: Reply, with_body: b
     if has_length(reply.status) {
         head.extend(["content-length: ", &reply.body.len().to_string(), "\r\n"]);
     }
-    if reply.close {
+    if reply.then == Then::Close {
         head.push_str("connection: close\r\n");
     }
     head.push_str("\r\n");

@@ -6,9 +6,10 @@ use http::{HeaderName, HeaderValue, Method, header};
 use url::Url;
 
 use super::origin::Journey;
+use super::scatter;
 use crate::error::{Error, Result};
 use crate::fingerprint::Profile;
-use crate::fingerprint::profile::Over;
+use crate::fingerprint::profile::{Field, Over};
 use crate::hints::Hints;
 use crate::kind::ErrorKind;
 use crate::request::{Context, Request};
@@ -30,14 +31,9 @@ pub(crate) struct Occasion<'a> {
 /// The header fields of `request` in the order and case of `profile`.
 ///
 /// A caller's own header takes the place of the template's; one the template does not know goes
-/// before `accept-encoding`, where Chrome's network stack begins its own.
+/// before `accept-encoding`, where Chrome's network stack begins its own, and a script's among the
+/// rest of them, as [`scatter`] says.
 pub(crate) fn fields(profile: &Profile, request: &Request, occasion: &Occasion<'_>) -> Result<Fields> {
-    let hinted = occasion.hints.any(&request.url).then(|| profile.hinted(request.context, occasion.over));
-    let template = hinted.flatten().or_else(|| {
-        profile
-            .headers(request.context, occasion.over, occasion.journey.redirected())
-            .or_else(|| profile.headers(Context::Navigation, occasion.over, false))
-    });
     let mut own: Vec<(HeaderName, HeaderValue)> = request.headers.clone();
     if let Some(value) = credentials(&request.url)
         && !own.iter().any(|(name, _)| name == header::AUTHORIZATION)
@@ -46,7 +42,14 @@ pub(crate) fn fields(profile: &Profile, request: &Request, occasion: &Occasion<'
     }
     let mut out = Fields::new();
     let mut extras_at = None;
-    for field in template.map_or(&[][..], |template| &template.fields) {
+    let mut template = template(profile, request, occasion, &own);
+    let has = |name: &HeaderName| template.iter().any(|field| field.name.eq_ignore_ascii_case(name.as_str()));
+    if !has(&header::COOKIE) {
+        // A template of an occasion without cookies: Chrome writes only the priority behind them.
+        let at = template.len() - usize::from(has(&HeaderName::from_static("priority")));
+        template.insert(at, Field { name: title_case(&header::COOKIE, occasion.over), value: None });
+    }
+    for field in template {
         let name: HeaderName = field.name.parse().map_err(|_| broken(&field.name))?;
         if name == header::ACCEPT_ENCODING {
             extras_at.get_or_insert(out.len());
@@ -65,7 +68,13 @@ pub(crate) fn fields(profile: &Profile, request: &Request, occasion: &Occasion<'
             mine.retain(|page| !occasion.journey.began_at(page));
         }
         if !mine.is_empty() {
-            out.extend(mine.into_iter().map(|value| (field.name.clone(), value)));
+            // A script's own stay as they are typed, in lower case.
+            let spelled = if request.context.is_script() { name.as_str() } else { &field.name };
+            out.extend(mine.into_iter().map(|value| (spelled.to_owned(), value)));
+        } else if name == header::CONTENT_TYPE
+            && let Some(value) = slot(&name, None, profile, request, occasion)?
+        {
+            out.push((title_case(&name, occasion.over), value));
         } else if let Some(value) = slot(&name, field.value.as_deref(), profile, request, occasion)? {
             out.push((field.name.clone(), value));
         }
@@ -79,6 +88,9 @@ pub(crate) fn fields(profile: &Profile, request: &Request, occasion: &Occasion<'
             extras_at = extras_at.map(|at| at + 1);
         }
     }
+    if occasion.journey.gains_origin(request) {
+        late_origin(&mut out);
+    }
     let at = extras_at.unwrap_or(out.len());
     let mut extras: Fields = occasion
         .proxy_authorization
@@ -88,6 +100,36 @@ pub(crate) fn fields(profile: &Profile, request: &Request, occasion: &Occasion<'
     extras.extend(own.into_iter().map(|(name, value)| (title_case(&name, occasion.over), value)));
     out.splice(at..at, extras);
     Ok(out)
+}
+
+/// The fields of a request in order, before they are filled.
+fn template(
+    profile: &Profile,
+    request: &Request,
+    occasion: &Occasion<'_>,
+    own: &[(HeaderName, HeaderValue)],
+) -> Vec<Field> {
+    let template = profile
+        .headers(request.context, occasion.over, occasion.journey.redirected())
+        .or_else(|| profile.headers(Context::Navigation, occasion.over, false));
+    let own: Vec<&HeaderName> = own.iter().map(|(name, _)| name).collect();
+    let wanted = |name: &str| occasion.hints.wants(&request.url, name);
+    let script = template.filter(|_| request.context.is_script());
+    if let Some(fields) = script.and_then(|template| scatter::layout(profile, template, wanted, &own)) {
+        return fields;
+    }
+    let hinted = occasion.hints.any(&request.url).then(|| profile.hinted(request.context, occasion.over));
+    hinted.flatten().or(template).map_or_else(Vec::new, |template| template.fields.clone())
+}
+
+/// An Origin that only a redirect brought about is written behind the sec-fetch fields.
+fn late_origin(out: &mut Fields) {
+    let is = |name: &str, other: &str| name.eq_ignore_ascii_case(other);
+    let Some(at) = out.iter().position(|(name, _)| is(name, "origin")) else { return };
+    let Some(behind) = out.iter().rposition(|(name, _)| is(name, "sec-fetch-dest")) else { return };
+    if at < behind {
+        out[at..=behind].rotate_left(1);
+    }
 }
 
 /// The value of a template's field that the caller did not give; `None` leaves the field out.

@@ -2,11 +2,12 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request as HttpRequest, Response as HttpResponse, Uri, Version};
-use http_body_util::Full;
 use http2::frame::{PseudoId, PseudoOrder, SettingId, SettingsOrder};
 use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
@@ -19,7 +20,7 @@ use wreq_proto::rt::Executor;
 
 use super::dress::Fields;
 use super::guard::{Allowance, Guarded};
-use super::reframe::{self, Counter, Reframed, Ticket};
+use super::reframe::{self, Counter, Reframed, Ticket, Unread};
 use super::tls::BoxIo;
 use crate::bounds::Bounds;
 use crate::error::{Error, Result};
@@ -28,7 +29,7 @@ use crate::fingerprint::profile::Http2;
 use crate::kind::ErrorKind;
 use crate::request::Request;
 
-type Wire = Full<Bytes>;
+type Wire = Upload;
 
 /// The sending side of one HTTP/1.1 connection.
 pub(crate) struct Http1 {
@@ -102,7 +103,8 @@ pub(crate) async fn begin_http2(
     permit: OwnedSemaphorePermit,
 ) -> Result<Shared> {
     let counter = Counter::default();
-    let io = Reframed::new(io, counter.clone(), profile.http2.hpack.clone());
+    let habits = profile.http2.hpack.clone();
+    let io = Reframed::new(io, counter.clone(), habits, profile.browser.is_some());
     let (sender, connection) = h2::Builder::new(Spawn)
         .options(options(&profile.http2))
         .handshake(io)
@@ -187,7 +189,7 @@ fn is_of_connection(name: &str, value: &HeaderValue) -> bool {
 }
 
 fn bare(request: &Request, uri: Uri) -> HttpRequest<Wire> {
-    let mut wire = HttpRequest::new(Full::new(request.body.clone().unwrap_or_default()));
+    let mut wire = HttpRequest::new(Upload(request.body.clone().unwrap_or_default()));
     *wire.method_mut() = request.method.clone();
     *wire.uri_mut() = uri;
     wire
@@ -247,11 +249,13 @@ pub(crate) async fn send_http2(
     request: &Request,
     fields: Fields,
 ) -> Result<HttpResponse<Incoming>, Failure> {
-    let (wire, _ticket) = assemble_http2(request, fields, shared).map_err(Failure::Broken)?;
-    shared.sender.try_send_request(wire).await.map_err(|mut failed| {
+    let (wire, ticket) = assemble_http2(request, fields, shared).map_err(Failure::Broken)?;
+    let mut response = shared.sender.try_send_request(wire).await.map_err(|mut failed| {
         let unsent = failed.take_message().is_some();
         failure(failed.into_error(), unsent)
-    })
+    })?;
+    response.extensions_mut().insert(ticket.answer());
+    Ok(response)
 }
 
 fn failure(cause: wreq_proto::Error, unsent: bool) -> Failure {
@@ -315,6 +319,38 @@ fn source<E: StdError + 'static>(error: &dyn StdError) -> Option<&E> {
     None
 }
 
+/// What of an answer's head says that it will not be read to its end; over HTTP/2.
+pub(crate) fn unread(extensions: &mut http::Extensions) -> Option<Unread> {
+    extensions.remove()
+}
+
+/// A request's body, in the parts in which Chrome hands it to HTTP/2.
+pub(crate) struct Upload(Bytes);
+
+impl http_body::Body for Upload {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        if self.0.is_empty() {
+            return Poll::Ready(None);
+        }
+        let part = self.0.len().min(UPLOAD_PART);
+        Poll::Ready(Some(Ok(http_body::Frame::data(self.0.split_to(part)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(self.0.len() as u64)
+    }
+}
+
 /// Runs the HTTP/2 stack's own tasks on tokio.
 #[derive(Clone)]
 struct Spawn;
@@ -332,6 +368,8 @@ where
 /// What the `http` crate takes.
 const MAX_URI: usize = 65_534;
 const SPEC_WINDOW: u32 = 65_535;
+/// A frame of the least size every peer takes, head and all.
+const UPLOAD_PART: usize = 16_384 - 9;
 /// The most header fields whatever the bounds say: the stack makes room for all of them at once.
 const MAX_FIELDS: usize = 10_000;
 /// How many full heads may come before the last: interim answers.

@@ -13,6 +13,7 @@ mod pool;
 mod redirect;
 mod reframe;
 mod roots;
+mod scatter;
 mod tls;
 mod tunnel;
 
@@ -101,7 +102,7 @@ impl Engine {
                 .once(Call { request: &request, ..call }, &journey, &mut timings)
                 .await
                 .map_err(|error| error.with_url(&request.url))?;
-            let (head, incoming) = response.into_parts();
+            let (mut head, incoming) = response.into_parts();
             check_head(&head.headers, call.bounds)?;
             call.identity.hints().note(&request.url, &head.headers);
             jar.store(&request.url, head.headers.get_all(header::SET_COOKIE));
@@ -115,7 +116,10 @@ impl Engine {
                     to = crate::redact::url(&next.url),
                     "redirected"
                 );
-                drain(decode::raw(incoming, borrowed, limits)).await;
+                match exchange::unread(&mut head.extensions).filter(|_| is_browser(&call)) {
+                    Some(unread) => unread.cancel(),
+                    None => drain(decode::raw(incoming, borrowed, limits)).await,
+                }
                 journey.go_on(&next.url);
                 hops.push(Hop::new(std::mem::replace(&mut request, next).url, head.status));
                 continue;
@@ -148,7 +152,11 @@ impl Engine {
     /// that turns out dead is replaced once.
     async fn once(&self, call: Call<'_>, journey: &Journey, timings: &mut Timings) -> Result<Answered> {
         let started = Instant::now();
-        let key = key(&call)?;
+        let cookies = call.identity.jar().pairs(&call.request.url);
+        // A script's request to another origin takes no credentials along, and a connection of its own.
+        let anonymous =
+            is_browser(&call) && call.request.context.is_script() && journey.is_away() && cookies.is_empty();
+        let key = key(&call, anonymous)?;
         let proxied = call.identity.proxy().filter(|_| !key.tls);
         let mut fresh = false;
         loop {
@@ -165,7 +173,6 @@ impl Engine {
                 (Lease::Http1(_), false) if is_loopback(&key.host) => Over::H1,
                 (Lease::Http1(_), false) => Over::Cleartext,
             };
-            let cookies = call.identity.jar().pairs(&call.request.url);
             let proxy_authorization = proxied
                 .and_then(|proxy| proxy.credentials())
                 .map(|(user, password)| dress::basic(user, password.expose()));
@@ -289,13 +296,18 @@ impl Engine {
     }
 }
 
-fn key(call: &Call<'_>) -> Result<Key> {
+fn is_browser(call: &Call<'_>) -> bool {
+    call.identity.profile().browser.is_some()
+}
+
+fn key(call: &Call<'_>, anonymous: bool) -> Result<Key> {
     let url = &call.request.url;
     let host = url.host_str().filter(|host| !host.is_empty());
     let (Some(host), Some(port)) = (host, url.port_or_known_default()) else {
         return Err(Error::new(ErrorKind::InvalidUrl, "the URL names no host"));
     };
-    Ok(Key { identity: call.identity.key(), tls: url.scheme() == "https", host: host.to_owned(), port })
+    let tls = url.scheme() == "https";
+    Ok(Key { identity: call.identity.key(), anonymous, tls, host: host.to_owned(), port })
 }
 
 fn check_head(headers: &HeaderMap, bounds: &Bounds) -> Result<()> {

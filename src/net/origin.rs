@@ -45,6 +45,11 @@ impl Journey {
         ["same-origin", "same-site", "cross-site"][farthest]
     }
 
+    /// Whether it has left the origin of its page.
+    pub(crate) fn is_away(&self) -> bool {
+        self.site() != "none" && self.site() != "same-origin"
+    }
+
     /// What Referer says, if anything.
     pub(crate) fn referer(&self) -> Option<String> {
         let (initiator, target) = (self.initiator.as_ref()?, self.urls.last()?);
@@ -58,6 +63,14 @@ impl Journey {
         } else {
             bare(initiator.clone()).to_string()
         })
+    }
+
+    /// Whether `request` carries an Origin that it did not carry before it was redirected: a script's
+    /// that has left its page's origin on the way.
+    pub(crate) fn gains_origin(&self, request: &Request) -> bool {
+        let plain = matches!(request.method, http::Method::GET | http::Method::HEAD);
+        let began_at_home = self.initiator.as_ref().map(Url::origin) == self.urls.first().map(Url::origin);
+        request.context.is_script() && plain && self.redirected() && began_at_home
     }
 
     /// Whether a header's value names the page it began on.

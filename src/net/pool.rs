@@ -16,6 +16,8 @@ use crate::kind::ErrorKind;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) identity: u64,
+    /// Whether it is kept apart, for requests without credentials.
+    pub(crate) anonymous: bool,
     pub(crate) tls: bool,
     pub(crate) host: String,
     pub(crate) port: u16,
@@ -272,7 +274,7 @@ mod tests {
     use crate::net::exchange;
 
     fn key(host: &str) -> Key {
-        Key { identity: 1, tls: true, host: host.to_owned(), port: 443 }
+        Key { identity: 1, anonymous: false, tls: true, host: host.to_owned(), port: 443 }
     }
 
     /// Opens a shared connection, and returns its other end.

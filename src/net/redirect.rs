@@ -5,7 +5,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 use crate::redact;
-use crate::request::{Context, Request};
+use crate::request::Request;
 
 /// The request that follows `request`'s answer, or `None` when the answer is no redirect.
 ///
@@ -45,7 +45,6 @@ pub(crate) fn follow(request: &Request, status: StatusCode, headers: &HeaderMap)
     if becomes_get {
         next.method = Method::GET;
         next.body = None;
-        next.context = Context::Navigation;
         next.headers.retain(|(name, _)| {
             !matches!(
                 *name,

@@ -2,7 +2,9 @@
 //!
 //! The stack below us Huffman-codes always and knows one stream dependency a connection. So each
 //! request reaches it bare, with a ticket in place of its fields; here the ticket is turned into
-//! the real fields, encoded and prioritised as the profile says. All other frames pass untouched.
+//! the real fields, encoded and prioritised as the profile says. Other frames pass untouched, but for
+//! a browser's habits, where the profile is one: when it acknowledges, resets, asks after a silent
+//! server, and that it says no farewell.
 
 mod frame;
 mod reader;
@@ -15,13 +17,14 @@ use std::task::{Context, Poll, ready};
 
 use http::HeaderName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
 use super::tls::BoxIo;
 use crate::fingerprint::profile::Hpack;
 use reader::Reader;
 use writer::Writer;
 
-pub(crate) use ticket::{Counter, Ticket};
+pub(crate) use ticket::{Counter, Ticket, Unread};
 
 /// The header a bare request carries its ticket in. It never leaves this layer.
 pub(crate) const TICKET: HeaderName = HeaderName::from_static("rungs-ticket");
@@ -38,8 +41,22 @@ pub(crate) struct Reframed {
 }
 
 impl Reframed {
-    pub(crate) fn new(io: BoxIo, counter: Counter, habits: Hpack) -> Self {
-        Self { io, counter, writer: Writer::new(habits), reader: Reader::default(), out: Vec::new(), sent: 0 }
+    /// A layer over `io` that packs headers as `habits` say; `browser` is whether it has a browser's
+    /// other habits too.
+    pub(crate) fn new(io: BoxIo, counter: Counter, habits: Hpack, browser: bool) -> Self {
+        let writer = Writer::new(habits, browser);
+        Self { io, counter, writer, reader: Reader::default(), out: Vec::new(), sent: 0 }
+    }
+
+    /// Resets the streams whose answers are not read to their end.
+    fn reset_unread(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.counter.wake(cx.waker());
+        if self.writer.is_between_frames() {
+            for number in self.counter.unread() {
+                self.writer.reset(number, &mut self.out);
+            }
+        }
+        self.drain(cx)
     }
 
     /// Sends what is ready.
@@ -63,8 +80,13 @@ impl AsyncRead for Reframed {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // What does not leave now leaves with the next write, flush or read.
+        if let Poll::Ready(Err(cause)) = self.reset_unread(cx) {
+            return Poll::Ready(Err(cause));
+        }
         let before = buf.filled().len();
         ready!(self.io.as_mut().poll_read(cx, buf))?;
+        self.writer.heard = Instant::now();
         if let Some(allowed) = self.reader.watch(&mut buf.filled_mut()[before..]) {
             self.writer.encoder.resize(allowed);
         }
@@ -75,7 +97,7 @@ impl AsyncRead for Reframed {
 impl AsyncWrite for Reframed {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         // One write is taken in whole; the next waits until it has left.
-        ready!(self.drain(cx))?;
+        ready!(self.reset_unread(cx))?;
         let this = &mut *self;
         this.writer.take(buf, &this.counter, &mut this.out)?;
         // What does not leave now leaves with the next write or flush.
@@ -123,7 +145,7 @@ mod tests {
 
     /// What leaves when `input` is written `step` bytes at a time.
     fn rewritten(input: &[u8], step: usize, counter: &Counter) -> Vec<u8> {
-        let (mut writer, mut out) = (Writer::new(Hpack::default()), Vec::new());
+        let (mut writer, mut out) = (Writer::new(Hpack::default(), true), Vec::new());
         for part in input.chunks(step) {
             writer.take(part, counter, &mut out).unwrap();
         }

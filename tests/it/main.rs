@@ -4,6 +4,7 @@ mod bad_input;
 mod bounds;
 #[cfg(feature = "browser")]
 mod browser_page;
+mod capture;
 #[cfg(feature = "browser")]
 mod clearance;
 mod corpus;

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use rungs::lab::{Layer, Recording, verify};
+use rungs::lab::{Exception, Layer, Recording, verify};
 use serde_json::Value;
 
 use crate::support::{Finished, Program};
 
 /// Each run drives a browser through all scenarios, some more than once.
 fn profile<const N: usize>(arguments: [&str; N]) -> Finished {
-    let program = Program::new().limit(Duration::from_secs(300));
+    let program = Program::new().limit(Duration::from_secs(600));
     program.run(["profile"].into_iter().chain(arguments))
 }
 
@@ -20,6 +20,7 @@ fn the_shipped_profile_is_the_installed_browser_in_every_scenario_and_layer() {
     let saved = saved.to_str().expect("a plain path");
     let run = profile(["verify", "chrome-156-linux", "-q", "--save", saved]);
     assert_eq!(run.code, 0, "{run}");
+    assert!(run.text().contains("exception: cors-preflight/h2 requests: a browser asks"), "{run}");
 
     // A profile that differs in one place fails, and the layer is named.
     let text = rungs::fingerprint::Profile::shipped_text("chrome-156-linux").expect("it is shipped");
@@ -28,11 +29,13 @@ fn the_shipped_profile_is_the_installed_browser_in_every_scenario_and_layer() {
     let tampered = tampered.to_str().expect("a plain path");
     let run = profile(["verify", tampered, "-q", "--against", saved]);
     assert_eq!(run.code, 1, "{run}");
-    assert!(run.text().contains("opening: opening"), "{run}");
+    assert!(run.text().contains("opening: connection 0"), "{run}");
     assert!(run.text().contains("6291457"), "{run}");
 
     let saved = std::fs::read_to_string(saved).expect("the recording was saved");
-    every_layer_can_differ(&serde_json::from_str(&saved).expect("a recording is JSON"));
+    let saved = serde_json::from_str(&saved).expect("a recording is JSON");
+    every_layer_can_differ(&saved);
+    exceptions_explain_a_difference_or_are_stale(&saved);
 }
 
 type Change = Box<dyn Fn(&mut Value)>;
@@ -41,7 +44,11 @@ type Change = Box<dyn Fn(&mut Value)>;
 fn every_layer_can_differ(saved: &Value) {
     let recording = |value: &Value| serde_json::from_value::<Recording>(value.clone()).expect("a recording");
     let theirs = recording(saved);
-    assert!(verify(&theirs, &theirs).is_equal());
+    assert!(verify(&theirs, &theirs, &[]).is_equal());
+    let connections = |all: &mut Value, scenario: &str, change: &dyn Fn(&mut Value)| {
+        let connections = all["scenarios"][scenario].as_array_mut().expect("the scenario was driven");
+        connections.iter_mut().for_each(change);
+    };
     let post = |change: fn(&mut Value)| {
         move |all: &mut Value| {
             let connections = all["scenarios"]["form/h2"].as_array_mut().expect("the scenario was driven");
@@ -50,7 +57,7 @@ fn every_layer_can_differ(saved: &Value) {
             change(requests.find(|request| request["method"] == "POST").expect("a form was sent"));
         }
     };
-    let changes: [(Layer, Change); 9] = [
+    let changes: [(Layer, Change); 17] = [
         (
             Layer::Hello,
             Box::new(|all| all["hellos"].as_array_mut().expect("a list").iter_mut().for_each(weaker)),
@@ -71,6 +78,48 @@ fn every_layer_can_differ(saved: &Value) {
             }),
         ),
         (
+            Layer::Opening,
+            Box::new(move |all| {
+                let priority =
+                    serde_json::json!([[3, { "weight": 200, "depends_on": 0, "exclusive": false }]]);
+                connections(all, "form/h2", &|connection| {
+                    connection["opening"]["priorities"] = priority.clone();
+                });
+            }),
+        ),
+        (
+            Layer::Hello,
+            Box::new(|all| all["hellos"].as_array_mut().expect("a list").iter_mut().for_each(grease_moved)),
+        ),
+        (Layer::Requests, Box::new(post(|request| request["path"] = "/elsewhere".into()))),
+        (
+            Layer::Windows,
+            Box::new(move |all| {
+                connections(all, "download/h2", &|connection| {
+                    let control = connection["control"].as_array_mut().expect("a list");
+                    control.retain(|frame| frame["frame"] != "window_update" || frame["stream"] == 0);
+                });
+            }),
+        ),
+        (
+            Layer::Control,
+            Box::new(move |all| {
+                connections(all, "idle/h2", &|connection| {
+                    let control = connection["control"].as_array_mut().expect("a list");
+                    control.retain(|frame| frame["frame"] != "ping");
+                });
+            }),
+        ),
+        (
+            Layer::Control,
+            Box::new(move |all| {
+                connections(all, "pinged/h2", &|connection| {
+                    let control = connection["control"].as_array_mut().expect("a list");
+                    control.retain(|frame| frame["frame"] != "ping");
+                });
+            }),
+        ),
+        (
             Layer::Pseudo,
             Box::new(post(|request| request["pseudo"].as_array_mut().expect("a list").swap(1, 3))),
         ),
@@ -79,6 +128,28 @@ fn every_layer_can_differ(saved: &Value) {
             Box::new(post(|request| request["headers"].as_array_mut().expect("a list").swap(0, 1))),
         ),
         (Layer::Values, Box::new(post(|request| request["headers"][1][1] = "no-cache".into()))),
+        (
+            Layer::Values,
+            Box::new(move |all| {
+                connections(all, "cookies/h1", &|connection| {
+                    for request in connection["requests"].as_array_mut().expect("a list") {
+                        for header in request["headers"].as_array_mut().expect("a list") {
+                            if header[0] == "Cookie" {
+                                header[1] = "second=two; first=1".into();
+                            }
+                        }
+                    }
+                });
+            }),
+        ),
+        (
+            Layer::Values,
+            Box::new(post(|request| {
+                let headers = request["headers"].as_array_mut().expect("a list");
+                let (one, other) = (headers[2][1].take(), headers[3][1].take());
+                (headers[2][1], headers[3][1]) = (other, one);
+            })),
+        ),
         (Layer::Priority, Box::new(post(|request| request["priority"]["weight"] = 219.into()))),
         (Layer::Hpack, Box::new(post(|request| request["hpack"][0]["form"] = "incremental".into()))),
         (Layer::Data, Box::new(post(|request| request["data"] = serde_json::json!([[4, false], [5, true]])))),
@@ -86,12 +157,66 @@ fn every_layer_can_differ(saved: &Value) {
     for (layer, change) in changes {
         let mut other = saved.clone();
         change(&mut other);
-        let report = verify(&theirs, &recording(&other));
+        let report = verify(&theirs, &recording(&other), &[]);
         assert!(!report.is_equal(), "{layer:?} was changed");
         for difference in report.differences {
             assert_eq!(difference.layer, layer, "{difference:?}");
         }
     }
+}
+
+/// Moves the last GREASE extension, empty or of one byte, before the one that stands before it.
+fn grease_moved(connection: &mut Value) {
+    let records = bytes(connection["hello_records"].as_str().expect("hex"));
+    let message = &records[9..];
+    let mut at = 2 + 32;
+    at += 1 + usize::from(message[at]);
+    at += 2 + usize::from(u16::from_be_bytes([message[at], message[at + 1]]));
+    at += 1 + usize::from(message[at]) + 2;
+    let begin = at;
+    let mut places = Vec::new();
+    while at < message.len() {
+        let len = 4 + usize::from(u16::from_be_bytes([message[at + 2], message[at + 3]]));
+        places.push(at..at + len);
+        at += len;
+    }
+    let last = places.len() - 1;
+    places.swap(last - 1, last);
+    let mut changed = records[..9 + begin].to_vec();
+    for place in places {
+        changed.extend(&message[place]);
+    }
+    let hex: Vec<String> = changed.iter().map(|byte| format!("{byte:02x}")).collect();
+    connection["hello_records"] = hex.concat().into();
+}
+
+fn bytes(text: &str) -> Vec<u8> {
+    let digits = text.as_bytes().chunks(2);
+    digits.map(|two| u8::from_str_radix(std::str::from_utf8(two).expect("ASCII"), 16).expect("hex")).collect()
+}
+
+/// A difference that an exception names is none; an exception without a difference is one.
+fn exceptions_explain_a_difference_or_are_stale(saved: &Value) {
+    let recording = |value: &Value| serde_json::from_value::<Recording>(value.clone()).expect("a recording");
+    let mut other = saved.clone();
+    for connection in other["scenarios"]["form/h2"].as_array_mut().expect("it was driven") {
+        connection["opening"]["window_update"] = 1.into();
+    }
+    let exception = |scenario: &str| Exception {
+        scenario: scenario.to_owned(),
+        layer: Layer::Opening,
+        reason: "it is a test".to_owned(),
+    };
+    let exceptions = [exception("form/h2"), exception("link/h2")];
+    let report = verify(&recording(saved), &recording(&other), &exceptions[..1]);
+    assert!(report.is_equal(), "{report}");
+    assert!(report.to_string().contains("exception: form/h2 opening: it is a test"), "{report}");
+    let json = serde_json::to_value(&report).expect("a report is JSON");
+    assert_eq!(json["exceptions"][0]["reason"], "it is a test");
+    let report = verify(&recording(saved), &recording(&other), &exceptions);
+    assert!(!report.is_equal(), "{report}");
+    let stale = "stale exception: link/h2 opening does not differ any more";
+    assert!(report.to_string().contains(stale), "{report}");
 }
 
 /// Offers another cipher suite in the place of one: 0xc023 for 0xc02b.

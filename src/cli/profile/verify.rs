@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 use rungs::fingerprint::Profile;
-use rungs::lab::{Recording, Report, Stage, verify};
+use rungs::lab::{Exception, Recording, Report, Stage, verify};
 use rungs::redact;
 
 use super::capture::{browser, save, told};
@@ -86,7 +86,7 @@ async fn compare(args: &Args, profile: &Arc<Profile>, quiet: bool) -> Result<Rep
         save(file, &text)?;
     }
     let ours = stage.impersonate(Arc::clone(profile), &told("rungs", quiet)).await?;
-    Ok(verify(&theirs, &ours))
+    Ok(verify(&theirs, &ours, &Exception::shipped()))
 }
 
 fn read(file: &Path) -> Result<Recording, Failure> {

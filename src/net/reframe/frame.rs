@@ -39,5 +39,8 @@ pub(super) fn pass(input: &mut &[u8], most: usize, out: &mut Vec<u8>) -> usize {
 }
 
 pub(super) const HEADERS: u8 = 1;
+pub(super) const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;
+pub(super) const PING: u8 = 6;
+pub(super) const GOAWAY: u8 = 7;
 pub(super) const CONTINUATION: u8 = 9;

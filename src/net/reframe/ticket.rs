@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 
 use crate::fingerprint::profile::Priority;
 use crate::net::dress::Fields;
@@ -23,6 +24,16 @@ struct Waiting {
     /// Whose requests were given up, oldest first. Their frames may still be on the way here, and
     /// must not leave bare: the latest are kept.
     given_up: VecDeque<u64>,
+    /// Whose answers are not read to their end.
+    unread: Vec<u64>,
+    /// Who sends their resets.
+    sender: Option<Waker>,
+}
+
+impl Shelf {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What one request's HEADERS frame is made of.
@@ -41,13 +52,22 @@ impl Counter {
     /// Leaves a request's fields here until its HEADERS frame passes.
     pub(crate) fn deposit(&self, fields: Fields, priority: Option<Priority>) -> Ticket {
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
-        let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.deposits.insert(number, Deposit { fields, priority });
+        self.0.waiting().deposits.insert(number, Deposit { fields, priority });
         Ticket { number, shelf: Arc::clone(&self.0) }
     }
 
     pub(super) fn collect(&self, number: u64) -> Option<Deposit> {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).deposits.remove(&number)
+        self.0.waiting().deposits.remove(&number)
+    }
+
+    /// Wakes this one when an answer is not read to its end.
+    pub(super) fn wake(&self, sender: &Waker) {
+        self.0.waiting().sender = Some(sender.clone());
+    }
+
+    /// The requests whose answers are not read to their end, once.
+    pub(super) fn unread(&self) -> Vec<u64> {
+        std::mem::take(&mut self.0.waiting().unread)
     }
 }
 
@@ -56,11 +76,35 @@ impl Ticket {
     pub(crate) const fn number(&self) -> u64 {
         self.number
     }
+
+    /// The answer to it.
+    pub(crate) fn answer(&self) -> Unread {
+        Unread { number: self.number, shelf: Arc::clone(&self.shelf) }
+    }
+}
+
+/// One request's answer under way, which may be left unread.
+#[derive(Clone)]
+pub(crate) struct Unread {
+    number: u64,
+    shelf: Arc<Shelf>,
+}
+
+impl Unread {
+    /// Tells the server that the rest of the answer is not wanted, even when there is no rest: so
+    /// does Chrome with an answer that redirects.
+    pub(crate) fn cancel(self) {
+        let mut waiting = self.shelf.waiting();
+        waiting.unread.push(self.number);
+        if let Some(sender) = waiting.sender.take() {
+            sender.wake();
+        }
+    }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let mut waiting = self.shelf.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.shelf.waiting();
         if !waiting.deposits.contains_key(&self.number) {
             return;
         }

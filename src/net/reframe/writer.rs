@@ -1,10 +1,15 @@
 //! Our own frames on their way out: header blocks are written anew, the rest passes.
 
+use std::collections::VecDeque;
 use std::io;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::TICKET;
 use super::frame::{
-    CONTINUATION, END_HEADERS, END_STREAM, FRAME_HEAD, HEADERS, Head, PADDED, PRIORITY, pass,
+    ACK, CONTINUATION, END_HEADERS, END_STREAM, FRAME_HEAD, GOAWAY, HEADERS, Head, PADDED, PING, PRIORITY,
+    RST_STREAM, SETTINGS, pass,
 };
 use super::ticket::{Counter, Deposit};
 use crate::fingerprint::hpack::HpackDecoder;
@@ -22,6 +27,19 @@ pub(super) struct Writer {
     passing: usize,
     /// The header block being gathered.
     block: Option<Block>,
+    /// Whether it has a browser's habits.
+    browser: bool,
+    /// When the peer was last heard.
+    pub(super) heard: Instant,
+    /// How many PINGs were sent.
+    pings: u64,
+    /// Frames that wait for the first request.
+    held: Option<Vec<u8>>,
+    /// A small frame being gathered, to be sent or not.
+    judged: Option<(Head, Vec<u8>)>,
+    /// The latest requests' streams, by number; and the streams that were reset.
+    streams: VecDeque<(u64, u32)>,
+    resets: VecDeque<u32>,
 }
 
 struct Block {
@@ -34,7 +52,7 @@ struct Block {
 }
 
 impl Writer {
-    pub(super) fn new(habits: Hpack) -> Self {
+    pub(super) fn new(habits: Hpack, browser: bool) -> Self {
         Self {
             decoder: HpackDecoder::default(),
             encoder: Encoder::new(habits),
@@ -42,7 +60,39 @@ impl Writer {
             head: Vec::with_capacity(FRAME_HEAD),
             passing: 0,
             block: None,
+            browser,
+            heard: Instant::now(),
+            pings: 0,
+            held: browser.then(Vec::new),
+            judged: None,
+            streams: VecDeque::new(),
+            resets: VecDeque::new(),
         }
+    }
+
+    /// Whether a frame of our own may be put in here.
+    pub(super) fn is_between_frames(&self) -> bool {
+        let frame = self.head.is_empty() && self.passing == 0 && self.judged.is_none();
+        self.preface == 0 && frame && self.block.is_none()
+    }
+
+    /// Resets the stream of the request with this number, which must be one of the latest.
+    pub(super) fn reset(&mut self, number: u64, out: &mut Vec<u8>) {
+        let Some((_, stream)) = self.streams.iter().find(|(other, _)| *other == number).copied() else {
+            return;
+        };
+        if self.browser && self.is_first_reset(stream) {
+            Head { length: CANCEL.len(), kind: RST_STREAM, flags: 0, stream }.write(out);
+            out.extend_from_slice(&CANCEL);
+        }
+    }
+
+    fn is_first_reset(&mut self, stream: u32) -> bool {
+        let first = !self.resets.contains(&stream);
+        if first {
+            keep_latest(&mut self.resets, stream);
+        }
+        first
     }
 
     pub(super) fn take(&mut self, mut input: &[u8], counter: &Counter, out: &mut Vec<u8>) -> io::Result<()> {
@@ -51,6 +101,9 @@ impl Writer {
                 self.preface -= pass(&mut input, self.preface, out);
             } else if self.passing > 0 {
                 self.passing -= pass(&mut input, self.passing, out);
+            } else if let Some((head, payload)) = self.judged.as_mut() {
+                pass(&mut input, head.length - payload.len(), payload);
+                self.judge(out);
             } else if let Some(block) = self.block.as_mut().filter(|block| block.left > 0) {
                 let taken = pass(&mut input, block.left, &mut block.payload);
                 block.left -= taken;
@@ -87,6 +140,13 @@ impl Writer {
                 block.left = length;
                 block.last = flags & END_HEADERS != 0;
             }
+            // Chrome has said what it wants before it looks at what the server says.
+            (SETTINGS, None) if flags & ACK != 0 && length == 0 => {
+                self.held.as_mut().unwrap_or(out).extend_from_slice(&head);
+            }
+            (GOAWAY | RST_STREAM, None) if self.browser && (4..=MAX_FRAME).contains(&length) => {
+                self.judged = Some((Head::read(&head), Vec::with_capacity(length)));
+            }
             (_, None) => {
                 out.extend_from_slice(&head);
                 self.passing = length;
@@ -120,7 +180,43 @@ impl Writer {
             }
         }
         write_block(&block, priority, &encoded, out);
+        out.extend(self.held.take().into_iter().flatten());
+        if let Some(number) = number {
+            keep_latest(&mut self.streams, (number, block.stream));
+        }
+        if self.browser && self.heard.elapsed() > SILENCE {
+            self.ping(out);
+        }
         Ok(())
+    }
+
+    /// Asks whether the peer is still there, numbered as Chrome numbers it.
+    fn ping(&mut self, out: &mut Vec<u8>) {
+        let payload = (2 * self.pings + 1).to_be_bytes();
+        self.pings += 1;
+        Head { length: payload.len(), kind: PING, flags: 0, stream: 0 }.write(out);
+        out.extend_from_slice(&payload);
+    }
+
+    /// Sends a gathered frame, unless a browser would not: it just closes, and resets once.
+    fn judge(&mut self, out: &mut Vec<u8>) {
+        let Some((head, payload)) = self.judged.take_if(|(head, payload)| payload.len() == head.length)
+        else {
+            return;
+        };
+        let farewell = head.kind == GOAWAY && payload.get(4..8) == Some(&[0; 4]);
+        if farewell || head.kind == RST_STREAM && !self.is_first_reset(head.stream) {
+            return;
+        }
+        head.write(out);
+        out.extend_from_slice(&payload);
+    }
+}
+
+fn keep_latest<T>(all: &mut VecDeque<T>, one: T) {
+    all.push_back(one);
+    if all.len() > LATEST {
+        all.pop_front();
     }
 }
 
@@ -153,5 +249,10 @@ fn unexpected(what: &str) -> io::Error {
 }
 
 const PREFACE: usize = 24;
+const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
+/// After so long without a word from the peer, Chrome sends a PING with its next request.
+const SILENCE: Duration = Duration::from_secs(10);
+/// How many streams are remembered.
+const LATEST: usize = 256;
 /// What every peer takes in one frame; few allow more, and Chrome does not use it for headers.
 const MAX_FRAME: usize = 16_384;

@@ -1,0 +1,142 @@
+//! ClientHellos: every field that is no draw, and draws as what they are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::record::Connection;
+use super::Layer;
+use super::row::Row;
+use crate::fingerprint::hello::{ClientHello, extension, is_grease};
+use crate::fingerprint::{Shape, hex};
+
+/// Every hello of one kind against every one of the other: all fields that are no draw.
+pub(super) fn hold(row: &mut Row<'_>, theirs: &[Connection], ours: &[Connection], resumed: bool) {
+    let layer = if resumed { Layer::Resumption } else { Layer::Hello };
+    let theirs = merged(theirs, resumed);
+    let ours = merged(ours, resumed);
+    // A browser's spare connection may have brought the ticket for its first request.
+    if !resumed && (theirs.is_empty() || ours.is_empty()) {
+        return;
+    }
+    let names: BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
+    if names.is_empty() {
+        row.hold_text(layer, "connections", "none".to_owned(), "any".to_owned());
+    }
+    for name in names {
+        let of = |all: &BTreeMap<String, BTreeSet<String>>| {
+            all.get(name).map_or_else(
+                || "absent".to_owned(),
+                |set| set.iter().map(String::as_str).collect::<Vec<_>>().join(" or "),
+            )
+        };
+        row.hold_text(layer, name, of(&theirs), of(&ours));
+    }
+}
+
+/// What is drawn anew each time is compared as random: whether it varies, and among what.
+pub(super) fn hold_draws(row: &mut Row<'_>, theirs: &[Connection], ours: &[Connection]) {
+    let (theirs, ours) = (Draws::of(theirs), Draws::of(ours));
+    for (what, theirs, ours) in [
+        ("GREASE values vary", theirs.grease.to_string(), ours.grease.to_string()),
+        ("extension order varies", theirs.order.to_string(), ours.order.to_string()),
+        ("ECH payload lengths", format!("{:?}", theirs.ech), format!("{:?}", ours.ech)),
+    ] {
+        row.hold_text(Layer::Hello, what, theirs, ours);
+    }
+}
+
+/// A recorded connection's hello; read again from its records.
+pub(in super::super) fn hello_of(connection: &Connection) -> Option<ClientHello> {
+    ClientHello::from_records(&hex::decode(&connection.hello_records)?).ok()
+}
+
+/// Every field of the hellos of one kind, with all the values it took.
+fn merged(all: &[Connection], resumed: bool) -> BTreeMap<String, BTreeSet<String>> {
+    let mut merged: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for hello in all.iter().filter_map(hello_of).filter(|hello| hello.is_resumption() == resumed) {
+        for (name, value) in fields(&hello) {
+            merged.entry(name).or_default().insert(value);
+        }
+    }
+    merged
+}
+
+/// All of a hello that is no draw, field by field.
+fn fields(hello: &ClientHello) -> Vec<(String, String)> {
+    let shape = serde_json::to_value(Shape::of(hello)).unwrap_or_default();
+    let mut fields: Vec<(String, String)> = shape
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| (name.clone(), value.to_string()))
+        .collect();
+    fields.push(("legacy_version".to_owned(), format!("{:04x}", hello.legacy_version)));
+    fields.push(("compression".to_owned(), hex::encode(&hello.compression)));
+    for one in hello.extensions.iter().filter(|one| !is_grease(one.id) && !DRAWN.contains(&one.id)) {
+        fields.push((format!("extension {}", one.id), hex::encode(&one.body)));
+    }
+    fields.push(("GREASE extensions".to_owned(), greased(hello)));
+    if let Some(ech) = hello.extension(ECH) {
+        // Type, KDF and AEAD, then how long the key is.
+        let head = ech.get(..5).map(hex::encode).unwrap_or_default();
+        let key = ech.get(6..8).map(hex::encode).unwrap_or_default();
+        fields.push(("ECH suite".to_owned(), format!("{head}, key {key}")));
+    }
+    if let Some(last) = hello.extensions.last().filter(|_| hello.is_resumption()) {
+        fields.push(("last extension".to_owned(), last.id.to_string()));
+        fields.push(("pre_shared_key length".to_owned(), last.body.len().to_string()));
+    }
+    fields
+}
+
+/// Where the GREASE extensions stand, and how long they are. The one that must be last of all does
+/// not count: it is the same of every client that resumes.
+fn greased(hello: &ClientHello) -> String {
+    let end = hello.extensions.iter().filter(|one| one.id != extension::PRE_SHARED_KEY).count();
+    let place = |at: usize| match at {
+        0 => "first",
+        _ if at + 1 == end => "last",
+        _ => "in the middle",
+    };
+    let all = hello.extensions.iter().enumerate().filter(|(_, one)| is_grease(one.id));
+    all.map(|(at, one)| format!("{}: {}", place(at), hex::encode(&one.body))).collect::<Vec<_>>().join(", ")
+}
+
+const ECH: u16 = 65037;
+/// Extensions whose bodies hold names, keys, draws, or GREASE that [`Shape`] levels.
+const DRAWN: [u16; 7] = [
+    extension::SERVER_NAME,
+    extension::GROUPS,
+    extension::SIGNATURE_ALGORITHMS,
+    extension::PRE_SHARED_KEY,
+    extension::VERSIONS,
+    extension::KEY_SHARE,
+    ECH,
+];
+
+/// What varies over many hellos.
+pub(in super::super) struct Draws {
+    pub(in super::super) grease: bool,
+    pub(in super::super) order: bool,
+    ech: BTreeSet<usize>,
+}
+
+impl Draws {
+    pub(in super::super) fn of(all: &[Connection]) -> Self {
+        let hellos: Vec<ClientHello> =
+            all.iter().filter_map(hello_of).filter(|h| !h.is_resumption()).collect();
+        let varies =
+            |of: &dyn Fn(&ClientHello) -> Vec<u16>| hellos.iter().map(of).collect::<BTreeSet<_>>().len() > 1;
+        Self {
+            grease: varies(&|h| h.ciphers.iter().copied().filter(|id| is_grease(*id)).collect()),
+            order: varies(&|h| h.extension_ids().filter(|id| !is_grease(*id)).collect()),
+            ech: hellos.iter().filter_map(ech_payload).collect(),
+        }
+    }
+}
+
+fn ech_payload(hello: &ClientHello) -> Option<usize> {
+    let body = hello.extension(ECH)?;
+    let key = usize::from(u16::from_be_bytes([*body.get(6)?, *body.get(7)?]));
+    let at = 8 + key;
+    Some(usize::from(u16::from_be_bytes([*body.get(at)?, *body.get(at + 1)?])))
+}

@@ -1,0 +1,98 @@
+//! What `rungs profile capture` says of browsers that are none, and that it leaves nothing behind then.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::support::{Finished, Program};
+
+/// Captures `browser`, which must fail with this code and message, and leave no file.
+fn fails(browser: &Path, code: i32, message: &str) -> Finished {
+    let program = Program::new();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("captured.toml");
+    let arguments =
+        ["profile", "capture", "-q", "--browser", plain(browser), "-o", plain(&file)].map(str::to_owned);
+    let run = program.run(arguments);
+    assert_eq!(run.code, code, "{run}");
+    assert!(run.stderr.contains(message), "{message} is not in {run}");
+    let left: Vec<_> = fs::read_dir(folder.path()).expect("the folder is there").collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(program.left_behind(), Vec::<PathBuf>::new());
+    run
+}
+
+fn plain(path: &Path) -> &str {
+    path.to_str().expect("a plain path")
+}
+
+/// A shell script in a folder of its own that is called as a browser would be.
+fn script(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("browser");
+    fs::write(&file, format!("#!/bin/sh\n{text}\n")).expect("the script is written");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("it can be made executable");
+    (folder, file)
+}
+
+const VERSION: &str = r#"[ "$1" = --version ] && { echo "Chromium 156.0.1.2"; exit 0; }"#;
+
+#[test]
+fn a_browser_that_is_not_there_is_wrong_usage() {
+    fails(Path::new("/nowhere/chromium"), 2, "there is no browser `/nowhere/chromium`");
+    fails(Path::new("no-such-browser"), 2, "there is no browser `no-such-browser`");
+}
+
+#[test]
+fn a_file_that_cannot_be_run_is_named() {
+    let (_folder, file) = script("exit 0");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("it can be made a plain file");
+    let run = fails(&file, 1, &format!("the browser {} could not be run", file.display()));
+    assert!(run.stderr.contains("hint: name an executable file"), "{run}");
+}
+
+#[test]
+fn a_program_that_is_no_browser_is_told_so() {
+    let (_folder, file) = script("exit 0");
+    fails(&file, 1, "does not say its version with --version");
+    let run = fails(Path::new("/bin/ls"), 1, "the browser /bin/ls ended as soon as it was started");
+    assert!(run.stderr.contains("hint: name a Chromium"), "{run}");
+}
+
+#[test]
+fn a_browser_that_ends_at_once_is_told_with_its_status() {
+    let (_folder, file) = script(&format!("{VERSION}\nexit 7"));
+    fails(&file, 1, "ended as soon as it was started (exit status: 7)");
+}
+
+#[test]
+fn a_browser_that_hangs_is_given_up() {
+    let (_folder, file) = script("exec sleep 1000");
+    fails(&file, 1, "did not say its version within 10s");
+}
+
+#[test]
+fn a_browser_that_never_gets_ready_is_given_up() {
+    let (_folder, file) = script(&format!("{VERSION}\nexec sleep 1000"));
+    fails(&file, 1, "did not open its debugging port within 20s");
+}
+
+#[test]
+fn a_scenario_that_does_not_happen_is_named() {
+    let real = rungs::lab::Chromium::find().expect("a Chromium is installed");
+    // A proxy that is not there: whatever is asked for, nothing is heard.
+    let (_folder, file) = script(&format!(
+        r#"exec {} "$@" --proxy-server=http://127.0.0.1:9 "--proxy-bypass-list=<-loopback>""#,
+        real.display()
+    ));
+    fails(&file, 1, "the scenario `hellos` did not happen: hello-0.test was not asked for /page");
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_told_before_the_browser_is_started() {
+    let program = Program::new();
+    let run = program.run(["profile", "capture", "-o", "nowhere/captured.toml"]);
+    assert_eq!(run.code, 2, "{run}");
+    assert!(run.stderr.contains("there is no folder nowhere to write to"), "{run}");
+    assert!(!run.stderr.contains("browser: hellos"), "{run}");
+}
