@@ -28,6 +28,7 @@ mod tickets;
 mod tier;
 mod toml_error;
 mod trace;
+mod traffic;
 mod transport;
 mod verdict;
 
@@ -37,12 +38,13 @@ pub use error::{Error, Result};
 pub use fetcher::{Fetcher, FetcherBuilder, Page, RequestBuilder, default_profile};
 pub use identity::Identity;
 pub use kind::ErrorKind;
-pub use proxy::Proxy;
+pub use proxy::{Bypass, Proxy, ProxyScheme, Route};
 pub use redact::Secret;
 pub use request::{Context, Request, parse_url};
 pub use response::{Hop, HttpVersion};
 pub use tier::Tier;
 pub use trace::{Attempt, AttemptError, Timings, Trace};
+pub use traffic::Traffic;
 pub use verdict::{Evidence, Verdict, VerdictKind};
 
 /// The README's code compiles.

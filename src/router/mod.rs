@@ -196,7 +196,7 @@ impl Router {
             body: &begun.prefix,
             // The answer to HEAD has no body to judge by.
             complete: begun.rest.is_none() && errand.request.method != http::Method::HEAD,
-            via_proxy: identity.proxy().is_some(),
+            via_proxy: identity.route().proxy(&url).is_some(),
         });
         let kept = match verdict.kind {
             VerdictKind::Genuine | VerdictKind::OriginError => Some(begun.finish(errand.keep, status).await?),
@@ -254,7 +254,7 @@ impl Progress {
         Some(Attempt {
             tier,
             browser_profile: (tier != Tier::Plain).then(|| identity.profile().name.clone()),
-            proxy: identity.proxy().map(ToString::to_string),
+            proxy: identity.route().proxy(&errand.request.url).map(ToString::to_string),
             status: None,
             verdict: None,
             elapsed: started.elapsed(),

@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod bounds;
+#[cfg(feature = "browser")]
+mod exits;
 mod floors;
 mod hostile_h2;
 mod lab;
@@ -9,7 +11,9 @@ mod lab;
 mod ladder;
 mod nginx;
 mod output;
+mod private;
 mod profile;
+mod proxies;
 mod readme;
 mod router;
 mod secrets;
