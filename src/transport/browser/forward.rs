@@ -269,3 +269,86 @@ const MAX_OPEN: usize = 512;
 const MAX_FAULTS: usize = 16;
 /// From a connection's start to the end of its request's head: browsers open some in advance.
 const HEAD_LIMIT: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+    use crate::fingerprint::Profile;
+
+    async fn started(proxy: &str, group: u32) -> Forwarder {
+        let profile = Profile::named("chrome-156-linux").unwrap();
+        let identity = Identity::new("test", profile, Some(proxy.parse().unwrap()));
+        Forwarder::start(&identity, &Arc::default(), &Bounds::default(), group).await.unwrap()
+    }
+
+    fn own_group() -> u32 {
+        rustix::process::getpgrp().as_raw_nonzero().get().cast_unsigned()
+    }
+
+    /// What comes back for `request`, to the end of the connection.
+    async fn talk(forwarder: &Forwarder, request: &str) -> String {
+        let mut client = TcpStream::connect(forwarder.address).await.unwrap();
+        // Refused, it may be closed before all is written.
+        let _ = client.write_all(request.as_bytes()).await;
+        let mut answer = String::new();
+        let _ = client.read_to_string(&mut answer).await;
+        answer
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test(flavor = "multi_thread")]
+    async fn another_program_is_not_lent_the_proxy() {
+        let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = format!("http://jane:s3cret@{}", upstream.local_addr().unwrap());
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = upstream.accept().await {
+                counted.fetch_add(1, Ordering::Relaxed);
+                let _ = read_head(&mut stream).await;
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nhello").await;
+            }
+        });
+        let request = "CONNECT site.example:443 HTTP/1.1\r\n\r\n";
+        let mut browser = std::process::Command::new("sleep");
+        std::os::unix::process::CommandExt::process_group(&mut browser, 0);
+        let mut browser = browser.arg("60").spawn().unwrap();
+        let foreign = talk(&started(&proxy, browser.id()).await, request).await;
+        browser.kill().unwrap();
+        browser.wait().unwrap();
+        assert_eq!((foreign.as_str(), asked.load(Ordering::Relaxed)), ("", 0));
+        let ours = talk(&started(&proxy, own_group()).await, request).await;
+        assert!(ours.starts_with("HTTP/1.1 200") && ours.ends_with("hello"), "{ours}");
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn private_addresses_are_let_through_while_one_is_visited() {
+        // Nobody listens at the proxy: whether it was tried shows in the fault.
+        let forwarder = started("http://127.0.0.1:9", own_group()).await;
+        let request = "GET http://127.0.0.1:1/ HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n";
+        let (public, private) = ("http://site.example/", "http://127.0.0.1:1/");
+        let proxy_failed = || Error::new(ErrorKind::Proxy, "the browser says");
+        for (visited, kind) in
+            [(public, ErrorKind::Redirect), (private, ErrorKind::Proxy), (public, ErrorKind::Redirect)]
+        {
+            let url: Url = visited.parse().unwrap();
+            let visit = forwarder.visit(&url).await;
+            assert!(talk(&forwarder, request).await.starts_with("HTTP/1.1 407"), "{visited}");
+            let error = visit.explain(proxy_failed(), &private.parse().unwrap());
+            assert_eq!(error.kind(), kind, "{visited}: {}", error.chain());
+            assert_eq!(visit.explain(proxy_failed(), &url).to_string(), "the browser says", "told once");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_no_proxy_request_is_refused() {
+        let forwarder = started("http://127.0.0.1:9", own_group()).await;
+        for request in ["GET / HTTP/1.1\r\n\r\n", "\u{16}\u{3}\u{1}\r\n\r\n"] {
+            assert!(talk(&forwarder, request).await.starts_with("HTTP/1.1 400"), "{request:?}");
+        }
+        assert_eq!(talk(&forwarder, &"x".repeat(300 * 1024)).await, "", "an endless head");
+    }
+}

@@ -33,7 +33,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::profile::{Brand, Browser as Worn};
 use crate::identity::Identity;
 use crate::kind::ErrorKind;
-use crate::net::Ways;
+use crate::net::{Ways, led_astray};
 use crate::response::Answer;
 use crate::tier::Tier;
 
@@ -161,7 +161,10 @@ impl BrowserTransport {
                 let answer = page.visit(&visit).await;
                 answer.map_err(|error| passing.explain(error, &job.request.url))
             }
-            None => page.visit(&visit).await,
+            None => match page.visit(&visit).await {
+                Ok(answer) => self.unless_led_astray(job, answer).await,
+                failed => failed,
+            },
         };
         // A page that failed may have been given cookies all the same.
         if let Err(error) = context.take(&browser.connection, job, &lent).await
@@ -170,6 +173,19 @@ impl BrowserTransport {
             tracing::warn!(cause = error.chain(), "could not take the browser's cookies");
         }
         answer
+    }
+
+    /// The answer, unless a public site led to it at a private address. Without a forwarder the
+    /// browser has asked for it by then; what its pages ask for it refuses by itself, as any Chrome.
+    async fn unless_led_astray(&self, job: Job<'_>, answer: Answer) -> Result<Answer> {
+        let (ways, route, first) = (&self.options.ways, job.identity.route(), &job.request.url);
+        let hops = answer.redirects.iter().map(|hop| &hop.url).chain([&answer.url]);
+        for url in hops.filter(|url| url.host() != first.host()) {
+            if ways.guards(route, first, job.bounds).await && ways.is_private(route, url, job.bounds).await {
+                return Err(led_astray(url.host_str().unwrap_or_default()));
+            }
+        }
+        Ok(answer)
     }
 
     /// A blank page of the identity's, when one may be opened.
@@ -283,10 +299,11 @@ impl Browser {
             }
             self.dispose(context);
         }
-        let group = self.process.pid().ok_or(Fault::Gone)?;
-        let forwarder = match identity.route().is_direct() {
-            true => None,
-            false => Some(Forwarder::start(identity, ways, job.bounds, group).await?),
+        let forwarder = if identity.route().is_direct() {
+            None
+        } else {
+            let group = self.process.pid().ok_or(Fault::Gone)?;
+            Some(Forwarder::start(identity, ways, job.bounds, group).await?)
         };
         let create = target::CreateBrowserContextParams {
             dispose_on_detach: Some(true),
