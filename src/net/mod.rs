@@ -40,9 +40,15 @@ use crate::trace::Timings;
 
 pub(crate) use dns::Overrides;
 pub(crate) use roots::system as system_roots;
-pub(crate) use tls::{BoxIo, Trust};
-pub(crate) use tunnel::{authorization as proxy_authorization, refused as refused_by_proxy};
-pub(crate) use way::{Metered, Way, Ways, led_astray};
+pub(crate) use tls::Trust;
+pub(crate) use way::{Way, Ways, led_astray};
+
+#[cfg(feature = "browser")]
+pub(crate) use {
+    tls::BoxIo,
+    tunnel::{authorization as proxy_authorization, refused as refused_by_proxy},
+    way::Metered,
+};
 
 use exchange::Failure;
 use origin::Journey;

@@ -89,6 +89,7 @@ impl Ways {
     }
 
     /// Whether the host of `way` says by itself that it may not be led to.
+    #[cfg_attr(not(feature = "browser"), expect(dead_code, reason = "the browser tier alone asks"))]
     pub(crate) fn forbids(&self, way: &Way<'_>) -> bool {
         let here = way.proxy.is_none_or(|proxy| proxy.scheme().resolves_here());
         let meant = here && self.names.overridden(way.host, way.port).is_some();
