@@ -18,7 +18,7 @@ demo: deps ## Fetch four sites of a loopback lab, one on each rung, and the last
 	$(CARGO) build --locked --bin rungs --example demo
 	@$(CARGO) run --quiet --locked --example demo
 
-test: deps ## Run every test: unit, integration (nginx, squid, Chromium on loopback), examples, doctests.
+test: deps ## Run every test: unit, integration (nginx, squid, dante, Chromium on loopback), examples, doctests.
 	$(CARGO) test --locked
 
 lint: deps ## Check format, lints, docs, and licences where cargo-deny is installed.

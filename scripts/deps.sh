@@ -38,6 +38,8 @@ need openssl openssl
 need certutil libnss3-tools
 need nginx nginx
 need squid squid
+need danted dante-server
+need microsocks microsocks
 need ps procps
 has_libclang || missing+=(libclang-dev)
 [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/ssl/cert.pem ] || [ -e /etc/pki/tls/certs/ca-bundle.crt ] ||
@@ -74,7 +76,7 @@ apt() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq "$@" </dev/null
 }
 
-# nginx and squid are wanted as programs; their packages start them as services of the whole machine.
+# Servers are wanted as programs; their packages start them as services of the whole machine.
 stop_service() {
     if has systemctl && [ -d /run/systemd/system ]; then
         as_root systemctl disable --now "$1" >/dev/null 2>&1 || true
@@ -109,7 +111,10 @@ install_with_apt() {
     done
     [ ${#missing[@]} -eq 0 ] || apt install -y --no-install-recommends "${missing[@]}"
     for package in "${missing[@]}"; do
-        case $package in nginx | squid) stop_service "$package" ;; esac
+        case $package in
+        nginx | squid) stop_service "$package" ;;
+        dante-server) stop_service danted ;;
+        esac
     done
 }
 
@@ -124,8 +129,9 @@ say_what_to_install() {
         echo "    sudo pacman -S cmake clang gcc make git pkgconf openssl nss ca-certificates procps-ng nginx squid chromium" >&2
     else
         echo "    cmake, clang and libclang, a C and C++ compiler, make, git, pkg-config, openssl, certutil (NSS), CA certificates, ps," >&2
-        echo "    nginx (with the brotli filter if there is one), squid, and Chromium, with your package manager" >&2
+        echo "    nginx (with the brotli filter if there is one), squid, dante's server as danted, microsocks, and Chromium" >&2
     fi
+    echo "    dante's server (as danted) and microsocks are in few package managers: build them where yours has none" >&2
     exit 1
 }
 

@@ -19,7 +19,7 @@ use http::Method;
 use crate::bounds::Bounds;
 use crate::fingerprint::Profile;
 use crate::identity::Identity;
-use crate::proxy::Proxy;
+use crate::proxy::Route;
 use crate::router::{Ladder, Persona, Router};
 
 /// Gets pages by the cheapest means the site allows. Cheap to clone; clones share everything.
@@ -42,10 +42,11 @@ struct Shared {
     router: Router,
     bounds: Bounds,
     ladder: Ladder,
-    proxy: Option<Proxy>,
+    route: Route,
     plain: Arc<Profile>,
     dressed: Arc<Profile>,
-    sessions: Mutex<HashMap<String, Arc<Persona>>>,
+    /// By name, and by the way they go where a request asked for another than the fetcher's.
+    sessions: Mutex<HashMap<(String, Route), Arc<Persona>>>,
     #[cfg(feature = "browser")]
     browser: Arc<crate::transport::browser::BrowserTransport>,
 }
@@ -70,9 +71,16 @@ impl Fetcher {
     /// identity again.
     #[must_use]
     pub fn session(&self, name: &str) -> Self {
-        let mut sessions = self.shared.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        let persona = sessions.entry(name.to_owned()).or_insert_with(|| Arc::new(self.shared.persona(name)));
-        Self { shared: Arc::clone(&self.shared), persona: Arc::clone(persona) }
+        let persona = self.shared.persona(name, &self.shared.route);
+        Self { shared: Arc::clone(&self.shared), persona }
+    }
+
+    /// The same session by another route, which makes it another identity: a site must not see one
+    /// visitor come out of two exits. The same name and route give the same identity again.
+    #[must_use]
+    pub fn by_route(&self, route: &Route) -> Self {
+        let persona = self.shared.persona(self.identity().name(), route);
+        Self { shared: Arc::clone(&self.shared), persona }
     }
 
     /// The identity that the impersonate and browser tiers wear: its profile and its cookies.
@@ -100,11 +108,15 @@ impl Fetcher {
 }
 
 impl Shared {
-    fn persona(&self, name: &str) -> Persona {
-        Persona {
-            plain: Identity::new(name, Arc::clone(&self.plain), self.proxy.clone()),
-            dressed: Identity::new(name, Arc::clone(&self.dressed), self.proxy.clone()),
-        }
+    /// The identities of this name that go by this route, made on first need.
+    fn persona(&self, name: &str, route: &Route) -> Arc<Persona> {
+        let identity = |profile| Identity::new(name, profile, None).routed(route.clone());
+        let new = || {
+            let (plain, dressed) = (identity(Arc::clone(&self.plain)), identity(Arc::clone(&self.dressed)));
+            Arc::new(Persona { plain, dressed })
+        };
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(sessions.entry((name.to_owned(), route.clone())).or_insert_with(new))
     }
 }
 
@@ -113,7 +125,7 @@ impl std::fmt::Debug for Fetcher {
         f.debug_struct("Fetcher")
             .field("profile", &self.shared.dressed.name)
             .field("ladder", &self.shared.ladder)
-            .field("proxy", &self.shared.proxy)
+            .field("route", &self.shared.route)
             .finish_non_exhaustive()
     }
 }

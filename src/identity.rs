@@ -8,15 +8,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::cookies::Jar;
 use crate::fingerprint::Profile;
 use crate::hints::Hints;
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, Route};
 use crate::tickets::Tickets;
+use crate::traffic::{Meter, Traffic};
 
 /// One client as a site sees it. Two identities never share a connection, a cookie or a ticket.
 pub struct Identity {
     key: u64,
     name: String,
     profile: Arc<Profile>,
-    proxy: Option<Proxy>,
+    route: Route,
+    meter: Arc<Meter>,
     jar: Jar,
     tickets: Tickets,
     hints: Hints,
@@ -31,11 +33,19 @@ impl Identity {
             key: NEXT.fetch_add(1, Ordering::Relaxed),
             name: name.into(),
             profile,
-            proxy,
+            route: proxy.into(),
+            meter: Arc::default(),
             jar: Jar::default(),
             tickets: Tickets::default(),
             hints: Hints::default(),
         }
+    }
+
+    /// The same identity on its way by `route`: a site sees it come out of one proxy, or of none.
+    #[must_use]
+    pub fn routed(mut self, route: Route) -> Self {
+        self.route = route;
+        self
     }
 
     /// A number no other identity of this process has: what pools are keyed by.
@@ -56,10 +66,22 @@ impl Identity {
         &self.profile
     }
 
-    /// The proxy it goes through.
+    /// Which proxies it goes through.
     #[must_use]
-    pub const fn proxy(&self) -> Option<&Proxy> {
-        self.proxy.as_ref()
+    pub const fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// What passed between it and its proxies so far, on all tiers.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.meter.read()
+    }
+
+    /// Where its bytes are counted.
+    #[must_use]
+    pub(crate) const fn meter(&self) -> &Arc<Meter> {
+        &self.meter
     }
 
     /// The client hints that origins asked it for.
@@ -86,7 +108,7 @@ impl fmt::Debug for Identity {
         f.debug_struct("Identity")
             .field("name", &self.name)
             .field("profile", &self.profile.name)
-            .field("proxy", &self.proxy)
+            .field("route", &self.route)
             .finish_non_exhaustive()
     }
 }

@@ -61,6 +61,7 @@ pub(crate) struct Fetch {
     pub(crate) ladder: Ladder,
     #[command(flatten)]
     pub(crate) view: View,
+    #[command(flatten)]
     pub(crate) judging: Judging,
     #[command(flatten)]
     pub(crate) output: Output,
@@ -111,9 +112,30 @@ pub(crate) struct Request {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct Network {
-    /// Go through this proxy, http://user:password@host:port.
+    /// Go through this proxy, http://user:password@host:port; also https, socks5 (names are resolved
+    /// here) and socks5h (by the proxy). Empty: through none. Default: what the environment says.
     #[arg(short = 'x', long, value_name = "URL")]
     pub(crate) proxy: Option<String>,
+
+    /// User and password of a proxy whose URL has none.
+    #[arg(short = 'U', long, value_name = "USER:PASSWORD")]
+    pub(crate) proxy_user: Option<String>,
+
+    /// Hosts to reach without the proxy: names with all below them, addresses, networks; `*` for all.
+    #[arg(long, value_name = "LIST")]
+    pub(crate) noproxy: Option<String>,
+
+    /// Trust the CA certificates in this file (PEM) for https proxies instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) proxy_cacert: Option<PathBuf>,
+
+    /// Take any certificate of an https proxy.
+    #[arg(long)]
+    pub(crate) proxy_insecure: bool,
+
+    /// Let a public site lead to private addresses, by redirects and in the browser.
+    #[arg(long)]
+    pub(crate) allow_private: bool,
 
     /// Take any certificate.
     #[arg(short = 'k', long)]

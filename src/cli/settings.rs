@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rungs::detect::{Expect, Rules};
 use rungs::fingerprint::Profile;
-use rungs::{Bounds, Error, ErrorKind, Fetcher, FetcherBuilder, Proxy, Tier};
+use rungs::{Bounds, Error, ErrorKind, Fetcher, FetcherBuilder, Proxy, Route, Secret, Tier};
 
 use super::args::{Fetch, Judging, Ladder, Network, Request, View};
 use super::exit::Failure;
@@ -45,9 +45,10 @@ fn bounds(args: &Network, view: &View) -> Result<Bounds, Failure> {
 
 fn network(mut builder: FetcherBuilder, args: &Network) -> Result<FetcherBuilder, Failure> {
     builder = builder.insecure(args.insecure).retries(args.retry);
-    if let Some(text) = &args.proxy {
-        let proxy: Proxy = text.parse().map_err(|error: Error| wrong("-x/--proxy", &error))?;
-        builder = builder.proxy(proxy);
+    builder = builder.route(route(args)?);
+    builder = builder.proxy_insecure(args.proxy_insecure).allow_private(args.allow_private);
+    if let Some(path) = &args.proxy_cacert {
+        builder = builder.proxy_ca_file(path);
     }
     if let Some(path) = &args.cacert {
         builder = builder.ca_file(path);
@@ -57,6 +58,25 @@ fn network(mut builder: FetcherBuilder, args: &Network) -> Result<FetcherBuilder
         builder = builder.resolve(host, port, address);
     }
     Ok(builder)
+}
+
+/// Which URL goes through which proxy, as curl reads the same flags and the environment.
+fn route(args: &Network) -> Result<Route, Failure> {
+    let route = match args.proxy.as_deref() {
+        None => Route::from_env()?,
+        Some("") => Route::default(),
+        Some(text) => {
+            let proxy: Proxy = text.parse().map_err(|error: Error| wrong("-x/--proxy", &error))?;
+            Route::through(proxy)
+        }
+    };
+    let route = match args.noproxy.clone().or_else(Route::around_from_env) {
+        Some(list) => route.around(&list),
+        None => route,
+    };
+    let Some(text) = &args.proxy_user else { return Ok(route) };
+    let (user, password) = text.split_once(':').unwrap_or((text, ""));
+    Ok(route.or_credentials(user, &Secret::new(password)))
 }
 
 fn ladder(mut builder: FetcherBuilder, args: &Ladder) -> Result<FetcherBuilder, Failure> {

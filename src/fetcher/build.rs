@@ -12,8 +12,8 @@ use crate::detect::Rules;
 use crate::error::{Error, Result};
 use crate::fingerprint::Profile;
 use crate::kind::ErrorKind;
-use crate::net::{Engine, Overrides, Trust};
-use crate::proxy::Proxy;
+use crate::net::{Engine, Overrides, Trust, Ways};
+use crate::proxy::{Proxy, Route};
 use crate::router::{Ladder, Router};
 use crate::tier::Tier;
 use crate::transport::Transport;
@@ -29,11 +29,13 @@ pub struct FetcherBuilder {
     max_tier: Tier,
     retries: u32,
     bounds: Bounds,
-    proxy: Option<Proxy>,
+    route: Route,
     profile: Option<Arc<Profile>>,
     rules: Option<Rules>,
     overrides: Overrides,
     trust: Trust,
+    proxy_trust: Trust,
+    allow_private: bool,
     #[cfg(feature = "browser")]
     browser: crate::transport::browser::BrowserOptions,
 }
@@ -43,7 +45,7 @@ impl std::fmt::Debug for FetcherBuilder {
         f.debug_struct("FetcherBuilder")
             .field("min_tier", &self.min_tier)
             .field("max_tier", &self.max_tier)
-            .field("proxy", &self.proxy)
+            .field("route", &self.route)
             .field("profile", &self.profile.as_ref().map(|profile| &profile.name))
             .finish_non_exhaustive()
     }
@@ -56,11 +58,13 @@ impl Default for FetcherBuilder {
             max_tier: if cfg!(feature = "browser") { Tier::Browser } else { Tier::Impersonate },
             retries: 2,
             bounds: Bounds::default(),
-            proxy: None,
+            route: Route::default(),
             profile: None,
             rules: None,
             overrides: Overrides::new(),
             trust: Trust::default(),
+            proxy_trust: Trust::default(),
+            allow_private: false,
             #[cfg(feature = "browser")]
             browser: crate::transport::browser::BrowserOptions::default(),
         }
@@ -92,9 +96,35 @@ impl FetcherBuilder {
         self
     }
 
-    /// The proxy for every tier. Default: none.
-    pub fn proxy(mut self, proxy: Proxy) -> Self {
-        self.proxy = Some(proxy);
+    /// The proxy for every URL, on every tier. Default: none. The environment is read only where
+    /// [`route`](Self::route) is given [`Route::from_env`].
+    pub fn proxy(self, proxy: Proxy) -> Self {
+        self.route(Route::through(proxy))
+    }
+
+    /// Which URL goes through which proxy, on every tier. Default: all go direct.
+    pub fn route(mut self, route: Route) -> Self {
+        self.route = route;
+        self
+    }
+
+    /// Trusts the CA certificates (PEM) in this file for https proxies, instead of the system's.
+    pub fn proxy_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.proxy_trust.ca_file = Some(path.into());
+        self
+    }
+
+    /// Takes any certificate of an https proxy. Default: false.
+    pub const fn proxy_insecure(mut self, insecure: bool) -> Self {
+        self.proxy_trust.insecure = insecure;
+        self
+    }
+
+    /// Lets redirects, and pages in the browser, lead from a public site to a private address:
+    /// loopback, the local network, the machine's own. Default: false. A private address that is
+    /// itself asked for is always fetched.
+    pub const fn allow_private(mut self, allow: bool) -> Self {
+        self.allow_private = allow;
         self
     }
 
@@ -170,12 +200,15 @@ impl FetcherBuilder {
                 .with_hint("`rungs profile list` names those there are"));
         }
         let rules = self.rules.unwrap_or_else(Rules::shipped);
-        let engine = Arc::new(Engine::new(self.overrides.clone(), self.trust.clone())?);
+        let ways = Ways::new(self.overrides.clone(), self.proxy_trust)?.allow_private(self.allow_private);
+        let ways = Arc::new(ways);
+        let engine = Arc::new(Engine::new(Arc::clone(&ways), self.trust.clone())?);
         #[cfg(feature = "browser")]
         let browser = {
             let mut options = self.browser;
             options.resolve =
                 self.overrides.iter().map(|((host, port), ip)| (host.clone(), *port, *ip)).collect();
+            options.ways = ways;
             options.insecure = self.trust.insecure;
             options.ca_file = self.trust.ca_file;
             options.still_challenged = Some(still_challenged(rules.clone()));
@@ -191,14 +224,14 @@ impl FetcherBuilder {
             router: Router::new(transports, rules),
             bounds: self.bounds,
             ladder: Ladder { min: self.min_tier, max: self.max_tier, retries: self.retries },
-            proxy: self.proxy,
+            route: self.route,
             plain,
             dressed,
             sessions: Mutex::new(HashMap::new()),
             #[cfg(feature = "browser")]
             browser,
         });
-        let persona = Arc::new(shared.persona("default"));
+        let persona = shared.persona("default", &shared.route);
         Ok(Fetcher { shared, persona })
     }
 }

@@ -12,6 +12,7 @@ use crate::bounds::Bounds;
 use crate::detect::Expect;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
+use crate::proxy::{Proxy, Route};
 use crate::request::{Context, Request, parse_url};
 use crate::router::{Errand, Keep, Ladder};
 use crate::tier::Tier;
@@ -89,6 +90,13 @@ impl RequestBuilder {
             request.context = context;
             Ok(())
         });
+        self
+    }
+
+    /// Goes through this proxy, as the identity that this session has there: an identity has one
+    /// exit, so its cookies are not those it has by another way. Default: the fetcher's.
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.fetcher = self.fetcher.by_route(&Route::through(proxy));
         self
     }
 

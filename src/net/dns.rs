@@ -17,6 +17,7 @@ use crate::kind::ErrorKind;
 /// Overrides of name lookup: (host, port) to address, as curl's `--resolve` has them.
 pub(crate) type Overrides = HashMap<(String, u16), IpAddr>;
 
+#[derive(Default)]
 pub(crate) struct Names {
     overrides: Overrides,
     resolver: OnceCell<TokioResolver>,
@@ -29,12 +30,11 @@ impl Names {
 
     /// The addresses of `host`, in the order to try them.
     pub(crate) async fn lookup(&self, host: &str, port: u16, within: Duration) -> Result<Vec<IpAddr>> {
-        let bare = host.trim_matches(['[', ']']);
-        let name = bare.trim_end_matches('.').to_ascii_lowercase();
-        let overridden = |name: &str| self.overrides.get(&(name.to_owned(), port)).copied();
-        if let Some(address) = overridden(&name).or_else(|| overridden("*")) {
+        if let Some(address) = self.overridden(host, port) {
             return Ok(vec![address]);
         }
+        let bare = host.trim_matches(['[', ']']);
+        let name = bare.trim_end_matches('.').to_ascii_lowercase();
         if let Ok(address) = bare.parse() {
             return Ok(vec![address]);
         }
@@ -52,6 +52,13 @@ impl Names {
             return Err(Error::new(ErrorKind::Dns, format!("could not resolve `{bare}`: it has no address")));
         }
         Ok(interleave(addresses))
+    }
+
+    /// The address that was given to `host` by hand, if one was.
+    pub(crate) fn overridden(&self, host: &str, port: u16) -> Option<IpAddr> {
+        let name = host.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
+        let given = |name: &str| self.overrides.get(&(name.to_owned(), port)).copied();
+        given(&name).or_else(|| given("*"))
     }
 }
 

@@ -10,14 +10,18 @@ mod guard;
 mod hpack;
 mod origin;
 mod pool;
+mod private;
 mod redirect;
 mod reframe;
 mod roots;
 mod scatter;
+mod socks;
 mod tls;
 mod tunnel;
+mod way;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -38,11 +42,18 @@ use crate::trace::Timings;
 pub(crate) use dns::Overrides;
 pub(crate) use roots::system as system_roots;
 pub(crate) use tls::Trust;
+pub(crate) use way::{Way, Ways, led_astray};
+
+#[cfg(feature = "browser")]
+pub(crate) use {
+    tls::BoxIo,
+    tunnel::{authorization as proxy_authorization, refused as refused_by_proxy},
+    way::Metered,
+};
 
 use exchange::Failure;
 use origin::Journey;
 use pool::{Borrowed, Caps, Key, Lease, Pool};
-use tls::BoxIo;
 
 /// One request to make as one identity within bounds.
 #[derive(Clone, Copy)]
@@ -58,18 +69,14 @@ type Answered = (HttpResponse<Incoming>, Option<Borrowed>);
 
 /// The engine. Makes no connection until it is called.
 pub(crate) struct Engine {
-    names: dns::Names,
+    ways: Arc<Ways>,
     tls: tls::Tls,
     pool: Pool,
 }
 
 impl Engine {
-    pub(crate) fn new(overrides: Overrides, trust: Trust) -> Result<Self> {
-        Ok(Self {
-            names: dns::Names::new(overrides),
-            tls: tls::Tls::new(trust)?,
-            pool: Pool::new(Caps::default()),
-        })
+    pub(crate) fn new(ways: Arc<Ways>, trust: Trust) -> Result<Self> {
+        Ok(Self { ways, tls: tls::Tls::new(trust)?, pool: Pool::new(Caps::default()) })
     }
 
     /// Makes `call`, follows its redirects, and returns the last answer with its body still coming.
@@ -93,13 +100,15 @@ impl Engine {
         let mut hops: Vec<Hop> = Vec::new();
         let mut seen = HashSet::new();
         let mut timings = Timings::default();
+        // The address asked for may be private; where it is not, what it leads to may not be either.
+        let mut guarded = false;
         loop {
             let jar = call.identity.jar();
             if !seen.insert((request.method.clone(), request.url.clone(), jar.pairs(&request.url))) {
                 return Err(redirected_in_a_circle(&request.url, call.request));
             }
             let (response, borrowed) = self
-                .once(Call { request: &request, ..call }, &journey, &mut timings)
+                .once(Call { request: &request, ..call }, &journey, guarded, &mut timings)
                 .await
                 .map_err(|error| error.with_url(&request.url))?;
             let (mut head, incoming) = response.into_parts();
@@ -116,6 +125,10 @@ impl Engine {
                     to = crate::redact::url(&next.url),
                     "redirected"
                 );
+                guarded = self.ways.guards(call.identity.route(), &call.request.url, call.bounds).await;
+                if guarded && self.ways.is_private(call.identity.route(), &next.url, call.bounds).await {
+                    return Err(led_astray(next.url.host_str().unwrap_or_default()));
+                }
                 match exchange::unread(&mut head.extensions).filter(|_| is_browser(&call)) {
                     Some(unread) => unread.cancel(),
                     None => drain(decode::raw(incoming, borrowed, limits)).await,
@@ -150,21 +163,37 @@ impl Engine {
 
     /// One request and its answer's head, on an open connection or a new one. An open connection
     /// that turns out dead is replaced once.
-    async fn once(&self, call: Call<'_>, journey: &Journey, timings: &mut Timings) -> Result<Answered> {
+    async fn once(
+        &self,
+        call: Call<'_>,
+        journey: &Journey,
+        guarded: bool,
+        timings: &mut Timings,
+    ) -> Result<Answered> {
         let started = Instant::now();
         let cookies = call.identity.jar().pairs(&call.request.url);
         // A script's request to another origin takes no credentials along, and a connection of its own.
         let anonymous =
             is_browser(&call) && call.request.context.is_script() && journey.is_away() && cookies.is_empty();
         let key = key(&call, anonymous)?;
-        let proxied = call.identity.proxy().filter(|_| !key.tls);
+        let proxy = call.identity.route().proxy(&call.request.url);
+        let way = Way {
+            host: &key.host,
+            port: key.port,
+            proxy,
+            guarded,
+            bounds: call.bounds,
+            meter: call.identity.meter(),
+            user_agent: call.identity.profile().browser.as_ref().map(|browser| browser.user_agent.as_str()),
+        };
+        let proxied = proxy.filter(|proxy| !key.tls && !proxy.scheme().is_socks());
         let mut fresh = false;
         loop {
             let pooled = if fresh { None } else { self.pool.checkout(&key) };
             let reused = pooled.is_some();
             let lease = match pooled {
                 Some(lease) => lease,
-                None => self.connect(&key, &call, fresh, timings).await?,
+                None => self.connect(call.identity, &key, &way, fresh, timings).await?,
             };
             let over = match (&lease, key.tls) {
                 (Lease::Http2(_), _) => Over::H2,
@@ -223,19 +252,32 @@ impl Engine {
     }
 
     /// Opens a connection, or shares one that somebody opened meanwhile.
-    async fn connect(&self, key: &Key, call: &Call<'_>, fresh: bool, timings: &mut Timings) -> Result<Lease> {
+    async fn connect(
+        &self,
+        identity: &Identity,
+        key: &Key,
+        way: &Way<'_>,
+        fresh: bool,
+        timings: &mut Timings,
+    ) -> Result<Lease> {
         let _turn = self.pool.turn(key).await;
         if !fresh && let Some(lease) = self.pool.checkout(key) {
             return Ok(lease);
         }
-        let bounds = call.bounds;
+        let bounds = way.bounds;
         let permit = self.pool.permit(bounds.connect).await?;
-        let io = self.dial(key, call, timings).await?;
+        let io = match way.proxy {
+            // It takes the whole URL in place of a tunnel.
+            Some(proxy) if !key.tls && !proxy.scheme().is_socks() => {
+                self.ways.to_proxy(way, proxy, timings).await?
+            }
+            _ => self.ways.open(way, timings).await?,
+        };
         if !key.tls {
             return Ok(Lease::Http1(exchange::begin_http1(io, bounds, permit).await?));
         }
         let started = Instant::now();
-        let stream = self.tls.handshake(call.identity, &key.host, key.port, io, bounds.tls).await?;
+        let stream = self.tls.handshake(identity, &key.host, key.port, io, bounds.tls).await?;
         timings.tls += started.elapsed();
         tracing::debug!(
             host = key.host,
@@ -246,53 +288,12 @@ impl Engine {
             "TLS"
         );
         if stream.ssl().selected_alpn_protocol() == Some(b"h2") {
-            let sender = exchange::begin_http2(Box::pin(stream), call.identity.profile(), permit).await?;
+            let sender = exchange::begin_http2(Box::pin(stream), identity.profile(), permit).await?;
             self.pool.share(key, &sender);
             return Ok(Lease::Http2(sender));
         }
         self.pool.is_http1(key);
         Ok(Lease::Http1(exchange::begin_http1(Box::pin(stream), bounds, permit).await?))
-    }
-
-    /// A byte stream to the origin: straight, or through the identity's proxy.
-    async fn dial(&self, key: &Key, call: &Call<'_>, timings: &mut Timings) -> Result<BoxIo> {
-        let bounds = call.bounds;
-        let Some(proxy) = call.identity.proxy() else {
-            return Ok(Box::pin(self.reach(&key.host, key.port, bounds, timings).await?));
-        };
-        let mut stream = self.reach(proxy.host(), proxy.port(), bounds, timings).await.map_err(|cause| {
-            Error::new(ErrorKind::Proxy, format!("the proxy {proxy} cannot be reached")).with_source(cause)
-        })?;
-        if key.tls {
-            let started = Instant::now();
-            let authority = format!("{}:{}", key.host, key.port);
-            let agent = call.identity.profile().browser.as_ref().map(|browser| browser.user_agent.as_str());
-            tunnel::connect(&mut stream, proxy, &authority, agent, bounds.connect).await?;
-            timings.connect += started.elapsed();
-        }
-        Ok(Box::pin(stream))
-    }
-
-    async fn reach(
-        &self,
-        host: &str,
-        port: u16,
-        bounds: &Bounds,
-        timings: &mut Timings,
-    ) -> Result<tokio::net::TcpStream> {
-        let started = Instant::now();
-        let addresses = self.names.lookup(host, port, bounds.dns).await?;
-        timings.dns += started.elapsed();
-        let started = Instant::now();
-        let stream = dial::connect(host, &addresses, port, bounds.connect).await?;
-        timings.connect += started.elapsed();
-        tracing::debug!(
-            host,
-            port,
-            address = stream.peer_addr().ok().map(tracing::field::display),
-            "connected"
-        );
-        Ok(stream)
     }
 }
 

@@ -177,7 +177,7 @@ impl CertificateCompressor for Brotli {
 }
 
 /// Names why a handshake failed, the certificate's fault by BoringSSL's own verdict.
-fn failed(origin: &str, failure: &HandshakeError<BoxIo>) -> Error {
+pub(super) fn failed(origin: &str, failure: &HandshakeError<BoxIo>) -> Error {
     let verified = failure.ssl().map(boring::ssl::SslRef::verify_result);
     if let Some(fault) = verified.and_then(Result::err).and_then(ffi::certificate_fault) {
         let message = format!("the certificate of {origin} {fault}");

@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::dress;
+use super::tls::BoxIo;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 use crate::proxy::Proxy;
+use crate::redact::Secret;
 
 /// Asks `proxy` on `stream` for a tunnel to `authority`, and waits for its yes.
 pub(crate) async fn connect(
-    stream: &mut TcpStream,
+    stream: &mut BoxIo,
     proxy: &Proxy,
     authority: &str,
     user_agent: Option<&str>,
@@ -24,7 +25,7 @@ pub(crate) async fn connect(
     })?
 }
 
-async fn ask(stream: &mut TcpStream, proxy: &Proxy, authority: &str, user_agent: Option<&str>) -> Result<()> {
+async fn ask(stream: &mut BoxIo, proxy: &Proxy, authority: &str, user_agent: Option<&str>) -> Result<()> {
     // The order is Chrome's own.
     let mut head =
         format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\nProxy-Connection: keep-alive\r\n");
@@ -33,12 +34,7 @@ async fn ask(stream: &mut TcpStream, proxy: &Proxy, authority: &str, user_agent:
         head.push_str(user_agent);
         head.push_str("\r\n");
     }
-    if let Some((user, password)) = proxy.credentials() {
-        let value = dress::basic(user, password.expose());
-        head.push_str("Proxy-Authorization: ");
-        head.push_str(value.to_str().unwrap_or_default());
-        head.push_str("\r\n");
-    }
+    head.push_str(authorization(proxy).expose());
     head.push_str("\r\n");
     let broke = |cause: std::io::Error| {
         Error::new(ErrorKind::Proxy, format!("the connection to the proxy {proxy} broke")).with_source(cause)
@@ -70,6 +66,14 @@ async fn ask(stream: &mut TcpStream, proxy: &Proxy, authority: &str, user_agent:
     }
 }
 
+/// The whole Proxy-Authorization line, line end included; nothing without credentials.
+pub(crate) fn authorization(proxy: &Proxy) -> Secret {
+    Secret::new(proxy.credentials().map_or_else(String::new, |(user, password)| {
+        let value = dress::basic(user, password.expose());
+        format!("Proxy-Authorization: {}\r\n", value.to_str().unwrap_or_default())
+    }))
+}
+
 fn judge(answer: &[u8], proxy: &Proxy) -> Result<()> {
     let mut fields = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut fields);
@@ -94,7 +98,10 @@ pub(crate) fn refused(proxy: &Proxy, status: u16) -> Error {
         let (what, hint) = if proxy.credentials().is_some() {
             ("refused the credentials (407)", "check user name and password of the proxy")
         } else {
-            ("wants credentials (407)", "write them into its URL: http://user:password@host:port")
+            (
+                "wants credentials (407)",
+                "write them into its URL, http://user:password@host:port, or give --proxy-user",
+            )
         };
         return Error::new(ErrorKind::Proxy, format!("the proxy {proxy} {what}")).with_hint(hint);
     }

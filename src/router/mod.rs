@@ -284,7 +284,7 @@ impl Router {
             body: &begun.prefix,
             // The answer to HEAD has no body to judge by.
             complete: begun.rest.is_none() && errand.request.method != http::Method::HEAD,
-            via_proxy: identity.proxy().is_some(),
+            via_proxy: identity.route().proxy(&url).is_some(),
         };
         let verdict = judging::judge(&self.rules, &seen, &begun.prefix, errand.expect).await;
         let kept = match verdict.kind {

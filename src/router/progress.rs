@@ -56,7 +56,7 @@ impl Progress {
         Some(Attempt {
             tier,
             browser_profile: (tier != Tier::Plain).then(|| identity.profile().name.clone()),
-            proxy: identity.proxy().map(ToString::to_string),
+            proxy: identity.route().proxy(&errand.request.url).map(ToString::to_string),
             status: None,
             verdict: None,
             elapsed: started.elapsed(),

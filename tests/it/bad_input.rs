@@ -287,7 +287,7 @@ fn wrong_flags_exit_2_and_name_the_flag() {
         (&["-x", "socks9://127.0.0.1:1", url], &["-x/--proxy", "`socks9`", "not supported"]),
         (&["-x", "http://[", url], &["-x/--proxy", "malformed", "http://user:password@host:port"]),
         (&["-x", "http://127.0.0.1:1/path", url], &["-x/--proxy", "path"]),
-        (&["-x", "", url], &["-x/--proxy"]),
+        (&["-x", "ftp://127.0.0.1:9", url], &["-x/--proxy"]),
         (&["-o", "a", "-o", "b", url], &["-o/--output: 2 files for 1 URLs"]),
         (&["-I", "-d", "x", url], &["--head", "--data"]),
     ] {

@@ -3,12 +3,15 @@
 mod bad_input;
 mod bounds;
 #[cfg(feature = "browser")]
+#[cfg(feature = "browser")]
 mod browser_page;
 mod capture;
 #[cfg(feature = "browser")]
 mod clearance;
 mod corpus;
 mod detect;
+#[cfg(feature = "browser")]
+mod exits;
 mod floors;
 mod hostile_h2;
 mod lab;
@@ -16,7 +19,9 @@ mod lab;
 mod ladder;
 mod nginx;
 mod output;
+mod private;
 mod profile;
+mod proxies;
 mod readme;
 mod router;
 mod secrets;

@@ -4,7 +4,7 @@ use std::io;
 
 use rungs::{Cookie, Fetcher, Proxy, Tier};
 
-use crate::support::{self, Certs, Finished, Nginx, Program, RawServer, Site, Squid, Talk};
+use crate::support::{self, Certs, Finished, Microsocks, Nginx, Program, RawServer, Site, Squid, Talk};
 
 /// What the user typed and nobody may read again, with their forms on the wire.
 const SECRETS: [&str; 12] = [
@@ -122,6 +122,34 @@ fn no_secret_is_printed_over_tls_and_http_2() {
 }
 
 #[test]
+fn no_secret_of_a_socks_proxy_or_of_its_own_flag_is_printed() {
+    let certs = Certs::new();
+    let (nginx, squid, socks) = (Nginx::start(&certs), Squid::start(), Microsocks::start("127.0.0.1"));
+    let program = Program::new();
+    let user = format!("{}:{}", Squid::USER, Squid::PASSWORD);
+    for site in [Site::H2, Site::Clear] {
+        let url = nginx.url(site, "/page/hello");
+        for proxy in [socks.url("socks5"), socks.url_as("socks5h", "janedoe:hunter2")] {
+            let run = loud(&program, certs.ca(), &proxy, "json", &url);
+            assert_silent(&run);
+            assert!(run.text().contains("socks5") && !run.to_string().contains(Microsocks::USER), "{run}");
+        }
+        let nobody = squid.url_without_user();
+        for (user, code) in [(user.as_str(), 0), ("janedoe:hunter2", 1)] {
+            let flags =
+                ["fetch", "-vvv", "--trace", "--retry", "0", "--tier", "plain", "--cacert", certs.ca()];
+            let by_flag = ["-x", &nobody, "--proxy-user", user, &url];
+            let run = program.run(flags.into_iter().chain(by_flag));
+            assert_eq!(run.code, code, "{run}");
+            assert_silent(&run);
+            let named = Program::new()
+                .variable("ALL_PROXY", &nobody.replace("//", &format!("//{}@", "janedoe:hunter2")));
+            assert_silent(&named.run(flags.into_iter().chain([url.as_str()])));
+        }
+    }
+}
+
+#[test]
 fn no_secret_is_printed_when_the_command_line_is_wrong() {
     let program = Program::new();
     let ca = Certs::new();
@@ -130,6 +158,9 @@ fn no_secret_is_printed_when_the_command_line_is_wrong() {
         ("http://janedoe:hunter2@[", good),
         ("http://janedoe:hunter2@127.0.0.1:9/path", good),
         ("socks5://janedoe:hunter2@127.0.0.1:9", good),
+        ("socks4://janedoe:hunter2@127.0.0.1:9", good),
+        ("https://janedoe:hunter2@127.0.0.1:9", good),
+        ("janedoe:hunter2://127.0.0.1:9", good),
         ("janedoe:hunter2@127.0.0.1:99999", good),
         ("http://127.0.0.1:9", "http://janedoe:hunter2@[bad/"),
         ("http://127.0.0.1:9", "http://janedoe:hunter2@host:99999/"),

@@ -1,76 +1,202 @@
-//! A proxy on loopback that adds the credentials Chromium cannot be given: it knows no proxy
-//! password short of pausing every request. TLS passes through untouched.
+//! A proxy on loopback between one identity's context and the identity's own proxies: Chromium
+//! knows no proxy password short of pausing every request, and speaks no SOCKS5 with one. TLS
+//! passes through untouched.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
+use url::Url;
 
-use crate::proxy::Proxy;
-use crate::redact::Secret;
+use self::head::Ask;
+use self::pump::{Answers, pump, read_head};
+use crate::bounds::Bounds;
+use crate::error::{Error, Result};
+use crate::identity::Identity;
+use crate::kind::ErrorKind;
+use crate::net::{BoxIo, Way, Ways, led_astray, proxy_authorization};
+use crate::proxy::Route;
+use crate::trace::Timings;
+use crate::traffic::Meter;
+
+mod head;
+mod owner;
+mod pump;
 
 /// A listener for one identity's context; ends, with its connections, when dropped.
 pub(super) struct Forwarder {
     address: SocketAddr,
+    shared: Arc<Shared>,
     task: JoinHandle<()>,
 }
 
+struct Shared {
+    route: Route,
+    meter: Arc<Meter>,
+    user_agent: Option<String>,
+    ways: Arc<Ways>,
+    bounds: Bounds,
+    /// The browser's process group, which alone is served.
+    group: u32,
+    here: SocketAddr,
+    /// Visits under way to addresses that are private themselves.
+    private_visits: AtomicUsize,
+    /// What went wrong lately, by target: the browser tells its driver less.
+    faults: Mutex<VecDeque<(String, Error)>>,
+}
+
 impl Forwarder {
-    /// Listens on a free loopback port and forwards to `proxy`.
-    pub(super) async fn start(proxy: &Proxy) -> io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let address = listener.local_addr()?;
-        let upstream = Arc::new(Upstream::new(proxy));
-        Ok(Self { address, task: tokio::spawn(serve(listener, upstream)) })
+    /// Listens on a free loopback port, for the browser whose process group is `group`.
+    pub(super) async fn start(
+        identity: &Identity,
+        ways: &Arc<Ways>,
+        bounds: &Bounds,
+        group: u32,
+    ) -> Result<Self> {
+        let unopened = |cause: io::Error| {
+            Error::new(ErrorKind::Proxy, "could not open a local proxy port").with_source(cause)
+        };
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(unopened)?;
+        let here = listener.local_addr().map_err(unopened)?;
+        let shared = Arc::new(Shared {
+            route: identity.route().clone(),
+            meter: Arc::clone(identity.meter()),
+            user_agent: identity.profile().browser.as_ref().map(|browser| browser.user_agent.clone()),
+            ways: Arc::clone(ways),
+            bounds: *bounds,
+            group,
+            here,
+            private_visits: AtomicUsize::new(0),
+            faults: Mutex::default(),
+        });
+        Ok(Self { address: here, task: tokio::spawn(serve(listener, Arc::clone(&shared))), shared })
     }
 
-    /// Where Chromium finds it.
-    pub(super) const fn address(&self) -> SocketAddr {
-        self.address
+    /// Where Chromium finds it, as its proxy settings have it.
+    pub(super) fn url(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     /// Whether it still serves: it ends with the runtime it was started on.
     pub(super) fn is_alive(&self) -> bool {
         !self.task.is_finished()
     }
+
+    /// A page is about to visit `url`. As long as the visit is held, private addresses are let
+    /// through if `url` is one: who asks for one means it.
+    pub(super) async fn visit(&self, url: &Url) -> Visit {
+        self.shared.faults().clear();
+        let shared = &self.shared;
+        let guarded = shared.ways.guards(&shared.route, url, &shared.bounds).await;
+        if !guarded {
+            shared.private_visits.fetch_add(1, Ordering::Relaxed);
+        }
+        Visit { shared: Arc::clone(shared), guarded }
+    }
 }
 
 impl Drop for Forwarder {
     fn drop(&mut self) {
         self.task.abort();
+        let traffic = self.shared.meter.read();
+        tracing::debug!(sent = traffic.sent, received = traffic.received, "a context's proxy port is closed");
     }
 }
 
-struct Upstream {
-    host: String,
-    port: u16,
-    /// The whole Proxy-Authorization line, or nothing.
-    authorization: Secret,
+/// A visit under way.
+pub(super) struct Visit {
+    shared: Arc<Shared>,
+    guarded: bool,
 }
 
-impl Upstream {
-    fn new(proxy: &Proxy) -> Self {
-        let authorization = proxy.credentials().map_or_else(String::new, |(user, password)| {
-            let pair = STANDARD.encode(format!("{user}:{}", password.expose()));
-            format!("Proxy-Authorization: Basic {pair}\r\n")
-        });
-        Self { host: proxy.host().to_owned(), port: proxy.port(), authorization: Secret::new(authorization) }
+impl Visit {
+    /// What the browser could only call a proxy's failure, in the forwarder's own words.
+    pub(super) fn explain(&self, error: Error, url: &Url) -> Error {
+        if error.kind() != ErrorKind::Proxy {
+            return error;
+        }
+        let port = url.port_or_known_default().unwrap_or(0);
+        let target = format!("{}:{port}", url.host_str().unwrap_or_default());
+        let mut faults = self.shared.faults();
+        // After a redirect it is another host's: the latest.
+        let at = faults.iter().rposition(|(at, _)| *at == target).or(faults.len().checked_sub(1));
+        at.and_then(|at| faults.remove(at)).map_or(error, |(_, fault)| fault)
     }
 }
 
-async fn serve(listener: TcpListener, upstream: Arc<Upstream>) {
+impl Drop for Visit {
+    fn drop(&mut self) {
+        if !self.guarded {
+            self.shared.private_visits.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Shared {
+    fn faults(&self) -> std::sync::MutexGuard<'_, VecDeque<(String, Error)>> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fault(&self, target: String, error: Error) {
+        tracing::debug!(target_host = target, cause = error.chain(), "the proxy forwarder got nowhere");
+        let mut faults = self.faults();
+        if faults.len() >= MAX_FAULTS {
+            faults.pop_front();
+        }
+        faults.push_back((target, error));
+    }
+
+    /// Whether the browser, and not another program, is at the other end.
+    async fn is_ours(self: &Arc<Self>, peer: SocketAddr) -> bool {
+        let shared = Arc::clone(self);
+        let look = move || owner::is_of_group(peer, shared.here, shared.group);
+        tokio::task::spawn_blocking(look).await.unwrap_or(false)
+    }
+
+    /// A connection for `ask`, and what is to be written to it first.
+    async fn open(&self, ask: &Ask) -> Result<(BoxIo, Vec<u8>, Answers)> {
+        let proxy = self.route.proxy_to(ask.tunnel, &ask.host);
+        let guarded = self.private_visits.load(Ordering::Relaxed) == 0;
+        let way = Way {
+            host: &ask.host,
+            port: ask.port,
+            proxy,
+            guarded,
+            bounds: &self.bounds,
+            meter: &self.meter,
+            user_agent: self.user_agent.as_deref(),
+        };
+        if self.ways.forbids(&way) {
+            return Err(led_astray(&ask.host));
+        }
+        let mut timings = Timings::default();
+        if ask.tunnel {
+            return Ok((self.ways.open(&way, &mut timings).await?, Vec::new(), Answers::Untouched));
+        }
+        match proxy.filter(|proxy| !proxy.scheme().is_socks()) {
+            Some(proxy) => {
+                let stream = self.ways.to_proxy(&way, proxy, &mut timings).await?;
+                let authorization = proxy_authorization(proxy);
+                Ok((stream, ask.for_proxy(authorization.expose()), Answers::OfProxy(proxy.clone())))
+            }
+            None => Ok((self.ways.open(&way, &mut timings).await?, ask.for_site(), Answers::OfSite)),
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let mut open = JoinSet::new();
     loop {
-        let client = tokio::select! {
+        let (client, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((client, from)) if from.ip().is_loopback() && open.len() < MAX_OPEN => client,
+                Ok(accepted) if open.len() < MAX_OPEN => accepted,
                 Ok(_) => continue,
                 Err(cause) => {
                     // Out of descriptors, most likely: give others time to close some.
@@ -81,110 +207,148 @@ async fn serve(listener: TcpListener, upstream: Arc<Upstream>) {
             },
             Some(_) = open.join_next() => continue,
         };
-        let upstream = Arc::clone(&upstream);
+        let shared = Arc::clone(&shared);
         open.spawn(async move {
-            if let Err(cause) = forward(client, &upstream).await {
+            if !shared.is_ours(peer).await {
+                tracing::warn!(%peer, "another program asked for the browser's proxy, and was refused");
+                return;
+            }
+            if let Err(cause) = forward(client, &shared).await {
                 tracing::debug!(%cause, "a connection through the proxy forwarder broke");
             }
         });
     }
 }
 
-async fn forward(mut client: TcpStream, upstream: &Upstream) -> io::Result<()> {
+async fn forward(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
+    let _ = client.set_nodelay(true);
     let late = |_| io::Error::from(io::ErrorKind::TimedOut);
     let (head, rest) = timeout(HEAD_LIMIT, read_head(&mut client)).await.map_err(late)??;
-    let dial = TcpStream::connect((upstream.host.as_str(), upstream.port));
-    let mut server = match timeout(DIAL_LIMIT, dial).await.map_err(late).flatten() {
-        Ok(server) => server,
-        Err(cause) => {
-            // 407 is what the page's side reads as "the proxy failed", for http URLs too.
-            client
-                .write_all(
-                    b"HTTP/1.1 407 Proxy Unreachable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
-                )
-                .await?;
-            return Err(cause);
+    let Some(ask) = Ask::read(head) else {
+        return client.write_all(answer("400 Bad Request").as_bytes()).await;
+    };
+    // Whoever hangs up meanwhile is not dialled for any longer.
+    let opened = tokio::select! {
+        opened = shared.open(&ask) => opened,
+        () = hung_up(&client) => return Ok(()),
+    };
+    let (mut server, first, answers) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            shared.fault(ask.target(), error);
+            // What Chromium reads as "the proxy failed": for http URLs that is 407 alone.
+            let status = if ask.tunnel { "502 Bad Gateway" } else { "407 No Way" };
+            return client.write_all(answer(status).as_bytes()).await;
         }
     };
-    server.write_all(&authorized(&head, upstream.authorization.expose())).await?;
+    if ask.tunnel {
+        client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
+    }
+    server.write_all(&first).await?;
     server.write_all(&rest).await?;
-    tokio::io::copy_bidirectional(&mut client, &mut server).await?;
+    server.flush().await?;
+    let refusal = pump(client, server, &answers).await?;
+    if let Some(error) = refusal {
+        shared.fault(ask.target(), error);
+    }
     Ok(())
 }
 
-/// The request's head, blank line included, and what came behind it.
-async fn read_head(client: &mut TcpStream) -> io::Result<(Vec<u8>, Vec<u8>)> {
-    let mut head = Vec::with_capacity(1024);
-    loop {
-        if let Some(end) = head.windows(4).position(|window| window == b"\r\n\r\n") {
-            let rest = head.split_off(end + 4);
-            return Ok((head, rest));
-        }
-        if head.len() > MAX_HEAD {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        if client.read_buf(&mut head).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+/// Returns when the other side has closed.
+async fn hung_up(client: &TcpStream) {
+    if let Ok(1..) = client.peek(&mut [0]).await {
+        std::future::pending::<()>().await;
     }
 }
 
-/// The head with the credentials behind its first line. A plain request also asks for the
-/// connection to be closed behind it: the next one on it would travel without credentials.
-fn authorized(head: &[u8], authorization: &str) -> Vec<u8> {
-    let tunnel = head.starts_with(b"CONNECT ");
-    let mut lines = head.split_inclusive(|&byte| byte == b'\n');
-    let mut out = Vec::with_capacity(head.len() + authorization.len() + 32);
-    out.extend_from_slice(lines.next().unwrap_or_default());
-    out.extend_from_slice(authorization.as_bytes());
-    if !tunnel {
-        out.extend_from_slice(b"Connection: close\r\n");
-    }
-    for line in lines {
-        let name = line.split(|&byte| byte == b':').next().unwrap_or_default().to_ascii_lowercase();
-        let hop = matches!(name.as_slice(), b"connection" | b"proxy-connection");
-        if name != b"proxy-authorization" && (tunnel || !hop) {
-            out.extend_from_slice(line);
-        }
-    }
-    out
+fn answer(status: &str) -> String {
+    format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
 }
 
-const MAX_HEAD: usize = 256 * 1024;
 const MAX_OPEN: usize = 512;
+const MAX_FAULTS: usize = 16;
+/// From a connection's start to the end of its request's head: browsers open some in advance.
 const HEAD_LIMIT: Duration = Duration::from_secs(60);
-const DIAL_LIMIT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use tokio::io::AsyncReadExt;
 
-    #[test]
-    fn credentials_go_behind_the_first_line() {
-        let tunnel = authorized(b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", "P: x\r\n");
-        assert_eq!(tunnel, b"CONNECT a:443 HTTP/1.1\r\nP: x\r\nHost: a:443\r\n\r\n");
-        let plain = authorized(
-            b"GET http://a/ HTTP/1.1\r\nHost: a\r\nProxy-Connection: keep-alive\r\n\r\n",
-            "P: x\r\n",
-        );
-        assert_eq!(plain, b"GET http://a/ HTTP/1.1\r\nP: x\r\nConnection: close\r\nHost: a\r\n\r\n");
+    use super::*;
+    use crate::fingerprint::Profile;
+
+    async fn started(proxy: &str, group: u32) -> Forwarder {
+        let profile = Profile::named("chrome-156-linux").unwrap();
+        let identity = Identity::new("test", profile, Some(proxy.parse().unwrap()));
+        Forwarder::start(&identity, &Arc::default(), &Bounds::default(), group).await.unwrap()
     }
 
-    #[tokio::test]
-    async fn the_upstream_sees_the_credentials() {
+    fn own_group() -> u32 {
+        rustix::process::getpgrp().as_raw_nonzero().get().cast_unsigned()
+    }
+
+    /// What comes back for `request`, to the end of the connection.
+    async fn talk(forwarder: &Forwarder, request: &str) -> String {
+        let mut client = TcpStream::connect(forwarder.address).await.unwrap();
+        // Refused, it may be closed before all is written.
+        let _ = client.write_all(request.as_bytes()).await;
+        let mut answer = String::new();
+        let _ = client.read_to_string(&mut answer).await;
+        answer
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test(flavor = "multi_thread")]
+    async fn another_program_is_not_lent_the_proxy() {
         let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = upstream.local_addr().unwrap().port();
-        let proxy: Proxy = format!("http://jane:s%3Acret@127.0.0.1:{port}").parse().unwrap();
-        let forwarder = Forwarder::start(&proxy).await.unwrap();
-        let mut client = TcpStream::connect(forwarder.address()).await.unwrap();
-        client.write_all(b"CONNECT a:443 HTTP/1.1\r\n\r\nhello").await.unwrap();
-        let (mut server, _) = upstream.accept().await.unwrap();
-        let want = format!(
-            "CONNECT a:443 HTTP/1.1\r\nProxy-Authorization: Basic {}\r\n\r\nhello",
-            STANDARD.encode("jane:s:cret")
-        );
-        let mut got = vec![0; want.len()];
-        server.read_exact(&mut got).await.unwrap();
-        assert_eq!(String::from_utf8(got).unwrap(), want);
+        let proxy = format!("http://jane:s3cret@{}", upstream.local_addr().unwrap());
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = upstream.accept().await {
+                counted.fetch_add(1, Ordering::Relaxed);
+                let _ = read_head(&mut stream).await;
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nhello").await;
+            }
+        });
+        let request = "CONNECT site.example:443 HTTP/1.1\r\n\r\n";
+        let mut browser = std::process::Command::new("sleep");
+        std::os::unix::process::CommandExt::process_group(&mut browser, 0);
+        let mut browser = browser.arg("60").spawn().unwrap();
+        let foreign = talk(&started(&proxy, browser.id()).await, request).await;
+        browser.kill().unwrap();
+        browser.wait().unwrap();
+        assert_eq!((foreign.as_str(), asked.load(Ordering::Relaxed)), ("", 0));
+        let ours = talk(&started(&proxy, own_group()).await, request).await;
+        assert!(ours.starts_with("HTTP/1.1 200") && ours.ends_with("hello"), "{ours}");
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn private_addresses_are_let_through_while_one_is_visited() {
+        // Nobody listens at the proxy: whether it was tried shows in the fault.
+        let forwarder = started("http://127.0.0.1:9", own_group()).await;
+        let request = "GET http://127.0.0.1:1/ HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n";
+        let (public, private) = ("http://site.example/", "http://127.0.0.1:1/");
+        let proxy_failed = || Error::new(ErrorKind::Proxy, "the browser says");
+        for (visited, kind) in
+            [(public, ErrorKind::Redirect), (private, ErrorKind::Proxy), (public, ErrorKind::Redirect)]
+        {
+            let url: Url = visited.parse().unwrap();
+            let visit = forwarder.visit(&url).await;
+            assert!(talk(&forwarder, request).await.starts_with("HTTP/1.1 407"), "{visited}");
+            let error = visit.explain(proxy_failed(), &private.parse().unwrap());
+            assert_eq!(error.kind(), kind, "{visited}: {}", error.chain());
+            assert_eq!(visit.explain(proxy_failed(), &url).to_string(), "the browser says", "told once");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_no_proxy_request_is_refused() {
+        let forwarder = started("http://127.0.0.1:9", own_group()).await;
+        for request in ["GET / HTTP/1.1\r\n\r\n", "\u{16}\u{3}\u{1}\r\n\r\n"] {
+            assert!(talk(&forwarder, request).await.starts_with("HTTP/1.1 400"), "{request:?}");
+        }
+        assert_eq!(talk(&forwarder, &"x".repeat(300 * 1024)).await, "", "an endless head");
     }
 }

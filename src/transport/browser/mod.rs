@@ -33,6 +33,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::profile::{Brand, Browser as Worn};
 use crate::identity::Identity;
 use crate::kind::ErrorKind;
+use crate::net::{Ways, led_astray};
 use crate::response::Answer;
 use crate::tier::Tier;
 
@@ -68,6 +69,8 @@ pub(crate) struct BrowserOptions {
     pub headful: bool,
     /// Names that resolve to a given address for a given port.
     pub resolve: Vec<(String, u16, IpAddr)>,
+    /// How contexts with a proxy reach what they ask for.
+    pub ways: Arc<Ways>,
     /// Take any certificate.
     pub insecure: bool,
     /// Certificates (PEM) to trust besides the browser's own. Needs NSS's `certutil`.
@@ -87,6 +90,7 @@ impl Default for BrowserOptions {
             pages: 2,
             headful: false,
             resolve: Vec::new(),
+            ways: Arc::default(),
             insecure: false,
             ca_file: None,
             extra_args: Vec::new(),
@@ -151,7 +155,17 @@ impl BrowserTransport {
             still_challenged: self.options.still_challenged.as_ref(),
             deadline,
         };
-        let answer = page.visit(&visit).await;
+        let answer = match &context.forwarder {
+            Some(forwarder) => {
+                let passing = forwarder.visit(&job.request.url).await;
+                let answer = page.visit(&visit).await;
+                answer.map_err(|error| passing.explain(error, &job.request.url))
+            }
+            None => match page.visit(&visit).await {
+                Ok(answer) => self.unless_led_astray(job, answer).await,
+                failed => failed,
+            },
+        };
         // A page that failed may have been given cookies all the same.
         if let Err(error) = context.take(&browser.connection, job, &lent).await
             && answer.is_ok()
@@ -161,13 +175,26 @@ impl BrowserTransport {
         answer
     }
 
+    /// The answer, unless a public site led to it at a private address. Without a forwarder the
+    /// browser has asked for it by then; what its pages ask for it refuses by itself, as any Chrome.
+    async fn unless_led_astray(&self, job: Job<'_>, answer: Answer) -> Result<Answer> {
+        let (ways, route, first) = (&self.options.ways, job.identity.route(), &job.request.url);
+        let hops = answer.redirects.iter().map(|hop| &hop.url).chain([&answer.url]);
+        for url in hops.filter(|url| url.host() != first.host()) {
+            if ways.guards(route, first, job.bounds).await && ways.is_private(route, url, job.bounds).await {
+                return Err(led_astray(url.host_str().unwrap_or_default()));
+            }
+        }
+        Ok(answer)
+    }
+
     /// A blank page of the identity's, when one may be opened.
     async fn open(&self, job: Job<'_>, worn: &Worn) -> Result<(Arc<Browser>, Arc<Context>, Page)> {
         let permit = Arc::clone(&self.pages).acquire_owned().await.map_err(|cause| {
             Error::new(ErrorKind::Browser, "the browser tier is closed").with_source(cause)
         })?;
         let browser = self.browser(worn).await?;
-        let context = browser.context(job.identity, worn).await?;
+        let context = browser.context(job, &self.options.ways, worn).await?;
         // On a task of its own: whoever gives up meanwhile must not leave a page behind.
         let opening = tokio::spawn({
             let (connection, targets) = (browser.connection.clone(), Arc::clone(&browser.targets));
@@ -257,7 +284,8 @@ impl Browser {
     }
 
     /// The context that is this identity's, made on first need.
-    async fn context(&self, identity: &Identity, worn: &Worn) -> Result<Arc<Context>> {
+    async fn context(&self, job: Job<'_>, ways: &Arc<Ways>, worn: &Worn) -> Result<Arc<Context>> {
+        let identity = job.identity;
         let mut contexts = self.contexts.lock().await;
         for key in spare(&contexts, identity.key()) {
             if let Some(context) = contexts.remove(&key) {
@@ -271,22 +299,18 @@ impl Browser {
             }
             self.dispose(context);
         }
-        let forwarder = match identity.proxy() {
-            Some(proxy) if proxy.credentials().is_some() => {
-                Some(Forwarder::start(proxy).await.map_err(|cause| {
-                    Error::new(ErrorKind::Proxy, "could not open a local proxy port").with_source(cause)
-                })?)
-            }
-            _ => None,
+        let forwarder = if identity.route().is_direct() {
+            None
+        } else {
+            let group = self.process.pid().ok_or(Fault::Gone)?;
+            Some(Forwarder::start(identity, ways, job.bounds, group).await?)
         };
         let create = target::CreateBrowserContextParams {
             dispose_on_detach: Some(true),
-            proxy_server: match (&forwarder, identity.proxy()) {
-                (Some(forwarder), _) => Some(format!("http://{}", forwarder.address())),
-                (None, proxy) => proxy.map(ToString::to_string),
-            },
+            // Left alone, Chromium reads proxies from the environment by rules of its own.
+            proxy_server: Some(forwarder.as_ref().map_or_else(|| "direct://".to_owned(), Forwarder::url)),
             // Chromium would go around the proxy for loopback addresses.
-            proxy_bypass_list: identity.proxy().map(|_| "<-loopback>".to_owned()),
+            proxy_bypass_list: forwarder.as_ref().map(|_| "<-loopback>".to_owned()),
             ..target::CreateBrowserContextParams::default()
         };
         let id: String = self.connection.run(None, &create, COMMAND_LIMIT).await?.browser_context_id.into();

@@ -69,8 +69,7 @@ impl Process {
         Ok(process)
     }
 
-    /// The process id, while it runs.
-    #[cfg(test)]
+    /// The process id, while it runs; its group has the same number.
     pub(super) fn pid(&self) -> Option<u32> {
         lock(&self.life).pid.map(|pid| pid.as_raw_nonzero().get().cast_unsigned())
     }

@@ -17,6 +17,7 @@ mod nginx;
 mod nginx_conf;
 mod program;
 mod raw;
+mod socks;
 mod squid;
 
 pub(crate) use answers::*;
@@ -24,4 +25,5 @@ pub(crate) use certs::{Certs, Leaf, NAMES};
 pub(crate) use nginx::{Nginx, Site, Visit};
 pub(crate) use program::{Finished, Program, Running, rungs};
 pub(crate) use raw::{RawServer, Talk, Wire};
-pub(crate) use squid::{Passage, Squid};
+pub(crate) use socks::{Dante, Microsocks};
+pub(crate) use squid::{Manner, Passage, Squid};

@@ -102,7 +102,7 @@ location = /redirect/scheme {{ return 302 "ftp://127.0.0.1/"; }}
 location = /redirect/chain/1 {{ return 302 /echo; }}
 location = /echo {{
     default_type text/plain;
-    return 200 "method: $request_method\nuri: $request_uri\nprotocol: $server_protocol\nhost: $http_host\nuser-agent: $http_user_agent\naccept: $http_accept\naccept-encoding: $http_accept_encoding\naccept-language: $http_accept_language\nauthorization: $http_authorization\nproxy-authorization: $http_proxy_authorization\ncookie: $http_cookie\nreferer: $http_referer\norigin: $http_origin\ncontent-type: $content_type\ncontent-length: $content_length\nx-test: $http_x_test\n";
+    return 200 "remote: $remote_addr\nmethod: $request_method\nuri: $request_uri\nprotocol: $server_protocol\nhost: $http_host\nuser-agent: $http_user_agent\naccept: $http_accept\naccept-encoding: $http_accept_encoding\naccept-language: $http_accept_language\nauthorization: $http_authorization\nproxy-authorization: $http_proxy_authorization\ncookie: $http_cookie\nreferer: $http_referer\norigin: $http_origin\ncontent-type: $content_type\ncontent-length: $content_length\nx-test: $http_x_test\n";
 }}
 location = /body {{
     client_body_buffer_size 4k;

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::certs::NAMES;
+use super::certs::{Leaf, NAMES};
 use super::daemon::{Daemon, htpasswd, program, start_on_free_ports, wait_for};
 
-/// squid, alone in its folder, with Basic authentication. It knows the host names of [`NAMES`] as 127.0.0.1, and
-/// keeps nothing that passes.
+/// squid, alone in its folder. It knows the host names of [`NAMES`] as 127.0.0.1, and keeps nothing that passes.
 pub(crate) struct Squid {
+    scheme: &'static str,
     port: u16,
     _daemon: Daemon,
     folder: TempDir,
@@ -36,8 +36,13 @@ impl Squid {
     /// The same password as a URL carries it.
     pub(crate) const PASSWORD_ESCAPED: &str = "p%40ss%3Aw%2Frd";
 
-    /// Starts it and waits until its port accepts.
+    /// Starts it with Basic authentication and waits until its port accepts.
     pub(crate) fn start() -> Self {
+        Self::start_as(&Manner::default())
+    }
+
+    /// Starts it in another manner and waits until its port accepts.
+    pub(crate) fn start_as(manner: &Manner<'_>) -> Self {
         let binary = program("squid");
         let helper = authenticator();
         let folder = tempfile::Builder::new().prefix("rungs-squid-").tempdir().expect("a folder for squid");
@@ -48,16 +53,25 @@ impl Squid {
             .expect("squid's users are written");
         fs::write(root.join("hosts"), format!("127.0.0.1 {}\n", NAMES.join(" ")))
             .expect("squid's hosts are written");
+        if let Some(leaf) = manner.leaf {
+            for (from, to) in [(&leaf.chain, "tls.pem"), (&leaf.key, "tls.key")] {
+                let to = root.join(to);
+                fs::copy(from, &to).expect("squid's certificate is copied");
+                fs::set_permissions(to, fs::Permissions::from_mode(0o644)).expect("the file is ours");
+            }
+        }
         let conf = root.join("squid.conf");
         let ([port], daemon) = start_on_free_ports(|[port]| {
-            fs::write(&conf, configuration(root, &helper, port)).expect("squid's configuration is written");
+            fs::write(&conf, configuration(root, &helper, manner, port))
+                .expect("squid's configuration is written");
             let service = format!("rungs{port}");
             let arguments = ["-N".as_ref(), "-n".as_ref(), service.as_ref(), "-f".as_ref(), conf.as_os_str()];
             let daemon = Daemon::start(&binary, arguments, &[port], root);
             forget_shared_memory(&service);
             daemon
         });
-        Self { port, _daemon: daemon, folder }
+        let scheme = if manner.leaf.is_some() { "https" } else { "http" };
+        Self { scheme, port, _daemon: daemon, folder }
     }
 
     /// Its address with user and password, as `--proxy` takes it.
@@ -67,12 +81,12 @@ impl Squid {
 
     /// Its address with another user or password, already escaped.
     pub(crate) fn url_as(&self, user: &str, password: &str) -> String {
-        format!("http://{user}:{password}@127.0.0.1:{}", self.port)
+        format!("{}://{user}:{password}@127.0.0.1:{}", self.scheme, self.port)
     }
 
     /// Its address with no user.
     pub(crate) fn url_without_user(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("{}://127.0.0.1:{}", self.scheme, self.port)
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -106,10 +120,29 @@ impl Passage {
     }
 }
 
-fn configuration(root: &Path, helper: &Path, port: u16) -> String {
+/// What sets one squid apart from another.
+#[derive(Default)]
+pub(crate) struct Manner<'a> {
+    /// The certificate of its own TLS; without, it is an http proxy.
+    pub(crate) leaf: Option<&'a Leaf>,
+    /// Lets everybody through.
+    pub(crate) open: bool,
+    /// The address it comes out of, for instance 127.0.0.2. Default: the system's choice.
+    pub(crate) exit: Option<&'a str>,
+}
+
+fn configuration(root: &Path, helper: &Path, manner: &Manner<'_>, port: u16) -> String {
     let (root, helper) = (root.display(), helper.display());
+    let listen = match manner.leaf {
+        None => format!("http_port 127.0.0.1:{port}"),
+        Some(_) => format!("https_port 127.0.0.1:{port} tls-cert={root}/tls.pem tls-key={root}/tls.key"),
+    };
+    let exit = manner.exit.map_or(String::new(), |exit| format!("tcp_outgoing_address {exit}"));
+    let known = if manner.open { "" } else { "http_access allow known" };
+    let rest = if manner.open { "allow" } else { "deny" };
     format!(
-        "http_port 127.0.0.1:{port}
+        "{listen}
+{exit}
 visible_hostname proxy.test
 pid_filename none
 hosts_file {root}/hosts
@@ -117,8 +150,8 @@ auth_param basic program {helper} {root}/htpasswd
 auth_param basic children 2 startup=1 idle=1
 auth_param basic realm rungs
 acl known proxy_auth REQUIRED
-http_access allow known
-http_access deny all
+{known}
+http_access {rest} all
 cache deny all
 cache_mem 1 MB
 memory_pools off

@@ -1,0 +1,238 @@
+//! Proxies: one's address and credentials, and which URL goes through which.
+
+use std::fmt;
+use std::str::FromStr;
+
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use crate::error::{Error, Result};
+use crate::kind::ErrorKind;
+use crate::redact::Secret;
+
+mod bypass;
+mod route;
+
+pub use self::bypass::Bypass;
+pub use self::route::Route;
+
+/// A proxy to go through. `Display` and `Debug` never show its credentials.
+///
+/// ```
+/// let proxy: rungs::Proxy = "socks5h://user:pass@gate.example:1080".parse()?;
+/// assert_eq!(proxy.to_string(), "socks5h://***@gate.example:1080");
+/// # Ok::<(), rungs::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Proxy {
+    scheme: ProxyScheme,
+    host: String,
+    port: u16,
+    credentials: Option<(String, Secret)>,
+}
+
+/// How a proxy is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ProxyScheme {
+    /// HTTP: https sites through a CONNECT tunnel. The proxy resolves names.
+    Http,
+    /// The same inside TLS. The proxy resolves names.
+    Https,
+    /// SOCKS5. Names are resolved here.
+    Socks5,
+    /// SOCKS5. The proxy resolves names.
+    Socks5h,
+}
+
+impl ProxyScheme {
+    /// As a proxy's URL has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Socks5 => "socks5",
+            Self::Socks5h => "socks5h",
+        }
+    }
+
+    /// Whether it is a SOCKS proxy, which tunnels everything.
+    #[must_use]
+    pub const fn is_socks(self) -> bool {
+        matches!(self, Self::Socks5 | Self::Socks5h)
+    }
+
+    /// Whether names are resolved here, not by the proxy.
+    #[must_use]
+    pub const fn resolves_here(self) -> bool {
+        matches!(self, Self::Socks5)
+    }
+
+    /// The port when none is written: curl's.
+    const fn default_port(self) -> u16 {
+        match self {
+            Self::Https => 443,
+            Self::Http | Self::Socks5 | Self::Socks5h => 1080,
+        }
+    }
+}
+
+impl Proxy {
+    /// How it is spoken to.
+    #[must_use]
+    pub const fn scheme(&self) -> ProxyScheme {
+        self.scheme
+    }
+
+    /// The host name or address.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// User and password, percent-decoded, when there are any.
+    #[must_use]
+    pub fn credentials(&self) -> Option<(&str, &Secret)> {
+        self.credentials.as_ref().map(|(user, password)| (user.as_str(), password))
+    }
+
+    /// The same proxy with these credentials, unless it has some: those of its URL come first, as in
+    /// curl.
+    #[must_use]
+    pub fn or_credentials(mut self, user: impl Into<String>, password: Secret) -> Self {
+        self.credentials.get_or_insert_with(|| (user.into(), password));
+        self
+    }
+}
+
+impl FromStr for Proxy {
+    type Err = Error;
+
+    /// Reads `[scheme://][user[:password]@]host[:port]` as curl does: the schemes are http, https,
+    /// socks5 and socks5h, http when left out; the port is then 443 for https, else 1080.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when it is anything else.
+    fn from_str(text: &str) -> Result<Self> {
+        let wrong = |what: &str| {
+            Error::new(ErrorKind::Config, format!("the proxy URL {what}")).with_hint(
+                "write it as http://user:password@host:port, or with https, socks5 or socks5h in place of http",
+            )
+        };
+        let (name, rest) = text.split_once("://").unwrap_or(("http", text));
+        let scheme = match name.to_ascii_lowercase().as_str() {
+            "http" => ProxyScheme::Http,
+            "https" => ProxyScheme::Https,
+            "socks5" => ProxyScheme::Socks5,
+            "socks5h" => ProxyScheme::Socks5h,
+            other => {
+                // Anything else before `://` may be a password.
+                let plain = other.len() <= 20 && other.bytes().all(|byte| byte.is_ascii_alphanumeric());
+                let shown = if plain { format!(" `{other}`") } else { String::new() };
+                return Err(wrong(&format!("has a scheme{shown} that is not supported")));
+            }
+        };
+        // Read as an http URL whatever it is: of other schemes `Url` checks less.
+        let url = Url::parse(&format!("http://{rest}"))
+            .map_err(|cause| wrong("is malformed").with_source(cause))?;
+        if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+            return Err(wrong("has a path behind the port"));
+        }
+        let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| wrong("names no host"))?;
+        let decode = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
+        let credentials = (!url.username().is_empty() || url.password().is_some())
+            .then(|| (decode(url.username()), Secret::new(decode(url.password().unwrap_or_default()))));
+        let port = if spelled_port(rest) { url.port().unwrap_or(80) } else { scheme.default_port() };
+        Ok(Self { scheme, host: host.trim_matches(['[', ']']).to_owned(), port, credentials })
+    }
+}
+
+/// Whether the authority names a port: `Url` drops `:80` of an http URL, so ask the text.
+fn spelled_port(rest: &str) -> bool {
+    let authority = rest.trim_end_matches('/');
+    let host = authority.rsplit('@').next().unwrap_or(authority);
+    host.rsplit_once(':')
+        .is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()))
+}
+
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = self.scheme.name();
+        let mask = if self.credentials.is_some() { "***@" } else { "" };
+        if self.host.contains(':') {
+            write!(f, "{scheme}://{mask}[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{scheme}://{mask}{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proxy({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schemes_and_ports_are_read_as_curl_reads_them() {
+        for (text, scheme, host, port) in [
+            ("gate.example", "http", "gate.example", 1080),
+            ("http://gate.example:80", "http", "gate.example", 80),
+            ("HTTP://u:p@[::1]:3128/", "http", "::1", 3128),
+            ("https://gate.example", "https", "gate.example", 443),
+            ("https://gate.example:80", "https", "gate.example", 80),
+            ("socks5://gate.example", "socks5", "gate.example", 1080),
+            ("socks5h://u@gate.example:9050", "socks5h", "gate.example", 9050),
+            ("u:p@gate.example:1", "http", "gate.example", 1),
+        ] {
+            let proxy: Proxy = text.parse().unwrap();
+            assert_eq!((proxy.scheme().name(), proxy.host(), proxy.port()), (scheme, host, port), "{text}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_decoded_and_never_printed() {
+        let proxy: Proxy = "http://user-jane:p%40ss@gate.example:7000".parse().unwrap();
+        let (user, password) = proxy.credentials().unwrap();
+        assert_eq!((user, password.expose()), ("user-jane", "p@ss"));
+        assert!(!format!("{proxy:?} {proxy}").contains("p@ss"));
+    }
+
+    #[test]
+    fn a_wrong_proxy_url_is_a_config_error_without_the_password() {
+        for text in [
+            "ftp://u:hunter2@gate.example:1",
+            "socks4://u:hunter2@gate.example:1",
+            "http://u:hunter2@:1",
+            "http://u:hunter2@gate.example/x",
+            "socks5://u:hunter2@gate.example:99999",
+            "u:hunter2://gate.example",
+        ] {
+            let error = text.parse::<Proxy>().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config, "{text}");
+            assert!(!error.chain().contains("hunter2"), "{text}");
+        }
+    }
+
+    #[test]
+    fn credentials_of_the_url_come_before_others() {
+        let with = |text: &str| {
+            let proxy = text.parse::<Proxy>().unwrap().or_credentials("jane", Secret::new("s3cret"));
+            let (user, password) = proxy.credentials().unwrap();
+            (user.to_owned(), password.expose().to_owned())
+        };
+        assert_eq!(with("http://gate.example"), ("jane".to_owned(), "s3cret".to_owned()));
+        assert_eq!(with("http://joe:x@gate.example"), ("joe".to_owned(), "x".to_owned()));
+    }
+}

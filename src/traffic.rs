@@ -1,0 +1,36 @@
+//! How many bytes passed.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes that passed between this machine and proxies: everything above TCP, the proxy's own talk
+/// and TLS included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Traffic {
+    /// Sent to proxies.
+    pub sent: u64,
+    /// Received from proxies.
+    pub received: u64,
+}
+
+/// Counts bytes as they pass.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+impl Meter {
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// What passed so far.
+    pub(crate) fn read(&self) -> Traffic {
+        Traffic { sent: self.sent.load(Ordering::Relaxed), received: self.received.load(Ordering::Relaxed) }
+    }
+}

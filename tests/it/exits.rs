@@ -1,0 +1,44 @@
+//! Two identities in one browser, each behind a proxy of its own with a password.
+
+use rungs::{Fetcher, Proxy, Route, Tier};
+
+use crate::support::{Certs, Manner, Microsocks, Nginx, Site, Squid};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_identities_on_two_proxies_at_once_keep_their_exits_and_their_cookies() {
+    let certs = Certs::new();
+    let nginx = Nginx::start(&certs);
+    let squid = Squid::start_as(&Manner { exit: Some("127.0.0.2"), ..Manner::default() });
+    let microsocks = Microsocks::start("127.0.0.3");
+    let fetcher = Fetcher::builder()
+        .min_tier(Tier::Browser)
+        .max_tier(Tier::Browser)
+        .ca_file(certs.ca())
+        .build()
+        .expect("good settings");
+    let through = |name: &str, url: &str| {
+        let proxy: Proxy = url.parse().expect("a proxy");
+        fetcher.session(name).by_route(&Route::through(proxy))
+    };
+    let one = through("one", &squid.url());
+    let two = through("two", &microsocks.url("socks5h"));
+    for site in [Site::H2, Site::Clear] {
+        // A cookie by the site for one, by hand for the other.
+        one.get(nginx.url(site, "/cookies/set")).send().await.expect("a page");
+        two.identity().jar().put(&rungs::Cookie::session("mine", "two", "127.0.0.1"));
+        let url = nginx.url(site, "/echo");
+        for _ in 0..3 {
+            let (first, second) = tokio::join!(one.get(&url).send(), two.get(&url).send());
+            let first = first.expect("a page").text().expect("text");
+            let second = second.expect("a page").text().expect("text");
+            assert!(first.contains("remote: 127.0.0.2\n") && first.contains("session=s1"), "{first}");
+            assert!(!first.contains("mine=two"), "{first}");
+            assert!(second.contains("remote: 127.0.0.3\n") && second.contains("mine=two"), "{second}");
+            assert!(!second.contains("session=s1") && !second.contains("lasting"), "{second}");
+        }
+    }
+    assert!(one.identity().traffic().received > 0 && two.identity().traffic().received > 0);
+    fetcher.close().await;
+    let users: Vec<_> = squid.passages(2).into_iter().map(|passage| passage.user).collect();
+    assert!(users.iter().all(|user| user.as_deref() == Some(Squid::USER)), "{users:?}");
+}

@@ -1,0 +1,118 @@
+//! A public site leads nobody to private addresses.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::support::{Finished, RawServer, Squid, Talk, rungs};
+
+const TIERS: &[&str] =
+    if cfg!(feature = "browser") { &["plain", "impersonate", "browser"] } else { &["plain", "impersonate"] };
+
+fn fetch(tier: &str, arguments: &[&str]) -> Finished {
+    let fixed = ["fetch", "--retry", "0", "--tier", tier];
+    rungs(fixed.into_iter().chain(arguments.iter().copied()))
+}
+
+fn page(talk: &mut Talk, status: &str, field: &str, body: &str) -> io::Result<()> {
+    let length = body.len();
+    talk.send(format!(
+        "HTTP/1.1 {status}\r\n{field}\r\ncontent-type: text/html\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    ))
+}
+
+/// What must not be reached, and how often it was.
+fn treasure() -> (RawServer, Arc<AtomicUsize>) {
+    let visits = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&visits);
+    let server = RawServer::start(move |talk| {
+        talk.head()?;
+        counted.fetch_add(1, Ordering::SeqCst);
+        page(talk, "200 OK", "access-control-allow-origin: *", "<title>treasure</title>")
+    });
+    (server, visits)
+}
+
+/// Leads to `to`: by a redirect, or by what a page asks for.
+fn leading(to: String) -> RawServer {
+    RawServer::start(move |talk| {
+        let head = talk.head()?;
+        if head.contains("/page") {
+            let body = format!(
+                "<title>page</title><img src={to}/i><iframe src={to}/f></iframe>\
+                 <script>fetch('{to}/s',{{mode:'no-cors'}}).catch(()=>0)</script>"
+            );
+            return page(talk, "200 OK", "x: y", &body);
+        }
+        page(talk, "302 Found", &format!("location: {to}/"), "")
+    })
+}
+
+#[test]
+fn a_redirect_of_a_public_site_to_a_private_address_is_refused_on_every_tier() {
+    let squid = Squid::start();
+    let proxy = squid.url();
+    for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"] {
+        let (treasure, visits) = treasure();
+        let target = format!("http://{host}:{}", treasure.port());
+        let server = leading(target);
+        // Public for all that is known here: the proxy resolves the name.
+        let site = format!("http://site.test:{}/", server.port());
+        let known = format!("site.test:{}:127.0.0.1", server.port());
+        for tier in TIERS {
+            let ways = [vec!["-x", &*proxy], vec!["--resolve", &*known]];
+            for way in ways {
+                let run = fetch(tier, &[&way[..], &["--format", "json", &site]].concat());
+                assert_eq!(
+                    (run.code, run.json()["error"]["kind"].as_str()),
+                    (6, Some("redirect")),
+                    "{tier}\n{run}"
+                );
+                assert!(
+                    run.stderr.contains("private address") && run.stderr.contains("--allow-private"),
+                    "{run}"
+                );
+                // With no proxy between, the browser has been there before anybody knew.
+                let seen = *tier == "browser" && way[0] != "-x";
+                assert_eq!(visits.load(Ordering::SeqCst) > 0, seen, "{tier} {host} {way:?}");
+                assert!(!run.to_string().contains("treasure"), "{run}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_the_user_allows_or_asks_for_himself_is_fetched() {
+    let squid = Squid::start();
+    let (treasure, _) = treasure();
+    let server = leading(format!("http://127.0.0.1:{}", treasure.port()));
+    let site = format!("http://site.test:{}/", server.port());
+    let typed = format!("http://127.0.0.1:{}/", server.port());
+    for tier in TIERS {
+        for (flags, url) in [
+            (vec!["-x", &*squid.url(), "--allow-private"], &site),
+            (vec!["-x", &*squid.url()], &typed),
+            (vec![], &typed),
+        ] {
+            let run = fetch(tier, &[&flags[..], &[url]].concat());
+            assert!(run.code == 0 && run.text().contains("treasure"), "{tier} {flags:?} {url}\n{run}");
+        }
+    }
+}
+
+#[cfg(feature = "browser")]
+#[test]
+fn a_public_page_in_the_browser_reaches_no_private_address_behind_a_proxy() {
+    let squid = Squid::start();
+    let (treasure, visits) = treasure();
+    let server = leading(format!("http://127.0.0.1:{}", treasure.port()));
+    let site = format!("http://site.test:{}/page", server.port());
+    let run = fetch("browser", &["-x", &squid.url(), &site]);
+    assert!(run.code == 0 && run.text().contains("<title>page</title>"), "{run}");
+    assert_eq!(visits.load(Ordering::SeqCst), 0, "a private address was reached");
+    // The same page of a private site may: its asking is seen, so that the count above can fail.
+    let typed = format!("http://127.0.0.1:{}/page", server.port());
+    let run = fetch("browser", &["-x", &squid.url(), &typed]);
+    assert_eq!(run.code, 0, "{run}");
+    assert!(visits.load(Ordering::SeqCst) >= 2, "{} visits", visits.load(Ordering::SeqCst));
+}

@@ -1,0 +1,114 @@
+//! Real SOCKS5 servers: one that wants a password, one that wants none.
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::daemon::{Daemon, program, start_on_free_ports, wait_for};
+
+/// microsocks, with user and password.
+pub(crate) struct Microsocks {
+    port: u16,
+    daemon: Daemon,
+    _folder: TempDir,
+}
+
+impl Microsocks {
+    pub(crate) const USER: &str = "walker";
+    pub(crate) const PASSWORD: &str = "p@ss:w/rd";
+    /// The same password as a URL carries it.
+    pub(crate) const PASSWORD_ESCAPED: &str = "p%40ss%3Aw%2Frd";
+
+    /// Starts it and waits until its port accepts. It comes out of the address `exit`.
+    pub(crate) fn start(exit: &str) -> Self {
+        let folder = folder("microsocks");
+        let binary = program("microsocks");
+        let ([port], daemon) = start_on_free_ports(|[port]| {
+            let text = port.to_string();
+            let arguments =
+                ["-i", "127.0.0.1", "-p", &text, "-b", exit, "-u", Self::USER, "-P", Self::PASSWORD];
+            Daemon::start(&binary, arguments, &[port], folder.path())
+        });
+        Self { port, daemon, _folder: folder }
+    }
+
+    /// Its address with user and password; `scheme` is socks5 or socks5h.
+    pub(crate) fn url(&self, scheme: &str) -> String {
+        self.url_as(scheme, &format!("{}:{}", Self::USER, Self::PASSWORD_ESCAPED))
+    }
+
+    /// Its address with other credentials, already escaped.
+    pub(crate) fn url_as(&self, scheme: &str, credentials: &str) -> String {
+        format!("{scheme}://{credentials}@127.0.0.1:{}", self.port)
+    }
+
+    /// Its address with no user.
+    pub(crate) fn url_without_user(&self, scheme: &str) -> String {
+        format!("{scheme}://127.0.0.1:{}", self.port)
+    }
+
+    /// What it was asked for so far, `host:port` each as it was asked, once there are at least `count`.
+    pub(crate) fn passages(&self, count: usize) -> Vec<String> {
+        wait_for(&format!("{count} lines of microsocks"), || {
+            let said = self.daemon.said();
+            let passages: Vec<String> = said
+                .lines()
+                .filter_map(|line| line.split_once(": connected to ").map(|(_, to)| to.to_owned()))
+                .collect();
+            (passages.len() >= count).then_some(passages)
+        })
+    }
+}
+
+/// dante's server, open to all of loopback. Its passwords are the system's accounts, which are not a test's to make.
+pub(crate) struct Dante {
+    port: u16,
+    _daemon: Daemon,
+    _folder: TempDir,
+}
+
+impl Dante {
+    /// Starts it and waits until its port accepts. It comes out of the address `exit`.
+    pub(crate) fn start(exit: &str) -> Self {
+        let folder = folder("dante");
+        let binary = program("danted");
+        let conf = folder.path().join("danted.conf");
+        let ([port], daemon) = start_on_free_ports(|[port]| {
+            fs::write(&conf, configuration(folder.path(), exit, port))
+                .expect("dante's configuration is written");
+            let pid = folder.path().join("danted.pid");
+            let arguments = ["-f".as_ref(), conf.as_os_str(), "-p".as_ref(), pid.as_os_str()];
+            Daemon::start(&binary, arguments, &[port], folder.path())
+        });
+        Self { port, _daemon: daemon, _folder: folder }
+    }
+
+    /// Its address; `scheme` is socks5 or socks5h.
+    pub(crate) fn url(&self, scheme: &str) -> String {
+        format!("{scheme}://127.0.0.1:{}", self.port)
+    }
+}
+
+fn configuration(root: &Path, exit: &str, port: u16) -> String {
+    format!(
+        "logoutput: {}/danted.log
+internal: 127.0.0.1 port = {port}
+external: {exit}
+clientmethod: none
+socksmethod: none
+client pass {{
+    from: 127.0.0.0/8 to: 0.0.0.0/0
+}}
+socks pass {{
+    from: 127.0.0.0/8 to: 0.0.0.0/0
+    command: connect
+}}
+",
+        root.display()
+    )
+}
+
+fn folder(of: &str) -> TempDir {
+    tempfile::Builder::new().prefix(&format!("rungs-{of}-")).tempdir().expect("a folder for a server")
+}
