@@ -63,9 +63,9 @@ impl Head {
             ..Response::default()
         };
         let document = Document { response: Some(response), ..document.clone() };
-        let mut head = Self::read(&document, None, bounds)?;
-        head.shown.used.settled = true;
-        Ok(head)
+        let mut answered = Self::read(&document, None, bounds)?;
+        answered.shown.used.settled = true;
+        Ok(answered)
     }
 
     /// The browser decoded the text already: what is in `body` now is UTF-8, and the head says so.

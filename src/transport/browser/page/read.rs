@@ -80,14 +80,9 @@ impl Page {
     /// The screenshot and the PDF that are wanted.
     pub(super) async fn pictures(&self, visit: &Visit<'_>) -> Result<(Option<Bytes>, Option<Bytes>)> {
         let left = || visit.deadline.saturating_duration_since(Instant::now());
-        let screenshot = match visit.view.screenshot {
-            true => Some(within(self.screenshot(left()).await?, visit)?),
-            false => None,
-        };
-        let pdf = match visit.view.pdf {
-            true => Some(within(self.pdf(left()).await?, visit)?),
-            false => None,
-        };
+        let screenshot =
+            if visit.view.screenshot { Some(within(self.screenshot(left()).await?, visit)?) } else { None };
+        let pdf = if visit.view.pdf { Some(within(self.pdf(left()).await?, visit)?) } else { None };
         Ok((screenshot, pdf))
     }
 

@@ -189,7 +189,7 @@ async fn each_deadline_of_a_page_ends_its_own_wait() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_come_as_their_bytes_whatever_tells_that_they_are_files() {
-    let binary: Vec<u8> = (0..700_000_u32).flat_map(|n| n.to_le_bytes()).collect();
+    let binary: Vec<u8> = (0..700_000_u32).flat_map(u32::to_le_bytes).collect();
     let (pdf, packed) = (b"%PDF-1.4\n\xff\xfe not much of one".to_vec(), gzip(&binary));
     let (expected, document) = (binary.clone(), pdf.clone());
     let site = Site::start(move |path| match path {
@@ -381,19 +381,19 @@ async fn pictures_show_the_whole_page() {
     .await;
     let mut bench = Bench::new();
     let both = || View { screenshot: true, pdf: true, ..View::default() };
-    let size = |png: &[u8]| {
+    let extent = |png: &[u8]| {
         assert!(png.starts_with(b"\x89PNG"));
         let number = |at: usize| u32::from_be_bytes(png[at..at + 4].try_into().unwrap());
         (number(16), number(20))
     };
     let got = bench.view(&site.url("/"), both()).await.unwrap();
     let shown = got.browser.as_ref().unwrap();
-    let (width, height) = size(shown.screenshot.as_ref().unwrap());
+    let (width, height) = extent(shown.screenshot.as_ref().unwrap());
     assert!(width > 1000 && (3000..4000).contains(&height), "{width}x{height}");
     let pdf = shown.pdf.as_ref().unwrap();
     assert!(pdf.starts_with(b"%PDF-") && pdf.len() > 1000);
     let got = bench.view(&site.url("/tall"), View { screenshot: true, ..View::default() }).await.unwrap();
-    assert_eq!(size(got.browser.as_ref().unwrap().screenshot.as_ref().unwrap()).1, 16384);
+    assert_eq!(extent(got.browser.as_ref().unwrap().screenshot.as_ref().unwrap()).1, 16384);
     let got = bench.view(&site.url("/file"), both()).await.unwrap();
     assert!(got.browser.as_ref().unwrap().screenshot.is_none() && bytes(&got) == b"%PDF-1.4");
     bench.bounds.max_body = 1000;
