@@ -23,6 +23,8 @@ const MAX_BODY: usize = 1024 * 1024;
 const MAX_HEAD: usize = 64 * 1024;
 /// HEADERS read ahead of the server that answers them.
 const MAX_PENDING: usize = 1024;
+/// How long to wait for a client before trying again.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
 /// What may wait to be done after answers.
 const MAX_AFTERWARDS: usize = 8;
 /// What a client may send before it must wait: more than it has, so that its frames are cut by its
@@ -109,11 +111,19 @@ where
                     Ok::<(), h2::Error>(())
                 });
             }
-            Some(then) = afterwards.recv() => match then {
+            Some(wanted) = afterwards.recv() => match wanted {
                 Then::Stay => {}
                 Then::Close => connection.graceful_shutdown(),
                 Then::Ping => pings.iter_mut().try_for_each(|pings| pings.send_ping(h2::Ping::opaque()))?,
-                Then::Resize => connection.set_initial_window_size(OTHER_WINDOW)?,
+                // Refused while the client has not taken note of the first SETTINGS.
+                Then::Resize => if connection.set_initial_window_size(OTHER_WINDOW).is_err() {
+                    let again = then.clone();
+                    answers.spawn(async move {
+                        tokio::time::sleep(PAUSE).await;
+                        let _ = again.try_send(Then::Resize);
+                        Ok(())
+                    });
+                },
             },
             Some(_) = answers.join_next(), if !answers.is_empty() => {}
         }

@@ -115,7 +115,9 @@ fn template(
     let own: Vec<&HeaderName> = own.iter().map(|(name, _)| name).collect();
     let wanted = |name: &str| occasion.hints.wants(&request.url, name);
     let script = template.filter(|_| request.context.is_script());
-    if let Some(fields) = script.and_then(|template| scatter::layout(profile, template, wanted, &own)) {
+    if let Some(fields) =
+        script.and_then(|template| scatter::layout(profile, template, wanted, &own, request.body.is_some()))
+    {
         return fields;
     }
     let hinted = occasion.hints.any(&request.url).then(|| profile.hinted(request.context, occasion.over));

@@ -11,12 +11,13 @@ use crate::fingerprint::profile::{Field, Headers, Over};
 use crate::request::Context;
 
 /// The fields of a script's request in order: `template`'s, the hints in `wanted`, and the script's
-/// `own`. `None` when the template's order is not the table's.
+/// `own`; with a type if it `has_body`. `None` when the template's order is not the table's.
 pub(crate) fn layout(
     profile: &Profile,
     template: &Headers,
     wanted: impl Fn(&str) -> bool,
     own: &[&HeaderName],
+    has_body: bool,
 ) -> Option<Vec<Field>> {
     let is = |field: &Field, name: &HeaderName| field.name.eq_ignore_ascii_case(name.as_str());
     let begin = template.fields.iter().position(|field| !LEADING.iter().any(|name| is(field, name)))?;
@@ -28,6 +29,8 @@ pub(crate) fn layout(
     }
     let mut tail = template.fields[end..].to_vec();
     let mut inside = recorded.to_vec();
+    // What is not sent takes no place in the table.
+    inside.retain(|field| has_body || !is(field, &header::CONTENT_TYPE));
     for name in own.iter().filter(|name| !is_written_elsewhere(name)) {
         // What a script sets itself lies in the table, wherever it would stand otherwise.
         tail.retain(|field| !is(field, name));
@@ -199,7 +202,7 @@ mod tests {
         let template = profile.headers(Context::Fetch, over, false).unwrap();
         let own: Vec<HeaderName> = own.iter().map(|name| name.parse().unwrap()).collect();
         let own: Vec<&HeaderName> = own.iter().collect();
-        let fields = layout(&profile, template, |name| wanted.contains(&name), &own)?;
+        let fields = layout(&profile, template, |name| wanted.contains(&name), &own, true)?;
         Some(fields.into_iter().map(|field| field.name).take_while(|name| name != "sec-fetch-site").collect())
     }
 
@@ -237,7 +240,7 @@ mod tests {
         let mut profile = Profile::clone(&Profile::named("chrome-156-linux").unwrap());
         let at = profile.headers.iter().position(|h| h.context == "fetch" && h.over == Over::H2).unwrap();
         profile.headers[at].fields.swap(1, 2);
-        assert!(layout(&profile, &profile.headers[at], |_| false, &[]).is_none());
+        assert!(layout(&profile, &profile.headers[at], |_| false, &[], true).is_none());
     }
 
     #[test]
