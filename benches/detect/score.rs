@@ -107,20 +107,15 @@ impl Score {
             out,
             "\n| whose rules | blocks seen as blocks | genuine pages accused | precision | recall |\n|---|---:|---:|---:|---:|"
         );
-        let seen = self.blocks - samples.iter().filter(|s| s.is_block() && self.missed(s)).count();
+        let seen = self.blocks - samples.iter().filter(|s| s.is_block() && missed(s)).count();
         let _ = writeln!(out, "{}", self.rival("**rungs**", seen, self.accused));
         for peer in peers {
-            let accuses = |sample: &&Sample| peer.accuses(sample);
-            let seen = samples.iter().filter(|sample| sample.is_block()).filter(accuses).count();
-            let accused = samples.iter().filter(|sample| !sample.is_block()).filter(accuses).count();
+            let held = |sample: &&Sample| peer.accuses(sample);
+            let seen = samples.iter().filter(|sample| sample.is_block()).filter(held).count();
+            let accused = samples.iter().filter(|sample| !sample.is_block()).filter(held).count();
             let _ = writeln!(out, "{}", self.rival(&peer.name, seen, accused));
         }
         out
-    }
-
-    /// Whether a block went by as a genuine page.
-    fn missed(&self, sample: &Sample) -> bool {
-        sample.judged(&Rules::shipped()).is_genuine()
     }
 
     fn rival(&self, name: &str, seen: usize, accused: usize) -> String {
@@ -130,6 +125,11 @@ impl Score {
             self.blocks, self.pages
         )
     }
+}
+
+/// Whether a block went by as a genuine page.
+fn missed(sample: &Sample) -> bool {
+    sample.judged(&Rules::shipped()).is_genuine()
 }
 
 fn tally<K: Ord + Clone>(counts: &mut BTreeMap<K, Count>, there: Option<K>, said: Option<K>) {

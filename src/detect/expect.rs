@@ -83,7 +83,7 @@ impl Expect {
             self.usual_bytes.and_then(|usual| size("expect/usual-bytes", usual / USUAL_PARTS, seen)),
         ];
         let evidence: Vec<Evidence> = misses.into_iter().flatten().collect();
-        (!evidence.is_empty()).then(|| Verdict {
+        (!evidence.is_empty()).then_some(Verdict {
             kind: VerdictKind::Stub,
             vendor: None,
             confidence: 0.9,
@@ -101,7 +101,7 @@ fn css(selector: &Selector, seen: &Seen<'_>) -> Option<Evidence> {
         && page::parse(seen.body).is_none_or(|document| page::has(&document, selector));
     // A page beyond the bound may have it further down.
     let unread = seen.body.len() > PREFIX;
-    (!there && !unread).then(|| miss("expect/css", "element", format!("no {}", selector.as_str())))
+    (!there && !unread).then(|| miss("expect/css", "element", &format!("no {}", selector.as_str())))
 }
 
 fn missing_text(text: &str, seen: &Seen<'_>) -> Option<Evidence> {
@@ -110,16 +110,16 @@ fn missing_text(text: &str, seen: &Seen<'_>) -> Option<Evidence> {
     }
     let has = |needle: &[u8]| !needle.is_empty() && contains(seen.body, needle);
     let there = has(text.as_bytes()) || charset(seen).is_some_and(|c| has(&c.encode(text).0));
-    (!there).then(|| miss("expect/text", "body", format!("no `{text}`")))
+    (!there).then(|| miss("expect/text", "body", &format!("no `{text}`")))
 }
 
 fn size(rule: &str, least: usize, seen: &Seen<'_>) -> Option<Evidence> {
     let bytes = seen.body.len();
     (seen.complete && bytes < least)
-        .then(|| miss(rule, "size", format!("{bytes} bytes, at least {least} expected")))
+        .then(|| miss(rule, "size", &format!("{bytes} bytes, at least {least} expected")))
 }
 
-fn miss(rule: &str, place: &str, text: String) -> Evidence {
+fn miss(rule: &str, place: &str, text: &str) -> Evidence {
     Evidence { rule: rule.to_owned(), place: place.to_owned(), text: text.chars().take(120).collect() }
 }
 

@@ -98,16 +98,32 @@ struct Facts<'a> {
     /// Where each pattern was first found, once the body was searched.
     hits: Option<Vec<Option<usize>>>,
     /// The title, once it was looked for.
-    title: Option<Option<String>>,
+    title: Read<String>,
     /// The parsed page, once it was asked for, where it can be parsed.
-    page: Option<Option<Document>>,
+    page: Read<Document>,
+}
+
+/// What is read of a page only when it is asked for.
+enum Read<T> {
+    NotYet,
+    Done(Option<T>),
+}
+
+impl<T> Read<T> {
+    /// Whether it is there and passes; `None` while it has not been read.
+    fn passes(&self, test: impl FnOnce(&T) -> bool) -> Option<bool> {
+        match self {
+            Self::NotYet => None,
+            Self::Done(value) => Some(value.as_ref().is_some_and(test)),
+        }
+    }
 }
 
 impl<'a> Facts<'a> {
     fn of(seen: &'a Seen<'a>) -> Self {
         let body = &seen.body[..seen.body.len().min(PREFIX)];
         let media = Media::of(seen.headers, body);
-        Self { seen, body, media, hits: None, title: None, page: None }
+        Self { seen, body, media, hits: None, title: Read::NotYet, page: Read::NotYet }
     }
 
     fn search(&mut self, compiled: &Compiled) {
@@ -126,12 +142,12 @@ impl<'a> Facts<'a> {
 
     fn read_title(&mut self, standing: &[&Rule]) {
         let wanted = self.asks(standing, |c| matches!(c, Condition::Title(_)));
-        self.title = Some(if wanted { page::title(self.body) } else { None });
+        self.title = Read::Done(if wanted { page::title(self.body) } else { None });
     }
 
     fn read_page(&mut self, standing: &[&Rule]) {
         let wanted = self.asks_for_elements(standing);
-        self.page = Some(if wanted { page::parse(self.seen.body) } else { None });
+        self.page = Read::Done(if wanted { page::parse(self.seen.body) } else { None });
     }
 
     /// Whether the page must be parsed, and can be.
@@ -192,11 +208,11 @@ impl<'a> Facts<'a> {
                 patterns.iter().any(|id| hits[*id].is_some())
             }
             Condition::Title(_) | Condition::Css { .. } if self.media != Media::Html => false,
-            Condition::Title(test) => self.title.as_ref()?.as_deref().is_some_and(|title| test.passes(title)),
+            Condition::Title(test) => self.title.passes(|title| test.passes(title))?,
             Condition::Css { selector, pattern } => {
                 // A page without the selector's own text cannot hold the element.
                 self.hits.as_ref()?[*pattern].is_some()
-                    && self.page.as_ref()?.as_ref().is_some_and(|page| page::has(page, selector))
+                    && self.page.passes(|page| page::has(page, selector))?
             }
         })
     }
@@ -251,7 +267,10 @@ impl<'a> Facts<'a> {
             Condition::Json(keys) => ("json".to_owned(), keys.join(", ")),
             Condition::Blank(_) => ("body".to_owned(), "nothing to see".to_owned()),
             Condition::Moved(_) => ("url".to_owned(), "not the one asked for".to_owned()),
-            Condition::Title(_) => ("title".to_owned(), self.title.clone().flatten().unwrap_or_default()),
+            Condition::Title(_) => {
+                let title = if let Read::Done(Some(title)) = &self.title { title.as_str() } else { "" };
+                ("title".to_owned(), title.to_owned())
+            }
             Condition::Text { patterns: ids, .. } => ("body".to_owned(), self.found(ids, patterns)),
             Condition::Css { selector, .. } => ("element".to_owned(), selector.as_str().to_owned()),
             Condition::MaxBytes(_) | Condition::MinBytes(_) => {

@@ -97,18 +97,52 @@ fn both_ways_of_judging_lead_to_the_same_verdict() {
     assert!(at_once > 100, "only {at_once} answers needed no parsing");
 }
 
-#[test]
-fn cut_and_garbled_answers_are_judged_without_a_panic() {
-    let rules = Rules::shipped();
-    let url = Url::parse("https://site.example/p/1").expect("it is a URL");
+/// Numbers below a bound, the same in every run (xorshift).
+fn numbers() -> impl FnMut(usize) -> usize {
     let mut seed = 0x2545_f491_4f6c_dd1d_u64;
-    let mut random = |below: usize| {
-        // xorshift: the same bytes in every run.
+    move |below| {
         seed ^= seed << 13;
         seed ^= seed >> 7;
         seed ^= seed << 17;
         usize::try_from(seed >> 33).expect("31 bits") % below.max(1)
-    };
+    }
+}
+
+#[test]
+fn garbled_files_of_rules_are_read_or_refused_by_name() {
+    let mut random = numbers();
+    let folder = Path::new(ROOT).join("profiles/blocks");
+    let files: Vec<String> = std::fs::read_dir(folder)
+        .expect("rules are shipped")
+        .map(|entry| std::fs::read_to_string(entry.expect("an entry").path()).expect("a file of rules"))
+        .collect();
+    let (mut read, mut refused) = (0, 0);
+    for text in &files {
+        let lines: Vec<&str> = text.lines().collect();
+        for _ in 0..12 {
+            let mut garbled: Vec<String> = lines.iter().map(ToString::to_string).collect();
+            for _ in 0..=random(2) {
+                let (at, other) = (random(garbled.len()), random(lines.len()));
+                let cut = garbled[at].chars().take(random(garbled[at].len())).collect();
+                garbled[at] = if random(2) == 0 { cut } else { lines[other].to_owned() };
+            }
+            match Rules::from_toml(&garbled.join("\n"), "mine.toml") {
+                Ok(_) => read += 1,
+                Err(error) => {
+                    refused += 1;
+                    assert!(error.to_string().starts_with("mine.toml:"), "{error}");
+                }
+            }
+        }
+    }
+    assert!(read > 0 && refused > 0, "{read} were read, {refused} refused");
+}
+
+#[test]
+fn cut_and_garbled_answers_are_judged_without_a_panic() {
+    let rules = Rules::shipped();
+    let url = Url::parse("https://site.example/p/1").expect("it is a URL");
+    let mut random = numbers();
     for sample in samples::samples(&fixtures()) {
         let bytes = std::fs::read(&sample.path).expect("it was read before");
         for _ in 0..8 {
