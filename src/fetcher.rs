@@ -19,6 +19,7 @@ use http::Method;
 use crate::bounds::Bounds;
 use crate::fingerprint::Profile;
 use crate::identity::Identity;
+use crate::place::Place;
 use crate::proxy::Proxy;
 use crate::router::{Ladder, Persona, Router};
 
@@ -45,6 +46,7 @@ struct Shared {
     proxy: Option<Proxy>,
     plain: Arc<Profile>,
     dressed: Arc<Profile>,
+    place: Place,
     sessions: Mutex<HashMap<String, Arc<Persona>>>,
     #[cfg(feature = "browser")]
     browser: Arc<crate::transport::browser::BrowserTransport>,
@@ -103,7 +105,7 @@ impl Shared {
     fn persona(&self, name: &str) -> Persona {
         Persona {
             plain: Identity::new(name, Arc::clone(&self.plain), self.proxy.clone()),
-            dressed: Identity::new(name, Arc::clone(&self.dressed), self.proxy.clone()),
+            dressed: Identity::new(name, Arc::clone(&self.dressed), self.proxy.clone()).at(self.place.clone()),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::cookies::Jar;
 use crate::fingerprint::Profile;
 use crate::hints::Hints;
+use crate::place::Place;
 use crate::proxy::Proxy;
 use crate::tickets::Tickets;
 
@@ -17,6 +18,7 @@ pub struct Identity {
     name: String,
     profile: Arc<Profile>,
     proxy: Option<Proxy>,
+    place: Place,
     jar: Jar,
     tickets: Tickets,
     hints: Hints,
@@ -32,10 +34,24 @@ impl Identity {
             name: name.into(),
             profile,
             proxy,
+            place: Place::default(),
             jar: Jar::default(),
             tickets: Tickets::default(),
             hints: Hints::default(),
         }
+    }
+
+    /// The same identity, elsewhere.
+    #[must_use]
+    pub fn at(mut self, place: Place) -> Self {
+        self.place = place;
+        self
+    }
+
+    /// Where its browser says it is.
+    #[must_use]
+    pub const fn place(&self) -> &Place {
+        &self.place
     }
 
     /// A number no other identity of this process has: what pools are keyed by.

@@ -58,6 +58,8 @@ pub(crate) struct Fetch {
     #[command(flatten)]
     pub(crate) ladder: Ladder,
     #[command(flatten)]
+    pub(crate) looks: Looks,
+    #[command(flatten)]
     pub(crate) output: Output,
 }
 
@@ -166,6 +168,27 @@ pub(crate) struct Ladder {
     /// In the browser, wait until this selector matches.
     #[arg(long, value_name = "CSS")]
     pub(crate) wait_for: Option<String>,
+}
+
+/// What the browser looks like to a site.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Browser")]
+pub(crate) struct Looks {
+    /// Run the browser with a window: on DISPLAY, or on an Xvfb of its own.
+    #[arg(long)]
+    pub(crate) headful: bool,
+
+    /// The language the browser is set to: de-DE. Default: the profile's.
+    #[arg(long, value_name = "TAG")]
+    pub(crate) lang: Option<String>,
+
+    /// The time zone that pages see: Europe/Berlin. Default: the machine's.
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) timezone: Option<String>,
+
+    /// The position that pages are told: 52.52,13.40. Default: none.
+    #[arg(long, value_name = "LAT,LON", allow_hyphen_values = true)]
+    pub(crate) geolocation: Option<String>,
 }
 
 /// What comes out.

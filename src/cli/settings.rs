@@ -7,15 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rungs::fingerprint::Profile;
-use rungs::{Bounds, Error, ErrorKind, Fetcher, FetcherBuilder, Proxy, Tier};
+use rungs::{Bounds, Error, ErrorKind, Fetcher, FetcherBuilder, Place, Position, Proxy, Tier};
 
-use super::args::{Fetch, Ladder, Network, Request};
+use super::args::{Fetch, Ladder, Looks, Network, Request};
 use super::exit::Failure;
 
 /// A fetcher with everything the command line says about it.
 pub(crate) fn fetcher(args: &Fetch) -> Result<Fetcher, Failure> {
     let builder = network(Fetcher::builder(), &args.network)?;
     let builder = ladder(builder, &args.ladder)?;
+    let builder = looks(builder, &args.looks)?;
     Ok(builder.build()?)
 }
 
@@ -66,6 +67,30 @@ fn ladder(mut builder: FetcherBuilder, args: &Ladder) -> Result<FetcherBuilder, 
     }
     if let Some(name) = &args.profile {
         builder = builder.browser_profile(profile(name)?);
+    }
+    Ok(builder)
+}
+
+fn looks(mut builder: FetcherBuilder, args: &Looks) -> Result<FetcherBuilder, Failure> {
+    #[cfg(feature = "browser")]
+    {
+        builder = builder.headful(args.headful);
+    }
+    if let Some(tag) = &args.lang {
+        // Tried on any profile, so that what is wrong is told of the flag.
+        let any = Profile::clone(&*Profile::named("plain")?);
+        any.speaking(tag).map_err(|error| wrong("--lang", &error))?;
+        builder = builder.language(tag);
+    }
+    if let Some(zone) = &args.timezone {
+        let mut place = Place::default();
+        place.timezone = Some(zone.clone());
+        place.check().map_err(|error| wrong("--timezone", &error))?;
+        builder = builder.timezone(zone);
+    }
+    if let Some(text) = &args.geolocation {
+        let position: Position = text.parse().map_err(|error: Error| wrong("--geolocation", &error))?;
+        builder = builder.geolocation(position);
     }
     Ok(builder)
 }

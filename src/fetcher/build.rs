@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Profile;
 use crate::kind::ErrorKind;
 use crate::net::{Engine, Overrides, Trust};
+use crate::place::{Place, Position};
 use crate::proxy::Proxy;
 use crate::router::{Ladder, Router};
 use crate::tier::Tier;
@@ -31,6 +32,8 @@ pub struct FetcherBuilder {
     bounds: Bounds,
     proxy: Option<Proxy>,
     profile: Option<Arc<Profile>>,
+    language: Option<String>,
+    place: Place,
     rules: Option<Rules>,
     overrides: Overrides,
     trust: Trust,
@@ -58,6 +61,8 @@ impl Default for FetcherBuilder {
             bounds: Bounds::default(),
             proxy: None,
             profile: None,
+            language: None,
+            place: Place::default(),
             rules: None,
             overrides: Overrides::new(),
             trust: Trust::default(),
@@ -104,6 +109,27 @@ impl FetcherBuilder {
         self
     }
 
+    /// The language the browser is set to, as `de-DE`: in its headers and to its scripts, on both upper
+    /// tiers. A page sees the list that Chromium makes of it. Default: the profile's.
+    pub fn language(mut self, tag: impl Into<String>) -> Self {
+        self.language = Some(tag.into());
+        self
+    }
+
+    /// The time zone that the browser's pages see, as the IANA database names it. Default: the
+    /// machine's.
+    pub fn timezone(mut self, zone: impl Into<String>) -> Self {
+        self.place.timezone = Some(zone.into());
+        self
+    }
+
+    /// The position that the browser tells pages that ask, without asking anybody. Default: none; a
+    /// page that asks waits.
+    pub const fn geolocation(mut self, position: Position) -> Self {
+        self.place.position = Some(position);
+        self
+    }
+
     /// The block rules. Default: the shipped ones.
     pub fn rules(mut self, rules: Rules) -> Self {
         self.rules = Some(rules);
@@ -138,6 +164,14 @@ impl FetcherBuilder {
         self
     }
 
+    /// Runs the browser with a window, on the display there is (`DISPLAY`) or else on an Xvfb of our own,
+    /// which must be installed. Default: false.
+    #[cfg(feature = "browser")]
+    pub const fn headful(mut self, headful: bool) -> Self {
+        self.browser.headful = headful;
+        self
+    }
+
     /// The most pages open at once in the browser. Default: 2.
     #[cfg(feature = "browser")]
     pub const fn browser_pages(mut self, pages: usize) -> Self {
@@ -169,6 +203,11 @@ impl FetcherBuilder {
             return Err(Error::new(ErrorKind::Config, message)
                 .with_hint("`rungs profile list` names those there are"));
         }
+        self.place.check()?;
+        let dressed = match &self.language {
+            Some(tag) => Arc::new(Profile::clone(&dressed).speaking(tag)?),
+            None => dressed,
+        };
         let rules = self.rules.unwrap_or_else(Rules::shipped);
         let engine = Arc::new(Engine::new(self.overrides.clone(), self.trust.clone())?);
         #[cfg(feature = "browser")]
@@ -194,6 +233,7 @@ impl FetcherBuilder {
             proxy: self.proxy,
             plain,
             dressed,
+            place: self.place,
             sessions: Mutex::new(HashMap::new()),
             #[cfg(feature = "browser")]
             browser,

@@ -106,7 +106,7 @@ fn flag(on: bool) -> String {
 }
 
 /// Languages as Chrome weighs them: a tenth less for each, down to a tenth.
-fn accept_language(languages: &[String]) -> String {
+pub(super) fn accept_language(languages: &[String]) -> String {
     let weighed = languages.iter().enumerate().map(|(at, language)| match at {
         0 => language.clone(),
         _ => format!("{language};q=0.{}", 10_usize.saturating_sub(at).max(1)),

@@ -14,6 +14,7 @@ mod readme;
 mod router;
 mod secrets;
 mod squid;
+mod stealth;
 mod support;
 mod tls;
 mod verify;

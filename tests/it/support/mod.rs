@@ -18,6 +18,7 @@ mod nginx_conf;
 mod program;
 mod raw;
 mod squid;
+mod suites;
 
 pub(crate) use answers::*;
 pub(crate) use certs::{Certs, Leaf, NAMES};
@@ -25,3 +26,4 @@ pub(crate) use nginx::{Nginx, Site, Visit};
 pub(crate) use program::{Finished, Program, Running, rungs};
 pub(crate) use raw::{RawServer, Talk, Wire};
 pub(crate) use squid::{Passage, Squid};
+pub(crate) use suites::{Hand, Suites};
