@@ -105,7 +105,8 @@ impl Shared {
     fn persona(&self, name: &str) -> Persona {
         Persona {
             plain: Identity::new(name, Arc::clone(&self.plain), self.proxy.clone()),
-            dressed: Identity::new(name, Arc::clone(&self.dressed), self.proxy.clone()).at(self.place.clone()),
+            dressed: Identity::new(name, Arc::clone(&self.dressed), self.proxy.clone())
+                .at(self.place.clone()),
         }
     }
 }

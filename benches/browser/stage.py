@@ -19,7 +19,7 @@ class Stage:
     """A running server. `report(run)` waits for what the page of this run said."""
 
     def __init__(self):
-        self.heard, self.reports, self.late = {}, {}, {}
+        self.heard, self.reports, self.late, self.hits = {}, {}, {}, []
         self.news = threading.Condition()
         stage = self
 
@@ -45,6 +45,9 @@ class Stage:
                 if path == "/heard":
                     return self.answer(200, "application/json", json.dumps(stage.heard.get(self.run(), {})).encode())
                 if path.startswith("/page"):
+                    with stage.news:
+                        stage.hits.append(path)
+                        stage.news.notify_all()
                     return self.answer(200, KINDS[".html"], PAGE)
                 file = FILES.get(path)
                 if file is None:
@@ -72,6 +75,11 @@ class Stage:
     def page(self, number):
         """The address of a page of some 5 kB."""
         return f"http://127.0.0.1:{self.server.server_port}/page/{number}"
+
+    def await_hits(self, under, count, limit=60):
+        """Waits until this many pages under a path were asked for."""
+        with self.news:
+            self.news.wait_for(lambda: sum(path.startswith(under) for path in self.hits) >= count, limit)
 
     def report(self, run, limit=90):
         """What the page said; `None` when it said nothing in time."""

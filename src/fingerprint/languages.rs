@@ -34,7 +34,8 @@ impl Profile {
 
 fn unknown(tag: &str) -> Error {
     let known: Vec<&str> = lists().keys().map(String::as_str).collect();
-    let message = format!("`{}` is no language that rungs knows Chromium's list of", crate::redact::terminal(tag));
+    let message =
+        format!("`{}` is no language that rungs knows Chromium's list of", crate::redact::terminal(tag));
     Error::new(ErrorKind::Config, message).with_hint(format!("known are {}", known.join(", ")))
 }
 

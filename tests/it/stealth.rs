@@ -36,7 +36,8 @@ fn by_hand(suites: &Suites) -> BTreeSet<String> {
 async fn stock(suites: &Suites, run: &str, stealth_mode: bool) -> BTreeSet<String> {
     let folder = tempfile::tempdir().expect("a folder");
     let chromium = rungs::lab::Chromium::find().expect("Chromium is installed: `make deps`");
-    let config = BrowserConfig::builder().chrome_executable(chromium).user_data_dir(folder.path()).no_sandbox();
+    let config =
+        BrowserConfig::builder().chrome_executable(chromium).user_data_dir(folder.path()).no_sandbox();
     let (mut browser, mut handler) =
         Browser::launch(config.build().expect("a configuration")).await.expect("it starts");
     let events = tokio::spawn(async move { while handler.next().await.is_some() {} });
@@ -92,7 +93,8 @@ async fn the_suites_find_out_stock_chromiumoxide_and_its_stealth_mode() {
 async fn zone_language_and_facts_are_the_same_in_every_kind_of_target() {
     let suites = Suites::start();
     for (run, headful) in [("headless", false), ("headful", true)] {
-        ours(&suites, run, |builder| builder.headful(headful).timezone("Asia/Kolkata").language("fr-FR")).await;
+        ours(&suites, run, |builder| builder.headful(headful).timezone("Asia/Kolkata").language("fr-FR"))
+            .await;
         let there = suites.report(run)["there"].clone();
         let facts = &there["page"]["facts"];
         assert_eq!(facts["timezone"], "Asia/Calcutta");

@@ -14,8 +14,8 @@ use serde::Deserialize;
 use tokio::sync::Notify;
 
 use super::connection::{Connection, Event};
-use super::wear::Wear;
 use super::watch::{Reaction, Watch};
+use super::wear::Wear;
 
 /// The targets of one browser, by session.
 #[derive(Default)]

@@ -125,7 +125,8 @@ fn exchange(talk: &mut Talk, heard: &Heard) -> io::Result<()> {
         "/botd.esm.js" => ("200 OK", "text/javascript", fs::read(folder().join("botd/botd.esm.js"))?),
         _ => match path.strip_prefix("/own/").filter(|name| !name.contains('/')) {
             Some(name) => {
-                let kind = if name.ends_with(".html") { "text/html; charset=utf-8" } else { "text/javascript" };
+                let kind =
+                    if name.ends_with(".html") { "text/html; charset=utf-8" } else { "text/javascript" };
                 ("200 OK", kind, fs::read(folder().join("own").join(name))?)
             }
             None => ("404 Not Found", "text/plain", Vec::new()),
@@ -161,18 +162,19 @@ impl Hand {
         let said = xvfb.stdout.take().expect("it is piped");
         BufReader::new(said).read_line(&mut number).expect("Xvfb says its display");
         let profile = tempfile::Builder::new().prefix("rungs-hand-").tempdir().expect("a folder");
-        let chromium = Command::new(rungs::lab::Chromium::find().expect("Chromium is installed: `make deps`"))
-            .args(["--no-first-run", "--no-default-browser-check", "--password-store=basic"])
-            .args(rustix::process::geteuid().is_root().then_some("--no-sandbox"))
-            .arg(format!("--user-data-dir={}", profile.path().display()))
-            .arg(url)
-            .env("DISPLAY", format!(":{}", number.trim()))
-            .env_remove("WAYLAND_DISPLAY")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .expect("Chromium starts");
+        let chromium =
+            Command::new(rungs::lab::Chromium::find().expect("Chromium is installed: `make deps`"))
+                .args(["--no-first-run", "--no-default-browser-check", "--password-store=basic"])
+                .args(rustix::process::geteuid().is_root().then_some("--no-sandbox"))
+                .arg(format!("--user-data-dir={}", profile.path().display()))
+                .arg(url)
+                .env("DISPLAY", format!(":{}", number.trim()))
+                .env_remove("WAYLAND_DISPLAY")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .process_group(0)
+                .spawn()
+                .expect("Chromium starts");
         Self { chromium, xvfb, _profile: profile }
     }
 }
