@@ -37,7 +37,7 @@ impl Place {
             return Err(Error::new(ErrorKind::Config, message)
                 .with_hint("name it as the IANA database does, for example Europe/Berlin"));
         }
-        self.position.map_or(Ok(()), |position| position.check())
+        self.position.map_or(Ok(()), Position::check)
     }
 }
 

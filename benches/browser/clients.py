@@ -11,7 +11,7 @@ from pathlib import Path
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/lib/chromium/chromium")
 ROOT = ["--no-sandbox"] if os.geteuid() == 0 else []
-LIMIT = 120
+LIMIT = 300
 
 
 class Rungs:

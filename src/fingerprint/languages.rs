@@ -73,6 +73,10 @@ mod tests {
         assert_eq!(said(&german).len(), said(&profile).len());
         assert!(said(&german).iter().all(|said| said == "de-DE,de;q=0.9,en-US;q=0.8,en;q=0.7"));
         assert_eq!(profile.clone().speaking("en-US").unwrap(), profile);
+        // As heard of Chromium: the header has the language of a region, its scripts have not.
+        let canadian = profile.speaking("fr-CA").unwrap();
+        assert_eq!(canadian.browser.as_ref().unwrap().languages, ["fr-CA", "en-US", "en"]);
+        assert_eq!(said(&canadian)[0], "fr-CA,fr;q=0.9,en-US;q=0.8,en;q=0.7");
     }
 
     #[test]

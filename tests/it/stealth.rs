@@ -7,22 +7,26 @@ use std::time::Duration;
 
 use chromiumoxide::{Browser, BrowserConfig, Page};
 use futures_util::StreamExt as _;
-use rungs::{Fetcher, FetcherBuilder, Tier};
+use rungs::{Bounds, Fetcher, FetcherBuilder, Tier};
 use serde_json::Value;
 
-use crate::support::{Hand, Suites};
+use crate::support::{Hand, Suites, TURN};
 
 /// A fetcher that has only the browser.
 fn fetcher(change: impl FnOnce(FetcherBuilder) -> FetcherBuilder) -> Fetcher {
-    let builder = Fetcher::builder().min_tier(Tier::Browser).max_tier(Tier::Browser);
+    let mut bounds = Bounds::default();
+    bounds.browser_total = Duration::from_secs(150);
+    let builder = Fetcher::builder().min_tier(Tier::Browser).max_tier(Tier::Browser).bounds(bounds);
     change(builder).build().expect("the settings are good")
 }
 
-/// Sends a fetcher's browser through the suites.
-async fn ours(suites: &Suites, run: &str, change: impl FnOnce(FetcherBuilder) -> FetcherBuilder) {
+/// Sends a fetcher's browser through the suites, once for each of `runs`, as one visitor.
+async fn ours(suites: &Suites, runs: &[&str], change: impl FnOnce(FetcherBuilder) -> FetcherBuilder) {
     let fetcher = fetcher(change);
-    let page = fetcher.get(suites.url(run)).wait_for("#done").send().await.expect("the page is got");
-    assert!(page.text().expect("text").contains("id=\"done\""));
+    for run in runs {
+        let page = fetcher.get(suites.url(run)).wait_for("#done").send().await.expect("the page is got");
+        assert!(page.text().expect("text").contains("id=\"done\""));
+    }
     fetcher.close().await;
 }
 
@@ -61,27 +65,29 @@ async fn stock(suites: &Suites, run: &str, stealth_mode: bool) -> BTreeSet<Strin
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_suites_find_in_the_browser_tier_nothing_that_a_browser_opened_by_hand_has_not() {
+    let _turn = TURN.lock().await;
     let suites = Suites::start();
     let hand = tokio::task::block_in_place(|| by_hand(&suites));
     let excess = |run: &str| suites.raised(run).difference(&hand).cloned().collect::<Vec<_>>();
     for (run, headful) in [("headless", false), ("headful", true)] {
-        ours(&suites, run, |builder| builder.headful(headful)).await;
+        ours(&suites, &[run], |builder| builder.headful(headful)).await;
         assert_eq!(excess(run), [""; 0], "{run}");
         assert_eq!(suites.flags(run), suites.flags("hand"), "{run} went through all checks");
     }
-    ours(&suites, "elsewhere", |builder| builder.timezone("Asia/Tokyo").language("de-DE")).await;
+    ours(&suites, &["elsewhere"], |builder| builder.timezone("Asia/Tokyo").language("de-DE")).await;
     assert_eq!(excess("elsewhere"), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_suites_find_out_stock_chromiumoxide_and_its_stealth_mode() {
+    let _turn = TURN.lock().await;
     let suites = Suites::start();
     let hand = tokio::task::block_in_place(|| by_hand(&suites));
     let plain = stock(&suites, "stock", false).await;
     let stealth = stock(&suites, "stealth", true).await;
     for (raised, signs) in [
         (&plain, &["webdriver", "agent.headless", "page.console.prepareStackTrace", "botd"][..]),
-        (&stealth, &["worker.differs", "service.differs", "page.console.prepareStackTrace"]),
+        (&stealth, &["worker.differs", "frame.differs", "page.console.prepareStackTrace"]),
     ] {
         for sign in signs {
             assert!(raised.contains(*sign) && !hand.contains(*sign), "{sign} of {raised:?}");
@@ -91,19 +97,23 @@ async fn the_suites_find_out_stock_chromiumoxide_and_its_stealth_mode() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn zone_language_and_facts_are_the_same_in_every_kind_of_target() {
+    let _turn = TURN.lock().await;
     let suites = Suites::start();
-    for (run, headful) in [("headless", false), ("headful", true)] {
-        ours(&suites, run, |builder| builder.headful(headful).timezone("Asia/Kolkata").language("fr-FR"))
-            .await;
-        let there = suites.report(run)["there"].clone();
-        let facts = &there["page"]["facts"];
-        assert_eq!(facts["timezone"], "Asia/Calcutta");
-        assert_eq!(facts["offsets"], serde_json::json!([-330, -330]));
-        assert_eq!(facts["languages"], serde_json::json!(["fr-FR", "fr", "en-US", "en"]));
-        assert_eq!(facts["locale"], "fr");
-        for place in ["frame", "worker", "shared", "service"] {
-            assert_eq!(&there[place]["facts"], facts, "{place}, {run}");
+    for (runs, headful) in [(["headless", "again"], false), (["headful", "once-more"], true)] {
+        // Twice: a service worker of the first visit may live on in another process than the second's page.
+        let elsewhere = |builder: FetcherBuilder| builder.timezone("Asia/Kolkata").language("fr-FR");
+        ours(&suites, &runs, |builder| elsewhere(builder).headful(headful)).await;
+        for run in runs {
+            let there = suites.report(run)["there"].clone();
+            let facts = &there["page"]["facts"];
+            assert_eq!(facts["timezone"], "Asia/Calcutta", "ICU's name of it");
+            assert_eq!(facts["offsets"], serde_json::json!([-330, -330]));
+            assert_eq!(facts["languages"], serde_json::json!(["fr-FR", "fr", "en-US", "en"]));
+            assert_eq!(facts["locale"], "fr");
+            for place in ["frame", "worker", "shared", "service"] {
+                assert_eq!(&there[place]["facts"], facts, "{place}, {run}");
+            }
+            assert_eq!(there.get("popup"), None::<&Value>, "no page opens another without a click");
         }
-        assert_eq!(there.get("popup"), None::<&Value>, "no page opens another without a click");
     }
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use rungs::lab::{Authority, Connection, Heard, Recorder, Reply};
 use rungs::{Fetcher, FetcherBuilder, Position, Tier};
 
-use crate::support::{RawServer, Talk};
+use crate::support::{RawServer, TURN, Talk};
+
+type Change = Box<dyn Fn(FetcherBuilder) -> FetcherBuilder + Sync>;
 
 /// The first connection that asked for `/`, by the tier alone.
 async fn heard(
@@ -31,6 +33,7 @@ async fn heard(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_browser_s_navigation_is_the_profile_s_with_all_that_is_laid_over_it() {
+    let _turn = TURN.lock().await;
     let authority = Arc::new(Authority::new(&["one.test"]).expect("a CA can be made"));
     let folder = tempfile::tempdir().expect("a folder");
     let ca = folder.path().join("ca.pem");
@@ -38,7 +41,6 @@ async fn the_browser_s_navigation_is_the_profile_s_with_all_that_is_laid_over_it
     let recorder = Recorder::builder().tls(authority, &["h2", "http/1.1"]);
     let recorder = recorder.start(|_: &Heard| Reply::html(200, "<title>one</title>")).await;
     let recorder = recorder.expect("the recorder listens");
-    type Change = Box<dyn Fn(FetcherBuilder) -> FetcherBuilder + Sync>;
     let place =
         |builder: FetcherBuilder| builder.timezone("Europe/Berlin").geolocation(Position::new(52.52, 13.4));
     let changes: [(&str, Change); 5] = [
@@ -96,6 +98,7 @@ fn datagrams(socket: &UdpSocket) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn webrtc_sends_nothing_past_a_proxy_and_looks_as_usual_without() {
+    let _turn = TURN.lock().await;
     let stun = UdpSocket::bind("127.0.0.1:0").expect("a UDP port");
     stun.set_read_timeout(Some(Duration::from_millis(200))).expect("it can be set");
     let server = serve(gather(stun.local_addr().expect("it is bound").port()));

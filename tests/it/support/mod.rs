@@ -26,4 +26,4 @@ pub(crate) use nginx::{Nginx, Site, Visit};
 pub(crate) use program::{Finished, Program, Running, rungs};
 pub(crate) use raw::{RawServer, Talk, Wire};
 pub(crate) use squid::{Passage, Squid};
-pub(crate) use suites::{Hand, Suites};
+pub(crate) use suites::{Hand, Suites, TURN};

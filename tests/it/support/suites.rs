@@ -16,6 +16,9 @@ use tempfile::TempDir;
 use super::daemon::program;
 use super::raw::{RawServer, Talk};
 
+/// Held by each test that needs several browsers: at once they would starve each other.
+pub(crate) static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// A server of `fixtures/suites` that keeps what the page of each run reports.
 pub(crate) struct Suites {
     server: RawServer,
@@ -93,8 +96,8 @@ impl Heard {
 }
 
 fn exchange(talk: &mut Talk, heard: &Heard) -> io::Result<()> {
-    let head = talk.head()?;
-    let mut lines = head.lines();
+    let request = talk.head()?;
+    let mut lines = request.lines();
     let target = lines.next().and_then(|line| line.split(' ').nth(1)).unwrap_or("/").to_owned();
     let headers: BTreeMap<String, String> = lines
         .filter_map(|line| line.split_once(": "))
@@ -125,8 +128,10 @@ fn exchange(talk: &mut Talk, heard: &Heard) -> io::Result<()> {
         "/botd.esm.js" => ("200 OK", "text/javascript", fs::read(folder().join("botd/botd.esm.js"))?),
         _ => match path.strip_prefix("/own/").filter(|name| !name.contains('/')) {
             Some(name) => {
-                let kind =
-                    if name.ends_with(".html") { "text/html; charset=utf-8" } else { "text/javascript" };
+                let kind = match name.rsplit_once('.') {
+                    Some((_, "html")) => "text/html; charset=utf-8",
+                    _ => "text/javascript",
+                };
                 ("200 OK", kind, fs::read(folder().join("own").join(name))?)
             }
             None => ("404 Not Found", "text/plain", Vec::new()),
@@ -189,4 +194,4 @@ impl Drop for Hand {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(150);
