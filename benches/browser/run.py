@@ -140,7 +140,8 @@ def main():
         "## Before the suites", "",
         "A flag takes the browser for a driven one. The measure is the same browser opened by hand under Xvfb, without a driver.", "",
         *judged, "", "## Against the clock", "",
-        "A page of 5 kB. In brackets: how often the figure of rungs in the same mode. Each page is taken when its network is quiet.", "",
+        "A page of 5 kB. In brackets: how often the figure of rungs in the same mode. Each page is taken when its network is quiet.",
+        f"Load average at the end: {os.getloadavg()[1]:.1f}, on {os.cpu_count()} cores; the run itself makes about 2.", "",
         *raced, "",
     ]
     results.write_text("\n".join(about))
