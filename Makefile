@@ -6,7 +6,7 @@ CARGO ?= cargo
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help deps demo test lint bench bench-detect bench-wire corpus fuzz doc install
+.PHONY: help deps demo test lint bench bench-browser bench-detect bench-wire corpus fuzz doc install
 
 help: ## Show what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ corpus: deps ## Judge every saved answer, print precision and recall beside othe
 
 bench-wire: deps ## Hear wreq, curl_cffi and others beside Chromium and rungs (fetches them, builds a second BoringSSL).
 	@CARGO=$(CARGO) benches/wire/run.sh
+
+bench-browser: deps ## Compare the browser tier with playwright, patchright and stock chromiumoxide (fetches them from PyPI).
+	@CARGO=$(CARGO) benches/browser/run.sh
 
 fuzz: deps ## Fuzz the readers of hellos, HTTP/2, profiles, block rules and saved answers for two minutes each (needs cargo-fuzz).
 	@CARGO=$(CARGO) fuzz/run.sh

@@ -40,6 +40,7 @@ need nginx nginx
 need squid squid
 need danted dante-server
 need microsocks microsocks
+need Xvfb xvfb
 need ps procps
 has_libclang || missing+=(libclang-dev)
 [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/ssl/cert.pem ] || [ -e /etc/pki/tls/certs/ca-bundle.crt ] ||
@@ -124,12 +125,12 @@ say_what_to_install() {
         echo "    brew install cmake llvm nginx squid openssl nss pkgconf && brew install --cask chromium" >&2
     elif has dnf; then
         echo "    sudo dnf install cmake clang clang-devel gcc gcc-c++ make git pkgconf openssl nss-tools ca-certificates procps-ng \\
-        nginx nginx-mod-brotli squid chromium" >&2
+        nginx nginx-mod-brotli squid xorg-x11-server-Xvfb chromium" >&2
     elif has pacman; then
-        echo "    sudo pacman -S cmake clang gcc make git pkgconf openssl nss ca-certificates procps-ng nginx squid chromium" >&2
+        echo "    sudo pacman -S cmake clang gcc make git pkgconf openssl nss ca-certificates procps-ng nginx squid xorg-server-xvfb chromium" >&2
     else
         echo "    cmake, clang and libclang, a C and C++ compiler, make, git, pkg-config, openssl, certutil (NSS), CA certificates, ps," >&2
-        echo "    nginx (with the brotli filter if there is one), squid, dante's server as danted, microsocks, and Chromium" >&2
+        echo "    nginx (with the brotli filter if there is one), squid, dante's server as danted, microsocks, Xvfb, and Chromium" >&2
     fi
     echo "    dante's server (as danted) and microsocks are in few package managers: build them where yours has none" >&2
     exit 1

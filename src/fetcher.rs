@@ -19,6 +19,7 @@ use http::Method;
 use crate::bounds::Bounds;
 use crate::fingerprint::Profile;
 use crate::identity::Identity;
+use crate::place::Place;
 use crate::proxy::Route;
 use crate::router::{Ladder, Persona, Router};
 
@@ -45,6 +46,7 @@ struct Shared {
     route: Route,
     plain: Arc<Profile>,
     dressed: Arc<Profile>,
+    place: Place,
     /// By name, and by the way they go where a request asked for another than the fetcher's.
     sessions: Mutex<HashMap<(String, Route), Arc<Persona>>>,
     #[cfg(feature = "browser")]
@@ -113,7 +115,7 @@ impl Shared {
         let identity = |profile| Identity::new(name, profile, None).routed(route.clone());
         let new = || {
             let (plain, dressed) = (identity(Arc::clone(&self.plain)), identity(Arc::clone(&self.dressed)));
-            Arc::new(Persona { plain, dressed })
+            Arc::new(Persona { plain, dressed: dressed.at(self.place.clone()) })
         };
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(sessions.entry((name.to_owned(), route.clone())).or_insert_with(new))

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::cookies::Jar;
 use crate::fingerprint::Profile;
 use crate::hints::Hints;
+use crate::place::Place;
 use crate::proxy::{Proxy, Route};
 use crate::tickets::Tickets;
 use crate::traffic::{Meter, Traffic};
@@ -19,6 +20,7 @@ pub struct Identity {
     profile: Arc<Profile>,
     route: Route,
     meter: Arc<Meter>,
+    place: Place,
     jar: Jar,
     tickets: Tickets,
     hints: Hints,
@@ -35,6 +37,7 @@ impl Identity {
             profile,
             route: proxy.into(),
             meter: Arc::default(),
+            place: Place::default(),
             jar: Jar::default(),
             tickets: Tickets::default(),
             hints: Hints::default(),
@@ -46,6 +49,19 @@ impl Identity {
     pub fn routed(mut self, route: Route) -> Self {
         self.route = route;
         self
+    }
+
+    /// The same identity, elsewhere.
+    #[must_use]
+    pub fn at(mut self, place: Place) -> Self {
+        self.place = place;
+        self
+    }
+
+    /// Where its browser says it is.
+    #[must_use]
+    pub const fn place(&self) -> &Place {
+        &self.place
     }
 
     /// A number no other identity of this process has: what pools are keyed by.

@@ -62,6 +62,8 @@ pub(crate) struct Fetch {
     #[command(flatten)]
     pub(crate) view: View,
     #[command(flatten)]
+    pub(crate) looks: Looks,
+    #[command(flatten)]
     pub(crate) judging: Judging,
     #[command(flatten)]
     pub(crate) output: Output,
@@ -287,6 +289,27 @@ pub(crate) struct Judging {
     /// A 200 smaller than this is no page, in bytes or as 10k.
     #[arg(long, value_name = "SIZE")]
     pub(crate) expect_min_bytes: Option<String>,
+}
+
+/// What the browser looks like to a site.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Browser")]
+pub(crate) struct Looks {
+    /// Run the browser with a window: on DISPLAY, or on an Xvfb of its own.
+    #[arg(long)]
+    pub(crate) headful: bool,
+
+    /// The language the browser is set to: de-DE. Default: the profile's.
+    #[arg(long, value_name = "TAG")]
+    pub(crate) lang: Option<String>,
+
+    /// The time zone that pages see: Europe/Berlin. Default: the machine's.
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) timezone: Option<String>,
+
+    /// The position that pages are told: 52.52,13.40. Default: none.
+    #[arg(long, value_name = "LAT,LON", allow_hyphen_values = true)]
+    pub(crate) geolocation: Option<String>,
 }
 
 /// What comes out.

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use rungs::detect::{Expect, Rules};
 use rungs::fingerprint::Profile;
-use rungs::{Bounds, Error, ErrorKind, Fetcher, FetcherBuilder, Proxy, Route, Secret, Tier};
+use rungs::{Bounds, Error, ErrorKind, Fetcher, FetcherBuilder, Place, Position, Proxy, Route, Secret, Tier};
 
-use super::args::{Fetch, Judging, Ladder, Network, Request, View};
+use super::args::{Fetch, Judging, Ladder, Looks, Network, Request, View};
 use super::exit::Failure;
 
 /// A fetcher with everything the command line says about it.
@@ -18,6 +18,7 @@ pub(crate) fn fetcher(args: &Fetch) -> Result<Fetcher, Failure> {
     let bounds = bounds(&args.network, &args.view)?;
     let builder = network(Fetcher::builder().bounds(bounds), &args.network)?;
     let builder = ladder(builder, &args.ladder)?.rules(rules(&args.judging)?);
+    let builder = looks(builder, &args.looks)?;
     Ok(builder.build()?)
 }
 
@@ -125,6 +126,28 @@ pub(crate) fn expect(args: &Judging) -> Result<Expect, Failure> {
         expect = expect.min_bytes(usize::try_from(least).unwrap_or(usize::MAX));
     }
     Ok(expect)
+fn looks(mut builder: FetcherBuilder, args: &Looks) -> Result<FetcherBuilder, Failure> {
+    #[cfg(feature = "browser")]
+    {
+        builder = builder.headful(args.headful);
+    }
+    if let Some(tag) = &args.lang {
+        // Tried on any profile, so that what is wrong is told of the flag.
+        let any = Profile::clone(&*Profile::named("plain")?);
+        any.speaking(tag).map_err(|error| wrong("--lang", &error))?;
+        builder = builder.language(tag);
+    }
+    if let Some(zone) = &args.timezone {
+        let mut place = Place::default();
+        place.timezone = Some(zone.clone());
+        place.check().map_err(|error| wrong("--timezone", &error))?;
+        builder = builder.timezone(zone);
+    }
+    if let Some(text) = &args.geolocation {
+        let position: Position = text.parse().map_err(|error: Error| wrong("--geolocation", &error))?;
+        builder = builder.geolocation(position);
+    }
+    Ok(builder)
 }
 
 /// A profile by name, or by file when it looks like one.

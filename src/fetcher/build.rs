@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Profile;
 use crate::kind::ErrorKind;
 use crate::net::{Engine, Overrides, Trust, Ways};
+use crate::place::{Place, Position};
 use crate::proxy::{Proxy, Route};
 use crate::router::{Ladder, Router};
 use crate::tier::Tier;
@@ -31,6 +32,8 @@ pub struct FetcherBuilder {
     bounds: Bounds,
     route: Route,
     profile: Option<Arc<Profile>>,
+    language: Option<String>,
+    place: Place,
     rules: Option<Rules>,
     overrides: Overrides,
     trust: Trust,
@@ -60,6 +63,8 @@ impl Default for FetcherBuilder {
             bounds: Bounds::default(),
             route: Route::default(),
             profile: None,
+            language: None,
+            place: Place::default(),
             rules: None,
             overrides: Overrides::new(),
             trust: Trust::default(),
@@ -134,6 +139,27 @@ impl FetcherBuilder {
         self
     }
 
+    /// The language the browser is set to, as `de-DE`: in its headers and to its scripts, on both upper
+    /// tiers. A page sees the list that Chromium makes of it. Default: the profile's.
+    pub fn language(mut self, tag: impl Into<String>) -> Self {
+        self.language = Some(tag.into());
+        self
+    }
+
+    /// The time zone that the browser's pages see, as the IANA database names it. Default: the
+    /// machine's.
+    pub fn timezone(mut self, zone: impl Into<String>) -> Self {
+        self.place.timezone = Some(zone.into());
+        self
+    }
+
+    /// The position that the browser tells pages that ask, without asking anybody. Default: none; a
+    /// page that asks waits.
+    pub const fn geolocation(mut self, position: Position) -> Self {
+        self.place.position = Some(position);
+        self
+    }
+
     /// The block rules. Default: the shipped ones.
     pub fn rules(mut self, rules: Rules) -> Self {
         self.rules = Some(rules);
@@ -168,6 +194,14 @@ impl FetcherBuilder {
         self
     }
 
+    /// Runs the browser with a window, on the display there is (`DISPLAY`) or else on an Xvfb of our own,
+    /// which must be installed. Default: false.
+    #[cfg(feature = "browser")]
+    pub const fn headful(mut self, headful: bool) -> Self {
+        self.browser.headful = headful;
+        self
+    }
+
     /// The most pages open at once in the browser. Default: 2.
     #[cfg(feature = "browser")]
     pub const fn browser_pages(mut self, pages: usize) -> Self {
@@ -199,6 +233,11 @@ impl FetcherBuilder {
             return Err(Error::new(ErrorKind::Config, message)
                 .with_hint("`rungs profile list` names those there are"));
         }
+        self.place.check()?;
+        let dressed = match &self.language {
+            Some(tag) => Arc::new(Profile::clone(&dressed).speaking(tag)?),
+            None => dressed,
+        };
         let rules = self.rules.unwrap_or_else(Rules::shipped);
         let ways = Ways::new(self.overrides.clone(), self.proxy_trust)?.allow_private(self.allow_private);
         let ways = Arc::new(ways);
@@ -227,6 +266,7 @@ impl FetcherBuilder {
             route: self.route,
             plain,
             dressed,
+            place: self.place,
             sessions: Mutex::new(HashMap::new()),
             #[cfg(feature = "browser")]
             browser,

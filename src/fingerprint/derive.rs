@@ -105,9 +105,21 @@ fn flag(on: bool) -> String {
     if on { "?1" } else { "?0" }.to_owned()
 }
 
-/// Languages as Chrome weighs them: a tenth less for each, down to a tenth.
-fn accept_language(languages: &[String]) -> String {
-    let weighed = languages.iter().enumerate().map(|(at, language)| match at {
+/// Languages as Chrome weighs them: a tenth less for each, down to a tenth. Its header asks for a language
+/// behind the last of its regions in a row, where the list that scripts see may lack it.
+pub(super) fn accept_language(languages: &[String]) -> String {
+    let base = |language: &str| language.split('-').next().unwrap_or(language).to_owned();
+    let mut all: Vec<String> = Vec::new();
+    for (at, language) in languages.iter().enumerate() {
+        let own = base(language);
+        let goes_on = languages.get(at + 1).is_some_and(|next| base(next) == own);
+        for one in [Some(language.clone()), (!goes_on).then_some(own)].into_iter().flatten() {
+            if !all.contains(&one) {
+                all.push(one);
+            }
+        }
+    }
+    let weighed = all.iter().enumerate().map(|(at, language)| match at {
         0 => language.clone(),
         _ => format!("{language};q=0.{}", 10_usize.saturating_sub(at).max(1)),
     });
@@ -193,7 +205,9 @@ mod tests {
     #[test]
     fn languages_are_weighed_as_chrome_weighs_them() {
         let list = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(accept_language(&list("en-US")), "en-US");
+        assert_eq!(accept_language(&list("en")), "en");
+        assert_eq!(accept_language(&list("fr-CA en-US en")), "fr-CA,fr;q=0.9,en-US;q=0.8,en;q=0.7");
+        assert_eq!(accept_language(&list("de-AT de-DE fr")), "de-AT,de-DE;q=0.9,de;q=0.8,fr;q=0.7");
         assert_eq!(accept_language(&list("en-US en")), "en-US,en;q=0.9");
         assert_eq!(accept_language(&list("nl-NL nl en-US en")), "nl-NL,nl;q=0.9,en-US;q=0.8,en;q=0.7");
         assert!(accept_language(&list("a b c d e f g h i j k l")).ends_with("j;q=0.1,k;q=0.1,l;q=0.1"));

@@ -12,6 +12,7 @@ pub(crate) mod hex;
 pub mod hpack;
 pub(crate) mod hpack_tables;
 pub mod ja;
+mod languages;
 pub mod lint;
 pub mod profile;
 mod promise;

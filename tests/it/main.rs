@@ -26,6 +26,12 @@ mod readme;
 mod router;
 mod secrets;
 mod squid;
+#[cfg(feature = "browser")]
+mod stealth;
+#[cfg(feature = "browser")]
+mod stealth_window;
+#[cfg(feature = "browser")]
+mod stealth_wire;
 mod support;
 mod tls;
 mod verify;

@@ -11,9 +11,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chromiumoxide::cdp::browser_protocol::emulation::{
-    SetUserAgentOverrideParams, UserAgentBrandVersion, UserAgentMetadata,
-};
 use chromiumoxide::cdp::browser_protocol::{browser, storage, target};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -26,11 +23,13 @@ use self::faults::Fault;
 use self::forward::Forwarder;
 use self::page::{Page, Visit};
 use self::process::{Plan, Process};
+use self::switches::Cast;
 use self::targets::{Targets, auto_attach};
+use self::wear::Wear;
 use super::{Job, Transport};
 use crate::cookies::Cookie;
 use crate::error::{Error, Result};
-use crate::fingerprint::profile::{Brand, Browser as Worn};
+use crate::fingerprint::profile::Browser as Worn;
 use crate::identity::Identity;
 use crate::kind::ErrorKind;
 use crate::net::{Ways, led_astray};
@@ -40,6 +39,7 @@ use crate::tier::Tier;
 mod answer;
 mod connection;
 mod cookie_sync;
+mod display;
 mod faults;
 mod find;
 mod forward;
@@ -52,6 +52,7 @@ mod targets;
 mod tests;
 mod trust;
 mod watch;
+mod wear;
 
 pub(crate) use self::find::{find, version};
 
@@ -65,7 +66,7 @@ pub(crate) struct BrowserOptions {
     pub executable: Option<PathBuf>,
     /// The most pages at once. Default: 2.
     pub pages: usize,
-    /// With a window, on the display there is. Default: without.
+    /// With a window, on the display there is or else on one of our own (Xvfb). Default: without.
     pub headful: bool,
     /// Names that resolve to a given address for a given port.
     pub resolve: Vec<(String, u16, IpAddr)>,
@@ -193,7 +194,7 @@ impl BrowserTransport {
         let permit = Arc::clone(&self.pages).acquire_owned().await.map_err(|cause| {
             Error::new(ErrorKind::Browser, "the browser tier is closed").with_source(cause)
         })?;
-        let browser = self.browser(worn).await?;
+        let browser = self.browser(Cast::of(job.identity, worn)).await?;
         let context = browser.context(job, &self.options.ways, worn).await?;
         // On a task of its own: whoever gives up meanwhile must not leave a page behind.
         let opening = tokio::spawn({
@@ -212,16 +213,19 @@ impl BrowserTransport {
         Ok((browser, context, page))
     }
 
-    /// The warm browser, or a new one when there is none or it died.
-    async fn browser(&self, worn: &Worn) -> Result<Arc<Browser>> {
+    /// The warm browser, or a new one when there is none, it died or cannot play `cast`. One that is
+    /// replaced ends with its last page.
+    async fn browser(&self, cast: Cast) -> Result<Arc<Browser>> {
         let mut warm = self.warm.lock().await;
-        if let Some(browser) = warm.as_ref().filter(|browser| browser.connection.is_alive()) {
-            return Ok(Arc::clone(browser));
+        match warm.take().filter(|browser| browser.connection.is_alive()) {
+            Some(browser) if browser.cast == cast => {
+                *warm = Some(Arc::clone(&browser));
+                return Ok(browser);
+            }
+            Some(_) => tracing::debug!("another identity needs another browser process"),
+            None => {}
         }
-        if warm.take().is_some() {
-            tracing::warn!("the browser died; starting another");
-        }
-        let browser = Arc::new(Browser::launch(&self.options, worn).await?);
+        let browser = Arc::new(Browser::launch(&self.options, cast).await?);
         *warm = Some(Arc::clone(&browser));
         Ok(browser)
     }
@@ -239,6 +243,7 @@ impl Transport for BrowserTransport {
 
 /// One browser process and what is open in it.
 struct Browser {
+    cast: Cast,
     connection: Connection,
     targets: Arc<Targets>,
     /// By the identity's key.
@@ -247,7 +252,7 @@ struct Browser {
 }
 
 impl Browser {
-    async fn launch(options: &BrowserOptions, worn: &Worn) -> Result<Self> {
+    async fn launch(options: &BrowserOptions, cast: Cast) -> Result<Self> {
         let root = rustix::process::geteuid().is_root();
         if root {
             static SAID: std::sync::Once = std::sync::Once::new();
@@ -255,15 +260,16 @@ impl Browser {
         }
         let connection = Connection::new(MAX_MESSAGE);
         let targets = Arc::new(Targets::default());
-        let (for_switches, worn) = (options.clone(), worn.clone());
+        let (for_switches, for_cast) = (options.clone(), cast.clone());
         let plan = Plan {
             executable: find::executable(options.executable.as_deref())?,
-            switches: Box::new(move |data| switches::switches(&for_switches, &worn, data, root)),
+            switches: Box::new(move |data| switches::switches(&for_switches, &for_cast, data, root)),
+            own_display: options.headful && !display::is_there(),
             scratch_parent: options.scratch_parent.clone(),
             ca_file: options.ca_file.clone(),
         };
         let process = Process::start(plan, connection.clone(), Arc::clone(&targets)).await?;
-        let browser = Self { connection, targets, contexts: Mutex::default(), process };
+        let browser = Self { cast, connection, targets, contexts: Mutex::default(), process };
         match browser.greet().await {
             Ok(()) => Ok(browser),
             Err(fault) => {
@@ -314,7 +320,12 @@ impl Browser {
             ..target::CreateBrowserContextParams::default()
         };
         let id: String = self.connection.run(None, &create, COMMAND_LIMIT).await?.browser_context_id.into();
-        self.targets.dress(&id, wear(worn));
+        let wear = Wear::of(identity, worn);
+        let permission = wear.permission(&id);
+        self.targets.dress(&id, wear);
+        if let Some(permission) = permission {
+            self.connection.run(None, &permission, COMMAND_LIMIT).await?;
+        }
         let deny = browser::SetDownloadBehaviorParams {
             browser_context_id: Some(id.clone().into()),
             ..browser::SetDownloadBehaviorParams::new(browser::SetDownloadBehaviorBehavior::Deny)
@@ -416,30 +427,6 @@ fn spare(contexts: &HashMap<u64, Arc<Context>>, wanted: u64) -> Vec<u64> {
     let kept = CONTEXTS_KEPT.saturating_sub(contexts.len() - unused.len());
     let fresh = unused.iter().take(kept).filter(|(idle, _)| *idle <= CONTEXT_IDLE).count();
     unused.into_iter().skip(fresh).map(|(_, key)| key).collect()
-}
-
-/// The profile's user agent and client hints for every target. Without `acceptLanguage`: that would
-/// move the header; `--accept-lang` does not.
-fn wear(worn: &Worn) -> SetUserAgentOverrideParams {
-    let list = |brands: &[Brand]| {
-        let one = |brand: &Brand| UserAgentBrandVersion::new(brand.brand.clone(), brand.version.clone());
-        Some(brands.iter().map(one).collect::<Vec<_>>())
-    };
-    let metadata = UserAgentMetadata {
-        brands: list(&worn.brands),
-        full_version_list: list(&worn.full_version_list),
-        platform: worn.platform.clone(),
-        platform_version: worn.platform_version.clone(),
-        architecture: worn.architecture.clone(),
-        model: worn.model.clone(),
-        mobile: worn.mobile,
-        bitness: Some(worn.bitness.clone()),
-        wow64: Some(false),
-        form_factors: Some(vec![if worn.mobile { "Mobile" } else { "Desktop" }.to_owned()]),
-    };
-    let mut wear = SetUserAgentOverrideParams::new(worn.user_agent.clone());
-    wear.user_agent_metadata = Some(metadata);
-    wear
 }
 
 /// From start to the first answer.

@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use tokio::sync::{oneshot, watch};
 
 use super::connection::Connection;
+use super::display::Display;
 use super::scratch::{Scratch, sweep};
 use super::targets::Targets;
 use super::trust;
@@ -29,6 +30,8 @@ pub(super) struct Plan {
     /// Where its folder is made.
     pub scratch_parent: PathBuf,
     pub ca_file: Option<PathBuf>,
+    /// A window needs a display, and there is none.
+    pub own_display: bool,
 }
 
 /// Makes the switches from the folder for user data.
@@ -113,7 +116,7 @@ fn supervise(
     targets: &Targets,
     started: oneshot::Sender<Result<()>>,
 ) {
-    let (mut child, messages, commands, scratch) = match spawn(plan) {
+    let (mut child, messages, commands, scratch, display) = match spawn(plan) {
         Ok(parts) => parts,
         Err(error) => {
             connection.hang_up();
@@ -136,6 +139,7 @@ fn supervise(
     connection.hang_up();
     targets.all_gone();
     end(&mut child, pid, life);
+    drop(display);
     lock(life).last_words = tail(&scratch.log()).unwrap_or_default();
 }
 
@@ -171,7 +175,7 @@ fn kill_group(pid: Pid) {
     }
 }
 
-type Parts = (Child, PipeReader, PipeWriter, Scratch);
+type Parts = (Child, PipeReader, PipeWriter, Scratch, Option<Display>);
 
 fn spawn(plan: Plan) -> Result<Parts> {
     sweep(&plan.scratch_parent);
@@ -183,11 +187,15 @@ fn spawn(plan: Plan) -> Result<Parts> {
     if let Some(ca_file) = &plan.ca_file {
         command.env("HOME", trust::home(scratch.path(), ca_file)?).env_remove("XDG_DATA_HOME");
     }
+    let display = if plan.own_display { Some(Display::start(scratch.path())?) } else { None };
+    if let Some(display) = &display {
+        display.show(&mut command);
+    }
     let name = plan.executable.display().to_string();
     let (child, messages, commands) =
         run(command, &scratch.log()).map_err(|cause| start_failed(cause, &name))?;
     tracing::debug!(pid = child.id(), browser = name, "started a browser");
-    Ok((child, messages, commands, scratch))
+    Ok((child, messages, commands, scratch, display))
 }
 
 fn run(mut command: Command, log: &Path) -> io::Result<(Child, PipeReader, PipeWriter)> {

@@ -8,15 +8,39 @@ use std::path::Path;
 
 use super::BrowserOptions;
 use crate::fingerprint::profile::Browser;
+use crate::identity::Identity;
 
-/// The switches for one process that wears `browser`.
-pub(super) fn switches(options: &BrowserOptions, browser: &Browser, data: &Path, root: bool) -> Vec<String> {
+/// What holds for a whole process: identities that differ in it cannot share one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Cast {
+    user_agent: String,
+    languages: Vec<String>,
+    /// UDP would go around a proxy.
+    proxied: bool,
+}
+
+impl Cast {
+    /// What `identity`, which wears `browser`, asks of its process.
+    pub(super) fn of(identity: &Identity, browser: &Browser) -> Self {
+        Self {
+            user_agent: browser.user_agent.clone(),
+            languages: browser.languages.clone(),
+            proxied: !identity.route().is_direct(),
+        }
+    }
+}
+
+/// The switches for one process.
+pub(super) fn switches(options: &BrowserOptions, cast: &Cast, data: &Path, root: bool) -> Vec<String> {
     let mut all: Vec<String> = ALWAYS.iter().map(|&text| text.to_owned()).collect();
     all.push(format!("--user-data-dir={}", data.display()));
-    all.push(format!("--user-agent={}", browser.user_agent));
-    if let Some(first) = browser.languages.first() {
+    all.push(format!("--user-agent={}", cast.user_agent));
+    if let Some(first) = cast.languages.first() {
         all.push(format!("--lang={first}"));
-        all.push(format!("--accept-lang={}", browser.languages.join(",")));
+        all.push(format!("--accept-lang={}", cast.languages.join(",")));
+    }
+    if cast.proxied {
+        all.push(NO_UDP.to_owned());
     }
     if options.headful {
         all.push("--use-gl=angle".to_owned());
@@ -65,10 +89,11 @@ const ALWAYS: &[&str] = &[
     "--metrics-recording-only",
     "--disable-blink-features=AutomationControlled",
     "--window-size=1920,1040",
-    "--webrtc-ip-handling-policy=disable_non_proxied_udp",
     "--disable-quic",
     "--ignore-gpu-blocklist",
 ];
+/// Only behind a proxy: without one, a browser that gathers no candidates is an odd one.
+const NO_UDP: &str = "--webrtc-ip-handling-policy=disable_non_proxied_udp";
 const HEADLESS: &[&str] = &[
     "--headless=new",
     "--screen-info={1920x1080 workAreaBottom=40}",
@@ -84,7 +109,9 @@ mod tests {
 
     fn line(options: &BrowserOptions, root: bool) -> String {
         let profile = Profile::named("chrome-156-linux").unwrap();
-        switches(options, profile.browser.as_ref().unwrap(), Path::new("/d"), root).join("\n")
+        let identity = Identity::new("test", std::sync::Arc::clone(&profile), None);
+        let cast = Cast::of(&identity, profile.browser.as_ref().unwrap());
+        switches(options, &cast, Path::new("/d"), root).join("\n")
     }
 
     #[test]

@@ -1,12 +1,11 @@
-//! Every target the browser opens, from its first moment: it starts paused, gets the identity's user
-//! agent and client hints, and only then runs. Pages nobody here asked for (popups) are closed.
+//! Every target the browser opens, from its first moment: it starts paused, is dressed as the
+//! identity, and only then runs. Pages nobody here asked for (popups) are closed.
 
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use chromiumoxide::cdp::browser_protocol::emulation::SetUserAgentOverrideParams;
 use chromiumoxide::cdp::browser_protocol::fetch::{ContinueRequestParams, FailRequestParams};
 use chromiumoxide::cdp::browser_protocol::page::HandleJavaScriptDialogParams;
 use chromiumoxide::cdp::browser_protocol::target::{CloseTargetParams, SetAutoAttachParams};
@@ -16,6 +15,7 @@ use tokio::sync::Notify;
 
 use super::connection::{Connection, Event};
 use super::watch::{Reaction, Watch};
+use super::wear::Wear;
 
 /// The targets of one browser, by session.
 #[derive(Default)]
@@ -35,7 +35,7 @@ struct State {
 }
 
 struct Context {
-    wear: SetUserAgentOverrideParams,
+    wear: Arc<Wear>,
     /// Pages asked for and not claimed yet.
     expected: usize,
 }
@@ -56,8 +56,8 @@ pub(super) struct Attached {
 
 impl Targets {
     /// Everything in `context` wears `wear` from now on.
-    pub(super) fn dress(&self, context: &str, wear: SetUserAgentOverrideParams) {
-        self.lock().contexts.insert(context.to_owned(), Context { wear, expected: 0 });
+    pub(super) fn dress(&self, context: &str, wear: Wear) {
+        self.lock().contexts.insert(context.to_owned(), Context { wear: Arc::new(wear), expected: 0 });
     }
 
     /// Forgets a disposed context.
@@ -170,7 +170,7 @@ impl Targets {
                 || parent.and_then(|parent| state.sessions.get(parent)).map(|parent| parent.context.clone());
             let context = info.browser_context_id.clone().or_else(of_parent).unwrap_or_default();
             let known = state.contexts.get(&context);
-            let wear = known.map(|context| context.wear.clone());
+            let wear = known.map(|context| Arc::clone(&context.wear));
             let mut watch = None;
             if info.kind == "page" {
                 unwanted = info.opener_id.is_some() || known.is_none_or(|context| context.expected == 0);
@@ -190,7 +190,7 @@ impl Targets {
             connection.tell(Some(session), &auto_attach(), Box::new(()));
         }
         if let Some(wear) = wear {
-            connection.tell(Some(session), &wear, Box::new(()));
+            wear.put_on(connection, session, &info.kind);
         }
         if attached.waiting_for_debugger {
             connection.tell(Some(session), &RunIfWaitingForDebuggerParams {}, Box::new(()));

@@ -13,6 +13,7 @@ use url::Url;
 use super::*;
 use crate::bounds::Bounds;
 use crate::fingerprint::Profile;
+use crate::fingerprint::profile::Brand;
 use crate::request::Request;
 use crate::response::{Body, HttpVersion};
 use crate::view::View;

@@ -19,6 +19,7 @@ mod program;
 mod raw;
 mod socks;
 mod squid;
+mod suites;
 
 pub(crate) use answers::*;
 pub(crate) use certs::{Certs, Leaf, NAMES};
@@ -27,3 +28,4 @@ pub(crate) use program::{Finished, Program, Running, rungs};
 pub(crate) use raw::{RawServer, Talk, Wire};
 pub(crate) use socks::{Dante, Microsocks};
 pub(crate) use squid::{Manner, Passage, Squid};
+pub(crate) use suites::{Hand, Suites, TURN};

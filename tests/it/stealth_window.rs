@@ -1,0 +1,77 @@
+//! A browser with a window: the display of its own, and what is said where there can be none; and the flags of the
+//! program that say where a browser is.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::support::{Program, RawServer, rungs};
+
+/// The Xvfbs whose files are below `folder`.
+fn displays(folder: &Path) -> usize {
+    let lines = fs::read_dir("/proc").expect("there is a /proc").flatten();
+    let lines = lines.filter_map(|entry| fs::read_to_string(entry.path().join("cmdline")).ok());
+    let below = folder.to_str().expect("a plain path");
+    lines
+        .filter(|line| line.split('\0').next().is_some_and(|program| program.ends_with("Xvfb")))
+        .filter(|line| line.contains(below))
+        .count()
+}
+
+#[test]
+fn without_a_display_or_xvfb_the_error_names_the_package() {
+    let program = Program::new().variable("PATH", "/nonexistent");
+    let run = program.run(["fetch", "--tier", "browser", "--headful", "http://127.0.0.1:1/"]);
+    assert_eq!(run.code, 1, "{run}");
+    assert!(run.stderr.contains("needs a display") && run.stderr.contains("apt install xvfb"), "{run}");
+    assert_eq!(program.left_behind(), [""; 0].map(std::path::PathBuf::from));
+}
+
+#[test]
+fn the_display_goes_with_the_browser_and_with_a_killed_rungs() {
+    let server = RawServer::start(|talk| {
+        let head = talk.head()?;
+        if head.starts_with("GET /hang ") {
+            return talk.hold();
+        }
+        talk.send("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\nConnection: close\r\n\r\n<p>it")
+    });
+    let program = Program::new();
+    let arguments = ["fetch", "--tier", "browser", "--headful"].map(str::to_owned);
+    let run = program.run(arguments.iter().cloned().chain([server.url("/")]));
+    assert_eq!(run.code, 0, "{run}");
+    assert_eq!(displays(program.home()), 0);
+
+    let running = program.start(arguments.into_iter().chain([server.url("/hang")]));
+    let until = Instant::now() + Duration::from_secs(60);
+    while !server.heads().iter().any(|head| head.starts_with("GET /hang ")) {
+        assert!(Instant::now() < until, "the page was never asked for");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(displays(program.home()), 1);
+    running.signal(Signal::KILL);
+    running.finish();
+    let until = Instant::now() + Duration::from_secs(30);
+    while displays(program.home()) > 0 {
+        assert!(Instant::now() < until, "the display outlived rungs");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn what_cannot_be_a_place_or_language_is_told_of_its_flag() {
+    for (flag, value) in [
+        ("--timezone", "Europe/Nowhere"),
+        ("--timezone", "../../etc/passwd"),
+        ("--geolocation", "91,0"),
+        ("--geolocation", "52.52"),
+        ("--lang", "de_DE"),
+        ("--lang", "de,en"),
+    ] {
+        let run = rungs(["fetch", flag, value, "http://127.0.0.1:1/"]);
+        assert_eq!(run.code, 2, "{run}");
+        assert!(run.stderr.contains(flag), "{run}");
+    }
+}
