@@ -19,7 +19,7 @@ pub struct Bounds {
     /// A whole HTTP attempt, redirects and body included; not applied while a body streams to a
     /// file. Default: 30 s.
     pub http_total: Duration,
-    /// A whole browser attempt. Default: 60 s.
+    /// A whole browser attempt, from when there is a page for it. Default: 60 s.
     pub browser_total: Duration,
     /// The whole fetch, all attempts and waits. `None` leaves it to the attempts. Default: none.
     pub fetch_total: Option<Duration>,

@@ -166,6 +166,16 @@ pub(crate) struct Ladder {
     /// In the browser, wait until this selector matches.
     #[arg(long, value_name = "CSS")]
     pub(crate) wait_for: Option<String>,
+
+    /// The most browser pages open at once. Default: one a core, at least 2, if memory allows.
+    #[cfg(feature = "browser")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) browser_pages: Option<u16>,
+
+    /// The most browser processes. Default: one for every 16 pages.
+    #[cfg(feature = "browser")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) browser_processes: Option<u16>,
 }
 
 /// What comes out.

@@ -67,6 +67,14 @@ fn ladder(mut builder: FetcherBuilder, args: &Ladder) -> Result<FetcherBuilder, 
     if let Some(name) = &args.profile {
         builder = builder.browser_profile(profile(name)?);
     }
+    #[cfg(feature = "browser")]
+    if let Some(pages) = args.browser_pages {
+        builder = builder.browser_pages(pages.into());
+    }
+    #[cfg(feature = "browser")]
+    if let Some(processes) = args.browser_processes {
+        builder = builder.browser_processes(processes.into());
+    }
     Ok(builder)
 }
 

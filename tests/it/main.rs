@@ -13,6 +13,8 @@ mod profile;
 mod readme;
 mod router;
 mod secrets;
+#[cfg(feature = "browser")]
+mod soak;
 mod squid;
 mod support;
 mod tls;

@@ -1,48 +1,45 @@
-//! The browser tier: one warm Chromium, spoken to over its own pipe, a context per identity.
+//! The browser tier: a pool of warm Chromiums, spoken to over their own pipes, a context per identity.
 //!
 //! chromiumoxide's typed protocol, our own connection: its handler cannot speak to child sessions,
 //! so workers and cross-site frames would keep another user agent than the page. `Runtime` is never
 //! enabled, and no script is ever injected: pages can see both.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use chromiumoxide::cdp::browser_protocol::emulation::{
-    SetUserAgentOverrideParams, UserAgentBrandVersion, UserAgentMetadata,
-};
-use chromiumoxide::cdp::browser_protocol::{browser, storage, target};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
-use tokio::sync::{Mutex, Semaphore};
 use url::Url;
 
-use self::connection::Connection;
+use self::context::Context;
 use self::faults::Fault;
-use self::forward::Forwarder;
 use self::page::{Page, Visit};
-use self::process::{Plan, Process};
-use self::targets::{Targets, auto_attach};
+use self::pool::{Place, Pool};
 use super::{Job, Transport};
-use crate::cookies::Cookie;
 use crate::error::{Error, Result};
-use crate::fingerprint::profile::{Brand, Browser as Worn};
-use crate::identity::Identity;
+use crate::fingerprint::profile::Browser as Worn;
 use crate::kind::ErrorKind;
-use crate::response::Answer;
+use crate::response::{Answer, BrowserUse};
 use crate::tier::Tier;
 
+mod admission;
 mod answer;
+mod chromium;
 mod connection;
+mod context;
 mod cookie_sync;
 mod faults;
 mod find;
 mod forward;
+mod gauge;
+mod keeper;
 mod page;
+mod pool;
 mod process;
 mod scratch;
 mod switches;
@@ -52,6 +49,7 @@ mod tests;
 mod trust;
 mod watch;
 
+pub(crate) use self::admission::PoolOptions;
 pub(crate) use self::find::{find, version};
 
 /// Judges whether a page (status, headers, URL, body) is still a challenge that may yet let go.
@@ -62,8 +60,8 @@ pub(crate) type StillChallenged = Arc<dyn Fn(u16, &HeaderMap, &Url, &[u8]) -> bo
 pub(crate) struct BrowserOptions {
     /// The executable. Default: what [`find`] finds.
     pub executable: Option<PathBuf>,
-    /// The most pages at once. Default: 2.
-    pub pages: usize,
+    /// How many browsers and pages.
+    pub pool: PoolOptions,
     /// With a window, on the display there is. Default: without.
     pub headful: bool,
     /// Names that resolve to a given address for a given port.
@@ -84,7 +82,7 @@ impl Default for BrowserOptions {
     fn default() -> Self {
         Self {
             executable: None,
-            pages: 2,
+            pool: PoolOptions::default(),
             headful: false,
             resolve: Vec::new(),
             insecure: false,
@@ -101,7 +99,7 @@ impl fmt::Debug for BrowserOptions {
         // Switches may carry secrets, and a closure has nothing to show.
         f.debug_struct("BrowserOptions")
             .field("executable", &self.executable)
-            .field("pages", &self.pages)
+            .field("pool", &self.pool)
             .field("headful", &self.headful)
             .field("resolve", &self.resolve)
             .field("insecure", &self.insecure)
@@ -110,40 +108,61 @@ impl fmt::Debug for BrowserOptions {
     }
 }
 
-/// The browser tier. Starts nothing until it is needed; dropping it ends the browser.
+/// The browser tier. Starts nothing until it is needed; dropping it ends its browsers.
 pub(crate) struct BrowserTransport {
     options: BrowserOptions,
-    pages: Arc<Semaphore>,
-    warm: Mutex<Option<Arc<Browser>>>,
+    pool: Pool,
 }
 
 impl BrowserTransport {
-    /// A tier that starts its browser on first need.
+    /// A tier that starts its browsers on first need.
     pub(crate) fn new(options: BrowserOptions) -> Self {
-        let pages = Arc::new(Semaphore::new(options.pages.max(1)));
-        Self { options, pages, warm: Mutex::new(None) }
+        Self { pool: Pool::new(options.clone()), options }
     }
 
-    /// Ends the browser and waits until its processes and its folder are gone. Attempts under way
+    /// Ends the browsers and waits until their processes and folders are gone. Attempts under way
     /// fail; a later one starts a browser anew.
     pub(crate) async fn close(&self) {
-        if let Some(browser) = self.warm.lock().await.take() {
-            browser.close().await;
-        }
+        self.pool.close().await;
     }
 
+    /// Tries, and once more on a fresh page when the first one, or its browser, broke.
     async fn fetch(&self, job: Job<'_>) -> Result<Answer> {
-        let deadline = Instant::now() + job.bounds.browser_total;
         let worn = job.identity.profile().browser.as_ref().ok_or_else(|| {
             let name = &job.identity.profile().name;
             Error::new(ErrorKind::Config, format!("the profile `{name}` is no browser's"))
                 .with_hint("the browser tier needs an identity that wears a browser")
         })?;
-        let ready = tokio::time::timeout_at(deadline.into(), self.open(job, worn));
-        let (browser, context, page) =
-            ready.await.map_err(|_| Error::new(ErrorKind::Timeout, "no page became free in time"))??;
+        let place = self.pool.admit(job.identity.key(), worn, false).await?;
+        let (pid, began) = (place.browser.pid, Instant::now());
+        let lost = match self.try_at(place, job, worn, job.bounds.browser_total).await {
+            Ok(answer) => return Ok(answer),
+            Err(lost) => lost,
+        };
+        let left = job.bounds.browser_total.saturating_sub(began.elapsed());
+        if left.is_zero() || !lost.may_repeat(job) {
+            return Err(lost.error);
+        }
+        tracing::warn!(pid, reason = lost.error.chain(), "a page was lost; trying once on a fresh one");
+        let place = self.pool.admit(job.identity.key(), worn, true).await?;
+        self.try_at(place, job, worn, left).await.map_err(|lost| lost.error)
+    }
+
+    async fn try_at(&self, place: Place, job: Job<'_>, worn: &Worn, limit: Duration) -> Result<Answer, Lost> {
+        let deadline = Instant::now() + limit;
+        let browser = Arc::clone(&place.browser);
+        let (served, reused) = (place.served, place.reused);
         let lent = cookie_sync::of_request(job.request);
-        context.put(&browser.connection, job.identity, &lent).await?;
+        let ready = async {
+            let (context, page) = self.open(place, job, worn).await?;
+            context.put(&browser.connection, job.identity, &lent).await?;
+            Ok((context, page))
+        };
+        let ready = tokio::time::timeout_at(deadline.into(), ready).await.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Timeout, "the browser opened no page in time")
+                .with_source(Fault::Slow("the commands that open a page")))
+        });
+        let (context, page) = ready.map_err(|error| Lost { error, sent: false })?;
         let visit = Visit {
             request: job.request,
             bounds: job.bounds,
@@ -151,22 +170,25 @@ impl BrowserTransport {
             still_challenged: self.options.still_challenged.as_ref(),
             deadline,
         };
-        let answer = page.visit(&visit).await;
+        let mut answer = page.visit(&visit).await;
         // A page that failed may have been given cookies all the same.
         if let Err(error) = context.take(&browser.connection, job, &lent).await
             && answer.is_ok()
         {
             tracing::warn!(cause = error.chain(), "could not take the browser's cookies");
         }
-        answer
+        if let Ok(Answer { browser: Some(shown), .. }) = &mut answer {
+            let pss = browser.load.pss.load(Ordering::Relaxed);
+            let used: &mut BrowserUse = &mut shown.used;
+            (used.pid, used.pages, used.reused) = (browser.pid, served as u64, reused);
+            used.pss_mb = (pss > 0).then_some(pss / 1_000_000);
+        }
+        answer.map_err(|error| Lost { error, sent: true })
     }
 
-    /// A blank page of the identity's, when one may be opened.
-    async fn open(&self, job: Job<'_>, worn: &Worn) -> Result<(Arc<Browser>, Arc<Context>, Page)> {
-        let permit = Arc::clone(&self.pages).acquire_owned().await.map_err(|cause| {
-            Error::new(ErrorKind::Browser, "the browser tier is closed").with_source(cause)
-        })?;
-        let browser = self.browser(worn).await?;
+    /// A blank page of the identity's.
+    async fn open(&self, place: Place, job: Job<'_>, worn: &Worn) -> Result<(Arc<Context>, Page)> {
+        let Place { browser, slot, .. } = place;
         let context = browser.context(job.identity, worn).await?;
         // On a task of its own: whoever gives up meanwhile must not leave a page behind.
         let opening = tokio::spawn({
@@ -175,28 +197,35 @@ impl BrowserTransport {
             let max_body = job.bounds.max_body;
             async move {
                 let id = context.id.clone();
-                let held = Box::new((permit, context));
+                let held = Box::new((slot, context));
                 Page::open(connection, targets, &id, &options, max_body, held).await
             }
         });
         let page = opening
             .await
             .map_err(|cause| Error::new(ErrorKind::Browser, "could not open a page").with_source(cause))??;
-        Ok((browser, context, page))
+        Ok((context, page))
     }
+}
 
-    /// The warm browser, or a new one when there is none or it died.
-    async fn browser(&self, worn: &Worn) -> Result<Arc<Browser>> {
-        let mut warm = self.warm.lock().await;
-        if let Some(browser) = warm.as_ref().filter(|browser| browser.connection.is_alive()) {
-            return Ok(Arc::clone(browser));
+/// An attempt that failed.
+struct Lost {
+    error: Error,
+    /// The request may have left.
+    sent: bool,
+}
+
+impl Lost {
+    /// Whether the page or the browser is to blame, and sending the request again does no harm.
+    fn may_repeat(&self, job: Job<'_>) -> bool {
+        match faults::of(&self.error) {
+            // Refused: most often the page moved on between two commands.
+            Some(Fault::Gone | Fault::PageGone | Fault::Refused(_)) => {
+                !self.sent || job.request.method.is_idempotent()
+            }
+            Some(Fault::Slow(_)) => !self.sent,
+            _ => false,
         }
-        if warm.take().is_some() {
-            tracing::warn!("the browser died; starting another");
-        }
-        let browser = Arc::new(Browser::launch(&self.options, worn).await?);
-        *warm = Some(Arc::clone(&browser));
-        Ok(browser)
     }
 }
 
@@ -209,224 +238,3 @@ impl Transport for BrowserTransport {
         async move { self.fetch(job).await.map_err(|error| error.with_url(&job.request.url)) }.boxed()
     }
 }
-
-/// One browser process and what is open in it.
-struct Browser {
-    connection: Connection,
-    targets: Arc<Targets>,
-    /// By the identity's key.
-    contexts: Mutex<HashMap<u64, Arc<Context>>>,
-    process: Process,
-}
-
-impl Browser {
-    async fn launch(options: &BrowserOptions, worn: &Worn) -> Result<Self> {
-        let root = rustix::process::geteuid().is_root();
-        if root {
-            static SAID: std::sync::Once = std::sync::Once::new();
-            SAID.call_once(|| tracing::warn!("running as root: the browser runs without its sandbox"));
-        }
-        let connection = Connection::new(MAX_MESSAGE);
-        let targets = Arc::new(Targets::default());
-        let (for_switches, worn) = (options.clone(), worn.clone());
-        let plan = Plan {
-            executable: find::executable(options.executable.as_deref())?,
-            switches: Box::new(move |data| switches::switches(&for_switches, &worn, data, root)),
-            scratch_parent: options.scratch_parent.clone(),
-            ca_file: options.ca_file.clone(),
-        };
-        let process = Process::start(plan, connection.clone(), Arc::clone(&targets)).await?;
-        let browser = Self { connection, targets, contexts: Mutex::default(), process };
-        match browser.greet().await {
-            Ok(()) => Ok(browser),
-            Err(fault) => {
-                browser.process.kill();
-                browser.process.ended(KILL_LIMIT).await;
-                let words = browser.process.last_words();
-                let error = Error::new(ErrorKind::Browser, "the browser did not start").with_source(fault);
-                Err(if words.is_empty() { error } else { error.with_hint(format!("it said: {words}")) })
-            }
-        }
-    }
-
-    async fn greet(&self) -> Result<(), Fault> {
-        let version = self.connection.run(None, &browser::GetVersionParams::default(), LAUNCH_LIMIT).await?;
-        tracing::debug!(product = version.product, "the browser is up");
-        self.connection.run(None, &auto_attach(), LAUNCH_LIMIT).await?;
-        Ok(())
-    }
-
-    /// The context that is this identity's, made on first need.
-    async fn context(&self, identity: &Identity, worn: &Worn) -> Result<Arc<Context>> {
-        let mut contexts = self.contexts.lock().await;
-        for key in spare(&contexts, identity.key()) {
-            if let Some(context) = contexts.remove(&key) {
-                self.dispose(&context);
-            }
-        }
-        if let Some(context) = contexts.get(&identity.key()) {
-            if context.forwarder.as_ref().is_none_or(Forwarder::is_alive) {
-                context.touch();
-                return Ok(Arc::clone(context));
-            }
-            self.dispose(context);
-        }
-        let forwarder = match identity.proxy() {
-            Some(proxy) if proxy.credentials().is_some() => {
-                Some(Forwarder::start(proxy).await.map_err(|cause| {
-                    Error::new(ErrorKind::Proxy, "could not open a local proxy port").with_source(cause)
-                })?)
-            }
-            _ => None,
-        };
-        let create = target::CreateBrowserContextParams {
-            dispose_on_detach: Some(true),
-            proxy_server: match (&forwarder, identity.proxy()) {
-                (Some(forwarder), _) => Some(format!("http://{}", forwarder.address())),
-                (None, proxy) => proxy.map(ToString::to_string),
-            },
-            // Chromium would go around the proxy for loopback addresses.
-            proxy_bypass_list: identity.proxy().map(|_| "<-loopback>".to_owned()),
-            ..target::CreateBrowserContextParams::default()
-        };
-        let id: String = self.connection.run(None, &create, COMMAND_LIMIT).await?.browser_context_id.into();
-        self.targets.dress(&id, wear(worn));
-        let deny = browser::SetDownloadBehaviorParams {
-            browser_context_id: Some(id.clone().into()),
-            ..browser::SetDownloadBehaviorParams::new(browser::SetDownloadBehaviorBehavior::Deny)
-        };
-        self.connection.run(None, &deny, COMMAND_LIMIT).await?;
-        let context = Arc::new(Context::new(id, forwarder));
-        contexts.insert(identity.key(), Arc::clone(&context));
-        Ok(context)
-    }
-
-    fn dispose(&self, context: &Context) {
-        self.targets.undress(&context.id);
-        let dispose = target::DisposeBrowserContextParams::new(context.id.clone());
-        self.connection.tell(None, &dispose, Box::new(()));
-    }
-
-    async fn close(&self) {
-        // It may be dead or stuck: asking is a courtesy.
-        let asked = self.connection.run(None, &browser::CloseParams::default(), CLOSE_LIMIT).await;
-        if asked.is_err() || !self.process.ended(CLOSE_LIMIT).await {
-            self.process.kill();
-            if !self.process.ended(KILL_LIMIT).await {
-                tracing::warn!("the browser could not be ended");
-            }
-        }
-    }
-}
-
-/// One identity's context: its cookies, storage, cache and proxy.
-struct Context {
-    id: String,
-    forwarder: Option<Forwarder>,
-    /// The cookies it held when they were last looked at.
-    seen: Mutex<Vec<Cookie>>,
-    used: std::sync::Mutex<Instant>,
-}
-
-impl Context {
-    fn new(id: String, forwarder: Option<Forwarder>) -> Self {
-        Self { id, forwarder, seen: Mutex::default(), used: std::sync::Mutex::new(Instant::now()) }
-    }
-
-    fn touch(&self) {
-        *self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
-    }
-
-    fn idle(&self) -> Duration {
-        self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner).elapsed()
-    }
-
-    /// Gives the browser what the jar has and it has not, and what the caller lent.
-    async fn put(&self, connection: &Connection, identity: &Identity, lent: &[Cookie]) -> Result<()> {
-        let seen = self.seen.lock().await;
-        let mut all = cookie_sync::news(identity.jar().list(), &seen);
-        all.extend(lent.iter().cloned());
-        if all.is_empty() {
-            return Ok(());
-        }
-        let set = |cookies: &[Cookie]| storage::SetCookiesParams {
-            cookies: cookies.iter().map(cookie_sync::to_browser).collect(),
-            browser_context_id: Some(self.id.clone().into()),
-        };
-        match connection.run(None, &set(&all), COMMAND_LIMIT).await {
-            Ok(_) => Ok(()),
-            Err(Fault::Refused(_)) => {
-                // One that it does not like spoils the lot: give them singly.
-                for cookie in &all {
-                    connection.tell(None, &set(std::slice::from_ref(cookie)), Box::new(()));
-                }
-                Ok(())
-            }
-            Err(fault) => Err(fault.into()),
-        }
-    }
-
-    /// Takes the browser's cookies into the jar.
-    async fn take(&self, connection: &Connection, job: Job<'_>, lent: &[Cookie]) -> Result<()> {
-        let mut seen = self.seen.lock().await;
-        let get = storage::GetCookiesParams { browser_context_id: Some(self.id.clone().into()) };
-        let cookies = connection.run(None, &get, COMMAND_LIMIT).await?.cookies;
-        *seen = cookies
-            .iter()
-            .filter_map(cookie_sync::from_browser)
-            .filter(|cookie| !cookie_sync::is_lent(cookie, lent, &job.request.url))
-            .collect();
-        for cookie in seen.iter() {
-            job.identity.jar().put(cookie);
-        }
-        Ok(())
-    }
-}
-
-/// The contexts to dispose of: not in use, and idle for long or beyond the number kept.
-fn spare(contexts: &HashMap<u64, Arc<Context>>, wanted: u64) -> Vec<u64> {
-    // Held by the map alone: nobody has a page in it.
-    let unused = contexts.iter().filter(|(key, held)| **key != wanted && Arc::strong_count(held) == 1);
-    let mut unused: Vec<(Duration, u64)> = unused.map(|(key, context)| (context.idle(), *key)).collect();
-    unused.sort_unstable();
-    let kept = CONTEXTS_KEPT.saturating_sub(contexts.len() - unused.len());
-    let fresh = unused.iter().take(kept).filter(|(idle, _)| *idle <= CONTEXT_IDLE).count();
-    unused.into_iter().skip(fresh).map(|(_, key)| key).collect()
-}
-
-/// The profile's user agent and client hints for every target. Without `acceptLanguage`: that would
-/// move the header; `--accept-lang` does not.
-fn wear(worn: &Worn) -> SetUserAgentOverrideParams {
-    let list = |brands: &[Brand]| {
-        let one = |brand: &Brand| UserAgentBrandVersion::new(brand.brand.clone(), brand.version.clone());
-        Some(brands.iter().map(one).collect::<Vec<_>>())
-    };
-    let metadata = UserAgentMetadata {
-        brands: list(&worn.brands),
-        full_version_list: list(&worn.full_version_list),
-        platform: worn.platform.clone(),
-        platform_version: worn.platform_version.clone(),
-        architecture: worn.architecture.clone(),
-        model: worn.model.clone(),
-        mobile: worn.mobile,
-        bitness: Some(worn.bitness.clone()),
-        wow64: Some(false),
-        form_factors: Some(vec![if worn.mobile { "Mobile" } else { "Desktop" }.to_owned()]),
-    };
-    let mut wear = SetUserAgentOverrideParams::new(worn.user_agent.clone());
-    wear.user_agent_metadata = Some(metadata);
-    wear
-}
-
-/// From start to the first answer.
-const LAUNCH_LIMIT: Duration = Duration::from_secs(20);
-const COMMAND_LIMIT: Duration = Duration::from_secs(10);
-/// How long the browser may take to end by itself.
-const CLOSE_LIMIT: Duration = Duration::from_secs(3);
-const KILL_LIMIT: Duration = Duration::from_secs(5);
-/// A context nobody used for this long is disposed of; its cookies are in the jar.
-const CONTEXT_IDLE: Duration = Duration::from_secs(300);
-/// More contexts than this are kept only while pages are open in them: each costs some 65 MB.
-const CONTEXTS_KEPT: usize = 8;
-/// The largest message taken from the browser: a page of 32 MiB, escaped.
-const MAX_MESSAGE: usize = 160 * 1024 * 1024;

@@ -70,7 +70,6 @@ impl Process {
     }
 
     /// The process id, while it runs.
-    #[cfg(test)]
     pub(super) fn pid(&self) -> Option<u32> {
         lock(&self.life).pid.map(|pid| pid.as_raw_nonzero().get().cast_unsigned())
     }
@@ -96,14 +95,26 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Whether it is reaped and its folder removed.
+    pub(super) fn is_over(&self) -> bool {
+        // A closed channel means the thread is over, too.
+        *self.finished.borrow() || self.finished.has_changed().is_err()
+    }
+
+    /// Waits for that, a little while. Blocks.
+    pub(super) fn wait(&self) {
+        let until = Instant::now() + DROP_LIMIT;
+        while !self.is_over() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
-        let until = Instant::now() + DROP_LIMIT;
-        // A closed channel means the thread is over, too.
-        while !*self.finished.borrow() && self.finished.has_changed().is_ok() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        self.wait();
     }
 }
 
