@@ -12,39 +12,39 @@ use tokio::net::TcpListener;
 
 /// What to do.
 #[derive(Clone, Copy)]
-pub struct Plan {
-    pub pages: usize,
+pub(crate) struct Plan {
+    pub(crate) pages: usize,
     /// Fetches under way at once; each of these many sessions has its own identity.
-    pub at_once: usize,
+    pub(crate) at_once: usize,
     /// A renderer is killed whenever this many pages more have come.
-    pub renderer_every: Option<usize>,
+    pub(crate) renderer_every: Option<usize>,
     /// The browser is killed when this many pages have come.
-    pub browser_at: &'static [usize],
+    pub(crate) browser_at: &'static [usize],
 }
 
 /// What came of it.
 #[derive(Debug, Default)]
-pub struct Report {
-    pub genuine: usize,
+pub(crate) struct Report {
+    pub(crate) genuine: usize,
     /// What failed, as printed.
-    pub lost: Vec<String>,
-    pub renderers_killed: usize,
-    pub browsers_killed: usize,
+    pub(crate) lost: Vec<String>,
+    pub(crate) renderers_killed: usize,
+    pub(crate) browsers_killed: usize,
     /// Processes of its browsers when all was closed.
-    pub processes_left: usize,
+    pub(crate) processes_left: usize,
     /// Folders of its browsers then.
-    pub folders_left: usize,
+    pub(crate) folders_left: usize,
 }
 
-/// Runs `plan` with the browsers' folders in `folder`; `tell` hears how many pages have come, whenever
+/// Runs `plan` with the browsers' folders in `place`; `tell` hears how many pages have come, whenever
 /// one has.
-pub async fn run(plan: Plan, folder: &Path, mut tell: impl FnMut(usize)) -> Report {
+pub(crate) async fn run(plan: Plan, place: &Path, mut tell: impl FnMut(usize)) -> Report {
     let site = site().await;
-    let builder = Fetcher::builder().min_tier(Tier::Browser).browser_folder(folder);
-    let fetcher = builder.build().expect("the defaults fit together");
+    let settings = Fetcher::builder().min_tier(Tier::Browser).browser_folder(place);
+    let fetcher = settings.build().expect("the defaults fit together");
     let mut report = Report::default();
     let mut come = 0_usize;
-    let fetches = (0..plan.pages).map(|number| {
+    let jobs = (0..plan.pages).map(|number| {
         let fetcher = fetcher.session(&format!("s{}", number % plan.at_once));
         async move {
             let page = fetcher.get(format!("http://{site}/{number}")).send().await;
@@ -55,41 +55,31 @@ pub async fn run(plan: Plan, folder: &Path, mut tell: impl FnMut(usize)) -> Repo
             }
         }
     });
-    let mut fetches = futures_util::stream::iter(fetches).buffer_unordered(plan.at_once);
-    while let Some(end) = fetches.next().await {
+    let mut ends = futures_util::stream::iter(jobs).buffer_unordered(plan.at_once);
+    while let Some(end) = ends.next().await {
         match end {
             Ok(()) => report.genuine += 1,
             Err(what) => report.lost.push(what),
         }
         come += 1;
         if plan.renderer_every.is_some_and(|every| come.is_multiple_of(every)) {
-            report.renderers_killed += kill_one(folder, "--type=renderer");
+            report.renderers_killed += kill_one(place, "--type=renderer");
         }
         if plan.browser_at.contains(&come) {
-            report.browsers_killed += kill_one(folder, "--remote-debugging-pipe");
+            report.browsers_killed += kill_one(place, "--remote-debugging-pipe");
         }
         tell(come);
     }
-    drop(fetches);
+    drop(ends);
     fetcher.close().await;
-    report.processes_left = browsers(folder).len();
-    report.folders_left = fs::read_dir(folder).map_or(0, Iterator::count);
+    report.processes_left = browsers(place).len();
+    report.folders_left = fs::read_dir(place).map_or(0, Iterator::count);
     report
 }
 
-/// Memory of `pids` in MB, each shared page of it counted once in all.
-pub fn pss_mb(pids: &[u32]) -> u64 {
-    let kib = |pid: &u32| {
-        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
-        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
-    };
-    pids.iter().filter_map(kib).sum::<u64>() * 1024 / 1_000_000
-}
-
-/// All processes of browsers whose folders are in `folder`, zombies left out.
-pub fn browsers(folder: &Path) -> Vec<u32> {
-    let data = format!("--user-data-dir={}/", folder.display());
+/// All processes of browsers whose folders are in `place`, zombies left out.
+pub(crate) fn browsers(place: &Path) -> Vec<u32> {
+    let data = format!("--user-data-dir={}/", place.display());
     let all: Vec<(u32, u32)> = fs::read_dir("/proc")
         .into_iter()
         .flatten()
@@ -114,10 +104,10 @@ pub fn browsers(folder: &Path) -> Vec<u32> {
     found
 }
 
-/// Kills one process of a browser in `folder` that has the argument `word`, the one started last. How
+/// Kills one process of a browser in `place` that has the argument `word`, the one started last. How
 /// many: 0 or 1.
-fn kill_one(folder: &Path, word: &str) -> usize {
-    let mut pids = browsers(folder);
+fn kill_one(place: &Path, word: &str) -> usize {
+    let mut pids = browsers(place);
     pids.retain(|pid| arguments(*pid).iter().any(|part| part == word));
     let Some(pid) = pids.into_iter().max().and_then(|pid| Pid::from_raw(pid.cast_signed())) else { return 0 };
     usize::from(kill_process(pid, Signal::KILL).is_ok())

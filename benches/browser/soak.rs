@@ -9,7 +9,7 @@ use std::time::Instant;
 
 mod run;
 
-use run::{Plan, browsers, pss_mb, run};
+use run::{Plan, browsers, run};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -53,4 +53,14 @@ async fn main() -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Memory of `pids` in MB, each shared page of it counted once in all.
+fn pss_mb(pids: &[u32]) -> u64 {
+    let kib = |pid: &u32| {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    };
+    pids.iter().filter_map(kib).sum::<u64>() * 1024 / 1_000_000
 }

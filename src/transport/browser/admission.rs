@@ -126,10 +126,9 @@ pub(super) fn choose(
     let best = free.min_by_key(|(_, browser)| (!browser.home, browser.open)).map(|(index, _)| index);
     match best {
         Some(index) if fits(PAGE_ROOM) => Next::Take(index),
-        Some(_) => Next::Wait(Why::Memory),
         None if candidates.len() + starting >= limits.processes => Next::Wait(Why::Pages),
         None if fits(PROCESS_ROOM) => Next::Launch,
-        None => Next::Wait(Why::Memory),
+        _ => Next::Wait(Why::Memory),
     }
 }
 

@@ -167,15 +167,18 @@ fn signal(pid: u32, signal: Signal) {
     rustix::process::kill_process(pid, signal).unwrap();
 }
 
-/// Kills all renderers of a browser.
-fn kill_renderers(browser: u32) {
-    for stat in alive(browser) {
-        let pid = stat.split(' ').next().unwrap();
+/// Kills the largest renderer of a browser: the one with the page, not the one kept in spare.
+fn kill_renderer(browser: u32) {
+    let pids = alive(browser).into_iter().filter_map(|stat| stat.split(' ').next()?.parse::<u32>().ok());
+    let renderers = pids.filter(|pid| {
         let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        if line.contains("--type=renderer") {
-            kill(pid.parse().unwrap());
-        }
-    }
+        line.contains("--type=renderer")
+    });
+    let resident = |pid: &u32| {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
+        text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok())
+    };
+    kill(renderers.max_by_key(resident).unwrap());
 }
 
 /// Waits until `is` is so.

@@ -54,7 +54,9 @@ impl Twice {
                 hears.fetch_add(1, Ordering::Relaxed);
                 answer("204 No Content", &[], "")
             }
-            "/" if counts.fetch_add(1, Ordering::Relaxed) == 0 => page("<script>fetch('/runs')</script>"),
+            "/" if counts.fetch_add(1, Ordering::Relaxed) == 0 => {
+                page("<script>const big=new Uint8Array(1e8).fill(1);fetch('/runs')</script>")
+            }
             _ => page("<p id=late>fine"),
         })
         .await;
@@ -91,7 +93,7 @@ fn patient(change: impl FnOnce(&mut BrowserOptions)) -> Bench {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_renderer_costs_one_more_page() {
     let (site, bench) = (Twice::new().await, patient(|_| {}));
-    let (answer, took) = site.meets(&bench, Method::GET, async || kill_renderers(bench.pids()[0])).await;
+    let (answer, took) = site.meets(&bench, Method::GET, async || kill_renderer(bench.pids()[0])).await;
     eprintln!("renderer killed: answer from a fresh page after {took:?}");
     assert!(text(&answer.unwrap()).contains("fine"));
     assert_eq!(site.asked.load(Ordering::Relaxed), 2);
