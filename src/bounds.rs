@@ -29,7 +29,7 @@ pub struct Bounds {
     pub browser_settle: Duration,
     /// How long a challenge may take to let go of the page. Default: 15 s.
     pub browser_challenge: Duration,
-    /// A whole browser attempt. Default: 60 s.
+    /// A whole browser attempt, from when there is a page for it. Default: 60 s.
     pub browser_total: Duration,
     /// The whole fetch, all attempts and waits. `None` leaves it to the attempts. Default: none.
     pub fetch_total: Option<Duration>,

@@ -310,6 +310,16 @@ pub(crate) struct Looks {
     /// The position that pages are told: 52.52,13.40. Default: none.
     #[arg(long, value_name = "LAT,LON", allow_hyphen_values = true)]
     pub(crate) geolocation: Option<String>,
+
+    /// The most browser pages open at once. Default: one a core, at least 2, if memory allows.
+    #[cfg(feature = "browser")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) browser_pages: Option<u16>,
+
+    /// The most browser processes. Default: one for every 16 pages.
+    #[cfg(feature = "browser")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) browser_processes: Option<u16>,
 }
 
 /// What comes out.

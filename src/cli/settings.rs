@@ -126,10 +126,18 @@ pub(crate) fn expect(args: &Judging) -> Result<Expect, Failure> {
         expect = expect.min_bytes(usize::try_from(least).unwrap_or(usize::MAX));
     }
     Ok(expect)
+}
+
 fn looks(mut builder: FetcherBuilder, args: &Looks) -> Result<FetcherBuilder, Failure> {
     #[cfg(feature = "browser")]
     {
         builder = builder.headful(args.headful);
+        if let Some(pages) = args.browser_pages {
+            builder = builder.browser_pages(pages.into());
+        }
+        if let Some(processes) = args.browser_processes {
+            builder = builder.browser_processes(processes.into());
+        }
     }
     if let Some(tag) = &args.lang {
         // Tried on any profile, so that what is wrong is told of the flag.

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+#[cfg(feature = "browser")]
+use std::time::Duration;
 
 use url::Host;
 
@@ -202,10 +204,63 @@ impl FetcherBuilder {
         self
     }
 
-    /// The most pages open at once in the browser. Default: 2.
+    /// Where each browser process gets a folder of its own, removed with it. Default: the system's
+    /// folder for temporary files.
+    #[cfg(feature = "browser")]
+    pub fn browser_folder(mut self, path: impl Into<PathBuf>) -> Self {
+        self.browser.scratch_parent = path.into();
+        self
+    }
+
+    /// The most pages open at once, in all browser processes together. Default: one a core, at least
+    /// 2, as far as memory has room for them.
     #[cfg(feature = "browser")]
     pub const fn browser_pages(mut self, pages: usize) -> Self {
-        self.browser.pages = pages;
+        self.browser.pool.pages = Some(pages);
+        self
+    }
+
+    /// The most browser processes that take pages. Default: one for every 16 pages.
+    #[cfg(feature = "browser")]
+    pub const fn browser_processes(mut self, processes: usize) -> Self {
+        self.browser.pool.processes = Some(processes);
+        self
+    }
+
+    /// The most fetches that wait for a page; one more fails at once. Default: 256.
+    #[cfg(feature = "browser")]
+    pub const fn browser_queue(mut self, fetches: usize) -> Self {
+        self.browser.pool.queue = fetches;
+        self
+    }
+
+    /// The longest a fetch waits for a page. Default: 2 min.
+    #[cfg(feature = "browser")]
+    pub const fn browser_patience(mut self, patience: Duration) -> Self {
+        self.browser.pool.patience = patience;
+        self
+    }
+
+    /// Replaces a browser process after this many pages. Default: 200.
+    #[cfg(feature = "browser")]
+    pub const fn browser_recycle_pages(mut self, pages: usize) -> Self {
+        self.browser.pool.recycle_pages = pages;
+        self
+    }
+
+    /// Replaces a browser process when it is this old. Default: 1 h.
+    #[cfg(feature = "browser")]
+    pub const fn browser_recycle_age(mut self, age: Duration) -> Self {
+        self.browser.pool.recycle_age = age;
+        self
+    }
+
+    /// Replaces a browser process when it takes this many bytes, each shared page of memory counted
+    /// once (PSS). Default: 2 GiB, or half of what is available where that is less, but at least
+    /// 768 MiB.
+    #[cfg(feature = "browser")]
+    pub const fn browser_recycle_memory(mut self, bytes: u64) -> Self {
+        self.browser.pool.recycle_pss = Some(bytes);
         self
     }
 

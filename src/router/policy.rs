@@ -120,7 +120,8 @@ fn stop(hint: &str) -> Step {
 /// Whether the same attempt may end otherwise a little later.
 fn is_transient(kind: ErrorKind, tier: Tier) -> bool {
     match kind {
-        ErrorKind::Connect | ErrorKind::Protocol | ErrorKind::Browser => true,
+        // A page or a browser that broke was replaced, and the request made once more, by the tier itself.
+        ErrorKind::Connect | ErrorKind::Protocol => true,
         // A browser that waited a minute for a page to settle has waited.
         ErrorKind::Timeout => tier != Tier::Browser,
         _ => false,
@@ -214,7 +215,7 @@ mod tests {
         }
         let browser = History { tier: Tier::Browser, retried: 0, method: &Method::GET };
         assert_eq!(decide(ALL, browser, &Outcome::Failed(ErrorKind::Timeout)), Step::Fail);
-        assert!(matches!(decide(ALL, browser, &Outcome::Failed(ErrorKind::Browser)), Step::Retry { .. }));
+        assert_eq!(decide(ALL, browser, &Outcome::Failed(ErrorKind::Browser)), Step::Fail);
         let post = History { tier: Tier::Plain, retried: 0, method: &Method::POST };
         assert_eq!(decide(ALL, post, &Outcome::Failed(ErrorKind::Timeout)), Step::Fail);
         assert!(matches!(decide(ALL, post, &Outcome::Failed(ErrorKind::Connect)), Step::Retry { .. }));

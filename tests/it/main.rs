@@ -25,6 +25,8 @@ mod proxies;
 mod readme;
 mod router;
 mod secrets;
+#[cfg(feature = "browser")]
+mod soak;
 mod squid;
 #[cfg(feature = "browser")]
 mod stealth;

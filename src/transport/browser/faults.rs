@@ -59,6 +59,18 @@ impl From<Fault> for Error {
     }
 }
 
+/// What the browser did wrong, when that is at the bottom of `error`.
+pub(super) fn of(error: &Error) -> Option<&Fault> {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(fault) = cause.downcast_ref() {
+            return Some(fault);
+        }
+        source = cause.source();
+    }
+    None
+}
+
 /// A navigation that failed with a net error such as `net::ERR_NAME_NOT_RESOLVED`.
 pub(super) fn navigation(text: &str) -> Error {
     let name = text.trim_start_matches("net::");

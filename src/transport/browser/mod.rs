@@ -1,49 +1,48 @@
-//! The browser tier: one warm Chromium, spoken to over its own pipe, a context per identity.
+//! The browser tier: a pool of warm Chromiums, spoken to over their own pipes, a context per identity.
 //!
 //! chromiumoxide's typed protocol, our own connection: its handler cannot speak to child sessions,
 //! so workers and cross-site frames would keep another user agent than the page. `Runtime` is never
 //! enabled, and no script is ever injected: pages can see both.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use chromiumoxide::cdp::browser_protocol::{browser, storage, target};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
-use tokio::sync::{Mutex, Semaphore};
 use url::Url;
 
-use self::connection::Connection;
+use self::context::Context;
 use self::faults::Fault;
-use self::forward::Forwarder;
 use self::page::{Page, Visit};
-use self::process::{Plan, Process};
+use self::pool::{Pool, Seat};
 use self::switches::Cast;
-use self::targets::{Targets, auto_attach};
-use self::wear::Wear;
 use super::{Job, Transport};
-use crate::cookies::Cookie;
 use crate::error::{Error, Result};
 use crate::fingerprint::profile::Browser as Worn;
-use crate::identity::Identity;
 use crate::kind::ErrorKind;
 use crate::net::{Ways, led_astray};
-use crate::response::Answer;
+use crate::response::{Answer, BrowserUse};
 use crate::tier::Tier;
 
+mod admission;
 mod answer;
+mod chromium;
 mod connection;
+mod context;
 mod cookie_sync;
 mod display;
 mod faults;
 mod find;
 mod forward;
+mod gauge;
+mod keeper;
 mod page;
+mod pool;
 mod process;
 mod scratch;
 mod switches;
@@ -54,6 +53,7 @@ mod trust;
 mod watch;
 mod wear;
 
+pub(crate) use self::admission::PoolOptions;
 pub(crate) use self::find::{find, version};
 
 /// Judges whether a page (status, headers, URL, body) is still a challenge that may yet let go.
@@ -64,14 +64,14 @@ pub(crate) type StillChallenged = Arc<dyn Fn(u16, &HeaderMap, &Url, &[u8]) -> bo
 pub(crate) struct BrowserOptions {
     /// The executable. Default: what [`find`] finds.
     pub executable: Option<PathBuf>,
-    /// The most pages at once. Default: 2.
-    pub pages: usize,
+    /// How many browsers and pages.
+    pub pool: PoolOptions,
     /// With a window, on the display there is or else on one of our own (Xvfb). Default: without.
     pub headful: bool,
-    /// Names that resolve to a given address for a given port.
-    pub resolve: Vec<(String, u16, IpAddr)>,
     /// How contexts with a proxy reach what they ask for.
     pub ways: Arc<Ways>,
+    /// Names that resolve to a given address for a given port.
+    pub resolve: Vec<(String, u16, IpAddr)>,
     /// Take any certificate.
     pub insecure: bool,
     /// Certificates (PEM) to trust besides the browser's own. Needs NSS's `certutil`.
@@ -88,10 +88,10 @@ impl Default for BrowserOptions {
     fn default() -> Self {
         Self {
             executable: None,
-            pages: 2,
+            pool: PoolOptions::default(),
             headful: false,
-            resolve: Vec::new(),
             ways: Arc::default(),
+            resolve: Vec::new(),
             insecure: false,
             ca_file: None,
             extra_args: Vec::new(),
@@ -106,7 +106,7 @@ impl fmt::Debug for BrowserOptions {
         // Switches may carry secrets, and a closure has nothing to show.
         f.debug_struct("BrowserOptions")
             .field("executable", &self.executable)
-            .field("pages", &self.pages)
+            .field("pool", &self.pool)
             .field("headful", &self.headful)
             .field("resolve", &self.resolve)
             .field("insecure", &self.insecure)
@@ -115,40 +115,62 @@ impl fmt::Debug for BrowserOptions {
     }
 }
 
-/// The browser tier. Starts nothing until it is needed; dropping it ends the browser.
+/// The browser tier. Starts nothing until it is needed; dropping it ends its browsers.
 pub(crate) struct BrowserTransport {
     options: BrowserOptions,
-    pages: Arc<Semaphore>,
-    warm: Mutex<Option<Arc<Browser>>>,
+    pool: Pool,
 }
 
 impl BrowserTransport {
-    /// A tier that starts its browser on first need.
+    /// A tier that starts its browsers on first need.
     pub(crate) fn new(options: BrowserOptions) -> Self {
-        let pages = Arc::new(Semaphore::new(options.pages.max(1)));
-        Self { options, pages, warm: Mutex::new(None) }
+        Self { pool: Pool::new(options.clone()), options }
     }
 
-    /// Ends the browser and waits until its processes and its folder are gone. Attempts under way
+    /// Ends the browsers and waits until their processes and folders are gone. Attempts under way
     /// fail; a later one starts a browser anew.
     pub(crate) async fn close(&self) {
-        if let Some(browser) = self.warm.lock().await.take() {
-            browser.close().await;
-        }
+        self.pool.close().await;
     }
 
+    /// Tries, and once more on a fresh page when the first one, or its browser, broke.
     async fn fetch(&self, job: Job<'_>) -> Result<Answer> {
-        let deadline = Instant::now() + job.bounds.browser_total;
         let worn = job.identity.profile().browser.as_ref().ok_or_else(|| {
             let name = &job.identity.profile().name;
             Error::new(ErrorKind::Config, format!("the profile `{name}` is no browser's"))
                 .with_hint("the browser tier needs an identity that wears a browser")
         })?;
-        let ready = tokio::time::timeout_at(deadline.into(), self.open(job, worn));
-        let (browser, context, page) =
-            ready.await.map_err(|_| Error::new(ErrorKind::Timeout, "no page became free in time"))??;
+        let cast = Cast::of(job.identity, worn);
+        let seat = self.pool.admit(job.identity.key(), &cast, false).await?;
+        let (pid, began) = (seat.browser.pid, Instant::now());
+        let lost = match self.try_at(seat, job, worn, job.bounds.browser_total).await {
+            Ok(answer) => return Ok(answer),
+            Err(lost) => lost,
+        };
+        let left = job.bounds.browser_total.saturating_sub(began.elapsed());
+        if left.is_zero() || !lost.may_repeat(job) {
+            return Err(lost.error);
+        }
+        tracing::warn!(pid, reason = lost.error.chain(), "a page was lost; trying once on a fresh one");
+        let seat = self.pool.admit(job.identity.key(), &cast, true).await?;
+        self.try_at(seat, job, worn, left).await.map_err(|lost| lost.error)
+    }
+
+    async fn try_at(&self, seat: Seat, job: Job<'_>, worn: &Worn, limit: Duration) -> Result<Answer, Lost> {
+        let deadline = Instant::now() + limit;
+        let browser = Arc::clone(&seat.browser);
+        let (served, reused) = (seat.served, seat.reused);
         let lent = cookie_sync::of_request(job.request);
-        context.put(&browser.connection, job.identity, &lent).await?;
+        let ready = async {
+            let (context, page) = self.open(seat, job, worn).await?;
+            context.put(&browser.connection, job.identity, &lent).await?;
+            Ok((context, page))
+        };
+        let ready = tokio::time::timeout_at(deadline.into(), ready).await.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Timeout, "the browser opened no page in time")
+                .with_source(Fault::Slow("the commands that open a page")))
+        });
+        let (context, page) = ready.map_err(|error| Lost { error, sent: false })?;
         let visit = Visit {
             request: job.request,
             bounds: job.bounds,
@@ -156,7 +178,7 @@ impl BrowserTransport {
             still_challenged: self.options.still_challenged.as_ref(),
             deadline,
         };
-        let answer = match &context.forwarder {
+        let mut answer = match &context.forwarder {
             Some(forwarder) => {
                 let passing = forwarder.visit(&job.request.url).await;
                 let answer = page.visit(&visit).await;
@@ -173,7 +195,13 @@ impl BrowserTransport {
         {
             tracing::warn!(cause = error.chain(), "could not take the browser's cookies");
         }
-        answer
+        if let Ok(Answer { browser: Some(shown), .. }) = &mut answer {
+            let pss = browser.load.pss.load(Ordering::Relaxed);
+            let used: &mut BrowserUse = &mut shown.used;
+            (used.pid, used.pages, used.reused) = (browser.pid, served as u64, reused);
+            used.pss_mb = (pss > 0).then_some(pss / 1_000_000);
+        }
+        answer.map_err(|error| Lost { error, sent: true })
     }
 
     /// The answer, unless a public site led to it at a private address. Without a forwarder the
@@ -189,12 +217,9 @@ impl BrowserTransport {
         Ok(answer)
     }
 
-    /// A blank page of the identity's, when one may be opened.
-    async fn open(&self, job: Job<'_>, worn: &Worn) -> Result<(Arc<Browser>, Arc<Context>, Page)> {
-        let permit = Arc::clone(&self.pages).acquire_owned().await.map_err(|cause| {
-            Error::new(ErrorKind::Browser, "the browser tier is closed").with_source(cause)
-        })?;
-        let browser = self.browser(Cast::of(job.identity, worn)).await?;
+    /// A blank page of the identity's.
+    async fn open(&self, seat: Seat, job: Job<'_>, worn: &Worn) -> Result<(Arc<Context>, Page)> {
+        let Seat { browser, slot, .. } = seat;
         let context = browser.context(job, &self.options.ways, worn).await?;
         // On a task of its own: whoever gives up meanwhile must not leave a page behind.
         let opening = tokio::spawn({
@@ -203,31 +228,35 @@ impl BrowserTransport {
             let max_body = job.bounds.max_body;
             async move {
                 let id = context.id.clone();
-                let held = Box::new((permit, context));
+                let held = Box::new((slot, context));
                 Page::open(connection, targets, &id, &options, max_body, held).await
             }
         });
         let page = opening
             .await
             .map_err(|cause| Error::new(ErrorKind::Browser, "could not open a page").with_source(cause))??;
-        Ok((browser, context, page))
+        Ok((context, page))
     }
+}
 
-    /// The warm browser, or a new one when there is none, it died or cannot play `cast`. One that is
-    /// replaced ends with its last page.
-    async fn browser(&self, cast: Cast) -> Result<Arc<Browser>> {
-        let mut warm = self.warm.lock().await;
-        match warm.take().filter(|browser| browser.connection.is_alive()) {
-            Some(browser) if browser.cast == cast => {
-                *warm = Some(Arc::clone(&browser));
-                return Ok(browser);
+/// An attempt that failed.
+struct Lost {
+    error: Error,
+    /// The request may have left.
+    sent: bool,
+}
+
+impl Lost {
+    /// Whether the page or the browser is to blame, and sending the request again does no harm.
+    fn may_repeat(&self, job: Job<'_>) -> bool {
+        match faults::of(&self.error) {
+            // Refused: most often the page moved on between two commands.
+            Some(Fault::Gone | Fault::PageGone | Fault::Refused(_)) => {
+                !self.sent || job.request.method.is_idempotent()
             }
-            Some(_) => tracing::debug!("another identity needs another browser process"),
-            None => {}
+            Some(Fault::Slow(_)) => !self.sent,
+            _ => false,
         }
-        let browser = Arc::new(Browser::launch(&self.options, cast).await?);
-        *warm = Some(Arc::clone(&browser));
-        Ok(browser)
     }
 }
 
@@ -240,204 +269,3 @@ impl Transport for BrowserTransport {
         async move { self.fetch(job).await.map_err(|error| error.with_url(&job.request.url)) }.boxed()
     }
 }
-
-/// One browser process and what is open in it.
-struct Browser {
-    cast: Cast,
-    connection: Connection,
-    targets: Arc<Targets>,
-    /// By the identity's key.
-    contexts: Mutex<HashMap<u64, Arc<Context>>>,
-    process: Process,
-}
-
-impl Browser {
-    async fn launch(options: &BrowserOptions, cast: Cast) -> Result<Self> {
-        let root = rustix::process::geteuid().is_root();
-        if root {
-            static SAID: std::sync::Once = std::sync::Once::new();
-            SAID.call_once(|| tracing::warn!("running as root: the browser runs without its sandbox"));
-        }
-        let connection = Connection::new(MAX_MESSAGE);
-        let targets = Arc::new(Targets::default());
-        let (for_switches, for_cast) = (options.clone(), cast.clone());
-        let plan = Plan {
-            executable: find::executable(options.executable.as_deref())?,
-            switches: Box::new(move |data| switches::switches(&for_switches, &for_cast, data, root)),
-            own_display: options.headful && !display::is_there(),
-            scratch_parent: options.scratch_parent.clone(),
-            ca_file: options.ca_file.clone(),
-        };
-        let process = Process::start(plan, connection.clone(), Arc::clone(&targets)).await?;
-        let browser = Self { cast, connection, targets, contexts: Mutex::default(), process };
-        match browser.greet().await {
-            Ok(()) => Ok(browser),
-            Err(fault) => {
-                browser.process.kill();
-                browser.process.ended(KILL_LIMIT).await;
-                let words = browser.process.last_words();
-                let error = Error::new(ErrorKind::Browser, "the browser did not start").with_source(fault);
-                Err(if words.is_empty() { error } else { error.with_hint(format!("it said: {words}")) })
-            }
-        }
-    }
-
-    async fn greet(&self) -> Result<(), Fault> {
-        let version = self.connection.run(None, &browser::GetVersionParams::default(), LAUNCH_LIMIT).await?;
-        tracing::debug!(product = version.product, "the browser is up");
-        self.connection.run(None, &auto_attach(), LAUNCH_LIMIT).await?;
-        Ok(())
-    }
-
-    /// The context that is this identity's, made on first need.
-    async fn context(&self, job: Job<'_>, ways: &Arc<Ways>, worn: &Worn) -> Result<Arc<Context>> {
-        let identity = job.identity;
-        let mut contexts = self.contexts.lock().await;
-        for key in spare(&contexts, identity.key()) {
-            if let Some(context) = contexts.remove(&key) {
-                self.dispose(&context);
-            }
-        }
-        if let Some(context) = contexts.get(&identity.key()) {
-            if context.forwarder.as_ref().is_none_or(Forwarder::is_alive) {
-                context.touch();
-                return Ok(Arc::clone(context));
-            }
-            self.dispose(context);
-        }
-        let forwarder = if identity.route().is_direct() {
-            None
-        } else {
-            let group = self.process.pid().ok_or(Fault::Gone)?;
-            Some(Forwarder::start(identity, ways, job.bounds, group).await?)
-        };
-        let create = target::CreateBrowserContextParams {
-            dispose_on_detach: Some(true),
-            // Left alone, Chromium reads proxies from the environment by rules of its own.
-            proxy_server: Some(forwarder.as_ref().map_or_else(|| "direct://".to_owned(), Forwarder::url)),
-            // Chromium would go around the proxy for loopback addresses.
-            proxy_bypass_list: forwarder.as_ref().map(|_| "<-loopback>".to_owned()),
-            ..target::CreateBrowserContextParams::default()
-        };
-        let id: String = self.connection.run(None, &create, COMMAND_LIMIT).await?.browser_context_id.into();
-        let wear = Wear::of(identity, worn);
-        let permission = wear.permission(&id);
-        self.targets.dress(&id, wear);
-        if let Some(permission) = permission {
-            self.connection.run(None, &permission, COMMAND_LIMIT).await?;
-        }
-        let deny = browser::SetDownloadBehaviorParams {
-            browser_context_id: Some(id.clone().into()),
-            ..browser::SetDownloadBehaviorParams::new(browser::SetDownloadBehaviorBehavior::Deny)
-        };
-        self.connection.run(None, &deny, COMMAND_LIMIT).await?;
-        let context = Arc::new(Context::new(id, forwarder));
-        contexts.insert(identity.key(), Arc::clone(&context));
-        Ok(context)
-    }
-
-    fn dispose(&self, context: &Context) {
-        self.targets.undress(&context.id);
-        let dispose = target::DisposeBrowserContextParams::new(context.id.clone());
-        self.connection.tell(None, &dispose, Box::new(()));
-    }
-
-    async fn close(&self) {
-        // It may be dead or stuck: asking is a courtesy.
-        let asked = self.connection.run(None, &browser::CloseParams::default(), CLOSE_LIMIT).await;
-        if asked.is_err() || !self.process.ended(CLOSE_LIMIT).await {
-            self.process.kill();
-            if !self.process.ended(KILL_LIMIT).await {
-                tracing::warn!("the browser could not be ended");
-            }
-        }
-    }
-}
-
-/// One identity's context: its cookies, storage, cache and proxy.
-struct Context {
-    id: String,
-    forwarder: Option<Forwarder>,
-    /// The cookies it held when they were last looked at.
-    seen: Mutex<Vec<Cookie>>,
-    used: std::sync::Mutex<Instant>,
-}
-
-impl Context {
-    fn new(id: String, forwarder: Option<Forwarder>) -> Self {
-        Self { id, forwarder, seen: Mutex::default(), used: std::sync::Mutex::new(Instant::now()) }
-    }
-
-    fn touch(&self) {
-        *self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
-    }
-
-    fn idle(&self) -> Duration {
-        self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner).elapsed()
-    }
-
-    /// Gives the browser what the jar has and it has not, and what the caller lent.
-    async fn put(&self, connection: &Connection, identity: &Identity, lent: &[Cookie]) -> Result<()> {
-        let seen = self.seen.lock().await;
-        let mut all = cookie_sync::news(identity.jar().list(), &seen);
-        all.extend(lent.iter().cloned());
-        if all.is_empty() {
-            return Ok(());
-        }
-        let set = |cookies: &[Cookie]| storage::SetCookiesParams {
-            cookies: cookies.iter().map(cookie_sync::to_browser).collect(),
-            browser_context_id: Some(self.id.clone().into()),
-        };
-        match connection.run(None, &set(&all), COMMAND_LIMIT).await {
-            Ok(_) => Ok(()),
-            Err(Fault::Refused(_)) => {
-                // One that it does not like spoils the lot: give them singly.
-                for cookie in &all {
-                    connection.tell(None, &set(std::slice::from_ref(cookie)), Box::new(()));
-                }
-                Ok(())
-            }
-            Err(fault) => Err(fault.into()),
-        }
-    }
-
-    /// Takes the browser's cookies into the jar.
-    async fn take(&self, connection: &Connection, job: Job<'_>, lent: &[Cookie]) -> Result<()> {
-        let mut seen = self.seen.lock().await;
-        let get = storage::GetCookiesParams { browser_context_id: Some(self.id.clone().into()) };
-        let cookies = connection.run(None, &get, COMMAND_LIMIT).await?.cookies;
-        *seen = cookies
-            .iter()
-            .filter_map(cookie_sync::from_browser)
-            .filter(|cookie| !cookie_sync::is_lent(cookie, lent, &job.request.url))
-            .collect();
-        for cookie in seen.iter() {
-            job.identity.jar().put(cookie);
-        }
-        Ok(())
-    }
-}
-
-/// The contexts to dispose of: not in use, and idle for long or beyond the number kept.
-fn spare(contexts: &HashMap<u64, Arc<Context>>, wanted: u64) -> Vec<u64> {
-    // Held by the map alone: nobody has a page in it.
-    let unused = contexts.iter().filter(|(key, held)| **key != wanted && Arc::strong_count(held) == 1);
-    let mut unused: Vec<(Duration, u64)> = unused.map(|(key, context)| (context.idle(), *key)).collect();
-    unused.sort_unstable();
-    let kept = CONTEXTS_KEPT.saturating_sub(contexts.len() - unused.len());
-    let fresh = unused.iter().take(kept).filter(|(idle, _)| *idle <= CONTEXT_IDLE).count();
-    unused.into_iter().skip(fresh).map(|(_, key)| key).collect()
-}
-
-/// From start to the first answer.
-const LAUNCH_LIMIT: Duration = Duration::from_secs(20);
-const COMMAND_LIMIT: Duration = Duration::from_secs(10);
-/// How long the browser may take to end by itself.
-const CLOSE_LIMIT: Duration = Duration::from_secs(3);
-const KILL_LIMIT: Duration = Duration::from_secs(5);
-/// A context nobody used for this long is disposed of; its cookies are in the jar.
-const CONTEXT_IDLE: Duration = Duration::from_secs(300);
-/// More contexts than this are kept only while pages are open in them: each costs some 65 MB.
-const CONTEXTS_KEPT: usize = 8;
-/// The largest message taken from the browser: a page of 32 MiB, escaped.
-const MAX_MESSAGE: usize = 160 * 1024 * 1024;

@@ -98,14 +98,26 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Whether it is reaped and its folder removed.
+    pub(super) fn is_over(&self) -> bool {
+        // A closed channel means the thread is over, too.
+        *self.finished.borrow() || self.finished.has_changed().is_err()
+    }
+
+    /// Waits for that, a little while. Blocks.
+    pub(super) fn wait(&self) {
+        let until = Instant::now() + DROP_LIMIT;
+        while !self.is_over() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
-        let until = Instant::now() + DROP_LIMIT;
-        // A closed channel means the thread is over, too.
-        while !*self.finished.borrow() && self.finished.has_changed().is_ok() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        self.wait();
     }
 }
 

@@ -1,0 +1,66 @@
+//! A long run of the browser tier: what it takes of memory on the way, and what it leaves.
+//!
+//! `cargo run --release --example soak -- [PAGES] [AT_ONCE] [kill]`; `kill` has a renderer killed every
+//! 20 pages, and the browser after a third and after two thirds of them. Exits with 1 when a page was
+//! lost or something is left.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+mod run;
+
+use run::{Plan, browsers, run};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    let kill = words.iter().any(|word| word == "kill");
+    words.retain(|word| word != "kill");
+    let number = |at: usize, usual| words.get(at).and_then(|word| word.parse().ok()).unwrap_or(usual);
+    let (pages, at_once) = (number(0, 500_usize).max(1), number(1, 2_usize).max(1));
+    let browser_at: &'static [usize] = if kill { Vec::leak(vec![pages / 3, pages * 2 / 3]) } else { &[] };
+    let plan = Plan { pages, at_once, renderer_every: kill.then_some(20), browser_at };
+    // Where the folders of its browsers are: in a place of their own they can be counted.
+    let scratch = tempfile::tempdir().expect("a folder for temporary files");
+    let began = Instant::now();
+    println!("pages  seconds  rungs MB  Chromium MB  processes");
+    let tell = |come: usize| {
+        if [pages / 10, pages / 2, pages].contains(&come) {
+            let browsers = browsers(scratch.path());
+            println!(
+                "{come:5}  {:7.1}  {:8}  {:11}  {:9}",
+                began.elapsed().as_secs_f64(),
+                pss_mb(&[std::process::id()]),
+                pss_mb(&browsers),
+                browsers.len()
+            );
+        }
+    };
+    let report = run(plan, scratch.path(), tell).await;
+    println!(
+        "genuine {} of {pages}; killed {} renderers, {} browsers; left {} processes, {} folders",
+        report.genuine,
+        report.renderers_killed,
+        report.browsers_killed,
+        report.processes_left,
+        report.folders_left
+    );
+    for what in &report.lost {
+        println!("lost: {what}");
+    }
+    if report.genuine == pages && report.processes_left == 0 && report.folders_left == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Memory of `pids` in MB, each shared page of it counted once in all.
+fn pss_mb(pids: &[u32]) -> u64 {
+    let kib = |pid: &u32| {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    };
+    pids.iter().filter_map(kib).sum::<u64>() * 1024 / 1_000_000
+}

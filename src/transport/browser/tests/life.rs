@@ -1,0 +1,83 @@
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_and_dropping_leave_no_process_and_no_folder() {
+    let server = serve(|_| page("fine")).await;
+    for close in [true, false] {
+        let bench = Bench::new(|_| {});
+        bench.get(&someone(), &format!("http://{server}/")).await.unwrap();
+        let group = bench.pids()[0];
+        assert!(!alive(group).is_empty());
+        assert_eq!(bench.left_behind(), 1);
+        if close {
+            bench.tier.close().await;
+            assert_eq!(bench.left_behind(), 0);
+        } else {
+            let Bench { tier, scratch, .. } = bench;
+            drop(tier);
+            assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+        }
+        assert_eq!(alive(group), Vec::<String>::new());
+    }
+}
+
+/// Run by the next test in a process of its own, to be killed there.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "waits to be killed"]
+async fn holds_browsers_until_killed() {
+    let server = serve(|_| String::new()).await;
+    let parent = std::env::var_os(ORPHAN_SCRATCH).expect("set by who runs this");
+    let bench = Bench::new(|options| {
+        options.scratch_parent = parent.clone().into();
+        (options.pool.pages, options.pool.processes) = (Some(2), Some(2));
+    });
+    let (one, two) = (someone(), someone());
+    let url = format!("http://{server}/");
+    let stuck = futures_util::future::join(bench.get(&one, &url), bench.get(&two, &url));
+    let tell = async {
+        until(|| bench.pids().len() == 2).await;
+        let pids: Vec<_> = bench.pids().iter().map(u32::to_string).collect();
+        let place = std::path::Path::new(&parent);
+        std::fs::write(place.join("new"), pids.join(" ")).unwrap();
+        std::fs::rename(place.join("new"), place.join("pids")).unwrap();
+    };
+    let _ = tokio::join!(stuck, tell);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_owner_leaves_no_browser_and_only_its_own_folders_are_swept() {
+    let place = tempfile::tempdir().unwrap();
+    let server = serve(|_| page("fine")).await;
+    let other = Bench::new(|options| options.scratch_parent = place.path().to_owned());
+    other.get(&someone(), &format!("http://{server}/")).await.unwrap();
+    let mut owner = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "transport::browser::tests::life::holds_browsers_until_killed"])
+        .env(ORPHAN_SCRATCH, place.path())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let pids = place.path().join("pids");
+    until(|| {
+        assert!(owner.try_wait().unwrap().is_none(), "it ended by itself");
+        pids.exists()
+    })
+    .await;
+    let groups: Vec<u32> =
+        std::fs::read_to_string(&pids).unwrap().split(' ').map(|pid| pid.parse().unwrap()).collect();
+    assert!(groups.len() == 2 && groups.iter().all(|group| !alive(*group).is_empty()));
+    owner.kill().unwrap();
+    let killed = Instant::now();
+    owner.wait().unwrap();
+    until(|| groups.iter().all(|group| alive(*group).is_empty())).await;
+    eprintln!("owner killed: its browsers are gone after {:?}", killed.elapsed());
+    std::fs::remove_file(&pids).unwrap();
+    let folders = || std::fs::read_dir(place.path()).unwrap().count();
+    assert_eq!(folders(), 3);
+    scratch::sweep(place.path());
+    assert_eq!(folders(), 1);
+    // Whose folder it is does not notice.
+    other.get(&someone(), &format!("http://{server}/")).await.unwrap();
+}
+
+const ORPHAN_SCRATCH: &str = "RUNGS_TEST_ORPHAN_SCRATCH";

@@ -1,0 +1,252 @@
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_attempt_closes_its_page_and_frees_its_place() {
+    let server = serve(|head| if path(head) == "/silent" { String::new() } else { page("fine") }).await;
+    let bench = Bench::new(|options| options.pool.pages = Some(1));
+    let identity = someone();
+    bench.get(&identity, &format!("http://{server}/")).await.unwrap();
+    for patience in [0, 5, 30, 400] {
+        let silent = format!("http://{server}/silent");
+        let slow = bench.get(&identity, &silent);
+        assert!(tokio::time::timeout(Duration::from_millis(patience), slow).await.is_err());
+        assert!(text(&bench.get(&identity, &format!("http://{server}/")).await.unwrap()).contains("fine"));
+    }
+    while bench.open_pages().await > 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn never_more_pages_than_allowed_are_open() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let server = serve(|_| page("fine")).await;
+    let bench = Bench::new(|options| options.pool.pages = Some(2));
+    let identity = someone();
+    let url = format!("http://{server}/");
+    bench.get(&identity, &url).await.unwrap();
+    let looks = async {
+        for _ in 0..40 {
+            now.store(bench.open_pages().await, Ordering::Relaxed);
+            most.fetch_max(now.load(Ordering::Relaxed), Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    };
+    let fetches = futures_util::future::join_all((0..6).map(|_| bench.get(&identity, &url)));
+    let (answers, ()) = tokio::join!(fetches, looks);
+    assert!(answers.iter().all(Result::is_ok));
+    assert_eq!(most.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_that_cannot_start_is_a_browser_error() {
+    let bench = Bench::new(|options| options.executable = Some("/bin/false".into()));
+    let error = bench.get(&someone(), "http://127.0.0.1/").await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Browser);
+    assert_eq!(bench.left_behind(), 0);
+}
+
+/// A server whose `/hold` is answered when it is let go of; it counts who came.
+struct Gate {
+    server: SocketAddr,
+    held: Arc<AtomicUsize>,
+    open: tokio::sync::watch::Sender<bool>,
+}
+
+impl Gate {
+    async fn new() -> Self {
+        let (held, (open, opened)) = (Arc::new(AtomicUsize::new(0)), tokio::sync::watch::channel(false));
+        let counts = Arc::clone(&held);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (counts, mut opened) = (Arc::clone(&counts), opened.clone());
+                tokio::spawn(async move {
+                    let mut stream = tokio::io::BufStream::new(stream);
+                    let mut line = String::new();
+                    if tokio::io::AsyncBufReadExt::read_line(&mut stream, &mut line).await.is_ok()
+                        && line.contains("/hold")
+                    {
+                        counts.fetch_add(1, Ordering::Relaxed);
+                        let _ = opened.wait_for(|open| *open).await;
+                    }
+                    let _ = stream.write_all(page("fine").as_bytes()).await;
+                    let _ = stream.shutdown().await;
+                });
+            }
+        });
+        Self { server, held, open }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.server)
+    }
+
+    async fn has_held(&self, count: usize) {
+        until(|| self.held.load(Ordering::Relaxed) >= count).await;
+    }
+}
+
+fn used(answer: &Answer) -> BrowserUse {
+    answer.browser.as_ref().unwrap().used
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_is_replaced_after_so_many_pages_and_leaves_nothing() {
+    let gate = Gate::new().await;
+    let bench = Bench::new(|options| options.pool.recycle_pages = 2);
+    let identity = someone();
+    identity.jar().put(&Cookie::session("own", "0", "127.0.0.1"));
+    let mut seen = Vec::new();
+    for _ in 0..5 {
+        let used = used(&bench.get(&identity, &gate.url("")).await.unwrap());
+        seen.push((used.pid, used.pages, used.reused));
+    }
+    let pages: Vec<_> = seen.iter().map(|(_, pages, reused)| (*pages, *reused)).collect();
+    assert_eq!(pages, [(1, false), (2, true), (1, false), (2, true), (1, false)]);
+    let old: Vec<u32> = seen[..4].iter().map(|(pid, ..)| *pid).collect();
+    until(|| old.iter().all(|pid| alive(*pid).is_empty()) && bench.left_behind() == 1).await;
+    assert_eq!(bench.pids(), [seen[4].0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_is_replaced_when_it_is_old_or_takes_too_much() {
+    let gate = Gate::new().await;
+    let by_age = |options: &mut BrowserOptions| options.pool.recycle_age = Duration::ZERO;
+    let by_memory = |options: &mut BrowserOptions| options.pool.recycle_pss = Some(1);
+    for change in [&by_age as &dyn Fn(&mut BrowserOptions), &by_memory] {
+        let bench = Bench::new(change);
+        let identity = someone();
+        let first = used(&bench.get(&identity, &gate.url("")).await.unwrap());
+        until(|| alive(first.pid).is_empty()).await;
+        let second = used(&bench.get(&identity, &gate.url("")).await.unwrap());
+        assert_ne!(first.pid, second.pid);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_flight_outlives_the_recycling_and_past_its_bound_goes_to_the_next_browser() {
+    for drain in [Duration::from_secs(600), Duration::ZERO] {
+        let gate = Gate::new().await;
+        let bench = Bench::new(|options| {
+            options.pool.recycle_pages = 1;
+            (options.pool.pages, options.pool.drain) = (Some(2), drain);
+        });
+        let (slow, quick) = (someone(), someone());
+        let held = gate.url("hold");
+        let waits = bench.get(&slow, &held);
+        let others = async {
+            gate.has_held(1).await;
+            let other = used(&bench.get(&quick, &gate.url("")).await.unwrap());
+            if drain.is_zero() {
+                gate.has_held(2).await;
+            }
+            gate.open.send_replace(true);
+            other
+        };
+        let (slow, quick) = tokio::join!(waits, others);
+        assert!(text(slow.as_ref().unwrap()).contains("fine"), "{drain:?}");
+        assert_ne!(used(&slow.unwrap()).pid, quick.pid);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_says_so_and_who_gives_up_leaves_it() {
+    let gate = Gate::new().await;
+    let bench = Bench::new(|options| {
+        (options.pool.pages, options.pool.queue) = (Some(1), 1);
+    });
+    let identity = someone();
+    let held = gate.url("hold");
+    let at_page = bench.get(&identity, &held);
+    let rest = async {
+        gate.has_held(1).await;
+        let url = gate.url("");
+        let mut waits = bench.get(&identity, &url).boxed();
+        assert!(futures_util::poll!(&mut waits).is_pending());
+        assert_eq!(bench.tier.pool.waiting(), 1);
+        let error = bench.get(&identity, &url).await.err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Browser);
+        assert!(error.to_string().contains("full") && error.hint().is_some(), "{}", error.chain());
+        drop(waits);
+        assert_eq!(bench.tier.pool.waiting(), 0);
+        let next = bench.get(&identity, &url);
+        let (next, _) = tokio::join!(next, async { gate.open.send_replace(true) });
+        assert!(text(&next.unwrap()).contains("fine"));
+    };
+    let (answer, ()) = tokio::join!(at_page, rest);
+    assert!(answer.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_page_in_time_is_a_timeout_that_says_what_was_missing() {
+    let gate = Gate::new().await;
+    for (reserve, word) in [(0, "--browser-pages"), (u64::MAX, "memory")] {
+        let bench = Bench::new(|options| {
+            (options.pool.pages, options.pool.reserve) = (Some(1), reserve);
+            options.pool.patience = Duration::from_secs(if reserve > 0 { 1 } else { 20 });
+        });
+        let identity = someone();
+        let held = gate.url("hold");
+        let stuck = async {
+            // Without memory it is not let in either.
+            if reserve == 0 { bench.get(&identity, &held).await.map(|_| ()) } else { Ok(()) }
+        };
+        let late = async {
+            if reserve == 0 {
+                gate.has_held(1).await;
+            }
+            let error = bench.get(&identity, &gate.url("")).await.err().unwrap();
+            gate.open.send_replace(true);
+            error
+        };
+        let (stuck, error) = tokio::join!(stuck, late);
+        assert!(stuck.is_ok());
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{}", error.chain());
+        assert!(error.hint().unwrap().contains(word), "{:?}", error.hint());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_are_given_out_in_the_order_they_were_asked_for() {
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let writes = Arc::clone(&order);
+    let server = serve(move |head| {
+        if path(head).starts_with("/n") {
+            writes.lock().unwrap().push(path(head).to_owned());
+        }
+        page("fine")
+    })
+    .await;
+    let bench = Bench::new(|options| options.pool.pages = Some(1));
+    let identities: Vec<_> = (0..6).map(|_| someone()).collect();
+    let urls: Vec<_> = (0..6).map(|n| format!("http://{server}/n{n}")).collect();
+    let all = identities.iter().zip(&urls).map(|(identity, url)| bench.get(identity, url));
+    assert!(futures_util::future::join_all(all).await.iter().all(Result::is_ok));
+    assert_eq!(*order.lock().unwrap(), ["/n0", "/n1", "/n2", "/n3", "/n4", "/n5"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_browser_comes_when_the_first_is_full_and_an_identity_keeps_its_own() {
+    let gate = Gate::new().await;
+    let bench = Bench::new(|options| {
+        (options.pool.pages, options.pool.processes) = (Some(2), Some(2));
+    });
+    let (one, two) = (someone(), someone());
+    let held = gate.url("hold");
+    let both = futures_util::future::join(bench.get(&one, &held), bench.get(&two, &held));
+    let look = async {
+        gate.has_held(2).await;
+        assert_eq!((bench.pids().len(), bench.left_behind()), (2, 2));
+        gate.open.send_replace(true);
+    };
+    let ((first, second), ()) = tokio::join!(both, look);
+    let homes = (used(&first.unwrap()).pid, used(&second.unwrap()).pid);
+    assert_ne!(homes.0, homes.1);
+    until(|| bench.tier.pool.browsers().iter().all(|b| b.load.open.load(Ordering::Relaxed) == 0)).await;
+    for (identity, home) in [(&two, homes.1), (&one, homes.0), (&two, homes.1)] {
+        assert_eq!(used(&bench.get(identity, &gate.url("")).await.unwrap()).pid, home);
+        until(|| bench.tier.pool.browsers().iter().all(|b| b.load.open.load(Ordering::Relaxed) == 0)).await;
+    }
+}

@@ -1,0 +1,246 @@
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alerts_and_popups_do_not_hold_a_page_up() {
+    let server = serve(|head| match path(head) {
+        "/" => page("<script>alert(1);confirm(2);window.open('/popup');window.open('/popup','_blank','noopener');document.write('after')</script>"),
+        _ => page("popup"),
+    })
+    .await;
+    let bench = Bench::new(|_| {});
+    let got = bench.get(&someone(), &format!("http://{server}/")).await.unwrap();
+    assert!(text(&got).contains("after"));
+    while bench.open_pages().await > 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_and_spinning_pages_end_at_the_deadline_and_hold_nobody_up() {
+    let server = serve(|head| match path(head) {
+        "/spin" => page("x<script>for(;;){}</script>"),
+        "/silent" => String::new(),
+        _ => page("fine"),
+    })
+    .await;
+    let mut bench = Bench::new(|options| options.pool.pages = Some(1));
+    bench.bounds.browser_total = Duration::from_secs(3);
+    let identity = someone();
+    for place in ["spin", "silent"] {
+        let error = bench.get(&identity, &format!("http://{server}/{place}")).await.err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{place}: {}", error.chain());
+    }
+    let missing = Request::get(format!("http://{server}/").parse().unwrap());
+    let error = bench.send(&identity, &missing, Some("#never")).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(error.to_string().contains("#never"));
+    bench.bounds.browser_total = Duration::from_secs(30);
+    assert!(text(&bench.get(&identity, &format!("http://{server}/")).await.unwrap()).contains("fine"));
+}
+
+/// A site whose page says when its script runs, and has what is waited for from the second time on.
+struct Twice {
+    server: SocketAddr,
+    asked: Arc<AtomicUsize>,
+    runs: Arc<AtomicUsize>,
+}
+
+impl Twice {
+    async fn new() -> Self {
+        let (asked, runs) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (counts, hears) = (Arc::clone(&asked), Arc::clone(&runs));
+        let server = serve(move |head| match path(head) {
+            "/runs" => {
+                hears.fetch_add(1, Ordering::Relaxed);
+                answer("204 No Content", &[], "")
+            }
+            "/" if counts.fetch_add(1, Ordering::Relaxed) == 0 => {
+                page("<script>const big=new Uint8Array(1e8).fill(1);fetch('/runs')</script>")
+            }
+            _ => page("<p id=late>fine"),
+        })
+        .await;
+        Self { server, asked, runs }
+    }
+
+    /// Does `harm` while the page runs; what the fetch came to, and how long after that.
+    async fn meets(
+        &self,
+        bench: &Bench,
+        method: Method,
+        harm: impl AsyncFnOnce(),
+    ) -> (Result<Answer>, Duration) {
+        let mut request = Request::get(format!("http://{}/", self.server).parse().unwrap());
+        request.method = method;
+        let identity = someone();
+        let does = async {
+            until(|| self.runs.load(Ordering::Relaxed) == 1).await;
+            harm().await;
+            Instant::now()
+        };
+        let (answer, harmed) = tokio::join!(bench.send(&identity, &request, Some("#late")), does);
+        (answer, harmed.elapsed())
+    }
+}
+
+/// Far off: who noticed by the deadline only would not be back in time for any test run.
+fn patient(change: impl FnOnce(&mut BrowserOptions)) -> Bench {
+    let mut bench = Bench::new(change);
+    bench.bounds.browser_total = Duration::from_secs(3600);
+    bench
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_renderer_costs_one_more_page() {
+    let (site, bench) = (Twice::new().await, patient(|_| {}));
+    let (answer, took) = site.meets(&bench, Method::GET, async || kill_renderer(bench.pids()[0])).await;
+    eprintln!("renderer killed: answer from a fresh page after {took:?}");
+    assert!(text(&answer.unwrap()).contains("fine"));
+    assert_eq!(site.asked.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_goes_away_costs_one_more_page() {
+    let (site, bench) = (Twice::new().await, patient(|_| {}));
+    let harm = async || {
+        let browser = &bench.tier.pool.browsers()[0];
+        let targets = target::GetTargetsParams::default();
+        let all = browser.connection.run(None, &targets, Duration::from_secs(60)).await.unwrap();
+        for page in all.target_infos.iter().filter(|info| info.r#type == "page") {
+            let close = target::CloseTargetParams::new(page.target_id.clone());
+            browser.connection.tell(None, &close, Box::new(()));
+        }
+    };
+    let (answer, took) = site.meets(&bench, Method::GET, harm).await;
+    eprintln!("target closed: answer from a fresh page after {took:?}");
+    assert!(text(&answer.unwrap()).contains("fine"));
+    assert_eq!(site.asked.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_browser_costs_one_more_browser() {
+    let (site, bench) = (Twice::new().await, patient(|_| {}));
+    let mut old = 0;
+    let harm = async || {
+        old = bench.pids()[0];
+        kill(old);
+    };
+    let (answer, took) = site.meets(&bench, Method::GET, harm).await;
+    eprintln!("browser killed: answer from a fresh browser after {took:?}");
+    assert!(text(&answer.unwrap()).contains("fine"));
+    assert_ne!(bench.pids()[0], old);
+    until(|| alive(old).is_empty() && bench.left_behind() == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_that_stops_answering_is_killed_and_replaced() {
+    let (site, bench) = (Twice::new().await, patient(|options| options.pool.hang = Duration::from_secs(4)));
+    let mut old = 0;
+    let harm = async || {
+        old = bench.pids()[0];
+        signal(old, Signal::STOP);
+    };
+    let (answer, took) = site.meets(&bench, Method::GET, harm).await;
+    eprintln!("browser stopped (bound 4 s): answer from a fresh browser after {took:?}");
+    assert!(text(&answer.unwrap()).contains("fine"));
+    assert_ne!(bench.pids()[0], old);
+    until(|| alive(old).is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_that_may_have_gone_is_not_sent_twice() {
+    let (site, bench) = (Twice::new().await, patient(|_| {}));
+    let (answer, took) = site.meets(&bench, Method::POST, async || kill(bench.pids()[0])).await;
+    eprintln!("browser killed at a POST: error after {took:?}");
+    let error = answer.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Browser, "{}", error.chain());
+    assert_eq!(site.asked.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_eats_all_memory_is_tried_twice_and_holds_nobody_up() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counts = Arc::clone(&asked);
+    let server = serve(move |head| match path(head) {
+        "/eat" => {
+            counts.fetch_add(1, Ordering::Relaxed);
+            page("<script>const a=[];for(;;)a.push(new Array(100000).fill({}))</script>")
+        }
+        _ => page("fine"),
+    })
+    .await;
+    // The same end as with the usual heap of gigabytes, and sooner.
+    let bench = patient(|options| {
+        options.extra_args.push("--js-flags=--max-old-space-size=64".to_owned());
+        options.pool.pages = Some(2);
+    });
+    let (glutton, other) = (someone(), someone());
+    let (eats, fine) = (format!("http://{server}/eat"), format!("http://{server}/"));
+    let began = Instant::now();
+    let (error, answer) = tokio::join!(bench.get(&glutton, &eats), bench.get(&other, &fine));
+    eprintln!("heap full, twice: error after {:?}", began.elapsed());
+    let error = error.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Browser, "{}", error.chain());
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+    assert!(text(&answer.unwrap()).contains("fine"));
+    assert!(text(&bench.get(&glutton, &fine).await.unwrap()).contains("fine"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_dev_shm_is_not_noticed() {
+    use std::os::unix::fs::PermissionsExt;
+    let server = serve(|_| page("<canvas id=c></canvas><p id=late>fine")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let wrapper = folder.path().join("full-shm");
+    let script = format!(
+        "#!/bin/sh\nexec unshare --user --map-root-user --mount sh -c 'mount -t tmpfs -o size=64k tmpfs /dev/shm && \
+         {{ dd if=/dev/zero of=/dev/shm/full bs=4k 2>/dev/null; test ! -e \"$0\" || exec \"$0\" \"$@\"; }}' {} \"$@\"\n",
+        find().unwrap().display()
+    );
+    std::fs::write(&wrapper, script).unwrap();
+    std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let bench = Bench::new(|options| options.executable = Some(wrapper));
+    let got = bench.get(&someone(), &format!("http://{server}/")).await.unwrap();
+    assert!(text(&got).contains("fine"));
+    let shm = PathBuf::from(format!("/proc/{}/root/dev/shm/full", used_by(&got)));
+    assert_eq!(std::fs::metadata(shm).unwrap().len(), 64 * 1024);
+}
+
+fn used_by(answer: &Answer) -> u32 {
+    answer.browser.as_ref().unwrap().used.pid
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_that_want_to_close_cling_or_load_lazily_or_slowly_hold_nobody_up() {
+    let server = serve(|head| match path(head) {
+        // Chromium lets no page of ours close itself.
+        "/close" => page("<script>close();window.open('','_self').close()</script>shut"),
+        "/cling" => page("<script>onbeforeunload=e=>{e.preventDefault();return 'stay'};location.hash='x'</script>cling"),
+        "/leave" => page("<script>onbeforeunload=e=>{e.preventDefault();return 'stay'};location.href='/'</script>leave"),
+        "/lazy" => page("<div style=height:20000px></div><iframe loading=lazy src=/silent></iframe>lazy"),
+        "/slow" => page("<iframe src=/silent></iframe>slow"),
+        "/worker" => page("<script>navigator.serviceWorker.register('/sw.js').then(()=>navigator.serviceWorker.ready).then(()=>{const p=document.createElement('p');p.textContent='works';document.body.append(p)})</script><body>"),
+        "/sw.js" => answer("200 OK", &["Content-Type: text/javascript"], "oninstall=()=>skipWaiting();onactivate=e=>e.waitUntil(clients.claim());setInterval(()=>{},100)"),
+        "/silent" => String::new(),
+        _ => page("fine"),
+    })
+    .await;
+    let bench = Bench::new(|options| options.pool.pages = Some(1));
+    let identity = someone();
+    for (place, want, settled) in [
+        ("close", "shut", true),
+        ("cling", "cling", true),
+        ("leave", "fine", true),
+        ("lazy", "lazy", true),
+        ("slow", "slow", false),
+        ("worker", "works", true),
+    ] {
+        let began = Instant::now();
+        let got = bench.get(&identity, &format!("http://{server}/{place}")).await;
+        eprintln!("{place}: {:?}", began.elapsed());
+        let got = got.unwrap_or_else(|error| panic!("{place}: {}", error.chain()));
+        assert!(text(&got).contains(want), "{place}: {}", text(&got));
+        assert_eq!(got.browser.as_ref().unwrap().used.settled, settled, "{place}");
+    }
+    assert!(text(&bench.get(&identity, &format!("http://{server}/")).await.unwrap()).contains("fine"));
+}

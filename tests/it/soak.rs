@@ -1,0 +1,17 @@
+//! The browser tier in a run with renderers and browsers killed on the way.
+
+#[path = "../../benches/browser/run.rs"]
+mod run;
+
+use run::{Plan, run};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_page_is_lost_and_nothing_is_left_when_renderers_and_browsers_are_killed_on_the_way() {
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let plan = Plan { pages: 40, at_once: 2, renderer_every: Some(8), browser_at: &[13, 26] };
+    let report = run(plan, folder.path(), |_| {}).await;
+    assert_eq!(report.lost, Vec::<String>::new());
+    assert_eq!((report.genuine, report.browsers_killed), (40, 2), "{report:?}");
+    assert!(report.renderers_killed >= 1, "{report:?}");
+    assert_eq!((report.processes_left, report.folders_left), (0, 0));
+}
