@@ -157,7 +157,13 @@ impl Shared {
     }
 
     /// A seat, or what to do for want of one.
-    fn next(self: &Arc<Self>, identity: u64, cast: &Cast, asked: Instant, may_start: bool) -> Result<Seat, Next> {
+    fn next(
+        self: &Arc<Self>,
+        identity: u64,
+        cast: &Cast,
+        asked: Instant,
+        may_start: bool,
+    ) -> Result<Seat, Next> {
         let available = gauge::available();
         let mut state = self.lock();
         let all = state.browsers.iter().filter(|browser| browser.takes_pages());
@@ -177,7 +183,8 @@ impl Shared {
             }
             Next::Replace => {
                 // Whoever has a page in it keeps it; the process ends with the last one.
-                if let Some(other) = others.iter().min_by_key(|other| other.load.open.load(Ordering::Relaxed)) {
+                if let Some(other) = others.iter().min_by_key(|other| other.load.open.load(Ordering::Relaxed))
+                {
                     other.retire("room for another identity");
                 }
                 self.changed();
