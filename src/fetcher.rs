@@ -4,6 +4,7 @@ mod build;
 mod charset;
 mod page;
 mod send;
+mod terms;
 mod worn;
 
 pub use build::FetcherBuilder;
@@ -15,13 +16,18 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::Method;
+use url::Url;
 
-use crate::bounds::Bounds;
+use crate::detect::Rules;
+use crate::error::Result;
 use crate::fingerprint::Profile;
 use crate::identity::Identity;
-use crate::place::Place;
 use crate::proxy::Route;
-use crate::router::{Ladder, Persona, Router};
+use crate::request::parse_url;
+use crate::router::{Persona, Router};
+use crate::target::{Resolved, Targets};
+
+use terms::{Look, Said, Terms};
 
 /// Gets pages by the cheapest means the site allows. Cheap to clone; clones share everything.
 ///
@@ -35,20 +41,25 @@ use crate::router::{Ladder, Persona, Router};
 #[derive(Clone)]
 pub struct Fetcher {
     shared: Arc<Shared>,
+    /// The session's name. The fetcher's own has none: `session("default")` is another.
+    name: Option<Arc<str>>,
+    /// When it was asked for, instead of what targets say.
+    route: Option<Route>,
     persona: Arc<Persona>,
 }
 
 /// What all sessions of a fetcher share.
 struct Shared {
     router: Router,
-    bounds: Bounds,
-    ladder: Ladder,
-    route: Route,
+    targets: Targets,
+    said: Said,
+    rules: Rules,
     plain: Arc<Profile>,
-    dressed: Arc<Profile>,
-    place: Place,
-    /// By name, and by the way they go where a request asked for another than the fetcher's.
-    sessions: Mutex<HashMap<(String, Route), Arc<Persona>>>,
+    /// The profile of the browser beside us.
+    installed: Arc<Profile>,
+    /// What holds for the URLs of a target, by the address of its settings, which they keep.
+    terms: Mutex<HashMap<usize, Arc<Terms>>>,
+    sessions: Mutex<HashMap<Option<Arc<str>>, Vec<Arc<Persona>>>>,
     #[cfg(feature = "browser")]
     browser: Arc<crate::transport::browser::BrowserTransport>,
 }
@@ -73,16 +84,46 @@ impl Fetcher {
     /// identity again.
     #[must_use]
     pub fn session(&self, name: &str) -> Self {
-        let persona = self.shared.persona(name, &self.shared.route);
-        Self { shared: Arc::clone(&self.shared), persona }
+        self.named(Some(name.into()), self.route.clone())
     }
 
     /// The same session by another route, which makes it another identity: a site must not see one
     /// visitor come out of two exits. The same name and route give the same identity again.
     #[must_use]
     pub fn by_route(&self, route: &Route) -> Self {
-        let persona = self.shared.persona(self.identity().name(), route);
-        Self { shared: Arc::clone(&self.shared), persona }
+        self.named(self.name.clone(), Some(route.clone()))
+    }
+
+    /// The same session as it asks for `url`, whose target may have it wear another browser profile or
+    /// go another way: then it has another identity, and another jar.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidUrl`](crate::ErrorKind::InvalidUrl), and
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) when what targets say of it does not fit together.
+    pub fn toward(&self, url: &str) -> Result<Self> {
+        let terms = self.shared.terms(&parse_url(url)?)?;
+        Ok(Self { persona: self.persona_on(&terms), ..self.clone() })
+    }
+
+    fn named(&self, name: Option<Arc<str>>, route: Option<Route>) -> Self {
+        let mut look = self.shared.look();
+        if let Some(route) = &route {
+            look.route.clone_from(route);
+        }
+        let persona = self.shared.persona(name.as_ref(), &look);
+        Self { shared: Arc::clone(&self.shared), name, route, persona }
+    }
+
+    /// Who this session is on these terms.
+    fn persona_on(&self, terms: &Terms) -> Arc<Persona> {
+        let mut look = terms.look.clone();
+        if let Some(route) = &self.route {
+            look.route.clone_from(route);
+        }
+        if look.is_of(&self.persona) {
+            return Arc::clone(&self.persona);
+        }
+        self.shared.persona(self.name.as_ref(), &look)
     }
 
     /// The identity that the impersonate and browser tiers wear: its profile and its cookies.
@@ -110,24 +151,49 @@ impl Fetcher {
 }
 
 impl Shared {
-    /// The identities of this name that go by this route, made on first need.
-    fn persona(&self, name: &str, route: &Route) -> Arc<Persona> {
-        let identity = |profile| Identity::new(name, profile, None).routed(route.clone());
-        let new = || {
-            let (plain, dressed) = (identity(Arc::clone(&self.plain)), identity(Arc::clone(&self.dressed)));
-            Arc::new(Persona { plain, dressed: dressed.at(self.place.clone()) })
-        };
+    /// What holds for `url`.
+    fn terms(&self, url: &Url) -> Result<Arc<Terms>> {
+        self.terms_of(self.targets.resolve(url)?)
+    }
+
+    fn terms_of(&self, resolved: Arc<Resolved>) -> Result<Arc<Terms>> {
+        let key = Arc::as_ptr(&resolved).addr();
+        let mut known = self.terms.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(terms) = known.get(&key) {
+            return Ok(Arc::clone(terms));
+        }
+        let terms = Arc::new(Terms::new(resolved, &self.said, &self.installed, &self.rules)?);
+        known.insert(key, Arc::clone(&terms));
+        Ok(terms)
+    }
+
+    /// How a site sees us that no target is for.
+    fn look(&self) -> Look {
+        let base = self.targets.base().and_then(|resolved| self.terms_of(resolved));
+        base.expect("`build` has seen that they fit together").look.clone()
+    }
+
+    /// The identities of this name that look so, made on first need.
+    fn persona(&self, name: Option<&Arc<str>>, look: &Look) -> Arc<Persona> {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(sessions.entry((name.to_owned(), route.clone())).or_insert_with(new))
+        let named = sessions.entry(name.cloned()).or_default();
+        if let Some(persona) = named.iter().find(|persona| look.is_of(persona)) {
+            return Arc::clone(persona);
+        }
+        let name = name.map_or("default", AsRef::as_ref);
+        let identity = |profile| Identity::new(name, profile, None).routed(look.route.clone());
+        let plain = identity(Arc::clone(&self.plain));
+        let dressed = identity(Arc::clone(&look.profile)).at(look.place.clone());
+        named.push(Arc::new(Persona { plain, dressed }));
+        Arc::clone(&named[named.len() - 1])
     }
 }
 
 impl std::fmt::Debug for Fetcher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Fetcher")
-            .field("profile", &self.shared.dressed.name)
-            .field("ladder", &self.shared.ladder)
-            .field("route", &self.shared.route)
+            .field("name", &self.name)
+            .field("identity", &self.persona.dressed)
             .finish_non_exhaustive()
     }
 }

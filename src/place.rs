@@ -27,6 +27,16 @@ pub struct Position {
 }
 
 impl Place {
+    /// The place with this time zone and at this position, where they are said.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check), and [`ErrorKind::Config`] when the position is not `LAT,LON`.
+    pub(crate) fn named(timezone: Option<&str>, position: Option<&str>) -> Result<Self> {
+        let position = position.map(str::parse).transpose()?;
+        let place = Self { timezone: timezone.map(str::to_owned), position };
+        place.check().map(|()| place)
+    }
+
     /// Whether all it says can be shown.
     ///
     /// # Errors

@@ -54,7 +54,8 @@ impl fmt::Display for Load {
 pub(crate) struct View {
     /// Wait until this CSS selector matches.
     pub(crate) wait_for: Option<String>,
-    pub(crate) body: BodyForm,
+    /// Unless said, [`BodyForm::Dom`].
+    pub(crate) body: Option<BodyForm>,
     /// What is not loaded.
     pub(crate) block: Vec<Load>,
     /// Go down to the page's end.

@@ -159,9 +159,9 @@ pub(crate) struct Network {
     #[arg(long, value_name = "SECONDS")]
     pub(crate) connect_timeout: Option<String>,
 
-    /// How often a network error is retried on its tier.
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    pub(crate) retry: u32,
+    /// How often a network error is retried on its tier. Default: 2.
+    #[arg(long, value_name = "N")]
+    pub(crate) retry: Option<u32>,
 
     /// The largest body taken, in bytes or as 10k, 5M, 1G. Default: 32M.
     #[arg(long, value_name = "SIZE")]
@@ -188,6 +188,10 @@ pub(crate) struct Ladder {
     #[arg(long = "as", value_name = "BROWSER_PROFILE")]
     pub(crate) profile: Option<String>,
 
+    /// Lay the target in this file over the shipped ones and your own (`rungs target show URL`).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) target: Option<PathBuf>,
+
     /// Use the identity of this name.
     #[arg(long, value_name = "ID")]
     pub(crate) session: Option<String>,
@@ -209,9 +213,9 @@ pub(crate) struct View {
     #[arg(long, value_name = "SECONDS")]
     pub(crate) page_timeout: Option<String>,
 
-    /// Which form of a page is its body.
-    #[arg(long, value_enum, value_name = "FORM", default_value_t = BodyName::Dom)]
-    pub(crate) body: BodyName,
+    /// Which form of a page is its body. Default: dom.
+    #[arg(long, value_enum, value_name = "FORM")]
+    pub(crate) body: Option<BodyName>,
 
     /// What pages do not load, several separated by commas.
     #[arg(long, value_enum, value_name = "KIND", value_delimiter = ',')]

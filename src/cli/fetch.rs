@@ -53,7 +53,8 @@ pub(crate) fn run(args: &Fetch, quiet: bool) -> Result<u8, Failure> {
 }
 
 async fn all(args: &Fetch, session: &Fetcher, quiet: bool) -> Result<u8, Failure> {
-    let plan = Plan::read(args, session)?;
+    let sessions = sessions(args, session);
+    let plan = Plan::read(args, &jars(&sessions))?;
     let mut code = exit::OK;
     for (at, url) in args.urls.iter().enumerate() {
         let file =
@@ -71,13 +72,25 @@ async fn all(args: &Fetch, session: &Fetcher, quiet: bool) -> Result<u8, Failure
         }
     }
     if let Some(path) = &args.request.cookie_jar {
-        cookie_file::write(path, &jars(session))?;
+        cookie_file::write(path, &jars(&sessions))?;
     }
     Ok(code)
 }
 
-fn jars(session: &Fetcher) -> [&Jar; 2] {
-    [session.identity().jar(), session.plain_identity().jar()]
+/// The session as it asks for each of the URLs: targets may give it several identities.
+fn sessions(args: &Fetch, session: &Fetcher) -> Vec<Fetcher> {
+    let mut sessions = vec![session.clone()];
+    // A URL that is wrong is told of when its turn comes.
+    for toward in args.urls.iter().filter_map(|url| session.toward(url).ok()) {
+        if sessions.iter().all(|known| known.identity().key() != toward.identity().key()) {
+            sessions.push(toward);
+        }
+    }
+    sessions
+}
+
+fn jars(sessions: &[Fetcher]) -> Vec<&Jar> {
+    sessions.iter().flat_map(|session| [session.identity().jar(), session.plain_identity().jar()]).collect()
 }
 
 /// What every URL's request has in common.
@@ -92,7 +105,7 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn read(args: &'a Fetch, session: &Fetcher) -> Result<Self, Failure> {
+    fn read(args: &'a Fetch, jars: &[&Jar]) -> Result<Self, Failure> {
         let mut headers = Vec::new();
         for line in &args.request.headers {
             headers.push(settings::header(line)?);
@@ -110,7 +123,7 @@ impl<'a> Plan<'a> {
             if text.contains('=') {
                 headers.push(HeaderLine::Add("cookie".to_owned(), text.clone()));
             } else {
-                cookie_file::read(Path::new(text), &jars(session))?;
+                cookie_file::read(Path::new(text), jars)?;
             }
         }
         Ok(Self {
@@ -142,7 +155,10 @@ impl<'a> Plan<'a> {
             request = request.wait_for(selector);
         }
         let block = self.view.block.iter().map(|name| Load::from(*name));
-        request = request.body_form(self.view.body.into()).block(block).scroll(self.view.scroll);
+        request = request.block(block).scroll(self.view.scroll);
+        if let Some(form) = self.view.body {
+            request = request.body_form(form.into());
+        }
         if let Some(path) = file {
             request = if self.fail { request.save_success(path) } else { request.save(path) };
         }

@@ -8,45 +8,66 @@ use std::time::Duration;
 
 use rungs::detect::{Expect, Rules};
 use rungs::fingerprint::Profile;
-use rungs::{Bounds, Error, ErrorKind, Fetcher, FetcherBuilder, Place, Position, Proxy, Route, Secret, Tier};
+use rungs::target::{Size, Span, Targets};
+use rungs::{Error, ErrorKind, Fetcher, FetcherBuilder, Place, Position, Proxy, Route, Secret, Tier};
 
-use super::args::{Fetch, Judging, Ladder, Looks, Network, Request, View};
+use super::args::{Fetch, Judging, Ladder, Looks, Network, Request};
 use super::exit::Failure;
 
 /// A fetcher with everything the command line says about it.
 pub(crate) fn fetcher(args: &Fetch) -> Result<Fetcher, Failure> {
-    let bounds = bounds(&args.network, &args.view)?;
-    let builder = network(Fetcher::builder().bounds(bounds), &args.network)?;
+    let builder = network(Fetcher::builder().target_layers(targets(args)?), &args.network)?;
     let builder = ladder(builder, &args.ladder)?.rules(rules(&args.judging)?);
     let builder = looks(builder, &args.looks)?;
     Ok(builder.build()?)
 }
 
-fn bounds(args: &Network, view: &View) -> Result<Bounds, Failure> {
-    let mut bounds = Bounds::default();
-    if let Some(text) = &args.max_time {
-        bounds.fetch_total = Some(seconds("-m/--max-time", text)?);
+/// The user's targets, with what flags say laid over them.
+fn targets(args: &Fetch) -> Result<Targets, Failure> {
+    let mut targets = Targets::of_user()?;
+    if let Some(path) = &args.ladder.target {
+        targets = targets.with_file(path)?;
+        for url in &args.urls {
+            // One that cannot be read is told of when its turn comes.
+            let url = rungs::parse_url(url).ok();
+            if url.is_some_and(|url| targets.list().last().is_some_and(|last| !last.matches().is_for(&url))) {
+                let message = format!("--target: {} is not for each of these URLs", path.display());
+                return Err(Failure::Config(format!("{message}; see its [match]")));
+            }
+        }
     }
-    if let Some(text) = &args.connect_timeout {
-        let limit = seconds("--connect-timeout", text)?;
-        (bounds.dns, bounds.connect, bounds.tls) = (limit, limit, limit);
+    let (network, view) = (&args.network, &args.view);
+    let spans: [(&str, &Option<String>, &[&str]); 4] = [
+        ("-m/--max-time", &network.max_time, &["total"]),
+        ("--connect-timeout", &network.connect_timeout, &["dns", "connect", "tls"]),
+        ("--settle-timeout", &view.settle_timeout, &["settle"]),
+        ("--page-timeout", &view.page_timeout, &["browser"]),
+    ];
+    for (flag, text, keys) in spans {
+        let Some(text) = text else { continue };
+        let span = Span(seconds(flag, text)?).to_string();
+        for key in keys {
+            targets = targets.with_flag(flag, &format!("timeouts.{key}"), span.as_str())?;
+        }
     }
-    if let Some(text) = &args.max_size {
-        let limit = size("--max-size", text)?;
-        (bounds.max_body, bounds.max_file) = (limit, limit);
+    if let Some(text) = &network.max_size {
+        let limit = Size(size("--max-size", text)?).to_string();
+        for key in ["limits.max_body", "limits.max_file"] {
+            targets = targets.with_flag("--max-size", key, limit.as_str())?;
+        }
     }
-    if let Some(text) = &view.settle_timeout {
-        bounds.browser_settle = seconds("--settle-timeout", text)?;
-    }
-    if let Some(text) = &view.page_timeout {
-        bounds.browser_total = seconds("--page-timeout", text)?;
-    }
-    Ok(bounds)
+    Ok(targets)
 }
 
 fn network(mut builder: FetcherBuilder, args: &Network) -> Result<FetcherBuilder, Failure> {
-    builder = builder.insecure(args.insecure).retries(args.retry);
-    builder = builder.route(route(args)?);
+    builder = builder.insecure(args.insecure);
+    if let Some(times) = args.retry {
+        builder = builder.retries(times);
+    }
+    let route = route(args)?;
+    if args.proxy.is_some() || !route.is_direct() {
+        builder = builder.route(route);
+    }
     builder = builder.proxy_insecure(args.proxy_insecure).allow_private(args.allow_private);
     if let Some(path) = &args.proxy_cacert {
         builder = builder.proxy_ca_file(path);
@@ -271,18 +292,7 @@ fn seconds(flag: &str, text: &str) -> Result<Duration, Failure> {
 }
 
 fn size(flag: &str, text: &str) -> Result<u64, Failure> {
-    let (digits, unit) = match text.char_indices().last() {
-        Some((at, 'k' | 'K')) => (&text[..at], 1024),
-        Some((at, 'm' | 'M')) => (&text[..at], 1024 * 1024),
-        Some((at, 'g' | 'G')) => (&text[..at], 1024 * 1024 * 1024),
-        _ => (text, 1),
-    };
-    digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).ok_or_else(|| {
-        Failure::Usage(format!(
-            "{flag}: `{}` is not a size, as in 500000, 10k, 5M or 1G",
-            text.escape_debug()
-        ))
-    })
+    text.parse::<Size>().map(|size| size.0).map_err(|what| Failure::Usage(format!("{flag}: {what}")))
 }
 
 fn wrong(flag: &str, error: &Error) -> Failure {

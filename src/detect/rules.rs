@@ -92,6 +92,26 @@ impl Rules {
         }
     }
 
+    /// These rules and those of one more file's text, which take the place of those with their ids and
+    /// switch off what its `off` names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Profile`], naming the place, when the text is not a file of rules.
+    pub fn and_toml(&self, text: &str, origin: &str) -> Result<Self> {
+        let file = rule::read(text, origin)?;
+        let mut rules = self.0.rules.clone();
+        for id in &file.off {
+            switch_off(&mut rules, id, origin)?;
+        }
+        for rule in file.rules {
+            match rules.iter_mut().find(|shipped| shipped.info.id == rule.info.id) {
+                Some(place) => *place = rule,
+                None => rules.push(rule),
+            }
+        }
+        Self::compile(rules)
+    }
+
     /// What this answer is.
     ///
     /// The strongest rule that fires gives kind and vendor; the evidence names every rule that fired,

@@ -1,6 +1,5 @@
 //! Options to a running fetcher.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -15,27 +14,24 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Profile;
 use crate::kind::ErrorKind;
 use crate::net::{Engine, Overrides, Trust, Ways};
-use crate::place::{Place, Position};
+use crate::place::Position;
 use crate::proxy::{Proxy, Route};
-use crate::router::{Ladder, Router};
+use crate::router::Router;
+use crate::target::Targets;
 use crate::tier::Tier;
 use crate::transport::Transport;
 use crate::transport::http::Http;
 
+use super::terms::Said;
 use super::{Fetcher, Shared, worn};
 
 /// Settings for a [`Fetcher`]. Setters cannot fail; [`build`](Self::build) tells what was wrong.
 #[derive(Clone)]
 #[must_use = "nothing happens before `build`"]
 pub struct FetcherBuilder {
-    min_tier: Tier,
-    max_tier: Tier,
-    retries: u32,
-    bounds: Bounds,
-    route: Route,
-    profile: Option<Arc<Profile>>,
-    language: Option<String>,
-    place: Place,
+    said: Said,
+    targets: Option<Targets>,
+    folders: Vec<PathBuf>,
     rules: Option<Rules>,
     overrides: Overrides,
     trust: Trust,
@@ -48,10 +44,10 @@ pub struct FetcherBuilder {
 impl std::fmt::Debug for FetcherBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FetcherBuilder")
-            .field("min_tier", &self.min_tier)
-            .field("max_tier", &self.max_tier)
-            .field("route", &self.route)
-            .field("profile", &self.profile.as_ref().map(|profile| &profile.name))
+            .field("min_tier", &self.said.min)
+            .field("max_tier", &self.said.max)
+            .field("route", &self.said.route)
+            .field("profile", &self.said.profile.as_ref().map(|profile| &profile.name))
             .finish_non_exhaustive()
     }
 }
@@ -59,14 +55,9 @@ impl std::fmt::Debug for FetcherBuilder {
 impl Default for FetcherBuilder {
     fn default() -> Self {
         Self {
-            min_tier: Tier::Plain,
-            max_tier: if cfg!(feature = "browser") { Tier::Browser } else { Tier::Impersonate },
-            retries: 2,
-            bounds: Bounds::default(),
-            route: Route::default(),
-            profile: None,
-            language: None,
-            place: Place::default(),
+            said: Said::default(),
+            targets: None,
+            folders: Vec::new(),
             rules: None,
             overrides: Overrides::new(),
             trust: Trust::default(),
@@ -81,25 +72,25 @@ impl Default for FetcherBuilder {
 impl FetcherBuilder {
     /// The tier to start at. Default: plain.
     pub const fn min_tier(mut self, tier: Tier) -> Self {
-        self.min_tier = tier;
+        self.said.min = Some(tier);
         self
     }
 
     /// The highest tier to climb to. Default: browser.
     pub const fn max_tier(mut self, tier: Tier) -> Self {
-        self.max_tier = tier;
+        self.said.max = Some(tier);
         self
     }
 
     /// How often a network error is retried on its tier. Default: 2.
     pub const fn retries(mut self, retries: u32) -> Self {
-        self.retries = retries;
+        self.said.retries = Some(retries);
         self
     }
 
     /// Limits and deadlines. Default: [`Bounds::default`].
     pub const fn bounds(mut self, bounds: Bounds) -> Self {
-        self.bounds = bounds;
+        self.said.bounds = Some(bounds);
         self
     }
 
@@ -111,7 +102,7 @@ impl FetcherBuilder {
 
     /// Which URL goes through which proxy, on every tier. Default: all go direct.
     pub fn route(mut self, route: Route) -> Self {
-        self.route = route;
+        self.said.route = Some(route);
         self
     }
 
@@ -137,28 +128,41 @@ impl FetcherBuilder {
 
     /// The browser to look like. Default: [`default_profile`](crate::default_profile).
     pub fn browser_profile(mut self, profile: Arc<Profile>) -> Self {
-        self.profile = Some(profile);
+        self.said.profile = Some(profile);
         self
     }
 
     /// The language the browser is set to, as `de-DE`: in its headers and to its scripts, on both upper
     /// tiers. A page sees the list that Chromium makes of it. Default: the profile's.
     pub fn language(mut self, tag: impl Into<String>) -> Self {
-        self.language = Some(tag.into());
+        self.said.language = Some(tag.into());
         self
     }
 
     /// The time zone that the browser's pages see, as the IANA database names it. Default: the
     /// machine's.
     pub fn timezone(mut self, zone: impl Into<String>) -> Self {
-        self.place.timezone = Some(zone.into());
+        self.said.place.timezone = Some(zone.into());
         self
     }
 
     /// The position that the browser tells pages that ask, without asking anybody. Default: none; a
     /// page that asks waits.
     pub const fn geolocation(mut self, position: Position) -> Self {
-        self.place.position = Some(position);
+        self.said.place.position = Some(position);
+        self
+    }
+
+    /// Adds a folder of targets (every `*.toml` in it), over the shipped ones and those added before.
+    /// What is set in code comes before what targets say.
+    pub fn targets(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folders.push(folder.into());
+        self
+    }
+
+    /// All targets and the layers around them, in place of the shipped ones.
+    pub fn target_layers(mut self, targets: Targets) -> Self {
+        self.targets = Some(targets);
         self
     }
 
@@ -269,29 +273,24 @@ impl FetcherBuilder {
     /// # Errors
     /// [`ErrorKind::Config`] when settings contradict each other or a CA file cannot be used.
     pub fn build(self) -> Result<Fetcher> {
-        if self.min_tier > self.max_tier {
-            let message =
-                format!("the lowest tier `{}` is above the highest `{}`", self.min_tier, self.max_tier);
+        if let (Some(min), Some(max)) = (self.said.min, self.said.max)
+            && min > max
+        {
+            let message = format!("the lowest tier `{min}` is above the highest `{max}`");
             return Err(Error::new(ErrorKind::Config, message));
+        }
+        let mut targets = self.targets.unwrap_or_else(Targets::shipped);
+        for folder in &self.folders {
+            targets = targets.with_folder(folder)?;
         }
         let plain = Profile::named("plain")?;
         #[cfg(feature = "browser")]
         let executable = self.browser.executable.as_deref();
         #[cfg(not(feature = "browser"))]
         let executable = None;
-        let dressed = match self.profile {
-            Some(profile) => profile,
+        let installed = match &self.said.profile {
+            Some(profile) => Arc::clone(profile),
             None => worn::beside(executable)?.profile,
-        };
-        if dressed.browser.is_none() {
-            let message = format!("the profile `{}` is no browser's", dressed.name);
-            return Err(Error::new(ErrorKind::Config, message)
-                .with_hint("`rungs profile list` names those there are"));
-        }
-        self.place.check()?;
-        let dressed = match &self.language {
-            Some(tag) => Arc::new(Profile::clone(&dressed).speaking(tag)?),
-            None => dressed,
         };
         let rules = self.rules.unwrap_or_else(Rules::shipped);
         let ways = Ways::new(self.overrides.clone(), self.proxy_trust)?.allow_private(self.allow_private);
@@ -315,19 +314,20 @@ impl FetcherBuilder {
         #[cfg(not(feature = "browser"))]
         let transports = Vec::from(http);
         let shared = Arc::new(Shared {
-            router: Router::new(transports, rules),
-            bounds: self.bounds,
-            ladder: Ladder { min: self.min_tier, max: self.max_tier, retries: self.retries },
-            route: self.route,
+            router: Router::new(transports, rules.clone()),
+            targets,
+            said: self.said,
+            rules,
             plain,
-            dressed,
-            place: self.place,
-            sessions: Mutex::new(HashMap::new()),
+            installed,
+            terms: Mutex::default(),
+            sessions: Mutex::default(),
             #[cfg(feature = "browser")]
             browser,
         });
-        let persona = shared.persona("default", &shared.route);
-        Ok(Fetcher { shared, persona })
+        let look = shared.terms_of(shared.targets.base()?)?.look.clone();
+        let persona = shared.persona(None, &look);
+        Ok(Fetcher { shared, name: None, route: None, persona })
     }
 }
 

@@ -8,13 +8,12 @@ use http::{HeaderName, HeaderValue, Method, header};
 use tokio::time::Instant;
 use url::Url;
 
-use crate::bounds::Bounds;
 use crate::detect::Expect;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 use crate::proxy::{Proxy, Route};
 use crate::request::{Context, Request, parse_url};
-use crate::router::{Errand, Keep, Ladder};
+use crate::router::{Errand, Keep};
 use crate::tier::Tier;
 use crate::view::{BodyForm, Load, View};
 
@@ -25,8 +24,9 @@ use super::{Fetcher, Page};
 pub struct RequestBuilder {
     fetcher: Fetcher,
     request: Result<Request>,
-    bounds: Bounds,
-    ladder: Ladder,
+    has_context: bool,
+    timeout: Option<Duration>,
+    tier: Option<Tier>,
     view: View,
     keep: Keep,
     expect: Option<Expect>,
@@ -38,24 +38,23 @@ impl RequestBuilder {
         if request.as_ref().is_ok_and(|request| request.method == Method::CONNECT) {
             request = Err(Error::new(ErrorKind::InvalidRequest, "the method CONNECT fetches nothing"));
         }
-        let (bounds, ladder) = (fetcher.shared.bounds, fetcher.shared.ladder);
-        Self { fetcher, request, bounds, ladder, view: View::default(), keep: Keep::Memory, expect: None }
+        Self {
+            fetcher,
+            request,
+            has_context: false,
+            timeout: None,
+            tier: None,
+            view: View::default(),
+            keep: Keep::Memory,
+            expect: None,
+        }
     }
 
     /// Adds a header. It takes the place of the tier's own of that name.
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
         let (name, value) = (name.as_ref(), value.as_ref());
         self.change(|request| {
-            let name = header_name(name)?;
-            if matches!(name, header::CONTENT_LENGTH | header::TRANSFER_ENCODING) {
-                let message = format!("the header `{name}` follows from the body and cannot be set");
-                return Err(Error::new(ErrorKind::InvalidRequest, message));
-            }
-            let value = HeaderValue::from_str(value).map_err(|_| {
-                let message = format!("the value of the header `{name}` holds a control character");
-                Error::new(ErrorKind::InvalidRequest, message)
-            })?;
-            request.headers.push((name, value));
+            request.headers.push(field(name, value)?);
             Ok(())
         });
         self
@@ -86,6 +85,7 @@ impl RequestBuilder {
 
     /// The browser context it is made in. Default: navigation.
     pub fn context(mut self, context: Context) -> Self {
+        self.has_context = true;
         self.change(|request| {
             request.context = context;
             Ok(())
@@ -102,14 +102,13 @@ impl RequestBuilder {
 
     /// The deadline of the whole fetch, attempts and waits. Default: the fetcher's.
     pub const fn timeout(mut self, total: Duration) -> Self {
-        self.bounds.fetch_total = Some(total);
+        self.timeout = Some(total);
         self
     }
 
     /// The only tier to use.
     pub const fn tier(mut self, tier: Tier) -> Self {
-        self.ladder.min = tier;
-        self.ladder.max = tier;
+        self.tier = Some(tier);
         self
     }
 
@@ -122,7 +121,7 @@ impl RequestBuilder {
 
     /// Which form of a page the browser tier gives as the body. Default: the DOM.
     pub const fn body_form(mut self, form: BodyForm) -> Self {
-        self.view.body = form;
+        self.view.body = Some(form);
         self
     }
 
@@ -176,26 +175,34 @@ impl RequestBuilder {
     /// A block on every tier allowed is [`ErrorKind::Blocked`]; anything the site itself says, a
     /// 404 too, is a page. Every error carries the trace of what was tried.
     pub async fn send(self) -> Result<Page> {
-        let request = self.request?;
+        let mut request = self.request?;
         let started = Instant::now();
-        let mut ladder = self.ladder;
-        if let Some(wanted) = self.view.needs_browser() {
+        let terms = self.fetcher.shared.terms(&request.url)?;
+        let persona = self.fetcher.persona_on(&terms);
+        let mut view = self.view;
+        terms.fill(&mut request, self.has_context, &mut view)?;
+        terms.lend(&persona, &request);
+        let mut ladder = self.tier.map_or(terms.ladder, |tier| terms.ladder.only(tier));
+        if let Some(wanted) = view.needs_browser() {
             if ladder.max < Tier::Browser {
                 let message =
                     format!("{wanted} needs the browser tier, and this fetch stops at `{}`", ladder.max);
                 return Err(Error::new(ErrorKind::InvalidRequest, message)
                     .with_hint("allow it: `--max-tier browser`"));
             }
-            ladder.min = Tier::Browser;
+            ladder = ladder.only(Tier::Browser);
         }
+        let mut bounds = terms.bounds;
+        bounds.fetch_total = self.timeout.or(bounds.fetch_total);
         let errand = Errand {
             request: &request,
-            persona: &self.fetcher.persona,
-            bounds: &self.bounds,
+            persona: &persona,
+            bounds: &bounds,
             ladder,
-            view: &self.view,
+            view: &view,
             keep: &self.keep,
-            expect: self.expect.as_ref(),
+            expect: self.expect.as_ref().or(terms.expect.as_ref()),
+            rules: terms.rules.as_ref(),
         };
         let (found, trace) = self.fetcher.shared.router.run(&errand).await;
         match found {
@@ -218,6 +225,20 @@ impl RequestBuilder {
             self.request = Err(error);
         }
     }
+}
+
+/// One header of the caller's.
+pub(super) fn field(name: &str, value: &str) -> Result<(HeaderName, HeaderValue)> {
+    let name = header_name(name)?;
+    if matches!(name, header::CONTENT_LENGTH | header::TRANSFER_ENCODING) {
+        let message = format!("the header `{name}` follows from the body and cannot be set");
+        return Err(Error::new(ErrorKind::InvalidRequest, message));
+    }
+    let value = HeaderValue::from_str(value).map_err(|_| {
+        let message = format!("the value of the header `{name}` holds a control character");
+        Error::new(ErrorKind::InvalidRequest, message)
+    })?;
+    Ok((name, value))
 }
 
 fn header_name(name: &str) -> Result<HeaderName> {

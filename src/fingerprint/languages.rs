@@ -32,6 +32,11 @@ impl Profile {
     }
 }
 
+/// Whether the list of the language `tag` is known.
+pub(crate) fn is_language(tag: &str) -> bool {
+    lists().contains_key(tag)
+}
+
 fn unknown(tag: &str) -> Error {
     let known: Vec<&str> = lists().keys().map(String::as_str).collect();
     let message =

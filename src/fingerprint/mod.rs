@@ -25,6 +25,7 @@ pub use akamai::H2Opening;
 pub use h2::H2Reader;
 pub use hello::ClientHello;
 pub use ja::{Ja3, ja3, ja4, ja4_r};
+pub(crate) use languages::is_language;
 pub use profile::Profile;
 pub use promise::Fingerprints;
 pub use shape::Shape;

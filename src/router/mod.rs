@@ -62,6 +62,8 @@ pub(crate) struct Errand<'a> {
     pub(crate) view: &'a View,
     pub(crate) keep: &'a Keep,
     pub(crate) expect: Option<&'a Expect>,
+    /// Instead of the router's own.
+    pub(crate) rules: Option<&'a Rules>,
 }
 
 impl Errand<'_> {
@@ -122,7 +124,9 @@ impl Router {
     async fn climb(&self, errand: &Errand<'_>, progress: &mut Progress) -> Result<Found> {
         let ladder = errand.ladder;
         let flight = self.flights.of(errand.key(), errand.host());
-        let mut way = Way { tier: ladder.min, retried: 0, shares: 0, visit: None };
+        let is_known = self.memory.known(errand.key(), errand.host(), memory::now()).is_some();
+        let tier = if is_known { ladder.min } else { ladder.start };
+        let mut way = Way { tier, retried: 0, shares: 0, visit: None };
         loop {
             self.begin(errand, &flight, &mut way).await?;
             let tier = way.tier;
@@ -286,7 +290,8 @@ impl Router {
             complete: begun.rest.is_none() && errand.request.method != http::Method::HEAD,
             via_proxy: identity.route().proxy(&url).is_some(),
         };
-        let verdict = judging::judge(&self.rules, &seen, &begun.prefix, errand.expect).await;
+        let verdict =
+            judging::judge(errand.rules.unwrap_or(&self.rules), &seen, &begun.prefix, errand.expect).await;
         let kept = match verdict.kind {
             VerdictKind::Genuine | VerdictKind::OriginError => Some(begun.finish(errand.keep, status).await?),
             _ => None,

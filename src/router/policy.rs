@@ -13,10 +13,19 @@ use crate::verdict::{Verdict, VerdictKind};
 pub(crate) struct Ladder {
     /// The cheapest tier allowed.
     pub(crate) min: Tier,
+    /// The tier to begin with while nothing is known of the host.
+    pub(crate) start: Tier,
     /// The dearest tier allowed.
     pub(crate) max: Tier,
     /// How often a failed attempt is made again on its tier.
     pub(crate) retries: u32,
+}
+
+impl Ladder {
+    /// This tier and no other.
+    pub(crate) const fn only(self, tier: Tier) -> Self {
+        Self { min: tier, start: tier, max: tier, retries: self.retries }
+    }
 }
 
 /// How an attempt ended.
@@ -150,7 +159,7 @@ const MAX_WAIT: Duration = Duration::from_secs(30);
 mod tests {
     use super::*;
 
-    const ALL: Ladder = Ladder { min: Tier::Plain, max: Tier::Browser, retries: 2 };
+    const ALL: Ladder = Ladder { min: Tier::Plain, start: Tier::Plain, max: Tier::Browser, retries: 2 };
 
     fn verdict(kind: VerdictKind) -> Verdict {
         Verdict { kind, vendor: None, confidence: 1.0, evidence: Vec::new() }

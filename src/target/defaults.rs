@@ -27,6 +27,8 @@ pub(super) fn table() -> Table {
             tls: Some(Span(bounds.tls)),
             first_byte: Some(Span(bounds.first_byte)),
             read_idle: Some(Span(bounds.read_idle)),
+            settle: Some(Span(bounds.browser_settle)),
+            challenge: Some(Span(bounds.browser_challenge)),
         },
         limits: Limits {
             max_body: Some(Size(bounds.max_body)),

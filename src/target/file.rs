@@ -8,8 +8,12 @@ use toml::Table;
 use super::known;
 use super::pattern::Match;
 use super::settings::{SCHEMA, Settings};
+use crate::detect;
 use crate::error::{Error, Result};
+use crate::fingerprint;
 use crate::kind::ErrorKind;
+use crate::place::{Place, Position};
+use crate::proxy::Proxy;
 use crate::toml_error;
 
 /// What a file says, read and checked.
@@ -144,12 +148,42 @@ pub(super) fn value_faults(settings: &Settings) -> Vec<Fault> {
             faults.push(Fault::at(&["request", "cookies", name], message));
         }
     }
+    faults.extend(browser_faults(settings));
+    if let Some(Err(error)) = settings.proxy.url.as_ref().map(|url| url.parse::<Proxy>()) {
+        faults.push(Fault::at(&["proxy", "url"], format!("`proxy.url`: {}", error.chain())));
+    }
+    if let Some(Err(error)) = settings.expect.css.as_ref().map(|css| detect::Expect::default().css(css)) {
+        faults.push(Fault::at(&["expect", "css"], format!("`expect.css`: {}", error.chain())));
+    }
     if settings.pace.concurrency == Some(0) {
         let message = "`pace.concurrency` is 0: nothing would ever be fetched";
         faults.push(Fault::at(&["pace", "concurrency"], message));
     }
     if settings.pace.jitter.is_some_and(|jitter| !(0.0..=10.0).contains(&jitter)) {
         faults.push(Fault::at(&["pace", "jitter"], "`pace.jitter` is not from 0 to 10"));
+    }
+    faults
+}
+
+fn browser_faults(settings: &Settings) -> Vec<Fault> {
+    let browser = &settings.browser;
+    let mut faults = Vec::new();
+    if let Some(zone) = &browser.timezone
+        && let Err(error) = Place::named(Some(zone), None)
+    {
+        faults.push(Fault::at(&["browser", "timezone"], format!("`browser.timezone`: {}", error.chain())));
+    }
+    if let Some(text) = &browser.geolocation
+        && let Err(error) = text.parse::<Position>()
+    {
+        let message = format!("`browser.geolocation`: {}", error.chain());
+        faults.push(Fault::at(&["browser", "geolocation"], message));
+    }
+    if let Some(tag) = &browser.language
+        && !fingerprint::is_language(tag)
+    {
+        let message = format!("`browser.language`: `{}` is no language rungs can set", tag.escape_debug());
+        faults.push(Fault::at(&["browser", "language"], message));
     }
     faults
 }

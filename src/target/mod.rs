@@ -34,8 +34,8 @@ pub use self::layer::Origin;
 pub use self::pattern::Match;
 pub use self::resolved::{Resolved, Shown};
 pub use self::settings::{
-    BrowserSettings, ContextName, Expect, Limits, Pace, ProxySettings, RequestSettings, Retry, Robots,
-    SCHEMA, Settings, Tiers, Timeouts,
+    BodyName, BrowserSettings, ContextName, Expect, Limits, LoadName, Pace, ProxySettings, RequestSettings,
+    Retry, Robots, SCHEMA, Settings, Tiers, Timeouts,
 };
 pub use self::units::{Rate, Size, Span};
 
@@ -208,6 +208,14 @@ impl Targets {
         self.sets.iter().flatten()
     }
 
+    /// What holds for a URL that no target is for.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when values of two layers contradict each other.
+    pub fn base(&self) -> Result<Arc<Resolved>> {
+        self.of_chosen(vec![None; self.sets.len()])
+    }
+
     /// What holds for `url`.
     ///
     /// # Errors
@@ -219,6 +227,10 @@ impl Targets {
             let all = set.iter().map(|target| &target.matches).enumerate();
             chosen.push(pattern::closest(all, url).map_err(|(a, b)| tie(&set[a], &set[b], url))?);
         }
+        self.of_chosen(chosen)
+    }
+
+    fn of_chosen(&self, chosen: Vec<Option<usize>>) -> Result<Arc<Resolved>> {
         let known = |found: &Found| found.get(&chosen).map(Arc::clone);
         if let Some(found) = known(&self.found.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(found);

@@ -34,6 +34,12 @@ enum HostCloseness {
 }
 
 impl Match {
+    /// Whether `url` is one of them.
+    #[must_use]
+    pub fn is_for(&self, url: &Url) -> bool {
+        self.closeness(url).is_some()
+    }
+
     /// How closely `url` is matched, when it is.
     pub(super) fn closeness(&self, url: &Url) -> Option<Closeness> {
         let name = url.host_str()?.trim_end_matches('.');

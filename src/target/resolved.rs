@@ -50,6 +50,20 @@ impl Resolved {
         self.target.as_deref()
     }
 
+    /// The site's own block rules, as the text of a file of them.
+    #[must_use]
+    pub fn rules(&self) -> Option<String> {
+        if self.settings.rule.is_empty() {
+            return None;
+        }
+        let mut file = toml::Table::new();
+        file.insert("schema".to_owned(), Value::Integer(1));
+        file.insert("name".to_owned(), Value::String("target".to_owned()));
+        let rules = self.settings.rule.iter().cloned().map(Value::Table).collect();
+        file.insert("rule".to_owned(), Value::Array(rules));
+        Some(file.to_string())
+    }
+
     /// Every value in force with where it came from, sorted by key.
     #[must_use]
     pub fn shown(&self) -> Vec<Shown> {

@@ -10,6 +10,7 @@ use super::pattern::Match;
 use super::units::{Rate, Size, Span};
 use crate::request::Context;
 use crate::tier::Tier;
+use crate::view::{BodyForm, Load};
 
 /// The version of the target format this build reads.
 pub const SCHEMA: u32 = 1;
@@ -198,6 +199,12 @@ pub struct Timeouts {
     /// Between two reads of the body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_idle: Option<Span>,
+    /// In the browser, how long a parsed page may take to come to rest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settle: Option<Span>,
+    /// In the browser, how long a challenge may take to let go of the page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<Span>,
 }
 
 /// How large things may be.
@@ -242,7 +249,7 @@ pub struct Expect {
     pub min_bytes: Option<Size>,
 }
 
-/// How the browser tier treats the page.
+/// How the browser tier treats the page, and what it looks like to it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -250,6 +257,71 @@ pub struct BrowserSettings {
     /// Wait until this CSS selector matches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait_for: Option<String>,
+    /// What pages do not load.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block: Option<Vec<LoadName>>,
+    /// Go down to the page's end before it is read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scroll: Option<bool>,
+    /// Which form of a page is its body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<BodyName>,
+    /// Take a picture of the page. Starts at the browser tier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub screenshot: Option<bool>,
+    /// The language the browser is set to, `de-DE`. The impersonate tier says it too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// The time zone that pages see, `Europe/Berlin`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<String>,
+    /// The position that pages are told, `52.52,13.40`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub geolocation: Option<String>,
+}
+
+/// [`Load`] by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LoadName {
+    /// Images.
+    Images,
+    /// Fonts.
+    Fonts,
+    /// Audio and video.
+    Media,
+    /// The hosts of `profiles/blocking/trackers.txt`.
+    Trackers,
+}
+
+impl From<LoadName> for Load {
+    fn from(name: LoadName) -> Self {
+        match name {
+            LoadName::Images => Self::Images,
+            LoadName::Fonts => Self::Fonts,
+            LoadName::Media => Self::Media,
+            LoadName::Trackers => Self::Trackers,
+        }
+    }
+}
+
+/// [`BodyForm`] by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BodyName {
+    /// As its scripts have made it.
+    Dom,
+    /// As the server sent it.
+    Raw,
+}
+
+impl From<BodyName> for BodyForm {
+    fn from(name: BodyName) -> Self {
+        match name {
+            BodyName::Dom => Self::Dom,
+            BodyName::Raw => Self::Raw,
+        }
+    }
 }
 
 impl fmt::Debug for Settings {

@@ -35,6 +35,7 @@ mod stealth_window;
 #[cfg(feature = "browser")]
 mod stealth_wire;
 mod support;
+mod target;
 mod tls;
 mod verify;
 mod wire;

@@ -139,7 +139,7 @@ fn orders(visit: &Visit<'_>) -> Orders {
         headers,
         first: (!plain).then(|| (request.method.to_string(), body)),
         refused: block::types(&visit.view.block),
-        raw: visit.view.body == BodyForm::Raw,
+        raw: visit.view.body == Some(BodyForm::Raw),
         file: false,
     }
 }

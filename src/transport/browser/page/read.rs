@@ -59,7 +59,7 @@ impl Page {
 
     async fn content(&self, document: &Document, markup: bool, visit: &Visit<'_>) -> Result<Content, Fault> {
         let left = || visit.deadline.saturating_duration_since(Instant::now());
-        let raw = visit.view.body == BodyForm::Raw;
+        let raw = visit.view.body == Some(BodyForm::Raw);
         let kept =
             self.watch.read(|state| state.raw.clone().filter(|(loader, _)| *loader == document.loader));
         if raw && let Some((_, bytes)) = kept {

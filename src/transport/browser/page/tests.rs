@@ -233,7 +233,7 @@ async fn files_come_as_their_bytes_whatever_tells_that_they_are_files() {
         assert_eq!(error.kind(), ErrorKind::BodyTooLarge, "{path}");
     }
     bench.bounds.max_body = 10;
-    let view = View { body: BodyForm::Raw, ..View::default() };
+    let view = View { body: Some(BodyForm::Raw), ..View::default() };
     assert_eq!(bench.view(&site.url("/saved"), view).await.err().unwrap().kind(), ErrorKind::BodyTooLarge);
 }
 
@@ -252,7 +252,7 @@ async fn a_raw_body_is_what_the_server_sent_and_the_dom_what_scripts_made_of_it(
     })
     .await;
     let bench = Bench::new();
-    let raw = || View { body: BodyForm::Raw, ..View::default() };
+    let raw = || View { body: Some(BodyForm::Raw), ..View::default() };
     for path in ["/", "/packed"] {
         let got = bench.view(&site.url(path), raw()).await.unwrap();
         assert_eq!(bytes(&got), SENT, "{path}");

@@ -1,0 +1,224 @@
+//! What holds for one URL: its target's settings, made ready, under what the caller said in code.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::bounds::Bounds;
+use crate::cookies::Cookie;
+use crate::detect::{Expect, Rules};
+use crate::error::{Error, Result};
+use crate::fingerprint::Profile;
+use crate::kind::ErrorKind;
+use crate::place::Place;
+use crate::proxy::{Proxy, Route};
+use crate::request::{Context, Request};
+use crate::router::{Ladder, Persona};
+use crate::target::{Resolved, Settings};
+use crate::tier::Tier;
+use crate::view::View;
+
+/// What was said in code, for every URL. It comes before what targets say.
+#[derive(Clone, Default)]
+pub(super) struct Said {
+    pub(super) min: Option<Tier>,
+    pub(super) max: Option<Tier>,
+    pub(super) retries: Option<u32>,
+    pub(super) bounds: Option<Bounds>,
+    pub(super) profile: Option<Arc<Profile>>,
+    pub(super) language: Option<String>,
+    pub(super) place: Place,
+    pub(super) route: Option<Route>,
+}
+
+/// As whom a site is asked.
+#[derive(Clone)]
+pub(super) struct Look {
+    pub(super) profile: Arc<Profile>,
+    pub(super) route: Route,
+    pub(super) place: Place,
+}
+
+impl Look {
+    /// Whether `persona` looks so.
+    pub(super) fn is_of(&self, persona: &Persona) -> bool {
+        let worn = persona.dressed.profile();
+        let same = Arc::ptr_eq(worn, &self.profile) || *worn == self.profile;
+        same && *persona.dressed.route() == self.route && *persona.dressed.place() == self.place
+    }
+}
+
+/// What holds for the URLs of one target.
+pub(super) struct Terms {
+    /// Where it comes from.
+    pub(super) resolved: Arc<Resolved>,
+    pub(super) ladder: Ladder,
+    pub(super) bounds: Bounds,
+    pub(super) expect: Option<Expect>,
+    /// When the target has rules of its own.
+    pub(super) rules: Option<Rules>,
+    pub(super) look: Look,
+}
+
+impl Terms {
+    pub(super) fn new(
+        resolved: Arc<Resolved>,
+        said: &Said,
+        installed: &Arc<Profile>,
+        rules: &Rules,
+    ) -> Result<Self> {
+        let settings = resolved.settings();
+        let within = |error: Error| match resolved.target() {
+            Some(name) => {
+                let message = format!("the target `{name}`: {}", error.chain());
+                Error::new(ErrorKind::Config, message)
+            }
+            None => error,
+        };
+        Ok(Self {
+            ladder: ladder(settings, said),
+            bounds: said.bounds.unwrap_or_else(|| bounds(settings)),
+            expect: expect(settings).map_err(within)?,
+            rules: own_rules(&resolved, rules).map_err(within)?,
+            look: look(settings, said, installed).map_err(within)?,
+            resolved,
+        })
+    }
+
+    /// Adds what the target gives every request, where the request does not say it itself.
+    pub(super) fn fill(&self, request: &mut Request, has_context: bool, view: &mut View) -> Result<()> {
+        let settings = self.resolved.settings();
+        for (name, value) in &settings.request.headers {
+            let (name, value) = super::send::field(name, value)?;
+            let said = request.headers.iter().any(|(other, _)| *other == name);
+            if !said && !request.removed.contains(&name) {
+                request.headers.push((name, value));
+            }
+        }
+        if let Some(context) = settings.request.context.filter(|_| !has_context && request.body.is_none()) {
+            request.context = Context::from(context);
+        }
+        let browser = &settings.browser;
+        if view.wait_for.is_none() {
+            view.wait_for.clone_from(&browser.wait_for);
+        }
+        if let Some(block) = browser.block.as_ref().filter(|_| view.block.is_empty()) {
+            view.block = block.iter().map(|name| (*name).into()).collect();
+        }
+        if let Some(form) = browser.body {
+            view.body.get_or_insert(form.into());
+        }
+        view.scroll |= browser.scroll.unwrap_or_default();
+        view.screenshot |= browser.screenshot.unwrap_or_default();
+        Ok(())
+    }
+
+    /// Gives both identities the target's cookies that they have not.
+    pub(super) fn lend(&self, persona: &Persona, request: &Request) {
+        let cookies = &self.resolved.settings().request.cookies;
+        let Some(host) = request.url.host_str().filter(|_| !cookies.is_empty()) else { return };
+        for jar in [persona.plain.jar(), persona.dressed.jar()] {
+            let held = jar.pairs(&request.url);
+            for (name, value) in
+                cookies.iter().filter(|(name, _)| held.iter().all(|(other, _)| other != *name))
+            {
+                jar.put(&Cookie::session(name, value, host));
+            }
+        }
+    }
+}
+
+fn ladder(settings: &Settings, said: &Said) -> Ladder {
+    let tiers = &settings.tiers;
+    let top = if cfg!(feature = "browser") { Tier::Browser } else { Tier::Impersonate };
+    let (mut min, mut max) = (tiers.min.unwrap_or(Tier::Plain), tiers.max.unwrap_or(top));
+    if let Some(tier) = said.min {
+        (min, max) = (tier, max.max(tier));
+    }
+    if let Some(tier) = said.max {
+        (min, max) = (min.min(tier), tier);
+    }
+    let start = tiers.start.unwrap_or(min).clamp(min, max);
+    let retries = said.retries.or(settings.retry.times).unwrap_or_default();
+    Ladder { min, start, max, retries }
+}
+
+fn bounds(settings: &Settings) -> Bounds {
+    let (timeouts, limits) = (&settings.timeouts, &settings.limits);
+    let mut bounds = Bounds { fetch_total: timeouts.total.map(|span| span.0), ..Bounds::default() };
+    for (place, said) in [
+        (&mut bounds.http_total, timeouts.http),
+        (&mut bounds.browser_total, timeouts.browser),
+        (&mut bounds.dns, timeouts.dns),
+        (&mut bounds.connect, timeouts.connect),
+        (&mut bounds.tls, timeouts.tls),
+        (&mut bounds.first_byte, timeouts.first_byte),
+        (&mut bounds.read_idle, timeouts.read_idle),
+        (&mut bounds.browser_settle, timeouts.settle),
+        (&mut bounds.browser_challenge, timeouts.challenge),
+    ] {
+        *place = said.map_or(*place, |span| span.0);
+    }
+    bounds.max_body = limits.max_body.map_or(bounds.max_body, |size| size.0);
+    bounds.max_file = limits.max_file.map_or(bounds.max_file, |size| size.0);
+    bounds.max_redirects = limits.max_redirects.unwrap_or(bounds.max_redirects);
+    bounds
+}
+
+fn expect(settings: &Settings) -> Result<Option<Expect>> {
+    let mut expect = Expect::default();
+    if let Some(css) = &settings.expect.css {
+        expect = expect.css(css)?;
+    }
+    if let Some(text) = &settings.expect.text {
+        expect = expect.text(text);
+    }
+    if let Some(least) = settings.expect.min_bytes {
+        expect = expect.min_bytes(usize::try_from(least.0).unwrap_or(usize::MAX));
+    }
+    Ok(Some(expect).filter(|expect| !expect.is_empty()))
+}
+
+fn own_rules(resolved: &Resolved, rules: &Rules) -> Result<Option<Rules>> {
+    match resolved.rules() {
+        Some(text) => rules.and_toml(&text, "its own rules").map(Some),
+        None => Ok(None),
+    }
+}
+
+fn look(settings: &Settings, said: &Said, installed: &Arc<Profile>) -> Result<Look> {
+    let profile = match (&said.profile, &settings.browser_profile) {
+        (Some(profile), _) => Arc::clone(profile),
+        (None, Some(name)) => named(name)?,
+        (None, None) => Arc::clone(installed),
+    };
+    if profile.browser.is_none() {
+        let message = format!("the profile `{}` is no browser's", profile.name);
+        return Err(
+            Error::new(ErrorKind::Config, message).with_hint("`rungs profile list` names those there are")
+        );
+    }
+    let browser = &settings.browser;
+    let profile = match said.language.as_ref().or(browser.language.as_ref()) {
+        Some(tag) => Arc::new(Profile::clone(&profile).speaking(tag)?),
+        None => profile,
+    };
+    let mut place = Place::named(browser.timezone.as_deref(), browser.geolocation.as_deref())?;
+    place.timezone = said.place.timezone.clone().or(place.timezone);
+    place.position = said.place.position.or(place.position);
+    place.check()?;
+    let route = match (&said.route, &settings.proxy.url) {
+        (Some(route), _) => route.clone(),
+        (None, Some(url)) => Route::through(url.parse::<Proxy>()?),
+        (None, None) => Route::default(),
+    };
+    Ok(Look { profile, route, place })
+}
+
+/// A shipped profile by name, or by file when it looks like one.
+fn named(name: &str) -> Result<Arc<Profile>> {
+    let path = Path::new(name);
+    if path.extension().is_some_and(|extension| extension == "toml") || name.contains('/') {
+        return Profile::from_file(path).map(Arc::new);
+    }
+    Profile::named(name)
+}
