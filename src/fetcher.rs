@@ -59,10 +59,13 @@ struct Shared {
     installed: Arc<Profile>,
     /// What holds for the URLs of a target, by the address of its settings, which they keep.
     terms: Mutex<HashMap<usize, Arc<Terms>>>,
-    sessions: Mutex<HashMap<Option<Arc<str>>, Vec<Arc<Persona>>>>,
+    sessions: Mutex<Sessions>,
     #[cfg(feature = "browser")]
     browser: Arc<crate::transport::browser::BrowserTransport>,
 }
+
+/// By name, one persona a look.
+type Sessions = HashMap<Option<Arc<str>>, Vec<Arc<Persona>>>;
 
 impl Fetcher {
     /// A builder with the defaults.

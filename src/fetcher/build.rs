@@ -26,7 +26,7 @@ use super::terms::Said;
 use super::{Fetcher, Shared, worn};
 
 /// Settings for a [`Fetcher`]. Setters cannot fail; [`build`](Self::build) tells what was wrong.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 #[must_use = "nothing happens before `build`"]
 pub struct FetcherBuilder {
     said: Said,
@@ -49,23 +49,6 @@ impl std::fmt::Debug for FetcherBuilder {
             .field("route", &self.said.route)
             .field("profile", &self.said.profile.as_ref().map(|profile| &profile.name))
             .finish_non_exhaustive()
-    }
-}
-
-impl Default for FetcherBuilder {
-    fn default() -> Self {
-        Self {
-            said: Said::default(),
-            targets: None,
-            folders: Vec::new(),
-            rules: None,
-            overrides: Overrides::new(),
-            trust: Trust::default(),
-            proxy_trust: Trust::default(),
-            allow_private: false,
-            #[cfg(feature = "browser")]
-            browser: crate::transport::browser::BrowserOptions::default(),
-        }
     }
 }
 

@@ -49,8 +49,8 @@ times = 0
 fn home_with(name: &str, text: &str) -> Program {
     let program = Program::new();
     let folder = program.home().join("config/rungs/targets");
-    fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join(name), text).unwrap();
+    fs::create_dir_all(&folder).expect("a folder of targets");
+    fs::write(folder.join(name), text).expect("a target");
     program
 }
 
