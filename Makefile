@@ -41,7 +41,7 @@ corpus: deps ## Judge every saved answer, print precision and recall beside othe
 bench-wire: deps ## Hear wreq, curl_cffi and others beside Chromium and rungs (fetches them, builds a second BoringSSL).
 	@CARGO=$(CARGO) benches/wire/run.sh
 
-fuzz: deps ## Fuzz the readers of hellos, HTTP/2, profiles, block rules and saved answers for two minutes each (needs cargo-fuzz).
+fuzz: deps ## Fuzz the readers of hellos, HTTP/2, profiles, block rules, saved answers and robots.txt for two minutes each (needs cargo-fuzz).
 	@CARGO=$(CARGO) fuzz/run.sh
 
 doc: deps ## Build the API documentation.

@@ -19,6 +19,7 @@ use http::Method;
 use crate::bounds::Bounds;
 use crate::fingerprint::Profile;
 use crate::identity::Identity;
+use crate::politeness::{Pace, Robots};
 use crate::proxy::Route;
 use crate::router::{Ladder, Persona, Router};
 
@@ -41,6 +42,8 @@ pub struct Fetcher {
 struct Shared {
     router: Router,
     bounds: Bounds,
+    robots: Robots,
+    pace: Pace,
     ladder: Ladder,
     route: Route,
     plain: Arc<Profile>,

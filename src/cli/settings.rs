@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use rungs::detect::{Expect, Rules};
 use rungs::fingerprint::Profile;
-use rungs::{Bounds, Error, ErrorKind, Fetcher, FetcherBuilder, Proxy, Route, Secret, Tier};
+use rungs::target::Rate;
+use rungs::{Bounds, Error, ErrorKind, Fetcher, FetcherBuilder, Pace, Proxy, Route, Secret, Tier};
 
-use super::args::{Fetch, Judging, Ladder, Network, Request, View};
+use super::args::{Fetch, Judging, Ladder, Manners, Network, Request, View};
 use super::exit::Failure;
 
 /// A fetcher with everything the command line says about it.
@@ -18,7 +19,22 @@ pub(crate) fn fetcher(args: &Fetch) -> Result<Fetcher, Failure> {
     let bounds = bounds(&args.network, &args.view)?;
     let builder = network(Fetcher::builder().bounds(bounds), &args.network)?;
     let builder = ladder(builder, &args.ladder)?.rules(rules(&args.judging)?);
-    Ok(builder.build()?)
+    Ok(manners(builder, &args.manners)?.build()?)
+}
+
+fn manners(mut builder: FetcherBuilder, args: &Manners) -> Result<FetcherBuilder, Failure> {
+    if let Some(name) = args.robots {
+        builder = builder.robots(name.into());
+    }
+    let mut pace = Pace::default();
+    if let Some(text) = &args.rate {
+        let rate: Rate = text.parse().map_err(|wrong| Failure::Usage(format!("--rate: {wrong}")))?;
+        pace = pace.interval(rate.interval());
+    }
+    if let Some(concurrency) = args.host_concurrency {
+        pace = pace.concurrency(concurrency);
+    }
+    Ok(builder.pace(pace))
 }
 
 fn bounds(args: &Network, view: &View) -> Result<Bounds, Failure> {

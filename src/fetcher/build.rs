@@ -13,7 +13,9 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Profile;
 use crate::kind::ErrorKind;
 use crate::net::{Engine, Overrides, Trust, Ways};
+use crate::politeness::{Pace, Robots};
 use crate::proxy::{Proxy, Route};
+use crate::robots;
 use crate::router::{Ladder, Router};
 use crate::tier::Tier;
 use crate::transport::Transport;
@@ -36,6 +38,8 @@ pub struct FetcherBuilder {
     trust: Trust,
     proxy_trust: Trust,
     allow_private: bool,
+    robots: Robots,
+    pace: Pace,
     #[cfg(feature = "browser")]
     browser: crate::transport::browser::BrowserOptions,
 }
@@ -65,6 +69,8 @@ impl Default for FetcherBuilder {
             trust: Trust::default(),
             proxy_trust: Trust::default(),
             allow_private: false,
+            robots: Robots::default(),
+            pace: Pace::default(),
             #[cfg(feature = "browser")]
             browser: crate::transport::browser::BrowserOptions::default(),
         }
@@ -125,6 +131,19 @@ impl FetcherBuilder {
     /// itself asked for is always fetched.
     pub const fn allow_private(mut self, allow: bool) -> Self {
         self.allow_private = allow;
+        self
+    }
+
+    /// What to do about robots.txt. Default: ignore it, as for single pages asked for by hand.
+    pub const fn robots(mut self, robots: Robots) -> Self {
+        self.robots = robots;
+        self
+    }
+
+    /// How fast each host is asked at most. Default: [`Pace::new`]. A host that asks for more time gets
+    /// it in any case.
+    pub const fn pace(mut self, pace: Pace) -> Self {
+        self.pace = pace;
         self
     }
 
@@ -214,6 +233,7 @@ impl FetcherBuilder {
             options.still_challenged = Some(still_challenged(rules.clone()));
             Arc::new(crate::transport::browser::BrowserTransport::new(options))
         };
+        let files = robots::Files::new(Arc::clone(&engine), Arc::clone(&plain));
         let http: [Arc<dyn Transport>; 2] =
             [Arc::new(Http::plain(Arc::clone(&engine))), Arc::new(Http::impersonate(engine))];
         #[cfg(feature = "browser")]
@@ -221,8 +241,10 @@ impl FetcherBuilder {
         #[cfg(not(feature = "browser"))]
         let transports = Vec::from(http);
         let shared = Arc::new(Shared {
-            router: Router::new(transports, rules),
+            router: Router::new(transports, rules, files),
             bounds: self.bounds,
+            robots: self.robots,
+            pace: self.pace,
             ladder: Ladder { min: self.min_tier, max: self.max_tier, retries: self.retries },
             route: self.route,
             plain,

@@ -12,6 +12,7 @@ use crate::bounds::Bounds;
 use crate::detect::Expect;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
+use crate::politeness::{Pace, Robots};
 use crate::proxy::{Proxy, Route};
 use crate::request::{Context, Request, parse_url};
 use crate::router::{Errand, Keep, Ladder};
@@ -30,6 +31,8 @@ pub struct RequestBuilder {
     view: View,
     keep: Keep,
     expect: Option<Expect>,
+    robots: Robots,
+    pace: Pace,
 }
 
 impl RequestBuilder {
@@ -38,8 +41,18 @@ impl RequestBuilder {
         if request.as_ref().is_ok_and(|request| request.method == Method::CONNECT) {
             request = Err(Error::new(ErrorKind::InvalidRequest, "the method CONNECT fetches nothing"));
         }
-        let (bounds, ladder) = (fetcher.shared.bounds, fetcher.shared.ladder);
-        Self { fetcher, request, bounds, ladder, view: View::default(), keep: Keep::Memory, expect: None }
+        let shared = &fetcher.shared;
+        Self {
+            request,
+            bounds: shared.bounds,
+            ladder: shared.ladder,
+            view: View::default(),
+            keep: Keep::Memory,
+            expect: None,
+            robots: shared.robots,
+            pace: shared.pace,
+            fetcher,
+        }
     }
 
     /// Adds a header. It takes the place of the tier's own of that name.
@@ -157,6 +170,18 @@ impl RequestBuilder {
         self
     }
 
+    /// What to do about robots.txt. Default: the fetcher's.
+    pub const fn robots(mut self, robots: Robots) -> Self {
+        self.robots = robots;
+        self
+    }
+
+    /// How fast the host is asked at most. Default: the fetcher's.
+    pub const fn pace(mut self, pace: Pace) -> Self {
+        self.pace = pace;
+        self
+    }
+
     /// Streams the body to `path`, which appears only when it is whole.
     pub fn save(mut self, path: impl Into<PathBuf>) -> Self {
         self.keep = Keep::File(path.into());
@@ -173,7 +198,9 @@ impl RequestBuilder {
     /// Makes the fetch.
     ///
     /// # Errors
-    /// A block on every tier allowed is [`ErrorKind::Blocked`]; anything the site itself says, a
+    /// A block on every tier allowed is [`ErrorKind::Blocked`], and so is a host that wants to be left
+    /// alone for longer than the fetch may wait; what robots.txt forbids, where it is obeyed, is
+    /// [`ErrorKind::Robots`]; anything the site itself says, a
     /// 404 too, is a page. Every error carries the trace of what was tried.
     pub async fn send(self) -> Result<Page> {
         let request = self.request?;
@@ -196,6 +223,8 @@ impl RequestBuilder {
             view: &self.view,
             keep: &self.keep,
             expect: self.expect.as_ref(),
+            robots: self.robots,
+            pace: self.pace,
         };
         let (found, trace) = self.fetcher.shared.router.run(&errand).await;
         match found {
