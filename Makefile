@@ -44,7 +44,7 @@ bench-wire: deps ## Hear wreq, curl_cffi and others beside Chromium and rungs (f
 bench-browser: deps ## Compare the browser tier with playwright, patchright and stock chromiumoxide (fetches them from PyPI).
 	@CARGO=$(CARGO) benches/browser/run.sh
 
-fuzz: deps ## Fuzz the readers of hellos, HTTP/2, profiles, block rules and saved answers for two minutes each (needs cargo-fuzz).
+fuzz: deps ## Fuzz the readers of hellos, HTTP/2, profiles, block rules, saved answers and robots.txt for two minutes each (needs cargo-fuzz).
 	@CARGO=$(CARGO) fuzz/run.sh
 
 doc: deps ## Build the API documentation.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::kind::ErrorKind;
+use crate::politeness::Robots;
 use crate::tier::Tier;
 use crate::verdict::Verdict;
 
@@ -13,6 +14,8 @@ use crate::verdict::Verdict;
 #[serde(transparent)]
 pub struct Trace {
     attempts: Vec<Attempt>,
+    #[serde(skip)]
+    robots: Robots,
 }
 
 impl Trace {
@@ -20,6 +23,16 @@ impl Trace {
     #[must_use]
     pub fn attempts(&self) -> &[Attempt] {
         &self.attempts
+    }
+
+    /// Whether robots.txt was obeyed.
+    #[must_use]
+    pub const fn robots(&self) -> Robots {
+        self.robots
+    }
+
+    pub(crate) const fn under(robots: Robots) -> Self {
+        Self { attempts: Vec::new(), robots }
     }
 
     /// Says otherwise why another attempt follows the last.
@@ -48,6 +61,9 @@ pub struct Attempt {
     pub status: Option<u16>,
     /// What the answer was, if there was an answer.
     pub verdict: Option<Verdict>,
+    /// How long it had to wait before it began, because of the host's pace: not part of `elapsed`.
+    #[serde(rename = "waited_ms", serialize_with = "millis")]
+    pub waited: Duration,
     /// From start to the end of this attempt.
     #[serde(rename = "elapsed_ms", serialize_with = "millis")]
     pub elapsed: Duration,

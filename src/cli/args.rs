@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use rungs::{BodyForm, Context, Load, Tier};
+use rungs::{BodyForm, Context, Load, Robots, Tier};
 
 use super::{lab, profile, target};
 
@@ -46,7 +46,7 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 wrong settings, 4 or 5 an HTTP status of 4xx or 5xx with \
-        -f, 6 redirects, 7 blocked at every tier allowed, 130 interrupted."
+        -f, 6 redirects, 7 blocked at every tier allowed, 9 robots.txt forbids it, 130 interrupted."
 )]
 pub(crate) struct Fetch {
     /// What to fetch.
@@ -59,6 +59,8 @@ pub(crate) struct Fetch {
     pub(crate) network: Network,
     #[command(flatten)]
     pub(crate) ladder: Ladder,
+    #[command(flatten)]
+    pub(crate) manners: Manners,
     #[command(flatten)]
     pub(crate) view: View,
     #[command(flatten)]
@@ -195,6 +197,40 @@ pub(crate) struct Ladder {
     /// Use the identity of this name.
     #[arg(long, value_name = "ID")]
     pub(crate) session: Option<String>,
+}
+
+/// How politely. A host that asks for more time gets it in any case.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Politeness")]
+pub(crate) struct Manners {
+    /// What to do about robots.txt. Default: ignore.
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub(crate) robots: Option<RobotsName>,
+
+    /// The most requests to one host in a time, evenly spread: 2/s, 30/m, 1/5s. Default: no such limit.
+    #[arg(long, value_name = "RATE")]
+    pub(crate) rate: Option<String>,
+
+    /// The most requests to one host at once. Default: 6.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) host_concurrency: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum RobotsName {
+    /// Ask for it first, and fetch nothing it forbids.
+    Obey,
+    /// Do not ask; the trace says so.
+    Ignore,
+}
+
+impl From<RobotsName> for Robots {
+    fn from(name: RobotsName) -> Self {
+        match name {
+            RobotsName::Obey => Self::Obey,
+            RobotsName::Ignore => Self::Ignore,
+        }
+    }
 }
 
 /// What is wanted of a page in the browser.

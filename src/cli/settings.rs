@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use rungs::detect::{Expect, Rules};
 use rungs::fingerprint::Profile;
-use rungs::target::{Size, Span, Targets};
-use rungs::{Error, ErrorKind, Fetcher, FetcherBuilder, Place, Position, Proxy, Route, Secret, Tier};
+use rungs::target::{Rate, Size, Span, Targets};
+use rungs::{Error, ErrorKind, Fetcher, FetcherBuilder, Place, Position, Proxy, Robots, Route, Secret, Tier};
 
-use super::args::{Fetch, Judging, Ladder, Looks, Network, Request};
+use super::args::{Fetch, Judging, Ladder, Looks, Manners, Network, Request};
 use super::exit::Failure;
 
 /// A fetcher with everything the command line says about it.
@@ -55,6 +55,24 @@ fn targets(args: &Fetch) -> Result<Targets, Failure> {
         for key in ["limits.max_body", "limits.max_file"] {
             targets = targets.with_flag("--max-size", key, limit.as_str())?;
         }
+    }
+    manners(targets, &args.manners)
+}
+
+fn manners(mut targets: Targets, args: &Manners) -> Result<Targets, Failure> {
+    if let Some(name) = args.robots {
+        let name = match Robots::from(name) {
+            Robots::Obey => "obey",
+            Robots::Ignore => "ignore",
+        };
+        targets = targets.with_flag("--robots", "robots", name)?;
+    }
+    if let Some(text) = &args.rate {
+        let rate: Rate = text.parse().map_err(|wrong| Failure::Usage(format!("--rate: {wrong}")))?;
+        targets = targets.with_flag("--rate", "pace.rate", rate.to_string())?;
+    }
+    if let Some(concurrency) = args.host_concurrency {
+        targets = targets.with_flag("--host-concurrency", "pace.concurrency", i64::from(concurrency))?;
     }
     Ok(targets)
 }

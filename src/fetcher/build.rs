@@ -15,7 +15,9 @@ use crate::fingerprint::Profile;
 use crate::kind::ErrorKind;
 use crate::net::{Engine, Overrides, Trust, Ways};
 use crate::place::Position;
+use crate::politeness::{Pace, Robots};
 use crate::proxy::{Proxy, Route};
+use crate::robots;
 use crate::router::Router;
 use crate::target::Targets;
 use crate::tier::Tier;
@@ -106,6 +108,19 @@ impl FetcherBuilder {
     /// itself asked for is always fetched.
     pub const fn allow_private(mut self, allow: bool) -> Self {
         self.allow_private = allow;
+        self
+    }
+
+    /// What to do about robots.txt. Default: ignore it, as for single pages asked for by hand.
+    pub const fn robots(mut self, robots: Robots) -> Self {
+        self.said.robots = Some(robots);
+        self
+    }
+
+    /// How fast each host is asked at most. Default: [`Pace::new`]. A host that asks for more time gets
+    /// it in any case.
+    pub const fn pace(mut self, pace: Pace) -> Self {
+        self.said.pace = Some(pace);
         self
     }
 
@@ -290,6 +305,7 @@ impl FetcherBuilder {
             options.still_challenged = Some(still_challenged(rules.clone()));
             Arc::new(crate::transport::browser::BrowserTransport::new(options))
         };
+        let files = robots::Files::new(Arc::clone(&engine), Arc::clone(&plain));
         let http: [Arc<dyn Transport>; 2] =
             [Arc::new(Http::plain(Arc::clone(&engine))), Arc::new(Http::impersonate(engine))];
         #[cfg(feature = "browser")]
@@ -297,7 +313,7 @@ impl FetcherBuilder {
         #[cfg(not(feature = "browser"))]
         let transports = Vec::from(http);
         let shared = Arc::new(Shared {
-            router: Router::new(transports, rules.clone()),
+            router: Router::new(transports, rules.clone(), files),
             targets,
             said: self.said,
             rules,

@@ -11,6 +11,7 @@ use url::Url;
 use crate::detect::Expect;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
+use crate::politeness::{Pace, Robots};
 use crate::proxy::{Proxy, Route};
 use crate::request::{Context, Request, parse_url};
 use crate::router::{Errand, Keep};
@@ -30,6 +31,8 @@ pub struct RequestBuilder {
     view: View,
     keep: Keep,
     expect: Option<Expect>,
+    robots: Option<Robots>,
+    pace: Option<Pace>,
 }
 
 impl RequestBuilder {
@@ -47,6 +50,8 @@ impl RequestBuilder {
             view: View::default(),
             keep: Keep::Memory,
             expect: None,
+            robots: None,
+            pace: None,
         }
     }
 
@@ -156,6 +161,18 @@ impl RequestBuilder {
         self
     }
 
+    /// What to do about robots.txt. Default: the fetcher's.
+    pub const fn robots(mut self, robots: Robots) -> Self {
+        self.robots = Some(robots);
+        self
+    }
+
+    /// How fast the host is asked at most. Default: the fetcher's.
+    pub const fn pace(mut self, pace: Pace) -> Self {
+        self.pace = Some(pace);
+        self
+    }
+
     /// Streams the body to `path`, which appears only when it is whole.
     pub fn save(mut self, path: impl Into<PathBuf>) -> Self {
         self.keep = Keep::File(path.into());
@@ -172,7 +189,9 @@ impl RequestBuilder {
     /// Makes the fetch.
     ///
     /// # Errors
-    /// A block on every tier allowed is [`ErrorKind::Blocked`]; anything the site itself says, a
+    /// A block on every tier allowed is [`ErrorKind::Blocked`], and so is a host that wants to be left
+    /// alone for longer than the fetch may wait; what robots.txt forbids, where it is obeyed, is
+    /// [`ErrorKind::Robots`]; anything the site itself says, a
     /// 404 too, is a page. Every error carries the trace of what was tried.
     pub async fn send(self) -> Result<Page> {
         let mut request = self.request?;
@@ -203,6 +222,8 @@ impl RequestBuilder {
             keep: &self.keep,
             expect: self.expect.as_ref().or(terms.expect.as_ref()),
             rules: terms.rules.as_ref(),
+            robots: self.robots.unwrap_or(terms.robots),
+            pace: self.pace.unwrap_or(terms.pace),
         };
         let (found, trace) = self.fetcher.shared.router.run(&errand).await;
         match found {

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Profile;
 use crate::kind::ErrorKind;
 use crate::place::Place;
+use crate::politeness::{Pace, Robots};
 use crate::proxy::{Proxy, Route};
 use crate::request::{Context, Request};
 use crate::router::{Ladder, Persona};
@@ -28,6 +29,8 @@ pub(super) struct Said {
     pub(super) language: Option<String>,
     pub(super) place: Place,
     pub(super) route: Option<Route>,
+    pub(super) robots: Option<Robots>,
+    pub(super) pace: Option<Pace>,
 }
 
 /// As whom a site is asked.
@@ -57,6 +60,8 @@ pub(super) struct Terms {
     /// When the target has rules of its own.
     pub(super) rules: Option<Rules>,
     pub(super) look: Look,
+    pub(super) robots: Robots,
+    pub(super) pace: Pace,
 }
 
 impl Terms {
@@ -76,6 +81,8 @@ impl Terms {
         };
         Ok(Self {
             ladder: ladder(settings, said),
+            robots: said.robots.or(settings.robots).unwrap_or_default(),
+            pace: said.pace.unwrap_or_else(|| Pace::from(&settings.pace)),
             bounds: said.bounds.unwrap_or_else(|| bounds(settings)),
             expect: expect(settings).map_err(within)?,
             rules: own_rules(&resolved, rules).map_err(within)?,

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, Response as HttpResponse, StatusCode, Version, header};
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
@@ -62,6 +63,14 @@ pub(crate) struct Call<'a> {
     pub(crate) identity: &'a Identity,
     pub(crate) bounds: &'a Bounds,
     pub(crate) streaming: bool,
+    /// Who says whether a redirect may be followed.
+    pub(crate) gate: Option<&'a dyn Gate>,
+}
+
+/// Asked before a redirect is followed.
+pub(crate) trait Gate: Send + Sync {
+    /// Ends when `url` may be asked for; the error says why it may not.
+    fn pass<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<()>>;
 }
 
 /// An answer's head with its body behind it, and the connection to give back after that.
@@ -128,6 +137,9 @@ impl Engine {
                 guarded = self.ways.guards(call.identity.route(), &call.request.url, call.bounds).await;
                 if guarded && self.ways.is_private(call.identity.route(), &next.url, call.bounds).await {
                     return Err(led_astray(next.url.host_str().unwrap_or_default()));
+                }
+                if let Some(gate) = call.gate {
+                    gate.pass(&next.url).await.map_err(|error| error.with_url(&next.url))?;
                 }
                 match exchange::unread(&mut head.extensions).filter(|_| is_browser(&call)) {
                     Some(unread) => unread.cancel(),

@@ -6,8 +6,8 @@ mod judging;
 mod keep;
 mod memory;
 mod policy;
+mod polite;
 mod progress;
-mod retry_after;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -23,8 +23,12 @@ use crate::detect::{self, Expect, Rules, Seen};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::kind::ErrorKind;
+use crate::limit::Limits;
+use crate::politeness::{Pace, Robots};
 use crate::request::Request;
 use crate::response::{Answer, Body, Hop, HttpVersion, Shown};
+use crate::retry_after;
+use crate::robots;
 use crate::tier::Tier;
 use crate::trace::{Timings, Trace};
 use crate::transport::{Job, Transport};
@@ -39,6 +43,7 @@ use flight::{End, Flight, Flights, Leave};
 use keep::Begun;
 use memory::Memory;
 use policy::{History, Outcome, Step};
+use polite::Manners;
 use progress::Progress;
 
 /// Who asks: one session, as it appears on the plain tier and on the others.
@@ -64,6 +69,8 @@ pub(crate) struct Errand<'a> {
     pub(crate) expect: Option<&'a Expect>,
     /// Instead of the router's own.
     pub(crate) rules: Option<&'a Rules>,
+    pub(crate) robots: Robots,
+    pub(crate) pace: Pace,
 }
 
 impl Errand<'_> {
@@ -95,16 +102,25 @@ pub(crate) struct Router {
     rules: Rules,
     memory: Memory,
     flights: Flights,
+    limits: Limits,
+    files: robots::Files,
 }
 
 impl Router {
-    pub(crate) fn new(transports: Vec<Arc<dyn Transport>>, rules: Rules) -> Self {
-        Self { transports, rules, memory: Memory::default(), flights: Flights::default() }
+    pub(crate) fn new(transports: Vec<Arc<dyn Transport>>, rules: Rules, files: robots::Files) -> Self {
+        Self {
+            transports,
+            rules,
+            memory: Memory::default(),
+            flights: Flights::default(),
+            limits: Limits::default(),
+            files,
+        }
     }
 
     /// Runs an errand to its end. The trace tells what happened, whichever way it ends.
     pub(crate) async fn run(&self, errand: &Errand<'_>) -> (Result<Found>, Trace) {
-        let mut progress = Progress::default();
+        let mut progress = Progress::new(errand);
         let climbing = self.climb(errand, &mut progress);
         let found = match errand.bounds.fetch_total {
             None => climbing.await,
@@ -127,12 +143,15 @@ impl Router {
         let is_known = self.memory.known(errand.key(), errand.host(), memory::now()).is_some();
         let tier = if is_known { ladder.min } else { ladder.start };
         let mut way = Way { tier, retried: 0, shares: 0, visit: None };
+        let crawl_delay = self.permitted(errand, &errand.request.url, progress.ends).await?;
         loop {
             self.begin(errand, &flight, &mut way).await?;
             let tier = way.tier;
+            let permit = self.admit(errand, tier, crawl_delay, progress).await?;
             let earned = flight.earned();
             progress.under_way = Some((tier, Instant::now()));
             let outcome = self.attempt(errand, tier).await;
+            self.fed_back(errand, tier, permit, &outcome);
             let history = History { tier, retried: way.retried, method: &errand.request.method };
             let step = policy::decide(ladder, history, &seen(&outcome));
             progress.ended(errand, &outcome, &step);
@@ -266,15 +285,21 @@ impl Router {
             .find(|transport| transport.tier() == tier)
             .ok_or_else(|| Error::new(ErrorKind::Config, format!("this build has no {tier} tier")))?;
         let identity = errand.persona.on(tier);
+        let manners = Manners { router: self, errand };
         let job = Job {
             request: errand.request,
             identity,
             bounds: errand.bounds,
             view: errand.view,
             streaming: errand.keep.is_file(),
+            gate: Some(&manners),
         };
         let answer = transport.attempt(job).await?;
         let Answer { status, version, headers, url, redirects, body, timings, browser } = answer;
+        if tier == Tier::Browser && url != errand.request.url {
+            // It followed the redirects by itself; what robots.txt keeps back is at least not handed out.
+            self.permitted(errand, &url, None).await?;
+        }
         let begun = match body {
             Body::Whole(prefix) => Begun { prefix, rest: None },
             Body::Coming(stream) => Begun::read(stream, detect::PREFIX).await?,

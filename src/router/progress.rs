@@ -1,5 +1,7 @@
 //! A fetch's trace as it grows.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::policy::Step;
@@ -9,13 +11,25 @@ use crate::tier::Tier;
 use crate::trace::{Attempt, AttemptError, Trace};
 
 /// What was done, and the attempt that is being made.
-#[derive(Default)]
 pub(super) struct Progress {
     pub(super) trace: Trace,
     pub(super) under_way: Option<(Tier, Instant)>,
+    /// How long the attempt had to wait for its host.
+    pub(super) waited: Duration,
+    /// When the whole fetch ends.
+    pub(super) ends: Option<Instant>,
 }
 
 impl Progress {
+    pub(super) fn new(errand: &Errand<'_>) -> Self {
+        Self {
+            trace: Trace::under(errand.robots),
+            under_way: None,
+            waited: Duration::ZERO,
+            ends: errand.bounds.fetch_total.and_then(|total| Instant::now().checked_add(total)),
+        }
+    }
+
     /// Writes down the attempt under way, with what came of it and why another follows.
     pub(super) fn ended(&mut self, errand: &Errand<'_>, outcome: &Result<Judged>, step: &Step) {
         let Some(mut attempt) = self.begun(errand) else { return };
@@ -59,6 +73,7 @@ impl Progress {
             proxy: identity.route().proxy(&errand.request.url).map(ToString::to_string),
             status: None,
             verdict: None,
+            waited: std::mem::take(&mut self.waited),
             elapsed: started.elapsed(),
             error: None,
             next: None,

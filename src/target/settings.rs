@@ -8,9 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use super::pattern::Match;
 use super::units::{Rate, Size, Span};
+use crate::politeness;
 use crate::request::Context;
 use crate::tier::Tier;
 use crate::view::{BodyForm, Load};
+
+pub use crate::politeness::Robots;
 
 /// The version of the target format this build reads.
 pub const SCHEMA: u32 = 1;
@@ -59,16 +62,6 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")]
     pub rule: Vec<toml::Table>,
-}
-
-/// What to do about robots.txt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Robots {
-    /// Ask for it, and fetch nothing it forbids.
-    Obey,
-    /// Do not ask. Every trace says so.
-    Ignore,
 }
 
 /// Which tiers may be used.
@@ -158,6 +151,20 @@ pub struct Pace {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 10.0))]
     pub jitter: Option<f64>,
+}
+
+impl From<&Pace> for politeness::Pace {
+    /// What the target does not say is as by default.
+    fn from(pace: &Pace) -> Self {
+        let mut polite = Self::new();
+        if let Some(rate) = pace.rate {
+            polite = polite.interval(rate.interval());
+        }
+        if let Some(concurrency) = pace.concurrency {
+            polite = polite.concurrency(concurrency);
+        }
+        polite.jitter(pace.jitter.unwrap_or_default())
+    }
 }
 
 /// How often an attempt is made again on its tier, and after how long.

@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use crate::bounds::Bounds;
 use crate::error::Result;
 use crate::identity::Identity;
-use crate::net::Call;
+use crate::net::{Call, Gate};
 use crate::request::Request;
 use crate::response::Answer;
 use crate::tier::Tier;
@@ -26,6 +26,8 @@ pub(crate) struct Job<'a> {
     pub view: &'a View,
     /// The body streams to a file: its total time is not bounded, only its idle time and size.
     pub streaming: bool,
+    /// Who says whether a redirect may be followed. The browser follows them by itself.
+    pub gate: Option<&'a dyn Gate>,
 }
 
 impl<'a> Job<'a> {
@@ -36,6 +38,7 @@ impl<'a> Job<'a> {
             identity: self.identity,
             bounds: self.bounds,
             streaming: self.streaming,
+            gate: self.gate,
         }
     }
 }

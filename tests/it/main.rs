@@ -19,6 +19,7 @@ mod lab;
 mod ladder;
 mod nginx;
 mod output;
+mod politeness;
 mod private;
 mod profile;
 mod proxies;

@@ -60,6 +60,7 @@ fn the_json_of_a_page_has_the_documented_keys_and_no_others() {
         "elapsed_ms",
         "timings",
         "browser",
+        "robots",
         "http_version",
         "attempts",
         "error",
@@ -91,7 +92,7 @@ fn the_json_of_a_page_has_the_documented_keys_and_no_others() {
     attempt.sort_unstable();
     assert_eq!(
         attempt,
-        ["browser_profile", "elapsed_ms", "error", "next", "proxy", "status", "tier", "verdict"]
+        ["browser_profile", "elapsed_ms", "error", "next", "proxy", "status", "tier", "verdict", "waited_ms"]
     );
     assert_eq!(
         attempts[0]["verdict"],
@@ -109,7 +110,10 @@ fn the_json_of_a_failure_has_the_same_keys_and_the_error() {
     for key in ["final_url", "body_bytes", "timings", "browser", "http_version"] {
         assert!(keys(&got).contains(&key) && got[key].is_null(), "{key}\n{run}");
     }
-    assert_eq!((&got["status"], &got["tier"]), (&json!(403), &json!("impersonate")));
+    assert_eq!(
+        (&got["status"], &got["tier"], &got["robots"]),
+        (&json!(403), &json!("impersonate"), &json!("ignored"))
+    );
     let worn = rungs::default_profile().expect("a browser's profile is shipped").profile;
     assert_eq!(got["browser_profile"], worn.name.as_str());
     assert_eq!(keys(&got["error"]).len(), 3);

@@ -31,6 +31,8 @@ struct Record<'a> {
     elapsed_ms: f64,
     timings: Option<Timings>,
     browser: Option<&'a BrowserUse>,
+    /// `obeyed` or `ignored`.
+    robots: Option<&'static str>,
     attempts: &'a [Attempt],
     error: Option<Failed>,
 }
@@ -100,6 +102,7 @@ fn got<'a>(url: &'a str, page: &'a Page) -> Record<'a> {
         elapsed_ms: millis(page.elapsed()),
         timings: Some(page.timings()),
         browser: page.browser(),
+        robots: Some(page.trace().robots().done()),
         attempts: page.trace().attempts(),
         error: None,
     }
@@ -123,6 +126,7 @@ fn missed<'a>(url: &'a str, error: &'a Error) -> Record<'a> {
         elapsed_ms: millis(attempts.iter().map(|attempt| attempt.elapsed).sum()),
         timings: None,
         browser: None,
+        robots: error.trace().map(|trace| trace.robots().done()),
         attempts,
         error: Some(Failed {
             kind: error.kind(),

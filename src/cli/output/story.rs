@@ -1,6 +1,7 @@
 //! What was tried and what it cost, for people.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use rungs::{Attempt, Error, Page, redact};
 
@@ -44,7 +45,8 @@ pub(crate) fn succeeded(out: &mut impl Write, url: &str, page: &Page) -> io::Res
         page.tier(),
         page.elapsed().as_millis()
     )?;
-    table(out, page.trace().attempts(), true)
+    table(out, page.trace().attempts(), true)?;
+    writeln!(out, "  robots.txt {}", page.trace().robots().done())
 }
 
 fn table(out: &mut impl Write, attempts: &[Attempt], evidence: bool) -> io::Result<()> {
@@ -56,6 +58,13 @@ fn table(out: &mut impl Write, attempts: &[Attempt], evidence: bool) -> io::Resu
         writeln!(out, "  {:<11}  {status}  {verdict:<width$}  {elapsed:>5} ms", attempt.tier)?;
         if !evidence {
             continue;
+        }
+        if attempt.waited >= Duration::from_millis(1) {
+            writeln!(
+                out,
+                "               after {} ms of waiting for the host's pace",
+                attempt.waited.as_millis()
+            )?;
         }
         for found in attempt.verdict.iter().flat_map(|verdict| &verdict.evidence) {
             let text = redact::terminal(&found.text);

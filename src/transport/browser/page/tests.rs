@@ -111,7 +111,9 @@ impl Bench {
     async fn view(&self, url: &str, view: View) -> Result<Answer> {
         let request = Request::get(url.parse().unwrap());
         let (identity, bounds) = (&self.identity, &self.bounds);
-        self.tier.attempt(Job { request: &request, identity, bounds, view: &view, streaming: false }).await
+        self.tier
+            .attempt(Job { request: &request, identity, bounds, view: &view, streaming: false, gate: None })
+            .await
     }
 }
 

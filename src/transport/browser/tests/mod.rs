@@ -105,7 +105,7 @@ impl Bench {
 
     async fn send(&self, identity: &Identity, request: &Request, wait_for: Option<&str>) -> Result<Answer> {
         let view = View { wait_for: wait_for.map(str::to_owned), ..View::default() };
-        let job = Job { request, identity, bounds: &self.bounds, view: &view, streaming: false };
+        let job = Job { request, identity, bounds: &self.bounds, view: &view, streaming: false, gate: None };
         self.tier.attempt(job).await
     }
 

@@ -2,10 +2,18 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, StatusCode, header};
 
-/// How long from `now` the site asks to stay away.
-pub(crate) fn read(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+/// How long from `now` an answer that refuses for being too fast, or too busy (429, 503), asks to stay
+/// away. Of any other answer, the header says nothing of the pace.
+pub(crate) fn asked(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let refuses = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+    read(headers, now).filter(|wait| refuses && !wait.is_zero())
+}
+
+/// How long from `now` the header asks to stay away. `None` where there is none, or nonsense in it.
+#[must_use]
+pub fn read(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::from(u32::MAX))));
@@ -34,6 +42,17 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(header::RETRY_AFTER, text.parse().unwrap());
             assert_eq!(read(&headers, now), seconds.map(Duration::from_secs), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_refusals_ask_for_a_slower_pace() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::RETRY_AFTER, "7".parse().unwrap());
+        for (status, expected) in [(429, Some(7)), (503, Some(7)), (200, None), (301, None), (403, None)] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let asked = asked(status, &headers, SystemTime::UNIX_EPOCH);
+            assert_eq!(asked, expected.map(Duration::from_secs), "{status}");
         }
     }
 }

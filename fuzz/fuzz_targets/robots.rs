@@ -1,0 +1,27 @@
+//! Any bytes as a robots.txt, asked about a URL made of them too.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use rungs::robots::Rules;
+
+fuzz_target!(|bytes: &[u8]| {
+    let (path, text) = bytes.split_at(bytes.iter().position(|byte| *byte == b'\n').unwrap_or(0));
+    let rules = Rules::parse(text);
+    let mut url = url::Url::parse("https://site.example/").expect("it is a URL");
+    match String::from_utf8_lossy(path).split_once('?') {
+        Some((path, query)) => {
+            url.set_path(path);
+            url.set_query(Some(query));
+        }
+        None => url.set_path(&String::from_utf8_lossy(path)),
+    }
+    if let Some(rule) = rules.forbids(&url) {
+        assert!(rule.starts_with("`Disallow: /") && rule.len() < 2_000, "{rule}");
+        assert!(url.path() != "/robots.txt" || url.query().is_some(), "robots.txt itself is allowed");
+    }
+    url.set_fragment(Some("x"));
+    let with_fragment = rules.forbids(&url);
+    url.set_fragment(None);
+    assert_eq!(with_fragment, rules.forbids(&url), "a fragment is no part of it");
+    let _ = rules.crawl_delay();
+});

@@ -1,0 +1,141 @@
+//! What one robots.txt says to rungs. Pure.
+
+use std::time::Duration;
+
+use robotxt::Robots;
+use url::{Position, Url};
+
+/// The rules of one robots.txt that are for rungs: those for its name, else those for everybody (RFC 9309).
+///
+/// ```
+/// let rules = rungs::robots::Rules::parse(b"User-agent: *\nDisallow: /private\nAllow: /private/open");
+/// let rule = |url: &str| rules.forbids(&url.parse().expect("a URL"));
+/// assert_eq!(rule("https://a.example/private/x").as_deref(), Some("`Disallow: /private` (User-agent: *)"));
+/// assert_eq!(rule("https://a.example/private/open"), None);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Rules(Robots);
+
+impl Rules {
+    /// Reads a file. Never fails: what is no rule is passed over, and so is what comes after 500 KiB.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Self {
+        Self(Robots::parse(text, TOKEN))
+    }
+
+    /// Rules that allow everything.
+    pub(super) fn none() -> Self {
+        Self(Robots::allow_all())
+    }
+
+    /// The rule that forbids `url`, and the group it is of, as a person would look for it; `None` when
+    /// it is allowed. The path is compared as RFC 9309 has it, percent-encoded alike.
+    #[must_use]
+    pub fn forbids(&self, url: &Url) -> Option<String> {
+        let path = &url[Position::BeforePath..Position::AfterQuery];
+        if self.0.is_allowed(path) {
+            return None;
+        }
+        let rule = self.0.matching_rule(path)?;
+        let mut pattern: String = rule.pattern().chars().take(SHOWN).collect();
+        if pattern.len() < rule.pattern().len() {
+            pattern.push('…');
+        }
+        Some(format!("`Disallow: {pattern}` (User-agent: {})", self.0.user_agent()))
+    }
+
+    /// The time to leave between two requests, if the file names one.
+    #[must_use]
+    pub fn crawl_delay(&self) -> Option<Duration> {
+        self.0.crawl_delay()
+    }
+}
+
+/// The name that robots.txt knows rungs by.
+const TOKEN: &str = "rungs";
+/// How many characters of a rule are shown.
+const SHOWN: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether `path` may be fetched.
+    fn allows(text: &str, path: &str) -> bool {
+        Rules::parse(text.as_bytes()).forbids(&format!("https://a.example{path}").parse().unwrap()).is_none()
+    }
+
+    #[test]
+    fn rules_are_read_as_the_rfc_has_them() {
+        let groups = "User-agent: other\nDisallow: /\n\nUser-agent: RUNGS\nDisallow: /a\n\nUser-agent: *\nDisallow: /b\n\n\
+            User-agent: other\nUser-agent: rungs\nDisallow: /c";
+        for (text, path, expected) in [
+            ("", "/", true),
+            ("User-agent: *\nDisallow:", "/", true),
+            ("User-agent: *\nDisallow: /", "/", false),
+            ("User-agent: *\nDisallow: /", "/robots.txt", true),
+            ("\u{feff}User-agent: *\r\nDisallow: /a\r\n", "/a", false),
+            ("user-AGENT : *   # all\nDISALLOW : /a # that", "/a/b", false),
+            // The longest match, and of two as long the kinder.
+            ("User-agent: *\nDisallow: /a\nAllow: /a/b", "/a/b/c", true),
+            ("User-agent: *\nAllow: /a\nDisallow: /a/b", "/a/b/c", false),
+            ("User-agent: *\nDisallow: /a\nAllow: /a", "/a", true),
+            // `*` and `$`.
+            ("User-agent: *\nDisallow: /*.pdf$", "/x/y.pdf", false),
+            ("User-agent: *\nDisallow: /*.pdf$", "/x/y.pdf?z", true),
+            ("User-agent: *\nDisallow: /*?sort=", "/list?page=1&sort=up", true),
+            ("User-agent: *\nDisallow: /*sort=", "/list?page=1&sort=up", false),
+            ("User-agent: *\nDisallow: /a$", "/a/", true),
+            // Percent-encoding.
+            ("User-agent: *\nDisallow: /caf\u{e9}", "/caf%C3%A9", false),
+            ("User-agent: *\nDisallow: /caf%c3%a9", "/caf\u{e9}/x", false),
+            ("User-agent: *\nDisallow: /%61", "/a", false),
+            ("User-agent: *\nDisallow: /a%2Fb", "/a/b", true),
+            // Groups: our own together, and only they.
+            (groups, "/a", false),
+            (groups, "/b", true),
+            (groups, "/c", false),
+            (groups, "/d", true),
+            ("User-agent: rungsbot\nDisallow: /", "/", true),
+            ("User-agent: rungs\nUser-agent: other\nDisallow: /", "/", false),
+            // No rule of anybody's.
+            ("Disallow: /", "/", true),
+            ("<!doctype html><p>User-agent: *</p>\nDisallow: /", "/", true),
+        ] {
+            assert_eq!(allows(text, path), expected, "{text:?} {path}");
+        }
+    }
+
+    #[test]
+    fn what_comes_after_500_kib_is_passed_over() {
+        let filler = "#".repeat(1023) + "\n";
+        let text = |kib: usize| format!("User-agent: *\n{}Disallow: /a", filler.repeat(kib));
+        assert!(!allows(&text(490), "/a"));
+        assert!(allows(&text(501), "/a"));
+    }
+
+    #[test]
+    fn a_crawl_delay_is_read_and_nonsense_is_not() {
+        for (text, millis) in
+            [("5", Some(5_000)), ("0.5", Some(500)), ("-1", None), ("1e400", None), ("NaN", None)]
+        {
+            let rules = Rules::parse(format!("User-agent: *\nCrawl-delay: {text}").as_bytes());
+            assert_eq!(rules.crawl_delay(), millis.map(Duration::from_millis), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_rule_is_named_as_it_stands_there() {
+        let rules = Rules::parse(b"User-agent: rungs\nDisallow: /a\nDisallow: /a/*/c$");
+        let named = |url: &str| rules.forbids(&url.parse().unwrap());
+        assert_eq!(
+            named("https://a.example/a/b/c").as_deref(),
+            Some("`Disallow: /a/*/c$` (User-agent: rungs)")
+        );
+        assert_eq!(named("https://a.example/ab?c").as_deref(), Some("`Disallow: /a` (User-agent: rungs)"));
+        let long = Rules::parse(format!("User-agent: *\nDisallow: /{}", "x".repeat(5_000)).as_bytes());
+        let told =
+            long.forbids(&format!("https://a.example/{}", "x".repeat(6_000)).parse().unwrap()).unwrap();
+        assert!(told.len() < 300, "{told}");
+    }
+}

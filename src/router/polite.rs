@@ -1,0 +1,130 @@
+//! The manners around an attempt: what robots.txt allows, when the host may be asked, and what its
+//! answer says of the pace.
+
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+use url::Url;
+
+use super::progress::Progress;
+use super::{Errand, Judged, Router};
+use crate::error::{Error, Result};
+use crate::kind::ErrorKind;
+use crate::limit::{self, Asking, Ended, Limits, Permit};
+use crate::net::Gate;
+use crate::politeness::Robots;
+use crate::retry_after;
+use crate::tier::Tier;
+use crate::verdict::VerdictKind;
+
+/// Stands before the redirects of one fetch.
+pub(super) struct Manners<'a> {
+    pub(super) router: &'a Router,
+    pub(super) errand: &'a Errand<'a>,
+}
+
+impl Gate for Manners<'_> {
+    fn pass<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<()>> {
+        async move {
+            self.router.permitted(self.errand, url, None).await?;
+            self.router.limits.rested(url, ON_THE_WAY, None).await
+        }
+        .boxed()
+    }
+}
+
+/// Stands before the requests for robots.txt: they may come too soon as well.
+struct Rested<'a>(&'a Limits, Option<Instant>);
+
+impl Gate for Rested<'_> {
+    fn pass<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<()>> {
+        self.0.rested(url, Duration::MAX, self.1).boxed()
+    }
+}
+
+impl Router {
+    /// Asks robots.txt about `url`, where it is obeyed. The time it wants between two requests.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Robots`] when it forbids the URL.
+    pub(super) async fn permitted(
+        &self,
+        errand: &Errand<'_>,
+        url: &Url,
+        ends: Option<Instant>,
+    ) -> Result<Duration> {
+        if errand.robots == Robots::Ignore {
+            return Ok(Duration::ZERO);
+        }
+        let gate = Rested(&self.limits, ends);
+        let route = errand.persona.plain.route();
+        let found = self.files.of(url, route, errand.bounds, &gate).await?;
+        if let Some((who, wait)) = &found.rest {
+            self.limits.rest(who, *wait);
+        }
+        found.known.permit(url, &found.url)?;
+        Ok(found.known.crawl_delay())
+    }
+
+    /// Waits until the host may be asked, and writes down how long that took. A refusal that comes from
+    /// the tier's own faults is an attempt of the trace, though nothing was sent.
+    pub(super) async fn admit(
+        &self,
+        errand: &Errand<'_>,
+        tier: Tier,
+        crawl_delay: Duration,
+        progress: &mut Progress,
+    ) -> Result<Permit> {
+        let asking =
+            Asking { url: &errand.request.url, tier, pace: errand.pace, crawl_delay, ends: progress.ends };
+        let began = Instant::now();
+        let permit = self.limits.acquire(&asking).await;
+        progress.waited = began.elapsed();
+        permit.inspect_err(|error| {
+            progress.under_way = Some((tier, Instant::now()));
+            progress.cut_short(errand, error);
+        })
+    }
+
+    /// Tells the host's limits what came of an attempt.
+    pub(super) fn fed_back(&self, errand: &Errand<'_>, tier: Tier, permit: Permit, outcome: &Result<Judged>) {
+        permit.ended(match outcome {
+            Ok(judged) => self.heard(errand, judged),
+            Err(error) if is_fault(errand, tier, error) => Ended::Fault(error.kind()),
+            Err(_) => Ended::Untold,
+        });
+    }
+
+    fn heard(&self, errand: &Errand<'_>, judged: &Judged) -> Ended {
+        let wait = retry_after::asked(judged.status, &judged.headers, SystemTime::now());
+        if let Some(wait) = wait {
+            self.limits.rest(&judged.url, wait);
+        }
+        let elsewhere = limit::name(&judged.url) != limit::name(&errand.request.url);
+        if !elsewhere && (wait.is_some() || judged.verdict.kind == VerdictKind::RateLimit) {
+            return Ended::TooFast;
+        }
+        let timings = &judged.timings;
+        let connecting = timings.dns + timings.connect + timings.tls;
+        let latency = timings.first_byte.saturating_sub(connecting);
+        // The browser's first byte is not told, and another host's is no word on this one.
+        Ended::Answered((!elsewhere && !latency.is_zero() && judged.browser.is_none()).then_some(latency))
+    }
+}
+
+/// Whether an error is the doing of the host that was asked first, and not of a proxy, of the caller, or
+/// of another host that a redirect led to. A page in the browser may take its time for many reasons.
+fn is_fault(errand: &Errand<'_>, tier: Tier, error: &Error) -> bool {
+    let of_the_host = match error.kind() {
+        ErrorKind::Connect | ErrorKind::Tls | ErrorKind::Protocol => true,
+        ErrorKind::Timeout => tier != Tier::Browser,
+        _ => false,
+    };
+    let at = error.url().and_then(|url| Url::parse(url).ok());
+    of_the_host && at.is_none_or(|at| limit::name(&at) == limit::name(&errand.request.url))
+}
+
+/// How long a redirect's host may make an attempt wait that holds another host's place.
+const ON_THE_WAY: Duration = Duration::from_secs(5);
