@@ -157,9 +157,21 @@ pub(crate) struct Network {
     #[arg(long, value_name = "SECONDS")]
     pub(crate) connect_timeout: Option<String>,
 
-    /// How often a network error is retried on its tier.
+    /// How often a network error, a failing origin and a rate limit are each retried on their tier.
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub(crate) retry: u32,
+
+    /// The most attempts for one fetch, on all tiers together. Default: 12.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_attempts: Option<u32>,
+
+    /// The most attempts in the browser for one fetch. Default: 3.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_visits: Option<u32>,
+
+    /// The most bytes of bodies for one fetch, block pages included, as 500000, 10k, 5M, 1G.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_bytes: Option<String>,
 
     /// The largest body taken, in bytes or as 10k, 5M, 1G. Default: 32M.
     #[arg(long, value_name = "SIZE")]

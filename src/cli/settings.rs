@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rungs::detect::{Expect, Rules};
 use rungs::fingerprint::Profile;
-use rungs::{Bounds, Error, ErrorKind, Fetcher, FetcherBuilder, Proxy, Route, Secret, Tier};
+use rungs::{Bounds, Budget, Error, ErrorKind, Fetcher, FetcherBuilder, Proxy, Route, Secret, Tier};
 
 use super::args::{Fetch, Judging, Ladder, Network, Request, View};
 use super::exit::Failure;
@@ -16,7 +16,8 @@ use super::exit::Failure;
 /// A fetcher with everything the command line says about it.
 pub(crate) fn fetcher(args: &Fetch) -> Result<Fetcher, Failure> {
     let bounds = bounds(&args.network, &args.view)?;
-    let builder = network(Fetcher::builder().bounds(bounds), &args.network)?;
+    let builder = Fetcher::builder().bounds(bounds).budget(budget(&args.network)?);
+    let builder = network(builder, &args.network)?;
     let builder = ladder(builder, &args.ladder)?.rules(rules(&args.judging)?);
     Ok(builder.build()?)
 }
@@ -41,6 +42,20 @@ fn bounds(args: &Network, view: &View) -> Result<Bounds, Failure> {
         bounds.browser_total = seconds("--page-timeout", text)?;
     }
     Ok(bounds)
+}
+
+fn budget(args: &Network) -> Result<Budget, Failure> {
+    let mut budget = Budget::default();
+    budget.attempts = args.max_attempts.unwrap_or(budget.attempts);
+    budget.visits = args.max_visits.unwrap_or(budget.visits);
+    if let Some(text) = &args.max_bytes {
+        budget.bytes = Some(size("--max-bytes", text)?);
+    }
+    if args.max_time.is_some() {
+        // The fetch has an end already.
+        budget.elapsed = None;
+    }
+    Ok(budget)
 }
 
 fn network(mut builder: FetcherBuilder, args: &Network) -> Result<FetcherBuilder, Failure> {

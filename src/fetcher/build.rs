@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use url::Host;
 
 use crate::bounds::Bounds;
+use crate::budget::Budget;
 use crate::detect::Rules;
 use crate::error::{Error, Result};
 use crate::fingerprint::Profile;
@@ -15,6 +16,7 @@ use crate::kind::ErrorKind;
 use crate::net::{Engine, Overrides, Trust, Ways};
 use crate::proxy::{Proxy, Route};
 use crate::router::{Ladder, Router};
+use crate::schedule::Schedule;
 use crate::tier::Tier;
 use crate::transport::Transport;
 use crate::transport::http::Http;
@@ -27,7 +29,8 @@ use super::{Fetcher, Shared, worn};
 pub struct FetcherBuilder {
     min_tier: Tier,
     max_tier: Tier,
-    retries: u32,
+    schedule: Schedule,
+    budget: Budget,
     bounds: Bounds,
     route: Route,
     profile: Option<Arc<Profile>>,
@@ -56,7 +59,8 @@ impl Default for FetcherBuilder {
         Self {
             min_tier: Tier::Plain,
             max_tier: if cfg!(feature = "browser") { Tier::Browser } else { Tier::Impersonate },
-            retries: 2,
+            schedule: Schedule::default(),
+            budget: Budget::default(),
             bounds: Bounds::default(),
             route: Route::default(),
             profile: None,
@@ -84,9 +88,21 @@ impl FetcherBuilder {
         self
     }
 
-    /// How often a network error is retried on its tier. Default: 2.
+    /// How often a network error, a failing origin and a rate limit are each retried on their tier. Default: 2.
     pub const fn retries(mut self, retries: u32) -> Self {
-        self.retries = retries;
+        self.schedule.times = retries;
+        self
+    }
+
+    /// How often and after how long an attempt is made again on its tier. Default: [`Schedule::default`].
+    pub const fn schedule(mut self, schedule: Schedule) -> Self {
+        self.schedule = schedule;
+        self
+    }
+
+    /// What one fetch may cost at most. Default: [`Budget::default`].
+    pub const fn budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
         self
     }
 
@@ -175,6 +191,13 @@ impl FetcherBuilder {
         self
     }
 
+    /// Starts the browser with a window, on the display there is. Default: false.
+    #[cfg(feature = "browser")]
+    pub const fn browser_window(mut self, window: bool) -> Self {
+        self.browser.headful = window;
+        self
+    }
+
     /// Makes the fetcher. Sends nothing and starts no browser.
     ///
     /// # Errors
@@ -223,7 +246,12 @@ impl FetcherBuilder {
         let shared = Arc::new(Shared {
             router: Router::new(transports, rules),
             bounds: self.bounds,
-            ladder: Ladder { min: self.min_tier, max: self.max_tier, retries: self.retries },
+            ladder: Ladder {
+                min: self.min_tier,
+                max: self.max_tier,
+                schedule: self.schedule,
+                budget: self.budget,
+            },
             route: self.route,
             plain,
             dressed,

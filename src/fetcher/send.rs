@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::bounds::Bounds;
+use crate::budget::Budget;
 use crate::detect::Expect;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
@@ -106,6 +107,12 @@ impl RequestBuilder {
         self
     }
 
+    /// What this fetch may cost at most. Default: the fetcher's.
+    pub const fn budget(mut self, budget: Budget) -> Self {
+        self.ladder.budget = budget;
+        self
+    }
+
     /// The only tier to use.
     pub const fn tier(mut self, tier: Tier) -> Self {
         self.ladder.min = tier;
@@ -188,6 +195,7 @@ impl RequestBuilder {
             }
             ladder.min = Tier::Browser;
         }
+        affordable(&ladder)?;
         let errand = Errand {
             request: &request,
             persona: &self.fetcher.persona,
@@ -196,6 +204,7 @@ impl RequestBuilder {
             view: &self.view,
             keep: &self.keep,
             expect: self.expect.as_ref(),
+            others: None,
         };
         let (found, trace) = self.fetcher.shared.router.run(&errand).await;
         match found {
@@ -218,6 +227,18 @@ impl RequestBuilder {
             self.request = Err(error);
         }
     }
+}
+
+/// Whether the budget allows any attempt at all.
+fn affordable(ladder: &Ladder) -> Result<()> {
+    let message = if ladder.budget.attempts == 0 {
+        "a budget of no attempts fetches nothing"
+    } else if ladder.min > ladder.top() {
+        "a budget of no browser visits, and this fetch starts at the browser tier"
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(ErrorKind::InvalidRequest, message))
 }
 
 fn header_name(name: &str) -> Result<HeaderName> {
