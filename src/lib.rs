@@ -13,6 +13,7 @@ mod bounds;
 mod budget;
 mod cookies;
 pub mod detect;
+pub mod diagnose;
 pub mod doctor;
 mod error;
 mod fetcher;

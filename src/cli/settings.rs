@@ -10,14 +10,14 @@ use rungs::detect::{Expect, Rules};
 use rungs::fingerprint::Profile;
 use rungs::{Bounds, Budget, Error, ErrorKind, Fetcher, FetcherBuilder, Proxy, Route, Secret, Tier};
 
-use super::args::{Fetch, Judging, Ladder, Network, Request, View};
+use super::args::{Fetch, Judging, Ladder, Network, Reach, Request, View};
 use super::exit::Failure;
 
 /// A fetcher with everything the command line says about it.
 pub(crate) fn fetcher(args: &Fetch) -> Result<Fetcher, Failure> {
     let bounds = bounds(&args.network, &args.view)?;
     let builder = Fetcher::builder().bounds(bounds).budget(budget(&args.network)?);
-    let builder = network(builder, &args.network)?;
+    let builder = reach(builder.retries(args.network.retry), &args.network.reach)?;
     let builder = ladder(builder, &args.ladder)?.rules(rules(&args.judging)?);
     Ok(builder.build()?)
 }
@@ -58,8 +58,9 @@ fn budget(args: &Network) -> Result<Budget, Failure> {
     Ok(budget)
 }
 
-fn network(mut builder: FetcherBuilder, args: &Network) -> Result<FetcherBuilder, Failure> {
-    builder = builder.insecure(args.insecure).retries(args.retry);
+/// A builder that gets there as the command line says.
+pub(crate) fn reach(mut builder: FetcherBuilder, args: &Reach) -> Result<FetcherBuilder, Failure> {
+    builder = builder.insecure(args.insecure);
     builder = builder.route(route(args)?);
     builder = builder.proxy_insecure(args.proxy_insecure).allow_private(args.allow_private);
     if let Some(path) = &args.proxy_cacert {
@@ -76,7 +77,7 @@ fn network(mut builder: FetcherBuilder, args: &Network) -> Result<FetcherBuilder
 }
 
 /// Which URL goes through which proxy, as curl reads the same flags and the environment.
-fn route(args: &Network) -> Result<Route, Failure> {
+fn route(args: &Reach) -> Result<Route, Failure> {
     let route = match args.proxy.as_deref() {
         None => Route::from_env()?,
         Some("") => Route::default(),
@@ -247,7 +248,7 @@ fn resolve(text: &str) -> Result<(String, u16, IpAddr), Failure> {
     })
 }
 
-fn seconds(flag: &str, text: &str) -> Result<Duration, Failure> {
+pub(crate) fn seconds(flag: &str, text: &str) -> Result<Duration, Failure> {
     let value = text.parse::<f64>().ok().filter(|value| *value > 0.0);
     value.and_then(|value| Duration::try_from_secs_f64(value).ok()).ok_or_else(|| {
         Failure::Usage(format!("{flag}: `{}` is not a number of seconds above 0", text.escape_debug()))

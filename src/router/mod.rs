@@ -9,6 +9,7 @@ mod others;
 mod policy;
 mod progress;
 mod retry_after;
+mod way;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +22,6 @@ use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
 use crate::bounds::Bounds;
-use crate::cookies::Cookie;
 use crate::detect::{self, Expect, Rules, Seen};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
@@ -44,6 +44,7 @@ use keep::Begun;
 use memory::Memory;
 use policy::{History, Means, Outcome, Step};
 use progress::Progress;
+use way::{Left, Visit, Way};
 
 /// Who asks: one session, as it appears on the plain tier and on the others.
 pub(crate) struct Persona {
@@ -361,48 +362,6 @@ impl Router {
     }
 }
 
-/// How far a fetch has come.
-struct Way {
-    tier: Tier,
-    /// The next attempt repeats the last.
-    is_repeated: bool,
-    /// How often another fetch's clearance was used instead of earning one.
-    shares: u32,
-    visit: Option<Visit>,
-}
-
-/// Being at the browser.
-struct Visit {
-    leave: Leave,
-    why: VerdictKind,
-    /// The cookies there were.
-    before: Vec<Cookie>,
-}
-
-impl Visit {
-    fn begin(errand: &Errand<'_>, leave: Leave, why: VerdictKind) -> Self {
-        tracing::info!(host = errand.host(), because = %why, "browser visit");
-        Self { leave, why, before: errand.persona.dressed.jar().list() }
-    }
-}
-
-/// How a persona's climb ends.
-enum Left {
-    With(Box<Found>),
-    /// Another persona goes on from here.
-    For(Arc<Persona>),
-}
-
-impl Way {
-    /// Tells those who wait that the visit came to nothing. A proxy's fault is not held against the host.
-    fn lost(&self, end: &End) {
-        if !end.is_the_proxys()
-            && let Some(Visit { leave: Leave::Turn(turn), why, .. }) = &self.visit {
-            turn.lost(*why, end.clone());
-        }
-    }
-}
-
 /// The names of the cookies that an answer set itself.
 fn set_by(headers: &HeaderMap) -> Vec<String> {
     let lines = headers.get_all(http::header::SET_COOKIE).iter().filter_map(|line| line.to_str().ok());
@@ -499,3 +458,6 @@ fn within(errand: &Errand<'_>, spent: u64) -> Bounds {
 
 /// How often one fetch takes another's clearance before it earns one itself: each was good for somebody.
 const MAX_SHARES: u32 = 4;
+
+#[cfg(test)]
+mod tests;
