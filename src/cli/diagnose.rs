@@ -71,8 +71,9 @@ fn plan(out: &mut impl Write, url: &str, ways: &[Way], format: Told) -> io::Resu
         return writeln!(out, "{plan:#}");
     }
     writeln!(out, "{}: at most {requests} requests, beside what a page in the browser loads", shown(url))?;
+    let width = width();
     for way in ways {
-        writeln!(out, "  {way:<WIDTH$}  {}", way.when())?;
+        writeln!(out, "  {way:<width$}  {}", way.when())?;
     }
     Ok(())
 }
@@ -98,20 +99,23 @@ fn write(out: &mut impl Write, url: &str, report: &Report, format: Told) -> io::
 }
 
 fn line(out: &mut impl Write, step: &Step) -> io::Result<()> {
+    let width = width();
     let reason = || redact::terminal(step.reason.as_deref().unwrap_or_default());
     let last = step.attempts.last();
     let status = last.and_then(|attempt| attempt.status).map_or_else(|| "---".to_owned(), |s| s.to_string());
     let verdict = last.and_then(|attempt| attempt.verdict.as_ref());
     let told = match (step.found, verdict) {
-        (Found::Skipped, _) => return writeln!(out, "  {:<WIDTH$}  not tried: {}", step.way, reason()),
+        (Found::Skipped, _) => return writeln!(out, "  {:<width$}  not tried: {}", step.way, reason()),
         (_, Some(verdict)) => redact::terminal(&verdict.to_string()),
         _ => reason(),
     };
     let mark = if step.found == Found::Passed { "passed " } else { "refused" };
     let mark = if step.found == Found::Failed { "failed " } else { mark };
     let elapsed: u128 = step.attempts.iter().map(|attempt| attempt.elapsed.as_millis()).sum();
-    writeln!(out, "  {:<WIDTH$}  {mark}  {status}  {told}  {elapsed} ms", step.way)
+    writeln!(out, "  {:<width$}  {mark}  {status}  {told}  {elapsed} ms", step.way)
 }
 
-/// The longest name of a way.
-const WIDTH: usize = 34;
+/// The length of the longest way's words.
+fn width() -> usize {
+    Way::ALL.iter().map(|way| way.to_string().len()).max().unwrap_or(0)
+}

@@ -175,7 +175,7 @@ mod tests {
             assert_eq!(works(&steps), works_by, "{found:?}");
             let diagnosis = conclude(&steps);
             assert_eq!(diagnosis.as_ref().map(|diagnosis| diagnosis.layer), layer, "{found:?}");
-            for diagnosis in diagnosis {
+            if let Some(diagnosis) = diagnosis {
                 assert!(!diagnosis.because.is_empty() && !diagnosis.change.is_empty(), "{diagnosis:?}");
                 assert_eq!(diagnosis.tried.len(), found.len(), "{diagnosis:?}");
             }
