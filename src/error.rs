@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::kind::ErrorKind;
 use crate::redact;
-use crate::trace::Trace;
+use crate::trace::{Diagnosis, Trace};
 
 type Source = Box<dyn StdError + Send + Sync>;
 
@@ -83,6 +83,13 @@ impl Error {
     #[must_use]
     pub fn trace(&self) -> Option<&Trace> {
         self.0.trace.as_ref()
+    }
+
+    /// Why the fetch is probably still blocked, read from its trace. `None` for an error that is no block.
+    #[must_use]
+    pub fn diagnosis(&self) -> Option<Diagnosis> {
+        let is_refusal = matches!(self.0.kind, ErrorKind::Blocked | ErrorKind::Proxy);
+        self.trace().filter(|_| is_refusal)?.diagnosis()
     }
 
     /// Whether every tier allowed was blocked.

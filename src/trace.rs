@@ -1,5 +1,9 @@
 //! All attempts of one fetch, in order, with what each cost and why the next was made.
 
+mod diagnosis;
+
+pub use diagnosis::{Diagnosis, Layer};
+
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};

@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Target(target::Args),
     /// Say what a saved answer is, and why.
     Detect(Detect),
+    /// Ask a site in several ways, one change at a time, and say what gives away the rest.
+    Diagnose(Box<Diagnose>),
     /// Say what is installed, what each tier can do here, and the fix for what it cannot.
     Doctor(Doctor),
     /// Tell any client that asks what it looks like on the wire; on loopback only.
@@ -112,10 +114,10 @@ pub(crate) struct Request {
     pub(crate) head: bool,
 }
 
-/// How to get there, and within what bounds.
+/// How to get there.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Network")]
-pub(crate) struct Network {
+pub(crate) struct Reach {
     /// Go through this proxy, http://user:password@host:port; also https, socks5 (names are resolved
     /// here) and socks5h (by the proxy). Empty: through none. Default: what the environment says.
     #[arg(short = 'x', long, value_name = "URL")]
@@ -152,6 +154,14 @@ pub(crate) struct Network {
     /// Use this address for a name; `*` stands for every name.
     #[arg(long, value_name = "HOST:PORT:ADDR")]
     pub(crate) resolve: Vec<String>,
+}
+
+/// How to get there, and within what bounds.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Network")]
+pub(crate) struct Network {
+    #[command(flatten)]
+    pub(crate) reach: Reach,
 
     /// The most time for the whole fetch, in seconds.
     #[arg(short = 'm', long, value_name = "SECONDS")]
@@ -161,9 +171,21 @@ pub(crate) struct Network {
     #[arg(long, value_name = "SECONDS")]
     pub(crate) connect_timeout: Option<String>,
 
-    /// How often a network error is retried on its tier. Default: 2.
+    /// How often a network error, a failing origin and a rate limit are each retried on their tier. Default: 2.
     #[arg(long, value_name = "N")]
     pub(crate) retry: Option<u32>,
+
+    /// The most attempts for one fetch, on all tiers together. Default: 12.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_attempts: Option<u32>,
+
+    /// The most attempts in the browser for one fetch. Default: 3.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_visits: Option<u32>,
+
+    /// The most bytes of bodies for one fetch, block pages included, as 500000, 10k, 5M, 1G.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_bytes: Option<String>,
 
     /// The largest body taken, in bytes or as 10k, 5M, 1G. Default: 32M.
     #[arg(long, value_name = "SIZE")]
@@ -483,6 +505,55 @@ pub(crate) enum Told {
     Text,
     /// One JSON object; with --rules, one a line.
     Json,
+}
+
+/// Ask a site for one page in several ways, each but one thing different from the one before, and say
+/// which passed and what probably gives away the rest.
+///
+/// One request at a time, some seconds apart, and no more than are told by --dry-run. Every way is a
+/// visitor of its own. A Retry-After is waited out up to 30 s; a longer one ends it.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 some way passed, 7 none did, 2 wrong usage, 3 wrong settings, 130 interrupted."
+)]
+pub(crate) struct Diagnose {
+    /// What to ask for.
+    #[arg(value_name = "URL")]
+    pub(crate) url: String,
+
+    /// Say what would be asked, and send nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// The time between two ways, in seconds. Default: 2.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) pause: Option<String>,
+
+    /// Use no higher tier than this.
+    #[arg(long, value_name = "TIER", value_enum)]
+    pub(crate) max_tier: Option<TierName>,
+
+    /// Look like this browser: the name of a profile, or a file.
+    #[arg(long = "as", value_name = "BROWSER_PROFILE")]
+    pub(crate) profile: Option<String>,
+
+    /// With a proxy, ask once without it too: from this machine's own address.
+    #[arg(long)]
+    pub(crate) direct: bool,
+
+    /// A header for every request, `Name: value`.
+    #[arg(short = 'H', long = "header", value_name = "LINE")]
+    pub(crate) headers: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+
+    #[command(flatten)]
+    pub(crate) judging: Judging,
+
+    /// What to print.
+    #[arg(long, value_enum, default_value_t = Told::Text)]
+    pub(crate) format: Told,
 }
 
 #[derive(Debug, clap::Args)]

@@ -223,7 +223,7 @@ fn http_failure(status: u16) -> Option<u8> {
 }
 
 /// Ends when the user presses Ctrl-C, the program is told to end, or its terminal is closed.
-async fn interrupted() {
+pub(crate) async fn interrupted() {
     let Ok(mut told) = signal(SignalKind::terminate()) else {
         return std::future::pending().await;
     };

@@ -3,6 +3,7 @@
 mod args;
 mod cookie_file;
 mod detect;
+mod diagnose;
 mod doctor;
 mod exit;
 mod fetch;
@@ -39,6 +40,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Profile(profile) => profile::run(&profile, args.quiet),
         Command::Target(target) => target::run(&target),
         Command::Detect(detect) => detect::run(&detect),
+        Command::Diagnose(diagnose) => diagnose::run(&diagnose),
         Command::Doctor(doctor) => doctor::run(&doctor),
         Command::Lab(lab) => lab::run(&lab),
         Command::Generate(generate) => generate::run(&generate),

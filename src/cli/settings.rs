@@ -11,12 +11,13 @@ use rungs::fingerprint::Profile;
 use rungs::target::{Rate, Size, Span, Targets};
 use rungs::{Error, ErrorKind, Fetcher, FetcherBuilder, Place, Position, Proxy, Robots, Route, Secret, Tier};
 
-use super::args::{Fetch, Judging, Ladder, Looks, Manners, Network, Request};
+use super::args::{Fetch, Judging, Ladder, Looks, Manners, Reach, Request};
 use super::exit::Failure;
 
 /// A fetcher with everything the command line says about it.
 pub(crate) fn fetcher(args: &Fetch) -> Result<Fetcher, Failure> {
-    let builder = network(Fetcher::builder().target_layers(targets(args)?), &args.network)?;
+    let builder = Fetcher::builder().target_layers(targets(args)?);
+    let builder = reach(builder, &args.network.reach)?;
     let builder = ladder(builder, &args.ladder)?.rules(rules(&args.judging)?);
     let builder = looks(builder, &args.looks)?;
     Ok(builder.build()?)
@@ -56,6 +57,19 @@ fn targets(args: &Fetch) -> Result<Targets, Failure> {
             targets = targets.with_flag("--max-size", key, limit.as_str())?;
         }
     }
+    if let Some(times) = network.retry {
+        targets = targets.with_flag("--retry", "retry.times", i64::from(times))?;
+    }
+    if let Some(attempts) = network.max_attempts {
+        targets = targets.with_flag("--max-attempts", "budget.attempts", i64::from(attempts))?;
+    }
+    if let Some(visits) = network.max_visits {
+        targets = targets.with_flag("--max-visits", "budget.visits", i64::from(visits))?;
+    }
+    if let Some(text) = &network.max_bytes {
+        let bytes = Size(size("--max-bytes", text)?).to_string();
+        targets = targets.with_flag("--max-bytes", "budget.bytes", bytes)?;
+    }
     manners(targets, &args.manners)
 }
 
@@ -77,11 +91,9 @@ fn manners(mut targets: Targets, args: &Manners) -> Result<Targets, Failure> {
     Ok(targets)
 }
 
-fn network(mut builder: FetcherBuilder, args: &Network) -> Result<FetcherBuilder, Failure> {
+/// A builder that gets there as the command line says.
+pub(crate) fn reach(mut builder: FetcherBuilder, args: &Reach) -> Result<FetcherBuilder, Failure> {
     builder = builder.insecure(args.insecure);
-    if let Some(times) = args.retry {
-        builder = builder.retries(times);
-    }
     let route = route(args)?;
     if args.proxy.is_some() || !route.is_direct() {
         builder = builder.route(route);
@@ -101,7 +113,7 @@ fn network(mut builder: FetcherBuilder, args: &Network) -> Result<FetcherBuilder
 }
 
 /// Which URL goes through which proxy, as curl reads the same flags and the environment.
-fn route(args: &Network) -> Result<Route, Failure> {
+fn route(args: &Reach) -> Result<Route, Failure> {
     let route = match args.proxy.as_deref() {
         None => Route::from_env()?,
         Some("") => Route::default(),
@@ -302,7 +314,7 @@ fn resolve(text: &str) -> Result<(String, u16, IpAddr), Failure> {
     })
 }
 
-fn seconds(flag: &str, text: &str) -> Result<Duration, Failure> {
+pub(crate) fn seconds(flag: &str, text: &str) -> Result<Duration, Failure> {
     let value = text.parse::<f64>().ok().filter(|value| *value > 0.0);
     value.and_then(|value| Duration::try_from_secs_f64(value).ok()).ok_or_else(|| {
         Failure::Usage(format!("{flag}: `{}` is not a number of seconds above 0", text.escape_debug()))

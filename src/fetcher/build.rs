@@ -9,6 +9,7 @@ use std::time::Duration;
 use url::Host;
 
 use crate::bounds::Bounds;
+use crate::budget::Budget;
 use crate::detect::Rules;
 use crate::error::{Error, Result};
 use crate::fingerprint::Profile;
@@ -19,6 +20,7 @@ use crate::politeness::{Pace, Robots};
 use crate::proxy::{Proxy, Route};
 use crate::robots;
 use crate::router::Router;
+use crate::schedule::Schedule;
 use crate::target::Targets;
 use crate::tier::Tier;
 use crate::transport::Transport;
@@ -67,9 +69,21 @@ impl FetcherBuilder {
         self
     }
 
-    /// How often a network error is retried on its tier. Default: 2.
+    /// How often a network error, a failing origin and a rate limit are each retried on their tier. Default: 2.
     pub const fn retries(mut self, retries: u32) -> Self {
         self.said.retries = Some(retries);
+        self
+    }
+
+    /// How often and after how long an attempt is made again on its tier. Default: [`Schedule::default`].
+    pub const fn schedule(mut self, schedule: Schedule) -> Self {
+        self.said.schedule = Some(schedule);
+        self
+    }
+
+    /// What one fetch may cost at most. Default: [`Budget::default`].
+    pub const fn budget(mut self, budget: Budget) -> Self {
+        self.said.budget = Some(budget);
         self
     }
 
@@ -263,6 +277,13 @@ impl FetcherBuilder {
     #[cfg(feature = "browser")]
     pub const fn browser_recycle_memory(mut self, bytes: u64) -> Self {
         self.browser.pool.recycle_pss = Some(bytes);
+        self
+    }
+
+    /// Starts the browser with a window, on the display there is. Default: false.
+    #[cfg(feature = "browser")]
+    pub const fn browser_window(mut self, window: bool) -> Self {
+        self.browser.headful = window;
         self
     }
 

@@ -8,13 +8,14 @@ use http::{HeaderName, HeaderValue, Method, header};
 use tokio::time::Instant;
 use url::Url;
 
+use crate::budget::Budget;
 use crate::detect::Expect;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 use crate::politeness::{Pace, Robots};
 use crate::proxy::{Proxy, Route};
 use crate::request::{Context, Request, parse_url};
-use crate::router::{Errand, Keep};
+use crate::router::{Errand, Keep, Ladder};
 use crate::tier::Tier;
 use crate::view::{BodyForm, Load, View};
 
@@ -28,6 +29,7 @@ pub struct RequestBuilder {
     has_context: bool,
     timeout: Option<Duration>,
     tier: Option<Tier>,
+    budget: Option<Budget>,
     view: View,
     keep: Keep,
     expect: Option<Expect>,
@@ -47,6 +49,7 @@ impl RequestBuilder {
             has_context: false,
             timeout: None,
             tier: None,
+            budget: None,
             view: View::default(),
             keep: Keep::Memory,
             expect: None,
@@ -108,6 +111,12 @@ impl RequestBuilder {
     /// The deadline of the whole fetch, attempts and waits. Default: the fetcher's.
     pub const fn timeout(mut self, total: Duration) -> Self {
         self.timeout = Some(total);
+        self
+    }
+
+    /// What this fetch may cost at most. Default: the fetcher's.
+    pub const fn budget(mut self, budget: Budget) -> Self {
+        self.budget = Some(budget);
         self
     }
 
@@ -213,6 +222,8 @@ impl RequestBuilder {
         }
         let mut bounds = terms.bounds;
         bounds.fetch_total = self.timeout.or(bounds.fetch_total);
+        ladder.budget = self.budget.unwrap_or(ladder.budget);
+        affordable(&ladder)?;
         let errand = Errand {
             request: &request,
             persona: &persona,
@@ -224,6 +235,7 @@ impl RequestBuilder {
             rules: terms.rules.as_ref(),
             robots: self.robots.unwrap_or(terms.robots),
             pace: self.pace.unwrap_or(terms.pace),
+            others: None,
         };
         let (found, trace) = self.fetcher.shared.router.run(&errand).await;
         match found {
@@ -260,6 +272,18 @@ pub(super) fn field(name: &str, value: &str) -> Result<(HeaderName, HeaderValue)
         Error::new(ErrorKind::InvalidRequest, message)
     })?;
     Ok((name, value))
+}
+
+/// Whether the budget allows any attempt at all.
+fn affordable(ladder: &Ladder) -> Result<()> {
+    let message = if ladder.budget.attempts == 0 {
+        "a budget of no attempts fetches nothing"
+    } else if ladder.min > ladder.top() {
+        "a budget of no browser visits, and this fetch starts at the browser tier"
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(ErrorKind::InvalidRequest, message))
 }
 
 fn header_name(name: &str) -> Result<HeaderName> {

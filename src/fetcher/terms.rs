@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::bounds::Bounds;
+use crate::budget::Budget;
 use crate::cookies::Cookie;
 use crate::detect::{Expect, Rules};
 use crate::error::{Error, Result};
@@ -14,6 +15,7 @@ use crate::politeness::{Pace, Robots};
 use crate::proxy::{Proxy, Route};
 use crate::request::{Context, Request};
 use crate::router::{Ladder, Persona};
+use crate::schedule::Schedule;
 use crate::target::{Resolved, Settings};
 use crate::tier::Tier;
 use crate::view::View;
@@ -24,6 +26,8 @@ pub(super) struct Said {
     pub(super) min: Option<Tier>,
     pub(super) max: Option<Tier>,
     pub(super) retries: Option<u32>,
+    pub(super) schedule: Option<Schedule>,
+    pub(super) budget: Option<Budget>,
     pub(super) bounds: Option<Bounds>,
     pub(super) profile: Option<Arc<Profile>>,
     pub(super) language: Option<String>,
@@ -145,8 +149,14 @@ fn ladder(settings: &Settings, said: &Said) -> Ladder {
         (min, max) = (min.min(tier), tier);
     }
     let start = tiers.start.unwrap_or(min).clamp(min, max);
-    let retries = said.retries.or(settings.retry.times).unwrap_or_default();
-    Ladder { min, start, max, retries }
+    let mut schedule = said.schedule.unwrap_or_else(|| settings.schedule());
+    schedule.times = said.retries.unwrap_or(schedule.times);
+    let mut budget = said.budget.unwrap_or_else(|| settings.budget());
+    if said.budget.is_none() && settings.timeouts.total.is_some() {
+        // The fetch has an end already.
+        budget.elapsed = None;
+    }
+    Ladder { min, start, max, schedule, budget }
 }
 
 fn bounds(settings: &Settings) -> Bounds {

@@ -50,6 +50,16 @@ pub(crate) enum End {
     Failed(ErrorKind),
 }
 
+impl End {
+    /// Whether the site had no part in it.
+    pub(crate) fn is_the_proxys(&self) -> bool {
+        match self {
+            Self::Refused { verdict, .. } => verdict.kind == VerdictKind::ProxyFault,
+            Self::Failed(kind) => *kind == ErrorKind::Proxy,
+        }
+    }
+}
+
 /// A fetch's leave to be at the browser.
 pub(crate) enum Leave {
     /// For a clearance: others of the same host wait until it is dropped.

@@ -5,20 +5,23 @@ mod flight;
 mod judging;
 mod keep;
 mod memory;
+mod others;
 mod policy;
 mod polite;
 mod progress;
+mod way;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
+use futures_util::{StreamExt, TryStreamExt};
 use http::{HeaderMap, StatusCode};
 use rand::RngExt;
 use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
 use crate::bounds::Bounds;
-use crate::cookies::Cookie;
 use crate::detect::{self, Expect, Rules, Seen};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
@@ -36,15 +39,17 @@ use crate::verdict::{Verdict, VerdictKind};
 use crate::view::View;
 
 pub(crate) use keep::{Keep, Kept};
+pub(crate) use others::Others;
 pub(crate) use policy::Ladder;
 
 use clearance::Clearance;
 use flight::{End, Flight, Flights, Leave};
 use keep::Begun;
 use memory::Memory;
-use policy::{History, Outcome, Step};
+use policy::{History, Means, Outcome, Step};
 use polite::Manners;
 use progress::Progress;
+use way::{Left, Visit, Way};
 
 /// Who asks: one session, as it appears on the plain tier and on the others.
 pub(crate) struct Persona {
@@ -59,6 +64,7 @@ impl Persona {
 }
 
 /// One fetch.
+#[derive(Clone, Copy)]
 pub(crate) struct Errand<'a> {
     pub(crate) request: &'a Request,
     pub(crate) persona: &'a Persona,
@@ -71,6 +77,8 @@ pub(crate) struct Errand<'a> {
     pub(crate) rules: Option<&'a Rules>,
     pub(crate) robots: Robots,
     pub(crate) pace: Pace,
+    /// Who else may ask, when `persona` is refused.
+    pub(crate) others: Option<&'a dyn Others>,
 }
 
 impl Errand<'_> {
@@ -129,7 +137,7 @@ impl Router {
                 Err(_) => {
                     let message = format!("the whole fetch took longer than {total:?}");
                     let error = Error::new(ErrorKind::Timeout, message);
-                    progress.cut_short(errand, &error);
+                    progress.cut_short(&error);
                     Err(error)
                 }
             },
@@ -137,31 +145,56 @@ impl Router {
         (found.map_err(|error| error.with_url(&errand.request.url)), progress.trace)
     }
 
+    /// One persona after another, until one is through.
     async fn climb(&self, errand: &Errand<'_>, progress: &mut Progress) -> Result<Found> {
-        let ladder = errand.ladder;
-        let flight = self.flights.of(errand.key(), errand.host());
+        let mut history = History::new(errand.request.method.clone());
         let is_known = self.memory.known(errand.key(), errand.host(), memory::now()).is_some();
-        let tier = if is_known { ladder.min } else { ladder.start };
-        let mut way = Way { tier, retried: 0, shares: 0, visit: None };
+        let start = if is_known { errand.ladder.min } else { errand.ladder.start };
+        let (mut other, mut tier, began) = (None::<Arc<Persona>>, start, Instant::now());
+        loop {
+            let errand = Errand { persona: other.as_deref().unwrap_or(errand.persona), ..*errand };
+            match self.climb_as(&errand, tier, began, &mut history, progress).await? {
+                Left::With(found) => return Ok(*found),
+                Left::For(persona) => (other, tier) = (Some(persona), history.tier),
+            }
+        }
+    }
+
+    /// From `start` up, as the errand's persona.
+    async fn climb_as(
+        &self,
+        errand: &Errand<'_>,
+        start: Tier,
+        began: Instant,
+        history: &mut History,
+        progress: &mut Progress,
+    ) -> Result<Left> {
+        let flight = self.flights.of(errand.key(), errand.host());
+        let mut way = Way { tier: start, is_repeated: false, shares: 0, visit: None };
         let crawl_delay = self.permitted(errand, &errand.request.url, progress.ends).await?;
         loop {
             self.begin(errand, &flight, &mut way).await?;
             let tier = way.tier;
             let permit = self.admit(errand, tier, crawl_delay, progress).await?;
             let earned = flight.earned();
-            progress.under_way = Some((tier, Instant::now()));
-            let outcome = self.attempt(errand, tier).await;
+            let bytes = Arc::new(AtomicU64::new(0));
+            progress.begin(errand, tier);
+            let outcome = self.attempt(errand, tier, history.bytes, &bytes).await;
             self.fed_back(errand, tier, permit, &outcome);
-            let history = History { tier, retried: way.retried, method: &errand.request.method };
-            let step = policy::decide(ladder, history, &seen(&outcome));
-            progress.ended(errand, &outcome, &step);
+            history.attempted(tier, bytes.load(Ordering::Relaxed), began.elapsed());
+            let means =
+                errand.others.map_or(Means::default(), |others| others.means(errand.persona, errand.host()));
+            let roll = rand::rng().random_range(0.0..=1.0);
+            let step = policy::decide(&errand.ladder, means, history, &seen(&outcome), roll);
+            history.took(&step);
+            progress.ended(&outcome, &step);
             match (step, outcome) {
-                (Step::Retry { after, .. }, _) => {
-                    way.retried += 1;
-                    sleep(jittered(after)).await;
+                (Step::Retry { after, .. } | Step::Wait { after, .. }, _) => {
+                    way.is_repeated = true;
+                    sleep(after).await;
                 }
                 (Step::Climb { to: Tier::Browser, .. }, outcome) => {
-                    way.retried = 0;
+                    way.is_repeated = false;
                     if flight.earned() == earned {
                         self.memory.refused(errand.key(), errand.host(), memory::now());
                     }
@@ -172,11 +205,23 @@ impl Router {
                 }
                 (Step::Climb { to, .. }, _) => {
                     way.tier = to;
-                    way.retried = 0;
+                    way.is_repeated = false;
+                }
+                (step @ (Step::NewSession { .. } | Step::NewExit { .. }), outcome) => {
+                    way.lost(&end(&outcome));
+                    return match (another(errand, &step), outcome) {
+                        (Some(persona), _) => Ok(Left::For(persona)),
+                        (None, Ok(judged)) => Err(blocked(None, &judged.verdict)),
+                        (None, Err(error)) => Err(error),
+                    };
                 }
                 (Step::Done, Ok(judged)) => {
                     self.learn(errand, &way, &judged);
-                    return judged.found();
+                    return Ok(Left::With(Box::new(judged.found()?)));
+                }
+                (Step::Spent { hint }, Ok(_)) => {
+                    let message = "blocked, and what it may cost is spent";
+                    return Err(Error::new(ErrorKind::Blocked, message).with_hint(hint));
                 }
                 (Step::Blocked { hint }, Ok(judged)) => {
                     let end = End::Refused { verdict: judged.verdict, hint };
@@ -195,17 +240,23 @@ impl Router {
     /// Before an attempt: waits for a visit under way, as long as one may last, and starts where the
     /// host memory says. A clearance that ran out is earned anew without asking below first.
     async fn begin(&self, errand: &Errand<'_>, flight: &Arc<Flight>, way: &mut Way) -> Result<()> {
-        let ladder = errand.ladder;
-        if way.visit.is_some() || way.retried > 0 {
+        let (ladder, top) = (errand.ladder, errand.ladder.top());
+        if way.visit.is_some() || way.is_repeated {
             return Ok(());
         }
-        let may_visit = ladder.min < Tier::Browser && ladder.max == Tier::Browser;
+        let may_visit = ladder.min < Tier::Browser && top == Tier::Browser;
         if may_visit && flight.landed(errand.bounds.browser_total).await {
             tracing::debug!(host = errand.host(), "waited for another fetch's browser visit");
         }
         let (now, earned) = (memory::now(), flight.earned());
-        let Some(note) = self.memory.known(errand.key(), errand.host(), now) else { return Ok(()) };
-        way.tier = way.tier.max(note.start).clamp(ladder.min, ladder.max);
+        let Some(note) = self.memory.known(errand.key(), errand.host(), now) else {
+            if may_visit && way.tier == Tier::Browser {
+                // Somebody new goes on where another was refused.
+                self.enter(errand, flight, way, earned, VerdictKind::Block).await?;
+            }
+            return Ok(());
+        };
+        way.tier = way.tier.max(note.start).clamp(ladder.min, top);
         if !may_visit {
             return Ok(());
         }
@@ -278,7 +329,14 @@ impl Router {
     }
 
     /// One attempt: the answer's head, its verdict and, when that is good, its whole body.
-    async fn attempt(&self, errand: &Errand<'_>, tier: Tier) -> Result<Judged> {
+    /// `spent` bytes were taken before, and this one's are counted in `bytes`.
+    async fn attempt(
+        &self,
+        errand: &Errand<'_>,
+        tier: Tier,
+        spent: u64,
+        bytes: &Arc<AtomicU64>,
+    ) -> Result<Judged> {
         let transport = self
             .transports
             .iter()
@@ -286,10 +344,11 @@ impl Router {
             .ok_or_else(|| Error::new(ErrorKind::Config, format!("this build has no {tier} tier")))?;
         let identity = errand.persona.on(tier);
         let manners = Manners { router: self, errand };
+        let bounds = within(errand, spent);
         let job = Job {
             request: errand.request,
             identity,
-            bounds: errand.bounds,
+            bounds: &bounds,
             view: errand.view,
             streaming: errand.keep.is_file(),
             gate: Some(&manners),
@@ -301,8 +360,17 @@ impl Router {
             self.permitted(errand, &url, None).await?;
         }
         let begun = match body {
-            Body::Whole(prefix) => Begun { prefix, rest: None },
-            Body::Coming(stream) => Begun::read(stream, detect::PREFIX).await?,
+            Body::Whole(prefix) => {
+                bytes.fetch_add(prefix.len() as u64, Ordering::Relaxed);
+                Begun { prefix, rest: None }
+            }
+            Body::Coming(stream) => {
+                let bytes = Arc::clone(bytes);
+                let counted = stream.inspect_ok(move |chunk| {
+                    bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+                });
+                Begun::read(counted.boxed(), detect::PREFIX).await?
+            }
         };
         let seen = Seen {
             tier: Some(tier),
@@ -325,40 +393,6 @@ impl Router {
     }
 }
 
-/// How far a fetch has come.
-struct Way {
-    tier: Tier,
-    /// How often this tier was tried again after a failure.
-    retried: u32,
-    /// How often another fetch's clearance was used instead of earning one.
-    shares: u32,
-    visit: Option<Visit>,
-}
-
-/// Being at the browser.
-struct Visit {
-    leave: Leave,
-    why: VerdictKind,
-    /// The cookies there were.
-    before: Vec<Cookie>,
-}
-
-impl Visit {
-    fn begin(errand: &Errand<'_>, leave: Leave, why: VerdictKind) -> Self {
-        tracing::info!(host = errand.host(), because = %why, "browser visit");
-        Self { leave, why, before: errand.persona.dressed.jar().list() }
-    }
-}
-
-impl Way {
-    /// Tells those who wait that the visit came to nothing.
-    fn lost(&self, end: &End) {
-        if let Some(Visit { leave: Leave::Turn(turn), why, .. }) = &self.visit {
-            turn.lost(*why, end.clone());
-        }
-    }
-}
-
 /// The names of the cookies that an answer set itself.
 fn set_by(headers: &HeaderMap) -> Vec<String> {
     let lines = headers.get_all(http::header::SET_COOKIE).iter().filter_map(|line| line.to_str().ok());
@@ -369,6 +403,13 @@ fn ended(end: End) -> Error {
     match end {
         End::Refused { verdict, hint } => blocked(hint, &verdict),
         End::Failed(kind) => Error::new(kind, "the browser failed for other fetches of this host just now"),
+    }
+}
+
+fn end(outcome: &Result<Judged>) -> End {
+    match outcome {
+        Ok(judged) => End::Refused { verdict: judged.verdict.clone(), hint: None },
+        Err(error) => End::Failed(error.kind()),
     }
 }
 
@@ -429,10 +470,25 @@ fn blocked(hint: Option<String>, verdict: &Verdict) -> Error {
     }
 }
 
-/// Never less than asked for, up to a quarter more: many waiting fetches must not return as one.
-fn jittered(wait: Duration) -> Duration {
-    wait.mul_f64(1.0 + rand::rng().random_range(0.0..0.25))
+/// Who takes the step that `errand`'s own persona cannot.
+fn another(errand: &Errand<'_>, step: &Step) -> Option<Arc<Persona>> {
+    let others = errand.others?;
+    match step {
+        Step::NewSession { .. } => others.session(errand.persona),
+        Step::NewExit { faulty, .. } => others.exit(errand.persona, *faulty),
+        _ => None,
+    }
+}
+
+/// The bounds of an attempt when `spent` bytes of the budget are.
+fn within(errand: &Errand<'_>, spent: u64) -> Bounds {
+    let left = errand.ladder.budget.bytes.map_or(u64::MAX, |bytes| bytes.saturating_sub(spent));
+    let bounds = *errand.bounds;
+    Bounds { max_body: bounds.max_body.min(left), max_file: bounds.max_file.min(left), ..bounds }
 }
 
 /// How often one fetch takes another's clearance before it earns one itself: each was good for somebody.
 const MAX_SHARES: u32 = 4;
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use http::Method;
 
+use crate::budget::Budget;
 use crate::kind::ErrorKind;
+use crate::schedule::Schedule;
 use crate::tier::Tier;
 use crate::verdict::{Verdict, VerdictKind};
 
@@ -17,14 +19,23 @@ pub(crate) struct Ladder {
     pub(crate) start: Tier,
     /// The dearest tier allowed.
     pub(crate) max: Tier,
-    /// How often a failed attempt is made again on its tier.
-    pub(crate) retries: u32,
+    pub(crate) schedule: Schedule,
+    pub(crate) budget: Budget,
+}
+
+/// What could be changed for another attempt.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Means {
+    /// There is another exit IP to go by.
+    pub(crate) exit: bool,
+    /// This session got pages of the host before, and there may be a fresh one in its place.
+    pub(crate) session: bool,
 }
 
 impl Ladder {
     /// This tier and no other.
     pub(crate) const fn only(self, tier: Tier) -> Self {
-        Self { min: tier, start: tier, max: tier, retries: self.retries }
+        Self { min: tier, start: tier, max: tier, ..self }
     }
 }
 
@@ -40,13 +51,70 @@ pub(crate) enum Outcome<'a> {
     Failed(ErrorKind),
 }
 
-/// What was done so far.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct History<'a> {
+/// What was done so far, the attempt just made included.
+#[derive(Clone, Debug)]
+pub(crate) struct History {
+    pub(crate) method: Method,
+    /// The tier of the last attempt.
     pub(crate) tier: Tier,
-    /// How often this tier was tried again after a failure.
-    pub(crate) retried: u32,
-    pub(crate) method: &'a Method,
+    /// How often this tier was tried again after a failure, as this session.
+    pub(crate) failed: u32,
+    /// How often this tier was tried again after a rate limit, as this session.
+    pub(crate) limited: u32,
+    /// How often another exit was taken because of a block.
+    pub(crate) exits: u32,
+    /// How often another exit was taken because the proxy was at fault.
+    pub(crate) faults: u32,
+    pub(crate) sessions: u32,
+    pub(crate) attempts: u32,
+    pub(crate) visits: u32,
+    pub(crate) bytes: u64,
+    pub(crate) elapsed: Duration,
+}
+
+impl History {
+    pub(crate) const fn new(method: Method) -> Self {
+        Self {
+            method,
+            tier: Tier::Plain,
+            failed: 0,
+            limited: 0,
+            exits: 0,
+            faults: 0,
+            sessions: 0,
+            attempts: 0,
+            visits: 0,
+            bytes: 0,
+            elapsed: Duration::ZERO,
+        }
+    }
+
+    /// Counts an attempt on `tier` that brought `bytes`, `elapsed` after the fetch began.
+    pub(crate) fn attempted(&mut self, tier: Tier, bytes: u64, elapsed: Duration) {
+        if tier != self.tier {
+            (self.failed, self.limited) = (0, 0);
+        }
+        self.tier = tier;
+        self.attempts += 1;
+        self.visits += u32::from(tier == Tier::Browser);
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.elapsed = elapsed;
+    }
+
+    /// Counts the step that is taken.
+    pub(crate) fn took(&mut self, step: &Step) {
+        match step {
+            Step::Retry { .. } => self.failed += 1,
+            Step::Wait { .. } => self.limited += 1,
+            Step::NewExit { faulty: true, .. } => self.faults += 1,
+            Step::NewExit { faulty: false, .. } => self.exits += 1,
+            Step::NewSession { .. } => self.sessions += 1,
+            Step::Climb { .. } | Step::Done | Step::Blocked { .. } | Step::Spent { .. } | Step::Fail => {}
+        }
+        if matches!(step, Step::NewExit { .. } | Step::NewSession { .. } | Step::Climb { .. }) {
+            (self.failed, self.limited) = (0, 0);
+        }
+    }
 }
 
 /// The next step, with the reason the trace gives for it.
@@ -54,70 +122,162 @@ pub(crate) struct History<'a> {
 pub(crate) enum Step {
     /// The answer is good.
     Done,
-    /// The same tier again after a wait.
+    /// The same tier again, a while after it failed.
     Retry { after: Duration, why: String },
+    /// The same tier again when the host will have it: nobody should ask it before.
+    Wait { after: Duration, why: String },
+    /// The same tier as somebody new.
+    NewSession { why: String },
+    /// The same tier out of another IP, as somebody new. `faulty`: because the proxy is.
+    NewExit { faulty: bool, why: String },
     /// The next tier.
     Climb { to: Tier, why: String },
-    /// No tier allowed gets the page.
+    /// No means allowed gets the page.
     Blocked { hint: Option<String> },
+    /// It is blocked, and going on would cost more than it may.
+    Spent { hint: String },
     /// The attempt's own error is the answer.
     Fail,
 }
 
-/// Decides. Always ends: climbs are bounded by the tiers, retries by `ladder.retries`.
-pub(crate) fn decide(ladder: Ladder, history: History<'_>, outcome: &Outcome<'_>) -> Step {
-    let may_retry = history.retried < ladder.retries;
-    match outcome {
-        Outcome::Failed(kind) => {
-            if may_retry && is_transient(*kind, history.tier) && may_repeat(history.method, *kind) {
-                Step::Retry { after: backoff(history.retried), why: format!("retry: {kind} error") }
-            } else {
-                Step::Fail
-            }
-        }
-        Outcome::Answered { verdict, retry_after } => match verdict.kind {
-            VerdictKind::Genuine => Step::Done,
-            VerdictKind::OriginError => {
-                let after = retry_after.unwrap_or_else(|| backoff(history.retried));
-                if may_retry && after <= MAX_WAIT && history.method.is_idempotent() {
-                    Step::Retry { after, why: "retry: the origin is failing".to_owned() }
-                } else {
-                    Step::Done
-                }
-            }
-            VerdictKind::RateLimit => {
-                let after = retry_after.unwrap_or_else(|| rate_backoff(history.retried));
-                if !may_retry {
-                    Step::Blocked {
-                        hint: Some("the site asks for a slower pace; try again later".to_owned()),
-                    }
-                } else if after > MAX_WAIT {
-                    let hint = format!("the site asks to come back in {} s", after.as_secs());
-                    Step::Blocked { hint: Some(hint) }
-                } else {
-                    Step::Retry { after, why: format!("wait: {verdict}") }
-                }
-            }
-            VerdictKind::Challenge | VerdictKind::Block | VerdictKind::Stub => {
-                climb(ladder, history, verdict)
-            }
-            VerdictKind::Captcha => stop("the site wants a captcha solved, which rungs does not do"),
-            VerdictKind::Geo => stop("the site does not serve this country; a proxy elsewhere may help"),
-            VerdictKind::LoginWall => stop("the page wants an account; send its cookies with `-b`"),
-            VerdictKind::ProxyFault => {
-                stop("it could not, or would not, reach the site; `--trace` shows how it said so")
-            }
-        },
+impl Ladder {
+    /// The dearest tier that may be used at all.
+    pub(crate) fn top(&self) -> Tier {
+        if self.budget.visits == 0 { self.max.min(Tier::Impersonate) } else { self.max }
     }
 }
 
-fn climb(ladder: Ladder, history: History<'_>, verdict: &Verdict) -> Step {
+impl Step {
+    /// Why another attempt follows.
+    pub(crate) fn why(&self) -> Option<&str> {
+        match self {
+            Self::Retry { why, .. }
+            | Self::Wait { why, .. }
+            | Self::NewSession { why }
+            | Self::NewExit { why, .. }
+            | Self::Climb { why, .. } => Some(why),
+            Self::Done | Self::Blocked { .. } | Self::Spent { .. } | Self::Fail => None,
+        }
+    }
+}
+
+/// Decides. `roll`, from 0 to 1, is the waits' jitter. Always ends: every step but an end counts up something
+/// that has a limit.
+pub(crate) fn decide(
+    ladder: &Ladder,
+    means: Means,
+    history: &History,
+    outcome: &Outcome<'_>,
+    roll: f64,
+) -> Step {
+    let step = match outcome {
+        Outcome::Failed(kind) => failed(ladder, means, history, *kind, roll),
+        Outcome::Answered { verdict, retry_after } => {
+            answered(ladder, means, history, verdict, *retry_after, roll)
+        }
+    };
+    match (unaffordable(&ladder.budget, history, &step), outcome) {
+        (None, _) => step,
+        (Some(_), Outcome::Failed(_)) => Step::Fail,
+        // The page of a failing origin is a page all the same.
+        (Some(_), Outcome::Answered { verdict, .. }) if verdict.kind == VerdictKind::OriginError => {
+            Step::Done
+        }
+        (Some(hint), _) => Step::Spent { hint },
+    }
+}
+
+fn failed(ladder: &Ladder, means: Means, history: &History, kind: ErrorKind, roll: f64) -> Step {
+    let times = ladder.schedule.times;
+    if kind == ErrorKind::Proxy && means.exit && history.faults < times {
+        return Step::NewExit { faulty: true, why: format!("new exit: {kind} error") };
+    }
+    if history.failed < times && is_transient(kind, history.tier) && may_repeat(&history.method, kind) {
+        let after = ladder.schedule.after_failure(history.failed, roll);
+        return Step::Retry { after, why: format!("retry: {kind} error") };
+    }
+    Step::Fail
+}
+
+fn answered(
+    ladder: &Ladder,
+    means: Means,
+    history: &History,
+    verdict: &Verdict,
+    retry_after: Option<Duration>,
+    roll: f64,
+) -> Step {
+    match verdict.kind {
+        VerdictKind::Genuine => Step::Done,
+        VerdictKind::OriginError => broken(ladder, history, retry_after, roll),
+        VerdictKind::RateLimit => limited(ladder, history, verdict, retry_after, roll),
+        VerdictKind::Challenge | VerdictKind::Stub => climb(ladder, history, verdict),
+        VerdictKind::Block => {
+            if means.session && history.sessions < 1 {
+                Step::NewSession { why: format!("new session: {verdict}") }
+            } else if means.exit && history.exits < 1 {
+                Step::NewExit { faulty: false, why: format!("new exit: {verdict}") }
+            } else {
+                climb(ladder, history, verdict)
+            }
+        }
+        VerdictKind::ProxyFault if means.exit && history.faults < ladder.schedule.times => {
+            Step::NewExit { faulty: true, why: format!("new exit: {verdict}") }
+        }
+        VerdictKind::ProxyFault => {
+            stop("it could not, or would not, reach the site; `--trace` shows how it said so")
+        }
+        VerdictKind::Captcha => stop("the site wants a captcha solved, which rungs does not do"),
+        VerdictKind::Geo => stop("the site does not serve this country; a proxy elsewhere may help"),
+        VerdictKind::LoginWall => stop("the page wants an account; send its cookies with `-b`"),
+    }
+}
+
+/// The origin is failing: asked again, then believed.
+fn broken(ladder: &Ladder, history: &History, retry_after: Option<Duration>, roll: f64) -> Step {
+    let schedule = &ladder.schedule;
+    let after = match retry_after {
+        Some(asked) => schedule.as_asked(asked, roll),
+        None => Some(schedule.after_failure(history.failed, roll)),
+    };
+    match after {
+        Some(after) if history.failed < schedule.times && history.method.is_idempotent() => {
+            Step::Retry { after, why: "retry: the origin is failing".to_owned() }
+        }
+        _ => Step::Done,
+    }
+}
+
+fn limited(
+    ladder: &Ladder,
+    history: &History,
+    verdict: &Verdict,
+    retry_after: Option<Duration>,
+    roll: f64,
+) -> Step {
+    let schedule = &ladder.schedule;
+    let after = match retry_after {
+        Some(asked) => schedule.as_asked(asked, roll),
+        None => Some(schedule.after_limit(history.limited, roll)),
+    };
+    match after {
+        None => {
+            let asked = retry_after.unwrap_or_default().as_secs();
+            stop(&format!("the site asks to come back in {asked} s"))
+        }
+        Some(_) if history.limited >= schedule.times => {
+            stop("the site asks for a slower pace; try again later")
+        }
+        Some(after) => Step::Wait { after, why: format!("wait: {verdict}") },
+    }
+}
+
+fn climb(ladder: &Ladder, history: &History, verdict: &Verdict) -> Step {
     let Some(to) = history.tier.next() else {
         return Step::Blocked { hint: None };
     };
     if to > ladder.max {
-        let hint = format!("this fetch stops at `{}`; try `--max-tier {to}`", ladder.max);
-        return Step::Blocked { hint: Some(hint) };
+        return stop(&format!("this fetch stops at `{}`; try `--max-tier {to}`", ladder.max));
     }
     Step::Climb { to, why: format!("climb: {verdict}") }
 }
@@ -126,10 +286,31 @@ fn stop(hint: &str) -> Step {
     Step::Blocked { hint: Some(hint.to_owned()) }
 }
 
-/// Whether the same attempt may end otherwise a little later.
+/// What of the budget the step would overdraw, as a hint.
+fn unaffordable(budget: &Budget, history: &History, step: &Step) -> Option<String> {
+    let (to, after) = match step {
+        Step::Done | Step::Blocked { .. } | Step::Spent { .. } | Step::Fail => return None,
+        Step::Climb { to, .. } => (*to, Duration::ZERO),
+        Step::Retry { after, .. } | Step::Wait { after, .. } => (history.tier, *after),
+        Step::NewSession { .. } | Step::NewExit { .. } => (history.tier, Duration::ZERO),
+    };
+    if history.attempts >= budget.attempts {
+        return Some(format!("all {} attempts are made; `--max-attempts` allows more", budget.attempts));
+    }
+    if to == Tier::Browser && history.visits >= budget.visits {
+        return Some(format!("all {} browser visits are made; `--max-visits` allows more", budget.visits));
+    }
+    if let Some(bytes) = budget.bytes.filter(|bytes| history.bytes >= *bytes) {
+        return Some(format!("all {bytes} bytes are spent; `--max-bytes` allows more"));
+    }
+    let elapsed = budget.elapsed.filter(|elapsed| history.elapsed.saturating_add(after) >= *elapsed)?;
+    let limit = humantime::format_duration(elapsed);
+    Some(format!("the next attempt would begin after {limit}, the most for a fetch (`budget.elapsed`)"))
+}
+
+/// Whether the same attempt may end otherwise a little later. The browser tier makes its own second try.
 fn is_transient(kind: ErrorKind, tier: Tier) -> bool {
     match kind {
-        // A page or a browser that broke was replaced, and the request made once more, by the tier itself.
         ErrorKind::Connect | ErrorKind::Protocol => true,
         // A browser that waited a minute for a page to settle has waited.
         ErrorKind::Timeout => tier != Tier::Browser,
@@ -142,109 +323,5 @@ fn may_repeat(method: &Method, kind: ErrorKind) -> bool {
     method.is_idempotent() || kind == ErrorKind::Connect
 }
 
-/// Exponential: 250 ms, 500 ms, 1 s, … The caller adds jitter.
-fn backoff(retried: u32) -> Duration {
-    (Duration::from_millis(250) * 2u32.saturating_pow(retried)).min(MAX_WAIT)
-}
-
-/// A site that limits the rate without saying for how long: 2 s, 4 s, 8 s, …
-fn rate_backoff(retried: u32) -> Duration {
-    (Duration::from_secs(2) * 2u32.saturating_pow(retried)).min(MAX_WAIT)
-}
-
-/// The longest wait inside one fetch.
-const MAX_WAIT: Duration = Duration::from_secs(30);
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ALL: Ladder = Ladder { min: Tier::Plain, start: Tier::Plain, max: Tier::Browser, retries: 2 };
-
-    fn verdict(kind: VerdictKind) -> Verdict {
-        Verdict { kind, vendor: None, confidence: 1.0, evidence: Vec::new() }
-    }
-
-    fn answered(ladder: Ladder, tier: Tier, retried: u32, kind: VerdictKind) -> Step {
-        let verdict = verdict(kind);
-        let history = History { tier, retried, method: &Method::GET };
-        decide(ladder, history, &Outcome::Answered { verdict: &verdict, retry_after: None })
-    }
-
-    #[test]
-    fn blocks_and_challenges_climb_one_rung_and_end_blocked_at_the_top() {
-        for kind in [VerdictKind::Challenge, VerdictKind::Block, VerdictKind::Stub] {
-            for (tier, to) in [(Tier::Plain, Tier::Impersonate), (Tier::Impersonate, Tier::Browser)] {
-                assert!(matches!(answered(ALL, tier, 0, kind), Step::Climb { to: next, .. } if next == to));
-            }
-            assert_eq!(answered(ALL, Tier::Browser, 0, kind), Step::Blocked { hint: None });
-        }
-    }
-
-    #[test]
-    fn the_highest_tier_allowed_is_not_passed_and_the_hint_names_the_flag() {
-        let ladder = Ladder { max: Tier::Impersonate, ..ALL };
-        let Step::Blocked { hint: Some(hint) } =
-            answered(ladder, Tier::Impersonate, 0, VerdictKind::Challenge)
-        else {
-            panic!("not blocked")
-        };
-        assert!(hint.contains("--max-tier browser"));
-    }
-
-    #[test]
-    fn what_no_tier_passes_stops_at_once() {
-        for kind in [VerdictKind::Captcha, VerdictKind::Geo, VerdictKind::LoginWall, VerdictKind::ProxyFault]
-        {
-            assert!(matches!(answered(ALL, Tier::Plain, 0, kind), Step::Blocked { hint: Some(_) }), "{kind}");
-        }
-    }
-
-    #[test]
-    fn network_errors_are_retried_on_their_tier_with_growing_waits_and_never_climb() {
-        for (retried, expected) in [(0, Some(250)), (1, Some(500)), (2, None)] {
-            let history = History { tier: Tier::Plain, retried, method: &Method::GET };
-            let step = decide(ALL, history, &Outcome::Failed(ErrorKind::Connect));
-            match expected {
-                Some(ms) => assert!(
-                    matches!(step, Step::Retry { after, .. } if after == Duration::from_millis(ms)),
-                    "{step:?}"
-                ),
-                None => assert_eq!(step, Step::Fail),
-            }
-        }
-    }
-
-    #[test]
-    fn what_will_fail_again_and_what_must_not_be_sent_twice_is_not_retried() {
-        for kind in [ErrorKind::Tls, ErrorKind::Dns, ErrorKind::Redirect, ErrorKind::Decode, ErrorKind::Proxy]
-        {
-            let history = History { tier: Tier::Plain, retried: 0, method: &Method::GET };
-            assert_eq!(decide(ALL, history, &Outcome::Failed(kind)), Step::Fail, "{kind}");
-        }
-        let browser = History { tier: Tier::Browser, retried: 0, method: &Method::GET };
-        assert_eq!(decide(ALL, browser, &Outcome::Failed(ErrorKind::Timeout)), Step::Fail);
-        assert_eq!(decide(ALL, browser, &Outcome::Failed(ErrorKind::Browser)), Step::Fail);
-        let post = History { tier: Tier::Plain, retried: 0, method: &Method::POST };
-        assert_eq!(decide(ALL, post, &Outcome::Failed(ErrorKind::Timeout)), Step::Fail);
-        assert!(matches!(decide(ALL, post, &Outcome::Failed(ErrorKind::Connect)), Step::Retry { .. }));
-    }
-
-    #[test]
-    fn retry_after_is_waited_out_unless_it_is_too_long() {
-        let verdict = verdict(VerdictKind::RateLimit);
-        let history = History { tier: Tier::Plain, retried: 0, method: &Method::GET };
-        let step = |seconds| {
-            let retry_after = Some(Duration::from_secs(seconds));
-            decide(ALL, history, &Outcome::Answered { verdict: &verdict, retry_after })
-        };
-        assert!(matches!(step(3), Step::Retry { after, .. } if after == Duration::from_secs(3)));
-        assert!(matches!(step(3600), Step::Blocked { hint: Some(_) }));
-    }
-
-    #[test]
-    fn a_failing_origin_is_retried_and_then_believed() {
-        assert!(matches!(answered(ALL, Tier::Plain, 0, VerdictKind::OriginError), Step::Retry { .. }));
-        assert_eq!(answered(ALL, Tier::Plain, 2, VerdictKind::OriginError), Step::Done);
-    }
-}
+mod tests;

@@ -83,8 +83,8 @@ impl Router {
         let permit = self.limits.acquire(&asking).await;
         progress.waited = began.elapsed();
         permit.inspect_err(|error| {
-            progress.under_way = Some((tier, Instant::now()));
-            progress.cut_short(errand, error);
+            progress.begin(errand, tier);
+            progress.cut_short(error);
         })
     }
 

@@ -13,7 +13,7 @@ use crate::trace::{Attempt, AttemptError, Trace};
 /// What was done, and the attempt that is being made.
 pub(super) struct Progress {
     pub(super) trace: Trace,
-    pub(super) under_way: Option<(Tier, Instant)>,
+    under_way: Option<(Attempt, Instant)>,
     /// How long the attempt had to wait for its host.
     pub(super) waited: Duration,
     /// When the whole fetch ends.
@@ -30,9 +30,26 @@ impl Progress {
         }
     }
 
+    /// An attempt on `tier` begins.
+    pub(super) fn begin(&mut self, errand: &Errand<'_>, tier: Tier) {
+        let identity = errand.persona.on(tier);
+        let attempt = Attempt {
+            tier,
+            browser_profile: (tier != Tier::Plain).then(|| identity.profile().name.clone()),
+            proxy: identity.route().proxy(&errand.request.url).map(ToString::to_string),
+            status: None,
+            verdict: None,
+            waited: std::mem::take(&mut self.waited),
+            elapsed: Duration::ZERO,
+            error: None,
+            next: None,
+        };
+        self.under_way = Some((attempt, Instant::now()));
+    }
+
     /// Writes down the attempt under way, with what came of it and why another follows.
-    pub(super) fn ended(&mut self, errand: &Errand<'_>, outcome: &Result<Judged>, step: &Step) {
-        let Some(mut attempt) = self.begun(errand) else { return };
+    pub(super) fn ended(&mut self, outcome: &Result<Judged>, step: &Step) {
+        let Some(mut attempt) = self.begun() else { return };
         match outcome {
             Ok(judged) => {
                 attempt.status = Some(judged.status.as_u16());
@@ -40,10 +57,7 @@ impl Progress {
             }
             Err(error) => attempt.error = Some(failure(error)),
         }
-        attempt.next = match step {
-            Step::Retry { why, .. } | Step::Climb { why, .. } => Some(why.clone()),
-            Step::Done | Step::Blocked { .. } | Step::Fail => None,
-        };
+        attempt.next = step.why().map(ToOwned::to_owned);
         tracing::info!(
             tier = %attempt.tier,
             status = attempt.status,
@@ -57,27 +71,17 @@ impl Progress {
     }
 
     /// The whole fetch ran out of time: the attempt under way, if there is one, ends with it.
-    pub(super) fn cut_short(&mut self, errand: &Errand<'_>, error: &Error) {
-        if let Some(mut attempt) = self.begun(errand) {
+    pub(super) fn cut_short(&mut self, error: &Error) {
+        if let Some(mut attempt) = self.begun() {
             attempt.error = Some(failure(error));
             self.trace.push(attempt);
         }
     }
 
-    fn begun(&mut self, errand: &Errand<'_>) -> Option<Attempt> {
-        let (tier, started) = self.under_way.take()?;
-        let identity = errand.persona.on(tier);
-        Some(Attempt {
-            tier,
-            browser_profile: (tier != Tier::Plain).then(|| identity.profile().name.clone()),
-            proxy: identity.route().proxy(&errand.request.url).map(ToString::to_string),
-            status: None,
-            verdict: None,
-            waited: std::mem::take(&mut self.waited),
-            elapsed: started.elapsed(),
-            error: None,
-            next: None,
-        })
+    fn begun(&mut self) -> Option<Attempt> {
+        let (mut attempt, started) = self.under_way.take()?;
+        attempt.elapsed = started.elapsed();
+        Some(attempt)
     }
 }
 

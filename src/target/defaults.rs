@@ -2,14 +2,16 @@
 
 use toml::Table;
 
-use super::settings::{Limits, Retry, Robots, Settings, Tiers, Timeouts};
+use super::settings::{BudgetSettings, Limits, Retry, Robots, Settings, Tiers, Timeouts};
 use super::units::{Size, Span};
 use crate::bounds::Bounds;
+use crate::budget::Budget;
+use crate::schedule::Schedule;
 use crate::tier::Tier;
 
 /// The lowest layer.
 pub(super) fn table() -> Table {
-    let bounds = Bounds::default();
+    let (bounds, schedule, budget) = (Bounds::default(), Schedule::default(), Budget::default());
     let settings = Settings {
         robots: Some(Robots::Ignore),
         tiers: Tiers {
@@ -17,7 +19,18 @@ pub(super) fn table() -> Table {
             min: Some(Tier::Plain),
             max: Some(if cfg!(feature = "browser") { Tier::Browser } else { Tier::Impersonate }),
         },
-        retry: Retry { times: Some(2) },
+        retry: Retry {
+            times: Some(schedule.times),
+            backoff: Some(Span(schedule.backoff)),
+            rate_limit_backoff: Some(Span(schedule.rate_limit_backoff)),
+            max_wait: Some(Span(schedule.max_wait)),
+        },
+        budget: BudgetSettings {
+            attempts: Some(budget.attempts),
+            visits: Some(budget.visits),
+            bytes: budget.bytes.map(Size),
+            elapsed: budget.elapsed.map(Span),
+        },
         timeouts: Timeouts {
             total: bounds.fetch_total.map(Span),
             http: Some(Span(bounds.http_total)),

@@ -1,6 +1,7 @@
 //! One file of settings: a target, or the config file.
 
 use std::path::Path;
+use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use toml::Table;
@@ -8,6 +9,7 @@ use toml::Table;
 use super::known;
 use super::pattern::Match;
 use super::settings::{SCHEMA, Settings};
+use super::units::{Size, Span};
 use crate::detect;
 use crate::error::{Error, Result};
 use crate::fingerprint;
@@ -162,6 +164,25 @@ pub(super) fn value_faults(settings: &Settings) -> Vec<Fault> {
     if settings.pace.jitter.is_some_and(|jitter| !(0.0..=10.0).contains(&jitter)) {
         faults.push(Fault::at(&["pace", "jitter"], "`pace.jitter` is not from 0 to 10"));
     }
+    if settings.budget.attempts == Some(0) {
+        let message = "`budget.attempts` is 0: nothing would ever be fetched";
+        faults.push(Fault::at(&["budget", "attempts"], message));
+    }
+    if settings.budget.bytes == Some(Size(0)) {
+        let message = "`budget.bytes` is 0: no page is that small";
+        faults.push(Fault::at(&["budget", "bytes"], message));
+    }
+    let retry = &settings.retry;
+    for (key, value) in [
+        ("backoff", retry.backoff),
+        ("rate_limit_backoff", retry.rate_limit_backoff),
+        ("max_wait", retry.max_wait),
+    ] {
+        if value.is_some_and(|span| span.0 > LONGEST_WAIT) {
+            let message = format!("`retry.{key}` is more than {}", Span(LONGEST_WAIT));
+            faults.push(Fault::at(&["retry", key], message));
+        }
+    }
     faults
 }
 
@@ -187,6 +208,8 @@ fn browser_faults(settings: &Settings) -> Vec<Fault> {
     }
     faults
 }
+/// No fetch should sleep longer than that.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn settings(text: &str, origin: &str) -> Result<Settings> {
     toml::from_str(text).map_err(|cause| wrong(&[describe(text, origin, &cause)]))

@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::pattern::Match;
 use super::units::{Rate, Size, Span};
+use crate::budget::Budget;
 use crate::politeness;
 use crate::request::Context;
+use crate::schedule::Schedule;
 use crate::tier::Tier;
 use crate::view::{BodyForm, Load};
 
@@ -48,6 +50,8 @@ pub struct Settings {
     pub pace: Pace,
     /// How often again.
     pub retry: Retry,
+    /// What one fetch may cost.
+    pub budget: BudgetSettings,
     /// How long.
     pub timeouts: Timeouts,
     /// How large.
@@ -172,9 +176,71 @@ impl From<&Pace> for politeness::Pace {
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Retry {
-    /// The most repeats on a tier.
+    /// The most repeats on a tier after failures, and as many again after rate limits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
+    /// The longest first wait after a network error or a failing origin. It doubles each time; the wait is
+    /// anything between zero and it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<Span>,
+    /// The first wait after a rate limit that does not say for how long. It doubles each time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limit_backoff: Option<Span>,
+    /// The longest wait. A site that asks for a longer one ends the fetch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_wait: Option<Span>,
+}
+
+/// What one fetch may cost at most, on all its tiers together.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct BudgetSettings {
+    /// The most attempts, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub attempts: Option<u32>,
+    /// The most attempts in the browser; 0 keeps the fetch out of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub visits: Option<u32>,
+    /// The most bytes of bodies, those of block pages too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<Size>,
+    /// After so long no further attempt begins, and no wait that would end later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub elapsed: Option<Span>,
+}
+
+impl Settings {
+    /// When the same tier is asked again: what is said here, else the default.
+    #[must_use]
+    pub fn schedule(&self) -> Schedule {
+        let mut schedule = Schedule::default();
+        let Retry { times, backoff, rate_limit_backoff, max_wait } = &self.retry;
+        set(&mut schedule.times, *times);
+        set(&mut schedule.backoff, backoff.map(|span| span.0));
+        set(&mut schedule.rate_limit_backoff, rate_limit_backoff.map(|span| span.0));
+        set(&mut schedule.max_wait, max_wait.map(|span| span.0));
+        schedule
+    }
+
+    /// What one fetch may cost: what is said here, else the default.
+    #[must_use]
+    pub fn budget(&self) -> Budget {
+        let mut budget = Budget::default();
+        let BudgetSettings { attempts, visits, bytes, elapsed } = &self.budget;
+        set(&mut budget.attempts, *attempts);
+        set(&mut budget.visits, *visits);
+        budget.bytes = bytes.map_or(budget.bytes, |size| Some(size.0));
+        budget.elapsed = elapsed.map_or(budget.elapsed, |span| Some(span.0));
+        budget
+    }
+}
+
+fn set<T>(value: &mut T, said: Option<T>) {
+    if let Some(said) = said {
+        *value = said;
+    }
 }
 
 /// How long things may take.

@@ -1,6 +1,9 @@
 use std::fs;
+use std::time::Duration;
 
 use super::*;
+use crate::budget::Budget;
+use crate::schedule::Schedule;
 use crate::tier::Tier;
 
 fn url(text: &str) -> Url {
@@ -95,6 +98,21 @@ fn a_later_layer_wins_and_every_value_remembers_where_it_was_set() {
     }
     let other = targets.resolve(&url("https://other.example/")).unwrap();
     assert_eq!((other.target(), other.settings().retry.times), (Some("wide"), Some(9)));
+}
+
+#[test]
+fn the_schedule_and_the_budget_are_what_the_layers_say_and_else_the_defaults() {
+    let text = "schema = 1\n[match]\nhosts = [\"a.example\"]\n[retry]\nbackoff = \"1s\"\nmax_wait = \"2m\"\n\
+        [budget]\nattempts = 3\nbytes = \"5M\"\n";
+    let own = folder(&[("a.toml", text)]);
+    let targets = Targets::none().with_file(&own.path().join("a.toml")).unwrap();
+    let settings = |at: &str| targets.resolve(&url(at)).unwrap().settings().clone();
+    let (said, unsaid) = (settings("https://a.example/"), settings("https://b.example/"));
+    let (backoff, max_wait) = (Duration::from_secs(1), Duration::from_secs(120));
+    assert_eq!(said.schedule(), Schedule { backoff, max_wait, ..Schedule::default() });
+    assert_eq!(said.budget(), Budget { attempts: 3, bytes: Some(5 << 20), ..Budget::default() });
+    assert_eq!((unsaid.schedule(), unsaid.budget()), (Schedule::default(), Budget::default()));
+    assert_eq!(Settings::default().budget(), Budget::default());
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod capture;
 mod clearance;
 mod corpus;
 mod detect;
+mod diagnose;
 #[cfg(feature = "browser")]
 mod exits;
 mod floors;

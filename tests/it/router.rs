@@ -113,8 +113,12 @@ fn blocked_at_every_tier_exits_7_with_table_and_hint() {
         "{run}"
     );
     assert!(told[2].starts_with("  impersonate  403  cloudflare challenge"), "{run}");
-    assert_eq!(told[3], "hint: this fetch stops at `impersonate`; try `--max-tier browser`", "{run}");
-    assert_eq!(told.len(), 4, "{run}");
+    assert_eq!(
+        told[3], "why: probably JavaScript: it wants a script run, and no tier tried runs one",
+        "{run}"
+    );
+    assert_eq!(told[4], "hint: this fetch stops at `impersonate`; try `--max-tier browser`", "{run}");
+    assert_eq!(told.len(), 5, "{run}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

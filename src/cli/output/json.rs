@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use rungs::{Attempt, BrowserUse, Error, ErrorKind, Page, Tier, Timings, redact};
+use rungs::{Attempt, BrowserUse, Diagnosis, Error, ErrorKind, Page, Tier, Timings, redact};
 use serde::Serialize;
 
 /// A fetch as JSON shows it. Every key is always there, `null` where there is nothing to say, but
@@ -42,6 +42,7 @@ struct Failed {
     kind: ErrorKind,
     message: String,
     hint: Option<String>,
+    diagnosis: Option<Diagnosis>,
 }
 
 /// Writes one object, indented or on one line.
@@ -132,6 +133,7 @@ fn missed<'a>(url: &'a str, error: &'a Error) -> Record<'a> {
             kind: error.kind(),
             message: error.chain(),
             hint: error.hint().map(ToOwned::to_owned),
+            diagnosis: error.diagnosis(),
         }),
     }
 }

@@ -16,7 +16,7 @@ pub(crate) fn shown(url: &str) -> String {
     shown
 }
 
-/// Tells a failure: what, the attempts, the hint.
+/// Tells a failure: what, the attempts, why perhaps, the hint.
 pub(crate) fn failed(out: &mut impl Write, url: &str, error: &Error, evidence: bool) -> io::Result<()> {
     let shown = shown(error.url().unwrap_or(url));
     let attempts = error.trace().map(rungs::Trace::attempts).unwrap_or_default();
@@ -29,7 +29,12 @@ pub(crate) fn failed(out: &mut impl Write, url: &str, error: &Error, evidence: b
     if attempts.len() > 1 || attempts.iter().any(|attempt| attempt.status.is_some()) || evidence {
         table(out, attempts, evidence)?;
     }
-    if let Some(hint) = error.hint() {
+    let diagnosis = error.diagnosis();
+    if let Some(diagnosis) = &diagnosis {
+        writeln!(out, "why: {}", redact::terminal(&diagnosis.to_string()))?;
+    }
+    let change = || diagnosis.as_ref()?.change.first().map(String::as_str);
+    if let Some(hint) = error.hint().or_else(change) {
         writeln!(out, "hint: {}", redact::terminal(hint))?;
     }
     Ok(())

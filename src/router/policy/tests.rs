@@ -1,0 +1,346 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const ALL: Ladder = Ladder {
+    min: Tier::Plain,
+    start: Tier::Plain,
+    max: Tier::Browser,
+    schedule: Schedule {
+        times: 2,
+        backoff: Duration::from_millis(500),
+        rate_limit_backoff: Duration::from_secs(2),
+        max_wait: Duration::from_secs(30),
+    },
+    budget: Budget { attempts: 12, visits: 3, bytes: None, elapsed: Some(Duration::from_secs(300)) },
+};
+const NONE: Means = Means { exit: false, session: false };
+const EXIT: Means = Means { exit: true, session: false };
+
+const KINDS: [VerdictKind; 10] = [
+    VerdictKind::Genuine,
+    VerdictKind::Challenge,
+    VerdictKind::Captcha,
+    VerdictKind::Block,
+    VerdictKind::RateLimit,
+    VerdictKind::Geo,
+    VerdictKind::LoginWall,
+    VerdictKind::ProxyFault,
+    VerdictKind::OriginError,
+    VerdictKind::Stub,
+];
+
+fn verdict(kind: VerdictKind) -> Verdict {
+    Verdict { kind, vendor: None, confidence: 1.0, evidence: Vec::new() }
+}
+
+/// One attempt was made, on `tier`.
+fn on(tier: Tier) -> History {
+    let mut history = History::new(Method::GET);
+    history.attempted(tier, 0, Duration::ZERO);
+    history
+}
+
+fn step(means: Means, history: &History, kind: VerdictKind, retry_after: Option<u64>) -> Step {
+    let retry_after = retry_after.map(Duration::from_secs);
+    let outcome = Outcome::Answered { verdict: &verdict(kind), retry_after };
+    decide(&ALL, means, history, &outcome, 0.0)
+}
+
+#[test]
+fn the_documented_defaults_are_the_ones_tested() {
+    assert_eq!((ALL.schedule, ALL.budget), (Schedule::default(), Budget::default()));
+}
+
+/// The whole table, with nothing spent yet: kind, tier, another exit or not -> step.
+#[test]
+fn every_kind_has_its_step_on_every_tier() {
+    use Tier::{Browser, Impersonate, Plain};
+    use VerdictKind as K;
+    for (kind, tier, means, expected) in [
+        (K::Genuine, Plain, NONE, "done"),
+        (K::Genuine, Browser, EXIT, "done"),
+        (K::Challenge, Plain, NONE, "climb to impersonate"),
+        (K::Challenge, Impersonate, EXIT, "climb to browser"),
+        (K::Challenge, Browser, EXIT, "blocked"),
+        (K::Stub, Plain, NONE, "climb to impersonate"),
+        (K::Stub, Impersonate, NONE, "climb to browser"),
+        (K::Stub, Browser, NONE, "blocked"),
+        (K::Block, Plain, NONE, "climb to impersonate"),
+        (K::Block, Impersonate, NONE, "climb to browser"),
+        (K::Block, Browser, NONE, "blocked"),
+        (K::Block, Plain, EXIT, "new exit"),
+        (K::Block, Impersonate, EXIT, "new exit"),
+        (K::Block, Browser, EXIT, "new exit"),
+        (K::RateLimit, Plain, NONE, "wait 2s"),
+        (K::RateLimit, Browser, EXIT, "wait 2s"),
+        (K::OriginError, Plain, NONE, "retry"),
+        (K::OriginError, Browser, EXIT, "retry"),
+        (K::ProxyFault, Plain, NONE, "blocked with a hint"),
+        (K::ProxyFault, Browser, EXIT, "new exit, faulty"),
+        (K::Captcha, Plain, EXIT, "blocked with a hint"),
+        (K::Captcha, Browser, NONE, "blocked with a hint"),
+        (K::Geo, Impersonate, EXIT, "blocked with a hint"),
+        (K::LoginWall, Impersonate, EXIT, "blocked with a hint"),
+    ] {
+        assert_eq!(told(&step(means, &on(tier), kind, None)), expected, "{kind} {tier} {means:?}");
+    }
+}
+
+fn told(step: &Step) -> String {
+    match step {
+        Step::Done => "done".to_owned(),
+        Step::Retry { .. } => "retry".to_owned(),
+        Step::Wait { after, .. } => format!("wait {after:?}"),
+        Step::NewSession { .. } => "new session".to_owned(),
+        Step::NewExit { faulty: false, .. } => "new exit".to_owned(),
+        Step::NewExit { faulty: true, .. } => "new exit, faulty".to_owned(),
+        Step::Climb { to, .. } => format!("climb to {to}"),
+        Step::Blocked { hint: None } => "blocked".to_owned(),
+        Step::Blocked { hint: Some(_) } => "blocked with a hint".to_owned(),
+        Step::Spent { .. } => "spent".to_owned(),
+        Step::Fail => "fail".to_owned(),
+    }
+}
+
+#[test]
+fn a_hard_block_tries_a_fresh_session_then_one_exit_then_climbs() {
+    let means = Means { exit: true, session: true };
+    let mut history = on(Tier::Impersonate);
+    let mut steps = Vec::new();
+    for _ in 0..3 {
+        let step = step(means, &history, VerdictKind::Block, None);
+        steps.push(told(&step));
+        history.took(&step);
+    }
+    assert_eq!(steps, ["new session", "new exit", "climb to browser"]);
+}
+
+#[test]
+fn the_highest_tier_allowed_is_not_passed_and_the_hint_names_the_flag() {
+    let ladder = Ladder { max: Tier::Impersonate, ..ALL };
+    let outcome = Outcome::Answered { verdict: &verdict(VerdictKind::Challenge), retry_after: None };
+    let Step::Blocked { hint: Some(hint) } = decide(&ladder, NONE, &on(Tier::Impersonate), &outcome, 0.0)
+    else {
+        panic!("not blocked")
+    };
+    assert!(hint.contains("--max-tier browser"));
+}
+
+#[test]
+fn retry_after_is_waited_out_unless_it_is_too_long() {
+    let history = on(Tier::Plain);
+    assert_eq!(told(&step(NONE, &history, VerdictKind::RateLimit, Some(3))), "wait 3s");
+    let Step::Blocked { hint: Some(hint) } = step(NONE, &history, VerdictKind::RateLimit, Some(3600)) else {
+        panic!("not blocked")
+    };
+    assert_eq!(hint, "the site asks to come back in 3600 s");
+    let asked = step(NONE, &history, VerdictKind::OriginError, Some(3));
+    assert!(matches!(asked, Step::Retry { after, .. } if after == Duration::from_secs(3)), "{asked:?}");
+    assert_eq!(step(NONE, &history, VerdictKind::OriginError, Some(3600)), Step::Done);
+}
+
+#[test]
+fn failures_and_rate_limits_are_counted_apart_and_anew_on_the_next_tier() {
+    let mut history = on(Tier::Plain);
+    for kind in [VerdictKind::RateLimit, VerdictKind::OriginError, VerdictKind::OriginError] {
+        let step = step(NONE, &history, kind, None);
+        assert!(matches!(step, Step::Retry { .. } | Step::Wait { .. }), "{step:?}");
+        history.took(&step);
+    }
+    assert_eq!(step(NONE, &history, VerdictKind::OriginError, None), Step::Done, "it is believed");
+    assert_eq!(told(&step(NONE, &history, VerdictKind::RateLimit, None)), "wait 4s");
+    history.attempted(Tier::Impersonate, 0, Duration::ZERO);
+    assert_eq!(told(&step(NONE, &history, VerdictKind::RateLimit, None)), "wait 2s");
+}
+
+#[test]
+fn a_failure_waits_anything_up_to_a_doubling_limit() {
+    let mut history = on(Tier::Plain);
+    for limit in [500, 1000] {
+        for (roll, expected) in [(0.0, 0), (0.5, limit / 2), (1.0, limit)] {
+            let step = decide(&ALL, NONE, &history, &Outcome::Failed(ErrorKind::Connect), roll);
+            assert!(
+                matches!(step, Step::Retry { after, .. } if after == Duration::from_millis(expected)),
+                "{step:?}"
+            );
+        }
+        history.failed += 1;
+    }
+    assert_eq!(decide(&ALL, NONE, &history, &Outcome::Failed(ErrorKind::Connect), 0.0), Step::Fail);
+}
+
+#[test]
+fn what_will_fail_again_and_what_must_not_be_sent_twice_is_not_retried() {
+    use Tier::{Browser, Plain};
+    for (method, tier, kind, again) in [
+        (Method::GET, Plain, ErrorKind::Tls, false),
+        (Method::GET, Plain, ErrorKind::Dns, false),
+        (Method::GET, Plain, ErrorKind::Redirect, false),
+        (Method::GET, Plain, ErrorKind::Decode, false),
+        (Method::GET, Plain, ErrorKind::Proxy, false),
+        (Method::GET, Plain, ErrorKind::Timeout, true),
+        (Method::GET, Browser, ErrorKind::Timeout, false),
+        (Method::GET, Browser, ErrorKind::Browser, false),
+        (Method::GET, Browser, ErrorKind::Protocol, true),
+        (Method::POST, Plain, ErrorKind::Timeout, false),
+        (Method::POST, Plain, ErrorKind::Protocol, false),
+        (Method::POST, Plain, ErrorKind::Connect, true),
+    ] {
+        let history = History { method: method.clone(), ..on(tier) };
+        let step = decide(&ALL, NONE, &history, &Outcome::Failed(kind), 0.0);
+        let expected = if again { "retry" } else { "fail" };
+        assert_eq!(told(&step), expected, "{method} {tier} {kind}");
+    }
+}
+
+#[test]
+fn a_dead_proxy_is_changed_as_often_as_a_failure_is_retried() {
+    let mut history = on(Tier::Plain);
+    for expected in ["new exit, faulty", "new exit, faulty", "fail"] {
+        let step = decide(&ALL, EXIT, &history, &Outcome::Failed(ErrorKind::Proxy), 0.0);
+        assert_eq!(told(&step), expected);
+        history.took(&step);
+    }
+    assert_eq!(history.exits, 0, "the exit that a block may try is not used up");
+}
+
+#[test]
+fn a_spent_budget_ends_the_fetch_and_says_which_flag_allows_more() {
+    use VerdictKind as K;
+    let spent = |change: &dyn Fn(&mut History)| {
+        let mut history = on(Tier::Impersonate);
+        change(&mut history);
+        history
+    };
+    let ladder = Ladder { budget: Budget { bytes: Some(1000), ..ALL.budget }, ..ALL };
+    for (history, flag) in [
+        (spent(&|h| h.attempts = 12), "--max-attempts"),
+        (spent(&|h| h.visits = 3), "--max-visits"),
+        (spent(&|h| h.bytes = 1000), "--max-bytes"),
+        (spent(&|h| h.elapsed = Duration::from_secs(300)), "budget.elapsed"),
+    ] {
+        let decided = |kind| {
+            let outcome = Outcome::Answered { verdict: &verdict(kind), retry_after: None };
+            decide(&ladder, NONE, &history, &outcome, 0.0)
+        };
+        let Step::Spent { hint } = decided(K::Challenge) else { panic!("{flag}: not spent") };
+        assert!(hint.contains(flag), "{hint}");
+        assert_eq!(decided(K::Genuine), Step::Done);
+        if flag != "--max-visits" {
+            assert_eq!(decided(K::OriginError), Step::Done, "the page of a failing origin is a page");
+            let failed = decide(&ladder, NONE, &history, &Outcome::Failed(ErrorKind::Connect), 0.0);
+            assert_eq!(failed, Step::Fail);
+        }
+    }
+    let history = spent(&|h| h.elapsed = Duration::from_secs(299));
+    let waited = step(NONE, &history, K::RateLimit, Some(3));
+    assert_eq!(told(&waited), "spent", "no wait ends beyond the budget");
+}
+
+/// What an attempt comes to, drawn at random.
+#[derive(Clone, Debug)]
+enum Drawn {
+    Answer(VerdictKind, Option<u64>),
+    Error(ErrorKind),
+}
+
+fn drawn() -> impl Strategy<Value = Drawn> {
+    let retry_after =
+        prop_oneof![3 => Just(None), 2 => (0_u64..40).prop_map(Some), 1 => Just(Some(u64::MAX))];
+    prop_oneof![
+        3 => (proptest::sample::select(KINDS.as_slice()), retry_after)
+            .prop_map(|(kind, after)| Drawn::Answer(kind, after)),
+        1 => proptest::sample::select(ErrorKind::ALL.as_slice()).prop_map(Drawn::Error),
+    ]
+}
+
+prop_compose! {
+    fn ladders()(
+        tiers in (0..3_usize, 0..3_usize),
+        times in 0..4_u32,
+        attempts in 1..15_u32,
+        visits in 1..4_u32,
+        bytes in proptest::option::of(1..5_000_u64),
+        elapsed in proptest::option::of(1..200_u64),
+    ) -> Ladder {
+        let (low, high) = (tiers.0.min(tiers.1), tiers.0.max(tiers.1));
+        Ladder {
+            min: Tier::ALL[low],
+            start: Tier::ALL[low],
+            max: Tier::ALL[high],
+            schedule: Schedule { times, ..ALL.schedule },
+            budget: Budget { attempts, visits, bytes, elapsed: elapsed.map(Duration::from_secs) },
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A fetch driven by the policy alone, against a site that answers anything at all.
+    #[test]
+    fn any_history_ends_within_its_bounds_and_repeats_nothing_that_was_refused(
+        ladder in ladders(),
+        exits in 0..4_u32,
+        may_renew in any::<bool>(),
+        is_post in any::<bool>(),
+        attempts in proptest::collection::vec((drawn(), 0..2_000_u64, 0..20_u64, 0.0..1.0_f64), 64),
+    ) {
+        let mut history = History::new(if is_post { Method::POST } else { Method::GET });
+        let (mut tier, mut now, mut left, mut who) = (ladder.min, Duration::ZERO, exits, 0);
+        let mut refused: Vec<(Tier, u32)> = Vec::new();
+        let mut ended = false;
+        for (drawn, bytes, takes, roll) in attempts {
+            // What the engine guards: a body is cut where the budget ends.
+            let bytes = ladder.budget.bytes.map_or(bytes, |all| bytes.min(all - history.bytes));
+            let begun = now;
+            now += Duration::from_secs(takes);
+            history.attempted(tier, bytes, now);
+            prop_assert!((ladder.min..=ladder.max).contains(&tier));
+            prop_assert!(history.attempts <= ladder.budget.attempts);
+            prop_assert!(history.visits <= ladder.budget.visits);
+            prop_assert!(ladder.budget.bytes.is_none_or(|all| history.bytes <= all));
+            prop_assert!(history.attempts == 1 || ladder.budget.elapsed.is_none_or(|all| begun < all));
+            prop_assert!(!refused.contains(&(tier, who)), "{tier} was refused for good");
+            let verdict = verdict(match drawn { Drawn::Answer(kind, _) => kind, Drawn::Error(_) => VerdictKind::Genuine });
+            let outcome = match drawn {
+                Drawn::Answer(_, after) => {
+                    Outcome::Answered { verdict: &verdict, retry_after: after.map(Duration::from_secs) }
+                }
+                Drawn::Error(kind) => Outcome::Failed(kind),
+            };
+            let means = Means { exit: left > 0, session: may_renew };
+            let step = decide(&ladder, means, &history, &outcome, roll);
+            let before = counters(&history);
+            history.took(&step);
+            let repeats = matches!(step, Step::Retry { .. } | Step::Wait { .. });
+            prop_assert_eq!(counters(&history) > before, repeats || told(&step).starts_with("new"));
+            if !repeats {
+                refused.push((tier, who));
+            }
+            match step {
+                Step::Retry { after, .. } | Step::Wait { after, .. } => {
+                    prop_assert!(after <= ladder.schedule.max_wait);
+                    now += after;
+                }
+                Step::NewSession { .. } => who += 1,
+                Step::NewExit { .. } => (who, left) = (who + 1, left - 1),
+                Step::Climb { to, .. } => {
+                    prop_assert!(Some(to) == tier.next());
+                    tier = to;
+                }
+                Step::Done | Step::Blocked { .. } | Step::Spent { .. } | Step::Fail => {
+                    ended = true;
+                    break;
+                }
+            }
+        }
+        prop_assert!(ended, "it never ends");
+    }
+}
+
+/// What only ever grows while nothing but a climb happens.
+fn counters(history: &History) -> u32 {
+    history.sessions * 1000 + (history.exits + history.faults) * 100 + history.failed + history.limited
+}

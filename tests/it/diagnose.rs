@@ -1,0 +1,246 @@
+//! `rungs diagnose`: the ladder one change at a time, against the lab's sites and sites that look at one thing only.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rungs::diagnose::{Diagnose, Found, MAX_REQUESTS, Report, Way};
+use rungs::lab::{Authority, Heard, Origin, Recorder, Reply, SITES};
+use rungs::{Fetcher, FetcherBuilder, Layer};
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::NamedTempFile;
+
+use crate::support::{Program, RawServer, Squid, rungs};
+
+const PAGE: &str = "<!doctype html><title>a page</title><p>A page with some words in it.</p>";
+const NO: &str = "<!doctype html><title>Access denied</title><p>No.</p>";
+
+fn trusted(pem: &str) -> NamedTempFile {
+    let file = NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), pem).expect("the CA is written");
+    file
+}
+
+/// A diagnosis without long pauses and without a window.
+fn quick(builder: FetcherBuilder, url: &str) -> Diagnose {
+    Diagnose::new(builder, url).pause(Duration::from_millis(10)).window(false)
+}
+
+async fn run(diagnose: Diagnose) -> Report {
+    diagnose.run().await.expect("good settings")
+}
+
+/// The ways that were tried, with what came of them.
+fn tried(report: &Report) -> Vec<(Way, Found)> {
+    let made = report.steps.iter().filter(|step| step.found != Found::Skipped);
+    made.map(|step| (step.way, step.found)).collect()
+}
+
+fn layer(report: &Report) -> Option<Layer> {
+    report.diagnosis.as_ref().map(|diagnosis| diagnosis.layer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_site_of_the_lab_gets_its_diagnosis() {
+    let origin = Origin::start(None).await.expect("the lab starts");
+    let ca = trusted(origin.ca_pem());
+    let [open, gated, challenged, closed] = SITES;
+    let site = |name| {
+        let builder =
+            Fetcher::builder().ca_file(ca.path()).resolve("*", origin.addr().port(), origin.addr().ip());
+        run(quick(builder, &origin.url(name)))
+    };
+    let report = site(open).await;
+    assert_eq!(tried(&report), [(Way::Plain, Found::Passed), (Way::Impersonate, Found::Passed)]);
+    assert_eq!((report.works, layer(&report)), (Some(Way::Plain), None));
+
+    // It compares TLS, HTTP/2 and headers: the headers alone are not enough.
+    let report = site(gated).await;
+    let expected =
+        [(Way::Plain, Found::Refused), (Way::Headers, Found::Refused), (Way::Impersonate, Found::Passed)];
+    assert_eq!(tried(&report), expected);
+    assert_eq!((report.works, layer(&report)), (Some(Way::Impersonate), Some(Layer::Tls)));
+
+    let report = site(challenged).await;
+    let [.., browser, cleared] = tried(&report)[..] else { panic!("{report:?}") };
+    assert_eq!((browser, cleared), ((Way::Browser, Found::Passed), (Way::Cleared, Found::Passed)));
+    assert_eq!((report.works, layer(&report)), (Some(Way::Browser), Some(Layer::Javascript)));
+    assert_eq!(origin.counts().clearances, 1, "one browser visit");
+
+    // As one that bars the address does: nobody passes.
+    let report = site(closed).await;
+    assert_eq!((report.works, layer(&report)), (None, Some(Layer::Ip)));
+    assert!(tried(&report).contains(&(Way::Browser, Found::Refused)), "{report:?}");
+    assert!(origin.counts().closed <= MAX_REQUESTS as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_that_looks_at_one_thing_is_told_from_one_that_looks_at_another() {
+    /// Browsers by their user agent.
+    fn agent(heard: &Heard) -> Reply {
+        let is_browser =
+            heard.request.header("user-agent").is_some_and(|agent| agent.starts_with("Mozilla/"));
+        Reply::html(if is_browser { 200 } else { 403 }, if is_browser { PAGE } else { NO })
+    }
+    /// Who brings back the cookie it sets.
+    fn cookie(heard: &Heard) -> Reply {
+        match heard.request.cookie("seen") {
+            Some(_) => Reply::html(200, PAGE),
+            None => Reply::html(403, NO).header("set-cookie", "seen=1; Path=/"),
+        }
+    }
+    /// Everybody but one brand.
+    fn brand(heard: &Heard) -> Reply {
+        let brands = heard.request.header("sec-ch-ua").unwrap_or_default().to_owned();
+        let is_let_in = brands.contains("Google Chrome");
+        Reply::html(if is_let_in { 200 } else { 403 }, if is_let_in { PAGE } else { NO })
+    }
+    /// Nobody who looks like a browser.
+    fn honest(heard: &Heard) -> Reply {
+        let is_browser = heard.request.header("sec-ch-ua").is_some();
+        Reply::html(if is_browser { 403 } else { 200 }, if is_browser { NO } else { PAGE })
+    }
+    let authority = Arc::new(Authority::new(&["one.test"]).expect("a CA can be made"));
+    let ca = trusted(authority.ca_pem());
+    let sites: [(fn(&Heard) -> Reply, Way, Layer); 4] = [
+        (agent, Way::Impersonate, Layer::Headers),
+        (cookie, Way::Cookies, Layer::Headers),
+        (brand, Way::Profile, Layer::Headers),
+        (honest, Way::Plain, Layer::Headers),
+    ];
+    for (answer, works, expected) in sites {
+        let recorder =
+            Recorder::builder().tls(Arc::clone(&authority), &["h2"]).start(answer).await.expect("up");
+        let chromium = rungs::fingerprint::Profile::named("chrome-156-linux").expect("it is shipped");
+        let builder = Fetcher::builder().ca_file(ca.path()).browser_profile(chromium).resolve(
+            "one.test",
+            recorder.addr().port(),
+            recorder.addr().ip(),
+        );
+        let url = format!("https://one.test:{}/", recorder.addr().port());
+        let report = run(quick(builder, &url).max_tier(rungs::Tier::Impersonate)).await;
+        assert_eq!((report.works, layer(&report)), (Some(works), Some(expected)), "{report:?}");
+        assert!(report.steps.iter().all(|step| step.way != Way::Browser || step.found == Found::Skipped));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_that_bars_the_proxys_address_passes_without_it_and_only_when_asked_for() {
+    // What a proxy adds stands for its address: on loopback all addresses are one.
+    let site = |heard: &Heard| match heard.request.header("via") {
+        Some(_) => Reply::html(403, NO),
+        None => Reply::html(200, PAGE),
+    };
+    let recorder = Recorder::builder().start(site).await.expect("it listens");
+    let squid = Squid::start();
+    let url = format!("http://{}/", recorder.addr());
+    let through = || {
+        let builder = Fetcher::builder().proxy(squid.url().parse().expect("a proxy"));
+        quick(builder, &url).max_tier(rungs::Tier::Impersonate)
+    };
+    let report = run(through()).await;
+    assert_eq!(report.works, None);
+    assert!(recorder.connections().iter().all(|c| c.requests.iter().all(|r| r.header("via").is_some())));
+    let report = run(through().direct(true)).await;
+    assert_eq!((report.works, layer(&report)), (Some(Way::Direct), Some(Layer::Ip)), "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_limit_ends_it_after_one_wait() {
+    for (retry_after, requests) in [("1", 2), ("3600", 1)] {
+        let recorder = Recorder::builder()
+            .start(move |_| Reply::html(429, "<title>slow</title>").header("retry-after", retry_after))
+            .await
+            .expect("it listens");
+        let report = run(quick(Fetcher::builder(), &format!("http://{}/", recorder.addr()))).await;
+        assert_eq!(tried(&report), [(Way::Plain, Found::Refused)]);
+        assert_eq!((report.works, layer(&report)), (None, Some(Layer::Pace)));
+        let heard: usize = recorder.connections().iter().map(|connection| connection.requests.len()).sum();
+        assert_eq!(heard, requests, "retry-after {retry_after}");
+    }
+}
+
+#[test]
+fn the_program_tells_beforehand_what_it_would_ask_and_asks_nothing() {
+    let server = RawServer::start(|_| panic!("nothing may come"));
+    let url = server.url("/");
+    let run = rungs(["diagnose", "--dry-run", "--max-tier", "impersonate", &url]);
+    assert_eq!(run.code, 0, "{run}");
+    assert!(run.text().starts_with(&format!("{url}: at most 12 requests")), "{run}");
+    assert!(run.text().contains("  plain ") && !run.text().contains("  browser"), "{run}");
+    let run = rungs(["diagnose", "--dry-run", "--format", "json", "--max-tier", "plain", &url]);
+    let plan: Value = serde_json::from_str(&run.text()).expect("JSON");
+    assert_eq!((&plan["max_requests"], &plan["ways"][0]["way"]), (&2.into(), &"plain".into()), "{run}");
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn the_program_prints_what_passed_and_exits_by_it() {
+    let server = RawServer::start(|talk| {
+        let head = talk.head()?;
+        let (status, body) = if head.contains("rungs/") { ("403 Forbidden", NO) } else { ("200 OK", PAGE) };
+        let length = body.len();
+        talk.send(format!(
+            "HTTP/1.1 {status}\r\ncontent-type: text/html\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        ))
+    });
+    let url = server.url("/");
+    let fixed = ["diagnose", "--pause", "0.01"];
+    let run = rungs(fixed.into_iter().chain(["--max-tier", "impersonate", &url]));
+    assert_eq!(run.code, 0, "{run}");
+    let text = run.text();
+    let told: Vec<&str> = text.lines().collect();
+    assert_eq!(told[0], url);
+    assert!(told[1].starts_with("  plain ") && told[1].contains("refused  403  block"), "{run}");
+    assert!(
+        told[2].starts_with("  plain's TLS, a browser's headers") && told[2].contains("passed   200"),
+        "{run}"
+    );
+    assert!(told[4].contains("not tried: impersonate passed"), "{run}");
+    assert!(text.contains("\nworks: impersonate\nwhy: probably headers and cookies: "), "{run}");
+    assert!(text.ends_with("hint: begin there: `--min-tier impersonate`\n"), "{run}");
+
+    let run = rungs(fixed.into_iter().chain(["--max-tier", "plain", "--format", "json", &url]));
+    assert_eq!(run.code, 7, "{run}");
+    let report: Value = serde_json::from_str(&run.text()).expect("JSON");
+    assert_eq!((&report["works"], &report["diagnosis"]["layer"]), (&Value::Null, &"headers".into()), "{run}");
+    assert_eq!(report["steps"][0]["way"], "plain");
+    assert_eq!(report["steps"][0]["found"], "refused");
+    assert_eq!(report["steps"][0]["attempts"][0]["status"], 403);
+    assert_eq!(report["steps"][5]["reason"], "a higher tier than allowed");
+
+    for wrong in [&["--pause", "soon", &url][..], &["-H", "x:", &url], &["ftp://a.example/"]] {
+        let run = rungs(["diagnose"].into_iter().chain(wrong.iter().copied()));
+        assert_eq!(run.code, 2, "{run}");
+    }
+}
+
+#[test]
+fn an_interrupt_while_the_browser_asks_leaves_nothing_behind() {
+    // Plain, headers, impersonate, another browser; the fifth is the browser.
+    let asked = AtomicUsize::new(0);
+    let server = RawServer::start(move |talk| {
+        talk.head()?;
+        if asked.fetch_add(1, Ordering::SeqCst) >= 4 {
+            return talk.hold();
+        }
+        talk.send(format!(
+            "HTTP/1.1 403 Forbidden\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{NO}",
+            NO.len()
+        ))
+    });
+    let program = Program::new();
+    let running = program.start(["diagnose", "--pause", "0.01", &server.url("/")]);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while server.heads().len() < 5 {
+        assert!(Instant::now() < deadline, "the browser did not ask");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let scratch = program.left_behind();
+    assert!(!scratch.is_empty(), "a browser runs");
+    running.signal(Signal::INT);
+    let run = running.finish();
+    assert_eq!(run.code, 130, "{run}");
+    assert_eq!(program.left_behind(), Vec::<std::path::PathBuf>::new());
+}
