@@ -65,9 +65,13 @@ mod tests {
     #[test]
     fn failures_wait_anything_up_to_a_doubling_limit() {
         let schedule = Schedule::default();
-        for (before, roll, expected) in
-            [(0, 1.0, MS(500)), (1, 1.0, MS(1000)), (2, 0.5, MS(1000)), (3, 0.0, MS(0)), (90, 1.0, MS(30_000))]
-        {
+        for (before, roll, expected) in [
+            (0, 1.0, MS(500)),
+            (1, 1.0, MS(1000)),
+            (2, 0.5, MS(1000)),
+            (3, 0.0, MS(0)),
+            (90, 1.0, MS(30_000)),
+        ] {
             assert_eq!(schedule.after_failure(before, roll), expected, "{before} {roll}");
         }
     }

@@ -440,7 +440,9 @@ pub(crate) enum Told {
 /// One request at a time, some seconds apart, and no more than are told by --dry-run. Every way is a
 /// visitor of its own. A Retry-After is waited out up to 30 s; a longer one ends it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 some way passed, 7 none did, 2 wrong usage, 3 wrong settings, 130 interrupted.")]
+#[command(
+    after_help = "Exit codes: 0 some way passed, 7 none did, 2 wrong usage, 3 wrong settings, 130 interrupted."
+)]
 pub(crate) struct Diagnose {
     /// What to ask for.
     #[arg(value_name = "URL")]

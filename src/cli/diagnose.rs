@@ -37,13 +37,13 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
 }
 
 fn read(args: &Args) -> Result<Diagnose, Failure> {
-    let mut builder = settings::reach(Fetcher::builder(), &args.reach)?.rules(settings::rules(&args.judging)?);
+    let mut builder =
+        settings::reach(Fetcher::builder(), &args.reach)?.rules(settings::rules(&args.judging)?);
     if let Some(name) = &args.profile {
         builder = builder.browser_profile(settings::profile(name)?);
     }
-    let mut diagnose = Diagnose::new(builder, &args.url)
-        .direct(args.direct)
-        .expect(settings::expect(&args.judging)?);
+    let mut diagnose =
+        Diagnose::new(builder, &args.url).direct(args.direct).expect(settings::expect(&args.judging)?);
     for line in &args.headers {
         let HeaderLine::Add(name, value) = settings::header(line)? else {
             return Err(Failure::Usage("-H/--header: no header can be taken away here".to_owned()));

@@ -34,11 +34,13 @@ fn passing(way: Way, steps: &[Step]) -> Option<Diagnosis> {
             &["a browser's headers passed, whatever the TLS"],
             &["begin there: `--min-tier impersonate`"],
         ),
-        Way::Impersonate if is(Way::Headers, Found::Refused) || is(Way::Headers, Found::Failed) => Diagnosis::new(
-            Layer::Tls,
-            &["a browser's headers alone were refused, with its TLS and HTTP/2 they passed"],
-            &["begin there: `--min-tier impersonate`"],
-        ),
+        Way::Impersonate if is(Way::Headers, Found::Refused) || is(Way::Headers, Found::Failed) => {
+            Diagnosis::new(
+                Layer::Tls,
+                &["a browser's headers alone were refused, with its TLS and HTTP/2 they passed"],
+                &["begin there: `--min-tier impersonate`"],
+            )
+        }
         Way::Impersonate => Diagnosis::new(
             Layer::Unknown,
             &["a browser's looks passed, and an honest client's did not"],
@@ -46,8 +48,13 @@ fn passing(way: Way, steps: &[Step]) -> Option<Diagnosis> {
         ),
         Way::Headers => Diagnosis::new(
             Layer::Tls,
-            &["the same headers passed with the plain tier's TLS and HTTP/2, and not with the browser profile's"],
-            &["check that the profile is of a browser of today: `rungs profile lint`", "look like another browser: `--as`"],
+            &[
+                "the same headers passed with the plain tier's TLS and HTTP/2, and not with the browser profile's",
+            ],
+            &[
+                "check that the profile is of a browser of today: `rungs profile lint`",
+                "look like another browser: `--as`",
+            ],
         ),
         Way::Cookies => Diagnosis::new(
             Layer::Headers,
@@ -69,11 +76,9 @@ fn passing(way: Way, steps: &[Step]) -> Option<Diagnosis> {
             &["only a browser passes, and what it earns is not good one tier lower"],
             &["let the browser fetch: `--min-tier browser`"],
         ),
-        Way::Browser => Diagnosis::new(
-            Layer::Javascript,
-            &["only a browser passes"],
-            &["allow it: `--max-tier browser`"],
-        ),
+        Way::Browser => {
+            Diagnosis::new(Layer::Javascript, &["only a browser passes"], &["allow it: `--max-tier browser`"])
+        }
         Way::Window => Diagnosis::new(
             Layer::Javascript,
             &["a browser passes with a window, and not without: scripts see the difference"],
@@ -152,10 +157,22 @@ mod tests {
                 Some(Impersonate),
                 Some(Layer::Headers),
             ),
-            (&[(Plain, Block), (Headers, Block), (Impersonate, Genuine)], Some(Impersonate), Some(Layer::Tls)),
+            (
+                &[(Plain, Block), (Headers, Block), (Impersonate, Genuine)],
+                Some(Impersonate),
+                Some(Layer::Tls),
+            ),
             (&[(Plain, Block), (Headers, Genuine), (Impersonate, Block)], Some(Headers), Some(Layer::Tls)),
-            (&[(Plain, Block), (Impersonate, Block), (Cookies, Genuine)], Some(Cookies), Some(Layer::Headers)),
-            (&[(Plain, Block), (Impersonate, Block), (Profile, Genuine)], Some(Profile), Some(Layer::Headers)),
+            (
+                &[(Plain, Block), (Impersonate, Block), (Cookies, Genuine)],
+                Some(Cookies),
+                Some(Layer::Headers),
+            ),
+            (
+                &[(Plain, Block), (Impersonate, Block), (Profile, Genuine)],
+                Some(Profile),
+                Some(Layer::Headers),
+            ),
             (
                 &[(Impersonate, Challenge), (Browser, Genuine), (Cleared, Genuine)],
                 Some(Browser),
@@ -185,7 +202,8 @@ mod tests {
     #[test]
     fn whether_clearance_moves_decides_what_to_do_about_a_challenge() {
         for (below, change) in [(Genuine, "--max-tier browser"), (Challenge, "--min-tier browser")] {
-            let steps = steps(&[(Way::Impersonate, Challenge), (Way::Browser, Genuine), (Way::Cleared, below)]);
+            let steps =
+                steps(&[(Way::Impersonate, Challenge), (Way::Browser, Genuine), (Way::Cleared, below)]);
             let diagnosis = conclude(&steps).unwrap();
             assert!(diagnosis.change[0].contains(change), "{diagnosis:?}");
         }

@@ -159,7 +159,8 @@ impl Router {
             progress.begin(errand, tier);
             let outcome = self.attempt(errand, tier, history.bytes, &bytes).await;
             history.attempted(tier, bytes.load(Ordering::Relaxed), began.elapsed());
-            let means = errand.others.map_or(Means::default(), |others| others.means(errand.persona, errand.host()));
+            let means =
+                errand.others.map_or(Means::default(), |others| others.means(errand.persona, errand.host()));
             let roll = rand::rng().random_range(0.0..=1.0);
             let step = policy::decide(&errand.ladder, means, history, &seen(&outcome), roll);
             history.took(&step);

@@ -171,7 +171,9 @@ pub(crate) fn decide(
         (None, _) => step,
         (Some(_), Outcome::Failed(_)) => Step::Fail,
         // The page of a failing origin is a page all the same.
-        (Some(_), Outcome::Answered { verdict, .. }) if verdict.kind == VerdictKind::OriginError => Step::Done,
+        (Some(_), Outcome::Answered { verdict, .. }) if verdict.kind == VerdictKind::OriginError => {
+            Step::Done
+        }
         (Some(hint), _) => Step::Spent { hint },
     }
 }
@@ -284,13 +286,19 @@ fn unaffordable(budget: &Budget, history: &History, step: &Step) -> Option<Strin
         Step::NewSession { .. } | Step::NewExit { .. } => (history.tier, Duration::ZERO),
     };
     if history.attempts >= budget.attempts {
-        return Some(format!("all {} attempts are made; `--max-attempts` allows more", budget.attempts));
+        return Some(format!(
+            "its attempts are all made ({}); `--max-attempts` allows more",
+            budget.attempts
+        ));
     }
     if to == Tier::Browser && history.visits >= budget.visits {
-        return Some(format!("all {} browser visits are made; `--max-visits` allows more", budget.visits));
+        return Some(format!(
+            "its browser visits are all made ({}); `--max-visits` allows more",
+            budget.visits
+        ));
     }
     if let Some(bytes) = budget.bytes.filter(|bytes| history.bytes >= *bytes) {
-        return Some(format!("all {bytes} bytes are spent; `--max-bytes` allows more"));
+        return Some(format!("its {bytes} bytes are spent; `--max-bytes` allows more"));
     }
     let elapsed = budget.elapsed.filter(|elapsed| history.elapsed.saturating_add(after) >= *elapsed)?;
     let limit = humantime::format_duration(elapsed);

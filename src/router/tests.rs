@@ -16,7 +16,8 @@ use crate::schedule::Schedule;
 type Site = fn(usize, Tier) -> Result<(u16, Option<&'static str>, &'static [u8])>;
 
 const PAGE: &[u8] = b"<!doctype html><title>a page</title><p>A page with some words in it.</p>";
-const BLOCKED: Result<(u16, Option<&'static str>, &'static [u8])> = Ok((403, Some("block"), b"<title>no</title>"));
+const BLOCKED: Result<(u16, Option<&'static str>, &'static [u8])> =
+    Ok((403, Some("block"), b"<title>no</title>"));
 
 /// A tier that asks no network, and notes who asked.
 struct Scripted {
@@ -101,9 +102,8 @@ struct Ran {
 async fn run(site: Site, exits: u32, budget: Budget) -> Ran {
     let profile = Profile::named("chrome-156-linux").unwrap();
     let asked = Arc::new(Mutex::new(Vec::new()));
-    let transports = Tier::ALL.map(|tier| -> Arc<dyn Transport> {
-        Arc::new(Scripted { tier, site, asked: Arc::clone(&asked) })
-    });
+    let transports = Tier::ALL
+        .map(|tier| -> Arc<dyn Transport> { Arc::new(Scripted { tier, site, asked: Arc::clone(&asked) }) });
     let router = Router::new(transports.into(), Rules::shipped());
     let pool = Pool { profile: Arc::clone(&profile), left: Mutex::new(exits), faults: Mutex::default() };
     let request = Request::get("https://a.example/".parse().unwrap());

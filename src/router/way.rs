@@ -44,7 +44,8 @@ impl Way {
     /// Tells those who wait that the visit came to nothing. A proxy's fault is not held against the host.
     pub(super) fn lost(&self, end: &End) {
         if !end.is_the_proxys()
-            && let Some(Visit { leave: Leave::Turn(turn), why, .. }) = &self.visit {
+            && let Some(Visit { leave: Leave::Turn(turn), why, .. }) = &self.visit
+        {
             turn.lost(*why, end.clone());
         }
     }

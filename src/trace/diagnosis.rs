@@ -120,7 +120,8 @@ impl Trace {
 }
 
 fn pace(trace: &Trace) -> Diagnosis {
-    let limits = trace.attempts.iter().filter(|attempt| kind(attempt) == Some(VerdictKind::RateLimit)).count();
+    let limits =
+        trace.attempts.iter().filter(|attempt| kind(attempt) == Some(VerdictKind::RateLimit)).count();
     let first = match limits {
         1 => "it answered that there are too many requests".to_owned(),
         limits => format!("it answered {limits} times that there are too many requests"),
@@ -216,7 +217,11 @@ fn shown(trace: &Trace, last: &Attempt, kind: VerdictKind) -> Diagnosis {
         VerdictKind::Challenge => Diagnosis::new(
             Layer::Javascript,
             &["the challenge ran in the browser and did not let go"],
-            &[another_exit(last), "compare with a window: `rungs diagnose`", "give it longer: `--page-timeout`"],
+            &[
+                another_exit(last),
+                "compare with a window: `rungs diagnose`",
+                "give it longer: `--page-timeout`",
+            ],
         ),
         VerdictKind::Stub if is_unexpected(last) => unexpected(last.tier),
         VerdictKind::Stub => Diagnosis::new(
@@ -254,7 +259,9 @@ fn by_vendor(attempt: &Attempt) -> Layer {
     let vendor = attempt.verdict.as_ref().and_then(|verdict| verdict.vendor.as_deref());
     match vendor {
         // Their hard blocks are rules on addresses.
-        Some("cloudflare" | "datadome" | "aws-waf" | "sucuri" | "ddos-guard" | "google" | "linkedin") => Layer::Ip,
+        Some("cloudflare" | "datadome" | "aws-waf" | "sucuri" | "ddos-guard" | "google" | "linkedin") => {
+            Layer::Ip
+        }
         // Their refusals come before any script, on the handshake.
         Some("akamai") => Layer::Tls,
         // They let in who ran their script.
@@ -264,7 +271,11 @@ fn by_vendor(attempt: &Attempt) -> Layer {
 }
 
 fn another_exit(attempt: &Attempt) -> &'static str {
-    if attempt.proxy.is_some() { "come from another address: another proxy" } else { "come from another address: `-x`" }
+    if attempt.proxy.is_some() {
+        "come from another address: another proxy"
+    } else {
+        "come from another address: `-x`"
+    }
 }
 
 /// The impersonate tier was refused again with what the browser had earned: by this fetch or by another,
@@ -274,7 +285,8 @@ fn does_not_move(trace: &Trace) -> bool {
         attempt.tier == Tier::Impersonate
             && matches!(kind(attempt), Some(VerdictKind::Challenge | VerdictKind::Block))
     };
-    let earned = |attempt: &Attempt| attempt.tier == Tier::Browser && kind(attempt) == Some(VerdictKind::Genuine);
+    let earned =
+        |attempt: &Attempt| attempt.tier == Tier::Browser && kind(attempt) == Some(VerdictKind::Genuine);
     let last_two = trace.attempts.windows(2).last();
     last_two.is_some_and(|pair| dressed(&pair[1]) && (dressed(&pair[0]) || earned(&pair[0])))
 }

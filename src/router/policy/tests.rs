@@ -119,8 +119,7 @@ fn a_hard_block_tries_a_fresh_session_then_one_exit_then_climbs() {
 fn the_highest_tier_allowed_is_not_passed_and_the_hint_names_the_flag() {
     let ladder = Ladder { max: Tier::Impersonate, ..ALL };
     let outcome = Outcome::Answered { verdict: &verdict(VerdictKind::Challenge), retry_after: None };
-    let Step::Blocked { hint: Some(hint) } =
-        decide(&ladder, NONE, &on(Tier::Impersonate), &outcome, 0.0)
+    let Step::Blocked { hint: Some(hint) } = decide(&ladder, NONE, &on(Tier::Impersonate), &outcome, 0.0)
     else {
         panic!("not blocked")
     };
@@ -246,7 +245,8 @@ enum Drawn {
 }
 
 fn drawn() -> impl Strategy<Value = Drawn> {
-    let retry_after = prop_oneof![3 => Just(None), 2 => (0_u64..40).prop_map(Some), 1 => Just(Some(u64::MAX))];
+    let retry_after =
+        prop_oneof![3 => Just(None), 2 => (0_u64..40).prop_map(Some), 1 => Just(Some(u64::MAX))];
     prop_oneof![
         3 => (proptest::sample::select(KINDS.as_slice()), retry_after)
             .prop_map(|(kind, after)| Drawn::Answer(kind, after)),

@@ -26,7 +26,9 @@ fn diagnosed(attempts: Vec<Attempt>) -> Option<Diagnosis> {
 }
 
 fn layer(attempts: &[(Tier, VerdictKind, &str)]) -> Layer {
-    diagnosed(attempts.iter().map(|(tier, kind, vendor)| attempt(*tier, *kind, vendor)).collect()).unwrap().layer
+    diagnosed(attempts.iter().map(|(tier, kind, vendor)| attempt(*tier, *kind, vendor)).collect())
+        .unwrap()
+        .layer
 }
 
 #[test]
@@ -37,7 +39,10 @@ fn a_made_up_trace_points_to_its_layer() {
         (&[(Plain, K::Challenge, "cloudflare")], Layer::Headers),
         (&[(Plain, K::Captcha, "datadome")], Layer::Headers),
         // No tier that runs scripts.
-        (&[(Plain, K::Challenge, "cloudflare"), (Impersonate, K::Challenge, "cloudflare")], Layer::Javascript),
+        (
+            &[(Plain, K::Challenge, "cloudflare"), (Impersonate, K::Challenge, "cloudflare")],
+            Layer::Javascript,
+        ),
         (&[(Plain, K::Challenge, "kasada"), (Impersonate, K::Challenge, "kasada")], Layer::Javascript),
         (&[(Plain, K::Stub, ""), (Impersonate, K::Stub, "")], Layer::Javascript),
         // Refused hard in a browser's looks: what the vendor looks at first.
@@ -55,7 +60,10 @@ fn a_made_up_trace_points_to_its_layer() {
         (&[(Plain, K::Block, ""), (Impersonate, K::Block, ""), (Browser, K::Block, "")], Layer::Ip),
         (&[(Impersonate, K::Challenge, "cloudflare"), (Browser, K::Block, "cloudflare")], Layer::Ip),
         (&[(Browser, K::Block, "akamai")], Layer::Ip),
-        (&[(Impersonate, K::Challenge, "cloudflare"), (Browser, K::Challenge, "cloudflare")], Layer::Javascript),
+        (
+            &[(Impersonate, K::Challenge, "cloudflare"), (Browser, K::Challenge, "cloudflare")],
+            Layer::Javascript,
+        ),
         (&[(Impersonate, K::Stub, ""), (Browser, K::Stub, "")], Layer::Ip),
         // What was earned is no good below, for this fetch or for another that shared it.
         (&[(Impersonate, K::Challenge, "cloudflare"), (Impersonate, K::Challenge, "cloudflare")], Layer::Tls),
@@ -73,7 +81,8 @@ fn a_made_up_trace_points_to_its_layer() {
 
 #[test]
 fn every_diagnosis_gives_a_reason_what_was_tried_and_what_to_change() {
-    let kinds = [K::Challenge, K::Captcha, K::Block, K::RateLimit, K::Geo, K::LoginWall, K::ProxyFault, K::Stub];
+    let kinds =
+        [K::Challenge, K::Captcha, K::Block, K::RateLimit, K::Geo, K::LoginWall, K::ProxyFault, K::Stub];
     for tier in Tier::ALL {
         for kind in kinds {
             let found = diagnosed(vec![attempt(tier, kind, "")]).unwrap();
@@ -111,7 +120,10 @@ fn a_fetch_that_had_a_proxy_is_told_to_take_another() {
     let mut by_proxy = attempt(Browser, K::Block, "");
     by_proxy.proxy = Some("http://gate.example:1".to_owned());
     let found = diagnosed(vec![by_proxy]).unwrap();
-    assert_eq!((found.layer, found.change[0].as_str()), (Layer::Ip, "come from another address: another proxy"));
+    assert_eq!(
+        (found.layer, found.change[0].as_str()),
+        (Layer::Ip, "come from another address: another proxy")
+    );
     assert_eq!(found.tried, ["browser by proxy: block"]);
     let direct = diagnosed(vec![attempt(Browser, K::Block, "")]).unwrap();
     assert_eq!(direct.to_string(), "probably the address: a real browser was refused");
