@@ -16,6 +16,9 @@ use crate::support::{Program, RawServer, Squid, rungs};
 const PAGE: &str = "<!doctype html><title>a page</title><p>A page with some words in it.</p>";
 const NO: &str = "<!doctype html><title>Access denied</title><p>No.</p>";
 
+/// What a site answers.
+type Site = fn(&Heard) -> Reply;
+
 fn trusted(pem: &str) -> NamedTempFile {
     let file = NamedTempFile::new().expect("a temporary file");
     std::fs::write(file.path(), pem).expect("the CA is written");
@@ -103,7 +106,7 @@ async fn a_site_that_looks_at_one_thing_is_told_from_one_that_looks_at_another()
     }
     let authority = Arc::new(Authority::new(&["one.test"]).expect("a CA can be made"));
     let ca = trusted(authority.ca_pem());
-    let sites: [(fn(&Heard) -> Reply, Way); 4] =
+    let sites: [(Site, Way); 4] =
         [(agent, Way::Impersonate), (cookie, Way::Cookies), (brand, Way::Profile), (honest, Way::Plain)];
     for (answer, works) in sites {
         let recorder =
