@@ -141,7 +141,7 @@ impl Diagnose {
                     if steps.iter().any(|step| step.found != Found::Skipped) {
                         sleep(self.pause).await;
                     }
-                    Step::made(way, self.ask(&visitors, way).await)
+                    Step::made(way, &self.ask(&visitors, way).await)
                 }
                 Err(reason) => Step::skipped(way, reason),
             };
@@ -157,6 +157,7 @@ impl Diagnose {
             return Err("a higher tier than allowed");
         }
         match way {
+            Way::Cleared if self.max_tier < Tier::Browser => Err("a higher tier than allowed"),
             Way::Window if !self.window => Err("there is no display for a window"),
             Way::Direct if !self.direct => Err("not asked for"),
             _ => Ok(()),
@@ -164,7 +165,7 @@ impl Diagnose {
     }
 
     async fn ask(&self, visitors: &Visitors, way: Way) -> Result<Page, Error> {
-        let mut request = visitors.who(way)?.get(&self.url).tier(way.tier()).expect(self.expect.clone());
+        let mut request = visitors.who(way).get(&self.url).tier(way.tier()).expect(self.expect.clone());
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
@@ -178,7 +179,6 @@ struct Visitors {
     /// As another browser; where it speaks TLS and HTTP/2 as the plain tier does.
     other: Fetcher,
     headers: Fetcher,
-    #[cfg(feature = "browser")]
     window: Fetcher,
 }
 
@@ -196,32 +196,29 @@ impl Visitors {
             http2: plain.http2.clone(),
             ..Profile::clone(worn)
         };
+        #[cfg(feature = "browser")]
+        let window = builder.clone().browser_window(true).build()?;
+        #[cfg(not(feature = "browser"))]
+        let window = own.clone();
         let other = OTHERS.into_iter().find(|name| *name != worn.name).unwrap_or(OTHERS[0]);
         Ok(Self {
             other: builder.clone().browser_profile(Profile::named(other)?).build()?,
-            headers: builder.clone().browser_profile(Arc::new(headers)).build()?,
-            #[cfg(feature = "browser")]
-            window: builder.browser_window(true).build()?,
+            headers: builder.browser_profile(Arc::new(headers)).build()?,
+            window,
             own,
         })
     }
 
-    fn who(&self, way: Way) -> Result<Fetcher> {
-        Ok(match way {
+    fn who(&self, way: Way) -> Fetcher {
+        match way {
             Way::Plain => self.own.session("plain"),
             Way::Headers => self.headers.session("headers"),
             Way::Impersonate | Way::Cookies => self.own.session("impersonate"),
             Way::Profile => self.other.session("profile"),
             Way::Browser | Way::Cleared => self.own.session("browser"),
-            #[cfg(feature = "browser")]
             Way::Window => self.window.session("window"),
-            #[cfg(not(feature = "browser"))]
-            Way::Window => {
-                let message = "this build has no browser tier";
-                return Err(Error::new(crate::kind::ErrorKind::Config, message));
-            }
             Way::Direct => self.own.session("direct").by_route(&Route::default()),
-        })
+        }
     }
 
     fn has_no_cookies(&self, url: &Url) -> bool {
@@ -234,7 +231,6 @@ impl Visitors {
 
     async fn close(&self) {
         self.own.close().await;
-        #[cfg(feature = "browser")]
         self.window.close().await;
     }
 }
@@ -265,7 +261,7 @@ mod tests {
         };
         assert_eq!(plan(Tier::Plain, false, false), [Way::Plain]);
         assert_eq!(plan(Tier::Browser, true, true), Way::ALL);
-        let http = [Way::Plain, Way::Headers, Way::Impersonate, Way::Cookies, Way::Profile, Way::Cleared];
+        let http = [Way::Plain, Way::Headers, Way::Impersonate, Way::Cookies, Way::Profile];
         assert_eq!(plan(Tier::Impersonate, false, true), http);
     }
 }

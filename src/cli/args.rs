@@ -6,7 +6,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use rungs::{BodyForm, Context, Load, Robots, Tier};
 
-use super::{lab, profile, target};
+use super::{diagnose, lab, profile, target};
 
 /// Gets pages by the cheapest means the site allows.
 #[derive(Debug, Parser)]
@@ -35,7 +35,7 @@ pub(crate) enum Command {
     /// Say what a saved answer is, and why.
     Detect(Detect),
     /// Ask a site in several ways, one change at a time, and say what gives away the rest.
-    Diagnose(Box<Diagnose>),
+    Diagnose(Box<diagnose::Args>),
     /// Say what is installed, what each tier can do here, and the fix for what it cannot.
     Doctor(Doctor),
     /// Tell any client that asks what it looks like on the wire; on loopback only.
@@ -505,55 +505,6 @@ pub(crate) enum Told {
     Text,
     /// One JSON object; with --rules, one a line.
     Json,
-}
-
-/// Ask a site for one page in several ways, each but one thing different from the one before, and say
-/// which passed and what probably gives away the rest.
-///
-/// One request at a time, some seconds apart, and no more than are told by --dry-run. Every way is a
-/// visitor of its own. A Retry-After is waited out up to 30 s; a longer one ends it.
-#[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Exit codes: 0 some way passed, 7 none did, 2 wrong usage, 3 wrong settings, 130 interrupted."
-)]
-pub(crate) struct Diagnose {
-    /// What to ask for.
-    #[arg(value_name = "URL")]
-    pub(crate) url: String,
-
-    /// Say what would be asked, and send nothing.
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-
-    /// The time between two ways, in seconds. Default: 2.
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) pause: Option<String>,
-
-    /// Use no higher tier than this.
-    #[arg(long, value_name = "TIER", value_enum)]
-    pub(crate) max_tier: Option<TierName>,
-
-    /// Look like this browser: the name of a profile, or a file.
-    #[arg(long = "as", value_name = "BROWSER_PROFILE")]
-    pub(crate) profile: Option<String>,
-
-    /// With a proxy, ask once without it too: from this machine's own address.
-    #[arg(long)]
-    pub(crate) direct: bool,
-
-    /// A header for every request, `Name: value`.
-    #[arg(short = 'H', long = "header", value_name = "LINE")]
-    pub(crate) headers: Vec<String>,
-
-    #[command(flatten)]
-    pub(crate) reach: Reach,
-
-    #[command(flatten)]
-    pub(crate) judging: Judging,
-
-    /// What to print.
-    #[arg(long, value_enum, default_value_t = Told::Text)]
-    pub(crate) format: Told,
 }
 
 #[derive(Debug, clap::Args)]

@@ -5,11 +5,60 @@ use std::io::{self, Write};
 use rungs::diagnose::{Diagnose, Found, MAX_REQUESTS, Report, Step, Way};
 use rungs::{Fetcher, redact};
 
-use super::args::{Diagnose as Args, Told};
+use super::args::{Judging, Reach, TierName, Told};
 use super::exit::{self, Failure};
 use super::fetch::interrupted;
 use super::output::story::shown;
 use super::settings::{self, HeaderLine};
+
+/// Ask a site for one page in several ways, each but one thing different from the one before, and say
+/// which passed and what probably gives away the rest.
+///
+/// One request at a time, some seconds apart, and no more than are told by --dry-run. Every way is a
+/// visitor of its own. A Retry-After is waited out up to 30 s; a longer one ends it.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 some way passed, 7 none did, 2 wrong usage, 3 wrong settings, 130 interrupted."
+)]
+pub(crate) struct Args {
+    /// What to ask for.
+    #[arg(value_name = "URL")]
+    url: String,
+
+    /// Say what would be asked, and send nothing.
+    #[arg(long)]
+    dry_run: bool,
+
+    /// The time between two ways, in seconds. Default: 2.
+    #[arg(long, value_name = "SECONDS")]
+    pause: Option<String>,
+
+    /// Use no higher tier than this.
+    #[arg(long, value_name = "TIER", value_enum)]
+    max_tier: Option<TierName>,
+
+    /// Look like this browser: the name of a profile, or a file.
+    #[arg(long = "as", value_name = "BROWSER_PROFILE")]
+    profile: Option<String>,
+
+    /// With a proxy, ask once without it too: from this machine's own address.
+    #[arg(long)]
+    direct: bool,
+
+    /// A header for every request, `Name: value`.
+    #[arg(short = 'H', long = "header", value_name = "LINE")]
+    headers: Vec<String>,
+
+    #[command(flatten)]
+    reach: Reach,
+
+    #[command(flatten)]
+    judging: Judging,
+
+    /// What to print.
+    #[arg(long, value_enum, default_value_t = Told::Text)]
+    format: Told,
+}
 
 pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     rungs::parse_url(&args.url)?;

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::fetcher::Page;
 use crate::kind::ErrorKind;
 use crate::tier::Tier;
-use crate::trace::Attempt;
+use crate::trace::{Attempt, Trace};
 use crate::verdict::VerdictKind;
 
 /// One way of asking. Each says what it changes.
@@ -142,12 +142,12 @@ impl Step {
         Self { way, found: Found::Skipped, attempts: Vec::new(), reason: Some(reason.to_owned()) }
     }
 
-    pub(super) fn made(way: Way, outcome: Result<Page, Error>) -> Self {
-        let (found, attempts, reason) = match &outcome {
+    pub(super) fn made(way: Way, outcome: &Result<Page, Error>) -> Self {
+        let (found, attempts, reason) = match outcome {
             Ok(page) => (Found::Passed, page.trace().attempts(), None),
             Err(error) => {
                 let found = if error.is_blocked() { Found::Refused } else { Found::Failed };
-                let attempts = error.trace().map(|trace| trace.attempts()).unwrap_or_default();
+                let attempts = error.trace().map(Trace::attempts).unwrap_or_default();
                 (found, attempts, (found == Found::Failed).then(|| error.chain()))
             }
         };

@@ -295,13 +295,19 @@ fn unaffordable(budget: &Budget, history: &History, step: &Step) -> Option<Strin
         Step::NewSession { .. } | Step::NewExit { .. } => (history.tier, Duration::ZERO),
     };
     if history.attempts >= budget.attempts {
-        return Some(format!("all {} attempts are made; `--max-attempts` allows more", budget.attempts));
+        return Some(format!(
+            "its attempts are all made ({}); `--max-attempts` allows more",
+            budget.attempts
+        ));
     }
     if to == Tier::Browser && history.visits >= budget.visits {
-        return Some(format!("all {} browser visits are made; `--max-visits` allows more", budget.visits));
+        return Some(format!(
+            "its browser visits are all made ({}); `--max-visits` allows more",
+            budget.visits
+        ));
     }
     if let Some(bytes) = budget.bytes.filter(|bytes| history.bytes >= *bytes) {
-        return Some(format!("all {bytes} bytes are spent; `--max-bytes` allows more"));
+        return Some(format!("its {bytes} bytes are spent; `--max-bytes` allows more"));
     }
     let elapsed = budget.elapsed.filter(|elapsed| history.elapsed.saturating_add(after) >= *elapsed)?;
     let limit = humantime::format_duration(elapsed);

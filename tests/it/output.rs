@@ -116,7 +116,14 @@ fn the_json_of_a_failure_has_the_same_keys_and_the_error() {
     );
     let worn = rungs::default_profile().expect("a browser's profile is shipped").profile;
     assert_eq!(got["browser_profile"], worn.name.as_str());
-    assert_eq!(keys(&got["error"]).len(), 3);
+    assert_eq!(keys(&got["error"]).len(), 4);
+    let diagnosis = &got["error"]["diagnosis"];
+    assert_eq!(diagnosis["layer"], "javascript");
+    assert_eq!(
+        diagnosis["tried"],
+        json!(["plain: cloudflare challenge", "impersonate: cloudflare challenge"])
+    );
+    assert!(["because", "change"].iter().all(|key| diagnosis[key][0].is_string()), "{diagnosis}");
     assert_eq!(got["error"]["kind"], "blocked");
     let attempts = got["attempts"].as_array().expect("a list");
     assert_eq!(attempts.len(), 2);
