@@ -79,10 +79,9 @@ impl Breaker {
         self.faults = self.faults.saturating_add(1);
         let lasts = match &self.open {
             Some(open) if probe => (open.lasts * 2).min(LONGEST),
-            // What was under way when it opened.
-            Some(_) => return,
             None if self.faults >= FAULTS => FIRST,
-            None => return,
+            // Too few yet, or what was under way when it opened.
+            _ => return,
         };
         self.open = Some(Open { until: now + lasts, lasts, kind, probing: false });
     }

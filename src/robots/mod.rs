@@ -34,7 +34,8 @@ pub(crate) struct Files {
     plain: Arc<Profile>,
     /// Who asks, one a route: connections of its own, shared with no session.
     askers: Mutex<HashMap<Route, Arc<Identity>>>,
-    files: Mutex<HashMap<String, Arc<File>>>,
+    /// By the file's URL.
+    origins: Mutex<HashMap<String, Arc<File>>>,
 }
 
 /// One origin's. Locked while it is asked for, so that nobody asks twice.
@@ -66,7 +67,7 @@ struct Heard {
 
 impl Files {
     pub(crate) fn new(engine: Arc<Engine>, plain: Arc<Profile>) -> Self {
-        Self { engine, plain, askers: Mutex::default(), files: Mutex::default() }
+        Self { engine, plain, askers: Mutex::default(), origins: Mutex::default() }
     }
 
     /// What the robots.txt of `url`'s origin says. Asks for it by `route` when it is not known, within
@@ -119,10 +120,15 @@ impl Files {
             max_redirects: REDIRECTS,
             ..*bounds
         };
-        let asker = self.asker(route);
-        let call =
-            Call { request: &request, identity: &asker, bounds: &bounds, streaming: false, gate: Some(gate) };
-        let asked = async {
+        let identity = self.asker(route);
+        let call = Call {
+            request: &request,
+            identity: &identity,
+            bounds: &bounds,
+            streaming: false,
+            gate: Some(gate),
+        };
+        let hearing = async {
             let answer = self.engine.fetch(call).await?;
             let lasts = known::lifetime(&answer.headers);
             let wait = retry_after::asked(answer.status, &answer.headers, SystemTime::now());
@@ -130,7 +136,7 @@ impl Files {
             tracing::info!(url = %at, status = answer.status.as_u16(), "robots.txt");
             Ok((known, lasts, wait.map(|wait| (answer.url, wait))))
         };
-        let (known, lasts, rest) = match asked.await {
+        let (known, lasts, rest) = match hearing.await {
             Ok(heard) => heard,
             Err(error) => (Known::failed(error)?, known::SHORTEST, None),
         };
@@ -151,7 +157,7 @@ impl Files {
     }
 
     fn file(&self, at: &Url) -> Arc<File> {
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
         if files.len() >= MAX_FILES && !files.contains_key(at.as_str()) {
             // Half of those that nobody is asking for.
             let mut keep = false;

@@ -300,7 +300,7 @@ async fn a_host_that_named_a_time_is_asked_by_nobody_before_it() {
     assert_eq!(error.kind(), ErrorKind::Blocked, "{error:?}");
     assert!(error.to_string().contains("wants to be left alone for another"), "{error}");
     // Other sessions, another tier, robots.txt: all wait.
-    let fetches = (0..4).map(|number| {
+    let others = (0..4).map(|number| {
         let mut request = fetcher.session(&number.to_string()).get(url(&server, &format!("/{number}")));
         if number == 1 {
             request = request.tier(Tier::Impersonate);
@@ -310,7 +310,7 @@ async fn a_host_that_named_a_time_is_asked_by_nobody_before_it() {
         }
         request.send()
     });
-    let pages: Vec<Page> = join_all(fetches).await.into_iter().map(|page| page.expect("a page")).collect();
+    let pages: Vec<Page> = join_all(others).await.into_iter().map(|page| page.expect("a page")).collect();
     assert_eq!(early.load(Ordering::SeqCst), 0, "asked before its time");
     assert!(pages[0].trace().attempts()[0].waited > Duration::ZERO, "and the trace says that it waited");
     assert!(!paths(&server).contains(&"/hurried".to_owned()));
@@ -391,8 +391,8 @@ async fn a_slow_host_and_a_limiting_one_hold_up_no_third() {
     };
     let (slow_ones, limited, ()) = tokio::join!(slow_ones, limited, quick_ones);
     assert!(quick_done.load(Ordering::SeqCst));
-    assert_eq!(slow_ones.into_iter().filter(Result::is_ok).count(), 20);
-    assert_eq!(limited.into_iter().filter(Result::is_ok).count(), 8);
+    assert_eq!(slow_ones.into_iter().flatten().count(), 20);
+    assert_eq!(limited.into_iter().flatten().count(), 8);
     assert_eq!((paths(&quick).len(), early.load(Ordering::SeqCst)), (60, 0));
 }
 
