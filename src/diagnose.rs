@@ -197,7 +197,7 @@ impl Visitors {
             ..Profile::clone(worn)
         };
         #[cfg(feature = "browser")]
-        let window = builder.clone().browser_window(true).build()?;
+        let window = builder.clone().headful(true).build()?;
         #[cfg(not(feature = "browser"))]
         let window = own.clone();
         let other = OTHERS.into_iter().find(|name| *name != worn.name).unwrap_or(OTHERS[0]);

@@ -82,7 +82,7 @@ fn passing(way: Way, steps: &[Step]) -> Option<Diagnosis> {
         Way::Window => Diagnosis::new(
             Layer::Javascript,
             &["a browser passes with a window, and not without: scripts see the difference"],
-            &["start the browser with a window: `FetcherBuilder::browser_window`"],
+            &["start the browser with a window: `--headful`"],
         ),
         Way::Direct | Way::Cleared => Diagnosis::new(
             Layer::Ip,

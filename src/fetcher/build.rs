@@ -280,13 +280,6 @@ impl FetcherBuilder {
         self
     }
 
-    /// Starts the browser with a window, on the display there is. Default: false.
-    #[cfg(feature = "browser")]
-    pub const fn browser_window(mut self, window: bool) -> Self {
-        self.browser.headful = window;
-        self
-    }
-
     /// Makes the fetcher. Sends nothing and starts no browser.
     ///
     /// # Errors
