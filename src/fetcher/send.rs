@@ -237,7 +237,8 @@ impl RequestBuilder {
             pace: self.pace.unwrap_or(terms.pace),
             others: None,
         };
-        let (found, trace) = self.fetcher.shared.router.run(&errand).await;
+        // Boxed: the future of a whole climb is large, and callers hold many.
+        let (found, trace) = Box::pin(self.fetcher.shared.router.run(&errand)).await;
         match found {
             Ok(found) => Ok(Page::new(found, trace, started.elapsed())),
             Err(error) => Err(error.with_trace(trace)),
