@@ -210,8 +210,14 @@ async fn certificates_are_checked_against_the_browser_s_roots_and_the_ca_file() 
     let trusting = Bench::new(|options| options.ca_file = Some(file));
     assert!(text(&trusting.get(&someone(), &url).await.unwrap()).contains("secret"));
     let careless = Bench::new(|options| options.insecure = true);
-    let got = careless.get(&someone(), &url).await.unwrap();
-    assert!(text(&got).contains("secret") && got.timings.tls > Duration::ZERO);
+    let mut handshakes = Vec::new();
+    // A connection that Chromium opened before it was asked for has no handshake of the request's own.
+    while handshakes.len() < 5 && handshakes.last().is_none_or(Duration::is_zero) {
+        let got = careless.get(&someone(), &url).await.unwrap();
+        assert!(text(&got).contains("secret"));
+        handshakes.push(got.timings.tls);
+    }
+    assert!(handshakes.last().is_some_and(|tls| !tls.is_zero()), "{handshakes:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
