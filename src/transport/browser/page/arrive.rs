@@ -94,7 +94,7 @@ impl Page {
     fn without_document(&self, text: &str, visit: &Visit<'_>) -> Result<Answer> {
         let refused = self.watch.read(|state| state.coming.clone().or_else(|| state.refused.clone()));
         let Some(document) = refused.filter(|document| document.response.is_some()) else {
-            return Err(faults::navigation(text));
+            return Err(given_up(text));
         };
         let mut head = Head::read(&document, None, visit.bounds)?;
         let empty = match text.trim_start_matches("net::") {
@@ -106,11 +106,20 @@ impl Page {
             return Err(refused_by_proxy());
         }
         if !empty {
-            return Err(faults::navigation(text));
+            return Err(given_up(text));
         }
         head.shown.used.settled = true;
         Ok(head.with(Bytes::new()))
     }
+}
+
+/// Why a navigation came to nothing. One that the browser gave up by itself lost its renderer: word of the
+/// crash may come later than the answer.
+fn given_up(text: &str) -> Error {
+    if text.trim_start_matches("net::") == "ERR_ABORTED" {
+        return Fault::PageGone.into();
+    }
+    faults::navigation(text)
 }
 
 /// What came of sending a page off.
