@@ -19,6 +19,7 @@ use http::Method;
 use crate::bounds::Bounds;
 use crate::fingerprint::Profile;
 use crate::identity::Identity;
+use crate::memory::Who;
 use crate::proxy::Route;
 use crate::router::{Ladder, Persona, Router};
 
@@ -46,7 +47,7 @@ struct Shared {
     plain: Arc<Profile>,
     dressed: Arc<Profile>,
     /// By name, and by the way they go where a request asked for another than the fetcher's.
-    sessions: Mutex<HashMap<(String, Route), Arc<Persona>>>,
+    sessions: Mutex<HashMap<(Option<String>, Route), Arc<Persona>>>,
     #[cfg(feature = "browser")]
     browser: Arc<crate::transport::browser::BrowserTransport>,
 }
@@ -71,7 +72,7 @@ impl Fetcher {
     /// identity again.
     #[must_use]
     pub fn session(&self, name: &str) -> Self {
-        let persona = self.shared.persona(name, &self.shared.route);
+        let persona = self.shared.persona(Some(name), &self.shared.route);
         Self { shared: Arc::clone(&self.shared), persona }
     }
 
@@ -79,7 +80,7 @@ impl Fetcher {
     /// visitor come out of two exits. The same name and route give the same identity again.
     #[must_use]
     pub fn by_route(&self, route: &Route) -> Self {
-        let persona = self.shared.persona(self.identity().name(), route);
+        let persona = self.shared.persona(self.persona.session.as_deref(), route);
         Self { shared: Arc::clone(&self.shared), persona }
     }
 
@@ -95,28 +96,27 @@ impl Fetcher {
         &self.persona.plain
     }
 
-    /// Closes the browser, if one was started, and waits until it is gone. Dropping the last clone
-    /// does the same without waiting.
-    #[cfg_attr(
-        not(feature = "browser"),
-        expect(clippy::unused_async, reason = "a feature changes no signature")
-    )]
+    /// Closes the browser, if one was started, and waits until it is gone and what was learned is in the
+    /// host memory's file. Dropping the last clone does the same without waiting.
     pub async fn close(&self) {
         #[cfg(feature = "browser")]
         self.shared.browser.close().await;
+        self.shared.router.flush().await;
     }
 }
 
 impl Shared {
-    /// The identities of this name that go by this route, made on first need.
-    fn persona(&self, name: &str, route: &Route) -> Arc<Persona> {
-        let identity = |profile| Identity::new(name, profile, None).routed(route.clone());
+    /// The identities of this session, or of the fetcher's own, that go by this route, made on first need.
+    fn persona(&self, session: Option<&str>, route: &Route) -> Arc<Persona> {
+        let identity =
+            |profile| Identity::new(session.unwrap_or("default"), profile, None).routed(route.clone());
         let new = || {
             let (plain, dressed) = (identity(Arc::clone(&self.plain)), identity(Arc::clone(&self.dressed)));
-            Arc::new(Persona { plain, dressed })
+            let who = Who::new(session, &dressed);
+            Arc::new(Persona { session: session.map(ToOwned::to_owned), plain, dressed, who })
         };
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(sessions.entry((name.to_owned(), route.clone())).or_insert_with(new))
+        Arc::clone(sessions.entry((session.map(ToOwned::to_owned), route.clone())).or_insert_with(new))
     }
 }
 

@@ -18,6 +18,7 @@ mod fetcher;
 mod hints;
 mod identity;
 mod kind;
+pub mod memory;
 mod net;
 mod proxy;
 pub mod redact;

@@ -12,6 +12,7 @@ use crate::detect::Rules;
 use crate::error::{Error, Result};
 use crate::fingerprint::Profile;
 use crate::kind::ErrorKind;
+use crate::memory::Memory;
 use crate::net::{Engine, Overrides, Trust, Ways};
 use crate::proxy::{Proxy, Route};
 use crate::router::{Ladder, Router};
@@ -36,6 +37,7 @@ pub struct FetcherBuilder {
     trust: Trust,
     proxy_trust: Trust,
     allow_private: bool,
+    memory: Option<PathBuf>,
     #[cfg(feature = "browser")]
     browser: crate::transport::browser::BrowserOptions,
 }
@@ -65,6 +67,7 @@ impl Default for FetcherBuilder {
             trust: Trust::default(),
             proxy_trust: Trust::default(),
             allow_private: false,
+            memory: None,
             #[cfg(feature = "browser")]
             browser: crate::transport::browser::BrowserOptions::default(),
         }
@@ -125,6 +128,14 @@ impl FetcherBuilder {
     /// itself asked for is always fetched.
     pub const fn allow_private(mut self, allow: bool) -> Self {
         self.allow_private = allow;
+        self
+    }
+
+    /// Keeps what is learned of hosts, and the clearances earned, in this file, made when it is not there:
+    /// later fetchers, in other processes too, start where this one worked. It holds cookies. A file that
+    /// cannot be used is warned of, and nothing else. Default: in this fetcher only.
+    pub fn memory(mut self, path: impl Into<PathBuf>) -> Self {
+        self.memory = Some(path.into());
         self
     }
 
@@ -221,7 +232,7 @@ impl FetcherBuilder {
         #[cfg(not(feature = "browser"))]
         let transports = Vec::from(http);
         let shared = Arc::new(Shared {
-            router: Router::new(transports, rules),
+            router: Router::new(transports, rules, Memory::new(self.memory)),
             bounds: self.bounds,
             ladder: Ladder { min: self.min_tier, max: self.max_tier, retries: self.retries },
             route: self.route,
@@ -231,7 +242,7 @@ impl FetcherBuilder {
             #[cfg(feature = "browser")]
             browser,
         });
-        let persona = shared.persona("default", &shared.route);
+        let persona = shared.persona(None, &shared.route);
         Ok(Fetcher { shared, persona })
     }
 }

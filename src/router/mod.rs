@@ -1,12 +1,11 @@
 //! The loop that climbs: attempt, judge, decide, until there is a page or no rung is left.
 
-mod clearance;
 mod flight;
 mod judging;
 mod keep;
-mod memory;
 mod policy;
 mod progress;
+mod recall;
 mod retry_after;
 
 use std::sync::Arc;
@@ -23,6 +22,7 @@ use crate::detect::{self, Expect, Rules, Seen};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::kind::ErrorKind;
+use crate::memory::{Memory, Who};
 use crate::request::Request;
 use crate::response::{Answer, Body, Hop, HttpVersion, Shown};
 use crate::tier::Tier;
@@ -34,17 +34,19 @@ use crate::view::View;
 pub(crate) use keep::{Keep, Kept};
 pub(crate) use policy::Ladder;
 
-use clearance::Clearance;
 use flight::{End, Flight, Flights, Leave};
 use keep::Begun;
-use memory::Memory;
 use policy::{History, Outcome, Step};
 use progress::Progress;
 
 /// Who asks: one session, as it appears on the plain tier and on the others.
 pub(crate) struct Persona {
+    /// The session's name; `None` for a fetcher's own.
+    pub(crate) session: Option<String>,
     pub(crate) plain: Identity,
     pub(crate) dressed: Identity,
+    /// Whose clearances the memory keeps.
+    pub(crate) who: Who,
 }
 
 impl Persona {
@@ -96,8 +98,13 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    pub(crate) fn new(transports: Vec<Arc<dyn Transport>>, rules: Rules) -> Self {
-        Self { transports, rules, memory: Memory::default(), flights: Flights::default() }
+    pub(crate) fn new(transports: Vec<Arc<dyn Transport>>, rules: Rules, memory: Memory) -> Self {
+        Self { transports, rules, memory, flights: Flights::default() }
+    }
+
+    /// Waits until all that was learned is written.
+    pub(crate) async fn flush(&self) {
+        self.memory.flush().await;
     }
 
     /// Runs an errand to its end. The trace tells what happened, whichever way it ends.
@@ -122,15 +129,17 @@ impl Router {
     async fn climb(&self, errand: &Errand<'_>, progress: &mut Progress) -> Result<Found> {
         let ladder = errand.ladder;
         let flight = self.flights.of(errand.key(), errand.host());
-        let mut way = Way { tier: ladder.min, retried: 0, shares: 0, visit: None };
+        let mut way = Way { tier: ladder.min, known: None, retried: 0, shares: 0, visit: None };
         loop {
             self.begin(errand, &flight, &mut way).await?;
             let tier = way.tier;
             let earned = flight.earned();
             progress.under_way = Some((tier, Instant::now()));
+            let attempted = self.attempted(errand, tier);
             let outcome = self.attempt(errand, tier).await;
+            self.tried(attempted, &outcome);
             let history = History { tier, retried: way.retried, method: &errand.request.method };
-            let step = policy::decide(ladder, history, &seen(&outcome));
+            let step = way.probed(policy::decide(ladder, history, &seen(&outcome)), &outcome);
             progress.ended(errand, &outcome, &step);
             match (step, outcome) {
                 (Step::Retry { after, .. }, _) => {
@@ -140,7 +149,7 @@ impl Router {
                 (Step::Climb { to: Tier::Browser, .. }, outcome) => {
                     way.retried = 0;
                     if flight.earned() == earned {
-                        self.memory.refused(errand.key(), errand.host(), memory::now());
+                        self.refused(errand);
                     }
                     let why = outcome.map_or(VerdictKind::Challenge, |judged| judged.verdict.kind);
                     if let Some(amended) = self.enter(errand, &flight, &mut way, earned, why).await? {
@@ -170,7 +179,7 @@ impl Router {
     }
 
     /// Before an attempt: waits for a visit under way, as long as one may last, and starts where the
-    /// host memory says. A clearance that ran out is earned anew without asking below first.
+    /// host memory says.
     async fn begin(&self, errand: &Errand<'_>, flight: &Arc<Flight>, way: &mut Way) -> Result<()> {
         let ladder = errand.ladder;
         if way.visit.is_some() || way.retried > 0 {
@@ -180,19 +189,16 @@ impl Router {
         if may_visit && flight.landed(errand.bounds.browser_total).await {
             tracing::debug!(host = errand.host(), "waited for another fetch's browser visit");
         }
-        let (now, earned) = (memory::now(), flight.earned());
-        let Some(note) = self.memory.known(errand.key(), errand.host(), now) else { return Ok(()) };
-        way.tier = way.tier.max(note.start).clamp(ladder.min, ladder.max);
-        if !may_visit {
-            return Ok(());
-        }
-        let jar = || errand.persona.dressed.jar().list();
-        let over = note.clearance.is_some_and(|clearance| clearance.is_over(errand.host(), now, jar));
-        if way.tier == Tier::Browser {
-            way.visit = Some(Visit::begin(errand, flight.kept().await, VerdictKind::Challenge));
-        } else if over {
-            tracing::info!(host = errand.host(), "the clearance ran out");
-            self.enter(errand, flight, way, earned, VerdictKind::Challenge).await?;
+        let earned = flight.earned();
+        let is_kept = self.place(errand, way).await;
+        if way.tier == Tier::Browser && may_visit {
+            if is_kept {
+                way.visit = Some(Visit::begin(errand, flight.kept().await, VerdictKind::Challenge));
+            } else {
+                // One rung lower, should another fetch earn a clearance first.
+                way.tier = Tier::Impersonate;
+                self.enter(errand, flight, way, earned, VerdictKind::Challenge).await?;
+            }
         }
         Ok(())
     }
@@ -210,7 +216,7 @@ impl Router {
         earned: u64,
         why: VerdictKind,
     ) -> Result<Option<&'static str>> {
-        let is_kept = || self.memory.is_kept(errand.key(), errand.host(), memory::now());
+        let is_kept = || self.memory.is_kept(errand.key(), errand.host());
         let leave = if is_kept() {
             flight.kept().await
         } else {
@@ -234,24 +240,6 @@ impl Router {
         way.tier = Tier::Browser;
         way.visit = Some(Visit::begin(errand, leave, why));
         Ok(None)
-    }
-
-    /// Learns from a good answer, before anybody else's turn.
-    fn learn(&self, errand: &Errand<'_>, way: &Way, judged: &Judged) {
-        let (identity, host, now) = (errand.key(), errand.host(), memory::now());
-        if way.tier == Tier::Impersonate {
-            self.memory.impersonated(identity, host, now);
-        }
-        if way.tier == Tier::Browser {
-            // What the browser was asked for, the tier below tells from now on.
-            errand.persona.dressed.hints().note(&judged.url, &judged.headers);
-        }
-        if let Some(Visit { leave: Leave::Turn(turn), before, .. }) = &way.visit {
-            let by_page = set_by(&judged.headers);
-            let after = errand.persona.dressed.jar().list();
-            self.memory.cleared(identity, host, Clearance::earned(before, &after, host, &by_page), now);
-            turn.earned();
-        }
     }
 
     /// One attempt: the answer's head, its verdict and, when that is good, its whole body.
@@ -298,6 +286,8 @@ impl Router {
 /// How far a fetch has come.
 struct Way {
     tier: Tier,
+    /// Where it goes on when the first attempt, a tier below, was a probe and is refused.
+    known: Option<Tier>,
     /// How often this tier was tried again after a failure.
     retried: u32,
     /// How often another fetch's clearance was used instead of earning one.
@@ -327,12 +317,6 @@ impl Way {
             turn.lost(*why, end.clone());
         }
     }
-}
-
-/// The names of the cookies that an answer set itself.
-fn set_by(headers: &HeaderMap) -> Vec<String> {
-    let lines = headers.get_all(http::header::SET_COOKIE).iter().filter_map(|line| line.to_str().ok());
-    lines.filter_map(|line| line.split_once('=')).map(|(name, _)| name.trim().to_owned()).collect()
 }
 
 fn ended(end: End) -> Error {

@@ -8,6 +8,8 @@ mod browser_page;
 mod capture;
 #[cfg(feature = "browser")]
 mod clearance;
+#[cfg(feature = "browser")]
+mod cleared;
 mod corpus;
 mod detect;
 #[cfg(feature = "browser")]
@@ -17,6 +19,7 @@ mod hostile_h2;
 mod lab;
 #[cfg(feature = "browser")]
 mod ladder;
+mod memory;
 mod nginx;
 mod output;
 mod private;
