@@ -47,10 +47,13 @@ struct Shared {
     plain: Arc<Profile>,
     dressed: Arc<Profile>,
     /// By name, and by the way they go where a request asked for another than the fetcher's.
-    sessions: Mutex<HashMap<(Option<String>, Route), Arc<Persona>>>,
+    sessions: Mutex<HashMap<SessionKey, Arc<Persona>>>,
     #[cfg(feature = "browser")]
     browser: Arc<crate::transport::browser::BrowserTransport>,
 }
+
+/// A session's name, `None` for the fetcher's own, and its way.
+type SessionKey = (Option<String>, Route);
 
 impl Fetcher {
     /// A builder with the defaults.

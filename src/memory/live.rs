@@ -189,7 +189,7 @@ impl Memory {
         let Some(note) = self.note(identity.key(), host) else { return };
         match Saved::of(identity, host, note, typed) {
             Some(saved) => {
-                keeper.held(Held { host: host.to_owned(), who: who.clone(), saved, learned: self.now() })
+                keeper.held(Held { host: host.to_owned(), who: who.clone(), saved, learned: self.now() });
             }
             None => {
                 tracing::debug!(host, "too many cookies to remember");

@@ -181,13 +181,10 @@ async fn processes_that_share_a_file_lose_nothing_and_meet_no_lock() {
         })
         .collect();
     let mut refused = 0;
-    for at in 0..PAGES {
+    for (at, url) in urls.iter().enumerate() {
         for fetcher in &fetchers {
-            let fetched = fetcher
-                .get(&urls[at])
-                .tier(if at % 2 == 0 { Tier::Impersonate } else { Tier::Plain })
-                .send()
-                .await;
+            let fetched =
+                fetcher.get(url).tier(if at % 2 == 0 { Tier::Impersonate } else { Tier::Plain }).send().await;
             refused += u64::from(fetched.is_err());
         }
     }

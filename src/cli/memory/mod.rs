@@ -64,11 +64,11 @@ pub(crate) fn run(args: &Args, quiet: bool) -> Result<u8, Failure> {
 /// The memory, unless nothing was ever learned.
 fn existing() -> Result<Option<Notebook>, Failure> {
     let path = place()?;
-    if path.exists() { opened(path).map(Some) } else { Ok(None) }
+    if path.exists() { opened(&path).map(Some) } else { Ok(None) }
 }
 
-fn opened(path: PathBuf) -> Result<Notebook, Failure> {
-    let notebook = Notebook::open(&path)?;
+fn opened(path: &Path) -> Result<Notebook, Failure> {
+    let notebook = Notebook::open(path)?;
     if let Some(moved) = notebook.moved() {
         eprintln!(
             "warning: {} was damaged: it is now {}, and a new one was begun",
@@ -111,11 +111,11 @@ fn import(file: &Path, quiet: bool) -> Result<u8, Failure> {
         Failure::Config(format!("{}: {}{hint}", file.display(), error.chain()))
     };
     let news = if file == Path::new("-") {
-        opened(place()?)?.import(&mut std::io::stdin().lock()).map_err(named)?
+        opened(&place()?)?.import(&mut std::io::stdin().lock()).map_err(named)?
     } else {
         let opened_file = File::open(file)
             .map_err(|cause| Failure::Io(format!("could not read {}", file.display()), cause))?;
-        opened(place()?)?.import(&mut BufReader::new(opened_file)).map_err(named)?
+        opened(&place()?)?.import(&mut BufReader::new(opened_file)).map_err(named)?
     };
     say(quiet, &format!("took over {}", counted(news)));
     Ok(exit::OK)
