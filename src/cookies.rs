@@ -1,15 +1,16 @@
 //! The cookie jar of an identity: public-suffix aware, bounded, in a browser's order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cookie_store::{CookieDomain, CookieExpiration, CookieStore, RawCookie};
 use http::HeaderValue;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 /// A cookie with all its attributes, as it moves between the HTTP tiers, the browser and files.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Cookie {
     /// Its name.
@@ -49,6 +50,13 @@ impl Cookie {
         }
     }
 
+    /// Whether it goes to `host`: its own, or a parent's that shares it.
+    pub(crate) fn reaches(&self, host: &str) -> bool {
+        let host = host.trim_matches(['[', ']']);
+        self.domain == host
+            || (!self.host_only && host.strip_suffix(&self.domain).is_some_and(|sub| sub.ends_with('.')))
+    }
+
     /// The URL this cookie may be set from: storage wants one.
     fn url(&self) -> Option<Url> {
         let scheme = if self.secure { "https" } else { "http" };
@@ -71,9 +79,14 @@ pub struct Jar(Mutex<Inner>);
 struct Inner {
     store: CookieStore,
     /// When each cookie was first set: browsers send older ones first among equal paths.
-    created: HashMap<(String, String, String), u64>,
+    created: HashMap<Place, u64>,
     clock: u64,
+    /// Those the caller put in: they are the caller's secrets, whatever the site makes of them.
+    given: HashSet<Place>,
 }
+
+/// Domain, path and name.
+type Place = (String, String, String);
 
 impl Jar {
     /// Takes over what one answer from `url` sets. What is malformed, too large, for a foreign
@@ -90,8 +103,14 @@ impl Jar {
         }
     }
 
-    /// Puts one cookie in, whoever earned it.
+    /// Puts in one cookie of the caller's own. The host memory never writes it down.
     pub fn put(&self, cookie: &Cookie) {
+        self.lock().given.insert(place(cookie));
+        self.earn(cookie);
+    }
+
+    /// Puts in one cookie that the site gave.
+    pub(crate) fn earn(&self, cookie: &Cookie) {
         let Some(url) = cookie.url() else { return };
         let mut raw = RawCookie::new(cookie.name.clone(), cookie.value.clone());
         raw.set_path(cookie.path.clone());
@@ -130,6 +149,14 @@ impl Jar {
             .collect();
         found.sort();
         found.into_iter().map(|(_, _, name, value)| (name, value)).collect()
+    }
+
+    /// The cookies that go to `host`, without those of the caller's own.
+    pub(crate) fn earned(&self, host: &str) -> Vec<Cookie> {
+        let mut cookies = self.list();
+        let inner = self.lock();
+        cookies.retain(|cookie| cookie.reaches(host) && !inner.given.contains(&place(cookie)));
+        cookies
     }
 
     /// All cookies that have not expired.
@@ -214,6 +241,10 @@ impl Inner {
             self.store.remove(&oldest.0, &oldest.1, &oldest.2);
         }
     }
+}
+
+fn place(cookie: &Cookie) -> Place {
+    (cookie.domain.clone(), cookie.path.clone(), cookie.name.clone())
 }
 
 /// Parses one Set-Cookie value under a browser's rules of size, prefix and domain.
@@ -338,6 +369,20 @@ mod tests {
             jar.store(&url, &[format!("c{i}=1").parse::<HeaderValue>().unwrap()]);
         }
         assert_eq!(jar.list().len(), MAX_COOKIES);
+    }
+
+    #[test]
+    fn what_the_caller_gave_is_not_earned_even_when_the_site_renews_it() {
+        let jar = jar("https://www.site.example/", &["a=1; Domain=site.example", "b=2", "c=3; Path=/deep"]);
+        jar.put(&Cookie::session("login", "hunter2", "www.site.example"));
+        jar.store(
+            &Url::parse("https://www.site.example/").unwrap(),
+            &["login=renewed".parse::<HeaderValue>().unwrap()],
+        );
+        let earned = |host| jar.earned(host).into_iter().map(|cookie| cookie.name).collect::<Vec<_>>();
+        assert_eq!(earned("www.site.example"), ["a", "b", "c"]);
+        assert_eq!(earned("site.example"), ["a"]);
+        assert!(earned("other.example").is_empty());
     }
 
     #[test]

@@ -185,7 +185,8 @@ struct Visitors {
 impl Visitors {
     fn new(diagnose: &Diagnose) -> Result<Self> {
         let budget = Budget { attempts: ATTEMPTS, visits: ATTEMPTS, ..Budget::default() };
-        let builder = diagnose.builder.clone().retries(1).budget(budget);
+        // What other runs learned would be no answer to what is asked here.
+        let builder = diagnose.builder.clone().forgetful().retries(1).budget(budget);
         let builder = builder.min_tier(Tier::Plain).max_tier(diagnose.max_tier);
         let own = builder.clone().build()?;
         let worn = own.identity().profile();

@@ -22,6 +22,7 @@ use crate::detect::Rules;
 use crate::error::Result;
 use crate::fingerprint::Profile;
 use crate::identity::Identity;
+use crate::memory::Who;
 use crate::proxy::Route;
 use crate::request::parse_url;
 use crate::router::{Persona, Router};
@@ -141,15 +142,12 @@ impl Fetcher {
         &self.persona.plain
     }
 
-    /// Closes the browser, if one was started, and waits until it is gone. Dropping the last clone
-    /// does the same without waiting.
-    #[cfg_attr(
-        not(feature = "browser"),
-        expect(clippy::unused_async, reason = "a feature changes no signature")
-    )]
+    /// Closes the browser, if one was started, and waits until it is gone and what was learned is in the
+    /// host memory's file. Dropping the last clone does the same without waiting.
     pub async fn close(&self) {
         #[cfg(feature = "browser")]
         self.shared.browser.close().await;
+        self.shared.router.flush().await;
     }
 }
 
@@ -183,11 +181,13 @@ impl Shared {
         if let Some(persona) = named.iter().find(|persona| look.is_of(persona)) {
             return Arc::clone(persona);
         }
-        let name = name.map_or("default", AsRef::as_ref);
-        let identity = |profile| Identity::new(name, profile, None).routed(look.route.clone());
+        let session = name.map(AsRef::as_ref);
+        let identity =
+            |profile| Identity::new(session.unwrap_or("default"), profile, None).routed(look.route.clone());
         let plain = identity(Arc::clone(&self.plain));
         let dressed = identity(Arc::clone(&look.profile)).at(look.place.clone());
-        named.push(Arc::new(Persona { plain, dressed }));
+        let who = Who::new(session, &dressed);
+        named.push(Arc::new(Persona { plain, dressed, who }));
         Arc::clone(&named[named.len() - 1])
     }
 }

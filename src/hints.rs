@@ -32,6 +32,27 @@ impl Hints {
         }
     }
 
+    /// What the origins of `host` asked for, sorted by origin.
+    pub(crate) fn of_host(&self, host: &str) -> Vec<(String, BTreeSet<String>)> {
+        let origins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_host = |origin: &str| Url::parse(origin).is_ok_and(|url| url.host_str() == Some(host));
+        let mut found: Vec<_> = origins
+            .iter()
+            .filter(|(origin, _)| of_host(origin))
+            .map(|(origin, wanted)| (origin.clone(), wanted.clone()))
+            .collect();
+        found.sort();
+        found
+    }
+
+    /// Takes note of what an origin asked for earlier, unless it has asked since.
+    pub(crate) fn recall(&self, origin: &str, wanted: BTreeSet<String>) {
+        let mut origins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if origins.len() < MAX_ORIGINS {
+            origins.entry(origin.to_owned()).or_insert(wanted);
+        }
+    }
+
     /// Whether the origin of `url` asked for any.
     pub(crate) fn any(&self, url: &Url) -> bool {
         let origins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,6 +92,12 @@ mod tests {
         assert!(!wants("https://a.example/y", "sec-ch-ua-bitness"));
         assert!(!wants("https://b.example/", "sec-ch-ua-arch"));
         assert!(!wants("https://a.example:444/", "sec-ch-ua-arch"));
+        let later = Hints::default();
+        for (origin, wanted) in hints.of_host("a.example") {
+            later.recall(&origin, wanted);
+        }
+        assert!(later.wants(&Url::parse("https://a.example/").unwrap(), "sec-ch-ua-arch"));
+        assert!(hints.of_host("b.example").is_empty());
         let clear = asked("http://a.example/", "Sec-CH-UA-Arch");
         assert!(!clear.wants(&Url::parse("http://a.example/").unwrap(), "sec-ch-ua-arch"));
     }

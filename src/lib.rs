@@ -21,6 +21,7 @@ mod hints;
 mod identity;
 mod kind;
 mod limit;
+pub mod memory;
 mod net;
 mod place;
 mod politeness;

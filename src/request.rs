@@ -70,6 +70,13 @@ pub struct Request {
 }
 
 impl Request {
+    /// The names of the cookies in the caller's own Cookie headers.
+    pub(crate) fn cookie_names(&self) -> Vec<String> {
+        let lines = self.headers.iter().filter(|(name, _)| *name == http::header::COOKIE);
+        let pairs = lines.filter_map(|(_, value)| value.to_str().ok()).flat_map(|text| text.split(';'));
+        pairs.map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name).trim().to_owned()).collect()
+    }
+
     /// A GET of `url` with nothing else.
     #[must_use]
     pub fn get(url: Url) -> Self {

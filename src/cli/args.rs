@@ -6,7 +6,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use rungs::{BodyForm, Context, Load, Robots, Tier};
 
-use super::{diagnose, lab, profile, target};
+use super::{diagnose, lab, memory, profile, target};
 
 /// Gets pages by the cheapest means the site allows.
 #[derive(Debug, Parser)]
@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Profile(profile::Args),
     /// List, show and check targets: one site's settings.
     Target(target::Args),
+    /// Show, clear, export and import what was learned of sites.
+    Memory(memory::Args),
     /// Say what a saved answer is, and why.
     Detect(Detect),
     /// Ask a site in several ways, one change at a time, and say what gives away the rest.
@@ -219,6 +221,10 @@ pub(crate) struct Ladder {
     /// Use the identity of this name.
     #[arg(long, value_name = "ID")]
     pub(crate) session: Option<String>,
+
+    /// Learn nothing from earlier runs, and leave nothing for later ones.
+    #[arg(long)]
+    pub(crate) no_memory: bool,
 }
 
 /// How politely. A host that asks for more time gets it in any case.

@@ -10,6 +10,7 @@ mod fetch;
 mod generate;
 mod lab;
 mod log;
+mod memory;
 mod output;
 mod pictures;
 mod profile;
@@ -39,6 +40,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Fetch(fetch) => fetch::run(&fetch, args.quiet),
         Command::Profile(profile) => profile::run(&profile, args.quiet),
         Command::Target(target) => target::run(&target),
+        Command::Memory(memory) => memory::run(&memory, args.quiet),
         Command::Detect(detect) => detect::run(&detect),
         Command::Diagnose(diagnose) => diagnose::run(&diagnose),
         Command::Doctor(doctor) => doctor::run(&doctor),

@@ -2,13 +2,13 @@
 
 use std::io::Read;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rungs::detect::{Expect, Rules};
 use rungs::fingerprint::Profile;
-use rungs::target::{Rate, Size, Span, Targets};
+use rungs::target::{Rate, Size, Span, Targets, environment};
 use rungs::{Error, ErrorKind, Fetcher, FetcherBuilder, Place, Position, Proxy, Robots, Route, Secret, Tier};
 
 use super::args::{Fetch, Judging, Ladder, Looks, Manners, Reach, Request};
@@ -151,7 +151,16 @@ fn ladder(mut builder: FetcherBuilder, args: &Ladder) -> Result<FetcherBuilder, 
     if let Some(name) = &args.profile {
         builder = builder.browser_profile(profile(name)?);
     }
+    if let Some(path) = memory().filter(|_| !args.no_memory) {
+        builder = builder.memory(path);
+    }
     Ok(builder)
+}
+
+/// The file of the host memory, as the environment says. `None` where there is no home.
+pub(crate) fn memory() -> Option<PathBuf> {
+    let named = std::env::var_os(environment::MEMORY).filter(|path| !path.is_empty()).map(PathBuf::from);
+    named.or_else(rungs::memory::default_path)
 }
 
 /// The shipped block rules, with those of the folder that was named.

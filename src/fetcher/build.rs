@@ -14,6 +14,7 @@ use crate::detect::Rules;
 use crate::error::{Error, Result};
 use crate::fingerprint::Profile;
 use crate::kind::ErrorKind;
+use crate::memory::Memory;
 use crate::net::{Engine, Overrides, Trust, Ways};
 use crate::place::Position;
 use crate::politeness::{Pace, Robots};
@@ -41,6 +42,7 @@ pub struct FetcherBuilder {
     trust: Trust,
     proxy_trust: Trust,
     allow_private: bool,
+    memory: Option<PathBuf>,
     #[cfg(feature = "browser")]
     browser: crate::transport::browser::BrowserOptions,
 }
@@ -135,6 +137,20 @@ impl FetcherBuilder {
     /// it in any case.
     pub const fn pace(mut self, pace: Pace) -> Self {
         self.said.pace = Some(pace);
+        self
+    }
+
+    /// Keeps what is learned of hosts, and the clearances earned, in this file, made when it is not there:
+    /// later fetchers, in other processes too, start where this one worked. It holds cookies. A file that
+    /// cannot be used is warned of, and nothing else. Default: in this fetcher only.
+    pub fn memory(mut self, path: impl Into<PathBuf>) -> Self {
+        self.memory = Some(path.into());
+        self
+    }
+
+    /// The same builder without a file for the host memory.
+    pub(crate) fn forgetful(mut self) -> Self {
+        self.memory = None;
         self
     }
 
@@ -327,7 +343,7 @@ impl FetcherBuilder {
         #[cfg(not(feature = "browser"))]
         let transports = Vec::from(http);
         let shared = Arc::new(Shared {
-            router: Router::new(transports, rules.clone(), files),
+            router: Router::new(transports, rules.clone(), files, Memory::new(self.memory)),
             targets,
             said: self.said,
             rules,

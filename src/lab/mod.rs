@@ -24,6 +24,7 @@ mod serve;
 mod sites;
 mod tee;
 mod verify;
+mod week;
 
 pub use authority::Authority;
 pub use capture::capture;
@@ -38,3 +39,4 @@ pub use reference::{Reference, RequestShape};
 pub use reply::Reply;
 pub use sites::{CLEARANCE_COOKIE, Counts};
 pub use verify::{Count, Difference, Exception, Layer, Report, verify};
+pub use week::{Manners, Week, week};

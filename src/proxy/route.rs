@@ -1,5 +1,8 @@
 //! Which URL goes through which proxy.
 
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::{Bypass, Proxy};
@@ -93,6 +96,36 @@ impl Route {
         proxy.as_ref().filter(|_| !self.bypass.covers(host))
     }
 
+    /// A mark that differs from that of any other route, credentials and all: a session in a proxy's user
+    /// name is an exit of its own. It tells none of them, and guessing costs some thousand hashes a try.
+    /// `direct` without a proxy.
+    pub(crate) fn mark(&self) -> String {
+        if self.is_direct() {
+            return "direct".to_owned();
+        }
+        let mut text = String::new();
+        for proxy in [&self.http, &self.https] {
+            let Some(proxy) = proxy else {
+                text.push('-');
+                continue;
+            };
+            let (user, password) =
+                proxy.credentials().map_or(("", ""), |(user, password)| (user, password.expose()));
+            let parts = (proxy.scheme().name(), proxy.host(), proxy.port(), user, password);
+            // As Debug writes strings: quoted, so that no part can pass for two.
+            let _ = write!(text, "{parts:?}");
+        }
+        let _ = write!(text, "{:?}", self.bypass);
+        let mut hash = Sha256::digest(text.as_bytes());
+        for _ in 0..ROUNDS {
+            hash = Sha256::digest(hash);
+        }
+        hash.iter().take(16).fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+
     /// Whether no URL goes through a proxy.
     #[must_use]
     pub const fn is_direct(&self) -> bool {
@@ -114,6 +147,8 @@ fn first(
     names.iter().find_map(|name| Some((*name, variable(name).filter(|value| !value.is_empty())?)))
 }
 
+/// How often a route's mark is hashed.
+const ROUNDS: u32 = 4096;
 const HTTP_PROXY: [&str; 1] = ["http_proxy"];
 const HTTPS_PROXY: [&str; 2] = ["https_proxy", "HTTPS_PROXY"];
 const ALL_PROXY: [&str; 2] = ["all_proxy", "ALL_PROXY"];
@@ -153,6 +188,25 @@ mod tests {
             let got = route.proxy(&url.parse().unwrap()).map(ToString::to_string);
             assert_eq!(got.as_deref(), proxy, "{variables:?} {url}");
         }
+    }
+
+    #[test]
+    fn every_route_has_a_mark_of_its_own_that_tells_no_credentials() {
+        let marks: Vec<String> =
+            ["http://a:1", "http://u:hunter2@a:1", "http://u-session-2:hunter2@a:1", "socks5://a:1"]
+                .iter()
+                .map(|text| Route::through(text.parse().unwrap()).mark())
+                .chain([
+                    Route::default().mark(),
+                    Route::through("http://a:1".parse().unwrap()).around("b").mark(),
+                ])
+                .collect();
+        for (at, mark) in marks.iter().enumerate() {
+            assert!(!marks[..at].contains(mark), "{marks:?}");
+            assert!(!mark.contains("hunter2"));
+        }
+        assert_eq!(marks[0], Route::through("http://a:1".parse().unwrap()).mark());
+        assert_eq!(Route::default().around("b").mark(), "direct", "nothing to go around");
     }
 
     #[test]

@@ -1,14 +1,13 @@
 //! The loop that climbs: attempt, judge, decide, until there is a page or no rung is left.
 
-mod clearance;
 mod flight;
 mod judging;
 mod keep;
-mod memory;
 mod others;
 mod policy;
 mod polite;
 mod progress;
+mod recall;
 mod way;
 
 use std::sync::Arc;
@@ -27,6 +26,7 @@ use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::kind::ErrorKind;
 use crate::limit::Limits;
+use crate::memory::{Memory, Who};
 use crate::politeness::{Pace, Robots};
 use crate::request::Request;
 use crate::response::{Answer, Body, Hop, HttpVersion, Shown};
@@ -42,10 +42,8 @@ pub(crate) use keep::{Keep, Kept};
 pub(crate) use others::Others;
 pub(crate) use policy::Ladder;
 
-use clearance::Clearance;
 use flight::{End, Flight, Flights, Leave};
 use keep::Begun;
-use memory::Memory;
 use policy::{History, Means, Outcome, Step};
 use polite::Manners;
 use progress::Progress;
@@ -55,6 +53,8 @@ use way::{Left, Visit, Way};
 pub(crate) struct Persona {
     pub(crate) plain: Identity,
     pub(crate) dressed: Identity,
+    /// Whose clearances the memory keeps.
+    pub(crate) who: Who,
 }
 
 impl Persona {
@@ -115,15 +115,19 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    pub(crate) fn new(transports: Vec<Arc<dyn Transport>>, rules: Rules, files: robots::Files) -> Self {
-        Self {
-            transports,
-            rules,
-            memory: Memory::default(),
-            flights: Flights::default(),
-            limits: Limits::default(),
-            files,
-        }
+    pub(crate) fn new(
+        transports: Vec<Arc<dyn Transport>>,
+        rules: Rules,
+        files: robots::Files,
+        memory: Memory,
+    ) -> Self {
+        let (flights, limits) = (Flights::default(), Limits::default());
+        Self { transports, rules, memory, flights, limits, files }
+    }
+
+    /// Waits until all that was learned is written.
+    pub(crate) async fn flush(&self) {
+        self.memory.flush().await;
     }
 
     /// Runs an errand to its end. The trace tells what happened, whichever way it ends.
@@ -148,29 +152,33 @@ impl Router {
     /// One persona after another, until one is through.
     async fn climb(&self, errand: &Errand<'_>, progress: &mut Progress) -> Result<Found> {
         let mut history = History::new(errand.request.method.clone());
-        let is_known = self.memory.known(errand.key(), errand.host(), memory::now()).is_some();
-        let start = if is_known { errand.ladder.min } else { errand.ladder.start };
-        let (mut other, mut tier, began) = (None::<Arc<Persona>>, start, Instant::now());
+        let (mut other, mut tier, began) = (None::<Arc<Persona>>, None, Instant::now());
         loop {
             let errand = Errand { persona: other.as_deref().unwrap_or(errand.persona), ..*errand };
             match self.climb_as(&errand, tier, began, &mut history, progress).await? {
                 Left::With(found) => return Ok(*found),
-                Left::For(persona) => (other, tier) = (Some(persona), history.tier),
+                Left::For(persona) => (other, tier) = (Some(persona), Some(history.tier)),
             }
         }
     }
 
-    /// From `start` up, as the errand's persona.
+    /// Up as the errand's persona, from the tier `at` where another was refused, or from where the memory says.
     async fn climb_as(
         &self,
         errand: &Errand<'_>,
-        start: Tier,
+        at: Option<Tier>,
         began: Instant,
         history: &mut History,
         progress: &mut Progress,
     ) -> Result<Left> {
         let flight = self.flights.of(errand.key(), errand.host());
-        let mut way = Way { tier: start, is_repeated: false, shares: 0, visit: None };
+        let mut way = Way {
+            tier: at.unwrap_or(errand.ladder.min),
+            known: at,
+            is_repeated: false,
+            shares: 0,
+            visit: None,
+        };
         let crawl_delay = self.permitted(errand, &errand.request.url, progress.ends).await?;
         loop {
             self.begin(errand, &flight, &mut way).await?;
@@ -179,13 +187,16 @@ impl Router {
             let earned = flight.earned();
             let bytes = Arc::new(AtomicU64::new(0));
             progress.begin(errand, tier);
+            let attempted = self.attempted(errand, tier);
             let outcome = self.attempt(errand, tier, history.bytes, &bytes).await;
+            self.tried(attempted, &outcome);
             self.fed_back(errand, tier, permit, &outcome);
             history.attempted(tier, bytes.load(Ordering::Relaxed), began.elapsed());
             let means =
                 errand.others.map_or(Means::default(), |others| others.means(errand.persona, errand.host()));
             let roll = rand::rng().random_range(0.0..=1.0);
             let step = policy::decide(&errand.ladder, means, history, &seen(&outcome), roll);
+            let step = way.probed(&errand.ladder, history, step, &outcome);
             history.took(&step);
             progress.ended(&outcome, &step);
             match (step, outcome) {
@@ -196,7 +207,7 @@ impl Router {
                 (Step::Climb { to: Tier::Browser, .. }, outcome) => {
                     way.is_repeated = false;
                     if flight.earned() == earned {
-                        self.memory.refused(errand.key(), errand.host(), memory::now());
+                        self.refused(errand);
                     }
                     let why = outcome.map_or(VerdictKind::Challenge, |judged| judged.verdict.kind);
                     if let Some(amended) = self.enter(errand, &flight, &mut way, earned, why).await? {
@@ -238,35 +249,27 @@ impl Router {
     }
 
     /// Before an attempt: waits for a visit under way, as long as one may last, and starts where the
-    /// host memory says. A clearance that ran out is earned anew without asking below first.
+    /// host memory says.
     async fn begin(&self, errand: &Errand<'_>, flight: &Arc<Flight>, way: &mut Way) -> Result<()> {
-        let (ladder, top) = (errand.ladder, errand.ladder.top());
         if way.visit.is_some() || way.is_repeated {
             return Ok(());
         }
-        let may_visit = ladder.min < Tier::Browser && top == Tier::Browser;
+        let may_visit = errand.ladder.min < Tier::Browser && errand.ladder.top() == Tier::Browser;
         if may_visit && flight.landed(errand.bounds.browser_total).await {
             tracing::debug!(host = errand.host(), "waited for another fetch's browser visit");
         }
-        let (now, earned) = (memory::now(), flight.earned());
-        let Some(note) = self.memory.known(errand.key(), errand.host(), now) else {
-            if may_visit && way.tier == Tier::Browser {
-                // Somebody new goes on where another was refused.
-                self.enter(errand, flight, way, earned, VerdictKind::Block).await?;
+        let earned = flight.earned();
+        // Somebody new goes on where another was refused.
+        let why = if way.tier == Tier::Browser { VerdictKind::Block } else { VerdictKind::Challenge };
+        let is_kept = self.place(errand, way).await;
+        if way.tier == Tier::Browser && may_visit {
+            if is_kept {
+                way.visit = Some(Visit::begin(errand, flight.kept().await, VerdictKind::Challenge));
+            } else {
+                // One rung lower, should another fetch earn a clearance first.
+                way.tier = Tier::Impersonate;
+                self.enter(errand, flight, way, earned, why).await?;
             }
-            return Ok(());
-        };
-        way.tier = way.tier.max(note.start).clamp(ladder.min, top);
-        if !may_visit {
-            return Ok(());
-        }
-        let jar = || errand.persona.dressed.jar().list();
-        let over = note.clearance.is_some_and(|clearance| clearance.is_over(errand.host(), now, jar));
-        if way.tier == Tier::Browser {
-            way.visit = Some(Visit::begin(errand, flight.kept().await, VerdictKind::Challenge));
-        } else if over {
-            tracing::info!(host = errand.host(), "the clearance ran out");
-            self.enter(errand, flight, way, earned, VerdictKind::Challenge).await?;
         }
         Ok(())
     }
@@ -284,7 +287,7 @@ impl Router {
         earned: u64,
         why: VerdictKind,
     ) -> Result<Option<&'static str>> {
-        let is_kept = || self.memory.is_kept(errand.key(), errand.host(), memory::now());
+        let is_kept = || self.memory.is_kept(errand.key(), errand.host());
         let leave = if is_kept() {
             flight.kept().await
         } else {
@@ -308,24 +311,6 @@ impl Router {
         way.tier = Tier::Browser;
         way.visit = Some(Visit::begin(errand, leave, why));
         Ok(None)
-    }
-
-    /// Learns from a good answer, before anybody else's turn.
-    fn learn(&self, errand: &Errand<'_>, way: &Way, judged: &Judged) {
-        let (identity, host, now) = (errand.key(), errand.host(), memory::now());
-        if way.tier == Tier::Impersonate {
-            self.memory.impersonated(identity, host, now);
-        }
-        if way.tier == Tier::Browser {
-            // What the browser was asked for, the tier below tells from now on.
-            errand.persona.dressed.hints().note(&judged.url, &judged.headers);
-        }
-        if let Some(Visit { leave: Leave::Turn(turn), before, .. }) = &way.visit {
-            let by_page = set_by(&judged.headers);
-            let after = errand.persona.dressed.jar().list();
-            self.memory.cleared(identity, host, Clearance::earned(before, &after, host, &by_page), now);
-            turn.earned();
-        }
     }
 
     /// One attempt: the answer's head, its verdict and, when that is good, its whole body.
@@ -391,12 +376,6 @@ impl Router {
         };
         Ok(Judged { status, version, headers, url, redirects, timings, verdict, kept, browser })
     }
-}
-
-/// The names of the cookies that an answer set itself.
-fn set_by(headers: &HeaderMap) -> Vec<String> {
-    let lines = headers.get_all(http::header::SET_COOKIE).iter().filter_map(|line| line.to_str().ok());
-    lines.filter_map(|line| line.split_once('=')).map(|(name, _)| name.trim().to_owned()).collect()
 }
 
 fn ended(end: End) -> Error {

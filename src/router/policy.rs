@@ -176,7 +176,12 @@ pub(crate) fn decide(
             answered(ladder, means, history, verdict, *retry_after, roll)
         }
     };
-    match (unaffordable(&ladder.budget, history, &step), outcome) {
+    afforded(&ladder.budget, history, step, outcome)
+}
+
+/// The step, or the end of the fetch where the budget does not allow it.
+pub(crate) fn afforded(budget: &Budget, history: &History, step: Step, outcome: &Outcome<'_>) -> Step {
+    match (unaffordable(budget, history, &step), outcome) {
         (None, _) => step,
         (Some(_), Outcome::Failed(_)) => Step::Fail,
         // The page of a failing origin is a page all the same.

@@ -66,7 +66,9 @@ impl Transport for Scripted {
 
 fn persona(profile: &Arc<Profile>) -> Arc<Persona> {
     let identity = || Identity::new("x", Arc::clone(profile), None).routed(Route::default());
-    Arc::new(Persona { plain: identity(), dressed: identity() })
+    let (plain, dressed) = (identity(), identity());
+    let who = Who::new(None, &dressed);
+    Arc::new(Persona { plain, dressed, who })
 }
 
 /// So many exits, and a note of why each was asked for.
@@ -107,7 +109,7 @@ async fn run(site: Site, exits: u32, budget: Budget) -> Ran {
         .map(|tier| -> Arc<dyn Transport> { Arc::new(Scripted { tier, site, asked: Arc::clone(&asked) }) });
     let engine = Engine::new(Arc::default(), Trust::default()).unwrap();
     let files = robots::Files::new(Arc::new(engine), Profile::named("plain").unwrap());
-    let router = Router::new(transports.into(), Rules::shipped(), files);
+    let router = Router::new(transports.into(), Rules::shipped(), files, Memory::new(None));
     let pool = Pool { profile: Arc::clone(&profile), left: Mutex::new(exits), faults: Mutex::default() };
     let request = Request::get("https://a.example/".parse().unwrap());
     let errand = Errand {

@@ -11,6 +11,9 @@ use crate::verdict::VerdictKind;
 /// How far a fetch has come.
 pub(super) struct Way {
     pub(super) tier: Tier,
+    /// Where it goes on when the first attempt, a tier below, was a probe and is refused. `None` until it is
+    /// known where to start.
+    pub(super) known: Option<Tier>,
     /// The next attempt repeats the last.
     pub(super) is_repeated: bool,
     /// How often another fetch's clearance was used instead of earning one.

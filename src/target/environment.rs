@@ -13,6 +13,8 @@ pub const CONFIG: &str = "RUNGS_CONFIG";
 /// The folder of the user's own targets. Default: `rungs/targets` in the user's folder for
 /// configuration.
 pub const TARGETS: &str = "RUNGS_TARGETS";
+/// The file of the program's host memory. Default: `rungs/memory.sqlite` in the user's folder for data.
+pub const MEMORY: &str = "RUNGS_MEMORY";
 /// The cheapest tier: `tiers.min`.
 pub const MIN_TIER: &str = "RUNGS_MIN_TIER";
 /// The dearest tier: `tiers.max`.

@@ -8,6 +8,8 @@ mod browser_page;
 mod capture;
 #[cfg(feature = "browser")]
 mod clearance;
+#[cfg(feature = "browser")]
+mod cleared;
 mod corpus;
 mod detect;
 mod diagnose;
@@ -18,6 +20,7 @@ mod hostile_h2;
 mod lab;
 #[cfg(feature = "browser")]
 mod ladder;
+mod memory;
 mod nginx;
 mod output;
 mod politeness;

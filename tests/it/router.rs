@@ -74,8 +74,10 @@ async fn the_next_fetch_of_a_host_starts_where_the_last_one_worked() {
     let page = get(&fetcher, &server, "/two").await.expect("a page");
     assert_eq!(tiers(&page), [Tier::Impersonate]);
     assert_eq!(count(&server), 3);
-    // What one session learned is not another's, nor another fetcher's.
+    // What the site is like is true for every session; another fetcher has to find it out.
     let page = get(&fetcher.session("other"), &server, "/").await.expect("a page");
+    assert_eq!(tiers(&page), [Tier::Impersonate]);
+    let page = get(&builder().build().expect("good settings"), &server, "/").await.expect("a page");
     assert_eq!(tiers(&page), [Tier::Plain, Tier::Impersonate]);
     // A fetch that may not climb stays within its own bounds whatever is known.
     let error = fetcher.get(url(&server, "/")).tier(Tier::Plain).send().await.expect_err("plain is blocked");

@@ -84,7 +84,7 @@ impl Context {
             .filter(|cookie| !cookie_sync::is_lent(cookie, lent, &job.request.url))
             .collect();
         for cookie in seen.iter() {
-            job.identity.jar().put(cookie);
+            job.identity.jar().earn(cookie);
         }
         Ok(())
     }

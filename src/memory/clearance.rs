@@ -6,6 +6,7 @@ use crate::cookies::Cookie;
 
 /// A clearance as it is remembered. The cookies themselves are the identity's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Clearance {
     /// The names of the cookies that came with it; empty when none did.
     pub(crate) cookies: Vec<String>,
@@ -18,7 +19,7 @@ impl Clearance {
     /// between `before` and `after`, without those that the page itself set (`by_page`, by name). Where
     /// the page set all of them, they count: a challenge may hand over with the page.
     pub(crate) fn earned(before: &[Cookie], after: &[Cookie], host: &str, by_page: &[String]) -> Self {
-        let fresh = || after.iter().filter(|cookie| reaches(cookie, host) && !before.contains(cookie));
+        let fresh = || after.iter().filter(|cookie| cookie.reaches(host) && !before.contains(cookie));
         let mut own: Vec<&Cookie> = fresh().filter(|cookie| !by_page.contains(&cookie.name)).collect();
         if own.is_empty() {
             own = fresh().collect();
@@ -34,18 +35,11 @@ impl Clearance {
     pub(crate) fn is_over(&self, host: &str, now: i64, jar: impl FnOnce() -> Vec<Cookie>) -> bool {
         self.until.is_some_and(|until| until <= now)
             && !jar().iter().any(|cookie| {
-                reaches(cookie, host)
+                cookie.reaches(host)
                     && self.cookies.contains(&cookie.name)
                     && cookie.expires.is_none_or(|at| at > now)
             })
     }
-}
-
-/// Whether the cookie goes to `host`: its own, or a parent's that shares it.
-fn reaches(cookie: &Cookie, host: &str) -> bool {
-    let host = host.trim_matches(['[', ']']);
-    cookie.domain == host
-        || (!cookie.host_only && host.strip_suffix(&cookie.domain).is_some_and(|sub| sub.ends_with('.')))
 }
 
 #[cfg(test)]

@@ -1,0 +1,28 @@
+//! What a week with a site that tightens and relaxes costs, with host memory and without.
+//!
+//! `cargo run --example week`
+
+use rungs::Result;
+use rungs::lab::{Manners, week};
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    println!(
+        "| as | fetches | genuine pages | by plain | browser visits | HTTP requests | of them refused |"
+    );
+    println!("|---|---:|---:|---:|---:|---:|---:|");
+    for manners in Manners::ALL {
+        let week = week(manners).await?;
+        println!(
+            "| {} | {} | {} | {} | {} | {} | {} |",
+            manners.name(),
+            week.fetches,
+            week.pages,
+            week.plain_pages,
+            week.browser_visits,
+            week.http_requests,
+            week.wasted
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! `rungs memory show`.
+
+use std::io::Write;
+use std::time::{Duration, SystemTime};
+
+use rungs::memory::{Cleared, Seen};
+use rungs::redact::terminal;
+use serde_json::json;
+
+use super::existing;
+use crate::cli::args::Told;
+use crate::cli::exit::{self, Failure};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The site of this host. Default: everything.
+    host: Option<String>,
+
+    /// What to print.
+    #[arg(long, value_enum, default_value_t = Told::Text)]
+    format: Told,
+}
+
+pub(super) fn run(args: &Args) -> Result<u8, Failure> {
+    let host = args.host.as_deref();
+    let (seen, cleared) = match existing()? {
+        Some(notebook) => (notebook.seen(host)?, notebook.cleared(host)?),
+        None => (Vec::new(), Vec::new()),
+    };
+    let mut out = std::io::stdout().lock();
+    let shown = match args.format {
+        Told::Json => writeln!(out, "{}", json!({"evidence": seen, "identities": cleared})),
+        Told::Text => text(&mut out, &seen, &cleared),
+    };
+    shown.map_err(Failure::stdout)?;
+    Ok(exit::OK)
+}
+
+fn text(out: &mut impl Write, seen: &[Seen], cleared: &[Cleared]) -> std::io::Result<()> {
+    if seen.is_empty() && cleared.is_empty() {
+        return writeln!(out, "nothing is remembered");
+    }
+    let mut last = String::new();
+    for line in seen {
+        let area = terminal(&line.area.to_string());
+        if area != last {
+            writeln!(out, "{area}")?;
+            last = area;
+        }
+        let state = match line.ask_again {
+            Some(at) => format!("{}, asked again {}", line.state, date(at)),
+            None => line.state.to_owned(),
+        };
+        writeln!(
+            out,
+            "  {:<11}  {:<24}  {:>6} pages  {:>6} refusals  seen {}  {state}",
+            line.rung.name(),
+            terminal(&line.profile),
+            line.tally.pages,
+            line.tally.refusals,
+            date(line.tally.seen)
+        )?;
+    }
+    if !cleared.is_empty() {
+        writeln!(out, "cleared")?;
+    }
+    for line in cleared {
+        let until = line.until.map_or_else(|| "no end named".to_owned(), |at| format!("until {}", date(at)));
+        let state = if !line.moves {
+            "good in the browser only"
+        } else if line.proven {
+            "worked"
+        } else {
+            "not used yet"
+        };
+        writeln!(
+            out,
+            "  {}  {} as {} by {}  cookies {}  {until}  {state}",
+            terminal(&line.host),
+            terminal(&line.who.session),
+            terminal(&line.who.profile),
+            line.who.route.get(..8).unwrap_or(&line.who.route),
+            terminal(&line.cookies.join(" ")),
+        )?;
+    }
+    Ok(())
+}
+
+/// A time, in UTC, to the second.
+fn date(seconds: i64) -> String {
+    let since = u64::try_from(seconds).ok().map(Duration::from_secs);
+    let time = since.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
+    // Beyond the year 9999 nothing is said.
+    time.filter(|_| seconds < 253_402_300_800)
+        .map_or_else(|| "-".to_owned(), |time| humantime::format_rfc3339_seconds(time).to_string())
+}

@@ -1,0 +1,143 @@
+//! The memory file: opened with care, and moved aside when it is damaged.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::fault::Fault;
+
+/// Opens the file at `path`, made when it is not there, with the schema in it. A damaged one is moved
+/// aside first: then the second part says where it is.
+pub(super) fn open(path: &Path) -> Result<(Connection, Option<PathBuf>), Fault> {
+    make_folder(path)?;
+    // Two processes that make, or mend, one file at once must not undo each other's work.
+    let _lock = lock(path)?;
+    match connect(path) {
+        Err(Fault::Corrupt(_)) => {
+            let aside = move_aside(path)?;
+            Ok((connect(path)?, Some(aside)))
+        }
+        connected => Ok((connected?, None)),
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, Fault> {
+    // SQLite makes its other files as private as this one.
+    let file =
+        OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    let number =
+        |pragma: &str| connection.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get::<_, i64>(0));
+    let (id, version) = (number("application_id")?, number("user_version")?);
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if id != APPLICATION && (tables > 0 || version != 0) {
+        return Err(Fault::Foreign);
+    }
+    if version > VERSION {
+        return Err(Fault::Newer(version));
+    }
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "journal_size_limit", JOURNAL)?;
+    // Cookies that were forgotten are not left in unused pages.
+    connection.pragma_update(None, "secure_delete", true)?;
+    if version < VERSION {
+        connection.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {SCHEMA} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;"
+        ))?;
+    }
+    Ok(connection)
+}
+
+fn make_folder(path: &Path) -> io::Result<()> {
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = folder.parent() {
+        std::fs::create_dir_all(above)?;
+    }
+    match std::fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
+/// Held until it is dropped, or its process ends.
+fn lock(path: &Path) -> Result<File, Fault> {
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(beside(path, ".lock"))?;
+    let deadline = Instant::now() + BUSY;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(std::fs::TryLockError::WouldBlock) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(std::fs::TryLockError::WouldBlock) => return Err(Fault::Busy),
+            Err(std::fs::TryLockError::Error(cause)) => return Err(cause.into()),
+        }
+    }
+}
+
+/// Moves the file and what SQLite keeps beside it to `NAME.corrupt-DATE`.
+fn move_aside(path: &Path) -> io::Result<PathBuf> {
+    let date = humantime::format_rfc3339_seconds(SystemTime::now()).to_string().replace(':', "");
+    let free = |number: u32| {
+        let more = if number == 0 { String::new() } else { format!("-{number}") };
+        let aside = beside(path, &format!(".corrupt-{date}{more}"));
+        (!aside.exists()).then_some(aside)
+    };
+    let aside = (0..).find_map(free).expect("there is no end of numbers");
+    std::fs::rename(path, &aside)?;
+    for part in ["-wal", "-shm"] {
+        match std::fs::rename(beside(path, part), beside(&aside, part)) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
+            _ => {}
+        }
+    }
+    Ok(aside)
+}
+
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
+/// How long another process is waited for.
+const BUSY: Duration = Duration::from_secs(5);
+/// After a burst of writes the journal shrinks to so many bytes.
+const JOURNAL: i64 = 1 << 20;
+/// `rngs`, so that `file` and we know our own.
+const APPLICATION: i64 = 0x726e_6773;
+/// The schema below. A larger number in a file is another, later one.
+const VERSION: i64 = 1;
+const SCHEMA: &str = "
+    CREATE TABLE evidence (
+        site TEXT NOT NULL, grp TEXT NOT NULL, rung TEXT NOT NULL, profile TEXT NOT NULL,
+        pages INTEGER NOT NULL, refusals INTEGER NOT NULL, good REAL NOT NULL, bad REAL NOT NULL,
+        streak INTEGER NOT NULL, refused INTEGER NOT NULL, seen INTEGER NOT NULL,
+        PRIMARY KEY (site, grp, rung, profile)
+    ) WITHOUT ROWID;
+    CREATE INDEX evidence_seen ON evidence (seen);
+    CREATE TABLE identity (
+        host TEXT NOT NULL, session TEXT NOT NULL, route TEXT NOT NULL, profile TEXT NOT NULL,
+        saved TEXT NOT NULL, learned INTEGER NOT NULL, good_until INTEGER NOT NULL,
+        PRIMARY KEY (host, session, route, profile)
+    ) WITHOUT ROWID;
+    CREATE INDEX identity_learned ON identity (learned);
+";

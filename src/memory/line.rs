@@ -1,0 +1,187 @@
+//! The memory as lines of JSON: what `rungs memory export` writes and `import` reads.
+
+use std::io::{BufRead, Read, Write};
+
+use serde::{Deserialize, Serialize};
+
+use super::evidence::{Rung, Slot};
+use super::store::{Held, Line};
+use super::{Saved, Tally, Who};
+use crate::error::{Error, Result};
+use crate::kind::ErrorKind;
+
+/// One line.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+enum Text {
+    /// The first.
+    Memory {
+        version: u32,
+    },
+    Evidence {
+        site: String,
+        group: String,
+        rung: Rung,
+        profile: String,
+        tally: Tally,
+    },
+    Identity {
+        host: String,
+        who: Who,
+        learned: i64,
+        saved: Saved,
+    },
+}
+
+/// Writes all of it. How many lines, the first one aside.
+pub(super) fn write(out: &mut impl Write, seen: Vec<Line>, held: Vec<Held>) -> std::io::Result<usize> {
+    let count = seen.len() + held.len();
+    let seen = seen.into_iter().map(|Line { site, slot: Slot { group, rung, profile }, tally }| {
+        Text::Evidence { site, group, rung, profile, tally }
+    });
+    let held = held.into_iter().map(|Held { host, who, saved, learned }| Text::Identity {
+        host,
+        who,
+        learned,
+        saved,
+    });
+    for line in std::iter::once(Text::Memory { version: VERSION }).chain(seen).chain(held) {
+        serde_json::to_writer(&mut *out, &line)?;
+        out.write_all(b"\n")?;
+    }
+    out.flush()?;
+    Ok(count)
+}
+
+/// Reads all of it.
+///
+/// # Errors
+/// [`ErrorKind::Config`] naming the line that is wrong, [`ErrorKind::Io`].
+pub(super) fn read(input: &mut impl BufRead, now: i64) -> Result<(Vec<Line>, Vec<Held>)> {
+    let (mut seen, mut held) = (Vec::new(), Vec::new());
+    let mut begun = false;
+    for number in 1.. {
+        let wrong = |what: &str| Error::new(ErrorKind::Config, format!("line {number}: {what}"));
+        let mut text = Vec::new();
+        let taken = input.by_ref().take(MAX_LINE).read_until(b'\n', &mut text);
+        let taken = taken.map_err(|cause| wrong("it cannot be read").with_source(cause))?;
+        if taken == 0 {
+            break;
+        }
+        if text.last() != Some(&b'\n') && taken as u64 == MAX_LINE {
+            return Err(wrong("it is too long"));
+        }
+        if number > MAX_LINES {
+            return Err(wrong("there are too many lines"));
+        }
+        if text.trim_ascii().is_empty() {
+            continue;
+        }
+        // Its column, but not its text: that may be a cookie.
+        let line = serde_json::from_slice(&text).map_err(|cause: serde_json::Error| {
+            let what = match cause.classify() {
+                serde_json::error::Category::Data => "it is none that this version of rungs writes",
+                _ => "it is not JSON",
+            };
+            wrong(&format!("{what} (column {})", cause.column()))
+        })?;
+        match line {
+            Text::Memory { version } if !begun => {
+                if version != VERSION {
+                    let what = format!("version {version} of the format, and this rungs knows {VERSION}");
+                    return Err(wrong(&what).with_hint("use the rungs that wrote it, or a newer one"));
+                }
+                begun = true;
+            }
+            _ if !begun => return Err(wrong("the first line must be {\"kind\":\"memory\",\"version\":1}")),
+            Text::Memory { .. } => return Err(wrong("a second beginning")),
+            Text::Evidence { site, group, rung, profile, tally } => {
+                if !is_name(&site) || !is_name(&profile) || !is_name(&group) || !group.starts_with('/') {
+                    return Err(wrong("`site`, `group` or `profile` is not one"));
+                }
+                if !tally.is_sound() || tally.seen.max(tally.refused) > now + AHEAD {
+                    return Err(wrong("`tally` has a number that cannot be"));
+                }
+                seen.push(Line { site, slot: Slot { group, rung, profile }, tally });
+            }
+            Text::Identity { host, who, learned, saved } => {
+                if ![&host, &who.session, &who.route, &who.profile].into_iter().all(|text| is_name(text)) {
+                    return Err(wrong("`host` or `who` is not one"));
+                }
+                if !saved.is_sound(&host) || learned.max(saved.note.learned) > now + AHEAD {
+                    return Err(wrong("`saved` holds what cannot be"));
+                }
+                held.push(Held { host, who, saved, learned });
+            }
+        }
+    }
+    if !begun {
+        return Err(Error::new(ErrorKind::Config, "it is empty, and no host memory"));
+    }
+    Ok((seen, held))
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+const VERSION: u32 = 1;
+const MAX_LINE: u64 = 1 << 20;
+const MAX_LINES: u32 = 100_000;
+const MAX_NAME: usize = 512;
+/// How far a clock may be ahead of ours, in seconds: a day.
+const AHEAD: i64 = 24 * 60 * 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_000_000_000;
+    const FIRST: &str = r#"{"kind":"memory","version":1}"#;
+    const EVIDENCE: &str = r#"{"kind":"evidence","site":"a.example","group":"/","rung":"plain","profile":"plain","tally":{"pages":2,"refusals":1,"good":2.0,"bad":1.0,"streak":0,"refused":5,"seen":9}}"#;
+    const IDENTITY: &str = r#"{"kind":"identity","host":"www.a.example","who":{"session":"own","route":"direct","profile":"p"},"learned":9,"saved":{"note":{"proven":true,"moves":true,"clearance":{"cookies":["c"],"until":10},"learned":9},"cookies":[{"name":"c","value":"hunter2","domain":"a.example","host_only":false,"path":"/","expires":null,"secure":true,"http_only":true,"same_site":null}],"hints":[["https://www.a.example",["sec-ch-ua-arch"]]]}}"#;
+
+    fn told(lines: &[&str]) -> String {
+        let text = lines.join("\n");
+        read(&mut text.as_bytes(), NOW).err().map(|error| error.chain()).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let text = [FIRST, EVIDENCE, IDENTITY, ""].join("\n");
+        let (seen, held) = read(&mut text.as_bytes(), NOW).unwrap();
+        let mut out = Vec::new();
+        assert_eq!(write(&mut out, seen, held).unwrap(), 2);
+        assert_eq!(String::from_utf8(out).unwrap(), text);
+    }
+
+    #[test]
+    fn a_wrong_line_is_named_and_its_cookies_are_not_told() {
+        let other_site = IDENTITY.replace("www.a.example\",\"who", "www.b.example\",\"who");
+        for (line, message) in [
+            ("{\"kind\":\"evidence\"", "line 2: it is not JSON (column 18)"),
+            (&EVIDENCE.replace("plain", "jet"), "line 2: it is none that this version of rungs writes"),
+            (
+                &EVIDENCE.replace("\"pages\"", "\"books\""),
+                "line 2: it is none that this version of rungs writes",
+            ),
+            (&EVIDENCE.replace("\"/\"", "\"p\""), "line 2: `site`, `group` or `profile` is not one"),
+            (&EVIDENCE.replace("a.example", "a\\u001b"), "line 2: `site`, `group` or `profile` is not one"),
+            (&EVIDENCE.replace("2.0", "2e9"), "line 2: `tally` has a number that cannot be"),
+            (
+                &EVIDENCE.replace("\"seen\":9", "\"seen\":2000000000"),
+                "line 2: `tally` has a number that cannot be",
+            ),
+            (&IDENTITY.replace("true,\"http_only\"", "\"hunter2\",\"http_only\""), "line 2: it is none that"),
+            (&other_site, "line 2: `saved` holds what cannot be"),
+            (FIRST, "line 2: a second beginning"),
+            (&"x".repeat(1 << 20), "line 2: it is too long"),
+        ] {
+            let told = told(&[FIRST, line]);
+            assert!(told.starts_with(message) && !told.contains("hunter2"), "{told:?} for {message:?}");
+        }
+        assert!(told(&[EVIDENCE]).starts_with("line 1: the first line must be"));
+        assert!(told(&[&FIRST.replace('1', "2")]).starts_with("line 1: version 2 of the format"));
+        assert_eq!(told(&[]), "it is empty, and no host memory");
+    }
+}

@@ -1,0 +1,253 @@
+//! The memory of a running fetcher: in this process, and behind it the file where there is one.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::OnceCell;
+
+use super::evidence::{Evidence, Plan, Question, Rung, Slot};
+use super::keeper::Keeper;
+use super::store::{Held, Line};
+use super::{Area, Clearance, Note, Saved, Tally, Who};
+use crate::identity::Identity;
+use crate::tier::Tier;
+
+/// Seconds since 1970.
+type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// An identity's key and a host.
+type Key = (u64, String);
+
+pub(crate) struct Memory {
+    live: Arc<Live>,
+    keeper: Option<Keeper>,
+    clock: Clock,
+    /// What was asked of the file already.
+    recalled: Mutex<HashMap<Key, Arc<OnceCell<()>>>>,
+}
+
+#[derive(Default)]
+struct Live {
+    sites: Mutex<HashMap<String, Site>>,
+    notes: Mutex<HashMap<Key, Note>>,
+}
+
+#[derive(Default)]
+struct Site {
+    evidence: Evidence,
+    /// Which probes are under way, and since when: one fetch asks, the others go where it is known to work.
+    probing: HashMap<(String, Tier), i64>,
+}
+
+/// An attempt, as evidence.
+#[derive(Clone, Debug)]
+pub(crate) struct Attempted {
+    pub(crate) area: Area,
+    pub(crate) tier: Tier,
+    pub(crate) cleared: bool,
+    pub(crate) profile: String,
+}
+
+impl Memory {
+    /// A memory with this file behind it, or of this process alone.
+    pub(crate) fn new(path: Option<PathBuf>) -> Self {
+        Self::with_clock(path, Arc::new(wall_clock))
+    }
+
+    pub(crate) fn with_clock(path: Option<PathBuf>, clock: Clock) -> Self {
+        let live: Arc<Live> = Arc::default();
+        let keeper = path.and_then(|path| {
+            let (now, sites) = (Arc::clone(&clock), Arc::clone(&live));
+            Keeper::start(path, move || now(), move |sums| sites.learned(sums))
+                .inspect_err(
+                    |cause| tracing::warn!(%cause, "no thread for the host memory: it is for this run only"),
+                )
+                .ok()
+        });
+        Self { live, keeper, clock, recalled: Mutex::default() }
+    }
+
+    pub(crate) fn now(&self) -> i64 {
+        (self.clock)()
+    }
+
+    /// Brings what the file knows of the site and of the identity at `host`, once.
+    pub(crate) async fn recall(&self, who: &Who, identity: &Identity, area: &Area, host: &str) {
+        let Some(keeper) = &self.keeper else { return };
+        let once = {
+            let mut recalled = lock(&self.recalled);
+            if recalled.len() >= MAX_HOSTS {
+                recalled.clear();
+            }
+            Arc::clone(recalled.entry((identity.key(), host.to_owned())).or_default())
+        };
+        let bring = async {
+            let recalled = keeper.recall(&area.site, who, host).await;
+            {
+                let mut sites = self.live.sites();
+                let site = room(&mut sites).entry(area.site.clone()).or_default();
+                recalled.evidence.into_iter().for_each(|(slot, tally)| site.evidence.set(slot, tally));
+            }
+            let Some(saved) = recalled.saved.filter(|saved| saved.note.is_worth_keeping(self.now())) else {
+                return;
+            };
+            let mut notes = self.live.notes();
+            room(&mut notes).entry((identity.key(), host.to_owned())).or_insert_with(|| {
+                tracing::info!(host, "cleared already, by an earlier run");
+                saved.restore(identity);
+                saved.note
+            });
+        };
+        once.get_or_init(|| bring).await;
+    }
+
+    /// Where a fetch starts. A probe is given to one fetch at a time.
+    pub(crate) fn plan(&self, site: &str, question: &Question<'_>) -> Plan {
+        let now = self.now();
+        let mut sites = self.live.sites();
+        let Some(site) = sites.get_mut(site) else {
+            return Plan { start: question.start, known: question.start };
+        };
+        let plan = site.evidence.plan(question, now);
+        if !plan.is_probe() {
+            return plan;
+        }
+        let since = site.probing.entry((question.group.to_owned(), plan.start)).or_insert(i64::MIN);
+        if now.saturating_sub(*since) < PROBE {
+            return Plan { start: plan.known, ..plan };
+        }
+        *since = now;
+        plan
+    }
+
+    /// An attempt got a page, or was refused.
+    pub(crate) fn tried(&self, attempted: Attempted, page: bool) {
+        let now = self.now();
+        let Attempted { area, tier, cleared, profile } = attempted;
+        let slot = Slot { group: area.group, rung: Rung::of(tier, cleared), profile };
+        let tally = if page { Tally::page(now) } else { Tally::refusal(now) };
+        {
+            let mut sites = self.live.sites();
+            let site = room(&mut sites).entry(area.site.clone()).or_default();
+            site.probing.remove(&(slot.group.clone(), tier));
+            site.evidence.add(slot.clone(), tally);
+        }
+        if let Some(keeper) = &self.keeper {
+            keeper.seen(Line { site: area.site, slot, tally });
+        }
+    }
+
+    /// What the identity holds for `host`, unless it is too old.
+    pub(crate) fn note(&self, identity: u64, host: &str) -> Option<Note> {
+        let notes = self.live.notes();
+        notes.get(&(identity, host.to_owned())).filter(|note| note.is_current(self.now())).cloned()
+    }
+
+    /// Whether the browser keeps `host`, because clearance does not move.
+    pub(crate) fn is_kept(&self, identity: u64, host: &str) -> bool {
+        self.note(identity, host).is_some_and(|note| !note.moves)
+    }
+
+    /// The browser passed where the tiers below did not.
+    pub(crate) fn cleared(&self, identity: u64, host: &str, clearance: Clearance) {
+        tracing::info!(
+            host,
+            cookies = clearance.cookies.join(" "),
+            cleared_until = clearance.until,
+            "cleared"
+        );
+        let note = Note::cleared(clearance, self.now());
+        room(&mut self.live.notes()).insert((identity, host.to_owned()), note);
+    }
+
+    /// The impersonate tier got a page. Whether that is news of a clearance.
+    pub(crate) fn impersonated(&self, identity: u64, host: &str) -> bool {
+        let mut notes = self.live.notes();
+        notes.get_mut(&(identity, host.to_owned())).is_some_and(|note| {
+            let news = !note.proven || !note.moves;
+            note.impersonated();
+            news
+        })
+    }
+
+    /// The impersonate tier was refused with the newest clearance. Whether that shows that it does not move.
+    pub(crate) fn refused(&self, identity: u64, host: &str) -> bool {
+        let now = self.now();
+        let mut notes = self.live.notes();
+        let news = notes.get_mut(&(identity, host.to_owned())).is_some_and(|note| note.refused(now));
+        if news {
+            tracing::info!(host, "clearance does not move: the browser keeps the host");
+        }
+        news
+    }
+
+    /// Writes down what `identity` holds for `host`, without its cookies called as in `typed`.
+    pub(crate) fn hold(&self, who: &Who, identity: &Identity, host: &str, typed: &[String]) {
+        let Some(keeper) = &self.keeper else { return };
+        let Some(note) = self.note(identity.key(), host) else { return };
+        match Saved::of(identity, host, note, typed) {
+            Some(saved) => {
+                keeper.held(Held { host: host.to_owned(), who: who.clone(), saved, learned: self.now() });
+            }
+            None => {
+                tracing::debug!(host, "too many cookies to remember");
+                keeper.dropped(who.clone(), host);
+            }
+        }
+    }
+
+    /// Waits until all is written.
+    pub(crate) async fn flush(&self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.flush().await;
+        }
+    }
+}
+
+impl Live {
+    /// What all processes saw, as of the last write.
+    fn learned(&self, sums: Vec<Line>) {
+        let mut sites = self.sites();
+        for Line { site, slot, tally } in sums {
+            if let Some(site) = sites.get_mut(&site) {
+                site.evidence.set(slot, tally);
+            }
+        }
+    }
+
+    fn sites(&self) -> MutexGuard<'_, HashMap<String, Site>> {
+        lock(&self.sites)
+    }
+
+    fn notes(&self) -> MutexGuard<'_, HashMap<Key, Note>> {
+        lock(&self.notes)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Room for one more: beyond the most half is forgotten at once, rather than one a fetch.
+fn room<K: std::hash::Hash + Eq, V>(map: &mut HashMap<K, V>) -> &mut HashMap<K, V> {
+    if map.len() >= MAX_HOSTS {
+        let mut keep = false;
+        map.retain(|_, _| {
+            keep = !keep;
+            keep
+        });
+    }
+    map
+}
+
+fn wall_clock() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// The most sites, and the most hosts of identities, that are remembered in a process.
+const MAX_HOSTS: usize = 10_000;
+/// A probe that told nothing is given to another fetch after so many seconds.
+const PROBE: i64 = 120;

@@ -1,0 +1,140 @@
+//! Where a fetch starts by what is remembered, and what is remembered of it.
+
+use http::HeaderMap;
+
+use super::flight::Leave;
+use super::policy::{self, History, Step};
+use super::way::{Visit, Way};
+use super::{Errand, Judged, Ladder, Router, seen};
+use crate::error::Result;
+use crate::memory::{Area, Attempted, Clearance, Question};
+use crate::tier::Tier;
+use crate::verdict::VerdictKind;
+
+impl Router {
+    /// Puts the fetch where the memory says, once, and higher up where a
+    /// clearance came meanwhile. Whether the browser keeps the host.
+    pub(super) async fn place(&self, errand: &Errand<'_>, way: &mut Way) -> bool {
+        let (ladder, top, host) = (errand.ladder, errand.ladder.top(), errand.host());
+        let (persona, url) = (errand.persona, &errand.request.url);
+        let area = Area::of(url);
+        self.memory.recall(&persona.who, &persona.dressed, &area, host).await;
+        let note = self.memory.note(errand.key(), host);
+        let jar = || persona.dressed.jar().list();
+        let over = note.as_ref().is_some_and(|note| note.clearance.is_over(host, self.memory.now(), jar));
+        let (is_kept, cleared) = note.map_or((false, false), |note| (!note.moves, note.moves && !over));
+        if over && way.known.is_none() {
+            tracing::info!(host, "the clearance ran out");
+        }
+        if is_kept {
+            way.known = Some(top);
+            way.tier = Tier::Browser.clamp(ladder.min, top);
+        } else if way.known.is_none() {
+            let question = Question {
+                group: &area.group,
+                plain: &persona.plain.profile().name,
+                dressed: &persona.dressed.profile().name,
+                cleared,
+                min: ladder.min,
+                start: ladder.start.clamp(ladder.min, top),
+                max: top,
+            };
+            let plan = self.memory.plan(&area.site, &question);
+            // What changes something at the site is not sent to find out.
+            way.tier = if errand.request.method.is_safe() { plan.start } else { plan.known };
+            way.known = Some(plan.known);
+            if way.tier < plan.known {
+                tracing::info!(host, tier = %way.tier, "probe: has the site relaxed?");
+            }
+        } else if cleared {
+            way.tier = way.tier.max(Tier::Impersonate).clamp(ladder.min, top);
+        }
+        is_kept
+    }
+
+    /// The attempt that is about to be made, as evidence.
+    pub(super) fn attempted(&self, errand: &Errand<'_>, tier: Tier) -> Attempted {
+        let note = self.memory.note(errand.key(), errand.host());
+        let cleared = note.is_some_and(|note| !note.clearance.cookies.is_empty());
+        let profile = errand.persona.on(tier).profile().name.clone();
+        Attempted { area: Area::of(&errand.request.url), tier, cleared, profile }
+    }
+
+    /// Takes note of how it ended, where that tells something of the tier.
+    pub(super) fn tried(&self, attempted: Attempted, outcome: &Result<Judged>) {
+        let Ok(judged) = outcome else { return };
+        if judged.verdict.is_genuine() {
+            self.memory.tried(attempted, true);
+        } else if is_refusal(judged.verdict.kind) {
+            self.memory.tried(attempted, false);
+        }
+    }
+
+    /// Learns from a good answer, before anybody else's turn.
+    pub(super) fn learn(&self, errand: &Errand<'_>, way: &Way, judged: &Judged) {
+        let (identity, host, dressed) = (errand.key(), errand.host(), &errand.persona.dressed);
+        let mut news = false;
+        if way.tier == Tier::Impersonate {
+            news = self.memory.impersonated(identity, host)
+                || judged.headers.contains_key(http::header::SET_COOKIE)
+                    && self.memory.note(identity, host).is_some();
+        }
+        if way.tier == Tier::Browser {
+            // What the browser was asked for, the tier below tells from now on.
+            dressed.hints().note(&judged.url, &judged.headers);
+        }
+        if let Some(Visit { leave: Leave::Turn(turn), before, .. }) = &way.visit {
+            let after = dressed.jar().list();
+            let earned = Clearance::earned(before, &after, host, &set_by(&judged.headers));
+            self.memory.cleared(identity, host, earned);
+            news = true;
+            turn.earned();
+        }
+        if news {
+            self.hold(errand);
+        }
+    }
+
+    /// The impersonate tier was refused with the newest clearance there is.
+    pub(super) fn refused(&self, errand: &Errand<'_>) {
+        if self.memory.refused(errand.key(), errand.host()) {
+            self.hold(errand);
+        }
+    }
+
+    fn hold(&self, errand: &Errand<'_>) {
+        let persona = errand.persona;
+        self.memory.hold(&persona.who, &persona.dressed, errand.host(), &errand.request.cookie_names());
+    }
+}
+
+impl Way {
+    /// A probe that was refused costs one request: the fetch goes on where it is known to work, as far as
+    /// the budget allows.
+    pub(super) fn probed(
+        &self,
+        ladder: &Ladder,
+        history: &History,
+        step: Step,
+        outcome: &Result<Judged>,
+    ) -> Step {
+        match (self.known, outcome) {
+            (Some(known), Ok(judged)) if self.tier < known && is_refusal(judged.verdict.kind) => {
+                let step = Step::Climb { to: known, why: format!("probe: still {}", judged.verdict) };
+                policy::afforded(&ladder.budget, history, step, &seen(outcome))
+            }
+            _ => step,
+        }
+    }
+}
+
+/// Whether the verdict is on who asked, so that a higher tier may fare better.
+const fn is_refusal(kind: VerdictKind) -> bool {
+    matches!(kind, VerdictKind::Challenge | VerdictKind::Captcha | VerdictKind::Block | VerdictKind::Stub)
+}
+
+/// The names of the cookies that an answer set itself.
+fn set_by(headers: &HeaderMap) -> Vec<String> {
+    let lines = headers.get_all(http::header::SET_COOKIE).iter().filter_map(|line| line.to_str().ok());
+    lines.filter_map(|line| line.split_once('=')).map(|(name, _)| name.trim().to_owned()).collect()
+}

@@ -1,0 +1,85 @@
+//! A clearance that one run of the program earned, and the next one wears: the lab's challenged site and the
+//! machine's Chromium.
+
+use std::fs;
+
+use rungs::lab::{CLEARANCE_COOKIE, Origin, SITES};
+
+use crate::support::{Finished, Program};
+
+const CHALLENGED: &str = SITES[2];
+
+/// The lab's origin, and what the program is told to be led to it.
+struct Lab {
+    origin: Origin,
+    resolve: String,
+}
+
+impl Lab {
+    async fn start(program: &Program) -> Self {
+        let origin = Origin::start(None).await.expect("the lab starts");
+        fs::write(program.home().join("ca.pem"), origin.ca_pem()).expect("the CA is written");
+        let resolve = format!("*:{}:{}", origin.addr().port(), origin.addr().ip());
+        Self { origin, resolve }
+    }
+
+    fn fetch(&self, program: &Program, more: &[&str]) -> (Vec<String>, Finished) {
+        let url = self.origin.url(CHALLENGED);
+        let base = ["fetch", "--format", "json", "--cacert", "ca.pem", "--resolve", &self.resolve];
+        let run = program.run(base.iter().chain(more).copied().chain([url.as_str()]));
+        assert_eq!(run.code, 0, "{run}");
+        let json = run.json();
+        let attempts = json["attempts"].as_array().expect("attempts").iter();
+        (attempts.map(|attempt| attempt["tier"].as_str().expect("a tier").to_owned()).collect(), run)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_run_of_a_cleared_host_needs_no_browser_and_another_session_does() {
+    let program = Program::new();
+    let lab = Lab::start(&program).await;
+    assert_eq!(lab.fetch(&program, &[]).0, ["plain", "impersonate", "browser"]);
+    assert_eq!(lab.fetch(&program, &[]).0, ["impersonate"]);
+    assert_eq!((lab.origin.counts().clearances, lab.origin.counts().verifies), (1, 1));
+
+    // The same name by no other way, in no other session, and not where memory is not wanted.
+    assert_eq!(lab.fetch(&program, &["--session", "default"]).0, ["browser"]);
+    assert_eq!(lab.origin.counts().clearances, 2);
+    assert_eq!(lab.fetch(&program, &["--session", "default"]).0, ["impersonate"]);
+    assert_eq!(lab.fetch(&program, &["--no-memory"]).0, ["plain", "impersonate", "browser"]);
+
+    let shown = program.run(["memory", "show", CHALLENGED]);
+    assert!(shown.text().contains(CLEARANCE_COOKIE), "{shown}");
+    let exported = program.run(["memory", "export", "-"]).text();
+    let value =
+        exported.split(&format!("\"name\":\"{CLEARANCE_COOKIE}\",\"value\":\"")).nth(1).expect("a cookie");
+    let value = value.split('"').next().expect("its value");
+    assert!(value.len() > 8 && !shown.text().contains(value), "no value is shown");
+    let json = program.run(["memory", "show", "--format", "json"]);
+    assert!(
+        !json.text().contains(value) && json.json()["identities"].as_array().expect("a list").len() == 2,
+        "{json}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cookies_given_by_the_user_are_never_written_down() {
+    let program = Program::new();
+    let lab = Lab::start(&program).await;
+    fs::write(
+        program.home().join("cookies.txt"),
+        format!("{CHALLENGED}\tFALSE\t/\tTRUE\t0\tlogin\tfromthefile\n"),
+    )
+    .expect("it is written");
+    lab.fetch(&program, &["-b", "cookies.txt"]);
+    lab.fetch(&program, &["-b", "typed=fromtheflag"]);
+    let exported = program.run(["memory", "export", "-"]).text();
+    assert!(exported.contains(CLEARANCE_COOKIE), "{exported}");
+    assert!(!exported.contains("fromthefile") && !exported.contains("fromtheflag"), "{exported}");
+    for entry in fs::read_dir(program.home().join("data/rungs")).expect("the folder") {
+        let bytes = fs::read(entry.expect("an entry").path()).expect("a file");
+        for secret in [b"fromthefile", b"fromtheflag"] {
+            assert!(!bytes.windows(secret.len()).any(|window| window == secret));
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Host memory across processes: what one run learned the next one starts with, and the file stays whole
+//! whatever happens to those who write it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rungs::lab::{Heard, Recorder, Reply};
+use rungs::memory::{Notebook, Rung};
+use rungs::{Fetcher, Tier};
+use rustix::process::Signal;
+
+use crate::support::{Finished, Program};
+
+const PAGE: &str = "<!doctype html><title>a page</title><p>A page with some words in it.</p>";
+const CHALLENGE: &str =
+    "<!doctype html><title>Just a moment...</title><script>window._cf_chl_opt = {}</script>";
+
+/// A site that serves browsers only.
+fn gated(heard: &Heard) -> Reply {
+    if heard.request.header("user-agent").unwrap_or_default().starts_with("Mozilla/") {
+        return Reply::html(200, PAGE);
+    }
+    Reply::html(403, CHALLENGE).header("cf-mitigated", "challenge")
+}
+
+async fn site() -> Recorder {
+    Recorder::builder().start(gated).await.expect("it listens")
+}
+
+fn url(server: &Recorder, path: &str) -> String {
+    format!("http://{}{path}", server.addr())
+}
+
+fn file(program: &Program) -> PathBuf {
+    program.home().join("data/rungs/memory.sqlite")
+}
+
+/// The tiers of a run's one fetch, by its JSON.
+fn tiers(run: &Finished) -> Vec<String> {
+    let json = run.json();
+    let attempts = json["attempts"].as_array().expect("attempts").iter();
+    attempts.map(|attempt| attempt["tier"].as_str().expect("a tier").to_owned()).collect()
+}
+
+fn fetch(program: &Program, more: &[&str], url: &str) -> Finished {
+    let run = program
+        .run(["fetch", "--format", "json", "--max-tier", "impersonate"].iter().chain(more).chain([&url]));
+    assert_eq!(run.code, 0, "{run}");
+    run
+}
+
+/// The pages and refusals of one rung over all groups.
+fn counts(path: &Path, rung: Rung) -> (u64, u64) {
+    let seen = Notebook::open(path).expect("the file is whole").seen(None).expect("it can be read");
+    let of_rung = seen.iter().filter(|line| line.rung == rung);
+    of_rung.fold((0, 0), |(pages, refusals), line| (pages + line.tally.pages, refusals + line.tally.refusals))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_run_starts_where_the_last_one_worked_unless_told_to_forget() {
+    let server = site().await;
+    let program = Program::new();
+    let url = url(&server, "/p/1");
+    assert_eq!(tiers(&fetch(&program, &[], &url)), ["plain", "impersonate"]);
+    assert_eq!(tiers(&fetch(&program, &[], &url)), ["impersonate"]);
+    assert_eq!(tiers(&fetch(&program, &["--no-memory"], &url)), ["plain", "impersonate"]);
+    assert_eq!(counts(&file(&program), Rung::Plain), (0, 1), "a run without memory leaves nothing");
+    let run = program.run(["memory", "clear", &server.addr().to_string()]);
+    assert_eq!((run.code, run.stderr.as_str()), (0, "forgot 2 lines\n"), "{run}");
+    assert_eq!(tiers(&fetch(&program, &[], &url)), ["plain", "impersonate"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_named_by_the_environment_is_used_and_shown() {
+    let server = site().await;
+    let program = Program::new().variable("RUNGS_MEMORY", "own.sqlite");
+    let run = program.run(["memory", "show"]);
+    assert_eq!((run.code, run.text().as_str()), (0, "nothing is remembered\n"), "{run}");
+    assert!(!program.home().join("own.sqlite").exists(), "looking makes no file");
+    fetch(&program, &[], &url(&server, "/p/1"));
+    let run = program.run(["memory", "show", "--format", "json", "127.0.0.1"]);
+    let json = run.json();
+    let lines = json["evidence"].as_array().expect("lines");
+    let shown: Vec<_> = lines.iter().map(|line| (line["rung"].as_str(), line["state"].as_str())).collect();
+    assert_eq!(shown, [(Some("impersonate"), Some("works")), (Some("plain"), Some("refused"))], "{run}");
+    assert_eq!(
+        (lines[0]["site"].as_str(), lines[0]["group"].as_str()),
+        (Some(&*server.addr().to_string()), Some("/p/"))
+    );
+    let run = program.run(["memory", "show", "elsewhere.example"]);
+    assert_eq!(run.text(), "nothing is remembered\n");
+    let text = program.run(["memory", "show"]).text();
+    assert!(text.contains("1 refusals") && text.contains("refused, asked again 20"), "{text}");
+    assert!(!file(&program).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_file_is_moved_aside_with_a_warning_and_the_fetch_goes_on() {
+    let server = site().await;
+    let program = Program::new();
+    fs::create_dir_all(file(&program).parent().expect("a folder")).expect("it is made");
+    let damage = vec![b'x'; 9000];
+    fs::write(file(&program), &damage).expect("it is written");
+    let run = fetch(&program, &[], &url(&server, "/"));
+    assert!(run.stderr.contains("was damaged: it is now"), "{run}");
+    let folder = fs::read_dir(file(&program).parent().expect("a folder")).expect("it is there");
+    let aside: Vec<PathBuf> = folder
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.to_string_lossy().contains(".corrupt-"))
+        .collect();
+    assert_eq!(aside.len(), 1);
+    assert_eq!(fs::read(&aside[0]).expect("it is kept"), damage);
+    assert_eq!(counts(&file(&program), Rung::Plain), (0, 1));
+    assert!(fetch(&program, &[], &url(&server, "/")).stderr.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_be_used_is_warned_of_once_and_left_alone() {
+    let server = site().await;
+    let newer = Program::new();
+    fetch(&newer, &[], &url(&server, "/"));
+    let database = rusqlite::Connection::open(file(&newer)).expect("it opens");
+    database.pragma_update(None, "user_version", 99).expect("it is written");
+    drop(database);
+    let folder = Program::new().variable("RUNGS_MEMORY", "/proc/self/memory.sqlite");
+    let full = Program::new().variable("RUNGS_MEMORY", "/dev/full");
+    for (program, words) in [(&newer, "newer rungs (schema 99)"), (&folder, "cannot be used"), (&full, "")] {
+        let two = [url(&server, "/a"), url(&server, "/b")];
+        let run = program.run(["fetch", "--max-tier", "impersonate", &two[0], &two[1]]);
+        assert_eq!(run.code, 0, "{run}");
+        assert_eq!(run.stderr.matches("the host memory").count(), 1, "{run}");
+        assert!(run.stderr.contains(words), "{run}");
+    }
+    let run = newer.run(["memory", "show"]);
+    assert!(run.code == 3 && run.stderr.contains("hint: update rungs"), "{run}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_exported_is_imported_elsewhere_and_only_whole() {
+    let server = site().await;
+    let (here, there) = (Program::new(), Program::new());
+    fetch(&here, &[], &url(&server, "/"));
+    let run = here.run(["memory", "export", "out.jsonl"]);
+    assert_eq!(run.code, 0, "{run}");
+    let out = here.home().join("out.jsonl");
+    assert_eq!(fs::metadata(&out).expect("a file").permissions().mode() & 0o777, 0o600);
+    assert_eq!(here.run(["memory", "export", "-"]).stdout, fs::read(&out).expect("a file"));
+    let out = out.to_string_lossy().into_owned();
+    for (news, _) in [("took over 2 lines\n", 1), ("took over 0 lines\n", 2)] {
+        let run = there.run(["memory", "import", &out]);
+        assert_eq!((run.code, run.stderr.as_str()), (0, news), "{run}");
+    }
+    assert_eq!(tiers(&fetch(&there, &[], &url(&server, "/"))), ["impersonate"]);
+    let broken = fs::read_to_string(&out).expect("a file") + "{\"kind\":\"evidence\"}\n";
+    let fresh = Program::new().input(broken);
+    let run = fresh.run(["memory", "import", "-"]);
+    assert!(run.code == 3 && run.stderr.contains("error: -: line 4: it is none"), "{run}");
+    assert_eq!(fresh.run(["memory", "show"]).text(), "nothing is remembered\n");
+}
+
+/// Two processes and this one, all of the same site at the same time: what each saw is in the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_that_share_a_file_lose_nothing_and_meet_no_lock() {
+    const RUNS: usize = 4;
+    const PAGES: usize = 60;
+    let server = site().await;
+    let program = Program::new();
+    let urls: Vec<String> = (0..PAGES).map(|page| url(&server, &format!("/{}/{page}", page % 5))).collect();
+    let mut arguments = vec!["fetch", "--tier", "impersonate", "--retry", "0"];
+    arguments.extend(urls.iter().map(String::as_str));
+    let running: Vec<_> = (0..RUNS).map(|_| program.start(&arguments)).collect();
+    let fetchers: Vec<Fetcher> = (0..2)
+        .map(|_| {
+            Fetcher::builder()
+                .max_tier(Tier::Impersonate)
+                .memory(file(&program))
+                .build()
+                .expect("good settings")
+        })
+        .collect();
+    let mut refused = 0;
+    for (at, url) in urls.iter().enumerate() {
+        for fetcher in &fetchers {
+            let fetched =
+                fetcher.get(url).tier(if at % 2 == 0 { Tier::Impersonate } else { Tier::Plain }).send().await;
+            refused += u64::from(fetched.is_err());
+        }
+    }
+    for fetcher in &fetchers {
+        fetcher.close().await;
+    }
+    for running in running {
+        let run = running.finish();
+        assert!(run.code == 0 && run.stderr.is_empty(), "{run}");
+    }
+    let pages = (RUNS * PAGES + 2 * PAGES / 2) as u64;
+    assert_eq!(counts(&file(&program), Rung::Impersonate), (pages, 0));
+    assert_eq!(
+        (counts(&file(&program), Rung::Plain), refused),
+        ((0, 2 * PAGES as u64 / 2), 2 * PAGES as u64 / 2)
+    );
+    let database = rusqlite::Connection::open(file(&program)).expect("it opens");
+    let check: String =
+        database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("it is checked");
+    assert_eq!(check, "ok");
+}
+
+/// Killed again and again in the middle of its writes: the file is whole, and what was in it stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_is_killed_leaves_the_file_whole() {
+    let server = site().await;
+    let program = Program::new();
+    let urls: Vec<String> = (0..4000).map(|page| url(&server, &format!("/{page}/x"))).collect();
+    let mut arguments = vec!["fetch", "--tier", "impersonate"];
+    arguments.extend(urls.iter().map(String::as_str));
+    let mut before = 0;
+    for round in 0..6 {
+        let running = program.start(&arguments);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        // Killed when it has written, and goes on writing, each time at another point of it.
+        while !file(&program).exists() || counts(&file(&program), Rung::Impersonate).0 <= before {
+            assert!(Instant::now() < deadline, "it writes nothing");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(round * 97)).await;
+        running.signal(Signal::KILL);
+        assert_eq!(running.finish().code, 128 + 9);
+        let database = rusqlite::Connection::open(file(&program)).expect("it opens");
+        let check: String =
+            database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("it is checked");
+        assert_eq!(check, "ok");
+        let now = counts(&file(&program), Rung::Impersonate).0;
+        assert!(now > before, "{now} after {before}");
+        before = now;
+    }
+    let aside = fs::read_dir(file(&program).parent().expect("a folder")).expect("it is there");
+    assert!(aside.flatten().all(|entry| !entry.path().to_string_lossy().contains("corrupt")));
+}
