@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::error::{Error, Result};
@@ -12,7 +14,8 @@ use crate::redact;
 ///
 /// A `referer` header makes a navigation a click on a link of that page, and names the page that
 /// a fetch or a form comes from; without one they come from the site's own root.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Context {
     /// An address typed by hand, or a link clicked.

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use rungs::{BodyForm, Context, Load, Robots, Tier};
 
+use super::names::{BodyName, ContextName, LoadName, RobotsName, TierName};
 use super::{diagnose, lab, memory, profile, target};
 
 /// Gets pages by the cheapest means the site allows.
@@ -244,23 +244,6 @@ pub(crate) struct Manners {
     pub(crate) host_concurrency: Option<u32>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum RobotsName {
-    /// Ask for it first, and fetch nothing it forbids.
-    Obey,
-    /// Do not ask; the trace says so.
-    Ignore,
-}
-
-impl From<RobotsName> for Robots {
-    fn from(name: RobotsName) -> Self {
-        match name {
-            RobotsName::Obey => Self::Obey,
-            RobotsName::Ignore => Self::Ignore,
-        }
-    }
-}
-
 /// What is wanted of a page in the browser.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Browser")]
@@ -296,46 +279,6 @@ pub(crate) struct View {
     /// Save the page as printed; starts at the browser tier; given once a URL, in order.
     #[arg(long, value_name = "FILE")]
     pub(crate) pdf: Vec<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum BodyName {
-    /// As its scripts have made it.
-    Dom,
-    /// As the server sent it.
-    Raw,
-}
-
-impl From<BodyName> for BodyForm {
-    fn from(name: BodyName) -> Self {
-        match name {
-            BodyName::Dom => Self::Dom,
-            BodyName::Raw => Self::Raw,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum LoadName {
-    /// Images.
-    Images,
-    /// Fonts.
-    Fonts,
-    /// Audio and video.
-    Media,
-    /// The hosts of profiles/blocking/trackers.txt.
-    Trackers,
-}
-
-impl From<LoadName> for Load {
-    fn from(name: LoadName) -> Self {
-        match name {
-            LoadName::Images => Self::Images,
-            LoadName::Fonts => Self::Fonts,
-            LoadName::Media => Self::Media,
-            LoadName::Trackers => Self::Trackers,
-        }
-    }
 }
 
 /// How an answer is judged.
@@ -423,52 +366,6 @@ pub(crate) enum Format {
     Json,
     /// One JSON object a fetch, on one line.
     Jsonl,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum TierName {
-    /// An honest HTTP client.
-    Plain,
-    /// A real browser's TLS, HTTP/2 and headers.
-    Impersonate,
-    /// A headless Chromium.
-    Browser,
-}
-
-impl From<TierName> for Tier {
-    fn from(name: TierName) -> Self {
-        match name {
-            TierName::Plain => Self::Plain,
-            TierName::Impersonate => Self::Impersonate,
-            TierName::Browser => Self::Browser,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum ContextName {
-    /// An address typed by hand, or a link clicked (with -H 'Referer: …').
-    Navigation,
-    /// The page loaded anew.
-    Reload,
-    /// A form sent by its button.
-    Form,
-    /// A script's fetch().
-    Fetch,
-    /// A script's XMLHttpRequest.
-    Xhr,
-}
-
-impl From<ContextName> for Context {
-    fn from(name: ContextName) -> Self {
-        match name {
-            ContextName::Navigation => Self::Navigation,
-            ContextName::Reload => Self::Reload,
-            ContextName::Form => Self::Form,
-            ContextName::Fetch => Self::Fetch,
-            ContextName::Xhr => Self::Xhr,
-        }
-    }
 }
 
 #[derive(Debug, clap::Args)]

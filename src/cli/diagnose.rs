@@ -5,9 +5,10 @@ use std::io::{self, Write};
 use rungs::diagnose::{Diagnose, Found, MAX_REQUESTS, Report, Step, Way};
 use rungs::{Fetcher, redact};
 
-use super::args::{Judging, Reach, TierName, Told};
+use super::args::{Judging, Reach, Told};
 use super::exit::{self, Failure};
 use super::fetch::interrupted;
+use super::names::TierName;
 use super::output::story::shown;
 use super::settings::{self, HeaderLine};
 

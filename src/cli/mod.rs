@@ -11,6 +11,7 @@ mod generate;
 mod lab;
 mod log;
 mod memory;
+mod names;
 mod output;
 mod pictures;
 mod profile;

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -220,18 +220,10 @@ fn looks(mut builder: FetcherBuilder, args: &Looks) -> Result<FetcherBuilder, Fa
 
 /// A profile by name, or by file when it looks like one.
 pub(crate) fn profile(name: &str) -> Result<Arc<Profile>, Failure> {
-    if is_file(name) {
-        return Profile::from_file(Path::new(name)).map(Arc::new).map_err(|error| match error.kind() {
-            ErrorKind::Io => Failure::Config(error.chain()),
-            _ => error.into(),
-        });
-    }
-    Ok(Profile::named(name)?)
-}
-
-/// Whether a profile's name is a file's.
-pub(crate) fn is_file(name: &str) -> bool {
-    Path::new(name).extension().is_some_and(|extension| extension == "toml") || name.contains('/')
+    Profile::find(name).map_err(|error| match error.kind() {
+        ErrorKind::Io => Failure::Config(error.chain()),
+        _ => error.into(),
+    })
 }
 
 /// The method: as typed, else HEAD with -I, POST with -d, GET.

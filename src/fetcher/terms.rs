@@ -1,6 +1,5 @@
 //! What holds for one URL: its target's settings, made ready, under what the caller said in code.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::bounds::Bounds;
@@ -13,7 +12,7 @@ use crate::kind::ErrorKind;
 use crate::place::Place;
 use crate::politeness::{Pace, Robots};
 use crate::proxy::{Proxy, Route};
-use crate::request::{Context, Request};
+use crate::request::Request;
 use crate::router::{Ladder, Persona};
 use crate::schedule::Schedule;
 use crate::target::{Resolved, Settings};
@@ -106,17 +105,17 @@ impl Terms {
             }
         }
         if let Some(context) = settings.request.context.filter(|_| !has_context && request.body.is_none()) {
-            request.context = Context::from(context);
+            request.context = context;
         }
         let browser = &settings.browser;
         if view.wait_for.is_none() {
             view.wait_for.clone_from(&browser.wait_for);
         }
-        if let Some(block) = browser.block.as_ref().filter(|_| view.block.is_empty()) {
-            view.block = block.iter().map(|name| (*name).into()).collect();
+        if view.block.is_empty() {
+            view.block = browser.block.clone().unwrap_or_default();
         }
         if let Some(form) = browser.body {
-            view.body.get_or_insert(form.into());
+            view.body.get_or_insert(form);
         }
         view.scroll |= browser.scroll.unwrap_or_default();
         view.screenshot |= browser.screenshot.unwrap_or_default();
@@ -205,7 +204,7 @@ fn own_rules(resolved: &Resolved, rules: &Rules) -> Result<Option<Rules>> {
 fn look(settings: &Settings, said: &Said, installed: &Arc<Profile>) -> Result<Look> {
     let profile = match (&said.profile, &settings.browser_profile) {
         (Some(profile), _) => Arc::clone(profile),
-        (None, Some(name)) => named(name)?,
+        (None, Some(name)) => Profile::find(name)?,
         (None, None) => Arc::clone(installed),
     };
     if profile.browser.is_none() {
@@ -229,13 +228,4 @@ fn look(settings: &Settings, said: &Said, installed: &Arc<Profile>) -> Result<Lo
         (None, None) => Route::default(),
     };
     Ok(Look { profile, route, place })
-}
-
-/// A shipped profile by name, or by file when it looks like one.
-fn named(name: &str) -> Result<Arc<Profile>> {
-    let path = Path::new(name);
-    if path.extension().is_some_and(|extension| extension == "toml") || name.contains('/') {
-        return Profile::from_file(path).map(Arc::new);
-    }
-    Profile::named(name)
 }

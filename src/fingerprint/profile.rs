@@ -245,6 +245,21 @@ impl Profile {
         (0..SHIPPED.len()).map(|at| read(at).expect("shipped profiles are read by a test")).collect()
     }
 
+    /// The shipped profile called `name`, or the one in the file of that name when it
+    /// [is a file's](Self::is_file).
+    ///
+    /// # Errors
+    /// As [`named`](Self::named) and [`from_file`](Self::from_file).
+    pub fn find(name: &str) -> Result<Arc<Self>> {
+        if Self::is_file(name) { Self::from_file(Path::new(name)).map(Arc::new) } else { Self::named(name) }
+    }
+
+    /// Whether `name` is a file's: it ends in `.toml`, or holds a `/`.
+    #[must_use]
+    pub fn is_file(name: &str) -> bool {
+        Path::new(name).extension().is_some_and(|extension| extension == "toml") || name.contains('/')
+    }
+
     /// The shipped profile called `name`.
     ///
     /// # Errors

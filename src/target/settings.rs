@@ -75,26 +75,13 @@ pub struct Settings {
 pub struct Tiers {
     /// The tier to begin with while nothing is known of the host.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<TierName>")]
     pub start: Option<Tier>,
     /// The cheapest tier ever used.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<TierName>")]
     pub min: Option<Tier>,
     /// The dearest tier ever used.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<TierName>")]
     pub max: Option<Tier>,
-}
-
-/// [`Tier`] as the schema shows it.
-#[derive(JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[expect(dead_code, reason = "only its schema is used")]
-enum TierName {
-    Plain,
-    Impersonate,
-    Browser,
 }
 
 /// What every request carries.
@@ -108,35 +95,7 @@ pub struct RequestSettings {
     pub cookies: BTreeMap<String, String>,
     /// What in a browser makes the request.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub context: Option<ContextName>,
-}
-
-/// [`Context`] by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ContextName {
-    /// An address typed by hand, or a link clicked.
-    Navigation,
-    /// The page loaded anew.
-    Reload,
-    /// A form sent.
-    Form,
-    /// A script's `fetch()`.
-    Fetch,
-    /// A script's `XMLHttpRequest`.
-    Xhr,
-}
-
-impl From<ContextName> for Context {
-    fn from(name: ContextName) -> Self {
-        match name {
-            ContextName::Navigation => Self::Navigation,
-            ContextName::Reload => Self::Reload,
-            ContextName::Form => Self::Form,
-            ContextName::Fetch => Self::Fetch,
-            ContextName::Xhr => Self::Xhr,
-        }
-    }
+    pub context: Option<Context>,
 }
 
 /// How fast a host is asked.
@@ -332,13 +291,13 @@ pub struct BrowserSettings {
     pub wait_for: Option<String>,
     /// What pages do not load.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub block: Option<Vec<LoadName>>,
+    pub block: Option<Vec<Load>>,
     /// Go down to the page's end before it is read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scroll: Option<bool>,
     /// Which form of a page is its body.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub body: Option<BodyName>,
+    pub body: Option<BodyForm>,
     /// Take a picture of the page. Starts at the browser tier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub screenshot: Option<bool>,
@@ -351,50 +310,6 @@ pub struct BrowserSettings {
     /// The position that pages are told, `52.52,13.40`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub geolocation: Option<String>,
-}
-
-/// [`Load`] by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum LoadName {
-    /// Images.
-    Images,
-    /// Fonts.
-    Fonts,
-    /// Audio and video.
-    Media,
-    /// The hosts of `profiles/blocking/trackers.txt`.
-    Trackers,
-}
-
-impl From<LoadName> for Load {
-    fn from(name: LoadName) -> Self {
-        match name {
-            LoadName::Images => Self::Images,
-            LoadName::Fonts => Self::Fonts,
-            LoadName::Media => Self::Media,
-            LoadName::Trackers => Self::Trackers,
-        }
-    }
-}
-
-/// [`BodyForm`] by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum BodyName {
-    /// As its scripts have made it.
-    Dom,
-    /// As the server sent it.
-    Raw,
-}
-
-impl From<BodyName> for BodyForm {
-    fn from(name: BodyName) -> Self {
-        match name {
-            BodyName::Dom => Self::Dom,
-            BodyName::Raw => Self::Raw,
-        }
-    }
 }
 
 impl fmt::Debug for Settings {

@@ -44,7 +44,7 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
 /// The profile's own text, once it has been read without complaint.
 fn text(name: &str) -> Result<String, Failure> {
     settings::profile(name)?;
-    if settings::is_file(name) {
+    if Profile::is_file(name) {
         let failed = |cause| Failure::Io(format!("could not read {name}"), cause);
         return std::fs::read_to_string(name).map_err(failed);
     }

@@ -1,0 +1,107 @@
+//! The library's closed lists as the command line writes them, with their help.
+
+use clap::ValueEnum;
+use rungs::{BodyForm, Context, Load, Robots, Tier};
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum RobotsName {
+    /// Ask for it first, and fetch nothing it forbids.
+    Obey,
+    /// Do not ask; the trace says so.
+    Ignore,
+}
+
+impl From<RobotsName> for Robots {
+    fn from(name: RobotsName) -> Self {
+        match name {
+            RobotsName::Obey => Self::Obey,
+            RobotsName::Ignore => Self::Ignore,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum BodyName {
+    /// As its scripts have made it.
+    Dom,
+    /// As the server sent it.
+    Raw,
+}
+
+impl From<BodyName> for BodyForm {
+    fn from(name: BodyName) -> Self {
+        match name {
+            BodyName::Dom => Self::Dom,
+            BodyName::Raw => Self::Raw,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LoadName {
+    /// Images.
+    Images,
+    /// Fonts.
+    Fonts,
+    /// Audio and video.
+    Media,
+    /// The hosts of profiles/blocking/trackers.txt.
+    Trackers,
+}
+
+impl From<LoadName> for Load {
+    fn from(name: LoadName) -> Self {
+        match name {
+            LoadName::Images => Self::Images,
+            LoadName::Fonts => Self::Fonts,
+            LoadName::Media => Self::Media,
+            LoadName::Trackers => Self::Trackers,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum TierName {
+    /// An honest HTTP client.
+    Plain,
+    /// A real browser's TLS, HTTP/2 and headers.
+    Impersonate,
+    /// A headless Chromium.
+    Browser,
+}
+
+impl From<TierName> for Tier {
+    fn from(name: TierName) -> Self {
+        match name {
+            TierName::Plain => Self::Plain,
+            TierName::Impersonate => Self::Impersonate,
+            TierName::Browser => Self::Browser,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ContextName {
+    /// An address typed by hand, or a link clicked (with -H 'Referer: …').
+    Navigation,
+    /// The page loaded anew.
+    Reload,
+    /// A form sent by its button.
+    Form,
+    /// A script's fetch().
+    Fetch,
+    /// A script's XMLHttpRequest.
+    Xhr,
+}
+
+impl From<ContextName> for Context {
+    fn from(name: ContextName) -> Self {
+        match name {
+            ContextName::Navigation => Self::Navigation,
+            ContextName::Reload => Self::Reload,
+            ContextName::Form => Self::Form,
+            ContextName::Fetch => Self::Fetch,
+            ContextName::Xhr => Self::Xhr,
+        }
+    }
+}
