@@ -11,10 +11,13 @@ use crate::kind::ErrorKind;
 use crate::redact::Secret;
 
 mod bypass;
+mod of_site;
 mod route;
 
 pub use self::bypass::Bypass;
 pub use self::route::Route;
+
+pub(crate) use self::of_site::{is_caused_by, is_of_site, of_site};
 
 /// A proxy to go through. `Display` and `Debug` never show its credentials.
 ///

@@ -5,7 +5,7 @@ use http::HeaderMap;
 use super::flight::Leave;
 use super::policy::{self, History, Step};
 use super::way::{Visit, Way};
-use super::{Errand, Judged, Ladder, Router, seen};
+use super::{Errand, Judged, Router, seen};
 use crate::error::Result;
 use crate::memory::{Area, Attempted, Clearance, Question};
 use crate::tier::Tier;
@@ -18,7 +18,9 @@ impl Router {
         let (ladder, top, host) = (errand.ladder, errand.ladder.top(), errand.host());
         let (persona, url) = (errand.persona, &errand.request.url);
         let area = Area::of(url);
-        self.memory.recall(&persona.who, &persona.dressed, &area, host).await;
+        if let Some(who) = &persona.who {
+            self.memory.recall(who, &persona.dressed, &area, host).await;
+        }
         let note = self.memory.note(errand.key(), host);
         let jar = || persona.dressed.jar().list();
         let over = note.as_ref().is_some_and(|note| note.clearance.is_over(host, self.memory.now(), jar));
@@ -104,7 +106,9 @@ impl Router {
 
     fn hold(&self, errand: &Errand<'_>) {
         let persona = errand.persona;
-        self.memory.hold(&persona.who, &persona.dressed, errand.host(), &errand.request.cookie_names());
+        if let Some(who) = &persona.who {
+            self.memory.hold(who, &persona.dressed, errand.host(), &errand.request.cookie_names());
+        }
     }
 }
 
@@ -113,7 +117,7 @@ impl Way {
     /// the budget allows.
     pub(super) fn probed(
         &self,
-        ladder: &Ladder,
+        errand: &Errand<'_>,
         history: &History,
         step: Step,
         outcome: &Result<Judged>,
@@ -121,7 +125,7 @@ impl Way {
         match (self.known, outcome) {
             (Some(known), Ok(judged)) if self.tier < known && is_refusal(judged.verdict.kind) => {
                 let step = Step::Climb { to: known, why: format!("probe: still {}", judged.verdict) };
-                policy::afforded(&ladder.budget, history, step, &seen(outcome))
+                policy::afforded(&errand.ladder.budget, history, step, &seen(errand, outcome))
             }
             _ => step,
         }
