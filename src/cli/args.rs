@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use super::names::{BodyName, ContextName, LoadName, RobotsName, TierName};
+use super::names::{BodyName, ContextName, FallbackName, LoadName, ModeName, RobotsName, TierName};
 use super::{diagnose, lab, memory, profile, target};
 
 /// Gets pages by the cheapest means the site allows.
@@ -61,6 +61,8 @@ pub(crate) struct Fetch {
     pub(crate) request: Request,
     #[command(flatten)]
     pub(crate) network: Network,
+    #[command(flatten)]
+    pub(crate) exits: Exits,
     #[command(flatten)]
     pub(crate) ladder: Ladder,
     #[command(flatten)]
@@ -122,8 +124,9 @@ pub(crate) struct Request {
 pub(crate) struct Reach {
     /// Go through this proxy, http://user:password@host:port; also https, socks5 (names are resolved
     /// here) and socks5h (by the proxy). Empty: through none. Default: what the environment says.
+    /// Given several times: a pool of them.
     #[arg(short = 'x', long, value_name = "URL")]
-    pub(crate) proxy: Option<String>,
+    pub(crate) proxy: Vec<String>,
 
     /// User and password of a proxy whose URL has none.
     #[arg(short = 'U', long, value_name = "USER:PASSWORD")]
@@ -192,6 +195,27 @@ pub(crate) struct Network {
     /// The largest body taken, in bytes or as 10k, 5M, 1G. Default: 32M.
     #[arg(long, value_name = "SIZE")]
     pub(crate) max_size: Option<String>,
+}
+
+/// A pool of proxies.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Proxies")]
+pub(crate) struct Exits {
+    /// Go through the proxies listed there, one URL a line; an http or https URL is fetched once, directly.
+    #[arg(long, value_name = "FILE|URL", conflicts_with = "proxy")]
+    pub(crate) proxies: Option<String>,
+
+    /// How long an identity keeps its exit. Default: sticky.
+    #[arg(long, value_name = "MODE", value_enum)]
+    pub(crate) proxy_mode: Option<ModeName>,
+
+    /// The most attempts by one proxy at once. Default: no such limit.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) proxy_concurrency: Option<u32>,
+
+    /// What to do while no proxy works. Default: none.
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub(crate) proxy_fallback: Option<FallbackName>,
 }
 
 /// Which tiers, and as whom.

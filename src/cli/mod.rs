@@ -6,6 +6,7 @@ mod detect;
 mod diagnose;
 mod doctor;
 mod exit;
+mod exits;
 mod fetch;
 mod generate;
 mod lab;

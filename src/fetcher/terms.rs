@@ -16,7 +16,7 @@ use crate::request::Request;
 use crate::router::{Ladder, Persona};
 use crate::schedule::Schedule;
 use crate::session::{Exits, ProxyPool};
-use crate::target::{Resolved, Settings};
+use crate::target::{ProxySettings, Resolved, Settings};
 use crate::tier::Tier;
 use crate::view::View;
 
@@ -244,12 +244,20 @@ fn look(settings: &Settings, said: &Said, installed: &Arc<Profile>, pools: &Pool
     place.timezone = said.place.timezone.clone().or(place.timezone);
     place.position = said.place.position.or(place.position);
     place.check()?;
-    let pool = said.pool.as_ref().map(|pool| pools.of(pool)).transpose()?;
-    let route = match (&said.route, &settings.proxy.url) {
-        _ if pool.is_some() => Route::default(),
-        (Some(route), _) => route.clone(),
-        (None, Some(url)) => Route::through(url.parse::<Proxy>()?),
-        (None, None) => Route::default(),
+    let (route, pool) = match (&said.pool, &said.route) {
+        (Some(pool), _) => (Route::default(), Some(pools.of(pool)?)),
+        (None, Some(route)) => (route.clone(), None),
+        (None, None) => match settings.proxy.pool()? {
+            Some(pool) => (Route::default(), Some(pools.of(&pool)?)),
+            None => (route(&settings.proxy)?, None),
+        },
     };
     Ok(Look { profile, route, pool, place })
+}
+
+/// The way by a single proxy that is one address, or by none.
+fn route(settings: &ProxySettings) -> Result<Route> {
+    let Some(url) = &settings.url else { return Ok(Route::default()) };
+    let route = Route::through(url.parse::<Proxy>()?);
+    Ok(settings.around.iter().fold(route, |route, list| route.around(list)))
 }

@@ -4,10 +4,14 @@ use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::list;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 use crate::proxy::{Bypass, Proxy};
+use crate::redact::Secret;
 
 /// Several ways out, and how identities use them. Give it to `FetcherBuilder::proxies`.
 ///
@@ -41,7 +45,8 @@ pub struct ProxyPool {
 }
 
 /// How long an identity keeps its exit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Mode {
     /// An identity keeps one exit for all it fetches, and its connections with it.
@@ -134,6 +139,15 @@ impl ProxyPool {
         // One byte more than a list may have, so that a longer one is told.
         file.take(list::MAX_BYTES as u64 + 1).read_to_string(&mut text).map_err(unreadable)?;
         self.list(&text, &path.display().to_string())
+    }
+
+    /// Gives these credentials to every proxy added so far that has none.
+    pub fn or_credentials(mut self, user: &str, password: &Secret) -> Self {
+        for source in &mut self.sources {
+            let Source::Proxy(proxy) = source;
+            *proxy = proxy.clone().or_credentials(user, password.clone());
+        }
+        self
     }
 
     /// How long an identity keeps its exit. Default: [`Mode::Sticky`].

@@ -151,9 +151,7 @@ pub(super) fn value_faults(settings: &Settings) -> Vec<Fault> {
         }
     }
     faults.extend(browser_faults(settings));
-    if let Some(Err(error)) = settings.proxy.url.as_ref().map(|url| url.parse::<Proxy>()) {
-        faults.push(Fault::at(&["proxy", "url"], format!("`proxy.url`: {}", error.chain())));
-    }
+    faults.extend(proxy_faults(settings));
     if let Some(Err(error)) = settings.expect.css.as_ref().map(|css| detect::Expect::default().css(css)) {
         faults.push(Fault::at(&["expect", "css"], format!("`expect.css`: {}", error.chain())));
     }
@@ -182,6 +180,25 @@ pub(super) fn value_faults(settings: &Settings) -> Vec<Fault> {
             let message = format!("`retry.{key}` is more than {}", Span(LONGEST_WAIT));
             faults.push(Fault::at(&["retry", key], message));
         }
+    }
+    faults
+}
+
+fn proxy_faults(settings: &Settings) -> Vec<Fault> {
+    let proxy = &settings.proxy;
+    let mut faults = Vec::new();
+    if let Some(Err(error)) = proxy.url.as_ref().map(|url| url.parse::<Proxy>()) {
+        faults.push(Fault::at(&["proxy", "url"], format!("`proxy.url`: {}", error.chain())));
+    }
+    for (at, url) in proxy.urls.iter().flatten().enumerate() {
+        if let Err(error) = url.parse::<Proxy>() {
+            let message = format!("`proxy.urls`, number {}: {}", at + 1, error.chain());
+            faults.push(Fault::at(&["proxy", "urls"], message));
+        }
+    }
+    if proxy.concurrency == Some(0) {
+        let message = "`proxy.concurrency` is 0: nothing would ever be fetched";
+        faults.push(Fault::at(&["proxy", "concurrency"], message));
     }
     faults
 }

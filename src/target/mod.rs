@@ -34,8 +34,8 @@ pub use self::layer::Origin;
 pub use self::pattern::Match;
 pub use self::resolved::{Resolved, Shown};
 pub use self::settings::{
-    BrowserSettings, BudgetSettings, Expect, Limits, Pace, ProxySettings, RequestSettings, Retry, Robots,
-    SCHEMA, Settings, Tiers, Timeouts,
+    BrowserSettings, BudgetSettings, Expect, Fallback, Limits, Pace, ProxySettings, RequestSettings, Retry,
+    Robots, SCHEMA, Settings, Tiers, Timeouts,
 };
 pub use self::units::{Rate, Size, Span};
 

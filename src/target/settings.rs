@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,9 +10,12 @@ use serde::{Deserialize, Serialize};
 use super::pattern::Match;
 use super::units::{Rate, Size, Span};
 use crate::budget::Budget;
+use crate::error::Result;
 use crate::politeness;
+use crate::redact::Secret;
 use crate::request::Context;
 use crate::schedule::Schedule;
+use crate::session::{Mode, ProxyPool};
 use crate::tier::Tier;
 use crate::view::{BodyForm, Load};
 
@@ -255,7 +259,8 @@ pub struct Limits {
     pub max_redirects: Option<u32>,
 }
 
-/// Through which proxy.
+/// Through which proxy, or which of several. Of `urls`, `pool` and `url` the first that is set counts;
+/// one that is empty is not set.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -263,6 +268,75 @@ pub struct ProxySettings {
     /// The proxy's URL, credentials and all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// The URLs of several proxies, each one address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub urls: Option<Vec<String>>,
+    /// A file that lists proxies, one URL a line; `#` begins a comment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// The user of proxies whose URL has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The password that goes with `user`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+    /// Hosts to reach without a proxy, as `--noproxy` reads them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub around: Option<String>,
+    /// How long an identity keeps its exit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// The most attempts by one proxy at once, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub concurrency: Option<u32>,
+    /// What to do while no proxy works.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
+}
+
+impl ProxySettings {
+    /// The pool of exits that is meant; `None` for a single proxy that is one address, or for none at all.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) naming the URL's place, or the file and the line, that is wrong.
+    pub fn pool(&self) -> Result<Option<ProxyPool>> {
+        let mut pool = ProxyPool::new();
+        if let Some(urls) = self.urls.as_ref().filter(|urls| !urls.is_empty()) {
+            pool = pool.list(&urls.join("\n"), "`proxy.urls`")?;
+        } else if let Some(path) = self.pool.as_ref().filter(|path| !path.is_empty()) {
+            pool = pool.file(Path::new(path))?;
+        } else if let Some(url) = self.url.as_ref().filter(|_| self.tells_how()) {
+            pool = pool.proxy(url.parse()?);
+        } else {
+            return Ok(None);
+        }
+        if let Some(user) = self.user.as_ref().filter(|user| !user.is_empty()) {
+            let password = Secret::new(self.password.clone().unwrap_or_default());
+            pool = pool.or_credentials(user, &password);
+        }
+        pool = pool.mode(self.mode.unwrap_or_default()).around(self.around.as_deref().unwrap_or_default());
+        if let Some(most) = self.concurrency {
+            pool = pool.concurrency(most);
+        }
+        Ok(Some(pool.fallback_direct(self.fallback == Some(Fallback::Direct))))
+    }
+
+    /// Whether something is said that only a pool knows.
+    const fn tells_how(&self) -> bool {
+        self.mode.is_some() || self.concurrency.is_some() || self.fallback.is_some()
+    }
+}
+
+/// What to do while no proxy works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Fallback {
+    /// The fetch fails.
+    None,
+    /// It goes without a proxy, and the trace says so.
+    Direct,
 }
 
 /// What a genuine page has.
