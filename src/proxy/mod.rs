@@ -11,9 +11,11 @@ use crate::kind::ErrorKind;
 use crate::redact::Secret;
 
 mod bypass;
+mod dialect;
 mod route;
 
 pub use self::bypass::Bypass;
+pub use self::dialect::{Ask, Dialect, Geo, Rotation};
 pub use self::route::Route;
 
 /// A proxy to go through. `Display` and `Debug` never show its credentials.

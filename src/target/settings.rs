@@ -7,12 +7,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::pattern::Match;
-use super::units::{Rate, Size, Span};
 use crate::budget::Budget;
 use crate::politeness;
 use crate::request::Context;
 use crate::schedule::Schedule;
 use crate::tier::Tier;
+use crate::units::{Rate, Size, Span};
 use crate::view::{BodyForm, Load};
 
 pub use crate::politeness::Robots;
