@@ -157,7 +157,7 @@ impl Fetcher {
     fn berth<'a>(&'a self, look: &'a Look, url: &Url, base: &'a Arc<Persona>) -> Option<Berth<'a>> {
         let exits = look.pool.as_deref()?;
         let (shared, name, site) = (&*self.shared, self.name.as_ref(), session::site(url));
-        Some(Berth { shared, name, look, exits, site, base })
+        Some(Berth { shared, name, look, exits, site, together: true, base })
     }
 
     /// The identity that the impersonate and browser tiers wear: its profile and its cookies.

@@ -452,6 +452,7 @@ pub(crate) struct Generate {
 pub(crate) enum What {
     Man,
     TargetSchema,
+    DialectSchema,
     Complete(Shell),
 }
 
@@ -459,13 +460,14 @@ fn what(text: &str) -> Result<What, String> {
     match text {
         "man" => return Ok(What::Man),
         "target-schema" => return Ok(What::TargetSchema),
+        "dialect-schema" => return Ok(What::DialectSchema),
         _ => {}
     }
     let shell = text.strip_prefix("complete-").and_then(|name| Shell::from_str(name, false).ok());
     shell.map(What::Complete).ok_or_else(|| {
         let shells: Vec<String> =
             Shell::value_variants().iter().map(|shell| format!("complete-{shell}")).collect();
-        format!("expected man, target-schema, {}", shells.join(", "))
+        format!("expected man, target-schema, dialect-schema, {}", shells.join(", "))
     })
 }
 

@@ -59,6 +59,8 @@ pub(super) struct Berth<'a> {
     pub(super) look: &'a Look,
     pub(super) exits: &'a Exits,
     pub(super) site: String,
+    /// The fetch may come to the browser, whose connections are to have one address.
+    pub(super) together: bool,
     /// The same session without a proxy: what the caller gave it, all others have too.
     pub(super) base: &'a Arc<Persona>,
 }
@@ -70,7 +72,7 @@ impl Berth<'_> {
     /// [`ErrorKind::Proxy`] when no exit works.
     pub(super) fn persona(&self) -> Result<Arc<Persona>> {
         if self.exits.mode() == Mode::Rotating {
-            return self.board(None, self.base);
+            return self.board(self.base, self.wanted(false, false, None));
         }
         let now = Instant::now();
         let mut crew = self.crew();
@@ -81,25 +83,25 @@ impl Berth<'_> {
         });
         match seated {
             Some((_, persona)) if !is_over(&persona, now) => Ok(persona),
-            Some((place, persona)) => self.replace(&mut crew, place, &persona, None),
+            Some((place, before)) => {
+                // One whose time was over has a successor by itself; one that was refused has not.
+                let anew = before.session.as_ref().is_some_and(|session| !session.has_aged(now));
+                let persona = self.board(&before, self.wanted(place.1.is_some(), anew, None))?;
+                self.sit(&mut crew, place, &persona);
+                Ok(persona)
+            }
             None => {
-                let place = self.place(self.exits.mode() == Mode::PerHost);
-                self.replace(&mut crew, place, self.base, None)
+                let apart = self.exits.mode() == Mode::PerHost;
+                let persona = self.board(self.base, self.wanted(apart, false, None))?;
+                self.sit(&mut crew, self.place(apart), &persona);
+                Ok(persona)
             }
         }
     }
 
-    /// Seats somebody new in place of `before`, who was perhaps refused.
-    fn replace(
-        &self,
-        crew: &mut HashMap<Place, Vec<Seat>>,
-        place: Place,
-        before: &Arc<Persona>,
-        left: Option<&Session>,
-    ) -> Result<Arc<Persona>> {
-        let persona = self.board(left, before)?;
-        self.sit(crew, place, &persona);
-        Ok(persona)
+    fn wanted<'w>(&'w self, apart: bool, anew: bool, left: Option<&'w Session>) -> Wanted<'w> {
+        let name = self.name.map(AsRef::as_ref);
+        Wanted { name, site: &self.site, apart, anew, together: self.together, left }
     }
 
     fn sit(&self, crew: &mut HashMap<Place, Vec<Seat>>, place: Place, persona: &Arc<Persona>) {
@@ -114,8 +116,8 @@ impl Berth<'_> {
     }
 
     /// Somebody new by a new session, with what the caller gave `before`.
-    fn board(&self, left: Option<&Session>, before: &Persona) -> Result<Arc<Persona>> {
-        match self.exits.draw(Wanted { site: &self.site, left }) {
+    fn board(&self, before: &Persona, wanted: Wanted<'_>) -> Result<Arc<Persona>> {
+        match self.exits.draw(wanted) {
             Ok(session) => Ok(self.new_persona(Some(session), before)),
             Err(error) if self.exits.may_go_direct() => {
                 tracing::warn!(cause = error.chain(), "goes without a proxy");
@@ -189,17 +191,18 @@ impl Others for Berth<'_> {
     fn exit(&self, persona: &Persona, faulty: bool) -> Result<Arc<Persona>> {
         let left = persona.session.as_deref();
         if self.exits.mode() == Mode::Rotating {
-            return self.board(left, persona);
+            return self.board(persona, self.wanted(false, true, left));
         }
         let mut crew = self.crew();
         if let Some(other) = self.successor(&mut crew, persona) {
             return Ok(other);
         }
-        let fresh = self.board(left, persona)?;
         // What does not work is left for good; what one site refused is left there alone.
         let everywhere = faulty && is_over(persona, Instant::now());
-        let at_site = !everywhere || self.seat(&mut crew, &self.place(true)).is_some();
-        self.sit(&mut crew, self.place(at_site || self.exits.mode() == Mode::PerHost), &fresh);
+        let has_own = self.seat(&mut crew, &self.place(true)).is_some();
+        let apart = !everywhere || has_own || self.exits.mode() == Mode::PerHost;
+        let fresh = self.board(persona, self.wanted(apart, true, left))?;
+        self.sit(&mut crew, self.place(apart), &fresh);
         Ok(fresh)
     }
 }

@@ -209,7 +209,7 @@ impl RequestBuilder {
         let terms = self.fetcher.shared.terms(&request.url)?;
         let look = self.fetcher.look_on(&terms);
         let base = self.fetcher.persona_as(&look);
-        let berth = self.fetcher.berth(&look, &request.url, &base);
+        let mut berth = self.fetcher.berth(&look, &request.url, &base);
         let mut view = self.view;
         terms.fill(&mut request, self.has_context, &mut view)?;
         let mut ladder = self.tier.map_or(terms.ladder, |tier| terms.ladder.only(tier));
@@ -226,6 +226,9 @@ impl RequestBuilder {
         bounds.fetch_total = self.timeout.or(bounds.fetch_total);
         ladder.budget = self.budget.unwrap_or(ladder.budget);
         affordable(&ladder)?;
+        if let Some(berth) = &mut berth {
+            berth.together = ladder.top() == Tier::Browser;
+        }
         let persona = match &berth {
             Some(berth) => berth.persona().map_err(|error| error.with_url(&request.url))?,
             None => Arc::clone(&base),

@@ -3,6 +3,7 @@
 //! An **exit** is a proxy, or an account at a provider's gateway; a **session** is one address behind it,
 //! which an identity keeps. What decides (tally, standing, cooling, choice) is pure.
 
+mod account;
 mod choice;
 mod cooling;
 mod exit;
@@ -25,6 +26,7 @@ use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 use crate::proxy::Route;
 
+pub use account::ProxyAccount;
 pub use exits::ExitReport;
 pub use pool::{Mode, ProxyPool};
 
@@ -44,6 +46,8 @@ pub(crate) struct Session {
     fleeting: bool,
     /// When it is to be replaced, before its provider does.
     until: Option<Instant>,
+    /// How long it may rest before its provider forgets it.
+    rests: Option<Duration>,
     /// It is to show whether its exit works again, and has not yet.
     probe: AtomicBool,
     life: Mutex<Life>,
@@ -54,6 +58,7 @@ struct Life {
     tally: Tally,
     /// Blocks, or faults, since the last page.
     refusals: u32,
+    used: Option<Instant>,
     /// Sites that gave it pages.
     welcome: HashSet<String>,
 }
@@ -69,11 +74,12 @@ pub(crate) struct Permit {
 
 impl Session {
     fn new(exit: Arc<Exit>, route: Route, life: Lifetime, probe: bool) -> Self {
-        let Lifetime { label, fleeting, until } = life;
+        let Lifetime { label, fleeting, until, rests } = life;
         if fleeting {
             exit.taken();
         }
-        Self { exit, route, label, fleeting, until, probe: AtomicBool::new(probe), life: Mutex::default() }
+        let (probe, life) = (AtomicBool::new(probe), Mutex::default());
+        Self { exit, route, label, fleeting, until, rests, probe, life }
     }
 
     /// The way that it goes.
@@ -93,7 +99,19 @@ impl Session {
 
     /// Whether no new fetch should use it: its time is over, it is burnt, or its exit does not work.
     pub(crate) fn is_over(&self, now: Instant) -> bool {
-        self.until.is_some_and(|until| until <= now) || self.is_burnt() || !self.may_go(now)
+        self.has_aged(now) || self.has_rested(now) || self.is_burnt() || !self.may_go(now)
+    }
+
+    /// Whether its time is over.
+    pub(crate) fn has_aged(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+
+    /// Whether it was not used for so long that its provider may have forgotten it.
+    fn has_rested(&self, now: Instant) -> bool {
+        let used = self.life().used;
+        let rest = used.map(|used| now.saturating_duration_since(used));
+        self.rests.zip(rest).is_some_and(|(most, rest)| rest >= most)
     }
 
     /// Whether it was refused, or failed, too often. A proxy that is one address has none to change to.
@@ -153,6 +171,7 @@ impl Session {
         let probe = self.probe.swap(false, Ordering::Relaxed);
         self.exit.ended(ended, took, site, probe, now);
         let mut life = self.life();
+        life.used = Some(now);
         life.tally.add(ended, took, now);
         match ended {
             Ended::Page(_) => {
@@ -226,6 +245,7 @@ struct Lifetime {
     label: Option<String>,
     fleeting: bool,
     until: Option<Instant>,
+    rests: Option<Duration>,
 }
 
 /// So many refusals or faults in a row, and a session is used no more.

@@ -7,6 +7,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::account::ProxyAccount;
 use super::list;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
@@ -78,6 +79,7 @@ impl Mode {
 pub(super) enum Source {
     /// A proxy that is one address.
     Proxy(Proxy),
+    Account(ProxyAccount),
 }
 
 impl Source {
@@ -85,20 +87,15 @@ impl Source {
     pub(super) fn name(&self) -> String {
         match self {
             Self::Proxy(proxy) => proxy.to_string(),
+            Self::Account(account) => account.name(),
         }
     }
 
-    /// The proxy to go through.
-    pub(super) fn proxy(&self) -> Result<Proxy> {
-        match self {
-            Self::Proxy(proxy) => Ok(proxy.clone()),
-        }
-    }
-
-    /// Whether it has many addresses, a session each.
-    pub(super) const fn has_sessions(&self) -> bool {
+    /// Whether it has many addresses.
+    pub(super) fn has_sessions(&self) -> bool {
         match self {
             Self::Proxy(_) => false,
+            Self::Account(account) => account.dialect().has_sessions() || account.rotates(),
         }
     }
 }
@@ -112,6 +109,12 @@ impl ProxyPool {
     /// Adds a proxy that is one address.
     pub fn proxy(mut self, proxy: Proxy) -> Self {
         self.sources.push(Source::Proxy(proxy));
+        self
+    }
+
+    /// Adds an account at a provider's gateway, which has many addresses.
+    pub fn account(mut self, account: ProxyAccount) -> Self {
+        self.sources.push(Source::Account(account));
         self
     }
 
@@ -144,8 +147,9 @@ impl ProxyPool {
     /// Gives these credentials to every proxy added so far that has none.
     pub fn or_credentials(mut self, user: &str, password: &Secret) -> Self {
         for source in &mut self.sources {
-            let Source::Proxy(proxy) = source;
-            *proxy = proxy.clone().or_credentials(user, password.clone());
+            if let Source::Proxy(proxy) = source {
+                *proxy = proxy.clone().or_credentials(user, password.clone());
+            }
         }
         self
     }

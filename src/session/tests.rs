@@ -10,7 +10,8 @@ fn exits(pool: &ProxyPool) -> Exits {
     Exits::new(pool).unwrap()
 }
 
-const ANY: Wanted<'_> = Wanted { site: "site.example", left: None };
+const ANY: Wanted<'_> =
+    Wanted { name: None, site: "site.example", apart: false, anew: false, together: false, left: None };
 
 fn name(session: &Session) -> String {
     session.exit.name.clone()
@@ -77,7 +78,7 @@ async fn a_site_that_refused_an_exit_is_asked_by_others_and_other_sites_by_it() 
     for _ in 0..50 {
         assert_ne!(name(&exits.draw(ANY).unwrap()), name(&refused));
     }
-    let elsewhere = Wanted { site: "other.example", left: None };
+    let elsewhere = Wanted { site: "other.example", ..ANY };
     let found = (0..200).any(|_| name(&exits.draw(elsewhere).unwrap()) == name(&refused));
     assert!(found, "another site has not refused it");
 }

@@ -113,13 +113,13 @@ pub(super) fn check(table: &Table, name: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::known::EVERY;
+    use crate::target::known::KEYS;
 
     #[test]
     fn every_variable_sets_a_key_that_there_is() {
         for known in &VARIABLES {
             let key = known.key.join(".");
-            assert!(EVERY.contains(&key), "{} sets `{key}`", known.name);
+            assert!(KEYS.every().contains(&key), "{} sets `{key}`", known.name);
         }
     }
 

@@ -9,7 +9,6 @@ use toml::Table;
 use super::known;
 use super::pattern::Match;
 use super::settings::{SCHEMA, Settings};
-use super::units::{Size, Span};
 use crate::detect;
 use crate::error::{Error, Result};
 use crate::fingerprint;
@@ -17,6 +16,8 @@ use crate::kind::ErrorKind;
 use crate::place::{Place, Position};
 use crate::proxy::Proxy;
 use crate::toml_error;
+use crate::toml_keys;
+use crate::units::{Size, Span};
 
 /// What a file says, read and checked.
 #[derive(Clone)]
@@ -60,7 +61,8 @@ pub(super) fn read(text: &str, origin: &str, role: Role) -> Result<Read> {
 
 /// Everything that is wrong with `text`, each in one line.
 pub(super) fn faults(text: &str, origin: &str, role: Role) -> Vec<String> {
-    let unknown: Vec<String> = known::unknown(text)
+    let unknown: Vec<String> = known::KEYS
+        .unknown(text)
         .into_iter()
         .map(|unknown| {
             let (line, column) = toml_error::place(text, unknown.at);
@@ -76,7 +78,7 @@ pub(super) fn faults(text: &str, origin: &str, role: Role) -> Vec<String> {
         Err(cause) => return vec![describe(text, origin, &cause)],
     };
     let faults = [schema_fault(&settings), match_fault(&settings, role)].into_iter().flatten();
-    let placed = |fault: Fault| match known::place_of(text, &fault.key) {
+    let placed = |fault: Fault| match toml_keys::place_of(text, &fault.key) {
         Some(at) => {
             let (line, column) = toml_error::place(text, at);
             format!("{origin}:{line}:{column}: {}", fault.message)

@@ -13,7 +13,6 @@ mod layer;
 mod pattern;
 mod resolved;
 mod settings;
-mod units;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -37,7 +36,7 @@ pub use self::settings::{
     BrowserSettings, BudgetSettings, Expect, Fallback, Limits, Pace, ProxySettings, RequestSettings, Retry,
     Robots, SCHEMA, Settings, Tiers, Timeouts,
 };
-pub use self::units::{Rate, Size, Span};
+pub use crate::units::{Rate, Size, Span};
 
 /// All targets and the layers around them. Cheap to share, not to clone.
 ///

@@ -8,7 +8,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::pattern::Match;
-use super::units::{Rate, Size, Span};
 use crate::budget::Budget;
 use crate::error::Result;
 use crate::politeness;
@@ -17,6 +16,7 @@ use crate::request::Context;
 use crate::schedule::Schedule;
 use crate::session::{Mode, ProxyPool};
 use crate::tier::Tier;
+use crate::units::{Rate, Size, Span};
 use crate::view::{BodyForm, Load};
 
 pub use crate::politeness::Robots;
