@@ -128,8 +128,9 @@ pub(crate) struct Reach {
     #[arg(short = 'x', long, value_name = "URL")]
     pub(crate) proxy: Vec<String>,
 
-    /// User and password of a proxy whose URL has none.
-    #[arg(short = 'U', long, value_name = "USER:PASSWORD")]
+    /// User and password of a proxy whose URL has none, or of the account that --dialect is for; the
+    /// password may come by --proxy-password-file, --proxy-password-command or RUNGS_PROXY_PASSWORD.
+    #[arg(short = 'U', long, value_name = "USER[:PASSWORD]")]
     pub(crate) proxy_user: Option<String>,
 
     /// Hosts to reach without the proxy: names with all below them, addresses, networks; `*` for all.
@@ -204,6 +205,50 @@ pub(crate) struct Exits {
     /// Go through the proxies listed there, one URL a line; an http or https URL is fetched once, directly.
     #[arg(long, value_name = "FILE|URL", conflicts_with = "proxy")]
     pub(crate) proxies: Option<String>,
+
+    /// Go through an account at a provider that speaks this dialect: a name, or a file. With -U.
+    #[arg(long, value_name = "DIALECT", conflicts_with_all = ["proxy", "proxies"])]
+    pub(crate) dialect: Option<String>,
+
+    /// The account's gateway. Default: the dialect's.
+    #[arg(long, value_name = "URL")]
+    pub(crate) gateway: Option<String>,
+
+    /// Come out in this country: two letters.
+    #[arg(long, value_name = "CC")]
+    pub(crate) country: Option<String>,
+
+    /// Come out in this state or region.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) state: Option<String>,
+
+    /// Come out in this city.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) city: Option<String>,
+
+    /// Come out at this postal code.
+    #[arg(long, value_name = "CODE")]
+    pub(crate) zip: Option<String>,
+
+    /// Come out of the network of this number.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) asn: Option<String>,
+
+    /// Come out of this internet provider's network.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) isp: Option<String>,
+
+    /// How long a session of the account lasts: 90s, 30m. Default: as the provider keeps it.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) session_ttl: Option<String>,
+
+    /// Read the password that goes with -U from this file's first line.
+    #[arg(long, value_name = "FILE", conflicts_with = "proxy_password_command")]
+    pub(crate) proxy_password_file: Option<PathBuf>,
+
+    /// Run this command in a shell, and take the first line it prints for the password.
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) proxy_password_command: Option<String>,
 
     /// How long an identity keeps its exit. Default: sticky.
     #[arg(long, value_name = "MODE", value_enum)]

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use rungs::target::Targets;
+use rungs::target::{Span, Targets};
 use rungs::{Bounds, Fetcher, Mode, Proxy, ProxyPool, Route, Tier};
 
-use super::args::{Fetch, Reach};
+use super::args::{Exits, Fetch, Reach};
 use super::exit::Failure;
 use super::names::FallbackName;
+use super::password;
 use super::settings::{trust, wrong};
 
 /// Whether the command line asks for a pool, and not for a single proxy or none.
@@ -15,7 +16,23 @@ pub(crate) fn are_wanted(args: &Fetch) -> bool {
     let exits = &args.exits;
     let how =
         exits.proxy_mode.is_some() || exits.proxy_concurrency.is_some() || exits.proxy_fallback.is_some();
-    exits.proxies.is_some() || args.network.reach.proxy.len() > 1 || how
+    let password = exits.proxy_password_file.is_some() || exits.proxy_password_command.is_some();
+    let of_account = texts(exits).iter().any(|(_, _, text)| text.is_some()) || exits.session_ttl.is_some();
+    exits.proxies.is_some() || args.network.reach.proxy.len() > 1 || how || password || of_account
+}
+
+/// What is said of an account as it is, by flag and key.
+fn texts(exits: &Exits) -> [(&'static str, &'static str, Option<&str>); 8] {
+    [
+        ("--dialect", "proxy.dialect", exits.dialect.as_deref()),
+        ("--gateway", "proxy.gateway", exits.gateway.as_deref()),
+        ("--country", "proxy.country", exits.country.as_deref()),
+        ("--state", "proxy.state", exits.state.as_deref()),
+        ("--city", "proxy.city", exits.city.as_deref()),
+        ("--zip", "proxy.zip", exits.zip.as_deref()),
+        ("--asn", "proxy.asn", exits.asn.as_deref()),
+        ("--isp", "proxy.isp", exits.isp.as_deref()),
+    ]
 }
 
 /// Lays what is said of a pool over `targets`.
@@ -39,10 +56,34 @@ pub(crate) async fn lay(mut targets: Targets, args: &Fetch) -> Result<Targets, F
         }
         None => {}
     }
+    if exits.dialect.is_some() {
+        // What a target or the environment says of other proxies is not meant.
+        set("--dialect", "proxy.urls", Vec::<String>::new().into())?;
+        set("--dialect", "proxy.pool", "".into())?;
+    }
+    for (flag, key, text) in texts(exits) {
+        if let Some(text) = text {
+            set(flag, key, text.into())?;
+        }
+    }
+    if let Some(text) = &exits.session_ttl {
+        text.parse::<Span>().map_err(|what| Failure::Usage(format!("--session-ttl: {what}")))?;
+        set("--session-ttl", "proxy.session_ttl", text.as_str().into())?;
+    }
     if let Some(text) = &reach.proxy_user {
-        let (user, password) = text.split_once(':').unwrap_or((text, ""));
+        let (user, password) = text.split_once(':').map_or((text.as_str(), None), |(u, p)| (u, Some(p)));
         set("-U/--proxy-user", "proxy.user", user.into())?;
-        set("-U/--proxy-user", "proxy.password", password.into())?;
+        if let Some(password) = password {
+            set("-U/--proxy-user", "proxy.password", password.into())?;
+        }
+    }
+    if let Some(path) = &exits.proxy_password_file {
+        let password = password::of_file(path)?;
+        set("--proxy-password-file", "proxy.password", password.expose().into())?;
+    }
+    if let Some(command) = &exits.proxy_password_command {
+        let password = password::of_command(command)?;
+        set("--proxy-password-command", "proxy.password", password.expose().into())?;
     }
     if let Some(list) = reach.noproxy.clone().or_else(Route::around_from_env) {
         set("--noproxy", "proxy.around", list.into())?;

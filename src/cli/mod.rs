@@ -14,6 +14,7 @@ mod log;
 mod memory;
 mod names;
 mod output;
+mod password;
 mod pictures;
 mod profile;
 mod settings;

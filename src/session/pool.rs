@@ -184,6 +184,10 @@ impl ProxyPool {
         self
     }
 
+    pub(crate) fn has_accounts(&self) -> bool {
+        self.sources.iter().any(|source| matches!(source, Source::Account(_)))
+    }
+
     /// How many exits it has.
     #[must_use]
     pub const fn len(&self) -> usize {

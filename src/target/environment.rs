@@ -39,7 +39,9 @@ pub const MAX_SIZE: &str = "RUNGS_MAX_SIZE";
 pub const PROXY: &str = "RUNGS_PROXY";
 /// The file that lists proxies: `proxy.pool`.
 pub const PROXIES: &str = "RUNGS_PROXIES";
-/// The user of proxies whose URL has none: `proxy.user`.
+/// The dialect of a proxy provider's account: `proxy.dialect`.
+pub const DIALECT: &str = "RUNGS_DIALECT";
+/// The user of the account, or of proxies whose URL has none: `proxy.user`.
 pub const PROXY_USER: &str = "RUNGS_PROXY_USER";
 /// The password that goes with it: `proxy.password`.
 pub const PROXY_PASSWORD: &str = "RUNGS_PROXY_PASSWORD";
@@ -51,7 +53,7 @@ struct Variable {
     is_number: bool,
 }
 
-const VARIABLES: [Variable; 14] = [
+const VARIABLES: [Variable; 15] = [
     text(MIN_TIER, &["tiers", "min"]),
     text(MAX_TIER, &["tiers", "max"]),
     text(BROWSER_PROFILE, &["browser_profile"]),
@@ -64,6 +66,7 @@ const VARIABLES: [Variable; 14] = [
     text(MAX_SIZE, &["limits", "max_body"]),
     text(PROXY, &["proxy", "url"]),
     text(PROXIES, &["proxy", "pool"]),
+    text(DIALECT, &["proxy", "dialect"]),
     text(PROXY_USER, &["proxy", "user"]),
     text(PROXY_PASSWORD, &["proxy", "password"]),
 ];

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint;
 use crate::kind::ErrorKind;
 use crate::place::{Place, Position};
-use crate::proxy::Proxy;
+use crate::proxy::{Dialect, Proxy};
 use crate::toml_error;
 use crate::toml_keys;
 use crate::units::{Size, Span};
@@ -198,11 +198,24 @@ fn proxy_faults(settings: &Settings) -> Vec<Fault> {
             faults.push(Fault::at(&["proxy", "urls"], message));
         }
     }
+    if let Some(Err(error)) = said(&proxy.gateway).map(str::parse::<Proxy>) {
+        faults.push(Fault::at(&["proxy", "gateway"], format!("`proxy.gateway`: {}", error.chain())));
+    }
+    if let Some(name) = said(&proxy.dialect).filter(|name| !Dialect::is_file(name))
+        && let Err(error) = Dialect::find(name, super::dialects_folder().as_deref())
+    {
+        faults.push(Fault::at(&["proxy", "dialect"], format!("`proxy.dialect`: {}", error.chain())));
+    }
     if proxy.concurrency == Some(0) {
         let message = "`proxy.concurrency` is 0: nothing would ever be fetched";
         faults.push(Fault::at(&["proxy", "concurrency"], message));
     }
     faults
+}
+
+/// A text that is set: an empty one is not.
+fn said(text: &Option<String>) -> Option<&str> {
+    text.as_deref().filter(|text| !text.is_empty())
 }
 
 fn browser_faults(settings: &Settings) -> Vec<Fault> {

@@ -289,6 +289,12 @@ pub fn user_folder() -> Option<PathBuf> {
     Some(etcetera::choose_base_strategy().ok()?.config_dir().join("rungs"))
 }
 
+/// The folder of the user's own proxy dialects: `proxies` in [`user_folder`]. `None` when there is none.
+#[must_use]
+pub fn dialects_folder() -> Option<PathBuf> {
+    user_folder().map(|folder| folder.join("proxies")).filter(|folder| folder.is_dir())
+}
+
 fn tie(first: &Target, second: &Target, url: &Url) -> Error {
     let message = format!(
         "two targets are equally specific for {}: {} and {}",
