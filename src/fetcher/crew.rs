@@ -236,6 +236,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-const MAX_PLACES: usize = 4_096;
+const MAX_PLACES: usize = if cfg!(test) { 64 } else { 4_096 };
 /// A seat at a single site is given up after so long without use.
 const IDLE: Duration = Duration::from_secs(30 * 60);
+
+#[cfg(test)]
+mod tests;
