@@ -12,7 +12,7 @@ use futures_util::StreamExt;
 use rungs::{Dialect, Error, ExitReport, Fetcher, Geo, Mode, Pace, ProxyAccount, ProxyPool, Secret, Tier};
 
 #[path = "../../tests/it/support"]
-#[allow(dead_code, reason = "the tests ask more of them")]
+#[allow(dead_code, unused_imports, reason = "the tests ask more of them")]
 mod support {
     pub(crate) mod certs;
     pub(crate) mod daemon;
