@@ -10,8 +10,15 @@ fn exits(pool: &ProxyPool) -> Exits {
     Exits::new(pool).unwrap()
 }
 
-const ANY: Wanted<'_> =
-    Wanted { name: None, site: "site.example", apart: false, anew: false, together: false, left: None };
+const ANY: Wanted<'_> = Wanted {
+    name: None,
+    site: "site.example",
+    apart: false,
+    anew: false,
+    together: false,
+    around: false,
+    left: None,
+};
 
 fn name(session: &Session) -> String {
     session.exit.name.clone()
