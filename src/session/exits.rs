@@ -228,8 +228,12 @@ impl Exits {
         };
         let (wall, began) = self.began;
         let wall = wall + now.saturating_duration_since(began);
-        let turn = wall.as_millis() / lasts.as_millis().max(1);
-        let over = Duration::from_millis(u64::try_from((turn + 1) * lasts.as_millis()).unwrap_or(u64::MAX));
+        // A new id every half of a session's time: another process may have begun it when that half did, and
+        // whoever joins has at least the other half before him.
+        let half = (lasts.as_millis() / 2).max(1);
+        let turn = wall.as_millis() / half;
+        let over =
+            Duration::from_millis(u64::try_from(turn * half).unwrap_or(u64::MAX)).saturating_add(lasts);
         let site = wanted.apart.then_some(wanted.site);
         let text = format!("{:?}", ("rungs session", secret, wanted.name, site, turn));
         let mut drawn = StdRng::from_seed(Sha256::digest(text.as_bytes()).into());

@@ -208,7 +208,9 @@ async fn a_session_is_renewed_before_its_time_is_over_for_the_provider() {
             used(&session, Ended::Page(None)).await;
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        assert!(began.elapsed() <= Duration::from_secs(18 * 60 + 1), "{:?}", began.elapsed());
+        // Of 20 minutes it takes 18; who joins late has 9 of them.
+        let lasted = began.elapsed().as_secs();
+        assert!((9 * 60..=18 * 60 + 1).contains(&lasted), "{lasted} s");
     }
 }
 
