@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
 use crate::error::{Error, Result};
@@ -105,6 +105,23 @@ impl Proxy {
         self.credentials.as_ref().map(|(user, password)| (user.as_str(), password))
     }
 
+    /// Its whole URL, credentials and all, percent-encoded so that curl reads it back.
+    ///
+    /// ```
+    /// let proxy: rungs::Proxy = "http://jane;x:p%40ss@gate.example:7000".parse()?;
+    /// assert_eq!(proxy.url().expose(), "http://jane%3Bx:p%40ss@gate.example:7000");
+    /// # Ok::<(), rungs::Error>(())
+    /// ```
+    #[must_use]
+    pub fn url(&self) -> Secret {
+        let encode = |text: &str| utf8_percent_encode(text, &ENCODED).to_string();
+        let bare = Self { credentials: None, ..self.clone() }.to_string();
+        let Some((user, password)) = self.credentials() else { return Secret::new(bare) };
+        let scheme = self.scheme.name();
+        let host = bare.trim_start_matches(scheme).trim_start_matches("://");
+        Secret::new(format!("{scheme}://{}:{}@{host}", encode(user), encode(password.expose())))
+    }
+
     /// The same proxy with these credentials, unless it has some: those of its URL come first, as in
     /// curl.
     #[must_use]
@@ -182,6 +199,9 @@ impl fmt::Debug for Proxy {
     }
 }
 
+/// What is encoded in the credentials of a URL: all but what no reader could take for something else.
+const ENCODED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'*');
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,6 +229,20 @@ mod tests {
         let (user, password) = proxy.credentials().unwrap();
         assert_eq!((user, password.expose()), ("user-jane", "p@ss"));
         assert!(!format!("{proxy:?} {proxy}").contains("p@ss"));
+    }
+
+    #[test]
+    fn a_proxys_url_reads_back_as_the_same_proxy() {
+        for text in [
+            "http://gate.example:80",
+            "https://u:p@[::1]:443",
+            "socks5h://a%3Ab%40c%2F%25%20%2B%3B:%3A%40%2F%3F%23%C3%BC@gate.example:9",
+            "http://u:@gate.example:7000",
+        ] {
+            let proxy: Proxy = text.parse().unwrap();
+            assert_eq!(proxy.url().expose().parse::<Proxy>().unwrap(), proxy, "{text}");
+            assert_eq!(proxy.url().expose(), text);
+        }
     }
 
     #[test]
