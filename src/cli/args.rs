@@ -6,7 +6,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::names::{BodyName, ContextName, LoadName, RobotsName, TierName};
-use super::{diagnose, lab, memory, profile, target};
+use super::{diagnose, lab, memory, profile, proxy, target};
 
 /// Gets pages by the cheapest means the site allows.
 #[derive(Debug, Parser)]
@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Profile(profile::Args),
     /// List, show and check targets: one site's settings.
     Target(target::Args),
+    /// List proxy dialects, write credentials in them, and check proxies.
+    Proxy(proxy::Args),
     /// Show, clear, export and import what was learned of sites.
     Memory(memory::Args),
     /// Say what a saved answer is, and why.

@@ -12,6 +12,7 @@ use crate::redact::Secret;
 
 mod bypass;
 mod dialect;
+mod list;
 mod route;
 
 pub use self::bypass::Bypass;
@@ -115,11 +116,19 @@ impl Proxy {
     #[must_use]
     pub fn url(&self) -> Secret {
         let encode = |text: &str| utf8_percent_encode(text, &ENCODED).to_string();
-        let bare = Self { credentials: None, ..self.clone() }.to_string();
-        let Some((user, password)) = self.credentials() else { return Secret::new(bare) };
+        let credentials = self
+            .credentials()
+            .map(|(user, password)| format!("{}:{}@", encode(user), encode(password.expose())));
+        Secret::new(self.spelled(&credentials.unwrap_or_default()))
+    }
+
+    fn spelled(&self, credentials: &str) -> String {
         let scheme = self.scheme.name();
-        let host = bare.trim_start_matches(scheme).trim_start_matches("://");
-        Secret::new(format!("{scheme}://{}:{}@{host}", encode(user), encode(password.expose())))
+        if self.host.contains(':') {
+            format!("{scheme}://{credentials}[{}]:{}", self.host, self.port)
+        } else {
+            format!("{scheme}://{credentials}{}:{}", self.host, self.port)
+        }
     }
 
     /// The same proxy with these credentials, unless it has some: those of its URL come first, as in
@@ -183,13 +192,7 @@ fn spelled_port(rest: &str) -> bool {
 
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = self.scheme.name();
-        let mask = if self.credentials.is_some() { "***@" } else { "" };
-        if self.host.contains(':') {
-            write!(f, "{scheme}://{mask}[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{scheme}://{mask}{}:{}", self.host, self.port)
-        }
+        f.write_str(&self.spelled(if self.credentials.is_some() { "***@" } else { "" }))
     }
 }
 

@@ -51,8 +51,8 @@ fn through(dialect: &Dialect, ask: Ask) -> Ask {
 fn carrier(dialect: &Dialect, proxy: &Proxy) -> String {
     let (user, password) = proxy.credentials().unwrap();
     match dialect.written.credentials.place {
-        written::Place::User => user.to_owned(),
-        written::Place::Password => password.expose().to_owned(),
+        Place::User => user.to_owned(),
+        Place::Password => password.expose().to_owned(),
     }
 }
 
@@ -188,8 +188,8 @@ fn the_other_half_of_the_credentials_stays_as_it_is() {
         let proxy = dialect.render(&through(&dialect, Ask::new(account, Secret::new("s3:cr/et")))).unwrap();
         let (user, password) = proxy.credentials().unwrap();
         match dialect.written.credentials.place {
-            written::Place::User => assert_eq!(password.expose(), "s3:cr/et"),
-            written::Place::Password => assert_eq!((user, password.expose()), ("jane", "s3:cr/et")),
+            Place::User => assert_eq!(password.expose(), "s3:cr/et"),
+            Place::Password => assert_eq!((user, password.expose()), ("jane", "s3:cr/et")),
         }
         assert!(!format!("{proxy} {proxy:?} {dialect:?}").contains("s3:cr/et"));
     }

@@ -32,7 +32,7 @@ fn parsed(dialect: &Dialect, text: &str) -> Vec<(Wish, String)> {
     let credentials = &dialect.written.credentials;
     let rest = text.strip_prefix(&credentials.prefix).unwrap();
     let own = if dialect.name() == "brightdata" { "c-zone-z" } else { "jane" };
-    let own = if credentials.place == written::Place::Password { "s3cret" } else { own };
+    let own = if credentials.place == Place::Password { "s3cret" } else { own };
     let rest = rest.strip_prefix(own).unwrap();
     if rest.is_empty() {
         return Vec::new();
