@@ -60,6 +60,7 @@ impl Squid {
                 fs::set_permissions(to, fs::Permissions::from_mode(0o644)).expect("the file is ours");
             }
         }
+        let helper = if manner.anyone { welcoming(root) } else { helper };
         let conf = root.join("squid.conf");
         let ([port], daemon) = start_on_free_ports(|[port]| {
             fs::write(&conf, configuration(root, &helper, manner, port))
@@ -127,6 +128,8 @@ pub(crate) struct Manner<'a> {
     pub(crate) leaf: Option<&'a Leaf>,
     /// Lets everybody through.
     pub(crate) open: bool,
+    /// Takes any user with any password, as a provider's gateway whose accounts are not ours to make.
+    pub(crate) anyone: bool,
     /// The address it comes out of, for instance 127.0.0.2. Default: the system's choice.
     pub(crate) exit: Option<&'a str>,
 }
@@ -175,6 +178,14 @@ fn forget_shared_memory(service: &str) {
     for part in ["metadata", "queues", "readers"] {
         let _ = fs::remove_file(format!("/dev/shm/{service}-cf__{part}.shm"));
     }
+}
+
+/// An authenticator that says yes to all.
+fn welcoming(root: &Path) -> PathBuf {
+    let path = root.join("anyone");
+    fs::write(&path, "#!/bin/sh\nwhile read -r _; do echo OK; done\n").expect("squid's helper is written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("the file is ours");
+    path
 }
 
 /// squid's reader of password files.

@@ -72,7 +72,7 @@ fn parsed(dialect: &Dialect, text: &str) -> Vec<(Wish, String)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn what_is_rendered_parses_back_to_the_same_parts(wishes in wishes()) {
@@ -152,3 +152,98 @@ proptest! {
         }
     }
 }
+
+/// What the fuzz target `dialect` does, on shipped and broken files with a few lines changed.
+#[test]
+fn changed_dialects_are_read_or_refused_and_write_nothing_harmful() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/dialects");
+    let broken =
+        fs::read_dir(folder).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
+    let shipped = SHIPPED.iter().map(|(_, text)| (*text).to_owned());
+    let seeds: Vec<String> = shipped.chain([TEMPLATE.to_owned()]).chain(broken).collect();
+    let mut rng = StdRng::seed_from_u64(156);
+    let (mut read, mut rendered) = (0, 0);
+    for round in 0..2000 {
+        // Mostly good ones, of which more stay readable.
+        let among = if round % 4 == 0 { seeds.len() } else { SHIPPED.len() };
+        let mut text = seeds[round % among].clone();
+        for _ in 0..rng.random_range(1..3) {
+            text = changed(&text, &seeds, &mut rng);
+        }
+        let dialect = match Dialect::from_toml(&text, "dialect.toml") {
+            Ok(dialect) => dialect,
+            Err(error) => {
+                let said = error.to_string();
+                assert_eq!(error.kind(), ErrorKind::Config);
+                assert!(said.lines().all(|line| line.starts_with("dialect.toml:")), "{said}\n{text}");
+                continue;
+            }
+        };
+        read += 1;
+        for words in ["", "country=us", "country=us state=Ohio city=New+York", "zip=10001 asn=7018 isp=x"] {
+            let mut ask = asked(words).gateway("http://gate.example:1".parse().unwrap());
+            ask.user = "c-zone-z".to_owned();
+            ask.session = dialect.has_sessions().then(|| dialect.session(&mut rng));
+            ask.ttl = dialect.lengths().map(|(min, _)| min);
+            match dialect.render(&ask) {
+                Ok(proxy) => {
+                    rendered += 1;
+                    let (user, password) = proxy.credentials().unwrap();
+                    let mut letters = user.chars().chain(password.expose().chars());
+                    assert!(!letters.any(char::is_control) && !user.contains(':'), "{text}");
+                    assert_eq!(proxy.url().expose().parse::<Proxy>().unwrap(), proxy, "{text}");
+                }
+                // An id that it draws is one that it takes.
+                Err(error) => assert!(!error.to_string().contains("session id"), "{error}\n{text}"),
+            }
+        }
+    }
+    assert!(read > 100 && rendered > 200, "{read} read, {rendered} rendered: too few to tell");
+}
+
+/// The text with one line taken away, doubled, put in from another, given another value, or one letter
+/// changed.
+fn changed(text: &str, seeds: &[String], rng: &mut StdRng) -> String {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    if lines.is_empty() {
+        return text.to_owned();
+    }
+    let at = rng.random_range(0..lines.len());
+    match rng.random_range(0..5) {
+        0 => drop(lines.remove(at)),
+        1 => lines.insert(at, lines[at].clone()),
+        2 => {
+            let other: Vec<&str> = seeds[rng.random_range(0..seeds.len())].lines().collect();
+            lines.insert(at, other[rng.random_range(0..other.len())].to_owned());
+        }
+        3 => {
+            if let Some((key, _)) = lines[at].split_once('=') {
+                lines[at] = format!("{key}= {}", VALUES[rng.random_range(0..VALUES.len())]);
+            }
+        }
+        _ => {
+            let letters: Vec<char> = lines[at].chars().collect();
+            if !letters.is_empty() {
+                let place = rng.random_range(0..letters.len());
+                let letter = char::from(rng.random_range(1..127_u8));
+                lines[at] = letters[..place].iter().chain([&letter]).chain(&letters[place + 1..]).collect();
+            }
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+const VALUES: [&str; 12] = [
+    r#""-""#,
+    r#""""#,
+    "0",
+    "-1",
+    "99999999999",
+    r#""a-z-""#,
+    "[]",
+    r#""{country}_[{state}_]""#,
+    r#""\u0000""#,
+    r#""\u00fc""#,
+    r#"["session"]"#,
+    "=",
+];
