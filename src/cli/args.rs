@@ -33,7 +33,7 @@ pub(crate) enum Command {
     /// List, show and check targets: one site's settings.
     Target(target::Args),
     /// List proxy dialects, write credentials in them, and check proxies.
-    Proxy(proxy::Args),
+    Proxy(Box<proxy::Args>),
     /// Show, clear, export and import what was learned of sites.
     Memory(memory::Args),
     /// Say what a saved answer is, and why.

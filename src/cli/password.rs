@@ -19,34 +19,34 @@ use super::exit::Failure;
 #[group(required = false, multiple = false)]
 pub(crate) struct PasswordSource {
     /// Take the account's password from this environment variable.
-    #[arg(long, value_name = "NAME")]
-    password_env: Option<String>,
+    #[arg(id = "password_env", long = "password-env", value_name = "NAME")]
+    env: Option<String>,
 
     /// Take the account's password from this file's first line; - for stdin.
-    #[arg(long, value_name = "FILE")]
-    password_file: Option<PathBuf>,
+    #[arg(id = "password_file", long = "password-file", value_name = "FILE")]
+    file: Option<PathBuf>,
 
     /// Take the account's password from the first line this command prints within 10 s, as in
     /// `secret-tool lookup service proxy`.
-    #[arg(long, value_name = "COMMAND")]
-    password_command: Option<String>,
+    #[arg(id = "password_command", long = "password-command", value_name = "COMMAND")]
+    command: Option<String>,
 }
 
 impl PasswordSource {
     /// Whether none was named.
     pub(crate) const fn is_none(&self) -> bool {
-        self.password_env.is_none() && self.password_file.is_none() && self.password_command.is_none()
+        self.env.is_none() && self.file.is_none() && self.command.is_none()
     }
 
     /// The password, from where it was said to be; `None` when nothing was said.
     pub(crate) fn read(&self) -> Result<Option<Secret>, Failure> {
-        if let Some(name) = &self.password_env {
+        if let Some(name) = &self.env {
             return of_environment(name).map(Some);
         }
-        if let Some(path) = &self.password_file {
+        if let Some(path) = &self.file {
             return of_file(path).map(Some);
         }
-        self.password_command.as_deref().map(|command| of_command(command, PATIENCE)).transpose()
+        self.command.as_deref().map(|command| of_command(command, PATIENCE)).transpose()
     }
 }
 
