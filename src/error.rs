@@ -24,6 +24,7 @@ struct Inner {
     hint: Option<String>,
     trace: Option<Trace>,
     source: Option<Source>,
+    of_credentials: bool,
 }
 
 /// `Result` with this crate's [`Error`].
@@ -38,6 +39,7 @@ impl Error {
             hint: None,
             trace: None,
             source: None,
+            of_credentials: false,
         }))
     }
 
@@ -58,6 +60,12 @@ impl Error {
 
     pub(crate) fn with_trace(mut self, trace: Trace) -> Self {
         self.0.trace = Some(trace);
+        self
+    }
+
+    /// Marks what a proxy says of the credentials it was, or was not, given.
+    pub(crate) fn of_credentials(mut self) -> Self {
+        self.0.of_credentials = true;
         self
     }
 
@@ -96,6 +104,12 @@ impl Error {
     #[must_use]
     pub fn is_blocked(&self) -> bool {
         self.0.kind == ErrorKind::Blocked
+    }
+
+    /// Whether a proxy wants credentials, or refused those it was given (407, or SOCKS's own refusal).
+    #[must_use]
+    pub fn wants_credentials(&self) -> bool {
+        self.0.of_credentials
     }
 
     /// Whether a deadline passed.

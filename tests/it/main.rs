@@ -13,6 +13,7 @@ mod cleared;
 mod corpus;
 mod detect;
 mod diagnose;
+mod dialects;
 #[cfg(feature = "browser")]
 mod exits;
 mod floors;
@@ -29,6 +30,7 @@ mod pool_program;
 mod private;
 mod profile;
 mod proxies;
+mod proxy_check;
 mod readme;
 mod router;
 mod secrets;

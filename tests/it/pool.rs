@@ -11,7 +11,7 @@ use rungs::{
 
 use crate::support::{Certs, Manner, Microsocks, Nginx, Passage, RawServer, Relay, Site, Squid};
 
-const ANYBODY: Manner<'_> = Manner { leaf: None, open: false, anybody: true, exit: None };
+const ANYBODY: Manner<'_> = Manner { leaf: None, open: false, anyone: true, exit: None };
 
 /// Jane's account, at a provider whose gateway is this squid.
 fn account(squid: &Squid) -> ProxyAccount {
