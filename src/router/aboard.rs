@@ -37,7 +37,9 @@ impl Drop for Farewell<'_> {
     fn drop(&mut self) {
         let Some((router, keys)) = self.0 else { return };
         for transport in &router.transports {
-            keys.iter().for_each(|key| transport.forget(*key));
+            for key in keys {
+                transport.forget(key);
+            }
         }
     }
 }

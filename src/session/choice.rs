@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn shares_follow_weight_and_load_and_nobody_is_starved() {
-        let of = |weight, load| Candidate { weight, load, ..GOOD };
+        let of = |weight, load| Candidate { load, weight, ..GOOD };
         for (candidates, shares) in [
             (vec![of(1.0, 0), of(1.0, 0)], vec![500, 500]),
             (vec![of(3.0, 0), of(1.0, 0)], vec![750, 250]),
@@ -154,7 +154,7 @@ mod tests {
                 found[at] += 1;
             }
             for (found, share) in found.iter().zip(&shares) {
-                assert!((*found - *share as i32).abs() <= 1, "{candidates:?} {found} {share}");
+                assert!((*found - *share).abs() <= 1, "{candidates:?} {found} {share}");
             }
         }
     }

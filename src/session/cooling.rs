@@ -71,8 +71,8 @@ mod tests {
     #[test]
     fn no_more_sites_are_kept_than_there_is_room_for() {
         let (mut cooling, now) = (Cooling::default(), Instant::now());
-        for site in 0..MAX_SITES as u32 + 10 {
-            cooling.refused(&site.to_string(), now + Duration::from_millis(site.into()));
+        for site in 0..MAX_SITES + 10 {
+            cooling.refused(&site.to_string(), now + Duration::from_millis(site as u64));
         }
         assert_eq!(cooling.0.len(), MAX_SITES);
         assert!(cooling.until("521", now).is_some() && cooling.until("0", now).is_none());

@@ -21,7 +21,7 @@ use crate::proxy::{Bypass, Route};
 
 /// The exits of a pool, how they fare, and sessions by them.
 pub(crate) struct Exits {
-    exits: Vec<Arc<Exit>>,
+    ways: Vec<Arc<Exit>>,
     mode: Mode,
     fallback: bool,
     around: Bypass,
@@ -90,7 +90,7 @@ impl Exits {
         let names = pool.sources.iter().fold(Sha256::new(), |hash, source| hash.chain_update(source.name()));
         let exits = Self {
             mark: names.finalize().into(),
-            exits: pool.sources.iter().map(exit).collect(),
+            ways: pool.sources.iter().map(exit).collect(),
             mode: pool.mode,
             fallback: pool.fallback,
             around: pool.around.clone(),
@@ -108,7 +108,7 @@ impl Exits {
             around: false,
             left: None,
         };
-        for exit in &exits.exits {
+        for exit in &exits.ways {
             exits.session(exit, &any, false, &mut exits.chance())?;
         }
         Ok(exits)
@@ -139,19 +139,19 @@ impl Exits {
         let mut chance = self.chance();
         let typical = self.typical();
         let candidates: Vec<_> = self
-            .exits
+            .ways
             .iter()
             .map(|exit| exit.candidate(wanted.site, leaves(wanted.left, exit, now), typical, now))
             .collect();
         let lasts = self.mode != Mode::Rotating && !wanted.anew && wanted.left.is_none();
         let draw = if lasts { self.steady(&wanted) } else { chance.random_range(0.0..1.0) };
         match choose(&candidates, wanted.left.is_none(), draw) {
-            Chosen::Exit(at) => self.session(&self.exits[at], &wanted, false, &mut chance),
+            Chosen::Exit(at) => self.session(&self.ways[at], &wanted, false, &mut chance),
             Chosen::Probe(at) => {
-                self.exits[at].probe(now);
-                self.session(&self.exits[at], &wanted, true, &mut chance)
+                self.ways[at].probe(now);
+                self.session(&self.ways[at], &wanted, true, &mut chance)
             }
-            Chosen::None(_) if wanted.around => self.session(&self.exits[0], &wanted, false, &mut chance),
+            Chosen::None(_) if wanted.around => self.session(&self.ways[0], &wanted, false, &mut chance),
             Chosen::None(wait) => Err(self.none_works(wait)),
         }
     }
@@ -160,7 +160,7 @@ impl Exits {
     pub(crate) fn has_other(&self, session: &Session) -> bool {
         let now = Instant::now();
         let works = |exit: &Exit| !matches!(exit.fitness(now), Fitness::Down(_));
-        self.exits.iter().any(|exit| works(exit) && !leaves(Some(session), exit, now))
+        self.ways.iter().any(|exit| works(exit) && !leaves(Some(session), exit, now))
     }
 
     /// How every exit fared so far.
@@ -179,7 +179,7 @@ impl Exits {
                 works: exit.fitness(now) == Fitness::Fit,
             }
         };
-        self.exits.iter().map(report).collect()
+        self.ways.iter().map(report).collect()
     }
 
     fn session(
@@ -251,18 +251,18 @@ impl Exits {
     /// The latency that one is taken to have of which none is known: as the fastest that is known, so that it
     /// gets its chance.
     fn typical(&self) -> Duration {
-        self.exits.iter().filter_map(|exit| exit.latency()).min().unwrap_or_default()
+        self.ways.iter().filter_map(|exit| exit.latency()).min().unwrap_or_default()
     }
 
     fn none_works(&self, wait: Duration) -> Error {
-        let shown: Vec<&str> = self.exits.iter().take(SHOWN).map(|exit| exit.name.as_str()).collect();
-        let more = if self.exits.len() > SHOWN { ", …" } else { "" };
+        let shown: Vec<&str> = self.ways.iter().take(SHOWN).map(|exit| exit.name.as_str()).collect();
+        let more = if self.ways.len() > SHOWN { ", …" } else { "" };
         let next = match wait.as_millis().div_ceil(1000) {
             0 => "one fetch is trying it again".to_owned(),
             seconds => format!("the next is tried again in {seconds} s"),
         };
         let message =
-            format!("none of {} proxies works ({}{more}); {next}", self.exits.len(), shown.join(", "));
+            format!("none of {} proxies works ({}{more}); {next}", self.ways.len(), shown.join(", "));
         Error::new(ErrorKind::Proxy, message)
             .with_hint("`--proxy-fallback direct` goes without a proxy while none works")
     }

@@ -78,7 +78,7 @@ impl Mode {
 pub(super) enum Source {
     /// A proxy that is one address.
     Proxy(Proxy),
-    Account(ProxyAccount),
+    Account(Box<ProxyAccount>),
 }
 
 impl Source {
@@ -113,7 +113,7 @@ impl ProxyPool {
 
     /// Adds an account at a provider's gateway, which has many addresses.
     pub fn account(mut self, account: ProxyAccount) -> Self {
-        self.sources.push(Source::Account(account));
+        self.sources.push(Source::Account(Box::new(account)));
         self
     }
 

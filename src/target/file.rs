@@ -198,10 +198,10 @@ fn proxy_faults(settings: &Settings) -> Vec<Fault> {
             faults.push(Fault::at(&["proxy", "urls"], message));
         }
     }
-    if let Some(Err(error)) = said(&proxy.gateway).map(str::parse::<Proxy>) {
+    if let Some(Err(error)) = said(proxy.gateway.as_ref()).map(str::parse::<Proxy>) {
         faults.push(Fault::at(&["proxy", "gateway"], format!("`proxy.gateway`: {}", error.chain())));
     }
-    if let Some(name) = said(&proxy.dialect).filter(|name| !Dialect::is_file(name))
+    if let Some(name) = said(proxy.dialect.as_ref()).filter(|name| !Dialect::is_file(name))
         && let Err(error) = Dialect::find(name, super::dialect_folder().as_deref())
     {
         faults.push(Fault::at(&["proxy", "dialect"], format!("`proxy.dialect`: {}", error.chain())));
@@ -214,8 +214,8 @@ fn proxy_faults(settings: &Settings) -> Vec<Fault> {
 }
 
 /// A text that is set: an empty one is not.
-fn said(text: &Option<String>) -> Option<&str> {
-    text.as_deref().filter(|text| !text.is_empty())
+fn said(text: Option<&String>) -> Option<&str> {
+    text.map(String::as_str).filter(|text| !text.is_empty())
 }
 
 fn browser_faults(settings: &Settings) -> Vec<Fault> {

@@ -374,15 +374,19 @@ impl ProxySettings {
     }
 
     fn geo(&self) -> Geo {
-        let said = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
-        let mut geo = Geo::default();
-        geo.country = said(&self.country);
-        geo.state = said(&self.state);
-        geo.city = said(&self.city);
-        geo.zip = said(&self.zip);
-        geo.asn = said(&self.asn);
-        geo.isp = said(&self.isp);
-        geo
+        type Set = fn(Geo, String) -> Geo;
+        let wishes: [(&Option<String>, Set); 6] = [
+            (&self.country, Geo::country),
+            (&self.state, Geo::state),
+            (&self.city, Geo::city),
+            (&self.zip, Geo::zip),
+            (&self.asn, Geo::asn),
+            (&self.isp, Geo::isp),
+        ];
+        wishes.into_iter().fold(Geo::default(), |geo, (wish, set)| match wish {
+            Some(wish) if !wish.is_empty() => set(geo, wish.clone()),
+            _ => geo,
+        })
     }
 
     /// Whether something is said that only a pool knows.

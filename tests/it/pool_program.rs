@@ -22,17 +22,18 @@ fn an_account_is_asked_in_its_dialect_and_its_password_comes_from_elsewhere() {
     let gateway = squid.url_without_user();
     let account = ["--dialect", "decodo", "--gateway", &gateway, "-U", "janedoe", "--country", "us"];
     let by_file = ["--password-file", file.to_str().expect("UTF-8")];
-    let mut seen = 0;
-    for (wishes, user) in [
+    for (seen, (wishes, user)) in [
         (vec!["--proxy-mode", "rotating"], "user-janedoe-country-us"),
         (vec![], "user-janedoe-country-us-session-"),
         (vec!["--session", "shop", "--session-ttl", "30m"], "user-janedoe-country-us-session-"),
         (vec!["--proxy-mode", "rotating", "--city", "New York"], "user-janedoe-country-us-city-new_york"),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let run = fetch(&certs, &[&account[..], &by_file, &wishes, &["-vvv", &url]].concat());
         assert_eq!(run.code, 0, "{run}");
         let passage = squid.passages(seen + 1).remove(seen);
-        seen += 1;
         let passed = passage.user.expect("a user");
         assert!(passed.starts_with(user), "{passed}");
         assert_eq!(passed.ends_with("-sessionduration-30"), wishes.contains(&"30m"), "{passed}");
@@ -93,19 +94,19 @@ fn a_list_comes_from_a_file_from_an_address_or_from_repeated_flags() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("list");
     fs::write(&file, &text).expect("it is written");
-    let served = text.clone();
+    let list = text.clone();
     let server = RawServer::start(move |talk| {
         talk.head()?;
-        let length = served.len();
+        let length = list.len();
         talk.send(format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n{served}"
+            "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n{list}"
         ))
     });
     let page = nginx.url_by(Site::H1, "site.test", "/page/hello");
-    let list = server.url("/list.txt");
+    let address = server.url("/list.txt");
     for (at, flags) in [
         vec!["--proxies", file.to_str().expect("UTF-8")],
-        vec!["--proxies", &list],
+        vec!["--proxies", &address],
         vec!["-x", &urls[0], "-x", &urls[1]],
     ]
     .into_iter()
