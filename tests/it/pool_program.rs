@@ -68,7 +68,7 @@ fn what_a_dialect_cannot_express_and_what_is_no_list_is_told_before_anything_is_
             3,
             "only in these countries: us",
         ),
-        ([&account[..], &["--session-ttl", "25h"]].concat(), 3, "takes a ttl from 1m to"),
+        ([&account[..], &["--session-ttl", "25h"]].concat(), 3, "from 1m to 1day"),
         ([&account[..], &["--session-ttl", "soon"]].concat(), 2, "--session-ttl"),
         ([&account[..], &["--isp", "Acme"]].concat(), 3, "has no word for"),
         (vec!["--dialect", "esperanto", "-U", "jane:x"], 3, "esperanto"),
