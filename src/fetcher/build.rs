@@ -42,6 +42,7 @@ pub struct FetcherBuilder {
     trust: Trust,
     proxy_trust: Trust,
     allow_private: bool,
+    max_connections: Option<usize>,
     memory: Option<PathBuf>,
     #[cfg(feature = "browser")]
     browser: crate::transport::browser::BrowserOptions,
@@ -200,6 +201,13 @@ impl FetcherBuilder {
         self
     }
 
+    /// How many connections the HTTP tiers have open at once at most, idle ones included. A fetch that needs one
+    /// more waits until one can be closed. Default: 1024.
+    pub const fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = Some(connections);
+        self
+    }
+
     /// Answers the name lookup of `host` for `port` with `address`; the host `*` stands for all.
     pub fn resolve(mut self, host: impl AsRef<str>, port: u16, address: IpAddr) -> Self {
         let typed = host.as_ref().trim_end_matches('.');
@@ -323,7 +331,11 @@ impl FetcherBuilder {
         let rules = self.rules.unwrap_or_else(Rules::shipped);
         let ways = Ways::new(self.overrides.clone(), self.proxy_trust)?.allow_private(self.allow_private);
         let ways = Arc::new(ways);
-        let engine = Arc::new(Engine::new(Arc::clone(&ways), self.trust.clone())?);
+        let mut engine = Engine::new(Arc::clone(&ways), self.trust.clone())?;
+        if let Some(connections) = self.max_connections {
+            engine = engine.holding(connections);
+        }
+        let engine = Arc::new(engine);
         #[cfg(feature = "browser")]
         let browser = {
             let mut options = self.browser;
