@@ -30,7 +30,7 @@ use std::path::PathBuf;
 pub use area::Area;
 pub use circuit::Circuit;
 pub use evidence::Rung;
-pub use notebook::{Cleared, Notebook, Seen, Sized};
+pub use notebook::{Cleared, Notebook, Seen, Sizes};
 pub use saved::Who;
 pub use tally::Tally;
 pub use usual::{Form, Usual};

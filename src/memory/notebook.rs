@@ -45,7 +45,7 @@ pub struct Seen {
 /// How large the pages of one area are, in one form.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
-pub struct Sized {
+pub struct Sizes {
     /// Where.
     #[serde(flatten)]
     pub area: Area,
@@ -121,11 +121,11 @@ impl Notebook {
     ///
     /// # Errors
     /// [`ErrorKind::Io`].
-    pub fn sized(&self, host: Option<&str>) -> Result<Vec<Sized>> {
+    pub fn sized(&self, host: Option<&str>) -> Result<Vec<Sizes>> {
         let pages = self.done(self.store.usual(None))?;
         let of_host = pages.into_iter().filter(|pages| host.is_none_or(|host| concerns(host, &pages.site)));
         Ok(of_host
-            .map(|Pages { site, group, form, usual }| Sized {
+            .map(|Pages { site, group, form, usual }| Sizes {
                 area: Area { site, group },
                 form,
                 usual_bytes: usual.bytes(),

@@ -119,10 +119,13 @@ impl Router {
     pub(super) fn doubted(&self, way: &Way, step: &Step, outcome: &Result<Judged>) {
         let is_end = matches!(step, Step::Blocked { .. } | Step::Spent { .. });
         let is_small = outcome.as_ref().is_ok_and(|judged| is_by_size(&judged.verdict));
-        if let Some(Doubt { page: Page { area, form, .. }, .. }) =
-            way.doubts.last().filter(|_| is_end && is_small)
-        {
-            self.memory.measured(area.clone(), *form, Measure::Doubt);
+        if !is_end || !is_small {
+            return;
+        }
+        for form in Form::ALL {
+            if let Some(doubt) = way.doubts.iter().find(|doubt| doubt.page.form == form) {
+                self.memory.measured(doubt.page.area.clone(), form, Measure::Doubt);
+            }
         }
     }
 }

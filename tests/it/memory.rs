@@ -68,7 +68,7 @@ async fn the_next_run_starts_where_the_last_one_worked_unless_told_to_forget() {
     assert_eq!(tiers(&fetch(&program, &["--no-memory"], &url)), ["plain", "impersonate"]);
     assert_eq!(counts(&file(&program), Rung::Plain), (0, 1), "a run without memory leaves nothing");
     let run = program.run(["memory", "clear", &server.addr().to_string()]);
-    assert_eq!((run.code, run.stderr.as_str()), (0, "forgot 2 lines\n"), "{run}");
+    assert_eq!((run.code, run.stderr.as_str()), (0, "forgot 3 lines\n"), "{run}");
     assert_eq!(tiers(&fetch(&program, &[], &url)), ["plain", "impersonate"]);
 }
 
@@ -148,7 +148,7 @@ async fn what_is_exported_is_imported_elsewhere_and_only_whole() {
     assert_eq!(fs::metadata(&out).expect("a file").permissions().mode() & 0o777, 0o600);
     assert_eq!(here.run(["memory", "export", "-"]).stdout, fs::read(&out).expect("a file"));
     let out = out.to_string_lossy().into_owned();
-    for (news, _) in [("took over 2 lines\n", 1), ("took over 0 lines\n", 2)] {
+    for (news, _) in [("took over 3 lines\n", 1), ("took over 0 lines\n", 2)] {
         let run = there.run(["memory", "import", &out]);
         assert_eq!((run.code, run.stderr.as_str()), (0, news), "{run}");
     }
@@ -156,7 +156,7 @@ async fn what_is_exported_is_imported_elsewhere_and_only_whole() {
     let broken = fs::read_to_string(&out).expect("a file") + "{\"kind\":\"evidence\"}\n";
     let fresh = Program::new().input(broken);
     let run = fresh.run(["memory", "import", "-"]);
-    assert!(run.code == 3 && run.stderr.contains("error: -: line 4: it is none"), "{run}");
+    assert!(run.code == 3 && run.stderr.contains("error: -: line 5: it is none"), "{run}");
     assert_eq!(fresh.run(["memory", "show"]).text(), "nothing is remembered\n");
 }
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
-use rungs::memory::{Circuit, Cleared, Seen, Sized};
+use rungs::memory::{Circuit, Cleared, Seen, Sizes};
 use rungs::redact::terminal;
 use serde_json::json;
 
@@ -25,7 +25,7 @@ pub(super) struct Args {
 #[derive(Default, serde::Serialize)]
 struct Known {
     evidence: Vec<Seen>,
-    sizes: Vec<Sized>,
+    sizes: Vec<Sizes>,
     identities: Vec<Cleared>,
     circuits: Vec<Circuit>,
 }
