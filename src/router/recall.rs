@@ -123,7 +123,7 @@ impl Router {
         let (area, host) = (Area::of(&request.url), request.url.host_str().unwrap_or_default());
         let identity = &persona.dressed;
         self.memory.recall(&persona.who, identity, &area, host).await;
-        let has_own = identity.jar().given(host).iter().any(|cookie| !lent(&cookie.name));
+        let has_own = identity.jar().given_for(host).iter().any(|cookie| !lent(&cookie.name));
         if has_own || self.memory.note(identity.key(), host).is_some() {
             return Dress::Default;
         }
