@@ -19,7 +19,8 @@ pub(crate) fn fetcher(args: &Fetch) -> Result<Fetcher, Failure> {
     let builder = Fetcher::builder().target_layers(targets(args)?);
     let builder = reach(builder, &args.network.reach)?;
     let builder = ladder(builder, &args.ladder)?.rules(rules(&args.judging)?);
-    let builder = looks(builder, &args.looks)?;
+    // The jar that is written is the default profile's.
+    let builder = looks(builder, &args.looks)?.learned_profile(args.request.cookie_jar.is_none());
     Ok(builder.build()?)
 }
 

@@ -1,7 +1,7 @@
 //! Options to a running fetcher.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 #[cfg(feature = "browser")]
 use std::time::Duration;
@@ -147,6 +147,21 @@ impl FetcherBuilder {
     pub fn memory(mut self, path: impl Into<PathBuf>) -> Self {
         self.memory = Some(path.into());
         self
+    }
+
+    /// Whether a fetch whose profile nobody named may wear another shipped one, where the host memory knows
+    /// that it gets pages by the impersonate tier and the default is refused. Default: true.
+    ///
+    /// That is another identity, with a jar of its own. A session with a name, one with cookies of the
+    /// caller's for the host, and one that a browser cleared there keep their profile anyway.
+    pub const fn learned_profile(mut self, wanted: bool) -> Self {
+        self.said.keeps_profile = !wanted;
+        self
+    }
+
+    /// The file of the host memory, where one was named.
+    pub(crate) fn memory_file(&self) -> Option<&Path> {
+        self.memory.as_deref()
     }
 
     /// The same builder without a file for the host memory.

@@ -206,10 +206,8 @@ impl RequestBuilder {
         let mut request = self.request?;
         let started = Instant::now();
         let terms = self.fetcher.shared.terms(&request.url)?;
-        let persona = self.fetcher.persona_on(&terms);
         let mut view = self.view;
         terms.fill(&mut request, self.has_context, &mut view)?;
-        terms.lend(&persona, &request);
         let mut ladder = self.tier.map_or(terms.ladder, |tier| terms.ladder.only(tier));
         if let Some(wanted) = view.needs_browser() {
             if ladder.max < Tier::Browser {
@@ -224,6 +222,10 @@ impl RequestBuilder {
         bounds.fetch_total = self.timeout.or(bounds.fetch_total);
         ladder.budget = self.budget.unwrap_or(ladder.budget);
         affordable(&ladder)?;
+        let (persona, instead) = self.fetcher.dressed(&terms, &request, &ladder).await;
+        for persona in [Some(&persona), instead.as_ref()].into_iter().flatten() {
+            terms.lend(persona, &request);
+        }
         let errand = Errand {
             request: &request,
             persona: &persona,
@@ -236,6 +238,7 @@ impl RequestBuilder {
             robots: self.robots.unwrap_or(terms.robots),
             pace: self.pace.unwrap_or(terms.pace),
             others: None,
+            instead: instead.as_ref(),
         };
         // Boxed: the future of a whole climb is large, and callers hold many.
         let (found, trace) = Box::pin(self.fetcher.shared.router.run(&errand)).await;
