@@ -220,8 +220,9 @@ impl Engine {
             let hints = call.identity.hints();
             let occasion = dress::Occasion { over, journey, hints, cookies: &cookies, proxy_authorization };
             let fields = dress::fields(call.identity.profile(), call.request, &occasion)?;
-            let sending = self.send(lease, &key, call.request, fields, proxied.is_some());
-            let sent = timeout(call.bounds.first_byte, sending).await.map_err(|_| {
+            let progress = exchange::Progress::default();
+            let sending = self.send(lease, &key, call.request, fields, proxied.is_some(), &progress);
+            let sent = progress.within(call.bounds.first_byte, sending).await.ok_or_else(|| {
                 // A connection that swallows requests is not for the next one.
                 self.pool.forget_shared(&key);
                 let message = format!("no answer came within {:?}", call.bounds.first_byte);
@@ -253,11 +254,14 @@ impl Engine {
         request: &Request,
         fields: dress::Fields,
         absolute: bool,
+        progress: &exchange::Progress,
     ) -> Result<Answered, Failure> {
         match lease {
-            Lease::Http2(mut shared) => Ok((exchange::send_http2(&mut shared, request, fields).await?, None)),
+            Lease::Http2(mut shared) => {
+                Ok((exchange::send_http2(&mut shared, request, fields, progress).await?, None))
+            }
             Lease::Http1(mut sender) => {
-                let response = exchange::send_http1(&mut sender, request, fields, absolute).await?;
+                let response = exchange::send_http1(&mut sender, request, fields, absolute, progress).await?;
                 Ok((response, Some(self.pool.borrowed(key, sender))))
             }
         }

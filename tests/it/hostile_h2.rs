@@ -1,53 +1,14 @@
 //! HTTP/2 servers that use their rights in odd ways, or have no manners at all, frame by frame.
 
-use std::io::{self, Write};
+use std::io;
 
-use crate::support::{Certs, Finished, RawServer, Talk, rungs};
+use crate::support::{
+    CONTINUATION, Certs, END_HEADERS, END_STREAM, Finished, GOAWAY, HEADERS, OK, PING, RST_STREAM, RawServer,
+    Talk, frame, greet, request, rungs,
+};
 
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
 /// What a server does once it heard a request on a stream.
 type Answer = fn(&mut Talk, u32) -> io::Result<()>;
-
-/// `:status: 200` of the static table.
-const OK: &[u8] = &[0x88];
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let [_, a, b, c] = u32::try_from(payload.len()).expect("a frame is short").to_be_bytes();
-    let mut out = vec![a, b, c, kind, flags];
-    out.extend_from_slice(&stream.to_be_bytes());
-    out.extend_from_slice(payload);
-    out
-}
-
-/// Reads the preface, sends `settings`, and returns.
-fn greet(talk: &mut Talk, settings: &[(u16, u32)]) -> io::Result<()> {
-    talk.take(24)?;
-    let mut payload = Vec::new();
-    for (id, value) in settings {
-        payload.write_all(&id.to_be_bytes())?;
-        payload.write_all(&value.to_be_bytes())?;
-    }
-    talk.send(frame(SETTINGS, 0, 0, &payload))
-}
-
-/// Reads frames until a request's HEADERS; returns its stream. Everything else is passed over.
-fn request(talk: &mut Talk) -> io::Result<u32> {
-    loop {
-        let head = talk.take(9)?;
-        let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
-        talk.take(length)?;
-        if head[3] == HEADERS {
-            return Ok(u32::from_be_bytes([head[5], head[6], head[7], head[8]]));
-        }
-    }
-}
 
 /// Fetches two pages, one after the other, on both HTTP tiers.
 fn fetch(handler: impl Fn(&mut Talk) -> io::Result<()> + Send + Sync + Clone + 'static) -> [Finished; 2] {

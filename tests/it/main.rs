@@ -3,7 +3,6 @@
 mod bad_input;
 mod bounds;
 #[cfg(feature = "browser")]
-#[cfg(feature = "browser")]
 mod browser_page;
 mod capture;
 #[cfg(feature = "browser")]
@@ -15,6 +14,7 @@ mod detect;
 mod diagnose;
 #[cfg(feature = "browser")]
 mod exits;
+mod faults;
 mod floors;
 mod hostile_h2;
 mod lab;

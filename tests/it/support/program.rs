@@ -42,6 +42,8 @@ pub(crate) struct Finished {
     pub(crate) code: i32,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: String,
+    /// The most memory it held at once, in kB: `VmHWM` of the kernel, last seen before its end.
+    pub(crate) peak_kb: u64,
 }
 
 impl Program {
@@ -136,7 +138,10 @@ impl Running {
     /// When it takes longer than its limit, with what it printed.
     pub(crate) fn finish(mut self) -> Finished {
         let deadline = Instant::now() + self.limit;
+        let mut peak_kb = 0;
         let status = loop {
+            // It only grows, and is gone with the process.
+            peak_kb = peak(self.child.id()).unwrap_or(peak_kb);
             if let Some(status) = self.child.try_wait().expect("a child can be asked") {
                 break Some(status);
             }
@@ -153,7 +158,8 @@ impl Running {
         let (stdout, stderr) = (stdout.unwrap_or_default(), stderr.unwrap_or_default());
         let code =
             status.map_or(-1, |status| status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
-        let finished = Finished { code, stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() };
+        let finished =
+            Finished { code, stdout, stderr: String::from_utf8_lossy(&stderr).into_owned(), peak_kb };
         assert!(status.is_some(), "rungs did not end within {:?}\n{finished}", self.limit);
         assert!(!orphan, "rungs ended, and a process it started still holds its output\n{finished}");
         finished
@@ -190,6 +196,13 @@ impl fmt::Display for Finished {
         }
         write!(f, "exit code {}\n--- stdout\n{text}\n--- stderr\n{}", self.code, self.stderr)
     }
+}
+
+/// The most memory that a process held so far, in kB; none when it has ended.
+fn peak(id: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// Reads a pipe to its end on a thread, and sends what it had.
