@@ -11,7 +11,7 @@ mod speed;
 
 use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -52,6 +52,8 @@ pub(crate) struct Permit {
     started: Instant,
     probe: bool,
     ended: Ended,
+    /// Its place was given up before its end.
+    left: AtomicBool,
 }
 
 #[derive(Default)]
@@ -107,7 +109,14 @@ impl Limits {
                         tracing::info!(host = host.name, tier = %wish.tier, "probes a host that failed");
                     }
                     let host = Arc::clone(&host);
-                    return Ok(Permit { host, wish, started: now, probe, ended: Ended::Untold });
+                    return Ok(Permit {
+                        host,
+                        wish,
+                        started: now,
+                        probe,
+                        ended: Ended::Untold,
+                        left: AtomicBool::new(false),
+                    });
                 }
                 Decision::At(at) => at_or_told(at, told).await,
                 Decision::Full => freed.await,
@@ -181,6 +190,14 @@ impl Limits {
 }
 
 impl Permit {
+    /// The host has answered, and what follows goes elsewhere: makes room for the next, before the end.
+    pub(crate) fn leave(&self) {
+        if !self.left.swap(true, Ordering::Relaxed) {
+            self.host.state().left();
+            self.host.freed.notify_one();
+        }
+    }
+
     /// The request is over. Makes room for the next.
     pub(crate) fn ended(mut self, how: Ended) {
         self.ended = how;
@@ -190,7 +207,12 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let now = Instant::now();
-        self.host.state().ended(self.started, now, &self.wish, self.probe, self.ended);
+        let mut state = self.host.state();
+        if !*self.left.get_mut() {
+            state.left();
+        }
+        state.ended(self.started, now, &self.wish, self.probe, self.ended);
+        drop(state);
         self.host.freed.notify_one();
     }
 }

@@ -54,7 +54,7 @@ pub(crate) use {
 
 use exchange::Failure;
 use origin::Journey;
-use pool::{Borrowed, Caps, Key, Lease, Pool};
+use pool::{Borrowed, Caps, Key, Lease, Pool, Room};
 
 /// One request to make as one identity within bounds.
 #[derive(Clone, Copy)]
@@ -69,6 +69,11 @@ pub(crate) struct Call<'a> {
 
 /// Asked before a redirect is followed.
 pub(crate) trait Gate: Send + Sync {
+    /// Whether the browser, which follows redirects by itself, has to ask before each document too.
+    fn is_strict(&self) -> bool {
+        false
+    }
+
     /// Ends when `url` may be asked for; the error says why it may not.
     fn pass<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<()>>;
 }
@@ -281,7 +286,10 @@ impl Engine {
             return Ok(lease);
         }
         let bounds = way.bounds;
-        let permit = self.pool.permit(bounds.connect).await?;
+        let permit = match self.pool.room(key, fresh, bounds.connect).await? {
+            Room::New(permit) => permit,
+            Room::Back(lease) => return Ok(lease),
+        };
         let io = match way.proxy {
             // It takes the whole URL in place of a tunnel.
             Some(proxy) if !key.tls && !proxy.scheme().is_socks() => {

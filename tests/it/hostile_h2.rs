@@ -132,3 +132,25 @@ fn a_flood_of_pings_ends_in_time() {
         assert_eq!(run.code, 1, "{run}");
     }
 }
+
+#[test]
+fn the_connection_after_a_farewell_is_kept() {
+    let certs = Certs::new();
+    for tier in ["plain", "impersonate"] {
+        let server = RawServer::start_tls(&certs.valid, b"\x02h2", |talk| {
+            greet(talk, &[])?;
+            loop {
+                let stream = request(talk)?;
+                talk.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x89]))?;
+                if talk.index == 0 {
+                    let last = [stream.to_be_bytes(), 0_u32.to_be_bytes()].concat();
+                    talk.send(frame(GOAWAY, 0, 0, &last))?;
+                }
+            }
+        });
+        let urls: Vec<String> = (0..5).map(|number| server.url(&format!("/{number}"))).collect();
+        let fixed = ["fetch", "--tier", tier, "--retry", "0", "--cacert", certs.ca()];
+        let run = rungs(fixed.into_iter().chain(urls.iter().map(String::as_str)));
+        assert_eq!((run.code, server.connections()), (0, 2), "{tier}\n{run}");
+    }
+}

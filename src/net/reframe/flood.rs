@@ -100,22 +100,23 @@ mod tests {
     fn patience_grows_with_time_requests_and_bytes_sent_and_not_beyond_its_most() {
         let now = Instant::now();
         let ping = head(PING, 8, 0);
-        let spent = || {
+        let used_up = || {
             let mut patience = Patience::new(now);
             (0..MOST).for_each(|_| patience.spend(&ping, now).unwrap());
             patience
         };
-        let left =
-            |mut patience: Patience, at| (0..).take_while(|_| patience.spend(&ping, at).is_ok()).count();
-        assert_eq!(left(spent(), now + Duration::from_secs(1)), 100);
-        assert_eq!(left(spent(), now + Duration::from_secs(100_000)), 10_000);
-        let mut asked = spent();
+        let left = |mut patience: Patience, at| {
+            (0..2 * MOST).take_while(|_| patience.spend(&ping, at).is_ok()).count()
+        };
+        assert_eq!(left(used_up(), now + Duration::from_secs(1)), 100);
+        assert_eq!(left(used_up(), now + Duration::from_secs(100_000)), 10_000);
+        let mut asked = used_up();
         asked.asked(3);
         assert_eq!(left(asked, now), 24);
-        let mut sent = spent();
+        let mut sent = used_up();
         (0..10).for_each(|_| sent.sent(1000));
         assert_eq!(left(sent, now), 9);
-        let mut much = spent();
+        let mut much = used_up();
         much.sent(1 << 40);
         assert_eq!(left(much, now), 10_000);
     }

@@ -234,12 +234,6 @@ pub(crate) fn chunk_beyond_counting(talk: &mut Talk) -> io::Result<()> {
     talk.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\nhello")
 }
 
-/// Answers a request before it has come.
-pub(crate) fn answers_unasked(talk: &mut Talk) -> io::Result<()> {
-    talk.send("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nunsent")?;
-    talk.hold()
-}
-
 /// Refuses a body before it has come, and hears no more of it.
 pub(crate) fn refuses_the_body(talk: &mut Talk) -> io::Result<()> {
     talk.head()?;

@@ -25,6 +25,7 @@ pub(crate) struct Program {
     variables: Vec<(String, String)>,
     input: Vec<u8>,
     limit: Duration,
+    descriptors: Option<&'static str>,
 }
 
 /// A run that goes on.
@@ -52,7 +53,13 @@ impl Program {
         for folder in ["config", "cache", "data", "state", "runtime", "tmp"] {
             fs::create_dir(home.path().join(folder)).expect("a folder in the home");
         }
-        Self { home, variables: Vec::new(), input: Vec::new(), limit: Duration::from_secs(90) }
+        Self {
+            home,
+            variables: Vec::new(),
+            input: Vec::new(),
+            limit: Duration::from_secs(90),
+            descriptors: None,
+        }
     }
 
     /// Sets an environment variable.
@@ -70,6 +77,12 @@ impl Program {
     /// After how long a run is killed and the test fails. Default: 90 s.
     pub(crate) fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// The limit of open files, as `ulimit` takes it: `-Sn 64`. Default: the tester's.
+    pub(crate) fn descriptors(mut self, limit: &'static str) -> Self {
+        self.descriptors = Some(limit);
         self
     }
 
@@ -92,7 +105,12 @@ impl Program {
     /// Starts it.
     pub(crate) fn start<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Running {
         let folder = |name: &str| self.home().join(name);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_rungs"))
+        let program = env!("CARGO_BIN_EXE_rungs");
+        let mut command = Command::new(if self.descriptors.is_some() { "/bin/sh" } else { program });
+        if let Some(limit) = self.descriptors {
+            command.args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\""), program]);
+        }
+        let mut child = command
             .args(arguments)
             .current_dir(self.home())
             .env_clear()

@@ -80,11 +80,14 @@ impl Relay {
     pub(crate) fn start(to: u16, down: Flow, up: Flow) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime starts");
-        let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).expect("a free port");
+        // The runtime may not be waited for: tests have one of their own.
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        listener.set_nonblocking(true).expect("a listener need not block");
         let port = listener.local_addr().as_ref().map_or(0, SocketAddr::port);
         let (connections, open) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (counted, counted_open) = (Arc::clone(&connections), Arc::clone(&open));
         runtime.spawn(async move {
+            let listener = TcpListener::from_std(listener).expect("a runtime takes a listener");
             while let Ok((client, _)) = listener.accept().await {
                 let seed = counted.fetch_add(1, Ordering::SeqCst) as u64;
                 let held = Open::one(&counted_open);
@@ -185,7 +188,8 @@ async fn pump(mut from: OwnedReadHalf, to: &mut OwnedWriteHalf, flow: Flow, mut 
                     return false;
                 }
                 left -= piece.len();
-                let slow = flow.rate.map(|rate| Duration::from_secs(1) * piece.len() as u32 / rate);
+                let length = u32::try_from(piece.len()).expect("a piece is short");
+                let slow = flow.rate.map(|rate| Duration::from_secs(1) * length / rate);
                 match slow.unwrap_or(pause) {
                     Duration::ZERO => tokio::task::yield_now().await,
                     wait => sleep(wait).await,

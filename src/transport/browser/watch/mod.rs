@@ -55,6 +55,11 @@ impl Watch {
         self.lock().held.take()
     }
 
+    /// The first request for a document that waits for leave.
+    pub(super) fn take_asked(&self) -> Option<(String, Box<ContinueRequestParams>)> {
+        self.lock().asked.pop_front()
+    }
+
     /// Forgets the navigation that failed, so that the page can be sent off anew.
     pub(super) fn again(&self, orders: Orders) {
         self.lock().again(orders);

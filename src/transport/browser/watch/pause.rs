@@ -3,6 +3,8 @@
 use chromiumoxide::cdp::browser_protocol::fetch::{ContinueRequestParams, FailRequestParams, HeaderEntry};
 use chromiumoxide::cdp::browser_protocol::network::ErrorReason;
 
+use url::Url;
+
 use super::Reaction;
 use super::events::{Field, RequestPaused};
 use super::state::PageState;
@@ -12,6 +14,8 @@ use super::state::PageState;
 pub(in super::super) struct Orders {
     /// Headers on requests to one origin, and on no other: credentials must not travel to third parties.
     pub headers: Vec<(String, String)>,
+    /// That origin; none when there is nothing to add to its requests.
+    pub own: Option<String>,
     /// Method and body of the first document's request.
     pub first: Option<(String, Option<String>)>,
     /// Resource types that are not loaded.
@@ -20,6 +24,8 @@ pub(in super::super) struct Orders {
     pub raw: bool,
     /// Take whatever the first document is as a file.
     pub file: bool,
+    /// Documents are asked for only when somebody has said that they may be.
+    pub gated: bool,
 }
 
 /// An answer that is paused until somebody has dealt with it.
@@ -59,6 +65,19 @@ impl PageState {
             (false, _) if self.orders.refused.contains(&event.resource_type.as_str()) => Reaction::Refuse(
                 Box::new(FailRequestParams::new(event.request_id, ErrorReason::BlockedByClient)),
             ),
+            (false, _)
+                if self.orders.gated && event.resource_type == "Document" && event.frame_id == self.frame =>
+            {
+                // Without headers of the caller's own the browser's stay as they are.
+                let url = event.request.url.clone();
+                let own = Url::parse(&url).is_ok_and(|url| {
+                    self.orders.own.as_deref() == Some(url.origin().ascii_serialization().as_str())
+                });
+                let request =
+                    if own { self.with_orders(event) } else { ContinueRequestParams::new(event.request_id) };
+                self.asked.push_back((url, Box::new(request)));
+                return None;
+            }
             (false, _) => self.rewritten(event),
         })
     }
@@ -88,6 +107,10 @@ impl PageState {
 
     /// Goes on with the caller's headers, and for the first document the caller's method and body.
     fn rewritten(&mut self, event: RequestPaused) -> Reaction {
+        Reaction::Continue(Box::new(self.with_orders(event)))
+    }
+
+    fn with_orders(&mut self, event: RequestPaused) -> ContinueRequestParams {
         let first = (event.resource_type == "Document").then(|| self.orders.first.take()).flatten();
         let (method, body) = first.map_or((None, None), |(method, body)| (Some(method), body));
         let own = |name: &str| self.orders.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
@@ -104,7 +127,7 @@ impl PageState {
         request.method = method;
         request.post_data = body.map(Into::into);
         request.headers = Some(headers);
-        Reaction::Continue(Box::new(request))
+        request
     }
 }
 
