@@ -247,6 +247,12 @@ async fn the_browser_does_not_even_ask_where_robots_txt_forbids() {
         "/in" => Reply::redirect(302, "/page"),
         _ => Reply::html(200, PAGE),
     };
+    let there = site(|| text("")).await;
+    let framed = format!("{PAGE}<iframe src={}></iframe>", url(&there, "/frame"));
+    let reply = move |heard: &Heard| match heard.request.path.as_str() {
+        "/framed" => Reply::html(200, framed.clone()),
+        _ => reply(heard),
+    };
     let server = Recorder::builder().start(reply).await.expect("it listens");
     let fetcher = Fetcher::builder().robots(Robots::Obey).build().expect("good settings");
     for path in ["/out", "/script"] {
@@ -258,6 +264,20 @@ async fn the_browser_does_not_even_ask_where_robots_txt_forbids() {
         page.expect("a page");
     }
     assert!(!paths(&server).contains(&"/private".to_owned()), "{:?}", paths(&server));
+    // What the caller sends to the site goes to no other that its pages show.
+    fetcher
+        .get(url(&server, "/framed"))
+        .header("x-mine", "1")
+        .tier(Tier::Browser)
+        .send()
+        .await
+        .expect("a page");
+    let mine = |server: &Recorder| {
+        let connections = server.connections();
+        let mut all = connections.iter().flat_map(|one| &one.requests);
+        all.any(|request| request.header("x-mine").is_some())
+    };
+    assert!(paths(&there).contains(&"/frame".to_owned()) && mine(&server) && !mine(&there));
     // Without robots.txt it is asked for: the count above can fail.
     fetcher
         .get(url(&server, "/out"))

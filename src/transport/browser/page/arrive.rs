@@ -10,10 +10,11 @@ use http::{HeaderName, Method, StatusCode, header};
 use url::Url;
 
 use super::super::answer::Head;
+use super::super::block;
 use super::super::faults::{self, Fault};
 use super::super::watch::{Orders, Step};
 use super::wait::{Deadlines, unexpected_file};
-use super::{OPEN_LIMIT, Page, Visit, block};
+use super::{OPEN_LIMIT, Page, Visit};
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 use crate::request::Request;
@@ -73,9 +74,9 @@ impl Page {
         let Some(gate) = visit.gate else { return std::future::pending().await };
         loop {
             self.watch
-                .until(|state, _| if state.asked.is_empty() { Step::Event } else { Step::Done(()) })
+                .until(|state, _| if state.waiting.is_empty() { Step::Event } else { Step::Done(()) })
                 .await;
-            let Some((url, request)) = self.watch.take_asked() else { continue };
+            let Some((url, request)) = self.watch.take_waiting() else { continue };
             let passed = match Url::parse(&url) {
                 Ok(url) if matches!(url.scheme(), "http" | "https") => {
                     gate.pass(&url).await.map_err(|error| error.with_url(&url))
@@ -180,7 +181,7 @@ fn orders(visit: &Visit<'_>) -> Orders {
         headers,
         own,
         first: (!plain).then(|| (request.method.to_string(), body)),
-        refused: block::types(&visit.view.block),
+        block: visit.view.block.clone(),
         raw: visit.view.body == Some(BodyForm::Raw),
         file: false,
         gated: visit.gate.is_some(),

@@ -5,9 +5,11 @@ use chromiumoxide::cdp::browser_protocol::network::ErrorReason;
 
 use url::Url;
 
+use super::super::block;
 use super::Reaction;
 use super::events::{Field, RequestPaused};
 use super::state::PageState;
+use crate::view::Load;
 
 /// What becomes of the requests and answers of a page.
 #[derive(Clone, Default)]
@@ -18,8 +20,8 @@ pub(in super::super) struct Orders {
     pub own: Option<String>,
     /// Method and body of the first document's request.
     pub first: Option<(String, Option<String>)>,
-    /// Resource types that are not loaded.
-    pub refused: Vec<&'static str>,
+    /// What is not loaded, in the page and in the frames within.
+    pub block: Vec<Load>,
     /// Keep documents as the server sent them.
     pub raw: bool,
     /// Take whatever the first document is as a file.
@@ -54,6 +56,15 @@ impl Held {
     }
 }
 
+/// What becomes of a request of a frame with a session of its own.
+pub(super) fn of_frame(event: RequestPaused, block: &[Load]) -> Reaction {
+    if block::covers(block, &event.resource_type) {
+        refuse(event.request_id)
+    } else {
+        go_on(event.request_id)
+    }
+}
+
 impl PageState {
     pub(super) fn paused(&mut self, event: RequestPaused) -> Option<Reaction> {
         let answered = event.response_status_code.is_some() || event.response_error_reason.is_some();
@@ -62,23 +73,16 @@ impl PageState {
                 return self.document_answered(event, status);
             }
             (true, _) => go_on(event.request_id),
-            (false, _) if self.orders.refused.contains(&event.resource_type.as_str()) => Reaction::Refuse(
-                Box::new(FailRequestParams::new(event.request_id, ErrorReason::BlockedByClient)),
-            ),
+            (false, _) if block::covers(&self.orders.block, &event.resource_type) => refuse(event.request_id),
             (false, _)
                 if self.orders.gated && event.resource_type == "Document" && event.frame_id == self.frame =>
             {
-                // Without headers of the caller's own the browser's stay as they are.
                 let url = event.request.url.clone();
-                let own = Url::parse(&url).is_ok_and(|url| {
-                    self.orders.own.as_deref() == Some(url.origin().ascii_serialization().as_str())
-                });
-                let request =
-                    if own { self.with_orders(event) } else { ContinueRequestParams::new(event.request_id) };
-                self.asked.push_back((url, Box::new(request)));
+                let request = self.rewritten(event);
+                self.waiting.push_back((url, Box::new(request)));
                 return None;
             }
-            (false, _) => self.rewritten(event),
+            (false, _) => Reaction::Continue(Box::new(self.rewritten(event))),
         })
     }
 
@@ -105,12 +109,13 @@ impl PageState {
         None
     }
 
-    /// Goes on with the caller's headers, and for the first document the caller's method and body.
-    fn rewritten(&mut self, event: RequestPaused) -> Reaction {
-        Reaction::Continue(Box::new(self.with_orders(event)))
-    }
-
-    fn with_orders(&mut self, event: RequestPaused) -> ContinueRequestParams {
+    /// Goes on with the caller's headers, and for the first document the caller's method and body. A request to
+    /// another origin goes on as it is.
+    fn rewritten(&mut self, event: RequestPaused) -> ContinueRequestParams {
+        let at = Url::parse(&event.request.url).map(|url| url.origin().ascii_serialization());
+        if at.ok() != self.orders.own {
+            return ContinueRequestParams::new(event.request_id);
+        }
         let first = (event.resource_type == "Document").then(|| self.orders.first.take()).flatten();
         let (method, body) = first.map_or((None, None), |(method, body)| (Some(method), body));
         let own = |name: &str| self.orders.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
@@ -129,6 +134,10 @@ impl PageState {
         request.headers = Some(headers);
         request
     }
+}
+
+fn refuse(request: String) -> Reaction {
+    Reaction::Refuse(Box::new(FailRequestParams::new(request, ErrorReason::BlockedByClient)))
 }
 
 fn go_on(request: String) -> Reaction {
