@@ -70,6 +70,7 @@ pub(crate) struct Call<'a> {
 /// Asked before a redirect is followed.
 pub(crate) trait Gate: Send + Sync {
     /// Whether the browser, which follows redirects by itself, has to ask before each document too.
+    #[cfg_attr(not(feature = "browser"), expect(dead_code, reason = "the browser tier alone reads it"))]
     fn is_strict(&self) -> bool {
         false
     }
