@@ -20,6 +20,7 @@ const AT_LAST: Duration = Duration::from_secs(60);
 
 fn builder() -> FetcherBuilder {
     let mut bounds = Bounds::default();
+    (bounds.connect, bounds.tls, bounds.read_idle) = (AT_LAST, AT_LAST, AT_LAST);
     (bounds.first_byte, bounds.http_total) = (AT_LAST, AT_LAST);
     let pace = Pace::new().concurrency(4);
     Fetcher::builder().retries(0).bounds(bounds).pace(pace)
@@ -59,7 +60,7 @@ async fn all_places_are_free(fetcher: &Fetcher, tier: Tier, url: &str, crowd: &C
     // Some more than once: the first answers may be over before the last request is there.
     for _ in 0..20 {
         let asked = join_all((0..PLACES).map(|_| fetcher.get(url).tier(tier).send()));
-        let pages = timeout(Duration::from_secs(10), asked).await.map_err(|_| "the fetches after it hang")?;
+        let pages = timeout(AT_LAST, asked).await.map_err(|_| "the fetches after it hang")?;
         for page in pages {
             page.map_err(|error| format!("a fetch after it fails: {error:?}"))?;
         }
