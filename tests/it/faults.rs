@@ -535,7 +535,7 @@ fn every_fault_ends_as_it_should() {
 }
 
 /// How many are met at the same time: most of it is waiting.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 4;
 
 /// How often `server` heard a POST, after one was sent there with retries to spare; the first request on its
 /// connection, or after a GET.
