@@ -26,7 +26,7 @@ use crate::detect::{self, Expect, Rules, Seen};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::kind::ErrorKind;
-use crate::limit::Limits;
+use crate::limit::{Limits, Permit};
 use crate::memory::{Memory, Who};
 use crate::politeness::{Pace, Robots};
 use crate::request::Request;
@@ -196,7 +196,7 @@ impl Router {
             let bytes = Arc::new(AtomicU64::new(0));
             progress.begin(errand, tier);
             let attempted = self.attempted(errand, tier);
-            let outcome = self.attempt(errand, tier, history.bytes, &bytes).await;
+            let outcome = self.attempt(errand, tier, &permit, history.bytes, &bytes).await;
             let outcome = self.weigh(errand, &mut way, &attempted, outcome).await;
             self.tried(attempted, &outcome);
             self.fed_back(errand, tier, permit, &outcome);
@@ -335,6 +335,7 @@ impl Router {
         &self,
         errand: &Errand<'_>,
         tier: Tier,
+        permit: &Permit,
         spent: u64,
         bytes: &Arc<AtomicU64>,
     ) -> Result<Judged> {
@@ -344,7 +345,7 @@ impl Router {
             .find(|transport| transport.tier() == tier)
             .ok_or_else(|| Error::new(ErrorKind::Config, format!("this build has no {tier} tier")))?;
         let identity = errand.persona.on(tier);
-        let manners = Manners { router: self, errand };
+        let manners = Manners::new(self, errand, tier, permit);
         let bounds = within(errand, spent);
         let job = Job {
             request: errand.request,
@@ -357,7 +358,7 @@ impl Router {
         let answer = transport.attempt(job).await?;
         let Answer { status, version, headers, url, redirects, body, timings, browser } = answer;
         if tier == Tier::Browser && url != errand.request.url {
-            // It followed the redirects by itself; what robots.txt keeps back is at least not handed out.
+            // What a page did to its own address, too.
             self.permitted(errand, &url, None).await?;
         }
         let begun = match body {
