@@ -61,6 +61,10 @@ pub struct Attempt {
     pub browser_profile: Option<String>,
     /// The proxy it went through, without its credentials.
     pub proxy: Option<String>,
+    /// Which session at the proxy it was, by a mark that is no secret. `None` where the proxy has none.
+    pub session: Option<String>,
+    /// It went direct because no proxy works, and that was allowed.
+    pub fallback: bool,
     /// The answer's status, if there was an answer.
     pub status: Option<u16>,
     /// What the answer was, if there was an answer.

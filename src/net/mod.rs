@@ -88,6 +88,11 @@ impl Engine {
         Ok(Self { ways, tls: tls::Tls::new(trust)?, pool: Pool::new(Caps::default()) })
     }
 
+    /// Closes the idle connections of an identity that asks no more.
+    pub(crate) fn forget(&self, identity: u64) {
+        self.pool.forget(identity);
+    }
+
     /// Makes `call`, follows its redirects, and returns the last answer with its body still coming.
     pub(crate) async fn fetch(&self, call: Call<'_>) -> Result<Answer> {
         let now = Instant::now();

@@ -37,6 +37,13 @@ impl Progress {
             tier,
             browser_profile: (tier != Tier::Plain).then(|| identity.profile().name.clone()),
             proxy: identity.route().proxy(&errand.request.url).map(ToString::to_string),
+            session: errand
+                .persona
+                .session
+                .as_ref()
+                .and_then(|session| session.label())
+                .map(ToOwned::to_owned),
+            fallback: errand.persona.is_stopgap,
             status: None,
             verdict: None,
             waited: std::mem::take(&mut self.waited),

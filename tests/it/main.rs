@@ -25,6 +25,8 @@ mod memory;
 mod nginx;
 mod output;
 mod politeness;
+mod pool;
+mod pool_program;
 mod private;
 mod profile;
 mod proxies;
