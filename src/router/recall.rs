@@ -85,10 +85,6 @@ impl Router {
                 || judged.headers.contains_key(http::header::SET_COOKIE)
                     && self.memory.note(identity, host).is_some();
         }
-        if way.tier == Tier::Browser {
-            // What the browser was asked for, the tier below tells from now on.
-            dressed.hints().note(&judged.url, &judged.headers);
-        }
         if let Some(Visit { leave: Leave::Turn(turn), before, .. }) = &way.visit {
             let after = dressed.jar().list();
             let earned = Clearance::earned(before, &after, host, &set_by(&judged.headers));
