@@ -197,6 +197,8 @@ async fn processes_that_share_a_file_lose_nothing_and_meet_no_lock() {
     }
     let pages = (RUNS * PAGES + 2 * PAGES / 2) as u64;
     assert_eq!(counts(&file(&program), Rung::Impersonate), (pages, 0));
+    let sizes = Notebook::open(file(&program)).expect("whole").sized(None).expect("it can be read");
+    assert_eq!(sizes.iter().map(|line| u64::from(line.sizes.pages)).sum::<u64>(), pages, "each was measured");
     assert_eq!(
         (counts(&file(&program), Rung::Plain), refused),
         ((0, 2 * PAGES as u64 / 2), 2 * PAGES as u64 / 2)
