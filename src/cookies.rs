@@ -168,7 +168,7 @@ impl Jar {
     }
 
     /// The caller's own cookies that go to `host`.
-    pub(crate) fn given(&self, host: &str) -> Vec<Cookie> {
+    pub(crate) fn given_for(&self, host: &str) -> Vec<Cookie> {
         let mut cookies = self.list();
         let inner = self.lock();
         cookies.retain(|cookie| cookie.reaches(host) && inner.given.contains(&place(cookie)));

@@ -157,7 +157,8 @@ impl Fetcher {
     fn berth<'a>(&'a self, look: &'a Look, url: &Url, base: &'a Arc<Persona>) -> Option<Berth<'a>> {
         let exits = look.pool.as_deref()?;
         let (shared, name, site) = (&*self.shared, self.name.as_ref(), session::site(url));
-        Some(Berth { shared, name, look, exits, site, together: true, base })
+        let around = exits.goes_around(url.host_str().unwrap_or_default());
+        Some(Berth { shared, name, look, exits, site, together: true, around, base })
     }
 
     /// Who asks for `request` in the place of `persona`, which goes by no pool; and who goes on when that is refused, where it is asked only to learn whether

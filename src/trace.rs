@@ -69,7 +69,7 @@ pub struct Attempt {
     pub status: Option<u16>,
     /// What the answer was, if there was an answer.
     pub verdict: Option<Verdict>,
-    /// How long it had to wait before it began, because of the host's pace: not part of `elapsed`.
+    /// How long it had to wait before it began, for the host's pace or a place at its proxy: not part of `elapsed`.
     #[serde(rename = "waited_ms", serialize_with = "millis")]
     pub waited: Duration,
     /// From start to the end of this attempt.

@@ -101,6 +101,15 @@ pub(crate) async fn lay(mut targets: Targets, args: &Fetch) -> Result<Targets, F
         };
         set("--proxy-fallback", "proxy.fallback", name.into())?;
     }
+    let urls = args.urls.iter().filter_map(|url| rungs::parse_url(url).ok());
+    let is_for =
+        |url| !targets.resolve(&url).is_ok_and(|found| matches!(found.settings().proxy.pool(), Ok(None)));
+    let mut pools = urls.map(is_for).peekable();
+    if pools.peek().is_some() && !pools.any(|is_for| is_for) {
+        let message = "there is no proxy to use so: name it with -x, --proxies or --dialect, or in a target \
+             (the environment's proxies are not meant)";
+        return Err(Failure::Usage(message.to_owned()));
+    }
     Ok(targets)
 }
 

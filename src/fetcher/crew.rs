@@ -61,6 +61,8 @@ pub(super) struct Berth<'a> {
     pub(super) site: String,
     /// The fetch may come to the browser, whose connections are to have one address.
     pub(super) together: bool,
+    /// The URL is reached without a proxy.
+    pub(super) around: bool,
     /// The same session without a proxy: what the caller gave it, all others have too.
     pub(super) base: &'a Arc<Persona>,
 }
@@ -82,7 +84,7 @@ impl Berth<'_> {
             Some((place, Arc::clone(&seat.persona)))
         });
         match seated {
-            Some((_, persona)) if !is_over(&persona, now) => Ok(persona),
+            Some((_, persona)) if !is_over(&persona, now) || self.around => Ok(persona),
             Some((place, before)) => {
                 // One whose time was over has a successor by itself; one that was refused has not.
                 let anew = before.session.as_ref().is_some_and(|session| !session.has_aged(now));
@@ -101,7 +103,7 @@ impl Berth<'_> {
 
     fn wanted<'w>(&'w self, apart: bool, anew: bool, left: Option<&'w Session>) -> Wanted<'w> {
         let name = self.name.map(AsRef::as_ref);
-        Wanted { name, site: &self.site, apart, anew, together: self.together, left }
+        Wanted { name, site: &self.site, apart, anew, together: self.together, around: self.around, left }
     }
 
     fn sit(&self, crew: &mut HashMap<Place, Vec<Seat>>, place: Place, persona: &Arc<Persona>) {
@@ -167,7 +169,9 @@ impl Berth<'_> {
 
 impl Others for Berth<'_> {
     fn means(&self, persona: &Persona) -> Means {
-        let Some(session) = &persona.session else { return Means::default() };
+        let Some(session) = persona.session.as_ref().filter(|_| !self.around) else {
+            return Means::default();
+        };
         Means {
             exit: self.exits.has_other(session),
             direct: self.exits.may_go_direct(),
@@ -236,6 +240,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-const MAX_PLACES: usize = 4_096;
+const MAX_PLACES: usize = if cfg!(test) { 64 } else { 4_096 };
 /// A seat at a single site is given up after so long without use.
 const IDLE: Duration = Duration::from_secs(30 * 60);
+
+#[cfg(test)]
+mod tests;

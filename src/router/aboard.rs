@@ -58,6 +58,7 @@ impl Router {
     /// Waits for a place at the exit, or names who goes instead.
     pub(super) async fn board(
         errand: &Errand<'_>,
+        tier: Tier,
         history: &mut History,
         progress: &mut Progress,
     ) -> Result<Boarded> {
@@ -65,11 +66,15 @@ impl Router {
         let began = Instant::now();
         let admitted = session.admit(&errand.site()).await;
         progress.waited += began.elapsed();
-        match admitted {
+        let boarded = match admitted {
             Ok(Some(permit)) => Ok(Boarded::At(Some(permit))),
             Ok(None) => elsewhere(errand, history).map(Boarded::Instead),
             Err(error) => Err(error),
-        }
+        };
+        boarded.inspect_err(|error| {
+            progress.begin(errand, tier);
+            progress.cut_short(error);
+        })
     }
 
     /// robots.txt could not be had because of `error`: where that is the exit's doing, who goes instead.

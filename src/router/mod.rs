@@ -207,7 +207,7 @@ impl Router {
             self.begin(errand, &flight, &mut way).await?;
             let tier = way.tier;
             let permit = self.admit(errand, tier, crawl_delay, progress).await?;
-            let place = match Self::board(errand, history, progress).await? {
+            let place = match Self::board(errand, tier, history, progress).await? {
                 Boarded::At(place) => place,
                 Boarded::Instead(persona) => return Ok(Left::For(persona)),
             };

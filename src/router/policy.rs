@@ -228,7 +228,8 @@ fn answered(
                 climb(ladder, history, verdict)
             }
         }
-        VerdictKind::ProxyFault if may_leave(means, history) => {
+        // It may have been sent on before the proxy failed.
+        VerdictKind::ProxyFault if may_leave(means, history) && history.method.is_idempotent() => {
             Step::NewExit { faulty: true, why: format!("new exit: {verdict}") }
         }
         VerdictKind::ProxyFault => {

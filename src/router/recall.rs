@@ -129,7 +129,7 @@ impl Router {
         if let Some(who) = &persona.who {
             self.memory.recall(who, identity, &area, host).await;
         }
-        let has_own = identity.jar().given(host).iter().any(|cookie| !lent(&cookie.name));
+        let has_own = identity.jar().given_for(host).iter().any(|cookie| !lent(&cookie.name));
         if has_own || self.memory.note(identity.key(), host).is_some() {
             return Dress::Default;
         }

@@ -44,6 +44,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) anew: bool,
     /// All connections shall have one address, also where a new one is all it takes to get another.
     pub(crate) together: bool,
+    /// The site is reached without a proxy, and only what it leads to is not: any exit will do.
+    pub(crate) around: bool,
     /// The session that it takes the place of, because it was refused or does not work.
     pub(crate) left: Option<&'a Session>,
 }
@@ -93,7 +95,15 @@ impl Exits {
             began: (wall, Instant::now()),
         };
         // What a dialect cannot express is told before anything is fetched.
-        let any = Wanted { name: None, site: "", apart: false, anew: false, together: true, left: None };
+        let any = Wanted {
+            name: None,
+            site: "",
+            apart: false,
+            anew: false,
+            together: true,
+            around: false,
+            left: None,
+        };
         for exit in &exits.exits {
             exits.session(exit, &any, false, &mut exits.chance())?;
         }
@@ -108,6 +118,11 @@ impl Exits {
     /// Whether a fetch may go without a proxy while none works.
     pub(crate) const fn may_go_direct(&self) -> bool {
         self.fallback
+    }
+
+    /// Whether `host` is reached without a proxy.
+    pub(crate) fn goes_around(&self, host: &str) -> bool {
+        self.around.covers(host)
     }
 
     /// A new session by the exit that is best just now.
@@ -130,6 +145,7 @@ impl Exits {
                 self.exits[at].probe(now);
                 self.session(&self.exits[at], &wanted, true, &mut chance)
             }
+            Chosen::None(_) if wanted.around => self.session(&self.exits[0], &wanted, false, &mut chance),
             Chosen::None(wait) => Err(self.none_works(wait)),
         }
     }

@@ -6,14 +6,15 @@ use tokio::time::Instant;
 
 use super::tally::Blame;
 
-/// An exit's standing. Faults of its own put it into quarantine; so do doubtful ones at several sites, with
-/// no answer between them.
+/// An exit's standing. Faults of its own put it into quarantine; so do doubtful ones, at several sites or very
+/// many, with no answer between them.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
     /// Faults of its own in a row.
     faults: u32,
-    /// Where it met doubtful faults since its last answer; each site once.
-    doubts: Vec<String>,
+    /// Doubtful faults in a row, and the sites of the first of them, each once.
+    doubts: u32,
+    sites: Vec<String>,
     shut: Option<Shut>,
 }
 
@@ -71,12 +72,14 @@ impl Standing {
     pub(super) fn failed(&mut self, blame: Blame, site: &str, probe: bool, now: Instant) -> bool {
         match blame {
             Blame::Proxy => self.faults = self.faults.saturating_add(1),
-            Blame::Unclear if self.doubts.len() < SITES && !self.doubts.iter().any(|seen| seen == site) => {
-                self.doubts.push(site.to_owned());
+            Blame::Unclear => {
+                self.doubts = self.doubts.saturating_add(1);
+                if self.sites.len() < SITES && !self.sites.iter().any(|seen| seen == site) {
+                    self.sites.push(site.to_owned());
+                }
             }
-            Blame::Unclear => {}
         }
-        let enough = self.faults >= FAULTS || self.doubts.len() >= SITES;
+        let enough = self.faults >= FAULTS || self.sites.len() >= SITES || self.doubts >= DOUBTS;
         let lasts = match &self.shut {
             Some(shut) if probe => (shut.lasts * 2).min(LONGEST),
             None if enough => FIRST,
@@ -92,6 +95,8 @@ impl Standing {
 const FAULTS: u32 = 2;
 /// So many sites, each with a doubtful fault and no answer between them, do the same.
 const SITES: usize = 3;
+/// So many doubtful faults in a row do so wherever they were met.
+const DOUBTS: u32 = 8;
 /// How long the first quarantine lasts; each probe that fails doubles it.
 const FIRST: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(300);
@@ -113,7 +118,8 @@ mod tests {
             (vec![Some((Proxy, "a"))], false),
             (vec![Some((Proxy, "a")), Some((Proxy, "a"))], true),
             (vec![Some((Proxy, "a")), None, Some((Proxy, "a"))], false),
-            (vec![Some((Unclear, "a")); 9], false),
+            (vec![Some((Unclear, "a")); 7], false),
+            (vec![Some((Unclear, "a")); 8], true),
             (vec![Some((Unclear, "a")), Some((Unclear, "b")), Some((Unclear, "a"))], false),
             (vec![Some((Unclear, "a")), Some((Unclear, "b")), Some((Unclear, "c"))], true),
             (vec![Some((Unclear, "a")), Some((Unclear, "b")), None, Some((Unclear, "c"))], false),

@@ -10,8 +10,15 @@ fn exits(pool: &ProxyPool) -> Exits {
     Exits::new(pool).unwrap()
 }
 
-const ANY: Wanted<'_> =
-    Wanted { name: None, site: "site.example", apart: false, anew: false, together: false, left: None };
+const ANY: Wanted<'_> = Wanted {
+    name: None,
+    site: "site.example",
+    apart: false,
+    anew: false,
+    together: false,
+    around: false,
+    left: None,
+};
 
 fn name(session: &Session) -> String {
     session.exit.name.clone()
@@ -141,4 +148,94 @@ fn the_same_seed_draws_the_same_exits_and_nothing_shows_a_password() {
     let pool = ProxyPool::new().proxy("http://janedoe:hunter2@a.example:1".parse().unwrap());
     let shown = format!("{pool:?} {:?}", Exits::new(&pool).unwrap().report());
     assert!(!shown.contains("hunter2") && !shown.contains("janedoe"), "{shown}");
+}
+
+/// An account whose sessions last for 20 minutes, 18 of them for us.
+fn account(password: &str) -> ProxyPool {
+    let dialect = crate::proxy::Dialect::find("decodo", None).unwrap();
+    let account = ProxyAccount::new(dialect, "jane", crate::redact::Secret::new(password));
+    ProxyPool::new().account(account.lifetime(Duration::from_secs(20 * 60)))
+}
+
+fn user(session: &Session) -> String {
+    let proxy = session.route.proxy(&"https://site.example/".parse().unwrap()).unwrap();
+    proxy.credentials().unwrap().0.to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_is_the_same_for_the_same_user_and_time_and_nobody_elses() {
+    let of = |password: &str, wanted: Wanted<'_>| user(&exits(&account(password)).draw(wanted).unwrap());
+    let shop = Wanted { name: Some("shop"), ..ANY };
+    let apart = Wanted { apart: true, ..ANY };
+    let elsewhere = Wanted { site: "other.example", ..apart };
+    let all = [
+        of("hunter2", ANY),
+        of("hunter3", ANY),
+        of("hunter2", shop),
+        of("hunter2", apart),
+        of("hunter2", elsewhere),
+    ];
+    for (at, user) in all.iter().enumerate() {
+        assert!(user.starts_with("user-jane-session-") && user.ends_with("-sessionduration-20"), "{user}");
+        assert!(!all[..at].contains(user), "{all:?}");
+    }
+    assert_eq!(of("hunter2", ANY), all[0]);
+    assert_eq!(of("hunter2", apart), all[3]);
+    let anew = Wanted { anew: true, ..ANY };
+    assert_ne!(of("hunter2", anew), of("hunter2", anew), "who was refused is somebody nobody was before");
+    assert_ne!(of("", ANY), of("", ANY), "without a password anybody could tell it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_is_renewed_before_its_time_is_over_for_the_provider() {
+    let exits = exits(&account("hunter2"));
+    let mut before = String::new();
+    for _ in 0..5 {
+        let session = exits.draw(ANY).unwrap();
+        assert_ne!(user(&session), before, "another one");
+        before = user(&session);
+        let began = Instant::now();
+        while !session.is_over(Instant::now()) {
+            used(&session, Ended::Page(None)).await;
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert!(began.elapsed() <= Duration::from_secs(18 * 60 + 1), "{:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_refused_twice_is_burnt_and_one_that_rested_is_forgotten() {
+    let exits = exits(&account("hunter2"));
+    let session = exits.draw(ANY).unwrap();
+    assert!(exits.has_other(&session), "a gateway has other addresses");
+    used(&session, Ended::Blocked).await;
+    used(&session, Ended::Page(None)).await;
+    used(&session, Ended::Blocked).await;
+    assert!(!session.is_burnt(), "a page between them");
+    used(&session, Ended::Fault(Blame::Unclear)).await;
+    assert!(session.is_burnt() && session.is_over(Instant::now()));
+    assert!(!exits.draw(ANY).unwrap().is_over(Instant::now()), "the gateway is not blamed");
+
+    let dialect = crate::proxy::Dialect::find("oxylabs", None).unwrap();
+    let rests = dialect.idle().expect("it says so");
+    let account = ProxyAccount::new(dialect, "jane", crate::redact::Secret::new("x"));
+    let session = self::exits(&ProxyPool::new().account(account)).draw(ANY).unwrap();
+    used(&session, Ended::Page(None)).await;
+    tokio::time::advance(rests.mul_f64(0.5)).await;
+    assert!(!session.is_over(Instant::now()));
+    used(&session, Ended::Page(None)).await;
+    tokio::time::advance(rests.mul_f64(0.95)).await;
+    assert!(session.is_over(Instant::now()));
+}
+
+#[test]
+fn what_rotates_by_itself_needs_no_session_unless_one_address_is_wanted() {
+    let rotating = exits(&account("hunter2").mode(Mode::Rotating));
+    assert_eq!(user(&rotating.draw(ANY).unwrap()), "user-jane");
+    let together = Wanted { together: true, ..ANY };
+    let (one, two) = (rotating.draw(together).unwrap(), rotating.draw(together).unwrap());
+    assert!(user(&one) != user(&two) && one.label() != two.label(), "{} {}", user(&one), user(&two));
+    assert!(one.label().is_some_and(|label| !user(&one).contains(label)));
+    let seeded = |seed| user(&exits(&account("x").mode(Mode::Rotating).seed(seed)).draw(together).unwrap());
+    assert!(seeded(1) == seeded(1) && seeded(1) != seeded(2));
 }

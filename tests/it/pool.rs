@@ -19,6 +19,8 @@ fn account(squid: &Squid) -> ProxyAccount {
     ProxyAccount::new(dialect, "jane", Secret::new("hunter2"))
         .gateway(squid.url_without_user().parse().expect("a gateway"))
         .geo(Geo::default().country("US"))
+        // So long that no test sees it renewed.
+        .lifetime(Duration::from_secs(24 * 3600))
 }
 
 fn on(tier: Tier, certs: &Certs, pool: ProxyPool) -> FetcherBuilder {
@@ -45,6 +47,7 @@ fn users(passages: &[Passage]) -> Vec<&str> {
 /// The id in a user name of Jane's.
 fn id(user: &str) -> &str {
     let id = user.strip_prefix("user-jane-country-us-session-").expect("the dialect's words");
+    let id = id.strip_suffix("-sessionduration-1440").expect("and its minutes");
     assert!(id.len() >= 10 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{user}");
     id
 }

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::certs::{Leaf, NAMES};
 use super::daemon::{Daemon, htpasswd, program, start_on_free_ports, wait_for};
 
-/// squid, alone in its folder. It knows the host names of [`NAMES`] as 127.0.0.1, and keeps nothing that passes.
+/// squid, alone in its folder. It knows the host names of [`NAMES`] and the lab's as 127.0.0.1, and keeps nothing that passes.
 pub(crate) struct Squid {
     scheme: &'static str,
     port: u16,
@@ -52,8 +52,8 @@ impl Squid {
         fs::write(root.join("htpasswd"), htpasswd(Self::USER, Self::PASSWORD))
             .expect("squid's users are written");
         fs::write(root.join("anybody"), ANYBODY).expect("squid's helper is written");
-        fs::write(root.join("hosts"), format!("127.0.0.1 {}\n", NAMES.join(" ")))
-            .expect("squid's hosts are written");
+        let names = NAMES.into_iter().chain(rungs::lab::SITES).collect::<Vec<_>>().join(" ");
+        fs::write(root.join("hosts"), format!("127.0.0.1 {names}\n")).expect("squid's hosts are written");
         if let Some(leaf) = manner.leaf {
             for (from, to) in [(&leaf.chain, "tls.pem"), (&leaf.key, "tls.key")] {
                 let to = root.join(to);
