@@ -151,6 +151,14 @@ impl Jar {
         found.into_iter().map(|(_, _, name, value)| (name, value)).collect()
     }
 
+    /// The cookies of the caller's own, as they are now.
+    pub(crate) fn given(&self) -> Vec<Cookie> {
+        let mut cookies = self.list();
+        let inner = self.lock();
+        cookies.retain(|cookie| inner.given.contains(&place(cookie)));
+        cookies
+    }
+
     /// The cookies that go to `host`, without those of the caller's own.
     pub(crate) fn earned(&self, host: &str) -> Vec<Cookie> {
         let mut cookies = self.list();

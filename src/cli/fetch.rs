@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Fetch, quiet: bool) -> Result<u8, Failure> {
         .build()
         .map_err(|cause| Failure::Io("could not start".to_owned(), cause))?;
     let outcome = runtime.block_on(async {
-        let fetcher = settings::fetcher(args)?;
+        let fetcher = settings::fetcher(args).await?;
         let session = match &args.ladder.session {
             Some(name) => fetcher.session(name),
             None => fetcher.clone(),
@@ -72,7 +72,10 @@ async fn all(args: &Fetch, session: &Fetcher, quiet: bool) -> Result<u8, Failure
         }
     }
     if let Some(path) = &args.request.cookie_jar {
-        cookie_file::write(path, &jars(&sessions))?;
+        // Sessions may have been replaced meanwhile: theirs too.
+        let replaced = self::sessions(args, session);
+        let all: Vec<Fetcher> = sessions.into_iter().chain(replaced).collect();
+        cookie_file::write(path, &jars(&all))?;
     }
     Ok(code)
 }

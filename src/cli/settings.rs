@@ -13,11 +13,18 @@ use rungs::{Error, ErrorKind, Fetcher, FetcherBuilder, Place, Position, Proxy, R
 
 use super::args::{Fetch, Judging, Ladder, Looks, Manners, Reach, Request};
 use super::exit::Failure;
+use super::exits;
 
 /// A fetcher with everything the command line says about it.
-pub(crate) fn fetcher(args: &Fetch) -> Result<Fetcher, Failure> {
-    let builder = Fetcher::builder().target_layers(targets(args)?);
-    let builder = reach(builder, &args.network.reach)?;
+pub(crate) async fn fetcher(args: &Fetch) -> Result<Fetcher, Failure> {
+    let mut targets = targets(args)?;
+    let by_pool = exits::are_wanted(args);
+    if by_pool {
+        targets = exits::lay(targets, args).await?;
+    }
+    let builder = Fetcher::builder().target_layers(targets);
+    let builder =
+        if by_pool { trust(builder, &args.network.reach)? } else { reach(builder, &args.network.reach)? };
     let builder = ladder(builder, &args.ladder)?.rules(rules(&args.judging)?);
     // The jar that is written is the default profile's.
     let builder = looks(builder, &args.looks)?.learned_profile(args.request.cookie_jar.is_none());
@@ -94,11 +101,16 @@ fn manners(mut targets: Targets, args: &Manners) -> Result<Targets, Failure> {
 
 /// A builder that gets there as the command line says.
 pub(crate) fn reach(mut builder: FetcherBuilder, args: &Reach) -> Result<FetcherBuilder, Failure> {
-    builder = builder.insecure(args.insecure);
     let route = route(args)?;
-    if args.proxy.is_some() || !route.is_direct() {
+    if !args.proxy.is_empty() || !route.is_direct() {
         builder = builder.route(route);
     }
+    trust(builder, args)
+}
+
+/// A builder that trusts, and knows names, as the command line says.
+pub(crate) fn trust(mut builder: FetcherBuilder, args: &Reach) -> Result<FetcherBuilder, Failure> {
+    builder = builder.insecure(args.insecure);
     builder = builder.proxy_insecure(args.proxy_insecure).allow_private(args.allow_private);
     if let Some(path) = &args.proxy_cacert {
         builder = builder.proxy_ca_file(path);
@@ -115,13 +127,14 @@ pub(crate) fn reach(mut builder: FetcherBuilder, args: &Reach) -> Result<Fetcher
 
 /// Which URL goes through which proxy, as curl reads the same flags and the environment.
 fn route(args: &Reach) -> Result<Route, Failure> {
-    let route = match args.proxy.as_deref() {
-        None => Route::from_env()?,
-        Some("") => Route::default(),
-        Some(text) => {
+    let route = match args.proxy.as_slice() {
+        [] => Route::from_env()?,
+        [text] if text.is_empty() => Route::default(),
+        [text] => {
             let proxy: Proxy = text.parse().map_err(|error: Error| wrong("-x/--proxy", &error))?;
             Route::through(proxy)
         }
+        _ => return Err(Failure::Usage("-x/--proxy: one proxy at a time here".to_owned())),
     };
     let route = match args.noproxy.clone().or_else(Route::around_from_env) {
         Some(list) => route.around(&list),
@@ -327,7 +340,7 @@ fn size(flag: &str, text: &str) -> Result<u64, Failure> {
     text.parse::<Size>().map(|size| size.0).map_err(|what| Failure::Usage(format!("{flag}: {what}")))
 }
 
-fn wrong(flag: &str, error: &Error) -> Failure {
+pub(crate) fn wrong(flag: &str, error: &Error) -> Failure {
     let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
     Failure::Usage(format!("{flag}: {}{hint}", error.chain()))
 }

@@ -100,6 +100,11 @@ impl Engine {
         self
     }
 
+    /// Closes the idle connections of an identity that asks no more.
+    pub(crate) fn forget(&self, identity: u64) {
+        self.pool.forget(identity);
+    }
+
     /// Makes `call`, follows its redirects, and returns the last answer with its body still coming.
     pub(crate) async fn fetch(&self, call: Call<'_>) -> Result<Answer> {
         let now = Instant::now();

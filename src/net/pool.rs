@@ -223,6 +223,11 @@ impl Pool {
         }
     }
 
+    /// Forgets all connections of an identity. One whose answer is still being read ends with that.
+    pub(crate) fn forget(&self, identity: u64) {
+        self.lock().open.retain(|key, _| key.identity != identity);
+    }
+
     /// Notes that a connection comes back once its answer's body has been read.
     pub(crate) fn borrowed(&self, key: &Key, sender: Http1) -> Borrowed {
         self.sweep_from_now_on();

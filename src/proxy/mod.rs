@@ -11,10 +11,15 @@ use crate::kind::ErrorKind;
 use crate::redact::Secret;
 
 mod bypass;
+mod dialect;
+mod of_site;
 mod route;
 
 pub use self::bypass::Bypass;
+pub use self::dialect::{Ask, Dialect, Geo, Rotation};
 pub use self::route::Route;
+
+pub(crate) use self::of_site::{is_caused_by, is_of_site, of_site};
 
 /// A proxy to go through. `Display` and `Debug` never show its credentials.
 ///

@@ -17,6 +17,7 @@ use crate::limit::{self, Asking, Ended, Limits, Opened, Permit, Turn};
 use crate::memory::Circuit;
 use crate::net::Gate;
 use crate::politeness::Robots;
+use crate::proxy;
 use crate::retry_after;
 use crate::tier::Tier;
 use crate::verdict::VerdictKind;
@@ -189,7 +190,11 @@ fn circuit(host: String, tier: Tier, opened: Opened, now: i64) -> Circuit {
 /// Whether an error is the doing of the host that was asked first, and not of a proxy, of the caller, or
 /// of another host that a redirect led to. A page in the browser may take its time for many reasons.
 fn is_fault(errand: &Errand<'_>, tier: Tier, error: &Error) -> bool {
+    let by_exit = errand.persona.session.is_some()
+        && errand.persona.on(tier).route().proxy(&errand.request.url).is_some();
     let of_the_host = match error.kind() {
+        // Any exit of a pool may break a connection: only what it says of the host counts.
+        kind if by_exit => kind == ErrorKind::Connect && proxy::is_of_site(error),
         ErrorKind::Connect | ErrorKind::Tls | ErrorKind::Protocol => true,
         ErrorKind::Timeout => tier != Tier::Browser,
         _ => false,

@@ -47,6 +47,9 @@ impl<'a> Job<'a> {
 pub(crate) trait Transport: Send + Sync {
     fn tier(&self) -> Tier;
 
+    /// The identity of this key asks no more: what is kept for it may go.
+    fn forget(&self, _identity: u64) {}
+
     /// Makes one attempt. Dropping the future frees what it held.
     fn attempt<'a>(&'a self, job: Job<'a>) -> BoxFuture<'a, Result<Answer>>;
 }

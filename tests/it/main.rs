@@ -28,6 +28,8 @@ mod memory;
 mod nginx;
 mod output;
 mod politeness;
+mod pool;
+mod pool_program;
 mod private;
 mod profile;
 mod proxies;
