@@ -26,6 +26,7 @@ struct Inner {
     hint: Option<String>,
     trace: Option<Trace>,
     source: Option<Source>,
+    of_credentials: bool,
 }
 
 /// `Result` with this crate's [`Error`].
@@ -40,6 +41,7 @@ impl Error {
             hint: None,
             trace: None,
             source: None,
+            of_credentials: false,
         }))
     }
 
@@ -73,6 +75,12 @@ impl Error {
             }
             _ => Self::new(kind, message).with_source(cause),
         }
+    }
+
+    /// Marks what a proxy says of the credentials it was, or was not, given.
+    pub(crate) fn of_credentials(mut self) -> Self {
+        self.0.of_credentials = true;
+        self
     }
 
     /// The kind, for deciding by.
@@ -110,6 +118,12 @@ impl Error {
     #[must_use]
     pub fn is_blocked(&self) -> bool {
         self.0.kind == ErrorKind::Blocked
+    }
+
+    /// Whether a proxy wants credentials, or refused those it was given (407, or SOCKS's own refusal).
+    #[must_use]
+    pub fn wants_credentials(&self) -> bool {
+        self.0.of_credentials
     }
 
     /// Whether a deadline passed.

@@ -189,5 +189,5 @@ fn per(count: u64) -> f64 {
     float(count.max(1))
 }
 
-const ANYBODY: Manner<'_> = Manner { leaf: None, open: false, anybody: true, exit: None };
+const ANYBODY: Manner<'_> = Manner { leaf: None, open: false, anyone: true, exit: None };
 const NAMES: [&str; 4] = ["dies", "wants another password (407)", "slow", "fast"];

@@ -6,7 +6,8 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::names::{BodyName, ContextName, FallbackName, LoadName, ModeName, RobotsName, TierName};
-use super::{diagnose, lab, memory, profile, target};
+use super::password::PasswordSource;
+use super::{diagnose, lab, memory, profile, proxy, target};
 
 /// Gets pages by the cheapest means the site allows.
 #[derive(Debug, Parser)]
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Profile(profile::Args),
     /// List, show and check targets: one site's settings.
     Target(target::Args),
+    /// List proxy dialects, write credentials in them, and check proxies.
+    Proxy(Box<proxy::Args>),
     /// Show, clear, export and import what was learned of sites.
     Memory(memory::Args),
     /// Say what a saved answer is, and why.
@@ -129,7 +132,7 @@ pub(crate) struct Reach {
     pub(crate) proxy: Vec<String>,
 
     /// User and password of a proxy whose URL has none, or of the account that --dialect is for; the
-    /// password may come by --proxy-password-file, --proxy-password-command or RUNGS_PROXY_PASSWORD.
+    /// password may come by --password-env, --password-file, --password-command or RUNGS_PROXY_PASSWORD.
     #[arg(short = 'U', long, value_name = "USER[:PASSWORD]")]
     pub(crate) proxy_user: Option<String>,
 
@@ -242,13 +245,8 @@ pub(crate) struct Exits {
     #[arg(long, value_name = "TIME")]
     pub(crate) session_ttl: Option<String>,
 
-    /// Read the password that goes with -U from this file's first line.
-    #[arg(long, value_name = "FILE", conflicts_with = "proxy_password_command")]
-    pub(crate) proxy_password_file: Option<PathBuf>,
-
-    /// Run this command in a shell, and take the first line it prints for the password.
-    #[arg(long, value_name = "COMMAND")]
-    pub(crate) proxy_password_command: Option<String>,
+    #[command(flatten)]
+    pub(crate) password: PasswordSource,
 
     /// How long an identity keeps its exit. Default: sticky.
     #[arg(long, value_name = "MODE", value_enum)]

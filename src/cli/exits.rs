@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use rungs::target::{Span, Targets};
-use rungs::{Bounds, Fetcher, Mode, Proxy, ProxyPool, Route, Tier};
+use rungs::{Bounds, Fetcher, Mode, Proxy, Route, Tier};
 
 use super::args::{Exits, Fetch, Reach};
 use super::exit::Failure;
 use super::names::FallbackName;
-use super::password;
 use super::settings::{trust, wrong};
 
 /// Whether the command line asks for a pool, and not for a single proxy or none.
@@ -16,7 +15,7 @@ pub(crate) fn are_wanted(args: &Fetch) -> bool {
     let exits = &args.exits;
     let how =
         exits.proxy_mode.is_some() || exits.proxy_concurrency.is_some() || exits.proxy_fallback.is_some();
-    let password = exits.proxy_password_file.is_some() || exits.proxy_password_command.is_some();
+    let password = !exits.password.is_none();
     let of_account = texts(exits).iter().any(|(_, _, text)| text.is_some()) || exits.session_ttl.is_some();
     exits.proxies.is_some() || args.network.reach.proxy.len() > 1 || how || password || of_account
 }
@@ -77,13 +76,8 @@ pub(crate) async fn lay(mut targets: Targets, args: &Fetch) -> Result<Targets, F
             set("-U/--proxy-user", "proxy.password", password.into())?;
         }
     }
-    if let Some(path) = &exits.proxy_password_file {
-        let password = password::of_file(path)?;
-        set("--proxy-password-file", "proxy.password", password.expose().into())?;
-    }
-    if let Some(command) = &exits.proxy_password_command {
-        let password = password::of_command(command)?;
-        set("--proxy-password-command", "proxy.password", password.expose().into())?;
+    if let Some(password) = exits.password.read()? {
+        set("--password-env, -file or -command", "proxy.password", password.expose().into())?;
     }
     if let Some(list) = reach.noproxy.clone().or_else(Route::around_from_env) {
         set("--noproxy", "proxy.around", list.into())?;
@@ -130,12 +124,8 @@ async fn fetched(url: &str, reach: &Reach) -> Result<Vec<String>, Failure> {
         return Err(Failure::Config(format!("--proxies: {shown} answered {status} instead of a list")));
     }
     let text = page.text()?;
-    // Read for its faults, which name the line.
-    let _ = ProxyPool::new().list(&text, &shown)?;
-    let without_comment =
-        |line: &str| line.split_once(" #").map_or(line, |(before, _)| before).trim().to_owned();
-    let lines = text.lines().map(without_comment).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    Ok(lines.collect())
+    let proxies = Proxy::list(&text, &shown)?;
+    Ok(proxies.iter().map(|proxy| proxy.url().expose().to_owned()).collect())
 }
 
 /// The largest list taken from a URL, in bytes.

@@ -18,6 +18,7 @@ mod output;
 mod password;
 mod pictures;
 mod profile;
+mod proxy;
 mod settings;
 mod target;
 
@@ -45,6 +46,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Fetch(fetch) => fetch::run(&fetch, args.quiet),
         Command::Profile(profile) => profile::run(&profile, args.quiet),
         Command::Target(target) => target::run(&target),
+        Command::Proxy(proxy) => proxy::run(&proxy),
         Command::Memory(memory) => memory::run(&memory, args.quiet),
         Command::Detect(detect) => detect::run(&detect),
         Command::Diagnose(diagnose) => diagnose::run(&diagnose),

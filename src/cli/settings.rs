@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -177,6 +177,11 @@ pub(crate) fn memory() -> Option<PathBuf> {
     named.or_else(rungs::memory::default_path)
 }
 
+/// The folder of the user's own dialects: the one that was named, or the one there is.
+pub(crate) fn dialects_dir(named: Option<&Path>) -> Option<PathBuf> {
+    named.map(Path::to_owned).or_else(rungs::target::dialect_folder)
+}
+
 /// The shipped block rules, with those of the folder that was named.
 pub(crate) fn rules(args: &Judging) -> Result<Rules, Failure> {
     let Some(dir) = &args.rules_dir else { return Ok(Rules::shipped()) };
@@ -309,7 +314,7 @@ fn bytes(flag: &str, text: &str) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-fn resolve(text: &str) -> Result<(String, u16, IpAddr), Failure> {
+pub(crate) fn resolve(text: &str) -> Result<(String, u16, IpAddr), Failure> {
     let read = || {
         let (host, rest) = if let Some(rest) = text.strip_prefix('[') {
             let (host, rest) = rest.split_once("]:")?;

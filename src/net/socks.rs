@@ -91,12 +91,13 @@ fn refused(proxy: &Proxy, target: &Target, cause: SocksError) -> Refusal {
     );
     let error = match cause {
         SocksError::PasswordAuthFailure(_) => {
-            of_proxy("refused the credentials").with_hint("check user name and password of the proxy")
+            let hint = "check user name and password of the proxy";
+            of_proxy("refused the credentials").with_hint(hint).of_credentials()
         }
         SocksError::NoAcceptableAuthMethods | SocksError::AuthorizationRequired
             if proxy.credentials().is_none() =>
         {
-            of_proxy("wants credentials").with_hint(credentials)
+            of_proxy("wants credentials").with_hint(credentials).of_credentials()
         }
         SocksError::NoAcceptableAuthMethods | SocksError::UnknownAuthMethod => {
             of_proxy("takes neither a password nor a visitor without one")

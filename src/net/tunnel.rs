@@ -105,7 +105,8 @@ pub(crate) fn refused(proxy: &Proxy, status: u16) -> Error {
                 "write them into its URL, http://user:password@host:port, or give --proxy-user",
             )
         };
-        return Error::new(ErrorKind::Proxy, format!("the proxy {proxy} {what}")).with_hint(hint);
+        let error = Error::new(ErrorKind::Proxy, format!("the proxy {proxy} {what}"));
+        return error.with_hint(hint).of_credentials();
     }
     let message = format!("the proxy {proxy} refused the tunnel with status {status}");
     if matches!(status, 401 | 402) {

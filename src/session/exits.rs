@@ -27,6 +27,8 @@ pub(crate) struct Exits {
     around: Bypass,
     chance: Mutex<StdRng>,
     seed: Option<u64>,
+    /// What tells the pool from others.
+    mark: [u8; 32],
     /// What the clock on the wall said when the pool was made, and what the steady one.
     began: (Duration, Instant),
 }
@@ -85,7 +87,9 @@ impl Exits {
             None => StdRng::from_seed(rand::rng().random()),
         };
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let names = pool.sources.iter().fold(Sha256::new(), |hash, source| hash.chain_update(source.name()));
         let exits = Self {
+            mark: names.finalize().into(),
             exits: pool.sources.iter().map(exit).collect(),
             mode: pool.mode,
             fallback: pool.fallback,
@@ -139,7 +143,9 @@ impl Exits {
             .iter()
             .map(|exit| exit.candidate(wanted.site, leaves(wanted.left, exit, now), typical, now))
             .collect();
-        match choose(&candidates, wanted.left.is_none(), chance.random_range(0.0..1.0)) {
+        let lasts = self.mode != Mode::Rotating && !wanted.anew && wanted.left.is_none();
+        let draw = if lasts { self.steady(&wanted) } else { chance.random_range(0.0..1.0) };
+        match choose(&candidates, wanted.left.is_none(), draw) {
             Chosen::Exit(at) => self.session(&self.exits[at], &wanted, false, &mut chance),
             Chosen::Probe(at) => {
                 self.exits[at].probe(now);
@@ -222,12 +228,24 @@ impl Exits {
         };
         let (wall, began) = self.began;
         let wall = wall + now.saturating_duration_since(began);
-        let turn = wall.as_millis() / lasts.as_millis().max(1);
-        let over = Duration::from_millis(u64::try_from((turn + 1) * lasts.as_millis()).unwrap_or(u64::MAX));
+        // A new id every half of a session's time: another process may have begun it when that half did, and
+        // whoever joins has at least the other half before him.
+        let half = (lasts.as_millis() / 2).max(1);
+        let turn = wall.as_millis() / half;
+        let over =
+            Duration::from_millis(u64::try_from(turn * half).unwrap_or(u64::MAX)).saturating_add(lasts);
         let site = wanted.apart.then_some(wanted.site);
         let text = format!("{:?}", ("rungs session", secret, wanted.name, site, turn));
         let mut drawn = StdRng::from_seed(Sha256::digest(text.as_bytes()).into());
         (Some(dialect.session(&mut drawn)), now + over.saturating_sub(wall))
+    }
+
+    /// Where a session that lasts falls among the exits: the same in the next process, as long as they fare
+    /// alike.
+    fn steady(&self, wanted: &Wanted<'_>) -> f64 {
+        let site = wanted.apart.then_some(wanted.site);
+        let text = format!("{:?}", ("rungs exit", self.seed, self.mark, wanted.name, site));
+        StdRng::from_seed(Sha256::digest(text.as_bytes()).into()).random_range(0.0..1.0)
     }
 
     /// The latency that one is taken to have of which none is known: as the fastest that is known, so that it

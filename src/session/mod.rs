@@ -8,7 +8,6 @@ mod choice;
 mod cooling;
 mod exit;
 mod exits;
-mod list;
 mod pool;
 mod standing;
 mod tally;

@@ -8,7 +8,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::account::ProxyAccount;
-use super::list;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 use crate::proxy::{Bypass, Proxy};
@@ -124,7 +123,7 @@ impl ProxyPool {
     /// [`ErrorKind::Config`] naming `origin` and the line that is no proxy's URL; a list of more than 4 MiB or
     /// 10,000 proxies, or of none.
     pub fn list(mut self, text: &str, origin: &str) -> Result<Self> {
-        self.sources.extend(list::read(text, origin)?.into_iter().map(Source::Proxy));
+        self.sources.extend(Proxy::list(text, origin)?.into_iter().map(Source::Proxy));
         Ok(self)
     }
 
@@ -140,7 +139,7 @@ impl ProxyPool {
         let mut text = String::new();
         let file = std::fs::File::open(path).map_err(unreadable)?;
         // One byte more than a list may have, so that a longer one is told.
-        file.take(list::MAX_BYTES as u64 + 1).read_to_string(&mut text).map_err(unreadable)?;
+        file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(unreadable)?;
         self.list(&text, &path.display().to_string())
     }
 
@@ -212,3 +211,6 @@ impl fmt::Debug for ProxyPool {
             .finish_non_exhaustive()
     }
 }
+
+/// The longest list that may be read, in bytes: what `Proxy::list` takes.
+const MAX_FILE: u64 = 4 << 20;

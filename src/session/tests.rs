@@ -31,7 +31,7 @@ async fn used(session: &Arc<Session>, ended: Ended) {
 
 #[tokio::test(start_paused = true)]
 async fn an_exit_that_fails_is_left_alone_and_then_tried_by_one_session() {
-    let exits = exits(&pool(Mode::Sticky));
+    let exits = exits(&pool(Mode::Rotating));
     let dead = exits.draw(ANY).unwrap();
     let other = loop {
         let other = exits.draw(ANY).unwrap();
@@ -92,7 +92,7 @@ async fn a_site_that_refused_an_exit_is_asked_by_others_and_other_sites_by_it() 
 
 #[tokio::test(start_paused = true)]
 async fn the_exit_that_is_left_is_not_taken_again_while_there_is_another() {
-    let exits = exits(&pool(Mode::Sticky));
+    let exits = exits(&pool(Mode::Rotating));
     let left = exits.draw(ANY).unwrap();
     for _ in 0..50 {
         let next = exits.draw(Wanted { left: Some(&left), ..ANY }).unwrap();
@@ -135,6 +135,15 @@ async fn a_full_exit_gets_no_more_while_another_has_room() {
     drop(held);
     let held = exits.draw(ANY).unwrap();
     assert_ne!(name(&exits.draw(ANY).unwrap()), name(&held), "the two others have room again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_lasts_goes_by_the_same_exit_in_the_next_process() {
+    let of = |named| name(&exits(&pool(Mode::Sticky)).draw(Wanted { name: named, ..ANY }).unwrap());
+    let names = ["one", "two", "three", "four", "five", "six"].map(Some);
+    let first = names.map(of);
+    assert_eq!(first, names.map(of));
+    assert!(first.iter().any(|name| *name != first[0]), "and they are spread: {first:?}");
 }
 
 #[test]
@@ -199,7 +208,9 @@ async fn a_session_is_renewed_before_its_time_is_over_for_the_provider() {
             used(&session, Ended::Page(None)).await;
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        assert!(began.elapsed() <= Duration::from_secs(18 * 60 + 1), "{:?}", began.elapsed());
+        // Of 20 minutes it takes 18; who joins late has 9 of them.
+        let lasted = began.elapsed().as_secs();
+        assert!((9 * 60..=18 * 60 + 1).contains(&lasted), "{lasted} s");
     }
 }
 

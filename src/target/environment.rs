@@ -13,6 +13,9 @@ pub const CONFIG: &str = "RUNGS_CONFIG";
 /// The folder of the user's own targets. Default: `rungs/targets` in the user's folder for
 /// configuration.
 pub const TARGETS: &str = "RUNGS_TARGETS";
+/// The folder of the user's own proxy dialects. Default: `rungs/proxies` in the user's folder for
+/// configuration.
+pub const DIALECTS: &str = "RUNGS_DIALECTS";
 /// The file of the program's host memory. Default: `rungs/memory.sqlite` in the user's folder for data.
 pub const MEMORY: &str = "RUNGS_MEMORY";
 /// The cheapest tier: `tiers.min`.

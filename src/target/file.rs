@@ -202,7 +202,7 @@ fn proxy_faults(settings: &Settings) -> Vec<Fault> {
         faults.push(Fault::at(&["proxy", "gateway"], format!("`proxy.gateway`: {}", error.chain())));
     }
     if let Some(name) = said(&proxy.dialect).filter(|name| !Dialect::is_file(name))
-        && let Err(error) = Dialect::find(name, super::dialects_folder().as_deref())
+        && let Err(error) = Dialect::find(name, super::dialect_folder().as_deref())
     {
         faults.push(Fault::at(&["proxy", "dialect"], format!("`proxy.dialect`: {}", error.chain())));
     }

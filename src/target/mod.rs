@@ -289,10 +289,14 @@ pub fn user_folder() -> Option<PathBuf> {
     Some(etcetera::choose_base_strategy().ok()?.config_dir().join("rungs"))
 }
 
-/// The folder of the user's own proxy dialects: `proxies` in [`user_folder`]. `None` when there is none.
+/// The folder of the user's own proxy dialects: `$RUNGS_DIALECTS`, or `proxies` in the
+/// [user's folder](user_folder) when it is there.
 #[must_use]
-pub fn dialects_folder() -> Option<PathBuf> {
-    user_folder().map(|folder| folder.join("proxies")).filter(|folder| folder.is_dir())
+pub fn dialect_folder() -> Option<PathBuf> {
+    match std::env::var_os(environment::DIALECTS).filter(|said| !said.is_empty()) {
+        Some(said) => Some(PathBuf::from(said)),
+        None => user_folder().map(|folder| folder.join("proxies")).filter(|path| path.is_dir()),
+    }
 }
 
 fn tie(first: &Target, second: &Target, url: &Url) -> Error {

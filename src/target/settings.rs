@@ -361,7 +361,7 @@ impl ProxySettings {
     }
 
     fn account(&self, name: &str) -> Result<ProxyAccount> {
-        let dialect = Dialect::find(name, super::dialects_folder().as_deref())?;
+        let dialect = Dialect::find(name, super::dialect_folder().as_deref())?;
         let password = Secret::new(self.password.clone().unwrap_or_default());
         let mut account = ProxyAccount::new(dialect, self.user.clone().unwrap_or_default(), password);
         if let Some(gateway) = self.gateway.as_ref().filter(|gateway| !gateway.is_empty()) {

@@ -74,7 +74,7 @@ async fn the_second_run_of_a_cleared_host_needs_no_browser_and_another_session_d
 async fn a_clearance_earned_by_an_accounts_session_is_worn_by_the_next_run_out_of_the_same_exit() {
     let program = Program::new();
     let lab = Lab::start(&program).await;
-    let squid = Squid::start_as(&Manner { anybody: true, ..Manner::default() });
+    let squid = Squid::start_as(&Manner { anyone: true, ..Manner::default() });
     let gateway = squid.url_without_user();
     let account =
         ["--dialect", "decodo", "--gateway", &gateway, "-U", "jane:hunter2", "--session-ttl", "24h"];

@@ -14,6 +14,7 @@ mod corpus;
 mod descriptors;
 mod detect;
 mod diagnose;
+mod dialects;
 #[cfg(feature = "browser")]
 mod exits;
 mod faults;
@@ -33,6 +34,7 @@ mod pool_program;
 mod private;
 mod profile;
 mod proxies;
+mod proxy_check;
 mod readme;
 mod router;
 mod secrets;

@@ -92,7 +92,19 @@ fn the_json_of_a_page_has_the_documented_keys_and_no_others() {
     attempt.sort_unstable();
     assert_eq!(
         attempt,
-        ["browser_profile", "elapsed_ms", "error", "next", "proxy", "status", "tier", "verdict", "waited_ms"]
+        [
+            "browser_profile",
+            "elapsed_ms",
+            "error",
+            "fallback",
+            "next",
+            "proxy",
+            "session",
+            "status",
+            "tier",
+            "verdict",
+            "waited_ms"
+        ]
     );
     assert_eq!(
         attempts[0]["verdict"],

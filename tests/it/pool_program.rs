@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::support::{Certs, Finished, Manner, Nginx, Program, RawServer, Site, Squid, rungs};
 
-const ANYBODY: Manner<'_> = Manner { leaf: None, open: false, anybody: true, exit: None };
+const ANYBODY: Manner<'_> = Manner { leaf: None, open: false, anyone: true, exit: None };
 
 fn fetch<'a>(certs: &'a Certs, arguments: &[&'a str]) -> Finished {
     let fixed = ["fetch", "--tier", "impersonate", "--cacert", certs.ca(), "--format", "json"];
@@ -21,7 +21,7 @@ fn an_account_is_asked_in_its_dialect_and_its_password_comes_from_elsewhere() {
     fs::write(&file, "hunter2\n").expect("it is written");
     let gateway = squid.url_without_user();
     let account = ["--dialect", "decodo", "--gateway", &gateway, "-U", "janedoe", "--country", "us"];
-    let by_file = ["--proxy-password-file", file.to_str().expect("UTF-8")];
+    let by_file = ["--password-file", file.to_str().expect("UTF-8")];
     let mut seen = 0;
     for (wishes, user) in [
         (vec!["--proxy-mode", "rotating"], "user-janedoe-country-us"),
@@ -45,10 +45,10 @@ fn an_account_is_asked_in_its_dialect_and_its_password_comes_from_elsewhere() {
             assert!(!run.to_string().contains(secret), "{secret} in {run}");
         }
     }
-    let by_command = ["--proxy-password-command", "echo hunter2"];
+    let by_command = ["--password-command", "echo hunter2"];
     assert_eq!(fetch(&certs, &[&account[..], &by_command, &[&url]].concat()).code, 0);
-    let run = fetch(&certs, &[&account[..], &["--proxy-password-command", "exit 3", &url]].concat());
-    assert!(run.code == 3 && run.stderr.contains("--proxy-password-command"), "{run}");
+    let run = fetch(&certs, &[&account[..], &["--password-command", "exit 3", &url]].concat());
+    assert!(run.code == 3 && run.stderr.contains("--password-command"), "{run}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ use schemars::Schema;
 
 use self::prefix::Prefix;
 use self::spell::{Ids, Speller};
-use self::written::{Wish, Written};
+use self::written::{Place, Wish, Written};
 use super::Proxy;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
@@ -196,6 +196,21 @@ impl Dialect {
     #[must_use]
     pub const fn has_sessions(&self) -> bool {
         self.ids.is_some()
+    }
+
+    /// Which half of the credentials carries the wishes: `user` or `password`.
+    #[must_use]
+    pub const fn place(&self) -> &'static str {
+        match self.written.credentials.place {
+            Place::User => "user",
+            Place::Password => "password",
+        }
+    }
+
+    /// The shortest and the longest length of a session, where one can be asked for.
+    #[must_use]
+    pub fn lengths(&self) -> Option<(Duration, Duration)> {
+        self.written.ttl.as_ref().map(|ttl| (ttl.min.0, ttl.max.0))
     }
 
     /// After how long without a request the provider forgets a session, where that is known.

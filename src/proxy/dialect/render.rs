@@ -66,10 +66,10 @@ impl Dialect {
         for wish in Wish::ALL {
             let Some(value) = ask.geo.get(wish) else { continue };
             let Some(speller) = self.spellers.get(&wish) else { return Err(self.has_no(wish)) };
-            let spelled = speller
+            let value = speller
                 .spell(wish, value)
-                .map_err(|why| cannot(format!("the dialect `{}`: {wish}: {why}", self.name())))?;
-            values.insert(wish, spelled);
+                .map_err(|why| cannot(format!("the dialect `{}`: `{wish}`: {why}", self.name())))?;
+            values.insert(wish, value);
         }
         if let Some(id) = &ask.session {
             let Some(ids) = &self.ids else { return Err(self.has_no(Wish::Session)) };
@@ -93,21 +93,21 @@ impl Dialect {
             if let Some(needed) =
                 self.written.needs(*wish).iter().find(|needed| !values.contains_key(*needed))
             {
-                let message = format!("the dialect `{name}` takes a {wish} only together with a {needed}");
+                let message = format!("the dialect `{name}` takes `{wish}` only together with `{needed}`");
                 return Err(
-                    cannot(message).with_hint(format!("ask for a {needed} too, or leave the {wish} out"))
+                    cannot(message).with_hint(format!("ask for `{needed}` too, or leave `{wish}` out"))
                 );
             }
             let Some(part) = self.written.part(*wish) else { continue };
             if let Some(other) = part.not_with.iter().find(|other| values.contains_key(*other)) {
-                let message = format!("the dialect `{name}` cannot take {wish} and {other} together");
-                return Err(cannot(message).with_hint(format!("leave out the {wish} or the {other}")));
+                let message = format!("the dialect `{name}` cannot take `{wish}` and `{other}` together");
+                return Err(cannot(message).with_hint(format!("leave out `{wish}` or `{other}`")));
             }
             if !part.countries.is_empty() && !self.in_countries(&part.countries, values) {
                 let all = part.countries.join(", ");
-                let message = format!("the dialect `{name}` takes a {wish} only in these countries: {all}");
+                let message = format!("the dialect `{name}` takes `{wish}` only in these countries: {all}");
                 return Err(cannot(message)
-                    .with_hint(format!("ask for one of them as country, or leave the {wish} out")));
+                    .with_hint(format!("ask for one of them as `country`, or leave `{wish}` out")));
             }
         }
         Ok(())
@@ -148,8 +148,8 @@ impl Dialect {
         };
         let filled = prefix.fill(|other| values.get(&other).map(String::as_str)).map_err(|missing| {
             let message =
-                format!("the dialect `{}` takes a {wish} only together with a {missing}", self.name());
-            cannot(message).with_hint(format!("ask for a {missing} too, or leave the {wish} out"))
+                format!("the dialect `{}` takes `{wish}` only together with `{missing}`", self.name());
+            cannot(message).with_hint(format!("ask for `{missing}` too, or leave `{wish}` out"))
         })?;
         Ok(speller.cased(&filled))
     }
@@ -250,12 +250,12 @@ impl Dialect {
         if wanted < ttl.min.0 || wanted > ttl.max.0 {
             let (wanted, min, max) = (Span(wanted), ttl.min, ttl.max);
             return Err(cannot(format!(
-                "the dialect `{name}` takes a ttl from {min} to {max}, not {wanted}"
+                "the dialect `{name}` takes `ttl` from {min} to {max}, not {wanted}"
             )));
         }
         if wanted.subsec_nanos() != 0 || !wanted.as_secs().is_multiple_of(unit.grain()) {
             let (wanted, unit) = (Span(wanted), unit.name());
-            return Err(cannot(format!("the dialect `{name}` takes a ttl in whole {unit}, not {wanted}")));
+            return Err(cannot(format!("the dialect `{name}` takes `ttl` in whole {unit}, not {wanted}")));
         }
         Ok(wanted.as_secs())
     }
@@ -263,7 +263,7 @@ impl Dialect {
     fn has_no(&self, wish: Wish) -> Error {
         let known: Vec<&str> = self.wishes().collect();
         let can = if known.is_empty() { "nothing".to_owned() } else { known.join(", ") };
-        let message = format!("the dialect `{}` has no word for a {wish}", self.name());
+        let message = format!("the dialect `{}` has no word for `{wish}`", self.name());
         Error::new(ErrorKind::Config, message).with_hint(format!("it can ask for: {can}"))
     }
 }

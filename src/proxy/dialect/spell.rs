@@ -49,9 +49,8 @@ impl Speller {
         }
         match wish {
             Wish::Country => {
-                words = country(&words).ok_or_else(|| {
-                    format!("`{shown}` is no country: write its two letters of ISO 3166, as in `us`")
-                })?
+                let two = "write its two letters of ISO 3166, as in `us`";
+                words = country(&words).ok_or_else(|| format!("`{shown}` is no country: {two}"))?;
             }
             Wish::Asn => {
                 let bare = words.get(..2).filter(|front| front.eq_ignore_ascii_case("as"));

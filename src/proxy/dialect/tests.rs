@@ -1,7 +1,8 @@
+mod properties;
+
 use std::collections::BTreeSet;
 use std::fs;
 
-use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -50,8 +51,8 @@ fn through(dialect: &Dialect, ask: Ask) -> Ask {
 fn carrier(dialect: &Dialect, proxy: &Proxy) -> String {
     let (user, password) = proxy.credentials().unwrap();
     match dialect.written.credentials.place {
-        written::Place::User => user.to_owned(),
-        written::Place::Password => password.expose().to_owned(),
+        Place::User => user.to_owned(),
+        Place::Password => password.expose().to_owned(),
     }
 }
 
@@ -187,8 +188,8 @@ fn the_other_half_of_the_credentials_stays_as_it_is() {
         let proxy = dialect.render(&through(&dialect, Ask::new(account, Secret::new("s3:cr/et")))).unwrap();
         let (user, password) = proxy.credentials().unwrap();
         match dialect.written.credentials.place {
-            written::Place::User => assert_eq!(password.expose(), "s3:cr/et"),
-            written::Place::Password => assert_eq!((user, password.expose()), ("jane", "s3:cr/et")),
+            Place::User => assert_eq!(password.expose(), "s3:cr/et"),
+            Place::Password => assert_eq!((user, password.expose()), ("jane", "s3:cr/et")),
         }
         assert!(!format!("{proxy} {proxy:?} {dialect:?}").contains("s3:cr/et"));
     }
@@ -226,29 +227,29 @@ fn gateways_are_the_providers_own_unless_another_is_given() {
 #[test]
 fn what_a_dialect_cannot_express_is_an_error_that_says_so() {
     for (name, words, says) in [
-        ("geonode", "country=us state=Ohio city=Boston", "cannot take state and city together"),
-        ("geonode", "country=us zip=1 city=x", "cannot take zip and city together"),
-        ("geonode", "zip=10001", "takes a zip only together with a country"),
-        ("geonode", "session=a ttl=2m", "takes a ttl from 3m to 1day, not 2m"),
+        ("geonode", "country=us state=Ohio city=Boston", "cannot take `state` and `city` together"),
+        ("geonode", "country=us zip=1 city=x", "cannot take `zip` and `city` together"),
+        ("geonode", "zip=10001", "takes `zip` only together with `country`"),
+        ("geonode", "session=a ttl=2m", "takes `ttl` from 3m to 1day, not 2m"),
         ("geonode", "session=a-b", "the session id `a-b` has a `-`; the dialect takes A-Z a-z 0-9 _"),
         ("geonode", "session=12345678901234567890123456", "has 26 letters; the dialect takes 1 to 25"),
-        ("thordata", "session=a ttl=91m", "takes a ttl from 1m to 1h 30m, not 1h 31m"),
-        ("decodo", "session=a ttl=90s", "takes a ttl in whole minutes, not 1m 30s"),
-        ("decodo", "session=a ttl=1441m", "takes a ttl from 1m to 1day, not 1day 1m"),
-        ("decodo", "ttl=30m", "takes a ttl only together with a session"),
-        ("decodo", "country=usa", "country: `usa` is no country: write its two letters"),
+        ("thordata", "session=a ttl=91m", "takes `ttl` from 1m to 1h 30m, not 1h 31m"),
+        ("decodo", "session=a ttl=90s", "takes `ttl` in whole minutes, not 1m 30s"),
+        ("decodo", "session=a ttl=1441m", "takes `ttl` from 1m to 1day, not 1day 1m"),
+        ("decodo", "ttl=30m", "takes `ttl` only together with `session`"),
+        ("decodo", "country=usa", "`country`: `usa` is no country: write its two letters"),
         ("decodo", "country=u1", "is no country"),
         (
             "decodo",
             "country=us city=Saint-Denis",
-            "city: `Saint-Denis` has a `-`, which the dialect cannot write",
+            "`city`: `Saint-Denis` has a `-`, which the dialect cannot write",
         ),
         ("decodo", "city=x\u{1b}y", "has a `\\u{1b}`"),
         ("decodo", "city=M\u{fc}nchen", "has a `\u{fc}`"),
-        ("decodo", "country=de state=Hessen", "takes a state only in these countries: us"),
-        ("decodo", "state=Ohio", "takes a state only in these countries: us"),
-        ("decodo", "asn=7018", "has no word for a asn"),
-        ("decodo", "isp=x", "has no word for a isp"),
+        ("decodo", "country=de state=Hessen", "takes `state` only in these countries: us"),
+        ("decodo", "state=Ohio", "takes `state` only in these countries: us"),
+        ("decodo", "asn=7018", "has no word for `asn`"),
+        ("decodo", "isp=x", "has no word for `isp`"),
         (
             "decodo",
             "user=jane-country-de",
@@ -259,25 +260,25 @@ fn what_a_dialect_cannot_express_is_an_error_that_says_so() {
         ("decodo", "user=a\u{0}b", "the user name has a control character"),
         ("brightdata", "", "needs a user name with `-zone-` in it"),
         ("brightdata", "user=c-zone-z country=us state=Ontario", "has more than 2 letters"),
-        ("brightdata", "user=c-zone-z session=a ttl=1m", "has no word for a ttl"),
-        ("brightdata", "user=c-zone-z city=x", "takes a city only together with a country"),
-        ("brightdata", "user=c-zone-z country=us asn=x", "asn: `x` is no number of a network"),
-        ("oxylabs", "country=us asn=1", "cannot take asn and country together"),
+        ("brightdata", "user=c-zone-z session=a ttl=1m", "has no word for `ttl`"),
+        ("brightdata", "user=c-zone-z city=x", "takes `city` only together with `country`"),
+        ("brightdata", "user=c-zone-z country=us asn=x", "`asn`: `x` is no number of a network"),
+        ("oxylabs", "country=us asn=1", "cannot take `asn` and `country` together"),
         ("iproyal", "session=abc", "has 3 letters; the dialect takes exactly 8"),
-        ("iproyal", "session=sgn34f3e ttl=169h", "takes a ttl from 1s to 7days, not 7days 1h"),
-        ("soax", "city=Paris", "takes a city only together with a country"),
-        ("soax", "session=a ttl=86401s", "takes a ttl from 1s to 1day"),
-        ("netnut", "city=Amsterdam", "takes a city only together with a country"),
+        ("iproyal", "session=sgn34f3e ttl=169h", "takes `ttl` from 1s to 7days, not 7days 1h"),
+        ("soax", "city=Paris", "takes `city` only together with `country`"),
+        ("soax", "session=a ttl=86401s", "takes `ttl` from 1s to 1day"),
+        ("netnut", "city=Amsterdam", "takes `city` only together with `country`"),
         ("netnut", "session=01234", "begins with a `0`; the dialect lets it begin with 1-9"),
         ("netnut", "session=1234", "has 4 letters; the dialect takes 5 to 9"),
         ("netnut", "session=abcde", "the dialect takes 0-9"),
         ("webshare", "session=abc", "the dialect takes 0-9"),
         ("webshare", "user=jane-us", "has a part of its own already (`-`)"),
-        ("webshare", "session=1 ttl=1m", "has no word for a ttl"),
+        ("webshare", "session=1 ttl=1m", "has no word for `ttl`"),
         ("dataimpulse", "country=us city=a;b", "has a `;`"),
-        ("plain", "country=us", "has no word for a country"),
-        ("plain", "session=abc", "has no word for a session"),
-        ("plain", "ttl=1m", "has no word for a ttl"),
+        ("plain", "country=us", "has no word for `country`"),
+        ("plain", "session=abc", "has no word for `session`"),
+        ("plain", "ttl=1m", "has no word for `ttl`"),
         ("plain", "", "names no gateway"),
     ] {
         let error = shipped(name).render(&asked(words)).expect_err(words);
@@ -421,153 +422,4 @@ fn the_schema_for_editors_is_the_one_of_this_build() {
     let kept = fs::read_to_string(&path).unwrap();
     let made = serde_json::to_string_pretty(&Dialect::schema()).unwrap() + "\n";
     assert!(kept == made, "write it anew: rungs generate dialect-schema > profiles/dialect.schema.json");
-}
-
-/// A legal value for each wish, or none, for any dialect.
-fn wishes() -> impl Strategy<Value = Ask> {
-    let maybe = |pattern: &'static str| proptest::option::of(pattern);
-    (
-        maybe("[a-z]{2}"),
-        maybe("[A-Za-z]{2,8}( [A-Za-z]{2,8})?"),
-        maybe("[A-Za-z]{2,8}( [A-Za-z]{2,8})?"),
-        maybe("[0-9]{5}"),
-        maybe("(AS)?[0-9]{1,6}"),
-        maybe("[A-Za-z]{2,8}"),
-        proptest::option::of(any::<u64>()),
-        proptest::option::of(1_u64..2000),
-    )
-        .prop_map(|(country, state, city, zip, asn, isp, seed, minutes)| {
-            let mut ask = Ask::new("jane", Secret::new("s3cret"));
-            ask.geo = Geo { country, state, city, zip, asn, isp };
-            // The seed: each dialect draws an id of its own from it.
-            ask.session = seed.map(|seed| seed.to_string());
-            ask.ttl = minutes.map(|minutes| Duration::from_secs(minutes * 60));
-            ask
-        })
-}
-
-/// The parts of a text, by what separates them, in the dialect's order.
-fn parsed(dialect: &Dialect, text: &str) -> Vec<(Wish, String)> {
-    let credentials = &dialect.written.credentials;
-    let rest = text.strip_prefix(&credentials.prefix).unwrap();
-    let own = if dialect.name() == "brightdata" { "c-zone-z" } else { "jane" };
-    let own = if credentials.place == written::Place::Password { "s3cret" } else { own };
-    let rest = rest.strip_prefix(own).unwrap();
-    if rest.is_empty() {
-        return Vec::new();
-    }
-    let Some(mut rest) = rest.strip_prefix(dialect.written.first_separator()) else {
-        panic!("{} {text}: what is `{rest}`?", dialect.name());
-    };
-    let mut found = Vec::new();
-    let mut order = credentials.order.iter();
-    loop {
-        let value = |wish: Wish| {
-            let value = rest.strip_prefix(&dialect.written.lead(wish))?;
-            Some(
-                value
-                    .split_once(&credentials.separator)
-                    .map_or((value, None), |(value, rest)| (value, Some(rest))),
-            )
-        };
-        // A part without a word is known by its letters.
-        let is_one = |wish: Wish, value: &str| {
-            !dialect.written.lead(wish).is_empty()
-                || dialect.written.unasked(wish) == Some(value)
-                || wish == Wish::Country
-                    && value.len() == 2
-                    && !value.starts_with(|c: char| c.is_ascii_digit())
-                || wish == Wish::Session && dialect.ids.as_ref().is_some_and(|ids| ids.fault(value).is_none())
-        };
-        let next = order.find(|wish| value(**wish).is_some_and(|(value, _)| is_one(**wish, value)));
-        let wish = *next.unwrap_or_else(|| panic!("{} {text}: what is `{rest}`?", dialect.name()));
-        let (value, after) = value(wish).unwrap();
-        found.push((wish, value.to_owned()));
-        match after {
-            Some(after) => rest = after,
-            None => return found,
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
-
-    #[test]
-    fn what_is_rendered_parses_back_to_the_same_parts(wishes in wishes()) {
-        for dialect in Dialect::shipped() {
-            let mut ask = wishes.clone().gateway("http://gate.example:1".parse().unwrap());
-            if dialect.name() == "brightdata" {
-                ask.user = "c-zone-z".to_owned();
-            }
-            ask.session = ask.session.map(|seed| {
-                dialect.session(&mut StdRng::seed_from_u64(seed.parse().unwrap()))
-            });
-            // Leave out what the dialect says it cannot do, until it can.
-            let proxy = loop {
-                match dialect.render(&ask) {
-                    Ok(proxy) => break proxy,
-                    Err(error) => {
-                        prop_assert_eq!(error.kind(), ErrorKind::Config);
-                        let geo = &mut ask.geo;
-                        let gone = ask.ttl.take().is_some()
-                            || geo.zip.take().is_some()
-                            || geo.asn.take().is_some()
-                            || geo.isp.take().is_some()
-                            || geo.state.take().is_some()
-                            || geo.city.take().is_some()
-                            || geo.country.take().is_some()
-                            || ask.session.take().is_some();
-                        prop_assert!(gone, "{}: {}", dialect.name(), error.chain());
-                    }
-                }
-            };
-            let text = carrier(&dialect, &proxy);
-            prop_assert!(text.bytes().all(|byte| byte.is_ascii_graphic()), "{}", text);
-            let found = parsed(&dialect, &text);
-            let expected: Vec<(Wish, String)> = {
-                let values = dialect.values(&ask).unwrap();
-                let replaced: Vec<Wish> = values
-                    .keys()
-                    .filter_map(|wish| dialect.written.part(*wish))
-                    .flat_map(|part| part.replaces.clone())
-                    .collect();
-                dialect.written.credentials.order.iter().filter(|wish| !replaced.contains(wish)).filter_map(|wish| {
-                    let asked = values.get(wish).map(|value| {
-                        format!("{}{value}", dialect.prefix(*wish, &values).unwrap())
-                    });
-                    Some((*wish, asked.or(dialect.written.unasked(*wish).map(str::to_owned))?))
-                }).collect()
-            };
-            let plain = |parts: Vec<(Wish, String)>| -> Vec<String> {
-                parts.into_iter().map(|(wish, value)| format!("{}{value}", dialect.written.lead(wish))).collect()
-            };
-            prop_assert_eq!(plain(found), plain(expected), "{} {}", dialect.name(), text);
-        }
-    }
-
-    #[test]
-    fn no_ask_panics_and_nothing_rendered_has_a_control_character(
-        user in ".{0,20}", password in ".{0,20}", country in proptest::option::of(".{0,4}"),
-        state in proptest::option::of(".{0,80}"), city in proptest::option::of(".{0,12}"),
-        zip in proptest::option::of(".{0,6}"), asn in proptest::option::of(".{0,6}"),
-        session in proptest::option::of(".{0,10}"), ttl in proptest::option::of(any::<Duration>()),
-    ) {
-        for dialect in Dialect::shipped() {
-            let mut ask = Ask::new(user.clone(), Secret::new(password.clone()));
-            ask.geo = Geo {
-                country: country.clone(), state: state.clone(), city: city.clone(), zip: zip.clone(),
-                asn: asn.clone(), isp: city.clone(),
-            };
-            ask.session.clone_from(&session);
-            ask.ttl = ttl;
-            match dialect.render(&ask) {
-                Ok(proxy) => if let Some((user, password)) = proxy.credentials() {
-                    prop_assert!(!user.chars().chain(password.expose().chars()).any(char::is_control));
-                    prop_assert!(!user.contains(':'));
-                },
-                Err(error) => prop_assert_eq!(error.kind(), ErrorKind::Config),
-            }
-        }
-    }
 }

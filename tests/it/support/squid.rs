@@ -138,7 +138,7 @@ pub(crate) struct Manner<'a> {
     /// Lets everybody through.
     pub(crate) open: bool,
     /// Lets everybody through who says a name and a password, any at all, until it is [closed](Squid::close).
-    pub(crate) anybody: bool,
+    pub(crate) anyone: bool,
     /// The address it comes out of, for instance 127.0.0.2. Default: the system's choice.
     pub(crate) exit: Option<&'a str>,
 }
@@ -150,7 +150,7 @@ fn configuration(root: &Path, helper: &Path, manner: &Manner<'_>, port: u16) -> 
         Some(_) => format!("https_port 127.0.0.1:{port} tls-cert={root}/tls.pem tls-key={root}/tls.key"),
     };
     let exit = manner.exit.map_or(String::new(), |exit| format!("tcp_outgoing_address {exit}"));
-    let program = if manner.anybody {
+    let program = if manner.anyone {
         format!("/bin/sh {root}/anybody {root}/closed")
     } else {
         format!("{helper} {root}/htpasswd")
