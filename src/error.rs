@@ -2,7 +2,9 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 
+use rustix::io::Errno;
 use url::Url;
 
 use crate::kind::ErrorKind;
@@ -61,6 +63,18 @@ impl Error {
     pub(crate) fn with_trace(mut self, trace: Trace) -> Self {
         self.0.trace = Some(trace);
         self
+    }
+
+    /// An error of the system's. Where all file descriptors are taken it is that, whatever was tried.
+    pub(crate) fn of_system(kind: ErrorKind, message: String, cause: io::Error) -> Self {
+        match Errno::from_io_error(&cause) {
+            Some(Errno::MFILE | Errno::NFILE) => {
+                Self::new(ErrorKind::Io, message).with_source(cause).with_hint(
+                    "all file descriptors are taken: raise the limit (`ulimit -n 4096`) or do less at once",
+                )
+            }
+            _ => Self::new(kind, message).with_source(cause),
+        }
     }
 
     /// Marks what a proxy says of the credentials it was, or was not, given.

@@ -16,17 +16,17 @@ pub use worn::default_profile;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::Method;
+use http::{HeaderName, Method, header};
 use url::Url;
 
 use crate::detect::Rules;
 use crate::error::Result;
 use crate::fingerprint::Profile;
 use crate::identity::Identity;
-use crate::memory::Who;
+use crate::memory::{Dress, Who};
 use crate::proxy::Route;
-use crate::request::parse_url;
-use crate::router::{Persona, Router};
+use crate::request::{Request, parse_url};
+use crate::router::{Ladder, Persona, Router};
 use crate::session::{self, ExitReport, Mode};
 use crate::target::{Resolved, Targets};
 
@@ -159,6 +159,39 @@ impl Fetcher {
         let (shared, name, site) = (&*self.shared, self.name.as_ref(), session::site(url));
         let around = exits.goes_around(url.host_str().unwrap_or_default());
         Some(Berth { shared, name, look, exits, site, together: true, around, base })
+    }
+
+    /// Who asks for `request` in the place of `persona`, which goes by no pool; and who goes on when that is refused, where it is asked only to learn whether
+    /// the default profile is let in again.
+    async fn dressed(
+        &self,
+        terms: &Terms,
+        persona: Arc<Persona>,
+        request: &Request,
+        ladder: &Ladder,
+    ) -> (Arc<Persona>, Option<Arc<Persona>>) {
+        let has_own = |name: &HeaderName| request.headers.iter().any(|(other, _)| other == name);
+        if !terms.is_free || self.name.is_some() || has_own(&header::USER_AGENT) || has_own(&header::COOKIE) {
+            return (persona, None);
+        }
+        let (lent, wearable) = (|name: &str| terms.lends(name), |name: &str| terms.look_as(name).is_some());
+        let dress = self.shared.router.dress(&persona, request, ladder, lent, wearable).await;
+        let named = match &dress {
+            Dress::Default => return (persona, None),
+            Dress::Other(name) | Dress::Probe { instead: name } => name,
+        };
+        let Some(mut look) = terms.look_as(named) else { return (persona, None) };
+        if let Some(route) = &self.route {
+            look.go_by(route);
+        }
+        let (host, default) = (request.url.host_str(), &persona.dressed.profile().name);
+        let other = self.shared.persona(None, &look);
+        if matches!(dress, Dress::Probe { .. }) {
+            tracing::info!(host, profile = default, "probe: is the default profile let in again?");
+            return (persona, Some(other));
+        }
+        tracing::info!(host, profile = named, "worn instead of {default}, which is refused here");
+        (other, None)
     }
 
     /// The identity that the impersonate and browser tiers wear: its profile and its cookies.

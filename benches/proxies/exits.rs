@@ -24,7 +24,7 @@ mod support {
 
 use support::certs::Certs;
 use support::nginx::{Nginx, Site};
-use support::relay::Relay;
+use support::relay::{Flow, Relay};
 use support::squid::{Manner, Squid};
 
 #[tokio::main]
@@ -78,7 +78,8 @@ async fn health(certs: &Certs, nginx: &Nginx, pages: usize, at_once: usize) -> b
     let mut dying = Some(Squid::start_as(&ANYBODY));
     let (refusing, fast, behind) =
         (Squid::start_as(&ANYBODY), Squid::start_as(&ANYBODY), Squid::start_as(&ANYBODY));
-    let slow = Relay::start(behind.port(), Duration::from_millis(50));
+    let slow =
+        Relay::start(behind.port(), Flow::new().late(Duration::from_millis(50), Duration::ZERO), Flow::new());
     let ports = [dying.as_ref().map_or(0, Squid::port), refusing.port(), slow.port(), fast.port()];
     let pool = ports.iter().fold(ProxyPool::new().mode(Mode::Rotating), |pool, port| {
         pool.proxy(format!("http://user:password@127.0.0.1:{port}").parse().expect("a proxy"))

@@ -2,6 +2,7 @@
 
 mod args;
 mod cookie_file;
+mod descriptors;
 mod detect;
 mod diagnose;
 mod doctor;
@@ -40,6 +41,7 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     log::start(args.verbose, args.quiet);
+    descriptors::raise();
     let outcome = match args.command {
         Command::Fetch(fetch) => fetch::run(&fetch, args.quiet),
         Command::Profile(profile) => profile::run(&profile, args.quiet),

@@ -26,7 +26,8 @@ pub(crate) async fn fetcher(args: &Fetch) -> Result<Fetcher, Failure> {
     let builder =
         if by_pool { trust(builder, &args.network.reach)? } else { reach(builder, &args.network.reach)? };
     let builder = ladder(builder, &args.ladder)?.rules(rules(&args.judging)?);
-    let builder = looks(builder, &args.looks)?;
+    // The jar that is written is the default profile's.
+    let builder = looks(builder, &args.looks)?.learned_profile(args.request.cookie_jar.is_none());
     Ok(builder.build()?)
 }
 

@@ -229,11 +229,13 @@ impl RequestBuilder {
         if let Some(berth) = &mut berth {
             berth.together = ladder.top() == Tier::Browser;
         }
-        let persona = match &berth {
-            Some(berth) => berth.persona().map_err(|error| error.with_url(&request.url))?,
-            None => Arc::clone(&base),
+        let (persona, instead) = match &berth {
+            Some(berth) => (berth.persona().map_err(|error| error.with_url(&request.url))?, None),
+            None => self.fetcher.dressed(&terms, Arc::clone(&base), &request, &ladder).await,
         };
-        terms.lend(&persona, &request);
+        for persona in [Some(&persona), instead.as_ref()].into_iter().flatten() {
+            terms.lend(persona, &request);
+        }
         let errand = Errand {
             request: &request,
             persona: &persona,
@@ -246,6 +248,7 @@ impl RequestBuilder {
             robots: self.robots.unwrap_or(terms.robots),
             pace: self.pace.unwrap_or(terms.pace),
             others: berth.as_ref().map(|berth| berth as &dyn Others),
+            instead: instead.as_ref(),
         };
         // Boxed: the future of a whole climb is large, and callers hold many.
         let (found, trace) = Box::pin(self.fetcher.shared.router.run(&errand)).await;

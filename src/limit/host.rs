@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::breaker::{Breaker, Shut, Way};
+use super::breaker::{Breaker, Opened, Shut, Way};
 use super::speed::Speed;
 use crate::kind::ErrorKind;
 use crate::politeness::Pace;
@@ -68,6 +68,15 @@ pub(crate) enum Ended {
     Untold,
 }
 
+/// What became of a host on a tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It failed too often, or its probe did.
+    Opened(Opened),
+    /// It answers again.
+    Closed,
+}
+
 impl State {
     /// Decides, and counts a request that goes.
     pub(super) fn decide(&mut self, now: Instant, wish: &Wish) -> Decision {
@@ -114,22 +123,38 @@ impl State {
         self.rest = Some(self.rest.map_or(until, |rest| rest.max(until)));
     }
 
-    /// A request that went is over.
-    pub(super) fn ended(&mut self, started: Instant, now: Instant, wish: &Wish, probe: bool, how: Ended) {
+    /// A request that went makes room.
+    pub(super) fn left(&mut self) {
         self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    /// A request that went is over, and has made room: this is how. What that says of the host on its tier, where
+    /// it is news.
+    pub(super) fn ended(
+        &mut self,
+        started: Instant,
+        now: Instant,
+        wish: &Wish,
+        probe: bool,
+        how: Ended,
+    ) -> Option<Turn> {
         match how {
-            Ended::Answered(latency) => {
-                self.breaker(wish.tier).answered();
-                self.speed.answered(started, now, latency, &wish.pace);
+            Ended::Answered(latency) => self.speed.answered(started, now, latency, &wish.pace),
+            Ended::TooFast => self.speed.refused(started, now, &wish.pace),
+            Ended::Fault(kind) => return self.breaker(wish.tier).failed(kind, probe, now).map(Turn::Opened),
+            Ended::Untold => {
+                if probe {
+                    self.breaker(wish.tier).unprobed();
+                }
+                return None;
             }
-            Ended::TooFast => {
-                self.breaker(wish.tier).answered();
-                self.speed.refused(started, now, &wish.pace);
-            }
-            Ended::Fault(kind) => self.breaker(wish.tier).failed(kind, probe, now),
-            Ended::Untold if probe => self.breaker(wish.tier).unprobed(),
-            Ended::Untold => {}
         }
+        self.breaker(wish.tier).answered().then_some(Turn::Closed)
+    }
+
+    /// Another process found the host failing on `tier`.
+    pub(super) fn heard(&mut self, tier: Tier, opened: Opened, now: Instant) {
+        self.breaker(tier).heard(opened, now);
     }
 
     /// Whether nothing is known that matters to the next request.
@@ -181,7 +206,7 @@ mod tests {
         assert_eq!(state.decide(now, &wish), GO);
         assert_eq!(state.decide(now, &wish), GO);
         assert_eq!(state.decide(now, &wish), Decision::Full);
-        state.ended(now, now, &wish, false, Ended::Untold);
+        state.left();
         assert_eq!(state.decide(now, &wish), GO);
     }
 
@@ -244,6 +269,7 @@ mod tests {
         for how in [Ended::Answered(None), Ended::Untold, Ended::Fault(ErrorKind::Connect)] {
             for _ in 0..5 {
                 assert_eq!(state.decide(now, &plain), GO, "{how:?}");
+                state.left();
                 state.ended(now, now, &plain, false, how);
             }
         }
@@ -252,6 +278,7 @@ mod tests {
         let later = now + seconds(10);
         assert_eq!(state.decide(later, &plain), Decision::Go { probe: true });
         assert!(matches!(state.decide(later, &plain), Decision::Shut(_)), "one probe at a time");
+        state.left();
         state.ended(later, later, &plain, true, Ended::Answered(None));
         assert_eq!(state.decide(later, &plain), GO);
     }

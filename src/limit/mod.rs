@@ -11,7 +11,7 @@ mod speed;
 
 use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,7 +25,8 @@ use crate::kind::ErrorKind;
 use crate::politeness::Pace;
 use crate::tier::Tier;
 
-pub(crate) use host::Ended;
+pub(crate) use breaker::Opened;
+pub(crate) use host::{Ended, Turn};
 
 use host::{Decision, State, Wish};
 
@@ -51,7 +52,9 @@ pub(crate) struct Permit {
     wish: Wish,
     started: Instant,
     probe: bool,
-    ended: Ended,
+    is_over: bool,
+    /// Its place was given up before its end.
+    left: AtomicBool,
 }
 
 #[derive(Default)]
@@ -107,7 +110,8 @@ impl Limits {
                         tracing::info!(host = host.name, tier = %wish.tier, "probes a host that failed");
                     }
                     let host = Arc::clone(&host);
-                    return Ok(Permit { host, wish, started: now, probe, ended: Ended::Untold });
+                    let left = AtomicBool::new(false);
+                    return Ok(Permit { host, wish, started: now, probe, is_over: false, left });
                 }
                 Decision::At(at) => at_or_told(at, told).await,
                 Decision::Full => freed.await,
@@ -148,6 +152,13 @@ impl Limits {
         }
     }
 
+    /// Another process found the host of `url` failing on `tier`.
+    pub(crate) fn heard(&self, url: &Url, tier: Tier, opened: Opened) {
+        let host = self.host(url);
+        tracing::info!(host = host.name, %tier, faults = opened.faults, "another process found the host failing");
+        host.state().heard(tier, opened, Instant::now());
+    }
+
     /// The host of `url` asked to be left alone for `wait`.
     pub(crate) fn rest(&self, url: &Url, wait: Duration) {
         let host = self.host(url);
@@ -181,16 +192,34 @@ impl Limits {
 }
 
 impl Permit {
-    /// The request is over. Makes room for the next.
-    pub(crate) fn ended(mut self, how: Ended) {
-        self.ended = how;
+    /// The host has answered, and what follows goes elsewhere: makes room for the next, before the end.
+    pub(crate) fn leave(&self) {
+        if !self.left.swap(true, Ordering::Relaxed) {
+            self.host.state().left();
+            self.host.freed.notify_one();
+        }
+    }
+
+    /// The request is over. Makes room for the next. What that says of the host, where it is news.
+    pub(crate) fn ended(mut self, how: Ended) -> Option<Turn> {
+        self.end(how)
+    }
+
+    fn end(&mut self, how: Ended) -> Option<Turn> {
+        self.is_over = true;
+        let mut state = self.host.state();
+        if !self.left.swap(true, Ordering::Relaxed) {
+            state.left();
+        }
+        state.ended(self.started, Instant::now(), &self.wish, self.probe, how)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let now = Instant::now();
-        self.host.state().ended(self.started, now, &self.wish, self.probe, self.ended);
+        if !self.is_over {
+            self.end(Ended::Untold);
+        }
         self.host.freed.notify_one();
     }
 }

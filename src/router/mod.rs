@@ -9,6 +9,7 @@ mod policy;
 mod polite;
 mod progress;
 mod recall;
+mod sizes;
 mod way;
 
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use crate::detect::{self, Expect, Rules, Seen};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::kind::ErrorKind;
-use crate::limit::Limits;
+use crate::limit::{Limits, Permit};
 use crate::memory::{Memory, Who};
 use crate::politeness::{Pace, Robots};
 use crate::request::Request;
@@ -87,6 +88,8 @@ pub(crate) struct Errand<'a> {
     pub(crate) pace: Pace,
     /// Who else may ask, when `persona` is refused.
     pub(crate) others: Option<&'a dyn Others>,
+    /// Who goes on when `persona`, worn to learn whether it is let in again, is refused.
+    pub(crate) instead: Option<&'a Arc<Persona>>,
 }
 
 impl Errand<'_> {
@@ -162,7 +165,11 @@ impl Router {
         let mut history = History::new(errand.request.method.clone());
         let (mut other, mut tier, began) = (None::<Arc<Persona>>, None, Instant::now());
         loop {
-            let errand = Errand { persona: other.as_deref().unwrap_or(errand.persona), ..*errand };
+            let errand = Errand {
+                persona: other.as_deref().unwrap_or(errand.persona),
+                instead: errand.instead.filter(|_| other.is_none()),
+                ..*errand
+            };
             let _farewell = Farewell::of(self, errand.persona);
             match self.climb_as(&errand, tier, began, &mut history, progress).await? {
                 Left::With(found) => return Ok(*found),
@@ -190,6 +197,7 @@ impl Router {
             is_repeated: false,
             shares: 0,
             visit: None,
+            doubts: Vec::new(),
         };
         let crawl_delay = match self.permitted(errand, &errand.request.url, progress.ends).await {
             Err(error) => return Self::unpermitted(errand, history, error).map(Left::For),
@@ -207,25 +215,38 @@ impl Router {
             let bytes = Arc::new(AtomicU64::new(0));
             progress.begin(errand, tier);
             let attempted = self.attempted(errand, tier);
-            let outcome = self.attempt(errand, tier, history.bytes, &bytes).await;
+            let outcome = self.attempt(errand, tier, &permit, history.bytes, &bytes).await;
+            let outcome = self.weigh(errand, &mut way, &attempted, outcome).await;
             self.tried(attempted, &outcome);
             self.fed_back(errand, tier, permit, &outcome);
             Self::went(place, tier, &outcome);
             history.attempted(tier, bytes.load(Ordering::Relaxed), began.elapsed());
             let means = errand.others.map_or(Means::default(), |others| others.means(errand.persona));
             let roll = rand::rng().random_range(0.0..=1.0);
-            let decided = |means| {
-                let step = policy::decide(&errand.ladder, means, history, &seen(errand, &outcome), roll);
-                way.probed(errand, history, step, &outcome)
+            // In a block of its own: what borrows the outcome may not be there at the next await.
+            let (step, next) = {
+                let decided = |means| {
+                    let step = policy::decide(&errand.ladder, means, history, &seen(errand, &outcome), roll);
+                    let step = way.probed(errand, history, step, &outcome);
+                    way.outdressed(errand, history, step, &outcome)
+                };
+                let step = decided(means);
+                match another(errand, &step) {
+                    Some(Err(none)) => {
+                        tracing::info!(cause = none.chain(), "nobody else can go");
+                        (decided(Means::default()), Some(Err(none)))
+                    }
+                    next => (step, next),
+                }
             };
-            let mut step = decided(means);
-            let next = another(errand, &step);
-            if let Some(Err(none)) = &next {
-                tracing::info!(cause = none.chain(), "nobody else can go");
-                step = decided(Means::default());
-            }
+            self.doubted(&way, &step, &outcome);
             history.took(&step);
             progress.ended(&outcome, &step);
+            if let (Step::Climb { to, .. }, Some(other)) = (&step, errand.instead)
+                && *to == tier
+            {
+                return Ok(Left::For(Arc::clone(other)));
+            }
             match (step, outcome) {
                 (Step::Retry { after, .. } | Step::Wait { after, .. }, _) => {
                     way.is_repeated = true;
@@ -346,6 +367,7 @@ impl Router {
         &self,
         errand: &Errand<'_>,
         tier: Tier,
+        permit: &Permit,
         spent: u64,
         bytes: &Arc<AtomicU64>,
     ) -> Result<Judged> {
@@ -355,7 +377,7 @@ impl Router {
             .find(|transport| transport.tier() == tier)
             .ok_or_else(|| Error::new(ErrorKind::Config, format!("this build has no {tier} tier")))?;
         let identity = errand.persona.on(tier);
-        let manners = Manners { router: self, errand };
+        let manners = Manners::new(self, errand, tier, permit);
         let bounds = within(errand, spent);
         let job = Job {
             request: errand.request,
@@ -368,7 +390,7 @@ impl Router {
         let answer = transport.attempt(job).await?;
         let Answer { status, version, headers, url, redirects, body, timings, browser } = answer;
         if tier == Tier::Browser && url != errand.request.url {
-            // It followed the redirects by itself; what robots.txt keeps back is at least not handed out.
+            // What a page did to its own address, too.
             self.permitted(errand, &url, None).await?;
         }
         let begun = match body {
@@ -395,13 +417,17 @@ impl Router {
             complete: begun.rest.is_none() && errand.request.method != http::Method::HEAD,
             via_proxy: identity.route().proxy(&url).is_some(),
         };
-        let verdict =
-            judging::judge(errand.rules.unwrap_or(&self.rules), &seen, &begun.prefix, errand.expect).await;
-        let kept = match verdict.kind {
-            VerdictKind::Genuine | VerdictKind::OriginError => Some(begun.finish(errand.keep, status).await?),
-            _ => None,
+        let page = sizes::Page::of(errand, tier, &seen);
+        let (expect, is_usual) = self.expected(errand, &seen, page.as_ref());
+        let rules = errand.rules.unwrap_or(&self.rules);
+        let verdict = judging::judge(rules, &seen, &begun.prefix, expect.as_deref()).await;
+        let (kept, small) = match verdict.kind {
+            VerdictKind::Genuine | VerdictKind::OriginError => {
+                (Some(begun.finish(errand.keep, status).await?), None)
+            }
+            _ => (None, Some(begun).filter(|_| is_usual && sizes::is_by_size(&verdict))),
         };
-        Ok(Judged { status, version, headers, url, redirects, timings, verdict, kept, browser })
+        Ok(Judged { status, version, headers, url, redirects, timings, verdict, kept, page, small, browser })
     }
 }
 
@@ -444,6 +470,9 @@ struct Judged {
     timings: Timings,
     verdict: Verdict,
     kept: Option<Kept>,
+    page: Option<sizes::Page>,
+    /// A page that is refused for its size alone.
+    small: Option<Begun>,
     browser: Option<Shown>,
 }
 

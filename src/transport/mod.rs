@@ -26,7 +26,7 @@ pub(crate) struct Job<'a> {
     pub view: &'a View,
     /// The body streams to a file: its total time is not bounded, only its idle time and size.
     pub streaming: bool,
-    /// Who says whether a redirect may be followed. The browser follows them by itself.
+    /// Who says whether a redirect may be followed. The browser follows them by itself, unless it is strict.
     pub gate: Option<&'a dyn Gate>,
 }
 

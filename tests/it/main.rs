@@ -3,24 +3,28 @@
 mod bad_input;
 mod bounds;
 #[cfg(feature = "browser")]
-#[cfg(feature = "browser")]
 mod browser_page;
+mod cancel;
 mod capture;
 #[cfg(feature = "browser")]
 mod clearance;
 #[cfg(feature = "browser")]
 mod cleared;
 mod corpus;
+mod descriptors;
 mod detect;
 mod diagnose;
 mod dialects;
 #[cfg(feature = "browser")]
 mod exits;
+mod faults;
 mod floors;
 mod hostile_h2;
+mod hygiene;
 mod lab;
 #[cfg(feature = "browser")]
 mod ladder;
+mod learned;
 mod memory;
 mod nginx;
 mod output;

@@ -385,6 +385,26 @@ fn an_interrupted_fetch_leaves_nothing_behind_and_exits_130() {
 }
 
 #[test]
+fn an_interrupt_amid_several_urls_keeps_what_is_done_and_asks_for_no_more() {
+    let program = Program::new().limit(Duration::from_secs(30));
+    let done = RawServer::start(support::answer("the first"));
+    let never = RawServer::start(support::answer("the third"));
+    for (tier, silent) in [("plain", true), ("impersonate", false)] {
+        let under_way = RawServer::start(if silent { support::never_answers } else { support::slow_drip });
+        let urls = [done.url("/"), under_way.url("/"), never.url("/")];
+        let fixed = ["fetch", "--tier", tier];
+        let running = program.start(fixed.into_iter().chain(urls.iter().map(String::as_str)));
+        while under_way.heads().is_empty() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        running.signal(Signal::INT);
+        let run = running.finish();
+        assert_eq!((run.code, run.text().as_str()), (130, "the first"), "{run}");
+        assert!(never.heads().is_empty() && program.left_behind().is_empty());
+    }
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_failure() {
     let big = "a line of the page\n".repeat(20_000);
     let body: &'static str = big.leak();

@@ -9,7 +9,7 @@ use rungs::{
     Tier,
 };
 
-use crate::support::{Certs, Manner, Microsocks, Nginx, Passage, RawServer, Relay, Site, Squid};
+use crate::support::{Certs, Flow, Manner, Microsocks, Nginx, Passage, RawServer, Relay, Site, Squid};
 
 const ANYBODY: Manner<'_> = Manner { leaf: None, open: false, anyone: true, exit: None };
 
@@ -237,7 +237,8 @@ async fn nothing_is_lost_while_one_of_four_proxies_dies_one_wants_a_password_and
     let nginx = Nginx::start(&certs);
     let mut dying = Some(Squid::start_as(&ANYBODY));
     let (refusing, good) = (Squid::start_as(&ANYBODY), Squid::start_as(&ANYBODY));
-    let slow = Relay::start(good.port(), Duration::from_millis(60));
+    let slow =
+        Relay::start(good.port(), Flow::new().late(Duration::from_millis(60), Duration::ZERO), Flow::new());
     let ports = [dying.as_ref().map_or(0, Squid::port), refusing.port(), slow.port(), good.port()];
     let pool = ports.iter().fold(ProxyPool::new().mode(Mode::Rotating), |pool, port| {
         pool.proxy(format!("http://u:p@127.0.0.1:{port}").parse().expect("a proxy"))

@@ -232,4 +232,5 @@ fn is_date(text: &str) -> bool {
         if digits(year, 4) && (1..=2).contains(&rest.len()) && rest.iter().all(|part| digits(part, 2)))
 }
 
-static KEYS: LazyLock<Keys> = LazyLock::new(|| Keys::of(Dialect::schema()));
+/// The keys of a dialect.
+pub(super) static KEYS: LazyLock<Keys> = LazyLock::new(|| Keys::of(Dialect::schema()));

@@ -423,3 +423,23 @@ fn the_schema_for_editors_is_the_one_of_this_build() {
     let made = serde_json::to_string_pretty(&Dialect::schema()).unwrap() + "\n";
     assert!(kept == made, "write it anew: rungs generate dialect-schema > profiles/dialect.schema.json");
 }
+
+#[test]
+fn the_formats_description_tells_every_key_and_no_other() {
+    let format = include_str!("../../../profiles/proxies/README.md");
+    // Every second piece between backticks is code; a table's heading is one too.
+    let told: BTreeSet<&str> = format
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(|code| code.trim_matches(['[', ']']).trim_end_matches(']'))
+        .collect();
+    let known: BTreeSet<&str> = lint::KEYS.every().iter().filter_map(|key| key.rsplit('.').next()).collect();
+    assert_eq!(known.difference(&told).collect::<Vec<_>>(), Vec::<&&str>::new());
+    for row in format.lines().filter_map(|line| line.strip_prefix("| `")) {
+        let keys = row.split(" | ").next().unwrap().split(['`', ',', ' ']).filter(|key| !key.is_empty());
+        for key in keys {
+            assert!(known.contains(key), "{key}");
+        }
+    }
+}
