@@ -154,7 +154,7 @@ mod tests {
                 found[at] += 1;
             }
             for (found, share) in found.iter().zip(&shares) {
-                assert!((*found - *share).abs() <= 1, "{candidates:?} {found} {share}");
+                assert!(i32::abs(*found - *share) <= 1, "{candidates:?} {found} {share}");
             }
         }
     }
