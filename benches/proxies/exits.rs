@@ -58,8 +58,8 @@ async fn sessions(certs: &Certs, nginx: &Nginx) {
             .gateway(squid.url_without_user().parse().expect("a gateway"))
             .geo(Geo::default().country("us"));
         let fetcher = fetcher(certs, tier, ProxyPool::new().account(account).mode(mode));
-        let fetched = futures_util::future::join_all((0..fetches).map(|_| fetcher.get(&url).send())).await;
-        let come = fetched.iter().filter(|page| page.is_ok()).count();
+        let pages = futures_util::future::join_all((0..fetches).map(|_| fetcher.get(&url).send())).await;
+        let come = pages.iter().filter(|page| page.is_ok()).count();
         fetcher.close().await;
         drop(fetcher);
         let least = if mode == Mode::Rotating { fetches } else { 1 };
