@@ -9,6 +9,7 @@ pub mod fingerprint;
 #[cfg(feature = "lab")]
 pub mod lab;
 
+pub mod batch;
 mod bounds;
 mod budget;
 mod cookies;

@@ -3,8 +3,9 @@
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
+use rungs::batch::Record;
 use rungs::detect::Expect;
-use rungs::{Context, Error, Fetcher, Jar, Load, Page, RequestBuilder};
+use rungs::{Context, Fetcher, Jar, Load, RequestBuilder};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::{Fetch, Format, View};
@@ -61,9 +62,9 @@ async fn all(args: &Fetch, session: &Fetcher, quiet: bool) -> Result<u8, Failure
             args.output.files.get(at).map(AsRef::as_ref).filter(|path: &&Path| *path != Path::new("-"));
         let request = plan.request(session, url, file);
         let pictures = Pictures::of(&args.view, at);
-        let outcome = pictures.ask(request).send().await;
-        let mut ended = show(args, url, &outcome, quiet)?;
-        if let Ok(page) = &outcome {
+        let record = Record::new(url, pictures.ask(request).send().await);
+        let mut ended = show(args, url, &record, quiet)?;
+        if let Ok(page) = record.outcome() {
             let saved = pictures.save(url, page)?;
             ended = if ended == exit::OK { saved } else { ended };
         }
@@ -167,7 +168,8 @@ impl<'a> Plan<'a> {
 }
 
 /// Prints one outcome and returns its exit code.
-fn show(args: &Fetch, url: &str, outcome: &Result<Page, Error>, quiet: bool) -> Result<u8, Failure> {
+fn show(args: &Fetch, url: &str, record: &Record, quiet: bool) -> Result<u8, Failure> {
+    let outcome = record.outcome();
     let failed_status = match outcome {
         Ok(page) if args.output.fail => http_failure(page.status().as_u16()),
         _ => None,
@@ -175,8 +177,8 @@ fn show(args: &Fetch, url: &str, outcome: &Result<Page, Error>, quiet: bool) -> 
     let mut written = true;
     let mut out = std::io::stdout().lock();
     match args.output.format {
-        Format::Json => json::write(&mut out, url, outcome, true).map_err(Failure::stdout)?,
-        Format::Jsonl => json::write(&mut out, url, outcome, false).map_err(Failure::stdout)?,
+        Format::Json => json::write(&mut out, record, true).map_err(Failure::stdout)?,
+        Format::Jsonl => json::write(&mut out, record, false).map_err(Failure::stdout)?,
         Format::Body => {
             if let (Ok(page), None) = (outcome, failed_status) {
                 let include = args.output.include || args.request.head;
