@@ -22,6 +22,7 @@ use crate::detect::Rules;
 use crate::error::Result;
 use crate::fingerprint::Profile;
 use crate::identity::Identity;
+use crate::limit::Leave;
 use crate::memory::Who;
 use crate::proxy::Route;
 use crate::request::parse_url;
@@ -142,6 +143,13 @@ impl Fetcher {
         &self.persona.plain
     }
 
+    /// How soon the host of `url` may be asked again. `None` for a URL that cannot be fetched.
+    pub(crate) fn leave(&self, url: &str) -> Option<Leave> {
+        let url = parse_url(url).ok()?;
+        let terms = self.shared.terms(&url).ok()?;
+        Some(self.shared.router.leave(&url, terms.pace))
+    }
+
     /// Closes the browser, if one was started, and waits until it is gone and what was learned is in the
     /// host memory's file. Dropping the last clone does the same without waiting.
     pub async fn close(&self) {
@@ -155,6 +163,11 @@ impl Shared {
     /// What holds for `url`.
     fn terms(&self, url: &Url) -> Result<Arc<Terms>> {
         self.terms_of(self.targets.resolve(url)?)
+    }
+
+    /// What holds by the target called `name`.
+    fn terms_named(&self, name: &str) -> Result<Arc<Terms>> {
+        self.terms_of(self.targets.named(name)?)
     }
 
     fn terms_of(&self, resolved: Arc<Resolved>) -> Result<Arc<Terms>> {

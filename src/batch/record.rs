@@ -65,6 +65,11 @@ impl Record {
         self.outcome.as_ref()
     }
 
+    /// The page itself, or why there is none.
+    pub(super) fn into_outcome(self) -> Result<Page> {
+        self.outcome
+    }
+
     /// When it ended.
     #[must_use]
     pub const fn at(&self) -> SystemTime {

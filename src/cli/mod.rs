@@ -1,6 +1,7 @@
 //! What was typed, then what to do, then how it is shown.
 
 mod args;
+mod batch;
 mod cookie_file;
 mod detect;
 mod diagnose;
@@ -14,7 +15,9 @@ mod memory;
 mod names;
 mod output;
 mod pictures;
+mod plan;
 mod profile;
+mod progress;
 mod settings;
 mod target;
 
@@ -39,6 +42,7 @@ pub(crate) fn main() -> ExitCode {
     log::start(args.verbose, args.quiet);
     let outcome = match args.command {
         Command::Fetch(fetch) => fetch::run(&fetch, args.quiet),
+        Command::Batch(batch) => batch::run(&batch, args.quiet),
         Command::Profile(profile) => profile::run(&profile, args.quiet),
         Command::Target(target) => target::run(&target),
         Command::Memory(memory) => memory::run(&memory, args.quiet),

@@ -1,6 +1,7 @@
 //! The library's closed lists as the command line writes them, with their help.
 
 use clap::ValueEnum;
+use rungs::batch::Format;
 use rungs::{BodyForm, Context, Load, Robots, Tier};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -102,6 +103,20 @@ impl From<ContextName> for Context {
             ContextName::Form => Self::Form,
             ContextName::Fetch => Self::Fetch,
             ContextName::Xhr => Self::Xhr,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum FormatName {
+    /// One JSON object a line, with the keys of `rungs fetch --format json`.
+    Jsonl,
+}
+
+impl From<FormatName> for Format {
+    fn from(name: FormatName) -> Self {
+        match name {
+            FormatName::Jsonl => Self::Jsonl,
         }
     }
 }

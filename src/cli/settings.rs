@@ -11,24 +11,23 @@ use rungs::fingerprint::Profile;
 use rungs::target::{Rate, Size, Span, Targets, environment};
 use rungs::{Error, ErrorKind, Fetcher, FetcherBuilder, Place, Position, Proxy, Robots, Route, Secret, Tier};
 
-use super::args::{Fetch, Judging, Ladder, Looks, Manners, Reach, Request};
+use super::args::{Common, Judging, Ladder, Looks, Manners, Reach, Request};
 use super::exit::Failure;
 
 /// A fetcher with everything the command line says about it.
-pub(crate) fn fetcher(args: &Fetch) -> Result<Fetcher, Failure> {
-    let builder = Fetcher::builder().target_layers(targets(args)?);
+pub(crate) fn fetcher(args: &Common, urls: &[String]) -> Result<FetcherBuilder, Failure> {
+    let builder = Fetcher::builder().target_layers(targets(args, urls)?);
     let builder = reach(builder, &args.network.reach)?;
     let builder = ladder(builder, &args.ladder)?.rules(rules(&args.judging)?);
-    let builder = looks(builder, &args.looks)?;
-    Ok(builder.build()?)
+    looks(builder, &args.looks)
 }
 
 /// The user's targets, with what flags say laid over them.
-fn targets(args: &Fetch) -> Result<Targets, Failure> {
+fn targets(args: &Common, urls: &[String]) -> Result<Targets, Failure> {
     let mut targets = Targets::of_user()?;
     if let Some(path) = &args.ladder.target {
         targets = targets.with_file(path)?;
-        for url in &args.urls {
+        for url in urls {
             // One that cannot be read is told of when its turn comes.
             let url = rungs::parse_url(url).ok();
             if url.is_some_and(|url| targets.list().last().is_some_and(|last| !last.matches().is_for(&url))) {

@@ -1,6 +1,7 @@
 //! One request on its way: what the caller adds, then `send`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use crate::politeness::{Pace, Robots};
 use crate::proxy::{Proxy, Route};
 use crate::request::{Context, Request, parse_url};
 use crate::router::{Errand, Keep, Ladder};
+use crate::stage::Watch;
 use crate::tier::Tier;
 use crate::view::{BodyForm, Load, View};
 
@@ -34,7 +36,10 @@ pub struct RequestBuilder {
     keep: Keep,
     expect: Option<Expect>,
     robots: Option<Robots>,
+    otherwise: Robots,
     pace: Option<Pace>,
+    target: Option<String>,
+    watch: Option<Arc<dyn Watch>>,
 }
 
 impl RequestBuilder {
@@ -54,7 +59,10 @@ impl RequestBuilder {
             keep: Keep::Memory,
             expect: None,
             robots: None,
+            otherwise: Robots::default(),
             pace: None,
+            target: None,
+            watch: None,
         }
     }
 
@@ -176,6 +184,24 @@ impl RequestBuilder {
         self
     }
 
+    /// What to do about robots.txt where nobody has said anything: not in code, not in a target.
+    pub(crate) const fn robots_otherwise(mut self, robots: Robots) -> Self {
+        self.otherwise = robots;
+        self
+    }
+
+    /// Goes by the target of this name, whatever URLs it is for. Default: the one that is for the URL.
+    pub fn target(mut self, name: impl Into<String>) -> Self {
+        self.target = Some(name.into());
+        self
+    }
+
+    /// Tells `watch` how the fetch goes on.
+    pub(crate) fn watch(mut self, watch: Arc<dyn Watch>) -> Self {
+        self.watch = Some(watch);
+        self
+    }
+
     /// How fast the host is asked at most. Default: the fetcher's.
     pub const fn pace(mut self, pace: Pace) -> Self {
         self.pace = Some(pace);
@@ -205,7 +231,10 @@ impl RequestBuilder {
     pub async fn send(self) -> Result<Page> {
         let mut request = self.request?;
         let started = Instant::now();
-        let terms = self.fetcher.shared.terms(&request.url)?;
+        let terms = match &self.target {
+            Some(name) => self.fetcher.shared.terms_named(name)?,
+            None => self.fetcher.shared.terms(&request.url)?,
+        };
         let persona = self.fetcher.persona_on(&terms);
         let mut view = self.view;
         terms.fill(&mut request, self.has_context, &mut view)?;
@@ -233,9 +262,10 @@ impl RequestBuilder {
             keep: &self.keep,
             expect: self.expect.as_ref().or(terms.expect.as_ref()),
             rules: terms.rules.as_ref(),
-            robots: self.robots.unwrap_or(terms.robots),
+            robots: self.robots.or(terms.robots).unwrap_or(self.otherwise),
             pace: self.pace.unwrap_or(terms.pace),
             others: None,
+            watch: self.watch.as_deref(),
         };
         // Boxed: the future of a whole climb is large, and callers hold many.
         let (found, trace) = Box::pin(self.fetcher.shared.router.run(&errand)).await;

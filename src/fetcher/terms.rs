@@ -63,7 +63,8 @@ pub(super) struct Terms {
     /// When the target has rules of its own.
     pub(super) rules: Option<Rules>,
     pub(super) look: Look,
-    pub(super) robots: Robots,
+    /// `None` where nobody has said anything.
+    pub(super) robots: Option<Robots>,
     pub(super) pace: Pace,
 }
 
@@ -84,7 +85,7 @@ impl Terms {
         };
         Ok(Self {
             ladder: ladder(settings, said),
-            robots: said.robots.or(settings.robots).unwrap_or_default(),
+            robots: said.robots.or(settings.robots.filter(|_| resolved.is_set("robots"))),
             pace: said.pace.unwrap_or_else(|| Pace::from(&settings.pace)),
             bounds: said.bounds.unwrap_or_else(|| bounds(settings)),
             expect: expect(settings).map_err(within)?,

@@ -25,7 +25,7 @@ use crate::kind::ErrorKind;
 use crate::politeness::Pace;
 use crate::tier::Tier;
 
-pub(crate) use host::Ended;
+pub(crate) use host::{Ended, Leave};
 
 use host::{Decision, State, Wish};
 
@@ -125,6 +125,11 @@ impl Limits {
                 }
             }
         }
+    }
+
+    /// How soon the host of `url` may be asked, and by how many, as things stand.
+    pub(crate) fn leave(&self, url: &Url, pace: Pace, crawl_delay: Duration) -> Leave {
+        self.host(url).state().leave(Instant::now(), pace, crawl_delay)
     }
 
     /// Waits until the host of `url` wants no more rest, at most `patience` and until `ends`. For

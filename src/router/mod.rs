@@ -10,8 +10,10 @@ mod progress;
 mod recall;
 mod way;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::SystemTime;
 
 use futures_util::{StreamExt, TryStreamExt};
@@ -32,6 +34,7 @@ use crate::request::Request;
 use crate::response::{Answer, Body, Hop, HttpVersion, Shown};
 use crate::retry_after;
 use crate::robots;
+use crate::stage::{Stage, Watch};
 use crate::tier::Tier;
 use crate::trace::{Timings, Trace};
 use crate::transport::{Job, Transport};
@@ -79,6 +82,8 @@ pub(crate) struct Errand<'a> {
     pub(crate) pace: Pace,
     /// Who else may ask, when `persona` is refused.
     pub(crate) others: Option<&'a dyn Others>,
+    /// Who is told how it goes on.
+    pub(crate) watch: Option<&'a dyn Watch>,
 }
 
 impl Errand<'_> {
@@ -89,6 +94,22 @@ impl Errand<'_> {
 
     fn host(&self) -> &str {
         self.request.url.host_str().unwrap_or_default()
+    }
+
+    fn at(&self, stage: Stage) {
+        if let Some(watch) = self.watch {
+            watch.stage(stage);
+        }
+    }
+
+    /// Waits for `what`; where that takes time at all, at `stage`.
+    async fn waits<T>(&self, stage: Stage, what: impl Future<Output = T>) -> T {
+        let mut what = pin!(what);
+        if let Poll::Ready(done) = futures_util::poll!(&mut what) {
+            return done;
+        }
+        self.at(stage);
+        what.await
     }
 }
 
@@ -179,11 +200,13 @@ impl Router {
             shares: 0,
             visit: None,
         };
-        let crawl_delay = self.permitted(errand, &errand.request.url, progress.ends).await?;
+        let permitted = self.permitted(errand, &errand.request.url, progress.ends);
+        let crawl_delay = errand.waits(Stage::Robots, permitted).await?;
         loop {
-            self.begin(errand, &flight, &mut way).await?;
+            errand.waits(Stage::Turn, self.begin(errand, &flight, &mut way)).await?;
             let tier = way.tier;
-            let permit = self.admit(errand, tier, crawl_delay, progress).await?;
+            let permit = errand.waits(Stage::Turn, self.admit(errand, tier, crawl_delay, progress)).await?;
+            errand.at(Stage::Attempt(tier));
             let earned = flight.earned();
             let bytes = Arc::new(AtomicU64::new(0));
             progress.begin(errand, tier);
@@ -198,11 +221,11 @@ impl Router {
             let step = policy::decide(&errand.ladder, means, history, &seen(&outcome), roll);
             let step = way.probed(&errand.ladder, history, step, &outcome);
             history.took(&step);
-            progress.ended(&outcome, &step);
+            progress.ended(errand, &outcome, &step);
             match (step, outcome) {
                 (Step::Retry { after, .. } | Step::Wait { after, .. }, _) => {
                     way.is_repeated = true;
-                    sleep(after).await;
+                    errand.waits(Stage::Rest, sleep(after)).await;
                 }
                 (Step::Climb { to: Tier::Browser, .. }, outcome) => {
                     way.is_repeated = false;
@@ -210,7 +233,8 @@ impl Router {
                         self.refused(errand);
                     }
                     let why = outcome.map_or(VerdictKind::Challenge, |judged| judged.verdict.kind);
-                    if let Some(amended) = self.enter(errand, &flight, &mut way, earned, why).await? {
+                    let entered = self.enter(errand, &flight, &mut way, earned, why);
+                    if let Some(amended) = errand.waits(Stage::Turn, entered).await? {
                         progress.trace.amend(amended);
                     }
                 }
