@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use http::Method;
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -24,6 +25,7 @@ pub struct Record {
     url: String,
     outcome: Result<Page>,
     at: SystemTime,
+    method: Method,
     file: Option<String>,
     /// What was read out of the page, by name.
     pub fields: Option<Map<String, Value>>,
@@ -48,7 +50,7 @@ impl Record {
     pub fn new(url: &str, outcome: Result<Page>) -> Self {
         let file = outcome.as_ref().ok().and_then(Page::file).map(|path| path.display().to_string());
         let at = SystemTime::now();
-        Self { url: redact::url_text(url), outcome, at, file, fields: None, links: None }
+        Self { url: redact::url_text(url), outcome, at, method: Method::GET, file, fields: None, links: None }
     }
 
     /// The URL as it was typed, without its credentials.
@@ -63,6 +65,15 @@ impl Record {
     /// The fetch's own.
     pub const fn outcome(&self) -> Result<&Page, &Error> {
         self.outcome.as_ref()
+    }
+
+    /// The method it was asked with.
+    pub(super) fn method(&self) -> &str {
+        self.method.as_str()
+    }
+
+    pub(super) fn asked_by(&mut self, method: Method) {
+        self.method = method;
     }
 
     /// The page itself, or why there is none.
@@ -113,7 +124,7 @@ impl Record {
     }
 
     /// The body is in this file.
-    pub(crate) fn in_file(&mut self, file: String) {
+    pub(super) fn in_file(&mut self, file: String) {
         self.file = Some(file);
     }
 

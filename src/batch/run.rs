@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use super::hosts::Hosts;
 use super::input::{Gauge, Input, Item};
 use super::observer::Observer;
+use super::output::Output;
 use super::record::Record;
 use super::seen::Seen;
 use super::sink::{Finished, Sink, Way};
@@ -97,7 +98,8 @@ pub(super) struct Shared {
 impl Run {
     pub(super) fn start(
         plan: Plan,
-        (input, output, began): (Input, Option<String>, SystemTime),
+        input: Input,
+        output: Option<Output>,
         list: Arc<dyn WorkList>,
         status: Arc<Status>,
         seen: Seen,
@@ -123,19 +125,8 @@ impl Run {
         });
         let gauge = Arc::clone(&input.gauge);
         let way = plan_hands_out.then(|| sink.way());
-        let label = input.label().to_owned();
-        let driver = tokio::spawn(drive(
-            Arc::clone(&shared),
-            input,
-            seen,
-            throttle,
-            sink,
-            move |progress, complete, unwanted| {
-                let elapsed = began.elapsed().unwrap_or_default();
-                let version = env!("CARGO_PKG_VERSION");
-                Summary { version, began, elapsed, input: label, output, progress, complete, unwanted }
-            },
-        ));
+        let ending = Ending { began: SystemTime::now(), input: input.label().to_owned(), output };
+        let driver = tokio::spawn(drive(Arc::clone(&shared), input, seen, throttle, sink, ending));
         Self { done, handle: Handle { status, slots, gauge }, sink: way, last: None, driver, is_over: false }
     }
 
@@ -289,13 +280,39 @@ impl Drop for Counted {
     }
 }
 
+/// What a summary tells beside the numbers.
+struct Ending {
+    began: SystemTime,
+    input: String,
+    output: Option<Output>,
+}
+
+impl Ending {
+    fn summary(self, progress: Progress, complete: bool, unwanted: bool) -> Result<Summary> {
+        let summary = Summary {
+            version: env!("CARGO_PKG_VERSION"),
+            began: self.began,
+            elapsed: self.began.elapsed().unwrap_or_default(),
+            input: self.input,
+            output: self.output.as_ref().map(Output::label),
+            progress,
+            complete: complete && !unwanted,
+            unwanted,
+        };
+        if let Some(output) = &self.output {
+            output.note(&summary)?;
+        }
+        Ok(summary)
+    }
+}
+
 async fn drive(
     shared: Arc<Shared>,
     input: Input,
     seen: Seen,
     throttle: Throttle,
     sink: Sink,
-    summary: impl FnOnce(Progress, bool, bool) -> Summary,
+    ending: Ending,
 ) -> Result<Summary> {
     let (status, slots, gauge) =
         (Arc::clone(&shared.status), Arc::clone(&shared.slots), Arc::clone(&input.gauge));
@@ -328,7 +345,7 @@ async fn drive(
         return Err(error);
     }
     written?;
-    Ok(summary(progress(&status, &slots, &gauge), complete && !status.is_unwanted(), status.is_unwanted()))
+    ending.summary(progress(&status, &slots, &gauge), complete, status.is_unwanted())
 }
 
 /// The first pass, and the second for what failed in a way that may pass.

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::journal::{self, Journal, Outcome};
-use super::output::{Encode, Encoded, Store};
+use super::output::{Bodies, Encode, Encoded, Store};
 use super::record::Record;
 use super::status::Status;
 use super::task::Key;
@@ -47,6 +47,7 @@ pub(super) type Extract = dyn Fn(&mut Record) -> Result<()> + Send + Sync;
 pub(super) struct Parts {
     pub(super) store: Option<Box<dyn Store>>,
     pub(super) encoder: Option<Box<dyn Encode>>,
+    pub(super) bodies: Option<Bodies>,
     pub(super) extract: Vec<Box<Extract>>,
     pub(super) journal: Option<Journal>,
 }
@@ -71,9 +72,9 @@ impl Sink {
     pub(super) fn start(parts: Parts, list: Arc<dyn WorkList>, status: Arc<Status>) -> Result<Self> {
         let (to, from) = mpsc::channel::<Finished>();
         let (ready, written) = mpsc::channel::<Ready>();
-        let Parts { store, encoder, extract, journal } = parts;
+        let Parts { store, encoder, bodies, extract, journal } = parts;
         let from = Arc::new(Mutex::new(from));
-        let making = Arc::new(Making { encoder, extract });
+        let making = Arc::new(Making { encoder, bodies: bodies.clone(), extract });
         let mut threads = Vec::new();
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from).min(MAKERS) {
             let (from, ready, making) = (Arc::clone(&from), ready.clone(), Arc::clone(&making));
@@ -82,7 +83,7 @@ impl Sink {
         }
         let committed = store.as_ref().map_or(0, |store| store.position());
         let runtime = Handle::current();
-        let writer = Writer { store, journal, list, status, runtime, committed, dirty: false };
+        let writer = Writer { store, bodies, journal, list, status, runtime, committed, dirty: false };
         let writer = spawn("rungs-writer", move || writer.run(&written))?;
         Ok(Self { to, room: Arc::new(Semaphore::new(ROOM)), threads, writer })
     }
@@ -119,6 +120,7 @@ impl Way {
 /// What makes records.
 struct Making {
     encoder: Option<Box<dyn Encode>>,
+    bodies: Option<Bodies>,
     extract: Vec<Box<Extract>>,
 }
 
@@ -144,6 +146,9 @@ impl Making {
         for extract in &self.extract {
             extract(&mut record)?;
         }
+        if let Some(bodies) = &self.bodies {
+            bodies.keep(&mut record)?;
+        }
         self.encoder.as_ref().map(|encoder| encoder.encode(&record)).transpose()
     }
 }
@@ -151,6 +156,7 @@ impl Making {
 /// The one thread that writes.
 struct Writer {
     store: Option<Box<dyn Store>>,
+    bodies: Option<Bodies>,
     journal: Option<Journal>,
     list: Arc<dyn WorkList>,
     status: Arc<Status>,
@@ -233,6 +239,9 @@ impl Writer {
         let Some(journal) = &mut self.journal else { return Ok(()) };
         if !std::mem::take(&mut self.dirty) {
             return Ok(());
+        }
+        if let Some(bodies) = &self.bodies {
+            bodies.sync()?;
         }
         if let Some(store) = &mut self.store {
             store.sync()?;

@@ -85,6 +85,13 @@ impl Task {
         })
     }
 
+    /// The method it is asked with, in a batch of `method`.
+    pub(super) fn asked_by(&self, method: &Method) -> Result<Method> {
+        Ok(self.method()?.unwrap_or_else(|| {
+            if self.body.is_some() && *method == Method::GET { Method::POST } else { method.clone() }
+        }))
+    }
+
     /// The request it stands for. What the batch gives every request is in `method` and added by `common`;
     /// what the task says itself comes after it.
     pub(super) fn request(
@@ -93,10 +100,7 @@ impl Task {
         method: &Method,
         common: Option<&(dyn Fn(RequestBuilder) -> RequestBuilder + Send + Sync)>,
     ) -> Result<RequestBuilder> {
-        let own = self.method()?;
-        let method = own.unwrap_or_else(|| {
-            if self.body.is_some() && *method == Method::GET { Method::POST } else { method.clone() }
-        });
+        let method = self.asked_by(method)?;
         let mut request = match &self.session {
             Some(name) => fetcher.session(name).request(method, &self.url),
             None => fetcher.request(method, &self.url),

@@ -98,7 +98,10 @@ async fn one(shared: &Arc<Shared>, slot: Slot, lease: Lease) -> Result<()> {
         shared.status.put_off.fetch_add(1, Ordering::Relaxed);
         return shared.list.bury(lease.id).await;
     }
-    let record = Record::new(&lease.task.url, outcome);
+    let mut record = Record::new(&lease.task.url, outcome);
+    if let Ok(method) = lease.task.asked_by(&shared.plan.method) {
+        record.asked_by(method);
+    }
     let outcome = Outcome { ending: record.ending(shared.plan.fail_status), tier: record.tier(), may_pass };
     watcher.is_done.store(true, Ordering::Relaxed);
     watcher.observer().ended(&watcher.fetch(), &record);
@@ -144,6 +147,8 @@ fn may_pass(outcome: &Result<Page>) -> bool {
         Ok(page) => matches!(page.status().as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504),
         Err(error) => match error.kind() {
             ErrorKind::Proxy | ErrorKind::Browser => true,
+            // Rules stay; a robots.txt that could not be had may be had later.
+            ErrorKind::Robots => std::error::Error::source(error).is_some(),
             // It was not asked at all, or too often; any other block is meant.
             ErrorKind::Blocked => {
                 let last = error.trace().and_then(|trace| trace.attempts().last());

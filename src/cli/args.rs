@@ -128,6 +128,10 @@ pub(crate) struct Records {
     #[arg(long, value_enum)]
     pub(crate) format: Option<FormatName>,
 
+    /// Put bodies into files in this folder, named by what is in them.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) save_dir: Option<PathBuf>,
+
     /// Count an HTTP status of 400 or more as a failure.
     #[arg(short = 'f', long)]
     pub(crate) fail: bool,

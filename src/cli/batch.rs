@@ -1,6 +1,7 @@
 //! `rungs batch`.
 
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
@@ -55,7 +56,10 @@ fn fetcher(args: &args::Batch, concurrency: usize) -> Result<Fetcher, Failure> {
 async fn all(args: &args::Batch, session: &Fetcher, concurrency: usize, quiet: bool) -> Result<u8, Failure> {
     let jars = [session.identity().jar(), session.plain_identity().jar()];
     let plan = Plan::read(&args.common, &jars)?;
-    let (output, file) = output(args)?;
+    let (mut output, file) = output(args)?;
+    if let Some(folder) = &args.records.save_dir {
+        output = output.bodies(folder);
+    }
     let input = input(args, session)?;
     let mut batch = Batch::new(session.clone())
         .concurrency(concurrency)
@@ -163,7 +167,11 @@ fn note(path: &Path, summary: &Summary) -> Result<(), Failure> {
     let path = beside(path, ".meta.json");
     let unwritten = |cause| Failure::Io(format!("could not write {}", path.display()), cause);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(unwritten)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".rungs-")
+        .permissions(std::fs::Permissions::from_mode(0o666))
+        .tempfile_in(folder)
+        .map_err(unwritten)?;
     serde_json::to_writer_pretty(&mut file, summary).map_err(|cause| unwritten(cause.into()))?;
     file.write_all(b"\n").map_err(unwritten)?;
     file.persist(&path).map_err(|cause| unwritten(cause.error))?;
