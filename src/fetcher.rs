@@ -24,6 +24,7 @@ use crate::fingerprint::Profile;
 use crate::identity::Identity;
 use crate::limit::Leave;
 use crate::memory::Who;
+use crate::politeness::Pace;
 use crate::proxy::Route;
 use crate::request::parse_url;
 use crate::router::{Persona, Router};
@@ -48,6 +49,13 @@ pub struct Fetcher {
     /// When it was asked for, instead of what targets say.
     route: Option<Route>,
     persona: Arc<Persona>,
+}
+
+/// A URL and the pace it is asked for at.
+#[derive(Debug)]
+pub(crate) struct Manner {
+    url: Url,
+    pace: Pace,
 }
 
 /// What all sessions of a fetcher share.
@@ -143,11 +151,16 @@ impl Fetcher {
         &self.persona.plain
     }
 
-    /// How soon the host of `url` may be asked again. `None` for a URL that cannot be fetched.
-    pub(crate) fn leave(&self, url: &str) -> Option<Leave> {
+    /// What the pace of `url`'s host goes by. `None` for a URL that cannot be fetched.
+    pub(crate) fn manner(&self, url: &str) -> Option<Manner> {
         let url = parse_url(url).ok()?;
-        let terms = self.shared.terms(&url).ok()?;
-        Some(self.shared.router.leave(&url, terms.pace))
+        let pace = self.shared.terms(&url).ok()?.pace;
+        Some(Manner { url, pace })
+    }
+
+    /// How soon the host may be asked again.
+    pub(crate) fn leave(&self, manner: &Manner) -> Leave {
+        self.shared.router.leave(&manner.url, manner.pace)
     }
 
     /// Closes the browser, if one was started, and waits until it is gone and what was learned is in the

@@ -27,7 +27,7 @@ use super::work::{Lease, LeaseId, Work, WorkList};
 use super::worker::{self, BAD, LEASE};
 use super::{Common, begin, gauge};
 use crate::error::{Error, Result};
-use crate::fetcher::{Fetcher, Page};
+use crate::fetcher::{Fetcher, Manner, Page};
 use crate::kind::ErrorKind;
 use crate::politeness::Robots;
 
@@ -74,6 +74,13 @@ pub(super) struct Plan {
     pub(super) observer: Arc<dyn Observer>,
     /// Pages go to whoever holds the run, not to an output.
     pub(super) hands_out: bool,
+}
+
+/// A task to be done now.
+pub(super) struct Job {
+    pub(super) slot: Slot,
+    pub(super) lease: Lease,
+    pub(super) manner: Option<Manner>,
 }
 
 /// What the workers share.
@@ -209,7 +216,7 @@ impl Handle {
 impl Shared {
     /// The next task and a place for it, for a worker that was counted as idle. `None` when nothing is left or the
     /// run stops.
-    pub(super) async fn next(&self) -> Option<(Slot, Lease)> {
+    pub(super) async fn next(&self) -> Option<Job> {
         let next = tokio::select! {
             biased;
             () = self.status.stopping() => None,
@@ -225,12 +232,12 @@ impl Shared {
         next
     }
 
-    async fn leased(&self) -> Result<Option<(Slot, Lease)>> {
+    async fn leased(&self) -> Result<Option<Job>> {
         let _turn = self.turn.lock().await;
         let slot = self.slots.take().await;
         let Some(lease) = self.list.lease(1, LEASE).await?.pop() else { return Ok(None) };
-        self.hosts.begun(&lease.host, &lease.task.url);
-        Ok(Some((slot, lease)))
+        let manner = self.hosts.begun(&lease.host, &lease.task.url);
+        Ok(Some(Job { slot, lease, manner }))
     }
 
     /// There is always one worker that looks for a task, until there are as many as may be.

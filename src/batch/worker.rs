@@ -9,12 +9,12 @@ use tokio::time::timeout;
 use super::journal::Outcome;
 use super::observer::{Fetch, Observer};
 use super::record::{Ending, Record};
-use super::run::{Done, Shared};
+use super::run::{Done, Job, Shared};
 use super::sink::Finished;
 use super::slots::Slot;
 use super::work::Lease;
 use crate::error::{Error, Result};
-use crate::fetcher::Page;
+use crate::fetcher::{Manner, Page};
 use crate::kind::ErrorKind;
 use crate::stage::{Stage, Watch};
 use crate::trace::Attempt;
@@ -26,6 +26,7 @@ struct Watcher {
     slot: Slot,
     id: u64,
     lease: Lease,
+    manner: Option<Manner>,
     attempts: AtomicU64,
     is_done: AtomicBool,
 }
@@ -57,7 +58,9 @@ impl Watch for Watcher {
 /// However a fetch ends, its host is told.
 impl Drop for Watcher {
     fn drop(&mut self) {
-        self.shared.hosts.ended(&self.lease.host, &self.lease.task.url);
+        if let Some(manner) = &self.manner {
+            self.shared.hosts.ended(&self.lease.host, manner);
+        }
         if !self.is_done.load(Ordering::Relaxed) {
             self.observer().put_off(&self.fetch());
         }
@@ -66,21 +69,23 @@ impl Drop for Watcher {
 
 /// Works until nothing is left or the run stops.
 pub(super) async fn work(shared: &Arc<Shared>) {
-    while let Some((slot, lease)) = shared.next().await {
+    while let Some(job) = shared.next().await {
         shared.more_workers();
-        if let Err(error) = one(shared, slot, lease).await {
+        if let Err(error) = one(shared, job).await {
             shared.status.fail(error);
         }
         shared.idles();
     }
 }
 
-async fn one(shared: &Arc<Shared>, slot: Slot, lease: Lease) -> Result<()> {
+async fn one(shared: &Arc<Shared>, job: Job) -> Result<()> {
+    let Job { slot, lease, manner } = job;
     let watcher = Arc::new(Watcher {
         shared: Arc::clone(shared),
         slot,
         id: lease.id.0,
         lease,
+        manner,
         attempts: AtomicU64::new(0),
         is_done: AtomicBool::new(false),
     });
