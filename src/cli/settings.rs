@@ -19,7 +19,8 @@ pub(crate) fn fetcher(args: &Common, urls: &[String]) -> Result<FetcherBuilder, 
     let builder = Fetcher::builder().target_layers(targets(args, urls)?);
     let builder = reach(builder, &args.network.reach)?;
     let builder = ladder(builder, &args.ladder)?.rules(rules(&args.judging)?);
-    looks(builder, &args.looks)
+    // The jar that is written is the default profile's.
+    Ok(looks(builder, &args.looks)?.learned_profile(args.request.cookie_jar.is_none()))
 }
 
 /// The user's targets, with what flags say laid over them.

@@ -21,6 +21,7 @@ mod hostile_h2;
 mod lab;
 #[cfg(feature = "browser")]
 mod ladder;
+mod learned;
 mod memory;
 mod nginx;
 mod output;
