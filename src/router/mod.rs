@@ -11,7 +11,7 @@ mod recall;
 mod sizes;
 mod way;
 
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
@@ -106,8 +106,8 @@ impl Errand<'_> {
     }
 
     /// Waits for `what`; where that takes time at all, at `stage`.
-    async fn waits<T>(&self, stage: Stage, what: impl Future<Output = T>) -> T {
-        let mut what = pin!(what);
+    /// Boxed: it would be in the future of a climb twice.
+    async fn waits<F: Future>(&self, stage: Stage, mut what: Pin<Box<F>>) -> F::Output {
         if let Poll::Ready(done) = futures_util::poll!(&mut what) {
             return done;
         }
@@ -208,12 +208,13 @@ impl Router {
             visit: None,
             doubts: Vec::new(),
         };
-        let permitted = self.permitted(errand, &errand.request.url, progress.ends);
+        let permitted = Box::pin(self.permitted(errand, &errand.request.url, progress.ends));
         let crawl_delay = errand.waits(Stage::Robots, permitted).await?;
         loop {
-            errand.waits(Stage::Turn, self.begin(errand, &flight, &mut way)).await?;
+            errand.waits(Stage::Turn, Box::pin(self.begin(errand, &flight, &mut way))).await?;
             let tier = way.tier;
-            let permit = errand.waits(Stage::Turn, self.admit(errand, tier, crawl_delay, progress)).await?;
+            let admitted = Box::pin(self.admit(errand, tier, crawl_delay, progress));
+            let permit = errand.waits(Stage::Turn, admitted).await?;
             errand.at(Stage::Attempt(tier));
             let earned = flight.earned();
             let bytes = Arc::new(AtomicU64::new(0));
@@ -241,7 +242,7 @@ impl Router {
             match (step, outcome) {
                 (Step::Retry { after, .. } | Step::Wait { after, .. }, _) => {
                     way.is_repeated = true;
-                    errand.waits(Stage::Rest, sleep(after)).await;
+                    errand.waits(Stage::Rest, Box::pin(sleep(after))).await;
                 }
                 (Step::Climb { to: Tier::Browser, .. }, outcome) => {
                     way.is_repeated = false;
@@ -249,7 +250,7 @@ impl Router {
                         self.refused(errand);
                     }
                     let why = outcome.map_or(VerdictKind::Challenge, |judged| judged.verdict.kind);
-                    let entered = self.enter(errand, &flight, &mut way, earned, why);
+                    let entered = Box::pin(self.enter(errand, &flight, &mut way, earned, why));
                     if let Some(amended) = errand.waits(Stage::Turn, entered).await? {
                         progress.trace.amend(amended);
                     }
