@@ -1,6 +1,7 @@
 //! `rungs batch`.
 
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -56,7 +57,7 @@ fn fetcher(args: &args::Batch, concurrency: usize) -> Result<Fetcher, Failure> {
 async fn all(args: &args::Batch, session: &Fetcher, concurrency: usize, quiet: bool) -> Result<u8, Failure> {
     let jars = [session.identity().jar(), session.plain_identity().jar()];
     let plan = Plan::read(&args.common, &jars)?;
-    let (mut output, file) = output(args)?;
+    let (mut output, file) = output(args);
     if let Some(folder) = &args.records.save_dir {
         output = output.bodies(folder);
     }
@@ -139,15 +140,15 @@ fn input(args: &args::Batch, session: &Fetcher) -> Result<Input, Failure> {
 }
 
 /// Where records go, and the file among them that others go beside.
-fn output(args: &args::Batch) -> Result<(Output, Option<PathBuf>), Failure> {
+fn output(args: &args::Batch) -> (Output, Option<PathBuf>) {
     let format = args.records.format.map(Format::from);
     match args.records.out.as_deref() {
-        None => Ok((Output::stdout(format.unwrap_or_default()), None)),
-        Some(path) if path == Path::new("-") => Ok((Output::stdout(format.unwrap_or_default()), None)),
+        None => (Output::stdout(format.unwrap_or_default()), None),
+        Some(path) if path == Path::new("-") => (Output::stdout(format.unwrap_or_default()), None),
         Some(path) => {
             let format = format.or_else(|| Format::of(path)).unwrap_or_default();
             let is_file = std::fs::metadata(path).map_or(true, |meta| meta.is_file());
-            Ok((Output::file(path, format), is_file.then(|| path.to_owned())))
+            (Output::file(path, format), is_file.then(|| path.to_owned()))
         }
     }
 }
@@ -200,17 +201,18 @@ fn told(summary: &Summary) -> String {
         (progress.retries, "attempts were repeats or climbs"),
     ] {
         if count > 0 {
-            text.push_str(&format!("  {count} {what}\n"));
+            let _ = writeln!(text, "  {count} {what}");
         }
     }
-    text.push_str(&format!("  {} received\n", size(progress.bytes)));
+    let _ = writeln!(text, "  {} received", size(progress.bytes));
     if !summary.complete && !summary.unwanted {
         text.push_str("not all of it is done; the same command goes on from here\n");
     } else if tally.may_pass > 0 {
-        text.push_str(&format!(
-            "hint: {} failed in a way that may pass; --retry-failed tries them again\n",
+        let _ = writeln!(
+            text,
+            "hint: {} failed in a way that may pass; --retry-failed tries them again",
             tally.may_pass
-        ));
+        );
     }
     text
 }
