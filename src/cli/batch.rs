@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use rungs::Fetcher;
 use rungs::batch::{Batch, Format, Input, Output, Run, Summary};
-use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::args;
 use super::cookie_file;
@@ -21,14 +20,13 @@ use super::settings;
 
 /// Fetches what a list names; the exit code says whether all of it succeeded.
 pub(crate) fn run(args: &args::Batch, quiet: bool) -> Result<u8, Failure> {
-    more_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|cause| Failure::Io("could not start".to_owned(), cause))?;
     let outcome = runtime.block_on(async {
         let concurrency = args.course.concurrency.unwrap_or(CONCURRENCY) as usize;
-        let fetcher = fetcher(args, concurrency)?;
+        let fetcher = fetcher(args, concurrency).await?;
         let session = match &args.common.ladder.session {
             Some(name) => fetcher.session(name),
             None => fetcher.clone(),
@@ -46,8 +44,8 @@ pub(crate) fn run(args: &args::Batch, quiet: bool) -> Result<u8, Failure> {
 }
 
 #[cfg_attr(not(feature = "browser"), expect(unused_variables, reason = "only the browser has a queue"))]
-fn fetcher(args: &args::Batch, concurrency: usize) -> Result<Fetcher, Failure> {
-    let builder = settings::fetcher(&args.common, &[])?;
+async fn fetcher(args: &args::Batch, concurrency: usize) -> Result<Fetcher, Failure> {
+    let builder = settings::fetcher(&args.common, &[]).await?;
     // Fetches that wait for the browser are many here, and none of them holds up another.
     #[cfg(feature = "browser")]
     let builder = builder.browser_queue(concurrency * 5 + 64).browser_patience(BROWSER_PATIENCE);
@@ -215,17 +213,6 @@ fn told(summary: &Summary) -> String {
         );
     }
     text
-}
-
-/// As many file descriptors as the system allows: each connection takes one.
-fn more_descriptors() {
-    let mut limit = getrlimit(Resource::Nofile);
-    if limit.current < limit.maximum {
-        limit.current = limit.maximum;
-        if let Err(cause) = setrlimit(Resource::Nofile, limit) {
-            tracing::debug!(%cause, "the limit of open files stays as it is");
-        }
-    }
 }
 
 const CONCURRENCY: u32 = 64;

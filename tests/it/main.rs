@@ -4,20 +4,24 @@ mod bad_input;
 mod batch;
 mod bounds;
 #[cfg(feature = "browser")]
-#[cfg(feature = "browser")]
 mod browser_page;
+mod cancel;
 mod capture;
 #[cfg(feature = "browser")]
 mod clearance;
 #[cfg(feature = "browser")]
 mod cleared;
 mod corpus;
+mod descriptors;
 mod detect;
 mod diagnose;
+mod dialects;
 #[cfg(feature = "browser")]
 mod exits;
+mod faults;
 mod floors;
 mod hostile_h2;
+mod hygiene;
 mod lab;
 #[cfg(feature = "browser")]
 mod ladder;
@@ -26,9 +30,12 @@ mod memory;
 mod nginx;
 mod output;
 mod politeness;
+mod pool;
+mod pool_program;
 mod private;
 mod profile;
 mod proxies;
+mod proxy_check;
 mod readme;
 mod router;
 mod secrets;
