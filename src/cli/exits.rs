@@ -35,7 +35,7 @@ fn texts(exits: &Exits) -> [(&'static str, &'static str, Option<&str>); 8] {
 }
 
 /// Lays what is said of a pool over `targets`.
-pub(crate) async fn lay(mut targets: Targets, args: &Common) -> Result<Targets, Failure> {
+pub(crate) async fn lay(mut targets: Targets, args: &Common, urls: &[String]) -> Result<Targets, Failure> {
     let (exits, reach) = (&args.exits, &args.network.reach);
     let mut set = |flag: &str, key: &str, value: toml::Value| -> Result<(), Failure> {
         targets = targets.clone().with_flag(flag, key, value)?;
@@ -95,7 +95,7 @@ pub(crate) async fn lay(mut targets: Targets, args: &Common) -> Result<Targets, 
         };
         set("--proxy-fallback", "proxy.fallback", name.into())?;
     }
-    let urls = args.urls.iter().filter_map(|url| rungs::parse_url(url).ok());
+    let urls = urls.iter().filter_map(|url| rungs::parse_url(url).ok());
     let is_for =
         |url| !targets.resolve(&url).is_ok_and(|found| matches!(found.settings().proxy.pool(), Ok(None)));
     let mut pools = urls.map(is_for).peekable();

@@ -20,7 +20,7 @@ pub(crate) async fn fetcher(args: &Common, urls: &[String]) -> Result<FetcherBui
     let mut targets = targets(args, urls)?;
     let by_pool = exits::are_wanted(args);
     if by_pool {
-        targets = exits::lay(targets, args).await?;
+        targets = exits::lay(targets, args, urls).await?;
     }
     let builder = Fetcher::builder().target_layers(targets);
     let builder =
