@@ -23,7 +23,9 @@ use crate::detect::Rules;
 use crate::error::Result;
 use crate::fingerprint::Profile;
 use crate::identity::Identity;
+use crate::limit::Leave;
 use crate::memory::{Dress, Who};
+use crate::politeness::Pace;
 use crate::proxy::Route;
 use crate::request::{Request, parse_url};
 use crate::router::{Ladder, Persona, Router};
@@ -50,6 +52,13 @@ pub struct Fetcher {
     /// When it was asked for, instead of what targets say.
     route: Option<Route>,
     persona: Arc<Persona>,
+}
+
+/// A URL and the pace it is asked for at.
+#[derive(Debug)]
+pub(crate) struct Manner {
+    url: Url,
+    pace: Pace,
 }
 
 /// What all sessions of a fetcher share.
@@ -206,6 +215,18 @@ impl Fetcher {
         &self.persona.plain
     }
 
+    /// What the pace of `url`'s host goes by. `None` for a URL that cannot be fetched.
+    pub(crate) fn manner(&self, url: &str) -> Option<Manner> {
+        let url = parse_url(url).ok()?;
+        let pace = self.shared.terms(&url).ok()?.pace;
+        Some(Manner { url, pace })
+    }
+
+    /// How soon the host may be asked again.
+    pub(crate) fn leave(&self, manner: &Manner) -> Leave {
+        self.shared.router.leave(&manner.url, manner.pace)
+    }
+
     /// Closes the browser, if one was started, and waits until it is gone and what was learned is in the
     /// host memory's file. Dropping the last clone does the same without waiting.
     pub async fn close(&self) {
@@ -219,6 +240,11 @@ impl Shared {
     /// What holds for `url`.
     fn terms(&self, url: &Url) -> Result<Arc<Terms>> {
         self.terms_of(self.targets.resolve(url)?)
+    }
+
+    /// What holds by the target called `name`.
+    fn terms_named(&self, name: &str) -> Result<Arc<Terms>> {
+        self.terms_of(self.targets.named(name)?)
     }
 
     fn terms_of(&self, resolved: Arc<Resolved>) -> Result<Arc<Terms>> {

@@ -9,6 +9,7 @@ pub mod fingerprint;
 #[cfg(feature = "lab")]
 pub mod lab;
 
+pub mod batch;
 mod bounds;
 mod budget;
 mod cookies;
@@ -34,6 +35,7 @@ pub mod robots;
 mod router;
 mod schedule;
 mod session;
+mod stage;
 pub mod target;
 mod tickets;
 mod tier;
@@ -61,6 +63,7 @@ pub use request::{Context, Request, parse_url};
 pub use response::{BrowserUse, Hop, HttpVersion};
 pub use schedule::Schedule;
 pub use session::{ExitReport, Mode, ProxyAccount, ProxyPool};
+pub use stage::Stage;
 pub use tier::Tier;
 pub use trace::{Attempt, AttemptError, Diagnosis, Layer, Timings, Trace};
 pub use traffic::Traffic;

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use super::names::{BodyName, ContextName, FallbackName, LoadName, ModeName, RobotsName, TierName};
+use super::names::{
+    BodyName, ContextName, FallbackName, FormatName, LoadName, ModeName, RobotsName, TierName,
+};
 use super::password::PasswordSource;
 use super::{diagnose, lab, memory, profile, proxy, target};
 
@@ -29,6 +31,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Fetch pages.
     Fetch(Box<Fetch>),
+    /// Fetch many pages, and go on where an earlier run ended.
+    Batch(Box<Batch>),
     /// List, show and check browser profiles.
     Profile(profile::Args),
     /// List, show and check targets: one site's settings.
@@ -61,6 +65,87 @@ pub(crate) struct Fetch {
     pub(crate) urls: Vec<String>,
 
     #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(flatten)]
+    pub(crate) pictures: PictureFiles,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// Fetch many pages. The same command again goes on where the last one ended.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "A line of FILE is a URL, or a JSON object with url, method, headers, body, body_base64, target, session, \
+        context; blank lines and those that begin with # are passed over.\n\nExit codes: 0 all succeeded, 1 failed as a whole, \
+        2 wrong usage, 3 wrong settings, 8 some failed, 130 interrupted."
+)]
+pub(crate) struct Batch {
+    /// The list of URLs, - for stdin.
+    #[arg(value_name = "FILE|-", required_unless_present = "sitemap")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// Fetch what this sitemap lists.
+    #[arg(long, value_name = "URL")]
+    pub(crate) sitemap: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(flatten)]
+    pub(crate) course: Course,
+    #[command(flatten)]
+    pub(crate) records: Records,
+}
+
+/// How a batch goes on.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Batch")]
+pub(crate) struct Course {
+    /// The most fetches that work at once. Those that wait for their host are not counted. Default: 64.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) concurrency: Option<u32>,
+
+    /// Where it is kept what is done. Default: the --out file's name with .ckpt behind it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checkpoint: Option<PathBuf>,
+
+    /// Fetch once more, in the end and more slowly, what failed in a way that may pass; of an earlier run too.
+    #[arg(long)]
+    pub(crate) retry_failed: bool,
+
+    /// Show how far it is. Default: on a terminal.
+    #[arg(long, overrides_with = "no_progress")]
+    pub(crate) progress: bool,
+
+    /// Do not.
+    #[arg(long)]
+    pub(crate) no_progress: bool,
+}
+
+/// What comes out of a batch.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct Records {
+    /// Write the records here. Default: stdout.
+    #[arg(short = 'o', long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// How to write them. Default: what the name of --out says, or jsonl.
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<FormatName>,
+
+    /// Put bodies into files in this folder, named by what is in them.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) save_dir: Option<PathBuf>,
+
+    /// Count an HTTP status of 400 or more as a failure.
+    #[arg(short = 'f', long)]
+    pub(crate) fail: bool,
+}
+
+/// What fetches have in common, one or many.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Common {
+    #[command(flatten)]
     pub(crate) request: Request,
     #[command(flatten)]
     pub(crate) network: Network,
@@ -76,8 +161,6 @@ pub(crate) struct Fetch {
     pub(crate) looks: Looks,
     #[command(flatten)]
     pub(crate) judging: Judging,
-    #[command(flatten)]
-    pub(crate) output: Output,
 }
 
 /// What is asked for.
@@ -298,7 +381,7 @@ pub(crate) struct Ladder {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Politeness")]
 pub(crate) struct Manners {
-    /// What to do about robots.txt. Default: ignore.
+    /// What to do about robots.txt. Default: ignore it for single pages, obey it in a batch.
     #[arg(long, value_name = "WHAT", value_enum)]
     pub(crate) robots: Option<RobotsName>,
 
@@ -312,7 +395,7 @@ pub(crate) struct Manners {
 }
 
 /// What is wanted of a page in the browser.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Browser")]
 pub(crate) struct View {
     /// Wait until this selector matches.
@@ -338,7 +421,12 @@ pub(crate) struct View {
     /// Go down to the page's end before it is read.
     #[arg(long)]
     pub(crate) scroll: bool,
+}
 
+/// Pictures of pages.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Browser")]
+pub(crate) struct PictureFiles {
     /// Save a picture of the whole page (PNG); starts at the browser tier; given once a URL, in order.
     #[arg(long, value_name = "FILE")]
     pub(crate) screenshot: Vec<PathBuf>,

@@ -20,6 +20,8 @@ pub(crate) const HTTP_5XX: u8 = 5;
 pub(crate) const REDIRECTS: u8 = 6;
 /// Blocked at every tier allowed.
 pub(crate) const BLOCKED: u8 = 7;
+/// A batch ended, and some of it failed.
+pub(crate) const BATCH: u8 = 8;
 /// robots.txt forbids it.
 pub(crate) const ROBOTS: u8 = 9;
 /// Ctrl-C.

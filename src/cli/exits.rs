@@ -5,13 +5,13 @@ use std::time::Duration;
 use rungs::target::{Span, Targets};
 use rungs::{Bounds, Fetcher, Mode, Proxy, Route, Tier};
 
-use super::args::{Exits, Fetch, Reach};
+use super::args::{Common, Exits, Reach};
 use super::exit::Failure;
 use super::names::FallbackName;
 use super::settings::{trust, wrong};
 
 /// Whether the command line asks for a pool, and not for a single proxy or none.
-pub(crate) fn are_wanted(args: &Fetch) -> bool {
+pub(crate) fn are_wanted(args: &Common) -> bool {
     let exits = &args.exits;
     let how =
         exits.proxy_mode.is_some() || exits.proxy_concurrency.is_some() || exits.proxy_fallback.is_some();
@@ -35,7 +35,7 @@ fn texts(exits: &Exits) -> [(&'static str, &'static str, Option<&str>); 8] {
 }
 
 /// Lays what is said of a pool over `targets`.
-pub(crate) async fn lay(mut targets: Targets, args: &Fetch) -> Result<Targets, Failure> {
+pub(crate) async fn lay(mut targets: Targets, args: &Common, urls: &[String]) -> Result<Targets, Failure> {
     let (exits, reach) = (&args.exits, &args.network.reach);
     let mut set = |flag: &str, key: &str, value: toml::Value| -> Result<(), Failure> {
         targets = targets.clone().with_flag(flag, key, value)?;
@@ -95,7 +95,7 @@ pub(crate) async fn lay(mut targets: Targets, args: &Fetch) -> Result<Targets, F
         };
         set("--proxy-fallback", "proxy.fallback", name.into())?;
     }
-    let urls = args.urls.iter().filter_map(|url| rungs::parse_url(url).ok());
+    let urls = urls.iter().filter_map(|url| rungs::parse_url(url).ok());
     let is_for =
         |url| !targets.resolve(&url).is_ok_and(|found| matches!(found.settings().proxy.pool(), Ok(None)));
     let mut pools = urls.map(is_for).peekable();

@@ -3,23 +3,24 @@
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
-use rungs::detect::Expect;
-use rungs::{Context, Error, Fetcher, Jar, Load, Page, RequestBuilder};
+use rungs::batch::Record;
+use rungs::{Fetcher, Jar};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::args::{Fetch, Format, View};
+use super::args::{Fetch, Format};
 use super::cookie_file;
 use super::exit::{self, Failure};
 use super::output::{body, json, story};
 use super::pictures::Pictures;
-use super::settings::{self, HeaderLine};
+use super::plan::Plan;
+use super::settings;
 
 /// Fetches every URL in turn; the exit code is that of the first failure.
 pub(crate) fn run(args: &Fetch, quiet: bool) -> Result<u8, Failure> {
     for (flag, files) in [
         ("-o/--output", &args.output.files),
-        ("--screenshot", &args.view.screenshot),
-        ("--pdf", &args.view.pdf),
+        ("--screenshot", &args.pictures.screenshot),
+        ("--pdf", &args.pictures.pdf),
     ] {
         if files.len() > args.urls.len() {
             let message = format!("{flag}: {} files for {} URLs", files.len(), args.urls.len());
@@ -31,8 +32,8 @@ pub(crate) fn run(args: &Fetch, quiet: bool) -> Result<u8, Failure> {
         .build()
         .map_err(|cause| Failure::Io("could not start".to_owned(), cause))?;
     let outcome = runtime.block_on(async {
-        let fetcher = settings::fetcher(args).await?;
-        let session = match &args.ladder.session {
+        let fetcher = settings::fetcher(&args.common, &args.urls).await?.build()?;
+        let session = match &args.common.ladder.session {
             Some(name) => fetcher.session(name),
             None => fetcher.clone(),
         };
@@ -54,16 +55,21 @@ pub(crate) fn run(args: &Fetch, quiet: bool) -> Result<u8, Failure> {
 
 async fn all(args: &Fetch, session: &Fetcher, quiet: bool) -> Result<u8, Failure> {
     let sessions = sessions(args, session);
-    let plan = Plan::read(args, &jars(&sessions))?;
+    let plan = Plan::read(&args.common, &jars(&sessions))?;
     let mut code = exit::OK;
     for (at, url) in args.urls.iter().enumerate() {
         let file =
             args.output.files.get(at).map(AsRef::as_ref).filter(|path: &&Path| *path != Path::new("-"));
-        let request = plan.request(session, url, file);
-        let pictures = Pictures::of(&args.view, at);
-        let outcome = pictures.ask(request).send().await;
-        let mut ended = show(args, url, &outcome, quiet)?;
-        if let Ok(page) = &outcome {
+        let request = plan.add(session.request(plan.method.clone(), url));
+        let request = match file {
+            Some(path) if args.output.fail => request.save_success(path),
+            Some(path) => request.save(path),
+            None => request,
+        };
+        let pictures = Pictures::of(&args.pictures, at);
+        let record = Record::new(url, pictures.ask(request).send().await);
+        let mut ended = show(args, url, &record, quiet)?;
+        if let Ok(page) = record.outcome() {
             let saved = pictures.save(url, page)?;
             ended = if ended == exit::OK { saved } else { ended };
         }
@@ -71,7 +77,7 @@ async fn all(args: &Fetch, session: &Fetcher, quiet: bool) -> Result<u8, Failure
             code = ended;
         }
     }
-    if let Some(path) = &args.request.cookie_jar {
+    if let Some(path) = &args.common.request.cookie_jar {
         // Sessions may have been replaced meanwhile: theirs too.
         let replaced = self::sessions(args, session);
         let all: Vec<Fetcher> = sessions.into_iter().chain(replaced).collect();
@@ -96,81 +102,9 @@ fn jars(sessions: &[Fetcher]) -> Vec<&Jar> {
     sessions.iter().flat_map(|session| [session.identity().jar(), session.plain_identity().jar()]).collect()
 }
 
-/// What every URL's request has in common.
-struct Plan<'a> {
-    method: http::Method,
-    headers: Vec<HeaderLine>,
-    body: Option<Vec<u8>>,
-    context: Option<Context>,
-    view: &'a View,
-    expect: Expect,
-    fail: bool,
-}
-
-impl<'a> Plan<'a> {
-    fn read(args: &'a Fetch, jars: &[&Jar]) -> Result<Self, Failure> {
-        let mut headers = Vec::new();
-        for line in &args.request.headers {
-            headers.push(settings::header(line)?);
-        }
-        let is_json = args.request.json.is_some();
-        let typed = |line: &HeaderLine| matches!(line, HeaderLine::Add(name, _) if name.eq_ignore_ascii_case("content-type"));
-        if is_json && !headers.iter().any(typed) {
-            headers.push(HeaderLine::Add("content-type".to_owned(), "application/json".to_owned()));
-        }
-        if let Some(name) = &args.request.user_agent {
-            headers.push(HeaderLine::Add("user-agent".to_owned(), name.clone()));
-        }
-        for text in &args.request.cookies {
-            // As curl: with a `=` it is cookies, without one a file of them.
-            if text.contains('=') {
-                headers.push(HeaderLine::Add("cookie".to_owned(), text.clone()));
-            } else {
-                cookie_file::read(Path::new(text), jars)?;
-            }
-        }
-        Ok(Self {
-            method: settings::method(&args.request)?,
-            headers,
-            body: settings::body(&args.request)?,
-            context: args.request.context.map(Context::from).or(is_json.then_some(Context::Fetch)),
-            view: &args.view,
-            expect: settings::expect(&args.judging)?,
-            fail: args.output.fail,
-        })
-    }
-
-    fn request(&self, session: &Fetcher, url: &str, file: Option<&Path>) -> RequestBuilder {
-        let mut request = session.request(self.method.clone(), url).expect(self.expect.clone());
-        if let Some(body) = &self.body {
-            request = request.body(body.clone());
-        }
-        if let Some(context) = self.context {
-            request = request.context(context);
-        }
-        for line in &self.headers {
-            request = match line {
-                HeaderLine::Add(name, value) => request.header(name, value),
-                HeaderLine::Remove(name) => request.without_header(name),
-            };
-        }
-        if let Some(selector) = &self.view.wait_for {
-            request = request.wait_for(selector);
-        }
-        let block = self.view.block.iter().map(|name| Load::from(*name));
-        request = request.block(block).scroll(self.view.scroll);
-        if let Some(form) = self.view.body {
-            request = request.body_form(form.into());
-        }
-        if let Some(path) = file {
-            request = if self.fail { request.save_success(path) } else { request.save(path) };
-        }
-        request
-    }
-}
-
 /// Prints one outcome and returns its exit code.
-fn show(args: &Fetch, url: &str, outcome: &Result<Page, Error>, quiet: bool) -> Result<u8, Failure> {
+fn show(args: &Fetch, url: &str, record: &Record, quiet: bool) -> Result<u8, Failure> {
+    let outcome = record.outcome();
     let failed_status = match outcome {
         Ok(page) if args.output.fail => http_failure(page.status().as_u16()),
         _ => None,
@@ -178,11 +112,11 @@ fn show(args: &Fetch, url: &str, outcome: &Result<Page, Error>, quiet: bool) -> 
     let mut written = true;
     let mut out = std::io::stdout().lock();
     match args.output.format {
-        Format::Json => json::write(&mut out, url, outcome, true).map_err(Failure::stdout)?,
-        Format::Jsonl => json::write(&mut out, url, outcome, false).map_err(Failure::stdout)?,
+        Format::Json => json::write(&mut out, record, true).map_err(Failure::stdout)?,
+        Format::Jsonl => json::write(&mut out, record, false).map_err(Failure::stdout)?,
         Format::Body => {
             if let (Ok(page), None) = (outcome, failed_status) {
-                let include = args.output.include || args.request.head;
+                let include = args.output.include || args.common.request.head;
                 let terminal = std::io::stdout().is_terminal();
                 written = body::write(&mut out, page, include, terminal).map_err(Failure::stdout)?;
             }

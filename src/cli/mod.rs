@@ -1,6 +1,7 @@
 //! What was typed, then what to do, then how it is shown.
 
 mod args;
+mod batch;
 mod cookie_file;
 mod descriptors;
 mod detect;
@@ -17,7 +18,9 @@ mod names;
 mod output;
 mod password;
 mod pictures;
+mod plan;
 mod profile;
+mod progress;
 mod proxy;
 mod settings;
 mod target;
@@ -44,6 +47,7 @@ pub(crate) fn main() -> ExitCode {
     descriptors::raise();
     let outcome = match args.command {
         Command::Fetch(fetch) => fetch::run(&fetch, args.quiet),
+        Command::Batch(batch) => batch::run(&batch, args.quiet),
         Command::Profile(profile) => profile::run(&profile, args.quiet),
         Command::Target(target) => target::run(&target),
         Command::Proxy(proxy) => proxy::run(&proxy),

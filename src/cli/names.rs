@@ -1,6 +1,7 @@
 //! The library's closed lists as the command line writes them, with their help.
 
 use clap::ValueEnum;
+use rungs::batch::Format;
 use rungs::{BodyForm, Context, Load, Mode, Robots, Tier};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -130,6 +131,29 @@ impl From<ContextName> for Context {
             ContextName::Form => Self::Form,
             ContextName::Fetch => Self::Fetch,
             ContextName::Xhr => Self::Xhr,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum FormatName {
+    /// One JSON object a line, with the keys of `rungs fetch --format json`.
+    Jsonl,
+    /// One line of CSV, without bodies.
+    Csv,
+    /// WARC 1.1, gzipped where the file's name ends in .gz.
+    Warc,
+    /// A SQLite database.
+    Sqlite,
+}
+
+impl From<FormatName> for Format {
+    fn from(name: FormatName) -> Self {
+        match name {
+            FormatName::Jsonl => Self::Jsonl,
+            FormatName::Csv => Self::Csv,
+            FormatName::Warc => Self::Warc,
+            FormatName::Sqlite => Self::Sqlite,
         }
     }
 }

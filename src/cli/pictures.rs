@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rungs::{Page, RequestBuilder};
 
-use super::args::View;
+use super::args::PictureFiles;
 use super::exit::{self, Failure};
 use super::output::story;
 
@@ -18,9 +18,9 @@ pub(crate) struct Pictures<'a> {
 
 impl<'a> Pictures<'a> {
     /// Those of the URL `at` this place.
-    pub(crate) fn of(view: &'a View, at: usize) -> Self {
+    pub(crate) fn of(wanted: &'a PictureFiles, at: usize) -> Self {
         let at = |files: &'a [std::path::PathBuf]| files.get(at).map(AsRef::as_ref);
-        Self { screenshot: at(&view.screenshot), pdf: at(&view.pdf) }
+        Self { screenshot: at(&wanted.screenshot), pdf: at(&wanted.pdf) }
     }
 
     /// Asks for them.

@@ -11,32 +11,31 @@ use rungs::fingerprint::Profile;
 use rungs::target::{Rate, Size, Span, Targets, environment};
 use rungs::{Error, ErrorKind, Fetcher, FetcherBuilder, Place, Position, Proxy, Robots, Route, Secret, Tier};
 
-use super::args::{Fetch, Judging, Ladder, Looks, Manners, Reach, Request};
+use super::args::{Common, Judging, Ladder, Looks, Manners, Reach, Request};
 use super::exit::Failure;
 use super::exits;
 
 /// A fetcher with everything the command line says about it.
-pub(crate) async fn fetcher(args: &Fetch) -> Result<Fetcher, Failure> {
-    let mut targets = targets(args)?;
+pub(crate) async fn fetcher(args: &Common, urls: &[String]) -> Result<FetcherBuilder, Failure> {
+    let mut targets = targets(args, urls)?;
     let by_pool = exits::are_wanted(args);
     if by_pool {
-        targets = exits::lay(targets, args).await?;
+        targets = exits::lay(targets, args, urls).await?;
     }
     let builder = Fetcher::builder().target_layers(targets);
     let builder =
         if by_pool { trust(builder, &args.network.reach)? } else { reach(builder, &args.network.reach)? };
     let builder = ladder(builder, &args.ladder)?.rules(rules(&args.judging)?);
     // The jar that is written is the default profile's.
-    let builder = looks(builder, &args.looks)?.learned_profile(args.request.cookie_jar.is_none());
-    Ok(builder.build()?)
+    Ok(looks(builder, &args.looks)?.learned_profile(args.request.cookie_jar.is_none()))
 }
 
 /// The user's targets, with what flags say laid over them.
-fn targets(args: &Fetch) -> Result<Targets, Failure> {
+fn targets(args: &Common, urls: &[String]) -> Result<Targets, Failure> {
     let mut targets = Targets::of_user()?;
     if let Some(path) = &args.ladder.target {
         targets = targets.with_file(path)?;
-        for url in &args.urls {
+        for url in urls {
             // One that cannot be read is told of when its turn comes.
             let url = rungs::parse_url(url).ok();
             if url.is_some_and(|url| targets.list().last().is_some_and(|last| !last.matches().is_for(&url))) {

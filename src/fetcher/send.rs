@@ -17,6 +17,7 @@ use crate::politeness::{Pace, Robots};
 use crate::proxy::{Proxy, Route};
 use crate::request::{Context, Request, parse_url};
 use crate::router::{Errand, Keep, Ladder, Others};
+use crate::stage::Watch;
 use crate::tier::Tier;
 use crate::view::{BodyForm, Load, View};
 
@@ -35,7 +36,10 @@ pub struct RequestBuilder {
     keep: Keep,
     expect: Option<Expect>,
     robots: Option<Robots>,
+    otherwise: Robots,
     pace: Option<Pace>,
+    target: Option<String>,
+    watch: Option<Arc<dyn Watch>>,
 }
 
 impl RequestBuilder {
@@ -55,7 +59,10 @@ impl RequestBuilder {
             keep: Keep::Memory,
             expect: None,
             robots: None,
+            otherwise: Robots::default(),
             pace: None,
+            target: None,
+            watch: None,
         }
     }
 
@@ -177,6 +184,24 @@ impl RequestBuilder {
         self
     }
 
+    /// What to do about robots.txt where nobody has said anything: not in code, not in a target.
+    pub(crate) const fn robots_otherwise(mut self, robots: Robots) -> Self {
+        self.otherwise = robots;
+        self
+    }
+
+    /// Goes by the target of this name, whatever URLs it is for. Default: the one that is for the URL.
+    pub fn target(mut self, name: impl Into<String>) -> Self {
+        self.target = Some(name.into());
+        self
+    }
+
+    /// Tells `watch` how the fetch goes on.
+    pub(crate) fn watch(mut self, watch: Arc<dyn Watch>) -> Self {
+        self.watch = Some(watch);
+        self
+    }
+
     /// How fast the host is asked at most. Default: the fetcher's.
     pub const fn pace(mut self, pace: Pace) -> Self {
         self.pace = Some(pace);
@@ -206,7 +231,10 @@ impl RequestBuilder {
     pub async fn send(self) -> Result<Page> {
         let mut request = self.request?;
         let started = Instant::now();
-        let terms = self.fetcher.shared.terms(&request.url)?;
+        let terms = match &self.target {
+            Some(name) => self.fetcher.shared.terms_named(name)?,
+            None => self.fetcher.shared.terms(&request.url)?,
+        };
         let look = self.fetcher.look_on(&terms);
         let base = self.fetcher.persona_as(&look);
         let mut berth = self.fetcher.berth(&look, &request.url, &base);
@@ -245,9 +273,10 @@ impl RequestBuilder {
             keep: &self.keep,
             expect: self.expect.as_ref().or(terms.expect.as_ref()),
             rules: terms.rules.as_ref(),
-            robots: self.robots.unwrap_or(terms.robots),
+            robots: self.robots.or(terms.robots).unwrap_or(self.otherwise),
             pace: self.pace.unwrap_or(terms.pace),
             others: berth.as_ref().map(|berth| berth as &dyn Others),
+            watch: self.watch.as_deref(),
             instead: instead.as_ref(),
         };
         // Boxed: the future of a whole climb is large, and callers hold many.

@@ -90,7 +90,8 @@ pub(super) struct Terms {
     pub(super) is_free: bool,
     /// The language that was asked for.
     language: Option<String>,
-    pub(super) robots: Robots,
+    /// `None` where nobody has said anything.
+    pub(super) robots: Option<Robots>,
     pub(super) pace: Pace,
 }
 
@@ -112,7 +113,7 @@ impl Terms {
         };
         Ok(Self {
             ladder: ladder(settings, said),
-            robots: said.robots.or(settings.robots).unwrap_or_default(),
+            robots: said.robots.or(settings.robots.filter(|_| resolved.is_set("robots"))),
             pace: said.pace.unwrap_or_else(|| Pace::from(&settings.pace)),
             bounds: said.bounds.unwrap_or_else(|| bounds(settings)),
             expect: expect(settings).map_err(within)?,

@@ -162,6 +162,7 @@ pub async fn week(manners: Manners) -> Result<Week> {
             robots: Robots::Ignore,
             pace: Pace::default(),
             others: None,
+            watch: None,
             instead: None,
         };
         let (found, trace) = kept.run(&errand).await;

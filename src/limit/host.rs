@@ -68,6 +68,19 @@ pub(crate) enum Ended {
     Untold,
 }
 
+/// How soon a host may be asked, as things stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Leave {
+    /// How long it is to be left alone.
+    pub(crate) wait: Duration,
+    /// The least time between two requests.
+    pub(crate) gap: Duration,
+    /// How many at once.
+    pub(crate) at_once: u32,
+    /// It failed too often; so long until it is tried again. Zero while it is being tried.
+    pub(crate) shut: Option<Duration>,
+}
+
 /// What became of a host on a tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
@@ -78,6 +91,23 @@ pub(crate) enum Turn {
 }
 
 impl State {
+    /// How soon a request may go, whatever its tier.
+    pub(super) fn leave(&self, now: Instant, pace: Pace, crawl_delay: Duration) -> Leave {
+        let gap = crawl_delay.max(pace.interval).max(self.speed.gap()).min(LONGEST_REST);
+        let next = self.last.filter(|_| !gap.is_zero()).map(|last| last + gap).max(self.rest);
+        // A host that is shut on one tier may well be asked on another, but a fetch begins with the cheapest.
+        let shut = match self.breakers[0].way(now) {
+            Way::Shut(shut) => Some(shut.wait),
+            Way::Clear | Way::Probe => None,
+        };
+        Leave {
+            wait: next.map_or(Duration::ZERO, |at| at.saturating_duration_since(now)),
+            gap,
+            at_once: self.speed.at_once(pace.concurrency),
+            shut,
+        }
+    }
+
     /// Decides, and counts a request that goes.
     pub(super) fn decide(&mut self, now: Instant, wish: &Wish) -> Decision {
         let probe = match self.breaker(wish.tier).way(now) {

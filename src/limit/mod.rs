@@ -26,7 +26,7 @@ use crate::politeness::Pace;
 use crate::tier::Tier;
 
 pub(crate) use breaker::Opened;
-pub(crate) use host::{Ended, Turn};
+pub(crate) use host::{Ended, Leave, Turn};
 
 use host::{Decision, State, Wish};
 
@@ -129,6 +129,11 @@ impl Limits {
                 }
             }
         }
+    }
+
+    /// How soon the host of `url` may be asked, and by how many, as things stand.
+    pub(crate) fn leave(&self, url: &Url, pace: Pace, crawl_delay: Duration) -> Leave {
+        self.host(url).state().leave(Instant::now(), pace, crawl_delay)
     }
 
     /// Waits until the host of `url` wants no more rest, at most `patience` and until `ends`. For

@@ -144,6 +144,18 @@ impl Files {
         Ok(Heard { known, lasts, rest })
     }
 
+    /// The time between two requests that the robots.txt of `url`'s origin asks for, where it is known.
+    pub(crate) fn crawl_delay(&self, url: &Url) -> Duration {
+        let files = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
+        if files.is_empty() {
+            return Duration::ZERO;
+        }
+        let file = robotxt::robots_url(url).ok().and_then(|at| files.get(at.as_str()).map(Arc::clone));
+        drop(files);
+        let kept = file.as_ref().and_then(|file| file.try_lock().ok());
+        kept.and_then(|kept| kept.as_ref().map(|kept| kept.known.crawl_delay())).unwrap_or_default()
+    }
+
     fn asker(&self, route: &Route) -> Arc<Identity> {
         let mut askers = self.askers.lock().unwrap_or_else(PoisonError::into_inner);
         if askers.len() >= MAX_ASKERS && !askers.contains_key(route) {

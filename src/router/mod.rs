@@ -12,8 +12,10 @@ mod recall;
 mod sizes;
 mod way;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::SystemTime;
 
 use futures_util::{StreamExt, TryStreamExt};
@@ -35,6 +37,7 @@ use crate::response::{Answer, Body, Hop, HttpVersion, Shown};
 use crate::retry_after;
 use crate::robots;
 use crate::session::Session;
+use crate::stage::{Stage, Watch};
 use crate::tier::Tier;
 use crate::trace::{Timings, Trace};
 use crate::transport::{Job, Transport};
@@ -88,6 +91,8 @@ pub(crate) struct Errand<'a> {
     pub(crate) pace: Pace,
     /// Who else may ask, when `persona` is refused.
     pub(crate) others: Option<&'a dyn Others>,
+    /// Who is told how it goes on.
+    pub(crate) watch: Option<&'a dyn Watch>,
     /// Who goes on when `persona`, worn to learn whether it is let in again, is refused.
     pub(crate) instead: Option<&'a Arc<Persona>>,
 }
@@ -100,6 +105,22 @@ impl Errand<'_> {
 
     fn host(&self) -> &str {
         self.request.url.host_str().unwrap_or_default()
+    }
+
+    fn at(&self, stage: Stage) {
+        if let Some(watch) = self.watch {
+            watch.stage(stage);
+        }
+    }
+
+    /// Waits for `what`; where that takes time at all, at `stage`.
+    /// Boxed: it would be in the future of a climb twice.
+    async fn waits<F: Future>(&self, stage: Stage, mut what: Pin<Box<F>>) -> F::Output {
+        if let Poll::Ready(done) = futures_util::poll!(&mut what) {
+            return done;
+        }
+        self.at(stage);
+        what.await
     }
 }
 
@@ -199,18 +220,21 @@ impl Router {
             visit: None,
             doubts: Vec::new(),
         };
-        let crawl_delay = match self.permitted(errand, &errand.request.url, progress.ends).await {
+        let permitted = Box::pin(self.permitted(errand, &errand.request.url, progress.ends));
+        let crawl_delay = match errand.waits(Stage::Robots, permitted).await {
             Err(error) => return Self::unpermitted(errand, history, error).map(Left::For),
             Ok(crawl_delay) => crawl_delay,
         };
         loop {
-            self.begin(errand, &flight, &mut way).await?;
+            errand.waits(Stage::Turn, Box::pin(self.begin(errand, &flight, &mut way))).await?;
             let tier = way.tier;
-            let permit = self.admit(errand, tier, crawl_delay, progress).await?;
+            let admitted = Box::pin(self.admit(errand, tier, crawl_delay, progress));
+            let permit = errand.waits(Stage::Turn, admitted).await?;
             let place = match Self::board(errand, tier, history, progress).await? {
                 Boarded::At(place) => place,
                 Boarded::Instead(persona) => return Ok(Left::For(persona)),
             };
+            errand.at(Stage::Attempt(tier));
             let earned = flight.earned();
             let bytes = Arc::new(AtomicU64::new(0));
             progress.begin(errand, tier);
@@ -241,7 +265,7 @@ impl Router {
             };
             self.doubted(&way, &step, &outcome);
             history.took(&step);
-            progress.ended(&outcome, &step);
+            progress.ended(errand, &outcome, &step);
             if let (Step::Climb { to, .. }, Some(other)) = (&step, errand.instead)
                 && *to == tier
             {
@@ -250,7 +274,7 @@ impl Router {
             match (step, outcome) {
                 (Step::Retry { after, .. } | Step::Wait { after, .. }, _) => {
                     way.is_repeated = true;
-                    sleep(after).await;
+                    errand.waits(Stage::Rest, Box::pin(sleep(after))).await;
                 }
                 (Step::Climb { to: Tier::Browser, .. }, outcome) => {
                     way.is_repeated = false;
@@ -258,7 +282,8 @@ impl Router {
                         self.refused(errand);
                     }
                     let why = outcome.map_or(VerdictKind::Challenge, |judged| judged.verdict.kind);
-                    if let Some(amended) = self.enter(errand, &flight, &mut way, earned, why).await? {
+                    let entered = Box::pin(self.enter(errand, &flight, &mut way, earned, why));
+                    if let Some(amended) = errand.waits(Stage::Turn, entered).await? {
                         progress.trace.amend(amended);
                     }
                 }

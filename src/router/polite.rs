@@ -13,10 +13,10 @@ use super::progress::Progress;
 use super::{Errand, Judged, Router};
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
-use crate::limit::{self, Asking, Ended, Limits, Opened, Permit, Turn};
+use crate::limit::{self, Asking, Ended, Leave, Limits, Opened, Permit, Turn};
 use crate::memory::Circuit;
 use crate::net::Gate;
-use crate::politeness::Robots;
+use crate::politeness::{Pace, Robots};
 use crate::proxy;
 use crate::retry_after;
 use crate::tier::Tier;
@@ -112,6 +112,11 @@ impl Router {
         }
         found.known.permit(url, &found.url)?;
         Ok(found.known.crawl_delay())
+    }
+
+    /// How soon the host of `url` may be asked at `pace`, as far as is known without asking anybody.
+    pub(crate) fn leave(&self, url: &Url, pace: Pace) -> Leave {
+        self.limits.leave(url, pace, self.files.crawl_delay(url))
     }
 
     /// Waits until the host may be asked, and writes down how long that took. A refusal that comes from

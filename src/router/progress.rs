@@ -53,7 +53,7 @@ impl Progress {
     }
 
     /// Writes down the attempt under way, with what came of it and why another follows.
-    pub(super) fn ended(&mut self, outcome: &Result<Judged>, step: &Step) {
+    pub(super) fn ended(&mut self, errand: &Errand<'_>, outcome: &Result<Judged>, step: &Step) {
         let Some(mut attempt) = self.begun() else { return };
         match outcome {
             Ok(judged) => {
@@ -72,6 +72,9 @@ impl Progress {
             next = attempt.next.as_deref(),
             "attempt"
         );
+        if let Some(watch) = errand.watch {
+            watch.attempted(&attempt);
+        }
         self.trace.push(attempt);
     }
 

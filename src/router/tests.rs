@@ -130,6 +130,7 @@ async fn run(site: Site, exits: u32, budget: Budget) -> Ran {
         robots: Robots::Ignore,
         pace: Pace::default(),
         others: Some(&pool),
+        watch: None,
         instead: None,
     };
     let (found, trace) = router.run(&errand).await;

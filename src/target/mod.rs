@@ -229,6 +229,22 @@ impl Targets {
         self.of_chosen(chosen)
     }
 
+    /// What holds by the target called `name`, for whatever URLs it is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when there is none of this name, or when values of two layers contradict each other.
+    pub fn named(&self, name: &str) -> Result<Arc<Resolved>> {
+        let at = |set: &Vec<Target>| set.iter().position(|target| target.name == name);
+        let chosen: Vec<Option<usize>> = self.sets.iter().map(at).collect();
+        if chosen.iter().all(Option::is_none) {
+            let message = format!("there is no target called `{}`", name.escape_debug());
+            return Err(
+                Error::new(ErrorKind::Config, message).with_hint("`rungs target list` names those there are")
+            );
+        }
+        self.of_chosen(chosen)
+    }
+
     fn of_chosen(&self, chosen: Vec<Option<usize>>) -> Result<Arc<Resolved>> {
         let known = |found: &Found| found.get(&chosen).map(Arc::clone);
         if let Some(found) = known(&self.found.lock().unwrap_or_else(PoisonError::into_inner)) {

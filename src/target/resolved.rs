@@ -50,6 +50,12 @@ impl Resolved {
         self.target.as_deref()
     }
 
+    /// Whether a layer above the defaults sets this key of the top level.
+    pub(crate) fn is_set(&self, key: &str) -> bool {
+        let mut leaves = self.merged.iter();
+        leaves.any(|(path, leaf)| path.len() == 1 && path[0] == key && leaf.origin != Origin::Default)
+    }
+
     /// The site's own block rules, as the text of a file of them.
     #[must_use]
     pub fn rules(&self) -> Option<String> {

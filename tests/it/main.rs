@@ -1,6 +1,7 @@
 //! Integration tests.
 
 mod bad_input;
+mod batch;
 mod bounds;
 #[cfg(feature = "browser")]
 mod browser_page;

@@ -1,0 +1,264 @@
+//! Lines to tasks: a URL, or a JSON object with settings of its own.
+
+use std::fmt;
+use std::io::{self, BufRead};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::{Bad, Gauge, Item};
+use crate::batch::task::Task;
+use crate::batch::work::Work;
+use crate::error::{Error, Result};
+use crate::kind::ErrorKind;
+use crate::redact;
+use crate::request::Context;
+
+/// The tasks of a reader's lines.
+pub(super) struct Lines<R> {
+    reader: R,
+    name: String,
+    number: u64,
+    gauge: Arc<Gauge>,
+    is_over: bool,
+}
+
+impl<R: BufRead> Lines<R> {
+    pub(super) const fn new(reader: R, name: String, gauge: Arc<Gauge>) -> Self {
+        Self { reader, name, number: 0, gauge, is_over: false }
+    }
+
+    /// The next line without its end, and whether it was longer than is taken.
+    fn line(&mut self) -> io::Result<Option<(Vec<u8>, bool)>> {
+        let (mut line, mut is_long, mut begun) = (Vec::new(), false, false);
+        loop {
+            let buffer = match self.reader.fill_buf() {
+                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => continue,
+                read => read?,
+            };
+            if buffer.is_empty() {
+                return Ok(begun.then_some((line, is_long)));
+            }
+            begun = true;
+            let end = buffer.iter().position(|byte| *byte == b'\n');
+            let part = &buffer[..end.unwrap_or(buffer.len())];
+            let room = MAX_LINE - line.len();
+            is_long |= part.len() > room;
+            line.extend_from_slice(&part[..part.len().min(room)]);
+            let used = end.map_or(buffer.len(), |end| end + 1);
+            self.reader.consume(used);
+            self.gauge.read.fetch_add(used as u64, Ordering::Relaxed);
+            if end.is_some() {
+                return Ok(Some((line, is_long)));
+            }
+        }
+    }
+
+    fn bad(&self, line: &[u8], what: &str) -> Item {
+        let beginning = &line[..line.len().min(SHOWN)];
+        let text = String::from_utf8_lossy(beginning).into_owned();
+        // An object may hold secrets anywhere.
+        let text = if text.starts_with('{') { "{…}".to_owned() } else { redact::url_text(&text) };
+        Item::Bad(Bad { text, message: format!("{}:{}: {what}", self.name, self.number) })
+    }
+
+    fn item(&self, line: &[u8], is_long: bool) -> Option<Item> {
+        if is_long {
+            return Some(self.bad(line, "a line of more than 16 MiB"));
+        }
+        let Ok(text) = std::str::from_utf8(line) else {
+            return Some(self.bad(line, "not UTF-8"));
+        };
+        let text = if self.number == 1 { text.trim_start_matches('\u{feff}') } else { text }.trim();
+        if text.is_empty() || text.starts_with('#') {
+            return None;
+        }
+        let task = if text.starts_with('{') { object(text) } else { Ok(Task::from(text)) };
+        let checked = task.and_then(|task| match Work::new(task) {
+            Ok(work) => Ok(Box::new(work)),
+            Err(error) => {
+                Err(error.hint().map_or_else(|| error.chain(), |hint| format!("{}; {hint}", error.chain())))
+            }
+        });
+        Some(checked.map_or_else(|what| self.bad(text.as_bytes(), &what), Item::Work))
+    }
+}
+
+impl<R: BufRead> Iterator for Lines<R> {
+    type Item = Result<Item>;
+
+    fn next(&mut self) -> Option<Result<Item>> {
+        while !self.is_over {
+            match self.line() {
+                Ok(Some((line, is_long))) => {
+                    self.number += 1;
+                    if let Some(item) = self.item(&line, is_long) {
+                        return Some(Ok(item));
+                    }
+                }
+                Ok(None) => self.is_over = true,
+                Err(cause) => {
+                    self.is_over = true;
+                    let message = format!("could not read {} behind line {}", self.name, self.number);
+                    return Some(Err(Error::new(ErrorKind::Io, message).with_source(cause)));
+                }
+            }
+        }
+        None
+    }
+}
+
+/// A line's settings.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Typed {
+    url: String,
+    method: Option<String>,
+    #[serde(default)]
+    headers: Headers,
+    body: Option<String>,
+    body_base64: Option<String>,
+    target: Option<String>,
+    session: Option<String>,
+    context: Option<Context>,
+}
+
+fn object(text: &str) -> Result<Task, String> {
+    // What serde says may repeat a value, and that may be secret.
+    let typed: Typed = serde_json::from_str(text).map_err(|cause| {
+        if cause.is_data() {
+            format!("what is before column {} does not belong there; {KEYS}", cause.column())
+        } else {
+            format!("no JSON from column {} on", cause.column())
+        }
+    })?;
+    let body = match (typed.body, typed.body_base64) {
+        (Some(_), Some(_)) => return Err("`body` and `body_base64` at once".to_owned()),
+        (Some(text), None) => Some(text.into_bytes()),
+        (None, Some(text)) => {
+            Some(BASE64_STANDARD.decode(text).map_err(|_| "`body_base64` is not Base64".to_owned())?)
+        }
+        (None, None) => None,
+    };
+    Ok(Task {
+        url: typed.url,
+        method: typed.method,
+        headers: typed.headers.0,
+        body,
+        target: typed.target,
+        session: typed.session,
+        context: typed.context,
+        tries: 0,
+    })
+}
+
+/// Headers as an object, or as a list of pairs, in their order.
+#[derive(Default)]
+struct Headers(Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for Headers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Pairs;
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Headers;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object, or a list of pairs")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Headers, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Headers(pairs))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Headers, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = list.next_element()? {
+                    pairs.push(pair);
+                }
+                Ok(Headers(pairs))
+            }
+        }
+        deserializer.deserialize_any(Pairs)
+    }
+}
+
+const KEYS: &str = "the keys are url, method, headers, body, body_base64, target, session, context";
+const MAX_LINE: usize = 16 << 20;
+/// How much of a bad line is kept.
+const SHOWN: usize = 2000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &[u8]) -> Vec<Result<Task, String>> {
+        let lines = Lines::new(text, "list".to_owned(), Arc::default());
+        lines
+            .map(|item| match item.unwrap() {
+                Item::Work(work) => Ok(work.task),
+                Item::Task(_) => panic!("a line is looked at when it is read"),
+                Item::Bad(bad) => Err(bad.message),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn blank_lines_and_comments_are_passed_over_and_bad_ones_are_named() {
+        let found = read(
+            b"\xef\xbb\xbfhttp://a.test/1\r\n\n  # a remark\nno url\nhttp://a.test/2\n\xff\xfe\nftp://x/",
+        );
+        let urls: Vec<_> =
+            found.iter().filter_map(|found| found.as_ref().ok()).map(|task| task.url.as_str()).collect();
+        assert_eq!(urls, ["http://a.test/1", "http://a.test/2"]);
+        let bad: Vec<_> = found.iter().filter_map(|found| found.as_ref().err()).collect();
+        assert!(bad[0].starts_with("list:4: malformed URL `no url`"), "{bad:?}");
+        assert_eq!(bad[1], "list:6: not UTF-8");
+        assert!(bad[2].starts_with("list:7: unknown scheme `ftp`"), "{bad:?}");
+    }
+
+    #[test]
+    fn an_object_has_settings_of_its_own() {
+        let line = br#"{"url":"http://a.test/","method":"PUT","headers":{"b":"2","a":"1"},"body_base64":"AAE=","session":"s","context":"fetch","target":"t"}"#;
+        let task = read(line).remove(0).unwrap();
+        assert_eq!(task.headers, [("b".to_owned(), "2".to_owned()), ("a".to_owned(), "1".to_owned())]);
+        assert_eq!((task.method.as_deref(), task.body.as_deref()), (Some("PUT"), Some(&[0, 1][..])));
+        assert_eq!((task.session.as_deref(), task.target.as_deref()), (Some("s"), Some("t")));
+        assert_eq!(task.context, Some(Context::Fetch));
+        let pairs = read(br#"{"url":"http://a.test/","headers":[["a","1"],["a","2"]]}"#).remove(0).unwrap();
+        assert_eq!(pairs.headers.len(), 2);
+    }
+
+    #[test]
+    fn a_wrong_object_is_told_without_its_values() {
+        for (line, expected) in [
+            (r#"{"url":"http://a.test/","session":["hunter2"]}"#, "does not belong there"),
+            (r#"{"url":"http://a.test/","sesion":"hunter2"}"#, "the keys are url"),
+            (r#"{"url":"http://a.test/","body":"hunter2","body_base64":""}"#, "at once"),
+            (r#"{"url":"http://a.test/","body_base64":"hunter2!"}"#, "not Base64"),
+            (r#"{"url":"http://a.test/""#, "no JSON"),
+            (r#"{"method":"GET"}"#, "the keys are url"),
+            (r#"{"url":"http://a.test/","method":"a b"}"#, "is not a method"),
+        ] {
+            let told = read(line.as_bytes()).remove(0).unwrap_err();
+            assert!(told.starts_with("list:1: ") && told.contains(expected), "{told}");
+            assert!(!told.contains("hunter2"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_costs_no_more_than_the_longest_allowed() {
+        let mut text = vec![b'x'; MAX_LINE + 70_000];
+        text.extend_from_slice(b"\nhttp://a.test/\n");
+        let found = read(&text);
+        assert_eq!(found[0], Err("list:1: a line of more than 16 MiB".to_owned()));
+        assert!(found[1].is_ok() && found.len() == 2);
+    }
+}

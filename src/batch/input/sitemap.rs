@@ -1,0 +1,292 @@
+//! Sitemaps: the pages a site lists, and the lists of such lists.
+
+use std::collections::{HashSet, VecDeque};
+use std::io::Read;
+
+use flate2::read::MultiGzDecoder;
+use quick_xml::Reader;
+use quick_xml::events::Event;
+use tokio::runtime::Handle;
+use url::Url;
+
+use super::{Bad, Item};
+use crate::batch::task::Task;
+use crate::error::{Error, Result};
+use crate::fetcher::Fetcher;
+use crate::kind::ErrorKind;
+use crate::redact;
+use crate::request::parse_url;
+
+/// The tasks of a sitemap and of those it names. Fetches them as it is read, on a thread that may block.
+pub(super) struct Sitemap {
+    fetcher: Fetcher,
+    runtime: Handle,
+    site: Url,
+    /// Sitemaps to fetch, with how deep they are.
+    lists: VecDeque<(String, u32)>,
+    /// Those that were named so far.
+    named: HashSet<String>,
+    found: VecDeque<Item>,
+}
+
+impl Sitemap {
+    pub(super) fn new(fetcher: &Fetcher, url: &str) -> Result<Self> {
+        let site = parse_url(url)?;
+        Ok(Self {
+            fetcher: fetcher.clone(),
+            runtime: Handle::current(),
+            lists: [(site.to_string(), 0)].into(),
+            named: [site.to_string()].into(),
+            found: VecDeque::new(),
+            site,
+        })
+    }
+
+    fn list(&mut self, url: &str, depth: u32) -> Result<()> {
+        let page = self.runtime.block_on(self.fetcher.get(url).send())?;
+        if !page.status().is_success() {
+            let message = format!("the sitemap {} answered {}", redact::url_text(url), page.status());
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        let listed = read(page.bytes()).map_err(|what| {
+            Error::new(ErrorKind::Config, format!("the sitemap {}: {what}", redact::url_text(url)))
+        })?;
+        if let Some(what) = &listed.cut {
+            self.passed_over(url, what);
+        }
+        for place in listed.pages {
+            self.page(&place);
+        }
+        for place in listed.lists {
+            self.named_list(place, depth + 1);
+        }
+        Ok(())
+    }
+
+    fn page(&mut self, place: &str) {
+        match parse_url(place) {
+            Ok(url) if is_of(&url, &self.site) => self.found.push_back(Item::Task(Task::from(place))),
+            Ok(_) => self.passed_over(place, "another site's page"),
+            Err(error) => self.passed_over(place, &error.chain()),
+        }
+    }
+
+    fn named_list(&mut self, place: String, depth: u32) {
+        if self.named.contains(&place) {
+            return;
+        }
+        let what = match parse_url(&place) {
+            Err(error) => error.chain(),
+            Ok(url) if !is_of(&url, &self.site) => "another site's sitemap".to_owned(),
+            Ok(_) if depth > MAX_DEPTH => format!("a sitemap more than {MAX_DEPTH} levels down"),
+            Ok(_) if self.named.len() >= MAX_LISTS => format!("more than {MAX_LISTS} sitemaps"),
+            Ok(_) => {
+                self.named.insert(place.clone());
+                self.lists.push_back((place, depth));
+                return;
+            }
+        };
+        self.passed_over(&place, &what);
+    }
+
+    fn passed_over(&mut self, place: &str, what: &str) {
+        let text = redact::url_text(place);
+        let message = format!("sitemap: {text}: {what}");
+        self.found.push_back(Item::Bad(Bad { text, message }));
+    }
+}
+
+impl Iterator for Sitemap {
+    type Item = Result<Item>;
+
+    fn next(&mut self) -> Option<Result<Item>> {
+        loop {
+            if let Some(item) = self.found.pop_front() {
+                return Some(Ok(item));
+            }
+            let (url, depth) = self.lists.pop_front()?;
+            match self.list(&url, depth) {
+                Ok(()) => {}
+                // Without the first there is nothing to do at all.
+                Err(error) if depth == 0 => {
+                    self.lists.clear();
+                    return Some(Err(error));
+                }
+                Err(error) => self.passed_over(&url, &error.chain()),
+            }
+        }
+    }
+}
+
+/// Whether a page is of the sitemap's site: the same registrable domain, or the same address.
+fn is_of(url: &Url, site: &Url) -> bool {
+    let (Some(host), Some(ours)) = (url.host_str(), site.host_str()) else { return false };
+    let domain = |host: &str| psl::domain_str(host).map(str::to_owned);
+    host == ours || (url.domain().is_some() && domain(host).is_some() && domain(host) == domain(ours))
+}
+
+/// What one file lists.
+#[derive(Debug, Default, PartialEq)]
+struct Listed {
+    pages: Vec<String>,
+    lists: Vec<String>,
+    /// Why not all of it was taken.
+    cut: Option<String>,
+}
+
+fn read(bytes: &[u8]) -> std::result::Result<Listed, String> {
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        return parse(&bytes[..bytes.len().min(MAX_BYTES)], bytes.len() > MAX_BYTES);
+    }
+    let mut text = Vec::new();
+    MultiGzDecoder::new(bytes)
+        .take(MAX_BYTES as u64 + 1)
+        .read_to_end(&mut text)
+        .map_err(|cause| format!("broken gzip: {cause}"))?;
+    parse(&text[..text.len().min(MAX_BYTES)], text.len() > MAX_BYTES)
+}
+
+fn parse(text: &[u8], is_cut: bool) -> std::result::Result<Listed, String> {
+    let mut reader = Reader::from_reader(text);
+    let mut listed = Listed::default();
+    let (mut path, mut place, mut is_sitemap) = (Vec::<Vec<u8>>::new(), None::<String>, false);
+    if is_cut {
+        listed.cut = Some("more than 50 MiB; the rest is not read".to_owned());
+    }
+    loop {
+        let event = match reader.read_event() {
+            Ok(event) => event,
+            Err(_) if is_cut => break,
+            Err(cause) => return Err(format!("broken XML at byte {}: {cause}", reader.error_position())),
+        };
+        match event {
+            Event::Start(start) => {
+                if path.len() >= MAX_NESTING {
+                    return Err(format!("elements more than {MAX_NESTING} deep"));
+                }
+                let name = start.local_name().as_ref().to_vec();
+                is_sitemap |= path.is_empty() && matches!(&name[..], b"urlset" | b"sitemapindex");
+                if name == b"loc" && path.len() == 2 {
+                    place = Some(String::new());
+                }
+                path.push(name);
+            }
+            Event::Text(text) => {
+                if let Some(place) = &mut place {
+                    place.push_str(&text.decode().map_err(|cause| cause.to_string())?);
+                }
+            }
+            Event::CData(text) => {
+                if let Some(place) = &mut place {
+                    place.push_str(&text.decode().map_err(|cause| cause.to_string())?);
+                }
+            }
+            Event::GeneralRef(name) => {
+                let Some(place) = &mut place else { continue };
+                match (name.resolve_char_ref(), name.decode().ok().as_deref()) {
+                    (Ok(Some(c)), _) => place.push(c),
+                    (_, Some(name)) => {
+                        place.push_str(quick_xml::escape::resolve_xml_entity(name).unwrap_or_default());
+                    }
+                    _ => {}
+                }
+            }
+            Event::End(_) => {
+                path.pop();
+                let Some(found) = place.take_if(|_| path.len() == 2) else { continue };
+                if listed.pages.len() + listed.lists.len() >= MAX_ENTRIES {
+                    listed.cut = Some(format!("more than {MAX_ENTRIES} entries; the rest is not read"));
+                    break;
+                }
+                let found = found.trim().to_owned();
+                match &path[1][..] {
+                    b"url" => listed.pages.push(found),
+                    b"sitemap" => listed.lists.push(found),
+                    _ => {}
+                }
+            }
+            Event::Eof => break,
+            _ => {}
+        }
+    }
+    if is_sitemap { Ok(listed) } else { Err("neither a urlset nor a sitemapindex".to_owned()) }
+}
+
+/// As the protocol has it for one file, after unpacking.
+const MAX_BYTES: usize = 50 << 20;
+const MAX_ENTRIES: usize = 50_000;
+const MAX_DEPTH: u32 = 3;
+const MAX_LISTS: usize = 10_000;
+const MAX_NESTING: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    const SET: &str = r#"<?xml version="1.0"?><urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9" xmlns:image="i">
+        <url><loc> https://a.test/?x=1&amp;y=&#50; </loc><image:image><image:loc>https://a.test/i.png</image:loc></image:image></url>
+        <url><loc><![CDATA[https://a.test/2]]></loc></url></urlset>"#;
+
+    #[test]
+    fn pages_are_found_plain_and_gzipped_and_pictures_are_not() {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(SET.as_bytes()).unwrap();
+        for bytes in [SET.as_bytes().to_vec(), packed.finish().unwrap()] {
+            let listed = read(&bytes).unwrap();
+            assert_eq!(listed.pages, ["https://a.test/?x=1&y=2", "https://a.test/2"]);
+            assert!(listed.lists.is_empty() && listed.cut.is_none());
+        }
+    }
+
+    #[test]
+    fn an_index_lists_sitemaps() {
+        let text = b"<sitemapindex><sitemap><loc>https://a.test/s1.xml.gz</loc></sitemap></sitemapindex>";
+        assert_eq!(read(text).unwrap().lists, ["https://a.test/s1.xml.gz"]);
+    }
+
+    #[test]
+    fn what_is_no_sitemap_is_told() {
+        for (text, expected) in [
+            ("<html><body></body></html>", "neither"),
+            ("<urlset><url></loc></urlset>", "broken XML"),
+            ("", "neither"),
+            ("\u{1f}\u{8b}", "neither"),
+        ] {
+            let told = read(text.as_bytes()).unwrap_err();
+            assert!(told.contains(expected), "{text}: {told}");
+        }
+        assert!(read(b"\x1f\x8bxx").unwrap_err().contains("gzip"));
+        assert!(read("<urlset>".repeat(100).as_bytes()).unwrap_err().contains("deep"));
+    }
+
+    #[test]
+    fn a_bomb_and_a_list_without_end_are_cut_and_said() {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(b"<urlset>").unwrap();
+        for _ in 0..60 {
+            packed.write_all(&vec![b' '; 1 << 20]).unwrap();
+        }
+        let listed = read(&packed.finish().unwrap()).unwrap();
+        assert!(listed.cut.is_some());
+        let many =
+            format!("<urlset>{}</urlset>", "<url><loc>http://a.test/</loc></url>".repeat(MAX_ENTRIES + 1));
+        let listed = read(many.as_bytes()).unwrap();
+        assert_eq!((listed.pages.len(), listed.cut.is_some()), (MAX_ENTRIES, true));
+    }
+
+    #[test]
+    fn pages_of_other_sites_and_private_addresses_are_not_of_the_site() {
+        let site = Url::parse("https://www.shop.example/sitemap.xml").unwrap();
+        for (url, expected) in [
+            ("https://shop.example/a", true),
+            ("http://m.shop.example/a", true),
+            ("https://other.example/", false),
+            ("http://127.0.0.1/", false),
+            ("http://localhost/", false),
+        ] {
+            assert_eq!(is_of(&Url::parse(url).unwrap(), &site), expected, "{url}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Whoever wants to know what a batch does while it does it.
+
+use super::record::Record;
+use crate::stage::Stage;
+use crate::trace::Attempt;
+
+/// One fetch of a batch: what tells it from the others under way.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Fetch<'a> {
+    /// Its number; no other fetch of the run has it.
+    pub id: u64,
+    /// Its URL, as it was given: it may hold a password.
+    pub url: &'a str,
+    /// Its host.
+    pub host: &'a str,
+}
+
+/// Told of every fetch of a batch. Each method does nothing unless it is written; all are called on the
+/// fetch's own path, often, by many at once, and must be quick.
+pub trait Observer: Send + Sync {
+    /// It begins.
+    fn begun(&self, fetch: &Fetch<'_>) {
+        let _ = fetch;
+    }
+
+    /// It is at this stage now.
+    fn stage(&self, fetch: &Fetch<'_>, stage: Stage) {
+        let _ = (fetch, stage);
+    }
+
+    /// One of its attempts is over.
+    fn attempted(&self, fetch: &Fetch<'_>, attempt: &Attempt) {
+        let _ = (fetch, attempt);
+    }
+
+    /// It is over: this is its record. Not called for one that was broken off and is made again.
+    fn ended(&self, fetch: &Fetch<'_>, record: &Record) {
+        let _ = (fetch, record);
+    }
+
+    /// It was broken off, or failed in a way that may pass, and is made again later.
+    fn put_off(&self, fetch: &Fetch<'_>) {
+        let _ = fetch;
+    }
+}
+
+/// Nobody.
+pub(super) struct Nobody;
+
+impl Observer for Nobody {}

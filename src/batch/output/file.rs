@@ -1,0 +1,159 @@
+//! Records as bytes at the end of a file or of a pipe.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use super::{Encoded, Opened, Store, unwritten};
+use crate::batch::journal::Ranges;
+use crate::error::{Error, Result};
+use crate::kind::ErrorKind;
+
+/// A file that only grows.
+pub(super) struct File {
+    inner: fs::File,
+    path: PathBuf,
+    len: u64,
+}
+
+impl File {
+    /// Opens it, and cuts off what is behind `from`.
+    pub(super) fn open(path: &Path, from: u64) -> Result<(Self, Opened)> {
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(
+                |cause| {
+                    let message = format!("could not open {}", path.display());
+                    Error::new(ErrorKind::Config, message).with_source(cause)
+                },
+            )?;
+        let broken = |cause| unwritten(path, cause);
+        let size = file.metadata().map_err(broken)?.len();
+        if size < from {
+            let message = format!(
+                "{} has {size} bytes, and its checkpoint says that {from} are written",
+                path.display()
+            );
+            return Err(
+                Error::new(ErrorKind::Config, message).with_hint("begin anew: remove both, or name others")
+            );
+        }
+        file.set_len(from).map_err(broken)?;
+        file.seek(SeekFrom::Start(from)).map_err(broken)?;
+        Ok((Self { inner: file, path: path.to_owned(), len: from }, Opened { cut: size - from }))
+    }
+}
+
+impl Store for File {
+    fn write(&mut self, records: &[Encoded]) -> Result<Vec<u64>> {
+        let (bytes, lens) = joined(records);
+        if let Err(cause) = self.inner.write_all(&bytes) {
+            // A reader must not see a part of a record, and the next run would cut it off anyway.
+            let _ = self.inner.set_len(self.len);
+            let _ = self.inner.seek(SeekFrom::Start(self.len));
+            return Err(unwritten(&self.path, cause));
+        }
+        self.len += bytes.len() as u64;
+        Ok(lens)
+    }
+
+    fn position(&self) -> u64 {
+        self.len
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        self.inner.sync_data().map_err(|cause| unwritten(&self.path, cause))
+    }
+}
+
+/// Stdout, a named pipe or a device: nothing can be taken back.
+pub(super) struct Pipe {
+    out: Box<dyn Write + Send>,
+    path: PathBuf,
+    len: u64,
+    is_unwanted: bool,
+}
+
+impl Pipe {
+    pub(super) fn stdout() -> Self {
+        Self { out: Box::new(io::stdout()), path: "standard output".into(), len: 0, is_unwanted: false }
+    }
+
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let out = OpenOptions::new().write(true).open(path).map_err(|cause| {
+            Error::new(ErrorKind::Config, format!("could not open {}", path.display())).with_source(cause)
+        })?;
+        Ok(Self { out: Box::new(out), path: path.to_owned(), len: 0, is_unwanted: false })
+    }
+}
+
+impl Store for Pipe {
+    fn write(&mut self, records: &[Encoded]) -> Result<Vec<u64>> {
+        let (bytes, lens) = joined(records);
+        match self.out.write_all(&bytes).and_then(|()| self.out.flush()) {
+            Ok(()) => {}
+            Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe => self.is_unwanted = true,
+            Err(cause) => return Err(unwritten(&self.path, cause)),
+        }
+        self.len += bytes.len() as u64;
+        Ok(lens)
+    }
+
+    fn position(&self) -> u64 {
+        self.len
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn is_unwanted(&self) -> bool {
+        self.is_unwanted
+    }
+}
+
+/// All records by one write.
+fn joined(records: &[Encoded]) -> (std::borrow::Cow<'_, [u8]>, Vec<u64>) {
+    let lens = records.iter().map(|record| record.len() as u64).collect();
+    if let [Encoded::Bytes(bytes)] = records {
+        return (bytes.into(), lens);
+    }
+    let mut all = Vec::with_capacity(records.iter().map(Encoded::len).sum());
+    for record in records {
+        // Rows are for databases.
+        if let Encoded::Bytes(bytes) = record {
+            all.extend_from_slice(bytes);
+        }
+    }
+    (all.into(), lens)
+}
+
+/// Writes the first `len` bytes of `path` beside it, without `parts`. How long that is.
+pub(super) fn without(path: &Path, parts: &Ranges, len: u64) -> io::Result<u64> {
+    let mut from = fs::File::open(path)?;
+    let mut into = BufWriter::with_capacity(1 << 18, fs::File::create(beside(path))?);
+    let (mut at, mut written) = (0, 0);
+    for (begins, long) in parts.iter().chain([(len, 0)]) {
+        from.seek(SeekFrom::Start(at))?;
+        written += io::copy(&mut Read::by_ref(&mut from).take(begins - at), &mut into)?;
+        at = begins + u64::from(long);
+    }
+    into.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    Ok(written)
+}
+
+/// Puts what is beside `path` in its place, if there is anything.
+pub(super) fn replace(path: &Path) -> io::Result<()> {
+    match fs::rename(beside(path), path) {
+        Ok(()) => {}
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(cause) => return Err(cause),
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".part");
+    name.into()
+}

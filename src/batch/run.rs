@@ -1,0 +1,521 @@
+//! A run: the reader of the input, the workers, and the one that watches over them.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+
+use http::Method;
+use tokio::runtime;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+
+use super::hosts::Hosts;
+use super::input::{Gauge, Input, Item};
+use super::observer::Observer;
+use super::output::Output;
+use super::record::Record;
+use super::seen::Seen;
+use super::sink::{Finished, Sink, Way};
+use super::slots::{Slot, Slots, most_waiting};
+use super::status::{Progress, Status};
+use super::summary::Summary;
+use super::task::Key;
+use super::throttle::{Sample, TICK, Throttle};
+use super::work::{Lease, LeaseId, Work, WorkList};
+use super::worker::{self, BAD, LEASE};
+use super::{Common, begin, gauge};
+use crate::error::{Error, Result};
+use crate::fetcher::{Fetcher, Manner, Page};
+use crate::kind::ErrorKind;
+use crate::politeness::Robots;
+
+/// A batch under way. Dropped, it stops at once; what is finished is kept.
+pub struct Run {
+    done: mpsc::Receiver<Done>,
+    handle: Handle,
+    /// Where it is noted what is done with; none where nothing is handed out.
+    sink: Option<Way>,
+    /// What was handed out last: done when the next is asked for.
+    last: Option<Finished>,
+    driver: JoinHandle<Result<Summary>>,
+    /// All was handed out.
+    is_over: bool,
+}
+
+/// One URL that is done.
+#[non_exhaustive]
+pub struct Done {
+    /// The URL, as it was given.
+    pub url: String,
+    /// Its page, or why there is none.
+    pub result: Result<Page>,
+    finished: Option<Finished>,
+}
+
+/// Looks at a run, and stops it, from elsewhere. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    status: Arc<Status>,
+    slots: Arc<Slots>,
+    gauge: Arc<Gauge>,
+}
+
+/// What a run goes by.
+pub(super) struct Plan {
+    pub(super) fetcher: Fetcher,
+    pub(super) concurrency: usize,
+    pub(super) retry_failed: bool,
+    pub(super) fail_status: bool,
+    pub(super) robots: Robots,
+    pub(super) method: Method,
+    pub(super) common: Option<Box<Common>>,
+    pub(super) observer: Arc<dyn Observer>,
+    /// Pages go to whoever holds the run, not to an output.
+    pub(super) hands_out: bool,
+}
+
+/// A task to be done now.
+pub(super) struct Job {
+    pub(super) slot: Slot,
+    pub(super) lease: Lease,
+    pub(super) manner: Option<Manner>,
+}
+
+/// What the workers share.
+pub(super) struct Shared {
+    pub(super) plan: Plan,
+    pub(super) list: Arc<dyn WorkList>,
+    pub(super) status: Arc<Status>,
+    pub(super) hosts: Hosts,
+    pub(super) sink: Way,
+    pub(super) done: mpsc::Sender<Done>,
+    slots: Arc<Slots>,
+    /// Held by the one worker that looks for a task.
+    turn: tokio::sync::Mutex<()>,
+    workers: AtomicUsize,
+    /// Workers that have no task.
+    idle: AtomicUsize,
+    left: Notify,
+    /// The second pass: what fails now has failed.
+    is_last_pass: AtomicBool,
+}
+
+impl Run {
+    pub(super) fn start(
+        plan: Plan,
+        input: Input,
+        output: Option<Output>,
+        list: Arc<dyn WorkList>,
+        status: Arc<Status>,
+        seen: Seen,
+        sink: Sink,
+    ) -> Self {
+        let (to, done) = mpsc::channel(plan.concurrency.min(1024));
+        let throttle = Throttle::new(plan.concurrency);
+        let plan_hands_out = plan.hands_out;
+        let slots = Arc::new(Slots::new(throttle.limit()));
+        let shared = Arc::new(Shared {
+            hosts: Hosts::new(plan.fetcher.clone(), Arc::clone(&list)),
+            plan,
+            list,
+            status: Arc::clone(&status),
+            sink: sink.way(),
+            done: to,
+            slots: Arc::clone(&slots),
+            turn: tokio::sync::Mutex::default(),
+            workers: AtomicUsize::new(0),
+            idle: AtomicUsize::new(0),
+            left: Notify::new(),
+            is_last_pass: AtomicBool::new(false),
+        });
+        let gauge = Arc::clone(&input.gauge);
+        let way = plan_hands_out.then(|| sink.way());
+        let ending = Ending { began: SystemTime::now(), input: input.label().to_owned(), output };
+        let driver = tokio::spawn(drive(Arc::clone(&shared), input, seen, throttle, sink, ending));
+        Self { done, handle: Handle { status, slots, gauge }, sink: way, last: None, driver, is_over: false }
+    }
+
+    /// The next that is done, in the order they are done; `None` when nothing is left. Asking for the next says
+    /// that the one before is done with, and a checkpoint notes that then.
+    pub async fn next(&mut self) -> Option<Done> {
+        self.note();
+        let Some(mut done) = self.done.recv().await else {
+            self.is_over = true;
+            return None;
+        };
+        self.last = done.finished.take();
+        Some(done)
+    }
+
+    /// What looks at it and stops it from elsewhere.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Waits for the end. What would be handed out after this call is not done: with a checkpoint, the next run
+    /// does it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] when input, output, checkpoint or work list could not be used to the end; what was finished
+    /// is kept. [`ErrorKind::Interrupted`] when the runtime ends first.
+    pub async fn finish(mut self) -> Result<Summary> {
+        self.note();
+        // The writer ends when nobody can tell it anything any more.
+        if self.sink.take().is_some() && !self.is_over {
+            self.handle.stop(Duration::ZERO);
+            self.handle.stop(Duration::ZERO);
+            self.done.close();
+        }
+        (&mut self.driver).await.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Interrupted, "the run ended by a fault of this program"))
+        })
+    }
+
+    /// What was handed out last is done with.
+    fn note(&mut self) {
+        if let (Some(finished), Some(sink)) = (self.last.take(), &self.sink) {
+            sink.give(finished);
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.handle.stop(Duration::ZERO);
+        self.handle.stop(Duration::ZERO);
+    }
+}
+
+impl Done {
+    pub(super) fn new(url: String, record: Record, finished: Finished) -> Self {
+        Self { url, result: record.into_outcome(), finished: Some(finished) }
+    }
+
+    pub(super) fn lease(&self) -> LeaseId {
+        self.finished.as_ref().and_then(|finished| finished.lease).unwrap_or(LeaseId(0))
+    }
+}
+
+impl Handle {
+    /// What is done so far.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        progress(&self.status, &self.slots, &self.gauge)
+    }
+
+    /// Begins nothing new; what is under way has `grace` to end, and what does not is done by the next run. Asked
+    /// a second time, it stops at once.
+    pub fn stop(&self, grace: Duration) {
+        self.status.stop(grace);
+    }
+}
+
+impl Shared {
+    /// The next task and a place for it, for a worker that was counted as idle. `None` when nothing is left or the
+    /// run stops.
+    pub(super) async fn next(&self) -> Option<Job> {
+        let next = tokio::select! {
+            biased;
+            () = self.status.stopping() => None,
+            next = self.leased() => match next {
+                Ok(next) => next,
+                Err(error) => {
+                    self.status.fail(error);
+                    None
+                }
+            },
+        };
+        self.idle.fetch_sub(1, Ordering::Relaxed);
+        next
+    }
+
+    async fn leased(&self) -> Result<Option<Job>> {
+        let _turn = self.turn.lock().await;
+        let slot = self.slots.take().await;
+        let Some(lease) = self.list.lease(1, LEASE).await?.pop() else { return Ok(None) };
+        let manner = self.hosts.begun(&lease.host, &lease.task.url);
+        Ok(Some(Job { slot, lease, manner }))
+    }
+
+    /// There is always one worker that looks for a task, until there are as many as may be.
+    pub(super) fn more_workers(self: &Arc<Self>) {
+        let most = self.plan.concurrency + most_waiting(self.plan.concurrency);
+        if self.idle.load(Ordering::Relaxed) == 0 && self.workers.load(Ordering::Relaxed) < most {
+            self.another_worker();
+        }
+    }
+
+    fn another_worker(self: &Arc<Self>) {
+        self.workers.fetch_add(1, Ordering::Relaxed);
+        self.idles();
+        let counted = Counted(Arc::clone(self));
+        tokio::spawn(async move { worker::work(&counted.0).await });
+    }
+
+    /// A worker has no task.
+    pub(super) fn idles(&self) {
+        self.idle.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether what may pass is put off to the second pass.
+    pub(super) fn puts_off(&self) -> bool {
+        self.plan.retry_failed && !self.is_last_pass.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the last worker has left.
+    async fn all_left(&self) {
+        loop {
+            let left = self.left.notified();
+            if self.workers.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            left.await;
+        }
+    }
+}
+
+/// One worker more.
+struct Counted(Arc<Shared>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.workers.fetch_sub(1, Ordering::Release);
+        self.0.left.notify_one();
+    }
+}
+
+/// What a summary tells beside the numbers.
+struct Ending {
+    began: SystemTime,
+    input: String,
+    output: Option<Output>,
+}
+
+impl Ending {
+    fn summary(self, progress: Progress, complete: bool, unwanted: bool) -> Result<Summary> {
+        let summary = Summary {
+            version: env!("CARGO_PKG_VERSION"),
+            began: self.began,
+            elapsed: self.began.elapsed().unwrap_or_default(),
+            input: self.input,
+            output: self.output.as_ref().map(Output::label),
+            progress,
+            complete: complete && !unwanted,
+            unwanted,
+        };
+        if let Some(output) = &self.output {
+            output.note(&summary)?;
+        }
+        Ok(summary)
+    }
+}
+
+async fn drive(
+    shared: Arc<Shared>,
+    input: Input,
+    seen: Seen,
+    throttle: Throttle,
+    sink: Sink,
+    ending: Ending,
+) -> Result<Summary> {
+    let (status, slots, gauge) =
+        (Arc::clone(&shared.status), Arc::clone(&shared.slots), Arc::clone(&input.gauge));
+    let reading = {
+        let (list, status) = (Arc::clone(&shared.list), Arc::clone(&status));
+        let shared = Arc::downgrade(&shared);
+        let runtime = runtime::Handle::current();
+        let read = move || {
+            read(&shared, &status, input, seen, &runtime);
+            if let Err(error) = runtime.block_on(list.close()) {
+                status.fail(error);
+            }
+        };
+        std::thread::Builder::new().name("rungs-input".to_owned()).spawn(read)
+    };
+    if let Err(cause) = reading {
+        status.fail(Error::new(ErrorKind::Io, "a thread could not be started").with_source(cause));
+    }
+    let watching = tokio::spawn(watch(Arc::clone(&shared), throttle));
+    passes(&shared).await;
+    watching.abort();
+    let complete = !status.is_stopping();
+    if complete {
+        status.complete();
+    }
+    drop(shared);
+    let written = tokio::task::spawn_blocking(move || sink.finish()).await;
+    let written = written.unwrap_or_else(|_| Err(Error::new(ErrorKind::Io, "the writer's thread was lost")));
+    if let Some(error) = status.take_error() {
+        return Err(error);
+    }
+    written?;
+    ending.summary(progress(&status, &slots, &gauge), complete, status.is_unwanted())
+}
+
+/// The first pass, and the second for what failed in a way that may pass.
+async fn passes(shared: &Arc<Shared>) {
+    pass(shared).await;
+    if !shared.plan.retry_failed || shared.status.is_stopping() {
+        return;
+    }
+    shared.is_last_pass.store(true, Ordering::Relaxed);
+    match shared.list.revive().await {
+        Ok(0) => {}
+        Ok(_) => {
+            shared.status.put_off.store(0, Ordering::Relaxed);
+            shared.slots.set((shared.plan.concurrency / 4).max(1));
+            pass(shared).await;
+        }
+        Err(error) => shared.status.fail(error),
+    }
+}
+
+async fn pass(shared: &Arc<Shared>) {
+    shared.another_worker();
+    shared.all_left().await;
+}
+
+/// Adapts the number of places to what they bring.
+async fn watch(shared: Arc<Shared>, mut throttle: Throttle) {
+    let (mut before, mut at) = (shared.status.tally().attempted, Instant::now());
+    let (mut memory, mut descriptors) = (None, None);
+    for tick in 0_u64.. {
+        let due = at + TICK;
+        sleep_until(due).await;
+        if shared.is_last_pass.load(Ordering::Relaxed) {
+            return;
+        }
+        let now = Instant::now();
+        if tick.is_multiple_of(10) {
+            (memory, descriptors) = (gauge::memory(), gauge::descriptors());
+        }
+        let done = shared.status.tally().attempted;
+        #[expect(clippy::cast_precision_loss, reason = "fetches in a tenth of a second are few")]
+        let rate = (done - before) as f64 / (now - at).as_secs_f64();
+        let working = shared.slots.working();
+        let sample = Sample { rate, working, lag: now - due, memory, descriptors };
+        shared.slots.set(throttle.next(&sample));
+        (before, at) = (done, now);
+    }
+}
+
+/// Reads the input to its end, on a thread that may wait for it.
+fn read(shared: &Weak<Shared>, status: &Status, mut input: Input, mut seen: Seen, runtime: &runtime::Handle) {
+    while !status.is_stopping() {
+        // It may wait for ever here, and the run may be over meanwhile.
+        let next = input.next();
+        let Some(shared) = shared.upgrade() else { return };
+        let read = match next {
+            None => break,
+            Some(Ok(item)) => take(&shared, item, &mut seen, runtime),
+            Some(Err(error)) => Err(error),
+        };
+        if let Err(error) = read {
+            status.fail(error);
+        }
+    }
+    status.is_read.store(true, Ordering::Relaxed);
+}
+
+fn take(shared: &Shared, item: Item, seen: &mut Seen, runtime: &runtime::Handle) -> Result<()> {
+    let status = &shared.status;
+    let mut is_new = |key: Key| {
+        seen.insert(key).map_err(|cause| {
+            Error::new(ErrorKind::Io, "the list of what was seen could not be kept on disk")
+                .with_source(cause)
+        })
+    };
+    let (work, text, message) = match item {
+        Item::Work(work) => (Ok(*work), String::new(), String::new()),
+        Item::Task(task) => {
+            let url = task.url.clone();
+            match Work::new(task) {
+                Ok(work) => (Ok(work), url, String::new()),
+                Err(error) => (Err(Key::of_bad(url.as_bytes())), url, error.chain()),
+            }
+        }
+        Item::Bad(bad) => (Err(Key::of_bad(bad.text.as_bytes())), bad.text, bad.message),
+    };
+    let key = match &work {
+        Ok(work) => work.key,
+        Err(key) => *key,
+    };
+    if !is_new(key)? {
+        status.duplicates.fetch_add(1, Ordering::Relaxed);
+        return Ok(());
+    }
+    status.read.fetch_add(1, Ordering::Relaxed);
+    match work {
+        Ok(work) => runtime.block_on(async {
+            tokio::select! {
+                biased;
+                pushed = shared.list.push(work) => pushed,
+                () = status.stopping() => Ok(()),
+            }
+        }),
+        Err(key) => {
+            tracing::warn!("{message}");
+            runtime.block_on(fail(shared, key, &text, &message));
+            Ok(())
+        }
+    }
+}
+
+/// A line that is no task is a failure of its own.
+async fn fail(shared: &Shared, key: Key, text: &str, message: &str) {
+    let record = Record::new(text, Err(begin::bad(message)));
+    let mut finished = Finished { lease: None, key, outcome: BAD, record: None, room: None };
+    if shared.plan.hands_out {
+        let _ = shared.done.send(Done::new(text.to_owned(), record, finished)).await;
+        return;
+    }
+    finished.room = shared.sink.room(text.len()).await;
+    finished.record = Some(Box::new(record));
+    shared.sink.give(finished);
+}
+
+fn progress(status: &Status, slots: &Slots, gauge: &Gauge) -> Progress {
+    let (total, read) = (gauge.total.load(Ordering::Relaxed), gauge.read.load(Ordering::Relaxed));
+    #[expect(clippy::cast_precision_loss, reason = "a part of a file")]
+    let part = match total {
+        _ if status.is_read.load(Ordering::Relaxed) => 1.0,
+        0 => 0.0,
+        total => (read as f64 / total as f64).min(1.0),
+    };
+    let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+    Progress {
+        tally: status.tally(),
+        resumed: of(&status.resumed),
+        // What was finished before is met again in the input.
+        duplicates: of(&status.duplicates).saturating_sub(of(&status.resumed)),
+        retries: of(&status.retries),
+        bytes: of(&status.bytes),
+        working: slots.working() as u64,
+        waiting: slots.waiting() as u64,
+        limit: slots.limit() as u64,
+        put_off: of(&status.put_off),
+        read: of(&status.read),
+        part,
+    }
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run").field("handle", &self.handle).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Done").field("result", &self.result).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("progress", &self.progress()).finish_non_exhaustive()
+    }
+}

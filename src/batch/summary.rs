@@ -1,0 +1,46 @@
+//! How a run ended.
+
+use std::time::{Duration, SystemTime};
+
+use serde::{Serialize, Serializer};
+
+use super::status::Progress;
+
+/// How a run ended.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Summary {
+    /// The version of rungs that ran.
+    pub version: &'static str,
+    /// When it began.
+    #[serde(serialize_with = "rfc3339")]
+    pub began: SystemTime,
+    /// How long it took.
+    #[serde(rename = "elapsed_s", serialize_with = "seconds")]
+    pub elapsed: Duration,
+    /// What it was fed with.
+    pub input: String,
+    /// Where the records are.
+    pub output: Option<String>,
+    /// The numbers, those of earlier runs too.
+    #[serde(flatten)]
+    pub progress: Progress,
+    /// All was done; otherwise it was stopped.
+    pub complete: bool,
+    /// The output was a pipe, and its reader went away.
+    #[serde(skip)]
+    pub unwanted: bool,
+}
+
+/// As WARC and others write it: `2026-11-21T16:04:50Z`.
+pub(super) fn timestamp(at: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(at).to_string()
+}
+
+fn rfc3339<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&timestamp(*at))
+}
+
+fn seconds<S: Serializer>(elapsed: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(elapsed.as_secs_f64())
+}

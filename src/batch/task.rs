@@ -1,0 +1,208 @@
+//! One piece of work: what to fetch, and how, where it is not as everything else in the batch.
+
+use std::fmt;
+
+use http::Method;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use crate::error::{Error, Result};
+use crate::fetcher::{Fetcher, RequestBuilder};
+use crate::kind::ErrorKind;
+use crate::limit;
+use crate::redact;
+use crate::request::{Context, parse_url};
+
+/// One URL to fetch. `Task::from("https://…")`, or read from a line.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Task {
+    /// The URL, as it was given.
+    pub url: String,
+    /// The method. Default: the batch's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// Headers of this request alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Vec<u8>>,
+    /// The target to go by, by its name, instead of the one whose `match` fits the URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// The session to ask as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// The browser context. Default: the batch's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<Context>,
+    /// How often it was given back after a failure that may pass.
+    #[serde(default)]
+    pub tries: u32,
+}
+
+/// What tells one task from another: normalised URL, method and body, as 128 bits of SHA-256.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(pub(super) u128);
+
+impl Task {
+    /// Where it goes: the host, with the port where that is not the scheme's own.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidUrl`].
+    pub fn host(&self) -> Result<String> {
+        Ok(limit::name(&parse_url(&self.url)?))
+    }
+
+    /// What tells it from others, and its host.
+    pub(super) fn identify(&self) -> Result<(Key, String)> {
+        let url = parse_url(&self.url)?;
+        self.method()?;
+        let host = limit::name(&url);
+        Ok((self.key(url), host))
+    }
+
+    fn key(&self, mut url: Url) -> Key {
+        url.set_fragment(None);
+        let mut hash = Sha256::new();
+        hash.update(url.as_str());
+        if self.method.is_some() || self.body.is_some() {
+            hash.update([0]);
+            hash.update(self.method.as_deref().unwrap_or("GET"));
+            hash.update([0]);
+            hash.update(self.body.as_deref().unwrap_or_default());
+        }
+        Key::of(hash)
+    }
+
+    pub(super) fn method(&self) -> Result<Option<Method>> {
+        let Some(text) = &self.method else { return Ok(None) };
+        let read = text.parse().map(Some);
+        read.map_err(|_| {
+            Error::new(ErrorKind::InvalidRequest, format!("`{}` is not a method", text.escape_debug()))
+        })
+    }
+
+    /// The method it is asked with, in a batch of `method`.
+    pub(super) fn asked_by(&self, method: &Method) -> Result<Method> {
+        Ok(self.method()?.unwrap_or_else(|| {
+            if self.body.is_some() && *method == Method::GET { Method::POST } else { method.clone() }
+        }))
+    }
+
+    /// The request it stands for. What the batch gives every request is in `method` and added by `common`;
+    /// what the task says itself comes after it.
+    pub(super) fn request(
+        &self,
+        fetcher: &Fetcher,
+        method: &Method,
+        common: Option<&(dyn Fn(RequestBuilder) -> RequestBuilder + Send + Sync)>,
+    ) -> Result<RequestBuilder> {
+        let method = self.asked_by(method)?;
+        let mut request = match &self.session {
+            Some(name) => fetcher.session(name).request(method, &self.url),
+            None => fetcher.request(method, &self.url),
+        };
+        if let Some(common) = common {
+            request = common(request);
+        }
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        if let Some(body) = &self.body {
+            request = request.body(body.clone());
+        }
+        if let Some(context) = self.context {
+            request = request.context(context);
+        }
+        if let Some(name) = &self.target {
+            request = request.target(name);
+        }
+        Ok(request)
+    }
+}
+
+impl Key {
+    /// What stands for a line that is no task.
+    pub(super) fn of_bad(line: &[u8]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(b"\0bad\0");
+        hash.update(line);
+        Self::of(hash)
+    }
+
+    fn of(hash: Sha256) -> Self {
+        let digest = hash.finalize();
+        let mut half = [0; 16];
+        half.copy_from_slice(&digest[..16]);
+        Self(u128::from_be_bytes(half))
+    }
+}
+
+impl<S: Into<String>> From<S> for Task {
+    fn from(url: S) -> Self {
+        Self { url: url.into(), ..Self::default() }
+    }
+}
+
+/// Headers and body may hold secrets.
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task").field("url", &redact::url_text(&self.url)).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(url: &str) -> Key {
+        Task::from(url).identify().unwrap().0
+    }
+
+    #[test]
+    fn one_page_has_one_key_however_it_is_written() {
+        for other in [
+            "HTTPS://Shop.example:443/a?b=1",
+            "https://shop.example/a?b=1#part",
+            "https://shop.example/x/../a?b=1",
+        ] {
+            assert_eq!(key("https://shop.example/a?b=1"), key(other), "{other}");
+        }
+        for other in
+            ["https://shop.example/a?b=2", "http://shop.example/a?b=1", "https://shop.example:444/a?b=1"]
+        {
+            assert_ne!(key("https://shop.example/a?b=1"), key(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn method_and_body_are_part_of_the_key() {
+        let plain = Task::from("https://shop.example/a");
+        let post = Task { method: Some("POST".to_owned()), ..plain.clone() };
+        let body = Task { body: Some(b"q=1".to_vec()), ..post.clone() };
+        let other = Task { body: Some(b"q=2".to_vec()), ..post.clone() };
+        let keys = [&plain, &post, &body, &other].map(|task| task.identify().unwrap().0);
+        for (at, key) in keys.iter().enumerate() {
+            assert!(!keys[at + 1..].contains(key), "{at}");
+        }
+        let get = Task { method: Some("GET".to_owned()), ..plain.clone() };
+        assert_eq!(get.key(parse_url(&get.url).unwrap()), get.identify().unwrap().0);
+    }
+
+    #[test]
+    fn a_task_is_shown_without_what_may_be_secret() {
+        let mut task = Task::from("https://jane:hunter2@shop.example/");
+        task.headers.push(("authorization".to_owned(), "hunter2".to_owned()));
+        task.body = Some(b"hunter2".to_vec());
+        assert!(!format!("{task:?}").contains("hunter2"));
+    }
+}

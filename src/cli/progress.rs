@@ -1,0 +1,192 @@
+//! How far a batch is: a bar on a terminal, a line now and then elsewhere.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rungs::batch::Progress;
+
+/// Shows it, or does not.
+pub(crate) struct Display {
+    kind: Kind,
+    began: Instant,
+    /// What was done when and before it was looked last.
+    last: (Instant, u64),
+    /// Fetches that ended, a second, lately.
+    rate: f64,
+}
+
+enum Kind {
+    Hidden,
+    Bar(ProgressBar),
+    Lines { next: Instant },
+}
+
+impl Display {
+    /// A bar on a terminal; lines elsewhere, where they are wished for.
+    pub(crate) fn new(wanted: bool, refused: bool, quiet: bool) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let kind = if refused || quiet || !(terminal || wanted) {
+            Kind::Hidden
+        } else if terminal {
+            let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(10));
+            bar.set_style(style(false));
+            Kind::Bar(bar)
+        } else {
+            Kind::Lines { next: Instant::now() + EVERY }
+        };
+        let now = Instant::now();
+        Self { kind, began: now, last: (now, 0), rate: 0.0 }
+    }
+
+    /// Takes in how far it is.
+    pub(crate) fn show(&mut self, progress: &Progress) {
+        self.measure(progress);
+        let (text, total) = (text(progress, self.rate), total(progress));
+        match &mut self.kind {
+            Kind::Hidden => {}
+            Kind::Bar(bar) => {
+                bar.set_style(style(total.is_some()));
+                bar.set_length(total.unwrap_or(progress.read));
+                bar.set_position(progress.tally.attempted);
+                let left = total.and_then(|total| left(total, progress, self.rate));
+                bar.set_message(left.map_or_else(|| text.clone(), |left| format!("{text}, {left} left")));
+                bar.tick();
+            }
+            Kind::Lines { next } => {
+                let now = Instant::now();
+                if now < *next {
+                    return;
+                }
+                *next = now + EVERY;
+                let of = total.map_or_else(String::new, |total| format!(" of {total}"));
+                let seconds = self.began.elapsed().as_secs();
+                let done = progress.tally.attempted;
+                let _ = writeln!(std::io::stderr(), "{seconds} s: {done}{of}, {text}");
+            }
+        }
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn end(&self) {
+        if let Kind::Bar(bar) = &self.kind {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// Says something that the bar must not write over.
+    pub(crate) fn say(&self, text: &str) {
+        match &self.kind {
+            Kind::Bar(bar) => bar.suspend(|| said(text)),
+            _ => said(text),
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a rate to be read")]
+    fn measure(&mut self, progress: &Progress) {
+        let (at, done) = self.last;
+        let passed = at.elapsed();
+        if at == self.began && done == 0 {
+            self.last = (Instant::now(), progress.tally.attempted);
+        } else if passed >= Duration::from_secs(1) {
+            let rate = progress.tally.attempted.saturating_sub(done) as f64 / passed.as_secs_f64();
+            self.rate = if self.rate > 0.0 { self.rate * 0.7 + rate * 0.3 } else { rate };
+            self.last = (Instant::now(), progress.tally.attempted);
+        }
+    }
+}
+
+/// The terminal may be gone: that is no reason to panic.
+fn said(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// The numbers, in one line.
+fn text(progress: &Progress, rate: f64) -> String {
+    let tally = &progress.tally;
+    let mut text = format!("{rate:.0}/s");
+    for (count, what) in [
+        (tally.tiers.plain, "plain"),
+        (tally.tiers.impersonate, "impersonate"),
+        (tally.tiers.browser, "browser"),
+        (tally.blocked, "blocked"),
+        (tally.failed, "failed"),
+        (progress.retries, "retries"),
+        (progress.put_off, "put off"),
+        (progress.waiting, "waiting"),
+    ] {
+        if count > 0 {
+            let _ = write!(text, ", {count} {what}");
+        }
+    }
+    let _ = write!(text, ", {}", size(progress.bytes));
+    text
+}
+
+/// How many there are, or will be at about this rate, once enough of the input is read to say.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an estimate of a count"
+)]
+fn total(progress: &Progress) -> Option<u64> {
+    if progress.part >= 1.0 {
+        return Some(progress.read);
+    }
+    (progress.part > 0.001).then(|| (progress.read as f64 / progress.part) as u64)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an estimate")]
+fn left(total: u64, progress: &Progress, rate: f64) -> Option<String> {
+    let more = total.saturating_sub(progress.tally.attempted) as f64;
+    let seconds = Duration::try_from_secs_f64(more / rate).ok()?.as_secs();
+    (rate > 0.0).then(|| humantime::format_duration(Duration::from_secs(seconds)).to_string())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a size to be read")]
+pub(crate) fn size(bytes: u64) -> String {
+    match bytes {
+        0..10_000 => format!("{bytes} B"),
+        10_000..10_000_000 => format!("{:.0} kB", bytes as f64 / 1e3),
+        10_000_000..10_000_000_000 => format!("{:.0} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
+
+fn style(known: bool) -> ProgressStyle {
+    let template = if known { "{bar:24} {pos}/{len} {wide_msg}" } else { "{spinner} {pos} {wide_msg}" };
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ")
+}
+
+/// How far lines are apart.
+const EVERY: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_tells_what_there_is_to_tell() {
+        let mut progress = Progress::default();
+        assert_eq!(text(&progress, 0.0), "0/s, 0 B");
+        progress.tally.tiers.plain = 12;
+        progress.tally.blocked = 1;
+        progress.retries = 3;
+        progress.bytes = 123_456;
+        assert_eq!(text(&progress, 99.6), "100/s, 12 plain, 1 blocked, 3 retries, 123 kB");
+    }
+
+    #[test]
+    fn the_total_is_estimated_while_the_input_is_read_and_known_then() {
+        let mut progress = Progress::default();
+        assert_eq!(total(&progress), None);
+        (progress.read, progress.part) = (500, 0.25);
+        assert_eq!(total(&progress), Some(2000));
+        (progress.read, progress.part) = (1990, 1.0);
+        assert_eq!(total(&progress), Some(1990));
+    }
+}
