@@ -1,15 +1,15 @@
 //! From settings to a run: what is there already is found out first.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use super::Batch;
+use super::crawl::{Follow, Frontier, Reading};
 use super::input::Input;
-use super::journal::{self, Journal, Purpose};
+use super::journal::{self, FindsReader, Journal, Purpose};
 use super::output::{Output, Store};
-use super::run::{Plan, Run};
-use super::seen::Seen;
+use super::run::{Past, Plan, Run};
 use super::sink::{Parts, Sink};
 use super::status::Status;
 use super::tally::Tally;
@@ -22,12 +22,14 @@ struct Before {
     journal: Option<Journal>,
     store: Option<Box<dyn Store>>,
     tally: Tally,
-    seen: Seen,
+    frontier: Frontier,
+    finds: Option<FindsReader>,
 }
 
 pub(super) fn begin(batch: Batch, input: Input, output: Option<Output>) -> Result<Run> {
     let folder = scratch(batch.checkpoint.as_deref());
-    let Before { journal, mut store, tally, seen } = open(&batch, &input, output.as_ref(), &folder)?;
+    let Before { journal, mut store, tally, frontier, finds } =
+        open(&batch, &input, output.as_ref(), &folder)?;
     let encoder = output.as_ref().map(Output::encoder);
     if let (Some(store), Some(encoder)) = (&mut store, &encoder)
         && store.position() == 0
@@ -40,7 +42,16 @@ pub(super) fn begin(batch: Batch, input: Input, output: Option<Output>) -> Resul
         None => Arc::new(Local::new(&folder)?),
     };
     let status = Arc::new(Status::new(tally));
-    let parts = Parts { store, encoder, extract: batch.extract, journal };
+    let frontier = Arc::new(Mutex::new(frontier));
+    let reading = Arc::new(Reading { extract: batch.extract, follow: batch.follow });
+    let parts = Parts {
+        store,
+        encoder,
+        reading: Arc::clone(&reading),
+        changes: batch.changes,
+        journal,
+        frontier: Arc::clone(&frontier),
+    };
     let sink = Sink::start(parts, Arc::clone(&list), Arc::clone(&status))?;
     let plan = Plan {
         fetcher: batch.fetcher,
@@ -54,18 +65,25 @@ pub(super) fn begin(batch: Batch, input: Input, output: Option<Output>) -> Resul
         hands_out: output.is_none(),
     };
     let output = output.as_ref().map(Output::label);
-    Ok(Run::start(plan, (input, output, SystemTime::now()), list, status, seen, sink))
+    Ok(Run::start(
+        plan,
+        (input, output, SystemTime::now()),
+        list,
+        status,
+        Past { frontier, finds },
+        (sink, reading),
+    ))
 }
 
 /// Finds out what earlier runs did, and cuts the output back to what they committed.
 fn open(batch: &Batch, input: &Input, output: Option<&Output>, folder: &Path) -> Result<Before> {
-    let seen = Seen::new(folder);
+    let frontier = Frontier::new(folder, batch.follow.clone());
     let Some(path) = &batch.checkpoint else {
         let store = output.map(|output| output.open(None).map(|(store, _)| store)).transpose()?;
-        return Ok(Before { journal: None, store, tally: Tally::default(), seen });
+        return Ok(Before { journal: None, store, tally: Tally::default(), frontier, finds: None });
     };
     let purpose = Purpose {
-        input: input.label().to_owned(),
+        input: input.label().to_owned() + &batch.follow.as_ref().map(Follow::label).unwrap_or_default(),
         output: output.map_or_else(|| "none".to_owned(), Output::label),
         format: output.map_or_else(|| "none".to_owned(), |output| output.format().to_string()),
     };
@@ -99,7 +117,7 @@ fn open(batch: &Batch, input: &Input, output: Option<&Output>, folder: &Path) ->
             Some(store)
         }
     };
-    let mut before = Before { journal: None, store, tally: state.tally, seen };
+    let mut before = Before { journal: None, store, tally: state.tally, frontier, finds: None };
     if batch.retry_failed
         && state.tally.may_pass > 0
         && let Some(output) = output
@@ -117,7 +135,10 @@ fn open(batch: &Batch, input: &Input, output: Option<&Output>, folder: &Path) ->
     if !passing {
         before.tally.forget_passing();
     }
-    journal.each(passing, |entry| before.seen.insert(entry.key).map(drop)).map_err(unread)?;
+    journal.each(passing, |entry| before.frontier.insert(entry.key).map(drop)).map_err(unread)?;
+    if batch.follow.is_some() {
+        before.finds = Some(journal.finds()?);
+    }
     before.journal = Some(journal);
     Ok(before)
 }

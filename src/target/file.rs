@@ -12,6 +12,7 @@ use super::settings::{SCHEMA, Settings};
 use super::units::{Size, Span};
 use crate::detect;
 use crate::error::{Error, Result};
+use crate::extract::Field;
 use crate::fingerprint;
 use crate::kind::ErrorKind;
 use crate::place::{Place, Position};
@@ -151,6 +152,12 @@ pub(super) fn value_faults(settings: &Settings) -> Vec<Fault> {
         }
     }
     faults.extend(browser_faults(settings));
+    for (name, css) in &settings.extract {
+        if let Err(wrong) = Field::new(name, css) {
+            let message = format!("`extract.{}`: {wrong}", name.escape_debug());
+            faults.push(Fault::at(&["extract", name], message));
+        }
+    }
     if let Some(Err(error)) = settings.proxy.url.as_ref().map(|url| url.parse::<Proxy>()) {
         faults.push(Fault::at(&["proxy", "url"], format!("`proxy.url`: {}", error.chain())));
     }
