@@ -159,6 +159,14 @@ impl Jar {
         cookies
     }
 
+    /// The caller's own cookies that go to `host`.
+    pub(crate) fn given_for(&self, host: &str) -> Vec<Cookie> {
+        let mut cookies = self.list();
+        let inner = self.lock();
+        cookies.retain(|cookie| cookie.reaches(host) && inner.given.contains(&place(cookie)));
+        cookies
+    }
+
     /// All cookies that have not expired.
     #[must_use]
     pub fn list(&self) -> Vec<Cookie> {

@@ -15,10 +15,12 @@ use crate::detect::Expect;
 use crate::error::{Error, Result};
 use crate::fetcher::{Fetcher, FetcherBuilder, Page};
 use crate::fingerprint::Profile;
+use crate::memory::{Area, Attempted, Memory};
 use crate::proxy::Route;
 use crate::request::parse_url;
 use crate::tier::Tier;
 use crate::trace::Diagnosis;
+use crate::verdict::VerdictKind;
 
 pub use step::{Found, Step, Way};
 
@@ -27,6 +29,7 @@ pub use step::{Found, Step, Way};
 ///
 /// One request at a time, [`pause`](Self::pause) apart; Retry-After is waited out where it is short, and ends
 /// everything where it is long. At most [`MAX_REQUESTS`] requests beside what pages in the browser load.
+/// Where the builder has a file for the host memory, what passed and what was refused goes there.
 ///
 /// ```no_run
 /// # async fn example() -> rungs::Result<()> {
@@ -148,6 +151,7 @@ impl Diagnose {
             steps.push(step);
         }
         visitors.close().await;
+        self.learn(&url, &visitors, &steps).await;
         let (works, diagnosis) = (conclude::works(&steps), conclude::conclude(&steps));
         Ok(Report { url: crate::redact::url(&url), steps, works, diagnosis })
     }
@@ -162,6 +166,25 @@ impl Diagnose {
             Way::Direct if !self.direct => Err("not asked for"),
             _ => Ok(()),
         }
+    }
+
+    /// Tells the host memory which of the visitors without a history passed, where there is a file for it.
+    async fn learn(&self, url: &Url, visitors: &Visitors, steps: &[Step]) {
+        let Some(path) = self.builder.memory_file() else { return };
+        let memory = Memory::new(Some(path.to_owned()));
+        for step in steps {
+            let Some(fetcher) = visitors.fresh(step.way) else { continue };
+            let page = match step.kind() {
+                Some(VerdictKind::Genuine) => true,
+                Some(kind) if kind.is_refusal() => false,
+                _ => continue,
+            };
+            let tier = step.way.tier();
+            let worn = if tier == Tier::Plain { fetcher.plain_identity() } else { fetcher.identity() };
+            let profile = worn.profile().name.clone();
+            memory.tried(Attempted { area: Area::of(url), tier, cleared: false, profile }, page);
+        }
+        memory.flush().await;
     }
 
     async fn ask(&self, visitors: &Visitors, way: Way) -> Result<Page, Error> {
@@ -219,6 +242,15 @@ impl Visitors {
             Way::Browser | Way::Cleared => self.own.session("browser"),
             Way::Window => self.window.session("window"),
             Way::Direct => self.own.session("direct").by_route(&Route::default()),
+        }
+    }
+
+    /// Who asks this way, where that is one tier by itself, by the usual exit.
+    fn fresh(&self, way: Way) -> Option<&Fetcher> {
+        match way {
+            Way::Plain | Way::Impersonate | Way::Browser => Some(&self.own),
+            Way::Profile => Some(&self.other),
+            Way::Headers | Way::Cookies | Way::Cleared | Way::Window | Way::Direct => None,
         }
     }
 

@@ -15,7 +15,7 @@ pub use worn::default_profile;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::Method;
+use http::{HeaderName, Method, header};
 use url::Url;
 
 use crate::detect::Rules;
@@ -23,10 +23,11 @@ use crate::error::Result;
 use crate::fingerprint::Profile;
 use crate::identity::Identity;
 use crate::limit::Leave;
-use crate::memory::Who;
+use crate::memory::{Dress, Who};
+use crate::politeness::Pace;
 use crate::proxy::Route;
-use crate::request::parse_url;
-use crate::router::{Persona, Router};
+use crate::request::{Request, parse_url};
+use crate::router::{Ladder, Persona, Router};
 use crate::target::{Resolved, Targets};
 
 use terms::{Look, Said, Terms};
@@ -50,6 +51,13 @@ pub struct Fetcher {
     persona: Arc<Persona>,
 }
 
+/// A URL and the pace it is asked for at.
+#[derive(Debug)]
+pub(crate) struct Manner {
+    url: Url,
+    pace: Pace,
+}
+
 /// What all sessions of a fetcher share.
 struct Shared {
     router: Router,
@@ -70,6 +78,11 @@ struct Shared {
 type Sessions = HashMap<Option<Arc<str>>, Vec<Arc<Persona>>>;
 
 impl Fetcher {
+    /// The names of the fields that targets read out of pages.
+    pub(crate) fn field_names(&self) -> Vec<String> {
+        self.shared.targets.field_names()
+    }
+
     /// A builder with the defaults.
     pub fn builder() -> FetcherBuilder {
         FetcherBuilder::default()
@@ -131,6 +144,39 @@ impl Fetcher {
         self.shared.persona(self.name.as_ref(), &look)
     }
 
+    /// Who asks for `request`; and who goes on when that is refused, where it is asked only to learn whether
+    /// the default profile is let in again.
+    async fn dressed(
+        &self,
+        terms: &Terms,
+        request: &Request,
+        ladder: &Ladder,
+    ) -> (Arc<Persona>, Option<Arc<Persona>>) {
+        let persona = self.persona_on(terms);
+        let has_own = |name: &HeaderName| request.headers.iter().any(|(other, _)| other == name);
+        if !terms.is_free || self.name.is_some() || has_own(&header::USER_AGENT) || has_own(&header::COOKIE) {
+            return (persona, None);
+        }
+        let (lent, wearable) = (|name: &str| terms.lends(name), |name: &str| terms.look_as(name).is_some());
+        let dress = self.shared.router.dress(&persona, request, ladder, lent, wearable).await;
+        let named = match &dress {
+            Dress::Default => return (persona, None),
+            Dress::Other(name) | Dress::Probe { instead: name } => name,
+        };
+        let Some(mut look) = terms.look_as(named) else { return (persona, None) };
+        if let Some(route) = &self.route {
+            look.route.clone_from(route);
+        }
+        let (host, default) = (request.url.host_str(), &persona.dressed.profile().name);
+        let other = self.shared.persona(None, &look);
+        if matches!(dress, Dress::Probe { .. }) {
+            tracing::info!(host, profile = default, "probe: is the default profile let in again?");
+            return (persona, Some(other));
+        }
+        tracing::info!(host, profile = named, "worn instead of {default}, which is refused here");
+        (other, None)
+    }
+
     /// The identity that the impersonate and browser tiers wear: its profile and its cookies.
     #[must_use]
     pub fn identity(&self) -> &Identity {
@@ -143,11 +189,16 @@ impl Fetcher {
         &self.persona.plain
     }
 
-    /// How soon the host of `url` may be asked again. `None` for a URL that cannot be fetched.
-    pub(crate) fn leave(&self, url: &str) -> Option<Leave> {
+    /// What the pace of `url`'s host goes by. `None` for a URL that cannot be fetched.
+    pub(crate) fn manner(&self, url: &str) -> Option<Manner> {
         let url = parse_url(url).ok()?;
-        let terms = self.shared.terms(&url).ok()?;
-        Some(self.shared.router.leave(&url, terms.pace))
+        let pace = self.shared.terms(&url).ok()?.pace;
+        Some(Manner { url, pace })
+    }
+
+    /// How soon the host may be asked again.
+    pub(crate) fn leave(&self, manner: &Manner) -> Leave {
+        self.shared.router.leave(&manner.url, manner.pace)
     }
 
     /// Closes the browser, if one was started, and waits until it is gone and what was learned is in the

@@ -66,7 +66,8 @@ impl Hints {
     }
 }
 
-const ACCEPT_CH: HeaderName = HeaderName::from_static("accept-ch");
+/// What asks for hints.
+pub(crate) const ACCEPT_CH: HeaderName = HeaderName::from_static("accept-ch");
 const MAX_HINTS: usize = 64;
 /// Longer than any hint's name.
 const MAX_TOKEN: usize = 64;

@@ -32,6 +32,11 @@ pub enum VerdictKind {
 }
 
 impl VerdictKind {
+    /// Whether it is on who asked, so that a higher tier, or another browser, may fare better.
+    pub(crate) const fn is_refusal(self) -> bool {
+        matches!(self, Self::Challenge | Self::Captcha | Self::Block | Self::Stub)
+    }
+
     /// The stable snake-case name, as JSON and block rules write it.
     #[must_use]
     pub const fn name(self) -> &'static str {

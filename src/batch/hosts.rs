@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::work::WorkList;
-use crate::fetcher::Fetcher;
+use crate::fetcher::{Fetcher, Manner};
 use crate::limit::Leave;
 
 /// The hosts with fetches under way.
@@ -34,9 +34,10 @@ impl Hosts {
         Self { fetcher, list, inner: Mutex::default() }
     }
 
-    /// A fetch begins.
-    pub(super) fn begun(&self, host: &str, url: &str) {
-        let Some(leave) = self.fetcher.leave(url) else { return };
+    /// A fetch begins. What its end is told with.
+    pub(super) fn begun(&self, host: &str, url: &str) -> Option<Manner> {
+        let manner = self.fetcher.manner(url)?;
+        let leave = self.fetcher.leave(&manner);
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let count = match inner.under_way.get_mut(host) {
             Some(count) => {
@@ -52,11 +53,12 @@ impl Hosts {
             Verdict::Hold(time) => self.list.hold(host, time),
             Verdict::Free => {}
         }
+        Some(manner)
     }
 
     /// A fetch is over.
-    pub(super) fn ended(&self, host: &str, url: &str) {
-        let Some(mut leave) = self.fetcher.leave(url) else { return };
+    pub(super) fn ended(&self, host: &str, manner: &Manner) {
+        let mut leave = self.fetcher.leave(manner);
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(count) = inner.under_way.get_mut(host) else { return };
         *count -= 1;

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use http::Method;
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -25,6 +26,7 @@ pub struct Record {
     url: String,
     outcome: Result<Page>,
     at: SystemTime,
+    method: Method,
     file: Option<String>,
     /// What was read out of the page, by name.
     pub fields: Option<Map<String, Value>>,
@@ -57,6 +59,7 @@ impl Record {
             url: redact::url_text(url),
             outcome,
             at,
+            method: Method::GET,
             file,
             fields: None,
             text: None,
@@ -77,6 +80,15 @@ impl Record {
     /// The fetch's own.
     pub const fn outcome(&self) -> Result<&Page, &Error> {
         self.outcome.as_ref()
+    }
+
+    /// The method it was asked with.
+    pub(super) fn method(&self) -> &str {
+        self.method.as_str()
+    }
+
+    pub(super) fn asked_by(&mut self, method: Method) {
+        self.method = method;
     }
 
     /// The page itself, or why there is none.
@@ -127,7 +139,7 @@ impl Record {
     }
 
     /// The body is in this file.
-    pub(crate) fn in_file(&mut self, file: String) {
+    pub(super) fn in_file(&mut self, file: String) {
         self.file = Some(file);
     }
 

@@ -16,6 +16,7 @@ use super::hosts::Hosts;
 use super::input::{Gauge, Input, Item};
 use super::journal::FindsReader;
 use super::observer::Observer;
+use super::output::Output;
 use super::record::Record;
 use super::sink::{Finished, Sink, Way};
 use super::slots::{Slot, Slots, most_waiting};
@@ -27,7 +28,7 @@ use super::work::{Lease, LeaseId, Work, WorkList};
 use super::worker::{self, BAD, LEASE};
 use super::{Common, begin, gauge};
 use crate::error::{Error, Result};
-use crate::fetcher::{Fetcher, Page};
+use crate::fetcher::{Fetcher, Manner, Page};
 use crate::kind::ErrorKind;
 use crate::politeness::Robots;
 
@@ -76,6 +77,13 @@ pub(super) struct Plan {
     pub(super) hands_out: bool,
 }
 
+/// A task to be done now.
+pub(super) struct Job {
+    pub(super) slot: Slot,
+    pub(super) lease: Lease,
+    pub(super) manner: Option<Manner>,
+}
+
 /// What the workers share.
 pub(super) struct Shared {
     pub(super) plan: Plan,
@@ -105,7 +113,8 @@ pub(super) struct Past {
 impl Run {
     pub(super) fn start(
         plan: Plan,
-        (input, output, began): (Input, Option<String>, SystemTime),
+        input: Input,
+        output: Option<Output>,
         list: Arc<dyn WorkList>,
         status: Arc<Status>,
         past: Past,
@@ -132,31 +141,8 @@ impl Run {
         });
         let gauge = Arc::clone(&input.gauge);
         let way = plan_hands_out.then(|| sink.way());
-        let label = input.label().to_owned();
-        let driver = tokio::spawn(drive(
-            Arc::clone(&shared),
-            input,
-            past,
-            throttle,
-            sink,
-            move |progress, (traps, beyond), complete, unwanted| {
-                let elapsed = began.elapsed().unwrap_or_default();
-                let version = env!("CARGO_PKG_VERSION");
-                let input = label;
-                Summary {
-                    version,
-                    began,
-                    elapsed,
-                    input,
-                    output,
-                    progress,
-                    traps,
-                    beyond,
-                    complete,
-                    unwanted,
-                }
-            },
-        ));
+        let ending = Ending { began: SystemTime::now(), input: input.label().to_owned(), output };
+        let driver = tokio::spawn(drive(Arc::clone(&shared), input, past, throttle, sink, ending));
         Self { done, handle: Handle { status, slots, gauge }, sink: way, last: None, driver, is_over: false }
     }
 
@@ -239,7 +225,7 @@ impl Handle {
 impl Shared {
     /// The next task and a place for it, for a worker that was counted as idle. `None` when nothing is left or the
     /// run stops.
-    pub(super) async fn next(&self) -> Option<(Slot, Lease)> {
+    pub(super) async fn next(&self) -> Option<Job> {
         let next = tokio::select! {
             biased;
             () = self.status.stopping() => None,
@@ -255,12 +241,12 @@ impl Shared {
         next
     }
 
-    async fn leased(&self) -> Result<Option<(Slot, Lease)>> {
+    async fn leased(&self) -> Result<Option<Job>> {
         let _turn = self.turn.lock().await;
         let slot = self.slots.take().await;
         let Some(lease) = self.list.lease(1, LEASE).await?.pop() else { return Ok(None) };
-        self.hosts.begun(&lease.host, &lease.task.url);
-        Ok(Some((slot, lease)))
+        let manner = self.hosts.begun(&lease.host, &lease.task.url);
+        Ok(Some(Job { slot, lease, manner }))
     }
 
     /// There is always one worker that looks for a task, until there are as many as may be.
@@ -310,13 +296,47 @@ impl Drop for Counted {
     }
 }
 
+/// What a summary tells beside the numbers.
+struct Ending {
+    began: SystemTime,
+    input: String,
+    output: Option<Output>,
+}
+
+impl Ending {
+    fn summary(
+        self,
+        progress: Progress,
+        (traps, beyond): (Vec<Trap>, u64),
+        complete: bool,
+        unwanted: bool,
+    ) -> Result<Summary> {
+        let summary = Summary {
+            version: env!("CARGO_PKG_VERSION"),
+            began: self.began,
+            elapsed: self.began.elapsed().unwrap_or_default(),
+            input: self.input,
+            output: self.output.as_ref().map(Output::label),
+            progress,
+            traps,
+            beyond,
+            complete: complete && !unwanted,
+            unwanted,
+        };
+        if let Some(output) = &self.output {
+            output.note(&summary)?;
+        }
+        Ok(summary)
+    }
+}
+
 async fn drive(
     shared: Arc<Shared>,
     input: Input,
     past: Past,
     throttle: Throttle,
     sink: Sink,
-    summary: impl FnOnce(Progress, (Vec<Trap>, u64), bool, bool) -> Summary,
+    ending: Ending,
 ) -> Result<Summary> {
     let (status, slots, gauge) =
         (Arc::clone(&shared.status), Arc::clone(&shared.slots), Arc::clone(&input.gauge));
@@ -351,8 +371,7 @@ async fn drive(
     }
     written?;
     let bounded = frontier.lock().unwrap_or_else(PoisonError::into_inner).bounded();
-    let is_unwanted = status.is_unwanted();
-    Ok(summary(progress(&status, &slots, &gauge), bounded, complete && !is_unwanted, is_unwanted))
+    ending.summary(progress(&status, &slots, &gauge), bounded, complete, status.is_unwanted())
 }
 
 /// The first pass, and the second for what failed in a way that may pass.

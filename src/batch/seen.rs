@@ -18,7 +18,6 @@ pub(super) struct Seen {
     cap: usize,
     runs: Vec<Run>,
     folder: PathBuf,
-    count: u64,
 }
 
 struct Run {
@@ -35,7 +34,7 @@ impl Seen {
     }
 
     fn with_cap(folder: &Path, cap: usize) -> Self {
-        Self { fresh: HashSet::new(), cap, runs: Vec::new(), folder: folder.to_owned(), count: 0 }
+        Self { fresh: HashSet::new(), cap, runs: Vec::new(), folder: folder.to_owned() }
     }
 
     /// Adds a key. Whether it was new.
@@ -50,7 +49,6 @@ impl Seen {
             self.spill()?;
         }
         self.fresh.insert(key.0);
-        self.count += 1;
         Ok(true)
     }
 
@@ -68,11 +66,6 @@ impl Seen {
             }
         }
         Ok(false)
-    }
-
-    /// How many there are.
-    pub(super) const fn len(&self) -> u64 {
-        self.count
     }
 
     fn spill(&mut self) -> io::Result<()> {
@@ -202,7 +195,6 @@ mod tests {
             assert!(!seen.insert(key(n)).unwrap(), "{n}");
         }
         assert!(seen.insert(key(20_500)).unwrap());
-        assert_eq!(seen.len(), 20_501);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the runs have no names");
     }
 }

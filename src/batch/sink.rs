@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::crawl::{Admitted, Found, Frontier, Reading};
 use super::journal::{self, Journal, Outcome};
-use super::output::{Encode, Encoded, Store};
+use super::output::{Bodies, Encode, Encoded, Store};
 use super::record::Record;
 use super::status::Status;
 use super::task::{Key, Task};
@@ -61,6 +61,7 @@ pub(super) type Change = dyn Fn(&mut Record) -> Result<()> + Send + Sync;
 pub(super) struct Parts {
     pub(super) store: Option<Box<dyn Store>>,
     pub(super) encoder: Option<Box<dyn Encode>>,
+    pub(super) bodies: Option<Bodies>,
     pub(super) reading: Arc<Reading>,
     pub(super) changes: Vec<Box<Change>>,
     pub(super) journal: Option<Journal>,
@@ -87,9 +88,9 @@ impl Sink {
     pub(super) fn start(parts: Parts, list: Arc<dyn WorkList>, status: Arc<Status>) -> Result<Self> {
         let (to, from) = mpsc::channel::<Finished>();
         let (ready, written) = mpsc::channel::<Ready>();
-        let Parts { store, encoder, reading, changes, journal, frontier } = parts;
+        let Parts { store, encoder, bodies, reading, changes, journal, frontier } = parts;
         let from = Arc::new(Mutex::new(from));
-        let making = Arc::new(Making { encoder, reading, changes });
+        let making = Arc::new(Making { encoder, bodies: bodies.clone(), reading, changes });
         let mut threads = Vec::new();
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from).min(MAKERS) {
             let (from, ready, making) = (Arc::clone(&from), ready.clone(), Arc::clone(&making));
@@ -98,7 +99,8 @@ impl Sink {
         }
         let committed = store.as_ref().map_or(0, |store| store.position());
         let runtime = Handle::current();
-        let writer = Writer { store, journal, frontier, list, status, runtime, committed, dirty: false };
+        let writer =
+            Writer { store, bodies, journal, frontier, list, status, runtime, committed, dirty: false };
         let writer = spawn("rungs-writer", move || writer.run(&written))?;
         Ok(Self { to, room: Arc::new(Semaphore::new(ROOM)), threads, writer })
     }
@@ -135,6 +137,7 @@ impl Way {
 /// What makes records.
 struct Making {
     encoder: Option<Box<dyn Encode>>,
+    bodies: Option<Bodies>,
     reading: Arc<Reading>,
     changes: Vec<Box<Change>>,
 }
@@ -166,6 +169,9 @@ impl Making {
         for change in &self.changes {
             change(&mut record)?;
         }
+        if let Some(bodies) = &self.bodies {
+            bodies.keep(&mut record)?;
+        }
         self.encoder.as_ref().map(|encoder| encoder.encode(&record)).transpose()
     }
 }
@@ -173,6 +179,7 @@ impl Making {
 /// The one thread that writes.
 struct Writer {
     store: Option<Box<dyn Store>>,
+    bodies: Option<Bodies>,
     journal: Option<Journal>,
     frontier: Arc<Mutex<Frontier>>,
     list: Arc<dyn WorkList>,
@@ -247,7 +254,7 @@ impl Writer {
             .collect();
         if let Some(journal) = &mut self.journal {
             let tasks = new.work.iter().map(Work::task);
-            let commit = journal.commit(position, &entries, tasks, &new.aliases);
+            let commit = journal.commit_found(position, &entries, tasks, &new.aliases);
             commit.map_err(|cause| unjournalled(journal, cause))?;
         }
         self.committed = position;
@@ -271,6 +278,9 @@ impl Writer {
         let Some(journal) = &mut self.journal else { return Ok(()) };
         if !std::mem::take(&mut self.dirty) {
             return Ok(());
+        }
+        if let Some(bodies) = &self.bodies {
+            bodies.sync()?;
         }
         if let Some(store) = &mut self.store {
             store.sync()?;

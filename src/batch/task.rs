@@ -93,6 +93,18 @@ impl Task {
         })
     }
 
+    /// The method it is asked with, in a batch of `method`.
+    pub(super) fn asked_by(&self, method: &Method) -> Result<Method> {
+        Ok(self.method()?.unwrap_or_else(|| {
+            match (self.body.is_some(), self.depth) {
+                (true, _) if *method == Method::GET => Method::POST,
+                // A link is asked for as links are, whatever its page was asked for with.
+                (false, 1..) => Method::GET,
+                _ => method.clone(),
+            }
+        }))
+    }
+
     /// The request it stands for. What the batch gives every request is in `method` and added by `common`;
     /// what the task says itself comes after it.
     pub(super) fn request(
@@ -101,15 +113,7 @@ impl Task {
         method: &Method,
         common: Option<&(dyn Fn(RequestBuilder) -> RequestBuilder + Send + Sync)>,
     ) -> Result<RequestBuilder> {
-        let own = self.method()?;
-        let method = own.unwrap_or_else(|| {
-            match (self.body.is_some(), self.depth) {
-                (true, _) if *method == Method::GET => Method::POST,
-                // A link is asked for as links are, whatever its page was asked for with.
-                (false, 1..) => Method::GET,
-                _ => method.clone(),
-            }
-        });
+        let method = self.asked_by(method)?;
         let mut request = match &self.session {
             Some(name) => fetcher.session(name).request(method, &self.url),
             None => fetcher.request(method, &self.url),

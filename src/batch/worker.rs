@@ -9,12 +9,12 @@ use tokio::time::timeout;
 use super::journal::Outcome;
 use super::observer::{Fetch, Observer};
 use super::record::{Ending, Record};
-use super::run::{Done, Shared};
+use super::run::{Done, Job, Shared};
 use super::sink::Finished;
 use super::slots::Slot;
 use super::work::Lease;
 use crate::error::{Error, Result};
-use crate::fetcher::Page;
+use crate::fetcher::{Manner, Page};
 use crate::kind::ErrorKind;
 use crate::stage::{Stage, Watch};
 use crate::trace::Attempt;
@@ -26,6 +26,7 @@ struct Watcher {
     slot: Slot,
     id: u64,
     lease: Lease,
+    manner: Option<Manner>,
     attempts: AtomicU64,
     is_done: AtomicBool,
 }
@@ -57,7 +58,9 @@ impl Watch for Watcher {
 /// However a fetch ends, its host is told.
 impl Drop for Watcher {
     fn drop(&mut self) {
-        self.shared.hosts.ended(&self.lease.host, &self.lease.task.url);
+        if let Some(manner) = &self.manner {
+            self.shared.hosts.ended(&self.lease.host, manner);
+        }
         if !self.is_done.load(Ordering::Relaxed) {
             self.observer().put_off(&self.fetch());
         }
@@ -66,21 +69,23 @@ impl Drop for Watcher {
 
 /// Works until nothing is left or the run stops.
 pub(super) async fn work(shared: &Arc<Shared>) {
-    while let Some((slot, lease)) = shared.next().await {
+    while let Some(job) = shared.next().await {
         shared.more_workers();
-        if let Err(error) = one(shared, slot, lease).await {
+        if let Err(error) = one(shared, job).await {
             shared.status.fail(error);
         }
         shared.idles();
     }
 }
 
-async fn one(shared: &Arc<Shared>, slot: Slot, lease: Lease) -> Result<()> {
+async fn one(shared: &Arc<Shared>, job: Job) -> Result<()> {
+    let Job { slot, lease, manner } = job;
     let watcher = Arc::new(Watcher {
         shared: Arc::clone(shared),
         slot,
         id: lease.id.0,
         lease,
+        manner,
         attempts: AtomicU64::new(0),
         is_done: AtomicBool::new(false),
     });
@@ -98,7 +103,10 @@ async fn one(shared: &Arc<Shared>, slot: Slot, lease: Lease) -> Result<()> {
         shared.status.put_off.fetch_add(1, Ordering::Relaxed);
         return shared.list.bury(lease.id).await;
     }
-    let record = Record::new(&lease.task.url, outcome);
+    let mut record = Record::new(&lease.task.url, outcome);
+    if let Ok(method) = lease.task.asked_by(&shared.plan.method) {
+        record.asked_by(method);
+    }
     let outcome = Outcome { ending: record.ending(shared.plan.fail_status), tier: record.tier(), may_pass };
     watcher.is_done.store(true, Ordering::Relaxed);
     watcher.observer().ended(&watcher.fetch(), &record);
@@ -168,6 +176,8 @@ fn may_pass(outcome: &Result<Page>) -> bool {
         Ok(page) => matches!(page.status().as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504),
         Err(error) => match error.kind() {
             ErrorKind::Proxy | ErrorKind::Browser => true,
+            // Rules stay; a robots.txt that could not be had may be had later.
+            ErrorKind::Robots => std::error::Error::source(error).is_some(),
             // It was not asked at all, or too often; any other block is meant.
             ErrorKind::Blocked => {
                 let last = error.trace().and_then(|trace| trace.attempts().last());

@@ -1,12 +1,13 @@
 //! `rungs batch`.
 
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
-use rungs::Fetcher;
 use rungs::batch::{Batch, Format, Input, Output, Run, Summary};
+use rungs::{Fetcher, redact};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::args;
@@ -55,14 +56,26 @@ fn fetcher(args: &args::Batch, concurrency: usize) -> Result<Fetcher, Failure> {
 async fn all(args: &args::Batch, session: &Fetcher, concurrency: usize, quiet: bool) -> Result<u8, Failure> {
     let jars = [session.identity().jar(), session.plain_identity().jar()];
     let plan = Plan::read(&args.common, &jars)?;
-    let (output, file) = output(args)?;
+    let (mut output, file) = output(args)?;
+    if let Some(folder) = &args.records.save_dir {
+        output = output.bodies(folder);
+    }
+    let (extract, follow) = (settings::extract(&args.reading)?, settings::follow(&args.crawl)?);
     let input = input(args, session)?;
     let mut batch = Batch::new(session.clone())
         .concurrency(concurrency)
         .retry_failed(args.course.retry_failed)
         .fail_status(args.records.fail)
         .method(plan.method.clone())
+        .extract(extract)
         .each_request(move |request| plan.add(request));
+    if let Some(follow) = follow {
+        if !args.common.request.data.is_empty() || args.common.request.json.is_some() {
+            let message = "--follow asks for links without a body: leave out -d and --json";
+            return Err(Failure::Usage(message.to_owned()));
+        }
+        batch = batch.follow(follow);
+    }
     if let Some(path) = checkpoint(args, file.as_deref()) {
         batch = batch.checkpoint(path);
     }
@@ -163,7 +176,11 @@ fn note(path: &Path, summary: &Summary) -> Result<(), Failure> {
     let path = beside(path, ".meta.json");
     let unwritten = |cause| Failure::Io(format!("could not write {}", path.display()), cause);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(unwritten)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".rungs-")
+        .permissions(std::fs::Permissions::from_mode(0o666))
+        .tempfile_in(folder)
+        .map_err(unwritten)?;
     serde_json::to_writer_pretty(&mut file, summary).map_err(|cause| unwritten(cause.into()))?;
     file.write_all(b"\n").map_err(unwritten)?;
     file.persist(&path).map_err(|cause| unwritten(cause.error))?;
@@ -196,6 +213,7 @@ fn told(summary: &Summary) -> String {
         }
     }
     text.push_str(&format!("  {} received\n", size(progress.bytes)));
+    text.push_str(&bounded(summary));
     if !summary.complete && !summary.unwanted {
         text.push_str("not all of it is done; the same command goes on from here\n");
     } else if tally.may_pass > 0 {
@@ -203,6 +221,27 @@ fn told(summary: &Summary) -> String {
             "hint: {} failed in a way that may pass; --retry-failed tries them again\n",
             tally.may_pass
         ));
+    }
+    text
+}
+
+/// Where a crawl stopped by itself.
+fn bounded(summary: &Summary) -> String {
+    let mut text = String::new();
+    if summary.beyond > 0 {
+        text.push_str(&format!("  {} links were left out: --max-pages is reached\n", summary.beyond));
+    }
+    for trap in summary.traps.iter().take(TRAPS) {
+        let pattern = redact::terminal(&trap.pattern);
+        let (followed, left, why) = (trap.followed, trap.left, trap.why);
+        text.push_str(&format!("  bounded ({why}): {pattern}: {followed} followed, {left} links left out\n"));
+    }
+    let more = summary.traps.len().saturating_sub(TRAPS);
+    if more > 0 {
+        text.push_str(&format!("  and {more} patterns more\n"));
+    }
+    if summary.traps.iter().any(|trap| trap.followed > 0) {
+        text.push_str("hint: --trap-limit N follows more of a pattern\n");
     }
     text
 }
@@ -219,6 +258,8 @@ fn more_descriptors() {
 }
 
 const CONCURRENCY: u32 = 64;
+/// Patterns told one by one.
+const TRAPS: usize = 8;
 /// How long what is under way may take once it is told to end.
 const GRACE: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_millis(200);

@@ -50,6 +50,10 @@ pub(crate) struct Args {
     #[arg(short = 'H', long = "header", value_name = "LINE")]
     headers: Vec<String>,
 
+    /// Do not write down what passed in the host memory.
+    #[arg(long)]
+    no_memory: bool,
+
     #[command(flatten)]
     reach: Reach,
 
@@ -91,6 +95,9 @@ fn read(args: &Args) -> Result<Diagnose, Failure> {
         settings::reach(Fetcher::builder(), &args.reach)?.rules(settings::rules(&args.judging)?);
     if let Some(name) = &args.profile {
         builder = builder.browser_profile(settings::profile(name)?);
+    }
+    if let Some(path) = settings::memory().filter(|_| !args.no_memory) {
+        builder = builder.memory(path);
     }
     let mut diagnose =
         Diagnose::new(builder, &args.url).direct(args.direct).expect(settings::expect(&args.judging)?);

@@ -111,12 +111,21 @@ impl From<ContextName> for Context {
 pub(crate) enum FormatName {
     /// One JSON object a line, with the keys of `rungs fetch --format json`.
     Jsonl,
+    /// One line of CSV, without bodies.
+    Csv,
+    /// WARC 1.1, gzipped where the file's name ends in .gz.
+    Warc,
+    /// A SQLite database.
+    Sqlite,
 }
 
 impl From<FormatName> for Format {
     fn from(name: FormatName) -> Self {
         match name {
             FormatName::Jsonl => Self::Jsonl,
+            FormatName::Csv => Self::Csv,
+            FormatName::Warc => Self::Warc,
+            FormatName::Sqlite => Self::Sqlite,
         }
     }
 }

@@ -77,10 +77,8 @@ impl Display {
     /// Says something that the bar must not write over.
     pub(crate) fn say(&self, text: &str) {
         match &self.kind {
-            Kind::Bar(bar) => bar.suspend(|| eprintln!("{text}")),
-            _ => {
-                let _ = writeln!(std::io::stderr(), "{text}");
-            }
+            Kind::Bar(bar) => bar.suspend(|| said(text)),
+            _ => said(text),
         }
     }
 
@@ -96,6 +94,11 @@ impl Display {
             self.last = (Instant::now(), progress.tally.attempted);
         }
     }
+}
+
+/// The terminal may be gone: that is no reason to panic.
+fn said(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// The numbers, in one line.

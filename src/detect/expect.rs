@@ -2,7 +2,6 @@
 
 use encoding_rs::Encoding;
 use http::header;
-use serde::{Deserialize, Serialize};
 
 use super::media::Media;
 use super::selector::Selector;
@@ -14,11 +13,6 @@ use crate::verdict::{Evidence, Verdict, VerdictKind};
 /// A page that is smaller than one part in so many of the usual size is a stub.
 const USUAL_PARTS: usize = 10;
 
-/// How many pages must have been seen before their size is called usual, and over how many the mean
-/// is taken.
-const USUAL_AFTER: u32 = 5;
-const USUAL_OVER: u32 = 20;
-
 /// What one target's pages must have. Everything not said is not asked for.
 ///
 /// Only a 200 that no rule speaks against is held to it; a 404 or an empty 204 is the site's answer.
@@ -29,6 +23,8 @@ pub struct Expect {
     text: Option<String>,
     min_bytes: Option<usize>,
     usual_bytes: Option<usize>,
+    /// The learned size is not asked for.
+    any_size: bool,
 }
 
 impl Expect {
@@ -65,6 +61,28 @@ impl Expect {
         self
     }
 
+    /// Whether a page must not be far smaller than its neighbours were, once their usual size is learned.
+    /// Where [`min_bytes`](Self::min_bytes) or [`usual_bytes`](Self::usual_bytes) says a size, that is asked
+    /// for instead. Default: true.
+    #[must_use]
+    pub const fn usual(mut self, wanted: bool) -> Self {
+        self.any_size = !wanted;
+        self
+    }
+
+    /// The name of the rule that refuses a page smaller than usual.
+    pub(crate) const USUAL_BYTES: &str = "expect/usual-bytes";
+
+    /// Whether the learned size may be asked for.
+    pub(crate) const fn leaves_size_open(&self) -> bool {
+        !self.any_size && self.min_bytes.is_none() && self.usual_bytes.is_none()
+    }
+
+    /// Whether the answer is smaller than its usual size allows.
+    pub(crate) fn is_small(&self, seen: &Seen<'_>) -> bool {
+        self.usual_bytes.is_some_and(|usual| seen.body.len() < usual / USUAL_PARTS)
+    }
+
     /// Whether nothing is expected.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -80,7 +98,7 @@ impl Expect {
             self.css.as_ref().and_then(|selector| css(selector, seen)),
             self.text.as_ref().and_then(|text| missing_text(text, seen)),
             self.min_bytes.and_then(|least| size("expect/min-bytes", least, seen)),
-            self.usual_bytes.and_then(|usual| size("expect/usual-bytes", usual / USUAL_PARTS, seen)),
+            self.usual_bytes.and_then(|usual| size(Self::USUAL_BYTES, usual / USUAL_PARTS, seen)),
         ];
         let evidence: Vec<Evidence> = misses.into_iter().flatten().collect();
         (!evidence.is_empty()).then_some(Verdict {
@@ -142,35 +160,6 @@ fn contains(hay: &[u8], needle: &[u8]) -> bool {
 
 fn has_nocase(hay: &[u8], needle: &[u8]) -> bool {
     hay.windows(needle.len()).any(|window| window.eq_ignore_ascii_case(needle))
-}
-
-/// How large a target's genuine pages usually are, learned one by one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Usual {
-    pages: u32,
-    /// Mean of the sizes' logarithms: one huge page among many does not count as many.
-    mean: f64,
-}
-
-impl Usual {
-    /// Takes one genuine page's size into account. Older pages weigh less and less.
-    pub fn learn(&mut self, bytes: usize) {
-        self.pages = self.pages.saturating_add(1);
-        #[expect(clippy::cast_precision_loss, reason = "a size's logarithm needs no 52 bits")]
-        let size = (bytes.max(1) as f64).ln();
-        self.mean += (size - self.mean) / f64::from(self.pages.min(USUAL_OVER));
-    }
-
-    /// The usual size in bytes; `None` before five pages were seen.
-    #[must_use]
-    pub fn bytes(&self) -> Option<usize> {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "the exponential is positive, and `as` saturates"
-        )]
-        (self.pages >= USUAL_AFTER).then(|| self.mean.exp().round() as usize)
-    }
 }
 
 #[cfg(test)]
@@ -257,21 +246,5 @@ mod tests {
         let error = Expect::default().css("div + p").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.to_string().contains("`div + p`"), "{error}");
-    }
-
-    #[test]
-    fn the_usual_size_is_known_after_five_pages_and_follows_the_site() {
-        let mut usual = Usual::default();
-        for bytes in [90_000, 110_000, 100_000, 95_000] {
-            usual.learn(bytes);
-        }
-        assert_eq!(usual.bytes(), None);
-        usual.learn(105_000);
-        let first = usual.bytes().unwrap();
-        assert!((95_000..105_000).contains(&first), "{first}");
-        for _ in 0..200 {
-            usual.learn(10_000);
-        }
-        assert!(usual.bytes().unwrap() < 11_000);
     }
 }

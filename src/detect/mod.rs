@@ -33,7 +33,7 @@ mod selector;
 #[cfg(test)]
 mod tests;
 
-pub use expect::{Expect, Usual};
+pub use expect::Expect;
 pub use rule::RuleInfo;
 pub use rules::Rules;
 
@@ -59,4 +59,11 @@ pub struct Seen<'a> {
     pub complete: bool,
     /// Whether it came through a proxy, whose own page it may be.
     pub via_proxy: bool,
+}
+
+impl Seen<'_> {
+    /// Whether it is a page: a 200 that holds HTML.
+    pub(crate) fn is_page(&self) -> bool {
+        self.status == 200 && media::Media::of(self.headers, self.body) == media::Media::Html
+    }
 }

@@ -106,6 +106,14 @@ impl Extract {
         self.fields.iter().map(Field::name)
     }
 
+    pub(crate) const fn has_text(&self) -> bool {
+        self.text
+    }
+
+    pub(crate) const fn has_links(&self) -> bool {
+        self.links
+    }
+
     /// What is wanted here or there; of two fields with one name, the other's.
     pub(crate) fn and(&self, other: &Self) -> Self {
         let mut both = self.clone();

@@ -1,7 +1,7 @@
 //! Options to a running fetcher.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 #[cfg(feature = "browser")]
 use std::time::Duration;
@@ -42,6 +42,7 @@ pub struct FetcherBuilder {
     trust: Trust,
     proxy_trust: Trust,
     allow_private: bool,
+    max_connections: Option<usize>,
     memory: Option<PathBuf>,
     #[cfg(feature = "browser")]
     browser: crate::transport::browser::BrowserOptions,
@@ -148,6 +149,21 @@ impl FetcherBuilder {
         self
     }
 
+    /// Whether a fetch whose profile nobody named may wear another shipped one, where the host memory knows
+    /// that it gets pages by the impersonate tier and the default is refused. Default: true.
+    ///
+    /// That is another identity, with a jar of its own. A session with a name, one with cookies of the
+    /// caller's for the host, and one that a browser cleared there keep their profile anyway.
+    pub const fn learned_profile(mut self, wanted: bool) -> Self {
+        self.said.keeps_profile = !wanted;
+        self
+    }
+
+    /// The file of the host memory, where one was named.
+    pub(crate) fn memory_file(&self) -> Option<&Path> {
+        self.memory.as_deref()
+    }
+
     /// The same builder without a file for the host memory.
     pub(crate) fn forgetful(mut self) -> Self {
         self.memory = None;
@@ -197,6 +213,13 @@ impl FetcherBuilder {
     /// The block rules. Default: the shipped ones.
     pub fn rules(mut self, rules: Rules) -> Self {
         self.rules = Some(rules);
+        self
+    }
+
+    /// How many connections the HTTP tiers have open at once at most, idle ones included. A fetch that needs one
+    /// more waits until one can be closed. Default: 1024.
+    pub const fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = Some(connections);
         self
     }
 
@@ -323,7 +346,11 @@ impl FetcherBuilder {
         let rules = self.rules.unwrap_or_else(Rules::shipped);
         let ways = Ways::new(self.overrides.clone(), self.proxy_trust)?.allow_private(self.allow_private);
         let ways = Arc::new(ways);
-        let engine = Arc::new(Engine::new(Arc::clone(&ways), self.trust.clone())?);
+        let mut engine = Engine::new(Arc::clone(&ways), self.trust.clone())?;
+        if let Some(connections) = self.max_connections {
+            engine = engine.holding(connections);
+        }
+        let engine = Arc::new(engine);
         #[cfg(feature = "browser")]
         let browser = {
             let mut options = self.browser;

@@ -235,10 +235,8 @@ impl RequestBuilder {
             Some(name) => self.fetcher.shared.terms_named(name)?,
             None => self.fetcher.shared.terms(&request.url)?,
         };
-        let persona = self.fetcher.persona_on(&terms);
         let mut view = self.view;
         terms.fill(&mut request, self.has_context, &mut view)?;
-        terms.lend(&persona, &request);
         let mut ladder = self.tier.map_or(terms.ladder, |tier| terms.ladder.only(tier));
         if let Some(wanted) = view.needs_browser() {
             if ladder.max < Tier::Browser {
@@ -253,6 +251,10 @@ impl RequestBuilder {
         bounds.fetch_total = self.timeout.or(bounds.fetch_total);
         ladder.budget = self.budget.unwrap_or(ladder.budget);
         affordable(&ladder)?;
+        let (persona, instead) = self.fetcher.dressed(&terms, &request, &ladder).await;
+        for persona in [Some(&persona), instead.as_ref()].into_iter().flatten() {
+            terms.lend(persona, &request);
+        }
         let errand = Errand {
             request: &request,
             persona: &persona,
@@ -266,6 +268,7 @@ impl RequestBuilder {
             pace: self.pace.unwrap_or(terms.pace),
             others: None,
             watch: self.watch.as_deref(),
+            instead: instead.as_ref(),
         };
         // Boxed: the future of a whole climb is large, and callers hold many.
         let (found, trace) = Box::pin(self.fetcher.shared.router.run(&errand)).await;

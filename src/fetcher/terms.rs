@@ -29,6 +29,8 @@ pub(super) struct Said {
     pub(super) budget: Option<Budget>,
     pub(super) bounds: Option<Bounds>,
     pub(super) profile: Option<Arc<Profile>>,
+    /// The default profile is worn whatever is remembered of others.
+    pub(super) keeps_profile: bool,
     pub(super) language: Option<String>,
     pub(super) place: Place,
     pub(super) route: Option<Route>,
@@ -63,6 +65,10 @@ pub(super) struct Terms {
     /// When the target has rules of its own.
     pub(super) rules: Option<Rules>,
     pub(super) look: Look,
+    /// Whether nobody named the profile: then what is remembered of the site may change it.
+    pub(super) is_free: bool,
+    /// The language that was asked for.
+    language: Option<String>,
     /// `None` where nobody has said anything.
     pub(super) robots: Option<Robots>,
     pub(super) pace: Pace,
@@ -91,8 +97,25 @@ impl Terms {
             expect: expect(settings).map_err(within)?,
             rules: own_rules(&resolved, rules).map_err(within)?,
             look: look(settings, said, installed).map_err(within)?,
+            is_free: said.profile.is_none() && settings.browser_profile.is_none() && !said.keeps_profile,
+            language: language(settings, said).cloned(),
             resolved,
         })
+    }
+
+    /// The same look as the shipped browser profile called `name`. `None` where there is none.
+    pub(super) fn look_as(&self, name: &str) -> Option<Look> {
+        let profile = Profile::named(name).ok().filter(|profile| profile.browser.is_some())?;
+        let profile = match &self.language {
+            Some(tag) => Arc::new(Profile::clone(&profile).speaking(tag).ok()?),
+            None => profile,
+        };
+        Some(Look { profile, ..self.look.clone() })
+    }
+
+    /// Whether the target gives every request a cookie of this name.
+    pub(super) fn lends(&self, name: &str) -> bool {
+        self.resolved.settings().request.cookies.contains_key(name)
     }
 
     /// Adds what the target gives every request, where the request does not say it itself.
@@ -192,6 +215,9 @@ fn expect(settings: &Settings) -> Result<Option<Expect>> {
     if let Some(least) = settings.expect.min_bytes {
         expect = expect.min_bytes(usize::try_from(least.0).unwrap_or(usize::MAX));
     }
+    if let Some(wanted) = settings.expect.usual {
+        expect = expect.usual(wanted);
+    }
     Ok(Some(expect).filter(|expect| !expect.is_empty()))
 }
 
@@ -200,6 +226,10 @@ fn own_rules(resolved: &Resolved, rules: &Rules) -> Result<Option<Rules>> {
         Some(text) => rules.and_toml(&text, "its own rules").map(Some),
         None => Ok(None),
     }
+}
+
+fn language<'a>(settings: &'a Settings, said: &'a Said) -> Option<&'a String> {
+    said.language.as_ref().or(settings.browser.language.as_ref())
 }
 
 fn look(settings: &Settings, said: &Said, installed: &Arc<Profile>) -> Result<Look> {
@@ -215,7 +245,7 @@ fn look(settings: &Settings, said: &Said, installed: &Arc<Profile>) -> Result<Lo
         );
     }
     let browser = &settings.browser;
-    let profile = match said.language.as_ref().or(browser.language.as_ref()) {
+    let profile = match language(settings, said) {
         Some(tag) => Arc::new(Profile::clone(&profile).speaking(tag)?),
         None => profile,
     };

@@ -20,7 +20,11 @@ impl Profile {
     pub fn speaking(mut self, tag: &str) -> Result<Self> {
         let list = lists().get(tag).ok_or_else(|| unknown(tag))?;
         let Some(browser) = &mut self.browser else { return Ok(self) };
+        if browser.languages == *list {
+            return Ok(self);
+        }
         browser.languages.clone_from(list);
+        self.spoken = Some(tag.to_owned());
         let said = accept_language(list);
         let fields = self.headers.iter_mut().flat_map(|headers| &mut headers.fields);
         for field in fields.filter(|field| field.name.eq_ignore_ascii_case("accept-language")) {

@@ -43,6 +43,9 @@ pub struct Profile {
     /// The header templates, by context.
     #[serde(default)]
     pub headers: Vec<Headers>,
+    /// The language it was set to, where that is not its own.
+    #[serde(skip)]
+    pub spoken: Option<String>,
 }
 
 /// Where a profile's values come from.

@@ -82,6 +82,7 @@ fn profile(recording: &Recording, name: &str, today: &str) -> Result<Profile> {
         http2: http2(opening, hpack, priority),
         hints,
         headers,
+        spoken: None,
     })
 }
 

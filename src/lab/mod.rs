@@ -3,6 +3,7 @@
 //! Everything listens on loopback only.
 
 mod authority;
+mod bare;
 #[cfg(test)]
 mod caller;
 mod capture;
@@ -27,6 +28,7 @@ mod verify;
 mod week;
 
 pub use authority::Authority;
+pub use bare::Bare;
 pub use capture::capture;
 pub use challenge::{Ending, Manner};
 pub use chromium::{Chromium, Launch};

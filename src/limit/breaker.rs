@@ -41,6 +41,17 @@ pub(super) struct Shut {
     pub(super) wait: Duration,
 }
 
+/// A circuit that opened, here or in another process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Opened {
+    pub(crate) kind: ErrorKind,
+    pub(crate) faults: u32,
+    /// When the next probe may go, from now.
+    pub(crate) wait: Duration,
+    /// How long it was open at last; a probe that fails doubles it.
+    pub(crate) lasts: Duration,
+}
+
 impl Breaker {
     /// Whether a request may go now.
     pub(super) fn way(&self, now: Instant) -> Way {
@@ -69,21 +80,32 @@ impl Breaker {
         }
     }
 
-    /// A request was answered.
-    pub(super) fn answered(&mut self) {
-        *self = Self::default();
+    /// A request was answered. Whether the circuit was open.
+    pub(super) fn answered(&mut self) -> bool {
+        std::mem::take(self).open.is_some()
     }
 
-    /// A request, perhaps the probe, met a fault.
-    pub(super) fn failed(&mut self, kind: ErrorKind, probe: bool, now: Instant) {
+    /// Another process found the host failing.
+    pub(super) fn heard(&mut self, opened: Opened, now: Instant) {
+        let until = now + opened.wait.min(LONGEST);
+        if self.open.as_ref().is_none_or(|open| !open.probing && open.until < until) {
+            let lasts = opened.lasts.clamp(FIRST, LONGEST);
+            self.faults = self.faults.max(opened.faults);
+            self.open = Some(Open { until, lasts, kind: opened.kind, probing: false });
+        }
+    }
+
+    /// A request, perhaps the probe, met a fault. What opened by it, if anything did.
+    pub(super) fn failed(&mut self, kind: ErrorKind, probe: bool, now: Instant) -> Option<Opened> {
         self.faults = self.faults.saturating_add(1);
         let lasts = match &self.open {
             Some(open) if probe => (open.lasts * 2).min(LONGEST),
             None if self.faults >= FAULTS => FIRST,
             // Too few yet, or what was under way when it opened.
-            _ => return,
+            _ => return None,
         };
         self.open = Some(Open { until: now + lasts, lasts, kind, probing: false });
+        Some(Opened { kind, faults: self.faults, wait: lasts, lasts })
     }
 }
 
@@ -142,6 +164,27 @@ mod tests {
         assert_eq!(breaker.way(now), Way::Clear);
         fail(&mut breaker, 4, now);
         assert_eq!(breaker.way(now), Way::Clear, "it begins anew");
+    }
+
+    #[test]
+    fn what_another_process_heard_holds_here_and_doubles_from_there() {
+        let (mut breaker, now) = (Breaker::default(), Instant::now());
+        let heard = Opened { kind: KIND, faults: 7, wait: seconds(40), lasts: seconds(80) };
+        breaker.heard(heard, now);
+        assert_eq!(breaker.way(now), Way::Shut(Shut { kind: KIND, faults: 7, wait: seconds(40) }));
+        breaker.heard(Opened { wait: seconds(20), ..heard }, now);
+        assert_eq!(
+            breaker.way(now + seconds(39)),
+            Way::Shut(Shut { kind: KIND, faults: 7, wait: seconds(1) })
+        );
+        assert_eq!(breaker.way(now + seconds(40)), Way::Probe);
+        breaker.probe();
+        breaker.heard(heard, now + seconds(40));
+        let opened = breaker.failed(KIND, true, now + seconds(41)).unwrap();
+        assert_eq!((opened.faults, opened.lasts), (8, seconds(160)), "the probe's end decides");
+        assert!(breaker.answered() && !breaker.answered());
+        breaker.heard(Opened { wait: Duration::MAX, lasts: Duration::ZERO, ..heard }, now);
+        assert!(matches!(breaker.way(now), Way::Shut(shut) if shut.wait == LONGEST), "a wrong clock");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::breaker::{Breaker, Shut, Way};
+use super::breaker::{Breaker, Opened, Shut, Way};
 use super::speed::Speed;
 use crate::kind::ErrorKind;
 use crate::politeness::Pace;
@@ -81,6 +81,15 @@ pub(crate) struct Leave {
     pub(crate) shut: Option<Duration>,
 }
 
+/// What became of a host on a tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It failed too often, or its probe did.
+    Opened(Opened),
+    /// It answers again.
+    Closed,
+}
+
 impl State {
     /// How soon a request may go, whatever its tier.
     pub(super) fn leave(&self, now: Instant, pace: Pace, crawl_delay: Duration) -> Leave {
@@ -144,22 +153,33 @@ impl State {
         self.rest = Some(self.rest.map_or(until, |rest| rest.max(until)));
     }
 
-    /// A request that went is over.
-    pub(super) fn ended(&mut self, started: Instant, now: Instant, wish: &Wish, probe: bool, how: Ended) {
+    /// A request that went is over. What that says of the host on its tier, where it is news.
+    pub(super) fn ended(
+        &mut self,
+        started: Instant,
+        now: Instant,
+        wish: &Wish,
+        probe: bool,
+        how: Ended,
+    ) -> Option<Turn> {
         self.in_flight = self.in_flight.saturating_sub(1);
         match how {
-            Ended::Answered(latency) => {
-                self.breaker(wish.tier).answered();
-                self.speed.answered(started, now, latency, &wish.pace);
+            Ended::Answered(latency) => self.speed.answered(started, now, latency, &wish.pace),
+            Ended::TooFast => self.speed.refused(started, now, &wish.pace),
+            Ended::Fault(kind) => return self.breaker(wish.tier).failed(kind, probe, now).map(Turn::Opened),
+            Ended::Untold => {
+                if probe {
+                    self.breaker(wish.tier).unprobed();
+                }
+                return None;
             }
-            Ended::TooFast => {
-                self.breaker(wish.tier).answered();
-                self.speed.refused(started, now, &wish.pace);
-            }
-            Ended::Fault(kind) => self.breaker(wish.tier).failed(kind, probe, now),
-            Ended::Untold if probe => self.breaker(wish.tier).unprobed(),
-            Ended::Untold => {}
         }
+        self.breaker(wish.tier).answered().then_some(Turn::Closed)
+    }
+
+    /// Another process found the host failing on `tier`.
+    pub(super) fn heard(&mut self, tier: Tier, opened: Opened, now: Instant) {
+        self.breaker(tier).heard(opened, now);
     }
 
     /// Whether nothing is known that matters to the next request.

@@ -25,7 +25,8 @@ use crate::kind::ErrorKind;
 use crate::politeness::Pace;
 use crate::tier::Tier;
 
-pub(crate) use host::{Ended, Leave};
+pub(crate) use breaker::Opened;
+pub(crate) use host::{Ended, Leave, Turn};
 
 use host::{Decision, State, Wish};
 
@@ -51,7 +52,7 @@ pub(crate) struct Permit {
     wish: Wish,
     started: Instant,
     probe: bool,
-    ended: Ended,
+    is_over: bool,
 }
 
 #[derive(Default)]
@@ -107,7 +108,7 @@ impl Limits {
                         tracing::info!(host = host.name, tier = %wish.tier, "probes a host that failed");
                     }
                     let host = Arc::clone(&host);
-                    return Ok(Permit { host, wish, started: now, probe, ended: Ended::Untold });
+                    return Ok(Permit { host, wish, started: now, probe, is_over: false });
                 }
                 Decision::At(at) => at_or_told(at, told).await,
                 Decision::Full => freed.await,
@@ -153,6 +154,13 @@ impl Limits {
         }
     }
 
+    /// Another process found the host of `url` failing on `tier`.
+    pub(crate) fn heard(&self, url: &Url, tier: Tier, opened: Opened) {
+        let host = self.host(url);
+        tracing::info!(host = host.name, %tier, faults = opened.faults, "another process found the host failing");
+        host.state().heard(tier, opened, Instant::now());
+    }
+
     /// The host of `url` asked to be left alone for `wait`.
     pub(crate) fn rest(&self, url: &Url, wait: Duration) {
         let host = self.host(url);
@@ -186,16 +194,21 @@ impl Limits {
 }
 
 impl Permit {
-    /// The request is over. Makes room for the next.
-    pub(crate) fn ended(mut self, how: Ended) {
-        self.ended = how;
+    /// The request is over. Makes room for the next. What that says of the host, where it is news.
+    pub(crate) fn ended(mut self, how: Ended) -> Option<Turn> {
+        let now = Instant::now();
+        let turn = self.host.state().ended(self.started, now, &self.wish, self.probe, how);
+        self.is_over = true;
+        turn
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let now = Instant::now();
-        self.host.state().ended(self.started, now, &self.wish, self.probe, self.ended);
+        if !self.is_over {
+            let now = Instant::now();
+            self.host.state().ended(self.started, now, &self.wish, self.probe, Ended::Untold);
+        }
         self.host.freed.notify_one();
     }
 }

@@ -88,6 +88,17 @@ impl Plan {
     }
 }
 
+/// In which browser's clothes a fetch goes whose caller named none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Dress {
+    /// In the default's.
+    Default,
+    /// In those of this profile: it gets pages where the default is refused.
+    Other(String),
+    /// In the default's, to learn whether it is let in again. Refused, the fetch goes on as the other.
+    Probe { instead: String },
+}
+
 impl Evidence {
     /// Adds what was seen.
     pub(crate) fn add(&mut self, slot: Slot, seen: Tally) {
@@ -129,21 +140,63 @@ impl Evidence {
         Plan { start: due.unwrap_or(known), known }
     }
 
+    /// Which profile to wear. `question.dressed` is the default; `wearable` tells which others may take its
+    /// place, of which the one with the most recent pages does.
+    pub(crate) fn dress(&self, question: &Question<'_>, wearable: impl Fn(&str) -> bool, now: i64) -> Dress {
+        let Question { group, dressed, min, max, .. } = *question;
+        let question = Question { cleared: false, ..*question };
+        let default = self.known(&question, Tier::Impersonate, now);
+        let Known::Refused { ask_again } = default else { return Dress::Default };
+        if !(min..=max).contains(&Tier::Impersonate) {
+            return Dress::Default;
+        }
+        let others =
+            self.0.iter().filter(|(slot, _)| slot.rung == Rung::Impersonate && slot.profile != dressed);
+        let passing = others.filter(|(slot, tally)| {
+            let (here, elsewhere) = self.seen(group, Rung::Impersonate, &slot.profile, now);
+            let passes = here == Known::Works || here == Known::Nothing && elsewhere == Known::Works;
+            passes && tally.known(now) == Known::Works && wearable(&slot.profile)
+        });
+        // What it got on this part of the site comes first.
+        let rank = |slot: &Slot, tally: &Tally| (slot.group == group, tally.weight(now));
+        let best = passing.max_by(|(slot, tally), (other, others)| {
+            let ((here, weight), (there, more)) = (rank(slot, tally), rank(other, others));
+            let order = here.cmp(&there).then(weight.total_cmp(&more));
+            order.then_with(|| other.profile.cmp(&slot.profile))
+        });
+        let Some(other) = best.map(|(slot, _)| slot.profile.clone()) else { return Dress::Default };
+        // Where a fetch starts lower down, that is the probe it makes.
+        let starts = self.plan(&Question { dressed: &other, ..question }, now).start;
+        if ask_again <= now && starts == Tier::Impersonate {
+            return Dress::Probe { instead: other };
+        }
+        Dress::Other(other)
+    }
+
     /// What is known of a tier: by this part of the site, or else by the others, where some refuse and none lets in.
     fn known(&self, question: &Question<'_>, tier: Tier, now: i64) -> Known {
         if tier == Tier::Impersonate && question.cleared {
             return Known::Works;
         }
         let profile = if tier == Tier::Plain { question.plain } else { question.dressed };
-        let rung = Rung::of(tier, false);
-        let mut elsewhere = Known::Nothing;
+        match self.seen(question.group, Rung::of(tier, false), profile, now) {
+            (Known::Nothing, Known::Works) => Known::Nothing,
+            (Known::Nothing, elsewhere) => elsewhere,
+            (here, _) => here,
+        }
+    }
+
+    /// What was seen of a rung in a profile's clothes, in this part of the site and in all the others.
+    fn seen(&self, group: &str, rung: Rung, profile: &str, now: i64) -> (Known, Known) {
+        let (mut here, mut elsewhere) = (Known::Nothing, Known::Nothing);
         for (slot, tally) in &self.0 {
             if slot.rung != rung || slot.profile != profile {
                 continue;
             }
             let known = tally.known(now);
-            if slot.group == question.group && known != Known::Nothing {
-                return known;
+            if slot.group == group {
+                here = known;
+                continue;
             }
             elsewhere = match (elsewhere, known) {
                 (Known::Works, _) | (_, Known::Works) => Known::Works,
@@ -153,7 +206,7 @@ impl Evidence {
                 (Known::Nothing, other) | (other, Known::Nothing) => other,
             };
         }
-        if elsewhere == Known::Works { Known::Nothing } else { elsewhere }
+        (here, elsewhere)
     }
 }
 
@@ -187,6 +240,21 @@ mod tests {
     fn question(group: &str) -> Question<'_> {
         let (min, start, max) = (Tier::Plain, Tier::Plain, Tier::Browser);
         Question { group, plain: "plain", dressed: "chrome", cleared: false, min, start, max }
+    }
+
+    /// Who is worn after what profiles met on the impersonate tier, `chrome- /p/`, in the group `/` where none
+    /// is named; `plain-` is the plain tier.
+    fn dressed(words: &[&str], later: i64, min: Tier, max: Tier) -> Dress {
+        let mut evidence = Evidence::default();
+        for word in words {
+            let (said, group) = word.split_once(' ').unwrap_or((word, "/"));
+            let (profile, end) = said.split_at(said.len() - 1);
+            let rung = if profile == "plain" { Rung::Plain } else { Rung::Impersonate };
+            let seen = if end == "+" { Tally::page(NOW) } else { Tally::refusal(NOW) };
+            evidence.add(slot(group, rung, profile), seen);
+        }
+        let question = Question { min, start: min, max, ..question("/") };
+        evidence.dress(&question, |name| ["edge", "android"].contains(&name), NOW + later)
     }
 
     #[test]
@@ -271,6 +339,53 @@ mod tests {
         let evidence = evidence("plain- impersonate- browser+");
         let other = Question { dressed: "edge", ..question("/") };
         assert_eq!(evidence.plan(&other, NOW).start, Tier::Impersonate);
+    }
+
+    #[test]
+    fn another_profile_is_worn_where_it_passes_and_the_default_does_not() {
+        let default = |words: &[&str]| Dress::Default == dressed(words, 0, Tier::Plain, Tier::Browser);
+        for words in [
+            &[][..],
+            &["chrome+", "edge+"],
+            &["edge+"],
+            &["chrome-"],
+            &["chrome-", "edge-"],
+            &["chrome-", "unknown+"],
+            &["chrome+ /", "chrome- /p/", "edge+ /p/"],
+            &["chrome- /p/", "chrome+ /q/", "edge+ /p/"],
+            &["chrome-", "edge- /", "edge+ /p/"],
+        ] {
+            assert!(default(words), "{words:?}");
+        }
+        let other = |name: &str| Dress::Other(name.to_owned());
+        for (words, name) in [
+            (&["chrome-", "edge+"][..], "edge"),
+            (&["chrome-", "edge+", "android+"], "android"),
+            (&["chrome-", "edge+", "edge+", "android+"], "edge"),
+            (&["chrome- /", "edge+ /", "android+ /p/", "android+ /p/"], "edge"),
+            (&["chrome- /p/", "edge+ /p/"], "edge"),
+            (&["chrome- /", "edge+ /p/"], "edge"),
+        ] {
+            assert_eq!(dressed(words, 0, Tier::Plain, Tier::Browser), other(name), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn the_default_is_asked_again_when_it_is_time_and_only_where_that_is_the_first_request() {
+        use Tier::{Browser, Impersonate, Plain};
+        let (words, other) = (&["plain-", "chrome-", "edge+"][..], "edge".to_owned());
+        for (later, min, max, dress) in [
+            (0, Plain, Browser, Dress::Other(other.clone())),
+            // The plain tier is due as well, and is asked first.
+            (HOUR, Plain, Browser, Dress::Other(other.clone())),
+            (HOUR, Impersonate, Browser, Dress::Probe { instead: other.clone() }),
+            (HOUR, Impersonate, Impersonate, Dress::Probe { instead: other.clone() }),
+            (0, Browser, Browser, Dress::Default),
+            (0, Plain, Plain, Dress::Default),
+            (100 * 24 * HOUR, Plain, Browser, Dress::Default),
+        ] {
+            assert_eq!(dressed(words, later, min, max), dress, "{later} {min} {max}");
+        }
     }
 
     #[test]

@@ -50,9 +50,11 @@ fn connect(path: &Path) -> Result<Connection, Fault> {
     connection.pragma_update(None, "journal_size_limit", JOURNAL)?;
     // Cookies that were forgotten are not left in unused pages.
     connection.pragma_update(None, "secure_delete", true)?;
-    if version < VERSION {
+    let steps = STEPS.get(usize::try_from(version).unwrap_or(0)..).unwrap_or_default();
+    if !steps.is_empty() {
+        let steps = steps.concat();
         connection.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {SCHEMA} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;"
+            "BEGIN IMMEDIATE; {steps} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;"
         ))?;
     }
     Ok(connection)
@@ -124,9 +126,11 @@ const BUSY: Duration = Duration::from_secs(5);
 const JOURNAL: i64 = 1 << 20;
 /// `rngs`, so that `file` and we know our own.
 const APPLICATION: i64 = 0x726e_6773;
-/// The schema below. A larger number in a file is another, later one.
-const VERSION: i64 = 1;
-const SCHEMA: &str = "
+/// The schema that all the steps below lead to. A larger number in a file is another, later one.
+const VERSION: i64 = 2;
+/// From nothing to version 1, from 1 to 2, and so on: an older file keeps its rows.
+const STEPS: [&str; 2] = [FIRST, SECOND];
+pub(super) const FIRST: &str = "
     CREATE TABLE evidence (
         site TEXT NOT NULL, grp TEXT NOT NULL, rung TEXT NOT NULL, profile TEXT NOT NULL,
         pages INTEGER NOT NULL, refusals INTEGER NOT NULL, good REAL NOT NULL, bad REAL NOT NULL,
@@ -140,4 +144,29 @@ const SCHEMA: &str = "
         PRIMARY KEY (host, session, route, profile)
     ) WITHOUT ROWID;
     CREATE INDEX identity_learned ON identity (learned);
+";
+/// What was cleared by then was so for the machine's own place and the profile's own language.
+const SECOND: &str = "
+    CREATE TABLE identity_2 (
+        host TEXT NOT NULL, session TEXT NOT NULL, route TEXT NOT NULL, profile TEXT NOT NULL,
+        place TEXT NOT NULL, saved TEXT NOT NULL, learned INTEGER NOT NULL, good_until INTEGER NOT NULL,
+        PRIMARY KEY (host, session, route, profile, place)
+    ) WITHOUT ROWID;
+    INSERT INTO identity_2 SELECT host, session, route, profile, '', saved, learned, good_until FROM identity;
+    DROP TABLE identity;
+    ALTER TABLE identity_2 RENAME TO identity;
+    CREATE INDEX identity_learned ON identity (learned);
+    CREATE TABLE usual (
+        site TEXT NOT NULL, grp TEXT NOT NULL, form TEXT NOT NULL,
+        pages INTEGER NOT NULL, mean REAL NOT NULL, spread REAL NOT NULL, urls INTEGER NOT NULL,
+        doubts INTEGER NOT NULL, seen INTEGER NOT NULL,
+        PRIMARY KEY (site, grp, form)
+    ) WITHOUT ROWID;
+    CREATE INDEX usual_seen ON usual (seen);
+    CREATE TABLE circuit (
+        host TEXT NOT NULL, tier TEXT NOT NULL, kind TEXT NOT NULL, faults INTEGER NOT NULL,
+        since INTEGER NOT NULL, until INTEGER NOT NULL, lasts INTEGER NOT NULL,
+        PRIMARY KEY (host, tier)
+    ) WITHOUT ROWID;
+    CREATE INDEX circuit_until ON circuit (until);
 ";

@@ -8,17 +8,23 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::circuit::Circuit;
 use super::evidence::Slot;
 use super::fault::Fault;
 use super::saved::{Saved, Who};
-use super::store::{Held, Line, Store};
+use super::store::{Held, Line, News, Store};
+use super::tables::{Measured, Pages, Turned};
 use super::tally::Tally;
+use crate::tier::Tier;
 
 /// What the thread is asked for.
 enum Ask {
     Seen(Line),
     Held(Box<Held>),
     Dropped { who: Who, host: String },
+    Measured(Measured),
+    Turned(Turned),
+    Circuits { host: String, reply: oneshot::Sender<Vec<Circuit>> },
     Recall { site: String, who: Who, host: String, reply: oneshot::Sender<Recalled> },
     Flush(oneshot::Sender<()>),
 }
@@ -27,6 +33,7 @@ enum Ask {
 #[derive(Debug, Default)]
 pub(super) struct Recalled {
     pub(super) evidence: Vec<(Slot, Tally)>,
+    pub(super) usual: Vec<Pages>,
     pub(super) saved: Option<Saved>,
 }
 
@@ -42,8 +49,15 @@ impl Keeper {
         learned: impl Fn(Vec<Line>) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (asks, asked) = channel();
-        let mut desk =
-            Desk { path, state: State::Closed, seen: HashMap::new(), held: HashMap::new(), warned: false };
+        let mut desk = Desk {
+            path,
+            state: State::Closed,
+            seen: HashMap::new(),
+            held: HashMap::new(),
+            measured: Vec::new(),
+            turned: HashMap::new(),
+            warned: false,
+        };
         std::thread::Builder::new()
             .name("rungs-memory".to_owned())
             .spawn(move || desk.serve(&asked, &now, &learned))?;
@@ -60,6 +74,23 @@ impl Keeper {
 
     pub(super) fn dropped(&self, who: Who, host: &str) {
         let _ = self.0.send(Ask::Dropped { who, host: host.to_owned() });
+    }
+
+    pub(super) fn measured(&self, measured: Measured) {
+        let _ = self.0.send(Ask::Measured(measured));
+    }
+
+    pub(super) fn turned(&self, turned: Turned) {
+        let _ = self.0.send(Ask::Turned(turned));
+    }
+
+    /// On which tiers the file says that `host` is left alone. On none, when it does not say within two seconds.
+    pub(super) async fn circuits(&self, host: &str) -> Vec<Circuit> {
+        let (reply, answer) = oneshot::channel();
+        if self.0.send(Ask::Circuits { host: host.to_owned(), reply }).is_err() {
+            return Vec::new();
+        }
+        timeout(PATIENCE, answer).await.ok().and_then(Result::ok).unwrap_or_default()
     }
 
     /// What the file knows. Nothing, when it does not say within two seconds.
@@ -91,6 +122,9 @@ struct Desk {
     /// What is not written yet.
     seen: HashMap<(String, Slot), Tally>,
     held: HashMap<(Who, String), Held>,
+    measured: Vec<Measured>,
+    /// The newest, by host and tier.
+    turned: HashMap<(String, Tier), Turned>,
     /// Whether the user was told that the file does not work.
     warned: bool,
 }
@@ -121,6 +155,16 @@ impl Desk {
                     self.held.remove(&(who.clone(), host.clone()));
                     let _ = self.with(|store| store.drop_held(&who, &host));
                 }
+                Ok(Ask::Measured(measured)) => {
+                    if self.measured.len() < MAX_WAITING {
+                        self.measured.push(measured);
+                    }
+                }
+                Ok(Ask::Turned(turned)) => self.turn(turned),
+                Ok(Ask::Circuits { host, reply }) => {
+                    let read = |store: &mut Store| store.circuits(Some(&host), now());
+                    let _ = reply.send(self.with(read).unwrap_or_default());
+                }
                 Ok(Ask::Recall { site, who, host, reply }) => {
                     let _ = reply.send(self.recall(&site, &who, &host));
                 }
@@ -134,8 +178,8 @@ impl Desk {
                     return;
                 }
             }
-            let waiting = !self.seen.is_empty() || !self.held.is_empty();
-            due = waiting.then(|| due.filter(|at| *at > Instant::now()).unwrap_or(Instant::now() + GATHER));
+            due = (!self.is_idle())
+                .then(|| due.filter(|at| *at > Instant::now()).unwrap_or(Instant::now() + GATHER));
         }
     }
 
@@ -146,27 +190,42 @@ impl Desk {
         }
     }
 
+    fn turn(&mut self, turned: Turned) {
+        let key = match &turned {
+            Turned::Open(circuit) => (circuit.host.clone(), circuit.tier),
+            Turned::Closed { host, tier } => (host.clone(), *tier),
+        };
+        if self.turned.len() < MAX_WAITING {
+            self.turned.insert(key, turned);
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.seen.is_empty() && self.held.is_empty() && self.measured.is_empty() && self.turned.is_empty()
+    }
+
     fn write(&mut self, now: i64, learned: &dyn Fn(Vec<Line>)) {
-        if self.seen.is_empty() && self.held.is_empty() {
+        if self.is_idle() {
             return;
         }
-        let lines: Vec<Line> = self
-            .seen
-            .iter()
-            .map(|((site, slot), tally)| Line { site: site.clone(), slot: slot.clone(), tally: *tally })
-            .collect();
-        let held: Vec<Held> = self.held.values().cloned().collect();
-        match self.with(|store| store.add(&lines, &held, now)) {
+        let line = |((site, slot), tally): (&(String, Slot), &Tally)| Line {
+            site: site.clone(),
+            slot: slot.clone(),
+            tally: *tally,
+        };
+        let news = News {
+            seen: self.seen.iter().map(line).collect(),
+            held: self.held.values().cloned().collect(),
+            measured: self.measured.clone(),
+            turned: self.turned.values().cloned().collect(),
+        };
+        match self.with(|store| store.add(&news, now)) {
             Some(sums) => {
-                self.seen.clear();
-                self.held.clear();
+                self.forget();
                 learned(sums);
             }
             // What will never be written need not wait.
-            None if matches!(self.state, State::Off) => {
-                self.seen.clear();
-                self.held.clear();
-            }
+            None if matches!(self.state, State::Off) => self.forget(),
             None => {}
         }
         if self.held.len() > MAX_WAITING {
@@ -174,11 +233,21 @@ impl Desk {
         }
     }
 
+    /// Nothing waits any more.
+    fn forget(&mut self) {
+        self.seen.clear();
+        self.held.clear();
+        self.measured.clear();
+        self.turned.clear();
+    }
+
     fn recall(&mut self, site: &str, who: &Who, host: &str) -> Recalled {
-        let read = |store: &mut Store| Ok((store.evidence(Some(site))?, store.held(who, host)?));
-        let (lines, saved) = self.with(read).unwrap_or_default();
+        let read = |store: &mut Store| {
+            Ok((store.evidence(Some(site))?, store.usual(Some(site))?, store.held(who, host)?))
+        };
+        let (lines, usual, saved) = self.with(read).unwrap_or_default();
         let evidence = lines.into_iter().map(|line| (line.slot, line.tally)).collect();
-        Recalled { evidence, saved }
+        Recalled { evidence, usual, saved }
     }
 
     /// Does `work` with the open file. `None` when that is not possible, which the user is told once.

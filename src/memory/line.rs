@@ -5,8 +5,9 @@ use std::io::{BufRead, Read, Write};
 use serde::{Deserialize, Serialize};
 
 use super::evidence::{Rung, Slot};
-use super::store::{Held, Line};
-use super::{Saved, Tally, Who};
+use super::store::{Contents, Held, Line};
+use super::tables::Pages;
+use super::{Form, Saved, Tally, Usual, Who};
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 
@@ -25,6 +26,12 @@ enum Text {
         profile: String,
         tally: Tally,
     },
+    Usual {
+        site: String,
+        group: String,
+        form: Form,
+        sizes: Usual,
+    },
     Identity {
         host: String,
         who: Who,
@@ -34,10 +41,17 @@ enum Text {
 }
 
 /// Writes all of it. How many lines, the first one aside.
-pub(super) fn write(out: &mut impl Write, seen: Vec<Line>, held: Vec<Held>) -> std::io::Result<usize> {
-    let count = seen.len() + held.len();
+pub(super) fn write(out: &mut impl Write, contents: Contents) -> std::io::Result<usize> {
+    let Contents { seen, usual, held } = contents;
+    let count = seen.len() + usual.len() + held.len();
     let seen = seen.into_iter().map(|Line { site, slot: Slot { group, rung, profile }, tally }| {
         Text::Evidence { site, group, rung, profile, tally }
+    });
+    let usual = usual.into_iter().map(|Pages { site, group, form, usual }| Text::Usual {
+        site,
+        group,
+        form,
+        sizes: usual,
     });
     let held = held.into_iter().map(|Held { host, who, saved, learned }| Text::Identity {
         host,
@@ -45,7 +59,7 @@ pub(super) fn write(out: &mut impl Write, seen: Vec<Line>, held: Vec<Held>) -> s
         learned,
         saved,
     });
-    for line in std::iter::once(Text::Memory { version: VERSION }).chain(seen).chain(held) {
+    for line in std::iter::once(Text::Memory { version: VERSION }).chain(seen).chain(usual).chain(held) {
         serde_json::to_writer(&mut *out, &line)?;
         out.write_all(b"\n")?;
     }
@@ -57,8 +71,8 @@ pub(super) fn write(out: &mut impl Write, seen: Vec<Line>, held: Vec<Held>) -> s
 ///
 /// # Errors
 /// [`ErrorKind::Config`] naming the line that is wrong, [`ErrorKind::Io`].
-pub(super) fn read(input: &mut impl BufRead, now: i64) -> Result<(Vec<Line>, Vec<Held>)> {
-    let (mut seen, mut held) = (Vec::new(), Vec::new());
+pub(super) fn read(input: &mut impl BufRead, now: i64) -> Result<Contents> {
+    let mut contents = Contents::default();
     let mut begun = false;
     for number in 1.. {
         let wrong = |what: &str| Error::new(ErrorKind::Config, format!("line {number}: {what}"));
@@ -87,13 +101,13 @@ pub(super) fn read(input: &mut impl BufRead, now: i64) -> Result<(Vec<Line>, Vec
         })?;
         match line {
             Text::Memory { version } if !begun => {
-                if version != VERSION {
+                if !(OLDEST..=VERSION).contains(&version) {
                     let what = format!("version {version} of the format, and this rungs knows {VERSION}");
                     return Err(wrong(&what).with_hint("use the rungs that wrote it, or a newer one"));
                 }
                 begun = true;
             }
-            _ if !begun => return Err(wrong("the first line must be {\"kind\":\"memory\",\"version\":1}")),
+            _ if !begun => return Err(wrong("the first line must be {\"kind\":\"memory\",\"version\":2}")),
             Text::Memory { .. } => return Err(wrong("a second beginning")),
             Text::Evidence { site, group, rung, profile, tally } => {
                 if !is_name(&site) || !is_name(&profile) || !is_name(&group) || !group.starts_with('/') {
@@ -102,30 +116,43 @@ pub(super) fn read(input: &mut impl BufRead, now: i64) -> Result<(Vec<Line>, Vec
                 if !tally.is_sound() || tally.seen.max(tally.refused) > now + AHEAD {
                     return Err(wrong("`tally` has a number that cannot be"));
                 }
-                seen.push(Line { site, slot: Slot { group, rung, profile }, tally });
+                contents.seen.push(Line { site, slot: Slot { group, rung, profile }, tally });
+            }
+            Text::Usual { site, group, form, sizes: usual } => {
+                if !is_name(&site) || !is_name(&group) || !group.starts_with('/') {
+                    return Err(wrong("`site` or `group` is not one"));
+                }
+                if !usual.is_sound() || usual.seen > now + AHEAD {
+                    return Err(wrong("`sizes` has a number that cannot be"));
+                }
+                contents.usual.push(Pages { site, group, form, usual });
             }
             Text::Identity { host, who, learned, saved } => {
-                if ![&host, &who.session, &who.route, &who.profile].into_iter().all(|text| is_name(text)) {
+                let named =
+                    [&host, &who.session, &who.route, &who.profile].into_iter().all(|text| is_name(text));
+                if !named || !(who.place.is_empty() || is_name(&who.place)) {
                     return Err(wrong("`host` or `who` is not one"));
                 }
                 if !saved.is_sound(&host) || learned.max(saved.note.learned) > now + AHEAD {
                     return Err(wrong("`saved` holds what cannot be"));
                 }
-                held.push(Held { host, who, saved, learned });
+                contents.held.push(Held { host, who, saved, learned });
             }
         }
     }
     if !begun {
         return Err(Error::new(ErrorKind::Config, "it is empty, and no host memory"));
     }
-    Ok((seen, held))
+    Ok(contents)
 }
 
 fn is_name(text: &str) -> bool {
     (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
-const VERSION: u32 = 1;
+/// The format written, and the oldest that is read: it had no usual sizes and no places.
+const VERSION: u32 = 2;
+const OLDEST: u32 = 1;
 const MAX_LINE: u64 = 1 << 20;
 const MAX_LINES: u32 = 100_000;
 const MAX_NAME: usize = 512;
@@ -137,9 +164,10 @@ mod tests {
     use super::*;
 
     const NOW: i64 = 1_000_000_000;
-    const FIRST: &str = r#"{"kind":"memory","version":1}"#;
+    const FIRST: &str = r#"{"kind":"memory","version":2}"#;
     const EVIDENCE: &str = r#"{"kind":"evidence","site":"a.example","group":"/","rung":"plain","profile":"plain","tally":{"pages":2,"refusals":1,"good":2.0,"bad":1.0,"streak":0,"refused":5,"seen":9}}"#;
-    const IDENTITY: &str = r#"{"kind":"identity","host":"www.a.example","who":{"session":"own","route":"direct","profile":"p"},"learned":9,"saved":{"note":{"proven":true,"moves":true,"clearance":{"cookies":["c"],"until":10},"learned":9},"cookies":[{"name":"c","value":"hunter2","domain":"a.example","host_only":false,"path":"/","expires":null,"secure":true,"http_only":true,"same_site":null}],"hints":[["https://www.a.example",["sec-ch-ua-arch"]]]}}"#;
+    const USUAL: &str = r#"{"kind":"usual","site":"a.example","group":"/","form":"html","sizes":{"pages":12,"mean":9.5,"spread":0.1,"urls":18446744073709551615,"doubts":0,"seen":9}}"#;
+    const IDENTITY: &str = r#"{"kind":"identity","host":"www.a.example","who":{"session":"own","route":"direct","profile":"p","place":"de-DE"},"learned":9,"saved":{"note":{"proven":true,"moves":true,"clearance":{"cookies":["c"],"until":10},"learned":9},"cookies":[{"name":"c","value":"hunter2","domain":"a.example","host_only":false,"path":"/","expires":null,"secure":true,"http_only":true,"same_site":null}],"hints":[["https://www.a.example",["sec-ch-ua-arch"]]]}}"#;
 
     fn told(lines: &[&str]) -> String {
         let text = lines.join("\n");
@@ -148,11 +176,18 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        let text = [FIRST, EVIDENCE, IDENTITY, ""].join("\n");
-        let (seen, held) = read(&mut text.as_bytes(), NOW).unwrap();
+        let text = [FIRST, EVIDENCE, USUAL, IDENTITY, ""].join("\n");
         let mut out = Vec::new();
-        assert_eq!(write(&mut out, seen, held).unwrap(), 2);
+        assert_eq!(write(&mut out, read(&mut text.as_bytes(), NOW).unwrap()).unwrap(), 3);
         assert_eq!(String::from_utf8(out).unwrap(), text);
+    }
+
+    #[test]
+    fn an_older_export_is_read_and_its_identities_are_of_no_place() {
+        let older = IDENTITY.replace(",\"place\":\"de-DE\"", "");
+        let text = [&FIRST.replace('2', "1"), EVIDENCE, &older].join("\n");
+        let contents = read(&mut text.as_bytes(), NOW).unwrap();
+        assert_eq!((contents.seen.len(), contents.held[0].who.place.as_str()), (1, ""));
     }
 
     #[test]
@@ -174,6 +209,9 @@ mod tests {
             ),
             (&IDENTITY.replace("true,\"http_only\"", "\"hunter2\",\"http_only\""), "line 2: it is none that"),
             (&other_site, "line 2: `saved` holds what cannot be"),
+            (&IDENTITY.replace("de-DE", "\\u001b"), "line 2: `host` or `who` is not one"),
+            (&USUAL.replace("9.5", "95.0"), "line 2: `sizes` has a number that cannot be"),
+            (&USUAL.replace("\"/\"", "\"p\""), "line 2: `site` or `group` is not one"),
             (FIRST, "line 2: a second beginning"),
             (&"x".repeat(1 << 20), "line 2: it is too long"),
         ] {
@@ -181,7 +219,7 @@ mod tests {
             assert!(told.starts_with(message) && !told.contains("hunter2"), "{told:?} for {message:?}");
         }
         assert!(told(&[EVIDENCE]).starts_with("line 1: the first line must be"));
-        assert!(told(&[&FIRST.replace('1', "2")]).starts_with("line 1: version 2 of the format"));
+        assert!(told(&[&FIRST.replace('2', "3")]).starts_with("line 1: version 3 of the format"));
         assert_eq!(told(&[]), "it is empty, and no host memory");
     }
 }

@@ -7,10 +7,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::OnceCell;
 
-use super::evidence::{Evidence, Plan, Question, Rung, Slot};
+use super::evidence::{Dress, Evidence, Plan, Question, Rung, Slot};
 use super::keeper::Keeper;
 use super::store::{Held, Line};
-use super::{Area, Clearance, Note, Saved, Tally, Who};
+use super::tables::{Measured, Pages, Turned};
+use super::{Area, Circuit, Clearance, Form, Measure, Note, Saved, Tally, Usual, Who};
 use crate::identity::Identity;
 use crate::tier::Tier;
 
@@ -26,6 +27,10 @@ pub(crate) struct Memory {
     clock: Clock,
     /// What was asked of the file already.
     recalled: Mutex<HashMap<Key, Arc<OnceCell<()>>>>,
+    /// When the file was last asked of a host's circuits.
+    asked: Mutex<HashMap<String, i64>>,
+    /// Until when each circuit is open that was told on already.
+    told: Mutex<HashMap<(String, Tier), i64>>,
 }
 
 #[derive(Default)]
@@ -39,6 +44,9 @@ struct Site {
     evidence: Evidence,
     /// Which probes are under way, and since when: one fetch asks, the others go where it is known to work.
     probing: HashMap<(String, Tier), i64>,
+    /// In which parts the default profile is worn to learn whether it is let in again, and since when.
+    dressing: HashMap<String, i64>,
+    usual: HashMap<(String, Form), Usual>,
 }
 
 /// An attempt, as evidence.
@@ -66,7 +74,8 @@ impl Memory {
                 )
                 .ok()
         });
-        Self { live, keeper, clock, recalled: Mutex::default() }
+        let (recalled, asked, told) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { live, keeper, clock, recalled, asked, told }
     }
 
     pub(crate) fn now(&self) -> i64 {
@@ -89,6 +98,12 @@ impl Memory {
                 let mut sites = self.live.sites();
                 let site = room(&mut sites).entry(area.site.clone()).or_default();
                 recalled.evidence.into_iter().for_each(|(slot, tally)| site.evidence.set(slot, tally));
+                for Pages { group, form, usual, .. } in recalled.usual {
+                    let known = site.usual.entry((group, form)).or_default();
+                    if known.seen <= usual.seen {
+                        *known = usual;
+                    }
+                }
             }
             let Some(saved) = recalled.saved.filter(|saved| saved.note.is_worth_keeping(self.now())) else {
                 return;
@@ -122,6 +137,93 @@ impl Memory {
         plan
     }
 
+    /// Which profile a fetch wears. The default is probed by one fetch at a time, where it may at all.
+    pub(crate) fn dress(
+        &self,
+        site: &str,
+        question: &Question<'_>,
+        wearable: impl Fn(&str) -> bool,
+        may_probe: bool,
+    ) -> Dress {
+        let now = self.now();
+        let mut sites = self.live.sites();
+        let Some(site) = sites.get_mut(site) else { return Dress::Default };
+        match site.evidence.dress(question, wearable, now) {
+            Dress::Probe { instead } => {
+                let since = site.dressing.entry(question.group.to_owned()).or_insert(i64::MIN);
+                if !may_probe || now.saturating_sub(*since) < PROBE {
+                    return Dress::Other(instead);
+                }
+                *since = now;
+                Dress::Probe { instead }
+            }
+            dress => dress,
+        }
+    }
+
+    /// How large the page of this [`mark`](super::mark) usually is, in bytes, where one can tell.
+    pub(crate) fn usual(&self, area: &Area, form: Form, mark: u64) -> Option<u64> {
+        self.live.sites().get(&area.site)?.usual.get(&(area.group.clone(), form))?.of(mark)
+    }
+
+    /// Learns from the size of a page.
+    pub(crate) fn measured(&self, area: Area, form: Form, measure: Measure) {
+        let at = self.now();
+        let Area { site, group } = area;
+        {
+            let mut sites = self.live.sites();
+            let known = &mut room(&mut sites).entry(site.clone()).or_default().usual;
+            let key = (group.clone(), form);
+            if known.len() >= MAX_SIZES
+                && !known.contains_key(&key)
+                && let Some(oldest) =
+                    known.iter().min_by_key(|(_, usual)| usual.seen).map(|(key, _)| key.clone())
+            {
+                known.remove(&oldest);
+            }
+            known.entry(key).or_default().learn(measure, at);
+        }
+        if let Some(keeper) = &self.keeper {
+            keeper.measured(Measured { site, group, form, measure, at });
+        }
+    }
+
+    /// On which tiers other processes found `host` failing, as far as that is news here. The file is asked
+    /// every few seconds.
+    pub(crate) async fn circuits(&self, host: &str) -> Vec<Circuit> {
+        let Some(keeper) = &self.keeper else { return Vec::new() };
+        let now = self.now();
+        {
+            let mut asked = lock(&self.asked);
+            let last = room(&mut asked).entry(host.to_owned()).or_insert(i64::MIN);
+            if now.saturating_sub(*last) < NEWS {
+                return Vec::new();
+            }
+            *last = now;
+        }
+        let mut circuits = keeper.circuits(host).await;
+        let mut told = lock(&self.told);
+        circuits.retain(|circuit| {
+            let key = (circuit.host.clone(), circuit.tier);
+            room(&mut told).insert(key, circuit.until).is_none_or(|until| until < circuit.until)
+        });
+        circuits
+    }
+
+    /// A host failed too often on a tier: the other processes are told.
+    pub(crate) fn opened(&self, circuit: Circuit) {
+        let Some(keeper) = &self.keeper else { return };
+        room(&mut lock(&self.told)).insert((circuit.host.clone(), circuit.tier), circuit.until);
+        keeper.turned(Turned::Open(circuit));
+    }
+
+    /// It answered again.
+    pub(crate) fn closed(&self, host: &str, tier: Tier) {
+        if let Some(keeper) = &self.keeper {
+            keeper.turned(Turned::Closed { host: host.to_owned(), tier });
+        }
+    }
+
     /// An attempt got a page, or was refused.
     pub(crate) fn tried(&self, attempted: Attempted, page: bool) {
         let now = self.now();
@@ -132,6 +234,9 @@ impl Memory {
             let mut sites = self.live.sites();
             let site = room(&mut sites).entry(area.site.clone()).or_default();
             site.probing.remove(&(slot.group.clone(), tier));
+            if tier == Tier::Impersonate {
+                site.dressing.remove(&slot.group);
+            }
             site.evidence.add(slot.clone(), tally);
         }
         if let Some(keeper) = &self.keeper {
@@ -249,5 +354,9 @@ fn wall_clock() -> i64 {
 
 /// The most sites, and the most hosts of identities, that are remembered in a process.
 const MAX_HOSTS: usize = 10_000;
+/// The most parts of a site whose sizes are remembered in a process.
+const MAX_SIZES: usize = 1000;
+/// How often the file is asked whether other processes found a host failing, in seconds.
+const NEWS: i64 = 5;
 /// A probe that told nothing is given to another fetch after so many seconds.
 const PROBE: i64 = 120;

@@ -9,8 +9,9 @@ use serde::Serialize;
 use super::fault::Fault;
 use super::line;
 use super::store::{Held, Line, Store};
+use super::tables::Pages;
 use super::tally::Known;
-use super::{Area, Rung, Tally, Who};
+use super::{Area, Circuit, Form, Rung, Tally, Usual, Who};
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 
@@ -39,6 +40,22 @@ pub struct Seen {
     /// The counts.
     #[serde(flatten)]
     pub tally: Tally,
+}
+
+/// How large the pages of one area are, in one form.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Sizes {
+    /// Where.
+    #[serde(flatten)]
+    pub area: Area,
+    /// In which form.
+    pub form: Form,
+    /// The usual size in bytes, where one can be told: a page of less than a tenth of it is a stub.
+    pub usual_bytes: Option<u64>,
+    /// What it is told by.
+    #[serde(flatten)]
+    pub sizes: Usual,
 }
 
 /// A cleared identity, without its cookies' values.
@@ -100,6 +117,33 @@ impl Notebook {
             .collect())
     }
 
+    /// How large the pages of `host`'s site are, or of all.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`].
+    pub fn sized(&self, host: Option<&str>) -> Result<Vec<Sizes>> {
+        let pages = self.done(self.store.usual(None))?;
+        let of_host = pages.into_iter().filter(|pages| host.is_none_or(|host| concerns(host, &pages.site)));
+        Ok(of_host
+            .map(|Pages { site, group, form, usual }| Sizes {
+                area: Area { site, group },
+                form,
+                usual_bytes: usual.bytes(),
+                sizes: usual,
+            })
+            .collect())
+    }
+
+    /// Which hosts of `host`'s site are left alone because they fail, or all.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`].
+    pub fn circuits(&self, host: Option<&str>) -> Result<Vec<Circuit>> {
+        let mut circuits = self.done(self.store.circuits(None, now()))?;
+        circuits.retain(|circuit| host.is_none_or(|host| concerns(host, &circuit.host)));
+        Ok(circuits)
+    }
+
     /// Who is cleared for `host`, or for any.
     ///
     /// # Errors
@@ -131,13 +175,12 @@ impl Notebook {
         Ok(gone)
     }
 
-    /// Writes all of it as lines of JSON, **cookies with their values**. How many lines.
+    /// Writes all of it but the circuits as lines of JSON, **cookies with their values**. How many lines.
     ///
     /// # Errors
     /// [`ErrorKind::Io`].
     pub fn export(&self, out: &mut impl Write) -> Result<usize> {
-        let (seen, held) = (self.done(self.store.evidence(None))?, self.done(self.store.all_held())?);
-        line::write(out, seen, held)
+        line::write(out, self.done(self.store.contents())?)
             .map_err(|cause| Error::new(ErrorKind::Io, "could not write the export").with_source(cause))
     }
 
@@ -148,8 +191,8 @@ impl Notebook {
     /// [`ErrorKind::Config`] naming the line that is wrong, [`ErrorKind::Io`].
     pub fn import(&mut self, input: &mut impl BufRead) -> Result<usize> {
         let now = now();
-        let (seen, held) = line::read(input, now)?;
-        let news = self.store.import(&seen, &held, now);
+        let contents = line::read(input, now)?;
+        let news = self.store.import(&contents, now);
         self.done(news)
     }
 

@@ -19,6 +19,10 @@ pub struct Who {
     pub route: String,
     /// The browser profile it wears.
     pub profile: String,
+    /// Where it says it is and what it speaks, as far as it was told: `de-DE Europe/Berlin 52.52,13.4`. Empty
+    /// for the machine's own time zone, no position and the profile's own language.
+    #[serde(default)]
+    pub place: String,
 }
 
 impl Who {
@@ -28,8 +32,17 @@ impl Who {
             session: session.map_or_else(|| "own".to_owned(), |name| format!("session:{name}")),
             route: identity.route().mark(),
             profile: identity.profile().name.clone(),
+            place: place(identity),
         }
     }
+}
+
+/// What a site can see of where `identity` is.
+fn place(identity: &Identity) -> String {
+    let place = identity.place();
+    let position = place.position.map(|at| format!("{},{}", at.latitude, at.longitude));
+    let said = [identity.profile().spoken.clone(), place.timezone.clone(), position];
+    said.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// What an identity holds for a host.

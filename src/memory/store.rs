@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
+use super::circuit::{Circuit, STALE};
 use super::evidence::{Rung, Slot};
 use super::fault::Fault;
 use super::file;
 use super::saved::{Saved, Who};
+use super::tables::{self, Measured, Pages, Turned};
 use super::tally::Tally;
 
 /// What was seen of one rung in one area in one browser's clothes.
@@ -29,6 +31,24 @@ pub(super) struct Held {
     pub(super) learned: i64,
 }
 
+/// What was learned since the file was last written.
+#[derive(Clone, Debug, Default)]
+pub(super) struct News {
+    pub(super) seen: Vec<Line>,
+    pub(super) held: Vec<Held>,
+    /// In order of time.
+    pub(super) measured: Vec<Measured>,
+    pub(super) turned: Vec<Turned>,
+}
+
+/// All that another process may be told.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Contents {
+    pub(super) seen: Vec<Line>,
+    pub(super) usual: Vec<Pages>,
+    pub(super) held: Vec<Held>,
+}
+
 pub(super) struct Store(Connection);
 
 impl Store {
@@ -39,34 +59,36 @@ impl Store {
     }
 
     /// Adds what was seen to what is there, and gives back the sums.
-    pub(super) fn add(&mut self, seen: &[Line], held: &[Held], now: i64) -> Result<Vec<Line>, Fault> {
+    pub(super) fn add(&mut self, news: &News, now: i64) -> Result<Vec<Line>, Fault> {
         let write = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut sums = Vec::with_capacity(seen.len());
-        for line in seen {
+        let mut sums = Vec::with_capacity(news.seen.len());
+        for line in &news.seen {
             let known = tally(&write, line)?.unwrap_or_default();
             let sum = Line { tally: known.and(line.tally), ..line.clone() };
             put(&write, &sum)?;
             sums.push(sum);
         }
-        for held in held {
+        for held in &news.held {
             hold(&write, held)?;
         }
+        tables::learn(&write, &news.measured)?;
+        tables::turn(&write, &news.turned)?;
         shrink(&write, now)?;
         write.commit()?;
         Ok(sums)
     }
 
     /// Puts in what another file held; of two the newer stays. How many lines were news.
-    pub(super) fn import(&mut self, seen: &[Line], held: &[Held], now: i64) -> Result<usize, Fault> {
+    pub(super) fn import(&mut self, contents: &Contents, now: i64) -> Result<usize, Fault> {
         let write = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut news = 0;
-        for line in seen {
+        let mut news = tables::import(&write, &contents.usual)?;
+        for line in &contents.seen {
             if tally(&write, line)?.is_none_or(|known| known.seen < line.tally.seen) {
                 put(&write, line)?;
                 news += 1;
             }
         }
-        for held in held {
+        for held in &contents.held {
             news += hold(&write, held)?;
         }
         shrink(&write, now)?;
@@ -85,13 +107,28 @@ impl Store {
         Ok(rows.into_iter().flatten().filter(|line| line.tally.is_sound()).collect())
     }
 
+    /// How large the pages of `site` are, or those of every one.
+    pub(super) fn usual(&self, site: Option<&str>) -> Result<Vec<Pages>, Fault> {
+        tables::of(&self.0, site)
+    }
+
+    /// On which tiers `host` is left alone, or any.
+    pub(super) fn circuits(&self, host: Option<&str>, now: i64) -> Result<Vec<Circuit>, Fault> {
+        tables::open(&self.0, host, now)
+    }
+
+    /// All that is exported.
+    pub(super) fn contents(&self) -> Result<Contents, Fault> {
+        Ok(Contents { seen: self.evidence(None)?, usual: self.usual(None)?, held: self.all_held()? })
+    }
+
     /// What `who` holds for `host`.
     pub(super) fn held(&self, who: &Who, host: &str) -> Result<Option<Saved>, Fault> {
         let saved = self
             .0
             .query_row(
-                "SELECT saved FROM identity WHERE host = ?1 AND session = ?2 AND route = ?3 AND profile = ?4",
-                params![host, who.session, who.route, who.profile],
+                &format!("SELECT saved FROM identity WHERE {OF_WHO}"),
+                params![host, who.session, who.route, who.profile, who.place],
                 |row| row.get::<_, String>(0),
             )
             .optional()?;
@@ -101,11 +138,13 @@ impl Store {
     /// All identities.
     pub(super) fn all_held(&self) -> Result<Vec<Held>, Fault> {
         let mut query = self.0.prepare(
-            "SELECT host, session, route, profile, saved, learned FROM identity ORDER BY host, session, route, profile",
+            "SELECT host, session, route, profile, place, saved, learned FROM identity
+             ORDER BY host, session, route, profile, place",
         )?;
         let rows = query.query_map([], |row| {
-            let who = Who { session: row.get(1)?, route: row.get(2)?, profile: row.get(3)? };
-            Ok((row.get::<_, String>(0)?, who, row.get::<_, String>(4)?, row.get(5)?))
+            let (session, route) = (row.get(1)?, row.get(2)?);
+            let who = Who { session, route, profile: row.get(3)?, place: row.get(4)? };
+            Ok((row.get::<_, String>(0)?, who, row.get::<_, String>(5)?, row.get(6)?))
         })?;
         let mut all = Vec::new();
         for row in rows {
@@ -120,8 +159,8 @@ impl Store {
     /// Forgets a clearance that is over.
     pub(super) fn drop_held(&mut self, who: &Who, host: &str) -> Result<(), Fault> {
         self.0.execute(
-            "DELETE FROM identity WHERE host = ?1 AND session = ?2 AND route = ?3 AND profile = ?4",
-            params![host, who.session, who.route, who.profile],
+            &format!("DELETE FROM identity WHERE {OF_WHO}"),
+            params![host, who.session, who.route, who.profile, who.place],
         )?;
         Ok(())
     }
@@ -130,7 +169,9 @@ impl Store {
     pub(super) fn clear(&mut self, forget: impl Fn(&str) -> bool) -> Result<usize, Fault> {
         let write = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut gone = 0;
-        for (table, column) in [("evidence", "site"), ("identity", "host")] {
+        for (table, column) in
+            [("evidence", "site"), ("usual", "site"), ("identity", "host"), ("circuit", "host")]
+        {
             let names = {
                 let mut query = write.prepare(&format!("SELECT DISTINCT {column} FROM {table}"))?;
                 let names = query.query_map([], |row| row.get::<_, String>(0))?;
@@ -204,10 +245,19 @@ fn hold(write: &Transaction<'_>, held: &Held) -> Result<usize, Fault> {
     let Ok(text) = serde_json::to_string(&held.saved) else { return Ok(0) };
     let Held { host, who, saved, learned } = held;
     Ok(write.execute(
-        "INSERT INTO identity VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+        "INSERT INTO identity VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT DO UPDATE SET saved = excluded.saved, learned = excluded.learned, good_until = excluded.good_until
          WHERE excluded.learned >= learned",
-        params![host, who.session, who.route, who.profile, text, learned, saved.note.good_until()],
+        params![
+            host,
+            who.session,
+            who.route,
+            who.profile,
+            who.place,
+            text,
+            learned,
+            saved.note.good_until()
+        ],
     )?)
 }
 
@@ -219,10 +269,14 @@ fn read(text: &str, host: &str) -> Option<Saved> {
 /// What is old leaves, and beyond the most that is kept the oldest.
 fn shrink(write: &Transaction<'_>, now: i64) -> Result<(), Fault> {
     write.execute("DELETE FROM evidence WHERE seen < ?1", [now.saturating_sub(FORGET)])?;
+    write.execute("DELETE FROM usual WHERE seen < ?1", [now.saturating_sub(FORGET)])?;
     write.execute("DELETE FROM identity WHERE good_until <= ?1", [now])?;
+    write.execute("DELETE FROM circuit WHERE until <= ?1", [now.saturating_sub(STALE)])?;
     for (table, key, age, most) in [
         ("evidence", "site, grp, rung, profile", "seen", MAX_LINES),
-        ("identity", "host, session, route, profile", "learned", MAX_HELD),
+        ("usual", "site, grp, form", "seen", MAX_LINES),
+        ("identity", "host, session, route, profile, place", "learned", MAX_HELD),
+        ("circuit", "host, tier", "until", MAX_CIRCUITS),
     ] {
         let rows: i64 = write.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))?;
         if rows > most {
@@ -238,6 +292,9 @@ fn shrink(write: &Transaction<'_>, now: i64) -> Result<(), Fault> {
 
 /// After so many seconds without news a line leaves: 30 days.
 const FORGET: i64 = 30 * 24 * 60 * 60;
-/// The most lines, and the most identities; beyond them a tenth leaves at once.
+/// The most lines of evidence and of sizes, the most identities and the most circuits; beyond them a tenth
+/// leaves at once.
 const MAX_LINES: i64 = 50_000;
 const MAX_HELD: i64 = 1_000;
+const MAX_CIRCUITS: i64 = 1_000;
+const OF_WHO: &str = "host = ?1 AND session = ?2 AND route = ?3 AND profile = ?4 AND place = ?5";

@@ -3,15 +3,18 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 use tempfile::TempDir;
 
 use super::evidence::{Rung, Slot};
 use super::fault::Fault;
-use super::store::{Held, Line, Store};
-use super::{Clearance, Note, Saved, Tally, Who};
+use super::file::FIRST;
+use super::store::{Contents, Held, Line, News, Store};
+use super::tables::{Measured, Turned};
+use super::{Circuit, Clearance, Form, Measure, Note, Saved, Tally, Who};
 use crate::cookies::Cookie;
 use crate::kind::ErrorKind;
+use crate::tier::Tier;
 
 const NOW: i64 = 1_000_000_000;
 
@@ -21,7 +24,21 @@ fn line(site: &str, tally: Tally) -> Line {
 }
 
 fn who(session: &str) -> Who {
-    Who { session: session.to_owned(), route: "direct".to_owned(), profile: "chrome".to_owned() }
+    let (route, profile) = ("direct".to_owned(), "chrome".to_owned());
+    Who { session: session.to_owned(), route, profile, place: String::new() }
+}
+
+fn news(seen: &[Line], held: &[Held]) -> News {
+    News { seen: seen.to_vec(), held: held.to_vec(), ..News::default() }
+}
+
+fn measured(measure: Measure) -> Measured {
+    Measured { site: "a.example".to_owned(), group: "/".to_owned(), form: Form::Html, measure, at: NOW }
+}
+
+fn circuit(tier: Tier, since: i64, until: i64) -> Circuit {
+    let (host, kind) = ("a.example:8443".to_owned(), ErrorKind::Connect);
+    Circuit { host, tier, kind, faults: 5, since, until, lasts: 10 }
 }
 
 fn held(host: &str, value: &str, learned: i64) -> Held {
@@ -45,9 +62,10 @@ fn counts_of_two_writers_add_up_and_an_older_identity_takes_no_newer_ones_place(
     let folder = folder();
     let path = folder.path().join("m.sqlite");
     let (mut one, mut two) = (open(&path), open(&path));
-    one.add(&[line("a.example", Tally::page(NOW))], &[held("a.example", "new", 9)], NOW).unwrap();
-    let sums =
-        two.add(&[line("a.example", Tally::refusal(NOW + 1))], &[held("a.example", "old", 8)], NOW).unwrap();
+    one.add(&news(&[line("a.example", Tally::page(NOW))], &[held("a.example", "new", 9)]), NOW).unwrap();
+    let sums = two
+        .add(&news(&[line("a.example", Tally::refusal(NOW + 1))], &[held("a.example", "old", 8)]), NOW)
+        .unwrap();
     assert_eq!((sums[0].tally.pages, sums[0].tally.refusals), (1, 1));
     assert_eq!(one.evidence(Some("a.example")).unwrap(), sums);
     assert!(one.evidence(Some("b.example")).unwrap().is_empty());
@@ -61,7 +79,7 @@ fn folder_and_file_are_their_owners_alone_and_an_open_file_is_closed_to_others()
     let folder = folder();
     let path = folder.path().join("deep").join("rungs").join("m.sqlite");
     let mut store = open(&path);
-    store.add(&[line("a.example", Tally::page(NOW))], &[], NOW).unwrap();
+    store.add(&news(&[line("a.example", Tally::page(NOW))], &[]), NOW).unwrap();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(path.parent().unwrap()), 0o700);
     for file in std::fs::read_dir(path.parent().unwrap()).unwrap() {
@@ -123,10 +141,10 @@ fn what_is_old_leaves_and_so_does_what_is_too_much() {
     let folder = folder();
     let mut store = open(&folder.path().join("m.sqlite"));
     let many: Vec<Line> = (0..50_010).map(|n| line(&format!("s{n}.example"), Tally::page(NOW))).collect();
-    store.add(&many, &[held("a.example", "x", NOW)], NOW).unwrap();
+    store.add(&news(&many, &[held("a.example", "x", NOW)]), NOW).unwrap();
     assert_eq!(store.evidence(None).unwrap().len(), 45_000, "a tenth leaves at once");
     let later = NOW + 31 * 24 * 3600;
-    store.add(&[line("late.example", Tally::page(later))], &[], later).unwrap();
+    store.add(&news(&[line("late.example", Tally::page(later))], &[]), later).unwrap();
     assert_eq!(store.evidence(None).unwrap().len(), 1);
     assert!(store.all_held().unwrap().is_empty(), "its clearance is over");
 }
@@ -136,7 +154,7 @@ fn what_was_cleared_is_in_none_of_the_files() {
     let folder = folder();
     let mut store = open(&folder.path().join("m.sqlite"));
     store
-        .add(&[line("a.example", Tally::page(NOW))], &[held("a.example", "hunter2hunter2", NOW)], NOW)
+        .add(&news(&[line("a.example", Tally::page(NOW))], &[held("a.example", "hunter2hunter2", NOW)]), NOW)
         .unwrap();
     let holds = || {
         std::fs::read_dir(folder.path()).unwrap().any(|file| {
@@ -156,9 +174,79 @@ fn a_row_that_this_version_does_not_understand_says_nothing() {
     let folder = folder();
     let path = folder.path().join("m.sqlite");
     let mut store = open(&path);
-    store.add(&[line("a.example", Tally::page(NOW))], &[held("a.example", "x", NOW)], NOW).unwrap();
+    store.add(&news(&[line("a.example", Tally::page(NOW))], &[held("a.example", "x", NOW)]), NOW).unwrap();
     let by_hand = Connection::open(&path).unwrap();
     by_hand.execute_batch("UPDATE evidence SET rung = 'jet'; UPDATE identity SET saved = '{}'").unwrap();
     assert!(store.evidence(None).unwrap().is_empty());
     assert!(store.held(&who("own"), "a.example").unwrap().is_none());
+}
+
+#[test]
+fn a_file_of_the_first_version_keeps_what_it_holds() {
+    let folder = folder();
+    let path = folder.path().join("m.sqlite");
+    let text = serde_json::to_string(&held("a.example", "x", NOW).saved).unwrap();
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(&format!("{FIRST} PRAGMA application_id = 1919838067; PRAGMA user_version = 1;"))
+        .unwrap();
+    old.execute(
+        "INSERT INTO evidence VALUES ('a.example', '/', 'plain', 'plain', 1, 0, 1.0, 0.0, 0, 0, ?1)",
+        [NOW],
+    )
+    .unwrap();
+    let identity = "INSERT INTO identity VALUES ('a.example', 'own', 'direct', 'chrome', ?1, ?2, ?3)";
+    old.execute(identity, params![text, NOW, NOW + 1000]).unwrap();
+    drop(old);
+    for _ in 0..2 {
+        let store = open(&path);
+        assert_eq!(store.evidence(None).unwrap(), [line("a.example", Tally::page(NOW))]);
+        assert_eq!(store.held(&who("own"), "a.example").unwrap().unwrap().cookies[0].value, "x");
+        assert!(store.usual(None).unwrap().is_empty());
+        let german = Who { place: "de-DE Europe/Berlin".to_owned(), ..who("own") };
+        assert!(store.held(&german, "a.example").unwrap().is_none(), "it was cleared as no German");
+    }
+}
+
+#[test]
+fn sizes_of_two_writers_are_learned_in_turn_and_exported_whole() {
+    let folder = folder();
+    let path = folder.path().join("m.sqlite");
+    let (mut one, mut two) = (open(&path), open(&path));
+    for at in 0..6 {
+        let page = measured(Measure::Page { bytes: 50_000, mark: 1 << at });
+        for store in [&mut one, &mut two] {
+            store.add(&News { measured: vec![page.clone()], ..News::default() }, NOW).unwrap();
+        }
+    }
+    let usual = one.usual(Some("a.example")).unwrap()[0].usual;
+    assert_eq!((usual.pages, usual.bytes(), usual.urls), (12, Some(50_000), 0b11_1111));
+    two.add(&News { measured: vec![measured(Measure::Doubt)], ..News::default() }, NOW).unwrap();
+    let mut other = open(&folder.path().join("other.sqlite"));
+    let contents = one.contents().unwrap();
+    assert_eq!((other.import(&contents, NOW).unwrap(), other.import(&contents, NOW).unwrap()), (1, 0));
+    assert_eq!(other.usual(None).unwrap()[0].usual.doubts, 1);
+    Connection::open(&path).unwrap().execute_batch("UPDATE usual SET mean = 1e9").unwrap();
+    assert!(one.usual(None).unwrap().is_empty(), "no page is so large");
+    assert_eq!(one.clear(|name| name == "a.example").unwrap(), 1);
+    assert_eq!(other.import(&Contents::default(), NOW).unwrap(), 0);
+}
+
+#[test]
+fn an_open_circuit_keeps_its_beginning_until_it_is_closed_or_nobody_cares() {
+    let folder = folder();
+    let mut store = open(&folder.path().join("m.sqlite"));
+    let mut turn = |turned: Turned| {
+        store.add(&News { turned: vec![turned], ..News::default() }, NOW).unwrap();
+        store.circuits(Some("a.example:8443"), NOW).unwrap()
+    };
+    turn(Turned::Open(circuit(Tier::Plain, NOW, NOW + 10)));
+    let open = turn(Turned::Open(circuit(Tier::Plain, NOW + 10, NOW + 30)));
+    assert_eq!(open, [circuit(Tier::Plain, NOW, NOW + 30)]);
+    let open = turn(Turned::Open(circuit(Tier::Plain, NOW + 5, NOW + 20)));
+    assert_eq!(open[0].until, NOW + 30, "an older word changes nothing");
+    assert_eq!(turn(Turned::Open(circuit(Tier::Browser, NOW, NOW + 10))).len(), 2);
+    let closed = Turned::Closed { host: "a.example:8443".to_owned(), tier: Tier::Plain };
+    assert_eq!(turn(closed), [circuit(Tier::Browser, NOW, NOW + 10)]);
+    assert!(store.circuits(None, NOW + 3700).unwrap().is_empty(), "nobody tried it for an hour");
+    assert_eq!(store.clear(|name| name == "a.example:8443").unwrap(), 1);
 }

@@ -80,6 +80,11 @@ impl Tally {
         Known::Refused { ask_again: self.refused.saturating_add(wait) }
     }
 
+    /// How much its recent pages weigh at `now`.
+    pub(crate) fn weight(&self, now: i64) -> f64 {
+        self.good * fade(now - self.seen)
+    }
+
     /// Whether the numbers can be those of a tally: what comes from a file is looked at.
     pub(crate) fn is_sound(&self) -> bool {
         let weight = |value: f64| value.is_finite() && (0.0..=WEIGHT).contains(&value);

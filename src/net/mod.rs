@@ -88,6 +88,12 @@ impl Engine {
         Ok(Self { ways, tls: tls::Tls::new(trust)?, pool: Pool::new(Caps::default()) })
     }
 
+    /// The same engine with at most so many connections open at once. Default: 1024.
+    pub(crate) fn holding(mut self, connections: usize) -> Self {
+        self.pool = Pool::new(Caps { total: connections.max(1), ..Caps::default() });
+        self
+    }
+
     /// Makes `call`, follows its redirects, and returns the last answer with its body still coming.
     pub(crate) async fn fetch(&self, call: Call<'_>) -> Result<Answer> {
         let now = Instant::now();

@@ -58,8 +58,13 @@ impl Known {
                 format!("robots.txt cannot be had, which forbids everything until it can: {file}: {why}")
             }
         };
-        Err(Error::new(ErrorKind::Robots, message)
-            .with_hint("`--robots ignore` does not ask; the trace says so"))
+        let error = Error::new(ErrorKind::Robots, message)
+            .with_hint("`--robots ignore` does not ask; the trace says so");
+        Err(match self {
+            Self::Rules(_) => error,
+            // By this a caller knows that it may pass.
+            Self::Unreachable(why) => error.with_source(Error::new(ErrorKind::Connect, why.as_str())),
+        })
     }
 
     /// The time to leave between two requests, if the file names one.

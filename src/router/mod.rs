@@ -8,6 +8,7 @@ mod policy;
 mod polite;
 mod progress;
 mod recall;
+mod sizes;
 mod way;
 
 use std::pin::pin;
@@ -84,6 +85,8 @@ pub(crate) struct Errand<'a> {
     pub(crate) others: Option<&'a dyn Others>,
     /// Who is told how it goes on.
     pub(crate) watch: Option<&'a dyn Watch>,
+    /// Who goes on when `persona`, worn to learn whether it is let in again, is refused.
+    pub(crate) instead: Option<&'a Arc<Persona>>,
 }
 
 impl Errand<'_> {
@@ -175,7 +178,11 @@ impl Router {
         let mut history = History::new(errand.request.method.clone());
         let (mut other, mut tier, began) = (None::<Arc<Persona>>, None, Instant::now());
         loop {
-            let errand = Errand { persona: other.as_deref().unwrap_or(errand.persona), ..*errand };
+            let errand = Errand {
+                persona: other.as_deref().unwrap_or(errand.persona),
+                instead: errand.instead.filter(|_| other.is_none()),
+                ..*errand
+            };
             match self.climb_as(&errand, tier, began, &mut history, progress).await? {
                 Left::With(found) => return Ok(*found),
                 Left::For(persona) => (other, tier) = (Some(persona), Some(history.tier)),
@@ -199,6 +206,7 @@ impl Router {
             is_repeated: false,
             shares: 0,
             visit: None,
+            doubts: Vec::new(),
         };
         let permitted = self.permitted(errand, &errand.request.url, progress.ends);
         let crawl_delay = errand.waits(Stage::Robots, permitted).await?;
@@ -212,6 +220,7 @@ impl Router {
             progress.begin(errand, tier);
             let attempted = self.attempted(errand, tier);
             let outcome = self.attempt(errand, tier, history.bytes, &bytes).await;
+            let outcome = self.weigh(errand, &mut way, &attempted, outcome).await;
             self.tried(attempted, &outcome);
             self.fed_back(errand, tier, permit, &outcome);
             history.attempted(tier, bytes.load(Ordering::Relaxed), began.elapsed());
@@ -220,8 +229,15 @@ impl Router {
             let roll = rand::rng().random_range(0.0..=1.0);
             let step = policy::decide(&errand.ladder, means, history, &seen(&outcome), roll);
             let step = way.probed(&errand.ladder, history, step, &outcome);
+            let step = way.outdressed(errand, history, step, &outcome);
+            self.doubted(&way, &step, &outcome);
             history.took(&step);
             progress.ended(errand, &outcome, &step);
+            if let (Step::Climb { to, .. }, Some(other)) = (&step, errand.instead)
+                && *to == tier
+            {
+                return Ok(Left::For(Arc::clone(other)));
+            }
             match (step, outcome) {
                 (Step::Retry { after, .. } | Step::Wait { after, .. }, _) => {
                     way.is_repeated = true;
@@ -392,13 +408,17 @@ impl Router {
             complete: begun.rest.is_none() && errand.request.method != http::Method::HEAD,
             via_proxy: identity.route().proxy(&url).is_some(),
         };
-        let verdict =
-            judging::judge(errand.rules.unwrap_or(&self.rules), &seen, &begun.prefix, errand.expect).await;
-        let kept = match verdict.kind {
-            VerdictKind::Genuine | VerdictKind::OriginError => Some(begun.finish(errand.keep, status).await?),
-            _ => None,
+        let page = sizes::Page::of(errand, tier, &seen);
+        let (expect, is_usual) = self.expected(errand, &seen, page.as_ref());
+        let rules = errand.rules.unwrap_or(&self.rules);
+        let verdict = judging::judge(rules, &seen, &begun.prefix, expect.as_deref()).await;
+        let (kept, small) = match verdict.kind {
+            VerdictKind::Genuine | VerdictKind::OriginError => {
+                (Some(begun.finish(errand.keep, status).await?), None)
+            }
+            _ => (None, Some(begun).filter(|_| is_usual && sizes::is_by_size(&verdict))),
         };
-        Ok(Judged { status, version, headers, url, redirects, timings, verdict, kept, browser })
+        Ok(Judged { status, version, headers, url, redirects, timings, verdict, kept, page, small, browser })
     }
 }
 
@@ -437,6 +457,9 @@ struct Judged {
     timings: Timings,
     verdict: Verdict,
     kept: Option<Kept>,
+    page: Option<sizes::Page>,
+    /// A page that is refused for its size alone.
+    small: Option<Begun>,
     browser: Option<Shown>,
 }
 

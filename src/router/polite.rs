@@ -12,7 +12,8 @@ use super::progress::Progress;
 use super::{Errand, Judged, Router};
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
-use crate::limit::{self, Asking, Ended, Leave, Limits, Permit};
+use crate::limit::{self, Asking, Ended, Leave, Limits, Opened, Permit, Turn};
+use crate::memory::Circuit;
 use crate::net::Gate;
 use crate::politeness::{Pace, Robots};
 use crate::retry_after;
@@ -82,6 +83,7 @@ impl Router {
         crawl_delay: Duration,
         progress: &mut Progress,
     ) -> Result<Permit> {
+        self.heed(errand).await;
         let asking =
             Asking { url: &errand.request.url, tier, pace: errand.pace, crawl_delay, ends: progress.ends };
         let began = Instant::now();
@@ -95,11 +97,29 @@ impl Router {
 
     /// Tells the host's limits what came of an attempt.
     pub(super) fn fed_back(&self, errand: &Errand<'_>, tier: Tier, permit: Permit, outcome: &Result<Judged>) {
-        permit.ended(match outcome {
+        let turn = permit.ended(match outcome {
             Ok(judged) => self.heard(errand, judged),
             Err(error) if is_fault(errand, tier, error) => Ended::Fault(error.kind()),
             Err(_) => Ended::Untold,
         });
+        let host = limit::name(&errand.request.url);
+        match turn {
+            Some(Turn::Opened(opened)) => self.memory.opened(circuit(host, tier, opened, self.memory.now())),
+            Some(Turn::Closed) => self.memory.closed(&host, tier),
+            None => {}
+        }
+    }
+
+    /// Takes over what other processes found of the host.
+    async fn heed(&self, errand: &Errand<'_>) {
+        let url = &errand.request.url;
+        let now = self.memory.now();
+        for Circuit { tier, kind, faults, until, lasts, .. } in self.memory.circuits(&limit::name(url)).await
+        {
+            let seconds = |seconds: i64| Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+            let (wait, lasts) = (seconds(until.saturating_sub(now)), seconds(lasts));
+            self.limits.heard(url, tier, Opened { kind, faults, wait, lasts });
+        }
     }
 
     fn heard(&self, errand: &Errand<'_>, judged: &Judged) -> Ended {
@@ -117,6 +137,14 @@ impl Router {
         // The browser's first byte is not told, and another host's is no word on this one.
         Ended::Answered((!elsewhere && !latency.is_zero() && judged.browser.is_none()).then_some(latency))
     }
+}
+
+/// A circuit that opened just now, as other processes are told of it.
+fn circuit(host: String, tier: Tier, opened: Opened, now: i64) -> Circuit {
+    let seconds = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+    let Opened { kind, faults, wait, lasts } = opened;
+    let until = now.saturating_add(seconds(wait));
+    Circuit { host, tier, kind, faults, since: now, until, lasts: seconds(lasts) }
 }
 
 /// Whether an error is the doing of the host that was asked first, and not of a proxy, of the caller, or

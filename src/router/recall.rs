@@ -5,11 +5,11 @@ use http::HeaderMap;
 use super::flight::Leave;
 use super::policy::{self, History, Step};
 use super::way::{Visit, Way};
-use super::{Errand, Judged, Ladder, Router, seen};
+use super::{Errand, Judged, Ladder, Persona, Router, seen};
 use crate::error::Result;
-use crate::memory::{Area, Attempted, Clearance, Question};
+use crate::memory::{Area, Attempted, Clearance, Dress, Question};
+use crate::request::Request;
 use crate::tier::Tier;
-use crate::verdict::VerdictKind;
 
 impl Router {
     /// Puts the fetch where the memory says, once, and higher up where a
@@ -29,6 +29,10 @@ impl Router {
         if is_kept {
             way.known = Some(top);
             way.tier = Tier::Browser.clamp(ladder.min, top);
+        } else if way.known.is_none() && errand.instead.is_some() {
+            // Whether this profile is let in again is what the first request is for.
+            way.tier = Tier::Impersonate.clamp(ladder.min, top);
+            way.known = Some(way.tier);
         } else if way.known.is_none() {
             let question = Question {
                 group: &area.group,
@@ -65,7 +69,7 @@ impl Router {
         let Ok(judged) = outcome else { return };
         if judged.verdict.is_genuine() {
             self.memory.tried(attempted, true);
-        } else if is_refusal(judged.verdict.kind) {
+        } else if judged.verdict.kind.is_refusal() {
             self.memory.tried(attempted, false);
         }
     }
@@ -78,10 +82,6 @@ impl Router {
             news = self.memory.impersonated(identity, host)
                 || judged.headers.contains_key(http::header::SET_COOKIE)
                     && self.memory.note(identity, host).is_some();
-        }
-        if way.tier == Tier::Browser {
-            // What the browser was asked for, the tier below tells from now on.
-            dressed.hints().note(&judged.url, &judged.headers);
         }
         if let Some(Visit { leave: Leave::Turn(turn), before, .. }) = &way.visit {
             let after = dressed.jar().list();
@@ -108,7 +108,62 @@ impl Router {
     }
 }
 
+impl Router {
+    /// Which profile to wear for `request`, whose caller named none: `persona` wears the default, and
+    /// `wearable` tells which others may take its place. Where the default holds anything (a clearance, a
+    /// cookie of the caller's that is none of `lent`) it stays: another profile is another visitor.
+    pub(crate) async fn dress(
+        &self,
+        persona: &Persona,
+        request: &Request,
+        ladder: &Ladder,
+        lent: impl Fn(&str) -> bool,
+        wearable: impl Fn(&str) -> bool,
+    ) -> Dress {
+        let (area, host) = (Area::of(&request.url), request.url.host_str().unwrap_or_default());
+        let identity = &persona.dressed;
+        self.memory.recall(&persona.who, identity, &area, host).await;
+        let has_own = identity.jar().given_for(host).iter().any(|cookie| !lent(&cookie.name));
+        if has_own || self.memory.note(identity.key(), host).is_some() {
+            return Dress::Default;
+        }
+        let top = ladder.top();
+        let question = Question {
+            group: &area.group,
+            plain: &persona.plain.profile().name,
+            dressed: &identity.profile().name,
+            cleared: false,
+            min: ladder.min,
+            start: ladder.start.clamp(ladder.min, top),
+            max: top,
+        };
+        self.memory.dress(&area.site, &question, wearable, request.method.is_safe())
+    }
+}
+
 impl Way {
+    /// The default profile was worn to learn whether it is let in again. Where it is not, the fetch goes on
+    /// as the profile that is known to pass, on the same tier, as far as the budget allows.
+    pub(super) fn outdressed(
+        &self,
+        errand: &Errand<'_>,
+        history: &History,
+        step: Step,
+        outcome: &Result<Judged>,
+    ) -> Step {
+        match (errand.instead, outcome) {
+            (Some(other), Ok(judged))
+                if self.tier == Tier::Impersonate && judged.verdict.kind.is_refusal() =>
+            {
+                let name = &other.dressed.profile().name;
+                let why = format!("probe: still {}; on as {name}", judged.verdict);
+                let step = Step::Climb { to: self.tier, why };
+                policy::afforded(&errand.ladder.budget, history, step, &seen(outcome))
+            }
+            _ => step,
+        }
+    }
+
     /// A probe that was refused costs one request: the fetch goes on where it is known to work, as far as
     /// the budget allows.
     pub(super) fn probed(
@@ -119,18 +174,13 @@ impl Way {
         outcome: &Result<Judged>,
     ) -> Step {
         match (self.known, outcome) {
-            (Some(known), Ok(judged)) if self.tier < known && is_refusal(judged.verdict.kind) => {
+            (Some(known), Ok(judged)) if self.tier < known && judged.verdict.kind.is_refusal() => {
                 let step = Step::Climb { to: known, why: format!("probe: still {}", judged.verdict) };
                 policy::afforded(&ladder.budget, history, step, &seen(outcome))
             }
             _ => step,
         }
     }
-}
-
-/// Whether the verdict is on who asked, so that a higher tier may fare better.
-const fn is_refusal(kind: VerdictKind) -> bool {
-    matches!(kind, VerdictKind::Challenge | VerdictKind::Captcha | VerdictKind::Block | VerdictKind::Stub)
 }
 
 /// The names of the cookies that an answer set itself.

@@ -131,6 +131,7 @@ async fn run(site: Site, exits: u32, budget: Budget) -> Ran {
         pace: Pace::default(),
         others: Some(&pool),
         watch: None,
+        instead: None,
     };
     let (found, trace) = router.run(&errand).await;
     let mut numbers: HashMap<u64, usize> = HashMap::new();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::flight::{End, Leave};
+use super::sizes::Doubt;
 use super::{Errand, Found, Persona};
 use crate::cookies::Cookie;
 use crate::tier::Tier;
@@ -19,6 +20,8 @@ pub(super) struct Way {
     /// How often another fetch's clearance was used instead of earning one.
     pub(super) shares: u32,
     pub(super) visit: Option<Visit>,
+    /// The pages that were refused for their size alone.
+    pub(super) doubts: Vec<Doubt>,
 }
 
 /// Being at the browser.

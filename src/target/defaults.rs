@@ -2,7 +2,7 @@
 
 use toml::Table;
 
-use super::settings::{BudgetSettings, Limits, Retry, Robots, Settings, Tiers, Timeouts};
+use super::settings::{BudgetSettings, Expect, Limits, Retry, Robots, Settings, Tiers, Timeouts};
 use super::units::{Size, Span};
 use crate::bounds::Bounds;
 use crate::budget::Budget;
@@ -48,6 +48,7 @@ pub(super) fn table() -> Table {
             max_file: Some(Size(bounds.max_file)),
             max_redirects: Some(bounds.max_redirects),
         },
+        expect: Expect { usual: Some(true), ..Expect::default() },
         ..Settings::default()
     };
     Table::try_from(settings).expect("settings are a table")

@@ -283,6 +283,10 @@ pub struct Expect {
     /// The smallest body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_bytes: Option<Size>,
+    /// Whether a page far smaller than its neighbours usually are is a stub, once their size is learned.
+    /// Where `min_bytes` is said, that counts instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usual: Option<bool>,
 }
 
 /// How the browser tier treats the page, and what it looks like to it.

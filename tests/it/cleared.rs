@@ -48,6 +48,14 @@ async fn the_second_run_of_a_cleared_host_needs_no_browser_and_another_session_d
     assert_eq!(lab.fetch(&program, &["--session", "default"]).0, ["impersonate"]);
     assert_eq!(lab.fetch(&program, &["--no-memory"]).0, ["plain", "impersonate", "browser"]);
 
+    // Nor by somebody elsewhere, or of another language.
+    for more in [["--lang", "de-DE"], ["--timezone", "Asia/Tokyo"], ["--geolocation", "52.52,13.40"]] {
+        assert_eq!(lab.fetch(&program, &more).0, ["browser"], "{more:?}");
+        assert_eq!(lab.fetch(&program, &more).0, ["impersonate"], "{more:?}");
+    }
+    let shown = program.run(["memory", "show", CHALLENGED]).text();
+    assert!(["(de-DE)", "(Asia/Tokyo)", "(52.52,13.4)"].iter().all(|place| shown.contains(place)), "{shown}");
+
     let shown = program.run(["memory", "show", CHALLENGED]);
     assert!(shown.text().contains(CLEARANCE_COOKIE), "{shown}");
     let exported = program.run(["memory", "export", "-"]).text();
@@ -57,7 +65,7 @@ async fn the_second_run_of_a_cleared_host_needs_no_browser_and_another_session_d
     assert!(value.len() > 8 && !shown.text().contains(value), "no value is shown");
     let json = program.run(["memory", "show", "--format", "json"]);
     assert!(
-        !json.text().contains(value) && json.json()["identities"].as_array().expect("a list").len() == 2,
+        !json.text().contains(value) && json.json()["identities"].as_array().expect("a list").len() == 5,
         "{json}"
     );
 }

@@ -1,6 +1,7 @@
 //! Integration tests.
 
 mod bad_input;
+mod batch;
 mod bounds;
 #[cfg(feature = "browser")]
 #[cfg(feature = "browser")]
@@ -20,6 +21,7 @@ mod hostile_h2;
 mod lab;
 #[cfg(feature = "browser")]
 mod ladder;
+mod learned;
 mod memory;
 mod nginx;
 mod output;

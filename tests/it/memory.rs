@@ -68,7 +68,7 @@ async fn the_next_run_starts_where_the_last_one_worked_unless_told_to_forget() {
     assert_eq!(tiers(&fetch(&program, &["--no-memory"], &url)), ["plain", "impersonate"]);
     assert_eq!(counts(&file(&program), Rung::Plain), (0, 1), "a run without memory leaves nothing");
     let run = program.run(["memory", "clear", &server.addr().to_string()]);
-    assert_eq!((run.code, run.stderr.as_str()), (0, "forgot 2 lines\n"), "{run}");
+    assert_eq!((run.code, run.stderr.as_str()), (0, "forgot 3 lines\n"), "{run}");
     assert_eq!(tiers(&fetch(&program, &[], &url)), ["plain", "impersonate"]);
 }
 
@@ -148,7 +148,7 @@ async fn what_is_exported_is_imported_elsewhere_and_only_whole() {
     assert_eq!(fs::metadata(&out).expect("a file").permissions().mode() & 0o777, 0o600);
     assert_eq!(here.run(["memory", "export", "-"]).stdout, fs::read(&out).expect("a file"));
     let out = out.to_string_lossy().into_owned();
-    for (news, _) in [("took over 2 lines\n", 1), ("took over 0 lines\n", 2)] {
+    for (news, _) in [("took over 3 lines\n", 1), ("took over 0 lines\n", 2)] {
         let run = there.run(["memory", "import", &out]);
         assert_eq!((run.code, run.stderr.as_str()), (0, news), "{run}");
     }
@@ -156,7 +156,7 @@ async fn what_is_exported_is_imported_elsewhere_and_only_whole() {
     let broken = fs::read_to_string(&out).expect("a file") + "{\"kind\":\"evidence\"}\n";
     let fresh = Program::new().input(broken);
     let run = fresh.run(["memory", "import", "-"]);
-    assert!(run.code == 3 && run.stderr.contains("error: -: line 4: it is none"), "{run}");
+    assert!(run.code == 3 && run.stderr.contains("error: -: line 5: it is none"), "{run}");
     assert_eq!(fresh.run(["memory", "show"]).text(), "nothing is remembered\n");
 }
 
@@ -197,6 +197,8 @@ async fn processes_that_share_a_file_lose_nothing_and_meet_no_lock() {
     }
     let pages = (RUNS * PAGES + 2 * PAGES / 2) as u64;
     assert_eq!(counts(&file(&program), Rung::Impersonate), (pages, 0));
+    let sizes = Notebook::open(file(&program)).expect("whole").sized(None).expect("it can be read");
+    assert_eq!(sizes.iter().map(|line| u64::from(line.sizes.pages)).sum::<u64>(), pages, "each was measured");
     assert_eq!(
         (counts(&file(&program), Rung::Plain), refused),
         ((0, 2 * PAGES as u64 / 2), 2 * PAGES as u64 / 2)

@@ -18,6 +18,8 @@ use crate::kind::ErrorKind;
 /// Every task there is or was, in a crawl with what leads to the same pages. In memory up to a cap, beyond it on disk.
 pub(in crate::batch) struct Frontier {
     seen: Seen,
+    /// How many are in it.
+    pages: u64,
     crawl: Option<Crawl>,
 }
 
@@ -57,12 +59,13 @@ impl Frontier {
             follow,
             beyond: 0,
         });
-        Self { seen: Seen::new(folder), crawl }
+        Self { seen: Seen::new(folder), pages: 0, crawl }
     }
 
-    /// A task that is finished, or none, was met. Whether for the first time.
-    pub(in crate::batch) fn insert(&mut self, key: Key) -> io::Result<bool> {
-        self.seen.insert(key)
+    /// A task that an earlier run finished.
+    pub(in crate::batch) fn insert(&mut self, key: Key) -> io::Result<()> {
+        self.pages += u64::from(self.seen.insert(key)?);
+        Ok(())
     }
 
     /// Whether a listed task is to be done: it is new, and there are not pages enough.
@@ -71,7 +74,7 @@ impl Frontier {
         if self.seen.contains(key)? {
             return Ok(false);
         }
-        if crawl.is_enough(self.seen.len()) {
+        if crawl.is_enough(self.pages) {
             crawl.beyond += 1;
             return Ok(false);
         }
@@ -81,6 +84,7 @@ impl Frontier {
                 crawl.aliases.insert(other)?;
             }
         }
+        self.pages += 1;
         self.seen.insert(key)
     }
 
@@ -98,10 +102,11 @@ impl Frontier {
             if self.seen.contains(work.key)? || crawl.aliases.contains(work.key)? {
                 continue;
             }
-            if crawl.is_enough(self.seen.len()) {
+            if crawl.is_enough(self.pages) {
                 crawl.beyond += 1;
             } else if Url::parse(&work.task.url).is_ok_and(|url| crawl.traps.admit(&url)) {
                 self.seen.insert(work.key)?;
+                self.pages += 1;
                 admitted.work.push(work);
             }
         }
@@ -115,7 +120,9 @@ impl Frontier {
             crawl.traps.recall(&url);
         }
         let Ok(work) = Work::new(task) else { return Ok(None) };
-        Ok(self.seen.insert(work.key)?.then_some(work))
+        let is_left = self.seen.insert(work.key)?;
+        self.pages += u64::from(is_left);
+        Ok(is_left.then_some(work))
     }
 
     /// A URL that a page of an earlier run answered for.

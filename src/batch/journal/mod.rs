@@ -113,12 +113,8 @@ impl Journal {
         Ok((journal, found))
     }
 
-    /// Tells `entry` of every finished task, those that failed in a way that may pass only where `passing` says so.
-    pub(super) fn each(
-        &mut self,
-        passing: bool,
-        mut entry: impl FnMut(&Entry) -> io::Result<()>,
-    ) -> io::Result<()> {
+    /// Tells `entry` of every finished task, but not of those that are to be tried again.
+    pub(super) fn each(&mut self, mut entry: impl FnMut(&Entry) -> io::Result<()>) -> io::Result<()> {
         let forgotten = self.forgotten;
         let mut offset = MAGIC.len() as u64;
         self.file.seek(SeekFrom::Start(offset))?;
@@ -126,9 +122,7 @@ impl Journal {
         while let FrameRead::Whole(payload) = frame::read(&mut reader, self.len - offset)? {
             offset += (frame::HEAD + payload.len()) as u64;
             let Some(Frame::Commit { entries, .. }) = Frame::read(&payload) else { continue };
-            for done in
-                entries.iter().filter(|done| !done.outcome.may_pass || (passing && offset > forgotten))
-            {
+            for done in entries.iter().filter(|done| !done.outcome.may_pass || offset > forgotten) {
                 entry(done)?;
             }
         }
@@ -146,9 +140,13 @@ impl Journal {
         Ok(FindsReader { reader, left: self.len - offset, path: self.path.clone() })
     }
 
-    /// Writes down finished tasks, whose records end the output's first `position` bytes or rows, and what they led to:
-    /// both or neither.
-    pub(super) fn commit<'a>(
+    /// Writes down finished tasks, whose records end the output's first `position` bytes or rows.
+    pub(super) fn commit(&mut self, position: u64, entries: &[Entry]) -> io::Result<()> {
+        self.commit_found(position, entries, [].iter(), &[])
+    }
+
+    /// The same, and what these tasks led to: both or neither.
+    pub(super) fn commit_found<'a>(
         &mut self,
         position: u64,
         entries: &[Entry],

@@ -6,6 +6,8 @@ use crate::batch::tally::Tally;
 /// Where a run stands.
 #[derive(Debug, Default)]
 pub(in crate::batch) struct State {
+    /// The output is this journal's: before, a file in its place was somebody else's.
+    pub(in crate::batch) owned: bool,
     /// How much of the output is committed, in its own unit.
     pub(in crate::batch) position: u64,
     /// What came of the tasks so far.
@@ -27,10 +29,6 @@ pub(in crate::batch) struct State {
 pub(in crate::batch) struct Ranges(Vec<(u64, u32)>);
 
 impl Ranges {
-    pub(in crate::batch) const fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// From where, and how long.
     pub(in crate::batch) fn iter(&self) -> impl Iterator<Item = (u64, u32)> {
         self.0.iter().copied()
@@ -52,6 +50,7 @@ impl State {
             Frame::Purpose(_) | Frame::Found(_) => {}
             Frame::Session { .. } => self.finished = false,
             Frame::Commit { position, entries } => {
+                self.owned = true;
                 let records: u64 = entries.iter().map(|entry| u64::from(entry.len)).sum();
                 let mut at = position.saturating_sub(records);
                 for done in entries {

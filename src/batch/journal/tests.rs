@@ -11,10 +11,10 @@ fn done(key: u128, may_pass: bool) -> Entry {
     entry(Key(key), Outcome { ending, tier: Some(Tier::Impersonate), may_pass }, 10)
 }
 
-fn keys(journal: &mut Journal, passing: bool) -> Vec<u128> {
+fn keys(journal: &mut Journal) -> Vec<u128> {
     let mut keys = Vec::new();
     journal
-        .each(passing, |entry| {
+        .each(|entry| {
             keys.push(entry.key.0);
             Ok(())
         })
@@ -28,16 +28,15 @@ fn what_was_committed_is_found_again() {
     let path = folder.path().join("run.ckpt");
     let (mut journal, found) = Journal::open(&path, &purpose()).unwrap();
     assert_eq!((found.torn, found.state.position), (0, 0));
-    journal.commit(25, &[done(1, false), done(2, true)], [].iter(), &[]).unwrap();
-    journal.commit(35, &[done(3, false)], [].iter(), &[]).unwrap();
+    journal.commit(25, &[done(1, false), done(2, true)]).unwrap();
+    journal.commit(35, &[done(3, false)]).unwrap();
     journal.synced(35).unwrap();
     drop(journal);
     let (mut journal, found) = Journal::open(&path, &purpose()).unwrap();
     assert_eq!((found.state.position, found.torn, found.rebooted), (35, 0, false));
     assert_eq!((found.state.tally.attempted, found.state.tally.may_pass), (3, 1));
     assert_eq!(found.state.passing.iter().collect::<Vec<_>>(), [(15, 10)]);
-    assert_eq!(keys(&mut journal, true), [1, 2, 3]);
-    assert_eq!(keys(&mut journal, false), [1, 3]);
+    assert_eq!(keys(&mut journal), [1, 2, 3]);
 }
 
 #[test]
@@ -45,9 +44,9 @@ fn wherever_a_write_was_cut_off_all_before_it_is_kept_and_the_next_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.ckpt");
     let (mut journal, _) = Journal::open(&path, &purpose()).unwrap();
-    journal.commit(10, &[done(1, false)], [].iter(), &[]).unwrap();
+    journal.commit(10, &[done(1, false)]).unwrap();
     let whole = journal.len;
-    journal.commit(20, &[done(2, false)], [].iter(), &[]).unwrap();
+    journal.commit(20, &[done(2, false)]).unwrap();
     let end = journal.len;
     drop(journal);
     let bytes = std::fs::read(&path).unwrap();
@@ -55,11 +54,11 @@ fn wherever_a_write_was_cut_off_all_before_it_is_kept_and_the_next_goes_on() {
         std::fs::write(&path, &bytes[..usize::try_from(cut).unwrap()]).unwrap();
         let (mut journal, found) = Journal::open(&path, &purpose()).unwrap();
         assert_eq!((found.torn, found.state.position), (cut - whole, 10), "cut at {cut}");
-        assert_eq!(keys(&mut journal, true), [1], "cut at {cut}");
-        journal.commit(20, &[done(3, false)], [].iter(), &[]).unwrap();
+        assert_eq!(keys(&mut journal), [1], "cut at {cut}");
+        journal.commit(20, &[done(3, false)]).unwrap();
         drop(journal);
         let (mut journal, found) = Journal::open(&path, &purpose()).unwrap();
-        assert_eq!((found.torn, keys(&mut journal, true)), (0, vec![1, 3]), "cut at {cut}");
+        assert_eq!((found.torn, keys(&mut journal)), (0, vec![1, 3]), "cut at {cut}");
     }
     for cut in 0..MAGIC.len() {
         std::fs::write(&path, &bytes[..cut]).unwrap();
@@ -73,9 +72,9 @@ fn damage_in_the_middle_is_an_error_and_nothing_is_cut() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.ckpt");
     let (mut journal, _) = Journal::open(&path, &purpose()).unwrap();
-    journal.commit(10, &[done(1, false)], [].iter(), &[]).unwrap();
+    journal.commit(10, &[done(1, false)]).unwrap();
     let at = usize::try_from(journal.len).unwrap() - 1;
-    journal.commit(20, &[done(2, false)], [].iter(), &[]).unwrap();
+    journal.commit(20, &[done(2, false)]).unwrap();
     drop(journal);
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[at] ^= 1;
@@ -108,13 +107,13 @@ fn after_the_machine_stopped_only_what_was_synced_counts() {
     let path = folder.path().join("run.ckpt");
     let (mut journal, _) = Journal::open(&path, &purpose()).unwrap();
     journal.append(&Frame::Session { boot: "another start".to_owned() }).unwrap();
-    journal.commit(10, &[done(1, false)], [].iter(), &[]).unwrap();
+    journal.commit(10, &[done(1, false)]).unwrap();
     journal.synced(10).unwrap();
-    journal.commit(20, &[done(2, false)], [].iter(), &[]).unwrap();
+    journal.commit(20, &[done(2, false)]).unwrap();
     drop(journal);
     let (mut journal, found) = Journal::open(&path, &purpose()).unwrap();
     assert_eq!((found.rebooted, found.state.position), (true, 10));
-    assert_eq!(keys(&mut journal, true), [1]);
+    assert_eq!(keys(&mut journal), [1]);
 }
 
 #[test]
@@ -122,16 +121,16 @@ fn what_may_pass_is_not_finished_once_it_is_to_be_tried_anew() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.ckpt");
     let (mut journal, _) = Journal::open(&path, &purpose()).unwrap();
-    journal.commit(20, &[done(1, false), done(2, true)], [].iter(), &[]).unwrap();
+    journal.commit(20, &[done(1, false), done(2, true)]).unwrap();
     journal.replacing(10).unwrap();
     drop(journal);
     let (mut journal, found) = Journal::open(&path, &purpose()).unwrap();
     assert_eq!(found.state.replacing, Some(10));
     journal.replaced(10).unwrap();
-    journal.commit(20, &[done(3, true)], [].iter(), &[]).unwrap();
+    journal.commit(20, &[done(3, true)]).unwrap();
     drop(journal);
     let (mut journal, found) = Journal::open(&path, &purpose()).unwrap();
     assert_eq!((found.state.replacing, found.state.position), (None, 20));
     assert_eq!(found.state.tally.attempted, 2);
-    assert_eq!(keys(&mut journal, true), [1, 3], "only the later failure counts");
+    assert_eq!(keys(&mut journal), [1, 3], "only the later failure counts");
 }

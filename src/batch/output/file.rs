@@ -17,8 +17,8 @@ pub(super) struct File {
 }
 
 impl File {
-    /// Opens it, and cuts off what is behind `from`. Without a journal it must not be there, or be empty.
-    pub(super) fn open(path: &Path, from: Option<u64>) -> Result<(Self, Opened)> {
+    /// Opens it, and cuts off what is behind `from`.
+    pub(super) fn open(path: &Path, from: u64) -> Result<(Self, Opened)> {
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(
                 |cause| {
@@ -28,14 +28,6 @@ impl File {
             )?;
         let broken = |cause| unwritten(path, cause);
         let size = file.metadata().map_err(broken)?.len();
-        let from = from.unwrap_or(0);
-        if from == 0 && size > 0 {
-            let message =
-                format!("{} is there already, and no checkpoint says what is in it", path.display());
-            return Err(Error::new(ErrorKind::Config, message).with_hint(
-                "name another --out, or remove it; with its checkpoint beside it, a batch goes on",
-            ));
-        }
         if size < from {
             let message = format!(
                 "{} has {size} bytes, and its checkpoint says that {from} are written",
@@ -127,8 +119,9 @@ fn joined(records: &[Encoded]) -> (std::borrow::Cow<'_, [u8]>, Vec<u64>) {
     }
     let mut all = Vec::with_capacity(records.iter().map(Encoded::len).sum());
     for record in records {
-        match record {
-            Encoded::Bytes(bytes) => all.extend_from_slice(bytes),
+        // Rows are for databases.
+        if let Encoded::Bytes(bytes) = record {
+            all.extend_from_slice(bytes);
         }
     }
     (all.into(), lens)

@@ -1,8 +1,12 @@
 //! Where records go: one format a file. What a format makes of a record is made on threads of its own;
 //! one thread writes it.
 
+mod bodies;
+mod csv;
 mod file;
 mod jsonl;
+mod sqlite;
+mod warc;
 
 use std::fmt;
 use std::io;
@@ -11,8 +15,11 @@ use std::str::FromStr;
 
 use super::journal::Ranges;
 use super::record::Record;
+use super::summary::Summary;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
+
+pub(super) use bodies::Bodies;
 
 /// How records are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,17 +28,26 @@ pub enum Format {
     /// One JSON object a line, bodies in it.
     #[default]
     Jsonl,
+    /// One line of CSV, without bodies.
+    Csv,
+    /// WARC 1.1, gzipped where the file's name ends in `.gz`.
+    Warc,
+    /// A SQLite database.
+    Sqlite,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Jsonl];
+    pub const ALL: [Self; 4] = [Self::Jsonl, Self::Csv, Self::Warc, Self::Sqlite];
 
     /// The stable lower-case name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+            Self::Warc => "warc",
+            Self::Sqlite => "sqlite",
         }
     }
 
@@ -40,16 +56,14 @@ impl Format {
     pub fn of(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?.to_ascii_lowercase();
         let is = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
-        if is(&[".jsonl", ".ndjson"]) {
-            return Some(Self::Jsonl);
-        }
-        None
-    }
-
-    fn encoder(self) -> Box<dyn Encode> {
-        match self {
-            Self::Jsonl => Box::new(jsonl::Jsonl),
-        }
+        [
+            (Self::Jsonl, &[".jsonl", ".ndjson"][..]),
+            (Self::Csv, &[".csv"]),
+            (Self::Warc, &[".warc", ".warc.gz"]),
+            (Self::Sqlite, &[".sqlite", ".sqlite3", ".db"]),
+        ]
+        .into_iter()
+        .find_map(|(format, ends)| is(ends).then_some(format))
     }
 }
 
@@ -58,6 +72,7 @@ impl Format {
 pub struct Output {
     place: Place,
     format: Format,
+    bodies: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,13 +84,20 @@ enum Place {
 impl Output {
     /// Records go to the end of this file, which must not be there unless a checkpoint says what is in it.
     pub fn file(path: impl Into<PathBuf>, format: Format) -> Self {
-        Self { place: Place::File(path.into()), format }
+        Self { place: Place::File(path.into()), format, bodies: None }
     }
 
     /// Records go to stdout.
     #[must_use]
     pub const fn stdout(format: Format) -> Self {
-        Self { place: Place::Stdout, format }
+        Self { place: Place::Stdout, format, bodies: None }
+    }
+
+    /// Puts bodies into files in this folder, named by the SHA-256 of what is in them; records name the file.
+    #[must_use]
+    pub fn bodies(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.bodies = Some(folder.into());
+        self
     }
 
     /// How a checkpoint calls it.
@@ -95,14 +117,56 @@ impl Output {
         self.format
     }
 
-    pub(super) fn encoder(&self) -> Box<dyn Encode> {
-        self.format.encoder()
+    pub(super) fn encoder(&self, wanted: Columns) -> Box<dyn Encode> {
+        match self.format {
+            Format::Jsonl => Box::new(jsonl::Jsonl),
+            Format::Csv => Box::new(csv::Csv::new(wanted)),
+            Format::Warc => Box::new(warc::Warc { packed: self.is_packed() }),
+            Format::Sqlite => Box::new(sqlite::Sqlite),
+        }
     }
 
-    /// Opens it where the journal says it ended; `None` where there is no journal.
-    pub(super) fn open(&self, from: Option<u64>) -> Result<(Box<dyn Store>, Opened)> {
+    /// The folder of bodies, made.
+    pub(super) fn folder(&self) -> Result<Option<Bodies>> {
+        self.bodies.as_deref().map(Bodies::new).transpose()
+    }
+
+    fn is_packed(&self) -> bool {
+        let Place::File(path) = &self.place else { return false };
+        path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gz"))
+    }
+
+    /// Writes down how a run ended, where the format has a place for it.
+    pub(super) fn note(&self, summary: &Summary) -> Result<()> {
+        match (&self.place, self.format) {
+            (Place::File(path), Format::Sqlite) => sqlite::note(path, summary),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is there already and not a batch's is not written over.
+    pub(super) fn refuse_old(&self) -> Result<()> {
+        let Place::File(path) = &self.place else { return Ok(()) };
+        if !std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() > 0) {
+            return Ok(());
+        }
+        let message = format!("{} is there already, and no checkpoint says what is in it", path.display());
+        Err(Error::new(ErrorKind::Config, message)
+            .with_hint("name another --out, or remove it; with its checkpoint beside it, a batch goes on"))
+    }
+
+    /// Opens it where the journal says it ended: what is behind that is cut off.
+    pub(super) fn open(&self, from: u64) -> Result<(Box<dyn Store>, Opened)> {
         match &self.place {
+            Place::Stdout if self.format == Format::Sqlite => {
+                let message = "a database cannot be written to standard output";
+                Err(Error::new(ErrorKind::Config, message).with_hint("name a file with --out"))
+            }
             Place::Stdout => Ok((Box::new(file::Pipe::stdout()), Opened::default())),
+            Place::File(path) if self.format == Format::Sqlite => {
+                let (store, opened) = sqlite::Database::open(path, from)?;
+                Ok((Box::new(store), opened))
+            }
             Place::File(path) => {
                 if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
                     return Ok((Box::new(file::Pipe::open(path)?), Opened::default()));
@@ -117,17 +181,28 @@ impl Output {
     pub(super) fn without(&self, parts: &Ranges, len: u64) -> Result<u64> {
         match &self.place {
             Place::Stdout => Ok(len),
+            // Rows keep their numbers.
+            Place::File(_) if self.format == Format::Sqlite => Ok(len),
             Place::File(path) => file::without(path, parts, len).map_err(|cause| unwritten(path, cause)),
         }
     }
 
     /// Takes these parts out of it, as was prepared. When that was done before, it does nothing.
-    pub(super) fn replace(&self, _parts: &Ranges) -> Result<()> {
+    pub(super) fn replace(&self, parts: &Ranges) -> Result<()> {
         match &self.place {
             Place::Stdout => Ok(()),
+            Place::File(path) if self.format == Format::Sqlite => sqlite::without(path, parts),
             Place::File(path) => file::replace(path).map_err(|cause| unwritten(path, cause)),
         }
     }
+}
+
+/// What is read out of pages, where a format has a column for each.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Columns {
+    pub(super) fields: Vec<String>,
+    pub(super) text: bool,
+    pub(super) links: bool,
 }
 
 /// What was found where the output is.
@@ -150,13 +225,15 @@ pub(super) trait Encode: Send + Sync {
 /// What a record has become.
 pub(super) enum Encoded {
     Bytes(Vec<u8>),
+    Row(Box<sqlite::Row>),
 }
 
 impl Encoded {
-    /// About how much memory it takes, and how long it is in a file.
-    pub(super) const fn len(&self) -> usize {
+    /// About how much memory it takes; of bytes, how many there are.
+    pub(super) fn len(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),
+            Self::Row(row) => row.size(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
-use rungs::memory::{Cleared, Seen};
+use rungs::memory::{Circuit, Cleared, Seen, Sizes};
 use rungs::redact::terminal;
 use serde_json::json;
 
@@ -21,27 +21,42 @@ pub(super) struct Args {
     format: Told,
 }
 
+/// All that is shown.
+#[derive(Default, serde::Serialize)]
+struct Known {
+    evidence: Vec<Seen>,
+    sizes: Vec<Sizes>,
+    identities: Vec<Cleared>,
+    circuits: Vec<Circuit>,
+}
+
 pub(super) fn run(args: &Args) -> Result<u8, Failure> {
     let host = args.host.as_deref();
-    let (seen, cleared) = match existing()? {
-        Some(notebook) => (notebook.seen(host)?, notebook.cleared(host)?),
-        None => (Vec::new(), Vec::new()),
+    let known = match existing()? {
+        Some(notebook) => Known {
+            evidence: notebook.seen(host)?,
+            sizes: notebook.sized(host)?,
+            identities: notebook.cleared(host)?,
+            circuits: notebook.circuits(host)?,
+        },
+        None => Known::default(),
     };
     let mut out = std::io::stdout().lock();
     let shown = match args.format {
-        Told::Json => writeln!(out, "{}", json!({"evidence": seen, "identities": cleared})),
-        Told::Text => text(&mut out, &seen, &cleared),
+        Told::Json => writeln!(out, "{}", json!(known)),
+        Told::Text => text(&mut out, &known),
     };
     shown.map_err(Failure::stdout)?;
     Ok(exit::OK)
 }
 
-fn text(out: &mut impl Write, seen: &[Seen], cleared: &[Cleared]) -> std::io::Result<()> {
-    if seen.is_empty() && cleared.is_empty() {
+fn text(out: &mut impl Write, known: &Known) -> std::io::Result<()> {
+    let Known { evidence, sizes, identities, circuits } = known;
+    if evidence.is_empty() && sizes.is_empty() && identities.is_empty() && circuits.is_empty() {
         return writeln!(out, "nothing is remembered");
     }
     let mut last = String::new();
-    for line in seen {
+    for line in evidence {
         let area = terminal(&line.area.to_string());
         if area != last {
             writeln!(out, "{area}")?;
@@ -61,10 +76,38 @@ fn text(out: &mut impl Write, seen: &[Seen], cleared: &[Cleared]) -> std::io::Re
             date(line.tally.seen)
         )?;
     }
-    if !cleared.is_empty() {
+    if !sizes.is_empty() {
+        writeln!(out, "sizes")?;
+    }
+    for line in sizes {
+        let usual = match line.usual_bytes {
+            Some(bytes) => format!("usually {bytes} bytes"),
+            None => "no usual size".to_owned(),
+        };
+        let area = terminal(&line.area.to_string());
+        writeln!(out, "  {area}  {}  {usual}  {} pages", line.form.name(), line.sizes.pages)?;
+    }
+    if !circuits.is_empty() {
+        writeln!(out, "failing")?;
+    }
+    for line in circuits {
+        let host = terminal(&line.host);
+        writeln!(
+            out,
+            "  {host}  {}  {} {} faults in a row  left alone since {}  tried again {}",
+            line.tier,
+            line.faults,
+            line.kind,
+            date(line.since),
+            date(line.until)
+        )?;
+    }
+    if !identities.is_empty() {
         writeln!(out, "cleared")?;
     }
-    for line in cleared {
+    for line in identities {
+        let place = Some(terminal(&line.who.place)).filter(|place| !place.is_empty());
+        let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
         let until = line.until.map_or_else(|| "no end named".to_owned(), |at| format!("until {}", date(at)));
         let state = if !line.moves {
             "good in the browser only"
@@ -75,7 +118,7 @@ fn text(out: &mut impl Write, seen: &[Seen], cleared: &[Cleared]) -> std::io::Re
         };
         writeln!(
             out,
-            "  {}  {} as {} by {}  cookies {}  {until}  {state}",
+            "  {}  {} as {}{place} by {}  cookies {}  {until}  {state}",
             terminal(&line.host),
             terminal(&line.who.session),
             terminal(&line.who.profile),

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use url::Url;
 
 use self::context::Context;
@@ -24,6 +24,7 @@ use self::switches::Cast;
 use super::{Job, Transport};
 use crate::error::{Error, Result};
 use crate::fingerprint::profile::Browser as Worn;
+use crate::hints::ACCEPT_CH;
 use crate::kind::ErrorKind;
 use crate::net::{Ways, led_astray};
 use crate::response::{Answer, BrowserUse};
@@ -31,6 +32,7 @@ use crate::tier::Tier;
 
 mod admission;
 mod answer;
+mod block;
 mod chromium;
 mod connection;
 mod context;
@@ -51,6 +53,7 @@ mod targets;
 mod tests;
 mod trust;
 mod watch;
+mod watchdog;
 mod wear;
 
 pub(crate) use self::admission::PoolOptions;
@@ -189,6 +192,7 @@ impl BrowserTransport {
                 failed => failed,
             },
         };
+        learn_hints(job, &page.asked());
         // A page that failed may have been given cookies all the same.
         if let Err(error) = context.take(&browser.connection, job, &lent).await
             && answer.is_ok()
@@ -236,6 +240,15 @@ impl BrowserTransport {
             .await
             .map_err(|cause| Error::new(ErrorKind::Browser, "could not open a page").with_source(cause))??;
         Ok((context, page))
+    }
+}
+
+/// What the browser was asked for, the tiers below tell from now on.
+fn learn_hints(job: Job<'_>, asked: &[(String, String)]) {
+    for (url, line) in asked {
+        if let (Ok(url), Ok(value)) = (Url::parse(url), HeaderValue::from_str(line)) {
+            job.identity.hints().note(&url, &HeaderMap::from_iter([(ACCEPT_CH, value)]));
+        }
     }
 }
 

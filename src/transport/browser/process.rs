@@ -19,6 +19,7 @@ use super::display::Display;
 use super::scratch::{Scratch, sweep};
 use super::targets::Targets;
 use super::trust;
+use super::watchdog::Watchdog;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 
@@ -138,6 +139,8 @@ fn supervise(
         }
     };
     let pid = Pid::from_child(&child);
+    let watchdog = Watchdog::start(pid, scratch.path())
+        .inspect_err(|cause| tracing::debug!(%cause, "no watchdog for the browser"));
     {
         let mut life = lock(life);
         life.pid = Some(pid);
@@ -150,13 +153,13 @@ fn supervise(
     connection.listen(messages, |event| targets.on(connection, &event));
     connection.hang_up();
     targets.all_gone();
-    end(&mut child, pid, life);
+    end(&mut child, pid, life, watchdog.ok());
     drop(display);
     lock(life).last_words = tail(&scratch.log()).unwrap_or_default();
 }
 
 /// Waits for the process to end, makes it end when it does not, and takes its group along.
-fn end(child: &mut Child, pid: Pid, life: &Mutex<Life>) {
+fn end(child: &mut Child, pid: Pid, life: &Mutex<Life>, watchdog: Option<Watchdog>) {
     let seen_dead = |options: WaitIdOptions| {
         let peek = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | options;
         // No child to wait for means it is dead as well.
@@ -170,6 +173,8 @@ fn end(child: &mut Child, pid: Pid, life: &Mutex<Life>) {
     kill_group(pid);
     seen_dead(WaitIdOptions::empty());
     lock(life).pid = None;
+    // Before the number can be somebody else's.
+    drop(watchdog);
     if let Err(cause) = child.wait() {
         tracing::debug!(%cause, "the browser was reaped by somebody else");
     }

@@ -13,9 +13,11 @@ use chromiumoxide::cdp::js_protocol::runtime::RunIfWaitingForDebuggerParams;
 use serde::Deserialize;
 use tokio::sync::Notify;
 
+use super::block;
 use super::connection::{Connection, Event};
-use super::watch::{Reaction, Watch};
+use super::watch::{Reaction, Watch, react_in_frame};
 use super::wear::Wear;
+use crate::view::Load;
 
 /// The targets of one browser, by session.
 #[derive(Default)]
@@ -44,6 +46,8 @@ struct Session {
     context: String,
     /// For a page of ours; a worker or frame has none.
     watch: Option<Arc<Watch>>,
+    /// What a frame does not load: what its page does not.
+    block: Vec<Load>,
     /// What a page holds (its permit, its context) until the browser says it is gone.
     held: Option<Box<dyn Any + Send + Sync>>,
 }
@@ -139,32 +143,43 @@ impl Targets {
             }
             _ => {
                 let Some(session) = event.session else { return };
-                let watch = self.lock().sessions.get(session).and_then(|session| session.watch.clone());
-                let Some(watch) = watch else { return };
-                match watch.on(event.method, event.params, Instant::now()) {
-                    Some(Reaction::Dialog { accept }) => {
+                let Some(reaction) = self.react(session, event) else { return };
+                match reaction {
+                    Reaction::Dialog { accept } => {
                         let answer = HandleJavaScriptDialogParams { accept, prompt_text: None };
                         connection.tell(Some(session), &answer, Box::new(()));
                     }
-                    Some(Reaction::Continue(request)) => {
+                    Reaction::Continue(request) => {
                         let request: &ContinueRequestParams = &request;
                         connection.tell(Some(session), request, Box::new(()));
                     }
-                    Some(Reaction::Refuse(request)) => {
+                    Reaction::Refuse(request) => {
                         let request: &FailRequestParams = &request;
                         connection.tell(Some(session), request, Box::new(()));
                     }
-                    None => {}
                 }
             }
         }
+    }
+
+    /// What an event of a page or frame calls for.
+    fn react(&self, session: &str, event: &Event<'_>) -> Option<Reaction> {
+        let watch = {
+            let state = self.lock();
+            let session = state.sessions.get(session)?;
+            if session.watch.is_none() && !session.block.is_empty() {
+                return react_in_frame(event.method, event.params, &session.block);
+            }
+            session.watch.clone()?
+        };
+        watch.on(event.method, event.params, Instant::now())
     }
 
     fn attached(&self, connection: &Connection, parent: Option<&str>, attached: &AttachedToTarget) {
         let info = &attached.target_info;
         let session = attached.session_id.as_str();
         let mut unwanted = false;
-        let wear = {
+        let (wear, block) = {
             let mut state = self.lock();
             let of_parent =
                 || parent.and_then(|parent| state.sessions.get(parent)).map(|parent| parent.context.clone());
@@ -179,8 +194,15 @@ impl Targets {
                     state.unclaimed.insert(info.target_id.clone(), session.to_owned());
                 }
             }
-            state.sessions.insert(session.to_owned(), Session { context, watch, held: None });
-            wear
+            let parent =
+                parent.filter(|_| info.kind == "iframe").and_then(|parent| state.sessions.get(parent));
+            let block = parent.map_or_else(Vec::new, |parent| match &parent.watch {
+                Some(watch) => watch.block(),
+                None => parent.block.clone(),
+            });
+            let held = None;
+            state.sessions.insert(session.to_owned(), Session { context, watch, block: block.clone(), held });
+            (wear, block)
         };
         if unwanted {
             tracing::debug!("closing a popup");
@@ -192,6 +214,7 @@ impl Targets {
         if let Some(wear) = wear {
             wear.put_on(connection, session, &info.kind);
         }
+        block::in_frame(connection, session, &block);
         if attached.waiting_for_debugger {
             connection.tell(Some(session), &RunIfWaitingForDebuggerParams {}, Box::new(()));
         }

@@ -9,10 +9,11 @@ use chromiumoxide::cdp::browser_protocol::{fetch, network, page};
 use http::{HeaderName, Method, StatusCode, header};
 
 use super::super::answer::Head;
+use super::super::block;
 use super::super::faults::{self, Fault};
 use super::super::watch::{Orders, Step};
 use super::wait::{Deadlines, unexpected_file};
-use super::{OPEN_LIMIT, Page, Visit, block};
+use super::{OPEN_LIMIT, Page, Visit};
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 use crate::request::Request;
@@ -147,7 +148,7 @@ fn orders(visit: &Visit<'_>) -> Orders {
     Orders {
         headers,
         first: (!plain).then(|| (request.method.to_string(), body)),
-        refused: block::types(&visit.view.block),
+        block: visit.view.block.clone(),
         raw: visit.view.body == Some(BodyForm::Raw),
         file: false,
     }

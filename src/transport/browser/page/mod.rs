@@ -1,7 +1,6 @@
 //! One page: opened, sent somewhere, waited for, read, closed.
 
 mod arrive;
-mod block;
 mod file;
 mod read;
 mod scroll;
@@ -111,6 +110,11 @@ impl Page {
             answer = self.go(visit) => answer,
             error = self.keep_copies(visit) => Err(error),
         }
+    }
+
+    /// The client hints that its documents asked for: URL and Accept-CH.
+    pub(super) fn asked(&self) -> Vec<(String, String)> {
+        self.watch.read(|state| state.asked.clone())
     }
 
     async fn go(&self, visit: &Visit<'_>) -> Result<Answer> {

@@ -12,7 +12,7 @@ impl Page {
     /// Turns the wheel until the page's end stays where it is. Whether it was reached.
     pub(super) async fn scroll(&self, visit: &Visit<'_>, deadlines: &Deadlines) -> Result<bool> {
         let until = deadlines.work.min(Instant::now() + SCROLL_LIMIT);
-        let mut before = None;
+        let (mut before, mut still) = (None, 0);
         for _ in 0..MAX_TURNS {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -32,10 +32,16 @@ impl Page {
                 continue;
             }
             if before == Some(view.page_y) {
-                // Nothing here moves with the wheel: a page with its own idea of scrolling.
-                return Ok(false);
+                still += 1;
+                if still == MAX_STILL {
+                    // Nothing here moves with the wheel: a page with its own idea of scrolling.
+                    return Ok(false);
+                }
+                // A busy page moves late.
+                tokio::time::sleep(TURN.min(left)).await;
+                continue;
             }
-            before = Some(view.page_y);
+            (before, still) = (Some(view.page_y), 0);
             let mut turn = input::DispatchMouseEventParams::new(
                 input::DispatchMouseEventType::MouseWheel,
                 (view.client_width / 2.0).floor(),
@@ -51,6 +57,8 @@ impl Page {
 
 /// The most turns of the wheel.
 const MAX_TURNS: usize = 200;
+/// How often a page is looked at that does not move.
+const MAX_STILL: usize = 10;
 /// The most time for all of them.
 const SCROLL_LIMIT: Duration = Duration::from_secs(20);
 /// For the page to move and to ask for more.

@@ -349,6 +349,44 @@ async fn trackers_and_hosts_below_them_are_refused_and_others_are_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn frames_of_other_sites_and_frames_in_them_do_not_load_it_either() {
+    let site = Site::start(|path| match path {
+        "/" => page(
+            "<iframe id=f></iframe><script>f.src='http://outer.example:'+location.port+'/outer';\
+             addEventListener('message',()=>{const d=document.createElement('i');d.id='done';document.body.append(d)})\
+             </script>",
+        ),
+        "/outer" => page(
+            "<img src=/outer-image><iframe id=f></iframe><script>\
+             f.src='http://inner.example:'+location.port+'/inner'</script>",
+        ),
+        "/inner" => page(
+            "<script>const i=new Image;i.onload=i.onerror=()=>fetch('http://quantserve.com:'+location.port+'/hit',\
+             {mode:'no-cors'}).catch(()=>0).then(()=>top.postMessage(1,'*'));i.src='/inner-image'</script>",
+        ),
+        path if path.ends_with("image") => answer("200 OK", &["Content-Type: image/png"], b""),
+        _ => answer("200 OK", &[], b"x"),
+    })
+    .await;
+    let scratch = tempfile::tempdir().unwrap();
+    let names = ["outer.example", "inner.example", "quantserve.com"];
+    let resolve = names.map(|name| (name.to_owned(), site.address.port(), site.address.ip())).to_vec();
+    let options =
+        BrowserOptions { scratch_parent: scratch.path().to_owned(), resolve, ..BrowserOptions::default() };
+    let bench = Bench { tier: BrowserTransport::new(options), ..Bench::new() };
+    for block in [vec![], vec![Load::Images, Load::Trackers]] {
+        site.heads.lock().unwrap().clear();
+        let blocked = !block.is_empty();
+        let view = View { block, wait_for: Some("#done".to_owned()), ..View::default() };
+        bench.view(&site.url("/"), view).await.unwrap();
+        let asked = site.asked();
+        for path in ["/outer-image", "/inner-image", "/hit"] {
+            assert_eq!(asked.iter().any(|asked| asked == path), !blocked, "{path}: {asked:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_wheel_goes_down_to_an_end_that_moves_away_a_few_times() {
     let site = Site::start(|path| match path {
         "/" => page(

@@ -65,6 +65,8 @@ pub(super) struct RequestWillBeSent {
 pub(super) struct Redirected {
     pub url: String,
     pub status: u16,
+    #[serde(default)]
+    pub headers: HashMap<String, String>,
 }
 
 #[derive(Deserialize)]

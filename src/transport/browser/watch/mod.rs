@@ -11,6 +11,8 @@ use bytes::Bytes;
 use chromiumoxide::cdp::browser_protocol::fetch::{ContinueRequestParams, FailRequestParams};
 use tokio::sync::Notify;
 
+use crate::view::Load;
+
 pub(super) use self::events::{Response, Timing};
 pub(super) use self::pause::{Held, Orders};
 pub(super) use self::state::{Document, PageState};
@@ -28,9 +30,20 @@ pub(super) enum Reaction {
     Refuse(Box<FailRequestParams>),
 }
 
+/// What an event of a frame calls for that has a session of its own and does not load what is in `block`.
+pub(super) fn react_in_frame(method: &str, params: &str, block: &[Load]) -> Option<Reaction> {
+    let paused = (method == "Fetch.requestPaused").then(|| serde_json::from_str(params).ok()).flatten()?;
+    Some(pause::of_frame(paused, block))
+}
+
 impl Watch {
     pub(super) fn new(frame: &str) -> Self {
         Self { state: Mutex::new(PageState::new(frame)), changed: Notify::new() }
+    }
+
+    /// What the page and the frames within do not load.
+    pub(super) fn block(&self) -> Vec<Load> {
+        self.lock().orders.block.clone()
     }
 
     /// Takes one event.

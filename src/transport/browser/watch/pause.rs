@@ -3,9 +3,11 @@
 use chromiumoxide::cdp::browser_protocol::fetch::{ContinueRequestParams, FailRequestParams, HeaderEntry};
 use chromiumoxide::cdp::browser_protocol::network::ErrorReason;
 
+use super::super::block;
 use super::Reaction;
 use super::events::{Field, RequestPaused};
 use super::state::PageState;
+use crate::view::Load;
 
 /// What becomes of the requests and answers of a page.
 #[derive(Clone, Default)]
@@ -14,8 +16,8 @@ pub(in super::super) struct Orders {
     pub headers: Vec<(String, String)>,
     /// Method and body of the first document's request.
     pub first: Option<(String, Option<String>)>,
-    /// Resource types that are not loaded.
-    pub refused: Vec<&'static str>,
+    /// What is not loaded, in the page and in the frames within.
+    pub block: Vec<Load>,
     /// Keep documents as the server sent them.
     pub raw: bool,
     /// Take whatever the first document is as a file.
@@ -48,6 +50,15 @@ impl Held {
     }
 }
 
+/// What becomes of a request of a frame with a session of its own.
+pub(super) fn of_frame(event: RequestPaused, block: &[Load]) -> Reaction {
+    if block::covers(block, &event.resource_type) {
+        refuse(event.request_id)
+    } else {
+        go_on(event.request_id)
+    }
+}
+
 impl PageState {
     pub(super) fn paused(&mut self, event: RequestPaused) -> Option<Reaction> {
         let answered = event.response_status_code.is_some() || event.response_error_reason.is_some();
@@ -56,9 +67,7 @@ impl PageState {
                 return self.document_answered(event, status);
             }
             (true, _) => go_on(event.request_id),
-            (false, _) if self.orders.refused.contains(&event.resource_type.as_str()) => Reaction::Refuse(
-                Box::new(FailRequestParams::new(event.request_id, ErrorReason::BlockedByClient)),
-            ),
+            (false, _) if block::covers(&self.orders.block, &event.resource_type) => refuse(event.request_id),
             (false, _) => self.rewritten(event),
         })
     }
@@ -106,6 +115,10 @@ impl PageState {
         request.headers = Some(headers);
         Reaction::Continue(Box::new(request))
     }
+}
+
+fn refuse(request: String) -> Reaction {
+    Reaction::Refuse(Box::new(FailRequestParams::new(request, ErrorReason::BlockedByClient)))
 }
 
 fn go_on(request: String) -> Reaction {

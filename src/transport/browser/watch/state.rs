@@ -57,6 +57,8 @@ pub(in super::super) struct PageState {
     pub current: Option<Document>,
     /// How many documents were committed.
     pub documents: u64,
+    /// The client hints that its documents asked for, a challenge's and redirects' included: URL and Accept-CH.
+    pub asked: Vec<(String, String)>,
     /// The page's address, fragment and history changes included.
     pub url: Option<String>,
     committed: String,
@@ -148,6 +150,7 @@ impl PageState {
             if let (Some(redirect), Some(coming)) = (event.redirect_response, self.coming.as_mut())
                 && coming.redirects.len() < MAX_KEPT
             {
+                asked(&mut self.asked, &redirect.url, &redirect.headers);
                 coming.redirects.push((redirect.url, redirect.status));
                 (coming.wire, coming.fields) = (None, None);
             }
@@ -159,10 +162,12 @@ impl PageState {
     }
 
     fn response(&mut self, event: ResponseReceived) {
-        if event.kind == "Document"
-            && let Some(document) = self.document(&event.request_id)
-        {
-            document.response = Some(event.response);
+        let ResponseReceived { request_id, kind, response } = event;
+        if kind == "Document" && self.document(&request_id).is_some() {
+            asked(&mut self.asked, &response.url, &response.headers);
+            if let Some(document) = self.document(&request_id) {
+                document.response = Some(response);
+            }
         }
     }
 
@@ -238,6 +243,18 @@ impl PageState {
     }
 }
 
+/// Takes note of the hints that an answer asks for.
+fn asked(list: &mut Vec<(String, String)>, url: &str, headers: &HashMap<String, String>) {
+    let named = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("accept-ch"));
+    if let Some((_, value)) = named
+        && list.len() < MAX_ASKED
+        && value.len() <= MAX_LINE
+    {
+        // Repeated fields come as one, their values separated by line feeds.
+        list.push((url.to_owned(), value.replace('\n', ",")));
+    }
+}
+
 /// Reads an event's fields; what is not understood is as if it had not happened.
 fn read<'a, T: Deserialize<'a>>(params: &'a str) -> Option<T> {
     serde_json::from_str(params)
@@ -247,6 +264,9 @@ fn read<'a, T: Deserialize<'a>>(params: &'a str) -> Option<T> {
 
 /// How many requests or redirects of one page are remembered.
 const MAX_KEPT: usize = 10_000;
+/// How many documents' wishes are remembered, and how long one may be.
+const MAX_ASKED: usize = 100;
+const MAX_LINE: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -300,6 +320,31 @@ mod tests {
         let state = page(&[("Network.requestWillBeSent", frame), ("Network.requestWillBeSent", script)]);
         assert!(state.coming.is_none());
         assert_eq!(state.in_flight.len(), 1, "the script; a frame holds nothing up");
+    }
+
+    #[test]
+    fn the_hints_that_a_challenge_or_a_redirect_asked_for_outlive_it() {
+        let hop = r#"{"requestId":"L","loaderId":"L","type":"Document","frameId":"F","redirectResponse":
+            {"url":"https://a/","status":302,"headers":{"Accept-CH":"Sec-CH-UA-Arch\nSec-CH-UA-Model"}}}"#;
+        let challenge = r#"{"requestId":"L","type":"Document","response":
+            {"url":"https://b/","status":403,"headers":{"accept-ch":"Sec-CH-UA-Bitness"}}}"#;
+        let frame = r#"{"requestId":"X","type":"Document","response":
+            {"url":"https://c/","status":200,"headers":{"accept-ch":"Sec-CH-UA-Model"}}}"#;
+        let state = page(&[
+            ASK,
+            ("Network.requestWillBeSent", hop),
+            ("Network.responseReceived", challenge),
+            COMMIT,
+            ("Network.responseReceived", frame),
+            (
+                "Network.requestWillBeSent",
+                r#"{"requestId":"M","loaderId":"M","type":"Document","frameId":"F"}"#,
+            ),
+            ("Page.frameNavigated", r#"{"frame":{"id":"F","loaderId":"M","url":"https://b/"}}"#),
+        ]);
+        let own = |(url, hints): (&str, &str)| (url.to_owned(), hints.to_owned());
+        let want = [("https://a/", "Sec-CH-UA-Arch,Sec-CH-UA-Model"), ("https://b/", "Sec-CH-UA-Bitness")];
+        assert_eq!(state.asked, want.map(own));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use chromiumoxide::cdp::browser_protocol::{fetch, network};
 
+use super::connection::Connection;
 use crate::view::Load;
 
 /// The requests to pause, so that they can be refused.
@@ -13,17 +14,22 @@ pub(super) fn patterns(block: &[Load]) -> impl Iterator<Item = fetch::RequestPat
     })
 }
 
-/// The protocol's names of the resource types to refuse.
-pub(super) fn types(block: &[Load]) -> Vec<&'static str> {
-    block
-        .iter()
-        .filter_map(|load| match load {
-            Load::Images => Some("Image"),
-            Load::Fonts => Some("Font"),
-            Load::Media => Some("Media"),
-            Load::Trackers => None,
-        })
-        .collect()
+/// Whether a paused request of this resource type, in the protocol's name, is refused.
+pub(super) fn covers(block: &[Load], kind: &str) -> bool {
+    block.iter().filter_map(|load| resource_type(*load)).any(|refused| refused.as_ref() == kind)
+}
+
+/// Keeps a frame from it that has a session of its own.
+pub(super) fn in_frame(connection: &Connection, session: &str, block: &[Load]) {
+    let patterns: Vec<_> = patterns(block).collect();
+    if !patterns.is_empty() {
+        let enable = fetch::EnableParams { patterns: Some(patterns), handle_auth_requests: None };
+        connection.tell(Some(session), &enable, Box::new(()));
+    }
+    if block.contains(&Load::Trackers) {
+        connection.tell(Some(session), &network::EnableParams::default(), Box::new(()));
+        connection.tell(Some(session), &trackers(), Box::new(()));
+    }
 }
 
 fn resource_type(load: Load) -> Option<network::ResourceType> {
@@ -47,7 +53,7 @@ fn hosts(list: &str) -> impl Iterator<Item = &str> {
     list.lines().map(|line| line.split('#').next().unwrap_or_default().trim()).filter(|line| !line.is_empty())
 }
 
-const TRACKERS: &str = include_str!("../../../../profiles/blocking/trackers.txt");
+const TRACKERS: &str = include_str!("../../../profiles/blocking/trackers.txt");
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,222 @@
+"""Sends the clients at a loopback nginx and writes what they cost. Usage: run.py LOAD PEERS RUNGS RESULTS.md, the first three
+being built programs. Each client is a process of its own, run with few requests and with many: what the second took more
+than the first is what the requests cost, start and set-up left out."""
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+LOAD, PEERS, RUNGS, RESULTS = (Path(path).resolve() for path in sys.argv[1:5])
+CLIENT = Path(__file__).resolve().parent / "client.py"
+QUICK = bool(os.environ.get("QUICK"))
+ROUNDS = 1 if QUICK else 3
+BASE = "rungs engine"
+
+
+def nginx(folder):
+    """nginx with one worker: TLS over HTTP/1.1, over HTTP/2, and without keep-alive. Its process, and the ports."""
+    certificate, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                    "-subj", "/CN=load.example", "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    www = folder / "www"
+    www.mkdir()
+    word = b"<p>Nothing here but a paragraph of text, so that the page has a size.</p>\n"
+    for name, size in (("10k", 10_000), ("700k", 700_000)):
+        page = b"<!doctype html><html><head><title>A page</title></head><body>\n"
+        (www / name).write_bytes((page + word * (size // len(word) + 1))[:size])
+    ports = {name: free_port() for name in ("h1", "h2", "fresh")}
+    server = "server {{ listen 127.0.0.1:{port} ssl{more}; ssl_certificate {cert}; ssl_certificate_key {key}; {rest} root {www}; }}"
+    servers = "\n".join(
+        server.format(port=ports[name], more=more, cert=certificate, key=key, rest=rest, www=www)
+        for name, more, rest in (("h1", "", ""), ("h2", " http2", ""), ("fresh", "", "keepalive_timeout 0;")))
+    conf = folder / "nginx.conf"
+    conf.write_text(
+        f"daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log error; worker_rlimit_nofile 30000;\n"
+        "events { worker_connections 25000; }\n"
+        f"http {{ access_log off; default_type text/html; keepalive_timeout 300s; keepalive_requests 1000000000; sendfile on;\n"
+        f"client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c; uwsgi_temp_path {folder}/d;\n"
+        f"scgi_temp_path {folder}/e;\n{servers}\n}}\n")
+    child = subprocess.Popen(["nginx", "-p", folder, "-c", conf], stderr=subprocess.DEVNULL)
+    time.sleep(1)
+    if child.poll() is not None:
+        raise SystemExit((folder / "error.log").read_text())
+    return child, ports
+
+
+def free_port():
+    import socket
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def cost(command):
+    """Seconds, CPU seconds and peak memory in MB of a program; None where it failed."""
+    begun = time.perf_counter()
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    said = child.stderr.read()
+    _, status, used = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        print(f"{command}: {said.decode(errors='replace')[-300:]}", file=sys.stderr)
+        return None
+    return time.perf_counter() - begun, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+
+
+def rungs_batch(folder, url, count, at_once):
+    """`rungs batch` over COUNT URLs that differ, its records thrown away."""
+    list_ = folder / f"urls-{count}"
+    list_.write_text("".join(f"{url}?{n}\n" for n in range(count)))
+    out = folder / "out.jsonl"
+    for old in folder.glob("out.jsonl*"):
+        old.unlink()
+    return [RUNGS, "batch", list_, "--out", out, "--concurrency", str(at_once), "--host-concurrency", str(at_once), "--tier",
+            "impersonate", "-k", "--robots", "ignore", "--no-memory", "--no-progress"]
+
+
+def clients(folder):
+    """Name, command for (url, count, at_once), and requests for a second or so."""
+    python = sys.executable
+    all_ = {
+        BASE: (lambda *a: [LOAD, "engine", *map(str, a)], 8000),
+        "rungs router": (lambda *a: [LOAD, "router", *map(str, a)], 8000),
+        "rungs batch": (lambda *a: rungs_batch(folder, *a), 6000),
+        "wreq": (lambda *a: [PEERS, "wreq", *map(str, a)], 8000),
+        "reqwest": (lambda *a: [PEERS, "reqwest", *map(str, a)], 8000),
+    }
+    for name, requests in (("aiohttp", 2500), ("curl_cffi", 2000), ("httpx", 600), ("scrapy", 600)):
+        all_[name] = (lambda *a, name=name: [python, CLIENT, name, *map(str, a)], requests)
+    return all_
+
+
+def h2load(url, count, at_once, h2):
+    """The limit: a client that does nothing with what it gets."""
+    flags = ["-m", "32"] if h2 else ["--h1"]
+    sockets = max(1, at_once // 32) if h2 else at_once
+    return ["h2load", "-t1", "-n", str(count), "-c", str(sockets), *flags, url]
+
+
+def scenario(folder, title, url, at_once, share, only=None, h2=False, limit=True):
+    """The rows of one table: requests/s, CPU per request, peak memory; ratios to our own engine."""
+    rows = {}
+    everyone = clients(folder)
+    if limit and shutil.which("h2load"):
+        everyone["h2load (the limit)"] = (lambda u, n, c: h2load(u, n, c, h2), 20000)
+    for _ in range(ROUNDS):
+        for name, (command, requests) in everyone.items():
+            if only and name not in only:
+                continue
+            many = max(at_once, int(requests * share * (0.3 if QUICK else 1)))
+            few = max(1, min(at_once, many // 10))
+            small, large = cost(command(url, few, at_once)), cost(command(url, many + few, at_once))
+            if small and large:
+                rows.setdefault(name, []).append(
+                    (many / max(large[0] - small[0], 1e-3), (large[1] - small[1]) / many * 1e6, large[2]))
+    figures = {name: [statistics.median(column) for column in zip(*all_)] for name, all_ in rows.items()}
+    base = figures.get(BASE, [float("nan")] * 3)
+    lines = [f"### {title}", "", "| client | requests/s | CPU per request, us | peak RSS, MB |", "|---|---:|---:|---:|"]
+    for name, row in figures.items():
+        cells = [f"{one:,.0f} ({one / ours:.2f})" for one, ours in zip(row, base)]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    print("\n".join(lines), file=sys.stderr)
+    return figures, [*lines, ""]
+
+
+def said(*command):
+    return subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True, timeout=600).stdout.split()
+
+
+def bars(folder, ports):
+    """What we promised, by name: the figure, and what it must be."""
+    origin = subprocess.Popen([LOAD, "origin"], stdout=subprocess.PIPE, text=True)
+    port = origin.stdout.readline().strip()
+    try:
+        slow = [float(said(LOAD, "timed", f"http://127.0.0.1:{port}/1000", 50, 50)[0]) for _ in range(ROUNDS)]
+        wide = [float(said(LOAD, "timed", f"http://127.0.0.1:{port}/210", 1000, 1000)[0]) for _ in range(ROUNDS)]
+    finally:
+        origin.terminate()
+        origin.wait()
+    lag = [list(map(int, said(LOAD, "lag", f"https://127.0.0.1:{ports['h1']}/10k", 8000, 64))) for _ in range(ROUNDS)]
+    count = 1000 if QUICK else 10_000
+    idle = float(said(LOAD, "idle", ports["idle"], count)[0])
+    return [
+        ("50 URLs with 1 s delay, 50 in flight", f"{statistics.median(slow):.3f} s", "1.15 s", statistics.median(slow) <= 1.15),
+        ("1,000 URLs at 210 ms, 1,000 in flight, over the ideal", f"{statistics.median(wide) - 0.21:.3f} s", "0.6 s",
+         statistics.median(wide) - 0.21 <= 0.6),
+        ("loop lag at full load, p99 (p50)", f"{statistics.median(row[1] for row in lag):.0f} us ({statistics.median(row[0] for row in lag):.0f})",
+         "1,000 us", statistics.median(row[1] for row in lag) < 1000),
+        (f"RSS of an open idle TLS connection, {count:,} open", f"{idle:.1f} kB", "45 kB", idle <= 45),
+    ]
+
+
+def main():
+    folder = Path(tempfile.mkdtemp())
+    child, ports = nginx(folder)
+    ports["idle"] = ports["h1"]
+    here = "https://127.0.0.1:{}/{}"
+    try:
+        python = None if not QUICK else {BASE, "rungs router", "wreq", "aiohttp", "curl_cffi"}
+        keep, tables = scenario(folder, "HTTP/1.1, TLS, kept alive, 10 kB, 64 in flight", here.format(ports["h1"], "10k"), 64, 1, python)
+        for title, name, page, at_once, share, h2 in (
+            ("HTTP/2, TLS, 10 kB, 64 in flight", "h2", "10k", 64, 1, True),
+            ("HTTP/1.1, TLS, kept alive, 10 kB, 1,000 in flight", "h1", "10k", 1000, 1, False),
+            ("HTTP/1.1, TLS, kept alive, 700 kB, 64 in flight", "h1", "700k", 64, 0.1, False),
+            ("HTTP/1.1, a new TLS connection for each request, 10 kB, 64 in flight", "fresh", "10k", 64, 0.2, False),
+        ):
+            only = {"rungs engine", "rungs router", "rungs batch", "wreq", "reqwest", "curl_cffi", "httpx"} if h2 else python
+            tables += scenario(folder, title, here.format(ports[name], page), at_once, share, only, h2)[1]
+        promises = bars(folder, ports)
+    finally:
+        child.terminate()
+        child.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+    cpu = {name: row[1] for name, row in keep.items()}
+    rate = {name: row[0] for name, row in keep.items()}
+    nan = float("nan")
+    more = cpu.get("rungs router", nan) / cpu.get(BASE, nan) - 1
+    wreq = rate.get("rungs router", nan) / rate.get("wreq", nan)
+    ratio = {name: cpu.get(name, nan) / cpu.get("rungs router", nan) for name in ("aiohttp", "curl_cffi", "wreq")}
+    promises = [
+        ("the router, over our engine, CPU per request", f"{more:+.0%}", "+15 %", more <= 0.15),
+        ("rungs router : wreq, requests/s", f"{wreq:.2f}", "1.00", wreq >= 1),
+        ("aiohttp : rungs router, CPU per request", f"{ratio['aiohttp']:.1f}", "5", ratio["aiohttp"] >= 5),
+        ("curl_cffi : rungs router, CPU per request", f"{ratio['curl_cffi']:.1f}", "6", ratio["curl_cffi"] >= 6),
+        *promises,
+    ]
+    versions = ", ".join(f"{name} {version(name)}" for name in ("aiohttp", "curl_cffi", "httpx", "scrapy"))
+    lines = [
+        "# rungs under load, beside others", "",
+        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores, written by `make bench-load`;",
+        f"median of {ROUNDS} rounds, all in one run, against {nginx_version()} on loopback, one worker on the same cores. Optimised builds. "
+        f"wreq 6.0.0-rc.31, reqwest 0.13.5, {versions}.",
+        "In brackets: how often the figure of rungs' own engine. Load average at the end: "
+        f"{os.getloadavg()[1]:.1f}.", "",
+        "## What was promised", "", "| what | measured | at most, at least | kept |", "|---|---:|---:|---|",
+        *(f"| {what} | {figure} | {bar} | {'yes' if kept else '**no**'} |" for what, figure, bar, kept in promises), "",
+        "## Clients", "", *tables,
+    ]
+    RESULTS.write_text("\n".join(lines))
+    print(RESULTS.read_text())
+
+
+def version(name):
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"
+
+
+def nginx_version():
+    return subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr.strip().rsplit(" ", 1)[-1]
+
+
+main()

@@ -1,0 +1,159 @@
+//! rungs under load, and an origin that takes its time.
+//!
+//! `load engine|router URL COUNT AT_ONCE`: gets URL so often, so many at a time.
+//! `load timed URL COUNT AT_ONCE`: as `router`, and prints the seconds it took.
+//! `load lag URL COUNT AT_ONCE`: as `router`, and prints how long a task waits for its turn, in microseconds: p50, p99, most.
+//! `load idle PORT COUNT`: connects to so many hosts of a TLS origin on PORT, keeps one connection to each, and prints the
+//! memory that one takes, in kB.
+//! `load origin`: serves `/N`, answered N milliseconds late, and prints its port.
+
+use std::error::Error;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use rungs::fingerprint::Profile;
+use rungs::lab::Bare;
+use rungs::{Fetcher, FetcherBuilder, Pace, Tier};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+type Done<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+#[tokio::main]
+async fn main() -> Done<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args[..] {
+        ["engine", url, count, at_once] => engine(url, count.parse()?, at_once.parse()?).await,
+        ["router", url, count, at_once] => router(url, count.parse()?, at_once.parse()?).await,
+        ["timed", url, count, at_once] => {
+            let from = Instant::now();
+            router(url, count.parse()?, at_once.parse()?).await?;
+            println!("{:.4}", from.elapsed().as_secs_f64());
+            Ok(())
+        }
+        ["lag", url, count, at_once] => lag(url, count.parse()?, at_once.parse()?).await,
+        ["idle", port, count] => idle(port.parse()?, count.parse()?).await,
+        ["origin"] => origin().await,
+        _ => Err("see the top of this file".into()),
+    }
+}
+
+/// As all of them ask: the impersonate tier, any certificate, no pace.
+fn settings(at_once: usize) -> Done<FetcherBuilder> {
+    let pace = Pace::new().concurrency(u32::try_from(at_once)?);
+    Ok(Fetcher::builder()
+        .min_tier(Tier::Impersonate)
+        .max_tier(Tier::Impersonate)
+        .browser_profile(worn()?)
+        .insecure(true)
+        .max_connections(at_once.max(1024))
+        .pace(pace))
+}
+
+fn worn() -> Done<Arc<Profile>> {
+    Ok(Profile::named("chrome-156-linux")?)
+}
+
+async fn engine(url: &str, count: usize, at_once: usize) -> Done<()> {
+    let bare = &Bare::new(worn()?, true)?;
+    many(count, at_once, || async move { Ok(bare.get(url).await?) }).await
+}
+
+async fn router(url: &str, count: usize, at_once: usize) -> Done<()> {
+    let fetcher = &settings(at_once)?.build()?;
+    many(count, at_once, || async move {
+        let page = fetcher.get(url).send().await?;
+        Ok((page.status().as_u16(), page.bytes().len()))
+    })
+    .await
+}
+
+/// Runs `get` so often, so many at a time. An error when one was no 200.
+async fn many<F: Future<Output = Done<(u16, usize)>>>(count: usize, at_once: usize, get: impl Fn() -> F) -> Done<()> {
+    let all = stream::iter(0..count).map(|_| get()).buffer_unordered(at_once);
+    all.try_for_each(|(status, length)| async move {
+        if status == 200 && length > 0 { Ok(()) } else { Err(format!("{status}, {length} bytes").into()) }
+    })
+    .await
+}
+
+/// A thread hands the runtime a task every millisecond or so; how late it runs is the lag of the loop.
+async fn lag(url: &str, count: usize, at_once: usize) -> Done<()> {
+    let (told, late) = mpsc::channel();
+    let over = Arc::new(AtomicBool::new(false));
+    let (runtime, stop) = (tokio::runtime::Handle::current(), Arc::clone(&over));
+    let asking = std::thread::spawn(move || {
+        while !stop.load(Ordering::Relaxed) {
+            let (told, from) = (told.clone(), Instant::now());
+            runtime.spawn(async move { told.send(from.elapsed()) });
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    router(url, count, at_once).await?;
+    over.store(true, Ordering::Relaxed);
+    asking.join().map_err(|_| "the asking thread died")?;
+    let mut late: Vec<Duration> = late.try_iter().collect();
+    late.sort_unstable();
+    let at = |share: usize| late.get(late.len() * share / 100).map_or(0, Duration::as_micros);
+    println!("{} {} {}", at(50), at(99), late.last().map_or(0, Duration::as_micros));
+    Ok(())
+}
+
+async fn idle(port: u16, count: usize) -> Done<()> {
+    let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let fetcher = &settings(count + 1024)?.resolve("*", port, here).build()?;
+    let get = |n: usize| async move {
+        let page = fetcher.get(format!("https://h{n}.load.example:{port}/1")).send().await?;
+        Done::Ok((page.status().as_u16(), page.bytes().len()))
+    };
+    // What is set up once is not the connections'.
+    get(0).await?;
+    let before = resident()?;
+    let all = stream::iter(1..=count).map(get).buffer_unordered(64);
+    all.try_for_each(|_| async { Ok(()) }).await?;
+    let open = std::fs::read_dir("/proc/self/fd")?.count();
+    if open < count {
+        return Err(format!("only {open} descriptors are open").into());
+    }
+    #[expect(clippy::cast_precision_loss, reason = "kB, and some thousands")]
+    let each = (resident()? - before) as f64 / count as f64;
+    println!("{each:.1}");
+    Ok(())
+}
+
+/// Resident memory in kB.
+fn resident() -> Done<u64> {
+    let text = std::fs::read_to_string("/proc/self/status")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+    Ok(line.trim().trim_end_matches("kB").trim().parse()?)
+}
+
+async fn origin() -> Done<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("{}", listener.local_addr()?.port());
+    loop {
+        let (stream, _) = listener.accept().await?;
+        // A client that goes away is no fault of the origin's.
+        tokio::spawn(async move { serve(stream).await.ok() });
+    }
+}
+
+/// Requests without a body, one after the other.
+async fn serve(stream: TcpStream) -> Done<()> {
+    stream.set_nodelay(true)?;
+    let (read, mut write) = stream.into_split();
+    let mut lines = BufReader::new(read).lines();
+    while let Some(first) = lines.next_line().await? {
+        while lines.next_line().await?.is_some_and(|line| !line.is_empty()) {}
+        let late = first.split('/').nth(1).and_then(|path| path.split([' ', '?']).next()).unwrap_or_default();
+        tokio::time::sleep(Duration::from_millis(late.parse()?)).await;
+        write.write_all(ANSWER.as_bytes()).await?;
+    }
+    Ok(())
+}
+
+const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 4\r\n\r\nlate";

@@ -1,0 +1,38 @@
+//! Many URLs from a file, by code: each page as it comes, and what happens meanwhile as a log.
+//!
+//! `cargo run --example batch -- urls.txt`; the same command again goes on where this one ended.
+
+use rungs::batch::{Batch, Fetch, Observer, Record};
+use rungs::{Attempt, Fetcher, Result, Tier};
+
+struct Log;
+
+impl Observer for Log {
+    fn attempted(&self, fetch: &Fetch<'_>, attempt: &Attempt) {
+        eprintln!("#{} {} {:?} in {:?}", fetch.id, attempt.tier, attempt.status, attempt.elapsed);
+    }
+
+    fn ended(&self, fetch: &Fetch<'_>, record: &Record) {
+        eprintln!("#{} {}: {:?}", fetch.id, fetch.host, record.ending(false));
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let Some(file) = std::env::args().nth(1) else {
+        eprintln!("usage: batch FILE");
+        return Ok(());
+    };
+    let fetcher = Fetcher::builder().max_tier(Tier::Impersonate).build()?;
+    let batch = Batch::new(fetcher.clone()).concurrency(16).checkpoint(format!("{file}.ckpt")).observer(Log);
+    let mut run = batch.run_input(rungs::batch::Input::file(file.as_ref())?)?;
+    while let Some(done) = run.next().await {
+        match done.result {
+            Ok(page) => println!("{} {} by {}", done.url, page.status(), page.tier()),
+            Err(error) => println!("{} {}", done.url, error.chain()),
+        }
+    }
+    println!("{:?}", run.finish().await?.progress.tally);
+    fetcher.close().await;
+    Ok(())
+}

@@ -1,0 +1,490 @@
+//! `rungs batch` and `Batch`: what is asked for is there once, whatever happens meanwhile.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Read, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rungs::Fetcher;
+use rungs::batch::{Batch, Fetch, Observer, Record};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::{self, Certs, Finished, Nginx, Program, RawServer, Site, Talk};
+
+/// What every batch here is run with.
+const COMMON: [&str; 4] = ["--tier", "plain", "--no-memory", "--no-progress"];
+
+fn batch(program: &Program, arguments: &[&str]) -> Finished {
+    program.run([&["batch"][..], arguments, &COMMON].concat())
+}
+
+/// The URLs of a list, and the list as a file of the program's home.
+fn list(program: &Program, nginx: &Nginx, count: usize) -> Vec<String> {
+    let urls: Vec<String> = (0..count).map(|n| nginx.url(Site::Clear, &format!("/echo?n={n}"))).collect();
+    fs::write(program.home().join("urls.txt"), urls.join("\n")).expect("a list is written");
+    urls
+}
+
+/// How often each URL is in an output of this name.
+fn counted(path: &Path) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for url in urls_in(path) {
+        *counts.entry(url).or_default() += 1;
+    }
+    counts
+}
+
+fn urls_in(path: &Path) -> Vec<String> {
+    let name = path.to_string_lossy();
+    if name.ends_with(".sqlite") {
+        let database = rusqlite::Connection::open(path).expect("a database");
+        let mut query = database.prepare("SELECT url FROM page").expect("the table is there");
+        let rows = query.query_map([], |row| row.get(0)).expect("rows");
+        return rows.map(|row| row.expect("a URL")).collect();
+    }
+    let mut bytes = fs::read(path).expect("an output");
+    if name.ends_with(".gz") {
+        let mut unpacked = Vec::new();
+        flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_end(&mut unpacked).expect("whole gzip members");
+        bytes = unpacked;
+    }
+    if name.contains(".warc") {
+        return warc(&bytes)
+            .iter()
+            .filter(|record| record.kind == "metadata")
+            .map(|record| {
+                let about: Value = serde_json::from_slice(&record.block).expect("JSON in a metadata record");
+                about["url"].as_str().expect("a URL").to_owned()
+            })
+            .collect();
+    }
+    if name.ends_with(".csv") {
+        let mut reader = csv::Reader::from_reader(&bytes[..]);
+        return reader.records().map(|record| record.expect("a whole line")[0].to_owned()).collect();
+    }
+    let text = String::from_utf8(bytes).expect("JSON is UTF-8");
+    assert!(text.is_empty() || text.ends_with('\n'), "the last line is whole");
+    text.lines()
+        .map(|line| {
+            serde_json::from_str::<Value>(line).expect("JSON")["url"].as_str().expect("a URL").to_owned()
+        })
+        .collect()
+}
+
+/// A record of a WARC file, read strictly.
+struct WarcRecord {
+    kind: String,
+    head: String,
+    block: Vec<u8>,
+}
+
+fn warc(mut bytes: &[u8]) -> Vec<WarcRecord> {
+    let mut records = Vec::new();
+    while !bytes.is_empty() {
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a head ends");
+        let head = String::from_utf8(bytes[..end].to_vec()).expect("a head is UTF-8");
+        assert!(head.starts_with("WARC/1.1\r\n"), "{head}");
+        let field = |name: &str| {
+            let start = format!("{name}: ");
+            head.split("\r\n").find_map(|line| line.strip_prefix(&start)).map(ToOwned::to_owned)
+        };
+        for name in ["WARC-Record-ID", "WARC-Date", "WARC-Type", "Content-Type"] {
+            assert!(field(name).is_some(), "no {name}\n{head}");
+        }
+        let length: usize = field("Content-Length").and_then(|text| text.parse().ok()).expect("a length");
+        let block = bytes[end + 4..end + 4 + length].to_vec();
+        assert_eq!(&bytes[end + 4 + length..end + 8 + length], b"\r\n\r\n", "{head}");
+        bytes = &bytes[end + 8 + length..];
+        records.push(WarcRecord { kind: field("WARC-Type").expect("a kind"), head, block });
+    }
+    records
+}
+
+#[test]
+fn killed_at_any_moment_a_batch_ends_with_each_record_once_in_every_format() {
+    let nginx = Nginx::start(&Certs::new());
+    for (at, out) in ["out.jsonl", "out.csv", "out.warc.gz", "out.sqlite"].into_iter().enumerate() {
+        let program = Program::new();
+        let urls = list(&program, &nginx, 1500);
+        let path = program.home().join(out);
+        let arguments = [&["batch", "urls.txt", "--out", out, "--robots", "ignore"][..], &COMMON].concat();
+        let mut kills = 0;
+        for part in [7_u64, 3, 2] {
+            let running = program.start(arguments.iter());
+            // Kill it when the journal is this long, wherever it is then.
+            let enough = 1500 * 21 / part + at as u64 * 37;
+            let journal = program.home().join(format!("{out}.ckpt"));
+            while fs::metadata(&journal).map_or(0, |meta| meta.len()) < enough {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            running.signal(Signal::KILL);
+            kills += usize::from(running.finish().code == 128 + 9);
+        }
+        let run = program.run(arguments.iter());
+        assert_eq!(run.code, 0, "{run}");
+        assert_eq!(kills, 3, "all kills came before the end");
+        let counts = counted(&path);
+        assert_eq!(counts.len(), urls.len(), "{out}");
+        assert!(urls.iter().all(|url| counts.get(url) == Some(&1)), "{out}: each once");
+        let meta = fs::read(program.home().join(format!("{out}.meta.json"))).expect("how it ended");
+        let meta: Value = serde_json::from_slice(&meta).expect("JSON");
+        assert_eq!((&meta["succeeded"], &meta["complete"]), (&1500.into(), &true.into()), "{meta}");
+        assert!(nginx.visits(1).len() < (at + 1) * (1500 + 3 * 400), "little is fetched twice");
+    }
+}
+
+#[test]
+fn a_line_may_have_settings_of_its_own_and_a_bad_one_fails_alone() {
+    let server = RawServer::start(|talk: &mut Talk| {
+        let head = talk.head()?;
+        let length = head
+            .to_lowercase()
+            .split("content-length: ")
+            .nth(1)
+            .and_then(|rest| rest.split("\r\n").next()?.parse().ok());
+        let body = talk.take(length.unwrap_or(0))?;
+        let told = format!("{head}{}", String::from_utf8_lossy(&body));
+        talk.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{told}", told.len()))
+    });
+    let program = Program::new();
+    let mut text = String::new();
+    let _ = writeln!(text, "# a list\n\n{}\nnot a url", server.url("/plain"));
+    let _ = writeln!(
+        text,
+        r#"{{"url":"{}","method":"PUT","headers":{{"x-mine":"yes"}},"body":"q=1"}}"#,
+        server.url("/put")
+    );
+    let _ = writeln!(text, "{}#again\n{{\"url\":1}}", server.url("/plain"));
+    fs::write(program.home().join("urls.txt"), text).expect("a list is written");
+    let run = batch(&program, &["urls.txt", "--robots", "ignore", "-H", "X-All: too"]);
+    assert_eq!(run.code, 8, "{run}");
+    let records: Vec<Value> =
+        run.text().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(records.len(), 4, "{run}");
+    let of = |end: &str| {
+        records.iter().find(|record| record["url"].as_str().is_some_and(|url| url.ends_with(end)))
+    };
+    let put = of("/put").expect("it was fetched")["body"].as_str().expect("a body").to_lowercase();
+    assert!(
+        put.starts_with("put /put") && put.contains("x-mine: yes") && put.contains("x-all: too"),
+        "{put}"
+    );
+    assert!(put.ends_with("q=1"), "{put}");
+    let bad = &of("not a url").expect("a failure has a record")["error"];
+    assert_eq!(bad["kind"], "invalid_url");
+    assert!(bad["message"].as_str().is_some_and(|told| told.starts_with("urls.txt:4: ")), "{bad}");
+    assert!(run.stderr.contains("urls.txt:7: ") && run.stderr.contains("1 were there before"), "{run}");
+    let plain = of("/plain").expect("it was fetched");
+    assert_eq!(plain["robots"], "ignored");
+    for key in ["final_url", "status", "tier", "headers", "timings", "attempts", "error", "browser"] {
+        assert!(plain.get(key).is_some(), "no `{key}`: {plain}");
+    }
+}
+
+#[test]
+fn robots_txt_is_obeyed_unless_told_otherwise() {
+    let server = RawServer::start(|talk: &mut Talk| {
+        let head = talk.head()?;
+        let body =
+            if head.starts_with("GET /robots.txt") { "User-agent: *\nDisallow: /no\n" } else { "a page" };
+        talk.send(format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+    });
+    let urls = format!("{}\n{}\n", server.url("/yes"), server.url("/no"));
+    for (manners, code, fetched) in [(&[][..], 8, 1), (&["--robots", "ignore"], 0, 2)] {
+        let program = Program::new().input(urls.clone());
+        let run = batch(&program, &[&["-"][..], manners].concat());
+        assert_eq!(run.code, code, "{run}");
+        let text = run.text();
+        assert_eq!(text.matches("\"body\":\"a page\"").count(), fetched, "{run}");
+        assert_eq!(text.contains("\"kind\":\"robots\""), manners.is_empty(), "{run}");
+    }
+    let program = Program::new().input(urls).variable("RUNGS_ROBOTS", "ignore");
+    assert_eq!(batch(&program, &["-"]).code, 0, "what the environment says comes before the default");
+}
+
+#[test]
+fn what_failed_in_a_way_that_may_pass_is_tried_again_and_its_record_replaced() {
+    let healthy = std::sync::Arc::new(AtomicUsize::new(0));
+    let is_healthy = std::sync::Arc::clone(&healthy);
+    let server = RawServer::start(move |talk: &mut Talk| {
+        let head = talk.head()?;
+        let status = if head.starts_with("GET /gone") {
+            "404 Not Found"
+        } else if head.starts_with("GET /busy") && is_healthy.load(Ordering::SeqCst) == 0 {
+            "500 Internal Server Error"
+        } else {
+            "200 OK"
+        };
+        talk.send(format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\nok"))
+    });
+    let paths = ["/busy/1", "/good/1", "/gone", "/busy/2", "/good/2", "/busy/3"];
+    let urls: Vec<String> = paths.iter().map(|path| server.url(path)).collect();
+    for out in ["out.jsonl", "out.csv", "out.warc", "out.sqlite"] {
+        healthy.store(0, Ordering::SeqCst);
+        let program = Program::new();
+        fs::write(program.home().join("urls.txt"), urls.join("\n")).expect("a list is written");
+        let arguments = ["urls.txt", "--out", out, "--robots", "ignore", "-f", "--retry", "0"];
+        let run = batch(&program, &arguments);
+        assert_eq!(run.code, 8, "{run}");
+        assert!(run.stderr.contains("hint: 3 failed in a way that may pass"), "{run}");
+        healthy.store(1, Ordering::SeqCst);
+        let run = batch(&program, &arguments);
+        assert!(run.code == 8 && run.stderr.contains("6 were done by earlier runs"), "{run}");
+        let before = server.heads().len();
+        let run = batch(&program, &[&arguments[..], &["--retry-failed"]].concat());
+        assert_eq!(run.code, 8, "the 404 stays a failure\n{run}");
+        assert_eq!(server.heads().len() - before, 3, "a 404 is not asked for again\n{run}");
+        assert!(run.stderr.contains("5 succeeded"), "{run}");
+        let counts = counted(&program.home().join(out));
+        assert!(counts.len() == 6 && counts.values().all(|count| *count == 1), "{out}: {counts:?}");
+    }
+}
+
+#[test]
+fn a_second_pass_takes_what_failed_in_the_first() {
+    let seen = Mutex::new(BTreeMap::<String, usize>::new());
+    let server = RawServer::start(move |talk: &mut Talk| {
+        let head = talk.head()?;
+        let count = {
+            let mut seen = seen.lock().expect("no thread panicked");
+            let count = seen.entry(head.lines().next().unwrap_or_default().to_owned()).or_default();
+            *count += 1;
+            *count
+        };
+        let status = if count == 1 { "500 Internal Server Error" } else { "200 OK" };
+        talk.send(format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\nok"))
+    });
+    let urls: String = (0..20).map(|n| server.url(&format!("/{n}\n"))).collect();
+    let program = Program::new().input(urls);
+    let run = batch(&program, &["-", "--retry-failed", "--retry", "0", "-f", "--robots", "ignore"]);
+    assert_eq!(run.code, 0, "{run}");
+    assert_eq!(run.text().lines().count(), 20, "{run}");
+    assert_eq!(run.text().matches("\"status\":200").count(), 40, "of the page and of its attempt\n{run}");
+}
+
+#[test]
+fn a_checkpoint_is_one_batchs_and_one_process_at_a_time() {
+    let server = RawServer::start(support::slow_drip);
+    let program = Program::new();
+    for name in ["urls.txt", "other.txt"] {
+        fs::write(program.home().join(name), server.url("/")).expect("a list is written");
+    }
+    let arguments = ["urls.txt", "--out", "out.jsonl", "--robots", "ignore"];
+    let running = program.start([&["batch"][..], &arguments, &COMMON].concat());
+    while server.heads().is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let run = batch(&program, &arguments);
+    assert!(run.code == 3 && run.stderr.contains("out.jsonl.ckpt is in use by another run"), "{run}");
+    // Twice: the drip would take longer than what is under way has.
+    running.signal(Signal::INT);
+    std::thread::sleep(Duration::from_millis(300));
+    running.signal(Signal::INT);
+    let stopped = running.finish();
+    assert_eq!(stopped.code, 130, "{stopped}");
+    assert!(stopped.stderr.contains("the same command goes on from here"), "{stopped}");
+    let run = batch(&program, &["other.txt", "--out", "out.jsonl"]);
+    assert!(run.code == 3 && run.stderr.contains("urls.txt, not "), "{run}");
+    let run = batch(&program, &["urls.txt", "--out", "out.jsonl", "--format", "csv"]);
+    assert!(run.code == 3 && run.stderr.contains("as jsonl, not csv"), "{run}");
+    fs::write(program.home().join("mine.jsonl"), "mine\n").expect("a file is written");
+    for _ in 0..2 {
+        let run = batch(&program, &["urls.txt", "--out", "mine.jsonl"]);
+        assert!(run.code == 3 && run.stderr.contains("is there already"), "{run}");
+    }
+    assert_eq!(fs::read_to_string(program.home().join("mine.jsonl")).expect("a file"), "mine\n");
+    let run = batch(&program, &["missing.txt"]);
+    assert!(run.code == 3 && run.stderr.contains("could not read missing.txt"), "{run}");
+    assert_eq!(batch(&program, &[]).code, 2);
+}
+
+#[test]
+fn a_host_that_hangs_holds_up_no_other() {
+    let hanging = RawServer::start(|talk: &mut Talk| {
+        talk.head()?;
+        talk.hold()
+    });
+    let quick = RawServer::start(support::answer("a page"));
+    let program = Program::new();
+    let mut text = String::new();
+    for n in 0..50 {
+        let _ = writeln!(text, "{}", hanging.url(&format!("/{n}")));
+    }
+    for n in 0..50 {
+        let _ = writeln!(text, "{}", quick.url(&format!("/{n}")));
+    }
+    fs::write(program.home().join("urls.txt"), text).expect("a list is written");
+    let arguments = [
+        "batch",
+        "urls.txt",
+        "--out",
+        "out.jsonl",
+        "--robots",
+        "ignore",
+        "--concurrency",
+        "2",
+        "--host-concurrency",
+        "1",
+    ];
+    let running = program.start([&arguments[..], &COMMON].concat());
+    let out = program.home().join("out.jsonl");
+    while fs::read_to_string(&out).unwrap_or_default().lines().count() < 50 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(hanging.connections(), 1);
+    running.signal(Signal::INT);
+    std::thread::sleep(Duration::from_millis(300));
+    running.signal(Signal::INT);
+    assert_eq!(running.finish().code, 130);
+    assert!(urls_in(&out).iter().all(|url| url.starts_with(&quick.url("/"))));
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_a_batch_well() {
+    let nginx = Nginx::start(&Certs::new());
+    let program = Program::new();
+    list(&program, &nginx, 2000);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rungs"))
+        .args([&["batch", "urls.txt", "--robots", "ignore"][..], &COMMON].concat())
+        .current_dir(program.home())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program was built with the tests");
+    let mut some = [0; 1000];
+    let mut stdout = child.stdout.take().expect("a pipe");
+    stdout.read_exact(&mut some).expect("it writes");
+    drop(stdout);
+    let ended = child.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
+}
+
+#[test]
+fn a_full_disk_is_told_and_what_is_done_stays_whole() {
+    let nginx = Nginx::start(&Certs::new());
+    let program = Program::new();
+    list(&program, &nginx, 10);
+    let run = batch(&program, &["urls.txt", "--out", "/dev/full", "--robots", "ignore"]);
+    assert_eq!(run.code, 1, "{run}");
+    assert!(run.stderr.contains("could not write /dev/full") && run.stderr.contains("make room"), "{run}");
+}
+
+#[test]
+fn bodies_go_to_files_named_by_what_is_in_them() {
+    let nginx = Nginx::start(&Certs::new());
+    let program = Program::new();
+    let urls = [nginx.url(Site::Clear, "/page/hello"), nginx.url(Site::Clear, "/page/hello?again")];
+    fs::write(program.home().join("urls.txt"), urls.join("\n")).expect("a list is written");
+    let run = batch(&program, &["urls.txt", "--save-dir", "bodies", "--robots", "ignore"]);
+    assert_eq!(run.code, 0, "{run}");
+    let files: Vec<String> = run
+        .text()
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<Value>(line).expect("JSON")["file"].as_str().expect("a file").to_owned()
+        })
+        .collect();
+    assert_eq!(files[0], files[1], "one body, one file");
+    assert!(files[0].starts_with("bodies/") && files[0].ends_with(".html"), "{}", files[0]);
+    assert_eq!(fs::read(program.home().join(&files[0])).expect("a file"), nginx.page("hello"));
+    assert!(!run.text().contains("\"body\":"), "{run}");
+}
+
+#[test]
+fn a_sitemap_is_followed_through_its_index() {
+    let packed = std::sync::Arc::new(Mutex::new(Vec::new()));
+    let second = std::sync::Arc::clone(&packed);
+    let server = RawServer::start(move |talk: &mut Talk| {
+        let head = talk.head()?;
+        let body = match head.split(' ').nth(1).unwrap_or_default() {
+            "/sitemap.xml" => {
+                let host = head
+                    .to_lowercase()
+                    .split("host: ")
+                    .nth(1)
+                    .and_then(|rest| rest.split("\r\n").next().map(ToOwned::to_owned))
+                    .unwrap_or_default();
+                format!("<sitemapindex><sitemap><loc>http://{host}/two.xml.gz</loc></sitemap></sitemapindex>")
+                    .into_bytes()
+            }
+            "/two.xml.gz" => second.lock().expect("no thread panicked").clone(),
+            _ => b"a page".to_vec(),
+        };
+        talk.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len()))?;
+        talk.send(body)
+    });
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let listed: String =
+        ["/a", "/b"].iter().map(|path| format!("<url><loc>{}</loc></url>", server.url(path))).collect();
+    write!(packer, "<urlset>{listed}<url><loc>http://10.0.0.1/</loc></url></urlset>")
+        .expect("a Vec takes all");
+    *packed.lock().expect("no thread panicked") = packer.finish().expect("a Vec takes all");
+    let run = batch(&Program::new(), &["--sitemap", &server.url("/sitemap.xml"), "--robots", "ignore"]);
+    assert_eq!(run.code, 8, "another site's page is passed over, and said\n{run}");
+    assert_eq!(run.text().matches("\"body\":\"a page\"").count(), 2, "{run}");
+    assert!(run.text().contains("another site's page"), "{run}");
+}
+
+/// Counts what it is told.
+#[derive(Clone, Default)]
+struct Counting(std::sync::Arc<[AtomicUsize; 3]>);
+
+impl Observer for Counting {
+    fn begun(&self, _: &Fetch<'_>) {
+        self.0[0].fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn attempted(&self, _: &Fetch<'_>, _: &rungs::Attempt) {
+        self.0[1].fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn ended(&self, _: &Fetch<'_>, record: &Record) {
+        assert!(record.outcome().is_ok());
+        self.0[2].fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_gets_each_page_once_over_two_runs() {
+    let nginx = Nginx::start(&Certs::new());
+    let folder = tempfile::tempdir().expect("a folder");
+    let urls: Vec<String> = (0..60).map(|n| nginx.url(Site::Clear, &format!("/echo?n={n}"))).collect();
+    let counting = Counting::default();
+    let begin = || {
+        let fetcher = Fetcher::builder().max_tier(rungs::Tier::Plain).build().expect("a fetcher");
+        let batch = Batch::new(fetcher).concurrency(8).observer(counting.clone());
+        batch.checkpoint(folder.path().join("run.ckpt")).run(urls.clone()).expect("it begins")
+    };
+    let mut got = Vec::new();
+    let mut run = begin();
+    while got.len() < 25 {
+        let done = run.next().await.expect("there is more");
+        assert_eq!(done.result.expect("a page").status(), 200);
+        got.push(done.url);
+    }
+    let summary = run.finish().await.expect("it ends well");
+    assert_eq!((summary.progress.tally.attempted, summary.complete), (25, false));
+    let mut run = begin();
+    assert_eq!(run.handle().progress().resumed, 25);
+    while let Some(done) = run.next().await {
+        got.push(done.url);
+    }
+    let summary = run.finish().await.expect("it ends well");
+    assert_eq!((summary.progress.tally.succeeded, summary.complete), (60, true));
+    got.sort();
+    let mut expected = urls.clone();
+    expected.sort();
+    assert_eq!(got, expected);
+    let [begun, attempted, ended] = [0, 1, 2].map(|at| counting.0[at].load(Ordering::SeqCst));
+    assert!(begun >= ended && attempted >= ended && ended >= 60, "{begun} {attempted} {ended}");
+}
