@@ -134,7 +134,7 @@ fn robots_directives_are_read_as_they_are_written() {
         ("otherbot: nofollow", false),
         ("rungs: nofollow", true),
     ] {
-        assert_eq!(links::says_nofollow(content), expected, "{content}");
+        assert_eq!(says_nofollow(content), expected, "{content}");
     }
     let page = |name: &str| Document::read(&format!("<meta name={name} content='noindex,nofollow'>"), &at());
     assert!(page("Robots").is_nofollow() && page("rungs").is_nofollow() && !page("googlebot").is_nofollow());

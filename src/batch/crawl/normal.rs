@@ -19,7 +19,7 @@ pub(super) fn normal(mut url: Url, sorts: bool) -> Url {
             pairs.sort_unstable();
         }
         let kept = pairs.join("&");
-        if kept != query {
+        if kept != query || kept.is_empty() {
             url.set_query((!kept.is_empty()).then_some(&kept));
         }
     }

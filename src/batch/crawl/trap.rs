@@ -75,6 +75,11 @@ impl Traps {
         list
     }
 
+    #[cfg(test)]
+    pub(super) fn counted(&self) -> usize {
+        self.counts.len()
+    }
+
     fn count(&mut self, kinds: &[Kind]) {
         for kind in kinds {
             *self.counts.entry(kind.key()).or_default() += 1;
