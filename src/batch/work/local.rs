@@ -224,6 +224,11 @@ impl WorkList for Local {
         let mut inner = self.lock();
         let until = time.map(|time| Instant::now() + time);
         inner.hold(host, until);
+        drop(inner);
+        if until.is_some() {
+            // Who waits must not sleep longer than that.
+            self.news.notify_one();
+        }
     }
 
     fn free(&self, host: &str) {
