@@ -20,7 +20,7 @@ const COMMON: [&str; 4] = ["--tier", "plain", "--no-memory", "--no-progress"];
 const PAGES: usize = 240;
 
 /// A site whose pages lead to two more each and back to the first, to other sites, to a calendar and a list without end,
-/// to themselves under session ids and for print, and to what asks not to be followed.
+/// to themselves under session ids and other names, and to what asks not to be followed.
 fn site() -> RawServer {
     let sessions = Arc::new(AtomicUsize::new(0));
     RawServer::start(move |talk| {
@@ -53,8 +53,11 @@ fn page(target: &str, session: usize) -> String {
     } else if let Some(n) = path.strip_prefix("/p/").map(number) {
         let more = [2 * n + 1, 2 * n + 2].into_iter().filter(|n| *n < PAGES);
         links.extend(more.map(|n| format!("/p/{n};jsessionid={session:032x}?utm_source=p{n}&sid={session}")));
-        links.push(format!("/p/./{n}?print=1"));
-        let _ = write!(head, "<link rel=canonical href=/p/{n}>");
+        links.push(format!("/p/./{n}#part"));
+        // The first answers for another URL too, which all link to.
+        links.push("/p/first".to_owned());
+        let canonical = if n == 0 { "first".to_owned() } else { n.to_string() };
+        let _ = write!(head, "<link rel=canonical href=/p/{canonical}>");
     } else if let Some(date) = path.strip_prefix("/cal/") {
         let day = date.split('/').fold(0, |days, part| days * 30 + number(part)) + 1;
         links.push(format!("/cal/{}/{}/{}", 2000 + day / 900 % 60, day / 30 % 30, day % 30));
@@ -103,7 +106,7 @@ fn assert_whole(targets: &BTreeSet<String>) {
     assert_eq!(
         count(targets, "/p/"),
         PAGES,
-        "the pages, and none of them under a session or for print: {targets:?}"
+        "the pages, and none of them under a session or another name: {targets:?}"
     );
     assert!((0..PAGES).all(|n| targets.contains(&format!("/p/{n}"))), "{targets:?}");
     assert_eq!(count(targets, "/cal/"), 250, "the calendar is bounded");
@@ -245,7 +248,7 @@ fn fields_are_read_into_records_by_flags_and_by_targets() {
     assert_eq!(run.code, 0, "{run}");
     let mut reader = csv::Reader::from_path(program.home().join("out.csv")).expect("a CSV");
     let columns: Vec<String> = reader.headers().expect("a head").iter().map(ToOwned::to_owned).collect();
-    assert_eq!(columns[columns.len() - 3..], ["fields.url", "heading", "links"], "{columns:?}");
+    assert_eq!(columns[columns.len() - 3..], ["fields.url", "heading", "fields.links"], "{columns:?}");
     let row = reader.records().next().expect("a row").expect("it is whole");
     assert_eq!((&row[columns.len() - 3], &row[columns.len() - 2]), ("/p/200", "Page /p/200"));
     assert!(row[columns.len() - 1].starts_with("[\"http"), "{row:?}");
