@@ -6,7 +6,7 @@ CARGO ?= cargo
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help deps demo test lint bench bench-browser bench-detect bench-load bench-wire corpus fuzz doc install
+.PHONY: help deps demo test lint bench bench-browser bench-detect bench-load bench-proxies bench-wire corpus fuzz doc install
 
 help: ## Show what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ bench-detect: deps ## Measure how long a verdict takes (its own optimised build)
 
 bench-load: deps ## Measure rungs under load beside wreq, reqwest, curl_cffi, aiohttp, httpx and Scrapy (fetches them; optimised builds).
 	@CARGO=$(CARGO) benches/load/run.sh
+
+bench-proxies: deps ## Fetch 2,000 pages over four proxies that fail in their own ways, and print how each fared.
+	@$(CARGO) run --quiet --locked --example exits
 
 corpus: deps ## Judge every saved answer, print precision and recall beside others' rules, and put them into the README.
 	@$(CARGO) run --quiet --locked --example corpus

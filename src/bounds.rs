@@ -12,7 +12,8 @@ pub struct Bounds {
     pub connect: Duration,
     /// TLS handshake. Default: 5 s.
     pub tls: Duration,
-    /// From the request's last byte to the answer's head. Default: 15 s.
+    /// From the request's last byte to the answer's head; while a body is sent, how long none of it may leave.
+    /// Default: 15 s.
     pub first_byte: Duration,
     /// Between two reads of the body. Default: 5 s.
     pub read_idle: Duration,

@@ -151,6 +151,14 @@ impl Jar {
         found.into_iter().map(|(_, _, name, value)| (name, value)).collect()
     }
 
+    /// The cookies of the caller's own, as they are now.
+    pub(crate) fn given(&self) -> Vec<Cookie> {
+        let mut cookies = self.list();
+        let inner = self.lock();
+        cookies.retain(|cookie| inner.given.contains(&place(cookie)));
+        cookies
+    }
+
     /// The cookies that go to `host`, without those of the caller's own.
     pub(crate) fn earned(&self, host: &str) -> Vec<Cookie> {
         let mut cookies = self.list();
@@ -397,5 +405,29 @@ mod tests {
     fn debug_shows_no_value() {
         let jar = jar("https://site.example/", &["a=hunter2"]);
         assert!(!format!("{jar:?} {:?}", jar.list()).contains("hunter2"));
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { cases: 2_000, ..Default::default() })]
+        /// The body of the fuzz target `set_cookie`.
+        #[test]
+        fn whatever_is_set_is_bounded_and_goes_to_its_site_alone(
+            bytes in proptest::collection::vec(proptest::arbitrary::any::<u8>(), 0..200),
+            attributes in "[ ;=,]?(Domain|Path|Expires|Max-Age|Secure|SameSite|__Host-a)?[=; ]{0,2}[a-z0-9.:/,; -]{0,40}",
+            raw in proptest::bool::ANY,
+        ) {
+            let line = if raw { bytes } else { format!("n=v;{attributes}").into_bytes() };
+            let Ok(value) = HeaderValue::from_bytes(&line) else { return Ok(()) };
+            let jar = Jar::default();
+            let site = Url::parse("https://shop.example.co.uk/a/b").unwrap();
+            jar.store(&site, [&value]);
+            for other in ["https://example.co.uk.evil.com/a/b", "https://other.co.uk/a/b", "https://co.uk/a/b"] {
+                assert!(jar.pairs(&Url::parse(other).unwrap()).is_empty(), "{other}: {value:?}");
+            }
+            for cookie in jar.list() {
+                assert!(cookie.name.len() + cookie.value.len() <= 4096);
+                assert!(!cookie.value.contains(['\r', '\n', '\0', ';']), "{value:?}");
+            }
+        }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 
+use rustix::io::Errno;
 use url::Url;
 
 use crate::kind::ErrorKind;
@@ -24,6 +26,7 @@ struct Inner {
     hint: Option<String>,
     trace: Option<Trace>,
     source: Option<Source>,
+    of_credentials: bool,
 }
 
 /// `Result` with this crate's [`Error`].
@@ -38,6 +41,7 @@ impl Error {
             hint: None,
             trace: None,
             source: None,
+            of_credentials: false,
         }))
     }
 
@@ -58,6 +62,24 @@ impl Error {
 
     pub(crate) fn with_trace(mut self, trace: Trace) -> Self {
         self.0.trace = Some(trace);
+        self
+    }
+
+    /// An error of the system's. Where all file descriptors are taken it is that, whatever was tried.
+    pub(crate) fn of_system(kind: ErrorKind, message: String, cause: io::Error) -> Self {
+        match Errno::from_io_error(&cause) {
+            Some(Errno::MFILE | Errno::NFILE) => {
+                Self::new(ErrorKind::Io, message).with_source(cause).with_hint(
+                    "all file descriptors are taken: raise the limit (`ulimit -n 4096`) or do less at once",
+                )
+            }
+            _ => Self::new(kind, message).with_source(cause),
+        }
+    }
+
+    /// Marks what a proxy says of the credentials it was, or was not, given.
+    pub(crate) fn of_credentials(mut self) -> Self {
+        self.0.of_credentials = true;
         self
     }
 
@@ -96,6 +118,12 @@ impl Error {
     #[must_use]
     pub fn is_blocked(&self) -> bool {
         self.0.kind == ErrorKind::Blocked
+    }
+
+    /// Whether a proxy wants credentials, or refused those it was given (407, or SOCKS's own refusal).
+    #[must_use]
+    pub fn wants_credentials(&self) -> bool {
+        self.0.of_credentials
     }
 
     /// Whether a deadline passed.

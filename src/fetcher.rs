@@ -2,6 +2,7 @@
 
 mod build;
 mod charset;
+mod crew;
 mod page;
 mod send;
 mod terms;
@@ -28,8 +29,10 @@ use crate::politeness::Pace;
 use crate::proxy::Route;
 use crate::request::{Request, parse_url};
 use crate::router::{Ladder, Persona, Router};
+use crate::session::{self, ExitReport, Mode};
 use crate::target::{Resolved, Targets};
 
+use crew::{Berth, Crew, Pools};
 use terms::{Look, Said, Terms};
 
 /// Gets pages by the cheapest means the site allows. Cheap to clone; clones share everything.
@@ -70,6 +73,8 @@ struct Shared {
     /// What holds for the URLs of a target, by the address of its settings, which they keep.
     terms: Mutex<HashMap<usize, Arc<Terms>>>,
     sessions: Mutex<Sessions>,
+    pools: Pools,
+    crew: Crew,
     #[cfg(feature = "browser")]
     browser: Arc<crate::transport::browser::BrowserTransport>,
 }
@@ -119,40 +124,66 @@ impl Fetcher {
     /// [`ErrorKind::InvalidUrl`](crate::ErrorKind::InvalidUrl), and
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) when what targets say of it does not fit together.
     pub fn toward(&self, url: &str) -> Result<Self> {
-        let terms = self.shared.terms(&parse_url(url)?)?;
-        Ok(Self { persona: self.persona_on(&terms), ..self.clone() })
+        let url = parse_url(url)?;
+        let terms = self.shared.terms(&url)?;
+        let look = self.look_on(&terms);
+        let base = self.persona_as(&look);
+        let persona = match self.berth(&look, &url, &base) {
+            Some(berth) if berth.exits.mode() != Mode::Rotating => berth.persona()?,
+            _ => base,
+        };
+        Ok(Self { persona, ..self.clone() })
+    }
+
+    /// How each exit of the pools fared so far: see [`ProxyPool`](crate::ProxyPool). Empty without a pool.
+    #[must_use]
+    pub fn exits(&self) -> Vec<ExitReport> {
+        self.shared.pools.report()
     }
 
     fn named(&self, name: Option<Arc<str>>, route: Option<Route>) -> Self {
         let mut look = self.shared.look();
         if let Some(route) = &route {
-            look.route.clone_from(route);
+            look.go_by(route);
         }
         let persona = self.shared.persona(name.as_ref(), &look);
         Self { shared: Arc::clone(&self.shared), name, route, persona }
     }
 
-    /// Who this session is on these terms.
-    fn persona_on(&self, terms: &Terms) -> Arc<Persona> {
+    /// How this session looks on these terms.
+    fn look_on(&self, terms: &Terms) -> Look {
         let mut look = terms.look.clone();
         if let Some(route) = &self.route {
-            look.route.clone_from(route);
+            look.go_by(route);
         }
+        look
+    }
+
+    /// Who this session is, looking so and going by no pool.
+    fn persona_as(&self, look: &Look) -> Arc<Persona> {
         if look.is_of(&self.persona) {
             return Arc::clone(&self.persona);
         }
-        self.shared.persona(self.name.as_ref(), &look)
+        self.shared.persona(self.name.as_ref(), look)
     }
 
-    /// Who asks for `request`; and who goes on when that is refused, where it is asked only to learn whether
+    /// Where this session sits for `url`, when it goes by a pool.
+    fn berth<'a>(&'a self, look: &'a Look, url: &Url, base: &'a Arc<Persona>) -> Option<Berth<'a>> {
+        let exits = look.pool.as_deref()?;
+        let (shared, name, site) = (&*self.shared, self.name.as_ref(), session::site(url));
+        let around = exits.goes_around(url.host_str().unwrap_or_default());
+        Some(Berth { shared, name, look, exits, site, together: true, around, base })
+    }
+
+    /// Who asks for `request` in the place of `persona`, which goes by no pool; and who goes on when that is refused, where it is asked only to learn whether
     /// the default profile is let in again.
     async fn dressed(
         &self,
         terms: &Terms,
+        persona: Arc<Persona>,
         request: &Request,
         ladder: &Ladder,
     ) -> (Arc<Persona>, Option<Arc<Persona>>) {
-        let persona = self.persona_on(terms);
         let has_own = |name: &HeaderName| request.headers.iter().any(|(other, _)| other == name);
         if !terms.is_free || self.name.is_some() || has_own(&header::USER_AGENT) || has_own(&header::COOKIE) {
             return (persona, None);
@@ -165,7 +196,7 @@ impl Fetcher {
         };
         let Some(mut look) = terms.look_as(named) else { return (persona, None) };
         if let Some(route) = &self.route {
-            look.route.clone_from(route);
+            look.go_by(route);
         }
         let (host, default) = (request.url.host_str(), &persona.dressed.profile().name);
         let other = self.shared.persona(None, &look);
@@ -227,7 +258,7 @@ impl Shared {
         if let Some(terms) = known.get(&key) {
             return Ok(Arc::clone(terms));
         }
-        let terms = Arc::new(Terms::new(resolved, &self.said, &self.installed, &self.rules)?);
+        let terms = Arc::new(Terms::new(resolved, &self.said, &self.installed, &self.rules, &self.pools)?);
         known.insert(key, Arc::clone(&terms));
         Ok(terms)
     }
@@ -250,8 +281,8 @@ impl Shared {
             |profile| Identity::new(session.unwrap_or("default"), profile, None).routed(look.route.clone());
         let plain = identity(Arc::clone(&self.plain));
         let dressed = identity(Arc::clone(&look.profile)).at(look.place.clone());
-        let who = Who::new(session, &dressed);
-        named.push(Arc::new(Persona { plain, dressed, who }));
+        let who = Some(Who::new(session, &dressed));
+        named.push(Arc::new(Persona { plain, dressed, who, session: None, is_stopgap: false }));
         Arc::clone(&named[named.len() - 1])
     }
 }

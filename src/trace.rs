@@ -61,11 +61,15 @@ pub struct Attempt {
     pub browser_profile: Option<String>,
     /// The proxy it went through, without its credentials.
     pub proxy: Option<String>,
+    /// Which session at the proxy it was, by a mark that is no secret. `None` where the proxy has none.
+    pub session: Option<String>,
+    /// It went direct because no proxy works, and that was allowed.
+    pub fallback: bool,
     /// The answer's status, if there was an answer.
     pub status: Option<u16>,
     /// What the answer was, if there was an answer.
     pub verdict: Option<Verdict>,
-    /// How long it had to wait before it began, because of the host's pace: not part of `elapsed`.
+    /// How long it had to wait before it began, for the host's pace or a place at its proxy: not part of `elapsed`.
     #[serde(rename = "waited_ms", serialize_with = "millis")]
     pub waited: Duration,
     /// From start to the end of this attempt.

@@ -32,9 +32,10 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let began = Instant::now();
     for kill in 0..kills {
         // Anywhere in the next part of what is left, by the journal's length: about 21 bytes a URL and more.
-        let share = rand::rng().random_range(0.2..1.2) / (kills - kill + 1) as f64;
+        let percent: u64 = rand::rng().random_range(20..120);
         let before = journal(&out);
-        let enough = before + ((count * 21).saturating_sub(before) as f64 * share) as u64;
+        let left = (count * 21).saturating_sub(before);
+        let enough = before + left * percent / 100 / (kills - kill + 1);
         let mut child = program(&out).stderr(Stdio::inherit()).spawn()?;
         while journal(&out) < enough && child.try_wait()?.is_none() {
             tokio::time::sleep(Duration::from_millis(1)).await;

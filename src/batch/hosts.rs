@@ -66,13 +66,13 @@ impl Hosts {
         if count == 0 {
             inner.under_way.remove(host);
         }
-        if leave.shut.is_some() && count == 0 {
-            let is_full = inner.waited_for.len() >= MAX_HOSTS;
-            if is_full || !inner.waited_for.insert(host.to_owned()) {
-                leave.shut = None;
-            }
-        } else if leave.shut.is_none() {
+        if leave.shut.is_none() {
             inner.waited_for.remove(host);
+        } else if inner.waited_for.contains(host) || inner.waited_for.len() >= MAX_HOSTS {
+            // It was waited for, and is no better: what is left of it fails at once.
+            leave.shut = None;
+        } else if count == 0 {
+            inner.waited_for.insert(host.to_owned());
         }
         match ended(&leave, count) {
             Verdict::Hold(time) => self.list.hold(host, time),

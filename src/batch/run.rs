@@ -478,10 +478,14 @@ fn take(shared: &Shared, item: Item, frontier: &Mutex<Frontier>, runtime: &runti
         frontier.list(key, url).map_err(unkept)
     };
     let (work, text, message) = match item {
-        Item::Task(task) => match Work::new(task.clone()) {
-            Ok(work) => (Ok(work), task.url, String::new()),
-            Err(error) => (Err(Key::of_bad(task.url.as_bytes())), task.url, error.chain()),
-        },
+        Item::Work(work) => (Ok(*work), String::new(), String::new()),
+        Item::Task(task) => {
+            let url = task.url.clone();
+            match Work::new(task) {
+                Ok(work) => (Ok(work), url, String::new()),
+                Err(error) => (Err(Key::of_bad(url.as_bytes())), url, error.chain()),
+            }
+        }
         Item::Bad(bad) => (Err(Key::of_bad(bad.text.as_bytes())), bad.text, bad.message),
     };
     let key = match &work {

@@ -156,8 +156,8 @@ async fn fetched(shared: &Arc<Shared>, watcher: &Arc<Watcher>) -> Result<Page> {
     let request = watcher.lease.task.request(&plan.fetcher, &plan.method, plan.common.as_deref())?;
     let watch: Arc<dyn Watch> = Arc::clone(watcher) as Arc<dyn Watch>;
     let fetching = request.robots_otherwise(plan.robots).watch(watch).send();
-    timeout(LEASE - MARGIN, fetching).await.unwrap_or_else(|_| {
-        let message = format!("the fetch took longer than {:?}", LEASE - MARGIN);
+    timeout(LONGEST, fetching).await.unwrap_or_else(|_| {
+        let message = format!("the fetch took longer than {LONGEST:?}");
         Err(Error::new(ErrorKind::Timeout, message))
     })
 }
@@ -201,5 +201,5 @@ pub(super) const BAD: Outcome = Outcome { ending: Ending::Failed, tier: None, ma
 
 /// How long a task is leased.
 pub(super) const LEASE: Duration = Duration::from_secs(20 * 60);
-/// So long before the lease ends, the fetch does.
-const MARGIN: Duration = Duration::from_secs(5 * 60);
+/// How long a fetch may take: it is over, and written, before its lease is.
+const LONGEST: Duration = Duration::from_secs(15 * 60);

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use super::names::{BodyName, ContextName, FormatName, LoadName, RobotsName, TierName};
-use super::{diagnose, lab, memory, profile, target};
+use super::names::{
+    BodyName, ContextName, FallbackName, FormatName, LoadName, ModeName, RobotsName, TierName,
+};
+use super::password::PasswordSource;
+use super::{diagnose, lab, memory, profile, proxy, target};
 
 /// Gets pages by the cheapest means the site allows.
 #[derive(Debug, Parser)]
@@ -34,6 +37,8 @@ pub(crate) enum Command {
     Profile(profile::Args),
     /// List, show and check targets: one site's settings.
     Target(target::Args),
+    /// List proxy dialects, write credentials in them, and check proxies.
+    Proxy(Box<proxy::Args>),
     /// Show, clear, export and import what was learned of sites.
     Memory(memory::Args),
     /// Say what a saved answer is, and why.
@@ -203,6 +208,8 @@ pub(crate) struct Common {
     #[command(flatten)]
     pub(crate) network: Network,
     #[command(flatten)]
+    pub(crate) exits: Exits,
+    #[command(flatten)]
     pub(crate) ladder: Ladder,
     #[command(flatten)]
     pub(crate) manners: Manners,
@@ -261,11 +268,13 @@ pub(crate) struct Request {
 pub(crate) struct Reach {
     /// Go through this proxy, http://user:password@host:port; also https, socks5 (names are resolved
     /// here) and socks5h (by the proxy). Empty: through none. Default: what the environment says.
+    /// Given several times: a pool of them.
     #[arg(short = 'x', long, value_name = "URL")]
-    pub(crate) proxy: Option<String>,
+    pub(crate) proxy: Vec<String>,
 
-    /// User and password of a proxy whose URL has none.
-    #[arg(short = 'U', long, value_name = "USER:PASSWORD")]
+    /// User and password of a proxy whose URL has none, or of the account that --dialect is for; the
+    /// password may come by --password-env, --password-file, --password-command or RUNGS_PROXY_PASSWORD.
+    #[arg(short = 'U', long, value_name = "USER[:PASSWORD]")]
     pub(crate) proxy_user: Option<String>,
 
     /// Hosts to reach without the proxy: names with all below them, addresses, networks; `*` for all.
@@ -331,6 +340,66 @@ pub(crate) struct Network {
     /// The largest body taken, in bytes or as 10k, 5M, 1G. Default: 32M.
     #[arg(long, value_name = "SIZE")]
     pub(crate) max_size: Option<String>,
+}
+
+/// A pool of proxies.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Proxies")]
+pub(crate) struct Exits {
+    /// Go through the proxies listed there, one URL a line; an http or https URL is fetched once, directly.
+    #[arg(long, value_name = "FILE|URL", conflicts_with = "proxy")]
+    pub(crate) proxies: Option<String>,
+
+    /// Go through an account at a provider that speaks this dialect: a name, or a file. With -U.
+    #[arg(long, value_name = "DIALECT", conflicts_with_all = ["proxy", "proxies"])]
+    pub(crate) dialect: Option<String>,
+
+    /// The account's gateway. Default: the dialect's.
+    #[arg(long, value_name = "URL")]
+    pub(crate) gateway: Option<String>,
+
+    /// Come out in this country: two letters.
+    #[arg(long, value_name = "CC")]
+    pub(crate) country: Option<String>,
+
+    /// Come out in this state or region.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) state: Option<String>,
+
+    /// Come out in this city.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) city: Option<String>,
+
+    /// Come out at this postal code.
+    #[arg(long, value_name = "CODE")]
+    pub(crate) zip: Option<String>,
+
+    /// Come out of the network of this number.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) asn: Option<String>,
+
+    /// Come out of this internet provider's network.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) isp: Option<String>,
+
+    /// How long a session of the account lasts: 90s, 30m. Default: as the provider keeps it.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) session_ttl: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) password: PasswordSource,
+
+    /// How long an identity keeps its exit. Default: sticky.
+    #[arg(long, value_name = "MODE", value_enum)]
+    pub(crate) proxy_mode: Option<ModeName>,
+
+    /// The most attempts by one proxy at once. Default: no such limit.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) proxy_concurrency: Option<u32>,
+
+    /// What to do while no proxy works. Default: none.
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub(crate) proxy_fallback: Option<FallbackName>,
 }
 
 /// Which tiers, and as whom.
@@ -572,6 +641,7 @@ pub(crate) struct Generate {
 pub(crate) enum What {
     Man,
     TargetSchema,
+    DialectSchema,
     Complete(Shell),
 }
 
@@ -579,13 +649,14 @@ fn what(text: &str) -> Result<What, String> {
     match text {
         "man" => return Ok(What::Man),
         "target-schema" => return Ok(What::TargetSchema),
+        "dialect-schema" => return Ok(What::DialectSchema),
         _ => {}
     }
     let shell = text.strip_prefix("complete-").and_then(|name| Shell::from_str(name, false).ok());
     shell.map(What::Complete).ok_or_else(|| {
         let shells: Vec<String> =
             Shell::value_variants().iter().map(|shell| format!("complete-{shell}")).collect();
-        format!("expected man, target-schema, {}", shells.join(", "))
+        format!("expected man, target-schema, dialect-schema, {}", shells.join(", "))
     })
 }
 

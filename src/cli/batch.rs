@@ -1,6 +1,7 @@
 //! `rungs batch`.
 
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -8,7 +9,6 @@ use std::time::Duration;
 
 use rungs::batch::{Batch, Format, Input, Output, Run, Summary};
 use rungs::{Fetcher, redact};
-use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::args;
 use super::cookie_file;
@@ -20,14 +20,13 @@ use super::settings;
 
 /// Fetches what a list names; the exit code says whether all of it succeeded.
 pub(crate) fn run(args: &args::Batch, quiet: bool) -> Result<u8, Failure> {
-    more_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|cause| Failure::Io("could not start".to_owned(), cause))?;
     let outcome = runtime.block_on(async {
         let concurrency = args.course.concurrency.unwrap_or(CONCURRENCY) as usize;
-        let fetcher = fetcher(args, concurrency)?;
+        let fetcher = fetcher(args, concurrency).await?;
         let session = match &args.common.ladder.session {
             Some(name) => fetcher.session(name),
             None => fetcher.clone(),
@@ -45,8 +44,8 @@ pub(crate) fn run(args: &args::Batch, quiet: bool) -> Result<u8, Failure> {
 }
 
 #[cfg_attr(not(feature = "browser"), expect(unused_variables, reason = "only the browser has a queue"))]
-fn fetcher(args: &args::Batch, concurrency: usize) -> Result<Fetcher, Failure> {
-    let builder = settings::fetcher(&args.common, &[])?;
+async fn fetcher(args: &args::Batch, concurrency: usize) -> Result<Fetcher, Failure> {
+    let builder = settings::fetcher(&args.common, &[]).await?;
     // Fetches that wait for the browser are many here, and none of them holds up another.
     #[cfg(feature = "browser")]
     let builder = builder.browser_queue(concurrency * 5 + 64).browser_patience(BROWSER_PATIENCE);
@@ -56,7 +55,7 @@ fn fetcher(args: &args::Batch, concurrency: usize) -> Result<Fetcher, Failure> {
 async fn all(args: &args::Batch, session: &Fetcher, concurrency: usize, quiet: bool) -> Result<u8, Failure> {
     let jars = [session.identity().jar(), session.plain_identity().jar()];
     let plan = Plan::read(&args.common, &jars)?;
-    let (mut output, file) = output(args)?;
+    let (mut output, file) = output(args);
     if let Some(folder) = &args.records.save_dir {
         output = output.bodies(folder);
     }
@@ -148,15 +147,15 @@ fn input(args: &args::Batch, session: &Fetcher) -> Result<Input, Failure> {
 }
 
 /// Where records go, and the file among them that others go beside.
-fn output(args: &args::Batch) -> Result<(Output, Option<PathBuf>), Failure> {
+fn output(args: &args::Batch) -> (Output, Option<PathBuf>) {
     let format = args.records.format.map(Format::from);
     match args.records.out.as_deref() {
-        None => Ok((Output::stdout(format.unwrap_or_default()), None)),
-        Some(path) if path == Path::new("-") => Ok((Output::stdout(format.unwrap_or_default()), None)),
+        None => (Output::stdout(format.unwrap_or_default()), None),
+        Some(path) if path == Path::new("-") => (Output::stdout(format.unwrap_or_default()), None),
         Some(path) => {
             let format = format.or_else(|| Format::of(path)).unwrap_or_default();
             let is_file = std::fs::metadata(path).map_or(true, |meta| meta.is_file());
-            Ok((Output::file(path, format), is_file.then(|| path.to_owned())))
+            (Output::file(path, format), is_file.then(|| path.to_owned()))
         }
     }
 }
@@ -209,18 +208,19 @@ fn told(summary: &Summary) -> String {
         (progress.retries, "attempts were repeats or climbs"),
     ] {
         if count > 0 {
-            text.push_str(&format!("  {count} {what}\n"));
+            let _ = writeln!(text, "  {count} {what}");
         }
     }
-    text.push_str(&format!("  {} received\n", size(progress.bytes)));
+    let _ = writeln!(text, "  {} received", size(progress.bytes));
     text.push_str(&bounded(summary));
     if !summary.complete && !summary.unwanted {
         text.push_str("not all of it is done; the same command goes on from here\n");
     } else if tally.may_pass > 0 {
-        text.push_str(&format!(
-            "hint: {} failed in a way that may pass; --retry-failed tries them again\n",
+        let _ = writeln!(
+            text,
+            "hint: {} failed in a way that may pass; --retry-failed tries them again",
             tally.may_pass
-        ));
+        );
     }
     text
 }
@@ -229,32 +229,21 @@ fn told(summary: &Summary) -> String {
 fn bounded(summary: &Summary) -> String {
     let mut text = String::new();
     if summary.beyond > 0 {
-        text.push_str(&format!("  {} links were left out: --max-pages is reached\n", summary.beyond));
+        let _ = writeln!(text, "  {} links were left out: --max-pages is reached", summary.beyond);
     }
     for trap in summary.traps.iter().take(TRAPS) {
         let pattern = redact::terminal(&trap.pattern);
         let (followed, left, why) = (trap.followed, trap.left, trap.why);
-        text.push_str(&format!("  bounded ({why}): {pattern}: {followed} followed, {left} links left out\n"));
+        let _ = writeln!(text, "  bounded ({why}): {pattern}: {followed} followed, {left} links left out");
     }
     let more = summary.traps.len().saturating_sub(TRAPS);
     if more > 0 {
-        text.push_str(&format!("  and {more} patterns more\n"));
+        let _ = writeln!(text, "  and {more} patterns more");
     }
     if summary.traps.iter().any(|trap| trap.followed > 0) {
         text.push_str("hint: --trap-limit N follows more of a pattern\n");
     }
     text
-}
-
-/// As many file descriptors as the system allows: each connection takes one.
-fn more_descriptors() {
-    let mut limit = getrlimit(Resource::Nofile);
-    if limit.current < limit.maximum {
-        limit.current = limit.maximum;
-        if let Err(cause) = setrlimit(Resource::Nofile, limit) {
-            tracing::debug!(%cause, "the limit of open files stays as it is");
-        }
-    }
 }
 
 const CONCURRENCY: u32 = 64;

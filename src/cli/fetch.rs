@@ -44,7 +44,7 @@ pub(crate) fn run(args: &Fetch, quiet: bool) -> Result<u8, Failure> {
         .build()
         .map_err(|cause| Failure::Io("could not start".to_owned(), cause))?;
     let outcome = runtime.block_on(async {
-        let fetcher = settings::fetcher(&args.common, &args.urls)?.build()?;
+        let fetcher = settings::fetcher(&args.common, &args.urls).await?.build()?;
         let session = match &args.common.ladder.session {
             Some(name) => fetcher.session(name),
             None => fetcher.clone(),
@@ -92,7 +92,10 @@ async fn all(args: &Fetch, session: &Fetcher, extract: &Extract, quiet: bool) ->
         }
     }
     if let Some(path) = &args.common.request.cookie_jar {
-        cookie_file::write(path, &jars(&sessions))?;
+        // Sessions may have been replaced meanwhile: theirs too.
+        let replaced = self::sessions(args, session);
+        let all: Vec<Fetcher> = sessions.into_iter().chain(replaced).collect();
+        cookie_file::write(path, &jars(&all))?;
     }
     Ok(code)
 }

@@ -1,4 +1,4 @@
-//! `rungs generate man|complete-SHELL|target-schema`.
+//! `rungs generate man|complete-SHELL|target-schema|dialect-schema`.
 
 use std::io::Write;
 
@@ -15,15 +15,18 @@ pub(crate) fn run(args: &Generate) -> Result<u8, Failure> {
             command.build();
             man(&command, &mut text).map_err(Failure::stdout)?;
         }
-        What::TargetSchema => {
-            let schema = rungs::target::schema();
-            text = serde_json::to_vec_pretty(&schema).map_err(|cause| Failure::stdout(cause.into()))?;
-            text.push(b'\n');
-        }
+        What::TargetSchema => text = schema(&rungs::target::schema())?,
+        What::DialectSchema => text = schema(&rungs::Dialect::schema())?,
         What::Complete(shell) => clap_complete::generate(shell, &mut command, "rungs", &mut text),
     }
     std::io::stdout().lock().write_all(&text).map_err(Failure::stdout)?;
     Ok(exit::OK)
+}
+
+fn schema(schema: &impl serde::Serialize) -> Result<Vec<u8>, Failure> {
+    let mut text = serde_json::to_vec_pretty(schema).map_err(|cause| Failure::stdout(cause.into()))?;
+    text.push(b'\n');
+    Ok(text)
 }
 
 /// One page for the program and all its subcommands, each a section whose parts are indented.

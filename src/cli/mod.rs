@@ -3,10 +3,12 @@
 mod args;
 mod batch;
 mod cookie_file;
+mod descriptors;
 mod detect;
 mod diagnose;
 mod doctor;
 mod exit;
+mod exits;
 mod fetch;
 mod generate;
 mod lab;
@@ -14,10 +16,12 @@ mod log;
 mod memory;
 mod names;
 mod output;
+mod password;
 mod pictures;
 mod plan;
 mod profile;
 mod progress;
+mod proxy;
 mod settings;
 mod target;
 
@@ -40,11 +44,13 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     log::start(args.verbose, args.quiet);
+    descriptors::raise();
     let outcome = match args.command {
         Command::Fetch(fetch) => fetch::run(&fetch, args.quiet),
         Command::Batch(batch) => batch::run(&batch, args.quiet),
         Command::Profile(profile) => profile::run(&profile, args.quiet),
         Command::Target(target) => target::run(&target),
+        Command::Proxy(proxy) => proxy::run(&proxy),
         Command::Memory(memory) => memory::run(&memory, args.quiet),
         Command::Detect(detect) => detect::run(&detect),
         Command::Diagnose(diagnose) => diagnose::run(&diagnose),

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 use rungs::batch::Format;
-use rungs::{BodyForm, Context, Load, Robots, Tier};
+use rungs::{BodyForm, Context, Load, Mode, Robots, Tier};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum RobotsName {
@@ -19,6 +19,34 @@ impl From<RobotsName> for Robots {
             RobotsName::Ignore => Self::Ignore,
         }
     }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ModeName {
+    /// One exit for all that an identity fetches.
+    Sticky,
+    /// A fresh identity, on fresh connections, for every fetch.
+    Rotating,
+    /// One exit, and one identity, for each site.
+    PerHost,
+}
+
+impl From<ModeName> for Mode {
+    fn from(name: ModeName) -> Self {
+        match name {
+            ModeName::Sticky => Self::Sticky,
+            ModeName::Rotating => Self::Rotating,
+            ModeName::PerHost => Self::PerHost,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum FallbackName {
+    /// The fetch fails.
+    None,
+    /// It goes without a proxy; the trace says so.
+    Direct,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

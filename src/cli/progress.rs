@@ -1,6 +1,7 @@
 //! How far a batch is: a bar on a terminal, a line now and then elsewhere.
 
-use std::io::{IsTerminal, Write};
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -116,10 +117,10 @@ fn text(progress: &Progress, rate: f64) -> String {
         (progress.waiting, "waiting"),
     ] {
         if count > 0 {
-            text.push_str(&format!(", {count} {what}"));
+            let _ = write!(text, ", {count} {what}");
         }
     }
-    text.push_str(&format!(", {}", size(progress.bytes)));
+    let _ = write!(text, ", {}", size(progress.bytes));
     text
 }
 

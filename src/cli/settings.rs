@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +15,18 @@ use rungs::{Error, ErrorKind, Fetcher, FetcherBuilder, Place, Position, Proxy, R
 
 use super::args::{Common, Crawl, Judging, Ladder, Looks, Manners, Reach, Reading, Request};
 use super::exit::Failure;
+use super::exits;
 
 /// A fetcher with everything the command line says about it.
-pub(crate) fn fetcher(args: &Common, urls: &[String]) -> Result<FetcherBuilder, Failure> {
-    let builder = Fetcher::builder().target_layers(targets(args, urls)?);
-    let builder = reach(builder, &args.network.reach)?;
+pub(crate) async fn fetcher(args: &Common, urls: &[String]) -> Result<FetcherBuilder, Failure> {
+    let mut targets = targets(args, urls)?;
+    let by_pool = exits::are_wanted(args);
+    if by_pool {
+        targets = exits::lay(targets, args, urls).await?;
+    }
+    let builder = Fetcher::builder().target_layers(targets);
+    let builder =
+        if by_pool { trust(builder, &args.network.reach)? } else { reach(builder, &args.network.reach)? };
     let builder = ladder(builder, &args.ladder)?.rules(rules(&args.judging)?);
     // The jar that is written is the default profile's.
     Ok(looks(builder, &args.looks)?.learned_profile(args.request.cookie_jar.is_none()))
@@ -129,11 +136,16 @@ fn manners(mut targets: Targets, args: &Manners) -> Result<Targets, Failure> {
 
 /// A builder that gets there as the command line says.
 pub(crate) fn reach(mut builder: FetcherBuilder, args: &Reach) -> Result<FetcherBuilder, Failure> {
-    builder = builder.insecure(args.insecure);
     let route = route(args)?;
-    if args.proxy.is_some() || !route.is_direct() {
+    if !args.proxy.is_empty() || !route.is_direct() {
         builder = builder.route(route);
     }
+    trust(builder, args)
+}
+
+/// A builder that trusts, and knows names, as the command line says.
+pub(crate) fn trust(mut builder: FetcherBuilder, args: &Reach) -> Result<FetcherBuilder, Failure> {
+    builder = builder.insecure(args.insecure);
     builder = builder.proxy_insecure(args.proxy_insecure).allow_private(args.allow_private);
     if let Some(path) = &args.proxy_cacert {
         builder = builder.proxy_ca_file(path);
@@ -150,13 +162,14 @@ pub(crate) fn reach(mut builder: FetcherBuilder, args: &Reach) -> Result<Fetcher
 
 /// Which URL goes through which proxy, as curl reads the same flags and the environment.
 fn route(args: &Reach) -> Result<Route, Failure> {
-    let route = match args.proxy.as_deref() {
-        None => Route::from_env()?,
-        Some("") => Route::default(),
-        Some(text) => {
+    let route = match args.proxy.as_slice() {
+        [] => Route::from_env()?,
+        [text] if text.is_empty() => Route::default(),
+        [text] => {
             let proxy: Proxy = text.parse().map_err(|error: Error| wrong("-x/--proxy", &error))?;
             Route::through(proxy)
         }
+        _ => return Err(Failure::Usage("-x/--proxy: one proxy at a time here".to_owned())),
     };
     let route = match args.noproxy.clone().or_else(Route::around_from_env) {
         Some(list) => route.around(&list),
@@ -197,6 +210,11 @@ fn ladder(mut builder: FetcherBuilder, args: &Ladder) -> Result<FetcherBuilder, 
 pub(crate) fn memory() -> Option<PathBuf> {
     let named = std::env::var_os(environment::MEMORY).filter(|path| !path.is_empty()).map(PathBuf::from);
     named.or_else(rungs::memory::default_path)
+}
+
+/// The folder of the user's own dialects: the one that was named, or the one there is.
+pub(crate) fn dialects_dir(named: Option<&Path>) -> Option<PathBuf> {
+    named.map(Path::to_owned).or_else(rungs::target::dialect_folder)
 }
 
 /// The shipped block rules, with those of the folder that was named.
@@ -331,7 +349,7 @@ fn bytes(flag: &str, text: &str) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-fn resolve(text: &str) -> Result<(String, u16, IpAddr), Failure> {
+pub(crate) fn resolve(text: &str) -> Result<(String, u16, IpAddr), Failure> {
     let read = || {
         let (host, rest) = if let Some(rest) = text.strip_prefix('[') {
             let (host, rest) = rest.split_once("]:")?;
@@ -362,7 +380,7 @@ fn size(flag: &str, text: &str) -> Result<u64, Failure> {
     text.parse::<Size>().map(|size| size.0).map_err(|what| Failure::Usage(format!("{flag}: {what}")))
 }
 
-fn wrong(flag: &str, error: &Error) -> Failure {
+pub(crate) fn wrong(flag: &str, error: &Error) -> Failure {
     let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
     Failure::Usage(format!("{flag}: {}{hint}", error.chain()))
 }

@@ -213,6 +213,8 @@ pub(super) mod tests {
             tier: way.tier(),
             browser_profile: None,
             proxy: None,
+            session: None,
+            fallback: false,
             status: Some(200),
             verdict: Some(verdict),
             waited: Duration::ZERO,

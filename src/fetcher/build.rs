@@ -22,11 +22,13 @@ use crate::proxy::{Proxy, Route};
 use crate::robots;
 use crate::router::Router;
 use crate::schedule::Schedule;
+use crate::session::ProxyPool;
 use crate::target::Targets;
 use crate::tier::Tier;
 use crate::transport::Transport;
 use crate::transport::http::Http;
 
+use super::crew::{Crew, Pools};
 use super::terms::Said;
 use super::{Fetcher, Shared, worn};
 
@@ -54,6 +56,7 @@ impl std::fmt::Debug for FetcherBuilder {
             .field("min_tier", &self.said.min)
             .field("max_tier", &self.said.max)
             .field("route", &self.said.route)
+            .field("pool", &self.said.pool)
             .field("profile", &self.said.profile.as_ref().map(|profile| &profile.name))
             .finish_non_exhaustive()
     }
@@ -102,9 +105,17 @@ impl FetcherBuilder {
         self.route(Route::through(proxy))
     }
 
-    /// Which URL goes through which proxy, on every tier. Default: all go direct.
+    /// Which URL goes through which proxy, on every tier. Default: all go direct. It takes the place of
+    /// [`proxies`](Self::proxies) said before.
     pub fn route(mut self, route: Route) -> Self {
-        self.said.route = Some(route);
+        (self.said.route, self.said.pool) = (Some(route), None);
+        self
+    }
+
+    /// Several ways out, on every tier: proxies, and accounts at their providers. It takes the place of
+    /// [`proxy`](Self::proxy) and [`route`](Self::route) said before.
+    pub fn proxies(mut self, pool: ProxyPool) -> Self {
+        (self.said.route, self.said.pool) = (None, Some(pool));
         self
     }
 
@@ -378,6 +389,8 @@ impl FetcherBuilder {
             installed,
             terms: Mutex::default(),
             sessions: Mutex::default(),
+            pools: Pools::default(),
+            crew: Crew::default(),
             #[cfg(feature = "browser")]
             browser,
         });

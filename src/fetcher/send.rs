@@ -16,7 +16,7 @@ use crate::kind::ErrorKind;
 use crate::politeness::{Pace, Robots};
 use crate::proxy::{Proxy, Route};
 use crate::request::{Context, Request, parse_url};
-use crate::router::{Errand, Keep, Ladder};
+use crate::router::{Errand, Keep, Ladder, Others};
 use crate::stage::Watch;
 use crate::tier::Tier;
 use crate::view::{BodyForm, Load, View};
@@ -235,6 +235,9 @@ impl RequestBuilder {
             Some(name) => self.fetcher.shared.terms_named(name)?,
             None => self.fetcher.shared.terms(&request.url)?,
         };
+        let look = self.fetcher.look_on(&terms);
+        let base = self.fetcher.persona_as(&look);
+        let mut berth = self.fetcher.berth(&look, &request.url, &base);
         let mut view = self.view;
         terms.fill(&mut request, self.has_context, &mut view)?;
         let mut ladder = self.tier.map_or(terms.ladder, |tier| terms.ladder.only(tier));
@@ -251,7 +254,13 @@ impl RequestBuilder {
         bounds.fetch_total = self.timeout.or(bounds.fetch_total);
         ladder.budget = self.budget.unwrap_or(ladder.budget);
         affordable(&ladder)?;
-        let (persona, instead) = self.fetcher.dressed(&terms, &request, &ladder).await;
+        if let Some(berth) = &mut berth {
+            berth.together = ladder.top() == Tier::Browser;
+        }
+        let (persona, instead) = match &berth {
+            Some(berth) => (berth.persona().map_err(|error| error.with_url(&request.url))?, None),
+            None => self.fetcher.dressed(&terms, Arc::clone(&base), &request, &ladder).await,
+        };
         for persona in [Some(&persona), instead.as_ref()].into_iter().flatten() {
             terms.lend(persona, &request);
         }
@@ -266,7 +275,7 @@ impl RequestBuilder {
             rules: terms.rules.as_ref(),
             robots: self.robots.or(terms.robots).unwrap_or(self.otherwise),
             pace: self.pace.unwrap_or(terms.pace),
-            others: None,
+            others: berth.as_ref().map(|berth| berth as &dyn Others),
             watch: self.watch.as_deref(),
             instead: instead.as_ref(),
         };

@@ -15,9 +15,12 @@ use crate::proxy::{Proxy, Route};
 use crate::request::Request;
 use crate::router::{Ladder, Persona};
 use crate::schedule::Schedule;
-use crate::target::{Resolved, Settings};
+use crate::session::{Exits, ProxyPool};
+use crate::target::{ProxySettings, Resolved, Settings};
 use crate::tier::Tier;
 use crate::view::View;
+
+use super::crew::Pools;
 
 /// What was said in code, for every URL. It comes before what targets say.
 #[derive(Clone, Default)]
@@ -34,6 +37,8 @@ pub(super) struct Said {
     pub(super) language: Option<String>,
     pub(super) place: Place,
     pub(super) route: Option<Route>,
+    /// In place of a route.
+    pub(super) pool: Option<ProxyPool>,
     pub(super) robots: Option<Robots>,
     pub(super) pace: Option<Pace>,
 }
@@ -43,15 +48,31 @@ pub(super) struct Said {
 pub(super) struct Look {
     pub(super) profile: Arc<Profile>,
     pub(super) route: Route,
+    /// In place of the route.
+    pub(super) pool: Option<Arc<Exits>>,
     pub(super) place: Place,
 }
 
+impl PartialEq for Look {
+    fn eq(&self, other: &Self) -> bool {
+        let same = Arc::ptr_eq(&self.profile, &other.profile) || self.profile == other.profile;
+        let pool = |look: &Self| look.pool.as_ref().map(Arc::as_ptr);
+        same && self.route == other.route && pool(self) == pool(other) && self.place == other.place
+    }
+}
+
 impl Look {
-    /// Whether `persona` looks so.
+    /// The same by another route, and by no pool.
+    pub(super) fn go_by(&mut self, route: &Route) {
+        (self.route, self.pool) = (route.clone(), None);
+    }
+
+    /// Whether `persona`, who goes by no pool, looks so.
     pub(super) fn is_of(&self, persona: &Persona) -> bool {
         let worn = persona.dressed.profile();
         let same = Arc::ptr_eq(worn, &self.profile) || *worn == self.profile;
-        same && *persona.dressed.route() == self.route && *persona.dressed.place() == self.place
+        let own = persona.session.is_none() && !persona.is_stopgap;
+        own && same && *persona.dressed.route() == self.route && *persona.dressed.place() == self.place
     }
 }
 
@@ -80,6 +101,7 @@ impl Terms {
         said: &Said,
         installed: &Arc<Profile>,
         rules: &Rules,
+        pools: &Pools,
     ) -> Result<Self> {
         let settings = resolved.settings();
         let within = |error: Error| match resolved.target() {
@@ -96,7 +118,7 @@ impl Terms {
             bounds: said.bounds.unwrap_or_else(|| bounds(settings)),
             expect: expect(settings).map_err(within)?,
             rules: own_rules(&resolved, rules).map_err(within)?,
-            look: look(settings, said, installed).map_err(within)?,
+            look: look(settings, said, installed, pools).map_err(within)?,
             is_free: said.profile.is_none() && settings.browser_profile.is_none() && !said.keeps_profile,
             language: language(settings, said).cloned(),
             resolved,
@@ -232,7 +254,7 @@ fn language<'a>(settings: &'a Settings, said: &'a Said) -> Option<&'a String> {
     said.language.as_ref().or(settings.browser.language.as_ref())
 }
 
-fn look(settings: &Settings, said: &Said, installed: &Arc<Profile>) -> Result<Look> {
+fn look(settings: &Settings, said: &Said, installed: &Arc<Profile>, pools: &Pools) -> Result<Look> {
     let profile = match (&said.profile, &settings.browser_profile) {
         (Some(profile), _) => Arc::clone(profile),
         (None, Some(name)) => Profile::find(name)?,
@@ -253,10 +275,20 @@ fn look(settings: &Settings, said: &Said, installed: &Arc<Profile>) -> Result<Lo
     place.timezone = said.place.timezone.clone().or(place.timezone);
     place.position = said.place.position.or(place.position);
     place.check()?;
-    let route = match (&said.route, &settings.proxy.url) {
-        (Some(route), _) => route.clone(),
-        (None, Some(url)) => Route::through(url.parse::<Proxy>()?),
-        (None, None) => Route::default(),
+    let (route, pool) = match (&said.pool, &said.route) {
+        (Some(pool), _) => (Route::default(), Some(pools.of(pool)?)),
+        (None, Some(route)) => (route.clone(), None),
+        (None, None) => match settings.proxy.pool()? {
+            Some(pool) => (Route::default(), Some(pools.of(&pool)?)),
+            None => (route(&settings.proxy)?, None),
+        },
     };
-    Ok(Look { profile, route, place })
+    Ok(Look { profile, route, pool, place })
+}
+
+/// The way by a single proxy that is one address, or by none.
+fn route(settings: &ProxySettings) -> Result<Route> {
+    let Some(url) = &settings.url else { return Ok(Route::default()) };
+    let route = Route::through(url.parse::<Proxy>()?);
+    Ok(settings.around.iter().fold(route, |route, list| route.around(list)))
 }

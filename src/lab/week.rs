@@ -181,7 +181,8 @@ pub async fn week(manners: Manners) -> Result<Week> {
 fn persona() -> Result<Persona> {
     let dressed = Identity::new("default", Profile::named("chrome-156-linux")?, None);
     let who = Who::new(None, &dressed);
-    Ok(Persona { plain: Identity::new("default", Profile::named("plain")?, None), dressed, who })
+    let plain = Identity::new("default", Profile::named("plain")?, None);
+    Ok(Persona { plain, dressed, who: Some(who), session: None, is_stopgap: false })
 }
 
 /// The site: what time it is there, what was asked of it, and whom it cleared until when.

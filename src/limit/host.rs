@@ -153,7 +153,13 @@ impl State {
         self.rest = Some(self.rest.map_or(until, |rest| rest.max(until)));
     }
 
-    /// A request that went is over. What that says of the host on its tier, where it is news.
+    /// A request that went makes room.
+    pub(super) fn left(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    /// A request that went is over, and has made room: this is how. What that says of the host on its tier, where
+    /// it is news.
     pub(super) fn ended(
         &mut self,
         started: Instant,
@@ -162,7 +168,6 @@ impl State {
         probe: bool,
         how: Ended,
     ) -> Option<Turn> {
-        self.in_flight = self.in_flight.saturating_sub(1);
         match how {
             Ended::Answered(latency) => self.speed.answered(started, now, latency, &wish.pace),
             Ended::TooFast => self.speed.refused(started, now, &wish.pace),
@@ -231,7 +236,7 @@ mod tests {
         assert_eq!(state.decide(now, &wish), GO);
         assert_eq!(state.decide(now, &wish), GO);
         assert_eq!(state.decide(now, &wish), Decision::Full);
-        state.ended(now, now, &wish, false, Ended::Untold);
+        state.left();
         assert_eq!(state.decide(now, &wish), GO);
     }
 
@@ -294,6 +299,7 @@ mod tests {
         for how in [Ended::Answered(None), Ended::Untold, Ended::Fault(ErrorKind::Connect)] {
             for _ in 0..5 {
                 assert_eq!(state.decide(now, &plain), GO, "{how:?}");
+                state.left();
                 state.ended(now, now, &plain, false, how);
             }
         }
@@ -302,6 +308,7 @@ mod tests {
         let later = now + seconds(10);
         assert_eq!(state.decide(later, &plain), Decision::Go { probe: true });
         assert!(matches!(state.decide(later, &plain), Decision::Shut(_)), "one probe at a time");
+        state.left();
         state.ended(later, later, &plain, true, Ended::Answered(None));
         assert_eq!(state.decide(later, &plain), GO);
     }

@@ -11,7 +11,7 @@ mod speed;
 
 use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -53,6 +53,8 @@ pub(crate) struct Permit {
     started: Instant,
     probe: bool,
     is_over: bool,
+    /// Its place was given up before its end.
+    left: AtomicBool,
 }
 
 #[derive(Default)]
@@ -108,7 +110,8 @@ impl Limits {
                         tracing::info!(host = host.name, tier = %wish.tier, "probes a host that failed");
                     }
                     let host = Arc::clone(&host);
-                    return Ok(Permit { host, wish, started: now, probe, is_over: false });
+                    let left = AtomicBool::new(false);
+                    return Ok(Permit { host, wish, started: now, probe, is_over: false, left });
                 }
                 Decision::At(at) => at_or_told(at, told).await,
                 Decision::Full => freed.await,
@@ -194,20 +197,33 @@ impl Limits {
 }
 
 impl Permit {
+    /// The host has answered, and what follows goes elsewhere: makes room for the next, before the end.
+    pub(crate) fn leave(&self) {
+        if !self.left.swap(true, Ordering::Relaxed) {
+            self.host.state().left();
+            self.host.freed.notify_one();
+        }
+    }
+
     /// The request is over. Makes room for the next. What that says of the host, where it is news.
     pub(crate) fn ended(mut self, how: Ended) -> Option<Turn> {
-        let now = Instant::now();
-        let turn = self.host.state().ended(self.started, now, &self.wish, self.probe, how);
+        self.end(how)
+    }
+
+    fn end(&mut self, how: Ended) -> Option<Turn> {
         self.is_over = true;
-        turn
+        let mut state = self.host.state();
+        if !self.left.swap(true, Ordering::Relaxed) {
+            state.left();
+        }
+        state.ended(self.started, Instant::now(), &self.wish, self.probe, how)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         if !self.is_over {
-            let now = Instant::now();
-            self.host.state().ended(self.started, now, &self.wish, self.probe, Ended::Untold);
+            self.end(Ended::Untold);
         }
         self.host.freed.notify_one();
     }

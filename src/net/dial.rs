@@ -60,7 +60,7 @@ fn refused(host: &str, port: u16, cause: io::Error) -> Error {
         }
         _ => format!("could not connect to {host}:{port}"),
     };
-    Error::new(ErrorKind::Connect, what).with_source(cause)
+    Error::of_system(ErrorKind::Connect, what, cause)
 }
 
 /// The delay before the next address is tried beside the last (RFC 8305, section 5).

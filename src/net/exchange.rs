@@ -2,14 +2,16 @@
 
 use std::error::Error as StdError;
 use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request as HttpRequest, Response as HttpResponse, Uri, Version};
 use http2::frame::{PseudoId, PseudoOrder, SettingId, SettingsOrder};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout};
 use url::Url;
 use wreq_proto::body::Incoming;
 use wreq_proto::conn::{http1, http2 as h2};
@@ -157,15 +159,25 @@ fn pseudo(name: &str) -> Option<PseudoId> {
 }
 
 /// Assembles a request for HTTP/1.1. `absolute` is the form an http proxy wants.
-fn assemble_http1(request: &Request, fields: Fields, absolute: bool) -> Result<HttpRequest<Wire>> {
-    let mut wire = bare(request, uri(&request.url, absolute, None)?);
+fn assemble_http1(
+    request: &Request,
+    fields: Fields,
+    absolute: bool,
+    progress: &Progress,
+) -> Result<HttpRequest<Wire>> {
+    let mut wire = bare(request, uri(&request.url, absolute, None)?, progress);
     *wire.version_mut() = Version::HTTP_11;
     on_preserve_header(&mut wire, AsWritten(fields));
     Ok(wire)
 }
 
 /// Assembles a request for HTTP/2: its fields go by ticket, straight to the wire.
-fn assemble_http2(request: &Request, fields: Fields, shared: &Shared) -> Result<(HttpRequest<Wire>, Ticket)> {
+fn assemble_http2(
+    request: &Request,
+    fields: Fields,
+    shared: &Shared,
+    progress: &Progress,
+) -> Result<(HttpRequest<Wire>, Ticket)> {
     // HTTP/2 has no Host header: a caller's own becomes the authority.
     let (hosts, fields): (Fields, Fields) =
         fields.into_iter().partition(|(name, _)| name.eq_ignore_ascii_case("host"));
@@ -175,7 +187,7 @@ fn assemble_http2(request: &Request, fields: Fields, shared: &Shared) -> Result<
         .map(|(name, value)| (name.to_ascii_lowercase(), value))
         .filter(|(name, value)| !is_of_connection(name, value))
         .collect();
-    let mut wire = bare(request, uri(&request.url, true, host)?);
+    let mut wire = bare(request, uri(&request.url, true, host)?, progress);
     *wire.version_mut() = Version::HTTP_2;
     let ticket = shared.counter.deposit(fields, shared.profile.http2.priority(request.context));
     wire.headers_mut().insert(reframe::TICKET, HeaderValue::from(ticket.number()));
@@ -188,8 +200,9 @@ fn is_of_connection(name: &str, value: &HeaderValue) -> bool {
         || name == "te" && value != "trailers"
 }
 
-fn bare(request: &Request, uri: Uri) -> HttpRequest<Wire> {
-    let mut wire = HttpRequest::new(Upload(request.body.clone().unwrap_or_default()));
+fn bare(request: &Request, uri: Uri, progress: &Progress) -> HttpRequest<Wire> {
+    let left = request.body.clone().unwrap_or_default();
+    let mut wire = HttpRequest::new(Upload { left, progress: progress.clone() });
     *wire.method_mut() = request.method.clone();
     *wire.uri_mut() = uri;
     wire
@@ -232,8 +245,9 @@ pub(crate) async fn send_http1(
     request: &Request,
     fields: Fields,
     absolute: bool,
+    progress: &Progress,
 ) -> Result<HttpResponse<Incoming>, Failure> {
-    let wire = assemble_http1(request, fields, absolute).map_err(Failure::Broken)?;
+    let wire = assemble_http1(request, fields, absolute, progress).map_err(Failure::Broken)?;
     sender.allowance.bound(sender.max_heads);
     let response = sender.sender.try_send_request(wire).await.map_err(|mut failed| {
         let unsent = failed.take_message().is_some();
@@ -248,8 +262,9 @@ pub(crate) async fn send_http2(
     shared: &mut Shared,
     request: &Request,
     fields: Fields,
+    progress: &Progress,
 ) -> Result<HttpResponse<Incoming>, Failure> {
-    let (wire, ticket) = assemble_http2(request, fields, shared).map_err(Failure::Broken)?;
+    let (wire, ticket) = assemble_http2(request, fields, shared, progress).map_err(Failure::Broken)?;
     let mut response = shared.sender.try_send_request(wire).await.map_err(|mut failed| {
         let unsent = failed.take_message().is_some();
         failure(failed.into_error(), unsent)
@@ -325,7 +340,36 @@ pub(crate) fn unread(extensions: &mut http::Extensions) -> Option<Unread> {
 }
 
 /// A request's body, in the parts in which Chrome hands it to HTTP/2.
-pub(crate) struct Upload(Bytes);
+pub(crate) struct Upload {
+    left: Bytes,
+    progress: Progress,
+}
+
+/// When the last part of a request's body was taken to be sent.
+#[derive(Clone, Default)]
+pub(crate) struct Progress(Arc<Mutex<Option<Instant>>>);
+
+impl Progress {
+    fn note(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn last(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The outcome of `sending`; none when for `limit` neither it came nor any of the body left.
+    pub(crate) async fn within<T>(&self, limit: Duration, sending: impl Future<Output = T>) -> Option<T> {
+        let mut sending = pin!(sending);
+        let mut since = Instant::now();
+        loop {
+            match timeout(limit.saturating_sub(since.elapsed()), &mut sending).await {
+                Ok(outcome) => return Some(outcome),
+                Err(_) => since = self.last().filter(|last| *last > since)?,
+            }
+        }
+    }
+}
 
 impl http_body::Body for Upload {
     type Data = Bytes;
@@ -335,19 +379,20 @@ impl http_body::Body for Upload {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
-        if self.0.is_empty() {
+        if self.left.is_empty() {
             return Poll::Ready(None);
         }
-        let part = self.0.len().min(UPLOAD_PART);
-        Poll::Ready(Some(Ok(http_body::Frame::data(self.0.split_to(part)))))
+        self.progress.note();
+        let part = self.left.len().min(UPLOAD_PART);
+        Poll::Ready(Some(Ok(http_body::Frame::data(self.left.split_to(part)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_empty()
+        self.left.is_empty()
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
-        http_body::SizeHint::with_exact(self.0.len() as u64)
+        http_body::SizeHint::with_exact(self.left.len() as u64)
     }
 }
 

@@ -54,7 +54,7 @@ pub(crate) use {
 
 use exchange::Failure;
 use origin::Journey;
-use pool::{Borrowed, Caps, Key, Lease, Pool};
+use pool::{Borrowed, Caps, Key, Lease, Pool, Room};
 
 /// One request to make as one identity within bounds.
 #[derive(Clone, Copy)]
@@ -69,6 +69,12 @@ pub(crate) struct Call<'a> {
 
 /// Asked before a redirect is followed.
 pub(crate) trait Gate: Send + Sync {
+    /// Whether the browser, which follows redirects by itself, has to ask before each document too.
+    #[cfg_attr(not(feature = "browser"), expect(dead_code, reason = "the browser tier alone reads it"))]
+    fn is_strict(&self) -> bool {
+        false
+    }
+
     /// Ends when `url` may be asked for; the error says why it may not.
     fn pass<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<()>>;
 }
@@ -92,6 +98,11 @@ impl Engine {
     pub(crate) fn holding(mut self, connections: usize) -> Self {
         self.pool = Pool::new(Caps { total: connections.max(1), ..Caps::default() });
         self
+    }
+
+    /// Closes the idle connections of an identity that asks no more.
+    pub(crate) fn forget(&self, identity: u64) {
+        self.pool.forget(identity);
     }
 
     /// Makes `call`, follows its redirects, and returns the last answer with its body still coming.
@@ -226,8 +237,9 @@ impl Engine {
             let hints = call.identity.hints();
             let occasion = dress::Occasion { over, journey, hints, cookies: &cookies, proxy_authorization };
             let fields = dress::fields(call.identity.profile(), call.request, &occasion)?;
-            let sending = self.send(lease, &key, call.request, fields, proxied.is_some());
-            let sent = timeout(call.bounds.first_byte, sending).await.map_err(|_| {
+            let progress = exchange::Progress::default();
+            let sending = self.send(lease, &key, call.request, fields, proxied.is_some(), &progress);
+            let sent = progress.within(call.bounds.first_byte, sending).await.ok_or_else(|| {
                 // A connection that swallows requests is not for the next one.
                 self.pool.forget_shared(&key);
                 let message = format!("no answer came within {:?}", call.bounds.first_byte);
@@ -259,11 +271,14 @@ impl Engine {
         request: &Request,
         fields: dress::Fields,
         absolute: bool,
+        progress: &exchange::Progress,
     ) -> Result<Answered, Failure> {
         match lease {
-            Lease::Http2(mut shared) => Ok((exchange::send_http2(&mut shared, request, fields).await?, None)),
+            Lease::Http2(mut shared) => {
+                Ok((exchange::send_http2(&mut shared, request, fields, progress).await?, None))
+            }
             Lease::Http1(mut sender) => {
-                let response = exchange::send_http1(&mut sender, request, fields, absolute).await?;
+                let response = exchange::send_http1(&mut sender, request, fields, absolute, progress).await?;
                 Ok((response, Some(self.pool.borrowed(key, sender))))
             }
         }
@@ -283,7 +298,10 @@ impl Engine {
             return Ok(lease);
         }
         let bounds = way.bounds;
-        let permit = self.pool.permit(bounds.connect).await?;
+        let permit = match self.pool.room(key, fresh, bounds.connect).await? {
+            Room::New(permit) => permit,
+            Room::Back(lease) => return Ok(lease),
+        };
         let io = match way.proxy {
             // It takes the whole URL in place of a tunnel.
             Some(proxy) if !key.tls && !proxy.scheme().is_socks() => {

@@ -1,11 +1,13 @@
 //! Open connections, by identity and origin. HTTP/2 ones are shared, HTTP/1.1 ones lent.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::exchange::{Http1, Shared};
@@ -27,6 +29,13 @@ pub(crate) struct Key {
 pub(crate) enum Lease {
     Http1(Http1),
     Http2(Shared),
+}
+
+/// What a request that needs a connection gets.
+pub(crate) enum Room {
+    /// To open one. Given back with it.
+    New(OwnedSemaphorePermit),
+    Back(Lease),
 }
 
 /// An HTTP/1.1 connection whose answer's body is still coming.
@@ -63,7 +72,7 @@ impl Drop for Borrowed {
 /// How many connections may be open and how long idle ones stay.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Caps {
-    /// All open connections together. Default: 1024.
+    /// All open connections together. Default: 1024, or half of the file descriptors that this process may have.
     pub(crate) total: usize,
     /// Idle HTTP/1.1 connections of one origin. Default: 32.
     pub(crate) idle_per_origin: usize,
@@ -73,7 +82,11 @@ pub(crate) struct Caps {
 
 impl Default for Caps {
     fn default() -> Self {
-        Self { total: 1024, idle_per_origin: 32, idle_for: Duration::from_secs(90) }
+        // The other half is for name servers, files, pipes, and whoever we are a part of.
+        let descriptors = getrlimit(Resource::Nofile)
+            .current
+            .map_or(usize::MAX, |most| usize::try_from(most / 2).unwrap_or(usize::MAX));
+        Self { total: descriptors.clamp(1, MOST), idle_per_origin: 32, idle_for: Duration::from_secs(90) }
     }
 }
 
@@ -83,6 +96,8 @@ pub(crate) struct Pool(Arc<Inner>);
 struct Inner {
     caps: Caps,
     permits: Arc<Semaphore>,
+    /// A connection that was lent is idle again.
+    returned: Notify,
     origins: Mutex<Origins>,
 }
 
@@ -115,6 +130,7 @@ impl Pool {
         Self(Arc::new(Inner {
             caps,
             permits: Arc::new(Semaphore::new(caps.total)),
+            returned: Notify::new(),
             origins: Mutex::default(),
         }))
     }
@@ -152,23 +168,41 @@ impl Pool {
         timeout(PATIENCE, gate.lock_owned()).await.ok()
     }
 
-    /// The right to open one more connection: an idle one is closed for it when all are taken.
-    pub(crate) async fn permit(&self, within: Duration) -> Result<OwnedSemaphorePermit> {
-        let permits = Arc::clone(&self.0.permits);
-        if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
-            return Ok(permit);
+    /// The right to open one more connection, or one to `key` that came back meanwhile. Where all are taken, one
+    /// that nobody uses is closed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Timeout`] when for so long all were in use.
+    pub(crate) async fn room(&self, key: &Key, fresh: bool, within: Duration) -> Result<Room> {
+        let waiting = async {
+            let mut permit = pin!(Arc::clone(&self.0.permits).acquire_owned());
+            loop {
+                let mut returned = pin!(self.0.returned.notified());
+                returned.as_mut().enable();
+                if !fresh && let Some(lease) = self.checkout(key) {
+                    return Some(Room::Back(lease));
+                }
+                self.evict_oldest();
+                tokio::select! {
+                    biased;
+                    permit = &mut permit => return permit.ok().map(Room::New),
+                    () = returned => {}
+                }
+            }
+        };
+        if let Ok(permit) = Arc::clone(&self.0.permits).try_acquire_owned() {
+            return Ok(Room::New(permit));
         }
-        self.evict_oldest();
-        match timeout(within, permits.acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(Error::new(
-                ErrorKind::Timeout,
-                format!(
-                    "all {} connections are busy and none came free within {within:?}",
-                    self.0.caps.total
-                ),
-            )),
-        }
+        timeout(within, waiting).await.ok().flatten().ok_or_else(|| {
+            let total = self.0.caps.total;
+            let message = format!("all {total} connections are busy and none came free within {within:?}");
+            let error = Error::new(ErrorKind::Timeout, message);
+            if total < MOST {
+                error.with_hint("there are few file descriptors: raise the limit (`ulimit -n 4096`)")
+            } else {
+                error
+            }
+        })
     }
 
     /// Shares an HTTP/2 connection from now on.
@@ -189,6 +223,11 @@ impl Pool {
         }
     }
 
+    /// Forgets all connections of an identity. One whose answer is still being read ends with that.
+    pub(crate) fn forget(&self, identity: u64) {
+        self.lock().open.retain(|key, _| key.identity != identity);
+    }
+
     /// Notes that a connection comes back once its answer's body has been read.
     pub(crate) fn borrowed(&self, key: &Key, sender: Http1) -> Borrowed {
         self.sweep_from_now_on();
@@ -202,6 +241,8 @@ impl Pool {
             idle.remove(0);
         }
         idle.push((sender, Instant::now()));
+        drop(origins);
+        self.0.returned.notify_one();
     }
 
     /// Lets go of the connection that was used longest ago. A shared one ends with its last stream.
@@ -259,6 +300,8 @@ impl Inner {
     }
 }
 
+/// All open connections together, where there are file descriptors enough.
+const MOST: usize = 1024;
 /// How long a request waits for another's connection attempt before it makes its own.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -279,7 +322,8 @@ mod tests {
 
     /// Opens a shared connection, and returns its other end.
     async fn open(pool: &Pool, host: &str) -> DuplexStream {
-        let permit = pool.permit(Duration::from_secs(1)).await.expect("there is room");
+        let room = pool.room(&key(host), true, Duration::from_secs(1)).await.expect("there is room");
+        let Room::New(permit) = room else { panic!("a fresh one was asked for") };
         let (ours, theirs) = duplex(1 << 16);
         let profile = Profile::named("plain").expect("it is shipped");
         let sender = exchange::begin_http2(Box::pin(ours), &profile, permit).await;

@@ -4,8 +4,9 @@
 //! request reaches it bare, with a ticket in place of its fields; here the ticket is turned into
 //! the real fields, encoded and prioritised as the profile says. Other frames pass untouched, but for
 //! a browser's habits, where the profile is one: when it acknowledges, resets, asks after a silent
-//! server, and that it says no farewell.
+//! server, and that it says no farewell. A server that floods us with empty frames is cut off.
 
+mod flood;
 mod frame;
 mod reader;
 mod ticket;
@@ -45,7 +46,7 @@ impl Reframed {
     /// other habits too.
     pub(crate) fn new(io: BoxIo, counter: Counter, habits: Hpack, browser: bool) -> Self {
         let writer = Writer::new(habits, browser);
-        Self { io, counter, writer, reader: Reader::default(), out: Vec::new(), sent: 0 }
+        Self { io, counter, writer, reader: Reader::new(Instant::now()), out: Vec::new(), sent: 0 }
     }
 
     /// Resets the streams whose answers are not read to their end.
@@ -86,8 +87,9 @@ impl AsyncRead for Reframed {
         }
         let before = buf.filled().len();
         ready!(self.io.as_mut().poll_read(cx, buf))?;
-        self.writer.heard = Instant::now();
-        if let Some(allowed) = self.reader.watch(&mut buf.filled_mut()[before..]) {
+        let now = Instant::now();
+        self.writer.heard = now;
+        if let Some(allowed) = self.reader.watch(&mut buf.filled_mut()[before..], now)? {
             self.writer.encoder.resize(allowed);
         }
         Poll::Ready(Ok(()))
@@ -100,6 +102,8 @@ impl AsyncWrite for Reframed {
         ready!(self.reset_unread(cx))?;
         let this = &mut *self;
         this.writer.take(buf, &this.counter, &mut this.out)?;
+        this.reader.patience.asked(std::mem::take(&mut this.writer.requests));
+        this.reader.patience.sent(buf.len());
         // What does not leave now leaves with the next write or flush.
         if let Poll::Ready(Err(cause)) = this.drain(cx) {
             return Poll::Ready(Err(cause));
@@ -214,9 +218,10 @@ mod tests {
         input.extend(frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 9, 0, 1, 0, 0, 1, 0]));
         input.extend(frame(SETTINGS, ACK, 0, &[]));
         for step in [1, 5, 1000] {
-            let mut reader = Reader::default();
+            let now = Instant::now();
+            let mut reader = Reader::new(now);
             let seen: Vec<u32> =
-                input.clone().chunks_mut(step).filter_map(|part| reader.watch(part)).collect();
+                input.clone().chunks_mut(step).filter_map(|part| reader.watch(part, now).unwrap()).collect();
             assert_eq!(seen, [256], "{step}");
         }
     }

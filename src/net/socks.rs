@@ -10,7 +10,7 @@ use tokio_socks::{Error as SocksError, TargetAddr};
 use super::tls::BoxIo;
 use crate::error::Error;
 use crate::kind::ErrorKind;
-use crate::proxy::Proxy;
+use crate::proxy::{self, Proxy};
 
 /// Where the tunnel is to lead.
 pub(crate) enum Target {
@@ -66,8 +66,9 @@ pub(crate) async fn connect(
         Ok(Ok(stream)) => Ok(stream.into_inner()),
         Ok(Err(cause)) => Err(refused(proxy, target, cause)),
         Err(_) => {
+            // It may be waiting for the site itself.
             let message = format!("the proxy {proxy} did not answer within {within:?}");
-            Err(Refusal { error: Error::new(ErrorKind::Proxy, message), of_address: false })
+            Err(Refusal { error: proxy::of_site(ErrorKind::Proxy, message), of_address: false })
         }
     }
 }
@@ -76,7 +77,9 @@ pub(crate) async fn connect(
 fn refused(proxy: &Proxy, target: &Target, cause: SocksError) -> Refusal {
     let to = target.spelled();
     let of_proxy = |what: &str| Error::new(ErrorKind::Proxy, format!("the proxy {proxy} {what}"));
-    let of_site = |what: &str| Error::new(ErrorKind::Connect, format!("{to} {what}, says the proxy {proxy}"));
+    let of_site =
+        |what: &str| proxy::of_site(ErrorKind::Connect, format!("{to} {what}, says the proxy {proxy}"));
+    let of_either = |what: &str| proxy::of_site(ErrorKind::Proxy, format!("the proxy {proxy} {what}"));
     let credentials = "write them into its URL, socks5://user:password@host:port, or give --proxy-user";
     let of_address = matches!(
         cause,
@@ -88,12 +91,13 @@ fn refused(proxy: &Proxy, target: &Target, cause: SocksError) -> Refusal {
     );
     let error = match cause {
         SocksError::PasswordAuthFailure(_) => {
-            of_proxy("refused the credentials").with_hint("check user name and password of the proxy")
+            let hint = "check user name and password of the proxy";
+            of_proxy("refused the credentials").with_hint(hint).of_credentials()
         }
         SocksError::NoAcceptableAuthMethods | SocksError::AuthorizationRequired
             if proxy.credentials().is_none() =>
         {
-            of_proxy("wants credentials").with_hint(credentials)
+            of_proxy("wants credentials").with_hint(credentials).of_credentials()
         }
         SocksError::NoAcceptableAuthMethods | SocksError::UnknownAuthMethod => {
             of_proxy("takes neither a password nor a visitor without one")
@@ -101,17 +105,17 @@ fn refused(proxy: &Proxy, target: &Target, cause: SocksError) -> Refusal {
         SocksError::InvalidAuthValues(_) => {
             of_proxy("cannot be sent the credentials: SOCKS5 takes names and passwords of 1 to 255 bytes")
         }
-        SocksError::InvalidTargetAddress(_) => of_proxy(&format!("cannot be asked for {to}")),
-        SocksError::ConnectionNotAllowedByRuleset => of_proxy(&format!("does not allow a tunnel to {to}")),
+        SocksError::InvalidTargetAddress(_) => of_either(&format!("cannot be asked for {to}")),
+        SocksError::ConnectionNotAllowedByRuleset => of_either(&format!("does not allow a tunnel to {to}")),
         SocksError::NetworkUnreachable => of_site("is in a network that cannot be reached"),
         SocksError::HostUnreachable => {
             of_site("cannot be reached").with_hint("is the host name right? the proxy may not know it")
         }
         SocksError::ConnectionRefused => of_site("refused the connection"),
         SocksError::TtlExpired => of_site("is too far away"),
-        SocksError::GeneralSocksServerFailure => of_proxy(&format!("could not open a tunnel to {to}"))
+        SocksError::GeneralSocksServerFailure => of_either(&format!("could not open a tunnel to {to}"))
             .with_hint("the proxy could not reach the site: is the host name right?"),
-        SocksError::AddressTypeNotSupported => of_proxy(&format!("does not take an address such as {to}"))
+        SocksError::AddressTypeNotSupported => of_either(&format!("does not take an address such as {to}"))
             .with_hint("`socks5h://` sends it the name, `socks5://` the address"),
         SocksError::CommandNotSupported => of_proxy("opens no tunnels"),
         SocksError::Io(cause) if cause.kind() == std::io::ErrorKind::UnexpectedEof => {

@@ -190,13 +190,13 @@ pub(super) fn failed(origin: &str, failure: &HandshakeError<BoxIo>) -> Error {
         let message = format!("{origin} broke off the TLS handshake");
         return Error::new(ErrorKind::Tls, message).with_source(broke);
     }
-    let message =
-        if failure.code() == Some(ErrorCode::SYSCALL) || failure.code() == Some(ErrorCode::ZERO_RETURN) {
-            format!("{origin} closed the connection during the TLS handshake")
-        } else {
-            format!("the TLS handshake with {origin} failed")
-        };
-    Error::new(ErrorKind::Tls, message)
+    let hint = "does that port speak TLS? an http:// URL does not need it";
+    if failure.code() == Some(ErrorCode::SYSCALL) || failure.code() == Some(ErrorCode::ZERO_RETURN) {
+        let message = format!("{origin} closed the connection during the TLS handshake");
+        let broke = std::io::Error::new(std::io::ErrorKind::UnexpectedEof, failure.to_string());
+        return Error::new(ErrorKind::Tls, message).with_source(broke).with_hint(hint);
+    }
+    Error::new(ErrorKind::Tls, format!("the TLS handshake with {origin} failed"))
         .with_source(failure.to_string())
-        .with_hint("does that port speak TLS? an http:// URL does not need it")
+        .with_hint(hint)
 }

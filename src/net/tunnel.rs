@@ -9,7 +9,7 @@ use super::dress;
 use super::tls::BoxIo;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
-use crate::proxy::Proxy;
+use crate::proxy::{self, Proxy};
 use crate::redact::Secret;
 
 /// Asks `proxy` on `stream` for a tunnel to `authority`, and waits for its yes.
@@ -21,7 +21,9 @@ pub(crate) async fn connect(
     within: Duration,
 ) -> Result<()> {
     timeout(within, ask(stream, proxy, authority, user_agent)).await.map_err(|_| {
-        Error::new(ErrorKind::Proxy, format!("the proxy {proxy} did not answer CONNECT within {within:?}"))
+        // It may be waiting for the site itself.
+        let message = format!("the proxy {proxy} did not answer CONNECT within {within:?}");
+        proxy::of_site(ErrorKind::Proxy, message)
     })?
 }
 
@@ -103,10 +105,15 @@ pub(crate) fn refused(proxy: &Proxy, status: u16) -> Error {
                 "write them into its URL, http://user:password@host:port, or give --proxy-user",
             )
         };
-        return Error::new(ErrorKind::Proxy, format!("the proxy {proxy} {what}")).with_hint(hint);
+        let error = Error::new(ErrorKind::Proxy, format!("the proxy {proxy} {what}"));
+        return error.with_hint(hint).of_credentials();
     }
-    let error =
-        Error::new(ErrorKind::Proxy, format!("the proxy {proxy} refused the tunnel with status {status}"));
+    let message = format!("the proxy {proxy} refused the tunnel with status {status}");
+    if matches!(status, 401 | 402) {
+        // The account is wrong, or has run dry.
+        return Error::new(ErrorKind::Proxy, message).with_hint("check the account at the proxy's provider");
+    }
+    let error = proxy::of_site(ErrorKind::Proxy, message);
     if status >= 500 {
         return error.with_hint("the proxy could not reach the site: is the host name right?");
     }

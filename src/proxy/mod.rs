@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
 use crate::error::{Error, Result};
@@ -11,10 +11,16 @@ use crate::kind::ErrorKind;
 use crate::redact::Secret;
 
 mod bypass;
+mod dialect;
+mod list;
+mod of_site;
 mod route;
 
 pub use self::bypass::Bypass;
+pub use self::dialect::{Ask, Dialect, Geo, Rotation};
 pub use self::route::Route;
+
+pub(crate) use self::of_site::{is_caused_by, is_of_site, of_site};
 
 /// A proxy to go through. `Display` and `Debug` never show its credentials.
 ///
@@ -103,6 +109,31 @@ impl Proxy {
         self.credentials.as_ref().map(|(user, password)| (user.as_str(), password))
     }
 
+    /// Its whole URL, credentials and all, percent-encoded so that curl reads it back.
+    ///
+    /// ```
+    /// let proxy: rungs::Proxy = "http://jane;x:p%40ss@gate.example:7000".parse()?;
+    /// assert_eq!(proxy.url().expose(), "http://jane%3Bx:p%40ss@gate.example:7000");
+    /// # Ok::<(), rungs::Error>(())
+    /// ```
+    #[must_use]
+    pub fn url(&self) -> Secret {
+        let encode = |text: &str| utf8_percent_encode(text, &ENCODED).to_string();
+        let credentials = self
+            .credentials()
+            .map(|(user, password)| format!("{}:{}@", encode(user), encode(password.expose())));
+        Secret::new(self.spelled(&credentials.unwrap_or_default()))
+    }
+
+    fn spelled(&self, credentials: &str) -> String {
+        let scheme = self.scheme.name();
+        if self.host.contains(':') {
+            format!("{scheme}://{credentials}[{}]:{}", self.host, self.port)
+        } else {
+            format!("{scheme}://{credentials}{}:{}", self.host, self.port)
+        }
+    }
+
     /// The same proxy with these credentials, unless it has some: those of its URL come first, as in
     /// curl.
     #[must_use]
@@ -164,13 +195,7 @@ fn spelled_port(rest: &str) -> bool {
 
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = self.scheme.name();
-        let mask = if self.credentials.is_some() { "***@" } else { "" };
-        if self.host.contains(':') {
-            write!(f, "{scheme}://{mask}[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{scheme}://{mask}{}:{}", self.host, self.port)
-        }
+        f.write_str(&self.spelled(if self.credentials.is_some() { "***@" } else { "" }))
     }
 }
 
@@ -179,6 +204,9 @@ impl fmt::Debug for Proxy {
         write!(f, "Proxy({self})")
     }
 }
+
+/// What is encoded in the credentials of a URL: all but what no reader could take for something else.
+const ENCODED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'*');
 
 #[cfg(test)]
 mod tests {
@@ -207,6 +235,20 @@ mod tests {
         let (user, password) = proxy.credentials().unwrap();
         assert_eq!((user, password.expose()), ("user-jane", "p@ss"));
         assert!(!format!("{proxy:?} {proxy}").contains("p@ss"));
+    }
+
+    #[test]
+    fn a_proxys_url_reads_back_as_the_same_proxy() {
+        for text in [
+            "http://gate.example:80",
+            "https://u:p@[::1]:443",
+            "socks5h://a%3Ab%40c%2F%25%20%2B%3B:%3A%40%2F%3F%23%C3%BC@gate.example:9",
+            "http://u:@gate.example:7000",
+        ] {
+            let proxy: Proxy = text.parse().unwrap();
+            assert_eq!(proxy.url().expose().parse::<Proxy>().unwrap(), proxy, "{text}");
+            assert_eq!(proxy.url().expose(), text);
+        }
     }
 
     #[test]

@@ -41,6 +41,13 @@ impl Route {
         self
     }
 
+    /// The hosts of `bypass` go direct, and no others.
+    #[must_use]
+    pub(crate) fn except(mut self, bypass: Bypass) -> Self {
+        self.bypass = bypass;
+        self
+    }
+
     /// What the environment says, as curl reads it: `http_proxy` (in lower case only: a web server
     /// sets the other from a header), `https_proxy` or `HTTPS_PROXY`, for both `all_proxy` or
     /// `ALL_PROXY`, and `no_proxy` or `NO_PROXY`. The lower-case name comes first, an empty value is

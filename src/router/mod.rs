@@ -1,5 +1,6 @@
 //! The loop that climbs: attempt, judge, decide, until there is a page or no rung is left.
 
+mod aboard;
 mod flight;
 mod judging;
 mod keep;
@@ -11,7 +12,7 @@ mod recall;
 mod sizes;
 mod way;
 
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
@@ -28,13 +29,14 @@ use crate::detect::{self, Expect, Rules, Seen};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::kind::ErrorKind;
-use crate::limit::Limits;
+use crate::limit::{Limits, Permit};
 use crate::memory::{Memory, Who};
 use crate::politeness::{Pace, Robots};
 use crate::request::Request;
 use crate::response::{Answer, Body, Hop, HttpVersion, Shown};
 use crate::retry_after;
 use crate::robots;
+use crate::session::Session;
 use crate::stage::{Stage, Watch};
 use crate::tier::Tier;
 use crate::trace::{Timings, Trace};
@@ -43,12 +45,14 @@ use crate::verdict::{Verdict, VerdictKind};
 use crate::view::View;
 
 pub(crate) use keep::{Keep, Kept};
-pub(crate) use others::Others;
-pub(crate) use policy::Ladder;
 
+pub(crate) use others::Others;
+pub(crate) use policy::{Ladder, Means};
+
+use aboard::{Boarded, Farewell};
 use flight::{End, Flight, Flights, Leave};
 use keep::Begun;
-use policy::{History, Means, Outcome, Step};
+use policy::{History, Outcome, Step};
 use polite::Manners;
 use progress::Progress;
 use way::{Left, Visit, Way};
@@ -57,8 +61,12 @@ use way::{Left, Visit, Way};
 pub(crate) struct Persona {
     pub(crate) plain: Identity,
     pub(crate) dressed: Identity,
-    /// Whose clearances the memory keeps.
-    pub(crate) who: Who,
+    /// Whose clearances the memory keeps. `None` for who is gone after one fetch.
+    pub(crate) who: Option<Who>,
+    /// The session of a pool's exit that it goes out by.
+    pub(crate) session: Option<Arc<Session>>,
+    /// It goes direct because no proxy works.
+    pub(crate) is_stopgap: bool,
 }
 
 impl Persona {
@@ -106,8 +114,8 @@ impl Errand<'_> {
     }
 
     /// Waits for `what`; where that takes time at all, at `stage`.
-    async fn waits<T>(&self, stage: Stage, what: impl Future<Output = T>) -> T {
-        let mut what = pin!(what);
+    /// Boxed: it would be in the future of a climb twice.
+    async fn waits<F: Future>(&self, stage: Stage, mut what: Pin<Box<F>>) -> F::Output {
         if let Poll::Ready(done) = futures_util::poll!(&mut what) {
             return done;
         }
@@ -183,9 +191,13 @@ impl Router {
                 instead: errand.instead.filter(|_| other.is_none()),
                 ..*errand
             };
+            let _farewell = Farewell::of(self, errand.persona);
             match self.climb_as(&errand, tier, began, &mut history, progress).await? {
                 Left::With(found) => return Ok(*found),
-                Left::For(persona) => (other, tier) = (Some(persona), Some(history.tier)),
+                Left::For(persona) => {
+                    other = Some(persona);
+                    tier = (history.attempts > 0).then_some(history.tier);
+                }
             }
         }
     }
@@ -208,28 +220,49 @@ impl Router {
             visit: None,
             doubts: Vec::new(),
         };
-        let permitted = self.permitted(errand, &errand.request.url, progress.ends);
-        let crawl_delay = errand.waits(Stage::Robots, permitted).await?;
+        let permitted = Box::pin(self.permitted(errand, &errand.request.url, progress.ends));
+        let crawl_delay = match errand.waits(Stage::Robots, permitted).await {
+            Err(error) => return Self::unpermitted(errand, history, error).map(Left::For),
+            Ok(crawl_delay) => crawl_delay,
+        };
         loop {
-            errand.waits(Stage::Turn, self.begin(errand, &flight, &mut way)).await?;
+            errand.waits(Stage::Turn, Box::pin(self.begin(errand, &flight, &mut way))).await?;
             let tier = way.tier;
-            let permit = errand.waits(Stage::Turn, self.admit(errand, tier, crawl_delay, progress)).await?;
+            let admitted = Box::pin(self.admit(errand, tier, crawl_delay, progress));
+            let permit = errand.waits(Stage::Turn, admitted).await?;
+            let place = match Self::board(errand, tier, history, progress).await? {
+                Boarded::At(place) => place,
+                Boarded::Instead(persona) => return Ok(Left::For(persona)),
+            };
             errand.at(Stage::Attempt(tier));
             let earned = flight.earned();
             let bytes = Arc::new(AtomicU64::new(0));
             progress.begin(errand, tier);
             let attempted = self.attempted(errand, tier);
-            let outcome = self.attempt(errand, tier, history.bytes, &bytes).await;
+            let outcome = self.attempt(errand, tier, &permit, history.bytes, &bytes).await;
             let outcome = self.weigh(errand, &mut way, &attempted, outcome).await;
             self.tried(attempted, &outcome);
             self.fed_back(errand, tier, permit, &outcome);
+            Self::went(place, tier, &outcome);
             history.attempted(tier, bytes.load(Ordering::Relaxed), began.elapsed());
-            let means =
-                errand.others.map_or(Means::default(), |others| others.means(errand.persona, errand.host()));
+            let means = errand.others.map_or(Means::default(), |others| others.means(errand.persona));
             let roll = rand::rng().random_range(0.0..=1.0);
-            let step = policy::decide(&errand.ladder, means, history, &seen(&outcome), roll);
-            let step = way.probed(&errand.ladder, history, step, &outcome);
-            let step = way.outdressed(errand, history, step, &outcome);
+            // In a block of its own: what borrows the outcome may not be there at the next await.
+            let (step, next) = {
+                let decided = |means| {
+                    let step = policy::decide(&errand.ladder, means, history, &seen(errand, &outcome), roll);
+                    let step = way.probed(errand, history, step, &outcome);
+                    way.outdressed(errand, history, step, &outcome)
+                };
+                let step = decided(means);
+                match another(errand, &step) {
+                    Some(Err(none)) => {
+                        tracing::info!(cause = none.chain(), "nobody else can go");
+                        (decided(Means::default()), Some(Err(none)))
+                    }
+                    next => (step, next),
+                }
+            };
             self.doubted(&way, &step, &outcome);
             history.took(&step);
             progress.ended(errand, &outcome, &step);
@@ -241,7 +274,7 @@ impl Router {
             match (step, outcome) {
                 (Step::Retry { after, .. } | Step::Wait { after, .. }, _) => {
                     way.is_repeated = true;
-                    errand.waits(Stage::Rest, sleep(after)).await;
+                    errand.waits(Stage::Rest, Box::pin(sleep(after))).await;
                 }
                 (Step::Climb { to: Tier::Browser, .. }, outcome) => {
                     way.is_repeated = false;
@@ -249,7 +282,7 @@ impl Router {
                         self.refused(errand);
                     }
                     let why = outcome.map_or(VerdictKind::Challenge, |judged| judged.verdict.kind);
-                    let entered = self.enter(errand, &flight, &mut way, earned, why);
+                    let entered = Box::pin(self.enter(errand, &flight, &mut way, earned, why));
                     if let Some(amended) = errand.waits(Stage::Turn, entered).await? {
                         progress.trace.amend(amended);
                     }
@@ -258,12 +291,12 @@ impl Router {
                     way.tier = to;
                     way.is_repeated = false;
                 }
-                (step @ (Step::NewSession { .. } | Step::NewExit { .. }), outcome) => {
+                (Step::NewSession { .. } | Step::NewExit { .. }, outcome) => {
                     way.lost(&end(&outcome));
-                    return match (another(errand, &step), outcome) {
-                        (Some(persona), _) => Ok(Left::For(persona)),
-                        (None, Ok(judged)) => Err(blocked(None, &judged.verdict)),
-                        (None, Err(error)) => Err(error),
+                    return match (next, outcome) {
+                        (Some(Ok(persona)), _) => Ok(Left::For(persona)),
+                        (_, Ok(judged)) => Err(blocked(None, &judged.verdict)),
+                        (_, Err(error)) => Err(error),
                     };
                 }
                 (Step::Done, Ok(judged)) => {
@@ -359,6 +392,7 @@ impl Router {
         &self,
         errand: &Errand<'_>,
         tier: Tier,
+        permit: &Permit,
         spent: u64,
         bytes: &Arc<AtomicU64>,
     ) -> Result<Judged> {
@@ -368,7 +402,7 @@ impl Router {
             .find(|transport| transport.tier() == tier)
             .ok_or_else(|| Error::new(ErrorKind::Config, format!("this build has no {tier} tier")))?;
         let identity = errand.persona.on(tier);
-        let manners = Manners { router: self, errand };
+        let manners = Manners::new(self, errand, tier, permit);
         let bounds = within(errand, spent);
         let job = Job {
             request: errand.request,
@@ -381,7 +415,7 @@ impl Router {
         let answer = transport.attempt(job).await?;
         let Answer { status, version, headers, url, redirects, body, timings, browser } = answer;
         if tier == Tier::Browser && url != errand.request.url {
-            // It followed the redirects by itself; what robots.txt keeps back is at least not handed out.
+            // What a page did to its own address, too.
             self.permitted(errand, &url, None).await?;
         }
         let begun = match body {
@@ -437,12 +471,16 @@ fn end(outcome: &Result<Judged>) -> End {
 }
 
 /// What the policy needs to see of an outcome.
-fn seen(outcome: &Result<Judged>) -> Outcome<'_> {
+fn seen<'a>(errand: &Errand<'_>, outcome: &'a Result<Judged>) -> Outcome<'a> {
     match outcome {
         Ok(judged) => Outcome::Answered {
             verdict: &judged.verdict,
             retry_after: retry_after::read(&judged.headers, SystemTime::now()),
         },
+        // What breaks on the way through a pool's exit may go through the next time: nothing was sent yet.
+        Err(error) if errand.persona.session.is_some() && aboard::is_broken_off(error) => {
+            Outcome::Failed(ErrorKind::Connect)
+        }
         Err(error) => Outcome::Failed(error.kind()),
     }
 }
@@ -497,11 +535,11 @@ fn blocked(hint: Option<String>, verdict: &Verdict) -> Error {
 }
 
 /// Who takes the step that `errand`'s own persona cannot.
-fn another(errand: &Errand<'_>, step: &Step) -> Option<Arc<Persona>> {
+fn another(errand: &Errand<'_>, step: &Step) -> Option<Result<Arc<Persona>>> {
     let others = errand.others?;
     match step {
-        Step::NewSession { .. } => others.session(errand.persona),
-        Step::NewExit { faulty, .. } => others.exit(errand.persona, *faulty),
+        Step::NewSession { .. } => Some(others.session(errand.persona)),
+        Step::NewExit { faulty, .. } => Some(others.exit(errand.persona, *faulty)),
         _ => None,
     }
 }

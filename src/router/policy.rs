@@ -28,6 +28,8 @@ pub(crate) struct Ladder {
 pub(crate) struct Means {
     /// There is another exit IP to go by.
     pub(crate) exit: bool,
+    /// There is a way without the proxy, should none work.
+    pub(crate) direct: bool,
     /// This session got pages of the host before, and there may be a fresh one in its place.
     pub(crate) session: bool,
 }
@@ -194,7 +196,7 @@ pub(crate) fn afforded(budget: &Budget, history: &History, step: Step, outcome: 
 
 fn failed(ladder: &Ladder, means: Means, history: &History, kind: ErrorKind, roll: f64) -> Step {
     let times = ladder.schedule.times;
-    if kind == ErrorKind::Proxy && means.exit && history.faults < times {
+    if kind == ErrorKind::Proxy && may_leave(means, history) {
         return Step::NewExit { faulty: true, why: format!("new exit: {kind} error") };
     }
     if history.failed < times && is_transient(kind, history.tier) && may_repeat(&history.method, kind) {
@@ -226,7 +228,8 @@ fn answered(
                 climb(ladder, history, verdict)
             }
         }
-        VerdictKind::ProxyFault if means.exit && history.faults < ladder.schedule.times => {
+        // It may have been sent on before the proxy failed.
+        VerdictKind::ProxyFault if may_leave(means, history) && history.method.is_idempotent() => {
             Step::NewExit { faulty: true, why: format!("new exit: {verdict}") }
         }
         VerdictKind::ProxyFault => {
@@ -319,6 +322,11 @@ fn unaffordable(budget: &Budget, history: &History, step: &Step) -> Option<Strin
     Some(format!("the next attempt would begin after {limit}, the most for a fetch (`budget.elapsed`)"))
 }
 
+/// Whether an exit that does not work is left for another.
+const fn may_leave(means: Means, history: &History) -> bool {
+    (means.exit || means.direct) && history.faults < EXITS
+}
+
 /// Whether the same attempt may end otherwise a little later. The browser tier makes its own second try.
 fn is_transient(kind: ErrorKind, tier: Tier) -> bool {
     match kind {
@@ -333,6 +341,9 @@ fn is_transient(kind: ErrorKind, tier: Tier) -> bool {
 fn may_repeat(method: &Method, kind: ErrorKind) -> bool {
     method.is_idempotent() || kind == ErrorKind::Connect
 }
+
+/// How many exits that do not work one fetch leaves at most. No request has reached the site by then.
+pub(super) const EXITS: u32 = 5;
 
 #[cfg(test)]
 mod tests;

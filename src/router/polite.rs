@@ -1,11 +1,12 @@
 //! The manners around an attempt: what robots.txt allows, when the host may be asked, and what its
 //! answer says of the pace.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use url::Url;
 
 use super::progress::Progress;
@@ -16,21 +17,65 @@ use crate::limit::{self, Asking, Ended, Leave, Limits, Opened, Permit, Turn};
 use crate::memory::Circuit;
 use crate::net::Gate;
 use crate::politeness::{Pace, Robots};
+use crate::proxy;
 use crate::retry_after;
 use crate::tier::Tier;
 use crate::verdict::VerdictKind;
 
-/// Stands before the redirects of one fetch.
+/// Stands before the redirects of one attempt, and holds their hosts' places while it lasts.
 pub(super) struct Manners<'a> {
-    pub(super) router: &'a Router,
-    pub(super) errand: &'a Errand<'a>,
+    router: &'a Router,
+    errand: &'a Errand<'a>,
+    tier: Tier,
+    /// Leave for the host that was asked first.
+    first: &'a Permit,
+    /// The host that a redirect led to last, and the leave for it.
+    hop: Mutex<Option<(String, Permit)>>,
+}
+
+impl<'a> Manners<'a> {
+    pub(super) fn new(router: &'a Router, errand: &'a Errand<'a>, tier: Tier, first: &'a Permit) -> Self {
+        Self { router, errand, tier, first, hop: Mutex::default() }
+    }
+
+    fn hop(&self) -> MutexGuard<'_, Option<(String, Permit)>> {
+        self.hop.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place at the host of `url`, where the attempt has none. It has one at a time: who held
+    /// one while waiting for another could wait for ever.
+    async fn move_on(&self, url: &Url, crawl_delay: Duration) -> Result<()> {
+        let name = limit::name(url);
+        let is_there = match &*self.hop() {
+            Some((host, _)) => *host == name,
+            None => name == limit::name(&self.errand.request.url),
+        };
+        if is_there {
+            return Ok(());
+        }
+        self.first.leave();
+        *self.hop() = None;
+        let ends = Some(Instant::now() + ON_THE_WAY);
+        let asking = Asking { url, tier: self.tier, pace: self.errand.pace, crawl_delay, ends };
+        let permit = timeout(TURN, self.router.limits.acquire(&asking)).await.map_err(|_| {
+            let message = format!("{name}, where a redirect leads, had no turn for it within {TURN:?}");
+            Error::new(ErrorKind::Timeout, message)
+        })??;
+        *self.hop() = Some((name, permit));
+        Ok(())
+    }
 }
 
 impl Gate for Manners<'_> {
+    fn is_strict(&self) -> bool {
+        self.errand.robots == Robots::Obey
+    }
+
     fn pass<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<()>> {
         async move {
-            self.router.permitted(self.errand, url, None).await?;
-            self.router.limits.rested(url, ON_THE_WAY, None).await
+            let crawl_delay = self.router.permitted(self.errand, url, None).await?;
+            self.router.limits.rested(url, ON_THE_WAY, None).await?;
+            self.move_on(url, crawl_delay).await
         }
         .boxed()
     }
@@ -150,7 +195,11 @@ fn circuit(host: String, tier: Tier, opened: Opened, now: i64) -> Circuit {
 /// Whether an error is the doing of the host that was asked first, and not of a proxy, of the caller, or
 /// of another host that a redirect led to. A page in the browser may take its time for many reasons.
 fn is_fault(errand: &Errand<'_>, tier: Tier, error: &Error) -> bool {
+    let by_exit = errand.persona.session.is_some()
+        && errand.persona.on(tier).route().proxy(&errand.request.url).is_some();
     let of_the_host = match error.kind() {
+        // Any exit of a pool may break a connection: only what it says of the host counts.
+        kind if by_exit => kind == ErrorKind::Connect && proxy::is_of_site(error),
         ErrorKind::Connect | ErrorKind::Tls | ErrorKind::Protocol => true,
         ErrorKind::Timeout => tier != Tier::Browser,
         _ => false,
@@ -159,5 +208,7 @@ fn is_fault(errand: &Errand<'_>, tier: Tier, error: &Error) -> bool {
     of_the_host && at.is_none_or(|at| limit::name(&at) == limit::name(&errand.request.url))
 }
 
-/// How long a redirect's host may make an attempt wait that holds another host's place.
+/// How long the host of a redirect may make an attempt wait that is under way.
 const ON_THE_WAY: Duration = Duration::from_secs(5);
+/// How long an attempt under way waits for its turn there.
+const TURN: Duration = Duration::from_secs(20);

@@ -33,10 +33,15 @@ impl Progress {
     /// An attempt on `tier` begins.
     pub(super) fn begin(&mut self, errand: &Errand<'_>, tier: Tier) {
         let identity = errand.persona.on(tier);
+        let proxy = identity.route().proxy(&errand.request.url);
+        let session =
+            errand.persona.session.as_ref().filter(|_| proxy.is_some()).and_then(|session| session.label());
         let attempt = Attempt {
             tier,
             browser_profile: (tier != Tier::Plain).then(|| identity.profile().name.clone()),
-            proxy: identity.route().proxy(&errand.request.url).map(ToString::to_string),
+            proxy: proxy.map(ToString::to_string),
+            session: session.map(ToOwned::to_owned),
+            fallback: errand.persona.is_stopgap,
             status: None,
             verdict: None,
             waited: std::mem::take(&mut self.waited),

@@ -18,7 +18,9 @@ impl Router {
         let (ladder, top, host) = (errand.ladder, errand.ladder.top(), errand.host());
         let (persona, url) = (errand.persona, &errand.request.url);
         let area = Area::of(url);
-        self.memory.recall(&persona.who, &persona.dressed, &area, host).await;
+        if let Some(who) = &persona.who {
+            self.memory.recall(who, &persona.dressed, &area, host).await;
+        }
         let note = self.memory.note(errand.key(), host);
         let jar = || persona.dressed.jar().list();
         let over = note.as_ref().is_some_and(|note| note.clearance.is_over(host, self.memory.now(), jar));
@@ -104,7 +106,9 @@ impl Router {
 
     fn hold(&self, errand: &Errand<'_>) {
         let persona = errand.persona;
-        self.memory.hold(&persona.who, &persona.dressed, errand.host(), &errand.request.cookie_names());
+        if let Some(who) = &persona.who {
+            self.memory.hold(who, &persona.dressed, errand.host(), &errand.request.cookie_names());
+        }
     }
 }
 
@@ -122,7 +126,9 @@ impl Router {
     ) -> Dress {
         let (area, host) = (Area::of(&request.url), request.url.host_str().unwrap_or_default());
         let identity = &persona.dressed;
-        self.memory.recall(&persona.who, identity, &area, host).await;
+        if let Some(who) = &persona.who {
+            self.memory.recall(who, identity, &area, host).await;
+        }
         let has_own = identity.jar().given_for(host).iter().any(|cookie| !lent(&cookie.name));
         if has_own || self.memory.note(identity.key(), host).is_some() {
             return Dress::Default;
@@ -158,7 +164,7 @@ impl Way {
                 let name = &other.dressed.profile().name;
                 let why = format!("probe: still {}; on as {name}", judged.verdict);
                 let step = Step::Climb { to: self.tier, why };
-                policy::afforded(&errand.ladder.budget, history, step, &seen(outcome))
+                policy::afforded(&errand.ladder.budget, history, step, &seen(errand, outcome))
             }
             _ => step,
         }
@@ -168,7 +174,7 @@ impl Way {
     /// the budget allows.
     pub(super) fn probed(
         &self,
-        ladder: &Ladder,
+        errand: &Errand<'_>,
         history: &History,
         step: Step,
         outcome: &Result<Judged>,
@@ -176,7 +182,7 @@ impl Way {
         match (self.known, outcome) {
             (Some(known), Ok(judged)) if self.tier < known && judged.verdict.kind.is_refusal() => {
                 let step = Step::Climb { to: known, why: format!("probe: still {}", judged.verdict) };
-                policy::afforded(&ladder.budget, history, step, &seen(outcome))
+                policy::afforded(&errand.ladder.budget, history, step, &seen(errand, outcome))
             }
             _ => step,
         }

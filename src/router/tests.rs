@@ -67,8 +67,8 @@ impl Transport for Scripted {
 fn persona(profile: &Arc<Profile>) -> Arc<Persona> {
     let identity = || Identity::new("x", Arc::clone(profile), None).routed(Route::default());
     let (plain, dressed) = (identity(), identity());
-    let who = Who::new(None, &dressed);
-    Arc::new(Persona { plain, dressed, who })
+    let who = Some(Who::new(None, &dressed));
+    Arc::new(Persona { plain, dressed, who, session: None, is_stopgap: false })
 }
 
 /// So many exits, and a note of why each was asked for.
@@ -79,18 +79,18 @@ struct Pool {
 }
 
 impl Others for Pool {
-    fn means(&self, _: &Persona, _: &str) -> Means {
-        Means { exit: *self.left.lock().unwrap() > 0, session: false }
+    fn means(&self, _: &Persona) -> Means {
+        Means { exit: *self.left.lock().unwrap() > 0, ..Means::default() }
     }
 
-    fn session(&self, _: &Persona) -> Option<Arc<Persona>> {
-        None
+    fn session(&self, _: &Persona) -> Result<Arc<Persona>> {
+        Err(Error::new(ErrorKind::Proxy, "there is none"))
     }
 
-    fn exit(&self, _: &Persona, faulty: bool) -> Option<Arc<Persona>> {
+    fn exit(&self, _: &Persona, faulty: bool) -> Result<Arc<Persona>> {
         *self.left.lock().unwrap() -= 1;
         self.faults.lock().unwrap().push(faulty);
-        Some(persona(&self.profile))
+        Ok(persona(&self.profile))
     }
 }
 

@@ -3,11 +3,11 @@
 use toml::Table;
 
 use super::settings::{BudgetSettings, Expect, Limits, Retry, Robots, Settings, Tiers, Timeouts};
-use super::units::{Size, Span};
 use crate::bounds::Bounds;
 use crate::budget::Budget;
 use crate::schedule::Schedule;
 use crate::tier::Tier;
+use crate::units::{Size, Span};
 
 /// The lowest layer.
 pub(super) fn table() -> Table {

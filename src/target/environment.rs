@@ -13,6 +13,9 @@ pub const CONFIG: &str = "RUNGS_CONFIG";
 /// The folder of the user's own targets. Default: `rungs/targets` in the user's folder for
 /// configuration.
 pub const TARGETS: &str = "RUNGS_TARGETS";
+/// The folder of the user's own proxy dialects. Default: `rungs/proxies` in the user's folder for
+/// configuration.
+pub const DIALECTS: &str = "RUNGS_DIALECTS";
 /// The file of the program's host memory. Default: `rungs/memory.sqlite` in the user's folder for data.
 pub const MEMORY: &str = "RUNGS_MEMORY";
 /// The cheapest tier: `tiers.min`.
@@ -37,6 +40,14 @@ pub const CONNECT_TIMEOUT: &str = "RUNGS_CONNECT_TIMEOUT";
 pub const MAX_SIZE: &str = "RUNGS_MAX_SIZE";
 /// The proxy's URL: `proxy.url`.
 pub const PROXY: &str = "RUNGS_PROXY";
+/// The file that lists proxies: `proxy.pool`.
+pub const PROXIES: &str = "RUNGS_PROXIES";
+/// The dialect of a proxy provider's account: `proxy.dialect`.
+pub const DIALECT: &str = "RUNGS_DIALECT";
+/// The user of the account, or of proxies whose URL has none: `proxy.user`.
+pub const PROXY_USER: &str = "RUNGS_PROXY_USER";
+/// The password that goes with it: `proxy.password`.
+pub const PROXY_PASSWORD: &str = "RUNGS_PROXY_PASSWORD";
 
 /// A variable that sets one key.
 struct Variable {
@@ -45,7 +56,7 @@ struct Variable {
     is_number: bool,
 }
 
-const VARIABLES: [Variable; 11] = [
+const VARIABLES: [Variable; 15] = [
     text(MIN_TIER, &["tiers", "min"]),
     text(MAX_TIER, &["tiers", "max"]),
     text(BROWSER_PROFILE, &["browser_profile"]),
@@ -57,6 +68,10 @@ const VARIABLES: [Variable; 11] = [
     text(CONNECT_TIMEOUT, &["timeouts", "connect"]),
     text(MAX_SIZE, &["limits", "max_body"]),
     text(PROXY, &["proxy", "url"]),
+    text(PROXIES, &["proxy", "pool"]),
+    text(DIALECT, &["proxy", "dialect"]),
+    text(PROXY_USER, &["proxy", "user"]),
+    text(PROXY_PASSWORD, &["proxy", "password"]),
 ];
 
 const fn text(name: &'static str, key: &'static [&'static str]) -> Variable {
@@ -104,13 +119,13 @@ pub(super) fn check(table: &Table, name: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::known::EVERY;
+    use crate::target::known::KEYS;
 
     #[test]
     fn every_variable_sets_a_key_that_there_is() {
         for known in &VARIABLES {
             let key = known.key.join(".");
-            assert!(EVERY.contains(&key), "{} sets `{key}`", known.name);
+            assert!(KEYS.every().contains(&key), "{} sets `{key}`", known.name);
         }
     }
 

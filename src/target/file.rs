@@ -9,15 +9,16 @@ use toml::Table;
 use super::known;
 use super::pattern::Match;
 use super::settings::{SCHEMA, Settings};
-use super::units::{Size, Span};
 use crate::detect;
 use crate::error::{Error, Result};
 use crate::extract::Field;
 use crate::fingerprint;
 use crate::kind::ErrorKind;
 use crate::place::{Place, Position};
-use crate::proxy::Proxy;
+use crate::proxy::{Dialect, Proxy};
 use crate::toml_error;
+use crate::toml_keys;
+use crate::units::{Size, Span};
 
 /// What a file says, read and checked.
 #[derive(Clone)]
@@ -61,7 +62,8 @@ pub(super) fn read(text: &str, origin: &str, role: Role) -> Result<Read> {
 
 /// Everything that is wrong with `text`, each in one line.
 pub(super) fn faults(text: &str, origin: &str, role: Role) -> Vec<String> {
-    let unknown: Vec<String> = known::unknown(text)
+    let unknown: Vec<String> = known::KEYS
+        .unknown(text)
         .into_iter()
         .map(|unknown| {
             let (line, column) = toml_error::place(text, unknown.at);
@@ -77,7 +79,7 @@ pub(super) fn faults(text: &str, origin: &str, role: Role) -> Vec<String> {
         Err(cause) => return vec![describe(text, origin, &cause)],
     };
     let faults = [schema_fault(&settings), match_fault(&settings, role)].into_iter().flatten();
-    let placed = |fault: Fault| match known::place_of(text, &fault.key) {
+    let placed = |fault: Fault| match toml_keys::place_of(text, &fault.key) {
         Some(at) => {
             let (line, column) = toml_error::place(text, at);
             format!("{origin}:{line}:{column}: {}", fault.message)
@@ -158,9 +160,7 @@ pub(super) fn value_faults(settings: &Settings) -> Vec<Fault> {
             faults.push(Fault::at(&["extract", name], message));
         }
     }
-    if let Some(Err(error)) = settings.proxy.url.as_ref().map(|url| url.parse::<Proxy>()) {
-        faults.push(Fault::at(&["proxy", "url"], format!("`proxy.url`: {}", error.chain())));
-    }
+    faults.extend(proxy_faults(settings));
     if let Some(Err(error)) = settings.expect.css.as_ref().map(|css| detect::Expect::default().css(css)) {
         faults.push(Fault::at(&["expect", "css"], format!("`expect.css`: {}", error.chain())));
     }
@@ -191,6 +191,38 @@ pub(super) fn value_faults(settings: &Settings) -> Vec<Fault> {
         }
     }
     faults
+}
+
+fn proxy_faults(settings: &Settings) -> Vec<Fault> {
+    let proxy = &settings.proxy;
+    let mut faults = Vec::new();
+    if let Some(Err(error)) = proxy.url.as_ref().map(|url| url.parse::<Proxy>()) {
+        faults.push(Fault::at(&["proxy", "url"], format!("`proxy.url`: {}", error.chain())));
+    }
+    for (at, url) in proxy.urls.iter().flatten().enumerate() {
+        if let Err(error) = url.parse::<Proxy>() {
+            let message = format!("`proxy.urls`, number {}: {}", at + 1, error.chain());
+            faults.push(Fault::at(&["proxy", "urls"], message));
+        }
+    }
+    if let Some(Err(error)) = said(proxy.gateway.as_ref()).map(str::parse::<Proxy>) {
+        faults.push(Fault::at(&["proxy", "gateway"], format!("`proxy.gateway`: {}", error.chain())));
+    }
+    if let Some(name) = said(proxy.dialect.as_ref()).filter(|name| !Dialect::is_file(name))
+        && let Err(error) = Dialect::find(name, super::dialect_folder().as_deref())
+    {
+        faults.push(Fault::at(&["proxy", "dialect"], format!("`proxy.dialect`: {}", error.chain())));
+    }
+    if proxy.concurrency == Some(0) {
+        let message = "`proxy.concurrency` is 0: nothing would ever be fetched";
+        faults.push(Fault::at(&["proxy", "concurrency"], message));
+    }
+    faults
+}
+
+/// A text that is set: an empty one is not.
+fn said(text: Option<&String>) -> Option<&str> {
+    text.map(String::as_str).filter(|text| !text.is_empty())
 }
 
 fn browser_faults(settings: &Settings) -> Vec<Fault> {

@@ -13,7 +13,6 @@ mod layer;
 mod pattern;
 mod resolved;
 mod settings;
-mod units;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -34,10 +33,10 @@ pub use self::layer::Origin;
 pub use self::pattern::Match;
 pub use self::resolved::{Resolved, Shown};
 pub use self::settings::{
-    BrowserSettings, BudgetSettings, Expect, Limits, Pace, ProxySettings, RequestSettings, Retry, Robots,
-    SCHEMA, Settings, Tiers, Timeouts,
+    BrowserSettings, BudgetSettings, Expect, Fallback, Limits, Pace, ProxySettings, RequestSettings, Retry,
+    Robots, SCHEMA, Settings, Tiers, Timeouts,
 };
-pub use self::units::{Rate, Size, Span};
+pub use crate::units::{Rate, Size, Span};
 
 /// All targets and the layers around them. Cheap to share, not to clone.
 ///
@@ -313,6 +312,16 @@ pub fn faults(text: &str, origin: &str) -> Vec<String> {
 pub fn user_folder() -> Option<PathBuf> {
     use etcetera::BaseStrategy;
     Some(etcetera::choose_base_strategy().ok()?.config_dir().join("rungs"))
+}
+
+/// The folder of the user's own proxy dialects: `$RUNGS_DIALECTS`, or `proxies` in the
+/// [user's folder](user_folder) when it is there.
+#[must_use]
+pub fn dialect_folder() -> Option<PathBuf> {
+    match std::env::var_os(environment::DIALECTS).filter(|said| !said.is_empty()) {
+        Some(said) => Some(PathBuf::from(said)),
+        None => user_folder().map(|folder| folder.join("proxies")).filter(|path| path.is_dir()),
+    }
 }
 
 fn tie(first: &Target, second: &Target, url: &Url) -> Error {

@@ -143,10 +143,16 @@ fn value_shown(path: &[String], value: &Value) -> String {
     match (path.as_slice(), value) {
         (
             ["request", "cookies", _]
+            | ["proxy", "user" | "password"]
             | ["request", "headers", "authorization" | "proxy-authorization" | "cookie"],
             _,
         ) => "\"***\"".to_owned(),
         (["proxy", "url"], Value::String(text)) => Value::String(redact::url_text(text)).to_string(),
+        (["proxy", "urls"], Value::Array(urls)) => {
+            let shown =
+                urls.iter().map(|url| Value::String(redact::url_text(url.as_str().unwrap_or_default())));
+            Value::Array(shown.collect()).to_string()
+        }
         _ => value.to_string(),
     }
 }

@@ -2,17 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::pattern::Match;
-use super::units::{Rate, Size, Span};
 use crate::budget::Budget;
+use crate::error::{Error, Result};
+use crate::kind::ErrorKind;
 use crate::politeness;
+use crate::proxy::{Dialect, Geo};
+use crate::redact::Secret;
 use crate::request::Context;
 use crate::schedule::Schedule;
+use crate::session::{Mode, ProxyAccount, ProxyPool};
 use crate::tier::Tier;
+use crate::units::{Rate, Size, Span};
 use crate::view::{BodyForm, Load};
 
 pub use crate::politeness::Robots;
@@ -259,7 +265,8 @@ pub struct Limits {
     pub max_redirects: Option<u32>,
 }
 
-/// Through which proxy.
+/// Through which proxy, or which of several. Of `urls`, `pool`, `dialect` and `url` the first that is set
+/// counts; one that is empty is not set.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -267,6 +274,141 @@ pub struct ProxySettings {
     /// The proxy's URL, credentials and all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// The URLs of several proxies, each one address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub urls: Option<Vec<String>>,
+    /// A file that lists proxies, one URL a line; `#` begins a comment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// The dialect of an account's provider: a name of `rungs proxy dialects`, or a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<String>,
+    /// The account's gateway, as `http://gate.example:7000`, in place of the dialect's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<String>,
+    /// The country of the account's exits, two letters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub country: Option<String>,
+    /// Their state or region.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// Their city.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub city: Option<String>,
+    /// Their postal code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zip: Option<String>,
+    /// The number of their network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asn: Option<String>,
+    /// Their internet provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub isp: Option<String>,
+    /// How long a session of the account lasts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_ttl: Option<Span>,
+    /// The user of the account, or of proxies whose URL has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The password that goes with `user`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+    /// Hosts to reach without a proxy, as `--noproxy` reads them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub around: Option<String>,
+    /// How long an identity keeps its exit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// The most attempts by one proxy at once, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub concurrency: Option<u32>,
+    /// What to do while no proxy works.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
+}
+
+impl ProxySettings {
+    /// The pool of exits that is meant; `None` for a single proxy that is one address, or for none at all.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) naming the URL's place, or the file and the line, that is
+    /// wrong; a dialect that there is not; a place wished of proxies that cannot be asked for one.
+    pub fn pool(&self) -> Result<Option<ProxyPool>> {
+        let mut pool = ProxyPool::new();
+        if let Some(urls) = self.urls.as_ref().filter(|urls| !urls.is_empty()) {
+            pool = pool.list(&urls.join("\n"), "`proxy.urls`")?;
+        } else if let Some(path) = self.pool.as_ref().filter(|path| !path.is_empty()) {
+            pool = pool.file(Path::new(path))?;
+        } else if let Some(name) = self.dialect.as_ref().filter(|name| !name.is_empty()) {
+            pool = pool.account(self.account(name)?);
+        } else if let Some(url) = self.url.as_ref().filter(|_| self.tells_how()) {
+            pool = pool.proxy(url.parse()?);
+        } else {
+            return Ok(None);
+        }
+        if let Some(user) = self.user.as_ref().filter(|user| !user.is_empty()) {
+            let password = Secret::new(self.password.clone().unwrap_or_default());
+            pool = pool.or_credentials(user, &password);
+        }
+        if !pool.has_accounts() && (self.session_ttl.is_some() || !self.geo().is_anywhere()) {
+            let message =
+                "only an account at a provider can be asked for a country, another place or a lifetime";
+            return Err(Error::new(ErrorKind::Config, message)
+                .with_hint("name the provider's dialect: `--dialect`, or `proxy.dialect` in the target"));
+        }
+        pool = pool.mode(self.mode.unwrap_or_default()).around(self.around.as_deref().unwrap_or_default());
+        if let Some(most) = self.concurrency {
+            pool = pool.concurrency(most);
+        }
+        Ok(Some(pool.fallback_direct(self.fallback == Some(Fallback::Direct))))
+    }
+
+    fn account(&self, name: &str) -> Result<ProxyAccount> {
+        let dialect = Dialect::find(name, super::dialect_folder().as_deref())?;
+        let password = Secret::new(self.password.clone().unwrap_or_default());
+        let mut account = ProxyAccount::new(dialect, self.user.clone().unwrap_or_default(), password);
+        if let Some(gateway) = self.gateway.as_ref().filter(|gateway| !gateway.is_empty()) {
+            account = account.gateway(gateway.parse()?);
+        }
+        if let Some(lifetime) = self.session_ttl {
+            account = account.lifetime(lifetime.0);
+        }
+        Ok(account.geo(self.geo()))
+    }
+
+    fn geo(&self) -> Geo {
+        type Set = fn(Geo, String) -> Geo;
+        let wishes: [(&Option<String>, Set); 6] = [
+            (&self.country, Geo::country),
+            (&self.state, Geo::state),
+            (&self.city, Geo::city),
+            (&self.zip, Geo::zip),
+            (&self.asn, Geo::asn),
+            (&self.isp, Geo::isp),
+        ];
+        wishes.into_iter().fold(Geo::default(), |geo, (wish, set)| match wish {
+            Some(wish) if !wish.is_empty() => set(geo, wish.clone()),
+            _ => geo,
+        })
+    }
+
+    /// Whether something is said that only a pool knows.
+    fn tells_how(&self) -> bool {
+        let how = self.mode.is_some() || self.concurrency.is_some() || self.fallback.is_some();
+        how || self.session_ttl.is_some() || !self.geo().is_anywhere()
+    }
+}
+
+/// What to do while no proxy works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Fallback {
+    /// The fetch fails.
+    None,
+    /// It goes without a proxy, and the trace says so.
+    Direct,
 }
 
 /// What a genuine page has.

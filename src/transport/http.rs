@@ -32,6 +32,10 @@ impl Transport for Http {
         self.tier
     }
 
+    fn forget(&self, identity: u64) {
+        self.engine.forget(identity);
+    }
+
     fn attempt<'a>(&'a self, job: Job<'a>) -> BoxFuture<'a, Result<Answer>> {
         self.engine.fetch(job.call()).boxed()
     }

@@ -26,7 +26,7 @@ pub(crate) struct Job<'a> {
     pub view: &'a View,
     /// The body streams to a file: its total time is not bounded, only its idle time and size.
     pub streaming: bool,
-    /// Who says whether a redirect may be followed. The browser follows them by itself.
+    /// Who says whether a redirect may be followed. The browser follows them by itself, unless it is strict.
     pub gate: Option<&'a dyn Gate>,
 }
 
@@ -46,6 +46,9 @@ impl<'a> Job<'a> {
 /// One means of getting a page.
 pub(crate) trait Transport: Send + Sync {
     fn tier(&self) -> Tier;
+
+    /// The identity of this key asks no more: what is kept for it may go.
+    fn forget(&self, _identity: u64) {}
 
     /// Makes one attempt. Dropping the future frees what it held.
     fn attempt<'a>(&'a self, job: Job<'a>) -> BoxFuture<'a, Result<Answer>>;

@@ -59,6 +59,7 @@ fn urls_in(path: &Path) -> Vec<String> {
             .iter()
             .filter(|record| record.kind == "metadata")
             .map(|record| {
+                assert!(record.head.contains("\r\nWARC-Target-URI: http"), "{}", record.head);
                 let about: Value = serde_json::from_slice(&record.block).expect("JSON in a metadata record");
                 about["url"].as_str().expect("a URL").to_owned()
             })
@@ -395,15 +396,19 @@ fn bodies_go_to_files_named_by_what_is_in_them() {
         })
         .collect();
     assert_eq!(files[0], files[1], "one body, one file");
-    assert!(files[0].starts_with("bodies/") && files[0].ends_with(".html"), "{}", files[0]);
+    assert!(
+        files[0].starts_with("bodies/") && Path::new(&files[0]).extension() == Some("html".as_ref()),
+        "{}",
+        files[0]
+    );
     assert_eq!(fs::read(program.home().join(&files[0])).expect("a file"), nginx.page("hello"));
     assert!(!run.text().contains("\"body\":"), "{run}");
 }
 
 #[test]
 fn a_sitemap_is_followed_through_its_index() {
-    let packed = std::sync::Arc::new(Mutex::new(Vec::new()));
-    let second = std::sync::Arc::clone(&packed);
+    let lower = std::sync::Arc::new(Mutex::new(Vec::new()));
+    let second = std::sync::Arc::clone(&lower);
     let server = RawServer::start(move |talk: &mut Talk| {
         let head = talk.head()?;
         let body = match head.split(' ').nth(1).unwrap_or_default() {
@@ -424,11 +429,13 @@ fn a_sitemap_is_followed_through_its_index() {
         talk.send(body)
     });
     let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    let listed: String =
-        ["/a", "/b"].iter().map(|path| format!("<url><loc>{}</loc></url>", server.url(path))).collect();
+    let mut listed = String::new();
+    for path in ["/a", "/b"] {
+        let _ = write!(listed, "<url><loc>{}</loc></url>", server.url(path));
+    }
     write!(packer, "<urlset>{listed}<url><loc>http://10.0.0.1/</loc></url></urlset>")
         .expect("a Vec takes all");
-    *packed.lock().expect("no thread panicked") = packer.finish().expect("a Vec takes all");
+    *lower.lock().expect("no thread panicked") = packer.finish().expect("a Vec takes all");
     let run = batch(&Program::new(), &["--sitemap", &server.url("/sitemap.xml"), "--robots", "ignore"]);
     assert_eq!(run.code, 8, "another site's page is passed over, and said\n{run}");
     assert_eq!(run.text().matches("\"body\":\"a page\"").count(), 2, "{run}");
@@ -485,6 +492,6 @@ async fn a_program_gets_each_page_once_over_two_runs() {
     let mut expected = urls.clone();
     expected.sort();
     assert_eq!(got, expected);
-    let [begun, attempted, ended] = [0, 1, 2].map(|at| counting.0[at].load(Ordering::SeqCst));
-    assert!(begun >= ended && attempted >= ended && ended >= 60, "{begun} {attempted} {ended}");
+    let [starts, attempts, ends] = [0, 1, 2].map(|at| counting.0[at].load(Ordering::SeqCst));
+    assert!(starts >= ends && attempts >= ends && ends >= 60, "{starts} {attempts} {ends}");
 }

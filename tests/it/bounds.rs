@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use rungs::{Bounds, Error, ErrorKind, Fetcher, Page, Tier};
 
-use crate::support::{self, Certs, Nginx, RawServer, Site, Talk};
+use crate::support::{
+    self, Certs, END_HEADERS, END_STREAM, HEADERS, Nginx, RawServer, Site, Talk, WINDOW_UPDATE, frame, greet,
+    request,
+};
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -146,4 +149,37 @@ async fn a_bomb_in_a_bomb_stops_at_the_bound_in_time() {
     let error = fetch(&server.url("/"), |_| {}).await.expect_err("it is too large");
     assert_eq!(error.kind(), ErrorKind::BodyTooLarge, "{error:?}");
     assert!(started.elapsed() < Duration::from_secs(60));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_goes_on_is_not_too_slow_and_one_that_stalls_is() {
+    let certs = Certs::new();
+    // Longer than the bound altogether, and no part of it.
+    let opens = |times: u32| {
+        move |talk: &mut Talk| {
+            greet(talk, &[(4, 0)])?;
+            let stream = request(talk)?;
+            for _ in 0..times {
+                std::thread::sleep(SHORT);
+                talk.send(frame(WINDOW_UPDATE, 0, stream, &10_000_u32.to_be_bytes()))?;
+            }
+            if times == 6 {
+                talk.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x89]))?;
+            }
+            talk.hold()
+        }
+    };
+    for (times, passes) in [(6, true), (3, false)] {
+        let server = RawServer::start_tls(&certs.valid, b"\x02h2", opens(times));
+        let mut bounds = Bounds::default();
+        bounds.first_byte = SHORT * 5;
+        let fetcher = Fetcher::builder().max_tier(Tier::Plain).retries(0).bounds(bounds).ca_file(certs.ca());
+        let fetcher = fetcher.build().expect("good settings");
+        let sent = fetcher.request(http::Method::POST, server.url("/")).body(vec![b'x'; 60_000]).send().await;
+        assert_eq!(
+            sent.as_ref().map_err(Error::kind).err(),
+            (!passes).then_some(ErrorKind::Timeout),
+            "{sent:?}"
+        );
+    }
 }

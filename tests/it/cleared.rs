@@ -5,7 +5,7 @@ use std::fs;
 
 use rungs::lab::{CLEARANCE_COOKIE, Origin, SITES};
 
-use crate::support::{Finished, Program};
+use crate::support::{Finished, Manner, Program, Squid};
 
 const CHALLENGED: &str = SITES[2];
 
@@ -68,6 +68,26 @@ async fn the_second_run_of_a_cleared_host_needs_no_browser_and_another_session_d
         !json.text().contains(value) && json.json()["identities"].as_array().expect("a list").len() == 5,
         "{json}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clearance_earned_by_an_accounts_session_is_worn_by_the_next_run_out_of_the_same_exit() {
+    let program = Program::new();
+    let lab = Lab::start(&program).await;
+    let squid = Squid::start_as(&Manner { anyone: true, ..Manner::default() });
+    let gateway = squid.url_without_user();
+    let account =
+        ["--dialect", "decodo", "--gateway", &gateway, "-U", "jane:hunter2", "--session-ttl", "24h"];
+    assert_eq!(lab.fetch(&program, &account).0, ["plain", "impersonate", "browser"]);
+    let first = squid.passages(3).len();
+    assert_eq!(lab.fetch(&program, &account).0, ["impersonate"]);
+    let passages = squid.passages(first + 1);
+    let users: Vec<_> = passages.iter().map(|passage| passage.user.clone()).collect();
+    assert!(users.iter().all(|user| *user == users[0]), "{users:?}");
+    let other = [&account[..], &["--session", "other"]].concat();
+    assert_eq!(lab.fetch(&program, &other).0, ["browser"], "another exit has no clearance");
+    let exported = program.run(["memory", "export", "-"]).text();
+    assert!(!exported.contains("jane") && !exported.contains("hunter2"), "{exported}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

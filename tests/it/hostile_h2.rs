@@ -1,53 +1,14 @@
 //! HTTP/2 servers that use their rights in odd ways, or have no manners at all, frame by frame.
 
-use std::io::{self, Write};
+use std::io;
 
-use crate::support::{Certs, Finished, RawServer, Talk, rungs};
+use crate::support::{
+    CONTINUATION, Certs, END_HEADERS, END_STREAM, Finished, GOAWAY, HEADERS, OK, PING, RST_STREAM, RawServer,
+    Talk, frame, greet, request, rungs,
+};
 
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
 /// What a server does once it heard a request on a stream.
 type Answer = fn(&mut Talk, u32) -> io::Result<()>;
-
-/// `:status: 200` of the static table.
-const OK: &[u8] = &[0x88];
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let [_, a, b, c] = u32::try_from(payload.len()).expect("a frame is short").to_be_bytes();
-    let mut out = vec![a, b, c, kind, flags];
-    out.extend_from_slice(&stream.to_be_bytes());
-    out.extend_from_slice(payload);
-    out
-}
-
-/// Reads the preface, sends `settings`, and returns.
-fn greet(talk: &mut Talk, settings: &[(u16, u32)]) -> io::Result<()> {
-    talk.take(24)?;
-    let mut payload = Vec::new();
-    for (id, value) in settings {
-        payload.write_all(&id.to_be_bytes())?;
-        payload.write_all(&value.to_be_bytes())?;
-    }
-    talk.send(frame(SETTINGS, 0, 0, &payload))
-}
-
-/// Reads frames until a request's HEADERS; returns its stream. Everything else is passed over.
-fn request(talk: &mut Talk) -> io::Result<u32> {
-    loop {
-        let head = talk.take(9)?;
-        let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
-        talk.take(length)?;
-        if head[3] == HEADERS {
-            return Ok(u32::from_be_bytes([head[5], head[6], head[7], head[8]]));
-        }
-    }
-}
 
 /// Fetches two pages, one after the other, on both HTTP tiers.
 fn fetch(handler: impl Fn(&mut Talk) -> io::Result<()> + Send + Sync + Clone + 'static) -> [Finished; 2] {
@@ -169,5 +130,27 @@ fn a_flood_of_pings_ends_in_time() {
     });
     for run in runs {
         assert_eq!(run.code, 1, "{run}");
+    }
+}
+
+#[test]
+fn the_connection_after_a_farewell_is_kept() {
+    let certs = Certs::new();
+    for tier in ["plain", "impersonate"] {
+        let server = RawServer::start_tls(&certs.valid, b"\x02h2", |talk| {
+            greet(talk, &[])?;
+            loop {
+                let stream = request(talk)?;
+                talk.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x89]))?;
+                if talk.index == 0 {
+                    let last = [stream.to_be_bytes(), 0_u32.to_be_bytes()].concat();
+                    talk.send(frame(GOAWAY, 0, 0, &last))?;
+                }
+            }
+        });
+        let urls: Vec<String> = (0..5).map(|number| server.url(&format!("/{number}"))).collect();
+        let fixed = ["fetch", "--tier", tier, "--retry", "0", "--cacert", certs.ca()];
+        let run = rungs(fixed.into_iter().chain(urls.iter().map(String::as_str)));
+        assert_eq!((run.code, server.connections()), (0, 2), "{tier}\n{run}");
     }
 }

@@ -4,8 +4,8 @@ mod bad_input;
 mod batch;
 mod bounds;
 #[cfg(feature = "browser")]
-#[cfg(feature = "browser")]
 mod browser_page;
+mod cancel;
 mod capture;
 #[cfg(feature = "browser")]
 mod clearance;
@@ -13,12 +13,16 @@ mod clearance;
 mod cleared;
 mod corpus;
 mod crawl;
+mod descriptors;
 mod detect;
 mod diagnose;
+mod dialects;
 #[cfg(feature = "browser")]
 mod exits;
+mod faults;
 mod floors;
 mod hostile_h2;
+mod hygiene;
 mod lab;
 #[cfg(feature = "browser")]
 mod ladder;
@@ -27,9 +31,12 @@ mod memory;
 mod nginx;
 mod output;
 mod politeness;
+mod pool;
+mod pool_program;
 mod private;
 mod profile;
 mod proxies;
+mod proxy_check;
 mod readme;
 mod router;
 mod secrets;

@@ -92,7 +92,19 @@ fn the_json_of_a_page_has_the_documented_keys_and_no_others() {
     attempt.sort_unstable();
     assert_eq!(
         attempt,
-        ["browser_profile", "elapsed_ms", "error", "next", "proxy", "status", "tier", "verdict", "waited_ms"]
+        [
+            "browser_profile",
+            "elapsed_ms",
+            "error",
+            "fallback",
+            "next",
+            "proxy",
+            "session",
+            "status",
+            "tier",
+            "verdict",
+            "waited_ms"
+        ]
     );
     assert_eq!(
         attempts[0]["verdict"],
@@ -369,6 +381,26 @@ fn an_interrupted_fetch_leaves_nothing_behind_and_exits_130() {
         let files: Vec<_> =
             files.filter(|entry| entry.path().is_file()).map(|entry| entry.file_name()).collect();
         assert!(files.is_empty() && program.left_behind().is_empty(), "{files:?}");
+    }
+}
+
+#[test]
+fn an_interrupt_amid_several_urls_keeps_what_is_done_and_asks_for_no_more() {
+    let program = Program::new().limit(Duration::from_secs(30));
+    let done = RawServer::start(support::answer("the first"));
+    let never = RawServer::start(support::answer("the third"));
+    for (tier, silent) in [("plain", true), ("impersonate", false)] {
+        let under_way = RawServer::start(if silent { support::never_answers } else { support::slow_drip });
+        let urls = [done.url("/"), under_way.url("/"), never.url("/")];
+        let fixed = ["fetch", "--tier", tier];
+        let running = program.start(fixed.into_iter().chain(urls.iter().map(String::as_str)));
+        while under_way.heads().is_empty() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        running.signal(Signal::INT);
+        let run = running.finish();
+        assert_eq!((run.code, run.text().as_str()), (130, "the first"), "{run}");
+        assert!(never.heads().is_empty() && program.left_behind().is_empty());
     }
 }
 

@@ -239,17 +239,54 @@ async fn a_redirect_is_not_followed_to_where_robots_txt_forbids() {
 
 #[cfg(feature = "browser")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_that_the_browser_was_redirected_to_against_robots_txt_is_not_handed_out() {
+async fn the_browser_does_not_even_ask_where_robots_txt_forbids() {
     let reply = |heard: &Heard| match heard.request.path.as_str() {
         "/robots.txt" => text(FORBIDDING),
         "/out" => Reply::redirect(302, "/private"),
+        "/script" => Reply::html(200, "<title>on</title><script>location = '/private'</script>"),
+        "/in" => Reply::redirect(302, "/page"),
         _ => Reply::html(200, PAGE),
+    };
+    let there = site(|| text("")).await;
+    let framed = format!("{PAGE}<iframe src={}></iframe>", url(&there, "/frame"));
+    let reply = move |heard: &Heard| match heard.request.path.as_str() {
+        "/framed" => Reply::html(200, framed.clone()),
+        _ => reply(heard),
     };
     let server = Recorder::builder().start(reply).await.expect("it listens");
     let fetcher = Fetcher::builder().robots(Robots::Obey).build().expect("good settings");
-    let error = fetcher.get(url(&server, "/out")).tier(Tier::Browser).send().await.expect_err("forbidden");
-    assert_eq!(error.kind(), ErrorKind::Robots, "{error:?}");
-    fetcher.get(url(&server, "/page")).tier(Tier::Browser).send().await.expect("a page");
+    for path in ["/out", "/script"] {
+        let error = fetcher.get(url(&server, path)).tier(Tier::Browser).send().await.expect_err("forbidden");
+        assert_eq!(error.kind(), ErrorKind::Robots, "{path}: {error:?}");
+    }
+    for path in ["/page", "/in"] {
+        let page = fetcher.get(url(&server, path)).header("x-mine", "1").tier(Tier::Browser).send().await;
+        page.expect("a page");
+    }
+    assert!(!paths(&server).contains(&"/private".to_owned()), "{:?}", paths(&server));
+    // What the caller sends to the site goes to no other that its pages show.
+    fetcher
+        .get(url(&server, "/framed"))
+        .header("x-mine", "1")
+        .tier(Tier::Browser)
+        .send()
+        .await
+        .expect("a page");
+    let mine = |server: &Recorder| {
+        let connections = server.connections();
+        let mut all = connections.iter().flat_map(|one| &one.requests);
+        all.any(|request| request.header("x-mine").is_some())
+    };
+    assert!(paths(&there).contains(&"/frame".to_owned()) && mine(&server) && !mine(&there));
+    // Without robots.txt it is asked for: the count above can fail.
+    fetcher
+        .get(url(&server, "/out"))
+        .robots(Robots::Ignore)
+        .tier(Tier::Browser)
+        .send()
+        .await
+        .expect("a page");
+    assert!(paths(&server).contains(&"/private".to_owned()));
     fetcher.close().await;
 }
 
@@ -394,6 +431,153 @@ async fn a_slow_host_and_a_limiting_one_hold_up_no_third() {
     assert_eq!(slow_ones.into_iter().flatten().count(), 20);
     assert_eq!(limited.into_iter().flatten().count(), 8);
     assert_eq!((paths(&quick).len(), early.load(Ordering::SeqCst)), (60, 0));
+}
+
+/// Counts who is there at the same time.
+#[derive(Default)]
+struct Crowd(AtomicUsize, AtomicUsize);
+
+impl Crowd {
+    fn stay(&self, time: Duration) {
+        let now = self.0.fetch_add(1, Ordering::SeqCst) + 1;
+        self.1.fetch_max(now, Ordering::SeqCst);
+        std::thread::sleep(time);
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn most(&self) -> usize {
+        self.1.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_takes_a_place_at_the_host_it_leads_to_and_gives_up_its_own() {
+    let crowd = Arc::new(Crowd::default());
+    let there = RawServer::start({
+        let crowd = Arc::clone(&crowd);
+        move |talk| loop {
+            talk.head()?;
+            crowd.stay(Duration::from_millis(50));
+            talk.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")?;
+        }
+    });
+    let target = there.url("/");
+    let leading = |target: String| {
+        RawServer::start(move |talk| {
+            loop {
+                talk.head()?;
+                talk.send(format!("HTTP/1.1 302 Found\r\nlocation: {target}\r\ncontent-length: 0\r\n\r\n"))?;
+            }
+        })
+    };
+    let doors: Vec<RawServer> = (0..8).map(|_| leading(target.clone())).collect();
+    let fetcher = Fetcher::builder().max_tier(Tier::Plain).retries(0);
+    let fetcher = fetcher.pace(Pace::new().concurrency(2)).build().expect("good settings");
+    let asked = doors.iter().flat_map(|door| (0..2).map(|number| door.url(&format!("/{number}"))));
+    for page in join_all(asked.map(|url| fetcher.get(url).send())).await {
+        page.expect("a page");
+    }
+    assert_eq!(crowd.most(), 2, "as many at once as the pace allows, redirected there or not");
+
+    // Two hosts that lead to each other, and one place at each: nobody waits for ever.
+    let first = Arc::new(Mutex::new(String::new()));
+    let second = {
+        let first = Arc::clone(&first);
+        RawServer::start(move |talk| {
+            loop {
+                let head = talk.head()?;
+                std::thread::sleep(Duration::from_millis(20));
+                if head.starts_with("GET /end") {
+                    talk.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")?;
+                    continue;
+                }
+                let to = first.lock().expect("nobody panicked").clone();
+                talk.send(format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n"))?;
+            }
+        })
+    };
+    let end = second.url("/end");
+    let other = RawServer::start(move |talk| {
+        loop {
+            let head = talk.head()?;
+            std::thread::sleep(Duration::from_millis(20));
+            if head.starts_with("GET /end") {
+                talk.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")?;
+                continue;
+            }
+            talk.send(format!("HTTP/1.1 302 Found\r\nlocation: {end}\r\ncontent-length: 0\r\n\r\n"))?;
+        }
+    });
+    *first.lock().expect("nobody panicked") = other.url("/end");
+    let fetcher = Fetcher::builder().max_tier(Tier::Plain).retries(0);
+    let fetcher = fetcher.pace(Pace::new().concurrency(1)).build().expect("good settings");
+    let asked = (0..6).map(|number| [&other, &second][number % 2].url(&format!("/{number}")));
+    for page in join_all(asked.map(|url| fetcher.get(url).send())).await {
+        page.expect("a page");
+    }
+}
+
+/// How many pages a second of `quick`, asked `times` times.
+async fn rate(fetcher: &Fetcher, quick: &Recorder, times: u32) -> f64 {
+    let began = Instant::now();
+    for page in join_all((0..times).map(|number| fetcher.get(url(quick, &format!("/{number}"))).send())).await
+    {
+        page.expect("a page");
+    }
+    f64::from(times) / began.elapsed().as_secs_f64()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement: cargo test --test it -- --ignored --nocapture throughput_beside"]
+async fn throughput_beside_a_slow_host_and_a_limiting_one() {
+    let quick = site(|| text("")).await;
+    let slow = RawServer::start(|talk| {
+        loop {
+            talk.head()?;
+            std::thread::sleep(Duration::from_secs(5));
+            talk.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")?;
+        }
+    });
+    let mut ratios = Vec::new();
+    for round in 0..8 {
+        let early = Arc::new(AtomicUsize::new(0));
+        let limiting = Recorder::builder().start(limiting(3, Arc::clone(&early))).await.expect("it listens");
+        let fetcher = || Fetcher::builder().max_tier(Tier::Plain).build().expect("good settings");
+        // By turns first and second: a machine that gets warm favours neither.
+        let before = if round % 2 == 0 { Some(rate(&fetcher(), &quick, 600).await) } else { None };
+        let busy = fetcher();
+        let ask = |url: String| {
+            let asked = busy.get(url);
+            tokio::spawn(async move { asked.send().await.is_ok() })
+        };
+        // Those under way when the word comes cannot be called back: it comes before the others set out.
+        let mut limited = vec![ask(url(&limiting, "/first"))];
+        while paths(&limiting).is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        limited.extend((0..7).map(|number| ask(url(&limiting, &format!("/{number}")))));
+        let known = slow.connections();
+        let slowly: Vec<_> = (0..30).map(|number| ask(slow.url(&format!("/{number}")))).collect();
+        while slow.connections() < known + 6 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let beside = rate(&busy, &quick, 600).await;
+        slowly.iter().for_each(tokio::task::JoinHandle::abort);
+        let got = join_all(limited).await.into_iter().filter(|got| matches!(got, Ok(true))).count();
+        let alone = match before {
+            Some(alone) => alone,
+            None => rate(&fetcher(), &quick, 600).await,
+        };
+        let early = early.load(Ordering::SeqCst);
+        assert_eq!((got, early), (8, 0), "all of the limiting host's, and none before its time");
+        ratios.push(beside / alone);
+        println!(
+            "round {round}: {alone:.0} pages/s alone, {beside:.0} beside the others: {:.2}; early: {early}",
+            beside / alone
+        );
+    }
+    ratios.sort_by(f64::total_cmp);
+    println!("median ratio: {:.2}", f64::midpoint(ratios[3], ratios[4]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

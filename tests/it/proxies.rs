@@ -42,7 +42,7 @@ fn remote(exit: &str) -> String {
 async fn every_kind_of_proxy_carries_every_tier() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
-    let squid = |leaf, open| Squid::start_as(&Manner { leaf, open, exit: Some(SQUID) });
+    let squid = |leaf, open| Squid::start_as(&Manner { leaf, open, exit: Some(SQUID), ..Manner::default() });
     let (http, open_http) = (squid(None, false), squid(None, true));
     let (https, open_https) = (squid(Some(&certs.valid), false), squid(Some(&certs.valid), true));
     let (microsocks, dante) = (Microsocks::start(MICROSOCKS), Dante::start(DANTE));

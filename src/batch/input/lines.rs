@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::{Bad, Gauge, Item};
 use crate::batch::task::Task;
+use crate::batch::work::Work;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 use crate::redact;
@@ -77,13 +78,13 @@ impl<R: BufRead> Lines<R> {
             return None;
         }
         let task = if text.starts_with('{') { object(text) } else { Ok(Task::from(text)) };
-        let checked = task.and_then(|task| match task.identify() {
-            Ok(_) => Ok(task),
+        let checked = task.and_then(|task| match Work::new(task) {
+            Ok(work) => Ok(Box::new(work)),
             Err(error) => {
                 Err(error.hint().map_or_else(|| error.chain(), |hint| format!("{}; {hint}", error.chain())))
             }
         });
-        Some(checked.map_or_else(|what| self.bad(text.as_bytes(), &what), Item::Task))
+        Some(checked.map_or_else(|what| self.bad(text.as_bytes(), &what), Item::Work))
     }
 }
 
@@ -203,7 +204,8 @@ mod tests {
         let lines = Lines::new(text, "list".to_owned(), Arc::default());
         lines
             .map(|item| match item.unwrap() {
-                Item::Task(task) => Ok(task),
+                Item::Work(work) => Ok(work.task),
+                Item::Task(_) => panic!("a line is looked at when it is read"),
                 Item::Bad(bad) => Err(bad.message),
             })
             .collect()

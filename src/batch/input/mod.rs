@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::task::Task;
+use super::work::Work;
 use crate::error::{Error, Result};
 use crate::fetcher::Fetcher;
 use crate::kind::ErrorKind;
@@ -32,6 +33,8 @@ pub struct Input {
 #[derive(Debug)]
 pub(super) enum Item {
     Task(Task),
+    /// A task that was looked at already.
+    Work(Box<Work>),
     Bad(Bad),
 }
 

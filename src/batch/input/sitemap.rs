@@ -186,7 +186,7 @@ fn parse(text: &[u8], is_cut: bool) -> std::result::Result<Listed, String> {
                 match (name.resolve_char_ref(), name.decode().ok().as_deref()) {
                     (Ok(Some(c)), _) => place.push(c),
                     (_, Some(name)) => {
-                        place.push_str(quick_xml::escape::resolve_xml_entity(name).unwrap_or_default())
+                        place.push_str(quick_xml::escape::resolve_xml_entity(name).unwrap_or_default());
                     }
                     _ => {}
                 }

@@ -207,7 +207,7 @@ pub(super) fn read(reader: &mut impl io::Read, left: u64) -> io::Result<Read> {
     }
     let mut head = [0; HEAD];
     reader.read_exact(&mut head)?;
-    let (len, crc) = (part(&head, 0), part(&head, 4));
+    let (len, crc) = (part(head, 0), part(head, 4));
     let rest = left - HEAD as u64;
     if u64::from(len) > rest {
         return Ok(Read::Torn);
@@ -267,7 +267,7 @@ impl Entry {
     }
 }
 
-fn part(head: &[u8; HEAD], at: usize) -> u32 {
+fn part(head: [u8; HEAD], at: usize) -> u32 {
     u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]])
 }
 

@@ -11,7 +11,7 @@ use crate::kind::ErrorKind;
 
 /// A file that only grows.
 pub(super) struct File {
-    file: fs::File,
+    inner: fs::File,
     path: PathBuf,
     len: u64,
 }
@@ -39,17 +39,17 @@ impl File {
         }
         file.set_len(from).map_err(broken)?;
         file.seek(SeekFrom::Start(from)).map_err(broken)?;
-        Ok((Self { file, path: path.to_owned(), len: from }, Opened { cut: size - from }))
+        Ok((Self { inner: file, path: path.to_owned(), len: from }, Opened { cut: size - from }))
     }
 }
 
 impl Store for File {
     fn write(&mut self, records: &[Encoded]) -> Result<Vec<u64>> {
         let (bytes, lens) = joined(records);
-        if let Err(cause) = self.file.write_all(&bytes) {
+        if let Err(cause) = self.inner.write_all(&bytes) {
             // A reader must not see a part of a record, and the next run would cut it off anyway.
-            let _ = self.file.set_len(self.len);
-            let _ = self.file.seek(SeekFrom::Start(self.len));
+            let _ = self.inner.set_len(self.len);
+            let _ = self.inner.seek(SeekFrom::Start(self.len));
             return Err(unwritten(&self.path, cause));
         }
         self.len += bytes.len() as u64;
@@ -61,7 +61,7 @@ impl Store for File {
     }
 
     fn sync(&mut self) -> Result<()> {
-        self.file.sync_data().map_err(|cause| unwritten(&self.path, cause))
+        self.inner.sync_data().map_err(|cause| unwritten(&self.path, cause))
     }
 }
 

@@ -79,12 +79,13 @@ impl Warc {
         let length = format!("Content-Length: {}\r\n\r\n", block.len());
         let parts = [head.as_bytes(), length.as_bytes(), block, b"\r\n\r\n"];
         if !self.packed {
-            parts.iter().for_each(|part| out.extend_from_slice(part));
+            for part in parts {
+                out.extend_from_slice(part);
+            }
             return Ok(());
         }
-        let mut packer = GzEncoder::new(out, Compression::fast());
-        let packed =
-            parts.iter().try_for_each(|part| packer.write_all(part)).and_then(|()| packer.try_finish());
+        let mut gzip = GzEncoder::new(out, Compression::fast());
+        let packed = parts.iter().try_for_each(|part| gzip.write_all(part)).and_then(|()| gzip.try_finish());
         packed.map_err(|cause| Error::new(ErrorKind::Io, "could not pack a record").with_source(cause))
     }
 }

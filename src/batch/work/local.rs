@@ -127,8 +127,11 @@ impl WorkList for Local {
                         if let Some(work) = work.take() {
                             inner.push(work).map_err(|cause| spilled(&cause))?;
                         }
+                        let has_more = !inner.turns.is_empty();
                         drop(inner);
-                        self.news.notify_one();
+                        if has_more {
+                            self.news.notify_one();
+                        }
                         return Ok(());
                     }
                 }

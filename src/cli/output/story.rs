@@ -65,11 +65,10 @@ fn table(out: &mut impl Write, attempts: &[Attempt], evidence: bool) -> io::Resu
             continue;
         }
         if attempt.waited >= Duration::from_millis(1) {
-            writeln!(
-                out,
-                "               after {} ms of waiting for the host's pace",
-                attempt.waited.as_millis()
-            )?;
+            writeln!(out, "               after {} ms of waiting for its turn", attempt.waited.as_millis())?;
+        }
+        if let Some(way) = way(attempt) {
+            writeln!(out, "               {way}")?;
         }
         for found in attempt.verdict.iter().flat_map(|verdict| &verdict.evidence) {
             let text = redact::terminal(&found.text);
@@ -80,6 +79,15 @@ fn table(out: &mut impl Write, attempts: &[Attempt], evidence: bool) -> io::Resu
         }
     }
     Ok(())
+}
+
+/// Which way it went, where that was not simply direct.
+fn way(attempt: &Attempt) -> Option<String> {
+    let session = attempt.session.as_ref().map(|session| format!(", session {session}")).unwrap_or_default();
+    match &attempt.proxy {
+        Some(proxy) => Some(format!("by {}{session}", redact::terminal(proxy))),
+        None => attempt.fallback.then(|| "without a proxy, since none works".to_owned()),
+    }
 }
 
 fn verdict(attempt: &Attempt) -> String {

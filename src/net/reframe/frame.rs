@@ -38,6 +38,7 @@ pub(super) fn pass(input: &mut &[u8], most: usize, out: &mut Vec<u8>) -> usize {
     taken.len()
 }
 
+pub(super) const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
 pub(super) const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;

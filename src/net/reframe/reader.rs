@@ -1,21 +1,34 @@
-//! The peer's frames on their way in: only its SETTINGS_HEADER_TABLE_SIZE is looked at.
+//! The peer's frames on their way in: they are counted, and its SETTINGS_HEADER_TABLE_SIZE is looked at.
 
+use std::io;
+
+use tokio::time::Instant;
+
+use super::flood::Patience;
 use super::frame::{ACK, FRAME_HEAD, Head, SETTINGS, pass};
 
 /// Follows the peer's frames to see its SETTINGS_HEADER_TABLE_SIZE.
-#[derive(Default)]
 pub(super) struct Reader {
+    /// How many frames that bring nothing may still come.
+    pub(super) patience: Patience,
     head: Vec<u8>,
     skipping: usize,
     settings: Option<(usize, Vec<u8>)>,
 }
 
 impl Reader {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { patience: Patience::new(now), head: Vec::new(), skipping: 0, settings: None }
+    }
+
     /// Looks at bytes on their way up; says the table size when they set one.
     ///
     /// The stack above is told of less than 64 KiB: it writes for nobody but us, and what it reads
     /// here it would announce to our decoder, which allows no more.
-    pub(super) fn watch(&mut self, input: &mut [u8]) -> Option<u32> {
+    ///
+    /// # Errors
+    /// When the peer floods us with frames that bring nothing.
+    pub(super) fn watch(&mut self, input: &mut [u8], now: Instant) -> io::Result<Option<u32>> {
         let mut allowed = None;
         let mut at = 0;
         while at < input.len() {
@@ -48,6 +61,7 @@ impl Reader {
                     break;
                 }
                 let head = Head::read(&std::mem::take(&mut self.head));
+                self.patience.spend(&head, now)?;
                 if head.kind == SETTINGS && head.flags & ACK == 0 && (1..=MAX_SETTINGS).contains(&head.length)
                 {
                     self.settings = Some((head.length, Vec::with_capacity(head.length)));
@@ -56,7 +70,7 @@ impl Reader {
                 }
             }
         }
-        allowed
+        Ok(allowed)
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Writer {
     pub(super) heard: Instant,
     /// How many PINGs were sent.
     pings: u64,
+    /// How many requests left since somebody looked.
+    pub(super) requests: u32,
     /// Frames that wait for the first request.
     held: Option<Vec<u8>>,
     /// A small frame being gathered, to be sent or not.
@@ -63,6 +65,7 @@ impl Writer {
             browser,
             heard: Instant::now(),
             pings: 0,
+            requests: 0,
             held: browser.then(Vec::new),
             judged: None,
             streams: VecDeque::new(),
@@ -181,6 +184,7 @@ impl Writer {
         }
         write_block(&block, priority, &encoded, out);
         out.extend(self.held.take().into_iter().flatten());
+        self.requests = self.requests.saturating_add(1);
         if let Some(number) = number {
             keep_latest(&mut self.streams, (number, block.stream));
         }

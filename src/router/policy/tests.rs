@@ -14,8 +14,9 @@ const ALL: Ladder = Ladder {
     },
     budget: Budget { attempts: 12, visits: 3, bytes: None, elapsed: Some(Duration::from_secs(300)) },
 };
-const NONE: Means = Means { exit: false, session: false };
-const EXIT: Means = Means { exit: true, session: false };
+const NONE: Means = Means { exit: false, direct: false, session: false };
+const EXIT: Means = Means { exit: true, ..NONE };
+const DIRECT: Means = Means { direct: true, ..NONE };
 
 const KINDS: [VerdictKind; 10] = [
     VerdictKind::Genuine,
@@ -105,7 +106,7 @@ fn told(step: &Step) -> String {
 
 #[test]
 fn a_hard_block_tries_a_fresh_session_then_one_exit_then_climbs() {
-    let means = Means { exit: true, session: true };
+    let means = Means { session: true, ..EXIT };
     let mut history = on(Tier::Impersonate);
     let mut steps = Vec::new();
     for _ in 0..3 {
@@ -195,14 +196,18 @@ fn what_will_fail_again_and_what_must_not_be_sent_twice_is_not_retried() {
 }
 
 #[test]
-fn a_dead_proxy_is_changed_as_often_as_a_failure_is_retried() {
-    let mut history = on(Tier::Plain);
-    for expected in ["new exit, faulty", "new exit, faulty", "fail"] {
-        let step = decide(&ALL, EXIT, &history, &Outcome::Failed(ErrorKind::Proxy), 0.0);
-        assert_eq!(told(&step), expected);
-        history.took(&step);
+fn a_dead_proxy_is_changed_however_seldom_a_failure_is_retried() {
+    let ladder = Ladder { schedule: Schedule { times: 0, ..ALL.schedule }, ..ALL };
+    for means in [EXIT, DIRECT] {
+        let mut history = on(Tier::Plain);
+        for at in 0..=EXITS {
+            let step = decide(&ladder, means, &history, &Outcome::Failed(ErrorKind::Proxy), 0.0);
+            assert_eq!(told(&step), if at < EXITS { "new exit, faulty" } else { "fail" });
+            history.took(&step);
+        }
+        assert_eq!(history.exits, 0, "the exit that a block may try is not used up");
     }
-    assert_eq!(history.exits, 0, "the exit that a block may try is not used up");
+    assert_eq!(told(&step(DIRECT, &on(Tier::Plain), VerdictKind::Block, None)), "climb to impersonate");
 }
 
 #[test]
@@ -310,7 +315,7 @@ proptest! {
                 }
                 Drawn::Error(kind) => Outcome::Failed(kind),
             };
-            let means = Means { exit: left > 0, session: may_renew };
+            let means = Means { exit: left > 0, session: may_renew, ..NONE };
             let step = decide(&ladder, means, &history, &outcome, roll);
             let before = counters(&history);
             history.took(&step);

@@ -13,6 +13,8 @@ fn attempt(tier: Tier, kind: VerdictKind, vendor: &str) -> Attempt {
         tier,
         browser_profile: None,
         proxy: None,
+        session: None,
+        fallback: false,
         status: Some(403),
         verdict: Some(Verdict { kind, vendor, confidence: 1.0, evidence: Vec::new() }),
         waited: Duration::ZERO,

@@ -89,11 +89,23 @@ pub(super) fn navigation(text: &str) -> Error {
     Error::new(kind, what).with_source(crate::redact::terminal(name))
 }
 
+/// A document whose end never came. What the page shows of it is no page.
+pub(super) fn broken_off(text: &str) -> Error {
+    let name = text.trim_start_matches("net::");
+    let kind = if kind(name) == ErrorKind::Decode { ErrorKind::Decode } else { ErrorKind::Protocol };
+    Error::new(kind, "the page broke off before its end").with_source(crate::redact::terminal(name))
+}
+
 fn kind(name: &str) -> ErrorKind {
     match name {
         "ERR_NAME_NOT_RESOLVED" | "ERR_NAME_RESOLUTION_FAILED" | "ERR_DNS_TIMED_OUT" => ErrorKind::Dns,
         "ERR_TIMED_OUT" | "ERR_CONNECTION_TIMED_OUT" => ErrorKind::Timeout,
-        "ERR_TOO_MANY_REDIRECTS" | "ERR_UNSAFE_REDIRECT" | "ERR_INVALID_REDIRECT" => ErrorKind::Redirect,
+        // What is asked for by ourselves has a scheme that it knows: a redirect led there.
+        "ERR_TOO_MANY_REDIRECTS"
+        | "ERR_UNSAFE_REDIRECT"
+        | "ERR_INVALID_REDIRECT"
+        | "ERR_UNKNOWN_URL_SCHEME"
+        | "ERR_DISALLOWED_URL_SCHEME" => ErrorKind::Redirect,
         "ERR_EMPTY_RESPONSE"
         | "ERR_INVALID_RESPONSE"
         | "ERR_INVALID_HTTP_RESPONSE"

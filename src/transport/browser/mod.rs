@@ -180,6 +180,7 @@ impl BrowserTransport {
             view: job.view,
             still_challenged: self.options.still_challenged.as_ref(),
             deadline,
+            gate: job.gate.filter(|gate| gate.is_strict()),
         };
         let mut answer = match &context.forwarder {
             Some(forwarder) => {

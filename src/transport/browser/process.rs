@@ -69,7 +69,7 @@ impl Process {
             .map_err(|cause| start_failed(cause, "no thread for it"))?;
         // Made before the answer is waited for: a caller that gives up here kills what was started.
         let process = Self { life, finished };
-        answer.await.map_err(|cause| start_failed(cause, "its supervisor died"))??;
+        answer.await.map_err(|cause| start_failed(io::Error::other(cause), "its supervisor died"))??;
         Ok(process)
     }
 
@@ -255,8 +255,8 @@ fn before_exec(command: &mut Command, reads: OwnedFd, writes: OwnedFd) {
     unsafe { command.pre_exec(hook) };
 }
 
-fn start_failed(cause: impl std::error::Error + Send + Sync + 'static, what: &str) -> Error {
-    Error::new(ErrorKind::Browser, format!("could not start the browser ({what})")).with_source(cause)
+fn start_failed(cause: io::Error, what: &str) -> Error {
+    Error::of_system(ErrorKind::Browser, format!("could not start the browser ({what})"), cause)
 }
 
 /// The last line with something in it.

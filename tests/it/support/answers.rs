@@ -189,6 +189,58 @@ pub(crate) fn slow_drip(talk: &mut Talk) -> io::Result<()> {
     Ok(())
 }
 
+/// One byte of the head every 50 ms, without end.
+pub(crate) fn dripping_head(talk: &mut Talk) -> io::Result<()> {
+    talk.head()?;
+    talk.send("HTTP/1.1 200 OK\r\nx-drip: ")?;
+    while !talk.stopping() {
+        talk.send("y")?;
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+/// 100, 102 and 103, and then the answer.
+pub(crate) fn some_interim(talk: &mut Talk) -> io::Result<()> {
+    talk.head()?;
+    talk.send("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n")?;
+    talk.send("HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n")?;
+    talk.send("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\nhello")
+}
+
+/// A body in chunks, and trailers that never end.
+pub(crate) fn endless_trailers(talk: &mut Talk) -> io::Result<()> {
+    talk.head()?;
+    talk.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n")?;
+    while !talk.stopping() {
+        talk.send(format!("x-more: {}\r\n", "y".repeat(1000)))?;
+    }
+    Ok(())
+}
+
+/// A chunk whose extension never ends.
+pub(crate) fn endless_extension(talk: &mut Talk) -> io::Result<()> {
+    talk.head()?;
+    talk.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5;x=")?;
+    while !talk.stopping() {
+        talk.send([b'y'; 4096])?;
+    }
+    Ok(())
+}
+
+/// A chunk of more bytes than there are.
+pub(crate) fn chunk_beyond_counting(talk: &mut Talk) -> io::Result<()> {
+    talk.head()?;
+    talk.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\nhello")
+}
+
+/// Refuses a body before it has come, and hears no more of it.
+pub(crate) fn refuses_the_body(talk: &mut Talk) -> io::Result<()> {
+    talk.head()?;
+    talk.send("HTTP/1.1 413 Content Too Large\r\ncontent-length: 5\r\nconnection: close\r\n\r\nlarge")?;
+    talk.hold()
+}
+
 /// Fails the first `times` connections without an answer, then answers `body`: what a retry is for.
 pub(crate) fn answers_after(
     times: usize,

@@ -11,6 +11,7 @@
 //! | `/redirect/out` | to another origin's `/echo` (the site [`Site::H1`]; from there, [`Site::H2`]) |
 //! | `/redirect/bad`, `/redirect/scheme` | to no URL; to `ftp:` |
 //! | `/echo` | what was asked, one `name: value` a line |
+//! | `/ip` | the address it was asked from |
 //! | `/body` | the form or text that was sent (up to 4 KiB, no line breaks) |
 //! | `/auth` | Basic authentication |
 //! | `/status/204`, `403`, `404`, `410`, `429`, `500`, `503` | that status; the last and 429 with `retry-after: 2` |
@@ -104,6 +105,7 @@ location = /echo {{
     default_type text/plain;
     return 200 "remote: $remote_addr\nmethod: $request_method\nuri: $request_uri\nprotocol: $server_protocol\nhost: $http_host\nuser-agent: $http_user_agent\naccept: $http_accept\naccept-encoding: $http_accept_encoding\naccept-language: $http_accept_language\nauthorization: $http_authorization\nproxy-authorization: $http_proxy_authorization\ncookie: $http_cookie\nreferer: $http_referer\norigin: $http_origin\ncontent-type: $content_type\ncontent-length: $content_length\nx-test: $http_x_test\n";
 }}
+location = /ip {{ default_type text/plain; return 200 "$remote_addr\n"; }}
 location = /body {{
     client_body_buffer_size 4k;
     proxy_pass http://127.0.0.1:{clear}/mirror;

@@ -25,6 +25,7 @@ pub(crate) struct Program {
     variables: Vec<(String, String)>,
     input: Vec<u8>,
     limit: Duration,
+    descriptors: Option<&'static str>,
 }
 
 /// A run that goes on.
@@ -42,6 +43,8 @@ pub(crate) struct Finished {
     pub(crate) code: i32,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: String,
+    /// The most memory it held at once, in kB: `VmHWM` of the kernel, last seen before its end.
+    pub(crate) peak_kb: u64,
 }
 
 impl Program {
@@ -50,7 +53,13 @@ impl Program {
         for folder in ["config", "cache", "data", "state", "runtime", "tmp"] {
             fs::create_dir(home.path().join(folder)).expect("a folder in the home");
         }
-        Self { home, variables: Vec::new(), input: Vec::new(), limit: Duration::from_secs(90) }
+        Self {
+            home,
+            variables: Vec::new(),
+            input: Vec::new(),
+            limit: Duration::from_secs(90),
+            descriptors: None,
+        }
     }
 
     /// Sets an environment variable.
@@ -68,6 +77,12 @@ impl Program {
     /// After how long a run is killed and the test fails. Default: 90 s.
     pub(crate) fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// The limit of open files, as `ulimit` takes it: `-Sn 64`. Default: the tester's.
+    pub(crate) fn descriptors(mut self, limit: &'static str) -> Self {
+        self.descriptors = Some(limit);
         self
     }
 
@@ -90,7 +105,12 @@ impl Program {
     /// Starts it.
     pub(crate) fn start<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Running {
         let folder = |name: &str| self.home().join(name);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_rungs"))
+        let program = env!("CARGO_BIN_EXE_rungs");
+        let mut command = Command::new(if self.descriptors.is_some() { "/bin/sh" } else { program });
+        if let Some(limit) = self.descriptors {
+            command.args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\""), program]);
+        }
+        let mut child = command
             .args(arguments)
             .current_dir(self.home())
             .env_clear()
@@ -136,7 +156,10 @@ impl Running {
     /// When it takes longer than its limit, with what it printed.
     pub(crate) fn finish(mut self) -> Finished {
         let deadline = Instant::now() + self.limit;
+        let mut peak_kb = 0;
         let status = loop {
+            // It only grows, and is gone with the process.
+            peak_kb = peak(self.child.id()).unwrap_or(peak_kb);
             if let Some(status) = self.child.try_wait().expect("a child can be asked") {
                 break Some(status);
             }
@@ -153,7 +176,8 @@ impl Running {
         let (stdout, stderr) = (stdout.unwrap_or_default(), stderr.unwrap_or_default());
         let code =
             status.map_or(-1, |status| status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
-        let finished = Finished { code, stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() };
+        let finished =
+            Finished { code, stdout, stderr: String::from_utf8_lossy(&stderr).into_owned(), peak_kb };
         assert!(status.is_some(), "rungs did not end within {:?}\n{finished}", self.limit);
         assert!(!orphan, "rungs ended, and a process it started still holds its output\n{finished}");
         finished
@@ -190,6 +214,13 @@ impl fmt::Display for Finished {
         }
         write!(f, "exit code {}\n--- stdout\n{text}\n--- stderr\n{}", self.code, self.stderr)
     }
+}
+
+/// The most memory that a process held so far, in kB; none when it has ended.
+fn peak(id: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// Reads a pipe to its end on a thread, and sends what it had.

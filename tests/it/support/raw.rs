@@ -1,7 +1,7 @@
 //! A server made from a closure, for answers that no decent server gives.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -26,6 +26,8 @@ pub(crate) struct Talk {
     shared: Arc<Shared>,
     /// Which connection it is, from 0.
     pub(crate) index: usize,
+    /// Where it comes from.
+    pub(crate) peer: Option<IpAddr>,
 }
 
 /// Plain or TLS.
@@ -143,8 +145,9 @@ impl Shared {
         let (shared, wrap, handler) = (Arc::clone(self), Arc::clone(wrap), Arc::clone(handler));
         lock(&self.talks).push(thread::spawn(move || {
             let _cut = stream.try_clone().map(Cut);
+            let peer = stream.peer_addr().ok().map(|address| address.ip());
             if let Ok(wire) = wrap(stream) {
-                let mut talk = Talk { wire, shared, index };
+                let mut talk = Talk { wire, shared, index, peer };
                 // A client may leave when it likes; that is for the test to judge.
                 let _ = handler(&mut talk);
                 let _ = talk.wire.flush();

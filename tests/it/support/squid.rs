@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::certs::{Leaf, NAMES};
 use super::daemon::{Daemon, htpasswd, program, start_on_free_ports, wait_for};
 
-/// squid, alone in its folder. It knows the host names of [`NAMES`] as 127.0.0.1, and keeps nothing that passes.
+/// squid, alone in its folder. It knows the host names of [`NAMES`] and the lab's as 127.0.0.1, and keeps nothing that passes.
 pub(crate) struct Squid {
     scheme: &'static str,
     port: u16,
@@ -51,8 +51,9 @@ impl Squid {
         fs::set_permissions(root, fs::Permissions::from_mode(0o777)).expect("the folder is ours");
         fs::write(root.join("htpasswd"), htpasswd(Self::USER, Self::PASSWORD))
             .expect("squid's users are written");
-        fs::write(root.join("hosts"), format!("127.0.0.1 {}\n", NAMES.join(" ")))
-            .expect("squid's hosts are written");
+        fs::write(root.join("anybody"), ANYBODY).expect("squid's helper is written");
+        let names = NAMES.into_iter().chain(rungs::lab::SITES).collect::<Vec<_>>().join(" ");
+        fs::write(root.join("hosts"), format!("127.0.0.1 {names}\n")).expect("squid's hosts are written");
         if let Some(leaf) = manner.leaf {
             for (from, to) in [(&leaf.chain, "tls.pem"), (&leaf.key, "tls.key")] {
                 let to = root.join(to);
@@ -93,6 +94,11 @@ impl Squid {
         self.port
     }
 
+    /// From now on, where it let anybody through, it wants other credentials (407). Tunnels stay.
+    pub(crate) fn close(&self) {
+        fs::write(self.folder.path().join("closed"), "").expect("the folder is ours");
+    }
+
     /// What passed so far, in order of its end, once there are at least `count`. A tunnel counts when it has closed.
     pub(crate) fn passages(&self, count: usize) -> Vec<Passage> {
         wait_for(&format!("{count} lines in squid's log"), || {
@@ -120,6 +126,10 @@ impl Passage {
     }
 }
 
+/// Says yes to every name and password, as long as the file it is given is not there.
+const ANYBODY: &str = r#"while read -r line; do if [ -e "$1" ]; then echo ERR; else echo OK; fi; done
+"#;
+
 /// What sets one squid apart from another.
 #[derive(Default)]
 pub(crate) struct Manner<'a> {
@@ -127,6 +137,8 @@ pub(crate) struct Manner<'a> {
     pub(crate) leaf: Option<&'a Leaf>,
     /// Lets everybody through.
     pub(crate) open: bool,
+    /// Lets everybody through who says a name and a password, any at all, until it is [closed](Squid::close).
+    pub(crate) anyone: bool,
     /// The address it comes out of, for instance 127.0.0.2. Default: the system's choice.
     pub(crate) exit: Option<&'a str>,
 }
@@ -138,6 +150,11 @@ fn configuration(root: &Path, helper: &Path, manner: &Manner<'_>, port: u16) -> 
         Some(_) => format!("https_port 127.0.0.1:{port} tls-cert={root}/tls.pem tls-key={root}/tls.key"),
     };
     let exit = manner.exit.map_or(String::new(), |exit| format!("tcp_outgoing_address {exit}"));
+    let program = if manner.anyone {
+        format!("/bin/sh {root}/anybody {root}/closed")
+    } else {
+        format!("{helper} {root}/htpasswd")
+    };
     let known = if manner.open { "" } else { "http_access allow known" };
     let rest = if manner.open { "allow" } else { "deny" };
     format!(
@@ -146,7 +163,8 @@ fn configuration(root: &Path, helper: &Path, manner: &Manner<'_>, port: u16) -> 
 visible_hostname proxy.test
 pid_filename none
 hosts_file {root}/hosts
-auth_param basic program {helper} {root}/htpasswd
+auth_param basic program {program}
+auth_param basic credentialsttl 1 second
 auth_param basic children 2 startup=1 idle=1
 auth_param basic realm rungs
 acl known proxy_auth REQUIRED

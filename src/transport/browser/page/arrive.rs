@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use chromiumoxide::cdp::browser_protocol::{fetch, network, page};
 use http::{HeaderName, Method, StatusCode, header};
+use url::Url;
 
 use super::super::answer::Head;
 use super::super::block;
@@ -47,10 +48,16 @@ impl Page {
             ..Default::default()
         };
         let mut patterns = vec![answers];
-        if !orders.headers.is_empty() || orders.first.is_some() {
-            let origin = visit.request.url.origin().ascii_serialization();
+        if let Some(origin) = &orders.own {
             let own = format!("{origin}/*");
             patterns.push(fetch::RequestPattern { url_pattern: Some(own), ..Default::default() });
+        }
+        if orders.gated {
+            patterns.push(fetch::RequestPattern {
+                resource_type: Some(network::ResourceType::Document),
+                request_stage: Some(fetch::RequestStage::Request),
+                ..Default::default()
+            });
         }
         patterns.extend(block::patterns(&visit.view.block));
         self.watch.order(orders.clone());
@@ -60,6 +67,30 @@ impl Page {
             self.run(&block::trackers(), OPEN_LIMIT).await?;
         }
         Ok(())
+    }
+
+    /// Asks before each document of the page is asked for, redirects too. Ends when one may not be.
+    pub(super) async fn keep_out(&self, visit: &Visit<'_>) -> Error {
+        let Some(gate) = visit.gate else { return std::future::pending().await };
+        loop {
+            self.watch
+                .until(|state, _| if state.waiting.is_empty() { Step::Event } else { Step::Done(()) })
+                .await;
+            let Some((url, request)) = self.watch.take_waiting() else { continue };
+            let passed = match Url::parse(&url) {
+                Ok(url) if matches!(url.scheme(), "http" | "https") => {
+                    gate.pass(&url).await.map_err(|error| error.with_url(&url))
+                }
+                _ => Ok(()),
+            };
+            if let Err(error) = passed {
+                let reason = network::ErrorReason::BlockedByClient;
+                let refuse = fetch::FailRequestParams::new(request.request_id.clone(), reason);
+                self.connection.tell(Some(&self.session), &refuse, Box::new(()));
+                return error;
+            }
+            self.connection.tell(Some(&self.session), &*request, Box::new(()));
+        }
     }
 
     async fn navigate(&self, visit: &Visit<'_>, deadlines: &Deadlines) -> Result<Arrival> {
@@ -145,12 +176,15 @@ fn orders(visit: &Visit<'_>) -> Orders {
         .collect();
     let body = request.body.as_ref().map(|body| STANDARD.encode(body));
     let plain = matches!(request.method, Method::GET | Method::HEAD) && body.is_none();
+    let own = (!headers.is_empty() || !plain).then(|| request.url.origin().ascii_serialization());
     Orders {
         headers,
+        own,
         first: (!plain).then(|| (request.method.to_string(), body)),
         block: visit.view.block.clone(),
         raw: visit.view.body == Some(BodyForm::Raw),
         file: false,
+        gated: visit.gate.is_some(),
     }
 }
 

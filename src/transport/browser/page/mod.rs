@@ -26,6 +26,7 @@ use super::watch::{Step, Watch};
 use super::{BrowserOptions, StillChallenged};
 use crate::bounds::Bounds;
 use crate::error::Result;
+use crate::net::Gate;
 use crate::request::Request;
 use crate::response::Answer;
 use crate::view::View;
@@ -45,6 +46,8 @@ pub(super) struct Visit<'a> {
     pub view: &'a View,
     pub still_challenged: Option<&'a StillChallenged>,
     pub deadline: Instant,
+    /// Asked before each document is.
+    pub gate: Option<&'a dyn Gate>,
 }
 
 impl Page {
@@ -109,6 +112,7 @@ impl Page {
         tokio::select! {
             answer = self.go(visit) => answer,
             error = self.keep_copies(visit) => Err(error),
+            error = self.keep_out(visit) => Err(error),
         }
     }
 

@@ -175,7 +175,11 @@ pub(super) fn trouble(state: &PageState, bounds: &Bounds) -> Step<Error> {
             return Step::Done(too_large(bounds));
         }
     }
-    Step::Event
+    match state.current.as_ref().and_then(|shown| shown.failed.as_deref()) {
+        // A page that stops its own loading, or goes elsewhere, is none that broke off.
+        None | Some("net::ERR_ABORTED") => Step::Event,
+        Some(text) => Step::Done(faults::broken_off(text)),
+    }
 }
 
 fn late(state: &PageState, bounds: &Bounds) -> Error {

@@ -68,6 +68,11 @@ impl Watch {
         self.lock().held.take()
     }
 
+    /// The first request for a document that waits for leave.
+    pub(super) fn take_waiting(&self) -> Option<(String, Box<ContinueRequestParams>)> {
+        self.lock().waiting.pop_front()
+    }
+
     /// Forgets the navigation that failed, so that the page can be sent off anew.
     pub(super) fn again(&self, orders: Orders) {
         self.lock().again(orders);

@@ -3,6 +3,8 @@
 use chromiumoxide::cdp::browser_protocol::fetch::{ContinueRequestParams, FailRequestParams, HeaderEntry};
 use chromiumoxide::cdp::browser_protocol::network::ErrorReason;
 
+use url::Url;
+
 use super::super::block;
 use super::Reaction;
 use super::events::{Field, RequestPaused};
@@ -14,6 +16,8 @@ use crate::view::Load;
 pub(in super::super) struct Orders {
     /// Headers on requests to one origin, and on no other: credentials must not travel to third parties.
     pub headers: Vec<(String, String)>,
+    /// That origin; none when there is nothing to add to its requests.
+    pub own: Option<String>,
     /// Method and body of the first document's request.
     pub first: Option<(String, Option<String>)>,
     /// What is not loaded, in the page and in the frames within.
@@ -22,6 +26,8 @@ pub(in super::super) struct Orders {
     pub raw: bool,
     /// Take whatever the first document is as a file.
     pub file: bool,
+    /// Documents are asked for only when somebody has said that they may be.
+    pub gated: bool,
 }
 
 /// An answer that is paused until somebody has dealt with it.
@@ -68,7 +74,15 @@ impl PageState {
             }
             (true, _) => go_on(event.request_id),
             (false, _) if block::covers(&self.orders.block, &event.resource_type) => refuse(event.request_id),
-            (false, _) => self.rewritten(event),
+            (false, _)
+                if self.orders.gated && event.resource_type == "Document" && event.frame_id == self.frame =>
+            {
+                let url = event.request.url.clone();
+                let request = self.rewritten(event);
+                self.waiting.push_back((url, Box::new(request)));
+                return None;
+            }
+            (false, _) => Reaction::Continue(Box::new(self.rewritten(event))),
         })
     }
 
@@ -95,8 +109,13 @@ impl PageState {
         None
     }
 
-    /// Goes on with the caller's headers, and for the first document the caller's method and body.
-    fn rewritten(&mut self, event: RequestPaused) -> Reaction {
+    /// Goes on with the caller's headers, and for the first document the caller's method and body. A request to
+    /// another origin goes on as it is.
+    fn rewritten(&mut self, event: RequestPaused) -> ContinueRequestParams {
+        let at = Url::parse(&event.request.url).map(|url| url.origin().ascii_serialization());
+        if at.ok() != self.orders.own {
+            return ContinueRequestParams::new(event.request_id);
+        }
         let first = (event.resource_type == "Document").then(|| self.orders.first.take()).flatten();
         let (method, body) = first.map_or((None, None), |(method, body)| (Some(method), body));
         let own = |name: &str| self.orders.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
@@ -113,7 +132,7 @@ impl PageState {
         request.method = method;
         request.post_data = body.map(Into::into);
         request.headers = Some(headers);
-        Reaction::Continue(Box::new(request))
+        request
     }
 }
 

@@ -1,9 +1,10 @@
 //! A page as its events tell it. Deciding only: no I/O, no clock of its own.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use chromiumoxide::cdp::browser_protocol::fetch::ContinueRequestParams;
 use serde::Deserialize;
 
 use super::events::{
@@ -47,6 +48,8 @@ pub(in super::super) struct PageState {
     pub(super) orders: Orders,
     /// An answer the page waits for until somebody has dealt with it.
     pub held: Option<Held>,
+    /// Requests for documents that wait for leave, by their URLs, and how they go on with it.
+    pub waiting: VecDeque<(String, Box<ContinueRequestParams>)>,
     /// The last document kept as the server sent it, by its loader.
     pub raw: Option<(String, Bytes)>,
     /// Asked for, not committed: where a 204 or a failed load stays.

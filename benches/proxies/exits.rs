@@ -1,0 +1,193 @@
+//! Pools of exits at work, through real squids on loopback: first who asks by which connection under which
+//! name, then a long run over four proxies of which one dies, one begins to want another password and one
+//! is slow.
+//!
+//! `cargo run --example exits -- [PAGES] [AT_ONCE]`. Exits with 1 when a page was lost.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use rungs::{Dialect, Error, ExitReport, Fetcher, Geo, Mode, Pace, ProxyAccount, ProxyPool, Secret, Tier};
+
+#[path = "../../tests/it/support"]
+#[allow(dead_code, unused_imports, reason = "the tests ask more of them")]
+mod support {
+    pub(crate) mod certs;
+    pub(crate) mod daemon;
+    pub(crate) mod nginx;
+    mod nginx_conf;
+    pub(crate) mod relay;
+    pub(crate) mod squid;
+}
+
+use support::certs::Certs;
+use support::nginx::{Nginx, Site};
+use support::relay::{Flow, Relay};
+use support::squid::{Manner, Squid};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let number = |at: usize, usual| words.get(at).and_then(|word| word.parse().ok()).unwrap_or(usual);
+    let (pages, at_once) = (number(0, 2_000_usize).max(10), number(1, 32_usize).max(1));
+    let certs = Certs::new();
+    let nginx = Nginx::start(&certs);
+    sessions(&certs, &nginx).await;
+    if health(&certs, &nginx, pages, at_once).await { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Twenty fetches at once in each mode, on each tier.
+async fn sessions(certs: &Certs, nginx: &Nginx) {
+    println!(
+        "| mode | tier | fetches | connections to the gateway | names they said |\n|---|---|---:|---:|---|"
+    );
+    let url = nginx.url_by(Site::H2, "site.test", "/page/hello");
+    for (mode, tier, fetches) in [
+        (Mode::Rotating, Tier::Plain, 20),
+        (Mode::Rotating, Tier::Impersonate, 20),
+        (Mode::Rotating, Tier::Browser, 4),
+        (Mode::Sticky, Tier::Plain, 20),
+        (Mode::Sticky, Tier::Impersonate, 20),
+        (Mode::Sticky, Tier::Browser, 4),
+    ] {
+        let squid = Squid::start_as(&ANYBODY);
+        let dialect = Dialect::find("decodo", None).expect("it is shipped");
+        let account = ProxyAccount::new(dialect, "jane", Secret::new("s3cret"))
+            .gateway(squid.url_without_user().parse().expect("a gateway"))
+            .geo(Geo::default().country("us"));
+        let fetcher = fetcher(certs, tier, ProxyPool::new().account(account).mode(mode));
+        let fetched = futures_util::future::join_all((0..fetches).map(|_| fetcher.get(&url).send())).await;
+        let come = fetched.iter().filter(|page| page.is_ok()).count();
+        fetcher.close().await;
+        drop(fetcher);
+        let least = if mode == Mode::Rotating { fetches } else { 1 };
+        let passages = squid.passages(least);
+        let users: BTreeSet<&str> = passages.iter().filter_map(|passage| passage.user.as_deref()).collect();
+        let names = match users.len() {
+            0..=2 => users.iter().map(|user| format!("`{user}`")).collect::<Vec<_>>().join(", "),
+            many => format!("{many}, as `{}`", users.first().copied().unwrap_or_default()),
+        };
+        println!("| {} | {tier} | {come} of {fetches} | {} | {names} |", mode.name(), passages.len());
+    }
+}
+
+/// Fetches `pages` over four proxies, whatever happens to them. Whether nothing was lost.
+async fn health(certs: &Certs, nginx: &Nginx, pages: usize, at_once: usize) -> bool {
+    let mut dying = Some(Squid::start_as(&ANYBODY));
+    let (refusing, fast, behind) =
+        (Squid::start_as(&ANYBODY), Squid::start_as(&ANYBODY), Squid::start_as(&ANYBODY));
+    let slow =
+        Relay::start(behind.port(), Flow::new().late(Duration::from_millis(50), Duration::ZERO), Flow::new());
+    let ports = [dying.as_ref().map_or(0, Squid::port), refusing.port(), slow.port(), fast.port()];
+    let pool = ports.iter().fold(ProxyPool::new().mode(Mode::Rotating), |pool, port| {
+        pool.proxy(format!("http://user:password@127.0.0.1:{port}").parse().expect("a proxy"))
+    });
+    let fetcher = fetcher(certs, Tier::Impersonate, pool.concurrency(16));
+    let url = nginx.url(Site::H2, "/page/10k");
+    let most = u32::try_from(at_once).unwrap_or(u32::MAX);
+    let began = Instant::now();
+    let mut run = futures_util::stream::iter(0..pages)
+        .map(|_| fetcher.get(&url).pace(Pace::new().concurrency(most)).send())
+        .buffer_unordered(at_once);
+    let (mut come, mut attempts, mut lost) = (0, 0, Vec::<Error>::new());
+    let mut then = fetcher.exits();
+    let mut told = vec![("all four well", then.clone(), then.clone())];
+    while let Some(outcome) = run.next().await {
+        match outcome {
+            Ok(page) => {
+                come += 1;
+                attempts += page.trace().attempts().len();
+            }
+            Err(error) => lost.push(error),
+        }
+        let event = if come == pages / 4 && dying.is_some() {
+            drop(dying.take());
+            Some("the first is dead")
+        } else if come == pages / 2 && told.len() == 2 {
+            refusing.close();
+            Some("and the second wants another password")
+        } else {
+            None
+        };
+        if let Some(event) = event {
+            let now = fetcher.exits();
+            if let Some(last) = told.last_mut() {
+                last.2.clone_from(&now);
+            }
+            then.clone_from(&now);
+            told.push((event, now.clone(), now));
+        }
+    }
+    drop(run);
+    let took = began.elapsed();
+    let end = fetcher.exits();
+    if let Some(last) = told.last_mut() {
+        last.2.clone_from(&end);
+    }
+    println!(
+        "\n{pages} pages, {at_once} at once, in {:.1} s: {come} came, {} lost, {attempts} attempts\n",
+        took.as_secs_f64(),
+        lost.len()
+    );
+    println!(
+        "| proxy | requests | pages | faults | blocks | time a request | first byte lately | works at the end | share of pages |\n|---|---:|---:|---:|---:|---:|---:|---|---:|"
+    );
+    let whole: u64 = end.iter().map(|exit| exit.pages).sum();
+    for (name, exit) in NAMES.iter().zip(&end) {
+        println!(
+            "| {name} | {} | {} | {} | {} | {:.0} ms | {} | {} | {:.1} % |",
+            exit.uses,
+            exit.pages,
+            exit.faults,
+            exit.blocks,
+            exit.busy.as_secs_f64() * 1000.0 / per(exit.uses),
+            exit.latency.map_or_else(|| "-".to_owned(), |latency| format!("{} ms", latency.as_millis())),
+            if exit.works { "yes" } else { "no" },
+            100.0 * float(exit.pages) / per(whole),
+        );
+    }
+    println!("\n| while | {} |\n|---|---:|---:|---:|---:|", NAMES.join(" | "));
+    for (while_, before, after) in &told {
+        let pages: Vec<u64> =
+            before.iter().zip(after).map(|(before, after)| after.pages - before.pages).collect();
+        let whole: u64 = pages.iter().sum();
+        let shares: Vec<String> =
+            pages.iter().map(|pages| format!("{:.1} %", 100.0 * float(*pages) / per(whole))).collect();
+        println!("| {while_} | {} |", shares.join(" | "));
+    }
+    for error in lost.iter().take(5) {
+        println!("lost: {}", error.chain());
+    }
+    come == pages && is_counted(&end, attempts)
+}
+
+/// Whether every attempt was counted at one of the exits.
+fn is_counted(exits: &[ExitReport], attempts: usize) -> bool {
+    exits.iter().map(|exit| exit.uses).sum::<u64>() == attempts as u64
+}
+
+fn fetcher(certs: &Certs, tier: Tier, pool: ProxyPool) -> Fetcher {
+    Fetcher::builder()
+        .min_tier(tier)
+        .max_tier(tier)
+        .ca_file(certs.ca())
+        .proxies(pool)
+        .build()
+        .expect("good settings")
+}
+
+fn float(count: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^53")]
+    let float = count as f64;
+    float
+}
+
+/// What is divided by.
+fn per(count: u64) -> f64 {
+    float(count.max(1))
+}
+
+const ANYBODY: Manner<'_> = Manner { leaf: None, open: false, anyone: true, exit: None };
+const NAMES: [&str; 4] = ["dies", "wants another password (407)", "slow", "fast"];

@@ -1,0 +1,53 @@
+//! Any text as a proxy dialect; what is read renders any ask, and nothing it writes can break a line.
+#![no_main]
+
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rungs::{Ask, Dialect, ErrorKind, Geo, Secret};
+
+fuzz_target!(|text: &str| {
+    // Behind a zero byte: the ask, a line each.
+    let (text, asked) = text.split_once('\0').unwrap_or((text, "jane\ns3cret\nus\nNew York\nabc\n30"));
+    let dialect = match Dialect::from_toml(text, "dialect.toml") {
+        Ok(dialect) => dialect,
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::Config);
+            let names_it = |line: &str| line.starts_with("dialect.toml:");
+            assert!(error.to_string().lines().all(names_it), "it names its file: {error}");
+            return;
+        }
+    };
+    let mut lines = asked.split('\n').map(str::to_owned);
+    let mut ask = Ask::new(lines.next().unwrap_or_default(), Secret::new(lines.next().unwrap_or_default()))
+        .gateway("http://gate.example:1".parse().expect("it is a proxy"));
+    let mut geo = Geo::default();
+    geo.country = lines.next().filter(|line| !line.is_empty());
+    geo.city = lines.next().filter(|line| !line.is_empty());
+    geo.state.clone_from(&geo.city);
+    ask = ask.geo(geo);
+    ask.session = lines.next().filter(|line| !line.is_empty());
+    ask.ttl = lines.next().and_then(|line| line.parse().ok()).map(Duration::from_secs);
+    match dialect.render(&ask) {
+        Ok(proxy) => {
+            if let Some((user, password)) = proxy.credentials() {
+                let mut letters = user.chars().chain(password.expose().chars());
+                assert!(!letters.any(char::is_control) && !user.contains(':'));
+            }
+            let again: rungs::Proxy = proxy.url().expose().parse().expect("it was written by us");
+            assert_eq!(again, proxy);
+        }
+        Err(error) => assert_eq!(error.kind(), ErrorKind::Config),
+    }
+    // An id that it draws is one that it takes.
+    let mut drawn = Ask::new("jane", Secret::new("s3cret"));
+    drawn.gateway = ask.gateway;
+    if dialect.has_sessions() {
+        drawn.session = Some(dialect.session(&mut StdRng::seed_from_u64(text.len() as u64)));
+        if let Err(error) = dialect.render(&drawn) {
+            assert!(!error.to_string().contains("session id"), "{error}");
+        }
+    }
+});

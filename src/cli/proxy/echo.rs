@@ -1,0 +1,70 @@
+//! What an echo URL says: the address it was asked from, and where that is.
+
+use std::net::IpAddr;
+
+use serde_json::Value;
+
+/// What one answer says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) exit: IpAddr,
+    /// Two letters in capitals where they are; else what the answer says, shortened.
+    pub(super) country: Option<String>,
+}
+
+/// Reads a bare address, or JSON with the address under `ip`, `origin` or `query`, and the country under
+/// `country_code`, `countryCode` or `country`.
+pub(super) fn read(body: &str) -> Option<Seen> {
+    let body = body.trim();
+    if let Some(exit) = address(body) {
+        return Some(Seen { exit, country: None });
+    }
+    let whole: Value = serde_json::from_str(body).ok()?;
+    let text = |names: [&str; 3]| {
+        names
+            .into_iter()
+            .find_map(|name| whole.get(name)?.as_str().map(str::trim).filter(|text| !text.is_empty()))
+    };
+    let exit = address(text(["ip", "origin", "query"])?)?;
+    let country = text(["country_code", "countryCode", "country"]).map(|name| {
+        let is_code = name.len() == 2 && name.bytes().all(|byte| byte.is_ascii_alphabetic());
+        if is_code { name.to_ascii_uppercase() } else { name.chars().take(LONGEST_NAME).collect() }
+    });
+    Some(Seen { exit, country })
+}
+
+/// The first of a list of addresses: the others are those of proxies between.
+fn address(text: &str) -> Option<IpAddr> {
+    text.split(',').next()?.trim().trim_matches(['[', ']']).parse().ok()
+}
+
+/// The most letters shown of a country's name.
+const LONGEST_NAME: usize = 40;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_countries_are_read_in_the_forms_of_echo_sites() {
+        for (body, exit, country) in [
+            ("203.0.113.9\n", "203.0.113.9", None),
+            ("2001:db8::1", "2001:db8::1", None),
+            (r#"{"ip":"203.0.113.9"}"#, "203.0.113.9", None),
+            (r#"{"origin": "203.0.113.9, 10.0.0.1"}"#, "203.0.113.9", None),
+            (r#"{"query":"203.0.113.9","country":"Germany","countryCode":"de"}"#, "203.0.113.9", Some("DE")),
+            (r#"{"ip":"203.0.113.9","country":"Germany"}"#, "203.0.113.9", Some("Germany")),
+            (r#"{"ip":"[::1]","country_code":"US","country":""}"#, "::1", Some("US")),
+        ] {
+            let expected = Seen { exit: exit.parse().unwrap(), country: country.map(str::to_owned) };
+            assert_eq!(read(body), Some(expected), "{body}");
+        }
+        for body in
+            ["", "hello", "<html>", "{}", r#"{"ip":"here"}"#, r#"{"ip":7}"#, "[\"203.0.113.9\"]", "999.1.1.1"]
+        {
+            assert_eq!(read(body), None, "{body}");
+        }
+        let long = format!(r#"{{"ip":"::1","country":"{}"}}"#, "x".repeat(1000));
+        assert_eq!(read(&long).unwrap().country.unwrap().len(), LONGEST_NAME);
+    }
+}

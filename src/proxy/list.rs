@@ -1,0 +1,76 @@
+//! Lists of proxies, one a line.
+
+use std::collections::HashSet;
+
+use super::Proxy;
+use crate::error::{Error, Result};
+use crate::kind::ErrorKind;
+
+impl Proxy {
+    /// Reads a list: one proxy's URL a line; what follows a `#` at a line's beginning or behind a blank is
+    /// a comment. A proxy that stands there twice counts once. At most 10,000, in 4 MiB.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] naming `origin` and the line, but not what it says: it may hold a password.
+    pub fn list(text: &str, origin: &str) -> Result<Vec<Self>> {
+        let wrong = |message: String| Error::new(ErrorKind::Config, message);
+        if text.len() > MAX_BYTES {
+            return Err(wrong(format!("{origin}: {} bytes are too many for a list of proxies", text.len())));
+        }
+        let mut proxies = Vec::new();
+        let mut seen = HashSet::new();
+        for (at, line) in text.lines().enumerate() {
+            let line = line.split_once(" #").map_or(line, |(before, _)| before).trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let proxy: Self = line.parse().map_err(|error: Error| {
+                let hint = error.hint().map(ToOwned::to_owned).unwrap_or_default();
+                wrong(format!("{origin}:{}", at + 1)).with_source(error).with_hint(hint)
+            })?;
+            if seen.insert(proxy.clone()) {
+                proxies.push(proxy);
+            }
+            if proxies.len() > MAX_PROXIES {
+                return Err(wrong(format!("{origin}: more than {MAX_PROXIES} proxies")));
+            }
+        }
+        if proxies.is_empty() {
+            return Err(wrong(format!("{origin}: no proxy is listed"))
+                .with_hint("write one proxy a line, as http://user:password@host:port"));
+        }
+        Ok(proxies)
+    }
+}
+
+/// The longest list, in bytes.
+const MAX_BYTES: usize = 4 << 20;
+const MAX_PROXIES: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_has_a_proxy_a_line_and_comments() {
+        let text = "# ours\n\nhttp://u:p@a.example:1 # the first\r\n  socks5h://b.example:2\nhttp://u:p@a.example:1\n";
+        let read: Vec<String> = Proxy::list(text, "list").unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(read, ["http://***@a.example:1", "socks5h://b.example:2"]);
+    }
+
+    #[test]
+    fn a_wrong_line_is_told_by_its_number_and_not_by_its_words() {
+        for (text, told) in [
+            ("http://a.example:1\n\nftp://u:hunter2@b.example\n", "list:3"),
+            ("u:hunter2@:80", "list:1"),
+            ("# nothing\n", "no proxy is listed"),
+            (&"x".repeat(MAX_BYTES + 1), "too many"),
+        ] {
+            let error = Proxy::list(text, "list").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.chain().contains(told) && !format!("{error:?}").contains("hunter2"), "{error:?}");
+        }
+        let many: Vec<String> = (0..=MAX_PROXIES).map(|at| format!("http://a{at}.example")).collect();
+        assert!(Proxy::list(&many.join("\n"), "list").unwrap_err().to_string().contains("more than"));
+    }
+}

@@ -1,0 +1,127 @@
+//! Which keys a kind of TOML file has: its schema, and the keys of a file held against it.
+
+use schemars::Schema;
+use serde_json::Value;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// Every key that a kind of file has, read from its schema.
+pub(crate) struct Keys {
+    schema: Value,
+    every: Vec<String>,
+}
+
+/// A key that nobody reads.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unknown {
+    /// With its tables: `tiers.mix`.
+    pub(crate) key: String,
+    /// Where it stands in the text, in bytes.
+    pub(crate) at: usize,
+    /// The known key that is most like it, when one is.
+    pub(crate) nearest: Option<String>,
+}
+
+impl Keys {
+    /// The keys of the files that `schema` describes.
+    pub(crate) fn of(schema: Schema) -> Self {
+        let mut keys = Self { schema: schema.to_value(), every: Vec::new() };
+        let mut every = Vec::new();
+        keys.gather(&keys.schema, "", &mut every);
+        keys.every = every;
+        keys
+    }
+
+    /// Every key with its tables, `tiers.min` and so on.
+    pub(crate) fn every(&self) -> &[String] {
+        &self.every
+    }
+
+    /// Every key of `text` that no such file has, in the order of the text. Nothing when it is not
+    /// TOML: whoever reads it will say so.
+    pub(crate) fn unknown(&self, text: &str) -> Vec<Unknown> {
+        let Ok(table) = DeTable::parse(text) else { return Vec::new() };
+        let mut found = Vec::new();
+        self.walk(table.get_ref(), &self.schema, "", &mut found);
+        found.sort_by_key(|unknown| unknown.at);
+        found
+    }
+
+    fn gather(&self, schema: &Value, path: &str, every: &mut Vec<String>) {
+        let Some(properties) = self.target_of(schema).get("properties").and_then(Value::as_object) else {
+            return;
+        };
+        for (key, below) in properties {
+            every.push(format!("{path}{key}"));
+            self.gather(below, &format!("{path}{key}."), every);
+        }
+    }
+
+    fn walk(&self, table: &DeTable<'_>, schema: &Value, path: &str, found: &mut Vec<Unknown>) {
+        let Some(properties) = self.target_of(schema).get("properties").and_then(Value::as_object) else {
+            // A table with keys of the user's own, as headers are.
+            return;
+        };
+        for (key, value) in table {
+            let name = key.get_ref().as_ref();
+            match properties.get(name) {
+                Some(below) => {
+                    if let DeValue::Table(inner) = value.get_ref() {
+                        self.walk(inner, below, &format!("{path}{name}."), found);
+                    }
+                }
+                None => found.push(Unknown {
+                    key: format!("{path}{name}"),
+                    at: Spanned::span(key).start,
+                    nearest: self.nearest(name, path, properties.keys()),
+                }),
+            }
+        }
+    }
+
+    /// What a schema comes to behind references and options.
+    fn target_of<'a>(&'a self, schema: &'a Value) -> &'a Value {
+        if let Some(name) = schema.get("$ref").and_then(Value::as_str) {
+            let named = self.schema.pointer(name.trim_start_matches('#'));
+            return named.map_or(&Value::Null, |named| self.target_of(named));
+        }
+        match schema.get("anyOf").and_then(Value::as_array) {
+            Some(options) => options.first().map_or(&Value::Null, |option| self.target_of(option)),
+            None => schema,
+        }
+    }
+
+    fn nearest<'a>(
+        &self,
+        name: &str,
+        path: &str,
+        siblings: impl Iterator<Item = &'a String>,
+    ) -> Option<String> {
+        let here = siblings.map(|key| format!("{path}{key}"));
+        // The key may be right, and in the wrong table.
+        let elsewhere = self.every.iter().filter(|key| key.rsplit('.').next() == Some(name)).cloned();
+        let score = |key: &String| {
+            let last = key.rsplit('.').next().unwrap_or(key);
+            strsim::damerau_levenshtein(&last.replace('-', "_"), &name.replace('-', "_"))
+        };
+        here.chain(elsewhere)
+            .map(|key| (score(&key), key))
+            .filter(|(score, _)| *score <= 1 + name.len() / 4)
+            .min()
+            .map(|(_, key)| key)
+    }
+}
+
+/// Where `key`, or the innermost of its tables that is there, stands in the text.
+pub(crate) fn place_of(text: &str, key: &[String]) -> Option<usize> {
+    let whole = DeTable::parse(text).ok()?;
+    let mut table = whole.get_ref();
+    let mut place = None;
+    for name in key {
+        let Some((spelled, value)) = table.iter().find(|(other, _)| other.get_ref() == name) else { break };
+        place = Some(Spanned::span(spelled).start);
+        let DeValue::Table(inner) = value.get_ref() else { break };
+        table = inner;
+    }
+    place
+}

@@ -1,0 +1,213 @@
+//! Dropping a fetch, wherever it is, frees what it held: sockets, places at hosts, pages.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rungs::{Bounds, Fetcher, FetcherBuilder, Pace, Tier};
+use tokio::time::{sleep, timeout};
+
+use crate::support::{Certs, Flow, Nginx, RawServer, Relay, Site, Talk};
+
+/// At once at one host.
+const PLACES: usize = 4;
+/// Far more than any of what is asked here takes.
+const AT_LAST: Duration = Duration::from_secs(60);
+
+fn builder() -> FetcherBuilder {
+    let mut bounds = Bounds::default();
+    (bounds.connect, bounds.tls, bounds.read_idle) = (AT_LAST, AT_LAST, AT_LAST);
+    (bounds.first_byte, bounds.http_total) = (AT_LAST, AT_LAST);
+    let pace = Pace::new().concurrency(4);
+    Fetcher::builder().retries(0).bounds(bounds).pace(pace)
+}
+
+/// How many requests are being answered, and how many were at the same time.
+#[derive(Default)]
+struct Crowd {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+/// Answers in four parts, each a while after the other: there is always something to be dropped in.
+fn slowly(talk: &mut Talk, crowd: &Crowd) -> std::io::Result<()> {
+    loop {
+        talk.head()?;
+        let now = crowd.now.fetch_add(1, Ordering::SeqCst) + 1;
+        crowd.most.fetch_max(now, Ordering::SeqCst);
+        let parts = [
+            "HTTP/1.1 200 OK\r\ncontent-",
+            "type: text/html\r\ncontent-length: 20\r\n\r\n",
+            "<title>one",
+            "</title>..",
+        ];
+        let sent = parts.iter().try_for_each(|part| {
+            thread::sleep(Duration::from_millis(10));
+            talk.send(part)
+        });
+        crowd.now.fetch_sub(1, Ordering::SeqCst);
+        sent?;
+    }
+}
+
+/// Whether all places are free: as many fetches as there are places are answered at the same time.
+async fn all_places_are_free(fetcher: &Fetcher, tier: Tier, url: &str, crowd: &Crowd) -> Result<(), String> {
+    crowd.most.store(0, Ordering::SeqCst);
+    // Some more than once: the first answers may be over before the last request is there.
+    for _ in 0..20 {
+        let asked = join_all((0..PLACES).map(|_| fetcher.get(url).tier(tier).send()));
+        let pages = timeout(AT_LAST, asked).await.map_err(|_| "the fetches after it hang")?;
+        for page in pages {
+            page.map_err(|error| format!("a fetch after it fails: {error:?}"))?;
+        }
+        if crowd.most.load(Ordering::SeqCst) >= PLACES {
+            return Ok(());
+        }
+    }
+    Err(format!("only {} at the same time", crowd.most.load(Ordering::SeqCst)))
+}
+
+/// Waits until no more than `most` connections are open.
+async fn closes_down_to(relay: &Relay, most: usize) -> Result<(), String> {
+    for _ in 0..1000 {
+        if relay.open() <= most {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    Err(format!("{} connections stay open, and {most} are no more than may", relay.open()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_that_is_dropped_anywhere_frees_sockets_and_places() {
+    let crowd = Arc::new(Crowd::default());
+    let server = RawServer::start({
+        let crowd = Arc::clone(&crowd);
+        move |talk| slowly(talk, &crowd)
+    });
+    let relay = Relay::start(server.port(), Flow::new(), Flow::new());
+    let url = format!("http://127.0.0.1:{}/", relay.port());
+    let mut random = StdRng::seed_from_u64(6);
+    for tier in [Tier::Plain, Tier::Impersonate] {
+        let fetcher = builder().build().expect("good settings");
+        for _ in 0..30 {
+            let dropped = (0..6).map(|_| {
+                let limit = Duration::from_micros(random.random_range(0..60_000));
+                timeout(limit, fetcher.get(&url).tier(tier).send())
+            });
+            join_all(dropped).await;
+        }
+        // Those that were dropped are closed; what stays is idle, one for each place.
+        closes_down_to(&relay, PLACES).await.unwrap_or_else(|why| panic!("{tier}: {why}"));
+        all_places_are_free(&fetcher, tier, &url, &crowd).await.unwrap_or_else(|why| panic!("{tier}: {why}"));
+        drop(fetcher);
+        closes_down_to(&relay, 0).await.unwrap_or_else(|why| panic!("{tier}, fetcher dropped: {why}"));
+    }
+
+    // Fetches that are not dropped keep their places, and the same look at them says so.
+    let silent = RawServer::start(crate::support::never_answers);
+    let held = Relay::start(silent.port(), Flow::new(), Flow::new());
+    let there = format!("http://127.0.0.1:{}/", held.port());
+    let fetcher = builder().build().expect("good settings");
+    let kept: Vec<_> = (0..2).map(|_| tokio::spawn(fetcher.get(&there).tier(Tier::Plain).send())).collect();
+    while held.open() < 2 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert!(timeout(Duration::from_millis(300), closes_down_to(&held, 1)).await.is_err(), "two are open");
+    kept.iter().for_each(tokio::task::JoinHandle::abort);
+    closes_down_to(&held, 0).await.expect("now they are closed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_that_is_not_given_back_is_noticed() {
+    let crowd = Arc::new(Crowd::default());
+    let server = RawServer::start({
+        let crowd = Arc::clone(&crowd);
+        move |talk| {
+            if talk.index == 0 {
+                return crate::support::never_answers(talk);
+            }
+            slowly(talk, &crowd)
+        }
+    });
+    let fetcher = builder().build().expect("good settings");
+    let kept = tokio::spawn(fetcher.get(server.url("/")).tier(Tier::Plain).send());
+    while server.heads().is_empty() {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let found = all_places_are_free(&fetcher, Tier::Plain, &server.url("/"), &crowd).await;
+    assert!(found.is_err_and(|why| why.starts_with("only ")), "one place is taken");
+    kept.abort();
+    let _ = kept.await;
+    all_places_are_free(&fetcher, Tier::Plain, &server.url("/"), &crowd).await.expect("it is free again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_that_are_dropped_leave_their_connection_usable() {
+    let certs = Certs::new();
+    let nginx = Nginx::start(&certs);
+    let slow = Flow::new().late(Duration::from_millis(5), Duration::from_millis(5)).rate(4_000_000);
+    let relay = Relay::start(nginx.port(Site::H2), slow, Flow::new());
+    let url = format!("https://127.0.0.1:{}/page/700k", relay.port());
+    let mut random = StdRng::seed_from_u64(6);
+    for tier in [Tier::Plain, Tier::Impersonate] {
+        let fetcher = builder().ca_file(certs.ca()).build().expect("good settings");
+        for _ in 0..10 {
+            let dropped = (0..6).map(|_| {
+                let limit = Duration::from_micros(random.random_range(0..400_000));
+                timeout(limit, fetcher.get(&url).tier(tier).send())
+            });
+            join_all(dropped).await;
+        }
+        let pages = join_all((0..PLACES).map(|_| fetcher.get(&url).tier(tier).send()));
+        for page in timeout(AT_LAST, pages).await.expect("they do not hang") {
+            assert_eq!(page.expect("a page").body_len(), Nginx::LARGE as u64);
+        }
+        // One that was given up in its handshake may have been replaced, and is closed.
+        closes_down_to(&relay, 1).await.unwrap_or_else(|why| panic!("{tier}: {why}"));
+        drop(fetcher);
+        closes_down_to(&relay, 0).await.unwrap_or_else(|why| panic!("{tier}, fetcher dropped: {why}"));
+    }
+}
+
+#[cfg(feature = "browser")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_is_dropped_anywhere_is_closed_and_its_place_free() {
+    let server = RawServer::start(|talk| {
+        talk.head()?;
+        thread::sleep(Duration::from_millis(100));
+        talk.send(
+            "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\nconnection: close\r\n\r\n<title>one</title>",
+        )?;
+        thread::sleep(Duration::from_millis(100));
+        talk.send("<p>and a page with some words in it")
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let fetcher = builder().browser_folder(folder.path()).browser_pages(2).build().expect("good settings");
+    let mut random = StdRng::seed_from_u64(6);
+    let get = || fetcher.get(server.url("/")).tier(Tier::Browser).send();
+    timeout(AT_LAST, get()).await.expect("it does not hang").expect("the browser is up");
+    for _ in 0..8 {
+        let dropped = (0..3).map(|_| timeout(Duration::from_millis(random.random_range(0..1500)), get()));
+        join_all(dropped).await;
+    }
+    // A page's place is free when the browser says that the page is closed.
+    let pages = join_all((0..4).map(|_| get()));
+    for page in timeout(AT_LAST, pages).await.expect("they do not hang") {
+        page.expect("a page");
+    }
+    let renderers = || {
+        let all = std::fs::read_dir("/proc").expect("Linux has /proc").flatten();
+        all.filter_map(|one| std::fs::read(one.path().join("cmdline")).ok())
+            .map(|line| String::from_utf8_lossy(&line).into_owned())
+            .filter(|line| line.contains(&*folder.path().to_string_lossy()))
+            .count()
+    };
+    assert!(renderers() > 0, "the browser is kept for the next");
+    fetcher.close().await;
+    assert_eq!((renderers(), std::fs::read_dir(folder.path()).expect("the folder").count()), (0, 0));
+}

@@ -1,0 +1,91 @@
+//! Few file descriptors: the limit is raised where it may be, kept to where it may not, and named when it is reached.
+
+use std::fs::{self, File};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use rungs::{ErrorKind, Fetcher, Pace, Tier};
+
+use crate::support::{self, Program, RawServer};
+
+/// The soft and the hard limit of open files of a process.
+fn limits(id: u32) -> (String, String) {
+    let text = fs::read_to_string(format!("/proc/{id}/limits")).expect("the program runs");
+    let line = text.lines().find(|line| line.starts_with("Max open files")).expect("Linux tells of it");
+    let mut fields = line.split_whitespace().skip(3).map(str::to_owned);
+    (fields.next().unwrap_or_default(), fields.next().unwrap_or_default())
+}
+
+#[test]
+fn the_program_raises_its_limit_as_far_as_it_may() {
+    for (given, hard) in [("-n 200 && ulimit -Sn 64", "200"), ("-n 64", "64")] {
+        let server = RawServer::start(support::never_answers);
+        let program = Program::new().descriptors(given);
+        let running = program.start(["fetch", "--tier", "plain", &server.url("/")]);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while server.heads().is_empty() {
+            assert!(Instant::now() < deadline, "nothing was asked for");
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(limits(running.id()), (hard.to_owned(), hard.to_owned()), "{given}");
+    }
+}
+
+#[test]
+fn many_urls_under_a_low_limit_are_fetched_all_the_same() {
+    let servers: Vec<RawServer> = (0..60).map(|_| RawServer::start(support::keep_answering)).collect();
+    let urls: Vec<String> = servers.iter().map(|server| server.url("/")).collect();
+    let program = Program::new().descriptors("-n 64");
+    let fixed = ["fetch", "--tier", "plain", "--format", "jsonl"];
+    let run = program.run(fixed.into_iter().chain(urls.iter().map(String::as_str)));
+    assert_eq!((run.code, run.text().lines().count()), (0, 60), "{run}");
+}
+
+#[test]
+fn a_program_with_the_library_neither_hangs_nor_spins_under_a_low_limit() {
+    let server = RawServer::start(|talk| {
+        loop {
+            talk.head()?;
+            thread::sleep(Duration::from_millis(100));
+            talk.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")?;
+        }
+    });
+    let me = std::env::current_exe().expect("this test has a name");
+    let out = Command::new("/bin/sh")
+        .args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\""])
+        .arg(me)
+        .args(["--exact", "descriptors::under_a_low_limit", "--ignored", "--nocapture"])
+        .env("RUNGS_TEST_SITE", server.url("/"))
+        .stdin(Stdio::null())
+        .output()
+        .expect("sh starts");
+    let said = format!("{}\n{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success() && said.contains("1 passed"), "{said}");
+    // Half of what it may have, and that of the second fetcher.
+    assert!((2..=33).contains(&server.connections()), "{} connections", server.connections());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "run by the one above, as a process of its own"]
+async fn under_a_low_limit() {
+    let url = std::env::var("RUNGS_TEST_SITE").expect("the other test says where");
+    let fetcher = Fetcher::builder().max_tier(Tier::Plain).pace(Pace::new().concurrency(200));
+    let fetcher = fetcher.build().expect("good settings");
+    for page in join_all((0..200).map(|_| fetcher.get(&url).send())).await {
+        page.expect("a page");
+    }
+    // Somebody else has taken all there are.
+    let other = Fetcher::builder().max_tier(Tier::Plain).build().expect("good settings");
+    let mut taken = Vec::new();
+    while let Ok(file) = File::open("/dev/null") {
+        taken.push(file);
+    }
+    let error = other.get(&url).send().await.expect_err("there is no descriptor left");
+    assert_eq!(error.kind(), ErrorKind::Io, "{error:?}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("ulimit -n")), "{error:?}");
+    assert_eq!(error.trace().map(|trace| trace.attempts().len()), Some(1), "it is not tried over and over");
+    taken.clear();
+    other.get(&url).send().await.expect("a page, now that there are some");
+}

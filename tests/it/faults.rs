@@ -1,0 +1,619 @@
+//! Fault x tier x outcome: what comes of a fetch when the network or the server misbehaves.
+//!
+//! `cargo test --test it -- faults::every_fault_ends_as_it_should --nocapture` prints the table.
+
+use std::fmt::Write as _;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rungs::{Fetcher, Tier};
+
+use crate::support::{
+    self, CONTINUATION, Certs, DATA, END_HEADERS, END_STREAM, End, Finished, Flow, GOAWAY, HEADERS, Jam,
+    Nginx, OK, PING, PUSH_PROMISE, Program, RST_STREAM, RawServer, Relay, SETTINGS, Site, Talk,
+    WINDOW_UPDATE, frame, greet, request,
+};
+
+/// One fault, and what must come of it on the HTTP tiers and in the browser: `page`, or the kind of the error.
+struct Row {
+    name: &'static str,
+    way: Way,
+    /// More of the command line.
+    flags: &'static [&'static str],
+    http: &'static str,
+    /// `-` where the browser cannot meet it, or a server of frames is not enough for it.
+    browser: &'static str,
+}
+
+/// How the fault comes about.
+#[derive(Clone, Copy)]
+enum Way {
+    /// Between rungs and nginx: site, page, the way down, the way up.
+    Relay(Site, &'static str, Flow, Flow),
+    /// An HTTP/1.1 server.
+    Raw(fn(&mut Talk) -> io::Result<()>),
+    /// An HTTP/2 server: what it sets, and what it does about a request on a stream.
+    H2(&'static [(u16, u32)], fn(&mut Talk, u32) -> io::Result<()>),
+    /// No SYN is answered.
+    Jam,
+}
+
+use Way::{H2, Raw, Relay as Through};
+
+/// What came of one row on one tier.
+struct Met {
+    tier: &'static str,
+    outcome: String,
+    expected: &'static str,
+    elapsed: Duration,
+    peak_kb: u64,
+    run: Finished,
+}
+
+const TIERS: &[&str] =
+    if cfg!(feature = "browser") { &["plain", "impersonate", "browser"] } else { &["plain", "impersonate"] };
+
+const ALL: Flow = Flow::new();
+
+/// The deadline of a fetch that must run into it, and of one that must not.
+const SHORT: &[&str] = &["-m", "3"];
+const LONG: &[&str] = &["-m", "60"];
+/// Chromium has to start within it too.
+const SHORT_IN_BROWSER: &[&str] = &["-m", "15"];
+/// Much longer than any deadline: what it ends has hung.
+const HUNG: Duration = Duration::from_secs(85);
+/// How much more memory than a good fetch a bad one may take, in kB. The largest body is 32 MiB.
+const MORE_KB: u64 = 96 * 1024;
+
+fn rows() -> Vec<Row> {
+    let ms = Duration::from_millis;
+    let row = |name, way, http, browser| Row { name, way, flags: &[], http, browser };
+    let mut rows = Vec::new();
+    for (site, names) in [
+        (
+            Site::Clear,
+            [
+                "http: 150 ms late, 150 ms jitter",
+                "http: 400 kB/s",
+                "http: swallowed",
+                "http: reset in the body",
+                "http: half-close in the body",
+                "http: silence in the body",
+                "http: byte by byte",
+            ],
+        ),
+        (
+            Site::H1,
+            [
+                "tls: 150 ms late, 150 ms jitter",
+                "tls: 400 kB/s",
+                "tls: swallowed",
+                "tls: reset in the body",
+                "tls: half-close in the body",
+                "tls: silence in the body",
+                "tls: byte by byte",
+            ],
+        ),
+        (
+            Site::H2,
+            [
+                "h2: 150 ms late, 150 ms jitter",
+                "h2: 400 kB/s",
+                "h2: swallowed",
+                "h2: reset in the body",
+                "h2: half-close in the body",
+                "h2: silence in the body",
+                "h2: byte by byte",
+            ],
+        ),
+    ] {
+        let [late, slow, swallowed, reset, half, silent, bytes] = names;
+        let large = |flow| Through(site, "/page/700k", flow, ALL);
+        // Chromium meets those over TLS with HTTP/2 alone: each takes it seconds.
+        let row =
+            |name, way, http, browser| row(name, way, http, if site == Site::H1 { "-" } else { browser });
+        rows.extend([
+            row(
+                late,
+                Through(site, "/page/10k", ALL.late(ms(150), ms(150)), ALL.late(ms(150), ms(150))),
+                "page",
+                "page",
+            ),
+            row(slow, large(ALL.rate(400_000)), "page", "page"),
+            row(swallowed, large(ALL.ends(0, End::Silence)), "timeout", "timeout"),
+            row(reset, large(ALL.ends(100_000, End::Reset)), "protocol", "protocol"),
+            row(half, large(ALL.ends(100_000, End::HalfClose)), "protocol", "protocol"),
+            row(silent, large(ALL.ends(100_000, End::Silence)), "timeout", "timeout"),
+            row(
+                bytes,
+                Through(site, "/page/10k", ALL.pieces(1, ms(0)), ALL.pieces(1, ms(0))),
+                "page",
+                "page",
+            ),
+        ]);
+    }
+    rows.extend([
+        row("no answer to SYN", Way::Jam, "timeout", "timeout"),
+        row(
+            "tls: reset in the handshake",
+            Through(Site::H2, "/page/10k", ALL.ends(500, End::Reset), ALL),
+            "tls",
+            "connect",
+        ),
+        row(
+            "tls: FIN in the handshake",
+            Through(Site::H2, "/page/10k", ALL.ends(500, End::HalfClose), ALL),
+            "tls",
+            "connect",
+        ),
+        row(
+            "tls: silence in the handshake",
+            Through(Site::H2, "/page/10k", ALL.ends(500, End::Silence), ALL),
+            "timeout",
+            "timeout",
+        ),
+        row("closed without an answer", Raw(support::closes_at_once), "protocol", "protocol"),
+        row("head drips", Raw(support::dripping_head), "timeout", "timeout"),
+        row("body drips", Raw(support::slow_drip), "timeout", "timeout"),
+        row("body stalls", Raw(support::stalled_body), "timeout", "timeout"),
+        row("body shorter than announced", Raw(support::truncated_body), "protocol", "protocol"),
+        row("chunks without an end", Raw(support::truncated_chunks), "protocol", "protocol"),
+        row("chunk beyond counting", Raw(support::chunk_beyond_counting), "protocol", "protocol"),
+        row("endless chunk extension", Raw(support::endless_extension), "protocol", "protocol"),
+        row("endless trailers", Raw(support::endless_trailers), "protocol", "timeout"),
+        row("garbage after the body", Raw(support::content_length_too_small), "page", "page"),
+        row("garbage instead of an answer", Raw(support::garbage), "protocol", "-"),
+        row("head of 200 fields and more", Raw(support::header_flood), "protocol", "protocol"),
+        row("header without end", Raw(support::endless_header), "protocol", "protocol"),
+        row("100, 102, 103, then 200", Raw(support::some_interim), "page", "page"),
+        row("endless 100", Raw(support::endless_interim), "protocol", "timeout"),
+        row("endless body", Raw(support::endless_body), "body_too_large", "-"),
+        row("gzip bomb", Raw(support::gzip_bomb), "body_too_large", "-"),
+        Row {
+            name: "endless body, of 1 MiB at most",
+            way: Raw(support::endless_body),
+            flags: &["--max-size", "1M"],
+            http: "body_too_large",
+            browser: "body_too_large",
+        },
+        row(
+            "h2: GOAWAY, stream answered",
+            H2(&[], |talk, stream| {
+                talk.send(goaway(stream, 0))?;
+                talk.send(page(stream))?;
+                talk.hold()
+            }),
+            "page",
+            "page",
+        ),
+        row(
+            "h2: GOAWAY in the body",
+            H2(&[], |talk, stream| {
+                talk.send(frame(HEADERS, END_HEADERS, stream, OK))?;
+                talk.send(frame(DATA, 0, stream, b"half"))?;
+                talk.send(goaway(stream, 0))?;
+                gone()
+            }),
+            "protocol",
+            "protocol",
+        ),
+        row(
+            "h2: GOAWAY, nothing heard, always",
+            H2(&[], |talk, _| {
+                talk.send(goaway(0, 0))?;
+                gone()
+            }),
+            "protocol",
+            "-",
+        ),
+        row(
+            "h2: GOAWAY, enhance your calm",
+            H2(&[], |talk, stream| {
+                talk.send(goaway(stream, 11))?;
+                gone()
+            }),
+            "protocol",
+            "connect",
+        ),
+        row(
+            "h2: RST_STREAM instead of an answer",
+            H2(&[], |talk, stream| {
+                talk.send(frame(RST_STREAM, 0, stream, &2_u32.to_be_bytes()))?;
+                talk.hold()
+            }),
+            "protocol",
+            "protocol",
+        ),
+        row(
+            "h2: RST_STREAM in the body",
+            H2(&[], |talk, stream| {
+                talk.send(frame(HEADERS, END_HEADERS, stream, OK))?;
+                talk.send(frame(DATA, 0, stream, b"half"))?;
+                talk.send(frame(RST_STREAM, 0, stream, &2_u32.to_be_bytes()))?;
+                talk.hold()
+            }),
+            "protocol",
+            "protocol",
+        ),
+        row(
+            "h2: refused for ever",
+            H2(&[], |talk, stream| {
+                talk.send(frame(RST_STREAM, 0, stream, &7_u32.to_be_bytes()))?;
+                talk.hold()
+            }),
+            "protocol",
+            "-",
+        ),
+        row(
+            "h2: body stalls",
+            H2(&[], |talk, stream| {
+                talk.send(frame(HEADERS, END_HEADERS, stream, OK))?;
+                talk.hold()
+            }),
+            "timeout",
+            "timeout",
+        ),
+        row(
+            "h2: SETTINGS flood",
+            H2(&[], |talk, _| flood(talk, &frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100]))),
+            "protocol",
+            "-",
+        ),
+        row("h2: PING flood", H2(&[], |talk, _| flood(talk, &frame(PING, 0, 0, &[0; 8]))), "protocol", "-"),
+        row(
+            "h2: rapid reset",
+            H2(&[], |talk, stream| {
+                talk.send(frame(HEADERS, END_HEADERS, stream, OK))?;
+                flood(talk, &frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()))
+            }),
+            "protocol",
+            "-",
+        ),
+        row(
+            "h2: CONTINUATION flood",
+            H2(&[], |talk, stream| {
+                talk.send(frame(HEADERS, 0, stream, OK))?;
+                flood(
+                    talk,
+                    &frame(CONTINUATION, 0, stream, &[&b"\x00\x01a\x7f\x81\x01"[..], &[b'y'; 256]].concat()),
+                )
+            }),
+            "protocol",
+            "timeout",
+        ),
+        row(
+            "h2: empty CONTINUATION flood",
+            H2(&[], |talk, stream| {
+                talk.send(frame(HEADERS, 0, stream, OK))?;
+                flood(talk, &frame(CONTINUATION, 0, stream, &[]))
+            }),
+            "protocol",
+            "-",
+        ),
+        row(
+            "h2: empty DATA flood",
+            H2(&[], |talk, stream| {
+                talk.send(frame(HEADERS, END_HEADERS, stream, OK))?;
+                flood(talk, &frame(DATA, 0, stream, &[]))
+            }),
+            "protocol",
+            "-",
+        ),
+        row(
+            "h2: WINDOW_UPDATE flood",
+            H2(&[], |talk, _| flood(talk, &frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes()))),
+            "protocol",
+            "-",
+        ),
+        row(
+            "h2: unknown frames flood",
+            H2(&[], |talk, _| flood(talk, &frame(0xbb, 0, 0, &[]))),
+            "protocol",
+            "-",
+        ),
+        row(
+            "h2: endless 103",
+            H2(&[], |talk, stream| flood(talk, &frame(HEADERS, END_HEADERS, stream, b"\x08\x03103"))),
+            "protocol",
+            "-",
+        ),
+        row(
+            "h2: header bomb",
+            H2(&[], |talk, stream| {
+                // A field of 4,000 bytes into the table, and then a byte each time for the whole of it.
+                let mut block = b"\x88\x40\x01a\x7f\xa1\x1e".to_vec();
+                block.extend_from_slice(&[b'y'; 4000]);
+                block.extend_from_slice(&[0xbe; 12_000]);
+                talk.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &block))?;
+                talk.hold()
+            }),
+            "protocol",
+            "-",
+        ),
+        row(
+            "h2: pushed what nobody wants",
+            H2(&[], |talk, stream| {
+                let promise = [&2_u32.to_be_bytes()[..], b"\x82\x87\x84"].concat();
+                talk.send(frame(PUSH_PROMISE, END_HEADERS, stream, &promise))?;
+                talk.hold()
+            }),
+            "protocol",
+            "-",
+        ),
+        row(
+            "h2: window beyond counting",
+            H2(&[], |talk, _| {
+                // On the connection: a stream that has been sent whole has no window any more.
+                talk.send(frame(WINDOW_UPDATE, 0, 0, &0x7fff_ffff_u32.to_be_bytes()))?;
+                talk.hold()
+            }),
+            "protocol",
+            "protocol",
+        ),
+    ]);
+    rows.extend([
+        Row {
+            name: "h2: zero window for an upload",
+            way: H2(&[(4, 0)], |talk, _| talk.hold()),
+            flags: &["-d", UPLOAD],
+            http: "timeout",
+            browser: "timeout",
+        },
+        Row {
+            name: "h2: window opened late for an upload",
+            way: H2(&[(4, 0)], |talk, stream| {
+                thread::sleep(Duration::from_millis(300));
+                talk.send(frame(WINDOW_UPDATE, 0, stream, &10_000_u32.to_be_bytes()))?;
+                talk.send(page(stream))?;
+                talk.hold()
+            }),
+            flags: &["-d", UPLOAD],
+            http: "page",
+            browser: "page",
+        },
+        Row {
+            name: "http: reset while uploading",
+            way: Through(Site::Clear, "/body", ALL.ends(0, End::Reset), ALL),
+            flags: &["-d", UPLOAD],
+            http: "protocol",
+            browser: "protocol",
+        },
+        Row {
+            name: "http: 413 before the body came",
+            way: Raw(support::refuses_the_body),
+            flags: &["-d", UPLOAD],
+            http: "page",
+            browser: "page",
+        },
+    ]);
+    rows
+}
+
+const UPLOAD: &str = "some words to be sent up, and to be sent once";
+
+/// The connection ends.
+fn gone() -> io::Result<()> {
+    Err(io::ErrorKind::ConnectionAborted.into())
+}
+
+fn goaway(last: u32, reason: u32) -> Vec<u8> {
+    frame(GOAWAY, 0, 0, &[last.to_be_bytes(), reason.to_be_bytes()].concat())
+}
+
+fn page(stream: u32) -> Vec<u8> {
+    [frame(HEADERS, END_HEADERS, stream, OK), frame(DATA, END_STREAM, stream, b"<title>a page</title>")]
+        .concat()
+}
+
+/// The same frame for as long as the client lets it.
+fn flood(talk: &mut Talk, one: &[u8]) -> io::Result<()> {
+    let many = one.repeat(200);
+    while !talk.stopping() {
+        talk.send(&many)?;
+    }
+    Ok(())
+}
+
+/// Meets the fault of `row` on `tier`.
+fn meet(row: &Row, tier: &'static str, certs: &Certs, nginx: &Nginx) -> Met {
+    let expected = if tier == "browser" { row.browser } else { row.http };
+    let mut held: Vec<Box<dyn std::any::Any>> = Vec::new();
+    let url = match row.way {
+        Through(site, path, down, up) => {
+            let relay = Relay::start(nginx.port(site), down, up);
+            let scheme = if site == Site::Clear { "http" } else { "https" };
+            let url = format!("{scheme}://127.0.0.1:{}{path}", relay.port());
+            held.push(Box::new(relay));
+            url
+        }
+        Raw(handler) => {
+            let server = RawServer::start(handler);
+            let url = server.url("/");
+            held.push(Box::new(server));
+            url
+        }
+        H2(settings, answer) => {
+            let server = RawServer::start_tls(&certs.valid, b"\x02h2", move |talk| {
+                greet(talk, settings)?;
+                loop {
+                    let stream = request(talk)?;
+                    answer(talk, stream)?;
+                }
+            });
+            let url = server.url("/");
+            held.push(Box::new(server));
+            url
+        }
+        Way::Jam => {
+            let jam = Jam::start();
+            let url = jam.url();
+            held.push(Box::new(jam));
+            url
+        }
+    };
+    let limit = match (expected, tier) {
+        ("timeout", "browser") => SHORT_IN_BROWSER,
+        ("timeout", _) => SHORT,
+        _ => LONG,
+    };
+    let trust = if tier == "browser" { &["-k"][..] } else { &["--cacert", certs.ca()] };
+    let fixed = ["fetch", "--format", "json", "--retry", "0", "--tier", tier];
+    let program = Program::new().limit(HUNG);
+    let began = Instant::now();
+    let run = program.run([&fixed[..], limit, trust, row.flags, &[url.as_str()]].concat());
+    let elapsed = began.elapsed();
+    assert_eq!(program.left_behind(), Vec::<std::path::PathBuf>::new(), "{} on {tier}", row.name);
+    let got = run.json();
+    let outcome = got["error"]["kind"].as_str().unwrap_or("page").to_owned();
+    if let (Through(_, path, ..), "page") = (row.way, outcome.as_str()) {
+        let sent = nginx.page(path.trim_start_matches("/page/"));
+        let whole = if tier == "browser" {
+            got["body_bytes"].as_u64() > Some(9000)
+        } else {
+            got["body_bytes"] == sent.len()
+        };
+        assert!(whole, "{} on {tier}: a part is no page\n{run}", row.name);
+    }
+    Met { tier, outcome, expected, elapsed, peak_kb: run.peak_kb, run }
+}
+
+#[test]
+fn every_fault_ends_as_it_should() {
+    let (certs, rows) = (Certs::new(), rows());
+    let nginx = Nginx::start(&certs);
+    let good = Row {
+        name: "",
+        way: Through(Site::H2, "/page/700k", ALL, ALL),
+        flags: &[],
+        http: "page",
+        browser: "page",
+    };
+    let base = TIERS.iter().map(|tier| meet(&good, tier, &certs, &nginx)).map(|met| (met.tier, met.peak_kb));
+    let base: std::collections::HashMap<_, _> = base.collect();
+    let tasks: Vec<(usize, &'static str)> = (0..rows.len())
+        .flat_map(|row| TIERS.iter().map(move |tier| (row, *tier)))
+        .filter(|(row, tier)| *tier != "browser" || rows[*row].browser != "-")
+        .collect();
+    let (next, all) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some((row, tier)) = tasks.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    let met = meet(&rows[*row], tier, &certs, &nginx);
+                    all.lock().expect("nobody panicked").push((*row, met));
+                }
+            });
+        }
+    });
+    let mut all = all.into_inner().expect("nobody panicked");
+    all.sort_by_key(|(row, met)| (*row, TIERS.iter().position(|tier| *tier == met.tier)));
+    assert_eq!(all.len(), tasks.len(), "every fault was met on every tier");
+    let (mut table, mut wrong) = (String::new(), String::new());
+    for (at, row) in rows.iter().enumerate() {
+        write!(table, "{:<40}", row.name).expect("a String takes all");
+        for (_, met) in all.iter().filter(|(row, _)| *row == at) {
+            let more = met.peak_kb.saturating_sub(base[met.tier]);
+            let cell = format!("{} {:.1} s +{} MB", met.outcome, met.elapsed.as_secs_f64(), more / 1024);
+            write!(table, " {cell:<28}").expect("a String takes all");
+            if met.outcome != met.expected || more > MORE_KB || met.run.stderr.contains("panicked") {
+                writeln!(
+                    wrong,
+                    "{} on {}: {cell}, and not {}\n{}",
+                    row.name, met.tier, met.expected, met.run
+                )
+                .expect("a String takes all");
+            }
+        }
+        table.push('\n');
+    }
+    println!("{:<40} {:<28} {:<28} browser", "fault", "plain", "impersonate");
+    println!("{table}peak of a good fetch: {base:?} kB");
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// How many are met at the same time: most of it is waiting.
+const AT_ONCE: usize = 4;
+
+/// How often `server` heard a POST, after one was sent there with retries to spare; the first request on its
+/// connection, or after a GET.
+async fn posts(server: &RawServer, url: &str, after: bool) -> usize {
+    let fetcher = Fetcher::builder().retries(2).max_tier(Tier::Impersonate).build().expect("good settings");
+    if after {
+        fetcher.get(url).tier(Tier::Plain).send().await.expect("the first is answered");
+    }
+    let sent = fetcher.request(http::Method::POST, url).body("order=1").tier(Tier::Plain).send().await;
+    assert!(sent.is_err(), "{sent:?}");
+    server.heads().iter().filter(|head| head.starts_with("POST ")).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_that_may_have_been_heard_is_sent_once() {
+    let faults: [fn(&mut Talk) -> io::Result<()>; 4] =
+        [support::closes_at_once, support::garbage, support::truncated_body, support::truncated_chunks];
+    for (number, fault) in faults.into_iter().enumerate() {
+        for after in [false, true] {
+            let server = RawServer::start(move |talk| {
+                if after {
+                    talk.head()?;
+                    talk.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")?;
+                }
+                fault(talk)
+            });
+            assert_eq!(
+                posts(&server, &server.url("/"), after).await,
+                1,
+                "fault {number}, after a GET: {after}"
+            );
+        }
+    }
+    for end in [End::Reset, End::HalfClose] {
+        let server = RawServer::start(support::keep_answering);
+        let relay = Relay::start(server.port(), ALL.ends(0, end), ALL);
+        let url = format!("http://127.0.0.1:{}/", relay.port());
+        assert_eq!(posts(&server, &url, false).await, 1, "{end:?}");
+    }
+    // One that cannot have been heard is sent again: the count above can be more.
+    let server = RawServer::start(support::answers_after(2, "hello"));
+    let fetcher = Fetcher::builder().retries(2).build().expect("good settings");
+    fetcher.get(server.url("/")).tier(Tier::Plain).send().await.expect("a GET is tried again");
+    assert_eq!(server.heads().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_that_an_http_2_server_may_have_heard_is_sent_once() {
+    let certs = Certs::new();
+    let faults: [fn(&mut Talk, u32) -> io::Result<()>; 4] = [
+        |talk, stream| {
+            talk.send(goaway(stream, 0))?;
+            gone()
+        },
+        |talk, stream| talk.send(frame(RST_STREAM, 0, stream, &2_u32.to_be_bytes())),
+        |_, _| gone(),
+        |talk, stream| {
+            talk.send(frame(HEADERS, END_HEADERS, stream, OK))?;
+            gone()
+        },
+    ];
+    for (number, fault) in faults.into_iter().enumerate() {
+        let heard = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&heard);
+        let server = RawServer::start_tls(&certs.valid, b"\x02h2", move |talk| {
+            greet(talk, &[])?;
+            loop {
+                let stream = request(talk)?;
+                counted.fetch_add(1, Ordering::SeqCst);
+                fault(talk, stream)?;
+            }
+        });
+        for tier in [Tier::Plain, Tier::Impersonate] {
+            heard.store(0, Ordering::SeqCst);
+            let fetcher = Fetcher::builder().retries(2).ca_file(certs.ca()).build().expect("good settings");
+            let post = fetcher.request(http::Method::POST, server.url("/")).body("order=1").tier(tier);
+            post.send().await.expect_err("it is not answered");
+            assert_eq!(heard.load(Ordering::SeqCst), 1, "fault {number} on {tier}");
+        }
+    }
+}
