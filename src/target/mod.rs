@@ -211,8 +211,8 @@ impl Targets {
     pub(crate) fn field_names(&self) -> Vec<String> {
         let layers = self.below.iter().chain(&self.above).map(|(table, _)| table);
         let tables = layers.chain(self.list().map(|target| &target.table));
-        let named = tables.filter_map(|table| table.get("extract")?.as_table()).flat_map(Table::keys);
-        let names: BTreeSet<&str> = named.map(|name| name.trim_end_matches("[]")).collect();
+        let keys = tables.filter_map(|table| table.get("extract")?.as_table()).flat_map(Table::keys);
+        let names: BTreeSet<&str> = keys.map(|name| name.trim_end_matches("[]")).collect();
         names.into_iter().map(ToOwned::to_owned).collect()
     }
 
