@@ -83,6 +83,11 @@ struct Shared {
 type Sessions = HashMap<Option<Arc<str>>, Vec<Arc<Persona>>>;
 
 impl Fetcher {
+    /// The names of the fields that targets read out of pages.
+    pub(crate) fn field_names(&self) -> Vec<String> {
+        self.shared.targets.field_names()
+    }
+
     /// A builder with the defaults.
     pub fn builder() -> FetcherBuilder {
         FetcherBuilder::default()

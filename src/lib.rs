@@ -17,6 +17,7 @@ pub mod detect;
 pub mod diagnose;
 pub mod doctor;
 mod error;
+pub mod extract;
 mod fetcher;
 mod hints;
 mod identity;

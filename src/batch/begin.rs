@@ -1,14 +1,14 @@
 //! From settings to a run: what is there already is found out first.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::Batch;
+use super::crawl::{Follow, Frontier, Reading};
 use super::input::Input;
-use super::journal::{self, Journal, Purpose, State};
-use super::output::{Output, Store};
-use super::run::{Plan, Run};
-use super::seen::Seen;
+use super::journal::{self, FindsReader, Journal, Purpose, State};
+use super::output::{Columns, Format, Output, Store};
+use super::run::{Past, Plan, Run};
 use super::sink::{Parts, Sink};
 use super::status::Status;
 use super::tally::Tally;
@@ -21,13 +21,15 @@ struct Before {
     journal: Option<Journal>,
     store: Option<Box<dyn Store>>,
     tally: Tally,
-    seen: Seen,
+    frontier: Frontier,
+    finds: Option<FindsReader>,
 }
 
 pub(super) fn begin(batch: Batch, input: Input, output: Option<Output>) -> Result<Run> {
     let folder = scratch(batch.checkpoint.as_deref());
-    let Before { mut journal, mut store, tally, seen } = open(&batch, &input, output.as_ref(), &folder)?;
-    let encoder = output.as_ref().map(Output::encoder);
+    let Before { mut journal, mut store, tally, frontier, finds } =
+        open(&batch, &input, output.as_ref(), &folder)?;
+    let encoder = output.as_ref().map(|output| output.encoder(columns(&batch)));
     if let (Some(store), Some(encoder)) = (&mut store, &encoder)
         && store.position() == 0
         && let Some(prelude) = encoder.prelude()
@@ -46,7 +48,17 @@ pub(super) fn begin(batch: Batch, input: Input, output: Option<Output>) -> Resul
     };
     let status = Arc::new(Status::new(tally));
     let bodies = output.as_ref().map(Output::folder).transpose()?.flatten();
-    let parts = Parts { store, encoder, bodies, extract: batch.extract, journal };
+    let frontier = Arc::new(Mutex::new(frontier));
+    let reading = Arc::new(Reading { extract: batch.extract, follow: batch.follow });
+    let parts = Parts {
+        store,
+        encoder,
+        bodies,
+        reading: Arc::clone(&reading),
+        changes: batch.changes,
+        journal,
+        frontier: Arc::clone(&frontier),
+    };
     let sink = Sink::start(parts, Arc::clone(&list), Arc::clone(&status))?;
     let plan = Plan {
         fetcher: batch.fetcher,
@@ -59,22 +71,22 @@ pub(super) fn begin(batch: Batch, input: Input, output: Option<Output>) -> Resul
         observer: batch.observer,
         hands_out: output.is_none(),
     };
-    Ok(Run::start(plan, input, output, list, status, seen, sink))
+    Ok(Run::start(plan, input, output, list, status, Past { frontier, finds }, (sink, reading)))
 }
 
 /// Finds out what earlier runs did, and cuts the output back to what they committed.
 fn open(batch: &Batch, input: &Input, output: Option<&Output>, folder: &Path) -> Result<Before> {
-    let mut seen = Seen::new(folder);
+    let mut frontier = Frontier::new(folder, batch.follow.clone());
     let Some(path) = &batch.checkpoint else {
         let open =
             |output: &Output| output.refuse_old().and_then(|()| output.open(0)).map(|(store, _)| store);
         let store = output.map(open).transpose()?;
-        return Ok(Before { journal: None, store, tally: Tally::default(), seen });
+        return Ok(Before { journal: None, store, tally: Tally::default(), frontier, finds: None });
     };
     let purpose = Purpose {
-        input: input.label().to_owned(),
+        input: input.label().to_owned() + &batch.follow.as_ref().map(Follow::label).unwrap_or_default(),
         output: output.map_or_else(|| "none".to_owned(), Output::label),
-        format: output.map_or_else(|| "none".to_owned(), |output| output.format().to_string()),
+        format: output.map_or_else(|| "none".to_owned(), |output| format(batch, output)),
     };
     let (mut journal, found) = Journal::open(path, &purpose)?;
     let unusable = |cause| journal::at(path, "could not be used", cause);
@@ -117,8 +129,36 @@ fn open(batch: &Batch, input: &Input, output: Option<&Output>, folder: &Path) ->
             "the output went on behind what the checkpoint knows; that is cut off and done again"
         );
     }
-    journal.each(|entry| seen.insert(entry.key).map(drop)).map_err(unusable)?;
-    Ok(Before { journal: Some(journal), store: store.map(|(store, _)| store), tally: state.tally, seen })
+    journal.each(|entry| frontier.insert(entry.key)).map_err(unusable)?;
+    let finds = batch.follow.is_some().then(|| journal.finds()).transpose()?;
+    let store = store.map(|(store, _)| store);
+    Ok(Before { journal: Some(journal), store, tally: state.tally, frontier, finds })
+}
+
+/// What is read out of pages: what the batch wants, and what any target may.
+fn columns(batch: &Batch) -> Columns {
+    let mut fields: Vec<String> = batch.extract.names().map(ToOwned::to_owned).collect();
+    for name in batch.fetcher.field_names() {
+        if !fields.contains(&name) {
+            fields.push(name);
+        }
+    }
+    Columns { fields, text: batch.extract.has_text(), links: batch.extract.has_links() }
+}
+
+/// How a checkpoint calls the format: where it has columns, they stay.
+fn format(batch: &Batch, output: &Output) -> String {
+    let mut name = output.format().to_string();
+    if output.format() == Format::Csv {
+        let Columns { fields, text, links } = columns(batch);
+        let read = [(text, "text"), (links, "links")].into_iter().filter(|(is_read, _)| *is_read);
+        let columns: Vec<&str> =
+            fields.iter().map(String::as_str).chain(read.map(|(_, name)| name)).collect();
+        if !columns.is_empty() {
+            name.push_str(&format!(" with {}", columns.join(", ")));
+        }
+    }
+    name
 }
 
 /// Takes out of the output what is to be tried again, and forgets it.

@@ -18,6 +18,7 @@
 //! ```
 
 mod begin;
+mod crawl;
 mod gauge;
 mod hosts;
 mod input;
@@ -44,9 +45,11 @@ use std::sync::Arc;
 use http::Method;
 
 use crate::error::Result;
+use crate::extract::Extract;
 use crate::fetcher::{Fetcher, RequestBuilder};
 use crate::politeness::Robots;
 
+pub use crawl::{Follow, Trap};
 pub use input::Input;
 pub use observer::{Fetch, Observer};
 pub use output::{Format, Output};
@@ -58,7 +61,7 @@ pub use tally::{Tally, Tiers};
 pub use task::{Key, Task};
 pub use work::{Lease, LeaseId, Local, Work, WorkList};
 
-use sink::Extract;
+use sink::Change;
 
 /// What every request of a batch has in common.
 type Common = dyn Fn(RequestBuilder) -> RequestBuilder + Send + Sync;
@@ -75,7 +78,9 @@ pub struct Batch {
     robots: Robots,
     method: Method,
     common: Option<Box<Common>>,
-    extract: Vec<Box<Extract>>,
+    extract: Extract,
+    follow: Option<Follow>,
+    changes: Vec<Box<Change>>,
     observer: Arc<dyn Observer>,
     list: Option<Arc<dyn WorkList>>,
 }
@@ -92,7 +97,9 @@ impl Batch {
             robots: Robots::Obey,
             method: Method::GET,
             common: None,
-            extract: Vec::new(),
+            extract: Extract::new(),
+            follow: None,
+            changes: Vec::new(),
             observer: Arc::new(observer::Nobody),
             list: None,
         }
@@ -147,10 +154,24 @@ impl Batch {
         self
     }
 
+    /// What to read out of every page into its record, beside what its target says. Default: nothing.
+    pub fn extract(mut self, wanted: Extract) -> Self {
+        self.extract = wanted;
+        self
+    }
+
+    /// Follows links: the batch becomes a crawl, and its list grows while it is done. With a checkpoint, what was
+    /// found is kept in it together with the page it was found on. Links are asked for with GET and a Referer, whatever the
+    /// page was asked for with. Where robots.txt is obeyed, `nofollow` is too, of links, pages and headers. Default: none.
+    pub fn follow(mut self, links: Follow) -> Self {
+        self.follow = Some(links);
+        self
+    }
+
     /// What to make of every record before it is written, for instance its `fields`; called on threads that may
     /// block. An error ends the run. Several are called in order.
     pub fn each_record(mut self, change: impl Fn(&mut Record) -> Result<()> + Send + Sync + 'static) -> Self {
-        self.extract.push(Box::new(change));
+        self.changes.push(Box::new(change));
         self
     }
 

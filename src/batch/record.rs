@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::extract::{Extract, Extracted};
 use crate::fetcher::Page;
 use crate::kind::ErrorKind;
 use crate::redact;
@@ -19,7 +20,7 @@ use crate::trace::{Attempt, Diagnosis, Timings, Trace};
 
 /// One URL's outcome. Serialised, it has the keys of `rungs fetch --format json`: every key is always
 /// there, `null` where there is nothing to say, but the body, which is either `body` (text) or
-/// `body_base64` (anything else), or in a `file`; `fields` and `links` are there when they were wanted.
+/// `body_base64` (anything else), or in a `file`; `fields`, `text`, `links` and `canonical` are there when they were wanted.
 #[derive(Debug)]
 pub struct Record {
     url: String,
@@ -29,8 +30,12 @@ pub struct Record {
     file: Option<String>,
     /// What was read out of the page, by name.
     pub fields: Option<Map<String, Value>>,
+    /// What a reader sees of the page.
+    pub text: Option<String>,
     /// The links of the page.
     pub links: Option<Vec<String>>,
+    /// Which URL the page says it is best known by.
+    pub canonical: Option<String>,
 }
 
 /// What became of a URL, in one word.
@@ -50,7 +55,17 @@ impl Record {
     pub fn new(url: &str, outcome: Result<Page>) -> Self {
         let file = outcome.as_ref().ok().and_then(Page::file).map(|path| path.display().to_string());
         let at = SystemTime::now();
-        Self { url: redact::url_text(url), outcome, at, method: Method::GET, file, fields: None, links: None }
+        Self {
+            url: redact::url_text(url),
+            outcome,
+            at,
+            method: Method::GET,
+            file,
+            fields: None,
+            text: None,
+            links: None,
+            canonical: None,
+        }
     }
 
     /// The URL as it was typed, without its credentials.
@@ -139,6 +154,36 @@ impl Record {
         }
     }
 
+    /// Takes up what `wanted`, and the page's target, read out of it. Not for a thread that fetches: see
+    /// [`Page::extract`].
+    pub fn extract(&mut self, wanted: &Extract) {
+        if let Ok(page) = &self.outcome {
+            let wanted = page.wanted(wanted);
+            if !wanted.is_empty() {
+                let read = page.extract(&wanted);
+                self.take(read, &wanted);
+            }
+        } else if !wanted.is_empty() {
+            self.take(wanted.of_other(), wanted);
+        }
+    }
+
+    /// Takes up what was read out of the page.
+    pub(super) fn take(&mut self, read: Extracted, wanted: &Extract) {
+        if read.is_cut {
+            tracing::warn!(
+                url = self.url,
+                "the page is larger or deeper than is read; the rest of it was passed over"
+            );
+        }
+        if wanted.names().next().is_some() {
+            self.fields = Some(read.fields);
+        }
+        self.text = read.text;
+        self.links = read.links;
+        self.canonical = read.canonical;
+    }
+
     /// One line of JSON, without its end.
     ///
     /// # Panics
@@ -188,7 +233,9 @@ impl Record {
             attempts: self.attempts(),
             error: self.outcome.as_ref().err().map(Failed::of),
             fields: self.fields.as_ref(),
+            text: self.text.as_deref(),
             links: self.links.as_deref(),
+            canonical: self.canonical.as_deref(),
         }
     }
 }
@@ -226,7 +273,11 @@ struct Shown<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     fields: Option<&'a Map<String, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     links: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canonical: Option<&'a str>,
 }
 
 /// A page's headers as a list of pairs.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use http::Method;
@@ -11,12 +11,13 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
+use super::crawl::{Frontier, Reading, Trap, unkept};
 use super::hosts::Hosts;
 use super::input::{Gauge, Input, Item};
+use super::journal::FindsReader;
 use super::observer::Observer;
 use super::output::Output;
 use super::record::Record;
-use super::seen::Seen;
 use super::sink::{Finished, Sink, Way};
 use super::slots::{Slot, Slots, most_waiting};
 use super::status::{Progress, Status};
@@ -90,6 +91,7 @@ pub(super) struct Shared {
     pub(super) status: Arc<Status>,
     pub(super) hosts: Hosts,
     pub(super) sink: Way,
+    pub(super) reading: Arc<Reading>,
     pub(super) done: mpsc::Sender<Done>,
     slots: Arc<Slots>,
     /// Held by the one worker that looks for a task.
@@ -102,6 +104,12 @@ pub(super) struct Shared {
     is_last_pass: AtomicBool,
 }
 
+/// What was met before this run, and what of it is still to be done.
+pub(super) struct Past {
+    pub(super) frontier: Arc<Mutex<Frontier>>,
+    pub(super) finds: Option<FindsReader>,
+}
+
 impl Run {
     pub(super) fn start(
         plan: Plan,
@@ -109,8 +117,8 @@ impl Run {
         output: Option<Output>,
         list: Arc<dyn WorkList>,
         status: Arc<Status>,
-        seen: Seen,
-        sink: Sink,
+        past: Past,
+        (sink, reading): (Sink, Arc<Reading>),
     ) -> Self {
         let (to, done) = mpsc::channel(plan.concurrency.min(1024));
         let throttle = Throttle::new(plan.concurrency);
@@ -122,6 +130,7 @@ impl Run {
             list,
             status: Arc::clone(&status),
             sink: sink.way(),
+            reading,
             done: to,
             slots: Arc::clone(&slots),
             turn: tokio::sync::Mutex::default(),
@@ -133,7 +142,7 @@ impl Run {
         let gauge = Arc::clone(&input.gauge);
         let way = plan_hands_out.then(|| sink.way());
         let ending = Ending { began: SystemTime::now(), input: input.label().to_owned(), output };
-        let driver = tokio::spawn(drive(Arc::clone(&shared), input, seen, throttle, sink, ending));
+        let driver = tokio::spawn(drive(Arc::clone(&shared), input, past, throttle, sink, ending));
         Self { done, handle: Handle { status, slots, gauge }, sink: way, last: None, driver, is_over: false }
     }
 
@@ -295,7 +304,13 @@ struct Ending {
 }
 
 impl Ending {
-    fn summary(self, progress: Progress, complete: bool, unwanted: bool) -> Result<Summary> {
+    fn summary(
+        self,
+        progress: Progress,
+        (traps, beyond): (Vec<Trap>, u64),
+        complete: bool,
+        unwanted: bool,
+    ) -> Result<Summary> {
         let summary = Summary {
             version: env!("CARGO_PKG_VERSION"),
             began: self.began,
@@ -303,6 +318,8 @@ impl Ending {
             input: self.input,
             output: self.output.as_ref().map(Output::label),
             progress,
+            traps,
+            beyond,
             complete: complete && !unwanted,
             unwanted,
         };
@@ -316,19 +333,20 @@ impl Ending {
 async fn drive(
     shared: Arc<Shared>,
     input: Input,
-    seen: Seen,
+    past: Past,
     throttle: Throttle,
     sink: Sink,
     ending: Ending,
 ) -> Result<Summary> {
     let (status, slots, gauge) =
         (Arc::clone(&shared.status), Arc::clone(&shared.slots), Arc::clone(&input.gauge));
+    let frontier = Arc::clone(&past.frontier);
     let reading = {
         let (list, status) = (Arc::clone(&shared.list), Arc::clone(&status));
         let shared = Arc::downgrade(&shared);
         let runtime = runtime::Handle::current();
         let read = move || {
-            read(&shared, &status, input, seen, &runtime);
+            read(&shared, &status, input, past, &runtime);
             if let Err(error) = runtime.block_on(list.close()) {
                 status.fail(error);
             }
@@ -352,7 +370,8 @@ async fn drive(
         return Err(error);
     }
     written?;
-    ending.summary(progress(&status, &slots, &gauge), complete, status.is_unwanted())
+    let bounded = frontier.lock().unwrap_or_else(PoisonError::into_inner).bounded();
+    ending.summary(progress(&status, &slots, &gauge), bounded, complete, status.is_unwanted())
 }
 
 /// The first pass, and the second for what failed in a way that may pass.
@@ -403,14 +422,20 @@ async fn watch(shared: Arc<Shared>, mut throttle: Throttle) {
 }
 
 /// Reads the input to its end, on a thread that may wait for it.
-fn read(shared: &Weak<Shared>, status: &Status, mut input: Input, mut seen: Seen, runtime: &runtime::Handle) {
+fn read(shared: &Weak<Shared>, status: &Status, mut input: Input, past: Past, runtime: &runtime::Handle) {
+    let Past { frontier, finds } = past;
+    if let (Some(finds), Some(shared)) = (finds, shared.upgrade())
+        && let Err(error) = recall(&shared, finds, &frontier, runtime)
+    {
+        status.fail(error);
+    }
     while !status.is_stopping() {
         // It may wait for ever here, and the run may be over meanwhile.
         let next = input.next();
         let Some(shared) = shared.upgrade() else { return };
         let read = match next {
             None => break,
-            Some(Ok(item)) => take(&shared, item, &mut seen, runtime),
+            Some(Ok(item)) => take(&shared, item, &frontier, runtime),
             Some(Err(error)) => Err(error),
         };
         if let Err(error) = read {
@@ -420,13 +445,37 @@ fn read(shared: &Weak<Shared>, status: &Status, mut input: Input, mut seen: Seen
     status.is_read.store(true, Ordering::Relaxed);
 }
 
-fn take(shared: &Shared, item: Item, seen: &mut Seen, runtime: &runtime::Handle) -> Result<()> {
+/// Puts on the list what earlier runs found and did not do. Nothing that is found meanwhile is taken up before.
+fn recall(
+    shared: &Shared,
+    finds: FindsReader,
+    frontier: &Mutex<Frontier>,
+    runtime: &runtime::Handle,
+) -> Result<()> {
+    let mut frontier = frontier.lock().unwrap_or_else(PoisonError::into_inner);
+    for finds in finds {
+        if shared.status.is_stopping() {
+            return Ok(());
+        }
+        let finds = finds?;
+        for alias in finds.aliases {
+            frontier.recall_alias(alias).map_err(unkept)?;
+        }
+        let mut left = Vec::new();
+        for task in finds.tasks {
+            left.extend(frontier.recall(task).map_err(unkept)?);
+        }
+        shared.status.read.fetch_add(left.len() as u64, Ordering::Relaxed);
+        runtime.block_on(shared.list.found(left))?;
+    }
+    Ok(())
+}
+
+fn take(shared: &Shared, item: Item, frontier: &Mutex<Frontier>, runtime: &runtime::Handle) -> Result<()> {
     let status = &shared.status;
-    let mut is_new = |key: Key| {
-        seen.insert(key).map_err(|cause| {
-            Error::new(ErrorKind::Io, "the list of what was seen could not be kept on disk")
-                .with_source(cause)
-        })
+    let is_new = |key: Key, url: &str| {
+        let mut frontier = frontier.lock().unwrap_or_else(PoisonError::into_inner);
+        frontier.list(key, url).map_err(unkept)
     };
     let (work, text, message) = match item {
         Item::Work(work) => (Ok(*work), String::new(), String::new()),
@@ -443,7 +492,7 @@ fn take(shared: &Shared, item: Item, seen: &mut Seen, runtime: &runtime::Handle)
         Ok(work) => work.key,
         Err(key) => *key,
     };
-    if !is_new(key)? {
+    if !is_new(key, &text)? {
         status.duplicates.fetch_add(1, Ordering::Relaxed);
         return Ok(());
     }
@@ -467,7 +516,7 @@ fn take(shared: &Shared, item: Item, seen: &mut Seen, runtime: &runtime::Handle)
 /// A line that is no task is a failure of its own.
 async fn fail(shared: &Shared, key: Key, text: &str, message: &str) {
     let record = Record::new(text, Err(begin::bad(message)));
-    let mut finished = Finished { lease: None, key, outcome: BAD, record: None, room: None };
+    let mut finished = Finished::bad(key, BAD);
     if shared.plan.hands_out {
         let _ = shared.done.send(Done::new(text.to_owned(), record, finished)).await;
         return;

@@ -42,19 +42,30 @@ impl Seen {
     /// # Errors
     /// When the disk does not take the keys, or does not give them back.
     pub(super) fn insert(&mut self, key: Key) -> io::Result<bool> {
-        if self.fresh.contains(&key.0) {
+        if self.contains(key)? {
             return Ok(false);
-        }
-        for run in &self.runs {
-            if run.contains(key.0)? {
-                return Ok(false);
-            }
         }
         if self.fresh.len() >= self.cap {
             self.spill()?;
         }
         self.fresh.insert(key.0);
         Ok(true)
+    }
+
+    /// Whether it was added.
+    ///
+    /// # Errors
+    /// When the disk does not give the keys back.
+    pub(super) fn contains(&self, key: Key) -> io::Result<bool> {
+        if self.fresh.contains(&key.0) {
+            return Ok(true);
+        }
+        for run in &self.runs {
+            if run.contains(key.0)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn spill(&mut self) -> io::Result<()> {

@@ -3,6 +3,7 @@
 //! Nothing here runs on the threads that fetch. Records under way hold room, by their size; fetches that
 //! find none wait for it.
 
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -11,12 +12,13 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::crawl::{Admitted, Found, Frontier, Reading};
 use super::journal::{self, Journal, Outcome};
 use super::output::{Bodies, Encode, Encoded, Store};
 use super::record::Record;
 use super::status::Status;
-use super::task::Key;
-use super::work::{LeaseId, WorkList};
+use super::task::{Key, Task};
+use super::work::{LeaseId, Work, WorkList};
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 
@@ -27,8 +29,19 @@ pub(super) struct Finished {
     pub(super) key: Key,
     pub(super) outcome: Outcome,
     pub(super) record: Option<Box<Record>>,
+    /// The task itself, in a crawl.
+    pub(super) task: Option<Box<Task>>,
+    /// What it led to, where that was looked for already.
+    pub(super) found: Option<Found>,
     /// Its room.
     pub(super) room: Option<OwnedSemaphorePermit>,
+}
+
+impl Finished {
+    /// What never was on the work list.
+    pub(super) const fn bad(key: Key, outcome: Outcome) -> Self {
+        Self { lease: None, key, outcome, record: None, task: None, found: None, room: None }
+    }
 }
 
 /// A task that is finished, ready to be written.
@@ -37,19 +50,22 @@ struct Ready {
     key: Key,
     outcome: Outcome,
     encoded: Option<Encoded>,
+    found: Option<Found>,
     _room: Option<OwnedSemaphorePermit>,
 }
 
 /// What is made of every record before it is written.
-pub(super) type Extract = dyn Fn(&mut Record) -> Result<()> + Send + Sync;
+pub(super) type Change = dyn Fn(&mut Record) -> Result<()> + Send + Sync;
 
 /// Where records go.
 pub(super) struct Parts {
     pub(super) store: Option<Box<dyn Store>>,
     pub(super) encoder: Option<Box<dyn Encode>>,
     pub(super) bodies: Option<Bodies>,
-    pub(super) extract: Vec<Box<Extract>>,
+    pub(super) reading: Arc<Reading>,
+    pub(super) changes: Vec<Box<Change>>,
     pub(super) journal: Option<Journal>,
+    pub(super) frontier: Arc<Mutex<Frontier>>,
 }
 
 /// The threads and the way to them.
@@ -72,9 +88,9 @@ impl Sink {
     pub(super) fn start(parts: Parts, list: Arc<dyn WorkList>, status: Arc<Status>) -> Result<Self> {
         let (to, from) = mpsc::channel::<Finished>();
         let (ready, written) = mpsc::channel::<Ready>();
-        let Parts { store, encoder, bodies, extract, journal } = parts;
+        let Parts { store, encoder, bodies, reading, changes, journal, frontier } = parts;
         let from = Arc::new(Mutex::new(from));
-        let making = Arc::new(Making { encoder, bodies: bodies.clone(), extract });
+        let making = Arc::new(Making { encoder, bodies: bodies.clone(), reading, changes });
         let mut threads = Vec::new();
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from).min(MAKERS) {
             let (from, ready, making) = (Arc::clone(&from), ready.clone(), Arc::clone(&making));
@@ -83,7 +99,8 @@ impl Sink {
         }
         let committed = store.as_ref().map_or(0, |store| store.position());
         let runtime = Handle::current();
-        let writer = Writer { store, bodies, journal, list, status, runtime, committed, dirty: false };
+        let writer =
+            Writer { store, bodies, journal, frontier, list, status, runtime, committed, dirty: false };
         let writer = spawn("rungs-writer", move || writer.run(&written))?;
         Ok(Self { to, room: Arc::new(Semaphore::new(ROOM)), threads, writer })
     }
@@ -121,13 +138,19 @@ impl Way {
 struct Making {
     encoder: Option<Box<dyn Encode>>,
     bodies: Option<Bodies>,
-    extract: Vec<Box<Extract>>,
+    reading: Arc<Reading>,
+    changes: Vec<Box<Change>>,
 }
 
 fn make(from: &Mutex<Receiver<Finished>>, ready: &Sender<Ready>, making: &Making, status: &Status) {
     loop {
         let next = from.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Finished { lease, key, outcome, record, room }) = next else { return };
+        let Ok(Finished { lease, key, outcome, mut record, task, mut found, room }) = next else { return };
+        if let Some(record) = &mut record
+            && let Some(read) = making.reading.of(record, task.as_deref())
+        {
+            found = Some(read);
+        }
         let encoded = match record.map(|record| making.encoded(*record)).transpose() {
             Ok(encoded) => encoded.flatten(),
             Err(error) => {
@@ -135,7 +158,7 @@ fn make(from: &Mutex<Receiver<Finished>>, ready: &Sender<Ready>, making: &Making
                 continue;
             }
         };
-        if ready.send(Ready { lease, key, outcome, encoded, _room: room }).is_err() {
+        if ready.send(Ready { lease, key, outcome, encoded, found, _room: room }).is_err() {
             return;
         }
     }
@@ -143,8 +166,8 @@ fn make(from: &Mutex<Receiver<Finished>>, ready: &Sender<Ready>, making: &Making
 
 impl Making {
     fn encoded(&self, mut record: Record) -> Result<Option<Encoded>> {
-        for extract in &self.extract {
-            extract(&mut record)?;
+        for change in &self.changes {
+            change(&mut record)?;
         }
         if let Some(bodies) = &self.bodies {
             bodies.keep(&mut record)?;
@@ -158,6 +181,7 @@ struct Writer {
     store: Option<Box<dyn Store>>,
     bodies: Option<Bodies>,
     journal: Option<Journal>,
+    frontier: Arc<Mutex<Frontier>>,
     list: Arc<dyn WorkList>,
     status: Arc<Status>,
     runtime: Handle,
@@ -202,8 +226,12 @@ impl Writer {
     fn write(&mut self, batch: Vec<Ready>) -> Result<()> {
         let (mut records, mut done) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
         let mut rooms = Vec::with_capacity(batch.len());
+        let mut new = Admitted::default();
         for ready in batch {
-            let Ready { lease, key, outcome, encoded, _room: room } = ready;
+            let Ready { lease, key, outcome, encoded, found, _room: room } = ready;
+            if let Some(found) = found {
+                new.and(self.admit(found)?);
+            }
             done.push((lease, key, outcome, encoded.is_some()));
             records.extend(encoded);
             rooms.push(room);
@@ -225,13 +253,24 @@ impl Writer {
             })
             .collect();
         if let Some(journal) = &mut self.journal {
-            journal.commit(position, &entries).map_err(|cause| unjournalled(journal, cause))?;
+            let tasks = new.work.iter().map(Work::task);
+            let commit = journal.commit_found(position, &entries, tasks, &new.aliases);
+            commit.map_err(|cause| unjournalled(journal, cause))?;
         }
         self.committed = position;
         self.dirty = true;
         self.status.finished(&entries);
+        self.status.read.fetch_add(new.work.len() as u64, Ordering::Relaxed);
+        if !new.work.is_empty() {
+            self.runtime.block_on(self.list.found(new.work))?;
+        }
         let leases: Vec<LeaseId> = done.iter().filter_map(|(lease, ..)| *lease).collect();
         self.runtime.block_on(self.list.ack(&leases))
+    }
+
+    fn admit(&self, found: Found) -> Result<Admitted> {
+        let mut frontier = self.frontier.lock().unwrap_or_else(PoisonError::into_inner);
+        frontier.admit(found).map_err(super::crawl::unkept)
     }
 
     /// The output before the journal: what the journal promises is there.
@@ -252,7 +291,9 @@ impl Writer {
 
 /// What is there already, to be written by one write.
 fn gather(first: Ready, from: &Receiver<Ready>) -> Vec<Ready> {
-    let size = |ready: &Ready| ready.encoded.as_ref().map_or(0, Encoded::len);
+    let size = |ready: &Ready| {
+        ready.encoded.as_ref().map_or(0, Encoded::len) + ready.found.as_ref().map_or(0, Found::len)
+    };
     let mut bytes = size(&first);
     let mut batch = vec![first];
     while batch.len() < BATCH

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 
+use super::crawl::Trap;
 use super::status::Progress;
 
 /// How a run ended.
@@ -25,11 +26,22 @@ pub struct Summary {
     /// The numbers, those of earlier runs too.
     #[serde(flatten)]
     pub progress: Progress,
+    /// Where a crawl stopped by itself, in this run: at most 100 patterns of URLs, that with most links left out first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub traps: Vec<Trap>,
+    /// Links that were left out because there were pages enough.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub beyond: u64,
     /// All was done; otherwise it was stopped.
     pub complete: bool,
     /// The output was a pipe, and its reader went away.
     #[serde(skip)]
     pub unwanted: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// As WARC and others write it: `2026-11-21T16:04:50Z`.

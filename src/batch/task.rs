@@ -41,6 +41,14 @@ pub struct Task {
     /// How often it was given back after a failure that may pass.
     #[serde(default)]
     pub tries: u32,
+    /// How many links it is away from what was listed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub depth: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+const fn is_zero(depth: &u32) -> bool {
+    *depth == 0
 }
 
 /// What tells one task from another: normalised URL, method and body, as 128 bits of SHA-256.
@@ -88,7 +96,12 @@ impl Task {
     /// The method it is asked with, in a batch of `method`.
     pub(super) fn asked_by(&self, method: &Method) -> Result<Method> {
         Ok(self.method()?.unwrap_or_else(|| {
-            if self.body.is_some() && *method == Method::GET { Method::POST } else { method.clone() }
+            match (self.body.is_some(), self.depth) {
+                (true, _) if *method == Method::GET => Method::POST,
+                // A link is asked for as links are, whatever its page was asked for with.
+                (false, 1..) => Method::GET,
+                _ => method.clone(),
+            }
         }))
     }
 
@@ -125,6 +138,11 @@ impl Task {
 }
 
 impl Key {
+    /// What a task with this URL and nothing else has.
+    pub(super) fn of_url(url: Url) -> Self {
+        Task::default().key(url)
+    }
+
     /// What stands for a line that is no task.
     pub(super) fn of_bad(line: &[u8]) -> Self {
         let mut hash = Sha256::new();

@@ -110,8 +110,18 @@ async fn one(shared: &Arc<Shared>, job: Job) -> Result<()> {
     let outcome = Outcome { ending: record.ending(shared.plan.fail_status), tier: record.tier(), may_pass };
     watcher.is_done.store(true, Ordering::Relaxed);
     watcher.observer().ended(&watcher.fetch(), &record);
-    let mut finished = Finished { lease: Some(lease.id), key: lease.key, outcome, record: None, room: None };
+    let crawls = shared.reading.follow.is_some();
+    let mut finished = Finished {
+        lease: Some(lease.id),
+        key: lease.key,
+        outcome,
+        record: None,
+        task: crawls.then(|| Box::new(lease.task.clone())),
+        found: None,
+        room: None,
+    };
     if shared.plan.hands_out {
+        let record = if crawls { followed(shared, &mut finished, record).await? } else { record };
         let done = Done::new(lease.task.url.clone(), record, finished);
         // Nobody takes it any more: then it is not done.
         if let Err(unwanted) = shared.done.send(done).await {
@@ -124,6 +134,20 @@ async fn one(shared: &Arc<Shared>, job: Job) -> Result<()> {
     finished.record = Some(Box::new(record));
     shared.sink.give(finished);
     Ok(())
+}
+
+/// Looks where a page leads before it is handed out.
+async fn followed(shared: &Arc<Shared>, finished: &mut Finished, mut record: Record) -> Result<Record> {
+    let (reading, task) = (Arc::clone(&shared.reading), finished.task.take());
+    let read = tokio::task::spawn_blocking(move || {
+        let found = reading.of(&mut record, task.as_deref());
+        (record, found)
+    });
+    let (record, found) = read.await.map_err(|_| {
+        Error::new(ErrorKind::Interrupted, "a page could not be read for its links: the program ends")
+    })?;
+    finished.found = found;
+    Ok(record)
 }
 
 /// The fetch, which is over before its lease is.

@@ -69,6 +69,8 @@ pub(crate) struct Fetch {
     #[command(flatten)]
     pub(crate) pictures: PictureFiles,
     #[command(flatten)]
+    pub(crate) reading: Reading,
+    #[command(flatten)]
     pub(crate) output: Output,
 }
 
@@ -92,6 +94,10 @@ pub(crate) struct Batch {
     pub(crate) common: Common,
     #[command(flatten)]
     pub(crate) course: Course,
+    #[command(flatten)]
+    pub(crate) crawl: Crawl,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
     #[command(flatten)]
     pub(crate) records: Records,
 }
@@ -119,6 +125,58 @@ pub(crate) struct Course {
     /// Do not.
     #[arg(long)]
     pub(crate) no_progress: bool,
+}
+
+/// Which links a batch follows.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Crawl")]
+pub(crate) struct Crawl {
+    /// Follow the links that match a CSS selector, or are in what does: 'a.next'. Or those whose path is so:
+    /// 'pattern:/p/*'. Several are followed all.
+    #[arg(long, value_name = "CSS|pattern:GLOB")]
+    pub(crate) follow: Vec<String>,
+
+    /// The most links between a listed page and a followed one. Default: no limit.
+    #[arg(long, value_name = "N", requires = "follow")]
+    pub(crate) depth: Option<u32>,
+
+    /// The most pages of the whole crawl. Default: no limit.
+    #[arg(long, value_name = "N", requires = "follow", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_pages: Option<u64>,
+
+    /// Follow links to this host too, and to those under it.
+    #[arg(long, value_name = "HOST", requires = "follow")]
+    pub(crate) allow: Vec<String>,
+
+    /// Follow links to any site. Default: to the page's own alone.
+    #[arg(long, requires = "follow")]
+    pub(crate) follow_external: bool,
+
+    /// The most pages of one pattern of URLs. Default: 50000; of queries to one page 5000, of dates 400.
+    #[arg(long, value_name = "N", requires = "follow", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) trap_limit: Option<u32>,
+
+    /// Take URLs whose parameters differ in order alone for one.
+    #[arg(long, requires = "follow")]
+    pub(crate) sort_query: bool,
+}
+
+/// What is read out of pages.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Extraction")]
+pub(crate) struct Reading {
+    /// A field of the record: the text of what matches first. NAME[]= takes all matches, @ATTR an attribute, @html the
+    /// element.
+    #[arg(long, value_name = "NAME=CSS[@ATTR]")]
+    pub(crate) select: Vec<String>,
+
+    /// Put the page's text into the record.
+    #[arg(long)]
+    pub(crate) text: bool,
+
+    /// Put the page's links into the record, and its canonical URL.
+    #[arg(long)]
+    pub(crate) links: bool,
 }
 
 /// What comes out of a batch.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
-use rungs::Fetcher;
 use rungs::batch::{Batch, Format, Input, Output, Run, Summary};
+use rungs::{Fetcher, redact};
 
 use super::args;
 use super::cookie_file;
@@ -59,13 +59,22 @@ async fn all(args: &args::Batch, session: &Fetcher, concurrency: usize, quiet: b
     if let Some(folder) = &args.records.save_dir {
         output = output.bodies(folder);
     }
+    let (extract, follow) = (settings::extract(&args.reading)?, settings::follow(&args.crawl)?);
     let input = input(args, session)?;
     let mut batch = Batch::new(session.clone())
         .concurrency(concurrency)
         .retry_failed(args.course.retry_failed)
         .fail_status(args.records.fail)
         .method(plan.method.clone())
+        .extract(extract)
         .each_request(move |request| plan.add(request));
+    if let Some(follow) = follow {
+        if !args.common.request.data.is_empty() || args.common.request.json.is_some() {
+            let message = "--follow asks for links without a body: leave out -d and --json";
+            return Err(Failure::Usage(message.to_owned()));
+        }
+        batch = batch.follow(follow);
+    }
     if let Some(path) = checkpoint(args, file.as_deref()) {
         batch = batch.checkpoint(path);
     }
@@ -203,6 +212,7 @@ fn told(summary: &Summary) -> String {
         }
     }
     let _ = writeln!(text, "  {} received", size(progress.bytes));
+    text.push_str(&bounded(summary));
     if !summary.complete && !summary.unwanted {
         text.push_str("not all of it is done; the same command goes on from here\n");
     } else if tally.may_pass > 0 {
@@ -215,7 +225,30 @@ fn told(summary: &Summary) -> String {
     text
 }
 
+/// Where a crawl stopped by itself.
+fn bounded(summary: &Summary) -> String {
+    let mut text = String::new();
+    if summary.beyond > 0 {
+        let _ = writeln!(text, "  {} links were left out: --max-pages is reached", summary.beyond);
+    }
+    for trap in summary.traps.iter().take(TRAPS) {
+        let pattern = redact::terminal(&trap.pattern);
+        let (followed, left, why) = (trap.followed, trap.left, trap.why);
+        let _ = writeln!(text, "  bounded ({why}): {pattern}: {followed} followed, {left} links left out");
+    }
+    let more = summary.traps.len().saturating_sub(TRAPS);
+    if more > 0 {
+        let _ = writeln!(text, "  and {more} patterns more");
+    }
+    if summary.traps.iter().any(|trap| trap.followed > 0) {
+        text.push_str("hint: --trap-limit N follows more of a pattern\n");
+    }
+    text
+}
+
 const CONCURRENCY: u32 = 64;
+/// Patterns told one by one.
+const TRAPS: usize = 8;
 /// How long what is under way may take once it is told to end.
 const GRACE: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_millis(200);

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use rungs::batch::Record;
+use rungs::extract::Extract;
 use rungs::{Fetcher, Jar};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -27,6 +28,17 @@ pub(crate) fn run(args: &Fetch, quiet: bool) -> Result<u8, Failure> {
             return Err(Failure::Usage(message));
         }
     }
+    if args.output.format == Format::Body {
+        let asked = [
+            ("--select", !args.reading.select.is_empty()),
+            ("--text", args.reading.text),
+            ("--links", args.reading.links),
+        ];
+        if let Some((flag, _)) = asked.into_iter().find(|(_, is_asked)| *is_asked) {
+            return Err(Failure::Usage(format!("{flag} puts something into the record: add --format json")));
+        }
+    }
+    let extract = settings::extract(&args.reading)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -38,7 +50,7 @@ pub(crate) fn run(args: &Fetch, quiet: bool) -> Result<u8, Failure> {
             None => fetcher.clone(),
         };
         let outcome = tokio::select! {
-            outcome = all(args, &session, quiet) => outcome,
+            outcome = all(args, &session, &extract, quiet) => outcome,
             () = interrupted() => Ok(exit::INTERRUPTED),
         };
         // The fetch is over or dropped: nothing may outlive the program.
@@ -53,7 +65,7 @@ pub(crate) fn run(args: &Fetch, quiet: bool) -> Result<u8, Failure> {
     outcome
 }
 
-async fn all(args: &Fetch, session: &Fetcher, quiet: bool) -> Result<u8, Failure> {
+async fn all(args: &Fetch, session: &Fetcher, extract: &Extract, quiet: bool) -> Result<u8, Failure> {
     let sessions = sessions(args, session);
     let plan = Plan::read(&args.common, &jars(&sessions))?;
     let mut code = exit::OK;
@@ -68,6 +80,8 @@ async fn all(args: &Fetch, session: &Fetcher, quiet: bool) -> Result<u8, Failure
         };
         let pictures = Pictures::of(&args.pictures, at);
         let record = Record::new(url, pictures.ask(request).send().await);
+        let record =
+            if args.output.format == Format::Body { record } else { read(record, extract.clone()).await? };
         let mut ended = show(args, url, &record, quiet)?;
         if let Ok(page) = record.outcome() {
             let saved = pictures.save(url, page)?;
@@ -84,6 +98,15 @@ async fn all(args: &Fetch, session: &Fetcher, quiet: bool) -> Result<u8, Failure
         cookie_file::write(path, &jars(&all))?;
     }
     Ok(code)
+}
+
+/// Puts into the record what is read out of its page, on a thread that may take its time.
+async fn read(mut record: Record, extract: Extract) -> Result<Record, Failure> {
+    let reading = tokio::task::spawn_blocking(move || {
+        record.extract(&extract);
+        record
+    });
+    reading.await.map_err(|cause| Failure::Io("could not read the page".to_owned(), cause.into()))
 }
 
 /// The session as it asks for each of the URLs: targets may give it several identities.

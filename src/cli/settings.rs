@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rungs::batch::Follow;
 use rungs::detect::{Expect, Rules};
+use rungs::extract::Extract;
 use rungs::fingerprint::Profile;
 use rungs::target::{Rate, Size, Span, Targets, environment};
 use rungs::{Error, ErrorKind, Fetcher, FetcherBuilder, Place, Position, Proxy, Robots, Route, Secret, Tier};
 
-use super::args::{Common, Judging, Ladder, Looks, Manners, Reach, Request};
+use super::args::{Common, Crawl, Judging, Ladder, Looks, Manners, Reach, Reading, Request};
 use super::exit::Failure;
 use super::exits;
 
@@ -28,6 +30,40 @@ pub(crate) async fn fetcher(args: &Common, urls: &[String]) -> Result<FetcherBui
     let builder = ladder(builder, &args.ladder)?.rules(rules(&args.judging)?);
     // The jar that is written is the default profile's.
     Ok(looks(builder, &args.looks)?.learned_profile(args.request.cookie_jar.is_none()))
+}
+
+/// What is read out of every page.
+pub(crate) fn extract(args: &Reading) -> Result<Extract, Failure> {
+    let mut extract = Extract::new().text(args.text).links(args.links);
+    for text in &args.select {
+        extract =
+            extract.field(text).map_err(|error| Failure::Usage(format!("--select {}", error.chain())))?;
+    }
+    Ok(extract)
+}
+
+/// Which links a batch follows, if any.
+pub(crate) fn follow(args: &Crawl) -> Result<Option<Follow>, Failure> {
+    if args.follow.is_empty() {
+        return Ok(None);
+    }
+    let mut follow = Follow::new().external(args.follow_external).sort_query(args.sort_query);
+    for text in &args.follow {
+        follow = follow.links(text).map_err(|error| Failure::Usage(format!("--follow {}", error.chain())))?;
+    }
+    for host in &args.allow {
+        follow = follow.allow(host).map_err(|error| Failure::Usage(format!("--allow {}", error.chain())))?;
+    }
+    if let Some(depth) = args.depth {
+        follow = follow.depth(depth);
+    }
+    if let Some(pages) = args.max_pages {
+        follow = follow.max_pages(pages);
+    }
+    if let Some(limit) = args.trap_limit {
+        follow = follow.trap_limit(limit);
+    }
+    Ok(Some(follow))
 }
 
 /// The user's targets, with what flags say laid over them.

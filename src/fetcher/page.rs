@@ -1,6 +1,7 @@
 //! A page that was got.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use http::{HeaderMap, StatusCode};
 use url::Url;
 
 use crate::error::Result;
+use crate::extract::{Document, Extract, Extracted};
 use crate::response::{BrowserUse, Hop, HttpVersion};
 use crate::router::{Found, Kept};
 use crate::tier::Tier;
@@ -20,11 +22,18 @@ pub struct Page {
     found: Found,
     trace: Trace,
     elapsed: Duration,
+    /// What its target reads out of pages.
+    extract: Option<Arc<Extract>>,
 }
 
 impl Page {
-    pub(super) const fn new(found: Found, trace: Trace, elapsed: Duration) -> Self {
-        Self { found, trace, elapsed }
+    pub(super) const fn new(
+        found: Found,
+        trace: Trace,
+        elapsed: Duration,
+        extract: Option<Arc<Extract>>,
+    ) -> Self {
+        Self { found, trace, elapsed, extract }
     }
 
     /// The status.
@@ -117,6 +126,38 @@ impl Page {
     /// valid in that charset.
     pub fn text(&self) -> Result<String> {
         charset::decode(self.headers(), self.bytes())
+    }
+
+    /// Reads out of it what `wanted` says, and what its target says beside that. A page that is no HTML has none of it.
+    /// Takes about a millisecond for 100 KiB: not for a thread that fetches.
+    #[must_use]
+    pub fn extract(&self, wanted: &Extract) -> Extracted {
+        let wanted = self.wanted(wanted);
+        self.document().map_or_else(|| wanted.of_other(), |document| wanted.from(&document))
+    }
+
+    /// `own`, and what its target says beside that.
+    pub(crate) fn wanted(&self, own: &Extract) -> Extract {
+        self.extract.as_ref().map_or_else(|| own.clone(), |target| target.and(own))
+    }
+
+    /// Its tree, where it is HTML and in memory.
+    pub(crate) fn document(&self) -> Option<Document> {
+        if !self.is_html() {
+            return None;
+        }
+        let text = self.text().unwrap_or_else(|_| String::from_utf8_lossy(self.bytes()).into_owned());
+        Some(Document::read(&text, self.url()))
+    }
+
+    fn is_html(&self) -> bool {
+        match self.headers().get(http::header::CONTENT_TYPE) {
+            Some(kind) => {
+                let kind = String::from_utf8_lossy(kind.as_bytes()).to_ascii_lowercase();
+                kind.contains("html") && !self.bytes().is_empty()
+            }
+            None => self.bytes().trim_ascii_start().starts_with(b"<"),
+        }
     }
 
     const fn kept(&self) -> &Kept {

@@ -282,7 +282,10 @@ impl RequestBuilder {
         // Boxed: the future of a whole climb is large, and callers hold many.
         let (found, trace) = Box::pin(self.fetcher.shared.router.run(&errand)).await;
         match found {
-            Ok(found) => Ok(Page::new(found, trace, started.elapsed())),
+            Ok(found) => {
+                let extract = terms.resolved.extract().cloned();
+                Ok(Page::new(found, trace, started.elapsed(), extract))
+            }
             Err(error) => Err(error.with_trace(trace)),
         }
     }

@@ -11,6 +11,7 @@ use super::pattern::Match;
 use super::settings::{SCHEMA, Settings};
 use crate::detect;
 use crate::error::{Error, Result};
+use crate::extract::Field;
 use crate::fingerprint;
 use crate::kind::ErrorKind;
 use crate::place::{Place, Position};
@@ -153,6 +154,12 @@ pub(super) fn value_faults(settings: &Settings) -> Vec<Fault> {
         }
     }
     faults.extend(browser_faults(settings));
+    for (name, css) in &settings.extract {
+        if let Err(wrong) = Field::new(name, css) {
+            let message = format!("`extract.{}`: {wrong}", name.escape_debug());
+            faults.push(Fault::at(&["extract", name], message));
+        }
+    }
     faults.extend(proxy_faults(settings));
     if let Some(Err(error)) = settings.expect.css.as_ref().map(|css| detect::Expect::default().css(css)) {
         faults.push(Fault::at(&["expect", "css"], format!("`expect.css`: {}", error.chain())));

@@ -14,7 +14,7 @@ mod pattern;
 mod resolved;
 mod settings;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -205,6 +205,15 @@ impl Targets {
     /// All targets, the set that wins last.
     pub fn list(&self) -> impl Iterator<Item = &Target> {
         self.sets.iter().flatten()
+    }
+
+    /// The names of the fields that any layer or target reads out of pages, each once, in order.
+    pub(crate) fn field_names(&self) -> Vec<String> {
+        let layers = self.below.iter().chain(&self.above).map(|(table, _)| table);
+        let tables = layers.chain(self.list().map(|target| &target.table));
+        let keys = tables.filter_map(|table| table.get("extract")?.as_table()).flat_map(Table::keys);
+        let names: BTreeSet<&str> = keys.map(|name| name.trim_end_matches("[]")).collect();
+        names.into_iter().map(ToOwned::to_owned).collect()
     }
 
     /// What holds for a URL that no target is for.

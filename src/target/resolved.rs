@@ -1,12 +1,14 @@
 //! What holds for one URL, every value with where it was set.
 
 use std::fmt;
+use std::sync::Arc;
 
 use toml::Value;
 
 use super::layer::{Merged, Origin};
 use super::settings::Settings;
 use crate::error::{Error, Result};
+use crate::extract::{Extract, Field};
 use crate::kind::ErrorKind;
 use crate::redact;
 
@@ -16,6 +18,7 @@ pub struct Resolved {
     settings: Settings,
     merged: Merged,
     target: Option<String>,
+    extract: Option<Arc<Extract>>,
 }
 
 /// One value in force, for showing: secrets are not in it.
@@ -35,7 +38,8 @@ impl Resolved {
             Error::new(ErrorKind::Config, "the settings do not fit together").with_source(cause)
         })?;
         check_tiers(&settings, &merged)?;
-        Ok(Self { settings, merged, target })
+        let extract = extract(&settings)?.map(Arc::new);
+        Ok(Self { settings, merged, target, extract })
     }
 
     /// The settings, all layers together.
@@ -48,6 +52,11 @@ impl Resolved {
     #[must_use]
     pub fn target(&self) -> Option<&str> {
         self.target.as_deref()
+    }
+
+    /// What to read out of its pages, where anything.
+    pub(crate) const fn extract(&self) -> Option<&Arc<Extract>> {
+        self.extract.as_ref()
     }
 
     /// Whether a layer above the defaults sets this key of the top level.
@@ -106,6 +115,18 @@ fn check_tiers(settings: &Settings, merged: &Merged) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Each layer was checked; this says how they look together.
+fn extract(settings: &Settings) -> Result<Option<Extract>> {
+    let mut extract = Extract::new();
+    for (name, css) in &settings.extract {
+        let field = Field::new(name, css).map_err(|wrong| {
+            Error::new(ErrorKind::Config, format!("`extract.{}`: {wrong}", name.escape_debug()))
+        })?;
+        extract.put(field);
+    }
+    Ok((!extract.is_empty()).then_some(extract))
 }
 
 /// A key with its tables; a name that TOML would quote is quoted.

@@ -68,6 +68,10 @@ pub struct Settings {
     pub expect: Expect,
     /// How the browser tier treats the page.
     pub browser: BrowserSettings,
+    /// What to read out of its pages: `name = "CSS"` the text of the first match, `"name[]"` of all, `"CSS@attr"` the
+    /// attribute, `"CSS@html"` the element.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub extract: BTreeMap<String, String>,
     /// The site's own block rules, written as in `profiles/blocks/*.toml`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")]

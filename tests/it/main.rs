@@ -12,6 +12,7 @@ mod clearance;
 #[cfg(feature = "browser")]
 mod cleared;
 mod corpus;
+mod crawl;
 mod descriptors;
 mod detect;
 mod diagnose;

@@ -153,6 +153,7 @@ fn object(text: &str) -> Result<Task, String> {
         session: typed.session,
         context: typed.context,
         tries: 0,
+        depth: 0,
     })
 }
 

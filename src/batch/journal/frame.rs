@@ -4,7 +4,7 @@ use std::io::{self, Read as _};
 
 use super::Purpose;
 use crate::batch::record::Ending;
-use crate::batch::task::Key;
+use crate::batch::task::{Key, Task};
 use crate::tier::Tier;
 
 /// A frame's payload: its kind, then what it says.
@@ -27,6 +27,16 @@ pub(super) enum Frame {
     Replaced { len: u64 },
     /// The run came to its end.
     Finished,
+    /// What pages led to: written with the commit of these pages, before it.
+    Found(Finds),
+}
+
+/// What pages led to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(in crate::batch) struct Finds {
+    pub(in crate::batch) tasks: Vec<Task>,
+    /// URLs that these pages answered for.
+    pub(in crate::batch) aliases: Vec<Key>,
 }
 
 /// A finished task.
@@ -80,6 +90,7 @@ impl Frame {
             Self::Replacing { len } => numbered(5, *len),
             Self::Replaced { len } => numbered(6, *len),
             Self::Finished => vec![7],
+            Self::Found(finds) => finds.payload(),
         }
     }
 
@@ -99,10 +110,70 @@ impl Frame {
             5 => Self::Replacing { len: number(rest)? },
             6 => Self::Replaced { len: number(rest)? },
             7 => Self::Finished,
+            8 => Self::Found(Finds::read(rest)?),
             _ => return None,
         };
         rest.is_empty().then_some(frame)
     }
+}
+
+impl Finds {
+    /// The payloads of frames that hold these tasks and aliases, none of them too long.
+    pub(super) fn payloads<'a>(tasks: impl Iterator<Item = &'a Task>, aliases: &[Key]) -> Vec<Bytes> {
+        let mut payloads = Vec::new();
+        for keys in aliases.chunks(MOST_ALIASES) {
+            payloads.push(begun(keys));
+        }
+        let mut payload = Vec::new();
+        for task in tasks {
+            if payload.is_empty() {
+                payload = begun(&[]);
+            }
+            append(&mut payload, task);
+            if payload.len() > FULL {
+                payloads.push(std::mem::take(&mut payload));
+            }
+        }
+        if !payload.is_empty() {
+            payloads.push(payload);
+        }
+        payloads
+    }
+
+    fn payload(&self) -> Bytes {
+        let mut bytes = begun(&self.aliases);
+        self.tasks.iter().for_each(|task| append(&mut bytes, task));
+        bytes
+    }
+
+    fn read(rest: &mut &[u8]) -> Option<Self> {
+        let mut finds = Self::default();
+        for _ in 0..number(rest)? {
+            let (key, left) = rest.split_first_chunk::<16>()?;
+            *rest = left;
+            finds.aliases.push(Key(u128::from_le_bytes(*key)));
+        }
+        while !rest.is_empty() {
+            finds.tasks.push(serde_json::from_str(&text(rest)?).ok()?);
+        }
+        Some(finds)
+    }
+}
+
+/// The beginning of a frame of findings.
+fn begun(aliases: &[Key]) -> Bytes {
+    let mut bytes = vec![8];
+    bytes.extend_from_slice(&(aliases.len() as u64).to_le_bytes());
+    for key in aliases {
+        bytes.extend_from_slice(&key.0.to_le_bytes());
+    }
+    bytes
+}
+
+fn append(bytes: &mut Bytes, task: &Task) {
+    let json = serde_json::to_vec(task).expect("a task has string keys and nothing that JSON does not know");
+    bytes.extend_from_slice(&(json.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(&json);
 }
 
 /// The payload of a commit.
@@ -217,5 +288,8 @@ fn text(rest: &mut &[u8]) -> Option<String> {
 pub(super) const HEAD: usize = 8;
 /// Bytes of a finished task.
 const ENTRY: usize = 21;
+/// A frame of findings is not much longer.
+const FULL: usize = 4 << 20;
+const MOST_ALIASES: usize = 1 << 16;
 /// No payload is longer.
 const MAX: u32 = 64 << 20;

@@ -13,13 +13,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::task::Key;
+use super::task::{Key, Task};
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 
 use frame::{Bytes, Frame, Read as FrameRead};
 
-pub(super) use frame::{Entry, Outcome};
+pub(super) use frame::{Entry, Finds, Outcome};
 pub(super) use state::{Ranges, State};
 
 /// What a journal is for: a run must go on as it began.
@@ -130,9 +130,36 @@ impl Journal {
         Ok(())
     }
 
+    /// What pages led to so far, to be read while the journal is written.
+    pub(super) fn finds(&self) -> Result<FindsReader> {
+        let broken = |cause| at(&self.path, "could not be read", cause);
+        let mut file = File::open(&self.path).map_err(broken)?;
+        let offset = MAGIC.len() as u64;
+        file.seek(SeekFrom::Start(offset)).map_err(broken)?;
+        let reader = BufReader::with_capacity(1 << 16, file);
+        Ok(FindsReader { reader, left: self.len - offset, path: self.path.clone() })
+    }
+
     /// Writes down finished tasks, whose records end the output's first `position` bytes or rows.
     pub(super) fn commit(&mut self, position: u64, entries: &[Entry]) -> io::Result<()> {
-        self.append_payload(&frame::commit(position, entries))
+        self.commit_found(position, entries, [].iter(), &[])
+    }
+
+    /// The same, and what these tasks led to: both or neither.
+    pub(super) fn commit_found<'a>(
+        &mut self,
+        position: u64,
+        entries: &[Entry],
+        tasks: impl Iterator<Item = &'a Task>,
+        aliases: &[Key],
+    ) -> io::Result<()> {
+        let mut framed = Bytes::new();
+        for payload in Finds::payloads(tasks, aliases) {
+            framed.extend_from_slice(&frame::framed(&payload));
+        }
+        // Behind what they led to: who finds this one finds the others.
+        framed.extend_from_slice(&frame::framed(&frame::commit(position, entries)));
+        self.append_framed(&framed)
     }
 
     /// All that was written before, output and journal, is on the disk for good.
@@ -170,13 +197,12 @@ impl Journal {
     }
 
     fn append(&mut self, frame: &Frame) -> io::Result<()> {
-        self.append_payload(&frame.payload())
+        self.append_framed(&frame::framed(&frame.payload()))
     }
 
-    /// One frame by one write. When that fails, the file is as it was.
-    fn append_payload(&mut self, payload: &Bytes) -> io::Result<()> {
-        let framed = frame::framed(payload);
-        if let Err(cause) = self.file.write_all(&framed) {
+    /// By one write. When that fails, the file is as it was.
+    fn append_framed(&mut self, framed: &[u8]) -> io::Result<()> {
+        if let Err(cause) = self.file.write_all(framed) {
             // A full disk may have taken a part; the next reader would cut that off anyway.
             let _ = self.file.set_len(self.len);
             let _ = self.file.seek(SeekFrom::Start(self.len));
@@ -185,6 +211,31 @@ impl Journal {
         self.len += framed.len() as u64;
         self.dirty = true;
         Ok(())
+    }
+}
+
+/// Reads what pages led to.
+pub(super) struct FindsReader {
+    reader: BufReader<File>,
+    left: u64,
+    path: PathBuf,
+}
+
+impl Iterator for FindsReader {
+    type Item = Result<Finds>;
+
+    fn next(&mut self) -> Option<Result<Finds>> {
+        loop {
+            let payload = match frame::read(&mut self.reader, self.left) {
+                Ok(FrameRead::Whole(payload)) => payload,
+                Ok(_) => return None,
+                Err(cause) => return Some(Err(at(&self.path, "could not be read", cause))),
+            };
+            self.left -= (frame::HEAD + payload.len()) as u64;
+            if let Some(Frame::Found(finds)) = Frame::read(&payload) {
+                return Some(Ok(finds));
+            }
+        }
     }
 }
 

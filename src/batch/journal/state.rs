@@ -47,7 +47,7 @@ impl State {
     /// Takes in the frame that ends at `offset`.
     pub(super) fn apply(&mut self, frame: &Frame, offset: u64) {
         match frame {
-            Frame::Purpose(_) => {}
+            Frame::Purpose(_) | Frame::Found(_) => {}
             Frame::Session { .. } => self.finished = false,
             Frame::Commit { position, entries } => {
                 self.owned = true;

@@ -134,3 +134,40 @@ fn what_may_pass_is_not_finished_once_it_is_to_be_tried_anew() {
     assert_eq!(found.state.tally.attempted, 2);
     assert_eq!(keys(&mut journal), [1, 3], "only the later failure counts");
 }
+
+#[test]
+fn what_a_page_led_to_is_there_with_the_page_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.ckpt");
+    let (mut journal, _) = Journal::open(&path, &purpose()).unwrap();
+    journal.commit(10, &[done(1, false)]).unwrap();
+    let whole = usize::try_from(journal.len).unwrap();
+    let tasks = [2, 3].map(|n| Task { depth: n, ..Task::from(format!("http://a.test/{n}")) });
+    journal.commit_found(20, &[done(2, false)], tasks.iter(), &[Key(7)]).unwrap();
+    drop(journal);
+    let bytes = std::fs::read(&path).unwrap();
+    for cut in whole..=bytes.len() {
+        std::fs::write(&path, &bytes[..cut]).unwrap();
+        let (mut journal, _) = Journal::open(&path, &purpose()).unwrap();
+        let finds: Vec<Finds> = journal.finds().unwrap().map(Result::unwrap).collect();
+        let found: Vec<&Task> = finds.iter().flat_map(|finds| &finds.tasks).collect();
+        if keys(&mut journal).contains(&2) {
+            assert_eq!(found, [&tasks[0], &tasks[1]], "cut at {cut}");
+            assert!(finds.iter().any(|finds| finds.aliases == [Key(7)]), "cut at {cut}");
+        } else {
+            // What was found without its page is found once more, with it.
+            assert!(cut < bytes.len() && found.len() <= 2, "cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn many_finds_are_many_frames() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut journal, _) = Journal::open(&folder.path().join("run.ckpt"), &purpose()).unwrap();
+    let tasks: Vec<Task> =
+        (0..5000).map(|n| Task::from(format!("http://a.test/{n}/{}", "x".repeat(2000)))).collect();
+    journal.commit_found(10, &[done(1, false)], tasks.iter(), &[]).unwrap();
+    let finds: Vec<Finds> = journal.finds().unwrap().map(Result::unwrap).collect();
+    assert!(finds.len() > 2 && finds.iter().map(|finds| finds.tasks.len()).sum::<usize>() == 5000);
+}

@@ -1,15 +1,18 @@
 //! CSV (RFC 4180) with a header line and CRLF: what there is to tell of each URL but its body.
 
-use super::{Encode, Encoded};
+use super::{Columns, Encode, Encoded};
 use crate::batch::record::{Failed, Record};
 use crate::batch::summary::timestamp;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 use crate::redact;
 
-pub(super) struct Csv;
+#[derive(Default)]
+pub(super) struct Csv {
+    wanted: Columns,
+}
 
-/// The columns, in order; they do not change.
+/// The columns of every record, in order; they do not change. Behind them come those of what was read out of the page.
 const COLUMNS: [&str; 16] = [
     "url",
     "final_url",
@@ -36,7 +39,7 @@ impl Encode for Csv {
         let last = record.attempts().last();
         let content_type = page.and_then(|page| page.headers().get(http::header::CONTENT_TYPE));
         let text = |number: Option<String>| number.unwrap_or_default();
-        line(&[
+        let mut cells = vec![
             safe(record.url()),
             text(page.map(|page| redact::url(page.url()))),
             text(record.status().map(|status| status.to_string())),
@@ -53,13 +56,56 @@ impl Encode for Csv {
             text(failed.as_ref().map(|failed| failed.kind.to_string())),
             text(failed.as_ref().map(|failed| safe(&failed.message))),
             text(record.outcome().err().and_then(Error::hint).map(safe)),
-        ])
+        ];
+        for name in &self.wanted.fields {
+            let value = record.fields.as_ref().and_then(|fields| fields.get(name));
+            cells.push(value.map_or_else(String::new, cell));
+        }
+        if self.wanted.text {
+            cells.push(text(record.text.as_deref().map(safe)));
+        }
+        if self.wanted.links {
+            let links = record.links.as_ref().map(|links| links.join(" "));
+            cells.extend([text(record.canonical.clone()), text(links)]);
+        }
+        line(&cells)
     }
 
     fn prelude(&self) -> Option<Encoded> {
-        line(&COLUMNS.map(str::to_owned)).ok()
+        line(&self.columns()).ok()
     }
 }
+
+impl Csv {
+    pub(super) const fn new(wanted: Columns) -> Self {
+        Self { wanted }
+    }
+
+    fn columns(&self) -> Vec<String> {
+        let mut columns = COLUMNS.map(str::to_owned).to_vec();
+        for name in &self.wanted.fields {
+            // A field may be called as a column is.
+            let is_taken = columns.contains(name) || READ.contains(&name.as_str());
+            columns.push(if is_taken { format!("fields.{name}") } else { name.clone() });
+        }
+        let read = READ.map(str::to_owned);
+        columns.extend(read[..1].iter().filter(|_| self.wanted.text).cloned());
+        columns.extend(read[1..].iter().filter(|_| self.wanted.links).cloned());
+        columns
+    }
+}
+
+/// A field as it is in one cell: text as it is, all matches as a JSON array.
+fn cell(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Null => String::new(),
+        serde_json::Value::String(text) => safe(text),
+        other => other.to_string(),
+    }
+}
+
+/// Columns behind the fields, the first where the text is wanted, the others where the links are.
+const READ: [&str; 3] = ["text", "canonical", "links"];
 
 fn line(cells: &[String]) -> Result<Encoded> {
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
@@ -89,12 +135,30 @@ mod tests {
     fn every_line_has_every_column_and_what_would_break_it_is_quoted() {
         let error = Error::new(ErrorKind::Connect, "broke, \"badly\"\nand again").with_hint("=1+1");
         let record = Record::new("https://a.test/?a=1,2", Err(error));
-        let Encoded::Bytes(bytes) = Csv.encode(&record).unwrap() else { panic!("no bytes") };
+        let Encoded::Bytes(bytes) = Csv::default().encode(&record).unwrap() else { panic!("no bytes") };
         let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(&bytes[..]);
         let read = reader.records().next().unwrap().unwrap();
         assert_eq!(read.len(), COLUMNS.len());
         assert_eq!((&read[0], &read[13], &read[15]), ("https://a.test/?a=1,2", "connect", "'=1+1"));
         assert_eq!(&read[14], "broke, \"badly\"\nand again");
         assert!(bytes.ends_with(b"\r\n"));
+    }
+
+    #[test]
+    fn what_was_read_out_of_the_page_has_columns_of_its_own() {
+        let fields = ["title", "url", "images"].map(str::to_owned).to_vec();
+        let columns = Csv::new(Columns { fields, text: true, links: true });
+        let mut record = Record::new("https://a.test/", Err(Error::new(ErrorKind::Connect, "refused")));
+        let read = serde_json::json!({"title": "=1+1", "url": null, "images": ["a", "b"]});
+        record.fields = read.as_object().cloned();
+        record.links = Some(vec!["https://a.test/1".to_owned(), "https://a.test/2".to_owned()]);
+        let Encoded::Bytes(head) = columns.prelude().unwrap() else { panic!("no bytes") };
+        let Encoded::Bytes(bytes) = columns.encode(&record).unwrap() else { panic!("no bytes") };
+        let whole = [head, bytes].concat();
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(&whole[..]);
+        let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+        let behind = |row: &csv::StringRecord| row.iter().skip(COLUMNS.len()).collect::<Vec<_>>().join("|");
+        assert_eq!(behind(&rows[0]), "title|fields.url|images|text|canonical|links");
+        assert_eq!(behind(&rows[1]), r#"'=1+1||["a","b"]|||https://a.test/1 https://a.test/2"#);
     }
 }

@@ -117,10 +117,10 @@ impl Output {
         self.format
     }
 
-    pub(super) fn encoder(&self) -> Box<dyn Encode> {
+    pub(super) fn encoder(&self, wanted: Columns) -> Box<dyn Encode> {
         match self.format {
             Format::Jsonl => Box::new(jsonl::Jsonl),
-            Format::Csv => Box::new(csv::Csv),
+            Format::Csv => Box::new(csv::Csv::new(wanted)),
             Format::Warc => Box::new(warc::Warc { packed: self.is_packed() }),
             Format::Sqlite => Box::new(sqlite::Sqlite),
         }
@@ -195,6 +195,14 @@ impl Output {
             Place::File(path) => file::replace(path).map_err(|cause| unwritten(path, cause)),
         }
     }
+}
+
+/// What is read out of pages, where a format has a column for each.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Columns {
+    pub(super) fields: Vec<String>,
+    pub(super) text: bool,
+    pub(super) links: bool,
 }
 
 /// What was found where the output is.

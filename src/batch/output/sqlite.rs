@@ -33,13 +33,18 @@ pub(in crate::batch) struct Row {
     error_kind: Option<&'static str>,
     error: Option<String>,
     fields: Option<String>,
+    text: Option<String>,
     links: Option<String>,
+    canonical: Option<String>,
 }
 
 impl Row {
     /// About how much memory it takes.
     pub(super) fn size(&self) -> usize {
-        512 + self.headers.len() + self.attempts.len() + self.body.as_ref().map_or(0, bytes::Bytes::len)
+        512 + self.headers.len()
+            + [&self.fields, &self.text, &self.links].into_iter().flatten().map(String::len).sum::<usize>()
+            + self.attempts.len()
+            + self.body.as_ref().map_or(0, bytes::Bytes::len)
     }
 }
 
@@ -66,7 +71,9 @@ impl Encode for Sqlite {
             error_kind: failed.as_ref().map(|failed| failed.kind.name()),
             error: failed.as_ref().map(json).transpose()?,
             fields: record.fields.as_ref().map(json).transpose()?,
+            text: record.text.clone(),
             links: record.links.as_ref().map(json).transpose()?,
+            canonical: record.canonical.clone(),
         })))
     }
 }
@@ -120,7 +127,9 @@ impl Database {
                     row.error_kind,
                     row.error,
                     row.fields,
+                    row.text,
                     row.links,
+                    row.canonical,
                 ])?;
             }
         }
@@ -220,13 +229,15 @@ CREATE TABLE IF NOT EXISTS page (
     error_kind TEXT,
     error TEXT,
     fields TEXT,
-    links TEXT
+    text TEXT,
+    links TEXT,
+    canonical TEXT
 );
 CREATE TABLE IF NOT EXISTS run (began TEXT NOT NULL, version TEXT NOT NULL, complete INTEGER NOT NULL, summary TEXT NOT NULL);
 ";
 
 const INSERT: &str = "INSERT INTO page VALUES \
-    (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
+    (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
 
 #[cfg(test)]
 mod tests {

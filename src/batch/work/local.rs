@@ -17,7 +17,7 @@ use super::{Lease, LeaseId, Work, WorkList};
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 
-/// The embedded work list. Hosts take turns; of each, tasks go in the order they came.
+/// The embedded work list. Hosts take turns; of each, those least deep come first, and of these in the order they came.
 ///
 /// It holds 10,000 tasks, or 32 MiB of them, in memory. When these are all of hosts that must wait, further ones
 /// go to a file without a name, up to 4 GiB of it and 200,000 hosts; then [`push`](WorkList::push) waits.
@@ -49,11 +49,18 @@ struct Inner {
 
 #[derive(Default)]
 struct Host {
+    /// Each has tasks; the least deep is first.
+    levels: Vec<Level>,
+    held: Held,
+    in_turn: bool,
+}
+
+/// The tasks of one depth.
+struct Level {
+    depth: u32,
     queue: VecDeque<Work>,
     /// Behind what is in `queue`.
     disk: Option<Queue>,
-    held: Held,
-    in_turn: bool,
 }
 
 #[derive(Clone, Copy, Default, PartialEq)]
@@ -132,6 +139,13 @@ impl WorkList for Local {
             }
         }
         .boxed()
+    }
+
+    fn found(&self, work: Vec<Work>) -> BoxFuture<'_, Result<()>> {
+        let mut inner = self.lock();
+        let pushed = work.into_iter().try_for_each(|work| inner.push(work));
+        drop(inner);
+        self.told(pushed)
     }
 
     fn close(&self) -> BoxFuture<'_, Result<()>> {
@@ -243,13 +257,13 @@ impl Inner {
     fn push(&mut self, work: Work) -> io::Result<()> {
         let is_full = self.tasks >= self.cap || self.bytes >= BYTES;
         let name: Arc<str> = work.host.as_str().into();
-        let host = self.hosts.entry(Arc::clone(&name)).or_default();
-        if is_full || host.disk.is_some() {
-            return self.spill.push(&mut host.disk, &written(&work)?).map(|()| self.queue_up(&name));
+        let level = self.hosts.entry(Arc::clone(&name)).or_default().level(work.task.depth);
+        if is_full || level.disk.is_some() {
+            return self.spill.push(&mut level.disk, &written(&work)?).map(|()| self.queue_up(&name));
         }
         self.tasks += 1;
         self.bytes += size(&work);
-        host.queue.push_back(work);
+        level.queue.push_back(work);
         self.queue_up(&name);
         Ok(())
     }
@@ -273,17 +287,21 @@ impl Inner {
             if host.held != Held::No {
                 continue;
             }
-            let work = match host.queue.pop_front() {
+            let Some(level) = host.levels.first_mut() else { continue };
+            let work = match level.queue.pop_front() {
                 Some(work) => {
                     self.tasks -= 1;
                     self.bytes -= size(&work).min(self.bytes);
                     Some(work)
                 }
-                None => match self.spill.pop(&mut host.disk)? {
+                None => match self.spill.pop(&mut level.disk)? {
                     Some(bytes) => Some(read(&bytes)?),
                     None => None,
                 },
             };
+            if !level.has_tasks() {
+                host.levels.remove(0);
+            }
             self.queue_up(&name);
             if work.is_some() {
                 return Ok(work);
@@ -305,7 +323,8 @@ impl Inner {
         let name: Arc<str> = work.host.as_str().into();
         self.tasks += 1;
         self.bytes += size(&work);
-        self.hosts.entry(Arc::clone(&name)).or_default().queue.push_front(work);
+        let level = self.hosts.entry(Arc::clone(&name)).or_default().level(work.task.depth);
+        level.queue.push_front(work);
         self.queue_up(&name);
     }
 
@@ -371,6 +390,23 @@ impl Inner {
 }
 
 impl Host {
+    fn has_tasks(&self) -> bool {
+        !self.levels.is_empty()
+    }
+
+    /// The tasks of one depth; the caller adds one.
+    fn level(&mut self, depth: u32) -> &mut Level {
+        let at = self.levels.partition_point(|level| level.depth < depth);
+        if self.levels.get(at).is_none_or(|level| level.depth != depth) {
+            // Most hosts have one level, and there may be many hosts.
+            self.levels.reserve_exact(1);
+            self.levels.insert(at, Level { depth, queue: VecDeque::new(), disk: None });
+        }
+        &mut self.levels[at]
+    }
+}
+
+impl Level {
     fn has_tasks(&self) -> bool {
         !self.queue.is_empty() || self.disk.is_some()
     }

@@ -52,12 +52,20 @@ impl Work {
         let (key, host) = task.identify()?;
         Ok(Self { task, key, host })
     }
+
+    pub(super) const fn task(&self) -> &Task {
+        &self.task
+    }
 }
 
 /// Where the tasks are. All of it may be called by many at once, and every future may be dropped.
 pub trait WorkList: Send + Sync {
     /// Adds a task. Waits while there is more than enough to do and no room for more.
     fn push(&self, work: Work) -> BoxFuture<'_, Result<()>>;
+
+    /// Adds tasks that were found while another was done, before that one is acknowledged. Never waits for room: who
+    /// is done with a page must not wait for those who fetch.
+    fn found(&self, work: Vec<Work>) -> BoxFuture<'_, Result<()>>;
 
     /// No more tasks come from whoever reads the input.
     fn close(&self) -> BoxFuture<'_, Result<()>>;

@@ -1,0 +1,126 @@
+//! From a page to the tasks that follow from it. Runs on threads that may block.
+
+use url::Url;
+
+use super::normal::normal;
+use super::scope::site;
+use super::{Follow, Pattern};
+use crate::batch::record::Record;
+use crate::batch::task::{Key, Task};
+use crate::extract::{Document, Extract, says_nofollow};
+use crate::fetcher::Page;
+use crate::politeness::Robots;
+
+/// What is read out of every page of a batch.
+pub(in crate::batch) struct Reading {
+    pub(in crate::batch) extract: Extract,
+    pub(in crate::batch) follow: Option<Follow>,
+}
+
+/// What a page leads to.
+#[derive(Debug, Default)]
+pub(in crate::batch) struct Found {
+    pub(super) tasks: Vec<Task>,
+    /// Other URLs it answers for.
+    pub(super) aliases: Vec<Key>,
+}
+
+impl Reading {
+    /// Reads fields into the record, and the links that `task`, whose record it is, leads to. The page is parsed once.
+    pub(in crate::batch) fn of(&self, record: &mut Record, task: Option<&Task>) -> Option<Found> {
+        let follow = self.follow.as_ref().zip(task);
+        let Ok(page) = record.outcome() else {
+            record.extract(&self.extract);
+            return follow.map(|_| Found::default());
+        };
+        let wanted = page.wanted(&self.extract);
+        if wanted.is_empty() && follow.is_none() {
+            return None;
+        }
+        let document = page.document();
+        let found = follow.map(|(follow, task)| {
+            let obeys = record.robots() == Some(Robots::Obey.done());
+            follow.find(page, document.as_ref(), task, obeys)
+        });
+        if !wanted.is_empty() {
+            let read = document.as_ref().map_or_else(|| wanted.of_other(), |document| wanted.from(document));
+            record.take(read, &wanted);
+        }
+        found
+    }
+}
+
+impl Found {
+    /// About how much memory it takes, in bytes.
+    pub(in crate::batch) fn len(&self) -> usize {
+        self.tasks.iter().map(|task| task.url.len() + size_of::<Task>()).sum()
+    }
+}
+
+impl Follow {
+    fn find(&self, page: &Page, document: Option<&Document>, task: &Task, obeys: bool) -> Found {
+        let mut found = Found { tasks: Vec::new(), aliases: self.aliases(page.url(), document) };
+        let is_deep = self.depth.is_some_and(|depth| task.depth >= depth);
+        let Some(document) = document.filter(|_| !is_deep && page.status().as_u16() < 400) else {
+            return found;
+        };
+        if obeys && (document.is_nofollow() || is_nofollow(page)) {
+            return found;
+        }
+        let asked = Url::parse(&task.url).ok();
+        // Where a listed URL leads is at home too; a link that leads away is not.
+        let landed = (task.depth == 0).then(|| page.url());
+        let homes: Vec<&Url> = asked.iter().chain(landed).collect();
+        for url in self.links_of(document, page.bytes().len(), obeys) {
+            if self.reaches(&url, &homes) {
+                found.tasks.push(self.task(&normal(url, self.sorts), page.url(), task));
+            }
+        }
+        found
+    }
+
+    fn links_of(&self, document: &Document, bytes: usize, obeys: bool) -> Vec<Url> {
+        // What a record takes while it is under way is counted by its body.
+        let most = LINKS + bytes * 2;
+        let mut anchors =
+            if self.css.is_empty() { Vec::new() } else { document.anchors(Some(&self.css), most) };
+        if !self.patterns.is_empty() {
+            let is_for = |url: &Url| self.patterns.iter().any(|pattern: &Pattern| pattern.is_for(url));
+            anchors.extend(document.anchors(None, most).into_iter().filter(|anchor| is_for(&anchor.url)));
+        }
+        anchors.retain(|anchor| !(obeys && anchor.nofollow));
+        anchors.into_iter().map(|anchor| anchor.url).collect()
+    }
+
+    fn task(&self, url: &Url, from: &Url, task: &Task) -> Task {
+        let mut referer = from.clone();
+        referer.set_fragment(None);
+        let _ = referer.set_username("");
+        let _ = referer.set_password(None);
+        Task {
+            url: url.to_string(),
+            headers: vec![("referer".to_owned(), referer.into())],
+            target: task.target.clone(),
+            session: task.session.clone(),
+            depth: task.depth + 1,
+            ..Task::default()
+        }
+    }
+
+    /// The other URLs that the page answers for.
+    fn aliases(&self, landed: &Url, document: Option<&Document>) -> Vec<Key> {
+        let canonical =
+            document.and_then(Document::canonical).filter(|canonical| site(canonical) == site(landed));
+        let urls = [Some(landed), canonical].into_iter().flatten();
+        urls.map(|url| Key::of_url(normal(url.clone(), self.sorts))).collect()
+    }
+}
+
+/// What a header says about following.
+fn is_nofollow(page: &Page) -> bool {
+    let said = page.headers().get_all("x-robots-tag");
+    said.iter().any(|value| says_nofollow(&String::from_utf8_lossy(value.as_bytes())))
+}
+
+/// Bytes of links that every page may have, and twice those of its body beside.
+const LINKS: usize = 64 * 1024;

@@ -1,0 +1,82 @@
+//! Which links belong to a crawl. Pure.
+
+use url::Url;
+
+use super::Follow;
+
+/// A pattern of URLs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pattern {
+    text: String,
+    /// It begins with the scheme, not with the path.
+    is_whole: bool,
+}
+
+impl Pattern {
+    pub(super) fn read(text: &str) -> Result<Self, String> {
+        if text.len() > MAX {
+            return Err(format!("column {MAX}: a pattern of more than {MAX} bytes"));
+        }
+        let is_whole = text.starts_with("http") || text.starts_with('*');
+        if !is_whole && !text.starts_with('/') {
+            return Err("column 9: a pattern begins with `/`, `http` or `*`".to_owned());
+        }
+        Ok(Self { text: text.to_owned(), is_whole })
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn is_for(&self, url: &Url) -> bool {
+        if self.is_whole {
+            return matches(self.text.as_bytes(), url.as_str().as_bytes());
+        }
+        let path = &url[url::Position::BeforePath..url::Position::AfterQuery];
+        matches(self.text.as_bytes(), path.as_bytes())
+    }
+}
+
+/// Whether `text` is of the form of `pattern`, `*` being anything. Takes the product of both lengths at most.
+fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t) = (0, 0);
+    // Where the last `*` is, and up to where it reaches so far.
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        if pattern.get(p) == Some(&b'*') {
+            star = Some((p, t));
+            p += 1;
+        } else if pattern.get(p) == Some(&text[t]) {
+            p += 1;
+            t += 1;
+        } else if let Some((at, reached)) = star {
+            star = Some((at, reached + 1));
+            p = at + 1;
+            t = reached + 1;
+        } else {
+            return false;
+        }
+    }
+    pattern[p..].iter().all(|c| *c == b'*')
+}
+
+impl Follow {
+    /// Whether a link leads to where a crawl goes that is at home at `homes`.
+    pub(super) fn reaches(&self, link: &Url, homes: &[&Url]) -> bool {
+        let Some(host) = link.host_str() else { return false };
+        if self.external || homes.iter().any(|home| site(home) == site(link)) {
+            return true;
+        }
+        self.hosts.iter().any(|allowed| {
+            host.strip_suffix(allowed.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        })
+    }
+}
+
+/// The registrable domain, or the host where there is none.
+pub(super) fn site(url: &Url) -> Option<&str> {
+    let domain = url.domain().and_then(|domain| psl::domain_str(domain));
+    domain.or_else(|| url.host_str())
+}
+
+const MAX: usize = 2000;

@@ -1,0 +1,221 @@
+use proptest::prelude::*;
+use url::Url;
+
+use super::normal::normal;
+use super::scope::{Pattern, site};
+use super::trap::Traps;
+use super::*;
+use crate::batch::task::{Key, Task};
+use crate::batch::work::Work;
+
+fn url(text: &str) -> Url {
+    text.parse().unwrap()
+}
+
+#[test]
+fn one_page_has_one_url_however_a_link_writes_it() {
+    for (text, expected) in [
+        ("HTTP://Shop.Example:80/a/../b#part", "http://shop.example/b"),
+        ("https://shop.example/?utm_source=x&b=2&UTM_Medium=y&a=1", "https://shop.example/?b=2&a=1"),
+        ("https://shop.example/p?gclid=1&fbclid=2", "https://shop.example/p"),
+        ("https://shop.example/p?", "https://shop.example/p"),
+        ("https://shop.example/p?a&&b=", "https://shop.example/p?a&b="),
+        ("https://shop.example/a;jsessionid=8F3A/b;v=1?PHPSESSID=abc", "https://shop.example/a/b;v=1"),
+        ("https://jane:hunter2@shop.example/p?sid=1", "https://shop.example/p"),
+        (
+            "https://shop.example/%7ejane/%41%2f%c3%a9?q=%7e%2b",
+            "https://shop.example/~jane/A%2F%C3%A9?q=~%2B",
+        ),
+        ("https://shop.example/100%/%%34%31", "https://shop.example/100%/%%34%31"),
+        ("https://shop.example/p?side=left&residence=1", "https://shop.example/p?side=left&residence=1"),
+    ] {
+        assert_eq!(normal(url(text), false).as_str(), expected, "{text}");
+    }
+    assert_eq!(normal(url("https://a.test/?b=2&a=1"), true).as_str(), "https://a.test/?a=1&b=2");
+}
+
+#[test]
+fn a_site_is_a_registrable_domain_and_others_must_be_allowed() {
+    let follow = Follow::new().allow("cdn.example").unwrap().allow("*.b.test").unwrap();
+    let home = url("https://www.shop.co.uk/");
+    for (link, expected) in [
+        ("https://shop.co.uk/x", true),
+        ("http://img.shop.co.uk:8080/x", true),
+        ("https://other.co.uk/", false),
+        ("https://cdn.example/", true),
+        ("https://a.cdn.example/", true),
+        ("https://xcdn.example/", false),
+        ("https://b.test/", true),
+    ] {
+        assert_eq!(follow.reaches(&url(link), &[&home]), expected, "{link}");
+        assert!(Follow::new().external(true).reaches(&url(link), &[&home]), "{link}");
+    }
+    assert_eq!(site(&url("http://127.0.0.1:8080/")), Some("127.0.0.1"));
+    assert!(!Follow::new().reaches(&url("http://127.0.0.2/"), &[&url("http://127.0.0.1/")]));
+    assert!(Follow::new().allow("not a host").is_err());
+}
+
+#[test]
+fn a_pattern_is_of_the_path_or_of_the_whole_url() {
+    for (pattern, link, expected) in [
+        ("/p/*", "https://a.test/p/1", true),
+        ("/p/*", "https://a.test/q/p/1", false),
+        ("/p/*", "https://a.test/p", false),
+        ("*/p/*", "https://a.test/q/p/1", true),
+        ("/list?page=*", "https://a.test/list?page=2", true),
+        ("/list", "https://a.test/list?page=2", false),
+        ("https://*.a.test/*", "https://b.a.test/x", true),
+        ("https://*.a.test/*", "https://a.test/x", false),
+        ("/*a*b*c", "https://a.test/xxaxxbxxbxxc", true),
+        ("/*a*b*c", "https://a.test/xxaxxbxxcx", false),
+    ] {
+        assert_eq!(Pattern::read(pattern).unwrap().is_for(&url(link)), expected, "{pattern} {link}");
+    }
+    for (wrong, told) in [("pattern:p/*", "column 9"), ("a[", "column 3"), ("", "column 1")] {
+        let error = Follow::new().links(wrong).unwrap_err();
+        assert!(error.to_string().contains(told), "{error}");
+    }
+}
+
+/// How many of these links are followed.
+fn followed(limit: u32, links: impl Iterator<Item = String>) -> (usize, Vec<Trap>) {
+    let mut traps = Traps::new(limit);
+    let count = links.filter(|link| traps.admit(&url(link))).count();
+    (count, traps.list())
+}
+
+#[test]
+fn what_has_no_end_is_followed_so_far_and_not_further() {
+    let of = |form: fn(usize) -> String| (0..3000).map(form);
+    let days =
+        |n: usize| format!("http://a.test/cal/20{}/{:02}/{:02}", 10 + n / 336, n / 28 % 12 + 1, n % 28 + 1);
+    for (limit, form, expected, why, pattern) in [
+        (50_000, days as fn(usize) -> String, 400, "dates", "a.test/cal/N/N/N"),
+        (
+            50_000,
+            |n| format!("http://a.test/c?month={}&year={}", n % 12, n / 12),
+            400,
+            "dates",
+            "a.test/c?month&year",
+        ),
+        (50_000, |n| format!("http://a.test/c?d=20{:02}-01-02&x={n}", n % 90), 400, "dates", "a.test/c?d&x"),
+        (1000, |n| format!("http://a.test/list?q={n}"), 100, "query", "a.test/list?q"),
+        (1000, |n| format!("http://a.test/p/{n}"), 1000, "folder", "a.test/p/*"),
+        (1000, |n| format!("http://a.test/{n}/about"), 1000, "folder", "a.test/N/*"),
+        (1000, |n| format!("http://a.test/s/a1b2c3d4e5f6{n:06}/p{n}"), 100, "session", "a.test/s/*/…"),
+        (
+            50_000,
+            |n| format!("http://a.test{}", "/x".repeat(4 + n % 10)),
+            0,
+            "repeating path",
+            "a.test/*/x/*",
+        ),
+        (50_000, |n| format!("http://a.test/b/c/b/c/b/c/b/{n}"), 0, "repeating path", "a.test/*/b/*"),
+        (
+            50_000,
+            |n| format!("http://a.test/{}", "y/".repeat(3) + &"z".repeat(2040 + n % 9)),
+            0,
+            "long url",
+            "a.test/*",
+        ),
+        (50_000, |n| format!("http://a.test/f?q={}", "z".repeat(513 + n % 9)), 0, "long query", "a.test/f?*"),
+        (50_000, |n| format!("http://a.test/f?{}", "a&".repeat(17 + n % 9)), 0, "long query", "a.test/f?*"),
+    ] {
+        let (count, traps) = followed(limit, of(form));
+        assert_eq!(count, expected, "{why}: {traps:?}");
+        assert_eq!((traps.len(), traps[0].why, traps[0].pattern.as_str()), (1, why, pattern), "{traps:?}");
+        assert_eq!(traps[0].left, 3000 - expected as u64, "{traps:?}");
+        assert_eq!(traps[0].followed as usize, expected, "{traps:?}");
+    }
+    let deep = (0..50).map(|n| (0..25).map(|at| format!("/s{at}x{n}")).collect::<String>());
+    assert_eq!(followed(50_000, deep.map(|path| format!("http://a.test{path}"))).1[0].why, "deep path");
+}
+
+#[test]
+fn what_a_site_really_has_is_followed_whole() {
+    for form in [
+        (|n| format!("http://a.test/2024/05/a-title-of-words-{n}")) as fn(usize) -> String,
+        |n| format!("http://a.test/list?page={n}"),
+        |n| format!("http://a.test/p/{n}.html"),
+        |n| format!("http://a.test/shop/shoes/red-shoe-size-{n}-new"),
+        |n| format!("http://a.test/item/550e8400-e29b-41d4-a716-{n:012}"),
+    ] {
+        let (count, traps) = followed(50_000, (0..4000).map(form));
+        assert_eq!((count, traps), (4000, Vec::new()), "{}", form(7));
+    }
+}
+
+#[test]
+fn neither_the_patterns_counted_nor_those_told_grow_for_ever() {
+    let mut traps = Traps::new(1);
+    for n in 0..200_000 {
+        traps.admit(&url(&format!("http://a.test/d{n}/x")));
+        if n % 100 == 0 {
+            traps.admit(&url(&format!("http://a.test/d{n}/y")));
+        }
+    }
+    assert!(traps.counted() <= 1 << 16, "{}", traps.counted());
+    let told = traps.list();
+    assert!(told.len() <= 100 && told.iter().any(|trap| trap.pattern == "others"), "{}", told.len());
+}
+
+fn found(urls: &[&str], aliases: &[&str]) -> Found {
+    let tasks = urls.iter().map(|url| Task { depth: 1, ..Task::from(*url) });
+    Found { tasks: tasks.collect(), aliases: aliases.iter().map(|text| Key::of_url(url(text))).collect() }
+}
+
+fn new(frontier: &mut Frontier, urls: &[&str], aliases: &[&str]) -> Vec<String> {
+    let admitted = frontier.admit(found(urls, aliases)).unwrap();
+    admitted.work.iter().map(|work| work.task().url.clone()).collect()
+}
+
+#[test]
+fn a_page_is_found_once_and_not_under_the_urls_others_answer_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut frontier = Frontier::new(folder.path(), Some(Follow::new()));
+    let listed = "http://a.test/?utm_source=mail";
+    let key = Work::new(Task::from(listed)).unwrap().key;
+    assert!(frontier.list(key, listed).unwrap() && !frontier.list(key, listed).unwrap());
+    let both = ["http://a.test/1", "http://a.test/1", "http://a.test/", "http://a.test/c"];
+    assert_eq!(new(&mut frontier, &both, &["http://a.test/c"]), ["http://a.test/1"]);
+    assert!(new(&mut frontier, &both, &[]).is_empty());
+    // What is listed is fetched, whatever answers for it.
+    let key = Work::new(Task::from("http://a.test/c")).unwrap().key;
+    assert!(frontier.list(key, "http://a.test/c").unwrap());
+}
+
+#[test]
+fn pages_are_enough_across_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let follow = || Some(Follow::new().max_pages(3));
+    let mut frontier = Frontier::new(folder.path(), follow());
+    frontier.insert(Work::new(Task::from("http://a.test/0")).unwrap().key).unwrap();
+    let left = frontier.recall(Task { depth: 1, ..Task::from("http://a.test/1") }).unwrap();
+    assert!(left.is_some() && frontier.recall(Task::from("http://a.test/0")).unwrap().is_none());
+    let links =
+        ["http://a.test/0", "http://a.test/1", "http://a.test/2", "http://a.test/3", "http://a.test/4"];
+    assert_eq!(new(&mut frontier, &links, &[]), ["http://a.test/2"]);
+    assert_eq!(frontier.bounded().1, 2);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn no_link_makes_it_panic_and_what_stands_for_a_page_stands_for_itself(rest in "[/?&=;%#a-z0-9A-F._~é-]{0,60}") {
+        if let Ok(link) = Url::parse(&format!("http://a.test/{rest}")) {
+            let once = normal(link.clone(), true);
+            prop_assert_eq!(&normal(once.clone(), true), &once);
+            let mut traps = Traps::new(1);
+            let first = traps.admit(&once);
+            prop_assert!(!traps.admit(&once), "a pattern of one page has one page, and it was {first}");
+            prop_assert!(Follow::new().reaches(&once, &[&link]));
+        }
+    }
+
+    #[test]
+    fn no_pattern_takes_long(pattern in "/[*a]{0,30}", path in "/a{0,200}") {
+        let pattern = Pattern::read(&pattern).unwrap();
+        let _ = pattern.is_for(&Url::parse(&format!("http://a.test{path}")).unwrap());
+    }
+}

@@ -1,0 +1,266 @@
+//! Where a site has no end: pages made of dates, of sessions, of parameters, of paths that repeat. Pure.
+//!
+//! Every URL belongs to a pattern, and of each only so many are followed. At most 65,536 patterns are counted; when
+//! there are more, those met least are forgotten.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use serde::Serialize;
+use url::Url;
+
+use crate::extract::MAX_URL;
+
+/// Where a crawl stopped by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Trap {
+    /// The URLs it is about: `N` stands for a number, `*` for a name.
+    pub pattern: String,
+    /// What is the matter: `long url`, `long query`, `deep path`, `repeating path`, `dates`, `session`, `query` or
+    /// `folder`.
+    pub why: &'static str,
+    /// Pages of it that were followed; 0 where none is.
+    pub followed: u32,
+    /// Links to it that were not followed.
+    pub left: u64,
+}
+
+/// What was counted so far.
+pub(super) struct Traps {
+    limit: u32,
+    counts: HashMap<u64, u32>,
+    found: Vec<Trap>,
+    /// By what identifies it.
+    at: HashMap<u64, usize>,
+}
+
+/// What a URL is one of.
+#[derive(Debug, PartialEq, Eq)]
+struct Kind {
+    pattern: String,
+    why: &'static str,
+    most: u32,
+}
+
+impl Traps {
+    pub(super) fn new(limit: u32) -> Self {
+        Self { limit, counts: HashMap::new(), found: Vec::new(), at: HashMap::new() }
+    }
+
+    /// Whether a link to `url` is followed; it is counted then.
+    pub(super) fn admit(&mut self, url: &Url) -> bool {
+        let kinds = kinds(url, self.limit);
+        for kind in &kinds {
+            let followed =
+                if kind.most == 0 { 0 } else { self.counts.get(&kind.key()).copied().unwrap_or_default() };
+            if followed >= kind.most {
+                self.leave(kind, followed);
+                return false;
+            }
+        }
+        self.count(&kinds);
+        true
+    }
+
+    /// Counts a page that was followed before.
+    pub(super) fn recall(&mut self, url: &Url) {
+        self.count(&kinds(url, self.limit));
+    }
+
+    /// The traps, those with most links left out first.
+    pub(super) fn list(&self) -> Vec<Trap> {
+        let mut list = self.found.clone();
+        list.sort_by(|a, b| b.left.cmp(&a.left).then_with(|| a.pattern.cmp(&b.pattern)));
+        list
+    }
+
+    #[cfg(test)]
+    pub(super) fn counted(&self) -> usize {
+        self.counts.len()
+    }
+
+    fn count(&mut self, kinds: &[Kind]) {
+        for kind in kinds {
+            *self.counts.entry(kind.key()).or_default() += 1;
+        }
+        let mut least = 1;
+        while self.counts.len() > MAX_PATTERNS {
+            self.counts.retain(|_, count| *count > least);
+            least *= 2;
+        }
+    }
+
+    fn leave(&mut self, kind: &Kind, followed: u32) {
+        let key = kind.key();
+        if let Some(at) = self.at.get(&key) {
+            self.found[*at].left += 1;
+            return;
+        }
+        if self.found.len() >= MAX_TOLD {
+            // The last one stands for all that are not told one by one.
+            if let Some(last) = self.found.last_mut() {
+                last.left += 1;
+            }
+            return;
+        }
+        let is_last = self.found.len() + 1 == MAX_TOLD;
+        let pattern = if is_last { "others".to_owned() } else { kind.pattern.clone() };
+        self.at.insert(key, self.found.len());
+        self.found.push(Trap { pattern, why: kind.why, followed, left: 1 });
+    }
+}
+
+impl Kind {
+    fn new(pattern: String, why: &'static str, most: u32) -> Self {
+        Self { pattern, why, most }
+    }
+
+    fn key(&self) -> u64 {
+        let mut hash = DefaultHasher::new();
+        (&self.pattern, self.why).hash(&mut hash);
+        hash.finish()
+    }
+}
+
+/// What a URL is one of, each with the most that is followed.
+fn kinds(url: &Url, limit: u32) -> Vec<Kind> {
+    let host = url.host_str().unwrap_or_default();
+    let segments: Vec<&str> = url.path().split('/').filter(|segment| !segment.is_empty()).collect();
+    let query = url.query().unwrap_or_default();
+    let none = |why| vec![Kind::new(format!("{host}/*"), why, 0)];
+    if url.as_str().len() > MAX_URL {
+        return none("long url");
+    }
+    if query.len() > MAX_QUERY || query.split('&').count() > MAX_PARAMETERS {
+        return vec![Kind::new(format!("{host}{}?*", general(&segments, true)), "long query", 0)];
+    }
+    if segments.len() > MAX_SEGMENTS {
+        return none("deep path");
+    }
+    if let Some(again) = repeats(&segments) {
+        return vec![Kind::new(format!("{host}/*/{}/*", shown(again)), "repeating path", 0)];
+    }
+    let names = names(query);
+    let leaf = format!("{host}{}{names}", general(&segments, true));
+    let mut kinds = Vec::new();
+    if is_dated(&segments, query) {
+        kinds.push(Kind::new(leaf.clone(), "dates", limit.min(DATES)));
+    }
+    if !query.is_empty() {
+        let path: Vec<String> = segments.iter().map(|segment| shown(segment)).collect();
+        kinds.push(Kind::new(format!("{host}/{}{names}", path.join("/")), "query", (limit / 10).max(1)));
+    }
+    let folders = &segments[..segments.len().saturating_sub(1)];
+    if let Some(at) = folders.iter().position(|folder| is_token(folder)) {
+        let pattern = format!("{host}{}/*/…", general(&segments[..at], true));
+        kinds.push(Kind::new(pattern, "session", (limit / 10).max(1)));
+    }
+    kinds.push(Kind::new(format!("{host}{}/*{names}", general(folders, true)), "folder", limit));
+    kinds
+}
+
+/// A path with `N` for numbers and `*` for what looks made up.
+fn general(segments: &[&str], slash: bool) -> String {
+    let mut path = String::new();
+    for segment in segments {
+        if slash {
+            path.push('/');
+        }
+        if is_number(segment) || is_date(segment) {
+            path.push('N');
+        } else if is_token(segment) {
+            path.push('*');
+        } else {
+            path.push_str(&shown(segment));
+        }
+    }
+    path
+}
+
+/// No segment makes a pattern long.
+fn shown(segment: &str) -> String {
+    let mut shown: String = segment.chars().take(MAX_SHOWN).collect();
+    if shown.len() < segment.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// The names of the parameters, in order, each once.
+fn names(query: &str) -> String {
+    let mut names: Vec<String> =
+        query.split('&').filter(|pair| !pair.is_empty()).map(|pair| shown(name_of(pair))).collect();
+    names.sort_unstable();
+    names.dedup();
+    if names.is_empty() { String::new() } else { format!("?{}", names.join("&")) }
+}
+
+fn name_of(pair: &str) -> &str {
+    pair.split('=').next().unwrap_or_default()
+}
+
+/// A segment, or two or three in turn, that come again and again.
+fn repeats<'a>(segments: &[&'a str]) -> Option<&'a str> {
+    let mut counts: HashMap<&str, u32> = HashMap::new();
+    for segment in segments {
+        let count = counts.entry(segment).or_default();
+        *count += 1;
+        if *count >= REPEATS {
+            return Some(segment);
+        }
+    }
+    None
+}
+
+/// Whether the page is a date of a calendar: its path ends in one, or a parameter is one.
+fn is_dated(segments: &[&str], query: &str) -> bool {
+    let year = segments.iter().position(|segment| is_year(segment));
+    let ends_so = year
+        .is_some_and(|at| segments[at + 1..].iter().all(|segment| segment.len() <= 2 && is_number(segment)));
+    let mut parameters = query.split('&').filter_map(|pair| pair.split_once('='));
+    ends_so
+        || segments.last().is_some_and(|leaf| is_date(leaf))
+        || parameters.any(|(name, value)| {
+            let name = name.to_ascii_lowercase();
+            is_date(value) || (is_number(value) && DATED.iter().any(|dated| name.contains(dated)))
+        })
+}
+
+fn is_year(text: &str) -> bool {
+    text.len() == 4 && is_number(text) && ["19", "20", "21"].iter().any(|century| text.starts_with(century))
+}
+
+/// `2026-11` and `2026-11-05`, with any of `-`, `_` and `.` between.
+fn is_date(text: &str) -> bool {
+    let parts: Vec<&str> = text.split(['-', '_', '.']).collect();
+    (parts.len() == 2 || parts.len() == 3)
+        && is_year(parts[0])
+        && parts[1..].iter().all(|part| (1..=2).contains(&part.len()) && is_number(part))
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Letters and digits as a program throws them.
+fn is_token(text: &str) -> bool {
+    let is_made = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'(' | b')');
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    text.len() >= 16 && text.bytes().all(is_made) && digits >= 4 && digits < text.len()
+        // Words joined by dashes are a title with numbers in it, but a UUID's parts are no words.
+        && text.split(['-', '_']).all(|part| part.len() < 3 || part.bytes().any(|byte| byte.is_ascii_digit()))
+}
+
+const MAX_QUERY: usize = 512;
+const MAX_PARAMETERS: usize = 16;
+const MAX_SEGMENTS: usize = 20;
+/// The same segment so often is no path that somebody made.
+const REPEATS: u32 = 4;
+/// Pages that are dates of one calendar.
+const DATES: u32 = 400;
+const DATED: [&str; 5] = ["year", "month", "day", "date", "week"];
+const MAX_PATTERNS: usize = 1 << 16;
+/// Traps that are told one by one.
+const MAX_TOLD: usize = 100;
+const MAX_SHOWN: usize = 40;

@@ -1,0 +1,161 @@
+//! The links of a page.
+
+use std::collections::HashSet;
+
+use scraper::{ElementRef, Html};
+use url::Url;
+
+use super::css::Css;
+use super::document::Document;
+
+/// One link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Anchor {
+    /// Absolute, of http or https, without fragment and without credentials.
+    pub(crate) url: Url,
+    /// It says `rel=nofollow`.
+    pub(crate) nofollow: bool,
+}
+
+impl Document {
+    /// The links of the whole page, or those that are, or are in, what one of `within` matches. Each once, in the order
+    /// they are found, as many as have room in `most` bytes.
+    pub(crate) fn anchors(&self, within: Option<&[Css]>, most: usize) -> Vec<Anchor> {
+        let mut found = Found { anchors: Vec::new(), known: HashSet::new(), room: most };
+        match within {
+            None => {
+                let elements = self.html.tree.nodes().filter_map(ElementRef::wrap);
+                elements.for_each(|element| found.take(self.base(), element));
+            }
+            Some(all) => {
+                // Where one match is in another, nothing is looked at more often than it has levels.
+                let mut looks = MAX_LOOKS;
+                for element in all.iter().flat_map(|css| self.find(css)) {
+                    if is_link(element) {
+                        found.take(self.base(), element);
+                        continue;
+                    }
+                    for inner in element.descendent_elements().take(looks) {
+                        looks -= 1;
+                        found.take(self.base(), inner);
+                    }
+                }
+            }
+        }
+        found.anchors
+    }
+
+    /// Whether the page itself asks that its links are not followed.
+    pub(crate) fn is_nofollow(&self) -> bool {
+        let mut metas = elements(&self.html, "meta");
+        metas.any(|meta| {
+            let name = meta.attr("name").unwrap_or_default().trim();
+            let is_for_us = ["robots", "rungs"].iter().any(|robot| robot.eq_ignore_ascii_case(name));
+            is_for_us && says_nofollow(meta.attr("content").unwrap_or_default())
+        })
+    }
+}
+
+/// Whether a list of robots' directives has one against following links.
+pub(crate) fn says_nofollow(directives: &str) -> bool {
+    directives.split(',').any(|one| {
+        // A header may name a robot first.
+        let (robot, directive) =
+            one.rsplit_once(':').map_or(("", one), |(robot, directive)| (robot.trim(), directive));
+        let is_for_us = robot.is_empty() || robot.eq_ignore_ascii_case("rungs");
+        let directive = directive.trim();
+        is_for_us && ["nofollow", "none"].iter().any(|no| no.eq_ignore_ascii_case(directive))
+    })
+}
+
+/// All links of the page, as text.
+pub(super) fn plain(document: &Document) -> Vec<String> {
+    document.anchors(None, MAX_BYTES).into_iter().map(|anchor| anchor.url.into()).collect()
+}
+
+/// What the page's URLs are relative to.
+pub(super) fn base(html: &Html, url: &Url) -> Url {
+    let href = elements(html, "base").find_map(|element| element.attr("href"));
+    href.and_then(|href| absolute(url, href)).filter(is_web).unwrap_or_else(|| url.clone())
+}
+
+pub(super) fn canonical(html: &Html, base: &Url) -> Option<Url> {
+    let mut links = elements(html, "link").filter(|link| has_word(*link, "rel", "canonical"));
+    let mut url = links.find_map(|link| absolute(base, link.attr("href")?)).filter(is_web)?;
+    bare(&mut url);
+    Some(url)
+}
+
+/// Whether the value of such an attribute is a URL.
+pub(super) fn is_url(attribute: &str) -> bool {
+    URLS.contains(&attribute)
+}
+
+/// A URL of a page, made absolute.
+pub(super) fn absolute(base: &Url, text: &str) -> Option<Url> {
+    // Where it is longer than any server takes, it is no link.
+    let text = text.trim();
+    let url = (text.len() <= MAX_URL).then(|| base.join(text).ok()).flatten()?;
+    (url.as_str().len() <= MAX_URL).then_some(url)
+}
+
+/// What was found so far.
+struct Found {
+    anchors: Vec<Anchor>,
+    known: HashSet<Url>,
+    room: usize,
+}
+
+impl Found {
+    fn take(&mut self, base: &Url, element: ElementRef<'_>) {
+        if !is_link(element) || self.anchors.len() >= MAX_LINKS {
+            return;
+        }
+        let Some(mut url) = element.attr("href").and_then(|href| absolute(base, href)).filter(is_web) else {
+            return;
+        };
+        bare(&mut url);
+        let bytes = url.as_str().len();
+        if bytes > self.room {
+            self.room = 0;
+        } else if self.known.insert(url.clone()) {
+            self.room -= bytes;
+            self.anchors.push(Anchor { url, nofollow: has_word(element, "rel", "nofollow") });
+        }
+    }
+}
+
+fn is_link(element: ElementRef<'_>) -> bool {
+    matches!(element.value().name(), "a" | "area")
+}
+
+fn is_web(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https") && url.has_host()
+}
+
+/// Neither fragment nor credentials.
+fn bare(url: &mut Url) {
+    url.set_fragment(None);
+    // Neither fails on a URL with a host.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+}
+
+fn has_word(element: ElementRef<'_>, attribute: &str, word: &str) -> bool {
+    let words = element.attr(attribute).unwrap_or_default();
+    words.split_ascii_whitespace().any(|other| other.eq_ignore_ascii_case(word))
+}
+
+fn elements<'a>(html: &'a Html, name: &'static str) -> impl Iterator<Item = ElementRef<'a>> {
+    html.tree.nodes().filter_map(ElementRef::wrap).filter(move |element| element.value().name() == name)
+}
+
+/// The longest URL that is a link, in bytes.
+pub(crate) const MAX_URL: usize = 2048;
+/// The most links of a page, and the most bytes of them.
+const MAX_LINKS: usize = 10_000;
+const MAX_BYTES: usize = 2 << 20;
+const MAX_LOOKS: usize = 1 << 20;
+/// Attributes that hold a URL.
+const URLS: [&str; 9] =
+    ["href", "src", "action", "formaction", "poster", "cite", "data", "background", "longdesc"];
