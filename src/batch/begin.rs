@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Batch;
 use super::input::Input;
 use super::journal::{self, Journal, Purpose, State};
+use super::observer::Observers;
 use super::output::{Output, Store};
 use super::run::{Plan, Run};
 use super::seen::Seen;
@@ -56,7 +57,7 @@ pub(super) fn begin(batch: Batch, input: Input, output: Option<Output>) -> Resul
         robots: batch.robots,
         method: batch.method,
         common: batch.common,
-        observer: batch.observer,
+        observer: Observers(batch.observers),
         hands_out: output.is_none(),
     };
     Ok(Run::start(plan, input, output, list, status, seen, sink))

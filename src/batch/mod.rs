@@ -25,6 +25,7 @@ mod journal;
 mod observer;
 mod output;
 mod record;
+mod report;
 mod run;
 mod seen;
 mod sink;
@@ -51,6 +52,7 @@ pub use input::Input;
 pub use observer::{Fetch, Observer};
 pub use output::{Format, Output};
 pub use record::{Ending, Record};
+pub use report::Report;
 pub use run::{Done, Handle, Run};
 pub use status::Progress;
 pub use summary::Summary;
@@ -76,7 +78,7 @@ pub struct Batch {
     method: Method,
     common: Option<Box<Common>>,
     extract: Vec<Box<Extract>>,
-    observer: Arc<dyn Observer>,
+    observers: Vec<Box<dyn Observer>>,
     list: Option<Arc<dyn WorkList>>,
 }
 
@@ -93,7 +95,7 @@ impl Batch {
             method: Method::GET,
             common: None,
             extract: Vec::new(),
-            observer: Arc::new(observer::Nobody),
+            observers: Vec::new(),
             list: None,
         }
     }
@@ -154,9 +156,9 @@ impl Batch {
         self
     }
 
-    /// Who is told of every fetch. Default: nobody.
+    /// Who is told of every fetch; several are told in order. Default: nobody.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
-        self.observer = Arc::new(observer);
+        self.observers.push(Box::new(observer));
         self
     }
 

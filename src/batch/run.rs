@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::hosts::Hosts;
 use super::input::{Gauge, Input, Item};
-use super::observer::Observer;
+use super::observer::Observers;
 use super::output::Output;
 use super::record::Record;
 use super::seen::Seen;
@@ -71,7 +71,7 @@ pub(super) struct Plan {
     pub(super) robots: Robots,
     pub(super) method: Method,
     pub(super) common: Option<Box<Common>>,
-    pub(super) observer: Arc<dyn Observer>,
+    pub(super) observer: Observers,
     /// Pages go to whoever holds the run, not to an output.
     pub(super) hands_out: bool,
 }

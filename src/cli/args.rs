@@ -135,6 +135,10 @@ pub(crate) struct Records {
     /// Count an HTTP status of 400 or more as a failure.
     #[arg(short = 'f', long)]
     pub(crate) fail: bool,
+
+    /// Write a page here that shows how it went: throughput, latency, tiers, verdicts, proxies, failures (HTML).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
 }
 
 /// What fetches have in common, one or many.

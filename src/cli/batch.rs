@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use rungs::Fetcher;
-use rungs::batch::{Batch, Format, Input, Output, Run, Summary};
+use rungs::batch::{Batch, Format, Input, Output, Report, Run, Summary};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::args;
@@ -70,11 +70,18 @@ async fn all(args: &args::Batch, session: &Fetcher, concurrency: usize, quiet: b
     if let Some(path) = checkpoint(args, file.as_deref()) {
         batch = batch.checkpoint(path);
     }
+    let report = args.records.report.as_deref().map(report_in).transpose()?;
+    if let Some(report) = &report {
+        batch = batch.observer(report.clone().fail_status(args.records.fail));
+    }
     let run = batch.save(input, output)?;
     let (summary, was_interrupted) = watched(run, args, quiet).await;
     let summary = summary?;
     if let Some(path) = &file {
         note(path, &summary)?;
+    }
+    if let (Some(report), Some(path)) = (&report, &args.records.report) {
+        report.write(path, &summary)?;
     }
     if let Some(path) = &args.common.request.cookie_jar {
         cookie_file::write(path, &jars)?;
@@ -92,6 +99,20 @@ async fn all(args: &args::Batch, session: &Fetcher, concurrency: usize, quiet: b
     } else {
         exit::OK
     })
+}
+
+/// A report for this file, which is told now if it cannot be written: afterwards would be late.
+fn report_in(path: &Path) -> Result<Report, Failure> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let wrong = |why: &str| Failure::Config(format!("--report {}: {why}", path.display()));
+    if path.is_dir() {
+        return Err(wrong("is a folder; name a file"));
+    }
+    tempfile::Builder::new()
+        .prefix(".rungs-")
+        .tempfile_in(folder)
+        .map(|_| Report::new())
+        .map_err(|cause| wrong(&format!("nothing can be written there: {cause}")))
 }
 
 /// Shows how far it is, until it ends or is told to.

@@ -165,7 +165,7 @@ impl Router {
                 Err(_) => {
                     let message = format!("the whole fetch took longer than {total:?}");
                     let error = Error::new(ErrorKind::Timeout, message);
-                    progress.cut_short(&error);
+                    progress.cut_short(errand, &error);
                     Err(error)
                 }
             },

@@ -91,7 +91,7 @@ impl Router {
         progress.waited = began.elapsed();
         permit.inspect_err(|error| {
             progress.begin(errand, tier);
-            progress.cut_short(error);
+            progress.cut_short(errand, error);
         })
     }
 
