@@ -2,12 +2,14 @@
 
 mod build;
 mod charset;
+mod in_flight;
 mod page;
 mod send;
 mod terms;
 mod worn;
 
 pub use build::FetcherBuilder;
+pub use in_flight::InFlight;
 pub use page::Page;
 pub use send::RequestBuilder;
 pub use worn::default_profile;
@@ -30,6 +32,7 @@ use crate::request::{Request, parse_url};
 use crate::router::{Ladder, Persona, Router};
 use crate::target::{Resolved, Targets};
 
+use in_flight::Underway;
 use terms::{Look, Said, Terms};
 
 /// Gets pages by the cheapest means the site allows. Cheap to clone; clones share everything.
@@ -70,6 +73,7 @@ struct Shared {
     /// What holds for the URLs of a target, by the address of its settings, which they keep.
     terms: Mutex<HashMap<usize, Arc<Terms>>>,
     sessions: Mutex<Sessions>,
+    underway: Underway,
     #[cfg(feature = "browser")]
     browser: Arc<crate::transport::browser::BrowserTransport>,
 }
@@ -194,6 +198,12 @@ impl Fetcher {
     /// How soon the host may be asked again.
     pub(crate) fn leave(&self, manner: &Manner) -> Leave {
         self.shared.router.leave(&manner.url, manner.pace)
+    }
+
+    /// The fetches under way, of all sessions, oldest first: where each stands, and since when.
+    #[must_use]
+    pub fn in_flight(&self) -> Vec<InFlight> {
+        self.shared.underway.all()
     }
 
     /// Closes the browser, if one was started, and waits until it is gone and what was learned is in the

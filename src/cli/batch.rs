@@ -14,6 +14,7 @@ use super::args;
 use super::cookie_file;
 use super::exit::{self, Failure};
 use super::fetch::interrupted;
+use super::in_flight::{self, Asked};
 use super::plan::Plan;
 use super::progress::{Display, size};
 use super::settings;
@@ -26,13 +27,14 @@ pub(crate) fn run(args: &args::Batch, quiet: bool) -> Result<u8, Failure> {
         .build()
         .map_err(|cause| Failure::Io("could not start".to_owned(), cause))?;
     let outcome = runtime.block_on(async {
+        let mut asked = Asked::listen()?;
         let concurrency = args.course.concurrency.unwrap_or(CONCURRENCY) as usize;
         let fetcher = fetcher(args, concurrency)?;
         let session = match &args.common.ladder.session {
             Some(name) => fetcher.session(name),
             None => fetcher.clone(),
         };
-        let outcome = all(args, &session, concurrency, quiet).await;
+        let outcome = all(args, &session, concurrency, quiet, &mut asked).await;
         tokio::select! {
             () = fetcher.close() => {}
             // What is left of the browser is killed on the way out.
@@ -53,7 +55,13 @@ fn fetcher(args: &args::Batch, concurrency: usize) -> Result<Fetcher, Failure> {
     Ok(builder.build()?)
 }
 
-async fn all(args: &args::Batch, session: &Fetcher, concurrency: usize, quiet: bool) -> Result<u8, Failure> {
+async fn all(
+    args: &args::Batch,
+    session: &Fetcher,
+    concurrency: usize,
+    quiet: bool,
+    asked: &mut Asked,
+) -> Result<u8, Failure> {
     let jars = [session.identity().jar(), session.plain_identity().jar()];
     let plan = Plan::read(&args.common, &jars)?;
     let (mut output, file) = output(args)?;
@@ -75,7 +83,7 @@ async fn all(args: &args::Batch, session: &Fetcher, concurrency: usize, quiet: b
         batch = batch.observer(report.clone().fail_status(args.records.fail));
     }
     let run = batch.save(input, output)?;
-    let (summary, was_interrupted) = watched(run, args, quiet).await;
+    let (summary, was_interrupted) = watched(run, args, quiet, session, asked).await;
     let summary = summary?;
     if let Some(path) = &file {
         note(path, &summary)?;
@@ -116,7 +124,13 @@ fn report_in(path: &Path) -> Result<Report, Failure> {
 }
 
 /// Shows how far it is, until it ends or is told to.
-async fn watched(run: Run, args: &args::Batch, quiet: bool) -> (rungs::Result<Summary>, bool) {
+async fn watched(
+    run: Run,
+    args: &args::Batch,
+    quiet: bool,
+    fetcher: &Fetcher,
+    asked: &mut Asked,
+) -> (rungs::Result<Summary>, bool) {
     let handle = run.handle();
     let mut display = Display::new(args.course.progress, args.course.no_progress, quiet);
     let resumed = handle.progress().resumed;
@@ -138,6 +152,7 @@ async fn watched(run: Run, args: &args::Batch, quiet: bool) -> (rungs::Result<Su
                 handle.stop(GRACE);
                 interruption.set(interrupted());
             }
+            () = asked.next() => display.say(in_flight::told(&fetcher.in_flight()).trim_end()),
             _ = tick.tick() => display.show(&handle.progress()),
         }
     };

@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::args::{Fetch, Format};
 use super::cookie_file;
 use super::exit::{self, Failure};
+use super::in_flight::Asked;
 use super::output::{body, json, story};
 use super::pictures::Pictures;
 use super::plan::Plan;
@@ -32,6 +33,7 @@ pub(crate) fn run(args: &Fetch, quiet: bool) -> Result<u8, Failure> {
         .build()
         .map_err(|cause| Failure::Io("could not start".to_owned(), cause))?;
     let outcome = runtime.block_on(async {
+        let mut asked = Asked::listen()?;
         let fetcher = settings::fetcher(&args.common, &args.urls)?.build()?;
         let session = match &args.common.ladder.session {
             Some(name) => fetcher.session(name),
@@ -39,6 +41,7 @@ pub(crate) fn run(args: &Fetch, quiet: bool) -> Result<u8, Failure> {
         };
         let outcome = tokio::select! {
             outcome = all(args, &session, quiet) => outcome,
+            never = asked.answer(&fetcher) => match never {},
             () = interrupted() => Ok(exit::INTERRUPTED),
         };
         // The fetch is over or dropped: nothing may outlive the program.

@@ -9,6 +9,7 @@ mod doctor;
 mod exit;
 mod fetch;
 mod generate;
+mod in_flight;
 mod lab;
 mod log;
 mod memory;

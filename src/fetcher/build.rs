@@ -378,6 +378,7 @@ impl FetcherBuilder {
             installed,
             terms: Mutex::default(),
             sessions: Mutex::default(),
+            underway: super::in_flight::Underway::default(),
             #[cfg(feature = "browser")]
             browser,
         });

@@ -211,7 +211,7 @@ impl Router {
         let permitted = self.permitted(errand, &errand.request.url, progress.ends);
         let crawl_delay = errand.waits(Stage::Robots, permitted).await?;
         loop {
-            errand.waits(Stage::Turn, self.begin(errand, &flight, &mut way)).await?;
+            errand.waits(Stage::Visit, self.begin(errand, &flight, &mut way)).await?;
             let tier = way.tier;
             let permit = errand.waits(Stage::Turn, self.admit(errand, tier, crawl_delay, progress)).await?;
             errand.at(Stage::Attempt(tier));
@@ -241,7 +241,8 @@ impl Router {
             match (step, outcome) {
                 (Step::Retry { after, .. } | Step::Wait { after, .. }, _) => {
                     way.is_repeated = true;
-                    errand.waits(Stage::Rest, sleep(after)).await;
+                    let until = (Instant::now() + after).into_std();
+                    errand.waits(Stage::Rest { until }, sleep(after)).await;
                 }
                 (Step::Climb { to: Tier::Browser, .. }, outcome) => {
                     way.is_repeated = false;
@@ -250,7 +251,7 @@ impl Router {
                     }
                     let why = outcome.map_or(VerdictKind::Challenge, |judged| judged.verdict.kind);
                     let entered = self.enter(errand, &flight, &mut way, earned, why);
-                    if let Some(amended) = errand.waits(Stage::Turn, entered).await? {
+                    if let Some(amended) = errand.waits(Stage::Visit, entered).await? {
                         progress.trace.amend(amended);
                     }
                 }
@@ -368,7 +369,7 @@ impl Router {
             .find(|transport| transport.tier() == tier)
             .ok_or_else(|| Error::new(ErrorKind::Config, format!("this build has no {tier} tier")))?;
         let identity = errand.persona.on(tier);
-        let manners = Manners { router: self, errand };
+        let manners = Manners { router: self, errand, tier };
         let bounds = within(errand, spent);
         let job = Job {
             request: errand.request,

@@ -17,6 +17,7 @@ use crate::memory::Circuit;
 use crate::net::Gate;
 use crate::politeness::{Pace, Robots};
 use crate::retry_after;
+use crate::stage::Stage;
 use crate::tier::Tier;
 use crate::verdict::VerdictKind;
 
@@ -24,6 +25,7 @@ use crate::verdict::VerdictKind;
 pub(super) struct Manners<'a> {
     pub(super) router: &'a Router,
     pub(super) errand: &'a Errand<'a>,
+    pub(super) tier: Tier,
 }
 
 impl Gate for Manners<'_> {
@@ -33,6 +35,10 @@ impl Gate for Manners<'_> {
             self.router.limits.rested(url, ON_THE_WAY, None).await
         }
         .boxed()
+    }
+
+    fn at(&self, stage: fn(Tier) -> Stage) {
+        self.errand.at(stage(self.tier));
     }
 }
 

@@ -35,7 +35,9 @@ pub(super) fn html(figures: &Figures, summary: &Summary) -> String {
     page.push_str("<h2>Verdicts by host</h2><p>What attempts came to, busiest hosts first.</p>");
     legend(&mut page, &CAME);
     asked(&mut page, "host", &figures.hosts, HOSTS, false);
-    page.push_str("<h2>Proxies</h2>");
+    page.push_str(
+        "<h2>Proxies</h2><p>Faults are the proxy's own, and attempts through it that got no answer.</p>",
+    );
     asked(&mut page, "proxy", &figures.proxies, PROXIES, true);
     page.push_str("<h2>Verdicts</h2>");
     asked(&mut page, "verdict", &figures.verdicts, VERDICTS, false);
@@ -97,7 +99,7 @@ fn tiers(page: &mut String, figures: &Figures) {
     let most = figures.tiers.iter().map(|tier| tier.pages).sum::<u64>();
     let mut table = Table::begin(
         page,
-        &["tier", "pages", "share", "attempts", "refused", "no answer", "p50", "p95", "bytes"],
+        &["tier", "pages", SHARE, "attempts", "refused", "no answer", "p50", "p95", "bytes"],
     );
     for (tier, done) in Tier::ALL.into_iter().zip(&figures.tiers) {
         let asked = &done.asked;
@@ -126,7 +128,7 @@ fn asked(page: &mut String, what: &str, most: &Most<Asked>, count: usize, faults
         return;
     }
     let fourth = if faults { "faults" } else { "genuine" };
-    let mut table = Table::begin(page, &[what, "attempts", "what they came to", fourth, "p50", "p95"]);
+    let mut table = Table::begin(page, &[what, "attempts", CAME_TO, fourth, "p50", "p95"]);
     // Bars are as long as their share of the busiest.
     let widest = first.iter().map(|(_, asked)| asked.weight()).max().unwrap_or(0).max(rest.weight());
     let others = (rest.weight() > 0).then(|| format!("{} others", number(others as u64)));
@@ -155,7 +157,7 @@ fn failed(page: &mut String, figures: &Figures) {
     }
     let mut reasons: Vec<_> = figures.reasons.iter().collect();
     reasons.sort_by(|(a, x), (b, y)| y.count.cmp(&x.count).then(a.cmp(b)));
-    let mut table = Table::begin(page, &["why", "fetches", "share", "the first of them"]);
+    let mut table = Table::begin(page, &["why", "fetches", "part", FIRST]);
     for (name, reason) in reasons {
         table.row([
             text(name),
@@ -212,7 +214,8 @@ impl<'a> Table<'a> {
     fn begin(page: &'a mut String, heads: &[&str]) -> Self {
         page.push_str("<div class=\"table\"><table><thead><tr>");
         for head in heads {
-            let _ = write!(page, "<th>{head}</th>");
+            let class = if LEFT.contains(head) { " class=\"left\"" } else { "" };
+            let _ = write!(page, "<th{class}>{head}</th>");
         }
         page.push_str("</tr></thead><tbody>\n");
         Self { page }
@@ -318,6 +321,11 @@ fn rate(count: u64, elapsed: Duration) -> f64 {
     count as f64 / elapsed.as_secs_f64().max(0.001)
 }
 
+/// Heads of columns that do not hold numbers.
+const LEFT: [&str; 3] = [SHARE, CAME_TO, FIRST];
+const SHARE: &str = "share";
+const CAME_TO: &str = "what they came to";
+const FIRST: &str = "the first of them";
 const HOSTS: usize = 20;
 const PROXIES: usize = 20;
 const VERDICTS: usize = 30;

@@ -103,7 +103,7 @@ fn start(at: usize, width: f64) -> f64 {
 
 impl Frame {
     fn new(passed: Duration, most: f64) -> Self {
-        let step = round(most.max(1e-6) / 4.0);
+        let step = round(most.max(1e-6) / STEPS);
         Self { seconds: passed.as_secs_f64().max(0.001), top: (most.max(1e-6) / step).ceil() * step }
     }
 
@@ -121,7 +121,7 @@ impl Frame {
             "<svg role=\"img\" aria-label=\"{label}\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
              xmlns=\"http://www.w3.org/2000/svg\">"
         );
-        for value in steps(self.top, round(self.top / 4.0)) {
+        for value in steps(self.top, round(self.top / STEPS)) {
             let y = self.y(value);
             let _ = write!(
                 svg,
@@ -194,6 +194,8 @@ fn trimmed(value: f64, digits: usize) -> String {
     }
 }
 
+/// About so many numbers stand beside a plot.
+const STEPS: f64 = 5.0;
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 230.0;
 const LEFT: f64 = 62.0;
