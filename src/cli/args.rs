@@ -114,6 +114,10 @@ pub(crate) struct Course {
     /// Do not.
     #[arg(long)]
     pub(crate) no_progress: bool,
+
+    /// Serve counts and times for Prometheus at /metrics while it runs: 127.0.0.1:9100, or a port of 127.0.0.1 alone.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) metrics: Option<super::metrics::Address>,
 }
 
 /// What comes out of a batch.

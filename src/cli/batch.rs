@@ -15,6 +15,7 @@ use super::cookie_file;
 use super::exit::{self, Failure};
 use super::fetch::interrupted;
 use super::in_flight::{self, Asked};
+use super::metrics::{Address, Metrics, Server};
 use super::plan::Plan;
 use super::progress::{Display, size};
 use super::settings;
@@ -82,7 +83,18 @@ async fn all(
     if let Some(report) = &report {
         batch = batch.observer(report.clone().fail_status(args.records.fail));
     }
+    let served = match args.course.metrics {
+        Some(address) => {
+            let metrics = Metrics::new(args.records.fail);
+            batch = batch.observer(metrics.clone());
+            Some((served(address, &metrics, quiet).await?, metrics))
+        }
+        None => None,
+    };
     let run = batch.save(input, output)?;
+    if let Some((_, metrics)) = &served {
+        metrics.watch(run.handle());
+    }
     let (summary, was_interrupted) = watched(run, args, quiet, session, asked).await;
     let summary = summary?;
     if let Some(path) = &file {
@@ -107,6 +119,16 @@ async fn all(
     } else {
         exit::OK
     })
+}
+
+/// Serves the metrics, and says where.
+async fn served(address: Address, metrics: &Metrics, quiet: bool) -> Result<Server, Failure> {
+    let server = Server::start(address, metrics.clone()).await?;
+    if !quiet {
+        let whom = if server.is_public() { ", to whoever reaches this machine" } else { "" };
+        let _ = writeln!(std::io::stderr(), "metrics at {}{whom}", server.url());
+    }
+    Ok(server)
 }
 
 /// A report for this file, which is told now if it cannot be written: afterwards would be late.

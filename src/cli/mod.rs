@@ -13,6 +13,7 @@ mod in_flight;
 mod lab;
 mod log;
 mod memory;
+mod metrics;
 mod names;
 mod output;
 mod pictures;

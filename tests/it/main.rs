@@ -32,6 +32,7 @@ mod proxies;
 mod readme;
 mod router;
 mod secrets;
+mod seen;
 #[cfg(feature = "browser")]
 mod soak;
 mod squid;
