@@ -3,12 +3,14 @@
 mod build;
 mod charset;
 mod crew;
+mod in_flight;
 mod page;
 mod send;
 mod terms;
 mod worn;
 
 pub use build::FetcherBuilder;
+pub use in_flight::InFlight;
 pub use page::Page;
 pub use send::RequestBuilder;
 pub use worn::default_profile;
@@ -33,6 +35,7 @@ use crate::session::{self, ExitReport, Mode};
 use crate::target::{Resolved, Targets};
 
 use crew::{Berth, Crew, Pools};
+use in_flight::Underway;
 use terms::{Look, Said, Terms};
 
 /// Gets pages by the cheapest means the site allows. Cheap to clone; clones share everything.
@@ -75,6 +78,7 @@ struct Shared {
     sessions: Mutex<Sessions>,
     pools: Pools,
     crew: Crew,
+    underway: Underway,
     #[cfg(feature = "browser")]
     browser: Arc<crate::transport::browser::BrowserTransport>,
 }
@@ -230,6 +234,12 @@ impl Fetcher {
     /// How soon the host may be asked again.
     pub(crate) fn leave(&self, manner: &Manner) -> Leave {
         self.shared.router.leave(&manner.url, manner.pace)
+    }
+
+    /// The fetches under way, of all sessions, oldest first: where each stands, and since when.
+    #[must_use]
+    pub fn in_flight(&self) -> Vec<InFlight> {
+        self.shared.underway.all()
     }
 
     /// Closes the browser, if one was started, and waits until it is gone and what was learned is in the

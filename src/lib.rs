@@ -53,7 +53,7 @@ pub use bounds::Bounds;
 pub use budget::Budget;
 pub use cookies::{Cookie, Jar};
 pub use error::{Error, Result};
-pub use fetcher::{Fetcher, FetcherBuilder, Page, RequestBuilder, default_profile};
+pub use fetcher::{Fetcher, FetcherBuilder, InFlight, Page, RequestBuilder, default_profile};
 pub use identity::Identity;
 pub use kind::ErrorKind;
 pub use place::{Place, Position};

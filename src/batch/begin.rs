@@ -7,6 +7,7 @@ use super::Batch;
 use super::crawl::{Follow, Frontier, Reading};
 use super::input::Input;
 use super::journal::{self, FindsReader, Journal, Purpose, State};
+use super::observer::Observers;
 use super::output::{Columns, Format, Output, Store};
 use super::run::{Past, Plan, Run};
 use super::sink::{Parts, Sink};
@@ -68,7 +69,7 @@ pub(super) fn begin(batch: Batch, input: Input, output: Option<Output>) -> Resul
         robots: batch.robots,
         method: batch.method,
         common: batch.common,
-        observer: batch.observer,
+        observer: Observers(batch.observers),
         hands_out: output.is_none(),
     };
     Ok(Run::start(plan, input, output, list, status, Past { frontier, finds }, (sink, reading)))

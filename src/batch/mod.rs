@@ -26,6 +26,7 @@ mod journal;
 mod observer;
 mod output;
 mod record;
+mod report;
 mod run;
 mod seen;
 mod sink;
@@ -54,6 +55,7 @@ pub use input::Input;
 pub use observer::{Fetch, Observer};
 pub use output::{Format, Output};
 pub use record::{Ending, Record};
+pub use report::Report;
 pub use run::{Done, Handle, Run};
 pub use status::Progress;
 pub use summary::Summary;
@@ -81,7 +83,7 @@ pub struct Batch {
     extract: Extract,
     follow: Option<Follow>,
     changes: Vec<Box<Change>>,
-    observer: Arc<dyn Observer>,
+    observers: Vec<Box<dyn Observer>>,
     list: Option<Arc<dyn WorkList>>,
 }
 
@@ -100,7 +102,7 @@ impl Batch {
             extract: Extract::new(),
             follow: None,
             changes: Vec::new(),
-            observer: Arc::new(observer::Nobody),
+            observers: Vec::new(),
             list: None,
         }
     }
@@ -175,9 +177,9 @@ impl Batch {
         self
     }
 
-    /// Who is told of every fetch. Default: nobody.
+    /// Who is told of every fetch; several are told in order. Default: nobody.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
-        self.observer = Arc::new(observer);
+        self.observers.push(Box::new(observer));
         self
     }
 

@@ -45,7 +45,27 @@ pub trait Observer: Send + Sync {
     }
 }
 
-/// Nobody.
-pub(super) struct Nobody;
+/// All that are told, in order.
+pub(super) struct Observers(pub(super) Vec<Box<dyn Observer>>);
 
-impl Observer for Nobody {}
+impl Observer for Observers {
+    fn begun(&self, fetch: &Fetch<'_>) {
+        self.0.iter().for_each(|observer| observer.begun(fetch));
+    }
+
+    fn stage(&self, fetch: &Fetch<'_>, stage: Stage) {
+        self.0.iter().for_each(|observer| observer.stage(fetch, stage));
+    }
+
+    fn attempted(&self, fetch: &Fetch<'_>, attempt: &Attempt) {
+        self.0.iter().for_each(|observer| observer.attempted(fetch, attempt));
+    }
+
+    fn ended(&self, fetch: &Fetch<'_>, record: &Record) {
+        self.0.iter().for_each(|observer| observer.ended(fetch, record));
+    }
+
+    fn put_off(&self, fetch: &Fetch<'_>) {
+        self.0.iter().for_each(|observer| observer.put_off(fetch));
+    }
+}

@@ -15,7 +15,7 @@ use super::crawl::{Frontier, Reading, Trap, unkept};
 use super::hosts::Hosts;
 use super::input::{Gauge, Input, Item};
 use super::journal::FindsReader;
-use super::observer::Observer;
+use super::observer::Observers;
 use super::output::Output;
 use super::record::Record;
 use super::sink::{Finished, Sink, Way};
@@ -72,7 +72,7 @@ pub(super) struct Plan {
     pub(super) robots: Robots,
     pub(super) method: Method,
     pub(super) common: Option<Box<Common>>,
-    pub(super) observer: Arc<dyn Observer>,
+    pub(super) observer: Observers,
     /// Pages go to whoever holds the run, not to an output.
     pub(super) hands_out: bool,
 }

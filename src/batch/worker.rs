@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::journal::Outcome;
-use super::observer::{Fetch, Observer};
+use super::observer::{Fetch, Observer as _, Observers};
 use super::record::{Ending, Record};
 use super::run::{Done, Job, Shared};
 use super::sink::Finished;
@@ -36,8 +36,8 @@ impl Watcher {
         Fetch { id: self.id, url: &self.lease.task.url, host: &self.lease.host }
     }
 
-    fn observer(&self) -> &dyn Observer {
-        &*self.shared.plan.observer
+    fn observer(&self) -> &Observers {
+        &self.shared.plan.observer
     }
 }
 

@@ -125,6 +125,10 @@ pub(crate) struct Course {
     /// Do not.
     #[arg(long)]
     pub(crate) no_progress: bool,
+
+    /// Serve counts and times for Prometheus at /metrics while it runs: 127.0.0.1:9100, or a port of 127.0.0.1 alone.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) metrics: Option<super::metrics::Address>,
 }
 
 /// Which links a batch follows.
@@ -198,6 +202,10 @@ pub(crate) struct Records {
     /// Count an HTTP status of 400 or more as a failure.
     #[arg(short = 'f', long)]
     pub(crate) fail: bool,
+
+    /// Write a page here that shows how it went: throughput, latency, tiers, verdicts, proxies, failures (HTML).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
 }
 
 /// What fetches have in common, one or many.

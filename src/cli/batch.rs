@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
-use rungs::batch::{Batch, Format, Input, Output, Run, Summary};
+use rungs::batch::{Batch, Format, Input, Output, Report, Run, Summary};
 use rungs::{Fetcher, redact};
 
 use super::args;
 use super::cookie_file;
 use super::exit::{self, Failure};
 use super::fetch::interrupted;
+use super::in_flight::{self, Asked};
+use super::metrics::{Address, Metrics, Server};
 use super::plan::Plan;
 use super::progress::{Display, size};
 use super::settings;
@@ -25,13 +27,14 @@ pub(crate) fn run(args: &args::Batch, quiet: bool) -> Result<u8, Failure> {
         .build()
         .map_err(|cause| Failure::Io("could not start".to_owned(), cause))?;
     let outcome = runtime.block_on(async {
+        let mut asked = Asked::listen()?;
         let concurrency = args.course.concurrency.unwrap_or(CONCURRENCY) as usize;
         let fetcher = fetcher(args, concurrency).await?;
         let session = match &args.common.ladder.session {
             Some(name) => fetcher.session(name),
             None => fetcher.clone(),
         };
-        let outcome = all(args, &session, concurrency, quiet).await;
+        let outcome = all(args, &session, concurrency, quiet, &mut asked).await;
         tokio::select! {
             () = fetcher.close() => {}
             // What is left of the browser is killed on the way out.
@@ -52,7 +55,13 @@ async fn fetcher(args: &args::Batch, concurrency: usize) -> Result<Fetcher, Fail
     Ok(builder.build()?)
 }
 
-async fn all(args: &args::Batch, session: &Fetcher, concurrency: usize, quiet: bool) -> Result<u8, Failure> {
+async fn all(
+    args: &args::Batch,
+    session: &Fetcher,
+    concurrency: usize,
+    quiet: bool,
+    asked: &mut Asked,
+) -> Result<u8, Failure> {
     let jars = [session.identity().jar(), session.plain_identity().jar()];
     let plan = Plan::read(&args.common, &jars)?;
     let (mut output, file) = output(args);
@@ -78,11 +87,29 @@ async fn all(args: &args::Batch, session: &Fetcher, concurrency: usize, quiet: b
     if let Some(path) = checkpoint(args, file.as_deref()) {
         batch = batch.checkpoint(path);
     }
+    let report = args.records.report.as_deref().map(report_in).transpose()?;
+    if let Some(report) = &report {
+        batch = batch.observer(report.clone().fail_status(args.records.fail));
+    }
+    let served = match args.course.metrics {
+        Some(address) => {
+            let metrics = Metrics::new(args.records.fail);
+            batch = batch.observer(metrics.clone());
+            Some((served(address, &metrics, quiet).await?, metrics))
+        }
+        None => None,
+    };
     let run = batch.save(input, output)?;
-    let (summary, was_interrupted) = watched(run, args, quiet).await;
+    if let Some((_, metrics)) = &served {
+        metrics.watch(run.handle());
+    }
+    let (summary, was_interrupted) = watched(run, args, quiet, session, asked).await;
     let summary = summary?;
     if let Some(path) = &file {
         note(path, &summary)?;
+    }
+    if let (Some(report), Some(path)) = (&report, &args.records.report) {
+        report.write(path, &summary)?;
     }
     if let Some(path) = &args.common.request.cookie_jar {
         cookie_file::write(path, &jars)?;
@@ -102,8 +129,38 @@ async fn all(args: &args::Batch, session: &Fetcher, concurrency: usize, quiet: b
     })
 }
 
+/// Serves the metrics, and says where.
+async fn served(address: Address, metrics: &Metrics, quiet: bool) -> Result<Server, Failure> {
+    let server = Server::start(address, metrics.clone()).await?;
+    if !quiet {
+        let whom = if server.is_public() { ", to whoever reaches this machine" } else { "" };
+        let _ = writeln!(std::io::stderr(), "metrics at {}{whom}", server.url());
+    }
+    Ok(server)
+}
+
+/// A report for this file, which is told now if it cannot be written: afterwards would be late.
+fn report_in(path: &Path) -> Result<Report, Failure> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let wrong = |why: &str| Failure::Config(format!("--report {}: {why}", path.display()));
+    if path.is_dir() {
+        return Err(wrong("is a folder; name a file"));
+    }
+    tempfile::Builder::new()
+        .prefix(".rungs-")
+        .tempfile_in(folder)
+        .map(|_| Report::new())
+        .map_err(|cause| wrong(&format!("nothing can be written there: {cause}")))
+}
+
 /// Shows how far it is, until it ends or is told to.
-async fn watched(run: Run, args: &args::Batch, quiet: bool) -> (rungs::Result<Summary>, bool) {
+async fn watched(
+    run: Run,
+    args: &args::Batch,
+    quiet: bool,
+    fetcher: &Fetcher,
+    asked: &mut Asked,
+) -> (rungs::Result<Summary>, bool) {
     let handle = run.handle();
     let mut display = Display::new(args.course.progress, args.course.no_progress, quiet);
     let resumed = handle.progress().resumed;
@@ -125,6 +182,7 @@ async fn watched(run: Run, args: &args::Batch, quiet: bool) -> (rungs::Result<Su
                 handle.stop(GRACE);
                 interruption.set(interrupted());
             }
+            () = asked.next() => display.say(in_flight::told(&fetcher.in_flight()).trim_end()),
             _ = tick.tick() => display.show(&handle.progress()),
         }
     };

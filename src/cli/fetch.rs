@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::args::{Fetch, Format};
 use super::cookie_file;
 use super::exit::{self, Failure};
+use super::in_flight::Asked;
 use super::output::{body, json, story};
 use super::pictures::Pictures;
 use super::plan::Plan;
@@ -44,6 +45,7 @@ pub(crate) fn run(args: &Fetch, quiet: bool) -> Result<u8, Failure> {
         .build()
         .map_err(|cause| Failure::Io("could not start".to_owned(), cause))?;
     let outcome = runtime.block_on(async {
+        let mut asked = Asked::listen()?;
         let fetcher = settings::fetcher(&args.common, &args.urls).await?.build()?;
         let session = match &args.common.ladder.session {
             Some(name) => fetcher.session(name),
@@ -51,6 +53,7 @@ pub(crate) fn run(args: &Fetch, quiet: bool) -> Result<u8, Failure> {
         };
         let outcome = tokio::select! {
             outcome = all(args, &session, &extract, quiet) => outcome,
+            never = asked.answer(&fetcher) => match never {},
             () = interrupted() => Ok(exit::INTERRUPTED),
         };
         // The fetch is over or dropped: nothing may outlive the program.

@@ -391,6 +391,7 @@ impl FetcherBuilder {
             sessions: Mutex::default(),
             pools: Pools::default(),
             crew: Crew::default(),
+            underway: super::in_flight::Underway::default(),
             #[cfg(feature = "browser")]
             browser,
         });

@@ -231,6 +231,7 @@ impl RequestBuilder {
     pub async fn send(self) -> Result<Page> {
         let mut request = self.request?;
         let started = Instant::now();
+        let noted = self.fetcher.shared.underway.begin(&request.url, self.watch.as_deref());
         let terms = match &self.target {
             Some(name) => self.fetcher.shared.terms_named(name)?,
             None => self.fetcher.shared.terms(&request.url)?,
@@ -276,7 +277,7 @@ impl RequestBuilder {
             robots: self.robots.or(terms.robots).unwrap_or(self.otherwise),
             pace: self.pace.unwrap_or(terms.pace),
             others: berth.as_ref().map(|berth| berth as &dyn Others),
-            watch: self.watch.as_deref(),
+            watch: Some(&noted),
             instead: instead.as_ref(),
         };
         // Boxed: the future of a whole climb is large, and callers hold many.

@@ -38,6 +38,8 @@ use crate::identity::Identity;
 use crate::kind::ErrorKind;
 use crate::request::Request;
 use crate::response::{Answer, Body, BodyStream, Hop, HttpVersion};
+use crate::stage::Stage;
+use crate::tier::Tier;
 use crate::trace::Timings;
 
 pub(crate) use dns::Overrides;
@@ -67,7 +69,15 @@ pub(crate) struct Call<'a> {
     pub(crate) gate: Option<&'a dyn Gate>,
 }
 
-/// Asked before a redirect is followed.
+impl Call<'_> {
+    fn at(&self, stage: fn(Tier) -> Stage) {
+        if let Some(gate) = self.gate {
+            gate.at(stage);
+        }
+    }
+}
+
+/// Asked before a redirect is followed, and told how the request goes on.
 pub(crate) trait Gate: Send + Sync {
     /// Whether the browser, which follows redirects by itself, has to ask before each document too.
     #[cfg_attr(not(feature = "browser"), expect(dead_code, reason = "the browser tier alone reads it"))]
@@ -77,6 +87,11 @@ pub(crate) trait Gate: Send + Sync {
 
     /// Ends when `url` may be asked for; the error says why it may not.
     fn pass<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<()>>;
+
+    /// Told how far the attempt is: at this stage of its tier.
+    fn at(&self, stage: fn(Tier) -> Stage) {
+        let _ = stage;
+    }
 }
 
 /// An answer's head with its body behind it, and the connection to give back after that.
@@ -137,6 +152,7 @@ impl Engine {
                 .once(Call { request: &request, ..call }, &journey, guarded, &mut timings)
                 .await
                 .map_err(|error| error.with_url(&request.url))?;
+            call.at(Stage::Body);
             let (mut head, incoming) = response.into_parts();
             check_head(&head.headers, call.bounds)?;
             call.identity.hints().note(&request.url, &head.headers);
@@ -222,7 +238,10 @@ impl Engine {
             let reused = pooled.is_some();
             let lease = match pooled {
                 Some(lease) => lease,
-                None => self.connect(call.identity, &key, &way, fresh, timings).await?,
+                None => {
+                    call.at(Stage::Connect);
+                    self.connect(call.identity, &key, &way, fresh, timings).await?
+                }
             };
             let over = match (&lease, key.tls) {
                 (Lease::Http2(_), _) => Over::H2,
@@ -237,6 +256,7 @@ impl Engine {
             let hints = call.identity.hints();
             let occasion = dress::Occasion { over, journey, hints, cookies: &cookies, proxy_authorization };
             let fields = dress::fields(call.identity.profile(), call.request, &occasion)?;
+            call.at(Stage::Answer);
             let progress = exchange::Progress::default();
             let sending = self.send(lease, &key, call.request, fields, proxied.is_some(), &progress);
             let sent = progress.within(call.bounds.first_byte, sending).await.ok_or_else(|| {

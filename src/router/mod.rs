@@ -173,7 +173,7 @@ impl Router {
                 Err(_) => {
                     let message = format!("the whole fetch took longer than {total:?}");
                     let error = Error::new(ErrorKind::Timeout, message);
-                    progress.cut_short(&error);
+                    progress.cut_short(errand, &error);
                     Err(error)
                 }
             },
@@ -226,7 +226,7 @@ impl Router {
             Ok(crawl_delay) => crawl_delay,
         };
         loop {
-            errand.waits(Stage::Turn, Box::pin(self.begin(errand, &flight, &mut way))).await?;
+            errand.waits(Stage::Visit, Box::pin(self.begin(errand, &flight, &mut way))).await?;
             let tier = way.tier;
             let admitted = Box::pin(self.admit(errand, tier, crawl_delay, progress));
             let permit = errand.waits(Stage::Turn, admitted).await?;
@@ -274,7 +274,8 @@ impl Router {
             match (step, outcome) {
                 (Step::Retry { after, .. } | Step::Wait { after, .. }, _) => {
                     way.is_repeated = true;
-                    errand.waits(Stage::Rest, Box::pin(sleep(after))).await;
+                    let until = (Instant::now() + after).into_std();
+                    errand.waits(Stage::Rest { until }, Box::pin(sleep(after))).await;
                 }
                 (Step::Climb { to: Tier::Browser, .. }, outcome) => {
                     way.is_repeated = false;
@@ -283,7 +284,7 @@ impl Router {
                     }
                     let why = outcome.map_or(VerdictKind::Challenge, |judged| judged.verdict.kind);
                     let entered = Box::pin(self.enter(errand, &flight, &mut way, earned, why));
-                    if let Some(amended) = errand.waits(Stage::Turn, entered).await? {
+                    if let Some(amended) = errand.waits(Stage::Visit, entered).await? {
                         progress.trace.amend(amended);
                     }
                 }

@@ -19,6 +19,7 @@ use crate::net::Gate;
 use crate::politeness::{Pace, Robots};
 use crate::proxy;
 use crate::retry_after;
+use crate::stage::Stage;
 use crate::tier::Tier;
 use crate::verdict::VerdictKind;
 
@@ -79,6 +80,10 @@ impl Gate for Manners<'_> {
         }
         .boxed()
     }
+
+    fn at(&self, stage: fn(Tier) -> Stage) {
+        self.errand.at(stage(self.tier));
+    }
 }
 
 /// Stands before the requests for robots.txt: they may come too soon as well.
@@ -136,7 +141,7 @@ impl Router {
         progress.waited = began.elapsed();
         permit.inspect_err(|error| {
             progress.begin(errand, tier);
-            progress.cut_short(error);
+            progress.cut_short(errand, error);
         })
     }
 

@@ -79,9 +79,12 @@ impl Progress {
     }
 
     /// The whole fetch ran out of time: the attempt under way, if there is one, ends with it.
-    pub(super) fn cut_short(&mut self, error: &Error) {
+    pub(super) fn cut_short(&mut self, errand: &Errand<'_>, error: &Error) {
         if let Some(mut attempt) = self.begun() {
             attempt.error = Some(failure(error));
+            if let Some(watch) = errand.watch {
+                watch.attempted(&attempt);
+            }
             self.trace.push(attempt);
         }
     }

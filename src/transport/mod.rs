@@ -8,6 +8,8 @@ use crate::identity::Identity;
 use crate::net::{Call, Gate};
 use crate::request::Request;
 use crate::response::Answer;
+#[cfg(feature = "browser")]
+use crate::stage::Stage;
 use crate::tier::Tier;
 use crate::view::View;
 
@@ -31,6 +33,14 @@ pub(crate) struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
+    /// It is at this stage of its tier now.
+    #[cfg(feature = "browser")]
+    fn at(&self, stage: fn(Tier) -> Stage) {
+        if let Some(gate) = self.gate {
+            gate.at(stage);
+        }
+    }
+
     /// What of it the HTTP engine needs.
     fn call(self) -> Call<'a> {
         Call {

@@ -40,6 +40,7 @@ mod proxy_check;
 mod readme;
 mod router;
 mod secrets;
+mod seen;
 #[cfg(feature = "browser")]
 mod soak;
 mod squid;

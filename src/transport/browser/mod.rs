@@ -28,6 +28,7 @@ use crate::hints::ACCEPT_CH;
 use crate::kind::ErrorKind;
 use crate::net::{Ways, led_astray};
 use crate::response::{Answer, BrowserUse};
+use crate::stage::Stage;
 use crate::tier::Tier;
 
 mod admission;
@@ -144,7 +145,9 @@ impl BrowserTransport {
                 .with_hint("the browser tier needs an identity that wears a browser")
         })?;
         let cast = Cast::of(job.identity, worn);
+        job.at(|_| Stage::Queue);
         let seat = self.pool.admit(job.identity.key(), &cast, false).await?;
+        job.at(Stage::Attempt);
         let (pid, began) = (seat.browser.pid, Instant::now());
         let lost = match self.try_at(seat, job, worn, job.bounds.browser_total).await {
             Ok(answer) => return Ok(answer),
@@ -155,7 +158,9 @@ impl BrowserTransport {
             return Err(lost.error);
         }
         tracing::warn!(pid, reason = lost.error.chain(), "a page was lost; trying once on a fresh one");
+        job.at(|_| Stage::Queue);
         let seat = self.pool.admit(job.identity.key(), &cast, true).await?;
+        job.at(Stage::Attempt);
         self.try_at(seat, job, worn, left).await.map_err(|lost| lost.error)
     }
 

@@ -8,6 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,7 @@ pub(crate) struct Running {
     child: Child,
     stdout: Receiver<Vec<u8>>,
     stderr: Receiver<Vec<u8>>,
+    said: Arc<Mutex<Vec<u8>>>,
     limit: Duration,
 }
 
@@ -133,9 +135,10 @@ impl Program {
         let input = self.input.clone();
         // By threads of their own: a full pipe must not stop the program. It may well not read what it is given.
         thread::spawn(move || stdin.write_all(&input));
-        let stdout = drain(child.stdout.take().expect("stdout is a pipe"));
-        let stderr = drain(child.stderr.take().expect("stderr is a pipe"));
-        Running { child, stdout, stderr, limit: self.limit }
+        let said = Arc::default();
+        let stdout = drain(child.stdout.take().expect("stdout is a pipe"), Arc::default());
+        let stderr = drain(child.stderr.take().expect("stderr is a pipe"), Arc::clone(&said));
+        Running { child, stdout, stderr, said, limit: self.limit }
     }
 }
 
@@ -148,6 +151,22 @@ impl Running {
     pub(crate) fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a child has an id");
         kill_process(id, signal).expect("the program still runs");
+    }
+
+    /// Waits until it has said this on stderr; what it has said by then.
+    ///
+    /// # Panics
+    /// When it takes longer than its limit, with what it said.
+    pub(crate) fn says(&self, text: &str) -> String {
+        let deadline = Instant::now() + self.limit;
+        loop {
+            let said = String::from_utf8_lossy(&self.said.lock().expect("no reader panicked")).into_owned();
+            if said.contains(text) {
+                return said;
+            }
+            assert!(Instant::now() < deadline, "rungs did not say `{text}` within {:?}\n{said}", self.limit);
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Waits for its end.
@@ -223,13 +242,15 @@ fn peak(id: u32) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Reads a pipe to its end on a thread, and sends what it had.
-fn drain(mut pipe: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+/// Reads a pipe to its end on a thread, and sends what it had; `said` has it as it comes.
+fn drain(mut pipe: impl Read + Send + 'static, said: Arc<Mutex<Vec<u8>>>) -> Receiver<Vec<u8>> {
     let (done, receiver) = mpsc::channel();
     thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = pipe.read_to_end(&mut bytes);
-        let _ = done.send(bytes);
+        let mut part = vec![0; 1 << 16];
+        while let Ok(read @ 1..) = pipe.read(&mut part) {
+            said.lock().expect("no reader panicked").extend_from_slice(&part[..read]);
+        }
+        let _ = done.send(said.lock().expect("no reader panicked").clone());
     });
     receiver
 }

@@ -1,0 +1,400 @@
+//! The page: what was counted, as HTML. All text of the network goes through [`text`].
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::figures::{Asked, CAME, Figures, PROXY, Told};
+use super::most::{Most, Sum as _, Top};
+use super::plot::{latency, seconds, throughput};
+use super::series::LANES;
+use super::spread::Spread;
+use crate::batch::summary::{Summary, timestamp};
+use crate::redact;
+use crate::tier::Tier;
+
+pub(super) fn html(figures: &Figures, summary: &Summary) -> String {
+    let passed = summary.elapsed.max(Duration::from_millis(1));
+    let mut page = String::with_capacity(64 << 10);
+    let _ = write!(
+        page,
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\
+         <meta name=\"color-scheme\" content=\"light dark\">\
+         <title>Batch of {}</title><style>{STYLE}</style></head><body><main>\n",
+        text(&summary.input)
+    );
+    head(&mut page, summary);
+    page.push_str("<h2>Throughput</h2><p>Fetches that ended, per second.</p>");
+    legend(&mut page, &LANES);
+    let _ = write!(page, "<div class=\"plot\">{}</div>\n", throughput(&figures.series, passed));
+    page.push_str("<h2>Latency</h2><p>Of attempts that began, from their start to their end; waiting for a host's pace is not in it.</p>");
+    legend(&mut page, &["p50", "p95"]);
+    let _ = write!(page, "<div class=\"plot\">{}</div>\n", latency(&figures.series, passed));
+    tiers(&mut page, figures);
+    page.push_str("<h2>Verdicts by host</h2><p>What attempts came to, busiest hosts first.</p>");
+    legend(&mut page, &CAME);
+    asked(&mut page, "host", &figures.hosts, HOSTS, false);
+    page.push_str(
+        "<h2>Proxies</h2><p>Faults are the proxy's own, and attempts through it that got no answer.</p>",
+    );
+    asked(&mut page, "proxy", &figures.proxies, PROXIES, true);
+    page.push_str("<h2>Verdicts</h2>");
+    asked(&mut page, "verdict", &figures.verdicts, VERDICTS, false);
+    page.push_str("<h2>Slowest fetches</h2>");
+    told(&mut page, &figures.slowest(), false);
+    failed(&mut page, figures);
+    page.push_str("</main></body></html>\n");
+    page
+}
+
+/// When, what, how much.
+fn head(page: &mut String, summary: &Summary) {
+    let progress = &summary.progress;
+    let tally = &progress.tally;
+    let _ = write!(
+        page,
+        "<h1>Batch of {}</h1><p class=\"lead\">{} by rungs {}, {} in {}{}</p>\n",
+        text(&summary.input),
+        timestamp(summary.began),
+        text(summary.version),
+        if summary.complete { "done" } else { "<strong>stopped before its end</strong>," },
+        seconds(summary.elapsed.as_secs_f64()),
+        summary.output.as_ref().map_or_else(String::new, |output| format!(", records in {}", text(output))),
+    );
+    page.push_str("<dl class=\"tiles\">");
+    let now = tally.attempted.saturating_sub(progress.resumed);
+    for (name, value) in [
+        ("attempted", number(tally.attempted)),
+        ("succeeded", number(tally.succeeded)),
+        ("blocked", number(tally.blocked)),
+        ("failed", number(tally.failed)),
+        ("per second", format!("{:.1}", rate(now, summary.elapsed))),
+        ("bytes", size(progress.bytes)),
+        ("retries and climbs", number(progress.retries)),
+    ] {
+        let _ = write!(page, "<div><dt>{name}</dt><dd>{value}</dd></div>");
+    }
+    page.push_str("</dl>\n");
+    let mut notes = Vec::new();
+    if progress.resumed > 0 {
+        notes.push(format!(
+            "{} of these were done by earlier runs; plots and tables below show this run alone.",
+            number(progress.resumed)
+        ));
+    }
+    if progress.duplicates > 0 {
+        notes.push(format!("{} tasks were there before and not fetched again.", number(progress.duplicates)));
+    }
+    if tally.may_pass > 0 {
+        notes.push(format!("{} failed in a way that may pass.", number(tally.may_pass)));
+    }
+    if !notes.is_empty() {
+        let _ = write!(page, "<p>{}</p>\n", notes.join(" "));
+    }
+}
+
+fn tiers(page: &mut String, figures: &Figures) {
+    page.push_str("<h2>Tiers</h2>");
+    let most = figures.tiers.iter().map(|tier| tier.pages).sum::<u64>();
+    let mut table = Table::begin(
+        page,
+        &["tier", "pages", SHARE, "attempts", "refused", "no answer", "p50", "p95", "bytes"],
+    );
+    for (tier, done) in Tier::ALL.into_iter().zip(&figures.tiers) {
+        let asked = &done.asked;
+        let refused = asked.came[1] + asked.came[2];
+        table.row([
+            text(tier.name()),
+            number(done.pages),
+            bar(&[(tier.name(), done.pages)], most),
+            number(asked.attempts),
+            number(refused),
+            number(asked.came[5]),
+            quantile(&asked.took, 0.5),
+            quantile(&asked.took, 0.95),
+            size(done.bytes),
+        ]);
+    }
+    table.end();
+}
+
+/// Attempts by name: how many, what they came to, how long they took.
+fn asked(page: &mut String, what: &str, most: &Most<Asked>, count: usize, faults: bool) {
+    let Top { first, rest, others } = most.top(count);
+    let all: u64 = first.iter().map(|(_, asked)| asked.weight()).sum::<u64>() + rest.weight();
+    if all == 0 {
+        page.push_str("<p class=\"none\">None was made.</p>");
+        return;
+    }
+    let fourth = if faults { "faults" } else { "genuine" };
+    let mut table = Table::begin(page, &[what, "attempts", CAME_TO, fourth, "p50", "p95"]);
+    // Bars are as long as their share of the busiest.
+    let widest = first.iter().map(|(_, asked)| asked.weight()).max().unwrap_or(0).max(rest.weight());
+    let others = (rest.weight() > 0).then(|| format!("{} others", number(others as u64)));
+    let rows =
+        first.iter().map(|(name, asked)| (*name, *asked)).chain(others.as_deref().map(|name| (name, &rest)));
+    for (name, asked) in rows {
+        let parts: Vec<(&str, u64)> = CAME.into_iter().zip(asked.came).collect();
+        let part = if faults { asked.came[PROXY] + asked.came[5] } else { asked.came[0] };
+        table.row([
+            text(name),
+            format!("{} <small>{}</small>", number(asked.attempts), percent(asked.attempts, all)),
+            bar(&parts, widest),
+            percent(part, asked.attempts),
+            quantile(&asked.took, 0.5),
+            quantile(&asked.took, 0.95),
+        ]);
+    }
+    table.end();
+}
+
+fn failed(page: &mut String, figures: &Figures) {
+    page.push_str("<h2>Failures</h2>");
+    if figures.failures == 0 {
+        page.push_str("<p class=\"none\">None of the fetches failed.</p>");
+        return;
+    }
+    let mut reasons: Vec<_> = figures.reasons.iter().collect();
+    reasons.sort_by(|(a, x), (b, y)| y.count.cmp(&x.count).then(a.cmp(b)));
+    let mut table = Table::begin(page, &["why", "fetches", "part", FIRST]);
+    for (name, reason) in reasons {
+        table.row([
+            text(name),
+            number(reason.count),
+            percent(reason.count, figures.failures),
+            format!(
+                "<span class=\"url\">{}</span><small>{}</small>",
+                text(&reason.url),
+                text(&reason.message)
+            ),
+        ]);
+    }
+    table.end();
+    let shown = figures.failed.len() as u64;
+    let which = if shown < figures.failures {
+        format!("the first {shown} of {}", number(figures.failures))
+    } else {
+        "all of them".to_owned()
+    };
+    let _ = write!(page, "<h2>Failed fetches</h2><p>{which}</p>");
+    told(page, &figures.failed.iter().collect::<Vec<_>>(), true);
+}
+
+fn told(page: &mut String, list: &[&Told], why: bool) {
+    if list.is_empty() {
+        page.push_str("<p class=\"none\">None ended.</p>");
+        return;
+    }
+    let mut table = Table::begin(page, &["URL", "took", "waited", "attempts", "tier", "status"]);
+    for told in list {
+        let why = if why && !told.message.is_empty() {
+            format!("<small>{}</small>", text(&told.message))
+        } else {
+            String::new()
+        };
+        table.row([
+            format!("<span class=\"url\">{}</span>{why}", text(&told.url)),
+            seconds(told.elapsed.as_secs_f64()),
+            if told.waited.as_millis() > 0 { seconds(told.waited.as_secs_f64()) } else { "–".to_owned() },
+            number(told.attempts as u64),
+            told.tier.map_or_else(|| "–".to_owned(), |tier| text(tier.name())),
+            told.status.map_or_else(|| "–".to_owned(), |status| status.to_string()),
+        ]);
+    }
+    table.end();
+}
+
+/// A table under way. Cells are HTML.
+struct Table<'a> {
+    page: &'a mut String,
+}
+
+impl<'a> Table<'a> {
+    fn begin(page: &'a mut String, heads: &[&str]) -> Self {
+        page.push_str("<div class=\"table\"><table><thead><tr>");
+        for head in heads {
+            let class = if LEFT.contains(head) { " class=\"left\"" } else { "" };
+            let _ = write!(page, "<th{class}>{head}</th>");
+        }
+        page.push_str("</tr></thead><tbody>\n");
+        Self { page }
+    }
+
+    fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.page.push_str("<tr>");
+        for cell in cells {
+            let _ = write!(self.page, "<td>{cell}</td>");
+        }
+        self.page.push_str("</tr>\n");
+    }
+
+    fn end(self) {
+        self.page.push_str("</tbody></table></div>\n");
+    }
+}
+
+/// Parts of a whole, side by side.
+fn bar(parts: &[(&str, u64)], whole: u64) -> String {
+    let mut html = String::from("<span class=\"bar\">");
+    for (name, count) in parts.iter().filter(|(_, count)| *count > 0) {
+        let class = name.replace(' ', "-");
+        let share = part(*count, whole);
+        let _ = write!(
+            html,
+            "<i class=\"{class}\" style=\"width:{share:.2}%\" title=\"{name}: {}\"></i>",
+            number(*count)
+        );
+    }
+    html.push_str("</span>");
+    html
+}
+
+fn legend(page: &mut String, names: &[&str]) {
+    page.push_str("<ul class=\"legend\">");
+    for name in names {
+        let _ = write!(page, "<li><i class=\"{}\"></i>{name}</li>", name.replace(' ', "-"));
+    }
+    page.push_str("</ul>");
+}
+
+fn quantile(spread: &Spread, part: f64) -> String {
+    spread.quantile(part).map_or_else(|| "–".to_owned(), |took| seconds(took.as_secs_f64()))
+}
+
+/// Text of anybody's, fit for HTML: markup is escaped, and so is what would not be seen or turns text around.
+fn text(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in redact::terminal(text).chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// With commas between thousands.
+fn number(count: u64) -> String {
+    let digits = count.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a size to be read")]
+fn size(bytes: u64) -> String {
+    let bytes_f = bytes as f64;
+    match bytes {
+        0..1000 => format!("{bytes} B"),
+        1000..1_000_000 => format!("{:.1} kB", bytes_f / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes_f / 1e6),
+        _ => format!("{:.2} GB", bytes_f / 1e9),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a share to be read")]
+fn part(count: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { count as f64 * 100.0 / whole as f64 }
+}
+
+fn percent(count: u64, whole: u64) -> String {
+    match part(count, whole) {
+        share if share > 0.0 && share < 0.1 => "&lt;0.1&nbsp;%".to_owned(),
+        share if share > 99.9 && count < whole => "&gt;99.9&nbsp;%".to_owned(),
+        share if share == 0.0 || share >= 99.95 => format!("{share:.0}&nbsp;%"),
+        share => format!("{share:.1}&nbsp;%"),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate to be read")]
+fn rate(count: u64, elapsed: Duration) -> f64 {
+    count as f64 / elapsed.as_secs_f64().max(0.001)
+}
+
+/// Heads of columns that do not hold numbers.
+const LEFT: [&str; 3] = [SHARE, CAME_TO, FIRST];
+const SHARE: &str = "share";
+const CAME_TO: &str = "what they came to";
+const FIRST: &str = "the first of them";
+const HOSTS: usize = 20;
+const PROXIES: usize = 20;
+const VERDICTS: usize = 30;
+
+const STYLE: &str = include_str!("style.css");
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::batch::record::Record;
+    use crate::batch::status::Progress;
+    use crate::error::Error;
+    use crate::kind::ErrorKind;
+
+    fn summary(input: &str) -> Summary {
+        Summary {
+            version: "1.2.3",
+            began: SystemTime::UNIX_EPOCH,
+            elapsed: Duration::from_secs(3),
+            input: input.to_owned(),
+            output: None,
+            progress: Progress::default(),
+            complete: true,
+            unwanted: false,
+        }
+    }
+
+    #[test]
+    fn text_of_the_network_cannot_become_markup() {
+        let mut figures = Figures::new();
+        let evil = "http://jane:hunter2@site.example/'\"><script>alert(1)</script>\u{202e}";
+        let error = Error::new(ErrorKind::Protocol, "<img src=x onerror=alert(2)>\x1b[31m");
+        figures.ended(&Record::new(evil, Err(error)), false, Duration::from_secs(1));
+        let page = html(&figures, &summary("<b>list</b>"));
+        for wrong in ["<script", "<img", "<b>list", "hunter2", "\u{202e}", "\x1b"] {
+            assert!(!page.contains(wrong), "{wrong:?} in {page}");
+        }
+        assert!(page.contains("&lt;img src=x onerror=alert(2)&gt;"), "{page}");
+        assert!(page.contains("Content-Security-Policy"), "{page}");
+    }
+
+    #[test]
+    fn a_page_asks_nobody_for_anything() {
+        let page = html(&Figures::new(), &summary("urls.txt"));
+        for wrong in ["src=", "href=", "url(", "@import", "<script", "NaN"] {
+            assert!(!page.contains(wrong), "{wrong}");
+        }
+        assert!(page.contains("None of the fetches failed."), "{page}");
+    }
+
+    #[test]
+    fn numbers_are_read_easily() {
+        for (count, shown) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(number(count), shown);
+        }
+        for (count, whole, shown) in [
+            (0, 0, "0&nbsp;%"),
+            (1, 3, "33.3&nbsp;%"),
+            (1, 100_000, "&lt;0.1&nbsp;%"),
+            (99_999, 100_000, "&gt;99.9&nbsp;%"),
+            (7, 7, "100&nbsp;%"),
+        ] {
+            assert_eq!(percent(count, whole), shown);
+        }
+        assert_eq!(
+            (size(999), size(1500), size(2_500_000)),
+            ("999 B".into(), "1.5 kB".into(), "2.5 MB".into())
+        );
+    }
+}

@@ -1,0 +1,45 @@
+//! Where metrics are served.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+
+/// An address and a port; a port alone is one of 127.0.0.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Address(pub(crate) SocketAddr);
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let local = |port| Self(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
+        let port = text.strip_prefix("localhost:").or_else(|| text.strip_prefix(':')).unwrap_or(text);
+        port.parse().map(local).or_else(|_| text.parse().map(Self)).map_err(|_| {
+            "expected an address and a port, 127.0.0.1:9100 or [::1]:9100, or a port alone".to_owned()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_address_that_is_named_is_not_loopback() {
+        for (text, address) in [
+            ("9100", "127.0.0.1:9100"),
+            (":9100", "127.0.0.1:9100"),
+            ("localhost:9100", "127.0.0.1:9100"),
+            ("127.0.0.1:0", "127.0.0.1:0"),
+            ("[::1]:9100", "[::1]:9100"),
+            ("0.0.0.0:9100", "0.0.0.0:9100"),
+        ] {
+            assert_eq!(
+                text.parse::<Address>().map(|Address(address)| address.to_string()),
+                Ok(address.into())
+            );
+        }
+        for wrong in ["", ":", "host:9100", "127.0.0.1", "99999", "127.0.0.1:99999"] {
+            assert!(wrong.parse::<Address>().is_err(), "{wrong}");
+        }
+    }
+}
