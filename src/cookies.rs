@@ -284,6 +284,10 @@ fn parse(text: &str, url: &Url) -> Option<RawCookie<'static>> {
     }
     let host = url.host_str()?;
     let domain = raw.domain().map(|domain| domain.trim_start_matches('.').to_ascii_lowercase());
+    // Whoever reads it next may trim what hides a public suffix here: `Domain=. co.uk`.
+    if domain.as_ref().is_some_and(|domain| !domain.bytes().all(is_of_host)) {
+        return None;
+    }
     match domain {
         Some(domain)
             if (domain.is_empty() || domain == host)
@@ -296,6 +300,11 @@ fn parse(text: &str, url: &Url) -> Option<RawCookie<'static>> {
         _ => {}
     }
     Some(raw)
+}
+
+/// Whether a host, or an address, may have this byte.
+const fn is_of_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':' | b'[' | b']')
 }
 
 /// Whether cookies for `domain` would be shared between unrelated sites. An unknown single label
@@ -342,7 +351,15 @@ mod tests {
     fn public_suffixes_and_foreign_domains_are_refused() {
         let jar = jar(
             "https://shop.site.co.uk/",
-            &["a=1; Domain=co.uk", "b=2; Domain=other.example", "c=3; Domain=site.co.uk", "d=4; Domain=uk"],
+            &[
+                "a=1; Domain=co.uk",
+                "b=2; Domain=other.example",
+                "c=3; Domain=site.co.uk",
+                "d=4; Domain=uk",
+                "e=5; Domain=.   co.uk",
+                "f=6; Domain=.\tco.uk",
+                "g=7; Domain=\". co.uk\"",
+            ],
         );
         assert_eq!(sent(&jar, "https://www.site.co.uk/"), "c=3");
         assert_eq!(sent(&jar, "https://else.co.uk/"), "");
@@ -413,7 +430,7 @@ mod tests {
         #[test]
         fn whatever_is_set_is_bounded_and_goes_to_its_site_alone(
             bytes in proptest::collection::vec(proptest::arbitrary::any::<u8>(), 0..200),
-            attributes in "[ ;=,]?(Domain|Path|Expires|Max-Age|Secure|SameSite|__Host-a)?[=; ]{0,2}[a-z0-9.:/,; -]{0,40}",
+            attributes in "[ ;=,]?(Domain=[.]?[ ]{0,2}(co.uk|uk|example.co.uk)|Domain|Path|Expires|Max-Age|Secure|SameSite|__Host-a)?[=; ]{0,2}[a-z0-9.:/,; -]{0,40}",
             raw in proptest::bool::ANY,
         ) {
             let line = if raw { bytes } else { format!("n=v;{attributes}").into_bytes() };

@@ -156,7 +156,8 @@ fn format(batch: &Batch, output: &Output) -> String {
         let columns: Vec<&str> =
             fields.iter().map(String::as_str).chain(read.map(|(_, name)| name)).collect();
         if !columns.is_empty() {
-            name.push_str(&format!(" with {}", columns.join(", ")));
+            name.push_str(" with ");
+            name.push_str(&columns.join(", "));
         }
     }
     name

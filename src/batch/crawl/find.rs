@@ -73,7 +73,7 @@ impl Follow {
         let homes: Vec<&Url> = asked.iter().chain(landed).collect();
         for url in self.links_of(document, page.bytes().len(), obeys) {
             if self.reaches(&url, &homes) {
-                found.tasks.push(self.task(&normal(url, self.sorts), page.url(), task));
+                found.tasks.push(follow_up(&normal(url, self.sorts), page.url(), task));
             }
         }
         found
@@ -90,21 +90,6 @@ impl Follow {
         }
         anchors.retain(|anchor| !(obeys && anchor.nofollow));
         anchors.into_iter().map(|anchor| anchor.url).collect()
-    }
-
-    fn task(&self, url: &Url, from: &Url, task: &Task) -> Task {
-        let mut referer = from.clone();
-        referer.set_fragment(None);
-        let _ = referer.set_username("");
-        let _ = referer.set_password(None);
-        Task {
-            url: url.to_string(),
-            headers: vec![("referer".to_owned(), referer.into())],
-            target: task.target.clone(),
-            session: task.session.clone(),
-            depth: task.depth + 1,
-            ..Task::default()
-        }
     }
 
     /// The other URLs that the page answers for.
@@ -124,3 +109,18 @@ fn is_nofollow(page: &Page) -> bool {
 
 /// Bytes of links that every page may have, and twice those of its body beside.
 const LINKS: usize = 64 * 1024;
+/// What is to be done about a link on the page `from`, which `task` asked for.
+fn follow_up(url: &Url, from: &Url, task: &Task) -> Task {
+    let mut referer = from.clone();
+    referer.set_fragment(None);
+    let _ = referer.set_username("");
+    let _ = referer.set_password(None);
+    Task {
+        url: url.to_string(),
+        headers: vec![("referer".to_owned(), referer.into())],
+        target: task.target.clone(),
+        session: task.session.clone(),
+        depth: task.depth + 1,
+        ..Task::default()
+    }
+}

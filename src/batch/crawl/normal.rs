@@ -1,5 +1,7 @@
 //! One page, one URL. Pure.
 
+use std::fmt::Write as _;
+
 use url::Url;
 
 /// The URL that stands for all that name the same page.
@@ -64,7 +66,8 @@ fn plain(text: &str) -> String {
                 at += 3;
             }
             Some(byte) => {
-                out.push_str(&format!("%{byte:02X}"));
+                // Writing to a string cannot fail.
+                let _ = write!(out, "%{byte:02X}");
                 at += 3;
             }
             None => {

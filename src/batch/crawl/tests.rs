@@ -127,7 +127,7 @@ fn what_has_no_end_is_followed_so_far_and_not_further() {
         assert_eq!(traps[0].left, 3000 - expected as u64, "{traps:?}");
         assert_eq!(traps[0].followed as usize, expected, "{traps:?}");
     }
-    let deep = (0..50).map(|n| (0..25).map(|at| format!("/s{at}x{n}")).collect::<String>());
+    let deep = (0..50).map(|n| (0..25).map(|at| format!("/s{at}x{n}")).collect::<Vec<_>>().concat());
     assert_eq!(followed(50_000, deep.map(|path| format!("http://a.test{path}"))).1[0].why, "deep path");
 }
 
