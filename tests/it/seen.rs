@@ -190,7 +190,7 @@ fn metrics_can_be_read_while_a_batch_runs() {
     assert_eq!(found[r#"rungs_attempt_seconds_count{tier="plain",proxy="none"}"#], 21.0);
     assert_eq!(found["rungs_received_bytes_total"], 120.0);
     assert_eq!(found["rungs_begun_total"], 22.0);
-    assert_eq!(found["rungs_working"] + found["rungs_waiting"], 1.0, "{found:?}");
+    assert_eq!(found["rungs_in_flight"], 1.0, "{found:?}");
     assert!(found["rungs_open_fds"] > 3.0 && found["rungs_resident_memory_bytes"] > 1e6);
     for (request, answer) in [
         ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "HTTP/1.1 404"),

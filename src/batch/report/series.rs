@@ -67,7 +67,7 @@ fn index(passed: Duration, width: Duration) -> usize {
 /// How a fetch ends, as it is drawn: by a tier, or without a page.
 pub(super) const LANES: [&str; 5] = ["plain", "impersonate", "browser", "blocked", "failed"];
 /// How wide slots are at first.
-const FIRST: Duration = Duration::from_millis(50);
+const FIRST: Duration = Duration::from_millis(250);
 /// The most slots.
 const MOST: usize = 240;
 

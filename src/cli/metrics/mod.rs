@@ -46,6 +46,7 @@ struct Counted {
 /// What is looked up when somebody asks.
 #[derive(Default)]
 struct Now {
+    in_flight: Gauge,
     working: Gauge,
     waiting: Gauge,
     limit: Gauge,
@@ -148,7 +149,9 @@ impl Counted {
         registry.register("put_off", help, self.put_off.clone());
         let help = "How much later than asked for the runtime woke a task";
         registry.register_with_unit("loop_lag", help, unit(), self.lag.clone());
-        registry.register("working", "Fetches under way that work", now.working.clone());
+        registry.register("in_flight", "Fetches that began and are not over", now.in_flight.clone());
+        let help = "Places taken by fetches that work, and by whoever looks for the next task";
+        registry.register("working", help, now.working.clone());
         let help = "Fetches under way that wait for a host, a clock or the browser";
         registry.register("waiting", help, now.waiting.clone());
         registry.register("limit", "How many may work at once now", now.limit.clone());
@@ -165,7 +168,7 @@ impl Counted {
         now.descriptors.set(machine::descriptors().map_or(-1, signed));
         now.memory.set(machine::memory().map_or(-1, signed));
         let Some(progress) = self.run.get().map(Handle::progress) else { return };
-        let begun = progress.tally.attempted + progress.working + progress.waiting + progress.put_off;
+        let begun = progress.tally.attempted + now.in_flight.get().unsigned_abs() + progress.put_off;
         now.working.set(signed(progress.working));
         now.waiting.set(signed(progress.waiting));
         now.limit.set(signed(progress.limit));
@@ -178,6 +181,7 @@ impl Counted {
 impl Observer for Metrics {
     fn begun(&self, _: &Fetch<'_>) {
         self.0.begun.inc();
+        self.0.now.in_flight.inc();
     }
 
     fn attempted(&self, _: &Fetch<'_>, attempt: &Attempt) {
@@ -196,6 +200,7 @@ impl Observer for Metrics {
     }
 
     fn ended(&self, fetch: &Fetch<'_>, record: &Record) {
+        self.0.now.in_flight.dec();
         let ending = match record.ending(self.0.fail_status) {
             Ending::Succeeded => "succeeded",
             Ending::Blocked => "blocked",
@@ -213,6 +218,7 @@ impl Observer for Metrics {
 
     fn put_off(&self, _: &Fetch<'_>) {
         self.0.put_off.inc();
+        self.0.now.in_flight.dec();
     }
 }
 
