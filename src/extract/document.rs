@@ -48,6 +48,11 @@ impl Document {
     }
 }
 
+/// The last boundary of a character at `most` bytes or before.
+pub(super) fn floor(text: &str, most: usize) -> usize {
+    (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+}
+
 /// Parses piece by piece, and stops where the tree is too large or too deep. A page of tags that never close, of
 /// misnested formatting or of a tag with a hundred thousand attributes costs time and memory by the square of its size;
 /// no piece alone costs much.
@@ -55,12 +60,12 @@ fn parse(text: &str) -> (Html, bool) {
     let mut text = text;
     let mut is_cut = false;
     if text.len() > MAX_BYTES {
-        (text, is_cut) = (&text[..text.floor_char_boundary(MAX_BYTES)], true);
+        (text, is_cut) = (&text[..floor(text, MAX_BYTES)], true);
     }
     let mut parser = parse_document(HtmlTreeSink::new(Html::new_document()), ParseOpts::default());
     let (began, mut known) = (Instant::now(), 0);
     while !text.is_empty() {
-        let (piece, rest) = text.split_at(text.floor_char_boundary(PIECE.min(text.len())));
+        let (piece, rest) = text.split_at(floor(text, PIECE));
         parser.process(StrTendril::from(piece));
         text = rest;
         if !fits(&parser, &mut known) || began.elapsed() > MAX_TIME {

@@ -6,7 +6,7 @@ use scraper::ElementRef;
 use serde_json::Value;
 
 use super::css::{Css, Wrong};
-use super::document::Document;
+use super::document::{Document, floor};
 use super::{links, text};
 
 /// One field of a page.
@@ -95,7 +95,7 @@ impl Field {
             }
         };
         if value.len() >= *room {
-            value.truncate(value.floor_char_boundary(*room));
+            value.truncate(floor(&value, *room));
             *room = 0;
         } else {
             // An empty value takes room too.

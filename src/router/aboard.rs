@@ -75,7 +75,7 @@ impl Router {
         };
         boarded.inspect_err(|error| {
             progress.begin(errand, tier);
-            progress.cut_short(error);
+            progress.cut_short(errand, error);
         })
     }
 

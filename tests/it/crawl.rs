@@ -155,7 +155,7 @@ fn killed_twice_and_resumed_a_crawl_has_each_page_once() {
         let running = program.start(arguments.iter());
         let lines = || {
             fs::read(program.home().join("out.jsonl"))
-                .map_or(0, |bytes| bytes.iter().filter(|byte| **byte == b'\n').count())
+                .map_or(0, |bytes| bytes.split_inclusive(|byte| *byte == b'\n').count())
         };
         while lines() < enough {
             std::thread::sleep(Duration::from_millis(1));

@@ -295,6 +295,8 @@ mod tests {
             tier: Tier::Impersonate,
             browser_profile: None,
             proxy: proxy.map(ToOwned::to_owned),
+            session: None,
+            fallback: false,
             status: None,
             verdict: kind.map(|kind| Verdict { kind, vendor: Some("acme".to_owned()), ..Verdict::genuine() }),
             waited: Duration::ZERO,

@@ -27,10 +27,10 @@ pub(super) fn html(figures: &Figures, summary: &Summary) -> String {
     head(&mut page, summary);
     page.push_str("<h2>Throughput</h2><p>Fetches that ended, per second.</p>");
     legend(&mut page, &LANES);
-    let _ = write!(page, "<div class=\"plot\">{}</div>\n", throughput(&figures.series, passed));
+    let _ = writeln!(page, "<div class=\"plot\">{}</div>", throughput(&figures.series, passed));
     page.push_str("<h2>Latency</h2><p>Of attempts that began, from their start to their end; waiting for a host's pace is not in it.</p>");
     legend(&mut page, &["p50", "p95"]);
-    let _ = write!(page, "<div class=\"plot\">{}</div>\n", latency(&figures.series, passed));
+    let _ = writeln!(page, "<div class=\"plot\">{}</div>", latency(&figures.series, passed));
     tiers(&mut page, figures);
     page.push_str("<h2>Verdicts by host</h2><p>What attempts came to, busiest hosts first.</p>");
     legend(&mut page, &CAME);
@@ -52,9 +52,9 @@ pub(super) fn html(figures: &Figures, summary: &Summary) -> String {
 fn head(page: &mut String, summary: &Summary) {
     let progress = &summary.progress;
     let tally = &progress.tally;
-    let _ = write!(
+    let _ = writeln!(
         page,
-        "<h1>Batch of {}</h1><p class=\"lead\">{} by rungs {}, {} in {}{}</p>\n",
+        "<h1>Batch of {}</h1><p class=\"lead\">{} by rungs {}, {} in {}{}</p>",
         text(&summary.input),
         timestamp(summary.began),
         text(summary.version),
@@ -90,7 +90,7 @@ fn head(page: &mut String, summary: &Summary) {
         notes.push(format!("{} failed in a way that may pass.", number(tally.may_pass)));
     }
     if !notes.is_empty() {
-        let _ = write!(page, "<p>{}</p>\n", notes.join(" "));
+        let _ = writeln!(page, "<p>{}</p>", notes.join(" "));
     }
 }
 
@@ -352,6 +352,8 @@ mod tests {
             progress: Progress::default(),
             complete: true,
             unwanted: false,
+            traps: Vec::new(),
+            beyond: 0,
         }
     }
 

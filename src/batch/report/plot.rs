@@ -19,11 +19,11 @@ pub(super) fn throughput(series: &Series, passed: Duration) -> String {
     let rate = |at: usize, lane: usize| f64::from(series.slots()[at].ended[lane]) / spans[at];
     let sums = (0..spans.len()).map(|at| (0..LANES.len()).map(|lane| rate(at, lane)).sum::<f64>());
     let frame = Frame::new(passed, sums.fold(0.0, f64::max));
-    let mut svg = frame.begin("Fetches that ended, per second, over time", |value| plain(value));
+    let mut svg = frame.begin("Fetches that ended, per second, over time", plain);
     for (at, span) in spans.iter().enumerate() {
         let mut below = 0.0;
         let from = start(at, width);
-        for lane in 0..LANES.len() {
+        for (lane, class) in LANES.iter().enumerate() {
             let rate = rate(at, lane);
             if rate == 0.0 {
                 continue;
@@ -36,7 +36,7 @@ pub(super) fn throughput(series: &Series, passed: Duration) -> String {
                 svg,
                 "<rect class=\"{}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{wide:.1}\" height=\"{high:.1}\"><title>\
                  {} to {}: {} {}/s</title></rect>",
-                LANES[lane],
+                class,
                 seconds(from),
                 seconds(from + span),
                 LANES[lane],
@@ -182,7 +182,7 @@ pub(super) fn seconds(seconds: f64) -> String {
 }
 
 fn plain(value: f64) -> String {
-    trimmed(value, if value < 10.0 { 1 } else { 0 })
+    trimmed(value, usize::from(value < 10.0))
 }
 
 /// Without zeros behind the point.
