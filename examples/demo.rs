@@ -1,4 +1,5 @@
-//! The ladder climbs: four sites of the lab on loopback, then the challenged one once more.
+//! The ladder climbs: four sites of the lab on loopback, then the challenged one once more. Then a batch that is killed,
+//! and goes on where it ended.
 //!
 //! The lab decides by what it hears on the wire; it does not know who asks.
 
@@ -52,19 +53,69 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     println!("challenged.test gave {} clearance(s) for two visits\n", counts.clearances);
     as_expected &= counts.clearances == 1 && counts.verifies == 1;
     as_expected &= from_a_shell(&origin, ca.path()).await?;
+    as_expected &= a_batch(&origin, ca.path()).await?;
     if !as_expected {
-        println!("NOT as expected: the ladder did not climb as it should; `rungs doctor` may say why");
+        println!("NOT as expected: see above; `rungs doctor` may say why");
     }
     Ok(if as_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// A command of the program, which is built beside this one.
+fn program() -> std::io::Result<tokio::process::Command> {
+    let demo = std::env::current_exe()?;
+    Ok(tokio::process::Command::new(demo.ancestors().nth(2).unwrap_or(Path::new(".")).join("rungs")))
+}
+
+/// Many pages of the open site: killed on the way, and the same command again. Each is there once.
+async fn a_batch(origin: &Origin, ca: &Path) -> std::io::Result<bool> {
+    let folder = tempfile::tempdir()?;
+    let urls: String =
+        (0..PAGES).fold(String::new(), |all, n| format!("{all}{}?{n}\n", origin.url(SITES[0])));
+    std::fs::write(folder.path().join("urls.txt"), urls)?;
+    let resolve = format!("*:{}:{}", origin.addr().port(), origin.addr().ip());
+    let batch = || -> std::io::Result<tokio::process::Command> {
+        let mut command = program()?;
+        command.args([
+            "batch",
+            "urls.txt",
+            "--out",
+            "pages.jsonl",
+            "--rate",
+            "30/s",
+            "--no-memory",
+            "--no-progress",
+        ]);
+        command.args(["--max-tier", "impersonate", "--resolve", &resolve]).arg("--cacert").arg(ca);
+        command.current_dir(folder.path()).stdin(std::process::Stdio::null());
+        Ok(command)
+    };
+    let records = || std::fs::read_to_string(folder.path().join("pages.jsonl")).unwrap_or_default();
+    println!("\n$ rungs batch urls.txt --out pages.jsonl --rate 30/s");
+    let mut first = batch()?.stderr(std::process::Stdio::null()).spawn()?;
+    while records().lines().count() < PAGES / 3 && first.try_wait()?.is_none() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    first.kill().await?;
+    println!(
+        "killed (SIGKILL) with {} of {PAGES} records; the same command again:",
+        records().lines().count()
+    );
+    let second = batch()?.output().await?;
+    print!("{}", String::from_utf8_lossy(&second.stderr));
+    let found = records();
+    let of_url = |line: &str| line.split("\",\"").next().unwrap_or_default().to_owned();
+    let different: std::collections::HashSet<String> = found.lines().map(of_url).collect();
+    println!("{} records, {} different URLs", found.lines().count(), different.len());
+    Ok(second.status.success() && found.lines().count() == PAGES && different.len() == PAGES)
+}
+
+const PAGES: usize = 60;
+
 /// The closed site once more, with the program: what it prints, and its exit code.
 async fn from_a_shell(origin: &Origin, ca: &Path) -> std::io::Result<bool> {
-    let demo = std::env::current_exe()?;
-    let program = demo.ancestors().nth(2).unwrap_or(Path::new(".")).join("rungs");
     let resolve = format!("*:{}:{}", origin.addr().port(), origin.addr().ip());
     println!("$ rungs fetch --resolve '{resolve}' --cacert {} {}", ca.display(), origin.url(SITES[3]));
-    let mut command = tokio::process::Command::new(program);
+    let mut command = program()?;
     command.args(["fetch", "--resolve", &resolve]).arg("--cacert").arg(ca).arg(origin.url(SITES[3]));
     let ended = command.output().await?;
     print!("{}", String::from_utf8_lossy(&ended.stderr));

@@ -52,15 +52,16 @@ impl<T: Sum> Most<T> {
     /// Forgets the lighter half.
     fn prune(&mut self) {
         let mut weights: Vec<u64> = self.named.values().map(Sum::weight).collect();
-        weights.sort_unstable();
-        let median = weights[weights.len() / 2];
-        let mut room = NAMES / 2;
+        weights.sort_unstable_by(|a, b| b.cmp(a));
+        let least = weights[NAMES / 2];
+        // What is left of the half for those that weigh as much as the first that has to go.
+        let mut room = NAMES / 2 - weights.iter().take_while(|weight| **weight > least).count();
         let (rest, forgotten) = (&mut self.rest, &mut self.forgotten);
         self.named.retain(|_, figures| {
-            let stays = figures.weight() >= median && room > 0;
-            if stays {
-                room -= 1;
-            } else {
+            let is_tied = figures.weight() == least && room > 0;
+            room -= usize::from(is_tied);
+            let stays = is_tied || figures.weight() > least;
+            if !stays {
                 rest.merge(figures);
                 *forgotten += 1;
             }
