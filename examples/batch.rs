@@ -25,7 +25,7 @@ async fn main() -> Result<()> {
     };
     let fetcher = Fetcher::builder().max_tier(Tier::Impersonate).build()?;
     let batch = Batch::new(fetcher.clone()).concurrency(16).checkpoint(format!("{file}.ckpt")).observer(Log);
-    let mut run = batch.run_input(rungs::batch::Input::file(file.as_ref())?)?;
+    let mut run = batch.run_input(rungs::batch::Input::file(file)?)?;
     while let Some(done) = run.next().await {
         match done.result {
             Ok(page) => println!("{} {} by {}", done.url, page.status(), page.tier()),

@@ -31,7 +31,8 @@ use crate::politeness::Pace;
 use crate::proxy::Route;
 use crate::request::{Request, parse_url};
 use crate::router::{Ladder, Persona, Router};
-use crate::session::{self, ExitReport, Mode};
+use crate::session::{ExitReport, Mode};
+use crate::site;
 use crate::target::{Resolved, Targets};
 
 use crew::{Berth, Crew, Pools};
@@ -174,7 +175,7 @@ impl Fetcher {
     /// Where this session sits for `url`, when it goes by a pool.
     fn berth<'a>(&'a self, look: &'a Look, url: &Url, base: &'a Arc<Persona>) -> Option<Berth<'a>> {
         let exits = look.pool.as_deref()?;
-        let (shared, name, site) = (&*self.shared, self.name.as_ref(), session::site(url));
+        let (shared, name, site) = (&*self.shared, self.name.as_ref(), site::name(url).to_owned());
         let around = exits.goes_around(url.host_str().unwrap_or_default());
         Some(Berth { shared, name, look, exits, site, together: true, around, base })
     }

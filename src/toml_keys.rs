@@ -5,6 +5,8 @@ use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::toml_error;
+
 /// Every key that a kind of file has, read from its schema.
 pub(crate) struct Keys {
     schema: Value,
@@ -45,6 +47,16 @@ impl Keys {
         self.walk(table.get_ref(), &self.schema, "", &mut found);
         found.sort_by_key(|unknown| unknown.at);
         found
+    }
+
+    /// The same as lines that name `origin`, line and column, and the key that was meant perhaps.
+    pub(crate) fn unknown_told(&self, text: &str, origin: &str) -> Vec<String> {
+        let told = |unknown: Unknown| {
+            let nearest = unknown.nearest.map(|key| format!("; did you mean `{key}`?")).unwrap_or_default();
+            let message = format!("unknown key `{}`{nearest}", unknown.key.escape_debug());
+            told_at(text, origin, Some(unknown.at), &message)
+        };
+        self.unknown(text).into_iter().map(told).collect()
     }
 
     fn gather(&self, schema: &Value, path: &str, every: &mut Vec<String>) {
@@ -112,8 +124,23 @@ impl Keys {
     }
 }
 
+/// `origin:line:column: message` of what is wrong with the value of `key`, where that is in the text.
+pub(crate) fn told(text: &str, origin: &str, key: &[String], message: &str) -> String {
+    told_at(text, origin, place_of(text, key), message)
+}
+
+fn told_at(text: &str, origin: &str, at: Option<usize>, message: &str) -> String {
+    match at {
+        Some(at) => {
+            let (line, column) = toml_error::place(text, at);
+            format!("{origin}:{line}:{column}: {message}")
+        }
+        None => format!("{origin}: {message}"),
+    }
+}
+
 /// Where `key`, or the innermost of its tables that is there, stands in the text.
-pub(crate) fn place_of(text: &str, key: &[String]) -> Option<usize> {
+fn place_of(text: &str, key: &[String]) -> Option<usize> {
     let whole = DeTable::parse(text).ok()?;
     let mut table = whole.get_ref();
     let mut place = None;

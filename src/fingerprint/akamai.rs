@@ -4,9 +4,9 @@ use md5::{Digest, Md5};
 use serde::Serialize;
 
 use super::h2::Frame;
-use super::hex;
 use super::hpack::HpackField;
 use super::profile::Priority;
+use crate::hex;
 
 /// The most PRIORITY frames kept.
 const MAX_PRIORITIES: usize = 64;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::hex;
+use crate::hex;
 
 /// The largest ClientHello read, in bytes. Real ones are below 4 KiB.
 pub const MAX_HELLO: usize = 64 * 1024;

@@ -10,7 +10,7 @@ use md5::Md5;
 use sha2::{Digest, Sha256};
 
 use super::hello::{ClientHello, extension, is_grease};
-use super::hex;
+use crate::hex;
 
 /// A JA3: its text and the MD5 of it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,6 @@ mod derive;
 pub mod diff;
 pub mod h2;
 pub mod hello;
-pub(crate) mod hex;
 pub mod hpack;
 pub(crate) mod hpack_tables;
 pub mod ja;

@@ -7,7 +7,8 @@ use super::akamai::H2Opening;
 use super::hello::{ClientHello, Extension};
 use super::hpack::{Form, HpackField};
 use super::profile::{Http2, Profile, Tls};
-use super::{Ja3, hex, ja3, ja4, ja4_r, sent};
+use super::{Ja3, ja3, ja4, ja4_r, sent};
+use crate::hex;
 
 /// The fingerprints of a profile's first connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

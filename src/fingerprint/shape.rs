@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::hello::{ClientHello, extension, is_grease};
-use super::hex;
+use crate::hex;
 
 /// Stands for any GREASE value.
 pub const GREASE: u16 = 0x0a0a;

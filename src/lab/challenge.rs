@@ -9,7 +9,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::reference::Fingerprint;
-use crate::fingerprint::hex;
+use crate::hex;
 
 /// How many leading zero bits an answer's hash must have.
 pub(super) const DIFFICULTY: u32 = 10;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::drive::Recording;
 use super::verify::{Draws, hello_of};
 use crate::fingerprint::hello::{ClientHello, extension, is_grease};
-use crate::fingerprint::hex;
 use crate::fingerprint::profile::{Alps, GreasePlaces, Place, Resumption, Tls};
+use crate::hex;
 
 /// What the recorded client always says, and what it draws.
 ///

@@ -10,7 +10,8 @@ use crate::fingerprint::h2::Frame;
 use crate::fingerprint::hello::ClientHello;
 use crate::fingerprint::hpack::HpackField;
 use crate::fingerprint::profile::{Over, Priority};
-use crate::fingerprint::{H2Opening, hex, ja3, ja4, ja4_r};
+use crate::fingerprint::{H2Opening, ja3, ja4, ja4_r};
+use crate::hex;
 
 /// The most requests kept per connection. Later ones are served, not kept.
 const MAX_REQUESTS: usize = 256;

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use url::{Host, Url};
+use url::Url;
+
+use crate::site;
 
 /// A part of a site: what works on one page of it is taken to work on the others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -19,14 +21,8 @@ impl Area {
     /// Where `url` belongs.
     #[must_use]
     pub fn of(url: &Url) -> Self {
-        let host = url.host_str().unwrap_or_default();
-        let domain = match url.host() {
-            Some(Host::Domain(name)) => {
-                psl::domain_str(name.trim_end_matches('.')).unwrap_or(name.trim_end_matches('.'))
-            }
-            _ => host,
-        };
-        let site = url.port().map_or_else(|| domain.to_owned(), |port| format!("{domain}:{port}"));
+        let name = site::name(url);
+        let site = url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
         let first = url.path().strip_prefix('/').and_then(|path| path.split_once('/'));
         let group = match first {
             Some((folder, _)) if !folder.is_empty() && folder.len() <= MAX_FOLDER => format!("/{folder}/"),

@@ -6,6 +6,7 @@
 use url::Url;
 
 use crate::request::{Context, Request};
+use crate::site;
 
 /// A request's way so far: the page it began on, and every URL it was sent to.
 #[derive(Clone, Debug)]
@@ -95,15 +96,8 @@ fn distance(from: &Url, to: &Url) -> usize {
     if from.origin() == to.origin() {
         return 0;
     }
-    let same_site = from.scheme() == to.scheme() && site_of(from) == site_of(to);
+    let same_site = from.scheme() == to.scheme() && site::of(from) == site::of(to);
     if same_site { 1 } else { 2 }
-}
-
-/// The registrable domain, or the whole host where there is none (an address, a bare suffix).
-fn site_of(url: &Url) -> Option<String> {
-    let host = url.host_str()?;
-    let domain = url.domain().and_then(|domain| psl::domain(domain.as_bytes()));
-    Some(domain.and_then(|domain| std::str::from_utf8(domain.as_bytes()).ok()).unwrap_or(host).to_owned())
 }
 
 /// Without credentials and fragment, which no Referer carries.

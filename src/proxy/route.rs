@@ -7,6 +7,7 @@ use url::Url;
 
 use super::{Bypass, Proxy};
 use crate::error::{Error, Result};
+use crate::hex;
 use crate::kind::ErrorKind;
 use crate::redact::Secret;
 
@@ -127,10 +128,7 @@ impl Route {
         for _ in 0..ROUNDS {
             hash = Sha256::digest(hash);
         }
-        hash.iter().take(16).fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        hex::encode(&hash[..16])
     }
 
     /// Whether no URL goes through a proxy.

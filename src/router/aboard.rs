@@ -11,7 +11,8 @@ use super::{Errand, Judged, Persona, Router};
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 use crate::proxy;
-use crate::session::{self, Blame, Ended, Permit, Session};
+use crate::session::{Blame, Ended, Permit, Session};
+use crate::site;
 use crate::tier::Tier;
 use crate::verdict::VerdictKind;
 
@@ -52,7 +53,7 @@ impl Errand<'_> {
     }
 
     fn site(&self) -> String {
-        session::site(&self.request.url)
+        site::name(&self.request.url).to_owned()
     }
 }
 

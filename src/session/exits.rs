@@ -1,6 +1,5 @@
 //! A pool of exits at work.
 
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,6 +15,7 @@ use super::pool::{Mode, ProxyPool, Source};
 use super::standing::Fitness;
 use super::{Lifetime, Session};
 use crate::error::{Error, Result};
+use crate::hex;
 use crate::kind::ErrorKind;
 use crate::proxy::{Bypass, Route};
 
@@ -283,10 +283,7 @@ fn leaves(session: Option<&Session>, exit: &Exit, now: Instant) -> bool {
 /// What a session is called in traces: the same for the same id, and no way back to it.
 fn label(id: &str) -> String {
     let hash = Sha256::digest(format!("rungs session label {id}").as_bytes());
-    hash.iter().take(4).fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex::encode(&hash[..4])
 }
 
 /// How many proxies an error names.

@@ -19,7 +19,6 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
-use url::{Host, Url};
 
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
@@ -224,18 +223,6 @@ impl Drop for Permit {
         if !self.session.fleeting {
             self.session.exit.left();
         }
-    }
-}
-
-/// The site that a URL belongs to: its registrable domain, or its address.
-pub(crate) fn site(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    match url.host() {
-        Some(Host::Domain(name)) => {
-            let name = name.trim_end_matches('.');
-            psl::domain_str(name).unwrap_or(name).to_owned()
-        }
-        _ => host.to_owned(),
     }
 }
 

@@ -62,15 +62,7 @@ pub(super) fn read(text: &str, origin: &str, role: Role) -> Result<Read> {
 
 /// Everything that is wrong with `text`, each in one line.
 pub(super) fn faults(text: &str, origin: &str, role: Role) -> Vec<String> {
-    let unknown: Vec<String> = known::KEYS
-        .unknown(text)
-        .into_iter()
-        .map(|unknown| {
-            let (line, column) = toml_error::place(text, unknown.at);
-            let nearest = unknown.nearest.map(|key| format!("; did you mean `{key}`?")).unwrap_or_default();
-            format!("{origin}:{line}:{column}: unknown key `{}`{nearest}", unknown.key.escape_debug())
-        })
-        .collect();
+    let unknown = known::KEYS.unknown_told(text, origin);
     if !unknown.is_empty() {
         return unknown;
     }
@@ -79,13 +71,7 @@ pub(super) fn faults(text: &str, origin: &str, role: Role) -> Vec<String> {
         Err(cause) => return vec![describe(text, origin, &cause)],
     };
     let faults = [schema_fault(&settings), match_fault(&settings, role)].into_iter().flatten();
-    let placed = |fault: Fault| match toml_keys::place_of(text, &fault.key) {
-        Some(at) => {
-            let (line, column) = toml_error::place(text, at);
-            format!("{origin}:{line}:{column}: {}", fault.message)
-        }
-        None => format!("{origin}: {}", fault.message),
-    };
+    let placed = |fault: Fault| toml_keys::told(text, origin, &fault.key, &fault.message);
     faults.chain(value_faults(&settings)).map(placed).collect()
 }
 

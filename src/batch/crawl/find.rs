@@ -3,13 +3,13 @@
 use url::Url;
 
 use super::normal::normal;
-use super::scope::site;
 use super::{Follow, Pattern};
 use crate::batch::record::Record;
 use crate::batch::task::{Key, Task};
 use crate::extract::{Document, Extract, says_nofollow};
 use crate::fetcher::Page;
 use crate::politeness::Robots;
+use crate::site;
 
 /// What is read out of every page of a batch.
 pub(in crate::batch) struct Reading {
@@ -94,8 +94,9 @@ impl Follow {
 
     /// The other URLs that the page answers for.
     fn aliases(&self, landed: &Url, document: Option<&Document>) -> Vec<Key> {
-        let canonical =
-            document.and_then(Document::canonical).filter(|canonical| site(canonical) == site(landed));
+        let canonical = document
+            .and_then(Document::canonical)
+            .filter(|canonical| site::of(canonical) == site::of(landed));
         let urls = [Some(landed), canonical].into_iter().flatten();
         urls.map(|url| Key::of_url(normal(url.clone(), self.sorts))).collect()
     }

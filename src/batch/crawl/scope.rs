@@ -3,6 +3,7 @@
 use url::Url;
 
 use super::Follow;
+use crate::site;
 
 /// A pattern of URLs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,19 +65,13 @@ impl Follow {
     /// Whether a link leads to where a crawl goes that is at home at `homes`.
     pub(super) fn reaches(&self, link: &Url, homes: &[&Url]) -> bool {
         let Some(host) = link.host_str() else { return false };
-        if self.external || homes.iter().any(|home| site(home) == site(link)) {
+        if self.external || homes.iter().any(|home| site::of(home) == site::of(link)) {
             return true;
         }
         self.hosts.iter().any(|allowed| {
             host.strip_suffix(allowed.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         })
     }
-}
-
-/// The registrable domain, or the host where there is none.
-pub(super) fn site(url: &Url) -> Option<&str> {
-    let domain = url.domain().and_then(|domain| psl::domain_str(domain));
-    domain.or_else(|| url.host_str())
 }
 
 const MAX: usize = 2000;

@@ -2,11 +2,12 @@ use proptest::prelude::*;
 use url::Url;
 
 use super::normal::normal;
-use super::scope::{Pattern, site};
+use super::scope::Pattern;
 use super::trap::Traps;
 use super::*;
 use crate::batch::task::{Key, Task};
 use crate::batch::work::Work;
+use crate::site;
 
 fn url(text: &str) -> Url {
     text.parse().unwrap()
@@ -50,7 +51,7 @@ fn a_site_is_a_registrable_domain_and_others_must_be_allowed() {
         assert_eq!(follow.reaches(&url(link), &[&home]), expected, "{link}");
         assert!(Follow::new().external(true).reaches(&url(link), &[&home]), "{link}");
     }
-    assert_eq!(site(&url("http://127.0.0.1:8080/")), Some("127.0.0.1"));
+    assert_eq!(site::of(&url("http://127.0.0.1:8080/")), Some("127.0.0.1"));
     assert!(!Follow::new().reaches(&url("http://127.0.0.2/"), &[&url("http://127.0.0.1/")]));
     assert!(Follow::new().allow("not a host").is_err());
 }

@@ -60,7 +60,8 @@ impl Input {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] when it cannot be opened.
-    pub fn file(path: &Path) -> Result<Self> {
+    pub fn file(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
         let unreadable = |cause| {
             Error::new(ErrorKind::Config, format!("could not read {}", path.display())).with_source(cause)
         };

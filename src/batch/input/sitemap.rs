@@ -16,6 +16,7 @@ use crate::fetcher::Fetcher;
 use crate::kind::ErrorKind;
 use crate::redact;
 use crate::request::parse_url;
+use crate::site;
 
 /// The tasks of a sitemap and of those it names. Fetches them as it is read, on a thread that may block.
 pub(super) struct Sitemap {
@@ -119,10 +120,8 @@ impl Iterator for Sitemap {
 }
 
 /// Whether a page is of the sitemap's site: the same registrable domain, or the same address.
-fn is_of(url: &Url, site: &Url) -> bool {
-    let (Some(host), Some(ours)) = (url.host_str(), site.host_str()) else { return false };
-    let domain = |host: &str| psl::domain_str(host).map(str::to_owned);
-    host == ours || (url.domain().is_some() && domain(host).is_some() && domain(host) == domain(ours))
+fn is_of(url: &Url, home: &Url) -> bool {
+    site::of(url).is_some_and(|name| site::of(home) == Some(name))
 }
 
 /// What one file lists.

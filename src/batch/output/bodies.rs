@@ -1,6 +1,5 @@
 //! Bodies in files of their own, named by what is in them and by nothing that a site says.
 
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -12,6 +11,7 @@ use super::unwritten;
 use crate::batch::record::Record;
 use crate::error::{Error, Result};
 use crate::fetcher::Page;
+use crate::hex;
 use crate::kind::ErrorKind;
 
 /// The folder.
@@ -73,10 +73,7 @@ fn sync(_: &File) -> io::Result<()> {
 
 /// `ab/ab12….html`: the SHA-256 of the body, and an ending from a closed list.
 fn name(page: &Page) -> PathBuf {
-    let mut hash = String::with_capacity(64);
-    for byte in Sha256::digest(page.bytes()) {
-        let _ = write!(hash, "{byte:02x}");
-    }
+    let hash = hex::encode(&Sha256::digest(page.bytes()));
     let kind = page.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     Path::new(&hash[..2]).join(format!("{hash}.{}", ending(kind.unwrap_or_default())))
 }

@@ -20,6 +20,7 @@ use crate::batch::record::{Failed, Record};
 use crate::batch::summary::timestamp;
 use crate::error::{Error, Result};
 use crate::fetcher::Page;
+use crate::hex;
 use crate::kind::ErrorKind;
 use crate::redact;
 
@@ -164,11 +165,7 @@ fn id() -> String {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    let mut text = "sha256:".to_owned();
-    for byte in Sha256::digest(bytes) {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    format!("sha256:{}", hex::encode(&Sha256::digest(bytes)))
 }
 
 #[cfg(test)]

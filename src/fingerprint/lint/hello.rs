@@ -4,7 +4,8 @@
 use super::Complaints;
 use super::wire::is_offered;
 use crate::fingerprint::profile::{GreasePlaces, Place, Resumption, Tls};
-use crate::fingerprint::{hex, sent};
+use crate::fingerprint::sent;
+use crate::hex;
 
 pub(super) fn check(tls: &Tls, complaints: &mut Complaints) {
     let (old, new) = (is_offered(tls, "1.2"), is_offered(tls, "1.3"));

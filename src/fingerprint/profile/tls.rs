@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::hello::extension;
-use crate::fingerprint::hex;
+use crate::hex;
 
 /// The ClientHello, without its GREASE values (they are drawn per connection).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

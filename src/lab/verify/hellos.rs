@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::record::Connection;
 use super::Layer;
 use super::row::Row;
+use crate::fingerprint::Shape;
 use crate::fingerprint::hello::{ClientHello, extension, is_grease};
-use crate::fingerprint::{Shape, hex};
+use crate::hex;
 
 /// Every hello of one kind against every one of the other: all fields that are no draw.
 pub(super) fn hold(row: &mut Row<'_>, theirs: &[Connection], ours: &[Connection], resumed: bool) {

@@ -15,15 +15,7 @@ use crate::toml_keys::{self, Keys};
 
 /// Everything that is wrong with `text`, each in one line.
 pub(super) fn faults(text: &str, origin: &str) -> Vec<String> {
-    let unknown: Vec<String> = KEYS
-        .unknown(text)
-        .into_iter()
-        .map(|unknown| {
-            let (line, column) = toml_error::place(text, unknown.at);
-            let nearest = unknown.nearest.map(|key| format!("; did you mean `{key}`?")).unwrap_or_default();
-            format!("{origin}:{line}:{column}: unknown key `{}`{nearest}", unknown.key.escape_debug())
-        })
-        .collect();
+    let unknown = KEYS.unknown_told(text, origin);
     if !unknown.is_empty() {
         return unknown;
     }
@@ -59,14 +51,7 @@ struct Fault {
 impl Fault {
     fn placed(&self, text: &str, origin: &str) -> String {
         let key = self.key.join(".");
-        let said = format!("`{key}`: {}", self.message);
-        match toml_keys::place_of(text, &self.key) {
-            Some(at) => {
-                let (line, column) = toml_error::place(text, at);
-                format!("{origin}:{line}:{column}: {said}")
-            }
-            None => format!("{origin}: {said}"),
-        }
+        toml_keys::told(text, origin, &self.key, &format!("`{key}`: {}", self.message))
     }
 }
 
