@@ -6,7 +6,7 @@ CARGO ?= cargo
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help deps demo test lint bench bench-browser bench-detect bench-load bench-proxies bench-wire corpus fuzz doc install
+.PHONY: help deps demo test lint bench bench-browser bench-load bench-proxies bench-pure bench-wire corpus fuzz doc install
 
 help: ## Show what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,11 +29,10 @@ lint: deps ## Check format, lints, docs, and licences where cargo-deny is instal
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
 	else echo "lint: cargo-deny is not installed; licences and advisories not checked (cargo install cargo-deny)"; fi
 
-bench: deps ## Run the benchmarks (optimised build: takes its time).
-	$(CARGO) bench --locked
+bench: bench-pure bench-load ## Measure how fast it is: bench-pure, then bench-load (optimised builds: takes its time).
 
-bench-detect: deps ## Measure how long a verdict takes (its own optimised build).
-	cd benches/detect && $(CARGO) bench --locked
+bench-pure: deps ## Time the parts without I/O: verdicts, policy, dialects, headers, cookies (PART=cookies: one of them).
+	@CARGO=$(CARGO) benches/pure/run.sh
 
 bench-load: deps ## Measure rungs under load beside wreq, reqwest, curl_cffi, aiohttp, httpx and Scrapy (fetches them; optimised builds).
 	@CARGO=$(CARGO) benches/load/run.sh

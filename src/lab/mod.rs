@@ -16,6 +16,8 @@ mod habits;
 mod hellos;
 mod merge;
 mod origin;
+#[doc(hidden)]
+pub mod parts;
 mod record;
 mod recorder;
 mod reference;

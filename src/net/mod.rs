@@ -3,12 +3,12 @@
 mod decode;
 mod dial;
 mod dns;
-mod dress;
+pub(crate) mod dress;
 mod exchange;
 mod ffi;
 mod guard;
 mod hpack;
-mod origin;
+pub(crate) mod origin;
 mod pool;
 mod private;
 mod redirect;

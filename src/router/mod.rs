@@ -5,7 +5,7 @@ mod flight;
 mod judging;
 mod keep;
 mod others;
-mod policy;
+pub(crate) mod policy;
 mod polite;
 mod progress;
 mod recall;

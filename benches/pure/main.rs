@@ -1,0 +1,27 @@
+//! The pure parts, one file each: what a fetch costs beside the wire. `results.py` writes the table.
+
+mod cookies;
+mod detect;
+mod dialect;
+mod headers;
+mod policy;
+mod robots;
+mod target;
+
+use criterion::{criterion_group, criterion_main};
+
+criterion_group! {
+    name = pure;
+    config = pure_bench::criterion();
+    targets =
+        detect::sizes,
+        detect::corpus,
+        policy::fetches,
+        dialect::render,
+        headers::dress,
+        cookies::lookup,
+        cookies::storing,
+        robots::rules,
+        target::resolve
+}
+criterion_main!(pure);

@@ -1,0 +1,76 @@
+"""Writes what criterion measured as a table. Usage: results.py CRITERION_HOME RESULTS.md"""
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+PARTS = {
+    "detect": "Verdicts: what an answer is judged to be, by the shipped rules",
+    "policy": "Policy: every decision of one fetch",
+    "dialect": "Proxy dialects: place and session into credentials",
+    "headers": "Headers: a request dressed as Chrome 156 on Linux, over HTTP/2 where nothing else is said",
+    "cookies": "Cookies: a jar's cookies for a URL, ten a site",
+    "robots": "robots.txt: read, and asked for a URL",
+    "target": "Targets: what holds for a URL",
+}
+
+
+def measured(home):
+    """Group, name, median and its confidence interval in nanoseconds of every benchmark, in the order they were run."""
+    found = sorted(home.glob("**/new/estimates.json"), key=lambda path: path.stat().st_mtime_ns)
+    for path in found:
+        bench = json.loads(path.with_name("benchmark.json").read_text())
+        median = json.loads(path.read_text())["median"]
+        interval = median["confidence_interval"]
+        name = ", ".join(filter(None, (bench["function_id"], bench["value_str"])))
+        yield bench["group_id"], name, median["point_estimate"], interval["lower_bound"], interval["upper_bound"]
+
+
+def shown(nanoseconds):
+    for unit, size in (("ns", 1), ("µs", 1e3), ("ms", 1e6)):
+        if nanoseconds < 1000 * size or unit == "ms":
+            return f"{nanoseconds / size:.3g} {unit}"
+
+
+def said(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def processor():
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def version():
+    package = json.loads(said(os.environ.get("CARGO", "cargo"), "metadata", "--format-version=1", "--no-deps",
+                              "--manifest-path", str(Path(__file__).parent / "../../Cargo.toml")))
+    return next(one["version"] for one in package["packages"] if one["name"] == "rungs")
+
+
+def main(home, out):
+    rows = list(measured(Path(home)))
+    missing = PARTS.keys() - {row[0] for row in rows}
+    unknown = {row[0] for row in rows} - PARTS.keys()
+    if missing or unknown:
+        sys.exit(f"results.py: not measured: {sorted(missing)}; not in its list: {sorted(unknown)}")
+    lines = [
+        "# What the pure parts cost",
+        "",
+        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores "
+        f"({processor()}), rungs {version()}, {said('rustc', '--version')}, written by `make bench-pure`.",
+        "Processor time of one thread, so that what else the machine does counts little: criterion's median and the 95 % interval of it.",
+    ]
+    for part, title in PARTS.items():
+        lines += ["", f"## {title}", "", "| | median | 95 % |", "|---|---:|---:|"]
+        lines += [f"| {name} | {shown(median)} | {shown(low)} to {shown(high)} |"
+                  for group, name, median, low, high in rows if group == part]
+    Path(out).write_text("\n".join(lines) + "\n")
+    print(f"written: {out} ({len(rows)} figures)")
+
+
+main(*sys.argv[1:])
