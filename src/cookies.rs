@@ -1,8 +1,10 @@
 //! The cookie jar of an identity: public-suffix aware, bounded, in a browser's order.
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::iter::successors;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cookie_store::{CookieDomain, CookieExpiration, CookieStore, RawCookie};
 use http::HeaderValue;
@@ -17,7 +19,7 @@ pub struct Cookie {
     pub name: String,
     /// Its value. Never printed by `Debug`.
     pub value: String,
-    /// The domain without a leading dot.
+    /// The domain without a leading dot, an IPv6 address without brackets.
     pub domain: String,
     /// Whether it goes to this host only, not to hosts below it.
     pub host_only: bool,
@@ -34,13 +36,13 @@ pub struct Cookie {
 }
 
 impl Cookie {
-    /// A host-only session cookie for the whole of `host`.
+    /// A host-only session cookie for the whole of `host`, an IPv6 address with its brackets or without.
     #[must_use]
     pub fn session(name: impl Into<String>, value: impl Into<String>, host: impl Into<String>) -> Self {
         Self {
             name: name.into(),
             value: value.into(),
-            domain: host.into(),
+            domain: unbracketed(&host.into()).to_owned(),
             host_only: true,
             path: "/".to_owned(),
             expires: None,
@@ -52,7 +54,7 @@ impl Cookie {
 
     /// Whether it goes to `host`: its own, or a parent's that shares it.
     pub(crate) fn reaches(&self, host: &str) -> bool {
-        let host = host.trim_matches(['[', ']']);
+        let host = unbracketed(host);
         self.domain == host
             || (!self.host_only && host.strip_suffix(&self.domain).is_some_and(|sub| sub.ends_with('.')))
     }
@@ -77,9 +79,12 @@ pub struct Jar(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    store: CookieStore,
+    /// By domain, so that a lookup reads those of a host and its parents alone.
+    stores: HashMap<String, CookieStore>,
     /// When each cookie was first set: browsers send older ones first among equal paths.
-    created: HashMap<Place, u64>,
+    created: HashMap<Arc<Place>, u64>,
+    /// The same, the oldest first: the next to be given up.
+    oldest: BTreeMap<u64, Arc<Place>>,
     clock: u64,
     /// Those the caller put in: they are the caller's secrets, whatever the site makes of them.
     given: HashSet<Place>,
@@ -87,6 +92,9 @@ struct Inner {
 
 /// Domain, path and name.
 type Place = (String, String, String);
+
+/// A cookie as the store has it.
+type Stored = cookie_store::Cookie<'static>;
 
 impl Jar {
     /// Takes over what one answer from `url` sets. What is malformed, too large, for a foreign
@@ -137,40 +145,40 @@ impl Jar {
     pub fn pairs(&self, url: &Url) -> Vec<(String, String)> {
         let inner = self.lock();
         let mut found: Vec<_> = inner
-            .store
-            .matches(url)
-            .into_iter()
-            .map(|cookie| {
-                let path = String::from(&cookie.path);
-                let key = (String::from(&cookie.domain), path, cookie.name().to_owned());
-                let age = inner.created.get(&key).copied().unwrap_or(u64::MAX);
-                (std::cmp::Reverse(key.1.len()), age, key.2, cookie.value().to_owned())
-            })
+            .of_host(url.host_str().unwrap_or_default())
+            .flat_map(|store| store.matches(url))
+            .map(|cookie| (Reverse(cookie.path.len()), inner.age(cookie), cookie))
             .collect();
-        found.sort();
-        found.into_iter().map(|(_, _, name, value)| (name, value)).collect()
+        found.sort_by_key(|(path, age, _)| (*path, *age));
+        found
+            .into_iter()
+            .map(|(_, _, cookie)| (cookie.name().to_owned(), cookie.value().to_owned()))
+            .collect()
     }
 
     /// The cookies of the caller's own, as they are now.
     pub(crate) fn given(&self) -> Vec<Cookie> {
-        let mut cookies = self.list();
         let inner = self.lock();
+        let mut cookies = inner.told(inner.stores.values());
         cookies.retain(|cookie| inner.given.contains(&place(cookie)));
         cookies
     }
 
     /// The cookies that go to `host`, without those of the caller's own.
     pub(crate) fn earned(&self, host: &str) -> Vec<Cookie> {
-        let mut cookies = self.list();
         let inner = self.lock();
+        let mut cookies = inner.told(inner.of_host(host));
         cookies.retain(|cookie| cookie.reaches(host) && !inner.given.contains(&place(cookie)));
         cookies
     }
 
     /// The caller's own cookies that go to `host`.
     pub(crate) fn given_for(&self, host: &str) -> Vec<Cookie> {
-        let mut cookies = self.list();
         let inner = self.lock();
+        if inner.given.is_empty() {
+            return Vec::new();
+        }
+        let mut cookies = inner.told(inner.of_host(host));
         cookies.retain(|cookie| cookie.reaches(host) && inner.given.contains(&place(cookie)));
         cookies
     }
@@ -179,40 +187,7 @@ impl Jar {
     #[must_use]
     pub fn list(&self) -> Vec<Cookie> {
         let inner = self.lock();
-        let mut all: Vec<(u64, Cookie)> = inner
-            .store
-            .iter_unexpired()
-            .filter_map(|cookie| {
-                let (domain, host_only) = match &cookie.domain {
-                    CookieDomain::HostOnly(host) => (host.clone(), true),
-                    CookieDomain::Suffix(domain) => (domain.clone(), false),
-                    CookieDomain::NotPresent | CookieDomain::Empty => return None,
-                };
-                let path = String::from(&cookie.path);
-                let key = (String::from(&cookie.domain), path.clone(), cookie.name().to_owned());
-                let age = inner.created.get(&key).copied().unwrap_or(u64::MAX);
-                let expires = match cookie.expires {
-                    CookieExpiration::AtUtc(at) => Some(at.unix_timestamp()),
-                    CookieExpiration::SessionEnd => None,
-                };
-                Some((
-                    age,
-                    Cookie {
-                        name: cookie.name().to_owned(),
-                        value: cookie.value().to_owned(),
-                        domain,
-                        host_only,
-                        path,
-                        expires,
-                        secure: cookie.secure().unwrap_or(false),
-                        http_only: cookie.http_only().unwrap_or(false),
-                        same_site: cookie.same_site().map(|site| site.to_string()),
-                    },
-                ))
-            })
-            .collect();
-        all.sort_by_key(|(age, _)| *age);
-        all.into_iter().map(|(_, cookie)| cookie).collect()
+        inner.told(inner.stores.values())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -230,33 +205,100 @@ impl Inner {
     fn insert(&mut self, raw: &RawCookie<'_>, url: &Url) {
         let Ok(cookie) = cookie_store::Cookie::try_from_raw_cookie(raw, url) else { return };
         let cookie = cookie.into_owned();
-        let key = (String::from(&cookie.domain), String::from(&cookie.path), cookie.name().to_owned());
-        match self.store.insert(cookie, url) {
+        let key = stored_place(&cookie);
+        match self.stores.entry(key.0.clone()).or_default().insert(cookie, url) {
             Ok(cookie_store::StoreAction::Inserted) => {
                 self.clock += 1;
-                self.created.insert(key, self.clock);
+                let key = Arc::new(key);
+                self.created.insert(Arc::clone(&key), self.clock);
+                self.oldest.insert(self.clock, key);
                 self.shrink();
             }
             Ok(cookie_store::StoreAction::UpdatedExisting) => {}
-            Ok(cookie_store::StoreAction::ExpiredExisting) => {
-                self.created.remove(&key);
-                self.store.remove(&key.0, &key.1, &key.2);
+            Ok(cookie_store::StoreAction::ExpiredExisting) => self.remove(&key),
+            Err(cause) => {
+                tracing::debug!(host = url.host_str(), %cause, "dropped a cookie");
+                self.sweep(&key.0);
             }
-            Err(cause) => tracing::debug!(host = url.host_str(), %cause, "dropped a cookie"),
         }
     }
 
     /// Drops the oldest cookies when a hostile site floods the jar.
     fn shrink(&mut self) {
         while self.created.len() > MAX_COOKIES {
-            let Some(oldest) = self.created.iter().min_by_key(|(_, age)| **age).map(|(key, _)| key.clone())
-            else {
-                return;
-            };
-            self.created.remove(&oldest);
-            self.store.remove(&oldest.0, &oldest.1, &oldest.2);
+            let Some(oldest) = self.oldest.first_key_value().map(|(_, key)| Arc::clone(key)) else { return };
+            self.remove(&oldest);
         }
     }
+
+    fn remove(&mut self, key: &Place) {
+        if let Some(age) = self.created.remove(key) {
+            self.oldest.remove(&age);
+        }
+        if let Some(store) = self.stores.get_mut(&key.0) {
+            store.remove(&key.0, &key.1, &key.2);
+        }
+        self.sweep(&key.0);
+    }
+
+    /// Drops the store of a domain that has no cookies.
+    fn sweep(&mut self, domain: &str) {
+        if self.stores.get(domain).is_some_and(|store| store.iter_any().next().is_none()) {
+            self.stores.remove(domain);
+        }
+    }
+
+    /// What is kept for `host` and for the names above it.
+    fn of_host<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a CookieStore> {
+        let names = successors(Some(host), |name| name.split_once('.').map(|(_, parent)| parent));
+        names.filter_map(|name| self.stores.get(name))
+    }
+
+    fn age(&self, cookie: &Stored) -> u64 {
+        self.created.get(&stored_place(cookie)).copied().unwrap_or(u64::MAX)
+    }
+
+    /// The unexpired cookies of `stores`, the oldest first.
+    fn told<'a>(&self, stores: impl Iterator<Item = &'a CookieStore>) -> Vec<Cookie> {
+        let cookies = stores.flat_map(CookieStore::iter_unexpired);
+        let mut all: Vec<(u64, Cookie)> =
+            cookies.filter_map(|cookie| Some((self.age(cookie), told(cookie)?))).collect();
+        all.sort_by_key(|(age, _)| *age);
+        all.into_iter().map(|(_, cookie)| cookie).collect()
+    }
+}
+
+/// A stored cookie with all its attributes.
+fn told(cookie: &Stored) -> Option<Cookie> {
+    let (domain, host_only) = match &cookie.domain {
+        CookieDomain::HostOnly(host) => (unbracketed(host).to_owned(), true),
+        CookieDomain::Suffix(domain) => (domain.clone(), false),
+        CookieDomain::NotPresent | CookieDomain::Empty => return None,
+    };
+    let expires = match cookie.expires {
+        CookieExpiration::AtUtc(at) => Some(at.unix_timestamp()),
+        CookieExpiration::SessionEnd => None,
+    };
+    Some(Cookie {
+        name: cookie.name().to_owned(),
+        value: cookie.value().to_owned(),
+        domain,
+        host_only,
+        path: String::from(&cookie.path),
+        expires,
+        secure: cookie.secure().unwrap_or(false),
+        http_only: cookie.http_only().unwrap_or(false),
+        same_site: cookie.same_site().map(|site| site.to_string()),
+    })
+}
+
+fn stored_place(cookie: &Stored) -> Place {
+    (String::from(&cookie.domain), String::from(&cookie.path), cookie.name().to_owned())
+}
+
+/// A host as cookies name it: an IPv6 address without its brackets.
+fn unbracketed(host: &str) -> &str {
+    host.trim_matches(['[', ']'])
 }
 
 fn place(cookie: &Cookie) -> Place {
@@ -402,6 +444,56 @@ mod tests {
             jar.store(&url, &[format!("c{i}=1").parse::<HeaderValue>().unwrap()]);
         }
         assert_eq!(jar.list().len(), MAX_COOKIES);
+    }
+
+    #[test]
+    fn a_full_jar_gives_up_the_oldest_whatever_its_site() {
+        let jar = Jar::default();
+        let url = |site: usize| Url::parse(&format!("https://www.site{site}.example/")).unwrap();
+        for site in 0..=MAX_COOKIES {
+            let line = format!("c={site}; Domain=site{site}.example");
+            jar.store(&url(site), &[line.parse::<HeaderValue>().unwrap()]);
+        }
+        assert_eq!(jar.list().len(), MAX_COOKIES);
+        assert_eq!((jar.pairs(&url(0)).len(), jar.pairs(&url(1)).len()), (0, 1));
+    }
+
+    #[test]
+    fn cookies_of_a_host_and_of_its_parents_are_sent_together() {
+        let jar = jar(
+            "https://a.b.site.example/",
+            &["1=; Domain=site.example", "2=", "3=; Domain=b.site.example", "4=; Path=/x"],
+        );
+        assert_eq!(sent(&jar, "https://a.b.site.example/x"), "4=; 1=; 2=; 3=");
+        assert_eq!(sent(&jar, "https://c.b.site.example/"), "1=; 3=");
+        assert_eq!(sent(&jar, "https://c.site.example/"), "1=");
+        assert_eq!(sent(&jar, "https://othersite.example/"), "");
+        assert_eq!(sent(&jar, "https://example/"), "");
+    }
+
+    #[test]
+    fn a_domain_without_cookies_takes_no_room() {
+        let jar = jar("https://site.example/", &["a=1", "a=; Max-Age=0", "b=; Max-Age=0", "c=1; Path=/x"]);
+        jar.store(
+            &Url::parse("https://other.example/").unwrap(),
+            &["d=; Max-Age=0".parse::<HeaderValue>().unwrap()],
+        );
+        let inner = jar.lock();
+        assert_eq!((inner.stores.len(), inner.created.len(), inner.oldest.len()), (1, 1, 1));
+    }
+
+    #[test]
+    fn an_address_has_its_cookies_on_every_way() {
+        for address in ["http://127.0.0.1:8080/", "http://[::1]:8080/"] {
+            let first = jar(address, &["a=1"]);
+            assert_eq!(sent(&first, address), "a=1", "{address}");
+            let host = Url::parse(address).unwrap().host_str().unwrap().to_owned();
+            assert_eq!(first.earned(&host).len(), 1, "{address}");
+            let second = Jar::default();
+            first.list().iter().for_each(|cookie| second.put(cookie));
+            assert_eq!(sent(&second, address), "a=1", "{address}");
+            assert_eq!(second.given_for(&host).len(), 1, "{address}");
+        }
     }
 
     #[test]
