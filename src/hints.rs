@@ -55,14 +55,18 @@ impl Hints {
 
     /// Whether the origin of `url` asked for any.
     pub(crate) fn any(&self, url: &Url) -> bool {
-        let origins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        origins.get(&url.origin().ascii_serialization()).is_some_and(|wanted| !wanted.is_empty())
+        self.asked_by(url, |wanted| !wanted.is_empty())
     }
 
     /// Whether the origin of `url` asked for the hint `name`.
     pub(crate) fn wants(&self, url: &Url, name: &str) -> bool {
+        self.asked_by(url, |wanted| wanted.contains(name))
+    }
+
+    fn asked_by(&self, url: &Url, what: impl FnOnce(&BTreeSet<String>) -> bool) -> bool {
         let origins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        origins.get(&url.origin().ascii_serialization()).is_some_and(|wanted| wanted.contains(name))
+        // Most sites ask for none, and every field of every request asks here.
+        !origins.is_empty() && origins.get(&url.origin().ascii_serialization()).is_some_and(what)
     }
 }
 

@@ -20,7 +20,9 @@ fn ask(dialect: &Dialect, rng: &mut StdRng) -> Ask {
     if has("city") && !has("zip") {
         geo = geo.city("berlin");
     }
-    let mut ask = Ask::new("jane", Secret::new("s3cret")).geo(geo);
+    // Bright Data's account names hold the zone.
+    let user = if dialect.name() == "brightdata" { "jane-zone-home" } else { "jane" };
+    let mut ask = Ask::new(user, Secret::new("s3cret")).geo(geo);
     if dialect.has_sessions() {
         ask = ask.session(dialect.session(rng));
     }

@@ -11,9 +11,8 @@ CRITERION_HOME=$(mktemp -d)
 export CRITERION_HOME
 trap 'rm -rf "$CRITERION_HOME"' EXIT INT TERM
 
-if [ -n "$PART" ]; then
-    $CARGO bench --locked --target-dir "$build/load" -- "^$PART/"
-else
-    $CARGO bench --locked --target-dir "$build/load"
+# Half a second to warm up and two to measure: some three minutes in all.
+$CARGO bench --locked --target-dir "$build/load" -- --noplot --warm-up-time 0.5 --measurement-time 2 ${PART:+"^$PART/"}
+if [ -z "$PART" ]; then
     python3 results.py "$CRITERION_HOME" "$OUT"
 fi

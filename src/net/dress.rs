@@ -1,5 +1,7 @@
 //! Dressing a request: a profile's header template, filled from the request. Pure.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::{HeaderName, HeaderValue, Method, header};
@@ -47,9 +49,10 @@ pub(crate) fn fields(profile: &Profile, request: &Request, occasion: &Occasion<'
     if !has(&header::COOKIE) {
         // A template of an occasion without cookies: Chrome writes only the priority behind them.
         let at = template.len() - usize::from(has(&HeaderName::from_static("priority")));
-        template.insert(at, Field { name: title_case(&header::COOKIE, occasion.over), value: None });
+        let cookie = Field { name: title_case(&header::COOKIE, occasion.over), value: None };
+        template.to_mut().insert(at, cookie);
     }
-    for field in template {
+    for field in template.iter() {
         let name: HeaderName = field.name.parse().map_err(|_| broken(&field.name))?;
         if name == header::ACCEPT_ENCODING {
             extras_at.get_or_insert(out.len());
@@ -103,12 +106,12 @@ pub(crate) fn fields(profile: &Profile, request: &Request, occasion: &Occasion<'
 }
 
 /// The fields of a request in order, before they are filled.
-fn template(
-    profile: &Profile,
+fn template<'a>(
+    profile: &'a Profile,
     request: &Request,
     occasion: &Occasion<'_>,
     own: &[(HeaderName, HeaderValue)],
-) -> Vec<Field> {
+) -> Cow<'a, [Field]> {
     let template = profile
         .headers(request.context, occasion.over, occasion.journey.redirected())
         .or_else(|| profile.headers(Context::Navigation, occasion.over, false));
@@ -118,10 +121,10 @@ fn template(
     if let Some(fields) =
         script.and_then(|template| scatter::layout(profile, template, wanted, &own, request.body.is_some()))
     {
-        return fields;
+        return Cow::Owned(fields);
     }
     let hinted = occasion.hints.any(&request.url).then(|| profile.hinted(request.context, occasion.over));
-    hinted.flatten().or(template).map_or_else(Vec::new, |template| template.fields.clone())
+    hinted.flatten().or(template).map_or(Cow::Owned(Vec::new()), |template| Cow::Borrowed(&template.fields))
 }
 
 /// An Origin that only a redirect brought about is written behind the sec-fetch fields.
@@ -143,12 +146,19 @@ fn slot(
     occasion: &Occasion<'_>,
 ) -> Result<Option<HeaderValue>> {
     let text = match value {
-        Some(value) => Some(
-            value.replace("{version}", env!("CARGO_PKG_VERSION")).replace("{site}", occasion.journey.site()),
-        ),
-        None => place(name, profile, request, occasion),
+        Some(value) => Some(written(value, occasion)),
+        None => place(name, profile, request, occasion).map(Cow::Owned),
     };
     text.map(|text| HeaderValue::from_str(&text).map_err(|_| broken(name.as_str()))).transpose()
+}
+
+/// A template's value with its places filled. Most have none.
+fn written<'a>(value: &'a str, occasion: &Occasion<'_>) -> Cow<'a, str> {
+    if !value.contains('{') {
+        return Cow::Borrowed(value);
+    }
+    let filled = value.replace("{version}", env!("CARGO_PKG_VERSION"));
+    Cow::Owned(filled.replace("{site}", occasion.journey.site()))
 }
 
 /// What fills a template's empty place.
