@@ -9,6 +9,7 @@ use std::sync::{Arc, LazyLock};
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use super::condition::Condition;
+use super::needles::Needles;
 use super::rule::{self, Rule, RuleInfo};
 use super::{Expect, Seen, judge};
 use crate::error::{Error, Result};
@@ -23,6 +24,7 @@ pub(super) struct Compiled {
     pub(super) rules: Vec<Rule>,
     pub(super) patterns: Vec<Pattern>,
     pub(super) automaton: AhoCorasick,
+    pub(super) needles: Needles,
 }
 
 /// A text that some rule asks for.
@@ -155,13 +157,15 @@ impl Rules {
                 _ => {}
             }
         }
+        let too_large = |cause| wrong("the block rules are too large together".to_owned()).with_source(cause);
+        let needles = Needles::of(&mut rules).map_err(too_large)?;
         // Case is checked on each hit: one automaton then serves both sorts of pattern in one pass.
         let automaton = AhoCorasick::builder()
             .ascii_case_insensitive(true)
             .kind(Some(AhoCorasickKind::DFA))
             .build(patterns.list.iter().map(|pattern| &pattern.text))
-            .map_err(|cause| wrong("the block rules are too large together".to_owned()).with_source(cause))?;
-        Ok(Self(Arc::new(Compiled { rules, patterns: patterns.list, automaton })))
+            .map_err(too_large)?;
+        Ok(Self(Arc::new(Compiled { rules, patterns: patterns.list, automaton, needles })))
     }
 }
 
