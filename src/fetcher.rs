@@ -16,7 +16,7 @@ pub use send::RequestBuilder;
 pub use worn::default_profile;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use http::{HeaderName, Method, header};
 use url::Url;
@@ -26,6 +26,7 @@ use crate::error::Result;
 use crate::fingerprint::Profile;
 use crate::identity::Identity;
 use crate::limit::Leave;
+use crate::lock::lock;
 use crate::memory::{Dress, Who};
 use crate::politeness::Pace;
 use crate::proxy::Route;
@@ -265,7 +266,7 @@ impl Shared {
 
     fn terms_of(&self, resolved: Arc<Resolved>) -> Result<Arc<Terms>> {
         let key = Arc::as_ptr(&resolved).addr();
-        let mut known = self.terms.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.terms);
         if let Some(terms) = known.get(&key) {
             return Ok(Arc::clone(terms));
         }
@@ -282,7 +283,7 @@ impl Shared {
 
     /// The identities of this name that look so, made on first need.
     fn persona(&self, name: Option<&Arc<str>>, look: &Look) -> Arc<Persona> {
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sessions = lock(&self.sessions);
         let named = sessions.entry(name.cloned()).or_default();
         if let Some(persona) = named.iter().find(|persona| look.is_of(persona)) {
             return Arc::clone(persona);

@@ -24,6 +24,7 @@ mod hints;
 mod identity;
 mod kind;
 mod limit;
+mod lock;
 pub mod memory;
 mod net;
 mod place;

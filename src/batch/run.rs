@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, SystemTime};
 
 use http::Method;
@@ -30,6 +30,7 @@ use super::{Common, begin, gauge};
 use crate::error::{Error, Result};
 use crate::fetcher::{Fetcher, Manner, Page};
 use crate::kind::ErrorKind;
+use crate::lock::lock;
 use crate::politeness::Robots;
 
 /// A batch under way. Dropped, it stops at once; what is finished is kept.
@@ -370,7 +371,7 @@ async fn drive(
         return Err(error);
     }
     written?;
-    let bounded = frontier.lock().unwrap_or_else(PoisonError::into_inner).bounded();
+    let bounded = lock(&frontier).bounded();
     ending.summary(progress(&status, &slots, &gauge), bounded, complete, status.is_unwanted())
 }
 
@@ -452,7 +453,7 @@ fn recall(
     frontier: &Mutex<Frontier>,
     runtime: &runtime::Handle,
 ) -> Result<()> {
-    let mut frontier = frontier.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut frontier = lock(&frontier);
     for finds in finds {
         if shared.status.is_stopping() {
             return Ok(());
@@ -474,7 +475,7 @@ fn recall(
 fn take(shared: &Shared, item: Item, frontier: &Mutex<Frontier>, runtime: &runtime::Handle) -> Result<()> {
     let status = &shared.status;
     let is_new = |key: Key, url: &str| {
-        let mut frontier = frontier.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut frontier = lock(&frontier);
         frontier.list(key, url).map_err(unkept)
     };
     let (work, text, message) = match item {

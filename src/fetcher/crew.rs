@@ -1,7 +1,7 @@
 //! Who goes out by a pool's exits: one identity a session, made when it is needed and replaced when it is over.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::kind::ErrorKind;
+use crate::lock::lock;
 use crate::memory::Who;
 use crate::proxy::Route;
 use crate::router::{Means, Others, Persona};
@@ -234,10 +235,6 @@ fn sweep(crew: &mut HashMap<Place, Vec<Seat>>) {
             keep || site.is_none()
         });
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 const MAX_PLACES: usize = if cfg!(test) { 64 } else { 4_096 };

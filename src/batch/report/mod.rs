@@ -10,13 +10,14 @@ mod spread;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::observer::{Fetch, Observer};
 use super::output::unwritten;
 use super::record::Record;
 use super::summary::Summary;
 use crate::error::Result;
+use crate::lock::lock;
 use crate::trace::Attempt;
 
 use figures::Figures;
@@ -84,7 +85,7 @@ impl Report {
 
     fn figures(&self) -> MutexGuard<'_, Figures> {
         // Counts are good, whoever panicked meanwhile.
-        self.figures.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.figures)
     }
 }
 

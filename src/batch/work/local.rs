@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -16,6 +16,7 @@ use super::spill::{Queue, Spill};
 use super::{Lease, LeaseId, Work, WorkList};
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
+use crate::lock::lock;
 
 /// The embedded work list. Hosts take turns; of each, those least deep come first, and of these in the order they came.
 ///
@@ -106,7 +107,7 @@ impl Local {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 
     fn told(&self, io: io::Result<()>) -> BoxFuture<'_, Result<()>> {
