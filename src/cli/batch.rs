@@ -13,33 +13,23 @@ use rungs::{Fetcher, redact};
 use super::args;
 use super::cookie_file;
 use super::exit::{self, Failure};
-use super::fetch::interrupted;
 use super::in_flight::{self, Asked};
 use super::metrics::{Address, Metrics, Server};
 use super::plan::Plan;
 use super::progress::{Display, size};
+use super::runtime::{self, interrupted};
 use super::settings;
 
 /// Fetches what a list names; the exit code says whether all of it succeeded.
 pub(crate) fn run(args: &args::Batch, quiet: bool) -> Result<u8, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|cause| Failure::Io("could not start".to_owned(), cause))?;
+    let runtime = runtime::start()?;
     let outcome = runtime.block_on(async {
         let mut asked = Asked::listen()?;
         let concurrency = args.course.concurrency.unwrap_or(CONCURRENCY) as usize;
         let fetcher = fetcher(args, concurrency).await?;
-        let session = match &args.common.ladder.session {
-            Some(name) => fetcher.session(name),
-            None => fetcher.clone(),
-        };
+        let session = settings::session(&args.common, &fetcher);
         let outcome = all(args, &session, concurrency, quiet, &mut asked).await;
-        tokio::select! {
-            () = fetcher.close() => {}
-            // What is left of the browser is killed on the way out.
-            () = interrupted() => {}
-        }
+        runtime::close(&fetcher).await;
         outcome
     });
     runtime.shutdown_background();

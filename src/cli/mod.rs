@@ -24,6 +24,7 @@ mod plan;
 mod profile;
 mod progress;
 mod proxy;
+mod runtime;
 mod settings;
 mod target;
 

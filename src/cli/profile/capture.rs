@@ -8,6 +8,7 @@ use rungs::fingerprint::lint::Date;
 use rungs::lab::{Chromium, Stage, capture};
 
 use crate::cli::exit::{self, Failure};
+use crate::cli::runtime;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -32,8 +33,7 @@ pub(super) fn run(args: &Args, quiet: bool) -> Result<u8, Failure> {
         let message = format!("there is no folder {} to write to", folder(&args.output).display());
         return Err(Failure::Usage(message));
     }
-    let runtime = tokio::runtime::Runtime::new()
-        .map_err(|cause| Failure::Io("could not start the runtime".to_owned(), cause))?;
+    let runtime = runtime::start()?;
     let recording = runtime.block_on(async {
         let stage = Stage::new().await?;
         let binary = browser(args.browser.as_deref())?;

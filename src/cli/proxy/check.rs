@@ -16,8 +16,8 @@ use super::Format;
 use super::ask::{self, Account, Wishes};
 use super::echo::{self, Seen};
 use crate::cli::exit::{self, Failure};
-use crate::cli::fetch::interrupted;
 use crate::cli::names::TierName;
+use crate::cli::runtime::{self, interrupted};
 use crate::cli::settings;
 
 /// Ask an echo URL through each proxy, every time on a connection of its own, and say whether it works,
@@ -104,10 +104,7 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
     rungs::parse_url(&args.echo)?;
     let subjects = subjects(args)?;
     let builder = builder(&args.manner)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|cause| Failure::Io("could not start".to_owned(), cause))?;
+    let runtime = runtime::start()?;
     let reports = runtime.block_on(async {
         let all = async {
             let checks = subjects.iter().map(|subject| check(&builder, subject, args));
