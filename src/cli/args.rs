@@ -6,7 +6,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::names::{
-    BodyName, ContextName, FallbackName, FormatName, LoadName, ModeName, RobotsName, TierName,
+    BodyName, ContextName, FallbackName, FormatName, LoadName, ModeName, RobotsName, TierName, Told,
 };
 use super::password::PasswordSource;
 use super::{diagnose, lab, memory, profile, proxy, target};
@@ -618,17 +618,9 @@ pub(crate) struct Detect {
     #[command(flatten)]
     pub(crate) judging: Judging,
 
-    /// What to print.
+    /// What to print; with --rules, JSON is one object a line.
     #[arg(long, value_enum, default_value_t = Told::Text)]
     pub(crate) format: Told,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Told {
-    /// Lines for a reader.
-    Text,
-    /// One JSON object; with --rules, one a line.
-    Json,
 }
 
 #[derive(Debug, clap::Args)]

@@ -6,8 +6,9 @@ use std::path::Path;
 use rungs::detect::{RuleInfo, Rules, Seen, saved};
 use rungs::{Verdict, redact};
 
-use super::args::{Detect, Told};
+use super::args::Detect;
 use super::exit::{self, Failure};
+use super::names::Told;
 use super::settings;
 
 pub(crate) fn run(args: &Detect) -> Result<u8, Failure> {

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use rungs::diagnose::{Diagnose, Found, MAX_REQUESTS, Report, Step, Way};
 use rungs::{Fetcher, redact};
 
-use super::args::{Judging, Reach, Told};
+use super::args::{Judging, Reach};
 use super::exit::{self, Failure};
-use super::names::TierName;
+use super::names::{TierName, Told};
 use super::output::story::shown;
 use super::runtime::{self, interrupted};
 use super::settings::{self, HeaderLine};
