@@ -48,6 +48,15 @@ impl Local {
         lock(&self.queues)
     }
 
+    /// Lets go of the queues, and wakes another where there is more to lend.
+    fn pass_on(&self, queues: MutexGuard<'_, Queues>) {
+        let has_more = queues.has_turns();
+        drop(queues);
+        if has_more {
+            self.news.notify_one();
+        }
+    }
+
     fn told(&self, io: io::Result<()>) -> BoxFuture<'_, Result<()>> {
         self.news.notify_waiters();
         std::future::ready(io.map_err(|cause| spilled(&cause))).boxed()
@@ -66,11 +75,7 @@ impl WorkList for Local {
                         if let Some(work) = work.take() {
                             queues.push(work).map_err(|cause| spilled(&cause))?;
                         }
-                        let has_more = queues.has_turns();
-                        drop(queues);
-                        if has_more {
-                            self.news.notify_one();
-                        }
+                        self.pass_on(queues);
                         return Ok(());
                     }
                 }
@@ -109,12 +114,8 @@ impl WorkList for Local {
                         leases.push(queues.lend(work, now + time));
                     }
                     if !leases.is_empty() {
-                        let has_more = queues.has_turns();
-                        drop(queues);
+                        self.pass_on(queues);
                         self.room.notify_one();
-                        if has_more {
-                            self.news.notify_one();
-                        }
                         return Ok(leases);
                     }
                     if queues.is_drained() {
@@ -176,11 +177,7 @@ impl WorkList for Local {
     fn free(&self, host: &str) {
         let mut queues = self.lock();
         queues.free(host);
-        let has_more = queues.has_turns();
-        drop(queues);
-        if has_more {
-            self.news.notify_one();
-        }
+        self.pass_on(queues);
     }
 }
 
