@@ -29,6 +29,7 @@ pub mod memory;
 mod net;
 mod place;
 mod politeness;
+mod provenance;
 mod proxy;
 pub mod redact;
 mod request;
