@@ -19,6 +19,7 @@ pub mod doctor;
 mod error;
 pub mod extract;
 mod fetcher;
+mod folder;
 mod hex;
 mod hints;
 mod identity;

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use super::plan::Plan;
 use super::progress::{Display, size};
 use super::runtime::{self, interrupted};
 use super::settings;
+use super::whole;
 
 /// Fetches what a list names; the exit code says whether all of it succeeded.
 pub(crate) fn run(args: &args::Batch, quiet: bool) -> Result<u8, Failure> {
@@ -131,14 +131,11 @@ async fn served(address: Address, metrics: &Metrics, quiet: bool) -> Result<Serv
 
 /// A report for this file, which is told now if it cannot be written: afterwards would be late.
 fn report_in(path: &Path) -> Result<Report, Failure> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let wrong = |why: &str| Failure::Config(format!("--report {}: {why}", path.display()));
     if path.is_dir() {
         return Err(wrong("is a folder; name a file"));
     }
-    tempfile::Builder::new()
-        .prefix(".rungs-")
-        .tempfile_in(folder)
+    whole::begin(path)
         .map(|_| Report::new())
         .map_err(|cause| wrong(&format!("nothing can be written there: {cause}")))
 }
@@ -222,12 +219,7 @@ fn beside(path: &Path, end: &str) -> PathBuf {
 fn note(path: &Path, summary: &Summary) -> Result<(), Failure> {
     let path = beside(path, ".meta.json");
     let unwritten = |cause| Failure::Io(format!("could not write {}", path.display()), cause);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".rungs-")
-        .permissions(std::fs::Permissions::from_mode(0o666))
-        .tempfile_in(folder)
-        .map_err(unwritten)?;
+    let mut file = whole::begin(&path).map_err(unwritten)?;
     serde_json::to_writer_pretty(&mut file, summary).map_err(|cause| unwritten(cause.into()))?;
     file.write_all(b"\n").map_err(unwritten)?;
     file.persist(&path).map_err(|cause| unwritten(cause.error))?;

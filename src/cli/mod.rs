@@ -27,6 +27,7 @@ mod proxy;
 mod runtime;
 mod settings;
 mod target;
+mod whole;
 
 use std::process::ExitCode;
 
