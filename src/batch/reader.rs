@@ -56,7 +56,7 @@ fn recall(
     frontier: &Mutex<Frontier>,
     runtime: &runtime::Handle,
 ) -> Result<()> {
-    let mut frontier = lock(&frontier);
+    let mut frontier = lock(frontier);
     for finds in finds {
         if shared.status.is_stopping() {
             return Ok(());
@@ -78,7 +78,7 @@ fn recall(
 fn take(shared: &Shared, item: Item, frontier: &Mutex<Frontier>, runtime: &runtime::Handle) -> Result<()> {
     let status = &shared.status;
     let is_new = |key: Key, url: &str| {
-        let mut frontier = lock(&frontier);
+        let mut frontier = lock(frontier);
         frontier.list(key, url).map_err(unkept)
     };
     let (work, text, message) = match item {

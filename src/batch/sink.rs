@@ -145,7 +145,7 @@ struct Making {
 
 fn make(from: &Mutex<Receiver<Finished>>, ready: &Sender<Ready>, making: &Making, status: &Status) {
     loop {
-        let next = lock(&from).recv();
+        let next = lock(from).recv();
         let Ok(Finished { lease, key, outcome, mut record, task, mut found, room }) = next else { return };
         if let Some(record) = &mut record
             && let Some(read) = making.reading.of(record, task.as_deref())
