@@ -6,6 +6,7 @@ use super::condition::{Code, Condition};
 use super::media::Media;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
+use crate::provenance::is_date;
 use crate::toml_error;
 use crate::verdict::VerdictKind;
 
@@ -212,11 +213,4 @@ impl Checked {
             is_needled: false,
         }
     }
-}
-
-fn is_date(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let digits = |part: &str, count: usize| part.len() == count && part.bytes().all(|b| b.is_ascii_digit());
-    matches!(parts.as_slice(), [year, rest @ ..]
-        if digits(year, 4) && (1..=2).contains(&rest.len()) && rest.iter().all(|part| digits(part, 2)))
 }

@@ -73,12 +73,7 @@ impl Rules {
                 own.push(rule);
             }
         }
-        for rule in own {
-            match rules.iter_mut().find(|shipped| shipped.info.id == rule.info.id) {
-                Some(place) => *place = rule,
-                None => rules.push(rule),
-            }
-        }
+        lay(own, &mut rules);
         Self::compile(rules)
     }
 
@@ -105,12 +100,7 @@ impl Rules {
         for id in &file.off {
             switch_off(&mut rules, id, origin)?;
         }
-        for rule in file.rules {
-            match rules.iter_mut().find(|shipped| shipped.info.id == rule.info.id) {
-                Some(place) => *place = rule,
-                None => rules.push(rule),
-            }
-        }
+        lay(file.rules, &mut rules);
         Self::compile(rules)
     }
 
@@ -220,6 +210,16 @@ fn read_file(path: &Path) -> Result<String> {
         return Err(wrong(format!("{}: larger than {MAX_FILE} bytes", path.display())));
     }
     Ok(text)
+}
+
+/// Puts `own` in the place of those rules that have their ids, and the others behind them.
+fn lay(own: Vec<Rule>, rules: &mut Vec<Rule>) {
+    for rule in own {
+        match rules.iter_mut().find(|known| known.info.id == rule.info.id) {
+            Some(place) => *place = rule,
+            None => rules.push(rule),
+        }
+    }
 }
 
 fn switch_off(rules: &mut Vec<Rule>, id: &str, origin: &str) -> Result<()> {
