@@ -4,12 +4,14 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::iter::successors;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use cookie_store::{CookieDomain, CookieExpiration, CookieStore, RawCookie};
 use http::HeaderValue;
 use serde::{Deserialize, Serialize};
 use url::Url;
+
+use crate::lock::lock;
 
 /// A cookie with all its attributes, as it moves between the HTTP tiers, the browser and files.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -191,7 +193,7 @@ impl Jar {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
