@@ -21,6 +21,10 @@ impl Needles {
             texts.extend(needed.iter().map(|text| text.to_ascii_lowercase()));
             rule.is_needled = !needed.is_empty();
         }
+        let all: Vec<String> = texts.into_iter().collect();
+        // Who holds another is found with it.
+        let texts =
+            all.iter().filter(|text| !all.iter().any(|part| part != *text && text.contains(part.as_str())));
         // Of this kind, and case-sensitive: some dozens are then looked for many bytes at a time.
         AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(texts).map(Self)
     }
@@ -32,17 +36,20 @@ impl Needles {
 }
 
 /// Texts of which every body holds one that the rule fires on; those that tell most, where there is a choice.
-/// `None` for a rule that needs no text, and for one that never fires on a 200: other answers are few.
+/// `None` for a rule that needs no text, and for one that asks for what few pages have, a title or a status other than
+/// 200: its texts would stop the look at pages that it is not about.
 fn needed(rule: &Rule) -> Option<Vec<&str>> {
-    let may_be_ok = rule.all.iter().all(|condition| match condition {
+    let is_common = rule.all.iter().all(|condition| match condition {
         Condition::Status(ranges) => ranges.iter().any(|(from, to)| (*from..=*to).contains(&200)),
-        _ => true,
+        Condition::Text { .. } | Condition::Css { .. } => true,
+        Condition::MaxBytes(_) | Condition::MinBytes(_) | Condition::Media(_) => true,
+        _ => false,
     });
     let any: Option<Vec<&str>> =
         rule.any.iter().map(texts).collect::<Option<Vec<_>>>().map(|all| all.concat());
     let groups = rule.all.iter().filter_map(texts).chain(any);
     let shortest = |group: &Vec<&str>| group.iter().map(|text| text.len()).min().unwrap_or(0);
-    groups.max_by_key(shortest).filter(|group| may_be_ok && shortest(group) >= MIN_LENGTH)
+    groups.max_by_key(shortest).filter(|group| is_common && shortest(group) >= MIN_LENGTH)
 }
 
 /// The texts one of which a body must hold for the condition to hold.
@@ -51,5 +58,44 @@ fn texts(condition: &Condition) -> Option<Vec<&str>> {
         Condition::Text { any, .. } => Some(any.iter().map(String::as_str).collect()),
         Condition::Css { selector, .. } => Some(vec![selector.token()]),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::rule;
+
+    /// A rule of these lines.
+    fn rule(lines: &str) -> Rule {
+        let head = "schema = 1\nname = \"t\"\n[[rule]]\nid = \"t\"\nkind = \"block\"\nconfidence = 0.5\nsource = \"t\"\nseen = \"2026-01\"\n";
+        rule::read(&format!("{head}{lines}"), "t.toml").unwrap().rules.remove(0)
+    }
+
+    #[test]
+    fn a_rules_needles_are_texts_that_it_cannot_fire_without() {
+        let table: [(&str, Option<&[&str]>); 9] = [
+            (r#"all = [{ text = ["abcd", "abcdefgh"] }, { text = ["abcdef"] }]"#, Some(&["abcdef"])),
+            (r#"all = [{ css = ".challenge" }]"#, Some(&["challenge"])),
+            (r#"any = [{ text = ["abcd"] }, { css = ".challenge" }]"#, Some(&["abcd", "challenge"])),
+            (r#"any = [{ text = ["abcd"] }, { title_has = "abcd" }]"#, None),
+            (r#"all = [{ css = ".abc" }]"#, None),
+            ("all = [{ header = \"server\" }]\nnone = [{ text = [\"abcd\"] }]", None),
+            ("status = [403]\nall = [{ text = [\"abcd\"] }]", None),
+            ("status = [403, \"200-299\"]\nall = [{ text = [\"abcd\"] }]", Some(&["abcd"])),
+            (r#"all = [{ path = "/abcd" }, { text = ["abcd"] }]"#, None),
+        ];
+        for (lines, expected) in table {
+            assert_eq!(needed(&rule(lines)).as_deref(), expected, "{lines}");
+        }
+    }
+
+    #[test]
+    fn needles_are_found_whatever_their_case() {
+        let mut rules =
+            [rule(r#"all = [{ text = ["ABcd", "xABCDx"] }]"#), rule(r#"all = [{ path = "/x" }]"#)];
+        let needles = Needles::of(&mut rules).unwrap();
+        assert_eq!(rules.map(|rule| rule.is_needled), [true, false]);
+        assert!(needles.are_in(b"<p>abCD") && !needles.are_in(b"<p>ab cd") && !needles.are_in(b""));
     }
 }
