@@ -6,6 +6,7 @@ mod crew;
 mod in_flight;
 mod page;
 mod send;
+mod span;
 mod terms;
 mod worn;
 

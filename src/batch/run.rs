@@ -10,6 +10,8 @@ use tokio::runtime;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
+use tracing::field::Empty;
+use tracing::{Instrument, Span, info_span};
 
 use super::crawl::{Frontier, Reading, Trap, unkept};
 use super::hosts::Hosts;
@@ -102,6 +104,8 @@ pub(super) struct Shared {
     left: Notify,
     /// The second pass: what fails now has failed.
     is_last_pass: AtomicBool,
+    /// The parent of what its fetches do.
+    span: Span,
 }
 
 /// What was met before this run, and what of it is still to be done.
@@ -138,6 +142,14 @@ impl Run {
             idle: AtomicUsize::new(0),
             left: Notify::new(),
             is_last_pass: AtomicBool::new(false),
+            span: info_span!(
+                "batch",
+                rungs.input = input.label(),
+                rungs.attempted = Empty,
+                rungs.succeeded = Empty,
+                rungs.blocked = Empty,
+                rungs.failed = Empty,
+            ),
         });
         let gauge = Arc::clone(&input.gauge);
         let way = plan_hands_out.then(|| sink.way());
@@ -261,7 +273,8 @@ impl Shared {
         self.workers.fetch_add(1, Ordering::Relaxed);
         self.idles();
         let counted = Counted(Arc::clone(self));
-        tokio::spawn(async move { worker::work(&counted.0).await });
+        let span = self.span.clone();
+        tokio::spawn(async move { worker::work(&counted.0).await }.instrument(span));
     }
 
     /// A worker has no task.
@@ -363,9 +376,13 @@ async fn drive(
     if complete {
         status.complete();
     }
+    let span = shared.span.clone();
     drop(shared);
     let written = tokio::task::spawn_blocking(move || sink.finish()).await;
     let written = written.unwrap_or_else(|_| Err(Error::new(ErrorKind::Io, "the writer's thread was lost")));
+    let tally = status.tally();
+    span.record("rungs.attempted", tally.attempted).record("rungs.succeeded", tally.succeeded);
+    span.record("rungs.blocked", tally.blocked).record("rungs.failed", tally.failed);
     if let Some(error) = status.take_error() {
         return Err(error);
     }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Method, header};
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 use url::Url;
 
 use crate::budget::Budget;
@@ -21,7 +23,7 @@ use crate::stage::Watch;
 use crate::tier::Tier;
 use crate::view::{BodyForm, Load, View};
 
-use super::{Fetcher, Page};
+use super::{Fetcher, Page, span};
 
 /// A request being put together. Setters cannot fail; [`send`](Self::send) tells what was wrong.
 #[must_use = "nothing is sent before `send`"]
@@ -228,7 +230,13 @@ impl RequestBuilder {
     /// alone for longer than the fetch may wait; what robots.txt forbids, where it is obeyed, is
     /// [`ErrorKind::Robots`]; anything the site itself says, a
     /// 404 too, is a page. Every error carries the trace of what was tried.
-    pub async fn send(self) -> Result<Page> {
+    pub fn send(self) -> impl Future<Output = Result<Page>> + Send {
+        let span = span::of(self.request.as_ref().ok(), self.fetcher.name.as_deref());
+        // Not an `async` block around it: that would hold the fetch twice.
+        self.made(span.clone()).inspect(move |outcome| span::ended(&span, outcome))
+    }
+
+    async fn made(self, span: Span) -> Result<Page> {
         let mut request = self.request?;
         let started = Instant::now();
         let noted = self.fetcher.shared.underway.begin(&request.url, self.watch.as_deref());
@@ -281,7 +289,7 @@ impl RequestBuilder {
             instead: instead.as_ref(),
         };
         // Boxed: the future of a whole climb is large, and callers hold many.
-        let (found, trace) = Box::pin(self.fetcher.shared.router.run(&errand)).await;
+        let (found, trace) = Box::pin(self.fetcher.shared.router.run(&errand)).instrument(span).await;
         match found {
             Ok(found) => {
                 let extract = terms.resolved.extract().cloned();

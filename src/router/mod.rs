@@ -10,6 +10,7 @@ mod polite;
 mod progress;
 mod recall;
 mod sizes;
+mod span;
 mod way;
 
 use std::pin::Pin;
@@ -22,6 +23,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use http::{HeaderMap, StatusCode};
 use rand::RngExt;
 use tokio::time::{Instant, sleep, timeout};
+use tracing::Instrument;
 use url::Url;
 
 use crate::bounds::Bounds;
@@ -239,7 +241,8 @@ impl Router {
             let bytes = Arc::new(AtomicU64::new(0));
             progress.begin(errand, tier);
             let attempted = self.attempted(errand, tier);
-            let outcome = self.attempt(errand, tier, &permit, history.bytes, &bytes).await;
+            let attempt = self.attempt(errand, tier, &permit, history.bytes, &bytes);
+            let outcome = attempt.instrument(progress.span()).await;
             let outcome = self.weigh(errand, &mut way, &attempted, outcome).await;
             self.tried(attempted, &outcome);
             self.fed_back(errand, tier, permit, &outcome);

@@ -43,6 +43,7 @@ mod secrets;
 mod seen;
 #[cfg(feature = "browser")]
 mod soak;
+mod spans;
 mod squid;
 #[cfg(feature = "browser")]
 mod stealth;

@@ -108,6 +108,7 @@ impl Chromium {
         match browser.greet().await {
             Ok(product) => {
                 let took = began.elapsed();
+                tracing::Span::current().record("process.pid", browser.pid).record("rungs.browser", &product);
                 tracing::info!(pid = browser.pid, product, ?took, "launched a browser");
                 Ok(browser)
             }
