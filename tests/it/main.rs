@@ -29,6 +29,8 @@ mod ladder;
 mod learned;
 mod memory;
 mod nginx;
+#[cfg(feature = "otel")]
+mod otel;
 mod output;
 mod politeness;
 mod pool;
