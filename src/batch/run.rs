@@ -75,6 +75,8 @@ pub(super) struct Plan {
     pub(super) method: Method,
     pub(super) common: Option<Box<Common>>,
     pub(super) observer: Observers,
+    /// Records tell the request as it left.
+    pub(super) tells_sent: bool,
     /// Pages go to whoever holds the run, not to an output.
     pub(super) hands_out: bool,
 }

@@ -1,7 +1,7 @@
 //! One request on its way: what the caller adds, then `send`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -42,6 +42,7 @@ pub struct RequestBuilder {
     pace: Option<Pace>,
     target: Option<String>,
     watch: Option<Arc<dyn Watch>>,
+    tells_sent: bool,
 }
 
 impl RequestBuilder {
@@ -65,6 +66,7 @@ impl RequestBuilder {
             pace: None,
             target: None,
             watch: None,
+            tells_sent: false,
         }
     }
 
@@ -204,6 +206,12 @@ impl RequestBuilder {
         self
     }
 
+    /// Whether the page tells the request that got it, see [`Page::sent`]. Default: false.
+    pub const fn tell_sent(mut self, wanted: bool) -> Self {
+        self.tells_sent = wanted;
+        self
+    }
+
     /// How fast the host is asked at most. Default: the fetcher's.
     pub const fn pace(mut self, pace: Pace) -> Self {
         self.pace = Some(pace);
@@ -273,6 +281,7 @@ impl RequestBuilder {
         for persona in [Some(&persona), instead.as_ref()].into_iter().flatten() {
             terms.lend(persona, &request);
         }
+        let sent = self.tells_sent.then(Mutex::default);
         let errand = Errand {
             request: &request,
             persona: &persona,
@@ -286,6 +295,7 @@ impl RequestBuilder {
             pace: self.pace.unwrap_or(terms.pace),
             others: berth.as_ref().map(|berth| berth as &dyn Others),
             watch: Some(&noted),
+            sent: sent.as_ref(),
             instead: instead.as_ref(),
         };
         // Boxed: the future of a whole climb is large, and callers hold many.
@@ -293,7 +303,8 @@ impl RequestBuilder {
         match found {
             Ok(found) => {
                 let extract = terms.resolved.extract().cloned();
-                Ok(Page::new(found, trace, started.elapsed(), extract))
+                let sent = sent.and_then(|sent| sent.into_inner().unwrap_or_else(PoisonError::into_inner));
+                Ok(Page::new(found, trace, started.elapsed(), extract, sent))
             }
             Err(error) => Err(error.with_trace(trace)),
         }

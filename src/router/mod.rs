@@ -14,8 +14,8 @@ mod span;
 mod way;
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::SystemTime;
 
@@ -35,7 +35,7 @@ use crate::limit::{Limits, Permit};
 use crate::memory::{Memory, Who};
 use crate::politeness::{Pace, Robots};
 use crate::request::Request;
-use crate::response::{Answer, Body, Hop, HttpVersion, Shown};
+use crate::response::{Answer, Body, Hop, HttpVersion, Sent, Shown};
 use crate::retry_after;
 use crate::robots;
 use crate::session::Session;
@@ -95,6 +95,8 @@ pub(crate) struct Errand<'a> {
     pub(crate) others: Option<&'a dyn Others>,
     /// Who is told how it goes on.
     pub(crate) watch: Option<&'a dyn Watch>,
+    /// Where the last request is put as it left.
+    pub(crate) sent: Option<&'a Mutex<Option<Sent>>>,
     /// Who goes on when `persona`, worn to learn whether it is let in again, is refused.
     pub(crate) instead: Option<&'a Arc<Persona>>,
 }
