@@ -257,8 +257,9 @@ impl Shared {
 
     async fn leased(&self) -> Result<Option<Job>> {
         let _turn = self.turn.lock().await;
-        let slot = self.slots.take().await;
+        self.slots.room().await;
         let Some(lease) = self.list.lease(1, LEASE).await?.pop() else { return Ok(None) };
+        let slot = self.slots.take();
         let manner = self.hosts.begun(&lease.host, &lease.task.url);
         Ok(Some(Job { slot, lease, manner }))
     }
