@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode};
 use url::Url;
 
 use crate::error::Result;
-use crate::extract::{Document, Extract, Extracted};
+use crate::extract::{self, Document, Extract, Extracted};
 use crate::response::{BrowserUse, Hop, HttpVersion, Sent};
 use crate::router::{Found, Kept};
 use crate::tier::Tier;
@@ -156,7 +156,12 @@ impl Page {
             return None;
         }
         let text = self.text().unwrap_or_else(|_| String::from_utf8_lossy(self.bytes()).into_owned());
-        Some(Document::read(&text, self.url()))
+        Some(Document::read(&text, self.url()).known_by(self.canonical()))
+    }
+
+    /// The URL that its header says it is best known by.
+    pub(crate) fn canonical(&self) -> Option<Url> {
+        extract::canonical_said(self.headers(), self.url())
     }
 
     fn is_html(&self) -> bool {
