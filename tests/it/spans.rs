@@ -220,3 +220,13 @@ async fn a_browsers_launch_and_the_visit_of_a_page_have_spans() {
     assert_eq!([visit.get("http.response.status_code"), visit.get("rungs.settled")], ["200", "true"]);
     assert!(launch.is_closed && visit.is_closed);
 }
+
+#[cfg(not(feature = "otel"))]
+#[test]
+fn who_names_a_collector_learns_that_this_build_sends_nothing_there() {
+    let program =
+        crate::support::Program::new().variable("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9");
+    let run = program.run(["doctor", "-v"]);
+    assert!(run.stderr.contains("this build sends no spans"), "{run}");
+    assert!(!program.run(["doctor"]).stderr.contains("spans"));
+}
