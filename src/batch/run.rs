@@ -130,6 +130,14 @@ impl Run {
         let throttle = Throttle::new(plan.concurrency);
         let plan_hands_out = plan.hands_out;
         let slots = Arc::new(Slots::new(throttle.limit()));
+        let span = info_span!(
+            "batch",
+            rungs.concurrency = plan.concurrency.cast_signed(),
+            rungs.attempted = Empty,
+            rungs.succeeded = Empty,
+            rungs.blocked = Empty,
+            rungs.failed = Empty,
+        );
         let shared = Arc::new(Shared {
             hosts: Hosts::new(plan.fetcher.clone(), Arc::clone(&list)),
             plan,
@@ -144,14 +152,7 @@ impl Run {
             idle: AtomicUsize::new(0),
             left: Notify::new(),
             is_last_pass: AtomicBool::new(false),
-            span: info_span!(
-                "batch",
-                rungs.input = input.label(),
-                rungs.attempted = Empty,
-                rungs.succeeded = Empty,
-                rungs.blocked = Empty,
-                rungs.failed = Empty,
-            ),
+            span,
         });
         let gauge = Arc::clone(&input.gauge);
         let way = plan_hands_out.then(|| sink.way());
@@ -384,8 +385,14 @@ async fn drive(
     let written = tokio::task::spawn_blocking(move || sink.finish()).await;
     let written = written.unwrap_or_else(|_| Err(Error::new(ErrorKind::Io, "the writer's thread was lost")));
     let tally = status.tally();
-    span.record("rungs.attempted", tally.attempted).record("rungs.succeeded", tally.succeeded);
-    span.record("rungs.blocked", tally.blocked).record("rungs.failed", tally.failed);
+    for (name, count) in [
+        ("rungs.attempted", tally.attempted),
+        ("rungs.succeeded", tally.succeeded),
+        ("rungs.blocked", tally.blocked),
+        ("rungs.failed", tally.failed),
+    ] {
+        span.record(name, count.cast_signed());
+    }
     if let Some(error) = status.take_error() {
         return Err(error);
     }

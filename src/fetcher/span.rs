@@ -1,4 +1,5 @@
 //! The span of a fetch: the parent of those of its attempts. Names of fields are OpenTelemetry's where it has one.
+//! Numbers are `i64`: OpenTelemetry has no other integers, and what is unsigned would become text.
 
 use tracing::field::Empty;
 use tracing::{Span, info_span};
@@ -15,7 +16,7 @@ pub(super) fn of(request: Option<&Request>, session: Option<&str>) -> Span {
         http.request.method = request.map(|request| request.method.as_str()),
         url.full = request.map(|request| redact::bare(&request.url)),
         server.address = request.and_then(|request| request.url.host_str()),
-        server.port = request.and_then(|request| request.url.port_or_known_default()),
+        server.port = request.and_then(|request| request.url.port_or_known_default()).map(i64::from),
         rungs.session = session,
         rungs.tier = Empty,
         rungs.verdict = Empty,
@@ -34,7 +35,7 @@ pub(super) fn ended(span: &Span, outcome: &Result<Page>) {
     }
     let trace = match outcome {
         Ok(page) => {
-            span.record("rungs.body_bytes", page.body_len());
+            span.record("rungs.body_bytes", page.body_len().cast_signed());
             Some(page.trace())
         }
         Err(error) => {
@@ -44,10 +45,10 @@ pub(super) fn ended(span: &Span, outcome: &Result<Page>) {
         }
     };
     let attempts = trace.map_or(&[][..], |trace| trace.attempts());
-    span.record("rungs.attempts", attempts.len());
+    span.record("rungs.attempts", attempts.len().cast_signed());
     if let Some(last) = attempts.last() {
         span.record("rungs.tier", last.tier.name());
-        span.record("http.response.status_code", last.status);
+        span.record("http.response.status_code", last.status.map(i64::from));
         span.record("rungs.verdict", last.verdict.as_ref().map(ToString::to_string));
     }
 }

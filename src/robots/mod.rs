@@ -137,7 +137,7 @@ impl Files {
             http.request.method = "GET",
             url.full = redact::bare(at),
             server.address = at.host_str(),
-            server.port = at.port_or_known_default(),
+            server.port = at.port_or_known_default().map(i64::from),
             http.response.status_code = Empty,
         );
         let hearing = async {
@@ -145,7 +145,7 @@ impl Files {
             let lasts = known::lifetime(&answer.headers);
             let wait = retry_after::asked(answer.status, &answer.headers, SystemTime::now());
             let known = Known::answered(answer.status, &beginning(answer.body).await?);
-            Span::current().record("http.response.status_code", answer.status.as_u16());
+            Span::current().record("http.response.status_code", i64::from(answer.status.as_u16()));
             tracing::info!(url = %at, status = answer.status.as_u16(), "robots.txt");
             Ok((known, lasts, wait.map(|wait| (answer.url, wait))))
         };

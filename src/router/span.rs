@@ -15,10 +15,10 @@ pub(super) fn of(errand: &Errand<'_>, attempt: &Attempt, trace: &Trace) -> Span 
         "attempt",
         otel.kind = "client",
         http.request.method = errand.request.method.as_str(),
-        http.request.resend_count = (!before.is_empty()).then_some(before.len()),
+        http.request.resend_count = (!before.is_empty()).then_some(before.len().cast_signed()),
         url.full = redact::bare(url),
         server.address = url.host_str(),
-        server.port = url.port_or_known_default(),
+        server.port = url.port_or_known_default().map(i64::from),
         rungs.tier = attempt.tier.name(),
         rungs.browser_profile = attempt.browser_profile.as_deref(),
         rungs.proxy = attempt.proxy.as_deref(),
@@ -40,7 +40,7 @@ pub(super) fn ended(span: &Span, attempt: &Attempt) {
     }
     span.record("rungs.elapsed_ms", millis(attempt.elapsed));
     span.record("rungs.next", attempt.next.as_deref());
-    span.record("http.response.status_code", attempt.status);
+    span.record("http.response.status_code", attempt.status.map(i64::from));
     span.record("rungs.verdict", attempt.verdict.as_ref().map(ToString::to_string));
     let refused = attempt.verdict.as_ref().filter(|verdict| !verdict.is_genuine());
     let status = attempt.status.filter(|status| *status >= 400);

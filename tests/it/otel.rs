@@ -98,6 +98,10 @@ fn a_collector_gets_the_spans_of_a_fetch() {
     let nanos = |span: &Value, key: &str| span[key].as_str().expect(key).parse::<u64>().expect("a number");
     assert!(nanos(fetch, "startTimeUnixNano") <= nanos(attempt, "startTimeUnixNano"));
     assert!(nanos(attempt, "startTimeUnixNano") < nanos(attempt, "endTimeUnixNano"));
+    let status = "http.response.status_code";
+    let pairs = attempt["attributes"].as_array().expect("attributes");
+    let number = pairs.iter().find(|pair| pair["key"] == status).expect("it was answered");
+    assert_eq!(number["value"], serde_json::json!({ "intValue": "200" }), "a number is no text");
     let told = attributes(attempt);
     assert_eq!(told["http.request.method"], "GET");
     assert_eq!(told["url.full"], format!("{}?***", site.url("/p")));

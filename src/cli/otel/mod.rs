@@ -54,6 +54,7 @@ impl Spans {
             .with_tracer(provider.tracer("rungs"))
             .with_location(false)
             .with_threads(false)
+            .with_target(false)
             .with_tracked_inactivity(false);
         // Events stay here: they are the log.
         let ours = |about: &Metadata<'_>| about.is_span() && about.target().starts_with("rungs");

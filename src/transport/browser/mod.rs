@@ -193,8 +193,8 @@ impl BrowserTransport {
         let span = info_span!(
             "visit",
             url.full = redact::bare(&job.request.url),
-            process.pid = browser.pid,
-            rungs.page = served,
+            process.pid = i64::from(browser.pid),
+            rungs.page = served.cast_signed(),
             http.response.status_code = Empty,
             rungs.settled = Empty,
             otel.status_code = Empty,
@@ -212,7 +212,7 @@ impl BrowserTransport {
         };
         match &answer {
             Ok(answer) => {
-                span.record("http.response.status_code", answer.status.as_u16());
+                span.record("http.response.status_code", i64::from(answer.status.as_u16()));
                 span.record("rungs.settled", answer.browser.as_ref().map(|shown| shown.used.settled));
             }
             Err(_) => {
