@@ -90,8 +90,8 @@ pub(super) fn canonical(html: &Html, base: &Url) -> Option<Url> {
 
 /// The URL that a page is best known by as its `Link` headers say (RFC 8288), with the page's URL as `base`.
 pub(crate) fn canonical_said(headers: &HeaderMap, base: &Url) -> Option<Url> {
-    let lines = headers.get_all(LINK).iter().filter_map(|line| line.to_str().ok());
-    let links = lines.flat_map(|line| split(line, ',')).filter_map(|link| {
+    let said = headers.get_all(LINK).iter().filter_map(|line| line.to_str().ok());
+    let links = said.flat_map(|line| split(line, ',')).filter_map(|link| {
         let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
         is_canonical(parameters).then_some(target)
     });

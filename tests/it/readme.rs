@@ -45,7 +45,7 @@ fn options(help: &str) -> Vec<(String, String)> {
     let option = |paragraph: &str| {
         let (first, rest) = paragraph.split_once('\n').unwrap_or((paragraph, ""));
         if !first.starts_with(' ') && first.ends_with(':') {
-            heading = first.to_owned();
+            first.clone_into(&mut heading);
             return (heading.clone(), rest.to_owned());
         }
         (heading.clone(), paragraph.to_owned())

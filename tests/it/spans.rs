@@ -176,10 +176,10 @@ async fn a_fetch_that_fails_says_so_by_its_spans() {
     fetcher.get(format!("http://{}/", server.addr())).send().await.expect_err("it is blocked");
     fetcher.get("http://[bad/").send().await.expect_err("that is no URL");
     assert_eq!(spans.tree(None), "fetch(attempt) fetch");
-    let fetches = spans.named("fetch");
+    let ended = spans.named("fetch");
     let told = ["error.type", "otel.status_code", "rungs.attempts"];
-    assert_eq!(told.map(|name| fetches[0].get(name)), ["blocked", "ERROR", "1"]);
-    assert_eq!(told.map(|name| fetches[1].get(name)), ["invalid_url", "ERROR", "0"]);
+    assert_eq!(told.map(|name| ended[0].get(name)), ["blocked", "ERROR", "1"]);
+    assert_eq!(told.map(|name| ended[1].get(name)), ["invalid_url", "ERROR", "0"]);
 }
 
 #[tokio::test]

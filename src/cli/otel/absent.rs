@@ -3,12 +3,14 @@
 use tracing::Metadata;
 use tracing_subscriber::layer::Identity;
 
-/// None.
-pub(crate) struct Spans;
+/// None, though a collector may be named.
+pub(crate) struct Spans {
+    is_wanted: bool,
+}
 
 impl Spans {
-    pub(crate) const fn read() -> Self {
-        Self
+    pub(crate) fn read() -> Self {
+        Self { is_wanted: std::env::var_os(ENDPOINT).is_some_and(|value| !value.is_empty()) }
     }
 
     #[expect(clippy::unused_self, reason = "the build that sends them has something there")]
@@ -21,15 +23,15 @@ impl Spans {
     }
 
     /// Somebody who names a collector is told, with `-v`, why it hears nothing.
-    #[expect(clippy::unused_self, reason = "the build that sends them has something there")]
     pub(crate) fn tell(&self) {
-        if std::env::var_os(ENDPOINT).is_some_and(|value| !value.is_empty()) {
+        if self.is_wanted {
             tracing::info!(
                 "{ENDPOINT} is set, and this build sends no spans: build it with `--features otel`"
             );
         }
     }
 
+    #[expect(clippy::unused_self, reason = "the build that sends them has something there")]
     pub(crate) const fn flush(self) {}
 }
 
