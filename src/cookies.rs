@@ -2,12 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use cookie_store::{CookieDomain, CookieExpiration, CookieStore, RawCookie};
 use http::HeaderValue;
 use serde::{Deserialize, Serialize};
 use url::Url;
+
+use crate::lock::lock;
 
 /// A cookie with all its attributes, as it moves between the HTTP tiers, the browser and files.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -216,7 +218,7 @@ impl Jar {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -17,8 +17,9 @@ pub use page::Page;
 pub use send::RequestBuilder;
 pub use worn::default_profile;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use http::{HeaderName, Method, header};
 use url::Url;
@@ -28,6 +29,7 @@ use crate::error::Result;
 use crate::fingerprint::Profile;
 use crate::identity::Identity;
 use crate::limit::Leave;
+use crate::lock::lock;
 use crate::memory::{Dress, Who};
 use crate::politeness::Pace;
 use crate::proxy::Route;
@@ -157,10 +159,10 @@ impl Fetcher {
     }
 
     /// How this session looks on these terms.
-    fn look_on(&self, terms: &Terms) -> Look {
-        let mut look = terms.look.clone();
+    fn look_on<'a>(&self, terms: &'a Terms) -> Cow<'a, Look> {
+        let mut look = Cow::Borrowed(&terms.look);
         if let Some(route) = &self.route {
-            look.go_by(route);
+            look.to_mut().go_by(route);
         }
         look
     }
@@ -266,7 +268,7 @@ impl Shared {
 
     fn terms_of(&self, resolved: Arc<Resolved>) -> Result<Arc<Terms>> {
         let key = Arc::as_ptr(&resolved).addr();
-        let mut known = self.terms.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.terms);
         if let Some(terms) = known.get(&key) {
             return Ok(Arc::clone(terms));
         }
@@ -283,7 +285,7 @@ impl Shared {
 
     /// The identities of this name that look so, made on first need.
     fn persona(&self, name: Option<&Arc<str>>, look: &Look) -> Arc<Persona> {
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sessions = lock(&self.sessions);
         let (named, gone) = sessions.of(name);
         for persona in gone {
             self.router.forget(&persona);
@@ -291,14 +293,17 @@ impl Shared {
         if let Some(persona) = named.iter().find(|persona| look.is_of(persona)) {
             return Arc::clone(persona);
         }
-        let session = name.map(AsRef::as_ref);
-        let identity =
-            |profile| Identity::new(session.unwrap_or("default"), profile, None).routed(look.route.clone());
-        let plain = identity(Arc::clone(&self.plain));
-        let dressed = identity(Arc::clone(&look.profile)).at(look.place.clone());
-        let who = Some(Who::new(session, &dressed));
+        let (plain, dressed) = self.identities(name, look, &look.route);
+        let who = Some(Who::new(name.map(AsRef::as_ref), &dressed));
         named.push(Arc::new(Persona { plain, dressed, who, session: None, is_stopgap: false }));
         Arc::clone(&named[named.len() - 1])
+    }
+
+    /// Fresh identities of this name that look so and go by `route`: the plain tier's, and that of the others.
+    fn identities(&self, name: Option<&Arc<str>>, look: &Look, route: &Route) -> (Identity, Identity) {
+        let name = name.map_or("default", AsRef::as_ref);
+        let identity = |profile| Identity::new(name, Arc::clone(profile), None).routed(route.clone());
+        (identity(&self.plain), identity(&look.profile).at(look.place.clone()))
     }
 }
 

@@ -1,10 +1,12 @@
 //! Which client hints each origin has asked for with Accept-CH, as a browser remembers it.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use http::{HeaderMap, HeaderName};
 use url::Url;
+
+use crate::lock::lock;
 
 /// The hints asked for, by origin. Part of an identity.
 #[derive(Debug, Default)]
@@ -25,7 +27,7 @@ impl Hints {
             .filter(|token| (1..=MAX_TOKEN).contains(&token.len()))
             .take(MAX_HINTS)
             .collect();
-        let mut origins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut origins = lock(&self.0);
         let origin = url.origin().ascii_serialization();
         if origins.len() < MAX_ORIGINS || origins.contains_key(&origin) {
             origins.insert(origin, wanted);
@@ -34,7 +36,7 @@ impl Hints {
 
     /// What the origins of `host` asked for, sorted by origin.
     pub(crate) fn of_host(&self, host: &str) -> Vec<(String, BTreeSet<String>)> {
-        let origins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let origins = lock(&self.0);
         let of_host = |origin: &str| Url::parse(origin).is_ok_and(|url| url.host_str() == Some(host));
         let mut found: Vec<_> = origins
             .iter()
@@ -47,7 +49,7 @@ impl Hints {
 
     /// Takes note of what an origin asked for earlier, unless it has asked since.
     pub(crate) fn recall(&self, origin: &str, wanted: BTreeSet<String>) {
-        let mut origins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut origins = lock(&self.0);
         if origins.len() < MAX_ORIGINS {
             origins.entry(origin.to_owned()).or_insert(wanted);
         }
@@ -55,13 +57,13 @@ impl Hints {
 
     /// Whether the origin of `url` asked for any.
     pub(crate) fn any(&self, url: &Url) -> bool {
-        let origins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let origins = lock(&self.0);
         origins.get(&url.origin().ascii_serialization()).is_some_and(|wanted| !wanted.is_empty())
     }
 
     /// Whether the origin of `url` asked for the hint `name`.
     pub(crate) fn wants(&self, url: &Url, name: &str) -> bool {
-        let origins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let origins = lock(&self.0);
         origins.get(&url.origin().ascii_serialization()).is_some_and(|wanted| wanted.contains(name))
     }
 }

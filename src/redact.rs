@@ -102,6 +102,23 @@ pub fn terminal(text: &str) -> String {
     out
 }
 
+/// Text fit for HTML, between tags and in quoted attributes: it cannot become markup.
+#[must_use]
+pub fn html(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,5 +159,11 @@ mod tests {
     #[test]
     fn terminal_escapes_do_not_reach_a_terminal() {
         assert_eq!(terminal("a\x1b[31mb\u{202e}"), "a\\u{1b}[31mb\\u{202e}");
+    }
+
+    #[test]
+    fn text_cannot_become_markup() {
+        let shown = "&lt;a b=&quot;&#39;&amp;amp;&#39;&quot;&gt;";
+        assert_eq!(html("<a b=\"'&amp;'\">"), shown);
     }
 }

@@ -5,7 +5,9 @@ use url::Url;
 /// Its registrable domain (`shop.example` of `www.shop.example`), or the whole host where there is none: an address,
 /// a name that nobody can register one below. A dot at its end stays, as it does for a browser.
 pub(crate) fn of(url: &Url) -> Option<&str> {
-    url.domain().and_then(psl::domain_str).or_else(|| url.host_str())
+    // `psl::domain_str` would take the dot away.
+    let domain = url.domain().and_then(|name| psl::domain(name.as_bytes()));
+    domain.and_then(|domain| std::str::from_utf8(domain.as_bytes()).ok()).or_else(|| url.host_str())
 }
 
 /// The same for what is kept of a site, where a dot at its end makes no other one. Empty without a host.

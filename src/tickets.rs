@@ -2,9 +2,11 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use boring::ssl::SslSession;
+
+use crate::lock::lock;
 
 /// The tickets one identity holds, by `host:port`. Cloning shares them.
 #[derive(Clone, Default)]
@@ -13,7 +15,7 @@ pub(crate) struct Tickets(Arc<Mutex<HashMap<String, VecDeque<SslSession>>>>);
 impl Tickets {
     /// Keeps a ticket, dropping the oldest beyond what a browser keeps.
     pub(crate) fn keep(&self, origin: &str, session: SslSession) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.0);
         if all.len() >= MAX_ORIGINS && !all.contains_key(origin) {
             all.clear();
         }
@@ -26,7 +28,7 @@ impl Tickets {
 
     /// Takes the newest ticket: each is used once (RFC 8446, appendix C.4).
     pub(crate) fn take(&self, origin: &str) -> Option<SslSession> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.0);
         all.get_mut(origin)?.pop_back()
     }
 }

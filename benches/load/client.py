@@ -38,8 +38,7 @@ async def with_httpx():
     import httpx
 
     limits = httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE)
-    http2 = "h2." in URL
-    async with httpx.AsyncClient(verify=False, limits=limits, http2=http2, timeout=60) as session:
+    async with httpx.AsyncClient(verify=False, limits=limits, http2=True, timeout=60) as session:
         async def get():
             answer = await session.get(URL)
             return answer.status_code, answer.content

@@ -135,6 +135,40 @@ def said(*command):
     return subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True, timeout=600).stdout.split()
 
 
+def resident(pid):
+    """Resident memory of a process in MB; None once it is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return None
+    line = next((line for line in status.splitlines() if line.startswith("VmRSS:")), None)
+    return line and int(line.split()[1]) / 1024
+
+
+def long_run(folder, url, count):
+    """Memory in MB of one `rungs batch` over COUNT URLs, at 10, 50 and 100 % of its records, and URLs a second."""
+    command = rungs_batch(folder, url, count, 64)
+    out = folder / "out.csv"
+    command[command.index("--out") + 1] = out
+    begun, samples = time.perf_counter(), []
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while child.poll() is None:
+        size = out.stat().st_size if out.exists() else 0
+        if memory := resident(child.pid):
+            samples.append((size, memory))
+        time.sleep(0.1)
+    took = time.perf_counter() - begun
+    if child.returncode:
+        raise SystemExit(f"rungs batch: {child.stderr.read()[-500:]}")
+    with out.open() as lines:
+        records = sum(1 for _ in lines) - 1
+    if records != count:
+        raise SystemExit(f"rungs batch: {records} records of {count} URLs")
+    whole = samples[-1][0]
+    at = [next(memory for size, memory in samples if size >= share * whole) for share in (0.1, 0.5, 1)]
+    return at, count / took
+
+
 def bars(folder, ports):
     """What we promised, by name: the figure, and what it must be."""
     origin = subprocess.Popen([LOAD, "origin"], stdout=subprocess.PIPE, text=True)
@@ -148,7 +182,12 @@ def bars(folder, ports):
     lag = [list(map(int, said(LOAD, "lag", f"https://127.0.0.1:{ports['h1']}/10k", 8000, 64))) for _ in range(ROUNDS)]
     count = 1000 if QUICK else 10_000
     idle = float(said(LOAD, "idle", ports["idle"], count)[0])
+    urls = 20_000 if QUICK else 1_000_000
+    memory, rate = long_run(folder, f"https://127.0.0.1:{ports['h1']}/10k", urls)
+    growth = memory[2] / memory[0] - 1
     return [
+        (f"`rungs batch` over {urls:,} URLs ({rate:,.0f}/s): RSS at 10, 50, 100 %, and growth from 10 to 100 %",
+         f"{memory[0]:.0f}, {memory[1]:.0f}, {memory[2]:.0f} MB, {growth:+.0%}", "+10 %", growth <= 0.1),
         ("50 URLs with 1 s delay, 50 in flight", f"{statistics.median(slow):.3f} s", "1.15 s", statistics.median(slow) <= 1.15),
         ("1,000 URLs at 210 ms, 1,000 in flight, over the ideal", f"{statistics.median(wide) - 0.21:.3f} s", "0.6 s",
          statistics.median(wide) - 0.21 <= 0.6),

@@ -1,12 +1,13 @@
 //! Which hosts may be asked: the work list lends no task of a host that could only wait.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::work::WorkList;
 use crate::fetcher::{Fetcher, Manner};
 use crate::limit::Leave;
+use crate::lock::lock;
 
 /// The hosts with fetches under way.
 pub(super) struct Hosts {
@@ -38,7 +39,7 @@ impl Hosts {
     pub(super) fn begun(&self, host: &str, url: &str) -> Option<Manner> {
         let manner = self.fetcher.manner(url)?;
         let leave = self.fetcher.leave(&manner);
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = lock(&self.inner);
         let count = match inner.under_way.get_mut(host) {
             Some(count) => {
                 *count += 1;
@@ -59,7 +60,7 @@ impl Hosts {
     /// A fetch is over.
     pub(super) fn ended(&self, host: &str, manner: &Manner) {
         let mut leave = self.fetcher.leave(manner);
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = lock(&self.inner);
         let Some(count) = inner.under_way.get_mut(host) else { return };
         *count -= 1;
         let count = *count;

@@ -20,11 +20,13 @@
 mod begin;
 mod crawl;
 mod gauge;
+mod handle;
 mod hosts;
 mod input;
 mod journal;
 mod observer;
 mod output;
+mod reader;
 mod record;
 mod report;
 mod run;
@@ -51,12 +53,13 @@ use crate::fetcher::{Fetcher, RequestBuilder};
 use crate::politeness::Robots;
 
 pub use crawl::{Follow, Trap};
+pub use handle::Handle;
 pub use input::Input;
 pub use observer::{Fetch, Observer};
 pub use output::{Format, Output};
 pub use record::{Ending, Record};
 pub use report::Report;
-pub use run::{Done, Handle, Run};
+pub use run::{Done, Run};
 pub use status::Progress;
 pub use summary::Summary;
 pub use tally::{Tally, Tiers};

@@ -1,8 +1,8 @@
-//! A run: the reader of the input, the workers, and the one that watches over them.
+//! A run: the workers, what they share, and the one that watches over them.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use http::Method;
@@ -13,25 +13,26 @@ use tokio::time::{Instant, sleep_until};
 use tracing::field::Empty;
 use tracing::{Instrument, Span, info_span};
 
-use super::crawl::{Frontier, Reading, Trap, unkept};
+use super::crawl::{Frontier, Reading};
+use super::handle::{Handle, progress};
 use super::hosts::Hosts;
-use super::input::{Gauge, Input, Item};
+use super::input::Input;
 use super::journal::FindsReader;
 use super::observer::Observers;
 use super::output::Output;
 use super::record::Record;
 use super::sink::{Finished, Sink, Way};
 use super::slots::{Slot, Slots, most_waiting};
-use super::status::{Progress, Status};
-use super::summary::Summary;
-use super::task::Key;
+use super::status::Status;
+use super::summary::{Heading, Summary};
 use super::throttle::{Sample, TICK, Throttle};
-use super::work::{Lease, LeaseId, Work, WorkList};
-use super::worker::{self, BAD, LEASE};
-use super::{Common, begin, gauge};
+use super::work::{Lease, LeaseId, WorkList};
+use super::worker::{self, LEASE};
+use super::{Common, gauge, reader};
 use crate::error::{Error, Result};
 use crate::fetcher::{Fetcher, Manner, Page};
 use crate::kind::ErrorKind;
+use crate::lock::lock;
 use crate::politeness::Robots;
 
 /// A batch under way. Dropped, it stops at once; what is finished is kept.
@@ -55,14 +56,6 @@ pub struct Done {
     /// Its page, or why there is none.
     pub result: Result<Page>,
     finished: Option<Finished>,
-}
-
-/// Looks at a run, and stops it, from elsewhere. Cheap to clone.
-#[derive(Clone)]
-pub struct Handle {
-    status: Arc<Status>,
-    slots: Arc<Slots>,
-    gauge: Arc<Gauge>,
 }
 
 /// What a run goes by.
@@ -156,8 +149,8 @@ impl Run {
         });
         let gauge = Arc::clone(&input.gauge);
         let way = plan_hands_out.then(|| sink.way());
-        let ending = Ending { began: SystemTime::now(), input: input.label().to_owned(), output };
-        let driver = tokio::spawn(drive(Arc::clone(&shared), input, past, throttle, sink, ending));
+        let heading = Heading { began: SystemTime::now(), input: input.label().to_owned(), output };
+        let driver = tokio::spawn(drive(Arc::clone(&shared), input, past, throttle, sink, heading));
         Self { done, handle: Handle { status, slots, gauge }, sink: way, last: None, driver, is_over: false }
     }
 
@@ -220,20 +213,6 @@ impl Done {
 
     pub(super) fn lease(&self) -> LeaseId {
         self.finished.as_ref().and_then(|finished| finished.lease).unwrap_or(LeaseId(0))
-    }
-}
-
-impl Handle {
-    /// What is done so far.
-    #[must_use]
-    pub fn progress(&self) -> Progress {
-        progress(&self.status, &self.slots, &self.gauge)
-    }
-
-    /// Begins nothing new; what is under way has `grace` to end, and what does not is done by the next run. Asked
-    /// a second time, it stops at once.
-    pub fn stop(&self, grace: Duration) {
-        self.status.stop(grace);
     }
 }
 
@@ -313,47 +292,13 @@ impl Drop for Counted {
     }
 }
 
-/// What a summary tells beside the numbers.
-struct Ending {
-    began: SystemTime,
-    input: String,
-    output: Option<Output>,
-}
-
-impl Ending {
-    fn summary(
-        self,
-        progress: Progress,
-        (traps, beyond): (Vec<Trap>, u64),
-        complete: bool,
-        unwanted: bool,
-    ) -> Result<Summary> {
-        let summary = Summary {
-            version: env!("CARGO_PKG_VERSION"),
-            began: self.began,
-            elapsed: self.began.elapsed().unwrap_or_default(),
-            input: self.input,
-            output: self.output.as_ref().map(Output::label),
-            progress,
-            traps,
-            beyond,
-            complete: complete && !unwanted,
-            unwanted,
-        };
-        if let Some(output) = &self.output {
-            output.note(&summary)?;
-        }
-        Ok(summary)
-    }
-}
-
 async fn drive(
     shared: Arc<Shared>,
     input: Input,
     past: Past,
     throttle: Throttle,
     sink: Sink,
-    ending: Ending,
+    heading: Heading,
 ) -> Result<Summary> {
     let (status, slots, gauge) =
         (Arc::clone(&shared.status), Arc::clone(&shared.slots), Arc::clone(&input.gauge));
@@ -363,7 +308,7 @@ async fn drive(
         let shared = Arc::downgrade(&shared);
         let runtime = runtime::Handle::current();
         let read = move || {
-            read(&shared, &status, input, past, &runtime);
+            reader::read(&shared, &status, input, past, &runtime);
             if let Err(error) = runtime.block_on(list.close()) {
                 status.fail(error);
             }
@@ -397,8 +342,8 @@ async fn drive(
         return Err(error);
     }
     written?;
-    let bounded = frontier.lock().unwrap_or_else(PoisonError::into_inner).bounded();
-    ending.summary(progress(&status, &slots, &gauge), bounded, complete, status.is_unwanted())
+    let bounded = lock(&frontier).bounded();
+    heading.summary(progress(&status, &slots, &gauge), bounded, complete, status.is_unwanted())
 }
 
 /// The first pass, and the second for what failed in a way that may pass.
@@ -448,136 +393,6 @@ async fn watch(shared: Arc<Shared>, mut throttle: Throttle) {
     }
 }
 
-/// Reads the input to its end, on a thread that may wait for it.
-fn read(shared: &Weak<Shared>, status: &Status, mut input: Input, past: Past, runtime: &runtime::Handle) {
-    let Past { frontier, finds } = past;
-    if let (Some(finds), Some(shared)) = (finds, shared.upgrade())
-        && let Err(error) = recall(&shared, finds, &frontier, runtime)
-    {
-        status.fail(error);
-    }
-    while !status.is_stopping() {
-        // It may wait for ever here, and the run may be over meanwhile.
-        let next = input.next();
-        let Some(shared) = shared.upgrade() else { return };
-        let read = match next {
-            None => break,
-            Some(Ok(item)) => take(&shared, item, &frontier, runtime),
-            Some(Err(error)) => Err(error),
-        };
-        if let Err(error) = read {
-            status.fail(error);
-        }
-    }
-    status.is_read.store(true, Ordering::Relaxed);
-}
-
-/// Puts on the list what earlier runs found and did not do. Nothing that is found meanwhile is taken up before.
-fn recall(
-    shared: &Shared,
-    finds: FindsReader,
-    frontier: &Mutex<Frontier>,
-    runtime: &runtime::Handle,
-) -> Result<()> {
-    let mut frontier = frontier.lock().unwrap_or_else(PoisonError::into_inner);
-    for finds in finds {
-        if shared.status.is_stopping() {
-            return Ok(());
-        }
-        let finds = finds?;
-        for alias in finds.aliases {
-            frontier.recall_alias(alias).map_err(unkept)?;
-        }
-        let mut left = Vec::new();
-        for task in finds.tasks {
-            left.extend(frontier.recall(task).map_err(unkept)?);
-        }
-        shared.status.read.fetch_add(left.len() as u64, Ordering::Relaxed);
-        runtime.block_on(shared.list.found(left))?;
-    }
-    Ok(())
-}
-
-fn take(shared: &Shared, item: Item, frontier: &Mutex<Frontier>, runtime: &runtime::Handle) -> Result<()> {
-    let status = &shared.status;
-    let is_new = |key: Key, url: &str| {
-        let mut frontier = frontier.lock().unwrap_or_else(PoisonError::into_inner);
-        frontier.list(key, url).map_err(unkept)
-    };
-    let (work, text, message) = match item {
-        Item::Work(work) => (Ok(*work), String::new(), String::new()),
-        Item::Task(task) => {
-            let url = task.url.clone();
-            match Work::new(task) {
-                Ok(work) => (Ok(work), url, String::new()),
-                Err(error) => (Err(Key::of_bad(url.as_bytes())), url, error.chain()),
-            }
-        }
-        Item::Bad(bad) => (Err(Key::of_bad(bad.text.as_bytes())), bad.text, bad.message),
-    };
-    let key = match &work {
-        Ok(work) => work.key,
-        Err(key) => *key,
-    };
-    if !is_new(key, &text)? {
-        status.duplicates.fetch_add(1, Ordering::Relaxed);
-        return Ok(());
-    }
-    status.read.fetch_add(1, Ordering::Relaxed);
-    match work {
-        Ok(work) => runtime.block_on(async {
-            tokio::select! {
-                biased;
-                pushed = shared.list.push(work) => pushed,
-                () = status.stopping() => Ok(()),
-            }
-        }),
-        Err(key) => {
-            tracing::warn!("{message}");
-            runtime.block_on(fail(shared, key, &text, &message));
-            Ok(())
-        }
-    }
-}
-
-/// A line that is no task is a failure of its own.
-async fn fail(shared: &Shared, key: Key, text: &str, message: &str) {
-    let record = Record::new(text, Err(begin::bad(message)));
-    let mut finished = Finished::bad(key, BAD);
-    if shared.plan.hands_out {
-        let _ = shared.done.send(Done::new(text.to_owned(), record, finished)).await;
-        return;
-    }
-    finished.room = shared.sink.room(text.len()).await;
-    finished.record = Some(Box::new(record));
-    shared.sink.give(finished);
-}
-
-fn progress(status: &Status, slots: &Slots, gauge: &Gauge) -> Progress {
-    let (total, read) = (gauge.total.load(Ordering::Relaxed), gauge.read.load(Ordering::Relaxed));
-    #[expect(clippy::cast_precision_loss, reason = "a part of a file")]
-    let part = match total {
-        _ if status.is_read.load(Ordering::Relaxed) => 1.0,
-        0 => 0.0,
-        total => (read as f64 / total as f64).min(1.0),
-    };
-    let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
-    Progress {
-        tally: status.tally(),
-        resumed: of(&status.resumed),
-        // What was finished before is met again in the input.
-        duplicates: of(&status.duplicates).saturating_sub(of(&status.resumed)),
-        retries: of(&status.retries),
-        bytes: of(&status.bytes),
-        working: slots.working() as u64,
-        waiting: slots.waiting() as u64,
-        limit: slots.limit() as u64,
-        put_off: of(&status.put_off),
-        read: of(&status.read),
-        part,
-    }
-}
-
 impl fmt::Debug for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Run").field("handle", &self.handle).finish_non_exhaustive()
@@ -587,11 +402,5 @@ impl fmt::Debug for Run {
 impl fmt::Debug for Done {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Done").field("result", &self.result).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Handle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").field("progress", &self.progress()).finish_non_exhaustive()
     }
 }

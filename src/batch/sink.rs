@@ -5,7 +5,7 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use super::task::{Key, Task};
 use super::work::{LeaseId, Work, WorkList};
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
+use crate::lock::lock;
 
 /// A task that is finished, and what is to be kept of it.
 pub(super) struct Finished {
@@ -144,7 +145,7 @@ struct Making {
 
 fn make(from: &Mutex<Receiver<Finished>>, ready: &Sender<Ready>, making: &Making, status: &Status) {
     loop {
-        let next = from.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let next = lock(from).recv();
         let Ok(Finished { lease, key, outcome, mut record, task, mut found, room }) = next else { return };
         if let Some(record) = &mut record
             && let Some(read) = making.reading.of(record, task.as_deref())
@@ -269,7 +270,7 @@ impl Writer {
     }
 
     fn admit(&self, found: Found) -> Result<Admitted> {
-        let mut frontier = self.frontier.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut frontier = lock(&self.frontier);
         frontier.admit(found).map_err(super::crawl::unkept)
     }
 

@@ -1,7 +1,7 @@
 //! What a run has done so far, and whether it is to stop.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use super::journal::Entry;
 use super::tally::Tally;
 use crate::error::Error;
+use crate::lock::lock;
 
 /// What a run has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -165,9 +166,4 @@ impl Status {
             () = sleep_until(by) => {}
         }
     }
-}
-
-/// A thread that panicked is reported by its join; what it held is still good.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

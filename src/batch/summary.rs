@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime};
 use serde::{Serialize, Serializer};
 
 use super::crawl::Trap;
+use super::output::Output;
 use super::status::Progress;
+use crate::error;
 
 /// How a run ended.
 #[derive(Clone, Debug, Serialize)]
@@ -37,6 +39,44 @@ pub struct Summary {
     /// The output was a pipe, and its reader went away.
     #[serde(skip)]
     pub unwanted: bool,
+}
+
+/// What a summary tells beside the numbers.
+pub(super) struct Heading {
+    pub(super) began: SystemTime,
+    pub(super) input: String,
+    pub(super) output: Option<Output>,
+}
+
+impl Heading {
+    /// The summary of a run that came so far.
+    ///
+    /// # Errors
+    /// When the output cannot take it.
+    pub(super) fn summary(
+        self,
+        progress: Progress,
+        (traps, beyond): (Vec<Trap>, u64),
+        complete: bool,
+        unwanted: bool,
+    ) -> error::Result<Summary> {
+        let summary = Summary {
+            version: env!("CARGO_PKG_VERSION"),
+            began: self.began,
+            elapsed: self.began.elapsed().unwrap_or_default(),
+            input: self.input,
+            output: self.output.as_ref().map(Output::label),
+            progress,
+            traps,
+            beyond,
+            complete: complete && !unwanted,
+            unwanted,
+        };
+        if let Some(output) = &self.output {
+            output.note(&summary)?;
+        }
+        Ok(summary)
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
@@ -13,33 +12,24 @@ use rungs::{Fetcher, redact};
 use super::args;
 use super::cookie_file;
 use super::exit::{self, Failure};
-use super::fetch::interrupted;
 use super::in_flight::{self, Asked};
 use super::metrics::{Address, Metrics, Server};
 use super::plan::Plan;
 use super::progress::{Display, size};
+use super::runtime::{self, interrupted};
 use super::settings;
+use super::whole;
 
 /// Fetches what a list names; the exit code says whether all of it succeeded.
 pub(crate) fn run(args: &args::Batch, quiet: bool) -> Result<u8, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|cause| Failure::Io("could not start".to_owned(), cause))?;
+    let runtime = runtime::start()?;
     let outcome = runtime.block_on(async {
         let mut asked = Asked::listen()?;
         let concurrency = args.course.concurrency.unwrap_or(CONCURRENCY) as usize;
         let fetcher = fetcher(args, concurrency).await?;
-        let session = match &args.common.ladder.session {
-            Some(name) => fetcher.session(name),
-            None => fetcher.clone(),
-        };
+        let session = settings::session(&args.common, &fetcher);
         let outcome = all(args, &session, concurrency, quiet, &mut asked).await;
-        tokio::select! {
-            () = fetcher.close() => {}
-            // What is left of the browser is killed on the way out.
-            () = interrupted() => {}
-        }
+        runtime::close(&fetcher).await;
         outcome
     });
     runtime.shutdown_background();
@@ -141,14 +131,11 @@ async fn served(address: Address, metrics: &Metrics, quiet: bool) -> Result<Serv
 
 /// A report for this file, which is told now if it cannot be written: afterwards would be late.
 fn report_in(path: &Path) -> Result<Report, Failure> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let wrong = |why: &str| Failure::Config(format!("--report {}: {why}", path.display()));
     if path.is_dir() {
         return Err(wrong("is a folder; name a file"));
     }
-    tempfile::Builder::new()
-        .prefix(".rungs-")
-        .tempfile_in(folder)
+    whole::begin(path)
         .map(|_| Report::new())
         .map_err(|cause| wrong(&format!("nothing can be written there: {cause}")))
 }
@@ -232,12 +219,7 @@ fn beside(path: &Path, end: &str) -> PathBuf {
 fn note(path: &Path, summary: &Summary) -> Result<(), Failure> {
     let path = beside(path, ".meta.json");
     let unwritten = |cause| Failure::Io(format!("could not write {}", path.display()), cause);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".rungs-")
-        .permissions(std::fs::Permissions::from_mode(0o666))
-        .tempfile_in(folder)
-        .map_err(unwritten)?;
+    let mut file = whole::begin(&path).map_err(unwritten)?;
     serde_json::to_writer_pretty(&mut file, summary).map_err(|cause| unwritten(cause.into()))?;
     file.write_all(b"\n").map_err(unwritten)?;
     file.persist(&path).map_err(|cause| unwritten(cause.error))?;

@@ -7,6 +7,7 @@ use std::path::Path;
 use rungs::{Cookie, Jar};
 
 use super::exit::Failure;
+use super::whole;
 
 /// Puts the cookies of a file into every jar.
 pub(crate) fn read(path: &Path, jars: &[&Jar]) -> Result<(), Failure> {
@@ -73,11 +74,10 @@ pub(crate) fn write(path: &Path, jars: &[&Jar]) -> Result<(), Failure> {
             cookie.value
         );
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |cause: std::io::Error| {
         Failure::Io(format!("-c/--cookie-jar: could not write {}", path.display()), cause)
     };
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    let mut file = whole::begin_own(path).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
     file.persist(path).map_err(|cause| failed(cause.error))?;
     Ok(())

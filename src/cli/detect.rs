@@ -1,16 +1,51 @@
 //! `rungs detect`: what a saved answer is, and why.
 
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rungs::detect::{RuleInfo, Rules, Seen, saved};
 use rungs::{Verdict, redact};
 
-use super::args::{Detect, Told};
+use super::args::Judging;
 use super::exit::{self, Failure};
+use super::names::{TierName, Told};
 use super::settings;
 
-pub(crate) fn run(args: &Detect) -> Result<u8, Failure> {
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// An answer saved with its status line and headers; - for stdin.
+    #[arg(value_name = "FILE", required_unless_present = "rules")]
+    file: Option<PathBuf>,
+
+    /// The URL that answered.
+    #[arg(long, default_value = "https://site.invalid/")]
+    url: String,
+
+    /// The URL that was asked for, where redirects led to another.
+    #[arg(long, value_name = "URL")]
+    requested: Option<String>,
+
+    /// The tier that got it.
+    #[arg(long, value_enum)]
+    tier: Option<TierName>,
+
+    /// It came through a proxy, whose own page it may be.
+    #[arg(long)]
+    via_proxy: bool,
+
+    /// List the rules instead.
+    #[arg(long)]
+    rules: bool,
+
+    #[command(flatten)]
+    judging: Judging,
+
+    /// What to print; with --rules, JSON is one object a line.
+    #[arg(long, value_enum, default_value_t = Told::Text)]
+    format: Told,
+}
+
+pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     let rules = settings::rules(&args.judging)?;
     let Some(file) = args.file.as_deref().filter(|_| !args.rules) else {
         return list(&rules, args.format);

@@ -5,11 +5,11 @@ use std::io::{self, Write};
 use rungs::diagnose::{Diagnose, Found, MAX_REQUESTS, Report, Step, Way};
 use rungs::{Fetcher, redact};
 
-use super::args::{Judging, Reach, Told};
+use super::args::{Judging, Reach};
 use super::exit::{self, Failure};
-use super::fetch::interrupted;
-use super::names::TierName;
+use super::names::{TierName, Told};
 use super::output::story::shown;
+use super::runtime::{self, interrupted};
 use super::settings::{self, HeaderLine};
 
 /// Ask a site for one page in several ways, each but one thing different from the one before, and say
@@ -73,10 +73,7 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
         plan(&mut out, &args.url, &diagnose.plan(), args.format).map_err(Failure::stdout)?;
         return Ok(exit::OK);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|cause| Failure::Io("could not start".to_owned(), cause))?;
+    let runtime = runtime::start()?;
     let report = runtime.block_on(async {
         tokio::select! {
             report = diagnose.run() => Some(report),

@@ -6,10 +6,16 @@ use serde_json::json;
 
 use rungs::doctor::{Finding, State};
 
-use super::args::Doctor;
 use super::exit::{self, Failure};
 
-pub(crate) fn run(args: &Doctor) -> Result<u8, Failure> {
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     let findings = rungs::doctor::examine();
     let mut out = std::io::stdout().lock();
     for finding in &findings {

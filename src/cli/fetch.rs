@@ -6,7 +6,6 @@ use std::path::Path;
 use rungs::batch::Record;
 use rungs::extract::Extract;
 use rungs::{Fetcher, Jar};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::{Fetch, Format};
 use super::cookie_file;
@@ -15,6 +14,7 @@ use super::in_flight::Asked;
 use super::output::{body, json, story};
 use super::pictures::Pictures;
 use super::plan::Plan;
+use super::runtime::{self, interrupted};
 use super::settings;
 
 /// Fetches every URL in turn; the exit code is that of the first failure.
@@ -40,28 +40,18 @@ pub(crate) fn run(args: &Fetch, quiet: bool) -> Result<u8, Failure> {
         }
     }
     let extract = settings::extract(&args.reading)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|cause| Failure::Io("could not start".to_owned(), cause))?;
+    let runtime = runtime::start()?;
     let outcome = runtime.block_on(async {
         let mut asked = Asked::listen()?;
         let fetcher = settings::fetcher(&args.common, &args.urls).await?.build()?;
-        let session = match &args.common.ladder.session {
-            Some(name) => fetcher.session(name),
-            None => fetcher.clone(),
-        };
+        let session = settings::session(&args.common, &fetcher);
         let outcome = tokio::select! {
             outcome = all(args, &session, &extract, quiet) => outcome,
             never = asked.answer(&fetcher) => match never {},
             () = interrupted() => Ok(exit::INTERRUPTED),
         };
         // The fetch is over or dropped: nothing may outlive the program.
-        tokio::select! {
-            () = fetcher.close() => {}
-            // Pressed twice: what is left of the browser is killed on the way out.
-            () = interrupted() => {}
-        }
+        runtime::close(&fetcher).await;
         outcome
     });
     runtime.shutdown_background();
@@ -183,32 +173,4 @@ fn http_failure(status: u16) -> Option<u8> {
         400..500 => Some(exit::HTTP_4XX),
         _ => Some(exit::HTTP_5XX),
     }
-}
-
-/// Ends when the user presses Ctrl-C, the program is told to end, or its terminal is closed.
-pub(crate) async fn interrupted() {
-    let Ok(mut told) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    let hung_up = async {
-        // Under nohup the closed terminal is to be outlived.
-        match (!ignores_hangup()).then(|| signal(SignalKind::hangup())) {
-            Some(Ok(mut closed)) => closed.recv().await,
-            _ => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        pressed = tokio::signal::ctrl_c() => if pressed.is_err() { std::future::pending().await },
-        _ = told.recv() => {}
-        _ = hung_up => {}
-    }
-    // The terminal may be gone: that is no reason to panic.
-    let _ = writeln!(std::io::stderr(), "interrupted");
-}
-
-/// Whether whoever started us had SIGHUP ignored, as nohup does.
-fn ignores_hangup() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }

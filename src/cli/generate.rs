@@ -2,13 +2,28 @@
 
 use std::io::Write;
 
-use clap::CommandFactory;
+use clap::{CommandFactory, ValueEnum};
+use clap_complete::Shell;
 
-use super::args::{Args, Generate, What};
 use super::exit::{self, Failure};
 
-pub(crate) fn run(args: &Generate) -> Result<u8, Failure> {
-    let mut command = Args::command();
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// `man`, or `complete-` and the name of a shell.
+    #[arg(value_name = "WHAT", value_parser = what)]
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Man,
+    TargetSchema,
+    DialectSchema,
+    Complete(Shell),
+}
+
+pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
+    let mut command = super::args::Args::command();
     let mut text = Vec::new();
     match args.what {
         What::Man => {
@@ -21,6 +36,21 @@ pub(crate) fn run(args: &Generate) -> Result<u8, Failure> {
     }
     std::io::stdout().lock().write_all(&text).map_err(Failure::stdout)?;
     Ok(exit::OK)
+}
+
+fn what(text: &str) -> Result<What, String> {
+    match text {
+        "man" => return Ok(What::Man),
+        "target-schema" => return Ok(What::TargetSchema),
+        "dialect-schema" => return Ok(What::DialectSchema),
+        _ => {}
+    }
+    let shell = text.strip_prefix("complete-").and_then(|name| Shell::from_str(name, false).ok());
+    shell.map(What::Complete).ok_or_else(|| {
+        let shells: Vec<String> =
+            Shell::value_variants().iter().map(|shell| format!("complete-{shell}")).collect();
+        format!("expected man, target-schema, dialect-schema, {}", shells.join(", "))
+    })
 }
 
 fn schema(schema: &impl serde::Serialize) -> Result<Vec<u8>, Failure> {

@@ -29,8 +29,10 @@ mod plan;
 mod profile;
 mod progress;
 mod proxy;
+mod runtime;
 mod settings;
 mod target;
+mod whole;
 
 use std::process::ExitCode;
 

@@ -135,6 +135,15 @@ impl From<ContextName> for Context {
     }
 }
 
+/// How what was found is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Told {
+    /// Lines to read.
+    Text,
+    /// JSON.
+    Json,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum FormatName {
     /// One JSON object a line, with the keys of `rungs fetch --format json`.

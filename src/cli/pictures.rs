@@ -1,7 +1,6 @@
 //! `--screenshot` and `--pdf`: what a page looked like, as files.
 
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rungs::{Page, RequestBuilder};
@@ -9,6 +8,7 @@ use rungs::{Page, RequestBuilder};
 use super::args::PictureFiles;
 use super::exit::{self, Failure};
 use super::output::story;
+use super::whole;
 
 /// The pictures wanted of one URL's page.
 pub(crate) struct Pictures<'a> {
@@ -60,12 +60,7 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
         // A device or a pipe: nothing to rename.
         return std::fs::OpenOptions::new().write(true).open(path)?.write_all(bytes);
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".rungs-")
-        .suffix(".part")
-        .permissions(std::fs::Permissions::from_mode(0o666))
-        .tempfile_in(folder)?;
+    let mut file = whole::begin(path)?;
     file.write_all(bytes)?;
     file.persist(path).map_err(|cause| cause.error)?;
     Ok(())

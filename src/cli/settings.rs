@@ -32,6 +32,14 @@ pub(crate) async fn fetcher(args: &Common, urls: &[String]) -> Result<FetcherBui
     Ok(looks(builder, &args.looks)?.learned_profile(args.request.cookie_jar.is_none()))
 }
 
+/// Who fetches: the session that was named, or the fetcher's own.
+pub(crate) fn session(args: &Common, fetcher: &Fetcher) -> Fetcher {
+    match &args.ladder.session {
+        Some(name) => fetcher.session(name),
+        None => fetcher.clone(),
+    }
+}
+
 /// What is read out of every page.
 pub(crate) fn extract(args: &Reading) -> Result<Extract, Failure> {
     let mut extract = Extract::new().text(args.text).links(args.links);

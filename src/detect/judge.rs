@@ -19,18 +19,14 @@ const MAX_TEXT: usize = 120;
 const MAX_JSON: usize = 16 * 1024;
 
 pub(super) fn judge(compiled: &Compiled, seen: &Seen<'_>) -> Verdict {
-    let (mut facts, mut standing) = read_text(compiled, seen);
-    facts.read_title(&standing);
-    standing.retain(|rule| facts.answer(rule) != Some(false));
+    let (mut facts, standing) = read_text(compiled, seen);
     facts.read_page(&standing);
     settle(compiled, &facts, standing)
 }
 
 /// The verdict, unless a rule that still stands asks for an element.
 pub(super) fn judge_at_once(compiled: &Compiled, seen: &Seen<'_>) -> Option<Verdict> {
-    let (mut facts, mut standing) = read_text(compiled, seen);
-    facts.read_title(&standing);
-    standing.retain(|rule| facts.answer(rule) != Some(false));
+    let (mut facts, standing) = read_text(compiled, seen);
     if facts.asks_for_elements(&standing) {
         return None;
     }
@@ -38,14 +34,22 @@ pub(super) fn judge_at_once(compiled: &Compiled, seen: &Seen<'_>) -> Option<Verd
     Some(settle(compiled, &facts, standing))
 }
 
-/// What costs little: status, headers, URL and size, then one search of the text, if it is asked for.
+/// What costs little: status, headers, URL and size, then the title, then the text, each if it is asked for. The text is
+/// searched for all that any rule asks for, unless a quick look finds that none of those left can fire.
 fn read_text<'a>(compiled: &'a Compiled, seen: &'a Seen<'a>) -> (Facts<'a>, Vec<&'a Rule>) {
     let mut facts = Facts::of(seen);
     let mut standing: Vec<&Rule> = compiled.rules.iter().collect();
     standing.retain(|rule| facts.answer(rule) != Some(false));
-    if asks_for_text(&standing) {
-        facts.search(compiled);
-        standing.retain(|rule| facts.answer(rule) != Some(false));
+    facts.read_title(&standing);
+    standing.retain(|rule| facts.answer(rule) != Some(false));
+    let mut asking = standing.iter().filter(|rule| rule.asks_for_text()).peekable();
+    if asking.peek().is_some() {
+        if asking.all(|rule| rule.is_needled) && !compiled.needles.are_in(facts.body) {
+            standing.retain(|rule| !rule.is_needled);
+        } else {
+            facts.search(compiled);
+            standing.retain(|rule| facts.answer(rule) != Some(false));
+        }
     }
     (facts, standing)
 }
@@ -84,10 +88,6 @@ const fn rank(kind: VerdictKind) -> u8 {
         VerdictKind::Stub => 8,
         VerdictKind::Genuine => 9,
     }
-}
-
-fn asks_for_text(standing: &[&Rule]) -> bool {
-    standing.iter().any(|rule| rule.conditions().any(Condition::asks_for_text))
 }
 
 /// What is known of the answer so far.
@@ -153,8 +153,8 @@ impl<'a> Facts<'a> {
     /// Whether the page must be parsed, and can be.
     fn asks_for_elements(&self, standing: &[&Rule]) -> bool {
         self.seen.complete
-            && page::is_parsed(self.seen.body)
             && self.asks(standing, |c| matches!(c, Condition::Css { .. }))
+            && page::is_parsed(self.seen.body)
     }
 
     /// Whether a rule waits for the answer to such a condition.

@@ -25,6 +25,7 @@ mod condition;
 mod expect;
 mod judge;
 mod media;
+mod needles;
 mod page;
 mod rule;
 mod rules;

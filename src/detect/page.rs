@@ -1,5 +1,6 @@
 //! Reading HTML: the title, and whether an element is there.
 
+use memchr::memchr_iter;
 use select::document::Document;
 use select::node::Node;
 use select::predicate::Name;
@@ -28,14 +29,25 @@ const TITLE_LENGTH: usize = 1024;
 /// The page's title with entities decoded and white space joined, if it has one.
 pub(super) fn title(body: &[u8]) -> Option<String> {
     let head = &body[..body.len().min(TITLE_WITHIN)];
-    let start = find_nocase(head, b"<title")?;
+    let start = find_tag(head, b"<title")?;
     let rest = &head[start..];
-    let end = find_nocase(rest, b"</title").unwrap_or(rest.len()).min(TITLE_LENGTH);
+    let end = find_tag(rest, b"</title").unwrap_or(rest.len()).min(TITLE_LENGTH);
+    if let Some(text) = rest[..end].strip_prefix(b"<title>").filter(|text| is_plain(text)) {
+        return Some(joined(&String::from_utf8_lossy(text)));
+    }
     // One element, parsed alone: its cost does not depend on the page around it.
     let element = String::from_utf8_lossy(&rest[..end]);
     let document = Document::from(&*element);
-    let text = document.find(Name("title")).next()?.text();
-    Some(text.split_whitespace().collect::<Vec<_>>().join(" "))
+    Some(joined(&document.find(Name("title")).next()?.text()))
+}
+
+/// Whether a title's text stands for itself.
+fn is_plain(text: &[u8]) -> bool {
+    !text.iter().any(|byte| matches!(byte, b'&' | b'<' | 0))
+}
+
+fn joined(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The parsed page, if it is small and simple enough to be parsed at all.
@@ -45,8 +57,8 @@ pub(super) fn parse(body: &[u8]) -> Option<Document> {
 
 /// Whether a page is small and simple enough to be parsed.
 pub(super) fn is_parsed(body: &[u8]) -> bool {
-    let is_tag = |pair: &&[u8]| pair[0] == b'<' && pair[1].is_ascii_alphabetic();
-    body.len() <= MAX_PARSED && body.windows(2).filter(is_tag).count() <= MAX_TAGS
+    let is_tag = |at: &usize| body.get(at + 1).is_some_and(u8::is_ascii_alphabetic);
+    body.len() <= MAX_PARSED && memchr_iter(b'<', body).filter(is_tag).count() <= MAX_TAGS
 }
 
 /// Whether an element of the page matches.
@@ -104,7 +116,7 @@ pub(super) fn is_blank(body: &[u8]) -> bool {
     }
     let text = without_comments(&String::from_utf8_lossy(body));
     // A fragment that a script asked for may well be empty.
-    if !["<html", "<body"].iter().any(|tag| find_nocase(body, tag.as_bytes()).is_some()) {
+    if !["<html", "<body"].iter().any(|tag| find_tag(body, tag.as_bytes()).is_some()) {
         return false;
     }
     let mut pieces = text.split('<');
@@ -122,8 +134,11 @@ fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{feff}' | '\u{a0}')
 }
 
-fn find_nocase(hay: &[u8], needle: &[u8]) -> Option<usize> {
-    hay.windows(needle.len()).position(|window| window.eq_ignore_ascii_case(needle))
+/// Where a tag is that begins like this, `<` and a name in small letters.
+fn find_tag(hay: &[u8], tag: &[u8]) -> Option<usize> {
+    let begins =
+        |at: &usize| hay.get(*at..at + tag.len()).is_some_and(|found| found.eq_ignore_ascii_case(tag));
+    memchr_iter(b'<', hay).find(begins)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::condition::{Code, Condition};
 use super::media::Media;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
+use crate::provenance::is_date;
 use crate::toml_error;
 use crate::verdict::VerdictKind;
 
@@ -41,12 +42,19 @@ pub(super) struct Rule {
     pub(super) all: Vec<Condition>,
     pub(super) any: Vec<Condition>,
     pub(super) none: Vec<Condition>,
+    /// Whether one of the needles is in every body that it fires on.
+    pub(super) is_needled: bool,
 }
 
 impl Rule {
     /// Every condition, in no order that matters.
     pub(super) fn conditions_mut(&mut self) -> impl Iterator<Item = &mut Condition> {
         self.all.iter_mut().chain(&mut self.any).chain(&mut self.none)
+    }
+
+    /// Whether the body's text must be searched before it can be answered.
+    pub(super) fn asks_for_text(&self) -> bool {
+        self.conditions().any(Condition::asks_for_text)
     }
 
     pub(super) fn conditions(&self) -> impl Iterator<Item = &Condition> {
@@ -202,13 +210,7 @@ impl Checked {
             all: self.all,
             any: self.any,
             none: self.none,
+            is_needled: false,
         }
     }
-}
-
-fn is_date(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let digits = |part: &str, count: usize| part.len() == count && part.bytes().all(|b| b.is_ascii_digit());
-    matches!(parts.as_slice(), [year, rest @ ..]
-        if digits(year, 4) && (1..=2).contains(&rest.len()) && rest.iter().all(|part| digits(part, 2)))
 }

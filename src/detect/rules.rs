@@ -9,6 +9,7 @@ use std::sync::{Arc, LazyLock};
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use super::condition::Condition;
+use super::needles::Needles;
 use super::rule::{self, Rule, RuleInfo};
 use super::{Expect, Seen, judge};
 use crate::error::{Error, Result};
@@ -23,6 +24,7 @@ pub(super) struct Compiled {
     pub(super) rules: Vec<Rule>,
     pub(super) patterns: Vec<Pattern>,
     pub(super) automaton: AhoCorasick,
+    pub(super) needles: Needles,
 }
 
 /// A text that some rule asks for.
@@ -71,12 +73,7 @@ impl Rules {
                 own.push(rule);
             }
         }
-        for rule in own {
-            match rules.iter_mut().find(|shipped| shipped.info.id == rule.info.id) {
-                Some(place) => *place = rule,
-                None => rules.push(rule),
-            }
-        }
+        lay(own, &mut rules);
         Self::compile(rules)
     }
 
@@ -103,12 +100,7 @@ impl Rules {
         for id in &file.off {
             switch_off(&mut rules, id, origin)?;
         }
-        for rule in file.rules {
-            match rules.iter_mut().find(|shipped| shipped.info.id == rule.info.id) {
-                Some(place) => *place = rule,
-                None => rules.push(rule),
-            }
-        }
+        lay(file.rules, &mut rules);
         Self::compile(rules)
     }
 
@@ -155,13 +147,15 @@ impl Rules {
                 _ => {}
             }
         }
+        let too_large = |cause| wrong("the block rules are too large together".to_owned()).with_source(cause);
+        let needles = Needles::of(&mut rules).map_err(too_large)?;
         // Case is checked on each hit: one automaton then serves both sorts of pattern in one pass.
         let automaton = AhoCorasick::builder()
             .ascii_case_insensitive(true)
             .kind(Some(AhoCorasickKind::DFA))
             .build(patterns.list.iter().map(|pattern| &pattern.text))
-            .map_err(|cause| wrong("the block rules are too large together".to_owned()).with_source(cause))?;
-        Ok(Self(Arc::new(Compiled { rules, patterns: patterns.list, automaton })))
+            .map_err(too_large)?;
+        Ok(Self(Arc::new(Compiled { rules, patterns: patterns.list, automaton, needles })))
     }
 }
 
@@ -216,6 +210,16 @@ fn read_file(path: &Path) -> Result<String> {
         return Err(wrong(format!("{}: larger than {MAX_FILE} bytes", path.display())));
     }
     Ok(text)
+}
+
+/// Puts `own` in the place of those rules that have their ids, and the others behind them.
+fn lay(own: Vec<Rule>, rules: &mut Vec<Rule>) {
+    for rule in own {
+        match rules.iter_mut().find(|known| known.info.id == rule.info.id) {
+            Some(place) => *place = rule,
+            None => rules.push(rule),
+        }
+    }
 }
 
 fn switch_off(rules: &mut Vec<Rule>, id: &str, origin: &str) -> Result<()> {

@@ -1,14 +1,14 @@
 //! Who goes out by a pool's exits: one identity a session, made when it is needed and replaced when it is over.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::error::{Error, Result};
-use crate::identity::Identity;
 use crate::kind::ErrorKind;
+use crate::lock::lock;
 use crate::memory::Who;
 use crate::proxy::Route;
 use crate::router::{Means, Others, Persona};
@@ -130,17 +130,13 @@ impl Berth<'_> {
     }
 
     fn new_persona(&self, session: Option<Arc<Session>>, before: &Persona) -> Arc<Persona> {
-        let name = self.name.map(AsRef::as_ref);
         let route = session.as_ref().map_or_else(Route::default, |session| session.route().clone());
-        let identity =
-            |profile| Identity::new(name.unwrap_or("default"), profile, None).routed(route.clone());
-        let plain = identity(Arc::clone(&self.shared.plain));
-        let dressed = identity(Arc::clone(&self.look.profile)).at(self.look.place.clone());
+        let (plain, dressed) = self.shared.identities(self.name, self.look, &route);
         for (from, to) in [(&before.plain, &plain), (&before.dressed, &dressed)] {
             from.jar().given().iter().for_each(|cookie| to.jar().put(cookie));
         }
         let lasts = session.as_ref().is_some_and(|session| !session.is_fleeting());
-        let who = lasts.then(|| Who::new(name, &dressed));
+        let who = lasts.then(|| Who::new(self.name.map(AsRef::as_ref), &dressed));
         Arc::new(Persona { plain, dressed, who, is_stopgap: session.is_none(), session })
     }
 
@@ -245,10 +241,6 @@ fn sweep(crew: &mut HashMap<Place, Vec<Seat>>) {
             crew.retain(|(name, _), seats| name.is_none() || is_held(seats) || used(seats) > last);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 const MAX_PLACES: usize = if cfg!(test) { 64 } else { 4_096 };

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use url::Url;
 
+use crate::lock::lock;
 use crate::redact;
 use crate::stage::{Stage, Watch};
 use crate::trace::Attempt;
@@ -106,11 +107,6 @@ impl Drop for Noted<'_> {
     fn drop(&mut self) {
         lock(&self.underway.fetches).remove(&self.number);
     }
-}
-
-/// What is held is whole at any moment, whoever panicked.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -36,9 +36,10 @@ pub(super) fn beside(executable: Option<&Path>) -> Result<Choice> {
 mod installed {
     use std::collections::HashMap;
     use std::path::{Path, PathBuf};
-    use std::sync::{Mutex, PoisonError};
+    use std::sync::Mutex;
 
     use crate::fingerprint::profile::major as leading_number;
+    use crate::lock::lock;
     use crate::transport::browser;
 
     pub(super) fn find(executable: Option<&Path>) -> Option<PathBuf> {
@@ -47,7 +48,7 @@ mod installed {
 
     pub(super) fn major(path: &Path) -> Option<u32> {
         static ASKED: Mutex<Option<HashMap<PathBuf, Option<u32>>>> = Mutex::new(None);
-        let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut asked = lock(&ASKED);
         *asked
             .get_or_insert_default()
             .entry(path.to_owned())

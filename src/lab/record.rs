@@ -1,6 +1,6 @@
 //! What was heard: connections and the requests on them.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use crate::fingerprint::hpack::HpackField;
 use crate::fingerprint::profile::{Over, Priority};
 use crate::fingerprint::{H2Opening, ja3, ja4, ja4_r};
 use crate::hex;
+use crate::lock::lock;
 
 /// The most requests kept per connection. Later ones are served, not kept.
 const MAX_REQUESTS: usize = 256;
@@ -72,11 +73,11 @@ impl Client {
     /// Its requests so far, in order of arrival.
     #[must_use]
     pub fn requests(&self) -> Vec<HeardRequest> {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.requests).clone()
     }
 
     pub(super) fn keep(&self, request: &HeardRequest) {
-        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut requests = lock(&self.requests);
         if requests.len() < MAX_REQUESTS {
             requests.push(request.clone());
         }
@@ -84,7 +85,7 @@ impl Client {
 
     /// Adds the DATA frames to a request that was kept before its body came.
     pub(super) fn framed(&self, stream: u32, data: Vec<(usize, bool)>) {
-        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut requests = lock(&self.requests);
         if let Some(request) = requests.iter_mut().rev().find(|r| r.stream == Some(stream)) {
             request.data = data;
         }
@@ -92,15 +93,15 @@ impl Client {
 
     /// Keeps a frame that is no body.
     pub(super) fn said(&self, frame: &Frame) {
-        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut control = lock(&self.control);
         if control.len() < MAX_CONTROL {
             control.extend(Control::of(frame));
         }
     }
 
     pub(super) fn forget(&self) {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.control.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        lock(&self.requests).clear();
+        lock(&self.control).clear();
     }
 
     /// What is known of it by now, to be written down.
@@ -122,7 +123,7 @@ impl Client {
             hello: hello.map(HelloSummary::of),
             hello_records: hex::encode(&self.hello_records),
             opening: opening.cloned(),
-            control: self.control.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            control: lock(&self.control).clone(),
             requests: self.requests(),
         }
     }

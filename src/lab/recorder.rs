@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use boring::ssl::SslAcceptor;
@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::hello::{ClientHello, HelloError, MAX_HELLO};
 use crate::fingerprint::profile::Over;
 use crate::kind::ErrorKind;
+use crate::lock::lock;
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(50);
@@ -159,7 +160,7 @@ struct Log {
 
 impl Log {
     fn clients(&self) -> std::sync::MutexGuard<'_, VecDeque<Arc<Client>>> {
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.clients)
     }
 
     /// Keeps a client that is new, or comes back after [`Recorder::clear`], and tells who waits.
@@ -223,11 +224,11 @@ impl Server {
         let hello = Arc::new(Mutex::new(HelloEar::default()));
         let ear = {
             let hello = Arc::clone(&hello);
-            move |bytes: &[u8]| hello.lock().unwrap_or_else(PoisonError::into_inner).hear(bytes)
+            move |bytes: &[u8]| lock(&hello).hear(bytes)
         };
         let shaken = timeout(HANDSHAKE, tokio_boring::accept(acceptor, Tee::new(stream, ear))).await;
         let h2 = matches!(&shaken, Ok(Ok(tls)) if tls.ssl().selected_alpn_protocol() == Some(b"h2"));
-        let records = std::mem::take(&mut hello.lock().unwrap_or_else(PoisonError::into_inner).bytes);
+        let records = std::mem::take(&mut lock(&hello).bytes);
         let over = if h2 { Over::H2 } else { Over::H1 };
         let client = Arc::new(Client::new(id, over, matches!(shaken, Ok(Ok(_))), records));
         self.log.add(&client);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
@@ -15,6 +15,7 @@ use super::reply::{Reply, Then};
 use super::tee::Tee;
 use crate::fingerprint::h2::Frame;
 use crate::fingerprint::{H2Opening, H2Reader};
+use crate::lock::lock;
 
 /// What answers requests.
 pub(super) type Handler = Arc<dyn Fn(&Heard) -> Reply + Send + Sync>;
@@ -75,7 +76,7 @@ where
     let wire = Arc::new(Mutex::new(Wire::default()));
     let ear = {
         let (wire, client) = (Arc::clone(&wire), Arc::clone(&client));
-        move |bytes: &[u8]| wire.lock().unwrap_or_else(PoisonError::into_inner).hear(bytes, &client)
+        move |bytes: &[u8]| lock(&wire).hear(bytes, &client)
     };
     let mut connection = h2::server::Builder::new()
         .initial_window_size(WINDOW)
@@ -91,7 +92,7 @@ where
                 let Some(accepted) = accepted else { return Ok(()) };
                 let (request, respond) = accepted?;
                 let stream = respond.stream_id().as_u32();
-                let heard = wire.lock().unwrap_or_else(PoisonError::into_inner).pending.remove(&stream);
+                let heard = lock(&wire).pending.remove(&stream);
                 let Some(heard) = heard else { continue };
                 client.keep(&heard);
                 let with_body = heard.method != "HEAD";
@@ -99,7 +100,7 @@ where
                 let (client, handler, afterwards) = (Arc::clone(&client), Arc::clone(&handler), then.clone());
                 answers.spawn(async move {
                     let body = read_body(request.into_body()).await?;
-                    let data = wire.lock().unwrap_or_else(PoisonError::into_inner).data.remove(&stream);
+                    let data = lock(&wire).data.remove(&stream);
                     client.framed(stream, data.unwrap_or_default());
                     let reply = handler(&Heard { client, request: heard, body });
                     let then = reply.then;

@@ -1,9 +1,11 @@
 //! The four sites of the demo origin: what each answers to what was heard.
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::Instant;
 
 use serde::Serialize;
+
+use crate::lock::lock;
 
 use super::challenge::{Answer, DIFFICULTY, Ending, Ledger, Manner, Refusal};
 use super::record::Heard;
@@ -57,21 +59,21 @@ pub(super) struct Sites {
 
 impl Sites {
     pub(super) fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.counts)
     }
 
     /// How challenged.test behaves from now on.
     pub(super) fn behave(&self, manner: Manner) {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).behave(manner);
+        lock(&self.ledger).behave(manner);
     }
 
     fn refused(&self, why: Vec<&'static str>) {
-        *self.refusals.lock().unwrap_or_else(PoisonError::into_inner) = why;
+        *lock(&self.refusals) = why;
     }
 
     /// Why the last request was refused by gated.test, or the last answer by challenged.test.
     pub(super) fn last_refusal(&self) -> Vec<&'static str> {
-        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.refusals).clone()
     }
 
     pub(super) fn answer(&self, heard: &Heard) -> Reply {
@@ -121,7 +123,7 @@ impl Sites {
     fn challenged(&self, heard: &Heard, path: &str) -> Reply {
         let holder = Fingerprint::of(&heard.client, &heard.request);
         let now = Instant::now();
-        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ledger = lock(&self.ledger);
         if path == VERIFY && heard.request.method == "POST" {
             self.counts().verifies += 1;
             let Ok(answer) = serde_json::from_slice::<Answer>(&heard.body) else {

@@ -4,7 +4,7 @@
 //! three tiers are stand-ins that ask it.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use crate::detect::Rules;
 use crate::error::Result;
 use crate::fingerprint::Profile;
 use crate::identity::Identity;
+use crate::lock::lock;
 use crate::memory::{Memory, Who};
 use crate::net::{Engine, Trust};
 use crate::politeness::{Pace, Robots};
@@ -200,7 +201,7 @@ impl Site {
     }
 
     fn cost(&self) -> MutexGuard<'_, Week> {
-        self.cost.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.cost)
     }
 
     fn strictness(&self) -> Strict {
@@ -210,7 +211,7 @@ impl Site {
 
     fn clear(&self) -> Cookie {
         let until = self.now() + CLEARANCE;
-        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut given = lock(&self.given);
         let mut cookie = Cookie::session(super::CLEARANCE_COOKIE, given.len().to_string(), "week.test");
         (cookie.expires, cookie.secure) = (Some(until), true);
         given.push((cookie.value.clone(), until));
@@ -218,7 +219,7 @@ impl Site {
     }
 
     fn is_cleared(&self, job: Job<'_>) -> bool {
-        let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        let given = lock(&self.given);
         let held = job.identity.jar().pairs(&job.request.url);
         given.iter().any(|(value, until)| *until > self.now() && held.iter().any(|(_, own)| own == value))
     }

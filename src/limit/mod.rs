@@ -12,7 +12,7 @@ mod speed;
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rand::RngExt;
@@ -22,6 +22,7 @@ use url::Url;
 
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
+use crate::lock::lock;
 use crate::politeness::Pace;
 use crate::tier::Tier;
 
@@ -174,7 +175,7 @@ impl Limits {
 
     fn host(&self, url: &Url) -> Arc<Host> {
         let name = name(url);
-        let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hosts = lock(&self.0);
         if let Some(host) = hosts.get(&name) {
             return Arc::clone(host);
         }
@@ -231,7 +232,7 @@ impl Drop for Permit {
 
 impl Host {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn too_long(&self, wait: Duration) -> Error {

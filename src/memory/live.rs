@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::OnceCell;
@@ -13,6 +13,7 @@ use super::store::{Held, Line};
 use super::tables::{Measured, Pages, Turned};
 use super::{Area, Circuit, Clearance, Form, Measure, Note, Saved, Tally, Usual, Who};
 use crate::identity::Identity;
+use crate::lock::lock;
 use crate::tier::Tier;
 
 /// Seconds since 1970.
@@ -329,10 +330,6 @@ impl Live {
     fn notes(&self) -> MutexGuard<'_, HashMap<Key, Note>> {
         lock(&self.notes)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Room for one more: beyond the most half is forgotten at once, rather than one a fetch.

@@ -1,5 +1,7 @@
 //! Dressing a request: a profile's header template, filled from the request. Pure.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::{HeaderName, HeaderValue, Method, header};
@@ -143,10 +145,11 @@ fn slot(
     occasion: &Occasion<'_>,
 ) -> Result<Option<HeaderValue>> {
     let text = match value {
-        Some(value) => Some(
+        Some(value) if !value.contains('{') => Some(Cow::Borrowed(value)),
+        Some(value) => Some(Cow::Owned(
             value.replace("{version}", env!("CARGO_PKG_VERSION")).replace("{site}", occasion.journey.site()),
-        ),
-        None => place(name, profile, request, occasion),
+        )),
+        None => place(name, profile, request, occasion).map(Cow::Owned),
     };
     text.map(|text| HeaderValue::from_str(&text).map_err(|_| broken(name.as_str()))).transpose()
 }

@@ -4,7 +4,7 @@ mod known;
 mod rules;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Profile;
 use crate::identity::Identity;
 use crate::kind::ErrorKind;
+use crate::lock::lock;
 use crate::net::{Call, Engine, Gate};
 use crate::proxy::Route;
 use crate::redact;
@@ -159,7 +160,7 @@ impl Files {
 
     /// The time between two requests that the robots.txt of `url`'s origin asks for, where it is known.
     pub(crate) fn crawl_delay(&self, url: &Url) -> Duration {
-        let files = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = lock(&self.origins);
         if files.is_empty() {
             return Duration::ZERO;
         }
@@ -170,7 +171,7 @@ impl Files {
     }
 
     fn asker(&self, route: &Route) -> Arc<Identity> {
-        let mut askers = self.askers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut askers = lock(&self.askers);
         if askers.len() >= MAX_ASKERS && !askers.contains_key(route) {
             askers.clear();
         }
@@ -182,7 +183,7 @@ impl Files {
     }
 
     fn file(&self, at: &Url) -> Arc<File> {
-        let mut files = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files = lock(&self.origins);
         if files.len() >= MAX_FILES && !files.contains_key(at.as_str()) {
             // Half of those that nobody is asking for.
             let mut keep = false;

@@ -1,13 +1,14 @@
 //! One browser visit for all fetches of a host that wait for its clearance.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::kind::ErrorKind;
+use crate::lock::lock;
 use crate::verdict::{Verdict, VerdictKind};
 
 /// Which identity, and which host.
@@ -77,7 +78,7 @@ pub(crate) struct Turn {
 impl Flights {
     /// The visits of `host` by the identity.
     pub(crate) fn of(&self, identity: u64, host: &str) -> Arc<Flight> {
-        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flights = lock(&self.0);
         if flights.len() >= MAX_FLIGHTS {
             flights.retain(|_, flight| Arc::strong_count(flight) > 1);
         }
@@ -127,7 +128,7 @@ impl Flight {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

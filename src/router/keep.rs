@@ -9,6 +9,7 @@ use http::StatusCode;
 use tokio::io::AsyncWriteExt;
 
 use crate::error::{Error, Result};
+use crate::folder;
 use crate::kind::ErrorKind;
 use crate::response::BodyStream;
 
@@ -92,7 +93,7 @@ impl Begun {
             let length = pour(self, &mut file, failed).await?;
             return Ok(Kept { bytes: Bytes::new(), length, file: Some(named) });
         }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = folder::of(path);
         if !folder.is_dir() {
             let message =
                 format!("could not write {}: there is no folder {}", path.display(), folder.display());

@@ -1,7 +1,7 @@
 //! The manners around an attempt: what robots.txt allows, when the host may be asked, and what its
 //! answer says of the pace.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
@@ -14,6 +14,7 @@ use super::{Errand, Judged, Router};
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 use crate::limit::{self, Asking, Ended, Leave, Limits, Opened, Permit, Turn};
+use crate::lock::lock;
 use crate::memory::Circuit;
 use crate::net::Gate;
 use crate::politeness::{Pace, Robots};
@@ -45,12 +46,12 @@ impl<'a> Manners<'a> {
 
     fn put(&self, sent: Option<Sent>) {
         if let Some(slot) = self.errand.sent {
-            *slot.lock().unwrap_or_else(PoisonError::into_inner) = sent;
+            *lock(slot) = sent;
         }
     }
 
     fn hop(&self) -> MutexGuard<'_, Option<(String, Permit)>> {
-        self.hop.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.hop)
     }
 
     /// Takes a place at the host of `url`, where the attempt has none. It has one at a time: who held

@@ -36,16 +36,7 @@ impl Router {
             way.tier = Tier::Impersonate.clamp(ladder.min, top);
             way.known = Some(way.tier);
         } else if way.known.is_none() {
-            let question = Question {
-                group: &area.group,
-                plain: &persona.plain.profile().name,
-                dressed: &persona.dressed.profile().name,
-                cleared,
-                min: ladder.min,
-                start: ladder.start.clamp(ladder.min, top),
-                max: top,
-            };
-            let plan = self.memory.plan(&area.site, &question);
+            let plan = self.memory.plan(&area.site, &question(&area, persona, &ladder, cleared));
             // What changes something at the site is not sent to find out.
             way.tier = if errand.request.method.is_safe() { plan.start } else { plan.known };
             way.known = Some(plan.known);
@@ -133,16 +124,7 @@ impl Router {
         if has_own || self.memory.note(identity.key(), host).is_some() {
             return Dress::Default;
         }
-        let top = ladder.top();
-        let question = Question {
-            group: &area.group,
-            plain: &persona.plain.profile().name,
-            dressed: &identity.profile().name,
-            cleared: false,
-            min: ladder.min,
-            start: ladder.start.clamp(ladder.min, top),
-            max: top,
-        };
+        let question = question(&area, persona, ladder, false);
         self.memory.dress(&area.site, &question, wearable, request.method.is_safe())
     }
 }
@@ -186,6 +168,20 @@ impl Way {
             }
             _ => step,
         }
+    }
+}
+
+/// What the memory is asked of a part of a site: how far up `persona` has to go there.
+fn question<'a>(area: &'a Area, persona: &'a Persona, ladder: &Ladder, cleared: bool) -> Question<'a> {
+    let top = ladder.top();
+    Question {
+        group: &area.group,
+        plain: &persona.plain.profile().name,
+        dressed: &persona.dressed.profile().name,
+        cleared,
+        min: ladder.min,
+        start: ladder.start.clamp(ladder.min, top),
+        max: top,
     }
 }
 

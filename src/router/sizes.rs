@@ -36,8 +36,11 @@ impl Page {
         let request = errand.request;
         let is_page =
             request.method == Method::GET && request.context == Context::Navigation && seen.is_page();
-        let area = Area::of(seen.url);
-        (is_page && area == Area::of(&request.url)).then(|| {
+        if !is_page {
+            return None;
+        }
+        let area = Area::of(&request.url);
+        (*seen.url == request.url || Area::of(seen.url) == area).then(|| {
             let is_dom = tier == Tier::Browser && errand.view.body != Some(BodyForm::Raw);
             Self { area, form: if is_dom { Form::Dom } else { Form::Html }, mark: mark(&request.url) }
         })

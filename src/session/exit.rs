@@ -1,11 +1,13 @@
 //! One way out: a proxy, or an account at a provider's gateway, and how it fares.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+
+use crate::lock::lock;
 
 use super::choice::Candidate;
 use super::cooling::Cooling;
@@ -131,6 +133,6 @@ impl Exit {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }

@@ -1,6 +1,6 @@
 //! A pool of exits at work.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rand::rngs::StdRng;
@@ -17,6 +17,7 @@ use super::{Lifetime, Session};
 use crate::error::{Error, Result};
 use crate::hex;
 use crate::kind::ErrorKind;
+use crate::lock::lock;
 use crate::proxy::{Bypass, Route};
 
 /// The exits of a pool, how they fare, and sessions by them.
@@ -268,7 +269,7 @@ impl Exits {
     }
 
     fn chance(&self) -> MutexGuard<'_, StdRng> {
-        self.chance.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.chance)
     }
 }
 

@@ -22,6 +22,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
+use crate::lock::lock;
 use crate::proxy::Route;
 
 pub use account::ProxyAccount;
@@ -184,7 +185,7 @@ impl Session {
     }
 
     fn life(&self) -> MutexGuard<'_, Life> {
-        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.life)
     }
 }
 

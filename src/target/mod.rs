@@ -17,7 +17,7 @@ mod settings;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use toml::{Table, Value};
 use url::Url;
@@ -26,6 +26,7 @@ use self::file::{Read, Role};
 use self::layer::Merged;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
+use crate::lock::lock;
 use crate::redact;
 
 pub use self::known::schema;
@@ -256,11 +257,11 @@ impl Targets {
 
     fn of_chosen(&self, chosen: Vec<Option<usize>>) -> Result<Arc<Resolved>> {
         let known = |found: &Found| found.get(&chosen).map(Arc::clone);
-        if let Some(found) = known(&self.found.lock().unwrap_or_else(PoisonError::into_inner)) {
+        if let Some(found) = known(&lock(&self.found)) {
             return Ok(found);
         }
         let resolved = Arc::new(self.merge(&chosen)?);
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found = lock(&self.found);
         Ok(Arc::clone(found.entry(chosen).or_insert(resolved)))
     }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{Encoded, Opened, Store, unwritten};
 use crate::batch::journal::Ranges;
 use crate::error::{Error, Result};
+use crate::folder;
 use crate::kind::ErrorKind;
 
 /// A file that only grows.
@@ -148,8 +149,7 @@ pub(super) fn replace(path: &Path) -> io::Result<()> {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(cause) => return Err(cause),
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    fs::File::open(folder::of(path))?.sync_all()
 }
 
 fn beside(path: &Path) -> PathBuf {

@@ -17,6 +17,7 @@ use super::journal::Ranges;
 use super::record::Record;
 use super::summary::Summary;
 use crate::error::{Error, Result};
+use crate::folder;
 use crate::kind::ErrorKind;
 
 pub(super) use bodies::Bodies;
@@ -106,8 +107,7 @@ impl Output {
             Place::Stdout => "stdout".to_owned(),
             Place::File(path) => {
                 // The folder may be a link and the file need not be there.
-                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-                let folder = std::fs::canonicalize(folder.unwrap_or(Path::new("."))).unwrap_or_default();
+                let folder = std::fs::canonicalize(folder::of(path)).unwrap_or_default();
                 folder.join(path.file_name().unwrap_or_default()).display().to_string()
             }
         }

@@ -10,13 +10,15 @@ mod spread;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::observer::{Fetch, Observer};
 use super::output::unwritten;
 use super::record::Record;
 use super::summary::Summary;
 use crate::error::Result;
+use crate::folder;
+use crate::lock::lock;
 use crate::trace::Attempt;
 
 use figures::Figures;
@@ -68,13 +70,12 @@ impl Report {
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) when it could not be written.
     pub fn write(&self, path: impl AsRef<Path>, summary: &Summary) -> Result<()> {
         let path = path.as_ref();
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let html = self.html(summary);
         let written = || {
             let mut file = tempfile::Builder::new()
                 .prefix(".rungs-")
                 .permissions(std::fs::Permissions::from_mode(0o666))
-                .tempfile_in(folder)?;
+                .tempfile_in(folder::of(path))?;
             file.write_all(html.as_bytes())?;
             file.persist(path).map_err(|cause| cause.error)?;
             Ok(())
@@ -84,7 +85,7 @@ impl Report {
 
     fn figures(&self) -> MutexGuard<'_, Figures> {
         // Counts are good, whoever panicked meanwhile.
-        self.figures.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.figures)
     }
 }
 

@@ -264,18 +264,7 @@ fn quantile(spread: &Spread, part: f64) -> String {
 
 /// Text of anybody's, fit for HTML: markup is escaped, and so is what would not be seen or turns text around.
 fn text(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in redact::terminal(text).chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
+    redact::html(&redact::terminal(text))
 }
 
 /// With commas between thousands.

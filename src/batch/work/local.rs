@@ -1,10 +1,8 @@
-//! The work list of one process: a queue for each host, some of it in memory and the rest on disk.
+//! The work list of one process: who may lend from the queues, and who waits.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -12,69 +10,23 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::spill::{Queue, Spill};
+use super::queues::Queues;
+use super::spill::Spill;
 use super::{Lease, LeaseId, Work, WorkList};
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
+use crate::lock::lock;
 
 /// The embedded work list. Hosts take turns; of each, those least deep come first, and of these in the order they came.
 ///
 /// It holds 10,000 tasks, or 32 MiB of them, in memory. When these are all of hosts that must wait, further ones
 /// go to a file without a name, up to 4 GiB of it and 200,000 hosts; then [`push`](WorkList::push) waits.
 pub struct Local {
-    inner: Mutex<Inner>,
+    queues: Mutex<Queues>,
     /// There may be something to lend.
     news: Notify,
     /// There may be room.
     room: Notify,
-}
-
-struct Inner {
-    hosts: HashMap<Arc<str>, Host>,
-    /// Hosts that have tasks and are not held, each once.
-    turns: VecDeque<Arc<str>>,
-    /// When holds end; one that was changed meanwhile is passed over.
-    holds: BinaryHeap<Reverse<(Instant, Arc<str>)>>,
-    leases: HashMap<LeaseId, Lent>,
-    next: u64,
-    /// Tasks in memory, and about how large they are.
-    tasks: usize,
-    bytes: usize,
-    spill: Spill,
-    buried: Option<Queue>,
-    is_closed: bool,
-    cap: usize,
-    swept: Instant,
-}
-
-#[derive(Default)]
-struct Host {
-    /// Each has tasks; the least deep is first.
-    levels: Vec<Level>,
-    held: Held,
-    in_turn: bool,
-}
-
-/// The tasks of one depth.
-struct Level {
-    depth: u32,
-    queue: VecDeque<Work>,
-    /// Behind what is in `queue`.
-    disk: Option<Queue>,
-}
-
-#[derive(Clone, Copy, Default, PartialEq)]
-enum Held {
-    #[default]
-    No,
-    Until(Instant),
-    /// Until it is freed.
-    Shut,
-}
-
-struct Lent {
-    work: Work,
-    until: Instant,
 }
 
 impl Local {
@@ -88,25 +40,21 @@ impl Local {
 
     fn with_cap(folder: &Path, cap: usize) -> Result<Self> {
         let spill = Spill::new(folder).map_err(|cause| spilled(&cause))?;
-        let inner = Inner {
-            hosts: HashMap::new(),
-            turns: VecDeque::new(),
-            holds: BinaryHeap::new(),
-            leases: HashMap::new(),
-            next: 0,
-            tasks: 0,
-            bytes: 0,
-            spill,
-            buried: None,
-            is_closed: false,
-            cap,
-            swept: Instant::now(),
-        };
-        Ok(Self { inner: Mutex::new(inner), news: Notify::new(), room: Notify::new() })
+        let queues = Mutex::new(Queues::new(spill, cap));
+        Ok(Self { queues, news: Notify::new(), room: Notify::new() })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Queues> {
+        lock(&self.queues)
+    }
+
+    /// Lets go of the queues, and wakes another where there is more to lend.
+    fn pass_on(&self, queues: MutexGuard<'_, Queues>) {
+        let has_more = queues.has_turns();
+        drop(queues);
+        if has_more {
+            self.news.notify_one();
+        }
     }
 
     fn told(&self, io: io::Result<()>) -> BoxFuture<'_, Result<()>> {
@@ -122,16 +70,12 @@ impl WorkList for Local {
             loop {
                 let room = self.room.notified();
                 {
-                    let mut inner = self.lock();
-                    if inner.has_room() {
+                    let mut queues = self.lock();
+                    if queues.has_room() {
                         if let Some(work) = work.take() {
-                            inner.push(work).map_err(|cause| spilled(&cause))?;
+                            queues.push(work).map_err(|cause| spilled(&cause))?;
                         }
-                        let has_more = !inner.turns.is_empty();
-                        drop(inner);
-                        if has_more {
-                            self.news.notify_one();
-                        }
+                        self.pass_on(queues);
                         return Ok(());
                     }
                 }
@@ -142,14 +86,14 @@ impl WorkList for Local {
     }
 
     fn found(&self, work: Vec<Work>) -> BoxFuture<'_, Result<()>> {
-        let mut inner = self.lock();
-        let pushed = work.into_iter().try_for_each(|work| inner.push(work));
-        drop(inner);
+        let mut queues = self.lock();
+        let pushed = work.into_iter().try_for_each(|work| queues.push(work));
+        drop(queues);
         self.told(pushed)
     }
 
     fn close(&self) -> BoxFuture<'_, Result<()>> {
-        self.lock().is_closed = true;
+        self.lock().close();
         self.told(Ok(()))
     }
 
@@ -160,30 +104,26 @@ impl WorkList for Local {
                 // What happens between the look and the wait is not missed.
                 news.as_mut().enable();
                 let wakes = {
-                    let mut inner = self.lock();
+                    let mut queues = self.lock();
                     let now = Instant::now();
-                    inner.wake(now);
+                    queues.wake(now);
                     let mut leases = Vec::new();
                     while leases.len() < most
-                        && let Some(work) = inner.take().map_err(|cause| spilled(&cause))?
+                        && let Some(work) = queues.take().map_err(|cause| spilled(&cause))?
                     {
-                        leases.push(inner.lend(work, now + time));
+                        leases.push(queues.lend(work, now + time));
                     }
                     if !leases.is_empty() {
-                        let has_more = !inner.turns.is_empty();
-                        drop(inner);
+                        self.pass_on(queues);
                         self.room.notify_one();
-                        if has_more {
-                            self.news.notify_one();
-                        }
                         return Ok(leases);
                     }
-                    if inner.is_drained() {
+                    if queues.is_drained() {
                         return Ok(Vec::new());
                     }
                     // Held hosts have all the room: others may be behind them.
                     self.room.notify_one();
-                    inner.holds.peek().map_or(now + SWEEP, |Reverse((at, _))| (*at).min(now + SWEEP))
+                    queues.next_look(now)
                 };
                 tokio::select! {
                     () = news => {}
@@ -195,12 +135,12 @@ impl WorkList for Local {
     }
 
     fn ack<'a>(&'a self, leases: &'a [LeaseId]) -> BoxFuture<'a, Result<()>> {
-        let mut inner = self.lock();
+        let mut queues = self.lock();
         for lease in leases {
-            inner.leases.remove(lease);
+            queues.acknowledge(*lease);
         }
-        let is_drained = inner.is_drained();
-        drop(inner);
+        let is_drained = queues.is_drained();
+        drop(queues);
         if is_drained {
             self.news.notify_waiters();
         }
@@ -224,10 +164,10 @@ impl WorkList for Local {
     }
 
     fn hold(&self, host: &str, time: Option<Duration>) {
-        let mut inner = self.lock();
+        let mut queues = self.lock();
         let until = time.map(|time| Instant::now() + time);
-        inner.hold(host, until);
-        drop(inner);
+        queues.hold(host, until);
+        drop(queues);
         if until.is_some() {
             // Who waits must not sleep longer than that.
             self.news.notify_one();
@@ -235,197 +175,10 @@ impl WorkList for Local {
     }
 
     fn free(&self, host: &str) {
-        let mut inner = self.lock();
-        inner.free(host);
-        let has_more = !inner.turns.is_empty();
-        drop(inner);
-        if has_more {
-            self.news.notify_one();
-        }
+        let mut queues = self.lock();
+        queues.free(host);
+        self.pass_on(queues);
     }
-}
-
-impl Inner {
-    /// Whether another task is taken: there is room in memory, or nothing there that could be lent.
-    fn has_room(&self) -> bool {
-        if self.tasks < self.cap && self.bytes < BYTES {
-            return true;
-        }
-        self.turns.is_empty() && self.spill.size() < SPILL && self.hosts.len() < HOSTS
-    }
-
-    fn push(&mut self, work: Work) -> io::Result<()> {
-        let is_full = self.tasks >= self.cap || self.bytes >= BYTES;
-        let name: Arc<str> = work.host.as_str().into();
-        let level = self.hosts.entry(Arc::clone(&name)).or_default().level(work.task.depth);
-        if is_full || level.disk.is_some() {
-            return self.spill.push(&mut level.disk, &written(&work)?).map(|()| self.queue_up(&name));
-        }
-        self.tasks += 1;
-        self.bytes += size(&work);
-        level.queue.push_back(work);
-        self.queue_up(&name);
-        Ok(())
-    }
-
-    /// The host takes its place in line, where it has tasks and is not held.
-    fn queue_up(&mut self, name: &Arc<str>) {
-        let Some(host) = self.hosts.get_mut(name) else { return };
-        if host.held == Held::No && !host.in_turn && host.has_tasks() {
-            host.in_turn = true;
-            self.turns.push_back(Arc::clone(name));
-        } else if host.held == Held::No && !host.has_tasks() {
-            self.hosts.remove(name);
-        }
-    }
-
-    /// The next task of the next host.
-    fn take(&mut self) -> io::Result<Option<Work>> {
-        while let Some(name) = self.turns.pop_front() {
-            let Some(host) = self.hosts.get_mut(&name) else { continue };
-            host.in_turn = false;
-            if host.held != Held::No {
-                continue;
-            }
-            let Some(level) = host.levels.first_mut() else { continue };
-            let work = match level.queue.pop_front() {
-                Some(work) => {
-                    self.tasks -= 1;
-                    self.bytes -= size(&work).min(self.bytes);
-                    Some(work)
-                }
-                None => match self.spill.pop(&mut level.disk)? {
-                    Some(bytes) => Some(read(&bytes)?),
-                    None => None,
-                },
-            };
-            if !level.has_tasks() {
-                host.levels.remove(0);
-            }
-            self.queue_up(&name);
-            if work.is_some() {
-                return Ok(work);
-            }
-        }
-        Ok(None)
-    }
-
-    fn lend(&mut self, work: Work, until: Instant) -> Lease {
-        self.next += 1;
-        let id = LeaseId(self.next);
-        let lease = Lease { id, task: work.task.clone(), key: work.key, host: work.host.clone() };
-        self.leases.insert(id, Lent { work, until });
-        lease
-    }
-
-    fn release(&mut self, lease: LeaseId) {
-        let Some(Lent { work, .. }) = self.leases.remove(&lease) else { return };
-        let name: Arc<str> = work.host.as_str().into();
-        self.tasks += 1;
-        self.bytes += size(&work);
-        let level = self.hosts.entry(Arc::clone(&name)).or_default().level(work.task.depth);
-        level.queue.push_front(work);
-        self.queue_up(&name);
-    }
-
-    fn bury(&mut self, lease: LeaseId) -> io::Result<()> {
-        let Some(Lent { work, .. }) = self.leases.remove(&lease) else { return Ok(()) };
-        self.spill.push(&mut self.buried, &written(&work)?)
-    }
-
-    fn revive(&mut self) -> io::Result<u64> {
-        // What finds no room in memory goes to the disk again, behind what is there.
-        let count = self.buried.map_or(0, |queue| queue.len);
-        for _ in 0..count {
-            let Some(bytes) = self.spill.pop(&mut self.buried)? else { break };
-            self.push(read(&bytes)?)?;
-        }
-        Ok(count)
-    }
-
-    fn hold(&mut self, host: &str, until: Option<Instant>) {
-        let name: Arc<str> = host.into();
-        self.hosts.entry(Arc::clone(&name)).or_default().held = until.map_or(Held::Shut, Held::Until);
-        if let Some(until) = until {
-            self.holds.push(Reverse((until, name)));
-        }
-    }
-
-    fn free(&mut self, host: &str) {
-        let Some((name, known)) = self.hosts.get_key_value(host) else { return };
-        if known.held == Held::No {
-            return;
-        }
-        let name = Arc::clone(name);
-        if let Some(known) = self.hosts.get_mut(&name) {
-            known.held = Held::No;
-        }
-        self.queue_up(&name);
-    }
-
-    /// Ends the holds whose time has come, and takes back what was not heard of in time.
-    fn wake(&mut self, now: Instant) {
-        while let Some(Reverse((at, _))) = self.holds.peek()
-            && *at <= now
-            && let Some(Reverse((at, name))) = self.holds.pop()
-        {
-            if self.hosts.get(&name).is_some_and(|host| host.held == Held::Until(at)) {
-                self.free(&name);
-            }
-        }
-        if now >= self.swept + SWEEP {
-            self.swept = now;
-            let late = self.leases.iter().filter(|(_, lent)| lent.until <= now);
-            let late: Vec<LeaseId> = late.map(|(id, _)| *id).collect();
-            for lease in late {
-                self.release(lease);
-            }
-        }
-    }
-
-    /// Nothing is left, and nothing can come back.
-    fn is_drained(&self) -> bool {
-        self.is_closed && self.leases.is_empty() && self.hosts.values().all(|host| !host.has_tasks())
-    }
-}
-
-impl Host {
-    fn has_tasks(&self) -> bool {
-        !self.levels.is_empty()
-    }
-
-    /// The tasks of one depth; the caller adds one.
-    fn level(&mut self, depth: u32) -> &mut Level {
-        let at = self.levels.partition_point(|level| level.depth < depth);
-        if self.levels.get(at).is_none_or(|level| level.depth != depth) {
-            // Most hosts have one level, and there may be many hosts.
-            self.levels.reserve_exact(1);
-            self.levels.insert(at, Level { depth, queue: VecDeque::new(), disk: None });
-        }
-        &mut self.levels[at]
-    }
-}
-
-impl Level {
-    fn has_tasks(&self) -> bool {
-        !self.queue.is_empty() || self.disk.is_some()
-    }
-}
-
-/// About how much memory it takes, in bytes.
-fn size(work: &Work) -> usize {
-    let task = &work.task;
-    let headers: usize = task.headers.iter().map(|(name, value)| name.len() + value.len() + 48).sum();
-    size_of::<Work>() + task.url.len() + task.body.as_ref().map_or(0, Vec::len) + headers
-}
-
-fn written(work: &Work) -> io::Result<Vec<u8>> {
-    serde_json::to_vec(&work.task).map_err(io::Error::other)
-}
-
-fn read(bytes: &[u8]) -> io::Result<Work> {
-    let task = serde_json::from_slice(bytes).map_err(io::Error::other)?;
-    Work::new(task).map_err(|error| io::Error::other(error.chain()))
 }
 
 fn spilled(cause: &io::Error) -> Error {
@@ -435,11 +188,6 @@ fn spilled(cause: &io::Error) -> Error {
 }
 
 const TASKS: usize = 10_000;
-const BYTES: usize = 32 << 20;
-const SPILL: u64 = 4 << 30;
-const HOSTS: usize = 200_000;
-/// How often it is looked for leases that are over.
-const SWEEP: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

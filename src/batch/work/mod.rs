@@ -5,6 +5,7 @@
 //! where the list is: [`Local`] is in this process, another may be a store that several processes share.
 
 mod local;
+mod queues;
 mod spill;
 
 use std::time::Duration;

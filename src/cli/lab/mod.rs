@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::{self, Failure};
+use super::runtime;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -32,10 +33,7 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
         let message = format!("--listen: the lab listens on 127.0.0.1 only, not on {}", args.listen.ip());
         return Err(Failure::Usage(message));
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|cause| Failure::Io("could not start".to_owned(), cause))?;
+    let runtime = runtime::start()?;
     runtime.block_on(serve(args))
 }
 

@@ -1,6 +1,7 @@
 //! The page for people. Everything on it comes from the client, so everything is escaped.
 
 use rungs::fingerprint::hpack::HpackField;
+use rungs::redact;
 
 use super::Report;
 
@@ -65,7 +66,7 @@ fn form(field: &HpackField) -> String {
 }
 
 fn table(page: &mut String, title: &str, columns: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
-    page.extend(["<h2>", &escaped(title), "</h2>\n<table>\n"]);
+    page.extend(["<h2>", &redact::html(title), "</h2>\n<table>\n"]);
     if !columns.is_empty() {
         cells(page, "<th>", columns.iter().copied());
     }
@@ -78,24 +79,9 @@ fn table(page: &mut String, title: &str, columns: &[&str], rows: impl IntoIterat
 fn cells<'a>(page: &mut String, mark: &str, texts: impl Iterator<Item = &'a str>) {
     page.push_str("<tr>");
     for text in texts {
-        page.extend([mark, &escaped(text)]);
+        page.extend([mark, &redact::html(text)]);
     }
     page.push('\n');
-}
-
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 const HEAD: &str = "<!doctype html>

@@ -13,6 +13,7 @@ use rungs::redact::terminal;
 
 use super::exit::{self, Failure};
 use super::settings;
+use super::whole;
 
 /// Host memory: which tier works where, and which identities are cleared.
 #[derive(Debug, clap::Args)]
@@ -96,9 +97,8 @@ fn export(file: &Path, quiet: bool) -> Result<u8, Failure> {
         return Ok(exit::OK);
     }
     let failed = |cause| Failure::Io(format!("could not write {}", file.display()), cause);
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // A temporary file is its owner's alone, and takes the name only when it is whole.
-    let temporary = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    let temporary = whole::begin_own(file).map_err(failed)?;
     let lines = notebook.export(&mut BufWriter::new(temporary.as_file()))?;
     temporary.persist(file).map_err(|cause| failed(cause.error))?;
     say(quiet, &format!("wrote {}, cookies among them: keep the file to yourself", counted(lines)));

@@ -8,8 +8,8 @@ use rungs::redact::terminal;
 use serde_json::json;
 
 use super::existing;
-use crate::cli::args::Told;
 use crate::cli::exit::{self, Failure};
+use crate::cli::names::Told;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -8,6 +8,8 @@ use rungs::fingerprint::lint::Date;
 use rungs::lab::{Chromium, Stage, capture};
 
 use crate::cli::exit::{self, Failure};
+use crate::cli::runtime;
+use crate::cli::whole;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -28,12 +30,11 @@ pub(super) fn run(args: &Args, quiet: bool) -> Result<u8, Failure> {
     let stem = args.output.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let name = args.name.clone().or(stem).unwrap_or_default();
     // Known before the browser takes its time.
-    if !folder(&args.output).is_dir() {
-        let message = format!("there is no folder {} to write to", folder(&args.output).display());
+    if !whole::folder(&args.output).is_dir() {
+        let message = format!("there is no folder {} to write to", whole::folder(&args.output).display());
         return Err(Failure::Usage(message));
     }
-    let runtime = tokio::runtime::Runtime::new()
-        .map_err(|cause| Failure::Io("could not start the runtime".to_owned(), cause))?;
+    let runtime = runtime::start()?;
     let recording = runtime.block_on(async {
         let stage = Stage::new().await?;
         let binary = browser(args.browser.as_deref())?;
@@ -63,14 +64,9 @@ pub(super) fn browser(given: Option<&Path>) -> Result<Option<PathBuf>, Failure> 
 /// Writes `text` so that the file is whole or not there.
 pub(super) fn save(file: &Path, text: &str) -> Result<(), Failure> {
     let failed = |cause| Failure::Io(format!("could not write {}", file.display()), cause);
-    let mut temporary = tempfile::NamedTempFile::new_in(folder(file)).map_err(failed)?;
+    let mut temporary = whole::begin_own(file).map_err(failed)?;
     temporary.write_all(text.as_bytes()).map_err(failed)?;
     temporary.persist(file).map(drop).map_err(|cause| failed(cause.error))
-}
-
-/// The folder a file is to be in.
-fn folder(file: &Path) -> &Path {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Progress on stderr, unless it is not wanted.

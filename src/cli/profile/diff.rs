@@ -6,8 +6,8 @@ use rungs::fingerprint::diff::{Difference, diff};
 use rungs::redact;
 use serde_json::Value;
 
-use super::Format;
 use crate::cli::exit::{self, Failure};
+use crate::cli::names::Told;
 use crate::cli::settings;
 
 #[derive(Debug, clap::Args)]
@@ -22,8 +22,8 @@ pub(super) struct Args {
     right: String,
 
     /// What to print.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = Told::Text)]
+    format: Told,
 }
 
 pub(super) fn run(args: &Args) -> Result<u8, Failure> {
@@ -33,8 +33,8 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
     Ok(if differences.is_empty() { exit::OK } else { exit::FAILED })
 }
 
-fn show(out: &mut impl Write, differences: &[Difference], format: Format) -> std::io::Result<()> {
-    if format == Format::Json {
+fn show(out: &mut impl Write, differences: &[Difference], format: Told) -> std::io::Result<()> {
+    if format == Told::Json {
         let text = serde_json::to_string(differences)?;
         return writeln!(out, "{text}");
     }

@@ -8,8 +8,8 @@ use rungs::fingerprint::lint::{Complaint, Date, Freshness, Severity, lint};
 use rungs::redact;
 use serde_json::json;
 
-use super::Format;
 use crate::cli::exit::{self, Failure};
+use crate::cli::names::Told;
 use crate::cli::settings;
 
 #[derive(Debug, clap::Args)]
@@ -24,8 +24,8 @@ pub(super) struct Args {
     weeks: u32,
 
     /// What to print.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = Told::Text)]
+    format: Told,
 }
 
 pub(super) fn run(args: &Args) -> Result<u8, Failure> {
@@ -50,8 +50,8 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
     Ok(if broken { exit::CONFIG } else { exit::OK })
 }
 
-fn show(out: &mut impl Write, found: &[(String, Complaint)], format: Format) -> std::io::Result<()> {
-    if format == Format::Json {
+fn show(out: &mut impl Write, found: &[(String, Complaint)], format: Told) -> std::io::Result<()> {
+    if format == Told::Json {
         let rows: Vec<_> = found
             .iter()
             .map(|(name, complaint)| {

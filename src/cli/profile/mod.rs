@@ -7,7 +7,7 @@ mod list;
 mod show;
 mod verify;
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 
 use super::exit::Failure;
 
@@ -32,15 +32,6 @@ enum Command {
     Capture(capture::Args),
     /// Hold a profile against an installed browser, layer by layer.
     Verify(verify::Args),
-}
-
-/// How a report is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// Lines to read.
-    Text,
-    /// One JSON array.
-    Json,
 }
 
 pub(crate) fn run(args: &Args, quiet: bool) -> Result<u8, Failure> {

@@ -4,8 +4,8 @@ use std::io::Write;
 
 use rungs::fingerprint::{Fingerprints, Profile};
 
-use super::Format;
 use crate::cli::exit::{self, Failure};
+use crate::cli::names::Told;
 use crate::cli::settings;
 
 #[derive(Debug, clap::Args)]
@@ -23,8 +23,8 @@ pub(super) struct Args {
     fingerprints: bool,
 
     /// How to print the fingerprints.
-    #[arg(long, value_enum, default_value_t = Format::Text, requires = "fingerprints")]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = Told::Text, requires = "fingerprints")]
+    format: Told,
 }
 
 pub(super) fn run(args: &Args) -> Result<u8, Failure> {
@@ -51,8 +51,8 @@ fn text(name: &str) -> Result<String, Failure> {
     Ok(Profile::shipped_text(name)?.to_owned())
 }
 
-fn fingerprints(out: &mut impl Write, promised: &Fingerprints, format: Format) -> std::io::Result<()> {
-    if format == Format::Json {
+fn fingerprints(out: &mut impl Write, promised: &Fingerprints, format: Told) -> std::io::Result<()> {
+    if format == Told::Json {
         let text = serde_json::to_string(promised)?;
         return writeln!(out, "{text}");
     }

@@ -11,6 +11,7 @@ use rungs::redact;
 
 use super::capture::{browser, save, told};
 use crate::cli::exit::{self, Failure};
+use crate::cli::runtime;
 use crate::cli::settings;
 
 #[derive(Debug, clap::Args)]
@@ -48,8 +49,7 @@ enum Format {
 
 pub(super) fn run(args: &Args, quiet: bool) -> Result<u8, Failure> {
     let profile = settings::profile(&args.name)?;
-    let runtime = tokio::runtime::Runtime::new()
-        .map_err(|cause| Failure::Io("could not start the runtime".to_owned(), cause))?;
+    let runtime = runtime::start()?;
     let mut report = runtime.block_on(compare(args, &profile, quiet))?;
     // A recording on file says the same every time.
     let mut left = if args.against.is_some() { 0 } else { REPEATS };

@@ -12,12 +12,11 @@ use rungs::target::Targets;
 use rungs::{Bounds, Error, Fetcher, FetcherBuilder, Proxy, Route, Secret};
 use serde_json::{Value, json};
 
-use super::Format;
 use super::ask::{self, Account, Wishes};
 use super::echo::{self, Seen};
 use crate::cli::exit::{self, Failure};
-use crate::cli::fetch::interrupted;
-use crate::cli::names::TierName;
+use crate::cli::names::{TierName, Told};
+use crate::cli::runtime::{self, interrupted};
 use crate::cli::settings;
 
 /// Ask an echo URL through each proxy, every time on a connection of its own, and say whether it works,
@@ -55,8 +54,8 @@ pub(super) struct Args {
     manner: Manner,
 
     /// What to print.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = Told::Text)]
+    format: Told,
 }
 
 /// How they are checked.
@@ -104,10 +103,7 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
     rungs::parse_url(&args.echo)?;
     let subjects = subjects(args)?;
     let builder = builder(&args.manner)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|cause| Failure::Io("could not start".to_owned(), cause))?;
+    let runtime = runtime::start()?;
     let reports = runtime.block_on(async {
         let all = async {
             let checks = subjects.iter().map(|subject| check(&builder, subject, args));
@@ -127,8 +123,8 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
     let reports = reports.into_iter().collect::<Result<Vec<Report>, Failure>>()?;
     let mut out = std::io::stdout().lock();
     match args.format {
-        Format::Text => table(&mut out, &reports),
-        Format::Json => {
+        Told::Text => table(&mut out, &reports),
+        Told::Json => {
             writeln!(out, "{}", Value::from(reports.iter().map(Report::json).collect::<Vec<_>>()))
         }
     }

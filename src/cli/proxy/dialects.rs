@@ -9,8 +9,8 @@ use rungs::target::Span;
 use rungs::{Dialect, Error};
 use serde_json::{Value, json};
 
-use super::Format;
 use crate::cli::exit::{self, Failure};
+use crate::cli::names::Told;
 use crate::cli::settings;
 
 #[derive(Debug, clap::Args)]
@@ -24,8 +24,8 @@ pub(super) struct Args {
     dialects_dir: Option<PathBuf>,
 
     /// What to print.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = Told::Text)]
+    format: Told,
 }
 
 pub(super) fn run(args: &Args) -> Result<u8, Failure> {
@@ -36,8 +36,8 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
     }
     let dialects = Dialect::list(settings::dialects_dir(args.dialects_dir.as_deref()).as_deref())?;
     match args.format {
-        Format::Text => table(&mut out, &dialects),
-        Format::Json => {
+        Told::Text => table(&mut out, &dialects),
+        Told::Json => {
             let rows = dialects.iter().map(|dialect| row(dialect)).collect::<Result<Vec<_>, _>>()?;
             writeln!(out, "{}", Value::from(rows))
         }

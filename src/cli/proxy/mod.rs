@@ -7,7 +7,7 @@ mod echo;
 mod lint;
 mod render;
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 
 use super::exit::Failure;
 
@@ -28,15 +28,6 @@ enum Command {
     Check(check::Args),
     /// What is wrong with the file of a dialect.
     Lint(lint::Args),
-}
-
-/// How a report is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// Lines to read.
-    Text,
-    /// JSON.
-    Json,
 }
 
 pub(crate) fn run(args: &Args) -> Result<u8, Failure> {

@@ -6,9 +6,9 @@ use rungs::redact::terminal;
 use rungs::{Dialect, Proxy, Secret};
 use serde_json::json;
 
-use super::Format;
 use super::ask::{self, Account, Wishes};
 use crate::cli::exit::{self, Failure};
+use crate::cli::names::Told;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -30,8 +30,8 @@ pub(super) struct Args {
     show_password: bool,
 
     /// What to print.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = Told::Text)]
+    format: Told,
 }
 
 pub(super) fn run(args: &Args) -> Result<u8, Failure> {
@@ -55,7 +55,7 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
 
 fn show(out: &mut impl Write, dialect: &Dialect, proxy: &Proxy, args: &Args) -> std::io::Result<()> {
     let url = proxy.url();
-    if args.format == Format::Text {
+    if args.format == Told::Text {
         return writeln!(out, "{}", terminal(url.expose()));
     }
     let (user, password) =

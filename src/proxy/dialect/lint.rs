@@ -9,6 +9,7 @@ use super::Dialect;
 use super::letters::Letters;
 use super::spell::{Ids, Speller};
 use super::written::{SCHEMA, Wish, Written};
+use crate::provenance::is_date;
 use crate::proxy::Proxy;
 use crate::toml_error;
 use crate::toml_keys::{self, Keys};
@@ -208,13 +209,6 @@ impl Linter<'_> {
             self.fault(key, format!("`{odd}` separates the parts: it cannot stand in one"));
         }
     }
-}
-
-fn is_date(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let digits = |part: &str, count: usize| part.len() == count && part.bytes().all(|b| b.is_ascii_digit());
-    matches!(parts.as_slice(), [year, rest @ ..]
-        if digits(year, 4) && (1..=2).contains(&rest.len()) && rest.iter().all(|part| digits(part, 2)))
 }
 
 /// The keys of a dialect.
