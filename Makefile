@@ -19,12 +19,13 @@ demo: deps ## Fetch four sites of a loopback lab, one on each rung, and the last
 	@$(CARGO) run --quiet --locked --example demo
 
 test: deps ## Run every test: unit, integration (nginx, squid, dante, Chromium on loopback), examples, doctests.
-	$(CARGO) test --locked
+	$(CARGO) test --locked --features otel
 
 lint: deps ## Check format, lints, docs, and licences where cargo-deny is installed.
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --no-default-features --lib -- -D warnings
+	$(CARGO) clippy --locked --features otel --bin rungs -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
 	else echo "lint: cargo-deny is not installed; licences and advisories not checked (cargo install cargo-deny)"; fi

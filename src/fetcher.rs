@@ -6,6 +6,8 @@ mod crew;
 mod in_flight;
 mod page;
 mod send;
+mod sessions;
+mod span;
 mod terms;
 mod worn;
 
@@ -39,6 +41,7 @@ use crate::target::{Resolved, Targets};
 
 use crew::{Berth, Crew, Pools};
 use in_flight::Underway;
+use sessions::Sessions;
 use terms::{Look, Said, Terms};
 
 /// Gets pages by the cheapest means the site allows. Cheap to clone; clones share everything.
@@ -86,9 +89,6 @@ struct Shared {
     browser: Arc<crate::transport::browser::BrowserTransport>,
 }
 
-/// By name, one persona a look.
-type Sessions = HashMap<Option<Arc<str>>, Vec<Arc<Persona>>>;
-
 impl Fetcher {
     /// The names of the fields that targets read out of pages.
     pub(crate) fn field_names(&self) -> Vec<String> {
@@ -111,7 +111,8 @@ impl Fetcher {
     }
 
     /// The session called `name`: one identity for several requests. The same name gives the same
-    /// identity again.
+    /// identity again while somebody holds the session, and afterwards for as long as it is among the last
+    /// few thousand names used.
     #[must_use]
     pub fn session(&self, name: &str) -> Self {
         self.named(Some(name.into()), self.route.clone())
@@ -285,7 +286,10 @@ impl Shared {
     /// The identities of this name that look so, made on first need.
     fn persona(&self, name: Option<&Arc<str>>, look: &Look) -> Arc<Persona> {
         let mut sessions = lock(&self.sessions);
-        let named = sessions.entry(name.cloned()).or_default();
+        let (named, gone) = sessions.of(name);
+        for persona in gone {
+            self.router.forget(&persona);
+        }
         if let Some(persona) = named.iter().find(|persona| look.is_of(persona)) {
             return Arc::clone(persona);
         }

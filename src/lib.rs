@@ -66,7 +66,7 @@ pub use politeness::{Pace, Robots};
 pub use proxy::{Ask, Bypass, Dialect, Geo, Proxy, ProxyScheme, Rotation, Route};
 pub use redact::Secret;
 pub use request::{Context, Request, parse_url};
-pub use response::{BrowserUse, Hop, HttpVersion};
+pub use response::{BrowserUse, Hop, HttpVersion, Sent};
 pub use schedule::Schedule;
 pub use session::{ExitReport, Mode, ProxyAccount, ProxyPool};
 pub use stage::Stage;

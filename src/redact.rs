@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use url::Url;
+use url::{Position, Url};
 
 /// A secret that neither `Debug` nor `Display` will print.
 ///
@@ -50,6 +50,19 @@ pub fn url(url: &Url) -> String {
     let _ = shown.set_password(url.password().map(|_| "***"));
     let _ = shown.set_username(if url.username().is_empty() { "" } else { "***" });
     shown.to_string()
+}
+
+/// The URL for a span, which goes to other machines and is kept there: without credentials, without its query, which
+/// may hold some, and at most 1,024 bytes of it.
+pub(crate) fn bare(url: &Url) -> String {
+    let place = &url[Position::BeforeHost..Position::AfterPath];
+    let mut shown = format!("{}://{place}", url.scheme());
+    // A URL is ASCII: any byte is a boundary.
+    shown.truncate(1024);
+    if url.query().is_some() {
+        shown.push_str("?***");
+    }
+    shown
 }
 
 /// The URL as it was typed, malformed perhaps, without what looks like credentials.
@@ -116,6 +129,17 @@ mod tests {
         assert_eq!(url(&with), "http://***:***@site.example/p");
         let without = Url::parse("http://site.example/p").unwrap();
         assert_eq!(url(&without), "http://site.example/p");
+    }
+
+    #[test]
+    fn a_span_tells_of_a_url_where_it_leads_and_no_more() {
+        let shown = |text: &str| bare(&Url::parse(text).unwrap());
+        assert_eq!(
+            shown("https://jane:hunter2@site.example:8443/p/1?token=hunter2#x"),
+            "https://site.example:8443/p/1?***"
+        );
+        assert_eq!(shown("http://site.example"), "http://site.example/");
+        assert_eq!(shown(&format!("http://site.example/{}", "é".repeat(5000))).len(), 1024);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use futures_util::Stream;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 use url::Url;
 
@@ -52,6 +52,22 @@ impl Hop {
     pub(crate) const fn new(url: Url, status: StatusCode) -> Self {
         Self { url, status }
     }
+}
+
+/// A request as it left. What may be a secret in it is `***`: cookies, credentials, and whatever the caller added that
+/// HTTP itself does not know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Sent {
+    /// The method.
+    pub method: Method,
+    /// Path and query.
+    pub target: String,
+    /// The HTTP version it went by.
+    pub version: HttpVersion,
+    /// The header fields in their order, spelled as they were. HTTP/2 has an authority in place of `host`, which is the
+    /// first then.
+    pub headers: Vec<(String, HeaderValue)>,
 }
 
 /// How the browser tier got a page.

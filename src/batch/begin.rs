@@ -70,6 +70,7 @@ pub(super) fn begin(batch: Batch, input: Input, output: Option<Output>) -> Resul
         method: batch.method,
         common: batch.common,
         observer: Observers(batch.observers),
+        tells_sent: output.as_ref().is_some_and(Output::tells_sent),
         hands_out: output.is_none(),
     };
     Ok(Run::start(plan, input, output, list, status, Past { frontier, finds }, (sink, reading)))

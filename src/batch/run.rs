@@ -10,6 +10,8 @@ use tokio::runtime;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
+use tracing::field::Empty;
+use tracing::{Instrument, Span, info_span};
 
 use super::crawl::{Frontier, Reading};
 use super::handle::{Handle, progress};
@@ -66,6 +68,8 @@ pub(super) struct Plan {
     pub(super) method: Method,
     pub(super) common: Option<Box<Common>>,
     pub(super) observer: Observers,
+    /// Records tell the request as it left.
+    pub(super) tells_sent: bool,
     /// Pages go to whoever holds the run, not to an output.
     pub(super) hands_out: bool,
 }
@@ -95,6 +99,8 @@ pub(super) struct Shared {
     left: Notify,
     /// The second pass: what fails now has failed.
     is_last_pass: AtomicBool,
+    /// The parent of what its fetches do.
+    span: Span,
 }
 
 /// What was met before this run, and what of it is still to be done.
@@ -117,6 +123,14 @@ impl Run {
         let throttle = Throttle::new(plan.concurrency);
         let plan_hands_out = plan.hands_out;
         let slots = Arc::new(Slots::new(throttle.limit()));
+        let span = info_span!(
+            "batch",
+            rungs.concurrency = plan.concurrency.cast_signed(),
+            rungs.attempted = Empty,
+            rungs.succeeded = Empty,
+            rungs.blocked = Empty,
+            rungs.failed = Empty,
+        );
         let shared = Arc::new(Shared {
             hosts: Hosts::new(plan.fetcher.clone(), Arc::clone(&list)),
             plan,
@@ -131,6 +145,7 @@ impl Run {
             idle: AtomicUsize::new(0),
             left: Notify::new(),
             is_last_pass: AtomicBool::new(false),
+            span,
         });
         let gauge = Arc::clone(&input.gauge);
         let way = plan_hands_out.then(|| sink.way());
@@ -222,8 +237,9 @@ impl Shared {
 
     async fn leased(&self) -> Result<Option<Job>> {
         let _turn = self.turn.lock().await;
-        let slot = self.slots.take().await;
+        self.slots.room().await;
         let Some(lease) = self.list.lease(1, LEASE).await?.pop() else { return Ok(None) };
+        let slot = self.slots.take();
         let manner = self.hosts.begun(&lease.host, &lease.task.url);
         Ok(Some(Job { slot, lease, manner }))
     }
@@ -240,7 +256,8 @@ impl Shared {
         self.workers.fetch_add(1, Ordering::Relaxed);
         self.idles();
         let counted = Counted(Arc::clone(self));
-        tokio::spawn(async move { worker::work(&counted.0).await });
+        let span = self.span.clone();
+        tokio::spawn(async move { worker::work(&counted.0).await }.instrument(span));
     }
 
     /// A worker has no task.
@@ -308,9 +325,19 @@ async fn drive(
     if complete {
         status.complete();
     }
+    let span = shared.span.clone();
     drop(shared);
     let written = tokio::task::spawn_blocking(move || sink.finish()).await;
     let written = written.unwrap_or_else(|_| Err(Error::new(ErrorKind::Io, "the writer's thread was lost")));
+    let tally = status.tally();
+    for (name, count) in [
+        ("rungs.attempted", tally.attempted),
+        ("rungs.succeeded", tally.succeeded),
+        ("rungs.blocked", tally.blocked),
+        ("rungs.failed", tally.failed),
+    ] {
+        span.record(name, count.cast_signed());
+    }
     if let Some(error) = status.take_error() {
         return Err(error);
     }

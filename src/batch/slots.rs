@@ -31,16 +31,21 @@ impl Slots {
         }
     }
 
-    /// Waits for a place.
-    pub(super) async fn take(self: &Arc<Self>) -> Slot {
+    /// Waits until there is room for one more. Who looks for a task with it does not work yet.
+    pub(super) async fn room(&self) {
         loop {
             let freed = self.freed.notified();
             if self.has_room() {
-                self.working.fetch_add(1, Ordering::Relaxed);
-                return Slot { slots: Arc::clone(self), is_idle: AtomicBool::new(false) };
+                return;
             }
             freed.await;
         }
+    }
+
+    /// Takes a place. There may be one too many then: room was a while ago.
+    pub(super) fn take(self: &Arc<Self>) -> Slot {
+        self.working.fetch_add(1, Ordering::Relaxed);
+        Slot { slots: Arc::clone(self), is_idle: AtomicBool::new(false) }
     }
 
     pub(super) fn set(&self, limit: usize) {
@@ -109,14 +114,17 @@ mod tests {
     #[test]
     fn a_fetch_that_waits_makes_room_for_another() {
         let slots = Arc::new(Slots::new(1));
-        let first = slots.take().now_or_never().unwrap();
-        assert!(slots.take().now_or_never().is_none());
+        let taken = || slots.room().now_or_never().map(|()| slots.take());
+        assert!(slots.room().now_or_never().is_some());
+        assert_eq!(slots.working(), 0, "who looks for a task does not work");
+        let first = taken().unwrap();
+        assert!(taken().is_none());
         first.idle(true);
-        let second = slots.take().now_or_never().unwrap();
+        let second = taken().unwrap();
         first.idle(false);
         assert_eq!((slots.working(), slots.waiting()), (2, 0), "it is not made to wait twice");
         drop(second);
-        assert!(slots.take().now_or_never().is_none());
+        assert!(taken().is_none());
         first.idle(true);
         drop(first);
         assert_eq!((slots.working(), slots.waiting()), (0, 0));
@@ -126,7 +134,8 @@ mod tests {
     fn those_that_wait_have_an_end_too() {
         let slots = Arc::new(Slots::new(1));
         let mut waiting = Vec::new();
-        while let Some(slot) = slots.take().now_or_never() {
+        while slots.room().now_or_never().is_some() {
+            let slot = slots.take();
             slot.idle(true);
             waiting.push(slot);
         }

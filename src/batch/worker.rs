@@ -155,7 +155,8 @@ async fn fetched(shared: &Arc<Shared>, watcher: &Arc<Watcher>) -> Result<Page> {
     let plan = &shared.plan;
     let request = watcher.lease.task.request(&plan.fetcher, &plan.method, plan.common.as_deref())?;
     let watch: Arc<dyn Watch> = Arc::clone(watcher) as Arc<dyn Watch>;
-    let fetching = request.robots_otherwise(plan.robots).watch(watch).send();
+    let request = request.robots_otherwise(plan.robots).watch(watch).tell_sent(plan.tells_sent);
+    let fetching = request.send();
     timeout(LONGEST, fetching).await.unwrap_or_else(|_| {
         let message = format!("the fetch took longer than {LONGEST:?}");
         Err(Error::new(ErrorKind::Timeout, message))

@@ -17,6 +17,11 @@ mod log;
 mod memory;
 mod metrics;
 mod names;
+#[cfg(feature = "otel")]
+mod otel;
+#[cfg(not(feature = "otel"))]
+#[path = "otel/absent.rs"]
+mod otel;
 mod output;
 mod password;
 mod pictures;
@@ -47,7 +52,7 @@ pub(crate) fn main() -> ExitCode {
             return if asked { ExitCode::SUCCESS } else { exit::USAGE.into() };
         }
     };
-    log::start(args.verbose, args.quiet);
+    let spans = log::start(args.verbose, args.quiet);
     descriptors::raise();
     let outcome = match args.command {
         Command::Fetch(fetch) => fetch::run(&fetch, args.quiet),
@@ -62,13 +67,12 @@ pub(crate) fn main() -> ExitCode {
         Command::Lab(lab) => lab::run(&lab),
         Command::Generate(generate) => generate::run(&generate),
     };
-    match outcome {
-        Ok(code) => code.into(),
-        Err(failure) => {
-            if !failure.is_broken_pipe() {
-                failure.print();
-            }
-            failure.code().into()
+    let code = outcome.unwrap_or_else(|failure| {
+        if !failure.is_broken_pipe() {
+            failure.print();
         }
-    }
+        failure.code()
+    });
+    spans.flush();
+    code.into()
 }

@@ -27,6 +27,12 @@ impl Document {
         Self { html, base, canonical, is_cut }
     }
 
+    /// The same, best known by this URL where it does not say so itself.
+    pub(crate) fn known_by(mut self, canonical: Option<Url>) -> Self {
+        self.canonical = self.canonical.or(canonical);
+        self
+    }
+
     /// What URLs in it are relative to.
     pub(crate) const fn base(&self) -> &Url {
         &self.base

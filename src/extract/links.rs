@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use http::HeaderMap;
+use http::header::LINK;
 use scraper::{ElementRef, Html};
 use url::Url;
 
@@ -84,6 +86,45 @@ pub(super) fn canonical(html: &Html, base: &Url) -> Option<Url> {
     let mut url = links.find_map(|link| absolute(base, link.attr("href")?)).filter(is_web)?;
     bare(&mut url);
     Some(url)
+}
+
+/// The URL that a page is best known by as its `Link` headers say (RFC 8288), with the page's URL as `base`.
+pub(crate) fn canonical_said(headers: &HeaderMap, base: &Url) -> Option<Url> {
+    let said = headers.get_all(LINK).iter().filter_map(|line| line.to_str().ok());
+    let links = said.flat_map(|line| split(line, ',')).filter_map(|link| {
+        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+        is_canonical(parameters).then_some(target)
+    });
+    let mut url = links.filter_map(|target| absolute(base, target)).find(is_web)?;
+    bare(&mut url);
+    Some(url)
+}
+
+/// Whether a link's parameters say `rel=canonical`, of the page itself.
+fn is_canonical(parameters: &str) -> bool {
+    let pairs = || split(parameters, ';').filter_map(|parameter| parameter.split_once('='));
+    let get = |name: &str| {
+        let mut values = pairs().filter(|(other, _)| other.trim().eq_ignore_ascii_case(name));
+        values.next().map(|(_, value)| value.trim().trim_matches('"'))
+    };
+    let is_word = |rel: &str| rel.split_ascii_whitespace().any(|one| one.eq_ignore_ascii_case("canonical"));
+    get("anchor").is_none() && get("rel").is_some_and(is_word)
+}
+
+/// The parts of a header between these, outside of quotes and angle brackets.
+fn split(line: &str, at: char) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped, mut bracketed) = (false, false, false);
+    line.split(move |c| {
+        let was_escaped = std::mem::take(&mut escaped);
+        match c {
+            '\\' if quoted => escaped = !was_escaped,
+            '"' if !was_escaped && !bracketed => quoted = !quoted,
+            '<' if !quoted => bracketed = true,
+            '>' if !quoted => bracketed = false,
+            _ => {}
+        }
+        c == at && !quoted && !bracketed
+    })
 }
 
 /// Whether the value of such an attribute is a URL.

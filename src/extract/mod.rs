@@ -27,7 +27,7 @@ use crate::kind::ErrorKind;
 pub(crate) use css::Css;
 pub(crate) use document::Document;
 pub use field::Field;
-pub(crate) use links::{MAX_URL, says_nofollow};
+pub(crate) use links::{MAX_URL, canonical_said, says_nofollow};
 
 /// What to read out of pages. Of one page at most 8 MiB, 400,000 nodes and 512 levels are read, and what is behind that
 /// is not; of its fields together 4 MiB, of its text 1 MiB, of its links 10,000.

@@ -97,6 +97,35 @@ fn links_are_absolute_of_the_web_and_each_there_once() {
 }
 
 #[test]
+fn a_header_names_the_canonical_url_too() {
+    let said = |lines: &[&str]| {
+        let lines = lines.iter().map(|line| (http::header::LINK, line.parse().unwrap()));
+        canonical_said(&lines.collect(), &at()).map(String::from)
+    };
+    for (line, url) in [
+        ("<https://shop.example/p>; rel=canonical", Some("https://shop.example/p")),
+        (
+            "</p?a=1,2;3#x>; title=\"a, \\\"b\\\"; rel=next\" ; REL = \"next Canonical\"",
+            Some("https://shop.example/p?a=1,2;3"),
+        ),
+        ("</n>; rel=next, <p>;rel='x', <p>; rel=canonical", Some("https://shop.example/dir/p")),
+        ("<http://jane:hunter2@shop.example/p>; rel=canonical", Some("http://shop.example/p")),
+        ("</p>; rel=canonical; anchor=\"/other\"", None),
+        ("</p>; rel=next; rel=canonical", None),
+        ("<ftp://shop.example/p>; rel=canonical", None),
+        ("/p; rel=canonical", None),
+        ("<</p; rel=canonical", None),
+        ("<p>; title=\"rel=canonical", None),
+        ("", None),
+    ] {
+        assert_eq!(said(&[line]).as_deref(), url, "{line}");
+    }
+    assert_eq!(said(&["</a>; rel=next", "</b>; rel=canonical"]).as_deref(), Some("https://shop.example/b"));
+    let long = format!("<{}>; rel=canonical", "x".repeat(100_000));
+    assert_eq!(said(&[&long]), None);
+}
+
+#[test]
 fn links_are_bounded_in_number_and_length() {
     let many = (0..20_000).map(|at| format!("<a href=/{at}>")).collect::<Vec<_>>().concat();
     let long = format!("<a href=/{}>", "x".repeat(MAX_URL));

@@ -213,7 +213,7 @@ fn is_over(persona: &Persona, now: Instant) -> bool {
 }
 
 /// Makes room: seats at single sites that were not used for long, and if need be half of the others. Those
-/// that users named stay.
+/// that users named stay while somebody holds them; of the others the half that was used last.
 fn sweep(crew: &mut HashMap<Place, Vec<Seat>>) {
     if crew.len() < MAX_PLACES {
         return;
@@ -229,6 +229,17 @@ fn sweep(crew: &mut HashMap<Place, Vec<Seat>>) {
             keep = !keep;
             keep || site.is_none()
         });
+    }
+    if crew.len() >= MAX_PLACES {
+        let is_held = |seats: &[Seat]| seats.iter().any(|seat| Arc::strong_count(&seat.persona) > 1);
+        let used = |seats: &[Seat]| seats.iter().map(|seat| seat.used).max();
+        let mut idle: Vec<_> =
+            crew.values().filter(|seats| !is_held(seats)).map(|seats| used(seats)).collect();
+        idle.sort_unstable();
+        if let Some(last) = idle.get(idle.len() / 2).copied() {
+            // Who has no name is one, and used by whoever names none.
+            crew.retain(|(name, _), seats| name.is_none() || is_held(seats) || used(seats) > last);
+        }
     }
 }
 

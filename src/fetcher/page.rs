@@ -9,8 +9,8 @@ use http::{HeaderMap, StatusCode};
 use url::Url;
 
 use crate::error::Result;
-use crate::extract::{Document, Extract, Extracted};
-use crate::response::{BrowserUse, Hop, HttpVersion};
+use crate::extract::{self, Document, Extract, Extracted};
+use crate::response::{BrowserUse, Hop, HttpVersion, Sent};
 use crate::router::{Found, Kept};
 use crate::tier::Tier;
 use crate::trace::{Timings, Trace};
@@ -24,16 +24,19 @@ pub struct Page {
     elapsed: Duration,
     /// What its target reads out of pages.
     extract: Option<Arc<Extract>>,
+    /// Boxed: few ask for it.
+    sent: Option<Box<Sent>>,
 }
 
 impl Page {
-    pub(super) const fn new(
+    pub(super) fn new(
         found: Found,
         trace: Trace,
         elapsed: Duration,
         extract: Option<Arc<Extract>>,
+        sent: Option<Sent>,
     ) -> Self {
-        Self { found, trace, elapsed, extract }
+        Self { found, trace, elapsed, extract, sent: sent.map(Box::new) }
     }
 
     /// The status.
@@ -84,6 +87,12 @@ impl Page {
     /// Where the time of the last attempt went.
     pub const fn timings(&self) -> Timings {
         self.found.timings
+    }
+
+    /// The request that got it, after redirects, when [`RequestBuilder::tell_sent`](super::RequestBuilder::tell_sent)
+    /// asked for it. `None` where the browser got it: what that sends is its own.
+    pub fn sent(&self) -> Option<&Sent> {
+        self.sent.as_deref()
     }
 
     /// How the browser got it; `None` when another tier did.
@@ -147,7 +156,12 @@ impl Page {
             return None;
         }
         let text = self.text().unwrap_or_else(|_| String::from_utf8_lossy(self.bytes()).into_owned());
-        Some(Document::read(&text, self.url()))
+        Some(Document::read(&text, self.url()).known_by(self.canonical()))
+    }
+
+    /// The URL that its header says it is best known by.
+    pub(crate) fn canonical(&self) -> Option<Url> {
+        extract::canonical_said(self.headers(), self.url())
     }
 
     fn is_html(&self) -> bool {

@@ -1,12 +1,14 @@
 //! One request on its way: what the caller adds, then `send`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Method, header};
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 use url::Url;
 
 use crate::budget::Budget;
@@ -21,7 +23,7 @@ use crate::stage::Watch;
 use crate::tier::Tier;
 use crate::view::{BodyForm, Load, View};
 
-use super::{Fetcher, Page};
+use super::{Fetcher, Page, span};
 
 /// A request being put together. Setters cannot fail; [`send`](Self::send) tells what was wrong.
 #[must_use = "nothing is sent before `send`"]
@@ -40,6 +42,7 @@ pub struct RequestBuilder {
     pace: Option<Pace>,
     target: Option<String>,
     watch: Option<Arc<dyn Watch>>,
+    tells_sent: bool,
 }
 
 impl RequestBuilder {
@@ -63,6 +66,7 @@ impl RequestBuilder {
             pace: None,
             target: None,
             watch: None,
+            tells_sent: false,
         }
     }
 
@@ -202,6 +206,12 @@ impl RequestBuilder {
         self
     }
 
+    /// Whether the page tells the request that got it, see [`Page::sent`]. Default: false.
+    pub const fn tell_sent(mut self, wanted: bool) -> Self {
+        self.tells_sent = wanted;
+        self
+    }
+
     /// How fast the host is asked at most. Default: the fetcher's.
     pub const fn pace(mut self, pace: Pace) -> Self {
         self.pace = Some(pace);
@@ -228,7 +238,13 @@ impl RequestBuilder {
     /// alone for longer than the fetch may wait; what robots.txt forbids, where it is obeyed, is
     /// [`ErrorKind::Robots`]; anything the site itself says, a
     /// 404 too, is a page. Every error carries the trace of what was tried.
-    pub async fn send(self) -> Result<Page> {
+    pub fn send(self) -> impl Future<Output = Result<Page>> + Send {
+        let span = span::of(self.request.as_ref().ok(), self.fetcher.name.as_deref());
+        // Not an `async` block around it: that would hold the fetch twice.
+        self.made(span.clone()).inspect(move |outcome| span::ended(&span, outcome))
+    }
+
+    async fn made(self, span: Span) -> Result<Page> {
         let mut request = self.request?;
         let started = Instant::now();
         let noted = self.fetcher.shared.underway.begin(&request.url, self.watch.as_deref());
@@ -265,6 +281,7 @@ impl RequestBuilder {
         for persona in [Some(&persona), instead.as_ref()].into_iter().flatten() {
             terms.lend(persona, &request);
         }
+        let sent = self.tells_sent.then(Mutex::default);
         let errand = Errand {
             request: &request,
             persona: &persona,
@@ -278,14 +295,16 @@ impl RequestBuilder {
             pace: self.pace.unwrap_or(terms.pace),
             others: berth.as_ref().map(|berth| berth as &dyn Others),
             watch: Some(&noted),
+            sent: sent.as_ref(),
             instead: instead.as_ref(),
         };
         // Boxed: the future of a whole climb is large, and callers hold many.
-        let (found, trace) = Box::pin(self.fetcher.shared.router.run(&errand)).await;
+        let (found, trace) = Box::pin(self.fetcher.shared.router.run(&errand)).instrument(span).await;
         match found {
             Ok(found) => {
                 let extract = terms.resolved.extract().cloned();
-                Ok(Page::new(found, trace, started.elapsed(), extract))
+                let sent = sent.and_then(|sent| sent.into_inner().unwrap_or_else(PoisonError::into_inner));
+                Ok(Page::new(found, trace, started.elapsed(), extract, sent))
             }
             Err(error) => Err(error.with_trace(trace)),
         }

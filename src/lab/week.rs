@@ -164,6 +164,7 @@ pub async fn week(manners: Manners) -> Result<Week> {
             pace: Pace::default(),
             others: None,
             watch: None,
+            sent: None,
             instead: None,
         };
         let (found, trace) = kept.run(&errand).await;

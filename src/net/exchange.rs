@@ -178,20 +178,25 @@ fn assemble_http2(
     shared: &Shared,
     progress: &Progress,
 ) -> Result<(HttpRequest<Wire>, Ticket)> {
-    // HTTP/2 has no Host header: a caller's own becomes the authority.
-    let (hosts, fields): (Fields, Fields) =
-        fields.into_iter().partition(|(name, _)| name.eq_ignore_ascii_case("host"));
-    let host = hosts.first().and_then(|(_, value)| value.to_str().ok());
-    let fields = fields
-        .into_iter()
-        .map(|(name, value)| (name.to_ascii_lowercase(), value))
-        .filter(|(name, value)| !is_of_connection(name, value))
-        .collect();
+    let (host, fields) = in_http2(fields);
+    let host = host.as_ref().and_then(|value| value.to_str().ok());
     let mut wire = bare(request, uri(&request.url, true, host)?, progress);
     *wire.version_mut() = Version::HTTP_2;
     let ticket = shared.counter.deposit(fields, shared.profile.http2.priority(request.context));
     wire.headers_mut().insert(reframe::TICKET, HeaderValue::from(ticket.number()));
     Ok((wire, ticket))
+}
+
+/// Fields as HTTP/2 has them. It has no Host: a caller's own becomes the authority.
+pub(super) fn in_http2(fields: Fields) -> (Option<HeaderValue>, Fields) {
+    let (hosts, fields): (Fields, Fields) =
+        fields.into_iter().partition(|(name, _)| name.eq_ignore_ascii_case("host"));
+    let fields = fields
+        .into_iter()
+        .map(|(name, value)| (name.to_ascii_lowercase(), value))
+        .filter(|(name, value)| !is_of_connection(name, value))
+        .collect();
+    (hosts.into_iter().next().map(|(_, value)| value), fields)
 }
 
 /// What speaks of the connection has no place in HTTP/2 (RFC 9113, section 8.2.2).

@@ -15,6 +15,7 @@ mod redirect;
 mod reframe;
 mod roots;
 mod scatter;
+mod sent;
 mod socks;
 mod tls;
 mod tunnel;
@@ -37,7 +38,7 @@ use crate::fingerprint::profile::Over;
 use crate::identity::Identity;
 use crate::kind::ErrorKind;
 use crate::request::Request;
-use crate::response::{Answer, Body, BodyStream, Hop, HttpVersion};
+use crate::response::{Answer, Body, BodyStream, Hop, HttpVersion, Sent};
 use crate::stage::Stage;
 use crate::tier::Tier;
 use crate::trace::Timings;
@@ -87,6 +88,16 @@ pub(crate) trait Gate: Send + Sync {
 
     /// Ends when `url` may be asked for; the error says why it may not.
     fn pass<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<()>>;
+
+    /// Whether [`sent`](Self::sent) is wanted: what nobody wants is not put together.
+    fn wants_sent(&self) -> bool {
+        false
+    }
+
+    /// Told a request as it leaves, the last one last.
+    fn sent(&self, request: Sent) {
+        let _ = request;
+    }
 
     /// Told how far the attempt is: at this stage of its tier.
     fn at(&self, stage: fn(Tier) -> Stage) {
@@ -256,6 +267,9 @@ impl Engine {
             let hints = call.identity.hints();
             let occasion = dress::Occasion { over, journey, hints, cookies: &cookies, proxy_authorization };
             let fields = dress::fields(call.identity.profile(), call.request, &occasion)?;
+            if let Some(gate) = call.gate.filter(|gate| gate.wants_sent()) {
+                gate.sent(sent::told(call.request, over == Over::H2, &fields));
+            }
             call.at(Stage::Answer);
             let progress = exchange::Progress::default();
             let sending = self.send(lease, &key, call.request, fields, proxied.is_some(), &progress);

@@ -11,6 +11,8 @@ use bytes::BytesMut;
 use futures_util::StreamExt;
 use http::header;
 use tokio::time::Instant;
+use tracing::field::Empty;
+use tracing::{Instrument, Span, info_span};
 use url::Url;
 
 use crate::bounds::Bounds;
@@ -21,6 +23,7 @@ use crate::kind::ErrorKind;
 use crate::lock::lock;
 use crate::net::{Call, Engine, Gate};
 use crate::proxy::Route;
+use crate::redact;
 use crate::request::Request;
 use crate::response::Body;
 use crate::retry_after;
@@ -129,15 +132,25 @@ impl Files {
             streaming: false,
             gate: Some(gate),
         };
+        let span = info_span!(
+            "robots",
+            otel.kind = "client",
+            http.request.method = "GET",
+            url.full = redact::bare(at),
+            server.address = at.host_str(),
+            server.port = at.port_or_known_default().map(i64::from),
+            http.response.status_code = Empty,
+        );
         let hearing = async {
             let answer = self.engine.fetch(call).await?;
             let lasts = known::lifetime(&answer.headers);
             let wait = retry_after::asked(answer.status, &answer.headers, SystemTime::now());
             let known = Known::answered(answer.status, &beginning(answer.body).await?);
+            Span::current().record("http.response.status_code", i64::from(answer.status.as_u16()));
             tracing::info!(url = %at, status = answer.status.as_u16(), "robots.txt");
             Ok((known, lasts, wait.map(|wait| (answer.url, wait))))
         };
-        let (known, lasts, rest) = match hearing.await {
+        let (known, lasts, rest) = match hearing.instrument(span).await {
             Ok(heard) => heard,
             Err(error) => (Known::failed(error)?, known::SHORTEST, None),
         };

@@ -37,7 +37,18 @@ impl<'a> Farewell<'a> {
 impl Drop for Farewell<'_> {
     fn drop(&mut self) {
         let Some((router, keys)) = self.0 else { return };
-        for transport in &router.transports {
+        router.close(keys);
+    }
+}
+
+impl Router {
+    /// Closes what is kept for a persona that asks no more.
+    pub(crate) fn forget(&self, persona: &Persona) {
+        self.close([persona.plain.key(), persona.dressed.key()]);
+    }
+
+    fn close(&self, keys: [u64; 2]) {
+        for transport in &self.transports {
             for key in keys {
                 transport.forget(key);
             }

@@ -10,11 +10,12 @@ mod polite;
 mod progress;
 mod recall;
 mod sizes;
+mod span;
 mod way;
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::SystemTime;
 
@@ -22,6 +23,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use http::{HeaderMap, StatusCode};
 use rand::RngExt;
 use tokio::time::{Instant, sleep, timeout};
+use tracing::Instrument;
 use url::Url;
 
 use crate::bounds::Bounds;
@@ -33,7 +35,7 @@ use crate::limit::{Limits, Permit};
 use crate::memory::{Memory, Who};
 use crate::politeness::{Pace, Robots};
 use crate::request::Request;
-use crate::response::{Answer, Body, Hop, HttpVersion, Shown};
+use crate::response::{Answer, Body, Hop, HttpVersion, Sent, Shown};
 use crate::retry_after;
 use crate::robots;
 use crate::session::Session;
@@ -93,6 +95,8 @@ pub(crate) struct Errand<'a> {
     pub(crate) others: Option<&'a dyn Others>,
     /// Who is told how it goes on.
     pub(crate) watch: Option<&'a dyn Watch>,
+    /// Where the last request is put as it left.
+    pub(crate) sent: Option<&'a Mutex<Option<Sent>>>,
     /// Who goes on when `persona`, worn to learn whether it is let in again, is refused.
     pub(crate) instead: Option<&'a Arc<Persona>>,
 }
@@ -239,7 +243,8 @@ impl Router {
             let bytes = Arc::new(AtomicU64::new(0));
             progress.begin(errand, tier);
             let attempted = self.attempted(errand, tier);
-            let outcome = self.attempt(errand, tier, &permit, history.bytes, &bytes).await;
+            let attempt = self.attempt(errand, tier, &permit, history.bytes, &bytes);
+            let outcome = attempt.instrument(progress.span()).await;
             let outcome = self.weigh(errand, &mut way, &attempted, outcome).await;
             self.tried(attempted, &outcome);
             self.fed_back(errand, tier, permit, &outcome);

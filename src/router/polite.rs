@@ -19,6 +19,7 @@ use crate::memory::Circuit;
 use crate::net::Gate;
 use crate::politeness::{Pace, Robots};
 use crate::proxy;
+use crate::response::Sent;
 use crate::retry_after;
 use crate::stage::Stage;
 use crate::tier::Tier;
@@ -37,7 +38,16 @@ pub(super) struct Manners<'a> {
 
 impl<'a> Manners<'a> {
     pub(super) fn new(router: &'a Router, errand: &'a Errand<'a>, tier: Tier, first: &'a Permit) -> Self {
-        Self { router, errand, tier, first, hop: Mutex::default() }
+        let manners = Self { router, errand, tier, first, hop: Mutex::default() };
+        // What an attempt before this one sent.
+        manners.put(None);
+        manners
+    }
+
+    fn put(&self, sent: Option<Sent>) {
+        if let Some(slot) = self.errand.sent {
+            *lock(slot) = sent;
+        }
     }
 
     fn hop(&self) -> MutexGuard<'_, Option<(String, Permit)>> {
@@ -80,6 +90,14 @@ impl Gate for Manners<'_> {
             self.move_on(url, crawl_delay).await
         }
         .boxed()
+    }
+
+    fn wants_sent(&self) -> bool {
+        self.errand.sent.is_some()
+    }
+
+    fn sent(&self, request: Sent) {
+        self.put(Some(request));
     }
 
     fn at(&self, stage: fn(Tier) -> Stage) {

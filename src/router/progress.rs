@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::Span;
 
 use super::policy::Step;
-use super::{Errand, Judged};
+use super::{Errand, Judged, span};
 use crate::error::{Error, Result};
 use crate::tier::Tier;
 use crate::trace::{Attempt, AttemptError, Trace};
@@ -13,7 +14,7 @@ use crate::trace::{Attempt, AttemptError, Trace};
 /// What was done, and the attempt that is being made.
 pub(super) struct Progress {
     pub(super) trace: Trace,
-    under_way: Option<(Attempt, Instant)>,
+    under_way: Option<(Attempt, Instant, Span)>,
     /// How long the attempt had to wait for its host.
     pub(super) waited: Duration,
     /// When the whole fetch ends.
@@ -49,12 +50,18 @@ impl Progress {
             error: None,
             next: None,
         };
-        self.under_way = Some((attempt, Instant::now()));
+        let span = span::of(errand, &attempt, &self.trace);
+        self.under_way = Some((attempt, Instant::now(), span));
+    }
+
+    /// Of the attempt under way.
+    pub(super) fn span(&self) -> Span {
+        self.under_way.as_ref().map_or_else(Span::none, |(_, _, span)| span.clone())
     }
 
     /// Writes down the attempt under way, with what came of it and why another follows.
     pub(super) fn ended(&mut self, errand: &Errand<'_>, outcome: &Result<Judged>, step: &Step) {
-        let Some(mut attempt) = self.begun() else { return };
+        let Some((mut attempt, span)) = self.begun() else { return };
         match outcome {
             Ok(judged) => {
                 attempt.status = Some(judged.status.as_u16());
@@ -72,6 +79,7 @@ impl Progress {
             next = attempt.next.as_deref(),
             "attempt"
         );
+        span::ended(&span, &attempt);
         if let Some(watch) = errand.watch {
             watch.attempted(&attempt);
         }
@@ -80,8 +88,9 @@ impl Progress {
 
     /// The whole fetch ran out of time: the attempt under way, if there is one, ends with it.
     pub(super) fn cut_short(&mut self, errand: &Errand<'_>, error: &Error) {
-        if let Some(mut attempt) = self.begun() {
+        if let Some((mut attempt, span)) = self.begun() {
             attempt.error = Some(failure(error));
+            span::ended(&span, &attempt);
             if let Some(watch) = errand.watch {
                 watch.attempted(&attempt);
             }
@@ -89,10 +98,10 @@ impl Progress {
         }
     }
 
-    fn begun(&mut self) -> Option<Attempt> {
-        let (mut attempt, started) = self.under_way.take()?;
+    fn begun(&mut self) -> Option<(Attempt, Span)> {
+        let (mut attempt, started, span) = self.under_way.take()?;
         attempt.elapsed = started.elapsed();
-        Some(attempt)
+        Some((attempt, span))
     }
 }
 

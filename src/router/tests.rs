@@ -131,6 +131,7 @@ async fn run(site: Site, exits: u32, budget: Budget) -> Ran {
         pace: Pace::default(),
         others: Some(&pool),
         watch: None,
+        sent: None,
         instead: None,
     };
     let (found, trace) = router.run(&errand).await;

@@ -108,6 +108,75 @@ fn warc(mut bytes: &[u8]) -> Vec<WarcRecord> {
 }
 
 #[test]
+fn an_archive_tells_each_request_as_it_left_but_for_secrets() {
+    let server = RawServer::start(|talk| {
+        talk.head()?;
+        talk.take("password=s3nt".len())?;
+        talk.send("HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\na page")
+    });
+    for tier in ["plain", "impersonate"] {
+        let program = Program::new();
+        fs::write(program.home().join("list"), server.url("/p?q=1")).expect("a list is written");
+        let run = program.run([
+            "batch",
+            "list",
+            "--out",
+            "o.warc",
+            "--tier",
+            tier,
+            "--robots",
+            "ignore",
+            "--no-progress",
+            "-H",
+            "X-Api-Key: swordfish",
+            "-H",
+            "Accept-Language: fy",
+            "-b",
+            "mine=c00kie",
+            "-d",
+            "password=s3nt",
+        ]);
+        assert_eq!(run.code, 0, "{run}");
+        let records = warc(&fs::read(program.home().join("o.warc")).expect("an archive"));
+        let block = |kind: &str| {
+            let record = records.iter().find(|record| record.kind == kind).expect("it is there");
+            String::from_utf8(record.block.clone()).expect("text")
+        };
+        let heard = server.heads().pop().expect("a request");
+        assert!(heard.starts_with("POST /p?q=1 HTTP/1.1\r\n") && heard.contains("swordfish"), "{heard}");
+        let expected = ["swordfish", "mine=c00kie"]
+            .iter()
+            .fold(heard, |head, secret| head.replace(secret, "***"))
+            .replace("Content-Length:", "x-orig-Content-Length:")
+            .replace("\r\ncontent-length:", "\r\nx-orig-content-length:");
+        assert_eq!(block("request"), expected, "on {tier}");
+    }
+}
+
+#[test]
+fn ctrl_c_ends_a_batch_that_waits_for_more_input_and_the_next_run_goes_on() {
+    let server = RawServer::start(support::keep_answering);
+    let list: String = (0..3).map(|n| server.url(&format!("/{n}\n"))).collect();
+    let arguments = || ["batch", "-", "--out", "o.jsonl", "--robots", "ignore"].into_iter().chain(COMMON);
+    let program = Program::new().input(list.clone()).open();
+    let out = program.home().join("o.jsonl");
+    let run = program.start(arguments());
+    while fs::read_to_string(&out).unwrap_or_default().lines().count() < 3 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    run.signal(Signal::INT);
+    let run = run.finish();
+    assert_eq!(run.code, 130, "{run}");
+    assert!(run.stderr.contains("the same command goes on from here"), "{run}");
+    let program = program.input(list + &server.url("/3\n")).closed();
+    let run = program.run(arguments());
+    assert_eq!(run.code, 0, "{run}");
+    assert!(run.stderr.contains("goes on: 3 are done already"), "{run}");
+    assert_eq!(counted(&out).into_values().collect::<Vec<_>>(), [1; 4], "each once");
+    assert_eq!(server.heads().len(), 4, "and asked for once");
+}
+
+#[test]
 fn killed_at_any_moment_a_batch_ends_with_each_record_once_in_every_format() {
     let nginx = Nginx::start(&Certs::new());
     for (at, out) in ["out.jsonl", "out.csv", "out.warc.gz", "out.sqlite"].into_iter().enumerate() {

@@ -300,3 +300,29 @@ async fn a_program_crawls_and_gets_each_page_once() {
     expected.sort();
     assert_eq!(got, expected);
 }
+
+#[test]
+fn a_header_names_what_else_a_page_answers_for() {
+    let site = RawServer::start(|talk| {
+        let head = talk.head()?;
+        let path = head.split(' ').nth(1).unwrap_or_default();
+        let (kind, link, body) = match path {
+            "/" => ("text/html", "", "<a href=/doc.pdf>1</a><a href=/a>2</a><a href=/next>3</a>"),
+            "/doc.pdf" => ("application/pdf", "link: </doc>; rel=canonical\r\n", "%PDF-1.7"),
+            "/a" => ("text/html", "link: </b>; rel=\"canonical\"\r\n", "<h1>A page</h1>"),
+            // One level further down: asked for after what is above.
+            "/next" => ("text/html", "", "<a href=/doc>1</a><a href=/b>2</a><a href=/c>3</a>"),
+            _ => ("text/html", "", "<h1>A page</h1>"),
+        };
+        let length = body.len();
+        talk.send(format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\n{link}content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        ))
+    });
+    let program = Program::new();
+    let run = crawl(&program, &site, &["--follow", "a", "--robots", "ignore", "--concurrency", "1"]);
+    assert_eq!(run.code, 0, "{run}");
+    let heads = site.heads();
+    let asked: Vec<&str> = heads.iter().filter_map(|head| head.split(' ').nth(1)).collect();
+    assert_eq!(asked, ["/", "/doc.pdf", "/a", "/next", "/c"]);
+}

@@ -29,6 +29,8 @@ mod ladder;
 mod learned;
 mod memory;
 mod nginx;
+#[cfg(feature = "otel")]
+mod otel;
 mod output;
 mod politeness;
 mod pool;
@@ -43,6 +45,7 @@ mod secrets;
 mod seen;
 #[cfg(feature = "browser")]
 mod soak;
+mod spans;
 mod squid;
 #[cfg(feature = "browser")]
 mod stealth;

@@ -59,7 +59,7 @@ impl Found {
 
 impl Follow {
     fn find(&self, page: &Page, document: Option<&Document>, task: &Task, obeys: bool) -> Found {
-        let mut found = Found { tasks: Vec::new(), aliases: self.aliases(page.url(), document) };
+        let mut found = Found { tasks: Vec::new(), aliases: self.aliases(page, document) };
         let is_deep = self.depth.is_some_and(|depth| task.depth >= depth);
         let Some(document) = document.filter(|_| !is_deep && page.status().as_u16() < 400) else {
             return found;
@@ -93,12 +93,13 @@ impl Follow {
     }
 
     /// The other URLs that the page answers for.
-    fn aliases(&self, landed: &Url, document: Option<&Document>) -> Vec<Key> {
-        let canonical = document
-            .and_then(Document::canonical)
-            .filter(|canonical| site::of(canonical) == site::of(landed));
-        let urls = [Some(landed), canonical].into_iter().flatten();
-        urls.map(|url| Key::of_url(normal(url.clone(), self.sorts))).collect()
+    fn aliases(&self, page: &Page, document: Option<&Document>) -> Vec<Key> {
+        let landed = page.url();
+        // What is no HTML has a header alone to say it by.
+        let canonical = document.map_or_else(|| page.canonical(), |document| document.canonical().cloned());
+        let canonical = canonical.filter(|canonical| site::of(canonical) == site::of(landed));
+        let urls = [Some(landed.clone()), canonical].into_iter().flatten();
+        urls.map(|url| Key::of_url(normal(url, self.sorts))).collect()
     }
 }
 

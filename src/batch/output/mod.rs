@@ -117,6 +117,11 @@ impl Output {
         self.format
     }
 
+    /// Whether its records tell the request as it left.
+    pub(super) fn tells_sent(&self) -> bool {
+        self.format == Format::Warc
+    }
+
     pub(super) fn encoder(&self, wanted: Columns) -> Box<dyn Encode> {
         match self.format {
             Format::Jsonl => Box::new(jsonl::Jsonl),

@@ -3,7 +3,8 @@
 //! member of its own.
 //!
 //! A body is written without its content coding; the header fields that spoke of it are kept as `x-orig-…`. The request
-//! is told as it was asked for, method, target and host; what a tier adds to it is not kept.
+//! is told as it left, in the form of HTTP/1.1, but for what may be a secret (`***`, see [`Sent`]) and for its body, which
+//! may be one too. Of one that the browser made, method, target and host are known.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -23,6 +24,7 @@ use crate::fetcher::Page;
 use crate::hex;
 use crate::kind::ErrorKind;
 use crate::redact;
+use crate::response::Sent;
 
 pub(super) struct Warc {
     pub(super) packed: bool,
@@ -51,7 +53,10 @@ impl Encode for Warc {
         ];
         let http = "application/http; msgtype=response";
         self.put(&mut out, &head("response", &date, Some(&uri), http, &fields), &block)?;
-        let asked = request_block(record.method(), page.url());
+        let asked = match page.sent() {
+            Some(sent) => sent_block(sent),
+            None => request_block(record.method(), page.url()),
+        };
         let fields = [("WARC-Record-ID", request), ("WARC-Concurrent-To", response.clone())];
         let http = "application/http; msgtype=request";
         self.put(&mut out, &head("request", &date, Some(&uri), http, &fields), &asked)?;
@@ -131,6 +136,21 @@ fn request_block(method: &str, url: &Url) -> Vec<u8> {
     let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
     let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
     format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\n\r\n").into_bytes()
+}
+
+fn sent_block(sent: &Sent) -> Vec<u8> {
+    let mut block = format!("{} {} HTTP/1.1\r\n", sent.method, sent.target).into_bytes();
+    for (name, value) in &sent.headers {
+        // The body is not here.
+        if name.eq_ignore_ascii_case(header::CONTENT_LENGTH.as_str()) {
+            block.extend_from_slice(b"x-orig-");
+        }
+        for part in [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            block.extend_from_slice(part);
+        }
+    }
+    block.extend_from_slice(b"\r\n");
+    block
 }
 
 /// The record without its headers and its body, which have records of their own.

@@ -111,3 +111,18 @@ async fn seats_at_single_sites_are_bounded_and_named_sessions_stay() {
     crew = lock(&fetcher.shared.crew.0);
     assert!(crew.len() <= room + 1, "{} {room}", crew.len());
 }
+
+#[tokio::test(start_paused = true)]
+async fn names_do_not_pile_up_and_who_is_in_use_stays() {
+    let fetcher = fetcher(Mode::Sticky);
+    let held = fetcher.session("held").toward(SITE).unwrap();
+    let first = fetcher.session("first").toward(SITE).unwrap().identity().key();
+    for name in 0..MAX_PLACES * 4 {
+        tokio::time::advance(Duration::from_millis(1)).await;
+        fetcher.session(&format!("line {name}")).toward(SITE).unwrap();
+        assert!(lock(&fetcher.shared.crew.0).len() <= MAX_PLACES);
+    }
+    let again = |name: &str| fetcher.session(name).toward(SITE).unwrap().identity().key();
+    assert_eq!(again("held"), held.identity().key());
+    assert_ne!(again("first"), first);
+}

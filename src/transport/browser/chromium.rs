@@ -108,6 +108,8 @@ impl Chromium {
         match browser.greet().await {
             Ok(product) => {
                 let took = began.elapsed();
+                let span = tracing::Span::current();
+                span.record("process.pid", i64::from(browser.pid)).record("rungs.browser", &product);
                 tracing::info!(pid = browser.pid, product, ?took, "launched a browser");
                 Ok(browser)
             }

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue};
+use tracing::field::Empty;
+use tracing::{Instrument, info_span};
 use url::Url;
 
 use self::context::Context;
@@ -27,6 +29,7 @@ use crate::fingerprint::profile::Browser as Worn;
 use crate::hints::ACCEPT_CH;
 use crate::kind::ErrorKind;
 use crate::net::{Ways, led_astray};
+use crate::redact;
 use crate::response::{Answer, BrowserUse};
 use crate::stage::Stage;
 use crate::tier::Tier;
@@ -187,17 +190,35 @@ impl BrowserTransport {
             deadline,
             gate: job.gate.filter(|gate| gate.is_strict()),
         };
+        let span = info_span!(
+            "visit",
+            url.full = redact::bare(&job.request.url),
+            process.pid = i64::from(browser.pid),
+            rungs.page = served.cast_signed(),
+            http.response.status_code = Empty,
+            rungs.settled = Empty,
+            otel.status_code = Empty,
+        );
         let mut answer = match &context.forwarder {
             Some(forwarder) => {
                 let passing = forwarder.visit(&job.request.url).await;
-                let answer = page.visit(&visit).await;
+                let answer = page.visit(&visit).instrument(span.clone()).await;
                 answer.map_err(|error| passing.explain(error, &job.request.url))
             }
-            None => match page.visit(&visit).await {
+            None => match page.visit(&visit).instrument(span.clone()).await {
                 Ok(answer) => self.unless_led_astray(job, answer).await,
                 failed => failed,
             },
         };
+        match &answer {
+            Ok(answer) => {
+                span.record("http.response.status_code", i64::from(answer.status.as_u16()));
+                span.record("rungs.settled", answer.browser.as_ref().map(|shown| shown.used.settled));
+            }
+            Err(_) => {
+                span.record("otel.status_code", "ERROR");
+            }
+        }
         learn_hints(job, &page.asked());
         // A page that failed may have been given cookies all the same.
         if let Err(error) = context.take(&browser.connection, job, &lent).await

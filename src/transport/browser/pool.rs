@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tracing::field::Empty;
+use tracing::{Instrument, info_span};
 
 use super::BrowserOptions;
 use super::admission::{Candidate, Limits, Next, Why, choose};
@@ -219,7 +221,8 @@ impl Shared {
     fn start(self: &Arc<Self>, cast: &Cast) -> JoinHandle<Result<()>> {
         let starting = Starting(Arc::clone(self));
         let (epoch, cast) = (self.lock().epoch, cast.clone());
-        tokio::spawn(async move {
+        let span = info_span!("browser_launch", process.pid = Empty, rungs.browser = Empty);
+        let launching = async move {
             let shared = &starting.0;
             match Chromium::launch(&shared.options, cast).await {
                 Ok(browser) => {
@@ -236,7 +239,8 @@ impl Shared {
                     Ok(())
                 }
             }
-        })
+        };
+        tokio::spawn(launching.instrument(span))
     }
 
     async fn add(self: &Arc<Self>, browser: Arc<Chromium>, epoch: u64) {

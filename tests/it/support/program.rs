@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,6 +25,7 @@ pub(crate) struct Program {
     home: TempDir,
     variables: Vec<(String, String)>,
     input: Vec<u8>,
+    is_open: bool,
     limit: Duration,
     descriptors: Option<&'static str>,
 }
@@ -36,6 +37,7 @@ pub(crate) struct Running {
     stderr: Receiver<Vec<u8>>,
     said: Arc<Mutex<Vec<u8>>>,
     limit: Duration,
+    _stdin: Sender<()>,
 }
 
 /// A run that ended. Prints as the whole of it, for `assert!(…, "{run}")`.
@@ -59,6 +61,7 @@ impl Program {
             home,
             variables: Vec::new(),
             input: Vec::new(),
+            is_open: false,
             limit: Duration::from_secs(90),
             descriptors: None,
         }
@@ -73,6 +76,18 @@ impl Program {
     /// What stdin brings. Default: nothing.
     pub(crate) fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = bytes.into();
+        self
+    }
+
+    /// Leaves stdin open behind its input, as a terminal or a pipe that goes on does.
+    pub(crate) fn open(mut self) -> Self {
+        self.is_open = true;
+        self
+    }
+
+    /// Closes stdin behind its input again.
+    pub(crate) fn closed(mut self) -> Self {
+        self.is_open = false;
         self
     }
 
@@ -132,13 +147,20 @@ impl Program {
             .spawn()
             .expect("the program was built with the tests");
         let mut stdin = child.stdin.take().expect("stdin is a pipe");
-        let input = self.input.clone();
+        let (input, is_open) = (self.input.clone(), self.is_open);
         // By threads of their own: a full pipe must not stop the program. It may well not read what it is given.
-        thread::spawn(move || stdin.write_all(&input));
+        let (end, ended) = mpsc::channel::<()>();
+        thread::spawn(move || {
+            let _ = stdin.write_all(&input);
+            if is_open {
+                // Until the run is dropped.
+                let _ = ended.recv();
+            }
+        });
         let said = Arc::default();
         let stdout = drain(child.stdout.take().expect("stdout is a pipe"), Arc::default());
         let stderr = drain(child.stderr.take().expect("stderr is a pipe"), Arc::clone(&said));
-        Running { child, stdout, stderr, said, limit: self.limit }
+        Running { child, stdout, stderr, said, limit: self.limit, _stdin: end }
     }
 }
 

@@ -1,0 +1,54 @@
+//! The span of a fetch: the parent of those of its attempts. Names of fields are OpenTelemetry's where it has one.
+//! Numbers are `i64`: OpenTelemetry has no other integers, and what is unsigned would become text.
+
+use tracing::field::Empty;
+use tracing::{Span, info_span};
+
+use super::Page;
+use crate::error::Result;
+use crate::redact;
+use crate::request::Request;
+
+/// For what `request` asks, where it is a request at all, as the session of this name.
+pub(super) fn of(request: Option<&Request>, session: Option<&str>) -> Span {
+    info_span!(
+        "fetch",
+        http.request.method = request.map(|request| request.method.as_str()),
+        url.full = request.map(|request| redact::bare(&request.url)),
+        server.address = request.and_then(|request| request.url.host_str()),
+        server.port = request.and_then(|request| request.url.port_or_known_default()).map(i64::from),
+        rungs.session = session,
+        rungs.tier = Empty,
+        rungs.verdict = Empty,
+        rungs.attempts = Empty,
+        rungs.body_bytes = Empty,
+        http.response.status_code = Empty,
+        error.type = Empty,
+        otel.status_code = Empty,
+    )
+}
+
+/// Tells how it ended.
+pub(super) fn ended(span: &Span, outcome: &Result<Page>) {
+    if span.is_disabled() {
+        return;
+    }
+    let trace = match outcome {
+        Ok(page) => {
+            span.record("rungs.body_bytes", page.body_len().cast_signed());
+            Some(page.trace())
+        }
+        Err(error) => {
+            span.record("error.type", error.kind().name());
+            span.record("otel.status_code", "ERROR");
+            error.trace()
+        }
+    };
+    let attempts = trace.map_or(&[][..], |trace| trace.attempts());
+    span.record("rungs.attempts", attempts.len().cast_signed());
+    if let Some(last) = attempts.last() {
+        span.record("rungs.tier", last.tier.name());
+        span.record("http.response.status_code", last.status.map(i64::from));
+        span.record("rungs.verdict", last.verdict.as_ref().map(ToString::to_string));
+    }
+}

@@ -1,0 +1,113 @@
+//! A request as it left, told without what may be secret in it.
+
+use http::{HeaderName, HeaderValue, header};
+
+use super::dress::{self, Fields};
+use super::exchange::in_http2;
+use crate::redact;
+use crate::request::Request;
+use crate::response::{HttpVersion, Sent};
+
+/// `request`, dressed in `fields`.
+pub(super) fn told(request: &Request, is_http2: bool, fields: &Fields) -> Sent {
+    let shown = |(name, value): (String, HeaderValue)| {
+        let value = shown(request, &name, value);
+        (name, value)
+    };
+    let url = &request.url;
+    let headers: Vec<_> = if is_http2 {
+        let (host, fields) = in_http2(fields.clone());
+        let host = host.or_else(|| HeaderValue::from_str(&dress::authority(url)).ok());
+        host.map(|host| ("host".to_owned(), host)).into_iter().chain(fields).map(shown).collect()
+    } else {
+        fields.iter().cloned().map(shown).collect()
+    };
+    let target = url[url::Position::BeforePath..url::Position::AfterQuery].to_owned();
+    let version = if is_http2 { HttpVersion::Http2 } else { HttpVersion::Http11 };
+    Sent { method: request.method.clone(), target, version, headers }
+}
+
+/// A field's value, unless it may be a secret: those that are for credentials, and what the caller added, where HTTP
+/// itself does not know it.
+fn shown(request: &Request, name: &str, value: HeaderValue) -> HeaderValue {
+    let masked = || HeaderValue::from_static("***");
+    let Ok(name) = name.parse::<HeaderName>() else { return masked() };
+    let is_callers = || request.headers.iter().any(|(own, _)| *own == name);
+    if SECRET.contains(&name) || is_callers() && !PLAIN.contains(&name) && !name.as_str().starts_with("sec-")
+    {
+        return masked();
+    }
+    if name == header::REFERER {
+        let shown = value.to_str().ok().map(redact::url_text);
+        return shown.and_then(|text| HeaderValue::from_str(&text).ok()).unwrap_or_else(masked);
+    }
+    value
+}
+
+const SECRET: [HeaderName; 3] = [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION];
+/// What a caller may say that is nobody's secret.
+const PLAIN: [HeaderName; 21] = [
+    header::ACCEPT,
+    header::ACCEPT_CHARSET,
+    header::ACCEPT_ENCODING,
+    header::ACCEPT_LANGUAGE,
+    header::CACHE_CONTROL,
+    header::CONNECTION,
+    header::CONTENT_TYPE,
+    header::DNT,
+    header::HOST,
+    header::IF_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_NONE_MATCH,
+    header::IF_RANGE,
+    header::IF_UNMODIFIED_SINCE,
+    header::ORIGIN,
+    header::PRAGMA,
+    header::RANGE,
+    header::REFERER,
+    header::TE,
+    header::UPGRADE_INSECURE_REQUESTS,
+    header::USER_AGENT,
+];
+
+#[cfg(test)]
+mod tests {
+    use url::Url;
+
+    use super::*;
+
+    #[test]
+    fn credentials_and_what_nobody_knows_are_not_told() {
+        let mut request = Request::get(Url::parse("https://jane:hunter2@a.test:8443/p?q=1#x").unwrap());
+        for name in ["x-api-key", "accept-language"] {
+            request.headers.push((name.parse().unwrap(), HeaderValue::from_static("mine")));
+        }
+        let fields: Fields = [
+            ("Connection", "keep-alive"),
+            ("Accept-Language", "mine"),
+            ("X-Api-Key", "mine"),
+            ("X-Of-The-Profile", "its"),
+            ("Authorization", "Basic amFuZQ=="),
+            ("Referer", "https://jane:hunter2@a.test/"),
+            ("Cookie", "a=b"),
+        ]
+        .map(|(name, value)| (name.to_owned(), HeaderValue::from_static(value)))
+        .into();
+        let sent = told(&request, true, &fields);
+        assert_eq!((sent.target.as_str(), sent.version), ("/p?q=1", HttpVersion::Http2));
+        let said: Vec<_> =
+            sent.headers.iter().map(|(name, value)| (&name[..], value.to_str().unwrap())).collect();
+        let expected = [
+            ("host", "a.test:8443"),
+            ("accept-language", "mine"),
+            ("x-api-key", "***"),
+            ("x-of-the-profile", "its"),
+            ("authorization", "***"),
+            ("referer", "https://***:***@a.test/"),
+            ("cookie", "***"),
+        ];
+        assert_eq!(said, expected);
+        let sent = told(&request, false, &fields);
+        assert_eq!((&sent.headers[0].0[..], sent.headers.len()), ("Connection", fields.len()));
+    }
+}
