@@ -74,8 +74,6 @@ impl Drop for Borrowed {
 pub(crate) struct Caps {
     /// All open connections together. Default: 1024, or half of the file descriptors that this process may have.
     pub(crate) total: usize,
-    /// Idle HTTP/1.1 connections of one origin. Default: 32.
-    pub(crate) idle_per_origin: usize,
     /// After how long an idle connection is closed. Default: 90 s.
     pub(crate) idle_for: Duration,
 }
@@ -86,7 +84,7 @@ impl Default for Caps {
         let descriptors = getrlimit(Resource::Nofile)
             .current
             .map_or(usize::MAX, |most| usize::try_from(most / 2).unwrap_or(usize::MAX));
-        Self { total: descriptors.clamp(1, MOST), idle_per_origin: 32, idle_for: Duration::from_secs(90) }
+        Self { total: descriptors.clamp(1, MOST), idle_for: Duration::from_secs(90) }
     }
 }
 
@@ -236,11 +234,8 @@ impl Pool {
 
     fn put_back(&self, key: &Key, sender: Http1) {
         let mut origins = self.lock();
-        let idle = &mut origins.open.entry(key.clone()).or_default().idle;
-        if idle.len() >= self.0.caps.idle_per_origin {
-            idle.remove(0);
-        }
-        idle.push((sender, Instant::now()));
+        // As many as were in use at once: how many that may be, and how long they stay, is bounded.
+        origins.open.entry(key.clone()).or_default().idle.push((sender, Instant::now()));
         drop(origins);
         self.0.returned.notify_one();
     }
