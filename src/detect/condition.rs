@@ -89,12 +89,14 @@ impl Condition {
 
 impl Test {
     pub(super) fn passes(&self, value: &str) -> bool {
-        let value = value.to_ascii_lowercase();
         match self {
             Self::Present => true,
-            Self::Is(wanted) => value.trim() == wanted,
-            Self::Has(wanted) => value.contains(wanted.as_str()),
-            Self::Starts(wanted) => value.starts_with(wanted.as_str()),
+            Self::Is(wanted) => value.trim().eq_ignore_ascii_case(wanted),
+            Self::Has(wanted) => value.to_ascii_lowercase().contains(wanted.as_str()),
+            Self::Starts(wanted) => value
+                .as_bytes()
+                .get(..wanted.len())
+                .is_some_and(|begin| begin.eq_ignore_ascii_case(wanted.as_bytes())),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The judgement: which rules fire, which is the strongest, and what fired them.
 
+use std::borrow::Cow;
+
 use http::header;
 use select::document::Document;
 use url::Url;
@@ -220,7 +222,10 @@ impl<'a> Facts<'a> {
     /// The first value of this header that passes.
     fn header(&self, name: &http::HeaderName, test: &Test) -> Option<String> {
         let values = self.seen.headers.get_all(name).iter();
-        values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).find(|v| test.passes(v))
+        values
+            .map(|value| String::from_utf8_lossy(value.as_bytes()))
+            .find(|v| test.passes(v))
+            .map(Cow::into_owned)
     }
 
     /// The name of a cookie that the answer sets. Names alone: values are secrets.
@@ -334,7 +339,7 @@ fn every(answers: impl Iterator<Item = Option<bool>>) -> Option<bool> {
 fn is_host(url: &Url, wanted: &str) -> bool {
     let Some(host) = url.host_str() else { return false };
     if wanted.ends_with('.') {
-        return host.starts_with(wanted) || host.contains(&format!(".{wanted}"));
+        return host.match_indices(wanted).any(|(at, _)| at == 0 || host.as_bytes()[at - 1] == b'.');
     }
     host == wanted || host.strip_suffix(wanted).is_some_and(|front| front.ends_with('.'))
 }
@@ -364,9 +369,10 @@ fn has_path(url: &Url, part: &str) -> bool {
 
 /// Whether the answer came from another place: scheme, `www.` and a slash at the end do not count.
 fn is_moved(requested: &Url, url: &Url) -> bool {
-    let place = |url: &Url| {
-        let host = url.host_str().unwrap_or("");
-        (host.strip_prefix("www.").unwrap_or(host).to_owned(), url.path().trim_end_matches('/').to_owned())
-    };
     place(requested) != place(url)
+}
+
+fn place(url: &Url) -> (&str, &str) {
+    let host = url.host_str().unwrap_or("");
+    (host.strip_prefix("www.").unwrap_or(host), url.path().trim_end_matches('/'))
 }

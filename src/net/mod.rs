@@ -21,13 +21,13 @@ mod tls;
 mod tunnel;
 mod way;
 
-use std::collections::HashSet;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Response as HttpResponse, StatusCode, Version, header};
+use http::{HeaderMap, Method, Response as HttpResponse, StatusCode, Version, header};
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 use wreq_proto::body::Incoming;
@@ -147,20 +147,24 @@ impl Engine {
             deadline: (!call.streaming).then_some(deadline),
             max_body: if call.streaming { call.bounds.max_file } else { call.bounds.max_body },
         };
-        let mut request = call.request.clone();
+        let mut request = Cow::Borrowed(call.request);
         let mut journey = Journey::begin(&request);
         let mut hops: Vec<Hop> = Vec::new();
-        let mut seen = HashSet::new();
+        let mut seen: Vec<(Method, Url, Vec<(String, String)>)> = Vec::new();
         let mut timings = Timings::default();
         // The address asked for may be private; where it is not, what it leads to may not be either.
         let mut guarded = false;
         loop {
             let jar = call.identity.jar();
-            if !seen.insert((request.method.clone(), request.url.clone(), jar.pairs(&request.url))) {
+            let cookies = jar.pairs(&request.url);
+            let is_same = |(method, url, sent): &(Method, Url, Vec<(String, String)>)| {
+                *method == request.method && *url == request.url && *sent == cookies
+            };
+            if seen.iter().any(is_same) {
                 return Err(redirected_in_a_circle(&request.url, call.request));
             }
             let (response, borrowed) = self
-                .once(Call { request: &request, ..call }, &journey, guarded, &mut timings)
+                .once(Call { request: &request, ..call }, &journey, &cookies, guarded, &mut timings)
                 .await
                 .map_err(|error| error.with_url(&request.url))?;
             call.at(Stage::Body);
@@ -190,10 +194,12 @@ impl Engine {
                     None => drain(decode::raw(incoming, borrowed, limits)).await,
                 }
                 journey.go_on(&next.url);
-                hops.push(Hop::new(std::mem::replace(&mut request, next).url, head.status));
+                seen.push((request.method.clone(), request.url.clone(), cookies));
+                hops.push(Hop::new(request.url.clone(), head.status));
+                request = Cow::Owned(next);
                 continue;
             }
-            let empty = request.method == http::Method::HEAD || is_bodiless(head.status);
+            let empty = request.method == Method::HEAD || is_bodiless(head.status);
             let body = if empty {
                 drop(incoming);
                 if let Some(borrowed) = borrowed {
@@ -208,7 +214,10 @@ impl Engine {
                 status: head.status,
                 version: version(head.version),
                 headers: head.headers,
-                url: request.url,
+                url: match request {
+                    Cow::Borrowed(request) => request.url.clone(),
+                    Cow::Owned(request) => request.url,
+                },
                 redirects: hops,
                 body,
                 timings,
@@ -223,11 +232,11 @@ impl Engine {
         &self,
         call: Call<'_>,
         journey: &Journey,
+        cookies: &[(String, String)],
         guarded: bool,
         timings: &mut Timings,
     ) -> Result<Answered> {
         let started = Instant::now();
-        let cookies = call.identity.jar().pairs(&call.request.url);
         // A script's request to another origin takes no credentials along, and a connection of its own.
         let anonymous =
             is_browser(&call) && call.request.context.is_script() && journey.is_away() && cookies.is_empty();
@@ -251,7 +260,8 @@ impl Engine {
                 Some(lease) => lease,
                 None => {
                     call.at(Stage::Connect);
-                    self.connect(call.identity, &key, &way, fresh, timings).await?
+                    // Boxed: it is large, and most requests need none.
+                    Box::pin(self.connect(call.identity, &key, &way, fresh, timings)).await?
                 }
             };
             let over = match (&lease, key.tls) {
@@ -265,7 +275,7 @@ impl Engine {
                 .and_then(|proxy| proxy.credentials())
                 .map(|(user, password)| dress::basic(user, password.expose()));
             let hints = call.identity.hints();
-            let occasion = dress::Occasion { over, journey, hints, cookies: &cookies, proxy_authorization };
+            let occasion = dress::Occasion { over, journey, hints, cookies, proxy_authorization };
             let fields = dress::fields(call.identity.profile(), call.request, &occasion)?;
             if let Some(gate) = call.gate.filter(|gate| gate.wants_sent()) {
                 gate.sent(sent::told(call.request, over == Over::H2, &fields));

@@ -47,14 +47,25 @@ pub(crate) struct Begun {
 impl Begun {
     /// Reads up to `limit` bytes of `body`.
     pub(crate) async fn read(mut body: BodyStream, limit: usize) -> Result<Self> {
-        let mut prefix = BytesMut::new();
-        while prefix.len() < limit {
-            match body.next().await {
-                Some(chunk) => prefix.extend_from_slice(&chunk?),
-                None => return Ok(Self { prefix: prefix.freeze(), rest: None }),
+        // What comes in one piece is not copied.
+        let (mut first, mut all) = (Bytes::new(), BytesMut::new());
+        let rest = loop {
+            if first.len().max(all.len()) >= limit {
+                break Some(body);
             }
-        }
-        Ok(Self { prefix: prefix.freeze(), rest: Some(body) })
+            match body.next().await.transpose()? {
+                None => break None,
+                Some(piece) if first.is_empty() => first = piece,
+                Some(piece) => {
+                    if all.is_empty() {
+                        all.extend_from_slice(&first);
+                    }
+                    all.extend_from_slice(&piece);
+                }
+            }
+        };
+        let prefix = if all.is_empty() { first } else { all.freeze() };
+        Ok(Self { prefix, rest })
     }
 
     /// Reads the rest and puts all of it where it belongs.
@@ -64,7 +75,7 @@ impl Begun {
             Keep::Success(_) if status.as_u16() >= 400 => {
                 Ok(Kept { bytes: Bytes::new(), length: 0, file: None })
             }
-            Keep::File(path) | Keep::Success(path) => self.into_file(path).await,
+            Keep::File(path) | Keep::Success(path) => Box::pin(self.into_file(path)).await,
         }
     }
 

@@ -17,7 +17,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt, TryStreamExt};
 use http::{HeaderMap, StatusCode};
@@ -169,19 +169,14 @@ impl Router {
     /// Runs an errand to its end. The trace tells what happened, whichever way it ends.
     pub(crate) async fn run(&self, errand: &Errand<'_>) -> (Result<Found>, Trace) {
         let mut progress = Progress::new(errand);
-        let climbing = self.climb(errand, &mut progress);
-        let found = match errand.bounds.fetch_total {
-            None => climbing.await,
-            Some(total) => match timeout(total, climbing).await {
-                Ok(found) => found,
-                Err(_) => {
-                    let message = format!("the whole fetch took longer than {total:?}");
-                    let error = Error::new(ErrorKind::Timeout, message);
-                    progress.cut_short(errand, &error);
-                    Err(error)
-                }
-            },
-        };
+        let total = errand.bounds.fetch_total.unwrap_or(Duration::MAX);
+        // In one place: a second one would double the future.
+        let found = timeout(total, self.climb(errand, &mut progress)).await.unwrap_or_else(|_| {
+            let message = format!("the whole fetch took longer than {total:?}");
+            let error = Error::new(ErrorKind::Timeout, message);
+            progress.cut_short(errand, &error);
+            Err(error)
+        });
         (found.map_err(|error| error.with_url(&errand.request.url)), progress.trace)
     }
 
@@ -224,8 +219,14 @@ impl Router {
             visit: None,
             doubts: Vec::new(),
         };
-        let permitted = Box::pin(self.permitted(errand, &errand.request.url, progress.ends));
-        let crawl_delay = match errand.waits(Stage::Robots, permitted).await {
+        let permitted = match errand.robots {
+            Robots::Ignore => Ok(Duration::ZERO),
+            Robots::Obey => {
+                let permitted = Box::pin(self.permitted(errand, &errand.request.url, progress.ends));
+                errand.waits(Stage::Robots, permitted).await
+            }
+        };
+        let crawl_delay = match permitted {
             Err(error) => return Self::unpermitted(errand, history, error).map(Left::For),
             Ok(crawl_delay) => crawl_delay,
         };
@@ -422,7 +423,7 @@ impl Router {
         let Answer { status, version, headers, url, redirects, body, timings, browser } = answer;
         if tier == Tier::Browser && url != errand.request.url {
             // What a page did to its own address, too.
-            self.permitted(errand, &url, None).await?;
+            Box::pin(self.permitted(errand, &url, None)).await?;
         }
         let begun = match body {
             Body::Whole(prefix) => {
