@@ -43,8 +43,8 @@ fn read_text<'a>(compiled: &'a Compiled, seen: &'a Seen<'a>) -> (Facts<'a>, Vec<
     let mut standing: Vec<&Rule> = compiled.rules.iter().collect();
     standing.retain(|rule| facts.answer(rule) != Some(false));
     facts.read_title(&standing);
-    standing.retain(|rule| facts.answer(rule) != Some(false));
-    let mut asking = standing.iter().filter(|rule| rule.asks_for_text()).peekable();
+    standing.retain(|rule| !rule.asks_for_title || facts.answer(rule) != Some(false));
+    let mut asking = standing.iter().filter(|rule| rule.asks_for_text).peekable();
     if asking.peek().is_some() {
         if asking.all(|rule| rule.is_needled) && !compiled.needles.are_in(facts.body) {
             standing.retain(|rule| !rule.is_needled);
@@ -143,7 +143,7 @@ impl<'a> Facts<'a> {
     }
 
     fn read_title(&mut self, standing: &[&Rule]) {
-        let wanted = self.asks(standing, |c| matches!(c, Condition::Title(_)));
+        let wanted = standing.iter().any(|rule| rule.asks_for_title);
         self.title = Read::Done(if wanted { page::title(self.body) } else { None });
     }
 

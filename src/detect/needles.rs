@@ -10,6 +10,9 @@ use super::rule::Rule;
 /// A text shorter than this is in too many pages to tell any of them apart.
 const MIN_LENGTH: usize = 4;
 
+/// The bytes that pages are mostly made of, the commonest first.
+const COMMON: &[u8] = b" etaoinsrhldcump/=\"<>.-fgwby";
+
 pub(super) struct Needles(AhoCorasick);
 
 impl Needles {
@@ -18,13 +21,13 @@ impl Needles {
         let mut texts = BTreeSet::new();
         for rule in rules {
             let needed = needed(rule).unwrap_or_default();
-            texts.extend(needed.iter().map(|text| text.to_ascii_lowercase()));
+            texts.extend(needed.iter().map(|text| from_rarest(&text.to_ascii_lowercase()).to_vec()));
             rule.is_needled = !needed.is_empty();
         }
-        let all: Vec<String> = texts.into_iter().collect();
+        let all: Vec<Vec<u8>> = texts.into_iter().collect();
         // Who holds another is found with it.
-        let texts =
-            all.iter().filter(|text| !all.iter().any(|part| part != *text && text.contains(part.as_str())));
+        let holds = |text: &[u8], part: &[u8]| text.windows(part.len()).any(|window| window == part);
+        let texts = all.iter().filter(|text| !all.iter().any(|part| part != *text && holds(text, part)));
         // Of this kind, and case-sensitive: some dozens are then looked for many bytes at a time.
         AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(texts).map(Self)
     }
@@ -33,6 +36,16 @@ impl Needles {
     pub(super) fn are_in(&self, body: &[u8]) -> bool {
         self.0.is_match(&body.to_ascii_lowercase())
     }
+}
+
+/// A text from its four rarest bytes on: by those it is looked for first.
+fn from_rarest(text: &str) -> &[u8] {
+    let text = text.as_bytes();
+    let commonness =
+        |byte: &u8| COMMON.iter().rev().position(|common| common == byte).map_or(0, |place| place + 1);
+    let weight = |start: &usize| text[*start..*start + MIN_LENGTH].iter().map(commonness).sum::<usize>();
+    let start = (0..=text.len().saturating_sub(MIN_LENGTH)).min_by_key(weight).unwrap_or(0);
+    &text[start..]
 }
 
 /// Texts of which every body holds one that the rule fires on; those that tell most, where there is a choice.
@@ -87,6 +100,18 @@ mod tests {
         ];
         for (lines, expected) in table {
             assert_eq!(needed(&rule(lines)).as_deref(), expected, "{lines}");
+        }
+    }
+
+    #[test]
+    fn a_needle_begins_where_it_is_rare() {
+        for (text, needle) in [
+            ("the requested url was rejected", "requested url was rejected"),
+            ("g-recaptcha", "g-recaptcha"),
+            ("window.kpsdk", "w.kpsdk"),
+            ("abcd", "abcd"),
+        ] {
+            assert_eq!(String::from_utf8_lossy(from_rarest(text)), needle);
         }
     }
 

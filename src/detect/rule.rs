@@ -42,6 +42,9 @@ pub(super) struct Rule {
     pub(super) all: Vec<Condition>,
     pub(super) any: Vec<Condition>,
     pub(super) none: Vec<Condition>,
+    /// Whether the title must be read before it can be answered, and whether the body's text must be searched.
+    pub(super) asks_for_title: bool,
+    pub(super) asks_for_text: bool,
     /// Whether one of the needles is in every body that it fires on.
     pub(super) is_needled: bool,
 }
@@ -50,11 +53,6 @@ impl Rule {
     /// Every condition, in no order that matters.
     pub(super) fn conditions_mut(&mut self) -> impl Iterator<Item = &mut Condition> {
         self.all.iter_mut().chain(&mut self.any).chain(&mut self.none)
-    }
-
-    /// Whether the body's text must be searched before it can be answered.
-    pub(super) fn asks_for_text(&self) -> bool {
-        self.conditions().any(Condition::asks_for_text)
     }
 
     pub(super) fn conditions(&self) -> impl Iterator<Item = &Condition> {
@@ -196,7 +194,10 @@ impl TryFrom<Written> for Checked {
 
 impl Checked {
     fn into_rule(self, id: String, vendor: Option<&Name>, origin: &str) -> Rule {
+        let conditions = || self.all.iter().chain(&self.any).chain(&self.none);
         Rule {
+            asks_for_title: conditions().any(|condition| matches!(condition, Condition::Title(_))),
+            asks_for_text: conditions().any(Condition::asks_for_text),
             info: RuleInfo {
                 id,
                 vendor: vendor.map(|name| name.0.clone()),
