@@ -87,11 +87,11 @@ def clients(folder):
     """Name, command for (url, count, at_once), and requests for a second or so."""
     python = sys.executable
     all_ = {
-        BASE: (lambda *a: [LOAD, "engine", *map(str, a)], 8000),
-        "rungs router": (lambda *a: [LOAD, "router", *map(str, a)], 8000),
-        "rungs batch": (lambda *a: rungs_batch(folder, *a), 6000),
-        "wreq": (lambda *a: [PEERS, "wreq", *map(str, a)], 8000),
-        "reqwest": (lambda *a: [PEERS, "reqwest", *map(str, a)], 8000),
+        BASE: (lambda *a: [LOAD, "engine", *map(str, a)], 20_000),
+        "rungs router": (lambda *a: [LOAD, "router", *map(str, a)], 20_000),
+        "rungs batch": (lambda *a: rungs_batch(folder, *a), 10_000),
+        "wreq": (lambda *a: [PEERS, "wreq", *map(str, a)], 20_000),
+        "reqwest": (lambda *a: [PEERS, "reqwest", *map(str, a)], 20_000),
     }
     for name, requests in (("aiohttp", 2500), ("curl_cffi", 2000), ("httpx", 600), ("scrapy", 600)):
         all_[name] = (lambda *a, name=name: [python, CLIENT, name, *map(str, a)], requests)

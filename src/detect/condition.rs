@@ -68,6 +68,14 @@ impl Condition {
         matches!(self, Self::Text { .. } | Self::Css { .. })
     }
 
+    /// Whether it can hold for an answer of this status.
+    pub(super) fn allows_status(&self, status: u16) -> bool {
+        match self {
+            Self::Status(ranges) => ranges.iter().any(|(from, to)| (*from..=*to).contains(&status)),
+            _ => true,
+        }
+    }
+
     /// Whether what fired it is worth showing as evidence.
     pub(super) const fn is_telling(&self) -> bool {
         !matches!(self, Self::MaxBytes(_) | Self::MinBytes(_) | Self::Media(_) | Self::Tier(_))

@@ -40,8 +40,9 @@ pub(super) fn judge_at_once(compiled: &Compiled, seen: &Seen<'_>) -> Option<Verd
 /// searched for all that any rule asks for, unless a quick look finds that none of those left can fire.
 fn read_text<'a>(compiled: &'a Compiled, seen: &'a Seen<'a>) -> (Facts<'a>, Vec<&'a Rule>) {
     let mut facts = Facts::of(seen);
-    let mut standing: Vec<&Rule> = compiled.rules.iter().collect();
-    standing.retain(|rule| facts.answer(rule) != Some(false));
+    // Told apart before their conditions are read: most answers are 200s.
+    let possible = compiled.rules.iter().filter(|rule| rule.may_be_ok || seen.status != 200);
+    let mut standing: Vec<&Rule> = possible.filter(|rule| facts.answer(rule) != Some(false)).collect();
     facts.read_title(&standing);
     standing.retain(|rule| !rule.asks_for_title || facts.answer(rule) != Some(false));
     let mut asking = standing.iter().filter(|rule| rule.asks_for_text).peekable();
@@ -182,7 +183,7 @@ impl<'a> Facts<'a> {
     fn holds(&self, condition: &Condition) -> Option<bool> {
         let seen = self.seen;
         Some(match condition {
-            Condition::Status(ranges) => ranges.iter().any(|(from, to)| (*from..=*to).contains(&seen.status)),
+            Condition::Status(_) => condition.allows_status(seen.status),
             Condition::Header { name, test } => self.header(name, test).is_some(),
             Condition::Cookie { name, starts } => self.cookie(name, *starts).is_some(),
             Condition::Host(host) => is_host(seen.url, host),

@@ -10,6 +10,10 @@ use super::rule::Rule;
 /// A text shorter than this is in too many pages to tell any of them apart.
 const MIN_LENGTH: usize = 4;
 
+/// A part of a text is enough.
+const MAX_LENGTH: usize = 32;
+const BLOCK: usize = 4096;
+
 /// The bytes that pages are mostly made of, the commonest first.
 const COMMON: &[u8] = b" etaoinsrhldcump/=\"<>.-fgwby";
 
@@ -34,30 +38,50 @@ impl Needles {
 
     /// Whether one of them is in `body`, whatever the case of its ASCII letters.
     pub(super) fn are_in(&self, body: &[u8]) -> bool {
-        self.0.is_match(&body.to_ascii_lowercase())
+        // Block by block, so that no copy of the whole is made; what lies across two blocks is in the second.
+        let mut block = [0; BLOCK];
+        let mut start = 0;
+        loop {
+            let piece = &body[start..body.len().min(start + BLOCK)];
+            let lower = &mut block[..piece.len()];
+            lower.copy_from_slice(piece);
+            lower.make_ascii_lowercase();
+            if self.0.is_match(&*lower) {
+                return true;
+            }
+            if start + piece.len() == body.len() {
+                return false;
+            }
+            start += BLOCK - MAX_LENGTH;
+        }
     }
 }
 
-/// A text from its four rarest bytes on: by those it is looked for first.
+/// A text from its four rarest bytes on, by which it is looked for first, and no more of it than is needed.
 fn from_rarest(text: &str) -> &[u8] {
     let text = text.as_bytes();
     let commonness =
         |byte: &u8| COMMON.iter().rev().position(|common| common == byte).map_or(0, |place| place + 1);
     let weight = |start: &usize| text[*start..*start + MIN_LENGTH].iter().map(commonness).sum::<usize>();
     let start = (0..=text.len().saturating_sub(MIN_LENGTH)).min_by_key(weight).unwrap_or(0);
-    &text[start..]
+    &text[start..text.len().min(start + MAX_LENGTH)]
 }
 
 /// Texts of which every body holds one that the rule fires on; those that tell most, where there is a choice.
 /// `None` for a rule that needs no text, and for one that asks for what few pages have, a title or a status other than
 /// 200: its texts would stop the look at pages that it is not about.
 fn needed(rule: &Rule) -> Option<Vec<&str>> {
-    let is_common = rule.all.iter().all(|condition| match condition {
-        Condition::Status(ranges) => ranges.iter().any(|(from, to)| (*from..=*to).contains(&200)),
-        Condition::Text { .. } | Condition::Css { .. } => true,
-        Condition::MaxBytes(_) | Condition::MinBytes(_) | Condition::Media(_) => true,
-        _ => false,
-    });
+    let is_common = rule.may_be_ok
+        && rule.all.iter().all(|condition| {
+            texts(condition).is_some()
+                || matches!(
+                    condition,
+                    Condition::Status(_)
+                        | Condition::MaxBytes(_)
+                        | Condition::MinBytes(_)
+                        | Condition::Media(_)
+                )
+        });
     let any: Option<Vec<&str>> =
         rule.any.iter().map(texts).collect::<Option<Vec<_>>>().map(|all| all.concat());
     let groups = rule.all.iter().filter_map(texts).chain(any);
@@ -122,5 +146,20 @@ mod tests {
         let needles = Needles::of(&mut rules).unwrap();
         assert_eq!(rules.map(|rule| rule.is_needled), [true, false]);
         assert!(needles.are_in(b"<p>abCD") && !needles.are_in(b"<p>ab cd") && !needles.are_in(b""));
+    }
+
+    #[test]
+    fn needles_are_found_wherever_they_lie() {
+        let needles =
+            Needles::of(&mut [rule(r#"all = [{ text = ["0123456789abcdefghijklmnopqrstuvwxyz"] }]"#)])
+                .unwrap();
+        for before in (0..3 * BLOCK).step_by(7).chain(BLOCK - 40..BLOCK + 40) {
+            let mut body = vec![b'x'; before];
+            assert!(!needles.are_in(&body), "{before}");
+            body.extend(b"0123456789abcdefghijklmnopqrstuvwxyz");
+            assert!(needles.are_in(&body), "{before}");
+            body.extend([b'x'; 100]);
+            assert!(needles.are_in(&body), "{before}");
+        }
     }
 }

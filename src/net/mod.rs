@@ -105,6 +105,9 @@ pub(crate) trait Gate: Send + Sync {
     }
 }
 
+/// What was asked for, and with which cookies.
+type Asked = (Method, Url, Vec<(String, String)>);
+
 /// An answer's head with its body behind it, and the connection to give back after that.
 type Answered = (HttpResponse<Incoming>, Option<Borrowed>);
 
@@ -150,14 +153,14 @@ impl Engine {
         let mut request = Cow::Borrowed(call.request);
         let mut journey = Journey::begin(&request);
         let mut hops: Vec<Hop> = Vec::new();
-        let mut seen: Vec<(Method, Url, Vec<(String, String)>)> = Vec::new();
+        let mut seen: Vec<Asked> = Vec::new();
         let mut timings = Timings::default();
         // The address asked for may be private; where it is not, what it leads to may not be either.
         let mut guarded = false;
         loop {
             let jar = call.identity.jar();
             let cookies = jar.pairs(&request.url);
-            let is_same = |(method, url, sent): &(Method, Url, Vec<(String, String)>)| {
+            let is_same = |(method, url, sent): &Asked| {
                 *method == request.method && *url == request.url && *sent == cookies
             };
             if seen.iter().any(is_same) {

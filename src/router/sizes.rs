@@ -93,7 +93,7 @@ impl Router {
                 "every tier gets so small a page: the site has changed"
             );
             judged.verdict = accepted(judged.verdict);
-            judged.kept = Some(small.finish(errand.keep, judged.status).await?);
+            judged.kept = Some(Box::pin(small.finish(errand.keep, judged.status)).await?);
             self.measure(way, &judged);
             return Ok(judged);
         }
