@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use boring::ssl::SslSession;
+use boring::ssl::{SslSession, SslVersion};
 
 use crate::lock::lock;
 
@@ -13,23 +13,28 @@ use crate::lock::lock;
 pub(crate) struct Tickets(Arc<Mutex<HashMap<String, VecDeque<SslSession>>>>);
 
 impl Tickets {
-    /// Keeps a ticket, dropping the oldest beyond what a browser keeps.
+    /// Keeps a ticket, dropping the oldest beyond what a browser keeps: one where it may be used again.
     pub(crate) fn keep(&self, origin: &str, session: SslSession) {
         let mut all = lock(&self.0);
         if all.len() >= MAX_ORIGINS && !all.contains_key(origin) {
             all.clear();
         }
         let held = all.entry(origin.to_owned()).or_default();
+        if !held.back().is_some_and(is_for_one_use) {
+            held.clear();
+        }
         held.push_back(session);
         while held.len() > MAX_PER_ORIGIN {
             held.pop_front();
         }
     }
 
-    /// Takes the newest ticket: each is used once (RFC 8446, appendix C.4).
+    /// The newest ticket. One of TLS 1.3 is used once (RFC 8446, appendix C.4), one of TLS 1.2 again and again, as
+    /// Chrome does.
     pub(crate) fn take(&self, origin: &str) -> Option<SslSession> {
         let mut all = lock(&self.0);
-        all.get_mut(origin)?.pop_back()
+        let held = all.get_mut(origin)?;
+        if held.back().is_some_and(is_for_one_use) { held.pop_back() } else { held.back().cloned() }
     }
 }
 
@@ -37,6 +42,10 @@ impl fmt::Debug for Tickets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tickets(***)")
     }
+}
+
+fn is_for_one_use(session: &SslSession) -> bool {
+    session.protocol_version() == SslVersion::TLS1_3
 }
 
 /// A server sends two by default; Chrome keeps as many.

@@ -29,6 +29,8 @@ pub(crate) enum Site {
     H1,
     /// https, HTTP/2 too, no TLS newer than 1.2.
     Tls12,
+    /// https, HTTP/1.1 alone, no TLS newer than 1.2.
+    Old,
     /// https with the expired certificate.
     Expired,
     /// https with the self-signed certificate.
@@ -55,8 +57,16 @@ pub(crate) struct Visit {
 }
 
 impl Site {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Clear, Self::H2, Self::H1, Self::Tls12, Self::Expired, Self::SelfSigned, Self::WrongName];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Clear,
+        Self::H2,
+        Self::H1,
+        Self::Tls12,
+        Self::Old,
+        Self::Expired,
+        Self::SelfSigned,
+        Self::WrongName,
+    ];
 
     fn scheme(self) -> &'static str {
         if self == Self::Clear { "http" } else { "https" }

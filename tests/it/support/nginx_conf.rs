@@ -35,9 +35,9 @@ pub(super) fn brotli_module() -> Option<PathBuf> {
 
 /// The whole configuration. One process without a master: it is ended by its id, works the same for root and for
 /// others, and leaves no child.
-pub(super) fn write(root: &Path, certs: &Certs, brotli: Option<&Path>, ports: [u16; 7]) -> String {
+pub(super) fn write(root: &Path, certs: &Certs, brotli: Option<&Path>, ports: [u16; 8]) -> String {
     let root = root.display().to_string();
-    let [clear, h2, h1, tls12, expired, self_signed, wrong_name] = ports;
+    let [clear, h2, h1, tls12, old, expired, self_signed, wrong_name] = ports;
     let load = brotli.map_or(String::new(), |module| format!("load_module {};", module.display()));
     let mut conf = format!(
         r#"{load}
@@ -64,6 +64,7 @@ http {{
         (h2, "ssl http2", "TLSv1.2 TLSv1.3", &certs.valid),
         (h1, "ssl", "TLSv1.2 TLSv1.3", &certs.valid),
         (tls12, "ssl http2", "TLSv1.2", &certs.valid),
+        (old, "ssl", "TLSv1.2", &certs.valid),
         (expired, "ssl http2", "TLSv1.2 TLSv1.3", &certs.expired),
         (self_signed, "ssl http2", "TLSv1.2 TLSv1.3", &certs.self_signed),
         (wrong_name, "ssl http2", "TLSv1.2 TLSv1.3", &certs.wrong_name),
