@@ -251,7 +251,20 @@ def main():
         "## Clients", "", *tables,
     ]
     RESULTS.write_text("\n".join(lines))
+    if not QUICK:
+        into_readme(lines[2:-len(tables)] + tables[:tables.index("", 2)])
     print(RESULTS.read_text())
+
+
+def into_readme(lines):
+    """The promises and the first table, in place of those that the README has."""
+    readme = RESULTS.parent.parent.parent / "README.md"
+    text = readme.read_text()
+    begin, end = "<!-- make bench-load writes this -->\n", "<!-- up to here -->"
+    before, rest = text.split(begin)
+    _, after = rest.split(end)
+    body = "\n".join(line.replace("## ", "### ") if line.startswith("## ") else line for line in lines)
+    readme.write_text(before + begin + body + "\n" + end + after)
 
 
 def version(name):

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use rungs::batch::Batch;
 use rungs::lab::{Heard, Recorder, Reply};
 use rungs::{Fetcher, Robots, Tier};
+use tracing::Dispatch;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::DefaultGuard;
@@ -28,6 +29,11 @@ struct Span {
 impl Spans {
     /// Writes down what this thread does, until the guard goes.
     fn listen() -> (Self, DefaultGuard) {
+        // With one subscriber about, `tracing` lets the thread that comes to a place first say for all whether its span
+        // is wanted, and that thread may be another test's, where nobody listens.
+        static OTHERS: LazyLock<[Dispatch; 2]> =
+            LazyLock::new(|| [(); 2].map(|()| Dispatch::new(tracing_subscriber::registry())));
+        LazyLock::force(&OTHERS);
         let spans = Self::default();
         let subscriber = tracing_subscriber::registry().with(spans.clone());
         (spans, tracing::subscriber::set_default(subscriber))
