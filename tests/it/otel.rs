@@ -22,9 +22,8 @@ impl Collector {
         let server = RawServer::start(move |talk: &mut Talk| {
             loop {
                 let head = talk.head()?;
-                let is_length = |line: &str| {
-                    Some(line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok()?)
-                };
+                let is_length =
+                    |line: &str| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok();
                 let length = head.lines().find_map(is_length);
                 let length: usize = length.ok_or(io::ErrorKind::InvalidData)?;
                 let body = serde_json::from_slice(&talk.take(length)?)?;
