@@ -143,8 +143,8 @@ mod tests {
 
     #[test]
     fn a_page_of_many_elements_side_by_side_is_read_whole() {
-        let document = read(&"<li><a href=/x>one <b>two</b></a></li>".repeat(20_000));
+        let document = read(&"<li><a href=/x>one <b>two</b></a></li>".repeat(8_000));
         assert!(!document.is_cut());
-        assert_eq!(document.find(&Css::read("li > a[href]").unwrap()).count(), 20_000);
+        assert_eq!(document.find(&Css::read("li > a[href]").unwrap()).count(), 8_000);
     }
 }
