@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Profile;
 use crate::fingerprint::profile::Http2;
 use crate::kind::ErrorKind;
+use crate::lock::lock;
 use crate::request::Request;
 
 type Wire = Upload;
@@ -356,11 +357,11 @@ pub(crate) struct Progress(Arc<Mutex<Option<Instant>>>);
 
 impl Progress {
     fn note(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *lock(&self.0) = Some(Instant::now());
     }
 
     fn last(&self) -> Option<Instant> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.0)
     }
 
     /// The outcome of `sending`; none when for `limit` neither it came nor any of the body left.

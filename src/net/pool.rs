@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 use super::exchange::{Http1, Shared};
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
+use crate::lock::lock;
 
 /// Where a connection leads and whose it is. Two identities never share one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -276,7 +277,7 @@ impl Pool {
     }
 
     fn lock(&self) -> MutexGuard<'_, Origins> {
-        self.0.origins.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.origins)
     }
 }
 
@@ -284,7 +285,7 @@ impl Inner {
     fn sweep(&self) {
         let now = Instant::now();
         let fresh = |since: &Instant| now - *since < self.caps.idle_for;
-        let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut origins = lock(&self.origins);
         origins.open.retain(|_, entry| {
             entry.idle.retain(|(sender, since)| sender.is_ready() && fresh(since));
             if entry.shared.as_ref().is_some_and(|(sender, used)| sender.is_closed() || !fresh(used)) {

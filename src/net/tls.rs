@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use boring::error::ErrorStack;
@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::{Profile, ciphers};
 use crate::identity::Identity;
 use crate::kind::ErrorKind;
+use crate::lock::lock;
 use crate::tickets::Tickets;
 
 /// Any byte stream TLS or HTTP can run over.
@@ -95,7 +96,7 @@ impl Tls {
     }
 
     fn connector(&self, profile: &Profile) -> Result<SslConnector, ErrorStack> {
-        let mut connectors = self.connectors.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connectors = lock(&self.connectors);
         if let Some(connector) = connectors.get(&profile.name) {
             return Ok(connector.clone());
         }

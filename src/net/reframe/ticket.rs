@@ -2,10 +2,11 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
 use crate::fingerprint::profile::Priority;
+use crate::lock::lock;
 use crate::net::dress::Fields;
 
 /// The fields of requests that are on their way to the wire.
@@ -32,7 +33,7 @@ struct Waiting {
 
 impl Shelf {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 }
 

@@ -1,8 +1,8 @@
 //! One browser process of the pool: its contexts, what it was used for, and how it stands.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use chromiumoxide::cdp::browser_protocol::{browser, target};
@@ -21,6 +21,7 @@ use super::{display, find};
 use crate::error::{Error, Result};
 use crate::fingerprint::profile::Browser as Worn;
 use crate::kind::ErrorKind;
+use crate::lock::lock;
 use crate::net::Ways;
 use crate::transport::Job;
 
@@ -278,10 +279,6 @@ impl Drop for Answered {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
-}
-
-fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// From start to the first answer.

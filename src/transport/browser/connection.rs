@@ -5,7 +5,7 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::time::Duration;
 
 use chromiumoxide::types::{self, Command};
@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use super::faults::Fault;
+use crate::lock::lock;
 
 /// The way to speak to one browser. Cheap to clone.
 #[derive(Clone)]
@@ -200,7 +201,7 @@ impl Connection {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.state)
     }
 }
 

@@ -14,6 +14,7 @@ use super::forward::Forwarder;
 use crate::cookies::Cookie;
 use crate::error::Result;
 use crate::identity::Identity;
+use crate::lock::lock;
 use crate::transport::Job;
 
 /// One identity's context: its cookies, storage, cache and proxy.
@@ -36,11 +37,11 @@ impl Context {
     }
 
     pub(super) fn touch(&self) {
-        *self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
+        *lock(&self.used) = Instant::now();
     }
 
     fn idle(&self) -> Duration {
-        self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner).elapsed()
+        lock(&self.used).elapsed()
     }
 
     /// Gives the browser what the jar has and it has not, and what the caller lent.

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -21,6 +21,7 @@ use crate::bounds::Bounds;
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::kind::ErrorKind;
+use crate::lock::lock;
 use crate::net::{BoxIo, Way, Ways, led_astray, proxy_authorization};
 use crate::proxy::Route;
 use crate::trace::Timings;
@@ -141,7 +142,7 @@ impl Drop for Visit {
 
 impl Shared {
     fn faults(&self) -> std::sync::MutexGuard<'_, VecDeque<(String, Error)>> {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.faults)
     }
 
     fn fault(&self, target: String, error: Error) {

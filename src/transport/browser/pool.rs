@@ -1,7 +1,7 @@
 //! The browsers that are running, and the queue in front of them: first come, first served.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -17,6 +17,7 @@ use super::switches::Cast;
 use super::{gauge, keeper};
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
+use crate::lock::lock;
 
 /// The browsers of one tier. Starts none before it must; dropping it ends them all and waits for it.
 pub(super) struct Pool(Arc<Shared>);
@@ -299,7 +300,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
@@ -22,6 +22,7 @@ use super::trust;
 use super::watchdog::Watchdog;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
+use crate::lock::lock;
 
 /// What to start.
 pub(super) struct Plan {
@@ -269,10 +270,6 @@ fn tail(log: &Path) -> io::Result<String> {
     let text = String::from_utf8_lossy(&bytes);
     let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
     Ok(crate::redact::terminal(line.trim()))
-}
-
-fn lock(life: &Mutex<Life>) -> std::sync::MutexGuard<'_, Life> {
-    life.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How long a browser that closed its pipe may take to end by itself.

@@ -3,7 +3,7 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use chromiumoxide::cdp::browser_protocol::fetch::{ContinueRequestParams, FailRequestParams};
@@ -17,6 +17,7 @@ use super::block;
 use super::connection::{Connection, Event};
 use super::watch::{Reaction, Watch, react_in_frame};
 use super::wear::Wear;
+use crate::lock::lock;
 use crate::view::Load;
 
 /// The targets of one browser, by session.
@@ -222,7 +223,7 @@ impl Targets {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -4,13 +4,14 @@ mod events;
 mod pause;
 mod state;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
 use bytes::Bytes;
 use chromiumoxide::cdp::browser_protocol::fetch::{ContinueRequestParams, FailRequestParams};
 use tokio::sync::Notify;
 
+use crate::lock::lock;
 use crate::view::Load;
 
 pub(super) use self::events::{Response, Timing};
@@ -106,7 +107,7 @@ impl Watch {
     }
 
     fn lock(&self) -> MutexGuard<'_, PageState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
