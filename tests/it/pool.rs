@@ -244,7 +244,8 @@ async fn nothing_is_lost_while_one_of_four_proxies_dies_one_wants_a_password_and
         pool.proxy(format!("http://u:p@127.0.0.1:{port}").parse().expect("a proxy"))
     });
     let fetcher = on(Tier::Impersonate, &certs, pool.concurrency(8)).build().expect("good settings");
-    let url = nginx.url(Site::H1, "/page/hello");
+    // Few pages a connection: whom squid let in stays, so that only who comes anew learns that it wants a password.
+    let url = nginx.url(Site::H1, "/few/hello");
     let mut run = futures_util::stream::iter(0..300)
         .map(|_| fetcher.get(&url).pace(rungs::Pace::new().concurrency(16)).send())
         .buffer_unordered(16);

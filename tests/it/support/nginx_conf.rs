@@ -94,6 +94,7 @@ location /page/ {{ alias {root}/pages/; }}
 location = /page/latin1 {{ alias {root}/pages/latin1; default_type "text/html; charset=iso-8859-1"; }}
 location = /page/meta {{ alias {root}/pages/meta; default_type "text/html"; }}
 location = /page/bom {{ alias {root}/pages/bom; default_type "text/html"; }}
+location /few/ {{ alias {root}/pages/; keepalive_requests 4; }}
 location /gzip/ {{ alias {root}/pages/; gzip on; gzip_min_length 0; gzip_types *; }}
 location = /redirect/loop {{ return 302 /redirect/loop; }}
 location = /redirect/ping {{ return 302 /redirect/pong; }}
