@@ -9,7 +9,7 @@
 
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use rungs::lab::Bare;
 use rungs::{Fetcher, FetcherBuilder, Pace, Tier};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 type Done<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -59,26 +60,50 @@ fn worn() -> Done<Arc<Profile>> {
 }
 
 async fn engine(url: &str, count: usize, at_once: usize) -> Done<()> {
-    let bare = &Bare::new(worn()?, true)?;
-    many(count, at_once, || async move { Ok(bare.get(url).await?) }).await
+    let (bare, url): (_, Arc<str>) = (Arc::new(Bare::new(worn()?, true)?), url.into());
+    many(count, at_once, move || {
+        let (bare, url) = (Arc::clone(&bare), Arc::clone(&url));
+        async move { Ok(bare.get(&url).await?) }
+    })
+    .await
 }
 
 async fn router(url: &str, count: usize, at_once: usize) -> Done<()> {
-    let fetcher = &settings(at_once)?.build()?;
-    many(count, at_once, || async move {
-        let page = fetcher.get(url).send().await?;
-        Ok((page.status().as_u16(), page.bytes().len()))
+    let (fetcher, url): (_, Arc<str>) = (settings(at_once)?.build()?, url.into());
+    many(count, at_once, move || {
+        let (fetcher, url) = (fetcher.clone(), Arc::clone(&url));
+        async move {
+            let page = fetcher.get(&*url).send().await?;
+            Ok((page.status().as_u16(), page.bytes().len()))
+        }
     })
     .await
 }
 
-/// Runs `get` so often, so many at a time. An error when one was no 200.
-async fn many<F: Future<Output = Done<(u16, usize)>>>(count: usize, at_once: usize, get: impl Fn() -> F) -> Done<()> {
-    let all = stream::iter(0..count).map(|_| get()).buffer_unordered(at_once);
-    all.try_for_each(|(status, length)| async move {
-        if status == 200 && length > 0 { Ok(()) } else { Err(format!("{status}, {length} bytes").into()) }
-    })
-    .await
+/// Runs `get` so often, by so many tasks of the runtime. An error when one was no 200.
+async fn many<F, G>(count: usize, at_once: usize, get: G) -> Done<()>
+where
+    F: Future<Output = Done<(u16, usize)>> + Send + 'static,
+    G: Fn() -> F + Clone + Send + 'static,
+{
+    let left = Arc::new(AtomicUsize::new(count));
+    let mut tasks = JoinSet::<Done<()>>::new();
+    for _ in 0..at_once {
+        let (left, get) = (Arc::clone(&left), get.clone());
+        tasks.spawn(async move {
+            while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+                let (status, length) = get().await?;
+                if status != 200 || length == 0 {
+                    return Err(format!("{status}, {length} bytes").into());
+                }
+            }
+            Ok(())
+        });
+    }
+    while let Some(task) = tasks.join_next().await {
+        task??;
+    }
+    Ok(())
 }
 
 /// A thread hands the runtime a task every millisecond or so; how late it runs is the lag of the loop.

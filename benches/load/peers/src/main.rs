@@ -4,17 +4,19 @@
 //! was no 200.
 
 use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use tokio::task::JoinSet;
 use wreq_util::{Emulation, Platform, Profile};
 
-type Done<T> = Result<T, Box<dyn Error>>;
+type Done<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 #[tokio::main]
 async fn main() -> Done<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [client, url, count, at_once] = &args[..] else { return Err("see the top of this file".into()) };
-    let (count, at_once): (usize, usize) = (count.parse()?, at_once.parse()?);
+    let (url, count, at_once): (Arc<str>, _, _) = (url.as_str().into(), count.parse()?, at_once.parse()?);
     match client.as_str() {
         "wreq" => {
             let chrome = |profile: &&Profile| format!("{profile:?}").starts_with("Chrome");
@@ -23,19 +25,25 @@ async fn main() -> Done<()> {
                 .emulation(Emulation::builder().profile(profile).platform(Platform::Linux).build())
                 .tls_cert_verification(false)
                 .build()?;
-            many(count, at_once, || async {
-                let answer = client.get(url).send().await?;
-                let status = answer.status().as_u16();
-                Ok((status, answer.bytes().await?.len()))
+            many(count, at_once, move || {
+                let (client, url) = (client.clone(), Arc::clone(&url));
+                async move {
+                    let answer = client.get(&*url).send().await?;
+                    let status = answer.status().as_u16();
+                    Ok((status, answer.bytes().await?.len()))
+                }
             })
             .await
         }
         "reqwest" => {
             let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build()?;
-            many(count, at_once, || async {
-                let answer = client.get(url).send().await?;
-                let status = answer.status().as_u16();
-                Ok((status, answer.bytes().await?.len()))
+            many(count, at_once, move || {
+                let (client, url) = (client.clone(), Arc::clone(&url));
+                async move {
+                    let answer = client.get(&*url).send().await?;
+                    let status = answer.status().as_u16();
+                    Ok((status, answer.bytes().await?.len()))
+                }
             })
             .await
         }
@@ -43,11 +51,28 @@ async fn main() -> Done<()> {
     }
 }
 
-/// Runs `get` so often, so many at a time.
-async fn many<F: Future<Output = Done<(u16, usize)>>>(count: usize, at_once: usize, get: impl Fn() -> F) -> Done<()> {
-    let all = stream::iter(0..count).map(|_| get()).buffer_unordered(at_once);
-    all.try_for_each(|(status, length)| async move {
-        if status == 200 && length > 0 { Ok(()) } else { Err(format!("{status}, {length} bytes").into()) }
-    })
-    .await
+/// Runs `get` so often, by so many tasks of the runtime. An error when one was no 200.
+async fn many<F, G>(count: usize, at_once: usize, get: G) -> Done<()>
+where
+    F: Future<Output = Done<(u16, usize)>> + Send + 'static,
+    G: Fn() -> F + Clone + Send + 'static,
+{
+    let left = Arc::new(AtomicUsize::new(count));
+    let mut tasks = JoinSet::<Done<()>>::new();
+    for _ in 0..at_once {
+        let (left, get) = (Arc::clone(&left), get.clone());
+        tasks.spawn(async move {
+            while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+                let (status, length) = get().await?;
+                if status != 200 || length == 0 {
+                    return Err(format!("{status}, {length} bytes").into());
+                }
+            }
+            Ok(())
+        });
+    }
+    while let Some(task) = tasks.join_next().await {
+        task??;
+    }
+    Ok(())
 }
