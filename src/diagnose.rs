@@ -172,6 +172,7 @@ impl Diagnose {
     async fn learn(&self, url: &Url, visitors: &Visitors, steps: &[Step]) {
         let Some(path) = self.builder.memory_file() else { return };
         let memory = Memory::new(Some(path.to_owned()));
+        let area = Arc::new(Area::of(url));
         for step in steps {
             let Some(fetcher) = visitors.fresh(step.way) else { continue };
             let page = match step.kind() {
@@ -182,7 +183,7 @@ impl Diagnose {
             let tier = step.way.tier();
             let worn = if tier == Tier::Plain { fetcher.plain_identity() } else { fetcher.identity() };
             let profile = worn.profile().name.clone();
-            memory.tried(Attempted { area: Area::of(url), tier, cleared: false, profile }, page);
+            memory.tried(Attempted { area: Arc::clone(&area), tier, cleared: false, profile }, page);
         }
         memory.flush().await;
     }

@@ -30,7 +30,7 @@ use crate::fingerprint::Profile;
 use crate::identity::Identity;
 use crate::limit::Leave;
 use crate::lock::lock;
-use crate::memory::{Dress, Who};
+use crate::memory::{Area, Dress, Who};
 use crate::politeness::Pace;
 use crate::proxy::Route;
 use crate::request::{Request, parse_url};
@@ -190,6 +190,7 @@ impl Fetcher {
         terms: &Terms,
         persona: Arc<Persona>,
         request: &Request,
+        area: &Area,
         ladder: &Ladder,
     ) -> (Arc<Persona>, Option<Arc<Persona>>) {
         let has_own = |name: &HeaderName| request.headers.iter().any(|(other, _)| other == name);
@@ -197,7 +198,7 @@ impl Fetcher {
             return (persona, None);
         }
         let (lent, wearable) = (|name: &str| terms.lends(name), |name: &str| terms.look_as(name).is_some());
-        let dress = self.shared.router.dress(&persona, request, ladder, lent, wearable).await;
+        let dress = self.shared.router.dress(&persona, request, area, ladder, lent, wearable).await;
         let named = match &dress {
             Dress::Default => return (persona, None),
             Dress::Other(name) | Dress::Probe { instead: name } => name,

@@ -61,14 +61,14 @@ impl Task {
     /// # Errors
     /// [`ErrorKind::InvalidUrl`].
     pub fn host(&self) -> Result<String> {
-        Ok(limit::name(&parse_url(&self.url)?))
+        Ok(limit::name(&parse_url(&self.url)?).into_owned())
     }
 
     /// What tells it from others, and its host.
     pub(super) fn identify(&self) -> Result<(Key, String)> {
         let url = parse_url(&self.url)?;
         self.method()?;
-        let host = limit::name(&url);
+        let host = limit::name(&url).into_owned();
         Ok((self.key(url), host))
     }
 

@@ -100,7 +100,13 @@ impl Test {
         match self {
             Self::Present => true,
             Self::Is(wanted) => value.trim().eq_ignore_ascii_case(wanted),
-            Self::Has(wanted) => value.to_ascii_lowercase().contains(wanted.as_str()),
+            Self::Has(wanted) => {
+                wanted.is_empty()
+                    || value
+                        .as_bytes()
+                        .windows(wanted.len())
+                        .any(|part| part.eq_ignore_ascii_case(wanted.as_bytes()))
+            }
             Self::Starts(wanted) => value
                 .as_bytes()
                 .get(..wanted.len())

@@ -40,19 +40,22 @@ pub(super) fn judge_at_once(compiled: &Compiled, seen: &Seen<'_>) -> Option<Verd
 /// searched for all that any rule asks for, unless a quick look finds that none of those left can fire.
 fn read_text<'a>(compiled: &'a Compiled, seen: &'a Seen<'a>) -> (Facts<'a>, Vec<&'a Rule>) {
     let mut facts = Facts::of(seen);
-    // Told apart before their conditions are read: most answers are 200s.
-    let possible = compiled.rules.iter().filter(|rule| rule.may_be_ok || seen.status != 200);
-    let mut standing: Vec<&Rule> = possible.filter(|rule| facts.answer(rule) != Some(false)).collect();
+    let possible = |rule: &&Rule| rule.needs.are_met(seen, facts.moved);
+    let needled = compiled.rules.iter().any(|rule| rule.is_needled && possible(&rule));
+    let others = compiled.unneedled(seen.status).filter(possible);
+    let mut standing: Vec<&Rule> = others.filter(|rule| facts.answer(rule) != Some(false)).collect();
     facts.read_title(&standing);
     standing.retain(|rule| !rule.asks_for_title || facts.answer(rule) != Some(false));
-    let mut asking = standing.iter().filter(|rule| rule.asks_for_text).peekable();
-    if asking.peek().is_some() {
-        if asking.all(|rule| rule.is_needled) && !compiled.needles.are_in(facts.body) {
-            standing.retain(|rule| !rule.is_needled);
-        } else {
-            facts.search(compiled);
-            standing.retain(|rule| facts.answer(rule) != Some(false));
-        }
+    let searched = standing.iter().any(|rule| rule.asks_for_text)
+        || needled && facts.media.is_readable() && compiled.needles.are_in(facts.body);
+    if searched {
+        facts.search(compiled);
+        // All of them anew, in the order of the files.
+        standing = compiled
+            .rules
+            .iter()
+            .filter(|rule| rule.needs.are_met(seen, facts.moved) && facts.answer(rule) != Some(false))
+            .collect();
     }
     (facts, standing)
 }
@@ -98,6 +101,8 @@ struct Facts<'a> {
     seen: &'a Seen<'a>,
     body: &'a [u8],
     media: Media,
+    /// Whether the answer came from another place than the one asked.
+    moved: bool,
     /// Where each pattern was first found, once the body was searched.
     hits: Option<Vec<Option<usize>>>,
     /// The title, once it was looked for.
@@ -126,7 +131,8 @@ impl<'a> Facts<'a> {
     fn of(seen: &'a Seen<'a>) -> Self {
         let body = &seen.body[..seen.body.len().min(PREFIX)];
         let media = Media::of(seen.headers, body);
-        Self { seen, body, media, hits: None, title: Read::NotYet, page: Read::NotYet }
+        let moved = is_moved(seen.requested, seen.url);
+        Self { seen, body, media, moved, hits: None, title: Read::NotYet, page: Read::NotYet }
     }
 
     fn search(&mut self, compiled: &Compiled) {
@@ -190,7 +196,7 @@ impl<'a> Facts<'a> {
             Condition::Path(part) => has_path(seen.url, part),
             Condition::Asked(part) => has_path(seen.requested, part),
             Condition::Query(part) => seen.url.query().is_some_and(|query| query.contains(part.as_str())),
-            Condition::Moved(moved) => is_moved(seen.requested, seen.url) == *moved,
+            Condition::Moved(moved) => self.moved == *moved,
             Condition::Says(starts) => {
                 self.media.is_readable()
                     && seen.complete
@@ -370,7 +376,7 @@ fn has_path(url: &Url, part: &str) -> bool {
 
 /// Whether the answer came from another place: scheme, `www.` and a slash at the end do not count.
 fn is_moved(requested: &Url, url: &Url) -> bool {
-    place(requested) != place(url)
+    requested != url && place(requested) != place(url)
 }
 
 fn place(url: &Url) -> (&str, &str) {

@@ -1,5 +1,7 @@
 //! What sort of body an answer carries: it decides how far the body may be asked.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, header};
 use serde::Deserialize;
 
@@ -23,8 +25,13 @@ impl Media {
     /// The sort told by content-type, or by the first bytes where nothing is told.
     pub(super) fn of(headers: &HeaderMap, body: &[u8]) -> Self {
         let told = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-        let told = told.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-        match told.as_str() {
+        let told = told.split(';').next().unwrap_or("").trim();
+        let told = if told.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Cow::Owned(told.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(told)
+        };
+        match &*told {
             "" => Self::guess(body),
             "text/html" | "application/xhtml+xml" => Self::Html,
             "text/plain" => Self::Text,

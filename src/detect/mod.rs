@@ -26,6 +26,7 @@ mod expect;
 mod judge;
 mod media;
 mod needles;
+mod needs;
 mod page;
 mod rule;
 mod rules;

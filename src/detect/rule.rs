@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::condition::{Code, Condition};
 use super::media::Media;
+use super::needs::Needs;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 use crate::provenance::is_date;
@@ -42,8 +43,8 @@ pub(super) struct Rule {
     pub(super) all: Vec<Condition>,
     pub(super) any: Vec<Condition>,
     pub(super) none: Vec<Condition>,
-    /// Whether it can fire on a 200.
-    pub(super) may_be_ok: bool,
+    /// What a look at the answer's frame shows to be missing, for most rules.
+    pub(super) needs: Needs,
     /// Whether the title must be read before it can be answered, and whether the body's text must be searched.
     pub(super) asks_for_title: bool,
     pub(super) asks_for_text: bool,
@@ -198,7 +199,7 @@ impl Checked {
     fn into_rule(self, id: String, vendor: Option<&Name>, origin: &str) -> Rule {
         let conditions = || self.all.iter().chain(&self.any).chain(&self.none);
         Rule {
-            may_be_ok: self.all.iter().all(|condition| condition.allows_status(200)),
+            needs: Needs::of(&self.all),
             asks_for_title: conditions().any(|condition| matches!(condition, Condition::Title(_))),
             asks_for_text: conditions().any(Condition::asks_for_text),
             info: RuleInfo {

@@ -15,6 +15,7 @@ use crate::budget::Budget;
 use crate::detect::Expect;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
+use crate::memory::Area;
 use crate::politeness::{Pace, Robots};
 use crate::proxy::{Proxy, Route};
 use crate::request::{Context, Request, parse_url};
@@ -274,9 +275,10 @@ impl RequestBuilder {
         if let Some(berth) = &mut berth {
             berth.together = ladder.top() == Tier::Browser;
         }
+        let area = Arc::new(Area::of(&request.url));
         let (persona, instead) = match &berth {
             Some(berth) => (berth.persona().map_err(|error| error.with_url(&request.url))?, None),
-            None => self.fetcher.dressed(&terms, Arc::clone(&base), &request, &ladder).await,
+            None => self.fetcher.dressed(&terms, Arc::clone(&base), &request, &area, &ladder).await,
         };
         for persona in [Some(&persona), instead.as_ref()].into_iter().flatten() {
             terms.lend(persona, &request);
@@ -284,6 +286,7 @@ impl RequestBuilder {
         let sent = self.tells_sent.then(Mutex::default);
         let errand = Errand {
             request: &request,
+            area: &area,
             persona: &persona,
             bounds: &bounds,
             ladder,

@@ -13,6 +13,7 @@ pub(crate) mod hpack_tables;
 pub mod ja;
 mod languages;
 pub mod lint;
+pub(crate) mod pressed;
 pub mod profile;
 mod promise;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Serialize};
 
 use super::derive;
+use super::pressed::{Pressed, Rail};
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 use crate::request::Context;
@@ -151,9 +152,16 @@ pub struct Headers {
     pub hinted: bool,
     /// The fields, in order.
     pub fields: Vec<Field>,
+    #[serde(skip)]
+    pub(crate) rail: Rail,
 }
 
 impl Headers {
+    /// The fields as requests wear them, or the name of one that is none.
+    pub(crate) fn pressed(&self) -> Result<&[Pressed], &str> {
+        self.rail.of(&self.fields)
+    }
+
     /// What tells this template from the profile's others, for example `navigation/h2/redirected`.
     #[must_use]
     pub fn label(&self) -> String {

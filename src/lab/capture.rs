@@ -9,6 +9,7 @@ use super::scenario::SCENARIOS;
 use super::{habits, hellos, merge};
 use crate::error::{Error, Result};
 use crate::fingerprint::H2Opening;
+use crate::fingerprint::pressed::Rail;
 use crate::fingerprint::profile::{
     Brand, Browser, Headers, Hpack, Http2, Over, Priority, Profile, Provenance, SCHEMA, Tls,
 };
@@ -67,7 +68,7 @@ fn profile(recording: &Recording, name: &str, today: &str) -> Result<Profile> {
         let context = Context::ALL[context].name().to_owned();
         let fields = merge::fields(&samples)
             .map_err(|what| lacking(&format!("one order for {context}/{}: {what}", over.name())))?;
-        headers.push(Headers { context, over, redirected, hinted, fields });
+        headers.push(Headers { context, over, redirected, hinted, fields, rail: Rail::default() });
     }
     let browser = browser(&recording.page).ok_or_else(|| lacking("what a page's script sees"))?;
     let mut heard = recording.scenarios.get("navigation/h2").into_iter().flatten();

@@ -84,7 +84,7 @@ impl Wardrobe {
     ///
     /// # Errors
     /// [`ErrorKind::Profile`] and [`ErrorKind::InvalidRequest`] for what cannot be written.
-    pub fn fields(&self) -> Result<Vec<(String, HeaderValue)>> {
+    pub fn fields(&self) -> Result<Vec<(Arc<str>, HeaderValue)>> {
         let occasion = Occasion {
             over: self.over,
             journey: &self.journey,

@@ -21,7 +21,7 @@ use crate::error::Result;
 use crate::fingerprint::Profile;
 use crate::identity::Identity;
 use crate::lock::lock;
-use crate::memory::{Memory, Who};
+use crate::memory::{Area, Memory, Who};
 use crate::net::{Engine, Trust};
 use crate::politeness::{Pace, Robots};
 use crate::request::{Request, parse_url};
@@ -151,8 +151,10 @@ pub async fn week(manners: Manners) -> Result<Week> {
             persona = self::persona()?;
         }
         let request = Request::get(parse_url(&format!("https://week.test/p/{fetch}"))?);
+        let area = Arc::new(Area::of(&request.url));
         let errand = Errand {
             request: &request,
+            area: &area,
             persona: &persona,
             bounds: &bounds,
             ladder,

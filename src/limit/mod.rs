@@ -9,6 +9,7 @@ mod breaker;
 mod host;
 mod speed;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -47,6 +48,19 @@ pub(crate) struct Asking<'a> {
     pub(crate) ends: Option<Instant>,
 }
 
+impl Asking<'_> {
+    fn wish(&self) -> Wish {
+        Wish {
+            tier: self.tier,
+            pace: self.pace,
+            crawl_delay: self.crawl_delay,
+            draw: rand::rng().random_range(0.0..1.0),
+            patience: PATIENCE,
+            ends: self.ends,
+        }
+    }
+}
+
 /// Leave to make one request. Dropped without a word, it tells nothing of the host.
 pub(crate) struct Permit {
     host: Arc<Host>,
@@ -80,14 +94,7 @@ impl Limits {
     /// [`ErrorKind::Timeout`] when too many wait already.
     pub(crate) async fn acquire(&self, asking: &Asking<'_>) -> Result<Permit> {
         let host = self.host(asking.url);
-        let wish = Wish {
-            tier: asking.tier,
-            pace: asking.pace,
-            crawl_delay: asking.crawl_delay,
-            draw: rand::rng().random_range(0.0..1.0),
-            patience: PATIENCE,
-            ends: asking.ends,
-        };
+        let wish = asking.wish();
         let _place = Place::in_line(&host)?;
         let mut turn = pin!(host.turn.lock());
         let _first = loop {
@@ -106,14 +113,7 @@ impl Limits {
             let now = Instant::now();
             let decision = host.state().decide(now, &wish);
             match decision {
-                Decision::Go { probe } => {
-                    if probe {
-                        tracing::info!(host = host.name, tier = %wish.tier, "probes a host that failed");
-                    }
-                    let host = Arc::clone(&host);
-                    let left = AtomicBool::new(false);
-                    return Ok(Permit { host, wish, started: now, probe, is_over: false, left });
-                }
+                Decision::Go { probe } => return Ok(Permit::new(&host, wish, now, probe)),
                 Decision::At(at) => at_or_told(at, told).await,
                 Decision::Full => freed.await,
                 Decision::TooLong(wait) => return Err(host.too_long(wait)),
@@ -129,6 +129,20 @@ impl Limits {
                     return Err(Error::new(shut.kind, message));
                 }
             }
+        }
+    }
+
+    /// The same without waiting: `None` where it takes a while, or an error has to be told.
+    pub(crate) fn at_once(&self, asking: &Asking<'_>) -> Option<Permit> {
+        let host = self.host(asking.url);
+        let (wish, now) = (asking.wish(), Instant::now());
+        let decision = {
+            let _first = host.turn.try_lock().ok()?;
+            host.state().decide(now, &wish)
+        };
+        match decision {
+            Decision::Go { probe } => Some(Permit::new(&host, wish, now, probe)),
+            _ => None,
         }
     }
 
@@ -176,7 +190,7 @@ impl Limits {
     fn host(&self, url: &Url) -> Arc<Host> {
         let name = name(url);
         let mut hosts = lock(&self.0);
-        if let Some(host) = hosts.get(&name) {
+        if let Some(host) = hosts.get(&*name) {
             return Arc::clone(host);
         }
         if hosts.len() >= MAX_HOSTS {
@@ -191,13 +205,20 @@ impl Limits {
                 keep || Arc::strong_count(host) > 1
             });
         }
-        let host = Arc::new(Host { name: name.clone(), ..Host::default() });
-        hosts.insert(name, Arc::clone(&host));
+        let host = Arc::new(Host { name: name.clone().into_owned(), ..Host::default() });
+        hosts.insert(name.into_owned(), Arc::clone(&host));
         host
     }
 }
 
 impl Permit {
+    fn new(host: &Arc<Host>, wish: Wish, started: Instant, probe: bool) -> Self {
+        if probe {
+            tracing::info!(host = host.name, tier = %wish.tier, "probes a host that failed");
+        }
+        Self { host: Arc::clone(host), wish, started, probe, is_over: false, left: AtomicBool::new(false) }
+    }
+
     /// The host has answered, and what follows goes elsewhere: makes room for the next, before the end.
     pub(crate) fn leave(&self) {
         if !self.left.swap(true, Ordering::Relaxed) {
@@ -266,9 +287,14 @@ impl Drop for Place<'_> {
 }
 
 /// A host by its name, and the port where that says more.
-pub(crate) fn name(url: &Url) -> String {
+pub(crate) fn name(url: &Url) -> Cow<'_, str> {
     let host = url.host_str().unwrap_or_default();
-    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    url.port().map_or(Cow::Borrowed(host), |port| Cow::Owned(format!("{host}:{port}")))
+}
+
+/// Whether both are of the same host.
+pub(crate) fn is_same(one: &Url, other: &Url) -> bool {
+    one.host_str() == other.host_str() && one.port() == other.port()
 }
 
 async fn at_or_told(at: Instant, told: Notified<'_>) {

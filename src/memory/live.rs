@@ -47,13 +47,20 @@ struct Site {
     probing: HashMap<(String, Tier), i64>,
     /// In which parts the default profile is worn to learn whether it is let in again, and since when.
     dressing: HashMap<String, i64>,
-    usual: HashMap<(String, Form), Usual>,
+    /// By form, and by part.
+    usual: [HashMap<String, Usual>; Form::ALL.len()],
+}
+
+impl Site {
+    fn usual(&mut self, form: Form) -> &mut HashMap<String, Usual> {
+        &mut self.usual[form as usize]
+    }
 }
 
 /// An attempt, as evidence.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempted {
-    pub(crate) area: Area,
+    pub(crate) area: Arc<Area>,
     pub(crate) tier: Tier,
     pub(crate) cleared: bool,
     pub(crate) profile: String,
@@ -100,7 +107,7 @@ impl Memory {
                 let site = room(&mut sites).entry(area.site.clone()).or_default();
                 recalled.evidence.into_iter().for_each(|(slot, tally)| site.evidence.set(slot, tally));
                 for Pages { group, form, usual, .. } in recalled.usual {
-                    let known = site.usual.entry((group, form)).or_default();
+                    let known = site.usual(form).entry(group).or_default();
                     if known.seen <= usual.seen {
                         *known = usual;
                     }
@@ -164,29 +171,43 @@ impl Memory {
 
     /// How large the page of this [`mark`](super::mark) usually is, in bytes, where one can tell.
     pub(crate) fn usual(&self, area: &Area, form: Form, mark: u64) -> Option<u64> {
-        self.live.sites().get(&area.site)?.usual.get(&(area.group.clone(), form))?.of(mark)
+        self.live.sites().get_mut(&area.site)?.usual(form).get(&area.group)?.of(mark)
     }
 
     /// Learns from the size of a page.
-    pub(crate) fn measured(&self, area: Area, form: Form, measure: Measure) {
+    pub(crate) fn measured(&self, area: &Area, form: Form, measure: Measure) {
         let at = self.now();
         let Area { site, group } = area;
         {
             let mut sites = self.live.sites();
-            let known = &mut room(&mut sites).entry(site.clone()).or_default().usual;
-            let key = (group.clone(), form);
-            if known.len() >= MAX_SIZES
-                && !known.contains_key(&key)
-                && let Some(oldest) =
-                    known.iter().min_by_key(|(_, usual)| usual.seen).map(|(key, _)| key.clone())
-            {
-                known.remove(&oldest);
+            let known = here(&mut sites, site).usual(form);
+            if !known.contains_key(group) {
+                if known.len() >= MAX_SIZES
+                    && let Some(oldest) =
+                        known.iter().min_by_key(|(_, usual)| usual.seen).map(|(group, _)| group.clone())
+                {
+                    known.remove(&oldest);
+                }
+                known.insert(group.clone(), Usual::default());
             }
-            known.entry(key).or_default().learn(measure, at);
+            if let Some(usual) = known.get_mut(group) {
+                usual.learn(measure, at);
+            }
         }
         if let Some(keeper) = &self.keeper {
-            keeper.measured(Measured { site, group, form, measure, at });
+            keeper.measured(Measured { site: site.clone(), group: group.clone(), form, measure, at });
         }
+    }
+
+    /// Whether there is a file behind it.
+    pub(crate) const fn has_file(&self) -> bool {
+        self.keeper.is_some()
+    }
+
+    /// Whether the file is to be asked again whether other processes found `host` failing.
+    pub(crate) fn has_news(&self, host: &str) -> bool {
+        let now = self.now();
+        self.has_file() && lock(&self.asked).get(host).is_none_or(|last| now.saturating_sub(*last) >= NEWS)
     }
 
     /// On which tiers other processes found `host` failing, as far as that is news here. The file is asked
@@ -229,25 +250,31 @@ impl Memory {
     pub(crate) fn tried(&self, attempted: Attempted, page: bool) {
         let now = self.now();
         let Attempted { area, tier, cleared, profile } = attempted;
-        let slot = Slot { group: area.group, rung: Rung::of(tier, cleared), profile };
+        let slot = Slot { group: area.group.clone(), rung: Rung::of(tier, cleared), profile };
         let tally = if page { Tally::page(now) } else { Tally::refusal(now) };
+        let told = self.keeper.as_ref().map(|keeper| (keeper, slot.clone()));
         {
             let mut sites = self.live.sites();
-            let site = room(&mut sites).entry(area.site.clone()).or_default();
-            site.probing.remove(&(slot.group.clone(), tier));
+            let site = here(&mut sites, &area.site);
+            if !site.probing.is_empty() {
+                site.probing.remove(&(slot.group.clone(), tier));
+            }
             if tier == Tier::Impersonate {
                 site.dressing.remove(&slot.group);
             }
-            site.evidence.add(slot.clone(), tally);
+            site.evidence.add(slot, tally);
         }
-        if let Some(keeper) = &self.keeper {
-            keeper.seen(Line { site: area.site, slot, tally });
+        if let Some((keeper, slot)) = told {
+            keeper.seen(Line { site: area.site.clone(), slot, tally });
         }
     }
 
     /// What the identity holds for `host`, unless it is too old.
     pub(crate) fn note(&self, identity: u64, host: &str) -> Option<Note> {
         let notes = self.live.notes();
+        if notes.is_empty() {
+            return None;
+        }
         notes.get(&(identity, host.to_owned())).filter(|note| note.is_current(self.now())).cloned()
     }
 
@@ -271,11 +298,12 @@ impl Memory {
     /// The impersonate tier got a page. Whether that is news of a clearance.
     pub(crate) fn impersonated(&self, identity: u64, host: &str) -> bool {
         let mut notes = self.live.notes();
-        notes.get_mut(&(identity, host.to_owned())).is_some_and(|note| {
-            let news = !note.proven || !note.moves;
-            note.impersonated();
-            news
-        })
+        !notes.is_empty()
+            && notes.get_mut(&(identity, host.to_owned())).is_some_and(|note| {
+                let news = !note.proven || !note.moves;
+                note.impersonated();
+                news
+            })
     }
 
     /// The impersonate tier was refused with the newest clearance. Whether that shows that it does not move.
@@ -342,6 +370,14 @@ fn room<K: std::hash::Hash + Eq, V>(map: &mut HashMap<K, V>) -> &mut HashMap<K, 
         });
     }
     map
+}
+
+/// What is known of this site, made room for where nothing is.
+fn here<'a>(sites: &'a mut HashMap<String, Site>, name: &str) -> &'a mut Site {
+    if !sites.contains_key(name) {
+        room(sites).insert(name.to_owned(), Site::default());
+    }
+    sites.get_mut(name).expect("it was put there")
 }
 
 fn wall_clock() -> i64 {

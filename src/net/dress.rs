@@ -1,6 +1,7 @@
 //! Dressing a request: a profile's header template, filled from the request. Pure.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -11,13 +12,14 @@ use super::origin::Journey;
 use super::scatter;
 use crate::error::{Error, Result};
 use crate::fingerprint::Profile;
-use crate::fingerprint::profile::{Field, Over};
+use crate::fingerprint::pressed::{Filling, Pressed};
+use crate::fingerprint::profile::Over;
 use crate::hints::Hints;
 use crate::kind::ErrorKind;
 use crate::request::{Context, Request};
 
 /// Header fields in wire order, with the case they have in HTTP/1.1.
-pub(crate) type Fields = Vec<(String, HeaderValue)>;
+pub(crate) type Fields = Vec<(Arc<str>, HeaderValue)>;
 
 /// What a request is dressed for.
 pub(crate) struct Occasion<'a> {
@@ -42,50 +44,52 @@ pub(crate) fn fields(profile: &Profile, request: &Request, occasion: &Occasion<'
     {
         own.push((header::AUTHORIZATION, value));
     }
-    let mut out = Fields::new();
+    let mut out = Fields::with_capacity(MOST_FIELDS);
     let mut extras_at = None;
-    let mut template = template(profile, request, occasion, &own);
-    let has = |name: &HeaderName| template.iter().any(|field| field.name.eq_ignore_ascii_case(name.as_str()));
-    if !has(&header::COOKIE) {
+    let mut template = template(profile, request, occasion, &own)?;
+    let has_cookies = !occasion.cookies.is_empty() || own.iter().any(|(name, _)| name == header::COOKIE);
+    let has = |name: &HeaderName| template.iter().any(|field| field.name == *name);
+    if has_cookies && !has(&header::COOKIE) {
         // A template of an occasion without cookies: Chrome writes only the priority behind them.
         let at = template.len() - usize::from(has(&HeaderName::from_static("priority")));
-        let cookie = Field { name: title_case(&header::COOKIE, occasion.over), value: None };
-        template.to_mut().insert(at, cookie);
+        let spelled = title_case(&header::COOKIE, occasion.over);
+        template.to_mut().insert(at, Pressed { name: header::COOKIE, spelled, value: Filling::Open });
     }
     for field in template.iter() {
-        let name: HeaderName = field.name.parse().map_err(|_| broken(&field.name))?;
-        if name == header::ACCEPT_ENCODING {
+        let name = &field.name;
+        if *name == header::ACCEPT_ENCODING {
             extras_at.get_or_insert(out.len());
         }
-        if request.removed.contains(&name) {
+        if request.removed.contains(name) {
             continue;
         }
-        if name == header::COOKIE {
-            cookie_fields(&mut out, &field.name, &mut own, occasion)?;
+        if *name == header::COOKIE {
+            cookie_fields(&mut out, &field.spelled, &mut own, occasion)?;
             continue;
         }
         let mut mine: Vec<HeaderValue> =
-            own.extract_if(.., |(other, _)| *other == name).map(|(_, value)| value).collect();
-        if name == header::REFERER {
+            own.extract_if(.., |(other, _)| other == name).map(|(_, value)| value).collect();
+        if *name == header::REFERER {
             // A caller names the page; how much of it is told is the policy's to say.
             mine.retain(|page| !occasion.journey.began_at(page));
         }
         if !mine.is_empty() {
             // A script's own stay as they are typed, in lower case.
-            let spelled = if request.context.is_script() { name.as_str() } else { &field.name };
-            out.extend(mine.into_iter().map(|value| (spelled.to_owned(), value)));
-        } else if name == header::CONTENT_TYPE
-            && let Some(value) = slot(&name, None, profile, request, occasion)?
+            let spelled =
+                if request.context.is_script() { name.as_str().into() } else { Arc::clone(&field.spelled) };
+            out.extend(mine.into_iter().map(|value| (Arc::clone(&spelled), value)));
+        } else if *name == header::CONTENT_TYPE
+            && let Some(value) = slot(name, &Filling::Open, profile, request, occasion)?
         {
-            out.push((title_case(&name, occasion.over), value));
-        } else if let Some(value) = slot(&name, field.value.as_deref(), profile, request, occasion)? {
-            out.push((field.name.clone(), value));
+            out.push((title_case(name, occasion.over), value));
+        } else if let Some(value) = slot(name, &field.value, profile, request, occasion)? {
+            out.push((Arc::clone(&field.spelled), value));
         }
     }
     let says_length = request.body.is_some() || request.method == Method::POST;
     if says_length && !out.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
         // A template of a context that has no body of its own: Chrome writes the length first.
-        if let Some(length) = slot(&header::CONTENT_LENGTH, None, profile, request, occasion)? {
+        if let Some(length) = slot(&header::CONTENT_LENGTH, &Filling::Open, profile, request, occasion)? {
             let at = out.iter().take_while(|(name, _)| is_connection_level(name)).count();
             out.insert(at, (title_case(&header::CONTENT_LENGTH, occasion.over), length));
             extras_at = extras_at.map(|at| at + 1);
@@ -98,7 +102,7 @@ pub(crate) fn fields(profile: &Profile, request: &Request, occasion: &Occasion<'
     let mut extras: Fields = occasion
         .proxy_authorization
         .iter()
-        .map(|value| ("Proxy-Authorization".to_owned(), value.clone()))
+        .map(|value| ("Proxy-Authorization".into(), value.clone()))
         .collect();
     extras.extend(own.into_iter().map(|(name, value)| (title_case(&name, occasion.over), value)));
     out.splice(at..at, extras);
@@ -111,7 +115,7 @@ fn template<'a>(
     request: &Request,
     occasion: &Occasion<'_>,
     own: &[(HeaderName, HeaderValue)],
-) -> Cow<'a, [Field]> {
+) -> Result<Cow<'a, [Pressed]>> {
     let template = profile
         .headers(request.context, occasion.over, occasion.journey.redirected())
         .or_else(|| profile.headers(Context::Navigation, occasion.over, false));
@@ -121,10 +125,12 @@ fn template<'a>(
     if let Some(fields) =
         script.and_then(|template| scatter::layout(profile, template, wanted, &own, request.body.is_some()))
     {
-        return Cow::Owned(fields);
+        let pressed: Result<Vec<_>, _> = fields.iter().map(Pressed::of).collect();
+        return pressed.map(Cow::Owned).map_err(|name| broken(&name));
     }
     let hinted = occasion.hints.any(&request.url).then(|| profile.hinted(request.context, occasion.over));
-    hinted.flatten().or(template).map_or(Cow::Owned(Vec::new()), |template| Cow::Borrowed(&template.fields))
+    let Some(template) = hinted.flatten().or(template) else { return Ok(Cow::Owned(Vec::new())) };
+    template.pressed().map(Cow::Borrowed).map_err(broken)
 }
 
 /// An Origin that only a redirect brought about is written behind the sec-fetch fields.
@@ -140,25 +146,23 @@ fn late_origin(out: &mut Fields) {
 /// The value of a template's field that the caller did not give; `None` leaves the field out.
 fn slot(
     name: &HeaderName,
-    value: Option<&str>,
+    value: &Filling,
     profile: &Profile,
     request: &Request,
     occasion: &Occasion<'_>,
 ) -> Result<Option<HeaderValue>> {
     let text = match value {
-        Some(value) => Some(written(value, occasion)),
-        None => place(name, profile, request, occasion).map(Cow::Owned),
+        Filling::Fixed(value) => return Ok(Some(value.clone())),
+        Filling::Written(text) => Some(written(text, occasion)),
+        Filling::Open => place(name, profile, request, occasion),
     };
-    text.map(|text| HeaderValue::from_str(&text).map_err(|_| broken(name.as_str()))).transpose()
+    text.map(|text| HeaderValue::try_from(text).map_err(|_| broken(name.as_str()))).transpose()
 }
 
-/// A template's value with its places filled. Most have none.
-fn written<'a>(value: &'a str, occasion: &Occasion<'_>) -> Cow<'a, str> {
-    if !value.contains('{') {
-        return Cow::Borrowed(value);
-    }
+/// A template's value with its places filled.
+fn written(value: &str, occasion: &Occasion<'_>) -> String {
     let filled = value.replace("{version}", env!("CARGO_PKG_VERSION"));
-    Cow::Owned(filled.replace("{site}", occasion.journey.site()))
+    filled.replace("{site}", occasion.journey.site())
 }
 
 /// What fills a template's empty place.
@@ -196,7 +200,7 @@ fn place(name: &HeaderName, profile: &Profile, request: &Request, occasion: &Occ
 /// Cookies: one field a pair over HTTP/2, one field in all over HTTP/1.1.
 fn cookie_fields(
     out: &mut Fields,
-    spelled: &str,
+    spelled: &Arc<str>,
     own: &mut Vec<(HeaderName, HeaderValue)>,
     occasion: &Occasion<'_>,
 ) -> Result<()> {
@@ -215,7 +219,7 @@ fn cookie_fields(
             Error::new(ErrorKind::InvalidRequest, "a cookie holds a character that no header may carry")
         })?;
         value.set_sensitive(true);
-        out.push((spelled.to_owned(), value));
+        out.push((Arc::clone(spelled), value));
     }
     Ok(())
 }
@@ -245,19 +249,21 @@ fn credentials(url: &Url) -> Option<HeaderValue> {
 
 /// The case of a caller's header in HTTP/1.1: known names in title case, as Chrome writes its own;
 /// a script's own stay as they are.
-fn title_case(name: &HeaderName, over: Over) -> String {
+fn title_case(name: &HeaderName, over: Over) -> Arc<str> {
     let text = name.as_str();
     if over == Over::H2 || text.starts_with("x-") || text.starts_with("sec-ch-") {
-        return text.to_owned();
+        return text.into();
     }
     let mut upper = true;
-    text.chars()
+    let shown: String = text
+        .chars()
         .map(|c| {
             let shown = if upper { c.to_ascii_uppercase() } else { c };
             upper = c == '-';
             shown
         })
-        .collect()
+        .collect();
+    shown.into()
 }
 
 fn is_connection_level(name: &str) -> bool {
@@ -270,6 +276,9 @@ fn broken(name: &str) -> Error {
         format!("the browser profile's header `{}` cannot be sent", name.escape_debug()),
     )
 }
+
+/// Room for as many as a browser sends.
+const MOST_FIELDS: usize = 24;
 
 #[cfg(test)]
 mod tests {
@@ -356,7 +365,7 @@ mod tests {
             proxy_authorization: None,
         };
         let fields = fields(&profile, &request, &occasion).unwrap();
-        assert!(fields.iter().any(|(name, _)| name == "user-agent"), "{fields:?}");
+        assert!(fields.iter().any(|(name, _)| **name == *"user-agent"), "{fields:?}");
     }
 
     #[test]

@@ -194,10 +194,14 @@ pub(super) fn in_http2(fields: Fields) -> (Option<HeaderValue>, Fields) {
         fields.into_iter().partition(|(name, _)| name.eq_ignore_ascii_case("host"));
     let fields = fields
         .into_iter()
-        .map(|(name, value)| (name.to_ascii_lowercase(), value))
+        .map(|(name, value)| (lower(name), value))
         .filter(|(name, value)| !is_of_connection(name, value))
         .collect();
     (hosts.into_iter().next().map(|(_, value)| value), fields)
+}
+
+fn lower(name: Arc<str>) -> Arc<str> {
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) { name.to_ascii_lowercase().into() } else { name }
 }
 
 /// What speaks of the connection has no place in HTTP/2 (RFC 9113, section 8.2.2).
@@ -240,7 +244,7 @@ impl OnPreserveHeaderCallback for AsWritten {
 
     fn call_visit(&self, _headers: &mut HeaderMap, write: &mut dyn FnMut(&dyn AsRef<[u8]>, &HeaderValue)) {
         for (name, value) in &self.0 {
-            write(name, value);
+            write(&name.as_bytes(), value);
         }
     }
 }

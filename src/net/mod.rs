@@ -1,5 +1,6 @@
 //! The HTTP engine under both HTTP tiers: names, connections, TLS, exchange, redirects, bodies.
 
+mod ahead;
 mod decode;
 mod dial;
 mod dns;

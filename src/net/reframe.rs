@@ -163,9 +163,9 @@ mod tests {
         for step in [1, 2, 7, 10_000] {
             let counter = Counter::default();
             let fields = vec![
-                ("user-agent".to_owned(), HeaderValue::from_static("T")),
-                ("cookie".to_owned(), HeaderValue::from_static("a=1")),
-                ("priority".to_owned(), HeaderValue::from_static("u=0, i")),
+                ("user-agent".into(), HeaderValue::from_static("T")),
+                ("cookie".into(), HeaderValue::from_static("a=1")),
+                ("priority".into(), HeaderValue::from_static("u=0, i")),
             ];
             let priority = Some(Priority { weight: 255, depends_on: 0, exclusive: true });
             let ticket = counter.deposit(fields, priority);
@@ -203,7 +203,7 @@ mod tests {
     fn a_block_larger_than_a_frame_goes_on_in_continuation() {
         let counter = Counter::default();
         let long = HeaderValue::from_bytes(&vec![b'~'; 40_000]).unwrap();
-        let ticket = counter.deposit(vec![("x-long".to_owned(), long)], None);
+        let ticket = counter.deposit(vec![("x-long".into(), long)], None);
         let bare = block(&[(":method", "GET"), (TICKET.as_str(), &ticket.number().to_string())]);
         let mut input = PREFACE_TEXT.to_vec();
         input.extend(frame(HEADERS, END_HEADERS | END_STREAM, 1, &bare));

@@ -1,5 +1,7 @@
 //! A request as it left, told without what may be secret in it.
 
+use std::sync::Arc;
+
 use http::{HeaderName, HeaderValue, header};
 
 use super::dress::{self, Fields};
@@ -10,15 +12,15 @@ use crate::response::{HttpVersion, Sent};
 
 /// `request`, dressed in `fields`.
 pub(super) fn told(request: &Request, is_http2: bool, fields: &Fields) -> Sent {
-    let shown = |(name, value): (String, HeaderValue)| {
+    let shown = |(name, value): (Arc<str>, HeaderValue)| {
         let value = shown(request, &name, value);
-        (name, value)
+        (name.as_ref().to_owned(), value)
     };
     let url = &request.url;
     let headers: Vec<_> = if is_http2 {
         let (host, fields) = in_http2(fields.clone());
         let host = host.or_else(|| HeaderValue::from_str(&dress::authority(url)).ok());
-        host.map(|host| ("host".to_owned(), host)).into_iter().chain(fields).map(shown).collect()
+        host.map(|host| (Arc::from("host"), host)).into_iter().chain(fields).map(shown).collect()
     } else {
         fields.iter().cloned().map(shown).collect()
     };
@@ -91,7 +93,7 @@ mod tests {
             ("Referer", "https://jane:hunter2@a.test/"),
             ("Cookie", "a=b"),
         ]
-        .map(|(name, value)| (name.to_owned(), HeaderValue::from_static(value)))
+        .map(|(name, value)| (Arc::from(name), HeaderValue::from_static(value)))
         .into();
         let sent = told(&request, true, &fields);
         assert_eq!((sent.target.as_str(), sent.version), ("/p?q=1", HttpVersion::Http2));

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 use tokio_boring::SslStreamBuilder;
 use url::Url;
 
+use super::ahead::Ahead;
 use super::dns::{Names, Overrides};
 use super::private::{is_literal, is_private, names_private};
 use super::tls::{self, BoxIo, Trust};
@@ -100,7 +101,8 @@ impl Ways {
     pub(crate) async fn open(&self, way: &Way<'_>, timings: &mut Timings) -> Result<BoxIo> {
         let Some(proxy) = way.proxy else {
             let addresses = self.addresses(way, timings).await?;
-            return Ok(Box::pin(reach(way.host, way.port, &addresses, way.bounds, timings).await?));
+            let stream = reach(way.host, way.port, &addresses, way.bounds, timings).await?;
+            return Ok(Box::pin(Ahead::new(stream)));
         };
         if proxy.scheme().is_socks() {
             return self.through_socks(way, proxy, timings).await;
@@ -130,7 +132,7 @@ impl Ways {
         timings.dns += started.elapsed();
         let stream =
             reach(proxy.host(), proxy.port(), &addresses, bounds, timings).await.map_err(unreachable)?;
-        let stream: BoxIo = Box::pin(Metered::new(stream, Arc::clone(way.meter)));
+        let stream: BoxIo = Box::pin(Ahead::new(Metered::new(stream, Arc::clone(way.meter))));
         if proxy.scheme() != ProxyScheme::Https {
             return Ok(stream);
         }

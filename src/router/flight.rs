@@ -99,13 +99,14 @@ impl Flight {
         self.state().earned
     }
 
-    /// Waits while somebody is at the browser for this host, no longer than `limit`. Whether it had to.
-    pub(crate) async fn landed(&self, limit: Duration) -> bool {
-        if self.turn.try_lock().is_ok() {
-            return false;
-        }
+    /// Whether somebody is at the browser for this host.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.turn.try_lock().is_err()
+    }
+
+    /// Waits until nobody is, no longer than `limit`.
+    pub(crate) async fn landed(&self, limit: Duration) {
         let _ = timeout(limit, self.turn.lock()).await;
-        true
     }
 
     /// Waits for the turn of one more fetch.
@@ -209,11 +210,13 @@ mod tests {
     async fn a_turn_of_one_host_or_identity_holds_up_no_other_and_a_dropped_one_goes_on() {
         let flights = Flights::default();
         let flight = flights.of(1, "a.example");
-        assert!(!flight.landed(SHARED_FOR).await);
+        assert!(!flight.is_busy());
         let held = flight.turn().await;
-        assert!(!flights.of(2, "a.example").landed(SHARED_FOR).await);
-        assert!(!flights.of(1, "b.example").landed(SHARED_FOR).await);
-        assert!(flight.landed(SHARED_FOR).await, "and no longer than the limit");
+        assert!(!flights.of(2, "a.example").is_busy());
+        assert!(!flights.of(1, "b.example").is_busy());
+        assert!(flight.is_busy());
+        // And no longer than the limit.
+        flight.landed(SHARED_FOR).await;
         drop(held);
         assert_eq!(flight.turn().await.foreseen(VerdictKind::Challenge), None);
     }

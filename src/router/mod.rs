@@ -22,7 +22,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::{StreamExt, TryStreamExt};
 use http::{HeaderMap, StatusCode};
 use rand::RngExt;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tracing::Instrument;
 use url::Url;
 
@@ -32,7 +32,7 @@ use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::kind::ErrorKind;
 use crate::limit::{Limits, Permit};
-use crate::memory::{Memory, Who};
+use crate::memory::{Area, Memory, Who};
 use crate::politeness::{Pace, Robots};
 use crate::request::Request;
 use crate::response::{Answer, Body, Hop, HttpVersion, Sent, Shown};
@@ -81,6 +81,8 @@ impl Persona {
 #[derive(Clone, Copy)]
 pub(crate) struct Errand<'a> {
     pub(crate) request: &'a Request,
+    /// Where its URL belongs.
+    pub(crate) area: &'a Arc<Area>,
     pub(crate) persona: &'a Persona,
     pub(crate) bounds: &'a Bounds,
     pub(crate) ladder: Ladder,
@@ -169,10 +171,21 @@ impl Router {
     /// Runs an errand to its end. The trace tells what happened, whichever way it ends.
     pub(crate) async fn run(&self, errand: &Errand<'_>) -> (Result<Found>, Trace) {
         let mut progress = Progress::new(errand);
-        let total = errand.bounds.fetch_total.unwrap_or(Duration::MAX);
+        let total = errand.bounds.fetch_total;
+        let over = async {
+            match total {
+                Some(total) => sleep(total).await,
+                None => std::future::pending().await,
+            }
+        };
         // In one place: a second one would double the future.
-        let found = timeout(total, self.climb(errand, &mut progress)).await.unwrap_or_else(|_| {
-            let message = format!("the whole fetch took longer than {total:?}");
+        let found = tokio::select! {
+            biased;
+            found = self.climb(errand, &mut progress) => Some(found),
+            () = over => None,
+        };
+        let found = found.unwrap_or_else(|| {
+            let message = format!("the whole fetch took longer than {:?}", total.unwrap_or_default());
             let error = Error::new(ErrorKind::Timeout, message);
             progress.cut_short(errand, &error);
             Err(error)
@@ -231,10 +244,15 @@ impl Router {
             Ok(crawl_delay) => crawl_delay,
         };
         loop {
-            errand.waits(Stage::Visit, Box::pin(self.begin(errand, &flight, &mut way))).await?;
+            self.begin(errand, &flight, &mut way).await?;
             let tier = way.tier;
-            let admitted = Box::pin(self.admit(errand, tier, crawl_delay, progress));
-            let permit = errand.waits(Stage::Turn, admitted).await?;
+            let permit = match self.admit_at_once(errand, tier, crawl_delay, progress.ends) {
+                Some(permit) => permit,
+                None => {
+                    let admitted = Box::pin(self.admit(errand, tier, crawl_delay, progress));
+                    errand.waits(Stage::Turn, admitted).await?
+                }
+            };
             let place = match Self::board(errand, tier, history, progress).await? {
                 Boarded::At(place) => place,
                 Boarded::Instead(persona) => return Ok(Left::For(persona)),
@@ -329,26 +347,33 @@ impl Router {
     }
 
     /// Before an attempt: waits for a visit under way, as long as one may last, and starts where the
-    /// host memory says.
+    /// host memory says. What waits is boxed: most fetches need none of it.
     async fn begin(&self, errand: &Errand<'_>, flight: &Arc<Flight>, way: &mut Way) -> Result<()> {
         if way.visit.is_some() || way.is_repeated {
             return Ok(());
         }
         let may_visit = errand.ladder.min < Tier::Browser && errand.ladder.top() == Tier::Browser;
-        if may_visit && flight.landed(errand.bounds.browser_total).await {
+        if may_visit && flight.is_busy() {
+            let landed = Box::pin(flight.landed(errand.bounds.browser_total));
+            errand.waits(Stage::Visit, landed).await;
             tracing::debug!(host = errand.host(), "waited for another fetch's browser visit");
         }
         let earned = flight.earned();
         // Somebody new goes on where another was refused.
         let why = if way.tier == Tier::Browser { VerdictKind::Block } else { VerdictKind::Challenge };
-        let is_kept = self.place(errand, way).await;
+        if self.memory.has_file() {
+            errand.waits(Stage::Visit, Box::pin(self.recall(errand))).await;
+        }
+        let is_kept = self.place(errand, way);
         if way.tier == Tier::Browser && may_visit {
             if is_kept {
-                way.visit = Some(Visit::begin(errand, flight.kept().await, VerdictKind::Challenge));
+                let kept = errand.waits(Stage::Visit, Box::pin(flight.kept())).await;
+                way.visit = Some(Visit::begin(errand, kept, VerdictKind::Challenge));
             } else {
                 // One rung lower, should another fetch earn a clearance first.
                 way.tier = Tier::Impersonate;
-                self.enter(errand, flight, way, earned, why).await?;
+                let entered = Box::pin(self.enter(errand, flight, way, earned, why));
+                errand.waits(Stage::Visit, entered).await?;
             }
         }
         Ok(())

@@ -33,7 +33,7 @@ pub(super) struct Manners<'a> {
     /// Leave for the host that was asked first.
     first: &'a Permit,
     /// The host that a redirect led to last, and the leave for it.
-    hop: Mutex<Option<(String, Permit)>>,
+    hop: Mutex<Option<(Url, Permit)>>,
 }
 
 impl<'a> Manners<'a> {
@@ -50,17 +50,16 @@ impl<'a> Manners<'a> {
         }
     }
 
-    fn hop(&self) -> MutexGuard<'_, Option<(String, Permit)>> {
+    fn hop(&self) -> MutexGuard<'_, Option<(Url, Permit)>> {
         lock(&self.hop)
     }
 
     /// Takes a place at the host of `url`, where the attempt has none. It has one at a time: who held
     /// one while waiting for another could wait for ever.
     async fn move_on(&self, url: &Url, crawl_delay: Duration) -> Result<()> {
-        let name = limit::name(url);
         let is_there = match &*self.hop() {
-            Some((host, _)) => *host == name,
-            None => name == limit::name(&self.errand.request.url),
+            Some((there, _)) => limit::is_same(there, url),
+            None => limit::is_same(&self.errand.request.url, url),
         };
         if is_there {
             return Ok(());
@@ -70,10 +69,11 @@ impl<'a> Manners<'a> {
         let ends = Some(Instant::now() + ON_THE_WAY);
         let asking = Asking { url, tier: self.tier, pace: self.errand.pace, crawl_delay, ends };
         let permit = timeout(TURN, self.router.limits.acquire(&asking)).await.map_err(|_| {
+            let name = limit::name(url);
             let message = format!("{name}, where a redirect leads, had no turn for it within {TURN:?}");
             Error::new(ErrorKind::Timeout, message)
         })??;
-        *self.hop() = Some((name, permit));
+        *self.hop() = Some((url.clone(), permit));
         Ok(())
     }
 }
@@ -143,6 +143,21 @@ impl Router {
         self.limits.leave(url, pace, self.files.crawl_delay(url))
     }
 
+    /// Leave to ask the host, where it is to be had without waiting.
+    pub(super) fn admit_at_once(
+        &self,
+        errand: &Errand<'_>,
+        tier: Tier,
+        crawl_delay: Duration,
+        ends: Option<Instant>,
+    ) -> Option<Permit> {
+        let url = &errand.request.url;
+        if self.memory.has_file() && self.memory.has_news(&limit::name(url)) {
+            return None;
+        }
+        self.limits.at_once(&Asking { url, tier, pace: errand.pace, crawl_delay, ends })
+    }
+
     /// Waits until the host may be asked, and writes down how long that took. A refusal that comes from
     /// the tier's own faults is an attempt of the trace, though nothing was sent.
     pub(super) async fn admit(
@@ -171,11 +186,11 @@ impl Router {
             Err(error) if is_fault(errand, tier, error) => Ended::Fault(error.kind()),
             Err(_) => Ended::Untold,
         });
-        let host = limit::name(&errand.request.url);
+        let Some(turn) = turn else { return };
+        let host = limit::name(&errand.request.url).into_owned();
         match turn {
-            Some(Turn::Opened(opened)) => self.memory.opened(circuit(host, tier, opened, self.memory.now())),
-            Some(Turn::Closed) => self.memory.closed(&host, tier),
-            None => {}
+            Turn::Opened(opened) => self.memory.opened(circuit(host, tier, opened, self.memory.now())),
+            Turn::Closed => self.memory.closed(&host, tier),
         }
     }
 
@@ -196,7 +211,7 @@ impl Router {
         if let Some(wait) = wait {
             self.limits.rest(&judged.url, wait);
         }
-        let elsewhere = limit::name(&judged.url) != limit::name(&errand.request.url);
+        let elsewhere = !limit::is_same(&judged.url, &errand.request.url);
         if !elsewhere && (wait.is_some() || judged.verdict.kind == VerdictKind::RateLimit) {
             return Ended::TooFast;
         }
@@ -229,7 +244,7 @@ fn is_fault(errand: &Errand<'_>, tier: Tier, error: &Error) -> bool {
         _ => false,
     };
     let at = error.url().and_then(|url| Url::parse(url).ok());
-    of_the_host && at.is_none_or(|at| limit::name(&at) == limit::name(&errand.request.url))
+    of_the_host && at.is_none_or(|at| limit::is_same(&at, &errand.request.url))
 }
 
 /// How long the host of a redirect may make an attempt wait that is under way.

@@ -1,5 +1,7 @@
 //! Where a fetch starts by what is remembered, and what is remembered of it.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 
 use super::flight::Leave;
@@ -12,15 +14,19 @@ use crate::request::Request;
 use crate::tier::Tier;
 
 impl Router {
+    /// Brings what the file knows of the site and of who asks it.
+    pub(super) async fn recall(&self, errand: &Errand<'_>) {
+        let persona = errand.persona;
+        if let Some(who) = &persona.who {
+            self.memory.recall(who, &persona.dressed, errand.area, errand.host()).await;
+        }
+    }
+
     /// Puts the fetch where the memory says, once, and higher up where a
     /// clearance came meanwhile. Whether the browser keeps the host.
-    pub(super) async fn place(&self, errand: &Errand<'_>, way: &mut Way) -> bool {
+    pub(super) fn place(&self, errand: &Errand<'_>, way: &mut Way) -> bool {
         let (ladder, top, host) = (errand.ladder, errand.ladder.top(), errand.host());
-        let (persona, url) = (errand.persona, &errand.request.url);
-        let area = Area::of(url);
-        if let Some(who) = &persona.who {
-            self.memory.recall(who, &persona.dressed, &area, host).await;
-        }
+        let (persona, area) = (errand.persona, errand.area);
         let note = self.memory.note(errand.key(), host);
         let jar = || persona.dressed.jar().list();
         let over = note.as_ref().is_some_and(|note| note.clearance.is_over(host, self.memory.now(), jar));
@@ -36,7 +42,7 @@ impl Router {
             way.tier = Tier::Impersonate.clamp(ladder.min, top);
             way.known = Some(way.tier);
         } else if way.known.is_none() {
-            let plan = self.memory.plan(&area.site, &question(&area, persona, &ladder, cleared));
+            let plan = self.memory.plan(&area.site, &question(area, persona, &ladder, cleared));
             // What changes something at the site is not sent to find out.
             way.tier = if errand.request.method.is_safe() { plan.start } else { plan.known };
             way.known = Some(plan.known);
@@ -54,7 +60,7 @@ impl Router {
         let note = self.memory.note(errand.key(), errand.host());
         let cleared = note.is_some_and(|note| !note.clearance.cookies.is_empty());
         let profile = errand.persona.on(tier).profile().name.clone();
-        Attempted { area: Area::of(&errand.request.url), tier, cleared, profile }
+        Attempted { area: Arc::clone(errand.area), tier, cleared, profile }
     }
 
     /// Takes note of how it ended, where that tells something of the tier.
@@ -111,20 +117,21 @@ impl Router {
         &self,
         persona: &Persona,
         request: &Request,
+        area: &Area,
         ladder: &Ladder,
         lent: impl Fn(&str) -> bool,
         wearable: impl Fn(&str) -> bool,
     ) -> Dress {
-        let (area, host) = (Area::of(&request.url), request.url.host_str().unwrap_or_default());
+        let host = request.url.host_str().unwrap_or_default();
         let identity = &persona.dressed;
         if let Some(who) = &persona.who {
-            self.memory.recall(who, identity, &area, host).await;
+            self.memory.recall(who, identity, area, host).await;
         }
         let has_own = identity.jar().given_for(host).iter().any(|cookie| !lent(&cookie.name));
         if has_own || self.memory.note(identity.key(), host).is_some() {
             return Dress::Default;
         }
-        let question = question(&area, persona, ladder, false);
+        let question = question(area, persona, ladder, false);
         self.memory.dress(&area.site, &question, wearable, request.method.is_safe())
     }
 }

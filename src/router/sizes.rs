@@ -1,6 +1,7 @@
 //! Pages far smaller than a site's usually are: refused for that, unless every tier gets the same.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use http::Method;
 
@@ -17,7 +18,7 @@ use crate::view::BodyForm;
 
 /// A page whose size can be compared with those of its neighbours.
 pub(super) struct Page {
-    area: Area,
+    area: Arc<Area>,
     form: Form,
     mark: u64,
 }
@@ -39,9 +40,10 @@ impl Page {
         if !is_page {
             return None;
         }
-        let area = Area::of(&request.url);
-        (*seen.url == request.url || Area::of(seen.url) == area).then(|| {
+        let area = errand.area;
+        (*seen.url == request.url || Area::of(seen.url) == **area).then(|| {
             let is_dom = tier == Tier::Browser && errand.view.body != Some(BodyForm::Raw);
+            let area = Arc::clone(area);
             Self { area, form: if is_dom { Form::Dom } else { Form::Html }, mark: mark(&request.url) }
         })
     }
@@ -109,12 +111,12 @@ impl Router {
         for Doubt { attempted, page: Page { area, form, mark }, bytes } in way.doubts.drain(..) {
             if is_alike(bytes, kept.length) {
                 self.memory.tried(attempted, true);
-                self.memory.measured(area, form, Measure::Page { bytes, mark });
+                self.memory.measured(&area, form, Measure::Page { bytes, mark });
             }
         }
         if let Some(Page { area, form, mark }) = &judged.page {
             let measure = Measure::Page { bytes: kept.length, mark: *mark };
-            self.memory.measured(area.clone(), *form, measure);
+            self.memory.measured(area, *form, measure);
         }
     }
 
@@ -127,7 +129,7 @@ impl Router {
         }
         for form in Form::ALL {
             if let Some(doubt) = way.doubts.iter().find(|doubt| doubt.page.form == form) {
-                self.memory.measured(doubt.page.area.clone(), form, Measure::Doubt);
+                self.memory.measured(&doubt.page.area, form, Measure::Doubt);
             }
         }
     }

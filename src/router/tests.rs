@@ -112,8 +112,10 @@ async fn run(site: Site, exits: u32, budget: Budget) -> Ran {
     let router = Router::new(transports.into(), Rules::shipped(), files, Memory::new(None));
     let pool = Pool { profile: Arc::clone(&profile), left: Mutex::new(exits), faults: Mutex::default() };
     let request = Request::get("https://a.example/".parse().unwrap());
+    let area = Arc::new(Area::of(&request.url));
     let errand = Errand {
         request: &request,
+        area: &area,
         persona: &persona(&profile),
         bounds: &Bounds::default(),
         ladder: Ladder {
