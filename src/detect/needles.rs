@@ -12,7 +12,8 @@ const MIN_LENGTH: usize = 4;
 
 /// A part of a text is enough, but no less of it than this: the tails of some are in every other page.
 const MAX_LENGTH: usize = 32;
-const MIN_PART: usize = 14;
+const MIN_PART: usize = 12;
+const RARE: usize = 2;
 const BLOCK: usize = 4096;
 
 /// The bytes that pages are mostly made of, the commonest first.
@@ -62,12 +63,14 @@ impl Needles {
     }
 }
 
-/// A text from its four rarest bytes on, by which it is looked for first, and neither more nor less of it than is needed.
+/// A text from its two rarest bytes on, which are looked for first, and neither more nor less of it than is needed.
+/// Measured on the pages in `fixtures`: by four bytes the search stops more often, and by shorter parts more pages hold one.
 fn from_rarest(text: &str) -> &[u8] {
     let text = text.as_bytes();
     let commonness =
         |byte: &u8| COMMON.iter().rev().position(|common| common == byte).map_or(0, |place| place + 1);
-    let weight = |start: &usize| text[*start..*start + MIN_LENGTH].iter().map(commonness).sum::<usize>();
+    let weight =
+        |start: &usize| text[*start..text.len().min(*start + RARE)].iter().map(commonness).sum::<usize>();
     let start = (0..=text.len().saturating_sub(MIN_PART)).min_by_key(weight).unwrap_or(0);
     &text[start..text.len().min(start + MAX_LENGTH)]
 }
@@ -135,7 +138,7 @@ mod tests {
     #[test]
     fn a_needle_begins_where_it_is_rare() {
         for (text, needle) in [
-            ("the requested url was rejected", "requested url was rejected"),
+            ("the requested url was rejected", "quested url was rejected"),
             ("distilidentificationblock", "ificationblock"),
             ("g-recaptcha", "g-recaptcha"),
             ("window.kpsdk", "window.kpsdk"),

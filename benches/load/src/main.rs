@@ -7,10 +7,12 @@
 //! memory that one takes, in kB.
 //! `load origin`: serves `/N`, answered N milliseconds late, and prints its port.
 
+mod lag;
+
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -36,7 +38,7 @@ async fn main() -> Done<()> {
             println!("{:.4}", from.elapsed().as_secs_f64());
             Ok(())
         }
-        ["lag", url, count, at_once] => lag(url, count.parse()?, at_once.parse()?).await,
+        ["lag", url, count, at_once] => lag::during(router(url, count.parse()?, at_once.parse()?)).await,
         ["idle", port, count] => idle(port.parse()?, count.parse()?).await,
         ["origin"] => origin().await,
         _ => Err("see the top of this file".into()),
@@ -91,7 +93,8 @@ where
     for _ in 0..at_once {
         let (left, get) = (Arc::clone(&left), get.clone());
         tasks.spawn(async move {
-            while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+            while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+            {
                 let (status, length) = get().await?;
                 if status != 200 || length == 0 {
                     return Err(format!("{status}, {length} bytes").into());
@@ -103,28 +106,6 @@ where
     while let Some(task) = tasks.join_next().await {
         task??;
     }
-    Ok(())
-}
-
-/// A thread hands the runtime a task every millisecond or so; how late it runs is the lag of the loop.
-async fn lag(url: &str, count: usize, at_once: usize) -> Done<()> {
-    let (told, late) = mpsc::channel();
-    let over = Arc::new(AtomicBool::new(false));
-    let (runtime, stop) = (tokio::runtime::Handle::current(), Arc::clone(&over));
-    let asking = std::thread::spawn(move || {
-        while !stop.load(Ordering::Relaxed) {
-            let (told, from) = (told.clone(), Instant::now());
-            runtime.spawn(async move { told.send(from.elapsed()) });
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    });
-    router(url, count, at_once).await?;
-    over.store(true, Ordering::Relaxed);
-    asking.join().map_err(|_| "the asking thread died")?;
-    let mut late: Vec<Duration> = late.try_iter().collect();
-    late.sort_unstable();
-    let at = |share: usize| late.get(late.len() * share / 100).map_or(0, Duration::as_micros);
-    println!("{} {} {}", at(50), at(99), late.last().map_or(0, Duration::as_micros));
     Ok(())
 }
 

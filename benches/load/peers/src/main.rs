@@ -1,7 +1,10 @@
 //! The Rust clients that rungs is held against.
 //!
 //! `load-peers wreq|reqwest URL COUNT AT_ONCE`: gets URL so often, so many at a time, and ends with an error when one
-//! was no 200.
+//! was no 200. `load-peers lag CLIENT URL COUNT AT_ONCE`: the same, and prints how long a task waits for its turn.
+
+#[path = "../../src/lag.rs"]
+mod lag;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -15,9 +18,19 @@ type Done<T> = Result<T, Box<dyn Error + Send + Sync>>;
 #[tokio::main]
 async fn main() -> Done<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [client, url, count, at_once] = &args[..] else { return Err("see the top of this file".into()) };
+    let (lag, args) = args
+        .split_first()
+        .filter(|(first, _)| *first == "lag")
+        .map_or((false, &args[..]), |(_, rest)| (true, rest));
+    let [client, url, count, at_once] = args else { return Err("see the top of this file".into()) };
     let (url, count, at_once): (Arc<str>, _, _) = (url.as_str().into(), count.parse()?, at_once.parse()?);
-    match client.as_str() {
+    let work = run(client, url, count, at_once);
+    if lag { lag::during(work).await } else { work.await }
+}
+
+/// Gets `url` so often as `client`, so many at a time.
+async fn run(client: &str, url: Arc<str>, count: usize, at_once: usize) -> Done<()> {
+    match client {
         "wreq" => {
             let chrome = |profile: &&Profile| format!("{profile:?}").starts_with("Chrome");
             let profile = *Profile::VARIANTS.iter().filter(chrome).next_back().ok_or("no Chrome")?;
@@ -62,7 +75,8 @@ where
     for _ in 0..at_once {
         let (left, get) = (Arc::clone(&left), get.clone());
         tasks.spawn(async move {
-            while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+            while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+            {
                 let (status, length) = get().await?;
                 if status != 200 || length == 0 {
                     return Err(format!("{status}, {length} bytes").into());
