@@ -26,6 +26,17 @@ pub(super) fn judge(compiled: &Compiled, seen: &Seen<'_>) -> Verdict {
     settle(compiled, &facts, standing)
 }
 
+/// The verdict by asking every rule with all that could be read: slow, and what the quick ways are held to.
+#[cfg(test)]
+pub(super) fn judge_plainly(compiled: &Compiled, seen: &Seen<'_>) -> Verdict {
+    let mut facts = Facts::of(seen);
+    let all: Vec<&Rule> = compiled.rules.iter().collect();
+    facts.title = Read::Done(page::title(facts.body));
+    facts.search(compiled);
+    facts.page = Read::Done(if seen.complete { page::parse(seen.body) } else { None });
+    settle(compiled, &facts, all)
+}
+
 /// The verdict, unless a rule that still stands asks for an element.
 pub(super) fn judge_at_once(compiled: &Compiled, seen: &Seen<'_>) -> Option<Verdict> {
     let (mut facts, standing) = read_text(compiled, seen);
@@ -56,6 +67,8 @@ fn read_text<'a>(compiled: &'a Compiled, seen: &'a Seen<'a>) -> (Facts<'a>, Vec<
             .iter()
             .filter(|rule| rule.needs.are_met(seen, facts.moved) && facts.answer(rule) != Some(false))
             .collect();
+        facts.read_title(&standing);
+        standing.retain(|rule| !rule.asks_for_title || facts.answer(rule) != Some(false));
     }
     (facts, standing)
 }
@@ -149,9 +162,11 @@ impl<'a> Facts<'a> {
         self.hits = Some(hits);
     }
 
+    /// Where one of these rules asks for it.
     fn read_title(&mut self, standing: &[&Rule]) {
-        let wanted = standing.iter().any(|rule| rule.asks_for_title);
-        self.title = Read::Done(if wanted { page::title(self.body) } else { None });
+        if matches!(self.title, Read::NotYet) && standing.iter().any(|rule| rule.asks_for_title) {
+            self.title = Read::Done(page::title(self.body));
+        }
     }
 
     fn read_page(&mut self, standing: &[&Rule]) {

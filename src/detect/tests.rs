@@ -1,7 +1,10 @@
+use std::fs;
+use std::path::PathBuf;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
-use super::{PREFIX, Rules, Seen, saved};
+use super::{PREFIX, Rules, Seen, judge, saved};
 use crate::kind::ErrorKind;
 use crate::tier::Tier;
 use crate::verdict::{Verdict, VerdictKind};
@@ -61,6 +64,76 @@ fn statuses_without_a_vendors_sign_are_read_as_the_table_says() {
     for (status, headers, kind) in table {
         let verdict = judged(status, headers, PAGE);
         assert_eq!(verdict.kind, kind, "{status} {headers}: {verdict:?}");
+    }
+}
+
+/// Every saved answer in these folders of `fixtures`.
+fn saved_answers(folder: &str) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut folders = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "http") {
+                found.push((path.display().to_string(), fs::read(&path).unwrap()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_quick_ways_change_no_verdict() {
+    let rules = Rules::shipped();
+    let url = Url::parse("https://site.example/p").unwrap();
+    let elsewhere = Url::parse("https://site.example/login").unwrap();
+    let answers = [saved_answers("pages"), saved_answers("blocks")].concat();
+    assert!(answers.len() > 300, "{}", answers.len());
+    for (path, text) in answers {
+        let answer = saved::parse(&text).unwrap();
+        let own = answer.seen(&url);
+        // Behind 64 KiB a page is not parsed, and rules stop at several sizes.
+        let large = [own.body, &b"<!-- -->".repeat(9_000)].concat();
+        for (status, requested, body) in [
+            (own.status, own.requested, own.body),
+            (200, own.requested, own.body),
+            (403, own.requested, own.body),
+            (200, &elsewhere, own.body),
+            (200, own.requested, &large),
+        ] {
+            let seen = Seen { status, requested, body, ..own };
+            let quick = rules.judge(&seen);
+            assert_eq!(quick, judge::judge_plainly(&rules.0, &seen), "{path} {status} {}", body.len());
+            let at_once = rules.judge_at_once(&seen);
+            assert!(at_once.is_none_or(|verdict| verdict == quick), "{path} {status} {}", body.len());
+        }
+    }
+}
+
+#[test]
+fn a_title_is_read_for_a_rule_that_a_text_brought_back() {
+    let head = "schema = 1\nname = \"t\"\n[[rule]]\nid = \"t\"\nkind = \"block\"\nconfidence = 0.5\nsource = \"t\"\nseen = \"2026-01\"\n";
+    let (headers, url) = (map(HTML), Url::parse("https://site.example/").unwrap());
+    for (lines, page, fires) in [
+        (
+            "all = [{ text = [\"challenge-x\"] }]\nany = [{ title = \"wait\" }, { header = \"x-no\" }]",
+            "Wait",
+            true,
+        ),
+        (
+            "all = [{ text = [\"challenge-x\"] }]\nany = [{ title = \"wait\" }, { header = \"x-no\" }]",
+            "Shop",
+            false,
+        ),
+        ("all = [{ text = [\"challenge-x\"] }]\nnone = [{ title_has = \"shop\" }]", "Shop", false),
+        ("all = [{ text = [\"challenge-x\"] }]\nnone = [{ title_has = \"shop\" }]", "Wait", true),
+    ] {
+        let rules = Rules::from_toml(&format!("{head}{lines}"), "t.toml").unwrap();
+        let body = format!("<html><title>{page}</title><p>challenge-x</p></html>");
+        let verdict = rules.judge(&seen(200, &headers, &url, body.as_bytes()));
+        assert_eq!(!verdict.is_genuine(), fires, "{lines} {page}");
     }
 }
 
@@ -188,9 +261,9 @@ fn the_users_folder_adds_rules_and_overrides_them_by_id() {
         confidence = 0.9\nsource = \"ours\"\nseen = \"2026-11\"\nall = [{ path = \"/queue\" }]\n";
     let over = "schema = 1\nname = \"generic\"\n[[rule]]\nid = \"refused\"\nkind = \"geo\"\n\
         confidence = 0.4\nsource = \"ours\"\nseen = \"2026-11-21\"\nstatus = [403]\n";
-    std::fs::write(dir.path().join("shop.toml"), own).unwrap();
-    std::fs::write(dir.path().join("generic.toml"), over).unwrap();
-    std::fs::write(dir.path().join("notes.txt"), "not a rule").unwrap();
+    fs::write(dir.path().join("shop.toml"), own).unwrap();
+    fs::write(dir.path().join("generic.toml"), over).unwrap();
+    fs::write(dir.path().join("notes.txt"), "not a rule").unwrap();
     let rules = Rules::with_dir(dir.path()).unwrap();
     assert_eq!(rules.list().count(), Rules::shipped().list().count() + 1);
     let (headers, url) = (map(HTML), Url::parse("https://site.example/queue/7").unwrap());
@@ -202,7 +275,7 @@ fn the_users_folder_adds_rules_and_overrides_them_by_id() {
 #[test]
 fn a_shipped_rule_is_switched_off_by_name_and_an_unknown_one_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
     write("a.toml", "schema = 1\nname = \"generic\"\noff = [\"refused\", \"unavailable\"]\n");
     let rules = Rules::with_dir(dir.path()).unwrap();
     assert_eq!(rules.list().count(), Rules::shipped().list().count() - 2);
@@ -218,8 +291,8 @@ fn two_files_of_the_users_folder_may_not_have_the_same_rule() {
     let dir = tempfile::tempdir().unwrap();
     let own = "schema = 1\nname = \"shop\"\n[[rule]]\nid = \"queue\"\nkind = \"stub\"\n\
         confidence = 0.9\nsource = \"ours\"\nseen = \"2026-11\"\nall = [{ path = \"/queue\" }]\n";
-    std::fs::write(dir.path().join("a.toml"), own).unwrap();
-    std::fs::write(dir.path().join("b.toml"), own).unwrap();
+    fs::write(dir.path().join("a.toml"), own).unwrap();
+    fs::write(dir.path().join("b.toml"), own).unwrap();
     let error = Rules::with_dir(dir.path()).unwrap_err().to_string();
     assert!(
         error.contains("b.toml: the rule `shop/queue` is in") && error.contains("a.toml already"),

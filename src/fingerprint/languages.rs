@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use serde::Deserialize;
 
 use super::derive::accept_language;
+use super::pressed::Rail;
 use super::profile::Profile;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
@@ -26,6 +27,8 @@ impl Profile {
         browser.languages.clone_from(list);
         self.spoken = Some(tag.to_owned());
         let said = accept_language(list);
+        // What it has worn so far was the other language's.
+        self.headers.iter_mut().for_each(|headers| headers.rail = Rail::default());
         let fields = self.headers.iter_mut().flat_map(|headers| &mut headers.fields);
         for field in fields.filter(|field| field.name.eq_ignore_ascii_case("accept-language")) {
             if let Some(value) = &mut field.value {

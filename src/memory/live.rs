@@ -387,7 +387,7 @@ fn wall_clock() -> i64 {
 
 /// The most sites, and the most hosts of identities, that are remembered in a process.
 const MAX_HOSTS: usize = 10_000;
-/// The most parts of a site whose sizes are remembered in a process.
+/// The most parts of a site whose sizes are remembered in a process, of each form.
 const MAX_SIZES: usize = 1000;
 /// How often the file is asked whether other processes found a host failing, in seconds.
 const NEWS: i64 = 5;

@@ -13,7 +13,8 @@ mod sizes;
 mod span;
 mod way;
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -22,6 +23,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::{StreamExt, TryStreamExt};
 use http::{HeaderMap, StatusCode};
 use rand::RngExt;
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep};
 use tracing::Instrument;
 use url::Url;
@@ -172,17 +174,17 @@ impl Router {
     pub(crate) async fn run(&self, errand: &Errand<'_>) -> (Result<Found>, Trace) {
         let mut progress = Progress::new(errand);
         let total = errand.bounds.fetch_total;
-        let over = async {
-            match total {
-                Some(total) => sleep(total).await,
-                None => std::future::pending().await,
-            }
-        };
-        // In one place: a second one would double the future.
-        let found = tokio::select! {
-            biased;
-            found = self.climb(errand, &mut progress) => Some(found),
-            () = over => None,
+        let found = {
+            let mut over = pin!(total.map(sleep));
+            // In one place: a second one would double the future.
+            let mut climb = pin!(self.climb(errand, &mut progress));
+            poll_fn(|cx| match (climb.as_mut().poll(cx), over.as_mut().as_pin_mut()) {
+                (Poll::Ready(found), _) => Poll::Ready(Some(found)),
+                // Heard even when the climb has used up the task's turn.
+                (Poll::Pending, Some(over)) => pin!(unconstrained(over)).poll(cx).map(|()| None),
+                (Poll::Pending, None) => Poll::Pending,
+            })
+            .await
         };
         let found = found.unwrap_or_else(|| {
             let message = format!("the whole fetch took longer than {:?}", total.unwrap_or_default());
@@ -247,7 +249,10 @@ impl Router {
             self.begin(errand, &flight, &mut way).await?;
             let tier = way.tier;
             let permit = match self.admit_at_once(errand, tier, crawl_delay, progress.ends) {
-                Some(permit) => permit,
+                Some(permit) => {
+                    progress.waited = Duration::ZERO;
+                    permit
+                }
                 None => {
                     let admitted = Box::pin(self.admit(errand, tier, crawl_delay, progress));
                     errand.waits(Stage::Turn, admitted).await?
