@@ -26,6 +26,8 @@ lint: deps ## Check format, lints, docs, and licences where cargo-deny is instal
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --no-default-features --lib -- -D warnings
 	$(CARGO) clippy --locked --features otel --bin rungs -- -D warnings
+	$(CARGO) clippy --locked --manifest-path benches/pure/Cargo.toml --all-targets -- -D warnings
+	$(CARGO) clippy --locked --manifest-path benches/load/Cargo.toml --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
 	else echo "lint: cargo-deny is not installed; licences and advisories not checked (cargo install cargo-deny)"; fi

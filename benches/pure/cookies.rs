@@ -23,7 +23,7 @@ fn jar(count: usize) -> Jar {
 }
 
 fn line(at: usize, site: usize) -> HeaderValue {
-    let domain = if at % 2 == 0 { String::new() } else { format!("; Domain=site{site}.example") };
+    let domain = if at.is_multiple_of(2) { String::new() } else { format!("; Domain=site{site}.example") };
     let line = format!("cookie{at}={at:032x}; Path=/; Secure; Max-Age=86400{domain}");
     line.parse().expect("it is a header")
 }

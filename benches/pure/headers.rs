@@ -56,7 +56,7 @@ pub fn dress(criterion: &mut Criterion<Processor>) {
         let cookies = fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case("cookie")).count();
         let lines = if look.over == Over::H2 { look.cookies } else { look.cookies.min(1) };
         assert_eq!(cookies, lines, "{name}");
-        assert_eq!(fields.iter().any(|(name, _)| name == "sec-ch-ua-arch"), look.hints, "{name}");
+        assert_eq!(fields.iter().any(|(name, _)| **name == *"sec-ch-ua-arch"), look.hints, "{name}");
         group.bench_function(name, |bencher| bencher.iter(|| black_box(&wardrobe).fields()));
     }
 }
