@@ -257,7 +257,11 @@ async fn nothing_is_lost_while_one_of_four_proxies_dies_one_wants_a_password_and
         }
         match pages {
             60 => drop(dying.take()),
-            120 => refusing.close(),
+            120 => {
+                refusing.close();
+                // For a second squid lets in whom it knows.
+                tokio::time::sleep(Duration::from_millis(1200)).await;
+            }
             _ => {}
         }
     }

@@ -94,7 +94,7 @@ impl Squid {
         self.port
     }
 
-    /// From now on, where it let anybody through, it wants other credentials (407). Tunnels stay.
+    /// From now on, where it let anybody through, it wants other credentials (407), from whom it knows after a second. Tunnels stay.
     pub(crate) fn close(&self) {
         fs::write(self.folder.path().join("closed"), "").expect("the folder is ours");
     }
