@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::PREFIX;
 use super::media::Media;
 use super::selector::Selector;
+use super::text::holds_nocase;
 use crate::tier::Tier;
 
 /// One question about an answer.
@@ -100,13 +101,7 @@ impl Test {
         match self {
             Self::Present => true,
             Self::Is(wanted) => value.trim().eq_ignore_ascii_case(wanted),
-            Self::Has(wanted) => {
-                wanted.is_empty()
-                    || value
-                        .as_bytes()
-                        .windows(wanted.len())
-                        .any(|part| part.eq_ignore_ascii_case(wanted.as_bytes()))
-            }
+            Self::Has(wanted) => holds_nocase(value.as_bytes(), wanted.as_bytes()),
             Self::Starts(wanted) => value
                 .as_bytes()
                 .get(..wanted.len())

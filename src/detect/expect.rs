@@ -5,6 +5,7 @@ use http::header;
 
 use super::media::Media;
 use super::selector::Selector;
+use super::text::{holds, holds_nocase};
 use super::{PREFIX, Seen, page};
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
@@ -115,7 +116,7 @@ fn css(selector: &Selector, seen: &Seen<'_>) -> Option<Evidence> {
     if !seen.complete || Media::of(seen.headers, body) != Media::Html {
         return None;
     }
-    let there = has_nocase(body, selector.token().as_bytes())
+    let there = holds_nocase(body, selector.token().as_bytes())
         && page::parse(seen.body).is_none_or(|document| page::has(&document, selector));
     // A page beyond the bound may have it further down.
     let unread = seen.body.len() > PREFIX;
@@ -126,7 +127,7 @@ fn missing_text(text: &str, seen: &Seen<'_>) -> Option<Evidence> {
     if !seen.complete || seen.body.len() > PREFIX {
         return None;
     }
-    let has = |needle: &[u8]| !needle.is_empty() && contains(seen.body, needle);
+    let has = |needle: &[u8]| !needle.is_empty() && holds(seen.body, needle);
     let there = has(text.as_bytes()) || charset(seen).is_some_and(|c| has(&c.encode(text).0));
     (!there).then(|| miss("expect/text", "body", &format!("no `{text}`")))
 }
@@ -152,14 +153,6 @@ fn charset(seen: &Seen<'_>) -> Option<&'static Encoding> {
         let end = label.iter().position(|b| !(b.is_ascii_alphanumeric() || b"-_:".contains(b)));
         Encoding::for_label(&label[..end.unwrap_or(label.len())])
     })
-}
-
-fn contains(hay: &[u8], needle: &[u8]) -> bool {
-    hay.windows(needle.len()).any(|window| window == needle)
-}
-
-fn has_nocase(hay: &[u8], needle: &[u8]) -> bool {
-    hay.windows(needle.len()).any(|window| window.eq_ignore_ascii_case(needle))
 }
 
 #[cfg(test)]

@@ -51,24 +51,20 @@ pub(super) fn judge_at_once(compiled: &Compiled, seen: &Seen<'_>) -> Option<Verd
 /// searched for all that any rule asks for, unless a quick look finds that none of those left can fire.
 fn read_text<'a>(compiled: &'a Compiled, seen: &'a Seen<'a>) -> (Facts<'a>, Vec<&'a Rule>) {
     let mut facts = Facts::of(seen);
-    let possible = |rule: &&Rule| rule.needs.are_met(seen, facts.moved);
+    let moved = facts.moved;
+    let possible = |rule: &&Rule| rule.needs.are_met(seen, moved);
     let needled = compiled.rules.iter().any(|rule| rule.is_needled && possible(&rule));
-    let others = compiled.unneedled(seen.status).filter(possible);
+    let others = compiled.rules.iter().filter(|rule| !rule.is_needled).filter(possible);
     let mut standing: Vec<&Rule> = others.filter(|rule| facts.answer(rule) != Some(false)).collect();
-    facts.read_title(&standing);
-    standing.retain(|rule| !rule.asks_for_title || facts.answer(rule) != Some(false));
+    facts.ask_titles(&mut standing);
     let searched = standing.iter().any(|rule| rule.asks_for_text)
         || needled && facts.media.is_readable() && compiled.needles.are_in(facts.body);
     if searched {
         facts.search(compiled);
         // All of them anew, in the order of the files.
-        standing = compiled
-            .rules
-            .iter()
-            .filter(|rule| rule.needs.are_met(seen, facts.moved) && facts.answer(rule) != Some(false))
-            .collect();
-        facts.read_title(&standing);
-        standing.retain(|rule| !rule.asks_for_title || facts.answer(rule) != Some(false));
+        standing = compiled.rules.iter().filter(possible).collect();
+        standing.retain(|rule| facts.answer(rule) != Some(false));
+        facts.ask_titles(&mut standing);
     }
     (facts, standing)
 }
@@ -162,11 +158,15 @@ impl<'a> Facts<'a> {
         self.hits = Some(hits);
     }
 
-    /// Where one of these rules asks for it.
-    fn read_title(&mut self, standing: &[&Rule]) {
-        if matches!(self.title, Read::NotYet) && standing.iter().any(|rule| rule.asks_for_title) {
+    /// Asks those rules anew that ask for the title, which is read where there are any.
+    fn ask_titles(&mut self, standing: &mut Vec<&Rule>) {
+        if !standing.iter().any(|rule| rule.asks_for_title) {
+            return;
+        }
+        if matches!(self.title, Read::NotYet) {
             self.title = Read::Done(page::title(self.body));
         }
+        standing.retain(|rule| !rule.asks_for_title || self.answer(rule) != Some(false));
     }
 
     fn read_page(&mut self, standing: &[&Rule]) {

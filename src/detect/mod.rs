@@ -34,6 +34,7 @@ pub mod saved;
 mod selector;
 #[cfg(test)]
 mod tests;
+mod text;
 
 pub use expect::Expect;
 pub use rule::RuleInfo;

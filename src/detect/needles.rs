@@ -6,6 +6,7 @@ use aho_corasick::{AhoCorasick, BuildError, MatchKind};
 
 use super::condition::Condition;
 use super::rule::Rule;
+use super::text::holds;
 
 /// A text shorter than this is in too many pages to tell any of them apart.
 const MIN_LENGTH: usize = 4;
@@ -32,7 +33,6 @@ impl Needles {
         }
         // Who holds another's needle is found with it, and short ones are in many.
         let mut needles: Vec<&[u8]> = Vec::new();
-        let holds = |text: &[u8], part: &[u8]| text.windows(part.len()).any(|window| window == part);
         for (_, text) in &texts {
             if !needles.iter().any(|needle| holds(text.as_bytes(), needle)) {
                 needles.push(from_rarest(text));

@@ -25,17 +25,6 @@ pub(super) struct Compiled {
     pub(super) patterns: Vec<Pattern>,
     pub(super) automaton: AhoCorasick,
     pub(super) needles: Needles,
-    /// Those without needles, by their places in `rules`: all of them, and those that can fire on a 200.
-    unneedled: Vec<usize>,
-    unneedled_on_ok: Vec<usize>,
-}
-
-impl Compiled {
-    /// The rules without needles that can fire on an answer of this status.
-    pub(super) fn unneedled(&self, status: u16) -> impl Iterator<Item = &Rule> {
-        let places = if status == 200 { &self.unneedled_on_ok } else { &self.unneedled };
-        places.iter().map(|place| &self.rules[*place])
-    }
 }
 
 /// A text that some rule asks for.
@@ -166,16 +155,7 @@ impl Rules {
             .kind(Some(AhoCorasickKind::DFA))
             .build(patterns.list.iter().map(|pattern| &pattern.text))
             .map_err(too_large)?;
-        let unneedled: Vec<usize> = (0..rules.len()).filter(|place| !rules[*place].is_needled).collect();
-        let on_ok = unneedled.iter().copied().filter(|place| rules[*place].needs.may_be_ok);
-        Ok(Self(Arc::new(Compiled {
-            unneedled_on_ok: on_ok.collect(),
-            unneedled,
-            rules,
-            patterns: patterns.list,
-            automaton,
-            needles,
-        })))
+        Ok(Self(Arc::new(Compiled { rules, patterns: patterns.list, automaton, needles })))
     }
 }
 

@@ -271,11 +271,8 @@ impl Memory {
 
     /// What the identity holds for `host`, unless it is too old.
     pub(crate) fn note(&self, identity: u64, host: &str) -> Option<Note> {
-        let notes = self.live.notes();
-        if notes.is_empty() {
-            return None;
-        }
-        notes.get(&(identity, host.to_owned())).filter(|note| note.is_current(self.now())).cloned()
+        let mut notes = self.live.notes();
+        held(&mut notes, identity, host).filter(|note| note.is_current(self.now())).cloned()
     }
 
     /// Whether the browser keeps `host`, because clearance does not move.
@@ -298,19 +295,18 @@ impl Memory {
     /// The impersonate tier got a page. Whether that is news of a clearance.
     pub(crate) fn impersonated(&self, identity: u64, host: &str) -> bool {
         let mut notes = self.live.notes();
-        !notes.is_empty()
-            && notes.get_mut(&(identity, host.to_owned())).is_some_and(|note| {
-                let news = !note.proven || !note.moves;
-                note.impersonated();
-                news
-            })
+        held(&mut notes, identity, host).is_some_and(|note| {
+            let news = !note.proven || !note.moves;
+            note.impersonated();
+            news
+        })
     }
 
     /// The impersonate tier was refused with the newest clearance. Whether that shows that it does not move.
     pub(crate) fn refused(&self, identity: u64, host: &str) -> bool {
         let now = self.now();
         let mut notes = self.live.notes();
-        let news = notes.get_mut(&(identity, host.to_owned())).is_some_and(|note| note.refused(now));
+        let news = held(&mut notes, identity, host).is_some_and(|note| note.refused(now));
         if news {
             tracing::info!(host, "clearance does not move: the browser keeps the host");
         }
@@ -378,6 +374,11 @@ fn here<'a>(sites: &'a mut HashMap<String, Site>, name: &str) -> &'a mut Site {
         room(sites).insert(name.to_owned(), Site::default());
     }
     sites.get_mut(name).expect("it was put there")
+}
+
+/// What the identity holds for `host`. Where nobody holds anything, nothing is looked up.
+fn held<'a>(notes: &'a mut HashMap<Key, Note>, identity: u64, host: &str) -> Option<&'a mut Note> {
+    if notes.is_empty() { None } else { notes.get_mut(&(identity, host.to_owned())) }
 }
 
 fn wall_clock() -> i64 {

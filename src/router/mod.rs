@@ -248,11 +248,8 @@ impl Router {
         loop {
             self.begin(errand, &flight, &mut way).await?;
             let tier = way.tier;
-            let permit = match self.admit_at_once(errand, tier, crawl_delay, progress.ends) {
-                Some(permit) => {
-                    progress.waited = Duration::ZERO;
-                    permit
-                }
+            let permit = match self.admit_at_once(errand, tier, crawl_delay, progress) {
+                Some(permit) => permit,
                 None => {
                     let admitted = Box::pin(self.admit(errand, tier, crawl_delay, progress));
                     errand.waits(Stage::Turn, admitted).await?
@@ -367,7 +364,9 @@ impl Router {
         // Somebody new goes on where another was refused.
         let why = if way.tier == Tier::Browser { VerdictKind::Block } else { VerdictKind::Challenge };
         if self.memory.has_file() {
-            errand.waits(Stage::Visit, Box::pin(self.recall(errand))).await;
+            errand
+                .waits(Stage::Visit, Box::pin(self.recall(errand.persona, errand.area, errand.host())))
+                .await;
         }
         let is_kept = self.place(errand, way);
         if way.tier == Tier::Browser && may_visit {

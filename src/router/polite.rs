@@ -149,13 +149,14 @@ impl Router {
         errand: &Errand<'_>,
         tier: Tier,
         crawl_delay: Duration,
-        ends: Option<Instant>,
+        progress: &mut Progress,
     ) -> Option<Permit> {
-        let url = &errand.request.url;
-        if self.memory.has_file() && self.memory.has_news(&limit::name(url)) {
+        if self.memory.has_news(&limit::name(&errand.request.url)) {
             return None;
         }
-        self.limits.at_once(&Asking { url, tier, pace: errand.pace, crawl_delay, ends })
+        let permit = self.limits.at_once(&asking(errand, tier, crawl_delay, progress))?;
+        progress.waited = Duration::ZERO;
+        Some(permit)
     }
 
     /// Waits until the host may be asked, and writes down how long that took. A refusal that comes from
@@ -168,10 +169,8 @@ impl Router {
         progress: &mut Progress,
     ) -> Result<Permit> {
         self.heed(errand).await;
-        let asking =
-            Asking { url: &errand.request.url, tier, pace: errand.pace, crawl_delay, ends: progress.ends };
         let began = Instant::now();
-        let permit = self.limits.acquire(&asking).await;
+        let permit = self.limits.acquire(&asking(errand, tier, crawl_delay, progress)).await;
         progress.waited = began.elapsed();
         permit.inspect_err(|error| {
             progress.begin(errand, tier);
@@ -221,6 +220,11 @@ impl Router {
         // The browser's first byte is not told, and another host's is no word on this one.
         Ended::Answered((!elsewhere && !latency.is_zero() && judged.browser.is_none()).then_some(latency))
     }
+}
+
+/// What the host of `errand` is asked for.
+fn asking<'a>(errand: &Errand<'a>, tier: Tier, crawl_delay: Duration, progress: &Progress) -> Asking<'a> {
+    Asking { url: &errand.request.url, tier, pace: errand.pace, crawl_delay, ends: progress.ends }
 }
 
 /// A circuit that opened just now, as other processes are told of it.

@@ -15,10 +15,9 @@ use crate::tier::Tier;
 
 impl Router {
     /// Brings what the file knows of the site and of who asks it.
-    pub(super) async fn recall(&self, errand: &Errand<'_>) {
-        let persona = errand.persona;
+    pub(super) async fn recall(&self, persona: &Persona, area: &Area, host: &str) {
         if let Some(who) = &persona.who {
-            self.memory.recall(who, &persona.dressed, errand.area, errand.host()).await;
+            self.memory.recall(who, &persona.dressed, area, host).await;
         }
     }
 
@@ -124,9 +123,7 @@ impl Router {
     ) -> Dress {
         let host = request.url.host_str().unwrap_or_default();
         let identity = &persona.dressed;
-        if let Some(who) = &persona.who {
-            self.memory.recall(who, identity, area, host).await;
-        }
+        self.recall(persona, area, host).await;
         let has_own = identity.jar().given_for(host).iter().any(|cookie| !lent(&cookie.name));
         if has_own || self.memory.note(identity.key(), host).is_some() {
             return Dress::Default;

@@ -8,22 +8,19 @@
 //! `load origin`: serves `/N`, answered N milliseconds late, and prints its port.
 
 mod lag;
+mod many;
 
-use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use many::{Done, many};
 use rungs::fingerprint::Profile;
 use rungs::lab::Bare;
 use rungs::{Fetcher, FetcherBuilder, Pace, Tier};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
-
-type Done<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 #[tokio::main]
 async fn main() -> Done<()> {
@@ -80,33 +77,6 @@ async fn router(url: &str, count: usize, at_once: usize) -> Done<()> {
         }
     })
     .await
-}
-
-/// Runs `get` so often, by so many tasks of the runtime. An error when one was no 200.
-async fn many<F, G>(count: usize, at_once: usize, get: G) -> Done<()>
-where
-    F: Future<Output = Done<(u16, usize)>> + Send + 'static,
-    G: Fn() -> F + Clone + Send + 'static,
-{
-    let left = Arc::new(AtomicUsize::new(count));
-    let mut tasks = JoinSet::<Done<()>>::new();
-    for _ in 0..at_once {
-        let (left, get) = (Arc::clone(&left), get.clone());
-        tasks.spawn(async move {
-            while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
-            {
-                let (status, length) = get().await?;
-                if status != 200 || length == 0 {
-                    return Err(format!("{status}, {length} bytes").into());
-                }
-            }
-            Ok(())
-        });
-    }
-    while let Some(task) = tasks.join_next().await {
-        task??;
-    }
-    Ok(())
 }
 
 async fn idle(port: u16, count: usize) -> Done<()> {
