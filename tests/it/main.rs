@@ -1,60 +1,68 @@
-//! Integration tests.
+//! Integration tests, all against loopback. Where does my test go?
+//!
+//! | question | file |
+//! |---|---|
+//! | When does a fetch retry, wait, escalate to the next tier or stop? | `escalation/decisions.rs` |
+//! | Do all tiers together get the lab's sites, with a real Chromium? | `escalation/all_tiers.rs` |
+//! | Does a dropped fetch free its sockets, permits and pages? | `escalation/cancellation.rs` |
+//! | How are `--rate`, `Retry-After` and failing hosts (circuit breaker) respected? | `escalation/rate_limits.rs` |
+//! | How is robots.txt respected? | `escalation/robots.rs` |
+//! | Is the memory file shared between processes, exported, imported, and whole after a crash? | `memory/store.rs` |
+//! | What does a run learn besides the tier: profile, page size, failing hosts? | `memory/learning.rs` |
+//! | What does one browser visit earn, how is it shared, and when does it expire? | `memory/clearance.rs` |
+//! | Does the next run of the program use a stored clearance? | `memory/clearance_across_runs.rs` |
+//! | Does every kind of proxy carry every tier? How are flags and environment variables read? | `proxy/kinds.rs` |
+//! | Does an HTTP proxy with a password work (squid)? | `proxy/http_proxy.rs` |
+//! | How does a pool rotate proxies, keep proxy sessions and track health (library)? | `proxy/pool.rs` |
+//! | How are pools and accounts given on the command line and in targets? | `proxy/pool_cli.rs` |
+//! | Do two identities in one browser keep their own proxies? | `proxy/browser_identities.rs` |
+//! | What does `rungs proxy check` report? | `proxy/check.rs` |
+//! | How are dialects of proxy providers listed, rendered and checked? | `proxy/dialects.rs` |
+//! | What does the program write of a page in the browser: forms of the body, screenshots, files? | `browser/page_output.rs` |
+//! | Do detection suites find out the browser tier? | `browser/detection_suites.rs` |
+//! | How does a browser with a window get its display? | `browser/window.rs` |
+//! | Is the browser tier on the wire what the profile says? Does it leak the real address? | `browser/wire.rs` |
+//! | Is a page lost when renderers or browsers are killed? | `browser/crashes.rs` |
+//! | Is each URL of a batch in the output once, whatever happens: kill, full disk, second run? | `batch/run.rs` |
+//! | Which links does `--follow` fetch, and what is read out of pages? | `batch/crawl.rs` |
+//! | What does the program print, write and exit with? | `cli/output.rs` |
+//! | Which exit code, kind and message has each kind of bad input? | `cli/bad_input.rs` |
+//! | How are target files written and tried? | `cli/targets.rs` |
+//! | What do `rungs profile lint`, `diff`, `show` and `list` print? | `cli/profile.rs` |
+//! | What does `rungs profile capture` say of something that is not a browser? | `cli/profile_capture.rs` |
+//! | Do `profile capture` and `profile verify` agree with the installed Chromium? | `cli/profile_verify.rs` |
+//! | What does `rungs lab` tell a client about itself? | `cli/lab.rs` |
+//! | What does `rungs diagnose` find out about a site? | `cli/diagnose.rs` |
+//! | What do the report, SIGUSR1 and `--metrics` show of a run? | `cli/observability.rs` |
+//! | Which spans does a fetch have (program and library)? | `cli/spans.rs` |
+//! | Are spans exported over OTLP? | `cli/otel.rs` |
+//! | HTTP against a real nginx: versions, redirects, codings, charsets, cookies, statuses, connections | `wire/http.rs` |
+//! | What happens with a wrong certificate, and with `--insecure`? | `wire/certificates.rs` |
+//! | Does the impersonate tier send what the installed Chromium sends? | `wire/fingerprint.rs` |
+//! | What happens with an HTTP/2 server that misbehaves, frame by frame? | `wire/hostile_http2.rs` |
+//! | Does every timeout and size limit of an attempt hold? | `wire/limits.rs` |
+//! | Fault x tier x outcome: how does a fetch end when network or server misbehave? | `wire/faults.rs` |
+//! | What happens when file descriptors are few? | `wire/file_descriptors.rs` |
+//! | Do secrets stay out of logs, errors, JSON and `Debug`? | `security/secrets.rs` |
+//! | Can a public site lead to private addresses? | `security/private_addresses.rs` |
+//! | Header injection, response splitting, cookies for suffixes, decompression bombs, `file:` redirects | `security/injection_and_bombs.rs` |
+//! | `rungs detect`, custom rules, and `--expect-…` | `detect/rules.rs` |
+//! | Does every saved answer in `fixtures/` get the right verdict? | `detect/corpus.rs` |
+//! | Does each module import only from lower floors? | `meta/floors.rs` |
+//! | Does the README repeat the program's own help? | `meta/readme.rs` |
+//!
+//! Rate limits and robots.txt are in `escalation`, since they too decide when a fetch may go on. Servers (nginx, squid,
+//! dante, microsocks, and those that misbehave) and the readers of outputs are in `support`.
 
-mod bad_input;
 mod batch;
-mod bounds;
 #[cfg(feature = "browser")]
-mod browser_page;
-mod cancel;
-mod capture;
-#[cfg(feature = "browser")]
-mod clearance;
-#[cfg(feature = "browser")]
-mod cleared;
-mod corpus;
-mod crawl;
-mod descriptors;
+mod browser;
+mod cli;
 mod detect;
-mod diagnose;
-mod dialects;
-#[cfg(feature = "browser")]
-mod exits;
-mod faults;
-mod floors;
-mod hostile_h2;
-mod hygiene;
-mod lab;
-#[cfg(feature = "browser")]
-mod ladder;
-mod learned;
+mod escalation;
 mod memory;
-mod nginx;
-#[cfg(feature = "otel")]
-mod otel;
-mod output;
-mod politeness;
-mod pool;
-mod pool_program;
-mod private;
-mod profile;
-mod proxies;
-mod proxy_check;
-mod readme;
-mod router;
-mod secrets;
-mod seen;
-#[cfg(feature = "browser")]
-mod soak;
-mod spans;
-mod squid;
-#[cfg(feature = "browser")]
-mod stealth;
-#[cfg(feature = "browser")]
-mod stealth_window;
-#[cfg(feature = "browser")]
-mod stealth_wire;
+mod meta;
+mod proxy;
+mod security;
 mod support;
-mod target;
-mod tls;
-mod verify;
 mod wire;

@@ -22,6 +22,7 @@ mod relay;
 mod socks;
 mod squid;
 mod suites;
+mod warc;
 
 pub(crate) use answers::*;
 pub(crate) use certs::{Certs, Leaf, NAMES};
@@ -33,3 +34,4 @@ pub(crate) use relay::{End, Flow, Jam, Relay};
 pub(crate) use socks::{Dante, Microsocks};
 pub(crate) use squid::{Manner, Passage, Squid};
 pub(crate) use suites::{Hand, Suites, TURN};
+pub(crate) use warc::{WarcRecord, warc_records};

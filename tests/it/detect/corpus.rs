@@ -6,11 +6,11 @@ use rungs::Verdict;
 use rungs::detect::{Rules, saved};
 use url::Url;
 
-#[path = "../../benches/detect/peers.rs"]
+#[path = "../../../benches/detect/peers.rs"]
 mod peers;
-#[path = "../../benches/detect/saved.rs"]
+#[path = "../../../benches/detect/saved.rs"]
 mod samples;
-#[path = "../../benches/detect/score.rs"]
+#[path = "../../../benches/detect/score.rs"]
 mod score;
 
 use samples::Sample;
@@ -79,7 +79,7 @@ fn the_readme_shows_what_make_corpus_prints() {
     let all = samples::samples(&fixtures());
     let score = score::Score::of(&Rules::shipped(), &all);
     assert!(score.passes(), "{}", score.wrong.join("\n"));
-    let peers = peers::read(include_str!("../../benches/detect/peers.toml"));
+    let peers = peers::read(include_str!("../../../benches/detect/peers.toml"));
     let readme = std::fs::read_to_string(Path::new(ROOT).join("README.md")).expect("a README");
     assert!(readme.contains(&score.tables(&peers, &all)), "the corpus has changed: run `make corpus`");
 }

@@ -15,7 +15,7 @@ use rungs::batch::{Batch, Fetch, Observer, Record};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{self, Certs, Finished, Nginx, Program, RawServer, Site, Talk};
+use crate::support::{self, Certs, Finished, Nginx, Program, RawServer, Site, Talk, warc_records};
 
 /// What every batch here is run with.
 const COMMON: [&str; 4] = ["--tier", "plain", "--no-memory", "--no-progress"];
@@ -55,7 +55,7 @@ fn urls_in(path: &Path) -> Vec<String> {
         bytes = unpacked;
     }
     if name.contains(".warc") {
-        return warc(&bytes)
+        return warc_records(&bytes)
             .iter()
             .filter(|record| record.kind == "metadata")
             .map(|record| {
@@ -76,35 +76,6 @@ fn urls_in(path: &Path) -> Vec<String> {
             serde_json::from_str::<Value>(line).expect("JSON")["url"].as_str().expect("a URL").to_owned()
         })
         .collect()
-}
-
-/// A record of a WARC file, read strictly.
-struct WarcRecord {
-    kind: String,
-    head: String,
-    block: Vec<u8>,
-}
-
-fn warc(mut bytes: &[u8]) -> Vec<WarcRecord> {
-    let mut records = Vec::new();
-    while !bytes.is_empty() {
-        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a head ends");
-        let head = String::from_utf8(bytes[..end].to_vec()).expect("a head is UTF-8");
-        assert!(head.starts_with("WARC/1.1\r\n"), "{head}");
-        let field = |name: &str| {
-            let start = format!("{name}: ");
-            head.split("\r\n").find_map(|line| line.strip_prefix(&start)).map(ToOwned::to_owned)
-        };
-        for name in ["WARC-Record-ID", "WARC-Date", "WARC-Type", "Content-Type"] {
-            assert!(field(name).is_some(), "no {name}\n{head}");
-        }
-        let length: usize = field("Content-Length").and_then(|text| text.parse().ok()).expect("a length");
-        let block = bytes[end + 4..end + 4 + length].to_vec();
-        assert_eq!(&bytes[end + 4 + length..end + 8 + length], b"\r\n\r\n", "{head}");
-        bytes = &bytes[end + 8 + length..];
-        records.push(WarcRecord { kind: field("WARC-Type").expect("a kind"), head, block });
-    }
-    records
 }
 
 #[test]
@@ -137,7 +108,7 @@ fn an_archive_tells_each_request_as_it_left_but_for_secrets() {
             "password=s3nt",
         ]);
         assert_eq!(run.code, 0, "{run}");
-        let records = warc(&fs::read(program.home().join("o.warc")).expect("an archive"));
+        let records = warc_records(&fs::read(program.home().join("o.warc")).expect("an archive"));
         let block = |kind: &str| {
             let record = records.iter().find(|record| record.kind == kind).expect("it is there");
             String::from_utf8(record.block.clone()).expect("text")

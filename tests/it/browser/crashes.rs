@@ -1,6 +1,6 @@
 //! The browser tier in a run with renderers and browsers killed on the way.
 
-#[path = "../../benches/browser/run.rs"]
+#[path = "../../../benches/browser/run.rs"]
 mod run;
 
 use run::{Plan, run};

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use rungs::lab::{Authority, Heard, Recorder, Reply};
 use rungs::{Bounds, Error, ErrorKind, Fetcher, Proxy, Robots, Tier};
 
-use super::{PAGE, paths, polite, site, text, tried, url};
+use super::rate_limits::{PAGE, paths, polite, site, text, tried, url};
 use crate::support::{self, Certs, Nginx, RawServer, Site, Squid, rungs};
 
 const FORBIDDING: &str = "User-agent: *\nDisallow: /private\n";

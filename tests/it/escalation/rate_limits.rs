@@ -1,6 +1,4 @@
-//! robots.txt, pace, Retry-After and failing hosts, by servers that see what they are asked and when.
-
-mod robots;
+//! Rate limits, Retry-After and failing hosts, by servers that see what they are asked and when.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -12,28 +10,28 @@ use rungs::{Bounds, Error, ErrorKind, Fetcher, FetcherBuilder, Pace, Page, Robot
 
 use crate::support::{self, RawServer, rungs};
 
-const PAGE: &str = "<!doctype html><title>a page</title><p>A page with some words in it.</p>";
+pub(super) const PAGE: &str = "<!doctype html><title>a page</title><p>A page with some words in it.</p>";
 
-fn polite() -> FetcherBuilder {
+pub(super) fn polite() -> FetcherBuilder {
     Fetcher::builder().max_tier(Tier::Impersonate).robots(Robots::Obey)
 }
 
-fn url(server: &Recorder, path: &str) -> String {
+pub(super) fn url(server: &Recorder, path: &str) -> String {
     format!("http://{}{path}", server.addr())
 }
 
 /// The paths a server was asked for, connection by connection.
-fn paths(server: &Recorder) -> Vec<String> {
+pub(super) fn paths(server: &Recorder) -> Vec<String> {
     let connections = server.connections();
     connections.iter().flat_map(|one| &one.requests).map(|request| request.path.clone()).collect()
 }
 
-fn tried(error: &Error) -> usize {
+pub(super) fn tried(error: &Error) -> usize {
     error.trace().map_or(0, |trace| trace.attempts().len())
 }
 
 /// A site whose robots.txt is `robots`, and whose every other page is there.
-async fn site(robots: impl Fn() -> Reply + Send + Sync + 'static) -> Recorder {
+pub(super) async fn site(robots: impl Fn() -> Reply + Send + Sync + 'static) -> Recorder {
     let reply = move |heard: &Heard| match heard.request.path.as_str() {
         "/robots.txt" => robots(),
         _ => Reply::html(200, PAGE),
@@ -41,7 +39,7 @@ async fn site(robots: impl Fn() -> Reply + Send + Sync + 'static) -> Recorder {
     Recorder::builder().start(reply).await.expect("it listens")
 }
 
-fn text(text: impl Into<String>) -> Reply {
+pub(super) fn text(text: impl Into<String>) -> Reply {
     Reply::status(200).header("content-type", "text/plain").body(text.into())
 }
 

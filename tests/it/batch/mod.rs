@@ -1,0 +1,4 @@
+//! `rungs batch` and crawls.
+
+mod crawl;
+mod run;

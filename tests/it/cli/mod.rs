@@ -1,0 +1,14 @@
+//! The command line: output, exit codes, subcommands, reports and spans.
+
+mod bad_input;
+mod diagnose;
+mod lab;
+mod observability;
+#[cfg(feature = "otel")]
+mod otel;
+mod output;
+mod profile;
+mod profile_capture;
+mod profile_verify;
+mod spans;
+mod targets;

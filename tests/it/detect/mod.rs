@@ -1,0 +1,4 @@
+//! Block rules.
+
+mod corpus;
+mod rules;

@@ -1,0 +1,8 @@
+//! When a fetch retries, waits, escalates to the next tier and stops.
+
+#[cfg(feature = "browser")]
+mod all_tiers;
+mod cancellation;
+mod decisions;
+mod rate_limits;
+mod robots;

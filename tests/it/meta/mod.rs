@@ -1,0 +1,4 @@
+//! The repository checked against itself: layers and documents.
+
+mod floors;
+mod readme;

@@ -1,0 +1,10 @@
+//! Proxies, pools of proxies and provider accounts.
+
+#[cfg(feature = "browser")]
+mod browser_identities;
+mod check;
+mod dialects;
+mod http_proxy;
+mod kinds;
+mod pool;
+mod pool_cli;

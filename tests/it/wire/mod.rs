@@ -1,0 +1,9 @@
+//! Bytes on the wire: HTTP, TLS, fingerprints, limits and faults.
+
+mod certificates;
+mod faults;
+mod file_descriptors;
+mod fingerprint;
+mod hostile_http2;
+mod http;
+mod limits;
