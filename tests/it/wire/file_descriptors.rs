@@ -53,10 +53,12 @@ fn a_program_with_the_library_neither_hangs_nor_spins_under_a_low_limit() {
         }
     });
     let me = std::env::current_exe().expect("this test has a name");
+    let (_, module) = module_path!().split_once("::").expect("a module of this crate");
+    let test = format!("{module}::under_a_low_limit");
     let out = Command::new("/bin/sh")
         .args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\""])
         .arg(me)
-        .args(["--exact", "descriptors::under_a_low_limit", "--ignored", "--nocapture"])
+        .args(["--exact", test.as_str(), "--ignored", "--nocapture"])
         .env("RUNGS_TEST_SITE", server.url("/"))
         .stdin(Stdio::null())
         .output()
