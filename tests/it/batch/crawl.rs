@@ -6,14 +6,13 @@ use std::fs;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use rungs::Fetcher;
 use rungs::batch::{Batch, Follow};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{Finished, Program, RawServer, Talk};
+use crate::support::{Finished, Program, RawServer, Talk, until};
 
 const COMMON: [&str; 4] = ["--tier", "plain", "--no-memory", "--no-progress"];
 /// Pages that the site really has, beside its first.
@@ -157,9 +156,7 @@ fn killed_twice_and_resumed_a_crawl_has_each_page_once() {
             fs::read(program.home().join("out.jsonl"))
                 .map_or(0, |bytes| bytes.split_inclusive(|byte| *byte == b'\n').count())
         };
-        while lines() < enough {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        until(&format!("{enough} lines in the output"), || lines() >= enough);
         running.signal(Signal::KILL);
         assert_eq!(running.finish().code, 128 + 9, "it was under way");
     }

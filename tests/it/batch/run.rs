@@ -8,14 +8,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use rungs::Fetcher;
 use rungs::batch::{Batch, Fetch, Observer, Record};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{self, Certs, Finished, Nginx, Program, RawServer, Site, Talk, warc_records};
+use crate::support::{self, Certs, Finished, Nginx, Program, RawServer, Site, Talk, until, warc_records};
 
 /// What every batch here is run with.
 const COMMON: [&str; 4] = ["--tier", "plain", "--no-memory", "--no-progress"];
@@ -132,9 +131,7 @@ fn ctrl_c_ends_a_batch_that_waits_for_more_input_and_the_next_run_goes_on() {
     let program = Program::new().input(list.clone()).open();
     let out = program.home().join("o.jsonl");
     let run = program.start(arguments());
-    while fs::read_to_string(&out).unwrap_or_default().lines().count() < 3 {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until("3 records", || fs::read_to_string(&out).unwrap_or_default().lines().count() >= 3);
     run.signal(Signal::INT);
     let run = run.finish();
     assert_eq!(run.code, 130, "{run}");
@@ -161,9 +158,9 @@ fn killed_at_any_moment_a_batch_ends_with_each_record_once_in_every_format() {
             // Kill it when the journal is this long, wherever it is then.
             let enough = 1500 * 21 / part + at as u64 * 37;
             let journal = program.home().join(format!("{out}.ckpt"));
-            while fs::metadata(&journal).map_or(0, |meta| meta.len()) < enough {
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            until(&format!("{enough} bytes in the journal"), || {
+                fs::metadata(&journal).map_or(0, |meta| meta.len()) >= enough
+            });
             running.signal(Signal::KILL);
             kills += usize::from(running.finish().code == 128 + 9);
         }
@@ -321,14 +318,12 @@ fn a_checkpoint_is_one_batchs_and_one_process_at_a_time() {
     }
     let arguments = ["urls.txt", "--out", "out.jsonl", "--robots", "ignore"];
     let running = program.start([&["batch"][..], &arguments, &COMMON].concat());
-    while server.heads().is_empty() {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until("the request", || !server.heads().is_empty());
     let run = batch(&program, &arguments);
     assert!(run.code == 3 && run.stderr.contains("out.jsonl.ckpt is in use by another run"), "{run}");
     // Twice: the drip would take longer than what is under way has.
     running.signal(Signal::INT);
-    std::thread::sleep(Duration::from_millis(300));
+    running.says("again to stop at once");
     running.signal(Signal::INT);
     let stopped = running.finish();
     assert_eq!(stopped.code, 130, "{stopped}");
@@ -378,12 +373,10 @@ fn a_host_that_hangs_holds_up_no_other() {
     ];
     let running = program.start([&arguments[..], &COMMON].concat());
     let out = program.home().join("out.jsonl");
-    while fs::read_to_string(&out).unwrap_or_default().lines().count() < 50 {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until("50 records", || fs::read_to_string(&out).unwrap_or_default().lines().count() >= 50);
     assert_eq!(hanging.connections(), 1);
     running.signal(Signal::INT);
-    std::thread::sleep(Duration::from_millis(300));
+    running.says("again to stop at once");
     running.signal(Signal::INT);
     assert_eq!(running.finish().code, 130);
     assert!(urls_in(&out).iter().all(|url| url.starts_with(&quick.url("/"))));

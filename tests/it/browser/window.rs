@@ -3,11 +3,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::{Program, RawServer, rungs};
+use crate::support::{Program, RawServer, rungs, until};
 
 /// The Xvfbs whose files are below `folder`.
 fn displays(folder: &Path) -> usize {
@@ -45,19 +44,13 @@ fn the_display_goes_with_the_browser_and_with_a_killed_rungs() {
     assert_eq!(displays(program.home()), 0);
 
     let running = program.start(arguments.into_iter().chain([server.url("/hang")]));
-    let until = Instant::now() + Duration::from_secs(60);
-    while !server.heads().iter().any(|head| head.starts_with("GET /hang ")) {
-        assert!(Instant::now() < until, "the page was never asked for");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until("a request for the page", || server.heads().iter().any(|head| head.starts_with("GET /hang ")));
     assert_eq!(displays(program.home()), 1);
     running.signal(Signal::KILL);
     running.finish();
-    let until = Instant::now() + Duration::from_secs(30);
-    while displays(program.home()) > 0 || !program.left_behind().is_empty() {
-        assert!(Instant::now() < until, "the display or the browser's folder outlived rungs");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until("the end of the display and of the browser's folder", || {
+        displays(program.home()) == 0 && program.left_behind().is_empty()
+    });
 }
 
 #[test]

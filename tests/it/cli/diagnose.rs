@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rungs::diagnose::{Diagnose, Found, MAX_REQUESTS, Report, Way};
 use rungs::lab::{Authority, Heard, Origin, Recorder, Reply, SITES};
@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
-use crate::support::{Program, RawServer, Squid, rungs};
+use crate::support::{Program, RawServer, Squid, rungs, until};
 
 const PAGE: &str = "<!doctype html><title>a page</title><p>A page with some words in it.</p>";
 const NO: &str = "<!doctype html><title>Access denied</title><p>No.</p>";
@@ -231,11 +231,7 @@ fn an_interrupt_while_the_browser_asks_leaves_nothing_behind() {
     });
     let program = Program::new();
     let running = program.start(["diagnose", "--pause", "0.01", &server.url("/")]);
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while server.heads().len() < 5 {
-        assert!(Instant::now() < deadline, "the browser did not ask");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until("a request by the browser", || server.heads().len() >= 5);
     let scratch = program.left_behind();
     assert!(!scratch.is_empty(), "a browser runs");
     running.signal(Signal::INT);

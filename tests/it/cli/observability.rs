@@ -6,11 +6,10 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::{Program, RawServer, Running, Talk};
+use crate::support::{Program, RawServer, Running, Talk, until, until_some};
 
 /// What every batch here is run with.
 const COMMON: [&str; 6] = ["--tier", "plain", "--no-memory", "--no-progress", "--robots", "ignore"];
@@ -24,12 +23,9 @@ fn server() -> (RawServer, Arc<AtomicBool>) {
         if head.starts_with("GET /bad") {
             return Ok(());
         }
-        // A test that fails does not say go: the server ends all the same.
-        for _ in 0..10_000 {
-            if !head.starts_with("GET /slow") || told.load(Ordering::SeqCst) {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(2));
+        if head.starts_with("GET /slow") {
+            // A test that fails drops the server without setting the flag.
+            until("the test's permission to answer", || told.load(Ordering::SeqCst) || talk.stopping());
         }
         let status = if head.starts_with("GET /gone") { "404 Not Found" } else { "200 OK" };
         talk.send(format!("HTTP/1.1 {status}\r\ncontent-length: 6\r\nconnection: close\r\n\r\na page"))
@@ -84,9 +80,7 @@ fn an_interrupted_run_has_a_report_too_and_a_wrong_name_is_told_first() {
     assert_eq!(run.code, 3, "{run}");
     assert!(run.stderr.contains("--report nowhere/report.html") && server.connections() == 0, "{run}");
     let running = program.start(arguments(&["--report", "report.html"]));
-    while server.heads().len() < 2 {
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    until("both requests", || server.heads().len() >= 2);
     running.signal(Signal::INT);
     running.says("again to stop at once");
     running.signal(Signal::INT);
@@ -110,9 +104,7 @@ fn sigusr1_tells_where_each_fetch_waits_and_since_when() {
             "batch" => program.start(["batch", "urls.txt"].iter().chain(&COMMON)),
             _ => program.start(["fetch", slow.as_str(), "--tier", "plain", "--no-memory"].iter()),
         };
-        while server.heads().len() == before {
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        until("the request", || server.heads().len() > before);
         running.signal(Signal::USR1);
         let said = running.says("/slow?x=1");
         let line = said.lines().find(|line| line.contains("/slow?x=1")).expect("its line");
@@ -181,11 +173,10 @@ fn metrics_can_be_read_while_a_batch_runs() {
     let host = format!("127.0.0.1:{}", server.port());
     let done = format!("rungs_fetches_total{{ending=\"succeeded\",tier=\"plain\",host=\"{host}\"}}");
     let lost = r#"rungs_attempts_total{tier="plain",verdict="protocol",proxy="none"}"#;
-    let mut found = get();
-    while found.get(&done) != Some(&20.0) || found.get(lost) != Some(&1.0) {
-        std::thread::sleep(Duration::from_millis(5));
-        found = get();
-    }
+    let found = until_some("20 pages and one failure in the metrics", || {
+        let found = get();
+        (found.get(&done) == Some(&20.0) && found.get(lost) == Some(&1.0)).then_some(found)
+    });
     for (name, count) in [
         (r#"rungs_attempts_total{tier="plain",verdict="genuine",proxy="none"}"#, 20.0),
         (r#"rungs_attempt_seconds_count{tier="plain",proxy="none"}"#, 21.0),

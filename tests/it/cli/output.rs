@@ -1,16 +1,16 @@
 //! What the program prints, writes and exits with.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
-use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{self, Finished, Program, RawServer, Talk, rungs};
+use crate::support::{self, Finished, Program, RawServer, Talk, rungs, until};
 
 fn fetch(arguments: &[&str]) -> Finished {
     rungs(["fetch", "--tier", "plain", "--retry", "0"].into_iter().chain(arguments.iter().copied()))
@@ -368,20 +368,27 @@ fn verbose_logs_each_attempt_on_stderr_alone() {
 fn an_interrupted_fetch_leaves_nothing_behind_and_exits_130() {
     let program = Program::new();
     for signal in [Signal::INT, Signal::TERM] {
-        let server = RawServer::start(support::slow_drip);
+        // More than is read before the page is judged: its file has been begun, and never ends.
+        let server = RawServer::start(|talk| {
+            talk.head()?;
+            talk.send("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 2000000\r\n\r\n")?;
+            talk.send("x".repeat(1_000_000))?;
+            talk.hold()
+        });
         let running = program.start(["fetch", "--tier", "plain", "-o", "out", &server.url("/")]);
-        while server.heads().is_empty() {
-            thread::sleep(Duration::from_millis(5));
-        }
-        thread::sleep(Duration::from_millis(200));
+        until("a part of the page in a temporary file", || !files(&program).is_empty());
         running.signal(signal);
         let run = running.finish();
         assert_eq!((run.code, run.stderr.as_str()), (130, "interrupted\n"), "{run}");
-        let files = fs::read_dir(program.home()).expect("the home").filter_map(Result::ok);
-        let files: Vec<_> =
-            files.filter(|entry| entry.path().is_file()).map(|entry| entry.file_name()).collect();
+        let files = files(&program);
         assert!(files.is_empty() && program.left_behind().is_empty(), "{files:?}");
     }
+}
+
+/// The names of the files in the program's home.
+fn files(program: &Program) -> Vec<OsString> {
+    let entries = fs::read_dir(program.home()).expect("the home").filter_map(Result::ok);
+    entries.filter(|entry| entry.path().is_file()).map(|entry| entry.file_name()).collect()
 }
 
 #[test]
@@ -394,9 +401,7 @@ fn an_interrupt_amid_several_urls_keeps_what_is_done_and_asks_for_no_more() {
         let urls = [done.url("/"), under_way.url("/"), never.url("/")];
         let fixed = ["fetch", "--tier", tier];
         let running = program.start(fixed.into_iter().chain(urls.iter().map(String::as_str)));
-        while under_way.heads().is_empty() {
-            thread::sleep(Duration::from_millis(5));
-        }
+        until("the second request", || !under_way.heads().is_empty());
         running.signal(Signal::INT);
         let run = running.finish();
         assert_eq!((run.code, run.text().as_str()), (130, "the first"), "{run}");

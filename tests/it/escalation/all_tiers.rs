@@ -2,14 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use rungs::lab::{Authority, Heard, Origin, Recorder, Reply, SITES};
 use rungs::{ErrorKind, Fetcher, Tier};
 use rustix::process::Signal;
 use tempfile::NamedTempFile;
 
-use crate::support::{Program, RawServer};
+use crate::support::{Program, RawServer, until};
 
 /// The CA of a lab server, as a file to trust.
 fn trusted(pem: &str) -> NamedTempFile {
@@ -147,12 +146,8 @@ fn an_interrupt_in_the_middle_of_a_fetch_leaves_no_browser_and_no_folder() {
     });
     let program = Program::new();
     let running = program.start(["fetch", "--tier", "browser", &server.url("/")]);
-    let deadline = Instant::now() + Duration::from_secs(30);
-    // The page has been asked for: the browser is up, and in the middle of it.
-    while server.heads().is_empty() {
-        assert!(Instant::now() < deadline, "the browser did not ask for the page");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    // Then the browser runs and is in the middle of the page.
+    until("a request for the page", || !server.heads().is_empty());
     assert!(!browsers_of(&program).is_empty(), "a browser runs");
     running.signal(Signal::INT);
     let run = running.finish();

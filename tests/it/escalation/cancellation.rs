@@ -9,9 +9,9 @@ use futures_util::future::join_all;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rungs::{Bounds, Fetcher, FetcherBuilder, Pace, Tier};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-use crate::support::{Certs, Flow, Nginx, RawServer, Relay, Site, Talk};
+use crate::support::{Certs, Flow, Nginx, RawServer, Relay, Site, Talk, until_async};
 
 /// At once at one host.
 const PLACES: usize = 4;
@@ -71,15 +71,9 @@ async fn all_places_are_free(fetcher: &Fetcher, tier: Tier, url: &str, crowd: &C
     Err(format!("only {} at the same time", crowd.most.load(Ordering::SeqCst)))
 }
 
-/// Waits until no more than `most` connections are open.
-async fn closes_down_to(relay: &Relay, most: usize) -> Result<(), String> {
-    for _ in 0..1000 {
-        if relay.open() <= most {
-            return Ok(());
-        }
-        sleep(Duration::from_millis(10)).await;
-    }
-    Err(format!("{} connections stay open, and {most} are no more than may", relay.open()))
+/// Waits until no more than `most` connections are open. `when` is part of the failure's message.
+async fn closes_down_to(relay: &Relay, most: usize, when: &str) {
+    until_async(&format!("no more than {most} open connections ({when})"), || relay.open() <= most).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,10 +96,10 @@ async fn a_fetch_that_is_dropped_anywhere_frees_sockets_and_places() {
             join_all(dropped).await;
         }
         // Those that were dropped are closed; what stays is idle, one for each place.
-        closes_down_to(&relay, PLACES).await.unwrap_or_else(|why| panic!("{tier}: {why}"));
+        closes_down_to(&relay, PLACES, tier.name()).await;
         all_places_are_free(&fetcher, tier, &url, &crowd).await.unwrap_or_else(|why| panic!("{tier}: {why}"));
         drop(fetcher);
-        closes_down_to(&relay, 0).await.unwrap_or_else(|why| panic!("{tier}, fetcher dropped: {why}"));
+        closes_down_to(&relay, 0, &format!("{tier}, fetcher dropped")).await;
     }
 
     // Fetches that are not dropped keep their places, and the same look at them says so.
@@ -114,12 +108,11 @@ async fn a_fetch_that_is_dropped_anywhere_frees_sockets_and_places() {
     let there = format!("http://127.0.0.1:{}/", held.port());
     let fetcher = builder().build().expect("good settings");
     let kept: Vec<_> = (0..2).map(|_| tokio::spawn(fetcher.get(&there).tier(Tier::Plain).send())).collect();
-    while held.open() < 2 {
-        sleep(Duration::from_millis(5)).await;
-    }
-    assert!(timeout(Duration::from_millis(300), closes_down_to(&held, 1)).await.is_err(), "two are open");
+    until_async("two open connections", || held.open() == 2).await;
+    let closed = closes_down_to(&held, 1, "while both fetches are kept");
+    assert!(timeout(Duration::from_millis(300), closed).await.is_err(), "two are open");
     kept.iter().for_each(tokio::task::JoinHandle::abort);
-    closes_down_to(&held, 0).await.expect("now they are closed");
+    closes_down_to(&held, 0, "both fetches dropped").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,9 +129,7 @@ async fn a_place_that_is_not_given_back_is_noticed() {
     });
     let fetcher = builder().build().expect("good settings");
     let kept = tokio::spawn(fetcher.get(server.url("/")).tier(Tier::Plain).send());
-    while server.heads().is_empty() {
-        sleep(Duration::from_millis(5)).await;
-    }
+    until_async("the request", || !server.heads().is_empty()).await;
     let found = all_places_are_free(&fetcher, Tier::Plain, &server.url("/"), &crowd).await;
     assert!(found.is_err_and(|why| why.starts_with("only ")), "one place is taken");
     kept.abort();
@@ -168,9 +159,9 @@ async fn streams_that_are_dropped_leave_their_connection_usable() {
             assert_eq!(page.expect("a page").body_len(), Nginx::LARGE as u64);
         }
         // One that was given up in its handshake may have been replaced, and is closed.
-        closes_down_to(&relay, 1).await.unwrap_or_else(|why| panic!("{tier}: {why}"));
+        closes_down_to(&relay, 1, tier.name()).await;
         drop(fetcher);
-        closes_down_to(&relay, 0).await.unwrap_or_else(|why| panic!("{tier}, fetcher dropped: {why}"));
+        closes_down_to(&relay, 0, &format!("{tier}, fetcher dropped")).await;
     }
 }
 

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use rungs::lab::{Heard, Recorder, Reply};
 use rungs::{Bounds, Error, ErrorKind, Fetcher, FetcherBuilder, Pace, Page, Robots, Tier};
 
-use crate::support::{self, RawServer, rungs};
+use crate::support::{self, RawServer, rungs, until_async};
 
 pub(super) const PAGE: &str = "<!doctype html><title>a page</title><p>A page with some words in it.</p>";
 
@@ -289,15 +289,11 @@ async fn throughput_beside_a_slow_host_and_a_limiting_one() {
         };
         // Those under way when the word comes cannot be called back: it comes before the others set out.
         let mut limited = vec![ask(url(&limiting, "/first"))];
-        while paths(&limiting).is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until_async("the first request", || !paths(&limiting).is_empty()).await;
         limited.extend((0..7).map(|number| ask(url(&limiting, &format!("/{number}")))));
         let known = slow.connections();
         let slowly: Vec<_> = (0..30).map(|number| ask(slow.url(&format!("/{number}")))).collect();
-        while slow.connections() < known + 6 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until_async("6 connections to the slow host", || slow.connections() >= known + 6).await;
         let beside = rate(&busy, &quick, 600).await;
         slowly.iter().for_each(tokio::task::JoinHandle::abort);
         let got = join_all(limited).await.into_iter().filter(|got| matches!(got, Ok(true))).count();

@@ -2,12 +2,14 @@
 //! challenged site and the machine's Chromium.
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use rungs::lab::{CLEARANCE_COOKIE, Ending, Manner, Origin, SITES};
 use rungs::{Error, Fetcher, Page, Tier, Trace, VerdictKind};
 use tempfile::NamedTempFile;
+
+use crate::support::until_async;
 
 const CHALLENGED: &str = SITES[2];
 
@@ -131,12 +133,12 @@ async fn a_clearance_that_does_not_move_is_found_out_once_and_the_browser_keeps_
 async fn a_clearance_known_to_be_over_is_earned_again_without_asking_below() {
     let lab = Lab::start(Manner::default().lasts(Duration::from_secs(3))).await;
     assert_eq!(lab.tiers().await, Tier::ALL);
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while lab.fetcher.identity().jar().list().iter().any(|cookie| cookie.name == CLEARANCE_COOKIE) {
-        assert!(Instant::now() < deadline, "the cookie does not end");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    // The jar counts in whole seconds: for the browser and the site it may last one more.
+    until_async("the end of the clearance cookie", || {
+        lab.fetcher.identity().jar().list().iter().all(|cookie| cookie.name != CLEARANCE_COOKIE)
+    })
+    .await;
+    // The jar counts in whole seconds: in the browser and at the site the cookie may last one more, and neither can
+    // be asked without a request that counts.
     tokio::time::sleep(Duration::from_millis(1100)).await;
     let before = lab.origin.counts().challenges;
     assert_eq!(lab.tiers().await, [Tier::Browser]);
@@ -150,11 +152,7 @@ async fn a_visit_given_up_hands_its_turn_on_and_another_session_does_not_wait_fo
     let lab = Lab::start(Manner::default().ending(Ending::Endless)).await;
     let url = lab.origin.url(CHALLENGED);
     let first = tokio::spawn(lab.fetcher.get(&url).send());
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while lab.origin.counts().verifies == 0 {
-        assert!(Instant::now() < deadline, "the browser does not answer the challenge");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_async("the browser's answer to the challenge", || lab.origin.counts().verifies > 0).await;
     lab.origin.behave(Manner::default());
     let other = lab.fetcher.session("somebody else");
     let page = other.get(&url).send().await.expect("the page is got");

@@ -4,14 +4,14 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rungs::lab::{Heard, Recorder, Reply};
 use rungs::memory::{Notebook, Rung};
 use rungs::{Fetcher, Tier};
 use rustix::process::Signal;
 
-use crate::support::{Finished, Program};
+use crate::support::{Finished, Program, until_async};
 
 const PAGE: &str = "<!doctype html><title>a page</title><p>A page with some words in it.</p>";
 const CHALLENGE: &str =
@@ -220,12 +220,11 @@ async fn a_writer_that_is_killed_leaves_the_file_whole() {
     let mut before = 0;
     for round in 0..6 {
         let running = program.start(&arguments);
-        let deadline = Instant::now() + Duration::from_secs(60);
         // Killed when it has written, and goes on writing, each time at another point of it.
-        while !file(&program).exists() || counts(&file(&program), Rung::Impersonate).0 <= before {
-            assert!(Instant::now() < deadline, "it writes nothing");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        until_async("new evidence in the file", || {
+            file(&program).exists() && counts(&file(&program), Rung::Impersonate).0 > before
+        })
+        .await;
         tokio::time::sleep(Duration::from_millis(round * 97)).await;
         running.signal(Signal::KILL);
         assert_eq!(running.finish().code, 128 + 9);

@@ -1,6 +1,8 @@
 //! Pools of real proxies: sessions, rotation, health.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -9,7 +11,9 @@ use rungs::{
     Tier,
 };
 
-use crate::support::{Certs, Flow, Manner, Microsocks, Nginx, Passage, RawServer, Relay, Site, Squid};
+use crate::support::{
+    Certs, Flow, Manner, Microsocks, Nginx, Passage, RawServer, Relay, Site, Squid, until_async,
+};
 
 const ANYBODY: Manner<'_> = Manner { leaf: None, open: false, anyone: true, exit: None };
 
@@ -231,6 +235,16 @@ async fn a_dead_gateway_is_told_within_seconds_and_the_host_is_not_blamed() {
     assert!(page.trace().attempts()[0].fallback && page.trace().attempts().len() == 1);
 }
 
+/// Whether squid refuses the credentials of the pool (407).
+fn refuses(squid: &Squid) -> bool {
+    let mut stream = TcpStream::connect(("127.0.0.1", squid.port())).expect("squid accepts");
+    let request = "GET http://127.0.0.1:1/ HTTP/1.0\r\nProxy-Authorization: Basic dTpw\r\n\r\n";
+    stream.write_all(request.as_bytes()).expect("squid reads");
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).expect("squid answers");
+    answer.ends_with(b" 407")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_while_one_of_four_proxies_dies_one_wants_a_password_and_one_is_slow() {
     let certs = Certs::new();
@@ -259,8 +273,8 @@ async fn nothing_is_lost_while_one_of_four_proxies_dies_one_wants_a_password_and
             60 => drop(dying.take()),
             120 => {
                 refusing.close();
-                // For a second squid lets in whom it knows.
-                tokio::time::sleep(Duration::from_millis(1200)).await;
+                // Squid accepts credentials that it knows for one more second.
+                until_async("a refusal by squid", || refuses(&refusing)).await;
             }
             _ => {}
         }

@@ -28,7 +28,7 @@ exit $status
 "#;
 
 /// How long a server may take to open its ports. They take a tenth of a second on a quiet machine.
-const READY: Duration = Duration::from_secs(20);
+const READY: Duration = Duration::from_secs(60);
 
 impl Daemon {
     /// Starts `program` and waits until all `ports` accept. What it prints goes to a file in `folder`.
@@ -135,17 +135,19 @@ pub(crate) fn htpasswd(user: &str, password: &str) -> String {
     format!("{user}:{}", String::from_utf8_lossy(&made.stdout))
 }
 
-/// Waits until `look` finds something in a log that is written by another process.
+/// Waits until `look` returns a value, for instance from a log that another process writes. `what` names the awaited
+/// condition.
 ///
 /// # Panics
-/// With `what`, when ten seconds bring nothing.
-pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(10);
+/// With `what`, when there is no value within 60 s.
+#[track_caller]
+pub(crate) fn until_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        thread::sleep(Duration::from_millis(10));
+        assert!(Instant::now() < deadline, "timed out after 60 s waiting for: {what}");
+        thread::sleep(Duration::from_millis(5));
     }
 }

@@ -22,10 +22,12 @@ mod relay;
 mod socks;
 mod squid;
 mod suites;
+mod until;
 mod warc;
 
 pub(crate) use answers::*;
 pub(crate) use certs::{Certs, Leaf, NAMES};
+pub(crate) use daemon::until_some;
 pub(crate) use frames::*;
 pub(crate) use nginx::{Nginx, Site, Visit};
 pub(crate) use program::{Finished, Program, Running, rungs};
@@ -34,4 +36,5 @@ pub(crate) use relay::{End, Flow, Jam, Relay};
 pub(crate) use socks::{Dante, Microsocks};
 pub(crate) use squid::{Manner, Passage, Squid};
 pub(crate) use suites::{Hand, Suites, TURN};
+pub(crate) use until::{until, until_async};
 pub(crate) use warc::{WarcRecord, warc_records};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::certs::Certs;
-use super::daemon::{Daemon, htpasswd, program, start_on_free_ports, wait_for};
+use super::daemon::{Daemon, htpasswd, program, start_on_free_ports, until_some};
 use super::nginx_conf;
 
 /// nginx, alone in its folder.
@@ -134,7 +134,7 @@ impl Nginx {
 
     /// The requests so far, in order of their end, once there are at least `count`.
     pub(crate) fn visits(&self, count: usize) -> Vec<Visit> {
-        wait_for(&format!("{count} requests in nginx's log"), || {
+        until_some(&format!("{count} requests in nginx's log"), || {
             let log = fs::read_to_string(self.folder.path().join("access.log")).unwrap_or_default();
             let visits: Vec<Visit> = log.split_inclusive('\n').filter_map(Visit::read).collect();
             (visits.len() >= count).then_some(visits)

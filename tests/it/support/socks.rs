@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::daemon::{Daemon, program, start_on_free_ports, wait_for};
+use super::daemon::{Daemon, program, start_on_free_ports, until_some};
 
 /// microsocks, with user and password.
 pub(crate) struct Microsocks {
@@ -50,7 +50,7 @@ impl Microsocks {
 
     /// What it was asked for so far, `host:port` each as it was asked, once there are at least `count`.
     pub(crate) fn passages(&self, count: usize) -> Vec<String> {
-        wait_for(&format!("{count} lines of microsocks"), || {
+        until_some(&format!("{count} lines of microsocks"), || {
             let said = self.daemon.said();
             let passages: Vec<String> = said
                 .lines()

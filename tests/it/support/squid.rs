@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::certs::{Leaf, NAMES};
-use super::daemon::{Daemon, htpasswd, program, start_on_free_ports, wait_for};
+use super::daemon::{Daemon, htpasswd, program, start_on_free_ports, until_some};
 
 /// squid, alone in its folder. It knows the host names of [`NAMES`] and the lab's as 127.0.0.1, and keeps nothing that passes.
 pub(crate) struct Squid {
@@ -101,7 +101,7 @@ impl Squid {
 
     /// What passed so far, in order of its end, once there are at least `count`. A tunnel counts when it has closed.
     pub(crate) fn passages(&self, count: usize) -> Vec<Passage> {
-        wait_for(&format!("{count} lines in squid's log"), || {
+        until_some(&format!("{count} lines in squid's log"), || {
             let log = fs::read_to_string(self.folder.path().join("access.log")).unwrap_or_default();
             let passages: Vec<Passage> = log.split_inclusive('\n').filter_map(Passage::read).collect();
             (passages.len() >= count).then_some(passages)

@@ -3,12 +3,12 @@
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use rungs::{ErrorKind, Fetcher, Pace, Tier};
 
-use crate::support::{self, Program, RawServer};
+use crate::support::{self, Program, RawServer, until};
 
 /// The soft and the hard limit of open files of a process.
 fn limits(id: u32) -> (String, String) {
@@ -24,11 +24,7 @@ fn the_program_raises_its_limit_as_far_as_it_may() {
         let server = RawServer::start(support::never_answers);
         let program = Program::new().descriptors(given);
         let running = program.start(["fetch", "--tier", "plain", &server.url("/")]);
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while server.heads().is_empty() {
-            assert!(Instant::now() < deadline, "nothing was asked for");
-            thread::sleep(Duration::from_millis(5));
-        }
+        until("the request", || !server.heads().is_empty());
         assert_eq!(limits(running.id()), (hard.to_owned(), hard.to_owned()), "{given}");
     }
 }
