@@ -170,7 +170,7 @@ fn killed_twice_and_resumed_a_crawl_has_each_page_once() {
 }
 
 #[test]
-fn a_crawl_goes_so_deep_and_has_so_many_pages() {
+fn a_crawl_stops_at_its_depth_and_page_limits() {
     let site = site();
     let program = Program::new();
     let run = crawl(&program, &site, &["--follow", "a.follow", "--depth", "2"]);
@@ -252,7 +252,7 @@ fn fields_are_read_into_records_by_flags_and_by_targets() {
 }
 
 #[test]
-fn a_selector_that_is_none_is_told_with_its_place() {
+fn an_invalid_selector_is_reported_with_its_position() {
     let program = Program::new();
     let run = program.run(["fetch", "http://127.0.0.1:1/", "--format", "json", "--select", "title=h1["]);
     assert_eq!(run.code, 2, "{run}");

@@ -78,7 +78,7 @@ fn urls_in(path: &Path) -> Vec<String> {
 }
 
 #[test]
-fn an_archive_tells_each_request_as_it_left_but_for_secrets() {
+fn an_archive_has_each_request_as_sent_except_for_secrets() {
     let server = RawServer::start(|talk| {
         talk.head()?;
         talk.take("password=s3nt".len())?;
@@ -226,7 +226,7 @@ fn a_line_may_have_settings_of_its_own_and_a_bad_one_fails_alone() {
 }
 
 #[test]
-fn robots_txt_is_obeyed_unless_told_otherwise() {
+fn robots_txt_is_obeyed_unless_a_flag_says_otherwise() {
     let server = RawServer::start(|talk: &mut Talk| {
         let head = talk.head()?;
         let body =
@@ -250,7 +250,7 @@ fn robots_txt_is_obeyed_unless_told_otherwise() {
 }
 
 #[test]
-fn what_failed_in_a_way_that_may_pass_is_tried_again_and_its_record_replaced() {
+fn retry_failed_retries_transient_failures_of_earlier_runs_and_replaces_their_records() {
     let healthy = std::sync::Arc::new(AtomicUsize::new(0));
     let is_healthy = std::sync::Arc::clone(&healthy);
     let server = RawServer::start(move |talk: &mut Talk| {
@@ -288,7 +288,7 @@ fn what_failed_in_a_way_that_may_pass_is_tried_again_and_its_record_replaced() {
 }
 
 #[test]
-fn a_second_pass_takes_what_failed_in_the_first() {
+fn retry_failed_fetches_the_failures_of_the_first_pass_again() {
     let seen = Mutex::new(BTreeMap::<String, usize>::new());
     let server = RawServer::start(move |talk: &mut Talk| {
         let head = talk.head()?;
@@ -310,7 +310,7 @@ fn a_second_pass_takes_what_failed_in_the_first() {
 }
 
 #[test]
-fn a_checkpoint_is_one_batchs_and_one_process_at_a_time() {
+fn a_checkpoint_belongs_to_one_batch_and_one_process_at_a_time() {
     let server = RawServer::start(support::slow_drip);
     let program = Program::new();
     for name in ["urls.txt", "other.txt"] {
@@ -344,7 +344,7 @@ fn a_checkpoint_is_one_batchs_and_one_process_at_a_time() {
 }
 
 #[test]
-fn a_host_that_hangs_holds_up_no_other() {
+fn a_hanging_host_does_not_delay_other_hosts() {
     let hanging = RawServer::start(|talk: &mut Talk| {
         talk.head()?;
         talk.hold()
@@ -383,7 +383,7 @@ fn a_host_that_hangs_holds_up_no_other() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_a_batch_well() {
+fn a_batch_ends_with_code_0_when_the_reader_closes_the_pipe() {
     let nginx = Nginx::start(&Certs::new());
     let program = Program::new();
     list(&program, &nginx, 2000);
@@ -404,7 +404,7 @@ fn a_reader_that_goes_away_ends_a_batch_well() {
 }
 
 #[test]
-fn a_full_disk_is_told_and_what_is_done_stays_whole() {
+fn a_full_disk_is_reported_and_finished_records_stay_whole() {
     let nginx = Nginx::start(&Certs::new());
     let program = Program::new();
     list(&program, &nginx, 10);
@@ -414,7 +414,7 @@ fn a_full_disk_is_told_and_what_is_done_stays_whole() {
 }
 
 #[test]
-fn bodies_go_to_files_named_by_what_is_in_them() {
+fn bodies_go_to_files_named_by_their_content() {
     let nginx = Nginx::start(&Certs::new());
     let program = Program::new();
     let urls = [nginx.url(Site::Clear, "/page/hello"), nginx.url(Site::Clear, "/page/hello?again")];

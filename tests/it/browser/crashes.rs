@@ -6,7 +6,7 @@ mod run;
 use run::{Plan, run};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_page_is_lost_and_nothing_is_left_when_renderers_and_browsers_are_killed_on_the_way() {
+async fn killed_renderers_and_browsers_lose_no_page_and_leave_nothing_behind() {
     let folder = tempfile::tempdir().expect("a folder for temporary files");
     // Far enough apart that no kill meets a page that is being tried for its second and last time.
     let plan = Plan { pages: 40, at_once: 2, renderer_every: Some(20), browser_at: &[10, 30] };

@@ -64,7 +64,7 @@ async fn stock(suites: &Suites, run: &str, stealth_mode: bool) -> BTreeSet<Strin
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_suites_find_in_the_browser_tier_nothing_that_a_browser_opened_by_hand_has_not() {
+async fn detection_suites_flag_nothing_in_the_browser_tier_that_a_manual_browser_lacks() {
     let _turn = TURN.lock().await;
     let suites = Suites::start();
     let hand = tokio::task::block_in_place(|| by_hand(&suites));
@@ -79,7 +79,7 @@ async fn the_suites_find_in_the_browser_tier_nothing_that_a_browser_opened_by_ha
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_suites_find_out_stock_chromiumoxide_and_its_stealth_mode() {
+async fn detection_suites_flag_stock_chromiumoxide_and_its_stealth_mode() {
     let _turn = TURN.lock().await;
     let suites = Suites::start();
     let hand = tokio::task::block_in_place(|| by_hand(&suites));

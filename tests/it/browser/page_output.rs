@@ -20,7 +20,7 @@ fn site(talk: &mut Talk) -> std::io::Result<()> {
 }
 
 #[test]
-fn pictures_are_written_beside_the_body_and_the_json_tells_of_the_browser() {
+fn screenshots_are_written_beside_the_body_and_the_json_describes_the_browser() {
     let server = RawServer::start(site);
     let program = Program::new();
     let home = program.home();
@@ -69,7 +69,7 @@ fn pictures_are_written_beside_the_body_and_the_json_tells_of_the_browser() {
 }
 
 #[test]
-fn a_picture_without_the_browser_tier_is_refused_before_anything_is_sent() {
+fn a_screenshot_without_the_browser_tier_is_refused_before_any_request() {
     let server = RawServer::start(site);
     let url = server.url("/");
     for flag in ["--screenshot", "--pdf"] {

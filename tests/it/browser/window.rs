@@ -29,7 +29,7 @@ fn without_a_display_or_xvfb_the_error_names_the_package() {
 }
 
 #[test]
-fn the_display_goes_with_the_browser_and_with_a_killed_rungs() {
+fn the_display_ends_with_the_browser_and_with_a_killed_rungs() {
     let server = RawServer::start(|talk| {
         let head = talk.head()?;
         if head.starts_with("GET /hang ") {
@@ -54,7 +54,7 @@ fn the_display_goes_with_the_browser_and_with_a_killed_rungs() {
 }
 
 #[test]
-fn what_cannot_be_a_place_or_language_is_told_of_its_flag() {
+fn an_invalid_timezone_position_or_language_is_reported_with_its_flag() {
     for (flag, value) in [
         ("--timezone", "Europe/Nowhere"),
         ("--timezone", "../../etc/passwd"),

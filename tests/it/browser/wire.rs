@@ -32,7 +32,7 @@ async fn heard(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_browser_s_navigation_is_the_profile_s_with_all_that_is_laid_over_it() {
+async fn a_browser_navigation_matches_the_profile_with_all_emulation_enabled() {
     let _turn = TURN.lock().await;
     let authority = Arc::new(Authority::new(&["one.test"]).expect("a CA can be made"));
     let folder = tempfile::tempdir().expect("a folder");
@@ -124,7 +124,7 @@ async fn webrtc_sends_nothing_past_a_proxy_and_looks_as_usual_without() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_is_told_the_position_asked_for_and_else_the_question_stays_open() {
+async fn a_page_gets_the_configured_position_or_an_unanswered_permission_prompt() {
     let server = serve(
         "<!doctype html><body><script>
         const show = text => document.body.insertAdjacentHTML('beforeend', `<p id=done>${text}</p>`);

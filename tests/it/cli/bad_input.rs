@@ -160,7 +160,7 @@ fn broken_compression_is_a_decode_error() {
 }
 
 #[test]
-fn bodies_stop_at_the_bound_packed_or_not() {
+fn bodies_stop_at_the_size_limit_compressed_or_not() {
     let words = "larger than 33554432 bytes";
     let run = served(support::gzip_bomb, &[]);
     assert_fails(&run, 1, "body_too_large", words);
@@ -187,7 +187,7 @@ fn redirects_in_a_circle_and_too_many_exit_6() {
 }
 
 #[test]
-fn heads_that_never_end_are_protocol_errors() {
+fn endless_response_heads_are_protocol_errors() {
     for (name, run) in [
         ("flood", served(support::header_flood, &[])),
         ("endless", served(support::endless_header, &[])),
@@ -302,7 +302,7 @@ fn wrong_flags_exit_2_and_name_the_flag() {
 }
 
 #[test]
-fn files_that_are_not_there_are_named() {
+fn missing_files_are_named_in_the_error() {
     let url = "http://127.0.0.1:9/";
     for (arguments, code, words) in [
         (&["-d", "@nowhere.txt"][..], 1, &["-d/--data", "nowhere.txt"][..]),
@@ -326,7 +326,7 @@ fn files_that_are_not_there_are_named() {
 }
 
 #[test]
-fn a_broken_profile_is_told_by_file_line_column_and_key() {
+fn a_broken_profile_is_reported_by_file_line_column_and_key() {
     let program = Program::new();
     let worn = rungs::default_profile().expect("a browser's profile is shipped").profile;
     let good = program.run(["profile", "show", "--whole", &worn.name]);

@@ -79,7 +79,7 @@ async fn each_site_of_the_lab_gets_its_diagnosis() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_site_that_looks_at_one_thing_is_told_from_one_that_looks_at_another() {
+async fn sites_that_check_different_layers_get_different_diagnoses() {
     /// Browsers by their user agent.
     fn agent(heard: &Heard) -> Reply {
         let is_browser =
@@ -125,7 +125,7 @@ async fn a_site_that_looks_at_one_thing_is_told_from_one_that_looks_at_another()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_site_that_bars_the_proxys_address_passes_without_it_and_only_when_asked_for() {
+async fn a_site_that_blocks_the_proxy_address_is_tried_directly_only_on_request() {
     // What a proxy adds stands for its address: on loopback all addresses are one.
     let site = |heard: &Heard| match heard.request.header("via") {
         Some(_) => Reply::html(403, NO),
@@ -146,7 +146,7 @@ async fn a_site_that_bars_the_proxys_address_passes_without_it_and_only_when_ask
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rate_limit_ends_it_after_one_wait() {
+async fn a_diagnosis_ends_after_one_wait_for_a_rate_limit() {
     for (retry_after, requests) in [("1", 2), ("3600", 1)] {
         let recorder = Recorder::builder()
             .start(move |_| Reply::html(429, "<title>slow</title>").header("retry-after", retry_after))
@@ -161,7 +161,7 @@ async fn a_rate_limit_ends_it_after_one_wait() {
 }
 
 #[test]
-fn the_program_tells_beforehand_what_it_would_ask_and_asks_nothing() {
+fn a_dry_run_lists_the_requests_and_sends_none() {
     let server = RawServer::start(|_| panic!("nothing may come"));
     let url = server.url("/");
     let run = rungs(["diagnose", "--dry-run", "--max-tier", "impersonate", &url]);
@@ -175,7 +175,7 @@ fn the_program_tells_beforehand_what_it_would_ask_and_asks_nothing() {
 }
 
 #[test]
-fn the_program_prints_what_passed_and_exits_by_it() {
+fn diagnose_prints_what_passed_and_sets_its_exit_code_by_it() {
     let server = RawServer::start(|talk| {
         let head = talk.head()?;
         let (status, body) = if head.contains("rungs/") { ("403 Forbidden", NO) } else { ("200 OK", PAGE) };

@@ -55,7 +55,7 @@ impl Drop for Lab {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_lab_tells_each_tier_the_fingerprints_its_profile_promises() {
+async fn the_lab_reports_to_each_tier_the_fingerprints_of_its_profile() {
     let lab = Lab::start(&[]);
     for (tier, name) in [(Tier::Impersonate, "chrome-156-linux"), (Tier::Plain, "plain")] {
         let promised = Fingerprints::of(&Profile::named(name).expect("it is shipped"));
@@ -78,7 +78,7 @@ async fn the_lab_tells_each_tier_the_fingerprints_its_profile_promises() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_derived_profile_is_worn_on_the_wire() {
+async fn a_derived_profile_is_used_on_the_wire() {
     let lab = Lab::start(&[]);
     let chrome = Fingerprints::of(&Profile::named("chrome-156-linux").expect("it is shipped"));
     for name in ["edge-156-windows", "google-chrome-156-android"] {
@@ -116,7 +116,7 @@ fn ctrl_c_ends_the_lab_and_its_temporary_certificate() {
 }
 
 #[test]
-fn the_certificate_goes_where_it_is_wanted() {
+fn the_lab_certificate_is_written_to_the_given_path() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("ca.pem");
     let lab = Lab::start(&["--cert-out", file.to_str().expect("a plain name")]);

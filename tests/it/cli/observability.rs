@@ -72,7 +72,7 @@ fn a_report_shows_what_was_fetched_and_what_failed() {
 }
 
 #[test]
-fn an_interrupted_run_has_a_report_too_and_a_wrong_name_is_told_first() {
+fn an_interrupted_run_writes_its_report_and_a_wrong_path_is_reported_first() {
     let (server, go) = server();
     let program = Program::new();
     list(&program, &[server.url("/page"), server.url("/slow")]);
@@ -92,7 +92,7 @@ fn an_interrupted_run_has_a_report_too_and_a_wrong_name_is_told_first() {
 }
 
 #[test]
-fn sigusr1_tells_where_each_fetch_waits_and_since_when() {
+fn sigusr1_prints_what_each_fetch_waits_for_and_for_how_long() {
     let (server, go) = server();
     let program = Program::new();
     let slow = server.url("/slow?x=1").replace("http://", "http://jane:hunter2@");
@@ -201,7 +201,7 @@ fn metrics_can_be_read_while_a_batch_runs() {
 }
 
 #[test]
-fn metrics_that_cannot_be_served_are_told_before_anything_is_fetched() {
+fn metrics_that_cannot_be_served_are_reported_before_any_request() {
     let (server, _) = server();
     let program = Program::new();
     list(&program, &[server.url("/page")]);

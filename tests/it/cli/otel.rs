@@ -126,7 +126,7 @@ fn a_failed_fetch_has_the_status_error() {
 }
 
 #[test]
-fn a_collector_that_is_not_there_changes_no_fetch_and_is_told_once() {
+fn an_unreachable_collector_changes_no_fetch_and_is_reported_once() {
     let site = RawServer::start(support::keep_answering);
     let gone = RawServer::start(support::closes_at_once).url("");
     let program = Program::new()
@@ -142,7 +142,7 @@ fn a_collector_that_is_not_there_changes_no_fetch_and_is_told_once() {
 }
 
 #[test]
-fn a_collector_that_never_answers_holds_up_nothing_and_what_is_lost_is_told() {
+fn a_silent_collector_delays_nothing_and_lost_spans_are_reported() {
     let (site, silent) =
         (RawServer::start(support::keep_answering), RawServer::start(support::never_answers));
     let program = Program::new()
@@ -162,7 +162,7 @@ fn a_collector_that_never_answers_holds_up_nothing_and_what_is_lost_is_told() {
 }
 
 #[test]
-fn settings_that_are_wrong_are_told_and_the_fetch_goes_on() {
+fn wrong_collector_settings_are_reported_and_the_fetch_goes_on() {
     let site = RawServer::start(support::keep_answering);
     let program = Program::new()
         .variable("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")

@@ -150,7 +150,7 @@ fn the_json_of_a_failure_has_the_same_keys_and_the_error() {
 }
 
 #[test]
-fn bodies_that_are_no_text_are_base64_in_json() {
+fn binary_bodies_are_base64_in_json() {
     let server = RawServer::start(|talk| {
         talk.head()?;
         talk.send(b"HTTP/1.1 200 OK\r\ncontent-type: image/png\r\ncontent-length: 3\r\n\r\n\x89\xff\x00")
@@ -160,7 +160,7 @@ fn bodies_that_are_no_text_are_base64_in_json() {
 }
 
 #[test]
-fn jsonl_is_one_line_a_fetch_whatever_comes_of_it() {
+fn jsonl_is_one_line_per_fetch_whatever_its_outcome() {
     let server = RawServer::start(site);
     let urls = ["/page", "/missing", "/binary"].map(|path| server.url(path));
     let run = fetch(&["--format", "jsonl", &urls[0], "nope://x", &urls[1], &urls[2]]);
@@ -181,7 +181,7 @@ fn include_prints_the_head_before_the_body() {
 }
 
 #[test]
-fn fail_turns_a_status_into_an_exit_code_and_keeps_the_body_back() {
+fn fail_turns_a_status_into_an_exit_code_and_omits_the_body() {
     let server = RawServer::start(site);
     for (path, code) in [("/page", 0), ("/missing", 4), ("/broken", 5)] {
         let url = server.url(path);
@@ -235,7 +235,7 @@ fn files_go_to_the_urls_in_order_and_the_rest_to_stdout() {
 }
 
 #[test]
-fn a_link_is_followed_and_what_was_there_is_wholly_replaced() {
+fn an_output_symlink_is_followed_and_its_file_replaced_whole() {
     let server = RawServer::start(site);
     let program = Program::new();
     let home = program.home();
@@ -311,7 +311,7 @@ fn bodies_come_from_arguments_files_and_stdin() {
 }
 
 #[test]
-fn headers_are_set_replaced_emptied_and_taken_away() {
+fn headers_are_set_replaced_emptied_and_removed() {
     let server = RawServer::start(support::echo_head);
     let head = |arguments: &[&str]| {
         let run = fetch(&[arguments, &[server.url("/").as_str()]].concat());
@@ -329,7 +329,7 @@ fn headers_are_set_replaced_emptied_and_taken_away() {
 }
 
 #[test]
-fn trace_tells_on_stderr_what_was_tried() {
+fn trace_prints_all_attempts_on_stderr() {
     let server = RawServer::start(site);
     let url = server.url("/page");
     let run = fetch(&["--trace", &url]);
@@ -392,7 +392,7 @@ fn files(program: &Program) -> Vec<OsString> {
 }
 
 #[test]
-fn an_interrupt_amid_several_urls_keeps_what_is_done_and_asks_for_no_more() {
+fn an_interrupt_among_several_urls_keeps_finished_pages_and_sends_no_more_requests() {
     let program = Program::new().limit(Duration::from_secs(30));
     let done = RawServer::start(support::answer("the first"));
     let never = RawServer::start(support::answer("the third"));
@@ -410,7 +410,7 @@ fn an_interrupt_amid_several_urls_keeps_what_is_done_and_asks_for_no_more() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_failure() {
+fn a_closed_output_pipe_is_not_a_failure() {
     let big = "a line of the page\n".repeat(20_000);
     let body: &'static str = big.leak();
     let server = RawServer::start(support::answer(body));

@@ -34,7 +34,7 @@ fn lint_takes_names_and_files_together_and_prints_json() {
 }
 
 #[test]
-fn a_profile_that_cannot_be_read_is_told_by_line_and_key() {
+fn an_unreadable_profile_is_reported_by_line_and_key() {
     let run = rungs(["profile", "lint", &fixture("key-misspelt")]);
     assert_eq!(run.code, 3, "{run}");
     assert!(run.stderr.contains("unknown field `ech_greese`"), "{run}");
@@ -42,7 +42,7 @@ fn a_profile_that_cannot_be_read_is_told_by_line_and_key() {
 }
 
 #[test]
-fn diff_says_by_its_code_whether_profiles_are_equal() {
+fn diff_sets_its_exit_code_by_whether_profiles_are_equal() {
     let equal = rungs(["profile", "diff", "chrome-156-linux", "chrome-156-linux"]);
     assert_eq!((equal.code, equal.text().as_str()), (0, ""), "{equal}");
     let run = rungs(["profile", "diff", "--format", "json", &fixture("sound"), &fixture("http2-window")]);
@@ -72,7 +72,7 @@ fn fingerprints_are_shown_without_connecting() {
 }
 
 #[test]
-fn a_derived_profile_shown_whole_is_a_profile_of_its_own() {
+fn a_derived_profile_shown_in_full_is_a_standalone_profile() {
     let program = crate::support::Program::new();
     let run = program.run(["profile", "show", "--whole", "edge-156-windows"]);
     assert_eq!(run.code, 0, "{run}");
@@ -83,7 +83,7 @@ fn a_derived_profile_shown_whole_is_a_profile_of_its_own() {
 }
 
 #[test]
-fn the_list_says_which_profiles_are_derived() {
+fn the_list_marks_derived_profiles() {
     let run = rungs(["profile", "list"]);
     for line in run.text().lines() {
         let is_captured = line.starts_with("plain ") || line.starts_with("chrome-");

@@ -38,7 +38,7 @@ fn script(text: &str) -> (tempfile::TempDir, PathBuf) {
 const VERSION: &str = r#"[ "$1" = --version ] && { echo "Chromium 156.0.1.2"; exit 0; }"#;
 
 #[test]
-fn a_browser_that_is_not_there_is_wrong_usage() {
+fn a_missing_browser_is_a_usage_error() {
     fails(Path::new("/nowhere/chromium"), 2, "there is no browser `/nowhere/chromium`");
     fails(Path::new("no-such-browser"), 2, "there is no browser `no-such-browser`");
 }
@@ -52,7 +52,7 @@ fn a_file_that_cannot_be_run_is_named() {
 }
 
 #[test]
-fn a_program_that_is_no_browser_is_told_so() {
+fn a_program_that_is_not_a_browser_is_reported() {
     let (_folder, file) = script("exit 0");
     fails(&file, 1, "does not say its version with --version");
     let run = fails(Path::new("/bin/ls"), 1, "the browser /bin/ls ended as soon as it was started");
@@ -60,19 +60,19 @@ fn a_program_that_is_no_browser_is_told_so() {
 }
 
 #[test]
-fn a_browser_that_ends_at_once_is_told_with_its_status() {
+fn a_browser_that_exits_at_once_is_reported_with_its_status() {
     let (_folder, file) = script(&format!("{VERSION}\nexit 7"));
     fails(&file, 1, "ended as soon as it was started (exit status: 7)");
 }
 
 #[test]
-fn a_browser_that_hangs_is_given_up() {
+fn a_hanging_browser_is_abandoned() {
     let (_folder, file) = script("exec sleep 1000");
     fails(&file, 1, "did not say its version within 10s");
 }
 
 #[test]
-fn a_browser_that_never_gets_ready_is_given_up() {
+fn a_browser_that_never_gets_ready_is_abandoned() {
     let (_folder, file) = script(&format!("{VERSION}\nexec sleep 1000"));
     fails(&file, 1, "did not open its debugging port within 20s");
 }
@@ -89,7 +89,7 @@ fn a_scenario_that_does_not_happen_is_named() {
 }
 
 #[test]
-fn a_folder_that_is_not_there_is_told_before_the_browser_is_started() {
+fn a_missing_folder_is_reported_before_the_browser_starts() {
     let program = Program::new();
     let run = program.run(["profile", "capture", "-o", "nowhere/captured.toml"]);
     assert_eq!(run.code, 2, "{run}");

@@ -14,7 +14,7 @@ fn profile<const N: usize>(arguments: [&str; N]) -> Finished {
 }
 
 #[test]
-fn the_shipped_profile_is_the_installed_browser_in_every_scenario_and_layer() {
+fn the_shipped_profile_matches_the_installed_browser_in_every_scenario_and_layer() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let saved = folder.path().join("browser.json");
     let saved = saved.to_str().expect("a plain path");
@@ -228,7 +228,7 @@ fn weaker(connection: &mut Value) {
 }
 
 #[test]
-fn what_is_captured_here_is_the_shipped_profile_of_the_same_version() {
+fn a_profile_captured_here_equals_the_shipped_one_of_the_same_version() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("chrome-156-linux.toml");
     let file = file.to_str().expect("a plain path");

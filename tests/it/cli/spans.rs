@@ -175,7 +175,7 @@ async fn a_fetch_that_climbs_is_a_tree_of_spans() {
 }
 
 #[tokio::test]
-async fn a_fetch_that_fails_says_so_by_its_spans() {
+async fn a_failed_fetch_is_marked_in_its_spans() {
     let server = Recorder::builder().start(gated).await.expect("it listens");
     let (spans, _guard) = Spans::listen();
     let fetcher = Fetcher::builder().max_tier(Tier::Plain).build().expect("good settings");
@@ -229,7 +229,7 @@ async fn a_browsers_launch_and_the_visit_of_a_page_have_spans() {
 
 #[cfg(not(feature = "otel"))]
 #[test]
-fn who_names_a_collector_learns_that_this_build_sends_nothing_there() {
+fn a_build_without_otel_warns_about_a_configured_collector() {
     let program =
         crate::support::Program::new().variable("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9");
     let run = program.run(["doctor", "-v"]);

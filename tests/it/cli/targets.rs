@@ -97,7 +97,7 @@ fn a_target_in_the_users_folder_sets_headers_cookies_profile_and_tiers() {
 }
 
 #[test]
-fn what_a_target_expects_and_its_own_rules_decide_the_verdict() {
+fn expectations_and_rules_of_a_target_decide_the_verdict() {
     let server = RawServer::start(site);
     let program = Program::new();
     let file = program.home().join("t.toml");
@@ -149,7 +149,7 @@ fn show_names_the_layer_of_every_value_and_hides_secrets() {
 }
 
 #[test]
-fn what_is_wrong_is_named_before_anything_is_sent() {
+fn mistakes_in_a_target_are_reported_before_any_request() {
     let broken = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/targets/unknown-key.toml");
     let check = rungs(["target", "check", broken]);
     assert_eq!(check.code, 3, "{check}");

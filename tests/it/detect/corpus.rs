@@ -85,7 +85,7 @@ fn the_readme_shows_what_make_corpus_prints() {
 }
 
 #[test]
-fn both_ways_of_judging_lead_to_the_same_verdict() {
+fn both_implementations_of_judging_agree_on_the_verdict() {
     let rules = Rules::shipped();
     let mut at_once = 0;
     for sample in samples::samples(&fixtures()) {

@@ -15,7 +15,7 @@ const OWN: &str = "schema = 1\nname = \"shop\"\nvendor = \"shop\"\n[[rule]]\nid 
     confidence = 0.9\nsource = \"seen on the shop\"\nseen = \"2026-11\"\nall = [{ css = \"#queue b\" }]\n";
 
 #[test]
-fn a_saved_answer_is_explained_with_rule_place_and_bytes() {
+fn a_saved_response_is_explained_with_rule_position_and_bytes() {
     let run = rungs(["detect", CHALLENGE]);
     assert_eq!(run.code, 0, "{run}");
     let text = run.text();
@@ -49,7 +49,7 @@ fn the_rules_are_listed_with_where_they_come_from() {
 }
 
 #[test]
-fn a_folder_of_ones_own_adds_rules_and_switches_shipped_ones_off() {
+fn a_custom_folder_adds_rules_and_disables_shipped_ones() {
     let program = Program::new();
     let dir = program.home().join("blocks");
     fs::create_dir(&dir).expect("a new folder");
@@ -68,7 +68,7 @@ fn a_folder_of_ones_own_adds_rules_and_switches_shipped_ones_off() {
 }
 
 #[test]
-fn a_broken_rule_of_ones_own_is_an_error_of_the_settings_that_names_the_line() {
+fn a_broken_custom_rule_is_a_config_error_that_names_the_line() {
     let program = Program::new();
     let dir = program.home().join("blocks");
     fs::create_dir(&dir).expect("a new folder");
@@ -85,7 +85,7 @@ fn a_broken_rule_of_ones_own_is_an_error_of_the_settings_that_names_the_line() {
 }
 
 #[test]
-fn what_a_page_is_expected_to_have_is_checked_on_a_saved_answer_too() {
+fn expectations_are_checked_on_a_saved_response_too() {
     let answer =
         "HTTP/1.1 200 OK\ncontent-type: text/html\n\n<!doctype html><title>Desk</title><p id=price>349";
     let run = Program::new().input(answer).run(["detect", "--expect-css", "#price", "-"]);
@@ -112,7 +112,7 @@ fn two_faced(heard: &Heard) -> Reply {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_200_that_misses_what_is_expected_climbs() {
+async fn a_200_that_misses_an_expectation_escalates() {
     let server = Recorder::builder().start(two_faced).await.expect("it listens");
     let fetcher = Fetcher::builder().max_tier(Tier::Impersonate).build().expect("good settings");
     let url = format!("http://{}/", server.addr());

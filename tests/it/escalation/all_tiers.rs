@@ -26,7 +26,7 @@ fn fetcher(origin: &Origin, ca: &Path) -> Fetcher {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_site_is_got_by_the_cheapest_tier_and_clearance_moves_down() {
+async fn each_site_is_fetched_by_its_cheapest_tier_and_clearance_is_reused_below() {
     let origin = Origin::start(None).await.expect("the lab starts");
     let ca = trusted(origin.ca_pem());
     let fetcher = fetcher(&origin, ca.path());
@@ -105,7 +105,7 @@ async fn the_program_shares_one_identity_between_its_urls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_browser_tier_says_on_the_wire_what_the_tier_below_says() {
+async fn the_browser_tier_sends_the_same_bytes_as_the_tier_below() {
     let authority = Arc::new(Authority::new(&["one.test"]).expect("a CA can be made"));
     let page =
         |_: &Heard| Reply::html(200, "<!doctype html><link rel=icon href='data:,'><title>x</title><p>page");

@@ -77,7 +77,7 @@ async fn closes_down_to(relay: &Relay, most: usize, when: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fetch_that_is_dropped_anywhere_frees_sockets_and_places() {
+async fn a_fetch_dropped_at_any_point_frees_sockets_and_permits() {
     let crowd = Arc::new(Crowd::default());
     let server = RawServer::start({
         let crowd = Arc::clone(&crowd);
@@ -116,7 +116,7 @@ async fn a_fetch_that_is_dropped_anywhere_frees_sockets_and_places() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_place_that_is_not_given_back_is_noticed() {
+async fn a_leaked_permit_is_noticed() {
     let crowd = Arc::new(Crowd::default());
     let server = RawServer::start({
         let crowd = Arc::clone(&crowd);
@@ -138,7 +138,7 @@ async fn a_place_that_is_not_given_back_is_noticed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_that_are_dropped_leave_their_connection_usable() {
+async fn dropped_streams_leave_their_connection_usable() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
     let slow = Flow::new().late(Duration::from_millis(5), Duration::from_millis(5)).rate(4_000_000);
@@ -167,7 +167,7 @@ async fn streams_that_are_dropped_leave_their_connection_usable() {
 
 #[cfg(feature = "browser")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_that_is_dropped_anywhere_is_closed_and_its_place_free() {
+async fn a_page_dropped_at_any_point_is_closed_and_its_slot_freed() {
     let server = RawServer::start(|talk| {
         talk.head()?;
         thread::sleep(Duration::from_millis(100));

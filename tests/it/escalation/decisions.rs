@@ -50,7 +50,7 @@ fn gated(heard: &Heard) -> Reply {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_challenge_climbs_and_the_page_tells_the_way() {
+async fn a_challenge_escalates_and_the_trace_has_each_attempt() {
     let server = Recorder::builder().start(gated).await.expect("it listens");
     let fetcher = builder().build().expect("good settings");
     let page = get(&fetcher, &server, "/").await.expect("a page");
@@ -85,7 +85,7 @@ async fn the_next_fetch_of_a_host_starts_where_the_last_one_worked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_challenge_with_status_200_still_climbs() {
+async fn a_challenge_with_status_200_still_escalates() {
     let server = Recorder::builder().start(|_| Reply::html(200, CHALLENGE)).await.expect("it listens");
     let fetcher = builder().build().expect("good settings");
     let error = get(&fetcher, &server, "/").await.expect_err("no tier here passes it");
@@ -124,7 +124,7 @@ fn blocked_at_every_tier_exits_7_with_table_and_hint() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sites_own_answers_are_pages_whatever_their_status() {
+async fn genuine_responses_are_pages_whatever_their_status() {
     for status in [200, 201, 400, 401, 404, 410, 418, 500] {
         let reply = move |_: &Heard| {
             Reply::html(status, PAGE).header("www-authenticate", "Basic realm=\"the reading room\"")
@@ -159,7 +159,7 @@ async fn a_rate_limit_is_waited_out_on_the_same_tier() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wait_too_long_is_told_instead_of_slept() {
+async fn a_retry_after_beyond_the_limit_is_an_error_at_once() {
     let reply = |_: &Heard| Reply::html(429, "<title>slow down</title>").header("retry-after", "3600");
     let server = Recorder::builder().start(reply).await.expect("it listens");
     let fetcher = builder().build().expect("good settings");
@@ -169,7 +169,7 @@ async fn a_wait_too_long_is_told_instead_of_slept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failing_origin_is_asked_again_and_then_believed() {
+async fn a_5xx_response_is_retried_and_then_accepted() {
     let server = Recorder::builder().start(|_| Reply::html(503, PAGE)).await.expect("it listens");
     let fetcher = builder().retries(1).build().expect("good settings");
     let page = get(&fetcher, &server, "/").await.expect("an answer is a page");
@@ -178,7 +178,7 @@ async fn a_failing_origin_is_asked_again_and_then_believed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_network_error_is_retried_on_its_tier_and_never_climbs() {
+async fn a_network_error_is_retried_on_its_tier_and_never_escalates() {
     let server = RawServer::start(support::answers_after(2, PAGE));
     let fetcher = builder().build().expect("good settings");
     let page = fetcher.get(server.url("/")).send().await.expect("the third connection answers");
@@ -209,7 +209,7 @@ fn breaks_off(talk: &mut Talk) -> io::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_post_that_may_have_been_heard_is_not_sent_twice() {
+async fn a_post_that_may_have_arrived_is_not_sent_twice() {
     let fetcher = builder().build().expect("good settings");
     let servers = [
         RawServer::start(support::closes_at_once),
@@ -245,7 +245,7 @@ async fn a_post_over_a_connection_that_died_idle_is_not_sent_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_post_was_not_heard_and_is_tried_again() {
+async fn a_post_on_a_refused_connection_is_retried() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
     drop(listener);
@@ -260,7 +260,7 @@ async fn a_refused_post_was_not_heard_and_is_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_rungs_allowed_are_the_rungs_used() {
+async fn only_allowed_tiers_are_used() {
     let server = Recorder::builder().start(|_| Reply::html(403, CHALLENGE)).await.expect("it listens");
     for (min, max, expected) in [
         (Tier::Plain, Tier::Plain, &[Tier::Plain][..]),
@@ -275,7 +275,7 @@ async fn the_rungs_allowed_are_the_rungs_used() {
 }
 
 #[test]
-fn the_flags_choose_the_rungs() {
+fn flags_choose_the_tiers() {
     let server = RawServer::start(|talk| {
         let head = talk.head()?;
         let tier = if head.contains("rungs/") { "plain" } else { "impersonate" };
@@ -295,7 +295,7 @@ fn the_flags_choose_the_rungs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_whole_fetch_ends_in_time_and_tells_what_it_did() {
+async fn a_fetch_ends_within_its_total_timeout_and_has_its_trace() {
     let reply = |_: &Heard| Reply::html(429, "<title>slow down</title>").header("retry-after", "20");
     let server = Recorder::builder().start(reply).await.expect("it listens");
     let fetcher = builder().build().expect("good settings");
@@ -314,7 +314,7 @@ async fn the_whole_fetch_ends_in_time_and_tells_what_it_did() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dropped_fetch_leaves_the_fetcher_whole() {
+async fn a_dropped_fetch_leaves_the_fetcher_usable() {
     let certs = support::Certs::new();
     let nginx = support::Nginx::start(&certs);
     let fetcher = builder().ca_file(certs.ca()).build().expect("good settings");

@@ -62,7 +62,7 @@ fn limiting(seconds: u32, early: Arc<AtomicUsize>) -> impl Fn(&Heard) -> Reply +
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_that_named_a_time_is_asked_by_nobody_before_it() {
+async fn no_request_reaches_a_host_before_its_retry_after() {
     let early = Arc::new(AtomicUsize::new(0));
     let server = Recorder::builder().start(limiting(2, Arc::clone(&early))).await.expect("it listens");
     let fetcher = Fetcher::builder().max_tier(Tier::Impersonate).retries(0).build().expect("good settings");
@@ -91,7 +91,7 @@ async fn a_host_that_named_a_time_is_asked_by_nobody_before_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_time_too_far_off_fails_the_next_fetch_at_once() {
+async fn a_retry_after_too_far_off_fails_the_next_fetch_at_once() {
     let early = Arc::new(AtomicUsize::new(0));
     let server = Recorder::builder().start(limiting(3600, Arc::clone(&early))).await.expect("it listens");
     let fetcher = Fetcher::builder().max_tier(Tier::Impersonate).build().expect("good settings");
@@ -124,7 +124,7 @@ impl Door {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_host_and_a_limiting_one_hold_up_no_third() {
+async fn a_slow_host_and_a_rate_limited_host_do_not_delay_a_third() {
     let door = Arc::new(Door::default());
     let slow = RawServer::start({
         let door = Arc::clone(&door);
@@ -188,7 +188,7 @@ impl Crowd {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redirect_takes_a_place_at_the_host_it_leads_to_and_gives_up_its_own() {
+async fn a_redirect_takes_a_permit_of_its_target_and_releases_the_first() {
     let crowd = Arc::new(Crowd::default());
     let there = RawServer::start({
         let crowd = Arc::clone(&crowd);
@@ -266,7 +266,7 @@ async fn rate(fetcher: &Fetcher, quick: &Recorder, times: u32) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement: cargo test --test it -- --ignored --nocapture throughput_beside"]
-async fn throughput_beside_a_slow_host_and_a_limiting_one() {
+async fn throughput_beside_a_slow_host_and_a_rate_limited_host() {
     let quick = site(|| text("")).await;
     let slow = RawServer::start(|talk| {
         loop {
@@ -314,7 +314,7 @@ async fn throughput_beside_a_slow_host_and_a_limiting_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crawl_delay_and_a_pace_part_requests() {
+async fn crawl_delay_and_rate_limit_space_out_requests() {
     for (robots, pace) in [
         ("User-agent: *\nCrawl-delay: 0.4", Pace::new()),
         ("", Pace::new().interval(Duration::from_millis(400))),
@@ -347,7 +347,7 @@ async fn a_crawl_delay_and_a_pace_part_requests() {
 }
 
 #[test]
-fn the_flags_set_the_pace_and_are_checked() {
+fn rate_limit_flags_work_and_are_checked() {
     let server = RawServer::start(support::keep_answering);
     let began = Instant::now();
     let (one, two, three) = (server.url("/1"), server.url("/2"), server.url("/3"));
@@ -382,7 +382,7 @@ fn the_flags_set_the_pace_and_are_checked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_that_keeps_failing_is_left_alone_and_one_that_blocks_is_not() {
+async fn repeated_failures_open_the_circuit_and_blocks_do_not() {
     let fetcher = Fetcher::builder().max_tier(Tier::Impersonate).retries(0).build().expect("good settings");
     let broken = RawServer::start(support::closes_at_once);
     for _ in 0..5 {

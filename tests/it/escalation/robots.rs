@@ -13,7 +13,7 @@ use crate::support::{self, Certs, Nginx, RawServer, Site, Squid, rungs};
 const FORBIDDING: &str = "User-agent: *\nDisallow: /private\n";
 
 #[test]
-fn a_forbidden_url_exits_9_naming_rule_and_file_and_is_not_asked_for() {
+fn a_disallowed_url_exits_9_with_rule_and_file_and_is_not_requested() {
     let server = RawServer::start(|talk| {
         talk.head()?;
         let length = FORBIDDING.len();
@@ -44,7 +44,7 @@ fn a_forbidden_url_exits_9_naming_rule_and_file_and_is_not_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_came_for_robots_txt_decides_as_the_rfc_has_it() {
+async fn the_response_for_robots_txt_decides_as_in_rfc_9309() {
     let filler = |kib: usize| format!("{}\n", "#".repeat(1023)).repeat(kib);
     let late = format!("{}{FORBIDDING}", filler(600));
     let huge = format!("{FORBIDDING}{}", filler(4096));
@@ -83,7 +83,7 @@ async fn what_came_for_robots_txt_decides_as_the_rfc_has_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn robots_txt_that_cannot_be_had_forbids_and_says_why() {
+async fn an_unreachable_robots_txt_disallows_everything_and_the_error_says_why() {
     let bounds = {
         let mut bounds = Bounds::default();
         bounds.first_byte = Duration::from_millis(300);
@@ -115,7 +115,7 @@ async fn robots_txt_that_cannot_be_had_forbids_and_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn five_redirects_to_robots_txt_are_followed_and_more_are_as_if_it_were_not_there() {
+async fn robots_txt_is_followed_over_five_redirects_and_absent_beyond() {
     for (redirects, allowed) in [(5, false), (6, true)] {
         let reply = move |heard: &Heard| {
             let step = heard.request.path.strip_prefix("/step/").and_then(|text| text.parse().ok());
@@ -135,7 +135,7 @@ async fn five_redirects_to_robots_txt_are_followed_and_more_are_as_if_it_were_no
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn robots_txt_is_asked_for_once_by_the_honest_client_on_a_connection_of_its_own() {
+async fn robots_txt_is_requested_once_with_the_plain_client_on_a_separate_connection() {
     let authority = Arc::new(Authority::new(&["one.test"]).expect("a CA can be made"));
     let folder = tempfile::tempdir().expect("a temporary folder");
     let ca = folder.path().join("ca.pem");
@@ -184,7 +184,7 @@ async fn robots_txt_is_asked_for_once_by_the_honest_client_on_a_connection_of_it
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redirect_is_not_followed_to_where_robots_txt_forbids() {
+async fn a_redirect_to_a_disallowed_url_is_not_followed() {
     let there = site(|| text(FORBIDDING)).await;
     let target = url(&there, "/private");
     let reply = move |heard: &Heard| match heard.request.path.as_str() {
@@ -207,7 +207,7 @@ async fn a_redirect_is_not_followed_to_where_robots_txt_forbids() {
 
 #[cfg(feature = "browser")]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_browser_does_not_even_ask_where_robots_txt_forbids() {
+async fn the_browser_does_not_request_disallowed_urls() {
     let reply = |heard: &Heard| match heard.request.path.as_str() {
         "/robots.txt" => text(FORBIDDING),
         "/out" => Reply::redirect(302, "/private"),

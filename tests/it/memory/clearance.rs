@@ -86,12 +86,12 @@ async fn two_hundred_pages_cost_one_browser_visit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clearance_that_ends_every_fifty_pages_costs_one_visit_each_time() {
+async fn a_clearance_that_expires_every_fifty_pages_costs_one_visit_each_time() {
     two_hundred(Manner::default().pages(50), 4).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_challenge_that_is_not_passed_ends_with_its_verdict_and_one_visit_tells_all() {
+async fn a_failed_challenge_ends_with_its_verdict_and_one_visit_serves_all_waiters() {
     for (ending, kind, words) in [
         (Ending::Captcha, VerdictKind::Captcha, "captcha"),
         (Ending::Refused, VerdictKind::Block, ""),
@@ -118,7 +118,7 @@ async fn a_challenge_that_is_not_passed_ends_with_its_verdict_and_one_visit_tell
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clearance_that_does_not_move_is_found_out_once_and_the_browser_keeps_the_host() {
+async fn a_clearance_that_works_only_in_the_browser_is_detected_once() {
     let lab = Lab::start(Manner::default().pages(1)).await;
     assert_eq!(lab.tiers().await, Tier::ALL);
     assert_eq!(lab.tiers().await, [Tier::Impersonate, Tier::Browser]);
@@ -130,7 +130,7 @@ async fn a_clearance_that_does_not_move_is_found_out_once_and_the_browser_keeps_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clearance_known_to_be_over_is_earned_again_without_asking_below() {
+async fn an_expired_clearance_is_renewed_without_trying_lower_tiers() {
     let lab = Lab::start(Manner::default().lasts(Duration::from_secs(3))).await;
     assert_eq!(lab.tiers().await, Tier::ALL);
     until_async("the end of the clearance cookie", || {
@@ -148,7 +148,7 @@ async fn a_clearance_known_to_be_over_is_earned_again_without_asking_below() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_visit_given_up_hands_its_turn_on_and_another_session_does_not_wait_for_it() {
+async fn a_cancelled_visit_passes_to_the_next_waiter_and_other_sessions_do_not_wait() {
     let lab = Lab::start(Manner::default().ending(Ending::Endless)).await;
     let url = lab.origin.url(CHALLENGED);
     let first = tokio::spawn(lab.fetcher.get(&url).send());

@@ -71,7 +71,7 @@ async fn the_second_run_of_a_cleared_host_needs_no_browser_and_another_session_d
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clearance_earned_by_an_accounts_session_is_worn_by_the_next_run_out_of_the_same_exit() {
+async fn a_clearance_of_a_proxy_session_is_reused_by_the_next_run_from_the_same_exit() {
     let program = Program::new();
     let lab = Lab::start(&program).await;
     let squid = Squid::start_as(&Manner { anyone: true, ..Manner::default() });

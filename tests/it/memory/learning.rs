@@ -58,7 +58,7 @@ fn is_android(heard: &Heard) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_profile_that_passes_is_worn_by_the_next_run_and_the_default_is_asked_again_in_time() {
+async fn the_next_run_uses_the_profile_that_passed_and_later_probes_the_default() {
     let relaxed = Arc::new(AtomicUsize::new(0));
     let open = Arc::clone(&relaxed);
     let server = Recorder::builder()
@@ -127,7 +127,7 @@ async fn the_profile_that_passes_is_worn_by_the_next_run_and_the_default_is_aske
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_diagnosis_teaches_which_profile_passes() {
+async fn a_diagnosis_records_which_profile_passes() {
     let server = Recorder::builder()
         .start(|heard: &Heard| {
             let is_windows =
@@ -183,7 +183,7 @@ fn visit(program: &Program, server: &Recorder) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_far_smaller_than_usual_climbs_and_is_accepted_when_every_tier_gets_it() {
+async fn a_page_far_smaller_than_usual_escalates_and_is_accepted_when_every_tier_gets_it() {
     let stubs = Arc::default();
     let server = shop(&stubs).await;
     let program = Program::new();
@@ -220,7 +220,7 @@ async fn a_page_far_smaller_than_usual_climbs_and_is_accepted_when_every_tier_ge
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_one_tier_alone_may_ask_a_small_page_is_accepted_the_fourth_time() {
+async fn with_one_tier_allowed_a_small_page_is_accepted_the_fourth_time() {
     let stubs = Arc::default();
     let server = shop(&stubs).await;
     let program = Program::new();
@@ -237,7 +237,7 @@ async fn where_one_tier_alone_may_ask_a_small_page_is_accepted_the_fourth_time()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_target_that_says_so_asks_for_no_usual_size() {
+async fn a_target_can_disable_the_size_check() {
     let stubs = Arc::default();
     let server = shop(&stubs).await;
     let program = Program::new();
@@ -254,7 +254,7 @@ async fn a_target_that_says_so_asks_for_no_usual_size() {
 }
 
 #[test]
-fn a_host_that_fails_is_left_alone_by_the_next_run_too_until_it_answers() {
+fn an_open_circuit_lasts_into_the_next_run_until_the_host_answers() {
     let is_dead = Arc::new(AtomicBool::new(true));
     let dead = Arc::clone(&is_dead);
     let server = RawServer::start(move |talk| {

@@ -59,7 +59,7 @@ fn counts(path: &Path, rung: Rung) -> (u64, u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_next_run_starts_where_the_last_one_worked_unless_told_to_forget() {
+async fn the_next_run_starts_at_the_tier_that_worked_unless_memory_is_off() {
     let server = site().await;
     let program = Program::new();
     let url = url(&server, "/p/1");
@@ -117,7 +117,7 @@ async fn a_damaged_file_is_moved_aside_with_a_warning_and_the_fetch_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_cannot_be_used_is_warned_of_once_and_left_alone() {
+async fn an_unusable_file_causes_one_warning_and_is_not_changed() {
     let server = site().await;
     let newer = Program::new();
     fetch(&newer, &[], &url(&server, "/"));
@@ -138,7 +138,7 @@ async fn a_file_that_cannot_be_used_is_warned_of_once_and_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_exported_is_imported_elsewhere_and_only_whole() {
+async fn an_export_is_imported_elsewhere_and_only_as_a_whole() {
     let server = site().await;
     let (here, there) = (Program::new(), Program::new());
     fetch(&here, &[], &url(&server, "/"));
@@ -162,7 +162,7 @@ async fn what_is_exported_is_imported_elsewhere_and_only_whole() {
 
 /// Two processes and this one, all of the same site at the same time: what each saw is in the file.
 #[tokio::test(flavor = "multi_thread")]
-async fn processes_that_share_a_file_lose_nothing_and_meet_no_lock() {
+async fn processes_that_share_a_file_lose_nothing_and_see_no_lock_error() {
     const RUNS: usize = 4;
     const PAGES: usize = 60;
     let server = site().await;

@@ -70,7 +70,7 @@ use crate::*;
 }
 
 #[test]
-fn an_import_upwards_or_sideways_is_objected_to() {
+fn an_import_upwards_or_sideways_is_rejected() {
     let floors: Floors = [("tier", 0), ("error", 2), ("request", 3), ("proxy", 3), ("net", 6)]
         .map(|(name, floor)| (name.to_owned(), floor))
         .into();

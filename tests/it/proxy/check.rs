@@ -28,7 +28,7 @@ fn closed_port() -> u16 {
 }
 
 #[test]
-fn every_kind_of_proxy_is_told_by_its_exit_and_every_fault_by_its_name() {
+fn every_kind_of_proxy_is_reported_with_its_exit_and_every_fault_by_name() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
     let squid = Squid::start_as(&Manner { exit: Some(SQUID), ..Manner::default() });
@@ -88,7 +88,7 @@ fn every_kind_of_proxy_is_told_by_its_exit_and_every_fault_by_its_name() {
 }
 
 #[test]
-fn all_that_work_are_a_table_and_exit_code_0() {
+fn working_proxies_give_a_table_and_exit_code_0() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
     let squid = Squid::start_as(&Manner { exit: Some(SQUID), ..Manner::default() });
@@ -158,7 +158,7 @@ fn rotation_stickiness_and_country_are_verified() {
 }
 
 #[test]
-fn a_silent_proxy_ends_with_its_time_and_wrong_settings_before_anything_is_sent() {
+fn a_silent_proxy_times_out_and_wrong_settings_fail_before_any_request() {
     let silent = RawServer::start(never_answers);
     let program = Program::new();
     let proxy = silent.url("").replace("http://", "http://u:hunter2@");

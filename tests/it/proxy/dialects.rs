@@ -74,7 +74,7 @@ fn render_prints_the_url_that_would_be_used_and_hides_the_password() {
 }
 
 #[test]
-fn what_cannot_be_rendered_is_told_with_what_to_do() {
+fn rendering_errors_say_what_is_wrong() {
     let program = Program::new().variable("EMPTY", "");
     let cases: [(&[&str], i32, &str); 14] = [
         (
@@ -183,7 +183,7 @@ fn lint_names_the_line_the_key_and_the_nearest_one() {
 }
 
 #[test]
-fn a_gateway_sees_the_user_name_that_the_dialect_says() {
+fn a_gateway_gets_the_user_name_of_the_dialect() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
     let squid = Squid::start_as(&Manner { anyone: true, ..Manner::default() });

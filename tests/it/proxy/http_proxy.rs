@@ -121,7 +121,7 @@ fn several_urls_of_a_site_share_one_tunnel() {
 }
 
 #[test]
-fn what_the_proxy_cannot_reach_is_its_fault_in_the_words_of_the_error() {
+fn an_unreachable_site_behind_a_proxy_is_reported_as_the_proxys_error() {
     let squid = Squid::start();
     for url in ["http://127.0.0.1:9/", "https://127.0.0.1:9/"] {
         let run = fetch(&squid.url(), &["--format", "json", url]);

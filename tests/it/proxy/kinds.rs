@@ -80,7 +80,7 @@ async fn every_kind_of_proxy_carries_every_tier() {
 }
 
 #[test]
-fn the_scheme_says_who_resolves_the_name() {
+fn the_scheme_decides_whether_client_or_proxy_resolves_the_name() {
     let certs = Certs::new();
     let (nginx, microsocks) = (Nginx::start(&certs), Microsocks::start(MICROSOCKS));
     let (here, there) = (microsocks.url("socks5"), microsocks.url("socks5h"));
@@ -111,7 +111,7 @@ fn the_scheme_says_who_resolves_the_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_socks_proxy_refuses_is_told_in_its_own_words() {
+async fn a_socks_refusal_is_reported_with_its_reason() {
     let (microsocks, dante) = (Microsocks::start(MICROSOCKS), Dante::start(DANTE));
     let port = closed_port();
     let closed = format!("http://127.0.0.1:{port}/");
@@ -145,7 +145,7 @@ async fn what_a_socks_proxy_refuses_is_told_in_its_own_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_or_foreign_gateway_is_a_proxy_error_on_every_tier_and_nobody_goes_around_it() {
+async fn a_dead_or_foreign_gateway_is_a_proxy_error_on_every_tier_and_is_never_bypassed() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
     let site = nginx.url(Site::Clear, "/page/hello");

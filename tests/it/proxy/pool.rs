@@ -132,7 +132,7 @@ async fn each_site_has_a_session_of_its_own_where_that_is_wanted() {
 
 #[cfg(feature = "browser")]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_browser_comes_out_of_the_same_exit_as_the_tiers_below() {
+async fn the_browser_uses_the_same_exit_as_the_tiers_below() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
     for mode in [Mode::Sticky, Mode::Rotating] {
@@ -164,7 +164,7 @@ async fn the_browser_comes_out_of_the_same_exit_as_the_tiers_below() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_refused_by_a_site_asks_out_of_another_exit_and_stays_there() {
+async fn a_blocked_identity_moves_to_another_exit_and_stays_there() {
     let certs = Certs::new();
     let socks = ["127.0.0.2", "127.0.0.3"].map(Microsocks::start);
     let site = RawServer::start(|talk| {
@@ -202,7 +202,7 @@ async fn who_is_refused_by_a_site_asks_out_of_another_exit_and_stays_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_gateway_is_told_within_seconds_and_the_host_is_not_blamed() {
+async fn a_dead_gateway_is_reported_within_seconds_and_the_host_is_not_blamed() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
     let squid = Squid::start_as(&ANYBODY);
@@ -246,7 +246,7 @@ fn refuses(squid: &Squid) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_lost_while_one_of_four_proxies_dies_one_wants_a_password_and_one_is_slow() {
+async fn no_page_is_lost_with_a_dying_a_refusing_and_a_slow_proxy_among_four() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
     let mut dying = Some(Squid::start_as(&ANYBODY));

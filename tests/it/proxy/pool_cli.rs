@@ -12,7 +12,7 @@ fn fetch<'a>(certs: &'a Certs, arguments: &[&'a str]) -> Finished {
 }
 
 #[test]
-fn an_account_is_asked_in_its_dialect_and_its_password_comes_from_elsewhere() {
+fn an_account_uses_its_dialect_and_reads_its_password_from_env_file_or_command() {
     let certs = Certs::new();
     let (nginx, squid) = (Nginx::start(&certs), Squid::start_as(&ANYBODY));
     let url = nginx.url_by(Site::H2, "site.test", "/page/hello");
@@ -53,7 +53,7 @@ fn an_account_is_asked_in_its_dialect_and_its_password_comes_from_elsewhere() {
 }
 
 #[test]
-fn what_a_dialect_cannot_express_and_what_is_no_list_is_told_before_anything_is_sent() {
+fn unsupported_dialect_options_and_invalid_lists_are_reported_before_any_request() {
     let certs = Certs::new();
     let squid = Squid::start_as(&ANYBODY);
     let gateway = squid.url_without_user();

@@ -15,7 +15,7 @@ const TIERS: &[&str] =
     if cfg!(feature = "browser") { &["plain", "impersonate", "browser"] } else { &["plain", "impersonate"] };
 
 #[tokio::test]
-async fn no_header_can_be_smuggled_in_by_whoever_fills_in_a_request() {
+async fn no_header_can_be_injected_through_the_library() {
     let server = RawServer::start(support::echo_head);
     let fetcher = Fetcher::builder().max_tier(Tier::Plain).retries(0).build().expect("good settings");
     for bad in ["a\r\nx-evil: 1", "a\nx-evil: 1", "a\rx-evil: 1", "a\0b", "\u{7f}"] {
@@ -33,7 +33,7 @@ async fn no_header_can_be_smuggled_in_by_whoever_fills_in_a_request() {
 }
 
 #[test]
-fn no_header_can_be_smuggled_in_by_cookie_target_or_proxy_user() {
+fn no_header_can_be_injected_by_cookie_target_or_proxy_user() {
     let server = RawServer::start(support::echo_head);
     let url = server.url("/");
     let run = rungs(["fetch", "--tier", "plain", "-b", "a=b\r\nx-evil: 1", &url]);
@@ -64,7 +64,7 @@ fn no_header_can_be_smuggled_in_by_cookie_target_or_proxy_user() {
 }
 
 #[test]
-fn an_answer_cannot_be_split_nor_smuggle_another() {
+fn a_response_cannot_be_split_or_smuggle_another() {
     let certs = Certs::new();
     let evil: [&[u8]; 4] = [b"a\r\nset-cookie: evil=1", b"a\nset-cookie: evil=1", b"a\0b", b"a\r"];
     for value in evil {
@@ -133,7 +133,7 @@ fn a_redirect_reads_no_file_on_any_tier() {
 }
 
 #[test]
-fn no_cookie_is_set_for_a_whole_suffix() {
+fn no_cookie_is_set_for_a_public_suffix() {
     let server = RawServer::start(|talk: &mut Talk| {
         loop {
             let head = talk.head()?;
@@ -203,7 +203,7 @@ async fn bomb(codings: &[&str]) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bomb_of_every_packing_and_in_every_wrapping_stops_at_the_bound() {
+async fn a_decompression_bomb_of_every_coding_and_nesting_stops_at_the_limit() {
     for codings in [
         &["gzip"][..],
         &["deflate"],

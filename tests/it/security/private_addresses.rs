@@ -82,7 +82,7 @@ fn a_redirect_of_a_public_site_to_a_private_address_is_refused_on_every_tier() {
 }
 
 #[test]
-fn what_the_user_allows_or_asks_for_himself_is_fetched() {
+fn private_addresses_the_user_names_or_allows_are_fetched() {
     let squid = Squid::start();
     let (treasure, _) = treasure();
     let server = leading(format!("http://127.0.0.1:{}", treasure.port()));

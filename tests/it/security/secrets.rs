@@ -85,7 +85,7 @@ fn talkative(talk: &mut Talk) -> io::Result<()> {
 }
 
 #[test]
-fn no_secret_is_printed_whatever_comes_of_the_fetch() {
+fn no_secret_is_printed_whatever_the_outcome_of_the_fetch() {
     let certs = Certs::new();
     let (squid, server) = (Squid::start(), RawServer::start(talkative));
     let program = Program::new();

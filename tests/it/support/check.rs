@@ -41,7 +41,7 @@ fn get(path: &str, more: &str) -> String {
 }
 
 #[test]
-fn nginx_speaks_what_each_site_says() {
+fn nginx_offers_the_protocols_of_each_site() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
     for (site, version, protocol) in [
@@ -96,7 +96,7 @@ fn nginx_serves_its_pages() {
 }
 
 #[test]
-fn squid_wants_its_password_and_names_who_passed() {
+fn squid_requires_its_password_and_logs_the_user() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
     let squid = Squid::start();
@@ -150,7 +150,7 @@ fn servers_leave_nothing_behind() {
 }
 
 #[test]
-fn a_raw_server_says_what_its_closure_says() {
+fn a_raw_server_sends_what_its_closure_sends() {
     let server = RawServer::start(answers_after(1, "second time lucky"));
     assert_eq!(ask(connect(server.port()), &get("/", "")), "");
     assert!(ask(connect(server.port()), &get("/x", "")).ends_with("second time lucky"));
@@ -166,7 +166,7 @@ fn a_raw_server_says_what_its_closure_says() {
 }
 
 #[test]
-fn a_raw_server_can_wear_tls() {
+fn a_raw_server_can_use_tls() {
     let certs = Certs::new();
     let server = RawServer::start_tls(&certs.valid, b"\x08http/1.1", truncated_body);
     let stream = tls(&certs, server.port(), b"\x02h2\x08http/1.1").expect("the certificate is good");
@@ -185,7 +185,7 @@ fn a_panic_in_a_raw_server_fails_the_test() {
 
 #[test]
 #[should_panic(expected = "run `make deps`")]
-fn a_missing_server_says_how_to_get_it() {
+fn a_missing_server_program_is_reported_with_how_to_install_it() {
     daemon::program("rungs-no-such-server");
 }
 

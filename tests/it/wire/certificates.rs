@@ -16,7 +16,7 @@ const WRONG: [(Site, &str); 3] = [
 ];
 
 #[test]
-fn a_wrong_certificate_is_a_tls_error_that_says_which() {
+fn a_wrong_certificate_is_a_tls_error_with_the_reason() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
     for tier in ["plain", "impersonate"] {
@@ -51,7 +51,7 @@ fn a_name_is_checked_as_well_as_an_address() {
 }
 
 #[test]
-fn an_authority_nobody_knows_is_not_trusted_until_it_is_named() {
+fn an_unknown_authority_is_not_trusted_until_it_is_given() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
     let url = nginx.url(Site::H2, "/page/hello");
@@ -77,7 +77,7 @@ fn insecure_takes_any_certificate() {
 }
 
 #[test]
-fn a_ca_file_that_is_none_is_a_config_error() {
+fn an_invalid_ca_file_is_a_config_error() {
     let certs = Certs::new();
     let folder = tempfile::tempdir().expect("a folder");
     let empty = folder.path().join("empty.pem");
@@ -91,7 +91,7 @@ fn a_ca_file_that_is_none_is_a_config_error() {
 }
 
 #[test]
-fn a_port_that_does_not_speak_tls_is_told_from_a_bad_certificate() {
+fn a_port_without_tls_is_distinguished_from_a_bad_certificate() {
     let server = RawServer::start(|talk| {
         talk.send("HTTP/1.1 400 Bad Request\r\n\r\n")?;
         talk.hold()
@@ -112,7 +112,7 @@ fn a_port_that_does_not_speak_tls_is_told_from_a_bad_certificate() {
 }
 
 #[test]
-fn a_cleartext_request_to_a_tls_port_is_no_crash() {
+fn a_cleartext_request_to_a_tls_port_does_not_crash() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
     let url = nginx.url(Site::H2, "/page/hello").replace("https:", "http:");

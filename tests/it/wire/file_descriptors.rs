@@ -19,7 +19,7 @@ fn limits(id: u32) -> (String, String) {
 }
 
 #[test]
-fn the_program_raises_its_limit_as_far_as_it_may() {
+fn the_program_raises_its_open_file_limit_to_the_hard_limit() {
     for (given, hard) in [("-n 200 && ulimit -Sn 64", "200"), ("-n 64", "64")] {
         let server = RawServer::start(support::never_answers);
         let program = Program::new().descriptors(given);
@@ -30,7 +30,7 @@ fn the_program_raises_its_limit_as_far_as_it_may() {
 }
 
 #[test]
-fn many_urls_under_a_low_limit_are_fetched_all_the_same() {
+fn many_urls_are_fetched_under_a_low_open_file_limit() {
     let servers: Vec<RawServer> = (0..60).map(|_| RawServer::start(support::keep_answering)).collect();
     let urls: Vec<String> = servers.iter().map(|server| server.url("/")).collect();
     let program = Program::new().descriptors("-n 64");

@@ -190,7 +190,7 @@ fn is_grease(id: u64) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redirects_and_cookies_are_dressed_as_chromium_dresses_them() {
+async fn redirects_and_cookies_have_the_headers_that_chromium_sends() {
     let paths = ["/to-same", "/set", "/with-cookies"];
     for protocols in [Some(&["h2", "http/1.1"][..]), Some(&["http/1.1"][..]), None] {
         let duel = Duel::new(protocols).await;
@@ -215,7 +215,7 @@ async fn redirects_and_cookies_are_dressed_as_chromium_dresses_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_plain_tier_says_who_it_is() {
+async fn the_plain_tier_identifies_itself() {
     let duel = Duel::new(Some(&["h2", "http/1.1"])).await;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let ca = folder.path().join("ca.pem");

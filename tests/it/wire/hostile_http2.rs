@@ -21,7 +21,7 @@ fn fetch(handler: impl Fn(&mut Talk) -> io::Result<()> + Send + Sync + Clone + '
 }
 
 #[test]
-fn any_header_table_size_is_lived_with() {
+fn any_header_table_size_works() {
     for size in [0, 1, 100, 4096, 65_536, 1 << 20, u32::MAX] {
         let runs = fetch(move |talk| {
             greet(talk, &[(1, size)])?;
@@ -38,7 +38,7 @@ fn any_header_table_size_is_lived_with() {
 }
 
 #[test]
-fn a_refused_stream_was_not_heard_and_goes_to_a_fresh_connection() {
+fn a_refused_stream_is_retried_on_a_new_connection() {
     let runs = fetch(|talk| {
         greet(talk, &[])?;
         loop {
@@ -56,7 +56,7 @@ fn a_refused_stream_was_not_heard_and_goes_to_a_fresh_connection() {
 }
 
 #[test]
-fn a_server_that_goes_away_is_left_for_a_fresh_connection() {
+fn after_goaway_a_new_connection_is_used() {
     let runs = fetch(|talk| {
         greet(talk, &[])?;
         let stream = request(talk)?;
@@ -100,7 +100,7 @@ fn broken_frames_are_protocol_errors() {
 }
 
 #[test]
-fn header_blocks_that_never_end_are_cut_off() {
+fn endless_header_blocks_are_cut_off() {
     let runs = fetch(|talk| {
         greet(talk, &[])?;
         let stream = request(talk)?;
@@ -134,7 +134,7 @@ fn a_flood_of_pings_ends_in_time() {
 }
 
 #[test]
-fn the_connection_after_a_farewell_is_kept() {
+fn the_connection_opened_after_goaway_is_reused() {
     let certs = Certs::new();
     for tier in ["plain", "impersonate"] {
         let server = RawServer::start_tls(&certs.valid, b"\x02h2", |talk| {

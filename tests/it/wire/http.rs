@@ -64,7 +64,7 @@ fn both_http_tiers_speak_what_the_server_offers() {
 }
 
 #[test]
-fn redirects_keep_or_drop_the_body_as_their_status_says() {
+fn redirects_keep_or_drop_the_body_according_to_their_status() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
     for site in [Site::H2, Site::H1] {
@@ -171,7 +171,7 @@ fn text_is_decoded_by_header_mark_and_meta_while_the_body_stays_bytes() {
 }
 
 #[test]
-fn cookies_go_back_to_whom_they_are_for_within_one_call() {
+fn cookies_return_to_their_own_site_within_one_call() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
     for (tier, site) in [("plain", Site::H2), ("impersonate", Site::H2), ("plain", Site::H1)] {
@@ -279,7 +279,7 @@ fn headers_of_a_connection_are_not_sent_over_http_2() {
 }
 
 #[test]
-fn a_password_in_the_url_opens_basic_authentication() {
+fn a_password_in_the_url_is_sent_as_basic_authentication() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
     let with = |credentials: &str| nginx.url(Site::H2, "/auth").replace("//", &format!("//{credentials}@"));
@@ -296,7 +296,7 @@ fn a_password_in_the_url_opens_basic_authentication() {
 }
 
 #[test]
-fn each_status_gets_the_step_it_deserves() {
+fn each_status_leads_to_its_next_step() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
     for (status, code, attempts, verdict) in [

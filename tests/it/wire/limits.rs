@@ -32,7 +32,7 @@ async fn fails(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_deadline_has_its_own_words() {
+async fn each_timeout_has_its_own_message() {
     let error = fails(support::never_answers, |bounds| bounds.first_byte = SHORT).await;
     assert_eq!(
         (error.kind(), error.to_string().as_str()),
@@ -52,7 +52,7 @@ async fn each_deadline_has_its_own_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bounds_that_never_end_are_no_crash() {
+async fn infinite_limits_do_not_crash() {
     let server = RawServer::start(support::answer("hello"));
     let url = server.url("/");
     let page = fetch(&url, |bounds| {
@@ -69,7 +69,7 @@ async fn bounds_that_never_end_are_no_crash() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_on_its_way_to_a_file_is_bounded_by_idleness_alone() {
+async fn a_body_saved_to_a_file_is_limited_by_idle_time_alone() {
     // Twenty bytes in two seconds, far beyond the attempt's total.
     let drip = |talk: &mut Talk| {
         talk.head()?;
@@ -96,7 +96,7 @@ async fn a_body_on_its_way_to_a_file_is_bounded_by_idleness_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn size_count_and_length_bounds_hold_at_their_very_edge() {
+async fn size_and_count_limits_hold_at_their_exact_value() {
     let server = RawServer::start(support::answer("hello"));
     assert!(fetch(&server.url("/"), |bounds| bounds.max_body = 5).await.is_ok());
     let error = fetch(&server.url("/"), |bounds| bounds.max_body = 4).await.expect_err("one byte too many");
@@ -132,7 +132,7 @@ async fn size_count_and_length_bounds_hold_at_their_very_edge() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bomb_in_a_bomb_stops_at_the_bound_in_time() {
+async fn a_nested_decompression_bomb_stops_at_the_limit_in_time() {
     let mut packed = vec![0; 64 << 20];
     for _ in 0..3 {
         packed = support::gzip(&packed);
@@ -152,7 +152,7 @@ async fn a_bomb_in_a_bomb_stops_at_the_bound_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_that_goes_on_is_not_too_slow_and_one_that_stalls_is() {
+async fn a_slow_upload_passes_and_a_stalled_one_times_out() {
     let certs = Certs::new();
     // Longer than the bound altogether, and no part of it.
     let opens = |times: u32| {
