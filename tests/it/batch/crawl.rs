@@ -12,7 +12,7 @@ use rungs::batch::{Batch, Follow};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{Finished, Program, RawServer, Talk, until};
+use crate::support::{FinishedRun, Program, RawConnection, RawServer, until};
 
 const COMMON: [&str; 4] = ["--tier", "plain", "--no-memory", "--no-progress"];
 /// Pages that the site really has, beside its first.
@@ -22,23 +22,23 @@ const PAGES: usize = 240;
 /// to themselves under session ids and other names, and to what asks not to be followed.
 fn site() -> RawServer {
     let sessions = Arc::new(AtomicUsize::new(0));
-    RawServer::start(move |talk| {
+    RawServer::start(move |conn| {
         loop {
-            let head = talk.head()?;
+            let head = conn.read_head()?;
             let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
             if target == "/robots.txt" {
-                talk.send("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")?;
+                conn.send("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")?;
                 continue;
             }
             let session = sessions.fetch_add(1, Ordering::SeqCst);
-            answer(talk, &page(&target, session))?;
+            answer(conn, &page(&target, session))?;
         }
     })
 }
 
-fn answer(talk: &mut Talk, page: &str) -> io::Result<()> {
+fn answer(conn: &mut RawConnection, page: &str) -> io::Result<()> {
     let length = page.len();
-    talk.send(format!("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {length}\r\n\r\n{page}"))
+    conn.send(format!("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {length}\r\n\r\n{page}"))
 }
 
 fn page(target: &str, session: usize) -> String {
@@ -73,7 +73,7 @@ fn page(target: &str, session: usize) -> String {
     page
 }
 
-fn crawl(program: &Program, site: &RawServer, arguments: &[&str]) -> Finished {
+fn crawl(program: &Program, site: &RawServer, arguments: &[&str]) -> FinishedRun {
     fs::write(program.home().join("urls.txt"), site.url("/")).expect("a list is written");
     program.run([&["batch", "urls.txt", "--out", "out.jsonl"][..], arguments, &COMMON].concat())
 }
@@ -121,14 +121,14 @@ fn a_crawl_has_each_page_of_the_site_once_and_its_traps_bounded() {
     let run = crawl(&program, &site, &WHOLE);
     assert_eq!(run.code, 0, "{run}");
     assert_whole(&targets(&program, &site));
-    for told in [
+    for words in [
         "bounded (dates)",
         "bounded (query)",
         "bounded (repeating path)",
         "/cal/N/N/N: 250 followed",
         "--trap-limit",
     ] {
-        assert!(run.stderr.contains(told), "{told}: {run}");
+        assert!(run.stderr.contains(words), "{words}: {run}");
     }
     let meta = fs::read(program.home().join("out.jsonl.meta.json")).expect("how it ended");
     let meta: Value = serde_json::from_slice(&meta).expect("JSON");
@@ -208,7 +208,7 @@ fn where_robots_txt_is_ignored_so_is_nofollow_and_other_sites_must_be_allowed() 
         &site,
         &["--follow", "a", "--depth", "1", "--robots", "ignore", "--allow", "127.0.0.2"],
     );
-    assert_eq!(run.code, 8, "nobody listens there: {run}");
+    assert_eq!(run.code, 8, "no server listens there: {run}");
     let got = targets(&program, &site);
     assert!(got.contains("/private") && got.contains("http://127.0.0.2:1/away"), "{got:?}");
     let run = crawl(&Program::new(), &site, &["--follow", "a["]);
@@ -300,8 +300,8 @@ async fn a_program_crawls_and_gets_each_page_once() {
 
 #[test]
 fn a_header_names_what_else_a_page_answers_for() {
-    let site = RawServer::start(|talk| {
-        let head = talk.head()?;
+    let site = RawServer::start(|conn| {
+        let head = conn.read_head()?;
         let path = head.split(' ').nth(1).unwrap_or_default();
         let (kind, link, body) = match path {
             "/" => ("text/html", "", "<a href=/doc.pdf>1</a><a href=/a>2</a><a href=/next>3</a>"),
@@ -312,7 +312,7 @@ fn a_header_names_what_else_a_page_answers_for() {
             _ => ("text/html", "", "<h1>A page</h1>"),
         };
         let length = body.len();
-        talk.send(format!(
+        conn.send(format!(
             "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\n{link}content-length: {length}\r\nconnection: close\r\n\r\n{body}"
         ))
     });

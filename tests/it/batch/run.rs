@@ -14,12 +14,14 @@ use rungs::batch::{Batch, Fetch, Observer, Record};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{self, Certs, Finished, Nginx, Program, RawServer, Site, Talk, until, warc_records};
+use crate::support::{
+    self, Certs, FinishedRun, Nginx, Program, RawConnection, RawServer, Site, until, warc_records,
+};
 
 /// What every batch here is run with.
 const COMMON: [&str; 4] = ["--tier", "plain", "--no-memory", "--no-progress"];
 
-fn batch(program: &Program, arguments: &[&str]) -> Finished {
+fn batch(program: &Program, arguments: &[&str]) -> FinishedRun {
     program.run([&["batch"][..], arguments, &COMMON].concat())
 }
 
@@ -79,10 +81,10 @@ fn urls_in(path: &Path) -> Vec<String> {
 
 #[test]
 fn an_archive_has_each_request_as_sent_except_for_secrets() {
-    let server = RawServer::start(|talk| {
-        talk.head()?;
-        talk.take("password=s3nt".len())?;
-        talk.send("HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\na page")
+    let server = RawServer::start(|conn| {
+        conn.read_head()?;
+        conn.read_bytes("password=s3nt".len())?;
+        conn.send("HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\na page")
     });
     for tier in ["plain", "impersonate"] {
         let program = Program::new();
@@ -128,7 +130,7 @@ fn ctrl_c_ends_a_batch_that_waits_for_more_input_and_the_next_run_goes_on() {
     let server = RawServer::start(support::keep_answering);
     let list: String = (0..3).map(|n| server.url(&format!("/{n}\n"))).collect();
     let arguments = || ["batch", "-", "--out", "o.jsonl", "--robots", "ignore"].into_iter().chain(COMMON);
-    let program = Program::new().input(list.clone()).open();
+    let program = Program::new().input(list.clone()).keep_stdin_open();
     let out = program.home().join("o.jsonl");
     let run = program.start(arguments());
     until("3 records", || fs::read_to_string(&out).unwrap_or_default().lines().count() >= 3);
@@ -136,7 +138,7 @@ fn ctrl_c_ends_a_batch_that_waits_for_more_input_and_the_next_run_goes_on() {
     let run = run.finish();
     assert_eq!(run.code, 130, "{run}");
     assert!(run.stderr.contains("the same command goes on from here"), "{run}");
-    let program = program.input(list + &server.url("/3\n")).closed();
+    let program = program.input(list + &server.url("/3\n")).close_stdin();
     let run = program.run(arguments());
     assert_eq!(run.code, 0, "{run}");
     assert!(run.stderr.contains("goes on: 3 are done already"), "{run}");
@@ -179,16 +181,16 @@ fn killed_at_any_moment_a_batch_ends_with_each_record_once_in_every_format() {
 
 #[test]
 fn a_line_may_have_settings_of_its_own_and_a_bad_one_fails_alone() {
-    let server = RawServer::start(|talk: &mut Talk| {
-        let head = talk.head()?;
+    let server = RawServer::start(|conn: &mut RawConnection| {
+        let head = conn.read_head()?;
         let length = head
             .to_lowercase()
             .split("content-length: ")
             .nth(1)
             .and_then(|rest| rest.split("\r\n").next()?.parse().ok());
-        let body = talk.take(length.unwrap_or(0))?;
-        let told = format!("{head}{}", String::from_utf8_lossy(&body));
-        talk.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{told}", told.len()))
+        let body = conn.read_bytes(length.unwrap_or(0))?;
+        let echo = format!("{head}{}", String::from_utf8_lossy(&body));
+        conn.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{echo}", echo.len()))
     });
     let program = Program::new();
     let mut text = String::new();
@@ -216,7 +218,7 @@ fn a_line_may_have_settings_of_its_own_and_a_bad_one_fails_alone() {
     assert!(put.ends_with("q=1"), "{put}");
     let bad = &of("not a url").expect("a failure has a record")["error"];
     assert_eq!(bad["kind"], "invalid_url");
-    assert!(bad["message"].as_str().is_some_and(|told| told.starts_with("urls.txt:4: ")), "{bad}");
+    assert!(bad["message"].as_str().is_some_and(|message| message.starts_with("urls.txt:4: ")), "{bad}");
     assert!(run.stderr.contains("urls.txt:7: ") && run.stderr.contains("1 were there before"), "{run}");
     let plain = of("/plain").expect("it was fetched");
     assert_eq!(plain["robots"], "ignored");
@@ -227,23 +229,23 @@ fn a_line_may_have_settings_of_its_own_and_a_bad_one_fails_alone() {
 
 #[test]
 fn robots_txt_is_obeyed_unless_a_flag_says_otherwise() {
-    let server = RawServer::start(|talk: &mut Talk| {
-        let head = talk.head()?;
+    let server = RawServer::start(|conn: &mut RawConnection| {
+        let head = conn.read_head()?;
         let body =
             if head.starts_with("GET /robots.txt") { "User-agent: *\nDisallow: /no\n" } else { "a page" };
-        talk.send(format!(
+        conn.send(format!(
             "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         ))
     });
     let urls = format!("{}\n{}\n", server.url("/yes"), server.url("/no"));
-    for (manners, code, fetched) in [(&[][..], 8, 1), (&["--robots", "ignore"], 0, 2)] {
+    for (flags, code, fetched) in [(&[][..], 8, 1), (&["--robots", "ignore"], 0, 2)] {
         let program = Program::new().input(urls.clone());
-        let run = batch(&program, &[&["-"][..], manners].concat());
+        let run = batch(&program, &[&["-"][..], flags].concat());
         assert_eq!(run.code, code, "{run}");
         let text = run.text();
         assert_eq!(text.matches("\"body\":\"a page\"").count(), fetched, "{run}");
-        assert_eq!(text.contains("\"kind\":\"robots\""), manners.is_empty(), "{run}");
+        assert_eq!(text.contains("\"kind\":\"robots\""), flags.is_empty(), "{run}");
     }
     let program = Program::new().input(urls).variable("RUNGS_ROBOTS", "ignore");
     assert_eq!(batch(&program, &["-"]).code, 0, "what the environment says comes before the default");
@@ -253,8 +255,8 @@ fn robots_txt_is_obeyed_unless_a_flag_says_otherwise() {
 fn retry_failed_retries_transient_failures_of_earlier_runs_and_replaces_their_records() {
     let healthy = std::sync::Arc::new(AtomicUsize::new(0));
     let is_healthy = std::sync::Arc::clone(&healthy);
-    let server = RawServer::start(move |talk: &mut Talk| {
-        let head = talk.head()?;
+    let server = RawServer::start(move |conn: &mut RawConnection| {
+        let head = conn.read_head()?;
         let status = if head.starts_with("GET /gone") {
             "404 Not Found"
         } else if head.starts_with("GET /busy") && is_healthy.load(Ordering::SeqCst) == 0 {
@@ -262,7 +264,7 @@ fn retry_failed_retries_transient_failures_of_earlier_runs_and_replaces_their_re
         } else {
             "200 OK"
         };
-        talk.send(format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\nok"))
+        conn.send(format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\nok"))
     });
     let paths = ["/busy/1", "/good/1", "/gone", "/busy/2", "/good/2", "/busy/3"];
     let urls: Vec<String> = paths.iter().map(|path| server.url(path)).collect();
@@ -290,8 +292,8 @@ fn retry_failed_retries_transient_failures_of_earlier_runs_and_replaces_their_re
 #[test]
 fn retry_failed_fetches_the_failures_of_the_first_pass_again() {
     let seen = Mutex::new(BTreeMap::<String, usize>::new());
-    let server = RawServer::start(move |talk: &mut Talk| {
-        let head = talk.head()?;
+    let server = RawServer::start(move |conn: &mut RawConnection| {
+        let head = conn.read_head()?;
         let count = {
             let mut seen = seen.lock().expect("no thread panicked");
             let count = seen.entry(head.lines().next().unwrap_or_default().to_owned()).or_default();
@@ -299,7 +301,7 @@ fn retry_failed_fetches_the_failures_of_the_first_pass_again() {
             *count
         };
         let status = if count == 1 { "500 Internal Server Error" } else { "200 OK" };
-        talk.send(format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\nok"))
+        conn.send(format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\nok"))
     });
     let urls: String = (0..20).map(|n| server.url(&format!("/{n}\n"))).collect();
     let program = Program::new().input(urls);
@@ -323,7 +325,7 @@ fn a_checkpoint_belongs_to_one_batch_and_one_process_at_a_time() {
     assert!(run.code == 3 && run.stderr.contains("out.jsonl.ckpt is in use by another run"), "{run}");
     // Twice: the drip would take longer than what is under way has.
     running.signal(Signal::INT);
-    running.says("again to stop at once");
+    running.wait_for_stderr("again to stop at once");
     running.signal(Signal::INT);
     let stopped = running.finish();
     assert_eq!(stopped.code, 130, "{stopped}");
@@ -345,9 +347,9 @@ fn a_checkpoint_belongs_to_one_batch_and_one_process_at_a_time() {
 
 #[test]
 fn a_hanging_host_does_not_delay_other_hosts() {
-    let hanging = RawServer::start(|talk: &mut Talk| {
-        talk.head()?;
-        talk.hold()
+    let hanging = RawServer::start(|conn: &mut RawConnection| {
+        conn.read_head()?;
+        conn.hold_open()
     });
     let quick = RawServer::start(support::answer("a page"));
     let program = Program::new();
@@ -376,7 +378,7 @@ fn a_hanging_host_does_not_delay_other_hosts() {
     until("50 records", || fs::read_to_string(&out).unwrap_or_default().lines().count() >= 50);
     assert_eq!(hanging.connections(), 1);
     running.signal(Signal::INT);
-    running.says("again to stop at once");
+    running.wait_for_stderr("again to stop at once");
     running.signal(Signal::INT);
     assert_eq!(running.finish().code, 130);
     assert!(urls_in(&out).iter().all(|url| url.starts_with(&quick.url("/"))));
@@ -442,8 +444,8 @@ fn bodies_go_to_files_named_by_their_content() {
 fn a_sitemap_is_followed_through_its_index() {
     let lower = std::sync::Arc::new(Mutex::new(Vec::new()));
     let second = std::sync::Arc::clone(&lower);
-    let server = RawServer::start(move |talk: &mut Talk| {
-        let head = talk.head()?;
+    let server = RawServer::start(move |conn: &mut RawConnection| {
+        let head = conn.read_head()?;
         let body = match head.split(' ').nth(1).unwrap_or_default() {
             "/sitemap.xml" => {
                 let host = head
@@ -458,8 +460,8 @@ fn a_sitemap_is_followed_through_its_index() {
             "/two.xml.gz" => second.lock().expect("no thread panicked").clone(),
             _ => b"a page".to_vec(),
         };
-        talk.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len()))?;
-        talk.send(body)
+        conn.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len()))?;
+        conn.send(body)
     });
     let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     let mut listed = String::new();

@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use rungs::{Bounds, Fetcher, FetcherBuilder, Tier};
 use serde_json::Value;
 
-use crate::support::{Hand, Suites, TURN};
+use crate::support::{BROWSER_LOCK, ManualChromium, SuiteServer};
 
 /// A fetcher that has only the browser.
 fn fetcher(change: impl FnOnce(FetcherBuilder) -> FetcherBuilder) -> Fetcher {
@@ -21,7 +21,7 @@ fn fetcher(change: impl FnOnce(FetcherBuilder) -> FetcherBuilder) -> Fetcher {
 }
 
 /// Sends a fetcher's browser through the suites, once for each of `runs`, as one visitor.
-async fn ours(suites: &Suites, runs: &[&str], change: impl FnOnce(FetcherBuilder) -> FetcherBuilder) {
+async fn ours(suites: &SuiteServer, runs: &[&str], change: impl FnOnce(FetcherBuilder) -> FetcherBuilder) {
     let fetcher = fetcher(change);
     for run in runs {
         let page = fetcher.get(suites.url(run)).wait_for("#done").send().await.expect("the page is got");
@@ -31,13 +31,13 @@ async fn ours(suites: &Suites, runs: &[&str], change: impl FnOnce(FetcherBuilder
 }
 
 /// What a browser opened by hand raises.
-fn by_hand(suites: &Suites) -> BTreeSet<String> {
-    let _hand = Hand::open(&suites.url("hand"));
+fn by_hand(suites: &SuiteServer) -> BTreeSet<String> {
+    let _hand = ManualChromium::open(&suites.url("hand"));
     suites.raised("hand")
 }
 
 /// Sends stock chromiumoxide through the suites, and reads the page as its users do.
-async fn stock(suites: &Suites, run: &str, stealth_mode: bool) -> BTreeSet<String> {
+async fn stock(suites: &SuiteServer, run: &str, stealth_mode: bool) -> BTreeSet<String> {
     let folder = tempfile::tempdir().expect("a folder");
     let chromium = rungs::lab::Chromium::find().expect("Chromium is installed: `make deps`");
     let config =
@@ -65,8 +65,8 @@ async fn stock(suites: &Suites, run: &str, stealth_mode: bool) -> BTreeSet<Strin
 
 #[tokio::test(flavor = "multi_thread")]
 async fn detection_suites_flag_nothing_in_the_browser_tier_that_a_manual_browser_lacks() {
-    let _turn = TURN.lock().await;
-    let suites = Suites::start();
+    let _turn = BROWSER_LOCK.lock().await;
+    let suites = SuiteServer::start();
     let hand = tokio::task::block_in_place(|| by_hand(&suites));
     let excess = |run: &str| suites.raised(run).difference(&hand).cloned().collect::<Vec<_>>();
     for (run, headful) in [("headless", false), ("headful", true)] {
@@ -80,8 +80,8 @@ async fn detection_suites_flag_nothing_in_the_browser_tier_that_a_manual_browser
 
 #[tokio::test(flavor = "multi_thread")]
 async fn detection_suites_flag_stock_chromiumoxide_and_its_stealth_mode() {
-    let _turn = TURN.lock().await;
-    let suites = Suites::start();
+    let _turn = BROWSER_LOCK.lock().await;
+    let suites = SuiteServer::start();
     let hand = tokio::task::block_in_place(|| by_hand(&suites));
     let plain = stock(&suites, "stock", false).await;
     let stealth = stock(&suites, "stealth", true).await;
@@ -97,8 +97,8 @@ async fn detection_suites_flag_stock_chromiumoxide_and_its_stealth_mode() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn zone_language_and_facts_are_the_same_in_every_kind_of_target() {
-    let _turn = TURN.lock().await;
-    let suites = Suites::start();
+    let _turn = BROWSER_LOCK.lock().await;
+    let suites = SuiteServer::start();
     for (runs, headful) in [(["headless", "again"], false), (["headful", "once-more"], true)] {
         // Twice: a service worker of the first visit may live on in another process than the second's page.
         let elsewhere = |builder: FetcherBuilder| builder.timezone("Asia/Kolkata").language("fr-FR");

@@ -4,17 +4,17 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::{Program, RawServer, Talk};
+use crate::support::{Program, RawConnection, RawServer};
 
 /// A site with a page that a script finishes, and a file.
-fn site(talk: &mut Talk) -> std::io::Result<()> {
-    let head = talk.head()?;
+fn site(conn: &mut RawConnection) -> std::io::Result<()> {
+    let head = conn.read_head()?;
     let (kind, body) = match head.split(' ').nth(1).unwrap_or_default() {
         "/file" => ("application/pdf", "%PDF-1.4 a file"),
         _ => ("text/html", "<p id=p>sent</p><script>p.textContent='made'</script>"),
     };
     let length = body.len();
-    talk.send(format!(
+    conn.send(format!(
         "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
     ))
 }

@@ -25,17 +25,17 @@ fn without_a_display_or_xvfb_the_error_names_the_package() {
     let run = program.run(["fetch", "--tier", "browser", "--headful", "http://127.0.0.1:1/"]);
     assert_eq!(run.code, 1, "{run}");
     assert!(run.stderr.contains("needs a display") && run.stderr.contains("apt install xvfb"), "{run}");
-    assert_eq!(program.left_behind(), [""; 0].map(std::path::PathBuf::from));
+    assert_eq!(program.leftover_files(), [""; 0].map(std::path::PathBuf::from));
 }
 
 #[test]
 fn the_display_ends_with_the_browser_and_with_a_killed_rungs() {
-    let server = RawServer::start(|talk| {
-        let head = talk.head()?;
+    let server = RawServer::start(|conn| {
+        let head = conn.read_head()?;
         if head.starts_with("GET /hang ") {
-            return talk.hold();
+            return conn.hold_open();
         }
-        talk.send("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\nConnection: close\r\n\r\n<p>it")
+        conn.send("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\nConnection: close\r\n\r\n<p>it")
     });
     let program = Program::new();
     let arguments = ["fetch", "--tier", "browser", "--headful"].map(str::to_owned);
@@ -49,7 +49,7 @@ fn the_display_ends_with_the_browser_and_with_a_killed_rungs() {
     running.signal(Signal::KILL);
     running.finish();
     until("the end of the display and of the browser's folder", || {
-        displays(program.home()) == 0 && program.left_behind().is_empty()
+        displays(program.home()) == 0 && program.leftover_files().is_empty()
     });
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rungs::lab::{Authority, Connection, Heard, Recorder, Reply};
 use rungs::{Fetcher, FetcherBuilder, Position, Tier};
 
-use crate::support::{RawServer, TURN, Talk};
+use crate::support::{BROWSER_LOCK, RawConnection, RawServer};
 
 type Change = Box<dyn Fn(FetcherBuilder) -> FetcherBuilder + Sync>;
 
@@ -33,7 +33,7 @@ async fn heard(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_navigation_matches_the_profile_with_all_emulation_enabled() {
-    let _turn = TURN.lock().await;
+    let _turn = BROWSER_LOCK.lock().await;
     let authority = Arc::new(Authority::new(&["one.test"]).expect("a CA can be made"));
     let folder = tempfile::tempdir().expect("a folder");
     let ca = folder.path().join("ca.pem");
@@ -82,10 +82,10 @@ fn gather(port: u16) -> String {
 }
 
 fn serve(page: String) -> RawServer {
-    RawServer::start(move |talk: &mut Talk| {
-        talk.head()?;
+    RawServer::start(move |conn: &mut RawConnection| {
+        conn.read_head()?;
         let length = page.len();
-        talk.send(format!(
+        conn.send(format!(
             "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{page}"
         ))
     })
@@ -98,7 +98,7 @@ fn datagrams(socket: &UdpSocket) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn webrtc_sends_nothing_past_a_proxy_and_looks_as_usual_without() {
-    let _turn = TURN.lock().await;
+    let _turn = BROWSER_LOCK.lock().await;
     let stun = UdpSocket::bind("127.0.0.1:0").expect("a UDP port");
     stun.set_read_timeout(Some(Duration::from_millis(200))).expect("it can be set");
     let server = serve(gather(stun.local_addr().expect("it is bound").port()));
@@ -134,7 +134,8 @@ async fn a_page_gets_the_configured_position_or_an_unanswered_permission_prompt(
         </script>"
             .to_owned(),
     );
-    for (position, told) in [(Some(Position::new(-33.87, 151.21)), "granted,-33.87,151.21"), (None, "prompt")]
+    for (position, expected) in
+        [(Some(Position::new(-33.87, 151.21)), "granted,-33.87,151.21"), (None, "prompt")]
     {
         let builder = Fetcher::builder().min_tier(Tier::Browser).max_tier(Tier::Browser);
         let builder = match position {
@@ -143,7 +144,7 @@ async fn a_page_gets_the_configured_position_or_an_unanswered_permission_prompt(
         };
         let fetcher = builder.build().expect("the settings are good");
         let page = fetcher.get(server.url("/")).wait_for("#done").send().await.expect("the page is got");
-        assert!(page.text().expect("text").contains(&format!("<p id=\"done\">{told}</p>")), "{told}");
+        assert!(page.text().expect("text").contains(&format!("<p id=\"done\">{expected}</p>")), "{expected}");
         fetcher.close().await;
     }
 }

@@ -5,16 +5,16 @@ use std::fs;
 use std::io;
 use std::net::TcpListener;
 
-use crate::support::{self, Certs, Finished, Nginx, Program, RawServer, Site, Talk, rungs};
+use crate::support::{self, Certs, FinishedRun, Nginx, Program, RawConnection, RawServer, Site, rungs};
 
 /// A fetch by the HTTP tiers without retries, as JSON.
-fn fetch(arguments: &[&str]) -> Finished {
+fn fetch(arguments: &[&str]) -> FinishedRun {
     let fixed = ["fetch", "--max-tier", "impersonate", "--retry", "0", "--format", "json"];
     rungs(fixed.into_iter().chain(arguments.iter().copied()))
 }
 
 /// Checks a failure: exit code, kind, and words of the message.
-fn assert_fails(run: &Finished, code: i32, kind: &str, words: &str) {
+fn assert_fails(run: &FinishedRun, code: i32, kind: &str, words: &str) {
     assert_eq!(run.code, code, "{run}");
     let error = &run.json()["error"];
     assert_eq!(error["kind"], kind, "{run}");
@@ -25,7 +25,7 @@ fn assert_fails(run: &Finished, code: i32, kind: &str, words: &str) {
 }
 
 /// No control characters but line ends, and no backtrace of a panic.
-fn assert_clean(run: &Finished) {
+fn assert_clean(run: &FinishedRun) {
     for text in [&run.stderr, &run.text()] {
         let dirty = text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t'));
         assert_eq!(dirty, None, "{run}");
@@ -35,9 +35,9 @@ fn assert_clean(run: &Finished) {
 
 /// A fetch from a server that answers like this.
 fn served(
-    handler: impl Fn(&mut Talk) -> io::Result<()> + Send + Sync + 'static,
+    handler: impl Fn(&mut RawConnection) -> io::Result<()> + Send + Sync + 'static,
     arguments: &[&str],
-) -> Finished {
+) -> FinishedRun {
     let server = RawServer::start(handler);
     let url = server.url("/");
     fetch(&[arguments, &[url.as_str()]].concat())
@@ -109,11 +109,11 @@ fn a_server_that_accepts_and_never_answers_is_a_timeout() {
     let run = served(support::never_answers, &["-m", "0.5"]);
     assert_fails(&run, 1, "timeout", "took longer than 500ms");
     let attempts = run.json()["attempts"].clone();
-    assert_eq!(attempts[0]["error"]["kind"], "timeout", "the attempt under way is told too\n{run}");
+    assert_eq!(attempts[0]["error"]["kind"], "timeout", "the attempt in progress is reported too\n{run}");
     assert_eq!(attempts.as_array().map(Vec::len), Some(1));
 
     // One that does not even shake hands.
-    let silent = RawServer::start(Talk::hold);
+    let silent = RawServer::start(RawConnection::hold_open);
     let url = silent.url("/").replace("http:", "https:");
     let run = fetch(&["--connect-timeout", "0.5", &url]);
     assert_fails(&run, 1, "timeout", "the TLS handshake with");
@@ -208,10 +208,10 @@ fn endless_response_heads_are_protocol_errors() {
 #[test]
 fn more_than_two_hundred_headers_are_refused() {
     let many = |count: usize| {
-        move |talk: &mut Talk| {
-            talk.head()?;
+        move |conn: &mut RawConnection| {
+            conn.read_head()?;
             let fields = (0..count).map(|number| format!("x-{number}: y\r\n")).collect::<Vec<_>>().concat();
-            talk.send(format!("HTTP/1.1 200 OK\r\n{fields}content-length: 2\r\n\r\nok"))
+            conn.send(format!("HTTP/1.1 200 OK\r\n{fields}content-length: 2\r\n\r\nok"))
         }
     };
     assert_eq!(served(many(190), &[]).code, 0);
@@ -234,24 +234,24 @@ fn terminal_escapes_of_a_site_never_reach_the_terminal() {
 }
 
 /// Escapes where HTTP allows them: in the body, and those beyond ASCII in a header.
-fn escapes_in_body(talk: &mut Talk) -> io::Result<()> {
-    talk.head()?;
+fn escapes_in_body(conn: &mut RawConnection) -> io::Result<()> {
+    conn.read_head()?;
     let body = "\u{1b}[31m\u{9b}m\u{7f}\u{202e}";
     let length = body.len();
-    talk.send(format!("HTTP/1.1 404 Not\r\nx-colour: \u{9b}31m\r\ncontent-length: {length}\r\n\r\n{body}"))
+    conn.send(format!("HTTP/1.1 404 Not\r\nx-colour: \u{9b}31m\r\ncontent-length: {length}\r\n\r\n{body}"))
 }
 
 /// A redirect to something that is no URL, with an escape in it.
-fn escapes_in_redirect(talk: &mut Talk) -> io::Result<()> {
-    talk.head()?;
-    talk.send("HTTP/1.1 302 Found\r\nlocation: http://[\u{9b}31m\u{202e}\r\ncontent-length: 0\r\n\r\n")
+fn escapes_in_redirect(conn: &mut RawConnection) -> io::Result<()> {
+    conn.read_head()?;
+    conn.send("HTTP/1.1 302 Found\r\nlocation: http://[\u{9b}31m\u{202e}\r\ncontent-length: 0\r\n\r\n")
 }
 
 /// A challenge whose title, which is evidence, holds escapes.
-fn escapes_in_title(talk: &mut Talk) -> io::Result<()> {
-    talk.head()?;
+fn escapes_in_title(conn: &mut RawConnection) -> io::Result<()> {
+    conn.read_head()?;
     let page = "<title>Just a moment...\u{1b}[31m\u{9b}0m</title><div id=challenge-running></div>";
-    talk.send(format!(
+    conn.send(format!(
         "HTTP/1.1 403 \u{1b}[31m\r\ncf-mitigated: challenge\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\r\n{page}",
         page.len()
     ))
@@ -328,8 +328,8 @@ fn missing_files_are_named_in_the_error() {
 #[test]
 fn a_broken_profile_is_reported_by_file_line_column_and_key() {
     let program = Program::new();
-    let worn = rungs::default_profile().expect("a browser's profile is shipped").profile;
-    let good = program.run(["profile", "show", "--whole", &worn.name]);
+    let profile = rungs::default_profile().expect("a browser's profile is shipped").profile;
+    let good = program.run(["profile", "show", "--whole", &profile.name]);
     assert_eq!(good.code, 0, "{good}");
     let good = good.text();
     fs::write(program.home().join("good.toml"), &good).expect("a profile is written");

@@ -176,11 +176,11 @@ fn a_dry_run_lists_the_requests_and_sends_none() {
 
 #[test]
 fn diagnose_prints_what_passed_and_sets_its_exit_code_by_it() {
-    let server = RawServer::start(|talk| {
-        let head = talk.head()?;
+    let server = RawServer::start(|conn| {
+        let head = conn.read_head()?;
         let (status, body) = if head.contains("rungs/") { ("403 Forbidden", NO) } else { ("200 OK", PAGE) };
         let length = body.len();
-        talk.send(format!(
+        conn.send(format!(
             "HTTP/1.1 {status}\r\ncontent-type: text/html\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
         ))
     });
@@ -189,14 +189,14 @@ fn diagnose_prints_what_passed_and_sets_its_exit_code_by_it() {
     let run = rungs(fixed.into_iter().chain(["--max-tier", "impersonate", &url]));
     assert_eq!(run.code, 0, "{run}");
     let text = run.text();
-    let told: Vec<&str> = text.lines().collect();
-    assert_eq!(told[0], url);
-    assert!(told[1].starts_with("  plain ") && told[1].contains("refused  403  block"), "{run}");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], url);
+    assert!(lines[1].starts_with("  plain ") && lines[1].contains("refused  403  block"), "{run}");
     assert!(
-        told[2].starts_with("  plain's TLS, a browser's headers") && told[2].contains("passed   200"),
+        lines[2].starts_with("  plain's TLS, a browser's headers") && lines[2].contains("passed   200"),
         "{run}"
     );
-    assert!(told[4].contains("not tried: impersonate passed"), "{run}");
+    assert!(lines[4].contains("not tried: impersonate passed"), "{run}");
     assert!(text.contains("\nworks: impersonate\nwhy: probably headers and cookies: "), "{run}");
     assert!(text.ends_with("hint: begin there: `--min-tier impersonate`\n"), "{run}");
 
@@ -219,12 +219,12 @@ fn diagnose_prints_what_passed_and_sets_its_exit_code_by_it() {
 fn an_interrupt_while_the_browser_asks_leaves_nothing_behind() {
     // Plain, headers, impersonate, another browser; the fifth is the browser.
     let asked = AtomicUsize::new(0);
-    let server = RawServer::start(move |talk| {
-        talk.head()?;
+    let server = RawServer::start(move |conn| {
+        conn.read_head()?;
         if asked.fetch_add(1, Ordering::SeqCst) >= 4 {
-            return talk.hold();
+            return conn.hold_open();
         }
-        talk.send(format!(
+        conn.send(format!(
             "HTTP/1.1 403 Forbidden\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{NO}",
             NO.len()
         ))
@@ -232,10 +232,10 @@ fn an_interrupt_while_the_browser_asks_leaves_nothing_behind() {
     let program = Program::new();
     let running = program.start(["diagnose", "--pause", "0.01", &server.url("/")]);
     until("a request by the browser", || server.heads().len() >= 5);
-    let scratch = program.left_behind();
+    let scratch = program.leftover_files();
     assert!(!scratch.is_empty(), "a browser runs");
     running.signal(Signal::INT);
     let run = running.finish();
     assert_eq!(run.code, 130, "{run}");
-    assert_eq!(program.left_behind(), Vec::<std::path::PathBuf>::new());
+    assert_eq!(program.leftover_files(), Vec::<std::path::PathBuf>::new());
 }

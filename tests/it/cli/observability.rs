@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::Signal;
 
-use crate::support::{Program, RawServer, Running, Talk, until, until_some};
+use crate::support::{Program, RawConnection, RawServer, RunningProgram, until, until_some};
 
 /// What every batch here is run with.
 const COMMON: [&str; 6] = ["--tier", "plain", "--no-memory", "--no-progress", "--robots", "ignore"];
@@ -17,18 +17,20 @@ const COMMON: [&str; 6] = ["--tier", "plain", "--no-memory", "--no-progress", "-
 /// A server whose `/slow` has no answer until the flag is set; `/bad` answers nothing, `/gone` 404.
 fn server() -> (RawServer, Arc<AtomicBool>) {
     let go = Arc::new(AtomicBool::new(false));
-    let told = Arc::clone(&go);
-    let server = RawServer::start(move |talk: &mut Talk| {
-        let head = talk.head()?;
+    let may_answer = Arc::clone(&go);
+    let server = RawServer::start(move |conn: &mut RawConnection| {
+        let head = conn.read_head()?;
         if head.starts_with("GET /bad") {
             return Ok(());
         }
         if head.starts_with("GET /slow") {
             // A test that fails drops the server without setting the flag.
-            until("the test's permission to answer", || told.load(Ordering::SeqCst) || talk.stopping());
+            until("the test's permission to answer", || {
+                may_answer.load(Ordering::SeqCst) || conn.is_stopping()
+            });
         }
         let status = if head.starts_with("GET /gone") { "404 Not Found" } else { "200 OK" };
-        talk.send(format!("HTTP/1.1 {status}\r\ncontent-length: 6\r\nconnection: close\r\n\r\na page"))
+        conn.send(format!("HTTP/1.1 {status}\r\ncontent-length: 6\r\nconnection: close\r\n\r\na page"))
     });
     (server, go)
 }
@@ -68,7 +70,7 @@ fn a_report_shows_what_was_fetched_and_what_failed() {
         assert!(!page.contains(wrong), "`{wrong}` in {page}");
     }
     assert_eq!(page.matches("<svg").count(), 2);
-    assert!(program.left_behind().is_empty());
+    assert!(program.leftover_files().is_empty());
 }
 
 #[test]
@@ -82,7 +84,7 @@ fn an_interrupted_run_writes_its_report_and_a_wrong_path_is_reported_first() {
     let running = program.start(arguments(&["--report", "report.html"]));
     until("both requests", || server.heads().len() >= 2);
     running.signal(Signal::INT);
-    running.says("again to stop at once");
+    running.wait_for_stderr("again to stop at once");
     running.signal(Signal::INT);
     let run = running.finish();
     go.store(true, Ordering::SeqCst);
@@ -106,7 +108,7 @@ fn sigusr1_prints_what_each_fetch_waits_for_and_for_how_long() {
         };
         until("the request", || server.heads().len() > before);
         running.signal(Signal::USR1);
-        let said = running.says("/slow?x=1");
+        let said = running.wait_for_stderr("/slow?x=1");
         let line = said.lines().find(|line| line.contains("/slow?x=1")).expect("its line");
         for part in [" s  attempt 1 ", " plain ", " answer for ", "http://***:***@127.0.0.1"] {
             assert!(line.contains(part), "{command}: no `{part}` in {line}");
@@ -148,8 +150,8 @@ fn samples(body: &str) -> BTreeMap<String, f64> {
     samples
 }
 
-fn address(running: &Running) -> SocketAddr {
-    let said = running.says("/metrics");
+fn address(running: &RunningProgram) -> SocketAddr {
+    let said = running.wait_for_stderr("/metrics");
     let (_, rest) = said.split_once("metrics at http://").expect("it says where");
     rest.split('/').next().expect("an address").parse().expect("an address and a port")
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{self, Program, RawServer, Talk};
+use crate::support::{self, Program, RawConnection, RawServer};
 
 /// A collector, and the requests it took: head and body.
 struct Collector {
@@ -18,17 +18,17 @@ struct Collector {
 impl Collector {
     fn start() -> Self {
         let taken = Arc::<Mutex<Vec<_>>>::default();
-        let told = Arc::clone(&taken);
-        let server = RawServer::start(move |talk: &mut Talk| {
+        let received = Arc::clone(&taken);
+        let server = RawServer::start(move |conn: &mut RawConnection| {
             loop {
-                let head = talk.head()?;
+                let head = conn.read_head()?;
                 let is_length =
                     |line: &str| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok();
                 let length = head.lines().find_map(is_length);
                 let length: usize = length.ok_or(io::ErrorKind::InvalidData)?;
-                let body = serde_json::from_slice(&talk.take(length)?)?;
-                told.lock().expect("no test panicked with it").push((head, body));
-                talk.send(
+                let body = serde_json::from_slice(&conn.read_bytes(length)?)?;
+                received.lock().expect("no test panicked with it").push((head, body));
+                conn.send(
                     "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}",
                 )?;
             }
@@ -101,10 +101,10 @@ fn a_collector_gets_the_spans_of_a_fetch() {
     let pairs = attempt["attributes"].as_array().expect("attributes");
     let number = pairs.iter().find(|pair| pair["key"] == status).expect("it was answered");
     assert_eq!(number["value"], serde_json::json!({ "intValue": "200" }), "a number is no text");
-    let told = attributes(attempt);
-    assert_eq!(told["http.request.method"], "GET");
-    assert_eq!(told["url.full"], format!("{}?***", site.url("/p")));
-    assert_eq!(told["http.response.status_code"], "200");
+    let values = attributes(attempt);
+    assert_eq!(values["http.request.method"], "GET");
+    assert_eq!(values["url.full"], format!("{}?***", site.url("/p")));
+    assert_eq!(values["http.response.status_code"], "200");
     assert!(!run.stderr.contains("swordfish"), "{run}");
     assert_eq!(fetch["status"], serde_json::json!({}));
 }

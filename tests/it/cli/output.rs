@@ -10,16 +10,16 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{self, Finished, Program, RawServer, Talk, rungs, until};
+use crate::support::{self, FinishedRun, Program, RawConnection, RawServer, rungs, until};
 
-fn fetch(arguments: &[&str]) -> Finished {
+fn fetch(arguments: &[&str]) -> FinishedRun {
     rungs(["fetch", "--tier", "plain", "--retry", "0"].into_iter().chain(arguments.iter().copied()))
 }
 
 /// A site with a few pages, one connection after another or together.
-fn site(talk: &mut Talk) -> std::io::Result<()> {
+fn site(conn: &mut RawConnection) -> std::io::Result<()> {
     loop {
-        let head = talk.head()?;
+        let head = conn.read_head()?;
         let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
         let (status, headers, body) = match path.as_str() {
             "/missing" => ("404 Not Found", "", "<title>no such page</title>"),
@@ -34,7 +34,7 @@ fn site(talk: &mut Talk) -> std::io::Result<()> {
             _ => ("200 OK", "content-type: text/html\r\nx-two: a\r\nx-two: b\r\n", "<title>a page</title>"),
         };
         let length = body.len();
-        talk.send(format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\n\r\n{body}"))?;
+        conn.send(format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\n\r\n{body}"))?;
     }
 }
 
@@ -126,8 +126,8 @@ fn the_json_of_a_failure_has_the_same_keys_and_the_error() {
         (&got["status"], &got["tier"], &got["robots"]),
         (&json!(403), &json!("impersonate"), &json!("ignored"))
     );
-    let worn = rungs::default_profile().expect("a browser's profile is shipped").profile;
-    assert_eq!(got["browser_profile"], worn.name.as_str());
+    let profile = rungs::default_profile().expect("a browser's profile is shipped").profile;
+    assert_eq!(got["browser_profile"], profile.name.as_str());
     assert_eq!(keys(&got["error"]).len(), 4);
     let diagnosis = &got["error"]["diagnosis"];
     assert_eq!(diagnosis["layer"], "javascript");
@@ -151,9 +151,9 @@ fn the_json_of_a_failure_has_the_same_keys_and_the_error() {
 
 #[test]
 fn binary_bodies_are_base64_in_json() {
-    let server = RawServer::start(|talk| {
-        talk.head()?;
-        talk.send(b"HTTP/1.1 200 OK\r\ncontent-type: image/png\r\ncontent-length: 3\r\n\r\n\x89\xff\x00")
+    let server = RawServer::start(|conn| {
+        conn.read_head()?;
+        conn.send(b"HTTP/1.1 200 OK\r\ncontent-type: image/png\r\ncontent-length: 3\r\n\r\n\x89\xff\x00")
     });
     let got = fetch(&["--format", "json", &server.url("/")]).json();
     assert_eq!((&got["body_base64"], keys(&got).contains(&"body")), (&json!("if8A"), false), "{got}");
@@ -276,13 +276,13 @@ fn cookie_files_are_written_and_read_as_curl_does() {
 
 #[test]
 fn bodies_come_from_arguments_files_and_stdin() {
-    let server = RawServer::start(|talk| {
-        let head = talk.head()?.to_lowercase();
+    let server = RawServer::start(|conn| {
+        let head = conn.read_head()?.to_lowercase();
         let length = head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next());
-        let body = talk.take(length.and_then(|text| text.parse().ok()).unwrap_or(0))?;
+        let body = conn.read_bytes(length.and_then(|text| text.parse().ok()).unwrap_or(0))?;
         let method = head.split(' ').next().unwrap_or_default();
         let echo = format!("{method} {}", String::from_utf8_lossy(&body));
-        talk.send(format!(
+        conn.send(format!(
             "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{echo}",
             echo.len()
         ))
@@ -334,9 +334,9 @@ fn trace_prints_all_attempts_on_stderr() {
     let url = server.url("/page");
     let run = fetch(&["--trace", &url]);
     assert_eq!(run.text(), "<title>a page</title>");
-    let told: Vec<&str> = run.stderr.lines().collect();
-    assert!(told[0].starts_with(&format!("{url}: 200 by plain in ")), "{run}");
-    assert!(told[1].trim_start().starts_with("plain        200  genuine"), "{run}");
+    let lines: Vec<&str> = run.stderr.lines().collect();
+    assert!(lines[0].starts_with(&format!("{url}: 200 by plain in ")), "{run}");
+    assert!(lines[1].trim_start().starts_with("plain        200  genuine"), "{run}");
 
     let url = server.url("/forbidden");
     let run = rungs(["fetch", "--max-tier", "impersonate", "--trace", &url]);
@@ -369,11 +369,11 @@ fn an_interrupted_fetch_leaves_nothing_behind_and_exits_130() {
     let program = Program::new();
     for signal in [Signal::INT, Signal::TERM] {
         // More than is read before the page is judged: its file has been begun, and never ends.
-        let server = RawServer::start(|talk| {
-            talk.head()?;
-            talk.send("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 2000000\r\n\r\n")?;
-            talk.send("x".repeat(1_000_000))?;
-            talk.hold()
+        let server = RawServer::start(|conn| {
+            conn.read_head()?;
+            conn.send("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 2000000\r\n\r\n")?;
+            conn.send("x".repeat(1_000_000))?;
+            conn.hold_open()
         });
         let running = program.start(["fetch", "--tier", "plain", "-o", "out", &server.url("/")]);
         until("a part of the page in a temporary file", || !files(&program).is_empty());
@@ -381,7 +381,7 @@ fn an_interrupted_fetch_leaves_nothing_behind_and_exits_130() {
         let run = running.finish();
         assert_eq!((run.code, run.stderr.as_str()), (130, "interrupted\n"), "{run}");
         let files = files(&program);
-        assert!(files.is_empty() && program.left_behind().is_empty(), "{files:?}");
+        assert!(files.is_empty() && program.leftover_files().is_empty(), "{files:?}");
     }
 }
 
@@ -405,7 +405,7 @@ fn an_interrupt_among_several_urls_keeps_finished_pages_and_sends_no_more_reques
         running.signal(Signal::INT);
         let run = running.finish();
         assert_eq!((run.code, run.text().as_str()), (130, "the first"), "{run}");
-        assert!(never.heads().is_empty() && program.left_behind().is_empty());
+        assert!(never.heads().is_empty() && program.leftover_files().is_empty());
     }
 }
 

@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::support::{Finished, Program};
+use crate::support::{FinishedRun, Program};
 
 /// Captures `browser`, which must fail with this code and message, and leave no file.
-fn fails(browser: &Path, code: i32, message: &str) -> Finished {
+fn fails(browser: &Path, code: i32, message: &str) -> FinishedRun {
     let program = Program::new();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("captured.toml");
@@ -18,7 +18,7 @@ fn fails(browser: &Path, code: i32, message: &str) -> Finished {
     assert!(run.stderr.contains(message), "{message} is not in {run}");
     let left: Vec<_> = fs::read_dir(folder.path()).expect("the folder is there").collect();
     assert!(left.is_empty(), "{left:?}");
-    assert_eq!(program.left_behind(), Vec::<PathBuf>::new());
+    assert_eq!(program.leftover_files(), Vec::<PathBuf>::new());
     run
 }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 use rungs::lab::{Exception, Layer, Recording, verify};
 use serde_json::Value;
 
-use crate::support::{Finished, Program};
+use crate::support::{FinishedRun, Program};
 
 /// Each run drives a browser through all scenarios, some more than once.
-fn profile<const N: usize>(arguments: [&str; N]) -> Finished {
+fn profile<const N: usize>(arguments: [&str; N]) -> FinishedRun {
     let program = Program::new().limit(Duration::from_secs(600));
     program.run(["profile"].into_iter().chain(arguments))
 }

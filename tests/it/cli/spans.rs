@@ -122,7 +122,7 @@ impl Visit for Span {
 const PAGE: &str = "<!doctype html><title>a page</title><p>A page with some words in it.</p>";
 
 /// A site that serves browsers only, and has no robots.txt.
-fn gated(heard: &Heard) -> Reply {
+fn browsers_only(heard: &Heard) -> Reply {
     if heard.request.path == "/robots.txt" {
         return Reply::html(404, "");
     }
@@ -135,7 +135,7 @@ fn gated(heard: &Heard) -> Reply {
 
 #[tokio::test]
 async fn a_fetch_that_climbs_is_a_tree_of_spans() {
-    let server = Recorder::builder().start(gated).await.expect("it listens");
+    let server = Recorder::builder().start(browsers_only).await.expect("it listens");
     let fetcher = Fetcher::builder().max_tier(Tier::Impersonate).build().expect("good settings");
     let (spans, _guard) = Spans::listen();
     let url = format!("http://jane:hunter2@{}/p/1?api_key=swordfish#part", server.addr());
@@ -154,18 +154,18 @@ async fn a_fetch_that_climbs_is_a_tree_of_spans() {
     assert_eq!(ended.map(|name| fetch.get(name)), ["checkout", "impersonate", "genuine", "2", "200"]);
     assert_eq!(fetch.get("rungs.body_bytes"), page.body_len().to_string());
     assert_eq!(fetch.get("error.type"), "");
-    let told = ["rungs.tier", "http.response.status_code", "rungs.verdict", "rungs.next", "error.type"];
+    let fields = ["rungs.tier", "http.response.status_code", "rungs.verdict", "rungs.next", "error.type"];
     let (first, second) = (&attempts[0], &attempts[1]);
     let climb = "climb: cloudflare challenge";
     assert_eq!(
-        told.map(|name| first.get(name)),
+        fields.map(|name| first.get(name)),
         ["plain", "403", "cloudflare challenge", climb, "challenge"]
     );
-    assert_eq!(told.map(|name| second.get(name)), ["impersonate", "200", "genuine", "", ""]);
+    assert_eq!(fields.map(|name| second.get(name)), ["impersonate", "200", "genuine", "", ""]);
     let why = ["rungs.why", "http.request.resend_count", "otel.status_code", "otel.kind"];
     assert_eq!(why.map(|name| first.get(name)), ["", "", "ERROR", "client"]);
     assert_eq!(why.map(|name| second.get(name)), [climb, "1", "", "client"]);
-    assert_eq!(second.get("rungs.browser_profile"), page.browser_profile().expect("it wears one"));
+    assert_eq!(second.get("rungs.browser_profile"), page.browser_profile().expect("it has one"));
     assert!(!second.get("rungs.elapsed_ms").is_empty());
     assert_eq!(spans.named("robots")[0].get("http.response.status_code"), "404");
     let all = format!("{:?}", spans.0.lock().expect("no test panicked with it"));
@@ -176,16 +176,16 @@ async fn a_fetch_that_climbs_is_a_tree_of_spans() {
 
 #[tokio::test]
 async fn a_failed_fetch_is_marked_in_its_spans() {
-    let server = Recorder::builder().start(gated).await.expect("it listens");
+    let server = Recorder::builder().start(browsers_only).await.expect("it listens");
     let (spans, _guard) = Spans::listen();
     let fetcher = Fetcher::builder().max_tier(Tier::Plain).build().expect("good settings");
     fetcher.get(format!("http://{}/", server.addr())).send().await.expect_err("it is blocked");
     fetcher.get("http://[bad/").send().await.expect_err("that is no URL");
     assert_eq!(spans.tree(None), "fetch(attempt) fetch");
     let ended = spans.named("fetch");
-    let told = ["error.type", "otel.status_code", "rungs.attempts"];
-    assert_eq!(told.map(|name| ended[0].get(name)), ["blocked", "ERROR", "1"]);
-    assert_eq!(told.map(|name| ended[1].get(name)), ["invalid_url", "ERROR", "0"]);
+    let fields = ["error.type", "otel.status_code", "rungs.attempts"];
+    assert_eq!(fields.map(|name| ended[0].get(name)), ["blocked", "ERROR", "1"]);
+    assert_eq!(fields.map(|name| ended[1].get(name)), ["invalid_url", "ERROR", "0"]);
 }
 
 #[tokio::test]

@@ -4,12 +4,12 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::{Finished, Program, RawServer, Talk, rungs};
+use crate::support::{FinishedRun, Program, RawConnection, RawServer, rungs};
 
 /// A site that says what it was asked, but for a few paths.
-fn site(talk: &mut Talk) -> std::io::Result<()> {
+fn site(conn: &mut RawConnection) -> std::io::Result<()> {
     loop {
-        let head = talk.head()?;
+        let head = conn.read_head()?;
         let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
         let (kind, body) = match path.as_str() {
             "/p/page" => ("text/html", "<title>t</title><p class=price>9</p>"),
@@ -18,7 +18,7 @@ fn site(talk: &mut Talk) -> std::io::Result<()> {
             _ => ("text/plain", head.as_str()),
         };
         let length = body.len();
-        talk.send(format!(
+        conn.send(format!(
             "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n{body}"
         ))?;
     }
@@ -54,7 +54,7 @@ fn home_with(name: &str, text: &str) -> Program {
     program
 }
 
-fn json(run: &Finished) -> Value {
+fn json(run: &FinishedRun) -> Value {
     serde_json::from_slice(&run.stdout).unwrap_or_else(|_| panic!("{run}"))
 }
 
@@ -67,10 +67,10 @@ fn a_target_in_the_users_folder_sets_headers_cookies_profile_and_tiers() {
     assert_eq!(own.code, 0, "{own}");
     assert!(head.contains("x-shop: of the target") && head.contains("cookie: consent=yes"), "{head}");
     assert!(head.contains("accept-language: de") && !head.contains("accept-language: fr"), "{head}");
-    let worn = program.run(["fetch", "--tier", "impersonate", "--format", "json", &server.url("/")]);
-    let worn = json(&worn);
-    assert_eq!(worn["browser_profile"], "edge-156-windows", "{worn}");
-    assert!(worn["body"].as_str().unwrap().contains(" Edg/156"), "{worn}");
+    let got = program.run(["fetch", "--tier", "impersonate", "--format", "json", &server.url("/")]);
+    let got = json(&got);
+    assert_eq!(got["browser_profile"], "edge-156-windows", "{got}");
+    assert!(got["body"].as_str().unwrap().contains(" Edg/156"), "{got}");
     let asked = program.run([
         "fetch",
         "--as",

@@ -105,7 +105,7 @@ fn expectations_are_checked_on_a_saved_response_too() {
 }
 
 /// A site that serves browsers its page, and anybody else an empty frame of it.
-fn two_faced(heard: &Heard) -> Reply {
+fn page_for_browsers_only(heard: &Heard) -> Reply {
     let agent = heard.request.header("user-agent").unwrap_or_default().to_owned();
     let price = if agent.starts_with("Mozilla/") { "<b id=\"price\">349</b>" } else { "" };
     Reply::html(200, format!("<!doctype html><title>Desk</title><h1>Desk</h1>{price}"))
@@ -113,7 +113,7 @@ fn two_faced(heard: &Heard) -> Reply {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_200_that_misses_an_expectation_escalates() {
-    let server = Recorder::builder().start(two_faced).await.expect("it listens");
+    let server = Recorder::builder().start(page_for_browsers_only).await.expect("it listens");
     let fetcher = Fetcher::builder().max_tier(Tier::Impersonate).build().expect("good settings");
     let url = format!("http://{}/", server.addr());
     let plain = fetcher.get(&url).send().await.expect("a page");

@@ -50,7 +50,7 @@ async fn each_site_is_fetched_by_its_cheapest_tier_and_clearance_is_reused_below
     let tiers: Vec<Tier> = error.trace().expect("a trace").attempts().iter().map(|a| a.tier).collect();
     assert_eq!(tiers, Tier::ALL);
 
-    let other = fetcher.session("somebody else");
+    let other = fetcher.session("another");
     let page = other.get(origin.url(challenged)).send().await.expect("the page is got");
     assert_eq!(page.tier(), Tier::Browser, "clearance belongs to the identity that earned it");
     fetcher.close().await;
@@ -101,7 +101,7 @@ async fn the_program_shares_one_identity_between_its_urls() {
     for line in ["plain        403", "impersonate  403", "browser      403"] {
         assert!(run.stderr.contains(line), "{run}");
     }
-    assert_eq!(program.left_behind(), Vec::<std::path::PathBuf>::new());
+    assert_eq!(program.leftover_files(), Vec::<std::path::PathBuf>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,9 +140,9 @@ async fn the_browser_tier_sends_the_same_bytes_as_the_tier_below() {
 
 #[test]
 fn an_interrupt_in_the_middle_of_a_fetch_leaves_no_browser_and_no_folder() {
-    let server = RawServer::start(|talk| {
-        talk.head()?;
-        talk.hold()
+    let server = RawServer::start(|conn| {
+        conn.read_head()?;
+        conn.hold_open()
     });
     let program = Program::new();
     let running = program.start(["fetch", "--tier", "browser", &server.url("/")]);
@@ -153,7 +153,7 @@ fn an_interrupt_in_the_middle_of_a_fetch_leaves_no_browser_and_no_folder() {
     let run = running.finish();
     assert_eq!(run.code, 130, "{run}");
     assert_eq!(browsers_of(&program), Vec::<String>::new());
-    assert_eq!(program.left_behind(), Vec::<std::path::PathBuf>::new());
+    assert_eq!(program.leftover_files(), Vec::<std::path::PathBuf>::new());
 }
 
 /// The command lines of the processes that use the program's temp folder.

@@ -11,34 +11,34 @@ use rand::{RngExt, SeedableRng};
 use rungs::{Bounds, Fetcher, FetcherBuilder, Pace, Tier};
 use tokio::time::timeout;
 
-use crate::support::{Certs, Flow, Nginx, RawServer, Relay, Site, Talk, until_async};
+use crate::support::{Certs, Flow, Nginx, RawConnection, RawServer, Relay, Site, until_async};
 
 /// At once at one host.
-const PLACES: usize = 4;
+const PERMITS: usize = 4;
 /// Far more than any of what is asked here takes.
-const AT_LAST: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(60);
 
 fn builder() -> FetcherBuilder {
     let mut bounds = Bounds::default();
-    (bounds.connect, bounds.tls, bounds.read_idle) = (AT_LAST, AT_LAST, AT_LAST);
-    (bounds.first_byte, bounds.http_total) = (AT_LAST, AT_LAST);
+    (bounds.connect, bounds.tls, bounds.read_idle) = (LONG, LONG, LONG);
+    (bounds.first_byte, bounds.http_total) = (LONG, LONG);
     let pace = Pace::new().concurrency(4);
     Fetcher::builder().retries(0).bounds(bounds).pace(pace)
 }
 
 /// How many requests are being answered, and how many were at the same time.
 #[derive(Default)]
-struct Crowd {
+struct ConcurrencyGauge {
     now: AtomicUsize,
-    most: AtomicUsize,
+    peak: AtomicUsize,
 }
 
 /// Answers in four parts, each a while after the other: there is always something to be dropped in.
-fn slowly(talk: &mut Talk, crowd: &Crowd) -> std::io::Result<()> {
+fn answer_slowly(conn: &mut RawConnection, gauge: &ConcurrencyGauge) -> std::io::Result<()> {
     loop {
-        talk.head()?;
-        let now = crowd.now.fetch_add(1, Ordering::SeqCst) + 1;
-        crowd.most.fetch_max(now, Ordering::SeqCst);
+        conn.read_head()?;
+        let now = gauge.now.fetch_add(1, Ordering::SeqCst) + 1;
+        gauge.peak.fetch_max(now, Ordering::SeqCst);
         let parts = [
             "HTTP/1.1 200 OK\r\ncontent-",
             "type: text/html\r\ncontent-length: 20\r\n\r\n",
@@ -47,41 +47,49 @@ fn slowly(talk: &mut Talk, crowd: &Crowd) -> std::io::Result<()> {
         ];
         let sent = parts.iter().try_for_each(|part| {
             thread::sleep(Duration::from_millis(10));
-            talk.send(part)
+            conn.send(part)
         });
-        crowd.now.fetch_sub(1, Ordering::SeqCst);
+        gauge.now.fetch_sub(1, Ordering::SeqCst);
         sent?;
     }
 }
 
 /// Whether all places are free: as many fetches as there are places are answered at the same time.
-async fn all_places_are_free(fetcher: &Fetcher, tier: Tier, url: &str, crowd: &Crowd) -> Result<(), String> {
-    crowd.most.store(0, Ordering::SeqCst);
+async fn check_all_permits_are_free(
+    fetcher: &Fetcher,
+    tier: Tier,
+    url: &str,
+    gauge: &ConcurrencyGauge,
+) -> Result<(), String> {
+    gauge.peak.store(0, Ordering::SeqCst);
     // Some more than once: the first answers may be over before the last request is there.
     for _ in 0..20 {
-        let asked = join_all((0..PLACES).map(|_| fetcher.get(url).tier(tier).send()));
-        let pages = timeout(AT_LAST, asked).await.map_err(|_| "the fetches after it hang")?;
+        let asked = join_all((0..PERMITS).map(|_| fetcher.get(url).tier(tier).send()));
+        let pages = timeout(LONG, asked).await.map_err(|_| "the fetches after it hang")?;
         for page in pages {
             page.map_err(|error| format!("a fetch after it fails: {error:?}"))?;
         }
-        if crowd.most.load(Ordering::SeqCst) >= PLACES {
+        if gauge.peak.load(Ordering::SeqCst) >= PERMITS {
             return Ok(());
         }
     }
-    Err(format!("only {} at the same time", crowd.most.load(Ordering::SeqCst)))
+    Err(format!("only {} at the same time", gauge.peak.load(Ordering::SeqCst)))
 }
 
 /// Waits until no more than `most` connections are open. `when` is part of the failure's message.
-async fn closes_down_to(relay: &Relay, most: usize, when: &str) {
-    until_async(&format!("no more than {most} open connections ({when})"), || relay.open() <= most).await;
+async fn wait_for_open_connections(relay: &Relay, most: usize, when: &str) {
+    until_async(&format!("no more than {most} open connections ({when})"), || {
+        relay.open_connections() <= most
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fetch_dropped_at_any_point_frees_sockets_and_permits() {
-    let crowd = Arc::new(Crowd::default());
+    let gauge = Arc::new(ConcurrencyGauge::default());
     let server = RawServer::start({
-        let crowd = Arc::clone(&crowd);
-        move |talk| slowly(talk, &crowd)
+        let gauge = Arc::clone(&gauge);
+        move |conn| answer_slowly(conn, &gauge)
     });
     let relay = Relay::start(server.port(), Flow::new(), Flow::new());
     let url = format!("http://127.0.0.1:{}/", relay.port());
@@ -96,10 +104,12 @@ async fn a_fetch_dropped_at_any_point_frees_sockets_and_permits() {
             join_all(dropped).await;
         }
         // Those that were dropped are closed; what stays is idle, one for each place.
-        closes_down_to(&relay, PLACES, tier.name()).await;
-        all_places_are_free(&fetcher, tier, &url, &crowd).await.unwrap_or_else(|why| panic!("{tier}: {why}"));
+        wait_for_open_connections(&relay, PERMITS, tier.name()).await;
+        check_all_permits_are_free(&fetcher, tier, &url, &gauge)
+            .await
+            .unwrap_or_else(|why| panic!("{tier}: {why}"));
         drop(fetcher);
-        closes_down_to(&relay, 0, &format!("{tier}, fetcher dropped")).await;
+        wait_for_open_connections(&relay, 0, &format!("{tier}, fetcher dropped")).await;
     }
 
     // Fetches that are not dropped keep their places, and the same look at them says so.
@@ -108,33 +118,35 @@ async fn a_fetch_dropped_at_any_point_frees_sockets_and_permits() {
     let there = format!("http://127.0.0.1:{}/", held.port());
     let fetcher = builder().build().expect("good settings");
     let kept: Vec<_> = (0..2).map(|_| tokio::spawn(fetcher.get(&there).tier(Tier::Plain).send())).collect();
-    until_async("two open connections", || held.open() == 2).await;
-    let closed = closes_down_to(&held, 1, "while both fetches are kept");
+    until_async("two open connections", || held.open_connections() == 2).await;
+    let closed = wait_for_open_connections(&held, 1, "while both fetches are kept");
     assert!(timeout(Duration::from_millis(300), closed).await.is_err(), "two are open");
     kept.iter().for_each(tokio::task::JoinHandle::abort);
-    closes_down_to(&held, 0, "both fetches dropped").await;
+    wait_for_open_connections(&held, 0, "both fetches dropped").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leaked_permit_is_noticed() {
-    let crowd = Arc::new(Crowd::default());
+    let gauge = Arc::new(ConcurrencyGauge::default());
     let server = RawServer::start({
-        let crowd = Arc::clone(&crowd);
-        move |talk| {
-            if talk.index == 0 {
-                return crate::support::never_answers(talk);
+        let gauge = Arc::clone(&gauge);
+        move |conn| {
+            if conn.index == 0 {
+                return crate::support::never_answers(conn);
             }
-            slowly(talk, &crowd)
+            answer_slowly(conn, &gauge)
         }
     });
     let fetcher = builder().build().expect("good settings");
     let kept = tokio::spawn(fetcher.get(server.url("/")).tier(Tier::Plain).send());
     until_async("the request", || !server.heads().is_empty()).await;
-    let found = all_places_are_free(&fetcher, Tier::Plain, &server.url("/"), &crowd).await;
+    let found = check_all_permits_are_free(&fetcher, Tier::Plain, &server.url("/"), &gauge).await;
     assert!(found.is_err_and(|why| why.starts_with("only ")), "one place is taken");
     kept.abort();
     let _ = kept.await;
-    all_places_are_free(&fetcher, Tier::Plain, &server.url("/"), &crowd).await.expect("it is free again");
+    check_all_permits_are_free(&fetcher, Tier::Plain, &server.url("/"), &gauge)
+        .await
+        .expect("it is free again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,41 +166,41 @@ async fn dropped_streams_leave_their_connection_usable() {
             });
             join_all(dropped).await;
         }
-        let pages = join_all((0..PLACES).map(|_| fetcher.get(&url).tier(tier).send()));
-        for page in timeout(AT_LAST, pages).await.expect("they do not hang") {
+        let pages = join_all((0..PERMITS).map(|_| fetcher.get(&url).tier(tier).send()));
+        for page in timeout(LONG, pages).await.expect("they do not hang") {
             assert_eq!(page.expect("a page").body_len(), Nginx::LARGE as u64);
         }
         // One that was given up in its handshake may have been replaced, and is closed.
-        closes_down_to(&relay, 1, tier.name()).await;
+        wait_for_open_connections(&relay, 1, tier.name()).await;
         drop(fetcher);
-        closes_down_to(&relay, 0, &format!("{tier}, fetcher dropped")).await;
+        wait_for_open_connections(&relay, 0, &format!("{tier}, fetcher dropped")).await;
     }
 }
 
 #[cfg(feature = "browser")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_dropped_at_any_point_is_closed_and_its_slot_freed() {
-    let server = RawServer::start(|talk| {
-        talk.head()?;
+    let server = RawServer::start(|conn| {
+        conn.read_head()?;
         thread::sleep(Duration::from_millis(100));
-        talk.send(
+        conn.send(
             "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\nconnection: close\r\n\r\n<title>one</title>",
         )?;
         thread::sleep(Duration::from_millis(100));
-        talk.send("<p>and a page with some words in it")
+        conn.send("<p>and a page with some words in it")
     });
     let folder = tempfile::tempdir().expect("a folder");
     let fetcher = builder().browser_folder(folder.path()).browser_pages(2).build().expect("good settings");
     let mut random = StdRng::seed_from_u64(6);
     let get = || fetcher.get(server.url("/")).tier(Tier::Browser).send();
-    timeout(AT_LAST, get()).await.expect("it does not hang").expect("the browser is up");
+    timeout(LONG, get()).await.expect("it does not hang").expect("the browser is up");
     for _ in 0..8 {
         let dropped = (0..3).map(|_| timeout(Duration::from_millis(random.random_range(0..1500)), get()));
         join_all(dropped).await;
     }
     // A page's place is free when the browser says that the page is closed.
     let pages = join_all((0..4).map(|_| get()));
-    for page in timeout(AT_LAST, pages).await.expect("they do not hang") {
+    for page in timeout(LONG, pages).await.expect("they do not hang") {
         page.expect("a page");
     }
     let renderers = || {

@@ -8,7 +8,7 @@ use http::Method;
 use rungs::lab::{Heard, Recorder, Reply};
 use rungs::{Error, ErrorKind, Fetcher, FetcherBuilder, Page, Tier, VerdictKind};
 
-use crate::support::{self, RawServer, Talk, rungs};
+use crate::support::{self, RawConnection, RawServer, rungs};
 
 const PAGE: &str = "<!doctype html><title>a page</title><p>A page with some words in it.</p>";
 const CHALLENGE: &str = "<!doctype html><title>Just a moment...</title><script>window._cf_chl_opt = {}</script>\
@@ -41,7 +41,7 @@ fn tried(error: &Error) -> Vec<Tier> {
 }
 
 /// A site that serves browsers only.
-fn gated(heard: &Heard) -> Reply {
+fn browsers_only(heard: &Heard) -> Reply {
     let agent = heard.request.header("user-agent").unwrap_or_default().to_owned();
     if agent.starts_with("Mozilla/") {
         return Reply::html(200, PAGE);
@@ -51,12 +51,12 @@ fn gated(heard: &Heard) -> Reply {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_challenge_escalates_and_the_trace_has_each_attempt() {
-    let server = Recorder::builder().start(gated).await.expect("it listens");
+    let server = Recorder::builder().start(browsers_only).await.expect("it listens");
     let fetcher = builder().build().expect("good settings");
     let page = get(&fetcher, &server, "/").await.expect("a page");
     assert_eq!(tiers(&page), [Tier::Plain, Tier::Impersonate]);
-    let worn = rungs::default_profile().expect("a browser's profile is shipped").profile;
-    assert_eq!((page.tier(), page.browser_profile()), (Tier::Impersonate, Some(worn.name.as_str())));
+    let profile = rungs::default_profile().expect("a browser's profile is shipped").profile;
+    assert_eq!((page.tier(), page.browser_profile()), (Tier::Impersonate, Some(profile.name.as_str())));
     let first = &page.trace().attempts()[0];
     assert_eq!((first.status, first.browser_profile.as_deref()), (Some(403), None));
     let verdict = first.verdict.as_ref().expect("an answer was judged");
@@ -68,7 +68,7 @@ async fn a_challenge_escalates_and_the_trace_has_each_attempt() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_fetch_of_a_host_starts_where_the_last_one_worked() {
-    let server = Recorder::builder().start(gated).await.expect("it listens");
+    let server = Recorder::builder().start(browsers_only).await.expect("it listens");
     let fetcher = builder().build().expect("good settings");
     get(&fetcher, &server, "/one").await.expect("a page");
     let page = get(&fetcher, &server, "/two").await.expect("a page");
@@ -97,10 +97,10 @@ async fn a_challenge_with_status_200_still_escalates() {
 
 #[test]
 fn blocked_at_every_tier_exits_7_with_table_and_hint() {
-    let server = RawServer::start(|talk| {
-        talk.head()?;
+    let server = RawServer::start(|conn| {
+        conn.read_head()?;
         let length = CHALLENGE.len();
-        talk.send(format!(
+        conn.send(format!(
             "HTTP/1.1 403 Forbidden\r\ncf-mitigated: challenge\r\ncontent-type: text/html\r\ncontent-length: {length}\r\n\r\n{CHALLENGE}"
         ))
     });
@@ -108,19 +108,19 @@ fn blocked_at_every_tier_exits_7_with_table_and_hint() {
     let run = rungs(["fetch", "--max-tier", "impersonate", &url]);
     assert_eq!(run.code, 7, "{run}");
     assert!(run.stdout.is_empty(), "a block page is no page\n{run}");
-    let told: Vec<&str> = run.stderr.lines().collect();
-    assert_eq!(told[0], format!("error: could not fetch {url}: blocked at every tier allowed"), "{run}");
+    let lines: Vec<&str> = run.stderr.lines().collect();
+    assert_eq!(lines[0], format!("error: could not fetch {url}: blocked at every tier allowed"), "{run}");
     assert!(
-        told[1].starts_with("  plain        403  cloudflare challenge") && told[1].ends_with(" ms"),
+        lines[1].starts_with("  plain        403  cloudflare challenge") && lines[1].ends_with(" ms"),
         "{run}"
     );
-    assert!(told[2].starts_with("  impersonate  403  cloudflare challenge"), "{run}");
+    assert!(lines[2].starts_with("  impersonate  403  cloudflare challenge"), "{run}");
     assert_eq!(
-        told[3], "why: probably JavaScript: it wants a script run, and no tier tried runs one",
+        lines[3], "why: probably JavaScript: it wants a script run, and no tier tried runs one",
         "{run}"
     );
-    assert_eq!(told[4], "hint: this fetch stops at `impersonate`; try `--max-tier browser`", "{run}");
-    assert_eq!(told.len(), 5, "{run}");
+    assert_eq!(lines[4], "hint: this fetch stops at `impersonate`; try `--max-tier browser`", "{run}");
+    assert_eq!(lines.len(), 5, "{run}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -198,14 +198,14 @@ async fn a_network_error_is_retried_on_its_tier_and_never_escalates() {
 }
 
 /// Reads the head and cuts the connection with a reset, not an end: what is unread makes it one.
-fn resets(talk: &mut Talk) -> io::Result<()> {
-    talk.take(20).map(drop)
+fn resets(conn: &mut RawConnection) -> io::Result<()> {
+    conn.read_bytes(20).map(drop)
 }
 
 /// Begins an answer and breaks off.
-fn breaks_off(talk: &mut Talk) -> io::Result<()> {
-    talk.head()?;
-    talk.send("HTTP/1.1 200 OK\r\ncontent-le")
+fn breaks_off(conn: &mut RawConnection) -> io::Result<()> {
+    conn.read_head()?;
+    conn.send("HTTP/1.1 200 OK\r\ncontent-le")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,10 +228,10 @@ async fn a_post_that_may_have_arrived_is_not_sent_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_post_over_a_connection_that_died_idle_is_not_sent_twice() {
     // Answers one request, then closes when the next arrives: it may have been acted upon.
-    let server = RawServer::start(|talk| {
-        talk.head()?;
-        talk.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")?;
-        talk.head().map(drop)
+    let server = RawServer::start(|conn| {
+        conn.read_head()?;
+        conn.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")?;
+        conn.read_head().map(drop)
     });
     let fetcher = builder().build().expect("good settings");
     fetcher.get(server.url("/")).send().await.expect("a page");
@@ -276,10 +276,10 @@ async fn only_allowed_tiers_are_used() {
 
 #[test]
 fn flags_choose_the_tiers() {
-    let server = RawServer::start(|talk| {
-        let head = talk.head()?;
+    let server = RawServer::start(|conn| {
+        let head = conn.read_head()?;
         let tier = if head.contains("rungs/") { "plain" } else { "impersonate" };
-        talk.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{tier}", tier.len()))
+        conn.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{tier}", tier.len()))
     });
     for (flags, expected) in [
         (&["--max-tier", "impersonate"][..], "plain"),
@@ -324,7 +324,7 @@ async fn a_dropped_fetch_leaves_the_fetcher_usable() {
             let _ = tokio::time::timeout(Duration::from_millis(wait), page).await;
         }
         let page = fetcher.get(nginx.url(site, "/page/700k")).send().await.expect("a page");
-        assert_eq!(page.bytes(), &nginx.page("700k"), "whole, and nobody else's");
+        assert_eq!(page.bytes(), &nginx.page("700k"), "whole, and of this fetch");
     }
 }
 

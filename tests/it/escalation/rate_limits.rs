@@ -47,7 +47,7 @@ pub(super) fn text(text: impl Into<String>) -> Reply {
 fn limiting(seconds: u32, early: Arc<AtomicUsize>) -> impl Fn(&Heard) -> Reply + Send + Sync {
     let until: Mutex<Option<Instant>> = Mutex::new(None);
     move |_| {
-        let mut until = until.lock().expect("nobody panicked");
+        let mut until = until.lock().expect("the lock is not poisoned");
         match *until {
             Some(until) => {
                 early.fetch_add(usize::from(Instant::now() < until), Ordering::SeqCst);
@@ -109,29 +109,29 @@ async fn a_retry_after_too_far_off_fails_the_next_fetch_at_once() {
 
 /// Opened by the test; a server waits before it.
 #[derive(Default)]
-struct Door(Mutex<bool>, Condvar);
+struct Gate(Mutex<bool>, Condvar);
 
-impl Door {
+impl Gate {
     fn open(&self) {
-        *self.0.lock().expect("nobody panicked") = true;
+        *self.0.lock().expect("the lock is not poisoned") = true;
         self.1.notify_all();
     }
 
     fn wait(&self) {
-        let open = self.0.lock().expect("nobody panicked");
-        drop(self.1.wait_while(open, |open| !*open).expect("nobody panicked"));
+        let open = self.0.lock().expect("the lock is not poisoned");
+        drop(self.1.wait_while(open, |open| !*open).expect("the lock is not poisoned"));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_host_and_a_rate_limited_host_do_not_delay_a_third() {
-    let door = Arc::new(Door::default());
+    let gate = Arc::new(Gate::default());
     let slow = RawServer::start({
-        let door = Arc::clone(&door);
-        move |talk| {
-            talk.head()?;
-            door.wait();
-            talk.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        let gate = Arc::clone(&gate);
+        move |conn| {
+            conn.read_head()?;
+            gate.wait();
+            conn.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
         }
     });
     let early = Arc::new(AtomicUsize::new(0));
@@ -161,7 +161,7 @@ async fn a_slow_host_and_a_rate_limited_host_do_not_delay_a_third() {
         quick_done.store(true, Ordering::SeqCst);
         // Only now does the slow host answer: had it been needed, this would never be reached.
         assert!(slow.connections() <= 6, "{} at once", slow.connections());
-        door.open();
+        gate.open();
     };
     let (slow_ones, limited, ()) = tokio::join!(slow_ones, limited, quick_ones);
     assert!(quick_done.load(Ordering::SeqCst));
@@ -172,80 +172,80 @@ async fn a_slow_host_and_a_rate_limited_host_do_not_delay_a_third() {
 
 /// Counts who is there at the same time.
 #[derive(Default)]
-struct Crowd(AtomicUsize, AtomicUsize);
+struct ConcurrencyGauge(AtomicUsize, AtomicUsize);
 
-impl Crowd {
-    fn stay(&self, time: Duration) {
+impl ConcurrencyGauge {
+    fn hold_for(&self, time: Duration) {
         let now = self.0.fetch_add(1, Ordering::SeqCst) + 1;
         self.1.fetch_max(now, Ordering::SeqCst);
         std::thread::sleep(time);
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
 
-    fn most(&self) -> usize {
+    fn peak(&self) -> usize {
         self.1.load(Ordering::SeqCst)
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redirect_takes_a_permit_of_its_target_and_releases_the_first() {
-    let crowd = Arc::new(Crowd::default());
+    let gauge = Arc::new(ConcurrencyGauge::default());
     let there = RawServer::start({
-        let crowd = Arc::clone(&crowd);
-        move |talk| loop {
-            talk.head()?;
-            crowd.stay(Duration::from_millis(50));
-            talk.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")?;
+        let gauge = Arc::clone(&gauge);
+        move |conn| loop {
+            conn.read_head()?;
+            gauge.hold_for(Duration::from_millis(50));
+            conn.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")?;
         }
     });
     let target = there.url("/");
-    let leading = |target: String| {
-        RawServer::start(move |talk| {
+    let redirecting_to = |target: String| {
+        RawServer::start(move |conn| {
             loop {
-                talk.head()?;
-                talk.send(format!("HTTP/1.1 302 Found\r\nlocation: {target}\r\ncontent-length: 0\r\n\r\n"))?;
+                conn.read_head()?;
+                conn.send(format!("HTTP/1.1 302 Found\r\nlocation: {target}\r\ncontent-length: 0\r\n\r\n"))?;
             }
         })
     };
-    let doors: Vec<RawServer> = (0..8).map(|_| leading(target.clone())).collect();
+    let redirecting: Vec<RawServer> = (0..8).map(|_| redirecting_to(target.clone())).collect();
     let fetcher = Fetcher::builder().max_tier(Tier::Plain).retries(0);
     let fetcher = fetcher.pace(Pace::new().concurrency(2)).build().expect("good settings");
-    let asked = doors.iter().flat_map(|door| (0..2).map(|number| door.url(&format!("/{number}"))));
+    let asked = redirecting.iter().flat_map(|gate| (0..2).map(|number| gate.url(&format!("/{number}"))));
     for page in join_all(asked.map(|url| fetcher.get(url).send())).await {
         page.expect("a page");
     }
-    assert_eq!(crowd.most(), 2, "as many at once as the pace allows, redirected there or not");
+    assert_eq!(gauge.peak(), 2, "as many at once as the pace allows, redirected there or not");
 
     // Two hosts that lead to each other, and one place at each: nobody waits for ever.
     let first = Arc::new(Mutex::new(String::new()));
     let second = {
         let first = Arc::clone(&first);
-        RawServer::start(move |talk| {
+        RawServer::start(move |conn| {
             loop {
-                let head = talk.head()?;
+                let head = conn.read_head()?;
                 std::thread::sleep(Duration::from_millis(20));
                 if head.starts_with("GET /end") {
-                    talk.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")?;
+                    conn.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")?;
                     continue;
                 }
-                let to = first.lock().expect("nobody panicked").clone();
-                talk.send(format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n"))?;
+                let to = first.lock().expect("the lock is not poisoned").clone();
+                conn.send(format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n"))?;
             }
         })
     };
     let end = second.url("/end");
-    let other = RawServer::start(move |talk| {
+    let other = RawServer::start(move |conn| {
         loop {
-            let head = talk.head()?;
+            let head = conn.read_head()?;
             std::thread::sleep(Duration::from_millis(20));
             if head.starts_with("GET /end") {
-                talk.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")?;
+                conn.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")?;
                 continue;
             }
-            talk.send(format!("HTTP/1.1 302 Found\r\nlocation: {end}\r\ncontent-length: 0\r\n\r\n"))?;
+            conn.send(format!("HTTP/1.1 302 Found\r\nlocation: {end}\r\ncontent-length: 0\r\n\r\n"))?;
         }
     });
-    *first.lock().expect("nobody panicked") = other.url("/end");
+    *first.lock().expect("the lock is not poisoned") = other.url("/end");
     let fetcher = Fetcher::builder().max_tier(Tier::Plain).retries(0);
     let fetcher = fetcher.pace(Pace::new().concurrency(1)).build().expect("good settings");
     let asked = (0..6).map(|number| [&other, &second][number % 2].url(&format!("/{number}")));
@@ -268,11 +268,11 @@ async fn rate(fetcher: &Fetcher, quick: &Recorder, times: u32) -> f64 {
 #[ignore = "a measurement: cargo test --test it -- --ignored --nocapture throughput_beside"]
 async fn throughput_beside_a_slow_host_and_a_rate_limited_host() {
     let quick = site(|| text("")).await;
-    let slow = RawServer::start(|talk| {
+    let slow = RawServer::start(|conn| {
         loop {
-            talk.head()?;
+            conn.read_head()?;
             std::thread::sleep(Duration::from_secs(5));
-            talk.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")?;
+            conn.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")?;
         }
     });
     let mut ratios = Vec::new();
@@ -326,7 +326,7 @@ async fn crawl_delay_and_rate_limit_space_out_requests() {
                 if heard.request.path == "/robots.txt" {
                     return text(robots);
                 }
-                times.lock().expect("nobody panicked").push(Instant::now());
+                times.lock().expect("the lock is not poisoned").push(Instant::now());
                 Reply::html(200, PAGE)
             }
         };
@@ -337,7 +337,7 @@ async fn crawl_delay_and_rate_limit_space_out_requests() {
         let mut waits: Vec<_> =
             pages.iter().map(|page| page.as_ref().expect("a page").trace().attempts()[0].waited).collect();
         waits.sort();
-        let times = times.lock().expect("nobody panicked");
+        let times = times.lock().expect("the lock is not poisoned");
         for (number, time) in (0_u32..).zip(times.iter()) {
             assert!(*time >= began + Duration::from_millis(400) * number, "{robots}: request {number}");
         }
@@ -393,10 +393,10 @@ async fn repeated_failures_open_the_circuit_and_blocks_do_not() {
     let error = fetcher.get(broken.url("/")).send().await.expect_err("it is left alone");
     assert_eq!((error.kind(), broken.connections()), (ErrorKind::Protocol, 5), "{error:?}");
     let attempt = &error.trace().expect("a trace").attempts()[0];
-    let told = &attempt.error.as_ref().expect("the trace says why").message;
+    let message = &attempt.error.as_ref().expect("the trace says why").message;
     assert!(
-        told.contains("not asked") && told.contains("failed 5 times in a row on the plain tier"),
-        "{told}"
+        message.contains("not asked") && message.contains("failed 5 times in a row on the plain tier"),
+        "{message}"
     );
     // The other tier is another matter.
     fetcher.get(broken.url("/")).tier(Tier::Impersonate).send().await.expect_err("it closes");

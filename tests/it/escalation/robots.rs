@@ -14,10 +14,10 @@ const FORBIDDING: &str = "User-agent: *\nDisallow: /private\n";
 
 #[test]
 fn a_disallowed_url_exits_9_with_rule_and_file_and_is_not_requested() {
-    let server = RawServer::start(|talk| {
-        talk.head()?;
+    let server = RawServer::start(|conn| {
+        conn.read_head()?;
         let length = FORBIDDING.len();
-        talk.send(format!(
+        conn.send(format!(
             "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{FORBIDDING}"
         ))
     });
@@ -32,8 +32,8 @@ fn a_disallowed_url_exits_9_with_rule_and_file_and_is_not_requested() {
     );
     assert_eq!(got["attempts"].as_array().map(Vec::len), Some(0), "{run}");
     let file = server.url("/robots.txt");
-    let told = format!("error: robots.txt forbids it: `Disallow: /private` (User-agent: *) in {file}\n");
-    assert!(run.stderr.contains(&told) && run.stderr.contains("hint: `--robots ignore`"), "{run}");
+    let expected = format!("error: robots.txt forbids it: `Disallow: /private` (User-agent: *) in {file}\n");
+    assert!(run.stderr.contains(&expected) && run.stderr.contains("hint: `--robots ignore`"), "{run}");
     assert!(server.heads().iter().all(|head| head.starts_with("GET /robots.txt ")), "{:?}", server.heads());
 
     let run = rungs(["fetch", "--robots", "ignore", "--trace", "--format", "json", &forbidden]);
@@ -160,7 +160,7 @@ async fn robots_txt_is_requested_once_with_the_plain_client_on_a_separate_connec
         }
         assert_eq!(get("/private").await.expect_err("forbidden").kind(), ErrorKind::Robots);
         let connections = server.connections();
-        let (honest, dressed): (Vec<_>, Vec<_>) = connections
+        let (honest, browser_like): (Vec<_>, Vec<_>) = connections
             .iter()
             .filter(|connection| !connection.requests.is_empty())
             .partition(|connection| connection.requests[0].path == "/robots.txt");
@@ -170,15 +170,15 @@ async fn robots_txt_is_requested_once_with_the_plain_client_on_a_separate_connec
         assert!(agent.starts_with("rungs/") && agent.contains("+https://"), "{agent}");
         assert_eq!(asked.header("cookie"), None);
         assert!(
-            honest[0].ja4.is_some() && honest[0].ja4 != dressed[0].ja4,
-            "nor does it wear the browser's hello"
+            honest[0].ja4.is_some() && honest[0].ja4 != browser_like[0].ja4,
+            "it does not send the browser's ClientHello"
         );
-        for request in dressed.iter().flat_map(|connection| &connection.requests) {
+        for request in browser_like.iter().flat_map(|connection| &connection.requests) {
             assert!(
                 request.header("user-agent").is_some_and(|agent| agent.starts_with("Mozilla/")),
                 "{request:?}"
             );
-            assert_eq!(request.cookie("from"), None, "what robots.txt set is nobody's");
+            assert_eq!(request.cookie("from"), None, "a cookie of robots.txt is not sent");
         }
     }
 }

@@ -154,7 +154,7 @@ async fn a_cancelled_visit_passes_to_the_next_waiter_and_other_sessions_do_not_w
     let first = tokio::spawn(lab.fetcher.get(&url).send());
     until_async("the browser's answer to the challenge", || lab.origin.counts().verifies > 0).await;
     lab.origin.behave(Manner::default());
-    let other = lab.fetcher.session("somebody else");
+    let other = lab.fetcher.session("another");
     let page = other.get(&url).send().await.expect("the page is got");
     assert_eq!(page.tier(), Tier::Browser);
     first.abort();

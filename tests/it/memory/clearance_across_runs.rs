@@ -5,7 +5,7 @@ use std::fs;
 
 use rungs::lab::{CLEARANCE_COOKIE, Origin, SITES};
 
-use crate::support::{Finished, Manner, Program, Squid};
+use crate::support::{FinishedRun, Manner, Program, Squid};
 
 const CHALLENGED: &str = SITES[2];
 
@@ -23,7 +23,7 @@ impl Lab {
         Self { origin, resolve }
     }
 
-    fn fetch(&self, program: &Program, more: &[&str]) -> (Vec<String>, Finished) {
+    fn fetch(&self, program: &Program, more: &[&str]) -> (Vec<String>, FinishedRun) {
         let url = self.origin.url(CHALLENGED);
         let base = ["fetch", "--format", "json", "--cacert", "ca.pem", "--resolve", &self.resolve];
         let run = program.run(base.iter().chain(more).copied().chain([url.as_str()]));

@@ -9,7 +9,7 @@ use rungs::lab::{Heard, Recorder, Reply};
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::support::{Finished, Program, RawServer};
+use crate::support::{FinishedRun, Program, RawServer};
 
 const PAGE: &str = "<!doctype html><title>a page</title><p>A page with some words in it.</p>";
 const NO: &str = "<!doctype html><title>Access denied</title><p>No.</p>";
@@ -20,13 +20,13 @@ fn url(server: &Recorder, path: &str) -> String {
     format!("http://{}{path}", server.addr())
 }
 
-fn fetch(program: &Program, more: &[&str], url: &str) -> Finished {
+fn fetch(program: &Program, more: &[&str], url: &str) -> FinishedRun {
     let tier = if more.contains(&"--tier") { &[][..] } else { &["--max-tier", "impersonate"] };
     program.run(["fetch", "--format", "json"].iter().chain(tier).chain(more).chain([&url]))
 }
 
 /// Tier, browser profile and verdict of each attempt.
-fn attempts(run: &Finished) -> Vec<(String, String, String)> {
+fn attempts(run: &FinishedRun) -> Vec<(String, String, String)> {
     let json = run.json();
     let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let all = json["attempts"].as_array().expect("attempts").iter();
@@ -37,7 +37,7 @@ fn attempts(run: &Finished) -> Vec<(String, String, String)> {
 }
 
 /// The same without the profiles.
-fn tiers(run: &Finished) -> Vec<(String, String)> {
+fn tiers(run: &FinishedRun) -> Vec<(String, String)> {
     attempts(run).into_iter().map(|(tier, _, kind)| (tier, kind)).collect()
 }
 
@@ -257,12 +257,12 @@ async fn a_target_can_disable_the_size_check() {
 fn an_open_circuit_lasts_into_the_next_run_until_the_host_answers() {
     let is_dead = Arc::new(AtomicBool::new(true));
     let dead = Arc::clone(&is_dead);
-    let server = RawServer::start(move |talk| {
-        talk.head()?;
+    let server = RawServer::start(move |conn| {
+        conn.read_head()?;
         if dead.load(Ordering::SeqCst) {
             return Ok(());
         }
-        talk.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
+        conn.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
     });
     let (page, host) = (server.url("/"), format!("127.0.0.1:{}", server.port()));
     let program = Program::new();

@@ -11,14 +11,14 @@ use rungs::memory::{Notebook, Rung};
 use rungs::{Fetcher, Tier};
 use rustix::process::Signal;
 
-use crate::support::{Finished, Program, until_async};
+use crate::support::{FinishedRun, Program, until_async};
 
 const PAGE: &str = "<!doctype html><title>a page</title><p>A page with some words in it.</p>";
 const CHALLENGE: &str =
     "<!doctype html><title>Just a moment...</title><script>window._cf_chl_opt = {}</script>";
 
 /// A site that serves browsers only.
-fn gated(heard: &Heard) -> Reply {
+fn browsers_only(heard: &Heard) -> Reply {
     if heard.request.header("user-agent").unwrap_or_default().starts_with("Mozilla/") {
         return Reply::html(200, PAGE);
     }
@@ -26,7 +26,7 @@ fn gated(heard: &Heard) -> Reply {
 }
 
 async fn site() -> Recorder {
-    Recorder::builder().start(gated).await.expect("it listens")
+    Recorder::builder().start(browsers_only).await.expect("it listens")
 }
 
 fn url(server: &Recorder, path: &str) -> String {
@@ -38,13 +38,13 @@ fn file(program: &Program) -> PathBuf {
 }
 
 /// The tiers of a run's one fetch, by its JSON.
-fn tiers(run: &Finished) -> Vec<String> {
+fn tiers(run: &FinishedRun) -> Vec<String> {
     let json = run.json();
     let attempts = json["attempts"].as_array().expect("attempts").iter();
     attempts.map(|attempt| attempt["tier"].as_str().expect("a tier").to_owned()).collect()
 }
 
-fn fetch(program: &Program, more: &[&str], url: &str) -> Finished {
+fn fetch(program: &Program, more: &[&str], url: &str) -> FinishedRun {
     let run = program
         .run(["fetch", "--format", "json", "--max-tier", "impersonate"].iter().chain(more).chain([&url]));
     assert_eq!(run.code, 0, "{run}");

@@ -7,18 +7,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::Value;
 
 use crate::support::{
-    Certs, Dante, Finished, Manner, Microsocks, Nginx, Program, RawServer, Site, Squid, Talk, never_answers,
+    Certs, Dante, FinishedRun, Manner, Microsocks, Nginx, Program, RawConnection, RawServer, Site, Squid,
+    never_answers,
 };
 
 const SQUID: &str = "127.0.0.2";
 const MICROSOCKS: &str = "127.0.0.3";
 const DANTE: &str = "127.0.0.4";
 
-fn check<'a>(program: &Program, arguments: impl IntoIterator<Item = &'a str>) -> Finished {
+fn check<'a>(program: &Program, arguments: impl IntoIterator<Item = &'a str>) -> FinishedRun {
     program.run(["proxy", "check", "--format", "json"].into_iter().chain(arguments))
 }
 
-fn rows(run: &Finished) -> Vec<Value> {
+fn rows(run: &FinishedRun) -> Vec<Value> {
     run.json().as_array().unwrap_or_else(|| panic!("{run}")).clone()
 }
 
@@ -104,9 +105,9 @@ fn working_proxies_give_a_table_and_exit_code_0() {
 }
 
 /// Says by its path that it was asked from one address, from another each time, or from two in turn.
-fn echo(talk: &mut Talk, count: &AtomicUsize) -> std::io::Result<()> {
+fn echo(conn: &mut RawConnection, count: &AtomicUsize) -> std::io::Result<()> {
     loop {
-        let head = talk.head()?;
+        let head = conn.read_head()?;
         let path = head.split(' ').nth(1).unwrap_or_default();
         let at = count.fetch_add(1, Ordering::SeqCst);
         let (status, body) = match path.rsplit('/').next().unwrap_or_default() {
@@ -118,7 +119,7 @@ fn echo(talk: &mut Talk, count: &AtomicUsize) -> std::io::Result<()> {
             _ => (403, "203.0.113.1".to_owned()),
         };
         let length = body.len();
-        talk.send(format!(
+        conn.send(format!(
             "HTTP/1.1 {status} x\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
         ))?;
     }
@@ -127,7 +128,7 @@ fn echo(talk: &mut Talk, count: &AtomicUsize) -> std::io::Result<()> {
 #[test]
 fn rotation_stickiness_and_country_are_verified() {
     let count = AtomicUsize::new(0);
-    let site = RawServer::start(move |talk| echo(talk, &count));
+    let site = RawServer::start(move |conn| echo(conn, &count));
     let squid = Squid::start_as(&Manner { anyone: true, ..Manner::default() });
     let program = Program::new().variable("SECRET", "s3cret");
     let gateway = squid.url_without_user();

@@ -4,7 +4,7 @@ use std::fs;
 
 use rungs::Proxy;
 
-use crate::support::{Certs, Finished, Manner, Nginx, Program, Site, Squid, rungs};
+use crate::support::{Certs, FinishedRun, Manner, Nginx, Program, Site, Squid, rungs};
 
 const ASK: [&str; 17] = [
     "--dialect",
@@ -26,7 +26,7 @@ const ASK: [&str; 17] = [
     "-q",
 ];
 
-fn render<'a>(program: &Program, arguments: impl IntoIterator<Item = &'a str>) -> Finished {
+fn render<'a>(program: &Program, arguments: impl IntoIterator<Item = &'a str>) -> FinishedRun {
     program.run(["proxy", "render"].into_iter().chain(arguments))
 }
 

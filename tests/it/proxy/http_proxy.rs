@@ -4,9 +4,9 @@ use std::net::TcpListener;
 
 use rungs::{Fetcher, Tier};
 
-use crate::support::{Certs, Finished, Nginx, RawServer, Site, Squid, never_answers, rungs};
+use crate::support::{Certs, FinishedRun, Nginx, RawServer, Site, Squid, never_answers, rungs};
 
-fn fetch(proxy: &str, arguments: &[&str]) -> Finished {
+fn fetch(proxy: &str, arguments: &[&str]) -> FinishedRun {
     let fixed = ["fetch", "--retry", "0", "--max-tier", "impersonate", "--proxy", proxy];
     rungs(fixed.into_iter().chain(arguments.iter().copied()))
 }
@@ -93,14 +93,15 @@ fn a_dead_proxy_is_blamed_and_not_the_site() {
     assert_eq!((run.code, run.json()["error"]["kind"].as_str()), (1, Some("proxy")), "{run}");
     assert!(run.stderr.contains("did not answer CONNECT within 300ms"), "{run}");
     // One that speaks something else, and one that never ends.
-    let garbage = RawServer::start(|talk| talk.head().and_then(|_| talk.send("\u{1b}[31mno HTTP\r\n\r\n")));
+    let garbage =
+        RawServer::start(|conn| conn.read_head().and_then(|_| conn.send("\u{1b}[31mno HTTP\r\n\r\n")));
     let run = fetch(&garbage.url(""), &["https://127.0.0.1:9/"]);
     assert!(run.code == 1 && run.stderr.contains("proper HTTP") && !run.stderr.contains('\u{1b}'), "{run}");
-    let endless = RawServer::start(|talk| {
-        talk.head()?;
-        talk.send("HTTP/1.1 200 OK\r\n")?;
-        while !talk.stopping() {
-            talk.send(format!("x: {}\r\n", "y".repeat(1000)))?;
+    let endless = RawServer::start(|conn| {
+        conn.read_head()?;
+        conn.send("HTTP/1.1 200 OK\r\n")?;
+        while !conn.is_stopping() {
+            conn.send(format!("x: {}\r\n", "y".repeat(1000)))?;
         }
         Ok(())
     });

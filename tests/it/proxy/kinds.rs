@@ -6,7 +6,8 @@ use std::time::Duration;
 use rungs::{Bounds, ErrorKind, Fetcher, FetcherBuilder, Proxy, Route, Tier};
 
 use crate::support::{
-    Certs, Dante, Finished, Manner, Microsocks, Nginx, Program, RawServer, Site, Squid, Talk, rungs,
+    Certs, Dante, FinishedRun, Manner, Microsocks, Nginx, Program, RawConnection, RawServer, Site, Squid,
+    rungs,
 };
 
 const TIERS: &[&str] =
@@ -17,7 +18,7 @@ const SQUID: &str = "127.0.0.2";
 const MICROSOCKS: &str = "127.0.0.3";
 const DANTE: &str = "127.0.0.4";
 
-fn fetch(tier: &str, arguments: &[&str]) -> Finished {
+fn fetch(tier: &str, arguments: &[&str]) -> FinishedRun {
     let fixed = ["fetch", "--retry", "0", "--tier", tier];
     rungs(fixed.into_iter().chain(arguments.iter().copied()))
 }
@@ -135,10 +136,10 @@ async fn a_socks_refusal_is_reported_with_its_reason() {
             ),
         ] {
             let error = by(&fetcher, &proxy).get(url).send().await.expect_err("nothing is there");
-            let told = error.chain();
-            assert_eq!(error.kind(), kind, "{tier} {proxy} {told}");
-            assert!(told.contains(words), "{tier} {words}: {told}");
-            assert!(!told.contains("hunter2") && !told.contains("janedoe"), "{told}");
+            let message = error.chain();
+            assert_eq!(error.kind(), kind, "{tier} {proxy} {message}");
+            assert!(message.contains(words), "{tier} {words}: {message}");
+            assert!(!message.contains("hunter2") && !message.contains("janedoe"), "{message}");
         }
         fetcher.close().await;
     }
@@ -150,8 +151,8 @@ async fn a_dead_or_foreign_gateway_is_a_proxy_error_on_every_tier_and_is_never_b
     let nginx = Nginx::start(&certs);
     let site = nginx.url(Site::Clear, "/page/hello");
     let secure = nginx.url(Site::H2, "/page/hello");
-    let silent = RawServer::start(Talk::hold);
-    let garbage = RawServer::start(|talk| talk.send("\u{1b}[31mneither HTTP nor SOCKS nor TLS\r\n\r\n"));
+    let silent = RawServer::start(RawConnection::hold_open);
+    let garbage = RawServer::start(|conn| conn.send("\u{1b}[31mneither HTTP nor SOCKS nor TLS\r\n\r\n"));
     let closed = closed_port();
     let mut bounds = Bounds::default();
     (bounds.connect, bounds.tls) = (Duration::from_millis(500), Duration::from_millis(500));
@@ -163,18 +164,18 @@ async fn a_dead_or_foreign_gateway_is_a_proxy_error_on_every_tier_and_is_never_b
                 let url = if scheme == "http" { &secure } else { &site };
                 let proxy = format!("{scheme}://u:hunter2@127.0.0.1:{port}");
                 let error = by(&fetcher, &proxy).get(url).send().await.expect_err("no way");
-                let told = error.chain();
-                assert_eq!(error.kind(), ErrorKind::Proxy, "{tier} {scheme} {port}: {told}");
+                let message = error.chain();
+                assert_eq!(error.kind(), ErrorKind::Proxy, "{tier} {scheme} {port}: {message}");
                 assert!(
-                    told.contains(&format!("the proxy {scheme}://***@127.0.0.1:{port}")),
-                    "{tier} {told}"
+                    message.contains(&format!("the proxy {scheme}://***@127.0.0.1:{port}")),
+                    "{tier} {message}"
                 );
-                assert!(!told.contains("hunter2"), "{told}");
+                assert!(!message.contains("hunter2"), "{message}");
             }
         }
         fetcher.close().await;
     }
-    assert!(nginx.visits(0).is_empty(), "somebody went around the proxy");
+    assert!(nginx.visits(0).is_empty(), "a request bypassed the proxy");
 }
 
 #[test]
@@ -211,7 +212,7 @@ fn flags_and_environment_are_read_as_curl_reads_them() {
     let microsocks = Microsocks::start(MICROSOCKS);
     let (http, socks) = (squid.url(), microsocks.url("socks5h"));
     let password = format!("{}:{}", Squid::USER, Squid::PASSWORD);
-    let nobody = squid.url_without_user();
+    let without_user = squid.url_without_user();
     let direct = "127.0.0.1";
     for (variables, flags, site, exit) in [
         (vec![("http_proxy", &*http)], vec![], Site::Clear, SQUID),
@@ -227,8 +228,8 @@ fn flags_and_environment_are_read_as_curl_reads_them() {
         (vec![("no_proxy", "127.0.0.1")], vec!["-x", &http, "--noproxy", ""], Site::Clear, SQUID),
         (vec![], vec!["-x", &http, "--noproxy", "other.test,127.0.0.1"], Site::Clear, direct),
         (vec![], vec!["-x", &http, "--noproxy", "*"], Site::Clear, direct),
-        (vec![], vec!["-x", &nobody, "--proxy-user", &password], Site::Clear, SQUID),
-        (vec![("http_proxy", &*nobody)], vec!["-U", &password], Site::Clear, SQUID),
+        (vec![], vec!["-x", &without_user, "--proxy-user", &password], Site::Clear, SQUID),
+        (vec![("http_proxy", &*without_user)], vec!["-U", &password], Site::Clear, SQUID),
         (vec![], vec!["-x", &http, "-U", "janedoe:hunter2"], Site::Clear, SQUID),
     ] {
         let mut program = Program::new();

@@ -167,10 +167,10 @@ async fn the_browser_uses_the_same_exit_as_the_tiers_below() {
 async fn a_blocked_identity_moves_to_another_exit_and_stays_there() {
     let certs = Certs::new();
     let socks = ["127.0.0.2", "127.0.0.3"].map(Microsocks::start);
-    let site = RawServer::start(|talk| {
-        let blocked = talk.peer.is_some_and(|peer| peer.to_string() == "127.0.0.2");
-        while talk.head().is_ok() {
-            talk.send(if blocked {
+    let site = RawServer::start(|conn| {
+        let blocked = conn.peer.is_some_and(|peer| peer.to_string() == "127.0.0.2");
+        while conn.read_head().is_ok() {
+            conn.send(if blocked {
                 "HTTP/1.1 403 Forbidden\r\ncf-mitigated: block\r\ncontent-type: text/html\r\ncontent-length: 2\r\n\r\nno"
             } else {
                 "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 17\r\n\r\n<p>a fine page\r\n\r\n"
@@ -214,23 +214,26 @@ async fn a_dead_gateway_is_reported_within_seconds_and_the_host_is_not_blamed() 
     for at in 0..12 {
         let error = fetcher.get(&url).send().await.expect_err("the gateway is dead");
         assert_eq!(error.kind(), ErrorKind::Proxy, "{error:?}");
-        let told = error.chain();
+        let message = error.chain();
         assert!(
-            told.contains(if at == 0 { "refused the connection" } else { "none of 1 proxies works" }),
-            "{told}"
+            message.contains(if at == 0 { "refused the connection" } else { "none of 1 proxies works" }),
+            "{message}"
         );
-        assert!(!told.contains("jane") && !told.contains("hunter2"), "{told}");
+        assert!(!message.contains("jane") && !message.contains("hunter2"), "{message}");
     }
     assert!(began.elapsed() < Duration::from_secs(30), "hours would be a silent slow-down");
-    assert_eq!(nginx.visits(0).len(), 0, "nobody goes around the proxy");
+    assert_eq!(nginx.visits(0).len(), 0, "no request bypasses the proxy");
     fetch(&fetcher.by_route(&Route::default()), &url, 1).await;
 
     let fetcher = on(Tier::Impersonate, &certs, pool.fallback_direct(true)).build().expect("good settings");
     let page = fetch(&fetcher, &url, 1).await.remove(0);
-    let told: Vec<_> =
+    let attempts: Vec<_> =
         page.trace().attempts().iter().map(|one| (one.proxy.is_some(), one.fallback)).collect();
-    assert_eq!(told.last(), Some(&(false, true)), "{told:?}");
-    assert!(told.len() > 1 && told[..told.len() - 1].iter().all(|one| *one == (true, false)), "{told:?}");
+    assert_eq!(attempts.last(), Some(&(false, true)), "{attempts:?}");
+    assert!(
+        attempts.len() > 1 && attempts[..attempts.len() - 1].iter().all(|one| *one == (true, false)),
+        "{attempts:?}"
+    );
     let page = fetch(&fetcher, &url, 1).await.remove(0);
     assert!(page.trace().attempts()[0].fallback && page.trace().attempts().len() == 1);
 }

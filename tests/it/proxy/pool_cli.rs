@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use crate::support::{Certs, Finished, Manner, Nginx, Program, RawServer, Site, Squid, rungs};
+use crate::support::{Certs, FinishedRun, Manner, Nginx, Program, RawServer, Site, Squid, rungs};
 
 const ANYBODY: Manner<'_> = Manner { leaf: None, open: false, anyone: true, exit: None };
 
-fn fetch<'a>(certs: &'a Certs, arguments: &[&'a str]) -> Finished {
+fn fetch<'a>(certs: &'a Certs, arguments: &[&'a str]) -> FinishedRun {
     let fixed = ["fetch", "--tier", "impersonate", "--cacert", certs.ca(), "--format", "json"];
     rungs(fixed.into_iter().chain(arguments.iter().copied()))
 }
@@ -62,7 +62,7 @@ fn unsupported_dialect_options_and_invalid_lists_are_reported_before_any_request
     fs::write(&list, "# ours\nftp://janedoe:hunter2@gate.example\n").expect("it is written");
     let list = list.to_str().expect("UTF-8");
     let account = ["--dialect", "decodo", "--gateway", &gateway, "-U", "jane:hunter2"];
-    for (arguments, code, told) in [
+    for (arguments, code, words) in [
         (
             [&account[..], &["--country", "de", "--state", "Berlin"]].concat(),
             3,
@@ -79,7 +79,7 @@ fn unsupported_dialect_options_and_invalid_lists_are_reported_before_any_request
         (vec!["--proxy-concurrency", "0", "-x", &gateway], 2, "--proxy-concurrency"),
     ] {
         let run = fetch(&certs, &[&arguments[..], &["https://site.test:1/"]].concat());
-        assert!(run.code == code && run.stderr.contains(told), "{arguments:?} {told}\n{run}");
+        assert!(run.code == code && run.stderr.contains(words), "{arguments:?} {words}\n{run}");
         assert!(!run.to_string().contains("hunter2"), "{run}");
     }
 }
@@ -95,10 +95,10 @@ fn a_list_comes_from_a_file_from_an_address_or_from_repeated_flags() {
     let file = folder.path().join("list");
     fs::write(&file, &text).expect("it is written");
     let list = text.clone();
-    let server = RawServer::start(move |talk| {
-        talk.head()?;
+    let server = RawServer::start(move |conn| {
+        conn.read_head()?;
         let length = list.len();
-        talk.send(format!(
+        conn.send(format!(
             "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n{list}"
         ))
     });
@@ -140,7 +140,7 @@ fn a_target_names_a_pool_and_shows_it_without_its_secrets() {
     let url = nginx.url_by(Site::H2, "site.test", "/page/hello");
     let run = program.run(["target", "show", &url]);
     assert_eq!(run.code, 0, "{run}");
-    for told in [
+    for words in [
         "proxy.dialect",
         "\"decodo\"",
         "proxy.mode",
@@ -149,7 +149,7 @@ fn a_target_names_a_pool_and_shows_it_without_its_secrets() {
         "proxy.password",
         "\"***\"",
     ] {
-        assert!(run.text().contains(told), "{told}\n{run}");
+        assert!(run.text().contains(words), "{words}\n{run}");
     }
     let fetched = program.run(["fetch", "--tier", "impersonate", "--cacert", certs.ca(), &url]);
     assert_eq!(fetched.code, 0, "{fetched}");

@@ -8,7 +8,8 @@ use rungs::{ErrorKind, Fetcher, Tier};
 use tokio::io::AsyncWriteExt;
 
 use crate::support::{
-    self, Certs, END_HEADERS, END_STREAM, HEADERS, Program, RawServer, Talk, frame, greet, request, rungs,
+    self, Certs, END_HEADERS, END_STREAM, HEADERS, Program, RawConnection, RawServer, frame, read_request,
+    rungs, start_http2,
 };
 
 const TIERS: &[&str] =
@@ -71,11 +72,11 @@ fn a_response_cannot_be_split_or_smuggle_another() {
         let mut block = b"\x88\x00\x01x".to_vec();
         block.push(u8::try_from(value.len()).expect("it is short"));
         block.extend_from_slice(value);
-        let server = RawServer::start_tls(&certs.valid, b"\x02h2", move |talk| {
-            greet(talk, &[])?;
+        let server = RawServer::start_tls(&certs.valid, b"\x02h2", move |conn| {
+            start_http2(conn, &[])?;
             loop {
-                let stream = request(talk)?;
-                talk.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &block))?;
+                let stream = read_request(conn)?;
+                conn.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &block))?;
             }
         });
         for tier in &TIERS[..2] {
@@ -95,13 +96,13 @@ fn a_response_cannot_be_split_or_smuggle_another() {
         }
     }
     // Two lengths that contradict each other: what is behind the shorter one is nobody's answer.
-    let server = RawServer::start(|talk: &mut Talk| {
-        talk.head()?;
-        talk.send(
+    let server = RawServer::start(|conn: &mut RawConnection| {
+        conn.read_head()?;
+        conn.send(
             "HTTP/1.1 200 OK\r\ncontent-length: 60\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n\
              HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil",
         )?;
-        talk.hold()
+        conn.hold_open()
     });
     for tier in &TIERS[..2] {
         let run =
@@ -115,9 +116,9 @@ fn a_redirect_reads_no_file_on_any_tier() {
     for target in
         ["file:///etc/passwd", "file://localhost/etc/passwd", "ftp://127.0.0.1/", "javascript:alert(1)"]
     {
-        let server = RawServer::start(move |talk: &mut Talk| -> io::Result<()> {
-            talk.head()?;
-            talk.send(format!(
+        let server = RawServer::start(move |conn: &mut RawConnection| -> io::Result<()> {
+            conn.read_head()?;
+            conn.send(format!(
                 "HTTP/1.1 302 Found\r\nlocation: {target}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
             ))
         });
@@ -134,15 +135,15 @@ fn a_redirect_reads_no_file_on_any_tier() {
 
 #[test]
 fn no_cookie_is_set_for_a_public_suffix() {
-    let server = RawServer::start(|talk: &mut Talk| {
+    let server = RawServer::start(|conn: &mut RawConnection| {
         loop {
-            let head = talk.head()?;
+            let head = conn.read_head()?;
             let host =
                 head.lines().find_map(|line| line.strip_prefix("Host: ").or(line.strip_prefix("host: ")));
             let host = host.unwrap_or_default().split(':').next().unwrap_or_default();
             let suffix = host.split_once('.').map_or("", |(_, suffix)| suffix);
             let body = format!("<pre>{head}</pre>");
-            talk.send(format!(
+            conn.send(format!(
                 "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\nset-cookie: wide=1; Domain={suffix}; Path=/\r\n\
                  set-cookie: own=1; Path=/\r\ncontent-length: {}\r\n\r\n{body}",
                 body.len()
@@ -216,13 +217,13 @@ async fn a_decompression_bomb_of_every_coding_and_nesting_stops_at_the_limit() {
         let packed = bomb(codings).await;
         assert!(packed.len() < 1 << 20, "{codings:?}: {} bytes are no bomb", packed.len());
         let named = codings.join(", ");
-        let server = RawServer::start(move |talk: &mut Talk| {
-            talk.head()?;
+        let server = RawServer::start(move |conn: &mut RawConnection| {
+            conn.read_head()?;
             let length = packed.len();
-            talk.send(format!(
+            conn.send(format!(
                 "HTTP/1.1 200 OK\r\ncontent-encoding: {named}\r\ncontent-length: {length}\r\n\r\n"
             ))?;
-            talk.send(&packed)
+            conn.send(&packed)
         });
         for tier in [Tier::Plain, Tier::Impersonate] {
             let mut bounds = rungs::Bounds::default();

@@ -4,47 +4,47 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::support::{Finished, RawServer, Squid, Talk, rungs};
+use crate::support::{FinishedRun, RawConnection, RawServer, Squid, rungs};
 
 const TIERS: &[&str] =
     if cfg!(feature = "browser") { &["plain", "impersonate", "browser"] } else { &["plain", "impersonate"] };
 
-fn fetch(tier: &str, arguments: &[&str]) -> Finished {
+fn fetch(tier: &str, arguments: &[&str]) -> FinishedRun {
     let fixed = ["fetch", "--retry", "0", "--tier", tier];
     rungs(fixed.into_iter().chain(arguments.iter().copied()))
 }
 
-fn page(talk: &mut Talk, status: &str, field: &str, body: &str) -> io::Result<()> {
+fn page(conn: &mut RawConnection, status: &str, field: &str, body: &str) -> io::Result<()> {
     let length = body.len();
-    talk.send(format!(
+    conn.send(format!(
         "HTTP/1.1 {status}\r\n{field}\r\ncontent-type: text/html\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
     ))
 }
 
 /// What must not be reached, and how often it was.
-fn treasure() -> (RawServer, Arc<AtomicUsize>) {
+fn private_server() -> (RawServer, Arc<AtomicUsize>) {
     let visits = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&visits);
-    let server = RawServer::start(move |talk| {
-        talk.head()?;
+    let server = RawServer::start(move |conn| {
+        conn.read_head()?;
         counted.fetch_add(1, Ordering::SeqCst);
-        page(talk, "200 OK", "access-control-allow-origin: *", "<title>treasure</title>")
+        page(conn, "200 OK", "access-control-allow-origin: *", "<title>treasure</title>")
     });
     (server, visits)
 }
 
 /// Leads to `to`: by a redirect, or by what a page asks for.
-fn leading(to: String) -> RawServer {
-    RawServer::start(move |talk| {
-        let head = talk.head()?;
+fn redirect_to(to: String) -> RawServer {
+    RawServer::start(move |conn| {
+        let head = conn.read_head()?;
         if head.contains("/page") {
             let body = format!(
                 "<title>page</title><img src={to}/i><iframe src={to}/f></iframe>\
                  <script>fetch('{to}/s',{{mode:'no-cors'}}).catch(()=>0)</script>"
             );
-            return page(talk, "200 OK", "x: y", &body);
+            return page(conn, "200 OK", "x: y", &body);
         }
-        page(talk, "302 Found", &format!("location: {to}/"), "")
+        page(conn, "302 Found", &format!("location: {to}/"), "")
     })
 }
 
@@ -53,9 +53,9 @@ fn a_redirect_of_a_public_site_to_a_private_address_is_refused_on_every_tier() {
     let squid = Squid::start();
     let proxy = squid.url();
     for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"] {
-        let (treasure, visits) = treasure();
-        let target = format!("http://{host}:{}", treasure.port());
-        let server = leading(target);
+        let (private_server, visits) = private_server();
+        let target = format!("http://{host}:{}", private_server.port());
+        let server = redirect_to(target);
         // Public for all that is known here: the proxy resolves the name.
         let site = format!("http://site.test:{}/", server.port());
         let known = format!("site.test:{}:127.0.0.1", server.port());
@@ -84,8 +84,8 @@ fn a_redirect_of_a_public_site_to_a_private_address_is_refused_on_every_tier() {
 #[test]
 fn private_addresses_the_user_names_or_allows_are_fetched() {
     let squid = Squid::start();
-    let (treasure, _) = treasure();
-    let server = leading(format!("http://127.0.0.1:{}", treasure.port()));
+    let (private_server, _) = private_server();
+    let server = redirect_to(format!("http://127.0.0.1:{}", private_server.port()));
     let site = format!("http://site.test:{}/", server.port());
     let typed = format!("http://127.0.0.1:{}/", server.port());
     for tier in TIERS {
@@ -104,8 +104,8 @@ fn private_addresses_the_user_names_or_allows_are_fetched() {
 #[test]
 fn a_public_page_in_the_browser_reaches_no_private_address_behind_a_proxy() {
     let squid = Squid::start();
-    let (treasure, visits) = treasure();
-    let server = leading(format!("http://127.0.0.1:{}", treasure.port()));
+    let (private_server, visits) = private_server();
+    let server = redirect_to(format!("http://127.0.0.1:{}", private_server.port()));
     let site = format!("http://site.test:{}/page", server.port());
     let run = fetch("browser", &["-x", &squid.url(), &site]);
     assert!(run.code == 0 && run.text().contains("<title>page</title>"), "{run}");

@@ -4,7 +4,9 @@ use std::io;
 
 use rungs::{Cookie, Fetcher, Proxy, Tier};
 
-use crate::support::{self, Certs, Finished, Microsocks, Nginx, Program, RawServer, Site, Squid, Talk};
+use crate::support::{
+    self, Certs, FinishedRun, Microsocks, Nginx, Program, RawConnection, RawServer, Site, Squid,
+};
 
 /// What the user typed and nobody may read again, with their forms on the wire.
 const SECRETS: [&str; 12] = [
@@ -23,7 +25,7 @@ const SECRETS: [&str; 12] = [
     "s3nt",
 ];
 
-fn assert_silent(run: &Finished) {
+fn assert_silent(run: &FinishedRun) {
     let text = run.to_string();
     for secret in SECRETS {
         assert!(!text.contains(secret), "{secret} in {text}");
@@ -31,7 +33,7 @@ fn assert_silent(run: &Finished) {
 }
 
 /// A run as loud as it gets, with a secret of every kind.
-fn loud(program: &Program, ca: &str, proxy: &str, format: &str, url: &str) -> Finished {
+fn loud(program: &Program, ca: &str, proxy: &str, format: &str, url: &str) -> FinishedRun {
     std::fs::write(program.home().join("jar"), "127.0.0.1\tFALSE\t/\tFALSE\t0\tsession\tf1led\n")
         .expect("a file is written");
     program.run([
@@ -63,8 +65,8 @@ fn loud(program: &Program, ca: &str, proxy: &str, format: &str, url: &str) -> Fi
 }
 
 /// Every way a fetch can end that says something about itself.
-fn talkative(talk: &mut Talk) -> io::Result<()> {
-    let head = talk.head()?;
+fn challenge_with_secrets(conn: &mut RawConnection) -> io::Result<()> {
+    let head = conn.read_head()?;
     let path = head.split(' ').nth(1).unwrap_or_default();
     let path = path.rsplit('/').next().unwrap_or_default().to_owned();
     let (status, field) = match path.as_str() {
@@ -74,12 +76,12 @@ fn talkative(talk: &mut Talk) -> io::Result<()> {
         "circle" => ("307 Again", "location: /circle"),
         "astray" => ("307 Astray", "location: http://janedoe:hunter2@[bad/"),
         "away" => ("307 Away", "location: ftp://janedoe:hunter2@127.0.0.1/"),
-        "broken" => return talk.send("HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n"),
-        "cut" => return talk.send("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nx"),
+        "broken" => return conn.send("HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n"),
+        "cut" => return conn.send("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nx"),
         "silent" => return Ok(()),
         _ => ("200 OK", "x: y"),
     };
-    talk.send(format!(
+    conn.send(format!(
         "HTTP/1.1 {status}\r\n{field}\r\ncontent-length: 16\r\nconnection: close\r\n\r\n<title>x</title>"
     ))
 }
@@ -87,7 +89,7 @@ fn talkative(talk: &mut Talk) -> io::Result<()> {
 #[test]
 fn no_secret_is_printed_whatever_the_outcome_of_the_fetch() {
     let certs = Certs::new();
-    let (squid, server) = (Squid::start(), RawServer::start(talkative));
+    let (squid, server) = (Squid::start(), RawServer::start(challenge_with_secrets));
     let program = Program::new();
     for path in
         ["page", "missing", "blocked", "limited", "circle", "astray", "away", "broken", "cut", "silent"]
@@ -134,16 +136,16 @@ fn no_secret_of_a_socks_proxy_or_of_its_own_flag_is_printed() {
             assert_silent(&run);
             assert!(run.text().contains("socks5") && !run.to_string().contains(Microsocks::USER), "{run}");
         }
-        let nobody = squid.url_without_user();
+        let without_user = squid.url_without_user();
         for (user, code) in [(user.as_str(), 0), ("janedoe:hunter2", 1)] {
             let flags =
                 ["fetch", "-vvv", "--trace", "--retry", "0", "--tier", "plain", "--cacert", certs.ca()];
-            let by_flag = ["-x", &nobody, "--proxy-user", user, &url];
+            let by_flag = ["-x", &without_user, "--proxy-user", user, &url];
             let run = program.run(flags.into_iter().chain(by_flag));
             assert_eq!(run.code, code, "{run}");
             assert_silent(&run);
             let named = Program::new()
-                .variable("ALL_PROXY", &nobody.replace("//", &format!("//{}@", "janedoe:hunter2")));
+                .variable("ALL_PROXY", &without_user.replace("//", &format!("//{}@", "janedoe:hunter2")));
             assert_silent(&named.run(flags.into_iter().chain([url.as_str()])));
         }
     }
@@ -191,7 +193,8 @@ async fn debug_prints_no_secret() {
     let fetcher = builder.clone().build().expect("good settings");
     let cookie = Cookie::session("session", "c00kie", "127.0.0.1");
     fetcher.identity().jar().put(&cookie);
-    let error = fetcher.get("http://janedoe:hunter2@127.0.0.1:9/").send().await.expect_err("nobody is there");
+    let error =
+        fetcher.get("http://janedoe:hunter2@127.0.0.1:9/").send().await.expect_err("no server listens there");
     let direct = Fetcher::builder().max_tier(Tier::Plain).build().expect("good settings");
     let page = direct
         .get(server.url("/").replace("//", "//janedoe:hunter2@"))

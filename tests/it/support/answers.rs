@@ -7,246 +7,246 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::raw::Talk;
+use super::raw::RawConnection;
 
 /// A good answer of `body`, then the connection closes. The ground to compare the others with.
-pub(crate) fn answer(body: &'static str) -> impl Fn(&mut Talk) -> io::Result<()> + Send + Sync {
-    move |talk| {
-        talk.head()?;
+pub(crate) fn answer(body: &'static str) -> impl Fn(&mut RawConnection) -> io::Result<()> + Send + Sync {
+    move |conn| {
+        conn.read_head()?;
         let length = body.len();
-        talk.send(format!(
+        conn.send(format!(
             "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n{body}"
         ))
     }
 }
 
 /// Good answers on one connection for as long as the client asks; the body says how many there were.
-pub(crate) fn keep_answering(talk: &mut Talk) -> io::Result<()> {
+pub(crate) fn keep_answering(conn: &mut RawConnection) -> io::Result<()> {
     for number in 1_u32.. {
-        talk.head()?;
-        let body = format!("answer {number} on connection {}", talk.index);
-        talk.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()))?;
+        conn.read_head()?;
+        let body = format!("answer {number} on connection {}", conn.index);
+        conn.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()))?;
     }
     Ok(())
 }
 
 /// Sends the request's own head back as the body, all headers as they came.
-pub(crate) fn echo_head(talk: &mut Talk) -> io::Result<()> {
-    let head = talk.head()?;
-    talk.send(format!(
+pub(crate) fn echo_head(conn: &mut RawConnection) -> io::Result<()> {
+    let head = conn.read_head()?;
+    conn.send(format!(
         "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{head}",
         head.len()
     ))
 }
 
 /// Reads the request and never says a word.
-pub(crate) fn never_answers(talk: &mut Talk) -> io::Result<()> {
-    talk.head()?;
-    talk.hold()
+pub(crate) fn never_answers(conn: &mut RawConnection) -> io::Result<()> {
+    conn.read_head()?;
+    conn.hold_open()
 }
 
 /// Closes the connection without a word.
-pub(crate) fn closes_at_once(talk: &mut Talk) -> io::Result<()> {
-    talk.head().map(drop)
+pub(crate) fn closes_at_once(conn: &mut RawConnection) -> io::Result<()> {
+    conn.read_head().map(drop)
 }
 
 /// Promises 1000 bytes, sends 100, closes.
-pub(crate) fn truncated_body(talk: &mut Talk) -> io::Result<()> {
-    talk.head()?;
-    talk.send(format!("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{}", "x".repeat(100)))
+pub(crate) fn truncated_body(conn: &mut RawConnection) -> io::Result<()> {
+    conn.read_head()?;
+    conn.send(format!("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{}", "x".repeat(100)))
 }
 
 /// Promises 1000 bytes, sends 100, and then is silent.
-pub(crate) fn stalled_body(talk: &mut Talk) -> io::Result<()> {
-    truncated_body(talk)?;
-    talk.hold()
+pub(crate) fn stalled_body(conn: &mut RawConnection) -> io::Result<()> {
+    truncated_body(conn)?;
+    conn.hold_open()
 }
 
 /// Chunks without the last one, then closes.
-pub(crate) fn truncated_chunks(talk: &mut Talk) -> io::Result<()> {
-    talk.head()?;
-    talk.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n")
+pub(crate) fn truncated_chunks(conn: &mut RawConnection) -> io::Result<()> {
+    conn.read_head()?;
+    conn.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n")
 }
 
 /// A content-length that is no number.
-pub(crate) fn content_length_is_no_number(talk: &mut Talk) -> io::Result<()> {
-    talk.head()?;
-    talk.send("HTTP/1.1 200 OK\r\ncontent-length: five\r\n\r\nhello")
+pub(crate) fn content_length_is_no_number(conn: &mut RawConnection) -> io::Result<()> {
+    conn.read_head()?;
+    conn.send("HTTP/1.1 200 OK\r\ncontent-length: five\r\n\r\nhello")
 }
 
 /// Two content-lengths that contradict each other.
-pub(crate) fn two_content_lengths(talk: &mut Talk) -> io::Result<()> {
-    talk.head()?;
-    talk.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello!")
+pub(crate) fn two_content_lengths(conn: &mut RawConnection) -> io::Result<()> {
+    conn.read_head()?;
+    conn.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello!")
 }
 
 /// More body than the content-length says.
-pub(crate) fn content_length_too_small(talk: &mut Talk) -> io::Result<()> {
-    talk.head()?;
-    talk.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello and more")
+pub(crate) fn content_length_too_small(conn: &mut RawConnection) -> io::Result<()> {
+    conn.read_head()?;
+    conn.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello and more")
 }
 
 /// Says gzip, sends none.
-pub(crate) fn bad_gzip(talk: &mut Talk) -> io::Result<()> {
-    talk.head()?;
-    talk.send("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 11\r\n\r\nnot gzipped")
+pub(crate) fn bad_gzip(conn: &mut RawConnection) -> io::Result<()> {
+    conn.read_head()?;
+    conn.send("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 11\r\n\r\nnot gzipped")
 }
 
 /// Good gzip whose end is missing; the content-length is right.
-pub(crate) fn truncated_gzip(talk: &mut Talk) -> io::Result<()> {
+pub(crate) fn truncated_gzip(conn: &mut RawConnection) -> io::Result<()> {
     let mut packed = gzip(b"a page that ends too early, a page that ends too early");
     packed.truncate(packed.len() - 12);
-    talk.head()?;
-    talk.send(format!(
+    conn.read_head()?;
+    conn.send(format!(
         "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n",
         packed.len()
     ))?;
-    talk.send(packed)
+    conn.send(packed)
 }
 
 /// Some 300 kB that unpack to 64 MiB. More would take the packer, unoptimised, longer than a client waits.
-pub(crate) fn gzip_bomb(talk: &mut Talk) -> io::Result<()> {
-    talk.head()?;
+pub(crate) fn gzip_bomb(conn: &mut RawConnection) -> io::Result<()> {
+    conn.read_head()?;
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     let zeros = vec![0; 1 << 20];
     for _ in 0..64 {
         encoder.write_all(&zeros)?;
     }
     let packed = encoder.finish()?;
-    talk.send(format!(
+    conn.send(format!(
         "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n",
         packed.len()
     ))?;
-    talk.send(packed)
+    conn.send(packed)
 }
 
 /// A body that never ends, as fast as the client reads.
-pub(crate) fn endless_body(talk: &mut Talk) -> io::Result<()> {
-    talk.head()?;
-    talk.send("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\n")?;
+pub(crate) fn endless_body(conn: &mut RawConnection) -> io::Result<()> {
+    conn.read_head()?;
+    conn.send("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\n")?;
     let block = vec![b'x'; 1 << 16];
-    while !talk.stopping() {
-        talk.send(&block)?;
+    while !conn.is_stopping() {
+        conn.send(&block)?;
     }
     Ok(())
 }
 
 /// Headers that never end.
-pub(crate) fn header_flood(talk: &mut Talk) -> io::Result<()> {
-    talk.head()?;
-    talk.send("HTTP/1.1 200 OK\r\n")?;
+pub(crate) fn header_flood(conn: &mut RawConnection) -> io::Result<()> {
+    conn.read_head()?;
+    conn.send("HTTP/1.1 200 OK\r\n")?;
     for number in 0_u64.. {
-        if talk.stopping() {
+        if conn.is_stopping() {
             break;
         }
-        talk.send(format!("x-flood-{number}: {}\r\n", "y".repeat(1000)))?;
+        conn.send(format!("x-flood-{number}: {}\r\n", "y".repeat(1000)))?;
     }
     Ok(())
 }
 
 /// One header line that never ends.
-pub(crate) fn endless_header(talk: &mut Talk) -> io::Result<()> {
-    talk.head()?;
-    talk.send("HTTP/1.1 200 OK\r\nx-endless: ")?;
-    while !talk.stopping() {
-        talk.send([b'y'; 4096])?;
+pub(crate) fn endless_header(conn: &mut RawConnection) -> io::Result<()> {
+    conn.read_head()?;
+    conn.send("HTTP/1.1 200 OK\r\nx-endless: ")?;
+    while !conn.is_stopping() {
+        conn.send([b'y'; 4096])?;
     }
     Ok(())
 }
 
 /// Interim answers (100) that never end.
-pub(crate) fn endless_interim(talk: &mut Talk) -> io::Result<()> {
-    talk.head()?;
-    while !talk.stopping() {
-        talk.send("HTTP/1.1 100 Continue\r\n\r\n")?;
+pub(crate) fn endless_interim(conn: &mut RawConnection) -> io::Result<()> {
+    conn.read_head()?;
+    while !conn.is_stopping() {
+        conn.send("HTTP/1.1 100 Continue\r\n\r\n")?;
     }
     Ok(())
 }
 
 /// Not HTTP at all.
-pub(crate) fn garbage(talk: &mut Talk) -> io::Result<()> {
-    talk.head()?;
-    talk.send(b"\x00\xff\x13\x37 this is not HTTP\r\n\x1b[31mred\x07\r\n\r\n")
+pub(crate) fn garbage(conn: &mut RawConnection) -> io::Result<()> {
+    conn.read_head()?;
+    conn.send(b"\x00\xff\x13\x37 this is not HTTP\r\n\x1b[31mred\x07\r\n\r\n")
 }
 
 /// A status line with terminal escapes in its reason, and in a header.
-pub(crate) fn terminal_escapes(talk: &mut Talk) -> io::Result<()> {
-    talk.head()?;
-    talk.send(b"HTTP/1.1 404 \x1b]0;owned\x07\r\nx-colour: \x1b[31mred\r\ncontent-length: 5\r\n\r\n\x1b[31mx")
+pub(crate) fn terminal_escapes(conn: &mut RawConnection) -> io::Result<()> {
+    conn.read_head()?;
+    conn.send(b"HTTP/1.1 404 \x1b]0;owned\x07\r\nx-colour: \x1b[31mred\r\ncontent-length: 5\r\n\r\n\x1b[31mx")
 }
 
 /// One byte of the body every 50 ms, 1000 bytes promised: never idle for long, never done in time.
-pub(crate) fn slow_drip(talk: &mut Talk) -> io::Result<()> {
-    talk.head()?;
-    talk.send("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")?;
+pub(crate) fn slow_drip(conn: &mut RawConnection) -> io::Result<()> {
+    conn.read_head()?;
+    conn.send("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")?;
     for _ in 0..1000 {
-        if talk.stopping() {
+        if conn.is_stopping() {
             break;
         }
-        talk.send("x")?;
+        conn.send("x")?;
         thread::sleep(Duration::from_millis(50));
     }
     Ok(())
 }
 
 /// One byte of the head every 50 ms, without end.
-pub(crate) fn dripping_head(talk: &mut Talk) -> io::Result<()> {
-    talk.head()?;
-    talk.send("HTTP/1.1 200 OK\r\nx-drip: ")?;
-    while !talk.stopping() {
-        talk.send("y")?;
+pub(crate) fn dripping_head(conn: &mut RawConnection) -> io::Result<()> {
+    conn.read_head()?;
+    conn.send("HTTP/1.1 200 OK\r\nx-drip: ")?;
+    while !conn.is_stopping() {
+        conn.send("y")?;
         thread::sleep(Duration::from_millis(50));
     }
     Ok(())
 }
 
 /// 100, 102 and 103, and then the answer.
-pub(crate) fn some_interim(talk: &mut Talk) -> io::Result<()> {
-    talk.head()?;
-    talk.send("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n")?;
-    talk.send("HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n")?;
-    talk.send("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\nhello")
+pub(crate) fn some_interim(conn: &mut RawConnection) -> io::Result<()> {
+    conn.read_head()?;
+    conn.send("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n")?;
+    conn.send("HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n")?;
+    conn.send("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\nhello")
 }
 
 /// A body in chunks, and trailers that never end.
-pub(crate) fn endless_trailers(talk: &mut Talk) -> io::Result<()> {
-    talk.head()?;
-    talk.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n")?;
-    while !talk.stopping() {
-        talk.send(format!("x-more: {}\r\n", "y".repeat(1000)))?;
+pub(crate) fn endless_trailers(conn: &mut RawConnection) -> io::Result<()> {
+    conn.read_head()?;
+    conn.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n")?;
+    while !conn.is_stopping() {
+        conn.send(format!("x-more: {}\r\n", "y".repeat(1000)))?;
     }
     Ok(())
 }
 
 /// A chunk whose extension never ends.
-pub(crate) fn endless_extension(talk: &mut Talk) -> io::Result<()> {
-    talk.head()?;
-    talk.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5;x=")?;
-    while !talk.stopping() {
-        talk.send([b'y'; 4096])?;
+pub(crate) fn endless_extension(conn: &mut RawConnection) -> io::Result<()> {
+    conn.read_head()?;
+    conn.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5;x=")?;
+    while !conn.is_stopping() {
+        conn.send([b'y'; 4096])?;
     }
     Ok(())
 }
 
 /// A chunk of more bytes than there are.
-pub(crate) fn chunk_beyond_counting(talk: &mut Talk) -> io::Result<()> {
-    talk.head()?;
-    talk.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\nhello")
+pub(crate) fn chunk_beyond_counting(conn: &mut RawConnection) -> io::Result<()> {
+    conn.read_head()?;
+    conn.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\nhello")
 }
 
 /// Refuses a body before it has come, and hears no more of it.
-pub(crate) fn refuses_the_body(talk: &mut Talk) -> io::Result<()> {
-    talk.head()?;
-    talk.send("HTTP/1.1 413 Content Too Large\r\ncontent-length: 5\r\nconnection: close\r\n\r\nlarge")?;
-    talk.hold()
+pub(crate) fn refuses_the_body(conn: &mut RawConnection) -> io::Result<()> {
+    conn.read_head()?;
+    conn.send("HTTP/1.1 413 Content Too Large\r\ncontent-length: 5\r\nconnection: close\r\n\r\nlarge")?;
+    conn.hold_open()
 }
 
 /// Fails the first `times` connections without an answer, then answers `body`: what a retry is for.
 pub(crate) fn answers_after(
     times: usize,
     body: &'static str,
-) -> impl Fn(&mut Talk) -> io::Result<()> + Send + Sync {
-    move |talk| if talk.index < times { closes_at_once(talk) } else { answer(body)(talk) }
+) -> impl Fn(&mut RawConnection) -> io::Result<()> + Send + Sync {
+    move |conn| if conn.index < times { closes_at_once(conn) } else { answer(body)(conn) }
 }
 
 /// `bytes`, packed.

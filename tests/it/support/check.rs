@@ -194,5 +194,5 @@ fn the_program_runs_in_a_home_of_its_own() {
     let program = Program::new().input("not read");
     let run = program.run(["--version"]);
     assert_eq!(run.code, 0, "{run}");
-    assert_eq!(program.left_behind(), Vec::<std::path::PathBuf>::new());
+    assert_eq!(program.leftover_files(), Vec::<std::path::PathBuf>::new());
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::raw::Talk;
+use super::raw::RawConnection;
 
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
@@ -15,7 +15,7 @@ pub(crate) const WINDOW_UPDATE: u8 = 8;
 pub(crate) const CONTINUATION: u8 = 9;
 
 /// `:status: 200` of the static table.
-pub(crate) const OK: &[u8] = &[0x88];
+pub(crate) const STATUS_200: &[u8] = &[0x88];
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 
@@ -29,22 +29,22 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
 }
 
 /// Reads the preface, sends `settings`, and returns.
-pub(crate) fn greet(talk: &mut Talk, settings: &[(u16, u32)]) -> io::Result<()> {
-    talk.take(24)?;
+pub(crate) fn start_http2(conn: &mut RawConnection, settings: &[(u16, u32)]) -> io::Result<()> {
+    conn.read_bytes(24)?;
     let mut payload = Vec::new();
     for (id, value) in settings {
         payload.write_all(&id.to_be_bytes())?;
         payload.write_all(&value.to_be_bytes())?;
     }
-    talk.send(frame(SETTINGS, 0, 0, &payload))
+    conn.send(frame(SETTINGS, 0, 0, &payload))
 }
 
 /// Reads frames until a request's HEADERS; returns its stream. Everything else is passed over.
-pub(crate) fn request(talk: &mut Talk) -> io::Result<u32> {
+pub(crate) fn read_request(conn: &mut RawConnection) -> io::Result<u32> {
     loop {
-        let head = talk.take(9)?;
+        let head = conn.read_bytes(9)?;
         let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
-        talk.take(length)?;
+        conn.read_bytes(length)?;
         if head[3] == HEADERS {
             return Ok(u32::from_be_bytes([head[5], head[6], head[7], head[8]]));
         }

@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// Runs `rungs` with these arguments in a home of its own, to its end.
-pub(crate) fn rungs<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Finished {
+pub(crate) fn rungs<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> FinishedRun {
     Program::new().run(arguments)
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Program {
 }
 
 /// A run that goes on.
-pub(crate) struct Running {
+pub(crate) struct RunningProgram {
     child: Child,
     stdout: Receiver<Vec<u8>>,
     stderr: Receiver<Vec<u8>>,
@@ -42,7 +42,7 @@ pub(crate) struct Running {
 
 /// A run that ended. Prints as the whole of it, for `assert!(…, "{run}")`.
 #[derive(Debug)]
-pub(crate) struct Finished {
+pub(crate) struct FinishedRun {
     /// The exit code; `128 + signal` if a signal ended it, as a shell counts.
     pub(crate) code: i32,
     pub(crate) stdout: Vec<u8>,
@@ -80,13 +80,13 @@ impl Program {
     }
 
     /// Leaves stdin open behind its input, as a terminal or a pipe that goes on does.
-    pub(crate) fn open(mut self) -> Self {
+    pub(crate) fn keep_stdin_open(mut self) -> Self {
         self.is_open = true;
         self
     }
 
     /// Closes stdin behind its input again.
-    pub(crate) fn closed(mut self) -> Self {
+    pub(crate) fn close_stdin(mut self) -> Self {
         self.is_open = false;
         self
     }
@@ -98,7 +98,7 @@ impl Program {
     }
 
     /// The limit of open files, as `ulimit` takes it: `-Sn 64`. Default: the tester's.
-    pub(crate) fn descriptors(mut self, limit: &'static str) -> Self {
+    pub(crate) fn open_file_limit(mut self, limit: &'static str) -> Self {
         self.descriptors = Some(limit);
         self
     }
@@ -109,18 +109,18 @@ impl Program {
     }
 
     /// What it left in its temp folder: nothing, if it is tidy.
-    pub(crate) fn left_behind(&self) -> Vec<PathBuf> {
+    pub(crate) fn leftover_files(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.home().join("tmp")).expect("the temp folder is there");
         entries.map(|entry| entry.expect("the temp folder can be listed").path()).collect()
     }
 
     /// Runs it to its end.
-    pub(crate) fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Finished {
+    pub(crate) fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> FinishedRun {
         self.start(arguments).finish()
     }
 
     /// Starts it.
-    pub(crate) fn start<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Running {
+    pub(crate) fn start<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> RunningProgram {
         let folder = |name: &str| self.home().join(name);
         let program = env!("CARGO_BIN_EXE_rungs");
         let mut command = Command::new(if self.descriptors.is_some() { "/bin/sh" } else { program });
@@ -160,11 +160,11 @@ impl Program {
         let said = Arc::default();
         let stdout = drain(child.stdout.take().expect("stdout is a pipe"), Arc::default());
         let stderr = drain(child.stderr.take().expect("stderr is a pipe"), Arc::clone(&said));
-        Running { child, stdout, stderr, said, limit: self.limit, _stdin: end }
+        RunningProgram { child, stdout, stderr, said, limit: self.limit, _stdin: end }
     }
 }
 
-impl Running {
+impl RunningProgram {
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
@@ -179,7 +179,7 @@ impl Running {
     ///
     /// # Panics
     /// When it takes longer than its limit, with what it said.
-    pub(crate) fn says(&self, text: &str) -> String {
+    pub(crate) fn wait_for_stderr(&self, text: &str) -> String {
         let deadline = Instant::now() + self.limit;
         loop {
             let said = String::from_utf8_lossy(&self.said.lock().expect("no reader panicked")).into_owned();
@@ -195,7 +195,7 @@ impl Running {
     ///
     /// # Panics
     /// When it takes longer than its limit, with what it printed.
-    pub(crate) fn finish(mut self) -> Finished {
+    pub(crate) fn finish(mut self) -> FinishedRun {
         let deadline = Instant::now() + self.limit;
         let mut peak_kb = 0;
         let status = loop {
@@ -218,14 +218,14 @@ impl Running {
         let code =
             status.map_or(-1, |status| status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
         let finished =
-            Finished { code, stdout, stderr: String::from_utf8_lossy(&stderr).into_owned(), peak_kb };
+            FinishedRun { code, stdout, stderr: String::from_utf8_lossy(&stderr).into_owned(), peak_kb };
         assert!(status.is_some(), "rungs did not end within {:?}\n{finished}", self.limit);
         assert!(!orphan, "rungs ended, and a process it started still holds its output\n{finished}");
         finished
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningProgram {
     fn drop(&mut self) {
         // A test that fails midway leaves no program behind. After `finish` there is none, and the kill is an error.
         let _ = self.child.kill();
@@ -233,7 +233,7 @@ impl Drop for Running {
     }
 }
 
-impl Finished {
+impl FinishedRun {
     /// Its stdout, as text.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
@@ -245,7 +245,7 @@ impl Finished {
     }
 }
 
-impl fmt::Display for Finished {
+impl fmt::Display for FinishedRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = self.text();
         if text.len() > 4000 {

@@ -21,7 +21,7 @@ pub(crate) struct RawServer {
 }
 
 /// One connection, in the closure's hands. An `Err` it returns is no failure: clients leave as they like.
-pub(crate) struct Talk {
+pub(crate) struct RawConnection {
     wire: Box<dyn Wire>,
     shared: Arc<Shared>,
     /// Which connection it is, from 0.
@@ -41,10 +41,10 @@ struct Shared {
     heads: Mutex<Vec<String>>,
     /// Handles to cut each connection by, whatever its thread is doing.
     open: Mutex<Vec<TcpStream>>,
-    talks: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-type Handler = dyn Fn(&mut Talk) -> io::Result<()> + Send + Sync;
+type Handler = dyn Fn(&mut RawConnection) -> io::Result<()> + Send + Sync;
 type Wrap = dyn Fn(TcpStream) -> io::Result<Box<dyn Wire>> + Send + Sync;
 
 /// No read or write waits longer, so that a client that hangs fails its test instead of hanging the run.
@@ -52,7 +52,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 impl RawServer {
     /// A cleartext server.
-    pub(crate) fn start(handler: impl Fn(&mut Talk) -> io::Result<()> + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(
+        handler: impl Fn(&mut RawConnection) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
         Self::with("http", Box::new(|stream| Ok(Box::new(stream))), Arc::new(handler))
     }
 
@@ -60,7 +62,7 @@ impl RawServer {
     pub(crate) fn start_tls(
         leaf: &Leaf,
         alpn: &'static [u8],
-        handler: impl Fn(&mut Talk) -> io::Result<()> + Send + Sync + 'static,
+        handler: impl Fn(&mut RawConnection) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
         let mut builder =
             SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).expect("BoringSSL has the usual settings");
@@ -112,7 +114,7 @@ impl RawServer {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// The request heads that [`Talk::head`] has read so far, as they came.
+    /// The request heads that [`RawConnection::read_head`] has read so far, as they came.
     pub(crate) fn heads(&self) -> Vec<String> {
         lock(&self.shared.heads).clone()
     }
@@ -127,9 +129,9 @@ impl Drop for RawServer {
         for stream in lock(&self.shared.open).drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
-        let talks: Vec<_> = lock(&self.shared.talks).drain(..).collect();
-        for talk in talks {
-            panicked |= talk.join().is_err();
+        let threads: Vec<_> = lock(&self.shared.threads).drain(..).collect();
+        for conn in threads {
+            panicked |= conn.join().is_err();
         }
         assert!(!panicked || thread::panicking(), "the handler of a RawServer panicked; see above");
     }
@@ -143,34 +145,34 @@ impl Shared {
         let (Ok(()), Ok(handle)) = (limited, stream.try_clone()) else { return };
         lock(&self.open).push(handle);
         let (shared, wrap, handler) = (Arc::clone(self), Arc::clone(wrap), Arc::clone(handler));
-        lock(&self.talks).push(thread::spawn(move || {
-            let _cut = stream.try_clone().map(Cut);
+        lock(&self.threads).push(thread::spawn(move || {
+            let _close = stream.try_clone().map(CloseOnDrop);
             let peer = stream.peer_addr().ok().map(|address| address.ip());
             if let Ok(wire) = wrap(stream) {
-                let mut talk = Talk { wire, shared, index, peer };
+                let mut conn = RawConnection { wire, shared, index, peer };
                 // A client may leave when it likes; that is for the test to judge.
-                let _ = handler(&mut talk);
-                let _ = talk.wire.flush();
+                let _ = handler(&mut conn);
+                let _ = conn.wire.flush();
             }
         }));
     }
 }
 
 /// Closes a connection when its closure ends, be it by a panic: the handle in `open` would keep it up.
-struct Cut(TcpStream);
+struct CloseOnDrop(TcpStream);
 
-impl Drop for Cut {
+impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         let _ = self.0.shutdown(Shutdown::Both);
     }
 }
 
-impl Talk {
+impl RawConnection {
     /// Reads a request's head, up to and with its empty line. The body stays on the wire.
     ///
     /// # Errors
     /// `UnexpectedEof` when the client closes first, as it does after its last request.
-    pub(crate) fn head(&mut self) -> io::Result<String> {
+    pub(crate) fn read_head(&mut self) -> io::Result<String> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -186,7 +188,7 @@ impl Talk {
     }
 
     /// Reads `length` bytes, for instance of a body.
-    pub(crate) fn take(&mut self, length: usize) -> io::Result<Vec<u8>> {
+    pub(crate) fn read_bytes(&mut self, length: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; length];
         self.wire.read_exact(&mut bytes)?;
         Ok(bytes)
@@ -199,14 +201,14 @@ impl Talk {
     }
 
     /// Keeps the connection open, silent, until the client leaves or the server is dropped.
-    pub(crate) fn hold(&mut self) -> io::Result<()> {
+    pub(crate) fn hold_open(&mut self) -> io::Result<()> {
         let mut ignored = [0; 4096];
-        while !self.stopping() && self.wire.read(&mut ignored)? > 0 {}
+        while !self.is_stopping() && self.wire.read(&mut ignored)? > 0 {}
         Ok(())
     }
 
     /// Whether the server is being dropped: an endless answer ends then.
-    pub(crate) fn stopping(&self) -> bool {
+    pub(crate) fn is_stopping(&self) -> bool {
         self.shared.stopping.load(Ordering::SeqCst)
     }
 }

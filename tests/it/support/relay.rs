@@ -63,14 +63,14 @@ impl Flow {
     }
 
     /// In segments of so many bytes, so far apart.
-    pub(crate) fn pieces(mut self, bytes: usize, pause: Duration) -> Self {
+    pub(crate) fn segments(mut self, bytes: usize, pause: Duration) -> Self {
         self.pieces = Some((bytes, pause));
         self
     }
 
     /// Ends like this after so many bytes.
-    pub(crate) fn ends(mut self, after: usize, end: End) -> Self {
-        self.end = Some((after, end));
+    pub(crate) fn end_after(mut self, bytes: usize, end: End) -> Self {
+        self.end = Some((bytes, end));
         self
     }
 }
@@ -112,7 +112,7 @@ impl Relay {
     }
 
     /// How many of them neither side has closed.
-    pub(crate) fn open(&self) -> usize {
+    pub(crate) fn open_connections(&self) -> usize {
         self.open.load(Ordering::SeqCst)
     }
 }
@@ -215,14 +215,14 @@ async fn pump(mut from: OwnedReadHalf, to: &mut OwnedWriteHalf, flow: Flow, mut 
 }
 
 /// A port that answers no SYN: its line of those to be accepted is full, and nobody accepts.
-pub(crate) struct Jam {
+pub(crate) struct FullBacklog {
     port: u16,
     _runtime: Runtime,
     _listener: TcpListener,
     _waiting: Vec<TcpStream>,
 }
 
-impl Jam {
+impl FullBacklog {
     pub(crate) fn start() -> Self {
         let runtime = Runtime::new().expect("a runtime starts");
         let (listener, port, waiting) = runtime.block_on(async {

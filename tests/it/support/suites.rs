@@ -14,13 +14,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::daemon::program;
-use super::raw::{RawServer, Talk};
+use super::raw::{RawConnection, RawServer};
 
 /// Held by each test that needs several browsers: at once they would starve each other.
-pub(crate) static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+pub(crate) static BROWSER_LOCK: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// A server of `fixtures/suites` that keeps what the page of each run reports.
-pub(crate) struct Suites {
+pub(crate) struct SuiteServer {
     server: RawServer,
     heard: Arc<Heard>,
 }
@@ -40,11 +40,11 @@ struct Run {
     late: BTreeSet<String>,
 }
 
-impl Suites {
+impl SuiteServer {
     pub(crate) fn start() -> Self {
         let heard = Arc::new(Heard::default());
         let of_server = Arc::clone(&heard);
-        let server = RawServer::start(move |talk| exchange(talk, &of_server));
+        let server = RawServer::start(move |conn| exchange(conn, &of_server));
         Self { server, heard }
     }
 
@@ -89,14 +89,14 @@ impl Heard {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, run: &str, change: impl FnOnce(&mut Run)) {
+    fn record(&self, run: &str, change: impl FnOnce(&mut Run)) {
         change(self.lock().entry(run.to_owned()).or_default());
         self.news.notify_all();
     }
 }
 
-fn exchange(talk: &mut Talk, heard: &Heard) -> io::Result<()> {
-    let request = talk.head()?;
+fn exchange(conn: &mut RawConnection, heard: &Heard) -> io::Result<()> {
+    let request = conn.read_head()?;
     let mut lines = request.lines();
     let target = lines.next().and_then(|line| line.split(' ').nth(1)).unwrap_or("/").to_owned();
     let headers: BTreeMap<String, String> = lines
@@ -106,16 +106,16 @@ fn exchange(talk: &mut Talk, heard: &Heard) -> io::Result<()> {
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let run = query.strip_prefix("run=").unwrap_or_default();
     let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-    let body = talk.take(length)?;
+    let body = conn.read_bytes(length)?;
     match path {
-        "/own/suite.html" => heard.tell(run, |run| run.headers = headers),
+        "/own/suite.html" => heard.record(run, |run| run.headers = headers),
         "/report" => {
             let report = serde_json::from_slice(&body).expect("the page reports JSON");
-            heard.tell(run, |run| run.report = Some(report));
+            heard.record(run, |run| run.report = Some(report));
         }
         "/late" => {
             let what = String::from_utf8_lossy(&body).into_owned();
-            heard.tell(run, |run| run.late.extend([what]));
+            heard.record(run, |run| run.late.extend([what]));
         }
         _ => {}
     }
@@ -137,11 +137,11 @@ fn exchange(talk: &mut Talk, heard: &Heard) -> io::Result<()> {
             None => ("404 Not Found", "text/plain", Vec::new()),
         },
     };
-    talk.send(format!(
+    conn.send(format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     ))?;
-    talk.send(body)
+    conn.send(body)
 }
 
 fn folder() -> PathBuf {
@@ -149,13 +149,13 @@ fn folder() -> PathBuf {
 }
 
 /// A Chromium opened by hand: a window under Xvfb, a URL on its command line, no driver.
-pub(crate) struct Hand {
+pub(crate) struct ManualChromium {
     chromium: Child,
     xvfb: Child,
     _profile: TempDir,
 }
 
-impl Hand {
+impl ManualChromium {
     pub(crate) fn open(url: &str) -> Self {
         let mut xvfb = Command::new(program("Xvfb"))
             .args(["-displayfd", "1", "-screen", "0", "1920x1080x24", "-nolisten", "tcp"])
@@ -184,7 +184,7 @@ impl Hand {
     }
 }
 
-impl Drop for Hand {
+impl Drop for ManualChromium {
     fn drop(&mut self) {
         // What ended by itself needs no ending.
         let _ = kill_process_group(Pid::from_child(&self.chromium), Signal::KILL);

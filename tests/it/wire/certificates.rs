@@ -2,9 +2,9 @@
 
 use std::net::TcpListener;
 
-use crate::support::{Certs, Finished, Nginx, RawServer, Site, keep_answering, rungs};
+use crate::support::{Certs, FinishedRun, Nginx, RawServer, Site, keep_answering, rungs};
 
-fn fetch(arguments: &[&str]) -> Finished {
+fn fetch(arguments: &[&str]) -> FinishedRun {
     rungs(["fetch", "--max-tier", "impersonate"].into_iter().chain(arguments.iter().copied()))
 }
 
@@ -92,9 +92,9 @@ fn an_invalid_ca_file_is_a_config_error() {
 
 #[test]
 fn a_port_without_tls_is_distinguished_from_a_bad_certificate() {
-    let server = RawServer::start(|talk| {
-        talk.send("HTTP/1.1 400 Bad Request\r\n\r\n")?;
-        talk.hold()
+    let server = RawServer::start(|conn| {
+        conn.send("HTTP/1.1 400 Bad Request\r\n\r\n")?;
+        conn.hold_open()
     });
     let run = fetch(&["--retry", "0", "--format", "json", &server.url("/").replace("http:", "https:")]);
     assert_eq!((run.code, run.json()["error"]["kind"].as_str()), (1, Some("tls")), "{run}");

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use rungs::{Fetcher, Tier};
 
 use crate::support::{
-    self, Certs, END_HEADERS, End, Finished, Flow, GOAWAY, HEADERS, Jam, Nginx, OK, Program, RST_STREAM,
-    RawServer, Relay, Site, Talk, frame, greet, request,
+    self, Certs, END_HEADERS, End, FinishedRun, Flow, FullBacklog, GOAWAY, HEADERS, Nginx, Program,
+    RST_STREAM, RawConnection, RawServer, Relay, STATUS_200, Site, frame, read_request, start_http2,
 };
 
 use rows::rows;
@@ -23,7 +23,7 @@ use rows::rows;
 /// One fault, and what must come of it on the HTTP tiers and in the browser: `page`, or the kind of the error.
 struct Row {
     name: &'static str,
-    way: Way,
+    fault: Fault,
     /// More of the command line.
     flags: &'static [&'static str],
     http: &'static str,
@@ -33,33 +33,31 @@ struct Row {
 
 /// How the fault comes about.
 #[derive(Clone, Copy)]
-enum Way {
+enum Fault {
     /// Between rungs and nginx: site, page, the way down, the way up.
     Relay(Site, &'static str, Flow, Flow),
     /// An HTTP/1.1 server.
-    Raw(fn(&mut Talk) -> io::Result<()>),
+    Http1(fn(&mut RawConnection) -> io::Result<()>),
     /// An HTTP/2 server: what it sets, and what it does about a request on a stream.
-    H2(&'static [(u16, u32)], fn(&mut Talk, u32) -> io::Result<()>),
+    Http2(&'static [(u16, u32)], fn(&mut RawConnection, u32) -> io::Result<()>),
     /// No SYN is answered.
-    Jam,
+    FullBacklog,
 }
 
-use Way::{H2, Raw, Relay as Through};
-
 /// What came of one row on one tier.
-struct Met {
+struct Measured {
     tier: &'static str,
     outcome: String,
     expected: &'static str,
     elapsed: Duration,
     peak_kb: u64,
-    run: Finished,
+    run: FinishedRun,
 }
 
 const TIERS: &[&str] =
     if cfg!(feature = "browser") { &["plain", "impersonate", "browser"] } else { &["plain", "impersonate"] };
 
-const ALL: Flow = Flow::new();
+const UNCHANGED: Flow = Flow::new();
 
 /// The deadline of a fetch that must run into it, and of one that must not.
 const SHORT: &[&str] = &["-m", "3"];
@@ -67,12 +65,12 @@ const LONG: &[&str] = &["-m", "60"];
 /// Chromium has to start within it too.
 const SHORT_IN_BROWSER: &[&str] = &["-m", "15"];
 /// Much longer than any deadline: what it ends has hung.
-const HUNG: Duration = Duration::from_secs(85);
+const HANG_LIMIT: Duration = Duration::from_secs(85);
 /// How much more memory than a good fetch a bad one may take, in kB. The largest body is 32 MiB.
 const MORE_KB: u64 = 96 * 1024;
 
 /// The connection ends.
-fn gone() -> io::Result<()> {
+fn disconnect() -> io::Result<()> {
     Err(io::ErrorKind::ConnectionAborted.into())
 }
 
@@ -81,39 +79,39 @@ fn goaway(last: u32, reason: u32) -> Vec<u8> {
 }
 
 /// Meets the fault of `row` on `tier`.
-fn meet(row: &Row, tier: &'static str, certs: &Certs, nginx: &Nginx) -> Met {
+fn run_row(row: &Row, tier: &'static str, certs: &Certs, nginx: &Nginx) -> Measured {
     let expected = if tier == "browser" { row.browser } else { row.http };
     let mut held: Vec<Box<dyn std::any::Any>> = Vec::new();
-    let url = match row.way {
-        Through(site, path, down, up) => {
+    let url = match row.fault {
+        Fault::Relay(site, path, down, up) => {
             let relay = Relay::start(nginx.port(site), down, up);
             let scheme = if site == Site::Clear { "http" } else { "https" };
             let url = format!("{scheme}://127.0.0.1:{}{path}", relay.port());
             held.push(Box::new(relay));
             url
         }
-        Raw(handler) => {
+        Fault::Http1(handler) => {
             let server = RawServer::start(handler);
             let url = server.url("/");
             held.push(Box::new(server));
             url
         }
-        H2(settings, answer) => {
-            let server = RawServer::start_tls(&certs.valid, b"\x02h2", move |talk| {
-                greet(talk, settings)?;
+        Fault::Http2(settings, answer) => {
+            let server = RawServer::start_tls(&certs.valid, b"\x02h2", move |conn| {
+                start_http2(conn, settings)?;
                 loop {
-                    let stream = request(talk)?;
-                    answer(talk, stream)?;
+                    let stream = read_request(conn)?;
+                    answer(conn, stream)?;
                 }
             });
             let url = server.url("/");
             held.push(Box::new(server));
             url
         }
-        Way::Jam => {
-            let jam = Jam::start();
-            let url = jam.url();
-            held.push(Box::new(jam));
+        Fault::FullBacklog => {
+            let server = FullBacklog::start();
+            let url = server.url();
+            held.push(Box::new(server));
             url
         }
     };
@@ -124,14 +122,14 @@ fn meet(row: &Row, tier: &'static str, certs: &Certs, nginx: &Nginx) -> Met {
     };
     let trust = if tier == "browser" { &["-k"][..] } else { &["--cacert", certs.ca()] };
     let fixed = ["fetch", "--format", "json", "--retry", "0", "--tier", tier];
-    let program = Program::new().limit(HUNG);
+    let program = Program::new().limit(HANG_LIMIT);
     let began = Instant::now();
     let run = program.run([&fixed[..], limit, trust, row.flags, &[url.as_str()]].concat());
     let elapsed = began.elapsed();
-    assert_eq!(program.left_behind(), Vec::<std::path::PathBuf>::new(), "{} on {tier}", row.name);
+    assert_eq!(program.leftover_files(), Vec::<std::path::PathBuf>::new(), "{} on {tier}", row.name);
     let got = run.json();
     let outcome = got["error"]["kind"].as_str().unwrap_or("page").to_owned();
-    if let (Through(_, path, ..), "page") = (row.way, outcome.as_str()) {
+    if let (Fault::Relay(_, path, ..), "page") = (row.fault, outcome.as_str()) {
         let sent = nginx.page(path.trim_start_matches("/page/"));
         let whole = if tier == "browser" {
             got["body_bytes"].as_u64() > Some(9000)
@@ -140,7 +138,7 @@ fn meet(row: &Row, tier: &'static str, certs: &Certs, nginx: &Nginx) -> Met {
         };
         assert!(whole, "{} on {tier}: a part is no page\n{run}", row.name);
     }
-    Met { tier, outcome, expected, elapsed, peak_kb: run.peak_kb, run }
+    Measured { tier, outcome, expected, elapsed, peak_kb: run.peak_kb, run }
 }
 
 #[test]
@@ -149,12 +147,15 @@ fn every_fault_ends_as_it_should() {
     let nginx = Nginx::start(&certs);
     let good = Row {
         name: "",
-        way: Through(Site::H2, "/page/700k", ALL, ALL),
+        fault: Fault::Relay(Site::H2, "/page/700k", UNCHANGED, UNCHANGED),
         flags: &[],
         http: "page",
         browser: "page",
     };
-    let base = TIERS.iter().map(|tier| meet(&good, tier, &certs, &nginx)).map(|met| (met.tier, met.peak_kb));
+    let base = TIERS
+        .iter()
+        .map(|tier| run_row(&good, tier, &certs, &nginx))
+        .map(|measured| (measured.tier, measured.peak_kb));
     let base: std::collections::HashMap<_, _> = base.collect();
     let tasks: Vec<(usize, &'static str)> = (0..rows.len())
         .flat_map(|row| TIERS.iter().map(move |tier| (row, *tier)))
@@ -165,27 +166,31 @@ fn every_fault_ends_as_it_should() {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some((row, tier)) = tasks.get(next.fetch_add(1, Ordering::SeqCst)) {
-                    let met = meet(&rows[*row], tier, &certs, &nginx);
-                    all.lock().expect("nobody panicked").push((*row, met));
+                    let measured = run_row(&rows[*row], tier, &certs, &nginx);
+                    all.lock().expect("the lock is not poisoned").push((*row, measured));
                 }
             });
         }
     });
-    let mut all = all.into_inner().expect("nobody panicked");
-    all.sort_by_key(|(row, met)| (*row, TIERS.iter().position(|tier| *tier == met.tier)));
+    let mut all = all.into_inner().expect("the lock is not poisoned");
+    all.sort_by_key(|(row, measured)| (*row, TIERS.iter().position(|tier| *tier == measured.tier)));
     assert_eq!(all.len(), tasks.len(), "every fault was met on every tier");
     let (mut table, mut wrong) = (String::new(), String::new());
     for (at, row) in rows.iter().enumerate() {
         write!(table, "{:<40}", row.name).expect("a String takes all");
-        for (_, met) in all.iter().filter(|(row, _)| *row == at) {
-            let more = met.peak_kb.saturating_sub(base[met.tier]);
-            let cell = format!("{} {:.1} s +{} MB", met.outcome, met.elapsed.as_secs_f64(), more / 1024);
+        for (_, measured) in all.iter().filter(|(row, _)| *row == at) {
+            let more = measured.peak_kb.saturating_sub(base[measured.tier]);
+            let cell =
+                format!("{} {:.1} s +{} MB", measured.outcome, measured.elapsed.as_secs_f64(), more / 1024);
             write!(table, " {cell:<28}").expect("a String takes all");
-            if met.outcome != met.expected || more > MORE_KB || met.run.stderr.contains("panicked") {
+            if measured.outcome != measured.expected
+                || more > MORE_KB
+                || measured.run.stderr.contains("panicked")
+            {
                 writeln!(
                     wrong,
                     "{} on {}: {cell}, and not {}\n{}",
-                    row.name, met.tier, met.expected, met.run
+                    row.name, measured.tier, measured.expected, measured.run
                 )
                 .expect("a String takes all");
             }
@@ -214,16 +219,16 @@ async fn posts(server: &RawServer, url: &str, after: bool) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_post_that_may_have_been_heard_is_sent_once() {
-    let faults: [fn(&mut Talk) -> io::Result<()>; 4] =
+    let faults: [fn(&mut RawConnection) -> io::Result<()>; 4] =
         [support::closes_at_once, support::garbage, support::truncated_body, support::truncated_chunks];
     for (number, fault) in faults.into_iter().enumerate() {
         for after in [false, true] {
-            let server = RawServer::start(move |talk| {
+            let server = RawServer::start(move |conn| {
                 if after {
-                    talk.head()?;
-                    talk.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")?;
+                    conn.read_head()?;
+                    conn.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")?;
                 }
-                fault(talk)
+                fault(conn)
             });
             assert_eq!(
                 posts(&server, &server.url("/"), after).await,
@@ -234,7 +239,7 @@ async fn a_post_that_may_have_been_heard_is_sent_once() {
     }
     for end in [End::Reset, End::HalfClose] {
         let server = RawServer::start(support::keep_answering);
-        let relay = Relay::start(server.port(), ALL.ends(0, end), ALL);
+        let relay = Relay::start(server.port(), UNCHANGED.end_after(0, end), UNCHANGED);
         let url = format!("http://127.0.0.1:{}/", relay.port());
         assert_eq!(posts(&server, &url, false).await, 1, "{end:?}");
     }
@@ -248,27 +253,27 @@ async fn a_post_that_may_have_been_heard_is_sent_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_post_that_an_http_2_server_may_have_heard_is_sent_once() {
     let certs = Certs::new();
-    let faults: [fn(&mut Talk, u32) -> io::Result<()>; 4] = [
-        |talk, stream| {
-            talk.send(goaway(stream, 0))?;
-            gone()
+    let faults: [fn(&mut RawConnection, u32) -> io::Result<()>; 4] = [
+        |conn, stream| {
+            conn.send(goaway(stream, 0))?;
+            disconnect()
         },
-        |talk, stream| talk.send(frame(RST_STREAM, 0, stream, &2_u32.to_be_bytes())),
-        |_, _| gone(),
-        |talk, stream| {
-            talk.send(frame(HEADERS, END_HEADERS, stream, OK))?;
-            gone()
+        |conn, stream| conn.send(frame(RST_STREAM, 0, stream, &2_u32.to_be_bytes())),
+        |_, _| disconnect(),
+        |conn, stream| {
+            conn.send(frame(HEADERS, END_HEADERS, stream, STATUS_200))?;
+            disconnect()
         },
     ];
     for (number, fault) in faults.into_iter().enumerate() {
         let heard = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&heard);
-        let server = RawServer::start_tls(&certs.valid, b"\x02h2", move |talk| {
-            greet(talk, &[])?;
+        let server = RawServer::start_tls(&certs.valid, b"\x02h2", move |conn| {
+            start_http2(conn, &[])?;
             loop {
-                let stream = request(talk)?;
+                let stream = read_request(conn)?;
                 counted.fetch_add(1, Ordering::SeqCst);
-                fault(talk, stream)?;
+                fault(conn, stream)?;
             }
         });
         for tier in [Tier::Plain, Tier::Impersonate] {

@@ -22,7 +22,7 @@ fn limits(id: u32) -> (String, String) {
 fn the_program_raises_its_open_file_limit_to_the_hard_limit() {
     for (given, hard) in [("-n 200 && ulimit -Sn 64", "200"), ("-n 64", "64")] {
         let server = RawServer::start(support::never_answers);
-        let program = Program::new().descriptors(given);
+        let program = Program::new().open_file_limit(given);
         let running = program.start(["fetch", "--tier", "plain", &server.url("/")]);
         until("the request", || !server.heads().is_empty());
         assert_eq!(limits(running.id()), (hard.to_owned(), hard.to_owned()), "{given}");
@@ -33,7 +33,7 @@ fn the_program_raises_its_open_file_limit_to_the_hard_limit() {
 fn many_urls_are_fetched_under_a_low_open_file_limit() {
     let servers: Vec<RawServer> = (0..60).map(|_| RawServer::start(support::keep_answering)).collect();
     let urls: Vec<String> = servers.iter().map(|server| server.url("/")).collect();
-    let program = Program::new().descriptors("-n 64");
+    let program = Program::new().open_file_limit("-n 64");
     let fixed = ["fetch", "--tier", "plain", "--format", "jsonl"];
     let run = program.run(fixed.into_iter().chain(urls.iter().map(String::as_str)));
     assert_eq!((run.code, run.text().lines().count()), (0, 60), "{run}");
@@ -41,11 +41,11 @@ fn many_urls_are_fetched_under_a_low_open_file_limit() {
 
 #[test]
 fn a_program_with_the_library_neither_hangs_nor_spins_under_a_low_limit() {
-    let server = RawServer::start(|talk| {
+    let server = RawServer::start(|conn| {
         loop {
-            talk.head()?;
+            conn.read_head()?;
             thread::sleep(Duration::from_millis(100));
-            talk.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")?;
+            conn.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")?;
         }
     });
     let me = std::env::current_exe().expect("this test has a name");

@@ -84,7 +84,7 @@ fn find<'a>(all: &'a [Connection], path: &str) -> Option<(&'a Connection, &'a He
 }
 
 fn heard<'a>(all: &'a [Connection], path: &str) -> (&'a Connection, &'a HeardRequest) {
-    find(all, path).unwrap_or_else(|| panic!("nobody asked for {path}"))
+    find(all, path).unwrap_or_else(|| panic!("no request for {path}"))
 }
 
 /// The paths asked for on the same connection before `path`.

@@ -3,15 +3,17 @@
 use std::io;
 
 use crate::support::{
-    CONTINUATION, Certs, END_HEADERS, END_STREAM, Finished, GOAWAY, HEADERS, OK, PING, RST_STREAM, RawServer,
-    Talk, frame, greet, request, rungs,
+    CONTINUATION, Certs, END_HEADERS, END_STREAM, FinishedRun, GOAWAY, HEADERS, PING, RST_STREAM,
+    RawConnection, RawServer, STATUS_200, frame, read_request, rungs, start_http2,
 };
 
 /// What a server does once it heard a request on a stream.
-type Answer = fn(&mut Talk, u32) -> io::Result<()>;
+type Answer = fn(&mut RawConnection, u32) -> io::Result<()>;
 
 /// Fetches two pages, one after the other, on both HTTP tiers.
-fn fetch(handler: impl Fn(&mut Talk) -> io::Result<()> + Send + Sync + Clone + 'static) -> [Finished; 2] {
+fn fetch(
+    handler: impl Fn(&mut RawConnection) -> io::Result<()> + Send + Sync + Clone + 'static,
+) -> [FinishedRun; 2] {
     let certs = Certs::new();
     ["plain", "impersonate"].map(|tier| {
         let server = RawServer::start_tls(&certs.valid, b"\x02h2", handler.clone());
@@ -23,11 +25,11 @@ fn fetch(handler: impl Fn(&mut Talk) -> io::Result<()> + Send + Sync + Clone + '
 #[test]
 fn any_header_table_size_works() {
     for size in [0, 1, 100, 4096, 65_536, 1 << 20, u32::MAX] {
-        let runs = fetch(move |talk| {
-            greet(talk, &[(1, size)])?;
+        let runs = fetch(move |conn| {
+            start_http2(conn, &[(1, size)])?;
             loop {
-                let stream = request(talk)?;
-                talk.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x89]))?;
+                let stream = read_request(conn)?;
+                conn.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x89]))?;
             }
         });
         for run in runs {
@@ -39,14 +41,14 @@ fn any_header_table_size_works() {
 
 #[test]
 fn a_refused_stream_is_retried_on_a_new_connection() {
-    let runs = fetch(|talk| {
-        greet(talk, &[])?;
+    let runs = fetch(|conn| {
+        start_http2(conn, &[])?;
         loop {
-            let stream = request(talk)?;
-            if talk.index == 0 {
-                talk.send(frame(RST_STREAM, 0, stream, &7_u32.to_be_bytes()))?;
+            let stream = read_request(conn)?;
+            if conn.index == 0 {
+                conn.send(frame(RST_STREAM, 0, stream, &7_u32.to_be_bytes()))?;
             } else {
-                talk.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x89]))?;
+                conn.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x89]))?;
             }
         }
     });
@@ -57,15 +59,15 @@ fn a_refused_stream_is_retried_on_a_new_connection() {
 
 #[test]
 fn after_goaway_a_new_connection_is_used() {
-    let runs = fetch(|talk| {
-        greet(talk, &[])?;
-        let stream = request(talk)?;
+    let runs = fetch(|conn| {
+        start_http2(conn, &[])?;
+        let stream = read_request(conn)?;
         // Answers one, and hears no more.
         let mut last = stream.to_be_bytes().to_vec();
         last.extend_from_slice(&0_u32.to_be_bytes());
-        talk.send(frame(GOAWAY, 0, 0, &last))?;
-        talk.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x89]))?;
-        talk.hold()
+        conn.send(frame(GOAWAY, 0, 0, &last))?;
+        conn.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x89]))?;
+        conn.hold_open()
     });
     for run in runs {
         assert_eq!(run.code, 0, "{run}");
@@ -75,21 +77,21 @@ fn after_goaway_a_new_connection_is_used() {
 #[test]
 fn broken_frames_are_protocol_errors() {
     let cases: [(&str, Answer); 4] = [
-        ("a frame on a stream nobody opened", |talk, _| talk.send(frame(0, 0, 99, b"x"))),
-        ("a header block that is none", |talk, stream| {
-            talk.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff]))
+        ("a frame on a stream nobody opened", |conn, _| conn.send(frame(0, 0, 99, b"x"))),
+        ("a header block that is none", |conn, stream| {
+            conn.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff]))
         }),
-        ("an error instead of an answer", |talk, stream| {
-            talk.send(frame(RST_STREAM, 0, stream, &2_u32.to_be_bytes()))
+        ("an error instead of an answer", |conn, stream| {
+            conn.send(frame(RST_STREAM, 0, stream, &2_u32.to_be_bytes()))
         }),
-        ("HTTP/1.1 in the middle", |talk, _| talk.send("HTTP/1.1 400 Bad Request\r\n\r\n")),
+        ("HTTP/1.1 in the middle", |conn, _| conn.send("HTTP/1.1 400 Bad Request\r\n\r\n")),
     ];
     for (name, answer) in cases {
-        let runs = fetch(move |talk| {
-            greet(talk, &[])?;
-            let stream = request(talk)?;
-            answer(talk, stream)?;
-            talk.hold()
+        let runs = fetch(move |conn| {
+            start_http2(conn, &[])?;
+            let stream = read_request(conn)?;
+            answer(conn, stream)?;
+            conn.hold_open()
         });
         for run in runs {
             assert_eq!(run.code, 1, "{name}\n{run}");
@@ -101,14 +103,14 @@ fn broken_frames_are_protocol_errors() {
 
 #[test]
 fn endless_header_blocks_are_cut_off() {
-    let runs = fetch(|talk| {
-        greet(talk, &[])?;
-        let stream = request(talk)?;
-        talk.send(frame(HEADERS, 0, stream, OK))?;
+    let runs = fetch(|conn| {
+        start_http2(conn, &[])?;
+        let stream = read_request(conn)?;
+        conn.send(frame(HEADERS, 0, stream, STATUS_200))?;
         let mut field = b"\x00\x01a\x7f\x81\x3e".to_vec();
         field.extend_from_slice(&[b'y'; 8000]);
-        while !talk.stopping() {
-            talk.send(frame(CONTINUATION, 0, stream, &field))?;
+        while !conn.is_stopping() {
+            conn.send(frame(CONTINUATION, 0, stream, &field))?;
         }
         Ok(())
     });
@@ -120,11 +122,11 @@ fn endless_header_blocks_are_cut_off() {
 
 #[test]
 fn a_flood_of_pings_ends_in_time() {
-    let runs = fetch(|talk| {
-        greet(talk, &[])?;
-        request(talk)?;
-        while !talk.stopping() {
-            talk.send(frame(PING, 0, 0, &[0; 8]).repeat(100))?;
+    let runs = fetch(|conn| {
+        start_http2(conn, &[])?;
+        read_request(conn)?;
+        while !conn.is_stopping() {
+            conn.send(frame(PING, 0, 0, &[0; 8]).repeat(100))?;
         }
         Ok(())
     });
@@ -137,14 +139,14 @@ fn a_flood_of_pings_ends_in_time() {
 fn the_connection_opened_after_goaway_is_reused() {
     let certs = Certs::new();
     for tier in ["plain", "impersonate"] {
-        let server = RawServer::start_tls(&certs.valid, b"\x02h2", |talk| {
-            greet(talk, &[])?;
+        let server = RawServer::start_tls(&certs.valid, b"\x02h2", |conn| {
+            start_http2(conn, &[])?;
             loop {
-                let stream = request(talk)?;
-                talk.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x89]))?;
-                if talk.index == 0 {
+                let stream = read_request(conn)?;
+                conn.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x89]))?;
+                if conn.index == 0 {
                     let last = [stream.to_be_bytes(), 0_u32.to_be_bytes()].concat();
-                    talk.send(frame(GOAWAY, 0, 0, &last))?;
+                    conn.send(frame(GOAWAY, 0, 0, &last))?;
                 }
             }
         });

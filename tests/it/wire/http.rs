@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Certs, Finished, Nginx, Program, Running, Site, rungs};
+use crate::support::{Certs, FinishedRun, Nginx, Program, RunningProgram, Site, rungs};
 
 const HTTP_TIERS: [&str; 2] = ["plain", "impersonate"];
 
 /// A fetch that trusts the test's authority and does not reach for a browser.
-fn fetch(certs: &Certs, arguments: &[&str]) -> Finished {
+fn fetch(certs: &Certs, arguments: &[&str]) -> FinishedRun {
     let fixed = ["fetch", "--cacert", certs.ca(), "--max-tier", "impersonate"];
     rungs(fixed.into_iter().chain(arguments.iter().copied()))
 }
 
 /// The same on one tier.
-fn fetch_on(tier: &str, certs: &Certs, arguments: &[&str]) -> Finished {
+fn fetch_on(tier: &str, certs: &Certs, arguments: &[&str]) -> FinishedRun {
     let fixed = ["fetch", "--cacert", certs.ca(), "--tier", tier];
     rungs(fixed.into_iter().chain(arguments.iter().copied()))
 }
@@ -29,7 +29,7 @@ fn heard<'a>(echo: &'a str, field: &str) -> &'a str {
 }
 
 /// The answers of a `--format jsonl` run.
-fn lines(run: &Finished) -> Vec<Value> {
+fn lines(run: &FinishedRun) -> Vec<Value> {
     run.text().lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
 }
 
@@ -392,7 +392,7 @@ fn a_large_body_streams_to_a_file_without_being_held() {
 }
 
 /// The most memory a run held until just before its end, in bytes.
-fn peak_memory(run: &Running) -> usize {
+fn peak_memory(run: &RunningProgram) -> usize {
     let path = format!("/proc/{}/status", run.id());
     let mut peak = 0;
     // A program that ended and was not yet waited for has no memory to tell of.

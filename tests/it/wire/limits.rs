@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use rungs::{Bounds, Error, ErrorKind, Fetcher, Page, Tier};
 
 use crate::support::{
-    self, Certs, END_HEADERS, END_STREAM, HEADERS, Nginx, RawServer, Site, Talk, WINDOW_UPDATE, frame, greet,
-    request,
+    self, Certs, END_HEADERS, END_STREAM, HEADERS, Nginx, RawConnection, RawServer, Site, WINDOW_UPDATE,
+    frame, read_request, start_http2,
 };
 
 const SHORT: Duration = Duration::from_millis(300);
@@ -24,7 +24,7 @@ fn fetcher(bounds: Bounds) -> Fetcher {
 }
 
 async fn fails(
-    handler: impl Fn(&mut Talk) -> io::Result<()> + Send + Sync + 'static,
+    handler: impl Fn(&mut RawConnection) -> io::Result<()> + Send + Sync + 'static,
     change: impl FnOnce(&mut Bounds),
 ) -> Error {
     let server = RawServer::start(handler);
@@ -45,7 +45,7 @@ async fn each_timeout_has_its_own_message() {
     let error = fails(support::slow_drip, |bounds| bounds.http_total = SHORT).await;
     assert_eq!(error.to_string(), "the body did not end within the attempt's total time");
 
-    let silent = RawServer::start(Talk::hold);
+    let silent = RawServer::start(RawConnection::hold_open);
     let url = silent.url("/").replace("http:", "https:");
     let error = fetch(&url, |bounds| bounds.tls = SHORT).await.expect_err("no handshake");
     assert!(error.is_timeout() && error.to_string().contains("the TLS handshake with"), "{error:?}");
@@ -71,11 +71,11 @@ async fn infinite_limits_do_not_crash() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_saved_to_a_file_is_limited_by_idle_time_alone() {
     // Twenty bytes in two seconds, far beyond the attempt's total.
-    let drip = |talk: &mut Talk| {
-        talk.head()?;
-        talk.send("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 20\r\n\r\n")?;
+    let drip = |conn: &mut RawConnection| {
+        conn.read_head()?;
+        conn.send("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 20\r\n\r\n")?;
         for _ in 0..20 {
-            talk.send("x")?;
+            conn.send("x")?;
             std::thread::sleep(Duration::from_millis(50));
         }
         Ok(())
@@ -137,13 +137,13 @@ async fn a_nested_decompression_bomb_stops_at_the_limit_in_time() {
     for _ in 0..3 {
         packed = support::gzip(&packed);
     }
-    let server = RawServer::start(move |talk| {
-        talk.head()?;
+    let server = RawServer::start(move |conn| {
+        conn.read_head()?;
         let length = packed.len();
-        talk.send(format!(
+        conn.send(format!(
             "HTTP/1.1 200 OK\r\ncontent-encoding: gzip, gzip, gzip\r\ncontent-length: {length}\r\n\r\n"
         ))?;
-        talk.send(&packed)
+        conn.send(&packed)
     });
     let started = Instant::now();
     let error = fetch(&server.url("/"), |_| {}).await.expect_err("it is too large");
@@ -156,17 +156,17 @@ async fn a_slow_upload_passes_and_a_stalled_one_times_out() {
     let certs = Certs::new();
     // Longer than the bound altogether, and no part of it.
     let opens = |times: u32| {
-        move |talk: &mut Talk| {
-            greet(talk, &[(4, 0)])?;
-            let stream = request(talk)?;
+        move |conn: &mut RawConnection| {
+            start_http2(conn, &[(4, 0)])?;
+            let stream = read_request(conn)?;
             for _ in 0..times {
                 std::thread::sleep(SHORT);
-                talk.send(frame(WINDOW_UPDATE, 0, stream, &10_000_u32.to_be_bytes()))?;
+                conn.send(frame(WINDOW_UPDATE, 0, stream, &10_000_u32.to_be_bytes()))?;
             }
             if times == 6 {
-                talk.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x89]))?;
+                conn.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x89]))?;
             }
-            talk.hold()
+            conn.hold_open()
         }
     };
     for (times, passes) in [(6, true), (3, false)] {
