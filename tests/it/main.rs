@@ -23,7 +23,7 @@
 //! | How does a browser with a window get its display? | `browser/window.rs` |
 //! | Is the browser tier on the wire what the profile says? Does it leak the real address? | `browser/wire.rs` |
 //! | Is a page lost when renderers or browsers are killed? | `browser/crashes.rs` |
-//! | Is each URL of a batch in the output once, whatever happens: kill, full disk, second run? | `batch/run.rs` |
+//! | Is each URL in the output once, after kills, a full disk, a second run? | `batch/run.rs` |
 //! | Which links does `--follow` fetch, and what is read out of pages? | `batch/crawl.rs` |
 //! | What does the program print, write and exit with? | `cli/output.rs` |
 //! | Which exit code, kind and message has each kind of bad input? | `cli/bad_input.rs` |

@@ -1,4 +1,4 @@
-//! `rungs batch --follow`: every page of a site once, and no more of a site that has no end. What is read out of pages.
+//! `rungs batch --follow`: each page of a site once, and only a part of an endless site. Also the extraction of fields.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -15,11 +15,11 @@ use serde_json::Value;
 use crate::support::{FinishedRun, Program, RawConnection, RawServer, until};
 
 const COMMON: [&str; 4] = ["--tier", "plain", "--no-memory", "--no-progress"];
-/// Pages that the site really has, beside its first.
+/// The pages of the site in addition to its first page.
 const PAGES: usize = 240;
 
-/// A site whose pages lead to two more each and back to the first, to other sites, to a calendar and a list without end,
-/// to themselves under session ids and other names, and to what asks not to be followed.
+/// A site whose pages link to two more each, to the first page, to other sites, to an endless calendar and list, to
+/// themselves under session ids and other names, and to `nofollow` pages.
 fn site() -> RawServer {
     let sessions = Arc::new(AtomicUsize::new(0));
     RawServer::start(move |conn| {
@@ -53,7 +53,7 @@ fn page(target: &str, session: usize) -> String {
         let more = [2 * n + 1, 2 * n + 2].into_iter().filter(|n| *n < PAGES);
         links.extend(more.map(|n| format!("/p/{n};jsessionid={session:032x}?utm_source=p{n}&sid={session}")));
         links.push(format!("/p/./{n}#part"));
-        // The first answers for another URL too, which all link to.
+        // The first page is also served under a second URL, to which all pages link.
         links.push("/p/first".to_owned());
         let canonical = if n == 0 { "first".to_owned() } else { n.to_string() };
         let _ = write!(head, "<link rel=canonical href=/p/{canonical}>");
@@ -78,13 +78,13 @@ fn crawl(program: &Program, site: &RawServer, arguments: &[&str]) -> FinishedRun
     program.run([&["batch", "urls.txt", "--out", "out.jsonl"][..], arguments, &COMMON].concat())
 }
 
-/// The records of a run.
+/// The records in the output.
 fn records(program: &Program) -> Vec<Value> {
     let text = fs::read_to_string(program.home().join("out.jsonl")).expect("an output");
     text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
-/// The paths and queries of all records, none of them there twice.
+/// The paths and queries of all records. Panics if one is there twice.
 fn targets(program: &Program, site: &RawServer) -> BTreeSet<String> {
     let records = records(program);
     let begins = site.url("");
@@ -98,7 +98,7 @@ fn count(targets: &BTreeSet<String>, begins: &str) -> usize {
     targets.iter().filter(|target| target.starts_with(begins)).count()
 }
 
-/// How each crawl of the whole site is bounded.
+/// The limits of each crawl of the whole site.
 const WHOLE: [&str; 4] = ["--follow", "a.follow", "--trap-limit", "250"];
 
 fn assert_whole(targets: &BTreeSet<String>) {
@@ -138,7 +138,7 @@ fn a_crawl_has_each_page_of_the_site_once_and_its_traps_bounded() {
     assert_eq!((of("/p/7"), of("/private"), of("/away")), (1, 0, 0));
     let deep = heads.iter().find(|head| head.starts_with("GET /p/7 ")).expect("it was asked for");
     assert!(deep.to_ascii_lowercase().contains(&format!("referer: {}\r\n", site.url("/p/3"))), "{deep}");
-    // The same command again finds nothing left.
+    // The same command again finds nothing left to do.
     let again = crawl(&program, &site, &WHOLE);
     assert_eq!((again.code, site.heads().len()), (0, heads.len()), "{again}");
 }
@@ -307,7 +307,7 @@ fn a_header_names_what_else_a_page_answers_for() {
             "/" => ("text/html", "", "<a href=/doc.pdf>1</a><a href=/a>2</a><a href=/next>3</a>"),
             "/doc.pdf" => ("application/pdf", "link: </doc>; rel=canonical\r\n", "%PDF-1.7"),
             "/a" => ("text/html", "link: </b>; rel=\"canonical\"\r\n", "<h1>A page</h1>"),
-            // One level further down: asked for after what is above.
+            // One level deeper: requested after the levels above.
             "/next" => ("text/html", "", "<a href=/doc>1</a><a href=/b>2</a><a href=/c>3</a>"),
             _ => ("text/html", "", "<h1>A page</h1>"),
         };

@@ -1,4 +1,4 @@
-//! `rungs batch` and `Batch`: what is asked for is there once, whatever happens meanwhile.
+//! `rungs batch` and `Batch`: the output has each URL once, even after kills and failures.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,21 +18,21 @@ use crate::support::{
     self, Certs, FinishedRun, Nginx, Program, RawConnection, RawServer, Site, until, warc_records,
 };
 
-/// What every batch here is run with.
+/// The arguments of every batch in this file.
 const COMMON: [&str; 4] = ["--tier", "plain", "--no-memory", "--no-progress"];
 
 fn batch(program: &Program, arguments: &[&str]) -> FinishedRun {
     program.run([&["batch"][..], arguments, &COMMON].concat())
 }
 
-/// The URLs of a list, and the list as a file of the program's home.
+/// Makes a list of URLs and writes it to a file in the program's home folder.
 fn list(program: &Program, nginx: &Nginx, count: usize) -> Vec<String> {
     let urls: Vec<String> = (0..count).map(|n| nginx.url(Site::Clear, &format!("/echo?n={n}"))).collect();
     fs::write(program.home().join("urls.txt"), urls.join("\n")).expect("a list is written");
     urls
 }
 
-/// How often each URL is in an output of this name.
+/// How often each URL is in this output.
 fn counted(path: &Path) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for url in urls_in(path) {
@@ -157,7 +157,7 @@ fn killed_at_any_moment_a_batch_ends_with_each_record_once_in_every_format() {
         let mut kills = 0;
         for part in [7_u64, 3, 2] {
             let running = program.start(arguments.iter());
-            // Kill it when the journal is this long, wherever it is then.
+            // Killed when the journal has this length, at whatever point the run is then.
             let enough = 1500 * 21 / part + at as u64 * 37;
             let journal = program.home().join(format!("{out}.ckpt"));
             until(&format!("{enough} bytes in the journal"), || {
@@ -323,7 +323,7 @@ fn a_checkpoint_belongs_to_one_batch_and_one_process_at_a_time() {
     until("the request", || !server.heads().is_empty());
     let run = batch(&program, &arguments);
     assert!(run.code == 3 && run.stderr.contains("out.jsonl.ckpt is in use by another run"), "{run}");
-    // Twice: the drip would take longer than what is under way has.
+    // Twice: the dripping page would take longer than the grace period.
     running.signal(Signal::INT);
     running.wait_for_stderr("again to stop at once");
     running.signal(Signal::INT);
@@ -477,7 +477,7 @@ fn a_sitemap_is_followed_through_its_index() {
     assert!(run.text().contains("another site's page"), "{run}");
 }
 
-/// Counts what it is told.
+/// Counts the calls of each method.
 #[derive(Clone, Default)]
 struct Counting(std::sync::Arc<[AtomicUsize; 3]>);
 

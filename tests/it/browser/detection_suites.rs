@@ -1,6 +1,6 @@
-//! The browser tier before detection suites: BotD, and checks of our own on every kind of target. The rule: it
-//! raises no flag that the same browser, opened by hand under Xvfb without a driver, does not raise too. Stock
-//! chromiumoxide goes through the same pages, and must be found out.
+//! The browser tier against detection suites: BotD, and our own checks on every kind of target. It must not raise a
+//! flag that the same browser does not raise when started manually under Xvfb without a driver. Stock chromiumoxide
+//! visits the same pages and must be detected.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::support::{BROWSER_LOCK, ManualChromium, SuiteServer};
 
-/// A fetcher that has only the browser.
+/// A fetcher that uses only the browser tier.
 fn fetcher(change: impl FnOnce(FetcherBuilder) -> FetcherBuilder) -> Fetcher {
     let mut bounds = Bounds::default();
     bounds.browser_total = Duration::from_secs(150);
@@ -20,7 +20,7 @@ fn fetcher(change: impl FnOnce(FetcherBuilder) -> FetcherBuilder) -> Fetcher {
     change(builder).build().expect("the settings are good")
 }
 
-/// Sends a fetcher's browser through the suites, once for each of `runs`, as one visitor.
+/// Runs the suites in a fetcher's browser, once for each of `runs`, with one identity.
 async fn ours(suites: &SuiteServer, runs: &[&str], change: impl FnOnce(FetcherBuilder) -> FetcherBuilder) {
     let fetcher = fetcher(change);
     for run in runs {
@@ -30,13 +30,13 @@ async fn ours(suites: &SuiteServer, runs: &[&str], change: impl FnOnce(FetcherBu
     fetcher.close().await;
 }
 
-/// What a browser opened by hand raises.
+/// The flags raised by a manually started browser.
 fn by_hand(suites: &SuiteServer) -> BTreeSet<String> {
     let _hand = ManualChromium::open(&suites.url("hand"));
     suites.raised("hand")
 }
 
-/// Sends stock chromiumoxide through the suites, and reads the page as its users do.
+/// Runs the suites in stock chromiumoxide, and reads the page as its users do.
 async fn stock(suites: &SuiteServer, run: &str, stealth_mode: bool) -> BTreeSet<String> {
     let folder = tempfile::tempdir().expect("a folder");
     let chromium = rungs::lab::Chromium::find().expect("Chromium is installed: `make deps`");
@@ -50,7 +50,7 @@ async fn stock(suites: &SuiteServer, run: &str, stealth_mode: bool) -> BTreeSet<
         page.enable_stealth_mode().await.expect("it is enabled");
     }
     let visit = async |page: &Page| {
-        // It waits for the load of every frame, or for 30 seconds: the report is what counts.
+        // It waits until every frame is loaded, or for 30 seconds. Only the report counts.
         let _ = tokio::time::timeout(Duration::from_secs(10), page.goto(suites.url(run))).await;
         tokio::task::block_in_place(|| suites.report(run));
         page.content().await.is_ok() && page.find_element("#done").await.is_ok()
@@ -100,7 +100,7 @@ async fn zone_language_and_facts_are_the_same_in_every_kind_of_target() {
     let _turn = BROWSER_LOCK.lock().await;
     let suites = SuiteServer::start();
     for (runs, headful) in [(["headless", "again"], false), (["headful", "once-more"], true)] {
-        // Twice: a service worker of the first visit may live on in another process than the second's page.
+        // Twice: a service worker of the first visit may live on in a process other than that of the second page.
         let elsewhere = |builder: FetcherBuilder| builder.timezone("Asia/Kolkata").language("fr-FR");
         ours(&suites, &runs, |builder| elsewhere(builder).headful(headful)).await;
         for run in runs {

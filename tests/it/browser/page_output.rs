@@ -1,4 +1,4 @@
-//! What the program does with a page in the browser: forms of the body, pictures, files.
+//! What the program writes for a page in the browser: forms of the body, screenshots, files.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Program, RawConnection, RawServer};
 
-/// A site with a page that a script finishes, and a file.
+/// A site with a page that a script completes, and a file to download.
 fn site(conn: &mut RawConnection) -> std::io::Result<()> {
     let head = conn.read_head()?;
     let (kind, body) = match head.split(' ').nth(1).unwrap_or_default() {

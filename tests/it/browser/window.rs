@@ -1,5 +1,5 @@
-//! A browser with a window: the display of its own, and what is said where there can be none; and the flags of the
-//! program that say where a browser is.
+//! A browser with a window: its own display, and the error where there can be none. Also the flags for time zone,
+//! position and language.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use rustix::process::Signal;
 
 use crate::support::{Program, RawServer, rungs, until};
 
-/// The Xvfbs whose files are below `folder`.
+/// The number of running Xvfb processes whose files are below `folder`.
 fn displays(folder: &Path) -> usize {
     let lines = fs::read_dir("/proc").expect("there is a /proc").flatten();
     let lines = lines.filter_map(|entry| fs::read_to_string(entry.path().join("cmdline")).ok());

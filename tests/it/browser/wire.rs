@@ -1,5 +1,5 @@
-//! The browser tier and the profile are one browser on the wire, whatever is laid over it, and neither shows the
-//! real address past a proxy.
+//! The browser tier sends what the profile says, with all emulation enabled, and does not reveal the real address
+//! behind a proxy.
 
 use std::net::UdpSocket;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::support::{BROWSER_LOCK, RawConnection, RawServer};
 
 type Change = Box<dyn Fn(FetcherBuilder) -> FetcherBuilder + Sync>;
 
-/// The first connection that asked for `/`, by the tier alone.
+/// The first connection that requested `/`, made by this tier alone.
 async fn heard(
     recorder: &Recorder,
     ca: &std::path::Path,
@@ -62,7 +62,7 @@ async fn a_browser_navigation_matches_the_profile_with_all_emulation_enabled() {
     }
 }
 
-/// Gathers candidates with the STUN server at this port, and shows them.
+/// A page that gathers ICE candidates with the STUN server at this port and prints them.
 fn gather(port: u16) -> String {
     format!(
         "<!doctype html><script>
@@ -91,7 +91,7 @@ fn serve(page: String) -> RawServer {
     })
 }
 
-/// How many datagrams the socket has got.
+/// The number of datagrams the socket has received.
 fn datagrams(socket: &UdpSocket) -> usize {
     std::iter::from_fn(|| socket.recv_from(&mut [0; 2048]).ok()).count()
 }
@@ -113,7 +113,7 @@ async fn webrtc_sends_nothing_past_a_proxy_and_looks_as_usual_without() {
         };
         let open = get(&|builder| builder, server.url("/")).await;
         assert!(!open.contains("candidates: 0<") && datagrams(&stun) > 0, "without a proxy: {open}");
-        // The server is the proxy: it answers whatever it is asked for.
+        // The server acts as the proxy: it answers every request.
         let proxy = server.url("").parse::<rungs::Proxy>().expect("a proxy");
         let hidden = get(&move |builder| builder.proxy(proxy.clone()), "http://site.test/".to_owned()).await;
         assert!(hidden.contains("candidates: 0<"), "behind a proxy: {hidden}");

@@ -1,5 +1,5 @@
-//! Bad input of every kind through the program: each has its own exit code, kind and clear words, and nothing that a
-//! site sends reaches the terminal as it is.
+//! Bad input of every kind: each has its own exit code, error kind and message. Text from a site is escaped before it
+//! reaches the terminal.
 
 use std::fs;
 use std::io;
@@ -7,7 +7,7 @@ use std::net::TcpListener;
 
 use crate::support::{self, Certs, FinishedRun, Nginx, Program, RawConnection, RawServer, Site, rungs};
 
-/// A fetch by the HTTP tiers without retries, as JSON.
+/// Fetches on the HTTP tiers without retries, with JSON output.
 fn fetch(arguments: &[&str]) -> FinishedRun {
     let fixed = ["fetch", "--max-tier", "impersonate", "--retry", "0", "--format", "json"];
     rungs(fixed.into_iter().chain(arguments.iter().copied()))
@@ -24,7 +24,7 @@ fn assert_fails(run: &FinishedRun, code: i32, kind: &str, words: &str) {
     assert_clean(run);
 }
 
-/// No control characters but line ends, and no backtrace of a panic.
+/// Checks for control characters other than line ends, and for a panic's backtrace.
 fn assert_clean(run: &FinishedRun) {
     for text in [&run.stderr, &run.text()] {
         let dirty = text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t'));
@@ -33,7 +33,7 @@ fn assert_clean(run: &FinishedRun) {
     assert!(!run.stderr.contains("panicked"), "{run}");
 }
 
-/// A fetch from a server that answers like this.
+/// Fetches from a server with this handler.
 fn served(
     handler: impl Fn(&mut RawConnection) -> io::Result<()> + Send + Sync + 'static,
     arguments: &[&str],
@@ -95,7 +95,7 @@ fn a_refused_port_is_a_connect_error() {
     let words = format!("127.0.0.1:{port} refused the connection");
     let run = fetch(&[&format!("http://127.0.0.1:{port}/")]);
     assert_fails(&run, 1, "connect", &words);
-    // It is retried, on the same tier, and the failure tells how often.
+    // It is retried on the same tier, and the error has the number of attempts.
     let url = format!("http://127.0.0.1:{port}/");
     let run = rungs(["fetch", "--retry", "2", "--format", "json", url.as_str()]);
     let got = run.json();
@@ -112,7 +112,7 @@ fn a_server_that_accepts_and_never_answers_is_a_timeout() {
     assert_eq!(attempts[0]["error"]["kind"], "timeout", "the attempt in progress is reported too\n{run}");
     assert_eq!(attempts.as_array().map(Vec::len), Some(1));
 
-    // One that does not even shake hands.
+    // A server that does not complete the TLS handshake.
     let silent = RawServer::start(RawConnection::hold_open);
     let url = silent.url("/").replace("http:", "https:");
     let run = fetch(&["--connect-timeout", "0.5", &url]);
@@ -146,7 +146,7 @@ fn wrong_lengths_are_protocol_errors_or_cut_at_the_length() {
     for handler in [support::content_length_is_no_number, support::two_content_lengths] {
         assert_fails(&served(handler, &[]), 1, "protocol", "the answer is not proper HTTP");
     }
-    // What follows the announced length is nobody's answer: not to this request, not to the next.
+    // Bytes after the announced length belong neither to this response nor to the next.
     let server = RawServer::start(support::content_length_too_small);
     let run = rungs(["fetch", "--tier", "plain", &server.url("/1"), &server.url("/2")]);
     assert_eq!((run.code, run.text().as_str()), (0, "hellohello"), "{run}");
@@ -220,7 +220,7 @@ fn more_than_two_hundred_headers_are_refused() {
 
 #[test]
 fn terminal_escapes_of_a_site_never_reach_the_terminal() {
-    // As data the body is the site's own bytes; in JSON, in words and in logs it is escaped.
+    // On stdout the body is unchanged. In JSON, messages and logs it is escaped.
     let run = served(escapes_in_body, &["-vv", "--trace"]);
     assert_eq!(run.code, 0, "{run}");
     assert_clean(&run);
@@ -233,7 +233,7 @@ fn terminal_escapes_of_a_site_never_reach_the_terminal() {
     }
 }
 
-/// Escapes where HTTP allows them: in the body, and those beyond ASCII in a header.
+/// Terminal escapes where HTTP allows them: in the body, and non-ASCII ones in a header.
 fn escapes_in_body(conn: &mut RawConnection) -> io::Result<()> {
     conn.read_head()?;
     let body = "\u{1b}[31m\u{9b}m\u{7f}\u{202e}";
@@ -241,13 +241,13 @@ fn escapes_in_body(conn: &mut RawConnection) -> io::Result<()> {
     conn.send(format!("HTTP/1.1 404 Not\r\nx-colour: \u{9b}31m\r\ncontent-length: {length}\r\n\r\n{body}"))
 }
 
-/// A redirect to something that is no URL, with an escape in it.
+/// A redirect to an invalid URL that contains a terminal escape.
 fn escapes_in_redirect(conn: &mut RawConnection) -> io::Result<()> {
     conn.read_head()?;
     conn.send("HTTP/1.1 302 Found\r\nlocation: http://[\u{9b}31m\u{202e}\r\ncontent-length: 0\r\n\r\n")
 }
 
-/// A challenge whose title, which is evidence, holds escapes.
+/// A challenge whose title, which is part of the evidence, contains terminal escapes.
 fn escapes_in_title(conn: &mut RawConnection) -> io::Result<()> {
     conn.read_head()?;
     let page = "<title>Just a moment...\u{1b}[31m\u{9b}0m</title><div id=challenge-running></div>";
@@ -381,7 +381,7 @@ fn no_request_can_be_smuggled_through_url_or_header() {
             "{head}"
         );
     }
-    // Every character a URL may hold can be sent.
+    // Every character allowed in a URL can be sent.
     let odd = "/a|b^c[d]'e(f)*~!$&,;=:@\"<>`{}\\%ff\u{fc}?q=|^[]'\"<>`{}\\\u{fc}%zz";
     for tier in ["plain", "impersonate"] {
         let run = rungs(["fetch", "--tier", tier, &format!("{base}{odd}")]);

@@ -1,4 +1,5 @@
-//! `rungs diagnose`: the ladder one change at a time, against the lab's sites and sites that look at one thing only.
+//! `rungs diagnose` changes one property of the client at a time. Tested against the lab's sites and sites that check
+//! only one property.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +17,7 @@ use crate::support::{Program, RawServer, Squid, rungs, until};
 const PAGE: &str = "<!doctype html><title>a page</title><p>A page with some words in it.</p>";
 const NO: &str = "<!doctype html><title>Access denied</title><p>No.</p>";
 
-/// What a site answers.
+/// The response of a site to a request.
 type Site = fn(&Heard) -> Reply;
 
 fn trusted(pem: &str) -> NamedTempFile {
@@ -34,7 +35,7 @@ async fn run(diagnose: Diagnose) -> Report {
     diagnose.run().await.expect("good settings")
 }
 
-/// The ways that were tried, with what came of them.
+/// The variants that were tried, with their outcomes.
 fn tried(report: &Report) -> Vec<(Way, Found)> {
     let made = report.steps.iter().filter(|step| step.found != Found::Skipped);
     made.map(|step| (step.way, step.found)).collect()
@@ -58,7 +59,7 @@ async fn each_site_of_the_lab_gets_its_diagnosis() {
     assert_eq!(tried(&report), [(Way::Plain, Found::Passed), (Way::Impersonate, Found::Passed)]);
     assert_eq!((report.works, layer(&report)), (Some(Way::Plain), None));
 
-    // It compares TLS, HTTP/2 and headers: the headers alone are not enough.
+    // The site compares TLS, HTTP/2 and headers. The right headers alone do not pass.
     let report = site(gated).await;
     let expected =
         [(Way::Plain, Found::Refused), (Way::Headers, Found::Refused), (Way::Impersonate, Found::Passed)];
@@ -71,7 +72,7 @@ async fn each_site_of_the_lab_gets_its_diagnosis() {
     assert_eq!((report.works, layer(&report)), (Some(Way::Browser), Some(Layer::Javascript)));
     assert_eq!(origin.counts().clearances, 1, "one browser visit");
 
-    // As one that bars the address does: nobody passes.
+    // Like a site that blocks the address: no client passes.
     let report = site(closed).await;
     assert_eq!((report.works, layer(&report)), (None, Some(Layer::Ip)));
     assert!(tried(&report).contains(&(Way::Browser, Found::Refused)), "{report:?}");
@@ -80,26 +81,26 @@ async fn each_site_of_the_lab_gets_its_diagnosis() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sites_that_check_different_layers_get_different_diagnoses() {
-    /// Browsers by their user agent.
+    /// Passes browsers, by their user agent.
     fn agent(heard: &Heard) -> Reply {
         let is_browser =
             heard.request.header("user-agent").is_some_and(|agent| agent.starts_with("Mozilla/"));
         Reply::html(if is_browser { 200 } else { 403 }, if is_browser { PAGE } else { NO })
     }
-    /// Who brings back the cookie it sets.
+    /// Passes clients that return its cookie.
     fn cookie(heard: &Heard) -> Reply {
         match heard.request.cookie("seen") {
             Some(_) => Reply::html(200, PAGE),
             None => Reply::html(403, NO).header("set-cookie", "seen=1; Path=/"),
         }
     }
-    /// Everybody but one brand.
+    /// Passes all clients but one browser brand.
     fn brand(heard: &Heard) -> Reply {
         let brands = heard.request.header("sec-ch-ua").unwrap_or_default().to_owned();
         let is_let_in = brands.contains("Google Chrome");
         Reply::html(if is_let_in { 200 } else { 403 }, if is_let_in { PAGE } else { NO })
     }
-    /// Nobody who looks like a browser.
+    /// Passes only clients that do not look like a browser.
     fn honest(heard: &Heard) -> Reply {
         let is_browser = heard.request.header("sec-ch-ua").is_some();
         Reply::html(if is_browser { 403 } else { 200 }, if is_browser { NO } else { PAGE })
@@ -126,7 +127,7 @@ async fn sites_that_check_different_layers_get_different_diagnoses() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_site_that_blocks_the_proxy_address_is_tried_directly_only_on_request() {
-    // What a proxy adds stands for its address: on loopback all addresses are one.
+    // The proxy is recognized by its `Via` header, since all addresses are the same on loopback.
     let site = |heard: &Heard| match heard.request.header("via") {
         Some(_) => Reply::html(403, NO),
         None => Reply::html(200, PAGE),
@@ -217,7 +218,7 @@ fn diagnose_prints_what_passed_and_sets_its_exit_code_by_it() {
 
 #[test]
 fn an_interrupt_while_the_browser_asks_leaves_nothing_behind() {
-    // Plain, headers, impersonate, another browser; the fifth is the browser.
+    // Plain, headers, impersonate and another profile come first. The fifth request is the browser's.
     let asked = AtomicUsize::new(0);
     let server = RawServer::start(move |conn| {
         conn.read_head()?;

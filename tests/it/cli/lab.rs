@@ -1,4 +1,4 @@
-//! `rungs lab`: any client learns what it looks like.
+//! `rungs lab` reports to a client its fingerprints.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::support::rungs;
 
-/// A running lab, killed with its value.
+/// A running lab. Dropping it kills the process.
 struct Lab {
     child: Child,
     _stdout: BufReader<ChildStdout>,
@@ -73,7 +73,7 @@ async fn the_lab_reports_to_each_tier_the_fingerprints_of_its_profile() {
     let page = lab.fetcher(Tier::Impersonate).get(&lab.url).send().await.expect("the lab answers");
     let text = page.text().expect("text");
     assert!(text.contains("t13d1517h2_8daaf6152771_cb7bf5808d99"), "{text}");
-    // Quotes of client hints, escaped.
+    // The escaped quotes of client hints.
     assert!(text.contains("<td>sec-ch-ua-platform<td>&quot;Linux&quot;"), "{text}");
 }
 

@@ -1,4 +1,4 @@
-//! What a run shows of itself: the report, SIGUSR1, metrics.
+//! The report, the SIGUSR1 status and the metrics of a run.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,10 +11,10 @@ use rustix::process::Signal;
 
 use crate::support::{Program, RawConnection, RawServer, RunningProgram, until, until_some};
 
-/// What every batch here is run with.
+/// The arguments of every batch in this file.
 const COMMON: [&str; 6] = ["--tier", "plain", "--no-memory", "--no-progress", "--robots", "ignore"];
 
-/// A server whose `/slow` has no answer until the flag is set; `/bad` answers nothing, `/gone` 404.
+/// A server that answers `/slow` only after the flag is set, closes on `/bad`, and answers 404 on `/gone`.
 fn server() -> (RawServer, Arc<AtomicBool>) {
     let go = Arc::new(AtomicBool::new(false));
     let may_answer = Arc::clone(&go);
@@ -120,7 +120,7 @@ fn sigusr1_prints_what_each_fetch_waits_for_and_for_how_long() {
     }
 }
 
-/// What is answered to these bytes.
+/// The response to these bytes.
 fn asked(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("it listens");
     stream.write_all(request.as_bytes()).expect("it reads");
@@ -129,7 +129,7 @@ fn asked(address: SocketAddr, request: &str) -> String {
     answer
 }
 
-/// The samples of an exposition, every line of which must be well-formed.
+/// The samples of an OpenMetrics exposition. Panics on a malformed line.
 fn samples(body: &str) -> BTreeMap<String, f64> {
     assert!(body.ends_with("# EOF\n"), "{body}");
     let mut samples = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Spans on their way to a collector: by the program, over OTLP. Needs the feature `otel`.
+//! Spans that the program exports to a collector over OTLP. Needs the feature `otel`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::{self, Program, RawConnection, RawServer};
 
-/// A collector, and the requests it took: head and body.
+/// A collector, and the requests it received: head and body.
 struct Collector {
     server: RawServer,
     taken: Arc<Mutex<Vec<(String, Value)>>>,
@@ -150,7 +150,7 @@ fn a_silent_collector_delays_nothing_and_lost_spans_are_reported() {
         .variable("OTEL_EXPORTER_OTLP_TIMEOUT", "600000")
         .variable("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")
         .variable("OTEL_BSP_MAX_QUEUE_SIZE", "2")
-        // Far less than the time the collector is given.
+        // Far less than the export timeout.
         .limit(Duration::from_secs(60));
     let list: String = (0..40).map(|n| site.url(&format!("/{n}\n"))).collect();
     std::fs::write(program.home().join("urls.txt"), list).expect("a list is written");

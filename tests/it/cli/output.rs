@@ -16,7 +16,7 @@ fn fetch(arguments: &[&str]) -> FinishedRun {
     rungs(["fetch", "--tier", "plain", "--retry", "0"].into_iter().chain(arguments.iter().copied()))
 }
 
-/// A site with a few pages, one connection after another or together.
+/// A site with a few pages, for one or several connections.
 fn site(conn: &mut RawConnection) -> std::io::Result<()> {
     loop {
         let head = conn.read_head()?;
@@ -368,7 +368,7 @@ fn verbose_logs_each_attempt_on_stderr_alone() {
 fn an_interrupted_fetch_leaves_nothing_behind_and_exits_130() {
     let program = Program::new();
     for signal in [Signal::INT, Signal::TERM] {
-        // More than is read before the page is judged: its file has been begun, and never ends.
+        // More than is read before the verdict: the program has begun to write the file when the body stalls.
         let server = RawServer::start(|conn| {
             conn.read_head()?;
             conn.send("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 2000000\r\n\r\n")?;

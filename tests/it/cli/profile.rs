@@ -38,7 +38,7 @@ fn an_unreadable_profile_is_reported_by_line_and_key() {
     let run = rungs(["profile", "lint", &fixture("key-misspelt")]);
     assert_eq!(run.code, 3, "{run}");
     assert!(run.stderr.contains("unknown field `ech_greese`"), "{run}");
-    assert_eq!(rungs(["profile", "lint", "nobody"]).code, 3);
+    assert_eq!(rungs(["profile", "lint", "missing"]).code, 3);
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn diff_sets_its_exit_code_by_whether_profiles_are_equal() {
     assert_eq!(differences[0]["path"], "http2.window_update");
     assert_eq!(differences[0]["left"], 15_663_105);
     assert_eq!(differences[0]["right"], 12_517_377);
-    let run = rungs(["profile", "diff", "plain", "nobody"]);
+    let run = rungs(["profile", "diff", "plain", "missing"]);
     assert_eq!(run.code, 3, "{run}");
 }
 

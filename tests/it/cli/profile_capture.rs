@@ -1,4 +1,4 @@
-//! What `rungs profile capture` says of browsers that are none, and that it leaves nothing behind then.
+//! `rungs profile capture` with programs that are not browsers: its errors, and that no file is left.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -26,7 +26,7 @@ fn plain(path: &Path) -> &str {
     path.to_str().expect("a plain path")
 }
 
-/// A shell script in a folder of its own that is called as a browser would be.
+/// A shell script, in its own folder, that is started as a browser would be.
 fn script(text: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("browser");
@@ -80,7 +80,7 @@ fn a_browser_that_never_gets_ready_is_abandoned() {
 #[test]
 fn a_scenario_that_does_not_happen_is_named() {
     let real = rungs::lab::Chromium::find().expect("a Chromium is installed");
-    // A proxy that is not there: whatever is asked for, nothing is heard.
+    // With a proxy that does not exist, no request reaches the recorder.
     let (_folder, file) = script(&format!(
         r#"exec {} "$@" --proxy-server=http://127.0.0.1:9 "--proxy-bypass-list=<-loopback>""#,
         real.display()

@@ -22,7 +22,7 @@ fn the_shipped_profile_matches_the_installed_browser_in_every_scenario_and_layer
     assert_eq!(run.code, 0, "{run}");
     assert!(run.text().contains("exception: cors-preflight/h2 requests: a browser asks"), "{run}");
 
-    // A profile that differs in one place fails, and the layer is named.
+    // A profile with one difference fails, and the error names the layer.
     let text = rungs::fingerprint::Profile::shipped_text("chrome-156-linux").expect("it is shipped");
     let tampered = folder.path().join("tampered.toml");
     std::fs::write(&tampered, text.replace("[4, 6291456]", "[4, 6291457]")).expect("the profile is written");
@@ -40,7 +40,7 @@ fn the_shipped_profile_matches_the_installed_browser_in_every_scenario_and_layer
 
 type Change = Box<dyn Fn(&mut Value)>;
 
-/// A recording that differs from itself in one place differs in that layer and in no other.
+/// A recording changed in one place differs from the original in that layer and in no other.
 fn every_layer_can_differ(saved: &Value) {
     let recording = |value: &Value| serde_json::from_value::<Recording>(value.clone()).expect("a recording");
     let theirs = recording(saved);
@@ -195,7 +195,7 @@ fn bytes(text: &str) -> Vec<u8> {
     digits.map(|two| u8::from_str_radix(std::str::from_utf8(two).expect("ASCII"), 16).expect("hex")).collect()
 }
 
-/// A difference that an exception names is none; an exception without a difference is one.
+/// A difference that an exception names is accepted. An exception without a difference is an error.
 fn exceptions_explain_a_difference_or_are_stale(saved: &Value) {
     let recording = |value: &Value| serde_json::from_value::<Recording>(value.clone()).expect("a recording");
     let mut other = saved.clone();
@@ -219,7 +219,7 @@ fn exceptions_explain_a_difference_or_are_stale(saved: &Value) {
     assert!(report.to_string().contains(stale), "{report}");
 }
 
-/// Offers another cipher suite in the place of one: 0xc023 for 0xc02b.
+/// Replaces one cipher suite: 0xc023 for 0xc02b.
 fn weaker(connection: &mut Value) {
     let records = connection["hello_records"].as_str().expect("hex");
     let changed = records.replace("c02bc02f", "c023c02f");
@@ -236,7 +236,7 @@ fn a_profile_captured_here_equals_the_shipped_one_of_the_same_version() {
     let undated = |text: &str| {
         text.lines().filter(|line| !line.starts_with("captured = ")).map(str::to_owned).collect::<Vec<_>>()
     };
-    // A browser races its connections: on a busy machine one recording may lack what the next has.
+    // A browser races its connections: on a busy machine a recording may lack a connection that the next one has.
     let mut last = None;
     for _ in 0..3 {
         let run = profile(["capture", "-q", "-o", file]);

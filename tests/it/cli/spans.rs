@@ -1,4 +1,4 @@
-//! What a fetch tells by its spans: to any subscriber, here to one that writes them down.
+//! The spans of a fetch, recorded by a subscriber.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +14,7 @@ use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Spans by the order they began in.
+/// Spans in the order in which they began.
 #[derive(Clone, Default)]
 struct Spans(Arc<Mutex<BTreeMap<u64, Span>>>);
 
@@ -27,10 +27,10 @@ struct Span {
 }
 
 impl Spans {
-    /// Writes down what this thread does, until the guard goes.
+    /// Records the spans of this thread until the guard is dropped.
     fn listen() -> (Self, DefaultGuard) {
-        // With one subscriber about, `tracing` lets the thread that comes to a place first say for all whether its span
-        // is wanted, and that thread may be another test's, where nobody listens.
+        // With a single subscriber, `tracing` caches per call site whether a span is enabled, as the first thread there
+        // answers. That thread may belong to another test, which has no subscriber.
         static OTHERS: LazyLock<[Dispatch; 2]> =
             LazyLock::new(|| [(); 2].map(|()| Dispatch::new(tracing_subscriber::registry())));
         LazyLock::force(&OTHERS);
@@ -54,7 +54,7 @@ impl Spans {
         spans.iter().filter(|(_, span)| span.parent == parent).map(|(id, span)| (*id, span.clone())).collect()
     }
 
-    /// All of this name.
+    /// All spans with this name.
     fn named(&self, name: &str) -> Vec<Span> {
         let spans = self.0.lock().expect("no test panicked with it");
         spans.values().filter(|span| span.name == name).cloned().collect()
@@ -67,7 +67,7 @@ impl Span {
     }
 }
 
-/// Of our own spans, numbered as they begin.
+/// Our own spans, numbered in the order in which they begin.
 struct Number(u64);
 
 impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
@@ -121,7 +121,7 @@ impl Visit for Span {
 
 const PAGE: &str = "<!doctype html><title>a page</title><p>A page with some words in it.</p>";
 
-/// A site that serves browsers only, and has no robots.txt.
+/// A site that serves only browsers and has no robots.txt.
 fn browsers_only(heard: &Heard) -> Reply {
     if heard.request.path == "/robots.txt" {
         return Reply::html(404, "");

@@ -1,4 +1,4 @@
-//! Targets: files of settings, as a user writes and tries them.
+//! Target files, as a user writes and tries them.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{FinishedRun, Program, RawConnection, RawServer, rungs};
 
-/// A site that says what it was asked, but for a few paths.
+/// A site that echoes the request, except on a few paths.
 fn site(conn: &mut RawConnection) -> std::io::Result<()> {
     loop {
         let head = conn.read_head()?;
@@ -82,7 +82,7 @@ fn a_target_in_the_users_folder_sets_headers_cookies_profile_and_tiers() {
         &server.url("/"),
     ]);
     assert_eq!(json(&asked)["browser_profile"], "google-chrome-156-windows", "{asked}");
-    // Another host is none of the target's business.
+    // The target does not apply to another host.
     let port = server.port();
     let resolve = format!("other.test:{port}:127.0.0.1");
     let other = program.run([

@@ -1,4 +1,4 @@
-//! The block rules on every saved answer in `fixtures/`, and what the README says of them.
+//! The block rules run on every saved response in `fixtures/`, and the README's tables about them.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ fn fixtures() -> PathBuf {
     Path::new(ROOT).join("fixtures")
 }
 
-/// What differs from what is expected, one line an answer.
+/// The samples whose verdict differs from the expected one, one per line.
 fn wrong(samples: &[&Sample]) -> String {
     let rules = Rules::shipped();
     let mut lines = Vec::new();
@@ -33,7 +33,7 @@ fn wrong(samples: &[&Sample]) -> String {
         {
             lines.push(format!("{name}: wanted {:?} {:?}, got {verdict:?}", sample.kind, sample.vendor));
         }
-        // A page is genuine for want of any rule against it, or for a rule that says so.
+        // A page is genuine if no rule matches, or if a rule says that it is genuine.
         let explained = verdict.evidence.first().is_some_and(|first| !first.rule.is_empty());
         if !verdict.is_genuine() && !explained {
             lines.push(format!("{name}: no evidence"));
@@ -97,7 +97,7 @@ fn both_implementations_of_judging_agree_on_the_verdict() {
     assert!(at_once > 100, "only {at_once} answers needed no parsing");
 }
 
-/// Numbers below a bound, the same in every run (xorshift).
+/// Pseudo-random numbers below a limit, the same in every run (xorshift).
 fn numbers() -> impl FnMut(usize) -> usize {
     let mut seed = 0x2545_f491_4f6c_dd1d_u64;
     move |below| {

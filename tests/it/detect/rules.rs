@@ -1,4 +1,4 @@
-//! `rungs detect`, rules of one's own, and what a page is expected to have.
+//! `rungs detect`, custom rules, and expectations of a page.
 
 use std::fs;
 
@@ -104,7 +104,7 @@ fn expectations_are_checked_on_a_saved_response_too() {
     assert!(run.to_string().contains("--expect-css: the selector `a + b`"), "{run}");
 }
 
-/// A site that serves browsers its page, and anybody else an empty frame of it.
+/// A site that serves its page to browsers and an empty frame of it to other clients.
 fn page_for_browsers_only(heard: &Heard) -> Reply {
     let agent = heard.request.header("user-agent").unwrap_or_default().to_owned();
     let price = if agent.starts_with("Mozilla/") { "<b id=\"price\">349</b>" } else { "" };

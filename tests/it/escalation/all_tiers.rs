@@ -1,4 +1,4 @@
-//! The whole ladder against the lab's origin and the machine's Chromium, by library and by program.
+//! All tiers against the lab's origin and the installed Chromium, with the library and the program.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tempfile::NamedTempFile;
 
 use crate::support::{Program, RawServer, until};
 
-/// The CA of a lab server, as a file to trust.
+/// The CA of a lab server, as a file.
 fn trusted(pem: &str) -> NamedTempFile {
     let file = NamedTempFile::new().expect("a temporary file");
     std::fs::write(file.path(), pem).expect("the CA is written");

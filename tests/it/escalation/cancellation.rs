@@ -1,4 +1,4 @@
-//! Dropping a fetch, wherever it is, frees what it held: sockets, places at hosts, pages.
+//! Dropping a fetch at any point frees what it held: sockets, permits of hosts, browser pages.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,9 +13,9 @@ use tokio::time::timeout;
 
 use crate::support::{Certs, Flow, Nginx, RawConnection, RawServer, Relay, Site, until_async};
 
-/// At once at one host.
+/// The concurrency limit of a host.
 const PERMITS: usize = 4;
-/// Far more than any of what is asked here takes.
+/// Far longer than any fetch here takes.
 const LONG: Duration = Duration::from_secs(60);
 
 fn builder() -> FetcherBuilder {
@@ -26,14 +26,14 @@ fn builder() -> FetcherBuilder {
     Fetcher::builder().retries(0).bounds(bounds).pace(pace)
 }
 
-/// How many requests are being answered, and how many were at the same time.
+/// The number of requests being answered, and its peak.
 #[derive(Default)]
 struct ConcurrencyGauge {
     now: AtomicUsize,
     peak: AtomicUsize,
 }
 
-/// Answers in four parts, each a while after the other: there is always something to be dropped in.
+/// Answers in four parts with pauses, so that a fetch can be dropped in the middle.
 fn answer_slowly(conn: &mut RawConnection, gauge: &ConcurrencyGauge) -> std::io::Result<()> {
     loop {
         conn.read_head()?;
@@ -54,7 +54,7 @@ fn answer_slowly(conn: &mut RawConnection, gauge: &ConcurrencyGauge) -> std::io:
     }
 }
 
-/// Whether all places are free: as many fetches as there are places are answered at the same time.
+/// Checks that all permits are free: as many fetches as there are permits are answered at the same time.
 async fn check_all_permits_are_free(
     fetcher: &Fetcher,
     tier: Tier,
@@ -62,7 +62,7 @@ async fn check_all_permits_are_free(
     gauge: &ConcurrencyGauge,
 ) -> Result<(), String> {
     gauge.peak.store(0, Ordering::SeqCst);
-    // Some more than once: the first answers may be over before the last request is there.
+    // Several rounds: the first answers may end before the last request arrives.
     for _ in 0..20 {
         let asked = join_all((0..PERMITS).map(|_| fetcher.get(url).tier(tier).send()));
         let pages = timeout(LONG, asked).await.map_err(|_| "the fetches after it hang")?;
@@ -103,7 +103,7 @@ async fn a_fetch_dropped_at_any_point_frees_sockets_and_permits() {
             });
             join_all(dropped).await;
         }
-        // Those that were dropped are closed; what stays is idle, one for each place.
+        // The connections of dropped fetches are closed. Idle ones stay, at most one per permit.
         wait_for_open_connections(&relay, PERMITS, tier.name()).await;
         check_all_permits_are_free(&fetcher, tier, &url, &gauge)
             .await
@@ -112,7 +112,7 @@ async fn a_fetch_dropped_at_any_point_frees_sockets_and_permits() {
         wait_for_open_connections(&relay, 0, &format!("{tier}, fetcher dropped")).await;
     }
 
-    // Fetches that are not dropped keep their places, and the same look at them says so.
+    // Control: fetches that are not dropped keep their connections, and the same check notices that.
     let silent = RawServer::start(crate::support::never_answers);
     let held = Relay::start(silent.port(), Flow::new(), Flow::new());
     let there = format!("http://127.0.0.1:{}/", held.port());
@@ -170,7 +170,7 @@ async fn dropped_streams_leave_their_connection_usable() {
         for page in timeout(LONG, pages).await.expect("they do not hang") {
             assert_eq!(page.expect("a page").body_len(), Nginx::LARGE as u64);
         }
-        // One that was given up in its handshake may have been replaced, and is closed.
+        // A connection abandoned in its handshake may have been replaced, and is closed.
         wait_for_open_connections(&relay, 1, tier.name()).await;
         drop(fetcher);
         wait_for_open_connections(&relay, 0, &format!("{tier}, fetcher dropped")).await;
@@ -198,7 +198,7 @@ async fn a_page_dropped_at_any_point_is_closed_and_its_slot_freed() {
         let dropped = (0..3).map(|_| timeout(Duration::from_millis(random.random_range(0..1500)), get()));
         join_all(dropped).await;
     }
-    // A page's place is free when the browser says that the page is closed.
+    // A page's slot is free when the browser confirms that the page is closed.
     let pages = join_all((0..4).map(|_| get()));
     for page in timeout(LONG, pages).await.expect("they do not hang") {
         page.expect("a page");

@@ -1,4 +1,4 @@
-//! When a fetch climbs, waits, retries and stops, by the library's door and a server that counts.
+//! When a fetch escalates, waits, retries and stops. Uses the library's API and servers that count requests.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ const PAGE: &str = "<!doctype html><title>a page</title><p>A page with some word
 const CHALLENGE: &str = "<!doctype html><title>Just a moment...</title><script>window._cf_chl_opt = {}</script>\
     <script src=\"/cdn-cgi/challenge-platform/h/b/orchestrate/chl_page/v1\"></script>";
 
-/// The HTTP tiers, whatever this build has beyond them.
+/// A fetcher with the HTTP tiers only.
 fn builder() -> FetcherBuilder {
     Fetcher::builder().max_tier(Tier::Impersonate)
 }
@@ -27,7 +27,7 @@ fn url(server: &Recorder, path: &str) -> String {
     format!("http://{}{path}", server.addr())
 }
 
-/// How many requests a server heard.
+/// The number of requests a server received.
 fn count(server: &Recorder) -> usize {
     server.connections().iter().map(|connection| connection.requests.len()).sum()
 }
@@ -40,7 +40,7 @@ fn tried(error: &Error) -> Vec<Tier> {
     error.trace().expect("an error has a trace").attempts().iter().map(|attempt| attempt.tier).collect()
 }
 
-/// A site that serves browsers only.
+/// A site that serves only browsers.
 fn browsers_only(heard: &Heard) -> Reply {
     let agent = heard.request.header("user-agent").unwrap_or_default().to_owned();
     if agent.starts_with("Mozilla/") {
@@ -74,12 +74,12 @@ async fn the_next_fetch_of_a_host_starts_where_the_last_one_worked() {
     let page = get(&fetcher, &server, "/two").await.expect("a page");
     assert_eq!(tiers(&page), [Tier::Impersonate]);
     assert_eq!(count(&server), 3);
-    // What the site is like is true for every session; another fetcher has to find it out.
+    // Host memory is shared by all sessions of a fetcher. Another fetcher has to learn it anew.
     let page = get(&fetcher.session("other"), &server, "/").await.expect("a page");
     assert_eq!(tiers(&page), [Tier::Impersonate]);
     let page = get(&builder().build().expect("good settings"), &server, "/").await.expect("a page");
     assert_eq!(tiers(&page), [Tier::Plain, Tier::Impersonate]);
-    // A fetch that may not climb stays within its own bounds whatever is known.
+    // A fetch with a tier limit keeps to it, whatever the memory says.
     let error = fetcher.get(url(&server, "/")).tier(Tier::Plain).send().await.expect_err("plain is blocked");
     assert_eq!(tried(&error), [Tier::Plain]);
 }
@@ -197,12 +197,12 @@ async fn a_network_error_is_retried_on_its_tier_and_never_escalates() {
     assert_eq!(tried(&error), [Tier::Plain]);
 }
 
-/// Reads the head and cuts the connection with a reset, not an end: what is unread makes it one.
+/// Reads the head and closes with a reset: the unread body causes it.
 fn resets(conn: &mut RawConnection) -> io::Result<()> {
     conn.read_bytes(20).map(drop)
 }
 
-/// Begins an answer and breaks off.
+/// Begins a response and closes.
 fn breaks_off(conn: &mut RawConnection) -> io::Result<()> {
     conn.read_head()?;
     conn.send("HTTP/1.1 200 OK\r\ncontent-le")
@@ -227,7 +227,7 @@ async fn a_post_that_may_have_arrived_is_not_sent_twice() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_post_over_a_connection_that_died_idle_is_not_sent_twice() {
-    // Answers one request, then closes when the next arrives: it may have been acted upon.
+    // Answers one request and closes when the next arrives, which may have been processed.
     let server = RawServer::start(|conn| {
         conn.read_head()?;
         conn.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")?;

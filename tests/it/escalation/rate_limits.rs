@@ -1,4 +1,4 @@
-//! Rate limits, Retry-After and failing hosts, by servers that see what they are asked and when.
+//! Rate limits, Retry-After and failing hosts. The servers record which requests arrive, and when.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -20,7 +20,7 @@ pub(super) fn url(server: &Recorder, path: &str) -> String {
     format!("http://{}{path}", server.addr())
 }
 
-/// The paths a server was asked for, connection by connection.
+/// The paths requested from a server, connection by connection.
 pub(super) fn paths(server: &Recorder) -> Vec<String> {
     let connections = server.connections();
     connections.iter().flat_map(|one| &one.requests).map(|request| request.path.clone()).collect()
@@ -30,7 +30,7 @@ pub(super) fn tried(error: &Error) -> usize {
     error.trace().map_or(0, |trace| trace.attempts().len())
 }
 
-/// A site whose robots.txt is `robots`, and whose every other page is there.
+/// A site with `robots` as its robots.txt and a page at every other path.
 pub(super) async fn site(robots: impl Fn() -> Reply + Send + Sync + 'static) -> Recorder {
     let reply = move |heard: &Heard| match heard.request.path.as_str() {
         "/robots.txt" => robots(),
@@ -43,7 +43,7 @@ pub(super) fn text(text: impl Into<String>) -> Reply {
     Reply::status(200).header("content-type", "text/plain").body(text.into())
 }
 
-/// A site that answers 429 once, and knows who comes before the time it named.
+/// A site that answers 429 once, and counts requests that come before its Retry-After.
 fn limiting(seconds: u32, early: Arc<AtomicUsize>) -> impl Fn(&Heard) -> Reply + Send + Sync {
     let until: Mutex<Option<Instant>> = Mutex::new(None);
     move |_| {
@@ -68,7 +68,7 @@ async fn no_request_reaches_a_host_before_its_retry_after() {
     let fetcher = Fetcher::builder().max_tier(Tier::Impersonate).retries(0).build().expect("good settings");
     let error = fetcher.get(url(&server, "/first")).send().await.expect_err("too fast");
     assert_eq!((error.kind(), tried(&error)), (ErrorKind::Blocked, 1), "{error:?}");
-    // Who may not wait so long fails at once, and asks nothing.
+    // A fetch with a shorter timeout fails at once, without a request.
     let hurried = fetcher.get(url(&server, "/hurried")).timeout(Duration::from_millis(500)).send();
     let error = hurried.await.expect_err("it may not wait");
     assert_eq!(error.kind(), ErrorKind::Blocked, "{error:?}");
@@ -99,7 +99,7 @@ async fn a_retry_after_too_far_off_fails_the_next_fetch_at_once() {
     let error = fetcher.get(url(&server, "/")).send().await.expect_err("and still is");
     assert_eq!((error.kind(), paths(&server).len()), (ErrorKind::Blocked, 1), "{error:?}");
     assert!(error.hint().is_some_and(|hint| hint.starts_with("try again in 3")), "{error:?}");
-    // Nor does a redirect lead there.
+    // A redirect to that host is not followed either.
     let target = url(&server, "/");
     let other =
         Recorder::builder().start(move |_| Reply::redirect(302, target.clone())).await.expect("it listens");
@@ -107,7 +107,7 @@ async fn a_retry_after_too_far_off_fails_the_next_fetch_at_once() {
     assert_eq!((error.kind(), paths(&server).len()), (ErrorKind::Blocked, 1), "{error:?}");
 }
 
-/// Opened by the test; a server waits before it.
+/// A server waits at the gate until the test opens it.
 #[derive(Default)]
 struct Gate(Mutex<bool>, Condvar);
 
@@ -145,11 +145,11 @@ async fn a_slow_host_and_a_rate_limited_host_do_not_delay_a_third() {
         .bounds(bounds)
         .build()
         .expect("good settings");
-    // Those under way when the word comes cannot be called back: it comes before the others set out.
+    // Requests already sent cannot be called back, so the 429 comes before the others start.
     let refused = fetcher.get(url(&limiting, "/refused")).send().await;
     assert_eq!(refused.map_err(|error| error.kind()).err(), Some(ErrorKind::Blocked));
     let quick_done = AtomicBool::new(false);
-    // More than may be asked of the slow host at once, and all of them first in line.
+    // More than the slow host's concurrency limit, and all of them first in the queue.
     let slow_ones = join_all((0..20).map(|number| fetcher.get(slow.url(&format!("/{number}"))).send()));
     let limited = join_all((0..8).map(|number| fetcher.get(url(&limiting, &format!("/{number}"))).send()));
     let quick_ones = async {
@@ -159,7 +159,7 @@ async fn a_slow_host_and_a_rate_limited_host_do_not_delay_a_third() {
             page.expect("a page");
         }
         quick_done.store(true, Ordering::SeqCst);
-        // Only now does the slow host answer: had it been needed, this would never be reached.
+        // The slow host answers only now. If the others depended on it, this line would not be reached.
         assert!(slow.connections() <= 6, "{} at once", slow.connections());
         gate.open();
     };
@@ -170,7 +170,7 @@ async fn a_slow_host_and_a_rate_limited_host_do_not_delay_a_third() {
     assert_eq!((paths(&quick).len(), early.load(Ordering::SeqCst)), (60, 0));
 }
 
-/// Counts who is there at the same time.
+/// Measures how many requests are handled at the same time.
 #[derive(Default)]
 struct ConcurrencyGauge(AtomicUsize, AtomicUsize);
 
@@ -216,7 +216,7 @@ async fn a_redirect_takes_a_permit_of_its_target_and_releases_the_first() {
     }
     assert_eq!(gauge.peak(), 2, "as many at once as the pace allows, redirected there or not");
 
-    // Two hosts that lead to each other, and one place at each: nobody waits for ever.
+    // Two hosts that redirect to each other, with one permit each: no deadlock.
     let first = Arc::new(Mutex::new(String::new()));
     let second = {
         let first = Arc::clone(&first);
@@ -254,7 +254,7 @@ async fn a_redirect_takes_a_permit_of_its_target_and_releases_the_first() {
     }
 }
 
-/// How many pages a second of `quick`, asked `times` times.
+/// The pages per second of `quick`, over `times` fetches.
 async fn rate(fetcher: &Fetcher, quick: &Recorder, times: u32) -> f64 {
     let began = Instant::now();
     for page in join_all((0..times).map(|number| fetcher.get(url(quick, &format!("/{number}"))).send())).await
@@ -280,14 +280,14 @@ async fn throughput_beside_a_slow_host_and_a_rate_limited_host() {
         let early = Arc::new(AtomicUsize::new(0));
         let limiting = Recorder::builder().start(limiting(3, Arc::clone(&early))).await.expect("it listens");
         let fetcher = || Fetcher::builder().max_tier(Tier::Plain).build().expect("good settings");
-        // By turns first and second: a machine that gets warm favours neither.
+        // The order alternates, so that a machine that slows down favours neither.
         let before = if round % 2 == 0 { Some(rate(&fetcher(), &quick, 600).await) } else { None };
         let busy = fetcher();
         let ask = |url: String| {
             let asked = busy.get(url);
             tokio::spawn(async move { asked.send().await.is_ok() })
         };
-        // Those under way when the word comes cannot be called back: it comes before the others set out.
+        // Requests already sent cannot be called back, so the 429 comes before the others start.
         let mut limited = vec![ask(url(&limiting, "/first"))];
         until_async("the first request", || !paths(&limiting).is_empty()).await;
         limited.extend((0..7).map(|number| ask(url(&limiting, &format!("/{number}")))));
@@ -398,7 +398,7 @@ async fn repeated_failures_open_the_circuit_and_blocks_do_not() {
         message.contains("not asked") && message.contains("failed 5 times in a row on the plain tier"),
         "{message}"
     );
-    // The other tier is another matter.
+    // The other tier has its own circuit.
     fetcher.get(broken.url("/")).tier(Tier::Impersonate).send().await.expect_err("it closes");
     assert_eq!(broken.connections(), 6);
 

@@ -1,4 +1,4 @@
-//! robots.txt: what came for it decides, on every way to a page.
+//! robots.txt is respected on every path to a page: fetch, redirect, browser, proxy.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,7 +75,7 @@ async fn the_response_for_robots_txt_decides_as_in_rfc_9309() {
         );
         let expected: &[&str] = if allowed { &["/robots.txt", "/private"] } else { &["/robots.txt"] };
         assert_eq!(paths(&server), expected, "{name}");
-        // What was heard holds for a while.
+        // The result is cached for a while.
         let again = fetcher.get(url(&server, "/private")).send().await;
         assert_eq!(again.is_ok(), allowed, "{name}");
         assert_eq!(paths(&server).iter().filter(|path| *path == "/robots.txt").count(), 1, "{name}");
@@ -232,7 +232,7 @@ async fn the_browser_does_not_request_disallowed_urls() {
         page.expect("a page");
     }
     assert!(!paths(&server).contains(&"/private".to_owned()), "{:?}", paths(&server));
-    // What the caller sends to the site goes to no other that its pages show.
+    // The caller's headers are not sent to other sites.
     fetcher
         .get(url(&server, "/framed"))
         .header("x-mine", "1")
@@ -246,7 +246,7 @@ async fn the_browser_does_not_request_disallowed_urls() {
         all.any(|request| request.header("x-mine").is_some())
     };
     assert!(paths(&there).contains(&"/frame".to_owned()) && mine(&server) && !mine(&there));
-    // Without robots.txt it is asked for: the count above can fail.
+    // Control: without robots.txt the request is made.
     fetcher
         .get(url(&server, "/out"))
         .robots(Robots::Ignore)
@@ -268,7 +268,7 @@ async fn robots_txt_goes_through_the_proxy_of_the_fetch() {
     fetcher.get(nginx.url(Site::Clear, "/echo")).send().await.expect("a page");
     let asked = nginx.visits(2);
     assert_eq!(squid.passages(2).len(), 2, "both by the proxy: {asked:?}");
-    // A proxy that is dead is blamed itself, and not remembered as the site's word.
+    // A dead proxy is a proxy error, and is not cached as the site's robots.txt.
     let dead: Proxy = "http://127.0.0.1:9".parse().expect("a proxy");
     let error = fetcher.get(nginx.url(Site::H1, "/echo")).proxy(dead).send().await.expect_err("no proxy");
     assert_eq!(error.kind(), ErrorKind::Proxy, "{error:?}");

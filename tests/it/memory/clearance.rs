@@ -1,5 +1,5 @@
-//! What one browser visit earns, who shares it, how long it holds and how it ends otherwise: the lab's
-//! challenged site and the machine's Chromium.
+//! Clearance cookies: how one browser visit gets one, which fetches share it, when it expires, and what happens without
+//! one. Uses the lab's challenged site and the installed Chromium.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::support::until_async;
 
 const CHALLENGED: &str = SITES[2];
 
-/// The lab's origin, and a fetcher that is led to it.
+/// The lab's origin, and a fetcher that resolves its sites to it.
 struct Lab {
     origin: Origin,
     fetcher: Fetcher,
@@ -41,14 +41,14 @@ impl Lab {
         futures_util::stream::iter(all).buffer_unordered(at_once).collect().await
     }
 
-    /// The tiers that one page took.
+    /// The tiers tried for one page.
     async fn tiers(&self) -> Vec<Tier> {
         let page = self.fetcher.get(self.origin.url(CHALLENGED)).send().await.expect("the page is got");
         page.trace().attempts().iter().map(|attempt| attempt.tier).collect()
     }
 }
 
-/// How many attempts the browser made.
+/// The number of attempts of the browser tier.
 fn visits<'a>(traces: impl IntoIterator<Item = &'a Trace>) -> u64 {
     let attempts = traces.into_iter().flat_map(Trace::attempts);
     attempts.filter(|attempt| attempt.tier == Tier::Browser).count() as u64
@@ -58,7 +58,7 @@ fn pages(fetched: Vec<Result<Page, Error>>) -> Vec<Page> {
     fetched.into_iter().map(|page| page.expect("the page is got")).collect()
 }
 
-/// 200 pages at 32 at once, one browser visit for each of `clearances`.
+/// Fetches 200 pages, 32 at once, and expects one browser visit for each of `clearances`.
 async fn two_hundred(manner: Manner, clearances: u64) {
     let lab = Lab::start(manner).await;
     let pages = pages(lab.fetch(200, 32).await);
@@ -75,7 +75,7 @@ async fn two_hundred(manner: Manner, clearances: u64) {
     );
     assert_eq!((seen, counts.verifies, counts.clearances), (clearances, clearances, clearances));
     assert_eq!(counts.challenged_passed, 200);
-    // Each clearance is missed by the 32 under way at most, at two tiers when nothing was known yet.
+    // At most the 32 fetches in progress lack each clearance; on two tiers when nothing is known yet.
     assert!(counts.challenges <= 32 * 2 + clearances + 32 * (clearances - 1), "{counts:?}");
     lab.fetcher.close().await;
 }

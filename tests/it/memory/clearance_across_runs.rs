@@ -1,5 +1,5 @@
-//! A clearance that one run of the program earned, and the next one wears: the lab's challenged site and the
-//! machine's Chromium.
+//! A clearance from one run of the program that the next run uses. Uses the lab's challenged site and the installed
+//! Chromium.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::support::{FinishedRun, Manner, Program, Squid};
 
 const CHALLENGED: &str = SITES[2];
 
-/// The lab's origin, and what the program is told to be led to it.
+/// The lab's origin, and the arguments with which the program resolves its sites to it.
 struct Lab {
     origin: Origin,
     resolve: String,
@@ -42,13 +42,13 @@ async fn the_second_run_of_a_cleared_host_needs_no_browser_and_another_session_d
     assert_eq!(lab.fetch(&program, &[]).0, ["impersonate"]);
     assert_eq!((lab.origin.counts().clearances, lab.origin.counts().verifies), (1, 1));
 
-    // The same name by no other way, in no other session, and not where memory is not wanted.
+    // It is not used in another session or with memory switched off.
     assert_eq!(lab.fetch(&program, &["--session", "default"]).0, ["browser"]);
     assert_eq!(lab.origin.counts().clearances, 2);
     assert_eq!(lab.fetch(&program, &["--session", "default"]).0, ["impersonate"]);
     assert_eq!(lab.fetch(&program, &["--no-memory"]).0, ["plain", "impersonate", "browser"]);
 
-    // Nor by somebody elsewhere, or of another language.
+    // Nor with another location or language.
     for more in [["--lang", "de-DE"], ["--timezone", "Asia/Tokyo"], ["--geolocation", "52.52,13.40"]] {
         assert_eq!(lab.fetch(&program, &more).0, ["browser"], "{more:?}");
         assert_eq!(lab.fetch(&program, &more).0, ["impersonate"], "{more:?}");

@@ -1,5 +1,5 @@
-//! What the host memory learns beside tiers: which browser profile passes, how large pages usually are, and
-//! which hosts fail. Each run is a process of its own.
+//! What the host memory learns besides tiers: which browser profile passes, how large pages usually are, and which
+//! hosts fail. Each run is a separate process.
 
 use std::fs;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::support::{FinishedRun, Program, RawServer};
 
 const PAGE: &str = "<!doctype html><title>a page</title><p>A page with some words in it.</p>";
 const NO: &str = "<!doctype html><title>Access denied</title><p>No.</p>";
-/// A shipped profile that no system these tests run on has as its default.
+/// A shipped profile that is not the default on any system on which these tests run.
 const OTHER: &str = "google-chrome-156-android";
 
 fn url(server: &Recorder, path: &str) -> String {
@@ -90,7 +90,7 @@ async fn the_next_run_uses_the_profile_that_passed_and_later_probes_the_default(
         assert!(run.stderr.contains("which is refused here"), "it says why: {run}");
         assert_eq!(requests(&server), 1, "no refused request");
     }
-    // Who was named, or has something of its own at the host, keeps the default.
+    // With the caller's own profile, session, cookies or user agent, what was learned is not used.
     let cookie = format!("{}\tFALSE\t/\tFALSE\t0\tlogin\tme\n", server.addr().ip());
     fs::write(program.home().join("cookies.txt"), cookie).expect("it is written");
     for more in [
@@ -105,7 +105,7 @@ async fn the_next_run_uses_the_profile_that_passed_and_later_probes_the_default(
         assert_eq!((run.code, attempts(&run)), (7, as_default.clone()), "{more:?} {run}");
     }
 
-    // An hour later and more: one request as the default, and the page all the same.
+    // More than an hour later: one probe with the default profile, and the page is still fetched.
     let age = "UPDATE evidence SET refused = refused - 50000, seen = seen - 50000 WHERE profile = ?1";
     memory(&program).execute(age, [&default]).expect("it is aged");
     let run = fetch(&program, &[], &page);
@@ -152,7 +152,7 @@ async fn a_diagnosis_records_which_profile_passes() {
     }
 }
 
-/// A shop whose pages are some 60 kB, and what it serves besides: 0 stubs for the honest client, 1 for everybody.
+/// A shop with pages of some 60 kB. It also serves stubs: with 0 to the plain client, with 1 to all clients.
 async fn shop(stubs: &Arc<AtomicUsize>) -> Recorder {
     let stubs = Arc::clone(stubs);
     Recorder::builder()
@@ -175,7 +175,7 @@ async fn shop(stubs: &Arc<AtomicUsize>) -> Recorder {
         .expect("it listens")
 }
 
-/// Teaches how large a shop's pages are.
+/// Fetches pages, so that the memory learns their usual size.
 fn visit(program: &Program, server: &Recorder) {
     let pages: Vec<String> = (0..12).map(|at| url(server, &format!("/p/{at}"))).collect();
     let run = program.run(["fetch", "--tier", "plain"].into_iter().chain(pages.iter().map(String::as_str)));
@@ -204,7 +204,7 @@ async fn a_page_far_smaller_than_usual_escalates_and_is_accepted_when_every_tier
     let elsewhere = fetch(&program, &["--tier", "plain"], &url(&server, "/q/stub"));
     assert_eq!(tiers(&elsewhere), pairs(&[("plain", genuine)]), "nothing is known of /q/: {elsewhere}");
 
-    // The whole site is another one: both tiers say so, and from then on one request is enough.
+    // The whole site has changed: both tiers show that, and after that one request is enough.
     let fresh = Program::new();
     visit(&fresh, &server);
     stubs.store(1, Ordering::SeqCst);
@@ -278,7 +278,7 @@ fn an_open_circuit_lasts_into_the_next_run_until_the_host_answers() {
     let time = |name: &str| circuit[name].as_i64().expect("a time");
     assert_eq!((time("until") - time("since"), time("lasts")), (10, 10));
 
-    // Long enough that the time does not pass while the test looks.
+    // Long enough that it does not expire during the test.
     memory(&program).execute("UPDATE circuit SET until = until + 200", []).expect("it is longer");
     is_dead.store(false, Ordering::SeqCst);
     let before = server.connections();
@@ -290,7 +290,7 @@ fn an_open_circuit_lasts_into_the_next_run_until_the_host_answers() {
     let other = ["fetch", "--tier", "impersonate", "--retry", "0", &page];
     assert_eq!(program.run(other).code, 0, "another tier is");
 
-    // Its time is over: one fetch asks, and it is back.
+    // After the cooldown one fetch tries the host, which answers again.
     memory(&program).execute("UPDATE circuit SET until = until - 400", []).expect("it is over");
     assert_eq!(program.run(dead.iter().chain([&page.as_str()])).code, 0);
     let json = program.run(["memory", "show", "--format", "json"]).json();

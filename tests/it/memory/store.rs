@@ -1,5 +1,5 @@
-//! Host memory across processes: what one run learned the next one starts with, and the file stays whole
-//! whatever happens to those who write it.
+//! Host memory across processes: the next run starts with what one run learned, and the file stays intact whatever
+//! happens to the processes that write it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,7 +17,7 @@ const PAGE: &str = "<!doctype html><title>a page</title><p>A page with some word
 const CHALLENGE: &str =
     "<!doctype html><title>Just a moment...</title><script>window._cf_chl_opt = {}</script>";
 
-/// A site that serves browsers only.
+/// A site that serves only browsers.
 fn browsers_only(heard: &Heard) -> Reply {
     if heard.request.header("user-agent").unwrap_or_default().starts_with("Mozilla/") {
         return Reply::html(200, PAGE);
@@ -37,7 +37,7 @@ fn file(program: &Program) -> PathBuf {
     program.home().join("data/rungs/memory.sqlite")
 }
 
-/// The tiers of a run's one fetch, by its JSON.
+/// The tiers of the single fetch of a run, from its JSON.
 fn tiers(run: &FinishedRun) -> Vec<String> {
     let json = run.json();
     let attempts = json["attempts"].as_array().expect("attempts").iter();
@@ -51,7 +51,7 @@ fn fetch(program: &Program, more: &[&str], url: &str) -> FinishedRun {
     run
 }
 
-/// The pages and refusals of one rung over all groups.
+/// The pages and blocks of one tier, over all groups.
 fn counts(path: &Path, rung: Rung) -> (u64, u64) {
     let seen = Notebook::open(path).expect("the file is whole").seen(None).expect("it can be read");
     let of_rung = seen.iter().filter(|line| line.rung == rung);
@@ -160,7 +160,7 @@ async fn an_export_is_imported_elsewhere_and_only_as_a_whole() {
     assert_eq!(fresh.run(["memory", "show"]).text(), "nothing is remembered\n");
 }
 
-/// Two processes and this one, all of the same site at the same time: what each saw is in the file.
+/// Two processes and this one fetch the same site at the same time. The file has what each of them saw.
 #[tokio::test(flavor = "multi_thread")]
 async fn processes_that_share_a_file_lose_nothing_and_see_no_lock_error() {
     const RUNS: usize = 4;
@@ -209,7 +209,7 @@ async fn processes_that_share_a_file_lose_nothing_and_see_no_lock_error() {
     assert_eq!(check, "ok");
 }
 
-/// Killed again and again in the middle of its writes: the file is whole, and what was in it stays.
+/// The process is killed several times while it writes. The file stays intact and keeps its contents.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_writer_that_is_killed_leaves_the_file_whole() {
     let server = site().await;
@@ -220,7 +220,7 @@ async fn a_writer_that_is_killed_leaves_the_file_whole() {
     let mut before = 0;
     for round in 0..6 {
         let running = program.start(&arguments);
-        // Killed when it has written, and goes on writing, each time at another point of it.
+        // Killed while it writes, each time at another point.
         until_async("new evidence in the file", || {
             file(&program).exists() && counts(&file(&program), Rung::Impersonate).0 > before
         })

@@ -1,10 +1,10 @@
-//! The floors picture of CONTRIBUTING.md, held against the sources.
+//! Compares the floors table of CONTRIBUTING.md with the imports of the sources.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Floor by top module, as the picture draws it.
+/// The floor of each top module, as in the table.
 type Floors = BTreeMap<String, u32>;
 
 #[test]
@@ -87,7 +87,7 @@ fn an_import_upwards_or_sideways_is_rejected() {
     }
 }
 
-/// Why `module` may not have `import`, if it may not.
+/// Why `module` may not import `import`, or `None` if it may.
 fn objection(floors: &Floors, module: &str, import: &str) -> Option<String> {
     if import == module {
         return None;
@@ -95,15 +95,15 @@ fn objection(floors: &Floors, module: &str, import: &str) -> Option<String> {
     let Some(theirs) = floors.get(import) else {
         return Some(format!("`{import}` is no module of the picture; name the module that has it"));
     };
-    // A module without a floor is the other test's finding.
+    // A module without a floor is reported by the other test.
     let ours = floors.get(module)?;
     (theirs >= ours).then(|| format!("`{module}` (floor {ours}) imports `{import}` (floor {theirs})"))
 }
 
-/// What a source takes from elsewhere in the crate: line number, and the top module that the path names. A path that
-/// climbs to the crate's root by `super` is given as it stands, since it hides which module it names.
+/// The imports of a source from elsewhere in the crate: line number, and the top module of the path. A path that
+/// reaches the crate's root by `super` is returned unchanged, since its top module is not visible.
 fn imports(text: &str, depth: usize) -> Vec<(usize, String)> {
-    // Comments are blanked, so that offsets still count lines.
+    // Comments become empty lines, so that line numbers stay right.
     let text: String = text
         .split_inclusive('\n')
         .map(|line| if line.trim_start().starts_with("//") { "\n" } else { line })
@@ -175,7 +175,7 @@ fn picture() -> Floors {
     floors
 }
 
-/// The module a file belongs to; none for the roots, which only name the modules.
+/// The top module of a file. `None` for `lib.rs` and `main.rs`, which only declare the modules.
 fn top_module(file: &Path) -> Option<String> {
     let first = file.components().next()?.as_os_str().to_str()?;
     let module = first.strip_suffix(".rs").unwrap_or(first);

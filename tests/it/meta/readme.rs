@@ -1,4 +1,4 @@
-//! The README says what the program says.
+//! The README repeats the program's help.
 
 use crate::support::rungs;
 
@@ -38,7 +38,7 @@ fn the_readme_says_what_batch_takes_beside_fetch() {
     assert_eq!(block.trim_end(), shown, "paste this into the README:\n{shown}\n");
 }
 
-/// The paragraphs of a help text, each with the heading it is under.
+/// The paragraphs of a help text, each with its heading.
 fn options(help: &str) -> Vec<(String, String)> {
     let help = help.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
     let mut heading = String::new();

@@ -1,4 +1,4 @@
-//! Two identities in one browser, each behind a proxy of its own with a password.
+//! Two identities in one browser, each behind its own proxy with a password.
 
 use rungs::{Fetcher, Proxy, Route, Tier};
 
@@ -23,7 +23,7 @@ async fn two_identities_on_two_proxies_at_once_keep_their_exits_and_their_cookie
     let one = through("one", &squid.url());
     let two = through("two", &microsocks.url("socks5h"));
     for site in [Site::H2, Site::Clear] {
-        // A cookie by the site for one, by hand for the other.
+        // One cookie is set by the site, the other by the caller.
         one.get(nginx.url(site, "/cookies/set")).send().await.expect("a page");
         two.identity().jar().put(&rungs::Cookie::session("mine", "two", "127.0.0.1"));
         let url = nginx.url(site, "/echo");

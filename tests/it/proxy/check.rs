@@ -77,12 +77,12 @@ fn every_kind_of_proxy_is_reported_with_its_exit_and_every_fault_by_name() {
             assert_eq!(row["answers"], if works { 3 } else { 0 }, "{row}");
             assert_eq!(row["verdict"].as_str(), works.then_some("sticky"), "{row}");
             assert_eq!(row["median_ms"].is_u64() && row["error"].is_null(), works, "{row}");
-            // What was refused costs too; where nobody listens, nothing passes.
+            // A refused request counts its bytes too. Without a listener no bytes are sent.
             let bytes = row["bytes_sent"].as_u64().unwrap() + row["bytes_received"].as_u64().unwrap();
             assert_eq!(bytes > 0, state != "proxy", "{row}");
         }
     }
-    // A tunnel a request: each came on a connection of its own.
+    // One tunnel per request: each used a new connection.
     let tunnels =
         squid.passages(12).into_iter().filter(|passage| passage.method == "CONNECT" && passage.status == 200);
     assert_eq!(tunnels.count(), 6);
@@ -104,7 +104,7 @@ fn working_proxies_give_a_table_and_exit_code_0() {
     assert_eq!(row[..6], [proxy.as_str(), "works", SQUID, "-", "-", "1/1"], "{run}");
 }
 
-/// Says by its path that it was asked from one address, from another each time, or from two in turn.
+/// Reports, depending on the path, one client address, a different one each time, or two in turn.
 fn echo(conn: &mut RawConnection, count: &AtomicUsize) -> std::io::Result<()> {
     loop {
         let head = conn.read_head()?;

@@ -56,7 +56,7 @@ fn render_prints_the_url_that_would_be_used_and_hides_the_password() {
             Some((user, "p@ss:w/rd"))
         );
     }
-    // Where the password carries the wishes, only its own part is hidden.
+    // Where the password contains the options, only the password proper is hidden.
     let iproyal = ["--dialect", "iproyal", "--user", "jane", "--country", "us", "--session", "sgn34f3e"];
     let run = render(&program, iproyal);
     assert_eq!(run.text(), "http://jane:***_country-us_session-sgn34f3e@geo.iproyal.com:12321\n", "{run}");
@@ -147,7 +147,7 @@ fn dialects_are_listed_with_the_users_own_among_them() {
     let run = render(&program, ["--dialect", "mine", "--user", "jane", "--country", "GB"]);
     assert_eq!(run.text(), "http://customer-jane-country-uk:***@gate.example:7000\n", "{run}");
 
-    // Another folder, by flag and by the environment; and a file by its name.
+    // Another folder, by flag and by environment variable; and a file by its name.
     let other = program.home().join("other");
     fs::create_dir(&other).unwrap();
     fs::write(other.join("decodo.toml"), named("decodo")).unwrap();

@@ -1,4 +1,4 @@
-//! The program through a real squid that wants a password.
+//! The program through a real squid that requires a password.
 
 use std::net::TcpListener;
 
@@ -33,7 +33,7 @@ fn https_goes_through_a_tunnel_and_http_in_absolute_form() {
         let [tunnel, plain] = &passages[count - 2..] else { panic!("two passages") };
         assert_eq!(tunnel.method, "CONNECT");
         assert_eq!(tunnel.target, format!("site.test:{}", nginx.port(Site::H2)));
-        // squid writes no queries down.
+        // squid does not log queries.
         let clear = clear.trim_end_matches("x=1");
         assert_eq!((plain.method.as_str(), plain.target.as_str()), ("GET", clear));
         for passage in [tunnel, plain] {
@@ -86,13 +86,13 @@ fn a_dead_proxy_is_blamed_and_not_the_site() {
             "{run}"
         );
     }
-    // One that accepts and is silent.
+    // A proxy that accepts and never answers.
     let silent = RawServer::start(never_answers);
     let proxy = silent.url("").replace("http://", "http://u:hunter2@");
     let run = fetch(&proxy, &["--connect-timeout", "0.3", "--format", "json", "https://127.0.0.1:9/"]);
     assert_eq!((run.code, run.json()["error"]["kind"].as_str()), (1, Some("proxy")), "{run}");
     assert!(run.stderr.contains("did not answer CONNECT within 300ms"), "{run}");
-    // One that speaks something else, and one that never ends.
+    // A proxy that does not speak HTTP, and one with an endless header.
     let garbage =
         RawServer::start(|conn| conn.read_head().and_then(|_| conn.send("\u{1b}[31mno HTTP\r\n\r\n")));
     let run = fetch(&garbage.url(""), &["https://127.0.0.1:9/"]);
@@ -132,7 +132,7 @@ fn an_unreachable_site_behind_a_proxy_is_reported_as_the_proxys_error() {
 
 #[test]
 fn the_name_is_resolved_by_the_proxy() {
-    // `site.test` is known to squid alone.
+    // Only squid can resolve `site.test`.
     let certs = Certs::new();
     let (nginx, squid) = (Nginx::start(&certs), Squid::start());
     let url = nginx.url_by(Site::H2, "other.test", "/page/hello");

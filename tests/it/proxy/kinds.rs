@@ -1,4 +1,4 @@
-//! Proxies of every kind, real ones, on every tier.
+//! Real proxies of every kind, on every tier.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::support::{
 const TIERS: &[&str] =
     if cfg!(feature = "browser") { &["plain", "impersonate", "browser"] } else { &["plain", "impersonate"] };
 
-/// The addresses that the proxies come out of: the sites see which one it was.
+/// The outgoing addresses of the proxies, by which the sites identify them.
 const SQUID: &str = "127.0.0.2";
 const MICROSOCKS: &str = "127.0.0.3";
 const DANTE: &str = "127.0.0.4";
@@ -88,7 +88,7 @@ fn the_scheme_decides_whether_client_or_proxy_resolves_the_name() {
     let port = nginx.port(Site::Clear);
     let mut count = 0;
     for tier in TIERS {
-        // Known to the proxy and to us: what it is asked for tells who looked it up.
+        // Both the proxy and the client can resolve this name: the request to the proxy shows which of them did.
         let url = nginx.url_by(Site::Clear, "localhost", "/page/hello");
         for (proxy, names) in [(&there, true), (&here, false)] {
             let run = fetch(tier, &["-x", proxy, &url]);
@@ -99,7 +99,7 @@ fn the_scheme_decides_whether_client_or_proxy_resolves_the_name() {
             assert_eq!(named, names, "{tier} {proxy} {asked:?}");
             count = microsocks.passages(count).len();
         }
-        // Known to us alone: through socks5h it must fail, and our own address for it is not used.
+        // Only the client can resolve this name: through socks5h it must fail, and the client's address is not used.
         let url = nginx.url_by(Site::Clear, "site.test", "/page/hello");
         let known = nginx.resolve(Site::Clear, "site.test");
         let run = fetch(tier, &["-x", &here, "--resolve", &known, &url]);
@@ -160,7 +160,7 @@ async fn a_dead_or_foreign_gateway_is_a_proxy_error_on_every_tier_and_is_never_b
         let fetcher = on(tier).bounds(bounds).insecure(true).build().expect("good settings");
         for scheme in ["http", "https", "socks5", "socks5h"] {
             for port in [closed, silent.port(), garbage.port()] {
-                // Asked for an http site, an http proxy's silence is the answer's: another deadline.
+                // For an http site, a silent http proxy looks like a silent site: another timeout applies.
                 let url = if scheme == "http" { &secure } else { &site };
                 let proxy = format!("{scheme}://u:hunter2@127.0.0.1:{port}");
                 let error = by(&fetcher, &proxy).get(url).send().await.expect_err("no way");
@@ -263,7 +263,7 @@ async fn an_identity_counts_what_passes_through_its_proxies_on_every_tier() {
         };
         assert_eq!(of(&fetcher), rungs::Traffic::default(), "{tier}: straight is not counted");
         let (counted, pages) = (of(&proxied), 2 * Nginx::LARGE as u64);
-        // Heads, handshakes and records come on top.
+        // Heads, handshakes and TLS records are added to it.
         assert!((pages..pages + 40_000).contains(&counted.received), "{tier} {counted:?}");
         assert!((100..20_000).contains(&counted.sent), "{tier} {counted:?}");
         fetcher.close().await;
@@ -292,7 +292,7 @@ async fn another_proxy_is_another_identity() {
     assert!(home.contains(&remote("127.0.0.1")) && home.contains("session=s1"), "{home}");
 }
 
-/// A port of loopback where nobody listens.
+/// A loopback port on which no server listens.
 fn closed_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address").port()

@@ -23,7 +23,7 @@ fn account(squid: &Squid) -> ProxyAccount {
     ProxyAccount::new(dialect, "jane", Secret::new("hunter2"))
         .gateway(squid.url_without_user().parse().expect("a gateway"))
         .geo(Geo::default().country("US"))
-        // So long that no test sees it renewed.
+        // Long enough that it is not renewed during a test.
         .lifetime(Duration::from_secs(24 * 3600))
 }
 
@@ -31,7 +31,7 @@ fn on(tier: Tier, certs: &Certs, pool: ProxyPool) -> FetcherBuilder {
     Fetcher::builder().min_tier(tier).max_tier(tier).ca_file(certs.ca()).proxies(pool)
 }
 
-/// So many fetches at once.
+/// Starts `times` fetches at once.
 async fn fetch(fetcher: &Fetcher, url: &str, times: usize) -> Vec<Page> {
     let pages = futures_util::future::join_all((0..times).map(|_| fetcher.get(url).send())).await;
     pages
@@ -48,7 +48,7 @@ fn users(passages: &[Passage]) -> Vec<&str> {
     users
 }
 
-/// The id in a user name of Jane's.
+/// The session id in one of Jane's user names.
 fn id(user: &str) -> &str {
     let id = user.strip_prefix("user-jane-country-us-session-").expect("the dialect's words");
     let id = id.strip_suffix("-sessionduration-1440").expect("and its minutes");
@@ -141,7 +141,7 @@ async fn the_browser_uses_the_same_exit_as_the_tiers_below() {
         let fetcher = Fetcher::builder().ca_file(certs.ca()).proxies(pool).build().expect("good settings");
         let url = nginx.url_by(Site::H1, "site.test", "/echo");
         for tier in [Tier::Impersonate, Tier::Browser] {
-            // What the honest tier gets is no page: the fetch climbs.
+            // The plain tier gets a block: the fetch escalates.
             let expect = rungs::detect::Expect::default().text("nowhere in it");
             let failed = fetcher.get(&url).expect(expect).tier(tier).send().await;
             assert!(failed.is_err());
@@ -261,7 +261,7 @@ async fn no_page_is_lost_with_a_dying_a_refusing_and_a_slow_proxy_among_four() {
         pool.proxy(format!("http://u:p@127.0.0.1:{port}").parse().expect("a proxy"))
     });
     let fetcher = on(Tier::Impersonate, &certs, pool.concurrency(8)).build().expect("good settings");
-    // Few pages a connection: whom squid let in stays, so that only who comes anew learns that it wants a password.
+    // Few pages per connection: squid checks credentials only on new connections.
     let url = nginx.url(Site::H1, "/few/hello");
     let mut run = futures_util::stream::iter(0..300)
         .map(|_| fetcher.get(&url).pace(rungs::Pace::new().concurrency(16)).send())

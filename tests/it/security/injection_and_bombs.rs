@@ -1,5 +1,5 @@
-//! What SECURITY.md promises and no other file tests: nothing is injected, nothing is unpacked without end, no cookie
-//! is set for a whole suffix, and no file is read.
+//! Promises of SECURITY.md that no other file tests: no injection, no endless decompression, no cookie for a public
+//! suffix, and no redirect to a file.
 
 use std::io;
 
@@ -51,7 +51,7 @@ fn no_header_can_be_injected_by_cookie_target_or_proxy_user() {
     .expect("a file");
     let run = program.run(["fetch", "--tier", "plain", "--target", "site.toml", &url]);
     assert!(run.code != 0 && run.stdout.is_empty(), "{run}");
-    // The user of a proxy goes to it packed, whatever is in it.
+    // The proxy user is sent in base64, whatever it contains.
     let proxy = RawServer::start(support::echo_head);
     let address = proxy.url("").replace("http://", "http://a%0d%0ax-evil:%201:b%0d%0ax-evil@");
     let run = rungs(["fetch", "--tier", "plain", "--retry", "0", "-x", &address, "http://site.test/"]);
@@ -95,7 +95,7 @@ fn a_response_cannot_be_split_or_smuggle_another() {
             assert!(!run.text().contains("set-cookie"), "{run}");
         }
     }
-    // Two lengths that contradict each other: what is behind the shorter one is nobody's answer.
+    // Two contradicting lengths: bytes after the shorter one belong to no response.
     let server = RawServer::start(|conn: &mut RawConnection| {
         conn.read_head()?;
         conn.send(
@@ -124,7 +124,7 @@ fn a_redirect_reads_no_file_on_any_tier() {
         });
         for tier in TIERS {
             let run = rungs(["fetch", "--tier", tier, "--retry", "0", &server.url("/")]);
-            // Chromium hands schemes that it does not speak to the system, and there is nobody.
+            // Chromium hands unknown schemes to the system, which has no handler here.
             let expected =
                 if *tier == "browser" && !target.starts_with("file:") { &[1, 6][..] } else { &[6] };
             assert!(expected.contains(&run.code) && run.stdout.is_empty(), "{tier} {target}\n{run}");
@@ -164,7 +164,7 @@ fn no_cookie_is_set_for_a_public_suffix() {
             assert!(!text.contains("wide=1"), "{tier} {suffix}\n{run}");
         }
     }
-    // A name that is no suffix is shared: the look above can fail.
+    // Control: a cookie for a domain that is not a public suffix is shared.
     let known = ["one.shop.test", "two.shop.test"].map(|host| format!("{host}:{port}:127.0.0.1"));
     let urls = ["one", "two"].map(|host| format!("http://{host}.shop.test:{port}/"));
     let run = rungs([
@@ -181,7 +181,7 @@ fn no_cookie_is_set_for_a_public_suffix() {
     assert!(run.text().contains("wide=1"), "{run}");
 }
 
-/// Sixteen mebibytes of nothing, packed by `codings` in their order.
+/// 16 MiB of zeros, compressed with `codings` in their order.
 async fn bomb(codings: &[&str]) -> Vec<u8> {
     let mut bytes = vec![0; 16 << 20];
     for coding in codings {

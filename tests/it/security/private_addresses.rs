@@ -1,4 +1,4 @@
-//! A public site leads nobody to private addresses.
+//! A public site cannot make a fetch reach private addresses.
 
 use std::io;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ fn page(conn: &mut RawConnection, status: &str, field: &str, body: &str) -> io::
     ))
 }
 
-/// What must not be reached, and how often it was.
+/// A server that must not be reached, and the number of its requests.
 fn private_server() -> (RawServer, Arc<AtomicUsize>) {
     let visits = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&visits);
@@ -33,7 +33,7 @@ fn private_server() -> (RawServer, Arc<AtomicUsize>) {
     (server, visits)
 }
 
-/// Leads to `to`: by a redirect, or by what a page asks for.
+/// Leads to `to`, by a redirect or by a page that requests it.
 fn redirect_to(to: String) -> RawServer {
     RawServer::start(move |conn| {
         let head = conn.read_head()?;
@@ -56,7 +56,7 @@ fn a_redirect_of_a_public_site_to_a_private_address_is_refused_on_every_tier() {
         let (private_server, visits) = private_server();
         let target = format!("http://{host}:{}", private_server.port());
         let server = redirect_to(target);
-        // Public for all that is known here: the proxy resolves the name.
+        // Taken for public: the proxy resolves the name.
         let site = format!("http://site.test:{}/", server.port());
         let known = format!("site.test:{}:127.0.0.1", server.port());
         for tier in TIERS {
@@ -72,7 +72,7 @@ fn a_redirect_of_a_public_site_to_a_private_address_is_refused_on_every_tier() {
                     run.stderr.contains("private address") && run.stderr.contains("--allow-private"),
                     "{run}"
                 );
-                // With no proxy between, the browser has been there before anybody knew.
+                // Without a proxy, the browser has made the request before rungs sees the redirect.
                 let seen = *tier == "browser" && way[0] != "-x";
                 assert_eq!(visits.load(Ordering::SeqCst) > 0, seen, "{tier} {host} {way:?}");
                 assert!(!run.to_string().contains("treasure"), "{run}");
@@ -110,7 +110,7 @@ fn a_public_page_in_the_browser_reaches_no_private_address_behind_a_proxy() {
     let run = fetch("browser", &["-x", &squid.url(), &site]);
     assert!(run.code == 0 && run.text().contains("<title>page</title>"), "{run}");
     assert_eq!(visits.load(Ordering::SeqCst), 0, "a private address was reached");
-    // The same page of a private site may: its asking is seen, so that the count above can fail.
+    // Control: the same page of a private site may make the request, and it is counted.
     let typed = format!("http://127.0.0.1:{}/page", server.port());
     let run = fetch("browser", &["-x", &squid.url(), &typed]);
     assert_eq!(run.code, 0, "{run}");

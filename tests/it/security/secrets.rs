@@ -1,4 +1,4 @@
-//! Secrets stay secret: in logs at their loudest, in errors, in JSON, in `Debug`.
+//! Secrets are not printed: in logs of the highest level, in errors, in JSON, in `Debug`.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use crate::support::{
     self, Certs, FinishedRun, Microsocks, Nginx, Program, RawConnection, RawServer, Site, Squid,
 };
 
-/// What the user typed and nobody may read again, with their forms on the wire.
+/// The secrets that the user passes, and their encoded forms. None may be printed.
 const SECRETS: [&str; 12] = [
     "hunter2",
     "swordfish",
@@ -18,7 +18,7 @@ const SECRETS: [&str; 12] = [
     "p@ss:w/rd",
     "p%40ss",
     "traveller",
-    // Base64 of janedoe:hunter2 and of traveller:p@ss:w/rd, as far as they are theirs alone.
+    // The parts of the base64 of janedoe:hunter2 and of traveller:p@ss:w/rd that do not depend on their position.
     "amFuZWRvZTpodW50ZXIy",
     "dHJhdmVsbGVyOnBAc3M6dy9yZA",
     "f1led",
@@ -32,7 +32,7 @@ fn assert_silent(run: &FinishedRun) {
     }
 }
 
-/// A run as loud as it gets, with a secret of every kind.
+/// A run with the highest log level and a secret of every kind.
 fn loud(program: &Program, ca: &str, proxy: &str, format: &str, url: &str) -> FinishedRun {
     std::fs::write(program.home().join("jar"), "127.0.0.1\tFALSE\t/\tFALSE\t0\tsession\tf1led\n")
         .expect("a file is written");
@@ -64,7 +64,7 @@ fn loud(program: &Program, ca: &str, proxy: &str, format: &str, url: &str) -> Fi
     ])
 }
 
-/// Every way a fetch can end that says something about itself.
+/// Responses for every outcome of a fetch that prints a message.
 fn challenge_with_secrets(conn: &mut RawConnection) -> io::Result<()> {
     let head = conn.read_head()?;
     let path = head.split(' ').nth(1).unwrap_or_default();

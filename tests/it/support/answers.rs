@@ -1,4 +1,4 @@
-//! Ready-made bad answers for a [`RawServer`](super::raw::RawServer): `RawServer::start(truncated_body)`.
+//! Handlers with bad responses for a [`RawServer`](super::raw::RawServer): `RawServer::start(truncated_body)`.
 
 use std::io::{self, Write};
 use std::thread;
@@ -9,7 +9,7 @@ use flate2::write::GzEncoder;
 
 use super::raw::RawConnection;
 
-/// A good answer of `body`, then the connection closes. The ground to compare the others with.
+/// A correct response with `body`, then the connection closes. The control case for the others.
 pub(crate) fn answer(body: &'static str) -> impl Fn(&mut RawConnection) -> io::Result<()> + Send + Sync {
     move |conn| {
         conn.read_head()?;
@@ -20,7 +20,7 @@ pub(crate) fn answer(body: &'static str) -> impl Fn(&mut RawConnection) -> io::R
     }
 }
 
-/// Good answers on one connection for as long as the client asks; the body says how many there were.
+/// Correct responses on one connection for as long as the client sends requests. The body has their number.
 pub(crate) fn keep_answering(conn: &mut RawConnection) -> io::Result<()> {
     for number in 1_u32.. {
         conn.read_head()?;
@@ -30,7 +30,7 @@ pub(crate) fn keep_answering(conn: &mut RawConnection) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends the request's own head back as the body, all headers as they came.
+/// Returns the request's head as the body, with all headers unchanged.
 pub(crate) fn echo_head(conn: &mut RawConnection) -> io::Result<()> {
     let head = conn.read_head()?;
     conn.send(format!(
@@ -39,24 +39,24 @@ pub(crate) fn echo_head(conn: &mut RawConnection) -> io::Result<()> {
     ))
 }
 
-/// Reads the request and never says a word.
+/// Reads the request and never answers.
 pub(crate) fn never_answers(conn: &mut RawConnection) -> io::Result<()> {
     conn.read_head()?;
     conn.hold_open()
 }
 
-/// Closes the connection without a word.
+/// Closes the connection without an answer.
 pub(crate) fn closes_at_once(conn: &mut RawConnection) -> io::Result<()> {
     conn.read_head().map(drop)
 }
 
-/// Promises 1000 bytes, sends 100, closes.
+/// Announces 1000 bytes, sends 100, closes.
 pub(crate) fn truncated_body(conn: &mut RawConnection) -> io::Result<()> {
     conn.read_head()?;
     conn.send(format!("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{}", "x".repeat(100)))
 }
 
-/// Promises 1000 bytes, sends 100, and then is silent.
+/// Announces 1000 bytes, sends 100, and stalls.
 pub(crate) fn stalled_body(conn: &mut RawConnection) -> io::Result<()> {
     truncated_body(conn)?;
     conn.hold_open()
@@ -68,7 +68,7 @@ pub(crate) fn truncated_chunks(conn: &mut RawConnection) -> io::Result<()> {
     conn.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n")
 }
 
-/// A content-length that is no number.
+/// A content-length that is not a number.
 pub(crate) fn content_length_is_no_number(conn: &mut RawConnection) -> io::Result<()> {
     conn.read_head()?;
     conn.send("HTTP/1.1 200 OK\r\ncontent-length: five\r\n\r\nhello")
@@ -80,19 +80,19 @@ pub(crate) fn two_content_lengths(conn: &mut RawConnection) -> io::Result<()> {
     conn.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello!")
 }
 
-/// More body than the content-length says.
+/// A body longer than its content-length.
 pub(crate) fn content_length_too_small(conn: &mut RawConnection) -> io::Result<()> {
     conn.read_head()?;
     conn.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello and more")
 }
 
-/// Says gzip, sends none.
+/// Announces gzip, but sends an uncompressed body.
 pub(crate) fn bad_gzip(conn: &mut RawConnection) -> io::Result<()> {
     conn.read_head()?;
     conn.send("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 11\r\n\r\nnot gzipped")
 }
 
-/// Good gzip whose end is missing; the content-length is right.
+/// Truncated gzip with a correct content-length.
 pub(crate) fn truncated_gzip(conn: &mut RawConnection) -> io::Result<()> {
     let mut packed = gzip(b"a page that ends too early, a page that ends too early");
     packed.truncate(packed.len() - 12);
@@ -104,7 +104,7 @@ pub(crate) fn truncated_gzip(conn: &mut RawConnection) -> io::Result<()> {
     conn.send(packed)
 }
 
-/// Some 300 kB that unpack to 64 MiB. More would take the packer, unoptimised, longer than a client waits.
+/// Some 300 kB that decompress to 64 MiB. An unoptimized build needs longer than a client waits for more.
 pub(crate) fn gzip_bomb(conn: &mut RawConnection) -> io::Result<()> {
     conn.read_head()?;
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
@@ -175,7 +175,7 @@ pub(crate) fn terminal_escapes(conn: &mut RawConnection) -> io::Result<()> {
     conn.send(b"HTTP/1.1 404 \x1b]0;owned\x07\r\nx-colour: \x1b[31mred\r\ncontent-length: 5\r\n\r\n\x1b[31mx")
 }
 
-/// One byte of the body every 50 ms, 1000 bytes promised: never idle for long, never done in time.
+/// One byte of the body every 50 ms, 1000 bytes announced: never idle for long, never done in time.
 pub(crate) fn slow_drip(conn: &mut RawConnection) -> io::Result<()> {
     conn.read_head()?;
     conn.send("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")?;
@@ -228,20 +228,20 @@ pub(crate) fn endless_extension(conn: &mut RawConnection) -> io::Result<()> {
     Ok(())
 }
 
-/// A chunk of more bytes than there are.
+/// A chunk whose size overflows an integer.
 pub(crate) fn chunk_beyond_counting(conn: &mut RawConnection) -> io::Result<()> {
     conn.read_head()?;
     conn.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\nhello")
 }
 
-/// Refuses a body before it has come, and hears no more of it.
+/// Refuses a body before reading it.
 pub(crate) fn refuses_the_body(conn: &mut RawConnection) -> io::Result<()> {
     conn.read_head()?;
     conn.send("HTTP/1.1 413 Content Too Large\r\ncontent-length: 5\r\nconnection: close\r\n\r\nlarge")?;
     conn.hold_open()
 }
 
-/// Fails the first `times` connections without an answer, then answers `body`: what a retry is for.
+/// Closes the first `times` connections without an answer, then answers `body`.
 pub(crate) fn answers_after(
     times: usize,
     body: &'static str,
@@ -249,7 +249,7 @@ pub(crate) fn answers_after(
     move |conn| if conn.index < times { closes_at_once(conn) } else { answer(body)(conn) }
 }
 
-/// `bytes`, packed.
+/// Compresses `bytes` with gzip.
 pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut packer = GzEncoder::new(Vec::new(), Compression::default());
     packer.write_all(bytes).and_then(|()| packer.finish()).expect("a Vec takes all")

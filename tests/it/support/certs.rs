@@ -1,4 +1,4 @@
-//! A certificate authority made for one test, and leaves that are right or wrong in one way each.
+//! A certificate authority for one test, a valid leaf, and leaves that are wrong in one way each.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,19 +9,19 @@ use rcgen::{
 };
 use tempfile::TempDir;
 
-/// The host names the valid leaf is for, beside 127.0.0.1, ::1 and localhost.
+/// The host names of the valid leaf, in addition to 127.0.0.1, ::1 and localhost.
 pub(crate) const NAMES: [&str; 3] = ["site.test", "www.site.test", "other.test"];
 
-/// The one name the wrong-name leaf is for.
+/// The only name of the wrong-name leaf.
 pub(crate) const ELSEWHERE: &str = "elsewhere.test";
 
-/// An authority and its leaves, as PEM files in a folder of their own.
+/// An authority and its leaves, as PEM files in a temporary folder.
 pub(crate) struct Certs {
     /// For [`NAMES`] and loopback.
     pub(crate) valid: Leaf,
-    /// The same, but its time ended in 2021.
+    /// The same, but expired in 2021.
     pub(crate) expired: Leaf,
-    /// The same, but signed by itself.
+    /// The same, but self-signed.
     pub(crate) self_signed: Leaf,
     /// For [`ELSEWHERE`] alone.
     pub(crate) wrong_name: Leaf,
@@ -32,7 +32,7 @@ pub(crate) struct Certs {
 /// A certificate and its key, as PEM files.
 #[derive(Clone, Debug)]
 pub(crate) struct Leaf {
-    /// The certificate, with the authority's behind it when that signed it.
+    /// The certificate, followed by the authority's if that signed it.
     pub(crate) chain: PathBuf,
     /// The private key.
     pub(crate) key: PathBuf,
@@ -66,7 +66,7 @@ impl Certs {
         let expired = signed("expired", past);
         let key = KeyPair::generate().expect("a key can be made");
         let mut own = leaf(ours());
-        // As `openssl req -x509` makes them: said to be for signatures alone, it could not have signed itself.
+        // Like those of `openssl req -x509`: with key usages for signatures only, it could not sign itself.
         own.key_usages.clear();
         let own = own.self_signed(&key).expect("a leaf signs itself").pem();
         let self_signed = Leaf::write(folder.path(), "self-signed", &own, &key);
@@ -90,7 +90,7 @@ impl Leaf {
     }
 }
 
-/// What a server's certificate for `names` says, valid from 2024 to 2124.
+/// The parameters of a server certificate for `names`, valid from 2024 to 2124.
 fn leaf<'a>(names: impl Iterator<Item = &'a str>) -> CertificateParams {
     let names: Vec<String> = names.map(str::to_owned).collect();
     let common_name = names[0].clone();

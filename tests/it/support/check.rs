@@ -1,4 +1,4 @@
-//! That the servers are what the tests take them for.
+//! Tests of the test servers themselves.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -10,7 +10,7 @@ use boring::ssl::{SslConnector, SslMethod, SslStream};
 
 use super::*;
 
-/// A TLS connection to 127.0.0.1 that trusts the authority of `certs`, or the reason why there is none.
+/// Opens a TLS connection to 127.0.0.1 that trusts the authority of `certs`.
 fn tls(certs: &Certs, port: u16, alpn: &[u8]) -> Result<SslStream<TcpStream>, String> {
     let mut builder = SslConnector::builder(SslMethod::tls()).expect("BoringSSL starts");
     builder.set_ca_file(certs.ca()).expect("the authority is good");
@@ -27,11 +27,11 @@ fn connect(port: u16) -> TcpStream {
     stream
 }
 
-/// Sends a request's text, reads to the end of the connection.
+/// Sends a request and reads to the end of the connection.
 fn ask(mut stream: impl Read + Write, request: &str) -> String {
     stream.write_all(request.as_bytes()).expect("the request is taken");
     let mut answer = Vec::new();
-    // A server that closes hard is an end too.
+    // A reset counts as the end too.
     let _ = stream.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()
 }
@@ -156,7 +156,7 @@ fn a_raw_server_sends_what_its_closure_sends() {
     assert!(ask(connect(server.port()), &get("/x", "")).ends_with("second time lucky"));
     assert_eq!(server.connections(), 2);
     assert!(server.heads()[1].starts_with("GET /x HTTP/1.1\r\n"));
-    // Those that never end are ended by the drop.
+    // Endless responses end when the server is dropped.
     let servers =
         [RawServer::start(endless_body), RawServer::start(header_flood), RawServer::start(never_answers)];
     let mut clients = servers.each_ref().map(|server| connect(server.port()));

@@ -1,4 +1,4 @@
-//! A server program that lives no longer than its value, nor than the test run.
+//! A server process that ends when its value is dropped or the test run ends.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A running server and the shell that watches over it. The server dies when the shell's stdin closes: on drop, but
-/// also when the test run is killed, so that nothing is ever left behind.
+/// A running server and the shell that supervises it. The server is killed when the shell's stdin closes: on drop, and
+/// also when the test run is killed.
 pub(crate) struct Daemon {
     child: Child,
     name: String,
@@ -27,14 +27,14 @@ kill $watch 2>/dev/null
 exit $status
 "#;
 
-/// How long a server may take to open its ports. They take a tenth of a second on a quiet machine.
+/// How long a server may take to open its ports. On an idle machine it takes 0.1 s.
 const READY: Duration = Duration::from_secs(60);
 
 impl Daemon {
     /// Starts `program` and waits until all `ports` accept. What it prints goes to a file in `folder`.
     ///
     /// # Errors
-    /// What it printed, when it ended instead. A port taken in the meantime is such a case: try again with others.
+    /// The server's output, if it ended instead, for instance because a port was taken in the meantime.
     pub(crate) fn start<A: AsRef<OsStr>>(
         program: &Path,
         arguments: impl IntoIterator<Item = A>,
@@ -73,7 +73,7 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// What it has printed so far.
+    /// The server's output so far.
     pub(crate) fn said(&self) -> String {
         fs::read_to_string(&self.said).unwrap_or_default()
     }
@@ -82,15 +82,15 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         drop(self.child.stdin.take());
-        // The shell ends at once: it kills what it waits for.
+        // The shell kills the server and ends at once.
         let _ = self.child.wait();
     }
 }
 
-/// Where a program is, also where Debian hides daemons.
+/// Finds a program in PATH and in the system folders.
 ///
 /// # Panics
-/// Says how to get it, when it is nowhere.
+/// With how to install it, if it is not found.
 pub(crate) fn program(name: &str) -> PathBuf {
     let path = std::env::var("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path);
@@ -101,7 +101,7 @@ pub(crate) fn program(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("{name} is not installed: run `make deps`"))
 }
 
-/// Ports of 127.0.0.1 that were free a moment ago, all different.
+/// Distinct ports of 127.0.0.1 that were free a moment ago.
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
     let held: [TcpListener; N] = std::array::from_fn(|_| {
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port")
@@ -109,7 +109,7 @@ pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
     held.each_ref().map(|listener| listener.local_addr().as_ref().map_or(0, SocketAddr::port))
 }
 
-/// Starts a server that must choose its ports beforehand; another program may take one in between, so thrice.
+/// Starts a server that needs its ports in advance. Tries three times, since another program may take a port first.
 pub(crate) fn start_on_free_ports<const N: usize, T>(
     mut start: impl FnMut([u16; N]) -> Result<T, String>,
 ) -> ([u16; N], T) {
@@ -124,7 +124,7 @@ pub(crate) fn start_on_free_ports<const N: usize, T>(
     panic!("{failure}");
 }
 
-/// A password file's line in Apache's MD5 form, which nginx and squid both read.
+/// A line of a password file in Apache's MD5 format, which nginx and squid both read.
 pub(crate) fn htpasswd(user: &str, password: &str) -> String {
     let made = Command::new(program("openssl"))
         .args(["passwd", "-apr1", password])

@@ -1,4 +1,4 @@
-//! HTTP/2 frame by frame, for servers that a decent stack would not let be.
+//! HTTP/2 frames, for servers that break the protocol in ways a library does not allow.
 
 use std::io::{self, Write};
 
@@ -28,7 +28,7 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     out
 }
 
-/// Reads the preface, sends `settings`, and returns.
+/// Reads the client's preface and sends `settings`.
 pub(crate) fn start_http2(conn: &mut RawConnection, settings: &[(u16, u32)]) -> io::Result<()> {
     conn.read_bytes(24)?;
     let mut payload = Vec::new();
@@ -39,7 +39,7 @@ pub(crate) fn start_http2(conn: &mut RawConnection, settings: &[(u16, u32)]) -> 
     conn.send(frame(SETTINGS, 0, 0, &payload))
 }
 
-/// Reads frames until a request's HEADERS; returns its stream. Everything else is passed over.
+/// Reads frames up to a request's HEADERS and returns its stream id. Skips all other frames.
 pub(crate) fn read_request(conn: &mut RawConnection) -> io::Result<u32> {
     loop {
         let head = conn.read_bytes(9)?;

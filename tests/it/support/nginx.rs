@@ -1,4 +1,4 @@
-//! A real nginx with a site for each thing a client must get right. What it serves is listed in `nginx_conf.rs`.
+//! A real nginx with a site for each protocol and certificate case. `nginx_conf.rs` lists its paths.
 
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
@@ -10,7 +10,7 @@ use super::certs::Certs;
 use super::daemon::{Daemon, htpasswd, program, start_on_free_ports, until_some};
 use super::nginx_conf;
 
-/// nginx, alone in its folder.
+/// A running nginx in its own temporary folder.
 pub(crate) struct Nginx {
     ports: [u16; Site::ALL.len()],
     brotli: bool,
@@ -18,12 +18,12 @@ pub(crate) struct Nginx {
     folder: TempDir,
 }
 
-/// One listening port each; all serve the same pages.
+/// Sites, each on its own port. All serve the same pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Site {
     /// http, HTTP/1.1.
     Clear,
-    /// https, HTTP/2 or HTTP/1.1 as ALPN says.
+    /// https, HTTP/2 or HTTP/1.1 by ALPN.
     H2,
     /// https, HTTP/1.1 alone.
     H1,
@@ -49,7 +49,7 @@ pub(crate) struct Visit {
     pub(crate) protocol: String,
     /// `TLSv1.3`, or `-` without TLS.
     pub(crate) tls: String,
-    /// nginx's number of the connection: equal numbers mean that the connection was used again.
+    /// nginx's number of the connection: equal numbers mean that the connection was reused.
     pub(crate) connection: u64,
     /// Whether the TLS session was resumed.
     pub(crate) resumed: bool,
@@ -74,10 +74,10 @@ impl Site {
 }
 
 impl Nginx {
-    /// The user and password that `/auth` wants.
+    /// The user and password of `/auth`.
     pub(crate) const USER: &str = "reader";
     pub(crate) const PASSWORD: &str = "open sesame";
-    /// Bytes of the pages under `/page/`, `/gzip/`, `/br/`.
+    /// Sizes in bytes of the pages under `/page/`, `/gzip/`, `/br/`.
     pub(crate) const SMALL: usize = 10 * 1024;
     pub(crate) const LARGE: usize = 700 * 1024;
     pub(crate) const HUGE: usize = 40 * 1024 * 1024;
@@ -103,7 +103,7 @@ impl Nginx {
         Self { ports, brotli: brotli.is_some(), _daemon: daemon, folder }
     }
 
-    /// The address of `path` at a site, by 127.0.0.1, which its certificate is for.
+    /// The URL of `path` at a site, by 127.0.0.1, which is in the certificate.
     pub(crate) fn url(&self, site: Site, path: &str) -> String {
         self.url_by(site, "127.0.0.1", path)
     }
@@ -122,7 +122,7 @@ impl Nginx {
         self.ports[site as usize]
     }
 
-    /// Whether this nginx can write brotli. Where Debian has no package of it, its test has nothing to ask.
+    /// Whether this nginx supports brotli. Not every system has a package of the module.
     pub(crate) fn has_brotli(&self) -> bool {
         self.brotli
     }
@@ -132,7 +132,7 @@ impl Nginx {
         fs::read(self.folder.path().join("pages").join(name)).expect("nginx has the page")
     }
 
-    /// The requests so far, in order of their end, once there are at least `count`.
+    /// The requests so far, in the order in which they ended. Waits until there are at least `count`.
     pub(crate) fn visits(&self, count: usize) -> Vec<Visit> {
         until_some(&format!("{count} requests in nginx's log"), || {
             let log = fs::read_to_string(self.folder.path().join("access.log")).unwrap_or_default();
@@ -143,7 +143,7 @@ impl Nginx {
 }
 
 impl Visit {
-    /// Reads a line as `nginx_conf` formats it; none while it is half written.
+    /// Parses a log line as `nginx_conf` formats it. `None` if the line is incomplete.
     fn read(line: &str) -> Option<Self> {
         let mut fields = line.strip_suffix('\n')?.split('\t').map(str::to_owned);
         let mut next = || fields.next();
@@ -160,7 +160,7 @@ impl Visit {
     }
 }
 
-/// The pages, each of lines that say where they are, so that a lost or doubled piece is seen.
+/// Writes the pages. Their lines are numbered, so that a lost or repeated part is noticed.
 fn write_pages(folder: &Path) {
     fs::create_dir(folder).expect("a folder for pages");
     let write = |name: &str, bytes: &[u8]| fs::write(folder.join(name), bytes).expect("a page is written");
@@ -170,7 +170,7 @@ fn write_pages(folder: &Path) {
     write("latin1", b"<!doctype html><title>caf\xe9</title>\n");
     write("meta", b"<!doctype html><meta charset=\"windows-1251\"><title>\xcf\xf0\xe8\xe2\xe5\xf2</title>\n");
     write("bom", b"\xff\xfec\0a\0f\0\xe9\0");
-    // Mostly holes: forty mebibytes cost nothing until they are read.
+    // A sparse file: 40 MiB that take no space on disk.
     let mut huge = fs::File::create(folder.join("40m")).expect("a page is written");
     huge.set_len(Nginx::HUGE as u64).expect("a page is written");
     for mark in 0..40_u64 {

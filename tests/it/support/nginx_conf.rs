@@ -4,14 +4,14 @@
 //! |---|---|
 //! | `/page/10k`, `700k`, `40m`, `hello` | the page as it is |
 //! | `/page/latin1`, `/page/meta`, `/page/bom` | charset by header, by meta, by byte order mark |
-//! | `/gzip/…`, `/br/…` | the same pages compressed, if the client says that it can |
+//! | `/gzip/…`, `/br/…` | the same pages compressed, if the client accepts that |
 //! | `/redirect/301`, `302`, `303`, `307`, `308` | to `/echo` |
-//! | `/redirect/loop`, `/redirect/ping` | to itself; to and fro |
+//! | `/redirect/loop`, `/redirect/ping` | to itself; back and forth |
 //! | `/redirect/chain/N` (1 to 25) | N redirects, then `/echo` |
 //! | `/redirect/out` | to another origin's `/echo` (the site [`Site::H1`]; from there, [`Site::H2`]) |
-//! | `/redirect/bad`, `/redirect/scheme` | to no URL; to `ftp:` |
-//! | `/echo` | what was asked, one `name: value` a line |
-//! | `/ip` | the address it was asked from |
+//! | `/redirect/bad`, `/redirect/scheme` | to an invalid URL; to `ftp:` |
+//! | `/echo` | the request, one `name: value` per line |
+//! | `/ip` | the client's address |
 //! | `/body` | the form or text that was sent (up to 4 KiB, no line breaks) |
 //! | `/auth` | Basic authentication |
 //! | `/status/204`, `403`, `404`, `410`, `429`, `500`, `503` | that status; the last and 429 with `retry-after: 2` |
@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 use super::certs::{Certs, Leaf};
 
-/// nginx's brotli filter, where it is installed.
+/// nginx's brotli filter module, if it is installed.
 pub(super) fn brotli_module() -> Option<PathBuf> {
     ["/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/usr/libexec/nginx/modules"]
         .map(|folder| Path::new(folder).join("ngx_http_brotli_filter_module.so"))
@@ -33,8 +33,8 @@ pub(super) fn brotli_module() -> Option<PathBuf> {
         .find(|file| file.exists())
 }
 
-/// The whole configuration. One process without a master: it is ended by its id, works the same for root and for
-/// others, and leaves no child.
+/// The whole configuration. A single process without a master: it works the same for root and other users, and leaves
+/// no child when it is killed.
 pub(super) fn write(root: &Path, certs: &Certs, brotli: Option<&Path>, ports: [u16; 8]) -> String {
     let root = root.display().to_string();
     let [clear, h2, h1, tls12, old, expired, self_signed, wrong_name] = ports;
@@ -86,7 +86,7 @@ fn server(conf: &mut String, head: &str, locations: &str) {
     write!(conf, "server {{\n{head}\n{locations}}}\n").expect("a String takes all");
 }
 
-/// What every site serves. `out` is the port of another https site.
+/// The locations of every site. `out` is the port of another https site.
 fn locations(root: &str, brotli: bool, clear: u16, out: u16) -> String {
     let mut text = format!(
         r#"

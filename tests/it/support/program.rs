@@ -1,4 +1,4 @@
-//! The built program, run as a user would, with a home of its own and nothing of the tester's environment.
+//! Runs the built program as a user would, with its own home folder and without the tester's environment.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// Runs `rungs` with these arguments in a home of its own, to its end.
+/// Runs `rungs` with these arguments in a new home folder until it ends.
 pub(crate) fn rungs<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> FinishedRun {
     Program::new().run(arguments)
 }
 
-/// The program and its home. Runs of one value share the home, and with it what the program remembers.
+/// The program and its home folder. Runs of one value share the home folder, and so the host memory.
 pub(crate) struct Program {
     home: TempDir,
     variables: Vec<(String, String)>,
@@ -30,7 +30,7 @@ pub(crate) struct Program {
     descriptors: Option<&'static str>,
 }
 
-/// A run that goes on.
+/// A run in progress.
 pub(crate) struct RunningProgram {
     child: Child,
     stdout: Receiver<Vec<u8>>,
@@ -40,14 +40,14 @@ pub(crate) struct RunningProgram {
     _stdin: Sender<()>,
 }
 
-/// A run that ended. Prints as the whole of it, for `assert!(…, "{run}")`.
+/// The result of a run. Its `Display` has exit code, stdout and stderr, for `assert!(…, "{run}")`.
 #[derive(Debug)]
 pub(crate) struct FinishedRun {
-    /// The exit code; `128 + signal` if a signal ended it, as a shell counts.
+    /// The exit code; `128 + signal` if a signal ended it, as in a shell.
     pub(crate) code: i32,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: String,
-    /// The most memory it held at once, in kB: `VmHWM` of the kernel, last seen before its end.
+    /// Peak memory in kB: the kernel's `VmHWM`, as last read before the end.
     pub(crate) peak_kb: u64,
 }
 
@@ -73,48 +73,48 @@ impl Program {
         self
     }
 
-    /// What stdin brings. Default: nothing.
+    /// Sets what is written to stdin. Default: nothing.
     pub(crate) fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = bytes.into();
         self
     }
 
-    /// Leaves stdin open behind its input, as a terminal or a pipe that goes on does.
+    /// Keeps stdin open after its input, as a terminal does.
     pub(crate) fn keep_stdin_open(mut self) -> Self {
         self.is_open = true;
         self
     }
 
-    /// Closes stdin behind its input again.
+    /// Closes stdin after its input. This is the default.
     pub(crate) fn close_stdin(mut self) -> Self {
         self.is_open = false;
         self
     }
 
-    /// After how long a run is killed and the test fails. Default: 90 s.
+    /// Sets the time after which a run is killed and the test fails. Default: 90 s.
     pub(crate) fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
     }
 
-    /// The limit of open files, as `ulimit` takes it: `-Sn 64`. Default: the tester's.
+    /// Sets the limit of open files, as arguments of `ulimit`: `-Sn 64`. Default: inherited.
     pub(crate) fn open_file_limit(mut self, limit: &'static str) -> Self {
         self.descriptors = Some(limit);
         self
     }
 
-    /// The folder it runs in; relative paths in its arguments start here.
+    /// The home and working folder. Relative paths in arguments start here.
     pub(crate) fn home(&self) -> &Path {
         self.home.path()
     }
 
-    /// What it left in its temp folder: nothing, if it is tidy.
+    /// The files left in its temp folder.
     pub(crate) fn leftover_files(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.home().join("tmp")).expect("the temp folder is there");
         entries.map(|entry| entry.expect("the temp folder can be listed").path()).collect()
     }
 
-    /// Runs it to its end.
+    /// Runs it until it ends.
     pub(crate) fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> FinishedRun {
         self.start(arguments).finish()
     }
@@ -148,7 +148,7 @@ impl Program {
             .expect("the program was built with the tests");
         let mut stdin = child.stdin.take().expect("stdin is a pipe");
         let (input, is_open) = (self.input.clone(), self.is_open);
-        // By threads of their own: a full pipe must not stop the program. It may well not read what it is given.
+        // In separate threads: a full pipe must not block the program, and the program need not read its input.
         let (end, ended) = mpsc::channel::<()>();
         thread::spawn(move || {
             let _ = stdin.write_all(&input);
@@ -175,10 +175,10 @@ impl RunningProgram {
         kill_process(id, signal).expect("the program still runs");
     }
 
-    /// Waits until it has said this on stderr; what it has said by then.
+    /// Waits until stderr contains `text`, and returns stderr so far.
     ///
     /// # Panics
-    /// When it takes longer than its limit, with what it said.
+    /// When it takes longer than the run's limit, with stderr.
     pub(crate) fn wait_for_stderr(&self, text: &str) -> String {
         let deadline = Instant::now() + self.limit;
         loop {
@@ -186,20 +186,24 @@ impl RunningProgram {
             if said.contains(text) {
                 return said;
             }
-            assert!(Instant::now() < deadline, "rungs did not say `{text}` within {:?}\n{said}", self.limit);
+            assert!(
+                Instant::now() < deadline,
+                "rungs did not print `{text}` within {:?}\n{said}",
+                self.limit
+            );
             thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// Waits for its end.
+    /// Waits until it ends.
     ///
     /// # Panics
-    /// When it takes longer than its limit, with what it printed.
+    /// When it takes longer than its limit, with its output.
     pub(crate) fn finish(mut self) -> FinishedRun {
         let deadline = Instant::now() + self.limit;
         let mut peak_kb = 0;
         let status = loop {
-            // It only grows, and is gone with the process.
+            // The value only grows, and is lost when the process ends.
             peak_kb = peak(self.child.id()).unwrap_or(peak_kb);
             if let Some(status) = self.child.try_wait().expect("a child can be asked") {
                 break Some(status);
@@ -211,7 +215,7 @@ impl RunningProgram {
             }
             thread::sleep(Duration::from_millis(5));
         };
-        // The pipes end with the program, unless a child of its own outlives it, and that is a finding too.
+        // The pipes end with the program, unless a child process outlives it, which is an error too.
         let (stdout, stderr) = (self.stdout.recv_timeout(CLOSING), self.stderr.recv_timeout(CLOSING));
         let orphan = stdout.is_err() || stderr.is_err();
         let (stdout, stderr) = (stdout.unwrap_or_default(), stderr.unwrap_or_default());
@@ -227,7 +231,7 @@ impl RunningProgram {
 
 impl Drop for RunningProgram {
     fn drop(&mut self) {
-        // A test that fails midway leaves no program behind. After `finish` there is none, and the kill is an error.
+        // A failing test leaves no process. After `finish` there is none, and `kill` returns an error.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -257,14 +261,14 @@ impl fmt::Display for FinishedRun {
     }
 }
 
-/// The most memory that a process held so far, in kB; none when it has ended.
+/// The peak memory of a process so far, in kB. `None` if it has ended.
 fn peak(id: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Reads a pipe to its end on a thread, and sends what it had; `said` has it as it comes.
+/// Reads a pipe to its end in a thread, and sends all of it then. `said` has the bytes read so far.
 fn drain(mut pipe: impl Read + Send + 'static, said: Arc<Mutex<Vec<u8>>>) -> Receiver<Vec<u8>> {
     let (done, receiver) = mpsc::channel();
     thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! A server made from a closure, for answers that no decent server gives.
+//! A server made from a closure, for responses that a correct server does not send.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -11,8 +11,8 @@ use boring::ssl::{AlpnError, SslAcceptor, SslFiletype, SslMethod, select_next_pr
 
 use super::certs::Leaf;
 
-/// A listening server. Each connection gets a thread and a call of the closure; the connection closes when that
-/// returns. On drop all end, and the test fails if the closure panicked.
+/// A listening server. Each connection runs the closure in its own thread, and closes when the closure returns.
+/// Dropping the server ends all connections; the test fails if the closure panicked.
 pub(crate) struct RawServer {
     address: SocketAddr,
     scheme: &'static str,
@@ -20,13 +20,13 @@ pub(crate) struct RawServer {
     accepting: Option<JoinHandle<()>>,
 }
 
-/// One connection, in the closure's hands. An `Err` it returns is no failure: clients leave as they like.
+/// One connection, given to the closure. An `Err` of the closure is not a failure: clients may close at any time.
 pub(crate) struct RawConnection {
     wire: Box<dyn Wire>,
     shared: Arc<Shared>,
-    /// Which connection it is, from 0.
+    /// The number of the connection, from 0.
     pub(crate) index: usize,
-    /// Where it comes from.
+    /// The client's address.
     pub(crate) peer: Option<IpAddr>,
 }
 
@@ -39,7 +39,7 @@ struct Shared {
     stopping: AtomicBool,
     connections: AtomicUsize,
     heads: Mutex<Vec<String>>,
-    /// Handles to cut each connection by, whatever its thread is doing.
+    /// Handles to close each connection, whatever its thread is doing.
     open: Mutex<Vec<TcpStream>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -47,7 +47,7 @@ struct Shared {
 type Handler = dyn Fn(&mut RawConnection) -> io::Result<()> + Send + Sync;
 type Wrap = dyn Fn(TcpStream) -> io::Result<Box<dyn Wire>> + Send + Sync;
 
-/// No read or write waits longer, so that a client that hangs fails its test instead of hanging the run.
+/// The timeout of reads and writes, so that a hanging client fails its test instead of blocking the run.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl RawServer {
@@ -58,7 +58,7 @@ impl RawServer {
         Self::with("http", Box::new(|stream| Ok(Box::new(stream))), Arc::new(handler))
     }
 
-    /// A TLS server that speaks what `alpn` lists, in wire format (`b"\x08http/1.1"`); none when empty.
+    /// A TLS server that offers the protocols in `alpn`, in wire format (`b"\x08http/1.1"`). No ALPN if empty.
     pub(crate) fn start_tls(
         leaf: &Leaf,
         alpn: &'static [u8],
@@ -109,7 +109,7 @@ impl RawServer {
         self.address.port()
     }
 
-    /// How many connections came so far.
+    /// The number of connections accepted so far.
     pub(crate) fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
     }
@@ -150,7 +150,7 @@ impl Shared {
             let peer = stream.peer_addr().ok().map(|address| address.ip());
             if let Ok(wire) = wrap(stream) {
                 let mut conn = RawConnection { wire, shared, index, peer };
-                // A client may leave when it likes; that is for the test to judge.
+                // A client may close at any time; the test decides whether that is an error.
                 let _ = handler(&mut conn);
                 let _ = conn.wire.flush();
             }
@@ -158,7 +158,7 @@ impl Shared {
     }
 }
 
-/// Closes a connection when its closure ends, be it by a panic: the handle in `open` would keep it up.
+/// Closes a connection when its closure ends or panics: the handle in `open` would keep it open.
 struct CloseOnDrop(TcpStream);
 
 impl Drop for CloseOnDrop {
@@ -168,10 +168,10 @@ impl Drop for CloseOnDrop {
 }
 
 impl RawConnection {
-    /// Reads a request's head, up to and with its empty line. The body stays on the wire.
+    /// Reads a request's head, including its empty line. The body is not read.
     ///
     /// # Errors
-    /// `UnexpectedEof` when the client closes first, as it does after its last request.
+    /// `UnexpectedEof` if the client closes first, as it does after its last request.
     pub(crate) fn read_head(&mut self) -> io::Result<String> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -194,13 +194,13 @@ impl RawConnection {
         Ok(bytes)
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes unchanged.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.wire.write_all(bytes.as_ref())?;
         self.wire.flush()
     }
 
-    /// Keeps the connection open, silent, until the client leaves or the server is dropped.
+    /// Keeps the connection open without sending, until the client closes it or the server is dropped.
     pub(crate) fn hold_open(&mut self) -> io::Result<()> {
         let mut ignored = [0; 4096];
         while !self.is_stopping() && self.wire.read(&mut ignored)? > 0 {}
@@ -213,7 +213,7 @@ impl RawConnection {
     }
 }
 
-/// A thread that panicked is reported by its join; what it held is still good.
+/// Ignores poisoning: a panic of a thread is reported when it is joined, and the data is still valid.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! A fault layer between a client and a real server: every byte passes through it, late, in pieces, or not at all.
+//! A TCP relay that injects faults between a client and a real server: delay, small segments, resets, silence.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-/// A relay to a port of this machine. Dropping it cuts all that passes through it.
+/// A relay to a loopback port. Dropping it closes all its connections.
 pub(crate) struct Relay {
     port: u16,
     connections: Arc<AtomicUsize>,
@@ -20,55 +20,55 @@ pub(crate) struct Relay {
     runtime: Option<Runtime>,
 }
 
-/// How bytes pass in one direction.
+/// How bytes are forwarded in one direction.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Flow {
     latency: Duration,
     jitter: Duration,
-    /// Bytes a second.
+    /// Bytes per second.
     rate: Option<u32>,
-    /// Segments of so many bytes, so far apart.
+    /// Segment size, and the pause between segments.
     pieces: Option<(usize, Duration)>,
-    /// What happens after so many bytes.
+    /// How the flow ends, and after how many bytes.
     end: Option<(usize, End)>,
 }
 
-/// What becomes of a connection in the middle.
+/// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// Nothing more passes, and nobody is told.
+    /// No more bytes are forwarded, and the connection stays open.
     Silence,
-    /// The receiver is told that nothing more comes (FIN). What it says is still taken.
+    /// The receiver gets a FIN. Its own bytes are still read.
     HalfClose,
-    /// Both are torn away (RST).
+    /// Both sides get a RST.
     Reset,
 }
 
 impl Flow {
-    /// As they come.
+    /// Forwards bytes unchanged and without delay.
     pub(crate) const fn new() -> Self {
         Self { latency: Duration::ZERO, jitter: Duration::ZERO, rate: None, pieces: None, end: None }
     }
 
-    /// Every byte arrives so much later, and up to `jitter` more, in order.
+    /// Delays every byte by `latency`, and up to `jitter` more. Keeps the order.
     pub(crate) fn late(mut self, latency: Duration, jitter: Duration) -> Self {
         (self.latency, self.jitter) = (latency, jitter);
         self
     }
 
-    /// At most so many bytes a second.
+    /// Limits the bytes per second.
     pub(crate) fn rate(mut self, rate: u32) -> Self {
         self.rate = Some(rate);
         self
     }
 
-    /// In segments of so many bytes, so far apart.
+    /// Forwards segments of `bytes` bytes, with a `pause` between them.
     pub(crate) fn segments(mut self, bytes: usize, pause: Duration) -> Self {
         self.pieces = Some((bytes, pause));
         self
     }
 
-    /// Ends like this after so many bytes.
+    /// Ends the flow after `bytes` bytes.
     pub(crate) fn end_after(mut self, bytes: usize, end: End) -> Self {
         self.end = Some((bytes, end));
         self
@@ -76,11 +76,11 @@ impl Flow {
 }
 
 impl Relay {
-    /// A relay to 127.0.0.1:`to`: `down` is the way to the client, `up` the way to the server.
+    /// Starts a relay to 127.0.0.1:`to`: `down` is the flow to the client, `up` the flow to the server.
     pub(crate) fn start(to: u16, down: Flow, up: Flow) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime starts");
-        // The runtime may not be waited for: tests have one of their own.
+        // Not with `block_on`: the test may run in its own runtime.
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         listener.set_nonblocking(true).expect("a listener need not block");
         let port = listener.local_addr().as_ref().map_or(0, SocketAddr::port);
@@ -106,12 +106,12 @@ impl Relay {
         self.port
     }
 
-    /// How many connections came so far.
+    /// The number of connections accepted so far.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// How many of them neither side has closed.
+    /// The number of connections that are still open.
     pub(crate) fn open_connections(&self) -> usize {
         self.open.load(Ordering::SeqCst)
     }
@@ -125,7 +125,7 @@ impl Drop for Relay {
     }
 }
 
-/// Counts a connection while it lives.
+/// Counts an open connection until it is dropped.
 struct Open(Arc<AtomicUsize>);
 
 impl Open {
@@ -141,7 +141,7 @@ impl Drop for Open {
     }
 }
 
-/// Both directions, until the client is gone, both have ended, or one of them tears all away.
+/// Forwards both directions until the client leaves, both have ended, or one of them resets the connection.
 async fn pass(client: TcpStream, server: TcpStream, down: Flow, up: Flow, seed: u64) {
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, mut to_client) = client.into_split();
@@ -160,7 +160,7 @@ async fn pass(client: TcpStream, server: TcpStream, down: Flow, up: Flow, seed: 
     }
 }
 
-/// One direction, to its end; whether the connection is to be torn away.
+/// Forwards one direction to its end. Returns whether the connection is to be reset.
 async fn pump(mut from: OwnedReadHalf, to: &mut OwnedWriteHalf, flow: Flow, mut seed: u64) -> bool {
     let (queue, mut parts) = mpsc::channel::<(Instant, Vec<u8>)>(64);
     let reading = async move {
@@ -171,7 +171,7 @@ async fn pump(mut from: OwnedReadHalf, to: &mut OwnedWriteHalf, flow: Flow, mut 
             let jitter = flow.jitter * u32::try_from(seed >> 48).unwrap_or(0) / (1 << 16);
             due = due.max(Instant::now() + flow.latency + jitter);
             if queue.send((due, buffer[..length].to_vec())).await.is_err() {
-                // What comes after the end is taken, and goes nowhere.
+                // Bytes after the end are read and dropped.
                 while let Ok(1..) = from.read(&mut buffer).await {}
                 return;
             }
@@ -184,7 +184,7 @@ async fn pump(mut from: OwnedReadHalf, to: &mut OwnedWriteHalf, flow: Flow, mut 
             let (size, pause) = flow.pieces.unwrap_or((part.len(), Duration::ZERO));
             for piece in part[..part.len().min(left)].chunks(size) {
                 if to.write_all(piece).await.is_err() {
-                    // The receiver is gone. The sender will notice, or end by itself.
+                    // The receiver has closed. The sender will notice, or end by itself.
                     return false;
                 }
                 left -= piece.len();
@@ -208,13 +208,13 @@ async fn pump(mut from: OwnedReadHalf, to: &mut OwnedWriteHalf, flow: Flow, mut 
     };
     tokio::pin!(reading, writing);
     tokio::select! {
-        // Torn away: the other side need not end first.
+        // After a reset the other side need not end first.
         torn = &mut writing => { if !torn { reading.await; } torn }
         () = &mut reading => writing.await,
     }
 }
 
-/// A port that answers no SYN: its line of those to be accepted is full, and nobody accepts.
+/// A port that answers no SYN: its accept backlog is full.
 pub(crate) struct FullBacklog {
     port: u16,
     _runtime: Runtime,
@@ -231,11 +231,11 @@ impl FullBacklog {
             let listener = socket.listen(0).expect("it listens");
             let address = listener.local_addr().expect("a listener has an address");
             let mut waiting = Vec::new();
-            // The first that is not answered in time says that the line is full.
+            // The first connect without an answer means that the backlog is full.
             while let Ok(Ok(stream)) = timeout(Duration::from_millis(300), TcpStream::connect(address)).await
             {
                 waiting.push(stream);
-                assert!(waiting.len() < 1000, "this system has no end to its line");
+                assert!(waiting.len() < 1000, "this system has no limit for its backlog");
             }
             (listener, address.port(), waiting)
         });

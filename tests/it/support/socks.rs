@@ -1,4 +1,4 @@
-//! Real SOCKS5 servers: one that wants a password, one that wants none.
+//! Real SOCKS5 servers, with a password (microsocks) and without (dante).
 
 use std::fs;
 use std::path::Path;
@@ -17,10 +17,10 @@ pub(crate) struct Microsocks {
 impl Microsocks {
     pub(crate) const USER: &str = "walker";
     pub(crate) const PASSWORD: &str = "p@ss:w/rd";
-    /// The same password as a URL carries it.
+    /// The same password, percent-encoded.
     pub(crate) const PASSWORD_ESCAPED: &str = "p%40ss%3Aw%2Frd";
 
-    /// Starts it and waits until its port accepts. It comes out of the address `exit`.
+    /// Starts it and waits until its port accepts. Its outgoing address is `exit`.
     pub(crate) fn start(exit: &str) -> Self {
         let folder = folder("microsocks");
         let binary = program("microsocks");
@@ -33,17 +33,17 @@ impl Microsocks {
         Self { port, daemon, _folder: folder }
     }
 
-    /// Its address with user and password; `scheme` is socks5 or socks5h.
+    /// Its URL with user and password; `scheme` is socks5 or socks5h.
     pub(crate) fn url(&self, scheme: &str) -> String {
         self.url_as(scheme, &format!("{}:{}", Self::USER, Self::PASSWORD_ESCAPED))
     }
 
-    /// Its address with other credentials, already escaped.
+    /// Its URL with other credentials, already percent-encoded.
     pub(crate) fn url_as(&self, scheme: &str, credentials: &str) -> String {
         format!("{scheme}://{credentials}@127.0.0.1:{}", self.port)
     }
 
-    /// Its address with no user.
+    /// Its URL without credentials.
     pub(crate) fn url_without_user(&self, scheme: &str) -> String {
         format!("{scheme}://127.0.0.1:{}", self.port)
     }
@@ -61,7 +61,7 @@ impl Microsocks {
     }
 }
 
-/// dante's server, open to all of loopback. Its passwords are the system's accounts, which are not a test's to make.
+/// dante, without a password: its users are system accounts, which a test cannot create.
 pub(crate) struct Dante {
     port: u16,
     _daemon: Daemon,
@@ -69,7 +69,7 @@ pub(crate) struct Dante {
 }
 
 impl Dante {
-    /// Starts it and waits until its port accepts. It comes out of the address `exit`.
+    /// Starts it and waits until its port accepts. Its outgoing address is `exit`.
     pub(crate) fn start(exit: &str) -> Self {
         let folder = folder("dante");
         let binary = program("danted");
@@ -84,7 +84,7 @@ impl Dante {
         Self { port, _daemon: daemon, _folder: folder }
     }
 
-    /// Its address; `scheme` is socks5 or socks5h.
+    /// Its URL; `scheme` is socks5 or socks5h.
     pub(crate) fn url(&self, scheme: &str) -> String {
         format!("{scheme}://127.0.0.1:{}", self.port)
     }

@@ -1,4 +1,4 @@
-//! The detection suites on a loopback server, and the browsers that are sent through them besides ours.
+//! The detection suites on a loopback server, and a manually started browser to compare with.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,10 +16,10 @@ use tempfile::TempDir;
 use super::daemon::program;
 use super::raw::{RawConnection, RawServer};
 
-/// Held by each test that needs several browsers: at once they would starve each other.
+/// Held by each test that runs several browsers. At the same time such tests would starve each other.
 pub(crate) static BROWSER_LOCK: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// A server of `fixtures/suites` that keeps what the page of each run reports.
+/// A server of `fixtures/suites` that stores the report of each run's page.
 pub(crate) struct SuiteServer {
     server: RawServer,
     heard: Arc<Heard>,
@@ -31,12 +31,12 @@ struct Heard {
     news: Condvar,
 }
 
-/// What is known of one run.
+/// The headers and the report of one run.
 #[derive(Clone, Debug, Default)]
 struct Run {
     headers: BTreeMap<String, String>,
     report: Option<Value>,
-    /// Hooks of the page's own world that somebody ran into.
+    /// Traps in the page's main world that a driver triggered.
     late: BTreeSet<String>,
 }
 
@@ -48,7 +48,7 @@ impl SuiteServer {
         Self { server, heard }
     }
 
-    /// The address of the suites' page for this run.
+    /// The URL of the suites' page for this run.
     pub(crate) fn url(&self, run: &str) -> String {
         self.server.url(&format!("/own/suite.html?run={run}"))
     }
@@ -66,7 +66,7 @@ impl SuiteServer {
         report.unwrap_or_else(|| panic!("the suites' page of `{run}` reported nothing"))
     }
 
-    /// The flags this run raised: each takes its browser for a driven one. A check that breaks is one, too.
+    /// The flags raised in this run: each says that the browser is automated. A broken check counts as a flag.
     pub(crate) fn raised(&self, run: &str) -> BTreeSet<String> {
         let report = self.report(run);
         let failed = report["failed"].as_array().expect("a list").iter();
@@ -78,7 +78,7 @@ impl SuiteServer {
         raised.chain(late).chain(failed.map(|what| format!("broken: {what}"))).collect()
     }
 
-    /// How many flags the suites of this run have.
+    /// The number of flags that the suites can raise in this run.
     pub(crate) fn flags(&self, run: &str) -> usize {
         self.report(run)["flags"].as_object().map_or(0, serde_json::Map::len)
     }
@@ -148,7 +148,7 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/suites")
 }
 
-/// A Chromium opened by hand: a window under Xvfb, a URL on its command line, no driver.
+/// A manually started Chromium: a window under Xvfb, a URL on its command line, no driver.
 pub(crate) struct ManualChromium {
     chromium: Child,
     xvfb: Child,
@@ -186,7 +186,7 @@ impl ManualChromium {
 
 impl Drop for ManualChromium {
     fn drop(&mut self) {
-        // What ended by itself needs no ending.
+        // An error means that the process has already ended.
         let _ = kill_process_group(Pid::from_child(&self.chromium), Signal::KILL);
         let _ = self.chromium.wait();
         let _ = kill_process(Pid::from_child(&self.xvfb), Signal::TERM);

@@ -1,4 +1,4 @@
-//! Certificates that are wrong in one way each, and how to take them all the same.
+//! Certificates that are wrong in one way each, and `--insecure`.
 
 use std::net::TcpListener;
 
@@ -8,7 +8,7 @@ fn fetch(arguments: &[&str]) -> FinishedRun {
     rungs(["fetch", "--max-tier", "impersonate"].into_iter().chain(arguments.iter().copied()))
 }
 
-/// The wrong sites, each with the words its fault is told by.
+/// The sites with wrong certificates, each with words of its error message.
 const WRONG: [(Site, &str); 3] = [
     (Site::Expired, "has expired"),
     (Site::SelfSigned, "is self-signed"),
@@ -101,7 +101,7 @@ fn a_port_without_tls_is_distinguished_from_a_bad_certificate() {
     assert!(!run.stderr.contains("certificate"), "{run}");
     assert!(run.stderr.contains("does that port speak TLS"), "{run}");
 
-    // A server that hangs up in the middle of the handshake.
+    // A server that closes during the handshake.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("an address").port();
     let server = std::thread::spawn(move || drop(listener.accept()));

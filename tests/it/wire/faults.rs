@@ -1,4 +1,4 @@
-//! Fault x tier x outcome: what comes of a fetch when the network or the server misbehaves.
+//! A table of fault x tier x outcome: how a fetch ends when the network or the server misbehaves.
 //!
 //! `cargo test --test it -- faults::every_fault_ends_as_it_should --nocapture` prints the table.
 
@@ -20,31 +20,31 @@ use crate::support::{
 
 use rows::rows;
 
-/// One fault, and what must come of it on the HTTP tiers and in the browser: `page`, or the kind of the error.
+/// One fault, and its expected outcome on the HTTP tiers and in the browser: `page`, or the kind of the error.
 struct Row {
     name: &'static str,
     fault: Fault,
-    /// More of the command line.
+    /// Additional arguments.
     flags: &'static [&'static str],
     http: &'static str,
-    /// `-` where the browser cannot meet it, or a server of frames is not enough for it.
+    /// `-` where the fault cannot occur in the browser, or the frame server is not sufficient for Chromium.
     browser: &'static str,
 }
 
-/// How the fault comes about.
+/// How the fault is caused.
 #[derive(Clone, Copy)]
 enum Fault {
-    /// Between rungs and nginx: site, page, the way down, the way up.
+    /// A relay between rungs and nginx: site, page, flow to the client, flow to the server.
     Relay(Site, &'static str, Flow, Flow),
     /// An HTTP/1.1 server.
     Http1(fn(&mut RawConnection) -> io::Result<()>),
-    /// An HTTP/2 server: what it sets, and what it does about a request on a stream.
+    /// An HTTP/2 server: its settings, and how it handles a request on a stream.
     Http2(&'static [(u16, u32)], fn(&mut RawConnection, u32) -> io::Result<()>),
     /// No SYN is answered.
     FullBacklog,
 }
 
-/// What came of one row on one tier.
+/// The result of one row on one tier.
 struct Measured {
     tier: &'static str,
     outcome: String,
@@ -59,17 +59,17 @@ const TIERS: &[&str] =
 
 const UNCHANGED: Flow = Flow::new();
 
-/// The deadline of a fetch that must run into it, and of one that must not.
+/// The timeouts of a fetch that must time out, and of one that must not.
 const SHORT: &[&str] = &["-m", "3"];
 const LONG: &[&str] = &["-m", "60"];
-/// Chromium has to start within it too.
+/// Includes the start of Chromium.
 const SHORT_IN_BROWSER: &[&str] = &["-m", "15"];
-/// Much longer than any deadline: what it ends has hung.
+/// Much longer than any timeout: a run that reaches it hangs.
 const HANG_LIMIT: Duration = Duration::from_secs(85);
-/// How much more memory than a good fetch a bad one may take, in kB. The largest body is 32 MiB.
+/// How much more memory a fetch with a fault may take than one without, in kB. The largest body is 32 MiB.
 const MORE_KB: u64 = 96 * 1024;
 
-/// The connection ends.
+/// Ends the connection.
 fn disconnect() -> io::Result<()> {
     Err(io::ErrorKind::ConnectionAborted.into())
 }
@@ -78,7 +78,7 @@ fn goaway(last: u32, reason: u32) -> Vec<u8> {
     frame(GOAWAY, 0, 0, &[last.to_be_bytes(), reason.to_be_bytes()].concat())
 }
 
-/// Meets the fault of `row` on `tier`.
+/// Runs a fetch with the fault of `row` on `tier`.
 fn run_row(row: &Row, tier: &'static str, certs: &Certs, nginx: &Nginx) -> Measured {
     let expected = if tier == "browser" { row.browser } else { row.http };
     let mut held: Vec<Box<dyn std::any::Any>> = Vec::new();
@@ -202,11 +202,11 @@ fn every_fault_ends_as_it_should() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// How many are met at the same time: most of it is waiting.
+/// How many rows run at the same time. Most of their time is waiting.
 const AT_ONCE: usize = 4;
 
-/// How often `server` heard a POST, after one was sent there with retries to spare; the first request on its
-/// connection, or after a GET.
+/// Sends a POST with retries allowed and returns how often `server` received it. It is the first request on its
+/// connection, or comes after a GET.
 async fn posts(server: &RawServer, url: &str, after: bool) -> usize {
     let fetcher = Fetcher::builder().retries(2).max_tier(Tier::Impersonate).build().expect("good settings");
     if after {
@@ -243,7 +243,7 @@ async fn a_post_that_may_have_been_heard_is_sent_once() {
         let url = format!("http://127.0.0.1:{}/", relay.port());
         assert_eq!(posts(&server, &url, false).await, 1, "{end:?}");
     }
-    // One that cannot have been heard is sent again: the count above can be more.
+    // Control: a GET is sent again, so that the count above can be larger.
     let server = RawServer::start(support::answers_after(2, "hello"));
     let fetcher = Fetcher::builder().retries(2).build().expect("good settings");
     fetcher.get(server.url("/")).tier(Tier::Plain).send().await.expect("a GET is tried again");

@@ -1,4 +1,4 @@
-//! Few file descriptors: the limit is raised where it may be, kept to where it may not, and named when it is reached.
+//! Low limits of open files: the limit is raised if allowed, respected if not, and named in the error when reached.
 
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use rungs::{ErrorKind, Fetcher, Pace, Tier};
 
 use crate::support::{self, Program, RawServer, until};
 
-/// The soft and the hard limit of open files of a process.
+/// The soft and hard limits of open files of a process.
 fn limits(id: u32) -> (String, String) {
     let text = fs::read_to_string(format!("/proc/{id}/limits")).expect("the program runs");
     let line = text.lines().find(|line| line.starts_with("Max open files")).expect("Linux tells of it");
@@ -61,7 +61,7 @@ fn a_program_with_the_library_neither_hangs_nor_spins_under_a_low_limit() {
         .expect("sh starts");
     let said = format!("{}\n{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert!(out.status.success() && said.contains("1 passed"), "{said}");
-    // Half of what it may have, and that of the second fetcher.
+    // Half of the limit, and the connection of the second fetcher.
     assert!((2..=33).contains(&server.connections()), "{} connections", server.connections());
 }
 
@@ -74,7 +74,7 @@ async fn under_a_low_limit() {
     for page in join_all((0..200).map(|_| fetcher.get(&url).send())).await {
         page.expect("a page");
     }
-    // Somebody else has taken all there are.
+    // Other code of the program uses all descriptors.
     let other = Fetcher::builder().max_tier(Tier::Plain).build().expect("good settings");
     let mut taken = Vec::new();
     while let Ok(file) = File::open("/dev/null") {

@@ -1,4 +1,4 @@
-//! The impersonate tier and the machine's Chromium, heard by the same recorder in one run.
+//! The impersonate tier and the installed Chromium, recorded by the same recorder in one run.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// One way of listening, and what both clients said there.
+/// A recorder for one set of protocols.
 struct Duel {
     recorder: Recorder,
     authority: Arc<Authority>,
@@ -32,7 +32,7 @@ impl Duel {
         format!("{}://one.test:{}{path}", self.scheme, self.recorder.addr().port())
     }
 
-    /// What Chromium says when it opens `path` and, where that leads elsewhere, arrives at `last`.
+    /// What Chromium sends when it opens `path`, up to the end of redirects (`last`).
     async fn chromium(&self, paths: &[&str]) -> Vec<Connection> {
         self.recorder.clear();
         let chromium = Chromium::start(Launch {
@@ -52,7 +52,7 @@ impl Duel {
         heard
     }
 
-    /// What the impersonate tier says for the same.
+    /// What the impersonate tier sends for the same.
     async fn rungs(&self, paths: &[&str]) -> Vec<Connection> {
         self.recorder.clear();
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -74,7 +74,7 @@ impl Duel {
     }
 }
 
-/// Where a redirecting path ends.
+/// The last path of a redirecting one.
 fn last(path: &str) -> &str {
     if path.starts_with("/to-") { "/landed" } else { path }
 }
@@ -87,19 +87,18 @@ fn heard<'a>(all: &'a [Connection], path: &str) -> (&'a Connection, &'a HeardReq
     find(all, path).unwrap_or_else(|| panic!("no request for {path}"))
 }
 
-/// The paths asked for on the same connection before `path`.
+/// The paths requested on the same connection before `path`.
 fn before<'a>(all: &'a [Connection], path: &str) -> Vec<&'a str> {
     let (connection, _) = heard(all, path);
     connection.requests.iter().map(|r| r.path.as_str()).take_while(|other| *other != path).collect()
 }
 
-/// The first full handshake: Chromium opens spare connections, and its first request may well go
-/// over one that resumed.
+/// The first full handshake: Chromium opens spare connections, and its first request may use a resumed one.
 fn first_hello(all: &[Connection]) -> &Connection {
     all.iter().find(|c| c.ja4.is_some() && !c.resumed).expect("a full hello was heard")
 }
 
-/// Sets cookies, redirects within the site and to another, or just answers.
+/// Sets cookies, redirects within the site and to another, or answers with a page.
 fn site(heard: &Heard) -> Reply {
     match heard.request.path.as_str() {
         "/to-same" => Reply::redirect(302, "/landed"),
@@ -155,7 +154,7 @@ async fn every_fixed_extension_body_of_the_hello_is_chromiums() {
         let mut bodies: Vec<(u64, String)> = extensions
             .iter()
             .map(|extension| (number(&extension["id"]), extension["body"].to_string()))
-            // What is drawn anew for every connection: GREASE values, key shares, the ECH payload.
+            // Random for every connection: GREASE values, key shares, the ECH payload.
             .filter(|(id, _)| !is_grease(*id) && ![10, 13, 43, 51, 65037].contains(id))
             .collect();
         bodies.sort();
@@ -197,8 +196,8 @@ async fn redirects_and_cookies_have_the_headers_that_chromium_sends() {
         let theirs = duel.chromium(&paths).await;
         let ours = duel.rungs(&paths).await;
         for path in ["/to-same", "/landed", "/set", "/with-cookies"] {
-            // Chromium races spare connections and may go on over another: what its table holds
-            // is compared where both had sent the same before.
+            // Chromium races spare connections and may switch to another one: header tables are compared only
+            // where both clients had sent the same before.
             let alike = before(&theirs, path) == before(&ours, path);
             let (theirs, ours) = (heard(&theirs, path).1, heard(&ours, path).1);
             assert_eq!(ours.headers, theirs.headers, "{path} over {protocols:?}");
@@ -237,6 +236,6 @@ async fn the_plain_tier_identifies_itself() {
     }
 }
 
-/// A page that makes the browser ask for nothing else, its icon included.
+/// A page for which the browser makes no further requests, not even for its icon.
 const QUIET: &str =
     "<!doctype html><link rel=icon href='data:,'><title>page</title><p>A page with some words.</p>";

@@ -1,4 +1,4 @@
-//! HTTP/2 servers that use their rights in odd ways, or have no manners at all, frame by frame.
+//! HTTP/2 servers with unusual or invalid behaviour, frame by frame.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use crate::support::{
     RawConnection, RawServer, STATUS_200, frame, read_request, rungs, start_http2,
 };
 
-/// What a server does once it heard a request on a stream.
+/// How a server handles a request on a stream.
 type Answer = fn(&mut RawConnection, u32) -> io::Result<()>;
 
 /// Fetches two pages, one after the other, on both HTTP tiers.
@@ -62,7 +62,7 @@ fn after_goaway_a_new_connection_is_used() {
     let runs = fetch(|conn| {
         start_http2(conn, &[])?;
         let stream = read_request(conn)?;
-        // Answers one, and hears no more.
+        // Answers one request and processes no more.
         let mut last = stream.to_be_bytes().to_vec();
         last.extend_from_slice(&0_u32.to_be_bytes());
         conn.send(frame(GOAWAY, 0, 0, &last))?;
@@ -77,8 +77,8 @@ fn after_goaway_a_new_connection_is_used() {
 #[test]
 fn broken_frames_are_protocol_errors() {
     let cases: [(&str, Answer); 4] = [
-        ("a frame on a stream nobody opened", |conn, _| conn.send(frame(0, 0, 99, b"x"))),
-        ("a header block that is none", |conn, stream| {
+        ("a frame on an idle stream", |conn, _| conn.send(frame(0, 0, 99, b"x"))),
+        ("an invalid header block", |conn, stream| {
             conn.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff]))
         }),
         ("an error instead of an answer", |conn, stream| {

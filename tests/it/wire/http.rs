@@ -10,7 +10,7 @@ use crate::support::{Certs, FinishedRun, Nginx, Program, RunningProgram, Site, r
 
 const HTTP_TIERS: [&str; 2] = ["plain", "impersonate"];
 
-/// A fetch that trusts the test's authority and does not reach for a browser.
+/// A fetch that trusts the test's authority, on the HTTP tiers only.
 fn fetch(certs: &Certs, arguments: &[&str]) -> FinishedRun {
     let fixed = ["fetch", "--cacert", certs.ca(), "--max-tier", "impersonate"];
     rungs(fixed.into_iter().chain(arguments.iter().copied()))
@@ -22,13 +22,13 @@ fn fetch_on(tier: &str, certs: &Certs, arguments: &[&str]) -> FinishedRun {
     rungs(fixed.into_iter().chain(arguments.iter().copied()))
 }
 
-/// A field of what `/echo` says.
+/// A field in the response of `/echo`.
 fn heard<'a>(echo: &'a str, field: &str) -> &'a str {
     let line = echo.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(": "));
     line.unwrap_or_else(|| panic!("no {field} in {echo}"))
 }
 
-/// The answers of a `--format jsonl` run.
+/// The records of a `--format jsonl` run.
 fn lines(run: &FinishedRun) -> Vec<Value> {
     run.text().lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
 }
@@ -152,7 +152,7 @@ fn compressed_pages_come_out_as_they_were() {
     }
 }
 
-/// A header of an answer as JSON.
+/// A header in a JSON record.
 fn header<'a>(answer: &'a Value, name: &str) -> Option<&'a str> {
     let fields = answer["headers"].as_array().expect("headers are a list");
     fields.iter().find(|field| field[0] == name).and_then(|field| field[1].as_str())
@@ -391,11 +391,11 @@ fn a_large_body_streams_to_a_file_without_being_held() {
     assert_eq!(parts.count(), 0, "no half file is left");
 }
 
-/// The most memory a run held until just before its end, in bytes.
+/// The peak memory of a run until just before its end, in bytes.
 fn peak_memory(run: &RunningProgram) -> usize {
     let path = format!("/proc/{}/status", run.id());
     let mut peak = 0;
-    // A program that ended and was not yet waited for has no memory to tell of.
+    // A zombie process has no memory figures.
     while let Some(now) = fs::read_to_string(&path).ok().and_then(|status| {
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:").map(str::to_owned))?;
         line.trim().strip_suffix(" kB")?.parse::<usize>().ok()

@@ -1,4 +1,4 @@
-//! Every bound of an attempt, set by the library and run into.
+//! Every limit of an attempt, set through the library and reached.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -70,7 +70,7 @@ async fn infinite_limits_do_not_crash() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_saved_to_a_file_is_limited_by_idle_time_alone() {
-    // Twenty bytes in two seconds, far beyond the attempt's total.
+    // Twenty bytes in one second, far beyond the attempt's total timeout.
     let drip = |conn: &mut RawConnection| {
         conn.read_head()?;
         conn.send("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 20\r\n\r\n")?;
@@ -154,7 +154,7 @@ async fn a_nested_decompression_bomb_stops_at_the_limit_in_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_upload_passes_and_a_stalled_one_times_out() {
     let certs = Certs::new();
-    // Longer than the bound altogether, and no part of it.
+    // Longer than the limit in total, but no single wait is.
     let opens = |times: u32| {
         move |conn: &mut RawConnection| {
             start_http2(conn, &[(4, 0)])?;

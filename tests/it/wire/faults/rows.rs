@@ -289,7 +289,7 @@ pub(super) fn rows() -> Vec<Row> {
             "-",
         ),
         row(
-            "h2: pushed what nobody wants",
+            "h2: unwanted push",
             Fault::Http2(&[], |conn, stream| {
                 let promise = [&2_u32.to_be_bytes()[..], b"\x82\x87\x84"].concat();
                 conn.send(frame(PUSH_PROMISE, END_HEADERS, stream, &promise))?;
