@@ -153,7 +153,7 @@ async fn a_leaked_permit_is_noticed() {
 async fn dropped_streams_leave_their_connection_usable() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
-    let slow = Flow::new().late(Duration::from_millis(5), Duration::from_millis(5)).rate(4_000_000);
+    let slow = Flow::new().latency(Duration::from_millis(5), Duration::from_millis(5)).rate(4_000_000);
     let relay = Relay::start(nginx.port(Site::H2), slow, Flow::new());
     let url = format!("https://127.0.0.1:{}/page/700k", relay.port());
     let mut random = StdRng::seed_from_u64(6);

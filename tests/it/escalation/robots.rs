@@ -267,7 +267,7 @@ async fn robots_txt_goes_through_the_proxy_of_the_fetch() {
     let fetcher = polite().proxy(proxy).build().expect("good settings");
     fetcher.get(nginx.url(Site::Clear, "/echo")).send().await.expect("a page");
     let asked = nginx.visits(2);
-    assert_eq!(squid.passages(2).len(), 2, "both by the proxy: {asked:?}");
+    assert_eq!(squid.requests(2).len(), 2, "both by the proxy: {asked:?}");
     // A dead proxy is a proxy error, and is not cached as the site's robots.txt.
     let dead: Proxy = "http://127.0.0.1:9".parse().expect("a proxy");
     let error = fetcher.get(nginx.url(Site::H1, "/echo")).proxy(dead).send().await.expect_err("no proxy");

@@ -5,7 +5,7 @@ use std::fs;
 
 use rungs::lab::{CLEARANCE_COOKIE, Origin, SITES};
 
-use crate::support::{FinishedRun, Manner, Program, Squid};
+use crate::support::{FinishedRun, Program, Squid, SquidOptions};
 
 const CHALLENGED: &str = SITES[2];
 
@@ -74,15 +74,15 @@ async fn the_second_run_of_a_cleared_host_needs_no_browser_and_another_session_d
 async fn a_clearance_of_a_proxy_session_is_reused_by_the_next_run_from_the_same_exit() {
     let program = Program::new();
     let lab = Lab::start(&program).await;
-    let squid = Squid::start_as(&Manner { anyone: true, ..Manner::default() });
+    let squid = Squid::start_with(&SquidOptions { any_credentials: true, ..SquidOptions::default() });
     let gateway = squid.url_without_user();
     let account =
         ["--dialect", "decodo", "--gateway", &gateway, "-U", "jane:hunter2", "--session-ttl", "24h"];
     assert_eq!(lab.fetch(&program, &account).0, ["plain", "impersonate", "browser"]);
-    let first = squid.passages(3).len();
+    let first = squid.requests(3).len();
     assert_eq!(lab.fetch(&program, &account).0, ["impersonate"]);
-    let passages = squid.passages(first + 1);
-    let users: Vec<_> = passages.iter().map(|passage| passage.user.clone()).collect();
+    let requests = squid.requests(first + 1);
+    let users: Vec<_> = requests.iter().map(|request| request.user.clone()).collect();
     assert!(users.iter().all(|user| *user == users[0]), "{users:?}");
     let other = [&account[..], &["--session", "other"]].concat();
     assert_eq!(lab.fetch(&program, &other).0, ["browser"], "another exit has no clearance");

@@ -2,13 +2,14 @@
 
 use rungs::{Fetcher, Proxy, Route, Tier};
 
-use crate::support::{Certs, Manner, Microsocks, Nginx, Site, Squid};
+use crate::support::{Certs, Microsocks, Nginx, Site, Squid, SquidOptions};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_identities_on_two_proxies_at_once_keep_their_exits_and_their_cookies() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
-    let squid = Squid::start_as(&Manner { exit: Some("127.0.0.2"), ..Manner::default() });
+    let squid =
+        Squid::start_with(&SquidOptions { outgoing_address: Some("127.0.0.2"), ..SquidOptions::default() });
     let microsocks = Microsocks::start("127.0.0.3");
     let fetcher = Fetcher::builder()
         .min_tier(Tier::Browser)
@@ -39,6 +40,6 @@ async fn two_identities_on_two_proxies_at_once_keep_their_exits_and_their_cookie
     }
     assert!(one.identity().traffic().received > 0 && two.identity().traffic().received > 0);
     fetcher.close().await;
-    let users: Vec<_> = squid.passages(2).into_iter().map(|passage| passage.user).collect();
+    let users: Vec<_> = squid.requests(2).into_iter().map(|request| request.user).collect();
     assert!(users.iter().all(|user| user.as_deref() == Some(Squid::USER)), "{users:?}");
 }

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::Value;
 
 use crate::support::{
-    Certs, Dante, FinishedRun, Manner, Microsocks, Nginx, Program, RawConnection, RawServer, Site, Squid,
-    never_answers,
+    Certs, Dante, FinishedRun, Microsocks, Nginx, Program, RawConnection, RawServer, Site, Squid,
+    SquidOptions, never_answers,
 };
 
 const SQUID: &str = "127.0.0.2";
@@ -32,7 +32,7 @@ fn closed_port() -> u16 {
 fn every_kind_of_proxy_is_reported_with_its_exit_and_every_fault_by_name() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
-    let squid = Squid::start_as(&Manner { exit: Some(SQUID), ..Manner::default() });
+    let squid = Squid::start_with(&SquidOptions { outgoing_address: Some(SQUID), ..SquidOptions::default() });
     let (microsocks, dante) = (Microsocks::start(MICROSOCKS), Dante::start(DANTE));
     let dead = format!("http://u:hunter2@127.0.0.1:{}", closed_port());
     let program = Program::new();
@@ -84,7 +84,7 @@ fn every_kind_of_proxy_is_reported_with_its_exit_and_every_fault_by_name() {
     }
     // One tunnel per request: each used a new connection.
     let tunnels =
-        squid.passages(12).into_iter().filter(|passage| passage.method == "CONNECT" && passage.status == 200);
+        squid.requests(12).into_iter().filter(|request| request.method == "CONNECT" && request.status == 200);
     assert_eq!(tunnels.count(), 6);
 }
 
@@ -92,7 +92,7 @@ fn every_kind_of_proxy_is_reported_with_its_exit_and_every_fault_by_name() {
 fn working_proxies_give_a_table_and_exit_code_0() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
-    let squid = Squid::start_as(&Manner { exit: Some(SQUID), ..Manner::default() });
+    let squid = Squid::start_with(&SquidOptions { outgoing_address: Some(SQUID), ..SquidOptions::default() });
     let echo = nginx.url(Site::Clear, "/ip");
     let run = Program::new().run(["proxy", "check", "--echo", &echo, "-x", &squid.url(), "--requests", "1"]);
     assert_eq!(run.code, 0, "{run}");
@@ -129,7 +129,7 @@ fn echo(conn: &mut RawConnection, count: &AtomicUsize) -> std::io::Result<()> {
 fn rotation_stickiness_and_country_are_verified() {
     let count = AtomicUsize::new(0);
     let site = RawServer::start(move |conn| echo(conn, &count));
-    let squid = Squid::start_as(&Manner { anyone: true, ..Manner::default() });
+    let squid = Squid::start_with(&SquidOptions { any_credentials: true, ..SquidOptions::default() });
     let program = Program::new().variable("SECRET", "s3cret");
     let gateway = squid.url_without_user();
     let ask = ["--dialect", "decodo", "--user", "jane", "--password-env", "SECRET", "--gateway", &gateway];
@@ -153,7 +153,7 @@ fn rotation_stickiness_and_country_are_verified() {
         assert_eq!(run.code, i32::from(state != "works"), "{run}");
         assert!(!run.to_string().contains('\u{1b}') && !run.to_string().contains("s3cret"), "{run}");
     }
-    let users: Vec<String> = squid.passages(32).into_iter().filter_map(|passage| passage.user).collect();
+    let users: Vec<String> = squid.requests(32).into_iter().filter_map(|request| request.user).collect();
     assert_eq!(users[0], "user-jane-country-de-session-abc");
     assert_eq!(users[4], "user-jane");
 }

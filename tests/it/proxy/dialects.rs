@@ -4,7 +4,7 @@ use std::fs;
 
 use rungs::Proxy;
 
-use crate::support::{Certs, FinishedRun, Manner, Nginx, Program, Site, Squid, rungs};
+use crate::support::{Certs, FinishedRun, Nginx, Program, Site, Squid, SquidOptions, rungs};
 
 const ASK: [&str; 17] = [
     "--dialect",
@@ -186,7 +186,7 @@ fn lint_names_the_line_the_key_and_the_nearest_one() {
 fn a_gateway_gets_the_user_name_of_the_dialect() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
-    let squid = Squid::start_as(&Manner { anyone: true, ..Manner::default() });
+    let squid = Squid::start_with(&SquidOptions { any_credentials: true, ..SquidOptions::default() });
     let url = nginx.url_by(Site::H2, "site.test", "/page/hello");
     let program = Program::new().variable("SECRET", "s3cret");
     for (count, (dialect, wishes, user)) in [
@@ -217,7 +217,7 @@ fn a_gateway_gets_the_user_name_of_the_dialect() {
         let proxy = run.text().trim().to_owned();
         let fetched = program.run(["fetch", "--tier", "plain", "--cacert", certs.ca(), "-x", &proxy, &url]);
         assert_eq!(fetched.code, 0, "{fetched}");
-        let passages = squid.passages(count + 1);
-        assert_eq!(passages[count].user.as_deref(), Some(user), "{passages:?}");
+        let requests = squid.requests(count + 1);
+        assert_eq!(requests[count].user.as_deref(), Some(user), "{requests:?}");
     }
 }

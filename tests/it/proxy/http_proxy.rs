@@ -29,15 +29,15 @@ fn https_goes_through_a_tunnel_and_http_in_absolute_form() {
         assert!(run.text().contains("proxy-authorization: \n"), "{run}");
         assert!(run.text().contains("uri: /echo?x=1\n"), "{run}");
         count += 2;
-        let passages = squid.passages(count);
-        let [tunnel, plain] = &passages[count - 2..] else { panic!("two passages") };
+        let requests = squid.requests(count);
+        let [tunnel, plain] = &requests[count - 2..] else { panic!("two requests") };
         assert_eq!(tunnel.method, "CONNECT");
         assert_eq!(tunnel.target, format!("site.test:{}", nginx.port(Site::H2)));
         // squid does not log queries.
         let clear = clear.trim_end_matches("x=1");
         assert_eq!((plain.method.as_str(), plain.target.as_str()), ("GET", clear));
-        for passage in [tunnel, plain] {
-            assert_eq!((passage.status, passage.user.as_deref()), (200, Some(Squid::USER)), "{passage:?}");
+        for request in [tunnel, plain] {
+            assert_eq!((request.status, request.user.as_deref()), (200, Some(Squid::USER)), "{request:?}");
         }
     }
 }
@@ -117,7 +117,7 @@ fn several_urls_of_a_site_share_one_tunnel() {
         let url = nginx.url_by(site, "site.test", "/page/hello");
         let run = fetch(&squid.url(), &["--cacert", certs.ca(), &url, &url, &url]);
         assert_eq!(run.code, 0, "{run}");
-        assert_eq!(squid.passages(at + 1).len(), at + 1, "{site:?}");
+        assert_eq!(squid.requests(at + 1).len(), at + 1, "{site:?}");
     }
 }
 

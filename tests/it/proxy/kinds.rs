@@ -6,8 +6,8 @@ use std::time::Duration;
 use rungs::{Bounds, ErrorKind, Fetcher, FetcherBuilder, Proxy, Route, Tier};
 
 use crate::support::{
-    Certs, Dante, FinishedRun, Manner, Microsocks, Nginx, Program, RawConnection, RawServer, Site, Squid,
-    rungs,
+    Certs, Dante, FinishedRun, Microsocks, Nginx, Program, RawConnection, RawServer, Site, Squid,
+    SquidOptions, rungs,
 };
 
 const TIERS: &[&str] =
@@ -43,7 +43,14 @@ fn remote(exit: &str) -> String {
 async fn every_kind_of_proxy_carries_every_tier() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
-    let squid = |leaf, open| Squid::start_as(&Manner { leaf, open, exit: Some(SQUID), ..Manner::default() });
+    let squid = |certificate, no_auth| {
+        Squid::start_with(&SquidOptions {
+            certificate,
+            no_auth,
+            outgoing_address: Some(SQUID),
+            ..SquidOptions::default()
+        })
+    };
     let (http, open_http) = (squid(None, false), squid(None, true));
     let (https, open_https) = (squid(Some(&certs.valid), false), squid(Some(&certs.valid), true));
     let (microsocks, dante) = (Microsocks::start(MICROSOCKS), Dante::start(DANTE));
@@ -75,8 +82,8 @@ async fn every_kind_of_proxy_carries_every_tier() {
         fetcher.close().await;
     }
     for squid in [&http, &https] {
-        let passages = squid.passages(2);
-        assert!(passages.iter().all(|passage| passage.user.as_deref() == Some(Squid::USER)), "{passages:?}");
+        let requests = squid.requests(2);
+        assert!(requests.iter().all(|request| request.user.as_deref() == Some(Squid::USER)), "{requests:?}");
     }
 }
 
@@ -94,17 +101,17 @@ fn the_scheme_decides_whether_client_or_proxy_resolves_the_name() {
             let run = fetch(tier, &["-x", proxy, &url]);
             assert_eq!(run.code, 0, "{tier} {proxy}\n{run}");
             count += 1;
-            let asked = microsocks.passages(count).split_off(count - 1);
+            let asked = microsocks.requests(count).split_off(count - 1);
             let named = asked.iter().all(|to| *to == format!("localhost:{port}"));
             assert_eq!(named, names, "{tier} {proxy} {asked:?}");
-            count = microsocks.passages(count).len();
+            count = microsocks.requests(count).len();
         }
         // Only the client can resolve this name: through socks5h it must fail, and the client's address is not used.
         let url = nginx.url_by(Site::Clear, "site.test", "/page/hello");
         let known = nginx.resolve(Site::Clear, "site.test");
         let run = fetch(tier, &["-x", &here, "--resolve", &known, &url]);
         assert_eq!(run.code, 0, "{tier}\n{run}");
-        count = microsocks.passages(count + 1).len();
+        count = microsocks.requests(count + 1).len();
         let run = fetch(tier, &["-x", &there, "--resolve", &known, "--format", "json", &url]);
         assert_eq!((run.code, run.json()["error"]["kind"].as_str()), (1, Some("proxy")), "{tier}\n{run}");
         assert!(run.stderr.contains("could not open a tunnel to site.test"), "{tier}\n{run}");
@@ -182,7 +189,8 @@ async fn a_dead_or_foreign_gateway_is_a_proxy_error_on_every_tier_and_is_never_b
 fn an_https_proxy_is_trusted_by_its_own_flags_and_not_by_those_for_sites() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
-    let squid = Squid::start_as(&Manner { leaf: Some(&certs.valid), ..Manner::default() });
+    let squid =
+        Squid::start_with(&SquidOptions { certificate: Some(&certs.valid), ..SquidOptions::default() });
     let url = nginx.url(Site::H2, "/page/hello");
     let ca = certs.ca();
     for tier in TIERS {
@@ -208,7 +216,7 @@ fn an_https_proxy_is_trusted_by_its_own_flags_and_not_by_those_for_sites() {
 fn flags_and_environment_are_read_as_curl_reads_them() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
-    let squid = Squid::start_as(&Manner { exit: Some(SQUID), ..Manner::default() });
+    let squid = Squid::start_with(&SquidOptions { outgoing_address: Some(SQUID), ..SquidOptions::default() });
     let microsocks = Microsocks::start(MICROSOCKS);
     let (http, socks) = (squid.url(), microsocks.url("socks5h"));
     let password = format!("{}:{}", Squid::USER, Squid::PASSWORD);

@@ -12,10 +12,11 @@ use rungs::{
 };
 
 use crate::support::{
-    Certs, Flow, Manner, Microsocks, Nginx, Passage, RawServer, Relay, Site, Squid, until_async,
+    Certs, Flow, Microsocks, Nginx, ProxiedRequest, RawServer, Relay, Site, Squid, SquidOptions, until_async,
 };
 
-const ANYBODY: Manner<'_> = Manner { leaf: None, open: false, anyone: true, exit: None };
+const ANY_CREDENTIALS: SquidOptions<'_> =
+    SquidOptions { certificate: None, no_auth: false, any_credentials: true, outgoing_address: None };
 
 /// Jane's account, at a provider whose gateway is this squid.
 fn account(squid: &Squid) -> ProxyAccount {
@@ -40,9 +41,9 @@ async fn fetch(fetcher: &Fetcher, url: &str, times: usize) -> Vec<Page> {
         .collect()
 }
 
-fn users(passages: &[Passage]) -> Vec<&str> {
+fn users(requests: &[ProxiedRequest]) -> Vec<&str> {
     let mut users: Vec<&str> =
-        passages.iter().map(|passage| passage.user.as_deref().unwrap_or("-")).collect();
+        requests.iter().map(|request| request.user.as_deref().unwrap_or("-")).collect();
     users.sort_unstable();
     users.dedup();
     users
@@ -61,14 +62,14 @@ async fn rotating_requests_have_a_connection_each_and_sticky_ones_one_session() 
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
     for (site, tier, shared) in [(Site::H2, Tier::Impersonate, 1), (Site::H1, Tier::Plain, 6)] {
-        let squid = Squid::start_as(&ANYBODY);
+        let squid = Squid::start_with(&ANY_CREDENTIALS);
         let url = nginx.url_by(site, "site.test", "/page/hello");
         let pool = ProxyPool::new().account(account(&squid));
         let fetcher = on(tier, &certs, pool.clone().mode(Mode::Rotating)).build().expect("good settings");
         let pages = fetch(&fetcher, &url, 20).await;
         assert!(pages.iter().all(|page| page.trace().attempts()[0].session.is_none()));
-        let passages = squid.passages(20);
-        assert_eq!((passages.len(), users(&passages)), (20, vec!["user-jane-country-us"]), "{site:?}");
+        let requests = squid.requests(20);
+        assert_eq!((requests.len(), users(&requests)), (20, vec!["user-jane-country-us"]), "{site:?}");
 
         let fetcher = on(tier, &certs, pool).build().expect("good settings");
         let pages = fetch(&fetcher, &url, 20).await;
@@ -76,7 +77,7 @@ async fn rotating_requests_have_a_connection_each_and_sticky_ones_one_session() 
         let mut labels: Vec<_> = pages.map(|page| page.trace().attempts()[0].session.clone()).collect();
         labels.dedup();
         drop(fetcher);
-        let sticky = squid.passages(21).split_off(20);
+        let sticky = squid.requests(21).split_off(20);
         let [user] = users(&sticky)[..] else { panic!("{site:?} {sticky:?}") };
         assert!(sticky.len() <= shared, "{site:?}: connections are kept: {sticky:?}");
         let [Some(label)] = &labels[..] else { panic!("one session: {labels:?}") };
@@ -87,7 +88,7 @@ async fn rotating_requests_have_a_connection_each_and_sticky_ones_one_session() 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_fetchers_of_one_user_share_a_session_and_others_have_their_own() {
     let certs = Certs::new();
-    let (nginx, squid) = (Nginx::start(&certs), Squid::start_as(&ANYBODY));
+    let (nginx, squid) = (Nginx::start(&certs), Squid::start_with(&ANY_CREDENTIALS));
     let url = nginx.url_by(Site::H1, "site.test", "/page/hello");
     let mut found = BTreeMap::new();
     for (at, name) in [None, None, Some("shop"), Some("shop"), Some("other")].into_iter().enumerate() {
@@ -96,8 +97,8 @@ async fn two_fetchers_of_one_user_share_a_session_and_others_have_their_own() {
         let session = name.map_or(fetcher.clone(), |name| fetcher.session(name));
         fetch(&session, &url, 1).await;
         drop((fetcher, session));
-        let passage = squid.passages(at + 1).remove(at);
-        found.entry(name).or_insert_with(Vec::new).push(passage.user.expect("a user"));
+        let request = squid.requests(at + 1).remove(at);
+        found.entry(name).or_insert_with(Vec::new).push(request.user.expect("a user"));
     }
     let ids: Vec<Vec<&str>> =
         found.values().map(|users| users.iter().map(|user| id(user)).collect()).collect();
@@ -110,7 +111,7 @@ async fn two_fetchers_of_one_user_share_a_session_and_others_have_their_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_site_has_a_session_of_its_own_where_that_is_wanted() {
     let certs = Certs::new();
-    let (nginx, squid) = (Nginx::start(&certs), Squid::start_as(&ANYBODY));
+    let (nginx, squid) = (Nginx::start(&certs), Squid::start_with(&ANY_CREDENTIALS));
     let pool = ProxyPool::new().account(account(&squid)).mode(Mode::PerHost);
     let fetcher = on(Tier::Impersonate, &certs, pool).build().expect("good settings");
     for host in ["site.test", "other.test", "www.site.test", "other.test"] {
@@ -120,12 +121,12 @@ async fn each_site_has_a_session_of_its_own_where_that_is_wanted() {
         assert!(echo.text().expect("text").contains("session=s1"), "its jar is its own");
     }
     drop(fetcher);
-    let passages = squid.passages(3);
+    let requests = squid.requests(3);
     let user = |host: &str| {
-        let passage = passages.iter().find(|passage| passage.target.starts_with(host)).expect("it was asked");
-        id(passage.user.as_deref().expect("a user")).to_owned()
+        let request = requests.iter().find(|request| request.target.starts_with(host)).expect("it was asked");
+        id(request.user.as_deref().expect("a user")).to_owned()
     };
-    assert_eq!(passages.len(), 3, "{passages:?}");
+    assert_eq!(requests.len(), 3, "{requests:?}");
     assert_eq!(user("site.test"), user("www.site.test"), "one registrable domain");
     assert_ne!(user("site.test"), user("other.test"));
 }
@@ -136,7 +137,7 @@ async fn the_browser_uses_the_same_exit_as_the_tiers_below() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
     for mode in [Mode::Sticky, Mode::Rotating] {
-        let squid = Squid::start_as(&ANYBODY);
+        let squid = Squid::start_with(&ANY_CREDENTIALS);
         let pool = ProxyPool::new().account(account(&squid)).mode(mode);
         let fetcher = Fetcher::builder().ca_file(certs.ca()).proxies(pool).build().expect("good settings");
         let url = nginx.url_by(Site::H1, "site.test", "/echo");
@@ -157,9 +158,9 @@ async fn the_browser_uses_the_same_exit_as_the_tiers_below() {
         );
         fetcher.close().await;
         drop(fetcher);
-        let passages = squid.passages(3);
-        let ids = users(&passages).iter().filter(|user| user.contains("-session-")).count();
-        assert_eq!(ids, if mode == Mode::Sticky { 1 } else { 2 }, "{mode:?} {passages:?}");
+        let requests = squid.requests(3);
+        let ids = users(&requests).iter().filter(|user| user.contains("-session-")).count();
+        assert_eq!(ids, if mode == Mode::Sticky { 1 } else { 2 }, "{mode:?} {requests:?}");
     }
 }
 
@@ -205,7 +206,7 @@ async fn a_blocked_identity_moves_to_another_exit_and_stays_there() {
 async fn a_dead_gateway_is_reported_within_seconds_and_the_host_is_not_blamed() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
-    let squid = Squid::start_as(&ANYBODY);
+    let squid = Squid::start_with(&ANY_CREDENTIALS);
     let pool = ProxyPool::new().account(account(&squid));
     drop(squid);
     let url = nginx.url(Site::H2, "/page/hello");
@@ -252,10 +253,13 @@ fn refuses(squid: &Squid) -> bool {
 async fn no_page_is_lost_with_a_dying_a_refusing_and_a_slow_proxy_among_four() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
-    let mut dying = Some(Squid::start_as(&ANYBODY));
-    let (refusing, good) = (Squid::start_as(&ANYBODY), Squid::start_as(&ANYBODY));
-    let slow =
-        Relay::start(good.port(), Flow::new().late(Duration::from_millis(60), Duration::ZERO), Flow::new());
+    let mut dying = Some(Squid::start_with(&ANY_CREDENTIALS));
+    let (refusing, good) = (Squid::start_with(&ANY_CREDENTIALS), Squid::start_with(&ANY_CREDENTIALS));
+    let slow = Relay::start(
+        good.port(),
+        Flow::new().latency(Duration::from_millis(60), Duration::ZERO),
+        Flow::new(),
+    );
     let ports = [dying.as_ref().map_or(0, Squid::port), refusing.port(), slow.port(), good.port()];
     let pool = ports.iter().fold(ProxyPool::new().mode(Mode::Rotating), |pool, port| {
         pool.proxy(format!("http://u:p@127.0.0.1:{port}").parse().expect("a proxy"))
@@ -275,7 +279,7 @@ async fn no_page_is_lost_with_a_dying_a_refusing_and_a_slow_proxy_among_four() {
         match pages {
             60 => drop(dying.take()),
             120 => {
-                refusing.close();
+                refusing.reject_credentials();
                 // Squid accepts credentials that it knows for one more second.
                 until_async("a refusal by squid", || refuses(&refusing)).await;
             }

@@ -2,9 +2,10 @@
 
 use std::fs;
 
-use crate::support::{Certs, FinishedRun, Manner, Nginx, Program, RawServer, Site, Squid, rungs};
+use crate::support::{Certs, FinishedRun, Nginx, Program, RawServer, Site, Squid, SquidOptions, rungs};
 
-const ANYBODY: Manner<'_> = Manner { leaf: None, open: false, anyone: true, exit: None };
+const ANY_CREDENTIALS: SquidOptions<'_> =
+    SquidOptions { certificate: None, no_auth: false, any_credentials: true, outgoing_address: None };
 
 fn fetch<'a>(certs: &'a Certs, arguments: &[&'a str]) -> FinishedRun {
     let fixed = ["fetch", "--tier", "impersonate", "--cacert", certs.ca(), "--format", "json"];
@@ -14,7 +15,7 @@ fn fetch<'a>(certs: &'a Certs, arguments: &[&'a str]) -> FinishedRun {
 #[test]
 fn an_account_uses_its_dialect_and_reads_its_password_from_env_file_or_command() {
     let certs = Certs::new();
-    let (nginx, squid) = (Nginx::start(&certs), Squid::start_as(&ANYBODY));
+    let (nginx, squid) = (Nginx::start(&certs), Squid::start_with(&ANY_CREDENTIALS));
     let url = nginx.url_by(Site::H2, "site.test", "/page/hello");
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("password");
@@ -33,8 +34,8 @@ fn an_account_uses_its_dialect_and_reads_its_password_from_env_file_or_command()
     {
         let run = fetch(&certs, &[&account[..], &by_file, &wishes, &["-vvv", &url]].concat());
         assert_eq!(run.code, 0, "{run}");
-        let passage = squid.passages(seen + 1).remove(seen);
-        let passed = passage.user.expect("a user");
+        let request = squid.requests(seen + 1).remove(seen);
+        let passed = request.user.expect("a user");
         assert!(passed.starts_with(user), "{passed}");
         assert_eq!(passed.ends_with("-sessionduration-30"), wishes.contains(&"30m"), "{passed}");
         let got = run.json();
@@ -55,7 +56,7 @@ fn an_account_uses_its_dialect_and_reads_its_password_from_env_file_or_command()
 #[test]
 fn unsupported_dialect_options_and_invalid_lists_are_reported_before_any_request() {
     let certs = Certs::new();
-    let squid = Squid::start_as(&ANYBODY);
+    let squid = Squid::start_with(&ANY_CREDENTIALS);
     let gateway = squid.url_without_user();
     let folder = tempfile::tempdir().expect("a folder");
     let list = folder.path().join("list");
@@ -88,7 +89,7 @@ fn unsupported_dialect_options_and_invalid_lists_are_reported_before_any_request
 fn a_list_comes_from_a_file_from_an_address_or_from_repeated_flags() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
-    let squids = [Squid::start_as(&ANYBODY), Squid::start_as(&ANYBODY)];
+    let squids = [Squid::start_with(&ANY_CREDENTIALS), Squid::start_with(&ANY_CREDENTIALS)];
     let urls: Vec<String> = squids.iter().map(|squid| squid.url_as("u", "p")).collect();
     let text = format!("# two\n{}\n{} # the second\n", urls[0], urls[1]);
     let folder = tempfile::tempdir().expect("a folder");
@@ -117,17 +118,17 @@ fn a_list_comes_from_a_file_from_an_address_or_from_repeated_flags() {
         let fixed = ["fetch", "--tier", "plain", "--cacert", certs.ca()];
         let run = rungs([&fixed[..], &flags, &mode, &pages].concat());
         assert_eq!(run.code, 0, "{flags:?} {run}");
-        let together: usize = squids.iter().map(|squid| squid.passages(0).len()).sum();
+        let together: usize = squids.iter().map(|squid| squid.requests(0).len()).sum();
         assert_eq!(together, 8 * (at + 1), "a connection each: {flags:?}");
     }
-    assert!(squids.iter().all(|squid| !squid.passages(1).is_empty()), "both are used");
+    assert!(squids.iter().all(|squid| !squid.requests(1).is_empty()), "both are used");
     assert_eq!(server.connections(), 1, "the list is asked for once");
 }
 
 #[test]
 fn a_target_names_a_pool_and_shows_it_without_its_secrets() {
     let certs = Certs::new();
-    let (nginx, squid) = (Nginx::start(&certs), Squid::start_as(&ANYBODY));
+    let (nginx, squid) = (Nginx::start(&certs), Squid::start_with(&ANY_CREDENTIALS));
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("shop.toml");
     let target = format!(
@@ -153,7 +154,7 @@ fn a_target_names_a_pool_and_shows_it_without_its_secrets() {
     }
     let fetched = program.run(["fetch", "--tier", "impersonate", "--cacert", certs.ca(), &url]);
     assert_eq!(fetched.code, 0, "{fetched}");
-    let user = squid.passages(1).remove(0).user.expect("a user");
+    let user = squid.requests(1).remove(0).user.expect("a user");
     assert!(
         user.starts_with("user-janedoe-country-us-session-") && user.ends_with("-sessionduration-30"),
         "{user}"
@@ -169,7 +170,7 @@ fn a_target_names_a_pool_and_shows_it_without_its_secrets() {
         &url,
     ]);
     assert_eq!(other.code, 0, "flags come before: {other}");
-    assert_eq!(squid.passages(2).remove(1).user.as_deref(), Some("user-janedoe-country-us"));
+    assert_eq!(squid.requests(2).remove(1).user.as_deref(), Some("user-janedoe-country-us"));
     for run in [run, fetched, other] {
         assert!(!run.to_string().contains("janedoe") && !run.to_string().contains("hunter2"), "{run}");
     }

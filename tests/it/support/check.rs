@@ -124,11 +124,11 @@ fn squid_requires_its_password_and_logs_the_user() {
     assert_eq!(&head, b"HTTP/1.1 200");
     drop(tunnel);
 
-    let passages = squid.passages(3);
+    let requests = squid.requests(3);
     let user = Some(Squid::USER.to_owned());
-    let facts: Vec<_> = passages.iter().map(|p| (p.method.as_str(), p.status, p.user.clone())).collect();
+    let facts: Vec<_> = requests.iter().map(|p| (p.method.as_str(), p.status, p.user.clone())).collect();
     assert_eq!(facts, [("GET", 407, None), ("GET", 200, user.clone()), ("CONNECT", 200, user)]);
-    assert_eq!(passages[2].target, target);
+    assert_eq!(requests[2].target, target);
 }
 
 #[test]

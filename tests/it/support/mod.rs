@@ -34,7 +34,7 @@ pub(crate) use program::{FinishedRun, Program, RunningProgram, rungs};
 pub(crate) use raw::{RawConnection, RawServer, Wire};
 pub(crate) use relay::{End, Flow, FullBacklog, Relay};
 pub(crate) use socks::{Dante, Microsocks};
-pub(crate) use squid::{Manner, Passage, Squid};
+pub(crate) use squid::{ProxiedRequest, Squid, SquidOptions};
 pub(crate) use suites::{BROWSER_LOCK, ManualChromium, SuiteServer};
 pub(crate) use until::{until, until_async};
 pub(crate) use warc::{WarcRecord, warc_records};

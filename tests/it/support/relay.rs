@@ -51,7 +51,7 @@ impl Flow {
     }
 
     /// Delays every byte by `latency`, and up to `jitter` more. Keeps the order.
-    pub(crate) fn late(mut self, latency: Duration, jitter: Duration) -> Self {
+    pub(crate) fn latency(mut self, latency: Duration, jitter: Duration) -> Self {
         (self.latency, self.jitter) = (latency, jitter);
         self
     }

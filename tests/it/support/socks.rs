@@ -48,15 +48,15 @@ impl Microsocks {
         format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
-    /// What it was asked for so far, `host:port` each as it was asked, once there are at least `count`.
-    pub(crate) fn passages(&self, count: usize) -> Vec<String> {
+    /// The requested targets so far, as `host:port`. Waits until there are at least `count`.
+    pub(crate) fn requests(&self, count: usize) -> Vec<String> {
         until_some(&format!("{count} lines of microsocks"), || {
             let said = self.daemon.said();
-            let passages: Vec<String> = said
+            let requests: Vec<String> = said
                 .lines()
                 .filter_map(|line| line.split_once(": connected to ").map(|(_, to)| to.to_owned()))
                 .collect();
-            (passages.len() >= count).then_some(passages)
+            (requests.len() >= count).then_some(requests)
         })
     }
 }

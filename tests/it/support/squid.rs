@@ -1,4 +1,4 @@
-//! A real squid that wants a password.
+//! A real squid that requires a password.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +9,8 @@ use tempfile::TempDir;
 use super::certs::{Leaf, NAMES};
 use super::daemon::{Daemon, htpasswd, program, start_on_free_ports, until_some};
 
-/// squid, alone in its folder. It knows the host names of [`NAMES`] and the lab's as 127.0.0.1, and keeps nothing that passes.
+/// A running squid in its own temporary folder. It resolves the names of [`NAMES`] and of the lab to 127.0.0.1, and
+/// caches nothing.
 pub(crate) struct Squid {
     scheme: &'static str,
     port: u16,
@@ -17,44 +18,44 @@ pub(crate) struct Squid {
     folder: TempDir,
 }
 
-/// One line of squid's log. A tunnel's is written when it closes.
+/// One line of squid's log. squid logs a tunnel when it closes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Passage {
+pub(crate) struct ProxiedRequest {
     pub(crate) method: String,
     /// The absolute URL, or `host:port` of a tunnel.
     pub(crate) target: String,
-    /// What squid answered: 200 for a tunnel that opened, 407 without the right password.
+    /// squid's status: 200 for an open tunnel, 407 without the right password.
     pub(crate) status: u16,
-    /// The user who passed; none without the right password.
+    /// The authenticated user; `None` without the right password.
     pub(crate) user: Option<String>,
 }
 
 impl Squid {
-    /// The user and password it wants. The password has what must be escaped in a URL.
+    /// The user and password it requires. The password has characters that must be escaped in a URL.
     pub(crate) const USER: &str = "traveller";
     pub(crate) const PASSWORD: &str = "p@ss:w/rd";
-    /// The same password as a URL carries it.
+    /// The same password, percent-encoded.
     pub(crate) const PASSWORD_ESCAPED: &str = "p%40ss%3Aw%2Frd";
 
     /// Starts it with Basic authentication and waits until its port accepts.
     pub(crate) fn start() -> Self {
-        Self::start_as(&Manner::default())
+        Self::start_with(&SquidOptions::default())
     }
 
-    /// Starts it in another manner and waits until its port accepts.
-    pub(crate) fn start_as(manner: &Manner<'_>) -> Self {
+    /// Starts it with other options and waits until its port accepts.
+    pub(crate) fn start_with(options: &SquidOptions<'_>) -> Self {
         let binary = program("squid");
         let helper = authenticator();
         let folder = tempfile::Builder::new().prefix("rungs-squid-").tempdir().expect("a folder for squid");
         let root = folder.path();
-        // Started by root, squid becomes another user, who must be able to write here.
+        // As root, squid switches to another user, who must be able to write here.
         fs::set_permissions(root, fs::Permissions::from_mode(0o777)).expect("the folder is ours");
         fs::write(root.join("htpasswd"), htpasswd(Self::USER, Self::PASSWORD))
             .expect("squid's users are written");
-        fs::write(root.join("anybody"), ANYBODY).expect("squid's helper is written");
+        fs::write(root.join("any-credentials"), ANY_CREDENTIALS).expect("squid's helper is written");
         let names = NAMES.into_iter().chain(rungs::lab::SITES).collect::<Vec<_>>().join(" ");
         fs::write(root.join("hosts"), format!("127.0.0.1 {names}\n")).expect("squid's hosts are written");
-        if let Some(leaf) = manner.leaf {
+        if let Some(leaf) = options.certificate {
             for (from, to) in [(&leaf.chain, "tls.pem"), (&leaf.key, "tls.key")] {
                 let to = root.join(to);
                 fs::copy(from, &to).expect("squid's certificate is copied");
@@ -63,7 +64,7 @@ impl Squid {
         }
         let conf = root.join("squid.conf");
         let ([port], daemon) = start_on_free_ports(|[port]| {
-            fs::write(&conf, configuration(root, &helper, manner, port))
+            fs::write(&conf, configuration(root, &helper, options, port))
                 .expect("squid's configuration is written");
             let service = format!("rungs{port}");
             let arguments = ["-N".as_ref(), "-n".as_ref(), service.as_ref(), "-f".as_ref(), conf.as_os_str()];
@@ -71,21 +72,21 @@ impl Squid {
             forget_shared_memory(&service);
             daemon
         });
-        let scheme = if manner.leaf.is_some() { "https" } else { "http" };
+        let scheme = if options.certificate.is_some() { "https" } else { "http" };
         Self { scheme, port, _daemon: daemon, folder }
     }
 
-    /// Its address with user and password, as `--proxy` takes it.
+    /// Its URL with user and password, for `--proxy`.
     pub(crate) fn url(&self) -> String {
         self.url_as(Self::USER, Self::PASSWORD_ESCAPED)
     }
 
-    /// Its address with another user or password, already escaped.
+    /// Its URL with another user or password, already percent-encoded.
     pub(crate) fn url_as(&self, user: &str, password: &str) -> String {
         format!("{}://{user}:{password}@127.0.0.1:{}", self.scheme, self.port)
     }
 
-    /// Its address with no user.
+    /// Its URL without credentials.
     pub(crate) fn url_without_user(&self) -> String {
         format!("{}://127.0.0.1:{}", self.scheme, self.port)
     }
@@ -94,24 +95,27 @@ impl Squid {
         self.port
     }
 
-    /// From now on, where it let anybody through, it wants other credentials (407), from whom it knows after a second. Tunnels stay.
-    pub(crate) fn close(&self) {
-        fs::write(self.folder.path().join("closed"), "").expect("the folder is ours");
+    /// Makes a squid that accepts any credentials reject them (407) from now on: new ones at once, known ones after a
+    /// second. Tunnels stay open.
+    pub(crate) fn reject_credentials(&self) {
+        fs::write(self.folder.path().join("rejecting"), "").expect("the folder is ours");
     }
 
-    /// What passed so far, in order of its end, once there are at least `count`. A tunnel counts when it has closed.
-    pub(crate) fn passages(&self, count: usize) -> Vec<Passage> {
+    /// The requests so far, in the order in which they ended. Waits until there are at least `count`. A tunnel counts
+    /// when it has closed.
+    pub(crate) fn requests(&self, count: usize) -> Vec<ProxiedRequest> {
         until_some(&format!("{count} lines in squid's log"), || {
             let log = fs::read_to_string(self.folder.path().join("access.log")).unwrap_or_default();
-            let passages: Vec<Passage> = log.split_inclusive('\n').filter_map(Passage::read).collect();
-            (passages.len() >= count).then_some(passages)
+            let requests: Vec<ProxiedRequest> =
+                log.split_inclusive('\n').filter_map(ProxiedRequest::read).collect();
+            (requests.len() >= count).then_some(requests)
         })
     }
 }
 
-impl Passage {
-    /// Reads a line as the configuration formats it; none while it is half written, or for a mere connection (our
-    /// own question whether the port accepts).
+impl ProxiedRequest {
+    /// Parses a log line as the configuration formats it. `None` if the line is incomplete, or for a connection without
+    /// a request (the check whether the port accepts).
     fn read(line: &str) -> Option<Self> {
         let mut fields = line.strip_suffix('\n')?.split('\t');
         let (method, target) = (fields.next()?.to_owned(), fields.next()?.to_owned());
@@ -126,37 +130,38 @@ impl Passage {
     }
 }
 
-/// Says yes to every name and password, as long as the file it is given is not there.
-const ANYBODY: &str = r#"while read -r line; do if [ -e "$1" ]; then echo ERR; else echo OK; fi; done
+/// An authentication helper that accepts all credentials as long as its argument, a file, does not exist.
+const ANY_CREDENTIALS: &str = r#"while read -r line; do if [ -e "$1" ]; then echo ERR; else echo OK; fi; done
 "#;
 
-/// What sets one squid apart from another.
+/// Options of a squid.
 #[derive(Default)]
-pub(crate) struct Manner<'a> {
-    /// The certificate of its own TLS; without, it is an http proxy.
-    pub(crate) leaf: Option<&'a Leaf>,
-    /// Lets everybody through.
-    pub(crate) open: bool,
-    /// Lets everybody through who says a name and a password, any at all, until it is [closed](Squid::close).
-    pub(crate) anyone: bool,
-    /// The address it comes out of, for instance 127.0.0.2. Default: the system's choice.
-    pub(crate) exit: Option<&'a str>,
+pub(crate) struct SquidOptions<'a> {
+    /// The certificate of an https proxy. Default: an http proxy.
+    pub(crate) certificate: Option<&'a Leaf>,
+    /// Requires no credentials.
+    pub(crate) no_auth: bool,
+    /// Accepts any credentials until [`Squid::reject_credentials`].
+    pub(crate) any_credentials: bool,
+    /// Its outgoing address, for instance 127.0.0.2. Default: the system's choice.
+    pub(crate) outgoing_address: Option<&'a str>,
 }
 
-fn configuration(root: &Path, helper: &Path, manner: &Manner<'_>, port: u16) -> String {
+fn configuration(root: &Path, helper: &Path, options: &SquidOptions<'_>, port: u16) -> String {
     let (root, helper) = (root.display(), helper.display());
-    let listen = match manner.leaf {
+    let listen = match options.certificate {
         None => format!("http_port 127.0.0.1:{port}"),
         Some(_) => format!("https_port 127.0.0.1:{port} tls-cert={root}/tls.pem tls-key={root}/tls.key"),
     };
-    let exit = manner.exit.map_or(String::new(), |exit| format!("tcp_outgoing_address {exit}"));
-    let program = if manner.anyone {
-        format!("/bin/sh {root}/anybody {root}/closed")
+    let exit =
+        options.outgoing_address.map_or(String::new(), |address| format!("tcp_outgoing_address {address}"));
+    let program = if options.any_credentials {
+        format!("/bin/sh {root}/any-credentials {root}/rejecting")
     } else {
         format!("{helper} {root}/htpasswd")
     };
-    let known = if manner.open { "" } else { "http_access allow known" };
-    let rest = if manner.open { "allow" } else { "deny" };
+    let known = if options.no_auth { "" } else { "http_access allow known" };
+    let rest = if options.no_auth { "allow" } else { "deny" };
     format!(
         "{listen}
 {exit}
@@ -187,15 +192,15 @@ shutdown_lifetime 0 seconds
     )
 }
 
-/// Takes the names from the shared memory that squid has open by now. It would remove them itself in an orderly
-/// end, but takes a second for that.
+/// Unlinks the shared memory that squid has opened. squid unlinks it itself in an orderly shutdown, but takes a second
+/// for that.
 fn forget_shared_memory(service: &str) {
     for part in ["metadata", "queues", "readers"] {
         let _ = fs::remove_file(format!("/dev/shm/{service}-cf__{part}.shm"));
     }
 }
 
-/// squid's reader of password files.
+/// squid's authentication helper for password files.
 fn authenticator() -> PathBuf {
     ["/usr/lib/squid", "/usr/lib64/squid", "/usr/libexec/squid", "/opt/homebrew/opt/squid/libexec"]
         .map(|folder| Path::new(folder).join("basic_ncsa_auth"))

@@ -64,8 +64,8 @@ pub(super) fn rows() -> Vec<Row> {
                 Fault::Relay(
                     site,
                     "/page/10k",
-                    UNCHANGED.late(ms(150), ms(150)),
-                    UNCHANGED.late(ms(150), ms(150)),
+                    UNCHANGED.latency(ms(150), ms(150)),
+                    UNCHANGED.latency(ms(150), ms(150)),
                 ),
                 "page",
                 "page",
