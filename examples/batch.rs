@@ -1,6 +1,6 @@
-//! Many URLs from a file, by code: each page as it comes, and what happens meanwhile as a log.
+//! Fetches many URLs from a file, prints each result as it arrives, and logs every attempt.
 //!
-//! `cargo run --example batch -- urls.txt`; the same command again goes on where this one ended.
+//! `cargo run --example batch -- urls.txt`. The same command resumes an interrupted run.
 
 use rungs::batch::{Batch, Fetch, Observer, Record};
 use rungs::{Attempt, Fetcher, Result, Tier};

@@ -1,7 +1,6 @@
-//! The ladder climbs: four sites of the lab on loopback, then the challenged one once more. Then a batch that is killed,
-//! and goes on where it ended.
+//! Fetches the lab's four loopback sites, and the challenged one a second time. Then kills a batch and resumes it.
 //!
-//! The lab decides by what it hears on the wire; it does not know who asks.
+//! The lab decides by the bytes on the wire only. It does not know which client it serves.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -11,19 +10,19 @@ use std::process::ExitCode;
 use rungs::lab::{Origin, SITES};
 use rungs::{ErrorKind, Fetcher, Tier, Trace};
 
-/// Which tier each visit should end on; `None` where every tier should be refused.
+/// The tier that each visit should end on; `None` if every tier should be blocked.
 const EXPECTED: [(&str, Option<Tier>); 5] = [
     (SITES[0], Some(Tier::Plain)),
     (SITES[1], Some(Tier::Impersonate)),
     (SITES[2], Some(Tier::Browser)),
     (SITES[3], None),
-    // Again: what the browser earned is good for the tier below.
+    // Again: the clearance of the browser visit serves the tier below.
     (SITES[2], Some(Tier::Impersonate)),
 ];
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
-    eprintln!("starting the lab: it records the installed Chromium, to know a browser when it hears one");
+    eprintln!("starting the lab: it records the installed Chromium as its reference for a browser");
     let origin = Origin::start(None).await?;
     let ca = tempfile::NamedTempFile::new()?;
     std::fs::write(ca.path(), origin.ca_pem())?;
@@ -37,7 +36,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     for (visit, (site, expected)) in EXPECTED.into_iter().enumerate() {
         let outcome = fetcher.get(origin.url(site)).send().await;
         let again = EXPECTED[..visit].iter().any(|(before, _)| *before == site);
-        println!("{}. {site}{}", visit + 1, if again { ", once more" } else { "" });
+        println!("{}. {site}{}", visit + 1, if again { ", second visit" } else { "" });
         let ended = match &outcome {
             Ok(page) => told(page.trace(), &format!("got {} bytes by {}", page.body_len(), page.tier())),
             Err(error) => told(error.trace().unwrap_or(&Trace::default()), &error.chain()),
@@ -50,23 +49,23 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     }
     fetcher.close().await;
     let counts = origin.counts();
-    println!("challenged.test gave {} clearance(s) for two visits\n", counts.clearances);
+    println!("challenged.test issued {} clearance(s) for two visits\n", counts.clearances);
     as_expected &= counts.clearances == 1 && counts.verifies == 1;
     as_expected &= from_a_shell(&origin, ca.path()).await?;
     as_expected &= a_batch(&origin, ca.path()).await?;
     if !as_expected {
-        println!("NOT as expected: see above; `rungs doctor` may say why");
+        println!("NOT as expected, see above; `rungs doctor` may show the reason");
     }
     Ok(if as_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// A command of the program, which is built beside this one.
+/// A command for the `rungs` program in this example's target folder.
 fn program() -> std::io::Result<tokio::process::Command> {
     let demo = std::env::current_exe()?;
     Ok(tokio::process::Command::new(demo.ancestors().nth(2).unwrap_or(Path::new(".")).join("rungs")))
 }
 
-/// Many pages of the open site: killed on the way, and the same command again. Each is there once.
+/// Fetches many pages of the open site, kills the run, and resumes it. Returns whether each page was recorded once.
 async fn a_batch(origin: &Origin, ca: &Path) -> std::io::Result<bool> {
     let folder = tempfile::tempdir()?;
     let urls: String =
@@ -97,7 +96,7 @@ async fn a_batch(origin: &Origin, ca: &Path) -> std::io::Result<bool> {
     }
     first.kill().await?;
     println!(
-        "killed (SIGKILL) with {} of {PAGES} records; the same command again:",
+        "killed (SIGKILL) with {} of {PAGES} records; running the same command again:",
         records().lines().count()
     );
     let second = batch()?.output().await?;
@@ -111,7 +110,7 @@ async fn a_batch(origin: &Origin, ca: &Path) -> std::io::Result<bool> {
 
 const PAGES: usize = 60;
 
-/// The closed site once more, with the program: what it prints, and its exit code.
+/// Fetches the closed site with the program, and prints its output and exit code.
 async fn from_a_shell(origin: &Origin, ca: &Path) -> std::io::Result<bool> {
     let resolve = format!("*:{}:{}", origin.addr().port(), origin.addr().ip());
     println!("$ rungs fetch --resolve '{resolve}' --cacert {} {}", ca.display(), origin.url(SITES[3]));
@@ -123,7 +122,7 @@ async fn from_a_shell(origin: &Origin, ca: &Path) -> std::io::Result<bool> {
     Ok(ended.status.code() == Some(7))
 }
 
-/// The climb as a table, then how it ended.
+/// The attempts as a table, followed by the result.
 fn told(trace: &Trace, end: &str) -> String {
     let mut text = String::new();
     for attempt in trace.attempts() {

@@ -1,4 +1,4 @@
-//! The smallest program: one page, by the cheapest tier that gets it.
+//! The smallest program: fetches one URL with the cheapest tier that works.
 //!
 //! `cargo run --example fetch -- https://shop.example/p/1`
 

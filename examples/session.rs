@@ -1,4 +1,4 @@
-//! Several requests as one client: the cookies of the first go with the second.
+//! Sends several requests in one session: cookies of the first response are sent with the second request.
 //!
 //! `cargo run --example session -- https://shop.example/login https://shop.example/orders`
 

@@ -1,4 +1,4 @@
-//! What a week with a site that tightens and relaxes costs, with host memory and without.
+//! Simulates a week with a site that becomes stricter and relaxes again, with and without host memory.
 //!
 //! `cargo run --example week`
 

@@ -1,11 +1,12 @@
 #!/bin/sh
-# Runs every fuzz target for $SECONDS_EACH seconds (120), from seeds made of fixtures/. What is found stays in fuzz/corpus and
-# fuzz/artifacts. Works on stable: no sanitizer, for the code under it has no unsafe; overflow checks and assertions are on.
+# Runs every fuzz target for $SECONDS_EACH seconds (Default: 120), with seeds made from fixtures/. Results stay in
+# fuzz/corpus and fuzz/artifacts. Works on stable Rust without a sanitizer, because the fuzzed code has no `unsafe`.
+# Overflow checks and assertions are on.
 set -eu
 cd "$(dirname "$0")"
 : "${CARGO:=cargo}" "${SECONDS_EACH:=120}"
 
-$CARGO fuzz --version >/dev/null 2>&1 || { echo "fuzz: cargo-fuzz is missing: cargo install cargo-fuzz" >&2; exit 1; }
+$CARGO fuzz --version >/dev/null 2>&1 || { echo "fuzz: cargo-fuzz is not installed (cargo install cargo-fuzz)" >&2; exit 1; }
 mkdir -p corpus/hello corpus/h2 corpus/profile corpus/rules corpus/saved corpus/robots corpus/retry_after corpus/set_cookie corpus/dialect
 hex() { grep -v '^#' "$1" | python3 -c 'import sys; sys.stdout.buffer.write(bytes.fromhex(sys.stdin.read()))'; }
 for file in ../fixtures/hellos/*.hex; do hex "$file" >"corpus/hello/$(basename "$file" .hex)"; done

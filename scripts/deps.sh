@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs what is missing to build rungs and run its tests. Looks first: with nothing missing it needs neither root nor
-# network. Only Debian and Ubuntu are installed to; elsewhere it says what to install.
+# Installs missing dependencies to build rungs and to run its tests. If nothing is missing, it needs neither root nor the
+# network. It installs on Debian and Ubuntu only. On other systems it prints what to install.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Debian keeps daemons out of a user's PATH.
+# On Debian, a user's PATH does not contain the folders of daemons.
 export PATH="$PATH:/usr/sbin:/sbin:/usr/local/sbin"
 
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -24,7 +24,7 @@ has_browser() {
         [ -x "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" ]
 }
 
-# The package for each thing that is not there, in $missing.
+# Collects the Debian package of each missing dependency in $missing.
 missing=()
 need() { has "$1" || missing+=("$2"); }
 need cmake cmake
@@ -47,7 +47,7 @@ has_libclang || missing+=(libclang-dev)
     missing+=(ca-certificates)
 has_browser || missing+=(chromium chromium-sandbox)
 
-# Wanted, but not packaged everywhere: without it the brotli test of nginx says that it is skipped.
+# Optional, because it is not packaged everywhere. Without it, the nginx brotli test is skipped.
 optional=()
 compgen -G '/usr/lib*/nginx/modules/ngx_http_brotli_filter_module.so' >/dev/null ||
     optional+=(libnginx-mod-http-brotli-filter)
@@ -69,7 +69,7 @@ as_root() {
     elif [ -t 0 ]; then
         sudo "$@"
     else
-        sudo -n "$@" # nobody is there to type a password
+        sudo -n "$@" # not interactive: fail instead of waiting for a password
     fi
 }
 
@@ -77,7 +77,7 @@ apt() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq "$@" </dev/null
 }
 
-# Servers are wanted as programs; their packages start them as services of the whole machine.
+# The tests start the servers themselves, but the packages enable them as system services.
 stop_service() {
     if has systemctl && [ -d /run/systemd/system ]; then
         as_root systemctl disable --now "$1" >/dev/null 2>&1 || true
@@ -86,7 +86,7 @@ stop_service() {
     fi
 }
 
-without() { # the words after the first, less the first
+without() { # prints its arguments without the first one and without those equal to it
     local unwanted=$1 word
     shift
     for word in "$@"; do [ "$word" = "$unwanted" ] || echo "$word"; done
@@ -97,11 +97,11 @@ install_with_apt() {
     echo "deps: installing ${missing[*]}"
     apt update
     if [ "$distribution" = ubuntu ] && ! has_browser; then
-        # Ubuntu's own package is a door to the snap, and does nothing where no snapd runs.
+        # Ubuntu's package only installs the snap, and does nothing without a running snapd.
         mapfile -t missing < <(without chromium "${missing[@]}")
         mapfile -t missing < <(without chromium-sandbox "${missing[@]}")
         if has snap && as_root snap install chromium; then :; else
-            echo "deps: Ubuntu has Chromium only as a snap, and that could not be installed. Install Chrome instead:
+            echo "deps: could not install Chromium, which Ubuntu offers only as a snap. Install Chrome instead:
     curl -fLo chrome.deb https://dl.google.com/linux/direct/google-chrome-stable_current_amd64.deb
     sudo apt-get install ./chrome.deb" >&2
             browser_failed=1
@@ -120,7 +120,7 @@ install_with_apt() {
 }
 
 say_what_to_install() {
-    echo "deps: missing: ${missing[*]} (named as Debian names them). This system is not installed to; for example:" >&2
+    echo "deps: missing: ${missing[*]} (Debian package names). This script installs on Debian and Ubuntu only. For example:" >&2
     if [ "$(uname -s)" = Darwin ]; then
         echo "    brew install cmake llvm nginx squid openssl nss pkgconf && brew install --cask chromium" >&2
     elif has dnf; then
@@ -132,7 +132,7 @@ say_what_to_install() {
         echo "    cmake, clang and libclang, a C and C++ compiler, make, git, pkg-config, openssl, certutil (NSS), CA certificates, ps," >&2
         echo "    nginx (with the brotli filter if there is one), squid, dante's server as danted, microsocks, Xvfb, and Chromium" >&2
     fi
-    echo "    dante's server (as danted) and microsocks are in few package managers: build them where yours has none" >&2
+    echo "    few package managers have dante's server (danted) and microsocks: build them if yours does not" >&2
     exit 1
 }
 
@@ -141,24 +141,24 @@ if [ ${#missing[@]} -gt 0 ]; then
     if [ "$distribution" = other ]; then say_what_to_install; fi
     install_with_apt
 elif [ ${#optional[@]} -gt 0 ] && [ "$distribution" != other ] && { [ "$(id -u)" -eq 0 ] || has sudo; }; then
-    # Nothing is required: what is optional is tried once from the lists that are there, and is no error.
+    # Only optional packages are missing: try them with the current package lists. A failure is not an error.
     for package in "${optional[@]}"; do
         if apt-cache show "$package" >/dev/null 2>&1; then
-            apt install -y --no-install-recommends "$package" || echo "deps: no $package; its test is skipped" >&2
+            apt install -y --no-install-recommends "$package" || echo "deps: could not install $package; its test will be skipped" >&2
         fi
     done
 fi
 
-# Rust is asked for, not installed: how is the reader's choice. The version stands in Cargo.toml alone.
+# Rust is checked, not installed, since there are several ways to install it. Cargo.toml has the required version.
 wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
-how="get it with rustup: curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh"
+how="install it with rustup: curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh"
 if ! has cargo || ! has rustc; then
-    echo "deps: Rust $wanted or newer is needed and there is none; $how" >&2
+    echo "deps: Rust is not installed; version $wanted or newer is required; $how" >&2
     exit 1
 fi
 found=$(rustc --version | cut -d' ' -f2)
 if [ "$(printf '%s\n' "$wanted" "$found" | sort -V | head -n1)" != "$wanted" ]; then
-    echo "deps: Rust $wanted or newer is needed and this is $found; rustup update, or $how" >&2
+    echo "deps: Rust $found is too old; version $wanted or newer is required; run rustup update, or $how" >&2
     exit 1
 fi
 exit "$browser_failed"

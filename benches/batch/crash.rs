@@ -1,6 +1,6 @@
-//! Kills `rungs batch` with -9 again and again, and counts what is in its output then.
+//! Kills `rungs batch` with SIGKILL several times, then counts the records in its output.
 //!
-//! `cargo run --example crash -- 100000 5 jsonl` (how many URLs, how many kills, which format); build the program first.
+//! `cargo run --example crash -- 100000 5 jsonl` (URLs, kills, format). Build the program first.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -31,7 +31,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let out = folder.path().join(format!("out.{format}"));
     let began = Instant::now();
     for kill in 0..kills {
-        // Anywhere in the next part of what is left, by the journal's length: about 21 bytes a URL and more.
+        // A random point of the next part, measured by the journal's length: at least 21 bytes per URL.
         let percent: u64 = rand::rng().random_range(20..120);
         let before = journal(&out);
         let left = (count * 21).saturating_sub(before);
@@ -84,7 +84,7 @@ fn journal(out: &Path) -> u64 {
     std::fs::metadata(name).map_or(0, |meta| meta.len())
 }
 
-/// How often each URL is in the output, whose every line must be whole.
+/// How often each URL is in the output. A broken record is an error.
 fn counted(out: &Path, format: &str) -> Result<HashMap<String, u64>, Box<dyn Error>> {
     let mut counts = HashMap::new();
     match format {
@@ -112,7 +112,7 @@ fn counted(out: &Path, format: &str) -> Result<HashMap<String, u64>, Box<dyn Err
     Ok(counts)
 }
 
-/// A server that answers every request with a small page, and counts them.
+/// Starts a server that answers every request with a small page and counts the requests.
 async fn serve() -> std::io::Result<(u16, Arc<AtomicU64>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let (port, served) = (listener.local_addr()?.port(), Arc::new(AtomicU64::new(0)));

@@ -1,4 +1,4 @@
-"""The clients: each goes through the suites, fetches pages against the clock, and holds pages open."""
+"""The clients. Each runs the detection suites, fetches pages for timing, and holds pages open."""
 
 import asyncio
 import importlib
@@ -15,7 +15,7 @@ LIMIT = 300
 
 
 class Rungs:
-    """rungs: the program before the suites, the library (peers.rs) against the clock."""
+    """rungs: the program runs the suites, the library (peers.rs) is timed."""
 
     def __init__(self, built, headful):
         self.program, self.peers = built / "rungs", built / "examples" / "browser-peers"
@@ -41,7 +41,7 @@ class Rungs:
 
 
 class Stock:
-    """chromiumoxide as it comes (peers.rs)."""
+    """Unmodified chromiumoxide (peers.rs)."""
 
     def __init__(self, built, mode):
         self.peers, self.mode = built / "examples" / "browser-peers", mode
@@ -51,7 +51,7 @@ class Stock:
 
 
 class Driver:
-    """playwright or patchright, by its asynchronous API, driving the same Chromium."""
+    """playwright or patchright with the asynchronous API and the same Chromium."""
 
     def __init__(self, package, headful):
         self.api = importlib.import_module(f"{package}.async_api")
@@ -66,7 +66,7 @@ class Driver:
     async def visit(self, url):
         async with self.api.async_playwright() as playwright:
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-                # As patchright's README has it: a persistent context, and no viewport.
+                # As patchright's README recommends: a persistent context without a viewport.
                 context = await playwright.chromium.launch_persistent_context(
                     folder, executable_path=CHROMIUM, headless=not self.headful, no_viewport=True, args=ROOT)
                 page = await context.new_page()
@@ -120,7 +120,7 @@ class Driver:
 
 
 class Hand:
-    """Chromium with a window and a URL, without a driver."""
+    """Chromium with a window, opened at a URL without a driver."""
 
     def suite(self, url, done):
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -133,7 +133,7 @@ class Hand:
 
 
 def chromium_pss(pid):
-    """Proportional set size, in MB, of all Chromium processes below `pid`."""
+    """Proportional set size of all Chromium processes below `pid`, in MB."""
     children = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:

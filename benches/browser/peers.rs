@@ -1,4 +1,4 @@
-//! What the bench needs of Rust: stock chromiumoxide before the suites, and rungs by its library.
+//! The Rust part of the bench: stock chromiumoxide in the suites, and timing of the rungs library.
 //! Called by `run.py`: `peers stock|stock-stealth URL`, `peers speed URL COUNT AT_ONCE [headful]`,
 //! `peers hold URL COUNT [headful]`.
 
@@ -26,7 +26,7 @@ async fn main() -> Done {
     }
 }
 
-/// Through the suites by stock chromiumoxide, read as its users do.
+/// Runs the suites with stock chromiumoxide, used as its documentation shows.
 async fn stock(url: &str, stealth_mode: bool) -> Done {
     let folder = tempfile::tempdir()?;
     let chromium = rungs::lab::Chromium::find().ok_or("no Chromium")?;
@@ -38,7 +38,7 @@ async fn stock(url: &str, stealth_mode: bool) -> Done {
     if stealth_mode {
         page.enable_stealth_mode().await?;
     }
-    // It waits for the load of every frame, or for 30 seconds: what counts is what the page reports.
+    // It waits until every frame is loaded, or 30 seconds. Only the page's report counts.
     let _ = tokio::time::timeout(Duration::from_secs(10), page.goto(url)).await;
     for _ in 0..60 {
         if page.find_element("#done").await.is_ok() {
@@ -63,8 +63,8 @@ fn fetcher(pages: usize, headful: bool) -> rungs::Result<Fetcher> {
         .build()
 }
 
-/// Prints as JSON: milliseconds from nothing to the first page; those of warm pages, each in a new context; pages a
-/// second with `at_once` at a time.
+/// Prints JSON: milliseconds from start to the first page; milliseconds of each warm page in a new context; pages per
+/// second with `at_once` concurrent fetches.
 async fn speed(url: &str, count: usize, at_once: usize, headful: bool) -> Done {
     let fetcher = fetcher(at_once, headful)?;
     let get = async |name: String| {
@@ -89,7 +89,7 @@ async fn speed(url: &str, count: usize, at_once: usize, headful: bool) -> Done {
     Ok(())
 }
 
-/// Keeps `count` pages open, each in a context of its own, until stdin ends.
+/// Keeps `count` pages open, each in its own context, until stdin ends.
 async fn hold(url: &str, count: usize, headful: bool) -> Done {
     let fetcher = fetcher(count, headful)?;
     let pages = (0..count).map(|n| {

@@ -1,5 +1,5 @@
-"""Sends rungs, its peers and a browser opened by hand through the suites and against the clock, on loopback, and
-writes what came out. Usage: run.py FOLDER_OF_BUILT_PROGRAMS RESULTS.md"""
+"""Runs the suites and the timings on loopback with rungs, other drivers and a browser opened by hand, and writes the
+results. Usage: run.py FOLDER_OF_BUILT_PROGRAMS RESULTS.md"""
 
 import datetime
 import importlib.metadata
@@ -18,7 +18,7 @@ COUNT, AT_ONCE, HELD = 10, 2, 5
 
 
 def display():
-    """An Xvfb for the peers with a window; rungs is given none, and starts its own."""
+    """Starts an Xvfb for peers with a window. rungs does not get it and starts its own."""
     xvfb = subprocess.Popen(["Xvfb", "-displayfd", "1", "-screen", "0", "1920x1080x24", "-nolisten", "tcp"],
                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     os.environ["DISPLAY"] = ":" + xvfb.stdout.readline().strip()
@@ -38,7 +38,7 @@ def call(client, act, *arguments):
 
 
 def suites(stage, clients):
-    """The table of the suites, and below it what each raised that the hand-opened browser did not."""
+    """The table of the suites: the flags that each client raised and the hand-opened browser did not."""
     Hand().suite(stage.suite("hand"), lambda: stage.report("hand"))
     hand = stage.raised("hand")
     report = stage.report("hand", 0)
@@ -53,7 +53,7 @@ def suites(stage, clients):
         run = name.replace(" ", "-").replace(",", "")
         try:
             call(client, client.suite, stage.suite(run))
-        except Exception as fault:  # noqa: BLE001: a client that fails still has its row, with the reason
+        except Exception as fault:  # noqa: BLE001: a client that fails keeps its row, with the reason
             print(f"{name}: {fault}", file=sys.stderr)
         stage.report(run, 30)
         time.sleep(1)
@@ -70,7 +70,7 @@ def row(name, raised, more):
 
 
 def race(stage, name, client):
-    """The figures of one client, in the order of the table."""
+    """The measurements of one client, in the order of the table."""
     speed = call(client, client.speed, stage.page("speed"), COUNT, AT_ONCE)
     held = []
     for count in (1, HELD):
@@ -86,7 +86,7 @@ def race(stage, name, client):
 
 
 def races(stage, clients):
-    """The table of the costs: figures, and in brackets how often rungs' figure of the same mode they are."""
+    """The table of costs, with the ratio to rungs' value of the same mode in brackets."""
     lines = [
         f"| client | nothing to first page, ms | warm page in a new context, ms (p50 of {COUNT}) | pages/s, {AT_ONCE} at once "
         f"| PSS of a browser with a page, MB | PSS a further context with a page, MB |", "|---|---:|---:|---:|---:|---:|",
@@ -110,7 +110,7 @@ def races(stage, clients):
 
 
 def locked(crate):
-    """The version of a crate in Cargo.lock."""
+    """Returns the version of a crate in Cargo.lock."""
     text = (Path(__file__).resolve().parents[2] / "Cargo.lock").read_text()
     return text.split(f'name = "{crate}"\nversion = "', 1)[1].split('"', 1)[0]
 

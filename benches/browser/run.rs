@@ -1,4 +1,4 @@
-//! Many browser-tier pages in one run, with renderers and browsers killed on the way when asked to.
+//! Fetches many pages with the browser tier in one run, and optionally kills renderers and browsers meanwhile.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,34 +10,34 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-/// What to do.
+/// Parameters of a run.
 #[derive(Clone, Copy)]
 pub(crate) struct Plan {
     pub(crate) pages: usize,
-    /// Fetches under way at once; each of these many sessions has its own identity.
+    /// Concurrent fetches. Each runs in a session with its own identity.
     pub(crate) at_once: usize,
-    /// A renderer is killed whenever this many pages more have come.
+    /// Kill a renderer each time this many more pages have been fetched.
     pub(crate) renderer_every: Option<usize>,
-    /// The browser is killed when this many pages have come.
+    /// Kill the browser when this many pages have been fetched.
     pub(crate) browser_at: &'static [usize],
 }
 
-/// What came of it.
+/// Result of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) genuine: usize,
-    /// What failed, as printed.
+    /// Errors, as text.
     pub(crate) lost: Vec<String>,
     pub(crate) renderers_killed: usize,
     pub(crate) browsers_killed: usize,
-    /// Processes of its browsers when all was closed.
+    /// Browser processes that remain after closing.
     pub(crate) processes_left: usize,
-    /// Folders of its browsers then.
+    /// Browser folders that remain after closing.
     pub(crate) folders_left: usize,
 }
 
-/// Runs `plan` with the browsers' folders in `place`; `tell` hears how many pages have come, whenever
-/// one has.
+/// Runs `plan` with the browsers' folders in `place`. Calls `tell` with the number of fetched pages after each
+/// page.
 pub(crate) async fn run(plan: Plan, place: &Path, mut tell: impl FnMut(usize)) -> Report {
     let site = site().await;
     let settings = Fetcher::builder().min_tier(Tier::Browser).browser_folder(place);
@@ -77,7 +77,7 @@ pub(crate) async fn run(plan: Plan, place: &Path, mut tell: impl FnMut(usize)) -
     report
 }
 
-/// All processes of browsers whose folders are in `place`, zombies left out.
+/// All processes, except zombies, of browsers whose folders are in `place`.
 pub(crate) fn browsers(place: &Path) -> Vec<u32> {
     let data = format!("--user-data-dir={}/", place.display());
     let all: Vec<(u32, u32)> = fs::read_dir("/proc")
@@ -104,8 +104,8 @@ pub(crate) fn browsers(place: &Path) -> Vec<u32> {
     found
 }
 
-/// Kills one process of a browser in `place` that has the argument `word`, the one started last. How
-/// many: 0 or 1.
+/// Kills the most recently started process of a browser in `place` that has the argument `word`. Returns
+/// the number of killed processes: 0 or 1.
 fn kill_one(place: &Path, word: &str) -> usize {
     let mut pids = browsers(place);
     pids.retain(|pid| arguments(*pid).iter().any(|part| part == word));
@@ -115,12 +115,12 @@ fn kill_one(place: &Path, word: &str) -> usize {
 
 fn arguments(pid: u32) -> Vec<String> {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    // Chromium's children write theirs anew, with spaces.
+    // Chromium's children rewrite their command line with spaces.
     let parts = line.split(|byte| matches!(byte, 0 | b' '));
     parts.map(|part| String::from_utf8_lossy(part).into_owned()).collect()
 }
 
-/// A site on loopback whose pages are written by their script.
+/// A loopback site whose pages are rendered by a script.
 async fn site() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a port");
     let address = listener.local_addr().expect("it is bound");
@@ -141,7 +141,7 @@ async fn site() -> SocketAddr {
                     "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
                     body.len()
                 );
-                // The browser may have gone meanwhile.
+                // The browser may have closed the connection.
                 let _ = stream.write_all((head + &body).as_bytes()).await;
                 let _ = stream.shutdown().await;
             });

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Compares rungs' browser tier with its peers and writes benches/browser/RESULTS.md. Python's clients go into a folder
-# that is thrown away; they drive the installed Chromium and fetch no browser. Needs Chromium, Xvfb, cargo and python3.
+# Compares rungs' browser tier with other drivers and writes benches/browser/RESULTS.md. The Python clients are installed
+# into a temporary folder. They drive the installed Chromium and download no browser. Needs Chromium, Xvfb, cargo, python3.
 set -eu
 cd "$(dirname "$0")"
 : "${CARGO:=cargo}" "${OUT:=RESULTS.md}"

@@ -1,8 +1,8 @@
-//! A long run of the browser tier: what it takes of memory on the way, and what it leaves.
+//! A long run of the browser tier: measures memory during the run, and checks that nothing remains afterwards.
 //!
-//! `cargo run --release --example soak -- [PAGES] [AT_ONCE] [kill]`; `kill` has a renderer killed every
-//! 20 pages, and the browser after a third and after two thirds of them. Exits with 1 when a page was
-//! lost or something is left.
+//! `cargo run --release --example soak -- [PAGES] [AT_ONCE] [kill]`. `kill` kills a renderer every 20 pages,
+//! and the browser after one third and two thirds of the pages. Exits with 1 if a page was lost or if
+//! a process or folder remains.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -20,7 +20,7 @@ async fn main() -> ExitCode {
     let (pages, at_once) = (number(0, 500_usize).max(1), number(1, 2_usize).max(1));
     let browser_at: &'static [usize] = if kill { Vec::leak(vec![pages / 3, pages * 2 / 3]) } else { &[] };
     let plan = Plan { pages, at_once, renderer_every: kill.then_some(20), browser_at };
-    // Where the folders of its browsers are: in a place of their own they can be counted.
+    // A separate folder for the browsers' folders, so that they can be counted.
     let scratch = tempfile::tempdir().expect("a folder for temporary files");
     let began = Instant::now();
     println!("pages  seconds  rungs MB  Chromium MB  processes");
@@ -55,7 +55,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Memory of `pids` in MB, each shared page of it counted once in all.
+/// Memory of `pids` in MB. Each shared page counts once in total.
 fn pss_mb(pids: &[u32]) -> u64 {
     let kib = |pid: &u32| {
         let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;

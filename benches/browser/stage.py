@@ -1,4 +1,4 @@
-"""The loopback server of the suites: serves fixtures/suites and keeps what each run's page reports."""
+"""The loopback server of the suites: serves fixtures/suites and stores the report of each run's page."""
 
 import json
 import threading
@@ -16,7 +16,7 @@ PAGE = ("<!doctype html><title>page</title>" + "<p>A page of five kilobytes.</p>
 
 
 class Stage:
-    """A running server. `report(run)` waits for what the page of this run said."""
+    """A running server. `report(run)` waits for the report of this run's page."""
 
     def __init__(self):
         self.heard, self.reports, self.late, self.hits = {}, {}, {}, []
@@ -69,26 +69,26 @@ class Stage:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def suite(self, run):
-        """The address of the suites' page for this run."""
+        """The URL of the suites' page for this run."""
         return f"http://127.0.0.1:{self.server.server_port}/own/suite.html?run={run}"
 
     def page(self, number):
-        """The address of a page of some 5 kB."""
+        """The URL of a page of about 5 kB."""
         return f"http://127.0.0.1:{self.server.server_port}/page/{number}"
 
     def await_hits(self, under, count, limit=60):
-        """Waits until this many pages under a path were asked for."""
+        """Waits until this many pages under a path were requested."""
         with self.news:
             self.news.wait_for(lambda: sum(path.startswith(under) for path in self.hits) >= count, limit)
 
     def report(self, run, limit=90):
-        """What the page said; `None` when it said nothing in time."""
+        """The page's report; `None` if it did not arrive in time."""
         with self.news:
             self.news.wait_for(lambda: run in self.reports, limit)
             return self.reports.get(run)
 
     def raised(self, run):
-        """The flags this run raised, those of the hooks among them."""
+        """The flags that this run raised, including those of the hooks."""
         report = self.report(run, 0) or {"flags": {}, "failed": ["no report"]}
         flags = {name for name, raised in report["flags"].items() if raised}
         return flags | {f"read.{name}" for name in self.late.get(run, ())} | {f"failed: {what}" for what in report["failed"]}

@@ -1,8 +1,8 @@
-//! `make corpus`: what the shipped block rules, and those of others, say of every saved answer in fixtures/.
+//! `make corpus`: classifies every recorded response in fixtures/ with the shipped rules and with other projects' rules.
 //!
-//! Prints what is wrong, then the tables, and puts the tables into the README. Fails when too few
-//! blocks are known, or when a genuine page is called a block. A folder given as argument is read
-//! in place of fixtures/, and the README is left alone.
+//! Prints the mistakes, then the tables, and updates the tables in the README. Fails if too few blocks are
+//! recognised, or if a genuine page is called a block. A folder given as an argument is read instead of
+//! fixtures/, and the README is not changed.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! What other projects' published rules would say of an answer. The rules are data, in peers.toml.
+//! Applies other projects' published rules to a response. The rules are data, in peers.toml.
 
 use rungs::detect::saved::Saved;
 use scraper::{Html, Selector};
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::samples::Sample;
 
-/// One project's rules: any one that holds accuses the answer.
+/// One project's rules. The response counts as a block if any of them matches.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Peer {
@@ -33,7 +33,7 @@ pub(crate) struct Peer {
     url_has: Vec<String>,
     #[serde(default)]
     body_has: Vec<String>,
-    /// How many bytes of the body are searched.
+    /// Number of bytes of the body that are searched.
     #[serde(default)]
     body_within: usize,
 }
@@ -71,7 +71,7 @@ impl Peer {
         self.body_has.iter().any(has)
     }
 
-    /// Titles and selectors, on whatever of the body is a page.
+    /// Matches titles and selectors, if the body is an HTML page.
     fn by_page(&self, answer: &Saved) -> bool {
         if self.title_is.is_empty() && self.title_starts.is_empty() && self.css.is_empty() {
             return false;

@@ -1,4 +1,4 @@
-//! The saved answers in fixtures/, with what each is; used by `make corpus` and by the tests.
+//! The recorded responses in fixtures/ with their expected verdicts. Used by `make corpus` and by the tests.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use rungs::{Tier, Verdict, VerdictKind};
 use serde::Deserialize;
 use url::Url;
 
-/// One saved answer and what it is.
+/// One recorded response and its expected verdict.
 pub(crate) struct Sample {
     pub(crate) path: PathBuf,
     pub(crate) answer: saved::Saved,
@@ -38,7 +38,7 @@ impl Sample {
     }
 }
 
-/// Every `*.http` in `fixtures/blocks/*/` and in `fixtures/pages/`, by name.
+/// Every `*.http` in `fixtures/blocks/*/` and in `fixtures/pages/`, sorted by name.
 pub(crate) fn samples(fixtures: &Path) -> Vec<Sample> {
     let mut all: Vec<Sample> =
         sorted(&fixtures.join("blocks")).iter().flat_map(|folder| folder_samples(folder, None)).collect();
@@ -53,7 +53,7 @@ struct Expect {
     answer: Vec<Expected>,
 }
 
-/// How one file was got, and what it is. A page that is not named is a genuine one.
+/// How one file was requested, and its expected verdict. A page that is not listed is genuine.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Expected {

@@ -1,4 +1,4 @@
-//! Precision and recall per kind and per vendor, as the README shows them.
+//! Precision and recall per kind and per vendor, as Markdown tables.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,17 +9,17 @@ use rungs::detect::Rules;
 use super::peers::Peer;
 use super::samples::Sample;
 
-/// The least share of blocks that must be told with the right kind and vendor.
+/// The minimum share of blocks that must get the right kind and vendor.
 const LEAST_RECALL: f64 = 0.97;
 
-/// What there is of one label (a kind or a vendor), and what was said.
+/// Counts for one label: a kind or a vendor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Count {
-    /// Answers that are of it.
+    /// Responses that have this label.
     there: usize,
-    /// Answers that were said to be of it.
+    /// Responses that were classified with this label.
     said: usize,
-    /// Answers that are, and were said to be.
+    /// Responses that have it and were classified with it.
     right: usize,
 }
 
@@ -34,18 +34,18 @@ impl Count {
     }
 }
 
-/// How the shipped rules do on all samples.
+/// The result of the shipped rules on all samples.
 #[derive(Default)]
 pub(crate) struct Score {
     kinds: BTreeMap<&'static str, Count>,
     vendors: BTreeMap<String, Count>,
     blocks: usize,
     pages: usize,
-    /// Blocks told with the right kind and vendor.
+    /// Blocks that got the right kind and vendor.
     right: usize,
-    /// Pages that were called blocks.
+    /// Genuine pages that were classified as blocks.
     accused: usize,
-    /// One line for each answer that is not what was said of it.
+    /// One line for each response that was classified wrongly.
     pub(crate) wrong: Vec<String>,
 }
 
@@ -77,12 +77,12 @@ impl Score {
         }
         if !right {
             let (is, path) = (sample.kind.name(), sample.path.display());
-            let whose = sample.vendor.as_deref().unwrap_or("nobody");
+            let whose = sample.vendor.as_deref().unwrap_or("no vendor");
             self.wrong.push(format!("{path}: is {is} of {whose}, was called {verdict:?}"));
         }
     }
 
-    /// Whether the rules may be shipped.
+    /// Whether the rules are good enough to ship.
     pub(crate) fn passes(&self) -> bool {
         self.accused == 0 && ratio(self.right, self.blocks) >= LEAST_RECALL
     }
@@ -127,7 +127,7 @@ impl Score {
     }
 }
 
-/// Whether a block went by as a genuine page.
+/// Whether a block was classified as genuine.
 fn missed(sample: &Sample) -> bool {
     sample.judged(&Rules::shipped()).is_genuine()
 }

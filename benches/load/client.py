@@ -1,4 +1,4 @@
-"""Python's clients, each as its users write it: asynchronous, one session, so many requests at once.
+"""Python clients, each used as its documentation shows: asynchronous, one session, AT_ONCE concurrent requests.
 Usage: client.py aiohttp|httpx|curl_cffi|scrapy URL COUNT AT_ONCE"""
 
 import asyncio
@@ -13,7 +13,7 @@ def check(status, body):
 
 
 async def many(get):
-    """A worker for each request at once, so that no task is made for each URL."""
+    """Runs one worker per concurrent request, so that no task is created per URL."""
     left = iter(range(COUNT))
 
     async def work():

@@ -1,6 +1,6 @@
-"""Sends the clients at a loopback nginx and writes what they cost. Usage: run.py LOAD PEERS RUNGS RESULTS.md, the first three
-being built programs. Each client is a process of its own, run with few requests and with many: what the second took more
-than the first is what the requests cost, start and set-up left out."""
+"""Runs the clients against a loopback nginx and writes their costs. Usage: run.py LOAD PEERS RUNGS RESULTS.md; the first
+three are built programs. Each client is a process of its own and runs twice, with few requests and with many. The
+difference is the cost of the requests, without start and setup."""
 
 import datetime
 import importlib.metadata
@@ -22,7 +22,7 @@ BASE = "rungs engine"
 
 
 def nginx(folder):
-    """nginx with one worker: TLS over HTTP/1.1, over HTTP/2, and without keep-alive. Its process, and the ports."""
+    """Starts nginx with one worker: TLS with HTTP/1.1, with HTTP/2, and without keep-alive. Returns process and ports."""
     certificate, key = folder / "cert.pem", folder / "key.pem"
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
                     "-subj", "/CN=load.example", "-keyout", key, "-out", certificate], check=True, capture_output=True)
@@ -60,11 +60,11 @@ def free_port():
 
 
 def cost(command):
-    """Seconds, CPU seconds and peak memory in MB of a program; None where it failed."""
+    """Returns seconds, CPU seconds and peak memory in MB of a program; None if it failed."""
     with tempfile.TemporaryFile() as said:
         begun = time.perf_counter()
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
-        # The kernel's own figure begins with what Python took before the program was there.
+        # The kernel's peak includes what Python used before the program started.
         peak, ended = 0, 0
         while not ended:
             peak = resident(child.pid, "VmHWM:") or peak
@@ -80,7 +80,7 @@ def cost(command):
 
 
 def rungs_batch(folder, url, count, at_once):
-    """`rungs batch` over COUNT URLs that differ, its records thrown away."""
+    """Runs `rungs batch` over COUNT different URLs and discards the records."""
     list_ = folder / f"urls-{count}"
     list_.write_text("".join(f"{url}?{n}\n" for n in range(count)))
     out = folder / "out.jsonl"
@@ -91,7 +91,7 @@ def rungs_batch(folder, url, count, at_once):
 
 
 def clients(folder):
-    """Name, command for (url, count, at_once), and requests for a second or so."""
+    """Name, command for (url, count, at_once), and the number of requests in about a second."""
     python = sys.executable
     all_ = {
         BASE: (lambda *a: [LOAD, "engine", *map(str, a)], 20_000),
@@ -106,14 +106,14 @@ def clients(folder):
 
 
 def h2load(url, count, at_once, h2):
-    """The limit: a client that does nothing with what it gets."""
+    """The upper limit: a client that discards responses."""
     flags = ["-m", "32"] if h2 else ["--h1"]
     sockets = max(1, at_once // 32) if h2 else at_once
     return ["h2load", "-t1", "-n", str(count), "-c", str(sockets), *flags, url]
 
 
 def scenario(folder, title, url, at_once, share, only=None, h2=False, limit=True):
-    """The rows of one table: requests/s, CPU per request, peak memory; ratios to our own engine."""
+    """The rows of one table: requests/s, CPU per request, peak memory; ratios to rungs' engine."""
     rows = {}
     everyone = clients(folder)
     if limit and shutil.which("h2load"):
@@ -143,7 +143,7 @@ def said(*command):
 
 
 def resident(pid, what="VmRSS:"):
-    """Resident memory of a process in MB, or the most it was (VmHWM); None once it is gone."""
+    """Resident memory of a process in MB, or its peak (VmHWM); None if the process has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -177,7 +177,7 @@ def long_run(folder, url, count):
 
 
 def bars(folder, ports):
-    """What we promised, by name: the figure, and what it must be."""
+    """The targets by name: the measured value and its limit."""
     origin = subprocess.Popen([LOAD, "origin"], stdout=subprocess.PIPE, text=True)
     port = origin.stdout.readline().strip()
     try:
@@ -213,9 +213,9 @@ KEPT = {True: "yes", False: "**no**", None: ""}
 
 
 def beside(what, keep, wide, bar, is_kept, form, figure):
-    """A promise that is kept by its figure at 64 in flight, and the same figure at 1,000."""
+    """A target that is judged at 64 requests in flight, with the value at 1,000 beside it."""
     def of(figures):
-        # Who failed has no row.
+        # A client that failed has no row.
         return figure(figures) if {BASE, "rungs router", "wreq", "aiohttp", "curl_cffi"} <= set(figures) else float("nan")
 
     return f"{what}; at 1,000 in flight", f"{form.format(of(keep))}; {form.format(of(wide))}", bar, is_kept and is_kept(of(keep))
@@ -276,7 +276,7 @@ def main():
 
 
 def into_readme(lines):
-    """The promises and the first table, in place of those that the README has."""
+    """Replaces the targets and the first table in the README."""
     readme = RESULTS.parent.parent.parent / "README.md"
     text = readme.read_text()
     begin, end = "<!-- make bench-load writes this -->\n", "<!-- up to here -->"

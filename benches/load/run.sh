@@ -1,7 +1,7 @@
 #!/bin/sh
-# Measures rungs under load beside other clients and writes benches/load/RESULTS.md. Optimised builds, in folders of their own;
-# Python's clients go into a folder that is thrown away. Needs nginx, openssl, cargo and python3; h2load (nghttp2-client) is
-# shown as the limit where it is installed. QUICK=1 takes fewer requests, one round.
+# Measures rungs and other clients under load and writes benches/load/RESULTS.md. Builds are optimised, in folders of their
+# own. The Python clients are installed into a temporary folder. Needs nginx, openssl, cargo and python3. If h2load
+# (nghttp2-client) is installed, it is shown as the upper limit. QUICK=1 sends fewer requests in one round.
 set -eu
 cd "$(dirname "$0")"
 : "${CARGO:=cargo}" "${OUT:=RESULTS.md}"
@@ -9,7 +9,7 @@ build=${CARGO_TARGET_DIR:-$PWD/target}
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT INT TERM
 PATH=$PATH:/usr/sbin
-# Ten thousand connections need as many descriptors, on both sides.
+# Ten thousand connections need that many file descriptors on each side.
 ulimit -n "$(ulimit -H -n)"
 
 $CARGO build --locked --release --target-dir "$build/load"

@@ -1,8 +1,7 @@
-//! Pools of exits at work, through real squids on loopback: first who asks by which connection under which
-//! name, then a long run over four proxies of which one dies, one begins to want another password and one
-//! is slow.
+//! Proxy pools with real squids on loopback. First prints which connection uses which user name. Then fetches
+//! many pages through four proxies: one stops, one changes its password, one is slow.
 //!
-//! `cargo run --example exits -- [PAGES] [AT_ONCE]`. Exits with 1 when a page was lost.
+//! `cargo run --example exits -- [PAGES] [AT_ONCE]`. Exits with 1 if a page was lost.
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -38,7 +37,7 @@ async fn main() -> ExitCode {
     if health(&certs, &nginx, pages, at_once).await { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Twenty fetches at once in each mode, on each tier.
+/// Twenty concurrent fetches in each mode, on each tier (four on the browser tier).
 async fn sessions(certs: &Certs, nginx: &Nginx) {
     println!(
         "| mode | tier | fetches | connections to the gateway | names they said |\n|---|---|---:|---:|---|"
@@ -73,7 +72,7 @@ async fn sessions(certs: &Certs, nginx: &Nginx) {
     }
 }
 
-/// Fetches `pages` over four proxies, whatever happens to them. Whether nothing was lost.
+/// Fetches `pages` pages through four proxies while some of them fail. Returns whether no page was lost.
 async fn health(certs: &Certs, nginx: &Nginx, pages: usize, at_once: usize) -> bool {
     let mut dying = Some(Squid::start_as(&ANYBODY));
     let (refusing, fast, behind) =
@@ -104,10 +103,10 @@ async fn health(certs: &Certs, nginx: &Nginx, pages: usize, at_once: usize) -> b
         }
         let event = if come == pages / 4 && dying.is_some() {
             drop(dying.take());
-            Some("the first is dead")
+            Some("the first has stopped")
         } else if come == pages / 2 && told.len() == 2 {
             refusing.close();
-            Some("and the second wants another password")
+            Some("the second has changed its password")
         } else {
             None
         };
@@ -163,7 +162,7 @@ async fn health(certs: &Certs, nginx: &Nginx, pages: usize, at_once: usize) -> b
     come == pages && is_counted(&end, attempts)
 }
 
-/// Whether every attempt was counted at one of the exits.
+/// Whether every attempt was counted at one of the proxies.
 fn is_counted(exits: &[ExitReport], attempts: usize) -> bool {
     exits.iter().map(|exit| exit.uses).sum::<u64>() == attempts as u64
 }
@@ -184,7 +183,7 @@ fn float(count: u64) -> f64 {
     float
 }
 
-/// What is divided by.
+/// A divisor: at least 1.
 fn per(count: u64) -> f64 {
     float(count.max(1))
 }

@@ -1,5 +1,5 @@
-//! How long it takes to find the cookies for a URL, and to keep those that an answer sets, by how many the jar was given over
-//! how many sites. A jar keeps 3,000 at most, as Chrome's does: of 10,000 the oldest are gone.
+//! Times finding the cookies for a URL and storing the cookies of a response, by the number of stored cookies. A jar
+//! keeps at most 3,000 cookies, as Chrome does: of 10,000, the oldest are evicted.
 
 use std::hint::black_box;
 
@@ -9,10 +9,10 @@ use pure_bench::Processor;
 use rungs::Jar;
 use url::Url;
 
-/// Cookies that each site sets: half for the host that is asked, half for all of the site.
+/// Cookies that each site sets: half for the requested host, half for the whole site.
 const EACH: usize = 10;
 
-/// A jar that was given `count` cookies by a tenth as many sites.
+/// A jar that received `count` cookies from a tenth as many sites.
 fn jar(count: usize) -> Jar {
     let jar = Jar::default();
     for site in 0..count / EACH {
@@ -68,7 +68,7 @@ pub fn storing(criterion: &mut Criterion<Processor>) {
     assert_eq!(jar.list().len(), KEPT);
 }
 
-/// What a site sets.
+/// The cookies that a site sets.
 fn set_by(site: usize) -> (Url, Vec<HeaderValue>) {
     (url(site), (0..EACH).map(|at| line(at, site)).collect())
 }

@@ -1,4 +1,4 @@
-//! How long a verdict takes, by size of the page, with the shipped rules.
+//! Times a verdict with the shipped rules, by page size.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -7,7 +7,7 @@ use criterion::{BenchmarkId, Criterion};
 use pure_bench::Processor;
 use rungs::detect::{Rules, Seen, saved};
 
-/// A genuine page of this size: a shop's list, with the script of a cleared Cloudflare page and words that tempt.
+/// A genuine page of this size: a shop's list, with the script of a cleared Cloudflare page and words that block pages use.
 fn page(bytes: usize) -> Vec<u8> {
     let mut page = String::from(
         "<!doctype html><html lang=\"en\"><head><title>Garden tools</title></head><body><nav>Shop</nav>\
@@ -48,7 +48,7 @@ pub fn sizes(criterion: &mut Criterion<Processor>) {
     }
 }
 
-/// Every page and block of the corpus, one after the other: what a judgement costs on the mean.
+/// Classifies every page and block of the corpus: the mean cost of a verdict.
 pub fn corpus(criterion: &mut Criterion<Processor>) {
     let rules = Rules::shipped();
     let url = rungs::parse_url("https://site.example/p/1").expect("it is a URL");

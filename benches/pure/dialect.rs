@@ -1,4 +1,4 @@
-//! How long it takes to write an account, a place and a session into a proxy's credentials.
+//! Times writing an account, a location and a session into proxy credentials.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rungs::{Ask, Dialect, Geo, Proxy, Secret};
 
-/// An account of `dialect`'s, a city and a session for as long as the dialect has them.
+/// An account of `dialect`, with a city, a session and a lifetime if the dialect supports them.
 fn ask(dialect: &Dialect, rng: &mut StdRng) -> Ask {
     let has = |wish: &str| dialect.wishes().any(|other| other == wish);
     let mut geo = Geo::default();
@@ -20,7 +20,7 @@ fn ask(dialect: &Dialect, rng: &mut StdRng) -> Ask {
     if has("city") && !has("zip") {
         geo = geo.city("berlin");
     }
-    // Bright Data's account names hold the zone.
+    // Bright Data's account names contain the zone.
     let user = if dialect.name() == "brightdata" { "jane-zone-home" } else { "jane" };
     let mut ask = Ask::new(user, Secret::new("s3cret")).geo(geo);
     if dialect.has_sessions() {

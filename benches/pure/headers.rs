@@ -1,4 +1,4 @@
-//! How long it takes to dress a request: the fields a profile's browser would send, in its order, with the caller's own.
+//! Times building a request's headers: those of the profile's browser, in its order, with the caller's own.
 
 use std::hint::black_box;
 
@@ -10,7 +10,7 @@ use rungs::fingerprint::profile::Over;
 use rungs::lab::parts::Wardrobe;
 use rungs::{Context, Request};
 
-/// What a wardrobe is made of.
+/// The parameters of a `Wardrobe`.
 struct Look {
     context: Context,
     over: Over,

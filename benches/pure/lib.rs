@@ -1,4 +1,4 @@
-//! What the benches share: processor time of the thread, so that what else the machine does is not counted.
+//! Shared by the benches: measures the thread's processor time, so that other load on the machine is not counted.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The pure parts, one file each: what a fetch costs beside the wire. `results.py` writes the table.
+//! Benches of the code without I/O, one file per part. `results.py` writes the table.
 
 mod cookies;
 mod detect;

@@ -1,4 +1,4 @@
-//! How long the policy takes over the decisions of one fetch, from the first attempt to the end.
+//! Times all decisions of the policy for one fetch, from the first attempt to the end.
 
 use std::hint::black_box;
 use std::time::Duration;

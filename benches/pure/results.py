@@ -1,4 +1,4 @@
-"""Writes what criterion measured as a table. Usage: results.py CRITERION_HOME RESULTS.md"""
+"""Writes criterion's measurements as a table. Usage: results.py CRITERION_HOME RESULTS.md"""
 
 import datetime
 import json
@@ -9,18 +9,18 @@ import sys
 from pathlib import Path
 
 PARTS = {
-    "detect": "Verdicts: what an answer is judged to be, by the shipped rules",
+    "detect": "Verdicts: classifying a response with the shipped rules",
     "policy": "Policy: every decision of one fetch",
-    "dialect": "Proxy dialects: place and session into credentials",
-    "headers": "Headers: a request dressed as Chrome 156 on Linux, over HTTP/2 where nothing else is said",
-    "cookies": "Cookies: a jar's cookies for a URL, ten a site",
-    "robots": "robots.txt: read, and asked for a URL",
-    "target": "Targets: what holds for a URL",
+    "dialect": "Proxy dialects: location and session as credentials",
+    "headers": "Headers: a request as Chrome 156 on Linux, over HTTP/2 unless stated",
+    "cookies": "Cookies: the jar's cookies for a URL, ten per site",
+    "robots": "robots.txt: parsing, and checking a URL",
+    "target": "Targets: resolving the settings for a URL",
 }
 
 
 def measured(home):
-    """Group, name, median and its confidence interval in nanoseconds of every benchmark, in the order they were run."""
+    """Yields group, name, median and confidence interval in nanoseconds of each benchmark, in the order of execution."""
     found = sorted(home.glob("**/new/estimates.json"), key=lambda path: path.stat().st_mtime_ns)
     for path in found:
         bench = json.loads(path.with_name("benchmark.json").read_text())
@@ -59,11 +59,11 @@ def main(home, out):
     if missing or unknown:
         sys.exit(f"results.py: not measured: {sorted(missing)}; not in its list: {sorted(unknown)}")
     lines = [
-        "# What the pure parts cost",
+        "# Cost of the code without I/O",
         "",
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores "
         f"({processor()}), rungs {version()}, {said('rustc', '--version')}, written by `make bench-pure`.",
-        "Processor time of one thread, so that what else the machine does counts little: criterion's median and the 95 % interval of it.",
+        "Processor time of one thread, so that other load has little influence: criterion's median and its 95 % interval.",
     ]
     for part, title in PARTS.items():
         lines += ["", f"## {title}", "", "| | median | 95 % |", "|---|---:|---:|"]

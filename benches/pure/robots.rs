@@ -1,4 +1,4 @@
-//! How long it takes to read a robots.txt and to ask it for a URL, by its number of rules.
+//! Times parsing a robots.txt and checking a URL against it, by the number of rules.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -7,7 +7,7 @@ use criterion::{BenchmarkId, Criterion};
 use pure_bench::Processor;
 use rungs::robots::Rules;
 
-/// A file with `count` rules for everybody, a tenth of them with a `*`, behind a group that is not for rungs.
+/// A file with a group for another agent, then `count` rules for all agents, a tenth of them with a `*`.
 fn file(count: usize) -> String {
     let mut text = String::from("User-agent: other\nDisallow: /\n\nUser-agent: *\nCrawl-delay: 1\n");
     for rule in 0..count {

@@ -1,17 +1,17 @@
 #!/bin/sh
-# Times the pure parts (processor time of one thread) and writes benches/pure/RESULTS.md from what criterion measured. An
-# optimised build, in the folder that benches/load builds in too. PART=cookies times one part and writes no table; OUT names
-# another file. Needs cargo and python3.
+# Times the code without I/O (processor time of one thread) and writes criterion's results to benches/pure/RESULTS.md. The
+# optimised build shares a folder with benches/load. PART=cookies times one part and writes no table. OUT sets another
+# output file. Needs cargo and python3.
 set -eu
 cd "$(dirname "$0")"
 : "${CARGO:=cargo}" "${OUT:=RESULTS.md}" "${PART:=}"
 build=${CARGO_TARGET_DIR:-$PWD/../load/target}
-# Nothing of an earlier run is read, so nothing of it is compared with either.
+# An empty folder, so that criterion does not compare with an earlier run.
 CRITERION_HOME=$(mktemp -d)
 export CRITERION_HOME
 trap 'rm -rf "$CRITERION_HOME"' EXIT INT TERM
 
-# Half a second to warm up and two to measure: some three minutes in all.
+# Half a second of warm-up and two of measurement per bench: about three minutes in total.
 $CARGO bench --locked --target-dir "$build/load" -- --noplot --warm-up-time 0.5 --measurement-time 2 ${PART:+"^$PART/"}
 if [ -z "$PART" ]; then
     python3 results.py "$CRITERION_HOME" "$OUT"

@@ -1,4 +1,4 @@
-//! How long it takes to find what holds for a URL, by how many targets there are.
+//! Times resolving the settings for a URL, by the number of targets.
 
 use std::hint::black_box;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion};
 use pure_bench::Processor;
 use rungs::target::Targets;
 
-/// A folder of so many targets that is removed again.
+/// A temporary folder with `count` targets.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -52,7 +52,7 @@ pub fn resolve(criterion: &mut Criterion<Processor>) {
         });
     }
     let url = rungs::parse_url("https://en.wikipedia.org/wiki/Ladder").expect("it is a URL");
-    // A layer that is added forgets what was found before.
+    // Adding a layer clears the cache of resolved settings.
     let fresh = || Targets::shipped().with_flag("--rate", "pace.rate", "3/s").expect("the key takes it");
     group.bench_function("the layers of a target, the first time", |bencher| {
         bencher.iter_batched(fresh, |targets| targets.resolve(&url), BatchSize::SmallInput);

@@ -1,6 +1,6 @@
-"""Says who it is, then gets URLs one after the other with one session of a Python client.
+"""Prints name and version, then fetches URLs one after the other in one session of a Python client.
 
-client.py CLIENT CA_FILE HOST PORT URL...: HOST stands for 127.0.0.1.
+client.py CLIENT CA_FILE HOST PORT URL...: HOST resolves to 127.0.0.1.
 """
 
 import importlib.metadata
@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 
-SETTLE = 0.3  # Session tickets and GOAWAY come after the answer.
+SETTLE = 0.3  # Session tickets and GOAWAY arrive after the response.
 
 
 def curl_cffi(ca, host, port):
@@ -52,12 +52,12 @@ def requests(ca, _host, _port):
     import requests as library
 
     session = library.Session()
-    # Not `session.verify`: REQUESTS_CA_BUNDLE would go before it.
+    # Not `session.verify`: REQUESTS_CA_BUNDLE would override it.
     return "", lambda url: session.get(url, verify=ca)
 
 
 def to_loopback(host):
-    """Makes Python's own resolver answer for the host."""
+    """Patches Python's resolver to return 127.0.0.1 for the host."""
     ask = socket.getaddrinfo
     socket.getaddrinfo = lambda name, *rest, **more: ask("127.0.0.1" if name == host else name, *rest, **more)
 

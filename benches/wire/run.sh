@@ -1,10 +1,10 @@
 #!/bin/sh
-# Hears Chromium, rungs and other clients on one loopback recorder, and writes what differs to benches/wire/RESULTS.md.
-# Python's clients go into a folder that is thrown away. Needs Chromium, cargo, python3 and curl.
+# Records Chromium, rungs and other clients with one loopback recorder, and writes the differences to
+# benches/wire/RESULTS.md. The Python clients are installed into a temporary folder. Needs Chromium, cargo, python3, curl.
 set -eu
 cd "$(dirname "$0")"
 : "${CARGO:=cargo}" "${OUT:=RESULTS.md}"
-# The folder `wire` and `wire-wreq` are built in, one for each: their dependencies do not go together.
+# `wire` and `wire-wreq` are built in separate folders, because their dependencies conflict.
 build=${CARGO_TARGET_DIR:-$PWD/target}
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT INT TERM
@@ -21,12 +21,12 @@ python="$scratch/venv/bin/python client.py"
     echo "# The same recorder, other clients"
     echo
     echo "$(date -u +%Y-%m-%d), $(uname -sm), written by \`make bench-wire\`: the newest release of each client with its newest Chrome"
-    echo "(on Linux where it can be chosen), heard by one loopback recorder in one run: a first navigation, a second request, and a third"
-    echo "after the connection was ended. \`=\` is what the machine's own browser said in the same run; random parts (keys, GREASE values,"
+    echo "(on Linux if it can be chosen), recorded by one loopback recorder in one run: a first navigation, a second request, and a third"
+    echo "after the connection was closed. \`=\` means equal to the installed browser in the same run. Random parts (keys, GREASE values,"
     echo "order of extensions) are compared as random. Header values and HPACK are compared for the headers that both send."
     echo
-    echo "What it says is how near a client is to the browser that is installed today: one that imitates an older Chrome, or Google Chrome"
-    echo "where Chromium is installed, differs in version and brands without contradicting itself."
+    echo "The table shows how close a client is to the browser that is installed today. A client that imitates an older Chrome, or Google"
+    echo "Chrome while Chromium is installed, differs in version and brands without contradicting itself."
     echo
     cat "$scratch/table.md"
 } >"$scratch/results.md"

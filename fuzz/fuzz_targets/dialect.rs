@@ -1,4 +1,4 @@
-//! Any text as a proxy dialect; what is read renders any ask, and nothing it writes can break a line.
+//! Parses any text as a proxy dialect. A valid dialect renders any request; its output cannot contain a line break.
 #![no_main]
 
 use std::time::Duration;
@@ -9,20 +9,20 @@ use rand::rngs::StdRng;
 use rungs::{Ask, Dialect, ErrorKind, Geo, Secret};
 
 fuzz_target!(|text: &str| {
-    // Behind a zero byte: the ask, a line each.
+    // After a zero byte: the credential request, one value per line.
     let (text, asked) = text.split_once('\0').unwrap_or((text, "jane\ns3cret\nus\nNew York\nabc\n30"));
     let dialect = match Dialect::from_toml(text, "dialect.toml") {
         Ok(dialect) => dialect,
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::Config);
             let names_it = |line: &str| line.starts_with("dialect.toml:");
-            assert!(error.to_string().lines().all(names_it), "it names its file: {error}");
+            assert!(error.to_string().lines().all(names_it), "the error names its file: {error}");
             return;
         }
     };
     let mut lines = asked.split('\n').map(str::to_owned);
     let mut ask = Ask::new(lines.next().unwrap_or_default(), Secret::new(lines.next().unwrap_or_default()))
-        .gateway("http://gate.example:1".parse().expect("it is a proxy"));
+        .gateway("http://gate.example:1".parse().expect("a valid proxy URL"));
     let mut geo = Geo::default();
     geo.country = lines.next().filter(|line| !line.is_empty());
     geo.city = lines.next().filter(|line| !line.is_empty());
@@ -36,12 +36,12 @@ fuzz_target!(|text: &str| {
                 let mut letters = user.chars().chain(password.expose().chars());
                 assert!(!letters.any(char::is_control) && !user.contains(':'));
             }
-            let again: rungs::Proxy = proxy.url().expose().parse().expect("it was written by us");
+            let again: rungs::Proxy = proxy.url().expose().parse().expect("rungs rendered this URL");
             assert_eq!(again, proxy);
         }
         Err(error) => assert_eq!(error.kind(), ErrorKind::Config),
     }
-    // An id that it draws is one that it takes.
+    // A session id that the dialect generates is valid in the dialect.
     let mut drawn = Ask::new("jane", Secret::new("s3cret"));
     drawn.gateway = ask.gateway;
     if dialect.has_sessions() {

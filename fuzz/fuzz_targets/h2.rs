@@ -1,6 +1,6 @@
-//! Any bytes as a client's side of an HTTP/2 connection, whole and in pieces.
+//! Reads any bytes as the client's side of an HTTP/2 connection, as a whole and in chunks.
 //!
-//! The first byte is how large the pieces are, and with its highest bit says that the preface is ours.
+//! The first byte gives the chunk size. Its highest bit prepends the preface.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -13,7 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
     let bytes = if first & 0x80 == 0 { rest.to_vec() } else { [PREFACE, rest].concat() };
     let whole = read(&bytes, bytes.len().max(1));
     let pieces = read(&bytes, usize::from(first & 0x7f) + 1);
-    // How the bytes arrive is the network's business: it may change when an error is met, not what is read.
+    // Chunking may change when an error is found, but not the frames.
     assert_eq!(whole.1, pieces.1, "the same end");
     if whole.1.is_none() {
         assert_eq!(whole.0, pieces.0, "the same frames");
@@ -26,7 +26,7 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
     let _ = opening.akamai_hash();
-    // The decoder by itself: few inputs get to it through frames.
+    // The decoder alone: few inputs reach it through frames.
     let mut decoder = HpackDecoder::default();
     let _ = decoder.decode(rest).and_then(|_| decoder.decode(rest));
 });
@@ -38,7 +38,7 @@ fn read(bytes: &[u8], size: usize) -> (Vec<Frame>, Option<H2Error>) {
         match reader.push(piece) {
             Ok(more) => frames.extend(more),
             Err(error) => {
-                assert_eq!(reader.push(b"x"), Err(error), "an error is for good");
+                assert_eq!(reader.push(b"x"), Err(error), "an error is permanent");
                 return (frames, Some(error));
             }
         }

@@ -1,4 +1,4 @@
-//! Any text as a browser profile; what is read is linted, and reads back from its own text.
+//! Parses any text as a browser profile. A valid profile is linted, written as text and parsed again.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -16,14 +16,14 @@ fuzz_target!(|text: &str| {
             }
             let _ = profile.http2.priority(Context::Fetch);
             let _ = Fingerprints::of(&profile);
-            let today = Date::parse("2026-11-21").expect("it is a day");
+            let today = Date::parse("2026-11-21").expect("a valid date");
             let _ = lint(&profile, &Freshness { today, installed: Some(156), weeks: Freshness::WEEKS });
             let again = Profile::from_toml(&profile.to_toml(), "profile.toml");
-            assert_eq!(again.expect("it was written by us"), profile);
+            assert_eq!(again.expect("rungs wrote this profile"), profile);
         }
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::Profile);
-            assert!(error.to_string().starts_with("profile.toml:"), "it names its file: {error}");
+            assert!(error.to_string().starts_with("profile.toml:"), "the error names its file: {error}");
         }
     }
 });

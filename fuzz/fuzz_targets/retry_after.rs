@@ -1,4 +1,4 @@
-//! Any bytes as a Retry-After header, at any time.
+//! Parses any bytes as a Retry-After header, at any system time.
 #![no_main]
 
 use std::time::{Duration, SystemTime};
@@ -13,6 +13,6 @@ fuzz_target!(|input: (u32, &[u8])| {
     let headers = http::HeaderMap::from_iter([(http::header::RETRY_AFTER, value)]);
     if let Some(wait) = retry_after::read(&headers, now) {
         assert!(now.checked_add(wait.min(Duration::from_secs(86_400))).is_some(), "{wait:?}");
-        assert_eq!(wait.subsec_nanos(), 0, "it counts seconds");
+        assert_eq!(wait.subsec_nanos(), 0, "the value has whole seconds");
     }
 });

@@ -1,4 +1,4 @@
-//! Any bytes as a robots.txt, asked about a URL made of them too.
+//! Parses any bytes as a robots.txt, and checks a URL made of the same bytes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -7,7 +7,7 @@ use rungs::robots::Rules;
 fuzz_target!(|bytes: &[u8]| {
     let (path, text) = bytes.split_at(bytes.iter().position(|byte| *byte == b'\n').unwrap_or(0));
     let rules = Rules::parse(text);
-    let mut url = url::Url::parse("https://site.example/").expect("it is a URL");
+    let mut url = url::Url::parse("https://site.example/").expect("a valid URL");
     match String::from_utf8_lossy(path).split_once('?') {
         Some((path, query)) => {
             url.set_path(path);
@@ -17,11 +17,11 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Some(rule) = rules.forbids(&url) {
         assert!(rule.starts_with("`Disallow: /") && rule.len() < 2_000, "{rule}");
-        assert!(url.path() != "/robots.txt" || url.query().is_some(), "robots.txt itself is allowed");
+        assert!(url.path() != "/robots.txt" || url.query().is_some(), "robots.txt itself is always allowed");
     }
     url.set_fragment(Some("x"));
     let with_fragment = rules.forbids(&url);
     url.set_fragment(None);
-    assert_eq!(with_fragment, rules.forbids(&url), "a fragment is no part of it");
+    assert_eq!(with_fragment, rules.forbids(&url), "a fragment changes nothing");
     let _ = rules.crawl_delay();
 });

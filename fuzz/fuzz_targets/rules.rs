@@ -1,4 +1,4 @@
-//! Any text as a file of block rules, and a verdict by them.
+//! Parses any text as a file of block rules, then classifies a response with them.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -8,20 +8,20 @@ use rungs::ErrorKind;
 use rungs::detect::{Rules, saved};
 
 static URL: LazyLock<url::Url> =
-    LazyLock::new(|| rungs::parse_url("https://site.example/p/1").expect("it is a URL"));
+    LazyLock::new(|| rungs::parse_url("https://site.example/p/1").expect("a valid URL"));
 static ANSWER: LazyLock<saved::Saved> = LazyLock::new(|| {
     saved::parse(include_bytes!("../../fixtures/blocks/cloudflare/managed-challenge-403.http"))
-        .expect("it is an answer")
+        .expect("a valid response")
 });
 
 fuzz_target!(|text: &str| {
     match Rules::from_toml(text, "mine.toml") {
         Ok(rules) => {
             let verdict = rules.judge(&ANSWER.seen(&URL));
-            assert!((0.0..=1.0).contains(&verdict.confidence), "confidence is a share");
+            assert!((0.0..=1.0).contains(&verdict.confidence), "confidence is between 0 and 1");
             assert!(verdict.evidence.len() <= 12, "evidence is bounded");
             if let Some(at_once) = rules.judge_at_once(&ANSWER.seen(&URL)) {
-                assert_eq!(at_once, verdict, "both ways lead to the same verdict");
+                assert_eq!(at_once, verdict, "both functions give the same verdict");
             }
         }
         Err(error) => {

@@ -1,4 +1,4 @@
-//! Any bytes as a saved answer, and the verdict on it.
+//! Parses any bytes as a recorded response, then classifies it.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -8,7 +8,7 @@ use rungs::ErrorKind;
 use rungs::detect::{Rules, saved};
 
 static URL: LazyLock<url::Url> =
-    LazyLock::new(|| rungs::parse_url("https://site.example/p/1").expect("it is a URL"));
+    LazyLock::new(|| rungs::parse_url("https://site.example/p/1").expect("a valid URL"));
 
 fuzz_target!(|bytes: &[u8]| {
     match saved::parse(bytes) {

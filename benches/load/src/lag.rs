@@ -1,11 +1,11 @@
-//! How long a task waits for its turn while the runtime is at work.
+//! Measures how long a task waits to be run while the runtime is busy.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-/// Runs `work`, while a thread hands the runtime a task every millisecond or so: how late it runs is the lag of the
-/// loop. Prints it in microseconds: p50, p99, most.
+/// Runs `work` while a thread spawns a task about every millisecond. The delay until such a task runs is the lag of
+/// the event loop. Prints it in microseconds: p50, p99, max.
 pub async fn during<E>(work: impl Future<Output = Result<(), E>>) -> Result<(), E> {
     let (told, late) = mpsc::channel();
     let over = Arc::new(AtomicBool::new(false));

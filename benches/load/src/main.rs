@@ -1,11 +1,11 @@
-//! rungs under load, and an origin that takes its time.
+//! rungs under load, and an origin that delays its responses.
 //!
-//! `load engine|router URL COUNT AT_ONCE`: gets URL so often, so many at a time.
+//! `load engine|router URL COUNT AT_ONCE`: fetches URL COUNT times with AT_ONCE concurrent requests.
 //! `load timed URL COUNT AT_ONCE`: as `router`, and prints the seconds it took.
-//! `load lag URL COUNT AT_ONCE`: as `router`, and prints how long a task waits for its turn, in microseconds: p50, p99, most.
-//! `load idle PORT COUNT`: connects to so many hosts of a TLS origin on PORT, keeps one connection to each, and prints the
-//! memory that one takes, in kB.
-//! `load origin`: serves `/N`, answered N milliseconds late, and prints its port.
+//! `load lag URL COUNT AT_ONCE`: as `router`, and prints how long a task waits to be run, in microseconds: p50, p99, max.
+//! `load idle PORT COUNT`: connects to COUNT hosts of a TLS origin on PORT, keeps one connection to each, and prints the
+//! memory per connection in kB.
+//! `load origin`: serves `/N` with a delay of N milliseconds, and prints its port.
 
 mod lag;
 mod many;
@@ -42,7 +42,7 @@ async fn main() -> Done<()> {
     }
 }
 
-/// As all of them ask: the impersonate tier, any certificate, no pace.
+/// Settings of every run: the impersonate tier, any certificate, no rate limit.
 fn settings(at_once: usize) -> Done<FetcherBuilder> {
     let pace = Pace::new().concurrency(u32::try_from(at_once)?);
     Ok(Fetcher::builder()
@@ -86,7 +86,7 @@ async fn idle(port: u16, count: usize) -> Done<()> {
         let page = fetcher.get(format!("https://h{n}.load.example:{port}/1")).send().await?;
         Done::Ok((page.status().as_u16(), page.bytes().len()))
     };
-    // What is set up once is not the connections'.
+    // One-time setup must not count as memory of the connections.
     get(0).await?;
     let before = resident()?;
     let all = stream::iter(1..=count).map(get).buffer_unordered(64);
@@ -113,12 +113,12 @@ async fn origin() -> Done<()> {
     println!("{}", listener.local_addr()?.port());
     loop {
         let (stream, _) = listener.accept().await?;
-        // A client that goes away is no fault of the origin's.
+        // A client that disconnects is not an error of the origin.
         tokio::spawn(async move { serve(stream).await.ok() });
     }
 }
 
-/// Requests without a body, one after the other.
+/// Serves requests without a body, one after the other.
 async fn serve(stream: TcpStream) -> Done<()> {
     stream.set_nodelay(true)?;
     let (read, mut write) = stream.into_split();

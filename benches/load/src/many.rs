@@ -1,4 +1,4 @@
-//! Many requests, so many at a time: the same for every client.
+//! Sends many requests with a fixed concurrency. Every client uses the same code.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 pub type Done<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Runs `get` so often, by so many tasks of the runtime. An error when one was no 200.
+/// Runs `get` `count` times in `at_once` tasks of the runtime. Fails if a status is not 200.
 pub async fn many<F, G>(count: usize, at_once: usize, get: G) -> Done<()>
 where
     F: Future<Output = Done<(u16, usize)>> + Send + 'static,

@@ -1,4 +1,4 @@
-//! The layers, how each is compared, and the table of it all.
+//! The layers, how each is compared, and the resulting table.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use rungs::lab::HeardRequest;
 
 use crate::voice::{Voice, form};
 
-/// One layer: its name, and in what a client differs from the browser there (`None`: in nothing).
+/// One layer: its name, and a description of how a client differs from the browser (`None`: equal).
 type Layer = (&'static str, fn(&Voice, &Voice) -> Option<String>);
 
 const LAYERS: [Layer; 13] = [
@@ -58,7 +58,7 @@ const LAYERS: [Layer; 13] = [
     }),
 ];
 
-/// Markdown: one table of yes and no, then what differs, client by client.
+/// Markdown: one table of equal and different layers, then the differences of each client.
 pub fn table(browser: &Voice, others: &[Voice]) -> String {
     let mut text = String::new();
     let names: Vec<&str> = others.iter().map(|voice| voice.name.as_str()).collect();
@@ -118,7 +118,7 @@ fn extensions(browser: &Voice, other: &Voice) -> Option<String> {
         .then(|| sides(&[("lacks", without(browser, other)), ("adds", without(other, browser))], "GREASE"))
 }
 
-/// `lacks 1 2; adds 3`, leaving out what is empty; `else_` when all are.
+/// `lacks 1 2; adds 3`, without empty parts; `else_` if all parts are empty.
 fn sides(sides: &[(&str, String)], else_: &str) -> String {
     let said: Vec<String> = sides
         .iter()
@@ -173,7 +173,7 @@ fn names_the_browser(name: &str) -> bool {
     name == "user-agent" || name.starts_with("sec-ch-ua")
 }
 
-/// Of the headers that both send, those whose values differ.
+/// The headers that both send with different values.
 fn header_values(browser: &Voice, other: &Voice, wanted: impl Fn(&str) -> bool) -> Option<String> {
     let shared: Vec<(&str, &str, &str)> = browser
         .first
@@ -190,7 +190,7 @@ fn header_values(browser: &Voice, other: &Voice, wanted: impl Fn(&str) -> bool) 
     (!said.is_empty()).then(|| said.join("; "))
 }
 
-/// Of the fields that both send, those that are written in another form.
+/// The fields that both send in a different HPACK representation.
 fn hpack(browser: &HeardRequest, other: Option<&HeardRequest>) -> Option<String> {
     let Some(other) = other else { return Some("new connection".to_owned()) };
     if other.hpack.is_empty() {

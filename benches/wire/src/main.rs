@@ -1,7 +1,7 @@
-//! One recorder, many clients: in which layers each says what the machine's own Chromium says.
+//! Records many clients with one recorder, and compares each with the installed Chromium, layer by layer.
 //!
-//! `wire CLIENT...`: every CLIENT is a command that takes `CA_FILE HOST PORT URL...`, says who it is on the first
-//! line of its stdout, and gets the URLs in order with one session. Prints Markdown.
+//! `wire CLIENT...`: every CLIENT is a command that takes `CA_FILE HOST PORT URL...`, prints its name and version on the
+//! first line of stdout, and fetches the URLs in order in one session. Prints Markdown.
 
 mod layer;
 mod voice;
@@ -23,9 +23,9 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const HOST: &str = "one.test";
 const LIMIT: Duration = Duration::from_secs(60);
-/// How often Chromium is brought to open a new connection.
+/// How often the bench makes Chromium open a new connection.
 const ROUNDS: usize = 5;
-/// For what comes after an answer: session tickets, GOAWAY.
+/// Time for frames that follow a response: session tickets, GOAWAY.
 const SETTLE: Duration = Duration::from_millis(300);
 
 #[tokio::main]
@@ -49,7 +49,7 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// Where clients are heard, one after the other.
+/// The recorder that clients connect to, one after the other.
 struct Booth<'a> {
     authority: Arc<Authority>,
     recorder: Recorder,
@@ -74,7 +74,7 @@ impl Booth<'_> {
         .await?;
         let [first, again, resumed] = self.urls();
         self.open(&chromium, &first, FIRST).await?;
-        // A spare connection it had opened may serve the third request; there is none for ever.
+        // A spare connection may serve the third request, but spare connections run out.
         for _ in 0..ROUNDS {
             self.open(&chromium, &again, AGAIN).await?;
             self.open(&chromium, &resumed, RESUMED).await?;
@@ -138,7 +138,7 @@ impl Booth<'_> {
     }
 }
 
-/// The second answer ends its connection, so that the third request needs a new one.
+/// The second response closes its connection, so that the third request needs a new one.
 fn site(heard: &Heard) -> Reply {
     match heard.request.path.as_str() {
         AGAIN => Reply::html(200, QUIET).closing(),
@@ -146,5 +146,5 @@ fn site(heard: &Heard) -> Reply {
     }
 }
 
-/// A page that makes a browser ask for nothing else, its icon included.
+/// A page that causes no further requests, not even for an icon.
 const QUIET: &str = "<!doctype html><link rel=icon href='data:,'><title>page</title><p>Some words.";

@@ -1,4 +1,4 @@
-//! What one client was heard to say.
+//! The recording of one client.
 
 use std::sync::Arc;
 
@@ -12,33 +12,33 @@ use rungs::lab::{Client, HeardRequest};
 pub const FIRST: &str = "/first";
 /// The second request of the same session.
 pub const AGAIN: &str = "/again";
-/// The third, for which there is no connection any more.
+/// The third request, which needs a new connection.
 pub const RESUMED: &str = "/resumed";
 
 /// One client's hellos and requests.
 pub struct Voice {
-    /// Who it says it is.
+    /// Its name and version, as it prints them.
     pub name: String,
-    /// The JA4 of its first hello.
+    /// JA4 of its first hello.
     pub ja4: String,
-    /// The shape of its first hello.
+    /// Shape of its first hello.
     pub shape: Shape,
-    /// Akamai's text.
+    /// Akamai HTTP/2 fingerprint.
     pub akamai: Option<String>,
     /// The first navigation.
     pub first: HeardRequest,
-    /// The second request, when it came over the same connection.
+    /// The second request, if it used the same connection.
     pub again: Option<HeardRequest>,
-    /// The hello that resumed a session: its JA4, and whether pre_shared_key was last in it.
+    /// The hello that resumed a session: its JA4, and whether pre_shared_key was its last extension.
     pub resumed: Option<(String, bool)>,
 }
 
 impl Voice {
-    /// `None` when it did not ask for [`FIRST`] over TLS.
+    /// `None` if the client did not request [`FIRST`] over TLS.
     pub fn of(name: String, clients: &[Arc<Client>]) -> Option<Self> {
         let request = |client: &Client, path: &str| client.requests().into_iter().find(|r| r.path == path);
         let (client, first) = clients.iter().find_map(|c| Some((c, request(c, FIRST)?)))?;
-        // A browser opens spare connections: the request may well go over one that resumed.
+        // A browser opens spare connections, so the request may use one that resumed a session.
         let hello = clients.iter().filter_map(|c| c.hello()).find(|hello| !hello.is_resumption())?;
         let resumed = clients.iter().filter_map(|c| c.hello()).find(|hello| hello.is_resumption());
         Some(Self {
@@ -52,12 +52,12 @@ impl Voice {
         })
     }
 
-    /// Whether it said something in every layer, so that others can be held against it.
+    /// Whether every layer was recorded, so that others can be compared with this client.
     pub fn is_whole(&self) -> bool {
         self.is_h2() && self.akamai.is_some() && self.again.is_some() && self.resumed.is_some()
     }
 
-    /// Whether its first request came over HTTP/2.
+    /// Whether its first request used HTTP/2.
     pub fn is_h2(&self) -> bool {
         self.first.over == Over::H2
     }
@@ -72,7 +72,7 @@ fn psk_is_last(hello: &ClientHello) -> bool {
     hello.extension_ids().last() == Some(extension::PRE_SHARED_KEY)
 }
 
-/// How a field was written, in words.
+/// Describes the HPACK representation of a field.
 pub fn form(field: &HpackField) -> String {
     let form = match field.form {
         Form::Indexed => return "from the table".to_owned(),

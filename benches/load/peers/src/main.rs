@@ -1,7 +1,7 @@
-//! The Rust clients that rungs is held against.
+//! The Rust clients that rungs is compared with.
 //!
-//! `load-peers wreq|reqwest URL COUNT AT_ONCE`: gets URL so often, so many at a time, and ends with an error when one
-//! was no 200. `load-peers lag CLIENT URL COUNT AT_ONCE`: the same, and prints how long a task waits for its turn.
+//! `load-peers wreq|reqwest URL COUNT AT_ONCE`: fetches URL COUNT times with AT_ONCE concurrent requests, and fails if a
+//! status is not 200. `load-peers lag CLIENT URL COUNT AT_ONCE`: the same, and prints how long a task waits to be run.
 
 #[path = "../../src/lag.rs"]
 mod lag;
@@ -26,7 +26,7 @@ async fn main() -> Done<()> {
     if lag { lag::during(work).await } else { work.await }
 }
 
-/// Gets `url` so often as `client`, so many at a time.
+/// Fetches `url` `count` times with `client`, `at_once` concurrently.
 async fn run(client: &str, url: Arc<str>, count: usize, at_once: usize) -> Done<()> {
     match client {
         "wreq" => {

@@ -1,6 +1,6 @@
-//! Says who it is, then gets URLs one after the other with wreq's newest Chrome.
+//! Prints its name and version, then fetches URLs one after the other as wreq's newest Chrome.
 //!
-//! `wire-wreq CA_FILE HOST PORT URL...`: HOST stands for 127.0.0.1.
+//! `wire-wreq CA_FILE HOST PORT URL...`: HOST resolves to 127.0.0.1.
 
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
