@@ -24,7 +24,7 @@ mod support {
 use support::certs::Certs;
 use support::nginx::{Nginx, Site};
 use support::relay::{Flow, Relay};
-use support::squid::{Manner, Squid};
+use support::squid::{Squid, SquidOptions};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -51,7 +51,7 @@ async fn sessions(certs: &Certs, nginx: &Nginx) {
         (Mode::Sticky, Tier::Impersonate, 20),
         (Mode::Sticky, Tier::Browser, 4),
     ] {
-        let squid = Squid::start_as(&ANYBODY);
+        let squid = Squid::start_with(&ANY_CREDENTIALS);
         let dialect = Dialect::find("decodo", None).expect("it is shipped");
         let account = ProxyAccount::new(dialect, "jane", Secret::new("s3cret"))
             .gateway(squid.url_without_user().parse().expect("a gateway"))
@@ -62,23 +62,23 @@ async fn sessions(certs: &Certs, nginx: &Nginx) {
         fetcher.close().await;
         drop(fetcher);
         let least = if mode == Mode::Rotating { fetches } else { 1 };
-        let passages = squid.passages(least);
-        let users: BTreeSet<&str> = passages.iter().filter_map(|passage| passage.user.as_deref()).collect();
+        let requests = squid.requests(least);
+        let users: BTreeSet<&str> = requests.iter().filter_map(|request| request.user.as_deref()).collect();
         let names = match users.len() {
             0..=2 => users.iter().map(|user| format!("`{user}`")).collect::<Vec<_>>().join(", "),
             many => format!("{many}, as `{}`", users.first().copied().unwrap_or_default()),
         };
-        println!("| {} | {tier} | {come} of {fetches} | {} | {names} |", mode.name(), passages.len());
+        println!("| {} | {tier} | {come} of {fetches} | {} | {names} |", mode.name(), requests.len());
     }
 }
 
 /// Fetches `pages` pages through four proxies while some of them fail. Returns whether no page was lost.
 async fn health(certs: &Certs, nginx: &Nginx, pages: usize, at_once: usize) -> bool {
-    let mut dying = Some(Squid::start_as(&ANYBODY));
+    let mut dying = Some(Squid::start_with(&ANY_CREDENTIALS));
     let (refusing, fast, behind) =
-        (Squid::start_as(&ANYBODY), Squid::start_as(&ANYBODY), Squid::start_as(&ANYBODY));
+        (Squid::start_with(&ANY_CREDENTIALS), Squid::start_with(&ANY_CREDENTIALS), Squid::start_with(&ANY_CREDENTIALS));
     let slow =
-        Relay::start(behind.port(), Flow::new().late(Duration::from_millis(50), Duration::ZERO), Flow::new());
+        Relay::start(behind.port(), Flow::new().latency(Duration::from_millis(50), Duration::ZERO), Flow::new());
     let ports = [dying.as_ref().map_or(0, Squid::port), refusing.port(), slow.port(), fast.port()];
     let pool = ports.iter().fold(ProxyPool::new().mode(Mode::Rotating), |pool, port| {
         pool.proxy(format!("http://user:password@127.0.0.1:{port}").parse().expect("a proxy"))
@@ -105,7 +105,7 @@ async fn health(certs: &Certs, nginx: &Nginx, pages: usize, at_once: usize) -> b
             drop(dying.take());
             Some("the first has stopped")
         } else if come == pages / 2 && told.len() == 2 {
-            refusing.close();
+            refusing.reject_credentials();
             Some("the second has changed its password")
         } else {
             None
@@ -188,5 +188,6 @@ fn per(count: u64) -> f64 {
     float(count.max(1))
 }
 
-const ANYBODY: Manner<'_> = Manner { leaf: None, open: false, anyone: true, exit: None };
+const ANY_CREDENTIALS: SquidOptions<'_> =
+    SquidOptions { certificate: None, no_auth: false, any_credentials: true, outgoing_address: None };
 const NAMES: [&str; 4] = ["dies", "wants another password (407)", "slow", "fast"];
