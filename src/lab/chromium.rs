@@ -1,4 +1,4 @@
-//! The machine's own Chromium, opened by hand: no driver attached, so that what it says is its own.
+//! The machine's own Chromium without a driver: no protocol domain is enabled, so that what it sends is its own.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -6,17 +6,16 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
-use tokio::time::{sleep, timeout};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use super::devtools::DevTools;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 
-const START: Duration = Duration::from_secs(20);
-const ANSWER: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 const REMOVALS: u32 = 50;
 
@@ -54,7 +53,7 @@ pub struct Launch {
 pub struct Chromium {
     child: Child,
     profile: Profile,
-    port: u16,
+    devtools: Mutex<DevTools>,
     version: String,
 }
 
@@ -103,47 +102,33 @@ impl Chromium {
             .process_group(0);
         let mut child = command.spawn().map_err(|cause| unrunnable(&binary).with_source(cause))?;
         let profile = Profile { group: group(&child), folder: Some(folder) };
-        // Waiting for its end would close the pipe it listens to.
-        let pipes = (child.stdin.take(), child.stdout.take());
-        let port = tokio::select! {
-            port = timeout(START, debugging_port(profile.path())) => port
-                .map_err(|_| no_browser(&binary, &format!("did not open its debugging port within {START:?}")))?,
+        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(broken("its debugging pipe is missing"));
+        };
+        let mut devtools = DevTools::new(stdin, stdout);
+        tokio::select! {
+            started = timeout(START, devtools.wait_for_first_page()) => started
+                .map_err(|_| no_browser(&binary, &format!("did not open its first page within {START:?}")))??,
             status = child.wait() => {
                 let status = status.map_or_else(|_| "for no known reason".to_owned(), |status| status.to_string());
                 return Err(no_browser(&binary, &format!("ended as soon as it was started ({status})")));
             }
-        };
-        (child.stdin, child.stdout) = pipes;
-        Ok(Self { child, profile, port, version })
+        }
+        Ok(Self { child, profile, devtools: Mutex::new(devtools), version })
     }
 
-    /// Opens `url` in a new tab as if it had been typed. Does not wait for the page.
+    /// Opens `url` in a new tab as if it had been typed, and waits until the server's response has begun. Calls
+    /// are served one after the other: Chromium may drop a navigation when another one begins.
     ///
     /// # Errors
-    /// [`ErrorKind::Browser`] when it does not answer.
+    /// [`ErrorKind::Browser`] when Chromium does not respond or the navigation fails.
     pub async fn open(&self, url: &str) -> Result<()> {
-        let ask = async {
-            let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
-            let head =
-                format!("PUT /json/new?{url} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
-            stream.write_all(head.as_bytes()).await?;
-            let mut answer = [0; 12];
-            stream.read_exact(&mut answer).await?;
-            Ok::<_, std::io::Error>(answer)
-        };
-        let answer = timeout(ANSWER, ask)
-            .await
-            .map_err(|_| broken("it does not answer"))?
-            .map_err(|cause| broken("it does not answer").with_source(cause))?;
-        if answer.ends_with(b" 200") { Ok(()) } else { Err(broken("it refused to open a tab")) }
+        self.devtools.lock().await.navigate_new_tab(url).await
     }
 
-    /// Its debugging pipe. It can be had once; [`stop`](Self::stop) works with and without it.
-    pub(super) fn devtools(&mut self) -> Result<DevTools> {
-        match (self.child.stdin.take(), self.child.stdout.take()) {
-            (Some(stdin), Some(stdout)) => Ok(DevTools::new(stdin, stdout)),
-            _ => Err(broken("its debugging pipe is in use")),
-        }
+    /// Its debugging pipe.
+    pub(super) fn devtools(&mut self) -> &mut DevTools {
+        self.devtools.get_mut()
     }
 
     /// What it says of its version on the command line.
@@ -162,10 +147,11 @@ impl Chromium {
     ///
     /// # Errors
     /// [`ErrorKind::Browser`] when it cannot be killed.
-    pub async fn stop(mut self) -> Result<()> {
-        drop(self.child.stdin.take());
-        if timeout(ANSWER, self.child.wait()).await.is_err() {
-            self.child.kill().await.map_err(|cause| broken("it could not be ended").with_source(cause))?;
+    pub async fn stop(self) -> Result<()> {
+        let Self { mut child, profile: _profile, devtools, .. } = self;
+        drop(devtools);
+        if timeout(ANSWER, child.wait()).await.is_err() {
+            child.kill().await.map_err(|cause| broken("it could not be ended").with_source(cause))?;
         }
         Ok(())
     }
@@ -229,17 +215,6 @@ async fn user_agent(binary: &Path) -> Result<(String, String)> {
     Ok((text.trim().to_owned(), user_agent))
 }
 
-async fn debugging_port(profile: &Path) -> u16 {
-    let file = profile.join("DevToolsActivePort");
-    loop {
-        let text = tokio::fs::read_to_string(&file).await.unwrap_or_default();
-        if let Some(port) = text.lines().next().and_then(|line| line.parse().ok()) {
-            return port;
-        }
-        sleep(POLL).await;
-    }
-}
-
 fn group(child: &Child) -> Option<Pid> {
     child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?))
 }
@@ -258,10 +233,9 @@ fn broken(what: &str) -> Error {
     Error::new(ErrorKind::Browser, format!("Chromium: {what}"))
 }
 
-const SWITCHES: [&str; 18] = [
+const SWITCHES: [&str; 17] = [
     "--headless=new",
     "--remote-debugging-pipe",
-    "--remote-debugging-port=0",
     "--disable-blink-features=AutomationControlled",
     "--no-first-run",
     "--no-default-browser-check",

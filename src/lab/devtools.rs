@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 
 const ANSWER: Duration = Duration::from_secs(15);
+const START: Duration = Duration::from_secs(60);
+/// From the request to the head of the response.
+const NAVIGATION: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(30);
 const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
@@ -39,6 +42,29 @@ impl DevTools {
         let to = json!({ "targetId": target, "flatten": true });
         let attached = self.call(None, "Target.attachToTarget", to).await?;
         Ok(Tab { session: text(&attached, "sessionId")?, target })
+    }
+
+    /// Opens `url` in a new tab, as if it had been typed, and waits until the response has begun.
+    pub(super) async fn navigate_new_tab(&mut self, url: &str) -> Result<()> {
+        let tab = self.open("about:blank").await?;
+        let result = self.call_within(NAVIGATION, Some(&tab), "Page.navigate", json!({ "url": url })).await?;
+        match result["errorText"].as_str() {
+            Some(why) => Err(broken(&format!("could not open the page: {}", why.escape_debug()))),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the page of the command line is there. A navigation that begins while Chromium still opens
+    /// its first window may be dropped.
+    pub(super) async fn wait_for_first_page(&mut self) -> Result<()> {
+        loop {
+            let targets = self.call_within(START, None, "Target.getTargets", json!({})).await?;
+            let infos = targets["targetInfos"].as_array().map(Vec::as_slice).unwrap_or_default();
+            if infos.iter().any(|info| info["type"] == "page") {
+                return Ok(());
+            }
+            sleep(POLL).await;
+        }
     }
 
     pub(super) async fn reload(&mut self, tab: &Tab) -> Result<()> {
@@ -95,6 +121,16 @@ impl DevTools {
     }
 
     async fn call(&mut self, tab: Option<&Tab>, method: &str, params: Value) -> Result<Value> {
+        self.call_within(ANSWER, tab, method, params).await
+    }
+
+    async fn call_within(
+        &mut self,
+        limit: Duration,
+        tab: Option<&Tab>,
+        method: &str,
+        params: Value,
+    ) -> Result<Value> {
         self.next += 1;
         let id = self.next;
         let mut message = json!({ "id": id, "method": method, "params": params });
@@ -118,7 +154,7 @@ impl DevTools {
                 }
             }
         };
-        let mut answer = timeout(ANSWER, talk)
+        let mut answer = timeout(limit, talk)
             .await
             .map_err(|_| broken(&format!("no answer to {method}")))?
             .map_err(|cause| broken(&format!("no answer to {method}")).with_source(cause))?;

@@ -122,8 +122,8 @@ impl Stage {
             ..Launch::default()
         })
         .await?;
-        let mut tools = chromium.devtools()?;
         let version = chromium.version().to_owned();
+        let tools = chromium.devtools();
         let client = tools.version().await?.replace("Headless", "");
         let mut recording = Recording::begin(client, version);
         tell("hellos");
@@ -145,11 +145,10 @@ impl Stage {
         for scenario in SCENARIOS {
             for over in scenario.overs {
                 tell(&key(scenario, *over));
-                let heard = self.act(&mut tools, scenario, *over).await?;
+                let heard = self.act(tools, scenario, *over).await?;
                 recording.scenarios.insert(key(scenario, *over), heard);
             }
         }
-        drop(tools);
         chromium.stop().await?;
         Ok(recording)
     }
