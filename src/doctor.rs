@@ -146,18 +146,25 @@ fn browser(profile: Option<&Profile>) -> Vec<Finding> {
     findings
 }
 
-/// A warning when the profile and the browser are of different versions.
+/// A warning when the profile and the browser are of different versions, the patch level included: sites are told all
+/// of it in `sec-ch-ua-full-version-list`.
 #[cfg(feature = "browser")]
 fn drift(profile: &Profile, version: &str) -> Option<Finding> {
-    let (worn, installed) = (profile.major()?, major(version)?);
+    let worn = profile.provenance.version.as_str();
+    let installed = version.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+    let consequence = if profile.major()? == major(version)? {
+        "sites that ask for the full version see another one on each tier"
+    } else {
+        "the tiers look like two browsers"
+    };
     (worn != installed).then(|| {
         let detail = format!(
-            "the profile worn, {}, is of version {worn}, the browser of {installed}: the tiers are two browsers",
+            "profile {} has version {worn}, the installed browser has {installed}: {consequence}",
             profile.name
         );
         Finding::new("drift", State::Warning, detail).fix(
-            "capture a profile of this browser (`rungs profile capture`) and wear it with --as, or install \
-             the browser's version that the profile is of",
+            "capture a profile of this browser (`rungs profile capture -o FILE`) and use it with `--as FILE`, or \
+             install the browser version of the profile",
         )
     })
 }
@@ -169,7 +176,10 @@ mod tests {
     #[test]
     fn a_browser_of_another_version_than_the_profile_is_drift() {
         let profile = Profile::named("chrome-156-linux").expect("it is shipped");
-        assert!(drift(&profile, "Chromium 156.0.9999.1").is_none());
+        let same = format!("Chromium {} built on Debian", profile.provenance.version);
+        assert!(drift(&profile, &same).is_none());
+        let patch = drift(&profile, "Chromium 156.0.9999.1").expect("another patch level");
+        assert!(patch.detail.contains("156.0.9999.1"), "{}", patch.detail);
         let finding = drift(&profile, "Chromium 158.0.1.1").expect("two versions apart");
         assert_eq!(finding.state, State::Warning);
         assert!(finding.detail.contains("chrome-156-linux"), "{}", finding.detail);
