@@ -4,7 +4,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::iter::successors;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use cookie_store::{CookieDomain, CookieExpiration, CookieStore, RawCookie};
 use http::HeaderValue;
@@ -75,9 +76,16 @@ impl fmt::Debug for Cookie {
     }
 }
 
-/// Cookies of one identity. Cheap to share; every call locks for its own length only.
+/// Cookies of one identity. Every call locks for its own length only.
+///
+/// The cookies that the caller gave belong to the session: the jars of its identities share them, so that a change
+/// which the site makes on one tier is seen on all. The cookies that a site set itself belong to the identity that
+/// earned them: one site must not see one session cookie with two user agents.
 #[derive(Default)]
-pub struct Jar(Mutex<Inner>);
+pub struct Jar {
+    own: Mutex<Inner>,
+    given: Arc<Mutex<Inner>>,
+}
 
 #[derive(Default)]
 struct Inner {
@@ -87,9 +95,13 @@ struct Inner {
     created: HashMap<Arc<Place>, u64>,
     /// The same, the oldest first: the next to be given up.
     oldest: BTreeMap<u64, Arc<Place>>,
-    clock: u64,
-    /// Those the caller put in: they are the caller's secrets, whatever the site makes of them.
-    given: HashSet<Place>,
+    /// When each cookie got its present value.
+    changed: HashMap<Place, u64>,
+    /// When the site deleted each cookie that is gone.
+    deleted: HashMap<Place, u64>,
+    /// The cookies that the caller gave: they are the caller's secrets, whatever the site makes of them. Kept in the
+    /// shared part only.
+    keys: HashSet<Place>,
 }
 
 /// Domain, path and name.
@@ -99,27 +111,36 @@ type Place = (String, String, String);
 type Stored = cookie_store::Cookie<'static>;
 
 impl Jar {
+    /// An empty jar that shares this one's cookies given by the caller.
+    pub(crate) fn with_same_given(&self) -> Self {
+        Self { own: Mutex::default(), given: Arc::clone(&self.given) }
+    }
+
     /// Takes over what one answer from `url` sets. What is malformed, too large, for a foreign
     /// domain or for a public suffix is dropped, as browsers do.
     pub fn store<'a>(&self, url: &Url, set_cookie: impl IntoIterator<Item = &'a HeaderValue>) {
-        let mut inner = self.lock();
         for value in set_cookie {
             let Some(raw) = std::str::from_utf8(value.as_bytes()).ok().and_then(|text| parse(text, url))
             else {
                 tracing::debug!(host = url.host_str(), "dropped a cookie that cannot be stored");
                 continue;
             };
-            inner.insert(&raw, url);
+            self.insert(&raw, url);
         }
     }
 
-    /// Puts in one cookie of the caller's own. The host memory never writes it down.
+    /// Adds one cookie of the caller's own. It goes with all requests of the session, on every tier. The host
+    /// memory never stores it.
     pub fn put(&self, cookie: &Cookie) {
-        self.lock().given.insert(place(cookie));
+        let key = place(cookie);
+        let mut given = lock(&self.given);
+        given.keys.insert(key.clone());
+        drop(given);
+        lock(&self.own).remove(&key);
         self.earn(cookie);
     }
 
-    /// Puts in one cookie that the site gave.
+    /// Adds one cookie that the site set.
     pub(crate) fn earn(&self, cookie: &Cookie) {
         let Some(url) = cookie.url() else { return };
         let mut raw = RawCookie::new(cookie.name.clone(), cookie.value.clone());
@@ -139,18 +160,32 @@ impl Jar {
             let Ok(at) = cookie::time::OffsetDateTime::from_unix_timestamp(seconds) else { return };
             raw.set_expires(at);
         }
-        self.lock().insert(&raw, &url);
+        self.insert(&raw, &url);
+    }
+
+    /// Deletes the cookie that has this name, domain and path, as a site does.
+    pub(crate) fn delete(&self, cookie: &Cookie) {
+        let key = place(cookie);
+        let mut given = lock(&self.given);
+        if given.keys.contains(&key) {
+            given.delete(&key);
+        } else {
+            drop(given);
+            lock(&self.own).delete(&key);
+        }
     }
 
     /// The name-value pairs for a request to `url`, longest path first, then oldest first.
     #[must_use]
     pub fn pairs(&self, url: &Url) -> Vec<(String, String)> {
-        let inner = self.lock();
-        let mut found: Vec<_> = inner
-            .of_host(url.host_str().unwrap_or_default())
-            .flat_map(|store| store.matches(url))
-            .map(|cookie| (Reverse(cookie.path.len()), inner.age(cookie), cookie))
-            .collect();
+        let host = url.host_str().unwrap_or_default();
+        let (given, own) = (lock(&self.given), lock(&self.own));
+        let mut found = Vec::new();
+        for inner in [&*given, &*own] {
+            let cookies = inner.of_host(host).flat_map(|store| store.matches(url));
+            let cookies = cookies.filter(|cookie| std::ptr::eq(inner, &*given) || !given.has_key(cookie));
+            found.extend(cookies.map(|cookie| (Reverse(cookie.path.len()), inner.age(cookie), cookie)));
+        }
         found.sort_by_key(|(path, age, _)| (*path, *age));
         found
             .into_iter()
@@ -158,42 +193,71 @@ impl Jar {
             .collect()
     }
 
-    /// The cookies of the caller's own, as they are now.
-    pub(crate) fn given(&self) -> Vec<Cookie> {
-        let inner = self.lock();
-        let mut cookies = inner.told(inner.stores.values());
-        cookies.retain(|cookie| inner.given.contains(&place(cookie)));
-        cookies
-    }
-
-    /// The cookies that go to `host`, without those of the caller's own.
+    /// The cookies that a site set and that go to `host`, without those that the caller gave.
     pub(crate) fn earned(&self, host: &str) -> Vec<Cookie> {
-        let inner = self.lock();
-        let mut cookies = inner.told(inner.of_host(host));
-        cookies.retain(|cookie| cookie.reaches(host) && !inner.given.contains(&place(cookie)));
-        cookies
+        let (given, own) = (lock(&self.given), lock(&self.own));
+        let mut cookies = own.told(own.of_host(host));
+        cookies.retain(|(_, cookie)| cookie.reaches(host) && !given.keys.contains(&place(cookie)));
+        without_ages(cookies)
     }
 
     /// The caller's own cookies that go to `host`.
     pub(crate) fn given_for(&self, host: &str) -> Vec<Cookie> {
-        let inner = self.lock();
-        if inner.given.is_empty() {
-            return Vec::new();
-        }
-        let mut cookies = inner.told(inner.of_host(host));
-        cookies.retain(|cookie| cookie.reaches(host) && inner.given.contains(&place(cookie)));
-        cookies
+        let given = lock(&self.given);
+        let mut cookies = given.told(given.of_host(host));
+        cookies.retain(|(_, cookie)| cookie.reaches(host));
+        without_ages(cookies)
     }
 
-    /// All cookies that have not expired.
+    /// All cookies that have not expired, the oldest first.
     #[must_use]
     pub fn list(&self) -> Vec<Cookie> {
-        let inner = self.lock();
-        inner.told(inner.stores.values())
+        let (given, own) = (lock(&self.given), lock(&self.own));
+        let mut cookies = own.told(own.stores.values());
+        cookies.retain(|(_, cookie)| !given.keys.contains(&place(cookie)));
+        cookies.extend(given.told(given.stores.values()));
+        cookies.sort_by_key(|(age, _)| *age);
+        without_ages(cookies)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        lock(&self.0)
+    /// The unexpired cookies of several jars, each as it was changed last: of two values the newer one, and none
+    /// where the last change deleted it.
+    #[must_use]
+    pub fn merge<'a>(jars: impl IntoIterator<Item = &'a Self>) -> Vec<Cookie> {
+        let mut latest: HashMap<Place, (u64, Option<(u64, Cookie)>)> = HashMap::new();
+        let mut add = |key: Place, at: u64, found: Option<(u64, Cookie)>| {
+            let entry = latest.entry(key).or_insert((0, None));
+            if at > entry.0 {
+                *entry = (at, found);
+            }
+        };
+        for jar in jars {
+            for inner in [lock(&jar.given), lock(&jar.own)] {
+                for (age, cookie) in inner.told(inner.stores.values()) {
+                    let key = place(&cookie);
+                    let at = inner.changed.get(&key).copied().unwrap_or_default();
+                    add(key, at, Some((age, cookie)));
+                }
+                for (key, at) in &inner.deleted {
+                    add(key.clone(), *at, None);
+                }
+            }
+        }
+        let mut cookies: Vec<_> = latest.into_values().filter_map(|(_, found)| found).collect();
+        cookies.sort_by_key(|(age, _)| *age);
+        without_ages(cookies)
+    }
+
+    fn insert(&self, raw: &RawCookie<'_>, url: &Url) {
+        let Ok(cookie) = cookie_store::Cookie::try_from_raw_cookie(raw, url) else { return };
+        let cookie = cookie.into_owned();
+        let mut given = lock(&self.given);
+        if given.has_key(&cookie) {
+            given.insert(cookie, url);
+        } else {
+            drop(given);
+            lock(&self.own).insert(cookie, url);
+        }
     }
 }
 
@@ -204,25 +268,49 @@ impl fmt::Debug for Jar {
 }
 
 impl Inner {
-    fn insert(&mut self, raw: &RawCookie<'_>, url: &Url) {
-        let Ok(cookie) = cookie_store::Cookie::try_from_raw_cookie(raw, url) else { return };
-        let cookie = cookie.into_owned();
+    fn insert(&mut self, cookie: Stored, url: &Url) {
         let key = stored_place(&cookie);
         match self.stores.entry(key.0.clone()).or_default().insert(cookie, url) {
             Ok(cookie_store::StoreAction::Inserted) => {
-                self.clock += 1;
+                let now = tick();
+                self.mark_changed(&key, now);
                 let key = Arc::new(key);
-                self.created.insert(Arc::clone(&key), self.clock);
-                self.oldest.insert(self.clock, key);
+                self.created.insert(Arc::clone(&key), now);
+                self.oldest.insert(now, key);
                 self.shrink();
             }
-            Ok(cookie_store::StoreAction::UpdatedExisting) => {}
-            Ok(cookie_store::StoreAction::ExpiredExisting) => self.remove(&key),
+            Ok(cookie_store::StoreAction::UpdatedExisting) => self.mark_changed(&key, tick()),
+            Ok(cookie_store::StoreAction::ExpiredExisting) => self.delete(&key),
+            Err(cookie_store::CookieError::Expired) => {
+                self.sweep(&key.0);
+                self.mark_deleted(&key);
+            }
             Err(cause) => {
                 tracing::debug!(host = url.host_str(), %cause, "dropped a cookie");
                 self.sweep(&key.0);
             }
         }
+    }
+
+    fn mark_changed(&mut self, key: &Place, now: u64) {
+        self.changed.insert(key.clone(), now);
+        self.deleted.remove(key);
+    }
+
+    fn mark_deleted(&mut self, key: &Place) {
+        if self.deleted.len() < MAX_COOKIES {
+            self.deleted.insert(key.clone(), tick());
+        }
+    }
+
+    /// Removes a cookie because the site deleted it.
+    fn delete(&mut self, key: &Place) {
+        self.remove(key);
+        self.mark_deleted(key);
+    }
+
+    fn has_key(&self, cookie: &Stored) -> bool {
+        !self.keys.is_empty() && self.keys.contains(&stored_place(cookie))
     }
 
     /// Drops the oldest cookies when a hostile site floods the jar.
@@ -237,6 +325,7 @@ impl Inner {
         if let Some(age) = self.created.remove(key) {
             self.oldest.remove(&age);
         }
+        self.changed.remove(key);
         if let Some(store) = self.stores.get_mut(&key.0) {
             store.remove(&key.0, &key.1, &key.2);
         }
@@ -260,14 +349,24 @@ impl Inner {
         self.created.get(&stored_place(cookie)).copied().unwrap_or(u64::MAX)
     }
 
-    /// The unexpired cookies of `stores`, the oldest first.
-    fn told<'a>(&self, stores: impl Iterator<Item = &'a CookieStore>) -> Vec<Cookie> {
+    /// The unexpired cookies of `stores`, each with its age, the oldest first.
+    fn told<'a>(&self, stores: impl Iterator<Item = &'a CookieStore>) -> Vec<(u64, Cookie)> {
         let cookies = stores.flat_map(CookieStore::iter_unexpired);
         let mut all: Vec<(u64, Cookie)> =
             cookies.filter_map(|cookie| Some((self.age(cookie), told(cookie)?))).collect();
         all.sort_by_key(|(age, _)| *age);
-        all.into_iter().map(|(_, cookie)| cookie).collect()
+        all
     }
+}
+
+fn without_ages(cookies: Vec<(u64, Cookie)>) -> Vec<Cookie> {
+    cookies.into_iter().map(|(_, cookie)| cookie).collect()
+}
+
+/// The next moment: all changes to cookies of this process have an order.
+fn tick() -> u64 {
+    static CLOCK: AtomicU64 = AtomicU64::new(1);
+    CLOCK.fetch_add(1, Ordering::Relaxed)
 }
 
 /// A stored cookie with all its attributes.
@@ -480,7 +579,7 @@ mod tests {
             &Url::parse("https://other.example/").unwrap(),
             &["d=; Max-Age=0".parse::<HeaderValue>().unwrap()],
         );
-        let inner = jar.lock();
+        let inner = lock(&jar.own);
         assert_eq!((inner.stores.len(), inner.created.len(), inner.oldest.len()), (1, 1, 1));
     }
 
@@ -510,6 +609,72 @@ mod tests {
         assert_eq!(earned("www.site.example"), ["a", "b", "c"]);
         assert_eq!(earned("site.example"), ["a"]);
         assert!(earned("other.example").is_empty());
+    }
+
+    fn answer(jar: &Jar, set: &str) {
+        jar.store(&Url::parse("https://www.site.example/").unwrap(), &[set.parse::<HeaderValue>().unwrap()]);
+    }
+
+    fn values(cookies: &[Cookie]) -> Vec<String> {
+        cookies.iter().map(|cookie| format!("{}={}", cookie.name, cookie.value)).collect()
+    }
+
+    #[test]
+    fn what_the_caller_gave_is_one_cookie_on_all_tiers() {
+        let plain = Jar::default();
+        let browser = plain.with_same_given();
+        for name in ["renewed", "deleted", "kept"] {
+            plain.put(&Cookie::session(name, "1", "www.site.example"));
+        }
+        answer(&plain, "renewed=2");
+        answer(&plain, "own=plain");
+        answer(&browser, "deleted=; Max-Age=0");
+        for jar in [&plain, &browser] {
+            let sent = sent(jar, "https://www.site.example/");
+            assert!(
+                sent.contains("renewed=2") && sent.contains("kept=1") && !sent.contains("deleted"),
+                "{sent}"
+            );
+        }
+        assert!(
+            !sent(&browser, "https://www.site.example/").contains("own="),
+            "a site's own cookie stays apart"
+        );
+        // Set again by the site after it was deleted: the caller's still.
+        answer(&plain, "deleted=3");
+        assert!(sent(&browser, "https://www.site.example/").contains("deleted=3"));
+        assert_eq!(values(&plain.earned("www.site.example")), ["own=plain"]);
+    }
+
+    #[test]
+    fn of_several_jars_the_last_change_of_a_cookie_holds() {
+        let (plain, browser) = (Jar::default(), Jar::default());
+        answer(&plain, "a=1");
+        answer(&browser, "a=2");
+        answer(&browser, "b=1");
+        answer(&plain, "b=2");
+        answer(&plain, "c=1");
+        answer(&browser, "c=2");
+        answer(&browser, "c=; Max-Age=0");
+        answer(&browser, "d=; Max-Age=0");
+        answer(&plain, "d=1");
+        for jars in [[&plain, &browser], [&browser, &plain]] {
+            assert_eq!(values(&Jar::merge(jars)), ["a=2", "b=2", "d=1"]);
+        }
+    }
+
+    #[test]
+    fn a_cookie_that_the_caller_gives_takes_the_place_of_an_earned_one() {
+        let plain = Jar::default();
+        let browser = plain.with_same_given();
+        answer(&plain, "sid=earned");
+        answer(&browser, "sid=earned elsewhere");
+        plain.put(&Cookie::session("sid", "given", "www.site.example"));
+        for jar in [&plain, &browser] {
+            assert_eq!(sent(jar, "https://www.site.example/"), "sid=given");
+            assert_eq!(values(&jar.list()), ["sid=given"]);
+        }
+        assert_eq!(values(&Jar::merge([&browser, &plain])), ["sid=given"]);
     }
 
     #[test]

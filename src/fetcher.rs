@@ -294,17 +294,30 @@ impl Shared {
         if let Some(persona) = named.iter().find(|persona| look.is_of(persona)) {
             return Arc::clone(persona);
         }
-        let (plain, dressed) = self.identities(name, look, &look.route);
+        let (plain, dressed) = self.identities(name, look, &look.route, None);
         let who = Some(Who::new(name.map(AsRef::as_ref), &dressed));
         named.push(Arc::new(Persona { plain, dressed, who, session: None, is_stopgap: false }));
         Arc::clone(&named[named.len() - 1])
     }
 
-    /// Fresh identities of this name that look so and go by `route`: the plain tier's, and that of the others.
-    fn identities(&self, name: Option<&Arc<str>>, look: &Look, route: &Route) -> (Identity, Identity) {
+    /// Fresh identities of this name that look so and go by `route`: the plain tier's, and that of the others. They
+    /// share the cookies that the caller gave, with `before` too.
+    fn identities(
+        &self,
+        name: Option<&Arc<str>>,
+        look: &Look,
+        route: &Route,
+        before: Option<&Identity>,
+    ) -> (Identity, Identity) {
         let name = name.map_or("default", AsRef::as_ref);
         let identity = |profile| Identity::new(name, Arc::clone(profile), None).routed(route.clone());
-        (identity(&self.plain), identity(&look.profile).at(look.place.clone()))
+        let plain = identity(&self.plain);
+        let plain = match before {
+            Some(before) => plain.with_given_cookies_of(before),
+            None => plain,
+        };
+        let dressed = identity(&look.profile).at(look.place.clone()).with_given_cookies_of(&plain);
+        (plain, dressed)
     }
 }
 

@@ -58,6 +58,14 @@ impl Identity {
         self
     }
 
+    /// The same identity without cookies of its own, and with the cookies that the caller gave `other`: the two share
+    /// them from now on.
+    #[must_use]
+    pub(crate) fn with_given_cookies_of(mut self, other: &Self) -> Self {
+        self.jar = other.jar.with_same_given();
+        self
+    }
+
     /// Where its browser says it is.
     #[must_use]
     pub const fn place(&self) -> &Place {

@@ -48,18 +48,11 @@ fn parse(line: &str) -> Result<Option<Cookie>, &'static str> {
     Ok(Some(cookie))
 }
 
-/// Writes the cookies of a jar, readable by its owner only.
+/// Writes the cookies of all jars, each as it was changed last, to a file that its owner alone can read.
 pub(crate) fn write(path: &Path, jars: &[&Jar]) -> Result<(), Failure> {
-    let mut cookies: Vec<Cookie> = Vec::new();
-    for cookie in jars.iter().flat_map(|jar| jar.list()) {
-        let same = |c: &Cookie| (&c.name, &c.domain, &c.path) == (&cookie.name, &cookie.domain, &cookie.path);
-        if !cookies.iter().any(same) {
-            cookies.push(cookie);
-        }
-    }
     let mut text = String::from("# Netscape HTTP Cookie File\n# Written by rungs. It holds secrets.\n\n");
     let truth = |value: bool| if value { "TRUE" } else { "FALSE" };
-    for cookie in cookies {
+    for cookie in Jar::merge(jars.iter().copied()) {
         let mark = if cookie.http_only { "#HttpOnly_" } else { "" };
         let dot = if cookie.host_only { "" } else { "." };
         let _ = writeln!(

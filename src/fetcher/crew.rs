@@ -131,10 +131,7 @@ impl Berth<'_> {
 
     fn new_persona(&self, session: Option<Arc<Session>>, before: &Persona) -> Arc<Persona> {
         let route = session.as_ref().map_or_else(Route::default, |session| session.route().clone());
-        let (plain, dressed) = self.shared.identities(self.name, self.look, &route);
-        for (from, to) in [(&before.plain, &plain), (&before.dressed, &dressed)] {
-            from.jar().given().iter().for_each(|cookie| to.jar().put(cookie));
-        }
+        let (plain, dressed) = self.shared.identities(self.name, self.look, &route, Some(&before.plain));
         let lasts = session.as_ref().is_some_and(|session| !session.is_fleeting());
         let who = lasts.then(|| Who::new(self.name.map(AsRef::as_ref), &dressed));
         Arc::new(Persona { plain, dressed, who, is_stopgap: session.is_none(), session })

@@ -172,13 +172,11 @@ impl Terms {
     pub(super) fn lend(&self, persona: &Persona, request: &Request) {
         let cookies = &self.resolved.settings().request.cookies;
         let Some(host) = request.url.host_str().filter(|_| !cookies.is_empty()) else { return };
-        for jar in [persona.plain.jar(), persona.dressed.jar()] {
-            let held = jar.pairs(&request.url);
-            for (name, value) in
-                cookies.iter().filter(|(name, _)| held.iter().all(|(other, _)| other != *name))
-            {
-                jar.put(&Cookie::session(name, value, host));
-            }
+        let mut held = persona.plain.jar().pairs(&request.url);
+        held.extend(persona.dressed.jar().pairs(&request.url));
+        for (name, value) in cookies.iter().filter(|(name, _)| held.iter().all(|(other, _)| other != *name)) {
+            // Both identities share it.
+            persona.plain.jar().put(&Cookie::session(name, value, host));
         }
     }
 }

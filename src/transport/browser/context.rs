@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use chromiumoxide::cdp::browser_protocol::storage;
 use tokio::sync::Mutex;
+use url::Url;
 
 use super::connection::Connection;
 use super::cookie_sync;
@@ -21,14 +22,22 @@ use crate::transport::Job;
 pub(super) struct Context {
     pub id: String,
     pub forwarder: Option<Forwarder>,
-    /// The cookies it held when they were last looked at.
-    seen: Mutex<Vec<Cookie>>,
+    cookies: Mutex<CookieState>,
     used: std::sync::Mutex<Instant>,
+}
+
+/// The cookies of a context and of the jar when they were last compared.
+#[derive(Default)]
+struct CookieState {
+    /// The jar's cookies, as the jar has them.
+    jar: Vec<Cookie>,
+    /// The browser's cookies, as the browser has them.
+    browser: Vec<Cookie>,
 }
 
 impl Context {
     pub(super) fn new(id: String, forwarder: Option<Forwarder>) -> Self {
-        Self { id, forwarder, seen: Mutex::default(), used: std::sync::Mutex::new(Instant::now()) }
+        Self { id, forwarder, cookies: Mutex::default(), used: std::sync::Mutex::new(Instant::now()) }
     }
 
     /// Whether its way to the proxy is still there.
@@ -44,15 +53,21 @@ impl Context {
         lock(&self.used).elapsed()
     }
 
-    /// Gives the browser what the jar has and it has not, and what the caller lent.
+    /// Applies to the browser what changed in the jar since the last comparison, deleted cookies too, and adds `lent`:
+    /// the cookies of this request's own Cookie header.
     pub(super) async fn put(
         &self,
         connection: &Connection,
         identity: &Identity,
         lent: &[Cookie],
     ) -> Result<()> {
-        let seen = self.seen.lock().await;
-        let mut all = cookie_sync::news(identity.jar().list(), &seen);
+        let mut state = self.cookies.lock().await;
+        let jar = identity.jar().list();
+        let news = cookie_sync::news(&jar, &[&state.jar, &state.browser]);
+        let gone = cookie_sync::gone(&state.jar, &jar);
+        state.jar = jar;
+        let mut all = news.clone();
+        all.extend(gone.iter().map(cookie_sync::expired));
         all.extend(lent.iter().cloned());
         if all.is_empty() {
             return Ok(());
@@ -62,32 +77,57 @@ impl Context {
             browser_context_id: Some(self.id.clone().into()),
         };
         match connection.run(None, &set(&all), COMMAND_LIMIT).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {}
             Err(Fault::Refused(_)) => {
                 // One that it does not like spoils the lot: give them singly.
                 for cookie in &all {
                     connection.tell(None, &set(std::slice::from_ref(cookie)), Box::new(()));
                 }
-                Ok(())
             }
-            Err(fault) => Err(fault.into()),
+            Err(fault) => return Err(fault.into()),
         }
-    }
-
-    /// Takes the browser's cookies into the jar.
-    pub(super) async fn take(&self, connection: &Connection, job: Job<'_>, lent: &[Cookie]) -> Result<()> {
-        let mut seen = self.seen.lock().await;
-        let get = storage::GetCookiesParams { browser_context_id: Some(self.id.clone().into()) };
-        let cookies = connection.run(None, &get, COMMAND_LIMIT).await?.cookies;
-        *seen = cookies
-            .iter()
-            .filter_map(cookie_sync::from_browser)
-            .filter(|cookie| !cookie_sync::is_lent(cookie, lent, &job.request.url))
-            .collect();
-        for cookie in seen.iter() {
-            job.identity.jar().earn(cookie);
+        if !news.is_empty() || !gone.is_empty() {
+            // What the browser took of these, in its own form: later differences are the site's doing. Of the others
+            // a page may have changed some, which `take` has yet to see.
+            let held = self.held(connection, lent, None).await?;
+            for cookie in news.iter().chain(&gone) {
+                cookie_sync::update(
+                    &mut state.browser,
+                    cookie,
+                    held.iter().find(|own| cookie_sync::is_same(own, cookie)),
+                );
+            }
         }
         Ok(())
+    }
+
+    /// Applies to the jar what the site changed in the browser since the last comparison.
+    pub(super) async fn take(&self, connection: &Connection, job: Job<'_>, lent: &[Cookie]) -> Result<()> {
+        let mut state = self.cookies.lock().await;
+        let now = self.held(connection, lent, Some(&job.request.url)).await?;
+        let jar = job.identity.jar();
+        for cookie in cookie_sync::news(&now, &[&state.browser]) {
+            jar.earn(&cookie);
+            cookie_sync::update(&mut state.jar, &cookie, Some(&cookie));
+        }
+        let held = jar.list();
+        for cookie in cookie_sync::gone(&state.browser, &now) {
+            // One that another tier renewed meanwhile stays.
+            if held.iter().any(|own| cookie_sync::is_same(own, &cookie) && own.value == cookie.value) {
+                jar.delete(&cookie);
+                cookie_sync::update(&mut state.jar, &cookie, None);
+            }
+        }
+        state.browser = now;
+        Ok(())
+    }
+
+    /// The browser's cookies without those of this request alone.
+    async fn held(&self, connection: &Connection, lent: &[Cookie], url: Option<&Url>) -> Result<Vec<Cookie>> {
+        let get = storage::GetCookiesParams { browser_context_id: Some(self.id.clone().into()) };
+        let cookies = connection.run(None, &get, COMMAND_LIMIT).await?.cookies;
+        let cookies = cookies.iter().filter_map(cookie_sync::from_browser);
+        Ok(cookies.filter(|cookie| !cookie_sync::is_lent(cookie, lent, url)).collect())
     }
 }
 

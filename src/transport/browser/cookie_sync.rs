@@ -69,15 +69,45 @@ pub(super) fn of_request(request: &Request) -> Vec<Cookie> {
     found
 }
 
-/// What is in the jar and not in the browser yet. `seen` is what the browser held last time.
-pub(super) fn news(jar: Vec<Cookie>, seen: &[Cookie]) -> Vec<Cookie> {
-    jar.into_iter().filter(|cookie| !seen.contains(cookie)).collect()
+/// The cookies that are in none of the earlier lists as they are now.
+pub(super) fn news(cookies: &[Cookie], before: &[&[Cookie]]) -> Vec<Cookie> {
+    let is_new = |cookie: &&Cookie| before.iter().all(|list| !list.contains(cookie));
+    cookies.iter().filter(is_new).cloned().collect()
 }
 
-/// Whether a browser's cookie is one the caller gave for this request alone.
-pub(super) fn is_lent(cookie: &Cookie, lent: &[Cookie], url: &Url) -> bool {
+/// The cookies of `before` that are gone from `now`, whatever their values.
+pub(super) fn gone(before: &[Cookie], now: &[Cookie]) -> Vec<Cookie> {
+    let is_gone = |cookie: &&Cookie| now.iter().all(|other| !is_same(cookie, other));
+    before.iter().filter(is_gone).cloned().collect()
+}
+
+/// Whether two cookies have one name, domain and path: then the later one replaces the earlier one.
+pub(super) fn is_same(one: &Cookie, other: &Cookie) -> bool {
+    (&one.name, &one.domain, &one.path) == (&other.name, &other.domain, &other.path)
+}
+
+/// Replaces the cookie of this name, domain and path by `new`, or removes it.
+pub(super) fn update(list: &mut Vec<Cookie>, cookie: &Cookie, new: Option<&Cookie>) {
+    list.retain(|other| !is_same(other, cookie));
+    list.extend(new.cloned());
+}
+
+/// The same cookie, ended long ago: a browser that is given it deletes its own.
+pub(super) fn expired(cookie: &Cookie) -> Cookie {
+    let mut cookie = cookie.clone();
+    cookie.expires = Some(1);
+    cookie.value.clear();
+    cookie
+}
+
+/// Whether a browser's cookie is one that the caller gave for this request alone. Without a URL, by its domain.
+pub(super) fn is_lent(cookie: &Cookie, lent: &[Cookie], url: Option<&Url>) -> bool {
     lent.iter().any(|own| {
-        own.name == cookie.name && own.value == cookie.value && url.host_str() == Some(&cookie.domain)
+        let is_here = match url {
+            Some(url) => url.host_str() == Some(&cookie.domain),
+            None => own.domain == cookie.domain,
+        };
+        own.name == cookie.name && own.value == cookie.value && is_here
     })
 }
 
@@ -109,9 +139,20 @@ mod tests {
     }
 
     #[test]
+    fn a_cookie_is_gone_when_no_cookie_of_its_name_is_left() {
+        let [a, renewed, b] = [("a", "1"), ("a", "2"), ("b", "1")]
+            .map(|(name, value)| Cookie::session(name, value, "site.example"));
+        assert_eq!(gone(&[a.clone(), b.clone()], std::slice::from_ref(&renewed)), [b.clone()]);
+        let mut list = vec![a.clone(), b.clone()];
+        update(&mut list, &a, Some(&renewed));
+        update(&mut list, &b, None);
+        assert_eq!(list, [renewed]);
+    }
+
+    #[test]
     fn only_news_go_in() {
         let old = Cookie::session("a", "1", "site.example");
         let new = Cookie::session("a", "2", "site.example");
-        assert_eq!(news(vec![old.clone(), new.clone()], &[old]), [new]);
+        assert_eq!(news(&[old.clone(), new.clone()], &[&[], &[old]]), [new]);
     }
 }

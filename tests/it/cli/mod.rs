@@ -1,6 +1,7 @@
 //! The command line: output, exit codes, subcommands, reports and spans.
 
 mod bad_input;
+mod cookie_files;
 mod diagnose;
 mod lab;
 mod observability;
