@@ -236,6 +236,15 @@ impl Fetcher {
         Some(Manner { url, pace })
     }
 
+    /// Whether a request of this method may be sent to `url` again although the server may have acted on it.
+    pub(crate) fn may_repeat(&self, url: &str, method: &Method) -> bool {
+        let repeat_unsafe = || {
+            let terms = self.shared.terms(&parse_url(url).ok()?).ok()?;
+            Some(terms.ladder.schedule.repeat_unsafe)
+        };
+        method.is_safe() || repeat_unsafe().unwrap_or(false)
+    }
+
     /// How soon the host may be asked again.
     pub(crate) fn leave(&self, manner: &Manner) -> Leave {
         self.shared.router.leave(&manner.url, manner.pace)

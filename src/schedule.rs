@@ -17,6 +17,9 @@ pub struct Schedule {
     pub rate_limit_backoff: Duration,
     /// The longest wait. A site that asks for a longer one ends the fetch. Default: 30 s.
     pub max_wait: Duration,
+    /// Whether a request whose method is not safe (POST, PUT, PATCH, DELETE) is sent again although the server may
+    /// have acted on it. Default: false.
+    pub repeat_unsafe: bool,
 }
 
 impl Default for Schedule {
@@ -26,11 +29,17 @@ impl Default for Schedule {
             backoff: Duration::from_millis(500),
             rate_limit_backoff: Duration::from_secs(2),
             max_wait: Duration::from_secs(30),
+            repeat_unsafe: false,
         }
     }
 }
 
 impl Schedule {
+    /// Whether a request of this method may be sent again when the server may have acted on it.
+    pub(crate) fn may_repeat(&self, method: &http::Method) -> bool {
+        method.is_safe() || self.repeat_unsafe
+    }
+
     /// The wait after the failure that comes after `before` others: exponential with full jitter. `roll` is
     /// from 0 to 1.
     pub(crate) fn after_failure(&self, before: u32, roll: f64) -> Duration {

@@ -96,7 +96,7 @@ async fn one(shared: &Arc<Shared>, job: Job) -> Result<()> {
         () = cut(&watcher) => return shared.list.release(lease.id).await,
         outcome = fetched(shared, &watcher) => outcome,
     };
-    let may_pass = may_pass(&outcome);
+    let may_pass = may_pass(&outcome) && may_repeat(shared, &lease.task, &outcome);
     let bytes = outcome.as_ref().map_or(0, |page| page.bytes().len());
     shared.status.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     if may_pass && shared.puts_off() {
@@ -195,6 +195,15 @@ fn may_pass(outcome: &Result<Page>) -> bool {
             kind => kind.is_retryable(),
         },
     }
+}
+
+/// Whether the request may be sent again: its method is safe, it never reached the site, or the target allows it.
+fn may_repeat(shared: &Shared, task: &super::Task, outcome: &Result<Page>) -> bool {
+    let Ok(method) = task.asked_by(&shared.plan.method) else { return false };
+    let was_sent = !outcome.as_ref().is_err_and(|error| {
+        matches!(error.kind(), ErrorKind::Dns | ErrorKind::Connect | ErrorKind::Proxy | ErrorKind::Robots)
+    });
+    !was_sent || shared.plan.fetcher.may_repeat(&task.url, &method)
 }
 
 /// What became of a line that is no task.

@@ -305,7 +305,7 @@ impl Engine {
                 }
                 Err(Failure::Unsent(_)) if !fresh => fresh = true,
                 // A server may close an idle connection at the very moment it is used.
-                Err(Failure::Broken(_)) if reused && call.request.method.is_idempotent() => fresh = true,
+                Err(Failure::Broken(_)) if reused && call.request.method.is_safe() => fresh = true,
                 Err(Failure::Unsent(error) | Failure::Broken(error)) => return Err(error),
             }
             self.pool.forget_shared(&key);

@@ -474,8 +474,8 @@ impl Router {
             url: &url,
             requested: &errand.request.url,
             body: &begun.prefix,
-            // The answer to HEAD has no body to judge by.
-            complete: begun.rest.is_none() && errand.request.method != http::Method::HEAD,
+            complete: begun.rest.is_none()
+                && !has_no_body_to_judge(&errand.request.method, status, &begun.prefix),
             via_proxy: identity.route().proxy(&url).is_some(),
         };
         let page = sizes::Page::of(errand, tier, &seen);
@@ -490,6 +490,12 @@ impl Router {
         };
         Ok(Judged { status, version, headers, url, redirects, timings, verdict, kept, page, small, browser })
     }
+}
+
+/// Whether the body tells nothing: the response to HEAD has none, and an empty one with a success status is what many
+/// servers send to a POST or DELETE.
+fn has_no_body_to_judge(method: &http::Method, status: StatusCode, body: &[u8]) -> bool {
+    method == http::Method::HEAD || !method.is_safe() && status.is_success() && body.is_empty()
 }
 
 fn ended(end: End) -> Error {

@@ -178,7 +178,35 @@ pub(crate) fn decide(
             answered(ladder, means, history, verdict, *retry_after, roll)
         }
     };
-    afforded(&ladder.budget, history, step, outcome)
+    afforded(&ladder.budget, history, harmless(ladder, history, step, outcome), outcome)
+}
+
+/// The step, or the end of the fetch where the step would send an unsafe request again that the server may have acted
+/// on.
+fn harmless(ladder: &Ladder, history: &History, step: Step, outcome: &Outcome<'_>) -> Step {
+    if step.why().is_none() || ladder.schedule.may_repeat(&history.method) || was_not_processed(outcome) {
+        return step;
+    }
+    match outcome {
+        Outcome::Failed(_) => Step::Fail,
+        Outcome::Answered { verdict, .. } if verdict.kind == VerdictKind::OriginError => Step::Done,
+        Outcome::Answered { .. } => stop(&format!(
+            "rungs does not send a {} again by itself, since the server may have acted on it; begin at a higher tier \
+             (`--tier impersonate`), or set `retry.unsafe = true` for the target",
+            history.method
+        )),
+    }
+}
+
+/// Whether the server certainly did not act on the request: it never left, or a protection service answered in the
+/// server's place with a challenge.
+fn was_not_processed(outcome: &Outcome<'_>) -> bool {
+    match outcome {
+        Outcome::Failed(kind) => matches!(kind, ErrorKind::Connect | ErrorKind::Proxy),
+        Outcome::Answered { verdict, .. } => {
+            verdict.kind == VerdictKind::Challenge && verdict.vendor.is_some()
+        }
+    }
 }
 
 /// The step, or the end of the fetch where the budget does not allow it.
@@ -199,7 +227,7 @@ fn failed(ladder: &Ladder, means: Means, history: &History, kind: ErrorKind, rol
     if kind == ErrorKind::Proxy && may_leave(means, history) {
         return Step::NewExit { faulty: true, why: format!("new exit: {kind} error") };
     }
-    if history.failed < times && is_transient(kind, history.tier) && may_repeat(&history.method, kind) {
+    if history.failed < times && is_transient(kind, history.tier) {
         let after = ladder.schedule.after_failure(history.failed, roll);
         return Step::Retry { after, why: format!("retry: {kind} error") };
     }
@@ -228,8 +256,7 @@ fn answered(
                 climb(ladder, history, verdict)
             }
         }
-        // It may have been sent on before the proxy failed.
-        VerdictKind::ProxyFault if may_leave(means, history) && history.method.is_idempotent() => {
+        VerdictKind::ProxyFault if may_leave(means, history) => {
             Step::NewExit { faulty: true, why: format!("new exit: {verdict}") }
         }
         VerdictKind::ProxyFault => {
@@ -249,7 +276,7 @@ fn broken(ladder: &Ladder, history: &History, retry_after: Option<Duration>, rol
         None => Some(schedule.after_failure(history.failed, roll)),
     };
     match after {
-        Some(after) if history.failed < schedule.times && history.method.is_idempotent() => {
+        Some(after) if history.failed < schedule.times => {
             Step::Retry { after, why: "retry: the origin is failing".to_owned() }
         }
         _ => Step::Done,
@@ -335,11 +362,6 @@ fn is_transient(kind: ErrorKind, tier: Tier) -> bool {
         ErrorKind::Timeout => tier != Tier::Browser,
         _ => false,
     }
-}
-
-/// Whether sending it twice does no harm. A refused connection never carried the request.
-fn may_repeat(method: &Method, kind: ErrorKind) -> bool {
-    method.is_idempotent() || kind == ErrorKind::Connect
 }
 
 /// How many exits that do not work one fetch leaves at most. No request has reached the site by then.

@@ -24,6 +24,7 @@ pub(super) fn table() -> Table {
             backoff: Some(Span(schedule.backoff)),
             rate_limit_backoff: Some(Span(schedule.rate_limit_backoff)),
             max_wait: Some(Span(schedule.max_wait)),
+            repeat_unsafe: Some(schedule.repeat_unsafe),
         },
         budget: BudgetSettings {
             attempts: Some(budget.attempts),

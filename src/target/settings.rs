@@ -158,6 +158,10 @@ pub struct Retry {
     /// The longest wait. A site that asks for a longer one ends the fetch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_wait: Option<Span>,
+    /// Whether a request whose method is not safe (POST, PUT, PATCH, DELETE) is sent again although the server may
+    /// have acted on it.
+    #[serde(rename = "unsafe", skip_serializing_if = "Option::is_none")]
+    pub repeat_unsafe: Option<bool>,
 }
 
 /// What one fetch may cost at most, on all its tiers together.
@@ -185,11 +189,12 @@ impl Settings {
     #[must_use]
     pub fn schedule(&self) -> Schedule {
         let mut schedule = Schedule::default();
-        let Retry { times, backoff, rate_limit_backoff, max_wait } = &self.retry;
+        let Retry { times, backoff, rate_limit_backoff, max_wait, repeat_unsafe } = &self.retry;
         set(&mut schedule.times, *times);
         set(&mut schedule.backoff, backoff.map(|span| span.0));
         set(&mut schedule.rate_limit_backoff, rate_limit_backoff.map(|span| span.0));
         set(&mut schedule.max_wait, max_wait.map(|span| span.0));
+        set(&mut schedule.repeat_unsafe, *repeat_unsafe);
         schedule
     }
 

@@ -5,6 +5,7 @@
 //! | When does a fetch retry, wait, escalate to the next tier or stop? | `escalation/decisions.rs` |
 //! | Do all tiers together get the lab's sites, with a real Chromium? | `escalation/all_tiers.rs` |
 //! | Does a dropped fetch free its sockets, permits and pages? | `escalation/cancellation.rs` |
+//! | Is a POST or DELETE ever sent twice? | `escalation/unsafe_methods.rs` |
 //! | How are `--rate`, `Retry-After` and failing hosts (circuit breaker) respected? | `escalation/rate_limits.rs` |
 //! | How is robots.txt respected? | `escalation/robots.rs` |
 //! | Is the memory file shared between processes, exported, imported, and whole after a crash? | `memory/store.rs` |
@@ -26,6 +27,7 @@
 //! | Is each URL in the output once, after kills, a full disk, a second run? | `batch/run.rs` |
 //! | Which links does `--follow` fetch, and what is read out of pages? | `batch/crawl.rs` |
 //! | What does the program print, write and exit with? | `cli/output.rs` |
+//! | What do `-b FILE` and `-c FILE` keep of what a site changed? | `cli/cookie_files.rs` |
 //! | Which exit code, kind and message has each kind of bad input? | `cli/bad_input.rs` |
 //! | How are target files written and tried? | `cli/targets.rs` |
 //! | What do `rungs profile lint`, `diff`, `show` and `list` print? | `cli/profile.rs` |

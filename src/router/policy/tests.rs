@@ -11,6 +11,7 @@ const ALL: Ladder = Ladder {
         backoff: Duration::from_millis(500),
         rate_limit_backoff: Duration::from_secs(2),
         max_wait: Duration::from_secs(30),
+        repeat_unsafe: false,
     },
     budget: Budget { attempts: 12, visits: 3, bytes: None, elapsed: Some(Duration::from_secs(300)) },
 };
@@ -348,4 +349,56 @@ proptest! {
 /// What only ever grows while nothing but a climb happens.
 fn counters(history: &History) -> u32 {
     history.sessions * 1000 + (history.exits + history.faults) * 100 + history.failed + history.limited
+}
+
+/// A request that is not safe, answered on `tier`.
+fn unsafe_step(method: Method, ladder: &Ladder, verdict: &Verdict) -> Step {
+    let mut history = History::new(method);
+    history.attempted(Tier::Plain, 0, Duration::ZERO);
+    let outcome = Outcome::Answered { verdict, retry_after: None };
+    decide(ladder, EXIT, &history, &outcome, 0.0)
+}
+
+#[test]
+fn an_unsafe_request_is_not_sent_again_after_a_response() {
+    let allowed = Ladder { schedule: Schedule { repeat_unsafe: true, ..ALL.schedule }, ..ALL };
+    for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+        for kind in KINDS {
+            let step = unsafe_step(method.clone(), &ALL, &verdict(kind));
+            assert_eq!(step.why(), None, "{method} {kind}: {step:?}");
+            let repeated = unsafe_step(method.clone(), &allowed, &verdict(kind));
+            let safe = unsafe_step(Method::GET, &ALL, &verdict(kind));
+            assert_eq!(repeated, safe, "{method} {kind} with `retry.unsafe`");
+        }
+        let Step::Blocked { hint: Some(hint) } = unsafe_step(method, &ALL, &verdict(VerdictKind::Block))
+        else {
+            panic!("a block ends the fetch");
+        };
+        assert!(hint.contains("retry.unsafe"), "{hint}");
+    }
+}
+
+#[test]
+fn an_unsafe_request_is_sent_again_behind_a_vendors_challenge() {
+    let challenge = Verdict { vendor: Some("cloudflare".to_owned()), ..verdict(VerdictKind::Challenge) };
+    let step = unsafe_step(Method::POST, &ALL, &challenge);
+    assert!(matches!(step, Step::Climb { to: Tier::Impersonate, .. }), "{step:?}");
+    // A page that only looks like a challenge may be the response.
+    let step = unsafe_step(Method::POST, &ALL, &verdict(VerdictKind::Challenge));
+    assert!(matches!(step, Step::Blocked { .. }), "{step:?}");
+}
+
+#[test]
+fn an_unsafe_request_that_never_left_is_sent_again() {
+    for (kind, means, expected) in [
+        (ErrorKind::Connect, NONE, true),
+        (ErrorKind::Proxy, EXIT, true),
+        (ErrorKind::Protocol, NONE, false),
+        (ErrorKind::Timeout, NONE, false),
+    ] {
+        let mut history = History::new(Method::DELETE);
+        history.attempted(Tier::Plain, 0, Duration::ZERO);
+        let step = decide(&ALL, means, &history, &Outcome::Failed(kind), 0.0);
+        assert_eq!(step.why().is_some(), expected, "{kind:?}: {step:?}");
+    }
 }

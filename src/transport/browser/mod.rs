@@ -292,7 +292,7 @@ impl Lost {
         match faults::of(&self.error) {
             // Refused: most often the page moved on between two commands.
             Some(Fault::Gone | Fault::PageGone | Fault::Refused(_)) => {
-                !self.sent || job.request.method.is_idempotent()
+                !self.sent || job.request.method.is_safe()
             }
             Some(Fault::Slow(_)) => !self.sent,
             _ => false,

@@ -6,3 +6,4 @@ mod cancellation;
 mod decisions;
 mod rate_limits;
 mod robots;
+mod unsafe_methods;
