@@ -13,6 +13,7 @@ mod clearance;
 mod cleared;
 mod corpus;
 mod crawl;
+mod credentials;
 mod descriptors;
 mod detect;
 mod diagnose;
