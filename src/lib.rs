@@ -13,6 +13,7 @@ pub mod batch;
 mod bounds;
 mod budget;
 mod cookies;
+mod credentials;
 pub mod detect;
 pub mod diagnose;
 pub mod doctor;

@@ -75,10 +75,16 @@ async fn sessions(certs: &Certs, nginx: &Nginx) {
 /// Fetches `pages` pages through four proxies while some of them fail. Returns whether no page was lost.
 async fn health(certs: &Certs, nginx: &Nginx, pages: usize, at_once: usize) -> bool {
     let mut dying = Some(Squid::start_with(&ANY_CREDENTIALS));
-    let (refusing, fast, behind) =
-        (Squid::start_with(&ANY_CREDENTIALS), Squid::start_with(&ANY_CREDENTIALS), Squid::start_with(&ANY_CREDENTIALS));
-    let slow =
-        Relay::start(behind.port(), Flow::new().latency(Duration::from_millis(50), Duration::ZERO), Flow::new());
+    let (refusing, fast, behind) = (
+        Squid::start_with(&ANY_CREDENTIALS),
+        Squid::start_with(&ANY_CREDENTIALS),
+        Squid::start_with(&ANY_CREDENTIALS),
+    );
+    let slow = Relay::start(
+        behind.port(),
+        Flow::new().latency(Duration::from_millis(50), Duration::ZERO),
+        Flow::new(),
+    );
     let ports = [dying.as_ref().map_or(0, Squid::port), refusing.port(), slow.port(), fast.port()];
     let pool = ports.iter().fold(ProxyPool::new().mode(Mode::Rotating), |pool, port| {
         pool.proxy(format!("http://user:password@127.0.0.1:{port}").parse().expect("a proxy"))

@@ -24,6 +24,7 @@ mod handle;
 mod hosts;
 mod input;
 mod journal;
+mod listed;
 mod observer;
 mod output;
 mod reader;
@@ -150,7 +151,8 @@ impl Batch {
         self
     }
 
-    /// What to add to every request, before what its task says.
+    /// What to add to every request, before what its task says. Headers that may be secrets, cookies among them, are
+    /// left out of requests to another origin than those of the listed URLs; give another site its own by a target.
     pub fn each_request(
         mut self,
         add: impl Fn(RequestBuilder) -> RequestBuilder + Send + Sync + 'static,
@@ -167,7 +169,7 @@ impl Batch {
 
     /// Follows links: the batch becomes a crawl, and its list grows while it is done. With a checkpoint, what was
     /// found is kept in it together with the page it was found on. Links are asked for with GET and a Referer, whatever the
-    /// page was asked for with. Where robots.txt is obeyed, `nofollow` is too, of links, pages and headers. Default: none.
+    /// page was asked for with; what [`each_request`](Self::each_request) adds goes to the origins of the listed URLs. Where robots.txt is obeyed, `nofollow` is too, of links, pages and headers. Default: none.
     pub fn follow(mut self, links: Follow) -> Self {
         self.follow = Some(links);
         self

@@ -93,7 +93,11 @@ fn take(shared: &Shared, item: Item, frontier: &Mutex<Frontier>, runtime: &runti
         Item::Bad(bad) => (Err(Key::of_bad(bad.text.as_bytes())), bad.text, bad.message),
     };
     let key = match &work {
-        Ok(work) => work.key,
+        Ok(work) => {
+            // What an earlier run finished is listed too.
+            shared.listed.add(&work.task);
+            work.key
+        }
         Err(key) => *key,
     };
     if !is_new(key, &text)? {

@@ -18,6 +18,7 @@ use super::handle::{Handle, progress};
 use super::hosts::Hosts;
 use super::input::Input;
 use super::journal::FindsReader;
+use super::listed::ListedOrigins;
 use super::observer::Observers;
 use super::output::Output;
 use super::record::Record;
@@ -89,6 +90,7 @@ pub(super) struct Shared {
     pub(super) hosts: Hosts,
     pub(super) sink: Way,
     pub(super) reading: Arc<Reading>,
+    pub(super) listed: ListedOrigins,
     pub(super) done: mpsc::Sender<Done>,
     slots: Arc<Slots>,
     /// Held by the one worker that looks for a task.
@@ -138,6 +140,7 @@ impl Run {
             status: Arc::clone(&status),
             sink: sink.way(),
             reading,
+            listed: ListedOrigins::default(),
             done: to,
             slots: Arc::clone(&slots),
             turn: tokio::sync::Mutex::default(),

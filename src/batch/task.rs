@@ -5,8 +5,9 @@ use std::fmt;
 use http::Method;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use url::Url;
+use url::{Origin, Url};
 
+use super::listed::ListedOrigins;
 use crate::error::{Error, Result};
 use crate::fetcher::{Fetcher, RequestBuilder};
 use crate::kind::ErrorKind;
@@ -44,6 +45,10 @@ pub struct Task {
     /// How many links it is away from what was listed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub depth: u32,
+    /// Of a link or a sitemap's page: the origin of the listed URL that led to it. What the caller gives every request
+    /// is for that origin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed_origin: Option<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
@@ -105,13 +110,24 @@ impl Task {
         }))
     }
 
-    /// The request it stands for. What the batch gives every request is in `method` and added by `common`;
-    /// what the task says itself comes after it.
+    /// The origin of the listed URL that it is, or that led to it. `None` for a link of which nobody knows.
+    pub(super) fn given_for(&self) -> Option<Origin> {
+        let seed = match (&self.seed_origin, self.depth) {
+            (Some(origin), _) => origin,
+            (None, 0) => &self.url,
+            (None, _) => return None,
+        };
+        Some(Url::parse(seed).ok()?.origin())
+    }
+
+    /// The request it stands for. What the batch gives every request is in `method` and added by `common`, but for
+    /// what may be a secret and is not for the task's origin; what the task says itself comes after it.
     pub(super) fn request(
         &self,
         fetcher: &Fetcher,
         method: &Method,
         common: Option<&(dyn Fn(RequestBuilder) -> RequestBuilder + Send + Sync)>,
+        listed: &ListedOrigins,
     ) -> Result<RequestBuilder> {
         let method = self.asked_by(method)?;
         let mut request = match &self.session {
@@ -120,6 +136,11 @@ impl Task {
         };
         if let Some(common) = common {
             request = common(request);
+        }
+        let (restricted, left_out) = request.restricted(|to| listed.may_have(self, to));
+        request = restricted;
+        if let Some(url) = request.url().filter(|_| left_out) {
+            listed.tell(url);
         }
         for (name, value) in &self.headers {
             request = request.header(name, value);

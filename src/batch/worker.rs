@@ -153,7 +153,8 @@ async fn followed(shared: &Arc<Shared>, finished: &mut Finished, mut record: Rec
 /// The fetch, which is over before its lease is.
 async fn fetched(shared: &Arc<Shared>, watcher: &Arc<Watcher>) -> Result<Page> {
     let plan = &shared.plan;
-    let request = watcher.lease.task.request(&plan.fetcher, &plan.method, plan.common.as_deref())?;
+    let (task, common) = (&watcher.lease.task, plan.common.as_deref());
+    let request = task.request(&plan.fetcher, &plan.method, common, &shared.listed)?;
     let watch: Arc<dyn Watch> = Arc::clone(watcher) as Arc<dyn Watch>;
     let request = request.robots_otherwise(plan.robots).watch(watch).tell_sent(plan.tells_sent);
     let fetching = request.send();

@@ -9,9 +9,10 @@ use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Method, header};
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
-use url::Url;
+use url::{Origin, Url};
 
 use crate::budget::Budget;
+use crate::credentials;
 use crate::detect::Expect;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
@@ -42,6 +43,8 @@ pub struct RequestBuilder {
     otherwise: Robots,
     pace: Option<Pace>,
     target: Option<String>,
+    /// Its URL is not one that what the caller and settings for all URLs give is for.
+    is_foreign: bool,
     watch: Option<Arc<dyn Watch>>,
     tells_sent: bool,
 }
@@ -66,12 +69,15 @@ impl RequestBuilder {
             otherwise: Robots::default(),
             pace: None,
             target: None,
+            is_foreign: false,
             watch: None,
             tells_sent: false,
         }
     }
 
-    /// Adds a header. It takes the place of the tier's own of that name.
+    /// Adds a header. It takes the place of the tier's own of that name. One that may be a secret (any but those that
+    /// negotiate or describe content, such as `Accept-Language`) goes to the URL's origin alone: a redirect to another
+    /// origin leaves it out, and so does the rest of that chain of redirects.
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
         let (name, value) = (name.as_ref(), value.as_ref());
         self.change(|request| {
@@ -79,6 +85,24 @@ impl RequestBuilder {
             Ok(())
         });
         self
+    }
+
+    /// Leaves out what was added so far and may be a secret, unless the URL's origin is one that `given_for` is true
+    /// for; then what no target that matches the URL gives is left out as well. Whether a header was left out.
+    pub(crate) fn restricted(mut self, given_for: impl FnOnce(&Origin) -> bool) -> (Self, bool) {
+        let Ok(request) = &mut self.request else { return (self, false) };
+        let to = request.url.origin();
+        self.is_foreign = !given_for(&to);
+        let before = request.headers.len();
+        request.headers.retain(|(name, _)| credentials::may_send(name, &to, |_| !self.is_foreign));
+        let left_out = request.headers.len() < before;
+        (self, left_out)
+    }
+
+    /// The headers added so far.
+    #[cfg(test)]
+    pub(crate) fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+        self.request.as_ref().map(|request| &request.headers[..]).unwrap_or_default()
     }
 
     /// Takes a header away that the tier would have sent.
@@ -257,7 +281,7 @@ impl RequestBuilder {
         let base = self.fetcher.persona_as(&look);
         let mut berth = self.fetcher.berth(&look, &request.url, &base);
         let mut view = self.view;
-        terms.fill(&mut request, self.has_context, &mut view)?;
+        terms.fill(&mut request, self.has_context, &mut view, self.is_foreign)?;
         let mut ladder = self.tier.map_or(terms.ladder, |tier| terms.ladder.only(tier));
         if let Some(wanted) = view.needs_browser() {
             if ladder.max < Tier::Browser {
@@ -281,7 +305,7 @@ impl RequestBuilder {
             None => self.fetcher.dressed(&terms, Arc::clone(&base), &request, &area, &ladder).await,
         };
         for persona in [Some(&persona), instead.as_ref()].into_iter().flatten() {
-            terms.lend(persona, &request);
+            terms.lend(persona, &request, self.is_foreign);
         }
         let sent = self.tells_sent.then(Mutex::default);
         let errand = Errand {

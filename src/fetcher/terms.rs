@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use url::Origin;
+
 use crate::bounds::Bounds;
 use crate::budget::Budget;
 use crate::cookies::Cookie;
+use crate::credentials;
 use crate::detect::{Expect, Rules};
 use crate::error::{Error, Result};
 use crate::fingerprint::Profile;
@@ -140,11 +143,24 @@ impl Terms {
         self.resolved.settings().request.cookies.contains_key(name)
     }
 
-    /// Adds what the target gives every request, where the request does not say it itself.
-    pub(super) fn fill(&self, request: &mut Request, has_context: bool, view: &mut View) -> Result<()> {
+    /// Adds what the target gives every request, where the request does not say it itself. What may be a secret is
+    /// left out of a request that `is_foreign`, unless a target that matches the URL gives it.
+    pub(super) fn fill(
+        &self,
+        request: &mut Request,
+        has_context: bool,
+        view: &mut View,
+        is_foreign: bool,
+    ) -> Result<()> {
         let settings = self.resolved.settings();
-        for (name, value) in &settings.request.headers {
-            let (name, value) = super::send::field(name, value)?;
+        let to = request.url.origin();
+        for (key, value) in &settings.request.headers {
+            let (name, value) = super::send::field(key, value)?;
+            let key = ["request", "headers", key.as_str()];
+            let given_for = |_: &Origin| !is_foreign || self.resolved.is_given_for(&key, &request.url);
+            if !credentials::may_send(&name, &to, given_for) {
+                continue;
+            }
             let said = request.headers.iter().any(|(other, _)| *other == name);
             if !said && !request.removed.contains(&name) {
                 request.headers.push((name, value));
@@ -168,15 +184,21 @@ impl Terms {
         Ok(())
     }
 
-    /// Gives both identities the target's cookies that they have not.
-    pub(super) fn lend(&self, persona: &Persona, request: &Request) {
+    /// Gives both identities the target's cookies that they have not; of a request that `is_foreign`, those of targets
+    /// that match the URL. A cookie for https is not for http.
+    pub(super) fn lend(&self, persona: &Persona, request: &Request, is_foreign: bool) {
         let cookies = &self.resolved.settings().request.cookies;
         let Some(host) = request.url.host_str().filter(|_| !cookies.is_empty()) else { return };
+        let is_given = |name: &str| {
+            !is_foreign || self.resolved.is_given_for(&["request", "cookies", name], &request.url)
+        };
         let mut held = persona.plain.jar().pairs(&request.url);
         held.extend(persona.dressed.jar().pairs(&request.url));
-        for (name, value) in cookies.iter().filter(|(name, _)| held.iter().all(|(other, _)| other != *name)) {
+        let is_missing = |name: &str| held.iter().all(|(other, _)| other != name);
+        for (name, value) in cookies.iter().filter(|(name, _)| is_missing(name) && is_given(name)) {
+            let secure = request.url.scheme() == "https";
             // Both identities share it.
-            persona.plain.jar().put(&Cookie::session(name, value, host));
+            persona.plain.jar().put(&Cookie { secure, ..Cookie::session(name, value, host) });
         }
     }
 }

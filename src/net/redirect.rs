@@ -1,7 +1,8 @@
 //! Where a redirect leads, and what of the request goes along. Pure.
 
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 
+use crate::credentials;
 use crate::error::{Error, Result};
 use crate::kind::ErrorKind;
 use crate::redact;
@@ -10,7 +11,8 @@ use crate::request::Request;
 /// The request that follows `request`'s answer, or `None` when the answer is no redirect.
 ///
 /// 303 always, and 301 and 302 after a POST, turn into a GET without a body; 307 and 308 keep all
-/// (RFC 9110, section 15.4, as browsers apply it). Credentials do not cross origins.
+/// (RFC 9110, section 15.4, as browsers apply it). What may be a secret does not cross origins, and what was left out
+/// once stays out for the rest of the chain, as [`credentials`] says: A to B to A has it at the first A alone.
 ///
 /// # Errors
 /// [`ErrorKind::Redirect`] when it leads to something that is not http or https.
@@ -59,17 +61,10 @@ pub(crate) fn follow(request: &Request, status: StatusCode, headers: &HeaderMap)
             let _ = next.url.set_password(request.url.password());
         }
     } else {
-        next.headers.retain(|(name, _)| {
-            !matches!(
-                *name,
-                header::AUTHORIZATION
-                    | header::COOKIE
-                    | header::PROXY_AUTHORIZATION
-                    | header::HOST
-                    // The journey tells what may still be said of it.
-                    | header::REFERER
-            )
-        });
+        let to = next.url.origin();
+        let may_send = |name: &HeaderName| credentials::may_send(name, &to, |to| *to == request.url.origin());
+        // The journey tells what may still be said of the page it began on.
+        next.headers.retain(|(name, _)| *name != header::REFERER && may_send(name));
     }
     Ok(Some(next))
 }
@@ -82,6 +77,7 @@ fn shorten(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use proptest::prelude::Strategy;
     use url::Url;
 
     use super::*;
@@ -93,6 +89,7 @@ mod tests {
         request.headers = vec![
             (header::CONTENT_TYPE, HeaderValue::from_static("text/plain")),
             (header::AUTHORIZATION, HeaderValue::from_static("Bearer t")),
+            (HeaderName::from_static("x-api-key"), HeaderValue::from_static("t")),
             (header::ACCEPT, HeaderValue::from_static("*/*")),
         ];
         request
@@ -119,12 +116,46 @@ mod tests {
     fn credentials_stay_with_their_origin() {
         let same = next(307, "/next").unwrap().unwrap();
         assert_eq!(same.url.as_str(), "https://u:p@a.example/next#part");
-        assert!(same.headers.iter().any(|(name, _)| name == header::AUTHORIZATION));
-        for elsewhere in ["https://b.example/", "http://a.example/", "https://a.example:444/"] {
+        assert_eq!(same.headers.len(), post().headers.len());
+        for elsewhere in
+            ["https://b.example/", "http://a.example/", "https://a.example:444/", "https://www.a.example/"]
+        {
             let other = next(307, elsewhere).unwrap().unwrap();
             assert!(other.url.username().is_empty(), "{elsewhere}");
-            assert!(!other.headers.iter().any(|(name, _)| name == header::AUTHORIZATION), "{elsewhere}");
-            assert!(other.headers.iter().any(|(name, _)| name == header::ACCEPT), "{elsewhere}");
+            let names: Vec<&HeaderName> = other.headers.iter().map(|(name, _)| name).collect();
+            assert_eq!(names, [header::CONTENT_TYPE, header::ACCEPT], "{elsewhere}");
+        }
+    }
+
+    /// URLs of few origins, so that chains come back.
+    fn urls() -> impl Strategy<Value = Url> {
+        let parts = ("https?", "(a|www[.]a|b)[.]test", "(:8443)?", "/[a-c]?");
+        parts.prop_map(|(scheme, host, port, path)| format!("{scheme}://{host}{port}{path}").parse().unwrap())
+    }
+
+    proptest::proptest! {
+        /// Each hop is another origin, or the same; some lead back to where the chain began.
+        #[test]
+        fn no_chain_of_redirects_takes_a_secret_to_an_origin_it_was_not_given_for(
+            first in urls(),
+            hops in proptest::collection::vec((urls(), proptest::sample::select(&[301_u16, 302, 303, 307, 308][..])), 0..8),
+            name in "(authorization|cookie|proxy-authorization|host|x-[a-z]{1,8}|sec-[a-b]{1,3}|[a-z]{1,3}-key)",
+        ) {
+            let mut request = Request::get(first.clone());
+            let secret: HeaderName = name.parse().unwrap();
+            request.headers.push((secret.clone(), HeaderValue::from_static("hunter2")));
+            request.headers.push((header::ACCEPT, HeaderValue::from_static("*/*")));
+            let mut was_away = false;
+            for (to, status) in hops {
+                let mut headers = HeaderMap::new();
+                headers.insert(header::LOCATION, to.as_str().parse().unwrap());
+                request = follow(&request, StatusCode::from_u16(status).unwrap(), &headers).unwrap().unwrap();
+                was_away |= to.origin() != first.origin();
+                let has = |name: &HeaderName| request.headers.iter().any(|(own, _)| own == name);
+                // It stays while the chain does, and for no longer.
+                assert_eq!(has(&secret), !was_away, "{name} at {to}");
+                assert!(has(&header::ACCEPT));
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue, header};
 
 use super::dress::{self, Fields};
 use super::exchange::in_http2;
+use crate::credentials;
 use crate::redact;
 use crate::request::Request;
 use crate::response::{HttpVersion, Sent};
@@ -35,8 +36,8 @@ fn shown(request: &Request, name: &str, value: HeaderValue) -> HeaderValue {
     let masked = || HeaderValue::from_static("***");
     let Ok(name) = name.parse::<HeaderName>() else { return masked() };
     let is_callers = || request.headers.iter().any(|(own, _)| *own == name);
-    if SECRET.contains(&name) || is_callers() && !PLAIN.contains(&name) && !name.as_str().starts_with("sec-")
-    {
+    let may_be_secret = || credentials::may_be_secret(&name) && !PLAIN.contains(&name);
+    if SECRET.contains(&name) || (may_be_secret() && is_callers()) {
         return masked();
     }
     if name == header::REFERER {
@@ -47,16 +48,8 @@ fn shown(request: &Request, name: &str, value: HeaderValue) -> HeaderValue {
 }
 
 const SECRET: [HeaderName; 3] = [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION];
-/// What a caller may say that is nobody's secret.
-const PLAIN: [HeaderName; 21] = [
-    header::ACCEPT,
-    header::ACCEPT_CHARSET,
-    header::ACCEPT_ENCODING,
-    header::ACCEPT_LANGUAGE,
-    header::CACHE_CONTROL,
-    header::CONNECTION,
-    header::CONTENT_TYPE,
-    header::DNT,
+/// What stays with one origin and is nobody's secret all the same.
+const PLAIN: [HeaderName; 7] = [
     header::HOST,
     header::IF_MATCH,
     header::IF_MODIFIED_SINCE,
@@ -64,12 +57,6 @@ const PLAIN: [HeaderName; 21] = [
     header::IF_RANGE,
     header::IF_UNMODIFIED_SINCE,
     header::ORIGIN,
-    header::PRAGMA,
-    header::RANGE,
-    header::REFERER,
-    header::TE,
-    header::UPGRADE_INSECURE_REQUESTS,
-    header::USER_AGENT,
 ];
 
 #[cfg(test)]
@@ -81,13 +68,14 @@ mod tests {
     #[test]
     fn credentials_and_what_nobody_knows_are_not_told() {
         let mut request = Request::get(Url::parse("https://jane:hunter2@a.test:8443/p?q=1#x").unwrap());
-        for name in ["x-api-key", "accept-language"] {
+        for name in ["x-api-key", "sec-api-key", "accept-language"] {
             request.headers.push((name.parse().unwrap(), HeaderValue::from_static("mine")));
         }
         let fields: Fields = [
             ("Connection", "keep-alive"),
             ("Accept-Language", "mine"),
             ("X-Api-Key", "mine"),
+            ("sec-api-key", "mine"),
             ("X-Of-The-Profile", "its"),
             ("Authorization", "Basic amFuZQ=="),
             ("Referer", "https://jane:hunter2@a.test/"),
@@ -103,6 +91,7 @@ mod tests {
             ("host", "a.test:8443"),
             ("accept-language", "mine"),
             ("x-api-key", "***"),
+            ("sec-api-key", "***"),
             ("x-of-the-profile", "its"),
             ("authorization", "***"),
             ("referer", "https://***:***@a.test/"),

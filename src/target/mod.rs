@@ -278,7 +278,7 @@ impl Targets {
         for (table, origin) in &self.above {
             merged.lay(table, origin);
         }
-        Resolved::new(merged, targets.last().map(|target| target.name.clone()))
+        Resolved::new(merged, &targets)
     }
 
     /// Forgets what was found before: a layer was added.

@@ -4,9 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use toml::Value;
+use url::Url;
 
+use super::Target;
 use super::layer::{Merged, Origin};
+use super::pattern::Match;
 use super::settings::Settings;
+use crate::credentials;
 use crate::error::{Error, Result};
 use crate::extract::{Extract, Field};
 use crate::kind::ErrorKind;
@@ -18,6 +22,8 @@ pub struct Resolved {
     settings: Settings,
     merged: Merged,
     target: Option<String>,
+    /// The targets among its layers: where each is kept, and which URLs it is for.
+    matches: Vec<(Origin, Match)>,
     extract: Option<Arc<Extract>>,
 }
 
@@ -33,13 +39,15 @@ pub struct Shown {
 }
 
 impl Resolved {
-    pub(super) fn new(merged: Merged, target: Option<String>) -> Result<Self> {
+    pub(super) fn new(merged: Merged, targets: &[&Target]) -> Result<Self> {
         let settings: Settings = merged.table().try_into().map_err(|cause: toml::de::Error| {
             Error::new(ErrorKind::Config, "the settings do not fit together").with_source(cause)
         })?;
         check_tiers(&settings, &merged)?;
         let extract = extract(&settings)?.map(Arc::new);
-        Ok(Self { settings, merged, target, extract })
+        let target = targets.last().map(|target| target.name.clone());
+        let matches = targets.iter().map(|target| (target.origin.clone(), target.matches.clone())).collect();
+        Ok(Self { settings, merged, target, matches, extract })
     }
 
     /// The settings, all layers together.
@@ -63,6 +71,13 @@ impl Resolved {
     pub(crate) fn is_set(&self, key: &str) -> bool {
         let mut leaves = self.merged.iter();
         leaves.any(|(path, leaf)| path.len() == 1 && path[0] == key && leaf.origin != Origin::Default)
+    }
+
+    /// Whether the value under `key` is set by a target that is for `url`: not by a layer for all URLs, nor by a target
+    /// that was named for a URL it does not match.
+    pub(crate) fn is_given_for(&self, key: &[&str], url: &Url) -> bool {
+        let origin = self.merged.origin(key);
+        self.matches.iter().any(|(target, matches)| Some(target) == origin && matches.is_for(url))
     }
 
     /// The site's own block rules, as the text of a file of them.
@@ -138,15 +153,16 @@ fn spell(path: &[String]) -> String {
     parts.collect::<Vec<_>>().join(".")
 }
 
+/// A name that is no header's is one too.
+fn header_may_be_secret(name: &str) -> bool {
+    name.parse().map_or(true, |name| credentials::may_be_secret(&name))
+}
+
 fn value_shown(path: &[String], value: &Value) -> String {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match (path.as_slice(), value) {
-        (
-            ["request", "cookies", _]
-            | ["proxy", "user" | "password"]
-            | ["request", "headers", "authorization" | "proxy-authorization" | "cookie"],
-            _,
-        ) => "\"***\"".to_owned(),
+        (["request", "cookies", _] | ["proxy", "user" | "password"], _) => "\"***\"".to_owned(),
+        (["request", "headers", name], _) if header_may_be_secret(name) => "\"***\"".to_owned(),
         (["proxy", "url"], Value::String(text)) => Value::String(redact::url_text(text)).to_string(),
         (["proxy", "urls"], Value::Array(urls)) => {
             let shown =

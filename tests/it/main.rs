@@ -45,6 +45,7 @@
 //! | Does every timeout and size limit of an attempt hold? | `wire/limits.rs` |
 //! | Fault x tier x outcome: how does a fetch end when network or server misbehave? | `wire/faults.rs` |
 //! | What happens when file descriptors are few? | `wire/file_descriptors.rs` |
+//! | Do headers and cookies of the caller stay with the origin they were given for? | `security/credentials.rs` |
 //! | Do secrets stay out of logs, errors, JSON and `Debug`? | `security/secrets.rs` |
 //! | Can a public site lead to private addresses? | `security/private_addresses.rs` |
 //! | Header injection, response splitting, cookies for suffixes, decompression bombs, `file:` redirects | `security/injection_and_bombs.rs` |

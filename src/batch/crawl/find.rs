@@ -53,7 +53,8 @@ impl Reading {
 impl Found {
     /// About how much memory it takes, in bytes.
     pub(in crate::batch) fn len(&self) -> usize {
-        self.tasks.iter().map(|task| task.url.len() + size_of::<Task>()).sum()
+        let text = |task: &Task| task.url.len() + task.seed_origin.as_ref().map_or(0, String::len);
+        self.tasks.iter().map(|task| text(task) + size_of::<Task>()).sum()
     }
 }
 
@@ -123,6 +124,66 @@ fn follow_up(url: &Url, from: &Url, task: &Task) -> Task {
         target: task.target.clone(),
         session: task.session.clone(),
         depth: task.depth + 1,
+        seed_origin: task.given_for().map(|origin| origin.ascii_serialization()),
         ..Task::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::batch::listed::ListedOrigins;
+    use crate::fetcher::{Fetcher, RequestBuilder};
+
+    /// URLs of few origins, so that chains come back.
+    fn urls() -> impl Strategy<Value = Url> {
+        let parts = ("https?", "(a|www[.]a|b|c)[.]test", "(:8443)?", "/[a-c]?");
+        parts.prop_map(|(scheme, host, port, path)| format!("{scheme}://{host}{port}{path}").parse().unwrap())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..Default::default() })]
+        /// Each link is on a page that a redirect may have led to; a checkpoint may be between any two.
+        #[test]
+        fn no_chain_of_links_takes_a_secret_to_an_origin_it_was_not_given_for(
+            seeds in proptest::collection::vec(urls(), 1..4),
+            links in proptest::collection::vec((urls(), urls(), any::<bool>()), 0..8),
+        ) {
+            let fetcher = Fetcher::builder().build().unwrap();
+            let common = |request: RequestBuilder| {
+                request.header("Authorization", "hunter2").header("X-Api-Key", "hunter2").header("Cookie", "a=hunter2")
+                    .header("Accept-Language", "de")
+            };
+            let (listed, all) = (ListedOrigins::default(), ListedOrigins::default());
+            let first = Task::from(seeds[0].as_str());
+            listed.add(&first);
+            seeds.iter().for_each(|seed| all.add(&Task::from(seed.as_str())));
+            // What no set remembers, as in a run that goes on where an earlier one ended.
+            let forgotten = ListedOrigins::default();
+            let check = |task: &Task| {
+                let to = Url::parse(&task.url).unwrap().origin();
+                let own = to == seeds[0].origin();
+                let any = seeds.iter().any(|seed| seed.origin() == to);
+                for (origins, expected) in [(&listed, own), (&forgotten, own), (&all, any)] {
+                    let request = task.request(&fetcher, &Method::GET, Some(&common), origins).unwrap();
+                    let text = format!("{:?}", request.headers());
+                    let secrets = text.matches("hunter2").count();
+                    assert_eq!(secrets, if expected { 3 } else { 0 }, "{} by {:?}: {text}", task.url, task.seed_origin);
+                    assert!(text.contains("\"de\""), "{text}");
+                }
+            };
+            check(&first);
+            let mut task = first;
+            for (page, link, is_resumed) in links {
+                task = follow_up(&link, &page, &task);
+                if is_resumed {
+                    task = serde_json::from_str(&serde_json::to_string(&task).unwrap()).unwrap();
+                }
+                check(&task);
+            }
+        }
     }
 }

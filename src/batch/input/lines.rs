@@ -154,6 +154,7 @@ fn object(text: &str) -> Result<Task, String> {
         context: typed.context,
         tries: 0,
         depth: 0,
+        seed_origin: None,
     })
 }
 

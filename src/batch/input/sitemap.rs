@@ -44,7 +44,10 @@ impl Sitemap {
     }
 
     fn list(&mut self, url: &str, depth: u32) -> Result<()> {
-        let page = self.runtime.block_on(self.fetcher.get(url).send())?;
+        // What settings give every request is for the origin of the sitemap that was named.
+        let home = self.site.origin();
+        let (request, _) = self.fetcher.get(url).restricted(|to| *to == home);
+        let page = self.runtime.block_on(request.send())?;
         if !page.status().is_success() {
             let message = format!("the sitemap {} answered {}", redact::url_text(url), page.status());
             return Err(Error::new(ErrorKind::Config, message));
@@ -66,7 +69,10 @@ impl Sitemap {
 
     fn page(&mut self, place: &str) {
         match parse_url(place) {
-            Ok(url) if is_of(&url, &self.site) => self.found.push_back(Item::Task(Task::from(place))),
+            Ok(url) if is_of(&url, &self.site) => {
+                let seed_origin = Some(self.site.origin().ascii_serialization());
+                self.found.push_back(Item::Task(Task { seed_origin, ..Task::from(place) }));
+            }
             Ok(_) => self.passed_over(place, "another site's page"),
             Err(error) => self.passed_over(place, &error.chain()),
         }

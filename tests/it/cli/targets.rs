@@ -134,7 +134,7 @@ fn show_names_the_layer_of_every_value_and_hides_secrets() {
         ("timeouts.tls", "\"9s\"", "config file"),
         ("timeouts.dns", "\"5s\"", "default"),
         ("pace.rate", "\"1/s\"", "environment RUNGS_RATE"),
-        ("request.headers.x-shop", "\"of the target\"", "shop.toml"),
+        ("request.headers.x-shop", "\"***\"", "shop.toml"),
         ("request.cookies.consent", "\"***\"", "shop.toml"),
     ] {
         let row = shown["values"].as_array().unwrap().iter().find(|row| row["key"] == key);

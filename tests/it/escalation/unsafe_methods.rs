@@ -122,6 +122,15 @@ fn a_batch_does_not_send_a_failed_post_again() {
     let out = folder.path().join("out.jsonl");
     let out = out.to_str().expect("a plain path");
     let line = format!("{{\"url\": \"{}\", \"method\": \"POST\", \"body\": \"a=1\"}}\n", site.url("/act"));
-    let run = Program::new().input(line).run(["batch", "-", "--robots", "ignore", "--retry-failed", "-q", "--out", out]);
+    let run = Program::new().input(line).run([
+        "batch",
+        "-",
+        "--robots",
+        "ignore",
+        "--retry-failed",
+        "-q",
+        "--out",
+        out,
+    ]);
     assert_eq!(requests(&site, "POST"), 1, "{run}");
 }

@@ -1,5 +1,6 @@
 //! What SECURITY.md promises.
 
+mod credentials;
 mod injection_and_bombs;
 mod private_addresses;
 mod secrets;

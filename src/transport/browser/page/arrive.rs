@@ -49,7 +49,7 @@ impl Page {
         };
         let mut patterns = vec![answers];
         if let Some(origin) = &orders.own {
-            let own = format!("{origin}/*");
+            let own = format!("{}/*", origin.ascii_serialization());
             patterns.push(fetch::RequestPattern { url_pattern: Some(own), ..Default::default() });
         }
         if orders.gated {
@@ -94,7 +94,13 @@ impl Page {
     }
 
     async fn navigate(&self, visit: &Visit<'_>, deadlines: &Deadlines) -> Result<Arrival> {
-        let go = page::NavigateParams::new(visit.request.url.as_str());
+        let mut go = page::NavigateParams::new(visit.request.url.as_str());
+        let referer = visit.request.headers.iter().find(|(name, _)| *name == header::REFERER);
+        if let Some(page) = referer.and_then(|(_, value)| value.to_str().ok()) {
+            // How much of it another origin is told is the policy's to say, of redirects too.
+            go.referrer = Some(page.to_owned());
+            go.referrer_policy = Some(page::ReferrerPolicy::StrictOriginWhenCrossOrigin);
+        }
         let left = deadlines.total.saturating_duration_since(Instant::now());
         let file = self.watch.until(|state, _| match &state.held {
             Some(held) if held.file => Step::Done(()),
@@ -168,15 +174,15 @@ enum Arrival {
 /// only; what is not loaded.
 fn orders(visit: &Visit<'_>) -> Orders {
     let request: &Request = visit.request;
-    let headers: Vec<(String, String)> = request
+    let headers: Vec<(HeaderName, String)> = request
         .headers
         .iter()
         .filter(|(name, _)| !is_browsers_own(name))
-        .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
+        .filter_map(|(name, value)| Some((name.clone(), value.to_str().ok()?.to_owned())))
         .collect();
     let body = request.body.as_ref().map(|body| STANDARD.encode(body));
     let plain = matches!(request.method, Method::GET | Method::HEAD) && body.is_none();
-    let own = (!headers.is_empty() || !plain).then(|| request.url.origin().ascii_serialization());
+    let own = (!headers.is_empty() || !plain).then(|| request.url.origin());
     Orders {
         headers,
         own,
@@ -192,7 +198,8 @@ pub(super) fn refused_by_proxy() -> Error {
     Error::new(ErrorKind::Proxy, "the proxy refused the browser, or could not be reached")
 }
 
-/// Headers that the browser writes itself: another value would contradict what the page sees.
+/// Headers that the browser writes itself: another value would contradict what the page sees. It is told the page that
+/// a navigation comes from, and the cookies.
 fn is_browsers_own(name: &HeaderName) -> bool {
     matches!(
         *name,
@@ -203,6 +210,7 @@ fn is_browsers_own(name: &HeaderName) -> bool {
             | header::CONNECTION
             | header::TRANSFER_ENCODING
             | header::ACCEPT_ENCODING
+            | header::REFERER
     ) || name.as_str().starts_with("sec-")
         || name.as_str().starts_with("proxy-")
 }

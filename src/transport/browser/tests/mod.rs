@@ -22,6 +22,7 @@ use crate::request::Request;
 use crate::response::{Body, HttpVersion};
 use crate::view::View;
 
+mod credentials;
 mod life;
 mod pages;
 mod pool;

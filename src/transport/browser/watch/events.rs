@@ -149,6 +149,8 @@ pub(super) struct RequestPaused {
     pub frame_id: String,
     /// The request's id in the events of `Network`.
     pub network_id: Option<String>,
+    /// Of a request that follows a redirect: the one before it.
+    pub redirected_request_id: Option<String>,
     pub response_status_code: Option<u16>,
     pub response_error_reason: Option<String>,
     #[serde(default)]

@@ -2,22 +2,23 @@
 
 use chromiumoxide::cdp::browser_protocol::fetch::{ContinueRequestParams, FailRequestParams, HeaderEntry};
 use chromiumoxide::cdp::browser_protocol::network::ErrorReason;
-
-use url::Url;
+use http::HeaderName;
+use url::{Origin, Url};
 
 use super::super::block;
 use super::Reaction;
 use super::events::{Field, RequestPaused};
-use super::state::PageState;
+use super::state::{MAX_KEPT, PageState};
+use crate::credentials::may_send;
 use crate::view::Load;
 
 /// What becomes of the requests and answers of a page.
 #[derive(Clone, Default)]
 pub(in super::super) struct Orders {
-    /// Headers on requests to one origin, and on no other: credentials must not travel to third parties.
-    pub headers: Vec<(String, String)>,
+    /// Headers on requests to one origin, and on no other: see [`crate::credentials`].
+    pub headers: Vec<(HeaderName, String)>,
     /// That origin; none when there is nothing to add to its requests.
-    pub own: Option<String>,
+    pub own: Option<Origin>,
     /// Method and body of the first document's request.
     pub first: Option<(String, Option<String>)>,
     /// What is not loaded, in the page and in the frames within.
@@ -110,15 +111,22 @@ impl PageState {
     }
 
     /// Goes on with the caller's headers, and for the first document the caller's method and body. A request to
-    /// another origin goes on as it is.
+    /// another origin goes on as it is, and so does what a redirect from there brings back.
     fn rewritten(&mut self, event: RequestPaused) -> ContinueRequestParams {
-        let at = Url::parse(&event.request.url).map(|url| url.origin().ascii_serialization());
-        if at.ok() != self.orders.own {
+        let to = Url::parse(&event.request.url).map(|url| url.origin()).ok();
+        let stayed = event.redirected_request_id.as_ref().is_none_or(|before| self.given.contains(before));
+        let Some(to) = to.filter(|to| stayed && self.orders.own.as_ref() == Some(to)) else {
             return ContinueRequestParams::new(event.request_id);
+        };
+        if self.given.len() < MAX_KEPT {
+            self.given.insert(event.request_id.clone());
         }
         let first = (event.resource_type == "Document").then(|| self.orders.first.take()).flatten();
         let (method, body) = first.map_or((None, None), |(method, body)| (Some(method), body));
-        let own = |name: &str| self.orders.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
+        let given_for = |to: &Origin| self.orders.own.as_ref() == Some(to);
+        let given: Vec<_> =
+            self.orders.headers.iter().filter(|(name, _)| may_send(name, &to, given_for)).collect();
+        let own = |name: &str| given.iter().any(|(own, _)| own.as_str().eq_ignore_ascii_case(name));
         let mut headers: Vec<HeaderEntry> = event
             .request
             .headers
@@ -126,8 +134,11 @@ impl PageState {
             .filter(|(name, _)| !own(name))
             .map(|(name, value)| HeaderEntry { name, value })
             .collect();
-        let added = self.orders.headers.iter();
-        headers.extend(added.map(|(name, value)| HeaderEntry { name: name.clone(), value: value.clone() }));
+        let added = |(name, value): &(HeaderName, String)| HeaderEntry {
+            name: name.to_string(),
+            value: value.clone(),
+        };
+        headers.extend(given.into_iter().map(added));
         let mut request = ContinueRequestParams::new(event.request_id);
         request.method = method;
         request.post_data = body.map(Into::into);
@@ -200,6 +211,40 @@ fn essence(value: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_callers_headers_go_to_their_origin_and_not_back_to_it_from_another() {
+        let mut page = PageState::new("F");
+        let own = |url: &str| Some(Url::parse(url).unwrap().origin());
+        let headers = vec![(HeaderName::from_static("x-api-key"), "hunter2".to_owned())];
+        page.orders = Orders { headers, own: own("https://a.test/"), ..Orders::default() };
+        let mut number = 0;
+        let mut has = |url: &str, before: Option<u32>| {
+            number += 1;
+            let before = before.map_or_else(String::new, |id| format!(r#""redirectedRequestId":"{id}","#));
+            let text = format!(
+                r#"{{"requestId":"{number}",{before}"request":{{"url":"{url}","headers":{{"Accept":"*/*"}}}},
+                    "resourceType":"Script","frameId":"F"}}"#
+            );
+            let request = page.rewritten(serde_json::from_str(&text).unwrap());
+            request.headers.is_some_and(|headers| headers.iter().any(|header| header.name == "x-api-key"))
+        };
+        assert!(has("https://a.test/x", None));
+        assert!(has("https://a.test:443/redirected", Some(1)));
+        for other in [
+            "https://b.test/x",
+            "http://a.test/x",
+            "https://a.test:8443/x",
+            "https://www.a.test/x",
+            "nonsense",
+        ] {
+            assert!(!has(other, None) && !has(other, Some(1)), "{other}");
+        }
+        assert!(!has("https://a.test/back", Some(3)), "from one that was paused");
+        assert!(!has("https://a.test/back", Some(99)), "from one that was not");
+        assert!(!has("https://a.test/next", Some(13)), "and lost for the rest of the chain");
+        assert!(has("https://a.test/y", None));
+    }
 
     #[test]
     fn an_answer_is_shown_copied_or_a_file() {

@@ -68,6 +68,8 @@ pub(in super::super) struct PageState {
     pub dom_ready: bool,
     loaded: bool,
     in_flight: HashSet<String>,
+    /// Paused requests that were given the caller's headers, by their ids for the commands of `Fetch`.
+    pub(super) given: HashSet<String>,
     last_traffic: Option<Instant>,
     pub download: bool,
     pub crashed: bool,
@@ -266,7 +268,7 @@ fn read<'a, T: Deserialize<'a>>(params: &'a str) -> Option<T> {
 }
 
 /// How many requests or redirects of one page are remembered.
-const MAX_KEPT: usize = 10_000;
+pub(super) const MAX_KEPT: usize = 10_000;
 /// How many documents' wishes are remembered, and how long one may be.
 const MAX_ASKED: usize = 100;
 const MAX_LINE: usize = 4096;

@@ -1,0 +1,107 @@
+//! Which headers a caller gave may be sent to which origin. Pure.
+//!
+//! The rule: a header that a caller gave for a URL goes to the origin of that URL (scheme, host and port) and to no
+//! other, unless it is one of a short list of headers that negotiate or describe content. A cookie given as
+//! `name=value` is the header `Cookie`. The rule is the Fetch standard's for `Authorization` ("HTTP-redirect fetch",
+//! steps 13 and 14), and curl's since CVE-2022-27774, extended to every header that may hold a secret: nobody can tell
+//! an `X-Api-Key` from other headers by its name. Another port, another scheme (`https` after `http` too) and
+//! a subdomain are other origins.
+
+use http::{HeaderName, header};
+use url::Origin;
+
+/// Whether the header `name`, which a caller gave for the origins that `given_for` is true for, may be sent to the
+/// origin `to`.
+pub(crate) fn may_send(name: &HeaderName, to: &Origin, given_for: impl FnOnce(&Origin) -> bool) -> bool {
+    !may_be_secret(name) || (to.is_tuple() && given_for(to))
+}
+
+/// Whether the value of a caller's header may be a secret: it is not known to negotiate or describe content.
+pub(crate) fn may_be_secret(name: &HeaderName) -> bool {
+    !NEGOTIATION.contains(name)
+        && !OTHER_NEGOTIATION.contains(&name.as_str())
+        && !["sec-ch-", "sec-fetch-"].iter().any(|prefix| name.as_str().starts_with(prefix))
+}
+
+/// Headers that any site may have. `Referer` has a policy of its own, see `net::origin`.
+const NEGOTIATION: [HeaderName; 17] = [
+    header::ACCEPT,
+    header::ACCEPT_CHARSET,
+    header::ACCEPT_ENCODING,
+    header::ACCEPT_LANGUAGE,
+    header::CACHE_CONTROL,
+    header::CONNECTION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_TYPE,
+    header::DNT,
+    header::EXPECT,
+    header::PRAGMA,
+    header::RANGE,
+    header::REFERER,
+    header::TE,
+    header::UPGRADE_INSECURE_REQUESTS,
+    header::USER_AGENT,
+];
+/// The same, of those that the `http` crate has no constant for.
+const OTHER_NEGOTIATION: [&str; 4] = ["priority", "save-data", "sec-gpc", "sec-purpose"];
+
+#[cfg(test)]
+mod tests {
+    use url::Url;
+
+    use super::*;
+
+    fn sent(name: &str, given_for: &str, to: &str) -> bool {
+        let origin = |text: &str| Url::parse(text).unwrap().origin();
+        may_send(&name.parse().unwrap(), &origin(to), |to| *to == origin(given_for))
+    }
+
+    #[test]
+    fn a_secret_goes_to_the_origin_it_was_given_for_and_to_no_other() {
+        for name in [
+            "authorization",
+            "cookie",
+            "proxy-authorization",
+            "x-api-key",
+            "x-auth-token",
+            "host",
+            "origin",
+            "x-anything",
+            "sec-api-key",
+        ] {
+            for (to, expected) in [
+                ("https://shop.example/other/page?q=1", true),
+                ("https://SHOP.example:443/", true),
+                ("https://jane:hunter2@shop.example/", true),
+                ("http://shop.example/", false),
+                ("https://shop.example:8443/", false),
+                ("https://www.shop.example/", false),
+                ("https://example/", false),
+                ("https://shop.example./", false),
+                ("https://shop.example.evil.test/", false),
+                ("https://evil.test/?https://shop.example/", false),
+                ("data:text/html,x", false),
+            ] {
+                assert_eq!(sent(name, "https://shop.example/page", to), expected, "{name} to {to}");
+            }
+            assert!(!sent(name, "http://shop.example/", "https://shop.example/"), "{name}: an upgrade");
+            assert!(!sent(name, "data:,x", "data:,x"), "{name}: what has no origin");
+        }
+    }
+
+    #[test]
+    fn what_negotiates_content_goes_everywhere() {
+        for name in [
+            "accept",
+            "Accept-Language",
+            "user-agent",
+            "content-type",
+            "sec-ch-ua-model",
+            "sec-fetch-site",
+            "priority",
+        ] {
+            assert!(sent(name, "https://shop.example/", "http://other.example/"), "{name}");
+        }
+    }
+}
