@@ -2,18 +2,18 @@
 //!
 //! `cargo run --example batch -- urls.txt`. The same command resumes an interrupted run.
 
-use rungs::batch::{Batch, Fetch, Observer, Record};
+use rungs::batch::{Batch, FetchRef, Observer, Record};
 use rungs::{Attempt, Fetcher, Result, Tier};
 
 struct Log;
 
 impl Observer for Log {
-    fn attempted(&self, fetch: &Fetch<'_>, attempt: &Attempt) {
+    fn on_attempt(&self, fetch: &FetchRef<'_>, attempt: &Attempt) {
         eprintln!("#{} {} {:?} in {:?}", fetch.id, attempt.tier, attempt.status, attempt.elapsed);
     }
 
-    fn ended(&self, fetch: &Fetch<'_>, record: &Record) {
-        eprintln!("#{} {}: {:?}", fetch.id, fetch.host, record.ending(false));
+    fn on_finish(&self, fetch: &FetchRef<'_>, record: &Record) {
+        eprintln!("#{} {}: {:?}", fetch.id, fetch.host, record.record_status(false));
     }
 }
 
@@ -32,7 +32,7 @@ async fn main() -> Result<()> {
             Err(error) => println!("{} {}", done.url, error.chain()),
         }
     }
-    println!("{:?}", run.finish().await?.progress.tally);
+    println!("{:?}", run.finish().await?.progress.counters);
     fetcher.close().await;
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use rungs::lab::{Origin, SITES};
+use rungs::lab::{DemoOrigin, SITES};
 use rungs::{ErrorKind, Fetcher, Tier, Trace};
 
 /// The tier that each visit should end on; `None` if every tier should be blocked.
@@ -23,7 +23,7 @@ const EXPECTED: [(&str, Option<Tier>); 5] = [
 #[tokio::main]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
     eprintln!("starting the lab: it records the installed Chromium as its reference for a browser");
-    let origin = Origin::start(None).await?;
+    let origin = DemoOrigin::start(None).await?;
     let ca = tempfile::NamedTempFile::new()?;
     std::fs::write(ca.path(), origin.ca_pem())?;
     let fetcher = SITES
@@ -66,7 +66,7 @@ fn program() -> std::io::Result<tokio::process::Command> {
 }
 
 /// Fetches many pages of the open site, kills the run, and resumes it. Returns whether each page was recorded once.
-async fn a_batch(origin: &Origin, ca: &Path) -> std::io::Result<bool> {
+async fn a_batch(origin: &DemoOrigin, ca: &Path) -> std::io::Result<bool> {
     let folder = tempfile::tempdir()?;
     let urls: String =
         (0..PAGES).fold(String::new(), |all, n| format!("{all}{}?{n}\n", origin.url(SITES[0])));
@@ -111,7 +111,7 @@ async fn a_batch(origin: &Origin, ca: &Path) -> std::io::Result<bool> {
 const PAGES: usize = 60;
 
 /// Fetches the closed site with the program, and prints its output and exit code.
-async fn from_a_shell(origin: &Origin, ca: &Path) -> std::io::Result<bool> {
+async fn from_a_shell(origin: &DemoOrigin, ca: &Path) -> std::io::Result<bool> {
     let resolve = format!("*:{}:{}", origin.addr().port(), origin.addr().ip());
     println!("$ rungs fetch --resolve '{resolve}' --cacert {} {}", ca.display(), origin.url(SITES[3]));
     let mut command = program()?;

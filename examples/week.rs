@@ -3,7 +3,7 @@
 //! `cargo run --example week`
 
 use rungs::Result;
-use rungs::lab::{Manners, week};
+use rungs::lab::{Strategy, simulate_week};
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -11,8 +11,8 @@ async fn main() -> Result<()> {
         "| as | fetches | genuine pages | by plain | browser visits | HTTP requests | of them refused |"
     );
     println!("|---|---:|---:|---:|---:|---:|---:|");
-    for manners in Manners::ALL {
-        let week = week(manners).await?;
+    for manners in Strategy::ALL {
+        let week = simulate_week(manners).await?;
         println!(
             "| {} | {} | {} | {} | {} | {} | {} |",
             manners.name(),

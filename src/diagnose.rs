@@ -1,7 +1,7 @@
 //! What a site lets through, asked one change at a time: the ladder step by step, politely.
 
 mod conclude;
-mod step;
+mod probe;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,18 +11,18 @@ use tokio::time::sleep;
 use url::Url;
 
 use crate::budget::Budget;
-use crate::detect::Expect;
+use crate::detect::Expectation;
 use crate::error::{Error, Result};
-use crate::fetcher::{Fetcher, FetcherBuilder, Page};
+use crate::fetcher::{Fetcher, FetcherBuilder, Response};
 use crate::fingerprint::Profile;
-use crate::memory::{Area, Attempted, Memory};
-use crate::proxy::Route;
+use crate::memory::{AttemptSample, HostMemory, SiteSection};
+use crate::proxy::ProxyRules;
 use crate::request::parse_url;
 use crate::tier::Tier;
 use crate::trace::Diagnosis;
 use crate::verdict::VerdictKind;
 
-pub use step::{Found, Step, Way};
+pub use probe::{Probe, ProbeReport, ProbeResult};
 
 /// Asks a site for one URL in several ways, each but one thing different from the one before, and tells what
 /// passed. Every way is a visitor of its own, but where a way is said to bring another's cookies.
@@ -38,7 +38,7 @@ pub use step::{Found, Step, Way};
 /// # Ok(()) }
 /// ```
 #[must_use = "nothing is sent before `run`"]
-pub struct Diagnose {
+pub struct Diagnoser {
     builder: FetcherBuilder,
     url: String,
     headers: Vec<(String, String)>,
@@ -46,24 +46,24 @@ pub struct Diagnose {
     max_tier: Tier,
     direct: bool,
     window: bool,
-    expect: Expect,
+    expect: Expectation,
 }
 
 /// What was asked, and what came of it.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
-pub struct Report {
+pub struct DiagnosisReport {
     /// The URL, without credentials.
     pub url: String,
     /// Every way, in order, those left out too.
-    pub steps: Vec<Step>,
+    pub steps: Vec<ProbeReport>,
     /// The cheapest way that passed.
-    pub works: Option<Way>,
+    pub works: Option<Probe>,
     /// What gives other ways away. `None` when an honest client passes and nothing else is refused.
     pub diagnosis: Option<Diagnosis>,
 }
 
-impl Diagnose {
+impl Diagnoser {
     /// Will ask for `url` with fetchers like the builder's; its tiers and retries do not matter.
     pub fn new(builder: FetcherBuilder, url: impl Into<String>) -> Self {
         let max_tier = if cfg!(feature = "browser") { Tier::Browser } else { Tier::Impersonate };
@@ -75,12 +75,12 @@ impl Diagnose {
             max_tier,
             direct: false,
             window: has_display(),
-            expect: Expect::default(),
+            expect: Expectation::default(),
         }
     }
 
     /// What the page must have: a 200 without it has not passed.
-    pub fn expect(mut self, expect: Expect) -> Self {
+    pub fn expect(mut self, expect: Expectation) -> Self {
         self.expect = expect;
         self
     }
@@ -118,8 +118,8 @@ impl Diagnose {
 
     /// The ways that may be tried, in order. Sends nothing.
     #[must_use]
-    pub fn plan(&self) -> Vec<Way> {
-        Way::ALL.into_iter().filter(|way| self.is_possible(*way).is_ok()).collect()
+    pub fn plan(&self) -> Vec<Probe> {
+        Probe::ALL.into_iter().filter(|way| self.check_allowed(*way).is_ok()).collect()
     }
 
     /// Asks. A block is no error, but part of the report.
@@ -127,54 +127,54 @@ impl Diagnose {
     /// # Errors
     /// [`ErrorKind::InvalidUrl`](crate::ErrorKind::InvalidUrl) and what
     /// [`FetcherBuilder::build`] says.
-    pub async fn run(self) -> Result<Report> {
+    pub async fn run(self) -> Result<DiagnosisReport> {
         let url = parse_url(&self.url)?;
-        let visitors = Visitors::new(&self)?;
-        let mut steps: Vec<Step> = Vec::new();
-        for way in Way::ALL {
-            let wanted = self.is_possible(way).and_then(|()| step::wanted(way, &steps));
+        let visitors = ProbeFetchers::new(&self)?;
+        let mut steps: Vec<ProbeReport> = Vec::new();
+        for way in Probe::ALL {
+            let wanted = self.check_allowed(way).and_then(|()| probe::check_useful(way, &steps));
             let step = match wanted {
-                Ok(()) if way == Way::Cookies && visitors.has_no_cookies(&url) => {
-                    Step::skipped(way, "the site set no cookies")
+                Ok(()) if way == Probe::Cookies && visitors.has_no_cookies(&url) => {
+                    ProbeReport::from_skipped(way, "the site set no cookies")
                 }
-                Ok(()) if way == Way::Direct && !visitors.has_proxy(&url) => {
-                    Step::skipped(way, "there is no proxy")
+                Ok(()) if way == Probe::Direct && !visitors.has_proxy(&url) => {
+                    ProbeReport::from_skipped(way, "there is no proxy")
                 }
                 Ok(()) => {
-                    if steps.iter().any(|step| step.found != Found::Skipped) {
+                    if steps.iter().any(|step| step.found != ProbeResult::Skipped) {
                         sleep(self.pause).await;
                     }
-                    Step::made(way, &self.ask(&visitors, way).await)
+                    ProbeReport::from_outcome(way, &self.run_probe(&visitors, way).await)
                 }
-                Err(reason) => Step::skipped(way, reason),
+                Err(reason) => ProbeReport::from_skipped(way, reason),
             };
             steps.push(step);
         }
         visitors.close().await;
-        self.learn(&url, &visitors, &steps).await;
-        let (works, diagnosis) = (conclude::works(&steps), conclude::conclude(&steps));
-        Ok(Report { url: crate::redact::url(&url), steps, works, diagnosis })
+        self.record_in_memory(&url, &visitors, &steps).await;
+        let (works, diagnosis) = (conclude::cheapest_passing(&steps), conclude::conclude(&steps));
+        Ok(DiagnosisReport { url: crate::redact::url(&url), steps, works, diagnosis })
     }
 
-    fn is_possible(&self, way: Way) -> std::result::Result<(), &'static str> {
+    fn check_allowed(&self, way: Probe) -> std::result::Result<(), &'static str> {
         if way.tier() > self.max_tier {
             return Err("a higher tier than allowed");
         }
         match way {
-            Way::Cleared if self.max_tier < Tier::Browser => Err("a higher tier than allowed"),
-            Way::Window if !self.window => Err("there is no display for a window"),
-            Way::Direct if !self.direct => Err("not asked for"),
+            Probe::Cleared if self.max_tier < Tier::Browser => Err("a higher tier than allowed"),
+            Probe::Window if !self.window => Err("there is no display for a window"),
+            Probe::Direct if !self.direct => Err("not asked for"),
             _ => Ok(()),
         }
     }
 
     /// Tells the host memory which of the visitors without a history passed, where there is a file for it.
-    async fn learn(&self, url: &Url, visitors: &Visitors, steps: &[Step]) {
+    async fn record_in_memory(&self, url: &Url, visitors: &ProbeFetchers, steps: &[ProbeReport]) {
         let Some(path) = self.builder.memory_file() else { return };
-        let memory = Memory::new(Some(path.to_owned()));
-        let area = Arc::new(Area::of(url));
+        let memory = HostMemory::new(Some(path.to_owned()));
+        let area = Arc::new(SiteSection::from_url(url));
         for step in steps {
-            let Some(fetcher) = visitors.fresh(step.way) else { continue };
+            let Some(fetcher) = visitors.isolated_fetcher(step.way) else { continue };
             let page = match step.kind() {
                 Some(VerdictKind::Genuine) => true,
                 Some(kind) if kind.is_refusal() => false,
@@ -183,13 +183,17 @@ impl Diagnose {
             let tier = step.way.tier();
             let worn = if tier == Tier::Plain { fetcher.plain_identity() } else { fetcher.identity() };
             let profile = worn.profile().name.clone();
-            memory.tried(Attempted { area: Arc::clone(&area), tier, cleared: false, profile }, page);
+            memory.record_attempt(
+                AttemptSample { section: Arc::clone(&area), tier, cleared: false, profile },
+                page,
+            );
         }
         memory.flush().await;
     }
 
-    async fn ask(&self, visitors: &Visitors, way: Way) -> Result<Page, Error> {
-        let mut request = visitors.who(way).get(&self.url).tier(way.tier()).expect(self.expect.clone());
+    async fn run_probe(&self, visitors: &ProbeFetchers, way: Probe) -> Result<Response, Error> {
+        let mut request =
+            visitors.fetcher_for(way).get(&self.url).tier(way.tier()).expect(self.expect.clone());
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
@@ -198,19 +202,19 @@ impl Diagnose {
 }
 
 /// One fetcher for each thing that only a fetcher can have another of.
-struct Visitors {
-    own: Fetcher,
+struct ProbeFetchers {
+    base: Fetcher,
     /// As another browser; where it speaks TLS and HTTP/2 as the plain tier does.
-    other: Fetcher,
+    other_profile: Fetcher,
     headers: Fetcher,
     window: Fetcher,
 }
 
-impl Visitors {
-    fn new(diagnose: &Diagnose) -> Result<Self> {
-        let budget = Budget { attempts: ATTEMPTS, visits: ATTEMPTS, ..Budget::default() };
+impl ProbeFetchers {
+    fn new(diagnose: &Diagnoser) -> Result<Self> {
+        let budget = Budget { attempts: MAX_ATTEMPTS, visits: MAX_ATTEMPTS, ..Budget::default() };
         // What other runs learned would be no answer to what is asked here.
-        let builder = diagnose.builder.clone().forgetful().retries(1).budget(budget);
+        let builder = diagnose.builder.clone().without_memory().retries(1).budget(budget);
         let builder = builder.min_tier(Tier::Plain).max_tier(diagnose.max_tier);
         let own = builder.clone().build()?;
         let worn = own.identity().profile();
@@ -225,46 +229,46 @@ impl Visitors {
         let window = builder.clone().headful(true).build()?;
         #[cfg(not(feature = "browser"))]
         let window = own.clone();
-        let other = OTHERS.into_iter().find(|name| *name != worn.name).unwrap_or(OTHERS[0]);
+        let other = OTHER_PROFILES.into_iter().find(|name| *name != worn.name).unwrap_or(OTHER_PROFILES[0]);
         Ok(Self {
-            other: builder.clone().browser_profile(Profile::named(other)?).build()?,
+            other_profile: builder.clone().browser_profile(Profile::named(other)?).build()?,
             headers: builder.browser_profile(Arc::new(headers)).build()?,
             window,
-            own,
+            base: own,
         })
     }
 
-    fn who(&self, way: Way) -> Fetcher {
+    fn fetcher_for(&self, way: Probe) -> Fetcher {
         match way {
-            Way::Plain => self.own.session("plain"),
-            Way::Headers => self.headers.session("headers"),
-            Way::Impersonate | Way::Cookies => self.own.session("impersonate"),
-            Way::Profile => self.other.session("profile"),
-            Way::Browser | Way::Cleared => self.own.session("browser"),
-            Way::Window => self.window.session("window"),
-            Way::Direct => self.own.session("direct").by_route(&Route::default()),
+            Probe::Plain => self.base.session("plain"),
+            Probe::Headers => self.headers.session("headers"),
+            Probe::Impersonate | Probe::Cookies => self.base.session("impersonate"),
+            Probe::Profile => self.other_profile.session("profile"),
+            Probe::Browser | Probe::Cleared => self.base.session("browser"),
+            Probe::Window => self.window.session("window"),
+            Probe::Direct => self.base.session("direct").with_proxy_rules(&ProxyRules::default()),
         }
     }
 
     /// Who asks this way, where that is one tier by itself, by the usual exit.
-    fn fresh(&self, way: Way) -> Option<&Fetcher> {
+    fn isolated_fetcher(&self, way: Probe) -> Option<&Fetcher> {
         match way {
-            Way::Plain | Way::Impersonate | Way::Browser => Some(&self.own),
-            Way::Profile => Some(&self.other),
-            Way::Headers | Way::Cookies | Way::Cleared | Way::Window | Way::Direct => None,
+            Probe::Plain | Probe::Impersonate | Probe::Browser => Some(&self.base),
+            Probe::Profile => Some(&self.other_profile),
+            Probe::Headers | Probe::Cookies | Probe::Cleared | Probe::Window | Probe::Direct => None,
         }
     }
 
     fn has_no_cookies(&self, url: &Url) -> bool {
-        self.own.session("impersonate").identity().jar().pairs(url).is_empty()
+        self.base.session("impersonate").identity().jar().pairs(url).is_empty()
     }
 
     fn has_proxy(&self, url: &Url) -> bool {
-        self.own.identity().route().proxy(url).is_some()
+        self.base.identity().proxy_rules().proxy(url).is_some()
     }
 
     async fn close(&self) {
-        self.own.close().await;
+        self.base.close().await;
         self.window.close().await;
     }
 }
@@ -274,11 +278,11 @@ fn has_display() -> bool {
 }
 
 /// The most attempts of one way: a second after a failure, or when the site asked to wait.
-const ATTEMPTS: u32 = 2;
+const MAX_ATTEMPTS: u32 = 2;
 /// The most requests of one diagnosis, beside what pages in the browser load.
-pub const MAX_REQUESTS: usize = Way::ALL.len() * ATTEMPTS as usize;
+pub const MAX_REQUESTS: usize = Probe::ALL.len() * MAX_ATTEMPTS as usize;
 /// Other browsers to look like: the first that is not worn already.
-const OTHERS: [&str; 2] = ["google-chrome-156-windows", "edge-156-windows"];
+const OTHER_PROFILES: [&str; 2] = ["google-chrome-156-windows", "edge-156-windows"];
 
 #[cfg(test)]
 mod tests {
@@ -287,15 +291,15 @@ mod tests {
     #[test]
     fn the_plan_leaves_out_what_is_not_allowed_here() {
         let plan = |max, direct, window| {
-            Diagnose::new(Fetcher::builder(), "https://a.example/")
+            Diagnoser::new(Fetcher::builder(), "https://a.example/")
                 .max_tier(max)
                 .direct(direct)
                 .window(window)
                 .plan()
         };
-        assert_eq!(plan(Tier::Plain, false, false), [Way::Plain]);
-        assert_eq!(plan(Tier::Browser, true, true), Way::ALL);
-        let http = [Way::Plain, Way::Headers, Way::Impersonate, Way::Cookies, Way::Profile];
+        assert_eq!(plan(Tier::Plain, false, false), [Probe::Plain]);
+        assert_eq!(plan(Tier::Browser, true, true), Probe::ALL);
+        let http = [Probe::Plain, Probe::Headers, Probe::Impersonate, Probe::Cookies, Probe::Profile];
         assert_eq!(plan(Tier::Impersonate, false, true), http);
     }
 }

@@ -7,11 +7,11 @@ use std::io;
 use rustix::io::Errno;
 use url::Url;
 
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
 use crate::redact;
 use crate::trace::{Diagnosis, Trace};
 
-type Source = Box<dyn StdError + Send + Sync>;
+type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// What went wrong with a fetch or with the settings for it.
 ///
@@ -25,8 +25,8 @@ struct Inner {
     url: Option<String>,
     hint: Option<String>,
     trace: Option<Trace>,
-    source: Option<Source>,
-    of_credentials: bool,
+    source: Option<BoxError>,
+    is_proxy_auth_error: bool,
 }
 
 /// `Result` with this crate's [`Error`].
@@ -41,11 +41,11 @@ impl Error {
             hint: None,
             trace: None,
             source: None,
-            of_credentials: false,
+            is_proxy_auth_error: false,
         }))
     }
 
-    pub(crate) fn with_source(mut self, source: impl Into<Source>) -> Self {
+    pub(crate) fn with_source(mut self, source: impl Into<BoxError>) -> Self {
         self.0.source = Some(source.into());
         self
     }
@@ -66,7 +66,7 @@ impl Error {
     }
 
     /// An error of the system's. Where all file descriptors are taken it is that, whatever was tried.
-    pub(crate) fn of_system(kind: ErrorKind, message: String, cause: io::Error) -> Self {
+    pub(crate) fn from_io(kind: ErrorKind, message: String, cause: io::Error) -> Self {
         match Errno::from_io_error(&cause) {
             Some(Errno::MFILE | Errno::NFILE) => {
                 Self::new(ErrorKind::Io, message).with_source(cause).with_hint(
@@ -78,8 +78,8 @@ impl Error {
     }
 
     /// Marks what a proxy says of the credentials it was, or was not, given.
-    pub(crate) fn of_credentials(mut self) -> Self {
-        self.0.of_credentials = true;
+    pub(crate) fn mark_proxy_auth_error(mut self) -> Self {
+        self.0.is_proxy_auth_error = true;
         self
     }
 
@@ -122,8 +122,8 @@ impl Error {
 
     /// Whether a proxy wants credentials, or refused those it was given (407, or SOCKS's own refusal).
     #[must_use]
-    pub fn wants_credentials(&self) -> bool {
-        self.0.of_credentials
+    pub fn is_proxy_auth_error(&self) -> bool {
+        self.0.is_proxy_auth_error
     }
 
     /// Whether a deadline passed.

@@ -5,25 +5,25 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::cookies::Jar;
+use crate::client_hints::ClientHintStore;
+use crate::cookies::CookieJar;
 use crate::fingerprint::Profile;
-use crate::hints::Hints;
-use crate::place::Place;
-use crate::proxy::{Proxy, Route};
-use crate::tickets::Tickets;
-use crate::traffic::{Meter, Traffic};
+use crate::geo::LocationOverride;
+use crate::proxy::{Proxy, ProxyRules};
+use crate::session_tickets::SessionTickets;
+use crate::traffic::{ByteCounter, Traffic};
 
 /// One client as a site sees it. Two identities never share a connection, a cookie or a ticket.
 pub struct Identity {
     key: u64,
     name: String,
     profile: Arc<Profile>,
-    route: Route,
-    meter: Arc<Meter>,
-    place: Place,
-    jar: Jar,
-    tickets: Tickets,
-    hints: Hints,
+    proxy_rules: ProxyRules,
+    byte_counter: Arc<ByteCounter>,
+    location: LocationOverride,
+    jar: CookieJar,
+    tickets: SessionTickets,
+    client_hints: ClientHintStore,
 }
 
 impl Identity {
@@ -35,26 +35,26 @@ impl Identity {
             key: NEXT.fetch_add(1, Ordering::Relaxed),
             name: name.into(),
             profile,
-            route: proxy.into(),
-            meter: Arc::default(),
-            place: Place::default(),
-            jar: Jar::default(),
-            tickets: Tickets::default(),
-            hints: Hints::default(),
+            proxy_rules: proxy.into(),
+            byte_counter: Arc::default(),
+            location: LocationOverride::default(),
+            jar: CookieJar::default(),
+            tickets: SessionTickets::default(),
+            client_hints: ClientHintStore::default(),
         }
     }
 
     /// The same identity on its way by `route`: a site sees it come out of one proxy, or of none.
     #[must_use]
-    pub fn routed(mut self, route: Route) -> Self {
-        self.route = route;
+    pub fn with_proxy_rules(mut self, route: ProxyRules) -> Self {
+        self.proxy_rules = route;
         self
     }
 
     /// The same identity, elsewhere.
     #[must_use]
-    pub fn at(mut self, place: Place) -> Self {
-        self.place = place;
+    pub fn with_location(mut self, place: LocationOverride) -> Self {
+        self.location = place;
         self
     }
 
@@ -68,8 +68,8 @@ impl Identity {
 
     /// Where its browser says it is.
     #[must_use]
-    pub const fn place(&self) -> &Place {
-        &self.place
+    pub const fn location(&self) -> &LocationOverride {
+        &self.location
     }
 
     /// A number no other identity of this process has: what pools are keyed by.
@@ -92,37 +92,37 @@ impl Identity {
 
     /// Which proxies it goes through.
     #[must_use]
-    pub const fn route(&self) -> &Route {
-        &self.route
+    pub const fn proxy_rules(&self) -> &ProxyRules {
+        &self.proxy_rules
     }
 
     /// What passed between it and its proxies so far, on all tiers.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
-        self.meter.read()
+        self.byte_counter.snapshot()
     }
 
     /// Where its bytes are counted.
     #[must_use]
-    pub(crate) const fn meter(&self) -> &Arc<Meter> {
-        &self.meter
+    pub(crate) const fn byte_counter(&self) -> &Arc<ByteCounter> {
+        &self.byte_counter
     }
 
     /// The client hints that origins asked it for.
     #[must_use]
-    pub(crate) const fn hints(&self) -> &Hints {
-        &self.hints
+    pub(crate) const fn client_hints(&self) -> &ClientHintStore {
+        &self.client_hints
     }
 
     /// Its TLS session tickets.
     #[must_use]
-    pub(crate) const fn tickets(&self) -> &Tickets {
+    pub(crate) const fn tickets(&self) -> &SessionTickets {
         &self.tickets
     }
 
     /// Its cookies.
     #[must_use]
-    pub const fn jar(&self) -> &Jar {
+    pub const fn jar(&self) -> &CookieJar {
         &self.jar
     }
 }
@@ -132,7 +132,7 @@ impl fmt::Debug for Identity {
         f.debug_struct("Identity")
             .field("name", &self.name)
             .field("profile", &self.profile.name)
-            .field("route", &self.route)
+            .field("route", &self.proxy_rules)
             .finish_non_exhaustive()
     }
 }

@@ -54,7 +54,7 @@ pub fn url(url: &Url) -> String {
 
 /// The URL for a span, which goes to other machines and is kept there: without credentials, without its query, which
 /// may hold some, and at most 1,024 bytes of it.
-pub(crate) fn bare(url: &Url) -> String {
+pub(crate) fn without_credentials_and_query(url: &Url) -> String {
     let place = &url[Position::BeforeHost..Position::AfterPath];
     let mut shown = format!("{}://{place}", url.scheme());
     // A URL is ASCII: any byte is a boundary.
@@ -90,7 +90,7 @@ pub fn is_harmful(c: char) -> bool {
 /// Text from the network or from a file, made safe for a terminal: control characters are escaped,
 /// bidirectional overrides too.
 #[must_use]
-pub fn terminal(text: &str) -> String {
+pub fn escape_terminal(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if is_harmful(c) {
@@ -104,7 +104,7 @@ pub fn terminal(text: &str) -> String {
 
 /// Text fit for HTML, between tags and in quoted attributes: it cannot become markup.
 #[must_use]
-pub fn html(text: &str) -> String {
+pub fn escape_html(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -132,8 +132,8 @@ mod tests {
     }
 
     #[test]
-    fn a_span_tells_of_a_url_where_it_leads_and_no_more() {
-        let shown = |text: &str| bare(&Url::parse(text).unwrap());
+    fn a_span_url_has_no_credentials_and_no_query() {
+        let shown = |text: &str| without_credentials_and_query(&Url::parse(text).unwrap());
         assert_eq!(
             shown("https://jane:hunter2@site.example:8443/p/1?token=hunter2#x"),
             "https://site.example:8443/p/1?***"
@@ -158,12 +158,12 @@ mod tests {
 
     #[test]
     fn terminal_escapes_do_not_reach_a_terminal() {
-        assert_eq!(terminal("a\x1b[31mb\u{202e}"), "a\\u{1b}[31mb\\u{202e}");
+        assert_eq!(escape_terminal("a\x1b[31mb\u{202e}"), "a\\u{1b}[31mb\\u{202e}");
     }
 
     #[test]
     fn text_cannot_become_markup() {
         let shown = "&lt;a b=&quot;&#39;&amp;amp;&#39;&quot;&gt;";
-        assert_eq!(html("<a b=\"'&amp;'\">"), shown);
+        assert_eq!(escape_html("<a b=\"'&amp;'\">"), shown);
     }
 }

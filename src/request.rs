@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::error::{Error, Result};
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
 use crate::redact;
 
 /// In which context of a browser a request is made. Decides header order, values and priority.

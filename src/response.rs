@@ -41,14 +41,14 @@ impl HttpVersion {
 /// One redirect that was followed.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Hop {
+pub struct Redirect {
     /// The URL that redirected.
     pub url: Url,
     /// With which status.
     pub status: StatusCode,
 }
 
-impl Hop {
+impl Redirect {
     pub(crate) const fn new(url: Url, status: StatusCode) -> Self {
         Self { url, status }
     }
@@ -58,7 +58,7 @@ impl Hop {
 /// HTTP itself does not know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Sent {
+pub struct SentRequest {
     /// The method.
     pub method: Method,
     /// Path and query.
@@ -89,8 +89,8 @@ pub struct BrowserUse {
 
 /// What a browser's page gives besides the answer.
 #[derive(Debug, Default)]
-pub(crate) struct Shown {
-    pub used: BrowserUse,
+pub(crate) struct BrowserOutput {
+    pub usage: BrowserUse,
     /// PNG.
     pub screenshot: Option<Bytes>,
     pub pdf: Option<Bytes>,
@@ -101,21 +101,21 @@ pub(crate) type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
 
 /// A body that is here, or still coming.
 pub(crate) enum Body {
-    Whole(Bytes),
-    Coming(BodyStream),
+    Buffered(Bytes),
+    Streaming(BodyStream),
 }
 
 /// One attempt's answer. The body may still be coming; its bounds are enforced by who made it.
-pub(crate) struct Answer {
+pub(crate) struct RawResponse {
     pub status: StatusCode,
     pub version: HttpVersion,
     pub headers: HeaderMap,
     /// The URL that answered, after redirects.
     pub url: Url,
     /// The redirects followed, first to last.
-    pub redirects: Vec<Hop>,
+    pub redirects: Vec<Redirect>,
     pub body: Body,
     pub timings: Timings,
     /// `None` for the HTTP tiers.
-    pub browser: Option<Shown>,
+    pub browser: Option<BrowserOutput>,
 }

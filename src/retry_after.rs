@@ -6,14 +6,14 @@ use http::{HeaderMap, StatusCode, header};
 
 /// How long from `now` an answer that refuses for being too fast, or too busy (429, 503), asks to stay
 /// away. Of any other answer, the header says nothing of the pace.
-pub(crate) fn asked(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(crate) fn requested_delay(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let refuses = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
-    read(headers, now).filter(|wait| refuses && !wait.is_zero())
+    parse(headers, now).filter(|wait| refuses && !wait.is_zero())
 }
 
 /// How long from `now` the header asks to stay away. `None` where there is none, or nonsense in it.
 #[must_use]
-pub fn read(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub fn parse(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::from(u32::MAX))));
@@ -41,7 +41,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(header::RETRY_AFTER, text.parse().unwrap());
-            assert_eq!(read(&headers, now), seconds.map(Duration::from_secs), "{text}");
+            assert_eq!(parse(&headers, now), seconds.map(Duration::from_secs), "{text}");
         }
     }
 
@@ -51,7 +51,7 @@ mod tests {
         headers.insert(header::RETRY_AFTER, "7".parse().unwrap());
         for (status, expected) in [(429, Some(7)), (503, Some(7)), (200, None), (301, None), (403, None)] {
             let status = StatusCode::from_u16(status).unwrap();
-            let asked = asked(status, &headers, SystemTime::UNIX_EPOCH);
+            let asked = requested_delay(status, &headers, SystemTime::UNIX_EPOCH);
             assert_eq!(asked, expected.map(Duration::from_secs), "{status}");
         }
     }

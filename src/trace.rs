@@ -2,14 +2,14 @@
 
 mod diagnosis;
 
-pub use diagnosis::{Diagnosis, Layer};
+pub use diagnosis::{DetectionLayer, Diagnosis};
 
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::kind::ErrorKind;
-use crate::politeness::Robots;
+use crate::error_kind::ErrorKind;
+use crate::rate_limit::RobotsPolicy;
 use crate::tier::Tier;
 use crate::verdict::Verdict;
 
@@ -19,7 +19,7 @@ use crate::verdict::Verdict;
 pub struct Trace {
     attempts: Vec<Attempt>,
     #[serde(skip)]
-    robots: Robots,
+    robots: RobotsPolicy,
 }
 
 impl Trace {
@@ -31,16 +31,16 @@ impl Trace {
 
     /// Whether robots.txt was obeyed.
     #[must_use]
-    pub const fn robots(&self) -> Robots {
+    pub const fn robots(&self) -> RobotsPolicy {
         self.robots
     }
 
-    pub(crate) const fn under(robots: Robots) -> Self {
+    pub(crate) const fn with_robots(robots: RobotsPolicy) -> Self {
         Self { attempts: Vec::new(), robots }
     }
 
     /// Says otherwise why another attempt follows the last.
-    pub(crate) fn amend(&mut self, next: &str) {
+    pub(crate) fn set_next_reason(&mut self, next: &str) {
         if let Some(last) = self.attempts.last_mut() {
             last.next = Some(next.to_owned());
         }

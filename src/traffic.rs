@@ -15,22 +15,22 @@ pub struct Traffic {
 
 /// Counts bytes as they pass.
 #[derive(Debug, Default)]
-pub(crate) struct Meter {
+pub(crate) struct ByteCounter {
     sent: AtomicU64,
     received: AtomicU64,
 }
 
-impl Meter {
-    pub(crate) fn sent(&self, bytes: usize) {
+impl ByteCounter {
+    pub(crate) fn add_sent(&self, bytes: usize) {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    pub(crate) fn received(&self, bytes: usize) {
+    pub(crate) fn add_received(&self, bytes: usize) {
         self.received.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// What passed so far.
-    pub(crate) fn read(&self) -> Traffic {
+    pub(crate) fn snapshot(&self) -> Traffic {
         Traffic { sent: self.sent.load(Ordering::Relaxed), received: self.received.load(Ordering::Relaxed) }
     }
 }

@@ -9,34 +9,34 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A length of time, written with its unit: `500ms`, `30s`, `2m`, `1h 30m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Span(pub Duration);
+pub struct HumanDuration(pub Duration);
 
 /// How often a thing may happen: `2/s`, `30/m`, `1/5s`, `100/h`. Never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rate {
-    times: u32,
+    count: u32,
     per: Duration,
 }
 
 /// A number of bytes: `500000`, `10k`, `5M`, `1G`, in powers of 1024.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Size(pub u64);
+pub struct ByteSize(pub u64);
 
 impl Rate {
     /// `times` in every `per`, when neither is zero.
     #[must_use]
     pub fn new(times: u32, per: Duration) -> Option<Self> {
-        (times > 0 && !per.is_zero()).then_some(Self { times, per })
+        (times > 0 && !per.is_zero()).then_some(Self { count: times, per })
     }
 
     /// The time between two, evenly spread.
     #[must_use]
     pub fn interval(self) -> Duration {
-        self.per / self.times
+        self.per / self.count
     }
 }
 
-impl FromStr for Span {
+impl FromStr for HumanDuration {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -63,7 +63,7 @@ impl FromStr for Rate {
     }
 }
 
-impl FromStr for Size {
+impl FromStr for ByteSize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -80,7 +80,7 @@ impl FromStr for Size {
     }
 }
 
-impl fmt::Display for Span {
+impl fmt::Display for HumanDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&humantime::format_duration(self.0), f)
     }
@@ -96,11 +96,11 @@ impl fmt::Display for Rate {
             "1day" => "day",
             other => other,
         };
-        write!(f, "{}/{unit}", self.times)
+        write!(f, "{}/{unit}", self.count)
     }
 }
 
-impl fmt::Display for Size {
+impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = [(1 << 30, "G"), (1 << 20, "M"), (1 << 10, "k")];
         match units.into_iter().find(|(unit, _)| self.0 != 0 && self.0.is_multiple_of(*unit)) {
@@ -111,7 +111,7 @@ impl fmt::Display for Size {
 }
 
 /// Written and read as text; the schema gives the pattern.
-macro_rules! as_text {
+macro_rules! impl_text_format {
     ($name:ident, $title:literal, $pattern:literal) => {
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -137,9 +137,13 @@ macro_rules! as_text {
     };
 }
 
-as_text!(Span, "A length of time with its unit: 500ms, 30s, 2m.", "^\\s*(\\d+\\s*[a-z]+\\s*)+$");
-as_text!(Rate, "How often: 2/s, 30/m, 1/5s.", "^\\s*[1-9]\\d*\\s*/\\s*(\\d*\\s*[a-z]+\\s*)+$");
-as_text!(Size, "A number of bytes: 500000, 10k, 5M, 1G.", "^\\d+[kKmMgG]?$");
+impl_text_format!(
+    HumanDuration,
+    "A length of time with its unit: 500ms, 30s, 2m.",
+    "^\\s*(\\d+\\s*[a-z]+\\s*)+$"
+);
+impl_text_format!(Rate, "How often: 2/s, 30/m, 1/5s.", "^\\s*[1-9]\\d*\\s*/\\s*(\\d*\\s*[a-z]+\\s*)+$");
+impl_text_format!(ByteSize, "A number of bytes: 500000, 10k, 5M, 1G.", "^\\d+[kKmMgG]?$");
 
 #[cfg(test)]
 mod tests {
@@ -164,18 +168,18 @@ mod tests {
         for (text, bytes, written) in
             [("10k", 10240, "10k"), ("1G", 1 << 30, "1G"), ("1000", 1000, "1000"), ("0", 0, "0")]
         {
-            let size: Size = text.parse().unwrap();
+            let size: ByteSize = text.parse().unwrap();
             assert_eq!((size.0, size.to_string().as_str()), (bytes, written), "{text}");
         }
         for text in ["", "k", "-1", "1T", "99999999999G"] {
-            assert!(text.parse::<Size>().is_err(), "{text}");
+            assert!(text.parse::<ByteSize>().is_err(), "{text}");
         }
     }
 
     #[test]
-    fn spans_need_a_unit() {
-        assert_eq!("1m 30s".parse::<Span>().unwrap().0, Duration::from_secs(90));
-        assert_eq!(Span(Duration::from_secs(90)).to_string(), "1m 30s");
-        assert!("30".parse::<Span>().unwrap_err().contains("`30` is not a length of time"));
+    fn durations_need_a_unit() {
+        assert_eq!("1m 30s".parse::<HumanDuration>().unwrap().0, Duration::from_secs(90));
+        assert_eq!(HumanDuration(Duration::from_secs(90)).to_string(), "1m 30s");
+        assert!("30".parse::<HumanDuration>().unwrap_err().contains("`30` is not a length of time"));
     }
 }

@@ -1,6 +1,6 @@
 //! Applies other projects' published rules to a response. The rules are data, in peers.toml.
 
-use rungs::detect::saved::Saved;
+use rungs::detect::recorded::RecordedResponse;
 use scraper::{Html, Selector};
 use serde::Deserialize;
 
@@ -57,7 +57,7 @@ impl Peer {
             || self.by_page(answer)
     }
 
-    fn by_headers(&self, answer: &Saved) -> bool {
+    fn by_headers(&self, answer: &RecordedResponse) -> bool {
         let value = |name: &str| answer.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("");
         let server = value("server").to_ascii_lowercase();
         self.header.iter().any(|name| answer.headers.contains_key(name))
@@ -65,14 +65,14 @@ impl Peer {
             || self.server_has.iter().any(|part| server.contains(part))
     }
 
-    fn by_body(&self, answer: &Saved) -> bool {
+    fn by_body(&self, answer: &RecordedResponse) -> bool {
         let body = &answer.body[..answer.body.len().min(self.body_within)];
         let has = |text: &String| body.windows(text.len()).any(|window| window == text.as_bytes());
         self.body_has.iter().any(has)
     }
 
     /// Matches titles and selectors, if the body is an HTML page.
-    fn by_page(&self, answer: &Saved) -> bool {
+    fn by_page(&self, answer: &RecordedResponse) -> bool {
         if self.title_is.is_empty() && self.title_starts.is_empty() && self.css.is_empty() {
             return false;
         }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rungs::detect::{Rules, Seen, saved};
+use rungs::detect::{ResponseView, Rules, recorded};
 use rungs::{Tier, Verdict, VerdictKind};
 use serde::Deserialize;
 use url::Url;
@@ -10,7 +10,7 @@ use url::Url;
 /// One recorded response and its expected verdict.
 pub(crate) struct Sample {
     pub(crate) path: PathBuf,
-    pub(crate) answer: saved::Saved,
+    pub(crate) answer: recorded::RecordedResponse,
     pub(crate) kind: VerdictKind,
     pub(crate) vendor: Option<String>,
     pub(crate) url: Url,
@@ -20,17 +20,17 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    pub(crate) fn seen(&self) -> Seen<'_> {
-        Seen {
+    pub(crate) fn seen(&self) -> ResponseView<'_> {
+        ResponseView {
             tier: self.tier,
             requested: &self.requested,
             via_proxy: self.via_proxy,
-            ..self.answer.seen(&self.url)
+            ..self.answer.view(&self.url)
         }
     }
 
     pub(crate) fn judged(&self, rules: &Rules) -> Verdict {
-        rules.judge(&self.seen())
+        rules.classify(&self.seen())
     }
 
     pub(crate) fn is_block(&self) -> bool {
@@ -86,7 +86,7 @@ fn sample(path: PathBuf, named: &[Expected], unnamed: Option<VerdictKind>) -> Sa
     let expected = named.iter().find(|expected| path.ends_with(&expected.file));
     let kind = expected.map(|e| e.kind).or(unnamed).unwrap_or_else(|| panic!("{name} is not in expect.toml"));
     let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let answer = saved::parse(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let answer = recorded::parse(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
     let answered = expected.and_then(|e| e.url.as_deref()).unwrap_or("https://site.example/p/1");
     let requested = expected.and_then(|e| e.requested.as_deref()).unwrap_or(answered);
     let url = |text: &str| Url::parse(text).unwrap_or_else(|error| panic!("{name}: {text}: {error}"));

@@ -8,7 +8,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use rungs::{Dialect, Error, ExitReport, Fetcher, Geo, Mode, Pace, ProxyAccount, ProxyPool, Secret, Tier};
+use rungs::{
+    Dialect, Error, Fetcher, GeoTarget, ProxyAccount, ProxyPool, ProxyStats, RateLimit, RotationMode, Secret,
+    Tier,
+};
 
 #[path = "../../tests/it/support"]
 #[allow(dead_code, unused_imports, reason = "the tests ask more of them")]
@@ -44,24 +47,24 @@ async fn sessions(certs: &Certs, nginx: &Nginx) {
     );
     let url = nginx.url_by(Site::H2, "site.test", "/page/hello");
     for (mode, tier, fetches) in [
-        (Mode::Rotating, Tier::Plain, 20),
-        (Mode::Rotating, Tier::Impersonate, 20),
-        (Mode::Rotating, Tier::Browser, 4),
-        (Mode::Sticky, Tier::Plain, 20),
-        (Mode::Sticky, Tier::Impersonate, 20),
-        (Mode::Sticky, Tier::Browser, 4),
+        (RotationMode::Rotating, Tier::Plain, 20),
+        (RotationMode::Rotating, Tier::Impersonate, 20),
+        (RotationMode::Rotating, Tier::Browser, 4),
+        (RotationMode::Sticky, Tier::Plain, 20),
+        (RotationMode::Sticky, Tier::Impersonate, 20),
+        (RotationMode::Sticky, Tier::Browser, 4),
     ] {
         let squid = Squid::start_with(&ANY_CREDENTIALS);
         let dialect = Dialect::find("decodo", None).expect("it is shipped");
         let account = ProxyAccount::new(dialect, "jane", Secret::new("s3cret"))
             .gateway(squid.url_without_user().parse().expect("a gateway"))
-            .geo(Geo::default().country("us"));
+            .geo(GeoTarget::default().country("us"));
         let fetcher = fetcher(certs, tier, ProxyPool::new().account(account).mode(mode));
         let pages = futures_util::future::join_all((0..fetches).map(|_| fetcher.get(&url).send())).await;
         let come = pages.iter().filter(|page| page.is_ok()).count();
         fetcher.close().await;
         drop(fetcher);
-        let least = if mode == Mode::Rotating { fetches } else { 1 };
+        let least = if mode == RotationMode::Rotating { fetches } else { 1 };
         let requests = squid.requests(least);
         let users: BTreeSet<&str> = requests.iter().filter_map(|request| request.user.as_deref()).collect();
         let names = match users.len() {
@@ -86,7 +89,7 @@ async fn health(certs: &Certs, nginx: &Nginx, pages: usize, at_once: usize) -> b
         Flow::new(),
     );
     let ports = [dying.as_ref().map_or(0, Squid::port), refusing.port(), slow.port(), fast.port()];
-    let pool = ports.iter().fold(ProxyPool::new().mode(Mode::Rotating), |pool, port| {
+    let pool = ports.iter().fold(ProxyPool::new().mode(RotationMode::Rotating), |pool, port| {
         pool.proxy(format!("http://user:password@127.0.0.1:{port}").parse().expect("a proxy"))
     });
     let fetcher = fetcher(certs, Tier::Impersonate, pool.concurrency(16));
@@ -94,10 +97,10 @@ async fn health(certs: &Certs, nginx: &Nginx, pages: usize, at_once: usize) -> b
     let most = u32::try_from(at_once).unwrap_or(u32::MAX);
     let began = Instant::now();
     let mut run = futures_util::stream::iter(0..pages)
-        .map(|_| fetcher.get(&url).pace(Pace::new().concurrency(most)).send())
+        .map(|_| fetcher.get(&url).rate_limit(RateLimit::new().concurrency(most)).send())
         .buffer_unordered(at_once);
     let (mut come, mut attempts, mut lost) = (0, 0, Vec::<Error>::new());
-    let mut then = fetcher.exits();
+    let mut then = fetcher.proxy_stats();
     let mut told = vec![("all four well", then.clone(), then.clone())];
     while let Some(outcome) = run.next().await {
         match outcome {
@@ -117,7 +120,7 @@ async fn health(certs: &Certs, nginx: &Nginx, pages: usize, at_once: usize) -> b
             None
         };
         if let Some(event) = event {
-            let now = fetcher.exits();
+            let now = fetcher.proxy_stats();
             if let Some(last) = told.last_mut() {
                 last.2.clone_from(&now);
             }
@@ -127,7 +130,7 @@ async fn health(certs: &Certs, nginx: &Nginx, pages: usize, at_once: usize) -> b
     }
     drop(run);
     let took = began.elapsed();
-    let end = fetcher.exits();
+    let end = fetcher.proxy_stats();
     if let Some(last) = told.last_mut() {
         last.2.clone_from(&end);
     }
@@ -149,7 +152,7 @@ async fn health(certs: &Certs, nginx: &Nginx, pages: usize, at_once: usize) -> b
             exit.blocks,
             exit.busy.as_secs_f64() * 1000.0 / per(exit.uses),
             exit.latency.map_or_else(|| "-".to_owned(), |latency| format!("{} ms", latency.as_millis())),
-            if exit.works { "yes" } else { "no" },
+            if exit.is_healthy { "yes" } else { "no" },
             100.0 * float(exit.pages) / per(whole),
         );
     }
@@ -169,7 +172,7 @@ async fn health(certs: &Certs, nginx: &Nginx, pages: usize, at_once: usize) -> b
 }
 
 /// Whether every attempt was counted at one of the proxies.
-fn is_counted(exits: &[ExitReport], attempts: usize) -> bool {
+fn is_counted(exits: &[ProxyStats], attempts: usize) -> bool {
     exits.iter().map(|exit| exit.uses).sum::<u64>() == attempts as u64
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use url::{Origin, Url};
 
 use super::task::Task;
-use crate::lock::lock;
+use crate::sync::lock_unpoisoned;
 
 /// Which origins a batch's list has named so far. Of more than [`MOST`], links keep what is given to the origin that
 /// their own crawl began at.
@@ -22,7 +22,7 @@ impl ListedOrigins {
     /// Takes note of a task of the list.
     pub(super) fn add(&self, task: &Task) {
         let Some(origin) = task.given_for() else { return };
-        let mut origins = lock(&self.origins);
+        let mut origins = lock_unpoisoned(&self.origins);
         if origins.len() < MOST {
             origins.insert(origin);
         }
@@ -30,7 +30,7 @@ impl ListedOrigins {
 
     /// Whether what the caller gives every request may go to `to` with `task`.
     pub(super) fn may_have(&self, task: &Task, to: &Origin) -> bool {
-        task.given_for().as_ref() == Some(to) || lock(&self.origins).contains(to)
+        task.given_for().as_ref() == Some(to) || lock_unpoisoned(&self.origins).contains(to)
     }
 
     /// Says, the first time in a run, that a request goes without what was given for other origins.
@@ -82,7 +82,7 @@ mod tests {
     fn a_list_without_end_takes_no_memory() {
         let listed = ListedOrigins::default();
         (0..MOST + 5).for_each(|n| listed.add(&Task::from(format!("https://{n}.test/"))));
-        assert_eq!(lock(&listed.origins).len(), MOST);
+        assert_eq!(lock_unpoisoned(&listed.origins).len(), MOST);
         let last = Task::from(format!("https://{}.test/", MOST + 4));
         assert!(
             listed.may_have(&last, &Url::parse(&last.url).unwrap().origin()),

@@ -17,30 +17,30 @@
 //! # Ok(()) }
 //! ```
 
-mod begin;
+mod autoscale;
+mod concurrency;
+mod counters;
 mod crawl;
-mod gauge;
+mod dedup;
+mod feeder;
 mod handle;
-mod hosts;
+mod host_gate;
 mod input;
 mod journal;
 mod listed;
 mod observer;
+mod open;
 mod output;
-mod reader;
+mod queue;
 mod record;
 mod report;
 mod run;
-mod seen;
-mod sink;
-mod slots;
-mod status;
+mod state;
 mod summary;
-mod tally;
+mod system_status;
 mod task;
-mod throttle;
-mod work;
 mod worker;
+mod writer;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -49,28 +49,28 @@ use std::sync::Arc;
 use http::Method;
 
 use crate::error::Result;
-use crate::extract::Extract;
+use crate::extract::Extractor;
 use crate::fetcher::{Fetcher, RequestBuilder};
-use crate::politeness::Robots;
+use crate::rate_limit::RobotsPolicy;
 
-pub use crawl::{Follow, Trap};
-pub use handle::Handle;
+pub use counters::{Counters, TierCounts};
+pub use crawl::{CrawlOptions, Trap};
+pub use handle::RunHandle;
 pub use input::Input;
-pub use observer::{Fetch, Observer};
-pub use output::{Format, Output};
-pub use record::{Ending, Record};
+pub use observer::{FetchRef, Observer};
+pub use output::{Output, RecordFormat};
+pub use queue::{Lease, LeaseId, LocalQueue, QueuedTask, TaskQueue};
+pub use record::{Record, RecordStatus};
 pub use report::Report;
-pub use run::{Done, Run};
-pub use status::Progress;
+pub use run::{Completed, Run};
+pub use state::Progress;
 pub use summary::Summary;
-pub use tally::{Tally, Tiers};
-pub use task::{Key, Task};
-pub use work::{Lease, LeaseId, Local, Work, WorkList};
+pub use task::{Task, TaskKey};
 
-use sink::Change;
+use writer::RecordHook;
 
 /// What every request of a batch has in common.
-type Common = dyn Fn(RequestBuilder) -> RequestBuilder + Send + Sync;
+type RequestHook = dyn Fn(RequestBuilder) -> RequestBuilder + Send + Sync;
 
 /// Settings for fetching many URLs. Setters cannot fail; [`run`](Self::run) and [`save`](Self::save) tell
 /// what was wrong.
@@ -81,14 +81,14 @@ pub struct Batch {
     checkpoint: Option<PathBuf>,
     retry_failed: bool,
     fail_status: bool,
-    robots: Robots,
+    robots: RobotsPolicy,
     method: Method,
-    common: Option<Box<Common>>,
-    extract: Extract,
-    follow: Option<Follow>,
-    changes: Vec<Box<Change>>,
+    request_hook: Option<Box<RequestHook>>,
+    extract: Extractor,
+    crawl: Option<CrawlOptions>,
+    record_hooks: Vec<Box<RecordHook>>,
     observers: Vec<Box<dyn Observer>>,
-    list: Option<Arc<dyn WorkList>>,
+    queue: Option<Arc<dyn TaskQueue>>,
 }
 
 impl Batch {
@@ -100,14 +100,14 @@ impl Batch {
             checkpoint: None,
             retry_failed: false,
             fail_status: false,
-            robots: Robots::Obey,
+            robots: RobotsPolicy::Obey,
             method: Method::GET,
-            common: None,
-            extract: Extract::new(),
-            follow: None,
-            changes: Vec::new(),
+            request_hook: None,
+            extract: Extractor::new(),
+            crawl: None,
+            record_hooks: Vec::new(),
             observers: Vec::new(),
-            list: None,
+            queue: None,
         }
     }
 
@@ -140,7 +140,7 @@ impl Batch {
     }
 
     /// What to do about robots.txt where neither the fetcher nor a target says anything. Default: obey it.
-    pub const fn robots(mut self, robots: Robots) -> Self {
+    pub const fn robots(mut self, robots: RobotsPolicy) -> Self {
         self.robots = robots;
         self
     }
@@ -155,14 +155,14 @@ impl Batch {
     /// left out of requests to another origin than those of the listed URLs; give another site its own by a target.
     pub fn each_request(
         mut self,
-        add: impl Fn(RequestBuilder) -> RequestBuilder + Send + Sync + 'static,
+        hook: impl Fn(RequestBuilder) -> RequestBuilder + Send + Sync + 'static,
     ) -> Self {
-        self.common = Some(Box::new(add));
+        self.request_hook = Some(Box::new(hook));
         self
     }
 
     /// What to read out of every page into its record, beside what its target says. Default: nothing.
-    pub fn extract(mut self, wanted: Extract) -> Self {
+    pub fn extract(mut self, wanted: Extractor) -> Self {
         self.extract = wanted;
         self
     }
@@ -170,15 +170,15 @@ impl Batch {
     /// Follows links: the batch becomes a crawl, and its list grows while it is done. With a checkpoint, what was
     /// found is kept in it together with the page it was found on. Links are asked for with GET and a Referer, whatever the
     /// page was asked for with; what [`each_request`](Self::each_request) adds goes to the origins of the listed URLs. Where robots.txt is obeyed, `nofollow` is too, of links, pages and headers. Default: none.
-    pub fn follow(mut self, links: Follow) -> Self {
-        self.follow = Some(links);
+    pub fn crawl(mut self, links: CrawlOptions) -> Self {
+        self.crawl = Some(links);
         self
     }
 
     /// What to make of every record before it is written, for instance its `fields`; called on threads that may
     /// block. An error ends the run. Several are called in order.
-    pub fn each_record(mut self, change: impl Fn(&mut Record) -> Result<()> + Send + Sync + 'static) -> Self {
-        self.changes.push(Box::new(change));
+    pub fn each_record(mut self, hook: impl Fn(&mut Record) -> Result<()> + Send + Sync + 'static) -> Self {
+        self.record_hooks.push(Box::new(hook));
         self
     }
 
@@ -189,8 +189,8 @@ impl Batch {
     }
 
     /// Where the tasks are between being read and being done. Default: [`Local`].
-    pub fn work_list(mut self, list: Arc<dyn WorkList>) -> Self {
-        self.list = Some(list);
+    pub fn task_queue(mut self, list: Arc<dyn TaskQueue>) -> Self {
+        self.queue = Some(list);
         self
     }
 
@@ -217,7 +217,7 @@ impl Batch {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn run_input(self, input: Input) -> Result<Run> {
-        begin::begin(self, input, None)
+        open::start(self, input, None)
     }
 
     /// Fetches what `input` lists, and writes the records to `output`. [`Run::next`] hands out nothing then, and waits
@@ -230,7 +230,7 @@ impl Batch {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn save(self, input: Input, output: Output) -> Result<Run> {
-        begin::begin(self, input, Some(output))
+        open::start(self, input, Some(output))
     }
 }
 

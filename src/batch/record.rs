@@ -10,9 +10,9 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
-use crate::extract::{Extract, Extracted};
-use crate::fetcher::Page;
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
+use crate::extract::{ExtractedData, Extractor};
+use crate::fetcher::Response;
 use crate::redact;
 use crate::response::BrowserUse;
 use crate::tier::Tier;
@@ -24,8 +24,8 @@ use crate::trace::{Attempt, Diagnosis, Timings, Trace};
 #[derive(Debug)]
 pub struct Record {
     url: String,
-    outcome: Result<Page>,
-    at: SystemTime,
+    outcome: Result<Response>,
+    finished_at: SystemTime,
     method: Method,
     file: Option<String>,
     /// What was read out of the page, by name.
@@ -40,7 +40,7 @@ pub struct Record {
 
 /// What became of a URL, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Ending {
+pub enum RecordStatus {
     /// There is a page.
     Succeeded,
     /// Blocked at every tier allowed.
@@ -52,13 +52,13 @@ pub enum Ending {
 impl Record {
     /// The outcome of fetching `url`, which is shown as it was typed, without its credentials.
     #[must_use]
-    pub fn new(url: &str, outcome: Result<Page>) -> Self {
-        let file = outcome.as_ref().ok().and_then(Page::file).map(|path| path.display().to_string());
-        let at = SystemTime::now();
+    pub fn new(url: &str, outcome: Result<Response>) -> Self {
+        let file = outcome.as_ref().ok().and_then(Response::file).map(|path| path.display().to_string());
+        let finished_at = SystemTime::now();
         Self {
             url: redact::url_text(url),
             outcome,
-            at,
+            finished_at,
             method: Method::GET,
             file,
             fields: None,
@@ -78,7 +78,7 @@ impl Record {
     ///
     /// # Errors
     /// The fetch's own.
-    pub const fn outcome(&self) -> Result<&Page, &Error> {
+    pub const fn outcome(&self) -> Result<&Response, &Error> {
         self.outcome.as_ref()
     }
 
@@ -87,19 +87,19 @@ impl Record {
         self.method.as_str()
     }
 
-    pub(super) fn asked_by(&mut self, method: Method) {
+    pub(super) fn set_method(&mut self, method: Method) {
         self.method = method;
     }
 
     /// The page itself, or why there is none.
-    pub(super) fn into_outcome(self) -> Result<Page> {
+    pub(super) fn into_outcome(self) -> Result<Response> {
         self.outcome
     }
 
     /// When it ended.
     #[must_use]
-    pub const fn at(&self) -> SystemTime {
-        self.at
+    pub const fn finished_at(&self) -> SystemTime {
+        self.finished_at
     }
 
     /// The status of the page, or of the last attempt that was answered.
@@ -139,44 +139,44 @@ impl Record {
     }
 
     /// The body is in this file.
-    pub(super) fn in_file(&mut self, file: String) {
+    pub(super) fn set_file(&mut self, file: String) {
         self.file = Some(file);
     }
 
     /// What became of it. With `fail_status`, a status of 400 or more is a failure.
     #[must_use]
-    pub fn ending(&self, fail_status: bool) -> Ending {
+    pub fn record_status(&self, fail_status: bool) -> RecordStatus {
         match &self.outcome {
-            Ok(page) if fail_status && page.status().as_u16() >= 400 => Ending::Failed,
-            Ok(_) => Ending::Succeeded,
-            Err(error) if error.is_blocked() => Ending::Blocked,
-            Err(_) => Ending::Failed,
+            Ok(page) if fail_status && page.status().as_u16() >= 400 => RecordStatus::Failed,
+            Ok(_) => RecordStatus::Succeeded,
+            Err(error) if error.is_blocked() => RecordStatus::Blocked,
+            Err(_) => RecordStatus::Failed,
         }
     }
 
     /// Takes up what `wanted`, and the page's target, read out of it. Not for a thread that fetches: see
     /// [`Page::extract`].
-    pub fn extract(&mut self, wanted: &Extract) {
+    pub fn extract(&mut self, wanted: &Extractor) {
         if let Ok(page) = &self.outcome {
-            let wanted = page.wanted(wanted);
+            let wanted = page.merged_extract(wanted);
             if !wanted.is_empty() {
                 let read = page.extract(&wanted);
-                self.take(read, &wanted);
+                self.set_extracted(read, &wanted);
             }
         } else if !wanted.is_empty() {
-            self.take(wanted.of_other(), wanted);
+            self.set_extracted(wanted.extract_nothing(), wanted);
         }
     }
 
     /// Takes up what was read out of the page.
-    pub(super) fn take(&mut self, read: Extracted, wanted: &Extract) {
-        if read.is_cut {
+    pub(super) fn set_extracted(&mut self, read: ExtractedData, wanted: &Extractor) {
+        if read.is_truncated {
             tracing::warn!(
                 url = self.url,
                 "the page is larger or deeper than is read; the rest of it was passed over"
             );
         }
-        if wanted.names().next().is_some() {
+        if wanted.field_names().next().is_some() {
             self.fields = Some(read.fields);
         }
         self.text = read.text;
@@ -201,10 +201,10 @@ impl Record {
     }
 
     pub(super) fn robots(&self) -> Option<&'static str> {
-        self.trace().map(|trace| trace.robots().done())
+        self.trace().map(|trace| trace.robots().trace_label())
     }
 
-    fn shown(&self) -> Shown<'_> {
+    fn json_view(&self) -> RecordJson<'_> {
         let last = self.attempts().last();
         let page = self.outcome.as_ref().ok();
         let (body, body_base64) = match page {
@@ -214,24 +214,24 @@ impl Record {
             },
             _ => (None, None),
         };
-        Shown {
+        RecordJson {
             url: &self.url,
             final_url: page.map(|page| redact::url(page.url())),
             status: self.status(),
             tier: self.tier(),
             browser_profile: last.and_then(|attempt| attempt.browser_profile.as_deref()),
             http_version: page.map(|page| page.version().name()),
-            headers: Headers(page),
-            body_bytes: page.map(Page::body_len),
+            headers: HeadersJson(page),
+            body_bytes: page.map(Response::body_len),
             body,
             body_base64,
             file: self.file(),
             elapsed_ms: self.elapsed().as_secs_f64() * 1000.0,
-            timings: page.map(Page::timings),
-            browser: page.and_then(Page::browser),
+            timings: page.map(Response::timings),
+            browser: page.and_then(Response::browser),
             robots: self.robots(),
             attempts: self.attempts(),
-            error: self.outcome.as_ref().err().map(Failed::of),
+            error: self.outcome.as_ref().err().map(ErrorJson::new),
             fields: self.fields.as_ref(),
             text: self.text.as_deref(),
             links: self.links.as_deref(),
@@ -242,20 +242,20 @@ impl Record {
 
 impl Serialize for Record {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        self.shown().serialize(serializer)
+        self.json_view().serialize(serializer)
     }
 }
 
 /// A record as JSON shows it.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct RecordJson<'a> {
     url: &'a str,
     final_url: Option<String>,
     status: Option<u16>,
     tier: Option<Tier>,
     browser_profile: Option<&'a str>,
     http_version: Option<&'static str>,
-    headers: Headers<'a>,
+    headers: HeadersJson<'a>,
     body_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<String>,
@@ -269,7 +269,7 @@ struct Shown<'a> {
     /// `obeyed` or `ignored`.
     robots: Option<&'static str>,
     attempts: &'a [Attempt],
-    error: Option<Failed>,
+    error: Option<ErrorJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fields: Option<&'a Map<String, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -281,9 +281,9 @@ struct Shown<'a> {
 }
 
 /// A page's headers as a list of pairs.
-pub(super) struct Headers<'a>(pub(super) Option<&'a Page>);
+pub(super) struct HeadersJson<'a>(pub(super) Option<&'a Response>);
 
-impl Serialize for Headers<'_> {
+impl Serialize for HeadersJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let Some(page) = self.0 else { return serializer.serialize_seq(Some(0))?.end() };
         let mut list = serializer.serialize_seq(Some(page.headers().len()))?;
@@ -295,15 +295,15 @@ impl Serialize for Headers<'_> {
 }
 
 #[derive(Serialize)]
-pub(super) struct Failed {
+pub(super) struct ErrorJson {
     pub(super) kind: ErrorKind,
     pub(super) message: String,
     hint: Option<String>,
     diagnosis: Option<Diagnosis>,
 }
 
-impl Failed {
-    pub(super) fn of(error: &Error) -> Self {
+impl ErrorJson {
+    pub(super) fn new(error: &Error) -> Self {
         Self {
             kind: error.kind(),
             message: error.chain(),
@@ -342,6 +342,6 @@ mod tests {
         }
         assert_eq!(json["error"]["kind"], "invalid_url");
         assert!(!record.to_json().contains("hunter2") && !format!("{record:?}").contains("hunter2"));
-        assert_eq!(record.ending(false), Ending::Failed);
+        assert_eq!(record.record_status(false), RecordStatus::Failed);
     }
 }

@@ -13,118 +13,118 @@ use tokio::time::{Instant, sleep_until};
 use tracing::field::Empty;
 use tracing::{Instrument, Span, info_span};
 
-use super::crawl::{Frontier, Reading};
-use super::handle::{Handle, progress};
-use super::hosts::Hosts;
+use super::autoscale::{Autoscaler, LoadSample, TICK};
+use super::concurrency::{ConcurrencyLimiter, ConcurrencySlot, max_waiting};
+use super::crawl::{Frontier, PageReader};
+use super::handle::{RunHandle, snapshot};
+use super::host_gate::HostGate;
 use super::input::Input;
-use super::journal::FindsReader;
+use super::journal::DiscoveriesReader;
 use super::listed::ListedOrigins;
 use super::observer::Observers;
 use super::output::Output;
+use super::queue::{Lease, LeaseId, TaskQueue};
 use super::record::Record;
-use super::sink::{Finished, Sink, Way};
-use super::slots::{Slot, Slots, most_waiting};
-use super::status::Status;
-use super::summary::{Heading, Summary};
-use super::throttle::{Sample, TICK, Throttle};
-use super::work::{Lease, LeaseId, WorkList};
-use super::worker::{self, LEASE};
-use super::{Common, gauge, reader};
+use super::state::RunState;
+use super::summary::{Summary, SummaryHeader};
+use super::worker::{self, LEASE_DURATION};
+use super::writer::{FinishedTask, RecordWriter, WriterHandle};
+use super::{RequestHook, feeder, system_status};
 use crate::error::{Error, Result};
-use crate::fetcher::{Fetcher, Manner, Page};
-use crate::kind::ErrorKind;
-use crate::lock::lock;
-use crate::politeness::Robots;
+use crate::error_kind::ErrorKind;
+use crate::fetcher::{Fetcher, HostPacing, Response};
+use crate::rate_limit::RobotsPolicy;
+use crate::sync::lock_unpoisoned;
 
 /// A batch under way. Dropped, it stops at once; what is finished is kept.
 pub struct Run {
-    done: mpsc::Receiver<Done>,
-    handle: Handle,
+    completed: mpsc::Receiver<Completed>,
+    handle: RunHandle,
     /// Where it is noted what is done with; none where nothing is handed out.
-    sink: Option<Way>,
+    writer: Option<WriterHandle>,
     /// What was handed out last: done when the next is asked for.
-    last: Option<Finished>,
+    unacknowledged: Option<FinishedTask>,
     driver: JoinHandle<Result<Summary>>,
     /// All was handed out.
-    is_over: bool,
+    is_drained: bool,
 }
 
 /// One URL that is done.
 #[non_exhaustive]
-pub struct Done {
+pub struct Completed {
     /// The URL, as it was given.
     pub url: String,
     /// Its page, or why there is none.
-    pub result: Result<Page>,
-    finished: Option<Finished>,
+    pub result: Result<Response>,
+    finished: Option<FinishedTask>,
 }
 
 /// What a run goes by.
-pub(super) struct Plan {
+pub(super) struct RunConfig {
     pub(super) fetcher: Fetcher,
     pub(super) concurrency: usize,
     pub(super) retry_failed: bool,
     pub(super) fail_status: bool,
-    pub(super) robots: Robots,
+    pub(super) robots: RobotsPolicy,
     pub(super) method: Method,
-    pub(super) common: Option<Box<Common>>,
-    pub(super) observer: Observers,
+    pub(super) request_hook: Option<Box<RequestHook>>,
+    pub(super) observers: Observers,
     /// Records tell the request as it left.
-    pub(super) tells_sent: bool,
+    pub(super) captures_request: bool,
     /// Pages go to whoever holds the run, not to an output.
-    pub(super) hands_out: bool,
+    pub(super) streams_results: bool,
 }
 
 /// A task to be done now.
-pub(super) struct Job {
-    pub(super) slot: Slot,
+pub(super) struct ClaimedTask {
+    pub(super) slot: ConcurrencySlot,
     pub(super) lease: Lease,
-    pub(super) manner: Option<Manner>,
+    pub(super) pacing: Option<HostPacing>,
 }
 
 /// What the workers share.
-pub(super) struct Shared {
-    pub(super) plan: Plan,
-    pub(super) list: Arc<dyn WorkList>,
-    pub(super) status: Arc<Status>,
-    pub(super) hosts: Hosts,
-    pub(super) sink: Way,
-    pub(super) reading: Arc<Reading>,
+pub(super) struct RunContext {
+    pub(super) config: RunConfig,
+    pub(super) queue: Arc<dyn TaskQueue>,
+    pub(super) status: Arc<RunState>,
+    pub(super) host_gate: HostGate,
+    pub(super) writer: WriterHandle,
+    pub(super) page_reader: Arc<PageReader>,
     pub(super) listed: ListedOrigins,
-    pub(super) done: mpsc::Sender<Done>,
-    slots: Arc<Slots>,
+    pub(super) completed: mpsc::Sender<Completed>,
+    slots: Arc<ConcurrencyLimiter>,
     /// Held by the one worker that looks for a task.
-    turn: tokio::sync::Mutex<()>,
+    claim_lock: tokio::sync::Mutex<()>,
     workers: AtomicUsize,
     /// Workers that have no task.
-    idle: AtomicUsize,
-    left: Notify,
+    idle_workers: AtomicUsize,
+    worker_exited: Notify,
     /// The second pass: what fails now has failed.
-    is_last_pass: AtomicBool,
+    is_retry_pass: AtomicBool,
     /// The parent of what its fetches do.
     span: Span,
 }
 
 /// What was met before this run, and what of it is still to be done.
-pub(super) struct Past {
+pub(super) struct ResumedCrawl {
     pub(super) frontier: Arc<Mutex<Frontier>>,
-    pub(super) finds: Option<FindsReader>,
+    pub(super) discoveries: Option<DiscoveriesReader>,
 }
 
 impl Run {
     pub(super) fn start(
-        plan: Plan,
+        plan: RunConfig,
         input: Input,
         output: Option<Output>,
-        list: Arc<dyn WorkList>,
-        status: Arc<Status>,
-        past: Past,
-        (sink, reading): (Sink, Arc<Reading>),
+        list: Arc<dyn TaskQueue>,
+        status: Arc<RunState>,
+        past: ResumedCrawl,
+        (sink, reading): (RecordWriter, Arc<PageReader>),
     ) -> Self {
-        let (to, done) = mpsc::channel(plan.concurrency.min(1024));
-        let throttle = Throttle::new(plan.concurrency);
-        let plan_hands_out = plan.hands_out;
-        let slots = Arc::new(Slots::new(throttle.limit()));
+        let (to, completed) = mpsc::channel(plan.concurrency.min(1024));
+        let throttle = Autoscaler::new(plan.concurrency);
+        let plan_hands_out = plan.streams_results;
+        let slots = Arc::new(ConcurrencyLimiter::new(throttle.limit()));
         let span = info_span!(
             "batch",
             rungs.concurrency = plan.concurrency.cast_signed(),
@@ -133,45 +133,52 @@ impl Run {
             rungs.blocked = Empty,
             rungs.failed = Empty,
         );
-        let shared = Arc::new(Shared {
-            hosts: Hosts::new(plan.fetcher.clone(), Arc::clone(&list)),
-            plan,
-            list,
+        let shared = Arc::new(RunContext {
+            host_gate: HostGate::new(plan.fetcher.clone(), Arc::clone(&list)),
+            config: plan,
+            queue: list,
             status: Arc::clone(&status),
-            sink: sink.way(),
-            reading,
+            writer: sink.handle(),
+            page_reader: reading,
             listed: ListedOrigins::default(),
-            done: to,
+            completed: to,
             slots: Arc::clone(&slots),
-            turn: tokio::sync::Mutex::default(),
+            claim_lock: tokio::sync::Mutex::default(),
             workers: AtomicUsize::new(0),
-            idle: AtomicUsize::new(0),
-            left: Notify::new(),
-            is_last_pass: AtomicBool::new(false),
+            idle_workers: AtomicUsize::new(0),
+            worker_exited: Notify::new(),
+            is_retry_pass: AtomicBool::new(false),
             span,
         });
-        let gauge = Arc::clone(&input.gauge);
-        let way = plan_hands_out.then(|| sink.way());
-        let heading = Heading { began: SystemTime::now(), input: input.label().to_owned(), output };
+        let gauge = Arc::clone(&input.progress);
+        let way = plan_hands_out.then(|| sink.handle());
+        let heading = SummaryHeader { began: SystemTime::now(), input: input.label().to_owned(), output };
         let driver = tokio::spawn(drive(Arc::clone(&shared), input, past, throttle, sink, heading));
-        Self { done, handle: Handle { status, slots, gauge }, sink: way, last: None, driver, is_over: false }
+        Self {
+            completed,
+            handle: RunHandle { status, slots, input_progress: gauge },
+            writer: way,
+            unacknowledged: None,
+            driver,
+            is_drained: false,
+        }
     }
 
     /// The next that is done, in the order they are done; `None` when nothing is left. Asking for the next says
     /// that the one before is done with, and a checkpoint notes that then.
-    pub async fn next(&mut self) -> Option<Done> {
-        self.note();
-        let Some(mut done) = self.done.recv().await else {
-            self.is_over = true;
+    pub async fn next(&mut self) -> Option<Completed> {
+        self.acknowledge_last();
+        let Some(mut done) = self.completed.recv().await else {
+            self.is_drained = true;
             return None;
         };
-        self.last = done.finished.take();
+        self.unacknowledged = done.finished.take();
         Some(done)
     }
 
     /// What looks at it and stops it from elsewhere.
     #[must_use]
-    pub fn handle(&self) -> Handle {
+    pub fn handle(&self) -> RunHandle {
         self.handle.clone()
     }
 
@@ -182,12 +189,12 @@ impl Run {
     /// [`ErrorKind::Io`] when input, output, checkpoint or work list could not be used to the end; what was finished
     /// is kept. [`ErrorKind::Interrupted`] when the runtime ends first.
     pub async fn finish(mut self) -> Result<Summary> {
-        self.note();
+        self.acknowledge_last();
         // The writer ends when nobody can tell it anything any more.
-        if self.sink.take().is_some() && !self.is_over {
+        if self.writer.take().is_some() && !self.is_drained {
             self.handle.stop(Duration::ZERO);
             self.handle.stop(Duration::ZERO);
-            self.done.close();
+            self.completed.close();
         }
         (&mut self.driver).await.unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Interrupted, "the run ended by a fault of this program"))
@@ -195,9 +202,9 @@ impl Run {
     }
 
     /// What was handed out last is done with.
-    fn note(&mut self) {
-        if let (Some(finished), Some(sink)) = (self.last.take(), &self.sink) {
-            sink.give(finished);
+    fn acknowledge_last(&mut self) {
+        if let (Some(finished), Some(sink)) = (self.unacknowledged.take(), &self.writer) {
+            sink.submit(finished);
         }
     }
 }
@@ -209,8 +216,8 @@ impl Drop for Run {
     }
 }
 
-impl Done {
-    pub(super) fn new(url: String, record: Record, finished: Finished) -> Self {
+impl Completed {
+    pub(super) fn new(url: String, record: Record, finished: FinishedTask) -> Self {
         Self { url, result: record.into_outcome(), finished: Some(finished) }
     }
 
@@ -219,14 +226,14 @@ impl Done {
     }
 }
 
-impl Shared {
+impl RunContext {
     /// The next task and a place for it, for a worker that was counted as idle. `None` when nothing is left or the
     /// run stops.
-    pub(super) async fn next(&self) -> Option<Job> {
+    pub(super) async fn claim(&self) -> Option<ClaimedTask> {
         let next = tokio::select! {
             biased;
-            () = self.status.stopping() => None,
-            next = self.leased() => match next {
+            () = self.status.wait_for_stop() => None,
+            next = self.lease_next() => match next {
                 Ok(next) => next,
                 Err(error) => {
                     self.status.fail(error);
@@ -234,49 +241,49 @@ impl Shared {
                 }
             },
         };
-        self.idle.fetch_sub(1, Ordering::Relaxed);
+        self.idle_workers.fetch_sub(1, Ordering::Relaxed);
         next
     }
 
-    async fn leased(&self) -> Result<Option<Job>> {
-        let _turn = self.turn.lock().await;
-        self.slots.room().await;
-        let Some(lease) = self.list.lease(1, LEASE).await?.pop() else { return Ok(None) };
-        let slot = self.slots.take();
-        let manner = self.hosts.begun(&lease.host, &lease.task.url);
-        Ok(Some(Job { slot, lease, manner }))
+    async fn lease_next(&self) -> Result<Option<ClaimedTask>> {
+        let _turn = self.claim_lock.lock().await;
+        self.slots.wait_for_capacity().await;
+        let Some(lease) = self.queue.lease(1, LEASE_DURATION).await?.pop() else { return Ok(None) };
+        let slot = self.slots.acquire();
+        let manner = self.host_gate.on_fetch_start(&lease.host, &lease.task.url);
+        Ok(Some(ClaimedTask { slot, lease, pacing: manner }))
     }
 
     /// There is always one worker that looks for a task, until there are as many as may be.
-    pub(super) fn more_workers(self: &Arc<Self>) {
-        let most = self.plan.concurrency + most_waiting(self.plan.concurrency);
-        if self.idle.load(Ordering::Relaxed) == 0 && self.workers.load(Ordering::Relaxed) < most {
-            self.another_worker();
+    pub(super) fn ensure_idle_worker(self: &Arc<Self>) {
+        let most = self.config.concurrency + max_waiting(self.config.concurrency);
+        if self.idle_workers.load(Ordering::Relaxed) == 0 && self.workers.load(Ordering::Relaxed) < most {
+            self.spawn_worker();
         }
     }
 
-    fn another_worker(self: &Arc<Self>) {
+    fn spawn_worker(self: &Arc<Self>) {
         self.workers.fetch_add(1, Ordering::Relaxed);
-        self.idles();
-        let counted = Counted(Arc::clone(self));
+        self.mark_idle();
+        let counted = WorkerGuard(Arc::clone(self));
         let span = self.span.clone();
-        tokio::spawn(async move { worker::work(&counted.0).await }.instrument(span));
+        tokio::spawn(async move { worker::run_worker(&counted.0).await }.instrument(span));
     }
 
     /// A worker has no task.
-    pub(super) fn idles(&self) {
-        self.idle.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn mark_idle(&self) {
+        self.idle_workers.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether what may pass is put off to the second pass.
-    pub(super) fn puts_off(&self) -> bool {
-        self.plan.retry_failed && !self.is_last_pass.load(Ordering::Relaxed)
+    pub(super) fn should_defer(&self) -> bool {
+        self.config.retry_failed && !self.is_retry_pass.load(Ordering::Relaxed)
     }
 
     /// Waits until the last worker has left.
-    async fn all_left(&self) {
+    async fn wait_for_workers(&self) {
         loop {
-            let left = self.left.notified();
+            let left = self.worker_exited.notified();
             if self.workers.load(Ordering::Acquire) == 0 {
                 return;
             }
@@ -286,32 +293,32 @@ impl Shared {
 }
 
 /// One worker more.
-struct Counted(Arc<Shared>);
+struct WorkerGuard(Arc<RunContext>);
 
-impl Drop for Counted {
+impl Drop for WorkerGuard {
     fn drop(&mut self) {
         self.0.workers.fetch_sub(1, Ordering::Release);
-        self.0.left.notify_one();
+        self.0.worker_exited.notify_one();
     }
 }
 
 async fn drive(
-    shared: Arc<Shared>,
+    shared: Arc<RunContext>,
     input: Input,
-    past: Past,
-    throttle: Throttle,
-    sink: Sink,
-    heading: Heading,
+    past: ResumedCrawl,
+    throttle: Autoscaler,
+    sink: RecordWriter,
+    heading: SummaryHeader,
 ) -> Result<Summary> {
     let (status, slots, gauge) =
-        (Arc::clone(&shared.status), Arc::clone(&shared.slots), Arc::clone(&input.gauge));
+        (Arc::clone(&shared.status), Arc::clone(&shared.slots), Arc::clone(&input.progress));
     let frontier = Arc::clone(&past.frontier);
     let reading = {
-        let (list, status) = (Arc::clone(&shared.list), Arc::clone(&status));
+        let (list, status) = (Arc::clone(&shared.queue), Arc::clone(&status));
         let shared = Arc::downgrade(&shared);
         let runtime = runtime::Handle::current();
         let read = move || {
-            reader::read(&shared, &status, input, past, &runtime);
+            feeder::feed(&shared, &status, input, past, &runtime);
             if let Err(error) = runtime.block_on(list.close()) {
                 status.fail(error);
             }
@@ -321,18 +328,18 @@ async fn drive(
     if let Err(cause) = reading {
         status.fail(Error::new(ErrorKind::Io, "a thread could not be started").with_source(cause));
     }
-    let watching = tokio::spawn(watch(Arc::clone(&shared), throttle));
-    passes(&shared).await;
+    let watching = tokio::spawn(run_autoscaler(Arc::clone(&shared), throttle));
+    run_passes(&shared).await;
     watching.abort();
     let complete = !status.is_stopping();
     if complete {
-        status.complete();
+        status.mark_complete();
     }
     let span = shared.span.clone();
     drop(shared);
     let written = tokio::task::spawn_blocking(move || sink.finish()).await;
     let written = written.unwrap_or_else(|_| Err(Error::new(ErrorKind::Io, "the writer's thread was lost")));
-    let tally = status.tally();
+    let tally = status.counters();
     for (name, count) in [
         ("rungs.attempted", tally.attempted),
         ("rungs.succeeded", tally.succeeded),
@@ -345,53 +352,53 @@ async fn drive(
         return Err(error);
     }
     written?;
-    let bounded = lock(&frontier).bounded();
-    heading.summary(progress(&status, &slots, &gauge), bounded, complete, status.is_unwanted())
+    let bounded = lock_unpoisoned(&frontier).limits_reached();
+    heading.into_summary(snapshot(&status, &slots, &gauge), bounded, complete, status.is_output_closed())
 }
 
 /// The first pass, and the second for what failed in a way that may pass.
-async fn passes(shared: &Arc<Shared>) {
-    pass(shared).await;
-    if !shared.plan.retry_failed || shared.status.is_stopping() {
+async fn run_passes(shared: &Arc<RunContext>) {
+    run_pass(shared).await;
+    if !shared.config.retry_failed || shared.status.is_stopping() {
         return;
     }
-    shared.is_last_pass.store(true, Ordering::Relaxed);
-    match shared.list.revive().await {
+    shared.is_retry_pass.store(true, Ordering::Relaxed);
+    match shared.queue.requeue_deferred().await {
         Ok(0) => {}
         Ok(_) => {
-            shared.status.put_off.store(0, Ordering::Relaxed);
-            shared.slots.set((shared.plan.concurrency / 4).max(1));
-            pass(shared).await;
+            shared.status.deferred.store(0, Ordering::Relaxed);
+            shared.slots.set_limit((shared.config.concurrency / 4).max(1));
+            run_pass(shared).await;
         }
         Err(error) => shared.status.fail(error),
     }
 }
 
-async fn pass(shared: &Arc<Shared>) {
-    shared.another_worker();
-    shared.all_left().await;
+async fn run_pass(shared: &Arc<RunContext>) {
+    shared.spawn_worker();
+    shared.wait_for_workers().await;
 }
 
 /// Adapts the number of places to what they bring.
-async fn watch(shared: Arc<Shared>, mut throttle: Throttle) {
-    let (mut before, mut at) = (shared.status.tally().attempted, Instant::now());
+async fn run_autoscaler(shared: Arc<RunContext>, mut throttle: Autoscaler) {
+    let (mut before, mut at) = (shared.status.counters().attempted, Instant::now());
     let (mut memory, mut descriptors) = (None, None);
     for tick in 0_u64.. {
         let due = at + TICK;
         sleep_until(due).await;
-        if shared.is_last_pass.load(Ordering::Relaxed) {
+        if shared.is_retry_pass.load(Ordering::Relaxed) {
             return;
         }
         let now = Instant::now();
         if tick.is_multiple_of(10) {
-            (memory, descriptors) = (gauge::memory(), gauge::descriptors());
+            (memory, descriptors) = (system_status::free_memory(), system_status::free_descriptors());
         }
-        let done = shared.status.tally().attempted;
+        let done = shared.status.counters().attempted;
         #[expect(clippy::cast_precision_loss, reason = "fetches in a tenth of a second are few")]
         let rate = (done - before) as f64 / (now - at).as_secs_f64();
         let working = shared.slots.working();
-        let sample = Sample { rate, working, lag: now - due, memory, descriptors };
-        shared.slots.set(throttle.next(&sample));
+        let sample = LoadSample { rate, working, lag: now - due, memory, descriptors };
+        shared.slots.set_limit(throttle.update(&sample));
         (before, at) = (done, now);
     }
 }
@@ -402,7 +409,7 @@ impl fmt::Debug for Run {
     }
 }
 
-impl fmt::Debug for Done {
+impl fmt::Debug for Completed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Done").field("result", &self.result).finish_non_exhaustive()
     }

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::crawl::Trap;
 use super::output::Output;
-use super::status::Progress;
+use super::state::Progress;
 use crate::error;
 
 /// How a run ended.
@@ -38,22 +38,22 @@ pub struct Summary {
     pub complete: bool,
     /// The output was a pipe, and its reader went away.
     #[serde(skip)]
-    pub unwanted: bool,
+    pub output_closed: bool,
 }
 
 /// What a summary tells beside the numbers.
-pub(super) struct Heading {
+pub(super) struct SummaryHeader {
     pub(super) began: SystemTime,
     pub(super) input: String,
     pub(super) output: Option<Output>,
 }
 
-impl Heading {
+impl SummaryHeader {
     /// The summary of a run that came so far.
     ///
     /// # Errors
     /// When the output cannot take it.
-    pub(super) fn summary(
+    pub(super) fn into_summary(
         self,
         progress: Progress,
         (traps, beyond): (Vec<Trap>, u64),
@@ -70,10 +70,10 @@ impl Heading {
             traps,
             beyond,
             complete: complete && !unwanted,
-            unwanted,
+            output_closed: unwanted,
         };
         if let Some(output) = &self.output {
-            output.note(&summary)?;
+            output.write_summary(&summary)?;
         }
         Ok(summary)
     }

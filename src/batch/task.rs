@@ -9,9 +9,9 @@ use url::{Origin, Url};
 
 use super::listed::ListedOrigins;
 use crate::error::{Error, Result};
+use crate::error_kind::ErrorKind;
 use crate::fetcher::{Fetcher, RequestBuilder};
-use crate::kind::ErrorKind;
-use crate::limit;
+use crate::host_limiter;
 use crate::redact;
 use crate::request::{Context, parse_url};
 
@@ -58,7 +58,7 @@ const fn is_zero(depth: &u32) -> bool {
 
 /// What tells one task from another: normalised URL, method and body, as 128 bits of SHA-256.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(pub(super) u128);
+pub struct TaskKey(pub(super) u128);
 
 impl Task {
     /// Where it goes: the host, with the port where that is not the scheme's own.
@@ -66,18 +66,18 @@ impl Task {
     /// # Errors
     /// [`ErrorKind::InvalidUrl`].
     pub fn host(&self) -> Result<String> {
-        Ok(limit::name(&parse_url(&self.url)?).into_owned())
+        Ok(host_limiter::host_key(&parse_url(&self.url)?).into_owned())
     }
 
     /// What tells it from others, and its host.
-    pub(super) fn identify(&self) -> Result<(Key, String)> {
+    pub(super) fn identify(&self) -> Result<(TaskKey, String)> {
         let url = parse_url(&self.url)?;
         self.method()?;
-        let host = limit::name(&url).into_owned();
+        let host = host_limiter::host_key(&url).into_owned();
         Ok((self.key(url), host))
     }
 
-    fn key(&self, mut url: Url) -> Key {
+    fn key(&self, mut url: Url) -> TaskKey {
         url.set_fragment(None);
         let mut hash = Sha256::new();
         hash.update(url.as_str());
@@ -87,7 +87,7 @@ impl Task {
             hash.update([0]);
             hash.update(self.body.as_deref().unwrap_or_default());
         }
-        Key::of(hash)
+        TaskKey::from_hash(hash)
     }
 
     pub(super) fn method(&self) -> Result<Option<Method>> {
@@ -99,7 +99,7 @@ impl Task {
     }
 
     /// The method it is asked with, in a batch of `method`.
-    pub(super) fn asked_by(&self, method: &Method) -> Result<Method> {
+    pub(super) fn effective_method(&self, method: &Method) -> Result<Method> {
         Ok(self.method()?.unwrap_or_else(|| {
             match (self.body.is_some(), self.depth) {
                 (true, _) if *method == Method::GET => Method::POST,
@@ -122,14 +122,14 @@ impl Task {
 
     /// The request it stands for. What the batch gives every request is in `method` and added by `common`, but for
     /// what may be a secret and is not for the task's origin; what the task says itself comes after it.
-    pub(super) fn request(
+    pub(super) fn build_request(
         &self,
         fetcher: &Fetcher,
         method: &Method,
         common: Option<&(dyn Fn(RequestBuilder) -> RequestBuilder + Send + Sync)>,
         listed: &ListedOrigins,
     ) -> Result<RequestBuilder> {
-        let method = self.asked_by(method)?;
+        let method = self.effective_method(method)?;
         let mut request = match &self.session {
             Some(name) => fetcher.session(name).request(method, &self.url),
             None => fetcher.request(method, &self.url),
@@ -158,21 +158,21 @@ impl Task {
     }
 }
 
-impl Key {
+impl TaskKey {
     /// What a task with this URL and nothing else has.
-    pub(super) fn of_url(url: Url) -> Self {
+    pub(super) fn for_url(url: Url) -> Self {
         Task::default().key(url)
     }
 
     /// What stands for a line that is no task.
-    pub(super) fn of_bad(line: &[u8]) -> Self {
+    pub(super) fn for_bad_line(line: &[u8]) -> Self {
         let mut hash = Sha256::new();
         hash.update(b"\0bad\0");
         hash.update(line);
-        Self::of(hash)
+        Self::from_hash(hash)
     }
 
-    fn of(hash: Sha256) -> Self {
+    fn from_hash(hash: Sha256) -> Self {
         let digest = hash.finalize();
         let mut half = [0; 16];
         half.copy_from_slice(&digest[..16]);
@@ -193,7 +193,7 @@ impl fmt::Debug for Task {
     }
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for TaskKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
     }
@@ -203,7 +203,7 @@ impl fmt::Debug for Key {
 mod tests {
     use super::*;
 
-    fn key(url: &str) -> Key {
+    fn key(url: &str) -> TaskKey {
         Task::from(url).identify().unwrap().0
     }
 

@@ -6,29 +6,29 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
-use rungs::batch::{Batch, Format, Input, Output, Report, Run, Summary};
+use rungs::batch::{Batch, Input, Output, RecordFormat, Report, Run, Summary};
 use rungs::{Fetcher, redact};
 
 use super::args;
+use super::atomic_file;
+use super::config;
 use super::cookie_file;
 use super::exit::{self, Failure};
-use super::in_flight::{self, Asked};
-use super::metrics::{Address, Metrics, Server};
-use super::plan::Plan;
-use super::progress::{Display, size};
-use super::runtime::{self, interrupted};
-use super::settings;
-use super::whole;
+use super::metrics::{Metrics, MetricsAddress, MetricsServer};
+use super::progress::{ProgressDisplay, format_bytes};
+use super::request_template::RequestTemplate;
+use super::runtime::{self, wait_for_interrupt};
+use super::signal::{self, DumpOnSignal};
 
 /// Fetches what a list names; the exit code says whether all of it succeeded.
-pub(crate) fn run(args: &args::Batch, quiet: bool) -> Result<u8, Failure> {
+pub(crate) fn run(args: &args::BatchArgs, quiet: bool) -> Result<u8, Failure> {
     let runtime = runtime::start()?;
     let outcome = runtime.block_on(async {
-        let mut asked = Asked::listen()?;
-        let concurrency = args.course.concurrency.unwrap_or(CONCURRENCY) as usize;
-        let fetcher = fetcher(args, concurrency).await?;
-        let session = settings::session(&args.common, &fetcher);
-        let outcome = all(args, &session, concurrency, quiet, &mut asked).await;
+        let mut asked = DumpOnSignal::listen()?;
+        let concurrency = args.run.concurrency.unwrap_or(DEFAULT_CONCURRENCY) as usize;
+        let fetcher = build_fetcher(args, concurrency).await?;
+        let session = config::session(&args.common, &fetcher);
+        let outcome = run_batch(args, &session, concurrency, quiet, &mut asked).await;
         runtime::close(&fetcher).await;
         outcome
     });
@@ -37,78 +37,78 @@ pub(crate) fn run(args: &args::Batch, quiet: bool) -> Result<u8, Failure> {
 }
 
 #[cfg_attr(not(feature = "browser"), expect(unused_variables, reason = "only the browser has a queue"))]
-async fn fetcher(args: &args::Batch, concurrency: usize) -> Result<Fetcher, Failure> {
-    let builder = settings::fetcher(&args.common, &[]).await?;
+async fn build_fetcher(args: &args::BatchArgs, concurrency: usize) -> Result<Fetcher, Failure> {
+    let builder = config::fetcher_builder(&args.common, &[]).await?;
     // Fetches that wait for the browser are many here, and none of them holds up another.
     #[cfg(feature = "browser")]
-    let builder = builder.browser_queue(concurrency * 5 + 64).browser_patience(BROWSER_PATIENCE);
+    let builder = builder.browser_queue(concurrency * 5 + 64).browser_queue_timeout(BROWSER_QUEUE_TIMEOUT);
     Ok(builder.build()?)
 }
 
-async fn all(
-    args: &args::Batch,
+async fn run_batch(
+    args: &args::BatchArgs,
     session: &Fetcher,
     concurrency: usize,
     quiet: bool,
-    asked: &mut Asked,
+    asked: &mut DumpOnSignal,
 ) -> Result<u8, Failure> {
     let jars = [session.identity().jar(), session.plain_identity().jar()];
-    let plan = Plan::read(&args.common, &jars)?;
-    let (mut output, file) = output(args);
-    if let Some(folder) = &args.records.save_dir {
+    let plan = RequestTemplate::from_args(&args.common, &jars)?;
+    let (mut output, file) = build_output(args);
+    if let Some(folder) = &args.output.save_dir {
         output = output.bodies(folder);
     }
-    let (extract, follow) = (settings::extract(&args.reading)?, settings::follow(&args.crawl)?);
-    let input = input(args, session)?;
+    let (extract, follow) = (config::extract(&args.extract)?, config::crawl_options(&args.crawl)?);
+    let input = build_input(args, session)?;
     let mut batch = Batch::new(session.clone())
         .concurrency(concurrency)
-        .retry_failed(args.course.retry_failed)
-        .fail_status(args.records.fail)
+        .retry_failed(args.run.retry_failed)
+        .fail_status(args.output.fail)
         .method(plan.method.clone())
         .extract(extract)
-        .each_request(move |request| plan.add(request));
+        .each_request(move |request| plan.apply(request));
     if let Some(follow) = follow {
         if !args.common.request.data.is_empty() || args.common.request.json.is_some() {
             let message = "--follow asks for links without a body: leave out -d and --json";
             return Err(Failure::Usage(message.to_owned()));
         }
-        batch = batch.follow(follow);
+        batch = batch.crawl(follow);
     }
-    if let Some(path) = checkpoint(args, file.as_deref()) {
+    if let Some(path) = checkpoint_path(args, file.as_deref()) {
         batch = batch.checkpoint(path);
     }
-    let report = args.records.report.as_deref().map(report_in).transpose()?;
+    let report = args.output.report.as_deref().map(prepare_report).transpose()?;
     if let Some(report) = &report {
-        batch = batch.observer(report.clone().fail_status(args.records.fail));
+        batch = batch.observer(report.clone().fail_status(args.output.fail));
     }
-    let served = match args.course.metrics {
+    let served = match args.run.metrics {
         Some(address) => {
-            let metrics = Metrics::new(args.records.fail);
+            let metrics = Metrics::new(args.output.fail);
             batch = batch.observer(metrics.clone());
-            Some((served(address, &metrics, quiet).await?, metrics))
+            Some((start_metrics(address, &metrics, quiet).await?, metrics))
         }
         None => None,
     };
     let run = batch.save(input, output)?;
     if let Some((_, metrics)) = &served {
-        metrics.watch(run.handle());
+        metrics.attach(run.handle());
     }
-    let (summary, was_interrupted) = watched(run, args, quiet, session, asked).await;
+    let (summary, was_interrupted) = watch_run(run, args, quiet, session, asked).await;
     let summary = summary?;
     if let Some(path) = &file {
-        note(path, &summary)?;
+        write_summary(path, &summary)?;
     }
-    if let (Some(report), Some(path)) = (&report, &args.records.report) {
+    if let (Some(report), Some(path)) = (&report, &args.output.report) {
         report.write(path, &summary)?;
     }
     if let Some(path) = &args.common.request.cookie_jar {
         cookie_file::write(path, &jars)?;
     }
     if !quiet {
-        let _ = write!(std::io::stderr(), "{}", told(&summary));
+        let _ = write!(std::io::stderr(), "{}", format_summary(&summary));
     }
-    let tally = &summary.progress.tally;
-    Ok(if summary.unwanted {
+    let tally = &summary.progress.counters;
+    Ok(if summary.output_closed {
         exit::OK
     } else if was_interrupted && !summary.complete {
         exit::INTERRUPTED
@@ -120,8 +120,12 @@ async fn all(
 }
 
 /// Serves the metrics, and says where.
-async fn served(address: Address, metrics: &Metrics, quiet: bool) -> Result<Server, Failure> {
-    let server = Server::start(address, metrics.clone()).await?;
+async fn start_metrics(
+    address: MetricsAddress,
+    metrics: &Metrics,
+    quiet: bool,
+) -> Result<MetricsServer, Failure> {
+    let server = MetricsServer::start(address, metrics.clone()).await?;
     if !quiet {
         let whom = if server.is_public() { ", to whoever reaches this machine" } else { "" };
         let _ = writeln!(std::io::stderr(), "metrics at {}{whom}", server.url());
@@ -130,32 +134,32 @@ async fn served(address: Address, metrics: &Metrics, quiet: bool) -> Result<Serv
 }
 
 /// A report for this file, which is told now if it cannot be written: afterwards would be late.
-fn report_in(path: &Path) -> Result<Report, Failure> {
+fn prepare_report(path: &Path) -> Result<Report, Failure> {
     let wrong = |why: &str| Failure::Config(format!("--report {}: {why}", path.display()));
     if path.is_dir() {
         return Err(wrong("is a folder; name a file"));
     }
-    whole::begin(path)
+    atomic_file::create(path)
         .map(|_| Report::new())
         .map_err(|cause| wrong(&format!("nothing can be written there: {cause}")))
 }
 
 /// Shows how far it is, until it ends or is told to.
-async fn watched(
+async fn watch_run(
     run: Run,
-    args: &args::Batch,
+    args: &args::BatchArgs,
     quiet: bool,
     fetcher: &Fetcher,
-    asked: &mut Asked,
+    asked: &mut DumpOnSignal,
 ) -> (rungs::Result<Summary>, bool) {
     let handle = run.handle();
-    let mut display = Display::new(args.course.progress, args.course.no_progress, quiet);
+    let mut display = ProgressDisplay::new(args.run.progress, args.run.no_progress, quiet);
     let resumed = handle.progress().resumed;
     if resumed > 0 && !quiet {
-        display.say(&format!("goes on: {resumed} are done already"));
+        display.print(&format!("goes on: {resumed} are done already"));
     }
     let mut finishing = pin!(run.finish());
-    let mut interruption = pin!(interrupted());
+    let mut interruption = pin!(wait_for_interrupt());
     let mut tick = tokio::time::interval(TICK);
     let mut was_interrupted = false;
     let ended = loop {
@@ -163,21 +167,21 @@ async fn watched(
             ended = &mut finishing => break ended,
             () = &mut interruption => {
                 if !was_interrupted && !quiet {
-                    display.say(&format!("ends what is under way, within {} s; again to stop at once", GRACE.as_secs()));
+                    display.print(&format!("ends what is under way, within {} s; again to stop at once", GRACE.as_secs()));
                 }
                 was_interrupted = true;
                 handle.stop(GRACE);
-                interruption.set(interrupted());
+                interruption.set(wait_for_interrupt());
             }
-            () = asked.next() => display.say(in_flight::told(&fetcher.in_flight()).trim_end()),
-            _ = tick.tick() => display.show(&handle.progress()),
+            () = asked.recv() => display.print(signal::format_in_flight(&fetcher.in_flight()).trim_end()),
+            _ = tick.tick() => display.update(&handle.progress()),
         }
     };
-    display.end();
+    display.finish();
     (ended, was_interrupted)
 }
 
-fn input(args: &args::Batch, session: &Fetcher) -> Result<Input, Failure> {
+fn build_input(args: &args::BatchArgs, session: &Fetcher) -> Result<Input, Failure> {
     let listed = match args.file.as_deref() {
         None => None,
         Some(path) if path == Path::new("-") => Some(Input::stdin()),
@@ -192,34 +196,34 @@ fn input(args: &args::Batch, session: &Fetcher) -> Result<Input, Failure> {
 }
 
 /// Where records go, and the file among them that others go beside.
-fn output(args: &args::Batch) -> (Output, Option<PathBuf>) {
-    let format = args.records.format.map(Format::from);
-    match args.records.out.as_deref() {
+fn build_output(args: &args::BatchArgs) -> (Output, Option<PathBuf>) {
+    let format = args.output.format.map(RecordFormat::from);
+    match args.output.out.as_deref() {
         None => (Output::stdout(format.unwrap_or_default()), None),
         Some(path) if path == Path::new("-") => (Output::stdout(format.unwrap_or_default()), None),
         Some(path) => {
-            let format = format.or_else(|| Format::of(path)).unwrap_or_default();
+            let format = format.or_else(|| RecordFormat::from_path(path)).unwrap_or_default();
             let is_file = std::fs::metadata(path).map_or(true, |meta| meta.is_file());
             (Output::file(path, format), is_file.then(|| path.to_owned()))
         }
     }
 }
 
-fn checkpoint(args: &args::Batch, file: Option<&Path>) -> Option<PathBuf> {
-    args.course.checkpoint.clone().or_else(|| file.map(|path| beside(path, ".ckpt")))
+fn checkpoint_path(args: &args::BatchArgs, file: Option<&Path>) -> Option<PathBuf> {
+    args.run.checkpoint.clone().or_else(|| file.map(|path| with_suffix(path, ".ckpt")))
 }
 
-fn beside(path: &Path, end: &str) -> PathBuf {
+fn with_suffix(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(end);
     name.into()
 }
 
 /// Writes how it ended beside the records.
-fn note(path: &Path, summary: &Summary) -> Result<(), Failure> {
-    let path = beside(path, ".meta.json");
+fn write_summary(path: &Path, summary: &Summary) -> Result<(), Failure> {
+    let path = with_suffix(path, ".meta.json");
     let unwritten = |cause| Failure::Io(format!("could not write {}", path.display()), cause);
-    let mut file = whole::begin(&path).map_err(unwritten)?;
+    let mut file = atomic_file::create(&path).map_err(unwritten)?;
     serde_json::to_writer_pretty(&mut file, summary).map_err(|cause| unwritten(cause.into()))?;
     file.write_all(b"\n").map_err(unwritten)?;
     file.persist(&path).map_err(|cause| unwritten(cause.error))?;
@@ -227,9 +231,9 @@ fn note(path: &Path, summary: &Summary) -> Result<(), Failure> {
 }
 
 /// How it ended, for people.
-fn told(summary: &Summary) -> String {
+fn format_summary(summary: &Summary) -> String {
     let progress = &summary.progress;
-    let tally = &progress.tally;
+    let tally = &progress.counters;
     let tiers = &tally.tiers;
     let seconds = summary.elapsed.as_secs_f64();
     let mut text = format!(
@@ -251,32 +255,32 @@ fn told(summary: &Summary) -> String {
             let _ = writeln!(text, "  {count} {what}");
         }
     }
-    let _ = writeln!(text, "  {} received", size(progress.bytes));
-    text.push_str(&bounded(summary));
-    if !summary.complete && !summary.unwanted {
+    let _ = writeln!(text, "  {} received", format_bytes(progress.bytes));
+    text.push_str(&format_limits(summary));
+    if !summary.complete && !summary.output_closed {
         text.push_str("not all of it is done; the same command goes on from here\n");
-    } else if tally.may_pass > 0 {
+    } else if tally.retryable > 0 {
         let _ = writeln!(
             text,
             "hint: {} failed in a way that may pass; --retry-failed tries them again",
-            tally.may_pass
+            tally.retryable
         );
     }
     text
 }
 
 /// Where a crawl stopped by itself.
-fn bounded(summary: &Summary) -> String {
+fn format_limits(summary: &Summary) -> String {
     let mut text = String::new();
     if summary.beyond > 0 {
         let _ = writeln!(text, "  {} links were left out: --max-pages is reached", summary.beyond);
     }
-    for trap in summary.traps.iter().take(TRAPS) {
-        let pattern = redact::terminal(&trap.pattern);
+    for trap in summary.traps.iter().take(MAX_TRAPS) {
+        let pattern = redact::escape_terminal(&trap.pattern);
         let (followed, left, why) = (trap.followed, trap.left, trap.why);
         let _ = writeln!(text, "  bounded ({why}): {pattern}: {followed} followed, {left} links left out");
     }
-    let more = summary.traps.len().saturating_sub(TRAPS);
+    let more = summary.traps.len().saturating_sub(MAX_TRAPS);
     if more > 0 {
         let _ = writeln!(text, "  and {more} patterns more");
     }
@@ -286,11 +290,11 @@ fn bounded(summary: &Summary) -> String {
     text
 }
 
-const CONCURRENCY: u32 = 64;
+const DEFAULT_CONCURRENCY: u32 = 64;
 /// Patterns told one by one.
-const TRAPS: usize = 8;
+const MAX_TRAPS: usize = 8;
 /// How long what is under way may take once it is told to end.
 const GRACE: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_millis(200);
 #[cfg(feature = "browser")]
-const BROWSER_PATIENCE: Duration = Duration::from_secs(600);
+const BROWSER_QUEUE_TIMEOUT: Duration = Duration::from_secs(600);

@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 
-use rungs::{Cookie, Jar};
+use rungs::{Cookie, CookieJar};
 
+use super::atomic_file;
 use super::exit::Failure;
-use super::whole;
 
 /// Puts the cookies of a file into every jar.
-pub(crate) fn read(path: &Path, jars: &[&Jar]) -> Result<(), Failure> {
+pub(crate) fn read(path: &Path, jars: &[&CookieJar]) -> Result<(), Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|cause| Failure::Io(format!("-b/--cookie: could not read {}", path.display()), cause))?;
     for (number, line) in text.lines().enumerate() {
@@ -21,7 +21,7 @@ pub(crate) fn read(path: &Path, jars: &[&Jar]) -> Result<(), Failure> {
             continue;
         };
         for jar in jars {
-            jar.put(&cookie);
+            jar.insert(&cookie);
         }
     }
     Ok(())
@@ -49,10 +49,10 @@ fn parse(line: &str) -> Result<Option<Cookie>, &'static str> {
 }
 
 /// Writes the cookies of all jars, each as it was changed last, to a file that its owner alone can read.
-pub(crate) fn write(path: &Path, jars: &[&Jar]) -> Result<(), Failure> {
+pub(crate) fn write(path: &Path, jars: &[&CookieJar]) -> Result<(), Failure> {
     let mut text = String::from("# Netscape HTTP Cookie File\n# Written by rungs. It holds secrets.\n\n");
     let truth = |value: bool| if value { "TRUE" } else { "FALSE" };
-    for cookie in Jar::merge(jars.iter().copied()) {
+    for cookie in CookieJar::merge(jars.iter().copied()) {
         let mark = if cookie.http_only { "#HttpOnly_" } else { "" };
         let dot = if cookie.host_only { "" } else { "." };
         let _ = writeln!(
@@ -70,7 +70,7 @@ pub(crate) fn write(path: &Path, jars: &[&Jar]) -> Result<(), Failure> {
     let failed = |cause: std::io::Error| {
         Failure::Io(format!("-c/--cookie-jar: could not write {}", path.display()), cause)
     };
-    let mut file = whole::begin_own(path).map_err(failed)?;
+    let mut file = atomic_file::create_private(path).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
     file.persist(path).map_err(|cause| failed(cause.error))?;
     Ok(())
@@ -84,15 +84,15 @@ mod tests {
     fn what_is_written_is_read_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cookies.txt");
-        let jar = Jar::default();
+        let jar = CookieJar::default();
         let url = rungs::parse_url("https://www.site.example/").unwrap();
         let set = ["a=1; Domain=site.example; HttpOnly; Max-Age=100", "b=2; Secure; Path=/x"];
         let values: Vec<http::HeaderValue> = set.iter().map(|text| text.parse().unwrap()).collect();
         jar.store(&url, &values);
         write(&path, &[&jar]).unwrap();
-        let again = Jar::default();
+        let again = CookieJar::default();
         read(&path, &[&again]).unwrap();
-        let plain = |jar: &Jar| {
+        let plain = |jar: &CookieJar| {
             jar.list()
                 .into_iter()
                 .map(|c| (c.name, c.value, c.domain, c.host_only, c.secure))

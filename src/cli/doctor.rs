@@ -4,24 +4,24 @@ use std::io::Write;
 
 use serde_json::json;
 
-use rungs::doctor::{Finding, State};
+use rungs::doctor::{CheckStatus, Finding};
 
 use super::exit::{self, Failure};
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct DoctorArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
-pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
-    let findings = rungs::doctor::examine();
+pub(crate) fn run(args: &DoctorArgs) -> Result<u8, Failure> {
+    let findings = rungs::doctor::run_checks();
     let mut out = std::io::stdout().lock();
     for finding in &findings {
         show(&mut out, finding, args.json).map_err(Failure::stdout)?;
     }
-    let broken = findings.iter().any(|finding| finding.state == State::Broken);
+    let broken = findings.iter().any(|finding| finding.status == CheckStatus::Broken);
     Ok(if broken { exit::FAILED } else { exit::OK })
 }
 
@@ -29,14 +29,14 @@ fn show(out: &mut impl Write, finding: &Finding, as_json: bool) -> std::io::Resu
     if as_json {
         let row = json!({
             "subject": finding.subject,
-            "state": finding.state.name(),
+            "state": finding.status.name(),
             "detail": finding.detail,
             "fix": finding.fix,
         });
         return writeln!(out, "{row}");
     }
-    let detail = rungs::redact::terminal(&finding.detail);
-    writeln!(out, "{:<7} {:<12} {detail}", finding.state.name(), finding.subject)?;
+    let detail = rungs::redact::escape_terminal(&finding.detail);
+    writeln!(out, "{:<7} {:<12} {detail}", finding.status.name(), finding.subject)?;
     if let Some(fix) = &finding.fix {
         writeln!(out, "{:20} fix: {fix}", "")?;
     }

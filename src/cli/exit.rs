@@ -72,13 +72,15 @@ impl Failure {
     pub(crate) fn print(&self) {
         match self {
             Self::Library(error) => {
-                eprintln!("error: {}", redact::terminal(&error.chain()));
+                eprintln!("error: {}", redact::escape_terminal(&error.chain()));
                 if let Some(hint) = error.hint() {
-                    eprintln!("hint: {}", redact::terminal(hint));
+                    eprintln!("hint: {}", redact::escape_terminal(hint));
                 }
             }
-            Self::Usage(message) | Self::Config(message) => eprintln!("error: {}", redact::terminal(message)),
-            Self::Io(what, cause) => eprintln!("error: {}: {cause}", redact::terminal(what)),
+            Self::Usage(message) | Self::Config(message) => {
+                eprintln!("error: {}", redact::escape_terminal(message))
+            }
+            Self::Io(what, cause) => eprintln!("error: {}: {cause}", redact::escape_terminal(what)),
         }
     }
 

@@ -4,51 +4,51 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use rungs::batch::Record;
-use rungs::extract::Extract;
-use rungs::{Fetcher, Jar};
+use rungs::extract::Extractor;
+use rungs::{CookieJar, Fetcher};
 
-use super::args::{Fetch, Format};
+use super::args::{FetchArgs, FetchFormat};
+use super::captures::PageCaptures;
+use super::config;
 use super::cookie_file;
 use super::exit::{self, Failure};
-use super::in_flight::Asked;
-use super::output::{body, json, story};
-use super::pictures::Pictures;
-use super::plan::Plan;
-use super::runtime::{self, interrupted};
-use super::settings;
+use super::output::{body, human, json};
+use super::request_template::RequestTemplate;
+use super::runtime::{self, wait_for_interrupt};
+use super::signal::DumpOnSignal;
 
 /// Fetches every URL in turn; the exit code is that of the first failure.
-pub(crate) fn run(args: &Fetch, quiet: bool) -> Result<u8, Failure> {
+pub(crate) fn run(args: &FetchArgs, quiet: bool) -> Result<u8, Failure> {
     for (flag, files) in [
         ("-o/--output", &args.output.files),
-        ("--screenshot", &args.pictures.screenshot),
-        ("--pdf", &args.pictures.pdf),
+        ("--screenshot", &args.captures.screenshot),
+        ("--pdf", &args.captures.pdf),
     ] {
         if files.len() > args.urls.len() {
             let message = format!("{flag}: {} files for {} URLs", files.len(), args.urls.len());
             return Err(Failure::Usage(message));
         }
     }
-    if args.output.format == Format::Body {
+    if args.output.format == FetchFormat::Body {
         let asked = [
-            ("--select", !args.reading.select.is_empty()),
-            ("--text", args.reading.text),
-            ("--links", args.reading.links),
+            ("--select", !args.extract.select.is_empty()),
+            ("--text", args.extract.text),
+            ("--links", args.extract.links),
         ];
         if let Some((flag, _)) = asked.into_iter().find(|(_, is_asked)| *is_asked) {
             return Err(Failure::Usage(format!("{flag} puts something into the record: add --format json")));
         }
     }
-    let extract = settings::extract(&args.reading)?;
+    let extract = config::extract(&args.extract)?;
     let runtime = runtime::start()?;
     let outcome = runtime.block_on(async {
-        let mut asked = Asked::listen()?;
-        let fetcher = settings::fetcher(&args.common, &args.urls).await?.build()?;
-        let session = settings::session(&args.common, &fetcher);
+        let mut asked = DumpOnSignal::listen()?;
+        let fetcher = config::fetcher_builder(&args.common, &args.urls).await?.build()?;
+        let session = config::session(&args.common, &fetcher);
         let outcome = tokio::select! {
-            outcome = all(args, &session, &extract, quiet) => outcome,
-            never = asked.answer(&fetcher) => match never {},
-            () = interrupted() => Ok(exit::INTERRUPTED),
+            outcome = fetch_all(args, &session, &extract, quiet) => outcome,
+            never = asked.run(&fetcher) => match never {},
+            () = wait_for_interrupt() => Ok(exit::INTERRUPTED),
         };
         // The fetch is over or dropped: nothing may outlive the program.
         runtime::close(&fetcher).await;
@@ -58,24 +58,32 @@ pub(crate) fn run(args: &Fetch, quiet: bool) -> Result<u8, Failure> {
     outcome
 }
 
-async fn all(args: &Fetch, session: &Fetcher, extract: &Extract, quiet: bool) -> Result<u8, Failure> {
+async fn fetch_all(
+    args: &FetchArgs,
+    session: &Fetcher,
+    extract: &Extractor,
+    quiet: bool,
+) -> Result<u8, Failure> {
     let sessions = sessions(args, session);
-    let plan = Plan::read(&args.common, &jars(&sessions))?;
+    let plan = RequestTemplate::from_args(&args.common, &jars(&sessions))?;
     let mut code = exit::OK;
     for (at, url) in args.urls.iter().enumerate() {
         let file =
             args.output.files.get(at).map(AsRef::as_ref).filter(|path: &&Path| *path != Path::new("-"));
-        let request = plan.add(session.request(plan.method.clone(), url));
+        let request = plan.apply(session.request(plan.method.clone(), url));
         let request = match file {
             Some(path) if args.output.fail => request.save_success(path),
             Some(path) => request.save(path),
             None => request,
         };
-        let pictures = Pictures::of(&args.pictures, at);
-        let record = Record::new(url, pictures.ask(request).send().await);
-        let record =
-            if args.output.format == Format::Body { record } else { read(record, extract.clone()).await? };
-        let mut ended = show(args, url, &record, quiet)?;
+        let pictures = PageCaptures::for_url(&args.captures, at);
+        let record = Record::new(url, pictures.apply(request).send().await);
+        let record = if args.output.format == FetchFormat::Body {
+            record
+        } else {
+            extract_record(record, extract.clone()).await?
+        };
+        let mut ended = print_record(args, url, &record, quiet)?;
         if let Ok(page) = record.outcome() {
             let saved = pictures.save(url, page)?;
             ended = if ended == exit::OK { saved } else { ended };
@@ -94,7 +102,7 @@ async fn all(args: &Fetch, session: &Fetcher, extract: &Extract, quiet: bool) ->
 }
 
 /// Puts into the record what is read out of its page, on a thread that may take its time.
-async fn read(mut record: Record, extract: Extract) -> Result<Record, Failure> {
+async fn extract_record(mut record: Record, extract: Extractor) -> Result<Record, Failure> {
     let reading = tokio::task::spawn_blocking(move || {
         record.extract(&extract);
         record
@@ -103,10 +111,10 @@ async fn read(mut record: Record, extract: Extract) -> Result<Record, Failure> {
 }
 
 /// The session as it asks for each of the URLs: targets may give it several identities.
-fn sessions(args: &Fetch, session: &Fetcher) -> Vec<Fetcher> {
+fn sessions(args: &FetchArgs, session: &Fetcher) -> Vec<Fetcher> {
     let mut sessions = vec![session.clone()];
     // A URL that is wrong is told of when its turn comes.
-    for toward in args.urls.iter().filter_map(|url| session.toward(url).ok()) {
+    for toward in args.urls.iter().filter_map(|url| session.for_url(url).ok()) {
         if sessions.iter().all(|known| known.identity().key() != toward.identity().key()) {
             sessions.push(toward);
         }
@@ -114,12 +122,12 @@ fn sessions(args: &Fetch, session: &Fetcher) -> Vec<Fetcher> {
     sessions
 }
 
-fn jars(sessions: &[Fetcher]) -> Vec<&Jar> {
+fn jars(sessions: &[Fetcher]) -> Vec<&CookieJar> {
     sessions.iter().flat_map(|session| [session.identity().jar(), session.plain_identity().jar()]).collect()
 }
 
 /// Prints one outcome and returns its exit code.
-fn show(args: &Fetch, url: &str, record: &Record, quiet: bool) -> Result<u8, Failure> {
+fn print_record(args: &FetchArgs, url: &str, record: &Record, quiet: bool) -> Result<u8, Failure> {
     let outcome = record.outcome();
     let failed_status = match outcome {
         Ok(page) if args.output.fail => http_failure(page.status().as_u16()),
@@ -128,9 +136,9 @@ fn show(args: &Fetch, url: &str, record: &Record, quiet: bool) -> Result<u8, Fai
     let mut written = true;
     let mut out = std::io::stdout().lock();
     match args.output.format {
-        Format::Json => json::write(&mut out, record, true).map_err(Failure::stdout)?,
-        Format::Jsonl => json::write(&mut out, record, false).map_err(Failure::stdout)?,
-        Format::Body => {
+        FetchFormat::Json => json::write(&mut out, record, true).map_err(Failure::stdout)?,
+        FetchFormat::Jsonl => json::write(&mut out, record, false).map_err(Failure::stdout)?,
+        FetchFormat::Body => {
             if let (Ok(page), None) = (outcome, failed_status) {
                 let include = args.output.include || args.common.request.head;
                 let terminal = std::io::stdout().is_terminal();
@@ -144,19 +152,19 @@ fn show(args: &Fetch, url: &str, record: &Record, quiet: bool) -> Result<u8, Fai
         && !quiet
         && let Ok(page) = outcome
     {
-        let _ = story::succeeded(&mut talk, url, page);
+        let _ = human::write_success(&mut talk, url, page);
     }
     Ok(match (outcome, failed_status) {
         (Err(error), _) => {
-            let _ = story::failed(&mut talk, url, error, args.output.trace);
+            let _ = human::write_failure(&mut talk, url, error, args.output.trace);
             exit::code(error.kind())
         }
         (Ok(page), Some(code)) => {
-            let _ = writeln!(talk, "error: {} answered {}", story::shown(url), page.status());
+            let _ = writeln!(talk, "error: {} answered {}", human::display_url(url), page.status());
             code
         }
         (Ok(_), None) if !written => {
-            let shown = story::shown(url);
+            let shown = human::display_url(url);
             let _ = writeln!(
                 talk,
                 "error: the body of {shown} is binary and would garble the terminal; use -o FILE or a pipe"

@@ -8,71 +8,71 @@ use clap_complete::Shell;
 use super::exit::{self, Failure};
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct GenerateArgs {
     /// `man`, or `complete-` and the name of a shell.
-    #[arg(value_name = "WHAT", value_parser = what)]
-    what: What,
+    #[arg(value_name = "WHAT", value_parser = parse_artifact)]
+    what: Artifact,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum What {
+enum Artifact {
     Man,
     TargetSchema,
     DialectSchema,
     Complete(Shell),
 }
 
-pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
-    let mut command = super::args::Args::command();
+pub(crate) fn run(args: &GenerateArgs) -> Result<u8, Failure> {
+    let mut command = super::args::Cli::command();
     let mut text = Vec::new();
     match args.what {
-        What::Man => {
+        Artifact::Man => {
             command.build();
-            man(&command, &mut text).map_err(Failure::stdout)?;
+            render_man(&command, &mut text).map_err(Failure::stdout)?;
         }
-        What::TargetSchema => text = schema(&rungs::target::schema())?,
-        What::DialectSchema => text = schema(&rungs::Dialect::schema())?,
-        What::Complete(shell) => clap_complete::generate(shell, &mut command, "rungs", &mut text),
+        Artifact::TargetSchema => text = to_json(&rungs::target::schema())?,
+        Artifact::DialectSchema => text = to_json(&rungs::Dialect::schema())?,
+        Artifact::Complete(shell) => clap_complete::generate(shell, &mut command, "rungs", &mut text),
     }
     std::io::stdout().lock().write_all(&text).map_err(Failure::stdout)?;
     Ok(exit::OK)
 }
 
-fn what(text: &str) -> Result<What, String> {
+fn parse_artifact(text: &str) -> Result<Artifact, String> {
     match text {
-        "man" => return Ok(What::Man),
-        "target-schema" => return Ok(What::TargetSchema),
-        "dialect-schema" => return Ok(What::DialectSchema),
+        "man" => return Ok(Artifact::Man),
+        "target-schema" => return Ok(Artifact::TargetSchema),
+        "dialect-schema" => return Ok(Artifact::DialectSchema),
         _ => {}
     }
     let shell = text.strip_prefix("complete-").and_then(|name| Shell::from_str(name, false).ok());
-    shell.map(What::Complete).ok_or_else(|| {
+    shell.map(Artifact::Complete).ok_or_else(|| {
         let shells: Vec<String> =
             Shell::value_variants().iter().map(|shell| format!("complete-{shell}")).collect();
         format!("expected man, target-schema, dialect-schema, {}", shells.join(", "))
     })
 }
 
-fn schema(schema: &impl serde::Serialize) -> Result<Vec<u8>, Failure> {
+fn to_json(schema: &impl serde::Serialize) -> Result<Vec<u8>, Failure> {
     let mut text = serde_json::to_vec_pretty(schema).map_err(|cause| Failure::stdout(cause.into()))?;
     text.push(b'\n');
     Ok(text)
 }
 
 /// One page for the program and all its subcommands, each a section whose parts are indented.
-fn man(command: &clap::Command, out: &mut Vec<u8>) -> std::io::Result<()> {
+fn render_man(command: &clap::Command, out: &mut Vec<u8>) -> std::io::Result<()> {
     let page = clap_mangen::Man::new(command.clone());
     page.render_title(out)?;
     page.render_name_section(out)?;
     page.render_synopsis_section(out)?;
     page.render_options_section(out)?;
     for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
-        section(sub, out)?;
+        render_section(sub, out)?;
     }
     page.render_version_section(out)
 }
 
-fn section(command: &clap::Command, out: &mut Vec<u8>) -> std::io::Result<()> {
+fn render_section(command: &clap::Command, out: &mut Vec<u8>) -> std::io::Result<()> {
     let name = command.get_bin_name().unwrap_or(command.get_name()).to_uppercase();
     writeln!(out, ".SH \"{name}\"")?;
     let page = clap_mangen::Man::new(command.clone());
@@ -90,7 +90,7 @@ fn section(command: &clap::Command, out: &mut Vec<u8>) -> std::io::Result<()> {
         }
     }
     for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
-        section(sub, out)?;
+        render_section(sub, out)?;
     }
     Ok(())
 }

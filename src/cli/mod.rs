@@ -1,49 +1,49 @@
 //! What was typed, then what to do, then how it is shown.
 
 mod args;
+mod atomic_file;
 mod batch;
+mod captures;
+mod config;
 mod cookie_file;
-mod descriptors;
 mod detect;
 mod diagnose;
 mod doctor;
 mod exit;
-mod exits;
 mod fetch;
 mod generate;
-mod in_flight;
 mod lab;
 mod log;
 mod memory;
 mod metrics;
-mod names;
 #[cfg(feature = "otel")]
 mod otel;
 #[cfg(not(feature = "otel"))]
-#[path = "otel/absent.rs"]
+#[path = "otel/disabled.rs"]
 mod otel;
 mod output;
 mod password;
-mod pictures;
-mod plan;
 mod profile;
 mod progress;
 mod proxy;
+mod proxy_pool;
+mod request_template;
+mod rlimit;
 mod runtime;
-mod settings;
+mod signal;
 mod target;
-mod whole;
+mod value_enums;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind as ClapError;
 
-use args::{Args, Command};
+use args::{Cli, Command};
 
 /// Runs the program: stdout is data, stderr is talk.
 pub(crate) fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match Cli::try_parse() {
         Ok(args) => args,
         Err(error) => {
             let asked = matches!(error.kind(), ClapError::DisplayHelp | ClapError::DisplayVersion);
@@ -53,7 +53,7 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     let spans = log::start(args.verbose, args.quiet);
-    descriptors::raise();
+    rlimit::raise_open_files();
     let outcome = match args.command {
         Command::Fetch(fetch) => fetch::run(&fetch, args.quiet),
         Command::Batch(batch) => batch::run(&batch, args.quiet),

@@ -41,16 +41,16 @@ impl PasswordSource {
     /// The password, from where it was said to be; `None` when nothing was said.
     pub(crate) fn read(&self) -> Result<Option<Secret>, Failure> {
         if let Some(name) = &self.env {
-            return of_environment(name).map(Some);
+            return from_environment(name).map(Some);
         }
         if let Some(path) = &self.file {
-            return of_file(path).map(Some);
+            return from_file(path).map(Some);
         }
-        self.command.as_deref().map(|command| of_command(command, PATIENCE)).transpose()
+        self.command.as_deref().map(|command| from_command(command, COMMAND_TIMEOUT)).transpose()
     }
 }
 
-fn of_environment(name: &str) -> Result<Secret, Failure> {
+fn from_environment(name: &str) -> Result<Secret, Failure> {
     let value = std::env::var(name).map_err(|cause| {
         let what = match cause {
             std::env::VarError::NotPresent => "is not set",
@@ -61,20 +61,20 @@ fn of_environment(name: &str) -> Result<Secret, Failure> {
     first_line(value.as_bytes(), &format!("--password-env: the variable {name}"))
 }
 
-fn of_file(path: &Path) -> Result<Secret, Failure> {
+fn from_file(path: &Path) -> Result<Secret, Failure> {
     let shown = format!("--password-file: {}", path.display());
     let mut bytes = Vec::new();
     let read = if path == Path::new("-") {
-        std::io::stdin().lock().take(MAX).read_to_end(&mut bytes)
+        std::io::stdin().lock().take(MAX_BYTES).read_to_end(&mut bytes)
     } else {
-        std::fs::File::open(path).and_then(|file| file.take(MAX).read_to_end(&mut bytes))
+        std::fs::File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes))
     };
     read.map_err(|cause| Failure::Config(format!("{shown}: {cause}")))?;
     first_line(&bytes, &shown)
 }
 
 /// Runs a command by sh, alone in its group, so that all of it ends with its deadline.
-fn of_command(command: &str, patience: Duration) -> Result<Secret, Failure> {
+fn from_command(command: &str, patience: Duration) -> Result<Secret, Failure> {
     let wrong = |what: String| Failure::Config(format!("--password-command: {what}"));
     let mut child = Command::new("sh")
         .args(["-c", command])
@@ -90,7 +90,7 @@ fn of_command(command: &str, patience: Duration) -> Result<Secret, Failure> {
         thread::spawn(move || {
             let mut stdout = BufReader::new(stdout);
             let mut bytes = Vec::new();
-            let read = stdout.by_ref().take(MAX).read_until(b'\n', &mut bytes);
+            let read = stdout.by_ref().take(MAX_BYTES).read_until(b'\n', &mut bytes);
             let _ = told.send(read.map(|_| bytes));
             // What else it prints is nobody's.
             let _ = std::io::copy(&mut stdout, &mut std::io::sink());
@@ -99,10 +99,10 @@ fn of_command(command: &str, patience: Duration) -> Result<Secret, Failure> {
     let late = || wrong(format!("it took longer than {} s", patience.as_secs_f64()));
     let read = line.recv_timeout(patience).map_err(|_| late());
     let status = match &read {
-        Ok(_) => wait(&mut child, deadline).ok_or_else(late),
+        Ok(_) => wait_until(&mut child, deadline).ok_or_else(late),
         Err(_) => Err(late()),
     };
-    end(&mut child);
+    kill_group(&mut child);
     let (bytes, status) = (read?, status?);
     if !status.success() {
         return Err(wrong(format!("it failed ({status})")));
@@ -112,7 +112,7 @@ fn of_command(command: &str, patience: Duration) -> Result<Secret, Failure> {
 }
 
 /// Its end, when that is before the deadline.
-fn wait(child: &mut Child, deadline: Instant) -> Option<std::process::ExitStatus> {
+fn wait_until(child: &mut Child, deadline: Instant) -> Option<std::process::ExitStatus> {
     loop {
         if let Ok(Some(status)) = child.try_wait() {
             return Some(status);
@@ -125,7 +125,7 @@ fn wait(child: &mut Child, deadline: Instant) -> Option<std::process::ExitStatus
 }
 
 /// Ends whatever is left of the child and of those it started.
-fn end(child: &mut Child) {
+fn kill_group(child: &mut Child) {
     if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         // Where all have ended there is nobody to tell.
         let _ = kill_process_group(group, Signal::KILL);
@@ -135,7 +135,7 @@ fn end(child: &mut Child) {
 
 fn first_line(bytes: &[u8], origin: &str) -> Result<Secret, Failure> {
     let wrong = |what: &str| Failure::Config(format!("{origin} {what}"));
-    if bytes.len() as u64 >= MAX {
+    if bytes.len() as u64 >= MAX_BYTES {
         return Err(wrong("is too long for a password"));
     }
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
@@ -148,8 +148,8 @@ fn first_line(bytes: &[u8], origin: &str) -> Result<Secret, Failure> {
 }
 
 /// The most bytes looked at.
-const MAX: u64 = 64 * 1024;
-const PATIENCE: Duration = Duration::from_secs(10);
+const MAX_BYTES: u64 = 64 * 1024;
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
@@ -157,8 +157,9 @@ mod tests {
 
     #[test]
     fn a_command_gives_its_first_line() {
-        let run =
-            |command: &str| of_command(command, Duration::from_secs(10)).map(|told| told.expose().to_owned());
+        let run = |command: &str| {
+            from_command(command, Duration::from_secs(10)).map(|told| told.expose().to_owned())
+        };
         assert_eq!(run("printf 'hunter2\\r\\nmore\\n'").unwrap(), "hunter2");
         assert_eq!(run("echo hunter2; yes | head -c 300000").unwrap(), "hunter2");
         for (command, says) in [
@@ -182,7 +183,7 @@ mod tests {
         let file = folder.path().join("pid");
         // A child of its own that holds the pipe open, and a line that comes in time.
         let command = format!("sleep 600 & echo $! >{}; echo hunter2; wait", file.display());
-        let failure = of_command(&command, Duration::from_millis(500)).unwrap_err();
+        let failure = from_command(&command, Duration::from_millis(500)).unwrap_err();
         assert!(format!("{failure:?}").contains("longer than 0.5 s"), "{failure:?}");
         let pid = std::fs::read_to_string(&file).unwrap();
         let gone = || {
@@ -201,11 +202,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("password");
         std::fs::write(&file, "p@ss:w/rd\nsecond\n").unwrap();
-        assert_eq!(of_file(&file).unwrap().expose(), "p@ss:w/rd");
+        assert_eq!(from_file(&file).unwrap().expose(), "p@ss:w/rd");
         std::fs::write(&file, "").unwrap();
-        assert!(format!("{:?}", of_file(&file).unwrap_err()).contains("holds no password"));
-        assert!(format!("{:?}", of_file(&folder.path().join("none")).unwrap_err()).contains("none"));
-        let missing = of_environment("RUNGS_NO_SUCH_VARIABLE").unwrap_err();
+        assert!(format!("{:?}", from_file(&file).unwrap_err()).contains("holds no password"));
+        assert!(format!("{:?}", from_file(&folder.path().join("none")).unwrap_err()).contains("none"));
+        let missing = from_environment("RUNGS_NO_SUCH_VARIABLE").unwrap_err();
         assert!(format!("{missing:?}").contains("RUNGS_NO_SUCH_VARIABLE is not set"));
     }
 }

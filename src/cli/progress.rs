@@ -8,8 +8,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rungs::batch::Progress;
 
 /// Shows it, or does not.
-pub(crate) struct Display {
-    kind: Kind,
+pub(crate) struct ProgressDisplay {
+    kind: DisplayKind,
     began: Instant,
     /// What was done when and before it was looked last.
     last: (Instant, u64),
@@ -17,94 +17,94 @@ pub(crate) struct Display {
     rate: f64,
 }
 
-enum Kind {
+enum DisplayKind {
     Hidden,
     Bar(ProgressBar),
     Lines { next: Instant },
 }
 
-impl Display {
+impl ProgressDisplay {
     /// A bar on a terminal; lines elsewhere, where they are wished for.
     pub(crate) fn new(wanted: bool, refused: bool, quiet: bool) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let kind = if refused || quiet || !(terminal || wanted) {
-            Kind::Hidden
+            DisplayKind::Hidden
         } else if terminal {
             let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(10));
             bar.set_style(style(false));
-            Kind::Bar(bar)
+            DisplayKind::Bar(bar)
         } else {
-            Kind::Lines { next: Instant::now() + EVERY }
+            DisplayKind::Lines { next: Instant::now() + LINE_INTERVAL }
         };
         let now = Instant::now();
         Self { kind, began: now, last: (now, 0), rate: 0.0 }
     }
 
     /// Takes in how far it is.
-    pub(crate) fn show(&mut self, progress: &Progress) {
-        self.measure(progress);
-        let (text, total) = (text(progress, self.rate), total(progress));
+    pub(crate) fn update(&mut self, progress: &Progress) {
+        self.update_rate(progress);
+        let (text, total) = (format_progress(progress, self.rate), estimate_total(progress));
         match &mut self.kind {
-            Kind::Hidden => {}
-            Kind::Bar(bar) => {
+            DisplayKind::Hidden => {}
+            DisplayKind::Bar(bar) => {
                 bar.set_style(style(total.is_some()));
                 bar.set_length(total.unwrap_or(progress.read));
-                bar.set_position(progress.tally.attempted);
-                let left = total.and_then(|total| left(total, progress, self.rate));
+                bar.set_position(progress.counters.attempted);
+                let left = total.and_then(|total| format_remaining(total, progress, self.rate));
                 bar.set_message(left.map_or_else(|| text.clone(), |left| format!("{text}, {left} left")));
                 bar.tick();
             }
-            Kind::Lines { next } => {
+            DisplayKind::Lines { next } => {
                 let now = Instant::now();
                 if now < *next {
                     return;
                 }
-                *next = now + EVERY;
+                *next = now + LINE_INTERVAL;
                 let of = total.map_or_else(String::new, |total| format!(" of {total}"));
                 let seconds = self.began.elapsed().as_secs();
-                let done = progress.tally.attempted;
+                let done = progress.counters.attempted;
                 let _ = writeln!(std::io::stderr(), "{seconds} s: {done}{of}, {text}");
             }
         }
     }
 
     /// Takes the bar away.
-    pub(crate) fn end(&self) {
-        if let Kind::Bar(bar) = &self.kind {
+    pub(crate) fn finish(&self) {
+        if let DisplayKind::Bar(bar) = &self.kind {
             bar.finish_and_clear();
         }
     }
 
     /// Says something that the bar must not write over.
-    pub(crate) fn say(&self, text: &str) {
+    pub(crate) fn print(&self, text: &str) {
         match &self.kind {
-            Kind::Bar(bar) => bar.suspend(|| said(text)),
-            _ => said(text),
+            DisplayKind::Bar(bar) => bar.suspend(|| print_line(text)),
+            _ => print_line(text),
         }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a rate to be read")]
-    fn measure(&mut self, progress: &Progress) {
+    fn update_rate(&mut self, progress: &Progress) {
         let (at, done) = self.last;
         let passed = at.elapsed();
         if at == self.began && done == 0 {
-            self.last = (Instant::now(), progress.tally.attempted);
+            self.last = (Instant::now(), progress.counters.attempted);
         } else if passed >= Duration::from_secs(1) {
-            let rate = progress.tally.attempted.saturating_sub(done) as f64 / passed.as_secs_f64();
+            let rate = progress.counters.attempted.saturating_sub(done) as f64 / passed.as_secs_f64();
             self.rate = if self.rate > 0.0 { self.rate * 0.7 + rate * 0.3 } else { rate };
-            self.last = (Instant::now(), progress.tally.attempted);
+            self.last = (Instant::now(), progress.counters.attempted);
         }
     }
 }
 
 /// The terminal may be gone: that is no reason to panic.
-fn said(text: &str) {
+fn print_line(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// The numbers, in one line.
-fn text(progress: &Progress, rate: f64) -> String {
-    let tally = &progress.tally;
+fn format_progress(progress: &Progress, rate: f64) -> String {
+    let tally = &progress.counters;
     let mut text = format!("{rate:.0}/s");
     for (count, what) in [
         (tally.tiers.plain, "plain"),
@@ -120,7 +120,7 @@ fn text(progress: &Progress, rate: f64) -> String {
             let _ = write!(text, ", {count} {what}");
         }
     }
-    let _ = write!(text, ", {}", size(progress.bytes));
+    let _ = write!(text, ", {}", format_bytes(progress.bytes));
     text
 }
 
@@ -131,7 +131,7 @@ fn text(progress: &Progress, rate: f64) -> String {
     clippy::cast_sign_loss,
     reason = "an estimate of a count"
 )]
-fn total(progress: &Progress) -> Option<u64> {
+fn estimate_total(progress: &Progress) -> Option<u64> {
     if progress.part >= 1.0 {
         return Some(progress.read);
     }
@@ -139,14 +139,14 @@ fn total(progress: &Progress) -> Option<u64> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-fn left(total: u64, progress: &Progress, rate: f64) -> Option<String> {
-    let more = total.saturating_sub(progress.tally.attempted) as f64;
+fn format_remaining(total: u64, progress: &Progress, rate: f64) -> Option<String> {
+    let more = total.saturating_sub(progress.counters.attempted) as f64;
     let seconds = Duration::try_from_secs_f64(more / rate).ok()?.as_secs();
     (rate > 0.0).then(|| humantime::format_duration(Duration::from_secs(seconds)).to_string())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a size to be read")]
-pub(crate) fn size(bytes: u64) -> String {
+pub(crate) fn format_bytes(bytes: u64) -> String {
     match bytes {
         0..10_000 => format!("{bytes} B"),
         10_000..10_000_000 => format!("{:.0} kB", bytes as f64 / 1e3),
@@ -163,7 +163,7 @@ fn style(known: bool) -> ProgressStyle {
 }
 
 /// How far lines are apart.
-const EVERY: Duration = Duration::from_secs(5);
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
@@ -172,21 +172,21 @@ mod tests {
     #[test]
     fn a_line_tells_what_there_is_to_tell() {
         let mut progress = Progress::default();
-        assert_eq!(text(&progress, 0.0), "0/s, 0 B");
-        progress.tally.tiers.plain = 12;
-        progress.tally.blocked = 1;
+        assert_eq!(format_progress(&progress, 0.0), "0/s, 0 B");
+        progress.counters.tiers.plain = 12;
+        progress.counters.blocked = 1;
         progress.retries = 3;
         progress.bytes = 123_456;
-        assert_eq!(text(&progress, 99.6), "100/s, 12 plain, 1 blocked, 3 retries, 123 kB");
+        assert_eq!(format_progress(&progress, 99.6), "100/s, 12 plain, 1 blocked, 3 retries, 123 kB");
     }
 
     #[test]
     fn the_total_is_estimated_while_the_input_is_read_and_known_then() {
         let mut progress = Progress::default();
-        assert_eq!(total(&progress), None);
+        assert_eq!(estimate_total(&progress), None);
         (progress.read, progress.part) = (500, 0.25);
-        assert_eq!(total(&progress), Some(2000));
+        assert_eq!(estimate_total(&progress), Some(2000));
         (progress.read, progress.part) = (1990, 1.0);
-        assert_eq!(total(&progress), Some(1990));
+        assert_eq!(estimate_total(&progress), Some(1990));
     }
 }

@@ -18,12 +18,12 @@ pub(crate) fn start() -> Result<Runtime, Failure> {
 pub(crate) async fn close(fetcher: &Fetcher) {
     tokio::select! {
         () = fetcher.close() => {}
-        () = interrupted() => {}
+        () = wait_for_interrupt() => {}
     }
 }
 
 /// Ends when the user presses Ctrl-C, the program is told to end, or its terminal is closed.
-pub(crate) async fn interrupted() {
+pub(crate) async fn wait_for_interrupt() {
     let Ok(mut told) = signal(SignalKind::terminate()) else {
         return std::future::pending().await;
     };

@@ -4,19 +4,19 @@ use http::HeaderName;
 use serde::Deserialize;
 
 use super::PREFIX;
-use super::media::Media;
+use super::content_kind::ContentKind;
 use super::selector::Selector;
-use super::text::holds_nocase;
+use super::text::contains_ignore_case;
 use crate::tier::Tier;
 
 /// One question about an answer.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(try_from = "Written")]
+#[serde(try_from = "ConditionToml")]
 pub(super) enum Condition {
     /// The status is in one of these ranges, both ends included.
     Status(Vec<(u16, u16)>),
     /// The header is there, and its value passes.
-    Header { name: HeaderName, test: Test },
+    Header { name: HeaderName, test: TextMatch },
     /// The answer sets this cookie.
     Cookie { name: String, starts: bool },
     /// The answering host is this one or one under it; `www.google.` means any top-level domain.
@@ -24,17 +24,17 @@ pub(super) enum Condition {
     /// The answering URL's path holds this, up to the end of a word.
     Path(String),
     /// The path that was asked for holds this, up to the end of a word.
-    Asked(String),
+    RequestedPath(String),
     /// The answering URL's query holds this.
     Query(String),
     /// The answering URL is (not) another than the one asked for.
-    Moved(bool),
+    Redirected(bool),
     /// The page's title passes.
-    Title(Test),
+    Title(TextMatch),
     /// The body's text holds one of these.
     Text { any: Vec<String>, nocase: bool, patterns: Vec<usize> },
     /// All that a reader sees is one or two sentences, and they begin like one of these.
-    Says(Vec<String>),
+    VisibleText(Vec<String>),
     /// The body is a small JSON object with all these keys.
     Json(Vec<String>),
     /// Nothing is in the page: no text, and no element that could bring any.
@@ -46,7 +46,7 @@ pub(super) enum Condition {
     /// The body is at least this large.
     MinBytes(usize),
     /// The body is of one of these sorts.
-    Media(Vec<Media>),
+    Media(Vec<ContentKind>),
     /// It was got by this tier.
     Tier(Tier),
     /// It came (or did not come) through a proxy.
@@ -55,7 +55,7 @@ pub(super) enum Condition {
 
 /// How a short text is compared: ASCII case does not matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Test {
+pub(super) enum TextMatch {
     Present,
     Is(String),
     Has(String),
@@ -65,7 +65,7 @@ pub(super) enum Test {
 impl Condition {
     /// Whether the body's text must be searched before this can be answered: a selector's own text
     /// is searched for before the page is parsed.
-    pub(super) const fn asks_for_text(&self) -> bool {
+    pub(super) const fn needs_text(&self) -> bool {
         matches!(self, Self::Text { .. } | Self::Css { .. })
     }
 
@@ -78,13 +78,13 @@ impl Condition {
     }
 
     /// Whether what fired it is worth showing as evidence.
-    pub(super) const fn is_telling(&self) -> bool {
+    pub(super) const fn is_evidence(&self) -> bool {
         !matches!(self, Self::MaxBytes(_) | Self::MinBytes(_) | Self::Media(_) | Self::Tier(_))
     }
 
     /// The whole of a status list as rules write it.
-    pub(super) fn status(codes: Vec<Code>) -> Result<Self, String> {
-        Ok(Self::Status(codes.into_iter().map(Code::range).collect::<Result<_, _>>()?))
+    pub(super) fn status(codes: Vec<StatusPattern>) -> Result<Self, String> {
+        Ok(Self::Status(codes.into_iter().map(StatusPattern::into_range).collect::<Result<_, _>>()?))
     }
 
     /// A bound above what is read of a body would never hold.
@@ -96,12 +96,12 @@ impl Condition {
     }
 }
 
-impl Test {
-    pub(super) fn passes(&self, value: &str) -> bool {
+impl TextMatch {
+    pub(super) fn matches(&self, value: &str) -> bool {
         match self {
             Self::Present => true,
             Self::Is(wanted) => value.trim().eq_ignore_ascii_case(wanted),
-            Self::Has(wanted) => holds_nocase(value.as_bytes(), wanted.as_bytes()),
+            Self::Has(wanted) => contains_ignore_case(value.as_bytes(), wanted.as_bytes()),
             Self::Starts(wanted) => value
                 .as_bytes()
                 .get(..wanted.len())
@@ -113,13 +113,13 @@ impl Test {
 /// A status as a rule writes it: `403` or `"500-599"`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged, expecting = "a status such as 403, or a range such as \"500-599\"")]
-pub(super) enum Code {
+pub(super) enum StatusPattern {
     One(u16),
     Range(String),
 }
 
-impl Code {
-    fn range(self) -> Result<(u16, u16), String> {
+impl StatusPattern {
+    fn into_range(self) -> Result<(u16, u16), String> {
         match self {
             Self::One(code) => Ok((code, code)),
             Self::Range(text) => text
@@ -134,8 +134,8 @@ impl Code {
 /// A condition as it is written: exactly one subject, and what goes with it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Written {
-    status: Option<Vec<Code>>,
+struct ConditionToml {
+    status: Option<Vec<StatusPattern>>,
     header: Option<String>,
     is: Option<String>,
     has: Option<String>,
@@ -157,23 +157,23 @@ struct Written {
     css: Option<String>,
     max_bytes: Option<usize>,
     min_bytes: Option<usize>,
-    media: Option<Vec<Media>>,
+    media: Option<Vec<ContentKind>>,
     tier: Option<Tier>,
     via_proxy: Option<bool>,
 }
 
-impl TryFrom<Written> for Condition {
+impl TryFrom<ConditionToml> for Condition {
     type Error = String;
 
-    fn try_from(written: Written) -> Result<Self, String> {
-        let test = written.test()?;
-        if test != Test::Present && written.header.is_none() {
+    fn try_from(written: ConditionToml) -> Result<Self, String> {
+        let test = written.text_match()?;
+        if test != TextMatch::Present && written.header.is_none() {
             return Err("`is`, `has` and `starts` go with `header`".to_owned());
         }
         if written.nocase.is_some() && written.text.is_none() {
             return Err("`nocase` goes with `text`".to_owned());
         }
-        let mut subjects = written.subjects(test)?;
+        let mut subjects = written.into_conditions(test)?;
         match (subjects.pop(), subjects.is_empty()) {
             (Some(subject), true) => Ok(subject),
             (None, _) => Err("a condition needs a subject: status, header, cookie, host, path, query, asked, \
@@ -185,39 +185,39 @@ impl TryFrom<Written> for Condition {
     }
 }
 
-impl Written {
-    fn test(&self) -> Result<Test, String> {
+impl ConditionToml {
+    fn text_match(&self) -> Result<TextMatch, String> {
         let lower = |text: &String| text.to_ascii_lowercase();
         match (&self.is, &self.has, &self.starts) {
-            (None, None, None) => Ok(Test::Present),
-            (Some(text), None, None) => Ok(Test::Is(lower(text))),
-            (None, Some(text), None) => Ok(Test::Has(lower(text))),
-            (None, None, Some(text)) => Ok(Test::Starts(lower(text))),
+            (None, None, None) => Ok(TextMatch::Present),
+            (Some(text), None, None) => Ok(TextMatch::Is(lower(text))),
+            (None, Some(text), None) => Ok(TextMatch::Has(lower(text))),
+            (None, None, Some(text)) => Ok(TextMatch::Starts(lower(text))),
             _ => Err("`is`, `has` and `starts` exclude each other".to_owned()),
         }
     }
 
-    fn subjects(self, test: Test) -> Result<Vec<Condition>, String> {
+    fn into_conditions(self, test: TextMatch) -> Result<Vec<Condition>, String> {
         let lower = |text: String| text.to_ascii_lowercase();
         let nocase = self.nocase.unwrap_or(false);
         let found = [
             self.status.map(Condition::status),
-            self.header.map(|name| header(&name, test)),
-            self.cookie.map(|name| cookie(&name)),
+            self.header.map(|name| parse_header(&name, test)),
+            self.cookie.map(|name| parse_cookie(&name)),
             self.host.map(|host| Ok(Condition::Host(lower(host)))),
             self.path.map(|path| Ok(Condition::Path(path))),
-            self.asked.map(|path| Ok(Condition::Asked(path))),
-            self.json.map(|keys| some("json", keys).map(Condition::Json)),
+            self.asked.map(|path| Ok(Condition::RequestedPath(path))),
+            self.json.map(|keys| non_empty("json", keys).map(Condition::Json)),
             self.says.map(|texts| {
-                some("says", texts).map(|t| Condition::Says(t.into_iter().map(lower).collect()))
+                non_empty("says", texts).map(|t| Condition::VisibleText(t.into_iter().map(lower).collect()))
             }),
             self.blank.map(|blank| Ok(Condition::Blank(blank))),
             self.query.map(|query| Ok(Condition::Query(query))),
-            self.moved.map(|moved| Ok(Condition::Moved(moved))),
-            self.title.map(|title| Ok(Condition::Title(Test::Is(lower(title))))),
-            self.title_has.map(|title| Ok(Condition::Title(Test::Has(lower(title))))),
-            self.title_starts.map(|title| Ok(Condition::Title(Test::Starts(lower(title))))),
-            self.text.map(|any| text(any, nocase)),
+            self.moved.map(|moved| Ok(Condition::Redirected(moved))),
+            self.title.map(|title| Ok(Condition::Title(TextMatch::Is(lower(title))))),
+            self.title_has.map(|title| Ok(Condition::Title(TextMatch::Has(lower(title))))),
+            self.title_starts.map(|title| Ok(Condition::Title(TextMatch::Starts(lower(title))))),
+            self.text.map(|any| text_condition(any, nocase)),
             self.css.map(|css| Ok(Condition::Css { selector: Selector::parse(&css)?, pattern: usize::MAX })),
             self.max_bytes.map(Condition::max_bytes),
             self.min_bytes.map(|bound| Ok(Condition::MinBytes(bound))),
@@ -229,13 +229,13 @@ impl Written {
     }
 }
 
-fn header(name: &str, test: Test) -> Result<Condition, String> {
+fn parse_header(name: &str, test: TextMatch) -> Result<Condition, String> {
     let name = HeaderName::from_bytes(name.as_bytes())
         .map_err(|_| format!("`{}` is not a header name", name.escape_debug()))?;
     Ok(Condition::Header { name, test })
 }
 
-fn cookie(name: &str) -> Result<Condition, String> {
+fn parse_cookie(name: &str) -> Result<Condition, String> {
     let (name, starts) = name.strip_suffix('*').map_or((name, false), |start| (start, true));
     if name.is_empty() {
         return Err("`cookie` needs a name, or the start of one and `*`".to_owned());
@@ -243,14 +243,14 @@ fn cookie(name: &str) -> Result<Condition, String> {
     Ok(Condition::Cookie { name: name.to_owned(), starts })
 }
 
-fn some(key: &str, texts: Vec<String>) -> Result<Vec<String>, String> {
+fn non_empty(key: &str, texts: Vec<String>) -> Result<Vec<String>, String> {
     if texts.is_empty() || texts.iter().any(String::is_empty) {
         return Err(format!("`{key}` needs a list of texts"));
     }
     Ok(texts)
 }
 
-fn text(any: Vec<String>, nocase: bool) -> Result<Condition, String> {
+fn text_condition(any: Vec<String>, nocase: bool) -> Result<Condition, String> {
     // Shorter words stand in half of all pages, and cost the search its speed.
     if any.is_empty() || any.iter().any(|text| text.len() < 4) {
         return Err("`text` needs a list of texts of at least 4 bytes each".to_owned());

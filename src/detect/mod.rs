@@ -21,22 +21,22 @@ use url::Url;
 
 use crate::tier::Tier;
 
+mod classify;
 mod condition;
-mod expect;
-mod judge;
-mod media;
-mod needles;
-mod needs;
-mod page;
+mod content_kind;
+mod expectation;
+mod html;
+mod preconditions;
+mod prefilter;
+pub mod recorded;
 mod rule;
 mod rules;
-pub mod saved;
 mod selector;
 #[cfg(test)]
 mod tests;
 mod text;
 
-pub use expect::Expect;
+pub use expectation::Expectation;
 pub use rule::RuleInfo;
 pub use rules::Rules;
 
@@ -45,7 +45,7 @@ pub const PREFIX: usize = 256 * 1024;
 
 /// One answer as it was seen, ready to be judged.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen<'a> {
+pub struct ResponseView<'a> {
     /// The tier that got it, where that is known.
     pub tier: Option<Tier>,
     /// The status code.
@@ -64,9 +64,11 @@ pub struct Seen<'a> {
     pub via_proxy: bool,
 }
 
-impl Seen<'_> {
+impl ResponseView<'_> {
     /// Whether it is a page: a 200 that holds HTML.
     pub(crate) fn is_page(&self) -> bool {
-        self.status == 200 && media::Media::of(self.headers, self.body) == media::Media::Html
+        self.status == 200
+            && content_kind::ContentKind::from_response(self.headers, self.body)
+                == content_kind::ContentKind::Html
     }
 }

@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::condition::{Code, Condition};
-use super::media::Media;
-use super::needs::Needs;
+use super::condition::{Condition, StatusPattern};
+use super::content_kind::ContentKind;
+use super::preconditions::Preconditions;
 use crate::error::{Error, Result};
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
 use crate::provenance::is_date;
-use crate::toml_error;
+use crate::toml_file;
 use crate::verdict::VerdictKind;
 
 /// The version of the block rule format this build reads.
@@ -44,12 +44,12 @@ pub(super) struct Rule {
     pub(super) any: Vec<Condition>,
     pub(super) none: Vec<Condition>,
     /// What a look at the answer's frame shows to be missing, for most rules.
-    pub(super) needs: Needs,
+    pub(super) preconditions: Preconditions,
     /// Whether the title must be read before it can be answered, and whether the body's text must be searched.
-    pub(super) asks_for_title: bool,
-    pub(super) asks_for_text: bool,
+    pub(super) needs_title: bool,
+    pub(super) needs_text: bool,
     /// Whether one of the needles is in every body that it fires on.
-    pub(super) is_needled: bool,
+    pub(super) is_prefiltered: bool,
 }
 
 impl Rule {
@@ -64,17 +64,17 @@ impl Rule {
 }
 
 /// One file of rules.
-pub(super) struct Read {
+pub(super) struct RuleFile {
     pub(super) rules: Vec<Rule>,
     /// The ids of earlier rules that it switches off.
-    pub(super) off: Vec<String>,
+    pub(super) disabled: Vec<String>,
 }
 
 /// Reads one file of rules; `origin` names it in errors.
-pub(super) fn read(text: &str, origin: &str) -> Result<Read> {
+pub(super) fn parse_file(text: &str, origin: &str) -> Result<RuleFile> {
     let wrong = |what: String| Error::new(ErrorKind::Profile, what);
-    let file: File =
-        toml::from_str(text).map_err(|cause| wrong(toml_error::describe(text, origin, &cause)))?;
+    let file: RuleFileToml =
+        toml::from_str(text).map_err(|cause| wrong(toml_file::format_parse_error(text, origin, &cause)))?;
     if file.schema != SCHEMA {
         return Err(wrong(format!("{origin}: schema is {}, this build reads {SCHEMA}", file.schema)));
     }
@@ -87,27 +87,27 @@ pub(super) fn read(text: &str, origin: &str) -> Result<Read> {
         }
         rules.push(written.into_rule(id, file.vendor.as_ref(), origin));
     }
-    Ok(Read { rules, off })
+    Ok(RuleFile { rules, disabled: off })
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct RuleFileToml {
     schema: u32,
-    name: Name,
-    vendor: Option<Name>,
+    name: RuleName,
+    vendor: Option<RuleName>,
     #[serde(default)]
-    off: Vec<Name>,
+    off: Vec<RuleName>,
     #[serde(default)]
-    rule: Vec<Checked>,
+    rule: Vec<ValidatedRule>,
 }
 
 /// A name of lower-case letters, digits and `-`.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
-struct Name(String);
+struct RuleName(String);
 
-impl TryFrom<String> for Name {
+impl TryFrom<String> for RuleName {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -121,15 +121,15 @@ impl TryFrom<String> for Name {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
-    id: Name,
+struct RuleToml {
+    id: RuleName,
     kind: VerdictKind,
     confidence: f32,
     source: String,
     seen: String,
     note: Option<String>,
-    status: Option<Vec<Code>>,
-    media: Option<Vec<Media>>,
+    status: Option<Vec<StatusPattern>>,
+    media: Option<Vec<ContentKind>>,
     max_bytes: Option<usize>,
     min_bytes: Option<usize>,
     #[serde(default)]
@@ -142,8 +142,8 @@ struct Written {
 
 /// A rule whose values were checked while the reader still knew its place in the file.
 #[derive(Deserialize)]
-#[serde(try_from = "Written")]
-struct Checked {
+#[serde(try_from = "RuleToml")]
+struct ValidatedRule {
     id: String,
     kind: VerdictKind,
     confidence: f32,
@@ -155,10 +155,10 @@ struct Checked {
     none: Vec<Condition>,
 }
 
-impl TryFrom<Written> for Checked {
+impl TryFrom<RuleToml> for ValidatedRule {
     type Error = String;
 
-    fn try_from(written: Written) -> Result<Self, String> {
+    fn try_from(written: RuleToml) -> Result<Self, String> {
         let id = written.id.0;
         let wrong = |what: &str| Err(format!("rule `{id}`: {what}"));
         if !(written.confidence > 0.0 && written.confidence <= 1.0) {
@@ -178,7 +178,7 @@ impl TryFrom<Written> for Checked {
         ];
         let mut all = head.into_iter().flatten().collect::<Result<Vec<_>, _>>()?;
         all.extend(written.all);
-        if !all.iter().chain(&written.any).any(Condition::is_telling) {
+        if !all.iter().chain(&written.any).any(Condition::is_evidence) {
             return wrong("it needs a status, or a condition in `all` or `any`, that tells something");
         }
         Ok(Self {
@@ -195,13 +195,13 @@ impl TryFrom<Written> for Checked {
     }
 }
 
-impl Checked {
-    fn into_rule(self, id: String, vendor: Option<&Name>, origin: &str) -> Rule {
+impl ValidatedRule {
+    fn into_rule(self, id: String, vendor: Option<&RuleName>, origin: &str) -> Rule {
         let conditions = || self.all.iter().chain(&self.any).chain(&self.none);
         Rule {
-            needs: Needs::of(&self.all),
-            asks_for_title: conditions().any(|condition| matches!(condition, Condition::Title(_))),
-            asks_for_text: conditions().any(Condition::asks_for_text),
+            preconditions: Preconditions::from_conditions(&self.all),
+            needs_title: conditions().any(|condition| matches!(condition, Condition::Title(_))),
+            needs_text: conditions().any(Condition::needs_text),
             info: RuleInfo {
                 id,
                 vendor: vendor.map(|name| name.0.clone()),
@@ -215,7 +215,7 @@ impl Checked {
             all: self.all,
             any: self.any,
             none: self.none,
-            is_needled: false,
+            is_prefiltered: false,
         }
     }
 }

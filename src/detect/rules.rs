@@ -9,27 +9,27 @@ use std::sync::{Arc, LazyLock};
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use super::condition::Condition;
-use super::needles::Needles;
+use super::prefilter::Prefilter;
 use super::rule::{self, Rule, RuleInfo};
-use super::{Expect, Seen, judge};
+use super::{Expectation, ResponseView, classify};
 use crate::error::{Error, Result};
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
 use crate::verdict::{Verdict, VerdictKind};
 
 /// The block rules, compiled. Cheap to clone.
 #[derive(Clone)]
-pub struct Rules(pub(super) Arc<Compiled>);
+pub struct Rules(pub(super) Arc<CompiledRules>);
 
-pub(super) struct Compiled {
+pub(super) struct CompiledRules {
     pub(super) rules: Vec<Rule>,
-    pub(super) patterns: Vec<Pattern>,
+    pub(super) patterns: Vec<TextPattern>,
     pub(super) automaton: AhoCorasick,
-    pub(super) needles: Needles,
+    pub(super) prefilter: Prefilter,
 }
 
 /// A text that some rule asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Pattern {
+pub(super) struct TextPattern {
     pub(super) text: String,
     pub(super) nocase: bool,
 }
@@ -58,22 +58,22 @@ impl Rules {
     pub fn with_dir(dir: &Path) -> Result<Self> {
         let mut rules = shipped_rules()?;
         let mut own: Vec<Rule> = Vec::new();
-        for path in files_of(dir)? {
+        for path in toml_files(dir)? {
             let text = read_file(&path)?;
             let origin = path.display().to_string();
-            let file = rule::read(&text, &origin)?;
-            for id in &file.off {
-                switch_off(&mut rules, id, &origin)?;
+            let file = rule::parse_file(&text, &origin)?;
+            for id in &file.disabled {
+                disable_rule(&mut rules, id, &origin)?;
             }
             for rule in file.rules {
                 if let Some(first) = own.iter().find(|first| first.info.id == rule.info.id) {
                     let (id, first) = (&rule.info.id, &first.info.origin);
-                    return Err(wrong(format!("{origin}: the rule `{id}` is in {first} already")));
+                    return Err(rule_error(format!("{origin}: the rule `{id}` is in {first} already")));
                 }
                 own.push(rule);
             }
         }
-        lay(own, &mut rules);
+        merge_rules(own, &mut rules);
         Self::compile(rules)
     }
 
@@ -82,9 +82,9 @@ impl Rules {
     /// # Errors
     /// [`ErrorKind::Profile`], naming the place, when the text is not a file of rules.
     pub fn from_toml(text: &str, origin: &str) -> Result<Self> {
-        let file = rule::read(text, origin)?;
-        match file.off.first() {
-            Some(id) => Err(wrong(format!("{origin}: `off`: there is no rule `{id}` to switch off"))),
+        let file = rule::parse_file(text, origin)?;
+        match file.disabled.first() {
+            Some(id) => Err(rule_error(format!("{origin}: `off`: there is no rule `{id}` to switch off"))),
             None => Self::compile(file.rules),
         }
     }
@@ -95,12 +95,12 @@ impl Rules {
     /// # Errors
     /// [`ErrorKind::Profile`], naming the place, when the text is not a file of rules.
     pub fn and_toml(&self, text: &str, origin: &str) -> Result<Self> {
-        let file = rule::read(text, origin)?;
+        let file = rule::parse_file(text, origin)?;
         let mut rules = self.0.rules.clone();
-        for id in &file.off {
-            switch_off(&mut rules, id, origin)?;
+        for id in &file.disabled {
+            disable_rule(&mut rules, id, origin)?;
         }
-        lay(file.rules, &mut rules);
+        merge_rules(file.rules, &mut rules);
         Self::compile(rules)
     }
 
@@ -109,26 +109,26 @@ impl Rules {
     /// The strongest rule that fires gives kind and vendor; the evidence names every rule that fired,
     /// strongest first. Reads no more than [`PREFIX`](super::PREFIX) bytes of the body.
     #[must_use]
-    pub fn judge(&self, seen: &Seen<'_>) -> Verdict {
-        judge::judge(&self.0, seen)
+    pub fn classify(&self, seen: &ResponseView<'_>) -> Verdict {
+        classify::classify(&self.0, seen)
     }
 
     /// What this answer is, when that can be told without parsing HTML; `None` when a rule is left
     /// that asks for an element. Then [`judge`](Self::judge) is better called off the async threads.
     #[must_use]
-    pub fn judge_at_once(&self, seen: &Seen<'_>) -> Option<Verdict> {
-        judge::judge_at_once(&self.0, seen)
+    pub fn classify_cheap(&self, seen: &ResponseView<'_>) -> Option<Verdict> {
+        classify::classify_cheap(&self.0, seen)
     }
 
     /// What this answer is, held also to what its target's pages must have: a 200 that nothing else
     /// speaks against, and that misses some of it, is a [`VerdictKind::Stub`].
     #[must_use]
-    pub fn judge_expecting(&self, seen: &Seen<'_>, expect: &Expect) -> Verdict {
-        let verdict = self.judge(seen);
+    pub fn classify_with_expectation(&self, seen: &ResponseView<'_>, expect: &Expectation) -> Verdict {
+        let verdict = self.classify(seen);
         if verdict.kind != VerdictKind::Genuine {
             return verdict;
         }
-        expect.missed(seen).unwrap_or(verdict)
+        expect.check(seen).unwrap_or(verdict)
     }
 
     /// Every rule, in the order of the files.
@@ -137,7 +137,7 @@ impl Rules {
     }
 
     fn compile(mut rules: Vec<Rule>) -> Result<Self> {
-        let mut patterns = Patterns::default();
+        let mut patterns = PatternTable::default();
         for condition in rules.iter_mut().flat_map(Rule::conditions_mut) {
             match condition {
                 Condition::Text { any, nocase, patterns: ids } => {
@@ -147,15 +147,16 @@ impl Rules {
                 _ => {}
             }
         }
-        let too_large = |cause| wrong("the block rules are too large together".to_owned()).with_source(cause);
-        let needles = Needles::of(&mut rules).map_err(too_large)?;
+        let too_large =
+            |cause| rule_error("the block rules are too large together".to_owned()).with_source(cause);
+        let needles = Prefilter::new(&mut rules).map_err(too_large)?;
         // Case is checked on each hit: one automaton then serves both sorts of pattern in one pass.
         let automaton = AhoCorasick::builder()
             .ascii_case_insensitive(true)
             .kind(Some(AhoCorasickKind::DFA))
             .build(patterns.list.iter().map(|pattern| &pattern.text))
             .map_err(too_large)?;
-        Ok(Self(Arc::new(Compiled { rules, patterns: patterns.list, automaton, needles })))
+        Ok(Self(Arc::new(CompiledRules { rules, patterns: patterns.list, automaton, prefilter: needles })))
     }
 }
 
@@ -166,14 +167,14 @@ impl fmt::Debug for Rules {
 }
 
 #[derive(Default)]
-struct Patterns {
-    list: Vec<Pattern>,
-    ids: HashMap<Pattern, usize>,
+struct PatternTable {
+    list: Vec<TextPattern>,
+    ids: HashMap<TextPattern, usize>,
 }
 
-impl Patterns {
+impl PatternTable {
     fn id(&mut self, text: &str, nocase: bool) -> usize {
-        let pattern = Pattern { text: text.to_owned(), nocase };
+        let pattern = TextPattern { text: text.to_owned(), nocase };
         *self.ids.entry(pattern).or_insert_with_key(|pattern| {
             self.list.push(pattern.clone());
             self.list.len() - 1
@@ -184,15 +185,15 @@ impl Patterns {
 fn shipped_rules() -> Result<Vec<Rule>> {
     let mut rules = Vec::new();
     for (name, text) in SHIPPED {
-        rules.extend(rule::read(text, name)?.rules);
+        rules.extend(rule::parse_file(text, name)?.rules);
     }
     Ok(rules)
 }
 
-fn files_of(dir: &Path) -> Result<Vec<PathBuf>> {
+fn toml_files(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(|cause| unreadable(dir, cause))? {
-        let path = entry.map_err(|cause| unreadable(dir, cause))?.path();
+    for entry in std::fs::read_dir(dir).map_err(|cause| read_error(dir, cause))? {
+        let path = entry.map_err(|cause| read_error(dir, cause))?.path();
         if path.extension().is_some_and(|extension| extension == "toml") {
             files.push(path);
         }
@@ -203,17 +204,17 @@ fn files_of(dir: &Path) -> Result<Vec<PathBuf>> {
 
 /// A file of rules, up to a bound no sane one comes near.
 fn read_file(path: &Path) -> Result<String> {
-    let file = std::fs::File::open(path).map_err(|cause| unreadable(path, cause))?;
+    let file = std::fs::File::open(path).map_err(|cause| read_error(path, cause))?;
     let mut text = String::new();
-    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(|cause| unreadable(path, cause))?;
+    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(|cause| read_error(path, cause))?;
     if text.len() as u64 > MAX_FILE {
-        return Err(wrong(format!("{}: larger than {MAX_FILE} bytes", path.display())));
+        return Err(rule_error(format!("{}: larger than {MAX_FILE} bytes", path.display())));
     }
     Ok(text)
 }
 
 /// Puts `own` in the place of those rules that have their ids, and the others behind them.
-fn lay(own: Vec<Rule>, rules: &mut Vec<Rule>) {
+fn merge_rules(own: Vec<Rule>, rules: &mut Vec<Rule>) {
     for rule in own {
         match rules.iter_mut().find(|known| known.info.id == rule.info.id) {
             Some(place) => *place = rule,
@@ -222,20 +223,20 @@ fn lay(own: Vec<Rule>, rules: &mut Vec<Rule>) {
     }
 }
 
-fn switch_off(rules: &mut Vec<Rule>, id: &str, origin: &str) -> Result<()> {
+fn disable_rule(rules: &mut Vec<Rule>, id: &str, origin: &str) -> Result<()> {
     let Some(at) = rules.iter().position(|rule| rule.info.id == id) else {
-        return Err(wrong(format!("{origin}: `off`: there is no shipped rule `{id}`"))
+        return Err(rule_error(format!("{origin}: `off`: there is no shipped rule `{id}`"))
             .with_hint("`rungs detect --rules` lists them"));
     };
     rules.remove(at);
     Ok(())
 }
 
-fn wrong(what: String) -> Error {
+fn rule_error(what: String) -> Error {
     Error::new(ErrorKind::Profile, what)
 }
 
-fn unreadable(path: &Path, cause: std::io::Error) -> Error {
+fn read_error(path: &Path, cause: std::io::Error) -> Error {
     Error::new(ErrorKind::Io, format!("could not read the block rules {}", path.display())).with_source(cause)
 }
 

@@ -11,23 +11,23 @@ use select::node::Node;
 pub(super) struct Selector {
     text: String,
     subject: Compound,
-    around: Option<(Around, Compound)>,
+    ancestor: Option<(Combinator, Compound)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Around {
-    Anywhere,
-    Parent,
+enum Combinator {
+    Descendant,
+    Child,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Compound {
     tag: Option<String>,
-    attributes: Vec<(String, Test)>,
+    attributes: Vec<(String, AttributeMatch)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Test {
+enum AttributeMatch {
     Present,
     Is(String),
     Word(String),
@@ -40,21 +40,21 @@ impl Selector {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let wrong = |why: &str| format!("the selector `{}` {why}", text.escape_debug());
         let mut rest = text.trim();
-        let mut subject = Compound::take(&mut rest).map_err(wrong)?;
+        let mut subject = Compound::parse_prefix(&mut rest).map_err(wrong)?;
         let mut around = None;
         if !rest.is_empty() {
             let inner = rest.trim_start();
             let (how, mut inner) = match inner.strip_prefix('>') {
-                Some(inner) => (Around::Parent, inner.trim_start()),
-                None => (Around::Anywhere, inner),
+                Some(inner) => (Combinator::Child, inner.trim_start()),
+                None => (Combinator::Descendant, inner),
             };
-            let outer = std::mem::replace(&mut subject, Compound::take(&mut inner).map_err(wrong)?);
+            let outer = std::mem::replace(&mut subject, Compound::parse_prefix(&mut inner).map_err(wrong)?);
             if !inner.is_empty() {
                 return Err(wrong("has more than two parts"));
             }
             around = Some((how, outer));
         }
-        let selector = Self { text: text.to_owned(), subject, around };
+        let selector = Self { text: text.to_owned(), subject, ancestor: around };
         if selector.token().is_empty() {
             return Err(wrong("needs an id, a class or an attribute"));
         }
@@ -68,7 +68,7 @@ impl Selector {
 
     /// Text that stands in the page's bytes wherever this selector matches.
     pub(super) fn token(&self) -> &str {
-        let around = self.around.as_ref().map_or("", |(_, outer)| outer.token());
+        let around = self.ancestor.as_ref().map_or("", |(_, outer)| outer.token());
         let token = self.subject.token();
         if around.len() > token.len() { around } else { token }
     }
@@ -76,10 +76,12 @@ impl Selector {
     /// Whether the element matches.
     pub(super) fn matches(&self, node: &Node<'_>) -> bool {
         self.subject.matches(node)
-            && match &self.around {
+            && match &self.ancestor {
                 None => true,
-                Some((Around::Parent, outer)) => node.parent().is_some_and(|parent| outer.matches(&parent)),
-                Some((Around::Anywhere, outer)) => {
+                Some((Combinator::Child, outer)) => {
+                    node.parent().is_some_and(|parent| outer.matches(&parent))
+                }
+                Some((Combinator::Descendant, outer)) => {
                     std::iter::successors(node.parent(), Node::parent).any(|above| outer.matches(&above))
                 }
             }
@@ -88,25 +90,25 @@ impl Selector {
 
 impl Compound {
     /// Takes a compound selector off the front; stops at a blank or at `>`.
-    fn take(rest: &mut &str) -> Result<Self, &'static str> {
+    fn parse_prefix(rest: &mut &str) -> Result<Self, &'static str> {
         const SHAPE: &str = "is not of compound selectors such as `form#id.class[name=\"x\"]`";
-        let tag = name(rest).map(str::to_ascii_lowercase);
+        let tag = take_name(rest).map(str::to_ascii_lowercase);
         let mut attributes = Vec::new();
         while let Some(mark) = rest.chars().next().filter(|mark| !mark.is_whitespace() && *mark != '>') {
             *rest = &rest[mark.len_utf8()..];
             match mark {
                 '#' => {
-                    let id = name(rest).ok_or("has `#` without an id")?;
-                    attributes.push(("id".to_owned(), Test::Is(id.to_owned())));
+                    let id = take_name(rest).ok_or("has `#` without an id")?;
+                    attributes.push(("id".to_owned(), AttributeMatch::Is(id.to_owned())));
                 }
                 '.' => {
-                    let class = name(rest).ok_or("has `.` without a class")?;
-                    attributes.push(("class".to_owned(), Test::Word(class.to_owned())));
+                    let class = take_name(rest).ok_or("has `.` without a class")?;
+                    attributes.push(("class".to_owned(), AttributeMatch::Word(class.to_owned())));
                 }
                 '[' => {
                     let (inside, after) = rest.split_once(']').ok_or("has `[` without `]`")?;
                     *rest = after;
-                    attributes.push(attribute(inside).ok_or("has an attribute it cannot read")?);
+                    attributes.push(parse_attribute(inside).ok_or("has an attribute it cannot read")?);
                 }
                 _ => return Err(SHAPE),
             }
@@ -117,7 +119,14 @@ impl Compound {
     /// The longest text that stands in the page's bytes wherever this matches.
     fn token(&self) -> &str {
         let texts = self.attributes.iter().map(|(name, test)| match test {
-            Test::Is(v) | Test::Word(v) | Test::Starts(v) | Test::Has(v) if !v.is_empty() => v.as_str(),
+            AttributeMatch::Is(v)
+            | AttributeMatch::Word(v)
+            | AttributeMatch::Starts(v)
+            | AttributeMatch::Has(v)
+                if !v.is_empty() =>
+            {
+                v.as_str()
+            }
             _ => name.as_str(),
         });
         texts.max_by_key(|text| text.len()).unwrap_or("")
@@ -129,12 +138,12 @@ impl Compound {
             && self
                 .attributes
                 .iter()
-                .all(|(name, test)| node.attr(name).is_some_and(|value| test.passes(value)))
+                .all(|(name, test)| node.attr(name).is_some_and(|value| test.matches(value)))
     }
 }
 
-impl Test {
-    fn passes(&self, value: &str) -> bool {
+impl AttributeMatch {
+    fn matches(&self, value: &str) -> bool {
         match self {
             Self::Present => true,
             Self::Is(wanted) => value == wanted,
@@ -146,22 +155,22 @@ impl Test {
 }
 
 /// Takes an identifier off the front.
-fn name<'a>(rest: &mut &'a str) -> Option<&'a str> {
+fn take_name<'a>(rest: &mut &'a str) -> Option<&'a str> {
     let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_')).unwrap_or(rest.len());
     let (name, after) = rest.split_at(end);
     *rest = after;
     (!name.is_empty()).then_some(name)
 }
 
-fn attribute(inside: &str) -> Option<(String, Test)> {
+fn parse_attribute(inside: &str) -> Option<(String, AttributeMatch)> {
     let mut rest = inside;
-    let name = name(&mut rest)?.to_ascii_lowercase();
+    let name = take_name(&mut rest)?.to_ascii_lowercase();
     let quoted = |value: &str| value.trim_matches(['"', '\'']).to_owned();
     let test = match rest.split_once('=') {
-        None if rest.is_empty() => Test::Present,
-        Some(("", value)) => Test::Is(quoted(value)),
-        Some(("^", value)) if !quoted(value).is_empty() => Test::Starts(quoted(value)),
-        Some(("*", value)) if !quoted(value).is_empty() => Test::Has(quoted(value)),
+        None if rest.is_empty() => AttributeMatch::Present,
+        Some(("", value)) => AttributeMatch::Is(quoted(value)),
+        Some(("^", value)) if !quoted(value).is_empty() => AttributeMatch::Starts(quoted(value)),
+        Some(("*", value)) if !quoted(value).is_empty() => AttributeMatch::Has(quoted(value)),
         _ => return None,
     };
     Some((name, test))

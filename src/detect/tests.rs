@@ -4,16 +4,16 @@ use std::path::PathBuf;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
-use super::{PREFIX, Rules, Seen, judge, saved};
-use crate::kind::ErrorKind;
+use super::{PREFIX, ResponseView, Rules, classify, recorded};
+use crate::error_kind::ErrorKind;
 use crate::tier::Tier;
 use crate::verdict::{Verdict, VerdictKind};
 
 /// An answer made of a status, `name: value` lines and a body.
-fn judged(status: u16, headers: &str, body: &[u8]) -> Verdict {
+fn classify(status: u16, headers: &str, body: &[u8]) -> Verdict {
     let map = map(headers);
     let url = Url::parse("https://site.example/p").unwrap();
-    Rules::shipped().judge(&seen(status, &map, &url, body))
+    Rules::shipped().classify(&view(status, &map, &url, body))
 }
 
 fn map(headers: &str) -> HeaderMap {
@@ -26,8 +26,8 @@ fn map(headers: &str) -> HeaderMap {
         .collect()
 }
 
-fn seen<'a>(status: u16, headers: &'a HeaderMap, url: &'a Url, body: &'a [u8]) -> Seen<'a> {
-    Seen { tier: None, status, headers, url, requested: url, body, complete: true, via_proxy: false }
+fn view<'a>(status: u16, headers: &'a HeaderMap, url: &'a Url, body: &'a [u8]) -> ResponseView<'a> {
+    ResponseView { tier: None, status, headers, url, requested: url, body, complete: true, via_proxy: false }
 }
 
 const HTML: &str = "content-type: text/html; charset=utf-8";
@@ -62,7 +62,7 @@ fn statuses_without_a_vendors_sign_are_read_as_the_table_says() {
         (999, HTML, Block),
     ];
     for (status, headers, kind) in table {
-        let verdict = judged(status, headers, PAGE);
+        let verdict = classify(status, headers, PAGE);
         assert_eq!(verdict.kind, kind, "{status} {headers}: {verdict:?}");
     }
 }
@@ -92,8 +92,8 @@ fn the_quick_ways_change_no_verdict() {
     let answers = [saved_answers("pages"), saved_answers("blocks")].concat();
     assert!(answers.len() > 300, "{}", answers.len());
     for (path, text) in answers {
-        let answer = saved::parse(&text).unwrap();
-        let own = answer.seen(&url);
+        let answer = recorded::parse(&text).unwrap();
+        let own = answer.view(&url);
         // Behind 64 KiB a page is not parsed, and rules stop at several sizes.
         let large = [own.body, &b"<!-- -->".repeat(9_000)].concat();
         for (status, requested, body) in [
@@ -103,10 +103,15 @@ fn the_quick_ways_change_no_verdict() {
             (200, &elsewhere, own.body),
             (200, own.requested, &large),
         ] {
-            let seen = Seen { status, requested, body, ..own };
-            let quick = rules.judge(&seen);
-            assert_eq!(quick, judge::judge_plainly(&rules.0, &seen), "{path} {status} {}", body.len());
-            let at_once = rules.judge_at_once(&seen);
+            let seen = ResponseView { status, requested, body, ..own };
+            let quick = rules.classify(&seen);
+            assert_eq!(
+                quick,
+                classify::classify_exhaustively(&rules.0, &seen),
+                "{path} {status} {}",
+                body.len()
+            );
+            let at_once = rules.classify_cheap(&seen);
             assert!(at_once.is_none_or(|verdict| verdict == quick), "{path} {status} {}", body.len());
         }
     }
@@ -132,21 +137,21 @@ fn a_title_is_read_for_a_rule_that_a_text_brought_back() {
     ] {
         let rules = Rules::from_toml(&format!("{head}{lines}"), "t.toml").unwrap();
         let body = format!("<html><title>{page}</title><p>challenge-x</p></html>");
-        let verdict = rules.judge(&seen(200, &headers, &url, body.as_bytes()));
+        let verdict = rules.classify(&view(200, &headers, &url, body.as_bytes()));
         assert_eq!(!verdict.is_genuine(), fires, "{lines} {page}");
     }
 }
 
 #[test]
 fn a_401_that_asks_for_credentials_is_the_sites_own_answer() {
-    let verdict = judged(401, "www-authenticate: Basic realm=\"staff\"\ncontent-type: text/html", PAGE);
+    let verdict = classify(401, "www-authenticate: Basic realm=\"staff\"\ncontent-type: text/html", PAGE);
     assert_eq!(verdict.kind, VerdictKind::Genuine);
     assert_eq!(verdict.evidence[0].rule, "generic/credentials-wanted");
 }
 
 #[test]
 fn a_vendors_sign_outweighs_the_bare_status() {
-    let verdict = judged(403, "content-type: text/html\ncf-mitigated: challenge", PAGE);
+    let verdict = classify(403, "content-type: text/html\ncf-mitigated: challenge", PAGE);
     assert_eq!(verdict.to_string(), "cloudflare challenge");
     let rules: Vec<&str> = verdict.evidence.iter().map(|e| e.rule.as_str()).collect();
     assert_eq!(rules, ["cloudflare/challenge-header", "generic/refused"]);
@@ -156,42 +161,42 @@ fn a_vendors_sign_outweighs_the_bare_status() {
 
 #[test]
 fn an_unnamed_403_is_a_block_of_lower_confidence() {
-    let verdict = judged(403, HTML, PAGE);
+    let verdict = classify(403, HTML, PAGE);
     assert_eq!((verdict.kind, verdict.vendor), (VerdictKind::Block, None));
     assert!(verdict.confidence < 0.6);
 }
 
 #[test]
 fn an_empty_202_with_the_header_is_a_challenge() {
-    let verdict = judged(202, "x-amzn-waf-action: challenge\ncontent-length: 0", b"");
+    let verdict = classify(202, "x-amzn-waf-action: challenge\ncontent-length: 0", b"");
     assert_eq!(verdict.to_string(), "aws-waf challenge");
 }
 
 #[test]
 fn an_empty_page_is_a_stub_unless_its_body_was_not_asked_for() {
-    assert_eq!(judged(200, HTML, b"").kind, VerdictKind::Stub);
-    assert_eq!(judged(200, JSON, b"").kind, VerdictKind::Genuine);
+    assert_eq!(classify(200, HTML, b"").kind, VerdictKind::Stub);
+    assert_eq!(classify(200, JSON, b"").kind, VerdictKind::Genuine);
     let (headers, url) = (map(HTML), Url::parse("https://site.example/").unwrap());
-    let head = Seen { complete: false, ..seen(200, &headers, &url, b"") };
-    assert!(Rules::shipped().judge(&head).is_genuine());
+    let head = ResponseView { complete: false, ..view(200, &headers, &url, b"") };
+    assert!(Rules::shipped().classify(&head).is_genuine());
 }
 
 #[test]
 fn json_is_never_judged_by_its_text() {
     let text = br#"{"title":"Just a moment...","x":"_cf_chl_opt /cdn-cgi/challenge-platform/h/"}"#;
-    assert!(judged(403, JSON, text).is_genuine());
-    assert!(judged(200, JSON, text).is_genuine());
-    assert_eq!(judged(403, "content-type: text/html", text).to_string(), "cloudflare challenge");
+    assert!(classify(403, JSON, text).is_genuine());
+    assert!(classify(200, JSON, text).is_genuine());
+    assert_eq!(classify(403, "content-type: text/html", text).to_string(), "cloudflare challenge");
 }
 
 #[test]
 fn the_proxys_own_page_is_not_the_sites() {
     let (headers, url) =
         (map("x-squid-error: ERR_DNS_FAIL 0\n"), Url::parse("http://site.example/").unwrap());
-    let direct = seen(503, &headers, &url, b"");
-    assert_eq!(Rules::shipped().judge(&direct).kind, VerdictKind::OriginError);
-    let proxied = Seen { via_proxy: true, ..direct };
-    assert_eq!(Rules::shipped().judge(&proxied).kind, VerdictKind::ProxyFault);
+    let direct = view(503, &headers, &url, b"");
+    assert_eq!(Rules::shipped().classify(&direct).kind, VerdictKind::OriginError);
+    let proxied = ResponseView { via_proxy: true, ..direct };
+    assert_eq!(Rules::shipped().classify(&proxied).kind, VerdictKind::ProxyFault);
 }
 
 #[test]
@@ -199,36 +204,36 @@ fn a_redirect_to_a_login_page_is_a_wall_and_the_login_page_itself_is_not() {
     let headers = map(HTML);
     let login = Url::parse("https://site.example/login?next=%2Fp").unwrap();
     let asked = Url::parse("https://site.example/p").unwrap();
-    let walled = Seen { requested: &asked, ..seen(200, &headers, &login, PAGE) };
-    assert_eq!(Rules::shipped().judge(&walled).kind, VerdictKind::LoginWall);
-    assert!(Rules::shipped().judge(&seen(200, &headers, &login, PAGE)).is_genuine());
+    let walled = ResponseView { requested: &asked, ..view(200, &headers, &login, PAGE) };
+    assert_eq!(Rules::shipped().classify(&walled).kind, VerdictKind::LoginWall);
+    assert!(Rules::shipped().classify(&view(200, &headers, &login, PAGE)).is_genuine());
 }
 
 #[test]
 fn the_browsers_own_error_page_is_blamed_on_the_proxy_when_there_is_one() {
     let body = b"<html><head><title>site.example</title></head><body class=\"neterror\">no</body></html>";
     let (headers, url) = (map(HTML), Url::parse("https://site.example/").unwrap());
-    let shown = Seen { tier: Some(Tier::Browser), ..seen(200, &headers, &url, body) };
-    assert_eq!(Rules::shipped().judge(&shown).kind, VerdictKind::OriginError);
-    let proxied = Seen { via_proxy: true, ..shown };
-    assert_eq!(Rules::shipped().judge(&proxied).kind, VerdictKind::ProxyFault);
-    let http = Seen { tier: Some(Tier::Plain), ..shown };
-    assert!(Rules::shipped().judge(&http).is_genuine());
+    let shown = ResponseView { tier: Some(Tier::Browser), ..view(200, &headers, &url, body) };
+    assert_eq!(Rules::shipped().classify(&shown).kind, VerdictKind::OriginError);
+    let proxied = ResponseView { via_proxy: true, ..shown };
+    assert_eq!(Rules::shipped().classify(&proxied).kind, VerdictKind::ProxyFault);
+    let http = ResponseView { tier: Some(Tier::Plain), ..shown };
+    assert!(Rules::shipped().classify(&http).is_genuine());
 }
 
 #[test]
 fn a_sign_beyond_the_prefix_is_not_read() {
     let mut body = vec![b' '; PREFIX];
     body.extend_from_slice(b"_cf_chl_opt /cdn-cgi/challenge-platform/h/");
-    assert_eq!(judged(403, HTML, &body).vendor, None);
+    assert_eq!(classify(403, HTML, &body).vendor, None);
     body.drain(..100);
-    assert_eq!(judged(403, HTML, &body).vendor.as_deref(), Some("cloudflare"));
+    assert_eq!(classify(403, HTML, &body).vendor.as_deref(), Some("cloudflare"));
 }
 
 #[test]
 fn evidence_is_bounded_and_shows_no_cookie_and_no_token() {
     let headers = "set-cookie: datadome=secret1; Path=/\nx-datadome: secret2\nx-kpsdk-ct: secret3";
-    let verdict = judged(403, headers, b"");
+    let verdict = classify(403, headers, b"");
     let shown = format!("{verdict:?}");
     assert_eq!(verdict.to_string(), "kasada challenge");
     assert!(shown.contains("datadome") && !shown.contains("secret"), "{shown}");
@@ -267,9 +272,9 @@ fn the_users_folder_adds_rules_and_overrides_them_by_id() {
     let rules = Rules::with_dir(dir.path()).unwrap();
     assert_eq!(rules.list().count(), Rules::shipped().list().count() + 1);
     let (headers, url) = (map(HTML), Url::parse("https://site.example/queue/7").unwrap());
-    assert_eq!(rules.judge(&seen(200, &headers, &url, PAGE)).to_string(), "shop stub");
+    assert_eq!(rules.classify(&view(200, &headers, &url, PAGE)).to_string(), "shop stub");
     let url = Url::parse("https://site.example/").unwrap();
-    assert_eq!(rules.judge(&seen(403, &headers, &url, PAGE)).kind, VerdictKind::Geo);
+    assert_eq!(rules.classify(&view(403, &headers, &url, PAGE)).kind, VerdictKind::Geo);
 }
 
 #[test]
@@ -280,7 +285,7 @@ fn a_shipped_rule_is_switched_off_by_name_and_an_unknown_one_is_an_error() {
     let rules = Rules::with_dir(dir.path()).unwrap();
     assert_eq!(rules.list().count(), Rules::shipped().list().count() - 2);
     let (headers, url) = (map(HTML), Url::parse("https://site.example/").unwrap());
-    assert!(rules.judge(&seen(403, &headers, &url, PAGE)).is_genuine());
+    assert!(rules.classify(&view(403, &headers, &url, PAGE)).is_genuine());
     write("a.toml", "schema = 1\nname = \"generic\"\noff = [\"refuse\"]\n");
     let error = Rules::with_dir(dir.path()).unwrap_err();
     assert!(error.to_string().contains("there is no shipped rule `generic/refuse`"), "{error}");
@@ -326,8 +331,8 @@ fn a_path_ends_with_a_word_and_what_was_asked_for_is_another_path() {
     ];
     for (condition, answered, fires) in table {
         let url = asked.join(answered).unwrap();
-        let answer = Seen { requested: &asked, ..seen(200, &headers, &url, PAGE) };
-        assert_eq!(!only(condition).judge(&answer).is_genuine(), fires, "{condition} {answered}");
+        let answer = ResponseView { requested: &asked, ..view(200, &headers, &url, PAGE) };
+        assert_eq!(!only(condition).classify(&answer).is_genuine(), fires, "{condition} {answered}");
     }
 }
 
@@ -335,14 +340,14 @@ fn a_path_ends_with_a_word_and_what_was_asked_for_is_another_path() {
 fn json_is_asked_for_its_keys_and_not_for_its_text() {
     let rules = only("{ json = [\"appId\", \"blockScript\"] }");
     let (headers, url) = (map(JSON), Url::parse("https://site.example/").unwrap());
-    let judged = |body: &[u8]| rules.judge(&seen(403, &headers, &url, body)).kind;
+    let judged = |body: &[u8]| rules.classify(&view(403, &headers, &url, body)).kind;
     assert_eq!(judged(br#"{"appId":"a","blockScript":"b","x":1}"#), VerdictKind::Stub);
     assert_eq!(judged(br#"{"appId":"a"}"#), VerdictKind::Genuine);
     assert_eq!(judged(br#"{"text":"\"appId\":\"a\",\"blockScript\":\"b\""}"#), VerdictKind::Genuine);
     assert_eq!(judged(br#"["appId","blockScript"]"#), VerdictKind::Genuine);
     let html = map(HTML);
-    let page = seen(403, &html, &url, br#"{"appId":"a","blockScript":"b"}"#);
-    assert!(rules.judge(&page).is_genuine());
+    let page = view(403, &html, &url, br#"{"appId":"a","blockScript":"b"}"#);
+    assert!(rules.classify(&page).is_genuine());
 }
 
 #[test]
@@ -350,10 +355,10 @@ fn a_page_too_large_to_parse_is_judged_at_once() {
     let rules = only("{ css = \"#queue b\" }");
     let (headers, url) = (map(HTML), Url::parse("https://site.example/").unwrap());
     let small = b"<div id=queue><p><b>41</b></div>";
-    assert_eq!(rules.judge_at_once(&seen(200, &headers, &url, small)), None);
-    assert_eq!(rules.judge(&seen(200, &headers, &url, small)).kind, VerdictKind::Stub);
+    assert_eq!(rules.classify_cheap(&view(200, &headers, &url, small)), None);
+    assert_eq!(rules.classify(&view(200, &headers, &url, small)).kind, VerdictKind::Stub);
     let large = [&small[..], &b" ".repeat(PREFIX)].concat();
-    let at_once = rules.judge_at_once(&seen(200, &headers, &url, &large)).unwrap();
+    let at_once = rules.classify_cheap(&view(200, &headers, &url, &large)).unwrap();
     assert!(at_once.is_genuine(), "a rule's element is not looked for in so large a page");
 }
 
@@ -405,13 +410,13 @@ fn of_two_equally_sure_rules_the_kind_with_the_more_particular_step_leads() {
         [[rule]]\nid = \"b\"\nkind = \"captcha\"\nconfidence = 0.9\nsource = \"s\"\nseen = \"2026-11\"\nstatus = [403]\n";
     let rules = Rules::from_toml(text, "x.toml").unwrap();
     let (headers, url) = (map(HTML), Url::parse("https://site.example/").unwrap());
-    assert_eq!(rules.judge(&seen(403, &headers, &url, PAGE)).kind, VerdictKind::Captcha);
+    assert_eq!(rules.classify(&view(403, &headers, &url, PAGE)).kind, VerdictKind::Captcha);
 }
 
 #[test]
 fn a_saved_answer_is_judged_like_a_fresh_one() {
     let saved =
-        saved::parse(b"HTTP/2 429\nx-vercel-mitigated: challenge\ncontent-type: text/html\n\n").unwrap();
+        recorded::parse(b"HTTP/2 429\nx-vercel-mitigated: challenge\ncontent-type: text/html\n\n").unwrap();
     let url = Url::parse("https://site.example/").unwrap();
-    assert_eq!(Rules::shipped().judge(&saved.seen(&url)).to_string(), "vercel challenge");
+    assert_eq!(Rules::shipped().classify(&saved.view(&url)).to_string(), "vercel challenge");
 }

@@ -1,53 +1,55 @@
 //! From what passed to what gives the rest away. Pure.
 
-use super::step::{Found, Step, Way, found};
-use crate::trace::{Diagnosis, Layer, Trace};
+use super::probe::{Probe, ProbeReport, ProbeResult, result_of};
+use crate::trace::{DetectionLayer, Diagnosis, Trace};
 
 /// The cheapest way that passed.
-pub(super) fn works(steps: &[Step]) -> Option<Way> {
-    let passed = |way: &Way| found(*way, steps) == Some(Found::Passed);
-    CHEAPEST.into_iter().find(passed)
+pub(super) fn cheapest_passing(steps: &[ProbeReport]) -> Option<Probe> {
+    let passed = |way: &Probe| result_of(*way, steps) == Some(ProbeResult::Passed);
+    BY_COST.into_iter().find(passed)
 }
 
 /// What gives the other ways away. `None` when plain passes and so does all else that was tried.
-pub(super) fn conclude(steps: &[Step]) -> Option<Diagnosis> {
-    let mut diagnosis = match works(steps) {
-        Some(way) => passing(way, steps)?,
-        None => nothing(steps),
+pub(super) fn conclude(steps: &[ProbeReport]) -> Option<Diagnosis> {
+    let mut diagnosis = match cheapest_passing(steps) {
+        Some(way) => diagnose_pass(way, steps)?,
+        None => diagnose_failure(steps),
     };
-    diagnosis.tried = tried(steps);
+    diagnosis.tried = format_attempts(steps);
     Some(diagnosis)
 }
 
 /// What it tells that `way` passed and those before it did not.
-fn passing(way: Way, steps: &[Step]) -> Option<Diagnosis> {
-    let is = |way, wanted| found(way, steps) == Some(wanted);
+fn diagnose_pass(way: Probe, steps: &[ProbeReport]) -> Option<Diagnosis> {
+    let is = |way, wanted| result_of(way, steps) == Some(wanted);
     Some(match way {
-        Way::Plain if is(Way::Impersonate, Found::Refused) => Diagnosis::new(
-            Layer::Headers,
+        Probe::Plain if is(Probe::Impersonate, ProbeResult::Refused) => Diagnosis::new(
+            DetectionLayer::Headers,
             &["an honest client passes, and a browser's looks are refused"],
             &["stay honest: `--max-tier plain`", "look like another browser: `--as`"],
         ),
-        Way::Plain => return None,
-        Way::Impersonate if is(Way::Headers, Found::Passed) => Diagnosis::new(
-            Layer::Headers,
+        Probe::Plain => return None,
+        Probe::Impersonate if is(Probe::Headers, ProbeResult::Passed) => Diagnosis::new(
+            DetectionLayer::Headers,
             &["a browser's headers passed, whatever the TLS"],
             &["begin there: `--min-tier impersonate`"],
         ),
-        Way::Impersonate if is(Way::Headers, Found::Refused) || is(Way::Headers, Found::Failed) => {
+        Probe::Impersonate
+            if is(Probe::Headers, ProbeResult::Refused) || is(Probe::Headers, ProbeResult::Failed) =>
+        {
             Diagnosis::new(
-                Layer::Tls,
+                DetectionLayer::Tls,
                 &["a browser's headers alone were refused, with its TLS and HTTP/2 they passed"],
                 &["begin there: `--min-tier impersonate`"],
             )
         }
-        Way::Impersonate => Diagnosis::new(
-            Layer::Unknown,
+        Probe::Impersonate => Diagnosis::new(
+            DetectionLayer::Unknown,
             &["a browser's looks passed, and an honest client's did not"],
             &["begin there: `--min-tier impersonate`"],
         ),
-        Way::Headers => Diagnosis::new(
-            Layer::Tls,
+        Probe::Headers => Diagnosis::new(
+            DetectionLayer::Tls,
             &[
                 "the same headers passed with the plain tier's TLS and HTTP/2, and not with the browser profile's",
             ],
@@ -56,36 +58,38 @@ fn passing(way: Way, steps: &[Step]) -> Option<Diagnosis> {
                 "look like another browser: `--as`",
             ],
         ),
-        Way::Cookies => Diagnosis::new(
-            Layer::Headers,
+        Probe::Cookies => Diagnosis::new(
+            DetectionLayer::Headers,
             &["the first visit was refused, the second passed with the cookies of the first"],
             &["ask twice as one visitor, or bring the cookies: `-b`"],
         ),
-        Way::Profile => Diagnosis::new(
-            Layer::Headers,
+        Probe::Profile => Diagnosis::new(
+            DetectionLayer::Headers,
             &["another browser's name and headers passed, over the same TLS and HTTP/2"],
             &["look like that one: `--as`"],
         ),
-        Way::Browser if is(Way::Cleared, Found::Passed) => Diagnosis::new(
-            Layer::Javascript,
+        Probe::Browser if is(Probe::Cleared, ProbeResult::Passed) => Diagnosis::new(
+            DetectionLayer::Javascript,
             &["only a browser passes, and what it earns is good one tier lower"],
             &["allow it: `--max-tier browser`; one visit pays for many pages"],
         ),
-        Way::Browser if is(Way::Cleared, Found::Refused) => Diagnosis::new(
-            Layer::Javascript,
+        Probe::Browser if is(Probe::Cleared, ProbeResult::Refused) => Diagnosis::new(
+            DetectionLayer::Javascript,
             &["only a browser passes, and what it earns is not good one tier lower"],
             &["let the browser fetch: `--min-tier browser`"],
         ),
-        Way::Browser => {
-            Diagnosis::new(Layer::Javascript, &["only a browser passes"], &["allow it: `--max-tier browser`"])
-        }
-        Way::Window => Diagnosis::new(
-            Layer::Javascript,
+        Probe::Browser => Diagnosis::new(
+            DetectionLayer::Javascript,
+            &["only a browser passes"],
+            &["allow it: `--max-tier browser`"],
+        ),
+        Probe::Window => Diagnosis::new(
+            DetectionLayer::Javascript,
             &["a browser passes with a window, and not without: scripts see the difference"],
             &["start the browser with a window: `--headful`"],
         ),
-        Way::Direct | Way::Cleared => Diagnosis::new(
-            Layer::Ip,
+        Probe::Direct | Probe::Cleared => Diagnosis::new(
+            DetectionLayer::Ip,
             &["the same passed without the proxy: its address is not trusted"],
             &["take another proxy, or none"],
         ),
@@ -93,8 +97,9 @@ fn passing(way: Way, steps: &[Step]) -> Option<Diagnosis> {
 }
 
 /// Nothing passed: what the ladder's own trace tells.
-fn nothing(steps: &[Step]) -> Diagnosis {
-    let ladder = steps.iter().filter(|step| LADDER.contains(&step.way) && step.found == Found::Refused);
+fn diagnose_failure(steps: &[ProbeReport]) -> Diagnosis {
+    let ladder =
+        steps.iter().filter(|step| TIER_PROBES.contains(&step.way) && step.found == ProbeResult::Refused);
     let mut trace = Trace::default();
     ladder.flat_map(|step| step.attempts.iter().cloned()).for_each(|attempt| trace.push(attempt));
     if let Some(diagnosis) = trace.diagnosis() {
@@ -105,11 +110,15 @@ fn nothing(steps: &[Step]) -> Diagnosis {
         || "nothing was tried".to_owned(),
         |error| format!("no way got an answer; the first ended with a {} error", error.kind),
     );
-    Diagnosis::new(Layer::Unknown, &[&because], &["see that the URL, the network and the proxy are right"])
+    Diagnosis::new(
+        DetectionLayer::Unknown,
+        &[&because],
+        &["see that the URL, the network and the proxy are right"],
+    )
 }
 
-fn tried(steps: &[Step]) -> Vec<String> {
-    let line = |step: &Step| {
+fn format_attempts(steps: &[ProbeReport]) -> Vec<String> {
+    let line = |step: &ProbeReport| {
         let last = step.attempts.last()?;
         let outcome = match (&last.verdict, &last.error) {
             (Some(verdict), _) => verdict.to_string(),
@@ -122,78 +131,86 @@ fn tried(steps: &[Step]) -> Vec<String> {
 }
 
 /// The ways by what they cost a user who takes them.
-const CHEAPEST: [Way; 8] = [
-    Way::Plain,
-    Way::Impersonate,
-    Way::Profile,
-    Way::Cookies,
-    Way::Headers,
-    Way::Browser,
-    Way::Window,
-    Way::Direct,
+const BY_COST: [Probe; 8] = [
+    Probe::Plain,
+    Probe::Impersonate,
+    Probe::Profile,
+    Probe::Cookies,
+    Probe::Headers,
+    Probe::Browser,
+    Probe::Window,
+    Probe::Direct,
 ];
 /// The ways that are the ladder's own rungs.
-const LADDER: [Way; 4] = [Way::Plain, Way::Impersonate, Way::Browser, Way::Window];
+const TIER_PROBES: [Probe; 4] = [Probe::Plain, Probe::Impersonate, Probe::Browser, Probe::Window];
 
 #[cfg(test)]
 mod tests {
-    use super::super::step::tests::{answered, failed};
+    use super::super::probe::tests::{answered, failed};
     use super::*;
-    use crate::kind::ErrorKind;
+    use crate::error_kind::ErrorKind;
     use crate::verdict::VerdictKind::{self, Block, Challenge, Genuine, RateLimit};
 
-    fn steps(kinds: &[(Way, VerdictKind)]) -> Vec<Step> {
+    fn steps(kinds: &[(Probe, VerdictKind)]) -> Vec<ProbeReport> {
         kinds.iter().map(|(way, kind)| answered(*way, *kind)).collect()
     }
 
     #[test]
     fn what_passed_first_tells_what_gave_the_others_away() {
-        use Way::{Browser, Cleared, Cookies, Direct, Headers, Impersonate, Plain, Profile, Window};
+        use Probe::{Browser, Cleared, Cookies, Direct, Headers, Impersonate, Plain, Profile, Window};
         for (found, works_by, layer) in [
             (&[(Plain, Genuine), (Impersonate, Genuine)][..], Some(Plain), None),
-            (&[(Plain, Genuine), (Impersonate, Block)], Some(Plain), Some(Layer::Headers)),
+            (&[(Plain, Genuine), (Impersonate, Block)], Some(Plain), Some(DetectionLayer::Headers)),
             (
                 &[(Plain, Block), (Headers, Genuine), (Impersonate, Genuine)],
                 Some(Impersonate),
-                Some(Layer::Headers),
+                Some(DetectionLayer::Headers),
             ),
             (
                 &[(Plain, Block), (Headers, Block), (Impersonate, Genuine)],
                 Some(Impersonate),
-                Some(Layer::Tls),
+                Some(DetectionLayer::Tls),
             ),
-            (&[(Plain, Block), (Headers, Genuine), (Impersonate, Block)], Some(Headers), Some(Layer::Tls)),
+            (
+                &[(Plain, Block), (Headers, Genuine), (Impersonate, Block)],
+                Some(Headers),
+                Some(DetectionLayer::Tls),
+            ),
             (
                 &[(Plain, Block), (Impersonate, Block), (Cookies, Genuine)],
                 Some(Cookies),
-                Some(Layer::Headers),
+                Some(DetectionLayer::Headers),
             ),
             (
                 &[(Plain, Block), (Impersonate, Block), (Profile, Genuine)],
                 Some(Profile),
-                Some(Layer::Headers),
+                Some(DetectionLayer::Headers),
             ),
             (
                 &[(Impersonate, Challenge), (Browser, Genuine), (Cleared, Genuine)],
                 Some(Browser),
-                Some(Layer::Javascript),
+                Some(DetectionLayer::Javascript),
             ),
             (
                 &[(Impersonate, Challenge), (Browser, Block), (Window, Genuine)],
                 Some(Window),
-                Some(Layer::Javascript),
+                Some(DetectionLayer::Javascript),
             ),
-            (&[(Impersonate, Block), (Browser, Block), (Direct, Genuine)], Some(Direct), Some(Layer::Ip)),
-            (&[(Plain, Block), (Impersonate, Block), (Browser, Block)], None, Some(Layer::Ip)),
-            (&[(Plain, Challenge), (Impersonate, Challenge)], None, Some(Layer::Javascript)),
-            (&[(Plain, RateLimit)], None, Some(Layer::Pace)),
+            (
+                &[(Impersonate, Block), (Browser, Block), (Direct, Genuine)],
+                Some(Direct),
+                Some(DetectionLayer::Ip),
+            ),
+            (&[(Plain, Block), (Impersonate, Block), (Browser, Block)], None, Some(DetectionLayer::Ip)),
+            (&[(Plain, Challenge), (Impersonate, Challenge)], None, Some(DetectionLayer::Javascript)),
+            (&[(Plain, RateLimit)], None, Some(DetectionLayer::Pace)),
         ] {
             let steps = steps(found);
-            assert_eq!(works(&steps), works_by, "{found:?}");
+            assert_eq!(cheapest_passing(&steps), works_by, "{found:?}");
             let diagnosis = conclude(&steps);
             assert_eq!(diagnosis.as_ref().map(|diagnosis| diagnosis.layer), layer, "{found:?}");
             if let Some(diagnosis) = diagnosis {
-                assert!(!diagnosis.because.is_empty() && !diagnosis.change.is_empty(), "{diagnosis:?}");
+                assert!(!diagnosis.evidence.is_empty() && !diagnosis.suggestions.is_empty(), "{diagnosis:?}");
                 assert_eq!(diagnosis.tried.len(), found.len(), "{diagnosis:?}");
             }
         }
@@ -203,28 +220,29 @@ mod tests {
     fn whether_clearance_moves_decides_what_to_do_about_a_challenge() {
         for (below, change) in [(Genuine, "--max-tier browser"), (Challenge, "--min-tier browser")] {
             let steps =
-                steps(&[(Way::Impersonate, Challenge), (Way::Browser, Genuine), (Way::Cleared, below)]);
+                steps(&[(Probe::Impersonate, Challenge), (Probe::Browser, Genuine), (Probe::Cleared, below)]);
             let diagnosis = conclude(&steps).unwrap();
-            assert!(diagnosis.change[0].contains(change), "{diagnosis:?}");
+            assert!(diagnosis.suggestions[0].contains(change), "{diagnosis:?}");
         }
     }
 
     #[test]
     fn a_site_that_never_answers_is_not_called_a_block() {
-        let steps = [failed(Way::Plain, ErrorKind::Connect), failed(Way::Impersonate, ErrorKind::Connect)];
+        let steps =
+            [failed(Probe::Plain, ErrorKind::Connect), failed(Probe::Impersonate, ErrorKind::Connect)];
         let diagnosis = conclude(&steps).unwrap();
-        assert_eq!((works(&steps), diagnosis.layer), (None, Layer::Unknown));
-        assert!(diagnosis.because[0].contains("connect error"), "{diagnosis:?}");
+        assert_eq!((cheapest_passing(&steps), diagnosis.layer), (None, DetectionLayer::Unknown));
+        assert!(diagnosis.evidence[0].contains("connect error"), "{diagnosis:?}");
     }
 
     #[test]
     fn a_second_visit_that_was_refused_like_the_first_says_nothing_of_clearance() {
         let steps = steps(&[
-            (Way::Plain, Block),
-            (Way::Impersonate, Challenge),
-            (Way::Cookies, Challenge),
-            (Way::Profile, Challenge),
+            (Probe::Plain, Block),
+            (Probe::Impersonate, Challenge),
+            (Probe::Cookies, Challenge),
+            (Probe::Profile, Challenge),
         ]);
-        assert_eq!(conclude(&steps).unwrap().layer, Layer::Javascript);
+        assert_eq!(conclude(&steps).unwrap().layer, DetectionLayer::Javascript);
     }
 }

@@ -6,31 +6,34 @@ use scraper::Selector;
 
 /// A selector and how it was written.
 #[derive(Clone)]
-pub(crate) struct Css {
+pub(crate) struct CssSelector {
     pub(super) selector: Selector,
     text: String,
 }
 
 /// What is wrong with a selector.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Wrong {
+pub(crate) struct SelectorError {
     /// Where, in characters from 1.
     pub(crate) column: usize,
     message: String,
 }
 
-impl Css {
+impl CssSelector {
     /// Reads a selector.
-    pub(crate) fn read(text: &str) -> Result<Self, Wrong> {
-        if text.len() > MAX {
-            return Err(Wrong::at(MAX, format!("a selector of more than {MAX} bytes")));
+    pub(crate) fn parse(text: &str) -> Result<Self, SelectorError> {
+        if text.len() > MAX_SELECTOR_LEN {
+            return Err(SelectorError::new(
+                MAX_SELECTOR_LEN,
+                format!("a selector of more than {MAX_SELECTOR_LEN} bytes"),
+            ));
         }
         if text.trim().is_empty() {
-            return Err(Wrong::at(1, "a selector is missing"));
+            return Err(SelectorError::new(1, "a selector is missing"));
         }
         match Selector::parse(text) {
             Ok(selector) => Ok(Self { selector, text: text.to_owned() }),
-            Err(_) => Err(wrong(text)),
+            Err(_) => Err(locate_error(text)),
         }
     }
 
@@ -39,34 +42,37 @@ impl Css {
     }
 }
 
-impl Wrong {
-    pub(super) fn at(column: usize, message: impl Into<String>) -> Self {
+impl SelectorError {
+    pub(super) fn new(column: usize, message: impl Into<String>) -> Self {
         Self { column, message: message.into() }
     }
 
     /// The same, seen from `columns` further left.
-    pub(super) fn behind(mut self, columns: usize) -> Self {
+    pub(super) fn shifted(mut self, columns: usize) -> Self {
         self.column += columns;
         self
     }
 }
 
 /// Finds the first token that no selector could go on with: the parser says that something is wrong, and not where.
-fn wrong(text: &str) -> Wrong {
+fn locate_error(text: &str) -> SelectorError {
     let mut good = 0;
     for end in token_ends(text) {
         let begun = &text[..end];
-        if ENDS.iter().any(|ends| Selector::parse(&[begun, ends].concat()).is_ok()) {
+        if COMPLETIONS.iter().any(|ends| Selector::parse(&[begun, ends].concat()).is_ok()) {
             good = end;
         }
     }
     let column = text[..good].chars().count() + 1;
     let rest = text[good..].trim();
     if rest.is_empty() {
-        return Wrong::at(column, format!("the selector `{}` ends too early", text.escape_debug()));
+        return SelectorError::new(column, format!("the selector `{}` ends too early", text.escape_debug()));
     }
     let blanks = text[good..].chars().take_while(|c| c.is_whitespace()).count();
-    Wrong::at(column + blanks, format!("`{}` is no CSS selector that rungs knows", rest.escape_debug()))
+    SelectorError::new(
+        column + blanks,
+        format!("`{}` is no CSS selector that rungs knows", rest.escape_debug()),
+    )
 }
 
 /// Where each token ends: names stay whole.
@@ -84,38 +90,38 @@ fn token_ends(text: &str) -> Vec<usize> {
     ends
 }
 
-impl PartialEq for Css {
+impl PartialEq for CssSelector {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
     }
 }
 
-impl Eq for Css {}
+impl Eq for CssSelector {}
 
-impl fmt::Debug for Css {
+impl fmt::Debug for CssSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Css").field(&self.text).finish()
     }
 }
 
-impl fmt::Display for Wrong {
+impl fmt::Display for SelectorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "column {}: {}", self.column, self.message)
     }
 }
 
 /// What a selector that is only begun may end with.
-const ENDS: [&str; 13] =
+const COMPLETIONS: [&str; 13] =
     ["", "a", "]", "a]", "=a]", "\"]", "']", ")", "a)", "1)", "(a)", "first-child", ":first-child)"];
 /// The longest selector, in bytes.
-const MAX: usize = 2000;
+const MAX_SELECTOR_LEN: usize = 2000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_wrong_selector_is_told_with_its_column() {
+    fn an_invalid_selector_is_an_error_that_names_the_column() {
         for (text, column, told) in [
             ("", 1, "missing"),
             ("  ", 1, "missing"),
@@ -129,11 +135,11 @@ mod tests {
             ("a:nth-child(x) > > b", 13, "`x) > > b`"),
             ("é > 5", 5, "`5`"),
         ] {
-            let wrong = Css::read(text).unwrap_err();
+            let wrong = CssSelector::parse(text).unwrap_err();
             assert_eq!(wrong.column, column, "{text}: {wrong}");
             assert!(wrong.to_string().contains(told), "{text}: {wrong}");
         }
-        assert!(Css::read(&"a ".repeat(2000)).is_err());
+        assert!(CssSelector::parse(&"a ".repeat(2000)).is_err());
     }
 
     #[test]
@@ -147,7 +153,7 @@ mod tests {
             "div:has(> img)",
             "#id + p ~ q",
         ] {
-            assert_eq!(Css::read(text).unwrap().as_str(), text);
+            assert_eq!(CssSelector::parse(text).unwrap().as_str(), text);
         }
     }
 }

@@ -7,7 +7,7 @@ use html5ever::tendril::{StrTendril, TendrilSink};
 use scraper::{ElementRef, Html, HtmlTreeSink};
 use url::Url;
 
-use super::css::Css;
+use super::css::CssSelector;
 use super::links;
 
 /// A page that was read, or as much of it as is allowed. Not to be sent to another thread, nor held across one's waits.
@@ -15,20 +15,20 @@ pub(crate) struct Document {
     pub(super) html: Html,
     base: Url,
     canonical: Option<Url>,
-    is_cut: bool,
+    is_truncated: bool,
 }
 
 impl Document {
     /// Reads the page at `url`. Whatever it is, there is a tree in the end.
-    pub(crate) fn read(text: &str, url: &Url) -> Self {
-        let (html, is_cut) = parse(text);
-        let base = links::base(&html, url);
-        let canonical = links::canonical(&html, &base);
-        Self { html, base, canonical, is_cut }
+    pub(crate) fn parse(text: &str, url: &Url) -> Self {
+        let (html, is_truncated) = parse(text);
+        let base = links::base_url(&html, url);
+        let canonical = links::canonical_url(&html, &base);
+        Self { html, base, canonical, is_truncated }
     }
 
     /// The same, best known by this URL where it does not say so itself.
-    pub(crate) fn known_by(mut self, canonical: Option<Url>) -> Self {
+    pub(crate) fn with_canonical(mut self, canonical: Option<Url>) -> Self {
         self.canonical = self.canonical.or(canonical);
         self
     }
@@ -44,18 +44,18 @@ impl Document {
     }
 
     /// Not all of it was read.
-    pub(crate) const fn is_cut(&self) -> bool {
-        self.is_cut
+    pub(crate) const fn is_truncated(&self) -> bool {
+        self.is_truncated
     }
 
     /// The elements that match, in the order of the page.
-    pub(super) fn find<'a>(&'a self, css: &'a Css) -> impl Iterator<Item = ElementRef<'a>> {
+    pub(super) fn select<'a>(&'a self, css: &'a CssSelector) -> impl Iterator<Item = ElementRef<'a>> {
         self.html.select(&css.selector)
     }
 }
 
 /// The last boundary of a character at `most` bytes or before.
-pub(super) fn floor(text: &str, most: usize) -> usize {
+pub(super) fn floor_char_boundary(text: &str, most: usize) -> usize {
     (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
@@ -66,15 +66,15 @@ fn parse(text: &str) -> (Html, bool) {
     let mut text = text;
     let mut is_cut = false;
     if text.len() > MAX_BYTES {
-        (text, is_cut) = (&text[..floor(text, MAX_BYTES)], true);
+        (text, is_cut) = (&text[..floor_char_boundary(text, MAX_BYTES)], true);
     }
     let mut parser = parse_document(HtmlTreeSink::new(Html::new_document()), ParseOpts::default());
     let (began, mut known) = (Instant::now(), 0);
     while !text.is_empty() {
-        let (piece, rest) = text.split_at(floor(text, PIECE));
+        let (piece, rest) = text.split_at(floor_char_boundary(text, CHUNK_SIZE));
         parser.process(StrTendril::from(piece));
         text = rest;
-        if !fits(&parser, &mut known) || began.elapsed() > MAX_TIME {
+        if !is_within_limits(&parser, &mut known) || began.elapsed() > MAX_TIME {
             return (parser.finish(), true);
         }
     }
@@ -82,7 +82,7 @@ fn parse(text: &str) -> (Html, bool) {
 }
 
 /// Whether the tree is as small and as flat as it may be. The first `known` nodes were looked at before.
-fn fits(parser: &Parser<HtmlTreeSink>, known: &mut usize) -> bool {
+fn is_within_limits(parser: &Parser<HtmlTreeSink>, known: &mut usize) -> bool {
     let html = parser.tokenizer.sink.sink.0.borrow();
     let nodes = html.tree.nodes();
     let count = nodes.len();
@@ -100,14 +100,14 @@ const MAX_DEPTH: usize = 512;
 /// How long it may take, where a page finds another way to be slow.
 const MAX_TIME: Duration = Duration::from_secs(10);
 /// How much is read between two looks at the tree, in bytes.
-const PIECE: usize = 4096;
+const CHUNK_SIZE: usize = 4096;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Document {
-        Document::read(text, &"http://a.test/".parse().unwrap())
+    fn parse_page(text: &str) -> Document {
+        Document::parse(text, &"http://a.test/".parse().unwrap())
     }
 
     fn nodes(document: &Document) -> usize {
@@ -116,35 +116,35 @@ mod tests {
 
     #[test]
     fn pages_that_nest_for_ever_are_cut_and_not_followed_down() {
-        let deep = Css::read("div div p").unwrap();
+        let deep = CssSelector::parse("div div p").unwrap();
         for open in ["<div>", "<b>", "<table><tr><td>", "<p><object>", "<a><div>", "<ul><li>", "<svg><g>"] {
             let page = format!("<p id=first>x</p>{}<p>last</p>", open.repeat(100_000));
-            let document = read(&page);
-            assert!(document.is_cut(), "{open}");
+            let document = parse_page(&page);
+            assert!(document.is_truncated(), "{open}");
             assert!(nodes(&document) < 20_000, "{open}: {}", nodes(&document));
-            assert_eq!(document.find(&Css::read("#first").unwrap()).count(), 1, "{open}");
-            assert_eq!(document.find(&deep).count(), 0, "{open}");
+            assert_eq!(document.select(&CssSelector::parse("#first").unwrap()).count(), 1, "{open}");
+            assert_eq!(document.select(&deep).count(), 0, "{open}");
         }
     }
 
     #[test]
     fn fostered_elements_are_as_deep_as_others() {
-        let document = read(&format!("<table>{}", "<div>".repeat(100_000)));
-        assert!(document.is_cut() && nodes(&document) < 20_000, "{}", nodes(&document));
+        let document = parse_page(&format!("<table>{}", "<div>".repeat(100_000)));
+        assert!(document.is_truncated() && nodes(&document) < 20_000, "{}", nodes(&document));
     }
 
     #[test]
     fn misnested_formatting_does_not_grow_by_its_square() {
         let open = (0..400).map(|at| format!("<i a={at}>")).collect::<Vec<_>>().concat();
         let page = format!("<p>{open}{}", "</p><p>x".repeat(100_000));
-        let document = read(&page);
-        assert!(document.is_cut() && nodes(&document) < 2 * MAX_NODES, "{}", nodes(&document));
+        let document = parse_page(&page);
+        assert!(document.is_truncated() && nodes(&document) < 2 * MAX_NODES, "{}", nodes(&document));
     }
 
     #[test]
     fn a_page_of_many_elements_side_by_side_is_read_whole() {
-        let document = read(&"<li><a href=/x>one <b>two</b></a></li>".repeat(8_000));
-        assert!(!document.is_cut());
-        assert_eq!(document.find(&Css::read("li > a[href]").unwrap()).count(), 8_000);
+        let document = parse_page(&"<li><a href=/x>one <b>two</b></a></li>".repeat(8_000));
+        assert!(!document.is_truncated());
+        assert_eq!(document.select(&CssSelector::parse("li > a[href]").unwrap()).count(), 8_000);
     }
 }

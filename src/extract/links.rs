@@ -7,7 +7,7 @@ use http::header::LINK;
 use scraper::{ElementRef, Html};
 use url::Url;
 
-use super::css::Css;
+use super::css::CssSelector;
 use super::document::Document;
 
 /// One link.
@@ -22,24 +22,24 @@ pub(crate) struct Anchor {
 impl Document {
     /// The links of the whole page, or those that are, or are in, what one of `within` matches. Each once, in the order
     /// they are found, as many as have room in `most` bytes.
-    pub(crate) fn anchors(&self, within: Option<&[Css]>, most: usize) -> Vec<Anchor> {
-        let mut found = Found { anchors: Vec::new(), known: HashSet::new(), room: most };
+    pub(crate) fn anchors(&self, within: Option<&[CssSelector]>, most: usize) -> Vec<Anchor> {
+        let mut found = LinkCollector { anchors: Vec::new(), seen: HashSet::new(), remaining_bytes: most };
         match within {
             None => {
                 let elements = self.html.tree.nodes().filter_map(ElementRef::wrap);
-                elements.for_each(|element| found.take(self.base(), element));
+                elements.for_each(|element| found.add(self.base(), element));
             }
             Some(all) => {
                 // Where one match is in another, nothing is looked at more often than it has levels.
-                let mut looks = MAX_LOOKS;
-                for element in all.iter().flat_map(|css| self.find(css)) {
+                let mut looks = MAX_VISITED_ELEMENTS;
+                for element in all.iter().flat_map(|css| self.select(css)) {
                     if is_link(element) {
-                        found.take(self.base(), element);
+                        found.add(self.base(), element);
                         continue;
                     }
                     for inner in element.descendent_elements().take(looks) {
                         looks -= 1;
-                        found.take(self.base(), inner);
+                        found.add(self.base(), inner);
                     }
                 }
             }
@@ -53,13 +53,13 @@ impl Document {
         metas.any(|meta| {
             let name = meta.attr("name").unwrap_or_default().trim();
             let is_for_us = ["robots", "rungs"].iter().any(|robot| robot.eq_ignore_ascii_case(name));
-            is_for_us && says_nofollow(meta.attr("content").unwrap_or_default())
+            is_for_us && has_nofollow(meta.attr("content").unwrap_or_default())
         })
     }
 }
 
 /// Whether a list of robots' directives has one against following links.
-pub(crate) fn says_nofollow(directives: &str) -> bool {
+pub(crate) fn has_nofollow(directives: &str) -> bool {
     directives.split(',').any(|one| {
         // A header may name a robot first.
         let (robot, directive) =
@@ -71,38 +71,38 @@ pub(crate) fn says_nofollow(directives: &str) -> bool {
 }
 
 /// All links of the page, as text.
-pub(super) fn plain(document: &Document) -> Vec<String> {
+pub(super) fn link_urls(document: &Document) -> Vec<String> {
     document.anchors(None, MAX_BYTES).into_iter().map(|anchor| anchor.url.into()).collect()
 }
 
 /// What the page's URLs are relative to.
-pub(super) fn base(html: &Html, url: &Url) -> Url {
+pub(super) fn base_url(html: &Html, url: &Url) -> Url {
     let href = elements(html, "base").find_map(|element| element.attr("href"));
-    href.and_then(|href| absolute(url, href)).filter(is_web).unwrap_or_else(|| url.clone())
+    href.and_then(|href| resolve_url(url, href)).filter(is_web).unwrap_or_else(|| url.clone())
 }
 
-pub(super) fn canonical(html: &Html, base: &Url) -> Option<Url> {
-    let mut links = elements(html, "link").filter(|link| has_word(*link, "rel", "canonical"));
-    let mut url = links.find_map(|link| absolute(base, link.attr("href")?)).filter(is_web)?;
-    bare(&mut url);
+pub(super) fn canonical_url(html: &Html, base: &Url) -> Option<Url> {
+    let mut links = elements(html, "link").filter(|link| has_token(*link, "rel", "canonical"));
+    let mut url = links.find_map(|link| resolve_url(base, link.attr("href")?)).filter(is_web)?;
+    strip_fragment_and_credentials(&mut url);
     Some(url)
 }
 
 /// The URL that a page is best known by as its `Link` headers say (RFC 8288), with the page's URL as `base`.
-pub(crate) fn canonical_said(headers: &HeaderMap, base: &Url) -> Option<Url> {
+pub(crate) fn canonical_from_headers(headers: &HeaderMap, base: &Url) -> Option<Url> {
     let said = headers.get_all(LINK).iter().filter_map(|line| line.to_str().ok());
-    let links = said.flat_map(|line| split(line, ',')).filter_map(|link| {
+    let links = said.flat_map(|line| split_unquoted(line, ',')).filter_map(|link| {
         let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
         is_canonical(parameters).then_some(target)
     });
-    let mut url = links.filter_map(|target| absolute(base, target)).find(is_web)?;
-    bare(&mut url);
+    let mut url = links.filter_map(|target| resolve_url(base, target)).find(is_web)?;
+    strip_fragment_and_credentials(&mut url);
     Some(url)
 }
 
 /// Whether a link's parameters say `rel=canonical`, of the page itself.
 fn is_canonical(parameters: &str) -> bool {
-    let pairs = || split(parameters, ';').filter_map(|parameter| parameter.split_once('='));
+    let pairs = || split_unquoted(parameters, ';').filter_map(|parameter| parameter.split_once('='));
     let get = |name: &str| {
         let mut values = pairs().filter(|(other, _)| other.trim().eq_ignore_ascii_case(name));
         values.next().map(|(_, value)| value.trim().trim_matches('"'))
@@ -112,7 +112,7 @@ fn is_canonical(parameters: &str) -> bool {
 }
 
 /// The parts of a header between these, outside of quotes and angle brackets.
-fn split(line: &str, at: char) -> impl Iterator<Item = &str> {
+fn split_unquoted(line: &str, at: char) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped, mut bracketed) = (false, false, false);
     line.split(move |c| {
         let was_escaped = std::mem::take(&mut escaped);
@@ -128,12 +128,12 @@ fn split(line: &str, at: char) -> impl Iterator<Item = &str> {
 }
 
 /// Whether the value of such an attribute is a URL.
-pub(super) fn is_url(attribute: &str) -> bool {
-    URLS.contains(&attribute)
+pub(super) fn is_url_attribute(attribute: &str) -> bool {
+    URL_ATTRIBUTES.contains(&attribute)
 }
 
 /// A URL of a page, made absolute.
-pub(super) fn absolute(base: &Url, text: &str) -> Option<Url> {
+pub(super) fn resolve_url(base: &Url, text: &str) -> Option<Url> {
     // Where it is longer than any server takes, it is no link.
     let text = text.trim();
     let url = (text.len() <= MAX_URL).then(|| base.join(text).ok()).flatten()?;
@@ -141,27 +141,28 @@ pub(super) fn absolute(base: &Url, text: &str) -> Option<Url> {
 }
 
 /// What was found so far.
-struct Found {
+struct LinkCollector {
     anchors: Vec<Anchor>,
-    known: HashSet<Url>,
-    room: usize,
+    seen: HashSet<Url>,
+    remaining_bytes: usize,
 }
 
-impl Found {
-    fn take(&mut self, base: &Url, element: ElementRef<'_>) {
+impl LinkCollector {
+    fn add(&mut self, base: &Url, element: ElementRef<'_>) {
         if !is_link(element) || self.anchors.len() >= MAX_LINKS {
             return;
         }
-        let Some(mut url) = element.attr("href").and_then(|href| absolute(base, href)).filter(is_web) else {
+        let Some(mut url) = element.attr("href").and_then(|href| resolve_url(base, href)).filter(is_web)
+        else {
             return;
         };
-        bare(&mut url);
+        strip_fragment_and_credentials(&mut url);
         let bytes = url.as_str().len();
-        if bytes > self.room {
-            self.room = 0;
-        } else if self.known.insert(url.clone()) {
-            self.room -= bytes;
-            self.anchors.push(Anchor { url, nofollow: has_word(element, "rel", "nofollow") });
+        if bytes > self.remaining_bytes {
+            self.remaining_bytes = 0;
+        } else if self.seen.insert(url.clone()) {
+            self.remaining_bytes -= bytes;
+            self.anchors.push(Anchor { url, nofollow: has_token(element, "rel", "nofollow") });
         }
     }
 }
@@ -175,14 +176,14 @@ fn is_web(url: &Url) -> bool {
 }
 
 /// Neither fragment nor credentials.
-fn bare(url: &mut Url) {
+fn strip_fragment_and_credentials(url: &mut Url) {
     url.set_fragment(None);
     // Neither fails on a URL with a host.
     let _ = url.set_username("");
     let _ = url.set_password(None);
 }
 
-fn has_word(element: ElementRef<'_>, attribute: &str, word: &str) -> bool {
+fn has_token(element: ElementRef<'_>, attribute: &str, word: &str) -> bool {
     let words = element.attr(attribute).unwrap_or_default();
     words.split_ascii_whitespace().any(|other| other.eq_ignore_ascii_case(word))
 }
@@ -196,7 +197,7 @@ pub(crate) const MAX_URL: usize = 2048;
 /// The most links of a page, and the most bytes of them.
 const MAX_LINKS: usize = 10_000;
 const MAX_BYTES: usize = 2 << 20;
-const MAX_LOOKS: usize = 1 << 20;
+const MAX_VISITED_ELEMENTS: usize = 1 << 20;
 /// Attributes that hold a URL.
-const URLS: [&str; 9] =
+const URL_ATTRIBUTES: [&str; 9] =
     ["href", "src", "action", "formaction", "poster", "cite", "data", "background", "longdesc"];

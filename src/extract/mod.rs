@@ -22,18 +22,18 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::error::{Error, Result};
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
 
-pub(crate) use css::Css;
+pub(crate) use css::CssSelector;
 pub(crate) use document::Document;
 pub use field::Field;
-pub(crate) use links::{MAX_URL, canonical_said, says_nofollow};
+pub(crate) use links::{MAX_URL, canonical_from_headers, has_nofollow};
 
 /// What to read out of pages. Of one page at most 8 MiB, 400,000 nodes and 512 levels are read, and what is behind that
 /// is not; of its fields together 4 MiB, of its text 1 MiB, of its links 10,000.
 #[derive(Clone, Debug, Default)]
 #[must_use = "it reads nothing by itself"]
-pub struct Extract {
+pub struct Extractor {
     fields: Vec<Field>,
     text: bool,
     links: bool,
@@ -42,7 +42,7 @@ pub struct Extract {
 /// What was read out of a page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Extracted {
+pub struct ExtractedData {
     /// The fields by name: a string or `null`, or an array for `name[]`.
     pub fields: Map<String, Value>,
     /// What a reader sees of it, a line for each block, where it was wanted.
@@ -52,10 +52,10 @@ pub struct Extracted {
     /// Which URL the page says it is best known by (`rel=canonical`), where links were wanted.
     pub canonical: Option<String>,
     /// The page was larger, deeper or slower to read than is allowed, and what is behind that was not read.
-    pub is_cut: bool,
+    pub is_truncated: bool,
 }
 
-impl Extract {
+impl Extractor {
     /// Nothing so far.
     pub const fn new() -> Self {
         Self { fields: Vec::new(), text: false, links: false }
@@ -69,16 +69,16 @@ impl Extract {
     /// # Errors
     /// [`ErrorKind::InvalidRequest`] naming what was written and the column that is wrong.
     pub fn field(mut self, text: &str) -> Result<Self> {
-        let field = Field::read(text).map_err(|wrong| {
+        let field = Field::parse(text).map_err(|wrong| {
             let message = format!("`{}`: {wrong}", text.escape_debug());
             Error::new(ErrorKind::InvalidRequest, message)
         })?;
-        self.put(field);
+        self.set_field(field);
         Ok(self)
     }
 
     /// A field more, in place of one with its name.
-    pub(crate) fn put(&mut self, field: Field) {
+    pub(crate) fn set_field(&mut self, field: Field) {
         self.fields.retain(|other| other.name() != field.name());
         self.fields.push(field);
     }
@@ -102,7 +102,7 @@ impl Extract {
     }
 
     /// The names of the fields, in their order.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn field_names(&self) -> impl Iterator<Item = &str> {
         self.fields.iter().map(Field::name)
     }
 
@@ -115,10 +115,10 @@ impl Extract {
     }
 
     /// What is wanted here or there; of two fields with one name, the other's.
-    pub(crate) fn and(&self, other: &Self) -> Self {
+    pub(crate) fn merge(&self, other: &Self) -> Self {
         let mut both = self.clone();
         for field in &other.fields {
-            both.put(field.clone());
+            both.set_field(field.clone());
         }
         both.text |= other.text;
         both.links |= other.links;
@@ -127,36 +127,37 @@ impl Extract {
 
     /// Reads the page at `url`. Takes about a millisecond for 100 KiB, and is not to be called on a thread that fetches.
     #[must_use]
-    pub fn of(&self, html: &str, url: &Url) -> Extracted {
-        self.from(&Document::read(html, url))
+    pub fn extract(&self, html: &str, url: &Url) -> ExtractedData {
+        self.extract_from(&Document::parse(html, url))
     }
 
     /// What a page that is no HTML has of it: nothing, said in the same form.
-    pub(crate) fn of_other(&self) -> Extracted {
-        Extracted {
-            fields: self.fields.iter().map(|field| (field.name().to_owned(), field.nothing())).collect(),
+    pub(crate) fn extract_nothing(&self) -> ExtractedData {
+        ExtractedData {
+            fields: self.fields.iter().map(|field| (field.name().to_owned(), field.empty_value())).collect(),
             text: None,
             links: self.links.then(Vec::new),
             canonical: None,
-            is_cut: false,
+            is_truncated: false,
         }
     }
 
-    pub(crate) fn from(&self, document: &Document) -> Extracted {
-        let mut room = MAX_FIELDS;
-        let fields = self.fields.iter().map(|field| (field.name().to_owned(), field.of(document, &mut room)));
-        Extracted {
+    pub(crate) fn extract_from(&self, document: &Document) -> ExtractedData {
+        let mut room = MAX_FIELD_BYTES;
+        let fields =
+            self.fields.iter().map(|field| (field.name().to_owned(), field.extract(document, &mut room)));
+        ExtractedData {
             fields: fields.collect(),
-            text: self.text.then(|| text::of_page(document)),
-            links: self.links.then(|| links::plain(document)),
+            text: self.text.then(|| text::page_text(document)),
+            links: self.links.then(|| links::link_urls(document)),
             canonical: if self.links { document.canonical().map(ToString::to_string) } else { None },
-            is_cut: document.is_cut() || room == 0,
+            is_truncated: document.is_truncated() || room == 0,
         }
     }
 }
 
 /// The most bytes of one page's fields together.
-const MAX_FIELDS: usize = 4 << 20;
+const MAX_FIELD_BYTES: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests;

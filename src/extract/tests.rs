@@ -7,8 +7,8 @@ fn at() -> Url {
 }
 
 fn fields(selects: &[&str], html: &str) -> Value {
-    let wanted = selects.iter().try_fold(Extract::new(), |extract, select| extract.field(select)).unwrap();
-    Value::Object(wanted.of(html, &at()).fields)
+    let wanted = selects.iter().try_fold(Extractor::new(), |extract, select| extract.field(select)).unwrap();
+    Value::Object(wanted.extract(html, &at()).fields)
 }
 
 #[test]
@@ -39,14 +39,14 @@ fn a_field_is_the_first_match_and_with_brackets_all_of_them() {
 
 #[test]
 fn of_two_fields_with_one_name_the_last_counts_and_the_order_is_kept() {
-    let wanted = Extract::new().field("b=h1").unwrap().field("a=h1").unwrap().field("b[]=h2").unwrap();
-    assert_eq!(wanted.names().collect::<Vec<_>>(), ["a", "b"]);
-    let read = wanted.of("<h1>1</h1><h2>2</h2>", &at());
+    let wanted = Extractor::new().field("b=h1").unwrap().field("a=h1").unwrap().field("b[]=h2").unwrap();
+    assert_eq!(wanted.field_names().collect::<Vec<_>>(), ["a", "b"]);
+    let read = wanted.extract("<h1>1</h1><h2>2</h2>", &at());
     assert_eq!(Value::Object(read.fields), serde_json::json!({"a": "1", "b": ["2"]}));
 }
 
 #[test]
-fn what_is_no_field_is_told_with_its_column() {
+fn an_invalid_field_is_an_error_that_names_the_column() {
     for (text, told) in [
         ("title", "column 6: `=` is missing"),
         ("=h1", "column 1: a name is of 1"),
@@ -56,7 +56,7 @@ fn what_is_no_field_is_told_with_its_column() {
         ("title[]=a > > b@href", "column 13: `> b` is no CSS selector"),
         ("title=@href", "column 7: a selector is missing"),
     ] {
-        let error = Extract::new().field(text).unwrap_err();
+        let error = Extractor::new().field(text).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidRequest);
         assert!(error.to_string().contains(told), "{text}: {error}");
     }
@@ -65,16 +65,16 @@ fn what_is_no_field_is_told_with_its_column() {
 #[test]
 fn a_field_that_is_too_large_is_cut_and_said_to_be() {
     let page = ["<div>".repeat(20), "x".repeat(1 << 20)].concat();
-    let read = Extract::new().field("all[]=div").unwrap().of(&page, &at());
+    let read = Extractor::new().field("all[]=div").unwrap().extract(&page, &at());
     let size: usize = read.fields["all"].as_array().unwrap().iter().map(|v| v.as_str().unwrap().len()).sum();
-    assert!(read.is_cut && size <= MAX_FIELDS, "{size}");
+    assert!(read.is_truncated && size <= MAX_FIELD_BYTES, "{size}");
 }
 
 #[test]
 fn the_text_is_what_a_reader_sees() {
     let page = "<title>t</title><style>p{}</style><h1>One</h1><p>two <b>three</b>,\n four</p><ul><li>a<li>b</ul>\
         <table><tr><td>1<td>2</table><p hidden>no</p><script>x()</script><p>a<br>b</p>";
-    let read = Extract::new().text(true).of(page, &at());
+    let read = Extractor::new().text(true).extract(page, &at());
     assert_eq!(read.text.unwrap(), "One\ntwo three, four\na\nb\n1 2\na\nb");
 }
 
@@ -83,7 +83,7 @@ fn links_are_absolute_of_the_web_and_each_there_once() {
     let page = "<link rel='alternate canonical' href='/dir/page'><a href=a>1</a><a href='a#b'>2</a><a href=?y=2>3</a>\
         <a href='javascript:x()'>4</a><a href='mailto:a@b'>5</a><a>6</a><area href='//o.example:443/'><a href='http://'>7</a>\
         <a href='http://jane:hunter2@o.example/x'>8</a><link href=/style.css rel=stylesheet>";
-    let read = Extract::new().links(true).of(page, &at());
+    let read = Extractor::new().links(true).extract(page, &at());
     assert_eq!(
         read.links.unwrap(),
         [
@@ -100,7 +100,7 @@ fn links_are_absolute_of_the_web_and_each_there_once() {
 fn a_header_names_the_canonical_url_too() {
     let said = |lines: &[&str]| {
         let lines = lines.iter().map(|line| (http::header::LINK, line.parse().unwrap()));
-        canonical_said(&lines.collect(), &at()).map(String::from)
+        canonical_from_headers(&lines.collect(), &at()).map(String::from)
     };
     for (line, url) in [
         ("<https://shop.example/p>; rel=canonical", Some("https://shop.example/p")),
@@ -129,7 +129,7 @@ fn a_header_names_the_canonical_url_too() {
 fn links_are_bounded_in_number_and_length() {
     let many = (0..20_000).map(|at| format!("<a href=/{at}>")).collect::<Vec<_>>().concat();
     let long = format!("<a href=/{}>", "x".repeat(MAX_URL));
-    let read = Extract::new().links(true).of(&[long, many].concat(), &at());
+    let read = Extractor::new().links(true).extract(&[long, many].concat(), &at());
     let links = read.links.unwrap();
     assert_eq!((links.len(), links[0].as_str()), (10_000, "https://shop.example/0"));
 }
@@ -137,9 +137,9 @@ fn links_are_bounded_in_number_and_length() {
 #[test]
 fn a_selector_of_links_takes_links_and_what_links_are_in() {
     let page = "<nav><a href=/1>1</a><p><a href=/2 rel='nofollow x'>2</a></p></nav><a class=next href=/3>3</a><a href=/4>4</a>";
-    let document = Document::read(page, &at());
+    let document = Document::parse(page, &at());
     let found = |css: &[&str]| -> Vec<String> {
-        let css: Vec<Css> = css.iter().map(|css| Css::read(css).unwrap()).collect();
+        let css: Vec<CssSelector> = css.iter().map(|css| CssSelector::parse(css).unwrap()).collect();
         let anchors = document.anchors(Some(&css), 1 << 20);
         anchors
             .iter()
@@ -163,16 +163,16 @@ fn robots_directives_are_read_as_they_are_written() {
         ("otherbot: nofollow", false),
         ("rungs: nofollow", true),
     ] {
-        assert_eq!(says_nofollow(content), expected, "{content}");
+        assert_eq!(has_nofollow(content), expected, "{content}");
     }
-    let page = |name: &str| Document::read(&format!("<meta name={name} content='noindex,nofollow'>"), &at());
+    let page = |name: &str| Document::parse(&format!("<meta name={name} content='noindex,nofollow'>"), &at());
     assert!(page("Robots").is_nofollow() && page("rungs").is_nofollow() && !page("googlebot").is_nofollow());
 }
 
 #[test]
 fn a_page_that_is_no_html_has_no_fields() {
-    let wanted = Extract::new().field("a=h1").unwrap().field("b[]=h1").unwrap();
-    assert_eq!(Value::Object(wanted.of_other().fields), serde_json::json!({"a": null, "b": []}));
+    let wanted = Extractor::new().field("a=h1").unwrap().field("b[]=h1").unwrap();
+    assert_eq!(Value::Object(wanted.extract_nothing().fields), serde_json::json!({"a": null, "b": []}));
 }
 
 proptest! {
@@ -180,10 +180,10 @@ proptest! {
 
     #[test]
     fn no_page_makes_it_panic(html in "(<[a-z/!]{0,8}[ a-z=\"'#/]{0,12}>|[ -~é\u{0}\n]{0,9}|<!--|</p>|<table>|&[a-z]{0,4};?){0,40}", select in "[ -~é]{0,24}") {
-        let wanted = Extract::new().text(true).links(true).field("x[]=a, p, td@href").unwrap().field("h=*@html").unwrap();
-        let read = wanted.of(&html, &at());
+        let wanted = Extractor::new().text(true).links(true).field("x[]=a, p, td@href").unwrap().field("h=*@html").unwrap();
+        let read = wanted.extract(&html, &at());
         prop_assert!(read.links.unwrap().iter().all(|link| link.starts_with("http")));
-        if let Err(error) = Extract::new().field(&select) {
+        if let Err(error) = Extractor::new().field(&select) {
             prop_assert!(error.to_string().contains("column "), "{error}");
         }
     }

@@ -7,45 +7,46 @@ use super::document::Document;
 
 /// The text of an element, white space collapsed, at most so many bytes. What a script holds is text only of the script
 /// itself.
-pub(super) fn of_element(element: ElementRef<'_>, most: usize) -> String {
-    let mut text = Text::new(most);
-    text.take(element, false);
+pub(super) fn element_text(element: ElementRef<'_>, most: usize) -> String {
+    let mut text = TextCollector::new(most);
+    text.collect(element, false);
     text.line
 }
 
 /// The text of the page, a line for each block.
-pub(super) fn of_page(document: &Document) -> String {
-    let mut text = Text::new(MAX_TEXT);
-    text.take(document.html.root_element(), true);
+pub(super) fn page_text(document: &Document) -> String {
+    let mut text = TextCollector::new(MAX_TEXT_BYTES);
+    text.collect(document.html.root_element(), true);
     text.end_line();
-    text.whole
+    text.lines
 }
 
-struct Text {
-    whole: String,
+struct TextCollector {
+    lines: String,
     line: String,
     /// White space was met since the last word.
-    is_apart: bool,
-    most: usize,
+    needs_space: bool,
+    max_bytes: usize,
 }
 
-impl Text {
-    const fn new(most: usize) -> Self {
-        Self { whole: String::new(), line: String::new(), is_apart: false, most }
+impl TextCollector {
+    const fn new(max_bytes: usize) -> Self {
+        Self { lines: String::new(), line: String::new(), needs_space: false, max_bytes }
     }
 
-    fn take(&mut self, element: ElementRef<'_>, has_lines: bool) {
+    fn collect(&mut self, element: ElementRef<'_>, has_lines: bool) {
         let root = element.id();
         // How many elements that nobody sees are around.
         let mut hidden = 0_usize;
         for edge in element.traverse() {
             match edge {
                 Edge::Open(node) => match node.value() {
-                    Node::Text(text) if hidden == 0 => self.put(text),
+                    Node::Text(text) if hidden == 0 => self.push_words(text),
                     Node::Element(inner) if node.id() != root => {
-                        hidden +=
-                            usize::from(UNSEEN.contains(&inner.name()) || inner.attr("hidden").is_some());
-                        self.block(inner.name(), has_lines);
+                        hidden += usize::from(
+                            HIDDEN_ELEMENTS.contains(&inner.name()) || inner.attr("hidden").is_some(),
+                        );
+                        self.on_block(inner.name(), has_lines);
                     }
                     _ => {}
                 },
@@ -53,23 +54,24 @@ impl Text {
                     if let Node::Element(inner) = node.value()
                         && node.id() != root
                     {
-                        hidden -=
-                            usize::from(UNSEEN.contains(&inner.name()) || inner.attr("hidden").is_some());
-                        self.block(inner.name(), has_lines);
+                        hidden -= usize::from(
+                            HIDDEN_ELEMENTS.contains(&inner.name()) || inner.attr("hidden").is_some(),
+                        );
+                        self.on_block(inner.name(), has_lines);
                     }
                 }
             }
-            if self.whole.len() + self.line.len() >= self.most {
+            if self.lines.len() + self.line.len() >= self.max_bytes {
                 return;
             }
         }
     }
 
     /// What is before a block and what is in it are words apart.
-    fn block(&mut self, name: &str, has_lines: bool) {
-        if BLOCKS.contains(&name) {
-            self.is_apart = true;
-            if has_lines && !CELLS.contains(&name) {
+    fn on_block(&mut self, name: &str, has_lines: bool) {
+        if BLOCK_ELEMENTS.contains(&name) {
+            self.needs_space = true;
+            if has_lines && !CELL_ELEMENTS.contains(&name) {
                 self.end_line();
             }
         }
@@ -77,38 +79,38 @@ impl Text {
 
     fn end_line(&mut self) {
         if !self.line.is_empty() {
-            if !self.whole.is_empty() {
-                self.whole.push('\n');
+            if !self.lines.is_empty() {
+                self.lines.push('\n');
             }
-            self.whole.push_str(&self.line);
+            self.lines.push_str(&self.line);
             self.line.clear();
         }
-        self.is_apart = false;
+        self.needs_space = false;
     }
 
-    fn put(&mut self, text: &str) {
+    fn push_words(&mut self, text: &str) {
         for (at, word) in text.split(char::is_whitespace).enumerate() {
-            self.is_apart |= at > 0;
+            self.needs_space |= at > 0;
             if word.is_empty() {
                 continue;
             }
-            if self.is_apart && !self.line.is_empty() {
+            if self.needs_space && !self.line.is_empty() {
                 self.line.push(' ');
             }
-            self.is_apart = false;
+            self.needs_space = false;
             self.line.push_str(word);
         }
     }
 }
 
 /// The most bytes of a page's text.
-const MAX_TEXT: usize = 1 << 20;
+const MAX_TEXT_BYTES: usize = 1 << 20;
 /// Elements whose text is not seen.
-const UNSEEN: [&str; 11] = [
+const HIDDEN_ELEMENTS: [&str; 11] = [
     "head", "script", "style", "noscript", "template", "svg", "iframe", "object", "audio", "video", "canvas",
 ];
 /// Elements that begin a line and end it.
-const BLOCKS: [&str; 42] = [
+const BLOCK_ELEMENTS: [&str; 42] = [
     "address",
     "article",
     "aside",
@@ -153,4 +155,4 @@ const BLOCKS: [&str; 42] = [
     "caption",
 ];
 /// Those among them that stand in one line.
-const CELLS: [&str; 2] = ["td", "th"];
+const CELL_ELEMENTS: [&str; 2] = ["td", "th"];

@@ -4,14 +4,14 @@ use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use http::{HeaderMap, header};
 
 use crate::error::{Error, Result};
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
 
 /// Decodes by byte order mark, Content-Type, the page's meta element, or as UTF-8, in that order.
 pub(super) fn decode(headers: &HeaderMap, bytes: &[u8]) -> Result<String> {
     let encoding = Encoding::for_bom(bytes)
         .map(|(encoding, _)| encoding)
-        .or_else(|| of_content_type(headers))
-        .or_else(|| of_meta(bytes))
+        .or_else(|| from_content_type(headers))
+        .or_else(|| from_meta(bytes))
         .unwrap_or(UTF_8);
     let (text, used, malformed) = encoding.decode(bytes);
     if malformed {
@@ -21,7 +21,7 @@ pub(super) fn decode(headers: &HeaderMap, bytes: &[u8]) -> Result<String> {
     Ok(text.into_owned())
 }
 
-fn of_content_type(headers: &HeaderMap) -> Option<&'static Encoding> {
+fn from_content_type(headers: &HeaderMap) -> Option<&'static Encoding> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     let charset = value.split(';').skip(1).find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
@@ -32,7 +32,7 @@ fn of_content_type(headers: &HeaderMap) -> Option<&'static Encoding> {
 
 /// Looks for `charset=` inside a meta element or an XML declaration within the first 1024 bytes,
 /// as the HTML standard's prescan does.
-fn of_meta(bytes: &[u8]) -> Option<&'static Encoding> {
+fn from_meta(bytes: &[u8]) -> Option<&'static Encoding> {
     let head = bytes[..bytes.len().min(1024)].to_ascii_lowercase();
     let text = String::from_utf8_lossy(&head);
     let mut rest = &*text;
@@ -40,17 +40,17 @@ fn of_meta(bytes: &[u8]) -> Option<&'static Encoding> {
         let element = &rest[at..];
         let element = &element[..element.find('>').unwrap_or(element.len())];
         if let Some(label) = attribute(element, "charset") {
-            return Encoding::for_label(label.as_bytes()).map(not_utf16);
+            return Encoding::for_label(label.as_bytes()).map(replace_utf16);
         }
         rest = &rest[at + 5..];
     }
     let declaration =
         text.strip_prefix("<?xml").map(|rest| &rest[..rest.find("?>").unwrap_or(rest.len())])?;
-    Encoding::for_label(attribute(declaration, "encoding")?.as_bytes()).map(not_utf16)
+    Encoding::for_label(attribute(declaration, "encoding")?.as_bytes()).map(replace_utf16)
 }
 
 /// A page that names UTF-16 in ASCII letters is not UTF-16 (HTML standard, prescan step 15).
-fn not_utf16(encoding: &'static Encoding) -> &'static Encoding {
+fn replace_utf16(encoding: &'static Encoding) -> &'static Encoding {
     if encoding == UTF_16BE || encoding == UTF_16LE { UTF_8 } else { encoding }
 }
 

@@ -4,17 +4,17 @@
 use tracing::field::Empty;
 use tracing::{Span, info_span};
 
-use super::Page;
+use super::Response;
 use crate::error::Result;
 use crate::redact;
 use crate::request::Request;
 
 /// For what `request` asks, where it is a request at all, as the session of this name.
-pub(super) fn of(request: Option<&Request>, session: Option<&str>) -> Span {
+pub(super) fn for_fetch(request: Option<&Request>, session: Option<&str>) -> Span {
     info_span!(
         "fetch",
         http.request.method = request.map(|request| request.method.as_str()),
-        url.full = request.map(|request| redact::bare(&request.url)),
+        url.full = request.map(|request| redact::without_credentials_and_query(&request.url)),
         server.address = request.and_then(|request| request.url.host_str()),
         server.port = request.and_then(|request| request.url.port_or_known_default()).map(i64::from),
         rungs.session = session,
@@ -29,7 +29,7 @@ pub(super) fn of(request: Option<&Request>, session: Option<&str>) -> Span {
 }
 
 /// Tells how it ended.
-pub(super) fn ended(span: &Span, outcome: &Result<Page>) {
+pub(super) fn record_end(span: &Span, outcome: &Result<Response>) {
     if span.is_disabled() {
         return;
     }

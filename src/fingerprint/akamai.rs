@@ -13,7 +13,7 @@ const MAX_PRIORITIES: usize = 64;
 
 /// A client's HTTP/2 connection up to its first request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
-pub struct H2Opening {
+pub struct Http2Fingerprint {
     /// The first SETTINGS, in order.
     pub settings: Vec<(u16, u32)>,
     /// The first WINDOW_UPDATE of the connection before the first request; 0 for none.
@@ -29,9 +29,9 @@ pub struct H2Opening {
     complete: bool,
 }
 
-impl H2Opening {
+impl Http2Fingerprint {
     /// Takes one frame. Those after the first request change nothing.
-    pub fn take(&mut self, frame: &Frame) {
+    pub fn observe(&mut self, frame: &Frame) {
         if self.complete {
             return;
         }

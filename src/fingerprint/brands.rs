@@ -11,16 +11,21 @@ use super::profile::Brand;
 pub fn brands(product: Option<&str>, major: u32) -> Vec<Brand> {
     let version = major.to_string();
     let product = product.map(|name| brand(name, &version));
-    shuffled(brand(&invented(major), invented_version(major)), brand(CHROMIUM, &version), product, major)
+    order_brands(
+        brand(&grease_brand(major), grease_version(major)),
+        brand(CHROMIUM, &version),
+        product,
+        major,
+    )
 }
 
 /// The same list with full versions: `chromium` is the engine's, the product brings its own (Edge's
 /// build numbers are not Chromium's).
 #[must_use]
 pub fn full_version_list(product: Option<(&str, &str)>, major: u32, chromium: &str) -> Vec<Brand> {
-    let made_up = brand(&invented(major), &format!("{}.0.0.0", invented_version(major)));
+    let made_up = brand(&grease_brand(major), &format!("{}.0.0.0", grease_version(major)));
     let product = product.map(|(name, version)| brand(name, version));
-    shuffled(made_up, brand(CHROMIUM, chromium), product, major)
+    order_brands(made_up, brand(CHROMIUM, chromium), product, major)
 }
 
 /// A list as sec-ch-ua and sec-ch-ua-full-version-list write it.
@@ -32,7 +37,7 @@ pub fn header(brands: &[Brand]) -> String {
 }
 
 /// Puts each brand where the seed wants it.
-fn shuffled(made_up: Brand, chromium: Brand, product: Option<Brand>, seed: u32) -> Vec<Brand> {
+fn order_brands(made_up: Brand, chromium: Brand, product: Option<Brand>, seed: u32) -> Vec<Brand> {
     let Some(product) = product else {
         return if seed.is_multiple_of(2) { vec![made_up, chromium] } else { vec![chromium, made_up] };
     };
@@ -48,13 +53,13 @@ fn shuffled(made_up: Brand, chromium: Brand, product: Option<Brand>, seed: u32) 
 }
 
 /// The brand no browser has, there so that servers do not get used to a fixed list.
-fn invented(seed: u32) -> String {
-    let mark = |at: u32| MARKS[at as usize % MARKS.len()];
+fn grease_brand(seed: u32) -> String {
+    let mark = |at: u32| GREASE_CHARS[at as usize % GREASE_CHARS.len()];
     format!("Not{}A{}Brand", mark(seed), mark(seed.wrapping_add(1)))
 }
 
-const fn invented_version(seed: u32) -> &'static str {
-    VERSIONS[seed as usize % VERSIONS.len()]
+const fn grease_version(seed: u32) -> &'static str {
+    GREASE_VERSIONS[seed as usize % GREASE_VERSIONS.len()]
 }
 
 fn brand(name: &str, version: &str) -> Brand {
@@ -62,8 +67,8 @@ fn brand(name: &str, version: &str) -> Brand {
 }
 
 const CHROMIUM: &str = "Chromium";
-const MARKS: [char; 11] = [' ', '(', ':', '-', '.', '/', ')', ';', '=', '?', '_'];
-const VERSIONS: [&str; 3] = ["8", "99", "24"];
+const GREASE_CHARS: [char; 11] = [' ', '(', ':', '-', '.', '/', ')', ';', '=', '?', '_'];
+const GREASE_VERSIONS: [&str; 3] = ["8", "99", "24"];
 
 #[cfg(test)]
 mod tests {

@@ -8,11 +8,11 @@ use super::profile::Profile;
 
 /// A profile, and why it is this one.
 #[derive(Clone, Debug)]
-pub struct Choice {
+pub struct ProfileChoice {
     /// The profile.
     pub profile: Arc<Profile>,
     /// Why, as the end of "worn because …".
-    pub why: String,
+    pub reason: String,
 }
 
 /// Chooses among `profiles` for a machine of this `system` (`linux`, `macos`, `windows`) on which
@@ -26,21 +26,22 @@ pub fn choose(
     system: &str,
     product: Option<&str>,
     major: impl FnOnce() -> Option<u32>,
-) -> Option<Choice> {
+) -> Option<ProfileChoice> {
     let browsers: Vec<&Arc<Profile>> = profiles.iter().filter(|profile| profile.browser.is_some()).collect();
-    let here = narrowed(&browsers, |profile| {
+    let here = filter_or_all(&browsers, |profile| {
         profile.browser.as_ref().is_some_and(|b| !b.mobile && b.platform.eq_ignore_ascii_case(system))
     });
     let of_product = |profile: &Profile| Some(profile.provenance.browser.as_str()) == product;
     let has_product = here.iter().any(|profile| of_product(profile));
     let left = if has_product {
-        narrowed(&here, of_product)
+        filter_or_all(&here, of_product)
     } else {
         // A captured one is proven on the wire, a derived one is not.
-        narrowed(&here, |profile| !profile.provenance.derived)
+        filter_or_all(&here, |profile| !profile.provenance.derived)
     };
     let newest = *left.iter().max_by_key(|profile| profile.major())?;
-    let chosen = |profile: &Arc<Profile>, why: String| Choice { profile: Arc::clone(profile), why };
+    let chosen =
+        |profile: &Arc<Profile>, why: String| ProfileChoice { profile: Arc::clone(profile), reason: why };
     let Some(product) = product else {
         return Some(chosen(newest, "no browser is installed and it is the newest".to_owned()));
     };
@@ -63,13 +64,13 @@ pub fn choose(
 
 /// The product an executable is, as far as its path tells.
 #[must_use]
-pub fn product(executable: &Path) -> &'static str {
+pub fn product_from_path(executable: &Path) -> &'static str {
     let path = executable.to_string_lossy().to_ascii_lowercase();
     PRODUCTS.iter().find(|(mark, _)| path.contains(mark)).map_or("Chromium", |(_, product)| product)
 }
 
 /// Those that fit; all when none does.
-fn narrowed<'a>(from: &[&'a Arc<Profile>], fits: impl Fn(&Profile) -> bool) -> Vec<&'a Arc<Profile>> {
+fn filter_or_all<'a>(from: &[&'a Arc<Profile>], fits: impl Fn(&Profile) -> bool) -> Vec<&'a Arc<Profile>> {
     let fitting: Vec<_> = from.iter().copied().filter(|profile| fits(profile)).collect();
     if fitting.is_empty() { from.to_vec() } else { fitting }
 }
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn the_browser_beside_us_is_worn() {
+    fn the_profile_of_the_installed_browser_is_chosen() {
         let (chromium, chrome, edge) = (Some("Chromium"), Some("Google Chrome"), Some("Microsoft Edge"));
         for (system, product, major, expected) in [
             ("linux", chromium, Some(156), "chrome-156-linux"),
@@ -123,7 +124,7 @@ mod tests {
         let never = || unreachable!("one version only");
         let choice = choose(&Profile::shipped(), "linux", Some("Chromium"), never).unwrap();
         assert_eq!(choice.profile.name, "chrome-156-linux");
-        assert_eq!(choice.why, "Chromium is installed");
+        assert_eq!(choice.reason, "Chromium is installed");
         let choice = choose(&Profile::shipped(), "linux", None, || unreachable!("no browser")).unwrap();
         assert_eq!(choice.profile.name, "chrome-156-linux");
     }
@@ -145,7 +146,7 @@ mod tests {
             ("/usr/bin/brave-browser", "Brave"),
             ("/home/me/my-build", "Chromium"),
         ] {
-            assert_eq!(product(Path::new(path)), expected, "{path}");
+            assert_eq!(product_from_path(Path::new(path)), expected, "{path}");
         }
     }
 }

@@ -2,19 +2,19 @@
 
 /// A BoringSSL cipher list for the TLS 1.2 suites among `ids`, in order. TLS 1.3 suites are always
 /// offered, first, and BoringSSL does not let them be chosen.
-pub(crate) fn list(ids: &[u16]) -> String {
-    ids.iter().filter_map(|id| name(*id)).collect::<Vec<_>>().join(":")
+pub(crate) fn cipher_list(ids: &[u16]) -> String {
+    ids.iter().filter_map(|id| cipher_name(*id)).collect::<Vec<_>>().join(":")
 }
 
 /// Whether the engine can offer a suite: one of TLS 1.3, or one BoringSSL has a name for.
 pub(crate) fn is_known(id: u16) -> bool {
-    TLS13.contains(&id) || name(id).is_some()
+    TLS13.contains(&id) || cipher_name(id).is_some()
 }
 
 /// The suites BoringSSL offers by itself with TLS 1.3, in its order.
 pub(crate) const TLS13: [u16; 3] = [0x1301, 0x1302, 0x1303];
 
-fn name(id: u16) -> Option<&'static str> {
+fn cipher_name(id: u16) -> Option<&'static str> {
     Some(match id {
         0x002f => "AES128-SHA",
         0x0035 => "AES256-SHA",

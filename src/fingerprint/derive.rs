@@ -6,15 +6,15 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::brands;
-use super::profile::{Browser, Field, Profile, Provenance, SCHEMA};
+use super::profile::{Browser, Profile, Provenance, SCHEMA, TemplateField};
 use crate::error::{Error, Result};
-use crate::kind::ErrorKind;
-use crate::toml_error;
+use crate::error_kind::ErrorKind;
+use crate::toml_file;
 
 /// What a derived profile says itself. All else is its base's.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Derived {
+struct DerivedProfile {
     schema: u32,
     name: String,
     derive_from: String,
@@ -27,16 +27,17 @@ struct Derived {
 /// Whether a profile's text names a base.
 pub(super) fn is_derived(text: &str) -> bool {
     #[derive(Deserialize)]
-    struct Peek {
+    struct ProfileHeader {
         derive_from: Option<toml::Value>,
     }
-    toml::from_str::<Peek>(text).is_ok_and(|peek| peek.derive_from.is_some())
+    toml::from_str::<ProfileHeader>(text).is_ok_and(|peek| peek.derive_from.is_some())
 }
 
 /// Completes a derived profile from its base.
 pub(super) fn resolve(text: &str, origin: &str) -> Result<Profile> {
-    let derived: Derived = toml::from_str(text)
-        .map_err(|cause| Error::new(ErrorKind::Profile, toml_error::describe(text, origin, &cause)))?;
+    let derived: DerivedProfile = toml::from_str(text).map_err(|cause| {
+        Error::new(ErrorKind::Profile, toml_file::format_parse_error(text, origin, &cause))
+    })?;
     let wrong = |what: String| Error::new(ErrorKind::Profile, format!("{origin}: {what}"));
     if derived.schema != SCHEMA {
         return Err(wrong(format!("schema is {}, this build reads {SCHEMA}", derived.schema)));
@@ -49,19 +50,19 @@ pub(super) fn resolve(text: &str, origin: &str) -> Result<Profile> {
     if base.provenance.derived {
         return Err(wrong(format!("`{}` is derived itself: name the captured one", derived.derive_from)));
     }
-    Ok(dress(Profile::clone(&base), derived))
+    Ok(apply(Profile::clone(&base), derived))
 }
 
-fn dress(mut profile: Profile, derived: Derived) -> Profile {
-    let Derived { name, provenance, browser, hints, .. } = derived;
+fn apply(mut profile: Profile, derived: DerivedProfile) -> Profile {
+    let DerivedProfile { name, provenance, browser, hints, .. } = derived;
     // Of the user agent's hints none may be left over from the base; screen, memory and network are the
     // base machine's still.
     profile.hints.retain(|hint, _| !hint.starts_with(USER_AGENT_HINT));
     profile.hints.extend(hints);
     for headers in &mut profile.headers {
-        for Field { name, value } in &mut headers.fields {
+        for TemplateField { name, value } in &mut headers.fields {
             let Some(value) = value else { continue };
-            if let Some(own) = own(&name.to_ascii_lowercase(), &browser, &profile.hints) {
+            if let Some(own) = own_header_value(&name.to_ascii_lowercase(), &browser, &profile.hints) {
                 *value = own;
             }
         }
@@ -70,7 +71,7 @@ fn dress(mut profile: Profile, derived: Derived) -> Profile {
 }
 
 /// What the header `name` says of `browser`, where it says anything of it.
-fn own(name: &str, browser: &Browser, hints: &BTreeMap<String, String>) -> Option<String> {
+fn own_header_value(name: &str, browser: &Browser, hints: &BTreeMap<String, String>) -> Option<String> {
     identity_header(name, browser).or_else(|| hints.get(name).cloned())
 }
 
@@ -79,7 +80,7 @@ pub(super) fn identity_header(name: &str, browser: &Browser) -> Option<String> {
     Some(match name {
         "user-agent" => browser.user_agent.clone(),
         "sec-ch-ua" => brands::header(&browser.brands),
-        "sec-ch-ua-mobile" => flag(browser.mobile),
+        "sec-ch-ua-mobile" => format_flag(browser.mobile),
         "sec-ch-ua-platform" => format!("\"{}\"", browser.platform),
         "accept-language" => accept_language(&browser.languages),
         _ => return None,
@@ -96,12 +97,12 @@ pub(super) fn identity_hint(name: &str, browser: &Browser) -> Option<String> {
         "sec-ch-ua-model" => quoted(&browser.model),
         "sec-ch-ua-full-version-list" => Some(brands::header(&browser.full_version_list)),
         "sec-ch-ua-form-factors" => quoted(if browser.mobile { "Mobile" } else { "Desktop" }),
-        "sec-ch-ua-wow64" => Some(flag(false)),
+        "sec-ch-ua-wow64" => Some(format_flag(false)),
         _ => identity_header(name, browser).filter(|_| name.starts_with(USER_AGENT_HINT)),
     }
 }
 
-fn flag(on: bool) -> String {
+fn format_flag(on: bool) -> String {
     if on { "?1" } else { "?0" }.to_owned()
 }
 
@@ -147,7 +148,7 @@ mod tests {
         assert_eq!((&windows.tls, &windows.http2), (&base.tls, &base.http2));
         assert_eq!(windows.headers.len(), base.headers.len());
         for (ours, theirs) in windows.headers.iter().zip(&base.headers) {
-            let names = |fields: &[Field]| fields.iter().map(|f| f.name.clone()).collect::<Vec<_>>();
+            let names = |fields: &[TemplateField]| fields.iter().map(|f| f.name.clone()).collect::<Vec<_>>();
             assert_eq!(names(&ours.fields), names(&theirs.fields));
         }
         let said: std::collections::BTreeSet<String> =
@@ -170,21 +171,22 @@ mod tests {
     #[test]
     fn no_hint_of_the_bases_user_agent_is_left_over() {
         let base = Profile::named("chrome-156-linux").unwrap();
-        let Derived { schema, name, derive_from, provenance, browser, .. } = toml::from_str(TEXT).unwrap();
+        let DerivedProfile { schema, name, derive_from, provenance, browser, .. } =
+            toml::from_str(TEXT).unwrap();
         let hints = BTreeMap::from([("sec-ch-ua-arch".to_owned(), "\"own\"".to_owned())]);
         let mut with_hints = Profile::clone(&base);
         for (hint, value) in [("sec-ch-ua-model", "\"base\""), ("sec-ch-ua-arch", "\"base\""), ("dpr", "1")] {
             with_hints.hints.insert(hint.to_owned(), value.to_owned());
         }
-        let derived = Derived { schema, name, derive_from, provenance, browser, hints };
-        let dressed = dress(with_hints, derived);
+        let derived = DerivedProfile { schema, name, derive_from, provenance, browser, hints };
+        let dressed = apply(with_hints, derived);
         assert_eq!(dressed.hints.get("sec-ch-ua-arch").map(String::as_str), Some("\"own\""));
         assert_eq!(dressed.hints.get("dpr").map(String::as_str), Some("1"));
         assert!(!dressed.hints.contains_key("sec-ch-ua-model"));
     }
 
     #[test]
-    fn what_cannot_be_derived_is_told_with_its_file() {
+    fn what_cannot_be_derived_is_an_error_that_names_the_file() {
         for (from, to, said) in [
             ("derive_from = \"chrome-156-linux\"", "derive_from = \"chrome-1\"", "names no profile"),
             ("derive_from = \"chrome-156-linux\"", "derive_from = \"edge-156-windows\"", "is derived itself"),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::profile::{Headers, Profile};
+use super::profile::{HeaderTemplate, Profile};
 
 /// One key that two profiles do not agree on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -25,7 +25,7 @@ pub struct Difference {
 /// header by header, with their order as a key of its own, `(order)`.
 #[must_use]
 pub fn diff(left: &Profile, right: &Profile) -> Vec<Difference> {
-    let (mut left, mut right) = (keys(left), keys(right));
+    let (mut left, mut right) = (flatten_profile(left), flatten_profile(right));
     let paths: Vec<String> = left.keys().chain(right.keys()).cloned().collect();
     let mut differences: Vec<Difference> = paths
         .into_iter()
@@ -38,7 +38,7 @@ pub fn diff(left: &Profile, right: &Profile) -> Vec<Difference> {
     differences
 }
 
-fn keys(profile: &Profile) -> BTreeMap<String, Value> {
+fn flatten_profile(profile: &Profile) -> BTreeMap<String, Value> {
     let mut value = serde_json::to_value(profile).expect("a profile is made of strings, numbers and lists");
     let mut keys = BTreeMap::new();
     if let Some(whole) = value.as_object_mut() {
@@ -49,13 +49,13 @@ fn keys(profile: &Profile) -> BTreeMap<String, Value> {
 }
 
 /// The templates by label, each as its headers by name and their order.
-fn templates(all: &[Headers]) -> serde_json::Map<String, Value> {
-    let one = |headers: &Headers| {
+fn templates(all: &[HeaderTemplate]) -> serde_json::Map<String, Value> {
+    let one = |headers: &HeaderTemplate| {
         let mut fields: serde_json::Map<String, Value> =
             headers.fields.iter().map(|field| (field.name.clone(), field.value.clone().into())).collect();
         // A place to fill is there, which null would deny.
         for place in fields.values_mut().filter(|value| value.is_null()) {
-            *place = Value::from(PLACE);
+            *place = Value::from(FILLED_BY_REQUEST);
         }
         let order: Vec<&str> = headers.fields.iter().map(|field| field.name.as_str()).collect();
         fields.insert(ORDER.to_owned(), order.into());
@@ -81,7 +81,7 @@ fn flatten(path: &str, value: Value, keys: &mut BTreeMap<String, Value>) {
 }
 
 const ORDER: &str = "(order)";
-const PLACE: &str = "(filled by the request)";
+const FILLED_BY_REQUEST: &str = "(filled by the request)";
 
 #[cfg(test)]
 mod tests {

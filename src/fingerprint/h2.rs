@@ -131,12 +131,12 @@ pub struct H2Reader {
     buffer: Vec<u8>,
     started: bool,
     hpack: HpackDecoder,
-    block: Option<Block>,
+    block: Option<PartialHeaders>,
     failed: Option<H2Error>,
 }
 
 #[derive(Debug)]
-struct Block {
+struct PartialHeaders {
     stream: u32,
     priority: Option<Priority>,
     end_stream: bool,
@@ -154,14 +154,14 @@ impl H2Reader {
         }
         self.buffer.extend_from_slice(bytes);
         let mut frames = Vec::new();
-        self.read(&mut frames).inspect_err(|error| {
+        self.read_frames(&mut frames).inspect_err(|error| {
             self.failed = Some(*error);
             self.buffer = Vec::new();
         })?;
         Ok(frames)
     }
 
-    fn read(&mut self, frames: &mut Vec<Frame>) -> Result<(), H2Error> {
+    fn read_frames(&mut self, frames: &mut Vec<Frame>) -> Result<(), H2Error> {
         let mut at = 0;
         if !self.started {
             let here = self.buffer.len().min(PREFACE.len());
@@ -183,7 +183,7 @@ impl H2Reader {
             let start = at + FRAME_HEADER;
             let Some(payload) = buffer.get(start..start + len) else { break };
             let stream = u32::from_be_bytes(*s) & 0x7fff_ffff;
-            if let Some(frame) = self.frame(*kind, *flags, stream, payload)? {
+            if let Some(frame) = self.parse_frame(*kind, *flags, stream, payload)? {
                 frames.push(frame);
             }
             at = start + len;
@@ -193,7 +193,13 @@ impl H2Reader {
         Ok(())
     }
 
-    fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Result<Option<Frame>, H2Error> {
+    fn parse_frame(
+        &mut self,
+        kind: u8,
+        flags: u8,
+        stream: u32,
+        payload: &[u8],
+    ) -> Result<Option<Frame>, H2Error> {
         if self.block.is_some() && kind != 9 {
             return Err(H2Error::Malformed);
         }
@@ -206,22 +212,22 @@ impl H2Reader {
                     (None, body)
                 } else {
                     let (head, rest) = body.split_first_chunk::<5>().ok_or(H2Error::Malformed)?;
-                    (Some(priority(*head)), rest)
+                    (Some(parse_priority(*head)), rest)
                 };
-                self.block = Some(Block { stream, priority, end_stream, bytes: fragment.to_vec() });
-                return self.finish(flags);
+                self.block = Some(PartialHeaders { stream, priority, end_stream, bytes: fragment.to_vec() });
+                return self.finish_headers(flags);
             }
-            2 => Frame::Priority { stream, priority: priority(*exactly::<5>(payload)?) },
-            3 => Frame::Reset { stream, code: u32::from_be_bytes(*exactly::<4>(payload)?) },
+            2 => Frame::Priority { stream, priority: parse_priority(*exact_array::<5>(payload)?) },
+            3 => Frame::Reset { stream, code: u32::from_be_bytes(*exact_array::<4>(payload)?) },
             4 if flags & ACK != 0 => Frame::SettingsAck,
-            4 => Frame::Settings { values: settings(payload)? },
+            4 => Frame::Settings { values: parse_settings(payload)? },
             6 => Frame::Ping { ack: flags & ACK != 0 },
             7 => {
-                let (_, code) = exactly_or_more::<8>(payload)?.split_at(4);
+                let (_, code) = prefix_array::<8>(payload)?.split_at(4);
                 Frame::GoAway { code: u32::from_be_bytes([code[0], code[1], code[2], code[3]]) }
             }
             8 => {
-                let increment = u32::from_be_bytes(*exactly::<4>(payload)?) & 0x7fff_ffff;
+                let increment = u32::from_be_bytes(*exact_array::<4>(payload)?) & 0x7fff_ffff;
                 Frame::WindowUpdate { stream, increment }
             }
             9 => {
@@ -230,18 +236,20 @@ impl H2Reader {
                 if block.bytes.len() > MAX_BLOCK {
                     return Err(H2Error::TooLarge);
                 }
-                return self.finish(flags);
+                return self.finish_headers(flags);
             }
             _ => Frame::Other { kind, stream, len: payload.len() },
         };
         Ok(Some(frame))
     }
 
-    fn finish(&mut self, flags: u8) -> Result<Option<Frame>, H2Error> {
+    fn finish_headers(&mut self, flags: u8) -> Result<Option<Frame>, H2Error> {
         if flags & END_HEADERS == 0 {
             return Ok(None);
         }
-        let Some(Block { stream, priority, end_stream, bytes }) = self.block.take() else { return Ok(None) };
+        let Some(PartialHeaders { stream, priority, end_stream, bytes }) = self.block.take() else {
+            return Ok(None);
+        };
         let fields = self.hpack.decode(&bytes).map_err(H2Error::Hpack)?;
         Ok(Some(Frame::Headers { stream, priority, end_stream, fields }))
     }
@@ -253,13 +261,13 @@ fn unpad(payload: &[u8]) -> Result<&[u8], H2Error> {
     Ok(&rest[..len])
 }
 
-fn priority(bytes: [u8; 5]) -> Priority {
+fn parse_priority(bytes: [u8; 5]) -> Priority {
     let [a, b, c, d, weight] = bytes;
     let word = u32::from_be_bytes([a, b, c, d]);
     Priority { weight, depends_on: word & 0x7fff_ffff, exclusive: word >> 31 == 1 }
 }
 
-fn settings(payload: &[u8]) -> Result<Vec<(u16, u32)>, H2Error> {
+fn parse_settings(payload: &[u8]) -> Result<Vec<(u16, u32)>, H2Error> {
     let (entries, []) = payload.as_chunks::<6>() else { return Err(H2Error::Malformed) };
     Ok(entries
         .iter()
@@ -267,17 +275,17 @@ fn settings(payload: &[u8]) -> Result<Vec<(u16, u32)>, H2Error> {
         .collect())
 }
 
-fn exactly<const N: usize>(payload: &[u8]) -> Result<&[u8; N], H2Error> {
+fn exact_array<const N: usize>(payload: &[u8]) -> Result<&[u8; N], H2Error> {
     payload.try_into().map_err(|_| H2Error::Malformed)
 }
 
-fn exactly_or_more<const N: usize>(payload: &[u8]) -> Result<&[u8; N], H2Error> {
+fn prefix_array<const N: usize>(payload: &[u8]) -> Result<&[u8; N], H2Error> {
     payload.first_chunk().ok_or(H2Error::Malformed)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::akamai::H2Opening;
+    use super::super::akamai::Http2Fingerprint;
     use super::*;
 
     fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -300,10 +308,10 @@ mod tests {
         bytes
     }
 
-    fn opening(bytes: &[u8]) -> H2Opening {
-        let mut opening = H2Opening::default();
+    fn opening(bytes: &[u8]) -> Http2Fingerprint {
+        let mut opening = Http2Fingerprint::default();
         for frame in H2Reader::default().push(bytes).unwrap() {
-            opening.take(&frame);
+            opening.observe(&frame);
         }
         opening
     }

@@ -121,7 +121,7 @@ impl ClientHello {
     /// [`HelloError::Incomplete`] when more bytes may help, else what is wrong with them.
     pub fn from_records(bytes: &[u8]) -> Result<Self, HelloError> {
         let (record_version, message) = join_records(bytes)?;
-        let mut reader = Reader(&message[MESSAGE_HEADER..]);
+        let mut reader = ByteReader(&message[MESSAGE_HEADER..]);
         let legacy_version = reader.u16()?;
         reader.take(32)?;
         let session_id_len = reader.block8()?.len();
@@ -130,7 +130,7 @@ impl ClientHello {
         let mut extensions = Vec::new();
         // A hello may end here: extensions were optional up to TLS 1.2.
         if !reader.is_empty() {
-            let mut list = Reader(reader.block16()?);
+            let mut list = ByteReader(reader.block16()?);
             while !list.is_empty() {
                 extensions.push(Extension { id: list.u16()?, body: list.block16()?.to_vec() });
             }
@@ -155,7 +155,7 @@ impl ClientHello {
     /// The server name asked for.
     #[must_use]
     pub fn server_name(&self) -> Option<String> {
-        let mut list = Reader(Reader(self.extension(extension::SERVER_NAME)?).block16().ok()?);
+        let mut list = ByteReader(ByteReader(self.extension(extension::SERVER_NAME)?).block16().ok()?);
         while !list.is_empty() {
             let kind = list.u8().ok()?;
             let name = list.block16().ok()?;
@@ -206,7 +206,7 @@ impl ClientHello {
     #[must_use]
     pub fn key_shares(&self) -> Vec<KeyShare> {
         let read = || {
-            let mut list = Reader(Reader(self.extension(extension::KEY_SHARE)?).block16().ok()?);
+            let mut list = ByteReader(ByteReader(self.extension(extension::KEY_SHARE)?).block16().ok()?);
             let mut shares = Vec::new();
             while !list.is_empty() {
                 shares.push(KeyShare { group: list.u16().ok()?, len: list.block16().ok()?.len() });
@@ -245,18 +245,18 @@ impl ClientHello {
 
     fn list16(&self, id: u16) -> Vec<u16> {
         self.extension(id)
-            .and_then(|body| Reader(body).block16().ok())
+            .and_then(|body| ByteReader(body).block16().ok())
             .and_then(|list| u16s(list).ok())
             .unwrap_or_default()
     }
 
     fn list8(&self, id: u16) -> &[u8] {
-        self.extension(id).and_then(|body| Reader(body).block8().ok()).unwrap_or_default()
+        self.extension(id).and_then(|body| ByteReader(body).block8().ok()).unwrap_or_default()
     }
 
     fn names(&self, id: u16) -> Vec<Vec<u8>> {
         let read = || {
-            let mut list = Reader(Reader(self.extension(id)?).block16().ok()?);
+            let mut list = ByteReader(ByteReader(self.extension(id)?).block16().ok()?);
             let mut names = Vec::new();
             while !list.is_empty() {
                 names.push(list.block8().ok()?.to_vec());
@@ -317,9 +317,9 @@ fn u16s(bytes: &[u8]) -> Result<Vec<u16>, HelloError> {
 }
 
 /// Walks over bytes; every step checks its length.
-struct Reader<'a>(&'a [u8]);
+struct ByteReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> ByteReader<'a> {
     const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -386,7 +386,7 @@ mod tests {
     #[test]
     fn a_hello_split_over_records_is_the_same_hello() {
         let whole = sample::bytes(sample::CHROME);
-        let split = sample::in_records(&whole[RECORD_HEADER..], 100);
+        let split = sample::split_into_records(&whole[RECORD_HEADER..], 100);
         assert_eq!(ClientHello::from_records(&split), Ok(sample::chrome()));
     }
 
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn other_protocols_are_told_apart() {
+    fn other_protocols_are_not_taken_for_tls() {
         for text in ["GET / HTTP/1.1\r\n\r\n", "PRI * HTTP/2.0", "SSH-2.0-x"] {
             assert_eq!(ClientHello::from_records(text.as_bytes()), Err(HelloError::NotTls));
         }

@@ -14,17 +14,17 @@ use super::hpack_tables::{CODE_LENGTHS, STATIC};
 /// The most fields one header block may hold.
 pub const MAX_FIELDS: usize = 1000;
 /// The most bytes the fields of one header block may decode to.
-pub const MAX_LIST: usize = 512 * 1024;
+pub const MAX_LIST_BYTES: usize = 512 * 1024;
 
 const MAX_TABLE: usize = 64 * 1024;
 const ENTRY_OVERHEAD: usize = 32;
 const DEFAULT_TABLE: usize = 4096;
-const LONGEST_CODE: usize = 30;
+const MAX_CODE_LEN: usize = 30;
 
 /// How a field was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Form {
+pub enum FieldEncoding {
     /// Name and value from a table.
     Indexed,
     /// Literal, and put into the dynamic table.
@@ -43,7 +43,7 @@ pub struct HpackField {
     /// The value; bytes that are no UTF-8 are replaced.
     pub value: String,
     /// How it was written.
-    pub form: Form,
+    pub form: FieldEncoding,
     /// Whether the name came from a table.
     pub name_from_table: bool,
     /// Whether the name was Huffman-coded; absent when it came from a table.
@@ -110,7 +110,7 @@ impl HpackDecoder {
 
     /// The same, with names and values as the bytes they are.
     pub(crate) fn decode_bytes(&mut self, block: &[u8]) -> Result<Vec<RawField>, HpackError> {
-        let mut input = Input(block);
+        let mut input = BlockReader(block);
         let mut fields = Vec::new();
         let mut total = 0;
         while let Some(&first) = input.0.first() {
@@ -125,7 +125,7 @@ impl HpackDecoder {
             }
             let field = self.field(&mut input, first)?;
             total += field.name.len() + field.value.len() + ENTRY_OVERHEAD;
-            if fields.len() >= MAX_FIELDS || total > MAX_LIST {
+            if fields.len() >= MAX_FIELDS || total > MAX_LIST_BYTES {
                 return Err(HpackError::TooLarge);
             }
             fields.push(field);
@@ -133,23 +133,23 @@ impl HpackDecoder {
         Ok(fields)
     }
 
-    fn field(&mut self, input: &mut Input<'_>, first: u8) -> Result<RawField, HpackError> {
+    fn field(&mut self, input: &mut BlockReader<'_>, first: u8) -> Result<RawField, HpackError> {
         if first & 0x80 != 0 {
             let index = input.integer(7)?;
             let (name, value) = self.entry(index)?;
             return Ok(RawField {
                 name: name.to_vec(),
                 value: value.to_vec(),
-                form: Form::Indexed,
+                form: FieldEncoding::Indexed,
                 name_from_table: true,
                 name_huffman: None,
                 value_huffman: None,
             });
         }
         let (form, prefix) = match first {
-            0x40.. => (Form::Incremental, 6),
-            0x10.. => (Form::NeverIndexed, 4),
-            _ => (Form::WithoutIndexing, 4),
+            0x40.. => (FieldEncoding::Incremental, 6),
+            0x10.. => (FieldEncoding::NeverIndexed, 4),
+            _ => (FieldEncoding::WithoutIndexing, 4),
         };
         let index = input.integer(prefix)?;
         let (name, name_huffman) = if index == 0 {
@@ -159,7 +159,7 @@ impl HpackDecoder {
             (self.entry(index)?.0.to_vec(), None)
         };
         let (value, huffman) = input.string()?;
-        if form == Form::Incremental {
+        if form == FieldEncoding::Incremental {
             self.size += name.len() + value.len() + ENTRY_OVERHEAD;
             self.table.push_front((name.clone(), value.clone()));
             self.evict();
@@ -196,7 +196,7 @@ impl HpackDecoder {
 pub(crate) struct RawField {
     pub(crate) name: Vec<u8>,
     pub(crate) value: Vec<u8>,
-    form: Form,
+    form: FieldEncoding,
     name_from_table: bool,
     name_huffman: Option<bool>,
     value_huffman: Option<bool>,
@@ -205,8 +205,8 @@ pub(crate) struct RawField {
 impl From<RawField> for HpackField {
     fn from(raw: RawField) -> Self {
         Self {
-            name: text(&raw.name),
-            value: text(&raw.value),
+            name: lossy_text(&raw.name),
+            value: lossy_text(&raw.value),
             form: raw.form,
             name_from_table: raw.name_from_table,
             name_huffman: raw.name_huffman,
@@ -215,13 +215,13 @@ impl From<RawField> for HpackField {
     }
 }
 
-fn text(bytes: &[u8]) -> String {
+fn lossy_text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-struct Input<'a>(&'a [u8]);
+struct BlockReader<'a>(&'a [u8]);
 
-impl Input<'_> {
+impl BlockReader<'_> {
     fn byte(&mut self) -> Result<u8, HpackError> {
         let (&byte, rest) = self.0.split_first().ok_or(HpackError::Truncated)?;
         self.0 = rest;
@@ -255,29 +255,29 @@ impl Input<'_> {
 }
 
 /// The canonical code, by length: symbols in order, and the first code of each length.
-struct Codes {
-    first_code: [u32; LONGEST_CODE + 1],
-    first_symbol: [usize; LONGEST_CODE + 1],
-    count: [usize; LONGEST_CODE + 1],
+struct HuffmanCodes {
+    first_code: [u32; MAX_CODE_LEN + 1],
+    first_symbol: [usize; MAX_CODE_LEN + 1],
+    count: [usize; MAX_CODE_LEN + 1],
     symbols: Vec<usize>,
 }
 
-impl Codes {
+impl HuffmanCodes {
     fn symbol(&self, code: u32, len: usize) -> Option<usize> {
         let offset = usize::try_from(code.checked_sub(self.first_code[len])?).ok()?;
         (offset < self.count[len]).then(|| self.symbols[self.first_symbol[len] + offset])
     }
 }
 
-static CODES: LazyLock<Codes> = LazyLock::new(|| {
-    let mut codes = Codes {
-        first_code: [0; LONGEST_CODE + 1],
-        first_symbol: [0; LONGEST_CODE + 1],
-        count: [0; LONGEST_CODE + 1],
+static HUFFMAN_CODES: LazyLock<HuffmanCodes> = LazyLock::new(|| {
+    let mut codes = HuffmanCodes {
+        first_code: [0; MAX_CODE_LEN + 1],
+        first_symbol: [0; MAX_CODE_LEN + 1],
+        count: [0; MAX_CODE_LEN + 1],
         symbols: Vec::with_capacity(CODE_LENGTHS.len()),
     };
     let mut code = 0;
-    for len in 1..=LONGEST_CODE {
+    for len in 1..=MAX_CODE_LEN {
         code <<= 1;
         codes.first_code[len] = code;
         codes.first_symbol[len] = codes.symbols.len();
@@ -297,13 +297,13 @@ fn huffman_decode(bytes: &[u8]) -> Result<Vec<u8>, HpackError> {
         for bit in (0..8).rev() {
             code = code << 1 | u32::from(byte >> bit & 1);
             len += 1;
-            match CODES.symbol(code, len) {
+            match HUFFMAN_CODES.symbol(code, len) {
                 // The end of string is the only symbol above 255, and may not be written.
                 Some(symbol) => {
                     out.push(u8::try_from(symbol).map_err(|_| HpackError::BadHuffman)?);
                     (code, len) = (0, 0);
                 }
-                None if len == LONGEST_CODE => return Err(HpackError::BadHuffman),
+                None if len == MAX_CODE_LEN => return Err(HpackError::BadHuffman),
                 None => {}
             }
         }
@@ -329,13 +329,13 @@ mod tests {
         let common =
             [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "www.example.com")];
         assert_eq!(pairs(&first), common);
-        assert_eq!((first[3].form, first[3].name_from_table), (Form::Incremental, true));
+        assert_eq!((first[3].form, first[3].name_from_table), (FieldEncoding::Incremental, true));
         assert_eq!((first[3].name_huffman, first[3].value_huffman), (None, Some(true)));
 
         let second = decoder.decode(&bytes("828684be5886a8eb10649cbf")).unwrap();
         assert_eq!(pairs(&second)[..4], common);
         assert_eq!(pairs(&second)[4], ("cache-control", "no-cache"));
-        assert_eq!(second[3].form, Form::Indexed);
+        assert_eq!(second[3].form, FieldEncoding::Indexed);
 
         let third = decoder.decode(&bytes("828785bf408825a849e95ba97d7f8925a849e95bb8e8b4bf")).unwrap();
         assert_eq!(pairs(&third)[4], ("custom-key", "custom-value"));
@@ -345,13 +345,13 @@ mod tests {
 
     // RFC 7541, C.2: the four representations.
     #[test]
-    fn the_form_of_each_field_is_told() {
+    fn the_encoding_of_each_field_is_reported() {
         let mut decoder = HpackDecoder::default();
         let cases = [
-            ("400a637573746f6d2d6b65790d637573746f6d2d686561646572", Form::Incremental),
-            ("040c2f73616d706c652f70617468", Form::WithoutIndexing),
-            ("100870617373776f726406736563726574", Form::NeverIndexed),
-            ("82", Form::Indexed),
+            ("400a637573746f6d2d6b65790d637573746f6d2d686561646572", FieldEncoding::Incremental),
+            ("040c2f73616d706c652f70617468", FieldEncoding::WithoutIndexing),
+            ("100870617373776f726406736563726574", FieldEncoding::NeverIndexed),
+            ("82", FieldEncoding::Indexed),
         ];
         for (block, form) in cases {
             assert_eq!(decoder.decode(&bytes(block)).unwrap()[0].form, form);

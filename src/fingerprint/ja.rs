@@ -26,10 +26,10 @@ pub struct Ja3 {
 pub fn ja3(hello: &ClientHello) -> Ja3 {
     let text = [
         hello.legacy_version.to_string(),
-        dashed(solid(hello.ciphers.iter().copied())),
-        dashed(solid(hello.extension_ids())),
-        dashed(solid(hello.groups())),
-        dashed(hello.point_formats()),
+        join_dashes(without_grease(hello.ciphers.iter().copied())),
+        join_dashes(without_grease(hello.extension_ids())),
+        join_dashes(without_grease(hello.groups())),
+        join_dashes(hello.point_formats()),
     ]
     .join(",");
     let hash = hex::encode(&Md5::digest(&text));
@@ -39,30 +39,30 @@ pub fn ja3(hello: &ClientHello) -> Ja3 {
 /// The JA4 of a hello, for example `t13d1516h2_8daaf6152771_02713d6af862`.
 #[must_use]
 pub fn ja4(hello: &ClientHello) -> String {
-    let parts = Parts::of(hello);
+    let parts = Ja4Parts::from_hello(hello);
     format!("{}_{}_{}", parts.a, short_hash(&parts.ciphers), short_hash(&parts.extensions))
 }
 
 /// The JA4_r of a hello: JA4 with its lists written out instead of hashed.
 #[must_use]
 pub fn ja4_r(hello: &ClientHello) -> String {
-    let parts = Parts::of(hello);
+    let parts = Ja4Parts::from_hello(hello);
     format!("{}_{}_{}", parts.a, parts.ciphers, parts.extensions)
 }
 
-struct Parts {
+struct Ja4Parts {
     a: String,
     ciphers: String,
     extensions: String,
 }
 
-impl Parts {
-    fn of(hello: &ClientHello) -> Self {
-        let mut ciphers: Vec<u16> = solid(hello.ciphers.iter().copied()).collect();
-        let mut extensions: Vec<u16> = solid(hello.extension_ids()).collect();
+impl Ja4Parts {
+    fn from_hello(hello: &ClientHello) -> Self {
+        let mut ciphers: Vec<u16> = without_grease(hello.ciphers.iter().copied()).collect();
+        let mut extensions: Vec<u16> = without_grease(hello.extension_ids()).collect();
         let a = format!(
             "t{}{}{:02}{:02}{}",
-            version(hello),
+            ja4_version(hello),
             if hello.extension(extension::SERVER_NAME).is_some() { 'd' } else { 'i' },
             ciphers.len().min(99),
             extensions.len().min(99),
@@ -72,7 +72,7 @@ impl Parts {
         extensions.retain(|id| !matches!(*id, extension::SERVER_NAME | extension::ALPN));
         extensions.sort_unstable();
         let mut list = comma_hex(&extensions);
-        let algorithms: Vec<u16> = solid(hello.signature_algorithms()).collect();
+        let algorithms: Vec<u16> = without_grease(hello.signature_algorithms()).collect();
         if !algorithms.is_empty() {
             list.push('_');
             list.push_str(&comma_hex(&algorithms));
@@ -81,8 +81,8 @@ impl Parts {
     }
 }
 
-fn version(hello: &ClientHello) -> &'static str {
-    match solid(hello.versions()).max().unwrap_or(hello.legacy_version) {
+fn ja4_version(hello: &ClientHello) -> &'static str {
+    match without_grease(hello.versions()).max().unwrap_or(hello.legacy_version) {
         0x0304 => "13",
         0x0303 => "12",
         0x0302 => "11",
@@ -114,11 +114,11 @@ fn short_hash(text: &str) -> String {
     hex::encode(&Sha256::digest(text)[..6])
 }
 
-fn solid(values: impl IntoIterator<Item = u16>) -> impl Iterator<Item = u16> {
+fn without_grease(values: impl IntoIterator<Item = u16>) -> impl Iterator<Item = u16> {
     values.into_iter().filter(|value| !is_grease(*value))
 }
 
-fn dashed(values: impl IntoIterator<Item = impl Display>) -> String {
+fn join_dashes(values: impl IntoIterator<Item = impl Display>) -> String {
     values.into_iter().map(|value| value.to_string()).collect::<Vec<_>>().join("-")
 }
 

@@ -10,14 +10,14 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Serialize};
 
 use super::derive;
-use super::pressed::{Pressed, Rail};
+use super::header_template::{CompiledField, TemplateCache};
 use crate::error::{Error, Result};
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
 use crate::request::Context;
-use crate::toml_error;
+use crate::toml_file;
 
 pub use http2::{Hpack, Http2, Huffman, Priority};
-pub use tls::{Alps, GreasePlaces, Place, Resumption, Tls};
+pub use tls::{Alps, GreaseLayout, GreasePosition, Resumption, Tls};
 
 /// The version of the profile format this build reads.
 pub const SCHEMA: u32 = 1;
@@ -43,10 +43,10 @@ pub struct Profile {
     pub hints: BTreeMap<String, String>,
     /// The header templates, by context.
     #[serde(default)]
-    pub headers: Vec<Headers>,
+    pub headers: Vec<HeaderTemplate>,
     /// The language it was set to, where that is not its own.
     #[serde(skip)]
-    pub spoken: Option<String>,
+    pub language: Option<String>,
 }
 
 /// Where a profile's values come from.
@@ -114,22 +114,22 @@ pub struct Brand {
 /// How requests travel: headers differ by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Over {
+pub enum WireProtocol {
     /// HTTP/2 over TLS.
-    H2,
+    Http2,
     /// HTTP/1.1 over TLS.
-    H1,
+    Http1,
     /// HTTP/1.1 without TLS.
     Cleartext,
 }
 
-impl Over {
+impl WireProtocol {
     /// `h2`, `h1` or `cleartext`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::H2 => "h2",
-            Self::H1 => "h1",
+            Self::Http2 => "h2",
+            Self::Http1 => "h1",
             Self::Cleartext => "cleartext",
         }
     }
@@ -138,11 +138,11 @@ impl Over {
 /// The headers of one context in wire order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Headers {
+pub struct HeaderTemplate {
     /// The context's name: `navigation`, `reload`, `form`, `fetch`, `xhr`.
     pub context: String,
     /// How the request travels.
-    pub over: Over,
+    pub over: WireProtocol,
     /// Whether this is the order after a redirect was followed. Default: false.
     #[serde(default)]
     pub redirected: bool,
@@ -151,15 +151,15 @@ pub struct Headers {
     #[serde(default)]
     pub hinted: bool,
     /// The fields, in order.
-    pub fields: Vec<Field>,
+    pub fields: Vec<TemplateField>,
     #[serde(skip)]
-    pub(crate) rail: Rail,
+    pub(crate) cache: TemplateCache,
 }
 
-impl Headers {
+impl HeaderTemplate {
     /// The fields as requests wear them, or the name of one that is none.
-    pub(crate) fn pressed(&self) -> Result<&[Pressed], &str> {
-        self.rail.of(&self.fields)
+    pub(crate) fn compiled_fields(&self) -> Result<&[CompiledField], &str> {
+        self.cache.get_or_compile(&self.fields)
     }
 
     /// What tells this template from the profile's others, for example `navigation/h2/redirected`.
@@ -176,14 +176,14 @@ impl Headers {
 /// wait for Accept-CH). The value `{site}` stands for what sec-fetch-site follows from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<String>", into = "Vec<String>")]
-pub struct Field {
+pub struct TemplateField {
     /// The name, in the case it has on an HTTP/1.1 wire.
     pub name: String,
     /// The value, or `None` for a place to fill.
     pub value: Option<String>,
 }
 
-impl TryFrom<Vec<String>> for Field {
+impl TryFrom<Vec<String>> for TemplateField {
     type Error = String;
 
     fn try_from(parts: Vec<String>) -> Result<Self, String> {
@@ -198,8 +198,8 @@ impl TryFrom<Vec<String>> for Field {
     }
 }
 
-impl From<Field> for Vec<String> {
-    fn from(field: Field) -> Self {
+impl From<TemplateField> for Vec<String> {
+    fn from(field: TemplateField) -> Self {
         std::iter::once(field.name).chain(field.value).collect()
     }
 }
@@ -214,8 +214,9 @@ impl Profile {
         if derive::is_derived(text) {
             return derive::resolve(text, origin);
         }
-        let profile: Self = toml::from_str(text)
-            .map_err(|cause| Error::new(ErrorKind::Profile, toml_error::describe(text, origin, &cause)))?;
+        let profile: Self = toml::from_str(text).map_err(|cause| {
+            Error::new(ErrorKind::Profile, toml_file::format_parse_error(text, origin, &cause))
+        })?;
         if profile.schema != SCHEMA {
             return Err(Error::new(
                 ErrorKind::Profile,
@@ -253,7 +254,7 @@ impl Profile {
     /// Never: a test reads each of them.
     #[must_use]
     pub fn shipped() -> Vec<Arc<Self>> {
-        (0..SHIPPED.len()).map(|at| read(at).expect("shipped profiles are read by a test")).collect()
+        (0..SHIPPED.len()).map(|at| load_shipped(at).expect("shipped profiles are read by a test")).collect()
     }
 
     /// The shipped profile called `name`, or the one in the file of that name when it
@@ -276,7 +277,11 @@ impl Profile {
     /// # Errors
     /// [`ErrorKind::Profile`] listing the names there are.
     pub fn named(name: &str) -> Result<Arc<Self>> {
-        SHIPPED.iter().position(|(other, _)| *other == name).ok_or_else(|| unknown(name)).and_then(read)
+        SHIPPED
+            .iter()
+            .position(|(other, _)| *other == name)
+            .ok_or_else(|| unknown_profile_error(name))
+            .and_then(load_shipped)
     }
 
     /// The text of the shipped profile called `name`, comments included.
@@ -284,7 +289,11 @@ impl Profile {
     /// # Errors
     /// [`ErrorKind::Profile`] listing the names there are.
     pub fn shipped_text(name: &str) -> Result<&'static str> {
-        SHIPPED.iter().find(|(other, _)| *other == name).map(|(_, text)| *text).ok_or_else(|| unknown(name))
+        SHIPPED
+            .iter()
+            .find(|(other, _)| *other == name)
+            .map(|(_, text)| *text)
+            .ok_or_else(|| unknown_profile_error(name))
     }
 
     /// The major version of the browser.
@@ -295,13 +304,13 @@ impl Profile {
 
     /// The template for a context of an origin that asked for client hints, when it has one of its own.
     #[must_use]
-    pub fn hinted(&self, context: Context, over: Over) -> Option<&Headers> {
+    pub fn hinted_headers(&self, context: Context, over: WireProtocol) -> Option<&HeaderTemplate> {
         self.headers.iter().find(|h| h.context == context.name() && h.over == over && h.hinted)
     }
 
     /// The template for a context, falling back from `redirected` to the plain order.
     #[must_use]
-    pub fn headers(&self, context: Context, over: Over, redirected: bool) -> Option<&Headers> {
+    pub fn headers(&self, context: Context, over: WireProtocol, redirected: bool) -> Option<&HeaderTemplate> {
         let find = |context: Context, redirected: bool| {
             self.headers.iter().find(|h| {
                 h.context == context.name() && h.over == over && h.redirected == redirected && !h.hinted
@@ -320,19 +329,19 @@ pub fn major(version: &str) -> Option<u32> {
 }
 
 /// A shipped profile, read once a process: five are completed from one base.
-fn read(at: usize) -> Result<Arc<Profile>> {
-    if let Some(profile) = READ[at].get() {
+fn load_shipped(at: usize) -> Result<Arc<Profile>> {
+    if let Some(profile) = LOADED[at].get() {
         return Ok(Arc::clone(profile));
     }
     let (name, text) = SHIPPED[at];
     let profile = Arc::new(Profile::from_toml(text, name)?);
     // Another thread may have been faster; either is the same.
-    Ok(Arc::clone(READ[at].get_or_init(|| profile)))
+    Ok(Arc::clone(LOADED[at].get_or_init(|| profile)))
 }
 
-static READ: [OnceLock<Arc<Profile>>; SHIPPED.len()] = [const { OnceLock::new() }; SHIPPED.len()];
+static LOADED: [OnceLock<Arc<Profile>>; SHIPPED.len()] = [const { OnceLock::new() }; SHIPPED.len()];
 
-fn unknown(name: &str) -> Error {
+fn unknown_profile_error(name: &str) -> Error {
     let names: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
     Error::new(ErrorKind::Profile, format!("there is no browser profile `{}`", name.escape_debug()))
         .with_hint(format!("the shipped ones are: {}; a file is named with its .toml", names.join(", ")))
@@ -431,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_another_schema_or_without_the_newer_keys_is_told_or_read() {
+    fn a_file_of_another_schema_is_an_error_and_one_without_the_newer_keys_is_read() {
         let text = Profile::shipped_text("chrome-156-linux").unwrap();
         let newer =
             Profile::from_toml(&text.replacen("schema = 1", "schema = 2", 1), "new.toml").unwrap_err();

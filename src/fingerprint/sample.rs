@@ -51,11 +51,11 @@ pub(crate) fn record(legacy_version: u16, ciphers: &[u16], extensions: &[(u16, V
     let mut handshake = vec![1, 0];
     handshake.extend(u16::try_from(message.len()).unwrap().to_be_bytes());
     handshake.extend(message);
-    in_records(&handshake, usize::MAX)
+    split_into_records(&handshake, usize::MAX)
 }
 
 /// A handshake message cut into records of at most `size` bytes.
-pub(crate) fn in_records(message: &[u8], size: usize) -> Vec<u8> {
+pub(crate) fn split_into_records(message: &[u8], size: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     for part in message.chunks(size) {
         bytes.extend([22, 3, 1]);

@@ -11,7 +11,7 @@ pub const GREASE: u16 = 0x0a0a;
 
 /// A ClientHello without what changes from one connection to the next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shape {
+pub struct HelloShape {
     /// The record's version.
     pub record_version: u16,
     /// How long the session id is.
@@ -40,24 +40,28 @@ pub struct Shape {
     pub trust_anchors: Option<String>,
 }
 
-impl Shape {
+impl HelloShape {
     /// The shape of a hello.
     #[must_use]
-    pub fn of(hello: &ClientHello) -> Self {
-        let mut extensions = levelled(hello.extension_ids());
+    pub fn from_hello(hello: &ClientHello) -> Self {
+        let mut extensions = normalize_all(hello.extension_ids());
         extensions.retain(|id| *id != extension::PRE_SHARED_KEY);
         extensions.sort_unstable();
         Self {
             record_version: hello.record_version,
             session_id_len: hello.session_id_len,
-            ciphers: levelled(hello.ciphers.iter().copied()),
+            ciphers: normalize_all(hello.ciphers.iter().copied()),
             extensions,
-            groups: levelled(hello.groups()),
-            key_shares: hello.key_shares().iter().map(|share| (level(share.group), share.len)).collect(),
-            signature_algorithms: levelled(hello.signature_algorithms()),
-            versions: levelled(hello.versions()),
-            alpn: texts(&hello.alpn()),
-            alps: hello.alps().map(|(id, names)| (id, texts(&names))),
+            groups: normalize_all(hello.groups()),
+            key_shares: hello
+                .key_shares()
+                .iter()
+                .map(|share| (normalize_grease(share.group), share.len))
+                .collect(),
+            signature_algorithms: normalize_all(hello.signature_algorithms()),
+            versions: normalize_all(hello.versions()),
+            alpn: to_strings(&hello.alpn()),
+            alps: hello.alps().map(|(id, names)| (id, to_strings(&names))),
             certificate_compression: hello.certificate_compression(),
             psk_modes: hello.psk_modes(),
             trust_anchors: hello.trust_anchors().map(hex::encode),
@@ -86,15 +90,15 @@ impl Shape {
     }
 }
 
-const fn level(value: u16) -> u16 {
+const fn normalize_grease(value: u16) -> u16 {
     if is_grease(value) { GREASE } else { value }
 }
 
-fn levelled(values: impl IntoIterator<Item = u16>) -> Vec<u16> {
-    values.into_iter().map(level).collect()
+fn normalize_all(values: impl IntoIterator<Item = u16>) -> Vec<u16> {
+    values.into_iter().map(normalize_grease).collect()
 }
 
-fn texts(names: &[Vec<u8>]) -> Vec<String> {
+fn to_strings(names: &[Vec<u8>]) -> Vec<String> {
     names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
 }
 
@@ -105,14 +109,15 @@ mod tests {
 
     #[test]
     fn a_resumed_connection_has_the_shape_of_the_first() {
-        let (first, later) = (Shape::of(&sample::chrome()), Shape::of(&sample::chrome_resumed()));
+        let (first, later) =
+            (HelloShape::from_hello(&sample::chrome()), HelloShape::from_hello(&sample::chrome_resumed()));
         assert_eq!(first.differences(&later), Vec::<&str>::new());
         assert_eq!(first, later);
     }
 
     #[test]
     fn what_differs_is_named() {
-        let chrome = Shape::of(&sample::chrome());
+        let chrome = HelloShape::from_hello(&sample::chrome());
         let mut other = chrome.clone();
         other.groups.pop();
         other.trust_anchors = None;

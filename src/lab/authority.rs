@@ -9,7 +9,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
 
 /// A throw-away certificate authority with a leaf for the lab's host names.
 pub struct Authority {
@@ -25,25 +25,25 @@ impl Authority {
     /// # Errors
     /// [`ErrorKind::Config`] when a name is no DNS name, [`ErrorKind::Tls`] when TLS refuses the result.
     pub fn new(names: &[&str]) -> Result<Self> {
-        let ca_key = KeyPair::generate().map_err(unmade)?;
-        let mut params = CertificateParams::new(Vec::<String>::new()).map_err(unmade)?;
+        let ca_key = KeyPair::generate().map_err(certificate_error)?;
+        let mut params = CertificateParams::new(Vec::<String>::new()).map_err(certificate_error)?;
         params.distinguished_name.push(DnType::CommonName, "rungs lab");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let issuer = CertifiedIssuer::self_signed(params, ca_key).map_err(unmade)?;
+        let issuer = CertifiedIssuer::self_signed(params, ca_key).map_err(certificate_error)?;
 
-        let key = KeyPair::generate().map_err(unmade)?;
+        let key = KeyPair::generate().map_err(certificate_error)?;
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let mut params = CertificateParams::new(names).map_err(unmade)?;
+        let mut params = CertificateParams::new(names).map_err(certificate_error)?;
         params.distinguished_name.push(DnType::CommonName, "rungs lab origin");
         params.use_authority_key_identifier_extension = true;
-        let leaf = params.signed_by(&key, &issuer).map_err(unmade)?;
+        let leaf = params.signed_by(&key, &issuer).map_err(certificate_error)?;
 
         let ca_pem = issuer.pem();
         Ok(Self {
-            ca: X509::from_pem(ca_pem.as_bytes()).map_err(refused)?,
-            leaf: X509::from_der(leaf.der()).map_err(refused)?,
-            key: PKey::private_key_from_pem(key.serialize_pem().as_bytes()).map_err(refused)?,
+            ca: X509::from_pem(ca_pem.as_bytes()).map_err(tls_error)?,
+            leaf: X509::from_der(leaf.der()).map_err(tls_error)?,
+            key: PKey::private_key_from_pem(key.serialize_pem().as_bytes()).map_err(tls_error)?,
             ca_pem,
         })
     }
@@ -59,18 +59,18 @@ impl Authority {
     /// # Errors
     /// [`ErrorKind::Tls`] when the key cannot be written.
     pub fn pin(&self) -> Result<String> {
-        let key = self.leaf.public_key().and_then(|key| key.public_key_to_der()).map_err(refused)?;
+        let key = self.leaf.public_key().and_then(|key| key.public_key_to_der()).map_err(tls_error)?;
         Ok(STANDARD.encode(Sha256::digest(key)))
     }
 
     /// A TLS server that offers `protocols` and gives tickets.
     pub(super) fn acceptor(&self, protocols: &[&str]) -> Result<SslAcceptor> {
-        let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).map_err(refused)?;
-        builder.set_certificate(&self.leaf).map_err(refused)?;
-        builder.set_private_key(&self.key).map_err(refused)?;
-        builder.add_extra_chain_cert(self.ca.clone()).map_err(refused)?;
-        builder.set_min_proto_version(Some(SslVersion::TLS1_2)).map_err(refused)?;
-        builder.set_session_id_context(b"rungs lab").map_err(refused)?;
+        let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).map_err(tls_error)?;
+        builder.set_certificate(&self.leaf).map_err(tls_error)?;
+        builder.set_private_key(&self.key).map_err(tls_error)?;
+        builder.add_extra_chain_cert(self.ca.clone()).map_err(tls_error)?;
+        builder.set_min_proto_version(Some(SslVersion::TLS1_2)).map_err(tls_error)?;
+        builder.set_session_id_context(b"rungs lab").map_err(tls_error)?;
         let ours: Vec<String> = protocols.iter().map(|name| (*name).to_owned()).collect();
         builder.set_alpn_select_callback(move |_, theirs| pick(&ours, theirs).ok_or(AlpnError::NOACK));
         Ok(builder.build())
@@ -92,10 +92,10 @@ fn pick<'a>(ours: &[String], theirs: &'a [u8]) -> Option<&'a [u8]> {
     })
 }
 
-fn unmade(cause: rcgen::Error) -> Error {
+fn certificate_error(cause: rcgen::Error) -> Error {
     Error::new(ErrorKind::Config, "could not make the lab's certificate").with_source(cause)
 }
 
-fn refused(cause: boring::error::ErrorStack) -> Error {
+fn tls_error(cause: boring::error::ErrorStack) -> Error {
     Error::new(ErrorKind::Tls, "TLS refused the lab's certificate").with_source(cause)
 }

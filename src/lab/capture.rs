@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::drive::Recording;
-use super::record::HeardRequest;
+use super::driver::Recording;
+use super::recording::RecordedRequest;
 use super::scenario::SCENARIOS;
-use super::{habits, hellos, merge};
+use super::{hellos, hpack_style, merge_profiles};
 use crate::error::{Error, Result};
-use crate::fingerprint::H2Opening;
-use crate::fingerprint::pressed::Rail;
+use crate::error_kind::ErrorKind;
+use crate::fingerprint::Http2Fingerprint;
+use crate::fingerprint::header_template::TemplateCache;
 use crate::fingerprint::profile::{
-    Brand, Browser, Headers, Hpack, Http2, Over, Priority, Profile, Provenance, SCHEMA, Tls,
+    Brand, Browser, HeaderTemplate, Hpack, Http2, Priority, Profile, Provenance, SCHEMA, Tls, WireProtocol,
 };
-use crate::kind::ErrorKind;
 use crate::request::Context;
 
 /// The profile `name` of the recorded browser, as TOML. The same recording gives the same text.
@@ -22,39 +22,38 @@ use crate::request::Context;
 /// [`ErrorKind::Profile`] naming what the recording lacks, or where it contradicts itself.
 pub fn capture(recording: &Recording, name: &str, today: &str) -> Result<String> {
     let profile = profile(recording, name, today)?;
-    let text = text(&profile);
+    let text = to_toml(&profile);
     // What is written must be what will be read.
     let read = Profile::from_toml(&text, name)?;
-    if read == profile { Ok(text) } else { Err(lacking("a profile that reads as it was written")) }
+    if read == profile { Ok(text) } else { Err(missing_error("a profile that reads as it was written")) }
 }
 
 fn profile(recording: &Recording, name: &str, today: &str) -> Result<Profile> {
-    let mut samples: BTreeMap<(usize, usize, bool, bool), Vec<&HeardRequest>> = BTreeMap::new();
+    let mut samples: BTreeMap<(usize, usize, bool, bool), Vec<&RecordedRequest>> = BTreeMap::new();
     let mut priority: BTreeMap<String, Priority> = BTreeMap::new();
     let mut hints = BTreeMap::new();
-    for scenario in SCENARIOS.iter().filter(|scenario| scenario.captured) {
-        for over in scenario.overs {
+    for scenario in SCENARIOS.iter().filter(|scenario| scenario.is_captured) {
+        for over in scenario.protocols {
             let mut heard = recording.requests(scenario, *over).into_iter();
-            for ask in scenario.steps.iter().flat_map(|step| step.asks) {
+            for ask in scenario.steps.iter().flat_map(|step| step.requests) {
                 let context = Context::ALL.iter().position(|c| *c == ask.context).unwrap_or(0);
-                for (redirected, path) in [(false, ask.path), (true, ask.ends.1)] {
+                for (redirected, path) in [(false, ask.path), (true, ask.final_target.1)] {
                     if redirected && !ask.is_redirected() {
                         continue;
                     }
-                    let request = heard
-                        .next()
-                        .filter(|request| request.path == path)
-                        .ok_or_else(|| lacking(&format!("{path} in {}/{}", scenario.name, over.name())))?;
-                    let hinted =
-                        ask.context.is_script() && request.headers.iter().any(|(n, _)| merge::is_hint(n));
+                    let request = heard.next().filter(|request| request.path == path).ok_or_else(|| {
+                        missing_error(&format!("{path} in {}/{}", scenario.name, over.name()))
+                    })?;
+                    let hinted = ask.context.is_script()
+                        && request.headers.iter().any(|(n, _)| merge_profiles::is_hint(n));
                     samples.entry((*over as usize, context, redirected, hinted)).or_default().push(request);
                     if let Some(seen) = request.priority
                         && *priority.entry(ask.context.name().to_owned()).or_insert(seen) != seen
                     {
-                        return Err(lacking(&format!("one priority for {}", ask.context.name())));
+                        return Err(missing_error(&format!("one priority for {}", ask.context.name())));
                     }
                     for (name, value) in &request.headers {
-                        if merge::is_hint(name) {
+                        if merge_profiles::is_hint(name) {
                             hints.insert(name.to_ascii_lowercase(), value.clone());
                         }
                     }
@@ -64,26 +63,34 @@ fn profile(recording: &Recording, name: &str, today: &str) -> Result<Profile> {
     }
     let mut headers = Vec::new();
     for ((over, context, redirected, hinted), samples) in samples {
-        let over = [Over::H2, Over::H1, Over::Cleartext][over];
+        let over = [WireProtocol::Http2, WireProtocol::Http1, WireProtocol::Cleartext][over];
         let context = Context::ALL[context].name().to_owned();
-        let fields = merge::fields(&samples)
-            .map_err(|what| lacking(&format!("one order for {context}/{}: {what}", over.name())))?;
-        headers.push(Headers { context, over, redirected, hinted, fields, rail: Rail::default() });
+        let fields = merge_profiles::merge_fields(&samples)
+            .map_err(|what| missing_error(&format!("one order for {context}/{}: {what}", over.name())))?;
+        headers.push(HeaderTemplate {
+            context,
+            over,
+            redirected,
+            hinted,
+            fields,
+            cache: TemplateCache::default(),
+        });
     }
-    let browser = browser(&recording.page).ok_or_else(|| lacking("what a page's script sees"))?;
+    let browser = browser(&recording.page).ok_or_else(|| missing_error("what a page's script sees"))?;
     let mut heard = recording.scenarios.get("navigation/h2").into_iter().flatten();
-    let opening = heard.find_map(|c| c.opening.as_ref()).ok_or_else(|| lacking("an HTTP/2 opening"))?;
-    let hpack = habits::hpack(recording.scenarios.values().flatten()).map_err(|what| lacking(&what))?;
+    let opening = heard.find_map(|c| c.opening.as_ref()).ok_or_else(|| missing_error("an HTTP/2 opening"))?;
+    let hpack =
+        hpack_style::hpack(recording.scenarios.values().flatten()).map_err(|what| missing_error(&what))?;
     Ok(Profile {
         schema: SCHEMA,
         name: name.to_owned(),
         provenance: provenance(recording, &browser, today),
         browser: Some(browser),
-        tls: hellos::tls(recording).map_err(|what| lacking(&what))?,
+        tls: hellos::tls(recording).map_err(|what| missing_error(&what))?,
         http2: http2(opening, hpack, priority),
         hints,
         headers,
-        spoken: None,
+        language: None,
     })
 }
 
@@ -137,7 +144,7 @@ fn browser(page: &serde_json::Value) -> Option<Browser> {
     })
 }
 
-fn http2(opening: &H2Opening, hpack: Hpack, priority: BTreeMap<String, Priority>) -> Http2 {
+fn http2(opening: &Http2Fingerprint, hpack: Hpack, priority: BTreeMap<String, Priority>) -> Http2 {
     let pseudo = opening.fields.iter().filter_map(|field| field.name.strip_prefix(':'));
     Http2 {
         settings: opening.settings.clone(),
@@ -148,37 +155,37 @@ fn http2(opening: &H2Opening, hpack: Hpack, priority: BTreeMap<String, Priority>
     }
 }
 
-fn lacking(what: &str) -> Error {
+fn missing_error(what: &str) -> Error {
     Error::new(ErrorKind::Profile, format!("the recording does not hold {what}"))
 }
 
 /// A profile as TOML, laid out to be read.
-fn text(profile: &Profile) -> String {
+fn to_toml(profile: &Profile) -> String {
     let mut out = String::new();
     let from = &profile.provenance;
     write_text(
         &mut out,
         format_args!("# {} {} on {}, captured by rungs.\n", from.browser, from.version, from.os),
     );
-    write_text(&mut out, format_args!("schema = {}\nname = {}\n", profile.schema, quoted(&profile.name)));
-    section(&mut out, "provenance", from);
+    write_text(&mut out, format_args!("schema = {}\nname = {}\n", profile.schema, quote(&profile.name)));
+    write_section(&mut out, "provenance", from);
     if let Some(browser) = &profile.browser {
-        section(&mut out, "browser", browser);
+        write_section(&mut out, "browser", browser);
     }
     let tls = &profile.tls;
-    section(&mut out, "tls", &Tls { extension_bodies: BTreeMap::new(), ..tls.clone() });
-    section(&mut out, "tls.extension_bodies", &tls.extension_bodies);
+    write_section(&mut out, "tls", &Tls { extension_bodies: BTreeMap::new(), ..tls.clone() });
+    write_section(&mut out, "tls.extension_bodies", &tls.extension_bodies);
     let http2 = &profile.http2;
-    section(&mut out, "http2", &Http2 { priority: BTreeMap::new(), ..http2.clone() });
-    section(&mut out, "http2.priority", &http2.priority);
-    section(&mut out, "hints", &profile.hints);
+    write_section(&mut out, "http2", &Http2 { priority: BTreeMap::new(), ..http2.clone() });
+    write_section(&mut out, "http2.priority", &http2.priority);
+    write_section(&mut out, "hints", &profile.hints);
     for headers in &profile.headers {
         write_text(
             &mut out,
             format_args!(
                 "\n[[headers]]\ncontext = {}\nover = {}\n",
-                quoted(&headers.context),
-                quoted(headers.over.name())
+                quote(&headers.context),
+                quote(headers.over.name())
             ),
         );
         if headers.redirected {
@@ -189,15 +196,15 @@ fn text(profile: &Profile) -> String {
         }
         out.push_str("fields = [\n");
         for field in &headers.fields {
-            let value = field.value.as_ref().map(|value| format!(", {}", quoted(value))).unwrap_or_default();
-            write_text(&mut out, format_args!("  [{}{value}],\n", quoted(&field.name)));
+            let value = field.value.as_ref().map(|value| format!(", {}", quote(value))).unwrap_or_default();
+            write_text(&mut out, format_args!("  [{}{value}],\n", quote(&field.name)));
         }
         out.push_str("]\n");
     }
     out
 }
 
-fn section<T: serde::Serialize>(out: &mut String, name: &str, value: &T) {
+fn write_section<T: serde::Serialize>(out: &mut String, name: &str, value: &T) {
     write_text(out, format_args!("\n[{name}]\n"));
     if let Ok(toml::Value::Table(table)) = toml::Value::try_from(value) {
         for (key, value) in table {
@@ -209,7 +216,7 @@ fn section<T: serde::Serialize>(out: &mut String, name: &str, value: &T) {
     }
 }
 
-fn quoted(text: &str) -> String {
+fn quote(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 

@@ -8,36 +8,36 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::reference::Fingerprint;
+use super::reference::ClientFingerprint;
 use crate::hex;
 
 /// How many leading zero bits an answer's hash must have.
 pub(super) const DIFFICULTY: u32 = 10;
 /// How long a clearance is good.
-pub(super) const CLEARANCE: Duration = Duration::from_secs(30 * 60);
+pub(super) const CLEARANCE_LIFETIME: Duration = Duration::from_secs(30 * 60);
 /// How long a puzzle may take.
-const PUZZLE: Duration = Duration::from_secs(120);
+const PUZZLE_LIFETIME: Duration = Duration::from_secs(120);
 /// The most puzzles, and the most clearances, kept; the oldest go first.
-const MAX_KEPT: usize = 1024;
+const MAX_ENTRIES: usize = 1024;
 
 /// How the challenge behaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Manner {
+pub struct ChallengeMode {
     /// What comes of a right answer. Default: a clearance.
-    pub ending: Ending,
+    pub outcome: ChallengeOutcome,
     /// How many pages a clearance is good for, besides its time. Default: any number. With 1 the
     /// browser that earned it uses it up: it is no good to anybody else.
     pub pages: Option<u32>,
     /// How long a clearance and its cookie are good. Default: 30 minutes.
-    pub lasts: Option<Duration>,
+    pub lifetime: Option<Duration>,
 }
 
-impl Manner {
+impl ChallengeMode {
     /// A right answer ends so.
     #[must_use]
-    pub const fn ending(mut self, ending: Ending) -> Self {
-        self.ending = ending;
+    pub const fn outcome(mut self, ending: ChallengeOutcome) -> Self {
+        self.outcome = ending;
         self
     }
 
@@ -50,8 +50,8 @@ impl Manner {
 
     /// A clearance is good for so long.
     #[must_use]
-    pub const fn lasts(mut self, lasts: Duration) -> Self {
-        self.lasts = Some(lasts);
+    pub const fn lifetime(mut self, lasts: Duration) -> Self {
+        self.lifetime = Some(lasts);
         self
     }
 }
@@ -59,7 +59,7 @@ impl Manner {
 /// What comes of a right answer to the challenge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Ending {
+pub enum ChallengeOutcome {
     /// A clearance.
     #[default]
     Passed,
@@ -73,7 +73,7 @@ pub enum Ending {
 
 /// What the page's script reports.
 #[derive(Debug, Deserialize)]
-pub(super) struct Answer {
+pub(super) struct ChallengeAnswer {
     nonce: String,
     counter: u64,
     webdriver: bool,
@@ -84,7 +84,7 @@ pub(super) struct Answer {
 
 /// Why an answer was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum ChallengeError {
     UnknownPuzzle,
     WrongHash,
     Webdriver,
@@ -93,7 +93,7 @@ pub(super) enum Refusal {
     NoLanguage,
 }
 
-impl Refusal {
+impl ChallengeError {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::UnknownPuzzle => "unknown_puzzle",
@@ -108,81 +108,81 @@ impl Refusal {
 
 /// Puzzles open and clearances given.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
-    puzzles: VecDeque<Entry>,
-    clearances: VecDeque<Entry>,
-    manner: Manner,
+pub(super) struct ClearanceStore {
+    puzzles: VecDeque<IssuedToken>,
+    clearances: VecDeque<IssuedToken>,
+    mode: ChallengeMode,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct IssuedToken {
     token: String,
-    holder: Fingerprint,
+    holder: ClientFingerprint,
     until: Instant,
     /// How often it may still be used, where that is limited.
-    left: Option<u32>,
+    uses_left: Option<u32>,
 }
 
-impl Ledger {
+impl ClearanceStore {
     /// How the challenge behaves from now on.
-    pub(super) const fn behave(&mut self, manner: Manner) {
-        self.manner = manner;
+    pub(super) const fn set_mode(&mut self, manner: ChallengeMode) {
+        self.mode = manner;
     }
 
-    pub(super) const fn ending(&self) -> Ending {
-        self.manner.ending
+    pub(super) const fn outcome(&self) -> ChallengeOutcome {
+        self.mode.outcome
     }
 
     /// How long a clearance is good.
-    pub(super) fn lasts(&self) -> Duration {
-        self.manner.lasts.unwrap_or(CLEARANCE)
+    pub(super) fn lifetime(&self) -> Duration {
+        self.mode.lifetime.unwrap_or(CLEARANCE_LIFETIME)
     }
 
     /// A new puzzle for this client.
-    pub(super) fn puzzle(&mut self, holder: Fingerprint, now: Instant) -> String {
-        give(&mut self.puzzles, holder, now + PUZZLE, None)
+    pub(super) fn issue_puzzle(&mut self, holder: ClientFingerprint, now: Instant) -> String {
+        issue_token(&mut self.puzzles, holder, now + PUZZLE_LIFETIME, None)
     }
 
     /// Judges an answer; a right one becomes a clearance. A puzzle is good for one answer.
-    pub(super) fn judge(
+    pub(super) fn verify(
         &mut self,
-        answer: &Answer,
-        holder: Fingerprint,
+        answer: &ChallengeAnswer,
+        holder: ClientFingerprint,
         now: Instant,
-    ) -> Result<String, Refusal> {
+    ) -> Result<String, ChallengeError> {
         let place = self
             .puzzles
             .iter()
             .position(|p| p.token == answer.nonce && p.holder == holder && p.until > now)
-            .ok_or(Refusal::UnknownPuzzle)?;
+            .ok_or(ChallengeError::UnknownPuzzle)?;
         self.puzzles.remove(place);
         if leading_zeros(&answer.nonce, &answer.user_agent, answer.counter) < DIFFICULTY {
-            return Err(Refusal::WrongHash);
+            return Err(ChallengeError::WrongHash);
         }
         if answer.webdriver {
-            return Err(Refusal::Webdriver);
+            return Err(ChallengeError::Webdriver);
         }
         // What the page sees must be what the wire said.
         if !holder.has_user_agent(&answer.user_agent) || answer.user_agent.contains("Headless") {
-            return Err(Refusal::UserAgent);
+            return Err(ChallengeError::UserAgent);
         }
         if answer.screen.0 == 0 || answer.screen.1 == 0 {
-            return Err(Refusal::NoScreen);
+            return Err(ChallengeError::NoScreen);
         }
         if answer.languages.is_empty() {
-            return Err(Refusal::NoLanguage);
+            return Err(ChallengeError::NoLanguage);
         }
-        let until = now + self.lasts();
-        Ok(give(&mut self.clearances, holder, until, self.manner.pages))
+        let until = now + self.lifetime();
+        Ok(issue_token(&mut self.clearances, holder, until, self.mode.pages))
     }
 
     /// Whether this clearance is good in these hands, for one page.
-    pub(super) fn clears(&mut self, token: &str, holder: &Fingerprint, now: Instant) -> bool {
+    pub(super) fn redeem(&mut self, token: &str, holder: &ClientFingerprint, now: Instant) -> bool {
         let mut held = self.clearances.iter_mut();
         let Some(found) = held.find(|c| c.token == token && c.holder == *holder && c.until > now) else {
             return false;
         };
-        match &mut found.left {
+        match &mut found.uses_left {
             None => true,
             Some(0) => false,
             Some(left) => {
@@ -193,10 +193,15 @@ impl Ledger {
     }
 }
 
-fn give(entries: &mut VecDeque<Entry>, holder: Fingerprint, until: Instant, left: Option<u32>) -> String {
+fn issue_token(
+    entries: &mut VecDeque<IssuedToken>,
+    holder: ClientFingerprint,
+    until: Instant,
+    left: Option<u32>,
+) -> String {
     let token = hex::encode(&rand::random::<[u8; 16]>());
-    entries.push_back(Entry { token: token.clone(), holder, until, left });
-    if entries.len() > MAX_KEPT {
+    entries.push_back(IssuedToken { token: token.clone(), holder, until, uses_left: left });
+    if entries.len() > MAX_ENTRIES {
         entries.pop_front();
     }
     token
@@ -230,73 +235,76 @@ mod tests {
 
     const AGENT: &str = "Mozilla/5.0 Test";
 
-    fn holder(ja4: &str) -> Fingerprint {
-        Fingerprint::for_test(ja4, AGENT)
+    fn holder(ja4: &str) -> ClientFingerprint {
+        ClientFingerprint::for_test(ja4, AGENT)
     }
 
-    fn solved(nonce: &str) -> Answer {
+    fn solved(nonce: &str) -> ChallengeAnswer {
         serde_json::from_str(&solve(nonce, AGENT)).unwrap()
     }
 
     #[test]
-    fn a_right_answer_clears_who_gave_it_and_nobody_else() {
-        let (mut ledger, now) = (Ledger::default(), Instant::now());
-        let nonce = ledger.puzzle(holder("one"), now);
-        let token = ledger.judge(&solved(&nonce), holder("one"), now).unwrap();
-        assert!(ledger.clears(&token, &holder("one"), now));
-        assert!(!ledger.clears(&token, &holder("two"), now));
-        assert!(!ledger.clears(&token, &Fingerprint::for_test("one", "another"), now));
-        assert!(!ledger.clears("0", &holder("one"), now));
-        assert!(!ledger.clears(&token, &holder("one"), now + CLEARANCE));
+    fn a_right_answer_clears_only_the_client_that_gave_it() {
+        let (mut ledger, now) = (ClearanceStore::default(), Instant::now());
+        let nonce = ledger.issue_puzzle(holder("one"), now);
+        let token = ledger.verify(&solved(&nonce), holder("one"), now).unwrap();
+        assert!(ledger.redeem(&token, &holder("one"), now));
+        assert!(!ledger.redeem(&token, &holder("two"), now));
+        assert!(!ledger.redeem(&token, &ClientFingerprint::for_test("one", "another"), now));
+        assert!(!ledger.redeem("0", &holder("one"), now));
+        assert!(!ledger.redeem(&token, &holder("one"), now + CLEARANCE_LIFETIME));
     }
 
     #[test]
     fn a_clearance_for_some_pages_is_used_up_by_them() {
-        let (mut ledger, now) = (Ledger::default(), Instant::now());
-        ledger.behave(Manner::default().pages(2).lasts(Duration::from_secs(5)));
-        let nonce = ledger.puzzle(holder("one"), now);
-        let token = ledger.judge(&solved(&nonce), holder("one"), now).unwrap();
-        let mut used = || ledger.clears(&token, &holder("one"), now);
+        let (mut ledger, now) = (ClearanceStore::default(), Instant::now());
+        ledger.set_mode(ChallengeMode::default().pages(2).lifetime(Duration::from_secs(5)));
+        let nonce = ledger.issue_puzzle(holder("one"), now);
+        let token = ledger.verify(&solved(&nonce), holder("one"), now).unwrap();
+        let mut used = || ledger.redeem(&token, &holder("one"), now);
         assert_eq!([used(), used(), used()], [true, true, false]);
-        let nonce = ledger.puzzle(holder("one"), now);
-        let token = ledger.judge(&solved(&nonce), holder("one"), now).unwrap();
-        assert!(!ledger.clears(&token, &holder("one"), now + Duration::from_secs(5)));
+        let nonce = ledger.issue_puzzle(holder("one"), now);
+        let token = ledger.verify(&solved(&nonce), holder("one"), now).unwrap();
+        assert!(!ledger.redeem(&token, &holder("one"), now + Duration::from_secs(5)));
     }
 
     #[test]
     fn a_puzzle_is_good_once_and_only_for_who_got_it() {
-        let (mut ledger, now) = (Ledger::default(), Instant::now());
-        let nonce = ledger.puzzle(holder("one"), now);
+        let (mut ledger, now) = (ClearanceStore::default(), Instant::now());
+        let nonce = ledger.issue_puzzle(holder("one"), now);
         let answer = solved(&nonce);
-        assert_eq!(ledger.judge(&answer, holder("two"), now), Err(Refusal::UnknownPuzzle));
-        assert_eq!(ledger.judge(&answer, holder("one"), now + PUZZLE), Err(Refusal::UnknownPuzzle));
-        assert!(ledger.judge(&answer, holder("one"), now).is_ok());
-        assert_eq!(ledger.judge(&answer, holder("one"), now), Err(Refusal::UnknownPuzzle));
+        assert_eq!(ledger.verify(&answer, holder("two"), now), Err(ChallengeError::UnknownPuzzle));
+        assert_eq!(
+            ledger.verify(&answer, holder("one"), now + PUZZLE_LIFETIME),
+            Err(ChallengeError::UnknownPuzzle)
+        );
+        assert!(ledger.verify(&answer, holder("one"), now).is_ok());
+        assert_eq!(ledger.verify(&answer, holder("one"), now), Err(ChallengeError::UnknownPuzzle));
     }
 
     #[test]
     fn what_a_driven_browser_shows_is_refused() {
-        type Change = fn(&mut Answer);
-        let cases: [(Change, Refusal); 5] = [
-            (|a| a.webdriver = true, Refusal::Webdriver),
-            (|a| a.screen = (0, 0), Refusal::NoScreen),
-            (|a| a.languages.clear(), Refusal::NoLanguage),
-            (|a| a.counter = u64::MAX, Refusal::WrongHash),
-            (|a| a.nonce.push('0'), Refusal::UnknownPuzzle),
+        type Change = fn(&mut ChallengeAnswer);
+        let cases: [(Change, ChallengeError); 5] = [
+            (|a| a.webdriver = true, ChallengeError::Webdriver),
+            (|a| a.screen = (0, 0), ChallengeError::NoScreen),
+            (|a| a.languages.clear(), ChallengeError::NoLanguage),
+            (|a| a.counter = u64::MAX, ChallengeError::WrongHash),
+            (|a| a.nonce.push('0'), ChallengeError::UnknownPuzzle),
         ];
         for (change, refusal) in cases {
-            let (mut ledger, now) = (Ledger::default(), Instant::now());
-            let mut answer = solved(&ledger.puzzle(holder("one"), now));
+            let (mut ledger, now) = (ClearanceStore::default(), Instant::now());
+            let mut answer = solved(&ledger.issue_puzzle(holder("one"), now));
             change(&mut answer);
-            assert_eq!(ledger.judge(&answer, holder("one"), now), Err(refusal));
+            assert_eq!(ledger.verify(&answer, holder("one"), now), Err(refusal));
         }
     }
 
     #[test]
     fn the_user_agent_in_the_page_must_be_the_one_on_the_wire() {
-        let (mut ledger, now) = (Ledger::default(), Instant::now());
-        let other = Fingerprint::for_test("one", "another");
-        let nonce = ledger.puzzle(other.clone(), now);
-        assert_eq!(ledger.judge(&solved(&nonce), other, now), Err(Refusal::UserAgent));
+        let (mut ledger, now) = (ClearanceStore::default(), Instant::now());
+        let other = ClientFingerprint::for_test("one", "another");
+        let nonce = ledger.issue_puzzle(other.clone(), now);
+        assert_eq!(ledger.verify(&solved(&nonce), other, now), Err(ChallengeError::UserAgent));
     }
 }

@@ -12,18 +12,18 @@ use tokio::time::timeout;
 
 use super::devtools::DevTools;
 use crate::error::{Error, Result};
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
 
-const START: Duration = Duration::from_secs(60);
-const ANSWER: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
-const REMOVALS: u32 = 50;
+const MAX_REMOVALS: u32 = 50;
 
 /// Stdin and stdout become the debugging pipe. Chromium ends when it closes: by us, or by our death.
 const WITH_PIPE: &str = r#"exec "$0" "$@" 3<&0 4>&1 </dev/null >/dev/null"#;
 
 /// Where distributions put it. The binary before its wrapper: a wrapper adds switches of its own.
-const PLACES: [&str; 6] = [
+const KNOWN_PATHS: [&str; 6] = [
     "/usr/lib/chromium/chromium",
     "/usr/lib/chromium-browser/chromium-browser",
     "/opt/google/chrome/chrome",
@@ -34,7 +34,7 @@ const PLACES: [&str; 6] = [
 
 /// How to start it.
 #[derive(Clone, Debug, Default)]
-pub struct Launch {
+pub struct LaunchOptions {
     /// The binary. Default: the first of the usual places.
     pub binary: Option<PathBuf>,
     /// A leaf key to trust, as [`Authority::pin`](super::Authority::pin) says it.
@@ -52,7 +52,7 @@ pub struct Launch {
 /// process die without, it ends by itself.
 pub struct Chromium {
     child: Child,
-    profile: Profile,
+    profile: ProfileDir,
     devtools: Mutex<DevTools>,
     version: String,
 }
@@ -61,26 +61,27 @@ impl Chromium {
     /// The binary that would be started.
     #[must_use]
     pub fn find() -> Option<PathBuf> {
-        PLACES.iter().map(PathBuf::from).find(|path| path.is_file())
+        KNOWN_PATHS.iter().map(PathBuf::from).find(|path| path.is_file())
     }
 
     /// The one of the usual places whose file has this name.
     #[must_use]
-    pub fn called(name: &Path) -> Option<PathBuf> {
+    pub fn find_named(name: &Path) -> Option<PathBuf> {
         let called = |path: &PathBuf| path.file_name() == Some(name.as_os_str()) && path.is_file();
-        PLACES.iter().map(PathBuf::from).find(called)
+        KNOWN_PATHS.iter().map(PathBuf::from).find(called)
     }
 
     /// Starts it headless, and waits until it can be asked to open pages.
     ///
     /// # Errors
     /// [`ErrorKind::Browser`] when there is none, or it does not start.
-    pub async fn start(launch: Launch) -> Result<Self> {
+    pub async fn start(launch: LaunchOptions) -> Result<Self> {
         let binary = launch.binary.or_else(Self::find).ok_or_else(|| {
             Error::new(ErrorKind::Browser, "no Chromium was found")
                 .with_hint("install it, for example with `apt-get install chromium`")
         })?;
-        let folder = TempDir::new().map_err(|cause| broken("no profile folder").with_source(cause))?;
+        let folder =
+            TempDir::new().map_err(|cause| protocol_error("no profile folder").with_source(cause))?;
         let (version, user_agent) = user_agent(&binary).await?;
         let mut command = Command::new("/bin/sh");
         command
@@ -100,18 +101,18 @@ impl Chromium {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .process_group(0);
-        let mut child = command.spawn().map_err(|cause| unrunnable(&binary).with_source(cause))?;
-        let profile = Profile { group: group(&child), folder: Some(folder) };
+        let mut child = command.spawn().map_err(|cause| run_error(&binary).with_source(cause))?;
+        let profile = ProfileDir { group: group(&child), folder: Some(folder) };
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(broken("its debugging pipe is missing"));
+            return Err(protocol_error("its debugging pipe is missing"));
         };
         let mut devtools = DevTools::new(stdin, stdout);
         tokio::select! {
-            started = timeout(START, devtools.wait_for_first_page()) => started
-                .map_err(|_| no_browser(&binary, &format!("did not open its first page within {START:?}")))??,
+            started = timeout(START_TIMEOUT, devtools.wait_for_first_page()) => started
+                .map_err(|_| start_error(&binary, &format!("did not open its first page within {START_TIMEOUT:?}")))??,
             status = child.wait() => {
                 let status = status.map_or_else(|_| "for no known reason".to_owned(), |status| status.to_string());
-                return Err(no_browser(&binary, &format!("ended as soon as it was started ({status})")));
+                return Err(start_error(&binary, &format!("ended as soon as it was started ({status})")));
             }
         }
         Ok(Self { child, profile, devtools: Mutex::new(devtools), version })
@@ -150,26 +151,26 @@ impl Chromium {
     pub async fn stop(self) -> Result<()> {
         let Self { mut child, profile: _profile, devtools, .. } = self;
         drop(devtools);
-        if timeout(ANSWER, child.wait()).await.is_err() {
-            child.kill().await.map_err(|cause| broken("it could not be ended").with_source(cause))?;
+        if timeout(REPLY_TIMEOUT, child.wait()).await.is_err() {
+            child.kill().await.map_err(|cause| protocol_error("it could not be ended").with_source(cause))?;
         }
         Ok(())
     }
 }
 
 /// The profile folder, and the processes that write to it: they go first.
-struct Profile {
+struct ProfileDir {
     group: Option<Pid>,
     folder: Option<TempDir>,
 }
 
-impl Profile {
+impl ProfileDir {
     fn path(&self) -> &Path {
         self.folder.as_ref().map_or(Path::new(""), TempDir::path)
     }
 }
 
-impl Drop for Profile {
+impl Drop for ProfileDir {
     fn drop(&mut self) {
         if let Some(group) = self.group {
             // Gone already is what is wanted.
@@ -177,7 +178,7 @@ impl Drop for Profile {
         }
         let Some(folder) = self.folder.take().map(TempDir::keep) else { return };
         // What was killed may still have a file half made.
-        for _ in 0..REMOVALS {
+        for _ in 0..MAX_REMOVALS {
             match std::fs::remove_dir_all(&folder) {
                 Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => std::thread::sleep(POLL),
                 _ => return,
@@ -196,19 +197,19 @@ async fn user_agent(binary: &Path) -> Result<(String, String)> {
         .stderr(Stdio::null())
         .process_group(0)
         .spawn()
-        .map_err(|cause| unrunnable(binary).with_source(cause))?;
+        .map_err(|cause| run_error(binary).with_source(cause))?;
     // What it started goes with it, should it hang.
-    let _all = Profile { group: group(&child), folder: None };
-    let output = timeout(ANSWER, child.wait_with_output())
+    let _all = ProfileDir { group: group(&child), folder: None };
+    let output = timeout(REPLY_TIMEOUT, child.wait_with_output())
         .await
-        .map_err(|_| no_browser(binary, &format!("did not say its version within {ANSWER:?}")))?
-        .map_err(|cause| unrunnable(binary).with_source(cause))?;
+        .map_err(|_| start_error(binary, &format!("did not say its version within {REPLY_TIMEOUT:?}")))?
+        .map_err(|cause| run_error(binary).with_source(cause))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let major = text
         .split_whitespace()
         .find_map(|word| word.split_once('.').map(|(major, _)| major))
         .filter(|major| major.bytes().all(|byte| byte.is_ascii_digit()))
-        .ok_or_else(|| no_browser(binary, "does not say its version with --version"))?;
+        .ok_or_else(|| start_error(binary, "does not say its version with --version"))?;
     let user_agent = format!(
         "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{major}.0.0.0 Safari/537.36"
     );
@@ -219,17 +220,17 @@ fn group(child: &Child) -> Option<Pid> {
     child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?))
 }
 
-fn unrunnable(binary: &Path) -> Error {
+fn run_error(binary: &Path) -> Error {
     Error::new(ErrorKind::Browser, format!("the browser {} could not be run", binary.display()))
         .with_hint("name an executable file, or a browser on PATH")
 }
 
-fn no_browser(binary: &Path, what: &str) -> Error {
+fn start_error(binary: &Path, what: &str) -> Error {
     Error::new(ErrorKind::Browser, format!("the browser {} {what}", binary.display()))
         .with_hint("name a Chromium, Chrome, Edge or Brave that starts headless on this machine")
 }
 
-fn broken(what: &str) -> Error {
+fn protocol_error(what: &str) -> Error {
     Error::new(ErrorKind::Browser, format!("Chromium: {what}"))
 }
 

@@ -8,9 +8,9 @@ use tokio::process::{ChildStdin, ChildStdout};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::{Error, Result};
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
 
-const ANSWER: Duration = Duration::from_secs(15);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(15);
 const START: Duration = Duration::from_secs(60);
 /// From the request to the head of the response.
 const NAVIGATION: Duration = Duration::from_secs(30);
@@ -49,7 +49,7 @@ impl DevTools {
         let tab = self.open("about:blank").await?;
         let result = self.call_within(NAVIGATION, Some(&tab), "Page.navigate", json!({ "url": url })).await?;
         match result["errorText"].as_str() {
-            Some(why) => Err(broken(&format!("could not open the page: {}", why.escape_debug()))),
+            Some(why) => Err(protocol_error(&format!("could not open the page: {}", why.escape_debug()))),
             None => Ok(()),
         }
     }
@@ -76,8 +76,8 @@ impl DevTools {
     }
 
     /// Waits until the document at `path` is loaded.
-    pub(super) async fn loaded(&mut self, tab: &Tab, path: &str) -> Result<()> {
-        let end = Instant::now() + ANSWER;
+    pub(super) async fn wait_loaded(&mut self, tab: &Tab, path: &str) -> Result<()> {
+        let end = Instant::now() + REPLY_TIMEOUT;
         let test = format!("document.readyState === 'complete' && location.pathname === {}", json!(path));
         loop {
             // Between two documents there is nowhere to evaluate anything.
@@ -85,7 +85,7 @@ impl DevTools {
                 Ok(Value::Bool(true)) => return Ok(()),
                 Err(error) if Instant::now() > end => return Err(error),
                 Ok(_) if Instant::now() > end => {
-                    return Err(broken(&format!("the page {path} was not loaded")));
+                    return Err(protocol_error(&format!("the page {path} was not loaded")));
                 }
                 _ => sleep(POLL).await,
             }
@@ -121,7 +121,7 @@ impl DevTools {
     }
 
     async fn call(&mut self, tab: Option<&Tab>, method: &str, params: Value) -> Result<Value> {
-        self.call_within(ANSWER, tab, method, params).await
+        self.call_within(REPLY_TIMEOUT, tab, method, params).await
     }
 
     async fn call_within(
@@ -156,19 +156,19 @@ impl DevTools {
         };
         let mut answer = timeout(limit, talk)
             .await
-            .map_err(|_| broken(&format!("no answer to {method}")))?
-            .map_err(|cause| broken(&format!("no answer to {method}")).with_source(cause))?;
+            .map_err(|_| protocol_error(&format!("no answer to {method}")))?
+            .map_err(|cause| protocol_error(&format!("no answer to {method}")).with_source(cause))?;
         match answer["error"]["message"].as_str() {
-            Some(why) => Err(broken(&format!("{method} was refused: {}", why.escape_debug()))),
+            Some(why) => Err(protocol_error(&format!("{method} was refused: {}", why.escape_debug()))),
             None => Ok(answer["result"].take()),
         }
     }
 }
 
 fn text(value: &Value, key: &str) -> Result<String> {
-    value[key].as_str().map(str::to_owned).ok_or_else(|| broken(&format!("its answer lacks {key}")))
+    value[key].as_str().map(str::to_owned).ok_or_else(|| protocol_error(&format!("its answer lacks {key}")))
 }
 
-fn broken(what: &str) -> Error {
+fn protocol_error(what: &str) -> Error {
     Error::new(ErrorKind::Browser, format!("Chromium: {what}"))
 }

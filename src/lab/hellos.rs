@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::drive::Recording;
-use super::verify::{Draws, hello_of};
+use super::driver::Recording;
+use super::verify::{RandomFields, hello_of};
 use crate::fingerprint::hello::{ClientHello, extension, is_grease};
-use crate::fingerprint::profile::{Alps, GreasePlaces, Place, Resumption, Tls};
+use crate::fingerprint::profile::{Alps, GreaseLayout, GreasePosition, Resumption, Tls};
 use crate::hex;
 
 /// What the recorded client always says, and what it draws.
@@ -25,18 +25,18 @@ pub(super) fn tls(recording: &Recording) -> Result<Tls, String> {
     // What one hello says alone could be drawn.
     let [hello, _, ..] = &fresh[..] else { return Err("two first ClientHellos".to_owned()) };
     let all: Vec<&ClientHello> = fresh.iter().chain(&resumed).collect();
-    let draws = Draws::of(&recording.hellos);
-    let mut versions = plain(hello.versions());
+    let draws = RandomFields::from_connections(&recording.hellos);
+    let mut versions = without_grease(hello.versions());
     versions.sort_unstable();
     Ok(Tls {
         versions: versions
             .iter()
             .map(|version| format!("1.{}", (version & 0xff).saturating_sub(1)))
             .collect(),
-        ciphers: plain(hello.ciphers.clone()),
-        groups: plain(hello.groups()),
-        key_shares: plain(hello.key_shares().iter().map(|share| share.group).collect()),
-        signature_algorithms: plain(hello.signature_algorithms()),
+        ciphers: without_grease(hello.ciphers.clone()),
+        groups: without_grease(hello.groups()),
+        key_shares: without_grease(hello.key_shares().iter().map(|share| share.group).collect()),
+        signature_algorithms: without_grease(hello.signature_algorithms()),
         alpn: texts(&hello.alpn()),
         alps: hello.alps().map(|(codepoint, names)| Alps { protocols: texts(&names), codepoint }),
         certificate_compression: hello
@@ -50,7 +50,7 @@ pub(super) fn tls(recording: &Recording) -> Result<Tls, String> {
             })
             .collect::<Result<_, _>>()?,
         grease: hello.ciphers.iter().any(|id| is_grease(*id)) && draws.grease,
-        grease_places: Some(one(&all, "set of GREASE places", places)?),
+        grease_places: Some(common_value(&all, "set of GREASE places", grease_layout)?),
         permute_extensions: draws.order,
         ech_grease: hello.extension(ENCRYPTED_CLIENT_HELLO).is_some(),
         ocsp_stapling: hello.extension(STATUS_REQUEST).is_some(),
@@ -60,17 +60,19 @@ pub(super) fn tls(recording: &Recording) -> Result<Tls, String> {
             .and_then(|body| body.get(2..))
             .map(hex::encode),
         extensions: ids(hello),
-        record_version: one(&all, "record version", |hello| Some(hello.record_version))?,
-        session_id_length: one(&all, "session id length", |hello| hello.session_id_len.try_into().ok())?,
-        point_formats: one(&all, "list of point formats", |hello| Some(hello.point_formats()))?,
-        psk_modes: one(&all, "list of PSK modes", |hello| Some(hello.psk_modes()))?,
+        record_version: common_value(&all, "record version", |hello| Some(hello.record_version))?,
+        session_id_length: common_value(&all, "session id length", |hello| {
+            hello.session_id_len.try_into().ok()
+        })?,
+        point_formats: common_value(&all, "list of point formats", |hello| Some(hello.point_formats()))?,
+        psk_modes: common_value(&all, "list of PSK modes", |hello| Some(hello.psk_modes()))?,
         resumption: resumption(&ids(hello), &resumed)?,
-        extension_bodies: bodies(&fresh),
+        extension_bodies: fixed_bodies(&fresh),
     })
 }
 
 /// What all hellos agree on.
-fn one<T: PartialEq>(
+fn common_value<T: PartialEq>(
     hellos: &[&ClientHello],
     what: &str,
     of: impl Fn(&ClientHello) -> Option<T>,
@@ -83,7 +85,7 @@ fn one<T: PartialEq>(
 }
 
 /// The extensions whose bodies are the same in every hello.
-fn bodies(hellos: &[ClientHello]) -> BTreeMap<String, String> {
+fn fixed_bodies(hellos: &[ClientHello]) -> BTreeMap<String, String> {
     let Some((first, others)) = hellos.split_first() else { return BTreeMap::new() };
     first
         .extensions
@@ -99,7 +101,7 @@ fn resumption(fresh: &[u16], resumed: &[ClientHello]) -> Result<Resumption, Stri
     if all.is_empty() {
         return Err("a ClientHello that resumes a session".to_owned());
     }
-    one(&all, "way to resume", |hello| {
+    common_value(&all, "way to resume", |hello| {
         let mut extensions = ids(hello);
         let before = extensions.len();
         extensions.retain(|id| !fresh.contains(id));
@@ -110,26 +112,28 @@ fn resumption(fresh: &[u16], resumed: &[ClientHello]) -> Result<Resumption, Stri
 }
 
 /// Where GREASE stands; `None` when it stands elsewhere than at a list's ends.
-fn places(hello: &ClientHello) -> Option<GreasePlaces> {
+fn grease_layout(hello: &ClientHello) -> Option<GreaseLayout> {
     let extensions = hello.extension_ids().filter(|id| *id != extension::PRE_SHARED_KEY);
-    Some(GreasePlaces {
-        ciphers: ends(&hello.ciphers)?,
-        extensions: ends(&extensions.collect::<Vec<_>>())?,
-        groups: ends(&hello.groups())?,
-        key_shares: ends(&hello.key_shares().iter().map(|share| share.group).collect::<Vec<_>>())?,
-        signature_algorithms: ends(&hello.signature_algorithms())?,
-        versions: ends(&hello.versions())?,
+    Some(GreaseLayout {
+        ciphers: grease_positions(&hello.ciphers)?,
+        extensions: grease_positions(&extensions.collect::<Vec<_>>())?,
+        groups: grease_positions(&hello.groups())?,
+        key_shares: grease_positions(
+            &hello.key_shares().iter().map(|share| share.group).collect::<Vec<_>>(),
+        )?,
+        signature_algorithms: grease_positions(&hello.signature_algorithms())?,
+        versions: grease_positions(&hello.versions())?,
     })
 }
 
-fn ends(list: &[u16]) -> Option<Vec<Place>> {
+fn grease_positions(list: &[u16]) -> Option<Vec<GreasePosition>> {
     let end = list.len().saturating_sub(1);
     list.iter()
         .enumerate()
         .filter(|(_, id)| is_grease(**id))
         .map(|(at, _)| match at {
-            0 => Some(Place::First),
-            at if at == end => Some(Place::Last),
+            0 => Some(GreasePosition::First),
+            at if at == end => Some(GreasePosition::Last),
             _ => None,
         })
         .collect()
@@ -137,12 +141,12 @@ fn ends(list: &[u16]) -> Option<Vec<Place>> {
 
 /// The extensions, sorted, without GREASE.
 fn ids(hello: &ClientHello) -> Vec<u16> {
-    let mut ids = plain(hello.extension_ids().collect());
+    let mut ids = without_grease(hello.extension_ids().collect());
     ids.sort_unstable();
     ids
 }
 
-fn plain(ids: Vec<u16>) -> Vec<u16> {
+fn without_grease(ids: Vec<u16>) -> Vec<u16> {
     ids.into_iter().filter(|id| !is_grease(*id)).collect()
 }
 
@@ -162,24 +166,27 @@ mod tests {
     #[test]
     fn grease_is_placed_at_the_ends_of_lists() {
         let (fresh, resumed) =
-            (places(&sample::chrome()).unwrap(), places(&sample::chrome_resumed()).unwrap());
+            (grease_layout(&sample::chrome()).unwrap(), grease_layout(&sample::chrome_resumed()).unwrap());
         assert_eq!(fresh, resumed, "pre_shared_key does not count");
-        assert_eq!(fresh.extensions, [Place::First, Place::Last]);
-        assert_eq!((fresh.ciphers, fresh.signature_algorithms), (vec![Place::First], vec![Place::First]));
-        assert_eq!(ends(&[1, 0x0a0a, 2]), None);
+        assert_eq!(fresh.extensions, [GreasePosition::First, GreasePosition::Last]);
+        assert_eq!(
+            (fresh.ciphers, fresh.signature_algorithms),
+            (vec![GreasePosition::First], vec![GreasePosition::First])
+        );
+        assert_eq!(grease_positions(&[1, 0x0a0a, 2]), None);
     }
 
     #[test]
     fn only_what_no_hello_changes_is_a_fixed_body() {
         let (one, mut other) = (sample::chrome(), sample::chrome());
         let hellos = [one.clone(), other.clone()];
-        let all = bodies(&hellos);
+        let all = fixed_bodies(&hellos);
         assert_eq!(all["65281"], "00");
         assert!(!all.contains_key("0"), "the server's name is the request's");
         let ocsp = other.extensions.iter_mut().find(|one| one.id == STATUS_REQUEST).unwrap();
         ocsp.body[0] = 2;
         other.extensions.retain(|one| one.id != SIGNED_CERTIFICATE_TIMESTAMP);
-        let fewer = bodies(&[one, other]);
+        let fewer = fixed_bodies(&[one, other]);
         let gone: Vec<_> = all.keys().filter(|id| !fewer.contains_key(*id)).collect();
         assert_eq!(gone, ["18", "5"]);
     }

@@ -3,44 +3,44 @@
 //! Everything listens on loopback only.
 
 mod authority;
-mod bare;
-#[cfg(test)]
-mod caller;
+#[doc(hidden)]
+pub mod bench_parts;
 mod capture;
 mod challenge;
 mod chromium;
-mod control;
+mod control_frame;
 mod devtools;
-mod drive;
-mod habits;
+mod driver;
+mod engine_only;
 mod hellos;
-mod merge;
+mod hpack_style;
+mod merge_profiles;
 mod origin;
-#[doc(hidden)]
-pub mod parts;
-mod record;
 mod recorder;
+mod recording;
 mod reference;
 mod reply;
 mod scenario;
 mod serve;
+mod simulation;
 mod sites;
-mod tee;
+mod tap;
+#[cfg(test)]
+mod test_client;
 mod verify;
-mod week;
 
 pub use authority::Authority;
-pub use bare::Bare;
 pub use capture::capture;
-pub use challenge::{Ending, Manner};
-pub use chromium::{Chromium, Launch};
-pub use control::Control;
-pub use drive::{Recording, Stage};
-pub use origin::{Origin, SITES};
-pub use record::{Client, Connection, Heard, HeardRequest};
+pub use challenge::{ChallengeMode, ChallengeOutcome};
+pub use chromium::{Chromium, LaunchOptions};
+pub use control_frame::ControlFrame;
+pub use driver::{RecorderSet, Recording};
+pub use engine_only::EngineOnly;
+pub use origin::{DemoOrigin, SITES};
 pub use recorder::{Recorder, RecorderBuilder};
+pub use recording::{Client, Exchange, RecordedConnection, RecordedRequest};
 pub use reference::{Reference, RequestShape};
 pub use reply::Reply;
-pub use sites::{CLEARANCE_COOKIE, Counts};
-pub use verify::{Count, Difference, Exception, Layer, Report, verify};
-pub use week::{Manners, Week, week};
+pub use simulation::{SimulationCost, Strategy, simulate_week};
+pub use sites::{CLEARANCE_COOKIE, SiteCounters};
+pub use verify::{Exception, FingerprintLayer, LayerDifference, RecordingCount, VerifyReport, verify};

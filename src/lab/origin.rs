@@ -5,27 +5,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::authority::Authority;
-use super::challenge::Manner;
-use super::chromium::{Chromium, Launch};
+use super::challenge::ChallengeMode;
+use super::chromium::{Chromium, LaunchOptions};
 use super::recorder::Recorder;
 use super::reference::Reference;
-use super::sites::{Counts, REFERENCE_END, REFERENCE_PATH, Sites};
+use super::sites::{DemoSites, REFERENCE_END, REFERENCE_PATH, SiteCounters};
 use crate::error::{Error, Result};
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
 
 /// The names of the origin's sites: open to all, gated by fingerprint, challenged by script, closed.
 pub const SITES: [&str; 4] = ["open.test", "gated.test", "challenged.test", "closed.test"];
 
-const RECORDING: Duration = Duration::from_secs(30);
+const RECORDING_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A running demo origin. Dropping it ends it.
-pub struct Origin {
+pub struct DemoOrigin {
     recorder: Recorder,
     authority: Arc<Authority>,
-    sites: Arc<Sites>,
+    sites: Arc<DemoSites>,
 }
 
-impl Origin {
+impl DemoOrigin {
     /// Starts the origin on a free port. Its gate lets in what `reference` describes; without one, the
     /// machine's Chromium is started once and recorded.
     ///
@@ -34,12 +34,12 @@ impl Origin {
     /// there is no reference and no Chromium to record.
     pub async fn start(reference: Option<Reference>) -> Result<Self> {
         let authority = Arc::new(Authority::new(&[SITES.as_slice(), &["localhost", "127.0.0.1"]].concat())?);
-        let sites = Arc::new(Sites::default());
+        let sites = Arc::new(DemoSites::default());
         let recorder = {
             let sites = Arc::clone(&sites);
             Recorder::builder()
                 .tls(Arc::clone(&authority), &["h2", "http/1.1"])
-                .start(move |heard| sites.answer(heard))
+                .start(move |heard| sites.respond(heard))
                 .await?
         };
         let origin = Self { recorder, authority, sites };
@@ -89,13 +89,13 @@ impl Origin {
 
     /// How often each site did what.
     #[must_use]
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> SiteCounters {
         *self.sites.counts()
     }
 
     /// How challenged.test behaves from now on. Default: [`Manner::default`].
-    pub fn behave(&self, manner: Manner) {
-        self.sites.behave(manner);
+    pub fn set_challenge_mode(&self, manner: ChallengeMode) {
+        self.sites.set_challenge_mode(manner);
     }
 
     /// Why the gate refused its last request (the parts that differ from the reference), or the challenge
@@ -107,17 +107,17 @@ impl Origin {
 
     /// Opens a Chromium against this origin, and takes down what it says.
     async fn record(&self) -> Result<Reference> {
-        let chromium = Chromium::start(Launch {
+        let chromium = Chromium::start(LaunchOptions {
             pin: Some(self.authority.pin()?),
             rules: Some("MAP *.test 127.0.0.1".to_owned()),
-            ..Launch::default()
+            ..LaunchOptions::default()
         })
         .await?;
         let start = format!("https://open.test:{}{REFERENCE_PATH}", self.addr().port());
         // Twice: the first visit gets a cookie, so that the second shows where cookies stand.
         for visit in 1..=2 {
             chromium.open(&start).await?;
-            let whole = self.recorder.until(RECORDING, |all| {
+            let whole = self.recorder.wait_until(RECORDING_TIMEOUT, |all| {
                 all.iter().flat_map(|c| &c.requests).filter(|r| r.path == REFERENCE_END).count() >= visit
             });
             if !whole.await {
@@ -126,7 +126,7 @@ impl Origin {
         }
         chromium.stop().await?;
         let clients = self.recorder.clients();
-        let reference = Reference::of(&clients);
+        let reference = Reference::from_clients(&clients);
         self.recorder.clear();
         reference.ok_or_else(|| Error::new(ErrorKind::Browser, "Chromium did not speak HTTP/2 to the lab"))
     }
@@ -134,10 +134,10 @@ impl Origin {
 
 #[cfg(test)]
 mod tests {
-    use super::super::caller::{Answered, Caller};
     use super::super::challenge;
-    use super::super::record::Connection;
+    use super::super::recording::RecordedConnection;
     use super::super::sites::CLEARANCE_COOKIE;
+    use super::super::test_client::{TestClient, TestResponse};
     use super::*;
 
     const AGENT: (&str, &str) = ("user-agent", "Test/1.0");
@@ -148,29 +148,29 @@ mod tests {
         serde_json::from_str(text).unwrap()
     }
 
-    fn caller(origin: &Origin) -> Caller<'_> {
-        Caller { addr: origin.addr(), authority: origin.authority(), ciphers: None }
+    fn client(origin: &DemoOrigin) -> TestClient<'_> {
+        TestClient { addr: origin.addr(), authority: origin.authority(), ciphers: None }
     }
 
-    fn clearance(answered: &Answered) -> Option<String> {
+    fn clearance(answered: &TestResponse) -> Option<String> {
         let cookie = answered.headers.get("set-cookie")?.to_str().ok()?;
         cookie.split(';').next()?.strip_prefix(&format!("{CLEARANCE_COOKIE}=")).map(str::to_owned)
     }
 
     /// Passes the challenge as the page's script would.
-    async fn earn(caller: &Caller<'_>) -> String {
+    async fn pass_challenge(caller: &TestClient<'_>) -> String {
         let page = caller.get("challenged.test", "/", &[AGENT]).await;
         let (_, rest) = page.text.split_once("cN: \"").unwrap();
         let body = challenge::solve(rest.split('"').next().unwrap(), AGENT.1);
-        let answered = caller.ask("POST", "challenged.test", "/__lab/verify", &[AGENT], &body).await;
+        let answered = caller.send("POST", "challenged.test", "/__lab/verify", &[AGENT], &body).await;
         assert_eq!(answered.status, 200, "{}", answered.text);
         clearance(&answered).unwrap()
     }
 
     #[tokio::test]
-    async fn open_answers_anyone_and_closed_nobody() {
-        let origin = Origin::start(Some(chrome())).await.unwrap();
-        let caller = caller(&origin);
+    async fn open_answers_every_client_and_closed_refuses_every_client() {
+        let origin = DemoOrigin::start(Some(chrome())).await.unwrap();
+        let caller = client(&origin);
         let open = caller.get("open.test", "/", &[]).await;
         assert_eq!(open.status, 200);
         assert!(open.text.len() > 3000);
@@ -181,8 +181,8 @@ mod tests {
 
     #[tokio::test]
     async fn gated_refuses_a_plain_client_and_says_why() {
-        let origin = Origin::start(Some(chrome())).await.unwrap();
-        let answered = caller(&origin).get("gated.test", "/", &[AGENT]).await;
+        let origin = DemoOrigin::start(Some(chrome())).await.unwrap();
+        let answered = client(&origin).get("gated.test", "/", &[AGENT]).await;
         assert_eq!(answered.status, 403);
         assert!(answered.text.contains("Access Denied"));
         assert_eq!((origin.counts().gated_refused, origin.counts().gated_passed), (1, 0));
@@ -194,12 +194,12 @@ mod tests {
     #[tokio::test]
     async fn gated_lets_in_whoever_is_equal_to_the_recording() {
         let headers = [AGENT, ("accept", "*/*"), ("cookie", "a=b"), ("priority", "u=0, i")];
-        let recorded = Origin::start(Some(chrome())).await.unwrap();
-        caller(&recorded).get("open.test", "/", &headers).await;
-        let reference = Reference::of(&recorded.recorder().clients()).unwrap();
+        let recorded = DemoOrigin::start(Some(chrome())).await.unwrap();
+        client(&recorded).get("open.test", "/", &headers).await;
+        let reference = Reference::from_clients(&recorded.recorder().clients()).unwrap();
 
-        let origin = Origin::start(Some(reference)).await.unwrap();
-        let caller = caller(&origin);
+        let origin = DemoOrigin::start(Some(reference)).await.unwrap();
+        let caller = client(&origin);
         assert_eq!(caller.get("gated.test", "/", &headers).await.status, 200);
         let without_cookie = [headers[0], headers[1], headers[3]];
         assert_eq!(caller.get("gated.test", "/", &without_cookie).await.status, 200);
@@ -207,16 +207,16 @@ mod tests {
         let other_order = [headers[1], headers[0], headers[3]];
         assert_eq!(caller.get("gated.test", "/", &other_order).await.status, 403);
         assert_eq!(origin.last_refusal(), ["headers"]);
-        let other_hello = Caller { ciphers: Some("ECDHE-ECDSA-AES128-GCM-SHA256"), ..caller };
+        let other_hello = TestClient { ciphers: Some("ECDHE-ECDSA-AES128-GCM-SHA256"), ..caller };
         assert_eq!(other_hello.get("gated.test", "/", &headers).await.status, 403);
         assert!(!origin.last_refusal().contains(&"headers"));
     }
 
     #[tokio::test]
     async fn a_clearance_is_good_only_with_the_fingerprint_and_agent_that_earned_it() {
-        let origin = Origin::start(Some(chrome())).await.unwrap();
-        let caller = caller(&origin);
-        let cookie = format!("{CLEARANCE_COOKIE}={}", earn(&caller).await);
+        let origin = DemoOrigin::start(Some(chrome())).await.unwrap();
+        let caller = client(&origin);
+        let cookie = format!("{CLEARANCE_COOKIE}={}", pass_challenge(&caller).await);
         let again = caller.get("challenged.test", "/", &[AGENT, ("cookie", &cookie)]).await;
         assert_eq!(again.status, 200);
 
@@ -227,7 +227,7 @@ mod tests {
             (403, b"challenge".as_slice())
         );
 
-        let other_hello = Caller { ciphers: Some("ECDHE-ECDSA-AES128-GCM-SHA256"), ..caller };
+        let other_hello = TestClient { ciphers: Some("ECDHE-ECDSA-AES128-GCM-SHA256"), ..caller };
         let refused = other_hello.get("challenged.test", "/", &[AGENT, ("cookie", &cookie)]).await;
         assert_eq!(refused.status, 403);
 
@@ -238,8 +238,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_can_ask_what_was_heard_of_it() {
-        let origin = Origin::start(Some(chrome())).await.unwrap();
-        let answered = caller(&origin).get("open.test", "/__lab/me", &[AGENT]).await;
+        let origin = DemoOrigin::start(Some(chrome())).await.unwrap();
+        let answered = client(&origin).get("open.test", "/__lab/me", &[AGENT]).await;
         let me: serde_json::Value = serde_json::from_str(&answered.text).unwrap();
         assert_eq!(me["over"], "h2");
         assert_eq!(me["requests"][0]["headers"][0], serde_json::json!(["user-agent", "Test/1.0"]));
@@ -253,29 +253,30 @@ mod tests {
             eprintln!("skipped: no Chromium on this machine");
             return;
         }
-        let origin = Origin::start(None).await.unwrap();
+        let origin = DemoOrigin::start(None).await.unwrap();
         let reference = origin.reference().unwrap();
         assert!(reference.requests.len() >= 4, "{reference:#?}");
-        let chromium = Chromium::start(Launch {
+        let chromium = Chromium::start(LaunchOptions {
             pin: Some(origin.authority().pin().unwrap()),
             rules: Some("MAP *.test 127.0.0.1".to_owned()),
-            ..Launch::default()
+            ..LaunchOptions::default()
         })
         .await
         .unwrap();
         chromium.open(&origin.url("gated.test")).await.unwrap();
         chromium.open(&origin.url("challenged.test")).await.unwrap();
-        let pages = |all: &[Connection], host: &str| {
+        let pages = |all: &[RecordedConnection], host: &str| {
             let requests = all.iter().flat_map(|c| &c.requests);
             requests.filter(|r| r.host() == host && r.path == "/").count()
         };
-        let done = |all: &[Connection]| pages(all, "gated.test") >= 1 && pages(all, "challenged.test") >= 2;
-        let reached = origin.recorder().until(RECORDING, done).await;
+        let done =
+            |all: &[RecordedConnection]| pages(all, "gated.test") >= 1 && pages(all, "challenged.test") >= 2;
+        let reached = origin.recorder().wait_until(RECORDING_TIMEOUT, done).await;
         assert!(reached, "{:?} {:?}", origin.counts(), origin.last_refusal());
         // The request is told before it is answered; one more is answered after both.
         chromium.open(&origin.url("open.test")).await.unwrap();
-        let open = |all: &[Connection]| pages(all, "open.test") >= 1;
-        assert!(origin.recorder().until(RECORDING, open).await);
+        let open = |all: &[RecordedConnection]| pages(all, "open.test") >= 1;
+        assert!(origin.recorder().wait_until(RECORDING_TIMEOUT, open).await);
         chromium.stop().await.unwrap();
         let counts = origin.counts();
         assert_eq!((counts.gated_passed, counts.gated_refused), (1, 0), "{:?}", origin.last_refusal());

@@ -13,27 +13,27 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::authority::Authority;
-use super::record::{Client, Connection, Heard};
+use super::recording::{Client, Exchange, RecordedConnection};
 use super::reply::Reply;
 use super::serve::{self, Handler};
-use super::tee::Tee;
+use super::tap::Tap;
 use crate::error::{Error, Result};
+use crate::error_kind::ErrorKind;
 use crate::fingerprint::hello::{ClientHello, HelloError, MAX_HELLO};
-use crate::fingerprint::profile::Over;
-use crate::kind::ErrorKind;
-use crate::lock::lock;
+use crate::fingerprint::profile::WireProtocol;
+use crate::sync::lock_unpoisoned;
 
-const HANDSHAKE: Duration = Duration::from_secs(10);
-const PAUSE: Duration = Duration::from_millis(50);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 /// The most connections kept; the oldest go first.
-const MAX_KEPT: usize = 1024;
+const MAX_CLIENTS: usize = 1024;
 /// The most connections served at once.
 const MAX_OPEN: usize = 4096;
 
 /// A running recorder. Dropping it ends the server and its connections.
 pub struct Recorder {
     addr: SocketAddr,
-    log: Arc<Log>,
+    log: Arc<ClientLog>,
     /// They end with it.
     _tasks: JoinSet<()>,
 }
@@ -41,7 +41,7 @@ pub struct Recorder {
 /// How a recorder is to listen.
 pub struct RecorderBuilder {
     port: u16,
-    besides: Vec<Ipv4Addr>,
+    extra_addresses: Vec<Ipv4Addr>,
     protocols: Vec<&'static str>,
     authority: Option<Arc<Authority>>,
 }
@@ -50,7 +50,7 @@ impl Recorder {
     /// A recorder that is still to be told how to listen.
     #[must_use]
     pub const fn builder() -> RecorderBuilder {
-        RecorderBuilder { port: 0, besides: Vec::new(), protocols: Vec::new(), authority: None }
+        RecorderBuilder { port: 0, extra_addresses: Vec::new(), protocols: Vec::new(), authority: None }
     }
 
     /// Where it listens: always on 127.0.0.1, whatever other loopback addresses there are.
@@ -67,21 +67,21 @@ impl Recorder {
 
     /// What was heard so far, in order of arrival.
     #[must_use]
-    pub fn connections(&self) -> Vec<Connection> {
-        self.log.clients().iter().map(|client| client.record()).collect()
+    pub fn connections(&self) -> Vec<RecordedConnection> {
+        self.log.clients().iter().map(|client| client.to_connection()).collect()
     }
 
     /// Forgets what was heard so far. Connections that are still open are there again with their
     /// next request.
     pub fn clear(&self) {
         for client in self.log.clients().drain(..) {
-            client.forget();
+            client.clear();
         }
     }
 
     /// Waits until `done` is true of what was heard, or `limit` has passed; says whether it is.
-    pub async fn until(&self, limit: Duration, done: impl Fn(&[Connection]) -> bool) -> bool {
-        let mut news = self.log.news.subscribe();
+    pub async fn wait_until(&self, limit: Duration, done: impl Fn(&[RecordedConnection]) -> bool) -> bool {
+        let mut news = self.log.changes.subscribe();
         let heard = async {
             while !done(&self.connections()) {
                 if news.changed().await.is_err() {
@@ -104,8 +104,8 @@ impl RecorderBuilder {
     /// Listens on these loopback addresses too, on the same port: hosts of their own, as it seems to
     /// clients that share connections between hosts of one address. Default: none.
     #[must_use]
-    pub fn besides(mut self, addresses: &[Ipv4Addr]) -> Self {
-        self.besides = addresses.to_vec();
+    pub fn extra_addresses(mut self, addresses: &[Ipv4Addr]) -> Self {
+        self.extra_addresses = addresses.to_vec();
         self
     }
 
@@ -121,7 +121,10 @@ impl RecorderBuilder {
     ///
     /// # Errors
     /// [`ErrorKind::Io`] when the port cannot be had, [`ErrorKind::Tls`] when TLS cannot be set up.
-    pub async fn start(self, handler: impl Fn(&Heard) -> Reply + Send + Sync + 'static) -> Result<Recorder> {
+    pub async fn start(
+        self,
+        handler: impl Fn(&Exchange) -> Reply + Send + Sync + 'static,
+    ) -> Result<Recorder> {
         let acceptor = match &self.authority {
             Some(authority) => Some(authority.acceptor(&self.protocols)?),
             None => None,
@@ -136,11 +139,11 @@ impl RecorderBuilder {
         let listener = TcpListener::bind((home, self.port)).await.map_err(unbound(home, self.port))?;
         let addr = listener.local_addr().map_err(unbound(home, self.port))?;
         let mut listeners = vec![listener];
-        for address in &self.besides {
+        for address in &self.extra_addresses {
             let bound = TcpListener::bind((*address, addr.port())).await;
             listeners.push(bound.map_err(unbound(*address, addr.port()))?);
         }
-        let log = Arc::new(Log::default());
+        let log = Arc::new(ClientLog::default());
         let server =
             Server { acceptor, handler: Arc::new(handler), log: Arc::clone(&log), next: AtomicUsize::new(0) };
         let server = Arc::new(server);
@@ -153,14 +156,14 @@ impl RecorderBuilder {
 }
 
 #[derive(Default)]
-struct Log {
+struct ClientLog {
     clients: Mutex<VecDeque<Arc<Client>>>,
-    news: watch::Sender<usize>,
+    changes: watch::Sender<usize>,
 }
 
-impl Log {
+impl ClientLog {
     fn clients(&self) -> std::sync::MutexGuard<'_, VecDeque<Arc<Client>>> {
-        lock(&self.clients)
+        lock_unpoisoned(&self.clients)
     }
 
     /// Keeps a client that is new, or comes back after [`Recorder::clear`], and tells who waits.
@@ -169,18 +172,18 @@ impl Log {
         if !clients.iter().rev().any(|known| Arc::ptr_eq(known, client)) {
             clients.push_back(Arc::clone(client));
         }
-        if clients.len() > MAX_KEPT {
+        if clients.len() > MAX_CLIENTS {
             clients.pop_front();
         }
         drop(clients);
-        self.news.send_modify(|count| *count = count.wrapping_add(1));
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 
 struct Server {
     acceptor: Option<SslAcceptor>,
     handler: Handler,
-    log: Arc<Log>,
+    log: Arc<ClientLog>,
     /// The next client's number.
     next: AtomicUsize,
 }
@@ -197,7 +200,7 @@ async fn accept(listener: TcpListener, server: Arc<Server>) {
                 // Over the bound: dropped, which closes it.
                 Ok(_) => {}
                 // Mostly too many open files: some will be closed before long.
-                Err(_) => sleep(PAUSE).await,
+                Err(_) => sleep(ACCEPT_RETRY_DELAY).await,
             },
             Some(_) = open.join_next(), if !open.is_empty() => {}
         }
@@ -210,26 +213,26 @@ impl Server {
         let _ = stream.set_nodelay(true);
         let handler: Handler = {
             let (handler, log) = (Arc::clone(&self.handler), Arc::clone(&self.log));
-            Arc::new(move |heard: &Heard| {
+            Arc::new(move |heard: &Exchange| {
                 log.add(&heard.client);
                 handler(heard)
             })
         };
         let Some(acceptor) = &self.acceptor else {
-            let client = Arc::new(Client::new(id, Over::Cleartext, true, Vec::new()));
+            let client = Arc::new(Client::new(id, WireProtocol::Cleartext, true, Vec::new()));
             self.log.add(&client);
             let _ = serve::h1(stream, client, handler).await;
             return;
         };
-        let hello = Arc::new(Mutex::new(HelloEar::default()));
+        let hello = Arc::new(Mutex::new(HelloSniffer::default()));
         let ear = {
             let hello = Arc::clone(&hello);
-            move |bytes: &[u8]| lock(&hello).hear(bytes)
+            move |bytes: &[u8]| lock_unpoisoned(&hello).push(bytes)
         };
-        let shaken = timeout(HANDSHAKE, tokio_boring::accept(acceptor, Tee::new(stream, ear))).await;
+        let shaken = timeout(HANDSHAKE_TIMEOUT, tokio_boring::accept(acceptor, Tap::new(stream, ear))).await;
         let h2 = matches!(&shaken, Ok(Ok(tls)) if tls.ssl().selected_alpn_protocol() == Some(b"h2"));
-        let records = std::mem::take(&mut lock(&hello).bytes);
-        let over = if h2 { Over::H2 } else { Over::H1 };
+        let records = std::mem::take(&mut lock_unpoisoned(&hello).bytes);
+        let over = if h2 { WireProtocol::Http2 } else { WireProtocol::Http1 };
         let client = Arc::new(Client::new(id, over, matches!(shaken, Ok(Ok(_))), records));
         self.log.add(&client);
         match shaken {
@@ -243,13 +246,13 @@ impl Server {
 
 /// Keeps a connection's first bytes until they are a whole ClientHello, or cannot be one.
 #[derive(Default)]
-struct HelloEar {
+struct HelloSniffer {
     bytes: Vec<u8>,
     done: bool,
 }
 
-impl HelloEar {
-    fn hear(&mut self, bytes: &[u8]) {
+impl HelloSniffer {
+    fn push(&mut self, bytes: &[u8]) {
         if self.done {
             return;
         }
@@ -263,12 +266,12 @@ impl HelloEar {
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-    use super::super::caller::Caller;
+    use super::super::test_client::TestClient;
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const TIMEOUT: Duration = Duration::from_secs(20);
 
-    async fn say(recorder: &Recorder, text: &str) -> String {
+    async fn send_raw(recorder: &Recorder, text: &str) -> String {
         let mut stream = TcpStream::connect(recorder.addr()).await.unwrap();
         stream.write_all(text.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
@@ -286,11 +289,11 @@ mod tests {
     #[tokio::test]
     async fn cleartext_requests_are_kept_in_wire_order_and_case() {
         let recorder = Recorder::builder()
-            .start(|heard| Reply::html(200, format!("{} {:?}", heard.request.path, heard.body)).closing())
+            .start(|heard| Reply::html(200, format!("{} {:?}", heard.request.path, heard.body)).close_after())
             .await
             .unwrap();
         let text = "POST /a?b HTTP/1.1\r\nHost: one.test:1\r\nsec-CH-ua: x\r\nAccept: */*\r\nContent-Length: 2\r\n\r\nhi";
-        let answer = say(&recorder, text).await;
+        let answer = send_raw(&recorder, text).await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         assert!(answer.contains("connection: close\r\n"), "{answer}");
         assert!(answer.ends_with("\r\n\r\n/a?b b\"hi\""), "{answer}");
@@ -299,13 +302,13 @@ mod tests {
         let names: Vec<&str> = request.headers.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["Host", "sec-CH-ua", "Accept", "Content-Length"]);
         assert_eq!((request.method.as_str(), request.host()), ("POST", "one.test"));
-        assert_eq!((connections[0].over, connections[0].ja4.as_deref()), (Over::Cleartext, None));
+        assert_eq!((connections[0].over, connections[0].ja4.as_deref()), (WireProtocol::Cleartext, None));
     }
 
     #[tokio::test]
     async fn one_connection_carries_several_requests() {
         let recorder = Recorder::builder().start(|_| Reply::status(204)).await.unwrap();
-        let answer = say(
+        let answer = send_raw(
             &recorder,
             "GET /1 HTTP/1.1\r\nHost: x\r\n\r\nHEAD /2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
         )
@@ -326,13 +329,13 @@ mod tests {
             ("POST / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n", "413"),
             ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", "411"),
         ] {
-            let answer = say(&recorder, text).await;
+            let answer = send_raw(&recorder, text).await;
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{text}: {answer}");
         }
         let (_, builder) = tls();
         let recorder = builder.start(|_| Reply::status(200)).await.unwrap();
-        say(&recorder, "GET / HTTP/1.1\r\n\r\n").await;
-        assert!(recorder.until(PATIENCE, |all| all.len() == 1).await);
+        send_raw(&recorder, "GET / HTTP/1.1\r\n\r\n").await;
+        assert!(recorder.wait_until(TIMEOUT, |all| all.len() == 1).await);
         let heard = &recorder.connections()[0];
         assert_eq!((heard.finished, heard.ja4.as_deref()), (false, None));
     }
@@ -341,9 +344,9 @@ mod tests {
     async fn a_large_answer_passes_the_flow_control_of_http2() {
         let (authority, builder) = tls();
         let recorder = builder.start(|_| Reply::html(200, "x".repeat(1_000_000))).await.unwrap();
-        let caller = Caller { addr: recorder.addr(), authority: &authority, ciphers: None };
+        let caller = TestClient { addr: recorder.addr(), authority: &authority, ciphers: None };
         assert_eq!(caller.get("one.test", "/", &[]).await.text.len(), 1_000_000);
-        assert_eq!(caller.ask("HEAD", "one.test", "/", &[], "").await.text, "");
+        assert_eq!(caller.send("HEAD", "one.test", "/", &[], "").await.text, "");
         let request = &recorder.connections()[0].requests[0];
         assert_eq!(request.pseudo, [":method", ":scheme", ":authority", ":path"]);
     }
@@ -355,7 +358,7 @@ mod tests {
         for path in ["/1", "/2"] {
             recorder.clear();
             stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
-            assert!(recorder.until(PATIENCE, |all| all.iter().any(|c| !c.requests.is_empty())).await);
+            assert!(recorder.wait_until(TIMEOUT, |all| all.iter().any(|c| !c.requests.is_empty())).await);
             let paths: Vec<String> =
                 recorder.connections().iter().flat_map(|c| c.requests.clone()).map(|r| r.path).collect();
             assert_eq!(paths, [path]);
@@ -370,7 +373,7 @@ mod tests {
         assert!(stream.read(&mut [0; 256]).await.unwrap() > 0);
         drop(recorder);
         // Ends, by a close or a reset, instead of waiting for the next request.
-        let rest = timeout(PATIENCE, stream.read_to_end(&mut Vec::new())).await;
+        let rest = timeout(TIMEOUT, stream.read_to_end(&mut Vec::new())).await;
         assert!(rest.is_ok());
     }
 }

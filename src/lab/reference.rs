@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{Client, HeardRequest};
+use super::recording::{Client, RecordedRequest};
 use crate::fingerprint::hello::extension;
-use crate::fingerprint::profile::{Over, Priority};
-use crate::fingerprint::{ClientHello, H2Opening, Shape, ja4};
+use crate::fingerprint::profile::{Priority, WireProtocol};
+use crate::fingerprint::{ClientHello, HelloShape, Http2Fingerprint, ja4};
 
 /// Headers that come and go with the request; their place is held against the recording where the
 /// recording shows it.
@@ -17,7 +17,7 @@ const OPTIONAL: [&str; 3] = ["cookie", "referer", "sec-fetch-user"];
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reference {
     /// Its ClientHello.
-    pub hello: Shape,
+    pub hello: HelloShape,
     /// Its JA4 when it resumes no session.
     pub ja4: String,
     /// Akamai's text of its HTTP/2 opening.
@@ -43,21 +43,22 @@ impl Reference {
     /// Takes together what was heard on HTTP/2 connections of one browser; `None` when it made no
     /// request on any.
     #[must_use]
-    pub fn of(clients: &[Arc<Client>]) -> Option<Self> {
+    pub fn from_clients(clients: &[Arc<Client>]) -> Option<Self> {
         let mut reference: Option<Self> = None;
         for client in clients {
-            let (Some(hello), Some(opening), Over::H2) = (client.hello(), client.opening(), client.over())
+            let (Some(hello), Some(opening), WireProtocol::Http2) =
+                (client.hello(), client.opening(), client.over())
             else {
                 continue;
             };
             let reference = reference.get_or_insert_with(|| Self {
-                hello: Shape::of(hello),
+                hello: HelloShape::from_hello(hello),
                 ja4: ja4_unresumed(hello),
                 akamai: opening.akamai(),
                 requests: Vec::new(),
             });
             for request in &client.requests() {
-                let shape = RequestShape::of(request);
+                let shape = RequestShape::from_request(request);
                 if !reference.requests.contains(&shape) {
                     reference.requests.push(shape);
                 }
@@ -68,10 +69,10 @@ impl Reference {
 
     /// In what a request differs from the browser's; empty when it could be its own.
     #[must_use]
-    pub fn differences(&self, client: &Client, request: &HeardRequest) -> Vec<&'static str> {
+    pub fn differences(&self, client: &Client, request: &RecordedRequest) -> Vec<&'static str> {
         let mut found = match client.hello() {
             Some(hello) => {
-                let mut found = self.hello.differences(&Shape::of(hello));
+                let mut found = self.hello.differences(&HelloShape::from_hello(hello));
                 if self.ja4 != ja4_unresumed(hello) {
                     found.push("ja4");
                 }
@@ -79,11 +80,11 @@ impl Reference {
             }
             None => vec!["tls"],
         };
-        if client.opening().map(H2Opening::akamai).as_ref() != Some(&self.akamai) {
+        if client.opening().map(Http2Fingerprint::akamai).as_ref() != Some(&self.akamai) {
             found.push("akamai");
         }
-        let shape = RequestShape::of(request);
-        if !self.requests.iter().any(|known| known.allows(&shape)) {
+        let shape = RequestShape::from_request(request);
+        if !self.requests.iter().any(|known| known.matches(&shape)) {
             found.push("headers");
         }
         found
@@ -91,7 +92,7 @@ impl Reference {
 }
 
 impl RequestShape {
-    fn of(request: &HeardRequest) -> Self {
+    fn from_request(request: &RecordedRequest) -> Self {
         let mut names: Vec<String> = Vec::new();
         for (name, _) in &request.headers {
             if names.last() != Some(name) {
@@ -107,7 +108,7 @@ impl RequestShape {
     }
 
     /// Whether `other` is this, but for optional headers that it lacks.
-    fn allows(&self, other: &Self) -> bool {
+    fn matches(&self, other: &Self) -> bool {
         let expected =
             self.names.iter().filter(|name| !OPTIONAL.contains(&name.as_str()) || other.names.contains(name));
         // Which stream it depends on follows from what else is under way.
@@ -121,17 +122,17 @@ impl RequestShape {
 
 /// Who a client is, as far as a clearance is bound to it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Fingerprint {
+pub(super) struct ClientFingerprint {
     ja4: Option<String>,
     akamai: Option<String>,
     user_agent: Option<String>,
 }
 
-impl Fingerprint {
-    pub(super) fn of(client: &Client, request: &HeardRequest) -> Self {
+impl ClientFingerprint {
+    pub(super) fn from_request(client: &Client, request: &RecordedRequest) -> Self {
         Self {
             ja4: client.hello().map(ja4_unresumed),
-            akamai: client.opening().map(H2Opening::akamai),
+            akamai: client.opening().map(Http2Fingerprint::akamai),
             user_agent: request.header("user-agent").map(str::to_owned),
         }
     }

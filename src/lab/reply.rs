@@ -8,25 +8,25 @@ pub struct Reply {
     pub(super) status: u16,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Bytes,
-    pub(super) then: Then,
+    pub(super) after: AfterReply,
 }
 
 /// What a server does after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Then {
-    Stay,
+pub(super) enum AfterReply {
+    KeepOpen,
     Close,
     /// Sends PING, over HTTP/2.
     Ping,
     /// Sends SETTINGS with another window, over HTTP/2.
-    Resize,
+    SendSettings,
 }
 
 impl Reply {
     /// An answer with this status and nothing else.
     #[must_use]
     pub const fn status(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Bytes::new(), then: Then::Stay }
+        Self { status, headers: Vec::new(), body: Bytes::new(), after: AfterReply::KeepOpen }
     }
 
     /// An HTML page.
@@ -63,22 +63,22 @@ impl Reply {
 
     /// Ends the connection after this answer, so that the client's next request needs a new one.
     #[must_use]
-    pub const fn closing(mut self) -> Self {
-        self.then = Then::Close;
+    pub const fn close_after(mut self) -> Self {
+        self.after = AfterReply::Close;
         self
     }
 
     /// Sends a PING after this answer.
     #[must_use]
-    pub const fn pinging(mut self) -> Self {
-        self.then = Then::Ping;
+    pub const fn ping_after(mut self) -> Self {
+        self.after = AfterReply::Ping;
         self
     }
 
     /// Sends new SETTINGS after this answer: another window for streams.
     #[must_use]
-    pub const fn resizing(mut self) -> Self {
-        self.then = Then::Resize;
+    pub const fn resize_after(mut self) -> Self {
+        self.after = AfterReply::SendSettings;
         self
     }
 }

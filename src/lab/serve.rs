@@ -10,24 +10,24 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::record::{Client, Heard, HeardRequest};
-use super::reply::{Reply, Then};
-use super::tee::Tee;
+use super::recording::{Client, Exchange, RecordedRequest};
+use super::reply::{AfterReply, Reply};
+use super::tap::Tap;
 use crate::fingerprint::h2::Frame;
-use crate::fingerprint::{H2Opening, H2Reader};
-use crate::lock::lock;
+use crate::fingerprint::{H2Reader, Http2Fingerprint};
+use crate::sync::lock_unpoisoned;
 
 /// What answers requests.
-pub(super) type Handler = Arc<dyn Fn(&Heard) -> Reply + Send + Sync>;
+pub(super) type Handler = Arc<dyn Fn(&Exchange) -> Reply + Send + Sync>;
 
 const MAX_BODY: usize = 1024 * 1024;
 const MAX_HEAD: usize = 64 * 1024;
 /// HEADERS read ahead of the server that answers them.
 const MAX_PENDING: usize = 1024;
 /// How long to wait for a client before trying again.
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
+const RETRY_DELAY: std::time::Duration = std::time::Duration::from_millis(5);
 /// What may wait to be done after answers.
-const MAX_AFTERWARDS: usize = 8;
+const MAX_PENDING_ACTIONS: usize = 8;
 /// What a client may send before it must wait: more than it has, so that its frames are cut by its
 /// own rule and not by how fast we are.
 const WINDOW: u32 = 1024 * 1024;
@@ -36,19 +36,19 @@ const OTHER_WINDOW: u32 = 100_000;
 
 /// What the listener knows of an HTTP/2 connection's requests before the server sees them.
 #[derive(Default)]
-struct Wire {
+struct H2Observer {
     reader: H2Reader,
-    opening: H2Opening,
-    pending: BTreeMap<u32, HeardRequest>,
+    opening: Http2Fingerprint,
+    pending: BTreeMap<u32, RecordedRequest>,
     data: BTreeMap<u32, Vec<(usize, bool)>>,
 }
 
-impl Wire {
-    fn hear(&mut self, bytes: &[u8], client: &Client) {
+impl H2Observer {
+    fn observe(&mut self, bytes: &[u8], client: &Client) {
         // Bytes that are no HTTP/2 are the server's to refuse.
         for frame in self.reader.push(bytes).unwrap_or_default() {
-            client.said(&frame);
-            self.opening.take(&frame);
+            client.add_frame(&frame);
+            self.opening.observe(&frame);
             if self.opening.is_complete() {
                 client.opening.get_or_init(|| self.opening.clone());
             }
@@ -59,7 +59,7 @@ impl Wire {
                 }
                 continue;
             }
-            if let Some((stream, request)) = HeardRequest::from_frame(frame) {
+            if let Some((stream, request)) = RecordedRequest::from_frame(frame) {
                 self.pending.insert(stream, request);
                 if self.pending.len() > MAX_PENDING {
                     self.pending.pop_first();
@@ -73,18 +73,18 @@ pub(super) async fn h2<S>(stream: S, client: Arc<Client>, handler: Handler) -> R
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let wire = Arc::new(Mutex::new(Wire::default()));
+    let wire = Arc::new(Mutex::new(H2Observer::default()));
     let ear = {
         let (wire, client) = (Arc::clone(&wire), Arc::clone(&client));
-        move |bytes: &[u8]| lock(&wire).hear(bytes, &client)
+        move |bytes: &[u8]| lock_unpoisoned(&wire).observe(bytes, &client)
     };
     let mut connection = h2::server::Builder::new()
         .initial_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
-        .handshake(Tee::new(stream, ear))
+        .handshake(Tap::new(stream, ear))
         .await?;
     let mut pings = connection.ping_pong();
-    let (then, mut afterwards) = mpsc::channel(MAX_AFTERWARDS);
+    let (then, mut afterwards) = mpsc::channel(MAX_PENDING_ACTIONS);
     let mut answers = JoinSet::new();
     loop {
         tokio::select! {
@@ -92,20 +92,20 @@ where
                 let Some(accepted) = accepted else { return Ok(()) };
                 let (request, respond) = accepted?;
                 let stream = respond.stream_id().as_u32();
-                let heard = lock(&wire).pending.remove(&stream);
+                let heard = lock_unpoisoned(&wire).pending.remove(&stream);
                 let Some(heard) = heard else { continue };
-                client.keep(&heard);
+                client.add_request(&heard);
                 let with_body = heard.method != "HEAD";
                 let wire = Arc::clone(&wire);
                 let (client, handler, afterwards) = (Arc::clone(&client), Arc::clone(&handler), then.clone());
                 answers.spawn(async move {
                     let body = read_body(request.into_body()).await?;
-                    let data = lock(&wire).data.remove(&stream);
-                    client.framed(stream, data.unwrap_or_default());
-                    let reply = handler(&Heard { client, request: heard, body });
-                    let then = reply.then;
+                    let data = lock_unpoisoned(&wire).data.remove(&stream);
+                    client.add_data_frames(stream, data.unwrap_or_default());
+                    let reply = handler(&Exchange { client, request: heard, body });
+                    let then = reply.after;
                     send(reply, with_body, respond).await?;
-                    if then != Then::Stay {
+                    if then != AfterReply::KeepOpen {
                         // Full means that enough has been asked for already.
                         let _ = afterwards.try_send(then);
                     }
@@ -113,15 +113,15 @@ where
                 });
             }
             Some(wanted) = afterwards.recv() => match wanted {
-                Then::Stay => {}
-                Then::Close => connection.graceful_shutdown(),
-                Then::Ping => pings.iter_mut().try_for_each(|pings| pings.send_ping(h2::Ping::opaque()))?,
+                AfterReply::KeepOpen => {}
+                AfterReply::Close => connection.graceful_shutdown(),
+                AfterReply::Ping => pings.iter_mut().try_for_each(|pings| pings.send_ping(h2::Ping::opaque()))?,
                 // Refused while the client has not taken note of the first SETTINGS.
-                Then::Resize => if connection.set_initial_window_size(OTHER_WINDOW).is_err() {
+                AfterReply::SendSettings => if connection.set_initial_window_size(OTHER_WINDOW).is_err() {
                     let again = then.clone();
                     answers.spawn(async move {
-                        tokio::time::sleep(PAUSE).await;
-                        let _ = again.try_send(Then::Resize);
+                        tokio::time::sleep(RETRY_DELAY).await;
+                        let _ = again.try_send(AfterReply::SendSettings);
                         Ok(())
                     });
                 },
@@ -177,16 +177,16 @@ where
     loop {
         let Some(end) = read_head(&mut stream, &mut buffer).await? else { return Ok(()) };
         let head = buffer.split_to(end);
-        let Some(request) = HeardRequest::from_head(&head[..end - 4], client.over()) else {
-            return write(&mut stream, Reply::status(400).closing(), true).await;
+        let Some(request) = RecordedRequest::from_head(&head[..end - 4], client.over()) else {
+            return write(&mut stream, Reply::status(400).close_after(), true).await;
         };
-        client.keep(&request);
+        client.add_request(&request);
         if request.header("transfer-encoding").is_some() {
-            return write(&mut stream, Reply::status(411).closing(), true).await;
+            return write(&mut stream, Reply::status(411).close_after(), true).await;
         }
         let len = request.header("content-length").map_or(Ok(0), str::parse::<usize>);
         let Some(len) = len.ok().filter(|len| *len <= MAX_BODY) else {
-            return write(&mut stream, Reply::status(413).closing(), true).await;
+            return write(&mut stream, Reply::status(413).close_after(), true).await;
         };
         while buffer.len() < len {
             if stream.read_buf(&mut buffer).await? == 0 {
@@ -197,11 +197,11 @@ where
         let with_body = request.method != "HEAD";
         let asked_to_close =
             request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
-        let mut reply = handler(&Heard { client: Arc::clone(&client), request, body });
+        let mut reply = handler(&Exchange { client: Arc::clone(&client), request, body });
         if asked_to_close {
-            reply.then = Then::Close;
+            reply.after = AfterReply::Close;
         }
-        let last = reply.then == Then::Close;
+        let last = reply.after == AfterReply::Close;
         write(&mut stream, reply, with_body).await?;
         if last {
             return stream.shutdown().await;
@@ -230,7 +230,7 @@ async fn write<S: AsyncWrite + Unpin>(stream: &mut S, reply: Reply, with_body: b
     if has_length(reply.status) {
         head.extend(["content-length: ", &reply.body.len().to_string(), "\r\n"]);
     }
-    if reply.then == Then::Close {
+    if reply.after == AfterReply::Close {
         head.push_str("connection: close\r\n");
     }
     head.push_str("\r\n");

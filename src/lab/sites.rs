@@ -5,11 +5,13 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::lock::lock;
+use crate::sync::lock_unpoisoned;
 
-use super::challenge::{Answer, DIFFICULTY, Ending, Ledger, Manner, Refusal};
-use super::record::Heard;
-use super::reference::{Fingerprint, Reference};
+use super::challenge::{
+    ChallengeAnswer, ChallengeError, ChallengeMode, ChallengeOutcome, ClearanceStore, DIFFICULTY,
+};
+use super::recording::Exchange;
+use super::reference::{ClientFingerprint, Reference};
 use super::reply::Reply;
 
 /// The cookie a passed challenge earns.
@@ -27,7 +29,7 @@ const ME: &str = "/__lab/me";
 /// How often each site did what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Counts {
+pub struct SiteCounters {
     /// Pages open.test gave.
     pub open: u64,
     /// Pages gated.test gave.
@@ -50,33 +52,33 @@ pub struct Counts {
 
 /// The sites' state. They know nothing of who asks but what was heard.
 #[derive(Default)]
-pub(super) struct Sites {
+pub(super) struct DemoSites {
     pub(super) reference: OnceLock<Reference>,
-    counts: Mutex<Counts>,
-    ledger: Mutex<Ledger>,
+    counts: Mutex<SiteCounters>,
+    clearances: Mutex<ClearanceStore>,
     refusals: Mutex<Vec<&'static str>>,
 }
 
-impl Sites {
-    pub(super) fn counts(&self) -> MutexGuard<'_, Counts> {
-        lock(&self.counts)
+impl DemoSites {
+    pub(super) fn counts(&self) -> MutexGuard<'_, SiteCounters> {
+        lock_unpoisoned(&self.counts)
     }
 
     /// How challenged.test behaves from now on.
-    pub(super) fn behave(&self, manner: Manner) {
-        lock(&self.ledger).behave(manner);
+    pub(super) fn set_challenge_mode(&self, manner: ChallengeMode) {
+        lock_unpoisoned(&self.clearances).set_mode(manner);
     }
 
-    fn refused(&self, why: Vec<&'static str>) {
-        *lock(&self.refusals) = why;
+    fn record_refusal(&self, why: Vec<&'static str>) {
+        *lock_unpoisoned(&self.refusals) = why;
     }
 
     /// Why the last request was refused by gated.test, or the last answer by challenged.test.
     pub(super) fn last_refusal(&self) -> Vec<&'static str> {
-        lock(&self.refusals).clone()
+        lock_unpoisoned(&self.refusals).clone()
     }
 
-    pub(super) fn answer(&self, heard: &Heard) -> Reply {
+    pub(super) fn respond(&self, heard: &Exchange) -> Reply {
         let request = &heard.request;
         let path = request.path.split('?').next().unwrap_or_default();
         if matches!(path, "/favicon.ico" | "/robots.txt") {
@@ -91,9 +93,9 @@ impl Sites {
         }
     }
 
-    fn open(&self, heard: &Heard, path: &str) -> Reply {
+    fn open(&self, heard: &Exchange, path: &str) -> Reply {
         match path {
-            ME => me(heard),
+            ME => describe_client(heard),
             REFERENCE_PATH => Reply::redirect(302, "/__lab/reference/landed")
                 .header("set-cookie", "reference=1; Path=/; Secure"),
             "/__lab/reference/landed" => Reply::html(200, include_str!("pages/reference.html")),
@@ -105,7 +107,7 @@ impl Sites {
         }
     }
 
-    fn gated(&self, heard: &Heard) -> Reply {
+    fn gated(&self, heard: &Exchange) -> Reply {
         let differences = match self.reference.get() {
             Some(reference) => reference.differences(&heard.client, &heard.request),
             None => vec!["reference"],
@@ -115,67 +117,78 @@ impl Sites {
             return page("A gated page");
         }
         self.counts().gated_refused += 1;
-        self.refused(differences);
+        self.record_refusal(differences);
         let number = format!("{:016x}", rand::random::<u64>());
         Reply::html(403, include_str!("pages/gated.html").replace("{reference}", &number))
     }
 
-    fn challenged(&self, heard: &Heard, path: &str) -> Reply {
-        let holder = Fingerprint::of(&heard.client, &heard.request);
+    fn challenged(&self, heard: &Exchange, path: &str) -> Reply {
+        let holder = ClientFingerprint::from_request(&heard.client, &heard.request);
         let now = Instant::now();
-        let mut ledger = lock(&self.ledger);
+        let mut ledger = lock_unpoisoned(&self.clearances);
         if path == VERIFY && heard.request.method == "POST" {
             self.counts().verifies += 1;
-            let Ok(answer) = serde_json::from_slice::<Answer>(&heard.body) else {
-                self.refused(vec!["malformed"]);
-                return edge(Reply::json(400, r#"{"ok":false,"why":"malformed"}"#));
+            let Ok(answer) = serde_json::from_slice::<ChallengeAnswer>(&heard.body) else {
+                self.record_refusal(vec!["malformed"]);
+                return with_vendor_headers(Reply::json(400, r#"{"ok":false,"why":"malformed"}"#));
             };
-            let judged = ledger.judge(&answer, holder, now);
-            return edge(self.verified(judged, ledger.ending(), ledger.lasts().as_secs()));
+            let judged = ledger.verify(&answer, holder, now);
+            return with_vendor_headers(self.challenge_reply(
+                judged,
+                ledger.outcome(),
+                ledger.lifetime().as_secs(),
+            ));
         }
-        if heard.request.cookie(ANSWERED_COOKIE).is_some() && ledger.ending() != Ending::Passed {
+        if heard.request.cookie(ANSWERED_COOKIE).is_some() && ledger.outcome() != ChallengeOutcome::Passed {
             self.counts().challenged_refused += 1;
-            return match ledger.ending() {
-                Ending::Captcha => edge(Reply::html(403, include_str!("pages/captcha.html"))),
+            return match ledger.outcome() {
+                ChallengeOutcome::Captcha => {
+                    with_vendor_headers(Reply::html(403, include_str!("pages/captcha.html")))
+                }
                 _ => closed_page("challenged.test"),
             };
         }
-        if heard.request.cookie(CLEARANCE_COOKIE).is_some_and(|token| ledger.clears(token, &holder, now)) {
+        if heard.request.cookie(CLEARANCE_COOKIE).is_some_and(|token| ledger.redeem(token, &holder, now)) {
             self.counts().challenged_passed += 1;
-            return edge(page("A challenged page"));
+            return with_vendor_headers(page("A challenged page"));
         }
         self.counts().challenges += 1;
         let html = include_str!("pages/challenge.html")
             .replace("{host}", "challenged.test")
-            .replace("{nonce}", &ledger.puzzle(holder, now))
+            .replace("{nonce}", &ledger.issue_puzzle(holder, now))
             .replace("{difficulty}", &DIFFICULTY.to_string());
-        edge(Reply::html(403, html))
+        with_vendor_headers(Reply::html(403, html))
             .header("cf-mitigated", "challenge")
             .header("cache-control", "private, no-store")
     }
 
     /// The answer to an answer.
-    fn verified(&self, judged: Result<String, Refusal>, ending: Ending, age: u64) -> Reply {
+    fn challenge_reply(
+        &self,
+        judged: Result<String, ChallengeError>,
+        ending: ChallengeOutcome,
+        age: u64,
+    ) -> Reply {
         let cookie = |name: &str, value: &str| {
             format!("{name}={value}; Path=/; Max-Age={age}; HttpOnly; Secure; SameSite=Lax")
         };
         match (judged, ending) {
-            (Ok(token), Ending::Passed) => {
+            (Ok(token), ChallengeOutcome::Passed) => {
                 self.counts().clearances += 1;
                 Reply::json(200, r#"{"ok":true}"#).header("set-cookie", cookie(CLEARANCE_COOKIE, &token))
             }
-            (Ok(_), Ending::Captcha | Ending::Refused) => {
+            (Ok(_), ChallengeOutcome::Captcha | ChallengeOutcome::Refused) => {
                 Reply::json(200, r#"{"ok":true}"#).header("set-cookie", cookie(ANSWERED_COOKIE, "1"))
             }
-            (Ok(_), Ending::Endless) => Reply::json(403, r#"{"ok":false}"#),
+            (Ok(_), ChallengeOutcome::Endless) => Reply::json(403, r#"{"ok":false}"#),
             (Err(refusal), _) => {
-                self.refused(vec![refusal.name()]);
+                self.record_refusal(vec![refusal.name()]);
                 Reply::json(403, format!(r#"{{"ok":false,"why":"{}"}}"#, refusal.name()))
             }
         }
     }
 
-    fn closed(&self, _: &Heard) -> Reply {
+    fn closed(&self, _: &Exchange) -> Reply {
         self.counts().closed += 1;
         closed_page("closed.test")
     }
@@ -183,11 +196,11 @@ impl Sites {
 
 fn closed_page(host: &str) -> Reply {
     let html = include_str!("pages/closed.html").replace("{host}", host);
-    edge(Reply::html(403, html)).header("cf-mitigated", "block")
+    with_vendor_headers(Reply::html(403, html)).header("cf-mitigated", "block")
 }
 
 /// What stands on every answer of a site behind that vendor, good or bad.
-fn edge(reply: Reply) -> Reply {
+fn with_vendor_headers(reply: Reply) -> Reply {
     reply.header("server", "cloudflare").header("cf-ray", format!("{:016x}-LAB", rand::random::<u64>()))
 }
 
@@ -196,8 +209,8 @@ fn page(title: &str) -> Reply {
 }
 
 /// Tells a client what was heard of it.
-fn me(heard: &Heard) -> Reply {
-    match serde_json::to_string_pretty(&heard.client.record()) {
+fn describe_client(heard: &Exchange) -> Reply {
+    match serde_json::to_string_pretty(&heard.client.to_connection()) {
         Ok(text) => Reply::json(200, text),
         Err(_) => Reply::status(500),
     }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
 use crate::tier::Tier;
 
 /// A host that is left alone on one tier, because it failed too often in a row there. Times are seconds
@@ -29,19 +29,21 @@ pub struct Circuit {
 impl Circuit {
     /// Whether it still says anything at `now`: what nobody tried for an hour is not known any more.
     pub(crate) const fn is_current(&self, now: i64) -> bool {
-        now < self.until.saturating_add(STALE)
+        now < self.until.saturating_add(STALE_AFTER)
     }
 
     /// Whether the numbers can be: what comes from a file is looked at.
-    pub(crate) fn is_sound(&self, now: i64) -> bool {
-        (1..=LONGEST).contains(&self.lasts) && self.since >= 0 && self.until <= now.saturating_add(LONGEST)
+    pub(crate) fn is_valid(&self, now: i64) -> bool {
+        (1..=MAX_COOLDOWN).contains(&self.lasts)
+            && self.since >= 0
+            && self.until <= now.saturating_add(MAX_COOLDOWN)
     }
 }
 
 /// How long it is remembered that a host had to be tried again: an hour.
-pub(super) const STALE: i64 = 60 * 60;
+pub(super) const STALE_AFTER: i64 = 60 * 60;
 /// No host is left alone for longer than five minutes at once.
-const LONGEST: i64 = 300;
+const MAX_COOLDOWN: i64 = 300;
 
 #[cfg(test)]
 mod tests {
@@ -50,7 +52,7 @@ mod tests {
     const NOW: i64 = 1_000_000_000;
 
     #[test]
-    fn one_that_nobody_tried_for_an_hour_or_that_cannot_be_says_nothing() {
+    fn a_circuit_untried_for_an_hour_or_with_impossible_numbers_is_ignored() {
         let circuit = |until, lasts| Circuit {
             host: "a.example".to_owned(),
             tier: Tier::Plain,
@@ -63,14 +65,14 @@ mod tests {
         for (until, lasts, current, sound) in [
             (NOW + 10, 10, true, true),
             (NOW + 300, 300, true, true),
-            (NOW - STALE + 1, 10, true, true),
-            (NOW - STALE, 10, false, true),
+            (NOW - STALE_AFTER + 1, 10, true, true),
+            (NOW - STALE_AFTER, 10, false, true),
             (NOW + 301, 300, true, false),
             (NOW, 0, true, false),
             (i64::MAX, 10, true, false),
         ] {
             let circuit = circuit(until, lasts);
-            assert_eq!((circuit.is_current(NOW), circuit.is_sound(NOW)), (current, sound), "{until} {lasts}");
+            assert_eq!((circuit.is_current(NOW), circuit.is_valid(NOW)), (current, sound), "{until} {lasts}");
         }
     }
 }

@@ -8,16 +8,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::fault::Fault;
+use super::error::StoreError;
 
 /// Opens the file at `path`, made when it is not there, with the schema in it. A damaged one is moved
 /// aside first: then the second part says where it is.
-pub(super) fn open(path: &Path) -> Result<(Connection, Option<PathBuf>), Fault> {
+pub(super) fn open(path: &Path) -> Result<(Connection, Option<PathBuf>), StoreError> {
     make_folder(path)?;
     // Two processes that make, or mend, one file at once must not undo each other's work.
-    let _lock = lock(path)?;
+    let _lock = lock_file(path)?;
     match connect(path) {
-        Err(Fault::Corrupt(_)) => {
+        Err(StoreError::Corrupt(_)) => {
             let aside = move_aside(path)?;
             Ok((connect(path)?, Some(aside)))
         }
@@ -25,7 +25,7 @@ pub(super) fn open(path: &Path) -> Result<(Connection, Option<PathBuf>), Fault> 
     }
 }
 
-fn connect(path: &Path) -> Result<Connection, Fault> {
+fn connect(path: &Path) -> Result<Connection, StoreError> {
     // SQLite makes its other files as private as this one.
     let file =
         OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)?;
@@ -34,27 +34,27 @@ fn connect(path: &Path) -> Result<Connection, Fault> {
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     let number =
         |pragma: &str| connection.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get::<_, i64>(0));
     let (id, version) = (number("application_id")?, number("user_version")?);
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    if id != APPLICATION && (tables > 0 || version != 0) {
-        return Err(Fault::Foreign);
+    if id != APPLICATION_ID && (tables > 0 || version != 0) {
+        return Err(StoreError::Foreign);
     }
-    if version > VERSION {
-        return Err(Fault::Newer(version));
+    if version > SCHEMA_VERSION {
+        return Err(StoreError::Newer(version));
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
-    connection.pragma_update(None, "journal_size_limit", JOURNAL)?;
+    connection.pragma_update(None, "journal_size_limit", JOURNAL_SIZE_LIMIT)?;
     // Cookies that were forgotten are not left in unused pages.
     connection.pragma_update(None, "secure_delete", true)?;
-    let steps = STEPS.get(usize::try_from(version).unwrap_or(0)..).unwrap_or_default();
+    let steps = MIGRATIONS.get(usize::try_from(version).unwrap_or(0)..).unwrap_or_default();
     if !steps.is_empty() {
         let steps = steps.concat();
         connection.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {steps} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;"
+            "BEGIN IMMEDIATE; {steps} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
         ))?;
     }
     Ok(connection)
@@ -75,21 +75,21 @@ fn make_folder(path: &Path) -> io::Result<()> {
 }
 
 /// Held until it is dropped, or its process ends.
-fn lock(path: &Path) -> Result<File, Fault> {
+fn lock_file(path: &Path) -> Result<File, StoreError> {
     let lock = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
         .mode(0o600)
-        .open(beside(path, ".lock"))?;
-    let deadline = Instant::now() + BUSY;
+        .open(sibling_path(path, ".lock"))?;
+    let deadline = Instant::now() + BUSY_TIMEOUT;
     loop {
         match lock.try_lock() {
             Ok(()) => return Ok(lock),
             Err(std::fs::TryLockError::WouldBlock) if Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(10));
             }
-            Err(std::fs::TryLockError::WouldBlock) => return Err(Fault::Busy),
+            Err(std::fs::TryLockError::WouldBlock) => return Err(StoreError::Busy),
             Err(std::fs::TryLockError::Error(cause)) => return Err(cause.into()),
         }
     }
@@ -100,13 +100,13 @@ fn move_aside(path: &Path) -> io::Result<PathBuf> {
     let date = humantime::format_rfc3339_seconds(SystemTime::now()).to_string().replace(':', "");
     let free = |number: u32| {
         let more = if number == 0 { String::new() } else { format!("-{number}") };
-        let aside = beside(path, &format!(".corrupt-{date}{more}"));
+        let aside = sibling_path(path, &format!(".corrupt-{date}{more}"));
         (!aside.exists()).then_some(aside)
     };
     let aside = (0..).find_map(free).expect("there is no end of numbers");
     std::fs::rename(path, &aside)?;
     for part in ["-wal", "-shm"] {
-        match std::fs::rename(beside(path, part), beside(&aside, part)) {
+        match std::fs::rename(sibling_path(path, part), sibling_path(&aside, part)) {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
             _ => {}
         }
@@ -114,23 +114,23 @@ fn move_aside(path: &Path) -> io::Result<PathBuf> {
     Ok(aside)
 }
 
-fn beside(path: &Path, end: &str) -> PathBuf {
+fn sibling_path(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(end);
     name.into()
 }
 
 /// How long another process is waited for.
-const BUSY: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// After a burst of writes the journal shrinks to so many bytes.
-const JOURNAL: i64 = 1 << 20;
+const JOURNAL_SIZE_LIMIT: i64 = 1 << 20;
 /// `rngs`, so that `file` and we know our own.
-const APPLICATION: i64 = 0x726e_6773;
+const APPLICATION_ID: i64 = 0x726e_6773;
 /// The schema that all the steps below lead to. A larger number in a file is another, later one.
-const VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 2;
 /// From nothing to version 1, from 1 to 2, and so on: an older file keeps its rows.
-const STEPS: [&str; 2] = [FIRST, SECOND];
-pub(super) const FIRST: &str = "
+const MIGRATIONS: [&str; 2] = [SCHEMA_V1, MIGRATION_V2];
+pub(super) const SCHEMA_V1: &str = "
     CREATE TABLE evidence (
         site TEXT NOT NULL, grp TEXT NOT NULL, rung TEXT NOT NULL, profile TEXT NOT NULL,
         pages INTEGER NOT NULL, refusals INTEGER NOT NULL, good REAL NOT NULL, bad REAL NOT NULL,
@@ -146,7 +146,7 @@ pub(super) const FIRST: &str = "
     CREATE INDEX identity_learned ON identity (learned);
 ";
 /// What was cleared by then was so for the machine's own place and the profile's own language.
-const SECOND: &str = "
+const MIGRATION_V2: &str = "
     CREATE TABLE identity_2 (
         host TEXT NOT NULL, session TEXT NOT NULL, route TEXT NOT NULL, profile TEXT NOT NULL,
         place TEXT NOT NULL, saved TEXT NOT NULL, learned INTEGER NOT NULL, good_until INTEGER NOT NULL,

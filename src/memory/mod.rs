@@ -6,41 +6,41 @@
 //! hints it was asked for, until they run out, for the same session, route, browser profile, place and
 //! language alone. *Circuits*: hosts that fail, and when one request may try them again.
 
-mod area;
 mod circuit;
 mod clearance;
-mod evidence;
-mod fault;
+mod clearance_state;
+mod error;
+mod export;
 mod file;
-mod keeper;
-mod line;
-mod live;
-mod note;
-mod notebook;
-mod saved;
+mod host_memory;
+mod inspect;
+mod page_size;
+mod saved_identity;
+mod site_section;
 mod store;
 #[cfg(test)]
 mod store_tests;
+mod store_worker;
 mod tables;
 mod tally;
-mod usual;
+mod tiers;
 
 use std::path::PathBuf;
 
-pub use area::Area;
 pub use circuit::Circuit;
-pub use evidence::Rung;
-pub use notebook::{Cleared, Notebook, Seen, Sizes};
-pub use saved::Who;
-pub use tally::Tally;
-pub use usual::{Form, Usual};
+pub use inspect::{ClearanceEntry, MemoryFile, SizeEntry, TierEntry};
+pub use page_size::{MarkupSource, PageSizeModel};
+pub use saved_identity::SavedIdentityKey;
+pub use site_section::SiteSection;
+pub use tally::DecayingTally;
+pub use tiers::TierMode;
 
 pub(crate) use clearance::Clearance;
-pub(crate) use evidence::{Dress, Question};
-pub(crate) use live::{Attempted, Memory};
-pub(crate) use note::Note;
-pub(crate) use saved::Saved;
-pub(crate) use usual::{Measure, is_alike, mark};
+pub(crate) use clearance_state::ClearanceState;
+pub(crate) use host_memory::{AttemptSample, HostMemory};
+pub(crate) use page_size::{SizeSample, is_similar_size, url_bit};
+pub(crate) use saved_identity::SavedIdentity;
+pub(crate) use tiers::{ProfileDecision, TierQuery};
 
 /// `rungs/memory.sqlite` in the user's folder for data: `$XDG_DATA_HOME`, or `~/.local/share`. `None`
 /// where there is no home.

@@ -6,34 +6,43 @@ use std::path::Path;
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
 
-use super::evidence::{Rung, Slot};
-use super::fault::Fault;
-use super::file::FIRST;
-use super::store::{Contents, Held, Line, News, Store};
-use super::tables::{Measured, Turned};
-use super::{Circuit, Clearance, Form, Measure, Note, Saved, Tally, Who};
+use super::error::StoreError;
+use super::file::SCHEMA_V1;
+use super::store::{IdentityRow, PendingWrites, Snapshot, Store, TierRow};
+use super::tables::{CircuitUpdate, SizeUpdate};
+use super::tiers::{StatKey, TierMode};
+use super::{
+    Circuit, Clearance, ClearanceState, DecayingTally, MarkupSource, SavedIdentity, SavedIdentityKey,
+    SizeSample,
+};
 use crate::cookies::Cookie;
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
 use crate::tier::Tier;
 
 const NOW: i64 = 1_000_000_000;
 
-fn line(site: &str, tally: Tally) -> Line {
-    let slot = Slot { group: "/".to_owned(), rung: Rung::Plain, profile: "plain".to_owned() };
-    Line { site: site.to_owned(), slot, tally }
+fn tier_row(site: &str, tally: DecayingTally) -> TierRow {
+    let slot = StatKey { path_prefix: "/".to_owned(), mode: TierMode::Plain, profile: "plain".to_owned() };
+    TierRow { site: site.to_owned(), key: slot, tally }
 }
 
-fn who(session: &str) -> Who {
+fn identity_key(session: &str) -> SavedIdentityKey {
     let (route, profile) = ("direct".to_owned(), "chrome".to_owned());
-    Who { session: session.to_owned(), route, profile, place: String::new() }
+    SavedIdentityKey { session: session.to_owned(), route, profile, place: String::new() }
 }
 
-fn news(seen: &[Line], held: &[Held]) -> News {
-    News { seen: seen.to_vec(), held: held.to_vec(), ..News::default() }
+fn pending_writes(seen: &[TierRow], held: &[IdentityRow]) -> PendingWrites {
+    PendingWrites { tallies: seen.to_vec(), identities: held.to_vec(), ..PendingWrites::default() }
 }
 
-fn measured(measure: Measure) -> Measured {
-    Measured { site: "a.example".to_owned(), group: "/".to_owned(), form: Form::Html, measure, at: NOW }
+fn size_update(measure: SizeSample) -> SizeUpdate {
+    SizeUpdate {
+        site: "a.example".to_owned(),
+        path_prefix: "/".to_owned(),
+        form: MarkupSource::Html,
+        sample: measure,
+        at: NOW,
+    }
 }
 
 fn circuit(tier: Tier, since: i64, until: i64) -> Circuit {
@@ -41,10 +50,12 @@ fn circuit(tier: Tier, since: i64, until: i64) -> Circuit {
     Circuit { host, tier, kind, faults: 5, since, until, lasts: 10 }
 }
 
-fn held(host: &str, value: &str, learned: i64) -> Held {
-    let note = Note::cleared(Clearance { cookies: vec!["pass".to_owned()], until: Some(NOW + 1000) }, NOW);
-    let saved = Saved { note, cookies: vec![Cookie::session("pass", value, host)], hints: Vec::new() };
-    Held { host: host.to_owned(), who: who("own"), saved, learned }
+fn identity_row(host: &str, value: &str, learned: i64) -> IdentityRow {
+    let note =
+        ClearanceState::new(Clearance { cookies: vec!["pass".to_owned()], until: Some(NOW + 1000) }, NOW);
+    let saved =
+        SavedIdentity { note, cookies: vec![Cookie::session("pass", value, host)], hints: Vec::new() };
+    IdentityRow { host: host.to_owned(), key: identity_key("own"), identity: saved, learned }
 }
 
 fn open(path: &Path) -> Store {
@@ -62,16 +73,29 @@ fn counts_of_two_writers_add_up_and_an_older_identity_takes_no_newer_ones_place(
     let folder = folder();
     let path = folder.path().join("m.sqlite");
     let (mut one, mut two) = (open(&path), open(&path));
-    one.add(&news(&[line("a.example", Tally::page(NOW))], &[held("a.example", "new", 9)]), NOW).unwrap();
+    one.add(
+        &pending_writes(
+            &[tier_row("a.example", DecayingTally::from_page(NOW))],
+            &[identity_row("a.example", "new", 9)],
+        ),
+        NOW,
+    )
+    .unwrap();
     let sums = two
-        .add(&news(&[line("a.example", Tally::refusal(NOW + 1))], &[held("a.example", "old", 8)]), NOW)
+        .add(
+            &pending_writes(
+                &[tier_row("a.example", DecayingTally::from_refusal(NOW + 1))],
+                &[identity_row("a.example", "old", 8)],
+            ),
+            NOW,
+        )
         .unwrap();
     assert_eq!((sums[0].tally.pages, sums[0].tally.refusals), (1, 1));
-    assert_eq!(one.evidence(Some("a.example")).unwrap(), sums);
-    assert!(one.evidence(Some("b.example")).unwrap().is_empty());
-    let saved = one.held(&who("own"), "a.example").unwrap().unwrap();
+    assert_eq!(one.tallies(Some("a.example")).unwrap(), sums);
+    assert!(one.tallies(Some("b.example")).unwrap().is_empty());
+    let saved = one.identity(&identity_key("own"), "a.example").unwrap().unwrap();
     assert_eq!(saved.cookies[0].value, "new");
-    assert!(one.held(&who("session:own"), "a.example").unwrap().is_none(), "another session");
+    assert!(one.identity(&identity_key("session:own"), "a.example").unwrap().is_none(), "another session");
 }
 
 #[test]
@@ -79,7 +103,7 @@ fn folder_and_file_are_their_owners_alone_and_an_open_file_is_closed_to_others()
     let folder = folder();
     let path = folder.path().join("deep").join("rungs").join("m.sqlite");
     let mut store = open(&path);
-    store.add(&news(&[line("a.example", Tally::page(NOW))], &[]), NOW).unwrap();
+    store.add(&pending_writes(&[tier_row("a.example", DecayingTally::from_page(NOW))], &[]), NOW).unwrap();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(path.parent().unwrap()), 0o700);
     for file in std::fs::read_dir(path.parent().unwrap()).unwrap() {
@@ -102,7 +126,7 @@ fn a_damaged_file_is_moved_aside_whole_and_a_new_one_begun() {
         let aside = aside.expect("it was damaged");
         assert_eq!(std::fs::read(&aside).unwrap(), damage);
         assert!(aside.to_string_lossy().starts_with(&format!("{}.corrupt-", path.display())));
-        assert!(store.evidence(None).unwrap().is_empty());
+        assert!(store.tallies(None).unwrap().is_empty());
         drop(store);
         drop(open(&path));
         for end in ["", "-wal", "-shm"] {
@@ -123,14 +147,14 @@ fn a_newer_file_and_another_programs_are_left_as_they_are() {
         (
             &newer,
             "newer rungs (schema 7)",
-            (|fault: &Fault| matches!(fault, Fault::Newer(7))) as fn(&Fault) -> bool,
+            (|fault: &StoreError| matches!(fault, StoreError::Newer(7))) as fn(&StoreError) -> bool,
         ),
-        (&other, "another program's", |fault| matches!(fault, Fault::Foreign)),
+        (&other, "another program's", |fault| matches!(fault, StoreError::Foreign)),
     ] {
         let before = std::fs::read(path).unwrap();
         let fault = Store::open(path).err().unwrap();
-        assert!(is_expected(&fault) && !fault.may_pass());
-        let error = fault.at(path);
+        assert!(is_expected(&fault) && !fault.is_transient());
+        let error = fault.into_error(path);
         assert!(error.kind() == ErrorKind::Config && error.chain().contains(words), "{error:?}");
         assert_eq!(std::fs::read(path).unwrap(), before);
     }
@@ -140,13 +164,16 @@ fn a_newer_file_and_another_programs_are_left_as_they_are() {
 fn what_is_old_leaves_and_so_does_what_is_too_much() {
     let folder = folder();
     let mut store = open(&folder.path().join("m.sqlite"));
-    let many: Vec<Line> = (0..50_010).map(|n| line(&format!("s{n}.example"), Tally::page(NOW))).collect();
-    store.add(&news(&many, &[held("a.example", "x", NOW)]), NOW).unwrap();
-    assert_eq!(store.evidence(None).unwrap().len(), 45_000, "a tenth leaves at once");
+    let many: Vec<TierRow> =
+        (0..50_010).map(|n| tier_row(&format!("s{n}.example"), DecayingTally::from_page(NOW))).collect();
+    store.add(&pending_writes(&many, &[identity_row("a.example", "x", NOW)]), NOW).unwrap();
+    assert_eq!(store.tallies(None).unwrap().len(), 45_000, "a tenth leaves at once");
     let later = NOW + 31 * 24 * 3600;
-    store.add(&news(&[line("late.example", Tally::page(later))], &[]), later).unwrap();
-    assert_eq!(store.evidence(None).unwrap().len(), 1);
-    assert!(store.all_held().unwrap().is_empty(), "its clearance is over");
+    store
+        .add(&pending_writes(&[tier_row("late.example", DecayingTally::from_page(later))], &[]), later)
+        .unwrap();
+    assert_eq!(store.tallies(None).unwrap().len(), 1);
+    assert!(store.identities().unwrap().is_empty(), "its clearance is over");
 }
 
 #[test]
@@ -154,7 +181,13 @@ fn what_was_cleared_is_in_none_of_the_files() {
     let folder = folder();
     let mut store = open(&folder.path().join("m.sqlite"));
     store
-        .add(&news(&[line("a.example", Tally::page(NOW))], &[held("a.example", "hunter2hunter2", NOW)]), NOW)
+        .add(
+            &pending_writes(
+                &[tier_row("a.example", DecayingTally::from_page(NOW))],
+                &[identity_row("a.example", "hunter2hunter2", NOW)],
+            ),
+            NOW,
+        )
         .unwrap();
     let holds = || {
         std::fs::read_dir(folder.path()).unwrap().any(|file| {
@@ -165,7 +198,7 @@ fn what_was_cleared_is_in_none_of_the_files() {
     assert!(holds());
     assert_eq!(store.clear(|name| name == "b.example").unwrap(), 0);
     assert_eq!(store.clear(|name| name == "a.example").unwrap(), 2);
-    store.sweep().unwrap();
+    store.truncate_journal().unwrap();
     assert!(!holds());
 }
 
@@ -174,20 +207,28 @@ fn a_row_that_this_version_does_not_understand_says_nothing() {
     let folder = folder();
     let path = folder.path().join("m.sqlite");
     let mut store = open(&path);
-    store.add(&news(&[line("a.example", Tally::page(NOW))], &[held("a.example", "x", NOW)]), NOW).unwrap();
+    store
+        .add(
+            &pending_writes(
+                &[tier_row("a.example", DecayingTally::from_page(NOW))],
+                &[identity_row("a.example", "x", NOW)],
+            ),
+            NOW,
+        )
+        .unwrap();
     let by_hand = Connection::open(&path).unwrap();
     by_hand.execute_batch("UPDATE evidence SET rung = 'jet'; UPDATE identity SET saved = '{}'").unwrap();
-    assert!(store.evidence(None).unwrap().is_empty());
-    assert!(store.held(&who("own"), "a.example").unwrap().is_none());
+    assert!(store.tallies(None).unwrap().is_empty());
+    assert!(store.identity(&identity_key("own"), "a.example").unwrap().is_none());
 }
 
 #[test]
 fn a_file_of_the_first_version_keeps_what_it_holds() {
     let folder = folder();
     let path = folder.path().join("m.sqlite");
-    let text = serde_json::to_string(&held("a.example", "x", NOW).saved).unwrap();
+    let text = serde_json::to_string(&identity_row("a.example", "x", NOW).identity).unwrap();
     let old = Connection::open(&path).unwrap();
-    old.execute_batch(&format!("{FIRST} PRAGMA application_id = 1919838067; PRAGMA user_version = 1;"))
+    old.execute_batch(&format!("{SCHEMA_V1} PRAGMA application_id = 1919838067; PRAGMA user_version = 1;"))
         .unwrap();
     old.execute(
         "INSERT INTO evidence VALUES ('a.example', '/', 'plain', 'plain', 1, 0, 1.0, 0.0, 0, 0, ?1)",
@@ -199,11 +240,11 @@ fn a_file_of_the_first_version_keeps_what_it_holds() {
     drop(old);
     for _ in 0..2 {
         let store = open(&path);
-        assert_eq!(store.evidence(None).unwrap(), [line("a.example", Tally::page(NOW))]);
-        assert_eq!(store.held(&who("own"), "a.example").unwrap().unwrap().cookies[0].value, "x");
-        assert!(store.usual(None).unwrap().is_empty());
-        let german = Who { place: "de-DE Europe/Berlin".to_owned(), ..who("own") };
-        assert!(store.held(&german, "a.example").unwrap().is_none(), "it was cleared as no German");
+        assert_eq!(store.tallies(None).unwrap(), [tier_row("a.example", DecayingTally::from_page(NOW))]);
+        assert_eq!(store.identity(&identity_key("own"), "a.example").unwrap().unwrap().cookies[0].value, "x");
+        assert!(store.page_sizes(None).unwrap().is_empty());
+        let german = SavedIdentityKey { place: "de-DE Europe/Berlin".to_owned(), ..identity_key("own") };
+        assert!(store.identity(&german, "a.example").unwrap().is_none(), "it was cleared as no German");
     }
 }
 
@@ -213,39 +254,43 @@ fn sizes_of_two_writers_are_learned_in_turn_and_exported_whole() {
     let path = folder.path().join("m.sqlite");
     let (mut one, mut two) = (open(&path), open(&path));
     for at in 0..6 {
-        let page = measured(Measure::Page { bytes: 50_000, mark: 1 << at });
+        let page = size_update(SizeSample::Page { bytes: 50_000, url_bit: 1 << at });
         for store in [&mut one, &mut two] {
-            store.add(&News { measured: vec![page.clone()], ..News::default() }, NOW).unwrap();
+            store.add(&PendingWrites { sizes: vec![page.clone()], ..PendingWrites::default() }, NOW).unwrap();
         }
     }
-    let usual = one.usual(Some("a.example")).unwrap()[0].usual;
+    let usual = one.page_sizes(Some("a.example")).unwrap()[0].model;
     assert_eq!((usual.pages, usual.bytes(), usual.urls), (12, Some(50_000), 0b11_1111));
-    two.add(&News { measured: vec![measured(Measure::Doubt)], ..News::default() }, NOW).unwrap();
+    two.add(
+        &PendingWrites { sizes: vec![size_update(SizeSample::TooSmall)], ..PendingWrites::default() },
+        NOW,
+    )
+    .unwrap();
     let mut other = open(&folder.path().join("other.sqlite"));
-    let contents = one.contents().unwrap();
+    let contents = one.snapshot().unwrap();
     assert_eq!((other.import(&contents, NOW).unwrap(), other.import(&contents, NOW).unwrap()), (1, 0));
-    assert_eq!(other.usual(None).unwrap()[0].usual.doubts, 1);
+    assert_eq!(other.page_sizes(None).unwrap()[0].model.doubts, 1);
     Connection::open(&path).unwrap().execute_batch("UPDATE usual SET mean = 1e9").unwrap();
-    assert!(one.usual(None).unwrap().is_empty(), "no page is so large");
+    assert!(one.page_sizes(None).unwrap().is_empty(), "no page is so large");
     assert_eq!(one.clear(|name| name == "a.example").unwrap(), 1);
-    assert_eq!(other.import(&Contents::default(), NOW).unwrap(), 0);
+    assert_eq!(other.import(&Snapshot::default(), NOW).unwrap(), 0);
 }
 
 #[test]
-fn an_open_circuit_keeps_its_beginning_until_it_is_closed_or_nobody_cares() {
+fn an_open_circuit_keeps_its_start_until_it_is_closed_or_stale() {
     let folder = folder();
     let mut store = open(&folder.path().join("m.sqlite"));
-    let mut turn = |turned: Turned| {
-        store.add(&News { turned: vec![turned], ..News::default() }, NOW).unwrap();
+    let mut turn = |turned: CircuitUpdate| {
+        store.add(&PendingWrites { circuits: vec![turned], ..PendingWrites::default() }, NOW).unwrap();
         store.circuits(Some("a.example:8443"), NOW).unwrap()
     };
-    turn(Turned::Open(circuit(Tier::Plain, NOW, NOW + 10)));
-    let open = turn(Turned::Open(circuit(Tier::Plain, NOW + 10, NOW + 30)));
+    turn(CircuitUpdate::Open(circuit(Tier::Plain, NOW, NOW + 10)));
+    let open = turn(CircuitUpdate::Open(circuit(Tier::Plain, NOW + 10, NOW + 30)));
     assert_eq!(open, [circuit(Tier::Plain, NOW, NOW + 30)]);
-    let open = turn(Turned::Open(circuit(Tier::Plain, NOW + 5, NOW + 20)));
+    let open = turn(CircuitUpdate::Open(circuit(Tier::Plain, NOW + 5, NOW + 20)));
     assert_eq!(open[0].until, NOW + 30, "an older word changes nothing");
-    assert_eq!(turn(Turned::Open(circuit(Tier::Browser, NOW, NOW + 10))).len(), 2);
-    let closed = Turned::Closed { host: "a.example:8443".to_owned(), tier: Tier::Plain };
+    assert_eq!(turn(CircuitUpdate::Open(circuit(Tier::Browser, NOW, NOW + 10))).len(), 2);
+    let closed = CircuitUpdate::Closed { host: "a.example:8443".to_owned(), tier: Tier::Plain };
     assert_eq!(turn(closed), [circuit(Tier::Browser, NOW, NOW + 10)]);
     assert!(store.circuits(None, NOW + 3700).unwrap().is_empty(), "nobody tried it for an hour");
     assert_eq!(store.clear(|name| name == "a.example:8443").unwrap(), 1);

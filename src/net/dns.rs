@@ -12,25 +12,25 @@ use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use crate::error::{Error, Result};
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
 
 /// Overrides of name lookup: (host, port) to address, as curl's `--resolve` has them.
 pub(crate) type Overrides = HashMap<(String, u16), IpAddr>;
 
 #[derive(Default)]
-pub(crate) struct Names {
+pub(crate) struct HostResolver {
     overrides: Overrides,
     resolver: OnceCell<TokioResolver>,
 }
 
-impl Names {
+impl HostResolver {
     pub(crate) fn new(overrides: Overrides) -> Self {
         Self { overrides, resolver: OnceCell::new() }
     }
 
     /// The addresses of `host`, in the order to try them.
     pub(crate) async fn lookup(&self, host: &str, port: u16, within: Duration) -> Result<Vec<IpAddr>> {
-        if let Some(address) = self.overridden(host, port) {
+        if let Some(address) = self.override_for(host, port) {
             return Ok(vec![address]);
         }
         let bare = host.trim_matches(['[', ']']);
@@ -42,11 +42,11 @@ impl Names {
             // RFC 6761: never asked of a name server.
             return Ok(vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()]);
         }
-        let resolver = self.resolver.get_or_try_init(|| async { build() }).await?;
+        let resolver = self.resolver.get_or_try_init(|| async { build_resolver() }).await?;
         let found = timeout(within, resolver.lookup_ip(bare)).await.map_err(|_| {
             Error::new(ErrorKind::Timeout, format!("looking up `{bare}` took longer than {within:?}"))
         })?;
-        let found = found.map_err(|cause| unresolved(bare, cause))?;
+        let found = found.map_err(|cause| lookup_error(bare, cause))?;
         let addresses: Vec<IpAddr> = found.iter().collect();
         if addresses.is_empty() {
             return Err(Error::new(ErrorKind::Dns, format!("could not resolve `{bare}`: it has no address")));
@@ -55,7 +55,7 @@ impl Names {
     }
 
     /// The address that was given to `host` by hand, if one was.
-    pub(crate) fn overridden(&self, host: &str, port: u16) -> Option<IpAddr> {
+    pub(crate) fn override_for(&self, host: &str, port: u16) -> Option<IpAddr> {
         let name = host.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
         let given = |name: &str| self.overrides.get(&(name.to_owned(), port)).copied();
         given(&name).or_else(|| given("*"))
@@ -75,7 +75,7 @@ fn interleave(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     out
 }
 
-fn build() -> Result<TokioResolver> {
+fn build_resolver() -> Result<TokioResolver> {
     let mut builder = TokioResolver::builder_tokio().unwrap_or_else(|cause| {
         // No resolv.conf: names come from the hosts file alone.
         tracing::warn!(%cause, "no system DNS configuration; only the hosts file is used");
@@ -92,7 +92,7 @@ fn build() -> Result<TokioResolver> {
     })
 }
 
-fn unresolved(host: &str, cause: NetError) -> Error {
+fn lookup_error(host: &str, cause: NetError) -> Error {
     let message = match &cause {
         NetError::Dns(DnsError::NoRecordsFound(_)) => {
             // All there is to say: the source shows but the query.
@@ -121,7 +121,7 @@ mod tests {
     #[tokio::test]
     async fn overrides_literals_and_localhost_need_no_name_server() {
         let overrides = Overrides::from([(("site.example".to_owned(), 443), "127.0.0.9".parse().unwrap())]);
-        let names = Names::new(overrides);
+        let names = HostResolver::new(overrides);
         for (host, port, expected) in [
             ("Site.Example", 443, "127.0.0.9"),
             ("site.example.", 443, "127.0.0.9"),

@@ -20,29 +20,29 @@ use wreq_proto::http1::Http1Options;
 use wreq_proto::http2::Http2Options;
 use wreq_proto::rt::Executor;
 
-use super::dress::Fields;
-use super::guard::{Allowance, Guarded};
-use super::reframe::{self, Counter, Reframed, Ticket, Unread};
+use super::headers::WireHeaders;
+use super::http2::{FrameRewriter, HeadersTicket, PendingHeaders, TICKET_HEADER, UnreadResponse};
+use super::io::read_limit::{LimitedReader, ReadLimit};
 use super::tls::BoxIo;
-use crate::bounds::Bounds;
 use crate::error::{Error, Result};
+use crate::error_kind::ErrorKind;
 use crate::fingerprint::Profile;
 use crate::fingerprint::profile::Http2;
-use crate::kind::ErrorKind;
-use crate::lock::lock;
+use crate::limits::Limits;
 use crate::request::Request;
+use crate::sync::lock_unpoisoned;
 
-type Wire = Upload;
+type WireBody = RequestBody;
 
 /// The sending side of one HTTP/1.1 connection.
-pub(crate) struct Http1 {
-    sender: http1::SendRequest<Wire>,
-    allowance: Allowance,
+pub(crate) struct Http1Sender {
+    sender: http1::SendRequest<WireBody>,
+    read_limit: ReadLimit,
     /// The most bytes before an answer's head is whole, interim answers included.
-    max_heads: usize,
+    max_head_bytes: usize,
 }
 
-impl Http1 {
+impl Http1Sender {
     /// Whether a request can be sent now.
     pub(crate) fn is_ready(&self) -> bool {
         self.sender.is_ready()
@@ -50,19 +50,19 @@ impl Http1 {
 
     /// Waits until the answer under way is over; an error when the connection is.
     pub(crate) async fn ready(&mut self) -> Result<()> {
-        self.sender.ready().await.map_err(|cause| broke(cause, ErrorKind::Connect))
+        self.sender.ready().await.map_err(|cause| exchange_error(cause, ErrorKind::Connect))
     }
 }
 
 /// A sending side of one HTTP/2 connection; clones share it.
 #[derive(Clone)]
-pub(crate) struct Shared {
-    sender: h2::SendRequest<Wire>,
-    counter: Counter,
+pub(crate) struct Http2Sender {
+    sender: h2::SendRequest<WireBody>,
+    pending_headers: PendingHeaders,
     profile: Arc<Profile>,
 }
 
-impl Shared {
+impl Http2Sender {
     /// Whether nothing more can be sent on it.
     pub(crate) fn is_closed(&self) -> bool {
         self.sender.is_closed()
@@ -70,7 +70,7 @@ impl Shared {
 }
 
 /// Why an exchange gave no answer.
-pub(crate) enum Failure {
+pub(crate) enum SendError {
     /// Nothing of the request can have been acted upon: send it again on a fresh connection.
     Unsent(Error),
     /// The answer broke off or never came.
@@ -78,51 +78,55 @@ pub(crate) enum Failure {
 }
 
 /// Begins HTTP/1.1 on `io`. The permit lives as long as the connection.
-pub(crate) async fn begin_http1(io: BoxIo, bounds: &Bounds, permit: OwnedSemaphorePermit) -> Result<Http1> {
+pub(crate) async fn handshake_http1(
+    io: BoxIo,
+    bounds: &Limits,
+    permit: OwnedSemaphorePermit,
+) -> Result<Http1Sender> {
     let max_head = bounds.max_header_bytes.max(8192);
-    let allowance = Allowance::new();
+    let allowance = ReadLimit::new();
     let options = Http1Options::builder()
         .max_headers(bounds.max_header_fields.min(MAX_FIELDS))
         .max_buf_size(max_head)
         .build();
     let (sender, connection) = http1::Builder::default()
         .options(options)
-        .handshake(Guarded::new(io, allowance.clone()))
+        .handshake(LimitedReader::new(io, allowance.clone()))
         .await
-        .map_err(|cause| broke(cause, ErrorKind::Connect))?;
+        .map_err(|cause| exchange_error(cause, ErrorKind::Connect))?;
     tokio::spawn(async move {
         if let Err(cause) = connection.await {
             tracing::debug!(%cause, "an HTTP/1.1 connection ended");
         }
         drop(permit);
     });
-    Ok(Http1 { sender, allowance, max_heads: max_head.saturating_mul(HEADS) })
+    Ok(Http1Sender { sender, read_limit: allowance, max_head_bytes: max_head.saturating_mul(MAX_HEADS) })
 }
 
 /// Begins HTTP/2 on `io` with a profile's preface. The permit lives as long as the connection.
-pub(crate) async fn begin_http2(
+pub(crate) async fn handshake_http2(
     io: BoxIo,
     profile: &Arc<Profile>,
     permit: OwnedSemaphorePermit,
-) -> Result<Shared> {
-    let counter = Counter::default();
+) -> Result<Http2Sender> {
+    let counter = PendingHeaders::default();
     let habits = profile.http2.hpack.clone();
-    let io = Reframed::new(io, counter.clone(), habits, profile.browser.is_some());
-    let (sender, connection) = h2::Builder::new(Spawn)
-        .options(options(&profile.http2))
+    let io = FrameRewriter::new(io, counter.clone(), habits, profile.browser.is_some());
+    let (sender, connection) = h2::Builder::new(TokioExecutor)
+        .options(http2_options(&profile.http2))
         .handshake(io)
         .await
-        .map_err(|cause| broke(cause, ErrorKind::Connect))?;
+        .map_err(|cause| exchange_error(cause, ErrorKind::Connect))?;
     tokio::spawn(async move {
         if let Err(cause) = connection.await {
             tracing::debug!(%cause, "an HTTP/2 connection ended");
         }
         drop(permit);
     });
-    Ok(Shared { sender, counter, profile: Arc::clone(profile) })
+    Ok(Http2Sender { sender, pending_headers: counter, profile: Arc::clone(profile) })
 }
 
-fn options(profile: &Http2) -> Http2Options {
+fn http2_options(profile: &Http2) -> Http2Options {
     let setting = |id: u16| profile.settings.iter().find(|(other, _)| *other == id).map(|(_, value)| *value);
     let mut options = Http2Options::builder()
         .header_table_size(setting(1))
@@ -137,7 +141,7 @@ fn options(profile: &Http2) -> Http2Options {
         )
         .headers_pseudo_order(
             PseudoOrder::builder()
-                .extend(profile.pseudo_order.iter().filter_map(|name| pseudo(name)))
+                .extend(profile.pseudo_order.iter().filter_map(|name| pseudo_id(name)))
                 .build(),
         );
     if let Some(push) = setting(2) {
@@ -149,7 +153,7 @@ fn options(profile: &Http2) -> Http2Options {
     options.build()
 }
 
-fn pseudo(name: &str) -> Option<PseudoId> {
+fn pseudo_id(name: &str) -> Option<PseudoId> {
     match name {
         "method" => Some(PseudoId::Method),
         "authority" => Some(PseudoId::Authority),
@@ -162,69 +166,69 @@ fn pseudo(name: &str) -> Option<PseudoId> {
 /// Assembles a request for HTTP/1.1. `absolute` is the form an http proxy wants.
 fn assemble_http1(
     request: &Request,
-    fields: Fields,
+    fields: WireHeaders,
     absolute: bool,
-    progress: &Progress,
-) -> Result<HttpRequest<Wire>> {
-    let mut wire = bare(request, uri(&request.url, absolute, None)?, progress);
+    progress: &UploadProgress,
+) -> Result<HttpRequest<WireBody>> {
+    let mut wire = request_without_headers(request, request_uri(&request.url, absolute, None)?, progress);
     *wire.version_mut() = Version::HTTP_11;
-    on_preserve_header(&mut wire, AsWritten(fields));
+    on_preserve_header(&mut wire, VerbatimHeaders(fields));
     Ok(wire)
 }
 
 /// Assembles a request for HTTP/2: its fields go by ticket, straight to the wire.
 fn assemble_http2(
     request: &Request,
-    fields: Fields,
-    shared: &Shared,
-    progress: &Progress,
-) -> Result<(HttpRequest<Wire>, Ticket)> {
-    let (host, fields) = in_http2(fields);
+    fields: WireHeaders,
+    shared: &Http2Sender,
+    progress: &UploadProgress,
+) -> Result<(HttpRequest<WireBody>, HeadersTicket)> {
+    let (host, fields) = to_http2_fields(fields);
     let host = host.as_ref().and_then(|value| value.to_str().ok());
-    let mut wire = bare(request, uri(&request.url, true, host)?, progress);
+    let mut wire = request_without_headers(request, request_uri(&request.url, true, host)?, progress);
     *wire.version_mut() = Version::HTTP_2;
-    let ticket = shared.counter.deposit(fields, shared.profile.http2.priority(request.context));
-    wire.headers_mut().insert(reframe::TICKET, HeaderValue::from(ticket.number()));
+    let ticket = shared.pending_headers.insert(fields, shared.profile.http2.priority(request.context));
+    wire.headers_mut().insert(TICKET_HEADER, HeaderValue::from(ticket.number()));
     Ok((wire, ticket))
 }
 
 /// Fields as HTTP/2 has them. It has no Host: a caller's own becomes the authority.
-pub(super) fn in_http2(fields: Fields) -> (Option<HeaderValue>, Fields) {
-    let (hosts, fields): (Fields, Fields) =
+pub(super) fn to_http2_fields(fields: WireHeaders) -> (Option<HeaderValue>, WireHeaders) {
+    let (hosts, fields): (WireHeaders, WireHeaders) =
         fields.into_iter().partition(|(name, _)| name.eq_ignore_ascii_case("host"));
     let fields = fields
         .into_iter()
-        .map(|(name, value)| (lower(name), value))
-        .filter(|(name, value)| !is_of_connection(name, value))
+        .map(|(name, value)| (lowercase_name(name), value))
+        .filter(|(name, value)| !is_connection_specific(name, value))
         .collect();
     (hosts.into_iter().next().map(|(_, value)| value), fields)
 }
 
-fn lower(name: Arc<str>) -> Arc<str> {
+fn lowercase_name(name: Arc<str>) -> Arc<str> {
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) { name.to_ascii_lowercase().into() } else { name }
 }
 
 /// What speaks of the connection has no place in HTTP/2 (RFC 9113, section 8.2.2).
-fn is_of_connection(name: &str, value: &HeaderValue) -> bool {
+fn is_connection_specific(name: &str, value: &HeaderValue) -> bool {
     matches!(name, "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade")
         || name == "te" && value != "trailers"
 }
 
-fn bare(request: &Request, uri: Uri, progress: &Progress) -> HttpRequest<Wire> {
+fn request_without_headers(request: &Request, uri: Uri, progress: &UploadProgress) -> HttpRequest<WireBody> {
     let left = request.body.clone().unwrap_or_default();
-    let mut wire = HttpRequest::new(Upload { left, progress: progress.clone() });
+    let mut wire = HttpRequest::new(RequestBody { remaining: left, progress: progress.clone() });
     *wire.method_mut() = request.method.clone();
     *wire.uri_mut() = uri;
     wire
 }
 
-fn uri(url: &Url, absolute: bool, host: Option<&str>) -> Result<Uri> {
+fn request_uri(url: &Url, absolute: bool, host: Option<&str>) -> Result<Uri> {
     let mut target = url[url::Position::BeforePath..url::Position::AfterQuery].to_owned();
     if target.is_empty() {
         target.push('/');
     }
     if absolute {
-        let authority = host.map_or_else(|| super::dress::authority(url), ToOwned::to_owned);
+        let authority = host.map_or_else(|| super::headers::authority(url), ToOwned::to_owned);
         target = format!("{}://{authority}{target}", url.scheme());
     }
     if target.len() > MAX_URI {
@@ -237,9 +241,9 @@ fn uri(url: &Url, absolute: bool, host: Option<&str>) -> Result<Uri> {
 }
 
 /// Writes HTTP/1.1 header fields in exactly the order and case they were dressed in.
-struct AsWritten(Fields);
+struct VerbatimHeaders(WireHeaders);
 
-impl OnPreserveHeaderCallback for AsWritten {
+impl OnPreserveHeaderCallback for VerbatimHeaders {
     fn call(&self, _headers: &mut HeaderMap) {}
 
     fn call_visit(&self, _headers: &mut HeaderMap, write: &mut dyn FnMut(&dyn AsRef<[u8]>, &HeaderValue)) {
@@ -251,66 +255,66 @@ impl OnPreserveHeaderCallback for AsWritten {
 
 /// Sends over HTTP/1.1. The connection answers one request at a time.
 pub(crate) async fn send_http1(
-    sender: &mut Http1,
+    sender: &mut Http1Sender,
     request: &Request,
-    fields: Fields,
+    fields: WireHeaders,
     absolute: bool,
-    progress: &Progress,
-) -> Result<HttpResponse<Incoming>, Failure> {
-    let wire = assemble_http1(request, fields, absolute, progress).map_err(Failure::Broken)?;
-    sender.allowance.bound(sender.max_heads);
+    progress: &UploadProgress,
+) -> Result<HttpResponse<Incoming>, SendError> {
+    let wire = assemble_http1(request, fields, absolute, progress).map_err(SendError::Broken)?;
+    sender.read_limit.set(sender.max_head_bytes);
     let response = sender.sender.try_send_request(wire).await.map_err(|mut failed| {
         let unsent = failed.take_message().is_some();
-        failure(failed.into_error(), unsent)
+        classify_send_error(failed.into_error(), unsent)
     })?;
-    sender.allowance.lift();
+    sender.read_limit.clear();
     Ok(response)
 }
 
 /// Sends over HTTP/2, beside what else is under way there.
 pub(crate) async fn send_http2(
-    shared: &mut Shared,
+    shared: &mut Http2Sender,
     request: &Request,
-    fields: Fields,
-    progress: &Progress,
-) -> Result<HttpResponse<Incoming>, Failure> {
-    let (wire, ticket) = assemble_http2(request, fields, shared, progress).map_err(Failure::Broken)?;
+    fields: WireHeaders,
+    progress: &UploadProgress,
+) -> Result<HttpResponse<Incoming>, SendError> {
+    let (wire, ticket) = assemble_http2(request, fields, shared, progress).map_err(SendError::Broken)?;
     let mut response = shared.sender.try_send_request(wire).await.map_err(|mut failed| {
         let unsent = failed.take_message().is_some();
-        failure(failed.into_error(), unsent)
+        classify_send_error(failed.into_error(), unsent)
     })?;
-    response.extensions_mut().insert(ticket.answer());
+    response.extensions_mut().insert(ticket.response());
     Ok(response)
 }
 
-fn failure(cause: wreq_proto::Error, unsent: bool) -> Failure {
-    let refused = source::<http2::Error>(&cause).is_some_and(|h2| {
+fn classify_send_error(cause: wreq_proto::Error, unsent: bool) -> SendError {
+    let refused = find_source::<http2::Error>(&cause).is_some_and(|h2| {
         h2.reason() == Some(http2::Reason::REFUSED_STREAM)
             || (h2.is_go_away() && h2.is_remote() && h2.reason() == Some(http2::Reason::NO_ERROR))
     });
     if unsent || refused {
-        Failure::Unsent(broke(cause, ErrorKind::Connect))
+        SendError::Unsent(exchange_error(cause, ErrorKind::Connect))
     } else {
         // The request may have been heard: not the kind after which a POST is sent again.
-        Failure::Broken(broke(cause, ErrorKind::Protocol))
+        SendError::Broken(exchange_error(cause, ErrorKind::Protocol))
     }
 }
 
 /// Names what broke while an answer's head was awaited; `lost` is the kind of a lost connection.
-fn broke(cause: wreq_proto::Error, lost: ErrorKind) -> Error {
+fn exchange_error(cause: wreq_proto::Error, lost: ErrorKind) -> Error {
     let (kind, message) = if cause.is_parse() {
         (ErrorKind::Protocol, "the answer is not proper HTTP")
     } else if cause.is_incomplete_message() {
         (ErrorKind::Protocol, "the server closed the connection without an answer")
     } else if cause.is_canceled() || cause.is_closed() {
         (lost, "the connection was closed")
-    } else if let Some(h2) = source::<http2::Error>(&cause) {
+    } else if let Some(h2) = find_source::<http2::Error>(&cause) {
         if h2.is_io() {
             (lost, "the connection broke")
         } else {
             (ErrorKind::Protocol, "the server broke off the HTTP/2 exchange")
         }
-    } else if let Some(cause) = source::<io::Error>(&cause) {
+    } else if let Some(cause) = find_source::<io::Error>(&cause) {
         match cause.kind() {
             io::ErrorKind::InvalidData => (ErrorKind::Protocol, "the answer is not proper HTTP"),
             _ => (lost, "the connection broke"),
@@ -322,8 +326,8 @@ fn broke(cause: wreq_proto::Error, lost: ErrorKind) -> Error {
 }
 
 /// Names what broke while a body was read.
-pub(crate) fn body_broke(cause: wreq_proto::Error) -> Error {
-    let message = match source::<io::Error>(&cause).map(io::Error::kind) {
+pub(crate) fn body_error(cause: wreq_proto::Error) -> Error {
+    let message = match find_source::<io::Error>(&cause).map(io::Error::kind) {
         Some(io::ErrorKind::UnexpectedEof) => "the body ended before its announced length",
         Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => "the body's chunks are malformed",
         Some(_) => "the connection broke in the middle of the body",
@@ -333,7 +337,7 @@ pub(crate) fn body_broke(cause: wreq_proto::Error) -> Error {
 }
 
 /// The first source of type `E` behind an error.
-fn source<E: StdError + 'static>(error: &dyn StdError) -> Option<&E> {
+fn find_source<E: StdError + 'static>(error: &dyn StdError) -> Option<&E> {
     let mut next = error.source();
     while let Some(cause) = next {
         if let Some(found) = cause.downcast_ref() {
@@ -345,43 +349,47 @@ fn source<E: StdError + 'static>(error: &dyn StdError) -> Option<&E> {
 }
 
 /// What of an answer's head says that it will not be read to its end; over HTTP/2.
-pub(crate) fn unread(extensions: &mut http::Extensions) -> Option<Unread> {
+pub(crate) fn take_unread(extensions: &mut http::Extensions) -> Option<UnreadResponse> {
     extensions.remove()
 }
 
 /// A request's body, in the parts in which Chrome hands it to HTTP/2.
-pub(crate) struct Upload {
-    left: Bytes,
-    progress: Progress,
+pub(crate) struct RequestBody {
+    remaining: Bytes,
+    progress: UploadProgress,
 }
 
 /// When the last part of a request's body was taken to be sent.
 #[derive(Clone, Default)]
-pub(crate) struct Progress(Arc<Mutex<Option<Instant>>>);
+pub(crate) struct UploadProgress(Arc<Mutex<Option<Instant>>>);
 
-impl Progress {
-    fn note(&self) {
-        *lock(&self.0) = Some(Instant::now());
+impl UploadProgress {
+    fn record_chunk(&self) {
+        *lock_unpoisoned(&self.0) = Some(Instant::now());
     }
 
-    fn last(&self) -> Option<Instant> {
-        *lock(&self.0)
+    fn last_chunk(&self) -> Option<Instant> {
+        *lock_unpoisoned(&self.0)
     }
 
     /// The outcome of `sending`; none when for `limit` neither it came nor any of the body left.
-    pub(crate) async fn within<T>(&self, limit: Duration, sending: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn run_with_idle_timeout<T>(
+        &self,
+        limit: Duration,
+        sending: impl Future<Output = T>,
+    ) -> Option<T> {
         let mut sending = pin!(sending);
         let mut since = Instant::now();
         loop {
             match timeout(limit.saturating_sub(since.elapsed()), &mut sending).await {
                 Ok(outcome) => return Some(outcome),
-                Err(_) => since = self.last().filter(|last| *last > since)?,
+                Err(_) => since = self.last_chunk().filter(|last| *last > since)?,
             }
         }
     }
 }
 
-impl http_body::Body for Upload {
+impl http_body::Body for RequestBody {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
@@ -389,28 +397,28 @@ impl http_body::Body for Upload {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
-        if self.left.is_empty() {
+        if self.remaining.is_empty() {
             return Poll::Ready(None);
         }
-        self.progress.note();
-        let part = self.left.len().min(UPLOAD_PART);
-        Poll::Ready(Some(Ok(http_body::Frame::data(self.left.split_to(part)))))
+        self.progress.record_chunk();
+        let part = self.remaining.len().min(UPLOAD_CHUNK);
+        Poll::Ready(Some(Ok(http_body::Frame::data(self.remaining.split_to(part)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left.is_empty()
+        self.remaining.is_empty()
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
-        http_body::SizeHint::with_exact(self.left.len() as u64)
+        http_body::SizeHint::with_exact(self.remaining.len() as u64)
     }
 }
 
 /// Runs the HTTP/2 stack's own tasks on tokio.
 #[derive(Clone)]
-struct Spawn;
+struct TokioExecutor;
 
-impl<F> Executor<F> for Spawn
+impl<F> Executor<F> for TokioExecutor
 where
     F: Future + Send + 'static,
     F::Output: Send,
@@ -424,8 +432,8 @@ where
 const MAX_URI: usize = 65_534;
 const SPEC_WINDOW: u32 = 65_535;
 /// A frame of the least size every peer takes, head and all.
-const UPLOAD_PART: usize = 16_384 - 9;
+const UPLOAD_CHUNK: usize = 16_384 - 9;
 /// The most header fields whatever the bounds say: the stack makes room for all of them at once.
 const MAX_FIELDS: usize = 10_000;
 /// How many full heads may come before the last: interim answers.
-const HEADS: usize = 4;
+const MAX_HEADS: usize = 4;

@@ -10,28 +10,35 @@ use foreign_types::ForeignTypeRef;
 use crate::fingerprint::profile::Alps;
 
 /// The supported groups, and with them the key shares, in order.
-pub(super) fn groups(builder: &mut SslContextBuilder, ids: &[u16]) -> Result<(), ErrorStack> {
+pub(super) fn set_groups(builder: &mut SslContextBuilder, ids: &[u16]) -> Result<(), ErrorStack> {
     // SAFETY: the context is alive and the slice is read before the call returns.
-    done(unsafe { sys::SSL_CTX_set1_group_ids(builder.as_ptr(), ids.as_ptr(), ids.len()) })
+    check_result(unsafe { sys::SSL_CTX_set1_group_ids(builder.as_ptr(), ids.as_ptr(), ids.len()) })
 }
 
 /// The signature algorithms offered, in order, unknown ones included.
-pub(super) fn signature_algorithms(builder: &mut SslContextBuilder, ids: &[u16]) -> Result<(), ErrorStack> {
+pub(super) fn set_signature_algorithms(
+    builder: &mut SslContextBuilder,
+    ids: &[u16],
+) -> Result<(), ErrorStack> {
     // SAFETY: the context is alive and the slice is read before the call returns.
-    done(unsafe { sys::SSL_CTX_set_verify_algorithm_prefs(builder.as_ptr(), ids.as_ptr(), ids.len()) })
+    check_result(unsafe {
+        sys::SSL_CTX_set_verify_algorithm_prefs(builder.as_ptr(), ids.as_ptr(), ids.len())
+    })
 }
 
 /// The trust anchor ids asked for, in wire form.
-pub(super) fn trust_anchors(builder: &mut SslContextBuilder, ids: &[u8]) -> Result<(), ErrorStack> {
+pub(super) fn set_trust_anchors(builder: &mut SslContextBuilder, ids: &[u8]) -> Result<(), ErrorStack> {
     // SAFETY: the context is alive and the slice is read before the call returns.
-    done(unsafe { sys::SSL_CTX_set1_requested_trust_anchors(builder.as_ptr(), ids.as_ptr(), ids.len()) })
+    check_result(unsafe {
+        sys::SSL_CTX_set1_requested_trust_anchors(builder.as_ptr(), ids.as_ptr(), ids.len())
+    })
 }
 
 /// Application-layer protocol settings, empty for each protocol, as Chrome sends them.
-pub(super) fn application_settings(ssl: &mut SslRef, alps: &Alps) -> Result<(), ErrorStack> {
+pub(super) fn add_application_settings(ssl: &mut SslRef, alps: &Alps) -> Result<(), ErrorStack> {
     for protocol in &alps.protocols {
         // SAFETY: the connection is alive; both slices are copied before the call returns.
-        done(unsafe {
+        check_result(unsafe {
             sys::SSL_add_application_settings(
                 ssl.as_ptr(),
                 protocol.as_ptr(),
@@ -47,13 +54,13 @@ pub(super) fn application_settings(ssl: &mut SslRef, alps: &Alps) -> Result<(), 
 }
 
 /// Offers a session for resumption.
-pub(super) fn resume(ssl: &mut SslRef, session: &SslSessionRef) -> Result<(), ErrorStack> {
+pub(super) fn set_session(ssl: &mut SslRef, session: &SslSessionRef) -> Result<(), ErrorStack> {
     // SAFETY: the session comes from a connection of the same profile, hence of the same context.
     unsafe { ssl.set_session(session) }
 }
 
 /// What BoringSSL holds against a certificate, in words; `None` when none was looked at.
-pub(super) fn certificate_fault(fault: X509VerifyError) -> Option<String> {
+pub(super) fn describe_verify_error(fault: X509VerifyError) -> Option<String> {
     Some(match fault.as_raw() {
         sys::X509_V_ERR_INVALID_CALL => return None,
         sys::X509_V_ERR_CERT_HAS_EXPIRED => "has expired".to_owned(),
@@ -72,7 +79,7 @@ pub(super) fn certificate_fault(fault: X509VerifyError) -> Option<String> {
     })
 }
 
-fn done(returned: std::ffi::c_int) -> Result<(), ErrorStack> {
+fn check_result(returned: std::ffi::c_int) -> Result<(), ErrorStack> {
     if returned == 1 { Ok(()) } else { Err(ErrorStack::get()) }
 }
 

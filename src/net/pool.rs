@@ -10,14 +10,14 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
-use super::exchange::{Http1, Shared};
+use super::exchange::{Http1Sender, Http2Sender};
 use crate::error::{Error, Result};
-use crate::kind::ErrorKind;
-use crate::lock::lock;
+use crate::error_kind::ErrorKind;
+use crate::sync::lock_unpoisoned;
 
 /// Where a connection leads and whose it is. Two identities never share one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Key {
+pub(crate) struct ConnectionKey {
     pub(crate) identity: u64,
     /// Whether it is kept apart, for requests without credentials.
     pub(crate) anonymous: bool,
@@ -27,44 +27,44 @@ pub(crate) struct Key {
 }
 
 /// A connection to send one request on.
-pub(crate) enum Lease {
-    Http1(Http1),
-    Http2(Shared),
+pub(crate) enum PooledConn {
+    Http1(Http1Sender),
+    Http2(Http2Sender),
 }
 
 /// What a request that needs a connection gets.
-pub(crate) enum Room {
+pub(crate) enum PoolAdmission {
     /// To open one. Given back with it.
-    New(OwnedSemaphorePermit),
-    Back(Lease),
+    Connect(OwnedSemaphorePermit),
+    Reuse(PooledConn),
 }
 
 /// An HTTP/1.1 connection whose answer's body is still coming.
-pub(crate) struct Borrowed {
+pub(crate) struct CheckedOut {
     pool: Pool,
-    key: Key,
-    sender: Option<Http1>,
+    key: ConnectionKey,
+    sender: Option<Http1Sender>,
 }
 
-impl Borrowed {
+impl CheckedOut {
     /// Gives it back now that the body has been read: the very next request finds it.
-    pub(crate) async fn give_back(mut self) {
+    pub(crate) async fn release(mut self) {
         let Some(mut sender) = self.sender.take() else { return };
         // One that was told to close never gets ready.
-        if let Ok(Ok(())) = timeout(PROMPTLY, sender.ready()).await {
-            self.pool.put_back(&self.key, sender);
+        if let Ok(Ok(())) = timeout(READY_TIMEOUT, sender.ready()).await {
+            self.pool.insert_idle(&self.key, sender);
         }
     }
 }
 
-impl Drop for Borrowed {
+impl Drop for CheckedOut {
     /// The body was not read to its end by us. Where its end is near, the connection is still good.
     fn drop(&mut self) {
         let (Some(mut sender), Ok(runtime)) = (self.sender.take(), Handle::try_current()) else { return };
         let (pool, key) = (self.pool.clone(), self.key.clone());
         runtime.spawn(async move {
             if sender.ready().await.is_ok() {
-                pool.put_back(&key, sender);
+                pool.insert_idle(&key, sender);
             }
         });
     }
@@ -72,20 +72,20 @@ impl Drop for Borrowed {
 
 /// How many connections may be open and how long idle ones stay.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Caps {
+pub(crate) struct PoolConfig {
     /// All open connections together. Default: 1024, or half of the file descriptors that this process may have.
-    pub(crate) total: usize,
+    pub(crate) max_connections: usize,
     /// After how long an idle connection is closed. Default: 90 s.
-    pub(crate) idle_for: Duration,
+    pub(crate) idle_timeout: Duration,
 }
 
-impl Default for Caps {
+impl Default for PoolConfig {
     fn default() -> Self {
         // The other half is for name servers, files, pipes, and whoever we are a part of.
         let descriptors = getrlimit(Resource::Nofile)
             .current
             .map_or(usize::MAX, |most| usize::try_from(most / 2).unwrap_or(usize::MAX));
-        Self { total: descriptors.clamp(1, MOST), idle_for: Duration::from_secs(90) }
+        Self { max_connections: descriptors.clamp(1, MAX_CONNECTIONS), idle_timeout: Duration::from_secs(90) }
     }
 }
 
@@ -93,30 +93,30 @@ impl Default for Caps {
 pub(crate) struct Pool(Arc<Inner>);
 
 struct Inner {
-    caps: Caps,
+    config: PoolConfig,
     permits: Arc<Semaphore>,
     /// A connection that was lent is idle again.
     returned: Notify,
-    origins: Mutex<Origins>,
+    origins: Mutex<PoolState>,
 }
 
 #[derive(Default)]
-struct Origins {
-    open: HashMap<Key, Entry>,
-    swept: bool,
+struct PoolState {
+    open: HashMap<ConnectionKey, PoolEntry>,
+    has_sweeper: bool,
 }
 
 #[derive(Default)]
-struct Entry {
-    shared: Option<(Shared, Instant)>,
-    idle: Vec<(Http1, Instant)>,
+struct PoolEntry {
+    shared: Option<(Http2Sender, Instant)>,
+    idle: Vec<(Http1Sender, Instant)>,
     /// One connects, the others wait to share what comes of it.
-    gate: Arc<tokio::sync::Mutex<()>>,
+    connecting: Arc<tokio::sync::Mutex<()>>,
     /// It was seen to speak HTTP/1.1 only: nothing to share, so nobody waits.
     http1_only: bool,
 }
 
-impl Entry {
+impl PoolEntry {
     /// When its longest unused connection was last used.
     fn oldest(&self) -> Option<Instant> {
         let shared = self.shared.as_ref().map(|(_, used)| *used);
@@ -125,46 +125,46 @@ impl Entry {
 }
 
 impl Pool {
-    pub(crate) fn new(caps: Caps) -> Self {
+    pub(crate) fn new(caps: PoolConfig) -> Self {
         Self(Arc::new(Inner {
-            caps,
-            permits: Arc::new(Semaphore::new(caps.total)),
+            config: caps,
+            permits: Arc::new(Semaphore::new(caps.max_connections)),
             returned: Notify::new(),
             origins: Mutex::default(),
         }))
     }
 
     /// An open connection for `key`, if there is one.
-    pub(crate) fn checkout(&self, key: &Key) -> Option<Lease> {
+    pub(crate) fn checkout(&self, key: &ConnectionKey) -> Option<PooledConn> {
         let now = Instant::now();
         let mut origins = self.lock();
         let entry = origins.open.get_mut(key)?;
         if let Some((shared, used)) = &mut entry.shared {
-            if !shared.is_closed() && now - *used < self.0.caps.idle_for {
+            if !shared.is_closed() && now - *used < self.0.config.idle_timeout {
                 *used = now;
-                return Some(Lease::Http2(shared.clone()));
+                return Some(PooledConn::Http2(shared.clone()));
             }
             entry.shared = None;
         }
         while let Some((sender, since)) = entry.idle.pop() {
-            if sender.is_ready() && now - since < self.0.caps.idle_for {
-                return Some(Lease::Http1(sender));
+            if sender.is_ready() && now - since < self.0.config.idle_timeout {
+                return Some(PooledConn::Http1(sender));
             }
         }
         None
     }
 
     /// Waits for whoever is connecting to `key` already, unless there will be nothing to share.
-    pub(crate) async fn turn(&self, key: &Key) -> Option<OwnedMutexGuard<()>> {
+    pub(crate) async fn lock_connecting(&self, key: &ConnectionKey) -> Option<OwnedMutexGuard<()>> {
         let gate = {
             let mut origins = self.lock();
             let entry = origins.open.entry(key.clone()).or_default();
             if entry.http1_only || !key.tls {
                 return None;
             }
-            Arc::clone(&entry.gate)
+            Arc::clone(&entry.connecting)
         };
-        timeout(PATIENCE, gate.lock_owned()).await.ok()
+        timeout(CONNECT_WAIT, gate.lock_owned()).await.ok()
     }
 
     /// The right to open one more connection, or one to `key` that came back meanwhile. Where all are taken, one
@@ -172,31 +172,36 @@ impl Pool {
     ///
     /// # Errors
     /// [`ErrorKind::Timeout`] when for so long all were in use.
-    pub(crate) async fn room(&self, key: &Key, fresh: bool, within: Duration) -> Result<Room> {
+    pub(crate) async fn reserve(
+        &self,
+        key: &ConnectionKey,
+        fresh: bool,
+        within: Duration,
+    ) -> Result<PoolAdmission> {
         let waiting = async {
             let mut permit = pin!(Arc::clone(&self.0.permits).acquire_owned());
             loop {
                 let mut returned = pin!(self.0.returned.notified());
                 returned.as_mut().enable();
                 if !fresh && let Some(lease) = self.checkout(key) {
-                    return Some(Room::Back(lease));
+                    return Some(PoolAdmission::Reuse(lease));
                 }
                 self.evict_oldest();
                 tokio::select! {
                     biased;
-                    permit = &mut permit => return permit.ok().map(Room::New),
+                    permit = &mut permit => return permit.ok().map(PoolAdmission::Connect),
                     () = returned => {}
                 }
             }
         };
         if let Ok(permit) = Arc::clone(&self.0.permits).try_acquire_owned() {
-            return Ok(Room::New(permit));
+            return Ok(PoolAdmission::Connect(permit));
         }
         timeout(within, waiting).await.ok().flatten().ok_or_else(|| {
-            let total = self.0.caps.total;
+            let total = self.0.config.max_connections;
             let message = format!("all {total} connections are busy and none came free within {within:?}");
             let error = Error::new(ErrorKind::Timeout, message);
-            if total < MOST {
+            if total < MAX_CONNECTIONS {
                 error.with_hint("there are few file descriptors: raise the limit (`ulimit -n 4096`)")
             } else {
                 error
@@ -205,35 +210,35 @@ impl Pool {
     }
 
     /// Shares an HTTP/2 connection from now on.
-    pub(crate) fn share(&self, key: &Key, sender: &Shared) {
-        self.sweep_from_now_on();
+    pub(crate) fn insert_shared(&self, key: &ConnectionKey, sender: &Http2Sender) {
+        self.start_sweeper();
         self.lock().open.entry(key.clone()).or_default().shared = Some((sender.clone(), Instant::now()));
     }
 
     /// Notes that `key` speaks HTTP/1.1.
-    pub(crate) fn is_http1(&self, key: &Key) {
+    pub(crate) fn mark_http1_only(&self, key: &ConnectionKey) {
         self.lock().open.entry(key.clone()).or_default().http1_only = true;
     }
 
     /// Forgets a shared connection that turned out dead.
-    pub(crate) fn forget_shared(&self, key: &Key) {
+    pub(crate) fn remove_shared(&self, key: &ConnectionKey) {
         if let Some(entry) = self.lock().open.get_mut(key) {
             entry.shared = None;
         }
     }
 
     /// Forgets all connections of an identity. One whose answer is still being read ends with that.
-    pub(crate) fn forget(&self, identity: u64) {
+    pub(crate) fn drop_identity(&self, identity: u64) {
         self.lock().open.retain(|key, _| key.identity != identity);
     }
 
     /// Notes that a connection comes back once its answer's body has been read.
-    pub(crate) fn borrowed(&self, key: &Key, sender: Http1) -> Borrowed {
-        self.sweep_from_now_on();
-        Borrowed { pool: self.clone(), key: key.clone(), sender: Some(sender) }
+    pub(crate) fn track_checked_out(&self, key: &ConnectionKey, sender: Http1Sender) -> CheckedOut {
+        self.start_sweeper();
+        CheckedOut { pool: self.clone(), key: key.clone(), sender: Some(sender) }
     }
 
-    fn put_back(&self, key: &Key, sender: Http1) {
+    fn insert_idle(&self, key: &ConnectionKey, sender: Http1Sender) {
         let mut origins = self.lock();
         // As many as were in use at once: how many that may be, and how long they stay, is bounded.
         origins.open.entry(key.clone()).or_default().idle.push((sender, Instant::now()));
@@ -259,14 +264,14 @@ impl Pool {
     }
 
     /// Starts the task that closes idle connections, once, on the runtime in use.
-    fn sweep_from_now_on(&self) {
+    fn start_sweeper(&self) {
         let mut origins = self.lock();
-        if origins.swept {
+        if origins.has_sweeper {
             return;
         }
-        origins.swept = true;
+        origins.has_sweeper = true;
         let weak = Arc::downgrade(&self.0);
-        let every = self.0.caps.idle_for / 4;
+        let every = self.0.config.idle_timeout / 4;
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(every).await;
@@ -276,33 +281,33 @@ impl Pool {
         });
     }
 
-    fn lock(&self) -> MutexGuard<'_, Origins> {
-        lock(&self.0.origins)
+    fn lock(&self) -> MutexGuard<'_, PoolState> {
+        lock_unpoisoned(&self.0.origins)
     }
 }
 
 impl Inner {
     fn sweep(&self) {
         let now = Instant::now();
-        let fresh = |since: &Instant| now - *since < self.caps.idle_for;
-        let mut origins = lock(&self.origins);
+        let fresh = |since: &Instant| now - *since < self.config.idle_timeout;
+        let mut origins = lock_unpoisoned(&self.origins);
         origins.open.retain(|_, entry| {
             entry.idle.retain(|(sender, since)| sender.is_ready() && fresh(since));
             if entry.shared.as_ref().is_some_and(|(sender, used)| sender.is_closed() || !fresh(used)) {
                 entry.shared = None;
             }
-            entry.shared.is_some() || !entry.idle.is_empty() || Arc::strong_count(&entry.gate) > 1
+            entry.shared.is_some() || !entry.idle.is_empty() || Arc::strong_count(&entry.connecting) > 1
         });
     }
 }
 
 /// All open connections together, where there are file descriptors enough.
-const MOST: usize = 1024;
+const MAX_CONNECTIONS: usize = 1024;
 /// How long a request waits for another's connection attempt before it makes its own.
-const PATIENCE: Duration = Duration::from_secs(1);
+const CONNECT_WAIT: Duration = Duration::from_secs(1);
 
 /// How long a connection may take to be ready again after a body's last byte.
-const PROMPTLY: Duration = Duration::from_millis(100);
+const READY_TIMEOUT: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
@@ -312,39 +317,39 @@ mod tests {
     use crate::fingerprint::Profile;
     use crate::net::exchange;
 
-    fn key(host: &str) -> Key {
-        Key { identity: 1, anonymous: false, tls: true, host: host.to_owned(), port: 443 }
+    fn key(host: &str) -> ConnectionKey {
+        ConnectionKey { identity: 1, anonymous: false, tls: true, host: host.to_owned(), port: 443 }
     }
 
     /// Opens a shared connection, and returns its other end.
-    async fn open(pool: &Pool, host: &str) -> DuplexStream {
-        let room = pool.room(&key(host), true, Duration::from_secs(1)).await.expect("there is room");
-        let Room::New(permit) = room else { panic!("a fresh one was asked for") };
+    async fn open_shared(pool: &Pool, host: &str) -> DuplexStream {
+        let room = pool.reserve(&key(host), true, Duration::from_secs(1)).await.expect("there is room");
+        let PoolAdmission::Connect(permit) = room else { panic!("a fresh one was asked for") };
         let (ours, theirs) = duplex(1 << 16);
         let profile = Profile::named("plain").expect("it is shipped");
-        let sender = exchange::begin_http2(Box::pin(ours), &profile, permit).await;
-        pool.share(&key(host), &sender.unwrap_or_else(|error| panic!("{error}")));
+        let sender = exchange::handshake_http2(Box::pin(ours), &profile, permit).await;
+        pool.insert_shared(&key(host), &sender.unwrap_or_else(|error| panic!("{error}")));
         theirs
     }
 
     #[tokio::test(start_paused = true)]
     async fn idle_shared_connections_make_room_for_new_ones_oldest_first() {
-        let pool = Pool::new(Caps { total: 2, ..Caps::default() });
+        let pool = Pool::new(PoolConfig { max_connections: 2, ..PoolConfig::default() });
         let mut ends = Vec::new();
         for host in ["a", "b"] {
-            ends.push(open(&pool, host).await);
+            ends.push(open_shared(&pool, host).await);
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         assert!(pool.checkout(&key("a")).is_some(), "and is now the one used last");
-        ends.push(open(&pool, "c").await);
+        ends.push(open_shared(&pool, "c").await);
         let open = |host: &str| pool.checkout(&key(host)).is_some();
         assert!(open("a") && !open("b") && open("c"));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_idle_for_too_long_is_not_used_again() {
-        let pool = Pool::new(Caps::default());
-        let _end = open(&pool, "a").await;
+        let pool = Pool::new(PoolConfig::default());
+        let _end = open_shared(&pool, "a").await;
         tokio::time::advance(Duration::from_secs(89)).await;
         assert!(pool.checkout(&key("a")).is_some());
         tokio::time::advance(Duration::from_secs(90)).await;

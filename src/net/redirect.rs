@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 
 use crate::credentials;
 use crate::error::{Error, Result};
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
 use crate::redact;
 use crate::request::Request;
 
@@ -16,7 +16,11 @@ use crate::request::Request;
 ///
 /// # Errors
 /// [`ErrorKind::Redirect`] when it leads to something that is not http or https.
-pub(crate) fn follow(request: &Request, status: StatusCode, headers: &HeaderMap) -> Result<Option<Request>> {
+pub(crate) fn next_request(
+    request: &Request,
+    status: StatusCode,
+    headers: &HeaderMap,
+) -> Result<Option<Request>> {
     if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
         return Ok(None);
     }
@@ -98,7 +102,7 @@ mod tests {
     fn next(status: u16, location: &'static str) -> Result<Option<Request>> {
         let mut headers = HeaderMap::new();
         headers.insert(header::LOCATION, HeaderValue::from_static(location));
-        follow(&post(), StatusCode::from_u16(status).unwrap(), &headers)
+        next_request(&post(), StatusCode::from_u16(status).unwrap(), &headers)
     }
 
     #[test]
@@ -149,7 +153,7 @@ mod tests {
             for (to, status) in hops {
                 let mut headers = HeaderMap::new();
                 headers.insert(header::LOCATION, to.as_str().parse().unwrap());
-                request = follow(&request, StatusCode::from_u16(status).unwrap(), &headers).unwrap().unwrap();
+                request = next_request(&request, StatusCode::from_u16(status).unwrap(), &headers).unwrap().unwrap();
                 was_away |= to.origin() != first.origin();
                 let has = |name: &HeaderName| request.headers.iter().any(|(own, _)| own == name);
                 // It stays while the chain does, and for no longer.
@@ -163,7 +167,7 @@ mod tests {
     fn what_is_no_redirect_is_left_alone() {
         assert!(next(304, "/next").unwrap().is_none());
         assert!(next(200, "/next").unwrap().is_none());
-        assert!(follow(&post(), StatusCode::FOUND, &HeaderMap::new()).unwrap().is_none());
+        assert!(next_request(&post(), StatusCode::FOUND, &HeaderMap::new()).unwrap().is_none());
     }
 
     #[test]

@@ -6,13 +6,13 @@ use boring::x509::X509;
 use boring::x509::store::{X509Store, X509StoreBuilder};
 
 use crate::error::{Error, Result};
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
 
 /// The trust store for `--cacert FILE`, or the default one.
 ///
 /// # Errors
 /// [`ErrorKind::Config`] when the user's file cannot be read or holds no certificate.
-pub(crate) fn store(ca_file: Option<&Path>) -> Result<X509Store> {
+pub(crate) fn build_trust_store(ca_file: Option<&Path>) -> Result<X509Store> {
     if let Some(path) = ca_file {
         return from_file(path).map_err(|cause| {
             Error::new(ErrorKind::Config, format!("the CA file {} cannot be used", path.display()))
@@ -33,19 +33,19 @@ pub(crate) fn store(ca_file: Option<&Path>) -> Result<X509Store> {
     tracing::debug!("no system roots found; the bundled ones are used");
     let certificates =
         webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| X509::from_der(der).ok());
-    build(certificates).map_err(|cause| {
+    build_store(certificates).map_err(|cause| {
         Error::new(ErrorKind::Tls, "the bundled root certificates cannot be loaded").with_source(cause)
     })
 }
 
 /// The file the system's roots come from, if there is one.
-pub(crate) fn system() -> Option<PathBuf> {
+pub(crate) fn find_system_bundle() -> Option<PathBuf> {
     candidates().find(|path| path.is_file())
 }
 
 fn candidates() -> impl Iterator<Item = PathBuf> {
     let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
-    named.into_iter().chain(SYSTEM.iter().map(PathBuf::from))
+    named.into_iter().chain(SYSTEM_BUNDLES.iter().map(PathBuf::from))
 }
 
 fn from_file(path: &Path) -> std::io::Result<X509Store> {
@@ -54,10 +54,10 @@ fn from_file(path: &Path) -> std::io::Result<X509Store> {
     if certificates.is_empty() {
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "it holds no certificate"));
     }
-    build(certificates).map_err(std::io::Error::other)
+    build_store(certificates).map_err(std::io::Error::other)
 }
 
-fn build(certificates: impl IntoIterator<Item = X509>) -> Result<X509Store, boring::error::ErrorStack> {
+fn build_store(certificates: impl IntoIterator<Item = X509>) -> Result<X509Store, boring::error::ErrorStack> {
     let mut builder = X509StoreBuilder::new()?;
     for certificate in certificates {
         builder.add_cert(&certificate)?;
@@ -66,7 +66,7 @@ fn build(certificates: impl IntoIterator<Item = X509>) -> Result<X509Store, bori
 }
 
 /// Where Debian, Fedora, openSUSE, Alpine and macOS keep their bundles.
-const SYSTEM: &[&str] = &[
+const SYSTEM_BUNDLES: &[&str] = &[
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",

@@ -20,11 +20,11 @@ use tokio_boring::{HandshakeError, SslStream, SslStreamBuilder};
 
 use super::{ffi, roots};
 use crate::error::{Error, Result};
+use crate::error_kind::ErrorKind;
 use crate::fingerprint::{Profile, ciphers};
 use crate::identity::Identity;
-use crate::kind::ErrorKind;
-use crate::lock::lock;
-use crate::tickets::Tickets;
+use crate::session_tickets::SessionTickets;
+use crate::sync::lock_unpoisoned;
 
 /// Any byte stream TLS or HTTP can run over.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -35,21 +35,21 @@ pub(crate) type BoxIo = Pin<Box<dyn Io>>;
 
 /// What certificates are checked against.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Trust {
+pub(crate) struct TrustConfig {
     pub(crate) ca_file: Option<PathBuf>,
     /// Take any certificate (`-k`).
     pub(crate) insecure: bool,
 }
 
-pub(crate) struct Tls {
-    trust: Trust,
+pub(crate) struct TlsConnector {
+    trust: TrustConfig,
     store: X509Store,
     connectors: Mutex<HashMap<String, SslConnector>>,
 }
 
-impl Tls {
-    pub(crate) fn new(trust: Trust) -> Result<Self> {
-        let store = roots::store(trust.ca_file.as_deref())?;
+impl TlsConnector {
+    pub(crate) fn new(trust: TrustConfig) -> Result<Self> {
+        let store = roots::build_trust_store(trust.ca_file.as_deref())?;
         Ok(Self { trust, store, connectors: Mutex::default() })
     }
 
@@ -63,7 +63,7 @@ impl Tls {
         within: Duration,
     ) -> Result<SslStream<BoxIo>> {
         let origin = format!("{host}:{port}");
-        let ssl = self.ssl(identity, host, &origin).map_err(|cause| {
+        let ssl = self.configure(identity, host, &origin).map_err(|cause| {
             Error::new(ErrorKind::Tls, format!("TLS for {origin} could not be set up")).with_source(cause)
         })?;
         let handshake = SslStreamBuilder::new(ssl, io).connect();
@@ -73,50 +73,50 @@ impl Tls {
                 format!("the TLS handshake with {origin} took longer than {within:?}"),
             )
         })?;
-        outcome.map_err(|failure| failed(&origin, &failure))
+        outcome.map_err(|failure| handshake_error(&origin, &failure))
     }
 
-    fn ssl(&self, identity: &Identity, host: &str, origin: &str) -> Result<Ssl, ErrorStack> {
+    fn configure(&self, identity: &Identity, host: &str, origin: &str) -> Result<Ssl, ErrorStack> {
         let profile = identity.profile();
-        let mut configuration = self.connector(profile)?.configure()?;
+        let mut configuration = self.connector_for(profile)?.configure()?;
         if self.trust.insecure {
             configuration.set_verify(SslVerifyMode::NONE);
             configuration.set_verify_hostname(false);
         }
         if let Some(alps) = &profile.tls.alps {
-            ffi::application_settings(&mut configuration, alps)?;
+            ffi::add_application_settings(&mut configuration, alps)?;
         }
         configuration.set_enable_ech_grease(profile.tls.ech_grease);
-        let slot = TicketSlot { tickets: identity.tickets().clone(), origin: origin.to_owned() };
+        let slot = TicketKey { tickets: identity.tickets().clone(), origin: origin.to_owned() };
         if let Some(session) = identity.tickets().take(origin) {
-            ffi::resume(&mut configuration, &session)?;
+            ffi::set_session(&mut configuration, &session)?;
         }
-        configuration.set_ex_data(*TICKET_SLOT, slot);
+        configuration.set_ex_data(*TICKET_KEY_INDEX, slot);
         configuration.into_ssl(host.trim_matches(['[', ']']))
     }
 
-    fn connector(&self, profile: &Profile) -> Result<SslConnector, ErrorStack> {
-        let mut connectors = lock(&self.connectors);
+    fn connector_for(&self, profile: &Profile) -> Result<SslConnector, ErrorStack> {
+        let mut connectors = lock_unpoisoned(&self.connectors);
         if let Some(connector) = connectors.get(&profile.name) {
             return Ok(connector.clone());
         }
-        let connector = connector(profile, &self.store)?;
+        let connector = build_connector(profile, &self.store)?;
         connectors.insert(profile.name.clone(), connector.clone());
         Ok(connector)
     }
 }
 
 /// Builds what all connections of a profile share.
-fn connector(profile: &Profile, store: &X509Store) -> Result<SslConnector, ErrorStack> {
+fn build_connector(profile: &Profile, store: &X509Store) -> Result<SslConnector, ErrorStack> {
     let tls = &profile.tls;
     let mut builder = SslConnector::builder(SslMethod::tls())?;
     builder.set_cert_store_ref(store);
     builder.set_verify(SslVerifyMode::PEER);
-    builder.set_min_proto_version(tls.versions.first().and_then(|name| version(name)))?;
-    builder.set_max_proto_version(tls.versions.last().and_then(|name| version(name)))?;
-    builder.set_cipher_list(&ciphers::list(&tls.ciphers))?;
-    ffi::groups(&mut builder, &tls.groups)?;
-    ffi::signature_algorithms(&mut builder, &tls.signature_algorithms)?;
+    builder.set_min_proto_version(tls.versions.first().and_then(|name| ssl_version(name)))?;
+    builder.set_max_proto_version(tls.versions.last().and_then(|name| ssl_version(name)))?;
+    builder.set_cipher_list(&ciphers::cipher_list(&tls.ciphers))?;
+    ffi::set_groups(&mut builder, &tls.groups)?;
+    ffi::set_signature_algorithms(&mut builder, &tls.signature_algorithms)?;
     let mut alpn = Vec::new();
     for protocol in &tls.alpn {
         alpn.push(u8::try_from(protocol.len()).unwrap_or(0));
@@ -135,18 +135,18 @@ fn connector(profile: &Profile, store: &X509Store) -> Result<SslConnector, Error
         builder.add_certificate_compression_algorithm(Brotli)?;
     }
     if let Some(anchors) = tls.trust_anchor_ids() {
-        ffi::trust_anchors(&mut builder, &anchors)?;
+        ffi::set_trust_anchors(&mut builder, &anchors)?;
     }
     builder.set_session_cache_mode(SslSessionCacheMode::CLIENT | SslSessionCacheMode::NO_INTERNAL);
     builder.set_new_session_callback(|ssl, session| {
-        if let Some(slot) = ssl.ex_data(*TICKET_SLOT) {
-            slot.tickets.keep(&slot.origin, session);
+        if let Some(slot) = ssl.ex_data(*TICKET_KEY_INDEX) {
+            slot.tickets.insert(&slot.origin, session);
         }
     });
     Ok(builder.build())
 }
 
-fn version(name: &str) -> Option<SslVersion> {
+fn ssl_version(name: &str) -> Option<SslVersion> {
     match name {
         "1.2" => Some(SslVersion::TLS1_2),
         "1.3" => Some(SslVersion::TLS1_3),
@@ -155,12 +155,12 @@ fn version(name: &str) -> Option<SslVersion> {
 }
 
 /// Whose ticket store a connection's new sessions go to.
-struct TicketSlot {
-    tickets: Tickets,
+struct TicketKey {
+    tickets: SessionTickets,
     origin: String,
 }
 
-static TICKET_SLOT: LazyLock<Index<Ssl, TicketSlot>> =
+static TICKET_KEY_INDEX: LazyLock<Index<Ssl, TicketKey>> =
     LazyLock::new(|| Ssl::new_ex_index().expect("an index fails only without memory"));
 
 /// Certificates compressed with brotli (RFC 8879), as Chrome offers.
@@ -178,9 +178,9 @@ impl CertificateCompressor for Brotli {
 }
 
 /// Names why a handshake failed, the certificate's fault by BoringSSL's own verdict.
-pub(super) fn failed(origin: &str, failure: &HandshakeError<BoxIo>) -> Error {
+pub(super) fn handshake_error(origin: &str, failure: &HandshakeError<BoxIo>) -> Error {
     let verified = failure.ssl().map(boring::ssl::SslRef::verify_result);
-    if let Some(fault) = verified.and_then(Result::err).and_then(ffi::certificate_fault) {
+    if let Some(fault) = verified.and_then(Result::err).and_then(ffi::describe_verify_error) {
         let message = format!("the certificate of {origin} {fault}");
         return Error::new(ErrorKind::Tls, message).with_hint(
             "check the host name and the clock; `--cacert FILE` trusts another CA, `-k` trusts anything",

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::Proxy;
 use crate::error::{Error, Result};
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
 
 impl Proxy {
     /// Reads a list: one proxy's URL a line; what follows a `#` at a line's beginning or behind a blank is
@@ -12,7 +12,7 @@ impl Proxy {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] naming `origin` and the line, but not what it says: it may hold a password.
-    pub fn list(text: &str, origin: &str) -> Result<Vec<Self>> {
+    pub fn parse_list(text: &str, origin: &str) -> Result<Vec<Self>> {
         let wrong = |message: String| Error::new(ErrorKind::Config, message);
         if text.len() > MAX_BYTES {
             return Err(wrong(format!("{origin}: {} bytes are too many for a list of proxies", text.len())));
@@ -54,23 +54,24 @@ mod tests {
     #[test]
     fn a_list_has_a_proxy_a_line_and_comments() {
         let text = "# ours\n\nhttp://u:p@a.example:1 # the first\r\n  socks5h://b.example:2\nhttp://u:p@a.example:1\n";
-        let read: Vec<String> = Proxy::list(text, "list").unwrap().iter().map(ToString::to_string).collect();
+        let read: Vec<String> =
+            Proxy::parse_list(text, "list").unwrap().iter().map(ToString::to_string).collect();
         assert_eq!(read, ["http://***@a.example:1", "socks5h://b.example:2"]);
     }
 
     #[test]
-    fn a_wrong_line_is_told_by_its_number_and_not_by_its_words() {
+    fn an_error_names_the_line_number_and_not_its_text() {
         for (text, told) in [
             ("http://a.example:1\n\nftp://u:hunter2@b.example\n", "list:3"),
             ("u:hunter2@:80", "list:1"),
             ("# nothing\n", "no proxy is listed"),
             (&"x".repeat(MAX_BYTES + 1), "too many"),
         ] {
-            let error = Proxy::list(text, "list").unwrap_err();
+            let error = Proxy::parse_list(text, "list").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config);
             assert!(error.chain().contains(told) && !format!("{error:?}").contains("hunter2"), "{error:?}");
         }
         let many: Vec<String> = (0..=MAX_PROXIES).map(|at| format!("http://a{at}.example")).collect();
-        assert!(Proxy::list(&many.join("\n"), "list").unwrap_err().to_string().contains("more than"));
+        assert!(Proxy::parse_list(&many.join("\n"), "list").unwrap_err().to_string().contains("more than"));
     }
 }

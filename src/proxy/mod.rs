@@ -7,20 +7,20 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use url::Url;
 
 use crate::error::{Error, Result};
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
 use crate::redact::Secret;
 
-mod bypass;
 mod dialect;
 mod list;
-mod of_site;
-mod route;
+mod no_proxy;
+mod rules;
+mod target_error;
 
-pub use self::bypass::Bypass;
-pub use self::dialect::{Ask, Dialect, Geo, Rotation};
-pub use self::route::Route;
+pub use self::dialect::{CredentialRequest, Dialect, GatewayRotation, GeoTarget};
+pub use self::no_proxy::NoProxy;
+pub use self::rules::ProxyRules;
 
-pub(crate) use self::of_site::{is_caused_by, is_of_site, of_site};
+pub(crate) use self::target_error::{is_caused_by, is_target_error, target_error};
 
 /// A proxy to go through. `Display` and `Debug` never show its credentials.
 ///
@@ -71,7 +71,7 @@ impl ProxyScheme {
 
     /// Whether names are resolved here, not by the proxy.
     #[must_use]
-    pub const fn resolves_here(self) -> bool {
+    pub const fn resolves_locally(self) -> bool {
         matches!(self, Self::Socks5)
     }
 
@@ -118,14 +118,14 @@ impl Proxy {
     /// ```
     #[must_use]
     pub fn url(&self) -> Secret {
-        let encode = |text: &str| utf8_percent_encode(text, &ENCODED).to_string();
+        let encode = |text: &str| utf8_percent_encode(text, &CREDENTIALS_ENCODE_SET).to_string();
         let credentials = self
             .credentials()
             .map(|(user, password)| format!("{}:{}@", encode(user), encode(password.expose())));
-        Secret::new(self.spelled(&credentials.unwrap_or_default()))
+        Secret::new(self.to_url_string(&credentials.unwrap_or_default()))
     }
 
-    fn spelled(&self, credentials: &str) -> String {
+    fn to_url_string(&self, credentials: &str) -> String {
         let scheme = self.scheme.name();
         if self.host.contains(':') {
             format!("{scheme}://{credentials}[{}]:{}", self.host, self.port)
@@ -180,13 +180,13 @@ impl FromStr for Proxy {
         let decode = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
         let credentials = (!url.username().is_empty() || url.password().is_some())
             .then(|| (decode(url.username()), Secret::new(decode(url.password().unwrap_or_default()))));
-        let port = if spelled_port(rest) { url.port().unwrap_or(80) } else { scheme.default_port() };
+        let port = if has_explicit_port(rest) { url.port().unwrap_or(80) } else { scheme.default_port() };
         Ok(Self { scheme, host: host.trim_matches(['[', ']']).to_owned(), port, credentials })
     }
 }
 
 /// Whether the authority names a port: `Url` drops `:80` of an http URL, so ask the text.
-fn spelled_port(rest: &str) -> bool {
+fn has_explicit_port(rest: &str) -> bool {
     let authority = rest.trim_end_matches('/');
     let host = authority.rsplit('@').next().unwrap_or(authority);
     host.rsplit_once(':')
@@ -195,7 +195,7 @@ fn spelled_port(rest: &str) -> bool {
 
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.spelled(if self.credentials.is_some() { "***@" } else { "" }))
+        f.write_str(&self.to_url_string(if self.credentials.is_some() { "***@" } else { "" }))
     }
 }
 
@@ -206,7 +206,8 @@ impl fmt::Debug for Proxy {
 }
 
 /// What is encoded in the credentials of a URL: all but what no reader could take for something else.
-const ENCODED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'*');
+const CREDENTIALS_ENCODE_SET: AsciiSet =
+    NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'*');
 
 #[cfg(test)]
 mod tests {

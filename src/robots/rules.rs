@@ -24,20 +24,20 @@ impl Rules {
     }
 
     /// Rules that allow everything.
-    pub(super) fn none() -> Self {
+    pub(super) fn allow_all() -> Self {
         Self(Robots::allow_all())
     }
 
     /// The rule that forbids `url`, and the group it is of, as a person would look for it; `None` when
     /// it is allowed. The path is compared as RFC 9309 has it, percent-encoded alike.
     #[must_use]
-    pub fn forbids(&self, url: &Url) -> Option<String> {
+    pub fn find_disallow(&self, url: &Url) -> Option<String> {
         let path = &url[Position::BeforePath..Position::AfterQuery];
         if self.0.is_allowed(path) {
             return None;
         }
         let rule = self.0.matching_rule(path)?;
-        let mut pattern: String = rule.pattern().chars().take(SHOWN).collect();
+        let mut pattern: String = rule.pattern().chars().take(MAX_SHOWN_CHARS).collect();
         if pattern.len() < rule.pattern().len() {
             pattern.push('…');
         }
@@ -54,7 +54,7 @@ impl Rules {
 /// The name that robots.txt knows rungs by.
 const TOKEN: &str = "rungs";
 /// How many characters of a rule are shown.
-const SHOWN: usize = 200;
+const MAX_SHOWN_CHARS: usize = 200;
 
 #[cfg(test)]
 mod tests {
@@ -62,7 +62,9 @@ mod tests {
 
     /// Whether `path` may be fetched.
     fn allows(text: &str, path: &str) -> bool {
-        Rules::parse(text.as_bytes()).forbids(&format!("https://a.example{path}").parse().unwrap()).is_none()
+        Rules::parse(text.as_bytes())
+            .find_disallow(&format!("https://a.example{path}").parse().unwrap())
+            .is_none()
     }
 
     #[test]
@@ -127,7 +129,7 @@ mod tests {
     #[test]
     fn the_rule_is_named_as_it_stands_there() {
         let rules = Rules::parse(b"User-agent: rungs\nDisallow: /a\nDisallow: /a/*/c$");
-        let named = |url: &str| rules.forbids(&url.parse().unwrap());
+        let named = |url: &str| rules.find_disallow(&url.parse().unwrap());
         assert_eq!(
             named("https://a.example/a/b/c").as_deref(),
             Some("`Disallow: /a/*/c$` (User-agent: rungs)")
@@ -135,7 +137,7 @@ mod tests {
         assert_eq!(named("https://a.example/ab?c").as_deref(), Some("`Disallow: /a` (User-agent: rungs)"));
         let long = Rules::parse(format!("User-agent: *\nDisallow: /{}", "x".repeat(5_000)).as_bytes());
         let told =
-            long.forbids(&format!("https://a.example/{}", "x".repeat(6_000)).parse().unwrap()).unwrap();
+            long.find_disallow(&format!("https://a.example/{}", "x".repeat(6_000)).parse().unwrap()).unwrap();
         assert!(told.len() < 300, "{told}");
     }
 }

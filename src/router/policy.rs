@@ -5,44 +5,44 @@ use std::time::Duration;
 use http::Method;
 
 use crate::budget::Budget;
-use crate::kind::ErrorKind;
-use crate::schedule::Schedule;
+use crate::error_kind::ErrorKind;
+use crate::retry::RetryPolicy;
 use crate::tier::Tier;
 use crate::verdict::{Verdict, VerdictKind};
 
 /// What may be done for one fetch.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ladder {
+pub(crate) struct EscalationPolicy {
     /// The cheapest tier allowed.
     pub(crate) min: Tier,
     /// The tier to begin with while nothing is known of the host.
     pub(crate) start: Tier,
     /// The dearest tier allowed.
     pub(crate) max: Tier,
-    pub(crate) schedule: Schedule,
+    pub(crate) retry_policy: RetryPolicy,
     pub(crate) budget: Budget,
 }
 
 /// What could be changed for another attempt.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Means {
+pub(crate) struct Alternatives {
     /// There is another exit IP to go by.
-    pub(crate) exit: bool,
+    pub(crate) proxy: bool,
     /// There is a way without the proxy, should none work.
     pub(crate) direct: bool,
     /// This session got pages of the host before, and there may be a fresh one in its place.
     pub(crate) session: bool,
 }
 
-impl Ladder {
+impl EscalationPolicy {
     /// This tier and no other.
-    pub(crate) const fn only(self, tier: Tier) -> Self {
+    pub(crate) const fn only_tier(self, tier: Tier) -> Self {
         Self { min: tier, start: tier, max: tier, ..self }
     }
 }
 
 /// How an attempt ended.
-pub(crate) enum Outcome<'a> {
+pub(crate) enum AttemptOutcome<'a> {
     /// An answer came.
     Answered {
         verdict: &'a Verdict,
@@ -55,35 +55,35 @@ pub(crate) enum Outcome<'a> {
 
 /// What was done so far, the attempt just made included.
 #[derive(Clone, Debug)]
-pub(crate) struct History {
+pub(crate) struct AttemptCounters {
     pub(crate) method: Method,
     /// The tier of the last attempt.
     pub(crate) tier: Tier,
     /// How often this tier was tried again after a failure, as this session.
-    pub(crate) failed: u32,
+    pub(crate) failure_retries: u32,
     /// How often this tier was tried again after a rate limit, as this session.
-    pub(crate) limited: u32,
+    pub(crate) rate_limit_retries: u32,
     /// How often another exit was taken because of a block.
-    pub(crate) exits: u32,
+    pub(crate) proxy_switches: u32,
     /// How often another exit was taken because the proxy was at fault.
-    pub(crate) faults: u32,
-    pub(crate) sessions: u32,
+    pub(crate) proxy_faults: u32,
+    pub(crate) session_renewals: u32,
     pub(crate) attempts: u32,
     pub(crate) visits: u32,
     pub(crate) bytes: u64,
     pub(crate) elapsed: Duration,
 }
 
-impl History {
+impl AttemptCounters {
     pub(crate) const fn new(method: Method) -> Self {
         Self {
             method,
             tier: Tier::Plain,
-            failed: 0,
-            limited: 0,
-            exits: 0,
-            faults: 0,
-            sessions: 0,
+            failure_retries: 0,
+            rate_limit_retries: 0,
+            proxy_switches: 0,
+            proxy_faults: 0,
+            session_renewals: 0,
             attempts: 0,
             visits: 0,
             bytes: 0,
@@ -92,9 +92,9 @@ impl History {
     }
 
     /// Counts an attempt on `tier` that brought `bytes`, `elapsed` after the fetch began.
-    pub(crate) fn attempted(&mut self, tier: Tier, bytes: u64, elapsed: Duration) {
+    pub(crate) fn count_attempt(&mut self, tier: Tier, bytes: u64, elapsed: Duration) {
         if tier != self.tier {
-            (self.failed, self.limited) = (0, 0);
+            (self.failure_retries, self.rate_limit_retries) = (0, 0);
         }
         self.tier = tier;
         self.attempts += 1;
@@ -104,61 +104,66 @@ impl History {
     }
 
     /// Counts the step that is taken.
-    pub(crate) fn took(&mut self, step: &Step) {
+    pub(crate) fn count_action(&mut self, step: &Action) {
         match step {
-            Step::Retry { .. } => self.failed += 1,
-            Step::Wait { .. } => self.limited += 1,
-            Step::NewExit { faulty: true, .. } => self.faults += 1,
-            Step::NewExit { faulty: false, .. } => self.exits += 1,
-            Step::NewSession { .. } => self.sessions += 1,
-            Step::Climb { .. } | Step::Done | Step::Blocked { .. } | Step::Spent { .. } | Step::Fail => {}
+            Action::Retry { .. } => self.failure_retries += 1,
+            Action::RetryAfter { .. } => self.rate_limit_retries += 1,
+            Action::SwitchProxy { is_faulty: true, .. } => self.proxy_faults += 1,
+            Action::SwitchProxy { is_faulty: false, .. } => self.proxy_switches += 1,
+            Action::RenewSession { .. } => self.session_renewals += 1,
+            Action::Escalate { .. }
+            | Action::Accept
+            | Action::Blocked { .. }
+            | Action::OutOfBudget { .. }
+            | Action::Fail => {}
         }
-        if matches!(step, Step::NewExit { .. } | Step::NewSession { .. } | Step::Climb { .. }) {
-            (self.failed, self.limited) = (0, 0);
+        if matches!(step, Action::SwitchProxy { .. } | Action::RenewSession { .. } | Action::Escalate { .. })
+        {
+            (self.failure_retries, self.rate_limit_retries) = (0, 0);
         }
     }
 }
 
 /// The next step, with the reason the trace gives for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum Action {
     /// The answer is good.
-    Done,
+    Accept,
     /// The same tier again, a while after it failed.
     Retry { after: Duration, why: String },
     /// The same tier again when the host will have it: nobody should ask it before.
-    Wait { after: Duration, why: String },
+    RetryAfter { after: Duration, why: String },
     /// The same tier as somebody new.
-    NewSession { why: String },
+    RenewSession { why: String },
     /// The same tier out of another IP, as somebody new. `faulty`: because the proxy is.
-    NewExit { faulty: bool, why: String },
+    SwitchProxy { is_faulty: bool, why: String },
     /// The next tier.
-    Climb { to: Tier, why: String },
+    Escalate { to: Tier, why: String },
     /// No means allowed gets the page.
     Blocked { hint: Option<String> },
     /// It is blocked, and going on would cost more than it may.
-    Spent { hint: String },
+    OutOfBudget { hint: String },
     /// The attempt's own error is the answer.
     Fail,
 }
 
-impl Ladder {
+impl EscalationPolicy {
     /// The dearest tier that may be used at all.
-    pub(crate) fn top(&self) -> Tier {
+    pub(crate) fn highest_tier(&self) -> Tier {
         if self.budget.visits == 0 { self.max.min(Tier::Impersonate) } else { self.max }
     }
 }
 
-impl Step {
+impl Action {
     /// Why another attempt follows.
-    pub(crate) fn why(&self) -> Option<&str> {
+    pub(crate) fn reason(&self) -> Option<&str> {
         match self {
             Self::Retry { why, .. }
-            | Self::Wait { why, .. }
-            | Self::NewSession { why }
-            | Self::NewExit { why, .. }
-            | Self::Climb { why, .. } => Some(why),
-            Self::Done | Self::Blocked { .. } | Self::Spent { .. } | Self::Fail => None,
+            | Self::RetryAfter { why, .. }
+            | Self::RenewSession { why }
+            | Self::SwitchProxy { why, .. }
+            | Self::Escalate { why, .. } => Some(why),
+            Self::Accept | Self::Blocked { .. } | Self::OutOfBudget { .. } | Self::Fail => None,
         }
     }
 }
@@ -166,31 +171,41 @@ impl Step {
 /// Decides. `roll`, from 0 to 1, is the waits' jitter. Always ends: every step but an end counts up something
 /// that has a limit.
 pub(crate) fn decide(
-    ladder: &Ladder,
-    means: Means,
-    history: &History,
-    outcome: &Outcome<'_>,
+    ladder: &EscalationPolicy,
+    means: Alternatives,
+    history: &AttemptCounters,
+    outcome: &AttemptOutcome<'_>,
     roll: f64,
-) -> Step {
+) -> Action {
     let step = match outcome {
-        Outcome::Failed(kind) => failed(ladder, means, history, *kind, roll),
-        Outcome::Answered { verdict, retry_after } => {
-            answered(ladder, means, history, verdict, *retry_after, roll)
+        AttemptOutcome::Failed(kind) => on_failure(ladder, means, history, *kind, roll),
+        AttemptOutcome::Answered { verdict, retry_after } => {
+            on_answer(ladder, means, history, verdict, *retry_after, roll)
         }
     };
-    afforded(&ladder.budget, history, harmless(ladder, history, step, outcome), outcome)
+    within_budget(&ladder.budget, history, harmless(ladder, history, step, outcome), outcome)
 }
 
 /// The step, or the end of the fetch where the step would send an unsafe request again that the server may have acted
 /// on.
-fn harmless(ladder: &Ladder, history: &History, step: Step, outcome: &Outcome<'_>) -> Step {
-    if step.why().is_none() || ladder.schedule.may_repeat(&history.method) || was_not_processed(outcome) {
+fn harmless(
+    ladder: &EscalationPolicy,
+    history: &AttemptCounters,
+    step: Action,
+    outcome: &AttemptOutcome<'_>,
+) -> Action {
+    if step.reason().is_none()
+        || ladder.retry_policy.may_repeat(&history.method)
+        || was_not_processed(outcome)
+    {
         return step;
     }
     match outcome {
-        Outcome::Failed(_) => Step::Fail,
-        Outcome::Answered { verdict, .. } if verdict.kind == VerdictKind::OriginError => Step::Done,
-        Outcome::Answered { .. } => stop(&format!(
+        AttemptOutcome::Failed(_) => Action::Fail,
+        AttemptOutcome::Answered { verdict, .. } if verdict.kind == VerdictKind::OriginError => {
+            Action::Accept
+        }
+        AttemptOutcome::Answered { .. } => give_up(&format!(
             "rungs does not send a {} again by itself, since the server may have acted on it; begin at a higher tier \
              (`--tier impersonate`), or set `retry.unsafe = true` for the target",
             history.method
@@ -200,134 +215,150 @@ fn harmless(ladder: &Ladder, history: &History, step: Step, outcome: &Outcome<'_
 
 /// Whether the server certainly did not act on the request: it never left, or a protection service answered in the
 /// server's place with a challenge.
-fn was_not_processed(outcome: &Outcome<'_>) -> bool {
+fn was_not_processed(outcome: &AttemptOutcome<'_>) -> bool {
     match outcome {
-        Outcome::Failed(kind) => matches!(kind, ErrorKind::Connect | ErrorKind::Proxy),
-        Outcome::Answered { verdict, .. } => {
+        AttemptOutcome::Failed(kind) => matches!(kind, ErrorKind::Connect | ErrorKind::Proxy),
+        AttemptOutcome::Answered { verdict, .. } => {
             verdict.kind == VerdictKind::Challenge && verdict.vendor.is_some()
         }
     }
 }
 
 /// The step, or the end of the fetch where the budget does not allow it.
-pub(crate) fn afforded(budget: &Budget, history: &History, step: Step, outcome: &Outcome<'_>) -> Step {
-    match (unaffordable(budget, history, &step), outcome) {
+pub(crate) fn within_budget(
+    budget: &Budget,
+    history: &AttemptCounters,
+    step: Action,
+    outcome: &AttemptOutcome<'_>,
+) -> Action {
+    match (budget_exceeded(budget, history, &step), outcome) {
         (None, _) => step,
-        (Some(_), Outcome::Failed(_)) => Step::Fail,
+        (Some(_), AttemptOutcome::Failed(_)) => Action::Fail,
         // The page of a failing origin is a page all the same.
-        (Some(_), Outcome::Answered { verdict, .. }) if verdict.kind == VerdictKind::OriginError => {
-            Step::Done
+        (Some(_), AttemptOutcome::Answered { verdict, .. }) if verdict.kind == VerdictKind::OriginError => {
+            Action::Accept
         }
-        (Some(hint), _) => Step::Spent { hint },
+        (Some(hint), _) => Action::OutOfBudget { hint },
     }
 }
 
-fn failed(ladder: &Ladder, means: Means, history: &History, kind: ErrorKind, roll: f64) -> Step {
-    let times = ladder.schedule.times;
-    if kind == ErrorKind::Proxy && may_leave(means, history) {
-        return Step::NewExit { faulty: true, why: format!("new exit: {kind} error") };
+fn on_failure(
+    ladder: &EscalationPolicy,
+    means: Alternatives,
+    history: &AttemptCounters,
+    kind: ErrorKind,
+    roll: f64,
+) -> Action {
+    let times = ladder.retry_policy.max_retries;
+    if kind == ErrorKind::Proxy && can_switch_proxy(means, history) {
+        return Action::SwitchProxy { is_faulty: true, why: format!("new exit: {kind} error") };
     }
-    if history.failed < times && is_transient(kind, history.tier) {
-        let after = ladder.schedule.after_failure(history.failed, roll);
-        return Step::Retry { after, why: format!("retry: {kind} error") };
+    if history.failure_retries < times && is_transient(kind, history.tier) {
+        let after = ladder.retry_policy.failure_delay(history.failure_retries, roll);
+        return Action::Retry { after, why: format!("retry: {kind} error") };
     }
-    Step::Fail
+    Action::Fail
 }
 
-fn answered(
-    ladder: &Ladder,
-    means: Means,
-    history: &History,
+fn on_answer(
+    ladder: &EscalationPolicy,
+    means: Alternatives,
+    history: &AttemptCounters,
     verdict: &Verdict,
     retry_after: Option<Duration>,
     roll: f64,
-) -> Step {
+) -> Action {
     match verdict.kind {
-        VerdictKind::Genuine => Step::Done,
-        VerdictKind::OriginError => broken(ladder, history, retry_after, roll),
-        VerdictKind::RateLimit => limited(ladder, history, verdict, retry_after, roll),
-        VerdictKind::Challenge | VerdictKind::Stub => climb(ladder, history, verdict),
+        VerdictKind::Genuine => Action::Accept,
+        VerdictKind::OriginError => on_origin_error(ladder, history, retry_after, roll),
+        VerdictKind::RateLimit => on_rate_limit(ladder, history, verdict, retry_after, roll),
+        VerdictKind::Challenge | VerdictKind::Stub => escalate(ladder, history, verdict),
         VerdictKind::Block => {
-            if means.session && history.sessions < 1 {
-                Step::NewSession { why: format!("new session: {verdict}") }
-            } else if means.exit && history.exits < 1 {
-                Step::NewExit { faulty: false, why: format!("new exit: {verdict}") }
+            if means.session && history.session_renewals < 1 {
+                Action::RenewSession { why: format!("new session: {verdict}") }
+            } else if means.proxy && history.proxy_switches < 1 {
+                Action::SwitchProxy { is_faulty: false, why: format!("new exit: {verdict}") }
             } else {
-                climb(ladder, history, verdict)
+                escalate(ladder, history, verdict)
             }
         }
-        VerdictKind::ProxyFault if may_leave(means, history) => {
-            Step::NewExit { faulty: true, why: format!("new exit: {verdict}") }
+        VerdictKind::ProxyFault if can_switch_proxy(means, history) => {
+            Action::SwitchProxy { is_faulty: true, why: format!("new exit: {verdict}") }
         }
         VerdictKind::ProxyFault => {
-            stop("it could not, or would not, reach the site; `--trace` shows how it said so")
+            give_up("it could not, or would not, reach the site; `--trace` shows how it said so")
         }
-        VerdictKind::Captcha => stop("the site wants a captcha solved, which rungs does not do"),
-        VerdictKind::Geo => stop("the site does not serve this country; a proxy elsewhere may help"),
-        VerdictKind::LoginWall => stop("the page wants an account; send its cookies with `-b`"),
+        VerdictKind::Captcha => give_up("the site wants a captcha solved, which rungs does not do"),
+        VerdictKind::Geo => give_up("the site does not serve this country; a proxy elsewhere may help"),
+        VerdictKind::LoginWall => give_up("the page wants an account; send its cookies with `-b`"),
     }
 }
 
 /// The origin is failing: asked again, then believed.
-fn broken(ladder: &Ladder, history: &History, retry_after: Option<Duration>, roll: f64) -> Step {
-    let schedule = &ladder.schedule;
+fn on_origin_error(
+    ladder: &EscalationPolicy,
+    history: &AttemptCounters,
+    retry_after: Option<Duration>,
+    roll: f64,
+) -> Action {
+    let schedule = &ladder.retry_policy;
     let after = match retry_after {
-        Some(asked) => schedule.as_asked(asked, roll),
-        None => Some(schedule.after_failure(history.failed, roll)),
+        Some(asked) => schedule.requested_delay(asked, roll),
+        None => Some(schedule.failure_delay(history.failure_retries, roll)),
     };
     match after {
-        Some(after) if history.failed < schedule.times => {
-            Step::Retry { after, why: "retry: the origin is failing".to_owned() }
+        Some(after) if history.failure_retries < schedule.max_retries => {
+            Action::Retry { after, why: "retry: the origin is failing".to_owned() }
         }
-        _ => Step::Done,
+        _ => Action::Accept,
     }
 }
 
-fn limited(
-    ladder: &Ladder,
-    history: &History,
+fn on_rate_limit(
+    ladder: &EscalationPolicy,
+    history: &AttemptCounters,
     verdict: &Verdict,
     retry_after: Option<Duration>,
     roll: f64,
-) -> Step {
-    let schedule = &ladder.schedule;
+) -> Action {
+    let schedule = &ladder.retry_policy;
     let after = match retry_after {
-        Some(asked) => schedule.as_asked(asked, roll),
-        None => Some(schedule.after_limit(history.limited, roll)),
+        Some(asked) => schedule.requested_delay(asked, roll),
+        None => Some(schedule.rate_limit_delay(history.rate_limit_retries, roll)),
     };
     match after {
         None => {
             let asked = retry_after.unwrap_or_default().as_secs();
-            stop(&format!("the site asks to come back in {asked} s"))
+            give_up(&format!("the site asks to come back in {asked} s"))
         }
-        Some(_) if history.limited >= schedule.times => {
-            stop("the site asks for a slower pace; try again later")
+        Some(_) if history.rate_limit_retries >= schedule.max_retries => {
+            give_up("the site asks for a slower pace; try again later")
         }
-        Some(after) => Step::Wait { after, why: format!("wait: {verdict}") },
+        Some(after) => Action::RetryAfter { after, why: format!("wait: {verdict}") },
     }
 }
 
-fn climb(ladder: &Ladder, history: &History, verdict: &Verdict) -> Step {
+fn escalate(ladder: &EscalationPolicy, history: &AttemptCounters, verdict: &Verdict) -> Action {
     let Some(to) = history.tier.next() else {
-        return Step::Blocked { hint: None };
+        return Action::Blocked { hint: None };
     };
     if to > ladder.max {
-        return stop(&format!("this fetch stops at `{}`; try `--max-tier {to}`", ladder.max));
+        return give_up(&format!("this fetch stops at `{}`; try `--max-tier {to}`", ladder.max));
     }
-    Step::Climb { to, why: format!("climb: {verdict}") }
+    Action::Escalate { to, why: format!("climb: {verdict}") }
 }
 
-fn stop(hint: &str) -> Step {
-    Step::Blocked { hint: Some(hint.to_owned()) }
+fn give_up(hint: &str) -> Action {
+    Action::Blocked { hint: Some(hint.to_owned()) }
 }
 
 /// What of the budget the step would overdraw, as a hint.
-fn unaffordable(budget: &Budget, history: &History, step: &Step) -> Option<String> {
+fn budget_exceeded(budget: &Budget, history: &AttemptCounters, step: &Action) -> Option<String> {
     let (to, after) = match step {
-        Step::Done | Step::Blocked { .. } | Step::Spent { .. } | Step::Fail => return None,
-        Step::Climb { to, .. } => (*to, Duration::ZERO),
-        Step::Retry { after, .. } | Step::Wait { after, .. } => (history.tier, *after),
-        Step::NewSession { .. } | Step::NewExit { .. } => (history.tier, Duration::ZERO),
+        Action::Accept | Action::Blocked { .. } | Action::OutOfBudget { .. } | Action::Fail => return None,
+        Action::Escalate { to, .. } => (*to, Duration::ZERO),
+        Action::Retry { after, .. } | Action::RetryAfter { after, .. } => (history.tier, *after),
+        Action::RenewSession { .. } | Action::SwitchProxy { .. } => (history.tier, Duration::ZERO),
     };
     if history.attempts >= budget.attempts {
         return Some(format!(
@@ -350,8 +381,8 @@ fn unaffordable(budget: &Budget, history: &History, step: &Step) -> Option<Strin
 }
 
 /// Whether an exit that does not work is left for another.
-const fn may_leave(means: Means, history: &History) -> bool {
-    (means.exit || means.direct) && history.faults < EXITS
+const fn can_switch_proxy(means: Alternatives, history: &AttemptCounters) -> bool {
+    (means.proxy || means.direct) && history.proxy_faults < MAX_PROXY_FAULTS
 }
 
 /// Whether the same attempt may end otherwise a little later. The browser tier makes its own second try.
@@ -365,7 +396,7 @@ fn is_transient(kind: ErrorKind, tier: Tier) -> bool {
 }
 
 /// How many exits that do not work one fetch leaves at most. No request has reached the site by then.
-pub(super) const EXITS: u32 = 5;
+pub(super) const MAX_PROXY_FAULTS: u32 = 5;
 
 #[cfg(test)]
 mod tests;

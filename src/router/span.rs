@@ -3,12 +3,12 @@
 use tracing::field::Empty;
 use tracing::{Span, info_span};
 
-use super::Errand;
+use super::FetchPlan;
 use crate::redact;
 use crate::trace::{Attempt, Trace};
 
 /// For `attempt`, which follows what `trace` holds.
-pub(super) fn of(errand: &Errand<'_>, attempt: &Attempt, trace: &Trace) -> Span {
+pub(super) fn for_attempt(errand: &FetchPlan<'_>, attempt: &Attempt, trace: &Trace) -> Span {
     let before = trace.attempts();
     let url = &errand.request.url;
     info_span!(
@@ -16,7 +16,7 @@ pub(super) fn of(errand: &Errand<'_>, attempt: &Attempt, trace: &Trace) -> Span 
         otel.kind = "client",
         http.request.method = errand.request.method.as_str(),
         http.request.resend_count = (!before.is_empty()).then_some(before.len().cast_signed()),
-        url.full = redact::bare(url),
+        url.full = redact::without_credentials_and_query(url),
         server.address = url.host_str(),
         server.port = url.port_or_known_default().map(i64::from),
         rungs.tier = attempt.tier.name(),
@@ -34,7 +34,7 @@ pub(super) fn of(errand: &Errand<'_>, attempt: &Attempt, trace: &Trace) -> Span 
 }
 
 /// Tells what came of it.
-pub(super) fn ended(span: &Span, attempt: &Attempt) {
+pub(super) fn record_end(span: &Span, attempt: &Attempt) {
     if span.is_disabled() {
         return;
     }

@@ -9,30 +9,30 @@ use futures_util::future::BoxFuture;
 use super::*;
 use crate::budget::Budget;
 use crate::fingerprint::Profile;
-use crate::net::{Engine, Trust};
-use crate::proxy::Route;
-use crate::schedule::Schedule;
+use crate::net::{HttpClient, TrustConfig};
+use crate::proxy::ProxyRules;
+use crate::retry::RetryPolicy;
 
 /// What the site answers to whom: status, `cf-mitigated`, body, for the persona's number on a tier.
-type Site = fn(usize, Tier) -> Result<(u16, Option<&'static str>, &'static [u8])>;
+type SiteScript = fn(usize, Tier) -> Result<(u16, Option<&'static str>, &'static [u8])>;
 
 const PAGE: &[u8] = b"<!doctype html><title>a page</title><p>A page with some words in it.</p>";
 const BLOCKED: Result<(u16, Option<&'static str>, &'static [u8])> =
     Ok((403, Some("block"), b"<title>no</title>"));
 
 /// A tier that asks no network, and notes who asked.
-struct Scripted {
+struct ScriptedTransport {
     tier: Tier,
-    site: Site,
+    site: SiteScript,
     asked: Arc<Mutex<Vec<(u64, Tier)>>>,
 }
 
-impl Transport for Scripted {
+impl Transport for ScriptedTransport {
     fn tier(&self) -> Tier {
         self.tier
     }
 
-    fn attempt<'a>(&'a self, job: Job<'a>) -> BoxFuture<'a, Result<Answer>> {
+    fn execute<'a>(&'a self, job: AttemptRequest<'a>) -> BoxFuture<'a, Result<RawResponse>> {
         let mut asked = self.asked.lock().unwrap();
         let key = job.identity.key();
         asked.push((key, self.tier));
@@ -49,13 +49,13 @@ impl Transport for Scripted {
             if let Some(value) = mitigated {
                 headers.insert("cf-mitigated", value.parse().unwrap());
             }
-            Answer {
+            RawResponse {
                 status: StatusCode::from_u16(status).unwrap(),
                 version: HttpVersion::Http2,
                 headers,
                 url: job.request.url.clone(),
                 redirects: Vec::new(),
-                body: Body::Whole(Bytes::from_static(body)),
+                body: Body::Buffered(Bytes::from_static(body)),
                 timings: Timings::default(),
                 browser: None,
             }
@@ -64,77 +64,85 @@ impl Transport for Scripted {
     }
 }
 
-fn persona(profile: &Arc<Profile>) -> Arc<Persona> {
-    let identity = || Identity::new("x", Arc::clone(profile), None).routed(Route::default());
+fn identity_pair(profile: &Arc<Profile>) -> Arc<IdentityPair> {
+    let identity = || Identity::new("x", Arc::clone(profile), None).with_proxy_rules(ProxyRules::default());
     let (plain, dressed) = (identity(), identity());
-    let who = Some(Who::new(None, &dressed));
-    Arc::new(Persona { plain, dressed, who, session: None, is_stopgap: false })
+    let who = Some(SavedIdentityKey::new(None, &dressed));
+    Arc::new(IdentityPair {
+        plain,
+        browser: dressed,
+        memory_key: who,
+        proxy_session: None,
+        is_direct_fallback: false,
+    })
 }
 
 /// So many exits, and a note of why each was asked for.
-struct Pool {
+struct ScriptedPool {
     profile: Arc<Profile>,
     left: Mutex<u32>,
     faults: Mutex<Vec<bool>>,
 }
 
-impl Others for Pool {
-    fn means(&self, _: &Persona) -> Means {
-        Means { exit: *self.left.lock().unwrap() > 0, ..Means::default() }
+impl IdentitySource for ScriptedPool {
+    fn alternatives(&self, _: &IdentityPair) -> Alternatives {
+        Alternatives { proxy: *self.left.lock().unwrap() > 0, ..Alternatives::default() }
     }
 
-    fn session(&self, _: &Persona) -> Result<Arc<Persona>> {
+    fn fresh_session(&self, _: &IdentityPair) -> Result<Arc<IdentityPair>> {
         Err(Error::new(ErrorKind::Proxy, "there is none"))
     }
 
-    fn exit(&self, _: &Persona, faulty: bool) -> Result<Arc<Persona>> {
+    fn other_proxy(&self, _: &IdentityPair, faulty: bool) -> Result<Arc<IdentityPair>> {
         *self.left.lock().unwrap() -= 1;
         self.faults.lock().unwrap().push(faulty);
-        Ok(persona(&self.profile))
+        Ok(identity_pair(&self.profile))
     }
 }
 
-struct Ran {
-    found: Result<Found>,
+struct RunResult {
+    found: Result<FetchedResponse>,
     trace: Trace,
     /// Who asked, counted from 0 as they came, on which tier.
     asked: Vec<(usize, Tier)>,
     faults: Vec<bool>,
 }
 
-async fn run(site: Site, exits: u32, budget: Budget) -> Ran {
+async fn run(site: SiteScript, exits: u32, budget: Budget) -> RunResult {
     let profile = Profile::named("chrome-156-linux").unwrap();
     let asked = Arc::new(Mutex::new(Vec::new()));
-    let transports = Tier::ALL
-        .map(|tier| -> Arc<dyn Transport> { Arc::new(Scripted { tier, site, asked: Arc::clone(&asked) }) });
-    let engine = Engine::new(Arc::default(), Trust::default()).unwrap();
-    let files = robots::Files::new(Arc::new(engine), Profile::named("plain").unwrap());
-    let router = Router::new(transports.into(), Rules::shipped(), files, Memory::new(None));
-    let pool = Pool { profile: Arc::clone(&profile), left: Mutex::new(exits), faults: Mutex::default() };
+    let transports = Tier::ALL.map(|tier| -> Arc<dyn Transport> {
+        Arc::new(ScriptedTransport { tier, site, asked: Arc::clone(&asked) })
+    });
+    let engine = HttpClient::new(Arc::default(), TrustConfig::default()).unwrap();
+    let files = robots::RobotsCache::new(Arc::new(engine), Profile::named("plain").unwrap());
+    let router = Router::new(transports.into(), Rules::shipped(), files, HostMemory::new(None));
+    let pool =
+        ScriptedPool { profile: Arc::clone(&profile), left: Mutex::new(exits), faults: Mutex::default() };
     let request = Request::get("https://a.example/".parse().unwrap());
-    let area = Arc::new(Area::of(&request.url));
-    let errand = Errand {
+    let area = Arc::new(SiteSection::from_url(&request.url));
+    let errand = FetchPlan {
         request: &request,
-        area: &area,
-        persona: &persona(&profile),
-        bounds: &Bounds::default(),
-        ladder: Ladder {
+        site_section: &area,
+        identities: &identity_pair(&profile),
+        limits: &Limits::default(),
+        policy: EscalationPolicy {
             min: Tier::Impersonate,
             start: Tier::Impersonate,
             max: Tier::Browser,
-            schedule: Schedule::default(),
+            retry_policy: RetryPolicy::default(),
             budget,
         },
-        view: &View::default(),
-        keep: &Keep::Memory,
-        expect: None,
+        render: &RenderOptions::default(),
+        body_sink: &BodySink::Memory,
+        expectation: None,
         rules: None,
-        robots: Robots::Ignore,
-        pace: Pace::default(),
-        others: Some(&pool),
-        watch: None,
-        sent: None,
-        instead: None,
+        robots: RobotsPolicy::Ignore,
+        rate_limit: RateLimit::default(),
+        identity_source: Some(&pool),
+        observer: None,
+        sent_request: None,
+        probe_fallback: None,
     };
     let (found, trace) = router.run(&errand).await;
     let mut numbers: HashMap<u64, usize> = HashMap::new();
@@ -145,12 +153,12 @@ async fn run(site: Site, exits: u32, budget: Budget) -> Ran {
     };
     let asked = keys.into_iter().map(|(key, tier)| (number(key), tier)).collect();
     let faults = pool.faults.lock().unwrap().clone();
-    Ran { found, trace, asked, faults }
+    RunResult { found, trace, asked, faults }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_hard_block_goes_on_out_of_another_exit_on_the_same_tier() {
-    let site: Site = |who, _| if who == 0 { BLOCKED } else { Ok((200, None, PAGE)) };
+    let site: SiteScript = |who, _| if who == 0 { BLOCKED } else { Ok((200, None, PAGE)) };
     let ran = run(site, 3, Budget::default()).await;
     assert!(ran.found.is_ok());
     assert_eq!(ran.asked, [(0, Tier::Impersonate), (1, Tier::Impersonate)]);
@@ -166,8 +174,8 @@ async fn one_exit_is_tried_and_then_the_new_one_climbs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_proxy_is_changed_and_without_another_it_is_told() {
-    let site: Site = |who, _| match who {
+async fn a_dead_proxy_is_replaced_and_without_another_the_fetch_fails_with_its_error() {
+    let site: SiteScript = |who, _| match who {
         0 | 1 => Err(Error::new(ErrorKind::Proxy, "dead")),
         _ => Ok((200, None, PAGE)),
     };
@@ -180,8 +188,8 @@ async fn a_dead_proxy_is_changed_and_without_another_it_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_comes_to_the_browser_as_somebody_new_earns_for_the_tier_below() {
-    let site: Site = |who, tier| match (who, tier) {
+async fn a_new_identity_in_the_browser_earns_the_clearance_for_the_tier_below() {
+    let site: SiteScript = |who, tier| match (who, tier) {
         (_, Tier::Impersonate) => Ok((403, Some("challenge"), b"<title>Just a moment...</title>")),
         (0, _) => BLOCKED,
         _ => Ok((200, None, PAGE)),

@@ -6,7 +6,7 @@ use super::file;
 use super::layer::Origin;
 use super::settings::Settings;
 use crate::error::{Error, Result};
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
 
 /// The config file. Default: `rungs/config.toml` in the user's folder for configuration.
 pub const CONFIG: &str = "RUNGS_CONFIG";
@@ -57,28 +57,28 @@ struct Variable {
 }
 
 const VARIABLES: [Variable; 15] = [
-    text(MIN_TIER, &["tiers", "min"]),
-    text(MAX_TIER, &["tiers", "max"]),
-    text(BROWSER_PROFILE, &["browser_profile"]),
-    text(ROBOTS, &["robots"]),
-    text(RATE, &["pace", "rate"]),
-    number(HOST_CONCURRENCY, &["pace", "concurrency"]),
-    number(RETRY, &["retry", "times"]),
-    text(TIMEOUT, &["timeouts", "total"]),
-    text(CONNECT_TIMEOUT, &["timeouts", "connect"]),
-    text(MAX_SIZE, &["limits", "max_body"]),
-    text(PROXY, &["proxy", "url"]),
-    text(PROXIES, &["proxy", "pool"]),
-    text(DIALECT, &["proxy", "dialect"]),
-    text(PROXY_USER, &["proxy", "user"]),
-    text(PROXY_PASSWORD, &["proxy", "password"]),
+    text_variable(MIN_TIER, &["tiers", "min"]),
+    text_variable(MAX_TIER, &["tiers", "max"]),
+    text_variable(BROWSER_PROFILE, &["browser_profile"]),
+    text_variable(ROBOTS, &["robots"]),
+    text_variable(RATE, &["pace", "rate"]),
+    number_variable(HOST_CONCURRENCY, &["pace", "concurrency"]),
+    number_variable(RETRY, &["retry", "times"]),
+    text_variable(TIMEOUT, &["timeouts", "total"]),
+    text_variable(CONNECT_TIMEOUT, &["timeouts", "connect"]),
+    text_variable(MAX_SIZE, &["limits", "max_body"]),
+    text_variable(PROXY, &["proxy", "url"]),
+    text_variable(PROXIES, &["proxy", "pool"]),
+    text_variable(DIALECT, &["proxy", "dialect"]),
+    text_variable(PROXY_USER, &["proxy", "user"]),
+    text_variable(PROXY_PASSWORD, &["proxy", "password"]),
 ];
 
-const fn text(name: &'static str, key: &'static [&'static str]) -> Variable {
+const fn text_variable(name: &'static str, key: &'static [&'static str]) -> Variable {
     Variable { name, key, is_number: false }
 }
 
-const fn number(name: &'static str, key: &'static [&'static str]) -> Variable {
+const fn number_variable(name: &'static str, key: &'static [&'static str]) -> Variable {
     Variable { name, key, is_number: true }
 }
 
@@ -88,7 +88,7 @@ pub(super) fn layers(variable: impl Fn(&str) -> Option<String>) -> Result<Vec<(T
     for known in &VARIABLES {
         let Some(said) = variable(known.name).filter(|said| !said.is_empty()) else { continue };
         let value = if known.is_number { said.parse().map(Value::Integer).ok() } else { None };
-        let table = nested(known.key, value.unwrap_or(Value::String(said)));
+        let table = nest(known.key, value.unwrap_or(Value::String(said)));
         check(&table, known.name)?;
         layers.push((table, Origin::Environment(known.name)));
     }
@@ -96,10 +96,10 @@ pub(super) fn layers(variable: impl Fn(&str) -> Option<String>) -> Result<Vec<(T
 }
 
 /// `value` under `key`, alone in its tables.
-pub(super) fn nested(key: &[&str], value: Value) -> Table {
+pub(super) fn nest(key: &[&str], value: Value) -> Table {
     let mut table = Table::new();
     if let Some((first, rest)) = key.split_first() {
-        let inner = if rest.is_empty() { value } else { Value::Table(nested(rest, value)) };
+        let inner = if rest.is_empty() { value } else { Value::Table(nest(rest, value)) };
         table.insert((*first).to_owned(), inner);
     }
     table
@@ -113,19 +113,19 @@ pub(super) fn check(table: &Table, name: &str) -> Result<()> {
     };
     let settings: Settings =
         table.clone().try_into().map_err(|cause: toml::de::Error| wrong(cause.message()))?;
-    file::value_faults(&settings).first().map_or(Ok(()), |fault| Err(wrong(&fault.message)))
+    file::check_values(&settings).first().map_or(Ok(()), |fault| Err(wrong(&fault.message)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::known::KEYS;
+    use crate::target::schema::KEYS;
 
     #[test]
     fn every_variable_sets_a_key_that_there_is() {
         for known in &VARIABLES {
             let key = known.key.join(".");
-            assert!(KEYS.every().contains(&key), "{} sets `{key}`", known.name);
+            assert!(KEYS.all().contains(&key), "{} sets `{key}`", known.name);
         }
     }
 

@@ -40,32 +40,32 @@ impl fmt::Display for Origin {
 
 /// A value that was set, under its key with its tables.
 #[derive(Clone, PartialEq)]
-pub(super) struct Leaf {
+pub(super) struct SettingValue {
     pub(super) value: Value,
     pub(super) origin: Origin,
 }
 
 /// All values in force, by key.
 #[derive(Clone, Default)]
-pub(super) struct Merged(BTreeMap<Vec<String>, Leaf>);
+pub(super) struct MergedSettings(BTreeMap<Vec<String>, SettingValue>);
 
-impl Merged {
+impl MergedSettings {
     /// Lays `table` over what is there: scalars and lists replace, tables merge by key.
-    pub(super) fn lay(&mut self, table: &Table, origin: &Origin) {
-        for (key, value) in table.iter().filter(|(key, _)| !ABOUT.contains(&key.as_str())) {
-            self.put(&mut vec![key.clone()], value, origin);
+    pub(super) fn merge(&mut self, table: &Table, origin: &Origin) {
+        for (key, value) in table.iter().filter(|(key, _)| !METADATA_KEYS.contains(&key.as_str())) {
+            self.set_value(&mut vec![key.clone()], value, origin);
         }
     }
 
-    fn put(&mut self, path: &mut Vec<String>, value: &Value, origin: &Origin) {
+    fn set_value(&mut self, path: &mut Vec<String>, value: &Value, origin: &Origin) {
         if let Value::Table(inner) = value {
             for (key, value) in inner {
                 path.push(key.clone());
-                self.put(path, value, origin);
+                self.set_value(path, value, origin);
                 path.pop();
             }
         } else {
-            self.0.insert(path.clone(), Leaf { value: value.clone(), origin: origin.clone() });
+            self.0.insert(path.clone(), SettingValue { value: value.clone(), origin: origin.clone() });
         }
     }
 
@@ -76,32 +76,32 @@ impl Merged {
     }
 
     /// The values as one table.
-    pub(super) fn table(&self) -> Table {
+    pub(super) fn to_table(&self) -> Table {
         let mut whole = Table::new();
         for (path, leaf) in &self.0 {
-            insert(&mut whole, path, &leaf.value);
+            insert_nested(&mut whole, path, &leaf.value);
         }
         whole
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&[String], &Leaf)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[String], &SettingValue)> {
         self.0.iter().map(|(path, leaf)| (path.as_slice(), leaf))
     }
 }
 
-fn insert(table: &mut Table, path: &[String], value: &Value) {
+fn insert_nested(table: &mut Table, path: &[String], value: &Value) {
     let Some((first, rest)) = path.split_first() else { return };
     if rest.is_empty() {
         table.insert(first.clone(), value.clone());
     } else if let Value::Table(inner) =
         table.entry(first.clone()).or_insert_with(|| Value::Table(Table::new()))
     {
-        insert(inner, rest, value);
+        insert_nested(inner, rest, value);
     }
 }
 
 /// Keys that tell of the file itself.
-const ABOUT: [&str; 3] = ["schema", "source", "match"];
+const METADATA_KEYS: [&str; 3] = ["schema", "source", "match"];
 
 #[cfg(test)]
 mod tests {
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn scalars_and_lists_replace_and_tables_merge_by_key() {
-        let mut merged = Merged::default();
+        let mut merged = MergedSettings::default();
         let below: Table = toml::from_str(
             "schema = 1\nlist = [1, 2]\n[tiers]\nmin = \"plain\"\nmax = \"browser\"\n[h.inner]\na = \"1\"\nb = \"2\"\n",
         )
@@ -117,13 +117,13 @@ mod tests {
         let above: Table =
             toml::from_str("list = [3]\n[tiers]\nmin = \"browser\"\n[h.inner]\nb = \"3\"\n").unwrap();
         let flag = Origin::Flag("--x".to_owned());
-        merged.lay(&below, &Origin::Default);
-        merged.lay(&above, &flag);
+        merged.merge(&below, &Origin::Default);
+        merged.merge(&above, &flag);
         let expected: Table = toml::from_str(
             "list = [3]\n[tiers]\nmin = \"browser\"\nmax = \"browser\"\n[h.inner]\na = \"1\"\nb = \"3\"\n",
         )
         .unwrap();
-        assert_eq!(merged.table(), expected);
+        assert_eq!(merged.to_table(), expected);
         assert_eq!(merged.origin(&["tiers", "min"]), Some(&flag));
         assert_eq!(merged.origin(&["tiers", "max"]), Some(&Origin::Default));
         assert_eq!(merged.origin(&["schema"]), None);

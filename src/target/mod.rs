@@ -8,10 +8,10 @@
 mod defaults;
 pub mod environment;
 mod file;
-mod known;
 mod layer;
 mod pattern;
 mod resolved;
+mod schema;
 mod settings;
 
 use std::collections::{BTreeSet, HashMap};
@@ -22,22 +22,23 @@ use std::sync::{Arc, Mutex};
 use toml::{Table, Value};
 use url::Url;
 
-use self::file::{Read, Role};
-use self::layer::Merged;
+use self::file::{FileRole, TargetFile};
+use self::layer::MergedSettings;
 use crate::error::{Error, Result};
-use crate::kind::ErrorKind;
-use crate::lock::lock;
+use crate::error_kind::ErrorKind;
 use crate::redact;
+use crate::sync::lock_unpoisoned;
 
-pub use self::known::schema;
 pub use self::layer::Origin;
 pub use self::pattern::Match;
-pub use self::resolved::{Resolved, Shown};
+pub use self::resolved::{ResolvedSetting, ResolvedTarget};
+pub use self::schema::schema;
 pub use self::settings::{
-    BrowserSettings, BudgetSettings, Expect, Fallback, Limits, Pace, ProxySettings, RequestSettings, Retry,
-    Robots, SCHEMA, Settings, Tiers, Timeouts,
+    BrowserSettings, BudgetSettings, ExpectSettings, LimitSettings, PaceSettings, ProxyFallback,
+    ProxySettings, RequestSettings, RetrySettings, RobotsPolicy, SCHEMA, Settings, TierSettings,
+    TimeoutSettings,
 };
-pub use crate::units::{Rate, Size, Span};
+pub use crate::units::{ByteSize, HumanDuration, Rate};
 
 /// All targets and the layers around them. Cheap to share, not to clone.
 ///
@@ -49,16 +50,16 @@ pub use crate::units::{Rate, Size, Span};
 /// ```
 #[derive(Clone)]
 pub struct Targets {
-    below: Vec<(Table, Origin)>,
+    lower_layers: Vec<(Table, Origin)>,
     /// Sets of targets, lowest first; each gives the one that is closest.
     sets: Vec<Vec<Target>>,
-    above: Vec<(Table, Origin)>,
+    upper_layers: Vec<(Table, Origin)>,
     /// What was found before, by the targets chosen.
-    found: Arc<Mutex<Found>>,
+    cache: Arc<Mutex<ResolveCache>>,
 }
 
 /// By the target chosen of each set.
-type Found = HashMap<Vec<Option<usize>>, Arc<Resolved>>;
+type ResolveCache = HashMap<Vec<Option<usize>>, Arc<ResolvedTarget>>;
 
 /// One target, by the name of its file.
 #[derive(Clone)]
@@ -97,25 +98,25 @@ impl Targets {
     #[must_use]
     pub fn shipped() -> Self {
         let read = |(name, text): &(&str, &str)| {
-            let read = file::read(text, &format!("profiles/targets/{name}.toml"), Role::Target)
+            let read = file::parse(text, &format!("profiles/targets/{name}.toml"), FileRole::Target)
                 .expect("a test reads every shipped target");
             Target::new((*name).to_owned(), Origin::Shipped((*name).to_owned()), read)
         };
-        Self::of(vec![SHIPPED.iter().map(read).collect()])
+        Self::from_sets(vec![SHIPPED.iter().map(read).collect()])
     }
 
     /// The defaults alone, no target.
     #[must_use]
-    pub fn none() -> Self {
-        Self::of(Vec::new())
+    pub fn without_targets() -> Self {
+        Self::from_sets(Vec::new())
     }
 
-    fn of(sets: Vec<Vec<Target>>) -> Self {
+    fn from_sets(sets: Vec<Vec<Target>>) -> Self {
         Self {
-            below: vec![(defaults::table(), Origin::Default)],
+            lower_layers: vec![(defaults::table(), Origin::Default)],
             sets,
-            above: Vec::new(),
-            found: Arc::default(),
+            upper_layers: Vec::new(),
+            cache: Arc::default(),
         }
     }
 
@@ -125,11 +126,11 @@ impl Targets {
     /// # Errors
     /// [`ErrorKind::Config`] naming the file, the line and the key, or the variable, that is wrong, or
     /// a place named in the environment that is not there.
-    pub fn of_user() -> Result<Self> {
+    pub fn from_user_config() -> Result<Self> {
         let variable = |name: &str| std::env::var(name).ok();
         let place = |name: &str, file: &str| match std::env::var_os(name).filter(|said| !said.is_empty()) {
             Some(said) => Some(PathBuf::from(said)),
-            None => user_folder().map(|folder| folder.join(file)).filter(|path| path.exists()),
+            None => config_folder().map(|folder| folder.join(file)).filter(|path| path.exists()),
         };
         let mut targets = Self::shipped();
         if let Some(path) = place(environment::CONFIG, "config.toml") {
@@ -146,9 +147,9 @@ impl Targets {
     /// # Errors
     /// [`ErrorKind::Config`] naming the file, the line and the key.
     pub fn with_config(mut self, path: &Path) -> Result<Self> {
-        let read = file::load(path, Role::Config)?;
-        self.below.push((read.table, Origin::Config(path.to_owned())));
-        Ok(self.fresh())
+        let read = file::load(path, FileRole::Config)?;
+        self.lower_layers.push((read.table, Origin::Config(path.to_owned())));
+        Ok(self.with_empty_cache())
     }
 
     /// Lays every `*.toml` of a folder over the targets there are.
@@ -170,7 +171,7 @@ impl Targets {
         paths.sort();
         let set = paths.iter().map(|path| Target::load(path)).collect::<Result<_>>()?;
         self.sets.push(set);
-        Ok(self.fresh())
+        Ok(self.with_empty_cache())
     }
 
     /// Lays one target's file over the targets there are.
@@ -179,7 +180,7 @@ impl Targets {
     /// [`ErrorKind::Config`] naming the file, the line and the key.
     pub fn with_file(mut self, path: &Path) -> Result<Self> {
         self.sets.push(vec![Target::load(path)?]);
-        Ok(self.fresh())
+        Ok(self.with_empty_cache())
     }
 
     /// Lays the environment over the targets, read through `variable`.
@@ -187,8 +188,8 @@ impl Targets {
     /// # Errors
     /// [`ErrorKind::Config`] naming the variable that is wrong.
     pub fn with_environment(mut self, variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
-        self.above.extend(environment::layers(variable)?);
-        Ok(self.fresh())
+        self.upper_layers.extend(environment::layers(variable)?);
+        Ok(self.with_empty_cache())
     }
 
     /// Lays one value over everything: the flag called `flag` sets `key`, as in `tiers.min`.
@@ -197,10 +198,10 @@ impl Targets {
     /// [`ErrorKind::Config`] naming the flag when the key does not take the value.
     pub fn with_flag(mut self, flag: &str, key: &str, value: impl Into<Value>) -> Result<Self> {
         let path: Vec<&str> = key.splitn(3, '.').collect();
-        let table = environment::nested(&path, value.into());
+        let table = environment::nest(&path, value.into());
         environment::check(&table, flag)?;
-        self.above.push((table, Origin::Flag(flag.to_owned())));
-        Ok(self.fresh())
+        self.upper_layers.push((table, Origin::Flag(flag.to_owned())));
+        Ok(self.with_empty_cache())
     }
 
     /// All targets, the set that wins last.
@@ -210,7 +211,7 @@ impl Targets {
 
     /// The names of the fields that any layer or target reads out of pages, each once, in order.
     pub(crate) fn field_names(&self) -> Vec<String> {
-        let layers = self.below.iter().chain(&self.above).map(|(table, _)| table);
+        let layers = self.lower_layers.iter().chain(&self.upper_layers).map(|(table, _)| table);
         let tables = layers.chain(self.list().map(|target| &target.table));
         let keys = tables.filter_map(|table| table.get("extract")?.as_table()).flat_map(Table::keys);
         let names: BTreeSet<&str> = keys.map(|name| name.trim_end_matches("[]")).collect();
@@ -221,8 +222,8 @@ impl Targets {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] when values of two layers contradict each other.
-    pub fn base(&self) -> Result<Arc<Resolved>> {
-        self.of_chosen(vec![None; self.sets.len()])
+    pub fn resolve_default(&self) -> Result<Arc<ResolvedTarget>> {
+        self.resolve_chosen(vec![None; self.sets.len()])
     }
 
     /// What holds for `url`.
@@ -230,20 +231,20 @@ impl Targets {
     /// # Errors
     /// [`ErrorKind::Config`] when two targets of one set are equally specific for it, or when values
     /// of two layers contradict each other.
-    pub fn resolve(&self, url: &Url) -> Result<Arc<Resolved>> {
+    pub fn resolve(&self, url: &Url) -> Result<Arc<ResolvedTarget>> {
         let mut chosen = Vec::with_capacity(self.sets.len());
         for set in &self.sets {
             let all = set.iter().map(|target| &target.matches).enumerate();
-            chosen.push(pattern::closest(all, url).map_err(|(a, b)| tie(&set[a], &set[b], url))?);
+            chosen.push(pattern::most_specific(all, url).map_err(|(a, b)| tie_error(&set[a], &set[b], url))?);
         }
-        self.of_chosen(chosen)
+        self.resolve_chosen(chosen)
     }
 
     /// What holds by the target called `name`, for whatever URLs it is.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] when there is none of this name, or when values of two layers contradict each other.
-    pub fn named(&self, name: &str) -> Result<Arc<Resolved>> {
+    pub fn resolve_named(&self, name: &str) -> Result<Arc<ResolvedTarget>> {
         let at = |set: &Vec<Target>| set.iter().position(|target| target.name == name);
         let chosen: Vec<Option<usize>> = self.sets.iter().map(at).collect();
         if chosen.iter().all(Option::is_none) {
@@ -252,50 +253,50 @@ impl Targets {
                 Error::new(ErrorKind::Config, message).with_hint("`rungs target list` names those there are")
             );
         }
-        self.of_chosen(chosen)
+        self.resolve_chosen(chosen)
     }
 
-    fn of_chosen(&self, chosen: Vec<Option<usize>>) -> Result<Arc<Resolved>> {
-        let known = |found: &Found| found.get(&chosen).map(Arc::clone);
-        if let Some(found) = known(&lock(&self.found)) {
+    fn resolve_chosen(&self, chosen: Vec<Option<usize>>) -> Result<Arc<ResolvedTarget>> {
+        let known = |found: &ResolveCache| found.get(&chosen).map(Arc::clone);
+        if let Some(found) = known(&lock_unpoisoned(&self.cache)) {
             return Ok(found);
         }
         let resolved = Arc::new(self.merge(&chosen)?);
-        let mut found = lock(&self.found);
+        let mut found = lock_unpoisoned(&self.cache);
         Ok(Arc::clone(found.entry(chosen).or_insert(resolved)))
     }
 
-    fn merge(&self, chosen: &[Option<usize>]) -> Result<Resolved> {
-        let mut merged = Merged::default();
+    fn merge(&self, chosen: &[Option<usize>]) -> Result<ResolvedTarget> {
+        let mut merged = MergedSettings::default();
         let targets: Vec<&Target> =
             self.sets.iter().zip(chosen).filter_map(|(set, at)| at.map(|at| &set[at])).collect();
-        for (table, origin) in &self.below {
-            merged.lay(table, origin);
+        for (table, origin) in &self.lower_layers {
+            merged.merge(table, origin);
         }
         for target in &targets {
-            merged.lay(&target.table, &target.origin);
+            merged.merge(&target.table, &target.origin);
         }
-        for (table, origin) in &self.above {
-            merged.lay(table, origin);
+        for (table, origin) in &self.upper_layers {
+            merged.merge(table, origin);
         }
-        Resolved::new(merged, &targets)
+        ResolvedTarget::new(merged, &targets)
     }
 
     /// Forgets what was found before: a layer was added.
-    fn fresh(mut self) -> Self {
-        self.found = Arc::default();
+    fn with_empty_cache(mut self) -> Self {
+        self.cache = Arc::default();
         self
     }
 }
 
 impl Target {
-    fn new(name: String, origin: Origin, read: Read) -> Self {
-        let Read { table, matches } = read;
+    fn new(name: String, origin: Origin, read: TargetFile) -> Self {
+        let TargetFile { table, matches } = read;
         Self { name, origin, matches: matches.unwrap_or_default(), table }
     }
 
     fn load(path: &Path) -> Result<Self> {
-        let read = file::load(path, Role::Target)?;
+        let read = file::load(path, FileRole::Target)?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Self::new(name, Origin::File(path.to_owned()), read))
     }
@@ -304,13 +305,13 @@ impl Target {
 /// Everything that is wrong with a target's text, each in one line that names `origin`, the line and
 /// the key. Nothing when it is good.
 #[must_use]
-pub fn faults(text: &str, origin: &str) -> Vec<String> {
-    file::faults(text, origin, Role::Target)
+pub fn lint(text: &str, origin: &str) -> Vec<String> {
+    file::lint(text, origin, FileRole::Target)
 }
 
 /// The user's folder for rungs' configuration: `$XDG_CONFIG_HOME/rungs`, or `~/.config/rungs`.
 #[must_use]
-pub fn user_folder() -> Option<PathBuf> {
+pub fn config_folder() -> Option<PathBuf> {
     use etcetera::BaseStrategy;
     Some(etcetera::choose_base_strategy().ok()?.config_dir().join("rungs"))
 }
@@ -321,11 +322,11 @@ pub fn user_folder() -> Option<PathBuf> {
 pub fn dialect_folder() -> Option<PathBuf> {
     match std::env::var_os(environment::DIALECTS).filter(|said| !said.is_empty()) {
         Some(said) => Some(PathBuf::from(said)),
-        None => user_folder().map(|folder| folder.join("proxies")).filter(|path| path.is_dir()),
+        None => config_folder().map(|folder| folder.join("proxies")).filter(|path| path.is_dir()),
     }
 }
 
-fn tie(first: &Target, second: &Target, url: &Url) -> Error {
+fn tie_error(first: &Target, second: &Target, url: &Url) -> Error {
     let message = format!(
         "two targets are equally specific for {}: {} and {}",
         redact::url(url),

@@ -20,40 +20,40 @@ pub struct Match {
 
 /// How closely a URL is matched. The greater is the more specific: the host first, then the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Closeness {
-    host: HostCloseness,
+pub(super) struct Specificity {
+    host: HostSpecificity,
     path: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum HostCloseness {
+enum HostSpecificity {
     Any,
     /// A wildcard, with the length of what it fixes.
-    Below(usize),
+    Subdomain(usize),
     Exact,
 }
 
 impl Match {
     /// Whether `url` is one of them.
     #[must_use]
-    pub fn is_for(&self, url: &Url) -> bool {
-        self.closeness(url).is_some()
+    pub fn matches(&self, url: &Url) -> bool {
+        self.specificity(url).is_some()
     }
 
     /// How closely `url` is matched, when it is.
-    pub(super) fn closeness(&self, url: &Url) -> Option<Closeness> {
+    pub(super) fn specificity(&self, url: &Url) -> Option<Specificity> {
         let name = url.host_str()?.trim_end_matches('.');
-        let host = self.hosts.iter().filter_map(|pattern| host_closeness(pattern, name)).max()?;
+        let host = self.hosts.iter().filter_map(|pattern| host_specificity(pattern, name)).max()?;
         if self.paths.is_empty() {
-            return Some(Closeness { host, path: 0 });
+            return Some(Specificity { host, path: 0 });
         }
         let under = |prefix: &&String| url.path().starts_with(prefix.as_str());
         let path = self.paths.iter().filter(under).map(String::len).max()?;
-        Some(Closeness { host, path })
+        Some(Specificity { host, path })
     }
 
     /// What is wrong with it, if something is: the key and the message.
-    pub(super) fn fault(&self) -> Option<(&'static str, String)> {
+    pub(super) fn find_error(&self) -> Option<(&'static str, String)> {
         if self.hosts.is_empty() {
             return Some(("hosts", "`match.hosts` names no host".to_owned()));
         }
@@ -68,16 +68,16 @@ impl Match {
     }
 }
 
-fn host_closeness(pattern: &str, name: &str) -> Option<HostCloseness> {
+fn host_specificity(pattern: &str, name: &str) -> Option<HostSpecificity> {
     if pattern == "*" {
-        return Some(HostCloseness::Any);
+        return Some(HostSpecificity::Any);
     }
     match pattern.strip_prefix("*.") {
         Some(parent) => {
             let below = name.strip_suffix(parent)?.strip_suffix('.')?;
-            (!below.is_empty()).then_some(HostCloseness::Below(parent.len()))
+            (!below.is_empty()).then_some(HostSpecificity::Subdomain(parent.len()))
         }
-        None => (pattern == name).then_some(HostCloseness::Exact),
+        None => (pattern == name).then_some(HostSpecificity::Exact),
     }
 }
 
@@ -91,14 +91,14 @@ fn is_host_pattern(pattern: &str) -> bool {
 }
 
 /// The most specific for `url`, or the two that tie.
-pub(super) fn closest<'a, T: Copy>(
+pub(super) fn most_specific<'a, T: Copy>(
     all: impl Iterator<Item = (T, &'a Match)>,
     url: &Url,
 ) -> Result<Option<T>, (T, T)> {
-    let mut best: Option<(Closeness, T)> = None;
+    let mut best: Option<(Specificity, T)> = None;
     let mut tie = None;
     for (one, matches) in all {
-        let Some(closeness) = matches.closeness(url) else { continue };
+        let Some(closeness) = matches.specificity(url) else { continue };
         match best.map_or(Ordering::Greater, |(so_far, _)| closeness.cmp(&so_far)) {
             Ordering::Greater => (best, tie) = (Some((closeness, one)), None),
             Ordering::Equal => tie = best.map(|(_, first)| (first, one)),
@@ -141,7 +141,7 @@ mod tests {
             ("https://notexample/", None),
             ("https://127.0.0.1:8080/deep/path/", Some(0)),
         ] {
-            let found = closest(all.iter().enumerate(), &url.parse().unwrap()).unwrap();
+            let found = most_specific(all.iter().enumerate(), &url.parse().unwrap()).unwrap();
             assert_eq!(found, expected, "{url}");
         }
     }
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn equally_specific_targets_are_a_tie() {
         let all = [matching(&["a.example"], &["/x"]), matching(&["a.example", "b.example"], &["/x", "/"])];
-        let closest = |url: &str| closest(all.iter().enumerate(), &url.parse().unwrap());
+        let closest = |url: &str| most_specific(all.iter().enumerate(), &url.parse().unwrap());
         assert_eq!(closest("https://a.example/x"), Err((0, 1)));
         assert_eq!(closest("https://a.example/y"), Ok(Some(1)));
     }
@@ -157,9 +157,11 @@ mod tests {
     #[test]
     fn a_pattern_that_can_match_nothing_is_a_fault() {
         for hosts in [&["Shop.example"][..], &["shop.example:443"], &["https://a"], &["*.*.a"], &[""], &[]] {
-            assert!(matching(hosts, &[]).fault().is_some(), "{hosts:?}");
+            assert!(matching(hosts, &[]).find_error().is_some(), "{hosts:?}");
         }
-        assert!(matching(&["a.example"], &["p/"]).fault().unwrap().1.contains("`p/`"));
-        assert!(matching(&["*", "*.a.example", "a.example", "127.0.0.1", "[::1]"], &["/"]).fault().is_none());
+        assert!(matching(&["a.example"], &["p/"]).find_error().unwrap().1.contains("`p/`"));
+        assert!(
+            matching(&["*", "*.a.example", "a.example", "127.0.0.1", "[::1]"], &["/"]).find_error().is_none()
+        );
     }
 }

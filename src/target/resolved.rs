@@ -7,29 +7,29 @@ use toml::Value;
 use url::Url;
 
 use super::Target;
-use super::layer::{Merged, Origin};
+use super::layer::{MergedSettings, Origin};
 use super::pattern::Match;
 use super::settings::Settings;
 use crate::credentials;
 use crate::error::{Error, Result};
-use crate::extract::{Extract, Field};
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
+use crate::extract::{Extractor, Field};
 use crate::redact;
 
 /// What holds for one URL.
 #[derive(Clone)]
-pub struct Resolved {
+pub struct ResolvedTarget {
     settings: Settings,
-    merged: Merged,
+    merged: MergedSettings,
     target: Option<String>,
     /// The targets among its layers: where each is kept, and which URLs it is for.
     matches: Vec<(Origin, Match)>,
-    extract: Option<Arc<Extract>>,
+    extract: Option<Arc<Extractor>>,
 }
 
 /// One value in force, for showing: secrets are not in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shown {
+pub struct ResolvedSetting {
     /// The key with its tables, `tiers.min`.
     pub key: String,
     /// The value as TOML writes it; what may be secret is `"***"`.
@@ -38,13 +38,13 @@ pub struct Shown {
     pub origin: Origin,
 }
 
-impl Resolved {
-    pub(super) fn new(merged: Merged, targets: &[&Target]) -> Result<Self> {
-        let settings: Settings = merged.table().try_into().map_err(|cause: toml::de::Error| {
+impl ResolvedTarget {
+    pub(super) fn new(merged: MergedSettings, targets: &[&Target]) -> Result<Self> {
+        let settings: Settings = merged.to_table().try_into().map_err(|cause: toml::de::Error| {
             Error::new(ErrorKind::Config, "the settings do not fit together").with_source(cause)
         })?;
         check_tiers(&settings, &merged)?;
-        let extract = extract(&settings)?.map(Arc::new);
+        let extract = build_extractor(&settings)?.map(Arc::new);
         let target = targets.last().map(|target| target.name.clone());
         let matches = targets.iter().map(|target| (target.origin.clone(), target.matches.clone())).collect();
         Ok(Self { settings, merged, target, matches, extract })
@@ -63,7 +63,7 @@ impl Resolved {
     }
 
     /// What to read out of its pages, where anything.
-    pub(crate) const fn extract(&self) -> Option<&Arc<Extract>> {
+    pub(crate) const fn extract(&self) -> Option<&Arc<Extractor>> {
         self.extract.as_ref()
     }
 
@@ -77,12 +77,12 @@ impl Resolved {
     /// that was named for a URL it does not match.
     pub(crate) fn is_given_for(&self, key: &[&str], url: &Url) -> bool {
         let origin = self.merged.origin(key);
-        self.matches.iter().any(|(target, matches)| Some(target) == origin && matches.is_for(url))
+        self.matches.iter().any(|(target, matches)| Some(target) == origin && matches.matches(url))
     }
 
     /// The site's own block rules, as the text of a file of them.
     #[must_use]
-    pub fn rules(&self) -> Option<String> {
+    pub fn rules_toml(&self) -> Option<String> {
         if self.settings.rule.is_empty() {
             return None;
         }
@@ -96,25 +96,25 @@ impl Resolved {
 
     /// Every value in force with where it came from, sorted by key.
     #[must_use]
-    pub fn shown(&self) -> Vec<Shown> {
+    pub fn list_settings(&self) -> Vec<ResolvedSetting> {
         self.merged
             .iter()
-            .map(|(path, leaf)| Shown {
-                key: spell(path),
-                value: value_shown(path, &leaf.value),
+            .map(|(path, leaf)| ResolvedSetting {
+                key: format_key(path),
+                value: format_value(path, &leaf.value),
                 origin: leaf.origin.clone(),
             })
             .collect()
     }
 }
 
-impl fmt::Debug for Resolved {
+impl fmt::Debug for ResolvedTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Resolved").field("target", &self.target).finish_non_exhaustive()
     }
 }
 
-fn check_tiers(settings: &Settings, merged: &Merged) -> Result<()> {
+fn check_tiers(settings: &Settings, merged: &MergedSettings) -> Result<()> {
     let tiers = [("min", settings.tiers.min), ("start", settings.tiers.start), ("max", settings.tiers.max)];
     let set: Vec<_> = tiers.into_iter().filter_map(|(key, tier)| Some((key, tier?))).collect();
     for pair in set.windows(2) {
@@ -133,19 +133,19 @@ fn check_tiers(settings: &Settings, merged: &Merged) -> Result<()> {
 }
 
 /// Each layer was checked; this says how they look together.
-fn extract(settings: &Settings) -> Result<Option<Extract>> {
-    let mut extract = Extract::new();
+fn build_extractor(settings: &Settings) -> Result<Option<Extractor>> {
+    let mut extract = Extractor::new();
     for (name, css) in &settings.extract {
         let field = Field::new(name, css).map_err(|wrong| {
             Error::new(ErrorKind::Config, format!("`extract.{}`: {wrong}", name.escape_debug()))
         })?;
-        extract.put(field);
+        extract.set_field(field);
     }
     Ok((!extract.is_empty()).then_some(extract))
 }
 
 /// A key with its tables; a name that TOML would quote is quoted.
-fn spell(path: &[String]) -> String {
+fn format_key(path: &[String]) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     let parts = path.iter().map(|part| {
         if !part.is_empty() && part.chars().all(bare) { part.clone() } else { format!("{part:?}") }
@@ -158,7 +158,7 @@ fn header_may_be_secret(name: &str) -> bool {
     name.parse().map_or(true, |name| credentials::may_be_secret(&name))
 }
 
-fn value_shown(path: &[String], value: &Value) -> String {
+fn format_value(path: &[String], value: &Value) -> String {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match (path.as_slice(), value) {
         (["request", "cookies", _] | ["proxy", "user" | "password"], _) => "\"***\"".to_owned(),

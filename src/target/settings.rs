@@ -10,18 +10,18 @@ use serde::{Deserialize, Serialize};
 use super::pattern::Match;
 use crate::budget::Budget;
 use crate::error::{Error, Result};
-use crate::kind::ErrorKind;
-use crate::politeness;
-use crate::proxy::{Dialect, Geo};
+use crate::error_kind::ErrorKind;
+use crate::proxy::{Dialect, GeoTarget};
+use crate::proxy_session::{ProxyAccount, ProxyPool, RotationMode};
+use crate::rate_limit;
 use crate::redact::Secret;
+use crate::render::{BodySource, ResourceKind};
 use crate::request::Context;
-use crate::schedule::Schedule;
-use crate::session::{Mode, ProxyAccount, ProxyPool};
+use crate::retry::RetryPolicy;
 use crate::tier::Tier;
-use crate::units::{Rate, Size, Span};
-use crate::view::{BodyForm, Load};
+use crate::units::{ByteSize, HumanDuration, Rate};
 
-pub use crate::politeness::Robots;
+pub use crate::rate_limit::RobotsPolicy;
 
 /// The version of the target format this build reads.
 pub const SCHEMA: u32 = 1;
@@ -47,25 +47,25 @@ pub struct Settings {
     pub browser_profile: Option<String>,
     /// Whether robots.txt is asked and obeyed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub robots: Option<Robots>,
+    pub robots: Option<RobotsPolicy>,
     /// Which tiers.
-    pub tiers: Tiers,
+    pub tiers: TierSettings,
     /// What every request carries.
     pub request: RequestSettings,
     /// How fast.
-    pub pace: Pace,
+    pub pace: PaceSettings,
     /// How often again.
-    pub retry: Retry,
+    pub retry: RetrySettings,
     /// What one fetch may cost.
     pub budget: BudgetSettings,
     /// How long.
-    pub timeouts: Timeouts,
+    pub timeouts: TimeoutSettings,
     /// How large.
-    pub limits: Limits,
+    pub limits: LimitSettings,
     /// Through which proxy.
     pub proxy: ProxySettings,
     /// What a genuine page has. A 200 without it is a stub.
-    pub expect: Expect,
+    pub expect: ExpectSettings,
     /// How the browser tier treats the page.
     pub browser: BrowserSettings,
     /// What to read out of its pages: `name = "CSS"` the text of the first match, `"name[]"` of all, `"CSS@attr"` the
@@ -82,7 +82,7 @@ pub struct Settings {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
-pub struct Tiers {
+pub struct TierSettings {
     /// The tier to begin with while nothing is known of the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start: Option<Tier>,
@@ -112,7 +112,7 @@ pub struct RequestSettings {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
-pub struct Pace {
+pub struct PaceSettings {
     /// The most requests to the host in a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
@@ -126,9 +126,9 @@ pub struct Pace {
     pub jitter: Option<f64>,
 }
 
-impl From<&Pace> for politeness::Pace {
+impl From<&PaceSettings> for rate_limit::RateLimit {
     /// What the target does not say is as by default.
-    fn from(pace: &Pace) -> Self {
+    fn from(pace: &PaceSettings) -> Self {
         let mut polite = Self::new();
         if let Some(rate) = pace.rate {
             polite = polite.interval(rate.interval());
@@ -144,20 +144,20 @@ impl From<&Pace> for politeness::Pace {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
-pub struct Retry {
+pub struct RetrySettings {
     /// The most repeats on a tier after failures, and as many again after rate limits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
     /// The longest first wait after a network error or a failing origin. It doubles each time; the wait is
     /// anything between zero and it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub backoff: Option<Span>,
+    pub backoff: Option<HumanDuration>,
     /// The first wait after a rate limit that does not say for how long. It doubles each time.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub rate_limit_backoff: Option<Span>,
+    pub rate_limit_backoff: Option<HumanDuration>,
     /// The longest wait. A site that asks for a longer one ends the fetch.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_wait: Option<Span>,
+    pub max_wait: Option<HumanDuration>,
     /// Whether a request whose method is not safe (POST, PUT, PATCH, DELETE) is sent again although the server may
     /// have acted on it.
     #[serde(rename = "unsafe", skip_serializing_if = "Option::is_none")]
@@ -178,23 +178,23 @@ pub struct BudgetSettings {
     pub visits: Option<u32>,
     /// The most bytes of bodies, those of block pages too.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub bytes: Option<Size>,
+    pub bytes: Option<ByteSize>,
     /// After so long no further attempt begins, and no wait that would end later.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub elapsed: Option<Span>,
+    pub elapsed: Option<HumanDuration>,
 }
 
 impl Settings {
     /// When the same tier is asked again: what is said here, else the default.
     #[must_use]
-    pub fn schedule(&self) -> Schedule {
-        let mut schedule = Schedule::default();
-        let Retry { times, backoff, rate_limit_backoff, max_wait, repeat_unsafe } = &self.retry;
-        set(&mut schedule.times, *times);
-        set(&mut schedule.backoff, backoff.map(|span| span.0));
-        set(&mut schedule.rate_limit_backoff, rate_limit_backoff.map(|span| span.0));
-        set(&mut schedule.max_wait, max_wait.map(|span| span.0));
-        set(&mut schedule.repeat_unsafe, *repeat_unsafe);
+    pub fn retry_policy(&self) -> RetryPolicy {
+        let mut schedule = RetryPolicy::default();
+        let RetrySettings { times, backoff, rate_limit_backoff, max_wait, repeat_unsafe } = &self.retry;
+        set_if_some(&mut schedule.max_retries, *times);
+        set_if_some(&mut schedule.backoff, backoff.map(|span| span.0));
+        set_if_some(&mut schedule.rate_limit_backoff, rate_limit_backoff.map(|span| span.0));
+        set_if_some(&mut schedule.max_wait, max_wait.map(|span| span.0));
+        set_if_some(&mut schedule.repeat_unsafe, *repeat_unsafe);
         schedule
     }
 
@@ -203,15 +203,15 @@ impl Settings {
     pub fn budget(&self) -> Budget {
         let mut budget = Budget::default();
         let BudgetSettings { attempts, visits, bytes, elapsed } = &self.budget;
-        set(&mut budget.attempts, *attempts);
-        set(&mut budget.visits, *visits);
+        set_if_some(&mut budget.attempts, *attempts);
+        set_if_some(&mut budget.visits, *visits);
         budget.bytes = bytes.map_or(budget.bytes, |size| Some(size.0));
         budget.elapsed = elapsed.map_or(budget.elapsed, |span| Some(span.0));
         budget
     }
 }
 
-fn set<T>(value: &mut T, said: Option<T>) {
+fn set_if_some<T>(value: &mut T, said: Option<T>) {
     if let Some(said) = said {
         *value = said;
     }
@@ -221,50 +221,50 @@ fn set<T>(value: &mut T, said: Option<T>) {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
-pub struct Timeouts {
+pub struct TimeoutSettings {
     /// The whole fetch, all attempts and waits.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub total: Option<Span>,
+    pub total: Option<HumanDuration>,
     /// One attempt of an HTTP tier.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub http: Option<Span>,
+    pub http: Option<HumanDuration>,
     /// One attempt of the browser tier.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub browser: Option<Span>,
+    pub browser: Option<HumanDuration>,
     /// Name lookup.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub dns: Option<Span>,
+    pub dns: Option<HumanDuration>,
     /// TCP, and the proxy's answer.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub connect: Option<Span>,
+    pub connect: Option<HumanDuration>,
     /// The TLS handshake.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls: Option<Span>,
+    pub tls: Option<HumanDuration>,
     /// From the request to the answer's head.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub first_byte: Option<Span>,
+    pub first_byte: Option<HumanDuration>,
     /// Between two reads of the body.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub read_idle: Option<Span>,
+    pub read_idle: Option<HumanDuration>,
     /// In the browser, how long a parsed page may take to come to rest.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub settle: Option<Span>,
+    pub settle: Option<HumanDuration>,
     /// In the browser, how long a challenge may take to let go of the page.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub challenge: Option<Span>,
+    pub challenge: Option<HumanDuration>,
 }
 
 /// How large things may be.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
-pub struct Limits {
+pub struct LimitSettings {
     /// The largest body kept in memory.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_body: Option<Size>,
+    pub max_body: Option<ByteSize>,
     /// The largest body streamed to a file.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_file: Option<Size>,
+    pub max_file: Option<ByteSize>,
     /// The most redirects followed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_redirects: Option<u32>,
@@ -311,7 +311,7 @@ pub struct ProxySettings {
     pub isp: Option<String>,
     /// How long a session of the account lasts.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub session_ttl: Option<Span>,
+    pub session_ttl: Option<HumanDuration>,
     /// The user of the account, or of proxies whose URL has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
@@ -320,17 +320,17 @@ pub struct ProxySettings {
     pub password: Option<String>,
     /// Hosts to reach without a proxy, as `--noproxy` reads them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub around: Option<String>,
+    pub no_proxy: Option<String>,
     /// How long an identity keeps its exit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<Mode>,
+    pub mode: Option<RotationMode>,
     /// The most attempts by one proxy at once, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub concurrency: Option<u32>,
     /// What to do while no proxy works.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub fallback: Option<Fallback>,
+    pub fallback: Option<ProxyFallback>,
 }
 
 impl ProxySettings {
@@ -347,26 +347,27 @@ impl ProxySettings {
             pool = pool.file(Path::new(path))?;
         } else if let Some(name) = self.dialect.as_ref().filter(|name| !name.is_empty()) {
             pool = pool.account(self.account(name)?);
-        } else if let Some(url) = self.url.as_ref().filter(|_| self.tells_how()) {
+        } else if let Some(url) = self.url.as_ref().filter(|_| self.has_pool_settings()) {
             pool = pool.proxy(url.parse()?);
         } else {
             return Ok(None);
         }
         if let Some(user) = self.user.as_ref().filter(|user| !user.is_empty()) {
             let password = Secret::new(self.password.clone().unwrap_or_default());
-            pool = pool.or_credentials(user, &password);
+            pool = pool.default_credentials(user, &password);
         }
-        if !pool.has_accounts() && (self.session_ttl.is_some() || !self.geo().is_anywhere()) {
+        if !pool.has_accounts() && (self.session_ttl.is_some() || !self.geo().is_empty()) {
             let message =
                 "only an account at a provider can be asked for a country, another place or a lifetime";
             return Err(Error::new(ErrorKind::Config, message)
                 .with_hint("name the provider's dialect: `--dialect`, or `proxy.dialect` in the target"));
         }
-        pool = pool.mode(self.mode.unwrap_or_default()).around(self.around.as_deref().unwrap_or_default());
+        pool =
+            pool.mode(self.mode.unwrap_or_default()).no_proxy(self.no_proxy.as_deref().unwrap_or_default());
         if let Some(most) = self.concurrency {
             pool = pool.concurrency(most);
         }
-        Ok(Some(pool.fallback_direct(self.fallback == Some(Fallback::Direct))))
+        Ok(Some(pool.fallback_direct(self.fallback == Some(ProxyFallback::Direct))))
     }
 
     fn account(&self, name: &str) -> Result<ProxyAccount> {
@@ -382,26 +383,26 @@ impl ProxySettings {
         Ok(account.geo(self.geo()))
     }
 
-    fn geo(&self) -> Geo {
-        type Set = fn(Geo, String) -> Geo;
+    fn geo(&self) -> GeoTarget {
+        type Set = fn(GeoTarget, String) -> GeoTarget;
         let wishes: [(&Option<String>, Set); 6] = [
-            (&self.country, Geo::country),
-            (&self.state, Geo::state),
-            (&self.city, Geo::city),
-            (&self.zip, Geo::zip),
-            (&self.asn, Geo::asn),
-            (&self.isp, Geo::isp),
+            (&self.country, GeoTarget::country),
+            (&self.state, GeoTarget::state),
+            (&self.city, GeoTarget::city),
+            (&self.zip, GeoTarget::zip),
+            (&self.asn, GeoTarget::asn),
+            (&self.isp, GeoTarget::isp),
         ];
-        wishes.into_iter().fold(Geo::default(), |geo, (wish, set)| match wish {
+        wishes.into_iter().fold(GeoTarget::default(), |geo, (wish, set)| match wish {
             Some(wish) if !wish.is_empty() => set(geo, wish.clone()),
             _ => geo,
         })
     }
 
     /// Whether something is said that only a pool knows.
-    fn tells_how(&self) -> bool {
+    fn has_pool_settings(&self) -> bool {
         let how = self.mode.is_some() || self.concurrency.is_some() || self.fallback.is_some();
-        how || self.session_ttl.is_some() || !self.geo().is_anywhere()
+        how || self.session_ttl.is_some() || !self.geo().is_empty()
     }
 }
 
@@ -409,7 +410,7 @@ impl ProxySettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
-pub enum Fallback {
+pub enum ProxyFallback {
     /// The fetch fails.
     None,
     /// It goes without a proxy, and the trace says so.
@@ -420,7 +421,7 @@ pub enum Fallback {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
-pub struct Expect {
+pub struct ExpectSettings {
     /// A CSS selector that matches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub css: Option<String>,
@@ -429,7 +430,7 @@ pub struct Expect {
     pub text: Option<String>,
     /// The smallest body.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub min_bytes: Option<Size>,
+    pub min_bytes: Option<ByteSize>,
     /// Whether a page far smaller than its neighbours usually are is a stub, once their size is learned.
     /// Where `min_bytes` is said, that counts instead.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -446,13 +447,13 @@ pub struct BrowserSettings {
     pub wait_for: Option<String>,
     /// What pages do not load.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub block: Option<Vec<Load>>,
+    pub block: Option<Vec<ResourceKind>>,
     /// Go down to the page's end before it is read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scroll: Option<bool>,
     /// Which form of a page is its body.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub body: Option<BodyForm>,
+    pub body: Option<BodySource>,
     /// Take a picture of the page. Starts at the browser tier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub screenshot: Option<bool>,

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::budget::Budget;
-use crate::schedule::Schedule;
+use crate::retry::RetryPolicy;
 use crate::tier::Tier;
 
 fn url(text: &str) -> Url {
@@ -21,7 +21,7 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 #[test]
 fn every_shipped_target_reads_and_is_for_its_own_site() {
     for (name, text) in SHIPPED {
-        assert_eq!(faults(text, name), Vec::<String>::new());
+        assert_eq!(lint(text, name), Vec::<String>::new());
     }
     let targets = Targets::shipped();
     for target in targets.list() {
@@ -82,8 +82,11 @@ fn a_later_layer_wins_and_every_value_remembers_where_it_was_set() {
     assert_eq!(settings.retry.times, Some(5));
     let headers: Vec<_> = settings.request.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
     assert_eq!(headers, [("accept-language", "de"), ("x-all", "2"), ("x-own", "1")]);
-    let shown: HashMap<_, _> =
-        found.shown().into_iter().map(|shown| (shown.key, (shown.value, shown.origin.to_string()))).collect();
+    let shown: HashMap<_, _> = found
+        .list_settings()
+        .into_iter()
+        .map(|shown| (shown.key, (shown.value, shown.origin.to_string())))
+        .collect();
     let own_file = format!("target {}", own.path().join("shop.toml").display());
     let config = format!("config file {}", config.display());
     for (key, value, origin) in [
@@ -105,13 +108,13 @@ fn the_schedule_and_the_budget_are_what_the_layers_say_and_else_the_defaults() {
     let text = "schema = 1\n[match]\nhosts = [\"a.example\"]\n[retry]\nbackoff = \"1s\"\nmax_wait = \"2m\"\n\
         [budget]\nattempts = 3\nbytes = \"5M\"\n";
     let own = folder(&[("a.toml", text)]);
-    let targets = Targets::none().with_file(&own.path().join("a.toml")).unwrap();
+    let targets = Targets::without_targets().with_file(&own.path().join("a.toml")).unwrap();
     let settings = |at: &str| targets.resolve(&url(at)).unwrap().settings().clone();
     let (said, unsaid) = (settings("https://a.example/"), settings("https://b.example/"));
     let (backoff, max_wait) = (Duration::from_secs(1), Duration::from_secs(120));
-    assert_eq!(said.schedule(), Schedule { backoff, max_wait, ..Schedule::default() });
+    assert_eq!(said.retry_policy(), RetryPolicy { backoff, max_wait, ..RetryPolicy::default() });
     assert_eq!(said.budget(), Budget { attempts: 3, bytes: Some(5 << 20), ..Budget::default() });
-    assert_eq!((unsaid.schedule(), unsaid.budget()), (Schedule::default(), Budget::default()));
+    assert_eq!((unsaid.retry_policy(), unsaid.budget()), (RetryPolicy::default(), Budget::default()));
     assert_eq!(Settings::default().budget(), Budget::default());
 }
 
@@ -129,7 +132,7 @@ fn two_targets_that_tie_are_an_error_that_names_both() {
 
 #[test]
 fn layers_that_contradict_each_other_are_an_error_that_names_both() {
-    let targets = Targets::none()
+    let targets = Targets::without_targets()
         .with_flag("--max-tier", "tiers.max", "plain")
         .unwrap()
         .with_environment(|name| (name == environment::MIN_TIER).then(|| "browser".to_owned()))
@@ -143,10 +146,10 @@ fn secrets_are_shown_nowhere() {
     let text = "schema = 1\n[match]\nhosts = [\"a.example\"]\n[request.cookies]\nsid = \"hunter2\"\n\
         [request.headers]\nAuthorization = \"hunter2\"\n[proxy]\nurl = \"http://u:hunter2@gate.example:1\"\n";
     let own = folder(&[("a.toml", text)]);
-    let targets = Targets::none().with_file(&own.path().join("a.toml")).unwrap();
+    let targets = Targets::without_targets().with_file(&own.path().join("a.toml")).unwrap();
     let found = targets.resolve(&url("https://a.example/")).unwrap();
     assert_eq!(found.settings().request.cookies["sid"], "hunter2");
-    let printed = format!("{targets:?} {found:?} {:?} {:?}", found.settings(), found.shown());
+    let printed = format!("{targets:?} {found:?} {:?} {:?}", found.settings(), found.list_settings());
     assert!(!printed.contains("hunter2"), "{printed}");
 }
 
@@ -160,7 +163,7 @@ fn every_broken_target_gives_the_message_written_in_it() {
         let text = fs::read_to_string(&path).unwrap();
         let expected: Vec<_> = text.lines().map_while(|line| line.strip_prefix("# says: ")).collect();
         assert!(!expected.is_empty(), "{} does not say what is wrong with it", path.display());
-        assert_eq!(faults(&text, "FILE"), expected, "{}", path.display());
+        assert_eq!(lint(&text, "FILE"), expected, "{}", path.display());
         count += 1;
     }
     assert!(count >= 12, "only {count} files");

@@ -12,7 +12,7 @@ use crate::verdict::VerdictKind;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Layer {
+pub enum DetectionLayer {
     /// The address it comes from: its owner, its country, its past.
     Ip,
     /// How fast and how often it asks.
@@ -31,7 +31,7 @@ pub enum Layer {
     Unknown,
 }
 
-impl Layer {
+impl DetectionLayer {
     /// The stable snake-case name, as JSON writes it.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -49,7 +49,7 @@ impl Layer {
 }
 
 /// For a reader: `the address`, `TLS and HTTP/2`.
-impl fmt::Display for Layer {
+impl fmt::Display for DetectionLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Ip => "the address",
@@ -69,30 +69,30 @@ impl fmt::Display for Layer {
 #[non_exhaustive]
 pub struct Diagnosis {
     /// What probably gave it away.
-    pub layer: Layer,
+    pub layer: DetectionLayer,
     /// What speaks for that, strongest first.
-    pub because: Vec<String>,
+    pub evidence: Vec<String>,
     /// What was tried, a line a tier and outcome: `impersonate: cloudflare challenge`.
     pub tried: Vec<String>,
     /// What to change, most promising first.
-    pub change: Vec<String>,
+    pub suggestions: Vec<String>,
 }
 
 /// `probably the address: every tier was refused alike`.
 impl fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.layer {
-            Layer::Unknown => write!(f, "unknown")?,
+            DetectionLayer::Unknown => write!(f, "unknown")?,
             layer => write!(f, "probably {layer}")?,
         }
-        self.because.first().map_or(Ok(()), |because| write!(f, ": {because}"))
+        self.evidence.first().map_or(Ok(()), |because| write!(f, ": {because}"))
     }
 }
 
 impl Diagnosis {
-    pub(crate) fn new(layer: Layer, because: &[&str], change: &[&str]) -> Self {
+    pub(crate) fn new(layer: DetectionLayer, because: &[&str], change: &[&str]) -> Self {
         let own = |lines: &[&str]| lines.iter().map(ToString::to_string).collect();
-        Self { layer, because: own(because), tried: Vec::new(), change: own(change) }
+        Self { layer, evidence: own(because), tried: Vec::new(), suggestions: own(change) }
     }
 }
 
@@ -103,23 +103,23 @@ impl Trace {
         let last = self.attempts.last()?;
         let kind = kind(last).filter(|kind| is_refusal(*kind))?;
         let mut diagnosis = match kind {
-            VerdictKind::RateLimit => pace(self),
+            VerdictKind::RateLimit => request_rate(self),
             VerdictKind::ProxyFault => proxy(),
             VerdictKind::Geo => country(last),
             VerdictKind::LoginWall => account(),
             VerdictKind::Captcha => captcha(last),
             kind => match last.tier {
-                Tier::Plain => honest(),
-                Tier::Impersonate => dressed(self, last, kind),
-                Tier::Browser => shown(self, last, kind),
+                Tier::Plain => plain_tier(),
+                Tier::Impersonate => impersonate_tier(self, last, kind),
+                Tier::Browser => browser_tier(self, last, kind),
             },
         };
-        diagnosis.tried = tried(&self.attempts);
+        diagnosis.tried = format_attempts(&self.attempts);
         Some(diagnosis)
     }
 }
 
-fn pace(trace: &Trace) -> Diagnosis {
+fn request_rate(trace: &Trace) -> Diagnosis {
     let limits =
         trace.attempts.iter().filter(|attempt| kind(attempt) == Some(VerdictKind::RateLimit)).count();
     let first = match limits {
@@ -127,7 +127,7 @@ fn pace(trace: &Trace) -> Diagnosis {
         limits => format!("it answered {limits} times that there are too many requests"),
     };
     Diagnosis::new(
-        Layer::Pace,
+        DetectionLayer::Pace,
         &[&first],
         &["wait, then ask less often and fewer at once", "spread the requests over more addresses with `-x`"],
     )
@@ -135,7 +135,7 @@ fn pace(trace: &Trace) -> Diagnosis {
 
 fn proxy() -> Diagnosis {
     Diagnosis::new(
-        Layer::Proxy,
+        DetectionLayer::Proxy,
         &["the proxy answered in the site's place"],
         &["check the proxy's password, quota and rules, or take another with `-x`"],
     )
@@ -144,7 +144,7 @@ fn proxy() -> Diagnosis {
 fn country(last: &Attempt) -> Diagnosis {
     let from = if last.proxy.is_some() { "the proxy's country" } else { "this country" };
     Diagnosis::new(
-        Layer::Ip,
+        DetectionLayer::Ip,
         &[&format!("it says that it does not serve {from}")],
         &["take a proxy in a country that it serves, with `-x`"],
     )
@@ -152,7 +152,7 @@ fn country(last: &Attempt) -> Diagnosis {
 
 fn account() -> Diagnosis {
     Diagnosis::new(
-        Layer::Account,
+        DetectionLayer::Account,
         &["it asks for a log-in"],
         &["send the cookies of a logged-in browser with `-b`"],
     )
@@ -161,116 +161,116 @@ fn account() -> Diagnosis {
 fn captcha(last: &Attempt) -> Diagnosis {
     match last.tier {
         Tier::Plain => Diagnosis::new(
-            Layer::Headers,
+            DetectionLayer::Headers,
             &["the plain tier says that it is a program, and met a captcha at once"],
             &["begin as a browser: `--min-tier impersonate`"],
         ),
         Tier::Impersonate | Tier::Browser => Diagnosis::new(
-            Layer::Ip,
+            DetectionLayer::Ip,
             &["a captcha met even what looks like a browser: the address is not trusted, or asked too often"],
-            &[another_exit(last), "wait, then ask less often"],
+            &[proxy_suggestion(last), "wait, then ask less often"],
         ),
     }
 }
 
 /// Only the plain tier was allowed.
-fn honest() -> Diagnosis {
+fn plain_tier() -> Diagnosis {
     Diagnosis::new(
-        Layer::Headers,
+        DetectionLayer::Headers,
         &["the plain tier says that it is a program, and nothing else was tried"],
         &["allow more: `--max-tier impersonate`"],
     )
 }
 
 /// The impersonate tier was the last.
-fn dressed(trace: &Trace, last: &Attempt, kind: VerdictKind) -> Diagnosis {
-    if does_not_move(trace) {
+fn impersonate_tier(trace: &Trace, last: &Attempt, kind: VerdictKind) -> Diagnosis {
+    if is_clearance_refused(trace) {
         return Diagnosis::new(
-            Layer::Tls,
+            DetectionLayer::Tls,
             &["what the browser had earned was refused one tier lower: it is bound to TLS or to the address"],
             &["let the browser fetch: `--min-tier browser`", "look like the browser installed: no `--as`"],
         );
     }
     match kind {
         VerdictKind::Challenge => Diagnosis::new(
-            Layer::Javascript,
+            DetectionLayer::Javascript,
             &["it wants a script run, and no tier tried runs one"],
             &["allow more: `--max-tier browser`"],
         ),
-        VerdictKind::Stub if is_unexpected(last) => unexpected(last.tier),
+        VerdictKind::Stub if is_unexpected(last) => missing_content(last.tier),
         VerdictKind::Stub => Diagnosis::new(
-            Layer::Javascript,
+            DetectionLayer::Javascript,
             &["the page came without its content: scripts may fill it"],
             &["allow more: `--max-tier browser`"],
         ),
         _ => Diagnosis::new(
-            by_vendor(last),
+            layer_for_vendor(last),
             &["a browser's looks alone were refused, and no browser was tried"],
-            &["allow more, it tells: `--max-tier browser`", another_exit(last)],
+            &["allow more, it tells: `--max-tier browser`", proxy_suggestion(last)],
         ),
     }
 }
 
 /// The browser was the last.
-fn shown(trace: &Trace, last: &Attempt, kind: VerdictKind) -> Diagnosis {
+fn browser_tier(trace: &Trace, last: &Attempt, kind: VerdictKind) -> Diagnosis {
     match kind {
         VerdictKind::Challenge => Diagnosis::new(
-            Layer::Javascript,
+            DetectionLayer::Javascript,
             &["the challenge ran in the browser and did not let go"],
             &[
-                another_exit(last),
+                proxy_suggestion(last),
                 "compare with a window: `rungs diagnose`",
                 "give it longer: `--page-timeout`",
             ],
         ),
-        VerdictKind::Stub if is_unexpected(last) => unexpected(last.tier),
+        VerdictKind::Stub if is_unexpected(last) => missing_content(last.tier),
         VerdictKind::Stub => Diagnosis::new(
-            Layer::Ip,
+            DetectionLayer::Ip,
             &["a browser got an empty page too, which is how some sites refuse in silence"],
-            &[another_exit(last), "if the page is right, say what it must have: `--expect-css`"],
+            &[proxy_suggestion(last), "if the page is right, say what it must have: `--expect-css`"],
         ),
-        _ if met(trace, VerdictKind::Challenge) => Diagnosis::new(
-            Layer::Ip,
+        _ if has_verdict(trace, VerdictKind::Challenge) => Diagnosis::new(
+            DetectionLayer::Ip,
             &["the browser came past the challenge and was refused all the same"],
-            &[another_exit(last), "begin anew, without its cookies: another `--session`"],
+            &[proxy_suggestion(last), "begin anew, without its cookies: another `--session`"],
         ),
         _ if trace.attempts.iter().any(|attempt| attempt.tier < Tier::Browser) => Diagnosis::new(
-            Layer::Ip,
+            DetectionLayer::Ip,
             &["a real browser was refused like the tiers below: what they share is the address"],
-            &[another_exit(last), "or the account or cookies sent are barred: another `--session`"],
+            &[proxy_suggestion(last), "or the account or cookies sent are barred: another `--session`"],
         ),
         _ => Diagnosis::new(
-            Layer::Ip,
+            DetectionLayer::Ip,
             &["a real browser was refused"],
-            &[another_exit(last), "or the account or cookies sent are barred: another `--session`"],
+            &[proxy_suggestion(last), "or the account or cookies sent are barred: another `--session`"],
         ),
     }
 }
 
-fn unexpected(tier: Tier) -> Diagnosis {
+fn missing_content(tier: Tier) -> Diagnosis {
     let change = "check `--expect-css`, `--expect-text` and `--expect-min-bytes` against the page";
     let higher = "allow more: `--max-tier browser`";
     let change: &[&str] = if tier == Tier::Browser { &[change] } else { &[higher, change] };
-    Diagnosis::new(Layer::Unknown, &["a page came that lacks what it is said to have"], change)
+    Diagnosis::new(DetectionLayer::Unknown, &["a page came that lacks what it is said to have"], change)
 }
 
 /// What the vendor is known to look at first when it refuses without a challenge, after their own pages.
-fn by_vendor(attempt: &Attempt) -> Layer {
+fn layer_for_vendor(attempt: &Attempt) -> DetectionLayer {
     let vendor = attempt.verdict.as_ref().and_then(|verdict| verdict.vendor.as_deref());
     match vendor {
         // Their hard blocks are rules on addresses.
         Some("cloudflare" | "datadome" | "aws-waf" | "sucuri" | "ddos-guard" | "google" | "linkedin") => {
-            Layer::Ip
+            DetectionLayer::Ip
         }
         // Their refusals come before any script, on the handshake.
-        Some("akamai") => Layer::Tls,
+        Some("akamai") => DetectionLayer::Tls,
         // They let in who ran their script.
-        Some("kasada" | "human" | "imperva" | "f5" | "reblaze" | "vercel") => Layer::Javascript,
-        _ => Layer::Unknown,
+        Some("kasada" | "human" | "imperva" | "f5" | "reblaze" | "vercel") => DetectionLayer::Javascript,
+        _ => DetectionLayer::Unknown,
     }
 }
 
-fn another_exit(attempt: &Attempt) -> &'static str {
+fn proxy_suggestion(attempt: &Attempt) -> &'static str {
     if attempt.proxy.is_some() {
         "come from another address: another proxy"
     } else {
@@ -280,7 +280,7 @@ fn another_exit(attempt: &Attempt) -> &'static str {
 
 /// The impersonate tier was refused again with what the browser had earned: by this fetch or by another,
 /// which is the only reason to ask that tier again after a refusal.
-fn does_not_move(trace: &Trace) -> bool {
+fn is_clearance_refused(trace: &Trace) -> bool {
     let dressed = |attempt: &Attempt| {
         attempt.tier == Tier::Impersonate
             && matches!(kind(attempt), Some(VerdictKind::Challenge | VerdictKind::Block))
@@ -297,7 +297,7 @@ fn is_unexpected(attempt: &Attempt) -> bool {
     verdict.is_some_and(|verdict| verdict.evidence.iter().any(|found| found.rule.starts_with("expect/")))
 }
 
-fn met(trace: &Trace, wanted: VerdictKind) -> bool {
+fn has_verdict(trace: &Trace, wanted: VerdictKind) -> bool {
     trace.attempts.iter().any(|attempt| kind(attempt) == Some(wanted))
 }
 
@@ -310,7 +310,7 @@ const fn is_refusal(kind: VerdictKind) -> bool {
 }
 
 /// Each tier with its outcomes, no line twice.
-fn tried(attempts: &[Attempt]) -> Vec<String> {
+fn format_attempts(attempts: &[Attempt]) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for attempt in attempts {
         let outcome = match (&attempt.verdict, &attempt.error) {

@@ -6,37 +6,37 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::{Job, Transport};
+use super::{AttemptRequest, Transport};
 use crate::error::Result;
-use crate::net::Engine;
-use crate::response::Answer;
+use crate::net::HttpClient;
+use crate::response::RawResponse;
 use crate::tier::Tier;
 
-pub(crate) struct Http {
+pub(crate) struct HttpTransport {
     tier: Tier,
-    engine: Arc<Engine>,
+    engine: Arc<HttpClient>,
 }
 
-impl Http {
-    pub(crate) const fn plain(engine: Arc<Engine>) -> Self {
+impl HttpTransport {
+    pub(crate) const fn plain(engine: Arc<HttpClient>) -> Self {
         Self { tier: Tier::Plain, engine }
     }
 
-    pub(crate) const fn impersonate(engine: Arc<Engine>) -> Self {
+    pub(crate) const fn impersonate(engine: Arc<HttpClient>) -> Self {
         Self { tier: Tier::Impersonate, engine }
     }
 }
 
-impl Transport for Http {
+impl Transport for HttpTransport {
     fn tier(&self) -> Tier {
         self.tier
     }
 
-    fn forget(&self, identity: u64) {
-        self.engine.forget(identity);
+    fn drop_identity(&self, identity: u64) {
+        self.engine.drop_identity(identity);
     }
 
-    fn attempt<'a>(&'a self, job: Job<'a>) -> BoxFuture<'a, Result<Answer>> {
-        self.engine.fetch(job.call()).boxed()
+    fn execute<'a>(&'a self, job: AttemptRequest<'a>) -> BoxFuture<'a, Result<RawResponse>> {
+        self.engine.execute(job.to_call()).boxed()
     }
 }

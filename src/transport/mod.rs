@@ -2,16 +2,16 @@
 
 use futures_util::future::BoxFuture;
 
-use crate::bounds::Bounds;
 use crate::error::Result;
 use crate::identity::Identity;
-use crate::net::{Call, Gate};
-use crate::request::Request;
-use crate::response::Answer;
+use crate::limits::Limits;
+use crate::net::{ClientRequest, RequestHooks};
 #[cfg(feature = "browser")]
-use crate::stage::Stage;
+use crate::phase::FetchPhase;
+use crate::render::RenderOptions;
+use crate::request::Request;
+use crate::response::RawResponse;
 use crate::tier::Tier;
-use crate::view::View;
 
 #[cfg(feature = "browser")]
 pub(crate) mod browser;
@@ -19,36 +19,36 @@ pub(crate) mod http;
 
 /// What a tier is asked to do: one request, as one identity, within bounds.
 #[derive(Clone, Copy)]
-pub(crate) struct Job<'a> {
+pub(crate) struct AttemptRequest<'a> {
     pub request: &'a Request,
     pub identity: &'a Identity,
-    pub bounds: &'a Bounds,
+    pub limits: &'a Limits,
     /// What is wanted of the page in the browser. The other tiers ignore it.
     #[cfg_attr(not(feature = "browser"), expect(dead_code, reason = "the browser tier alone reads it"))]
-    pub view: &'a View,
+    pub render: &'a RenderOptions,
     /// The body streams to a file: its total time is not bounded, only its idle time and size.
     pub streaming: bool,
     /// Who says whether a redirect may be followed. The browser follows them by itself, unless it is strict.
-    pub gate: Option<&'a dyn Gate>,
+    pub hooks: Option<&'a dyn RequestHooks>,
 }
 
-impl<'a> Job<'a> {
+impl<'a> AttemptRequest<'a> {
     /// It is at this stage of its tier now.
     #[cfg(feature = "browser")]
-    fn at(&self, stage: fn(Tier) -> Stage) {
-        if let Some(gate) = self.gate {
-            gate.at(stage);
+    fn enter_phase(&self, stage: fn(Tier) -> FetchPhase) {
+        if let Some(gate) = self.hooks {
+            gate.on_phase(stage);
         }
     }
 
     /// What of it the HTTP engine needs.
-    fn call(self) -> Call<'a> {
-        Call {
+    fn to_call(self) -> ClientRequest<'a> {
+        ClientRequest {
             request: self.request,
             identity: self.identity,
-            bounds: self.bounds,
+            limits: self.limits,
             streaming: self.streaming,
-            gate: self.gate,
+            hooks: self.hooks,
         }
     }
 }
@@ -58,8 +58,8 @@ pub(crate) trait Transport: Send + Sync {
     fn tier(&self) -> Tier;
 
     /// The identity of this key asks no more: what is kept for it may go.
-    fn forget(&self, _identity: u64) {}
+    fn drop_identity(&self, _identity: u64) {}
 
     /// Makes one attempt. Dropping the future frees what it held.
-    fn attempt<'a>(&'a self, job: Job<'a>) -> BoxFuture<'a, Result<Answer>>;
+    fn execute<'a>(&'a self, job: AttemptRequest<'a>) -> BoxFuture<'a, Result<RawResponse>>;
 }

@@ -1,22 +1,22 @@
 //! A batch that follows links: which, how far, and where it stops by itself.
 
-mod find;
+mod canonicalize;
+mod discover;
 mod frontier;
-mod normal;
 mod scope;
 mod trap;
 
 use std::fmt::Write as _;
 
 use crate::error::{Error, Result};
-use crate::extract::Css;
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
+use crate::extract::CssSelector;
 
-pub(super) use find::{Found, Reading};
-pub(super) use frontier::{Admitted, Frontier, unkept};
+pub(super) use discover::{Discovered, PageReader};
+pub(super) use frontier::{Frontier, NewTasks, dedup_error};
 pub use trap::Trap;
 
-use scope::Pattern;
+use scope::UrlPattern;
 
 /// Which links of its pages a batch follows, and how far. Setters cannot fail, but those that read what was typed.
 ///
@@ -33,29 +33,29 @@ use scope::Pattern;
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "it follows nothing by itself"]
-pub struct Follow {
-    css: Vec<Css>,
-    patterns: Vec<Pattern>,
+pub struct CrawlOptions {
+    selectors: Vec<CssSelector>,
+    patterns: Vec<UrlPattern>,
     depth: Option<u32>,
     max_pages: Option<u64>,
     external: bool,
-    hosts: Vec<String>,
-    limit: u32,
-    sorts: bool,
+    allowed_hosts: Vec<String>,
+    trap_limit: u32,
+    sort_query: bool,
 }
 
-impl Follow {
+impl CrawlOptions {
     /// Follows nothing so far.
     pub const fn new() -> Self {
         Self {
-            css: Vec::new(),
+            selectors: Vec::new(),
             patterns: Vec::new(),
             depth: None,
             max_pages: None,
             external: false,
-            hosts: Vec::new(),
-            limit: LIMIT,
-            sorts: false,
+            allowed_hosts: Vec::new(),
+            trap_limit: DEFAULT_TRAP_LIMIT,
+            sort_query: false,
         }
     }
 
@@ -70,8 +70,8 @@ impl Follow {
             Error::new(ErrorKind::InvalidRequest, format!("`{}`: {wrong}", text.escape_debug()))
         };
         match text.strip_prefix("pattern:") {
-            Some(pattern) => self.patterns.push(Pattern::read(pattern).map_err(wrong)?),
-            None => self.css.push(Css::read(text).map_err(|fault| wrong(fault.to_string()))?),
+            Some(pattern) => self.patterns.push(UrlPattern::parse(pattern).map_err(wrong)?),
+            None => self.selectors.push(CssSelector::parse(text).map_err(|fault| wrong(fault.to_string()))?),
         }
         Ok(self)
     }
@@ -104,7 +104,7 @@ impl Follow {
         let host = read.map_err(|_| {
             Error::new(ErrorKind::InvalidRequest, format!("`{}` is not a host", host.escape_debug()))
         })?;
-        self.hosts.push(host.to_string());
+        self.allowed_hosts.push(host.to_string());
         Ok(self)
     }
 
@@ -113,20 +113,22 @@ impl Follow {
     /// date at most 400. Links beyond are not followed, and the summary says how many and of which
     /// pattern. Default: 50,000.
     pub const fn trap_limit(mut self, pages: u32) -> Self {
-        self.limit = if pages == 0 { 1 } else { pages };
+        self.trap_limit = if pages == 0 { 1 } else { pages };
         self
     }
 
     /// Whether URLs whose parameters differ in order alone are one page. Default: false.
     pub const fn sort_query(mut self, sort: bool) -> Self {
-        self.sorts = sort;
+        self.sort_query = sort;
         self
     }
 
     /// How a checkpoint calls it: a run must go on as it began.
     pub(super) fn label(&self) -> String {
         let mut label = String::from(" following");
-        for text in self.css.iter().map(Css::as_str).chain(self.patterns.iter().map(Pattern::as_str)) {
+        for text in
+            self.selectors.iter().map(CssSelector::as_str).chain(self.patterns.iter().map(UrlPattern::as_str))
+        {
             let _ = write!(label, " `{text}`");
         }
         if let Some(depth) = self.depth {
@@ -138,27 +140,27 @@ impl Follow {
         if self.external {
             label.push_str(" anywhere");
         }
-        for host in &self.hosts {
+        for host in &self.allowed_hosts {
             let _ = write!(label, " and to {host}");
         }
-        if self.limit != LIMIT {
-            let _ = write!(label, " with {} of a pattern", self.limit);
+        if self.trap_limit != DEFAULT_TRAP_LIMIT {
+            let _ = write!(label, " with {} of a pattern", self.trap_limit);
         }
-        if self.sorts {
+        if self.sort_query {
             label.push_str(" in any order of parameters");
         }
         label
     }
 }
 
-impl Default for Follow {
+impl Default for CrawlOptions {
     fn default() -> Self {
         Self::new()
     }
 }
 
 /// Pages of one pattern.
-const LIMIT: u32 = 50_000;
+const DEFAULT_TRAP_LIMIT: u32 = 50_000;
 
 #[cfg(test)]
 mod tests;

@@ -2,44 +2,46 @@
 
 use url::Url;
 
-use super::Follow;
-use crate::site;
+use super::CrawlOptions;
+use crate::registrable_domain;
 
 /// A pattern of URLs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Pattern {
+pub(super) struct UrlPattern {
     text: String,
     /// It begins with the scheme, not with the path.
-    is_whole: bool,
+    is_absolute: bool,
 }
 
-impl Pattern {
-    pub(super) fn read(text: &str) -> Result<Self, String> {
-        if text.len() > MAX {
-            return Err(format!("column {MAX}: a pattern of more than {MAX} bytes"));
+impl UrlPattern {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        if text.len() > MAX_PATTERN_BYTES {
+            return Err(format!(
+                "column {MAX_PATTERN_BYTES}: a pattern of more than {MAX_PATTERN_BYTES} bytes"
+            ));
         }
         let is_whole = text.starts_with("http") || text.starts_with('*');
         if !is_whole && !text.starts_with('/') {
             return Err("column 9: a pattern begins with `/`, `http` or `*`".to_owned());
         }
-        Ok(Self { text: text.to_owned(), is_whole })
+        Ok(Self { text: text.to_owned(), is_absolute: is_whole })
     }
 
     pub(super) fn as_str(&self) -> &str {
         &self.text
     }
 
-    pub(super) fn is_for(&self, url: &Url) -> bool {
-        if self.is_whole {
-            return matches(self.text.as_bytes(), url.as_str().as_bytes());
+    pub(super) fn matches(&self, url: &Url) -> bool {
+        if self.is_absolute {
+            return glob_matches(self.text.as_bytes(), url.as_str().as_bytes());
         }
         let path = &url[url::Position::BeforePath..url::Position::AfterQuery];
-        matches(self.text.as_bytes(), path.as_bytes())
+        glob_matches(self.text.as_bytes(), path.as_bytes())
     }
 }
 
 /// Whether `text` is of the form of `pattern`, `*` being anything. Takes the product of both lengths at most.
-fn matches(pattern: &[u8], text: &[u8]) -> bool {
+fn glob_matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     // Where the last `*` is, and up to where it reaches so far.
     let mut star: Option<(usize, usize)> = None;
@@ -61,17 +63,21 @@ fn matches(pattern: &[u8], text: &[u8]) -> bool {
     pattern[p..].iter().all(|c| *c == b'*')
 }
 
-impl Follow {
+impl CrawlOptions {
     /// Whether a link leads to where a crawl goes that is at home at `homes`.
-    pub(super) fn reaches(&self, link: &Url, homes: &[&Url]) -> bool {
+    pub(super) fn is_in_scope(&self, link: &Url, homes: &[&Url]) -> bool {
         let Some(host) = link.host_str() else { return false };
-        if self.external || homes.iter().any(|home| site::of(home) == site::of(link)) {
+        if self.external
+            || homes.iter().any(|home| {
+                registrable_domain::registrable_domain(home) == registrable_domain::registrable_domain(link)
+            })
+        {
             return true;
         }
-        self.hosts.iter().any(|allowed| {
+        self.allowed_hosts.iter().any(|allowed| {
             host.strip_suffix(allowed.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         })
     }
 }
 
-const MAX: usize = 2000;
+const MAX_PATTERN_BYTES: usize = 2000;

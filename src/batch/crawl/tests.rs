@@ -1,13 +1,13 @@
 use proptest::prelude::*;
 use url::Url;
 
-use super::normal::normal;
-use super::scope::Pattern;
-use super::trap::Traps;
+use super::canonicalize::canonicalize;
+use super::scope::UrlPattern;
+use super::trap::TrapDetector;
 use super::*;
-use crate::batch::task::{Key, Task};
-use crate::batch::work::Work;
-use crate::site;
+use crate::batch::queue::QueuedTask;
+use crate::batch::task::{Task, TaskKey};
+use crate::registrable_domain;
 
 fn url(text: &str) -> Url {
     text.parse().unwrap()
@@ -30,14 +30,14 @@ fn one_page_has_one_url_however_a_link_writes_it() {
         ("https://shop.example/100%/%%34%31", "https://shop.example/100%/%%341"),
         ("https://shop.example/p?side=left&residence=1", "https://shop.example/p?side=left&residence=1"),
     ] {
-        assert_eq!(normal(url(text), false).as_str(), expected, "{text}");
+        assert_eq!(canonicalize(url(text), false).as_str(), expected, "{text}");
     }
-    assert_eq!(normal(url("https://a.test/?b=2&a=1"), true).as_str(), "https://a.test/?a=1&b=2");
+    assert_eq!(canonicalize(url("https://a.test/?b=2&a=1"), true).as_str(), "https://a.test/?a=1&b=2");
 }
 
 #[test]
 fn a_site_is_a_registrable_domain_and_others_must_be_allowed() {
-    let follow = Follow::new().allow("cdn.example").unwrap().allow("*.b.test").unwrap();
+    let follow = CrawlOptions::new().allow("cdn.example").unwrap().allow("*.b.test").unwrap();
     let home = url("https://www.shop.co.uk/");
     for (link, expected) in [
         ("https://shop.co.uk/x", true),
@@ -48,12 +48,12 @@ fn a_site_is_a_registrable_domain_and_others_must_be_allowed() {
         ("https://xcdn.example/", false),
         ("https://b.test/", true),
     ] {
-        assert_eq!(follow.reaches(&url(link), &[&home]), expected, "{link}");
-        assert!(Follow::new().external(true).reaches(&url(link), &[&home]), "{link}");
+        assert_eq!(follow.is_in_scope(&url(link), &[&home]), expected, "{link}");
+        assert!(CrawlOptions::new().external(true).is_in_scope(&url(link), &[&home]), "{link}");
     }
-    assert_eq!(site::of(&url("http://127.0.0.1:8080/")), Some("127.0.0.1"));
-    assert!(!Follow::new().reaches(&url("http://127.0.0.2/"), &[&url("http://127.0.0.1/")]));
-    assert!(Follow::new().allow("not a host").is_err());
+    assert_eq!(registrable_domain::registrable_domain(&url("http://127.0.0.1:8080/")), Some("127.0.0.1"));
+    assert!(!CrawlOptions::new().is_in_scope(&url("http://127.0.0.2/"), &[&url("http://127.0.0.1/")]));
+    assert!(CrawlOptions::new().allow("not a host").is_err());
 }
 
 #[test]
@@ -70,17 +70,17 @@ fn a_pattern_is_of_the_path_or_of_the_whole_url() {
         ("/*a*b*c", "https://a.test/xxaxxbxxbxxc", true),
         ("/*a*b*c", "https://a.test/xxaxxbxxcx", false),
     ] {
-        assert_eq!(Pattern::read(pattern).unwrap().is_for(&url(link)), expected, "{pattern} {link}");
+        assert_eq!(UrlPattern::parse(pattern).unwrap().matches(&url(link)), expected, "{pattern} {link}");
     }
     for (wrong, told) in [("pattern:p/*", "column 9"), ("a[", "column 3"), ("", "column 1")] {
-        let error = Follow::new().links(wrong).unwrap_err();
+        let error = CrawlOptions::new().links(wrong).unwrap_err();
         assert!(error.to_string().contains(told), "{error}");
     }
 }
 
 /// How many of these links are followed.
 fn followed(limit: u32, links: impl Iterator<Item = String>) -> (usize, Vec<Trap>) {
-    let mut traps = Traps::new(limit);
+    let mut traps = TrapDetector::new(limit);
     let count = links.filter(|link| traps.admit(&url(link))).count();
     (count, traps.list())
 }
@@ -147,56 +147,59 @@ fn what_a_site_really_has_is_followed_whole() {
 }
 
 #[test]
-fn neither_the_patterns_counted_nor_those_told_grow_for_ever() {
-    let mut traps = Traps::new(1);
+fn counted_patterns_and_reported_traps_are_bounded() {
+    let mut traps = TrapDetector::new(1);
     for n in 0..200_000 {
         traps.admit(&url(&format!("http://a.test/d{n}/x")));
         if n % 100 == 0 {
             traps.admit(&url(&format!("http://a.test/d{n}/y")));
         }
     }
-    assert!(traps.counted() <= 1 << 16, "{}", traps.counted());
+    assert!(traps.pattern_count() <= 1 << 16, "{}", traps.pattern_count());
     let told = traps.list();
     assert!(told.len() <= 100 && told.iter().any(|trap| trap.pattern == "others"), "{}", told.len());
 }
 
-fn found(urls: &[&str], aliases: &[&str]) -> Found {
+fn discovered(urls: &[&str], aliases: &[&str]) -> Discovered {
     let tasks = urls.iter().map(|url| Task { depth: 1, ..Task::from(*url) });
-    Found { tasks: tasks.collect(), aliases: aliases.iter().map(|text| Key::of_url(url(text))).collect() }
+    Discovered {
+        tasks: tasks.collect(),
+        aliases: aliases.iter().map(|text| TaskKey::for_url(url(text))).collect(),
+    }
 }
 
-fn new(frontier: &mut Frontier, urls: &[&str], aliases: &[&str]) -> Vec<String> {
-    let admitted = frontier.admit(found(urls, aliases)).unwrap();
-    admitted.work.iter().map(|work| work.task().url.clone()).collect()
+fn admit(frontier: &mut Frontier, urls: &[&str], aliases: &[&str]) -> Vec<String> {
+    let admitted = frontier.admit_discovered(discovered(urls, aliases)).unwrap();
+    admitted.tasks.iter().map(|work| work.task().url.clone()).collect()
 }
 
 #[test]
 fn a_page_is_found_once_and_not_under_the_urls_others_answer_for() {
     let folder = tempfile::tempdir().unwrap();
-    let mut frontier = Frontier::new(folder.path(), Some(Follow::new()));
+    let mut frontier = Frontier::new(folder.path(), Some(CrawlOptions::new()));
     let listed = "http://a.test/?utm_source=mail";
-    let key = Work::new(Task::from(listed)).unwrap().key;
-    assert!(frontier.list(key, listed).unwrap() && !frontier.list(key, listed).unwrap());
+    let key = QueuedTask::new(Task::from(listed)).unwrap().key;
+    assert!(frontier.admit_listed(key, listed).unwrap() && !frontier.admit_listed(key, listed).unwrap());
     let both = ["http://a.test/1", "http://a.test/1", "http://a.test/", "http://a.test/c"];
-    assert_eq!(new(&mut frontier, &both, &["http://a.test/c"]), ["http://a.test/1"]);
-    assert!(new(&mut frontier, &both, &[]).is_empty());
+    assert_eq!(admit(&mut frontier, &both, &["http://a.test/c"]), ["http://a.test/1"]);
+    assert!(admit(&mut frontier, &both, &[]).is_empty());
     // What is listed is fetched, whatever answers for it.
-    let key = Work::new(Task::from("http://a.test/c")).unwrap().key;
-    assert!(frontier.list(key, "http://a.test/c").unwrap());
+    let key = QueuedTask::new(Task::from("http://a.test/c")).unwrap().key;
+    assert!(frontier.admit_listed(key, "http://a.test/c").unwrap());
 }
 
 #[test]
 fn pages_are_enough_across_runs() {
     let folder = tempfile::tempdir().unwrap();
-    let follow = || Some(Follow::new().max_pages(3));
+    let follow = || Some(CrawlOptions::new().max_pages(3));
     let mut frontier = Frontier::new(folder.path(), follow());
-    frontier.insert(Work::new(Task::from("http://a.test/0")).unwrap().key).unwrap();
-    let left = frontier.recall(Task { depth: 1, ..Task::from("http://a.test/1") }).unwrap();
-    assert!(left.is_some() && frontier.recall(Task::from("http://a.test/0")).unwrap().is_none());
+    frontier.insert(QueuedTask::new(Task::from("http://a.test/0")).unwrap().key).unwrap();
+    let left = frontier.restore(Task { depth: 1, ..Task::from("http://a.test/1") }).unwrap();
+    assert!(left.is_some() && frontier.restore(Task::from("http://a.test/0")).unwrap().is_none());
     let links =
         ["http://a.test/0", "http://a.test/1", "http://a.test/2", "http://a.test/3", "http://a.test/4"];
-    assert_eq!(new(&mut frontier, &links, &[]), ["http://a.test/2"]);
-    assert_eq!(frontier.bounded().1, 2);
+    assert_eq!(admit(&mut frontier, &links, &[]), ["http://a.test/2"]);
+    assert_eq!(frontier.limits_reached().1, 2);
 }
 
 proptest! {
@@ -205,18 +208,18 @@ proptest! {
     #[test]
     fn no_link_makes_it_panic_and_what_stands_for_a_page_stands_for_itself(rest in "[/?&=;%#a-z0-9A-F._~é-]{0,60}") {
         if let Ok(link) = Url::parse(&format!("http://a.test/{rest}")) {
-            let once = normal(link.clone(), true);
-            prop_assert_eq!(&normal(once.clone(), true), &once);
-            let mut traps = Traps::new(1);
+            let once = canonicalize(link.clone(), true);
+            prop_assert_eq!(&canonicalize(once.clone(), true), &once);
+            let mut traps = TrapDetector::new(1);
             let first = traps.admit(&once);
             prop_assert!(!traps.admit(&once), "a pattern of one page has one page, and it was {first}");
-            prop_assert!(Follow::new().reaches(&once, &[&link]));
+            prop_assert!(CrawlOptions::new().is_in_scope(&once, &[&link]));
         }
     }
 
     #[test]
     fn no_pattern_takes_long(pattern in "/[*a]{0,30}", path in "/a{0,200}") {
-        let pattern = Pattern::read(&pattern).unwrap();
-        let _ = pattern.is_for(&Url::parse(&format!("http://a.test{path}")).unwrap());
+        let pattern = UrlPattern::parse(&pattern).unwrap();
+        let _ = pattern.matches(&Url::parse(&format!("http://a.test{path}")).unwrap());
     }
 }

@@ -27,35 +27,35 @@ pub struct Trap {
 }
 
 /// What was counted so far.
-pub(super) struct Traps {
+pub(super) struct TrapDetector {
     limit: u32,
     counts: HashMap<u64, u32>,
-    found: Vec<Trap>,
+    traps: Vec<Trap>,
     /// By what identifies it.
-    at: HashMap<u64, usize>,
+    index: HashMap<u64, usize>,
 }
 
 /// What a URL is one of.
 #[derive(Debug, PartialEq, Eq)]
-struct Kind {
+struct TrapKey {
     pattern: String,
     why: &'static str,
-    most: u32,
+    limit: u32,
 }
 
-impl Traps {
+impl TrapDetector {
     pub(super) fn new(limit: u32) -> Self {
-        Self { limit, counts: HashMap::new(), found: Vec::new(), at: HashMap::new() }
+        Self { limit, counts: HashMap::new(), traps: Vec::new(), index: HashMap::new() }
     }
 
     /// Whether a link to `url` is followed; it is counted then.
     pub(super) fn admit(&mut self, url: &Url) -> bool {
-        let kinds = kinds(url, self.limit);
+        let kinds = trap_keys(url, self.limit);
         for kind in &kinds {
             let followed =
-                if kind.most == 0 { 0 } else { self.counts.get(&kind.key()).copied().unwrap_or_default() };
-            if followed >= kind.most {
-                self.leave(kind, followed);
+                if kind.limit == 0 { 0 } else { self.counts.get(&kind.id()).copied().unwrap_or_default() };
+            if followed >= kind.limit {
+                self.record_skipped(kind, followed);
                 return false;
             }
         }
@@ -64,25 +64,25 @@ impl Traps {
     }
 
     /// Counts a page that was followed before.
-    pub(super) fn recall(&mut self, url: &Url) {
-        self.count(&kinds(url, self.limit));
+    pub(super) fn restore(&mut self, url: &Url) {
+        self.count(&trap_keys(url, self.limit));
     }
 
     /// The traps, those with most links left out first.
     pub(super) fn list(&self) -> Vec<Trap> {
-        let mut list = self.found.clone();
+        let mut list = self.traps.clone();
         list.sort_by(|a, b| b.left.cmp(&a.left).then_with(|| a.pattern.cmp(&b.pattern)));
         list
     }
 
     #[cfg(test)]
-    pub(super) fn counted(&self) -> usize {
+    pub(super) fn pattern_count(&self) -> usize {
         self.counts.len()
     }
 
-    fn count(&mut self, kinds: &[Kind]) {
+    fn count(&mut self, kinds: &[TrapKey]) {
         for kind in kinds {
-            *self.counts.entry(kind.key()).or_default() += 1;
+            *self.counts.entry(kind.id()).or_default() += 1;
         }
         let mut least = 1;
         while self.counts.len() > MAX_PATTERNS {
@@ -91,32 +91,32 @@ impl Traps {
         }
     }
 
-    fn leave(&mut self, kind: &Kind, followed: u32) {
-        let key = kind.key();
-        if let Some(at) = self.at.get(&key) {
-            self.found[*at].left += 1;
+    fn record_skipped(&mut self, kind: &TrapKey, followed: u32) {
+        let key = kind.id();
+        if let Some(at) = self.index.get(&key) {
+            self.traps[*at].left += 1;
             return;
         }
-        if self.found.len() >= MAX_TOLD {
+        if self.traps.len() >= MAX_TRAPS {
             // The last one stands for all that are not told one by one.
-            if let Some(last) = self.found.last_mut() {
+            if let Some(last) = self.traps.last_mut() {
                 last.left += 1;
             }
             return;
         }
-        let is_last = self.found.len() + 1 == MAX_TOLD;
+        let is_last = self.traps.len() + 1 == MAX_TRAPS;
         let pattern = if is_last { "others".to_owned() } else { kind.pattern.clone() };
-        self.at.insert(key, self.found.len());
-        self.found.push(Trap { pattern, why: kind.why, followed, left: 1 });
+        self.index.insert(key, self.traps.len());
+        self.traps.push(Trap { pattern, why: kind.why, followed, left: 1 });
     }
 }
 
-impl Kind {
-    fn new(pattern: String, why: &'static str, most: u32) -> Self {
-        Self { pattern, why, most }
+impl TrapKey {
+    fn new(pattern: String, why: &'static str, limit: u32) -> Self {
+        Self { pattern, why, limit }
     }
 
-    fn key(&self) -> u64 {
+    fn id(&self) -> u64 {
         let mut hash = DefaultHasher::new();
         (&self.pattern, self.why).hash(&mut hash);
         hash.finish()
@@ -124,44 +124,44 @@ impl Kind {
 }
 
 /// What a URL is one of, each with the most that is followed.
-fn kinds(url: &Url, limit: u32) -> Vec<Kind> {
+fn trap_keys(url: &Url, limit: u32) -> Vec<TrapKey> {
     let host = url.host_str().unwrap_or_default();
     let segments: Vec<&str> = url.path().split('/').filter(|segment| !segment.is_empty()).collect();
     let query = url.query().unwrap_or_default();
-    let none = |why| vec![Kind::new(format!("{host}/*"), why, 0)];
+    let none = |why| vec![TrapKey::new(format!("{host}/*"), why, 0)];
     if url.as_str().len() > MAX_URL {
         return none("long url");
     }
     if query.len() > MAX_QUERY || query.split('&').count() > MAX_PARAMETERS {
-        return vec![Kind::new(format!("{host}{}?*", general(&segments, true)), "long query", 0)];
+        return vec![TrapKey::new(format!("{host}{}?*", generalize(&segments, true)), "long query", 0)];
     }
     if segments.len() > MAX_SEGMENTS {
         return none("deep path");
     }
-    if let Some(again) = repeats(&segments) {
-        return vec![Kind::new(format!("{host}/*/{}/*", shown(again)), "repeating path", 0)];
+    if let Some(again) = find_repeated(&segments) {
+        return vec![TrapKey::new(format!("{host}/*/{}/*", shorten(again)), "repeating path", 0)];
     }
-    let names = names(query);
-    let leaf = format!("{host}{}{names}", general(&segments, true));
+    let names = parameter_names(query);
+    let leaf = format!("{host}{}{names}", generalize(&segments, true));
     let mut kinds = Vec::new();
     if is_dated(&segments, query) {
-        kinds.push(Kind::new(leaf.clone(), "dates", limit.min(DATES)));
+        kinds.push(TrapKey::new(leaf.clone(), "dates", limit.min(MAX_DATES)));
     }
     if !query.is_empty() {
-        let path: Vec<String> = segments.iter().map(|segment| shown(segment)).collect();
-        kinds.push(Kind::new(format!("{host}/{}{names}", path.join("/")), "query", (limit / 10).max(1)));
+        let path: Vec<String> = segments.iter().map(|segment| shorten(segment)).collect();
+        kinds.push(TrapKey::new(format!("{host}/{}{names}", path.join("/")), "query", (limit / 10).max(1)));
     }
     let folders = &segments[..segments.len().saturating_sub(1)];
     if let Some(at) = folders.iter().position(|folder| is_token(folder)) {
-        let pattern = format!("{host}{}/*/…", general(&segments[..at], true));
-        kinds.push(Kind::new(pattern, "session", (limit / 10).max(1)));
+        let pattern = format!("{host}{}/*/…", generalize(&segments[..at], true));
+        kinds.push(TrapKey::new(pattern, "session", (limit / 10).max(1)));
     }
-    kinds.push(Kind::new(format!("{host}{}/*{names}", general(folders, true)), "folder", limit));
+    kinds.push(TrapKey::new(format!("{host}{}/*{names}", generalize(folders, true)), "folder", limit));
     kinds
 }
 
 /// A path with `N` for numbers and `*` for what looks made up.
-fn general(segments: &[&str], slash: bool) -> String {
+fn generalize(segments: &[&str], slash: bool) -> String {
     let mut path = String::new();
     for segment in segments {
         if slash {
@@ -172,14 +172,14 @@ fn general(segments: &[&str], slash: bool) -> String {
         } else if is_token(segment) {
             path.push('*');
         } else {
-            path.push_str(&shown(segment));
+            path.push_str(&shorten(segment));
         }
     }
     path
 }
 
 /// No segment makes a pattern long.
-fn shown(segment: &str) -> String {
+fn shorten(segment: &str) -> String {
     let mut shown: String = segment.chars().take(MAX_SHOWN).collect();
     if shown.len() < segment.len() {
         shown.push('…');
@@ -188,25 +188,25 @@ fn shown(segment: &str) -> String {
 }
 
 /// The names of the parameters, in order, each once.
-fn names(query: &str) -> String {
+fn parameter_names(query: &str) -> String {
     let mut names: Vec<String> =
-        query.split('&').filter(|pair| !pair.is_empty()).map(|pair| shown(name_of(pair))).collect();
+        query.split('&').filter(|pair| !pair.is_empty()).map(|pair| shorten(parameter_name(pair))).collect();
     names.sort_unstable();
     names.dedup();
     if names.is_empty() { String::new() } else { format!("?{}", names.join("&")) }
 }
 
-fn name_of(pair: &str) -> &str {
+fn parameter_name(pair: &str) -> &str {
     pair.split('=').next().unwrap_or_default()
 }
 
 /// A segment, or two or three in turn, that come again and again.
-fn repeats<'a>(segments: &[&'a str]) -> Option<&'a str> {
+fn find_repeated<'a>(segments: &[&'a str]) -> Option<&'a str> {
     let mut counts: HashMap<&str, u32> = HashMap::new();
     for segment in segments {
         let count = counts.entry(segment).or_default();
         *count += 1;
-        if *count >= REPEATS {
+        if *count >= MAX_REPEATS {
             return Some(segment);
         }
     }
@@ -223,7 +223,7 @@ fn is_dated(segments: &[&str], query: &str) -> bool {
         || segments.last().is_some_and(|leaf| is_date(leaf))
         || parameters.any(|(name, value)| {
             let name = name.to_ascii_lowercase();
-            is_date(value) || (is_number(value) && DATED.iter().any(|dated| name.contains(dated)))
+            is_date(value) || (is_number(value) && DATE_PARAMETERS.iter().any(|dated| name.contains(dated)))
         })
 }
 
@@ -256,11 +256,11 @@ const MAX_QUERY: usize = 512;
 const MAX_PARAMETERS: usize = 16;
 const MAX_SEGMENTS: usize = 20;
 /// The same segment so often is no path that somebody made.
-const REPEATS: u32 = 4;
+const MAX_REPEATS: u32 = 4;
 /// Pages that are dates of one calendar.
-const DATES: u32 = 400;
-const DATED: [&str; 5] = ["year", "month", "day", "date", "week"];
+const MAX_DATES: u32 = 400;
+const DATE_PARAMETERS: [&str; 5] = ["year", "month", "day", "date", "week"];
 const MAX_PATTERNS: usize = 1 << 16;
 /// Traps that are told one by one.
-const MAX_TOLD: usize = 100;
+const MAX_TRAPS: usize = 100;
 const MAX_SHOWN: usize = 40;

@@ -10,11 +10,11 @@ use base64::prelude::BASE64_STANDARD;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::{Bad, Gauge, Item};
+use super::{BadLine, InputItem, InputProgress};
+use crate::batch::queue::QueuedTask;
 use crate::batch::task::Task;
-use crate::batch::work::Work;
 use crate::error::{Error, Result};
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
 use crate::redact;
 use crate::request::Context;
 
@@ -23,17 +23,17 @@ pub(super) struct Lines<R> {
     reader: R,
     name: String,
     number: u64,
-    gauge: Arc<Gauge>,
-    is_over: bool,
+    progress: Arc<InputProgress>,
+    is_done: bool,
 }
 
 impl<R: BufRead> Lines<R> {
-    pub(super) const fn new(reader: R, name: String, gauge: Arc<Gauge>) -> Self {
-        Self { reader, name, number: 0, gauge, is_over: false }
+    pub(super) const fn new(reader: R, name: String, progress: Arc<InputProgress>) -> Self {
+        Self { reader, name, number: 0, progress, is_done: false }
     }
 
     /// The next line without its end, and whether it was longer than is taken.
-    fn line(&mut self) -> io::Result<Option<(Vec<u8>, bool)>> {
+    fn read_line(&mut self) -> io::Result<Option<(Vec<u8>, bool)>> {
         let (mut line, mut is_long, mut begun) = (Vec::new(), false, false);
         loop {
             let buffer = match self.reader.fill_buf() {
@@ -51,58 +51,58 @@ impl<R: BufRead> Lines<R> {
             line.extend_from_slice(&part[..part.len().min(room)]);
             let used = end.map_or(buffer.len(), |end| end + 1);
             self.reader.consume(used);
-            self.gauge.read.fetch_add(used as u64, Ordering::Relaxed);
+            self.progress.read.fetch_add(used as u64, Ordering::Relaxed);
             if end.is_some() {
                 return Ok(Some((line, is_long)));
             }
         }
     }
 
-    fn bad(&self, line: &[u8], what: &str) -> Item {
+    fn bad_line(&self, line: &[u8], what: &str) -> InputItem {
         let beginning = &line[..line.len().min(SHOWN)];
         let text = String::from_utf8_lossy(beginning).into_owned();
         // An object may hold secrets anywhere.
         let text = if text.starts_with('{') { "{…}".to_owned() } else { redact::url_text(&text) };
-        Item::Bad(Bad { text, message: format!("{}:{}: {what}", self.name, self.number) })
+        InputItem::BadLine(BadLine { text, message: format!("{}:{}: {what}", self.name, self.number) })
     }
 
-    fn item(&self, line: &[u8], is_long: bool) -> Option<Item> {
+    fn parse_line(&self, line: &[u8], is_long: bool) -> Option<InputItem> {
         if is_long {
-            return Some(self.bad(line, "a line of more than 16 MiB"));
+            return Some(self.bad_line(line, "a line of more than 16 MiB"));
         }
         let Ok(text) = std::str::from_utf8(line) else {
-            return Some(self.bad(line, "not UTF-8"));
+            return Some(self.bad_line(line, "not UTF-8"));
         };
         let text = if self.number == 1 { text.trim_start_matches('\u{feff}') } else { text }.trim();
         if text.is_empty() || text.starts_with('#') {
             return None;
         }
-        let task = if text.starts_with('{') { object(text) } else { Ok(Task::from(text)) };
-        let checked = task.and_then(|task| match Work::new(task) {
+        let task = if text.starts_with('{') { parse_object(text) } else { Ok(Task::from(text)) };
+        let checked = task.and_then(|task| match QueuedTask::new(task) {
             Ok(work) => Ok(Box::new(work)),
             Err(error) => {
                 Err(error.hint().map_or_else(|| error.chain(), |hint| format!("{}; {hint}", error.chain())))
             }
         });
-        Some(checked.map_or_else(|what| self.bad(text.as_bytes(), &what), Item::Work))
+        Some(checked.map_or_else(|what| self.bad_line(text.as_bytes(), &what), InputItem::Queued))
     }
 }
 
 impl<R: BufRead> Iterator for Lines<R> {
-    type Item = Result<Item>;
+    type Item = Result<InputItem>;
 
-    fn next(&mut self) -> Option<Result<Item>> {
-        while !self.is_over {
-            match self.line() {
+    fn next(&mut self) -> Option<Result<InputItem>> {
+        while !self.is_done {
+            match self.read_line() {
                 Ok(Some((line, is_long))) => {
                     self.number += 1;
-                    if let Some(item) = self.item(&line, is_long) {
+                    if let Some(item) = self.parse_line(&line, is_long) {
                         return Some(Ok(item));
                     }
                 }
-                Ok(None) => self.is_over = true,
+                Ok(None) => self.is_done = true,
                 Err(cause) => {
-                    self.is_over = true;
+                    self.is_done = true;
                     let message = format!("could not read {} behind line {}", self.name, self.number);
                     return Some(Err(Error::new(ErrorKind::Io, message).with_source(cause)));
                 }
@@ -115,11 +115,11 @@ impl<R: BufRead> Iterator for Lines<R> {
 /// A line's settings.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Typed {
+struct TaskLine {
     url: String,
     method: Option<String>,
     #[serde(default)]
-    headers: Headers,
+    headers: HeaderPairs,
     body: Option<String>,
     body_base64: Option<String>,
     target: Option<String>,
@@ -127,9 +127,9 @@ struct Typed {
     context: Option<Context>,
 }
 
-fn object(text: &str) -> Result<Task, String> {
+fn parse_object(text: &str) -> Result<Task, String> {
     // What serde says may repeat a value, and that may be secret.
-    let typed: Typed = serde_json::from_str(text).map_err(|cause| {
+    let typed: TaskLine = serde_json::from_str(text).map_err(|cause| {
         if cause.is_data() {
             format!("what is before column {} does not belong there; {KEYS}", cause.column())
         } else {
@@ -160,35 +160,35 @@ fn object(text: &str) -> Result<Task, String> {
 
 /// Headers as an object, or as a list of pairs, in their order.
 #[derive(Default)]
-struct Headers(Vec<(String, String)>);
+struct HeaderPairs(Vec<(String, String)>);
 
-impl<'de> Deserialize<'de> for Headers {
+impl<'de> Deserialize<'de> for HeaderPairs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct Pairs;
-        impl<'de> Visitor<'de> for Pairs {
-            type Value = Headers;
+        struct PairsVisitor;
+        impl<'de> Visitor<'de> for PairsVisitor {
+            type Value = HeaderPairs;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object, or a list of pairs")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Headers, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<HeaderPairs, A::Error> {
                 let mut pairs = Vec::new();
                 while let Some(pair) = map.next_entry()? {
                     pairs.push(pair);
                 }
-                Ok(Headers(pairs))
+                Ok(HeaderPairs(pairs))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Headers, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<HeaderPairs, A::Error> {
                 let mut pairs = Vec::new();
                 while let Some(pair) = list.next_element()? {
                     pairs.push(pair);
                 }
-                Ok(Headers(pairs))
+                Ok(HeaderPairs(pairs))
             }
         }
-        deserializer.deserialize_any(Pairs)
+        deserializer.deserialize_any(PairsVisitor)
     }
 }
 
@@ -205,9 +205,9 @@ mod tests {
         let lines = Lines::new(text, "list".to_owned(), Arc::default());
         lines
             .map(|item| match item.unwrap() {
-                Item::Work(work) => Ok(work.task),
-                Item::Task(_) => panic!("a line is looked at when it is read"),
-                Item::Bad(bad) => Err(bad.message),
+                InputItem::Queued(work) => Ok(work.task),
+                InputItem::Task(_) => panic!("a line is looked at when it is read"),
+                InputItem::BadLine(bad) => Err(bad.message),
             })
             .collect()
     }
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_object_is_told_without_its_values() {
+    fn an_invalid_object_is_reported_without_its_values() {
         for (line, expected) in [
             (r#"{"url":"http://a.test/","session":["hunter2"]}"#, "does not belong there"),
             (r#"{"url":"http://a.test/","sesion":"hunter2"}"#, "the keys are url"),

@@ -10,11 +10,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::queue::QueuedTask;
 use super::task::Task;
-use super::work::Work;
 use crate::error::{Error, Result};
+use crate::error_kind::ErrorKind;
 use crate::fetcher::Fetcher;
-use crate::kind::ErrorKind;
 
 use lines::Lines;
 
@@ -25,22 +25,22 @@ use lines::Lines;
 /// becomes a failed record that names the file and the line.
 pub struct Input {
     label: String,
-    items: Box<dyn Iterator<Item = Result<Item>> + Send>,
-    pub(super) gauge: Arc<Gauge>,
+    items: Box<dyn Iterator<Item = Result<InputItem>> + Send>,
+    pub(super) progress: Arc<InputProgress>,
 }
 
 /// One thing read.
 #[derive(Debug)]
-pub(super) enum Item {
+pub(super) enum InputItem {
     Task(Task),
     /// A task that was looked at already.
-    Work(Box<Work>),
-    Bad(Bad),
+    Queued(Box<QueuedTask>),
+    BadLine(BadLine),
 }
 
 /// What was no task.
 #[derive(Debug)]
-pub(super) struct Bad {
+pub(super) struct BadLine {
     /// As it was read, the beginning at least.
     pub(super) text: String,
     /// Which file, which line, and what is wrong with it.
@@ -49,7 +49,7 @@ pub(super) struct Bad {
 
 /// How far an input is read.
 #[derive(Debug, Default)]
-pub(super) struct Gauge {
+pub(super) struct InputProgress {
     pub(super) read: AtomicU64,
     /// Zero where it is not known.
     pub(super) total: AtomicU64,
@@ -71,7 +71,7 @@ impl Input {
             return Err(Error::new(ErrorKind::Config, format!("{} is a folder, not a list", path.display())));
         }
         let place = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let gauge = Arc::new(Gauge::default());
+        let gauge = Arc::new(InputProgress::default());
         gauge.total.store(meta.len(), Ordering::Relaxed);
         Ok(Self::reader(place.display().to_string(), path.display().to_string(), BufReader::new(file), gauge))
     }
@@ -88,8 +88,8 @@ impl Input {
         label: &str,
         tasks: impl IntoIterator<Item = T, IntoIter: Send + 'static>,
     ) -> Self {
-        let items = tasks.into_iter().map(|task| Ok(Item::Task(task.into())));
-        Self { label: label.to_owned(), items: Box::new(items), gauge: Arc::default() }
+        let items = tasks.into_iter().map(|task| Ok(InputItem::Task(task.into())));
+        Self { label: label.to_owned(), items: Box::new(items), progress: Arc::default() }
     }
 
     /// The pages that a sitemap lists: `urlset` or `sitemapindex`, as it is or gzipped, fetched by `fetcher`. Of one file
@@ -104,7 +104,7 @@ impl Input {
     pub fn sitemap(fetcher: &Fetcher, url: &str) -> Result<Self> {
         let items = sitemap::Sitemap::new(fetcher, url)?;
         let label = format!("sitemap {}", crate::redact::url_text(url));
-        Ok(Self { label, items: Box::new(items), gauge: Arc::default() })
+        Ok(Self { label, items: Box::new(items), progress: Arc::default() })
     }
 
     /// This one, then `other`.
@@ -113,7 +113,7 @@ impl Input {
         Self {
             label: format!("{}, {}", self.label, other.label),
             items: Box::new(self.items.chain(other.items)),
-            gauge: Arc::default(),
+            progress: Arc::default(),
         }
     }
 
@@ -123,13 +123,18 @@ impl Input {
     }
 
     /// The next thing read.
-    pub(super) fn next(&mut self) -> Option<Result<Item>> {
+    pub(super) fn next(&mut self) -> Option<Result<InputItem>> {
         self.items.next()
     }
 
-    fn reader(label: String, name: String, reader: impl BufRead + Send + 'static, gauge: Arc<Gauge>) -> Self {
-        let items = Box::new(Lines::new(reader, name, Arc::clone(&gauge)));
-        Self { label, items, gauge }
+    fn reader(
+        label: String,
+        name: String,
+        reader: impl BufRead + Send + 'static,
+        progress: Arc<InputProgress>,
+    ) -> Self {
+        let items = Box::new(Lines::new(reader, name, Arc::clone(&progress)));
+        Self { label, items, progress }
     }
 }
 

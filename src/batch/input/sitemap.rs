@@ -9,14 +9,14 @@ use quick_xml::events::Event;
 use tokio::runtime::Handle;
 use url::Url;
 
-use super::{Bad, Item};
+use super::{BadLine, InputItem};
 use crate::batch::task::Task;
 use crate::error::{Error, Result};
+use crate::error_kind::ErrorKind;
 use crate::fetcher::Fetcher;
-use crate::kind::ErrorKind;
 use crate::redact;
+use crate::registrable_domain;
 use crate::request::parse_url;
-use crate::site;
 
 /// The tasks of a sitemap and of those it names. Fetches them as it is read, on a thread that may block.
 pub(super) struct Sitemap {
@@ -24,10 +24,10 @@ pub(super) struct Sitemap {
     runtime: Handle,
     site: Url,
     /// Sitemaps to fetch, with how deep they are.
-    lists: VecDeque<(String, u32)>,
+    pending: VecDeque<(String, u32)>,
     /// Those that were named so far.
-    named: HashSet<String>,
-    found: VecDeque<Item>,
+    known: HashSet<String>,
+    items: VecDeque<InputItem>,
 }
 
 impl Sitemap {
@@ -36,14 +36,14 @@ impl Sitemap {
         Ok(Self {
             fetcher: fetcher.clone(),
             runtime: Handle::current(),
-            lists: [(site.to_string(), 0)].into(),
-            named: [site.to_string()].into(),
-            found: VecDeque::new(),
+            pending: [(site.to_string(), 0)].into(),
+            known: [site.to_string()].into(),
+            items: VecDeque::new(),
             site,
         })
     }
 
-    fn list(&mut self, url: &str, depth: u32) -> Result<()> {
+    fn load(&mut self, url: &str, depth: u32) -> Result<()> {
         // What settings give every request is for the origin of the sitemap that was named.
         let home = self.site.origin();
         let (request, _) = self.fetcher.get(url).restricted(|to| *to == home);
@@ -52,111 +52,112 @@ impl Sitemap {
             let message = format!("the sitemap {} answered {}", redact::url_text(url), page.status());
             return Err(Error::new(ErrorKind::Config, message));
         }
-        let listed = read(page.bytes()).map_err(|what| {
+        let listed = parse_sitemap(page.bytes()).map_err(|what| {
             Error::new(ErrorKind::Config, format!("the sitemap {}: {what}", redact::url_text(url)))
         })?;
-        if let Some(what) = &listed.cut {
-            self.passed_over(url, what);
+        if let Some(what) = &listed.truncated {
+            self.add_skipped(url, what);
         }
         for place in listed.pages {
-            self.page(&place);
+            self.add_page(&place);
         }
-        for place in listed.lists {
-            self.named_list(place, depth + 1);
+        for place in listed.sitemaps {
+            self.add_sitemap(place, depth + 1);
         }
         Ok(())
     }
 
-    fn page(&mut self, place: &str) {
+    fn add_page(&mut self, place: &str) {
         match parse_url(place) {
-            Ok(url) if is_of(&url, &self.site) => {
+            Ok(url) if is_same_site(&url, &self.site) => {
                 let seed_origin = Some(self.site.origin().ascii_serialization());
-                self.found.push_back(Item::Task(Task { seed_origin, ..Task::from(place) }));
+                self.items.push_back(InputItem::Task(Task { seed_origin, ..Task::from(place) }));
             }
-            Ok(_) => self.passed_over(place, "another site's page"),
-            Err(error) => self.passed_over(place, &error.chain()),
+            Ok(_) => self.add_skipped(place, "another site's page"),
+            Err(error) => self.add_skipped(place, &error.chain()),
         }
     }
 
-    fn named_list(&mut self, place: String, depth: u32) {
-        if self.named.contains(&place) {
+    fn add_sitemap(&mut self, place: String, depth: u32) {
+        if self.known.contains(&place) {
             return;
         }
         let what = match parse_url(&place) {
             Err(error) => error.chain(),
-            Ok(url) if !is_of(&url, &self.site) => "another site's sitemap".to_owned(),
+            Ok(url) if !is_same_site(&url, &self.site) => "another site's sitemap".to_owned(),
             Ok(_) if depth > MAX_DEPTH => format!("a sitemap more than {MAX_DEPTH} levels down"),
-            Ok(_) if self.named.len() >= MAX_LISTS => format!("more than {MAX_LISTS} sitemaps"),
+            Ok(_) if self.known.len() >= MAX_SITEMAPS => format!("more than {MAX_SITEMAPS} sitemaps"),
             Ok(_) => {
-                self.named.insert(place.clone());
-                self.lists.push_back((place, depth));
+                self.known.insert(place.clone());
+                self.pending.push_back((place, depth));
                 return;
             }
         };
-        self.passed_over(&place, &what);
+        self.add_skipped(&place, &what);
     }
 
-    fn passed_over(&mut self, place: &str, what: &str) {
+    fn add_skipped(&mut self, place: &str, what: &str) {
         let text = redact::url_text(place);
         let message = format!("sitemap: {text}: {what}");
-        self.found.push_back(Item::Bad(Bad { text, message }));
+        self.items.push_back(InputItem::BadLine(BadLine { text, message }));
     }
 }
 
 impl Iterator for Sitemap {
-    type Item = Result<Item>;
+    type Item = Result<InputItem>;
 
-    fn next(&mut self) -> Option<Result<Item>> {
+    fn next(&mut self) -> Option<Result<InputItem>> {
         loop {
-            if let Some(item) = self.found.pop_front() {
+            if let Some(item) = self.items.pop_front() {
                 return Some(Ok(item));
             }
-            let (url, depth) = self.lists.pop_front()?;
-            match self.list(&url, depth) {
+            let (url, depth) = self.pending.pop_front()?;
+            match self.load(&url, depth) {
                 Ok(()) => {}
                 // Without the first there is nothing to do at all.
                 Err(error) if depth == 0 => {
-                    self.lists.clear();
+                    self.pending.clear();
                     return Some(Err(error));
                 }
-                Err(error) => self.passed_over(&url, &error.chain()),
+                Err(error) => self.add_skipped(&url, &error.chain()),
             }
         }
     }
 }
 
 /// Whether a page is of the sitemap's site: the same registrable domain, or the same address.
-fn is_of(url: &Url, home: &Url) -> bool {
-    site::of(url).is_some_and(|name| site::of(home) == Some(name))
+fn is_same_site(url: &Url, home: &Url) -> bool {
+    registrable_domain::registrable_domain(url)
+        .is_some_and(|name| registrable_domain::registrable_domain(home) == Some(name))
 }
 
 /// What one file lists.
 #[derive(Debug, Default, PartialEq)]
-struct Listed {
+struct SitemapEntries {
     pages: Vec<String>,
-    lists: Vec<String>,
+    sitemaps: Vec<String>,
     /// Why not all of it was taken.
-    cut: Option<String>,
+    truncated: Option<String>,
 }
 
-fn read(bytes: &[u8]) -> std::result::Result<Listed, String> {
+fn parse_sitemap(bytes: &[u8]) -> std::result::Result<SitemapEntries, String> {
     if !bytes.starts_with(&[0x1f, 0x8b]) {
-        return parse(&bytes[..bytes.len().min(MAX_BYTES)], bytes.len() > MAX_BYTES);
+        return parse_xml(&bytes[..bytes.len().min(MAX_BYTES)], bytes.len() > MAX_BYTES);
     }
     let mut text = Vec::new();
     MultiGzDecoder::new(bytes)
         .take(MAX_BYTES as u64 + 1)
         .read_to_end(&mut text)
         .map_err(|cause| format!("broken gzip: {cause}"))?;
-    parse(&text[..text.len().min(MAX_BYTES)], text.len() > MAX_BYTES)
+    parse_xml(&text[..text.len().min(MAX_BYTES)], text.len() > MAX_BYTES)
 }
 
-fn parse(text: &[u8], is_cut: bool) -> std::result::Result<Listed, String> {
+fn parse_xml(text: &[u8], is_cut: bool) -> std::result::Result<SitemapEntries, String> {
     let mut reader = Reader::from_reader(text);
-    let mut listed = Listed::default();
+    let mut listed = SitemapEntries::default();
     let (mut path, mut place, mut is_sitemap) = (Vec::<Vec<u8>>::new(), None::<String>, false);
     if is_cut {
-        listed.cut = Some("more than 50 MiB; the rest is not read".to_owned());
+        listed.truncated = Some("more than 50 MiB; the rest is not read".to_owned());
     }
     loop {
         let event = match reader.read_event() {
@@ -199,14 +200,14 @@ fn parse(text: &[u8], is_cut: bool) -> std::result::Result<Listed, String> {
             Event::End(_) => {
                 path.pop();
                 let Some(found) = place.take_if(|_| path.len() == 2) else { continue };
-                if listed.pages.len() + listed.lists.len() >= MAX_ENTRIES {
-                    listed.cut = Some(format!("more than {MAX_ENTRIES} entries; the rest is not read"));
+                if listed.pages.len() + listed.sitemaps.len() >= MAX_ENTRIES {
+                    listed.truncated = Some(format!("more than {MAX_ENTRIES} entries; the rest is not read"));
                     break;
                 }
                 let found = found.trim().to_owned();
                 match &path[1][..] {
                     b"url" => listed.pages.push(found),
-                    b"sitemap" => listed.lists.push(found),
+                    b"sitemap" => listed.sitemaps.push(found),
                     _ => {}
                 }
             }
@@ -221,7 +222,7 @@ fn parse(text: &[u8], is_cut: bool) -> std::result::Result<Listed, String> {
 const MAX_BYTES: usize = 50 << 20;
 const MAX_ENTRIES: usize = 50_000;
 const MAX_DEPTH: u32 = 3;
-const MAX_LISTS: usize = 10_000;
+const MAX_SITEMAPS: usize = 10_000;
 const MAX_NESTING: usize = 64;
 
 #[cfg(test)]
@@ -239,31 +240,31 @@ mod tests {
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         packed.write_all(SET.as_bytes()).unwrap();
         for bytes in [SET.as_bytes().to_vec(), packed.finish().unwrap()] {
-            let listed = read(&bytes).unwrap();
+            let listed = parse_sitemap(&bytes).unwrap();
             assert_eq!(listed.pages, ["https://a.test/?x=1&y=2", "https://a.test/2"]);
-            assert!(listed.lists.is_empty() && listed.cut.is_none());
+            assert!(listed.sitemaps.is_empty() && listed.truncated.is_none());
         }
     }
 
     #[test]
     fn an_index_lists_sitemaps() {
         let text = b"<sitemapindex><sitemap><loc>https://a.test/s1.xml.gz</loc></sitemap></sitemapindex>";
-        assert_eq!(read(text).unwrap().lists, ["https://a.test/s1.xml.gz"]);
+        assert_eq!(parse_sitemap(text).unwrap().sitemaps, ["https://a.test/s1.xml.gz"]);
     }
 
     #[test]
-    fn what_is_no_sitemap_is_told() {
+    fn input_that_is_not_a_sitemap_is_reported() {
         for (text, expected) in [
             ("<html><body></body></html>", "neither"),
             ("<urlset><url></loc></urlset>", "broken XML"),
             ("", "neither"),
             ("\u{1f}\u{8b}", "neither"),
         ] {
-            let told = read(text.as_bytes()).unwrap_err();
+            let told = parse_sitemap(text.as_bytes()).unwrap_err();
             assert!(told.contains(expected), "{text}: {told}");
         }
-        assert!(read(b"\x1f\x8bxx").unwrap_err().contains("gzip"));
-        assert!(read("<urlset>".repeat(100).as_bytes()).unwrap_err().contains("deep"));
+        assert!(parse_sitemap(b"\x1f\x8bxx").unwrap_err().contains("gzip"));
+        assert!(parse_sitemap("<urlset>".repeat(100).as_bytes()).unwrap_err().contains("deep"));
     }
 
     #[test]
@@ -273,12 +274,12 @@ mod tests {
         for _ in 0..60 {
             packed.write_all(&vec![b' '; 1 << 20]).unwrap();
         }
-        let listed = read(&packed.finish().unwrap()).unwrap();
-        assert!(listed.cut.is_some());
+        let listed = parse_sitemap(&packed.finish().unwrap()).unwrap();
+        assert!(listed.truncated.is_some());
         let many =
             format!("<urlset>{}</urlset>", "<url><loc>http://a.test/</loc></url>".repeat(MAX_ENTRIES + 1));
-        let listed = read(many.as_bytes()).unwrap();
-        assert_eq!((listed.pages.len(), listed.cut.is_some()), (MAX_ENTRIES, true));
+        let listed = parse_sitemap(many.as_bytes()).unwrap();
+        assert_eq!((listed.pages.len(), listed.truncated.is_some()), (MAX_ENTRIES, true));
     }
 
     #[test]
@@ -291,7 +292,7 @@ mod tests {
             ("http://127.0.0.1/", false),
             ("http://localhost/", false),
         ] {
-            assert_eq!(is_of(&Url::parse(url).unwrap(), &site), expected, "{url}");
+            assert_eq!(is_same_site(&Url::parse(url).unwrap(), &site), expected, "{url}");
         }
     }
 }

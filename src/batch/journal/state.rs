@@ -1,19 +1,19 @@
 //! What a journal's frames say together.
 
-use super::Frame;
-use crate::batch::tally::Tally;
+use super::JournalRecord;
+use crate::batch::counters::Counters;
 
 /// Where a run stands.
 #[derive(Debug, Default)]
-pub(in crate::batch) struct State {
+pub(in crate::batch) struct JournalState {
     /// The output is this journal's: before, a file in its place was somebody else's.
-    pub(in crate::batch) owned: bool,
+    pub(in crate::batch) owns_output: bool,
     /// How much of the output is committed, in its own unit.
     pub(in crate::batch) position: u64,
     /// What came of the tasks so far.
-    pub(in crate::batch) tally: Tally,
+    pub(in crate::batch) counters: Counters,
     /// Where the output has records of failures that may pass.
-    pub(in crate::batch) passing: Ranges,
+    pub(in crate::batch) retryable: Ranges,
     /// The output was being replaced by one of this length when the run ended.
     pub(in crate::batch) replacing: Option<u64>,
     /// The last run had nothing left to do.
@@ -35,47 +35,47 @@ impl Ranges {
     }
 }
 
-impl State {
+impl JournalState {
     /// The output is of this length now, and without the records that may go better.
-    pub(in crate::batch) fn replaced(&mut self, len: u64) {
+    pub(in crate::batch) fn apply_replaced(&mut self, len: u64) {
         self.replacing = None;
         self.position = len;
-        self.passing = Ranges::default();
-        self.tally.forget_passing();
+        self.retryable = Ranges::default();
+        self.counters.remove_retryable();
     }
 
     /// Takes in the frame that ends at `offset`.
-    pub(super) fn apply(&mut self, frame: &Frame, offset: u64) {
+    pub(super) fn apply(&mut self, frame: &JournalRecord, offset: u64) {
         match frame {
-            Frame::Purpose(_) | Frame::Found(_) => {}
-            Frame::Session { .. } => self.finished = false,
-            Frame::Commit { position, entries } => {
-                self.owned = true;
+            JournalRecord::Header(_) | JournalRecord::Discoveries(_) => {}
+            JournalRecord::Session { .. } => self.finished = false,
+            JournalRecord::Commit { position, entries } => {
+                self.owns_output = true;
                 let records: u64 = entries.iter().map(|entry| u64::from(entry.len)).sum();
                 let mut at = position.saturating_sub(records);
                 for done in entries {
-                    self.tally.count(done.outcome);
-                    if done.outcome.may_pass {
-                        self.passing.0.push((at, done.len));
+                    self.counters.add(done.outcome);
+                    if done.outcome.is_retryable {
+                        self.retryable.0.push((at, done.len));
                     }
                     at += u64::from(done.len);
                 }
                 self.position = *position;
             }
-            Frame::Synced { position } => {
+            JournalRecord::Synced { position } => {
                 self.position = *position;
                 self.synced_at = offset;
             }
-            Frame::Replacing { len } => {
+            JournalRecord::Replacing { len } => {
                 self.replacing = Some(*len);
                 self.synced_at = offset;
             }
-            Frame::Replaced { len } => {
-                self.replaced(*len);
+            JournalRecord::Replaced { len } => {
+                self.apply_replaced(*len);
                 self.synced_at = offset;
                 self.forgotten_at = offset;
             }
-            Frame::Finished => {
+            JournalRecord::Finished => {
                 self.finished = true;
                 self.synced_at = offset;
             }

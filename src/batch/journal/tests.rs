@@ -1,20 +1,24 @@
 use super::*;
-use crate::batch::record::Ending;
+use crate::batch::record::RecordStatus;
 use crate::tier::Tier;
 
-fn purpose() -> Purpose {
-    Purpose { input: "urls.txt".to_owned(), output: "out.jsonl".to_owned(), format: "jsonl".to_owned() }
+fn header() -> JournalHeader {
+    JournalHeader { input: "urls.txt".to_owned(), output: "out.jsonl".to_owned(), format: "jsonl".to_owned() }
 }
 
-fn done(key: u128, may_pass: bool) -> Entry {
-    let ending = if may_pass { Ending::Failed } else { Ending::Succeeded };
-    entry(Key(key), Outcome { ending, tier: Some(Tier::Impersonate), may_pass }, 10)
+fn done(key: u128, may_pass: bool) -> CommitEntry {
+    let ending = if may_pass { RecordStatus::Failed } else { RecordStatus::Succeeded };
+    new_entry(
+        TaskKey(key),
+        TaskOutcome { status: ending, tier: Some(Tier::Impersonate), is_retryable: may_pass },
+        10,
+    )
 }
 
 fn keys(journal: &mut Journal) -> Vec<u128> {
     let mut keys = Vec::new();
     journal
-        .each(|entry| {
+        .for_each_entry(|entry| {
             keys.push(entry.key.0);
             Ok(())
         })
@@ -26,16 +30,16 @@ fn keys(journal: &mut Journal) -> Vec<u128> {
 fn what_was_committed_is_found_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.ckpt");
-    let (mut journal, found) = Journal::open(&path, &purpose()).unwrap();
-    assert_eq!((found.torn, found.state.position), (0, 0));
+    let (mut journal, found) = Journal::open(&path, &header()).unwrap();
+    assert_eq!((found.torn_bytes, found.state.position), (0, 0));
     journal.commit(25, &[done(1, false), done(2, true)]).unwrap();
     journal.commit(35, &[done(3, false)]).unwrap();
-    journal.synced(35).unwrap();
+    journal.mark_synced(35).unwrap();
     drop(journal);
-    let (mut journal, found) = Journal::open(&path, &purpose()).unwrap();
-    assert_eq!((found.state.position, found.torn, found.rebooted), (35, 0, false));
-    assert_eq!((found.state.tally.attempted, found.state.tally.may_pass), (3, 1));
-    assert_eq!(found.state.passing.iter().collect::<Vec<_>>(), [(15, 10)]);
+    let (mut journal, found) = Journal::open(&path, &header()).unwrap();
+    assert_eq!((found.state.position, found.torn_bytes, found.rebooted), (35, 0, false));
+    assert_eq!((found.state.counters.attempted, found.state.counters.retryable), (3, 1));
+    assert_eq!(found.state.retryable.iter().collect::<Vec<_>>(), [(15, 10)]);
     assert_eq!(keys(&mut journal), [1, 2, 3]);
 }
 
@@ -43,7 +47,7 @@ fn what_was_committed_is_found_again() {
 fn wherever_a_write_was_cut_off_all_before_it_is_kept_and_the_next_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.ckpt");
-    let (mut journal, _) = Journal::open(&path, &purpose()).unwrap();
+    let (mut journal, _) = Journal::open(&path, &header()).unwrap();
     journal.commit(10, &[done(1, false)]).unwrap();
     let whole = journal.len;
     journal.commit(20, &[done(2, false)]).unwrap();
@@ -52,17 +56,17 @@ fn wherever_a_write_was_cut_off_all_before_it_is_kept_and_the_next_goes_on() {
     let bytes = std::fs::read(&path).unwrap();
     for cut in whole..end {
         std::fs::write(&path, &bytes[..usize::try_from(cut).unwrap()]).unwrap();
-        let (mut journal, found) = Journal::open(&path, &purpose()).unwrap();
-        assert_eq!((found.torn, found.state.position), (cut - whole, 10), "cut at {cut}");
+        let (mut journal, found) = Journal::open(&path, &header()).unwrap();
+        assert_eq!((found.torn_bytes, found.state.position), (cut - whole, 10), "cut at {cut}");
         assert_eq!(keys(&mut journal), [1], "cut at {cut}");
         journal.commit(20, &[done(3, false)]).unwrap();
         drop(journal);
-        let (mut journal, found) = Journal::open(&path, &purpose()).unwrap();
-        assert_eq!((found.torn, keys(&mut journal)), (0, vec![1, 3]), "cut at {cut}");
+        let (mut journal, found) = Journal::open(&path, &header()).unwrap();
+        assert_eq!((found.torn_bytes, keys(&mut journal)), (0, vec![1, 3]), "cut at {cut}");
     }
     for cut in 0..MAGIC.len() {
         std::fs::write(&path, &bytes[..cut]).unwrap();
-        let (_, found) = Journal::open(&path, &purpose()).unwrap();
+        let (_, found) = Journal::open(&path, &header()).unwrap();
         assert_eq!(found.state.position, 0, "cut at {cut}");
     }
 }
@@ -71,7 +75,7 @@ fn wherever_a_write_was_cut_off_all_before_it_is_kept_and_the_next_goes_on() {
 fn damage_in_the_middle_is_an_error_and_nothing_is_cut() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.ckpt");
-    let (mut journal, _) = Journal::open(&path, &purpose()).unwrap();
+    let (mut journal, _) = Journal::open(&path, &header()).unwrap();
     journal.commit(10, &[done(1, false)]).unwrap();
     let at = usize::try_from(journal.len).unwrap() - 1;
     journal.commit(20, &[done(2, false)]).unwrap();
@@ -79,24 +83,24 @@ fn damage_in_the_middle_is_an_error_and_nothing_is_cut() {
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[at] ^= 1;
     std::fs::write(&path, &bytes).unwrap();
-    let told = Journal::open(&path, &purpose()).err().unwrap();
+    let told = Journal::open(&path, &header()).err().unwrap();
     assert!(told.to_string().contains("is damaged at byte"), "{told}");
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
 }
 
 #[test]
-fn a_checkpoint_in_use_or_for_something_else_is_told() {
+fn a_checkpoint_in_use_or_for_another_batch_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.ckpt");
-    let (journal, _) = Journal::open(&path, &purpose()).unwrap();
-    let told = Journal::open(&path, &purpose()).err().unwrap();
+    let (journal, _) = Journal::open(&path, &header()).unwrap();
+    let told = Journal::open(&path, &header()).err().unwrap();
     assert!(told.to_string().contains("in use by another run"), "{told}");
     drop(journal);
-    let other = Purpose { input: "other.txt".to_owned(), format: "csv".to_owned(), ..purpose() };
+    let other = JournalHeader { input: "other.txt".to_owned(), format: "csv".to_owned(), ..header() };
     let told = Journal::open(&path, &other).err().unwrap().to_string();
     assert!(told.ends_with("is for a batch of urls.txt, not other.txt, and as jsonl, not csv"), "{told}");
     std::fs::write(&path, "a list of mine\n").unwrap();
-    let told = Journal::open(&path, &purpose()).err().unwrap();
+    let told = Journal::open(&path, &header()).err().unwrap();
     assert!(told.to_string().contains("is no checkpoint"), "{told}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "a list of mine\n", "it is left as it is");
 }
@@ -105,13 +109,13 @@ fn a_checkpoint_in_use_or_for_something_else_is_told() {
 fn after_the_machine_stopped_only_what_was_synced_counts() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.ckpt");
-    let (mut journal, _) = Journal::open(&path, &purpose()).unwrap();
-    journal.append(&Frame::Session { boot: "another start".to_owned() }).unwrap();
+    let (mut journal, _) = Journal::open(&path, &header()).unwrap();
+    journal.append(&JournalRecord::Session { boot: "another start".to_owned() }).unwrap();
     journal.commit(10, &[done(1, false)]).unwrap();
-    journal.synced(10).unwrap();
+    journal.mark_synced(10).unwrap();
     journal.commit(20, &[done(2, false)]).unwrap();
     drop(journal);
-    let (mut journal, found) = Journal::open(&path, &purpose()).unwrap();
+    let (mut journal, found) = Journal::open(&path, &header()).unwrap();
     assert_eq!((found.rebooted, found.state.position), (true, 10));
     assert_eq!(keys(&mut journal), [1]);
 }
@@ -120,18 +124,18 @@ fn after_the_machine_stopped_only_what_was_synced_counts() {
 fn what_may_pass_is_not_finished_once_it_is_to_be_tried_anew() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.ckpt");
-    let (mut journal, _) = Journal::open(&path, &purpose()).unwrap();
+    let (mut journal, _) = Journal::open(&path, &header()).unwrap();
     journal.commit(20, &[done(1, false), done(2, true)]).unwrap();
-    journal.replacing(10).unwrap();
+    journal.begin_replace(10).unwrap();
     drop(journal);
-    let (mut journal, found) = Journal::open(&path, &purpose()).unwrap();
+    let (mut journal, found) = Journal::open(&path, &header()).unwrap();
     assert_eq!(found.state.replacing, Some(10));
-    journal.replaced(10).unwrap();
+    journal.finish_replace(10).unwrap();
     journal.commit(20, &[done(3, true)]).unwrap();
     drop(journal);
-    let (mut journal, found) = Journal::open(&path, &purpose()).unwrap();
+    let (mut journal, found) = Journal::open(&path, &header()).unwrap();
     assert_eq!((found.state.replacing, found.state.position), (None, 20));
-    assert_eq!(found.state.tally.attempted, 2);
+    assert_eq!(found.state.counters.attempted, 2);
     assert_eq!(keys(&mut journal), [1, 3], "only the later failure counts");
 }
 
@@ -139,21 +143,21 @@ fn what_may_pass_is_not_finished_once_it_is_to_be_tried_anew() {
 fn what_a_page_led_to_is_there_with_the_page_or_not_at_all() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.ckpt");
-    let (mut journal, _) = Journal::open(&path, &purpose()).unwrap();
+    let (mut journal, _) = Journal::open(&path, &header()).unwrap();
     journal.commit(10, &[done(1, false)]).unwrap();
     let whole = usize::try_from(journal.len).unwrap();
     let tasks = [2, 3].map(|n| Task { depth: n, ..Task::from(format!("http://a.test/{n}")) });
-    journal.commit_found(20, &[done(2, false)], tasks.iter(), &[Key(7)]).unwrap();
+    journal.commit_with_discoveries(20, &[done(2, false)], tasks.iter(), &[TaskKey(7)]).unwrap();
     drop(journal);
     let bytes = std::fs::read(&path).unwrap();
     for cut in whole..=bytes.len() {
         std::fs::write(&path, &bytes[..cut]).unwrap();
-        let (mut journal, _) = Journal::open(&path, &purpose()).unwrap();
-        let finds: Vec<Finds> = journal.finds().unwrap().map(Result::unwrap).collect();
+        let (mut journal, _) = Journal::open(&path, &header()).unwrap();
+        let finds: Vec<Discoveries> = journal.discoveries().unwrap().map(Result::unwrap).collect();
         let found: Vec<&Task> = finds.iter().flat_map(|finds| &finds.tasks).collect();
         if keys(&mut journal).contains(&2) {
             assert_eq!(found, [&tasks[0], &tasks[1]], "cut at {cut}");
-            assert!(finds.iter().any(|finds| finds.aliases == [Key(7)]), "cut at {cut}");
+            assert!(finds.iter().any(|finds| finds.aliases == [TaskKey(7)]), "cut at {cut}");
         } else {
             // What was found without its page is found once more, with it.
             assert!(cut < bytes.len() && found.len() <= 2, "cut at {cut}");
@@ -164,10 +168,10 @@ fn what_a_page_led_to_is_there_with_the_page_or_not_at_all() {
 #[test]
 fn many_finds_are_many_frames() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut journal, _) = Journal::open(&folder.path().join("run.ckpt"), &purpose()).unwrap();
+    let (mut journal, _) = Journal::open(&folder.path().join("run.ckpt"), &header()).unwrap();
     let tasks: Vec<Task> =
         (0..5000).map(|n| Task::from(format!("http://a.test/{n}/{}", "x".repeat(2000)))).collect();
-    journal.commit_found(10, &[done(1, false)], tasks.iter(), &[]).unwrap();
-    let finds: Vec<Finds> = journal.finds().unwrap().map(Result::unwrap).collect();
+    journal.commit_with_discoveries(10, &[done(1, false)], tasks.iter(), &[]).unwrap();
+    let finds: Vec<Discoveries> = journal.discoveries().unwrap().map(Result::unwrap).collect();
     assert!(finds.len() > 2 && finds.iter().map(|finds| finds.tasks.len()).sum::<usize>() == 5000);
 }

@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 use http::header;
 use sha2::{Digest, Sha256};
 
-use super::unwritten;
+use super::write_error;
 use crate::batch::record::Record;
 use crate::error::{Error, Result};
-use crate::fetcher::Page;
+use crate::error_kind::ErrorKind;
+use crate::fetcher::Response;
 use crate::hex;
-use crate::kind::ErrorKind;
 
 /// The folder.
 #[derive(Clone, Debug)]
-pub(in crate::batch) struct Bodies(PathBuf);
+pub(in crate::batch) struct BodyStore(PathBuf);
 
-impl Bodies {
+impl BodyStore {
     /// Makes the folder where it is not there.
     pub(in crate::batch) fn new(folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder).map_err(|cause| {
@@ -29,14 +29,14 @@ impl Bodies {
     }
 
     /// Puts the record's body into its file. A body that is there already is there.
-    pub(in crate::batch) fn keep(&self, record: &mut Record) -> Result<()> {
+    pub(in crate::batch) fn store(&self, record: &mut Record) -> Result<()> {
         let Ok(page) = record.outcome() else { return Ok(()) };
         if page.bytes().is_empty() {
             return Ok(());
         }
-        let path = self.0.join(name(page));
-        self.write(&path, page.bytes()).map_err(|cause| unwritten(&path, cause))?;
-        record.in_file(path.display().to_string());
+        let path = self.0.join(body_path(page));
+        self.write(&path, page.bytes()).map_err(|cause| write_error(&path, cause))?;
+        record.set_file(path.display().to_string());
         Ok(())
     }
 
@@ -55,7 +55,7 @@ impl Bodies {
     /// All bodies kept so far are on the disk for good.
     pub(in crate::batch) fn sync(&self) -> Result<()> {
         let synced = File::open(&self.0).and_then(|folder| sync(&folder));
-        synced.map_err(|cause| unwritten(&self.0, cause))
+        synced.map_err(|cause| write_error(&self.0, cause))
     }
 }
 
@@ -72,18 +72,18 @@ fn sync(_: &File) -> io::Result<()> {
 }
 
 /// `ab/ab12….html`: the SHA-256 of the body, and an ending from a closed list.
-fn name(page: &Page) -> PathBuf {
+fn body_path(page: &Response) -> PathBuf {
     let hash = hex::encode(&Sha256::digest(page.bytes()));
     let kind = page.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    Path::new(&hash[..2]).join(format!("{hash}.{}", ending(kind.unwrap_or_default())))
+    Path::new(&hash[..2]).join(format!("{hash}.{}", extension(kind.unwrap_or_default())))
 }
 
-fn ending(content_type: &str) -> &'static str {
+fn extension(content_type: &str) -> &'static str {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    ENDINGS.iter().find(|(kind, _)| *kind == essence).map_or("bin", |(_, ending)| ending)
+    EXTENSIONS.iter().find(|(kind, _)| *kind == essence).map_or("bin", |(_, ending)| ending)
 }
 
-const ENDINGS: &[(&str, &str)] = &[
+const EXTENSIONS: &[(&str, &str)] = &[
     ("text/html", "html"),
     ("application/xhtml+xml", "xhtml"),
     ("text/plain", "txt"),
@@ -124,7 +124,7 @@ mod tests {
             ("", "bin"),
             ("application/x-sh", "bin"),
         ] {
-            assert_eq!(ending(said), expected, "{said}");
+            assert_eq!(extension(said), expected, "{said}");
         }
     }
 }

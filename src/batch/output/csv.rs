@@ -1,15 +1,15 @@
 //! CSV (RFC 4180) with a header line and CRLF: what there is to tell of each URL but its body.
 
-use super::{Columns, Encode, Encoded};
-use crate::batch::record::{Failed, Record};
+use super::{Columns, EncodedRecord, RecordEncoder};
+use crate::batch::record::{ErrorJson, Record};
 use crate::batch::summary::timestamp;
 use crate::error::{Error, Result};
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
 use crate::redact;
 
 #[derive(Default)]
-pub(super) struct Csv {
-    wanted: Columns,
+pub(super) struct CsvEncoder {
+    extracted: Columns,
 }
 
 /// The columns of every record, in order; they do not change. Behind them come those of what was read out of the page.
@@ -32,82 +32,82 @@ const COLUMNS: [&str; 16] = [
     "hint",
 ];
 
-impl Encode for Csv {
-    fn encode(&self, record: &Record) -> Result<Encoded> {
+impl RecordEncoder for CsvEncoder {
+    fn encode(&self, record: &Record) -> Result<EncodedRecord> {
         let page = record.outcome().ok();
-        let failed = record.outcome().err().map(Failed::of);
+        let failed = record.outcome().err().map(ErrorJson::new);
         let last = record.attempts().last();
         let content_type = page.and_then(|page| page.headers().get(http::header::CONTENT_TYPE));
         let text = |number: Option<String>| number.unwrap_or_default();
         let mut cells = vec![
-            safe(record.url()),
+            escape_formula(record.url()),
             text(page.map(|page| redact::url(page.url()))),
             text(record.status().map(|status| status.to_string())),
             text(record.tier().map(|tier| tier.to_string())),
             text(last.and_then(|attempt| attempt.browser_profile.clone())),
             text(page.map(|page| page.version().name().to_owned())),
-            text(content_type.map(|value| safe(&String::from_utf8_lossy(value.as_bytes())))),
+            text(content_type.map(|value| escape_formula(&String::from_utf8_lossy(value.as_bytes())))),
             text(page.map(|page| page.body_len().to_string())),
-            text(record.file().map(safe)),
-            timestamp(record.at()),
+            text(record.file().map(escape_formula)),
+            timestamp(record.finished_at()),
             format!("{:.3}", record.elapsed().as_secs_f64() * 1000.0),
             record.attempts().len().to_string(),
             record.robots().unwrap_or_default().to_owned(),
             text(failed.as_ref().map(|failed| failed.kind.to_string())),
-            text(failed.as_ref().map(|failed| safe(&failed.message))),
-            text(record.outcome().err().and_then(Error::hint).map(safe)),
+            text(failed.as_ref().map(|failed| escape_formula(&failed.message))),
+            text(record.outcome().err().and_then(Error::hint).map(escape_formula)),
         ];
-        for name in &self.wanted.fields {
+        for name in &self.extracted.fields {
             let value = record.fields.as_ref().and_then(|fields| fields.get(name));
-            cells.push(value.map_or_else(String::new, cell));
+            cells.push(value.map_or_else(String::new, format_cell));
         }
-        if self.wanted.text {
-            cells.push(text(record.text.as_deref().map(safe)));
+        if self.extracted.text {
+            cells.push(text(record.text.as_deref().map(escape_formula)));
         }
-        if self.wanted.links {
+        if self.extracted.links {
             let links = record.links.as_ref().map(|links| links.join(" "));
             cells.extend([text(record.canonical.clone()), text(links)]);
         }
-        line(&cells)
+        encode_line(&cells)
     }
 
-    fn prelude(&self) -> Option<Encoded> {
-        line(&self.columns()).ok()
+    fn header(&self) -> Option<EncodedRecord> {
+        encode_line(&self.header_cells()).ok()
     }
 }
 
-impl Csv {
-    pub(super) const fn new(wanted: Columns) -> Self {
-        Self { wanted }
+impl CsvEncoder {
+    pub(super) const fn new(extracted: Columns) -> Self {
+        Self { extracted }
     }
 
-    fn columns(&self) -> Vec<String> {
+    fn header_cells(&self) -> Vec<String> {
         let mut columns = COLUMNS.map(str::to_owned).to_vec();
-        for name in &self.wanted.fields {
+        for name in &self.extracted.fields {
             // A field may be called as a column is.
-            let is_taken = columns.contains(name) || READ.contains(&name.as_str());
+            let is_taken = columns.contains(name) || EXTRACTED_COLUMNS.contains(&name.as_str());
             columns.push(if is_taken { format!("fields.{name}") } else { name.clone() });
         }
-        let read = READ.map(str::to_owned);
-        columns.extend(read[..1].iter().filter(|_| self.wanted.text).cloned());
-        columns.extend(read[1..].iter().filter(|_| self.wanted.links).cloned());
+        let read = EXTRACTED_COLUMNS.map(str::to_owned);
+        columns.extend(read[..1].iter().filter(|_| self.extracted.text).cloned());
+        columns.extend(read[1..].iter().filter(|_| self.extracted.links).cloned());
         columns
     }
 }
 
 /// A field as it is in one cell: text as it is, all matches as a JSON array.
-fn cell(value: &serde_json::Value) -> String {
+fn format_cell(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::Null => String::new(),
-        serde_json::Value::String(text) => safe(text),
+        serde_json::Value::String(text) => escape_formula(text),
         other => other.to_string(),
     }
 }
 
 /// Columns behind the fields, the first where the text is wanted, the others where the links are.
-const READ: [&str; 3] = ["text", "canonical", "links"];
+const EXTRACTED_COLUMNS: [&str; 3] = ["text", "canonical", "links"];
 
-fn line(cells: &[String]) -> Result<Encoded> {
+fn encode_line(cells: &[String]) -> Result<EncodedRecord> {
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
     let unwritten =
         |cause: csv::Error| Error::new(ErrorKind::Io, "could not write a record as CSV").with_source(cause);
@@ -115,11 +115,11 @@ fn line(cells: &[String]) -> Result<Encoded> {
     let bytes = writer.into_inner().map_err(|cause| {
         Error::new(ErrorKind::Io, "could not write a record as CSV").with_source(cause.into_error())
     })?;
-    Ok(Encoded::Bytes(bytes))
+    Ok(EncodedRecord::Bytes(bytes))
 }
 
 /// A spreadsheet takes a cell that begins so for a formula: an apostrophe before it makes it text.
-fn safe(text: &str) -> String {
+fn escape_formula(text: &str) -> String {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) {
         format!("'{text}")
     } else {
@@ -135,7 +135,9 @@ mod tests {
     fn every_line_has_every_column_and_what_would_break_it_is_quoted() {
         let error = Error::new(ErrorKind::Connect, "broke, \"badly\"\nand again").with_hint("=1+1");
         let record = Record::new("https://a.test/?a=1,2", Err(error));
-        let Encoded::Bytes(bytes) = Csv::default().encode(&record).unwrap() else { panic!("no bytes") };
+        let EncodedRecord::Bytes(bytes) = CsvEncoder::default().encode(&record).unwrap() else {
+            panic!("no bytes")
+        };
         let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(&bytes[..]);
         let read = reader.records().next().unwrap().unwrap();
         assert_eq!(read.len(), COLUMNS.len());
@@ -147,13 +149,13 @@ mod tests {
     #[test]
     fn what_was_read_out_of_the_page_has_columns_of_its_own() {
         let fields = ["title", "url", "images"].map(str::to_owned).to_vec();
-        let columns = Csv::new(Columns { fields, text: true, links: true });
+        let columns = CsvEncoder::new(Columns { fields, text: true, links: true });
         let mut record = Record::new("https://a.test/", Err(Error::new(ErrorKind::Connect, "refused")));
         let read = serde_json::json!({"title": "=1+1", "url": null, "images": ["a", "b"]});
         record.fields = read.as_object().cloned();
         record.links = Some(vec!["https://a.test/1".to_owned(), "https://a.test/2".to_owned()]);
-        let Encoded::Bytes(head) = columns.prelude().unwrap() else { panic!("no bytes") };
-        let Encoded::Bytes(bytes) = columns.encode(&record).unwrap() else { panic!("no bytes") };
+        let EncodedRecord::Bytes(head) = columns.header().unwrap() else { panic!("no bytes") };
+        let EncodedRecord::Bytes(bytes) = columns.encode(&record).unwrap() else { panic!("no bytes") };
         let whole = [head, bytes].concat();
         let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(&whole[..]);
         let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();

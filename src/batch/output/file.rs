@@ -4,22 +4,22 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Encoded, Opened, Store, unwritten};
+use super::{EncodedRecord, OpenReport, RecordStore, write_error};
 use crate::batch::journal::Ranges;
 use crate::error::{Error, Result};
-use crate::folder;
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
+use crate::paths;
 
 /// A file that only grows.
-pub(super) struct File {
+pub(super) struct FileStore {
     inner: fs::File,
     path: PathBuf,
     len: u64,
 }
 
-impl File {
+impl FileStore {
     /// Opens it, and cuts off what is behind `from`.
-    pub(super) fn open(path: &Path, from: u64) -> Result<(Self, Opened)> {
+    pub(super) fn open(path: &Path, from: u64) -> Result<(Self, OpenReport)> {
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(
                 |cause| {
@@ -27,7 +27,7 @@ impl File {
                     Error::new(ErrorKind::Config, message).with_source(cause)
                 },
             )?;
-        let broken = |cause| unwritten(path, cause);
+        let broken = |cause| write_error(path, cause);
         let size = file.metadata().map_err(broken)?.len();
         if size < from {
             let message = format!(
@@ -40,18 +40,18 @@ impl File {
         }
         file.set_len(from).map_err(broken)?;
         file.seek(SeekFrom::Start(from)).map_err(broken)?;
-        Ok((Self { inner: file, path: path.to_owned(), len: from }, Opened { cut: size - from }))
+        Ok((Self { inner: file, path: path.to_owned(), len: from }, OpenReport { truncated: size - from }))
     }
 }
 
-impl Store for File {
-    fn write(&mut self, records: &[Encoded]) -> Result<Vec<u64>> {
-        let (bytes, lens) = joined(records);
+impl RecordStore for FileStore {
+    fn write(&mut self, records: &[EncodedRecord]) -> Result<Vec<u64>> {
+        let (bytes, lens) = concat_records(records);
         if let Err(cause) = self.inner.write_all(&bytes) {
             // A reader must not see a part of a record, and the next run would cut it off anyway.
             let _ = self.inner.set_len(self.len);
             let _ = self.inner.seek(SeekFrom::Start(self.len));
-            return Err(unwritten(&self.path, cause));
+            return Err(write_error(&self.path, cause));
         }
         self.len += bytes.len() as u64;
         Ok(lens)
@@ -62,38 +62,38 @@ impl Store for File {
     }
 
     fn sync(&mut self) -> Result<()> {
-        self.inner.sync_data().map_err(|cause| unwritten(&self.path, cause))
+        self.inner.sync_data().map_err(|cause| write_error(&self.path, cause))
     }
 }
 
 /// Stdout, a named pipe or a device: nothing can be taken back.
-pub(super) struct Pipe {
+pub(super) struct PipeStore {
     out: Box<dyn Write + Send>,
     path: PathBuf,
     len: u64,
-    is_unwanted: bool,
+    is_closed: bool,
 }
 
-impl Pipe {
+impl PipeStore {
     pub(super) fn stdout() -> Self {
-        Self { out: Box::new(io::stdout()), path: "standard output".into(), len: 0, is_unwanted: false }
+        Self { out: Box::new(io::stdout()), path: "standard output".into(), len: 0, is_closed: false }
     }
 
     pub(super) fn open(path: &Path) -> Result<Self> {
         let out = OpenOptions::new().write(true).open(path).map_err(|cause| {
             Error::new(ErrorKind::Config, format!("could not open {}", path.display())).with_source(cause)
         })?;
-        Ok(Self { out: Box::new(out), path: path.to_owned(), len: 0, is_unwanted: false })
+        Ok(Self { out: Box::new(out), path: path.to_owned(), len: 0, is_closed: false })
     }
 }
 
-impl Store for Pipe {
-    fn write(&mut self, records: &[Encoded]) -> Result<Vec<u64>> {
-        let (bytes, lens) = joined(records);
+impl RecordStore for PipeStore {
+    fn write(&mut self, records: &[EncodedRecord]) -> Result<Vec<u64>> {
+        let (bytes, lens) = concat_records(records);
         match self.out.write_all(&bytes).and_then(|()| self.out.flush()) {
             Ok(()) => {}
-            Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe => self.is_unwanted = true,
-            Err(cause) => return Err(unwritten(&self.path, cause)),
+            Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe => self.is_closed = true,
+            Err(cause) => return Err(write_error(&self.path, cause)),
         }
         self.len += bytes.len() as u64;
         Ok(lens)
@@ -107,21 +107,21 @@ impl Store for Pipe {
         Ok(())
     }
 
-    fn is_unwanted(&self) -> bool {
-        self.is_unwanted
+    fn is_closed(&self) -> bool {
+        self.is_closed
     }
 }
 
 /// All records by one write.
-fn joined(records: &[Encoded]) -> (std::borrow::Cow<'_, [u8]>, Vec<u64>) {
+fn concat_records(records: &[EncodedRecord]) -> (std::borrow::Cow<'_, [u8]>, Vec<u64>) {
     let lens = records.iter().map(|record| record.len() as u64).collect();
-    if let [Encoded::Bytes(bytes)] = records {
+    if let [EncodedRecord::Bytes(bytes)] = records {
         return (bytes.into(), lens);
     }
-    let mut all = Vec::with_capacity(records.iter().map(Encoded::len).sum());
+    let mut all = Vec::with_capacity(records.iter().map(EncodedRecord::len).sum());
     for record in records {
         // Rows are for databases.
-        if let Encoded::Bytes(bytes) = record {
+        if let EncodedRecord::Bytes(bytes) = record {
             all.extend_from_slice(bytes);
         }
     }
@@ -129,9 +129,9 @@ fn joined(records: &[Encoded]) -> (std::borrow::Cow<'_, [u8]>, Vec<u64>) {
 }
 
 /// Writes the first `len` bytes of `path` beside it, without `parts`. How long that is.
-pub(super) fn without(path: &Path, parts: &Ranges, len: u64) -> io::Result<u64> {
+pub(super) fn write_without(path: &Path, parts: &Ranges, len: u64) -> io::Result<u64> {
     let mut from = fs::File::open(path)?;
-    let mut into = BufWriter::with_capacity(1 << 18, fs::File::create(beside(path))?);
+    let mut into = BufWriter::with_capacity(1 << 18, fs::File::create(part_path(path))?);
     let (mut at, mut written) = (0, 0);
     for (begins, long) in parts.iter().chain([(len, 0)]) {
         from.seek(SeekFrom::Start(at))?;
@@ -144,15 +144,15 @@ pub(super) fn without(path: &Path, parts: &Ranges, len: u64) -> io::Result<u64> 
 
 /// Puts what is beside `path` in its place, if there is anything.
 pub(super) fn replace(path: &Path) -> io::Result<()> {
-    match fs::rename(beside(path), path) {
+    match fs::rename(part_path(path), path) {
         Ok(()) => {}
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(cause) => return Err(cause),
     }
-    fs::File::open(folder::of(path))?.sync_all()
+    fs::File::open(paths::parent_or_cwd(path))?.sync_all()
 }
 
-fn beside(path: &Path) -> PathBuf {
+fn part_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".part");
     name.into()

@@ -1,20 +1,20 @@
 //! One JSON object a line, with the keys of `rungs fetch --format json`.
 
-use super::{Encode, Encoded};
+use super::{EncodedRecord, RecordEncoder};
 use crate::batch::record::Record;
 use crate::error::{Error, Result};
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
 
-pub(super) struct Jsonl;
+pub(super) struct JsonlEncoder;
 
-impl Encode for Jsonl {
-    fn encode(&self, record: &Record) -> Result<Encoded> {
+impl RecordEncoder for JsonlEncoder {
+    fn encode(&self, record: &Record) -> Result<EncodedRecord> {
         let body = record.outcome().map_or(0, |page| page.bytes().len());
         let mut line = Vec::with_capacity(1024 + body + body / 8);
         serde_json::to_writer(&mut line, record).map_err(|cause| {
             Error::new(ErrorKind::Io, "could not write a record as JSON").with_source(cause)
         })?;
         line.push(b'\n');
-        Ok(Encoded::Bytes(line))
+        Ok(EncodedRecord::Bytes(line))
     }
 }

@@ -17,15 +17,15 @@ use super::journal::Ranges;
 use super::record::Record;
 use super::summary::Summary;
 use crate::error::{Error, Result};
-use crate::folder;
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
+use crate::paths;
 
-pub(super) use bodies::Bodies;
+pub(super) use bodies::BodyStore;
 
 /// How records are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Format {
+pub enum RecordFormat {
     /// One JSON object a line, bodies in it.
     #[default]
     Jsonl,
@@ -37,7 +37,7 @@ pub enum Format {
     Sqlite,
 }
 
-impl Format {
+impl RecordFormat {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Jsonl, Self::Csv, Self::Warc, Self::Sqlite];
 
@@ -54,7 +54,7 @@ impl Format {
 
     /// The format that a file's name stands for.
     #[must_use]
-    pub fn of(path: &Path) -> Option<Self> {
+    pub fn from_path(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?.to_ascii_lowercase();
         let is = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
         [
@@ -71,27 +71,27 @@ impl Format {
 /// Where records go, and how.
 #[derive(Clone, Debug)]
 pub struct Output {
-    place: Place,
-    format: Format,
+    destination: Destination,
+    format: RecordFormat,
     bodies: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
+enum Destination {
     Stdout,
     File(PathBuf),
 }
 
 impl Output {
     /// Records go to the end of this file, which must not be there unless a checkpoint says what is in it.
-    pub fn file(path: impl Into<PathBuf>, format: Format) -> Self {
-        Self { place: Place::File(path.into()), format, bodies: None }
+    pub fn file(path: impl Into<PathBuf>, format: RecordFormat) -> Self {
+        Self { destination: Destination::File(path.into()), format, bodies: None }
     }
 
     /// Records go to stdout.
     #[must_use]
-    pub const fn stdout(format: Format) -> Self {
-        Self { place: Place::Stdout, format, bodies: None }
+    pub const fn stdout(format: RecordFormat) -> Self {
+        Self { destination: Destination::Stdout, format, bodies: None }
     }
 
     /// Puts bodies into files in this folder, named by the SHA-256 of what is in them; records name the file.
@@ -103,55 +103,55 @@ impl Output {
 
     /// How a checkpoint calls it.
     pub(super) fn label(&self) -> String {
-        match &self.place {
-            Place::Stdout => "stdout".to_owned(),
-            Place::File(path) => {
+        match &self.destination {
+            Destination::Stdout => "stdout".to_owned(),
+            Destination::File(path) => {
                 // The folder may be a link and the file need not be there.
-                let folder = std::fs::canonicalize(folder::of(path)).unwrap_or_default();
+                let folder = std::fs::canonicalize(paths::parent_or_cwd(path)).unwrap_or_default();
                 folder.join(path.file_name().unwrap_or_default()).display().to_string()
             }
         }
     }
 
-    pub(super) const fn format(&self) -> Format {
+    pub(super) const fn format(&self) -> RecordFormat {
         self.format
     }
 
     /// Whether its records tell the request as it left.
-    pub(super) fn tells_sent(&self) -> bool {
-        self.format == Format::Warc
+    pub(super) fn captures_request(&self) -> bool {
+        self.format == RecordFormat::Warc
     }
 
-    pub(super) fn encoder(&self, wanted: Columns) -> Box<dyn Encode> {
+    pub(super) fn encoder(&self, wanted: Columns) -> Box<dyn RecordEncoder> {
         match self.format {
-            Format::Jsonl => Box::new(jsonl::Jsonl),
-            Format::Csv => Box::new(csv::Csv::new(wanted)),
-            Format::Warc => Box::new(warc::Warc { packed: self.is_packed() }),
-            Format::Sqlite => Box::new(sqlite::Sqlite),
+            RecordFormat::Jsonl => Box::new(jsonl::JsonlEncoder),
+            RecordFormat::Csv => Box::new(csv::CsvEncoder::new(wanted)),
+            RecordFormat::Warc => Box::new(warc::WarcEncoder { gzip: self.is_gzipped() }),
+            RecordFormat::Sqlite => Box::new(sqlite::SqliteEncoder),
         }
     }
 
     /// The folder of bodies, made.
-    pub(super) fn folder(&self) -> Result<Option<Bodies>> {
-        self.bodies.as_deref().map(Bodies::new).transpose()
+    pub(super) fn create_body_store(&self) -> Result<Option<BodyStore>> {
+        self.bodies.as_deref().map(BodyStore::new).transpose()
     }
 
-    fn is_packed(&self) -> bool {
-        let Place::File(path) = &self.place else { return false };
+    fn is_gzipped(&self) -> bool {
+        let Destination::File(path) = &self.destination else { return false };
         path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gz"))
     }
 
     /// Writes down how a run ended, where the format has a place for it.
-    pub(super) fn note(&self, summary: &Summary) -> Result<()> {
-        match (&self.place, self.format) {
-            (Place::File(path), Format::Sqlite) => sqlite::note(path, summary),
+    pub(super) fn write_summary(&self, summary: &Summary) -> Result<()> {
+        match (&self.destination, self.format) {
+            (Destination::File(path), RecordFormat::Sqlite) => sqlite::insert_summary(path, summary),
             _ => Ok(()),
         }
     }
 
     /// What is there already and not a batch's is not written over.
-    pub(super) fn refuse_old(&self) -> Result<()> {
-        let Place::File(path) = &self.place else { return Ok(()) };
+    pub(super) fn ensure_empty(&self) -> Result<()> {
+        let Destination::File(path) = &self.destination else { return Ok(()) };
         if !std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() > 0) {
             return Ok(());
         }
@@ -161,43 +161,47 @@ impl Output {
     }
 
     /// Opens it where the journal says it ended: what is behind that is cut off.
-    pub(super) fn open(&self, from: u64) -> Result<(Box<dyn Store>, Opened)> {
-        match &self.place {
-            Place::Stdout if self.format == Format::Sqlite => {
+    pub(super) fn open(&self, from: u64) -> Result<(Box<dyn RecordStore>, OpenReport)> {
+        match &self.destination {
+            Destination::Stdout if self.format == RecordFormat::Sqlite => {
                 let message = "a database cannot be written to standard output";
                 Err(Error::new(ErrorKind::Config, message).with_hint("name a file with --out"))
             }
-            Place::Stdout => Ok((Box::new(file::Pipe::stdout()), Opened::default())),
-            Place::File(path) if self.format == Format::Sqlite => {
-                let (store, opened) = sqlite::Database::open(path, from)?;
+            Destination::Stdout => Ok((Box::new(file::PipeStore::stdout()), OpenReport::default())),
+            Destination::File(path) if self.format == RecordFormat::Sqlite => {
+                let (store, opened) = sqlite::SqliteStore::open(path, from)?;
                 Ok((Box::new(store), opened))
             }
-            Place::File(path) => {
+            Destination::File(path) => {
                 if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
-                    return Ok((Box::new(file::Pipe::open(path)?), Opened::default()));
+                    return Ok((Box::new(file::PipeStore::open(path)?), OpenReport::default()));
                 }
-                let (store, opened) = file::File::open(path, from)?;
+                let (store, opened) = file::FileStore::open(path, from)?;
                 Ok((Box::new(store), opened))
             }
         }
     }
 
     /// Prepares that these parts are taken out of it. How long it is then.
-    pub(super) fn without(&self, parts: &Ranges, len: u64) -> Result<u64> {
-        match &self.place {
-            Place::Stdout => Ok(len),
+    pub(super) fn prepare_replace(&self, parts: &Ranges, len: u64) -> Result<u64> {
+        match &self.destination {
+            Destination::Stdout => Ok(len),
             // Rows keep their numbers.
-            Place::File(_) if self.format == Format::Sqlite => Ok(len),
-            Place::File(path) => file::without(path, parts, len).map_err(|cause| unwritten(path, cause)),
+            Destination::File(_) if self.format == RecordFormat::Sqlite => Ok(len),
+            Destination::File(path) => {
+                file::write_without(path, parts, len).map_err(|cause| write_error(path, cause))
+            }
         }
     }
 
     /// Takes these parts out of it, as was prepared. When that was done before, it does nothing.
     pub(super) fn replace(&self, parts: &Ranges) -> Result<()> {
-        match &self.place {
-            Place::Stdout => Ok(()),
-            Place::File(path) if self.format == Format::Sqlite => sqlite::without(path, parts),
-            Place::File(path) => file::replace(path).map_err(|cause| unwritten(path, cause)),
+        match &self.destination {
+            Destination::Stdout => Ok(()),
+            Destination::File(path) if self.format == RecordFormat::Sqlite => {
+                sqlite::delete_rows(path, parts)
+            }
+            Destination::File(path) => file::replace(path).map_err(|cause| write_error(path, cause)),
         }
     }
 }
@@ -212,28 +216,28 @@ pub(super) struct Columns {
 
 /// What was found where the output is.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Opened {
+pub(super) struct OpenReport {
     /// Bytes or rows behind the last committed record that were cut off.
-    pub(super) cut: u64,
+    pub(super) truncated: u64,
 }
 
 /// Makes a record's bytes.
-pub(super) trait Encode: Send + Sync {
-    fn encode(&self, record: &Record) -> Result<Encoded>;
+pub(super) trait RecordEncoder: Send + Sync {
+    fn encode(&self, record: &Record) -> Result<EncodedRecord>;
 
     /// What stands at the beginning of the output, before the first record.
-    fn prelude(&self) -> Option<Encoded> {
+    fn header(&self) -> Option<EncodedRecord> {
         None
     }
 }
 
 /// What a record has become.
-pub(super) enum Encoded {
+pub(super) enum EncodedRecord {
     Bytes(Vec<u8>),
-    Row(Box<sqlite::Row>),
+    Row(Box<sqlite::PageRow>),
 }
 
-impl Encoded {
+impl EncodedRecord {
     /// About how much memory it takes; of bytes, how many there are.
     pub(super) fn len(&self) -> usize {
         match self {
@@ -244,12 +248,12 @@ impl Encoded {
 }
 
 /// Takes what records have become, in order.
-pub(super) trait Store: Send {
+pub(super) trait RecordStore: Send {
     /// Appends them, all or none of them, and says how long each is in the store's own unit.
     ///
     /// # Errors
     /// [`ErrorKind::Io`]: none was written then.
-    fn write(&mut self, records: &[Encoded]) -> Result<Vec<u64>>;
+    fn write(&mut self, records: &[EncodedRecord]) -> Result<Vec<u64>>;
 
     /// How much there is, in the store's own unit.
     fn position(&self) -> u64;
@@ -258,12 +262,12 @@ pub(super) trait Store: Send {
     fn sync(&mut self) -> Result<()>;
 
     /// The reader went away: it has what it wanted.
-    fn is_unwanted(&self) -> bool {
+    fn is_closed(&self) -> bool {
         false
     }
 }
 
-impl FromStr for Format {
+impl FromStr for RecordFormat {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
@@ -273,13 +277,13 @@ impl FromStr for Format {
     }
 }
 
-impl fmt::Display for Format {
+impl fmt::Display for RecordFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
 }
 
-pub(super) fn unwritten(path: &Path, cause: io::Error) -> Error {
+pub(super) fn write_error(path: &Path, cause: io::Error) -> Error {
     let is_full = matches!(
         cause.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge

@@ -4,18 +4,18 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
-use super::{Encode, Encoded, Opened, Store};
+use super::{EncodedRecord, OpenReport, RecordEncoder, RecordStore};
 use crate::batch::journal::Ranges;
-use crate::batch::record::{Failed, Headers, Record};
+use crate::batch::record::{ErrorJson, HeadersJson, Record};
 use crate::batch::summary::{Summary, timestamp};
 use crate::error::{Error, Result};
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
 use crate::redact;
 
-pub(super) struct Sqlite;
+pub(super) struct SqliteEncoder;
 
 /// A record as a row.
-pub(in crate::batch) struct Row {
+pub(in crate::batch) struct PageRow {
     url: String,
     final_url: Option<String>,
     status: Option<u16>,
@@ -38,7 +38,7 @@ pub(in crate::batch) struct Row {
     canonical: Option<String>,
 }
 
-impl Row {
+impl PageRow {
     /// About how much memory it takes.
     pub(super) fn size(&self) -> usize {
         512 + self.headers.len()
@@ -48,65 +48,68 @@ impl Row {
     }
 }
 
-impl Encode for Sqlite {
-    fn encode(&self, record: &Record) -> Result<Encoded> {
+impl RecordEncoder for SqliteEncoder {
+    fn encode(&self, record: &Record) -> Result<EncodedRecord> {
         let page = record.outcome().ok();
-        let failed = record.outcome().err().map(Failed::of);
+        let failed = record.outcome().err().map(ErrorJson::new);
         let last = record.attempts().last();
-        Ok(Encoded::Row(Box::new(Row {
+        Ok(EncodedRecord::Row(Box::new(PageRow {
             url: record.url().to_owned(),
             final_url: page.map(|page| redact::url(page.url())),
             status: record.status(),
             tier: record.tier().map(crate::tier::Tier::name),
             browser_profile: last.and_then(|attempt| attempt.browser_profile.clone()),
             http_version: page.map(|page| page.version().name()),
-            headers: json(&Headers(page))?,
-            body_bytes: page.map(crate::fetcher::Page::body_len),
+            headers: to_json(&HeadersJson(page))?,
+            body_bytes: page.map(crate::fetcher::Response::body_len),
             body: page.filter(|_| record.file().is_none()).map(|page| page.bytes().clone()),
             file: record.file().map(ToOwned::to_owned),
-            fetched_at: timestamp(record.at()),
+            fetched_at: timestamp(record.finished_at()),
             elapsed_ms: record.elapsed().as_secs_f64() * 1000.0,
             robots: record.robots(),
-            attempts: json(record.attempts())?,
+            attempts: to_json(record.attempts())?,
             error_kind: failed.as_ref().map(|failed| failed.kind.name()),
-            error: failed.as_ref().map(json).transpose()?,
-            fields: record.fields.as_ref().map(json).transpose()?,
+            error: failed.as_ref().map(to_json).transpose()?,
+            fields: record.fields.as_ref().map(to_json).transpose()?,
             text: record.text.clone(),
-            links: record.links.as_ref().map(json).transpose()?,
+            links: record.links.as_ref().map(to_json).transpose()?,
             canonical: record.canonical.clone(),
         })))
     }
 }
 
-fn json<T: serde::Serialize + ?Sized>(value: &T) -> Result<String> {
+fn to_json<T: serde::Serialize + ?Sized>(value: &T) -> Result<String> {
     serde_json::to_string(value)
         .map_err(|cause| Error::new(ErrorKind::Io, "could not write a record as JSON").with_source(cause))
 }
 
 /// The open database. Its position is the number of the last row.
-pub(super) struct Database {
+pub(super) struct SqliteStore {
     connection: Connection,
     path: PathBuf,
-    last: i64,
+    last_row_id: i64,
 }
 
-impl Database {
+impl SqliteStore {
     /// Opens it, and takes out the rows behind `from`.
-    pub(super) fn open(path: &Path, from: u64) -> Result<(Self, Opened)> {
+    pub(super) fn open(path: &Path, from: u64) -> Result<(Self, OpenReport)> {
         let connection = connect(path)?;
-        let told = |cause| broken(path, cause);
+        let told = |cause| sqlite_error(path, cause);
         let from = i64::try_from(from).unwrap_or(i64::MAX);
         let cut = connection.execute("DELETE FROM page WHERE id > ?1", [from]).map_err(told)?;
-        Ok((Self { connection, path: path.to_owned(), last: from }, Opened { cut: cut as u64 }))
+        Ok((
+            Self { connection, path: path.to_owned(), last_row_id: from },
+            OpenReport { truncated: cut as u64 },
+        ))
     }
 
-    fn insert(&mut self, records: &[Encoded]) -> rusqlite::Result<i64> {
+    fn insert(&mut self, records: &[EncodedRecord]) -> rusqlite::Result<i64> {
         let write = self.connection.transaction()?;
-        let mut last = self.last;
+        let mut last = self.last_row_id;
         {
             let mut insert = write.prepare(INSERT)?;
             for record in records {
-                let Encoded::Row(row) = record else { continue };
+                let EncodedRecord::Row(row) = record else { continue };
                 last += 1;
                 insert.execute(params![
                     last,
@@ -138,25 +141,25 @@ impl Database {
     }
 }
 
-impl Store for Database {
-    fn write(&mut self, records: &[Encoded]) -> Result<Vec<u64>> {
-        self.last = self.insert(records).map_err(|cause| broken(&self.path, cause))?;
+impl RecordStore for SqliteStore {
+    fn write(&mut self, records: &[EncodedRecord]) -> Result<Vec<u64>> {
+        self.last_row_id = self.insert(records).map_err(|cause| sqlite_error(&self.path, cause))?;
         Ok(records.iter().map(|_| 1).collect())
     }
 
     fn position(&self) -> u64 {
-        self.last.unsigned_abs()
+        self.last_row_id.unsigned_abs()
     }
 
     fn sync(&mut self) -> Result<()> {
         // What is in the log beside it is written into the file, and both are waited for.
         let synced = self.connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(()));
-        synced.map_err(|cause| broken(&self.path, cause))
+        synced.map_err(|cause| sqlite_error(&self.path, cause))
     }
 }
 
 /// Takes out the rows of these parts.
-pub(super) fn without(path: &Path, parts: &Ranges) -> Result<()> {
+pub(super) fn delete_rows(path: &Path, parts: &Ranges) -> Result<()> {
     let mut connection = connect(path)?;
     let delete = |connection: &mut Connection| {
         let write = connection.transaction()?;
@@ -167,18 +170,18 @@ pub(super) fn without(path: &Path, parts: &Ranges) -> Result<()> {
         }
         write.commit()
     };
-    delete(&mut connection).map_err(|cause| broken(path, cause))
+    delete(&mut connection).map_err(|cause| sqlite_error(path, cause))
 }
 
 /// Writes down how a run ended.
-pub(super) fn note(path: &Path, summary: &Summary) -> Result<()> {
+pub(super) fn insert_summary(path: &Path, summary: &Summary) -> Result<()> {
     let connection = connect(path)?;
-    let text = json(summary)?;
+    let text = to_json(summary)?;
     let noted = connection.execute(
         "INSERT INTO run (began, version, complete, summary) VALUES (?1, ?2, ?3, ?4)",
         params![timestamp(summary.began), summary.version, summary.complete, text],
     );
-    noted.map(drop).map_err(|cause| broken(path, cause))
+    noted.map(drop).map_err(|cause| sqlite_error(path, cause))
 }
 
 fn connect(path: &Path) -> Result<Connection> {
@@ -192,14 +195,14 @@ fn connect(path: &Path) -> Result<Connection> {
         connection.execute_batch(SCHEMA)?;
         Ok(connection)
     };
-    open().map_err(|cause| broken(path, cause))
+    open().map_err(|cause| sqlite_error(path, cause))
 }
 
 /// By SQLite's code, never by its text.
-fn broken(path: &Path, cause: rusqlite::Error) -> Error {
+fn sqlite_error(path: &Path, cause: rusqlite::Error) -> Error {
     match cause.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => {
-            super::unwritten(path, std::io::Error::from(std::io::ErrorKind::StorageFull))
+            super::write_error(path, std::io::Error::from(std::io::ErrorKind::StorageFull))
         }
         Some(ErrorCode::NotADatabase | ErrorCode::CannotOpen) => {
             Error::new(ErrorKind::Config, format!("{} is no database of a batch", path.display()))
@@ -243,9 +246,9 @@ const INSERT: &str = "INSERT INTO page VALUES \
 mod tests {
     use super::*;
 
-    fn rows(urls: &[&str]) -> Vec<Encoded> {
+    fn rows(urls: &[&str]) -> Vec<EncodedRecord> {
         let failed = || Err(Error::new(ErrorKind::Connect, "refused"));
-        urls.iter().map(|url| Sqlite.encode(&Record::new(url, failed())).unwrap()).collect()
+        urls.iter().map(|url| SqliteEncoder.encode(&Record::new(url, failed())).unwrap()).collect()
     }
 
     fn urls(path: &Path) -> Vec<String> {
@@ -258,12 +261,12 @@ mod tests {
     fn rows_behind_what_is_committed_are_taken_out() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.sqlite");
-        let (mut database, _) = Database::open(&path, 0).unwrap();
+        let (mut database, _) = SqliteStore::open(&path, 0).unwrap();
         assert_eq!(database.write(&rows(&["a", "b", "c"])).unwrap(), [1, 1, 1]);
         assert_eq!(database.position(), 3);
         drop(database);
-        let (mut database, opened) = Database::open(&path, 2).unwrap();
-        assert_eq!(opened.cut, 1);
+        let (mut database, opened) = SqliteStore::open(&path, 2).unwrap();
+        assert_eq!(opened.truncated, 1);
         database.write(&rows(&["d"])).unwrap();
         database.sync().unwrap();
         drop(database);

@@ -16,34 +16,34 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::{Encode, Encoded};
-use crate::batch::record::{Failed, Record};
+use super::{EncodedRecord, RecordEncoder};
+use crate::batch::record::{ErrorJson, Record};
 use crate::batch::summary::timestamp;
 use crate::error::{Error, Result};
-use crate::fetcher::Page;
+use crate::error_kind::ErrorKind;
+use crate::fetcher::Response;
 use crate::hex;
-use crate::kind::ErrorKind;
 use crate::redact;
-use crate::response::Sent;
+use crate::response::SentRequest;
 
-pub(super) struct Warc {
-    pub(super) packed: bool,
+pub(super) struct WarcEncoder {
+    pub(super) gzip: bool,
 }
 
-impl Encode for Warc {
-    fn encode(&self, record: &Record) -> Result<Encoded> {
+impl RecordEncoder for WarcEncoder {
+    fn encode(&self, record: &Record) -> Result<EncodedRecord> {
         let mut out = Vec::new();
-        let date = timestamp(record.at());
+        let date = timestamp(record.finished_at());
         let about = metadata(record)?;
         let Ok(page) = record.outcome() else {
             // What is no URL has no name in an archive.
             let uri = Url::parse(record.url()).ok().map(|url| redact::url(&url));
-            let head = head("metadata", &date, uri.as_deref(), "application/json", &[]);
-            self.put(&mut out, &head, &about)?;
-            return Ok(Encoded::Bytes(out));
+            let head = record_header("metadata", &date, uri.as_deref(), "application/json", &[]);
+            self.write_record(&mut out, &head, &about)?;
+            return Ok(EncodedRecord::Bytes(out));
         };
         let uri = redact::url(page.url());
-        let (request, response) = (id(), id());
+        let (request, response) = (record_id(), record_id());
         let block = response_block(page);
         let body_at = block.len() - page.bytes().len();
         let fields = [
@@ -52,20 +52,24 @@ impl Encode for Warc {
             ("WARC-Payload-Digest", digest(&block[body_at..])),
         ];
         let http = "application/http; msgtype=response";
-        self.put(&mut out, &head("response", &date, Some(&uri), http, &fields), &block)?;
-        let asked = match page.sent() {
-            Some(sent) => sent_block(sent),
+        self.write_record(&mut out, &record_header("response", &date, Some(&uri), http, &fields), &block)?;
+        let asked = match page.sent_request() {
+            Some(sent) => sent_request_block(sent),
             None => request_block(record.method(), page.url()),
         };
         let fields = [("WARC-Record-ID", request), ("WARC-Concurrent-To", response.clone())];
         let http = "application/http; msgtype=request";
-        self.put(&mut out, &head("request", &date, Some(&uri), http, &fields), &asked)?;
-        let fields = [("WARC-Record-ID", id()), ("WARC-Refers-To", response)];
-        self.put(&mut out, &head("metadata", &date, Some(&uri), "application/json", &fields), &about)?;
-        Ok(Encoded::Bytes(out))
+        self.write_record(&mut out, &record_header("request", &date, Some(&uri), http, &fields), &asked)?;
+        let fields = [("WARC-Record-ID", record_id()), ("WARC-Refers-To", response)];
+        self.write_record(
+            &mut out,
+            &record_header("metadata", &date, Some(&uri), "application/json", &fields),
+            &about,
+        )?;
+        Ok(EncodedRecord::Bytes(out))
     }
 
-    fn prelude(&self) -> Option<Encoded> {
+    fn header(&self) -> Option<EncodedRecord> {
         let about = format!(
             "software: rungs/{} ({})\r\nformat: WARC File Format 1.1\r\n\
              conformsTo: http://iipc.github.io/warc-specifications/specifications/warc-format/warc-1.1/\r\n",
@@ -74,17 +78,17 @@ impl Encode for Warc {
         );
         let date = timestamp(std::time::SystemTime::now());
         let mut out = Vec::new();
-        let head = head("warcinfo", &date, None, "application/warc-fields", &[]);
-        self.put(&mut out, &head, about.as_bytes()).ok()?;
-        Some(Encoded::Bytes(out))
+        let head = record_header("warcinfo", &date, None, "application/warc-fields", &[]);
+        self.write_record(&mut out, &head, about.as_bytes()).ok()?;
+        Some(EncodedRecord::Bytes(out))
     }
 }
 
-impl Warc {
-    fn put(&self, out: &mut Vec<u8>, head: &str, block: &[u8]) -> Result<()> {
+impl WarcEncoder {
+    fn write_record(&self, out: &mut Vec<u8>, head: &str, block: &[u8]) -> Result<()> {
         let length = format!("Content-Length: {}\r\n\r\n", block.len());
         let parts = [head.as_bytes(), length.as_bytes(), block, b"\r\n\r\n"];
-        if !self.packed {
+        if !self.gzip {
             for part in parts {
                 out.extend_from_slice(part);
             }
@@ -97,10 +101,16 @@ impl Warc {
 }
 
 /// The named fields of a record but its length.
-fn head(kind: &str, date: &str, uri: Option<&str>, content: &str, fields: &[(&str, String)]) -> String {
+fn record_header(
+    kind: &str,
+    date: &str,
+    uri: Option<&str>,
+    content: &str,
+    fields: &[(&str, String)],
+) -> String {
     let mut head = format!("WARC/1.1\r\nWARC-Type: {kind}\r\nWARC-Date: {date}\r\n");
     if !fields.iter().any(|(name, _)| *name == "WARC-Record-ID") {
-        let _ = write!(head, "WARC-Record-ID: {}\r\n", id());
+        let _ = write!(head, "WARC-Record-ID: {}\r\n", record_id());
     }
     if let Some(uri) = uri {
         let _ = write!(head, "WARC-Target-URI: {uri}\r\n");
@@ -112,7 +122,7 @@ fn head(kind: &str, date: &str, uri: Option<&str>, content: &str, fields: &[(&st
     head
 }
 
-fn response_block(page: &Page) -> Vec<u8> {
+fn response_block(page: &Response) -> Vec<u8> {
     let status = page.status();
     let body = page.bytes();
     let mut block = Vec::with_capacity(1024 + body.len());
@@ -138,7 +148,7 @@ fn request_block(method: &str, url: &Url) -> Vec<u8> {
     format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\n\r\n").into_bytes()
 }
 
-fn sent_block(sent: &Sent) -> Vec<u8> {
+fn sent_request_block(sent: &SentRequest) -> Vec<u8> {
     let mut block = format!("{} {} HTTP/1.1\r\n", sent.method, sent.target).into_bytes();
     for (name, value) in &sent.headers {
         // The body is not here.
@@ -162,12 +172,12 @@ fn metadata(record: &Record) -> Result<Vec<u8>> {
         "status": record.status(),
         "tier": record.tier(),
         "http_version": page.map(|page| page.version().name()),
-        "body_bytes": page.map(Page::body_len),
+        "body_bytes": page.map(Response::body_len),
         "file": record.file(),
         "elapsed_ms": record.elapsed().as_secs_f64() * 1000.0,
         "robots": record.robots(),
         "attempts": record.attempts(),
-        "error": record.outcome().err().map(Failed::of),
+        "error": record.outcome().err().map(ErrorJson::new),
         "fields": record.fields,
         "links": record.links,
     });
@@ -175,7 +185,7 @@ fn metadata(record: &Record) -> Result<Vec<u8>> {
         .map_err(|cause| Error::new(ErrorKind::Io, "could not write a record as JSON").with_source(cause))
 }
 
-fn id() -> String {
+fn record_id() -> String {
     let mut bits = rand::random::<u128>();
     // A random UUID, version 4.
     bits = bits & !(0xf << 76) | 4 << 76;
@@ -195,7 +205,7 @@ mod tests {
     #[test]
     fn a_failure_is_one_metadata_record_packed_or_not() {
         let record = Record::new("https://a.test/", Err(Error::new(ErrorKind::Connect, "refused")));
-        let Encoded::Bytes(plain) = Warc { packed: false }.encode(&record).unwrap() else {
+        let EncodedRecord::Bytes(plain) = WarcEncoder { gzip: false }.encode(&record).unwrap() else {
             panic!("no bytes")
         };
         let text = String::from_utf8(plain).unwrap();
@@ -210,7 +220,7 @@ mod tests {
         let (head, block) = text.split_once("\r\n\r\n").unwrap();
         let length: usize = head.rsplit_once("Content-Length: ").unwrap().1.parse().unwrap();
         assert_eq!(length + 4, block.len());
-        let Encoded::Bytes(packed) = Warc { packed: true }.encode(&record).unwrap() else {
+        let EncodedRecord::Bytes(packed) = WarcEncoder { gzip: true }.encode(&record).unwrap() else {
             panic!("no bytes")
         };
         assert!(packed.starts_with(&[0x1f, 0x8b]));
@@ -218,9 +228,9 @@ mod tests {
 
     #[test]
     fn ids_are_random_uuids() {
-        let first = id();
+        let first = record_id();
         assert_eq!((first.len(), &first[24..25]), (47, "4"));
-        assert_ne!(first, id());
+        assert_ne!(first, record_id());
         assert!("89ab".contains(&first[29..30]), "{first}");
     }
 }

@@ -1,27 +1,27 @@
 //! A page that shows what a batch did: one file, without scripts and without requests to anybody.
 
-mod figures;
-mod most;
+mod histogram;
 mod page;
 mod plot;
-mod series;
-mod spread;
+mod stats;
+mod time_series;
+mod top_n;
 
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::observer::{Fetch, Observer};
-use super::output::unwritten;
+use super::observer::{FetchRef, Observer};
+use super::output::write_error;
 use super::record::Record;
 use super::summary::Summary;
 use crate::error::Result;
-use crate::folder;
-use crate::lock::lock;
+use crate::paths;
+use crate::sync::lock_unpoisoned;
 use crate::trace::Attempt;
 
-use figures::Figures;
+use stats::ReportStats;
 
 /// Watches a batch, and shows it as one HTML page: throughput and latency over time, tiers, verdicts by host,
 /// proxies, what was slow and what failed. It takes the same few megabytes however long the batch is.
@@ -41,14 +41,14 @@ use figures::Figures;
 #[derive(Clone, Debug)]
 #[must_use = "it shows nothing before `write`"]
 pub struct Report {
-    figures: Arc<Mutex<Figures>>,
+    stats: Arc<Mutex<ReportStats>>,
     fail_status: bool,
 }
 
 impl Report {
     /// A report of a batch that begins now.
     pub fn new() -> Self {
-        Self { figures: Arc::new(Mutex::new(Figures::new())), fail_status: false }
+        Self { stats: Arc::new(Mutex::new(ReportStats::new())), fail_status: false }
     }
 
     /// Counts a status of 400 or more as a failure, as [`Batch::fail_status`](super::Batch::fail_status) does.
@@ -61,7 +61,7 @@ impl Report {
     /// The page, as HTML.
     #[must_use]
     pub fn html(&self, summary: &Summary) -> String {
-        page::html(&self.figures(), summary)
+        page::html(&self.stats(), summary)
     }
 
     /// Writes the page to a file, which is there whole or as it was.
@@ -75,17 +75,17 @@ impl Report {
             let mut file = tempfile::Builder::new()
                 .prefix(".rungs-")
                 .permissions(std::fs::Permissions::from_mode(0o666))
-                .tempfile_in(folder::of(path))?;
+                .tempfile_in(paths::parent_or_cwd(path))?;
             file.write_all(html.as_bytes())?;
             file.persist(path).map_err(|cause| cause.error)?;
             Ok(())
         };
-        written().map_err(|cause| unwritten(path, cause))
+        written().map_err(|cause| write_error(path, cause))
     }
 
-    fn figures(&self) -> MutexGuard<'_, Figures> {
+    fn stats(&self) -> MutexGuard<'_, ReportStats> {
         // Counts are good, whoever panicked meanwhile.
-        lock(&self.figures)
+        lock_unpoisoned(&self.stats)
     }
 }
 
@@ -96,15 +96,15 @@ impl Default for Report {
 }
 
 impl Observer for Report {
-    fn attempted(&self, fetch: &Fetch<'_>, attempt: &Attempt) {
-        let mut figures = self.figures();
-        let passed = figures.passed();
-        figures.attempted(fetch.host, attempt, passed);
+    fn on_attempt(&self, fetch: &FetchRef<'_>, attempt: &Attempt) {
+        let mut figures = self.stats();
+        let passed = figures.elapsed();
+        figures.record_attempt(fetch.host, attempt, passed);
     }
 
-    fn ended(&self, _: &Fetch<'_>, record: &Record) {
-        let mut figures = self.figures();
-        let passed = figures.passed();
-        figures.ended(record, self.fail_status, passed);
+    fn on_finish(&self, _: &FetchRef<'_>, record: &Record) {
+        let mut figures = self.stats();
+        let passed = figures.elapsed();
+        figures.record_fetch(record, self.fail_status, passed);
     }
 }

@@ -3,16 +3,16 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::figures::{Asked, CAME, Figures, PROXY, Told};
-use super::most::{Most, Sum as _, Top};
-use super::plot::{latency, seconds, throughput};
-use super::series::LANES;
-use super::spread::Spread;
+use super::histogram::Histogram;
+use super::plot::{format_seconds, latency, throughput};
+use super::stats::{AttemptStats, FetchRow, OUTCOMES, PROXY_FAULT, ReportStats};
+use super::time_series::LANES;
+use super::top_n::{Aggregate as _, TopEntries, TopN};
 use crate::batch::summary::{Summary, timestamp};
 use crate::redact;
 use crate::tier::Tier;
 
-pub(super) fn html(figures: &Figures, summary: &Summary) -> String {
+pub(super) fn html(figures: &ReportStats, summary: &Summary) -> String {
     let passed = summary.elapsed.max(Duration::from_millis(1));
     let mut page = String::with_capacity(64 << 10);
     let _ = write!(
@@ -22,56 +22,56 @@ pub(super) fn html(figures: &Figures, summary: &Summary) -> String {
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\
          <meta name=\"color-scheme\" content=\"light dark\">\
          <title>Batch of {}</title><style>{STYLE}</style></head><body><main>\n",
-        text(&summary.input)
+        escape(&summary.input)
     );
-    head(&mut page, summary);
+    write_header(&mut page, summary);
     page.push_str("<h2>Throughput</h2><p>Fetches that ended, per second.</p>");
-    legend(&mut page, &LANES);
+    write_legend(&mut page, &LANES);
     let _ = writeln!(page, "<div class=\"plot\">{}</div>", throughput(&figures.series, passed));
     page.push_str("<h2>Latency</h2><p>Of attempts that began, from their start to their end; waiting for a host's pace is not in it.</p>");
-    legend(&mut page, &["p50", "p95"]);
+    write_legend(&mut page, &["p50", "p95"]);
     let _ = writeln!(page, "<div class=\"plot\">{}</div>", latency(&figures.series, passed));
-    tiers(&mut page, figures);
+    write_tiers(&mut page, figures);
     page.push_str("<h2>Verdicts by host</h2><p>What attempts came to, busiest hosts first.</p>");
-    legend(&mut page, &CAME);
-    asked(&mut page, "host", &figures.hosts, HOSTS, false);
+    write_legend(&mut page, &OUTCOMES);
+    write_attempts(&mut page, "host", &figures.hosts, MAX_HOSTS, false);
     page.push_str(
         "<h2>Proxies</h2><p>Faults are the proxy's own, and attempts through it that got no answer.</p>",
     );
-    asked(&mut page, "proxy", &figures.proxies, PROXIES, true);
+    write_attempts(&mut page, "proxy", &figures.proxies, MAX_PROXIES, true);
     page.push_str("<h2>Verdicts</h2>");
-    asked(&mut page, "verdict", &figures.verdicts, VERDICTS, false);
+    write_attempts(&mut page, "verdict", &figures.verdicts, MAX_VERDICTS, false);
     page.push_str("<h2>Slowest fetches</h2>");
-    told(&mut page, &figures.slowest(), false);
-    failed(&mut page, figures);
+    write_fetches(&mut page, &figures.slowest(), false);
+    write_failures(&mut page, figures);
     page.push_str("</main></body></html>\n");
     page
 }
 
 /// When, what, how much.
-fn head(page: &mut String, summary: &Summary) {
+fn write_header(page: &mut String, summary: &Summary) {
     let progress = &summary.progress;
-    let tally = &progress.tally;
+    let tally = &progress.counters;
     let _ = writeln!(
         page,
         "<h1>Batch of {}</h1><p class=\"lead\">{} by rungs {}, {} in {}{}</p>",
-        text(&summary.input),
+        escape(&summary.input),
         timestamp(summary.began),
-        text(summary.version),
+        escape(summary.version),
         if summary.complete { "done" } else { "<strong>stopped before its end</strong>," },
-        seconds(summary.elapsed.as_secs_f64()),
-        summary.output.as_ref().map_or_else(String::new, |output| format!(", records in {}", text(output))),
+        format_seconds(summary.elapsed.as_secs_f64()),
+        summary.output.as_ref().map_or_else(String::new, |output| format!(", records in {}", escape(output))),
     );
     page.push_str("<dl class=\"tiles\">");
     let now = tally.attempted.saturating_sub(progress.resumed);
     for (name, value) in [
-        ("attempted", number(tally.attempted)),
-        ("succeeded", number(tally.succeeded)),
-        ("blocked", number(tally.blocked)),
-        ("failed", number(tally.failed)),
+        ("attempted", format_count(tally.attempted)),
+        ("succeeded", format_count(tally.succeeded)),
+        ("blocked", format_count(tally.blocked)),
+        ("failed", format_count(tally.failed)),
         ("per second", format!("{:.1}", rate(now, summary.elapsed))),
-        ("bytes", size(progress.bytes)),
-        ("retries and climbs", number(progress.retries)),
+        ("bytes", format_bytes(progress.bytes)),
+        ("retries and climbs", format_count(progress.retries)),
     ] {
         let _ = write!(page, "<div><dt>{name}</dt><dd>{value}</dd></div>");
     }
@@ -80,76 +80,83 @@ fn head(page: &mut String, summary: &Summary) {
     if progress.resumed > 0 {
         notes.push(format!(
             "{} of these were done by earlier runs; plots and tables below show this run alone.",
-            number(progress.resumed)
+            format_count(progress.resumed)
         ));
     }
     if progress.duplicates > 0 {
-        notes.push(format!("{} tasks were there before and not fetched again.", number(progress.duplicates)));
+        notes.push(format!(
+            "{} tasks were there before and not fetched again.",
+            format_count(progress.duplicates)
+        ));
     }
-    if tally.may_pass > 0 {
-        notes.push(format!("{} failed in a way that may pass.", number(tally.may_pass)));
+    if tally.retryable > 0 {
+        notes.push(format!("{} failed in a way that may pass.", format_count(tally.retryable)));
     }
     if !notes.is_empty() {
         let _ = writeln!(page, "<p>{}</p>", notes.join(" "));
     }
 }
 
-fn tiers(page: &mut String, figures: &Figures) {
+fn write_tiers(page: &mut String, figures: &ReportStats) {
     page.push_str("<h2>Tiers</h2>");
     let most = figures.tiers.iter().map(|tier| tier.pages).sum::<u64>();
-    let mut table = Table::begin(
+    let mut table = HtmlTable::begin(
         page,
-        &["tier", "pages", SHARE, "attempts", "refused", "no answer", "p50", "p95", "bytes"],
+        &["tier", "pages", SHARE_COLUMN, "attempts", "refused", "no answer", "p50", "p95", "bytes"],
     );
     for (tier, done) in Tier::ALL.into_iter().zip(&figures.tiers) {
-        let asked = &done.asked;
-        let refused = asked.came[1] + asked.came[2];
+        let asked = &done.attempt_stats;
+        let refused = asked.outcomes[1] + asked.outcomes[2];
         table.row([
-            text(tier.name()),
-            number(done.pages),
+            escape(tier.name()),
+            format_count(done.pages),
             bar(&[(tier.name(), done.pages)], most),
-            number(asked.attempts),
-            number(refused),
-            number(asked.came[5]),
-            quantile(&asked.took, 0.5),
-            quantile(&asked.took, 0.95),
-            size(done.bytes),
+            format_count(asked.attempts),
+            format_count(refused),
+            format_count(asked.outcomes[5]),
+            format_quantile(&asked.latency, 0.5),
+            format_quantile(&asked.latency, 0.95),
+            format_bytes(done.bytes),
         ]);
     }
     table.end();
 }
 
 /// Attempts by name: how many, what they came to, how long they took.
-fn asked(page: &mut String, what: &str, most: &Most<Asked>, count: usize, faults: bool) {
-    let Top { first, rest, others } = most.top(count);
+fn write_attempts(page: &mut String, what: &str, most: &TopN<AttemptStats>, count: usize, faults: bool) {
+    let TopEntries { first, rest, others } = most.top(count);
     let all: u64 = first.iter().map(|(_, asked)| asked.weight()).sum::<u64>() + rest.weight();
     if all == 0 {
         page.push_str("<p class=\"none\">None was made.</p>");
         return;
     }
     let fourth = if faults { "faults" } else { "genuine" };
-    let mut table = Table::begin(page, &[what, "attempts", CAME_TO, fourth, "p50", "p95"]);
+    let mut table = HtmlTable::begin(page, &[what, "attempts", OUTCOMES_COLUMN, fourth, "p50", "p95"]);
     // Bars are as long as their share of the busiest.
     let widest = first.iter().map(|(_, asked)| asked.weight()).max().unwrap_or(0).max(rest.weight());
-    let others = (rest.weight() > 0).then(|| format!("{} others", number(others as u64)));
+    let others = (rest.weight() > 0).then(|| format!("{} others", format_count(others as u64)));
     let rows =
         first.iter().map(|(name, asked)| (*name, *asked)).chain(others.as_deref().map(|name| (name, &rest)));
     for (name, asked) in rows {
-        let parts: Vec<(&str, u64)> = CAME.into_iter().zip(asked.came).collect();
-        let part = if faults { asked.came[PROXY] + asked.came[5] } else { asked.came[0] };
+        let parts: Vec<(&str, u64)> = OUTCOMES.into_iter().zip(asked.outcomes).collect();
+        let part = if faults { asked.outcomes[PROXY_FAULT] + asked.outcomes[5] } else { asked.outcomes[0] };
         table.row([
-            text(name),
-            format!("{} <small>{}</small>", number(asked.attempts), percent(asked.attempts, all)),
+            escape(name),
+            format!(
+                "{} <small>{}</small>",
+                format_count(asked.attempts),
+                format_percent(asked.attempts, all)
+            ),
             bar(&parts, widest),
-            percent(part, asked.attempts),
-            quantile(&asked.took, 0.5),
-            quantile(&asked.took, 0.95),
+            format_percent(part, asked.attempts),
+            format_quantile(&asked.latency, 0.5),
+            format_quantile(&asked.latency, 0.95),
         ]);
     }
     table.end();
 }
 
-fn failed(page: &mut String, figures: &Figures) {
+fn write_failures(page: &mut String, figures: &ReportStats) {
     page.push_str("<h2>Failures</h2>");
     if figures.failures == 0 {
         page.push_str("<p class=\"none\">None of the fetches failed.</p>");
@@ -157,48 +164,52 @@ fn failed(page: &mut String, figures: &Figures) {
     }
     let mut reasons: Vec<_> = figures.reasons.iter().collect();
     reasons.sort_by(|(a, x), (b, y)| y.count.cmp(&x.count).then(a.cmp(b)));
-    let mut table = Table::begin(page, &["why", "fetches", "part", FIRST]);
+    let mut table = HtmlTable::begin(page, &["why", "fetches", "part", EXAMPLE_COLUMN]);
     for (name, reason) in reasons {
         table.row([
-            text(name),
-            number(reason.count),
-            percent(reason.count, figures.failures),
+            escape(name),
+            format_count(reason.count),
+            format_percent(reason.count, figures.failures),
             format!(
                 "<span class=\"url\">{}</span><small>{}</small>",
-                text(&reason.url),
-                text(&reason.message)
+                escape(&reason.url),
+                escape(&reason.message)
             ),
         ]);
     }
     table.end();
-    let shown = figures.failed.len() as u64;
+    let shown = figures.failed_fetches.len() as u64;
     let which = if shown < figures.failures {
-        format!("the first {shown} of {}", number(figures.failures))
+        format!("the first {shown} of {}", format_count(figures.failures))
     } else {
         "all of them".to_owned()
     };
     let _ = write!(page, "<h2>Failed fetches</h2><p>{which}</p>");
-    told(page, &figures.failed.iter().collect::<Vec<_>>(), true);
+    write_fetches(page, &figures.failed_fetches.iter().collect::<Vec<_>>(), true);
 }
 
-fn told(page: &mut String, list: &[&Told], why: bool) {
+fn write_fetches(page: &mut String, list: &[&FetchRow], why: bool) {
     if list.is_empty() {
         page.push_str("<p class=\"none\">None ended.</p>");
         return;
     }
-    let mut table = Table::begin(page, &["URL", "took", "waited", "attempts", "tier", "status"]);
+    let mut table = HtmlTable::begin(page, &["URL", "took", "waited", "attempts", "tier", "status"]);
     for told in list {
         let why = if why && !told.message.is_empty() {
-            format!("<small>{}</small>", text(&told.message))
+            format!("<small>{}</small>", escape(&told.message))
         } else {
             String::new()
         };
         table.row([
-            format!("<span class=\"url\">{}</span>{why}", text(&told.url)),
-            seconds(told.elapsed.as_secs_f64()),
-            if told.waited.as_millis() > 0 { seconds(told.waited.as_secs_f64()) } else { "–".to_owned() },
-            number(told.attempts as u64),
-            told.tier.map_or_else(|| "–".to_owned(), |tier| text(tier.name())),
+            format!("<span class=\"url\">{}</span>{why}", escape(&told.url)),
+            format_seconds(told.elapsed.as_secs_f64()),
+            if told.waited.as_millis() > 0 {
+                format_seconds(told.waited.as_secs_f64())
+            } else {
+                "–".to_owned()
+            },
+            format_count(told.attempts as u64),
+            told.tier.map_or_else(|| "–".to_owned(), |tier| escape(tier.name())),
             told.status.map_or_else(|| "–".to_owned(), |status| status.to_string()),
         ]);
     }
@@ -206,15 +217,15 @@ fn told(page: &mut String, list: &[&Told], why: bool) {
 }
 
 /// A table under way. Cells are HTML.
-struct Table<'a> {
+struct HtmlTable<'a> {
     page: &'a mut String,
 }
 
-impl<'a> Table<'a> {
+impl<'a> HtmlTable<'a> {
     fn begin(page: &'a mut String, heads: &[&str]) -> Self {
         page.push_str("<div class=\"table\"><table><thead><tr>");
         for head in heads {
-            let class = if LEFT.contains(head) { " class=\"left\"" } else { "" };
+            let class = if LEFT_ALIGNED.contains(head) { " class=\"left\"" } else { "" };
             let _ = write!(page, "<th{class}>{head}</th>");
         }
         page.push_str("</tr></thead><tbody>\n");
@@ -239,18 +250,18 @@ fn bar(parts: &[(&str, u64)], whole: u64) -> String {
     let mut html = String::from("<span class=\"bar\">");
     for (name, count) in parts.iter().filter(|(_, count)| *count > 0) {
         let class = name.replace(' ', "-");
-        let share = part(*count, whole);
+        let share = percentage(*count, whole);
         let _ = write!(
             html,
             "<i class=\"{class}\" style=\"width:{share:.2}%\" title=\"{name}: {}\"></i>",
-            number(*count)
+            format_count(*count)
         );
     }
     html.push_str("</span>");
     html
 }
 
-fn legend(page: &mut String, names: &[&str]) {
+fn write_legend(page: &mut String, names: &[&str]) {
     page.push_str("<ul class=\"legend\">");
     for name in names {
         let _ = write!(page, "<li><i class=\"{}\"></i>{name}</li>", name.replace(' ', "-"));
@@ -258,17 +269,17 @@ fn legend(page: &mut String, names: &[&str]) {
     page.push_str("</ul>");
 }
 
-fn quantile(spread: &Spread, part: f64) -> String {
-    spread.quantile(part).map_or_else(|| "–".to_owned(), |took| seconds(took.as_secs_f64()))
+fn format_quantile(spread: &Histogram, part: f64) -> String {
+    spread.quantile(part).map_or_else(|| "–".to_owned(), |took| format_seconds(took.as_secs_f64()))
 }
 
 /// Text of anybody's, fit for HTML: markup is escaped, and so is what would not be seen or turns text around.
-fn text(text: &str) -> String {
-    redact::html(&redact::terminal(text))
+fn escape(text: &str) -> String {
+    redact::escape_html(&redact::escape_terminal(text))
 }
 
 /// With commas between thousands.
-fn number(count: u64) -> String {
+fn format_count(count: u64) -> String {
     let digits = count.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -281,7 +292,7 @@ fn number(count: u64) -> String {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a size to be read")]
-fn size(bytes: u64) -> String {
+fn format_bytes(bytes: u64) -> String {
     let bytes_f = bytes as f64;
     match bytes {
         0..1000 => format!("{bytes} B"),
@@ -292,12 +303,12 @@ fn size(bytes: u64) -> String {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share to be read")]
-fn part(count: u64, whole: u64) -> f64 {
+fn percentage(count: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { count as f64 * 100.0 / whole as f64 }
 }
 
-fn percent(count: u64, whole: u64) -> String {
-    match part(count, whole) {
+fn format_percent(count: u64, whole: u64) -> String {
+    match percentage(count, whole) {
         share if share > 0.0 && share < 0.1 => "&lt;0.1&nbsp;%".to_owned(),
         share if share > 99.9 && count < whole => "&gt;99.9&nbsp;%".to_owned(),
         share if share == 0.0 || share >= 99.95 => format!("{share:.0}&nbsp;%"),
@@ -311,13 +322,13 @@ fn rate(count: u64, elapsed: Duration) -> f64 {
 }
 
 /// Heads of columns that do not hold numbers.
-const LEFT: [&str; 3] = [SHARE, CAME_TO, FIRST];
-const SHARE: &str = "share";
-const CAME_TO: &str = "what they came to";
-const FIRST: &str = "the first of them";
-const HOSTS: usize = 20;
-const PROXIES: usize = 20;
-const VERDICTS: usize = 30;
+const LEFT_ALIGNED: [&str; 3] = [SHARE_COLUMN, OUTCOMES_COLUMN, EXAMPLE_COLUMN];
+const SHARE_COLUMN: &str = "share";
+const OUTCOMES_COLUMN: &str = "what they came to";
+const EXAMPLE_COLUMN: &str = "the first of them";
+const MAX_HOSTS: usize = 20;
+const MAX_PROXIES: usize = 20;
+const MAX_VERDICTS: usize = 30;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -327,9 +338,9 @@ mod tests {
 
     use super::*;
     use crate::batch::record::Record;
-    use crate::batch::status::Progress;
+    use crate::batch::state::Progress;
     use crate::error::Error;
-    use crate::kind::ErrorKind;
+    use crate::error_kind::ErrorKind;
 
     fn summary(input: &str) -> Summary {
         Summary {
@@ -340,7 +351,7 @@ mod tests {
             output: None,
             progress: Progress::default(),
             complete: true,
-            unwanted: false,
+            output_closed: false,
             traps: Vec::new(),
             beyond: 0,
         }
@@ -348,10 +359,10 @@ mod tests {
 
     #[test]
     fn text_of_the_network_cannot_become_markup() {
-        let mut figures = Figures::new();
+        let mut figures = ReportStats::new();
         let evil = "http://jane:hunter2@site.example/'\"><script>alert(1)</script>\u{202e}";
         let error = Error::new(ErrorKind::Protocol, "<img src=x onerror=alert(2)>\x1b[31m");
-        figures.ended(&Record::new(evil, Err(error)), false, Duration::from_secs(1));
+        figures.record_fetch(&Record::new(evil, Err(error)), false, Duration::from_secs(1));
         let page = html(&figures, &summary("<b>list</b>"));
         for wrong in ["<script", "<img", "<b>list", "hunter2", "\u{202e}", "\x1b"] {
             assert!(!page.contains(wrong), "{wrong:?} in {page}");
@@ -361,8 +372,8 @@ mod tests {
     }
 
     #[test]
-    fn a_page_asks_nobody_for_anything() {
-        let page = html(&Figures::new(), &summary("urls.txt"));
+    fn the_page_makes_no_requests() {
+        let page = html(&ReportStats::new(), &summary("urls.txt"));
         for wrong in ["src=", "href=", "url(", "@import", "<script", "NaN"] {
             assert!(!page.contains(wrong), "{wrong}");
         }
@@ -372,7 +383,7 @@ mod tests {
     #[test]
     fn numbers_are_read_easily() {
         for (count, shown) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(number(count), shown);
+            assert_eq!(format_count(count), shown);
         }
         for (count, whole, shown) in [
             (0, 0, "0&nbsp;%"),
@@ -381,10 +392,10 @@ mod tests {
             (99_999, 100_000, "&gt;99.9&nbsp;%"),
             (7, 7, "100&nbsp;%"),
         ] {
-            assert_eq!(percent(count, whole), shown);
+            assert_eq!(format_percent(count, whole), shown);
         }
         assert_eq!(
-            (size(999), size(1500), size(2_500_000)),
+            (format_bytes(999), format_bytes(1500), format_bytes(2_500_000)),
             ("999 B".into(), "1.5 kB".into(), "2.5 MB".into())
         );
     }

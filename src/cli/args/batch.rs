@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::{Common, Reading};
-use crate::cli::metrics::Address;
-use crate::cli::names::FormatName;
+use super::{CommonArgs, ExtractArgs};
+use crate::cli::metrics::MetricsAddress;
+use crate::cli::value_enums::RecordFormatArg;
 
 /// Fetch many pages. The same command again goes on where the last one ended.
 #[derive(Debug, clap::Args)]
@@ -13,7 +13,7 @@ use crate::cli::names::FormatName;
         context; blank lines and those that begin with # are passed over.\n\nExit codes: 0 all succeeded, 1 failed as a whole, \
         2 wrong usage, 3 wrong settings, 8 some failed, 130 interrupted."
 )]
-pub(crate) struct Batch {
+pub(crate) struct BatchArgs {
     /// The list of URLs, - for stdin.
     #[arg(value_name = "FILE|-", required_unless_present = "sitemap")]
     pub(crate) file: Option<PathBuf>,
@@ -23,21 +23,21 @@ pub(crate) struct Batch {
     pub(crate) sitemap: Option<String>,
 
     #[command(flatten)]
-    pub(crate) common: Common,
+    pub(crate) common: CommonArgs,
     #[command(flatten)]
-    pub(crate) course: Course,
+    pub(crate) run: RunArgs,
     #[command(flatten)]
-    pub(crate) crawl: Crawl,
+    pub(crate) crawl: CrawlArgs,
     #[command(flatten)]
-    pub(crate) reading: Reading,
+    pub(crate) extract: ExtractArgs,
     #[command(flatten)]
-    pub(crate) records: Records,
+    pub(crate) output: OutputArgs,
 }
 
 /// How a batch goes on.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Batch")]
-pub(crate) struct Course {
+pub(crate) struct RunArgs {
     /// The most fetches that work at once. Those that wait for their host are not counted. Default: 64.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) concurrency: Option<u32>,
@@ -60,13 +60,13 @@ pub(crate) struct Course {
 
     /// Serve counts and times for Prometheus at /metrics while it runs: 127.0.0.1:9100, or a port of 127.0.0.1 alone.
     #[arg(long, value_name = "ADDRESS")]
-    pub(crate) metrics: Option<Address>,
+    pub(crate) metrics: Option<MetricsAddress>,
 }
 
 /// Which links a batch follows.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Crawl")]
-pub(crate) struct Crawl {
+pub(crate) struct CrawlArgs {
     /// Follow the links that match a CSS selector, or are in what does: 'a.next'. Or those whose path is so:
     /// 'pattern:/p/*'. Several are followed all.
     #[arg(long, value_name = "CSS|pattern:GLOB")]
@@ -100,14 +100,14 @@ pub(crate) struct Crawl {
 /// What comes out of a batch.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Output")]
-pub(crate) struct Records {
+pub(crate) struct OutputArgs {
     /// Write the records here. Default: stdout.
     #[arg(short = 'o', long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 
     /// How to write them. Default: what the name of --out says, or jsonl.
     #[arg(long, value_enum)]
-    pub(crate) format: Option<FormatName>,
+    pub(crate) format: Option<RecordFormatArg>,
 
     /// Put bodies into files in this folder, named by what is in them.
     #[arg(long, value_name = "DIR")]

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use crate::cli::names::{BodyName, LoadName};
+use crate::cli::value_enums::{BodySourceArg, ResourceKindArg};
 
 /// What is wanted of a page in the browser.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Browser")]
-pub(crate) struct View {
+pub(crate) struct RenderArgs {
     /// Wait until this selector matches.
     #[arg(long, value_name = "CSS")]
     pub(crate) wait_for: Option<String>,
@@ -22,11 +22,11 @@ pub(crate) struct View {
 
     /// Which form of a page is its body. Default: dom.
     #[arg(long, value_enum, value_name = "FORM")]
-    pub(crate) body: Option<BodyName>,
+    pub(crate) body: Option<BodySourceArg>,
 
     /// What pages do not load, several separated by commas.
     #[arg(long, value_enum, value_name = "KIND", value_delimiter = ',')]
-    pub(crate) block: Vec<LoadName>,
+    pub(crate) block: Vec<ResourceKindArg>,
 
     /// Go down to the page's end before it is read.
     #[arg(long)]
@@ -36,7 +36,7 @@ pub(crate) struct View {
 /// Pictures of pages.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Browser")]
-pub(crate) struct PictureFiles {
+pub(crate) struct CaptureArgs {
     /// Save a picture of the whole page (PNG); starts at the browser tier; given once a URL, in order.
     #[arg(long, value_name = "FILE")]
     pub(crate) screenshot: Vec<PathBuf>,
@@ -49,7 +49,7 @@ pub(crate) struct PictureFiles {
 /// What the browser looks like to a site.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Browser")]
-pub(crate) struct Looks {
+pub(crate) struct EmulationArgs {
     /// Run the browser with a window: on DISPLAY, or on an Xvfb of its own.
     #[arg(long)]
     pub(crate) headful: bool,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use super::{Common, PictureFiles, Reading};
+use super::{CaptureArgs, CommonArgs, ExtractArgs};
 
 /// Fetch pages. Several URLs share connections and identity.
 #[derive(Debug, clap::Args)]
@@ -12,25 +12,25 @@ use super::{Common, PictureFiles, Reading};
     after_help = "Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 wrong settings, 4 or 5 an HTTP status of 4xx or 5xx with \
         -f, 6 redirects, 7 blocked at every tier allowed, 9 robots.txt forbids it, 130 interrupted."
 )]
-pub(crate) struct Fetch {
+pub(crate) struct FetchArgs {
     /// What to fetch.
     #[arg(required = true, value_name = "URL")]
     pub(crate) urls: Vec<String>,
 
     #[command(flatten)]
-    pub(crate) common: Common,
+    pub(crate) common: CommonArgs,
     #[command(flatten)]
-    pub(crate) pictures: PictureFiles,
+    pub(crate) captures: CaptureArgs,
     #[command(flatten)]
-    pub(crate) reading: Reading,
+    pub(crate) extract: ExtractArgs,
     #[command(flatten)]
-    pub(crate) output: Output,
+    pub(crate) output: FetchOutputArgs,
 }
 
 /// What comes out.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Output")]
-pub(crate) struct Output {
+pub(crate) struct FetchOutputArgs {
     /// Stream the body to a file; given once a URL, in order.
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
@@ -44,8 +44,8 @@ pub(crate) struct Output {
     pub(crate) fail: bool,
 
     /// What to print.
-    #[arg(long, value_enum, default_value_t = Format::Body)]
-    pub(crate) format: Format,
+    #[arg(long, value_enum, default_value_t = FetchFormat::Body)]
+    pub(crate) format: FetchFormat,
 
     /// Print all attempts on stderr.
     #[arg(long)]
@@ -53,7 +53,7 @@ pub(crate) struct Output {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
+pub(crate) enum FetchFormat {
     /// The body alone.
     Body,
     /// One indented JSON object a fetch.

@@ -5,22 +5,22 @@ mod browser;
 mod fetch;
 mod network;
 
-pub(crate) use batch::{Batch, Crawl};
-pub(crate) use browser::{Looks, PictureFiles, View};
-pub(crate) use fetch::{Fetch, Format};
-pub(crate) use network::{Exits, Network, Reach};
+pub(crate) use batch::{BatchArgs, CrawlArgs};
+pub(crate) use browser::{CaptureArgs, EmulationArgs, RenderArgs};
+pub(crate) use fetch::{FetchArgs, FetchFormat};
+pub(crate) use network::{ConnectArgs, NetworkArgs, ProxyPoolArgs};
 
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand};
 
-use super::names::{ContextName, RobotsName, TierName};
+use super::value_enums::{ContextArg, RobotsArg, TierArg};
 use super::{detect, diagnose, doctor, generate, lab, memory, profile, proxy, target};
 
 /// Gets pages by the cheapest means the site allows.
 #[derive(Debug, Parser)]
 #[command(name = "rungs", version, max_term_width = 100)]
-pub(crate) struct Args {
+pub(crate) struct Cli {
     /// Log what is done, on stderr; -vv for details.
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub(crate) verbose: u8,
@@ -36,54 +36,54 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Fetch pages.
-    Fetch(Box<Fetch>),
+    Fetch(Box<FetchArgs>),
     /// Fetch many pages, and go on where an earlier run ended.
-    Batch(Box<Batch>),
+    Batch(Box<BatchArgs>),
     /// List, show and check browser profiles.
-    Profile(profile::Args),
+    Profile(profile::ProfileArgs),
     /// List, show and check targets: one site's settings.
-    Target(target::Args),
+    Target(target::TargetArgs),
     /// List proxy dialects, write credentials in them, and check proxies.
-    Proxy(Box<proxy::Args>),
+    Proxy(Box<proxy::ProxyArgs>),
     /// Show, clear, export and import what was learned of sites.
-    Memory(memory::Args),
+    Memory(memory::MemoryArgs),
     /// Say what a saved answer is, and why.
-    Detect(detect::Args),
+    Detect(detect::DetectArgs),
     /// Ask a site in several ways, one change at a time, and say what gives away the rest.
-    Diagnose(Box<diagnose::Args>),
+    Diagnose(Box<diagnose::DiagnoseArgs>),
     /// Say what is installed, what each tier can do here, and the fix for what it cannot.
-    Doctor(doctor::Args),
+    Doctor(doctor::DoctorArgs),
     /// Tell any client that asks what it looks like on the wire; on loopback only.
-    Lab(lab::Args),
+    Lab(lab::LabArgs),
     /// Print the man page or a shell's completions.
-    Generate(generate::Args),
+    Generate(generate::GenerateArgs),
 }
 
 /// What fetches have in common, one or many.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Common {
+pub(crate) struct CommonArgs {
     #[command(flatten)]
-    pub(crate) request: Request,
+    pub(crate) request: RequestArgs,
     #[command(flatten)]
-    pub(crate) network: Network,
+    pub(crate) network: NetworkArgs,
     #[command(flatten)]
-    pub(crate) exits: Exits,
+    pub(crate) proxy_pool: ProxyPoolArgs,
     #[command(flatten)]
-    pub(crate) ladder: Ladder,
+    pub(crate) escalation: EscalationArgs,
     #[command(flatten)]
-    pub(crate) manners: Manners,
+    pub(crate) politeness: PolitenessArgs,
     #[command(flatten)]
-    pub(crate) view: View,
+    pub(crate) render: RenderArgs,
     #[command(flatten)]
-    pub(crate) looks: Looks,
+    pub(crate) emulation: EmulationArgs,
     #[command(flatten)]
-    pub(crate) judging: Judging,
+    pub(crate) verdict: VerdictArgs,
 }
 
 /// What is asked for.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Request")]
-pub(crate) struct Request {
+pub(crate) struct RequestArgs {
     /// The method. Default: GET, or POST with -d.
     #[arg(short = 'X', long = "request", value_name = "METHOD")]
     pub(crate) method: Option<String>,
@@ -102,7 +102,7 @@ pub(crate) struct Request {
 
     /// What in a browser makes the request. Default: navigation, form with -d, fetch with --json.
     #[arg(long, value_name = "CONTEXT", value_enum)]
-    pub(crate) context: Option<ContextName>,
+    pub(crate) context: Option<ContextArg>,
 
     /// The user agent to claim, instead of the tier's own.
     #[arg(short = 'A', long, value_name = "NAME")]
@@ -124,18 +124,18 @@ pub(crate) struct Request {
 /// Which tiers, and as whom.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Tiers")]
-pub(crate) struct Ladder {
+pub(crate) struct EscalationArgs {
     /// Use this tier only.
     #[arg(long, value_name = "TIER", value_enum, conflicts_with_all = ["min_tier", "max_tier"])]
-    pub(crate) tier: Option<TierName>,
+    pub(crate) tier: Option<TierArg>,
 
     /// Start at this tier.
     #[arg(long, value_name = "TIER", value_enum)]
-    pub(crate) min_tier: Option<TierName>,
+    pub(crate) min_tier: Option<TierArg>,
 
     /// Climb no higher than this tier.
     #[arg(long, value_name = "TIER", value_enum)]
-    pub(crate) max_tier: Option<TierName>,
+    pub(crate) max_tier: Option<TierArg>,
 
     /// Look like this browser: the name of a profile, or a file.
     #[arg(long = "as", value_name = "BROWSER_PROFILE")]
@@ -157,10 +157,10 @@ pub(crate) struct Ladder {
 /// How politely. A host that asks for more time gets it in any case.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Politeness")]
-pub(crate) struct Manners {
+pub(crate) struct PolitenessArgs {
     /// What to do about robots.txt. Default: ignore it for single pages, obey it in a batch.
     #[arg(long, value_name = "WHAT", value_enum)]
-    pub(crate) robots: Option<RobotsName>,
+    pub(crate) robots: Option<RobotsArg>,
 
     /// The most requests to one host in a time, evenly spread: 2/s, 30/m, 1/5s. Default: no such limit.
     #[arg(long, value_name = "RATE")]
@@ -174,7 +174,7 @@ pub(crate) struct Manners {
 /// What is read out of pages.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Extraction")]
-pub(crate) struct Reading {
+pub(crate) struct ExtractArgs {
     /// A field of the record: the text of what matches first. NAME[]= takes all matches, @ATTR an attribute, @html the
     /// element.
     #[arg(long, value_name = "NAME=CSS[@ATTR]")]
@@ -192,7 +192,7 @@ pub(crate) struct Reading {
 /// How an answer is judged.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Verdict")]
-pub(crate) struct Judging {
+pub(crate) struct VerdictArgs {
     /// Add the block rules of this folder, and let them override the shipped ones.
     #[arg(long, value_name = "DIR")]
     pub(crate) rules_dir: Option<PathBuf>,
@@ -217,6 +217,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        Args::command().debug_assert();
+        Cli::command().debug_assert();
     }
 }

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use crate::cli::names::{FallbackName, ModeName};
 use crate::cli::password::PasswordSource;
+use crate::cli::value_enums::{ProxyFallbackArg, RotationModeArg};
 
 /// How to get there.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Network")]
-pub(crate) struct Reach {
+pub(crate) struct ConnectArgs {
     /// Go through this proxy, http://user:password@host:port; also https, socks5 (names are resolved
     /// here) and socks5h (by the proxy). Empty: through none. Default: what the environment says.
     /// Given several times: a pool of them.
@@ -52,9 +52,9 @@ pub(crate) struct Reach {
 /// How to get there, and within what bounds.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Network")]
-pub(crate) struct Network {
+pub(crate) struct NetworkArgs {
     #[command(flatten)]
-    pub(crate) reach: Reach,
+    pub(crate) connect: ConnectArgs,
 
     /// The most time for the whole fetch, in seconds.
     #[arg(short = 'm', long, value_name = "SECONDS")]
@@ -88,7 +88,7 @@ pub(crate) struct Network {
 /// A pool of proxies.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Proxies")]
-pub(crate) struct Exits {
+pub(crate) struct ProxyPoolArgs {
     /// Go through the proxies listed there, one URL a line; an http or https URL is fetched once, directly.
     #[arg(long, value_name = "FILE|URL", conflicts_with = "proxy")]
     pub(crate) proxies: Option<String>,
@@ -134,7 +134,7 @@ pub(crate) struct Exits {
 
     /// How long an identity keeps its exit. Default: sticky.
     #[arg(long, value_name = "MODE", value_enum)]
-    pub(crate) proxy_mode: Option<ModeName>,
+    pub(crate) proxy_mode: Option<RotationModeArg>,
 
     /// The most attempts by one proxy at once. Default: no such limit.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -142,5 +142,5 @@ pub(crate) struct Exits {
 
     /// What to do while no proxy works. Default: none.
     #[arg(long, value_name = "WHAT", value_enum)]
-    pub(crate) proxy_fallback: Option<FallbackName>,
+    pub(crate) proxy_fallback: Option<ProxyFallbackArg>,
 }

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rungs::lab::{Authority, Connection, Heard, HeardRequest, Recorder, Reply};
+use rungs::lab::{Authority, Exchange, RecordedConnection, RecordedRequest, Recorder, Reply};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -18,7 +18,7 @@ use super::runtime;
 #[command(after_help = "\
 Ask it with any client, for example `curl --cacert FILE https://localhost:PORT/json`; the page for people is /. \
 It ends on Ctrl-C.")]
-pub(crate) struct Args {
+pub(crate) struct LabArgs {
     /// Where to listen: a port of 127.0.0.1, 0 for any free one.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
@@ -28,7 +28,7 @@ pub(crate) struct Args {
     cert_out: Option<PathBuf>,
 }
 
-pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
+pub(crate) fn run(args: &LabArgs) -> Result<u8, Failure> {
     if args.listen.ip() != Ipv4Addr::LOCALHOST {
         let message = format!("--listen: the lab listens on 127.0.0.1 only, not on {}", args.listen.ip());
         return Err(Failure::Usage(message));
@@ -37,18 +37,18 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     runtime.block_on(serve(args))
 }
 
-async fn serve(args: &Args) -> Result<u8, Failure> {
+async fn serve(args: &LabArgs) -> Result<u8, Failure> {
     let authority = Arc::new(Authority::new(&["localhost", "127.0.0.1", "*.test"])?);
     let recorder = Recorder::builder()
         .port(args.listen.port())
         .tls(Arc::clone(&authority), &["h2", "http/1.1"])
-        .start(answer)
+        .start(build_reply)
         .await?;
     // Before anything is printed: who reads the URL may ask at once, and may press Ctrl-C at once.
     let signals =
         |kind| signal(kind).map_err(|cause| Failure::Io("could not take signals".to_owned(), cause));
     let (mut pressed, mut told) = (signals(SignalKind::interrupt())?, signals(SignalKind::terminate())?);
-    let (path, _temporary) = certificate(args.cert_out.as_deref(), authority.ca_pem())?;
+    let (path, _temporary) = write_certificate(args.cert_out.as_deref(), authority.ca_pem())?;
     // By name: a client that asks an address sends no server name, and its fingerprint lacks it.
     let url = format!("https://localhost:{}/", recorder.addr().port());
     let mut out = std::io::stdout();
@@ -61,7 +61,7 @@ async fn serve(args: &Args) -> Result<u8, Failure> {
 }
 
 /// Writes the CA certificate; a temporary file goes with the value that is returned.
-fn certificate(
+fn write_certificate(
     file: Option<&Path>,
     pem: &str,
 ) -> Result<(PathBuf, Option<tempfile::NamedTempFile>), Failure> {
@@ -82,17 +82,17 @@ fn certificate(
 
 /// What is known of the client that asks.
 #[derive(Serialize)]
-struct Report<'a> {
+struct ClientReport<'a> {
     /// The request that is answered.
-    request: &'a HeardRequest,
+    request: &'a RecordedRequest,
     /// Its connection, this request the last on it.
     #[serde(flatten)]
-    connection: Connection,
+    connection: RecordedConnection,
 }
 
-fn answer(heard: &Heard) -> Reply {
+fn build_reply(heard: &Exchange) -> Reply {
     let path = heard.request.path.split('?').next().unwrap_or_default();
-    let report = || Report { request: &heard.request, connection: heard.client.record() };
+    let report = || ClientReport { request: &heard.request, connection: heard.client.to_connection() };
     match path {
         "/" => Reply::html(200, page::html(&report())),
         "/json" => match serde_json::to_string_pretty(&report()) {

@@ -3,14 +3,14 @@
 use rungs::fingerprint::hpack::HpackField;
 use rungs::redact;
 
-use super::Report;
+use super::ClientReport;
 
 /// The report as an HTML page without scripts.
-pub(super) fn html(report: &Report<'_>) -> String {
+pub(super) fn html(report: &ClientReport<'_>) -> String {
     let (connection, request) = (&report.connection, report.request);
     let mut page = String::from(HEAD);
     let name = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
-    table(
+    write_table(
         &mut page,
         "Fingerprints",
         &[],
@@ -27,14 +27,14 @@ pub(super) fn html(report: &Report<'_>) -> String {
     );
     let headers = request.headers.iter().map(|(name, value)| vec![name.clone(), value.clone()]);
     let title = format!("Headers in wire order ({} {})", request.method, request.over.name());
-    table(&mut page, &title, &["name", "value"], headers);
+    write_table(&mut page, &title, &["name", "value"], headers);
     if !request.hpack.is_empty() {
-        let fields = request.hpack.iter().map(|field| vec![field.name.clone(), form(field)]);
-        table(&mut page, "How HPACK wrote them", &["name", "form"], fields);
+        let fields = request.hpack.iter().map(|field| vec![field.name.clone(), format_encoding(field)]);
+        write_table(&mut page, "How HPACK wrote them", &["name", "form"], fields);
     }
     if let Some(opening) = &connection.opening {
         let settings = opening.settings.iter().map(|(id, value)| vec![id.to_string(), value.to_string()]);
-        table(&mut page, "HTTP/2 SETTINGS in order", &["id", "value"], settings);
+        write_table(&mut page, "HTTP/2 SETTINGS in order", &["id", "value"], settings);
     }
     if let Some(priority) = request.priority {
         let row = vec![
@@ -42,20 +42,20 @@ pub(super) fn html(report: &Report<'_>) -> String {
             priority.depends_on.to_string(),
             priority.exclusive.to_string(),
         ];
-        table(&mut page, "Priority", &["weight byte", "depends on", "exclusive"], [row]);
+        write_table(&mut page, "Priority", &["weight byte", "depends on", "exclusive"], [row]);
     }
     page.push_str("<p>All of it, the ClientHello too: <a href=\"/json\">/json</a>.</p>\n");
     page
 }
 
 /// How a field was written, in words.
-fn form(field: &HpackField) -> String {
-    use rungs::fingerprint::hpack::Form;
+fn format_encoding(field: &HpackField) -> String {
+    use rungs::fingerprint::hpack::FieldEncoding;
     let form = match field.form {
-        Form::Indexed => "indexed",
-        Form::Incremental => "literal, indexed from now on",
-        Form::WithoutIndexing => "literal, not indexed",
-        Form::NeverIndexed => "literal, never indexed",
+        FieldEncoding::Indexed => "indexed",
+        FieldEncoding::Incremental => "literal, indexed from now on",
+        FieldEncoding::WithoutIndexing => "literal, not indexed",
+        FieldEncoding::NeverIndexed => "literal, never indexed",
     };
     let coded = |what: &str, huffman: Option<bool>| match huffman {
         Some(true) => format!(", {what} Huffman"),
@@ -65,21 +65,26 @@ fn form(field: &HpackField) -> String {
     format!("{form}{}{}", coded("name", field.name_huffman), coded("value", field.value_huffman))
 }
 
-fn table(page: &mut String, title: &str, columns: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
-    page.extend(["<h2>", &redact::html(title), "</h2>\n<table>\n"]);
+fn write_table(
+    page: &mut String,
+    title: &str,
+    columns: &[&str],
+    rows: impl IntoIterator<Item = Vec<String>>,
+) {
+    page.extend(["<h2>", &redact::escape_html(title), "</h2>\n<table>\n"]);
     if !columns.is_empty() {
-        cells(page, "<th>", columns.iter().copied());
+        write_row(page, "<th>", columns.iter().copied());
     }
     for row in rows {
-        cells(page, "<td>", row.iter().map(String::as_str));
+        write_row(page, "<td>", row.iter().map(String::as_str));
     }
     page.push_str("</table>\n");
 }
 
-fn cells<'a>(page: &mut String, mark: &str, texts: impl Iterator<Item = &'a str>) {
+fn write_row<'a>(page: &mut String, mark: &str, texts: impl Iterator<Item = &'a str>) {
     page.push_str("<tr>");
     for text in texts {
-        page.extend([mark, &redact::html(text)]);
+        page.extend([mark, &redact::escape_html(text)]);
     }
     page.push('\n');
 }
@@ -103,7 +108,7 @@ mod tests {
     #[test]
     fn what_the_client_says_cannot_become_markup() {
         let mut page = String::new();
-        table(&mut page, "<x>", &["a"], [vec!["<script>alert('1' & \"2\")</script>".to_owned()]]);
+        write_table(&mut page, "<x>", &["a"], [vec!["<script>alert('1' & \"2\")</script>".to_owned()]]);
         assert!(!page.contains("<script>") && !page.contains("<x>"), "{page}");
         assert!(page.contains("&lt;script&gt;alert(&#39;1&#39; &amp; &quot;2&quot;)"), "{page}");
     }

@@ -8,27 +8,27 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use rungs::Error;
-use rungs::memory::Notebook;
-use rungs::redact::terminal;
+use rungs::memory::MemoryFile;
+use rungs::redact::escape_terminal;
 
+use super::atomic_file;
+use super::config;
 use super::exit::{self, Failure};
-use super::settings;
-use super::whole;
 
 /// Host memory: which tier works where, and which identities are cleared.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "The file is $RUNGS_MEMORY, else rungs/memory.sqlite in $XDG_DATA_HOME or ~/.local/share."
 )]
-pub(crate) struct Args {
+pub(crate) struct MemoryArgs {
     #[command(subcommand)]
-    command: Command,
+    command: MemoryCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum MemoryCommand {
     /// What is known, without the cookies' values.
-    Show(show::Args),
+    Show(show::MemoryShowArgs),
     /// Forget a site, or everything.
     Clear {
         /// The site of this host, with all its hosts. Default: everything.
@@ -46,48 +46,51 @@ enum Command {
     },
 }
 
-pub(crate) fn run(args: &Args, quiet: bool) -> Result<u8, Failure> {
+pub(crate) fn run(args: &MemoryArgs, quiet: bool) -> Result<u8, Failure> {
     match &args.command {
-        Command::Show(args) => show::run(args),
-        Command::Clear { host } => {
-            let gone = match existing()? {
+        MemoryCommand::Show(args) => show::run(args),
+        MemoryCommand::Clear { host } => {
+            let gone = match open_existing()? {
                 Some(mut notebook) => notebook.clear(host.as_deref())?,
                 None => 0,
             };
-            say(quiet, &format!("forgot {}", counted(gone)));
+            print_note(quiet, &format!("forgot {}", format_lines(gone)));
             Ok(exit::OK)
         }
-        Command::Export { file } => export(file, quiet),
-        Command::Import { file } => import(file, quiet),
+        MemoryCommand::Export { file } => export(file, quiet),
+        MemoryCommand::Import { file } => import(file, quiet),
     }
 }
 
 /// The memory, unless nothing was ever learned.
-fn existing() -> Result<Option<Notebook>, Failure> {
-    let path = place()?;
-    if path.exists() { opened(&path).map(Some) } else { Ok(None) }
+fn open_existing() -> Result<Option<MemoryFile>, Failure> {
+    let path = memory_path()?;
+    if path.exists() { open_file(&path).map(Some) } else { Ok(None) }
 }
 
-fn opened(path: &Path) -> Result<Notebook, Failure> {
-    let notebook = Notebook::open(path)?;
-    if let Some(moved) = notebook.moved() {
+fn open_file(path: &Path) -> Result<MemoryFile, Failure> {
+    let notebook = MemoryFile::open(path)?;
+    if let Some(moved) = notebook.moved_to() {
         eprintln!(
             "warning: {} was damaged: it is now {}, and a new one was begun",
-            terminal(&path.display().to_string()),
-            terminal(&moved.display().to_string())
+            escape_terminal(&path.display().to_string()),
+            escape_terminal(&moved.display().to_string())
         );
     }
     Ok(notebook)
 }
 
-fn place() -> Result<PathBuf, Failure> {
-    settings::memory()
+fn memory_path() -> Result<PathBuf, Failure> {
+    config::memory_path()
         .ok_or_else(|| Failure::Config("there is no home folder; name a file in RUNGS_MEMORY".to_owned()))
 }
 
 fn export(file: &Path, quiet: bool) -> Result<u8, Failure> {
-    let Some(notebook) = existing()? else {
-        return Err(Failure::Config(format!("nothing was learned yet: there is no {}", place()?.display())));
+    let Some(notebook) = open_existing()? else {
+        return Err(Failure::Config(format!(
+            "nothing was learned yet: there is no {}",
+            memory_path()?.display()
+        )));
     };
     if file == Path::new("-") {
         // Held whole, so that a reader that goes away is told from a broken memory.
@@ -98,10 +101,13 @@ fn export(file: &Path, quiet: bool) -> Result<u8, Failure> {
     }
     let failed = |cause| Failure::Io(format!("could not write {}", file.display()), cause);
     // A temporary file is its owner's alone, and takes the name only when it is whole.
-    let temporary = whole::begin_own(file).map_err(failed)?;
+    let temporary = atomic_file::create_private(file).map_err(failed)?;
     let lines = notebook.export(&mut BufWriter::new(temporary.as_file()))?;
     temporary.persist(file).map_err(|cause| failed(cause.error))?;
-    say(quiet, &format!("wrote {}, cookies among them: keep the file to yourself", counted(lines)));
+    print_note(
+        quiet,
+        &format!("wrote {}, cookies among them: keep the file to yourself", format_lines(lines)),
+    );
     Ok(exit::OK)
 }
 
@@ -111,22 +117,22 @@ fn import(file: &Path, quiet: bool) -> Result<u8, Failure> {
         Failure::Config(format!("{}: {}{hint}", file.display(), error.chain()))
     };
     let news = if file == Path::new("-") {
-        opened(&place()?)?.import(&mut std::io::stdin().lock()).map_err(named)?
+        open_file(&memory_path()?)?.import(&mut std::io::stdin().lock()).map_err(named)?
     } else {
         let opened_file = File::open(file)
             .map_err(|cause| Failure::Io(format!("could not read {}", file.display()), cause))?;
-        opened(&place()?)?.import(&mut BufReader::new(opened_file)).map_err(named)?
+        open_file(&memory_path()?)?.import(&mut BufReader::new(opened_file)).map_err(named)?
     };
-    say(quiet, &format!("took over {}", counted(news)));
+    print_note(quiet, &format!("took over {}", format_lines(news)));
     Ok(exit::OK)
 }
 
-fn say(quiet: bool, text: &str) {
+fn print_note(quiet: bool, text: &str) {
     if !quiet {
         eprintln!("{text}");
     }
 }
 
-fn counted(lines: usize) -> String {
+fn format_lines(lines: usize) -> String {
     if lines == 1 { "1 line".to_owned() } else { format!("{lines} lines") }
 }

@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 /// An address and a port; a port alone is one of 127.0.0.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Address(pub(crate) SocketAddr);
+pub(crate) struct MetricsAddress(pub(crate) SocketAddr);
 
-impl FromStr for Address {
+impl FromStr for MetricsAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -34,12 +34,12 @@ mod tests {
             ("0.0.0.0:9100", "0.0.0.0:9100"),
         ] {
             assert_eq!(
-                text.parse::<Address>().map(|Address(address)| address.to_string()),
+                text.parse::<MetricsAddress>().map(|MetricsAddress(address)| address.to_string()),
                 Ok(address.into())
             );
         }
         for wrong in ["", ":", "host:9100", "127.0.0.1", "99999", "127.0.0.1:99999"] {
-            assert!(wrong.parse::<Address>().is_err(), "{wrong}");
+            assert!(wrong.parse::<MetricsAddress>().is_err(), "{wrong}");
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Spans to an OpenTelemetry collector, where the standard environment variables name one. The SDK samples them and
 //! queues them up; what is here sends them off the threads that fetch.
 
+mod config;
+mod exporter;
 mod otlp;
-mod sender;
-mod variables;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,30 +18,30 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
-use sender::Sender;
-use variables::Collector;
+use config::OtlpConfig;
+use exporter::OtlpExporter;
 
 /// The spans of this process, on their way to a collector; or to nowhere.
 pub(crate) struct Spans {
-    sent: Option<(SdkTracerProvider, Collector, Arc<AtomicBool>)>,
-    wrong: Option<String>,
+    exporter: Option<(SdkTracerProvider, OtlpConfig, Arc<AtomicBool>)>,
+    config_error: Option<String>,
 }
 
 impl Spans {
     /// As the environment says. Sends nothing yet.
     pub(crate) fn read() -> Self {
-        match Self::toward(|name| std::env::var(name).ok()) {
-            Ok(sent) => Self { sent, wrong: None },
-            Err(wrong) => Self { sent: None, wrong: Some(wrong) },
+        match Self::build_provider(|name| std::env::var(name).ok()) {
+            Ok(sent) => Self { exporter: sent, config_error: None },
+            Err(wrong) => Self { exporter: None, config_error: Some(wrong) },
         }
     }
 
-    fn toward(
+    fn build_provider(
         variable: impl Fn(&str) -> Option<String>,
-    ) -> Result<Option<(SdkTracerProvider, Collector, Arc<AtomicBool>)>, String> {
-        let Some(collector) = Collector::read(variable)? else { return Ok(None) };
+    ) -> Result<Option<(SdkTracerProvider, OtlpConfig, Arc<AtomicBool>)>, String> {
+        let Some(collector) = OtlpConfig::from_variables(variable)? else { return Ok(None) };
         let is_told = Arc::default();
-        let sender = Sender::new(collector.clone(), Arc::clone(&is_told))?;
+        let sender = OtlpExporter::new(collector.clone(), Arc::clone(&is_told))?;
         let provider =
             SdkTracerProvider::builder().with_resource(resource()).with_batch_exporter(sender).build();
         Ok(Some((provider, collector, is_told)))
@@ -49,7 +49,7 @@ impl Spans {
 
     /// What hands them over.
     pub(crate) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(&self) -> Option<impl Layer<S> + use<S>> {
-        let (provider, ..) = self.sent.as_ref()?;
+        let (provider, ..) = self.exporter.as_ref()?;
         let layer = tracing_opentelemetry::layer()
             .with_tracer(provider.tracer("rungs"))
             .with_location(false)
@@ -68,14 +68,14 @@ impl Spans {
 
     /// Says what of the environment was not understood. Not said before there is a log.
     pub(crate) fn tell(&self) {
-        if let Some(wrong) = &self.wrong {
+        if let Some(wrong) = &self.config_error {
             tracing::warn!("no spans are sent: {wrong}");
         }
     }
 
     /// Sends what is left, within a few seconds.
     pub(crate) fn flush(self) {
-        let Some((provider, collector, is_told)) = self.sent else { return };
+        let Some((provider, collector, is_told)) = self.exporter else { return };
         if provider.shutdown_with_timeout(FLUSH).is_err() && !is_told.swap(true, Ordering::Relaxed) {
             tracing::warn!(%collector, "the last spans are lost: the collector did not take them in {FLUSH:?}");
         }

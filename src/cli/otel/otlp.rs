@@ -61,10 +61,10 @@ fn status(status: &Status) -> serde_json::Value {
 }
 
 fn attributes<'a>(pairs: impl Iterator<Item = (&'a Key, &'a Value)>) -> Vec<serde_json::Value> {
-    pairs.map(|(key, value)| json!({ "key": key.as_str(), "value": any(value) })).collect()
+    pairs.map(|(key, value)| json!({ "key": key.as_str(), "value": any_value(value) })).collect()
 }
 
-fn any(value: &Value) -> serde_json::Value {
+fn any_value(value: &Value) -> serde_json::Value {
     match value {
         Value::Bool(value) => json!({ "boolValue": value }),
         Value::I64(value) => json!({ "intValue": value.to_string() }),

@@ -2,17 +2,17 @@
 
 use std::io::Write;
 
-use rungs::{Page, redact};
+use rungs::{Response, redact};
 
 /// Writes a page, or says that it did not: a terminal gets control characters escaped, and no binary.
 pub(crate) fn write(
     out: &mut impl Write,
-    page: &Page,
+    page: &Response,
     include: bool,
     terminal: bool,
 ) -> std::io::Result<bool> {
     if include {
-        head(out, page, terminal)?;
+        write_head(out, page, terminal)?;
     }
     if !terminal {
         out.write_all(page.bytes())?;
@@ -25,13 +25,14 @@ pub(crate) fn write(
     for line in text.split_inclusive('\n') {
         let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
         // A tab and a carriage return do no harm.
-        let parts: Vec<String> = line.trim_end_matches('\r').split('\t').map(redact::terminal).collect();
+        let parts: Vec<String> =
+            line.trim_end_matches('\r').split('\t').map(redact::escape_terminal).collect();
         write!(out, "{}{end}", parts.join("\t"))?;
     }
     Ok(true)
 }
 
-fn head(out: &mut dyn Write, page: &Page, terminal: bool) -> std::io::Result<()> {
+fn write_head(out: &mut dyn Write, page: &Response, terminal: bool) -> std::io::Result<()> {
     let status = page.status();
     write!(out, "HTTP/{} {}", page.version().name(), status.as_u16())?;
     match status.canonical_reason() {
@@ -41,7 +42,7 @@ fn head(out: &mut dyn Write, page: &Page, terminal: bool) -> std::io::Result<()>
     for (name, value) in page.headers() {
         let value = String::from_utf8_lossy(value.as_bytes());
         if terminal {
-            write!(out, "{name}: {}\r\n", redact::terminal(&value))?;
+            write!(out, "{name}: {}\r\n", redact::escape_terminal(&value))?;
         } else {
             write!(out, "{name}: {value}\r\n")?;
         }

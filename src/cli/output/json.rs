@@ -10,11 +10,11 @@ use rungs::redact;
 /// Writes one object, indented or on one line.
 pub(crate) fn write(out: &mut impl Write, record: &Record, indented: bool) -> io::Result<()> {
     let text = if indented { serde_json::to_string_pretty(record)? } else { record.to_json() };
-    writeln!(out, "{}", escaped(&text))
+    writeln!(out, "{}", escape_controls(&text))
 }
 
 /// JSON leaves some control characters of Unicode as they are. A terminal would obey them.
-fn escaped(json: &str) -> Cow<'_, str> {
+fn escape_controls(json: &str) -> Cow<'_, str> {
     let harmful = |c: char| c != '\n' && redact::is_harmful(c);
     if !json.contains(harmful) {
         return Cow::Borrowed(json);

@@ -8,13 +8,13 @@ use serde_json::json;
 use crate::cli::exit::{self, Failure};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct ProfileListArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
-pub(super) fn run(args: &Args) -> Result<u8, Failure> {
+pub(super) fn run(args: &ProfileListArgs) -> Result<u8, Failure> {
     let mut out = std::io::stdout().lock();
     list(&mut out, args.json).map_err(Failure::stdout)?;
     Ok(exit::OK)

@@ -13,34 +13,34 @@ use super::exit::Failure;
 
 /// Browser profiles.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct ProfileArgs {
     #[command(subcommand)]
-    command: Command,
+    command: ProfileCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum ProfileCommand {
     /// The profiles there are.
-    List(list::Args),
+    List(list::ProfileListArgs),
     /// One profile's text, or the fingerprints it promises.
-    Show(show::Args),
+    Show(show::ProfileShowArgs),
     /// What does not fit together in a profile.
-    Lint(lint::Args),
+    Lint(lint::ProfileLintArgs),
     /// Where two profiles differ, key by key.
-    Diff(diff::Args),
+    Diff(diff::ProfileDiffArgs),
     /// Make a profile from an installed browser.
-    Capture(capture::Args),
+    Capture(capture::ProfileCaptureArgs),
     /// Hold a profile against an installed browser, layer by layer.
-    Verify(verify::Args),
+    Verify(verify::ProfileVerifyArgs),
 }
 
-pub(crate) fn run(args: &Args, quiet: bool) -> Result<u8, Failure> {
+pub(crate) fn run(args: &ProfileArgs, quiet: bool) -> Result<u8, Failure> {
     match &args.command {
-        Command::List(args) => list::run(args),
-        Command::Show(args) => show::run(args),
-        Command::Lint(args) => lint::run(args),
-        Command::Diff(args) => diff::run(args),
-        Command::Capture(args) => capture::run(args, quiet),
-        Command::Verify(args) => verify::run(args, quiet),
+        ProfileCommand::List(args) => list::run(args),
+        ProfileCommand::Show(args) => show::run(args),
+        ProfileCommand::Lint(args) => lint::run(args),
+        ProfileCommand::Diff(args) => diff::run(args),
+        ProfileCommand::Capture(args) => capture::run(args, quiet),
+        ProfileCommand::Verify(args) => verify::run(args, quiet),
     }
 }

@@ -4,12 +4,12 @@ use std::io::Write;
 
 use rungs::fingerprint::{Fingerprints, Profile};
 
+use crate::cli::config;
 use crate::cli::exit::{self, Failure};
-use crate::cli::names::Told;
-use crate::cli::settings;
+use crate::cli::value_enums::OutputFormat;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct ProfileShowArgs {
     /// Its name, or a file.
     #[arg(value_name = "NAME|FILE")]
     name: String,
@@ -23,27 +23,27 @@ pub(super) struct Args {
     fingerprints: bool,
 
     /// How to print the fingerprints.
-    #[arg(long, value_enum, default_value_t = Told::Text, requires = "fingerprints")]
-    format: Told,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text, requires = "fingerprints")]
+    format: OutputFormat,
 }
 
-pub(super) fn run(args: &Args) -> Result<u8, Failure> {
+pub(super) fn run(args: &ProfileShowArgs) -> Result<u8, Failure> {
     let mut out = std::io::stdout().lock();
     if args.fingerprints {
-        let promised = Fingerprints::of(&*settings::profile(&args.name)?);
-        fingerprints(&mut out, &promised, args.format)
+        let promised = Fingerprints::for_profile(&*config::find_profile(&args.name)?);
+        write_fingerprints(&mut out, &promised, args.format)
     } else if args.whole {
-        out.write_all(settings::profile(&args.name)?.to_toml().as_bytes())
+        out.write_all(config::find_profile(&args.name)?.to_toml().as_bytes())
     } else {
-        out.write_all(text(&args.name)?.as_bytes())
+        out.write_all(profile_text(&args.name)?.as_bytes())
     }
     .map_err(Failure::stdout)?;
     Ok(exit::OK)
 }
 
 /// The profile's own text, once it has been read without complaint.
-fn text(name: &str) -> Result<String, Failure> {
-    settings::profile(name)?;
+fn profile_text(name: &str) -> Result<String, Failure> {
+    config::find_profile(name)?;
     if Profile::is_file(name) {
         let failed = |cause| Failure::Io(format!("could not read {name}"), cause);
         return std::fs::read_to_string(name).map_err(failed);
@@ -51,8 +51,12 @@ fn text(name: &str) -> Result<String, Failure> {
     Ok(Profile::shipped_text(name)?.to_owned())
 }
 
-fn fingerprints(out: &mut impl Write, promised: &Fingerprints, format: Told) -> std::io::Result<()> {
-    if format == Told::Json {
+fn write_fingerprints(
+    out: &mut impl Write,
+    promised: &Fingerprints,
+    format: OutputFormat,
+) -> std::io::Result<()> {
+    if format == OutputFormat::Json {
         let text = serde_json::to_string(promised)?;
         return writeln!(out, "{text}");
     }

@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use rungs::redact::terminal;
+use rungs::redact::escape_terminal;
 use rungs::target::Targets;
-use rungs::{Bounds, Error, Fetcher, FetcherBuilder, Proxy, Route, Secret};
+use rungs::{Error, Fetcher, FetcherBuilder, Limits, Proxy, ProxyRules, Secret};
 use serde_json::{Value, json};
 
-use super::ask::{self, Account, Wishes};
-use super::echo::{self, Seen};
+use super::account::{self, AccountArgs, GeoArgs};
+use super::echo::{self, EchoReply};
+use crate::cli::config;
 use crate::cli::exit::{self, Failure};
-use crate::cli::names::{TierName, Told};
-use crate::cli::runtime::{self, interrupted};
-use crate::cli::settings;
+use crate::cli::runtime::{self, wait_for_interrupt};
+use crate::cli::value_enums::{OutputFormat, TierArg};
 
 /// Ask an echo URL through each proxy, every time on a connection of its own, and say whether it works,
 /// where it comes out, whether the exit stays, how long it takes and what it costs.
@@ -27,7 +27,7 @@ use crate::cli::settings;
         country under country_code, countryCode or country.\n\nExit codes: 0 all work, 1 some do not, 2 wrong usage, 3 wrong settings, \
         130 interrupted."
 )]
-pub(super) struct Args {
+pub(super) struct ProxyCheckArgs {
     /// What to ask.
     #[arg(long, value_name = "URL")]
     echo: String,
@@ -45,23 +45,23 @@ pub(super) struct Args {
     dialect: Option<String>,
 
     #[command(flatten)]
-    account: Account,
+    account: AccountArgs,
 
     #[command(flatten)]
-    wishes: Wishes,
+    geo: GeoArgs,
 
     #[command(flatten)]
-    manner: Manner,
+    options: CheckOptions,
 
     /// What to print.
-    #[arg(long, value_enum, default_value_t = Told::Text)]
-    format: Told,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    format: OutputFormat,
 }
 
 /// How they are checked.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Check")]
-struct Manner {
+struct CheckOptions {
     /// How often each proxy is asked.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     requests: u32,
@@ -76,7 +76,7 @@ struct Manner {
 
     /// The tier that asks. Default: plain.
     #[arg(long, value_name = "TIER", value_enum)]
-    tier: Option<TierName>,
+    tier: Option<TierArg>,
 
     /// Trust the CA certificates in this file (PEM) for https proxies instead of the system's.
     #[arg(long, value_name = "FILE")]
@@ -99,41 +99,41 @@ struct Manner {
     resolve: Vec<String>,
 }
 
-pub(super) fn run(args: &Args) -> Result<u8, Failure> {
+pub(super) fn run(args: &ProxyCheckArgs) -> Result<u8, Failure> {
     rungs::parse_url(&args.echo)?;
-    let subjects = subjects(args)?;
-    let builder = builder(&args.manner)?;
+    let subjects = check_targets(args)?;
+    let builder = fetcher_builder(&args.options)?;
     let runtime = runtime::start()?;
     let reports = runtime.block_on(async {
         let all = async {
             let checks = subjects.iter().map(|subject| check(&builder, subject, args));
             // In the order they were given, for a reader who compares.
             futures_util::stream::iter(checks)
-                .buffered(args.manner.concurrency.into())
-                .collect::<Vec<Result<Report, Failure>>>()
+                .buffered(args.options.concurrency.into())
+                .collect::<Vec<Result<CheckReport, Failure>>>()
                 .await
         };
         tokio::select! {
             reports = all => Some(reports),
-            () = interrupted() => None,
+            () = wait_for_interrupt() => None,
         }
     });
     runtime.shutdown_background();
     let Some(reports) = reports else { return Ok(exit::INTERRUPTED) };
-    let reports = reports.into_iter().collect::<Result<Vec<Report>, Failure>>()?;
+    let reports = reports.into_iter().collect::<Result<Vec<CheckReport>, Failure>>()?;
     let mut out = std::io::stdout().lock();
     match args.format {
-        Told::Text => table(&mut out, &reports),
-        Told::Json => {
-            writeln!(out, "{}", Value::from(reports.iter().map(Report::json).collect::<Vec<_>>()))
+        OutputFormat::Text => write_table(&mut out, &reports),
+        OutputFormat::Json => {
+            writeln!(out, "{}", Value::from(reports.iter().map(CheckReport::to_json).collect::<Vec<_>>()))
         }
     }
     .map_err(Failure::stdout)?;
-    Ok(if reports.iter().all(Report::is_good) { exit::OK } else { exit::FAILED })
+    Ok(if reports.iter().all(CheckReport::has_passed) { exit::OK } else { exit::FAILED })
 }
 
 /// What is checked: a proxy, and what it was asked to be.
-struct Subject {
+struct CheckTarget {
     proxy: Proxy,
     /// The country that was wished, two letters in capitals.
     country: Option<String>,
@@ -141,21 +141,22 @@ struct Subject {
     sticky: bool,
 }
 
-fn subjects(args: &Args) -> Result<Vec<Subject>, Failure> {
-    let bare = |proxy| Subject { proxy, country: None, sticky: false };
+fn check_targets(args: &ProxyCheckArgs) -> Result<Vec<CheckTarget>, Failure> {
+    let bare = |proxy| CheckTarget { proxy, country: None, sticky: false };
     let mut subjects = Vec::new();
     for text in &args.proxy {
-        subjects.push(bare(text.parse().map_err(|error: Error| settings::wrong("-x/--proxy", &error))?));
+        subjects.push(bare(text.parse().map_err(|error: Error| config::flag_error("-x/--proxy", &error))?));
     }
     if let Some(path) = &args.proxies {
-        subjects.extend(Proxy::list(&read(path)?, &path.display().to_string())?.into_iter().map(bare));
+        subjects
+            .extend(Proxy::parse_list(&read_list(path)?, &path.display().to_string())?.into_iter().map(bare));
     }
     if let Some(name) = &args.dialect {
         let password = args.account.password.read()?.unwrap_or_else(|| Secret::new(""));
-        let (dialect, ask) = ask::read(name, &args.account, &args.wishes, password)?;
+        let (dialect, ask) = account::credential_request(name, &args.account, &args.geo, password)?;
         let country = ask.geo.country.as_ref().map(|code| code.to_ascii_uppercase());
         let country = country.map(|code| if code == "UK" { "GB".to_owned() } else { code });
-        subjects.push(Subject { proxy: dialect.render(&ask)?, country, sticky: ask.session.is_some() });
+        subjects.push(CheckTarget { proxy: dialect.render(&ask)?, country, sticky: ask.session.is_some() });
     }
     if subjects.is_empty() {
         let message = "which proxies? name them by --proxy, --proxies or --dialect";
@@ -164,7 +165,7 @@ fn subjects(args: &Args) -> Result<Vec<Subject>, Failure> {
     Ok(subjects)
 }
 
-fn read(path: &Path) -> Result<String, Failure> {
+fn read_list(path: &Path) -> Result<String, Failure> {
     let text = if path == Path::new("-") {
         std::io::read_to_string(std::io::stdin().lock())
     } else {
@@ -173,16 +174,16 @@ fn read(path: &Path) -> Result<String, Failure> {
     text.map_err(|cause| Failure::Config(format!("--proxies: could not read {}: {cause}", path.display())))
 }
 
-fn builder(manner: &Manner) -> Result<FetcherBuilder, Failure> {
-    let tier = manner.tier.unwrap_or(TierName::Plain).into();
-    let mut bounds = Bounds::default();
-    bounds.max_body = MAX_ANSWER;
+fn fetcher_builder(manner: &CheckOptions) -> Result<FetcherBuilder, Failure> {
+    let tier = manner.tier.unwrap_or(TierArg::Plain).into();
+    let mut bounds = Limits::default();
+    bounds.max_body = MAX_REPLY_BYTES;
     let mut builder = Fetcher::builder()
-        .target_layers(Targets::none())
+        .target_layers(Targets::without_targets())
         .min_tier(tier)
         .max_tier(tier)
         .retries(0)
-        .bounds(bounds)
+        .limits(bounds)
         .insecure(manner.insecure)
         .proxy_insecure(manner.proxy_insecure);
     if let Some(path) = &manner.proxy_cacert {
@@ -192,7 +193,7 @@ fn builder(manner: &Manner) -> Result<FetcherBuilder, Failure> {
         builder = builder.ca_file(path);
     }
     for text in &manner.resolve {
-        let (host, port, address) = settings::resolve(text)?;
+        let (host, port, address) = config::parse_resolve(text)?;
         builder = builder.resolve(host, port, address);
     }
     Ok(builder)
@@ -200,31 +201,31 @@ fn builder(manner: &Manner) -> Result<FetcherBuilder, Failure> {
 
 /// What one proxy is like.
 #[derive(Default)]
-struct Report {
+struct CheckReport {
     proxy: String,
-    asked: u32,
-    exits: BTreeSet<IpAddr>,
+    requests: u32,
+    exit_ips: BTreeSet<IpAddr>,
     country: Option<String>,
     times: Vec<Duration>,
     sent: u64,
     received: u64,
     /// The first thing that went wrong: a stable name, and the whole message.
-    fault: Option<(&'static str, String)>,
+    failure: Option<(&'static str, String)>,
 }
 
-impl Report {
-    fn is_good(&self) -> bool {
-        self.fault.is_none()
+impl CheckReport {
+    fn has_passed(&self) -> bool {
+        self.failure.is_none()
     }
 
     /// `works`, or what kind of thing went wrong.
-    fn state(&self) -> &'static str {
-        self.fault.as_ref().map_or("works", |(state, _)| state)
+    fn status(&self) -> &'static str {
+        self.failure.as_ref().map_or("works", |(state, _)| state)
     }
 
     /// Whether the exit stays from one connection to the next; a single answer does not tell.
-    fn verdict(&self) -> Option<&'static str> {
-        match (self.times.len(), self.exits.len()) {
+    fn stickiness(&self) -> Option<&'static str> {
+        match (self.times.len(), self.exit_ips.len()) {
             (0 | 1, _) => None,
             (_, 1) => Some("sticky"),
             (answers, exits) if answers == exits => Some("rotating"),
@@ -240,19 +241,19 @@ impl Report {
     }
 
     fn fail(&mut self, state: &'static str, message: impl Into<String>) {
-        self.fault.get_or_insert_with(|| (state, message.into()));
+        self.failure.get_or_insert_with(|| (state, message.into()));
     }
 
-    fn json(&self) -> Value {
+    fn to_json(&self) -> Value {
         json!({
             "proxy": self.proxy,
-            "state": self.state(),
-            "error": self.fault.as_ref().map(|(_, message)| message),
-            "requests": self.asked,
+            "state": self.status(),
+            "error": self.failure.as_ref().map(|(_, message)| message),
+            "requests": self.requests,
             "answers": self.times.len(),
-            "exits": self.exits,
+            "exits": self.exit_ips,
             "country": self.country,
-            "verdict": self.verdict(),
+            "verdict": self.stickiness(),
             "median_ms": self.median().map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
             "bytes_sent": self.sent,
             "bytes_received": self.received,
@@ -261,18 +262,22 @@ impl Report {
 }
 
 /// Asks through one proxy, one request after the other; each visitor is a new one, on connections of its own.
-async fn check(builder: &FetcherBuilder, subject: &Subject, args: &Args) -> Result<Report, Failure> {
-    let patience = match &args.manner.timeout {
-        Some(text) => settings::seconds("--timeout", text)?,
-        None => PATIENCE,
+async fn check(
+    builder: &FetcherBuilder,
+    subject: &CheckTarget,
+    args: &ProxyCheckArgs,
+) -> Result<CheckReport, Failure> {
+    let patience = match &args.options.timeout {
+        Some(text) => config::parse_seconds("--timeout", text)?,
+        None => DEFAULT_TIMEOUT,
     };
     // A fetcher each: what one proxy does slows down no other.
     let fetcher = builder.clone().build()?;
-    let route = Route::through(subject.proxy.clone());
-    let mut report = Report { proxy: subject.proxy.to_string(), ..Report::default() };
-    for number in 0..args.manner.requests {
-        let visitor = fetcher.session(&number.to_string()).by_route(&route);
-        report.asked += 1;
+    let route = ProxyRules::through(subject.proxy.clone());
+    let mut report = CheckReport { proxy: subject.proxy.to_string(), ..CheckReport::default() };
+    for number in 0..args.options.requests {
+        let visitor = fetcher.session(&number.to_string()).with_proxy_rules(&route);
+        report.requests += 1;
         let asked = Instant::now();
         let answer = visitor.get(&args.echo).timeout(patience).send().await;
         let time = asked.elapsed();
@@ -281,11 +286,11 @@ async fn check(builder: &FetcherBuilder, subject: &Subject, args: &Args) -> Resu
             report.sent += traffic.sent;
             report.received += traffic.received;
         }
-        match answer.and_then(|page| seen(&page)) {
-            Ok(Ok(seen)) => note(&mut report, subject, seen, time),
+        match answer.and_then(|page| parse_reply(&page)) {
+            Ok(Ok(seen)) => record_reply(&mut report, subject, seen, time),
             Ok(Err(what)) => report.fail("echo", what),
             Err(error) => {
-                let is_final = error.wants_credentials();
+                let is_final = error.is_proxy_auth_error();
                 let state = if is_final { "credentials" } else { error.kind().name() };
                 report.fail(state, error.chain());
                 // It will say the same again.
@@ -295,67 +300,69 @@ async fn check(builder: &FetcherBuilder, subject: &Subject, args: &Args) -> Resu
             }
         }
     }
-    if subject.sticky && report.exits.len() > 1 {
-        report.fail("drifts", format!("{} exits in one session", report.exits.len()));
+    if subject.sticky && report.exit_ips.len() > 1 {
+        report.fail("drifts", format!("{} exits in one session", report.exit_ips.len()));
     }
     fetcher.close().await;
     Ok(report)
 }
 
 /// What the echo URL says, or why that says nothing.
-fn seen(page: &rungs::Page) -> Result<Result<Seen, String>, Error> {
+fn parse_reply(page: &rungs::Response) -> Result<Result<EchoReply, String>, Error> {
     if !page.status().is_success() {
         return Ok(Err(format!("the echo URL answered {}", page.status())));
     }
-    Ok(echo::read(&page.text()?).ok_or_else(|| "the echo URL did not answer with an address".to_owned()))
+    Ok(echo::parse(&page.text()?).ok_or_else(|| "the echo URL did not answer with an address".to_owned()))
 }
 
-fn note(report: &mut Report, subject: &Subject, seen: Seen, time: Duration) {
+fn record_reply(report: &mut CheckReport, subject: &CheckTarget, seen: EchoReply, time: Duration) {
     report.times.push(time);
-    report.exits.insert(seen.exit);
+    report.exit_ips.insert(seen.ip);
     let Some(country) = seen.country else { return };
     if let Some(wished) = subject.country.as_ref().filter(|wished| country.len() == 2 && **wished != country)
     {
-        report
-            .fail("elsewhere", format!("the exit {} is in {country}, and {wished} was asked for", seen.exit));
+        report.fail("elsewhere", format!("the exit {} is in {country}, and {wished} was asked for", seen.ip));
     }
     report.country.get_or_insert(country);
 }
 
-fn table(out: &mut impl Write, reports: &[Report]) -> std::io::Result<()> {
+fn write_table(out: &mut impl Write, reports: &[CheckReport]) -> std::io::Result<()> {
     let mut rows =
         vec![["proxy", "state", "exit", "country", "exits", "answers", "ms", "bytes"].map(str::to_owned)];
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     for report in reports {
-        let exit = report.exits.first().map(|first| match report.exits.len() {
+        let exit = report.exit_ips.first().map(|first| match report.exit_ips.len() {
             1 => first.to_string(),
             all => format!("{first} +{}", all - 1),
         });
         rows.push([
             report.proxy.clone(),
-            report.state().to_owned(),
+            report.status().to_owned(),
             or_dash(exit),
             or_dash(report.country.clone()),
-            or_dash(report.verdict().map(str::to_owned)),
-            format!("{}/{}", report.times.len(), report.asked),
+            or_dash(report.stickiness().map(str::to_owned)),
+            format!("{}/{}", report.times.len(), report.requests),
             or_dash(report.median().map(|time| time.as_millis().to_string())),
             (report.sent + report.received).to_string(),
         ]);
     }
     let widths: Vec<usize> =
         (0..8).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
-    let faults = std::iter::once(None).chain(reports.iter().map(|report| report.fault.as_ref()));
+    let faults = std::iter::once(None).chain(reports.iter().map(|report| report.failure.as_ref()));
     for (row, fault) in rows.iter().zip(faults) {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{:<width$}", terminal(cell))).collect();
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{:<width$}", escape_terminal(cell)))
+            .collect();
         writeln!(out, "{}", cells.join("  ").trim_end())?;
         if let Some((_, message)) = fault {
-            writeln!(out, "  {}", terminal(message))?;
+            writeln!(out, "  {}", escape_terminal(message))?;
         }
     }
     Ok(())
 }
 
-const PATIENCE: Duration = Duration::from_secs(15);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 /// An address with all that some sites say of it is far smaller.
-const MAX_ANSWER: u64 = 64 * 1024;
+const MAX_REPLY_BYTES: u64 = 64 * 1024;

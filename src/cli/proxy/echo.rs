@@ -6,18 +6,18 @@ use serde_json::Value;
 
 /// What one answer says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub(super) exit: IpAddr,
+pub(super) struct EchoReply {
+    pub(super) ip: IpAddr,
     /// Two letters in capitals where they are; else what the answer says, shortened.
     pub(super) country: Option<String>,
 }
 
 /// Reads a bare address, or JSON with the address under `ip`, `origin` or `query`, and the country under
 /// `country_code`, `countryCode` or `country`.
-pub(super) fn read(body: &str) -> Option<Seen> {
+pub(super) fn parse(body: &str) -> Option<EchoReply> {
     let body = body.trim();
-    if let Some(exit) = address(body) {
-        return Some(Seen { exit, country: None });
+    if let Some(exit) = parse_address(body) {
+        return Some(EchoReply { ip: exit, country: None });
     }
     let whole: Value = serde_json::from_str(body).ok()?;
     let text = |names: [&str; 3]| {
@@ -25,21 +25,21 @@ pub(super) fn read(body: &str) -> Option<Seen> {
             .into_iter()
             .find_map(|name| whole.get(name)?.as_str().map(str::trim).filter(|text| !text.is_empty()))
     };
-    let exit = address(text(["ip", "origin", "query"])?)?;
+    let exit = parse_address(text(["ip", "origin", "query"])?)?;
     let country = text(["country_code", "countryCode", "country"]).map(|name| {
         let is_code = name.len() == 2 && name.bytes().all(|byte| byte.is_ascii_alphabetic());
-        if is_code { name.to_ascii_uppercase() } else { name.chars().take(LONGEST_NAME).collect() }
+        if is_code { name.to_ascii_uppercase() } else { name.chars().take(MAX_NAME_CHARS).collect() }
     });
-    Some(Seen { exit, country })
+    Some(EchoReply { ip: exit, country })
 }
 
 /// The first of a list of addresses: the others are those of proxies between.
-fn address(text: &str) -> Option<IpAddr> {
+fn parse_address(text: &str) -> Option<IpAddr> {
     text.split(',').next()?.trim().trim_matches(['[', ']']).parse().ok()
 }
 
 /// The most letters shown of a country's name.
-const LONGEST_NAME: usize = 40;
+const MAX_NAME_CHARS: usize = 40;
 
 #[cfg(test)]
 mod tests {
@@ -56,15 +56,15 @@ mod tests {
             (r#"{"ip":"203.0.113.9","country":"Germany"}"#, "203.0.113.9", Some("Germany")),
             (r#"{"ip":"[::1]","country_code":"US","country":""}"#, "::1", Some("US")),
         ] {
-            let expected = Seen { exit: exit.parse().unwrap(), country: country.map(str::to_owned) };
-            assert_eq!(read(body), Some(expected), "{body}");
+            let expected = EchoReply { ip: exit.parse().unwrap(), country: country.map(str::to_owned) };
+            assert_eq!(parse(body), Some(expected), "{body}");
         }
         for body in
             ["", "hello", "<html>", "{}", r#"{"ip":"here"}"#, r#"{"ip":7}"#, "[\"203.0.113.9\"]", "999.1.1.1"]
         {
-            assert_eq!(read(body), None, "{body}");
+            assert_eq!(parse(body), None, "{body}");
         }
         let long = format!(r#"{{"ip":"::1","country":"{}"}}"#, "x".repeat(1000));
-        assert_eq!(read(&long).unwrap().country.unwrap().len(), LONGEST_NAME);
+        assert_eq!(parse(&long).unwrap().country.unwrap().len(), MAX_NAME_CHARS);
     }
 }

@@ -1,6 +1,6 @@
 //! `rungs proxy …`: one file a subcommand, its arguments beside its code.
 
-mod ask;
+mod account;
 mod check;
 mod dialects;
 mod echo;
@@ -13,28 +13,28 @@ use super::exit::Failure;
 
 /// Proxies, and their providers' dialects.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct ProxyArgs {
     #[command(subcommand)]
-    command: Command,
+    command: ProxyCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum ProxyCommand {
     /// The dialects there are, or one's text.
-    Dialects(dialects::Args),
+    Dialects(dialects::ProxyDialectsArgs),
     /// The proxy URL that a dialect makes of an account and what is wished of it.
-    Render(render::Args),
+    Render(render::ProxyRenderArgs),
     /// Whether proxies work: authentication, exit, stickiness, time and bytes.
-    Check(check::Args),
+    Check(check::ProxyCheckArgs),
     /// What is wrong with the file of a dialect.
-    Lint(lint::Args),
+    Lint(lint::ProxyLintArgs),
 }
 
-pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
+pub(crate) fn run(args: &ProxyArgs) -> Result<u8, Failure> {
     match &args.command {
-        Command::Dialects(args) => dialects::run(args),
-        Command::Render(args) => render::run(args),
-        Command::Check(args) => check::run(args),
-        Command::Lint(args) => lint::run(args),
+        ProxyCommand::Dialects(args) => dialects::run(args),
+        ProxyCommand::Render(args) => render::run(args),
+        ProxyCommand::Check(args) => check::run(args),
+        ProxyCommand::Lint(args) => lint::run(args),
     }
 }

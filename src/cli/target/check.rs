@@ -3,34 +3,34 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use rungs::redact::terminal;
+use rungs::redact::escape_terminal;
 use rungs::target;
 
 use crate::cli::exit::{self, Failure};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exits with 3 when a file is wrong.")]
-pub(super) struct Args {
+pub(super) struct TargetCheckArgs {
     /// The files to check.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
 
-pub(super) fn run(args: &Args) -> Result<u8, Failure> {
+pub(super) fn run(args: &TargetCheckArgs) -> Result<u8, Failure> {
     let mut out = std::io::stdout().lock();
     let mut code = exit::OK;
     for path in &args.files {
         let shown = path.display().to_string();
         let text = std::fs::read_to_string(path)
             .map_err(|cause| Failure::Config(format!("could not read {shown}: {cause}")))?;
-        let faults = target::faults(&text, &shown);
+        let faults = target::lint(&text, &shown);
         if faults.is_empty() {
-            writeln!(out, "{}: good", terminal(&shown)).map_err(Failure::stdout)?;
+            writeln!(out, "{}: good", escape_terminal(&shown)).map_err(Failure::stdout)?;
         } else {
             code = exit::CONFIG;
         }
         for fault in faults {
-            writeln!(out, "{}", terminal(&fault)).map_err(Failure::stdout)?;
+            writeln!(out, "{}", escape_terminal(&fault)).map_err(Failure::stdout)?;
         }
     }
     Ok(code)

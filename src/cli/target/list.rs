@@ -2,21 +2,21 @@
 
 use std::io::Write;
 
-use rungs::redact::terminal;
+use rungs::redact::escape_terminal;
 use rungs::target::{Target, Targets};
 use serde_json::json;
 
 use crate::cli::exit::{self, Failure};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct TargetListArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
-pub(super) fn run(args: &Args) -> Result<u8, Failure> {
-    let targets = Targets::of_user()?;
+pub(super) fn run(args: &TargetListArgs) -> Result<u8, Failure> {
+    let targets = Targets::from_user_config()?;
     let all: Vec<&Target> = targets.list().collect();
     let mut out = std::io::stdout().lock();
     list(&mut out, &all, args.json).map_err(Failure::stdout)?;
@@ -38,11 +38,11 @@ fn list(out: &mut impl Write, targets: &[&Target], as_json: bool) -> std::io::Re
     let width = targets.iter().map(|target| target.name().len()).max().unwrap_or(0);
     for target in targets {
         let matches = target.matches();
-        let hosts = terminal(&matches.hosts.join(" "));
-        let paths = terminal(&matches.paths.join(" "));
+        let hosts = escape_terminal(&matches.hosts.join(" "));
+        let paths = escape_terminal(&matches.paths.join(" "));
         let space = if paths.is_empty() { "" } else { " " };
-        let origin = terminal(&target.origin().to_string());
-        writeln!(out, "{:<width$}  {hosts}{space}{paths}  ({origin})", terminal(target.name()))?;
+        let origin = escape_terminal(&target.origin().to_string());
+        writeln!(out, "{:<width$}  {hosts}{space}{paths}  ({origin})", escape_terminal(target.name()))?;
     }
     Ok(())
 }

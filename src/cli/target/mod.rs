@@ -10,25 +10,25 @@ use super::exit::Failure;
 
 /// Targets: one site's settings.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct TargetArgs {
     #[command(subcommand)]
-    command: Command,
+    command: TargetCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum TargetCommand {
     /// The targets there are, and which URLs they are for.
-    List(list::Args),
+    List(list::TargetListArgs),
     /// Every setting that holds for a URL, with the layer it came from.
-    Show(show::Args),
+    Show(show::TargetShowArgs),
     /// What is wrong with the file of a target.
-    Check(check::Args),
+    Check(check::TargetCheckArgs),
 }
 
-pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
+pub(crate) fn run(args: &TargetArgs) -> Result<u8, Failure> {
     match &args.command {
-        Command::List(args) => list::run(args),
-        Command::Show(args) => show::run(args),
-        Command::Check(args) => check::run(args),
+        TargetCommand::List(args) => list::run(args),
+        TargetCommand::Show(args) => show::run(args),
+        TargetCommand::Check(args) => check::run(args),
     }
 }

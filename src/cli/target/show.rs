@@ -3,15 +3,15 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use rungs::redact::terminal;
-use rungs::target::{Resolved, Targets};
+use rungs::redact::escape_terminal;
+use rungs::target::{ResolvedTarget, Targets};
 use serde_json::json;
 
 use crate::cli::exit::{self, Failure};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Cookies, credentials and the proxy's password are shown as ***.")]
-pub(super) struct Args {
+pub(super) struct TargetShowArgs {
     /// The URL that would be fetched.
     url: String,
 
@@ -24,9 +24,9 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) fn run(args: &Args) -> Result<u8, Failure> {
+pub(super) fn run(args: &TargetShowArgs) -> Result<u8, Failure> {
     let url = rungs::parse_url(&args.url)?;
-    let mut targets = Targets::of_user()?;
+    let mut targets = Targets::from_user_config()?;
     if let Some(path) = &args.target {
         targets = targets.with_file(path)?;
     }
@@ -36,8 +36,8 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-fn show(out: &mut impl Write, resolved: &Resolved, as_json: bool) -> std::io::Result<()> {
-    let values = resolved.shown();
+fn show(out: &mut impl Write, resolved: &ResolvedTarget, as_json: bool) -> std::io::Result<()> {
+    let values = resolved.list_settings();
     if as_json {
         let rows: Vec<_> = values
             .iter()
@@ -48,10 +48,10 @@ fn show(out: &mut impl Write, resolved: &Resolved, as_json: bool) -> std::io::Re
     }
     let wide = |text: &dyn Fn(usize) -> usize| (0..values.len()).map(text).max().unwrap_or(0).min(48);
     let (keys, width) = (wide(&|at| values[at].key.len()), wide(&|at| values[at].value.len()));
-    writeln!(out, "target: {}", terminal(resolved.target().unwrap_or("none")))?;
+    writeln!(out, "target: {}", escape_terminal(resolved.target().unwrap_or("none")))?;
     for shown in &values {
-        let (key, value) = (terminal(&shown.key), terminal(&shown.value));
-        writeln!(out, "{key:<keys$}  {value:<width$}  {}", terminal(&shown.origin.to_string()))?;
+        let (key, value) = (escape_terminal(&shown.key), escape_terminal(&shown.value));
+        writeln!(out, "{key:<keys$}  {value:<width$}  {}", escape_terminal(&shown.origin.to_string()))?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Days, and how old a profile may be.
 
-use super::Complaints;
+use super::Diagnostics;
 use crate::fingerprint::profile::Profile;
 
 /// A day of the Gregorian calendar, counted from 1970-01-01.
@@ -24,7 +24,7 @@ impl std::fmt::Display for Date {
 impl Date {
     /// The day of a system time, in UTC.
     #[must_use]
-    pub fn of(time: std::time::SystemTime) -> Self {
+    pub fn from_system_time(time: std::time::SystemTime) -> Self {
         let seconds = time.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Self(i64::try_from(seconds / SECONDS_A_DAY).unwrap_or(i64::MAX))
     }
@@ -69,21 +69,21 @@ impl Date {
 
 /// What a profile's age is measured by.
 #[derive(Clone, Copy, Debug)]
-pub struct Freshness {
+pub struct AgePolicy {
     /// The day it is.
     pub today: Date,
     /// The major version of the browser installed here, where one is.
-    pub installed: Option<u32>,
+    pub installed_major: Option<u32>,
     /// After how many weeks a capture is old.
-    pub weeks: u32,
+    pub max_weeks: u32,
 }
 
-impl Freshness {
+impl AgePolicy {
     /// Weeks after which a capture is old: Chrome has had six new versions by then.
-    pub const WEEKS: u32 = 26;
+    pub const DEFAULT_MAX_WEEKS: u32 = 26;
 }
 
-pub(super) fn check(profile: &Profile, freshness: &Freshness, complaints: &mut Complaints) {
+pub(super) fn check(profile: &Profile, freshness: &AgePolicy, complaints: &mut Diagnostics) {
     let from = &profile.provenance;
     let Some(captured) = Date::parse(&from.captured) else {
         return complaints.error("date", "provenance.captured", "is no day written as YYYY-MM-DD");
@@ -94,12 +94,14 @@ pub(super) fn check(profile: &Profile, freshness: &Freshness, complaints: &mut C
     // A client that imitates no browser does not age.
     let Some(browser) = &profile.browser else { return };
     let weeks = freshness.today.weeks_since(captured);
-    if weeks > i64::from(freshness.weeks) {
-        let message = format!("is {weeks} weeks ago; capture it again (limit: {} weeks)", freshness.weeks);
+    if weeks > i64::from(freshness.max_weeks) {
+        let message =
+            format!("is {weeks} weeks ago; capture it again (limit: {} weeks)", freshness.max_weeks);
         complaints.warning("expired", "provenance.captured", message);
     }
-    if let (Some(worn), Some(installed)) = (super::identity::major(&browser.user_agent), freshness.installed)
-        && worn.saturating_add(MAJORS_BEHIND) < installed
+    if let (Some(worn), Some(installed)) =
+        (super::identity::chrome_major(&browser.user_agent), freshness.installed_major)
+        && worn.saturating_add(MAX_MAJORS_BEHIND) < installed
     {
         let message = format!("is {worn}, the browser installed here {installed}: too far behind");
         complaints.warning("expired", "browser.user_agent", message);
@@ -110,7 +112,7 @@ const SECONDS_A_DAY: u64 = 24 * 60 * 60;
 /// From 0000-03-01 to 1970-01-01.
 const DAYS_TO_1970: i64 = 719_468;
 /// How many versions behind the installed browser is still common on the web.
-const MAJORS_BEHIND: u32 = 2;
+const MAX_MAJORS_BEHIND: u32 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -128,7 +130,7 @@ mod tests {
             assert_eq!(Date::parse(text), Some(Date(day)), "{text}");
         }
         let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(20_778 * SECONDS_A_DAY + 5);
-        assert_eq!(Date::of(time), Date(20_778));
+        assert_eq!(Date::from_system_time(time), Date(20_778));
     }
 
     #[test]

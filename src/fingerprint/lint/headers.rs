@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::Complaints;
+use super::Diagnostics;
 use crate::fingerprint::derive::identity_header;
-use crate::fingerprint::profile::{Browser, Headers, Over, Profile};
+use crate::fingerprint::profile::{Browser, HeaderTemplate, Profile, WireProtocol};
 use crate::request::Context;
 
-pub(super) fn check(profile: &Profile, complaints: &mut Complaints) {
+pub(super) fn check(profile: &Profile, complaints: &mut Diagnostics) {
     let contexts: Vec<&str> = Context::ALL.iter().map(|context| context.name()).collect();
     let mut seen = BTreeSet::new();
     for headers in &profile.headers {
@@ -20,7 +20,7 @@ pub(super) fn check(profile: &Profile, complaints: &mut Complaints) {
         }
         check_fields(headers, &key, complaints);
     }
-    for over in [Over::H2, Over::H1, Over::Cleartext] {
+    for over in [WireProtocol::Http2, WireProtocol::Http1, WireProtocol::Cleartext] {
         if !profile.headers.iter().any(|headers| {
             headers.context == Context::Navigation.name() && headers.over == over && !headers.redirected
         }) {
@@ -37,16 +37,16 @@ pub(super) fn check(profile: &Profile, complaints: &mut Complaints) {
     }
 }
 
-fn check_fields(headers: &Headers, key: &str, complaints: &mut Complaints) {
+fn check_fields(headers: &HeaderTemplate, key: &str, complaints: &mut Diagnostics) {
     let mut seen = BTreeSet::new();
     for field in &headers.fields {
         let lower = field.name.to_ascii_lowercase();
         let key = format!("{key}.{}", field.name);
         if http::HeaderName::from_bytes(field.name.as_bytes()).is_err() {
             complaints.error("header-name", &key, "is not a header name");
-        } else if headers.over == Over::H2 && field.name != lower {
+        } else if headers.over == WireProtocol::Http2 && field.name != lower {
             complaints.error("header-name", &key, "has upper case, which HTTP/2 forbids");
-        } else if headers.over == Over::H2 && HOP_BY_HOP.contains(&lower.as_str()) {
+        } else if headers.over == WireProtocol::Http2 && HOP_BY_HOP.contains(&lower.as_str()) {
             complaints.error("header-name", &key, "belongs to HTTP/1.1 and is forbidden over HTTP/2");
         }
         if field.value.as_ref().is_some_and(|value| http::HeaderValue::from_str(value).is_err()) {
@@ -59,29 +59,29 @@ fn check_fields(headers: &Headers, key: &str, complaints: &mut Complaints) {
 }
 
 /// What only holds for a browser.
-pub(super) fn check_identity(profile: &Profile, browser: &Browser, complaints: &mut Complaints) {
+pub(super) fn check_identity(profile: &Profile, browser: &Browser, complaints: &mut Diagnostics) {
     for headers in &profile.headers {
         let label = format!("headers.{}", headers.label());
         for (name, id) in IDENTITY {
             let key = format!("{label}.{name}");
             // Client hints and sec-fetch are for secure origins only.
-            if headers.over == Over::Cleartext && name.starts_with("sec-") {
+            if headers.over == WireProtocol::Cleartext && name.starts_with("sec-") {
                 continue;
             }
             let found = headers.fields.iter().find(|field| field.name.eq_ignore_ascii_case(name));
             let Some(expected) = identity_header(name, browser) else { continue };
             match found.and_then(|field| field.value.as_deref()) {
-                Some(value) => complaints.expect(id, key, value, &expected, "[browser]"),
+                Some(value) => complaints.expect_equal(id, key, value, &expected, "[browser]"),
                 None => complaints.error(id, key, "is missing, or has no value"),
             }
         }
         for field in &headers.fields {
             let lower = field.name.to_ascii_lowercase();
             let key = format!("{label}.{}", field.name);
-            if headers.over == Over::Cleartext && lower.starts_with("sec-") {
+            if headers.over == WireProtocol::Cleartext && lower.starts_with("sec-") {
                 complaints.error("cleartext", &key, "is for https only");
             }
-            if headers.over == Over::Cleartext
+            if headers.over == WireProtocol::Cleartext
                 && lower == "accept-encoding"
                 && field.value.as_ref().is_some_and(|value| value.contains("br") || value.contains("zstd"))
             {

@@ -1,14 +1,14 @@
 //! What of a ClientHello the engine decides by itself: a profile that says otherwise cannot be sent.
 //! And extension bodies against the keys that say the same.
 
-use super::Complaints;
-use super::wire::is_offered;
-use crate::fingerprint::profile::{GreasePlaces, Place, Resumption, Tls};
-use crate::fingerprint::sent;
+use super::Diagnostics;
+use super::wire::offers_version;
+use crate::fingerprint::extension_bodies;
+use crate::fingerprint::profile::{GreaseLayout, GreasePosition, Resumption, Tls};
 use crate::hex;
 
-pub(super) fn check(tls: &Tls, complaints: &mut Complaints) {
-    let (old, new) = (is_offered(tls, "1.2"), is_offered(tls, "1.3"));
+pub(super) fn check(tls: &Tls, complaints: &mut Diagnostics) {
+    let (old, new) = (offers_version(tls, "1.2"), offers_version(tls, "1.3"));
     if tls.record_version != RECORD_VERSION {
         let found = tls.record_version;
         let message = format!(
@@ -42,21 +42,21 @@ pub(super) fn check(tls: &Tls, complaints: &mut Complaints) {
     }
 }
 
-fn check_grease(tls: &Tls, new: bool, complaints: &mut Complaints) {
+fn check_grease(tls: &Tls, new: bool, complaints: &mut Diagnostics) {
     let Some(places) = &tls.grease_places else { return };
     if !tls.grease {
-        if *places != GreasePlaces::default() {
+        if *places != GreaseLayout::default() {
             complaints.error("grease", "tls.grease_places", "holds places, but tls.grease is off");
         }
         return;
     }
-    let only_new = if new { vec![Place::First] } else { Vec::new() };
-    let sent = GreasePlaces {
-        ciphers: vec![Place::First],
-        extensions: vec![Place::First, Place::Last],
-        groups: vec![Place::First],
+    let only_new = if new { vec![GreasePosition::First] } else { Vec::new() };
+    let sent = GreaseLayout {
+        ciphers: vec![GreasePosition::First],
+        extensions: vec![GreasePosition::First, GreasePosition::Last],
+        groups: vec![GreasePosition::First],
         key_shares: only_new.clone(),
-        signature_algorithms: vec![Place::First],
+        signature_algorithms: vec![GreasePosition::First],
         versions: only_new,
     };
     for (list, found, sent) in [
@@ -68,24 +68,28 @@ fn check_grease(tls: &Tls, new: bool, complaints: &mut Complaints) {
         ("versions", &places.versions, sent.versions),
     ] {
         if *found != sent {
-            let message = format!("is {}; the engine's places are {}", words(found), words(&sent));
+            let message = format!(
+                "is {}; the engine's places are {}",
+                format_positions(found),
+                format_positions(&sent)
+            );
             complaints.error("unsendable", format!("tls.grease_places.{list}"), message);
         }
     }
 }
 
-fn words(places: &[Place]) -> String {
+fn format_positions(places: &[GreasePosition]) -> String {
     let words: Vec<&str> = places
         .iter()
         .map(|place| match place {
-            Place::First => "first",
-            Place::Last => "last",
+            GreasePosition::First => "first",
+            GreasePosition::Last => "last",
         })
         .collect();
     if words.is_empty() { "none".to_owned() } else { words.join(", ") }
 }
 
-fn check_body(tls: &Tls, id: &str, body: &str, complaints: &mut Complaints) {
+fn check_body(tls: &Tls, id: &str, body: &str, complaints: &mut Diagnostics) {
     let key = format!("tls.extension_bodies.{}", id.escape_debug());
     let mut wrong = |id, message: String| complaints.error(id, key.as_str(), message);
     // `+5` and `05` are numbers too, but other keys than `5`.
@@ -98,16 +102,16 @@ fn check_body(tls: &Tls, id: &str, body: &str, complaints: &mut Complaints) {
     if !tls.extensions.contains(&code) {
         return wrong("extension-body", "is of an extension that tls.extensions lacks".to_owned());
     }
-    let Some(sent) = sent::fixed_body(tls, code) else {
+    let Some(sent) = extension_bodies::fixed_body(tls, code) else {
         // A wrong key is complained of where it stands.
-        if sent::key(code).is_none() || sent::body(tls, code).is_some() {
+        if extension_bodies::profile_key(code).is_none() || extension_bodies::body(tls, code).is_some() {
             wrong("unsendable", "is fixed, but the engine sends another with every connection".to_owned());
         }
         return;
     };
     if found != sent {
-        let (found, sent) = (super::shown(&hex::encode(&found)), super::shown(&hex::encode(&sent)));
-        match sent::key(code) {
+        let (found, sent) = (super::quote(&hex::encode(&found)), super::quote(&hex::encode(&sent)));
+        match extension_bodies::profile_key(code) {
             Some(key) => wrong("extension-body", format!("is {found}, but {key} says {sent}")),
             None => wrong("unsendable", format!("is {found}; the engine sends {sent}")),
         }

@@ -1,12 +1,12 @@
 //! User agent, brands, platform and hints against each other.
 
-use super::{Complaints, product};
+use super::{Diagnostics, product};
 use crate::fingerprint::brands;
 use crate::fingerprint::derive::{identity_header, identity_hint};
 use crate::fingerprint::profile::{Browser, Profile};
 
 /// The major version a user agent claims: the number after `Chrome/`.
-pub(super) fn major(user_agent: &str) -> Option<u32> {
+pub(super) fn chrome_major(user_agent: &str) -> Option<u32> {
     chrome_version(user_agent)?.split('.').next()?.parse().ok()
 }
 
@@ -14,7 +14,7 @@ fn chrome_version(user_agent: &str) -> Option<&str> {
     user_agent.split(' ').find_map(|word| word.strip_prefix("Chrome/"))
 }
 
-pub(super) fn check(profile: &Profile, browser: &Browser, major: Option<u32>, complaints: &mut Complaints) {
+pub(super) fn check(profile: &Profile, browser: &Browser, major: Option<u32>, complaints: &mut Diagnostics) {
     check_user_agent(profile, browser, complaints);
     check_platform(browser, complaints);
     check_hints(profile, browser, complaints);
@@ -25,7 +25,7 @@ pub(super) fn check(profile: &Profile, browser: &Browser, major: Option<u32>, co
     check_brands(profile, browser, major, complaints);
 }
 
-fn check_user_agent(profile: &Profile, browser: &Browser, complaints: &mut Complaints) {
+fn check_user_agent(profile: &Profile, browser: &Browser, complaints: &mut Diagnostics) {
     let (key, agent) = ("browser.user_agent", browser.user_agent.as_str());
     if agent.contains("Headless") {
         complaints.error("ua-headless", key, "says that the browser is headless");
@@ -44,18 +44,18 @@ fn check_user_agent(profile: &Profile, browser: &Browser, complaints: &mut Compl
         let message = format!(
             "{} Edge's mark, but provenance.browser is {}",
             if is_edge { "has" } else { "lacks" },
-            super::shown(&profile.provenance.browser)
+            super::quote(&profile.provenance.browser)
         );
         complaints.error("ua-product", key, message);
     }
 }
 
-fn check_platform(browser: &Browser, complaints: &mut Complaints) {
+fn check_platform(browser: &Browser, complaints: &mut Diagnostics) {
     let known = PLATFORMS.iter().find(|(mark, _)| browser.user_agent.contains(mark));
     let Some((_, platform)) = known else {
         return complaints.warning("ua-unknown", "browser.user_agent", "names no platform known here");
     };
-    complaints.expect("platform", "browser.platform", &browser.platform, platform, "the user agent");
+    complaints.expect_equal("platform", "browser.platform", &browser.platform, platform, "the user agent");
     let phone = browser.user_agent.contains(" Mobile");
     if phone != browser.mobile {
         let message = format!("is {}, but the user agent says {phone}", browser.mobile);
@@ -66,7 +66,7 @@ fn check_platform(browser: &Browser, complaints: &mut Complaints) {
     }
 }
 
-fn check_hints(profile: &Profile, browser: &Browser, complaints: &mut Complaints) {
+fn check_hints(profile: &Profile, browser: &Browser, complaints: &mut Diagnostics) {
     for (name, value) in &profile.hints {
         let key = format!("hints.{name}");
         if name.bytes().any(|byte| byte.is_ascii_uppercase())
@@ -75,10 +75,10 @@ fn check_hints(profile: &Profile, browser: &Browser, complaints: &mut Complaints
             complaints.error("header-name", &key, "is not a header name in lower case");
         }
         if let Some(expected) = identity_hint(name, browser) {
-            complaints.expect("hint", &key, value, &expected, "[browser]");
+            complaints.expect_equal("hint", &key, value, &expected, "[browser]");
         } else if name == "sec-ch-ua-full-version" {
             let expected = format!("\"{}\"", profile.provenance.version);
-            complaints.expect("hint", &key, value, &expected, "provenance.version");
+            complaints.expect_equal("hint", &key, value, &expected, "provenance.version");
         }
     }
     // Two places for a header that every request carries, one of them never read.
@@ -89,16 +89,16 @@ fn check_hints(profile: &Profile, browser: &Browser, complaints: &mut Complaints
     }
 }
 
-fn check_brands(profile: &Profile, browser: &Browser, major: u32, complaints: &mut Complaints) {
+fn check_brands(profile: &Profile, browser: &Browser, major: u32, complaints: &mut Diagnostics) {
     let version = &profile.provenance.version;
     if version.split('.').next() != Some(major.to_string().as_str()) {
-        let message = format!("is {}, but the user agent says {major}", super::shown(version));
+        let message = format!("is {}, but the user agent says {major}", super::quote(version));
         complaints.error("version", "provenance.version", message);
     }
     let product = product(profile, browser);
     let expected = brands::header(&brands::brands(product, major));
     let found = brands::header(&browser.brands);
-    complaints.expect("brands", "browser.brands", &found, &expected, "Chromium's algorithm");
+    complaints.expect_equal("brands", "browser.brands", &found, &expected, "Chromium's algorithm");
 
     let key = "browser.full_version_list";
     let full = |name: &str| browser.full_version_list.iter().find(|brand| brand.brand == name);
@@ -108,10 +108,10 @@ fn check_brands(profile: &Profile, browser: &Browser, major: u32, complaints: &m
     let own = product.map(|name| (name, version.as_str()));
     let list = brands::full_version_list(own, major, if own.is_some() { &chromium.version } else { version });
     let found = brands::header(&browser.full_version_list);
-    complaints.expect("full-version-list", key, &found, &brands::header(&list), "Chromium's algorithm");
+    complaints.expect_equal("full-version-list", key, &found, &brands::header(&list), "Chromium's algorithm");
     if chromium.version.split('.').next() != Some(major.to_string().as_str()) {
         let message =
-            format!("has Chromium {}, but the user agent says {major}", super::shown(&chromium.version));
+            format!("has Chromium {}, but the user agent says {major}", super::quote(&chromium.version));
         complaints.error("full-version-list", key, message);
     }
 }

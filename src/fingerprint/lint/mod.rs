@@ -11,7 +11,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-pub use age::{Date, Freshness};
+pub use age::{AgePolicy, Date};
 
 use super::profile::{Browser, Profile};
 
@@ -38,7 +38,7 @@ impl Severity {
 
 /// One thing that does not fit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Complaint {
+pub struct Diagnostic {
     /// Which rule complains; never renamed.
     pub id: &'static str,
     /// How much it matters.
@@ -49,7 +49,7 @@ pub struct Complaint {
     pub message: String,
 }
 
-impl fmt::Display for Complaint {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}: {}: {}", self.severity.name(), self.id, self.key, self.message)
     }
@@ -60,13 +60,13 @@ impl fmt::Display for Complaint {
 /// What a client that is no browser says of itself is its own business: only what cannot be sent is
 /// held against a profile without `[browser]`.
 #[must_use]
-pub fn lint(profile: &Profile, freshness: &Freshness) -> Vec<Complaint> {
-    let mut complaints = Complaints::default();
+pub fn lint(profile: &Profile, freshness: &AgePolicy) -> Vec<Diagnostic> {
+    let mut complaints = Diagnostics::default();
     age::check(profile, freshness, &mut complaints);
     wire::check(profile, &mut complaints);
     headers::check(profile, &mut complaints);
     if let Some(browser) = &profile.browser {
-        let major = identity::major(&browser.user_agent);
+        let major = identity::chrome_major(&browser.user_agent);
         identity::check(profile, browser, major, &mut complaints);
         headers::check_identity(profile, browser, &mut complaints);
         if let Some(major) = major {
@@ -80,9 +80,9 @@ pub fn lint(profile: &Profile, freshness: &Freshness) -> Vec<Complaint> {
 
 /// Collects complaints.
 #[derive(Default)]
-struct Complaints(Vec<Complaint>);
+struct Diagnostics(Vec<Diagnostic>);
 
-impl Complaints {
+impl Diagnostics {
     fn error(&mut self, id: &'static str, key: impl Into<String>, message: impl Into<String>) {
         self.add(id, Severity::Error, key, message);
     }
@@ -92,9 +92,16 @@ impl Complaints {
     }
 
     /// An error when what is found is not what is expected.
-    fn expect(&mut self, id: &'static str, key: impl Into<String>, found: &str, expected: &str, why: &str) {
+    fn expect_equal(
+        &mut self,
+        id: &'static str,
+        key: impl Into<String>,
+        found: &str,
+        expected: &str,
+        why: &str,
+    ) {
         if found != expected {
-            self.error(id, key, format!("is {}, but {why} says {}", shown(found), shown(expected)));
+            self.error(id, key, format!("is {}, but {why} says {}", quote(found), quote(expected)));
         }
     }
 
@@ -105,12 +112,12 @@ impl Complaints {
         key: impl Into<String>,
         message: impl Into<String>,
     ) {
-        self.0.push(Complaint { id, severity, key: key.into(), message: message.into() });
+        self.0.push(Diagnostic { id, severity, key: key.into(), message: message.into() });
     }
 }
 
 /// A value in backticks, its control characters escaped: a profile may come from anywhere.
-fn shown(text: &str) -> String {
+fn quote(text: &str) -> String {
     // Quotes are common in hints; escaping them would only make them harder to read.
     let text: String = text
         .chars()

@@ -3,9 +3,9 @@ use std::path::PathBuf;
 use super::*;
 
 /// The day the fixtures were made for, with the browser installed then.
-fn that_day() -> Freshness {
+fn test_policy() -> AgePolicy {
     let today = Date::parse("2026-11-21").unwrap();
-    Freshness { today, installed: Some(156), weeks: Freshness::WEEKS }
+    AgePolicy { today, installed_major: Some(156), max_weeks: AgePolicy::DEFAULT_MAX_WEEKS }
 }
 
 fn fixtures() -> Vec<(String, String)> {
@@ -24,9 +24,9 @@ fn fixtures() -> Vec<(String, String)> {
 }
 
 /// What is said of a profile's text, as its fixture writes it down.
-fn said(name: &str, text: &str) -> Vec<String> {
+fn lint_lines(name: &str, text: &str) -> Vec<String> {
     match Profile::from_toml(text, name) {
-        Ok(profile) => lint(&profile, &that_day()).iter().map(|c| format!("# expect: {c}")).collect(),
+        Ok(profile) => lint(&profile, &test_policy()).iter().map(|c| format!("# expect: {c}")).collect(),
         Err(error) => vec![format!("# error: {}", error.chain())],
     }
 }
@@ -36,7 +36,7 @@ fn each_wrong_profile_gets_the_complaints_written_at_its_head() {
     let mut ids = std::collections::BTreeSet::new();
     for (name, text) in fixtures() {
         let expected: Vec<&str> = text.lines().take_while(|line| line.starts_with("# ")).collect();
-        let said = said(&name, &text);
+        let said = lint_lines(&name, &text);
         let said = if said.is_empty() { vec!["# expect: nothing".to_owned()] } else { said };
         // An error of the loader may go on to list what is allowed.
         let same = said.iter().zip(&expected).all(|(said, expected)| {
@@ -51,7 +51,7 @@ fn each_wrong_profile_gets_the_complaints_written_at_its_head() {
 #[test]
 fn the_shipped_profiles_are_clean() {
     for profile in Profile::shipped() {
-        assert_eq!(lint(&profile, &that_day()), [], "{}", profile.name);
+        assert_eq!(lint(&profile, &test_policy()), [], "{}", profile.name);
     }
 }
 
@@ -60,7 +60,10 @@ fn a_profile_ages_with_the_browser_and_with_the_weeks() {
     let profile = Profile::named("chrome-156-linux").unwrap();
     let ids = |installed, today: &str, weeks| -> Vec<&str> {
         let today = Date::parse(today).unwrap();
-        lint(&profile, &Freshness { today, installed, weeks }).iter().map(|c| c.id).collect()
+        lint(&profile, &AgePolicy { today, installed_major: installed, max_weeks: weeks })
+            .iter()
+            .map(|c| c.id)
+            .collect()
     };
     assert!(ids(None, "2026-11-21", 26).is_empty());
     assert!(ids(Some(158), "2026-11-21", 26).is_empty());
@@ -74,14 +77,14 @@ fn a_profile_ages_with_the_browser_and_with_the_weeks() {
 fn a_client_that_is_no_browser_does_not_age_and_may_look_as_it_likes() {
     let plain = Profile::named("plain").unwrap();
     let today = Date::parse("2036-11-21").unwrap();
-    assert_eq!(lint(&plain, &Freshness { today, installed: Some(300), weeks: 1 }), []);
+    assert_eq!(lint(&plain, &AgePolicy { today, installed_major: Some(300), max_weeks: 1 }), []);
 }
 
 #[test]
 fn errors_come_before_warnings() {
     let mut profile = Profile::clone(&Profile::named("chrome-156-linux").unwrap());
     profile.tls.permute_extensions = false;
-    let freshness = Freshness { installed: Some(170), ..that_day() };
+    let freshness = AgePolicy { installed_major: Some(170), ..test_policy() };
     let severities: Vec<_> = lint(&profile, &freshness).iter().map(|c| c.severity).collect();
     assert_eq!(severities, [Severity::Error, Severity::Warning]);
 }

@@ -4,28 +4,28 @@
 //! tls-client #265 and #275, wreq-util #112 and utls #397; the state at 156 from the lab's own
 //! recordings; the versions before those from general knowledge of Chromium's releases, uncited.
 
-use super::Complaints;
+use super::Diagnostics;
 use crate::fingerprint::ciphers;
-use crate::fingerprint::hello::extension;
-use crate::fingerprint::profile::{Hpack, Profile, Tls};
-use crate::fingerprint::sent::{
+use crate::fingerprint::extension_bodies::{
     EXTENDED_MASTER_SECRET, RENEGOTIATION_INFO, SESSION_TICKET, SIGNED_CERTIFICATE_TIMESTAMP, STATUS_REQUEST,
 };
+use crate::fingerprint::hello::extension;
+use crate::fingerprint::profile::{Hpack, Profile, Tls};
 
 /// What the engine cannot send, whoever it imitates.
-pub(super) fn check(profile: &Profile, complaints: &mut Complaints) {
+pub(super) fn check(profile: &Profile, complaints: &mut Diagnostics) {
     let tls = &profile.tls;
     if tls.versions.is_empty() || tls.versions.iter().any(|name| name != "1.2" && name != "1.3") {
         complaints.error("unsendable", "tls.versions", "holds another version than `1.2` and `1.3`");
     }
-    unknown("tls.ciphers", &tls.ciphers, ciphers::is_known, complaints);
-    unknown("tls.groups", &tls.groups, |id| GROUPS.contains(&id), complaints);
-    if is_offered(tls, "1.3") && !tls.ciphers.starts_with(&ciphers::TLS13) {
+    check_known("tls.ciphers", &tls.ciphers, ciphers::is_known, complaints);
+    check_known("tls.groups", &tls.groups, |id| GROUPS.contains(&id), complaints);
+    if offers_version(tls, "1.3") && !tls.ciphers.starts_with(&ciphers::TLS13) {
         let message = "does not begin with 4865, 4866, 4867, which BoringSSL always offers first";
         complaints.error("unsendable", "tls.ciphers", message);
     }
     if let Some(name) = tls.certificate_compression.iter().find(|name| *name != "brotli") {
-        let message = format!("holds {}; the engine has brotli only", super::shown(name));
+        let message = format!("holds {}; the engine has brotli only", super::quote(name));
         complaints.error("unsendable", "tls.certificate_compression", message);
     }
     let mut groups = tls.groups.iter();
@@ -34,7 +34,7 @@ pub(super) fn check(profile: &Profile, complaints: &mut Complaints) {
     }
     if let Some(alps) = &tls.alps {
         if let Some(name) = alps.protocols.iter().find(|name| !tls.alpn.contains(name)) {
-            let message = format!("holds {}, which tls.alpn lacks", super::shown(name));
+            let message = format!("holds {}, which tls.alpn lacks", super::quote(name));
             complaints.error("alps", "tls.alps.protocols", message);
         }
         if !matches!(alps.codepoint, extension::ALPS | extension::ALPS_OLD) {
@@ -50,7 +50,7 @@ pub(super) fn check(profile: &Profile, complaints: &mut Complaints) {
     check_hpack(&profile.http2.hpack, complaints);
     let mut pseudo: Vec<&str> = profile.http2.pseudo_order.iter().map(String::as_str).collect();
     pseudo.sort_unstable();
-    if pseudo != PSEUDO {
+    if pseudo != PSEUDO_HEADERS {
         complaints.error(
             "pseudo-order",
             "http2.pseudo_order",
@@ -59,15 +59,15 @@ pub(super) fn check(profile: &Profile, complaints: &mut Complaints) {
     }
 }
 
-fn unknown(key: &str, ids: &[u16], is_known: impl Fn(u16) -> bool, complaints: &mut Complaints) {
+fn check_known(key: &str, ids: &[u16], is_known: impl Fn(u16) -> bool, complaints: &mut Diagnostics) {
     for id in ids.iter().filter(|id| !is_known(**id)) {
         complaints.error("unsendable", key, format!("holds {id} (0x{id:04x}), which the engine cannot send"));
     }
 }
 
 /// The extension list against the flags that make the engine send them.
-fn check_extensions(tls: &Tls, complaints: &mut Complaints) {
-    let (old, new) = (is_offered(tls, "1.2"), is_offered(tls, "1.3"));
+fn check_extensions(tls: &Tls, complaints: &mut Diagnostics) {
+    let (old, new) = (offers_version(tls, "1.2"), offers_version(tls, "1.3"));
     let alps = tls.alps.as_ref();
     let sent = [
         (extension::SERVER_NAME, true),
@@ -117,9 +117,10 @@ fn check_extensions(tls: &Tls, complaints: &mut Complaints) {
 }
 
 /// HPACK habits that no encoder can have.
-fn check_hpack(hpack: &Hpack, complaints: &mut Complaints) {
-    for name in hpack.indexed_pseudo.iter().filter(|name| !PSEUDO.contains(&name.as_str())) {
-        let message = format!("holds {}; pseudo headers are {}", super::shown(name), PSEUDO.join(", "));
+fn check_hpack(hpack: &Hpack, complaints: &mut Diagnostics) {
+    for name in hpack.indexed_pseudo.iter().filter(|name| !PSEUDO_HEADERS.contains(&name.as_str())) {
+        let message =
+            format!("holds {}; pseudo headers are {}", super::quote(name), PSEUDO_HEADERS.join(", "));
         complaints.error("hpack", "http2.hpack.indexed_pseudo", message);
     }
     let lists = [("unindexed", &hpack.unindexed), ("never_indexed", &hpack.never_indexed)];
@@ -127,18 +128,18 @@ fn check_hpack(hpack: &Hpack, complaints: &mut Complaints) {
         if http::HeaderName::from_bytes(name.as_bytes()).is_err()
             || name.bytes().any(|b| b.is_ascii_uppercase())
         {
-            let message = format!("holds {}, no header name in lower case", super::shown(name));
+            let message = format!("holds {}, no header name in lower case", super::quote(name));
             complaints.error("hpack", format!("http2.hpack.{key}"), message);
         }
     }
     if let Some(name) = hpack.unindexed.iter().find(|name| hpack.never_indexed.contains(name)) {
-        let message = format!("holds {}, which http2.hpack.unindexed holds too", super::shown(name));
+        let message = format!("holds {}, which http2.hpack.unindexed holds too", super::quote(name));
         complaints.error("hpack", "http2.hpack.never_indexed", message);
     }
 }
 
 /// What a Chromium of this major version does.
-pub(super) fn check_chromium(profile: &Profile, major: u32, complaints: &mut Complaints) {
+pub(super) fn check_chromium(profile: &Profile, major: u32, complaints: &mut Diagnostics) {
     let tls = &profile.tls;
     for (id, key, since, has, what) in [
         ("tls-grease", "tls.grease", 56, tls.grease, "inserts GREASE values"),
@@ -212,12 +213,12 @@ pub(super) fn check_chromium(profile: &Profile, major: u32, complaints: &mut Com
     }
 }
 
-pub(super) fn is_offered(tls: &Tls, version: &str) -> bool {
+pub(super) fn offers_version(tls: &Tls, version: &str) -> bool {
     tls.versions.iter().any(|name| name == version)
 }
 
 const ENCRYPTED_CLIENT_HELLO: u16 = 65037;
-const PSEUDO: [&str; 4] = ["authority", "method", "path", "scheme"];
+const PSEUDO_HEADERS: [&str; 4] = ["authority", "method", "path", "scheme"];
 const X25519_MLKEM768: u16 = 4588;
 const ML_DSA: [u16; 3] = [0x0904, 0x0905, 0x0906];
 /// What BoringSSL knows: P-256, P-384, P-521, X25519, X25519MLKEM768, MLKEM1024.

@@ -32,7 +32,7 @@ pub struct Tls {
     #[serde(default)]
     pub grease: bool,
     /// Where they stand. Default: absent, wherever the engine puts them.
-    pub grease_places: Option<GreasePlaces>,
+    pub grease_places: Option<GreaseLayout>,
     /// Whether extensions come in random order.
     #[serde(default)]
     pub permute_extensions: bool,
@@ -91,25 +91,25 @@ impl Tls {
 /// Where GREASE values stand in each list of a ClientHello.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct GreasePlaces {
+pub struct GreaseLayout {
     /// Among the cipher suites.
-    pub ciphers: Vec<Place>,
+    pub ciphers: Vec<GreasePosition>,
     /// Among the extensions, pre_shared_key not counted.
-    pub extensions: Vec<Place>,
+    pub extensions: Vec<GreasePosition>,
     /// Among the supported groups.
-    pub groups: Vec<Place>,
+    pub groups: Vec<GreasePosition>,
     /// Among the key shares.
-    pub key_shares: Vec<Place>,
+    pub key_shares: Vec<GreasePosition>,
     /// Among the signature algorithms.
-    pub signature_algorithms: Vec<Place>,
+    pub signature_algorithms: Vec<GreasePosition>,
     /// Among the supported versions.
-    pub versions: Vec<Place>,
+    pub versions: Vec<GreasePosition>,
 }
 
 /// A place in a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Place {
+pub enum GreasePosition {
     /// Before all others.
     First,
     /// After all others.

@@ -1,294 +1,396 @@
 //! All scenarios.
 
-use super::{Act, Ask, Place, Scenario, Step};
-use crate::fingerprint::profile::Over;
+use super::{ExpectedRequest, Scenario, ScenarioHost, ScenarioStep, UserAction};
+use crate::fingerprint::profile::WireProtocol;
 use crate::request::Context;
 
 /// All scenarios, in the order they are driven.
 pub(in super::super) const SCENARIOS: &[Scenario] = &[
-    scenario("navigation", ALL, &[step(Act::Open, &[open("/page")])]),
-    scenario("second", ALL, &[step(Act::Open, &[open("/page")]), step(Act::Open, &[open("/second")])]),
+    scenario("navigation", ALL, &[step(UserAction::Open, &[open("/page")])]),
+    scenario(
+        "second",
+        ALL,
+        &[step(UserAction::Open, &[open("/page")]), step(UserAction::Open, &[open("/second")])],
+    ),
     scenario(
         "link",
         ALL,
-        &[step(Act::Open, &[open("/link")]), step(Act::Click, &[open("/page").from("/link")])],
+        &[
+            step(UserAction::Open, &[open("/link")]),
+            step(UserAction::Click, &[open("/page").referrer("/link")]),
+        ],
     ),
     scenario(
         "link-away",
         ALL,
         &[
-            step(Act::Open, &[open("/link-away")]),
-            step(Act::Click, &[open("/page").from("/link-away").at(Place::Away)]),
+            step(UserAction::Open, &[open("/link-away")]),
+            step(UserAction::Click, &[open("/page").referrer("/link-away").host(ScenarioHost::CrossSite)]),
         ],
     ),
     scenario(
         "reload",
         ALL,
-        &[step(Act::Open, &[open("/page")]), step(Act::Reload, &[ask(Context::Reload, "/page")])],
+        &[
+            step(UserAction::Open, &[open("/page")]),
+            step(UserAction::Reload, &[request(Context::Reload, "/page")]),
+        ],
     ),
     scenario(
         "form",
         ALL,
-        &[step(Act::Open, &[open("/form")]), step(Act::Click, &[submit("/submit").from("/form")])],
+        &[
+            step(UserAction::Open, &[open("/form")]),
+            step(UserAction::Click, &[submit("/submit").referrer("/form")]),
+        ],
     ),
     scenario(
         "form-redirect",
         ALL,
         &[
-            step(Act::Open, &[open("/form-303")]),
-            step(Act::Click, &[submit("/submit-303").from("/form-303").to(Place::Home, "/landed")]),
+            step(UserAction::Open, &[open("/form-303")]),
+            step(
+                UserAction::Click,
+                &[submit("/submit-303").referrer("/form-303").redirects_to(ScenarioHost::Primary, "/landed")],
+            ),
         ],
     ),
     scenario(
         "form-redirect-kept",
         ALL,
         &[
-            step(Act::Open, &[open("/set/form-307")]),
-            step(Act::Click, &[submit("/submit-307").from("/set/form-307").to(Place::Home, "/landed")]),
+            step(UserAction::Open, &[open("/set/form-307")]),
+            step(
+                UserAction::Click,
+                &[submit("/submit-307")
+                    .referrer("/set/form-307")
+                    .redirects_to(ScenarioHost::Primary, "/landed")],
+            ),
         ],
     ),
-    scenario("script", ALL, &[step(Act::Open, &SCRIPTED)]),
-    checked(
+    scenario("script", ALL, &[step(UserAction::Open, &SCRIPTED)]),
+    verify_only(
         "script-redirect",
         ALL,
         &[step(
-            Act::Open,
+            UserAction::Open,
             &[
                 open("/script-redirect"),
-                ask(Context::Fetch, "/to-same").from("/script-redirect").to(Place::Home, "/landed"),
-                ask(Context::Xhr, "/to-same").from("/script-redirect").to(Place::Home, "/landed"),
+                request(Context::Fetch, "/to-same")
+                    .referrer("/script-redirect")
+                    .redirects_to(ScenarioHost::Primary, "/landed"),
+                request(Context::Xhr, "/to-same")
+                    .referrer("/script-redirect")
+                    .redirects_to(ScenarioHost::Primary, "/landed"),
             ],
         )],
     ),
-    checked(
+    verify_only(
         "script-redirect-away",
         ALL,
         &[step(
-            Act::Open,
+            UserAction::Open,
             &[
                 open("/script-redirect-away"),
-                ask(Context::Fetch, "/to-away").from("/script-redirect-away").to(Place::Away, "/landed"),
-                ask(Context::Fetch, "/back")
-                    .at(Place::Away)
-                    .from("/script-redirect-away")
-                    .to(Place::Home, "/landed"),
+                request(Context::Fetch, "/to-away")
+                    .referrer("/script-redirect-away")
+                    .redirects_to(ScenarioHost::CrossSite, "/landed"),
+                request(Context::Fetch, "/back")
+                    .host(ScenarioHost::CrossSite)
+                    .referrer("/script-redirect-away")
+                    .redirects_to(ScenarioHost::Primary, "/landed"),
             ],
         )],
     ),
-    checked("script-own", ALL, &[step(Act::Open, &[open("/script-own"), OWN[0], OWN[1], OWN[2]])]),
-    checked(
+    verify_only(
+        "script-own",
+        ALL,
+        &[step(
+            UserAction::Open,
+            &[open("/script-own"), SCRIPTED_HEADERS[0], SCRIPTED_HEADERS[1], SCRIPTED_HEADERS[2]],
+        )],
+    ),
+    verify_only(
         "cors",
         ALL,
         &[step(
-            Act::Open,
+            UserAction::Open,
             &[
                 open("/cors"),
-                ask(Context::Fetch, "/get").at(Place::Near).from("/cors"),
-                ask(Context::Fetch, "/get").at(Place::Away).from("/cors"),
-                ask(Context::Fetch, "/post").at(Place::Away).from("/cors").sent("words", 1),
-                ask(Context::Xhr, "/xhr").at(Place::Away).from("/cors"),
+                request(Context::Fetch, "/get").host(ScenarioHost::SameSite).referrer("/cors"),
+                request(Context::Fetch, "/get").host(ScenarioHost::CrossSite).referrer("/cors"),
+                request(Context::Fetch, "/post")
+                    .host(ScenarioHost::CrossSite)
+                    .referrer("/cors")
+                    .text_body("words", 1),
+                request(Context::Xhr, "/xhr").host(ScenarioHost::CrossSite).referrer("/cors"),
             ],
         )],
     ),
-    checked(
+    verify_only(
         "cors-preflight",
         ALL,
         &[step(
-            Act::Open,
+            UserAction::Open,
             &[
                 open("/cors-preflight"),
-                ask(Context::Fetch, "/post").at(Place::Away).from("/cors-preflight").post(JSON, OBJECT),
+                request(Context::Fetch, "/post")
+                    .host(ScenarioHost::CrossSite)
+                    .referrer("/cors-preflight")
+                    .post(JSON, OBJECT),
             ],
         )],
     ),
-    scenario("redirect", ALL, &[step(Act::Open, &[open("/to-same").to(Place::Home, "/landed")])]),
-    scenario("redirect-away", ALL, &[step(Act::Open, &[open("/to-away").to(Place::Away, "/landed")])]),
+    scenario(
+        "redirect",
+        ALL,
+        &[step(UserAction::Open, &[open("/to-same").redirects_to(ScenarioHost::Primary, "/landed")])],
+    ),
+    scenario(
+        "redirect-away",
+        ALL,
+        &[step(UserAction::Open, &[open("/to-away").redirects_to(ScenarioHost::CrossSite, "/landed")])],
+    ),
     scenario(
         "link-redirect",
         ALL,
         &[
-            step(Act::Open, &[open("/link-redirect")]),
-            step(Act::Click, &[open("/to-same").from("/link-redirect").to(Place::Home, "/landed")]),
+            step(UserAction::Open, &[open("/link-redirect")]),
+            step(
+                UserAction::Click,
+                &[open("/to-same").referrer("/link-redirect").redirects_to(ScenarioHost::Primary, "/landed")],
+            ),
         ],
     ),
     scenario(
         "cookies",
         ALL,
         &[
-            step(Act::Open, &[open("/set/page")]),
-            step(Act::Reload, &[ask(Context::Reload, "/set/page")]),
-            step(Act::Open, &[open("/page")]),
-            step(Act::Open, &[open("/to-same").to(Place::Home, "/landed")]),
+            step(UserAction::Open, &[open("/set/page")]),
+            step(UserAction::Reload, &[request(Context::Reload, "/set/page")]),
+            step(UserAction::Open, &[open("/page")]),
+            step(UserAction::Open, &[open("/to-same").redirects_to(ScenarioHost::Primary, "/landed")]),
         ],
     ),
     scenario(
         "cookies-form",
         ALL,
-        &[step(Act::Open, &[open("/set/form")]), step(Act::Click, &[submit("/submit").from("/set/form")])],
+        &[
+            step(UserAction::Open, &[open("/set/form")]),
+            step(UserAction::Click, &[submit("/submit").referrer("/set/form")]),
+        ],
     ),
-    scenario("cookies-script", ALL, &[step(Act::Open, &SCRIPTED_COOKIES)]),
+    scenario("cookies-script", ALL, &[step(UserAction::Open, &SCRIPTED_COOKIES)]),
     scenario(
         "hints",
         TLS,
         &[
-            step(Act::Open, &[open("/accept-ch/all")]),
-            step(Act::Open, &[open("/page")]),
-            step(Act::Reload, &[ask(Context::Reload, "/page")]),
-            step(Act::Open, &[open("/to-same").to(Place::Home, "/landed")]),
+            step(UserAction::Open, &[open("/accept-ch/all")]),
+            step(UserAction::Open, &[open("/page")]),
+            step(UserAction::Reload, &[request(Context::Reload, "/page")]),
+            step(UserAction::Open, &[open("/to-same").redirects_to(ScenarioHost::Primary, "/landed")]),
         ],
     ),
     scenario(
         "hints-form",
         TLS,
         &[
-            step(Act::Open, &[open("/accept-ch/all")]),
-            step(Act::Open, &[open("/form")]),
-            step(Act::Click, &[submit("/submit").from("/form")]),
-            step(Act::Open, &[open("/form-303")]),
-            step(Act::Click, &[submit("/submit-303").from("/form-303").to(Place::Home, "/landed")]),
+            step(UserAction::Open, &[open("/accept-ch/all")]),
+            step(UserAction::Open, &[open("/form")]),
+            step(UserAction::Click, &[submit("/submit").referrer("/form")]),
+            step(UserAction::Open, &[open("/form-303")]),
+            step(
+                UserAction::Click,
+                &[submit("/submit-303").referrer("/form-303").redirects_to(ScenarioHost::Primary, "/landed")],
+            ),
         ],
     ),
-    scenario("hints-script", TLS, &[step(Act::Open, &[open("/accept-ch/all")]), step(Act::Open, &SCRIPTED)]),
-    checked(
+    scenario(
+        "hints-script",
+        TLS,
+        &[step(UserAction::Open, &[open("/accept-ch/all")]), step(UserAction::Open, &SCRIPTED)],
+    ),
+    verify_only(
         "hints-one",
         TLS,
-        &[step(Act::Open, &[open("/accept-ch/full-version-list")]), step(Act::Open, &SCRIPTED)],
+        &[step(UserAction::Open, &[open("/accept-ch/full-version-list")]), step(UserAction::Open, &SCRIPTED)],
     ),
-    checked(
+    verify_only(
         "hints-two",
         TLS,
-        &[step(Act::Open, &[open("/accept-ch/model+platform-version")]), step(Act::Open, &SCRIPTED_COOKIES)],
+        &[
+            step(UserAction::Open, &[open("/accept-ch/model+platform-version")]),
+            step(UserAction::Open, &SCRIPTED_COOKIES),
+        ],
     ),
-    checked(
+    verify_only(
         "hints-four",
         TLS,
         &[
-            step(Act::Open, &[open("/accept-ch/arch+bitness+platform-version+wow64")]),
-            step(Act::Open, &SCRIPTED),
-            step(Act::Open, &[open("/page")]),
+            step(UserAction::Open, &[open("/accept-ch/arch+bitness+platform-version+wow64")]),
+            step(UserAction::Open, &SCRIPTED),
+            step(UserAction::Open, &[open("/page")]),
         ],
     ),
-    scenario("resumption", TLS, &[step(Act::Open, &[open("/end")]), step(Act::Open, &[open("/page")])]),
-    checked(
+    scenario(
+        "resumption",
+        TLS,
+        &[step(UserAction::Open, &[open("/end")]), step(UserAction::Open, &[open("/page")])],
+    ),
+    verify_only(
         "upload",
         TLS,
-        &[step(Act::Open, &[open("/upload"), ask(Context::Fetch, "/post").from("/upload").sent("x", LARGE)])],
+        &[step(
+            UserAction::Open,
+            &[open("/upload"), request(Context::Fetch, "/post").referrer("/upload").text_body("x", LARGE)],
+        )],
     ),
-    checked(
+    verify_only(
         "download",
         H2,
         &[step(
-            Act::Open,
+            UserAction::Open,
             &[
                 open("/download"),
-                ask(Context::Fetch, "/large").from("/download"),
-                ask(Context::Fetch, "/fetch").from("/download"),
+                request(Context::Fetch, "/large").referrer("/download"),
+                request(Context::Fetch, "/fetch").referrer("/download"),
             ],
         )],
     ),
-    checked("pinged", H2, &[step(Act::Open, &[open("/ping")]), step(Act::Open, &[open("/page")])]),
-    checked("resized", H2, &[step(Act::Open, &[open("/settings")]), step(Act::Open, &[open("/page")])]),
-    checked("idle", H2, &[step(Act::Open, &[open("/page")]), step(Act::OpenLater, &[open("/second")])]),
+    verify_only(
+        "pinged",
+        H2,
+        &[step(UserAction::Open, &[open("/ping")]), step(UserAction::Open, &[open("/page")])],
+    ),
+    verify_only(
+        "resized",
+        H2,
+        &[step(UserAction::Open, &[open("/settings")]), step(UserAction::Open, &[open("/page")])],
+    ),
+    verify_only(
+        "idle",
+        H2,
+        &[step(UserAction::Open, &[open("/page")]), step(UserAction::OpenLater, &[open("/second")])],
+    ),
 ];
 
 /// How many bytes the upload has: more than one frame, and than one window.
 const LARGE: usize = 100_000;
 
-const fn scenario(name: &'static str, overs: &'static [Over], steps: &'static [Step]) -> Scenario {
-    Scenario { name, overs, steps, captured: true }
+const fn scenario(
+    name: &'static str,
+    overs: &'static [WireProtocol],
+    steps: &'static [ScenarioStep],
+) -> Scenario {
+    Scenario { name, protocols: overs, steps, is_captured: true }
 }
 
 /// One from which no profile is made.
-const fn checked(name: &'static str, overs: &'static [Over], steps: &'static [Step]) -> Scenario {
-    Scenario { name, overs, steps, captured: false }
+const fn verify_only(
+    name: &'static str,
+    overs: &'static [WireProtocol],
+    steps: &'static [ScenarioStep],
+) -> Scenario {
+    Scenario { name, protocols: overs, steps, is_captured: false }
 }
 
-const fn step(act: Act, asks: &'static [Ask]) -> Step {
-    Step { act, asks }
+const fn step(act: UserAction, asks: &'static [ExpectedRequest]) -> ScenarioStep {
+    ScenarioStep { action: act, requests: asks }
 }
 
-const fn ask(context: Context, path: &'static str) -> Ask {
-    let at = Place::Home;
-    Ask { context, method: "GET", at, path, ends: (at, path), from: None, body: None, own: &[] }
+const fn request(context: Context, path: &'static str) -> ExpectedRequest {
+    let at = ScenarioHost::Primary;
+    ExpectedRequest {
+        context,
+        method: "GET",
+        host: at,
+        path,
+        final_target: (at, path),
+        referrer: None,
+        body: None,
+        script_headers: &[],
+    }
 }
 
-const fn open(path: &'static str) -> Ask {
-    ask(Context::Navigation, path)
+const fn open(path: &'static str) -> ExpectedRequest {
+    request(Context::Navigation, path)
 }
 
-const fn submit(path: &'static str) -> Ask {
-    ask(Context::Form, path).post(FORM, FIELDS)
+const fn submit(path: &'static str) -> ExpectedRequest {
+    request(Context::Form, path).post(FORM, FIELDS)
 }
 
-impl Ask {
-    const fn from(mut self, page: &'static str) -> Self {
-        self.from = Some(page);
+impl ExpectedRequest {
+    const fn referrer(mut self, page: &'static str) -> Self {
+        self.referrer = Some(page);
         self
     }
 
     const fn post(self, media: &'static str, text: &'static str) -> Self {
-        self.typed(Some(media), text, 1)
+        self.body(Some(media), text, 1)
     }
 
     /// A body whose type is left to the browser.
-    const fn sent(self, text: &'static str, times: usize) -> Self {
-        self.typed(None, text, times)
+    const fn text_body(self, text: &'static str, times: usize) -> Self {
+        self.body(None, text, times)
     }
 
-    const fn typed(mut self, media: Option<&'static str>, text: &'static str, times: usize) -> Self {
+    const fn body(mut self, media: Option<&'static str>, text: &'static str, times: usize) -> Self {
         self.method = "POST";
         self.body = Some((media, text, times));
         self
     }
 
-    const fn at(mut self, place: Place) -> Self {
-        self.at = place;
-        self.ends.0 = place;
+    const fn host(mut self, place: ScenarioHost) -> Self {
+        self.host = place;
+        self.final_target.0 = place;
         self
     }
 
-    const fn to(mut self, place: Place, path: &'static str) -> Self {
-        self.ends = (place, path);
+    const fn redirects_to(mut self, place: ScenarioHost, path: &'static str) -> Self {
+        self.final_target = (place, path);
         self
     }
 
-    const fn own(mut self, headers: &'static [(&'static str, &'static str)]) -> Self {
-        self.own = headers;
+    const fn script_headers(mut self, headers: &'static [(&'static str, &'static str)]) -> Self {
+        self.script_headers = headers;
         self
     }
 }
 
-const ALL: &[Over] = &[Over::H2, Over::H1, Over::Cleartext];
-const TLS: &[Over] = &[Over::H2, Over::H1];
-const H2: &[Over] = &[Over::H2];
+const ALL: &[WireProtocol] = &[WireProtocol::Http2, WireProtocol::Http1, WireProtocol::Cleartext];
+const TLS: &[WireProtocol] = &[WireProtocol::Http2, WireProtocol::Http1];
+const H2: &[WireProtocol] = &[WireProtocol::Http2];
 const FORM: &str = "application/x-www-form-urlencoded";
 const FIELDS: &str = "q=a+b&r=c";
 const JSON: &str = "application/json";
 const OBJECT: &str = r#"{"a":1}"#;
 
 /// What the page's script asks for, one after the other.
-const SCRIPT: [Ask; 4] = [
-    ask(Context::Fetch, "/fetch"),
-    ask(Context::Fetch, "/fetch-json").post(JSON, OBJECT),
-    ask(Context::Xhr, "/xhr"),
-    ask(Context::Xhr, "/xhr-json").post(JSON, OBJECT),
+const SCRIPT: [ExpectedRequest; 4] = [
+    request(Context::Fetch, "/fetch"),
+    request(Context::Fetch, "/fetch-json").post(JSON, OBJECT),
+    request(Context::Xhr, "/xhr"),
+    request(Context::Xhr, "/xhr-json").post(JSON, OBJECT),
 ];
-const fn script(page: &'static str) -> [Ask; 5] {
+const fn script(page: &'static str) -> [ExpectedRequest; 5] {
     let [a, b, c, d] = SCRIPT;
-    [open(page), a.from(page), b.from(page), c.from(page), d.from(page)]
+    [open(page), a.referrer(page), b.referrer(page), c.referrer(page), d.referrer(page)]
 }
-const SCRIPTED: [Ask; 5] = script("/script");
-const SCRIPTED_COOKIES: [Ask; 5] = script("/set/script");
+const SCRIPTED: [ExpectedRequest; 5] = script("/script");
+const SCRIPTED_COOKIES: [ExpectedRequest; 5] = script("/set/script");
 
 /// Requests with headers that the script itself sets.
-const OWN: [Ask; 3] = [
-    ask(Context::Fetch, "/fetch").from("/script-own").own(&[("x-requested-with", "XMLHttpRequest")]),
-    ask(Context::Fetch, "/fetch-json").from("/script-own").post(JSON, OBJECT).own(&[
+const SCRIPTED_HEADERS: [ExpectedRequest; 3] = [
+    request(Context::Fetch, "/fetch")
+        .referrer("/script-own")
+        .script_headers(&[("x-requested-with", "XMLHttpRequest")]),
+    request(Context::Fetch, "/fetch-json").referrer("/script-own").post(JSON, OBJECT).script_headers(&[
         ("accept", "application/json"),
         ("authorization", "Bearer t"),
         ("x-csrf-token", "t"),
     ]),
-    ask(Context::Xhr, "/xhr")
-        .from("/script-own")
-        .own(&[("accept", "application/json"), ("x-requested-with", "XMLHttpRequest")]),
+    request(Context::Xhr, "/xhr")
+        .referrer("/script-own")
+        .script_headers(&[("accept", "application/json"), ("x-requested-with", "XMLHttpRequest")]),
 ];

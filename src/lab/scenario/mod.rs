@@ -6,11 +6,11 @@ mod list;
 mod site;
 
 pub(super) use list::SCENARIOS;
-pub(super) use site::site;
+pub(super) use site::respond;
 
 use std::net::Ipv4Addr;
 
-use crate::fingerprint::profile::Over;
+use crate::fingerprint::profile::WireProtocol;
 use crate::request::Context;
 
 /// One scenario.
@@ -18,22 +18,22 @@ use crate::request::Context;
 pub(super) struct Scenario {
     pub(super) name: &'static str,
     /// How requests may travel for it to make sense.
-    pub(super) overs: &'static [Over],
-    pub(super) steps: &'static [Step],
+    pub(super) protocols: &'static [WireProtocol],
+    pub(super) steps: &'static [ScenarioStep],
     /// Whether profiles are made from it. What others show follows from these, or is no header.
-    pub(super) captured: bool,
+    pub(super) is_captured: bool,
 }
 
 /// One thing the person at the browser does, and the requests that follow from it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Step {
-    pub(super) act: Act,
-    pub(super) asks: &'static [Ask],
+pub(super) struct ScenarioStep {
+    pub(super) action: UserAction,
+    pub(super) requests: &'static [ExpectedRequest],
 }
 
 /// What the person at the browser does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Act {
+pub(super) enum UserAction {
     /// Types an address into a new tab.
     Open,
     /// Presses the first link or button of the page at hand.
@@ -46,52 +46,52 @@ pub(super) enum Act {
 
 /// One of a scenario's hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ScenarioHost {
     /// The first: where pages are.
-    Home,
+    Primary,
     /// Another origin of the same site.
-    Near,
+    SameSite,
     /// Another site.
-    Away,
+    CrossSite,
 }
 
 /// One request as it must be asked of the impersonate tier to be the browser's own.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ask {
+pub(super) struct ExpectedRequest {
     pub(super) context: Context,
     pub(super) method: &'static str,
-    pub(super) at: Place,
+    pub(super) host: ScenarioHost,
     pub(super) path: &'static str,
     /// Where its redirects end; its own place and path without any.
-    pub(super) ends: (Place, &'static str),
+    pub(super) final_target: (ScenarioHost, &'static str),
     /// The page it comes from, at home.
-    pub(super) from: Option<&'static str>,
+    pub(super) referrer: Option<&'static str>,
     /// Its media type, unless that is the browser's to say, and its text, so many times over.
     pub(super) body: Option<(Option<&'static str>, &'static str, usize)>,
     /// Headers that the page's script sets, in its own order.
-    pub(super) own: &'static [(&'static str, &'static str)],
+    pub(super) script_headers: &'static [(&'static str, &'static str)],
 }
 
-impl Ask {
+impl ExpectedRequest {
     /// Whether it is redirected on its way.
     pub(super) fn is_redirected(&self) -> bool {
-        self.ends != (self.at, self.path)
+        self.final_target != (self.host, self.path)
     }
 }
 
 /// How many first connections tell what is random from what is fixed.
-pub(super) const HELLOS: usize = 8;
+pub(super) const HELLO_COUNT: usize = 8;
 
 /// How long a connection is left alone to see what is different after that. Chrome asks after one
 /// from which nothing was read for 10 s.
-pub(super) const IDLE: std::time::Duration = std::time::Duration::from_secs(11);
+pub(super) const IDLE_TIME: std::time::Duration = std::time::Duration::from_secs(11);
 
 /// The names of all scenarios' hosts, and the hellos'.
 pub(super) fn hosts() -> Vec<String> {
-    let mut names: Vec<String> = (0..HELLOS).map(hello_host).collect();
+    let mut names: Vec<String> = (0..HELLO_COUNT).map(hello_host).collect();
     for scenario in SCENARIOS {
-        for over in scenario.overs {
-            names.extend(own_hosts(scenario.name, *over));
+        for over in scenario.protocols {
+            names.extend(scenario_hosts(scenario.name, *over));
         }
     }
     names
@@ -103,25 +103,26 @@ pub(super) fn hello_host(n: usize) -> String {
 }
 
 /// A scenario's host.
-pub(super) fn host(scenario: &str, over: Over, place: Place) -> String {
+pub(super) fn host(scenario: &str, over: WireProtocol, place: ScenarioHost) -> String {
     let over = over.name();
     match place {
-        Place::Home => format!("{scenario}-{over}.test"),
-        Place::Near => format!("near.{scenario}-{over}.test"),
-        Place::Away => format!("{scenario}-{over}-away.test"),
+        ScenarioHost::Primary => format!("{scenario}-{over}.test"),
+        ScenarioHost::SameSite => format!("near.{scenario}-{over}.test"),
+        ScenarioHost::CrossSite => format!("{scenario}-{over}-away.test"),
     }
 }
 
 /// Where a place is: each has an address of its own, as sites have.
-pub(super) const fn address(place: Place) -> Ipv4Addr {
+pub(super) const fn address(place: ScenarioHost) -> Ipv4Addr {
     match place {
-        Place::Home => Ipv4Addr::LOCALHOST,
-        Place::Near => Ipv4Addr::new(127, 0, 0, 2),
-        Place::Away => Ipv4Addr::new(127, 0, 0, 3),
+        ScenarioHost::Primary => Ipv4Addr::LOCALHOST,
+        ScenarioHost::SameSite => Ipv4Addr::new(127, 0, 0, 2),
+        ScenarioHost::CrossSite => Ipv4Addr::new(127, 0, 0, 3),
     }
 }
 
 /// All hosts of a scenario.
-pub(super) fn own_hosts(scenario: &str, over: Over) -> [String; 3] {
-    [Place::Home, Place::Near, Place::Away].map(|place| host(scenario, over, place))
+pub(super) fn scenario_hosts(scenario: &str, over: WireProtocol) -> [String; 3] {
+    [ScenarioHost::Primary, ScenarioHost::SameSite, ScenarioHost::CrossSite]
+        .map(|place| host(scenario, over, place))
 }

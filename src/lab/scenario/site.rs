@@ -1,17 +1,17 @@
 //! The site of all scenarios. Pure.
 
-use super::super::record::Heard;
+use super::super::recording::Exchange;
 use super::super::reply::Reply;
-use crate::fingerprint::profile::Over;
+use crate::fingerprint::profile::WireProtocol;
 
 /// Answers every request of every scenario.
-pub(in super::super) fn site(heard: &Heard) -> Reply {
+pub(in super::super) fn respond(heard: &Exchange) -> Reply {
     let request = &heard.request;
     let (set, path) = match request.path.strip_prefix("/set/") {
         Some(rest) => (true, format!("/{rest}")),
         None => (false, request.path.clone()),
     };
-    let scheme = if request.over == Over::Cleartext { "http" } else { "https" };
+    let scheme = if request.over == WireProtocol::Cleartext { "http" } else { "https" };
     let other = |authority: String| format!("{scheme}://{authority}");
     let near = other(format!("near.{}", request.authority));
     let away = other(request.authority.replacen(".test", "-away.test", 1));
@@ -44,9 +44,9 @@ pub(in super::super) fn site(heard: &Heard) -> Reply {
         "/large" => {
             Reply::status(200).header("content-type", "application/octet-stream").body(vec![0; LARGE])
         }
-        "/end" => page("").closing(),
-        "/ping" => page("").pinging(),
-        "/settings" => page("").resizing(),
+        "/end" => page("").close_after(),
+        "/ping" => page("").ping_after(),
+        "/settings" => page("").resize_after(),
         "/get" | "/post" | "/fetch" | "/fetch-json" | "/xhr" | "/xhr-json" => Reply::json(200, "{}"),
         "/favicon.ico" => Reply::status(404),
         _ => match path.strip_prefix("/accept-ch/") {
@@ -54,7 +54,7 @@ pub(in super::super) fn site(heard: &Heard) -> Reply {
             None => page(""),
         },
     };
-    let reply = shared(reply, heard);
+    let reply = allow_cors(reply, heard);
     if set {
         return reply.header("set-cookie", "first=1; Path=/").header("set-cookie", "second=two; Path=/");
     }
@@ -62,7 +62,7 @@ pub(in super::super) fn site(heard: &Heard) -> Reply {
 }
 
 /// Lets scripts of other origins read an answer that they ask for.
-fn shared(reply: Reply, heard: &Heard) -> Reply {
+fn allow_cors(reply: Reply, heard: &Exchange) -> Reply {
     let Some(origin) = heard.request.header("origin") else { return reply };
     reply.header("access-control-allow-origin", origin).header("access-control-allow-headers", "content-type")
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Layer;
+use super::FingerprintLayer;
 
 /// A difference that is known and explained.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,7 +11,7 @@ pub struct Exception {
     /// The scenario and way, for example `form/h2`.
     pub scenario: String,
     /// The layer.
-    pub layer: Layer,
+    pub layer: FingerprintLayer,
     /// Why it differs, for who reads the table.
     pub reason: String,
 }
@@ -23,13 +23,13 @@ impl Exception {
     /// Never: a test reads them.
     #[must_use]
     pub fn shipped() -> Vec<Self> {
-        toml::from_str::<File>(SHIPPED).expect("a test reads the shipped exceptions").exceptions
+        toml::from_str::<ExceptionFile>(SHIPPED).expect("a test reads the shipped exceptions").exceptions
     }
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct ExceptionFile {
     #[serde(default)]
     exceptions: Vec<Exception>,
 }
@@ -38,7 +38,7 @@ const SHIPPED: &str = include_str!("exceptions.toml");
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::drive::key;
+    use super::super::super::driver::scenario_key;
     use super::super::super::scenario::SCENARIOS;
     use super::*;
 
@@ -46,7 +46,7 @@ mod tests {
     fn shipped_exceptions_name_scenarios_that_there_are_and_say_why() {
         let keys: Vec<String> = SCENARIOS
             .iter()
-            .flat_map(|scenario| scenario.overs.iter().map(|over| key(scenario, *over)))
+            .flat_map(|scenario| scenario.protocols.iter().map(|over| scenario_key(scenario, *over)))
             .collect();
         for exception in Exception::shipped() {
             assert!(keys.contains(&exception.scenario), "{exception:?}");

@@ -1,29 +1,42 @@
 //! What a client says on an HTTP/2 connection besides requests.
 
-use super::super::control::Control;
-use super::super::record::Connection;
+use super::super::control_frame::ControlFrame;
+use super::super::recording::RecordedConnection;
 use super::super::scenario::Scenario;
-use super::Layer;
-use super::requests::used;
-use super::row::Row;
-use crate::fingerprint::H2Opening;
+use super::FingerprintLayer;
+use super::requests::with_requests;
+use super::row::ScenarioComparison;
+use crate::fingerprint::Http2Fingerprint;
 
 /// Holds the frames of each connection that are no HEADERS, no DATA and no part of its opening.
-pub(super) fn hold(row: &mut Row<'_>, scenario: &Scenario, theirs: &[Connection], ours: &[Connection]) {
-    for (n, (theirs, ours)) in used(theirs).zip(used(ours)).enumerate() {
-        let (theirs, ours) = (Story::of(scenario, theirs), Story::of(scenario, ours));
+pub(super) fn compare(
+    row: &mut ScenarioComparison<'_>,
+    scenario: &Scenario,
+    theirs: &[RecordedConnection],
+    ours: &[RecordedConnection],
+) {
+    for (n, (theirs, ours)) in with_requests(theirs).zip(with_requests(ours)).enumerate() {
+        let (theirs, ours) = (
+            FrameSequence::from_connection(scenario, theirs),
+            FrameSequence::from_connection(scenario, ours),
+        );
         let which = |what: &str| format!("connection {n}: {what}");
-        row.hold_text(Layer::Control, &which("frames"), theirs.frames.join(", "), ours.frames.join(", "));
+        row.compare_text(
+            FingerprintLayer::Control,
+            &which("frames"),
+            theirs.frames.join(", "),
+            ours.frames.join(", "),
+        );
         for (what, theirs, ours) in [
             ("answers to SETTINGS", theirs.settings_acks, ours.settings_acks),
             ("answers to PING", theirs.ping_acks, ours.ping_acks),
         ] {
-            row.hold(Layer::Control, &which(what), theirs, ours, usize::to_string);
+            row.compare(FingerprintLayer::Control, &which(what), theirs, ours, usize::to_string);
         }
         for (what, theirs, ours) in
             [("streams", theirs.streams, ours.streams), ("connection", theirs.connection, ours.connection)]
         {
-            row.hold_text(Layer::Windows, &which(what), theirs.join(", "), ours.join(", "));
+            row.compare_text(FingerprintLayer::Windows, &which(what), theirs.join(", "), ours.join(", "));
         }
     }
 }
@@ -31,7 +44,7 @@ pub(super) fn hold(row: &mut Row<'_>, scenario: &Scenario, theirs: &[Connection]
 /// A connection's frames. What answers the server comes when the server has spoken: how often
 /// counts, not between which of the client's own.
 #[derive(Default)]
-struct Story {
+struct FrameSequence {
     frames: Vec<String>,
     settings_acks: usize,
     ping_acks: usize,
@@ -40,11 +53,11 @@ struct Story {
     connection: Vec<String>,
 }
 
-impl Story {
-    fn of(scenario: &Scenario, connection: &Connection) -> Self {
-        let redirected = redirected(scenario, connection);
+impl FrameSequence {
+    fn from_connection(scenario: &Scenario, connection: &RecordedConnection) -> Self {
+        let redirected = redirected_streams(scenario, connection);
         let mut story = Self::default();
-        let windows = Windows::of(connection.opening.as_ref());
+        let windows = ReceiveWindows::from_opening(connection.opening.as_ref());
         let mut requests: Vec<u32> = Vec::new();
         // What belongs to the opening is compared there, and comes first.
         let mut opening = (true, true);
@@ -55,29 +68,33 @@ impl Story {
                 None => format!("stream {stream}"),
             };
             let frame = match control {
-                Control::Request { stream } => {
+                ControlFrame::Request { stream } => {
                     requests.push(*stream);
                     continue;
                 }
-                Control::Settings { .. } if std::mem::take(&mut opening.0) => continue,
-                Control::WindowUpdate { stream: 0, .. }
+                ControlFrame::Settings { .. } if std::mem::take(&mut opening.0) => continue,
+                ControlFrame::WindowUpdate { stream: 0, .. }
                     if requests.is_empty() && std::mem::take(&mut opening.1) =>
                 {
                     continue;
                 }
-                Control::WindowUpdate { stream, increment } => {
+                ControlFrame::WindowUpdate { stream, increment } => {
                     if *stream == 0 {
-                        story.connection.push(share(*increment, windows.connection));
+                        story.connection.push(format_share(*increment, windows.connection));
                     } else {
-                        story.streams.push(format!("{}: {}", of(*stream), share(*increment, windows.stream)));
+                        story.streams.push(format!(
+                            "{}: {}",
+                            of(*stream),
+                            format_share(*increment, windows.stream)
+                        ));
                     }
                     continue;
                 }
-                Control::SettingsAck => {
+                ControlFrame::SettingsAck => {
                     story.settings_acks += 1;
                     continue;
                 }
-                Control::Ping { ack: true } => {
+                ControlFrame::Ping { ack: true } => {
                     // The server that closes a connection asks too: whether that is still answered
                     // depends on who is faster.
                     story.ping_acks += usize::from(scenario.name == "pinged");
@@ -85,13 +102,15 @@ impl Story {
                 }
                 // An answer that redirects is left unread: Chrome tells the server so, unless the answer
                 // is over before it gets there.
-                Control::Reset { stream, code: CANCEL } if redirected.contains(stream) => continue,
-                Control::Ping { ack: false } => "PING".to_owned(),
-                Control::Settings { values } => format!("SETTINGS {values:?}"),
-                Control::Priority { stream, priority } => format!("PRIORITY {} {priority:?}", of(*stream)),
-                Control::Reset { stream, code } => format!("RST_STREAM {code} of {}", of(*stream)),
-                Control::GoAway { code } => format!("GOAWAY {code}"),
-                Control::Other { kind, len, .. } => format!("type {kind}, {len} bytes"),
+                ControlFrame::Reset { stream, code: CANCEL } if redirected.contains(stream) => continue,
+                ControlFrame::Ping { ack: false } => "PING".to_owned(),
+                ControlFrame::Settings { values } => format!("SETTINGS {values:?}"),
+                ControlFrame::Priority { stream, priority } => {
+                    format!("PRIORITY {} {priority:?}", of(*stream))
+                }
+                ControlFrame::Reset { stream, code } => format!("RST_STREAM {code} of {}", of(*stream)),
+                ControlFrame::GoAway { code } => format!("GOAWAY {code}"),
+                ControlFrame::Other { kind, len, .. } => format!("type {kind}, {len} bytes"),
             };
             story.frames.push(format!("{frame} after request {}", requests.len()));
         }
@@ -100,20 +119,20 @@ impl Story {
 }
 
 /// The streams of the requests that were redirected.
-fn redirected(scenario: &Scenario, connection: &Connection) -> Vec<u32> {
-    let asks = || scenario.steps.iter().flat_map(|step| step.asks).filter(|ask| ask.is_redirected());
+fn redirected_streams(scenario: &Scenario, connection: &RecordedConnection) -> Vec<u32> {
+    let asks = || scenario.steps.iter().flat_map(|step| step.requests).filter(|ask| ask.is_redirected());
     let requests = connection.requests.iter();
     requests.filter(|r| asks().any(|ask| ask.path == r.path)).filter_map(|r| r.stream).collect()
 }
 
 /// The windows a client opened for what it receives.
-struct Windows {
+struct ReceiveWindows {
     stream: u32,
     connection: u32,
 }
 
-impl Windows {
-    fn of(opening: Option<&H2Opening>) -> Self {
+impl ReceiveWindows {
+    fn from_opening(opening: Option<&Http2Fingerprint>) -> Self {
         let set = opening.and_then(|o| o.settings.iter().find(|(id, _)| *id == INITIAL_WINDOW_SIZE));
         let more = opening.map_or(0, |opening| opening.window_update);
         Self {
@@ -125,7 +144,7 @@ impl Windows {
 
 /// An increment as a part of its window: a client that waits for a half has it with the frame that
 /// completes it, wherever that ends.
-fn share(increment: u32, window: u32) -> String {
+fn format_share(increment: u32, window: u32) -> String {
     let half = window / 2;
     if (half..=half.saturating_add(SLACK)).contains(&increment) {
         "half of the window".to_owned()

@@ -2,25 +2,30 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::record::Connection;
-use super::Layer;
-use super::row::Row;
-use crate::fingerprint::Shape;
+use super::super::recording::RecordedConnection;
+use super::FingerprintLayer;
+use super::row::ScenarioComparison;
+use crate::fingerprint::HelloShape;
 use crate::fingerprint::hello::{ClientHello, extension, is_grease};
 use crate::hex;
 
 /// Every hello of one kind against every one of the other: all fields that are no draw.
-pub(super) fn hold(row: &mut Row<'_>, theirs: &[Connection], ours: &[Connection], resumed: bool) {
-    let layer = if resumed { Layer::Resumption } else { Layer::Hello };
-    let theirs = merged(theirs, resumed);
-    let ours = merged(ours, resumed);
+pub(super) fn compare(
+    row: &mut ScenarioComparison<'_>,
+    theirs: &[RecordedConnection],
+    ours: &[RecordedConnection],
+    resumed: bool,
+) {
+    let layer = if resumed { FingerprintLayer::Resumption } else { FingerprintLayer::Hello };
+    let theirs = merge_fields(theirs, resumed);
+    let ours = merge_fields(ours, resumed);
     // A browser's spare connection may have brought the ticket for its first request.
     if !resumed && (theirs.is_empty() || ours.is_empty()) {
         return;
     }
     let names: BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
     if names.is_empty() {
-        row.hold_text(layer, "connections", "none".to_owned(), "any".to_owned());
+        row.compare_text(layer, "connections", "none".to_owned(), "any".to_owned());
     }
     for name in names {
         let of = |all: &BTreeMap<String, BTreeSet<String>>| {
@@ -29,29 +34,33 @@ pub(super) fn hold(row: &mut Row<'_>, theirs: &[Connection], ours: &[Connection]
                 |set| set.iter().map(String::as_str).collect::<Vec<_>>().join(" or "),
             )
         };
-        row.hold_text(layer, name, of(&theirs), of(&ours));
+        row.compare_text(layer, name, of(&theirs), of(&ours));
     }
 }
 
 /// What is drawn anew each time is compared as random: whether it varies, and among what.
-pub(super) fn hold_draws(row: &mut Row<'_>, theirs: &[Connection], ours: &[Connection]) {
-    let (theirs, ours) = (Draws::of(theirs), Draws::of(ours));
+pub(super) fn compare_random_fields(
+    row: &mut ScenarioComparison<'_>,
+    theirs: &[RecordedConnection],
+    ours: &[RecordedConnection],
+) {
+    let (theirs, ours) = (RandomFields::from_connections(theirs), RandomFields::from_connections(ours));
     for (what, theirs, ours) in [
         ("GREASE values vary", theirs.grease.to_string(), ours.grease.to_string()),
         ("extension order varies", theirs.order.to_string(), ours.order.to_string()),
         ("ECH payload lengths", format!("{:?}", theirs.ech), format!("{:?}", ours.ech)),
     ] {
-        row.hold_text(Layer::Hello, what, theirs, ours);
+        row.compare_text(FingerprintLayer::Hello, what, theirs, ours);
     }
 }
 
 /// A recorded connection's hello; read again from its records.
-pub(in super::super) fn hello_of(connection: &Connection) -> Option<ClientHello> {
+pub(in super::super) fn hello_of(connection: &RecordedConnection) -> Option<ClientHello> {
     ClientHello::from_records(&hex::decode(&connection.hello_records)?).ok()
 }
 
 /// Every field of the hellos of one kind, with all the values it took.
-fn merged(all: &[Connection], resumed: bool) -> BTreeMap<String, BTreeSet<String>> {
+fn merge_fields(all: &[RecordedConnection], resumed: bool) -> BTreeMap<String, BTreeSet<String>> {
     let mut merged: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for hello in all.iter().filter_map(hello_of).filter(|hello| hello.is_resumption() == resumed) {
         for (name, value) in fields(&hello) {
@@ -63,7 +72,7 @@ fn merged(all: &[Connection], resumed: bool) -> BTreeMap<String, BTreeSet<String
 
 /// All of a hello that is no draw, field by field.
 fn fields(hello: &ClientHello) -> Vec<(String, String)> {
-    let shape = serde_json::to_value(Shape::of(hello)).unwrap_or_default();
+    let shape = serde_json::to_value(HelloShape::from_hello(hello)).unwrap_or_default();
     let mut fields: Vec<(String, String)> = shape
         .as_object()
         .into_iter()
@@ -72,10 +81,12 @@ fn fields(hello: &ClientHello) -> Vec<(String, String)> {
         .collect();
     fields.push(("legacy_version".to_owned(), format!("{:04x}", hello.legacy_version)));
     fields.push(("compression".to_owned(), hex::encode(&hello.compression)));
-    for one in hello.extensions.iter().filter(|one| !is_grease(one.id) && !DRAWN.contains(&one.id)) {
+    for one in
+        hello.extensions.iter().filter(|one| !is_grease(one.id) && !RANDOM_EXTENSIONS.contains(&one.id))
+    {
         fields.push((format!("extension {}", one.id), hex::encode(&one.body)));
     }
-    fields.push(("GREASE extensions".to_owned(), greased(hello)));
+    fields.push(("GREASE extensions".to_owned(), format_grease(hello)));
     if let Some(ech) = hello.extension(ECH) {
         // Type, KDF and AEAD, then how long the key is.
         let head = ech.get(..5).map(hex::encode).unwrap_or_default();
@@ -91,7 +102,7 @@ fn fields(hello: &ClientHello) -> Vec<(String, String)> {
 
 /// Where the GREASE extensions stand, and how long they are. The one that must be last of all does
 /// not count: it is the same of every client that resumes.
-fn greased(hello: &ClientHello) -> String {
+fn format_grease(hello: &ClientHello) -> String {
     let end = hello.extensions.iter().filter(|one| one.id != extension::PRE_SHARED_KEY).count();
     let place = |at: usize| match at {
         0 => "first",
@@ -104,7 +115,7 @@ fn greased(hello: &ClientHello) -> String {
 
 const ECH: u16 = 65037;
 /// Extensions whose bodies hold names, keys, draws, or GREASE that [`Shape`] levels.
-const DRAWN: [u16; 7] = [
+const RANDOM_EXTENSIONS: [u16; 7] = [
     extension::SERVER_NAME,
     extension::GROUPS,
     extension::SIGNATURE_ALGORITHMS,
@@ -115,14 +126,14 @@ const DRAWN: [u16; 7] = [
 ];
 
 /// What varies over many hellos.
-pub(in super::super) struct Draws {
+pub(in super::super) struct RandomFields {
     pub(in super::super) grease: bool,
     pub(in super::super) order: bool,
     ech: BTreeSet<usize>,
 }
 
-impl Draws {
-    pub(in super::super) fn of(all: &[Connection]) -> Self {
+impl RandomFields {
+    pub(in super::super) fn from_connections(all: &[RecordedConnection]) -> Self {
         let hellos: Vec<ClientHello> =
             all.iter().filter_map(hello_of).filter(|h| !h.is_resumption()).collect();
         let varies =

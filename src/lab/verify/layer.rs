@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// What is compared apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Layer {
+pub enum FingerprintLayer {
     /// The ClientHello of a connection that resumes nothing.
     Hello,
     /// The ClientHello of one that resumes a session.
@@ -32,7 +32,7 @@ pub enum Layer {
     Control,
 }
 
-impl Layer {
+impl FingerprintLayer {
     /// All layers, in the table's order.
     pub const ALL: [Self; 12] = [
         Self::Hello,

@@ -9,68 +9,68 @@ mod requests;
 mod row;
 
 pub use exception::Exception;
-pub use layer::Layer;
-pub use report::{Count, Difference, Report};
+pub use layer::FingerprintLayer;
+pub use report::{LayerDifference, RecordingCount, VerifyReport};
 
-pub(super) use hellos::{Draws, hello_of};
+pub(super) use hellos::{RandomFields, hello_of};
 
-use super::drive::{Recording, key};
-use super::record::Connection;
+use super::driver::{Recording, scenario_key};
+use super::recording::RecordedConnection;
 use super::scenario::SCENARIOS;
-use crate::fingerprint::profile::Over;
-use row::Row;
+use crate::fingerprint::profile::WireProtocol;
+use row::ScenarioComparison;
 
 /// Compares what a browser said with what the impersonate tier said. Differences that one of
 /// `exceptions` explains are told apart.
 #[must_use]
-pub fn verify(browser: &Recording, rungs: &Recording, exceptions: &[Exception]) -> Report {
-    let mut report = Report {
+pub fn verify(browser: &Recording, rungs: &Recording, exceptions: &[Exception]) -> VerifyReport {
+    let mut report = VerifyReport {
         browser: browser.client.clone(),
         rungs: rungs.client.clone(),
-        browser_count: count(browser),
-        rungs_count: count(rungs),
+        browser_count: count_recording(browser),
+        rungs_count: count_recording(rungs),
         compared: Vec::new(),
         differences: Vec::new(),
         excepted: Vec::new(),
         exceptions: Vec::new(),
         stale: Vec::new(),
     };
-    let mut row = Row::begin("hellos".to_owned(), &mut report);
-    hellos::hold(&mut row, &browser.hellos, &rungs.hellos, false);
-    hellos::hold_draws(&mut row, &all(browser), &all(rungs));
-    row.end();
+    let mut row = ScenarioComparison::new("hellos".to_owned(), &mut report);
+    hellos::compare(&mut row, &browser.hellos, &rungs.hellos, false);
+    hellos::compare_random_fields(&mut row, &all_connections(browser), &all_connections(rungs));
+    row.finish();
     for scenario in SCENARIOS {
-        for over in scenario.overs {
-            let name = key(scenario, *over);
+        for over in scenario.protocols {
+            let name = scenario_key(scenario, *over);
             let none = Vec::new();
             let theirs = browser.scenarios.get(&name).unwrap_or(&none);
             let ours = rungs.scenarios.get(&name).unwrap_or(&none);
-            let mut row = Row::begin(name, &mut report);
-            if *over != Over::Cleartext {
-                hellos::hold(&mut row, theirs, ours, false);
+            let mut row = ScenarioComparison::new(name, &mut report);
+            if *over != WireProtocol::Cleartext {
+                hellos::compare(&mut row, theirs, ours, false);
             }
             if scenario.name == "resumption" {
-                hellos::hold(&mut row, theirs, ours, true);
+                hellos::compare(&mut row, theirs, ours, true);
             }
-            requests::hold(&mut row, *over, theirs, ours);
-            if *over == Over::H2 {
-                frames::hold(&mut row, scenario, theirs, ours);
+            requests::compare(&mut row, *over, theirs, ours);
+            if *over == WireProtocol::Http2 {
+                frames::compare(&mut row, scenario, theirs, ours);
             }
-            row.end();
+            row.finish();
         }
     }
-    report.except(exceptions);
+    report.apply_exceptions(exceptions);
     report
 }
 
 /// All connections of a recording.
-fn all(recording: &Recording) -> Vec<Connection> {
+fn all_connections(recording: &Recording) -> Vec<RecordedConnection> {
     recording.hellos.iter().chain(recording.scenarios.values().flatten()).cloned().collect()
 }
 
-fn count(recording: &Recording) -> Count {
-    let all = all(recording);
-    Count {
+fn count_recording(recording: &Recording) -> RecordingCount {
+    let all = all_connections(recording);
+    RecordingCount {
         hellos: all.iter().filter(|connection| !connection.hello_records.is_empty()).count(),
         requests: all.iter().map(|connection| connection.requests.len()).sum(),
     }

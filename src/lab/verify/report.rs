@@ -5,15 +5,15 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Exception, Layer};
+use super::{Exception, FingerprintLayer};
 
 /// One place where two recordings differ.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Difference {
+pub struct LayerDifference {
     /// The scenario and way, for example `form/h2`.
     pub scenario: String,
     /// The layer.
-    pub layer: Layer,
+    pub layer: FingerprintLayer,
     /// What of it: a field's name, or the request.
     pub what: String,
     /// What the browser said.
@@ -24,7 +24,7 @@ pub struct Difference {
 
 /// How much was compared, of each side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Count {
+pub struct RecordingCount {
     /// ClientHellos.
     pub hellos: usize,
     /// Requests.
@@ -33,28 +33,28 @@ pub struct Count {
 
 /// The outcome of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Report {
+pub struct VerifyReport {
     /// The browser.
     pub browser: String,
     /// What was held against it.
     pub rungs: String,
     /// How much the browser said.
-    pub browser_count: Count,
+    pub browser_count: RecordingCount,
     /// How much the impersonate tier said.
-    pub rungs_count: Count,
+    pub rungs_count: RecordingCount,
     /// What was compared: the layers of each scenario.
-    pub compared: Vec<(String, Vec<Layer>)>,
+    pub compared: Vec<(String, Vec<FingerprintLayer>)>,
     /// Where they differ and nobody says why.
-    pub differences: Vec<Difference>,
+    pub differences: Vec<LayerDifference>,
     /// Where they differ as an exception says.
-    pub excepted: Vec<Difference>,
+    pub excepted: Vec<LayerDifference>,
     /// The exceptions that explain a difference.
     pub exceptions: Vec<Exception>,
     /// Exceptions without a difference: errors.
     pub stale: Vec<Exception>,
 }
 
-impl Report {
+impl VerifyReport {
     /// Whether everything is equal but for exceptions that are named, and none of these is stale.
     #[must_use]
     pub fn is_equal(&self) -> bool {
@@ -62,8 +62,8 @@ impl Report {
     }
 
     /// Takes out the differences that an exception explains.
-    pub(super) fn except(&mut self, exceptions: &[Exception]) {
-        let explains = |exception: &Exception, difference: &Difference| {
+    pub(super) fn apply_exceptions(&mut self, exceptions: &[Exception]) {
+        let explains = |exception: &Exception, difference: &LayerDifference| {
             exception.scenario == difference.scenario && exception.layer == difference.layer
         };
         let all = std::mem::take(&mut self.differences);
@@ -77,8 +77,8 @@ impl Report {
 
     /// Drops the differences that another run did not show. A browser races spare connections, and
     /// does not always do the same; what it never does is what counts.
-    pub fn keep_lasting(&mut self, other: &Self) {
-        let place = |difference: &Difference| {
+    pub fn retain_common(&mut self, other: &Self) {
+        let place = |difference: &LayerDifference| {
             (difference.scenario.clone(), difference.layer, difference.what.clone())
         };
         let shown: BTreeSet<_> = other.differences.iter().map(place).collect();
@@ -86,8 +86,8 @@ impl Report {
         self.stale.retain(|exception| other.stale.contains(exception));
     }
 
-    fn cell(&self, scenario: &str, layer: Layer, compared: &[Layer]) -> &'static str {
-        let among = |all: &[Difference]| all.iter().any(|d| d.scenario == scenario && d.layer == layer);
+    fn cell(&self, scenario: &str, layer: FingerprintLayer, compared: &[FingerprintLayer]) -> &'static str {
+        let among = |all: &[LayerDifference]| all.iter().any(|d| d.scenario == scenario && d.layer == layer);
         if among(&self.differences) {
             "DIFFERS"
         } else if among(&self.excepted) {
@@ -102,13 +102,13 @@ impl Report {
     fn table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.compared.iter().map(|(name, _)| name.len()).max().unwrap_or(8);
         write!(f, "{:width$}", "scenario")?;
-        for layer in Layer::ALL {
+        for layer in FingerprintLayer::ALL {
             write!(f, "  {:>10}", layer.name())?;
         }
         writeln!(f)?;
         for (name, layers) in &self.compared {
             write!(f, "{name:width$}")?;
-            for layer in Layer::ALL {
+            for layer in FingerprintLayer::ALL {
                 write!(f, "  {:>10}", self.cell(name, layer, layers))?;
             }
             writeln!(f)?;
@@ -117,9 +117,9 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for VerifyReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let heard = |count: Count| format!("{} requests, {} hellos", count.requests, count.hellos);
+        let heard = |count: RecordingCount| format!("{} requests, {} hellos", count.requests, count.hellos);
         writeln!(f, "browser: {} ({})", self.browser, heard(self.browser_count))?;
         writeln!(f, "against: {} ({})\n", self.rungs, heard(self.rungs_count))?;
         self.table(f)?;
@@ -131,7 +131,7 @@ impl fmt::Display for Report {
             writeln!(f, "\nstale exception: {scenario} {name} does not differ any more: {reason}")?;
         }
         for difference in &self.differences {
-            let Difference { scenario, layer, what, browser, rungs } = difference;
+            let LayerDifference { scenario, layer, what, browser, rungs } = difference;
             writeln!(f, "\n{scenario} {}: {what}\n  browser: {browser}\n  rungs:   {rungs}", layer.name())?;
         }
         Ok(())

@@ -1,85 +1,113 @@
 //! Requests: each of the browser's against the same one of ours.
 
-use super::super::record::{Connection, HeardRequest};
-use super::Layer;
-use super::row::Row;
-use crate::fingerprint::H2Opening;
+use super::super::recording::{RecordedConnection, RecordedRequest};
+use super::FingerprintLayer;
+use super::row::ScenarioComparison;
+use crate::fingerprint::Http2Fingerprint;
 use crate::fingerprint::hpack::HpackField;
-use crate::fingerprint::profile::{Over, Priority};
+use crate::fingerprint::profile::{Priority, WireProtocol};
 
 /// Holds all requests of a scenario against each other, and how their connections open.
-pub(super) fn hold(row: &mut Row<'_>, over: Over, theirs: &[Connection], ours: &[Connection]) {
-    row.hold_text(Layer::Requests, "requests", lines(over, theirs), lines(over, ours));
-    if over == Over::H2 {
-        for (n, (theirs, ours)) in used(theirs).zip(used(ours)).enumerate() {
-            let opening = |c: &Connection| c.opening.as_ref().map(opening).unwrap_or_default();
-            row.hold_text(Layer::Opening, &format!("connection {n}"), opening(theirs), opening(ours));
+pub(super) fn compare(
+    row: &mut ScenarioComparison<'_>,
+    over: WireProtocol,
+    theirs: &[RecordedConnection],
+    ours: &[RecordedConnection],
+) {
+    row.compare_text(
+        FingerprintLayer::Requests,
+        "requests",
+        format_requests(over, theirs),
+        format_requests(over, ours),
+    );
+    if over == WireProtocol::Http2 {
+        for (n, (theirs, ours)) in with_requests(theirs).zip(with_requests(ours)).enumerate() {
+            let opening = |c: &RecordedConnection| c.opening.as_ref().map(format_opening).unwrap_or_default();
+            row.compare_text(
+                FingerprintLayer::Opening,
+                &format!("connection {n}"),
+                opening(theirs),
+                opening(ours),
+            );
         }
     }
-    let mut left: Vec<&HeardRequest> = ours.iter().flat_map(|c| &c.requests).collect();
+    let mut left: Vec<&RecordedRequest> = ours.iter().flat_map(|c| &c.requests).collect();
     for theirs in theirs.iter().flat_map(|c| &c.requests) {
         // One that only one side makes is told by the list of requests.
-        if let Some(at) = left.iter().position(|ours| name(ours) == name(theirs)) {
-            hold_request(row, over, theirs, left.remove(at));
+        if let Some(at) = left.iter().position(|ours| format_request(ours) == format_request(theirs)) {
+            compare_request(row, over, theirs, left.remove(at));
         }
     }
 }
 
 /// The connections that carried requests.
-pub(super) fn used(all: &[Connection]) -> impl Iterator<Item = &Connection> {
+pub(super) fn with_requests(all: &[RecordedConnection]) -> impl Iterator<Item = &RecordedConnection> {
     all.iter().filter(|connection| !connection.requests.is_empty())
 }
 
-fn name(request: &HeardRequest) -> String {
+fn format_request(request: &RecordedRequest) -> String {
     format!("{} {}{}", request.method, request.authority, request.path)
 }
 
-fn lines(over: Over, all: &[Connection]) -> String {
+fn format_requests(over: WireProtocol, all: &[RecordedConnection]) -> String {
     let mut lines = Vec::new();
-    for (n, connection) in used(all).enumerate() {
+    for (n, connection) in with_requests(all).enumerate() {
         for request in &connection.requests {
             // How many connections HTTP/1.1 takes is the pool's affair; over HTTP/2 it is seen.
-            let on = if over == Over::H2 {
+            let on = if over == WireProtocol::Http2 {
                 format!("{n}:{} ", request.stream.unwrap_or(0))
             } else {
                 String::new()
             };
-            lines.push(on + &name(request));
+            lines.push(on + &format_request(request));
         }
     }
     lines.join(", ")
 }
 
-fn opening(opening: &H2Opening) -> String {
+fn format_opening(opening: &Http2Fingerprint) -> String {
     let frames = format!("SETTINGS {:?}, WINDOW_UPDATE {}", opening.settings, opening.window_update);
     let priorities = opening.priorities.iter();
-    let priorities = priorities.map(|(stream, priority)| format!("PRIORITY {stream}: {}", ranked(*priority)));
+    let priorities =
+        priorities.map(|(stream, priority)| format!("PRIORITY {stream}: {}", format_priority(*priority)));
     std::iter::once(frames).chain(priorities).collect::<Vec<_>>().join(", ")
 }
 
-fn hold_request(row: &mut Row<'_>, over: Over, theirs: &HeardRequest, ours: &HeardRequest) {
+fn compare_request(
+    row: &mut ScenarioComparison<'_>,
+    over: WireProtocol,
+    theirs: &RecordedRequest,
+    ours: &RecordedRequest,
+) {
     let what = format!("{} {}", theirs.method, theirs.path);
-    let names = |r: &HeardRequest| r.headers.iter().map(|(n, _)| n.clone()).collect::<Vec<_>>();
-    row.hold(Layer::Names, &what, names(theirs), names(ours), |names| names.join(", "));
-    for (name, nth, theirs, ours) in paired(&theirs.headers, &ours.headers, |(name, _)| name) {
+    let names = |r: &RecordedRequest| r.headers.iter().map(|(n, _)| n.clone()).collect::<Vec<_>>();
+    row.compare(FingerprintLayer::Names, &what, names(theirs), names(ours), |names| names.join(", "));
+    for (name, nth, theirs, ours) in pair_fields(&theirs.headers, &ours.headers, |(name, _)| name) {
         let which = format!("{what}: {name}{nth}");
-        row.hold_text(Layer::Values, &which, theirs.1.clone(), ours.1.clone());
+        row.compare_text(FingerprintLayer::Values, &which, theirs.1.clone(), ours.1.clone());
     }
-    if over != Over::H2 {
+    if over != WireProtocol::Http2 {
         return;
     }
-    row.hold(Layer::Pseudo, &what, theirs.pseudo.clone(), ours.pseudo.clone(), |names| names.join(", "));
-    let priority = |r: &HeardRequest| (r.priority, r.end_stream);
-    row.hold(Layer::Priority, &what, priority(theirs), priority(ours), |(priority, end)| {
+    row.compare(FingerprintLayer::Pseudo, &what, theirs.pseudo.clone(), ours.pseudo.clone(), |names| {
+        names.join(", ")
+    });
+    let priority = |r: &RecordedRequest| (r.priority, r.end_stream);
+    row.compare(FingerprintLayer::Priority, &what, priority(theirs), priority(ours), |(priority, end)| {
         let end = if *end == Some(true) { ", ends the stream" } else { "" };
-        priority.map_or_else(|| format!("none{end}"), |p| format!("{}{end}", ranked(p)))
+        priority.map_or_else(|| format!("none{end}"), |p| format!("{}{end}", format_priority(p)))
     });
     // Values are a layer of their own: here only how they are written counts.
-    for (name, nth, theirs, ours) in paired(&theirs.hpack, &ours.hpack, |field| &field.name) {
-        row.hold_text(Layer::Hpack, &format!("{what}: {name}{nth}"), written(theirs), written(ours));
+    for (name, nth, theirs, ours) in pair_fields(&theirs.hpack, &ours.hpack, |field| &field.name) {
+        row.compare_text(
+            FingerprintLayer::Hpack,
+            &format!("{what}: {name}{nth}"),
+            format_field(theirs),
+            format_field(ours),
+        );
     }
     if !theirs.data.is_empty() || !ours.data.is_empty() {
-        row.hold(Layer::Data, &what, theirs.data.clone(), ours.data.clone(), |data| {
+        row.compare(FingerprintLayer::Data, &what, theirs.data.clone(), ours.data.clone(), |data| {
             let one = |(len, end): &(usize, bool)| format!("{len}{}", if *end { " END_STREAM" } else { "" });
             data.iter().map(one).collect::<Vec<_>>().join(", ")
         });
@@ -88,7 +116,7 @@ fn hold_request(row: &mut Row<'_>, over: Over, theirs: &HeardRequest, ours: &Hea
 
 /// The fields of two lists that belong together: the first of a name with the first, the second
 /// with the second. Which names there are, and where, is told elsewhere.
-fn paired<'a, T>(
+fn pair_fields<'a, T>(
     theirs: &'a [T],
     ours: &'a [T],
     name: impl Fn(&'a T) -> &'a String,
@@ -104,12 +132,12 @@ fn paired<'a, T>(
     pairs
 }
 
-fn ranked(priority: Priority) -> String {
+fn format_priority(priority: Priority) -> String {
     let exclusive = if priority.exclusive { " exclusive" } else { "" };
     format!("weight {} on {}{exclusive}", priority.weight, priority.depends_on)
 }
 
-fn written(field: &HpackField) -> String {
+fn format_field(field: &HpackField) -> String {
     let huffman = |coded: Option<bool>| match coded {
         Some(true) => "Huffman",
         Some(false) => "raw",

@@ -2,29 +2,29 @@
 
 use std::collections::BTreeSet;
 
-use super::{Difference, Layer, Report};
+use super::{FingerprintLayer, LayerDifference, VerifyReport};
 
 /// One scenario being compared.
-pub(super) struct Row<'a> {
+pub(super) struct ScenarioComparison<'a> {
     pub(super) scenario: String,
-    layers: BTreeSet<Layer>,
-    report: &'a mut Report,
+    layers: BTreeSet<FingerprintLayer>,
+    report: &'a mut VerifyReport,
 }
 
-impl<'a> Row<'a> {
-    pub(super) const fn begin(scenario: String, report: &'a mut Report) -> Self {
+impl<'a> ScenarioComparison<'a> {
+    pub(super) const fn new(scenario: String, report: &'a mut VerifyReport) -> Self {
         Self { scenario, layers: BTreeSet::new(), report }
     }
 
-    pub(super) fn end(self) {
+    pub(super) fn finish(self) {
         self.report.compared.push((self.scenario, self.layers.into_iter().collect()));
     }
 
     /// Holds what the browser said of `what` against what the impersonate tier said.
     #[expect(clippy::needless_pass_by_value, reason = "both are made for the call")]
-    pub(super) fn hold<T: PartialEq>(
+    pub(super) fn compare<T: PartialEq>(
         &mut self,
-        layer: Layer,
+        layer: FingerprintLayer,
         what: &str,
         theirs: T,
         ours: T,
@@ -32,7 +32,7 @@ impl<'a> Row<'a> {
     ) {
         self.layers.insert(layer);
         if theirs != ours {
-            self.report.differences.push(Difference {
+            self.report.differences.push(LayerDifference {
                 scenario: self.scenario.clone(),
                 layer,
                 what: what.to_owned(),
@@ -42,7 +42,7 @@ impl<'a> Row<'a> {
         }
     }
 
-    pub(super) fn hold_text(&mut self, layer: Layer, what: &str, theirs: String, ours: String) {
-        self.hold(layer, what, theirs, ours, Clone::clone);
+    pub(super) fn compare_text(&mut self, layer: FingerprintLayer, what: &str, theirs: String, ours: String) {
+        self.compare(layer, what, theirs, ours, Clone::clone);
     }
 }

@@ -13,13 +13,13 @@ fn shipped(name: &str) -> Arc<Dialect> {
     Dialect::find(name, None).unwrap()
 }
 
-fn ask() -> Ask {
-    Ask::new("jane", Secret::new("s3cret"))
+fn account_request() -> CredentialRequest {
+    CredentialRequest::new("jane", Secret::new("s3cret"))
 }
 
 /// An ask of words: `country=us city=New+York session=abc ttl=30m user=x`; `+` is a space.
-fn asked(words: &str) -> Ask {
-    let mut ask = ask();
+fn request_from_words(words: &str) -> CredentialRequest {
+    let mut ask = account_request();
     for word in words.split_whitespace() {
         let (key, value) = word.split_once('=').unwrap();
         let value = value.replace('+', " ");
@@ -40,7 +40,7 @@ fn asked(words: &str) -> Ask {
 }
 
 /// The ask through some gateway, where the dialect has none of its own.
-fn through(dialect: &Dialect, ask: Ask) -> Ask {
+fn with_gateway(dialect: &Dialect, ask: CredentialRequest) -> CredentialRequest {
     match dialect.gateway() {
         Some(_) => ask,
         None => ask.gateway("http://gate.example:1".parse().unwrap()),
@@ -48,11 +48,11 @@ fn through(dialect: &Dialect, ask: Ask) -> Ask {
 }
 
 /// What carries the wishes: the user name, or the password where the dialect writes that.
-fn carrier(dialect: &Dialect, proxy: &Proxy) -> String {
+fn credential_text(dialect: &Dialect, proxy: &Proxy) -> String {
     let (user, password) = proxy.credentials().unwrap();
-    match dialect.written.credentials.place {
-        Place::User => user.to_owned(),
-        Place::Password => password.expose().to_owned(),
+    match dialect.file.credentials.place {
+        CredentialField::User => user.to_owned(),
+        CredentialField::Password => password.expose().to_owned(),
     }
 }
 
@@ -60,7 +60,7 @@ fn carrier(dialect: &Dialect, proxy: &Proxy) -> String {
 fn every_shipped_dialect_is_sound_and_bears_its_files_name() {
     for (name, text) in SHIPPED.iter().chain(&[("template", TEMPLATE)]) {
         let origin = format!("{name}.toml");
-        assert_eq!(Dialect::faults(text, &origin), Vec::<String>::new());
+        assert_eq!(Dialect::lint(text, &origin), Vec::<String>::new());
         assert_eq!(Dialect::from_toml(text, &origin).unwrap().name(), *name);
     }
     let names: BTreeSet<String> = Dialect::shipped()
@@ -175,9 +175,9 @@ fn every_provider_writes_its_form_with_each_part_on_and_off() {
     ] {
         let dialect = shipped(name);
         let proxy = dialect
-            .render(&through(&dialect, asked(words)))
+            .render(&with_gateway(&dialect, request_from_words(words)))
             .unwrap_or_else(|error| panic!("{name} {words}: {}", error.chain()));
-        assert_eq!(carrier(&dialect, &proxy), expected, "{name} {words}");
+        assert_eq!(credential_text(&dialect, &proxy), expected, "{name} {words}");
     }
 }
 
@@ -185,11 +185,13 @@ fn every_provider_writes_its_form_with_each_part_on_and_off() {
 fn the_other_half_of_the_credentials_stays_as_it_is() {
     for dialect in Dialect::shipped() {
         let account = if dialect.name() == "brightdata" { "c-zone-z" } else { "jane" };
-        let proxy = dialect.render(&through(&dialect, Ask::new(account, Secret::new("s3:cr/et")))).unwrap();
+        let proxy = dialect
+            .render(&with_gateway(&dialect, CredentialRequest::new(account, Secret::new("s3:cr/et"))))
+            .unwrap();
         let (user, password) = proxy.credentials().unwrap();
-        match dialect.written.credentials.place {
-            Place::User => assert_eq!(password.expose(), "s3:cr/et"),
-            Place::Password => assert_eq!((user, password.expose()), ("jane", "s3:cr/et")),
+        match dialect.file.credentials.place {
+            CredentialField::User => assert_eq!(password.expose(), "s3:cr/et"),
+            CredentialField::Password => assert_eq!((user, password.expose()), ("jane", "s3:cr/et")),
         }
         assert!(!format!("{proxy} {proxy:?} {dialect:?}").contains("s3:cr/et"));
     }
@@ -213,15 +215,15 @@ fn gateways_are_the_providers_own_unless_another_is_given() {
         assert_eq!(shipped(name).gateway().map(|proxy| proxy.to_string()).as_deref(), gateway, "{name}");
     }
     let geonode = shipped("geonode");
-    assert_eq!(geonode.render(&ask()).unwrap().port(), 9000);
+    assert_eq!(geonode.render(&account_request()).unwrap().port(), 9000);
     assert_eq!(
-        geonode.render(&ask().session("abc")).unwrap().port(),
+        geonode.render(&account_request().session("abc")).unwrap().port(),
         10000,
         "sessions have a port of their own"
     );
-    let other = ask().session("abc").gateway("socks5h://[::1]:1080".parse().unwrap());
+    let other = account_request().session("abc").gateway("socks5h://[::1]:1080".parse().unwrap());
     assert_eq!(geonode.render(&other).unwrap().to_string(), "socks5h://***@[::1]:1080");
-    assert_eq!(geonode.render(&ask()).unwrap().scheme().name(), "http");
+    assert_eq!(geonode.render(&account_request()).unwrap().scheme().name(), "http");
 }
 
 #[test]
@@ -281,7 +283,7 @@ fn what_a_dialect_cannot_express_is_an_error_that_says_so() {
         ("plain", "ttl=1m", "has no word for `ttl`"),
         ("plain", "", "names no gateway"),
     ] {
-        let error = shipped(name).render(&asked(words)).expect_err(words);
+        let error = shipped(name).render(&request_from_words(words)).expect_err(words);
         assert_eq!(error.kind(), ErrorKind::Config, "{name} {words}");
         assert!(error.chain().contains(says), "{name} {words}: {}", error.chain());
         assert!(!format!("{error:?}").contains("s3cret"), "{error:?}");
@@ -289,25 +291,25 @@ fn what_a_dialect_cannot_express_is_an_error_that_says_so() {
 }
 
 #[test]
-fn gateways_with_credentials_and_texts_no_proxy_can_be_told_are_refused() {
-    let with = ask().gateway("http://u:hunter2@gate.example:1".parse().unwrap());
+fn gateways_with_credentials_and_texts_that_no_proxy_accepts_are_refused() {
+    let with = account_request().gateway("http://u:hunter2@gate.example:1".parse().unwrap());
     let error = shipped("decodo").render(&with).unwrap_err();
     assert!(error.to_string().contains("has credentials of its own"), "{error}");
     assert!(!format!("{error:?}").contains("hunter2"));
     let socks: Proxy = "socks5://gate.example:1".parse().unwrap();
-    let long = Ask::new("x".repeat(256), Secret::new("p")).gateway(socks);
+    let long = CredentialRequest::new("x".repeat(256), Secret::new("p")).gateway(socks);
     let error = shipped("plain").render(&long).unwrap_err();
     assert!(error.to_string().contains("longer than the 255 bytes of a socks5 proxy"), "{error}");
-    let controls = Ask::new("jane", Secret::new("hun\r\nter2"));
+    let controls = CredentialRequest::new("jane", Secret::new("hun\r\nter2"));
     let error = shipped("decodo").render(&controls).unwrap_err();
     assert!(error.to_string().contains("the password has a control character"), "{error}");
-    let own = Ask::new("jane", Secret::new("hunter2_session-x"));
+    let own = CredentialRequest::new("jane", Secret::new("hunter2_session-x"));
     let error = shipped("iproyal").render(&own).unwrap_err();
     assert!(error.to_string().contains("the account's password has a part of its own"), "{error}");
     assert!(!format!("{error:?}").contains("hunter2"));
-    let nobody = shipped("decodo").render(&Ask::new("", Secret::new("p"))).unwrap_err();
+    let nobody = shipped("decodo").render(&CredentialRequest::new("", Secret::new("p"))).unwrap_err();
     assert!(nobody.to_string().contains("needs the account's user name"), "{nobody}");
-    let plain = Ask::new("", Secret::new("")).gateway("http://gate.example:1".parse().unwrap());
+    let plain = CredentialRequest::new("", Secret::new("")).gateway("http://gate.example:1".parse().unwrap());
     assert_eq!(shipped("plain").render(&plain).unwrap().credentials(), None);
 }
 
@@ -327,30 +329,35 @@ fn lifetimes_are_what_is_asked_for_else_the_providers_own() {
     }
     assert!(shipped("brightdata").lifetime(minutes(1)).is_err());
     assert!(shipped("thordata").lifetime(minutes(91)).is_err());
-    assert_eq!(shipped("oxylabs").idle(), minutes(1));
+    assert_eq!(shipped("oxylabs").idle_timeout(), minutes(1));
 }
 
 #[test]
 fn sessions_are_drawn_in_the_dialects_letters_and_are_the_same_from_the_same_seed() {
     for dialect in Dialect::shipped() {
-        let draw = |seed: u64| dialect.session(&mut StdRng::seed_from_u64(seed));
+        let draw = |seed: u64| dialect.generate_session_id(&mut StdRng::seed_from_u64(seed));
         assert_eq!(draw(7), draw(7));
-        let Some(ids) = &dialect.ids else {
+        let Some(ids) = &dialect.session_ids else {
             assert_eq!(draw(7), "", "{} has none", dialect.name());
             continue;
         };
         assert_ne!(draw(7), draw(8));
-        let most = bits(ids, ids.max);
+        let most = entropy_bits(ids, ids.max);
         let length = draw(7).len();
-        assert!(bits(ids, length) >= most.min(47.0), "{}: {} bits", dialect.name(), bits(ids, length));
+        assert!(
+            entropy_bits(ids, length) >= most.min(47.0),
+            "{}: {} bits",
+            dialect.name(),
+            entropy_bits(ids, length)
+        );
         let mut rng = StdRng::seed_from_u64(1);
-        let drawn: BTreeSet<String> = (0..1000).map(|_| dialect.session(&mut rng)).collect();
+        let drawn: BTreeSet<String> = (0..1000).map(|_| dialect.generate_session_id(&mut rng)).collect();
         assert!(drawn.len() >= 999, "{}: two met", dialect.name());
         for id in &drawn {
-            assert_eq!(ids.fault(id), None, "{} {id}", dialect.name());
+            assert_eq!(ids.find_error(id), None, "{} {id}", dialect.name());
         }
         let letters: BTreeSet<char> = drawn.iter().flat_map(|id| id.chars()).collect();
-        assert_eq!(letters.len(), ids.letters.count(), "{}: every letter is drawn", dialect.name());
+        assert_eq!(letters.len(), ids.alphabet.count(), "{}: every letter is drawn", dialect.name());
     }
 }
 
@@ -408,7 +415,7 @@ fn every_broken_dialect_gives_the_message_written_in_it() {
         let text = fs::read_to_string(&path).unwrap();
         let expected: Vec<_> = text.lines().map_while(|line| line.strip_prefix("# says: ")).collect();
         assert!(!expected.is_empty(), "{} does not say what is wrong with it", path.display());
-        assert_eq!(Dialect::faults(&text, "FILE"), expected, "{}", path.display());
+        assert_eq!(Dialect::lint(&text, "FILE"), expected, "{}", path.display());
         let error = Dialect::from_toml(&text, "FILE").unwrap_err();
         assert_eq!((error.kind(), error.to_string()), (ErrorKind::Config, expected.join("\n")));
         count += 1;
@@ -434,7 +441,7 @@ fn the_formats_description_tells_every_key_and_no_other() {
         .step_by(2)
         .map(|code| code.trim_matches(['[', ']']).trim_end_matches(']'))
         .collect();
-    let known: BTreeSet<&str> = lint::KEYS.every().iter().filter_map(|key| key.rsplit('.').next()).collect();
+    let known: BTreeSet<&str> = lint::KEYS.all().iter().filter_map(|key| key.rsplit('.').next()).collect();
     assert_eq!(known.difference(&told).collect::<Vec<_>>(), Vec::<&&str>::new());
     for row in format.lines().filter_map(|line| line.strip_prefix("| `")) {
         let keys = row.split(" | ").next().unwrap().split(['`', ',', ' ']).filter(|key| !key.is_empty());

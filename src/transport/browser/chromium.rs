@@ -9,42 +9,42 @@ use chromiumoxide::cdp::browser_protocol::{browser, target};
 use tokio::sync::Mutex;
 
 use super::BrowserOptions;
-use super::connection::Connection;
-use super::context::{COMMAND_LIMIT, Context, spare};
-use super::faults::Fault;
-use super::forward::Forwarder;
-use super::process::{Plan, Process};
-use super::switches::{Cast, switches};
-use super::targets::{Targets, auto_attach};
-use super::wear::Wear;
-use super::{display, find};
+use super::connection::CdpConnection;
+use super::context::{BrowserContext, COMMAND_LIMIT, idle_contexts};
+use super::emulation::Emulation;
+use super::error::CdpError;
+use super::process::{LaunchSpec, Process};
+use super::proxy_forwarder::Forwarder;
+use super::switches::{ProcessKey, switches};
+use super::targets::{BrowserTargets, auto_attach};
+use super::{executable, xvfb};
 use crate::error::{Error, Result};
+use crate::error_kind::ErrorKind;
 use crate::fingerprint::profile::Browser as Worn;
-use crate::kind::ErrorKind;
-use crate::lock::lock;
-use crate::net::Ways;
-use crate::transport::Job;
+use crate::net::Connector;
+use crate::sync::lock_unpoisoned;
+use crate::transport::AttemptRequest;
 
 /// One browser process and what is open in it.
 pub(super) struct Chromium {
-    pub cast: Cast,
-    pub connection: Connection,
-    pub targets: Arc<Targets>,
+    pub process_key: ProcessKey,
+    pub connection: CdpConnection,
+    pub targets: Arc<BrowserTargets>,
     pub process: Process,
     pub pid: u32,
-    pub load: Arc<Load>,
-    pub born: Instant,
-    stage: std::sync::Mutex<Stage>,
-    pulse: std::sync::Mutex<Pulse>,
+    pub usage: Arc<Usage>,
+    pub started_at: Instant,
+    lifecycle: std::sync::Mutex<Lifecycle>,
+    health_probe: std::sync::Mutex<HealthProbe>,
     /// By the identity's key.
-    contexts: Mutex<HashMap<u64, Arc<Context>>>,
+    contexts: Mutex<HashMap<u64, Arc<BrowserContext>>>,
     /// The identities that were given a page here, their contexts not disposed of since.
-    homes: std::sync::Mutex<HashSet<u64>>,
+    identities: std::sync::Mutex<HashSet<u64>>,
 }
 
 /// What a browser was and is used for.
 #[derive(Default)]
-pub(super) struct Load {
+pub(super) struct Usage {
     /// Pages open now.
     pub open: AtomicUsize,
     /// Pages given out since it was started.
@@ -55,7 +55,7 @@ pub(super) struct Load {
 
 /// How far a browser is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum Lifecycle {
     /// It takes pages.
     Serving,
     /// It takes no more; what is open may end.
@@ -68,45 +68,45 @@ pub(super) enum Stage {
 
 /// A question on its way, to learn whether the browser still answers.
 #[derive(Default)]
-struct Pulse {
-    asked: Option<(Instant, Arc<AtomicBool>)>,
+struct HealthProbe {
+    pending: Option<(Instant, Arc<AtomicBool>)>,
     missed: bool,
     last: Option<Instant>,
 }
 
 impl Chromium {
-    pub(super) async fn launch(options: &BrowserOptions, cast: Cast) -> Result<Self> {
+    pub(super) async fn launch(options: &BrowserOptions, cast: ProcessKey) -> Result<Self> {
         let root = rustix::process::geteuid().is_root();
         if root {
             static SAID: std::sync::Once = std::sync::Once::new();
             SAID.call_once(|| tracing::warn!("running as root: the browser runs without its sandbox"));
         }
         let began = Instant::now();
-        let connection = Connection::new(MAX_MESSAGE);
-        let targets = Arc::new(Targets::default());
+        let connection = CdpConnection::new(MAX_MESSAGE);
+        let targets = Arc::new(BrowserTargets::default());
         let (for_switches, for_cast) = (options.clone(), cast.clone());
-        let plan = Plan {
-            executable: find::executable(options.executable.as_deref())?,
+        let plan = LaunchSpec {
+            executable: executable::resolve_executable(options.executable.as_deref())?,
             switches: Box::new(move |data| switches(&for_switches, &for_cast, data, root)),
-            own_display: options.headful && !display::is_there(),
+            own_display: options.headful && !xvfb::has_display(),
             scratch_parent: options.scratch_parent.clone(),
             ca_file: options.ca_file.clone(),
         };
         let process = Process::start(plan, connection.clone(), Arc::clone(&targets)).await?;
         let browser = Self {
-            cast,
+            process_key: cast,
             connection,
             targets,
             pid: process.pid().unwrap_or_default(),
             process,
-            load: Arc::default(),
-            born: Instant::now(),
-            stage: std::sync::Mutex::new(Stage::Serving),
-            pulse: std::sync::Mutex::default(),
+            usage: Arc::default(),
+            started_at: Instant::now(),
+            lifecycle: std::sync::Mutex::new(Lifecycle::Serving),
+            health_probe: std::sync::Mutex::default(),
             contexts: Mutex::default(),
-            homes: std::sync::Mutex::default(),
+            identities: std::sync::Mutex::default(),
         };
-        match browser.greet().await {
+        match browser.handshake().await {
             Ok(product) => {
                 let took = began.elapsed();
                 let span = tracing::Span::current();
@@ -116,41 +116,41 @@ impl Chromium {
             }
             Err(fault) => {
                 browser.process.kill();
-                browser.process.ended(KILL_LIMIT).await;
-                let words = browser.process.last_words();
+                browser.process.wait_for_exit(KILL_LIMIT).await;
+                let words = browser.process.stderr_tail();
                 let error = Error::new(ErrorKind::Browser, "the browser did not start").with_source(fault);
                 Err(if words.is_empty() { error } else { error.with_hint(format!("it said: {words}")) })
             }
         }
     }
 
-    async fn greet(&self) -> Result<String, Fault> {
+    async fn handshake(&self) -> Result<String, CdpError> {
         let version = self.connection.run(None, &browser::GetVersionParams::default(), LAUNCH_LIMIT).await?;
         self.connection.run(None, &auto_attach(), LAUNCH_LIMIT).await?;
         Ok(version.product)
     }
 
     /// Whether pages may be opened in it.
-    pub(super) fn takes_pages(&self) -> bool {
-        self.stage() == Stage::Serving && self.connection.is_alive()
+    pub(super) fn is_serving(&self) -> bool {
+        self.lifecycle() == Lifecycle::Serving && self.connection.is_alive()
     }
 
-    pub(super) fn stage(&self) -> Stage {
-        *lock(&self.stage)
+    pub(super) fn lifecycle(&self) -> Lifecycle {
+        *lock_unpoisoned(&self.lifecycle)
     }
 
-    pub(super) fn set_stage(&self, stage: Stage) {
-        *lock(&self.stage) = stage;
+    pub(super) fn set_lifecycle(&self, stage: Lifecycle) {
+        *lock_unpoisoned(&self.lifecycle) = stage;
     }
 
     /// Gives it no more pages. It goes when those that are open have ended.
     pub(super) fn retire(&self, reason: &str) {
-        let mut stage = lock(&self.stage);
-        if *stage == Stage::Serving {
-            *stage = Stage::Draining(Instant::now());
-            let pages = self.load.served.load(Ordering::Relaxed);
-            let open = self.load.open.load(Ordering::Relaxed);
-            let pss_mb = self.load.pss.load(Ordering::Relaxed) / 1_000_000;
+        let mut stage = lock_unpoisoned(&self.lifecycle);
+        if *stage == Lifecycle::Serving {
+            *stage = Lifecycle::Draining(Instant::now());
+            let pages = self.usage.served.load(Ordering::Relaxed);
+            let open = self.usage.open.load(Ordering::Relaxed);
+            let pss_mb = self.usage.pss.load(Ordering::Relaxed) / 1_000_000;
             tracing::info!(pid = self.pid, reason, pages, open, pss_mb, "recycling a browser");
         }
     }
@@ -158,52 +158,57 @@ impl Chromium {
     /// Asks whether it still answers, every [`PULSE`]. Whether it has been silent for twice `limit`:
     /// once may be us who slept.
     pub(super) fn is_hung(&self, now: Instant, limit: Duration) -> bool {
-        let mut pulse = lock(&self.pulse);
-        match &pulse.asked {
+        let mut pulse = lock_unpoisoned(&self.health_probe);
+        match &pulse.pending {
             Some((_, answered)) if answered.load(Ordering::Relaxed) => {
-                (pulse.asked, pulse.missed) = (None, false);
+                (pulse.pending, pulse.missed) = (None, false);
             }
             Some((at, _)) if now.duration_since(*at) < limit / 2 => {}
             Some(_) if pulse.missed => return true,
-            Some(_) => (pulse.asked, pulse.missed, pulse.last) = (None, true, None),
+            Some(_) => (pulse.pending, pulse.missed, pulse.last) = (None, true, None),
             None => {}
         }
-        let due = pulse.last.is_none_or(|last| now.duration_since(last) >= PULSE);
-        if pulse.asked.is_none() && due {
+        let due = pulse.last.is_none_or(|last| now.duration_since(last) >= PROBE_INTERVAL);
+        if pulse.pending.is_none() && due {
             let answered = Arc::new(AtomicBool::new(false));
-            let tells = Answered(Arc::clone(&answered));
-            self.connection.tell(None, &browser::GetVersionParams::default(), Box::new(tells));
-            (pulse.asked, pulse.last) = (Some((now, answered)), Some(now));
+            let tells = ReplySignal(Arc::clone(&answered));
+            self.connection.send_with_guard(None, &browser::GetVersionParams::default(), Box::new(tells));
+            (pulse.pending, pulse.last) = (Some((now, answered)), Some(now));
         }
         false
     }
 
     /// Whether `identity` has, or is about to have, its context here.
-    pub(super) fn is_home(&self, identity: u64) -> bool {
-        lock(&self.homes).contains(&identity)
+    pub(super) fn has_identity(&self, identity: u64) -> bool {
+        lock_unpoisoned(&self.identities).contains(&identity)
     }
 
-    pub(super) fn welcome(&self, identity: u64) {
-        lock(&self.homes).insert(identity);
+    pub(super) fn add_identity(&self, identity: u64) {
+        lock_unpoisoned(&self.identities).insert(identity);
     }
 
     /// The context that is this identity's, made on first need.
-    pub(super) async fn context(&self, job: Job<'_>, ways: &Arc<Ways>, worn: &Worn) -> Result<Arc<Context>> {
+    pub(super) async fn context(
+        &self,
+        job: AttemptRequest<'_>,
+        ways: &Arc<Connector>,
+        worn: &Worn,
+    ) -> Result<Arc<BrowserContext>> {
         let identity = job.identity;
         let mut contexts = self.contexts.lock().await;
-        self.dispose_spare(&mut contexts, Some(identity.key()));
+        self.dispose_idle_contexts(&mut contexts, Some(identity.key()));
         if let Some(context) = contexts.get(&identity.key()) {
-            if context.is_sound() {
+            if context.is_usable() {
                 context.touch();
                 return Ok(Arc::clone(context));
             }
             self.dispose(context);
         }
-        let forwarder = if identity.route().is_direct() {
+        let forwarder = if identity.proxy_rules().is_direct() {
             None
         } else {
-            let group = self.process.pid().ok_or(Fault::Gone)?;
-            Some(Forwarder::start(identity, ways, job.bounds, group).await?)
+            let group = self.process.pid().ok_or(CdpError::BrowserClosed)?;
+            Some(Forwarder::start(identity, ways, job.limits, group).await?)
         };
         let create = target::CreateBrowserContextParams {
             dispose_on_detach: Some(true),
@@ -214,9 +219,9 @@ impl Chromium {
             ..target::CreateBrowserContextParams::default()
         };
         let id: String = self.connection.run(None, &create, COMMAND_LIMIT).await?.browser_context_id.into();
-        let wear = Wear::of(identity, worn);
-        let permission = wear.permission(&id);
-        self.targets.dress(&id, wear);
+        let wear = Emulation::for_identity(identity, worn);
+        let permission = wear.geolocation_permission(&id);
+        self.targets.register_context(&id, wear);
         if let Some(permission) = permission {
             self.connection.run(None, &permission, COMMAND_LIMIT).await?;
         }
@@ -225,47 +230,47 @@ impl Chromium {
             ..browser::SetDownloadBehaviorParams::new(browser::SetDownloadBehaviorBehavior::Deny)
         };
         self.connection.run(None, &deny, COMMAND_LIMIT).await?;
-        let context = Arc::new(Context::new(id, forwarder));
+        let context = Arc::new(BrowserContext::new(id, forwarder));
         contexts.insert(identity.key(), Arc::clone(&context));
-        self.welcome(identity.key());
+        self.add_identity(identity.key());
         Ok(context)
     }
 
     /// Disposes of contexts nobody used for long.
-    pub(super) fn tidy(&self) {
+    pub(super) fn dispose_idle(&self) {
         // Locked: somebody is about to tidy up himself.
         if let Ok(mut contexts) = self.contexts.try_lock() {
-            self.dispose_spare(&mut contexts, None);
+            self.dispose_idle_contexts(&mut contexts, None);
         }
     }
 
-    fn dispose_spare(&self, contexts: &mut HashMap<u64, Arc<Context>>, wanted: Option<u64>) {
-        for key in spare(contexts, wanted) {
+    fn dispose_idle_contexts(&self, contexts: &mut HashMap<u64, Arc<BrowserContext>>, wanted: Option<u64>) {
+        for key in idle_contexts(contexts, wanted) {
             if let Some(context) = contexts.remove(&key) {
-                lock(&self.homes).remove(&key);
+                lock_unpoisoned(&self.identities).remove(&key);
                 self.dispose(&context);
             }
         }
     }
 
-    fn dispose(&self, context: &Context) {
-        self.targets.undress(&context.id);
+    fn dispose(&self, context: &BrowserContext) {
+        self.targets.remove_context(&context.id);
         let dispose = target::DisposeBrowserContextParams::new(context.id.clone());
-        self.connection.tell(None, &dispose, Box::new(()));
+        self.connection.send_with_guard(None, &dispose, Box::new(()));
     }
 
     /// Asks it to end.
-    pub(super) fn ask_to_close(&self) {
-        self.connection.tell(None, &browser::CloseParams::default(), Box::new(()));
+    pub(super) fn request_close(&self) {
+        self.connection.send_with_guard(None, &browser::CloseParams::default(), Box::new(()));
     }
 
     /// Ends it and waits until its processes and its folder are gone.
     pub(super) async fn close(&self) {
         // It may be dead or stuck: asking is a courtesy.
         let asked = self.connection.run(None, &browser::CloseParams::default(), CLOSE_LIMIT).await;
-        if asked.is_err() || !self.process.ended(CLOSE_LIMIT).await {
+        if asked.is_err() || !self.process.wait_for_exit(CLOSE_LIMIT).await {
             self.process.kill();
-            if !self.process.ended(KILL_LIMIT).await {
+            if !self.process.wait_for_exit(KILL_LIMIT).await {
                 tracing::warn!(pid = self.pid, "the browser could not be ended");
             }
         }
@@ -273,9 +278,9 @@ impl Chromium {
 }
 
 /// Says that a command was answered, or that the browser is gone, by being dropped.
-struct Answered(Arc<AtomicBool>);
+struct ReplySignal(Arc<AtomicBool>);
 
-impl Drop for Answered {
+impl Drop for ReplySignal {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -287,6 +292,6 @@ const LAUNCH_LIMIT: Duration = Duration::from_secs(20);
 pub(super) const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 /// How often a browser is asked whether it still answers.
-const PULSE: Duration = Duration::from_secs(1);
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// The largest message taken from the browser: a page of 32 MiB, escaped.
 const MAX_MESSAGE: usize = 160 * 1024 * 1024;

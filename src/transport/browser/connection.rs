@@ -13,14 +13,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
-use super::faults::Fault;
-use crate::lock::lock;
+use super::error::CdpError;
+use crate::sync::lock_unpoisoned;
 
 /// The way to speak to one browser. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Connection(Arc<Shared>);
+pub(super) struct CdpConnection(Arc<ConnectionInner>);
 
-struct Shared {
+struct ConnectionInner {
     state: Mutex<State>,
     /// A message larger than this is not kept.
     max_message: usize,
@@ -28,7 +28,7 @@ struct Shared {
 
 struct State {
     next: u64,
-    waiting: HashMap<u64, Waiting>,
+    waiting: HashMap<u64, PendingReply>,
     /// `None` once the browser is gone.
     outgoing: Option<mpsc::Sender<Vec<u8>>>,
     /// Until the process is there to take it.
@@ -36,25 +36,25 @@ struct State {
 }
 
 /// Who wants to know that a command was answered.
-enum Waiting {
-    Reply(oneshot::Sender<Result<Box<RawValue>, Fault>>),
+enum PendingReply {
+    Reply(oneshot::Sender<Result<Box<RawValue>, CdpError>>),
     /// Nobody; what it holds is let go of then.
     Release(Box<dyn Any + Send + Sync>),
 }
 
 /// An event as it came.
-pub(super) struct Event<'a> {
+pub(super) struct CdpEvent<'a> {
     pub session: Option<&'a str>,
     pub method: &'a str,
     pub params: &'a str,
 }
 
-impl Connection {
+impl CdpConnection {
     pub(super) fn new(max_message: usize) -> Self {
         let (outgoing, unsent) = mpsc::channel();
         let state =
             State { next: 0, waiting: HashMap::new(), outgoing: Some(outgoing), unsent: Some(unsent) };
-        Self(Arc::new(Shared { state: Mutex::new(state), max_message }))
+        Self(Arc::new(ConnectionInner { state: Mutex::new(state), max_message }))
     }
 
     /// Whether the browser is still there.
@@ -68,31 +68,31 @@ impl Connection {
         session: Option<&str>,
         command: &C,
         limit: Duration,
-    ) -> Result<C::Response, Fault> {
+    ) -> Result<C::Response, CdpError> {
         let (reply, answer) = oneshot::channel();
-        self.post(session, command, Waiting::Reply(reply))?;
+        self.send(session, command, PendingReply::Reply(reply))?;
         let text = match tokio::time::timeout(limit, answer).await {
             Ok(Ok(answer)) => answer?,
-            Ok(Err(_)) => return Err(Fault::Gone),
-            Err(_) => return Err(Fault::Slow(method_of(command))),
+            Ok(Err(_)) => return Err(CdpError::BrowserClosed),
+            Err(_) => return Err(CdpError::TimedOut(method_of(command))),
         };
-        serde_json::from_str(text.get()).map_err(Fault::Unreadable)
+        serde_json::from_str(text.get()).map_err(CdpError::Unreadable)
     }
 
     /// Sends `command` and lets go of `held` when it is answered, or when the browser is gone.
-    pub(super) fn tell<C: Command>(
+    pub(super) fn send_with_guard<C: Command>(
         &self,
         session: Option<&str>,
         command: &C,
         held: Box<dyn Any + Send + Sync>,
     ) {
-        if let Err(fault) = self.post(session, command, Waiting::Release(held)) {
+        if let Err(fault) = self.send(session, command, PendingReply::Release(held)) {
             tracing::trace!(%fault, method = method_of(command), "not sent");
         }
     }
 
     /// Gives the pipe's writing end to a thread that sends what is queued.
-    pub(super) fn attach(&self, mut pipe: PipeWriter) {
+    pub(super) fn attach_writer(&self, mut pipe: PipeWriter) {
         let Some(unsent) = self.lock().unsent.take() else { return };
         let thread = std::thread::Builder::new().name("rungs-cdp".to_owned()).spawn(move || {
             for message in unsent {
@@ -104,19 +104,19 @@ impl Connection {
         });
         if let Err(cause) = thread {
             tracing::warn!(%cause, "no thread to speak to the browser with");
-            self.hang_up();
+            self.close();
         }
     }
 
     /// Reads until the browser closes its end. Blocks.
-    pub(super) fn listen(&self, pipe: PipeReader, mut on_event: impl FnMut(Event<'_>)) {
+    pub(super) fn read_events(&self, pipe: PipeReader, mut on_event: impl FnMut(CdpEvent<'_>)) {
         let mut pipe = BufReader::with_capacity(64 * 1024, pipe);
         let mut message = Vec::new();
         while let Some(whole) = read_message(&mut pipe, &mut message, self.0.max_message) {
             if whole {
-                self.take(&message, &mut on_event);
+                self.on_message(&message, &mut on_event);
             } else {
-                self.refuse(&message);
+                self.fail_oversized(&message);
             }
             message.clear();
             message.shrink_to(1024 * 1024);
@@ -124,7 +124,7 @@ impl Connection {
     }
 
     /// Fails everything that waits, now and later.
-    pub(super) fn hang_up(&self) {
+    pub(super) fn close(&self) {
         let waiting = {
             let mut state = self.lock();
             state.outgoing = None;
@@ -132,30 +132,35 @@ impl Connection {
             std::mem::take(&mut state.waiting)
         };
         for (_, waiting) in waiting {
-            if let Waiting::Reply(reply) = waiting {
+            if let PendingReply::Reply(reply) = waiting {
                 // Who gave up waiting need not be told.
-                let _ = reply.send(Err(Fault::Gone));
+                let _ = reply.send(Err(CdpError::BrowserClosed));
             }
         }
     }
 
-    fn post<C: Command>(&self, session: Option<&str>, command: &C, waiting: Waiting) -> Result<(), Fault> {
+    fn send<C: Command>(
+        &self,
+        session: Option<&str>,
+        command: &C,
+        waiting: PendingReply,
+    ) -> Result<(), CdpError> {
         let mut state = self.lock();
         state.next += 1;
         let id = state.next;
-        let call = Call { id, method: command.identifier(), session_id: session, params: command };
-        let mut bytes = serde_json::to_vec(&call).map_err(Fault::Unreadable)?;
+        let call = CdpCommand { id, method: command.identifier(), session_id: session, params: command };
+        let mut bytes = serde_json::to_vec(&call).map_err(CdpError::Unreadable)?;
         bytes.push(0);
         let sent = state.outgoing.as_ref().is_some_and(|outgoing| outgoing.send(bytes).is_ok());
         if !sent {
-            return Err(Fault::Gone);
+            return Err(CdpError::BrowserClosed);
         }
         state.waiting.insert(id, waiting);
         Ok(())
     }
 
-    fn take(&self, message: &[u8], on_event: &mut impl FnMut(Event<'_>)) {
-        let incoming: Incoming<'_> = match serde_json::from_slice(message) {
+    fn on_message(&self, message: &[u8], on_event: &mut impl FnMut(CdpEvent<'_>)) {
+        let incoming: CdpMessage<'_> = match serde_json::from_slice(message) {
             Ok(incoming) => incoming,
             Err(cause) => {
                 tracing::debug!(%cause, "a message from the browser was not understood");
@@ -164,33 +169,33 @@ impl Connection {
         };
         if let Some(id) = incoming.id {
             let answer = match (incoming.error, incoming.result) {
-                (Some(error), _) => Err(Fault::Refused(error)),
+                (Some(error), _) => Err(CdpError::Protocol(error)),
                 (None, result) => Ok(result.map_or_else(|| RawValue::NULL.to_owned(), ToOwned::to_owned)),
             };
-            self.answer(id, answer);
+            self.complete(id, answer);
         } else if let Some(method) = &incoming.method {
             let params = incoming.params.map_or("{}", RawValue::get);
-            on_event(Event { session: incoming.session_id.as_deref(), method, params });
+            on_event(CdpEvent { session: incoming.session_id.as_deref(), method, params });
         }
     }
 
     /// Fails the command whose answer was too large to keep. `start` is how the answer began.
-    fn refuse(&self, start: &[u8]) {
+    fn fail_oversized(&self, start: &[u8]) {
         let digits = start.strip_prefix(b"{\"id\":").unwrap_or_default();
         let end = digits.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(0);
         let id = std::str::from_utf8(&digits[..end]).ok().and_then(|text| text.parse().ok());
         if let Some(id) = id {
-            self.answer(id, Err(Fault::TooLarge));
+            self.complete(id, Err(CdpError::TooLarge));
         }
     }
 
-    fn answer(&self, id: u64, answer: Result<Box<RawValue>, Fault>) {
+    fn complete(&self, id: u64, answer: Result<Box<RawValue>, CdpError>) {
         let waiting = self.lock().waiting.remove(&id);
         match waiting {
-            Some(Waiting::Reply(reply)) => {
+            Some(PendingReply::Reply(reply)) => {
                 let _ = reply.send(answer);
             }
-            Some(Waiting::Release(held)) => {
+            Some(PendingReply::Release(held)) => {
                 drop(held);
                 if let Err(fault) = answer {
                     tracing::trace!(%fault, "a command that nobody waits for failed");
@@ -201,7 +206,7 @@ impl Connection {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.0.state)
+        lock_unpoisoned(&self.0.state)
     }
 }
 
@@ -237,7 +242,7 @@ fn method_of<C: Command>(command: &C) -> &'static str {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Call<'a, C> {
+struct CdpCommand<'a, C> {
     id: u64,
     method: types::MethodId,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -247,7 +252,7 @@ struct Call<'a, C> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Incoming<'a> {
+struct CdpMessage<'a> {
     id: Option<u64>,
     #[serde(borrow)]
     method: Option<Cow<'a, str>>,
@@ -280,20 +285,20 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_too_large_fails_its_command_only() {
-        let connection = Connection::new(64);
+        let connection = CdpConnection::new(64);
         let (reply, answer) = oneshot::channel();
-        connection.lock().waiting.insert(7, Waiting::Reply(reply));
-        connection.refuse(b"{\"id\":7,\"result\":{\"outerHTML\":\"");
-        assert!(matches!(answer.await, Ok(Err(Fault::TooLarge))));
+        connection.lock().waiting.insert(7, PendingReply::Reply(reply));
+        connection.fail_oversized(b"{\"id\":7,\"result\":{\"outerHTML\":\"");
+        assert!(matches!(answer.await, Ok(Err(CdpError::TooLarge))));
     }
 
     #[tokio::test]
-    async fn who_waits_on_a_dead_browser_is_told_at_once() {
-        let connection = Connection::new(64);
+    async fn a_command_to_a_dead_browser_fails_at_once() {
+        let connection = CdpConnection::new(64);
         let (reply, answer) = oneshot::channel();
-        connection.lock().waiting.insert(1, Waiting::Reply(reply));
-        connection.hang_up();
-        assert!(matches!(answer.await, Ok(Err(Fault::Gone))));
+        connection.lock().waiting.insert(1, PendingReply::Reply(reply));
+        connection.close();
+        assert!(matches!(answer.await, Ok(Err(CdpError::BrowserClosed))));
         assert!(!connection.is_alive());
     }
 }

@@ -8,22 +8,22 @@ use chromiumoxide::cdp::browser_protocol::storage;
 use tokio::sync::Mutex;
 use url::Url;
 
-use super::connection::Connection;
+use super::connection::CdpConnection;
 use super::cookie_sync;
-use super::faults::Fault;
-use super::forward::Forwarder;
+use super::error::CdpError;
+use super::proxy_forwarder::Forwarder;
 use crate::cookies::Cookie;
 use crate::error::Result;
 use crate::identity::Identity;
-use crate::lock::lock;
-use crate::transport::Job;
+use crate::sync::lock_unpoisoned;
+use crate::transport::AttemptRequest;
 
 /// One identity's context: its cookies, storage, cache and proxy.
-pub(super) struct Context {
+pub(super) struct BrowserContext {
     pub id: String,
     pub forwarder: Option<Forwarder>,
     cookies: Mutex<CookieState>,
-    used: std::sync::Mutex<Instant>,
+    last_used: std::sync::Mutex<Instant>,
 }
 
 /// The cookies of a context and of the jar when they were last compared.
@@ -35,35 +35,35 @@ struct CookieState {
     browser: Vec<Cookie>,
 }
 
-impl Context {
+impl BrowserContext {
     pub(super) fn new(id: String, forwarder: Option<Forwarder>) -> Self {
-        Self { id, forwarder, cookies: Mutex::default(), used: std::sync::Mutex::new(Instant::now()) }
+        Self { id, forwarder, cookies: Mutex::default(), last_used: std::sync::Mutex::new(Instant::now()) }
     }
 
     /// Whether its way to the proxy is still there.
-    pub(super) fn is_sound(&self) -> bool {
+    pub(super) fn is_usable(&self) -> bool {
         self.forwarder.as_ref().is_none_or(Forwarder::is_alive)
     }
 
     pub(super) fn touch(&self) {
-        *lock(&self.used) = Instant::now();
+        *lock_unpoisoned(&self.last_used) = Instant::now();
     }
 
     fn idle(&self) -> Duration {
-        lock(&self.used).elapsed()
+        lock_unpoisoned(&self.last_used).elapsed()
     }
 
     /// Applies to the browser what changed in the jar since the last comparison, deleted cookies too, and adds `lent`:
     /// the cookies of this request's own Cookie header.
-    pub(super) async fn put(
+    pub(super) async fn push_cookies(
         &self,
-        connection: &Connection,
+        connection: &CdpConnection,
         identity: &Identity,
         lent: &[Cookie],
     ) -> Result<()> {
         let mut state = self.cookies.lock().await;
         let jar = identity.jar().list();
-        let news = cookie_sync::news(&jar, &[&state.jar, &state.browser]);
+        let news = cookie_sync::unknown_cookies(&jar, &[&state.jar, &state.browser]);
         let gone = cookie_sync::gone(&state.jar, &jar);
         state.jar = jar;
         let mut all = news.clone();
@@ -78,10 +78,10 @@ impl Context {
         };
         match connection.run(None, &set(&all), COMMAND_LIMIT).await {
             Ok(_) => {}
-            Err(Fault::Refused(_)) => {
+            Err(CdpError::Protocol(_)) => {
                 // One that it does not like spoils the lot: give them singly.
                 for cookie in &all {
-                    connection.tell(None, &set(std::slice::from_ref(cookie)), Box::new(()));
+                    connection.send_with_guard(None, &set(std::slice::from_ref(cookie)), Box::new(()));
                 }
             }
             Err(fault) => return Err(fault.into()),
@@ -102,12 +102,17 @@ impl Context {
     }
 
     /// Applies to the jar what the site changed in the browser since the last comparison.
-    pub(super) async fn take(&self, connection: &Connection, job: Job<'_>, lent: &[Cookie]) -> Result<()> {
+    pub(super) async fn pull_cookies(
+        &self,
+        connection: &CdpConnection,
+        job: AttemptRequest<'_>,
+        lent: &[Cookie],
+    ) -> Result<()> {
         let mut state = self.cookies.lock().await;
         let now = self.held(connection, lent, Some(&job.request.url)).await?;
         let jar = job.identity.jar();
-        for cookie in cookie_sync::news(&now, &[&state.browser]) {
-            jar.earn(&cookie);
+        for cookie in cookie_sync::unknown_cookies(&now, &[&state.browser]) {
+            jar.insert_from_site(&cookie);
             cookie_sync::update(&mut state.jar, &cookie, Some(&cookie));
         }
         let held = jar.list();
@@ -123,21 +128,26 @@ impl Context {
     }
 
     /// The browser's cookies without those of this request alone.
-    async fn held(&self, connection: &Connection, lent: &[Cookie], url: Option<&Url>) -> Result<Vec<Cookie>> {
+    async fn held(
+        &self,
+        connection: &CdpConnection,
+        lent: &[Cookie],
+        url: Option<&Url>,
+    ) -> Result<Vec<Cookie>> {
         let get = storage::GetCookiesParams { browser_context_id: Some(self.id.clone().into()) };
         let cookies = connection.run(None, &get, COMMAND_LIMIT).await?.cookies;
         let cookies = cookies.iter().filter_map(cookie_sync::from_browser);
-        Ok(cookies.filter(|cookie| !cookie_sync::is_lent(cookie, lent, url)).collect())
+        Ok(cookies.filter(|cookie| !cookie_sync::is_request_cookie(cookie, lent, url)).collect())
     }
 }
 
 /// The contexts to dispose of: not in use, and idle for long or beyond the number kept.
-pub(super) fn spare(contexts: &HashMap<u64, Arc<Context>>, wanted: Option<u64>) -> Vec<u64> {
+pub(super) fn idle_contexts(contexts: &HashMap<u64, Arc<BrowserContext>>, wanted: Option<u64>) -> Vec<u64> {
     // Held by the map alone: nobody has a page in it.
     let unused = contexts.iter().filter(|(key, held)| Some(**key) != wanted && Arc::strong_count(held) == 1);
     let mut unused: Vec<(Duration, u64)> = unused.map(|(key, context)| (context.idle(), *key)).collect();
     unused.sort_unstable();
-    let kept = CONTEXTS_KEPT.saturating_sub(contexts.len() - unused.len());
+    let kept = MAX_IDLE_CONTEXTS.saturating_sub(contexts.len() - unused.len());
     let fresh = unused.iter().take(kept).filter(|(idle, _)| *idle <= CONTEXT_IDLE).count();
     unused.into_iter().skip(fresh).map(|(_, key)| key).collect()
 }
@@ -146,7 +156,7 @@ pub(super) const COMMAND_LIMIT: Duration = Duration::from_secs(10);
 /// A context nobody used for this long is disposed of; its cookies are in the jar.
 const CONTEXT_IDLE: Duration = Duration::from_secs(300);
 /// More contexts than this are kept only while pages are open in them: each costs some 65 MB.
-const CONTEXTS_KEPT: usize = 8;
+const MAX_IDLE_CONTEXTS: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -154,11 +164,11 @@ mod tests {
 
     #[tokio::test]
     async fn contexts_are_spared_while_used_and_kept_within_bounds() {
-        let make = |id: u64| (id, Arc::new(Context::new(id.to_string(), None)));
-        let contexts: HashMap<u64, Arc<Context>> = (0..12).map(make).collect();
+        let make = |id: u64| (id, Arc::new(BrowserContext::new(id.to_string(), None)));
+        let contexts: HashMap<u64, Arc<BrowserContext>> = (0..12).map(make).collect();
         let used = Arc::clone(&contexts[&3]);
-        let gone = spare(&contexts, Some(4));
-        assert_eq!(gone.len(), 12 - CONTEXTS_KEPT);
+        let gone = idle_contexts(&contexts, Some(4));
+        assert_eq!(gone.len(), 12 - MAX_IDLE_CONTEXTS);
         assert!(!gone.contains(&3) && !gone.contains(&4));
         drop(used);
     }

@@ -52,7 +52,7 @@ pub(super) fn from_browser(cookie: &network::Cookie) -> Option<Cookie> {
 }
 
 /// The cookies of the caller's own Cookie header, for the request's host.
-pub(super) fn of_request(request: &Request) -> Vec<Cookie> {
+pub(super) fn from_request(request: &Request) -> Vec<Cookie> {
     let host = request.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let mut found = Vec::new();
     for (_, value) in request.headers.iter().filter(|(name, _)| *name == COOKIE) {
@@ -70,7 +70,7 @@ pub(super) fn of_request(request: &Request) -> Vec<Cookie> {
 }
 
 /// The cookies that are in none of the earlier lists as they are now.
-pub(super) fn news(cookies: &[Cookie], before: &[&[Cookie]]) -> Vec<Cookie> {
+pub(super) fn unknown_cookies(cookies: &[Cookie], before: &[&[Cookie]]) -> Vec<Cookie> {
     let is_new = |cookie: &&Cookie| before.iter().all(|list| !list.contains(cookie));
     cookies.iter().filter(is_new).cloned().collect()
 }
@@ -101,7 +101,7 @@ pub(super) fn expired(cookie: &Cookie) -> Cookie {
 }
 
 /// Whether a browser's cookie is one that the caller gave for this request alone. Without a URL, by its domain.
-pub(super) fn is_lent(cookie: &Cookie, lent: &[Cookie], url: Option<&Url>) -> bool {
+pub(super) fn is_request_cookie(cookie: &Cookie, lent: &[Cookie], url: Option<&Url>) -> bool {
     lent.iter().any(|own| {
         let is_here = match url {
             Some(url) => url.host_str() == Some(&cookie.domain),
@@ -133,7 +133,7 @@ mod tests {
     fn a_cookie_header_is_read_pair_by_pair() {
         let mut request = Request::get("http://site.example/".parse().unwrap());
         request.headers.push((COOKIE, "a=1; b=x=y;; c".parse().unwrap()));
-        let pairs: Vec<_> = of_request(&request).into_iter().map(|c| (c.name, c.value)).collect();
+        let pairs: Vec<_> = from_request(&request).into_iter().map(|c| (c.name, c.value)).collect();
         let want = [("a", "1"), ("b", "x=y"), ("c", "")].map(|(a, b)| (a.to_owned(), b.to_owned()));
         assert_eq!(pairs, want);
     }
@@ -153,6 +153,6 @@ mod tests {
     fn only_news_go_in() {
         let old = Cookie::session("a", "1", "site.example");
         let new = Cookie::session("a", "2", "site.example");
-        assert_eq!(news(&[old.clone(), new.clone()], &[&[], &[old]]), [new]);
+        assert_eq!(unknown_cookies(&[old.clone(), new.clone()], &[&[], &[old]]), [new]);
     }
 }

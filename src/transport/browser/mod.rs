@@ -18,53 +18,53 @@ use tracing::field::Empty;
 use tracing::{Instrument, info_span};
 use url::Url;
 
-use self::context::Context;
-use self::faults::Fault;
-use self::page::{Page, Visit};
-use self::pool::{Pool, Seat};
-use self::switches::Cast;
-use super::{Job, Transport};
+use self::context::BrowserContext;
+use self::error::CdpError;
+use self::page::{Page, PageTask};
+use self::pool::{BrowserPool, PageLease};
+use self::switches::ProcessKey;
+use super::{AttemptRequest, Transport};
+use crate::client_hints::ACCEPT_CH;
 use crate::error::{Error, Result};
+use crate::error_kind::ErrorKind;
 use crate::fingerprint::profile::Browser as Worn;
-use crate::hints::ACCEPT_CH;
-use crate::kind::ErrorKind;
-use crate::net::{Ways, led_astray};
+use crate::net::{Connector, private_address_error};
+use crate::phase::FetchPhase;
 use crate::redact;
-use crate::response::{Answer, BrowserUse};
-use crate::stage::Stage;
+use crate::response::{BrowserUse, RawResponse};
 use crate::tier::Tier;
 
-mod admission;
-mod answer;
-mod block;
+mod certificates;
 mod chromium;
 mod connection;
 mod context;
 mod cookie_sync;
-mod display;
-mod faults;
-mod find;
-mod forward;
-mod gauge;
-mod keeper;
+mod emulation;
+mod error;
+mod executable;
+mod memory_usage;
 mod page;
+mod page_events;
 mod pool;
 mod process;
-mod scratch;
+mod proxy_forwarder;
+mod resource_blocking;
+mod response_head;
+mod scheduler;
+mod supervisor;
 mod switches;
 mod targets;
 #[cfg(test)]
 mod tests;
-mod trust;
-mod watch;
+mod user_data_dir;
 mod watchdog;
-mod wear;
+mod xvfb;
 
-pub(crate) use self::admission::PoolOptions;
-pub(crate) use self::find::{find, version};
+pub(crate) use self::executable::{find, version};
+pub(crate) use self::scheduler::BrowserPoolOptions;
 
 /// Judges whether a page (status, headers, URL, body) is still a challenge that may yet let go.
-pub(crate) type StillChallenged = Arc<dyn Fn(u16, &HeaderMap, &Url, &[u8]) -> bool + Send + Sync>;
+pub(crate) type ChallengeCheck = Arc<dyn Fn(u16, &HeaderMap, &Url, &[u8]) -> bool + Send + Sync>;
 
 /// How the browser is started and used.
 #[derive(Clone)]
@@ -72,11 +72,11 @@ pub(crate) struct BrowserOptions {
     /// The executable. Default: what [`find`] finds.
     pub executable: Option<PathBuf>,
     /// How many browsers and pages.
-    pub pool: PoolOptions,
+    pub pool: BrowserPoolOptions,
     /// With a window, on the display there is or else on one of our own (Xvfb). Default: without.
     pub headful: bool,
     /// How contexts with a proxy reach what they ask for.
-    pub ways: Arc<Ways>,
+    pub connector: Arc<Connector>,
     /// Names that resolve to a given address for a given port.
     pub resolve: Vec<(String, u16, IpAddr)>,
     /// Take any certificate.
@@ -88,16 +88,16 @@ pub(crate) struct BrowserOptions {
     /// Where its folder is made. Default: the system's folder for temporary files.
     pub scratch_parent: PathBuf,
     /// Judges challenge pages; without it what is there when the page rests is the answer.
-    pub still_challenged: Option<StillChallenged>,
+    pub still_challenged: Option<ChallengeCheck>,
 }
 
 impl Default for BrowserOptions {
     fn default() -> Self {
         Self {
             executable: None,
-            pool: PoolOptions::default(),
+            pool: BrowserPoolOptions::default(),
             headful: false,
-            ways: Arc::default(),
+            connector: Arc::default(),
             resolve: Vec::new(),
             insecure: false,
             ca_file: None,
@@ -125,13 +125,13 @@ impl fmt::Debug for BrowserOptions {
 /// The browser tier. Starts nothing until it is needed; dropping it ends its browsers.
 pub(crate) struct BrowserTransport {
     options: BrowserOptions,
-    pool: Pool,
+    pool: BrowserPool,
 }
 
 impl BrowserTransport {
     /// A tier that starts its browsers on first need.
     pub(crate) fn new(options: BrowserOptions) -> Self {
-        Self { pool: Pool::new(options.clone()), options }
+        Self { pool: BrowserPool::new(options.clone()), options }
     }
 
     /// Ends the browsers and waits until their processes and folders are gone. Attempts under way
@@ -141,58 +141,64 @@ impl BrowserTransport {
     }
 
     /// Tries, and once more on a fresh page when the first one, or its browser, broke.
-    async fn fetch(&self, job: Job<'_>) -> Result<Answer> {
+    async fn fetch(&self, job: AttemptRequest<'_>) -> Result<RawResponse> {
         let worn = job.identity.profile().browser.as_ref().ok_or_else(|| {
             let name = &job.identity.profile().name;
             Error::new(ErrorKind::Config, format!("the profile `{name}` is no browser's"))
                 .with_hint("the browser tier needs an identity that wears a browser")
         })?;
-        let cast = Cast::of(job.identity, worn);
-        job.at(|_| Stage::Queue);
-        let seat = self.pool.admit(job.identity.key(), &cast, false).await?;
-        job.at(Stage::Attempt);
+        let cast = ProcessKey::for_identity(job.identity, worn);
+        job.enter_phase(|_| FetchPhase::BrowserQueue);
+        let seat = self.pool.acquire(job.identity.key(), &cast, false).await?;
+        job.enter_phase(FetchPhase::Attempt);
         let (pid, began) = (seat.browser.pid, Instant::now());
-        let lost = match self.try_at(seat, job, worn, job.bounds.browser_total).await {
+        let lost = match self.attempt_on(seat, job, worn, job.limits.browser_total).await {
             Ok(answer) => return Ok(answer),
             Err(lost) => lost,
         };
-        let left = job.bounds.browser_total.saturating_sub(began.elapsed());
-        if left.is_zero() || !lost.may_repeat(job) {
+        let left = job.limits.browser_total.saturating_sub(began.elapsed());
+        if left.is_zero() || !lost.can_retry(job) {
             return Err(lost.error);
         }
         tracing::warn!(pid, reason = lost.error.chain(), "a page was lost; trying once on a fresh one");
-        job.at(|_| Stage::Queue);
-        let seat = self.pool.admit(job.identity.key(), &cast, true).await?;
-        job.at(Stage::Attempt);
-        self.try_at(seat, job, worn, left).await.map_err(|lost| lost.error)
+        job.enter_phase(|_| FetchPhase::BrowserQueue);
+        let seat = self.pool.acquire(job.identity.key(), &cast, true).await?;
+        job.enter_phase(FetchPhase::Attempt);
+        self.attempt_on(seat, job, worn, left).await.map_err(|lost| lost.error)
     }
 
-    async fn try_at(&self, seat: Seat, job: Job<'_>, worn: &Worn, limit: Duration) -> Result<Answer, Lost> {
+    async fn attempt_on(
+        &self,
+        seat: PageLease,
+        job: AttemptRequest<'_>,
+        worn: &Worn,
+        limit: Duration,
+    ) -> Result<RawResponse, FailedAttempt> {
         let deadline = Instant::now() + limit;
         let browser = Arc::clone(&seat.browser);
         let (served, reused) = (seat.served, seat.reused);
-        let lent = cookie_sync::of_request(job.request);
+        let lent = cookie_sync::from_request(job.request);
         let ready = async {
-            let (context, page) = self.open(seat, job, worn).await?;
-            context.put(&browser.connection, job.identity, &lent).await?;
+            let (context, page) = self.open_page(seat, job, worn).await?;
+            context.push_cookies(&browser.connection, job.identity, &lent).await?;
             Ok((context, page))
         };
         let ready = tokio::time::timeout_at(deadline.into(), ready).await.unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Timeout, "the browser opened no page in time")
-                .with_source(Fault::Slow("the commands that open a page")))
+                .with_source(CdpError::TimedOut("the commands that open a page")))
         });
-        let (context, page) = ready.map_err(|error| Lost { error, sent: false })?;
-        let visit = Visit {
+        let (context, page) = ready.map_err(|error| FailedAttempt { error, sent: false })?;
+        let visit = PageTask {
             request: job.request,
-            bounds: job.bounds,
-            view: job.view,
+            limits: job.limits,
+            render: job.render,
             still_challenged: self.options.still_challenged.as_ref(),
             deadline,
-            gate: job.gate.filter(|gate| gate.is_strict()),
+            hooks: job.hooks.filter(|gate| gate.is_strict()),
         };
         let span = info_span!(
             "visit",
-            url.full = redact::bare(&job.request.url),
+            url.full = redact::without_credentials_and_query(&job.request.url),
             process.pid = i64::from(browser.pid),
             rungs.page = served.cast_signed(),
             http.response.status_code = Empty,
@@ -201,62 +207,73 @@ impl BrowserTransport {
         );
         let mut answer = match &context.forwarder {
             Some(forwarder) => {
-                let passing = forwarder.visit(&job.request.url).await;
+                let passing = forwarder.begin_visit(&job.request.url).await;
                 let answer = page.visit(&visit).instrument(span.clone()).await;
                 answer.map_err(|error| passing.explain(error, &job.request.url))
             }
             None => match page.visit(&visit).instrument(span.clone()).await {
-                Ok(answer) => self.unless_led_astray(job, answer).await,
+                Ok(answer) => self.reject_private_redirect(job, answer).await,
                 failed => failed,
             },
         };
         match &answer {
             Ok(answer) => {
                 span.record("http.response.status_code", i64::from(answer.status.as_u16()));
-                span.record("rungs.settled", answer.browser.as_ref().map(|shown| shown.used.settled));
+                span.record("rungs.settled", answer.browser.as_ref().map(|shown| shown.usage.settled));
             }
             Err(_) => {
                 span.record("otel.status_code", "ERROR");
             }
         }
-        learn_hints(job, &page.asked());
+        record_client_hints(job, &page.accept_ch());
         // A page that failed may have been given cookies all the same.
-        if let Err(error) = context.take(&browser.connection, job, &lent).await
+        if let Err(error) = context.pull_cookies(&browser.connection, job, &lent).await
             && answer.is_ok()
         {
             tracing::warn!(cause = error.chain(), "could not take the browser's cookies");
         }
-        if let Ok(Answer { browser: Some(shown), .. }) = &mut answer {
-            let pss = browser.load.pss.load(Ordering::Relaxed);
-            let used: &mut BrowserUse = &mut shown.used;
+        if let Ok(RawResponse { browser: Some(shown), .. }) = &mut answer {
+            let pss = browser.usage.pss.load(Ordering::Relaxed);
+            let used: &mut BrowserUse = &mut shown.usage;
             (used.pid, used.pages, used.reused) = (browser.pid, served as u64, reused);
             used.pss_mb = (pss > 0).then_some(pss / 1_000_000);
         }
-        answer.map_err(|error| Lost { error, sent: true })
+        answer.map_err(|error| FailedAttempt { error, sent: true })
     }
 
     /// The answer, unless a public site led to it at a private address. Without a forwarder the
     /// browser has asked for it by then; what its pages ask for it refuses by itself, as any Chrome.
-    async fn unless_led_astray(&self, job: Job<'_>, answer: Answer) -> Result<Answer> {
-        let (ways, route, first) = (&self.options.ways, job.identity.route(), &job.request.url);
+    async fn reject_private_redirect(
+        &self,
+        job: AttemptRequest<'_>,
+        answer: RawResponse,
+    ) -> Result<RawResponse> {
+        let (ways, route, first) = (&self.options.connector, job.identity.proxy_rules(), &job.request.url);
         let hops = answer.redirects.iter().map(|hop| &hop.url).chain([&answer.url]);
         for url in hops.filter(|url| url.host() != first.host()) {
-            if ways.guards(route, first, job.bounds).await && ways.is_private(route, url, job.bounds).await {
-                return Err(led_astray(url.host_str().unwrap_or_default()));
+            if ways.requires_public(route, first, job.limits).await
+                && ways.is_private(route, url, job.limits).await
+            {
+                return Err(private_address_error(url.host_str().unwrap_or_default()));
             }
         }
         Ok(answer)
     }
 
     /// A blank page of the identity's.
-    async fn open(&self, seat: Seat, job: Job<'_>, worn: &Worn) -> Result<(Arc<Context>, Page)> {
-        let Seat { browser, slot, .. } = seat;
-        let context = browser.context(job, &self.options.ways, worn).await?;
+    async fn open_page(
+        &self,
+        seat: PageLease,
+        job: AttemptRequest<'_>,
+        worn: &Worn,
+    ) -> Result<(Arc<BrowserContext>, Page)> {
+        let PageLease { browser, permit: slot, .. } = seat;
+        let context = browser.context(job, &self.options.connector, worn).await?;
         // On a task of its own: whoever gives up meanwhile must not leave a page behind.
         let opening = tokio::spawn({
             let (connection, targets) = (browser.connection.clone(), Arc::clone(&browser.targets));
             let (context, options) = (Arc::clone(&context), self.options.clone());
-            let max_body = job.bounds.max_body;
+            let max_body = job.limits.max_body;
             async move {
                 let id = context.id.clone();
                 let held = Box::new((slot, context));
@@ -271,30 +288,30 @@ impl BrowserTransport {
 }
 
 /// What the browser was asked for, the tiers below tell from now on.
-fn learn_hints(job: Job<'_>, asked: &[(String, String)]) {
+fn record_client_hints(job: AttemptRequest<'_>, asked: &[(String, String)]) {
     for (url, line) in asked {
         if let (Ok(url), Ok(value)) = (Url::parse(url), HeaderValue::from_str(line)) {
-            job.identity.hints().note(&url, &HeaderMap::from_iter([(ACCEPT_CH, value)]));
+            job.identity.client_hints().record(&url, &HeaderMap::from_iter([(ACCEPT_CH, value)]));
         }
     }
 }
 
 /// An attempt that failed.
-struct Lost {
+struct FailedAttempt {
     error: Error,
     /// The request may have left.
     sent: bool,
 }
 
-impl Lost {
+impl FailedAttempt {
     /// Whether the page or the browser is to blame, and sending the request again does no harm.
-    fn may_repeat(&self, job: Job<'_>) -> bool {
-        match faults::of(&self.error) {
+    fn can_retry(&self, job: AttemptRequest<'_>) -> bool {
+        match error::find_cdp_error(&self.error) {
             // Refused: most often the page moved on between two commands.
-            Some(Fault::Gone | Fault::PageGone | Fault::Refused(_)) => {
+            Some(CdpError::BrowserClosed | CdpError::PageClosed | CdpError::Protocol(_)) => {
                 !self.sent || job.request.method.is_safe()
             }
-            Some(Fault::Slow(_)) => !self.sent,
+            Some(CdpError::TimedOut(_)) => !self.sent,
             _ => false,
         }
     }
@@ -305,7 +322,7 @@ impl Transport for BrowserTransport {
         Tier::Browser
     }
 
-    fn attempt<'a>(&'a self, job: Job<'a>) -> BoxFuture<'a, Result<Answer>> {
+    fn execute<'a>(&'a self, job: AttemptRequest<'a>) -> BoxFuture<'a, Result<RawResponse>> {
         async move { self.fetch(job).await.map_err(|error| error.with_url(&job.request.url)) }.boxed()
     }
 }

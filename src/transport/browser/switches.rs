@@ -12,26 +12,26 @@ use crate::identity::Identity;
 
 /// What holds for a whole process: identities that differ in it cannot share one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Cast {
+pub(super) struct ProcessKey {
     user_agent: String,
     languages: Vec<String>,
     /// UDP would go around a proxy.
     proxied: bool,
 }
 
-impl Cast {
+impl ProcessKey {
     /// What `identity`, which wears `browser`, asks of its process.
-    pub(super) fn of(identity: &Identity, browser: &Browser) -> Self {
+    pub(super) fn for_identity(identity: &Identity, browser: &Browser) -> Self {
         Self {
             user_agent: browser.user_agent.clone(),
             languages: browser.languages.clone(),
-            proxied: !identity.route().is_direct(),
+            proxied: !identity.proxy_rules().is_direct(),
         }
     }
 }
 
 /// The switches for one process.
-pub(super) fn switches(options: &BrowserOptions, cast: &Cast, data: &Path, root: bool) -> Vec<String> {
+pub(super) fn switches(options: &BrowserOptions, cast: &ProcessKey, data: &Path, root: bool) -> Vec<String> {
     let mut all: Vec<String> = ALWAYS.iter().map(|&text| text.to_owned()).collect();
     all.push(format!("--user-data-dir={}", data.display()));
     all.push(format!("--user-agent={}", cast.user_agent));
@@ -55,13 +55,13 @@ pub(super) fn switches(options: &BrowserOptions, cast: &Cast, data: &Path, root:
         all.push("--ignore-certificate-errors".to_owned());
     }
     if !options.resolve.is_empty() {
-        all.push(format!("--host-resolver-rules={}", rules(&options.resolve)));
+        all.push(format!("--host-resolver-rules={}", host_resolver_rules(&options.resolve)));
     }
     all.extend(options.extra_args.iter().cloned());
     all
 }
 
-fn rules(resolve: &[(String, u16, IpAddr)]) -> String {
+fn host_resolver_rules(resolve: &[(String, u16, IpAddr)]) -> String {
     let one = |(host, port, ip): &(String, u16, IpAddr)| match ip {
         IpAddr::V4(ip) => format!("MAP {host}:{port} {ip}:{port}"),
         IpAddr::V6(ip) => format!("MAP {host}:{port} [{ip}]:{port}"),
@@ -110,7 +110,7 @@ mod tests {
     fn line(options: &BrowserOptions, root: bool) -> String {
         let profile = Profile::named("chrome-156-linux").unwrap();
         let identity = Identity::new("test", std::sync::Arc::clone(&profile), None);
-        let cast = Cast::of(&identity, profile.browser.as_ref().unwrap());
+        let cast = ProcessKey::for_identity(&identity, profile.browser.as_ref().unwrap());
         switches(options, &cast, Path::new("/d"), root).join("\n")
     }
 
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn certificates_are_checked_unless_told_otherwise() {
+    fn certificates_are_checked_unless_insecure_is_set() {
         assert!(!line(&BrowserOptions::default(), false).contains("ignore-certificate"));
         let options = BrowserOptions { insecure: true, ..BrowserOptions::default() };
         assert!(line(&options, false).contains("--ignore-certificate-errors"));
@@ -143,6 +143,9 @@ mod tests {
             ("a.example".to_owned(), 443, "127.0.0.1".parse().unwrap()),
             ("b.example".to_owned(), 80, "::1".parse().unwrap()),
         ];
-        assert_eq!(rules(&resolve), "MAP a.example:443 127.0.0.1:443,MAP b.example:80 [::1]:80");
+        assert_eq!(
+            host_resolver_rules(&resolve),
+            "MAP a.example:443 127.0.0.1:443,MAP b.example:80 [::1]:80"
+        );
     }
 }

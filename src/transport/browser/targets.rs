@@ -13,16 +13,16 @@ use chromiumoxide::cdp::js_protocol::runtime::RunIfWaitingForDebuggerParams;
 use serde::Deserialize;
 use tokio::sync::Notify;
 
-use super::block;
-use super::connection::{Connection, Event};
-use super::watch::{Reaction, Watch, react_in_frame};
-use super::wear::Wear;
-use crate::lock::lock;
-use crate::view::Load;
+use super::connection::{CdpConnection, CdpEvent};
+use super::emulation::Emulation;
+use super::page_events::{EventReply, PageWatcher, react_in_frame};
+use super::resource_blocking;
+use crate::render::ResourceKind;
+use crate::sync::lock_unpoisoned;
 
 /// The targets of one browser, by session.
 #[derive(Default)]
-pub(super) struct Targets {
+pub(super) struct BrowserTargets {
     state: Mutex<State>,
     /// A page was attached, or the browser went.
     changed: Notify,
@@ -30,66 +30,68 @@ pub(super) struct Targets {
 
 #[derive(Default)]
 struct State {
-    contexts: HashMap<String, Context>,
-    sessions: HashMap<String, Session>,
+    contexts: HashMap<String, ContextEntry>,
+    sessions: HashMap<String, TargetSession>,
     /// Pages that are attached but not claimed yet: target to session.
     unclaimed: HashMap<String, String>,
-    gone: bool,
+    is_closed: bool,
 }
 
-struct Context {
-    wear: Arc<Wear>,
+struct ContextEntry {
+    emulation: Arc<Emulation>,
     /// Pages asked for and not claimed yet.
     expected: usize,
 }
 
-struct Session {
+struct TargetSession {
     context: String,
     /// For a page of ours; a worker or frame has none.
-    watch: Option<Arc<Watch>>,
+    watcher: Option<Arc<PageWatcher>>,
     /// What a frame does not load: what its page does not.
-    block: Vec<Load>,
+    block: Vec<ResourceKind>,
     /// What a page holds (its permit, its context) until the browser says it is gone.
-    held: Option<Box<dyn Any + Send + Sync>>,
+    guard: Option<Box<dyn Any + Send + Sync>>,
 }
 
 /// A page of ours as it was attached.
-pub(super) struct Attached {
+pub(super) struct AttachedPage {
     pub session: String,
-    pub watch: Arc<Watch>,
+    pub watcher: Arc<PageWatcher>,
 }
 
-impl Targets {
+impl BrowserTargets {
     /// Everything in `context` wears `wear` from now on.
-    pub(super) fn dress(&self, context: &str, wear: Wear) {
-        self.lock().contexts.insert(context.to_owned(), Context { wear: Arc::new(wear), expected: 0 });
+    pub(super) fn register_context(&self, context: &str, wear: Emulation) {
+        self.lock()
+            .contexts
+            .insert(context.to_owned(), ContextEntry { emulation: Arc::new(wear), expected: 0 });
     }
 
     /// Forgets a disposed context.
-    pub(super) fn undress(&self, context: &str) {
+    pub(super) fn remove_context(&self, context: &str) {
         self.lock().contexts.remove(context);
     }
 
     /// Announces that a page of ours is about to be made in `context`.
-    pub(super) fn expect(self: &Arc<Self>, context: &str) -> Expectation {
+    pub(super) fn expect_page(self: &Arc<Self>, context: &str) -> PendingTarget {
         if let Some(context) = self.lock().contexts.get_mut(context) {
             context.expected += 1;
         }
-        Expectation { targets: Arc::clone(self), context: context.to_owned() }
+        PendingTarget { targets: Arc::clone(self), context: context.to_owned() }
     }
 
     /// Waits until `target` is attached. `None` when the browser is gone.
-    pub(super) async fn claim(&self, target: &str) -> Option<Attached> {
+    pub(super) async fn claim(&self, target: &str) -> Option<AttachedPage> {
         loop {
             let changed = self.changed.notified();
             {
                 let mut state = self.lock();
-                if state.gone {
+                if state.is_closed {
                     return None;
                 }
                 if let Some(session) = state.unclaimed.remove(target) {
-                    let watch = state.sessions.get(&session)?.watch.clone()?;
-                    return Some(Attached { session, watch });
+                    let watch = state.sessions.get(&session)?.watcher.clone()?;
+                    return Some(AttachedPage { session, watcher: watch });
                 }
             }
             changed.await;
@@ -97,14 +99,14 @@ impl Targets {
     }
 
     /// Lets go of `held` once the session of a page has ended: a closed page is gone only then.
-    pub(super) fn hold(&self, session: &str, held: Box<dyn Any + Send + Sync>) {
+    pub(super) fn attach_guard(&self, session: &str, held: Box<dyn Any + Send + Sync>) {
         if let Some(session) = self.lock().sessions.get_mut(session) {
-            session.held = Some(held);
+            session.guard = Some(held);
         }
     }
 
     /// Pages of `context` that nobody asked for: they came while one was expected.
-    pub(super) fn strays(&self, context: &str) -> Vec<String> {
+    pub(super) fn orphans(&self, context: &str) -> Vec<String> {
         let mut state = self.lock();
         if state.contexts.get(context).is_some_and(|context| context.expected > 0) {
             return Vec::new();
@@ -116,47 +118,47 @@ impl Targets {
     }
 
     /// Wakes everybody who waits for a target of a dead browser.
-    pub(super) fn all_gone(&self) {
+    pub(super) fn on_browser_closed(&self) {
         let sessions: Vec<_> = {
             let mut state = self.lock();
-            state.gone = true;
+            state.is_closed = true;
             state.sessions.drain().map(|(_, session)| session).collect()
         };
-        for watch in sessions.into_iter().filter_map(|session| session.watch) {
-            watch.closed();
+        for watch in sessions.into_iter().filter_map(|session| session.watcher) {
+            watch.mark_closed();
         }
         self.changed.notify_waiters();
     }
 
     /// Takes one event of the browser. Never waits: commands it calls for are only sent.
-    pub(super) fn on(&self, connection: &Connection, event: &Event<'_>) {
+    pub(super) fn on_event(&self, connection: &CdpConnection, event: &CdpEvent<'_>) {
         match event.method {
             "Target.attachedToTarget" => match serde_json::from_str::<AttachedToTarget>(event.params) {
-                Ok(attached) => self.attached(connection, event.session, &attached),
+                Ok(attached) => self.on_attached(connection, event.session, &attached),
                 Err(cause) => tracing::warn!(%cause, "the browser announced a target nobody understands"),
             },
             "Target.detachedFromTarget" => {
                 let Ok(detached) = serde_json::from_str::<DetachedFromTarget>(event.params) else { return };
                 let session = self.lock().sessions.remove(&detached.session_id);
-                if let Some(watch) = session.as_ref().and_then(|session| session.watch.as_ref()) {
-                    watch.closed();
+                if let Some(watch) = session.as_ref().and_then(|session| session.watcher.as_ref()) {
+                    watch.mark_closed();
                 }
             }
             _ => {
                 let Some(session) = event.session else { return };
-                let Some(reaction) = self.react(session, event) else { return };
+                let Some(reaction) = self.reply_to(session, event) else { return };
                 match reaction {
-                    Reaction::Dialog { accept } => {
+                    EventReply::Dialog { accept } => {
                         let answer = HandleJavaScriptDialogParams { accept, prompt_text: None };
-                        connection.tell(Some(session), &answer, Box::new(()));
+                        connection.send_with_guard(Some(session), &answer, Box::new(()));
                     }
-                    Reaction::Continue(request) => {
+                    EventReply::Continue(request) => {
                         let request: &ContinueRequestParams = &request;
-                        connection.tell(Some(session), request, Box::new(()));
+                        connection.send_with_guard(Some(session), request, Box::new(()));
                     }
-                    Reaction::Refuse(request) => {
+                    EventReply::Fail(request) => {
                         let request: &FailRequestParams = &request;
-                        connection.tell(Some(session), request, Box::new(()));
+                        connection.send_with_guard(Some(session), request, Box::new(()));
                     }
                 }
             }
@@ -164,19 +166,19 @@ impl Targets {
     }
 
     /// What an event of a page or frame calls for.
-    fn react(&self, session: &str, event: &Event<'_>) -> Option<Reaction> {
+    fn reply_to(&self, session: &str, event: &CdpEvent<'_>) -> Option<EventReply> {
         let watch = {
             let state = self.lock();
             let session = state.sessions.get(session)?;
-            if session.watch.is_none() && !session.block.is_empty() {
+            if session.watcher.is_none() && !session.block.is_empty() {
                 return react_in_frame(event.method, event.params, &session.block);
             }
-            session.watch.clone()?
+            session.watcher.clone()?
         };
-        watch.on(event.method, event.params, Instant::now())
+        watch.on_event(event.method, event.params, Instant::now())
     }
 
-    fn attached(&self, connection: &Connection, parent: Option<&str>, attached: &AttachedToTarget) {
+    fn on_attached(&self, connection: &CdpConnection, parent: Option<&str>, attached: &AttachedToTarget) {
         let info = &attached.target_info;
         let session = attached.session_id.as_str();
         let mut unwanted = false;
@@ -186,44 +188,47 @@ impl Targets {
                 || parent.and_then(|parent| state.sessions.get(parent)).map(|parent| parent.context.clone());
             let context = info.browser_context_id.clone().or_else(of_parent).unwrap_or_default();
             let known = state.contexts.get(&context);
-            let wear = known.map(|context| Arc::clone(&context.wear));
+            let wear = known.map(|context| Arc::clone(&context.emulation));
             let mut watch = None;
             if info.kind == "page" {
                 unwanted = info.opener_id.is_some() || known.is_none_or(|context| context.expected == 0);
                 if !unwanted {
-                    watch = Some(Arc::new(Watch::new(&info.target_id)));
+                    watch = Some(Arc::new(PageWatcher::new(&info.target_id)));
                     state.unclaimed.insert(info.target_id.clone(), session.to_owned());
                 }
             }
             let parent =
                 parent.filter(|_| info.kind == "iframe").and_then(|parent| state.sessions.get(parent));
-            let block = parent.map_or_else(Vec::new, |parent| match &parent.watch {
-                Some(watch) => watch.block(),
+            let block = parent.map_or_else(Vec::new, |parent| match &parent.watcher {
+                Some(watch) => watch.blocked(),
                 None => parent.block.clone(),
             });
             let held = None;
-            state.sessions.insert(session.to_owned(), Session { context, watch, block: block.clone(), held });
+            state.sessions.insert(
+                session.to_owned(),
+                TargetSession { context, watcher: watch, block: block.clone(), guard: held },
+            );
             (wear, block)
         };
         if unwanted {
             tracing::debug!("closing a popup");
             let close = CloseTargetParams { target_id: info.target_id.clone().into() };
-            connection.tell(None, &close, Box::new(()));
+            connection.send_with_guard(None, &close, Box::new(()));
         } else if has_children(&info.kind) {
-            connection.tell(Some(session), &auto_attach(), Box::new(()));
+            connection.send_with_guard(Some(session), &auto_attach(), Box::new(()));
         }
         if let Some(wear) = wear {
-            wear.put_on(connection, session, &info.kind);
+            wear.apply(connection, session, &info.kind);
         }
-        block::in_frame(connection, session, &block);
+        resource_blocking::block_in_frame(connection, session, &block);
         if attached.waiting_for_debugger {
-            connection.tell(Some(session), &RunIfWaitingForDebuggerParams {}, Box::new(()));
+            connection.send_with_guard(Some(session), &RunIfWaitingForDebuggerParams {}, Box::new(()));
         }
         self.changed.notify_waiters();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
+        lock_unpoisoned(&self.state)
     }
 }
 
@@ -238,12 +243,12 @@ pub(super) fn auto_attach() -> SetAutoAttachParams {
 }
 
 /// That a page of ours is on its way; ends when dropped.
-pub(super) struct Expectation {
-    targets: Arc<Targets>,
+pub(super) struct PendingTarget {
+    targets: Arc<BrowserTargets>,
     context: String,
 }
 
-impl Drop for Expectation {
+impl Drop for PendingTarget {
     fn drop(&mut self) {
         if let Some(context) = self.targets.lock().contexts.get_mut(&self.context) {
             context.expected = context.expected.saturating_sub(1);

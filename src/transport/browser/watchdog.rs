@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_watchdog_that_is_dropped_harms_nobody() {
+    fn a_watchdog_that_is_dropped_kills_no_process() {
         let folder = tempfile::tempdir().unwrap();
         let (mut child, pid) = group();
         drop(Watchdog::start(pid, folder.path()).unwrap());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rungs::Fetcher;
-use rungs::batch::{Batch, Follow};
+use rungs::batch::{Batch, CrawlOptions};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -274,8 +274,8 @@ async fn a_program_crawls_and_gets_each_page_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let begin = || {
         let fetcher = Fetcher::builder().max_tier(rungs::Tier::Plain).build().expect("a fetcher");
-        let follow = Follow::new().links("pattern:/p/*").expect("a pattern").depth(5);
-        let batch = Batch::new(fetcher).concurrency(8).follow(follow);
+        let follow = CrawlOptions::new().links("pattern:/p/*").expect("a pattern").depth(5);
+        let batch = Batch::new(fetcher).concurrency(8).crawl(follow);
         batch.checkpoint(folder.path().join("run.ckpt")).run([site.url("/p/0")]).expect("it begins")
     };
     let mut got = Vec::new();
@@ -286,7 +286,7 @@ async fn a_program_crawls_and_gets_each_page_once() {
         got.push(done.url);
     }
     let summary = run.finish().await.expect("it ends well");
-    assert_eq!((summary.progress.tally.attempted, summary.complete), (20, false));
+    assert_eq!((summary.progress.counters.attempted, summary.complete), (20, false));
     let mut run = begin();
     while let Some(done) = run.next().await {
         got.push(done.url);

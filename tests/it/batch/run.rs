@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rungs::Fetcher;
-use rungs::batch::{Batch, Fetch, Observer, Record};
+use rungs::batch::{Batch, FetchRef, Observer, Record};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -482,15 +482,15 @@ fn a_sitemap_is_followed_through_its_index() {
 struct Counting(std::sync::Arc<[AtomicUsize; 3]>);
 
 impl Observer for Counting {
-    fn begun(&self, _: &Fetch<'_>) {
+    fn on_start(&self, _: &FetchRef<'_>) {
         self.0[0].fetch_add(1, Ordering::SeqCst);
     }
 
-    fn attempted(&self, _: &Fetch<'_>, _: &rungs::Attempt) {
+    fn on_attempt(&self, _: &FetchRef<'_>, _: &rungs::Attempt) {
         self.0[1].fetch_add(1, Ordering::SeqCst);
     }
 
-    fn ended(&self, _: &Fetch<'_>, record: &Record) {
+    fn on_finish(&self, _: &FetchRef<'_>, record: &Record) {
         assert!(record.outcome().is_ok());
         self.0[2].fetch_add(1, Ordering::SeqCst);
     }
@@ -515,14 +515,14 @@ async fn a_program_gets_each_page_once_over_two_runs() {
         got.push(done.url);
     }
     let summary = run.finish().await.expect("it ends well");
-    assert_eq!((summary.progress.tally.attempted, summary.complete), (25, false));
+    assert_eq!((summary.progress.counters.attempted, summary.complete), (25, false));
     let mut run = begin();
     assert_eq!(run.handle().progress().resumed, 25);
     while let Some(done) = run.next().await {
         got.push(done.url);
     }
     let summary = run.finish().await.expect("it ends well");
-    assert_eq!((summary.progress.tally.succeeded, summary.complete), (60, true));
+    assert_eq!((summary.progress.counters.succeeded, summary.complete), (60, true));
     got.sort();
     let mut expected = urls.clone();
     expected.sort();

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use chromiumoxide::{Browser, BrowserConfig, Page};
 use futures_util::StreamExt as _;
-use rungs::{Bounds, Fetcher, FetcherBuilder, Tier};
+use rungs::{Fetcher, FetcherBuilder, Limits, Tier};
 use serde_json::Value;
 
 use crate::support::{BROWSER_LOCK, ManualChromium, SuiteServer};
 
 /// A fetcher that uses only the browser tier.
 fn fetcher(change: impl FnOnce(FetcherBuilder) -> FetcherBuilder) -> Fetcher {
-    let mut bounds = Bounds::default();
+    let mut bounds = Limits::default();
     bounds.browser_total = Duration::from_secs(150);
-    let builder = Fetcher::builder().min_tier(Tier::Browser).max_tier(Tier::Browser).bounds(bounds);
+    let builder = Fetcher::builder().min_tier(Tier::Browser).max_tier(Tier::Browser).limits(bounds);
     change(builder).build().expect("the settings are good")
 }
 

@@ -5,8 +5,8 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rungs::lab::{Authority, Connection, Heard, Recorder, Reply};
-use rungs::{Fetcher, FetcherBuilder, Position, Tier};
+use rungs::lab::{Authority, Exchange, RecordedConnection, Recorder, Reply};
+use rungs::{Coordinates, Fetcher, FetcherBuilder, Tier};
 
 use crate::support::{BROWSER_LOCK, RawConnection, RawServer};
 
@@ -18,7 +18,7 @@ async fn heard(
     ca: &std::path::Path,
     tier: Tier,
     change: &(dyn Fn(FetcherBuilder) -> FetcherBuilder + Sync),
-) -> Connection {
+) -> RecordedConnection {
     recorder.clear();
     let port = recorder.addr().port();
     let builder = Fetcher::builder().min_tier(tier).max_tier(tier).ca_file(ca);
@@ -27,7 +27,8 @@ async fn heard(
     fetcher.get(format!("https://one.test:{port}/")).send().await.expect("the page is got");
     fetcher.close().await;
     let all = recorder.connections();
-    let asked = |connection: &&Connection| connection.requests.iter().any(|request| request.path == "/");
+    let asked =
+        |connection: &&RecordedConnection| connection.requests.iter().any(|request| request.path == "/");
     all.iter().find(asked).cloned().expect("it was asked for the page")
 }
 
@@ -39,10 +40,11 @@ async fn a_browser_navigation_matches_the_profile_with_all_emulation_enabled() {
     let ca = folder.path().join("ca.pem");
     std::fs::write(&ca, authority.ca_pem()).expect("the CA is written");
     let recorder = Recorder::builder().tls(authority, &["h2", "http/1.1"]);
-    let recorder = recorder.start(|_: &Heard| Reply::html(200, "<title>one</title>")).await;
+    let recorder = recorder.start(|_: &Exchange| Reply::html(200, "<title>one</title>")).await;
     let recorder = recorder.expect("the recorder listens");
-    let place =
-        |builder: FetcherBuilder| builder.timezone("Europe/Berlin").geolocation(Position::new(52.52, 13.4));
+    let place = |builder: FetcherBuilder| {
+        builder.timezone("Europe/Berlin").geolocation(Coordinates::new(52.52, 13.4))
+    };
     let changes: [(&str, Change); 5] = [
         ("headless", Box::new(|builder| builder)),
         ("headful", Box::new(|builder| builder.headful(true))),
@@ -135,7 +137,7 @@ async fn a_page_gets_the_configured_position_or_an_unanswered_permission_prompt(
             .to_owned(),
     );
     for (position, expected) in
-        [(Some(Position::new(-33.87, 151.21)), "granted,-33.87,151.21"), (None, "prompt")]
+        [(Some(Coordinates::new(-33.87, 151.21)), "granted,-33.87,151.21"), (None, "prompt")]
     {
         let builder = Fetcher::builder().min_tier(Tier::Browser).max_tier(Tier::Browser);
         let builder = match position {

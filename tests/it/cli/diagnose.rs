@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rungs::diagnose::{Diagnose, Found, MAX_REQUESTS, Report, Way};
-use rungs::lab::{Authority, Heard, Origin, Recorder, Reply, SITES};
-use rungs::{Fetcher, FetcherBuilder, Layer};
+use rungs::diagnose::{Diagnoser, DiagnosisReport, MAX_REQUESTS, Probe, ProbeResult};
+use rungs::lab::{Authority, DemoOrigin, Exchange, Recorder, Reply, SITES};
+use rungs::{DetectionLayer, Fetcher, FetcherBuilder};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::NamedTempFile;
@@ -18,7 +18,7 @@ const PAGE: &str = "<!doctype html><title>a page</title><p>A page with some word
 const NO: &str = "<!doctype html><title>Access denied</title><p>No.</p>";
 
 /// The response of a site to a request.
-type Site = fn(&Heard) -> Reply;
+type Site = fn(&Exchange) -> Reply;
 
 fn trusted(pem: &str) -> NamedTempFile {
     let file = NamedTempFile::new().expect("a temporary file");
@@ -27,27 +27,27 @@ fn trusted(pem: &str) -> NamedTempFile {
 }
 
 /// A diagnosis without long pauses and without a window.
-fn quick(builder: FetcherBuilder, url: &str) -> Diagnose {
-    Diagnose::new(builder, url).pause(Duration::from_millis(10)).window(false)
+fn quick(builder: FetcherBuilder, url: &str) -> Diagnoser {
+    Diagnoser::new(builder, url).pause(Duration::from_millis(10)).window(false)
 }
 
-async fn run(diagnose: Diagnose) -> Report {
+async fn run(diagnose: Diagnoser) -> DiagnosisReport {
     diagnose.run().await.expect("good settings")
 }
 
 /// The variants that were tried, with their outcomes.
-fn tried(report: &Report) -> Vec<(Way, Found)> {
-    let made = report.steps.iter().filter(|step| step.found != Found::Skipped);
+fn tried(report: &DiagnosisReport) -> Vec<(Probe, ProbeResult)> {
+    let made = report.steps.iter().filter(|step| step.found != ProbeResult::Skipped);
     made.map(|step| (step.way, step.found)).collect()
 }
 
-fn layer(report: &Report) -> Option<Layer> {
+fn layer(report: &DiagnosisReport) -> Option<DetectionLayer> {
     report.diagnosis.as_ref().map(|diagnosis| diagnosis.layer)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_site_of_the_lab_gets_its_diagnosis() {
-    let origin = Origin::start(None).await.expect("the lab starts");
+    let origin = DemoOrigin::start(None).await.expect("the lab starts");
     let ca = trusted(origin.ca_pem());
     let [open, gated, challenged, closed] = SITES;
     let site = |name| {
@@ -56,59 +56,72 @@ async fn each_site_of_the_lab_gets_its_diagnosis() {
         run(quick(builder, &origin.url(name)))
     };
     let report = site(open).await;
-    assert_eq!(tried(&report), [(Way::Plain, Found::Passed), (Way::Impersonate, Found::Passed)]);
-    assert_eq!((report.works, layer(&report)), (Some(Way::Plain), None));
+    assert_eq!(
+        tried(&report),
+        [(Probe::Plain, ProbeResult::Passed), (Probe::Impersonate, ProbeResult::Passed)]
+    );
+    assert_eq!((report.works, layer(&report)), (Some(Probe::Plain), None));
 
     // The site compares TLS, HTTP/2 and headers. The right headers alone do not pass.
     let report = site(gated).await;
-    let expected =
-        [(Way::Plain, Found::Refused), (Way::Headers, Found::Refused), (Way::Impersonate, Found::Passed)];
+    let expected = [
+        (Probe::Plain, ProbeResult::Refused),
+        (Probe::Headers, ProbeResult::Refused),
+        (Probe::Impersonate, ProbeResult::Passed),
+    ];
     assert_eq!(tried(&report), expected);
-    assert_eq!((report.works, layer(&report)), (Some(Way::Impersonate), Some(Layer::Tls)));
+    assert_eq!((report.works, layer(&report)), (Some(Probe::Impersonate), Some(DetectionLayer::Tls)));
 
     let report = site(challenged).await;
     let [.., browser, cleared] = tried(&report)[..] else { panic!("{report:?}") };
-    assert_eq!((browser, cleared), ((Way::Browser, Found::Passed), (Way::Cleared, Found::Passed)));
-    assert_eq!((report.works, layer(&report)), (Some(Way::Browser), Some(Layer::Javascript)));
+    assert_eq!(
+        (browser, cleared),
+        ((Probe::Browser, ProbeResult::Passed), (Probe::Cleared, ProbeResult::Passed))
+    );
+    assert_eq!((report.works, layer(&report)), (Some(Probe::Browser), Some(DetectionLayer::Javascript)));
     assert_eq!(origin.counts().clearances, 1, "one browser visit");
 
     // Like a site that blocks the address: no client passes.
     let report = site(closed).await;
-    assert_eq!((report.works, layer(&report)), (None, Some(Layer::Ip)));
-    assert!(tried(&report).contains(&(Way::Browser, Found::Refused)), "{report:?}");
+    assert_eq!((report.works, layer(&report)), (None, Some(DetectionLayer::Ip)));
+    assert!(tried(&report).contains(&(Probe::Browser, ProbeResult::Refused)), "{report:?}");
     assert!(origin.counts().closed <= MAX_REQUESTS as u64);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sites_that_check_different_layers_get_different_diagnoses() {
     /// Passes browsers, by their user agent.
-    fn agent(heard: &Heard) -> Reply {
+    fn agent(heard: &Exchange) -> Reply {
         let is_browser =
             heard.request.header("user-agent").is_some_and(|agent| agent.starts_with("Mozilla/"));
         Reply::html(if is_browser { 200 } else { 403 }, if is_browser { PAGE } else { NO })
     }
     /// Passes clients that return its cookie.
-    fn cookie(heard: &Heard) -> Reply {
+    fn cookie(heard: &Exchange) -> Reply {
         match heard.request.cookie("seen") {
             Some(_) => Reply::html(200, PAGE),
             None => Reply::html(403, NO).header("set-cookie", "seen=1; Path=/"),
         }
     }
     /// Passes all clients but one browser brand.
-    fn brand(heard: &Heard) -> Reply {
+    fn brand(heard: &Exchange) -> Reply {
         let brands = heard.request.header("sec-ch-ua").unwrap_or_default().to_owned();
         let is_let_in = brands.contains("Google Chrome");
         Reply::html(if is_let_in { 200 } else { 403 }, if is_let_in { PAGE } else { NO })
     }
     /// Passes only clients that do not look like a browser.
-    fn honest(heard: &Heard) -> Reply {
+    fn honest(heard: &Exchange) -> Reply {
         let is_browser = heard.request.header("sec-ch-ua").is_some();
         Reply::html(if is_browser { 403 } else { 200 }, if is_browser { NO } else { PAGE })
     }
     let authority = Arc::new(Authority::new(&["one.test"]).expect("a CA can be made"));
     let ca = trusted(authority.ca_pem());
-    let sites: [(Site, Way); 4] =
-        [(agent, Way::Impersonate), (cookie, Way::Cookies), (brand, Way::Profile), (honest, Way::Plain)];
+    let sites: [(Site, Probe); 4] = [
+        (agent, Probe::Impersonate),
+        (cookie, Probe::Cookies),
+        (brand, Probe::Profile),
+        (honest, Probe::Plain),
+    ];
     for (answer, works) in sites {
         let recorder =
             Recorder::builder().tls(Arc::clone(&authority), &["h2"]).start(answer).await.expect("up");
@@ -120,15 +133,21 @@ async fn sites_that_check_different_layers_get_different_diagnoses() {
         );
         let url = format!("https://one.test:{}/", recorder.addr().port());
         let report = run(quick(builder, &url).max_tier(rungs::Tier::Impersonate)).await;
-        assert_eq!((report.works, layer(&report)), (Some(works), Some(Layer::Headers)), "{report:?}");
-        assert!(report.steps.iter().all(|step| step.way != Way::Browser || step.found == Found::Skipped));
+        assert_eq!(
+            (report.works, layer(&report)),
+            (Some(works), Some(DetectionLayer::Headers)),
+            "{report:?}"
+        );
+        assert!(
+            report.steps.iter().all(|step| step.way != Probe::Browser || step.found == ProbeResult::Skipped)
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_site_that_blocks_the_proxy_address_is_tried_directly_only_on_request() {
     // The proxy is recognized by its `Via` header, since all addresses are the same on loopback.
-    let site = |heard: &Heard| match heard.request.header("via") {
+    let site = |heard: &Exchange| match heard.request.header("via") {
         Some(_) => Reply::html(403, NO),
         None => Reply::html(200, PAGE),
     };
@@ -143,7 +162,7 @@ async fn a_site_that_blocks_the_proxy_address_is_tried_directly_only_on_request(
     assert_eq!(report.works, None);
     assert!(recorder.connections().iter().all(|c| c.requests.iter().all(|r| r.header("via").is_some())));
     let report = run(through().direct(true)).await;
-    assert_eq!((report.works, layer(&report)), (Some(Way::Direct), Some(Layer::Ip)), "{report:?}");
+    assert_eq!((report.works, layer(&report)), (Some(Probe::Direct), Some(DetectionLayer::Ip)), "{report:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,8 +173,8 @@ async fn a_diagnosis_ends_after_one_wait_for_a_rate_limit() {
             .await
             .expect("it listens");
         let report = run(quick(Fetcher::builder(), &format!("http://{}/", recorder.addr()))).await;
-        assert_eq!(tried(&report), [(Way::Plain, Found::Refused)]);
-        assert_eq!((report.works, layer(&report)), (None, Some(Layer::Pace)));
+        assert_eq!(tried(&report), [(Probe::Plain, ProbeResult::Refused)]);
+        assert_eq!((report.works, layer(&report)), (None, Some(DetectionLayer::Pace)));
         let heard: usize = recorder.connections().iter().map(|connection| connection.requests.len()).sum();
         assert_eq!(heard, requests, "retry-after {retry_after}");
     }

@@ -58,7 +58,7 @@ impl Drop for Lab {
 async fn the_lab_reports_to_each_tier_the_fingerprints_of_its_profile() {
     let lab = Lab::start(&[]);
     for (tier, name) in [(Tier::Impersonate, "chrome-156-linux"), (Tier::Plain, "plain")] {
-        let promised = Fingerprints::of(&Profile::named(name).expect("it is shipped"));
+        let promised = Fingerprints::for_profile(&Profile::named(name).expect("it is shipped"));
         let page = lab.fetcher(tier).get(format!("{}json?x", lab.url)).send().await.expect("the lab answers");
         let seen: Value =
             serde_json::from_str(&page.text().expect("text")).expect("the lab answers with JSON");
@@ -80,7 +80,7 @@ async fn the_lab_reports_to_each_tier_the_fingerprints_of_its_profile() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_derived_profile_is_used_on_the_wire() {
     let lab = Lab::start(&[]);
-    let chrome = Fingerprints::of(&Profile::named("chrome-156-linux").expect("it is shipped"));
+    let chrome = Fingerprints::for_profile(&Profile::named("chrome-156-linux").expect("it is shipped"));
     for name in ["edge-156-windows", "google-chrome-156-android"] {
         let profile = Profile::named(name).expect("it is shipped");
         let browser = profile.browser.clone().expect("it is a browser's");

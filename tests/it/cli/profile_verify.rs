@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rungs::lab::{Exception, Layer, Recording, verify};
+use rungs::lab::{Exception, FingerprintLayer, Recording, verify};
 use serde_json::Value;
 
 use crate::support::{FinishedRun, Program};
@@ -64,20 +64,20 @@ fn every_layer_can_differ(saved: &Value) {
             change(requests.find(|request| request["method"] == "POST").expect("a form was sent"));
         }
     };
-    let changes: [(Layer, Change); 17] = [
+    let changes: [(FingerprintLayer, Change); 17] = [
         (
-            Layer::Hello,
+            FingerprintLayer::Hello,
             Box::new(|all| all["hellos"].as_array_mut().expect("a list").iter_mut().for_each(weaker)),
         ),
         (
-            Layer::Resumption,
+            FingerprintLayer::Resumption,
             Box::new(|all| {
                 let connections = all["scenarios"]["resumption/h2"].as_array_mut().expect("it was driven");
                 connections.iter_mut().filter(|c| c["resumed"] == true).for_each(weaker);
             }),
         ),
         (
-            Layer::Opening,
+            FingerprintLayer::Opening,
             Box::new(|all| {
                 for connection in all["scenarios"]["form/h2"].as_array_mut().expect("it was driven") {
                     connection["opening"]["window_update"] = 1.into();
@@ -85,7 +85,7 @@ fn every_layer_can_differ(saved: &Value) {
             }),
         ),
         (
-            Layer::Opening,
+            FingerprintLayer::Opening,
             Box::new(move |all| {
                 let priority =
                     serde_json::json!([[3, { "weight": 200, "depends_on": 0, "exclusive": false }]]);
@@ -95,12 +95,12 @@ fn every_layer_can_differ(saved: &Value) {
             }),
         ),
         (
-            Layer::Hello,
+            FingerprintLayer::Hello,
             Box::new(|all| all["hellos"].as_array_mut().expect("a list").iter_mut().for_each(grease_moved)),
         ),
-        (Layer::Requests, Box::new(post(|request| request["path"] = "/elsewhere".into()))),
+        (FingerprintLayer::Requests, Box::new(post(|request| request["path"] = "/elsewhere".into()))),
         (
-            Layer::Windows,
+            FingerprintLayer::Windows,
             Box::new(move |all| {
                 connections(all, "download/h2", &|connection| {
                     let control = connection["control"].as_array_mut().expect("a list");
@@ -109,7 +109,7 @@ fn every_layer_can_differ(saved: &Value) {
             }),
         ),
         (
-            Layer::Control,
+            FingerprintLayer::Control,
             Box::new(move |all| {
                 connections(all, "idle/h2", &|connection| {
                     let control = connection["control"].as_array_mut().expect("a list");
@@ -118,7 +118,7 @@ fn every_layer_can_differ(saved: &Value) {
             }),
         ),
         (
-            Layer::Control,
+            FingerprintLayer::Control,
             Box::new(move |all| {
                 connections(all, "pinged/h2", &|connection| {
                     let control = connection["control"].as_array_mut().expect("a list");
@@ -127,16 +127,16 @@ fn every_layer_can_differ(saved: &Value) {
             }),
         ),
         (
-            Layer::Pseudo,
+            FingerprintLayer::Pseudo,
             Box::new(post(|request| request["pseudo"].as_array_mut().expect("a list").swap(1, 3))),
         ),
         (
-            Layer::Names,
+            FingerprintLayer::Names,
             Box::new(post(|request| request["headers"].as_array_mut().expect("a list").swap(0, 1))),
         ),
-        (Layer::Values, Box::new(post(|request| request["headers"][1][1] = "no-cache".into()))),
+        (FingerprintLayer::Values, Box::new(post(|request| request["headers"][1][1] = "no-cache".into()))),
         (
-            Layer::Values,
+            FingerprintLayer::Values,
             Box::new(move |all| {
                 connections(all, "cookies/h1", &|connection| {
                     for request in connection["requests"].as_array_mut().expect("a list") {
@@ -150,16 +150,22 @@ fn every_layer_can_differ(saved: &Value) {
             }),
         ),
         (
-            Layer::Values,
+            FingerprintLayer::Values,
             Box::new(post(|request| {
                 let headers = request["headers"].as_array_mut().expect("a list");
                 let (one, other) = (headers[2][1].take(), headers[3][1].take());
                 (headers[2][1], headers[3][1]) = (other, one);
             })),
         ),
-        (Layer::Priority, Box::new(post(|request| request["priority"]["weight"] = 219.into()))),
-        (Layer::Hpack, Box::new(post(|request| request["hpack"][0]["form"] = "incremental".into()))),
-        (Layer::Data, Box::new(post(|request| request["data"] = serde_json::json!([[4, false], [5, true]])))),
+        (FingerprintLayer::Priority, Box::new(post(|request| request["priority"]["weight"] = 219.into()))),
+        (
+            FingerprintLayer::Hpack,
+            Box::new(post(|request| request["hpack"][0]["form"] = "incremental".into())),
+        ),
+        (
+            FingerprintLayer::Data,
+            Box::new(post(|request| request["data"] = serde_json::json!([[4, false], [5, true]]))),
+        ),
     ];
     for (layer, change) in changes {
         let mut other = saved.clone();
@@ -211,7 +217,7 @@ fn exceptions_explain_a_difference_or_are_stale(saved: &Value) {
     }
     let exception = |scenario: &str| Exception {
         scenario: scenario.to_owned(),
-        layer: Layer::Opening,
+        layer: FingerprintLayer::Opening,
         reason: "it is a test".to_owned(),
     };
     let exceptions = [exception("form/h2"), exception("link/h2")];

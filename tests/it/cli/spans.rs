@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex};
 
 use rungs::batch::Batch;
-use rungs::lab::{Heard, Recorder, Reply};
-use rungs::{Fetcher, Robots, Tier};
+use rungs::lab::{Exchange, Recorder, Reply};
+use rungs::{Fetcher, RobotsPolicy, Tier};
 use tracing::Dispatch;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -122,7 +122,7 @@ impl Visit for Span {
 const PAGE: &str = "<!doctype html><title>a page</title><p>A page with some words in it.</p>";
 
 /// A site that serves only browsers and has no robots.txt.
-fn browsers_only(heard: &Heard) -> Reply {
+fn browsers_only(heard: &Exchange) -> Reply {
     if heard.request.path == "/robots.txt" {
         return Reply::html(404, "");
     }
@@ -139,7 +139,7 @@ async fn a_fetch_that_climbs_is_a_tree_of_spans() {
     let fetcher = Fetcher::builder().max_tier(Tier::Impersonate).build().expect("good settings");
     let (spans, _guard) = Spans::listen();
     let url = format!("http://jane:hunter2@{}/p/1?api_key=swordfish#part", server.addr());
-    let page = fetcher.session("checkout").get(&url).robots(Robots::Obey).send().await.expect("a page");
+    let page = fetcher.session("checkout").get(&url).robots(RobotsPolicy::Obey).send().await.expect("a page");
     assert_eq!(spans.tree(None), "fetch(robots attempt attempt)");
     let (fetch, attempts) = (&spans.named("fetch")[0], spans.named("attempt"));
     let port = server.addr().port().to_string();
@@ -194,7 +194,7 @@ async fn a_batch_is_the_root_of_its_fetches() {
     let fetcher = Fetcher::builder().max_tier(Tier::Plain).build().expect("good settings");
     let (spans, _guard) = Spans::listen();
     let urls: Vec<String> = (0..3).map(|n| format!("http://{}/{n}", server.addr())).collect();
-    let mut run = Batch::new(fetcher).robots(Robots::Ignore).run(urls).expect("it starts");
+    let mut run = Batch::new(fetcher).robots(RobotsPolicy::Ignore).run(urls).expect("it starts");
     while let Some(done) = run.next().await {
         done.result.expect("a page");
     }

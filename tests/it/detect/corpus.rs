@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rungs::Verdict;
-use rungs::detect::{Rules, saved};
+use rungs::detect::{Rules, recorded};
 use url::Url;
 
 #[path = "../../../benches/detect/peers.rs"]
@@ -89,7 +89,7 @@ fn both_implementations_of_judging_agree_on_the_verdict() {
     let rules = Rules::shipped();
     let mut at_once = 0;
     for sample in samples::samples(&fixtures()) {
-        if let Some(verdict) = rules.judge_at_once(&sample.seen()) {
+        if let Some(verdict) = rules.classify_cheap(&sample.seen()) {
             at_once += 1;
             assert_eq!(verdict, sample.judged(&rules), "{}", sample.path.display());
         }
@@ -153,8 +153,8 @@ fn cut_and_garbled_answers_are_judged_without_a_panic() {
                     *byte = u8::try_from(random(256)).expect("a byte");
                 }
             }
-            if let Ok(saved) = saved::parse(&garbled) {
-                let verdict = rules.judge(&saved.seen(&url));
+            if let Ok(saved) = recorded::parse(&garbled) {
+                let verdict = rules.classify(&saved.view(&url));
                 assert!((0.0..=1.0).contains(&verdict.confidence));
             }
         }

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use rungs::detect::{Expect, Rules};
-use rungs::lab::{Heard, Recorder, Reply};
+use rungs::detect::{Expectation, Rules};
+use rungs::lab::{Exchange, Recorder, Reply};
 use rungs::{ErrorKind, Fetcher, Tier, VerdictKind};
 
 use crate::support::{Program, rungs};
@@ -105,7 +105,7 @@ fn expectations_are_checked_on_a_saved_response_too() {
 }
 
 /// A site that serves its page to browsers and an empty frame of it to other clients.
-fn page_for_browsers_only(heard: &Heard) -> Reply {
+fn page_for_browsers_only(heard: &Exchange) -> Reply {
     let agent = heard.request.header("user-agent").unwrap_or_default().to_owned();
     let price = if agent.starts_with("Mozilla/") { "<b id=\"price\">349</b>" } else { "" };
     Reply::html(200, format!("<!doctype html><title>Desk</title><h1>Desk</h1>{price}"))
@@ -118,12 +118,12 @@ async fn a_200_that_misses_an_expectation_escalates() {
     let url = format!("http://{}/", server.addr());
     let plain = fetcher.get(&url).send().await.expect("a page");
     assert_eq!(plain.tier(), Tier::Plain, "without an expectation any 200 will do");
-    let expect = Expect::default().css("#price").expect("a selector");
+    let expect = Expectation::default().css("#price").expect("a selector");
     let page = fetcher.get(&url).expect(expect).send().await.expect("a page");
     assert_eq!(page.tier(), Tier::Impersonate);
     let first = page.trace().attempts()[0].verdict.as_ref().expect("a verdict");
     assert_eq!((first.kind, first.evidence[0].rule.as_str()), (VerdictKind::Stub, "expect/css"));
-    let never = Expect::default().text("Sold out");
+    let never = Expectation::default().text("Sold out");
     let error = fetcher.get(&url).expect(never).send().await.expect_err("it is nowhere");
     assert_eq!(error.kind(), ErrorKind::Blocked);
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rungs::lab::{Authority, Heard, Origin, Recorder, Reply, SITES};
+use rungs::lab::{Authority, DemoOrigin, Exchange, Recorder, Reply, SITES};
 use rungs::{ErrorKind, Fetcher, Tier};
 use rustix::process::Signal;
 use tempfile::NamedTempFile;
@@ -17,7 +17,7 @@ fn trusted(pem: &str) -> NamedTempFile {
     file
 }
 
-fn fetcher(origin: &Origin, ca: &Path) -> Fetcher {
+fn fetcher(origin: &DemoOrigin, ca: &Path) -> Fetcher {
     Fetcher::builder()
         .ca_file(ca)
         .resolve("*", origin.addr().port(), origin.addr().ip())
@@ -27,7 +27,7 @@ fn fetcher(origin: &Origin, ca: &Path) -> Fetcher {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_site_is_fetched_by_its_cheapest_tier_and_clearance_is_reused_below() {
-    let origin = Origin::start(None).await.expect("the lab starts");
+    let origin = DemoOrigin::start(None).await.expect("the lab starts");
     let ca = trusted(origin.ca_pem());
     let fetcher = fetcher(&origin, ca.path());
     let [open, gated, challenged, closed] = SITES;
@@ -58,7 +58,7 @@ async fn each_site_is_fetched_by_its_cheapest_tier_and_clearance_is_reused_below
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_fetches_of_a_challenged_site_cost_one_browser_visit() {
-    let origin = Origin::start(None).await.expect("the lab starts");
+    let origin = DemoOrigin::start(None).await.expect("the lab starts");
     let ca = trusted(origin.ca_pem());
     let fetcher = fetcher(&origin, ca.path());
     let url = origin.url(SITES[2]);
@@ -73,7 +73,7 @@ async fn many_fetches_of_a_challenged_site_cost_one_browser_visit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_program_shares_one_identity_between_its_urls() {
-    let origin = Origin::start(None).await.expect("the lab starts");
+    let origin = DemoOrigin::start(None).await.expect("the lab starts");
     let ca = trusted(origin.ca_pem());
     let program = Arc::new(Program::new());
     let resolve = format!("*:{}:{}", origin.addr().port(), origin.addr().ip());
@@ -107,8 +107,9 @@ async fn the_program_shares_one_identity_between_its_urls() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_browser_tier_sends_the_same_bytes_as_the_tier_below() {
     let authority = Arc::new(Authority::new(&["one.test"]).expect("a CA can be made"));
-    let page =
-        |_: &Heard| Reply::html(200, "<!doctype html><link rel=icon href='data:,'><title>x</title><p>page");
+    let page = |_: &Exchange| {
+        Reply::html(200, "<!doctype html><link rel=icon href='data:,'><title>x</title><p>page")
+    };
     let recorder = Recorder::builder()
         .tls(Arc::clone(&authority), &["h2", "http/1.1"])
         .start(page)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use rungs::{Bounds, Fetcher, FetcherBuilder, Pace, Tier};
+use rungs::{Fetcher, FetcherBuilder, Limits, RateLimit, Tier};
 use tokio::time::timeout;
 
 use crate::support::{Certs, Flow, Nginx, RawConnection, RawServer, Relay, Site, until_async};
@@ -19,11 +19,11 @@ const PERMITS: usize = 4;
 const LONG: Duration = Duration::from_secs(60);
 
 fn builder() -> FetcherBuilder {
-    let mut bounds = Bounds::default();
+    let mut bounds = Limits::default();
     (bounds.connect, bounds.tls, bounds.read_idle) = (LONG, LONG, LONG);
     (bounds.first_byte, bounds.http_total) = (LONG, LONG);
-    let pace = Pace::new().concurrency(4);
-    Fetcher::builder().retries(0).bounds(bounds).pace(pace)
+    let pace = RateLimit::new().concurrency(4);
+    Fetcher::builder().retries(0).limits(bounds).rate_limit(pace)
 }
 
 /// The number of requests being answered, and its peak.

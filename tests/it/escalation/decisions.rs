@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use http::Method;
-use rungs::lab::{Heard, Recorder, Reply};
-use rungs::{Error, ErrorKind, Fetcher, FetcherBuilder, Page, Tier, VerdictKind};
+use rungs::lab::{Exchange, Recorder, Reply};
+use rungs::{Error, ErrorKind, Fetcher, FetcherBuilder, Response, Tier, VerdictKind};
 
 use crate::support::{self, RawConnection, RawServer, rungs};
 
@@ -19,7 +19,7 @@ fn builder() -> FetcherBuilder {
     Fetcher::builder().max_tier(Tier::Impersonate)
 }
 
-async fn get(fetcher: &Fetcher, server: &Recorder, path: &str) -> Result<Page, Error> {
+async fn get(fetcher: &Fetcher, server: &Recorder, path: &str) -> Result<Response, Error> {
     fetcher.get(url(server, path)).send().await
 }
 
@@ -32,7 +32,7 @@ fn count(server: &Recorder) -> usize {
     server.connections().iter().map(|connection| connection.requests.len()).sum()
 }
 
-fn tiers(page: &Page) -> Vec<Tier> {
+fn tiers(page: &Response) -> Vec<Tier> {
     page.trace().attempts().iter().map(|attempt| attempt.tier).collect()
 }
 
@@ -41,7 +41,7 @@ fn tried(error: &Error) -> Vec<Tier> {
 }
 
 /// A site that serves only browsers.
-fn browsers_only(heard: &Heard) -> Reply {
+fn browsers_only(heard: &Exchange) -> Reply {
     let agent = heard.request.header("user-agent").unwrap_or_default().to_owned();
     if agent.starts_with("Mozilla/") {
         return Reply::html(200, PAGE);
@@ -126,7 +126,7 @@ fn blocked_at_every_tier_exits_7_with_table_and_hint() {
 #[tokio::test(flavor = "multi_thread")]
 async fn genuine_responses_are_pages_whatever_their_status() {
     for status in [200, 201, 400, 401, 404, 410, 418, 500] {
-        let reply = move |_: &Heard| {
+        let reply = move |_: &Exchange| {
             Reply::html(status, PAGE).header("www-authenticate", "Basic realm=\"the reading room\"")
         };
         let server = Recorder::builder().start(reply).await.expect("it listens");
@@ -143,7 +143,7 @@ async fn a_rate_limit_is_waited_out_on_the_same_tier() {
         [(429, "1", "wait: rate limit"), (503, "1", "retry: the origin is failing")]
     {
         let asked = AtomicUsize::new(0);
-        let reply = move |_: &Heard| match asked.fetch_add(1, Ordering::SeqCst) {
+        let reply = move |_: &Exchange| match asked.fetch_add(1, Ordering::SeqCst) {
             0 => Reply::html(status, "<title>slow down</title>").header("retry-after", retry_after),
             _ => Reply::html(200, PAGE),
         };
@@ -160,7 +160,7 @@ async fn a_rate_limit_is_waited_out_on_the_same_tier() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retry_after_beyond_the_limit_is_an_error_at_once() {
-    let reply = |_: &Heard| Reply::html(429, "<title>slow down</title>").header("retry-after", "3600");
+    let reply = |_: &Exchange| Reply::html(429, "<title>slow down</title>").header("retry-after", "3600");
     let server = Recorder::builder().start(reply).await.expect("it listens");
     let fetcher = builder().build().expect("good settings");
     let error = get(&fetcher, &server, "/").await.expect_err("an hour is too long");
@@ -296,7 +296,7 @@ fn flags_choose_the_tiers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fetch_ends_within_its_total_timeout_and_has_its_trace() {
-    let reply = |_: &Heard| Reply::html(429, "<title>slow down</title>").header("retry-after", "20");
+    let reply = |_: &Exchange| Reply::html(429, "<title>slow down</title>").header("retry-after", "20");
     let server = Recorder::builder().start(reply).await.expect("it listens");
     let fetcher = builder().build().expect("good settings");
     let limit = Duration::from_millis(300);

@@ -5,15 +5,15 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use rungs::lab::{Heard, Recorder, Reply};
-use rungs::{Bounds, Error, ErrorKind, Fetcher, FetcherBuilder, Pace, Page, Robots, Tier};
+use rungs::lab::{Exchange, Recorder, Reply};
+use rungs::{Error, ErrorKind, Fetcher, FetcherBuilder, Limits, RateLimit, Response, RobotsPolicy, Tier};
 
 use crate::support::{self, RawServer, rungs, until_async};
 
 pub(super) const PAGE: &str = "<!doctype html><title>a page</title><p>A page with some words in it.</p>";
 
 pub(super) fn polite() -> FetcherBuilder {
-    Fetcher::builder().max_tier(Tier::Impersonate).robots(Robots::Obey)
+    Fetcher::builder().max_tier(Tier::Impersonate).robots(RobotsPolicy::Obey)
 }
 
 pub(super) fn url(server: &Recorder, path: &str) -> String {
@@ -32,7 +32,7 @@ pub(super) fn tried(error: &Error) -> usize {
 
 /// A site with `robots` as its robots.txt and a page at every other path.
 pub(super) async fn site(robots: impl Fn() -> Reply + Send + Sync + 'static) -> Recorder {
-    let reply = move |heard: &Heard| match heard.request.path.as_str() {
+    let reply = move |heard: &Exchange| match heard.request.path.as_str() {
         "/robots.txt" => robots(),
         _ => Reply::html(200, PAGE),
     };
@@ -44,7 +44,7 @@ pub(super) fn text(text: impl Into<String>) -> Reply {
 }
 
 /// A site that answers 429 once, and counts requests that come before its Retry-After.
-fn limiting(seconds: u32, early: Arc<AtomicUsize>) -> impl Fn(&Heard) -> Reply + Send + Sync {
+fn limiting(seconds: u32, early: Arc<AtomicUsize>) -> impl Fn(&Exchange) -> Reply + Send + Sync {
     let until: Mutex<Option<Instant>> = Mutex::new(None);
     move |_| {
         let mut until = until.lock().expect("the lock is not poisoned");
@@ -80,11 +80,11 @@ async fn no_request_reaches_a_host_before_its_retry_after() {
             request = request.tier(Tier::Impersonate);
         }
         if number == 2 {
-            request = request.robots(Robots::Obey);
+            request = request.robots(RobotsPolicy::Obey);
         }
         request.send()
     });
-    let pages: Vec<Page> = join_all(others).await.into_iter().map(|page| page.expect("a page")).collect();
+    let pages: Vec<Response> = join_all(others).await.into_iter().map(|page| page.expect("a page")).collect();
     assert_eq!(early.load(Ordering::SeqCst), 0, "asked before its time");
     assert!(pages[0].trace().attempts()[0].waited > Duration::ZERO, "and the trace says that it waited");
     assert!(!paths(&server).contains(&"/hurried".to_owned()));
@@ -137,12 +137,12 @@ async fn a_slow_host_and_a_rate_limited_host_do_not_delay_a_third() {
     let early = Arc::new(AtomicUsize::new(0));
     let limiting = Recorder::builder().start(limiting(1, Arc::clone(&early))).await.expect("it listens");
     let quick = site(|| text("")).await;
-    let mut bounds = Bounds::default();
+    let mut bounds = Limits::default();
     (bounds.first_byte, bounds.http_total) = (Duration::from_secs(60), Duration::from_secs(120));
     let fetcher = Fetcher::builder()
         .max_tier(Tier::Impersonate)
         .retries(0)
-        .bounds(bounds)
+        .limits(bounds)
         .build()
         .expect("good settings");
     // Requests already sent cannot be called back, so the 429 comes before the others start.
@@ -209,7 +209,7 @@ async fn a_redirect_takes_a_permit_of_its_target_and_releases_the_first() {
     };
     let redirecting: Vec<RawServer> = (0..8).map(|_| redirecting_to(target.clone())).collect();
     let fetcher = Fetcher::builder().max_tier(Tier::Plain).retries(0);
-    let fetcher = fetcher.pace(Pace::new().concurrency(2)).build().expect("good settings");
+    let fetcher = fetcher.rate_limit(RateLimit::new().concurrency(2)).build().expect("good settings");
     let asked = redirecting.iter().flat_map(|gate| (0..2).map(|number| gate.url(&format!("/{number}"))));
     for page in join_all(asked.map(|url| fetcher.get(url).send())).await {
         page.expect("a page");
@@ -247,7 +247,7 @@ async fn a_redirect_takes_a_permit_of_its_target_and_releases_the_first() {
     });
     *first.lock().expect("the lock is not poisoned") = other.url("/end");
     let fetcher = Fetcher::builder().max_tier(Tier::Plain).retries(0);
-    let fetcher = fetcher.pace(Pace::new().concurrency(1)).build().expect("good settings");
+    let fetcher = fetcher.rate_limit(RateLimit::new().concurrency(1)).build().expect("good settings");
     let asked = (0..6).map(|number| [&other, &second][number % 2].url(&format!("/{number}")));
     for page in join_all(asked.map(|url| fetcher.get(url).send())).await {
         page.expect("a page");
@@ -316,13 +316,13 @@ async fn throughput_beside_a_slow_host_and_a_rate_limited_host() {
 #[tokio::test(flavor = "multi_thread")]
 async fn crawl_delay_and_rate_limit_space_out_requests() {
     for (robots, pace) in [
-        ("User-agent: *\nCrawl-delay: 0.4", Pace::new()),
-        ("", Pace::new().interval(Duration::from_millis(400))),
+        ("User-agent: *\nCrawl-delay: 0.4", RateLimit::new()),
+        ("", RateLimit::new().interval(Duration::from_millis(400))),
     ] {
         let times = Arc::new(Mutex::new(Vec::new()));
         let reply = {
             let times = Arc::clone(&times);
-            move |heard: &Heard| {
+            move |heard: &Exchange| {
                 if heard.request.path == "/robots.txt" {
                     return text(robots);
                 }
@@ -331,7 +331,7 @@ async fn crawl_delay_and_rate_limit_space_out_requests() {
             }
         };
         let server = Recorder::builder().start(reply).await.expect("it listens");
-        let fetcher = polite().pace(pace).build().expect("good settings");
+        let fetcher = polite().rate_limit(pace).build().expect("good settings");
         let began = Instant::now();
         let pages = join_all((0..4).map(|_| fetcher.get(url(&server, "/")).send())).await;
         let mut waits: Vec<_> =

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use rungs::lab::{Authority, Heard, Recorder, Reply};
-use rungs::{Bounds, Error, ErrorKind, Fetcher, Proxy, Robots, Tier};
+use rungs::lab::{Authority, Exchange, Recorder, Reply};
+use rungs::{Error, ErrorKind, Fetcher, Limits, Proxy, RobotsPolicy, Tier};
 
 use super::rate_limits::{PAGE, paths, polite, site, text, tried, url};
 use crate::support::{self, Certs, Nginx, RawServer, Site, Squid, rungs};
@@ -85,7 +85,7 @@ async fn the_response_for_robots_txt_decides_as_in_rfc_9309() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreachable_robots_txt_disallows_everything_and_the_error_says_why() {
     let bounds = {
-        let mut bounds = Bounds::default();
+        let mut bounds = Limits::default();
         bounds.first_byte = Duration::from_millis(300);
         bounds.read_idle = Duration::from_millis(300);
         bounds
@@ -96,7 +96,7 @@ async fn an_unreachable_robots_txt_disallows_everything_and_the_error_says_why()
         (RawServer::start(support::stalled_body), ""),
         (RawServer::start(support::garbage), ""),
     ] {
-        let fetcher = polite().bounds(bounds).build().expect("good settings");
+        let fetcher = polite().limits(bounds).build().expect("good settings");
         let error = fetcher.get(server.url("/page")).send().await.expect_err("nothing is allowed");
         assert_eq!((error.kind(), tried(&error)), (ErrorKind::Robots, 0), "{error:?}");
         assert!(error.to_string().contains("cannot be had") && error.to_string().contains(why), "{error}");
@@ -117,7 +117,7 @@ async fn an_unreachable_robots_txt_disallows_everything_and_the_error_says_why()
 #[tokio::test(flavor = "multi_thread")]
 async fn robots_txt_is_followed_over_five_redirects_and_absent_beyond() {
     for (redirects, allowed) in [(5, false), (6, true)] {
-        let reply = move |heard: &Heard| {
+        let reply = move |heard: &Exchange| {
             let step = heard.request.path.strip_prefix("/step/").and_then(|text| text.parse().ok());
             match (heard.request.path.as_str(), step) {
                 ("/private", _) => Reply::html(200, PAGE),
@@ -140,7 +140,7 @@ async fn robots_txt_is_requested_once_with_the_plain_client_on_a_separate_connec
     let folder = tempfile::tempdir().expect("a temporary folder");
     let ca = folder.path().join("ca.pem");
     std::fs::write(&ca, authority.ca_pem()).expect("the CA is written");
-    let reply = |heard: &Heard| match heard.request.path.as_str() {
+    let reply = |heard: &Exchange| match heard.request.path.as_str() {
         "/robots.txt" => text(FORBIDDING).header("set-cookie", "from=robots; Path=/"),
         _ => Reply::html(200, PAGE).header("set-cookie", "seen=yes; Path=/"),
     };
@@ -187,7 +187,7 @@ async fn robots_txt_is_requested_once_with_the_plain_client_on_a_separate_connec
 async fn a_redirect_to_a_disallowed_url_is_not_followed() {
     let there = site(|| text(FORBIDDING)).await;
     let target = url(&there, "/private");
-    let reply = move |heard: &Heard| match heard.request.path.as_str() {
+    let reply = move |heard: &Exchange| match heard.request.path.as_str() {
         "/robots.txt" => text("User-agent: *\nDisallow: /here"),
         "/out" => Reply::redirect(302, target.clone()),
         "/in" => Reply::redirect(302, "/here"),
@@ -201,14 +201,14 @@ async fn a_redirect_to_a_disallowed_url_is_not_followed() {
     }
     assert_eq!(paths(&there), ["/robots.txt"]);
     assert_eq!(paths(&here), ["/robots.txt", "/out", "/in"]);
-    fetcher.get(url(&here, "/out")).robots(Robots::Ignore).send().await.expect("a page");
+    fetcher.get(url(&here, "/out")).robots(RobotsPolicy::Ignore).send().await.expect("a page");
     assert_eq!(paths(&there), ["/robots.txt", "/private"]);
 }
 
 #[cfg(feature = "browser")]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_browser_does_not_request_disallowed_urls() {
-    let reply = |heard: &Heard| match heard.request.path.as_str() {
+    let reply = |heard: &Exchange| match heard.request.path.as_str() {
         "/robots.txt" => text(FORBIDDING),
         "/out" => Reply::redirect(302, "/private"),
         "/script" => Reply::html(200, "<title>on</title><script>location = '/private'</script>"),
@@ -217,12 +217,12 @@ async fn the_browser_does_not_request_disallowed_urls() {
     };
     let there = site(|| text("")).await;
     let framed = format!("{PAGE}<iframe src={}></iframe>", url(&there, "/frame"));
-    let reply = move |heard: &Heard| match heard.request.path.as_str() {
+    let reply = move |heard: &Exchange| match heard.request.path.as_str() {
         "/framed" => Reply::html(200, framed.clone()),
         _ => reply(heard),
     };
     let server = Recorder::builder().start(reply).await.expect("it listens");
-    let fetcher = Fetcher::builder().robots(Robots::Obey).build().expect("good settings");
+    let fetcher = Fetcher::builder().robots(RobotsPolicy::Obey).build().expect("good settings");
     for path in ["/out", "/script"] {
         let error = fetcher.get(url(&server, path)).tier(Tier::Browser).send().await.expect_err("forbidden");
         assert_eq!(error.kind(), ErrorKind::Robots, "{path}: {error:?}");
@@ -249,7 +249,7 @@ async fn the_browser_does_not_request_disallowed_urls() {
     // Control: without robots.txt the request is made.
     fetcher
         .get(url(&server, "/out"))
-        .robots(Robots::Ignore)
+        .robots(RobotsPolicy::Ignore)
         .tier(Tier::Browser)
         .send()
         .await

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use rungs::lab::{CLEARANCE_COOKIE, Ending, Manner, Origin, SITES};
-use rungs::{Error, Fetcher, Page, Tier, Trace, VerdictKind};
+use rungs::lab::{CLEARANCE_COOKIE, ChallengeMode, ChallengeOutcome, DemoOrigin, SITES};
+use rungs::{Error, Fetcher, Response, Tier, Trace, VerdictKind};
 use tempfile::NamedTempFile;
 
 use crate::support::until_async;
@@ -15,15 +15,15 @@ const CHALLENGED: &str = SITES[2];
 
 /// The lab's origin, and a fetcher that resolves its sites to it.
 struct Lab {
-    origin: Origin,
+    origin: DemoOrigin,
     fetcher: Fetcher,
     _ca: NamedTempFile,
 }
 
 impl Lab {
-    async fn start(manner: Manner) -> Self {
-        let origin = Origin::start(None).await.expect("the lab starts");
-        origin.behave(manner);
+    async fn start(manner: ChallengeMode) -> Self {
+        let origin = DemoOrigin::start(None).await.expect("the lab starts");
+        origin.set_challenge_mode(manner);
         let ca = NamedTempFile::new().expect("a temporary file");
         std::fs::write(ca.path(), origin.ca_pem()).expect("the CA is written");
         let fetcher = Fetcher::builder()
@@ -35,7 +35,7 @@ impl Lab {
     }
 
     /// `pages` different pages of the challenged site, `at_once` at a time.
-    async fn fetch(&self, pages: usize, at_once: usize) -> Vec<Result<Page, Error>> {
+    async fn fetch(&self, pages: usize, at_once: usize) -> Vec<Result<Response, Error>> {
         let site = self.origin.url(CHALLENGED);
         let all = (0..pages).map(|number| self.fetcher.get(format!("{site}{number}")).send());
         futures_util::stream::iter(all).buffer_unordered(at_once).collect().await
@@ -54,12 +54,12 @@ fn visits<'a>(traces: impl IntoIterator<Item = &'a Trace>) -> u64 {
     attempts.filter(|attempt| attempt.tier == Tier::Browser).count() as u64
 }
 
-fn pages(fetched: Vec<Result<Page, Error>>) -> Vec<Page> {
+fn pages(fetched: Vec<Result<Response, Error>>) -> Vec<Response> {
     fetched.into_iter().map(|page| page.expect("the page is got")).collect()
 }
 
 /// Fetches 200 pages, 32 at once, and expects one browser visit for each of `clearances`.
-async fn two_hundred(manner: Manner, clearances: u64) {
+async fn two_hundred(manner: ChallengeMode, clearances: u64) {
     let lab = Lab::start(manner).await;
     let pages = pages(lab.fetch(200, 32).await);
     assert!(pages.iter().all(|page| page.status().as_u16() == 200));
@@ -67,7 +67,7 @@ async fn two_hundred(manner: Manner, clearances: u64) {
     let urls: HashSet<&str> = pages.iter().map(|page| page.url().as_str()).collect();
     assert_eq!(urls.len(), 200);
     let counts = lab.origin.counts();
-    let seen = visits(pages.iter().map(Page::trace));
+    let seen = visits(pages.iter().map(Response::trace));
     eprintln!(
         "200 pages at 32 at once: {seen} browser visits in the traces, {} at the server, {} clearances, {} pages \
          given, {} challenged requests",
@@ -82,22 +82,22 @@ async fn two_hundred(manner: Manner, clearances: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_pages_cost_one_browser_visit() {
-    two_hundred(Manner::default(), 1).await;
+    two_hundred(ChallengeMode::default(), 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clearance_that_expires_every_fifty_pages_costs_one_visit_each_time() {
-    two_hundred(Manner::default().pages(50), 4).await;
+    two_hundred(ChallengeMode::default().pages(50), 4).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_challenge_ends_with_its_verdict_and_one_visit_serves_all_waiters() {
     for (ending, kind, words) in [
-        (Ending::Captcha, VerdictKind::Captcha, "captcha"),
-        (Ending::Refused, VerdictKind::Block, ""),
-        (Ending::Endless, VerdictKind::Challenge, ""),
+        (ChallengeOutcome::Captcha, VerdictKind::Captcha, "captcha"),
+        (ChallengeOutcome::Refused, VerdictKind::Block, ""),
+        (ChallengeOutcome::Endless, VerdictKind::Challenge, ""),
     ] {
-        let lab = Lab::start(Manner::default().ending(ending)).await;
+        let lab = Lab::start(ChallengeMode::default().outcome(ending)).await;
         let fetched = lab.fetch(20, 20).await;
         let errors: Vec<Error> = fetched.into_iter().map(|page| page.expect_err("it is blocked")).collect();
         for error in &errors {
@@ -119,19 +119,19 @@ async fn a_failed_challenge_ends_with_its_verdict_and_one_visit_serves_all_waite
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clearance_that_works_only_in_the_browser_is_detected_once() {
-    let lab = Lab::start(Manner::default().pages(1)).await;
+    let lab = Lab::start(ChallengeMode::default().pages(1)).await;
     assert_eq!(lab.tiers().await, Tier::ALL);
     assert_eq!(lab.tiers().await, [Tier::Impersonate, Tier::Browser]);
     assert_eq!(lab.tiers().await, [Tier::Browser]);
     let more = pages(lab.fetch(6, 6).await);
-    assert_eq!(visits(more.iter().map(Page::trace)), 6);
+    assert_eq!(visits(more.iter().map(Response::trace)), 6);
     assert!(more.iter().all(|page| page.trace().attempts().len() == 1));
     lab.fetcher.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_clearance_is_renewed_without_trying_lower_tiers() {
-    let lab = Lab::start(Manner::default().lasts(Duration::from_secs(3))).await;
+    let lab = Lab::start(ChallengeMode::default().lifetime(Duration::from_secs(3))).await;
     assert_eq!(lab.tiers().await, Tier::ALL);
     until_async("the end of the clearance cookie", || {
         lab.fetcher.identity().jar().list().iter().all(|cookie| cookie.name != CLEARANCE_COOKIE)
@@ -149,11 +149,11 @@ async fn an_expired_clearance_is_renewed_without_trying_lower_tiers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_visit_passes_to_the_next_waiter_and_other_sessions_do_not_wait() {
-    let lab = Lab::start(Manner::default().ending(Ending::Endless)).await;
+    let lab = Lab::start(ChallengeMode::default().outcome(ChallengeOutcome::Endless)).await;
     let url = lab.origin.url(CHALLENGED);
     let first = tokio::spawn(lab.fetcher.get(&url).send());
     until_async("the browser's answer to the challenge", || lab.origin.counts().verifies > 0).await;
-    lab.origin.behave(Manner::default());
+    lab.origin.set_challenge_mode(ChallengeMode::default());
     let other = lab.fetcher.session("another");
     let page = other.get(&url).send().await.expect("the page is got");
     assert_eq!(page.tier(), Tier::Browser);

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use rungs::lab::{CLEARANCE_COOKIE, Origin, SITES};
+use rungs::lab::{CLEARANCE_COOKIE, DemoOrigin, SITES};
 
 use crate::support::{FinishedRun, Program, Squid, SquidOptions};
 
@@ -11,13 +11,13 @@ const CHALLENGED: &str = SITES[2];
 
 /// The lab's origin, and the arguments with which the program resolves its sites to it.
 struct Lab {
-    origin: Origin,
+    origin: DemoOrigin,
     resolve: String,
 }
 
 impl Lab {
     async fn start(program: &Program) -> Self {
-        let origin = Origin::start(None).await.expect("the lab starts");
+        let origin = DemoOrigin::start(None).await.expect("the lab starts");
         fs::write(program.home().join("ca.pem"), origin.ca_pem()).expect("the CA is written");
         let resolve = format!("*:{}:{}", origin.addr().port(), origin.addr().ip());
         Self { origin, resolve }

@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use rungs::lab::{Heard, Recorder, Reply};
+use rungs::lab::{Exchange, Recorder, Reply};
 use rusqlite::Connection;
 use serde_json::Value;
 
@@ -53,7 +53,7 @@ fn requests(server: &Recorder) -> usize {
     server.connections().iter().map(|connection| connection.requests.len()).sum()
 }
 
-fn is_android(heard: &Heard) -> bool {
+fn is_android(heard: &Exchange) -> bool {
     heard.request.header("user-agent").is_some_and(|agent| agent.contains("Android"))
 }
 
@@ -62,7 +62,7 @@ async fn the_next_run_uses_the_profile_that_passed_and_later_probes_the_default(
     let relaxed = Arc::new(AtomicUsize::new(0));
     let open = Arc::clone(&relaxed);
     let server = Recorder::builder()
-        .start(move |heard: &Heard| match open.load(Ordering::SeqCst) {
+        .start(move |heard: &Exchange| match open.load(Ordering::SeqCst) {
             0 if !is_android(heard) => Reply::html(403, NO),
             1 if heard.request.header("user-agent").is_none_or(|agent| !agent.contains("Mozilla")) => {
                 Reply::html(403, NO)
@@ -129,7 +129,7 @@ async fn the_next_run_uses_the_profile_that_passed_and_later_probes_the_default(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_diagnosis_records_which_profile_passes() {
     let server = Recorder::builder()
-        .start(|heard: &Heard| {
+        .start(|heard: &Exchange| {
             let is_windows =
                 heard.request.header("user-agent").is_some_and(|agent| agent.contains("Windows NT"));
             Reply::html(if is_windows { 200 } else { 403 }, if is_windows { PAGE } else { NO })
@@ -156,7 +156,7 @@ async fn a_diagnosis_records_which_profile_passes() {
 async fn shop(stubs: &Arc<AtomicUsize>) -> Recorder {
     let stubs = Arc::clone(stubs);
     Recorder::builder()
-        .start(move |heard: &Heard| {
+        .start(move |heard: &Exchange| {
             let is_honest =
                 heard.request.header("user-agent").is_some_and(|agent| agent.starts_with("rungs"));
             let is_stub = match stubs.load(Ordering::SeqCst) {

@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rungs::lab::{Heard, Recorder, Reply};
-use rungs::memory::{Notebook, Rung};
+use rungs::lab::{Exchange, Recorder, Reply};
+use rungs::memory::{MemoryFile, TierMode};
 use rungs::{Fetcher, Tier};
 use rustix::process::Signal;
 
@@ -18,7 +18,7 @@ const CHALLENGE: &str =
     "<!doctype html><title>Just a moment...</title><script>window._cf_chl_opt = {}</script>";
 
 /// A site that serves only browsers.
-fn browsers_only(heard: &Heard) -> Reply {
+fn browsers_only(heard: &Exchange) -> Reply {
     if heard.request.header("user-agent").unwrap_or_default().starts_with("Mozilla/") {
         return Reply::html(200, PAGE);
     }
@@ -52,8 +52,8 @@ fn fetch(program: &Program, more: &[&str], url: &str) -> FinishedRun {
 }
 
 /// The pages and blocks of one tier, over all groups.
-fn counts(path: &Path, rung: Rung) -> (u64, u64) {
-    let seen = Notebook::open(path).expect("the file is whole").seen(None).expect("it can be read");
+fn counts(path: &Path, rung: TierMode) -> (u64, u64) {
+    let seen = MemoryFile::open(path).expect("the file is whole").tiers(None).expect("it can be read");
     let of_rung = seen.iter().filter(|line| line.rung == rung);
     of_rung.fold((0, 0), |(pages, refusals), line| (pages + line.tally.pages, refusals + line.tally.refusals))
 }
@@ -66,7 +66,7 @@ async fn the_next_run_starts_at_the_tier_that_worked_unless_memory_is_off() {
     assert_eq!(tiers(&fetch(&program, &[], &url)), ["plain", "impersonate"]);
     assert_eq!(tiers(&fetch(&program, &[], &url)), ["impersonate"]);
     assert_eq!(tiers(&fetch(&program, &["--no-memory"], &url)), ["plain", "impersonate"]);
-    assert_eq!(counts(&file(&program), Rung::Plain), (0, 1), "a run without memory leaves nothing");
+    assert_eq!(counts(&file(&program), TierMode::Plain), (0, 1), "a run without memory leaves nothing");
     let run = program.run(["memory", "clear", &server.addr().to_string()]);
     assert_eq!((run.code, run.stderr.as_str()), (0, "forgot 3 lines\n"), "{run}");
     assert_eq!(tiers(&fetch(&program, &[], &url)), ["plain", "impersonate"]);
@@ -112,7 +112,7 @@ async fn a_damaged_file_is_moved_aside_with_a_warning_and_the_fetch_goes_on() {
         .collect();
     assert_eq!(aside.len(), 1);
     assert_eq!(fs::read(&aside[0]).expect("it is kept"), damage);
-    assert_eq!(counts(&file(&program), Rung::Plain), (0, 1));
+    assert_eq!(counts(&file(&program), TierMode::Plain), (0, 1));
     assert!(fetch(&program, &[], &url(&server, "/")).stderr.is_empty());
 }
 
@@ -196,11 +196,11 @@ async fn processes_that_share_a_file_lose_nothing_and_see_no_lock_error() {
         assert!(run.code == 0 && run.stderr.is_empty(), "{run}");
     }
     let pages = (RUNS * PAGES + 2 * PAGES / 2) as u64;
-    assert_eq!(counts(&file(&program), Rung::Impersonate), (pages, 0));
-    let sizes = Notebook::open(file(&program)).expect("whole").sized(None).expect("it can be read");
-    assert_eq!(sizes.iter().map(|line| u64::from(line.sizes.pages)).sum::<u64>(), pages, "each was measured");
+    assert_eq!(counts(&file(&program), TierMode::Impersonate), (pages, 0));
+    let sizes = MemoryFile::open(file(&program)).expect("whole").page_sizes(None).expect("it can be read");
+    assert_eq!(sizes.iter().map(|line| u64::from(line.model.pages)).sum::<u64>(), pages, "each was measured");
     assert_eq!(
-        (counts(&file(&program), Rung::Plain), refused),
+        (counts(&file(&program), TierMode::Plain), refused),
         ((0, 2 * PAGES as u64 / 2), 2 * PAGES as u64 / 2)
     );
     let database = rusqlite::Connection::open(file(&program)).expect("it opens");
@@ -222,7 +222,7 @@ async fn a_writer_that_is_killed_leaves_the_file_whole() {
         let running = program.start(&arguments);
         // Killed while it writes, each time at another point.
         until_async("new evidence in the file", || {
-            file(&program).exists() && counts(&file(&program), Rung::Impersonate).0 > before
+            file(&program).exists() && counts(&file(&program), TierMode::Impersonate).0 > before
         })
         .await;
         tokio::time::sleep(Duration::from_millis(round * 97)).await;
@@ -232,7 +232,7 @@ async fn a_writer_that_is_killed_leaves_the_file_whole() {
         let check: String =
             database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("it is checked");
         assert_eq!(check, "ok");
-        let now = counts(&file(&program), Rung::Impersonate).0;
+        let now = counts(&file(&program), TierMode::Impersonate).0;
         assert!(now > before, "{now} after {before}");
         before = now;
     }

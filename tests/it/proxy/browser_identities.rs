@@ -1,6 +1,6 @@
 //! Two identities in one browser, each behind its own proxy with a password.
 
-use rungs::{Fetcher, Proxy, Route, Tier};
+use rungs::{Fetcher, Proxy, ProxyRules, Tier};
 
 use crate::support::{Certs, Microsocks, Nginx, Site, Squid, SquidOptions};
 
@@ -19,14 +19,14 @@ async fn two_identities_on_two_proxies_at_once_keep_their_exits_and_their_cookie
         .expect("good settings");
     let through = |name: &str, url: &str| {
         let proxy: Proxy = url.parse().expect("a proxy");
-        fetcher.session(name).by_route(&Route::through(proxy))
+        fetcher.session(name).with_proxy_rules(&ProxyRules::through(proxy))
     };
     let one = through("one", &squid.url());
     let two = through("two", &microsocks.url("socks5h"));
     for site in [Site::H2, Site::Clear] {
         // One cookie is set by the site, the other by the caller.
         one.get(nginx.url(site, "/cookies/set")).send().await.expect("a page");
-        two.identity().jar().put(&rungs::Cookie::session("mine", "two", "127.0.0.1"));
+        two.identity().jar().insert(&rungs::Cookie::session("mine", "two", "127.0.0.1"));
         let url = nginx.url(site, "/echo");
         for _ in 0..3 {
             let (first, second) = tokio::join!(one.get(&url).send(), two.get(&url).send());

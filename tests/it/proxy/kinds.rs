@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use rungs::{Bounds, ErrorKind, Fetcher, FetcherBuilder, Proxy, Route, Tier};
+use rungs::{ErrorKind, Fetcher, FetcherBuilder, Limits, Proxy, ProxyRules, Tier};
 
 use crate::support::{
     Certs, Dante, FinishedRun, Microsocks, Nginx, Program, RawConnection, RawServer, Site, Squid,
@@ -32,7 +32,7 @@ fn on(tier: Tier) -> FetcherBuilder {
 }
 
 fn by(fetcher: &Fetcher, proxy: &str) -> Fetcher {
-    fetcher.by_route(&Route::through(proxy.parse().expect("a proxy")))
+    fetcher.with_proxy_rules(&ProxyRules::through(proxy.parse().expect("a proxy")))
 }
 
 fn remote(exit: &str) -> String {
@@ -161,10 +161,10 @@ async fn a_dead_or_foreign_gateway_is_a_proxy_error_on_every_tier_and_is_never_b
     let silent = RawServer::start(RawConnection::hold_open);
     let garbage = RawServer::start(|conn| conn.send("\u{1b}[31mneither HTTP nor SOCKS nor TLS\r\n\r\n"));
     let closed = closed_port();
-    let mut bounds = Bounds::default();
+    let mut bounds = Limits::default();
     (bounds.connect, bounds.tls) = (Duration::from_millis(500), Duration::from_millis(500));
     for tier in tiers() {
-        let fetcher = on(tier).bounds(bounds).insecure(true).build().expect("good settings");
+        let fetcher = on(tier).limits(bounds).insecure(true).build().expect("good settings");
         for scheme in ["http", "https", "socks5", "socks5h"] {
             for port in [closed, silent.port(), garbage.port()] {
                 // For an http site, a silent http proxy looks like a silent site: another timeout applies.
@@ -294,8 +294,8 @@ async fn another_proxy_is_another_identity() {
         again.contains(&remote(MICROSOCKS)) && again.contains("session=s1"),
         "the same identity: {again}"
     );
-    let route = Route::through(proxy).around("127.0.0.1");
-    assert_ne!(fetcher.by_route(&route).identity().key(), fetcher.identity().key());
+    let route = ProxyRules::through(proxy).no_proxy("127.0.0.1");
+    assert_ne!(fetcher.with_proxy_rules(&route).identity().key(), fetcher.identity().key());
     let home = fetcher.get(&echo).send().await.expect("a page").text().expect("text");
     assert!(home.contains(&remote("127.0.0.1")) && home.contains("session=s1"), "{home}");
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use rungs::{
-    Dialect, ErrorKind, Fetcher, FetcherBuilder, Geo, Mode, Page, ProxyAccount, ProxyPool, Route, Secret,
-    Tier,
+    Dialect, ErrorKind, Fetcher, FetcherBuilder, GeoTarget, ProxyAccount, ProxyPool, ProxyRules, Response,
+    RotationMode, Secret, Tier,
 };
 
 use crate::support::{
@@ -23,7 +23,7 @@ fn account(squid: &Squid) -> ProxyAccount {
     let dialect = Dialect::find("decodo", None).expect("it is shipped");
     ProxyAccount::new(dialect, "jane", Secret::new("hunter2"))
         .gateway(squid.url_without_user().parse().expect("a gateway"))
-        .geo(Geo::default().country("US"))
+        .geo(GeoTarget::default().country("US"))
         // Long enough that it is not renewed during a test.
         .lifetime(Duration::from_secs(24 * 3600))
 }
@@ -33,7 +33,7 @@ fn on(tier: Tier, certs: &Certs, pool: ProxyPool) -> FetcherBuilder {
 }
 
 /// Starts `times` fetches at once.
-async fn fetch(fetcher: &Fetcher, url: &str, times: usize) -> Vec<Page> {
+async fn fetch(fetcher: &Fetcher, url: &str, times: usize) -> Vec<Response> {
     let pages = futures_util::future::join_all((0..times).map(|_| fetcher.get(url).send())).await;
     pages
         .into_iter()
@@ -65,7 +65,8 @@ async fn rotating_requests_have_a_connection_each_and_sticky_ones_one_session() 
         let squid = Squid::start_with(&ANY_CREDENTIALS);
         let url = nginx.url_by(site, "site.test", "/page/hello");
         let pool = ProxyPool::new().account(account(&squid));
-        let fetcher = on(tier, &certs, pool.clone().mode(Mode::Rotating)).build().expect("good settings");
+        let fetcher =
+            on(tier, &certs, pool.clone().mode(RotationMode::Rotating)).build().expect("good settings");
         let pages = fetch(&fetcher, &url, 20).await;
         assert!(pages.iter().all(|page| page.trace().attempts()[0].session.is_none()));
         let requests = squid.requests(20);
@@ -112,7 +113,7 @@ async fn two_fetchers_of_one_user_share_a_session_and_others_have_their_own() {
 async fn each_site_has_a_session_of_its_own_where_that_is_wanted() {
     let certs = Certs::new();
     let (nginx, squid) = (Nginx::start(&certs), Squid::start_with(&ANY_CREDENTIALS));
-    let pool = ProxyPool::new().account(account(&squid)).mode(Mode::PerHost);
+    let pool = ProxyPool::new().account(account(&squid)).mode(RotationMode::PerHost);
     let fetcher = on(Tier::Impersonate, &certs, pool).build().expect("good settings");
     for host in ["site.test", "other.test", "www.site.test", "other.test"] {
         let set = nginx.url_by(Site::H1, host, "/cookies/set");
@@ -136,18 +137,18 @@ async fn each_site_has_a_session_of_its_own_where_that_is_wanted() {
 async fn the_browser_uses_the_same_exit_as_the_tiers_below() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
-    for mode in [Mode::Sticky, Mode::Rotating] {
+    for mode in [RotationMode::Sticky, RotationMode::Rotating] {
         let squid = Squid::start_with(&ANY_CREDENTIALS);
         let pool = ProxyPool::new().account(account(&squid)).mode(mode);
         let fetcher = Fetcher::builder().ca_file(certs.ca()).proxies(pool).build().expect("good settings");
         let url = nginx.url_by(Site::H1, "site.test", "/echo");
         for tier in [Tier::Impersonate, Tier::Browser] {
             // The plain tier gets a block: the fetch escalates.
-            let expect = rungs::detect::Expect::default().text("nowhere in it");
+            let expect = rungs::detect::Expectation::default().text("nowhere in it");
             let failed = fetcher.get(&url).expect(expect).tier(tier).send().await;
             assert!(failed.is_err());
         }
-        let climbed = fetcher.get(&url).expect(rungs::detect::Expect::default().text("nowhere in it"));
+        let climbed = fetcher.get(&url).expect(rungs::detect::Expectation::default().text("nowhere in it"));
         let error = climbed.send().await.expect_err("no tier gets such a page");
         let attempts = error.trace().expect("a trace").attempts();
         let sessions: Vec<_> = attempts.iter().map(|attempt| attempt.session.clone()).collect();
@@ -160,7 +161,7 @@ async fn the_browser_uses_the_same_exit_as_the_tiers_below() {
         drop(fetcher);
         let requests = squid.requests(3);
         let ids = users(&requests).iter().filter(|user| user.contains("-session-")).count();
-        assert_eq!(ids, if mode == Mode::Sticky { 1 } else { 2 }, "{mode:?} {requests:?}");
+        assert_eq!(ids, if mode == RotationMode::Sticky { 1 } else { 2 }, "{mode:?} {requests:?}");
     }
 }
 
@@ -184,7 +185,7 @@ async fn a_blocked_identity_moves_to_another_exit_and_stays_there() {
             pool.proxy(proxy.url("socks5h").parse().expect("a proxy"))
         });
         let fetcher = on(Tier::Plain, &certs, pool).build().expect("good settings");
-        fetcher.plain_identity().jar().put(&rungs::Cookie::session("mine", "given", "127.0.0.1"));
+        fetcher.plain_identity().jar().insert(&rungs::Cookie::session("mine", "given", "127.0.0.1"));
         let mut pages = fetch(&fetcher, &site.url("/"), 1).await;
         pages.extend(fetch(&fetcher, &site.url("/"), 1).await);
         let attempts: Vec<usize> = pages.iter().map(|page| page.trace().attempts().len()).collect();
@@ -193,7 +194,7 @@ async fn a_blocked_identity_moves_to_another_exit_and_stays_there() {
             let first = &pages[0].trace().attempts()[0];
             assert_eq!(first.next.as_deref(), Some("new exit: cloudflare block"));
         }
-        let report = fetcher.exits();
+        let report = fetcher.proxy_stats();
         assert_eq!((report[0].pages, report[1].pages, report[0].blocks), (0, 2, attempts[0] as u64 - 1));
         assert!(
             site.heads().iter().all(|head| head.contains("mine=given")),
@@ -224,7 +225,7 @@ async fn a_dead_gateway_is_reported_within_seconds_and_the_host_is_not_blamed() 
     }
     assert!(began.elapsed() < Duration::from_secs(30), "hours would be a silent slow-down");
     assert_eq!(nginx.visits(0).len(), 0, "no request bypasses the proxy");
-    fetch(&fetcher.by_route(&Route::default()), &url, 1).await;
+    fetch(&fetcher.with_proxy_rules(&ProxyRules::default()), &url, 1).await;
 
     let fetcher = on(Tier::Impersonate, &certs, pool.fallback_direct(true)).build().expect("good settings");
     let page = fetch(&fetcher, &url, 1).await.remove(0);
@@ -261,14 +262,14 @@ async fn no_page_is_lost_with_a_dying_a_refusing_and_a_slow_proxy_among_four() {
         Flow::new(),
     );
     let ports = [dying.as_ref().map_or(0, Squid::port), refusing.port(), slow.port(), good.port()];
-    let pool = ports.iter().fold(ProxyPool::new().mode(Mode::Rotating), |pool, port| {
+    let pool = ports.iter().fold(ProxyPool::new().mode(RotationMode::Rotating), |pool, port| {
         pool.proxy(format!("http://u:p@127.0.0.1:{port}").parse().expect("a proxy"))
     });
     let fetcher = on(Tier::Impersonate, &certs, pool.concurrency(8)).build().expect("good settings");
     // Few pages per connection: squid checks credentials only on new connections.
     let url = nginx.url(Site::H1, "/few/hello");
     let mut run = futures_util::stream::iter(0..300)
-        .map(|_| fetcher.get(&url).pace(rungs::Pace::new().concurrency(16)).send())
+        .map(|_| fetcher.get(&url).rate_limit(rungs::RateLimit::new().concurrency(16)).send())
         .buffer_unordered(16);
     let (mut pages, mut lost) = (0, Vec::new());
     while let Some(outcome) = run.next().await {
@@ -287,7 +288,7 @@ async fn no_page_is_lost_with_a_dying_a_refusing_and_a_slow_proxy_among_four() {
         }
     }
     drop(run);
-    let report = fetcher.exits();
+    let report = fetcher.proxy_stats();
     assert!(lost.is_empty(), "{} lost, {} pages, {report:#?}\n{}", lost.len(), pages, lost[0]);
     assert_eq!(pages, 300);
     let of = |at: usize| &report[at];
@@ -295,5 +296,5 @@ async fn no_page_is_lost_with_a_dying_a_refusing_and_a_slow_proxy_among_four() {
     assert!(of(0).faults >= 2 && of(1).faults >= 2, "{report:#?}");
     assert!(of(0).faults + of(1).faults < 60, "they are left alone soon: {report:#?}");
     assert!(of(3).pages > of(2).pages && of(2).pages > 0, "the slow one gets less: {report:#?}");
-    fetch(&fetcher.by_route(&Route::default()), &url, 1).await;
+    fetch(&fetcher.with_proxy_rules(&ProxyRules::default()), &url, 1).await;
 }

@@ -226,9 +226,9 @@ async fn a_decompression_bomb_of_every_coding_and_nesting_stops_at_the_limit() {
             conn.send(&packed)
         });
         for tier in [Tier::Plain, Tier::Impersonate] {
-            let mut bounds = rungs::Bounds::default();
+            let mut bounds = rungs::Limits::default();
             bounds.max_body = 1 << 20;
-            let fetcher = Fetcher::builder().retries(0).bounds(bounds).build().expect("good settings");
+            let fetcher = Fetcher::builder().retries(0).limits(bounds).build().expect("good settings");
             let error = fetcher.get(server.url("/")).tier(tier).send().await.expect_err("it is too large");
             assert_eq!(error.kind(), ErrorKind::BodyTooLarge, "{codings:?}: {error:?}");
         }

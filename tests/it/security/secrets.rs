@@ -187,12 +187,12 @@ fn no_secret_is_printed_when_the_command_line_is_wrong() {
 async fn debug_prints_no_secret() {
     let server = RawServer::start(support::answer("<title>x</title>"));
     let proxy: Proxy = "http://janedoe:hunter2@127.0.0.1:9".parse().expect("a proxy");
-    let mut bounds = rungs::Bounds::default();
+    let mut bounds = rungs::Limits::default();
     bounds.connect = std::time::Duration::from_secs(1);
-    let builder = Fetcher::builder().proxy(proxy.clone()).max_tier(Tier::Plain).bounds(bounds).retries(0);
+    let builder = Fetcher::builder().proxy(proxy.clone()).max_tier(Tier::Plain).limits(bounds).retries(0);
     let fetcher = builder.clone().build().expect("good settings");
     let cookie = Cookie::session("session", "c00kie", "127.0.0.1");
-    fetcher.identity().jar().put(&cookie);
+    fetcher.identity().jar().insert(&cookie);
     let error =
         fetcher.get("http://janedoe:hunter2@127.0.0.1:9/").send().await.expect_err("no server listens there");
     let direct = Fetcher::builder().max_tier(Tier::Plain).build().expect("good settings");

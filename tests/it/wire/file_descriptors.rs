@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use rungs::{ErrorKind, Fetcher, Pace, Tier};
+use rungs::{ErrorKind, Fetcher, RateLimit, Tier};
 
 use crate::support::{self, Program, RawServer, until};
 
@@ -69,7 +69,7 @@ fn a_program_with_the_library_neither_hangs_nor_spins_under_a_low_limit() {
 #[ignore = "run by the one above, as a process of its own"]
 async fn under_a_low_limit() {
     let url = std::env::var("RUNGS_TEST_SITE").expect("the other test says where");
-    let fetcher = Fetcher::builder().max_tier(Tier::Plain).pace(Pace::new().concurrency(200));
+    let fetcher = Fetcher::builder().max_tier(Tier::Plain).rate_limit(RateLimit::new().concurrency(200));
     let fetcher = fetcher.build().expect("good settings");
     for page in join_all((0..200).map(|_| fetcher.get(&url).send())).await {
         page.expect("a page");

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rungs::lab::{Authority, Chromium, Connection, Heard, HeardRequest, Launch, Recorder, Reply};
+use rungs::lab::{
+    Authority, Chromium, Exchange, LaunchOptions, RecordedConnection, RecordedRequest, Recorder, Reply,
+};
 use rungs::{Fetcher, Tier};
 use serde_json::Value;
 
@@ -33,18 +35,18 @@ impl Duel {
     }
 
     /// What Chromium sends when it opens `path`, up to the end of redirects (`last`).
-    async fn chromium(&self, paths: &[&str]) -> Vec<Connection> {
+    async fn chromium(&self, paths: &[&str]) -> Vec<RecordedConnection> {
         self.recorder.clear();
-        let chromium = Chromium::start(Launch {
+        let chromium = Chromium::start(LaunchOptions {
             pin: Some(self.authority.pin().expect("the leaf has a key")),
             rules: Some("MAP *.test 127.0.0.1".to_owned()),
-            ..Launch::default()
+            ..LaunchOptions::default()
         })
         .await
         .expect("Chromium starts; `make deps` installs it");
         for path in paths {
             chromium.open(&self.url(path)).await.expect("Chromium opens a page");
-            let arrived = self.recorder.until(LIMIT, |all| find(all, last(path)).is_some()).await;
+            let arrived = self.recorder.wait_until(LIMIT, |all| find(all, last(path)).is_some()).await;
             assert!(arrived, "Chromium did not ask for {}", last(path));
         }
         let heard = self.recorder.connections();
@@ -53,7 +55,7 @@ impl Duel {
     }
 
     /// What the impersonate tier sends for the same.
-    async fn rungs(&self, paths: &[&str]) -> Vec<Connection> {
+    async fn rungs(&self, paths: &[&str]) -> Vec<RecordedConnection> {
         self.recorder.clear();
         let folder = tempfile::tempdir().expect("a temporary folder");
         let ca = folder.path().join("ca.pem");
@@ -79,33 +81,36 @@ fn last(path: &str) -> &str {
     if path.starts_with("/to-") { "/landed" } else { path }
 }
 
-fn find<'a>(all: &'a [Connection], path: &str) -> Option<(&'a Connection, &'a HeardRequest)> {
+fn find<'a>(
+    all: &'a [RecordedConnection],
+    path: &str,
+) -> Option<(&'a RecordedConnection, &'a RecordedRequest)> {
     all.iter().find_map(|c| c.requests.iter().find(|r| r.path == path).map(|r| (c, r)))
 }
 
-fn heard<'a>(all: &'a [Connection], path: &str) -> (&'a Connection, &'a HeardRequest) {
+fn heard<'a>(all: &'a [RecordedConnection], path: &str) -> (&'a RecordedConnection, &'a RecordedRequest) {
     find(all, path).unwrap_or_else(|| panic!("no request for {path}"))
 }
 
 /// The paths requested on the same connection before `path`.
-fn before<'a>(all: &'a [Connection], path: &str) -> Vec<&'a str> {
+fn before<'a>(all: &'a [RecordedConnection], path: &str) -> Vec<&'a str> {
     let (connection, _) = heard(all, path);
     connection.requests.iter().map(|r| r.path.as_str()).take_while(|other| *other != path).collect()
 }
 
 /// The first full handshake: Chromium opens spare connections, and its first request may use a resumed one.
-fn first_hello(all: &[Connection]) -> &Connection {
+fn first_hello(all: &[RecordedConnection]) -> &RecordedConnection {
     all.iter().find(|c| c.ja4.is_some() && !c.resumed).expect("a full hello was heard")
 }
 
 /// Sets cookies, redirects within the site and to another, or answers with a page.
-fn site(heard: &Heard) -> Reply {
+fn site(heard: &Exchange) -> Reply {
     match heard.request.path.as_str() {
         "/to-same" => Reply::redirect(302, "/landed"),
         "/set" => Reply::html(200, QUIET)
             .header("set-cookie", "first=1; Path=/")
             .header("set-cookie", "second=two; Path=/"),
-        "/end" => Reply::html(200, QUIET).closing(),
+        "/end" => Reply::html(200, QUIET).close_after(),
         "/favicon.ico" => Reply::status(404),
         _ => Reply::html(200, QUIET),
     }
@@ -134,7 +139,7 @@ async fn a_first_navigation_over_h2_is_chromiums_own_from_hello_to_headers() {
 async fn a_second_connection_resumes_with_chromiums_hello() {
     let duel = Duel::new(Some(&["h2", "http/1.1"])).await;
     let paths = ["/end", "/page"];
-    let resumed = |all: &[Connection]| all.iter().find(|c| c.resumed).and_then(|c| c.ja4.clone());
+    let resumed = |all: &[RecordedConnection]| all.iter().find(|c| c.resumed).and_then(|c| c.ja4.clone());
     let theirs = resumed(&duel.chromium(&paths).await);
     let ours = resumed(&duel.rungs(&paths).await);
     assert!(theirs.is_some(), "Chromium resumed its session");
@@ -146,8 +151,9 @@ async fn every_fixed_extension_body_of_the_hello_is_chromiums() {
     let duel = Duel::new(Some(&["h2", "http/1.1"])).await;
     let theirs = duel.chromium(&["/page"]).await;
     let ours = duel.rungs(&["/page"]).await;
-    let hello =
-        |all: &[Connection]| serde_json::to_value(first_hello(all)).expect("a record")["hello"].clone();
+    let hello = |all: &[RecordedConnection]| {
+        serde_json::to_value(first_hello(all)).expect("a record")["hello"].clone()
+    };
     let (theirs, ours) = (hello(&theirs), hello(&ours));
     let fixed = |hello: &Value| {
         let extensions = hello["extensions"].as_array().expect("a hello was heard");

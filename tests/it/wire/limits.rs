@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use rungs::{Bounds, Error, ErrorKind, Fetcher, Page, Tier};
+use rungs::{Error, ErrorKind, Fetcher, Limits, Response, Tier};
 
 use crate::support::{
     self, Certs, END_HEADERS, END_STREAM, HEADERS, Nginx, RawConnection, RawServer, Site, WINDOW_UPDATE,
@@ -13,19 +13,19 @@ use crate::support::{
 const SHORT: Duration = Duration::from_millis(300);
 
 /// A plain fetch of `url` under changed bounds.
-async fn fetch(url: &str, change: impl FnOnce(&mut Bounds)) -> Result<Page, Error> {
-    let mut bounds = Bounds::default();
+async fn fetch(url: &str, change: impl FnOnce(&mut Limits)) -> Result<Response, Error> {
+    let mut bounds = Limits::default();
     change(&mut bounds);
     fetcher(bounds).get(url).send().await
 }
 
-fn fetcher(bounds: Bounds) -> Fetcher {
-    Fetcher::builder().max_tier(Tier::Plain).retries(0).bounds(bounds).build().expect("good settings")
+fn fetcher(bounds: Limits) -> Fetcher {
+    Fetcher::builder().max_tier(Tier::Plain).retries(0).limits(bounds).build().expect("good settings")
 }
 
 async fn fails(
     handler: impl Fn(&mut RawConnection) -> io::Result<()> + Send + Sync + 'static,
-    change: impl FnOnce(&mut Bounds),
+    change: impl FnOnce(&mut Limits),
 ) -> Error {
     let server = RawServer::start(handler);
     fetch(&server.url("/"), change).await.expect_err("the bound is run into")
@@ -84,7 +84,7 @@ async fn a_body_saved_to_a_file_is_limited_by_idle_time_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("out");
     let bounds = {
-        let mut bounds = Bounds::default();
+        let mut bounds = Limits::default();
         bounds.http_total = SHORT;
         bounds
     };
@@ -105,7 +105,7 @@ async fn size_and_count_limits_hold_at_their_exact_value() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("out");
     let bounds = {
-        let mut bounds = Bounds::default();
+        let mut bounds = Limits::default();
         bounds.max_file = 4;
         bounds
     };
@@ -171,9 +171,9 @@ async fn a_slow_upload_passes_and_a_stalled_one_times_out() {
     };
     for (times, passes) in [(6, true), (3, false)] {
         let server = RawServer::start_tls(&certs.valid, b"\x02h2", opens(times));
-        let mut bounds = Bounds::default();
+        let mut bounds = Limits::default();
         bounds.first_byte = SHORT * 5;
-        let fetcher = Fetcher::builder().max_tier(Tier::Plain).retries(0).bounds(bounds).ca_file(certs.ca());
+        let fetcher = Fetcher::builder().max_tier(Tier::Plain).retries(0).limits(bounds).ca_file(certs.ca());
         let fetcher = fetcher.build().expect("good settings");
         let sent = fetcher.request(http::Method::POST, server.url("/")).body(vec![b'x'; 60_000]).send().await;
         assert_eq!(

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// A legal value for each wish, or none, for any dialect.
-fn wishes() -> impl Strategy<Value = Ask> {
+fn wishes() -> impl Strategy<Value = CredentialRequest> {
     let maybe = |pattern: &'static str| proptest::option::of(pattern);
     (
         maybe("[a-z]{2}"),
@@ -18,8 +18,8 @@ fn wishes() -> impl Strategy<Value = Ask> {
         proptest::option::of(1_u64..2000),
     )
         .prop_map(|(country, state, city, zip, asn, isp, seed, minutes)| {
-            let mut ask = Ask::new("jane", Secret::new("s3cret"));
-            ask.geo = Geo { country, state, city, zip, asn, isp };
+            let mut ask = CredentialRequest::new("jane", Secret::new("s3cret"));
+            ask.geo = GeoTarget { country, state, city, zip, asn, isp };
             // The seed: each dialect draws an id of its own from it.
             ask.session = seed.map(|seed| seed.to_string());
             ask.ttl = minutes.map(|minutes| Duration::from_secs(minutes * 60));
@@ -28,23 +28,23 @@ fn wishes() -> impl Strategy<Value = Ask> {
 }
 
 /// The parts of a text, by what separates them, in the dialect's order.
-fn parsed(dialect: &Dialect, text: &str) -> Vec<(Wish, String)> {
-    let credentials = &dialect.written.credentials;
+fn parse_rendered(dialect: &Dialect, text: &str) -> Vec<(Parameter, String)> {
+    let credentials = &dialect.file.credentials;
     let rest = text.strip_prefix(&credentials.prefix).unwrap();
     let own = if dialect.name() == "brightdata" { "c-zone-z" } else { "jane" };
-    let own = if credentials.place == Place::Password { "s3cret" } else { own };
+    let own = if credentials.place == CredentialField::Password { "s3cret" } else { own };
     let rest = rest.strip_prefix(own).unwrap();
     if rest.is_empty() {
         return Vec::new();
     }
-    let Some(mut rest) = rest.strip_prefix(dialect.written.first_separator()) else {
+    let Some(mut rest) = rest.strip_prefix(dialect.file.first_separator()) else {
         panic!("{} {text}: what is `{rest}`?", dialect.name());
     };
     let mut found = Vec::new();
     let mut order = credentials.order.iter();
     loop {
-        let value = |wish: Wish| {
-            let value = rest.strip_prefix(&dialect.written.lead(wish))?;
+        let value = |wish: Parameter| {
+            let value = rest.strip_prefix(&dialect.file.label(wish))?;
             Some(
                 value
                     .split_once(&credentials.separator)
@@ -52,13 +52,14 @@ fn parsed(dialect: &Dialect, text: &str) -> Vec<(Wish, String)> {
             )
         };
         // A part without a word is known by its letters.
-        let is_one = |wish: Wish, value: &str| {
-            !dialect.written.lead(wish).is_empty()
-                || dialect.written.unasked(wish) == Some(value)
-                || wish == Wish::Country
+        let is_one = |wish: Parameter, value: &str| {
+            !dialect.file.label(wish).is_empty()
+                || dialect.file.default_text(wish) == Some(value)
+                || wish == Parameter::Country
                     && value.len() == 2
                     && !value.starts_with(|c: char| c.is_ascii_digit())
-                || wish == Wish::Session && dialect.ids.as_ref().is_some_and(|ids| ids.fault(value).is_none())
+                || wish == Parameter::Session
+                    && dialect.session_ids.as_ref().is_some_and(|ids| ids.find_error(value).is_none())
         };
         let next = order.find(|wish| value(**wish).is_some_and(|(value, _)| is_one(**wish, value)));
         let wish = *next.unwrap_or_else(|| panic!("{} {text}: what is `{rest}`?", dialect.name()));
@@ -82,7 +83,7 @@ proptest! {
                 ask.user = "c-zone-z".to_owned();
             }
             ask.session = ask.session.map(|seed| {
-                dialect.session(&mut StdRng::seed_from_u64(seed.parse().unwrap()))
+                dialect.generate_session_id(&mut StdRng::seed_from_u64(seed.parse().unwrap()))
             });
             // Leave out what the dialect says it cannot do, until it can.
             let proxy = loop {
@@ -103,25 +104,25 @@ proptest! {
                     }
                 }
             };
-            let text = carrier(&dialect, &proxy);
+            let text = credential_text(&dialect, &proxy);
             prop_assert!(text.bytes().all(|byte| byte.is_ascii_graphic()), "{}", text);
-            let found = parsed(&dialect, &text);
-            let expected: Vec<(Wish, String)> = {
-                let values = dialect.values(&ask).unwrap();
-                let replaced: Vec<Wish> = values
+            let found = parse_rendered(&dialect, &text);
+            let expected: Vec<(Parameter, String)> = {
+                let values = dialect.encode_values(&ask).unwrap();
+                let replaced: Vec<Parameter> = values
                     .keys()
-                    .filter_map(|wish| dialect.written.part(*wish))
+                    .filter_map(|wish| dialect.file.parameter_format(*wish))
                     .flat_map(|part| part.replaces.clone())
                     .collect();
-                dialect.written.credentials.order.iter().filter(|wish| !replaced.contains(wish)).filter_map(|wish| {
+                dialect.file.credentials.order.iter().filter(|wish| !replaced.contains(wish)).filter_map(|wish| {
                     let asked = values.get(wish).map(|value| {
-                        format!("{}{value}", dialect.prefix(*wish, &values).unwrap())
+                        format!("{}{value}", dialect.render_prefix(*wish, &values).unwrap())
                     });
-                    Some((*wish, asked.or(dialect.written.unasked(*wish).map(str::to_owned))?))
+                    Some((*wish, asked.or(dialect.file.default_text(*wish).map(str::to_owned))?))
                 }).collect()
             };
-            let plain = |parts: Vec<(Wish, String)>| -> Vec<String> {
-                parts.into_iter().map(|(wish, value)| format!("{}{value}", dialect.written.lead(wish))).collect()
+            let plain = |parts: Vec<(Parameter, String)>| -> Vec<String> {
+                parts.into_iter().map(|(wish, value)| format!("{}{value}", dialect.file.label(wish))).collect()
             };
             prop_assert_eq!(plain(found), plain(expected), "{} {}", dialect.name(), text);
         }
@@ -135,8 +136,8 @@ proptest! {
         session in proptest::option::of(".{0,10}"), ttl in proptest::option::of(any::<Duration>()),
     ) {
         for dialect in Dialect::shipped() {
-            let mut ask = Ask::new(user.clone(), Secret::new(password.clone()));
-            ask.geo = Geo {
+            let mut ask = CredentialRequest::new(user.clone(), Secret::new(password.clone()));
+            ask.geo = GeoTarget {
                 country: country.clone(), state: state.clone(), city: city.clone(), zip: zip.clone(),
                 asn: asn.clone(), isp: city.clone(),
             };
@@ -168,7 +169,7 @@ fn changed_dialects_are_read_or_refused_and_write_nothing_harmful() {
         let among = if round % 4 == 0 { seeds.len() } else { SHIPPED.len() };
         let mut text = seeds[round % among].clone();
         for _ in 0..rng.random_range(1..3) {
-            text = changed(&text, &seeds, &mut rng);
+            text = mutate(&text, &seeds, &mut rng);
         }
         let dialect = match Dialect::from_toml(&text, "dialect.toml") {
             Ok(dialect) => dialect,
@@ -181,10 +182,10 @@ fn changed_dialects_are_read_or_refused_and_write_nothing_harmful() {
         };
         read += 1;
         for words in ["", "country=us", "country=us state=Ohio city=New+York", "zip=10001 asn=7018 isp=x"] {
-            let mut ask = asked(words).gateway("http://gate.example:1".parse().unwrap());
+            let mut ask = request_from_words(words).gateway("http://gate.example:1".parse().unwrap());
             ask.user = "c-zone-z".to_owned();
-            ask.session = dialect.has_sessions().then(|| dialect.session(&mut rng));
-            ask.ttl = dialect.lengths().map(|(min, _)| min);
+            ask.session = dialect.has_sessions().then(|| dialect.generate_session_id(&mut rng));
+            ask.ttl = dialect.ttl_range().map(|(min, _)| min);
             match dialect.render(&ask) {
                 Ok(proxy) => {
                     rendered += 1;
@@ -203,7 +204,7 @@ fn changed_dialects_are_read_or_refused_and_write_nothing_harmful() {
 
 /// The text with one line taken away, doubled, put in from another, given another value, or one letter
 /// changed.
-fn changed(text: &str, seeds: &[String], rng: &mut StdRng) -> String {
+fn mutate(text: &str, seeds: &[String], rng: &mut StdRng) -> String {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     if lines.is_empty() {
         return text.to_owned();
@@ -218,7 +219,7 @@ fn changed(text: &str, seeds: &[String], rng: &mut StdRng) -> String {
         }
         3 => {
             if let Some((key, _)) = lines[at].split_once('=') {
-                lines[at] = format!("{key}= {}", VALUES[rng.random_range(0..VALUES.len())]);
+                lines[at] = format!("{key}= {}", MUTATED_VALUES[rng.random_range(0..MUTATED_VALUES.len())]);
             }
         }
         _ => {
@@ -233,7 +234,7 @@ fn changed(text: &str, seeds: &[String], rng: &mut StdRng) -> String {
     lines.join("\n") + "\n"
 }
 
-const VALUES: [&str; 12] = [
+const MUTATED_VALUES: [&str; 12] = [
     r#""-""#,
     r#""""#,
     "0",

@@ -5,40 +5,40 @@ use std::time::{Duration, Instant};
 use chromiumoxide::cdp::browser_protocol::{input, page};
 
 use super::wait::Deadlines;
-use super::{Page, Visit};
+use super::{Page, PageTask};
 use crate::error::Result;
 
 impl Page {
     /// Turns the wheel until the page's end stays where it is. Whether it was reached.
-    pub(super) async fn scroll(&self, visit: &Visit<'_>, deadlines: &Deadlines) -> Result<bool> {
+    pub(super) async fn scroll(&self, visit: &PageTask<'_>, deadlines: &Deadlines) -> Result<bool> {
         let until = deadlines.work.min(Instant::now() + SCROLL_LIMIT);
         let (mut before, mut still) = (None, 0);
-        for _ in 0..MAX_TURNS {
+        for _ in 0..MAX_STEPS {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(false);
             }
             let metrics = self.run(&page::GetLayoutMetricsParams::default(), left).await?;
             let (view, content) = (metrics.css_visual_viewport, metrics.css_content_size);
-            let at_end = view.page_y + view.client_height + SLACK >= content.height;
+            let at_end = view.page_y + view.client_height + ROUNDING_TOLERANCE >= content.height;
             if at_end {
                 // What was loaded last may have made the page longer.
                 self.settle(visit, deadlines).await?;
                 let height =
                     self.run(&page::GetLayoutMetricsParams::default(), left).await?.css_content_size.height;
-                if height <= content.height + SLACK {
+                if height <= content.height + ROUNDING_TOLERANCE {
                     return Ok(true);
                 }
                 continue;
             }
             if before == Some(view.page_y) {
                 still += 1;
-                if still == MAX_STILL {
+                if still == MAX_IDLE_STEPS {
                     // Nothing here moves with the wheel: a page with its own idea of scrolling.
                     return Ok(false);
                 }
                 // A busy page moves late.
-                tokio::time::sleep(TURN.min(left)).await;
+                tokio::time::sleep(STEP_DELAY.min(left)).await;
                 continue;
             }
             (before, still) = (Some(view.page_y), 0);
@@ -49,19 +49,19 @@ impl Page {
             );
             (turn.delta_x, turn.delta_y) = (Some(0.0), Some((view.client_height * 0.8).floor()));
             self.run(&turn, left).await?;
-            tokio::time::sleep(TURN.min(left)).await;
+            tokio::time::sleep(STEP_DELAY.min(left)).await;
         }
         Ok(false)
     }
 }
 
 /// The most turns of the wheel.
-const MAX_TURNS: usize = 200;
+const MAX_STEPS: usize = 200;
 /// How often a page is looked at that does not move.
-const MAX_STILL: usize = 10;
+const MAX_IDLE_STEPS: usize = 10;
 /// The most time for all of them.
 const SCROLL_LIMIT: Duration = Duration::from_secs(20);
 /// For the page to move and to ask for more.
-const TURN: Duration = Duration::from_millis(200);
+const STEP_DELAY: Duration = Duration::from_millis(200);
 /// Rounding, in CSS pixels.
-const SLACK: f64 = 2.0;
+const ROUNDING_TOLERANCE: f64 = 2.0;

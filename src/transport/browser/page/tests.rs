@@ -6,33 +6,33 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::bounds::Bounds;
 use crate::error::Result;
+use crate::error_kind::ErrorKind;
 use crate::fingerprint::Profile;
 use crate::identity::Identity;
-use crate::kind::ErrorKind;
+use crate::limits::Limits;
+use crate::render::{BodySource, RenderOptions, ResourceKind};
 use crate::request::Request;
-use crate::response::{Answer, Body};
+use crate::response::{Body, RawResponse};
 use crate::transport::browser::{BrowserOptions, BrowserTransport};
-use crate::transport::{Job, Transport};
-use crate::view::{BodyForm, Load, View};
+use crate::transport::{AttemptRequest, Transport};
 
 /// What a small site does with one request: its head, and the connection to answer on.
-type Handler = Box<dyn Fn(&str) -> Vec<Part> + Send + Sync>;
+type Handler = Box<dyn Fn(&str) -> Vec<ResponsePart> + Send + Sync>;
 
 /// A piece of an answer.
-enum Part {
+enum ResponsePart {
     Bytes(Vec<u8>),
     Hold,
 }
 
-struct Site {
+struct TestSite {
     address: std::net::SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
 }
 
-impl Site {
-    async fn start(handler: impl Fn(&str) -> Vec<Part> + Send + Sync + 'static) -> Self {
+impl TestSite {
+    async fn start(handler: impl Fn(&str) -> Vec<ResponsePart> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let heads = Arc::new(Mutex::new(Vec::new()));
@@ -49,7 +49,7 @@ impl Site {
         format!("http://{}{path}", self.address)
     }
 
-    fn asked(&self) -> Vec<String> {
+    fn requested_paths(&self) -> Vec<String> {
         let path = |head: &String| head.split(' ').nth(1).unwrap_or_default().to_owned();
         self.heads.lock().unwrap().iter().map(path).collect()
     }
@@ -67,31 +67,31 @@ async fn serve(mut stream: TcpStream, handler: Arc<Handler>, heads: Arc<Mutex<Ve
     for part in handler(head.split(' ').nth(1).unwrap_or_default()) {
         match part {
             // The browser may have gone meanwhile.
-            Part::Bytes(bytes) => {
+            ResponsePart::Bytes(bytes) => {
                 if stream.write_all(&bytes).await.is_err() {
                     return;
                 }
             }
-            Part::Hold => tokio::time::sleep(Duration::from_secs(300)).await,
+            ResponsePart::Hold => tokio::time::sleep(Duration::from_secs(300)).await,
         }
     }
 }
 
-fn answer(status: &str, headers: &[&str], body: &[u8]) -> Vec<Part> {
+fn answer(status: &str, headers: &[&str], body: &[u8]) -> Vec<ResponsePart> {
     let headers = headers.iter().flat_map(|line| [*line, "\r\n"]).collect::<String>();
     let head =
         format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-    vec![Part::Bytes([head.as_bytes(), body].concat())]
+    vec![ResponsePart::Bytes([head.as_bytes(), body].concat())]
 }
 
-fn page(body: &str) -> Vec<Part> {
+fn page(body: &str) -> Vec<ResponsePart> {
     answer("200 OK", &["Content-Type: text/html"], body.as_bytes())
 }
 
 struct Bench {
     tier: BrowserTransport,
     identity: Identity,
-    bounds: Bounds,
+    bounds: Limits,
     _scratch: tempfile::TempDir,
 }
 
@@ -101,35 +101,42 @@ impl Bench {
         let options =
             BrowserOptions { scratch_parent: scratch.path().to_owned(), ..BrowserOptions::default() };
         let identity = Identity::new("test", Profile::named("chrome-156-linux").unwrap(), None);
-        Self { tier: BrowserTransport::new(options), identity, bounds: Bounds::default(), _scratch: scratch }
+        Self { tier: BrowserTransport::new(options), identity, bounds: Limits::default(), _scratch: scratch }
     }
 
-    async fn get(&self, url: &str) -> Result<Answer> {
-        self.view(url, View::default()).await
+    async fn get(&self, url: &str) -> Result<RawResponse> {
+        self.view(url, RenderOptions::default()).await
     }
 
-    async fn view(&self, url: &str, view: View) -> Result<Answer> {
+    async fn view(&self, url: &str, view: RenderOptions) -> Result<RawResponse> {
         let request = Request::get(url.parse().unwrap());
         let (identity, bounds) = (&self.identity, &self.bounds);
         self.tier
-            .attempt(Job { request: &request, identity, bounds, view: &view, streaming: false, gate: None })
+            .execute(AttemptRequest {
+                request: &request,
+                identity,
+                limits: bounds,
+                render: &view,
+                streaming: false,
+                hooks: None,
+            })
             .await
     }
 }
 
-fn bytes(answer: &Answer) -> &[u8] {
+fn bytes(answer: &RawResponse) -> &[u8] {
     match &answer.body {
-        Body::Whole(bytes) => bytes,
-        Body::Coming(_) => panic!("a browser's body is whole"),
+        Body::Buffered(bytes) => bytes,
+        Body::Streaming(_) => panic!("a browser's body is whole"),
     }
 }
 
-fn text(answer: &Answer) -> String {
+fn text(answer: &RawResponse) -> String {
     String::from_utf8_lossy(bytes(answer)).into_owned()
 }
 
-fn settled(answer: &Answer) -> bool {
-    answer.browser.as_ref().unwrap().used.settled
+fn settled(answer: &RawResponse) -> bool {
+    answer.browser.as_ref().unwrap().usage.settled
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -141,12 +148,12 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_and_lazy_frames_do_not_hold_a_page_but_its_own_requests_do() {
-    let site = Site::start(|path| match path {
+    let site = TestSite::start(|path| match path {
         "/" => page(
             "<p>there</p><iframe src=/slow></iframe><div style=height:9000px></div><iframe loading=lazy src=/lazy></iframe>",
         ),
         "/own" => page("<p>there</p><script>fetch('/never')</script>"),
-        "/never" | "/slow" | "/lazy" => vec![Part::Hold],
+        "/never" | "/slow" | "/lazy" => vec![ResponsePart::Hold],
         _ => answer("404 Not Found", &[], b""),
     })
     .await;
@@ -163,12 +170,14 @@ async fn slow_and_lazy_frames_do_not_hold_a_page_but_its_own_requests_do() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_deadline_of_a_page_ends_its_own_wait() {
-    let site = Site::start(|path| match path {
-        "/silent" => vec![Part::Hold],
+    let site = TestSite::start(|path| match path {
+        "/silent" => vec![ResponsePart::Hold],
         "/moved" => answer("302 Found", &["Location: /silent"], b""),
         "/half" => vec![
-            Part::Bytes(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<p>half a page</p>".to_vec()),
-            Part::Hold,
+            ResponsePart::Bytes(
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<p>half a page</p>".to_vec(),
+            ),
+            ResponsePart::Hold,
         ],
         _ => page("fine"),
     })
@@ -194,7 +203,7 @@ async fn files_come_as_their_bytes_whatever_tells_that_they_are_files() {
     let binary: Vec<u8> = (0..700_000_u32).flat_map(u32::to_le_bytes).collect();
     let (pdf, packed) = (b"%PDF-1.4\n\xff\xfe not much of one".to_vec(), gzip(&binary));
     let (expected, document) = (binary.clone(), pdf.clone());
-    let site = Site::start(move |path| match path {
+    let site = TestSite::start(move |path| match path {
         "/pdf" => answer("200 OK", &["Content-Type: application/pdf", "X-A: b", "Set-Cookie: c=1"], &pdf),
         "/saved" => answer(
             "200 OK",
@@ -235,7 +244,7 @@ async fn files_come_as_their_bytes_whatever_tells_that_they_are_files() {
         assert_eq!(error.kind(), ErrorKind::BodyTooLarge, "{path}");
     }
     bench.bounds.max_body = 10;
-    let view = View { body: Some(BodyForm::Raw), ..View::default() };
+    let view = RenderOptions { body: Some(BodySource::Raw), ..RenderOptions::default() };
     assert_eq!(bench.view(&site.url("/saved"), view).await.err().unwrap().kind(), ErrorKind::BodyTooLarge);
 }
 
@@ -243,7 +252,7 @@ async fn files_come_as_their_bytes_whatever_tells_that_they_are_files() {
 async fn a_raw_body_is_what_the_server_sent_and_the_dom_what_scripts_made_of_it() {
     const SENT: &[u8] = b"<p id=p>caf\xe9</p><script>p.textContent='made'</script>";
     let packed = gzip(SENT);
-    let site = Site::start(move |path| match path {
+    let site = TestSite::start(move |path| match path {
         "/" => answer("200 OK", &["Content-Type: text/html; charset=iso-8859-1"], SENT),
         "/json" => answer("200 OK", &["Content-Type: application/json"], b"{\"a\":\xef\xbf\xbd}"),
         _ => answer(
@@ -254,7 +263,7 @@ async fn a_raw_body_is_what_the_server_sent_and_the_dom_what_scripts_made_of_it(
     })
     .await;
     let bench = Bench::new();
-    let raw = || View { body: Some(BodyForm::Raw), ..View::default() };
+    let raw = || RenderOptions { body: Some(BodySource::Raw), ..RenderOptions::default() };
     for path in ["/", "/packed"] {
         let got = bench.view(&site.url(path), raw()).await.unwrap();
         assert_eq!(bytes(&got), SENT, "{path}");
@@ -263,7 +272,7 @@ async fn a_raw_body_is_what_the_server_sent_and_the_dom_what_scripts_made_of_it(
         assert!(text(&got).contains("<p id=\"p\">made</p>"), "{path}");
         assert_eq!(got.headers["content-type"], "text/html; charset=utf-8");
     }
-    for view in [raw(), View::default()] {
+    for view in [raw(), RenderOptions::default()] {
         let got = bench.view(&site.url("/json"), view).await.unwrap();
         assert_eq!(bytes(&got), b"{\"a\":\xef\xbf\xbd}");
     }
@@ -271,7 +280,7 @@ async fn a_raw_body_is_what_the_server_sent_and_the_dom_what_scripts_made_of_it(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_come_in_the_order_of_the_wire() {
-    let site = Site::start(|_| {
+    let site = TestSite::start(|_| {
         answer(
             "200 OK",
             &["Zebra: 1", "content-type: text/html", "Set-Cookie: a=1", "Alpha: 2", "Set-Cookie: b=2"],
@@ -287,7 +296,7 @@ async fn headers_come_in_the_order_of_the_wire() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_blocked_is_not_asked_for_and_nothing_else_changes_on_the_wire() {
-    let site = Site::start(|path| match path {
+    let site = TestSite::start(|path| match path {
         "/" => page(
             "<style>@font-face{font-family:f;src:url(/font)}p{font-family:f}</style><p>text</p><img src=/image>\
              <video src=/media autoplay></video><script src=/script></script>\
@@ -305,24 +314,24 @@ async fn what_is_blocked_is_not_asked_for_and_nothing_else_changes_on_the_wire()
     let open = Bench::new().get(&url).await.unwrap();
     assert!(text(&open).contains("text"));
     for path in ["/", "/image", "/font", "/media", "/script"] {
-        assert!(site.asked().iter().any(|asked| asked == path), "{path}");
+        assert!(site.requested_paths().iter().any(|asked| asked == path), "{path}");
     }
     let before = [of("/"), of("/script")];
     site.heads.lock().unwrap().clear();
-    let view = View { block: Load::ALL.to_vec(), ..View::default() };
+    let view = RenderOptions { block: ResourceKind::ALL.to_vec(), ..RenderOptions::default() };
     let got = Bench::new().view(&url, view).await.unwrap();
     assert!(settled(&got) && text(&got).contains("text"));
     assert!(
-        !site.asked().iter().any(|path| ["/image", "/font", "/media"].contains(&path.as_str())),
+        !site.requested_paths().iter().any(|path| ["/image", "/font", "/media"].contains(&path.as_str())),
         "{:?}",
-        site.asked()
+        site.requested_paths()
     );
     assert_eq!([of("/"), of("/script")], before, "byte for byte as without blocking");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn trackers_and_hosts_below_them_are_refused_and_others_are_not() {
-    let site = Site::start(|path| match path {
+    let site = TestSite::start(|path| match path {
         "/" => page(
             "<script>const out=document.createElement('ul');\
              Promise.all(['quantserve.com','www.quantserve.com','x.notquantserve.com'].map(h=>\
@@ -338,9 +347,10 @@ async fn trackers_and_hosts_below_them_are_refused_and_others_are_not() {
     let options =
         BrowserOptions { scratch_parent: scratch.path().to_owned(), resolve, ..BrowserOptions::default() };
     let bench = Bench { tier: BrowserTransport::new(options), ..Bench::new() };
-    for (block, want) in [(vec![], ["reached"; 3]), (vec![Load::Trackers], ["refused", "refused", "reached"])]
+    for (block, want) in
+        [(vec![], ["reached"; 3]), (vec![ResourceKind::Trackers], ["refused", "refused", "reached"])]
     {
-        let view = View { block, wait_for: Some("#done".to_owned()), ..View::default() };
+        let view = RenderOptions { block, wait_for: Some("#done".to_owned()), ..RenderOptions::default() };
         let got = text(&bench.view(&site.url("/"), view).await.unwrap());
         for (name, want) in names.iter().zip(want) {
             assert!(got.contains(&format!("{name} {want}")), "{name}: {got}");
@@ -350,7 +360,7 @@ async fn trackers_and_hosts_below_them_are_refused_and_others_are_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_of_other_sites_and_frames_in_them_do_not_load_it_either() {
-    let site = Site::start(|path| match path {
+    let site = TestSite::start(|path| match path {
         "/" => page(
             "<iframe id=f></iframe><script>f.src='http://outer.example:'+location.port+'/outer';\
              addEventListener('message',()=>{const d=document.createElement('i');d.id='done';document.body.append(d)})\
@@ -374,12 +384,12 @@ async fn frames_of_other_sites_and_frames_in_them_do_not_load_it_either() {
     let options =
         BrowserOptions { scratch_parent: scratch.path().to_owned(), resolve, ..BrowserOptions::default() };
     let bench = Bench { tier: BrowserTransport::new(options), ..Bench::new() };
-    for block in [vec![], vec![Load::Images, Load::Trackers]] {
+    for block in [vec![], vec![ResourceKind::Images, ResourceKind::Trackers]] {
         site.heads.lock().unwrap().clear();
         let blocked = !block.is_empty();
-        let view = View { block, wait_for: Some("#done".to_owned()), ..View::default() };
+        let view = RenderOptions { block, wait_for: Some("#done".to_owned()), ..RenderOptions::default() };
         bench.view(&site.url("/"), view).await.unwrap();
-        let asked = site.asked();
+        let asked = site.requested_paths();
         for path in ["/outer-image", "/inner-image", "/hit"] {
             assert_eq!(asked.iter().any(|asked| asked == path), !blocked, "{path}: {asked:?}");
         }
@@ -388,7 +398,7 @@ async fn frames_of_other_sites_and_frames_in_them_do_not_load_it_either() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_wheel_goes_down_to_an_end_that_moves_away_a_few_times() {
-    let site = Site::start(|path| match path {
+    let site = TestSite::start(|path| match path {
         "/" => page(
             "<style>div{height:1500px}</style><div></div><script>let n=0;addEventListener('scroll',()=>{\
              if(n<4&&innerHeight+scrollY>=document.body.scrollHeight-20){n++;fetch('/more'+n).then(()=>{\
@@ -402,8 +412,8 @@ async fn the_wheel_goes_down_to_an_end_that_moves_away_a_few_times() {
     })
     .await;
     let bench = Bench::new();
-    let down = || View { scroll: true, ..View::default() };
-    let count = |answer: &Answer| text(answer).matches("<div class=\"more\">").count();
+    let down = || RenderOptions { scroll: true, ..RenderOptions::default() };
+    let count = |answer: &RawResponse| text(answer).matches("<div class=\"more\">").count();
     assert_eq!(count(&bench.get(&site.url("/")).await.unwrap()), 0);
     let got = bench.view(&site.url("/"), down()).await.unwrap();
     assert_eq!((count(&got), settled(&got)), (4, true));
@@ -413,14 +423,14 @@ async fn the_wheel_goes_down_to_an_end_that_moves_away_a_few_times() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pictures_show_the_whole_page() {
-    let site = Site::start(|path| match path {
+    let site = TestSite::start(|path| match path {
         "/" => page("<body style='margin:0'><div style='height:3000px;background:red'></div><p>end"),
         "/tall" => page("<div style='height:90000px'></div>"),
         _ => answer("200 OK", &["Content-Type: application/pdf"], b"%PDF-1.4"),
     })
     .await;
     let mut bench = Bench::new();
-    let both = || View { screenshot: true, pdf: true, ..View::default() };
+    let both = || RenderOptions { screenshot: true, pdf: true, ..RenderOptions::default() };
     let extent = |png: &[u8]| {
         assert!(png.starts_with(b"\x89PNG"));
         let number = |at: usize| u32::from_be_bytes(png[at..at + 4].try_into().unwrap());
@@ -432,7 +442,10 @@ async fn pictures_show_the_whole_page() {
     assert!(width > 1000 && (3000..4000).contains(&height), "{width}x{height}");
     let pdf = shown.pdf.as_ref().unwrap();
     assert!(pdf.starts_with(b"%PDF-") && pdf.len() > 1000);
-    let got = bench.view(&site.url("/tall"), View { screenshot: true, ..View::default() }).await.unwrap();
+    let got = bench
+        .view(&site.url("/tall"), RenderOptions { screenshot: true, ..RenderOptions::default() })
+        .await
+        .unwrap();
     assert_eq!(extent(got.browser.as_ref().unwrap().screenshot.as_ref().unwrap()).1, 16384);
     let got = bench.view(&site.url("/file"), both()).await.unwrap();
     assert!(got.browser.as_ref().unwrap().screenshot.is_none() && bytes(&got) == b"%PDF-1.4");
@@ -443,7 +456,7 @@ async fn pictures_show_the_whole_page() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_dialog_is_answered_at_once() {
-    let site = Site::start(|path| match path {
+    let site = TestSite::start(|path| match path {
         "/" => page(
             "<script>alert(1);const c=confirm(2),p=prompt(3,'x');onbeforeunload=e=>{e.preventDefault();return 'stay'};\
              document.write('<p>'+[c,p].join()+'</p>');\
@@ -461,7 +474,7 @@ async fn every_dialog_is_answered_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_wants_to_close_itself_or_never_stays_is_given_as_it_is() {
-    let site = Site::start(|path| match path {
+    let site = TestSite::start(|path| match path {
         "/closes" => page("<script>window.close();window.open('','_self').close()</script><p>still there"),
         "/fine" => page("fine"),
         _ => page("<p>on the way</p><script>location='/'+Math.random()</script>"),

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use chromiumoxide::cdp::browser_protocol::dom;
 
-use super::super::faults::{self, Fault};
-use super::super::watch::{PageState, Step};
-use super::{Page, Visit};
-use crate::bounds::Bounds;
+use super::super::error::{self, CdpError};
+use super::super::page_events::{PageState, WaitStep};
+use super::{Page, PageTask};
 use crate::error::{Error, Result};
-use crate::kind::ErrorKind;
+use crate::error_kind::ErrorKind;
+use crate::limits::Limits;
 use crate::redact;
 
 /// When each part of a visit must be over.
@@ -26,84 +26,91 @@ pub(super) struct Deadlines {
 
 impl Deadlines {
     /// Those of a visit that begins now.
-    pub(super) fn new(bounds: &Bounds, total: Instant) -> Self {
+    pub(super) fn new(bounds: &Limits, total: Instant) -> Self {
         let now = Instant::now();
         let after = |limit: Duration| now.checked_add(limit).map_or(total, |end| end.min(total));
         Self {
             start: after(bounds.browser_start),
             navigation: after(bounds.browser_navigation),
-            work: total.checked_sub(LAST_LEG).unwrap_or(total),
+            work: total.checked_sub(READ_RESERVE).unwrap_or(total),
             total,
         }
     }
 
     /// Those of another document of the same visit.
-    pub(super) fn again(&self, bounds: &Bounds) -> Self {
+    pub(super) fn restarted(&self, bounds: &Limits) -> Self {
         Self::new(bounds, self.total)
     }
 }
 
 impl Page {
     /// Waits until the document is parsed and the network quiet, or long enough. Whether it came to rest.
-    pub(super) async fn settle(&self, visit: &Visit<'_>, deadlines: &Deadlines) -> Result<bool> {
+    pub(super) async fn settle(&self, visit: &PageTask<'_>, deadlines: &Deadlines) -> Result<bool> {
         let begun = Instant::now();
         let enough = begun
-            .checked_add(visit.bounds.browser_settle)
+            .checked_add(visit.limits.browser_settle)
             .map_or(deadlines.work, |end| end.min(deadlines.work));
         let parsed = deadlines.navigation.min(deadlines.work);
-        self.watch
-            .until(|state, now| {
-                if let Step::Done(error) = trouble(state, visit.bounds) {
-                    return Step::Done(Err(error));
+        self.watcher
+            .wait_until(|state, now| {
+                if let WaitStep::Done(error) = find_failure(state, visit.limits) {
+                    return WaitStep::Done(Err(error));
                 }
-                if let Some(text) = &state.broken {
-                    return Step::Done(Err(faults::navigation(text)));
+                if let Some(text) = &state.error_page {
+                    return WaitStep::Done(Err(error::navigation_error(text)));
                 }
-                if state.current.is_none() {
+                if state.current_document.is_none() {
                     // There is nothing to read: no time has to be kept for it.
                     let due = deadlines.navigation;
                     return if now >= due {
-                        Step::Done(Err(late(state, visit.bounds)))
+                        WaitStep::Done(Err(timeout_error(state, visit.limits)))
                     } else {
-                        Step::At(due)
+                        WaitStep::At(due)
                     };
                 }
                 let wake = if state.dom_ready { enough } else { parsed };
                 if now >= wake {
-                    return Step::Done(Ok(false));
+                    return WaitStep::Done(Ok(false));
                 }
-                match state.at_rest(QUIET, now) {
-                    Step::Done(()) => Step::Done(Ok(true)),
-                    Step::Event => Step::At(wake),
-                    Step::At(rest) => Step::At(rest.min(wake)),
+                match state.check_idle(NETWORK_IDLE_TIME, now) {
+                    WaitStep::Done(()) => WaitStep::Done(Ok(true)),
+                    WaitStep::Event => WaitStep::At(wake),
+                    WaitStep::At(rest) => WaitStep::At(rest.min(wake)),
                 }
             })
             .await
     }
 
     /// Ends when the site has not answered, or no document has come, in time, or nothing can come any more.
-    pub(super) async fn missed(&self, visit: &Visit<'_>, deadlines: &Deadlines) -> Error {
-        self.watch
-            .until(|state, now| {
-                if let Step::Done(error) = trouble(state, visit.bounds) {
-                    return Step::Done(error);
+    pub(super) async fn wait_for_failure(&self, visit: &PageTask<'_>, deadlines: &Deadlines) -> Error {
+        self.watcher
+            .wait_until(|state, now| {
+                if let WaitStep::Done(error) = find_failure(state, visit.limits) {
+                    return WaitStep::Done(error);
                 }
-                let answered = state.coming.as_ref().is_some_and(|coming| {
+                let answered = state.pending_document.as_ref().is_some_and(|coming| {
                     coming.response.is_some() || coming.fields.is_some() || !coming.redirects.is_empty()
                 });
-                let due =
-                    if answered || state.current.is_some() { deadlines.navigation } else { deadlines.start };
-                if now >= due { Step::Done(late(state, visit.bounds)) } else { Step::At(due) }
+                let due = if answered || state.current_document.is_some() {
+                    deadlines.navigation
+                } else {
+                    deadlines.start
+                };
+                if now >= due {
+                    WaitStep::Done(timeout_error(state, visit.limits))
+                } else {
+                    WaitStep::At(due)
+                }
             })
             .await
     }
 
     /// Whether `selector` is one, tried on the empty page: there nothing else can be refused.
-    pub(super) async fn check(&self, selector: &str, deadline: Instant) -> Result<()> {
+    pub(super) async fn check_selector(&self, selector: &str, deadline: Instant) -> Result<()> {
         match self.matches(selector, deadline.saturating_duration_since(Instant::now())).await {
             Ok(_) => Ok(()),
-            Err(Fault::Refused(_)) => {
-                let shown = redact::terminal(selector);
+            Err(CdpError::Protocol(_)) => {
+                let shown = redact::escape_terminal(selector);
                 Err(Error::new(ErrorKind::InvalidRequest, format!("`{shown}` is not a CSS selector")))
             }
             Err(fault) => Err(fault.into()),
@@ -111,41 +118,41 @@ impl Page {
     }
 
     /// Waits until `selector` matches.
-    pub(super) async fn wait_for(&self, selector: &str, deadline: Instant) -> Result<()> {
+    pub(super) async fn wait_for_selector(&self, selector: &str, deadline: Instant) -> Result<()> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let shown = redact::terminal(selector);
+                let shown = redact::escape_terminal(selector);
                 return Err(Error::new(ErrorKind::Timeout, format!("nothing matched `{shown}` in time"))
                     .with_hint("check the CSS selector against the page, or allow more time"));
             }
             match self.matches(selector, left).await {
                 Ok(true) => return Ok(()),
-                Err(fault @ (Fault::Gone | Fault::PageGone)) => return Err(fault.into()),
+                Err(fault @ (CdpError::BrowserClosed | CdpError::PageClosed)) => return Err(fault.into()),
                 // The page may be moving on under our feet: look again.
                 Ok(false) | Err(_) => tokio::time::sleep(POLL.min(left)).await,
             }
         }
     }
 
-    async fn matches(&self, selector: &str, limit: Duration) -> Result<bool, Fault> {
+    async fn matches(&self, selector: &str, limit: Duration) -> Result<bool, CdpError> {
         let root = self.run(&dom::GetDocumentParams { depth: Some(0), pierce: None }, limit).await?.root;
         let found = self.run(&dom::QuerySelectorParams::new(root.node_id, selector), limit).await?;
         Ok(*found.node_id.inner() != 0)
     }
 
     /// Waits for a new document or a little while, before `until`. Whether to look again.
-    pub(super) async fn moves_on(&self, until: Instant) -> bool {
-        let before = self.watch.read(|state| state.documents);
+    pub(super) async fn wait_for_change(&self, until: Instant) -> bool {
+        let before = self.watcher.with_state(|state| state.document_count);
         let look = (Instant::now() + CHALLENGE_POLL).min(until);
-        self.watch
-            .until(|state, now| {
-                if now >= until || state.is_over() {
-                    Step::Done(false)
-                } else if state.documents != before || now >= look {
-                    Step::Done(true)
+        self.watcher
+            .wait_until(|state, now| {
+                if now >= until || state.has_ended() {
+                    WaitStep::Done(false)
+                } else if state.document_count != before || now >= look {
+                    WaitStep::Done(true)
                 } else {
-                    Step::At(look)
+                    WaitStep::At(look)
                 }
             })
             .await
@@ -153,14 +160,14 @@ impl Page {
 }
 
 /// Why waiting on is pointless, if it is.
-pub(super) fn trouble(state: &PageState, bounds: &Bounds) -> Step<Error> {
-    if state.is_over() {
-        return Step::Done(Fault::PageGone.into());
+pub(super) fn find_failure(state: &PageState, bounds: &Limits) -> WaitStep<Error> {
+    if state.has_ended() {
+        return WaitStep::Done(CdpError::PageClosed.into());
     }
-    let documents = [&state.coming, &state.current];
+    let documents = [&state.pending_document, &state.current_document];
     for document in documents.into_iter().flatten() {
         if document.redirects.len() > bounds.max_redirects as usize {
-            return Step::Done(Error::new(
+            return WaitStep::Done(Error::new(
                 ErrorKind::Redirect,
                 format!("more than {} redirects", bounds.max_redirects),
             ));
@@ -169,22 +176,22 @@ pub(super) fn trouble(state: &PageState, bounds: &Bounds) -> Step<Error> {
             document.response.as_ref().is_some_and(|response| response.mime_type == "application/pdf");
         if viewed {
             // What it shows, and gives as the body, is its own viewer.
-            return Step::Done(unexpected_file());
+            return WaitStep::Done(unexpected_file_error());
         }
         if document.received > bounds.max_body {
-            return Step::Done(too_large(bounds));
+            return WaitStep::Done(body_too_large_error(bounds));
         }
     }
-    match state.current.as_ref().and_then(|shown| shown.failed.as_deref()) {
+    match state.current_document.as_ref().and_then(|shown| shown.failed.as_deref()) {
         // A page that stops its own loading, or goes elsewhere, is none that broke off.
-        None | Some("net::ERR_ABORTED") => Step::Event,
-        Some(text) => Step::Done(faults::broken_off(text)),
+        None | Some("net::ERR_ABORTED") => WaitStep::Event,
+        Some(text) => WaitStep::Done(error::truncated_error(text)),
     }
 }
 
-fn late(state: &PageState, bounds: &Bounds) -> Error {
-    let message = match &state.coming {
-        _ if state.current.is_some() => "the page was not ready in time".to_owned(),
+fn timeout_error(state: &PageState, bounds: &Limits) -> Error {
+    let message = match &state.pending_document {
+        _ if state.current_document.is_some() => "the page was not ready in time".to_owned(),
         Some(coming) if coming.response.is_some() || !coming.redirects.is_empty() => {
             format!(
                 "no page came within {:?} of asking for it",
@@ -199,19 +206,19 @@ fn late(state: &PageState, bounds: &Bounds) -> Error {
     Error::new(ErrorKind::Timeout, message)
 }
 
-pub(super) fn too_large(bounds: &Bounds) -> Error {
+pub(super) fn body_too_large_error(bounds: &Limits) -> Error {
     Error::new(ErrorKind::BodyTooLarge, format!("the page is larger than {} bytes", bounds.max_body))
 }
 
 /// A file where only a page can be dealt with.
-pub(super) fn unexpected_file() -> Error {
+pub(super) fn unexpected_file_error() -> Error {
     Error::new(ErrorKind::Browser, "the answer is a file, not a page")
         .with_hint("get it with `--max-tier impersonate`")
 }
 
 /// No request in flight for this long: the page rests.
-const QUIET: Duration = Duration::from_millis(500);
+const NETWORK_IDLE_TIME: Duration = Duration::from_millis(500);
 const CHALLENGE_POLL: Duration = Duration::from_secs(1);
 /// Kept of the total time for reading the page.
-const LAST_LEG: Duration = Duration::from_secs(1);
+const READ_RESERVE: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(100);

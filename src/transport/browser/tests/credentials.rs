@@ -76,7 +76,7 @@ async fn what_the_caller_gave_goes_to_requests_of_its_own_origin_alone() {
     })
     .await;
     let bench = Bench::new(|_| {});
-    bench.send(&someone(), &two.request("/"), None).await.unwrap();
+    bench.send(&test_identity(), &two.request("/"), None).await.unwrap();
     until(|| !two.had(true, "/back.js").is_empty() && !two.had(false, "/form").is_empty()).await;
     for own in ["/", "/own.js", "/fetch", "/away.js", "/round.js"] {
         assert_eq!(two.had(true, own), [true], "{own}");
@@ -102,17 +102,17 @@ async fn a_navigation_that_is_redirected_away_and_back_lost_what_the_caller_gave
     for gated in [false, true] {
         two.asked.lock().unwrap().clear();
         let request = two.request("/start");
-        let (view, identity, open) = (View::default(), someone(), Open);
-        let gate = gated.then_some(&open as &dyn crate::net::Gate);
-        let job = Job {
+        let (view, identity, open) = (RenderOptions::default(), test_identity(), Open);
+        let gate = gated.then_some(&open as &dyn crate::net::RequestHooks);
+        let job = AttemptRequest {
             request: &request,
             identity: &identity,
-            bounds: &bench.bounds,
-            view: &view,
+            limits: &bench.bounds,
+            render: &view,
             streaming: false,
-            gate,
+            hooks: gate,
         };
-        let got = bench.tier.attempt(job).await.unwrap();
+        let got = bench.tier.execute(job).await.unwrap();
         assert!(text(&got).contains("there"));
         for (is_own, path, expected) in
             [(true, "/start", true), (true, "/next", true), (false, "/away", false), (true, "/back", false)]
@@ -134,7 +134,7 @@ async fn a_page_that_leads_elsewhere_takes_nothing_along_and_a_referer_is_cut_sh
     let mut request = two.request("/");
     let came_from = format!("http://{}/list?token=hunter2", two.other);
     request.headers.push((http::header::REFERER, came_from.parse().unwrap()));
-    let got = bench.send(&someone(), &request, None).await.unwrap();
+    let got = bench.send(&test_identity(), &request, None).await.unwrap();
     assert_eq!(got.url.as_str(), format!("http://{}/there", two.other));
     assert_eq!((two.had(true, "/"), two.had(false, "/there")), (vec![true], vec![false]));
     two.assert_other_is_clean();
@@ -145,7 +145,7 @@ async fn a_page_that_leads_elsewhere_takes_nothing_along_and_a_referer_is_cut_sh
     request.headers =
         vec![(http::header::REFERER, format!("http://{}/list?page=2", two.own).parse().unwrap())];
     two.asked.lock().unwrap().clear();
-    bench.send(&someone(), &request, None).await.unwrap();
+    bench.send(&test_identity(), &request, None).await.unwrap();
     let first = two.asked.lock().unwrap()[0].1.clone();
     assert!(first.contains(&format!("referer: http://{}/list?page=2\r\n", two.own)), "{first}");
 }
@@ -153,12 +153,12 @@ async fn a_page_that_leads_elsewhere_takes_nothing_along_and_a_referer_is_cut_sh
 /// Lets everything pass, and wants to be asked.
 struct Open;
 
-impl crate::net::Gate for Open {
+impl crate::net::RequestHooks for Open {
     fn is_strict(&self) -> bool {
         true
     }
 
-    fn pass<'a>(&'a self, _: &'a Url) -> BoxFuture<'a, Result<()>> {
+    fn before_request<'a>(&'a self, _: &'a Url) -> BoxFuture<'a, Result<()>> {
         async { Ok(()) }.boxed()
     }
 }

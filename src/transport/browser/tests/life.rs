@@ -5,7 +5,7 @@ async fn closing_and_dropping_leave_no_process_and_no_folder() {
     let server = serve(|_| page("fine")).await;
     for close in [true, false] {
         let bench = Bench::new(|_| {});
-        bench.get(&someone(), &format!("http://{server}/")).await.unwrap();
+        bench.get(&test_identity(), &format!("http://{server}/")).await.unwrap();
         let group = bench.pids()[0];
         assert!(!alive(group).is_empty());
         assert_eq!(bench.left_behind(), 1);
@@ -31,7 +31,7 @@ async fn holds_browsers_until_killed() {
         options.scratch_parent = parent.clone().into();
         (options.pool.pages, options.pool.processes) = (Some(2), Some(2));
     });
-    let (one, two) = (someone(), someone());
+    let (one, two) = (test_identity(), test_identity());
     let url = format!("http://{server}/");
     let stuck = futures_util::future::join(bench.get(&one, &url), bench.get(&two, &url));
     let tell = async {
@@ -49,7 +49,7 @@ async fn a_killed_owner_leaves_no_browser_and_no_folder_and_those_of_others_stay
     let place = tempfile::tempdir().unwrap();
     let server = serve(|_| page("fine")).await;
     let other = Bench::new(|options| options.scratch_parent = place.path().to_owned());
-    other.get(&someone(), &format!("http://{server}/")).await.unwrap();
+    other.get(&test_identity(), &format!("http://{server}/")).await.unwrap();
     let mut owner = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "transport::browser::tests::life::holds_browsers_until_killed"])
         .env(ORPHAN_SCRATCH, place.path())
@@ -74,10 +74,10 @@ async fn a_killed_owner_leaves_no_browser_and_no_folder_and_those_of_others_stay
     std::fs::remove_file(&pids).unwrap();
     let folders = || std::fs::read_dir(place.path()).unwrap().count();
     until(|| folders() == 1).await;
-    scratch::sweep(place.path());
+    user_data_dir::remove_abandoned(place.path());
     assert_eq!(folders(), 1);
     // Whose folder it is does not notice.
-    other.get(&someone(), &format!("http://{server}/")).await.unwrap();
+    other.get(&test_identity(), &format!("http://{server}/")).await.unwrap();
 }
 
 const ORPHAN_SCRATCH: &str = "RUNGS_TEST_ORPHAN_SCRATCH";

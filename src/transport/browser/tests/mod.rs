@@ -13,14 +13,14 @@ use tokio::net::TcpListener;
 use url::Url;
 
 use super::*;
-use crate::bounds::Bounds;
 use crate::cookies::Cookie;
 use crate::fingerprint::Profile;
 use crate::fingerprint::profile::Brand;
 use crate::identity::Identity;
+use crate::limits::Limits;
+use crate::render::RenderOptions;
 use crate::request::Request;
 use crate::response::{Body, HttpVersion};
-use crate::view::View;
 
 mod credentials;
 mod life;
@@ -87,7 +87,7 @@ fn path(head: &str) -> &str {
 struct Bench {
     tier: BrowserTransport,
     scratch: tempfile::TempDir,
-    bounds: Bounds,
+    bounds: Limits,
 }
 
 impl Bench {
@@ -97,23 +97,35 @@ impl Bench {
         let mut options =
             BrowserOptions { scratch_parent: scratch.path().to_owned(), ..BrowserOptions::default() };
         change(&mut options);
-        Self { tier: BrowserTransport::new(options), scratch, bounds: Bounds::default() }
+        Self { tier: BrowserTransport::new(options), scratch, bounds: Limits::default() }
     }
 
-    async fn get(&self, identity: &Identity, url: &str) -> Result<Answer> {
+    async fn get(&self, identity: &Identity, url: &str) -> Result<RawResponse> {
         self.send(identity, &Request::get(url.parse().unwrap()), None).await
     }
 
-    async fn send(&self, identity: &Identity, request: &Request, wait_for: Option<&str>) -> Result<Answer> {
-        let view = View { wait_for: wait_for.map(str::to_owned), ..View::default() };
-        let job = Job { request, identity, bounds: &self.bounds, view: &view, streaming: false, gate: None };
-        self.tier.attempt(job).await
+    async fn send(
+        &self,
+        identity: &Identity,
+        request: &Request,
+        wait_for: Option<&str>,
+    ) -> Result<RawResponse> {
+        let view = RenderOptions { wait_for: wait_for.map(str::to_owned), ..RenderOptions::default() };
+        let job = AttemptRequest {
+            request,
+            identity,
+            limits: &self.bounds,
+            render: &view,
+            streaming: false,
+            hooks: None,
+        };
+        self.tier.execute(job).await
     }
 
     /// The process ids of the browsers that take pages.
     fn pids(&self) -> Vec<u32> {
         let browsers = self.tier.pool.browsers();
-        browsers.iter().filter(|browser| browser.takes_pages()).map(|browser| browser.pid).collect()
+        browsers.iter().filter(|browser| browser.is_serving()).map(|browser| browser.pid).collect()
     }
 
     async fn open_pages(&self) -> usize {
@@ -131,18 +143,18 @@ impl Bench {
     }
 }
 
-fn someone() -> Identity {
-    through(None)
+fn test_identity() -> Identity {
+    identity_with_proxy(None)
 }
 
-fn through(proxy: Option<crate::proxy::Proxy>) -> Identity {
+fn identity_with_proxy(proxy: Option<crate::proxy::Proxy>) -> Identity {
     Identity::new("test", Profile::named("chrome-156-linux").unwrap(), proxy)
 }
 
-fn text(answer: &Answer) -> String {
+fn text(answer: &RawResponse) -> String {
     match &answer.body {
-        Body::Whole(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        Body::Coming(_) => panic!("a browser's body is whole"),
+        Body::Buffered(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Body::Streaming(_) => panic!("a browser's body is whole"),
     }
 }
 

@@ -12,7 +12,7 @@ async fn a_page_built_by_script_comes_with_its_own_status_and_headers() {
     })
     .await;
     let bench = Bench::new(|_| {});
-    let got = bench.get(&someone(), &format!("http://{server}/")).await.unwrap();
+    let got = bench.get(&test_identity(), &format!("http://{server}/")).await.unwrap();
     assert_eq!((got.status.as_u16(), got.version), (404, HttpVersion::Http11));
     assert!(text(&got).contains("<p id=\"p\">built 42</p>"), "{}", text(&got));
     assert_eq!(got.headers.get_all("x-two").iter().count(), 2);
@@ -22,7 +22,7 @@ async fn a_page_built_by_script_comes_with_its_own_status_and_headers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cookies_go_both_ways_and_a_lent_one_is_not_kept() {
+async fn cookies_go_both_ways_and_a_request_cookie_is_not_kept() {
     let server = serve(|head| {
         let sent = head.lines().find_map(|line| line.strip_prefix("Cookie: ")).unwrap_or("none");
         answer(
@@ -33,8 +33,8 @@ async fn cookies_go_both_ways_and_a_lent_one_is_not_kept() {
     })
     .await;
     let bench = Bench::new(|_| {});
-    let identity = someone();
-    identity.jar().put(&Cookie::session("own", "0", "127.0.0.1"));
+    let identity = test_identity();
+    identity.jar().insert(&Cookie::session("own", "0", "127.0.0.1"));
     let url: Url = format!("http://{server}/").parse().unwrap();
     let mut request = Request::get(url.clone());
     request.headers.push((http::header::COOKIE, HeaderValue::from_static("lent=9")));
@@ -43,7 +43,7 @@ async fn cookies_go_both_ways_and_a_lent_one_is_not_kept() {
     let mut names: Vec<_> = identity.jar().pairs(&url).into_iter().map(|(name, _)| name).collect();
     names.sort();
     assert_eq!(names, ["made", "own", "seen"]);
-    let other = text(&bench.get(&someone(), url.as_str()).await.unwrap());
+    let other = text(&bench.get(&test_identity(), url.as_str()).await.unwrap());
     assert!(other.contains("[none]"), "{other}");
 }
 
@@ -63,7 +63,7 @@ async fn answers_without_a_page_are_answers() {
     })
     .await;
     let bench = Bench::new(|_| {});
-    let identity = someone();
+    let identity = test_identity();
     for (place, status, body) in [
         ("204", 204, ""),
         ("404", 404, ""),
@@ -90,7 +90,7 @@ async fn redirects_are_followed_named_and_bounded() {
     })
     .await;
     let mut bench = Bench::new(|_| {});
-    let identity = someone();
+    let identity = test_identity();
     let got = bench.get(&identity, &format!("http://{server}/a")).await.unwrap();
     let hops: Vec<_> =
         got.redirects.iter().map(|hop| (hop.url.path().to_owned(), hop.status.as_u16())).collect();
@@ -115,7 +115,7 @@ async fn a_challenge_that_reloads_the_page_is_waited_for() {
     .await;
     let bench =
         Bench::new(|options| options.still_challenged = Some(Arc::new(|status, _, _, _| status == 403)));
-    let identity = someone();
+    let identity = test_identity();
     let got = bench.get(&identity, &format!("http://{server}/")).await.unwrap();
     assert_eq!(got.status.as_u16(), 200);
     assert!(text(&got).contains("the real thing"));
@@ -139,7 +139,7 @@ async fn the_caller_s_headers_method_and_body_reach_the_site_and_no_other() {
     for (name, value) in [("x-key", "hunter2"), ("content-type", "text/plain"), ("user-agent", "curl")] {
         request.headers.push((HeaderName::from_static(name), HeaderValue::from_static(value)));
     }
-    let got = text(&bench.send(&someone(), &request, None).await.unwrap());
+    let got = text(&bench.send(&test_identity(), &request, None).await.unwrap());
     let lower = got.to_lowercase();
     assert!(got.contains("POST /form HTTP/1.1") && got.contains("\n\na=1"), "{got}");
     assert!(lower.contains("x-key: hunter2") && lower.contains("content-type: text/plain"), "{got}");
@@ -156,7 +156,7 @@ async fn failures_to_connect_have_their_kinds() {
     let mut bench = Bench::new(|options| {
         options.resolve.push(("mapped.example".to_owned(), big.port(), big.ip()));
     });
-    let identity = someone();
+    let identity = test_identity();
     for (url, kind) in [
         (format!("http://{dead}/"), ErrorKind::Connect),
         ("http://name.invalid/".to_owned(), ErrorKind::Dns),
@@ -204,16 +204,16 @@ async fn certificates_are_checked_against_the_browser_s_roots_and_the_ca_file() 
     std::fs::write(&file, ca.pem()).unwrap();
 
     let strict = Bench::new(|_| {});
-    let error = strict.get(&someone(), &url).await.err().unwrap();
+    let error = strict.get(&test_identity(), &url).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Tls);
     assert!(error.chain().contains("ERR_CERT_AUTHORITY_INVALID"), "{}", error.chain());
     let trusting = Bench::new(|options| options.ca_file = Some(file));
-    assert!(text(&trusting.get(&someone(), &url).await.unwrap()).contains("secret"));
+    assert!(text(&trusting.get(&test_identity(), &url).await.unwrap()).contains("secret"));
     let careless = Bench::new(|options| options.insecure = true);
     let mut handshakes = Vec::new();
     // A connection that Chromium opened before it was asked for has no handshake of the request's own.
     while handshakes.len() < 5 && handshakes.last().is_none_or(Duration::is_zero) {
-        let got = careless.get(&someone(), &url).await.unwrap();
+        let got = careless.get(&test_identity(), &url).await.unwrap();
         assert!(text(&got).contains("secret"));
         handshakes.push(got.timings.tls);
     }
@@ -229,7 +229,7 @@ async fn waiting_for_an_element_ends_at_once_for_no_selector_and_with_the_refusa
     .await;
     let mut bench = Bench::new(|_| {});
     bench.bounds.browser_total = Duration::from_secs(10);
-    let identity = someone();
+    let identity = test_identity();
     let request = |path: &str| Request::get(format!("http://{site}{path}").parse().unwrap());
     let error = bench.send(&identity, &request("/"), Some("[[")).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{}", error.chain());

@@ -4,7 +4,7 @@ use super::*;
 async fn a_dropped_attempt_closes_its_page_and_frees_its_place() {
     let server = serve(|head| if path(head) == "/silent" { String::new() } else { page("fine") }).await;
     let bench = Bench::new(|options| options.pool.pages = Some(1));
-    let identity = someone();
+    let identity = test_identity();
     bench.get(&identity, &format!("http://{server}/")).await.unwrap();
     for patience in [0, 5, 30, 400] {
         let silent = format!("http://{server}/silent");
@@ -22,7 +22,7 @@ async fn never_more_pages_than_allowed_are_open() {
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let server = serve(|_| page("fine")).await;
     let bench = Bench::new(|options| options.pool.pages = Some(2));
-    let identity = someone();
+    let identity = test_identity();
     let url = format!("http://{server}/");
     bench.get(&identity, &url).await.unwrap();
     let looks = async {
@@ -41,19 +41,19 @@ async fn never_more_pages_than_allowed_are_open() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_that_cannot_start_is_a_browser_error() {
     let bench = Bench::new(|options| options.executable = Some("/bin/false".into()));
-    let error = bench.get(&someone(), "http://127.0.0.1/").await.err().unwrap();
+    let error = bench.get(&test_identity(), "http://127.0.0.1/").await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Browser);
     assert_eq!(bench.left_behind(), 0);
 }
 
 /// A server whose `/hold` is answered when it is let go of; it counts who came.
-struct Gate {
+struct HoldingServer {
     server: SocketAddr,
     held: Arc<AtomicUsize>,
     open: tokio::sync::watch::Sender<bool>,
 }
 
-impl Gate {
+impl HoldingServer {
     async fn new() -> Self {
         let (held, (open, opened)) = (Arc::new(AtomicUsize::new(0)), tokio::sync::watch::channel(false));
         let counts = Arc::clone(&held);
@@ -88,16 +88,16 @@ impl Gate {
     }
 }
 
-fn used(answer: &Answer) -> BrowserUse {
-    answer.browser.as_ref().unwrap().used
+fn used(answer: &RawResponse) -> BrowserUse {
+    answer.browser.as_ref().unwrap().usage
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_is_replaced_after_so_many_pages_and_leaves_nothing() {
-    let gate = Gate::new().await;
+    let gate = HoldingServer::new().await;
     let bench = Bench::new(|options| options.pool.recycle_pages = 2);
-    let identity = someone();
-    identity.jar().put(&Cookie::session("own", "0", "127.0.0.1"));
+    let identity = test_identity();
+    identity.jar().insert(&Cookie::session("own", "0", "127.0.0.1"));
     let mut seen = Vec::new();
     for _ in 0..5 {
         let used = used(&bench.get(&identity, &gate.url("")).await.unwrap());
@@ -112,12 +112,12 @@ async fn a_browser_is_replaced_after_so_many_pages_and_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_is_replaced_when_it_is_old_or_takes_too_much() {
-    let gate = Gate::new().await;
+    let gate = HoldingServer::new().await;
     let by_age = |options: &mut BrowserOptions| options.pool.recycle_age = Duration::ZERO;
     let by_memory = |options: &mut BrowserOptions| options.pool.recycle_pss = Some(1);
     for change in [&by_age as &dyn Fn(&mut BrowserOptions), &by_memory] {
         let bench = Bench::new(change);
-        let identity = someone();
+        let identity = test_identity();
         let first = used(&bench.get(&identity, &gate.url("")).await.unwrap());
         until(|| alive(first.pid).is_empty()).await;
         let second = used(&bench.get(&identity, &gate.url("")).await.unwrap());
@@ -128,12 +128,12 @@ async fn a_browser_is_replaced_when_it_is_old_or_takes_too_much() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_in_flight_outlives_the_recycling_and_past_its_bound_goes_to_the_next_browser() {
     for drain in [Duration::from_secs(600), Duration::from_secs(8)] {
-        let gate = Gate::new().await;
+        let gate = HoldingServer::new().await;
         let bench = Bench::new(|options| {
             options.pool.recycle_pages = 1;
-            (options.pool.pages, options.pool.drain) = (Some(2), drain);
+            (options.pool.pages, options.pool.drain_timeout) = (Some(2), drain);
         });
-        let (slow, quick) = (someone(), someone());
+        let (slow, quick) = (test_identity(), test_identity());
         let held = gate.url("hold");
         let waits = bench.get(&slow, &held);
         let others = async {
@@ -153,11 +153,11 @@ async fn what_is_in_flight_outlives_the_recycling_and_past_its_bound_goes_to_the
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_says_so_and_who_gives_up_leaves_it() {
-    let gate = Gate::new().await;
+    let gate = HoldingServer::new().await;
     let bench = Bench::new(|options| {
         (options.pool.pages, options.pool.queue) = (Some(1), 1);
     });
-    let identity = someone();
+    let identity = test_identity();
     let held = gate.url("hold");
     let at_page = bench.get(&identity, &held);
     let rest = async {
@@ -181,13 +181,13 @@ async fn a_full_queue_says_so_and_who_gives_up_leaves_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_page_in_time_is_a_timeout_that_says_what_was_missing() {
-    let gate = Gate::new().await;
+    let gate = HoldingServer::new().await;
     for (reserve, word) in [(0, "--browser-pages"), (u64::MAX, "memory")] {
         let bench = Bench::new(|options| {
             (options.pool.pages, options.pool.reserve) = (Some(1), reserve);
-            options.pool.patience = Duration::from_secs(if reserve > 0 { 1 } else { 20 });
+            options.pool.queue_timeout = Duration::from_secs(if reserve > 0 { 1 } else { 20 });
         });
-        let identity = someone();
+        let identity = test_identity();
         let held = gate.url("hold");
         let stuck = async {
             // Without memory it is not let in either.
@@ -220,7 +220,7 @@ async fn pages_are_given_out_in_the_order_they_were_asked_for() {
     })
     .await;
     let bench = Bench::new(|options| options.pool.pages = Some(1));
-    let identities: Vec<_> = (0..6).map(|_| someone()).collect();
+    let identities: Vec<_> = (0..6).map(|_| test_identity()).collect();
     let urls: Vec<_> = (0..6).map(|n| format!("http://{server}/n{n}")).collect();
     let all = identities.iter().zip(&urls).map(|(identity, url)| bench.get(identity, url));
     assert!(futures_util::future::join_all(all).await.iter().all(Result::is_ok));
@@ -229,11 +229,11 @@ async fn pages_are_given_out_in_the_order_they_were_asked_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_browser_comes_when_the_first_is_full_and_an_identity_keeps_its_own() {
-    let gate = Gate::new().await;
+    let gate = HoldingServer::new().await;
     let bench = Bench::new(|options| {
         (options.pool.pages, options.pool.processes) = (Some(2), Some(2));
     });
-    let (one, two) = (someone(), someone());
+    let (one, two) = (test_identity(), test_identity());
     let held = gate.url("hold");
     let both = futures_util::future::join(bench.get(&one, &held), bench.get(&two, &held));
     let look = async {
@@ -244,9 +244,9 @@ async fn a_second_browser_comes_when_the_first_is_full_and_an_identity_keeps_its
     let ((first, second), ()) = tokio::join!(both, look);
     let homes = (used(&first.unwrap()).pid, used(&second.unwrap()).pid);
     assert_ne!(homes.0, homes.1);
-    until(|| bench.tier.pool.browsers().iter().all(|b| b.load.open.load(Ordering::Relaxed) == 0)).await;
+    until(|| bench.tier.pool.browsers().iter().all(|b| b.usage.open.load(Ordering::Relaxed) == 0)).await;
     for (identity, home) in [(&two, homes.1), (&one, homes.0), (&two, homes.1)] {
         assert_eq!(used(&bench.get(identity, &gate.url("")).await.unwrap()).pid, home);
-        until(|| bench.tier.pool.browsers().iter().all(|b| b.load.open.load(Ordering::Relaxed) == 0)).await;
+        until(|| bench.tier.pool.browsers().iter().all(|b| b.usage.open.load(Ordering::Relaxed) == 0)).await;
     }
 }

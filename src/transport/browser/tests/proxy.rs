@@ -20,7 +20,7 @@ async fn the_proxy_gets_its_credentials_and_the_page_never_goes_around_it() {
     .await;
     let bench = Bench::new(|_| {});
     let url = format!("http://{server}/");
-    let good = through(Some(format!("http://jane:s3cret@{proxy}").parse().unwrap()));
+    let good = identity_with_proxy(Some(format!("http://jane:s3cret@{proxy}").parse().unwrap()));
     assert!(text(&bench.get(&good, &url).await.unwrap()).contains("through the proxy"));
     let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     for bad in [
@@ -29,7 +29,7 @@ async fn the_proxy_gets_its_credentials_and_the_page_never_goes_around_it() {
         format!("http://a:b@{dead}"),
         format!("http://{dead}"),
     ] {
-        let error = bench.get(&through(Some(bad.parse().unwrap())), &url).await.err().unwrap();
+        let error = bench.get(&identity_with_proxy(Some(bad.parse().unwrap())), &url).await.err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Proxy, "{bad}: {}", error.chain());
     }
     assert_eq!(direct.load(Ordering::Relaxed), 0);
@@ -57,7 +57,7 @@ async fn a_public_page_without_a_proxy_reaches_no_private_address_by_chromium_s_
                 options.extra_args.push(format!("--ip-address-space-overrides={server}=public"));
             }
         });
-        let got = bench.get(&someone(), &format!("http://{server}/")).await.unwrap();
+        let got = bench.get(&test_identity(), &format!("http://{server}/")).await.unwrap();
         assert!(text(&got).contains("<title>page</title>"));
         assert_eq!(asked.load(Ordering::Relaxed) == 0, public, "{asked:?}");
     }

@@ -1,6 +1,6 @@
 use super::*;
 
-const WHO: &str = "async function who(){const h=navigator.userAgentData?await navigator.userAgentData.\
+const NAVIGATOR_SCRIPT: &str = "async function who(){const h=navigator.userAgentData?await navigator.userAgentData.\
     getHighEntropyValues(['fullVersionList','platformVersion','architecture','bitness']):{};\
     return JSON.stringify([navigator.userAgent,h.brands,h.fullVersionList,h.architecture,h.bitness,\
     navigator.languages,navigator.platform])}";
@@ -13,12 +13,12 @@ async fn page_frames_and_workers_are_all_the_profile_s_browser() {
         recorder.lock().unwrap().push(head.to_owned());
         let script = |text: &str| answer("200 OK", &["Content-Type: text/javascript"], text);
         match path(head) {
-            "/worker" => script(&format!("{WHO} who().then(w=>postMessage(w))")),
-            "/shared" => script(&format!("{WHO} onconnect=e=>who().then(w=>e.ports[0].postMessage(w))")),
-            "/service" => script(&format!("{WHO} onmessage=e=>who().then(w=>e.source.postMessage(w))")),
-            "/frame" => page(&format!("<script>{WHO} who().then(w=>parent.postMessage(w,'*'))</script>")),
+            "/worker" => script(&format!("{NAVIGATOR_SCRIPT} who().then(w=>postMessage(w))")),
+            "/shared" => script(&format!("{NAVIGATOR_SCRIPT} onconnect=e=>who().then(w=>e.ports[0].postMessage(w))")),
+            "/service" => script(&format!("{NAVIGATOR_SCRIPT} onmessage=e=>who().then(w=>e.source.postMessage(w))")),
+            "/frame" => page(&format!("<script>{NAVIGATOR_SCRIPT} who().then(w=>parent.postMessage(w,'*'))</script>")),
             "/" => page(&format!(
-                "<title>x</title><script>{WHO}
+                "<title>x</title><script>{NAVIGATOR_SCRIPT}
                 const put=(id,t)=>{{const p=document.createElement('p');p.id=id;p.textContent=t;document.body.append(p)}};
                 onload=()=>{{
                 who().then(w=>put('page',w)); put('driver',String(navigator.webdriver));
@@ -39,7 +39,7 @@ async fn page_frames_and_workers_are_all_the_profile_s_browser() {
     let bench = Bench::new(|_| {});
     let request = Request::get(format!("http://{server}/").parse().unwrap());
     let all = Some("body:has(#page):has(#worker):has(#shared):has(#service):has(#frame)");
-    let got = text(&bench.send(&someone(), &request, all).await.unwrap());
+    let got = text(&bench.send(&test_identity(), &request, all).await.unwrap());
     let said = |id: &str| {
         let start = got.find(&format!("<p id=\"{id}\">")).unwrap_or_else(|| panic!("no {id} in {got}"));
         got[start..].split(['>', '<']).nth(2).unwrap().to_owned()

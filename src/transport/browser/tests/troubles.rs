@@ -8,7 +8,7 @@ async fn alerts_and_popups_do_not_hold_a_page_up() {
     })
     .await;
     let bench = Bench::new(|_| {});
-    let got = bench.get(&someone(), &format!("http://{server}/")).await.unwrap();
+    let got = bench.get(&test_identity(), &format!("http://{server}/")).await.unwrap();
     assert!(text(&got).contains("after"));
     while bench.open_pages().await > 0 {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -16,7 +16,7 @@ async fn alerts_and_popups_do_not_hold_a_page_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn silent_and_spinning_pages_end_at_the_deadline_and_hold_nobody_up() {
+async fn silent_and_spinning_pages_end_at_the_deadline_and_delay_no_other_page() {
     let server = serve(|head| match path(head) {
         "/spin" => page("x<script>for(;;){}</script>"),
         "/silent" => String::new(),
@@ -25,7 +25,7 @@ async fn silent_and_spinning_pages_end_at_the_deadline_and_hold_nobody_up() {
     .await;
     let mut bench = Bench::new(|options| options.pool.pages = Some(1));
     bench.bounds.browser_total = Duration::from_secs(3);
-    let identity = someone();
+    let identity = test_identity();
     for place in ["spin", "silent"] {
         let error = bench.get(&identity, &format!("http://{server}/{place}")).await.err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Timeout, "{place}: {}", error.chain());
@@ -39,13 +39,13 @@ async fn silent_and_spinning_pages_end_at_the_deadline_and_hold_nobody_up() {
 }
 
 /// A site whose page says when its script runs, and has what is waited for from the second time on.
-struct Twice {
+struct ReloadSite {
     server: SocketAddr,
     asked: Arc<AtomicUsize>,
     runs: Arc<AtomicUsize>,
 }
 
-impl Twice {
+impl ReloadSite {
     async fn new() -> Self {
         let (asked, runs) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (counts, hears) = (Arc::clone(&asked), Arc::clone(&runs));
@@ -64,15 +64,15 @@ impl Twice {
     }
 
     /// Does `harm` while the page runs; what the fetch came to, and how long after that.
-    async fn meets(
+    async fn fetch_during(
         &self,
         bench: &Bench,
         method: Method,
         harm: impl AsyncFnOnce(),
-    ) -> (Result<Answer>, Duration) {
+    ) -> (Result<RawResponse>, Duration) {
         let mut request = Request::get(format!("http://{}/", self.server).parse().unwrap());
         request.method = method;
-        let identity = someone();
+        let identity = test_identity();
         let does = async {
             until(|| self.runs.load(Ordering::Relaxed) == 1).await;
             harm().await;
@@ -84,7 +84,7 @@ impl Twice {
 }
 
 /// Far off: who noticed by the deadline only would not be back in time for any test run.
-fn patient(change: impl FnOnce(&mut BrowserOptions)) -> Bench {
+fn bench_with_long_limits(change: impl FnOnce(&mut BrowserOptions)) -> Bench {
     let mut bench = Bench::new(change);
     bench.bounds.browser_total = Duration::from_secs(3600);
     bench
@@ -92,8 +92,9 @@ fn patient(change: impl FnOnce(&mut BrowserOptions)) -> Bench {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_renderer_costs_one_more_page() {
-    let (site, bench) = (Twice::new().await, patient(|_| {}));
-    let (answer, took) = site.meets(&bench, Method::GET, async || kill_renderer(bench.pids()[0])).await;
+    let (site, bench) = (ReloadSite::new().await, bench_with_long_limits(|_| {}));
+    let (answer, took) =
+        site.fetch_during(&bench, Method::GET, async || kill_renderer(bench.pids()[0])).await;
     eprintln!("renderer killed: answer from a fresh page after {took:?}");
     assert!(text(&answer.unwrap()).contains("fine"));
     assert_eq!(site.asked.load(Ordering::Relaxed), 2);
@@ -101,17 +102,17 @@ async fn a_killed_renderer_costs_one_more_page() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_goes_away_costs_one_more_page() {
-    let (site, bench) = (Twice::new().await, patient(|_| {}));
+    let (site, bench) = (ReloadSite::new().await, bench_with_long_limits(|_| {}));
     let harm = async || {
         let browser = &bench.tier.pool.browsers()[0];
         let targets = target::GetTargetsParams::default();
         let all = browser.connection.run(None, &targets, Duration::from_secs(60)).await.unwrap();
         for page in all.target_infos.iter().filter(|info| info.r#type == "page") {
             let close = target::CloseTargetParams::new(page.target_id.clone());
-            browser.connection.tell(None, &close, Box::new(()));
+            browser.connection.send_with_guard(None, &close, Box::new(()));
         }
     };
-    let (answer, took) = site.meets(&bench, Method::GET, harm).await;
+    let (answer, took) = site.fetch_during(&bench, Method::GET, harm).await;
     eprintln!("target closed: answer from a fresh page after {took:?}");
     assert!(text(&answer.unwrap()).contains("fine"));
     assert_eq!(site.asked.load(Ordering::Relaxed), 2);
@@ -119,13 +120,13 @@ async fn a_page_that_goes_away_costs_one_more_page() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_browser_costs_one_more_browser() {
-    let (site, bench) = (Twice::new().await, patient(|_| {}));
+    let (site, bench) = (ReloadSite::new().await, bench_with_long_limits(|_| {}));
     let mut old = 0;
     let harm = async || {
         old = bench.pids()[0];
         kill(old);
     };
-    let (answer, took) = site.meets(&bench, Method::GET, harm).await;
+    let (answer, took) = site.fetch_during(&bench, Method::GET, harm).await;
     eprintln!("browser killed: answer from a fresh browser after {took:?}");
     assert!(text(&answer.unwrap()).contains("fine"));
     assert_ne!(bench.pids()[0], old);
@@ -134,13 +135,16 @@ async fn a_killed_browser_costs_one_more_browser() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_that_stops_answering_is_killed_and_replaced() {
-    let (site, bench) = (Twice::new().await, patient(|options| options.pool.hang = Duration::from_secs(4)));
+    let (site, bench) = (
+        ReloadSite::new().await,
+        bench_with_long_limits(|options| options.pool.hang_timeout = Duration::from_secs(4)),
+    );
     let mut old = 0;
     let harm = async || {
         old = bench.pids()[0];
         signal(old, Signal::STOP);
     };
-    let (answer, took) = site.meets(&bench, Method::GET, harm).await;
+    let (answer, took) = site.fetch_during(&bench, Method::GET, harm).await;
     eprintln!("browser stopped (bound 4 s): answer from a fresh browser after {took:?}");
     assert!(text(&answer.unwrap()).contains("fine"));
     assert_ne!(bench.pids()[0], old);
@@ -149,8 +153,8 @@ async fn a_browser_that_stops_answering_is_killed_and_replaced() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_post_that_may_have_gone_is_not_sent_twice() {
-    let (site, bench) = (Twice::new().await, patient(|_| {}));
-    let (answer, took) = site.meets(&bench, Method::POST, async || kill(bench.pids()[0])).await;
+    let (site, bench) = (ReloadSite::new().await, bench_with_long_limits(|_| {}));
+    let (answer, took) = site.fetch_during(&bench, Method::POST, async || kill(bench.pids()[0])).await;
     eprintln!("browser killed at a POST: error after {took:?}");
     let error = answer.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Browser, "{}", error.chain());
@@ -158,7 +162,7 @@ async fn a_post_that_may_have_gone_is_not_sent_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_that_eats_all_memory_is_tried_twice_and_holds_nobody_up() {
+async fn a_page_that_eats_all_memory_is_tried_twice_and_delays_no_other_page() {
     let asked = Arc::new(AtomicUsize::new(0));
     let counts = Arc::clone(&asked);
     let server = serve(move |head| match path(head) {
@@ -170,11 +174,11 @@ async fn a_page_that_eats_all_memory_is_tried_twice_and_holds_nobody_up() {
     })
     .await;
     // The same end as with the usual heap of gigabytes, and sooner.
-    let bench = patient(|options| {
+    let bench = bench_with_long_limits(|options| {
         options.extra_args.push("--js-flags=--max-old-space-size=64".to_owned());
         options.pool.pages = Some(2);
     });
-    let (glutton, other) = (someone(), someone());
+    let (glutton, other) = (test_identity(), test_identity());
     let (eats, fine) = (format!("http://{server}/eat"), format!("http://{server}/"));
     let began = Instant::now();
     let (error, answer) = tokio::join!(bench.get(&glutton, &eats), bench.get(&other, &fine));
@@ -200,18 +204,18 @@ async fn a_full_dev_shm_is_not_noticed() {
     std::fs::write(&wrapper, script).unwrap();
     std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
     let bench = Bench::new(|options| options.executable = Some(wrapper));
-    let got = bench.get(&someone(), &format!("http://{server}/")).await.unwrap();
+    let got = bench.get(&test_identity(), &format!("http://{server}/")).await.unwrap();
     assert!(text(&got).contains("fine"));
     let shm = PathBuf::from(format!("/proc/{}/root/dev/shm/full", used_by(&got)));
     assert_eq!(std::fs::metadata(shm).unwrap().len(), 64 * 1024);
 }
 
-fn used_by(answer: &Answer) -> u32 {
-    answer.browser.as_ref().unwrap().used.pid
+fn used_by(answer: &RawResponse) -> u32 {
+    answer.browser.as_ref().unwrap().usage.pid
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_that_want_to_close_cling_or_load_lazily_or_slowly_hold_nobody_up() {
+async fn pages_that_want_to_close_cling_or_load_lazily_or_slowly_delay_no_other_page() {
     let server = serve(|head| match path(head) {
         // Chromium lets no page of ours close itself.
         "/close" => page("<script>close();window.open('','_self').close()</script>shut"),
@@ -226,7 +230,7 @@ async fn pages_that_want_to_close_cling_or_load_lazily_or_slowly_hold_nobody_up(
     })
     .await;
     let bench = Bench::new(|options| options.pool.pages = Some(1));
-    let identity = someone();
+    let identity = test_identity();
     for (place, want, settled) in [
         ("close", "shut", true),
         ("cling", "cling", true),
@@ -240,7 +244,7 @@ async fn pages_that_want_to_close_cling_or_load_lazily_or_slowly_hold_nobody_up(
         eprintln!("{place}: {:?}", began.elapsed());
         let got = got.unwrap_or_else(|error| panic!("{place}: {}", error.chain()));
         assert!(text(&got).contains(want), "{place}: {}", text(&got));
-        assert_eq!(got.browser.as_ref().unwrap().used.settled, settled, "{place}");
+        assert_eq!(got.browser.as_ref().unwrap().usage.settled, settled, "{place}");
     }
     assert!(text(&bench.get(&identity, &format!("http://{server}/")).await.unwrap()).contains("fine"));
 }

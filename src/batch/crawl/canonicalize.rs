@@ -1,0 +1,135 @@
+//! One page, one URL. Pure.
+
+use std::fmt::Write as _;
+
+use url::Url;
+
+/// The URL that stands for all that name the same page.
+pub(super) fn canonicalize(mut url: Url, sorts: bool) -> Url {
+    url.set_fragment(None);
+    // Neither fails on a URL with a host.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    let path = normalize_escapes(&strip_session_id(url.path()));
+    if path != url.path() {
+        url.set_path(&path);
+    }
+    if let Some(query) = url.query() {
+        let mut pairs: Vec<String> = query
+            .split('&')
+            .filter(|pair| !pair.is_empty() && !is_ignored_parameter(pair))
+            .map(normalize_escapes)
+            .collect();
+        if sorts {
+            pairs.sort_unstable();
+        }
+        let kept = pairs.join("&");
+        if kept != query || kept.is_empty() {
+            url.set_query((!kept.is_empty()).then_some(&kept));
+        }
+    }
+    url
+}
+
+/// Whether a parameter says nothing of the page.
+fn is_ignored_parameter(pair: &str) -> bool {
+    let name = pair.split('=').next().unwrap_or_default().to_ascii_lowercase();
+    name.starts_with("utm_")
+        || name.starts_with("aspsessionid")
+        || TRACKING_PARAMETERS.contains(&name.as_str())
+        || SESSION_PARAMETERS.contains(&name.as_str())
+}
+
+/// The path without `;jsessionid=…`.
+fn strip_session_id(path: &str) -> String {
+    let segments = path.split('/').map(|segment| {
+        let lower = segment.to_ascii_lowercase();
+        let at = [";jsessionid=", ";phpsessid=", ";sid="].iter().filter_map(|mark| lower.find(mark)).min();
+        at.map_or(segment, |at| &segment[..at])
+    });
+    segments.collect::<Vec<_>>().join("/")
+}
+
+/// What is escaped without need is not, and the rest in upper case.
+fn normalize_escapes(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let escaped = bytes.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
+        let value = escaped
+            .and_then(|hex| std::str::from_utf8(hex).ok())
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        // `+1` would be read as a number too.
+        let value = value.filter(|_| bytes[at + 1].is_ascii_hexdigit());
+        match value {
+            // What follows a stray `%` must not become an escape.
+            Some(byte) if is_unreserved(byte) && !ends_with_stray_percent(&out) => {
+                out.push(char::from(byte));
+                at += 3;
+            }
+            Some(byte) => {
+                // Writing to a string cannot fail.
+                let _ = write!(out, "%{byte:02X}");
+                at += 3;
+            }
+            None => {
+                let next = text[at..].chars().next().unwrap_or_default();
+                out.push(next);
+                at += next.len_utf8().max(1);
+            }
+        }
+    }
+    out
+}
+
+const fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~')
+}
+
+fn ends_with_stray_percent(out: &str) -> bool {
+    let bytes = out.as_bytes();
+    let is = |back: usize| bytes.len() >= back && bytes[bytes.len() - back] == b'%';
+    is(1) || is(2)
+}
+
+/// Parameters that tell the site where a visitor comes from.
+const TRACKING_PARAMETERS: [&str; 24] = [
+    "gclid",
+    "gclsrc",
+    "dclid",
+    "gbraid",
+    "wbraid",
+    "fbclid",
+    "msclkid",
+    "yclid",
+    "twclid",
+    "ttclid",
+    "li_fat_id",
+    "igshid",
+    "mc_cid",
+    "mc_eid",
+    "_ga",
+    "_gl",
+    "_hsenc",
+    "_hsmi",
+    "mkt_tok",
+    "oly_anon_id",
+    "oly_enc_id",
+    "vero_id",
+    "wickedid",
+    "s_cid",
+];
+/// Parameters that tell it who the visitor is.
+const SESSION_PARAMETERS: [&str; 10] = [
+    "phpsessid",
+    "jsessionid",
+    "sessid",
+    "sessionid",
+    "session_id",
+    "sid",
+    "cfid",
+    "cftoken",
+    "zenid",
+    "oscsid",
+];

@@ -1,0 +1,197 @@
+//! From a page to the tasks that follow from it. Runs on threads that may block.
+
+use url::Url;
+
+use super::canonicalize::canonicalize;
+use super::{CrawlOptions, UrlPattern};
+use crate::batch::record::Record;
+use crate::batch::task::{Task, TaskKey};
+use crate::extract::{Document, Extractor, has_nofollow};
+use crate::fetcher::Response;
+use crate::rate_limit::RobotsPolicy;
+use crate::registrable_domain;
+
+/// What is read out of every page of a batch.
+pub(in crate::batch) struct PageReader {
+    pub(in crate::batch) extract: Extractor,
+    pub(in crate::batch) crawl: Option<CrawlOptions>,
+}
+
+/// What a page leads to.
+#[derive(Debug, Default)]
+pub(in crate::batch) struct Discovered {
+    pub(super) tasks: Vec<Task>,
+    /// Other URLs it answers for.
+    pub(super) aliases: Vec<TaskKey>,
+}
+
+impl PageReader {
+    /// Reads fields into the record, and the links that `task`, whose record it is, leads to. The page is parsed once.
+    pub(in crate::batch) fn read(&self, record: &mut Record, task: Option<&Task>) -> Option<Discovered> {
+        let follow = self.crawl.as_ref().zip(task);
+        let Ok(page) = record.outcome() else {
+            record.extract(&self.extract);
+            return follow.map(|_| Discovered::default());
+        };
+        let wanted = page.merged_extract(&self.extract);
+        if wanted.is_empty() && follow.is_none() {
+            return None;
+        }
+        let document = page.document();
+        let found = follow.map(|(follow, task)| {
+            let obeys = record.robots() == Some(RobotsPolicy::Obey.trace_label());
+            follow.discover(page, document.as_ref(), task, obeys)
+        });
+        if !wanted.is_empty() {
+            let read = document
+                .as_ref()
+                .map_or_else(|| wanted.extract_nothing(), |document| wanted.extract_from(document));
+            record.set_extracted(read, &wanted);
+        }
+        found
+    }
+}
+
+impl Discovered {
+    /// About how much memory it takes, in bytes.
+    pub(in crate::batch) fn memory_size(&self) -> usize {
+        let text = |task: &Task| task.url.len() + task.seed_origin.as_ref().map_or(0, String::len);
+        self.tasks.iter().map(|task| text(task) + size_of::<Task>()).sum()
+    }
+}
+
+impl CrawlOptions {
+    fn discover(&self, page: &Response, document: Option<&Document>, task: &Task, obeys: bool) -> Discovered {
+        let mut found = Discovered { tasks: Vec::new(), aliases: self.aliases(page, document) };
+        let is_deep = self.depth.is_some_and(|depth| task.depth >= depth);
+        let Some(document) = document.filter(|_| !is_deep && page.status().as_u16() < 400) else {
+            return found;
+        };
+        if obeys && (document.is_nofollow() || is_nofollow(page)) {
+            return found;
+        }
+        let asked = Url::parse(&task.url).ok();
+        // Where a listed URL leads is at home too; a link that leads away is not.
+        let landed = (task.depth == 0).then(|| page.url());
+        let homes: Vec<&Url> = asked.iter().chain(landed).collect();
+        for url in self.select_links(document, page.bytes().len(), obeys) {
+            if self.is_in_scope(&url, &homes) {
+                found.tasks.push(link_task(&canonicalize(url, self.sort_query), page.url(), task));
+            }
+        }
+        found
+    }
+
+    fn select_links(&self, document: &Document, bytes: usize, obeys: bool) -> Vec<Url> {
+        // What a record takes while it is under way is counted by its body.
+        let most = BASE_LINK_BYTES + bytes * 2;
+        let mut anchors = if self.selectors.is_empty() {
+            Vec::new()
+        } else {
+            document.anchors(Some(&self.selectors), most)
+        };
+        if !self.patterns.is_empty() {
+            let is_for = |url: &Url| self.patterns.iter().any(|pattern: &UrlPattern| pattern.matches(url));
+            anchors.extend(document.anchors(None, most).into_iter().filter(|anchor| is_for(&anchor.url)));
+        }
+        anchors.retain(|anchor| !(obeys && anchor.nofollow));
+        anchors.into_iter().map(|anchor| anchor.url).collect()
+    }
+
+    /// The other URLs that the page answers for.
+    fn aliases(&self, page: &Response, document: Option<&Document>) -> Vec<TaskKey> {
+        let landed = page.url();
+        // What is no HTML has a header alone to say it by.
+        let canonical = document.map_or_else(|| page.canonical(), |document| document.canonical().cloned());
+        let canonical = canonical.filter(|canonical| {
+            registrable_domain::registrable_domain(canonical)
+                == registrable_domain::registrable_domain(landed)
+        });
+        let urls = [Some(landed.clone()), canonical].into_iter().flatten();
+        urls.map(|url| TaskKey::for_url(canonicalize(url, self.sort_query))).collect()
+    }
+}
+
+/// What a header says about following.
+fn is_nofollow(page: &Response) -> bool {
+    let said = page.headers().get_all("x-robots-tag");
+    said.iter().any(|value| has_nofollow(&String::from_utf8_lossy(value.as_bytes())))
+}
+
+/// Bytes of links that every page may have, and twice those of its body beside.
+const BASE_LINK_BYTES: usize = 64 * 1024;
+/// What is to be done about a link on the page `from`, which `task` asked for.
+fn link_task(url: &Url, from: &Url, task: &Task) -> Task {
+    let mut referer = from.clone();
+    referer.set_fragment(None);
+    let _ = referer.set_username("");
+    let _ = referer.set_password(None);
+    Task {
+        url: url.to_string(),
+        headers: vec![("referer".to_owned(), referer.into())],
+        target: task.target.clone(),
+        session: task.session.clone(),
+        depth: task.depth + 1,
+        seed_origin: task.given_for().map(|origin| origin.ascii_serialization()),
+        ..Task::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::batch::listed::ListedOrigins;
+    use crate::fetcher::{Fetcher, RequestBuilder};
+
+    /// URLs of few origins, so that chains come back.
+    fn urls() -> impl Strategy<Value = Url> {
+        let parts = ("https?", "(a|www[.]a|b|c)[.]test", "(:8443)?", "/[a-c]?");
+        parts.prop_map(|(scheme, host, port, path)| format!("{scheme}://{host}{port}{path}").parse().unwrap())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..Default::default() })]
+        /// Each link is on a page that a redirect may have led to; a checkpoint may be between any two.
+        #[test]
+        fn no_chain_of_links_takes_a_secret_to_an_origin_it_was_not_given_for(
+            seeds in proptest::collection::vec(urls(), 1..4),
+            links in proptest::collection::vec((urls(), urls(), any::<bool>()), 0..8),
+        ) {
+            let fetcher = Fetcher::builder().build().unwrap();
+            let common = |request: RequestBuilder| {
+                request.header("Authorization", "hunter2").header("X-Api-Key", "hunter2").header("Cookie", "a=hunter2")
+                    .header("Accept-Language", "de")
+            };
+            let (listed, all) = (ListedOrigins::default(), ListedOrigins::default());
+            let first = Task::from(seeds[0].as_str());
+            listed.add(&first);
+            seeds.iter().for_each(|seed| all.add(&Task::from(seed.as_str())));
+            // What no set remembers, as in a run that goes on where an earlier one ended.
+            let forgotten = ListedOrigins::default();
+            let check = |task: &Task| {
+                let to = Url::parse(&task.url).unwrap().origin();
+                let own = to == seeds[0].origin();
+                let any = seeds.iter().any(|seed| seed.origin() == to);
+                for (origins, expected) in [(&listed, own), (&forgotten, own), (&all, any)] {
+                    let request = task.build_request(&fetcher, &Method::GET, Some(&common), origins).unwrap();
+                    let text = format!("{:?}", request.headers());
+                    let secrets = text.matches("hunter2").count();
+                    assert_eq!(secrets, if expected { 3 } else { 0 }, "{} by {:?}: {text}", task.url, task.seed_origin);
+                    assert!(text.contains("\"de\""), "{text}");
+                }
+            };
+            check(&first);
+            let mut task = first;
+            for (page, link, is_resumed) in links {
+                task = link_task(&link, &page, &task);
+                if is_resumed {
+                    task = serde_json::from_str(&serde_json::to_string(&task).unwrap()).unwrap();
+                }
+                check(&task);
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The reader of the input: what is new goes on the work list, what is no task is a failure of its own.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, Weak};
+
+use tokio::runtime;
+
+use super::crawl::{Frontier, dedup_error};
+use super::input::{Input, InputItem};
+use super::journal::DiscoveriesReader;
+use super::open;
+use super::queue::QueuedTask;
+use super::record::Record;
+use super::run::{Completed, ResumedCrawl, RunContext};
+use super::state::RunState;
+use super::task::TaskKey;
+use super::worker::BAD_LINE_OUTCOME;
+use super::writer::FinishedTask;
+use crate::error::Result;
+use crate::sync::lock_unpoisoned;
+
+/// Reads the input to its end, on a thread that may wait for it.
+pub(super) fn feed(
+    shared: &Weak<RunContext>,
+    status: &RunState,
+    mut input: Input,
+    past: ResumedCrawl,
+    runtime: &runtime::Handle,
+) {
+    let ResumedCrawl { frontier, discoveries: finds } = past;
+    if let (Some(finds), Some(shared)) = (finds, shared.upgrade())
+        && let Err(error) = restore_discoveries(&shared, finds, &frontier, runtime)
+    {
+        status.fail(error);
+    }
+    while !status.is_stopping() {
+        // It may wait for ever here, and the run may be over meanwhile.
+        let next = input.next();
+        let Some(shared) = shared.upgrade() else { return };
+        let read = match next {
+            None => break,
+            Some(Ok(item)) => enqueue(&shared, item, &frontier, runtime),
+            Some(Err(error)) => Err(error),
+        };
+        if let Err(error) = read {
+            status.fail(error);
+        }
+    }
+    status.is_input_read.store(true, Ordering::Relaxed);
+}
+
+/// Puts on the list what earlier runs found and did not do. Nothing that is found meanwhile is taken up before.
+fn restore_discoveries(
+    shared: &RunContext,
+    finds: DiscoveriesReader,
+    frontier: &Mutex<Frontier>,
+    runtime: &runtime::Handle,
+) -> Result<()> {
+    let mut frontier = lock_unpoisoned(frontier);
+    for finds in finds {
+        if shared.status.is_stopping() {
+            return Ok(());
+        }
+        let finds = finds?;
+        for alias in finds.aliases {
+            frontier.restore_alias(alias).map_err(dedup_error)?;
+        }
+        let mut left = Vec::new();
+        for task in finds.tasks {
+            left.extend(frontier.restore(task).map_err(dedup_error)?);
+        }
+        shared.status.read.fetch_add(left.len() as u64, Ordering::Relaxed);
+        runtime.block_on(shared.queue.push_discovered(left))?;
+    }
+    Ok(())
+}
+
+fn enqueue(
+    shared: &RunContext,
+    item: InputItem,
+    frontier: &Mutex<Frontier>,
+    runtime: &runtime::Handle,
+) -> Result<()> {
+    let status = &shared.status;
+    let is_new = |key: TaskKey, url: &str| {
+        let mut frontier = lock_unpoisoned(frontier);
+        frontier.admit_listed(key, url).map_err(dedup_error)
+    };
+    let (work, text, message) = match item {
+        InputItem::Queued(work) => (Ok(*work), String::new(), String::new()),
+        InputItem::Task(task) => {
+            let url = task.url.clone();
+            match QueuedTask::new(task) {
+                Ok(work) => (Ok(work), url, String::new()),
+                Err(error) => (Err(TaskKey::for_bad_line(url.as_bytes())), url, error.chain()),
+            }
+        }
+        InputItem::BadLine(bad) => (Err(TaskKey::for_bad_line(bad.text.as_bytes())), bad.text, bad.message),
+    };
+    let key = match &work {
+        Ok(work) => {
+            // What an earlier run finished is listed too.
+            shared.listed.add(&work.task);
+            work.key
+        }
+        Err(key) => *key,
+    };
+    if !is_new(key, &text)? {
+        status.duplicates.fetch_add(1, Ordering::Relaxed);
+        return Ok(());
+    }
+    status.read.fetch_add(1, Ordering::Relaxed);
+    match work {
+        Ok(work) => runtime.block_on(async {
+            tokio::select! {
+                biased;
+                pushed = shared.queue.push(work) => pushed,
+                () = status.wait_for_stop() => Ok(()),
+            }
+        }),
+        Err(key) => {
+            tracing::warn!("{message}");
+            runtime.block_on(record_bad_line(shared, key, &text, &message));
+            Ok(())
+        }
+    }
+}
+
+/// A line that is no task is a failure of its own.
+async fn record_bad_line(shared: &RunContext, key: TaskKey, text: &str, message: &str) {
+    let record = Record::new(text, Err(open::bad_line_error(message)));
+    let mut finished = FinishedTask::for_bad_line(key, BAD_LINE_OUTCOME);
+    if shared.config.streams_results {
+        let _ = shared.completed.send(Completed::new(text.to_owned(), record, finished)).await;
+        return;
+    }
+    finished.permit = shared.writer.reserve(text.len()).await;
+    finished.record = Some(Box::new(record));
+    shared.writer.submit(finished);
+}

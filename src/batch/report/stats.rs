@@ -1,0 +1,349 @@
+//! What a report counts while the batch runs. Bounded, however long that is.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::time::{Duration, Instant};
+
+use super::histogram::Histogram;
+use super::time_series::TimeSeries;
+use super::top_n::{Aggregate, TopN};
+use crate::batch::record::{Record, RecordStatus};
+use crate::error_kind::ErrorKind;
+use crate::tier::Tier;
+use crate::trace::Attempt;
+use crate::verdict::VerdictKind;
+
+/// All that is counted.
+#[derive(Debug)]
+pub(super) struct ReportStats {
+    began: Instant,
+    pub(super) series: TimeSeries,
+    pub(super) tiers: [TierTotals; Tier::ALL.len()],
+    pub(super) hosts: TopN<AttemptStats>,
+    pub(super) proxies: TopN<AttemptStats>,
+    /// Attempts by what they came to, in words.
+    pub(super) verdicts: TopN<AttemptStats>,
+    /// Fetches that failed, by why.
+    pub(super) reasons: BTreeMap<String, FailureStats>,
+    slowest: BinaryHeap<Reverse<SlowFetch>>,
+    pub(super) failed_fetches: Vec<FetchRow>,
+    /// All fetches that have no page.
+    pub(super) failures: u64,
+}
+
+/// What came of one tier.
+#[derive(Debug, Default)]
+pub(super) struct TierTotals {
+    pub(super) attempt_stats: AttemptStats,
+    /// Fetches that it ended with a page.
+    pub(super) pages: u64,
+    pub(super) bytes: u64,
+}
+
+/// What came of attempts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AttemptStats {
+    pub(super) attempts: u64,
+    /// By [`CAME`].
+    pub(super) outcomes: [u64; OUTCOMES.len()],
+    pub(super) latency: Histogram,
+}
+
+/// Why fetches failed.
+#[derive(Debug)]
+pub(super) struct FailureStats {
+    pub(super) count: u64,
+    /// The first of them.
+    pub(super) url: String,
+    pub(super) message: String,
+}
+
+/// One fetch, as a line of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FetchRow {
+    pub(super) url: String,
+    pub(super) status: Option<u16>,
+    pub(super) tier: Option<Tier>,
+    pub(super) attempts: usize,
+    /// How long its host's pace had it wait.
+    pub(super) waited: Duration,
+    pub(super) elapsed: Duration,
+    /// Why it failed, in full.
+    pub(super) message: String,
+}
+
+/// Ordered by how long it took.
+#[derive(Debug, PartialEq, Eq)]
+struct SlowFetch(FetchRow);
+
+impl ReportStats {
+    pub(super) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            series: TimeSeries::new(),
+            tiers: std::array::from_fn(|_| TierTotals::default()),
+            hosts: TopN::default(),
+            proxies: TopN::default(),
+            verdicts: TopN::default(),
+            reasons: BTreeMap::new(),
+            slowest: BinaryHeap::new(),
+            failed_fetches: Vec::new(),
+            failures: 0,
+        }
+    }
+
+    /// How long it goes on.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    pub(super) fn record_attempt(&mut self, host: &str, attempt: &Attempt, passed: Duration) {
+        self.series.bucket_mut(passed).latency.add(attempt.elapsed);
+        self.tiers[tier_index(attempt.tier)].attempt_stats.add(attempt);
+        self.hosts.entry(&truncate(host)).add(attempt);
+        self.proxies.entry(&truncate(attempt.proxy.as_deref().unwrap_or(DIRECT))).add(attempt);
+        self.verdicts.entry(&truncate(&outcome_label(attempt))).add(attempt);
+    }
+
+    pub(super) fn record_fetch(&mut self, record: &Record, fail_status: bool, passed: Duration) {
+        let ending = record.record_status(fail_status);
+        let lane = match (ending, record.tier()) {
+            (RecordStatus::Succeeded, Some(tier)) => tier_index(tier),
+            (RecordStatus::Blocked, _) => 3,
+            _ => 4,
+        };
+        self.series.bucket_mut(passed).ended[lane] += 1;
+        if let (Ok(page), Some(tier)) = (record.outcome(), record.tier()) {
+            let tier = &mut self.tiers[tier_index(tier)];
+            tier.bytes += page.body_len();
+            tier.pages += u64::from(ending == RecordStatus::Succeeded);
+        }
+        if self.is_slow(record.elapsed()) {
+            self.slowest.push(Reverse(SlowFetch(FetchRow::new(record))));
+            if self.slowest.len() > MAX_SLOWEST {
+                self.slowest.pop();
+            }
+        }
+        if ending != RecordStatus::Succeeded {
+            self.record_failure(record);
+        }
+    }
+
+    /// The slowest fetches, slowest first.
+    pub(super) fn slowest(&self) -> Vec<&FetchRow> {
+        let mut slowest: Vec<&SlowFetch> = self.slowest.iter().map(|Reverse(slow)| slow).collect();
+        slowest.sort_by(|a, b| b.cmp(a));
+        slowest.into_iter().map(|slow| &slow.0).collect()
+    }
+
+    fn is_slow(&self, elapsed: Duration) -> bool {
+        self.slowest.len() < MAX_SLOWEST
+            || self.slowest.peek().is_some_and(|Reverse(least)| least.0.elapsed < elapsed)
+    }
+
+    fn record_failure(&mut self, record: &Record) {
+        self.failures += 1;
+        let mut key = failure_reason(record);
+        if !self.reasons.contains_key(&key) && self.reasons.len() >= MAX_REASONS {
+            "anything else".clone_into(&mut key);
+        }
+        match self.reasons.get_mut(&key) {
+            Some(reason) => reason.count += 1,
+            None => {
+                let FetchRow { url, message, .. } = FetchRow::new(record);
+                self.reasons.insert(key, FailureStats { count: 1, url, message });
+            }
+        }
+        if self.failed_fetches.len() < MAX_FAILED {
+            self.failed_fetches.push(FetchRow::new(record));
+        }
+    }
+}
+
+impl AttemptStats {
+    fn add(&mut self, attempt: &Attempt) {
+        self.attempts += 1;
+        self.outcomes[outcome_index(attempt)] += 1;
+        self.latency.add(attempt.elapsed);
+    }
+}
+
+impl Aggregate for AttemptStats {
+    fn weight(&self) -> u64 {
+        self.attempts
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.attempts += other.attempts;
+        for (count, more) in self.outcomes.iter_mut().zip(other.outcomes) {
+            *count += more;
+        }
+        self.latency.merge(&other.latency);
+    }
+}
+
+impl FetchRow {
+    fn new(record: &Record) -> Self {
+        let attempts = record.attempts();
+        Self {
+            url: truncate(record.url()),
+            status: record.status(),
+            tier: record.tier(),
+            attempts: attempts.len(),
+            waited: attempts.iter().map(|attempt| attempt.waited).sum(),
+            elapsed: record.elapsed(),
+            message: record.outcome().err().map_or_else(String::new, |error| truncate(&error.chain())),
+        }
+    }
+}
+
+impl Ord for SlowFetch {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.elapsed.cmp(&other.0.elapsed).then_with(|| self.0.url.cmp(&other.0.url))
+    }
+}
+
+impl PartialOrd for SlowFetch {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Where a tier stands among all.
+pub(super) const fn tier_index(tier: Tier) -> usize {
+    match tier {
+        Tier::Plain => 0,
+        Tier::Impersonate => 1,
+        Tier::Browser => 2,
+    }
+}
+
+/// Which of [`CAME`] an attempt belongs to.
+fn outcome_index(attempt: &Attempt) -> usize {
+    match (&attempt.verdict, &attempt.error) {
+        (Some(verdict), _) => match verdict.kind {
+            VerdictKind::Genuine => 0,
+            VerdictKind::RateLimit => 2,
+            VerdictKind::OriginError => 3,
+            VerdictKind::ProxyFault => PROXY_FAULT,
+            _ => 1,
+        },
+        (None, Some(error)) if error.kind == ErrorKind::Proxy => PROXY_FAULT,
+        (None, _) => 5,
+    }
+}
+
+/// What an attempt came to, in words.
+fn outcome_label(attempt: &Attempt) -> String {
+    match (&attempt.verdict, &attempt.error) {
+        (Some(verdict), _) => match &verdict.vendor {
+            Some(vendor) => format!("{vendor} {}", verdict.kind),
+            None => verdict.kind.to_string(),
+        },
+        (None, Some(error)) => format!("no answer: {}", error.kind.name().replace('_', " ")),
+        (None, None) => "no answer".to_owned(),
+    }
+}
+
+/// Why a fetch failed, in few words.
+fn failure_reason(record: &Record) -> String {
+    match record.outcome() {
+        Ok(page) => format!("status {}", page.status().as_u16()),
+        Err(error) if error.is_blocked() => match record.attempts().last() {
+            Some(attempt) => format!("blocked: {}", truncate(&outcome_label(attempt))),
+            None => "blocked: not asked".to_owned(),
+        },
+        Err(error) => error.kind().name().replace('_', " "),
+    }
+}
+
+/// Text from the network, cut to a length.
+fn truncate(text: &str) -> String {
+    let mut chars = text.chars();
+    let mut cut: String = chars.by_ref().take(MAX_TEXT_CHARS).collect();
+    if chars.next().is_some() {
+        cut.push('…');
+    }
+    cut
+}
+
+/// What attempts come to, as it is drawn.
+pub(super) const OUTCOMES: [&str; 6] =
+    ["genuine", "refused", "rate limit", "origin error", "proxy fault", "no answer"];
+/// Proxy faults among [`CAME`].
+pub(super) const PROXY_FAULT: usize = 4;
+/// The way without a proxy.
+pub(super) const DIRECT: &str = "none (direct)";
+/// How many of the slowest fetches are told.
+const MAX_SLOWEST: usize = 20;
+/// How many of the failed fetches are told: the first.
+pub(super) const MAX_FAILED: usize = 50;
+/// The most reasons told apart.
+const MAX_REASONS: usize = 60;
+/// The most characters of any text.
+const MAX_TEXT_CHARS: usize = 300;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+    use crate::trace::AttemptError;
+    use crate::verdict::Verdict;
+
+    fn attempt(kind: Option<VerdictKind>, proxy: Option<&str>) -> Attempt {
+        Attempt {
+            tier: Tier::Impersonate,
+            browser_profile: None,
+            proxy: proxy.map(ToOwned::to_owned),
+            session: None,
+            fallback: false,
+            status: None,
+            verdict: kind.map(|kind| Verdict { kind, vendor: Some("acme".to_owned()), ..Verdict::genuine() }),
+            waited: Duration::ZERO,
+            elapsed: Duration::from_millis(100),
+            error: kind.is_none().then(|| AttemptError { kind: ErrorKind::Proxy, message: String::new() }),
+            next: None,
+        }
+    }
+
+    #[test]
+    fn attempts_are_counted_by_what_they_came_to() {
+        let mut figures = ReportStats::new();
+        for (kind, at) in [
+            (Some(VerdictKind::Genuine), 0),
+            (Some(VerdictKind::Challenge), 1),
+            (Some(VerdictKind::Stub), 1),
+            (Some(VerdictKind::RateLimit), 2),
+            (Some(VerdictKind::OriginError), 3),
+            (Some(VerdictKind::ProxyFault), PROXY_FAULT),
+            (None, PROXY_FAULT),
+        ] {
+            let attempt = attempt(kind, kind.is_none().then_some("http://gate:1"));
+            let before = figures.tiers[1].attempt_stats.outcomes[at];
+            figures.record_attempt("a.example", &attempt, Duration::ZERO);
+            assert_eq!(figures.tiers[1].attempt_stats.outcomes[at], before + 1, "{kind:?}");
+        }
+        let top = figures.proxies.top(9);
+        assert_eq!((top.first[0].0, top.first[0].1.attempts), (DIRECT, 6));
+        assert_eq!((top.first[1].0, top.first[1].1.outcomes[PROXY_FAULT]), ("http://gate:1", 1));
+        let verdicts = figures.verdicts.top(9);
+        assert!(verdicts.first.iter().any(|(name, _)| *name == "acme rate limit"), "words");
+        assert!(verdicts.first.iter().any(|(name, _)| *name == "no answer: proxy"), "words");
+    }
+
+    #[test]
+    fn lists_are_bounded_and_so_is_their_text() {
+        let mut figures = ReportStats::new();
+        for n in 0..10_000 {
+            let url = format!("http://site.example/{n}/{}", "x".repeat(2000));
+            let record = Record::new(&url, Err(Error::new(ErrorKind::Timeout, "y".repeat(5000))));
+            figures.record_fetch(&record, false, Duration::ZERO);
+        }
+        assert_eq!((figures.failures, figures.failed_fetches.len()), (10_000, MAX_FAILED));
+        assert_eq!(figures.slowest().len(), MAX_SLOWEST);
+        assert_eq!(figures.reasons["timeout"].count, 10_000);
+        assert!(figures.failed_fetches.iter().all(|told| told.url.chars().count() <= MAX_TEXT_CHARS + 1));
+        assert!(figures.failed_fetches.iter().all(|told| told.message.chars().count() <= MAX_TEXT_CHARS + 1));
+        assert_eq!(figures.series.buckets()[0].ended, [0, 0, 0, 0, 10_000]);
+    }
+}

@@ -1,0 +1,374 @@
+//! The way of a record to the disk: made into bytes on some threads, written and journalled on one.
+//!
+//! Nothing here runs on the threads that fetch. Records under way hold room, by their size; fetches that
+//! find none wait for it.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::crawl::{Discovered, Frontier, NewTasks, PageReader};
+use super::journal::{self, Journal, TaskOutcome};
+use super::output::{BodyStore, EncodedRecord, RecordEncoder, RecordStore};
+use super::queue::{LeaseId, QueuedTask, TaskQueue};
+use super::record::Record;
+use super::state::RunState;
+use super::task::{Task, TaskKey};
+use crate::error::{Error, Result};
+use crate::error_kind::ErrorKind;
+use crate::sync::lock_unpoisoned;
+
+/// A task that is finished, and what is to be kept of it.
+pub(super) struct FinishedTask {
+    /// `None` for what never was on the work list.
+    pub(super) lease: Option<LeaseId>,
+    pub(super) key: TaskKey,
+    pub(super) outcome: TaskOutcome,
+    pub(super) record: Option<Box<Record>>,
+    /// The task itself, in a crawl.
+    pub(super) task: Option<Box<Task>>,
+    /// What it led to, where that was looked for already.
+    pub(super) discovered: Option<Discovered>,
+    /// Its room.
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+}
+
+impl FinishedTask {
+    /// What never was on the work list.
+    pub(super) const fn for_bad_line(key: TaskKey, outcome: TaskOutcome) -> Self {
+        Self { lease: None, key, outcome, record: None, task: None, discovered: None, permit: None }
+    }
+}
+
+/// A task that is finished, ready to be written.
+struct EncodedTask {
+    lease: Option<LeaseId>,
+    key: TaskKey,
+    outcome: TaskOutcome,
+    encoded: Option<EncodedRecord>,
+    discovered: Option<Discovered>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// What is made of every record before it is written.
+pub(super) type RecordHook = dyn Fn(&mut Record) -> Result<()> + Send + Sync;
+
+/// Where records go.
+pub(super) struct WriterParts {
+    pub(super) store: Option<Box<dyn RecordStore>>,
+    pub(super) encoder: Option<Box<dyn RecordEncoder>>,
+    pub(super) bodies: Option<BodyStore>,
+    pub(super) page_reader: Arc<PageReader>,
+    pub(super) record_hooks: Vec<Box<RecordHook>>,
+    pub(super) journal: Option<Journal>,
+    pub(super) frontier: Arc<Mutex<Frontier>>,
+}
+
+/// The threads and the way to them.
+pub(super) struct RecordWriter {
+    sender: Sender<FinishedTask>,
+    memory_budget: Arc<Semaphore>,
+    encoders: Vec<JoinHandle<()>>,
+    writer: JoinHandle<Result<()>>,
+}
+
+/// The way to them. Cheap to clone; the threads end when the last is gone.
+#[derive(Clone)]
+pub(super) struct WriterHandle {
+    sender: Sender<FinishedTask>,
+    memory_budget: Arc<Semaphore>,
+}
+
+impl RecordWriter {
+    /// Starts the threads.
+    pub(super) fn start(parts: WriterParts, list: Arc<dyn TaskQueue>, status: Arc<RunState>) -> Result<Self> {
+        let (to, from) = mpsc::channel::<FinishedTask>();
+        let (ready, written) = mpsc::channel::<EncodedTask>();
+        let WriterParts {
+            store,
+            encoder,
+            bodies,
+            page_reader: reading,
+            record_hooks: changes,
+            journal,
+            frontier,
+        } = parts;
+        let from = Arc::new(Mutex::new(from));
+        let making = Arc::new(Encoder {
+            encoder,
+            bodies: bodies.clone(),
+            page_reader: reading,
+            record_hooks: changes,
+        });
+        let mut threads = Vec::new();
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from).min(MAX_ENCODERS) {
+            let (from, ready, making) = (Arc::clone(&from), ready.clone(), Arc::clone(&making));
+            let status = Arc::clone(&status);
+            threads.push(spawn("rungs-records", move || run_encoder(&from, &ready, &making, &status))?);
+        }
+        let committed = store.as_ref().map_or(0, |store| store.position());
+        let runtime = Handle::current();
+        let writer = WriterThread {
+            store,
+            bodies,
+            journal,
+            frontier,
+            queue: list,
+            status,
+            runtime,
+            committed,
+            dirty: false,
+        };
+        let writer = spawn("rungs-writer", move || writer.run(&written))?;
+        Ok(Self {
+            sender: to,
+            memory_budget: Arc::new(Semaphore::new(BUDGET_UNITS)),
+            encoders: threads,
+            writer,
+        })
+    }
+
+    pub(super) fn handle(&self) -> WriterHandle {
+        WriterHandle { sender: self.sender.clone(), memory_budget: Arc::clone(&self.memory_budget) }
+    }
+
+    /// Waits until all is written. Every [`Way`] must be gone, or will be.
+    pub(super) fn finish(self) -> Result<()> {
+        drop(self.sender);
+        for thread in self.encoders {
+            thread.join().map_err(|_| thread_panicked())?;
+        }
+        self.writer.join().map_err(|_| thread_panicked())?
+    }
+}
+
+impl WriterHandle {
+    /// Waits until there is room for a record with a body of `bytes`.
+    pub(super) async fn reserve(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        // The body, and what is made of it.
+        let units = (bytes / BUDGET_UNIT * 2 + MIN_UNITS).min(BUDGET_UNITS);
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        Arc::clone(&self.memory_budget).acquire_many_owned(units).await.ok()
+    }
+
+    /// Gives a task to be written. When the threads are gone, their error is told by [`Sink::finish`].
+    pub(super) fn submit(&self, finished: FinishedTask) {
+        let _ = self.sender.send(finished);
+    }
+}
+
+/// What makes records.
+struct Encoder {
+    encoder: Option<Box<dyn RecordEncoder>>,
+    bodies: Option<BodyStore>,
+    page_reader: Arc<PageReader>,
+    record_hooks: Vec<Box<RecordHook>>,
+}
+
+fn run_encoder(
+    from: &Mutex<Receiver<FinishedTask>>,
+    ready: &Sender<EncodedTask>,
+    making: &Encoder,
+    status: &RunState,
+) {
+    loop {
+        let next = lock_unpoisoned(from).recv();
+        let Ok(FinishedTask { lease, key, outcome, mut record, task, discovered: mut found, permit: room }) =
+            next
+        else {
+            return;
+        };
+        if let Some(record) = &mut record
+            && let Some(read) = making.page_reader.read(record, task.as_deref())
+        {
+            found = Some(read);
+        }
+        let encoded = match record.map(|record| making.encode(*record)).transpose() {
+            Ok(encoded) => encoded.flatten(),
+            Err(error) => {
+                status.fail(error);
+                continue;
+            }
+        };
+        if ready.send(EncodedTask { lease, key, outcome, encoded, discovered: found, _permit: room }).is_err()
+        {
+            return;
+        }
+    }
+}
+
+impl Encoder {
+    fn encode(&self, mut record: Record) -> Result<Option<EncodedRecord>> {
+        for change in &self.record_hooks {
+            change(&mut record)?;
+        }
+        if let Some(bodies) = &self.bodies {
+            bodies.store(&mut record)?;
+        }
+        self.encoder.as_ref().map(|encoder| encoder.encode(&record)).transpose()
+    }
+}
+
+/// The one thread that writes.
+struct WriterThread {
+    store: Option<Box<dyn RecordStore>>,
+    bodies: Option<BodyStore>,
+    journal: Option<Journal>,
+    frontier: Arc<Mutex<Frontier>>,
+    queue: Arc<dyn TaskQueue>,
+    status: Arc<RunState>,
+    runtime: Handle,
+    /// How much of the store the journal knows of.
+    committed: u64,
+    dirty: bool,
+}
+
+impl WriterThread {
+    fn run(mut self, from: &Receiver<EncodedTask>) -> Result<()> {
+        let mut sync_at = Instant::now() + SYNC_INTERVAL;
+        loop {
+            let batch = match from.recv_timeout(sync_at.saturating_duration_since(Instant::now())) {
+                Ok(first) => collect_batch(first, from),
+                Err(RecvTimeoutError::Timeout) => Vec::new(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            // After a failure nothing more is written: what is written stays one piece.
+            if !batch.is_empty()
+                && !self.status.has_failed()
+                && let Err(error) = self.write(batch)
+            {
+                self.status.fail(error);
+            }
+            if Instant::now() >= sync_at {
+                sync_at = Instant::now() + SYNC_INTERVAL;
+                if let Err(error) = self.sync() {
+                    self.status.fail(error);
+                }
+            }
+        }
+        self.sync()?;
+        if self.status.is_complete()
+            && let Some(journal) = &mut self.journal
+        {
+            let finished = journal.mark_finished();
+            finished.map_err(|cause| journal_error(journal, cause))?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, batch: Vec<EncodedTask>) -> Result<()> {
+        let (mut records, mut done) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
+        let mut rooms = Vec::with_capacity(batch.len());
+        let mut new = NewTasks::default();
+        for ready in batch {
+            let EncodedTask { lease, key, outcome, encoded, discovered: found, _permit: room } = ready;
+            if let Some(found) = found {
+                new.merge(self.admit(found)?);
+            }
+            done.push((lease, key, outcome, encoded.is_some()));
+            records.extend(encoded);
+            rooms.push(room);
+        }
+        let (mut lens, mut position) = (Vec::new(), 0);
+        if let Some(store) = &mut self.store {
+            lens = store.write(&records)?;
+            position = store.position();
+            if store.is_closed() {
+                self.status.mark_output_closed();
+            }
+        }
+        let mut lens = lens.into_iter();
+        let entries: Vec<_> = done
+            .iter()
+            .map(|(_, key, outcome, has_record)| {
+                let len = if *has_record { lens.next().unwrap_or(0) } else { 0 };
+                journal::new_entry(*key, *outcome, len)
+            })
+            .collect();
+        if let Some(journal) = &mut self.journal {
+            let tasks = new.tasks.iter().map(QueuedTask::task);
+            let commit = journal.commit_with_discoveries(position, &entries, tasks, &new.aliases);
+            commit.map_err(|cause| journal_error(journal, cause))?;
+        }
+        self.committed = position;
+        self.dirty = true;
+        self.status.record_finished(&entries);
+        self.status.read.fetch_add(new.tasks.len() as u64, Ordering::Relaxed);
+        if !new.tasks.is_empty() {
+            self.runtime.block_on(self.queue.push_discovered(new.tasks))?;
+        }
+        let leases: Vec<LeaseId> = done.iter().filter_map(|(lease, ..)| *lease).collect();
+        self.runtime.block_on(self.queue.ack(&leases))
+    }
+
+    fn admit(&self, found: Discovered) -> Result<NewTasks> {
+        let mut frontier = lock_unpoisoned(&self.frontier);
+        frontier.admit_discovered(found).map_err(super::crawl::dedup_error)
+    }
+
+    /// The output before the journal: what the journal promises is there.
+    fn sync(&mut self) -> Result<()> {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        if !std::mem::take(&mut self.dirty) {
+            return Ok(());
+        }
+        if let Some(bodies) = &self.bodies {
+            bodies.sync()?;
+        }
+        if let Some(store) = &mut self.store {
+            store.sync()?;
+        }
+        journal.mark_synced(self.committed).map_err(|cause| journal_error(journal, cause))
+    }
+}
+
+/// What is there already, to be written by one write.
+fn collect_batch(first: EncodedTask, from: &Receiver<EncodedTask>) -> Vec<EncodedTask> {
+    let size = |ready: &EncodedTask| {
+        ready.encoded.as_ref().map_or(0, EncodedRecord::len)
+            + ready.discovered.as_ref().map_or(0, Discovered::memory_size)
+    };
+    let mut bytes = size(&first);
+    let mut batch = vec![first];
+    while batch.len() < MAX_BATCH_TASKS
+        && bytes < MAX_BATCH_BYTES
+        && let Ok(next) = from.try_recv()
+    {
+        bytes += size(&next);
+        batch.push(next);
+    }
+    batch
+}
+
+fn journal_error(journal: &Journal, cause: std::io::Error) -> Error {
+    super::output::write_error(journal.path(), cause)
+}
+
+fn thread_panicked() -> Error {
+    Error::new(ErrorKind::Io, "a thread that writes records ended by a fault of this program")
+}
+
+fn spawn<T: Send + 'static>(name: &str, run: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map_err(|cause| Error::new(ErrorKind::Io, "a thread could not be started").with_source(cause))
+}
+
+/// The unit of room, in bytes.
+const BUDGET_UNIT: usize = 1024;
+/// Records under way take at most 64 MiB, or one of them more.
+const BUDGET_UNITS: usize = 64 * 1024;
+/// The least that a record takes.
+const MIN_UNITS: usize = 16;
+/// Threads that make records.
+const MAX_ENCODERS: usize = 4;
+const MAX_BATCH_TASKS: usize = 1024;
+const MAX_BATCH_BYTES: usize = 4 << 20;
+/// How often the disk is waited for.
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,0 +1,452 @@
+//! From what was typed to what to do: the one crossing, cut into groups.
+
+use std::io::Read;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rungs::batch::CrawlOptions;
+use rungs::detect::{Expectation, Rules};
+use rungs::extract::Extractor;
+use rungs::fingerprint::Profile;
+use rungs::target::{ByteSize, HumanDuration, Rate, Targets, environment};
+use rungs::{
+    Coordinates, Error, ErrorKind, Fetcher, FetcherBuilder, LocationOverride, Proxy, ProxyRules,
+    RobotsPolicy, Secret, Tier,
+};
+
+use super::args::{
+    CommonArgs, ConnectArgs, CrawlArgs, EmulationArgs, EscalationArgs, ExtractArgs, PolitenessArgs,
+    RequestArgs, VerdictArgs,
+};
+use super::exit::Failure;
+use super::proxy_pool;
+
+/// A fetcher with everything the command line says about it.
+pub(crate) async fn fetcher_builder(args: &CommonArgs, urls: &[String]) -> Result<FetcherBuilder, Failure> {
+    let mut targets = targets(args, urls)?;
+    let by_pool = proxy_pool::is_requested(args);
+    if by_pool {
+        targets = proxy_pool::apply(targets, args, urls).await?;
+    }
+    let builder = Fetcher::builder().target_layers(targets);
+    let builder = if by_pool {
+        apply_trust(builder, &args.network.connect)?
+    } else {
+        apply_connect(builder, &args.network.connect)?
+    };
+    let builder = apply_escalation(builder, &args.escalation)?.rules(rules(&args.verdict)?);
+    // The jar that is written is the default profile's.
+    Ok(apply_emulation(builder, &args.emulation)?.adapt_profile(args.request.cookie_jar.is_none()))
+}
+
+/// Who fetches: the session that was named, or the fetcher's own.
+pub(crate) fn session(args: &CommonArgs, fetcher: &Fetcher) -> Fetcher {
+    match &args.escalation.session {
+        Some(name) => fetcher.session(name),
+        None => fetcher.clone(),
+    }
+}
+
+/// What is read out of every page.
+pub(crate) fn extract(args: &ExtractArgs) -> Result<Extractor, Failure> {
+    let mut extract = Extractor::new().text(args.text).links(args.links);
+    for text in &args.select {
+        extract =
+            extract.field(text).map_err(|error| Failure::Usage(format!("--select {}", error.chain())))?;
+    }
+    Ok(extract)
+}
+
+/// Which links a batch follows, if any.
+pub(crate) fn crawl_options(args: &CrawlArgs) -> Result<Option<CrawlOptions>, Failure> {
+    if args.follow.is_empty() {
+        return Ok(None);
+    }
+    let mut follow = CrawlOptions::new().external(args.follow_external).sort_query(args.sort_query);
+    for text in &args.follow {
+        follow = follow.links(text).map_err(|error| Failure::Usage(format!("--follow {}", error.chain())))?;
+    }
+    for host in &args.allow {
+        follow = follow.allow(host).map_err(|error| Failure::Usage(format!("--allow {}", error.chain())))?;
+    }
+    if let Some(depth) = args.depth {
+        follow = follow.depth(depth);
+    }
+    if let Some(pages) = args.max_pages {
+        follow = follow.max_pages(pages);
+    }
+    if let Some(limit) = args.trap_limit {
+        follow = follow.trap_limit(limit);
+    }
+    Ok(Some(follow))
+}
+
+/// The user's targets, with what flags say laid over them.
+fn targets(args: &CommonArgs, urls: &[String]) -> Result<Targets, Failure> {
+    let mut targets = Targets::from_user_config()?;
+    if let Some(path) = &args.escalation.target {
+        targets = targets.with_file(path)?;
+        for url in urls {
+            // One that cannot be read is told of when its turn comes.
+            let url = rungs::parse_url(url).ok();
+            if url.is_some_and(|url| targets.list().last().is_some_and(|last| !last.matches().matches(&url)))
+            {
+                let message = format!("--target: {} is not for each of these URLs", path.display());
+                return Err(Failure::Config(format!("{message}; see its [match]")));
+            }
+        }
+    }
+    let (network, view) = (&args.network, &args.render);
+    let spans: [(&str, &Option<String>, &[&str]); 4] = [
+        ("-m/--max-time", &network.max_time, &["total"]),
+        ("--connect-timeout", &network.connect_timeout, &["dns", "connect", "tls"]),
+        ("--settle-timeout", &view.settle_timeout, &["settle"]),
+        ("--page-timeout", &view.page_timeout, &["browser"]),
+    ];
+    for (flag, text, keys) in spans {
+        let Some(text) = text else { continue };
+        let span = HumanDuration(parse_seconds(flag, text)?).to_string();
+        for key in keys {
+            targets = targets.with_flag(flag, &format!("timeouts.{key}"), span.as_str())?;
+        }
+    }
+    if let Some(text) = &network.max_size {
+        let limit = ByteSize(parse_size("--max-size", text)?).to_string();
+        for key in ["limits.max_body", "limits.max_file"] {
+            targets = targets.with_flag("--max-size", key, limit.as_str())?;
+        }
+    }
+    if let Some(times) = network.retry {
+        targets = targets.with_flag("--retry", "retry.times", i64::from(times))?;
+    }
+    if let Some(attempts) = network.max_attempts {
+        targets = targets.with_flag("--max-attempts", "budget.attempts", i64::from(attempts))?;
+    }
+    if let Some(visits) = network.max_visits {
+        targets = targets.with_flag("--max-visits", "budget.visits", i64::from(visits))?;
+    }
+    if let Some(text) = &network.max_bytes {
+        let bytes = ByteSize(parse_size("--max-bytes", text)?).to_string();
+        targets = targets.with_flag("--max-bytes", "budget.bytes", bytes)?;
+    }
+    apply_politeness(targets, &args.politeness)
+}
+
+fn apply_politeness(mut targets: Targets, args: &PolitenessArgs) -> Result<Targets, Failure> {
+    if let Some(name) = args.robots {
+        let name = match RobotsPolicy::from(name) {
+            RobotsPolicy::Obey => "obey",
+            RobotsPolicy::Ignore => "ignore",
+        };
+        targets = targets.with_flag("--robots", "robots", name)?;
+    }
+    if let Some(text) = &args.rate {
+        let rate: Rate = text.parse().map_err(|wrong| Failure::Usage(format!("--rate: {wrong}")))?;
+        targets = targets.with_flag("--rate", "pace.rate", rate.to_string())?;
+    }
+    if let Some(concurrency) = args.host_concurrency {
+        targets = targets.with_flag("--host-concurrency", "pace.concurrency", i64::from(concurrency))?;
+    }
+    Ok(targets)
+}
+
+/// A builder that gets there as the command line says.
+pub(crate) fn apply_connect(
+    mut builder: FetcherBuilder,
+    args: &ConnectArgs,
+) -> Result<FetcherBuilder, Failure> {
+    let route = proxy_rules(args)?;
+    if !args.proxy.is_empty() || !route.is_direct() {
+        builder = builder.proxy_rules(route);
+    }
+    apply_trust(builder, args)
+}
+
+/// A builder that trusts, and knows names, as the command line says.
+pub(crate) fn apply_trust(
+    mut builder: FetcherBuilder,
+    args: &ConnectArgs,
+) -> Result<FetcherBuilder, Failure> {
+    builder = builder.insecure(args.insecure);
+    builder = builder.proxy_insecure(args.proxy_insecure).allow_private(args.allow_private);
+    if let Some(path) = &args.proxy_cacert {
+        builder = builder.proxy_ca_file(path);
+    }
+    if let Some(path) = &args.cacert {
+        builder = builder.ca_file(path);
+    }
+    for text in &args.resolve {
+        let (host, port, address) = parse_resolve(text)?;
+        builder = builder.resolve(host, port, address);
+    }
+    Ok(builder)
+}
+
+/// Which URL goes through which proxy, as curl reads the same flags and the environment.
+fn proxy_rules(args: &ConnectArgs) -> Result<ProxyRules, Failure> {
+    let route = match args.proxy.as_slice() {
+        [] => ProxyRules::from_env()?,
+        [text] if text.is_empty() => ProxyRules::default(),
+        [text] => {
+            let proxy: Proxy = text.parse().map_err(|error: Error| flag_error("-x/--proxy", &error))?;
+            ProxyRules::through(proxy)
+        }
+        _ => return Err(Failure::Usage("-x/--proxy: one proxy at a time here".to_owned())),
+    };
+    let route = match args.noproxy.clone().or_else(ProxyRules::no_proxy_from_env) {
+        Some(list) => route.no_proxy(&list),
+        None => route,
+    };
+    let Some(text) = &args.proxy_user else { return Ok(route) };
+    let (user, password) = text.split_once(':').unwrap_or((text, ""));
+    Ok(route.or_credentials(user, &Secret::new(password)))
+}
+
+fn apply_escalation(mut builder: FetcherBuilder, args: &EscalationArgs) -> Result<FetcherBuilder, Failure> {
+    if let Some(tier) = args.tier {
+        builder = builder.min_tier(tier.into()).max_tier(tier.into());
+    }
+    let (min, max) = (args.min_tier.map(Tier::from), args.max_tier.map(Tier::from));
+    if let (Some(min), Some(max)) = (min, max)
+        && min > max
+    {
+        let message = format!("--min-tier {min} is above --max-tier {max}");
+        return Err(Failure::Usage(message));
+    }
+    if let Some(tier) = min {
+        builder = builder.min_tier(tier);
+    }
+    if let Some(tier) = max {
+        builder = builder.max_tier(tier);
+    }
+    if let Some(name) = &args.profile {
+        builder = builder.browser_profile(find_profile(name)?);
+    }
+    if let Some(path) = memory_path().filter(|_| !args.no_memory) {
+        builder = builder.memory(path);
+    }
+    Ok(builder)
+}
+
+/// The file of the host memory, as the environment says. `None` where there is no home.
+pub(crate) fn memory_path() -> Option<PathBuf> {
+    let named = std::env::var_os(environment::MEMORY).filter(|path| !path.is_empty()).map(PathBuf::from);
+    named.or_else(rungs::memory::default_path)
+}
+
+/// The folder of the user's own dialects: the one that was named, or the one there is.
+pub(crate) fn dialects_dir(named: Option<&Path>) -> Option<PathBuf> {
+    named.map(Path::to_owned).or_else(rungs::target::dialect_folder)
+}
+
+/// The shipped block rules, with those of the folder that was named.
+pub(crate) fn rules(args: &VerdictArgs) -> Result<Rules, Failure> {
+    let Some(dir) = &args.rules_dir else { return Ok(Rules::shipped()) };
+    Rules::with_dir(dir).map_err(|error| match error.kind() {
+        ErrorKind::Io => Failure::Config(format!("--rules-dir: {}", error.chain())),
+        _ => error.into(),
+    })
+}
+
+/// What a page must have, as far as the command line says.
+pub(crate) fn expectation(args: &VerdictArgs) -> Result<Expectation, Failure> {
+    let mut expect = Expectation::default();
+    if let Some(selector) = &args.expect_css {
+        expect = expect.css(selector).map_err(|error| flag_error("--expect-css", &error))?;
+    }
+    if let Some(text) = &args.expect_text {
+        expect = expect.text(text);
+    }
+    if let Some(text) = &args.expect_min_bytes {
+        let least = parse_size("--expect-min-bytes", text)?;
+        expect = expect.min_bytes(usize::try_from(least).unwrap_or(usize::MAX));
+    }
+    Ok(expect)
+}
+
+fn apply_emulation(mut builder: FetcherBuilder, args: &EmulationArgs) -> Result<FetcherBuilder, Failure> {
+    #[cfg(feature = "browser")]
+    {
+        builder = builder.headful(args.headful);
+        if let Some(pages) = args.browser_pages {
+            builder = builder.browser_pages(pages.into());
+        }
+        if let Some(processes) = args.browser_processes {
+            builder = builder.browser_processes(processes.into());
+        }
+    }
+    if let Some(tag) = &args.lang {
+        // Tried on any profile, so that what is wrong is told of the flag.
+        let any = Profile::clone(&*Profile::named("plain")?);
+        any.with_language(tag).map_err(|error| flag_error("--lang", &error))?;
+        builder = builder.language(tag);
+    }
+    if let Some(zone) = &args.timezone {
+        let mut place = LocationOverride::default();
+        place.timezone = Some(zone.clone());
+        place.validate().map_err(|error| flag_error("--timezone", &error))?;
+        builder = builder.timezone(zone);
+    }
+    if let Some(text) = &args.geolocation {
+        let position: Coordinates =
+            text.parse().map_err(|error: Error| flag_error("--geolocation", &error))?;
+        builder = builder.geolocation(position);
+    }
+    Ok(builder)
+}
+
+/// A profile by name, or by file when it looks like one.
+pub(crate) fn find_profile(name: &str) -> Result<Arc<Profile>, Failure> {
+    Profile::find(name).map_err(|error| match error.kind() {
+        ErrorKind::Io => Failure::Config(error.chain()),
+        _ => error.into(),
+    })
+}
+
+/// The method: as typed, else HEAD with -I, POST with -d, GET.
+pub(crate) fn method(args: &RequestArgs) -> Result<http::Method, Failure> {
+    match &args.method {
+        Some(text) => text
+            .parse()
+            .map_err(|_| Failure::Usage(format!("-X/--request: `{}` is not a method", text.escape_debug()))),
+        None if args.head => Ok(http::Method::HEAD),
+        None if args.json.is_some() || !args.data.is_empty() => Ok(http::Method::POST),
+        None => Ok(http::Method::GET),
+    }
+}
+
+/// One `-H`: a header to send, or one to take away.
+pub(crate) enum HeaderLine {
+    Add(String, String),
+    Remove(String),
+}
+
+/// Reads `Name: value`, `Name:` (take away) and `Name;` (send empty), as curl does.
+pub(crate) fn parse_header(line: &str) -> Result<HeaderLine, Failure> {
+    if let Some((name, value)) = line.split_once(':') {
+        let (name, value) = (name.trim().to_owned(), value.trim().to_owned());
+        if !name.is_empty() {
+            return Ok(if value.is_empty() {
+                HeaderLine::Remove(name)
+            } else {
+                HeaderLine::Add(name, value)
+            });
+        }
+    } else if let Some(name) = line.trim_end().strip_suffix(';') {
+        return Ok(HeaderLine::Add(name.trim().to_owned(), String::new()));
+    }
+    // The line may hold a secret: it is not repeated.
+    Err(Failure::Usage("-H/--header: write it as `Name: value`".to_owned()))
+}
+
+/// The body of all `-d`, joined by `&`, or that of `--json`.
+pub(crate) fn read_body(args: &RequestArgs) -> Result<Option<Vec<u8>>, Failure> {
+    if let Some(text) = &args.json {
+        return read_data("--json", text).map(Some);
+    }
+    if args.data.is_empty() {
+        return Ok(None);
+    }
+    let mut parts = Vec::new();
+    for text in &args.data {
+        let mut part = read_data("-d/--data", text)?;
+        if text.starts_with('@') {
+            // As curl: line ends of a file are not part of a form.
+            part.retain(|byte| !matches!(byte, b'\r' | b'\n'));
+        }
+        parts.push(part);
+    }
+    Ok(Some(parts.join(&b'&')))
+}
+
+/// The text itself, or for `@FILE` and `@-` what it names.
+fn read_data(flag: &str, text: &str) -> Result<Vec<u8>, Failure> {
+    let Some(name) = text.strip_prefix('@') else { return Ok(text.as_bytes().to_vec()) };
+    let mut bytes = Vec::new();
+    let read = if name == "-" {
+        std::io::stdin().read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(name).and_then(|mut file| file.read_to_end(&mut bytes))
+    };
+    read.map_err(|cause| Failure::Io(format!("{flag}: could not read {name}"), cause))?;
+    Ok(bytes)
+}
+
+pub(crate) fn parse_resolve(text: &str) -> Result<(String, u16, IpAddr), Failure> {
+    let read = || {
+        let (host, rest) = if let Some(rest) = text.strip_prefix('[') {
+            let (host, rest) = rest.split_once("]:")?;
+            (host, rest)
+        } else {
+            text.split_once(':')?
+        };
+        let (port, address) = rest.split_once(':')?;
+        let address = address.trim_matches(['[', ']']).parse().ok()?;
+        (!host.is_empty()).then_some((host.to_owned(), port.parse().ok()?, address))
+    };
+    read().ok_or_else(|| {
+        let shown = text.escape_debug();
+        Failure::Usage(format!(
+            "--resolve: `{shown}` is not HOST:PORT:ADDR, as in site.example:443:127.0.0.1"
+        ))
+    })
+}
+
+pub(crate) fn parse_seconds(flag: &str, text: &str) -> Result<Duration, Failure> {
+    let value = text.parse::<f64>().ok().filter(|value| *value > 0.0);
+    value.and_then(|value| Duration::try_from_secs_f64(value).ok()).ok_or_else(|| {
+        Failure::Usage(format!("{flag}: `{}` is not a number of seconds above 0", text.escape_debug()))
+    })
+}
+
+fn parse_size(flag: &str, text: &str) -> Result<u64, Failure> {
+    text.parse::<ByteSize>().map(|size| size.0).map_err(|what| Failure::Usage(format!("{flag}: {what}")))
+}
+
+pub(crate) fn flag_error(flag: &str, error: &Error) -> Failure {
+    let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+    Failure::Usage(format!("{flag}: {}{hint}", error.chain()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resolve_takes_names_stars_and_both_families() {
+        for (text, host, port, address) in [
+            ("a.example:443:127.0.0.1", "a.example", 443, "127.0.0.1"),
+            ("*:80:::1", "*", 80, "::1"),
+            ("a.example:443:[::1]", "a.example", 443, "::1"),
+        ] {
+            let expected = (host.to_owned(), port, address.parse().unwrap());
+            assert_eq!(parse_resolve(text).unwrap(), expected, "{text}");
+        }
+        for text in ["a.example", "a.example:443", "a.example:x:127.0.0.1", ":1:127.0.0.1", "a:1:b"] {
+            assert_eq!(parse_resolve(text).unwrap_err().code(), 2, "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_and_seconds_have_units_and_limits() {
+        assert_eq!(parse_size("f", "10k").unwrap(), 10240);
+        assert_eq!(parse_size("f", "1G").unwrap(), 1 << 30);
+        assert_eq!(parse_seconds("f", "0.5").unwrap(), Duration::from_millis(500));
+        for text in ["", "k", "-1", "1T", "99999999999G"] {
+            assert!(parse_size("f", text).is_err(), "{text}");
+        }
+        for text in ["0", "-1", "soon", "inf", "NaN"] {
+            assert!(parse_seconds("f", text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn header_lines_are_read_as_curl_reads_them() {
+        assert!(matches!(parse_header("A: b: c").unwrap(), HeaderLine::Add(n, v) if n == "A" && v == "b: c"));
+        assert!(matches!(parse_header("A:").unwrap(), HeaderLine::Remove(n) if n == "A"));
+        assert!(matches!(parse_header("A;").unwrap(), HeaderLine::Add(n, v) if n == "A" && v.is_empty()));
+        assert!(parse_header("secret").is_err());
+    }
+}

@@ -1,0 +1,174 @@
+//! The server: GET /metrics and nothing else, a connection a request, all of it bounded.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::{Metrics, MetricsAddress};
+use crate::cli::exit::Failure;
+
+/// Serves until it is dropped.
+pub(crate) struct MetricsServer {
+    address: SocketAddr,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl MetricsServer {
+    /// Begins to serve.
+    pub(crate) async fn start(address: MetricsAddress, metrics: Metrics) -> Result<Self, Failure> {
+        let unusable = |cause| Failure::Io(format!("--metrics {}: could not listen", address.0), cause);
+        let listener = TcpListener::bind(address.0).await.map_err(unusable)?;
+        let at = listener.local_addr().map_err(unusable)?;
+        let tasks = [tokio::spawn(measure_lag(metrics.clone())), tokio::spawn(accept(listener, metrics))];
+        Ok(Self { address: at, tasks })
+    }
+
+    /// Where it can be asked.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/metrics", self.address)
+    }
+
+    /// Whether others than this machine can ask it.
+    pub(crate) fn is_public(&self) -> bool {
+        !self.address.ip().is_loopback()
+    }
+}
+
+impl Drop for MetricsServer {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Measures how late the runtime is.
+async fn measure_lag(metrics: Metrics) {
+    loop {
+        let due = Instant::now() + LAG_INTERVAL;
+        sleep_until(due).await;
+        metrics.record_lag((Instant::now() - due).as_secs_f64());
+    }
+}
+
+async fn accept(listener: TcpListener, metrics: Metrics) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let metrics = metrics.clone();
+                tokio::spawn(async move {
+                    // Who is slow, or goes away, is not answered.
+                    let _ = timeout(REQUEST_TIMEOUT, handle_connection(stream, &metrics)).await;
+                    drop(place);
+                });
+            }
+            // No file descriptor is left, perhaps: soon there is.
+            Err(_) => sleep(LAG_INTERVAL).await,
+        }
+    }
+}
+
+async fn handle_connection(mut stream: TcpStream, metrics: &Metrics) -> std::io::Result<()> {
+    let public = !stream.local_addr()?.ip().is_loopback();
+    let (status, body) = match response_status(&read_head(&mut stream).await?, public) {
+        "200 OK" => ("200 OK", metrics.render()),
+        status => (status, format!("{status}\n")),
+    };
+    let kind = if status == "200 OK" { OPEN_METRICS } else { "text/plain; charset=utf-8" };
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(body.as_bytes()).await?;
+    stream.shutdown().await
+}
+
+/// A request's head, or the part of it that is allowed.
+async fn read_head(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut part = [0; 1024];
+    while bytes.len() < MAX_HEAD_BYTES && !bytes.windows(4).any(|four| four == b"\r\n\r\n") {
+        match stream.read(&mut part).await? {
+            0 => break,
+            read => bytes.extend_from_slice(&part[..read]),
+        }
+    }
+    Ok(bytes)
+}
+
+/// What to answer to such a head.
+fn response_status(head: &[u8], public: bool) -> &'static str {
+    let mut fields = [httparse::EMPTY_HEADER; 32];
+    let mut request = httparse::Request::new(&mut fields);
+    match request.parse(head) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Ok(httparse::Status::Partial) if head.len() < MAX_HEAD_BYTES => return "400 Bad Request",
+        Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+            return "431 Request Header Fields Too Large";
+        }
+        Err(_) => return "400 Bad Request",
+    }
+    let host = request.headers.iter().find(|field| field.name.eq_ignore_ascii_case("host"));
+    // A page elsewhere may have its own name lead here, and would read what only this machine may.
+    if !public && !host.is_some_and(|field| is_local_host(field.value)) {
+        return "403 Forbidden";
+    }
+    match (request.method, request.path.map(|path| path.split('?').next().unwrap_or(path))) {
+        (Some("GET"), Some("/metrics")) => "200 OK",
+        (_, Some("/metrics")) => "405 Method Not Allowed",
+        _ => "404 Not Found",
+    }
+}
+
+/// Whether a `Host` is an address, or this machine.
+fn is_local_host(host: &[u8]) -> bool {
+    let Ok(host) = std::str::from_utf8(host) else { return false };
+    let name =
+        host.rsplit_once(':').map_or(host, |(name, port)| if port.contains(']') { host } else { name });
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+}
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The longest head of a request.
+const MAX_HEAD_BYTES: usize = 8192;
+/// Requests at once; others wait.
+const MAX_CONNECTIONS: usize = 8;
+/// The longest a request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often it is measured how late the runtime is.
+const LAG_INTERVAL: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_metrics_are_served_and_only_to_this_machine() {
+        for (head, public, answer) in [
+            ("GET /metrics HTTP/1.1\r\nhost: 127.0.0.1:9100\r\n\r\n", false, "200"),
+            ("GET /metrics?x=1 HTTP/1.1\r\nHost: localhost\r\n\r\n", false, "200"),
+            ("GET /metrics HTTP/1.1\r\nHost: [::1]:9100\r\n\r\n", false, "200"),
+            ("GET /metrics HTTP/1.1\r\nHost: evil.example:9100\r\n\r\n", false, "403"),
+            ("GET /metrics HTTP/1.1\r\nHost: box.example:9100\r\n\r\n", true, "200"),
+            ("GET /metrics HTTP/1.1\r\n\r\n", false, "403"),
+            ("POST /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", false, "405"),
+            ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", false, "404"),
+            ("GET /metrics HTTP/1.1\r\nHost: local", false, "400"),
+            ("\x16\x03\x01\x02", false, "400"),
+        ] {
+            assert!(response_status(head.as_bytes(), public).starts_with(answer), "{head}");
+        }
+        let long = format!("GET /{} HTTP/1.1\r\n", "x".repeat(MAX_HEAD_BYTES));
+        assert!(response_status(long.as_bytes(), false).starts_with("431"));
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(99));
+        assert!(response_status(many.as_bytes(), false).starts_with("431"));
+    }
+}

@@ -1,0 +1,223 @@
+//! Reading HTML: the title, and whether an element is there.
+
+use memchr::memchr_iter;
+use select::document::Document;
+use select::node::Node;
+use select::predicate::Name;
+
+use super::selector::Selector;
+
+/// The largest page that is parsed for elements. Every known block page is far smaller.
+const MAX_PARSED: usize = 64 * 1024;
+
+/// The most tags such a page may have: the parser's tree is walked by recursion, and misnested tags
+/// can make it grow with the square of their number.
+const MAX_TAGS: usize = 1000;
+
+/// The largest page that can be blank, and the elements that show nothing by themselves.
+const MAX_BLANK_LEN: usize = 4096;
+const STRUCTURAL_TAGS: [&str; 10] =
+    ["!doctype", "html", "head", "meta", "title", "body", "div", "p", "span", "br"];
+
+/// The longest text that is a sentence or two, in characters, and the elements whose text is not seen.
+const MAX_SHORT_TEXT: usize = 200;
+const INVISIBLE_TAGS: [&str; 4] = ["script", "style", "title", "noscript"];
+
+/// How far into a page its title is looked for, and how long it may be.
+const TITLE_SEARCH_LEN: usize = 64 * 1024;
+const MAX_TITLE_LEN: usize = 1024;
+
+/// The page's title with entities decoded and white space joined, if it has one.
+pub(super) fn title(body: &[u8]) -> Option<String> {
+    let head = &body[..body.len().min(TITLE_SEARCH_LEN)];
+    let start = find_tag(head, b"<title")?;
+    let rest = &head[start..];
+    let end = find_tag(rest, b"</title").unwrap_or(rest.len()).min(MAX_TITLE_LEN);
+    if let Some(text) = rest[..end].strip_prefix(b"<title>").filter(|text| is_plain(text)) {
+        return Some(collapse_white_space(&String::from_utf8_lossy(text)));
+    }
+    // One element, parsed alone: its cost does not depend on the page around it.
+    let element = String::from_utf8_lossy(&rest[..end]);
+    let document = Document::from(&*element);
+    Some(collapse_white_space(&document.find(Name("title")).next()?.text()))
+}
+
+/// Whether a title's text stands for itself.
+fn is_plain(text: &[u8]) -> bool {
+    !text.iter().any(|byte| matches!(byte, b'&' | b'<' | 0))
+}
+
+fn collapse_white_space(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The parsed page, if it is small and simple enough to be parsed at all.
+pub(super) fn parse(body: &[u8]) -> Option<Document> {
+    is_parsable(body).then(|| Document::from(&*String::from_utf8_lossy(body)))
+}
+
+/// Whether a page is small and simple enough to be parsed.
+pub(super) fn is_parsable(body: &[u8]) -> bool {
+    let is_tag = |at: &usize| body.get(at + 1).is_some_and(u8::is_ascii_alphabetic);
+    body.len() <= MAX_PARSED && memchr_iter(b'<', body).filter(is_tag).count() <= MAX_TAGS
+}
+
+/// Whether an element of the page matches.
+pub(super) fn has_element(document: &Document, selector: &Selector) -> bool {
+    document.find(|node: &Node<'_>| selector.matches(node)).next().is_some()
+}
+
+/// All the text that a reader sees, white space joined, where that is a sentence or two and not more.
+///
+/// Title, scripts and styles are not seen; nor is anything that a script may still bring.
+pub(super) fn short_text(body: &[u8]) -> Option<String> {
+    if body.len() > MAX_BLANK_LEN {
+        return None;
+    }
+    let text = without_comments(&String::from_utf8_lossy(body));
+    let mut seen = String::new();
+    let mut inside: Option<String> = None;
+    let mut pieces = text.split('<');
+    seen.push_str(pieces.next().unwrap_or(""));
+    for piece in pieces {
+        let (tag, after) = piece.split_once('>').unwrap_or((piece, ""));
+        let name = tag_name(tag).to_ascii_lowercase();
+        match &inside {
+            Some(open) if tag.starts_with('/') && *open == name => inside = None,
+            Some(_) => continue,
+            None if INVISIBLE_TAGS.contains(&name.as_str()) && !tag.starts_with('/') => {
+                inside = Some(name);
+                continue;
+            }
+            None => {}
+        }
+        seen.push(' ');
+        seen.push_str(after);
+    }
+    let words: Vec<&str> = seen.split_whitespace().collect();
+    let said = words.join(" ");
+    (!said.is_empty() && said.chars().count() <= MAX_SHORT_TEXT).then_some(said)
+}
+
+fn tag_name(tag: &str) -> &str {
+    tag.trim_start_matches('/').split(|c: char| c.is_whitespace() || c == '/').next().unwrap_or("")
+}
+
+/// The source without its comments; one that never ends takes the rest with it.
+fn without_comments(text: &str) -> String {
+    let mut parts = text.split("<!--");
+    let first = parts.next().unwrap_or("").to_owned();
+    parts.fold(first, |kept, part| kept + part.split_once("-->").map_or("", |(_, after)| after))
+}
+
+/// Whether a page has nothing in it: no text, no title, no element but those that hold others together.
+pub(super) fn is_blank(body: &[u8]) -> bool {
+    if body.len() > MAX_BLANK_LEN {
+        return false;
+    }
+    let text = without_comments(&String::from_utf8_lossy(body));
+    // A fragment that a script asked for may well be empty.
+    if !["<html", "<body"].iter().any(|tag| find_tag(body, tag.as_bytes()).is_some()) {
+        return false;
+    }
+    let mut pieces = text.split('<');
+    let before = pieces.next().unwrap_or("");
+    before.trim_matches(is_space).is_empty()
+        && pieces.all(|piece| {
+            let (tag, after) = piece.split_once('>').unwrap_or((piece, ""));
+            let frame = STRUCTURAL_TAGS.iter().any(|known| known.eq_ignore_ascii_case(tag_name(tag)));
+            let acts = tag.to_ascii_lowercase().contains("http-equiv=\"refresh");
+            frame && !acts && after.replace("&nbsp;", "").trim_matches(is_space).is_empty()
+        })
+}
+
+fn is_space(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\u{feff}' | '\u{a0}')
+}
+
+/// Where a tag is that begins like this, `<` and a name in small letters.
+fn find_tag(hay: &[u8], tag: &[u8]) -> Option<usize> {
+    let begins =
+        |at: &usize| hay.get(*at..at + tag.len()).is_some_and(|found| found.eq_ignore_ascii_case(tag));
+    memchr_iter(b'<', hay).find(begins)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_title_is_decoded_and_its_white_space_joined() {
+        let table: [(&[u8], Option<&str>); 6] = [
+            (
+                b"<html><head><TITLE lang=en>\n Making sure you&#39;re\n not a bot! </TITLE>",
+                Some("Making sure you're not a bot!"),
+            ),
+            (b"<title>never closed", Some("never closed")),
+            (b"<title></title>", Some("")),
+            (b"<title", None),
+            (b"<p>no title</p>", None),
+            (b"<title>\xff\xfe</title>", Some("\u{fffd}\u{fffd}")),
+        ];
+        for (body, expected) in table {
+            assert_eq!(title(body).as_deref(), expected, "{}", String::from_utf8_lossy(body));
+        }
+    }
+
+    #[test]
+    fn a_page_without_text_or_anything_that_brings_some_is_blank() {
+        for blank in [
+            "\u{feff}<html>",
+            "<!DOCTYPE html>\n<html><head><meta charset=utf-8><title></title></head><body>\n</body></html>",
+            "<html><body><!-- node 7 --></body></html>",
+            "<html><body><div id=\"x\"><p>&nbsp;</p></div><br/></body></html>",
+        ] {
+            assert!(is_blank(blank.as_bytes()), "{blank}");
+        }
+        for page in [
+            "pong",
+            "",
+            "<div id=results></div>",
+            "<html><p>1</p>",
+            "<html><title>a</title>",
+            "<html><div id=app></div><script src=a></script>",
+            "<html><meta http-equiv=\"refresh\" content=\"0; url=/\">",
+            "<html><frameset><frame src=a></frameset>",
+            "<body><img src=a>",
+        ] {
+            assert!(!is_blank(page.as_bytes()), "{page}");
+        }
+    }
+
+    #[test]
+    fn what_a_short_page_says_is_its_visible_text() {
+        let table: [(&str, Option<&str>); 7] = [
+            ("Rate limit exceeded.\n", Some("Rate limit exceeded.")),
+            ("<html><title>x</title><body><h1>Access\n denied</h1></body></html>", Some("Access denied")),
+            ("<script>if (a<b) { c>d }</script><p>No<!-- <p>yes</p> --></p>", Some("No")),
+            ("<style>p{}</style>", None),
+            ("<!-- never closed <p>a</p>", None),
+            ("", None),
+            (&"word ".repeat(60), None),
+        ];
+        for (body, said) in table {
+            assert_eq!(short_text(body.as_bytes()).as_deref(), said, "{body}");
+        }
+    }
+
+    #[test]
+    fn the_deepest_page_that_is_parsed_does_not_exhaust_the_stack() {
+        let deep = "<div>".repeat(MAX_TAGS);
+        assert!(parse(deep.as_bytes()).is_some());
+        assert!(parse("<b>".repeat(MAX_TAGS + 1).as_bytes()).is_none(), "one tag more is refused");
+    }
+
+    #[test]
+    fn misnested_formatting_within_the_bound_stays_small() {
+        let open: String =
+            (0..MAX_TAGS / 2).map(|index| ["<i a=", &index.to_string(), ">"].concat()).collect();
+        let page = ["<p>", &open, &"</p><p>x".repeat(MAX_TAGS / 2 - 1)].concat();
+        let document = parse(page.as_bytes()).unwrap();
+        assert!(document.nodes.len() <= MAX_TAGS * MAX_TAGS);
+    }
+}

@@ -1,8 +1,0 @@
-//! Where a file is.
-
-use std::path::Path;
-
-/// The folder that `path` is in: the current one for a bare name.
-pub(crate) fn of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}

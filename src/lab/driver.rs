@@ -1,0 +1,358 @@
+//! Driving a browser, or the impersonate tier, through all scenarios against one recorder a way to listen.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
+use tokio::time::sleep;
+
+use super::authority::Authority;
+use super::chromium::{Chromium, LaunchOptions};
+use super::devtools::{DevTools, Tab};
+use super::recorder::Recorder;
+use super::recording::{RecordedConnection, RecordedRequest};
+use super::scenario::{
+    self, ExpectedRequest, HELLO_COUNT, IDLE_TIME, SCENARIOS, Scenario, ScenarioHost, UserAction,
+};
+use crate::error::{Error, Result};
+use crate::error_kind::ErrorKind;
+use crate::fetcher::Fetcher;
+use crate::fingerprint::Profile;
+use crate::fingerprint::profile::WireProtocol;
+use crate::tier::Tier;
+
+/// How long a request may take to be heard.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long to wait for what should not come any more.
+const QUIET_TIME: Duration = Duration::from_millis(80);
+
+/// All that one client said.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Recording {
+    /// Who it was, for example `Chrome/156.0.8078.79`.
+    pub client: String,
+    /// What it says of its version when asked on the command line.
+    pub version: String,
+    /// What its scripts see: `userAgent`, `languages`, `platform`, `brands` and more.
+    pub page: serde_json::Value,
+    /// First connections, to tell what is random from what is fixed.
+    pub hellos: Vec<RecordedConnection>,
+    /// What was heard, by scenario and way (`form/h2`).
+    pub scenarios: BTreeMap<String, Vec<RecordedConnection>>,
+}
+
+impl Recording {
+    /// Nothing heard yet.
+    const fn new(client: String, version: String) -> Self {
+        Self {
+            client,
+            version,
+            page: serde_json::Value::Null,
+            hellos: Vec::new(),
+            scenarios: BTreeMap::new(),
+        }
+    }
+}
+
+impl Recording {
+    /// The requests of a scenario in order.
+    pub(super) fn requests(&self, scenario: &Scenario, over: WireProtocol) -> Vec<&RecordedRequest> {
+        let all = self.scenarios.get(&scenario_key(scenario, over)).into_iter().flatten();
+        all.flat_map(|connection| &connection.requests).collect()
+    }
+}
+
+pub(super) fn scenario_key(scenario: &Scenario, over: WireProtocol) -> String {
+    format!("{}/{}", scenario.name, over.name())
+}
+
+/// The recorders, one for each way to listen.
+pub struct RecorderSet {
+    authority: Arc<Authority>,
+    h2: Recorder,
+    h1: Recorder,
+    cleartext: Recorder,
+}
+
+impl RecorderSet {
+    /// Starts the recorders.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] or [`ErrorKind::Tls`] when one cannot listen.
+    pub async fn new() -> Result<Self> {
+        let hosts = scenario::hosts();
+        let names: Vec<&str> = hosts.iter().map(String::as_str).collect();
+        let authority = Arc::new(Authority::new(&names)?);
+        let others = [ScenarioHost::SameSite, ScenarioHost::CrossSite].map(scenario::address);
+        let clear = || Recorder::builder().extra_addresses(&others);
+        let tls = |protocols: &[&'static str]| clear().tls(Arc::clone(&authority), protocols);
+        Ok(Self {
+            h2: tls(&["h2", "http/1.1"]).start(scenario::respond).await?,
+            h1: tls(&["http/1.1"]).start(scenario::respond).await?,
+            cleartext: clear().start(scenario::respond).await?,
+            authority,
+        })
+    }
+
+    const fn recorder(&self, over: WireProtocol) -> &Recorder {
+        match over {
+            WireProtocol::Http2 => &self.h2,
+            WireProtocol::Http1 => &self.h1,
+            WireProtocol::Cleartext => &self.cleartext,
+        }
+    }
+
+    fn url(&self, host: &str, over: WireProtocol, path: &str) -> String {
+        let scheme = if over == WireProtocol::Cleartext { "http" } else { "https" };
+        format!("{scheme}://{host}:{}{path}", self.recorder(over).addr().port())
+    }
+
+    /// What the browser `binary` says; `progress` hears how far it is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Browser`] when it does not start, or a scenario does not happen: named.
+    pub async fn record_browser(
+        &self,
+        binary: Option<PathBuf>,
+        progress: &(dyn Fn(&str) + Sync),
+    ) -> Result<Recording> {
+        let mut chromium = Chromium::start(LaunchOptions {
+            binary,
+            pin: Some(self.authority.pin()?),
+            rules: Some(host_resolver_rules()),
+            headless_agent: true,
+            ..LaunchOptions::default()
+        })
+        .await?;
+        let version = chromium.version().to_owned();
+        let tools = chromium.devtools();
+        let client = tools.version().await?.replace("Headless", "");
+        let mut recording = Recording::new(client, version);
+        progress("hellos");
+        self.h1.clear();
+        for n in 0..HELLO_COUNT {
+            let host = scenario::hello_host(n);
+            let tab = tools.open(&self.url(&host, WireProtocol::Http1, "/page")).await?;
+            self.await_request(WireProtocol::Http1, &host, "/page", 1, "hellos").await?;
+            if n == 0 {
+                tools.wait_loaded(&tab, "/page").await?;
+                recording.page = tools.evaluate(&tab, PAGE_SCRIPT).await?;
+                if let Some(agent) = recording.page["userAgent"].as_str() {
+                    recording.page["userAgent"] = without_headless(agent).into();
+                }
+            }
+            tools.close(tab).await?;
+        }
+        recording.hellos = self.h1.connections();
+        for scenario in SCENARIOS {
+            for over in scenario.protocols {
+                progress(&scenario_key(scenario, *over));
+                let heard = self.perform(tools, scenario, *over).await?;
+                recording.scenarios.insert(scenario_key(scenario, *over), heard);
+            }
+        }
+        chromium.stop().await?;
+        Ok(recording)
+    }
+
+    async fn perform(
+        &self,
+        tools: &mut DevTools,
+        scenario: &Scenario,
+        over: WireProtocol,
+    ) -> Result<Vec<RecordedConnection>> {
+        let recorder = self.recorder(over);
+        recorder.clear();
+        let mut tabs: Vec<Tab> = Vec::new();
+        let mut expected = Vec::new();
+        for step in scenario.steps {
+            match (step.action, tabs.last()) {
+                (UserAction::Open | UserAction::OpenLater, _) => {
+                    if step.action == UserAction::OpenLater {
+                        sleep(IDLE_TIME).await;
+                    }
+                    let host = scenario::host(scenario.name, over, ScenarioHost::Primary);
+                    let path = step.requests.first().map_or("/", |ask| ask.path);
+                    tabs.push(tools.open(&self.url(&host, over, path)).await?);
+                }
+                (UserAction::Click, Some(tab)) => tools.click(tab).await?,
+                (UserAction::Reload, Some(tab)) => tools.reload(tab).await?,
+                (_, None) => {}
+            }
+            for ask in step.requests {
+                expected.push(ask.final_target);
+                let times = expected.iter().filter(|ends| **ends == ask.final_target).count();
+                let (place, path) = ask.final_target;
+                let host = scenario::host(scenario.name, over, place);
+                self.await_request(over, &host, path, times, &scenario_key(scenario, over)).await?;
+            }
+            if let (Some(tab), Some(ask)) = (tabs.last(), step.requests.first()) {
+                tools.wait_loaded(tab, ask.final_target.1).await?;
+            }
+        }
+        sleep(QUIET_TIME).await;
+        let heard = self.connections(scenario, over);
+        for tab in tabs {
+            tools.close(tab).await?;
+        }
+        Ok(heard)
+    }
+
+    async fn await_request(
+        &self,
+        over: WireProtocol,
+        host: &str,
+        path: &str,
+        times: usize,
+        scenario: &str,
+    ) -> Result<()> {
+        let there = |all: &[RecordedConnection]| {
+            let requests = all.iter().flat_map(|connection| &connection.requests);
+            // A preflight is sent on top of what was asked for.
+            let asked = requests.filter(|r| r.host() == host && r.path == path && r.method != "OPTIONS");
+            asked.count() >= times
+        };
+        if self.recorder(over).wait_until(REQUEST_TIMEOUT, there).await {
+            return Ok(());
+        }
+        let message = format!("the scenario `{scenario}` did not happen: {host} was not asked for {path}");
+        Err(Error::new(ErrorKind::Browser, message))
+    }
+
+    /// What was heard on the scenario's own hosts, with the port taken out of it.
+    fn connections(&self, scenario: &Scenario, over: WireProtocol) -> Vec<RecordedConnection> {
+        let hosts = scenario::scenario_hosts(scenario.name, over);
+        let recorder = self.recorder(over);
+        let port = format!(":{}", recorder.addr().port());
+        let mut connections = recorder.connections();
+        for connection in &mut connections {
+            connection.requests.retain(|r| hosts.iter().any(|h| h == r.host()) && r.path != "/favicon.ico");
+            for request in &mut connection.requests {
+                request.authority = request.authority.replace(&port, ":PORT");
+                for (_, value) in &mut request.headers {
+                    *value = without_headless(&value.replace(&port, ":PORT"));
+                }
+                for field in &mut request.hpack {
+                    field.value = without_headless(&field.value.replace(&port, ":PORT"));
+                }
+            }
+        }
+        let named = |c: &RecordedConnection| {
+            let name = c.hello.as_ref().and_then(|hello| hello.server_name());
+            name.is_some_and(|name| hosts.iter().any(|host| host == name))
+        };
+        connections.retain(|c| !c.requests.is_empty() || named(c));
+        connections
+    }
+
+    /// What the impersonate tier says as `profile`.
+    ///
+    /// # Errors
+    /// What a fetch gives, and [`ErrorKind::Io`] without a place for a temporary file.
+    pub async fn record_impersonate(
+        &self,
+        profile: Arc<Profile>,
+        progress: &(dyn Fn(&str) + Sync),
+    ) -> Result<Recording> {
+        let unwritten = |cause| Error::new(ErrorKind::Io, "no temporary file for the CA").with_source(cause);
+        let ca = NamedTempFile::new().map_err(unwritten)?;
+        std::fs::write(ca.path(), self.authority.ca_pem()).map_err(unwritten)?;
+        let mut builder = Fetcher::builder()
+            .min_tier(Tier::Impersonate)
+            .max_tier(Tier::Impersonate)
+            .retries(0)
+            .browser_profile(Arc::clone(&profile))
+            .ca_file(ca.path());
+        for over in [WireProtocol::Http2, WireProtocol::Http1, WireProtocol::Cleartext] {
+            let port = self.recorder(over).addr().port();
+            builder = builder.resolve("*", port, IpAddr::V4(Ipv4Addr::LOCALHOST));
+            for scenario in SCENARIOS {
+                for place in [ScenarioHost::SameSite, ScenarioHost::CrossSite] {
+                    let host = scenario::host(scenario.name, over, place);
+                    builder = builder.resolve(&host, port, IpAddr::V4(scenario::address(place)));
+                }
+            }
+        }
+        let fetcher = builder.build()?;
+        let mut recording =
+            Recording::new(format!("rungs as {}", profile.name), env!("CARGO_PKG_VERSION").to_owned());
+        progress("hellos");
+        self.h1.clear();
+        for n in 0..HELLO_COUNT {
+            fetcher.get(self.url(&scenario::hello_host(n), WireProtocol::Http1, "/page")).send().await?;
+        }
+        recording.hellos = self.h1.connections();
+        for scenario in SCENARIOS {
+            for over in scenario.protocols {
+                progress(&scenario_key(scenario, *over));
+                self.recorder(*over).clear();
+                let session = fetcher.session(&scenario_key(scenario, *over));
+                for step in scenario.steps {
+                    if step.action == UserAction::OpenLater {
+                        sleep(IDLE_TIME).await;
+                    }
+                    for ask in step.requests {
+                        self.fetch(&session, scenario, *over, ask).await?;
+                    }
+                }
+                if *over == WireProtocol::Http2 {
+                    sleep(QUIET_TIME).await;
+                }
+                recording.scenarios.insert(scenario_key(scenario, *over), self.connections(scenario, *over));
+            }
+        }
+        Ok(recording)
+    }
+
+    async fn fetch(
+        &self,
+        session: &Fetcher,
+        scenario: &Scenario,
+        over: WireProtocol,
+        ask: &ExpectedRequest,
+    ) -> Result<()> {
+        let host = |place| scenario::host(scenario.name, over, place);
+        let method = http::Method::from_bytes(ask.method.as_bytes()).unwrap_or_default();
+        let mut request =
+            session.request(method, self.url(&host(ask.host), over, ask.path)).context(ask.context);
+        if let Some(from) = ask.referrer {
+            request = request.header("referer", self.url(&host(ScenarioHost::Primary), over, from));
+        }
+        if let Some((media, text, times)) = ask.body {
+            request = request.body(text.repeat(times));
+            if let Some(media) = media {
+                request = request.header("content-type", media);
+            }
+        }
+        for (name, value) in ask.script_headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.map(drop)
+    }
+}
+
+/// Chromium's way to say where the scenarios' hosts are. The first rule that fits counts.
+fn host_resolver_rules() -> String {
+    let rules = [
+        ("near.*", ScenarioHost::SameSite),
+        ("*-away.test", ScenarioHost::CrossSite),
+        ("*.test", ScenarioHost::Primary),
+    ];
+    rules.map(|(hosts, place)| format!("MAP {hosts} {}", scenario::address(place))).join(", ")
+}
+
+/// A headless browser names itself in its user agent, and nowhere else.
+fn without_headless(text: &str) -> String {
+    text.replace("HeadlessChrome/", "Chrome/")
+}
+
+/// What a page's script sees of the browser.
+const PAGE_SCRIPT: &str = r#"(async () => {
+  const data = navigator.userAgentData;
+  const more = await data.getHighEntropyValues(["architecture", "bitness", "fullVersionList", "model", "platformVersion", "wow64", "formFactors"]);
+  return {userAgent: navigator.userAgent, languages: navigator.languages, ...data.toJSON(), ...more};
+})()"#;

@@ -1,0 +1,278 @@
+//! Bodies: idle deadline, content coding removed, size bounded while they arrive.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_compression::tokio::bufread::{
+    BrotliDecoder, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder,
+};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use http::{HeaderMap, header};
+use http_body::Body as _;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::io::{ReaderStream, StreamReader};
+use wreq_proto::body::Incoming;
+
+use super::exchange;
+use super::pool::CheckedOut;
+use crate::error::{Error, Result};
+use crate::error_kind::ErrorKind;
+use crate::response::BodyStream;
+
+/// The bounds of one body.
+#[derive(Clone, Copy)]
+pub(crate) struct BodyLimits {
+    pub(crate) read_idle: Duration,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) max_body: u64,
+}
+
+/// The raw body as a stream: every wait under the idle deadline and the attempt's own. A connection
+/// that was borrowed for it goes back before its reader hears that it ended.
+pub(crate) fn read_raw(incoming: Incoming, borrowed: Option<CheckedOut>, limits: BodyLimits) -> BodyStream {
+    Box::pin(stream::unfold(Some((incoming, borrowed)), move |state| async move {
+        let (mut incoming, mut borrowed) = state?;
+        let chunk = next_chunk(&mut incoming, limits).await;
+        if (matches!(chunk, Ok(None)) || (chunk.is_ok() && incoming.is_end_stream()))
+            && let Some(borrowed) = borrowed.take()
+        {
+            borrowed.release().await;
+        }
+        match chunk {
+            Ok(None) => None,
+            Ok(Some(bytes)) => Some((Ok(bytes), Some((incoming, borrowed)))),
+            Err(error) => Some((Err(error), None)),
+        }
+    }))
+}
+
+async fn next_chunk(incoming: &mut Incoming, limits: BodyLimits) -> Result<Option<Bytes>> {
+    loop {
+        let frame = std::future::poll_fn(|cx| Pin::new(&mut *incoming).poll_frame(cx));
+        let idle = timeout(limits.read_idle, frame);
+        let read = match limits.deadline {
+            Some(deadline) => timeout_at(deadline, idle).await.map_err(|_| {
+                Error::new(ErrorKind::Timeout, "the body did not end within the attempt's total time")
+            })?,
+            None => idle.await,
+        };
+        let frame = read.map_err(|_| {
+            Error::new(
+                ErrorKind::Timeout,
+                format!("the body stalled: nothing came for {:?}", limits.read_idle),
+            )
+        })?;
+        match frame {
+            None => return Ok(None),
+            Some(Err(cause)) => return Err(exchange::body_error(cause)),
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+        }
+    }
+}
+
+/// Removes the content codings that `headers` name and bounds what comes out.
+pub(crate) async fn decode(body: BodyStream, headers: &HeaderMap, limits: BodyLimits) -> Result<BodyStream> {
+    let codings = content_codings(headers)?;
+    let mut body = body;
+    if !codings.is_empty() {
+        // An empty body has no coding, whatever the headers say (HEAD, 304, a careless server).
+        let Some(first) = body.next().await else { return Ok(Box::pin(stream::empty())) };
+        let mut reader: BoxReader = Box::pin(StreamReader::new(Box::pin(
+            stream::iter([first]).chain(body).map(|item| item.map_err(io::Error::other)),
+        ) as IoStream));
+        for coding in codings.into_iter().rev() {
+            reader = wrap_decoder(coding, reader).await?;
+        }
+        body =
+            Box::pin(ReaderStream::with_capacity(reader, CHUNK_SIZE).map(|item| item.map_err(decode_error)));
+    }
+    Ok(limit_size(body, limits.max_body))
+}
+
+type BoxReader = Pin<Box<dyn AsyncBufRead + Send>>;
+type IoStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ContentCoding {
+    Gzip,
+    Deflate,
+    Brotli,
+    Zstd,
+}
+
+/// The content codings in the order they were applied.
+fn content_codings(headers: &HeaderMap) -> Result<Vec<ContentCoding>> {
+    let mut out = Vec::new();
+    for value in headers.get_all(header::CONTENT_ENCODING) {
+        for token in String::from_utf8_lossy(value.as_bytes()).split(',') {
+            match token.trim().to_ascii_lowercase().as_str() {
+                "" | "identity" => {}
+                "gzip" | "x-gzip" => out.push(ContentCoding::Gzip),
+                "deflate" => out.push(ContentCoding::Deflate),
+                "br" => out.push(ContentCoding::Brotli),
+                "zstd" => out.push(ContentCoding::Zstd),
+                // An unknown coding is passed through as it is, as browsers do.
+                _ => return Ok(Vec::new()),
+            }
+        }
+    }
+    if out.len() > MAX_CODINGS {
+        let message =
+            format!("the body is wrapped in {} content codings, at most {MAX_CODINGS} are taken", out.len());
+        return Err(Error::new(ErrorKind::Decode, message));
+    }
+    Ok(out)
+}
+
+async fn wrap_decoder(coding: ContentCoding, mut input: BoxReader) -> Result<BoxReader> {
+    Ok(match coding {
+        ContentCoding::Gzip => {
+            let mut decoder = GzipDecoder::new(input);
+            decoder.multiple_members(true);
+            buffered(decoder)
+        }
+        ContentCoding::Brotli => buffered(BrotliDecoder::new(input)),
+        ContentCoding::Zstd => buffered(ZstdDecoder::new(input)),
+        ContentCoding::Deflate => {
+            // The name means zlib, but some servers send the bare deflate stream.
+            let head = input.fill_buf().await.map_err(decode_error)?;
+            let zlib = head.first().is_some_and(|byte| byte & 0x0f == 8)
+                && head.get(1).is_none_or(|second| (u16::from(head[0]) << 8 | u16::from(*second)) % 31 == 0);
+            if zlib { buffered(ZlibDecoder::new(input)) } else { buffered(DeflateDecoder::new(input)) }
+        }
+    })
+}
+
+fn buffered(reader: impl AsyncRead + Send + 'static) -> BoxReader {
+    Box::pin(BufReader::with_capacity(CHUNK_SIZE, reader))
+}
+
+/// Our own error from below, or the decoder's own complaint.
+fn decode_error(cause: io::Error) -> Error {
+    match cause.downcast::<Error>() {
+        Ok(error) => error,
+        Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => {
+            Error::new(ErrorKind::Decode, "the compressed body ends too early").with_source(cause)
+        }
+        Err(cause) => Error::new(ErrorKind::Decode, "the compressed body is broken").with_source(cause),
+    }
+}
+
+fn limit_size(body: BodyStream, max: u64) -> BodyStream {
+    Box::pin(LimitedBody { body: Some(body), remaining: max, max })
+}
+
+struct LimitedBody {
+    body: Option<BodyStream>,
+    remaining: u64,
+    max: u64,
+}
+
+impl Stream for LimitedBody {
+    type Item = Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(body) = self.body.as_mut() else { return Poll::Ready(None) };
+        let item = std::task::ready!(body.poll_next_unpin(cx));
+        match item {
+            Some(Ok(bytes)) => {
+                let length = bytes.len() as u64;
+                if length > self.remaining {
+                    self.body = None;
+                    return Poll::Ready(Some(Err(body_too_large(self.max))));
+                }
+                self.remaining -= length;
+                Poll::Ready(Some(Ok(bytes)))
+            }
+            other => {
+                self.body = None;
+                Poll::Ready(other)
+            }
+        }
+    }
+}
+
+/// The body is larger than the caller allows.
+pub(crate) fn body_too_large(max: u64) -> Error {
+    Error::new(ErrorKind::BodyTooLarge, format!("the body is larger than {max} bytes"))
+        .with_hint("`--max-size` raises the bound; `-o FILE` streams without holding it in memory")
+}
+
+const CHUNK_SIZE: usize = 16 * 1024;
+const MAX_CODINGS: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use async_compression::tokio::write::{
+        BrotliEncoder, DeflateEncoder, GzipEncoder, ZlibEncoder, ZstdEncoder,
+    };
+    use tokio::io::AsyncWriteExt;
+
+    const TEXT: &[u8] = b"the same words again and again, the same words again and again";
+
+    fn limits(max_body: u64) -> BodyLimits {
+        BodyLimits { read_idle: Duration::from_secs(5), deadline: None, max_body }
+    }
+
+    async fn read(coding: &str, wire: Vec<u8>, max: u64) -> Result<Vec<u8>> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_ENCODING, coding.parse().unwrap());
+        let chunks: Vec<Result<Bytes>> = wire.chunks(7).map(|c| Ok(Bytes::copy_from_slice(c))).collect();
+        let mut body = decode(Box::pin(stream::iter(chunks)), &headers, limits(max)).await?;
+        let mut out = Vec::new();
+        while let Some(chunk) = body.next().await {
+            out.extend_from_slice(&chunk?);
+        }
+        Ok(out)
+    }
+
+    macro_rules! encode {
+        ($encoder:ident, $text:expr) => {{
+            let mut encoder = $encoder::new(Vec::new());
+            encoder.write_all($text).await.unwrap();
+            encoder.shutdown().await.unwrap();
+            encoder.into_inner()
+        }};
+    }
+
+    #[tokio::test]
+    async fn every_coding_comes_back_as_it_was() {
+        assert_eq!(read("gzip", encode!(GzipEncoder, TEXT), 1000).await.unwrap(), TEXT);
+        assert_eq!(read("br", encode!(BrotliEncoder, TEXT), 1000).await.unwrap(), TEXT);
+        assert_eq!(read("zstd", encode!(ZstdEncoder, TEXT), 1000).await.unwrap(), TEXT);
+        assert_eq!(read("deflate", encode!(ZlibEncoder, TEXT), 1000).await.unwrap(), TEXT);
+        assert_eq!(read("deflate", encode!(DeflateEncoder, TEXT), 1000).await.unwrap(), TEXT);
+        let twice = encode!(BrotliEncoder, &encode!(GzipEncoder, TEXT));
+        assert_eq!(read("gzip, br", twice, 1000).await.unwrap(), TEXT);
+        assert_eq!(read("something", TEXT.to_vec(), 1000).await.unwrap(), TEXT);
+        assert_eq!(read("gzip", Vec::new(), 1000).await.unwrap(), b"");
+    }
+
+    #[tokio::test]
+    async fn broken_and_cut_off_bodies_are_decode_errors() {
+        let whole = encode!(GzipEncoder, TEXT);
+        let cut = whole[..whole.len() - 12].to_vec();
+        assert_eq!(read("gzip", cut, 1000).await.unwrap_err().kind(), ErrorKind::Decode);
+        assert_eq!(
+            read("gzip", b"not gzip at all".to_vec(), 1000).await.unwrap_err().kind(),
+            ErrorKind::Decode
+        );
+        assert_eq!(read("gzip, gzip, gzip, gzip", whole, 1000).await.unwrap_err().kind(), ErrorKind::Decode);
+    }
+
+    #[tokio::test]
+    async fn a_decompression_bomb_stops_at_the_bound() {
+        let bomb = encode!(GzipEncoder, &vec![0u8; 4 << 20]);
+        assert!(bomb.len() < 10_000);
+        assert_eq!(read("gzip", bomb, 1 << 20).await.unwrap_err().kind(), ErrorKind::BodyTooLarge);
+    }
+}

@@ -1,0 +1,170 @@
+//! Where a request comes from, as sec-fetch-site, Referer and Origin tell it. Pure.
+//!
+//! The rules are the Fetch standard's, with the default referrer policy
+//! strict-origin-when-cross-origin.
+
+use url::Url;
+
+use crate::registrable_domain;
+use crate::request::{Context, Request};
+
+/// A request's way so far: the page it began on, and every URL it was sent to.
+#[derive(Clone, Debug)]
+pub(crate) struct RedirectChain {
+    /// The page behind it; `None` for an address typed by hand.
+    initiator: Option<Url>,
+    /// The URLs, the present one last.
+    urls: Vec<Url>,
+}
+
+impl RedirectChain {
+    /// The way of a request that is about to be sent for the first time.
+    pub(crate) fn new(request: &Request) -> Self {
+        let named = request.headers.iter().find(|(name, _)| *name == http::header::REFERER);
+        let named = named.and_then(|(_, value)| Url::parse(value.to_str().ok()?).ok());
+        let initiator = named.or_else(|| match request.context {
+            Context::Navigation | Context::Reload => None,
+            Context::Form | Context::Fetch | Context::Xhr => {
+                request.url.join("/").ok().map(without_credentials_and_fragment)
+            }
+        });
+        Self { initiator, urls: vec![request.url.clone()] }
+    }
+
+    /// A redirect leads on to `url`.
+    pub(crate) fn push(&mut self, url: &Url) {
+        self.urls.push(url.clone());
+    }
+
+    /// Whether a redirect was followed.
+    pub(crate) fn is_redirected(&self) -> bool {
+        self.urls.len() > 1
+    }
+
+    /// What sec-fetch-site says: the least trusting of all hops.
+    pub(crate) fn fetch_site(&self) -> &'static str {
+        let Some(initiator) = &self.initiator else { return "none" };
+        let farthest = self.urls.iter().map(|url| site_distance(initiator, url)).max().unwrap_or(0);
+        ["same-origin", "same-site", "cross-site"][farthest]
+    }
+
+    /// Whether it has left the origin of its page.
+    pub(crate) fn is_cross_origin(&self) -> bool {
+        self.fetch_site() != "none" && self.fetch_site() != "same-origin"
+    }
+
+    /// What Referer says, if anything.
+    pub(crate) fn referer(&self) -> Option<String> {
+        let (initiator, target) = (self.initiator.as_ref()?, self.urls.last()?);
+        if initiator.scheme() == "https" && target.scheme() != "https" {
+            return None;
+        }
+        // A redirect to another origin cuts it short for good.
+        let away = self.urls.iter().any(|url| url.origin() != initiator.origin());
+        Some(if away {
+            format!("{}/", initiator.origin().ascii_serialization())
+        } else {
+            without_credentials_and_fragment(initiator.clone()).to_string()
+        })
+    }
+
+    /// Whether `request` carries an Origin that it did not carry before it was redirected: a script's
+    /// that has left its page's origin on the way.
+    pub(crate) fn gains_origin(&self, request: &Request) -> bool {
+        let plain = matches!(request.method, http::Method::GET | http::Method::HEAD);
+        let began_at_home = self.initiator.as_ref().map(Url::origin) == self.urls.first().map(Url::origin);
+        request.context.is_script() && plain && self.is_redirected() && began_at_home
+    }
+
+    /// Whether a header's value names the page it began on.
+    pub(crate) fn is_initiator(&self, page: &http::HeaderValue) -> bool {
+        let page = page.to_str().ok().and_then(|text| Url::parse(text).ok());
+        page.is_some() && page == self.initiator
+    }
+
+    /// What Origin says, for the requests that carry one.
+    pub(crate) fn origin(&self) -> Option<String> {
+        let initiator = self.initiator.as_ref()?;
+        let tainted = self
+            .urls
+            .windows(2)
+            .any(|hop| hop[1].origin() != hop[0].origin() && initiator.origin() != hop[0].origin());
+        Some(if tainted { "null".to_owned() } else { initiator.origin().ascii_serialization() })
+    }
+}
+
+/// 0 within the origin, 1 within the site, 2 beyond.
+fn site_distance(from: &Url, to: &Url) -> usize {
+    if from.origin() == to.origin() {
+        return 0;
+    }
+    let same_site = from.scheme() == to.scheme()
+        && registrable_domain::registrable_domain(from) == registrable_domain::registrable_domain(to);
+    if same_site { 1 } else { 2 }
+}
+
+/// Without credentials and fragment, which no Referer carries.
+fn without_credentials_and_fragment(mut url: Url) -> Url {
+    url.set_fragment(None);
+    // Neither fails on a URL with a host.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chain(initiator: Option<&str>, urls: &[&str]) -> RedirectChain {
+        let parse = |text: &&str| Url::parse(text).unwrap();
+        RedirectChain {
+            initiator: initiator.map(|text| parse(&text)),
+            urls: urls.iter().map(parse).collect(),
+        }
+    }
+
+    #[test]
+    fn site_is_the_farthest_hops() {
+        let page = Some("https://www.a.example/p");
+        for (initiator, urls, site) in [
+            (None, vec!["https://a.example/"], "none"),
+            (None, vec!["https://a.example/", "https://b.example/"], "none"),
+            (page, vec!["https://www.a.example/x"], "same-origin"),
+            (page, vec!["https://shop.a.example/x"], "same-site"),
+            (page, vec!["http://www.a.example/x"], "cross-site"),
+            (page, vec!["https://b.example/"], "cross-site"),
+            (page, vec!["https://b.example/", "https://www.a.example/"], "cross-site"),
+            (Some("https://a.co.uk/"), vec!["https://b.co.uk/"], "cross-site"),
+            (Some("https://127.0.0.1/"), vec!["https://127.0.0.1:8443/"], "same-site"),
+        ] {
+            assert_eq!(chain(initiator, &urls).fetch_site(), site, "{initiator:?} {urls:?}");
+        }
+    }
+
+    #[test]
+    fn referer_is_cut_short_across_origins_and_dropped_on_a_downgrade() {
+        let page = Some("https://u:p@www.a.example/p?q=1#f");
+        for (urls, referer) in [
+            (vec!["https://www.a.example/x"], Some("https://www.a.example/p?q=1")),
+            (vec!["https://b.example/"], Some("https://www.a.example/")),
+            (vec!["https://b.example/", "https://www.a.example/"], Some("https://www.a.example/")),
+            (vec!["http://www.a.example/"], None),
+        ] {
+            assert_eq!(chain(page, &urls).referer().as_deref(), referer, "{urls:?}");
+        }
+        assert_eq!(chain(None, &["https://a.example/"]).referer(), None);
+    }
+
+    #[test]
+    fn origin_is_null_once_two_strangers_have_passed_it_on() {
+        let page = Some("https://a.example/p");
+        for (urls, origin) in [
+            (vec!["https://a.example/x"], "https://a.example"),
+            (vec!["https://a.example/x", "https://b.example/"], "https://a.example"),
+            (vec!["https://b.example/", "https://c.example/"], "null"),
+        ] {
+            assert_eq!(chain(page, &urls).origin().as_deref(), Some(origin), "{urls:?}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! A thin layer between the HTTP/2 stack and the wire: HEADERS leave as the browser writes them.
+//!
+//! The stack below us Huffman-codes always and knows one stream dependency a connection. So each
+//! request reaches it bare, with a ticket in place of its fields; here the ticket is turned into
+//! the real fields, encoded and prioritised as the profile says. Other frames pass untouched, but for
+//! a browser's habits, where the profile is one: when it acknowledges, resets, asks after a silent
+//! server, and that it says no farewell. A server that floods us with empty frames is cut off.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::HeaderName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use crate::fingerprint::profile::Hpack;
+use crate::net::tls::BoxIo;
+
+use super::headers_slot::PendingHeaders;
+use super::reader::FrameReader;
+use super::writer::FrameWriter;
+
+/// The header a bare request carries its ticket in. It never leaves this layer.
+pub(crate) const TICKET_HEADER: HeaderName = HeaderName::from_static("rungs-ticket");
+
+/// The stream between the HTTP/2 stack and TLS.
+pub(crate) struct FrameRewriter {
+    io: BoxIo,
+    pending_headers: PendingHeaders,
+    writer: FrameWriter,
+    reader: FrameReader,
+    /// Bytes that are ready for the wire.
+    out: Vec<u8>,
+    sent: usize,
+}
+
+impl FrameRewriter {
+    /// A layer over `io` that packs headers as `habits` say; `browser` is whether it has a browser's
+    /// other habits too.
+    pub(crate) fn new(io: BoxIo, pending_headers: PendingHeaders, habits: Hpack, browser: bool) -> Self {
+        let writer = FrameWriter::new(habits, browser);
+        Self {
+            io,
+            pending_headers,
+            writer,
+            reader: FrameReader::new(Instant::now()),
+            out: Vec::new(),
+            sent: 0,
+        }
+    }
+
+    /// Resets the streams whose answers are not read to their end.
+    fn reset_unread(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.pending_headers.register_waker(cx.waker());
+        if self.writer.is_between_frames() {
+            for number in self.pending_headers.take_unread() {
+                self.writer.reset(number, &mut self.out);
+            }
+        }
+        self.write_out(cx)
+    }
+
+    /// Sends what is ready.
+    fn write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.sent < self.out.len() {
+            let wrote = ready!(self.io.as_mut().poll_write(cx, &self.out[self.sent..]))?;
+            if wrote == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.sent += wrote;
+        }
+        self.out.clear();
+        self.sent = 0;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for FrameRewriter {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        // What does not leave now leaves with the next write, flush or read.
+        if let Poll::Ready(Err(cause)) = self.reset_unread(cx) {
+            return Poll::Ready(Err(cause));
+        }
+        let before = buf.filled().len();
+        ready!(self.io.as_mut().poll_read(cx, buf))?;
+        let now = Instant::now();
+        self.writer.last_received = now;
+        if let Some(allowed) = self.reader.inspect(&mut buf.filled_mut()[before..], now)? {
+            self.writer.encoder.resize(allowed);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for FrameRewriter {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        // One write is taken in whole; the next waits until it has left.
+        ready!(self.reset_unread(cx))?;
+        let this = &mut *self;
+        this.writer.process(buf, &this.pending_headers, &mut this.out)?;
+        this.reader.budget.add_requests(std::mem::take(&mut this.writer.requests));
+        this.reader.budget.add_sent_bytes(buf.len());
+        // What does not leave now leaves with the next write or flush.
+        if let Poll::Ready(Err(cause)) = this.write_out(cx) {
+            return Poll::Ready(Err(cause));
+        }
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.write_out(cx))?;
+        self.io.as_mut().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.write_out(cx))?;
+        self.io.as_mut().poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::super::frame::*;
+    use super::*;
+    use crate::fingerprint::H2Reader;
+    use crate::fingerprint::h2::Frame;
+    use crate::fingerprint::profile::Priority;
+    use crate::net::http2::hpack::HpackEncoder;
+
+    fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+        let mut out = Vec::new();
+        HpackEncoder::new(Hpack::default())
+            .encode(fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())), &mut out);
+        out
+    }
+
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        FrameHeader { length: payload.len(), kind, flags, stream }.write(&mut out);
+        out.extend_from_slice(payload);
+        out
+    }
+
+    /// What leaves when `input` is written `step` bytes at a time.
+    fn rewrite(input: &[u8], step: usize, counter: &PendingHeaders) -> Vec<u8> {
+        let (mut writer, mut out) = (FrameWriter::new(Hpack::default(), true), Vec::new());
+        for part in input.chunks(step) {
+            writer.process(part, counter, &mut out).unwrap();
+        }
+        out
+    }
+
+    const PREFACE_TEXT: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+    #[test]
+    fn a_ticket_becomes_the_real_fields_with_the_priority_however_the_bytes_are_cut() {
+        for step in [1, 2, 7, 10_000] {
+            let counter = PendingHeaders::default();
+            let fields = vec![
+                ("user-agent".into(), HeaderValue::from_static("T")),
+                ("cookie".into(), HeaderValue::from_static("a=1")),
+                ("priority".into(), HeaderValue::from_static("u=0, i")),
+            ];
+            let priority = Some(Priority { weight: 255, depends_on: 0, exclusive: true });
+            let ticket = counter.insert(fields, priority);
+            let bare = block(&[
+                (":method", "GET"),
+                (":authority", "site.example"),
+                (":scheme", "https"),
+                (":path", "/"),
+                (TICKET_HEADER.as_str(), &ticket.number().to_string()),
+            ]);
+            let (start, end) = bare.split_at(5);
+            let mut input = PREFACE_TEXT.to_vec();
+            input.extend(frame(SETTINGS, 0, 0, &[0, 2, 0, 0, 0, 0]));
+            input.extend(frame(HEADERS, END_STREAM, 1, start));
+            input.extend(frame(CONTINUATION, END_HEADERS, 1, end));
+            input.extend(frame(0, END_STREAM, 1, b"data"));
+            let out = rewrite(&input, step, &counter);
+            let frames = H2Reader::default().push(&out).unwrap();
+            let headers = frames.iter().find_map(|frame| match frame {
+                Frame::Headers { fields, priority, .. } => Some((fields, priority)),
+                _ => None,
+            });
+            let (fields, seen) = headers.expect("a HEADERS frame left");
+            assert_eq!(*seen, priority);
+            let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+            assert_eq!(
+                names,
+                [":method", ":authority", ":scheme", ":path", "user-agent", "cookie", "priority"]
+            );
+            assert!(out.ends_with(&frame(0, END_STREAM, 1, b"data")));
+        }
+    }
+
+    #[test]
+    fn a_block_larger_than_a_frame_goes_on_in_continuation() {
+        let counter = PendingHeaders::default();
+        let long = HeaderValue::from_bytes(&vec![b'~'; 40_000]).unwrap();
+        let ticket = counter.insert(vec![("x-long".into(), long)], None);
+        let bare = block(&[(":method", "GET"), (TICKET_HEADER.as_str(), &ticket.number().to_string())]);
+        let mut input = PREFACE_TEXT.to_vec();
+        input.extend(frame(HEADERS, END_HEADERS | END_STREAM, 1, &bare));
+        let out = rewrite(&input, 100, &counter);
+        let frames = H2Reader::default().push(&out).unwrap();
+        assert!(frames.iter().any(|frame| matches!(frame, Frame::Headers { fields, .. } if fields.iter().any(|f| f.value.len() == 40_000))));
+    }
+
+    #[test]
+    fn the_peers_table_size_is_seen_however_the_bytes_are_cut() {
+        let mut input = frame(0, 0, 1, &[0; 100]);
+        input.extend(frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 9, 0, 1, 0, 0, 1, 0]));
+        input.extend(frame(SETTINGS, ACK, 0, &[]));
+        for step in [1, 5, 1000] {
+            let now = Instant::now();
+            let mut reader = FrameReader::new(now);
+            let seen: Vec<u32> = input
+                .clone()
+                .chunks_mut(step)
+                .filter_map(|part| reader.inspect(part, now).unwrap())
+                .collect();
+            assert_eq!(seen, [256], "{step}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! How often an attempt is made again on its tier, and after how long.
+
+use std::time::Duration;
+
+/// When the same tier is asked again. Failures (network errors, a failing origin) and rate limits are counted
+/// and waited out apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RetryPolicy {
+    /// The most repeats on a tier after failures, and as many again after rate limits. Default: 2.
+    pub max_retries: u32,
+    /// The longest first wait after a failure. It doubles each time, and the wait is anything between zero and
+    /// it, so that many fetches do not return as one. Default: 500 ms.
+    pub backoff: Duration,
+    /// The first wait after a rate limit that does not say for how long. It doubles each time, and up to a
+    /// quarter is added. Default: 2 s.
+    pub rate_limit_backoff: Duration,
+    /// The longest wait. A site that asks for a longer one ends the fetch. Default: 30 s.
+    pub max_wait: Duration,
+    /// Whether a request whose method is not safe (POST, PUT, PATCH, DELETE) is sent again although the server may
+    /// have acted on it. Default: false.
+    pub repeat_unsafe: bool,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            max_retries: 2,
+            backoff: Duration::from_millis(500),
+            rate_limit_backoff: Duration::from_secs(2),
+            max_wait: Duration::from_secs(30),
+            repeat_unsafe: false,
+        }
+    }
+}
+
+impl RetryPolicy {
+    /// Whether a request of this method may be sent again when the server may have acted on it.
+    pub(crate) fn may_repeat(&self, method: &http::Method) -> bool {
+        method.is_safe() || self.repeat_unsafe
+    }
+
+    /// The wait after the failure that comes after `before` others: exponential with full jitter. `roll` is
+    /// from 0 to 1.
+    pub(crate) fn failure_delay(&self, before: u32, roll: f64) -> Duration {
+        self.exponential(self.backoff, before).mul_f64(roll.clamp(0.0, 1.0))
+    }
+
+    /// The wait after a rate limit without Retry-After.
+    pub(crate) fn rate_limit_delay(&self, before: u32, roll: f64) -> Duration {
+        self.with_jitter(self.exponential(self.rate_limit_backoff, before), roll)
+    }
+
+    /// `wait` and up to a quarter more, never less than asked for. `None` when that is too long.
+    pub(crate) fn requested_delay(&self, wait: Duration, roll: f64) -> Option<Duration> {
+        (wait <= self.max_wait).then(|| self.with_jitter(wait, roll))
+    }
+
+    fn with_jitter(&self, wait: Duration, roll: f64) -> Duration {
+        wait.mul_f64(1.0 + roll.clamp(0.0, 1.0) / 4.0).min(self.max_wait.max(wait))
+    }
+
+    fn exponential(&self, first: Duration, times: u32) -> Duration {
+        first.saturating_mul(2_u32.saturating_pow(times)).min(self.max_wait)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    #[test]
+    fn failures_wait_anything_up_to_a_doubling_limit() {
+        let schedule = RetryPolicy::default();
+        for (before, roll, expected) in [
+            (0, 1.0, MS(500)),
+            (1, 1.0, MS(1000)),
+            (2, 0.5, MS(1000)),
+            (3, 0.0, MS(0)),
+            (90, 1.0, MS(30_000)),
+        ] {
+            assert_eq!(schedule.failure_delay(before, roll), expected, "{before} {roll}");
+        }
+    }
+
+    #[test]
+    fn rate_limits_wait_no_less_than_said_and_no_longer_than_allowed() {
+        let schedule = RetryPolicy::default();
+        for (before, roll, expected) in
+            [(0, 0.0, MS(2000)), (0, 1.0, MS(2500)), (1, 0.0, MS(4000)), (90, 1.0, MS(30_000))]
+        {
+            assert_eq!(schedule.rate_limit_delay(before, roll), expected, "{before} {roll}");
+        }
+        for (asked, roll, expected) in [
+            (MS(0), 1.0, Some(MS(0))),
+            (MS(4000), 0.0, Some(MS(4000))),
+            (MS(4000), 1.0, Some(MS(5000))),
+            (MS(30_000), 1.0, Some(MS(30_000))),
+            (MS(30_001), 0.0, None),
+        ] {
+            assert_eq!(schedule.requested_delay(asked, roll), expected, "{asked:?} {roll}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Extra certificate authorities for the browser (`--cacert`).
+//!
+//! Chromium on Linux takes them from an NSS database below its HOME, and from nowhere else that
+//! belongs to one process: `--ignore-certificate-errors-spki-list` is no substitute, since it
+//! accepts any chain that merely contains the certificate. So the browser gets a HOME of its own
+//! with a database made by NSS's `certutil`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use boring::x509::X509;
+
+use crate::error::{Error, Result};
+use crate::error_kind::ErrorKind;
+
+/// Makes a HOME below `scratch` in which the certificates of `ca_file` (PEM) are trusted.
+pub(super) fn create_home(scratch: &Path, ca_file: &Path) -> Result<PathBuf> {
+    let unreadable =
+        || Error::new(ErrorKind::Config, format!("could not read certificates from {}", ca_file.display()));
+    let pem = std::fs::read(ca_file).map_err(|cause| unreadable().with_source(cause))?;
+    let certificates = X509::stack_from_pem(&pem).map_err(|cause| unreadable().with_source(cause))?;
+    if certificates.is_empty() {
+        return Err(unreadable().with_hint("the file holds no PEM certificate"));
+    }
+    let home = scratch.join("home");
+    let database = home.join(".pki/nssdb");
+    let local = |cause: std::io::Error| {
+        Error::new(ErrorKind::Io, "could not write the browser's certificate database").with_source(cause)
+    };
+    std::fs::create_dir_all(&database).map_err(local)?;
+    let place = format!("sql:{}", database.display());
+    certutil(&["-N", "--empty-password", "-d", &place])?;
+    for (index, certificate) in certificates.iter().enumerate() {
+        let der = certificate.to_der().map_err(|cause| unreadable().with_source(cause))?;
+        let file = home.join(format!("ca-{index}.der"));
+        std::fs::write(&file, der).map_err(local)?;
+        let name = format!("rungs-{index}");
+        let file = file.display().to_string();
+        // `C`: may sign servers. `P`: is itself a trusted server, for a self-signed leaf.
+        certutil(&["-A", "-d", &place, "-n", &name, "-t", "CP,,", "-i", &file])?;
+    }
+    Ok(home)
+}
+
+fn certutil(args: &[&str]) -> Result<()> {
+    let output = Command::new("certutil").args(args).stdin(Stdio::null()).output().map_err(|cause| {
+        Error::new(ErrorKind::Browser, "the browser tier needs `certutil` for a CA file of its own")
+            .with_source(cause)
+            .with_hint("apt install libnss3-tools, or stay below with `--max-tier impersonate`")
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(Error::new(ErrorKind::Browser, "`certutil` could not make the browser's certificate database")
+        .with_source(crate::redact::escape_terminal(said.trim())))
+}

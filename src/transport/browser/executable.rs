@@ -1,0 +1,129 @@
+//! Where the browser is: what the user said, then the usual names.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::error_kind::ErrorKind;
+
+/// The executable that [`BrowserOptions`](super::BrowserOptions) without one would start.
+pub(crate) fn find() -> Option<PathBuf> {
+    find_in_environment()
+        .or_else(|| KNOWN_PATHS.iter().map(PathBuf::from).find(|path| is_executable(path)))
+        .or_else(|| KNOWN_NAMES.iter().find_map(|name| find_on_path(name)))
+}
+
+/// The executable to start: `explicit` when there is one, else what [`find`] finds.
+pub(super) fn resolve_executable(explicit: Option<&Path>) -> Result<PathBuf> {
+    let Some(explicit) = explicit else { return find().ok_or_else(not_found_error) };
+    if is_executable(explicit) {
+        return Ok(explicit.to_owned());
+    }
+    let named =
+        (explicit.components().count() == 1).then(|| explicit.to_str().and_then(find_on_path)).flatten();
+    named.ok_or_else(|| {
+        Error::new(ErrorKind::Browser, format!("there is no browser at {}", explicit.display()))
+            .with_hint("name the executable of a Chromium or Chrome")
+    })
+}
+
+/// What `path --version` prints, for example `Chromium 156.0.8078.79`. `None` when it is no browser.
+pub(crate) fn version(path: &Path) -> Option<String> {
+    let mut child = Command::new(path)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
+    let until = Instant::now() + VERSION_LIMIT;
+    loop {
+        match child.try_wait() {
+            Ok(Some(_)) => break,
+            Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(10)),
+            _ => {
+                // It hangs or is gone: either way there is nothing more to learn.
+                let _ = child.kill();
+                let _ = child.wait();
+                return None;
+            }
+        }
+    }
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut std::io::Read::take(child.stdout.take()?, 4096), &mut text).ok()?;
+    let line = text.lines().map(str::trim).find(|line| line.contains(|c: char| c.is_ascii_digit()))?;
+    Some(crate::redact::escape_terminal(line))
+}
+
+fn not_found_error() -> Error {
+    Error::new(ErrorKind::Browser, "no Chromium or Chrome was found").with_hint(
+        "install one (`make deps`, or `apt install chromium`), name one in RUNGS_BROWSER, \
+         or stay below it with `--max-tier impersonate`",
+    )
+}
+
+fn find_in_environment() -> Option<PathBuf> {
+    ENVIRONMENT.iter().filter_map(std::env::var_os).find_map(|value| {
+        let path = PathBuf::from(value);
+        if is_executable(&path) { Some(path) } else { path.to_str().and_then(find_on_path) }
+    })
+}
+
+pub(super) fn find_on_path(name: &str) -> Option<PathBuf> {
+    if name.is_empty() || name.contains('/') {
+        return None;
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| is_executable(path))
+}
+
+#[cfg(unix)]
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_executable(path: &Path) -> bool {
+    path.is_file()
+}
+
+/// Environment variables that name the browser, the first set one wins.
+const ENVIRONMENT: [&str; 2] = ["RUNGS_BROWSER", "CHROME"];
+/// Preferred over Debian's wrapper script of the same name, which adds switches of its own.
+const KNOWN_PATHS: [&str; 1] = ["/usr/lib/chromium/chromium"];
+const KNOWN_NAMES: [&str; 8] = [
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+    "microsoft-edge",
+    "brave-browser",
+    "brave",
+];
+const VERSION_LIMIT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_explicit_path_is_a_browser_error_with_a_hint() {
+        let error = resolve_executable(Some(Path::new("/nonexistent/chrome"))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Browser);
+        assert!(error.hint().is_some());
+    }
+
+    #[test]
+    fn the_installed_browser_says_its_version() {
+        let path = find().expect("these tests need a Chromium: `make deps`");
+        assert!(version(&path).is_some_and(|version| version.contains('.')));
+    }
+
+    #[test]
+    fn what_is_no_browser_has_no_version() {
+        assert_eq!(version(Path::new("/nonexistent/chrome")), None);
+    }
+}

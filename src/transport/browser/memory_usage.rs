@@ -1,0 +1,168 @@
+//! What the machine has and what a browser takes of it, read from Linux's /proc and control groups.
+//! Elsewhere nothing is known, and nothing is held back for it.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Bytes that may still be taken: what the machine has available, or less where a control group
+/// allows less. `None` where nobody knows.
+pub(super) fn available() -> Option<u64> {
+    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| kib_field(&text, "MemAvailable:"));
+    let group = fs::read_to_string("/proc/self/cgroup").ok();
+    let group = group.and_then(|text| available_in_cgroups(Path::new("/sys/fs/cgroup"), &text));
+    machine.into_iter().chain(group).min()
+}
+
+/// The proportional set size of `leader`, its descendants and its process group, in bytes: shared
+/// memory counts once. `None` when none of them is there.
+pub(super) fn pss(leader: u32) -> Option<u64> {
+    let sizes: Vec<u64> = process_tree(leader).into_iter().filter_map(process_pss).collect();
+    (!sizes.is_empty()).then(|| sizes.iter().sum())
+}
+
+fn process_pss(pid: u32) -> Option<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok();
+    rollup.and_then(|text| kib_field(&text, "Pss:")).or_else(|| {
+        // A sandboxed process shows its map to root alone: take what it shares with nobody.
+        let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+        let mut pages = text.split(' ').skip(1).map_while(|word| word.parse::<u64>().ok());
+        let (resident, shared) = (pages.next()?, pages.next()?);
+        Some(resident.saturating_sub(shared) * rustix::param::page_size() as u64)
+    })
+}
+
+fn process_tree(leader: u32) -> Vec<u32> {
+    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let Some((parent, group)) =
+            fs::read_to_string(entry.path().join("stat")).ok().and_then(|s| parent_and_group(&s))
+        else {
+            continue;
+        };
+        if pid == leader || group == leader {
+            found.push(pid);
+        }
+        children.entry(parent).or_default().push(pid);
+    }
+    let mut next = 0;
+    while next < found.len() {
+        for child in children.remove(&found[next]).unwrap_or_default() {
+            if !found.contains(&child) {
+                found.push(child);
+            }
+        }
+        next += 1;
+    }
+    found
+}
+
+/// Parent and group out of `/proc/PID/stat`. The name before them may hold anything.
+fn parent_and_group(stat: &str) -> Option<(u32, u32)> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(1);
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
+/// What is left below the tightest limit of the groups that `listing` (`/proc/self/cgroup`) names.
+fn available_in_cgroups(root: &Path, listing: &str) -> Option<u64> {
+    let lefts = listing.lines().filter_map(|line| {
+        let (_, line) = line.split_once(':')?;
+        let (controllers, path) = line.split_once(':')?;
+        let (root, files) = match controllers {
+            "" => (root.to_owned(), &CGROUP_V2),
+            _ if controllers.split(',').any(|name| name == "memory") => (root.join("memory"), &CGROUP_V1),
+            _ => return None,
+        };
+        // Inside a container the path may be the host's: the folders that are there count.
+        let mut folder: PathBuf = root.join(path.trim_start_matches('/'));
+        let mut least = None;
+        loop {
+            least = least.into_iter().chain(available_in_cgroup(&folder, files)).min();
+            if folder == root || !folder.pop() {
+                return least;
+            }
+        }
+    });
+    lefts.min()
+}
+
+fn available_in_cgroup(folder: &Path, files: &CgroupFiles) -> Option<u64> {
+    let number = |name: &str| fs::read_to_string(folder.join(name)).ok()?.trim().parse::<u64>().ok();
+    // `max` is no number: no limit.
+    let (limit, used) = (number(files.limit)?, number(files.used)?);
+    let stat = fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
+    let mut cached = stat.lines().filter_map(|line| line.strip_prefix(files.cached));
+    let cached = cached.next().and_then(|rest| rest.trim().parse().ok()).unwrap_or(0);
+    Some(limit.saturating_sub(used.saturating_sub(cached)))
+}
+
+/// The names of one version of control groups.
+struct CgroupFiles {
+    limit: &'static str,
+    used: &'static str,
+    /// The file cache nobody uses: it goes when memory is needed.
+    cached: &'static str,
+}
+
+const CGROUP_V2: CgroupFiles =
+    CgroupFiles { limit: "memory.max", used: "memory.current", cached: "inactive_file " };
+const CGROUP_V1: CgroupFiles = CgroupFiles {
+    limit: "memory.limit_in_bytes",
+    used: "memory.usage_in_bytes",
+    cached: "total_inactive_file ",
+};
+
+/// A line such as `MemAvailable:   123 kB`, in bytes.
+fn kib_field(text: &str, name: &str) -> Option<u64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tightest_group_on_the_way_up_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |folder: &str, files: &[(&str, &str)]| {
+            let folder = root.path().join(folder);
+            fs::create_dir_all(&folder).unwrap();
+            for (name, text) in files {
+                fs::write(folder.join(name), text).unwrap();
+            }
+        };
+        write("a/b", &[("memory.max", "max\n"), ("memory.current", "70\n")]);
+        write(
+            "a",
+            &[
+                ("memory.max", "100\n"),
+                ("memory.current", "80\n"),
+                ("memory.stat", "anon 1\ninactive_file 30\n"),
+            ],
+        );
+        assert_eq!(available_in_cgroups(root.path(), "0::/a/b\n"), Some(50));
+        assert_eq!(available_in_cgroups(root.path(), "0::/elsewhere\n"), None);
+        write("memory", &[("memory.limit_in_bytes", "9"), ("memory.usage_in_bytes", "5")]);
+        // The path is the host's: only the container's own root is there.
+        assert_eq!(available_in_cgroups(root.path(), "3:cpu:/x\n4:memory:/docker/1\n"), Some(4));
+    }
+
+    #[test]
+    fn lines_are_read_in_kibibytes() {
+        assert_eq!(kib_field("MemFree: 1 kB\nMemAvailable:    12 kB\n", "MemAvailable:"), Some(12 * 1024));
+        assert_eq!(parent_and_group("7 (a) b) S 3 5 7 0"), Some((3, 5)));
+    }
+
+    #[test]
+    fn this_process_and_its_children_have_a_size() {
+        let alone = pss(std::process::id()).unwrap();
+        assert!(alone > 1024 * 1024, "{alone}");
+        assert_eq!(pss(u32::MAX), None);
+        assert!(available().is_some_and(|bytes| bytes > 0));
+    }
+}

@@ -1,0 +1,162 @@
+//! Reading a page: its document, its pictures.
+
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use chromiumoxide::cdp::browser_protocol::{dom, network, page};
+
+use super::super::error::CdpError;
+use super::super::page_events::MainDocument;
+use super::super::response_head::{self, ResponseHead};
+use super::navigate::proxy_refused_error;
+use super::wait::{body_too_large_error, find_failure};
+use super::{Page, PageTask};
+use crate::error::{Error, Result};
+use crate::error_kind::ErrorKind;
+use crate::render::BodySource;
+
+impl Page {
+    /// Reads the document: its DOM when it is markup, else its bytes.
+    pub(super) async fn read_document(&self, visit: &PageTask<'_>) -> Result<(ResponseHead, Bytes)> {
+        for _ in 0..MAX_REREADS {
+            if let Some(read) = self.try_read_document(visit).await? {
+                return Ok(read);
+            }
+            tokio::time::sleep(REREAD_DELAY).await;
+        }
+        Err(Error::new(ErrorKind::Browser, "the page moves on faster than it can be read"))
+    }
+
+    /// What is there now; `None` when it moved on while it was read.
+    async fn try_read_document(&self, visit: &PageTask<'_>) -> Result<Option<(ResponseHead, Bytes)>> {
+        let (document, url) =
+            self.watcher.with_state(|state| (state.current_document.clone(), state.url.clone()));
+        let document: MainDocument = document
+            .ok_or_else(|| Error::new(ErrorKind::Browser, "the page shows nothing from the network"))?;
+        let mut head = ResponseHead::from_document(&document, url.as_deref(), visit.limits)?;
+        if head.status == http::StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            return Err(proxy_refused_error());
+        }
+        let markup = document.response.as_ref().is_some_and(response_head::is_markup);
+        let content = tokio::select! {
+            biased;
+            end = self.watcher.wait_until(|state, _| find_failure(state, visit.limits)) => return Err(end),
+            content = self.read_content(&document, markup, visit) => content,
+        };
+        let body = match content {
+            Ok(DocumentBody::Bytes(bytes)) => bytes,
+            Ok(DocumentBody::Base64(text)) => decode(text)?,
+            Ok(DocumentBody::Text(text)) => {
+                head.set_utf8();
+                text.into()
+            }
+            Err(CdpError::Protocol(_)) => return Ok(None),
+            Err(fault) => return Err(fault.into()),
+        };
+        check_size(body, visit).map(|body| Some((head, body)))
+    }
+
+    async fn read_content(
+        &self,
+        document: &MainDocument,
+        markup: bool,
+        visit: &PageTask<'_>,
+    ) -> Result<DocumentBody, CdpError> {
+        let left = || visit.deadline.saturating_duration_since(Instant::now());
+        let raw = visit.render.body == Some(BodySource::Raw);
+        let kept = self
+            .watcher
+            .with_state(|state| state.raw_body.clone().filter(|(loader, _)| *loader == document.loader_id));
+        if raw && let Some((_, bytes)) = kept {
+            return Ok(DocumentBody::Bytes(bytes));
+        }
+        if markup && !raw {
+            let root = dom::GetDocumentParams { depth: Some(0), pierce: None };
+            let root = self.run(&root, left()).await?.root;
+            let outer =
+                dom::GetOuterHtmlParams { node_id: Some(root.node_id), ..dom::GetOuterHtmlParams::default() };
+            return Ok(DocumentBody::Text(self.run(&outer, left()).await?.outer_html));
+        }
+        let body = network::GetResponseBodyParams::new(document.loader_id.clone());
+        let body = self.run(&body, left()).await?;
+        Ok(if body.base64_encoded { DocumentBody::Base64(body.body) } else { DocumentBody::Text(body.body) })
+    }
+
+    /// The screenshot and the PDF that are wanted.
+    pub(super) async fn take_captures(&self, visit: &PageTask<'_>) -> Result<(Option<Bytes>, Option<Bytes>)> {
+        let left = || visit.deadline.saturating_duration_since(Instant::now());
+        let screenshot = if visit.render.screenshot {
+            Some(check_size(self.capture_screenshot(left()).await?, visit)?)
+        } else {
+            None
+        };
+        let pdf =
+            if visit.render.pdf { Some(check_size(self.print_to_pdf(left()).await?, visit)?) } else { None };
+        Ok((screenshot, pdf))
+    }
+
+    /// The whole page as PNG, as far down as is bearable.
+    async fn capture_screenshot(&self, limit: Duration) -> Result<Bytes> {
+        let metrics = self.run(&page::GetLayoutMetricsParams::default(), limit).await?;
+        let size = metrics.css_content_size;
+        let clip = page::Viewport {
+            x: 0.0,
+            y: 0.0,
+            width: size.width.clamp(1.0, MAX_WIDTH),
+            height: size.height.clamp(1.0, MAX_HEIGHT),
+            scale: 1.0,
+        };
+        let capture = page::CaptureScreenshotParams {
+            format: Some(page::CaptureScreenshotFormat::Png),
+            clip: Some(clip),
+            capture_beyond_viewport: Some(true),
+            ..Default::default()
+        };
+        decode(String::from(self.run(&capture, limit).await?.data))
+    }
+
+    /// The page as it would be printed, backgrounds included.
+    async fn print_to_pdf(&self, limit: Duration) -> Result<Bytes> {
+        let print = page::PrintToPdfParams { print_background: Some(true), ..Default::default() };
+        let printed = self.run(&print, limit).await.map_err(|fault| match fault {
+            CdpError::Protocol(_) => Error::new(ErrorKind::Browser, "the browser did not print the page")
+                .with_hint("a browser with a window prints nothing; a PDF needs it headless")
+                .with_source(fault),
+            fault => fault.into(),
+        })?;
+        decode(String::from(printed.data))
+    }
+}
+
+/// A document's body, as the browser hands it out.
+enum DocumentBody {
+    Bytes(Bytes),
+    /// Base64.
+    Base64(String),
+    /// The browser has decoded its characters.
+    Text(String),
+}
+
+fn check_size(bytes: Bytes, visit: &PageTask<'_>) -> Result<Bytes> {
+    if bytes.len() as u64 > visit.limits.max_body {
+        Err(body_too_large_error(visit.limits))
+    } else {
+        Ok(bytes)
+    }
+}
+
+pub(super) fn decode(text: impl AsRef<[u8]>) -> Result<Bytes> {
+    let bytes = STANDARD.decode(text).map_err(|cause| {
+        Error::new(ErrorKind::Browser, "the browser's answer was not understood").with_source(cause)
+    })?;
+    Ok(bytes.into())
+}
+
+/// The largest screenshot, in CSS pixels: what Chromium can draw at once.
+const MAX_WIDTH: f64 = 4096.0;
+const MAX_HEIGHT: f64 = 16384.0;
+/// How often a page that has moved on is read again.
+const MAX_REREADS: usize = 20;
+const REREAD_DELAY: Duration = Duration::from_millis(50);

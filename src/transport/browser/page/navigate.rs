@@ -1,0 +1,226 @@
+//! Sending a page off: what its requests carry, and what came instead of a page.
+
+use std::time::Instant;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use chromiumoxide::cdp::browser_protocol::{fetch, network, page};
+use http::{HeaderName, Method, StatusCode, header};
+use url::Url;
+
+use super::super::error::{self, CdpError};
+use super::super::page_events::{InterceptRules, WaitStep};
+use super::super::resource_blocking;
+use super::super::response_head::ResponseHead;
+use super::wait::{Deadlines, unexpected_file_error};
+use super::{OPEN_LIMIT, Page, PageTask};
+use crate::error::{Error, Result};
+use crate::error_kind::ErrorKind;
+use crate::render::{BodySource, ResourceKind};
+use crate::request::Request;
+use crate::response::RawResponse;
+
+impl Page {
+    /// Goes there. An answer when there is no document to show: a 204, a status without a body, a file.
+    pub(super) async fn load(
+        &self,
+        visit: &PageTask<'_>,
+        deadlines: &Deadlines,
+    ) -> Result<Option<RawResponse>> {
+        let mut orders = intercept_rules(visit);
+        self.enable_interception(visit, &orders).await?;
+        loop {
+            match self.navigate(visit, deadlines).await? {
+                Navigation::Document => return Ok(None),
+                Navigation::Response(answer) => return Ok(Some(*answer)),
+                // Only its bytes told the browser that this is no page, and they are gone: ask once more.
+                Navigation::Download if !orders.file && visit.request.method.is_safe() => {
+                    orders.file = true;
+                    self.watcher.reset(orders.clone());
+                }
+                Navigation::Download => return Err(unexpected_file_error()),
+            }
+        }
+    }
+
+    /// Tells the browser what is paused for us, and what is not loaded at all.
+    async fn enable_interception(&self, visit: &PageTask<'_>, orders: &InterceptRules) -> Result<()> {
+        let answers = fetch::RequestPattern {
+            resource_type: Some(network::ResourceType::Document),
+            request_stage: Some(fetch::RequestStage::Response),
+            ..Default::default()
+        };
+        let mut patterns = vec![answers];
+        if let Some(origin) = &orders.own {
+            let own = format!("{}/*", origin.ascii_serialization());
+            patterns.push(fetch::RequestPattern { url_pattern: Some(own), ..Default::default() });
+        }
+        if orders.pause_documents {
+            patterns.push(fetch::RequestPattern {
+                resource_type: Some(network::ResourceType::Document),
+                request_stage: Some(fetch::RequestStage::Request),
+                ..Default::default()
+            });
+        }
+        patterns.extend(resource_blocking::request_patterns(&visit.render.block));
+        self.watcher.set_rules(orders.clone());
+        let enable = fetch::EnableParams { patterns: Some(patterns), handle_auth_requests: None };
+        self.run(&enable, OPEN_LIMIT).await?;
+        if visit.render.block.contains(&ResourceKind::Trackers) {
+            self.run(&resource_blocking::block_trackers(), OPEN_LIMIT).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks before each document of the page is asked for, redirects too. Ends when one may not be.
+    pub(super) async fn gate_documents(&self, visit: &PageTask<'_>) -> Error {
+        let Some(gate) = visit.hooks else { return std::future::pending().await };
+        loop {
+            self.watcher
+                .wait_until(|state, _| {
+                    if state.pending_requests.is_empty() { WaitStep::Event } else { WaitStep::Done(()) }
+                })
+                .await;
+            let Some((url, request)) = self.watcher.take_pending_request() else { continue };
+            let passed = match Url::parse(&url) {
+                Ok(url) if matches!(url.scheme(), "http" | "https") => {
+                    gate.before_request(&url).await.map_err(|error| error.with_url(&url))
+                }
+                _ => Ok(()),
+            };
+            if let Err(error) = passed {
+                let reason = network::ErrorReason::BlockedByClient;
+                let refuse = fetch::FailRequestParams::new(request.request_id.clone(), reason);
+                self.connection.send_with_guard(Some(&self.session), &refuse, Box::new(()));
+                return error;
+            }
+            self.connection.send_with_guard(Some(&self.session), &*request, Box::new(()));
+        }
+    }
+
+    async fn navigate(&self, visit: &PageTask<'_>, deadlines: &Deadlines) -> Result<Navigation> {
+        let mut go = page::NavigateParams::new(visit.request.url.as_str());
+        let referer = visit.request.headers.iter().find(|(name, _)| *name == header::REFERER);
+        if let Some(page) = referer.and_then(|(_, value)| value.to_str().ok()) {
+            // How much of it another origin is told is the policy's to say, of redirects too.
+            go.referrer = Some(page.to_owned());
+            go.referrer_policy = Some(page::ReferrerPolicy::StrictOriginWhenCrossOrigin);
+        }
+        let left = deadlines.total.saturating_duration_since(Instant::now());
+        let file = self.watcher.wait_until(|state, _| match &state.paused {
+            Some(held) if held.file => WaitStep::Done(()),
+            _ => WaitStep::Event,
+        });
+        let reply = tokio::select! {
+            biased;
+            () = file => return self.read_file(visit, deadlines).await.map(Box::new).map(Navigation::Response),
+            error = self.wait_for_failure(visit, deadlines) => return Err(error),
+            reply = self.run(&go, left) => reply,
+        };
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(CdpError::TimedOut(_)) => {
+                return Err(Error::new(ErrorKind::Timeout, "the page did not answer in time"));
+            }
+            Err(fault) => return Err(fault.into()),
+        };
+        if reply.is_download == Some(true) || self.watcher.with_state(|state| state.download) {
+            return Ok(Navigation::Download);
+        }
+        match reply.error_text {
+            None => Ok(Navigation::Document),
+            Some(text) => {
+                self.response_without_document(&text, visit).map(Box::new).map(Navigation::Response)
+            }
+        }
+    }
+
+    /// The answer behind a navigation that showed no document, if there is one.
+    fn response_without_document(&self, text: &str, visit: &PageTask<'_>) -> Result<RawResponse> {
+        let refused = self
+            .watcher
+            .with_state(|state| state.pending_document.clone().or_else(|| state.failed_document.clone()));
+        let Some(document) = refused.filter(|document| document.response.is_some()) else {
+            return Err(navigation_aborted_error(text));
+        };
+        let mut head = ResponseHead::from_document(&document, None, visit.limits)?;
+        let empty = match text.trim_start_matches("net::") {
+            "ERR_ABORTED" => matches!(head.status.as_u16(), 204 | 205),
+            "ERR_HTTP_RESPONSE_CODE_FAILURE" | "ERR_INVALID_AUTH_CREDENTIALS" => true,
+            _ => false,
+        };
+        if head.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            return Err(proxy_refused_error());
+        }
+        if !empty {
+            return Err(navigation_aborted_error(text));
+        }
+        head.output.usage.settled = true;
+        Ok(head.into_response(Bytes::new()))
+    }
+}
+
+/// Why a navigation came to nothing. One that the browser gave up by itself lost its renderer: word of the
+/// crash may come later than the answer.
+fn navigation_aborted_error(text: &str) -> Error {
+    if text.trim_start_matches("net::") == "ERR_ABORTED" {
+        return CdpError::PageClosed.into();
+    }
+    error::navigation_error(text)
+}
+
+/// What came of sending a page off.
+enum Navigation {
+    /// The page shows it.
+    Document,
+    /// There is nothing to show.
+    Response(Box<RawResponse>),
+    /// The browser wanted to save it.
+    Download,
+}
+
+/// What becomes of the page's requests: the caller's own headers, method and body, on requests to the URL's origin
+/// only; what is not loaded.
+fn intercept_rules(visit: &PageTask<'_>) -> InterceptRules {
+    let request: &Request = visit.request;
+    let headers: Vec<(HeaderName, String)> = request
+        .headers
+        .iter()
+        .filter(|(name, _)| !is_browser_header(name))
+        .filter_map(|(name, value)| Some((name.clone(), value.to_str().ok()?.to_owned())))
+        .collect();
+    let body = request.body.as_ref().map(|body| STANDARD.encode(body));
+    let plain = matches!(request.method, Method::GET | Method::HEAD) && body.is_none();
+    let own = (!headers.is_empty() || !plain).then(|| request.url.origin());
+    InterceptRules {
+        headers,
+        own,
+        first_request: (!plain).then(|| (request.method.to_string(), body)),
+        block: visit.render.block.clone(),
+        raw: visit.render.body == Some(BodySource::Raw),
+        file: false,
+        pause_documents: visit.hooks.is_some(),
+    }
+}
+
+pub(super) fn proxy_refused_error() -> Error {
+    Error::new(ErrorKind::Proxy, "the proxy refused the browser, or could not be reached")
+}
+
+/// Headers that the browser writes itself: another value would contradict what the page sees. It is told the page that
+/// a navigation comes from, and the cookies.
+fn is_browser_header(name: &HeaderName) -> bool {
+    matches!(
+        *name,
+        header::USER_AGENT
+            | header::COOKIE
+            | header::HOST
+            | header::CONTENT_LENGTH
+            | header::CONNECTION
+            | header::TRANSFER_ENCODING
+            | header::ACCEPT_ENCODING
+            | header::REFERER
+    ) || name.as_str().starts_with("sec-")
+        || name.as_str().starts_with("proxy-")
+}

@@ -1,0 +1,290 @@
+//! Requests and answers that the browser pauses for us: what goes on, what is refused, what is held.
+
+use chromiumoxide::cdp::browser_protocol::fetch::{ContinueRequestParams, FailRequestParams, HeaderEntry};
+use chromiumoxide::cdp::browser_protocol::network::ErrorReason;
+use http::HeaderName;
+use url::{Origin, Url};
+
+use super::super::resource_blocking;
+use super::EventReply;
+use super::events::{HeaderField, RequestPaused};
+use super::state::{MAX_REQUESTS, PageState};
+use crate::credentials::may_send;
+use crate::render::ResourceKind;
+
+/// What becomes of the requests and answers of a page.
+#[derive(Clone, Default)]
+pub(in super::super) struct InterceptRules {
+    /// Headers on requests to one origin, and on no other: see [`crate::credentials`].
+    pub headers: Vec<(HeaderName, String)>,
+    /// That origin; none when there is nothing to add to its requests.
+    pub own: Option<Origin>,
+    /// Method and body of the first document's request.
+    pub first_request: Option<(String, Option<String>)>,
+    /// What is not loaded, in the page and in the frames within.
+    pub block: Vec<ResourceKind>,
+    /// Keep documents as the server sent them.
+    pub raw: bool,
+    /// Take whatever the first document is as a file.
+    pub file: bool,
+    /// Documents are asked for only when somebody has said that they may be.
+    pub pause_documents: bool,
+}
+
+/// An answer that is paused until somebody has dealt with it.
+#[derive(Clone, Debug)]
+pub(in super::super) struct PausedResponse {
+    /// Its id for the commands of `Fetch`.
+    pub request_id: String,
+    /// Its id for the events of `Network`.
+    pub loader_id: String,
+    pub url: String,
+    pub status: u16,
+    pub fields: Vec<(String, String)>,
+    /// The page shows nothing of it: its body is to be taken. Otherwise it is to be copied and goes on.
+    pub file: bool,
+}
+
+impl PausedResponse {
+    /// The first value of a header field.
+    pub(in super::super) fn field(&self, name: &str) -> Option<&str> {
+        header_value(&self.fields, name)
+    }
+
+    /// The media type, without its parameters.
+    pub(in super::super) fn mime_type(&self) -> String {
+        essence(self.field("content-type"))
+    }
+}
+
+/// What becomes of a request of a frame with a session of its own.
+pub(super) fn intercept_in_frame(event: RequestPaused, block: &[ResourceKind]) -> EventReply {
+    if resource_blocking::is_blocked(block, &event.resource_type) {
+        fail_request(event.request_id)
+    } else {
+        continue_request(event.request_id)
+    }
+}
+
+impl PageState {
+    pub(super) fn on_request_paused(&mut self, event: RequestPaused) -> Option<EventReply> {
+        let answered = event.response_status_code.is_some() || event.response_error_reason.is_some();
+        Some(match (answered, event.response_status_code) {
+            (true, Some(status)) if event.resource_type == "Document" && event.frame_id == self.frame => {
+                return self.on_document_response(event, status);
+            }
+            (true, _) => continue_request(event.request_id),
+            (false, _) if resource_blocking::is_blocked(&self.rules.block, &event.resource_type) => {
+                fail_request(event.request_id)
+            }
+            (false, _)
+                if self.rules.pause_documents
+                    && event.resource_type == "Document"
+                    && event.frame_id == self.frame =>
+            {
+                let url = event.request.url.clone();
+                let request = self.rewrite_request(event);
+                self.pending_requests.push_back((url, Box::new(request)));
+                return None;
+            }
+            (false, _) => EventReply::Continue(Box::new(self.rewrite_request(event))),
+        })
+    }
+
+    /// The document's answer is there, and nothing of it shown yet.
+    fn on_document_response(&mut self, event: RequestPaused, status: u16) -> Option<EventReply> {
+        let loader = event.network_id.unwrap_or_default();
+        let fields: Vec<(String, String)> =
+            event.response_headers.into_iter().map(|HeaderField { name, value }| (name, value)).collect();
+        let first = self.current_document.is_none();
+        let Some(document) = self.document_mut(&loader) else {
+            return Some(continue_request(event.request_id));
+        };
+        document.fields = Some((status, fields.clone()));
+        let fate = choose_action(status, &fields, &self.rules);
+        if fate == InterceptAction::Show || (fate == InterceptAction::TakeAsFile && !first) {
+            return Some(continue_request(event.request_id));
+        }
+        self.paused = Some(PausedResponse {
+            request_id: event.request_id,
+            loader_id: loader,
+            url: event.request.url,
+            status,
+            fields,
+            file: fate == InterceptAction::TakeAsFile,
+        });
+        None
+    }
+
+    /// Goes on with the caller's headers, and for the first document the caller's method and body. A request to
+    /// another origin goes on as it is, and so does what a redirect from there brings back.
+    fn rewrite_request(&mut self, event: RequestPaused) -> ContinueRequestParams {
+        let to = Url::parse(&event.request.url).map(|url| url.origin()).ok();
+        let stayed = event.redirected_request_id.as_ref().is_none_or(|before| self.given.contains(before));
+        let Some(to) = to.filter(|to| stayed && self.rules.own.as_ref() == Some(to)) else {
+            return ContinueRequestParams::new(event.request_id);
+        };
+        if self.given.len() < MAX_REQUESTS {
+            self.given.insert(event.request_id.clone());
+        }
+        let first = (event.resource_type == "Document").then(|| self.rules.first_request.take()).flatten();
+        let (method, body) = first.map_or((None, None), |(method, body)| (Some(method), body));
+        let given_for = |to: &Origin| self.rules.own.as_ref() == Some(to);
+        let given: Vec<_> =
+            self.rules.headers.iter().filter(|(name, _)| may_send(name, &to, given_for)).collect();
+        let own = |name: &str| given.iter().any(|(own, _)| own.as_str().eq_ignore_ascii_case(name));
+        let mut headers: Vec<HeaderEntry> = event
+            .request
+            .headers
+            .into_iter()
+            .filter(|(name, _)| !own(name))
+            .map(|(name, value)| HeaderEntry { name, value })
+            .collect();
+        let added = |(name, value): &(HeaderName, String)| HeaderEntry {
+            name: name.to_string(),
+            value: value.clone(),
+        };
+        headers.extend(given.into_iter().map(added));
+        let mut request = ContinueRequestParams::new(event.request_id);
+        request.method = method;
+        request.post_data = body.map(Into::into);
+        request.headers = Some(headers);
+        request
+    }
+}
+
+fn fail_request(request: String) -> EventReply {
+    EventReply::Fail(Box::new(FailRequestParams::new(request, ErrorReason::BlockedByClient)))
+}
+
+fn continue_request(request: String) -> EventReply {
+    EventReply::Continue(Box::new(ContinueRequestParams::new(request)))
+}
+
+/// What becomes of a document's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum InterceptAction {
+    /// The page shows it.
+    Show,
+    /// The page shows it, and its bytes are kept.
+    Copy,
+    /// Its bytes are all there is to get.
+    TakeAsFile,
+}
+
+fn choose_action(status: u16, fields: &[(String, String)], orders: &InterceptRules) -> InterceptAction {
+    let has = |name| header_value(fields, name);
+    let hidden = match status {
+        300..=399 if has("location").is_some() => return InterceptAction::Show,
+        204 | 205 | 304 | 407 => return InterceptAction::Show,
+        // The browser would hide it behind its own prompt.
+        401 => has("www-authenticate").is_some(),
+        _ => false,
+    };
+    let saved = has("content-disposition").is_some_and(|value| essence(Some(value)) == "attachment");
+    if hidden || saved || orders.file || !is_displayable(&essence(has("content-type"))) {
+        InterceptAction::TakeAsFile
+    } else if orders.raw {
+        InterceptAction::Copy
+    } else {
+        InterceptAction::Show
+    }
+}
+
+/// Whether a page shows documents of this media type itself. Without one the browser looks at the bytes.
+fn is_displayable(mime: &str) -> bool {
+    let (kind, name) = mime.split_once('/').unwrap_or((mime, ""));
+    match kind {
+        "application" => {
+            matches!(name, "xhtml+xml" | "xml" | "json" | "javascript" | "x-javascript" | "ecmascript")
+                || name.ends_with("+xml")
+                || name.ends_with("+json")
+        }
+        "font" | "model" => false,
+        _ => true,
+    }
+}
+
+fn header_value<'a>(fields: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    fields.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+}
+
+/// A value before its parameters, in lower case.
+fn essence(value: Option<&str>) -> String {
+    value.and_then(|value| value.split(';').next()).unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_callers_headers_go_to_their_origin_and_not_back_to_it_from_another() {
+        let mut page = PageState::new("F");
+        let own = |url: &str| Some(Url::parse(url).unwrap().origin());
+        let headers = vec![(HeaderName::from_static("x-api-key"), "hunter2".to_owned())];
+        page.rules = InterceptRules { headers, own: own("https://a.test/"), ..InterceptRules::default() };
+        let mut number = 0;
+        let mut has = |url: &str, before: Option<u32>| {
+            number += 1;
+            let before = before.map_or_else(String::new, |id| format!(r#""redirectedRequestId":"{id}","#));
+            let text = format!(
+                r#"{{"requestId":"{number}",{before}"request":{{"url":"{url}","headers":{{"Accept":"*/*"}}}},
+                    "resourceType":"Script","frameId":"F"}}"#
+            );
+            let request = page.rewrite_request(serde_json::from_str(&text).unwrap());
+            request.headers.is_some_and(|headers| headers.iter().any(|header| header.name == "x-api-key"))
+        };
+        assert!(has("https://a.test/x", None));
+        assert!(has("https://a.test:443/redirected", Some(1)));
+        for other in [
+            "https://b.test/x",
+            "http://a.test/x",
+            "https://a.test:8443/x",
+            "https://www.a.test/x",
+            "nonsense",
+        ] {
+            assert!(!has(other, None) && !has(other, Some(1)), "{other}");
+        }
+        assert!(!has("https://a.test/back", Some(3)), "from one that was paused");
+        assert!(!has("https://a.test/back", Some(99)), "from one that was not");
+        assert!(!has("https://a.test/next", Some(13)), "and lost for the rest of the chain");
+        assert!(has("https://a.test/y", None));
+    }
+
+    #[test]
+    fn an_answer_is_shown_copied_or_a_file() {
+        let (shown, raw) =
+            (InterceptRules::default(), InterceptRules { raw: true, ..InterceptRules::default() });
+        let any = InterceptRules { file: true, ..InterceptRules::default() };
+        for (status, fields, orders, want) in [
+            (200, &[("Content-Type", "text/html; charset=x")][..], &shown, InterceptAction::Show),
+            (200, &[("content-type", "text/html")], &raw, InterceptAction::Copy),
+            (200, &[("content-type", "text/html")], &any, InterceptAction::TakeAsFile),
+            (200, &[], &shown, InterceptAction::Show),
+            (200, &[("content-type", "application/PDF")], &raw, InterceptAction::TakeAsFile),
+            (200, &[("content-type", "application/problem+json")], &shown, InterceptAction::Show),
+            (
+                200,
+                &[("content-type", "text/html"), ("content-disposition", "Attachment; filename=a")],
+                &shown,
+                InterceptAction::TakeAsFile,
+            ),
+            (
+                200,
+                &[("content-type", "text/html"), ("content-disposition", "inline")],
+                &shown,
+                InterceptAction::Show,
+            ),
+            (302, &[("location", "/"), ("content-type", "application/pdf")], &raw, InterceptAction::Show),
+            (401, &[("www-authenticate", "Basic")], &shown, InterceptAction::TakeAsFile),
+            (401, &[], &shown, InterceptAction::Show),
+            (407, &[("proxy-authenticate", "Basic")], &raw, InterceptAction::Show),
+            (204, &[("content-type", "application/pdf")], &any, InterceptAction::Show),
+        ] {
+            let fields: Vec<_> =
+                fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            assert_eq!(choose_action(status, &fields, orders), want, "{status} {fields:?}");
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! From the browser's record of a document to an answer. No I/O.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use url::Url;
+
+use super::page_events::{MainDocument, NetworkResponse, PausedResponse, ResourceTiming};
+use crate::error::{Error, Result};
+use crate::error_kind::ErrorKind;
+use crate::limits::Limits;
+use crate::response::{Body, BrowserOutput, HttpVersion, RawResponse, Redirect};
+use crate::trace::Timings;
+
+/// The answer's head, before its body is known.
+pub(super) struct ResponseHead {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub url: Url,
+    version: HttpVersion,
+    redirects: Vec<Redirect>,
+    timings: Timings,
+    pub output: BrowserOutput,
+}
+
+impl ResponseHead {
+    /// Reads `document`; `shown` is the page's address now, when it has one.
+    pub(super) fn from_document(
+        document: &MainDocument,
+        shown: Option<&str>,
+        bounds: &Limits,
+    ) -> Result<Self> {
+        let response = document
+            .response
+            .as_ref()
+            .ok_or_else(|| Error::new(ErrorKind::Browser, "the page's document came from no server"))?;
+        let status = parse_status(response.status)?;
+        let url = shown.and_then(|shown| Url::parse(shown).ok()).or_else(|| Url::parse(&response.url).ok());
+        let redirects = document.redirects.iter();
+        Ok(Self {
+            status,
+            headers: headers(wire_fields(document, response), bounds)?,
+            url: url.ok_or_else(|| Error::new(ErrorKind::Browser, "the page has no address"))?,
+            version: parse_version(&response.protocol),
+            redirects: redirects
+                .filter_map(|(url, status)| {
+                    Some(Redirect::new(Url::parse(url).ok()?, StatusCode::from_u16(*status).ok()?))
+                })
+                .collect(),
+            timings: response.timing.as_ref().map_or_else(Timings::default, timings),
+            output: BrowserOutput::default(),
+        })
+    }
+
+    /// Reads an answer that no page showed.
+    pub(super) fn from_paused(
+        held: &PausedResponse,
+        document: &MainDocument,
+        bounds: &Limits,
+    ) -> Result<Self> {
+        let text = document.wire.as_ref().and_then(|wire| wire.text.as_deref());
+        // Over HTTP/2 there is no such text.
+        let protocol = text.and_then(|text| text.split(' ').next()).unwrap_or("h2").to_ascii_lowercase();
+        let response = NetworkResponse {
+            url: held.url.clone(),
+            status: held.status,
+            mime_type: held.mime_type(),
+            protocol,
+            ..NetworkResponse::default()
+        };
+        let document = MainDocument { response: Some(response), ..document.clone() };
+        let mut answered = Self::from_document(&document, None, bounds)?;
+        answered.output.usage.settled = true;
+        Ok(answered)
+    }
+
+    /// The browser decoded the text already: what is in `body` now is UTF-8, and the head says so.
+    pub(super) fn set_utf8(&mut self) {
+        let kind = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let essence = kind.and_then(|kind| kind.split(';').next()).unwrap_or("text/html").trim();
+        if let Ok(value) = HeaderValue::from_str(&format!("{essence}; charset=utf-8")) {
+            self.headers.insert(CONTENT_TYPE, value);
+        }
+    }
+
+    pub(super) fn into_response(self, body: Bytes) -> RawResponse {
+        RawResponse {
+            status: self.status,
+            version: self.version,
+            headers: self.headers,
+            url: self.url,
+            redirects: self.redirects,
+            body: Body::Buffered(body),
+            timings: self.timings,
+            browser: Some(self.output),
+        }
+    }
+}
+
+/// Whether the page shows this document as a DOM of its own, not in a viewer.
+pub(super) fn is_markup(response: &NetworkResponse) -> bool {
+    matches!(response.mime_type.as_str(), "text/html" | "application/xhtml+xml")
+}
+
+fn parse_status(code: u16) -> Result<StatusCode> {
+    StatusCode::from_u16(code)
+        .map_err(|cause| Error::new(ErrorKind::Protocol, "the answer has no valid status").with_source(cause))
+}
+
+/// The document's header fields, in the order they came in where the browser tells it.
+fn wire_fields(document: &MainDocument, response: &NetworkResponse) -> Vec<(String, String)> {
+    let wire = document.wire.as_ref().filter(|wire| wire.status == response.status);
+    if let Some(text) = wire.and_then(|wire| wire.text.as_deref()) {
+        let lines = text.lines().skip(1).filter_map(|line| line.split_once(':'));
+        return lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    }
+    let listed = document.fields.as_ref().filter(|(status, _)| *status == response.status);
+    let mut fields = listed.map_or_else(Vec::new, |(_, fields)| fields.clone());
+    let known = |name: &str| fields.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
+    // Set-Cookie is told here alone.
+    let mut rest: Vec<_> = wire
+        .map_or(&response.headers, |wire| &wire.headers)
+        .iter()
+        .filter(|(name, _)| !known(name))
+        .collect();
+    rest.sort_unstable();
+    // Repeated fields come as one, their values separated by line feeds.
+    let one = |(name, values): (&String, &String)| {
+        values.split('\n').map(|value| (name.clone(), value.to_owned())).collect::<Vec<_>>()
+    };
+    let rest: Vec<_> = rest.into_iter().flat_map(one).collect();
+    fields.extend(rest);
+    fields
+}
+
+fn headers(fields: Vec<(String, String)>, bounds: &Limits) -> Result<HeaderMap> {
+    let mut map = HeaderMap::new();
+    for (name, value) in fields {
+        // Pseudo headers are no header names.
+        let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { continue };
+        let Ok(value) = HeaderValue::from_str(value.trim()) else { continue };
+        if map.len() >= bounds.max_header_fields {
+            return Err(Error::new(ErrorKind::Protocol, "the answer has too many header fields"));
+        }
+        map.append(name, value);
+    }
+    Ok(map)
+}
+
+fn parse_version(protocol: &str) -> HttpVersion {
+    match protocol {
+        "h2" => HttpVersion::Http2,
+        "http/1.0" => HttpVersion::Http10,
+        _ if protocol.starts_with("h3") => HttpVersion::Http3,
+        _ => HttpVersion::Http11,
+    }
+}
+
+fn timings(timing: &ResourceTiming) -> Timings {
+    let span = |start: f64, end: f64| {
+        if start < 0.0 || end < start { Duration::ZERO } else { millis(end - start) }
+    };
+    let mut timings = Timings::default();
+    timings.dns = span(timing.dns_start, timing.dns_end);
+    timings.tls = span(timing.ssl_start, timing.ssl_end);
+    // Chromium counts the handshake as part of connecting.
+    timings.connect = span(timing.connect_start, timing.connect_end).saturating_sub(timings.tls);
+    let first = if timing.receive_headers_start > 0.0 {
+        timing.receive_headers_start
+    } else {
+        timing.receive_headers_end
+    };
+    timings.first_byte = span(0.0, first);
+    timings
+}
+
+fn millis(value: f64) -> Duration {
+    Duration::try_from_secs_f64(value / 1000.0).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(headers: &[(&str, &str)]) -> MainDocument {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let response = NetworkResponse {
+            url: "http://a.example/".to_owned(),
+            status: 200,
+            headers: headers.iter().map(own).collect(),
+            mime_type: "text/html".to_owned(),
+            protocol: "h2".to_owned(),
+            timing: None,
+        };
+        MainDocument { response: Some(response), ..MainDocument::default() }
+    }
+
+    #[test]
+    fn repeated_headers_are_taken_apart() {
+        let document = document(&[("set-cookie", "a=1\nb=2"), (":status", "200")]);
+        let head = ResponseHead::from_document(&document, None, &Limits::default()).unwrap();
+        let cookies: Vec<_> = head.headers.get_all("set-cookie").iter().collect();
+        assert_eq!(cookies, ["a=1", "b=2"]);
+        assert_eq!(head.headers.len(), 2);
+    }
+
+    #[test]
+    fn decoded_text_says_utf8() {
+        let document = document(&[("content-type", "text/html; charset=iso-8859-1")]);
+        let mut head =
+            ResponseHead::from_document(&document, Some("http://a.example/#x"), &Limits::default()).unwrap();
+        head.set_utf8();
+        assert_eq!(head.headers["content-type"], "text/html; charset=utf-8");
+        assert_eq!(head.url.as_str(), "http://a.example/#x");
+    }
+
+    #[test]
+    fn connecting_does_not_count_the_handshake_twice() {
+        let timing = ResourceTiming {
+            connect_start: 1.0,
+            connect_end: 11.0,
+            ssl_start: 4.0,
+            ssl_end: 11.0,
+            receive_headers_end: 20.0,
+            ..ResourceTiming::default()
+        };
+        let timings = timings(&timing);
+        assert_eq!((timings.dns, timings.connect), (Duration::ZERO, Duration::from_millis(3)));
+        assert_eq!((timings.tls, timings.first_byte), (Duration::from_millis(7), Duration::from_millis(20)));
+    }
+
+    #[test]
+    fn a_header_flood_is_refused() {
+        let flood = (0..300).map(|i| i.to_string()).collect::<Vec<_>>().join("\n");
+        let document = document(&[("x", &flood)]);
+        assert_eq!(
+            ResponseHead::from_document(&document, None, &Limits::default()).err().unwrap().kind(),
+            ErrorKind::Protocol
+        );
+    }
+}
