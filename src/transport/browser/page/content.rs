@@ -1,4 +1,4 @@
-//! Reading a page: its document, its pictures.
+//! Reads a page: its document, screenshot and PDF.
 
 use std::time::{Duration, Instant};
 
@@ -18,23 +18,24 @@ use crate::error_kind::ErrorKind;
 use crate::render::BodySource;
 
 impl Page {
-    /// Reads the document: its DOM when it is markup, else its bytes.
+    /// Reads the document: the DOM if it is HTML, else the body bytes.
     pub(super) async fn read_document(&self, visit: &PageTask<'_>) -> Result<(ResponseHead, Bytes)> {
         for _ in 0..MAX_REREADS {
-            if let Some(read) = self.try_read_document(visit).await? {
-                return Ok(read);
+            if let Some(document) = self.try_read_document(visit).await? {
+                return Ok(document);
             }
             tokio::time::sleep(REREAD_DELAY).await;
         }
-        Err(Error::new(ErrorKind::Browser, "the page moves on faster than it can be read"))
+        let message = format!("the page navigated during each of {MAX_REREADS} attempts to read it");
+        Err(Error::new(ErrorKind::Browser, message))
     }
 
-    /// What is there now; `None` when it moved on while it was read.
+    /// Reads the current document. `None` when the page navigated meanwhile.
     async fn try_read_document(&self, visit: &PageTask<'_>) -> Result<Option<(ResponseHead, Bytes)>> {
         let (document, url) =
             self.watcher.with_state(|state| (state.current_document.clone(), state.url.clone()));
         let document: MainDocument = document
-            .ok_or_else(|| Error::new(ErrorKind::Browser, "the page shows nothing from the network"))?;
+            .ok_or_else(|| Error::new(ErrorKind::Browser, "the page shows no document from the network"))?;
         let mut head = ResponseHead::from_document(&document, url.as_deref(), visit.limits)?;
         if head.status == http::StatusCode::PROXY_AUTHENTICATION_REQUIRED {
             return Err(proxy_refused_error());
@@ -66,10 +67,10 @@ impl Page {
     ) -> Result<DocumentBody, CdpError> {
         let left = || visit.deadline.saturating_duration_since(Instant::now());
         let raw = visit.render.body == Some(BodySource::Raw);
-        let kept = self
+        let stored = self
             .watcher
             .with_state(|state| state.raw_body.clone().filter(|(loader, _)| *loader == document.loader_id));
-        if raw && let Some((_, bytes)) = kept {
+        if raw && let Some((_, bytes)) = stored {
             return Ok(DocumentBody::Bytes(bytes));
         }
         if markup && !raw {
@@ -84,7 +85,7 @@ impl Page {
         Ok(if body.base64_encoded { DocumentBody::Base64(body.body) } else { DocumentBody::Text(body.body) })
     }
 
-    /// The screenshot and the PDF that are wanted.
+    /// Returns the screenshot and the PDF, each if requested.
     pub(super) async fn take_captures(&self, visit: &PageTask<'_>) -> Result<(Option<Bytes>, Option<Bytes>)> {
         let left = || visit.deadline.saturating_duration_since(Instant::now());
         let screenshot = if visit.render.screenshot {
@@ -97,7 +98,7 @@ impl Page {
         Ok((screenshot, pdf))
     }
 
-    /// The whole page as PNG, as far down as is bearable.
+    /// Returns the whole page as PNG, up to [`MAX_WIDTH`] and [`MAX_HEIGHT`].
     async fn capture_screenshot(&self, limit: Duration) -> Result<Bytes> {
         let metrics = self.run(&page::GetLayoutMetricsParams::default(), limit).await?;
         let size = metrics.css_content_size;
@@ -117,12 +118,12 @@ impl Page {
         decode(String::from(self.run(&capture, limit).await?.data))
     }
 
-    /// The page as it would be printed, backgrounds included.
+    /// Returns the page as PDF, with backgrounds.
     async fn print_to_pdf(&self, limit: Duration) -> Result<Bytes> {
         let print = page::PrintToPdfParams { print_background: Some(true), ..Default::default() };
         let printed = self.run(&print, limit).await.map_err(|fault| match fault {
-            CdpError::Protocol(_) => Error::new(ErrorKind::Browser, "the browser did not print the page")
-                .with_hint("a browser with a window prints nothing; a PDF needs it headless")
+            CdpError::Protocol(_) => Error::new(ErrorKind::Browser, "the browser could not print the page")
+                .with_hint("leave out `--headful`: Chromium prints PDFs only when it is headless")
                 .with_source(fault),
             fault => fault.into(),
         })?;
@@ -130,12 +131,12 @@ impl Page {
     }
 }
 
-/// A document's body, as the browser hands it out.
+/// A document's body in the form that the browser returns.
 enum DocumentBody {
     Bytes(Bytes),
     /// Base64.
     Base64(String),
-    /// The browser has decoded its characters.
+    /// Text that the browser has decoded.
     Text(String),
 }
 
@@ -149,14 +150,14 @@ fn check_size(bytes: Bytes, visit: &PageTask<'_>) -> Result<Bytes> {
 
 pub(super) fn decode(text: impl AsRef<[u8]>) -> Result<Bytes> {
     let bytes = STANDARD.decode(text).map_err(|cause| {
-        Error::new(ErrorKind::Browser, "the browser's answer was not understood").with_source(cause)
+        Error::new(ErrorKind::Browser, "could not decode base64 data from the browser").with_source(cause)
     })?;
     Ok(bytes.into())
 }
 
-/// The largest screenshot, in CSS pixels: what Chromium can draw at once.
+/// The largest screenshot that Chromium can draw at once, in CSS pixels.
 const MAX_WIDTH: f64 = 4096.0;
 const MAX_HEIGHT: f64 = 16384.0;
-/// How often a page that has moved on is read again.
+/// How often a page that navigated while it was read is read again.
 const MAX_REREADS: usize = 20;
 const REREAD_DELAY: Duration = Duration::from_millis(50);

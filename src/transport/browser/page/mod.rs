@@ -1,5 +1,6 @@
-//! One page: opened, sent somewhere, waited for, read, closed.
+//! One page: opening, navigating, waiting, reading, closing.
 
+mod challenge;
 mod content;
 mod file;
 mod navigate;
@@ -17,6 +18,7 @@ use chromiumoxide::cdp::browser_protocol::{emulation, inspector, network, page, 
 use chromiumoxide::types::Command;
 use http::Method;
 
+use self::challenge::ChallengeWait;
 use self::wait::Deadlines;
 use super::connection::CdpConnection;
 use super::error::CdpError;
@@ -31,7 +33,7 @@ use crate::render::RenderOptions;
 use crate::request::Request;
 use crate::response::RawResponse;
 
-/// A page of ours. Dropping it closes it.
+/// A page that rungs opened. Dropping it closes the page.
 pub(super) struct Page {
     connection: CdpConnection,
     target: String,
@@ -39,58 +41,58 @@ pub(super) struct Page {
     watcher: Arc<PageWatcher>,
 }
 
-/// What a page is to do.
+/// The task of a page: what to request and how to render it.
 pub(super) struct PageTask<'a> {
     pub request: &'a Request,
     pub limits: &'a Limits,
     pub render: &'a RenderOptions,
     pub still_challenged: Option<&'a ChallengeCheck>,
     pub deadline: Instant,
-    /// Asked before each document is.
+    /// Consulted before each document request.
     pub hooks: Option<&'a dyn RequestHooks>,
 }
 
 impl Page {
-    /// Opens a blank page in `context`; `held` is let go of when the page is closed.
+    /// Opens a blank page in `context`. `guard` is dropped when the page is closed.
     pub(super) async fn open(
         connection: CdpConnection,
         targets: Arc<BrowserTargets>,
         context: &str,
         options: &BrowserOptions,
         max_body: u64,
-        held: Box<dyn Any + Send + Sync>,
+        guard: Box<dyn Any + Send + Sync>,
     ) -> Result<Self> {
-        let expectation = targets.expect_page(context);
+        let pending = targets.expect_page(context);
         let mut create = target::CreateTargetParams::new("about:blank");
         create.browser_context_id = Some(context.to_owned().into());
-        // A window of its own: a tab behind another one is hidden and draws nothing.
+        // A separate window, because a background tab is hidden and not rendered.
         create.new_window = Some(true);
         let target: String = connection.run(None, &create, OPEN_LIMIT).await?.target_id.into();
         let attached = tokio::time::timeout(OPEN_LIMIT, targets.claim(&target)).await;
-        drop(expectation);
+        drop(pending);
         let close = target::CloseTargetParams::new(target.clone());
         let attached = match attached {
             Ok(Some(attached)) => attached,
             Ok(None) => return Err(CdpError::BrowserClosed.into()),
             Err(_) => {
-                connection.send_with_guard(None, &close, held);
+                connection.send_with_guard(None, &close, guard);
                 return Err(CdpError::TimedOut("Target.attachedToTarget").into());
             }
         };
-        for stray in targets.orphans(context) {
-            connection.send_with_guard(None, &target::CloseTargetParams::new(stray), Box::new(()));
+        for orphan in targets.orphans(context) {
+            connection.send_with_guard(None, &target::CloseTargetParams::new(orphan), Box::new(()));
         }
-        targets.attach_guard(&attached.session, held);
+        targets.attach_guard(&attached.session, guard);
         let page = Self { connection, target, session: attached.session, watcher: attached.watcher };
         page.enable_events(options, max_body).await?;
         Ok(page)
     }
 
     async fn enable_events(&self, options: &BrowserOptions, max_body: u64) -> Result<()> {
-        let room = i64::try_from(max_body).unwrap_or(i64::MAX / 4).saturating_add(1);
+        let buffer = i64::try_from(max_body).unwrap_or(i64::MAX / 4).saturating_add(1);
         let network = network::EnableParams {
-            max_resource_buffer_size: Some(room),
-            max_total_buffer_size: Some(room.saturating_mul(2)),
+            max_resource_buffer_size: Some(buffer),
+            max_total_buffer_size: Some(buffer.saturating_mul(2)),
             ..network::EnableParams::default()
         };
         let (page, inspector) = (page::EnableParams::default(), inspector::EnableParams::default());
@@ -107,16 +109,16 @@ impl Page {
         Ok(())
     }
 
-    /// Goes where `visit` says and brings back what is there when it has settled.
+    /// Navigates to the URL of `visit`. Returns the response once the page has settled.
     pub(super) async fn visit(&self, visit: &PageTask<'_>) -> Result<RawResponse> {
         tokio::select! {
-            answer = self.visit_to_end(visit) => answer,
+            result = self.visit_to_end(visit) => result,
             error = self.copy_documents(visit) => Err(error),
             error = self.gate_documents(visit) => Err(error),
         }
     }
 
-    /// The client hints that its documents asked for: URL and Accept-CH.
+    /// Returns the client hints that its documents requested: URL and Accept-CH.
     pub(super) fn accept_ch(&self) -> Vec<(String, String)> {
         self.watcher.with_state(|state| state.accept_ch.clone())
     }
@@ -126,14 +128,14 @@ impl Page {
             self.check_selector(selector, visit.deadline).await?;
         }
         let deadlines = Deadlines::new(visit.limits, visit.deadline);
-        if let Some(answer) = self.load(visit, &deadlines).await? {
-            return Ok(answer);
+        if let Some(response) = self.load(visit, &deadlines).await? {
+            return Ok(response);
         }
         let mut settled = self.settle(visit, &deadlines).await?;
         if let Some(selector) = &visit.render.wait_for
             && let Err(error) = self.wait_for_selector(selector, deadlines.work).await
         {
-            // A refusal does not have the element either, and is the better answer.
+            // A refusal by the site lacks the element too, and is a better result than the timeout.
             let refusal = match self.read_document(visit).await {
                 Ok((head, body)) => (head.status.as_u16() >= 400 || is_challenged(visit, &head, &body))
                     .then(|| head.into_response(body)),
@@ -142,10 +144,12 @@ impl Page {
             return refusal.ok_or(error);
         }
         let (mut head, mut body) = self.read_document(visit).await?;
-        let until = deadlines.work.min(Instant::now() + visit.limits.browser_challenge);
-        while is_challenged(visit, &head, &body) && self.wait_for_change(until).await {
-            settled = self.settle(visit, &deadlines.restarted(visit.limits)).await?;
-            (head, body) = self.read_document(visit).await?;
+        if is_challenged(visit, &head, &body) {
+            let mut wait = ChallengeWait::start(self, visit.limits, &deadlines).await;
+            while is_challenged(visit, &head, &body) && wait.next(self).await {
+                settled = self.settle(visit, &deadlines.restarted(visit.limits)).await?;
+                (head, body) = self.read_document(visit).await?;
+            }
         }
         if visit.render.scroll {
             settled &= self.scroll(visit, &deadlines).await?;
@@ -160,20 +164,20 @@ impl Page {
     }
 
     async fn run<C: Command>(&self, command: &C, limit: Duration) -> Result<C::Response, CdpError> {
-        // A crashed page never answers.
-        let over = self
+        // A crashed page never replies.
+        let ended = self
             .watcher
             .wait_until(|state, _| if state.has_ended() { WaitStep::Done(()) } else { WaitStep::Event });
         tokio::select! {
-            answer = self.connection.run(Some(&self.session), command, limit) => answer,
-            () = over => Err(CdpError::PageClosed),
+            reply = self.connection.run(Some(&self.session), command, limit) => reply,
+            () = ended => Err(CdpError::PageClosed),
         }
     }
 }
 
 impl Drop for Page {
     fn drop(&mut self) {
-        // What the page holds goes with its session.
+        // The page's guard is dropped with its session.
         self.connection.send_with_guard(
             None,
             &target::CloseTargetParams::new(self.target.clone()),
@@ -183,9 +187,9 @@ impl Drop for Page {
 }
 
 fn is_challenged(visit: &PageTask<'_>, head: &ResponseHead, body: &Bytes) -> bool {
-    let judge = |judge: &ChallengeCheck| judge(head.status.as_u16(), &head.headers, &head.url, body);
-    visit.still_challenged.is_some_and(judge)
+    let check = |check: &ChallengeCheck| check(head.status.as_u16(), &head.headers, &head.url, body);
+    visit.still_challenged.is_some_and(check)
 }
 
-/// To open a page, and for the commands that prepare it.
+/// Limit for opening a page, and for each command that prepares it.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! Sending a page off: what its requests carry, and what came instead of a page.
+//! Navigates a page: interception rules for its requests, and responses without a document.
 
 use std::time::Instant;
 
@@ -22,41 +22,41 @@ use crate::request::Request;
 use crate::response::RawResponse;
 
 impl Page {
-    /// Goes there. An answer when there is no document to show: a 204, a status without a body, a file.
+    /// Navigates. Returns a response when there is no document to show: a 204, a status without a body, a file.
     pub(super) async fn load(
         &self,
         visit: &PageTask<'_>,
         deadlines: &Deadlines,
     ) -> Result<Option<RawResponse>> {
-        let mut orders = intercept_rules(visit);
-        self.enable_interception(visit, &orders).await?;
+        let mut rules = intercept_rules(visit);
+        self.enable_interception(visit, &rules).await?;
         loop {
             match self.navigate(visit, deadlines).await? {
                 Navigation::Document => return Ok(None),
-                Navigation::Response(answer) => return Ok(Some(*answer)),
-                // Only its bytes told the browser that this is no page, and they are gone: ask once more.
-                Navigation::Download if !orders.file && visit.request.method.is_safe() => {
-                    orders.file = true;
-                    self.watcher.reset(orders.clone());
+                Navigation::Response(response) => return Ok(Some(*response)),
+                // The browser detected a file by its bytes, which are lost now: request it again.
+                Navigation::Download if !rules.file && visit.request.method.is_safe() => {
+                    rules.file = true;
+                    self.watcher.reset(rules.clone());
                 }
                 Navigation::Download => return Err(unexpected_file_error()),
             }
         }
     }
 
-    /// Tells the browser what is paused for us, and what is not loaded at all.
-    async fn enable_interception(&self, visit: &PageTask<'_>, orders: &InterceptRules) -> Result<()> {
-        let answers = fetch::RequestPattern {
+    /// Enables pausing of requests and responses, and blocking of resources.
+    async fn enable_interception(&self, visit: &PageTask<'_>, rules: &InterceptRules) -> Result<()> {
+        let responses = fetch::RequestPattern {
             resource_type: Some(network::ResourceType::Document),
             request_stage: Some(fetch::RequestStage::Response),
             ..Default::default()
         };
-        let mut patterns = vec![answers];
-        if let Some(origin) = &orders.own {
+        let mut patterns = vec![responses];
+        if let Some(origin) = &rules.header_origin {
             let own = format!("{}/*", origin.ascii_serialization());
             patterns.push(fetch::RequestPattern { url_pattern: Some(own), ..Default::default() });
         }
-        if orders.pause_documents {
+        if rules.pause_documents {
             patterns.push(fetch::RequestPattern {
                 resource_type: Some(network::ResourceType::Document),
                 request_stage: Some(fetch::RequestStage::Request),
@@ -64,7 +64,7 @@ impl Page {
             });
         }
         patterns.extend(resource_blocking::request_patterns(&visit.render.block));
-        self.watcher.set_rules(orders.clone());
+        self.watcher.set_rules(rules.clone());
         let enable = fetch::EnableParams { patterns: Some(patterns), handle_auth_requests: None };
         self.run(&enable, OPEN_LIMIT).await?;
         if visit.render.block.contains(&ResourceKind::Trackers) {
@@ -73,9 +73,10 @@ impl Page {
         Ok(())
     }
 
-    /// Asks before each document of the page is asked for, redirects too. Ends when one may not be.
+    /// Consults the hooks before each document request of the page, redirects included. Returns when a request is
+    /// refused.
     pub(super) async fn gate_documents(&self, visit: &PageTask<'_>) -> Error {
-        let Some(gate) = visit.hooks else { return std::future::pending().await };
+        let Some(hooks) = visit.hooks else { return std::future::pending().await };
         loop {
             self.watcher
                 .wait_until(|state, _| {
@@ -83,13 +84,13 @@ impl Page {
                 })
                 .await;
             let Some((url, request)) = self.watcher.take_pending_request() else { continue };
-            let passed = match Url::parse(&url) {
+            let permitted = match Url::parse(&url) {
                 Ok(url) if matches!(url.scheme(), "http" | "https") => {
-                    gate.before_request(&url).await.map_err(|error| error.with_url(&url))
+                    hooks.before_request(&url).await.map_err(|error| error.with_url(&url))
                 }
                 _ => Ok(()),
             };
-            if let Err(error) = passed {
+            if let Err(error) = permitted {
                 let reason = network::ErrorReason::BlockedByClient;
                 let refuse = fetch::FailRequestParams::new(request.request_id.clone(), reason);
                 self.connection.send_with_guard(Some(&self.session), &refuse, Box::new(()));
@@ -100,28 +101,28 @@ impl Page {
     }
 
     async fn navigate(&self, visit: &PageTask<'_>, deadlines: &Deadlines) -> Result<Navigation> {
-        let mut go = page::NavigateParams::new(visit.request.url.as_str());
+        let mut navigate = page::NavigateParams::new(visit.request.url.as_str());
         let referer = visit.request.headers.iter().find(|(name, _)| *name == header::REFERER);
         if let Some(page) = referer.and_then(|(_, value)| value.to_str().ok()) {
-            // How much of it another origin is told is the policy's to say, of redirects too.
-            go.referrer = Some(page.to_owned());
-            go.referrer_policy = Some(page::ReferrerPolicy::StrictOriginWhenCrossOrigin);
+            // The policy shortens it for other origins, also after redirects.
+            navigate.referrer = Some(page.to_owned());
+            navigate.referrer_policy = Some(page::ReferrerPolicy::StrictOriginWhenCrossOrigin);
         }
         let left = deadlines.total.saturating_duration_since(Instant::now());
         let file = self.watcher.wait_until(|state, _| match &state.paused {
-            Some(held) if held.file => WaitStep::Done(()),
+            Some(paused) if paused.file => WaitStep::Done(()),
             _ => WaitStep::Event,
         });
         let reply = tokio::select! {
             biased;
             () = file => return self.read_file(visit, deadlines).await.map(Box::new).map(Navigation::Response),
             error = self.wait_for_failure(visit, deadlines) => return Err(error),
-            reply = self.run(&go, left) => reply,
+            reply = self.run(&navigate, left) => reply,
         };
         let reply = match reply {
             Ok(reply) => reply,
             Err(CdpError::TimedOut(_)) => {
-                return Err(Error::new(ErrorKind::Timeout, "the page did not answer in time"));
+                return Err(Error::new(ErrorKind::Timeout, "timed out waiting for the navigation to start"));
             }
             Err(fault) => return Err(fault.into()),
         };
@@ -136,12 +137,12 @@ impl Page {
         }
     }
 
-    /// The answer behind a navigation that showed no document, if there is one.
+    /// Returns the response of a navigation that showed no document, or an error.
     fn response_without_document(&self, text: &str, visit: &PageTask<'_>) -> Result<RawResponse> {
-        let refused = self
+        let failed = self
             .watcher
             .with_state(|state| state.pending_document.clone().or_else(|| state.failed_document.clone()));
-        let Some(document) = refused.filter(|document| document.response.is_some()) else {
+        let Some(document) = failed.filter(|document| document.response.is_some()) else {
             return Err(navigation_aborted_error(text));
         };
         let mut head = ResponseHead::from_document(&document, None, visit.limits)?;
@@ -161,8 +162,8 @@ impl Page {
     }
 }
 
-/// Why a navigation came to nothing. One that the browser gave up by itself lost its renderer: word of the
-/// crash may come later than the answer.
+/// Returns the error of a failed navigation. `ERR_ABORTED` means that the renderer crashed: the crash event may
+/// arrive after the reply.
 fn navigation_aborted_error(text: &str) -> Error {
     if text.trim_start_matches("net::") == "ERR_ABORTED" {
         return CdpError::PageClosed.into();
@@ -170,18 +171,18 @@ fn navigation_aborted_error(text: &str) -> Error {
     error::navigation_error(text)
 }
 
-/// What came of sending a page off.
+/// The result of a navigation.
 enum Navigation {
-    /// The page shows it.
+    /// The page shows a document.
     Document,
-    /// There is nothing to show.
+    /// There is no document to show.
     Response(Box<RawResponse>),
-    /// The browser wanted to save it.
+    /// The browser started a download.
     Download,
 }
 
-/// What becomes of the page's requests: the caller's own headers, method and body, on requests to the URL's origin
-/// only; what is not loaded.
+/// Returns the rules for the page's requests: the caller's headers, method and body, only for requests to the
+/// URL's origin, and the blocked resources.
 fn intercept_rules(visit: &PageTask<'_>) -> InterceptRules {
     let request: &Request = visit.request;
     let headers: Vec<(HeaderName, String)> = request
@@ -195,7 +196,7 @@ fn intercept_rules(visit: &PageTask<'_>) -> InterceptRules {
     let own = (!headers.is_empty() || !plain).then(|| request.url.origin());
     InterceptRules {
         headers,
-        own,
+        header_origin: own,
         first_request: (!plain).then(|| (request.method.to_string(), body)),
         block: visit.render.block.clone(),
         raw: visit.render.body == Some(BodySource::Raw),
@@ -205,11 +206,11 @@ fn intercept_rules(visit: &PageTask<'_>) -> InterceptRules {
 }
 
 pub(super) fn proxy_refused_error() -> Error {
-    Error::new(ErrorKind::Proxy, "the proxy refused the browser, or could not be reached")
+    Error::new(ErrorKind::Proxy, "the proxy refused the browser's connection or is unreachable")
 }
 
-/// Headers that the browser writes itself: another value would contradict what the page sees. It is told the page that
-/// a navigation comes from, and the cookies.
+/// Whether the browser writes this header itself, so that another value would contradict the page's view. Referer
+/// and cookies are passed to the browser by other commands.
 fn is_browser_header(name: &HeaderName) -> bool {
     matches!(
         *name,

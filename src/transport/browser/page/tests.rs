@@ -1,4 +1,4 @@
-//! What pages do, and what a visit brings back, on the installed Chromium.
+//! Tests of pages and of the results of visits, on the installed Chromium.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::response::{Body, RawResponse};
 use crate::transport::browser::{BrowserOptions, BrowserTransport};
 use crate::transport::{AttemptRequest, Transport};
 
-/// What a small site does with one request: its head, and the connection to answer on.
+/// Returns the parts of a test site's response to a path.
 type Handler = Box<dyn Fn(&str) -> Vec<ResponsePart> + Send + Sync>;
 
-/// A piece of an answer.
+/// A part of a response.
 enum ResponsePart {
     Bytes(Vec<u8>),
     Hold,
@@ -66,7 +66,7 @@ async fn serve(mut stream: TcpStream, handler: Arc<Handler>, heads: Arc<Mutex<Ve
     heads.lock().unwrap().push(head.clone());
     for part in handler(head.split(' ').nth(1).unwrap_or_default()) {
         match part {
-            // The browser may have gone meanwhile.
+            // The browser may have closed the connection.
             ResponsePart::Bytes(bytes) => {
                 if stream.write_all(&bytes).await.is_err() {
                     return;
@@ -91,7 +91,7 @@ fn page(body: &str) -> Vec<ResponsePart> {
 struct Bench {
     tier: BrowserTransport,
     identity: Identity,
-    bounds: Limits,
+    limits: Limits,
     _scratch: tempfile::TempDir,
 }
 
@@ -101,7 +101,7 @@ impl Bench {
         let options =
             BrowserOptions { scratch_parent: scratch.path().to_owned(), ..BrowserOptions::default() };
         let identity = Identity::new("test", Profile::named("chrome-156-linux").unwrap(), None);
-        Self { tier: BrowserTransport::new(options), identity, bounds: Limits::default(), _scratch: scratch }
+        Self { tier: BrowserTransport::new(options), identity, limits: Limits::default(), _scratch: scratch }
     }
 
     async fn get(&self, url: &str) -> Result<RawResponse> {
@@ -110,12 +110,12 @@ impl Bench {
 
     async fn view(&self, url: &str, view: RenderOptions) -> Result<RawResponse> {
         let request = Request::get(url.parse().unwrap());
-        let (identity, bounds) = (&self.identity, &self.bounds);
+        let (identity, limits) = (&self.identity, &self.limits);
         self.tier
             .execute(AttemptRequest {
                 request: &request,
                 identity,
-                limits: bounds,
+                limits,
                 render: &view,
                 streaming: false,
                 hooks: None,
@@ -160,11 +160,11 @@ async fn slow_and_lazy_frames_do_not_hold_a_page_but_its_own_requests_do() {
     let mut bench = Bench::new();
     let got = bench.get(&site.url("/")).await.unwrap();
     assert!(settled(&got) && text(&got).contains("there"));
-    bench.bounds.browser_settle = Duration::from_secs(1);
+    bench.limits.browser_settle = Duration::from_secs(1);
     let got = bench.get(&site.url("/own")).await.unwrap();
     assert!(
         !settled(&got) && text(&got).contains("there"),
-        "what is there is given, and said to be unsettled"
+        "the current page is returned, marked as unsettled"
     );
 }
 
@@ -184,22 +184,22 @@ async fn each_deadline_of_a_page_ends_its_own_wait() {
     .await;
     let mut bench = Bench::new();
     bench.get(&site.url("/")).await.unwrap();
-    // Far off: who would notice by it only would hang.
-    bench.bounds.browser_total = Duration::from_secs(600);
-    bench.bounds.browser_start = Duration::from_secs(1);
+    // So long that a test which depends on it would hang.
+    bench.limits.browser_total = Duration::from_secs(600);
+    bench.limits.browser_start = Duration::from_secs(1);
     let error = bench.get(&site.url("/silent")).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Timeout);
-    assert!(error.to_string().contains("did not answer the browser within 1s"), "{error}");
-    bench.bounds.browser_start = Duration::from_secs(600);
-    bench.bounds.browser_navigation = Duration::from_secs(2);
+    assert!(error.to_string().contains("did not respond to the browser within 1s"), "{error}");
+    bench.limits.browser_start = Duration::from_secs(600);
+    bench.limits.browser_navigation = Duration::from_secs(2);
     let error = bench.get(&site.url("/moved")).await.err().unwrap();
-    assert!(error.is_timeout() && error.to_string().contains("no page came within 2s"), "{error}");
+    assert!(error.is_timeout() && error.to_string().contains("no page within 2s"), "{error}");
     let got = bench.get(&site.url("/half")).await.unwrap();
     assert!(!settled(&got) && text(&got).contains("half a page"), "{}", text(&got));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_come_as_their_bytes_whatever_tells_that_they_are_files() {
+async fn files_are_returned_as_bytes_however_they_are_recognized() {
     let binary: Vec<u8> = (0..700_000_u32).flat_map(u32::to_le_bytes).collect();
     let (pdf, packed) = (b"%PDF-1.4\n\xff\xfe not much of one".to_vec(), gzip(&binary));
     let (expected, document) = (binary.clone(), pdf.clone());
@@ -238,18 +238,18 @@ async fn files_come_as_their_bytes_whatever_tells_that_they_are_files() {
         assert_eq!(got.redirects.len(), usize::from(path == "/moved"), "{path}");
     }
     assert_eq!(bench.identity.jar().list()[0].name, "c");
-    bench.bounds.max_body = 100_000;
+    bench.limits.max_body = 100_000;
     for path in ["/binary", "/packed"] {
         let error = bench.get(&site.url(path)).await.err().unwrap();
         assert_eq!(error.kind(), ErrorKind::BodyTooLarge, "{path}");
     }
-    bench.bounds.max_body = 10;
+    bench.limits.max_body = 10;
     let view = RenderOptions { body: Some(BodySource::Raw), ..RenderOptions::default() };
     assert_eq!(bench.view(&site.url("/saved"), view).await.err().unwrap().kind(), ErrorKind::BodyTooLarge);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_raw_body_is_what_the_server_sent_and_the_dom_what_scripts_made_of_it() {
+async fn a_raw_body_has_the_bytes_the_server_sent_and_the_default_body_the_dom_after_scripts() {
     const SENT: &[u8] = b"<p id=p>caf\xe9</p><script>p.textContent='made'</script>";
     let packed = gzip(SENT);
     let site = TestSite::start(move |path| match path {
@@ -295,7 +295,7 @@ async fn headers_come_in_the_order_of_the_wire() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_blocked_is_not_asked_for_and_nothing_else_changes_on_the_wire() {
+async fn blocked_resources_are_not_requested_and_nothing_else_changes_on_the_wire() {
     let site = TestSite::start(|path| match path {
         "/" => page(
             "<style>@font-face{font-family:f;src:url(/font)}p{font-family:f}</style><p>text</p><img src=/image>\
@@ -307,16 +307,16 @@ async fn what_is_blocked_is_not_asked_for_and_nothing_else_changes_on_the_wire()
     })
     .await;
     let url = site.url("/");
-    let of = |path: &str| {
+    let last_head = |path: &str| {
         let heads = site.heads.lock().unwrap().clone();
         heads.into_iter().rfind(|head| head.split(' ').nth(1) == Some(path)).unwrap_or_default()
     };
     let open = Bench::new().get(&url).await.unwrap();
     assert!(text(&open).contains("text"));
     for path in ["/", "/image", "/font", "/media", "/script"] {
-        assert!(site.requested_paths().iter().any(|asked| asked == path), "{path}");
+        assert!(site.requested_paths().iter().any(|requested| requested == path), "{path}");
     }
-    let before = [of("/"), of("/script")];
+    let before = [last_head("/"), last_head("/script")];
     site.heads.lock().unwrap().clear();
     let view = RenderOptions { block: ResourceKind::ALL.to_vec(), ..RenderOptions::default() };
     let got = Bench::new().view(&url, view).await.unwrap();
@@ -326,7 +326,7 @@ async fn what_is_blocked_is_not_asked_for_and_nothing_else_changes_on_the_wire()
         "{:?}",
         site.requested_paths()
     );
-    assert_eq!([of("/"), of("/script")], before, "byte for byte as without blocking");
+    assert_eq!([last_head("/"), last_head("/script")], before, "the same bytes as without blocking");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -359,7 +359,7 @@ async fn trackers_and_hosts_below_them_are_refused_and_others_are_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn frames_of_other_sites_and_frames_in_them_do_not_load_it_either() {
+async fn cross_site_frames_and_nested_frames_do_not_load_blocked_resources() {
     let site = TestSite::start(|path| match path {
         "/" => page(
             "<iframe id=f></iframe><script>f.src='http://outer.example:'+location.port+'/outer';\
@@ -389,15 +389,15 @@ async fn frames_of_other_sites_and_frames_in_them_do_not_load_it_either() {
         let blocked = !block.is_empty();
         let view = RenderOptions { block, wait_for: Some("#done".to_owned()), ..RenderOptions::default() };
         bench.view(&site.url("/"), view).await.unwrap();
-        let asked = site.requested_paths();
+        let requested = site.requested_paths();
         for path in ["/outer-image", "/inner-image", "/hit"] {
-            assert_eq!(asked.iter().any(|asked| asked == path), !blocked, "{path}: {asked:?}");
+            assert_eq!(requested.iter().any(|other| other == path), !blocked, "{path}: {requested:?}");
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_wheel_goes_down_to_an_end_that_moves_away_a_few_times() {
+async fn scrolling_reaches_an_end_that_moves_a_few_times() {
     let site = TestSite::start(|path| match path {
         "/" => page(
             "<style>div{height:1500px}</style><div></div><script>let n=0;addEventListener('scroll',()=>{\
@@ -412,17 +412,17 @@ async fn the_wheel_goes_down_to_an_end_that_moves_away_a_few_times() {
     })
     .await;
     let bench = Bench::new();
-    let down = || RenderOptions { scroll: true, ..RenderOptions::default() };
+    let scrolling = || RenderOptions { scroll: true, ..RenderOptions::default() };
     let count = |answer: &RawResponse| text(answer).matches("<div class=\"more\">").count();
     assert_eq!(count(&bench.get(&site.url("/")).await.unwrap()), 0);
-    let got = bench.view(&site.url("/"), down()).await.unwrap();
+    let got = bench.view(&site.url("/"), scrolling()).await.unwrap();
     assert_eq!((count(&got), settled(&got)), (4, true));
-    let got = bench.view(&site.url("/endless"), down()).await.unwrap();
+    let got = bench.view(&site.url("/endless"), scrolling()).await.unwrap();
     assert!(!settled(&got) && text(&got).matches("<div>").count() > 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pictures_show_the_whole_page() {
+async fn screenshots_and_pdfs_show_the_whole_page() {
     let site = TestSite::start(|path| match path {
         "/" => page("<body style='margin:0'><div style='height:3000px;background:red'></div><p>end"),
         "/tall" => page("<div style='height:90000px'></div>"),
@@ -449,7 +449,7 @@ async fn pictures_show_the_whole_page() {
     assert_eq!(extent(got.browser.as_ref().unwrap().screenshot.as_ref().unwrap()).1, 16384);
     let got = bench.view(&site.url("/file"), both()).await.unwrap();
     assert!(got.browser.as_ref().unwrap().screenshot.is_none() && bytes(&got) == b"%PDF-1.4");
-    bench.bounds.max_body = 1000;
+    bench.limits.max_body = 1000;
     let error = bench.view(&site.url("/"), both()).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::BodyTooLarge);
 }
@@ -466,14 +466,14 @@ async fn every_dialog_is_answered_at_once() {
     })
     .await;
     let mut bench = Bench::new();
-    bench.bounds.browser_total = Duration::from_secs(600);
+    bench.limits.browser_total = Duration::from_secs(600);
     let got = bench.get(&site.url("/")).await.unwrap();
-    assert!(text(&got).contains("id=\"next\""), "leaving is never refused: {}", text(&got));
+    assert!(text(&got).contains("id=\"next\""), "navigating away is never blocked: {}", text(&got));
     assert!(settled(&got));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_that_wants_to_close_itself_or_never_stays_is_given_as_it_is() {
+async fn a_page_that_closes_itself_or_keeps_navigating_is_returned_as_it_is() {
     let site = TestSite::start(|path| match path {
         "/closes" => page("<script>window.close();window.open('','_self').close()</script><p>still there"),
         "/fine" => page("fine"),
@@ -481,11 +481,11 @@ async fn a_page_that_wants_to_close_itself_or_never_stays_is_given_as_it_is() {
     })
     .await;
     let mut bench = Bench::new();
-    bench.bounds.browser_total = Duration::from_secs(600);
+    bench.limits.browser_total = Duration::from_secs(600);
     let got = bench.get(&site.url("/closes")).await.unwrap();
     assert!(settled(&got) && text(&got).contains("still there"));
-    bench.bounds.browser_navigation = Duration::from_secs(3);
-    bench.bounds.browser_settle = Duration::from_secs(3);
+    bench.limits.browser_navigation = Duration::from_secs(3);
+    bench.limits.browser_settle = Duration::from_secs(3);
     let got = bench.get(&site.url("/endless")).await.unwrap();
     assert!(!settled(&got));
     assert!(text(&bench.get(&site.url("/fine")).await.unwrap()).contains("fine"));

@@ -1,4 +1,4 @@
-//! How long a page is waited for, and for what.
+//! Waits for a page: deadlines, settling, selectors and challenges.
 
 use std::time::{Duration, Instant};
 
@@ -12,42 +12,41 @@ use crate::error_kind::ErrorKind;
 use crate::limits::Limits;
 use crate::redact;
 
-/// When each part of a visit must be over.
+/// The deadlines of the parts of a visit.
 #[derive(Clone, Copy)]
 pub(super) struct Deadlines {
-    /// The site's first answer.
+    /// For the site's first response.
     start: Instant,
-    /// The document, parsed.
+    /// For the parsed document.
     navigation: Instant,
-    /// All waiting: what is left until `total` is for reading the page.
+    /// For all waiting. The time from here to `total` is for reading the page.
     pub(super) work: Instant,
     pub(super) total: Instant,
 }
 
 impl Deadlines {
-    /// Those of a visit that begins now.
-    pub(super) fn new(bounds: &Limits, total: Instant) -> Self {
+    /// Returns the deadlines of a visit that begins now.
+    pub(super) fn new(limits: &Limits, total: Instant) -> Self {
         let now = Instant::now();
         let after = |limit: Duration| now.checked_add(limit).map_or(total, |end| end.min(total));
         Self {
-            start: after(bounds.browser_start),
-            navigation: after(bounds.browser_navigation),
+            start: after(limits.browser_start),
+            navigation: after(limits.browser_navigation),
             work: total.checked_sub(READ_RESERVE).unwrap_or(total),
             total,
         }
     }
 
-    /// Those of another document of the same visit.
-    pub(super) fn restarted(&self, bounds: &Limits) -> Self {
-        Self::new(bounds, self.total)
+    /// Returns the deadlines of another document in the same visit.
+    pub(super) fn restarted(&self, limits: &Limits) -> Self {
+        Self::new(limits, self.total)
     }
 }
 
 impl Page {
-    /// Waits until the document is parsed and the network quiet, or long enough. Whether it came to rest.
+    /// Waits until the document is parsed and the network is idle, or the time is up. Returns whether it settled.
     pub(super) async fn settle(&self, visit: &PageTask<'_>, deadlines: &Deadlines) -> Result<bool> {
-        let begun = Instant::now();
-        let enough = begun
+        let settle = Instant::now()
             .checked_add(visit.limits.browser_settle)
             .map_or(deadlines.work, |end| end.min(deadlines.work));
         let parsed = deadlines.navigation.min(deadlines.work);
@@ -60,7 +59,7 @@ impl Page {
                     return WaitStep::Done(Err(error::navigation_error(text)));
                 }
                 if state.current_document.is_none() {
-                    // There is nothing to read: no time has to be kept for it.
+                    // There is nothing to read, so no time is reserved for reading.
                     let due = deadlines.navigation;
                     return if now >= due {
                         WaitStep::Done(Err(timeout_error(state, visit.limits)))
@@ -68,30 +67,30 @@ impl Page {
                         WaitStep::At(due)
                     };
                 }
-                let wake = if state.dom_ready { enough } else { parsed };
+                let wake = if state.dom_ready { settle } else { parsed };
                 if now >= wake {
                     return WaitStep::Done(Ok(false));
                 }
                 match state.check_idle(NETWORK_IDLE_TIME, now) {
                     WaitStep::Done(()) => WaitStep::Done(Ok(true)),
                     WaitStep::Event => WaitStep::At(wake),
-                    WaitStep::At(rest) => WaitStep::At(rest.min(wake)),
+                    WaitStep::At(idle) => WaitStep::At(idle.min(wake)),
                 }
             })
             .await
     }
 
-    /// Ends when the site has not answered, or no document has come, in time, or nothing can come any more.
+    /// Waits until the visit fails: the site does not respond in time, no document loads in time, or the page ends.
     pub(super) async fn wait_for_failure(&self, visit: &PageTask<'_>, deadlines: &Deadlines) -> Error {
         self.watcher
             .wait_until(|state, now| {
                 if let WaitStep::Done(error) = find_failure(state, visit.limits) {
                     return WaitStep::Done(error);
                 }
-                let answered = state.pending_document.as_ref().is_some_and(|coming| {
-                    coming.response.is_some() || coming.fields.is_some() || !coming.redirects.is_empty()
+                let responded = state.pending_document.as_ref().is_some_and(|pending| {
+                    pending.response.is_some() || pending.fields.is_some() || !pending.redirects.is_empty()
                 });
-                let due = if answered || state.current_document.is_some() {
+                let due = if responded || state.current_document.is_some() {
                     deadlines.navigation
                 } else {
                     deadlines.start
@@ -105,13 +104,13 @@ impl Page {
             .await
     }
 
-    /// Whether `selector` is one, tried on the empty page: there nothing else can be refused.
+    /// Checks the syntax of `selector` on the blank page, where the browser cannot reject it for another reason.
     pub(super) async fn check_selector(&self, selector: &str, deadline: Instant) -> Result<()> {
         match self.matches(selector, deadline.saturating_duration_since(Instant::now())).await {
             Ok(_) => Ok(()),
             Err(CdpError::Protocol(_)) => {
-                let shown = redact::escape_terminal(selector);
-                Err(Error::new(ErrorKind::InvalidRequest, format!("`{shown}` is not a CSS selector")))
+                let selector = redact::escape_terminal(selector);
+                Err(Error::new(ErrorKind::InvalidRequest, format!("`{selector}` is not a CSS selector")))
             }
             Err(fault) => Err(fault.into()),
         }
@@ -122,14 +121,15 @@ impl Page {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let shown = redact::escape_terminal(selector);
-                return Err(Error::new(ErrorKind::Timeout, format!("nothing matched `{shown}` in time"))
+                let selector = redact::escape_terminal(selector);
+                let message = format!("timed out waiting for an element that matches `{selector}`");
+                return Err(Error::new(ErrorKind::Timeout, message)
                     .with_hint("check the CSS selector against the page, or allow more time"));
             }
             match self.matches(selector, left).await {
                 Ok(true) => return Ok(()),
                 Err(fault @ (CdpError::BrowserClosed | CdpError::PageClosed)) => return Err(fault.into()),
-                // The page may be moving on under our feet: look again.
+                // The page may be navigating: try again.
                 Ok(false) | Err(_) => tokio::time::sleep(POLL.min(left)).await,
             }
         }
@@ -141,84 +141,92 @@ impl Page {
         Ok(*found.node_id.inner() != 0)
     }
 
-    /// Waits for a new document or a little while, before `until`. Whether to look again.
+    /// Whether the page has crashed or is closed.
+    pub(super) fn has_ended(&self) -> bool {
+        self.watcher.with_state(PageState::has_ended)
+    }
+
+    /// Whether requests of the page are in flight.
+    pub(super) fn has_requests(&self) -> bool {
+        self.watcher.with_state(PageState::has_requests)
+    }
+
+    /// Waits for a new document, at most [`CHALLENGE_POLL`] and until `until`. Returns whether to check again.
     pub(super) async fn wait_for_change(&self, until: Instant) -> bool {
         let before = self.watcher.with_state(|state| state.document_count);
-        let look = (Instant::now() + CHALLENGE_POLL).min(until);
+        let poll = (Instant::now() + CHALLENGE_POLL).min(until);
         self.watcher
             .wait_until(|state, now| {
                 if now >= until || state.has_ended() {
                     WaitStep::Done(false)
-                } else if state.document_count != before || now >= look {
+                } else if state.document_count != before || now >= poll {
                     WaitStep::Done(true)
                 } else {
-                    WaitStep::At(look)
+                    WaitStep::At(poll)
                 }
             })
             .await
     }
 }
 
-/// Why waiting on is pointless, if it is.
-pub(super) fn find_failure(state: &PageState, bounds: &Limits) -> WaitStep<Error> {
+/// Returns the error that ends the visit, if one occurred.
+pub(super) fn find_failure(state: &PageState, limits: &Limits) -> WaitStep<Error> {
     if state.has_ended() {
         return WaitStep::Done(CdpError::PageClosed.into());
     }
     let documents = [&state.pending_document, &state.current_document];
     for document in documents.into_iter().flatten() {
-        if document.redirects.len() > bounds.max_redirects as usize {
+        if document.redirects.len() > limits.max_redirects as usize {
             return WaitStep::Done(Error::new(
                 ErrorKind::Redirect,
-                format!("more than {} redirects", bounds.max_redirects),
+                format!("more than {} redirects", limits.max_redirects),
             ));
         }
-        let viewed =
+        let is_pdf =
             document.response.as_ref().is_some_and(|response| response.mime_type == "application/pdf");
-        if viewed {
-            // What it shows, and gives as the body, is its own viewer.
+        if is_pdf {
+            // The page shows the browser's PDF viewer, and its body is the viewer's.
             return WaitStep::Done(unexpected_file_error());
         }
-        if document.received > bounds.max_body {
-            return WaitStep::Done(body_too_large_error(bounds));
+        if document.received > limits.max_body {
+            return WaitStep::Done(body_too_large_error(limits));
         }
     }
-    match state.current_document.as_ref().and_then(|shown| shown.failed.as_deref()) {
-        // A page that stops its own loading, or goes elsewhere, is none that broke off.
+    match state.current_document.as_ref().and_then(|document| document.failed.as_deref()) {
+        // A page that stops its loading or navigates elsewhere is not truncated.
         None | Some("net::ERR_ABORTED") => WaitStep::Event,
         Some(text) => WaitStep::Done(error::truncated_error(text)),
     }
 }
 
-fn timeout_error(state: &PageState, bounds: &Limits) -> Error {
+fn timeout_error(state: &PageState, limits: &Limits) -> Error {
+    let navigation = limits.browser_navigation.min(limits.browser_total);
     let message = match &state.pending_document {
-        _ if state.current_document.is_some() => "the page was not ready in time".to_owned(),
-        Some(coming) if coming.response.is_some() || !coming.redirects.is_empty() => {
-            format!(
-                "no page came within {:?} of asking for it",
-                bounds.browser_navigation.min(bounds.browser_total)
-            )
+        _ if state.current_document.is_some() => format!("the page was not ready within {navigation:?}"),
+        Some(pending) if pending.response.is_some() || !pending.redirects.is_empty() => {
+            format!("the browser showed no page within {navigation:?} of the request")
         }
         _ => format!(
-            "the site did not answer the browser within {:?}",
-            bounds.browser_start.min(bounds.browser_total)
+            "the site did not respond to the browser within {:?}",
+            limits.browser_start.min(limits.browser_total)
         ),
     };
     Error::new(ErrorKind::Timeout, message)
 }
 
-pub(super) fn body_too_large_error(bounds: &Limits) -> Error {
-    Error::new(ErrorKind::BodyTooLarge, format!("the page is larger than {} bytes", bounds.max_body))
+pub(super) fn body_too_large_error(limits: &Limits) -> Error {
+    Error::new(ErrorKind::BodyTooLarge, format!("the page exceeds the limit of {} bytes", limits.max_body))
 }
 
-/// A file where only a page can be dealt with.
+/// Returns the error for a file where the tier supports only a page.
 pub(super) fn unexpected_file_error() -> Error {
-    Error::new(ErrorKind::Browser, "the answer is a file, not a page")
-        .with_hint("get it with `--max-tier impersonate`")
+    Error::new(ErrorKind::Browser, "the response is a file, not a page")
+        .with_hint("fetch it with `--max-tier impersonate`")
 }
 
-/// No request in flight for this long: the page rests.
+/// A page is idle after this long without a request in flight.
 const NETWORK_IDLE_TIME: Duration = Duration::from_millis(500);
 const CHALLENGE_POLL: Duration = Duration::from_secs(1);
-/// Kept of the total time for reading the page.
+/// Part of the total time that is reserved for reading the page.
 const READ_RESERVE: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(100);

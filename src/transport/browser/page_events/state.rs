@@ -1,4 +1,4 @@
-//! A page as its events tell it. Deciding only: no I/O, no clock of its own.
+//! The state machine of a page, driven by its events. No I/O and no clock.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -21,55 +21,55 @@ pub(in super::super) struct MainDocument {
     /// The URLs that redirected here, with their status.
     pub redirects: Vec<(String, u16)>,
     pub response: Option<NetworkResponse>,
-    /// The headers as they came over the wire, Set-Cookie included.
+    /// The headers on the wire, including Set-Cookie.
     pub wire: Option<WireResponse>,
-    /// The header fields in the order they came in, with the status they came with.
+    /// The header fields in the order received, with the status of their response.
     pub fields: Option<(u16, Vec<(String, String)>)>,
-    /// Body bytes so far, content coding removed.
+    /// Body bytes received so far, after content decoding.
     pub received: u64,
     pub finished: bool,
     pub failed: Option<String>,
 }
 
-/// A document's head as the network has it.
+/// A document's response head on the wire.
 #[derive(Clone, Debug)]
 pub(in super::super) struct WireResponse {
     pub status: u16,
     /// By name; repeated fields are joined by line feeds.
     pub headers: HashMap<String, String>,
-    /// The head itself, from the status line on; over HTTP/1 only.
+    /// The raw head from the status line on; only over HTTP/1.
     pub text: Option<String>,
 }
 
-/// All that is known of a page.
+/// The state of a page.
 #[derive(Default)]
 pub(in super::super) struct PageState {
     pub(super) frame: String,
     pub(super) rules: InterceptRules,
-    /// An answer the page waits for until somebody has dealt with it.
+    /// The response that is paused until the visit has read it.
     pub paused: Option<PausedResponse>,
-    /// Requests for documents that wait for leave, by their URLs, and how they go on with it.
+    /// Document requests that wait for the hooks: URL, and the command that continues the request.
     pub pending_requests: VecDeque<(String, Box<ContinueRequestParams>)>,
-    /// The last document kept as the server sent it, by its loader.
+    /// The last document stored as the server sent it, with its loader.
     pub raw_body: Option<(String, Bytes)>,
-    /// Asked for, not committed: where a 204 or a failed load stays.
+    /// The document that is requested but not committed. A 204 or a failed load stays here.
     pub pending_document: Option<MainDocument>,
-    /// What the browser put an error page in place of.
+    /// The document that the browser replaced by an error page.
     pub failed_document: Option<MainDocument>,
     /// The document the page shows.
     pub current_document: Option<MainDocument>,
-    /// How many documents were committed.
+    /// The number of committed documents.
     pub document_count: u64,
-    /// The client hints that its documents asked for, a challenge's and redirects' included: URL and Accept-CH.
+    /// The client hints that its documents requested, including challenges and redirects: URL and Accept-CH.
     pub accept_ch: Vec<(String, String)>,
-    /// The page's address, fragment and history changes included.
+    /// The page's URL, including fragment and history changes.
     pub url: Option<String>,
     committed_loader: String,
     pub dom_ready: bool,
     loaded: bool,
     in_flight: HashSet<String>,
-    /// Paused requests that were given the caller's headers, by their ids for the commands of `Fetch`.
-    pub(super) given: HashSet<String>,
+    /// Ids (in the commands of `Fetch`) of paused requests that got the caller's headers.
+    pub(super) requests_with_headers: HashSet<String>,
     last_traffic: Option<Instant>,
     pub download: bool,
     pub crashed: bool,
@@ -83,24 +83,29 @@ impl PageState {
         Self { frame: frame.to_owned(), ..Self::default() }
     }
 
-    /// A page that has been nowhere yet.
-    pub(super) fn reset(&mut self, orders: InterceptRules) {
+    /// Resets to the state before any navigation.
+    pub(super) fn reset(&mut self, rules: InterceptRules) {
         let (crashed, closed) = (self.crashed, self.closed);
-        *self = Self { rules: orders, crashed, closed, ..Self::new(&self.frame) };
+        *self = Self { rules, crashed, closed, ..Self::new(&self.frame) };
     }
 
-    /// Whether the page has come to rest: parsed, and nothing asked for since `quiet`.
+    /// Whether the page is idle: parsed, and without requests for `quiet`.
     pub(in super::super) fn check_idle(&self, quiet: Duration, now: Instant) -> WaitStep<()> {
         if !self.dom_ready || self.pending_document.is_some() || !(self.in_flight.is_empty()) {
             return WaitStep::Event;
         }
         let Some(last) = self.last_traffic else { return WaitStep::Event };
-        // A page that has fired `load` with nothing in flight rests sooner than one that has not.
-        let rest = last + if self.loaded { quiet } else { quiet * 2 };
-        if rest <= now { WaitStep::Done(()) } else { WaitStep::At(rest) }
+        // A page that has fired `load` with nothing in flight is idle sooner than others.
+        let idle_at = last + if self.loaded { quiet } else { quiet * 2 };
+        if idle_at <= now { WaitStep::Done(()) } else { WaitStep::At(idle_at) }
     }
 
-    /// Why nothing more can come of this page.
+    /// Whether requests of the page are in flight.
+    pub(in super::super) fn has_requests(&self) -> bool {
+        self.pending_document.is_some() || !self.in_flight.is_empty()
+    }
+
+    /// Whether the page has crashed or is closed.
     pub(in super::super) fn has_ended(&self) -> bool {
         self.crashed || self.closed
     }
@@ -117,7 +122,7 @@ impl PageState {
                 }
             }
             "Network.loadingFinished" | "Network.loadingFailed" => {
-                self.on_loading_ended(parse_event(params)?, now)
+                self.on_loading_ended(parse_event(params)?, now);
             }
             "Page.frameNavigated" => self.on_frame_navigated(parse_event(params)?, now),
             "Page.navigatedWithinDocument" => {
@@ -129,7 +134,7 @@ impl PageState {
             "Page.lifecycleEvent" => self.on_lifecycle_event(&parse_event(params)?, now),
             "Page.javascriptDialogOpening" => {
                 let dialog: DialogOpening = parse_event(params)?;
-                // Leaving a page must go on; everything else is refused.
+                // Navigating away must succeed; all other dialogs are dismissed.
                 return Some(EventReply::Dialog { accept: dialog.kind == "beforeunload" });
             }
             "Page.downloadWillBegin" => self.download = true,
@@ -142,7 +147,7 @@ impl PageState {
 
     fn on_request(&mut self, event: RequestWillBeSent, now: Instant) {
         if event.frame_id.as_deref().is_some_and(|frame| frame != self.frame) {
-            // What a frame within loads, late or never, holds nothing up.
+            // Requests of child frames do not delay the page.
             return;
         }
         self.last_traffic = Some(now);
@@ -151,17 +156,17 @@ impl PageState {
             && event.request_id == event.loader_id;
         if main {
             let same =
-                self.pending_document.as_ref().is_some_and(|coming| coming.loader_id == event.loader_id);
+                self.pending_document.as_ref().is_some_and(|pending| pending.loader_id == event.loader_id);
             if !same {
                 self.pending_document =
                     Some(MainDocument { loader_id: event.loader_id, ..MainDocument::default() });
             }
-            if let (Some(redirect), Some(coming)) = (event.redirect_response, self.pending_document.as_mut())
-                && coming.redirects.len() < MAX_REQUESTS
+            if let (Some(redirect), Some(pending)) = (event.redirect_response, self.pending_document.as_mut())
+                && pending.redirects.len() < MAX_REQUESTS
             {
                 record_accept_ch(&mut self.accept_ch, &redirect.url, &redirect.headers);
-                coming.redirects.push((redirect.url, redirect.status));
-                (coming.wire, coming.fields) = (None, None);
+                pending.redirects.push((redirect.url, redirect.status));
+                (pending.wire, pending.fields) = (None, None);
             }
         }
         let lasting = matches!(event.kind.as_deref(), Some("EventSource" | "Ping" | "Media" | "Prefetch"));
@@ -198,11 +203,13 @@ impl PageState {
             document.finished = true;
             document.failed = event.error_text;
         }
-        // A page's own navigation to a 204 or a download changes nothing: do not wait for it.
-        let moot = self.pending_document.as_ref().is_some_and(|coming| {
-            coming.loader_id == event.request_id && coming.failed.is_some() && self.current_document.is_some()
+        // A page's own navigation to a 204 or a download does not change the page: do not wait for it.
+        let is_irrelevant = self.pending_document.as_ref().is_some_and(|pending| {
+            pending.loader_id == event.request_id
+                && pending.failed.is_some()
+                && self.current_document.is_some()
         });
-        if moot {
+        if is_irrelevant {
             self.pending_document = None;
         }
     }
@@ -213,19 +220,19 @@ impl PageState {
             return;
         }
         self.committed_loader = frame.loader_id;
-        // What the last document still waited for died with it, without a word in the protocol.
+        // Requests of the previous document ended with it, without an event.
         self.in_flight.retain(|id| *id == self.committed_loader);
         self.dom_ready = false;
         self.loaded = false;
         self.last_traffic = Some(now);
         if frame.unreachable_url.is_some() {
-            let refused = self.pending_document.take();
-            let failed = refused.as_ref().and_then(|refused| refused.failed.clone());
-            self.error_page = Some(failed.unwrap_or_else(|| "ERR_FAILED".to_owned()));
-            self.failed_document = refused;
+            let failed = self.pending_document.take();
+            let net_error = failed.as_ref().and_then(|failed| failed.failed.clone());
+            self.error_page = Some(net_error.unwrap_or_else(|| "ERR_FAILED".to_owned()));
+            self.failed_document = failed;
             return;
         }
-        if self.pending_document.as_ref().is_some_and(|coming| coming.loader_id == self.committed_loader) {
+        if self.pending_document.as_ref().is_some_and(|pending| pending.loader_id == self.committed_loader) {
             self.current_document = self.pending_document.take();
             self.error_page = None;
             self.document_count += 1;
@@ -246,37 +253,35 @@ impl PageState {
     }
 
     pub(super) fn document_mut(&mut self, id: &str) -> Option<&mut MainDocument> {
-        let found = |document: &MainDocument| document.loader_id == id;
+        let matches = |document: &MainDocument| document.loader_id == id;
         match (&mut self.pending_document, &mut self.current_document) {
-            (Some(coming), _) if found(coming) => Some(coming),
-            (_, Some(current)) if found(current) => Some(current),
+            (Some(pending), _) if matches(pending) => Some(pending),
+            (_, Some(current)) if matches(current) => Some(current),
             _ => None,
         }
     }
 }
 
-/// Takes note of the hints that an answer asks for.
+/// Records the client hints that a response requests.
 fn record_accept_ch(list: &mut Vec<(String, String)>, url: &str, headers: &HashMap<String, String>) {
     let named = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("accept-ch"));
     if let Some((_, value)) = named
         && list.len() < MAX_ACCEPT_CH
         && value.len() <= MAX_ACCEPT_CH_LEN
     {
-        // Repeated fields come as one, their values separated by line feeds.
+        // Repeated fields are joined, their values separated by line feeds.
         list.push((url.to_owned(), value.replace('\n', ",")));
     }
 }
 
-/// Reads an event's fields; what is not understood is as if it had not happened.
+/// Parses an event's parameters. An event that cannot be parsed is ignored.
 fn parse_event<'a, T: Deserialize<'a>>(params: &'a str) -> Option<T> {
-    serde_json::from_str(params)
-        .inspect_err(|cause| tracing::debug!(%cause, "an event was not understood"))
-        .ok()
+    serde_json::from_str(params).inspect_err(|cause| tracing::debug!(%cause, "could not parse an event")).ok()
 }
 
-/// How many requests or redirects of one page are remembered.
+/// Maximum of requests or redirects of one page that are tracked.
 pub(super) const MAX_REQUESTS: usize = 10_000;
-/// How many documents' wishes are remembered, and how long one may be.
+/// Maximum of Accept-CH values that are recorded per page, and the length of each.
 const MAX_ACCEPT_CH: usize = 100;
 const MAX_ACCEPT_CH_LEN: usize = 4096;
 
@@ -331,11 +336,11 @@ mod tests {
         let script = r#"{"requestId":"Y","loaderId":"L","type":"Script","frameId":"F"}"#;
         let state = page(&[("Network.requestWillBeSent", frame), ("Network.requestWillBeSent", script)]);
         assert!(state.pending_document.is_none());
-        assert_eq!(state.in_flight.len(), 1, "the script; a frame holds nothing up");
+        assert_eq!(state.in_flight.len(), 1, "only the script; a frame does not delay the page");
     }
 
     #[test]
-    fn the_hints_that_a_challenge_or_a_redirect_asked_for_outlive_it() {
+    fn client_hints_requested_by_a_challenge_or_a_redirect_are_kept() {
         let hop = r#"{"requestId":"L","loaderId":"L","type":"Document","frameId":"F","redirectResponse":
             {"url":"https://a/","status":302,"headers":{"Accept-CH":"Sec-CH-UA-Arch\nSec-CH-UA-Model"}}}"#;
         let challenge = r#"{"requestId":"L","type":"Document","response":
@@ -368,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_rests_when_parsed_and_quiet() {
+    fn a_page_is_idle_when_parsed_and_without_requests() {
         let quiet = Duration::from_millis(500);
         let later = || Instant::now() + Duration::from_secs(5);
         let busy = page(&[REQUEST, HEAD, COMMIT, READY]);
@@ -384,13 +389,13 @@ mod tests {
         let mut state = PageState::new("F");
         for (kind, want) in [("alert", false), ("confirm", false), ("beforeunload", true)] {
             let params = format!(r#"{{"type":"{kind}","message":"x"}}"#);
-            let reaction = state.on_event("Page.javascriptDialogOpening", &params, Instant::now());
-            assert!(matches!(reaction, Some(EventReply::Dialog { accept }) if accept == want), "{kind}");
+            let reply = state.on_event("Page.javascriptDialogOpening", &params, Instant::now());
+            assert!(matches!(reply, Some(EventReply::Dialog { accept }) if accept == want), "{kind}");
         }
     }
 
     #[test]
-    fn what_is_not_understood_changes_nothing() {
+    fn unparsable_and_unknown_events_change_nothing() {
         let state =
             page(&[("Network.requestWillBeSent", "[]"), ("Page.frameNavigated", "{"), ("No.such", "{}")]);
         assert!(state.current_document.is_none() && state.in_flight.is_empty());

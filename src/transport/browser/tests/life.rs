@@ -21,12 +21,12 @@ async fn closing_and_dropping_leave_no_process_and_no_folder() {
     }
 }
 
-/// Run by the next test in a process of its own, to be killed there.
+/// Run by the next test in a separate process, which it kills.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "waits to be killed"]
 async fn holds_browsers_until_killed() {
     let server = serve(|_| String::new()).await;
-    let parent = std::env::var_os(ORPHAN_SCRATCH).expect("set by who runs this");
+    let parent = std::env::var_os(ORPHAN_SCRATCH).expect("set by the test that runs this one");
     let bench = Bench::new(|options| {
         options.scratch_parent = parent.clone().into();
         (options.pool.pages, options.pool.processes) = (Some(2), Some(2));
@@ -34,32 +34,32 @@ async fn holds_browsers_until_killed() {
     let (one, two) = (test_identity(), test_identity());
     let url = format!("http://{server}/");
     let stuck = futures_util::future::join(bench.get(&one, &url), bench.get(&two, &url));
-    let tell = async {
+    let write_pids = async {
         until(|| bench.pids().len() == 2).await;
         let pids: Vec<_> = bench.pids().iter().map(u32::to_string).collect();
-        let place = std::path::Path::new(&parent);
-        std::fs::write(place.join("new"), pids.join(" ")).unwrap();
-        std::fs::rename(place.join("new"), place.join("pids")).unwrap();
+        let folder = std::path::Path::new(&parent);
+        std::fs::write(folder.join("new"), pids.join(" ")).unwrap();
+        std::fs::rename(folder.join("new"), folder.join("pids")).unwrap();
     };
-    let _ = tokio::join!(stuck, tell);
+    let _ = tokio::join!(stuck, write_pids);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_owner_leaves_no_browser_and_no_folder_and_those_of_others_stay() {
-    let place = tempfile::tempdir().unwrap();
+    let parent = tempfile::tempdir().unwrap();
     let server = serve(|_| page("fine")).await;
-    let other = Bench::new(|options| options.scratch_parent = place.path().to_owned());
+    let other = Bench::new(|options| options.scratch_parent = parent.path().to_owned());
     other.get(&test_identity(), &format!("http://{server}/")).await.unwrap();
     let mut owner = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "transport::browser::tests::life::holds_browsers_until_killed"])
-        .env(ORPHAN_SCRATCH, place.path())
+        .env(ORPHAN_SCRATCH, parent.path())
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    let pids = place.path().join("pids");
+    let pids = parent.path().join("pids");
     until(|| {
-        assert!(owner.try_wait().unwrap().is_none(), "it ended by itself");
+        assert!(owner.try_wait().unwrap().is_none(), "the owner exited by itself");
         pids.exists()
     })
     .await;
@@ -72,11 +72,11 @@ async fn a_killed_owner_leaves_no_browser_and_no_folder_and_those_of_others_stay
     until(|| groups.iter().all(|group| alive(*group).is_empty())).await;
     eprintln!("owner killed: its browsers are gone after {:?}", killed.elapsed());
     std::fs::remove_file(&pids).unwrap();
-    let folders = || std::fs::read_dir(place.path()).unwrap().count();
+    let folders = || std::fs::read_dir(parent.path()).unwrap().count();
     until(|| folders() == 1).await;
-    user_data_dir::remove_abandoned(place.path());
+    user_data_dir::remove_abandoned(parent.path());
     assert_eq!(folders(), 1);
-    // Whose folder it is does not notice.
+    // The owner of the remaining folder still works.
     other.get(&test_identity(), &format!("http://{server}/")).await.unwrap();
 }
 

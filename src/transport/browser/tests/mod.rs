@@ -1,4 +1,4 @@
-//! Against the installed Chromium, on small servers on loopback. They fail where there is none.
+//! Tests with the installed Chromium and small servers on loopback. They fail without a Chromium.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,7 +32,7 @@ mod troubles;
 
 type Handler = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
-/// Answers every request with what `handler` makes of its head and body; an empty answer is never
+/// Starts a server whose responses `handler` makes from each request's head and body. An empty response is not
 /// sent, and the connection stays open.
 async fn serve(handler: impl Fn(&str) -> String + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -64,7 +64,7 @@ async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, handler: Hand
     if answer.is_empty() {
         tokio::time::sleep(Duration::from_secs(120)).await;
     }
-    // The browser may have gone meanwhile.
+    // The browser may have closed the connection.
     let _ = stream.write_all(answer.as_bytes()).await;
     let _ = stream.shutdown().await;
 }
@@ -83,11 +83,11 @@ fn path(head: &str) -> &str {
     head.split(' ').nth(1).unwrap_or_default()
 }
 
-/// A tier with its folders in a place of its own, so that tests can look at what is left.
+/// A browser tier with a separate scratch folder, so that tests can check what it leaves behind.
 struct Bench {
     tier: BrowserTransport,
     scratch: tempfile::TempDir,
-    bounds: Limits,
+    limits: Limits,
 }
 
 impl Bench {
@@ -97,7 +97,7 @@ impl Bench {
         let mut options =
             BrowserOptions { scratch_parent: scratch.path().to_owned(), ..BrowserOptions::default() };
         change(&mut options);
-        Self { tier: BrowserTransport::new(options), scratch, bounds: Limits::default() }
+        Self { tier: BrowserTransport::new(options), scratch, limits: Limits::default() }
     }
 
     async fn get(&self, identity: &Identity, url: &str) -> Result<RawResponse> {
@@ -114,7 +114,7 @@ impl Bench {
         let job = AttemptRequest {
             request,
             identity,
-            limits: &self.bounds,
+            limits: &self.limits,
             render: &view,
             streaming: false,
             hooks: None,
@@ -122,7 +122,7 @@ impl Bench {
         self.tier.execute(job).await
     }
 
-    /// The process ids of the browsers that take pages.
+    /// Returns the process ids of the browsers that accept pages.
     fn pids(&self) -> Vec<u32> {
         let browsers = self.tier.pool.browsers();
         browsers.iter().filter(|browser| browser.is_serving()).map(|browser| browser.pid).collect()
@@ -158,7 +158,7 @@ fn text(answer: &RawResponse) -> String {
     }
 }
 
-/// Processes whose group is `group`, zombies left out.
+/// Returns the processes of `group`, except zombies.
 fn alive(group: u32) -> Vec<String> {
     std::fs::read_dir("/proc")
         .unwrap()
@@ -180,7 +180,7 @@ fn signal(pid: u32, signal: Signal) {
     rustix::process::kill_process(pid, signal).unwrap();
 }
 
-/// Kills the largest renderer of a browser: the one with the page, not the one kept in spare.
+/// Kills the largest renderer of a browser: the one with the page, not the spare one.
 fn kill_renderer(browser: u32) {
     let pids = alive(browser).into_iter().filter_map(|stat| stat.split(' ').next()?.parse::<u32>().ok());
     let renderers = pids.filter(|pid| {
@@ -194,9 +194,9 @@ fn kill_renderer(browser: u32) {
     kill(renderers.max_by_key(resident).unwrap());
 }
 
-/// Waits until `is` is so.
-async fn until(mut is: impl FnMut() -> bool) {
-    while !is() {
+/// Waits until `condition` holds.
+async fn until(mut condition: impl FnMut() -> bool) {
+    while !condition() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -37,9 +37,9 @@ async fn cookies_go_both_ways_and_a_request_cookie_is_not_kept() {
     identity.jar().insert(&Cookie::session("own", "0", "127.0.0.1"));
     let url: Url = format!("http://{server}/").parse().unwrap();
     let mut request = Request::get(url.clone());
-    request.headers.push((http::header::COOKIE, HeaderValue::from_static("lent=9")));
+    request.headers.push((http::header::COOKIE, HeaderValue::from_static("request=9")));
     let got = text(&bench.send(&identity, &request, None).await.unwrap());
-    assert!(got.contains("own=0") && got.contains("lent=9"), "{got}");
+    assert!(got.contains("own=0") && got.contains("request=9"), "{got}");
     let mut names: Vec<_> = identity.jar().pairs(&url).into_iter().map(|(name, _)| name).collect();
     names.sort();
     assert_eq!(names, ["made", "own", "seen"]);
@@ -48,7 +48,7 @@ async fn cookies_go_both_ways_and_a_request_cookie_is_not_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_without_a_page_are_answers() {
+async fn responses_without_a_page_are_returned() {
     let server = serve(|head| match path(head) {
         "/204" => "HTTP/1.1 204 No Content\r\nX-A: b\r\nConnection: close\r\n\r\n".to_owned(),
         "/404" => answer("404 Not Found", &["X-A: b"], ""),
@@ -64,7 +64,7 @@ async fn answers_without_a_page_are_answers() {
     .await;
     let bench = Bench::new(|_| {});
     let identity = test_identity();
-    for (place, status, body) in [
+    for (path_name, status, body) in [
         ("204", 204, ""),
         ("404", 404, ""),
         ("401", 401, "who?"),
@@ -72,16 +72,16 @@ async fn answers_without_a_page_are_answers() {
         ("bytes", 200, "<svg/>"),
         ("login", 200, "jane is in"),
     ] {
-        let user = if place == "login" { "jane:s3cret@" } else { "" };
-        let got = bench.get(&identity, &format!("http://{user}{server}/{place}")).await;
-        let got = got.unwrap_or_else(|error| panic!("{place}: {}", error.chain()));
-        assert_eq!((got.status.as_u16(), got.headers["x-a"].to_str().unwrap()), (status, "b"), "{place}");
-        assert!(text(&got).contains(body), "{place}: {}", text(&got));
+        let user = if path_name == "login" { "jane:s3cret@" } else { "" };
+        let got = bench.get(&identity, &format!("http://{user}{server}/{path_name}")).await;
+        let got = got.unwrap_or_else(|error| panic!("{path_name}: {}", error.chain()));
+        assert_eq!((got.status.as_u16(), got.headers["x-a"].to_str().unwrap()), (status, "b"), "{path_name}");
+        assert!(text(&got).contains(body), "{path_name}: {}", text(&got));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redirects_are_followed_named_and_bounded() {
+async fn redirects_are_followed_recorded_and_limited() {
     let server = serve(|head| match path(head) {
         "/a" => answer("302 Found", &["Location: /b"], ""),
         "/b" => answer("301 Moved", &["Location: /c"], ""),
@@ -96,8 +96,8 @@ async fn redirects_are_followed_named_and_bounded() {
         got.redirects.iter().map(|hop| (hop.url.path().to_owned(), hop.status.as_u16())).collect();
     assert_eq!(hops, [("/a".to_owned(), 302), ("/b".to_owned(), 301)]);
     assert_eq!(got.url.path(), "/c");
-    for most in [3, 50] {
-        bench.bounds.max_redirects = most;
+    for max in [3, 50] {
+        bench.limits.max_redirects = max;
         let loops = bench.get(&identity, &format!("http://{server}/x")).await.err().unwrap();
         assert_eq!(loops.kind(), ErrorKind::Redirect, "{}", loops.chain());
     }
@@ -122,12 +122,49 @@ async fn a_challenge_that_reloads_the_page_is_waited_for() {
     assert_eq!(identity.jar().list()[0].name, "cleared");
 }
 
+/// The time that the challenge needs is longer than its limit: it counts only while the page works.
+async fn challenge_that_takes_long(script: &str) -> u16 {
+    let script = format!("<script>{script}</script>");
+    let server = serve(move |head| {
+        if head.contains("cleared=1") {
+            return page("the real thing");
+        }
+        answer("403 Forbidden", &["Content-Type: text/html"], &format!("wait{script}"))
+    })
+    .await;
+    let mut bench =
+        Bench::new(|options| options.still_challenged = Some(Arc::new(|status, _, _, _| status == 403)));
+    bench.limits.browser_challenge = Duration::from_secs(2);
+    bench.get(&test_identity(), &format!("http://{server}/")).await.unwrap().status.as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_challenge_that_the_page_works_on_may_take_longer_than_its_limit() {
+    // As a proof of work does: many short tasks, until enough of them are done.
+    let status = challenge_that_takes_long(
+        "(async () => { const end = performance.now() + 7000; const bytes = new Uint8Array(65536);
+         while (performance.now() < end) await crypto.subtle.digest('SHA-256', bytes);
+         document.cookie = 'cleared=1'; location.reload(); })()",
+    )
+    .await;
+    assert_eq!(status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_challenge_that_only_waits_ends_at_its_limit() {
+    let status = challenge_that_takes_long(
+        "setTimeout(() => { document.cookie = 'cleared=1'; location.reload() }, 40000)",
+    )
+    .await;
+    assert_eq!(status, 403);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_caller_s_headers_method_and_body_reach_the_site_and_no_other() {
     let other = Arc::new(Mutex::new(String::new()));
-    let hears = Arc::clone(&other);
+    let recorded = Arc::clone(&other);
     let third = serve(move |head| {
-        hears.lock().unwrap().push_str(head);
+        recorded.lock().unwrap().push_str(head);
         answer("200 OK", &[], "x")
     })
     .await;
@@ -167,7 +204,7 @@ async fn failures_to_connect_have_their_kinds() {
     }
     let mapped = format!("http://mapped.example:{}/", big.port());
     assert_eq!(bench.get(&identity, &mapped).await.unwrap().status.as_u16(), 200);
-    bench.bounds.max_body = 100_000;
+    bench.limits.max_body = 100_000;
     assert_eq!(bench.get(&identity, &mapped).await.err().unwrap().kind(), ErrorKind::BodyTooLarge);
 }
 
@@ -211,7 +248,7 @@ async fn certificates_are_checked_against_the_browser_s_roots_and_the_ca_file() 
     assert!(text(&trusting.get(&test_identity(), &url).await.unwrap()).contains("secret"));
     let careless = Bench::new(|options| options.insecure = true);
     let mut handshakes = Vec::new();
-    // A connection that Chromium opened before it was asked for has no handshake of the request's own.
+    // A connection that Chromium opened in advance has no handshake that belongs to the request.
     while handshakes.len() < 5 && handshakes.last().is_none_or(Duration::is_zero) {
         let got = careless.get(&test_identity(), &url).await.unwrap();
         assert!(text(&got).contains("secret"));
@@ -221,14 +258,14 @@ async fn certificates_are_checked_against_the_browser_s_roots_and_the_ca_file() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn waiting_for_an_element_ends_at_once_for_no_selector_and_with_the_refusal_of_a_site_that_refuses() {
+async fn waiting_for_an_element_fails_at_once_for_an_invalid_selector_and_returns_a_site_s_refusal() {
     let site = serve(|head| match path(head) {
         "/refused" => answer("403 Forbidden", &["Content-Type: text/html"], "<p>no"),
         _ => page("<p>yes"),
     })
     .await;
     let mut bench = Bench::new(|_| {});
-    bench.bounds.browser_total = Duration::from_secs(10);
+    bench.limits.browser_total = Duration::from_secs(10);
     let identity = test_identity();
     let request = |path: &str| Request::get(format!("http://{site}{path}").parse().unwrap());
     let error = bench.send(&identity, &request("/"), Some("[[")).await.err().unwrap();

@@ -1,11 +1,11 @@
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_proxy_gets_its_credentials_and_the_page_never_goes_around_it() {
+async fn the_proxy_gets_its_credentials_and_the_page_never_bypasses_it() {
     let direct = Arc::new(AtomicUsize::new(0));
-    let counts = Arc::clone(&direct);
+    let counter = Arc::clone(&direct);
     let server = serve(move |_| {
-        counts.fetch_add(1, Ordering::Relaxed);
+        counter.fetch_add(1, Ordering::Relaxed);
         page("direct")
     })
     .await;
@@ -37,10 +37,10 @@ async fn the_proxy_gets_its_credentials_and_the_page_never_goes_around_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_public_page_without_a_proxy_reaches_no_private_address_by_chromium_s_own_rule() {
-    let asked = Arc::new(AtomicUsize::new(0));
-    let counts = Arc::clone(&asked);
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&requests);
     let private = serve(move |_| {
-        counts.fetch_add(1, Ordering::Relaxed);
+        counter.fetch_add(1, Ordering::Relaxed);
         answer("200 OK", &["Access-Control-Allow-Origin: *"], "")
     })
     .await;
@@ -59,6 +59,6 @@ async fn a_public_page_without_a_proxy_reaches_no_private_address_by_chromium_s_
         });
         let got = bench.get(&test_identity(), &format!("http://{server}/")).await.unwrap();
         assert!(text(&got).contains("<title>page</title>"));
-        assert_eq!(asked.load(Ordering::Relaxed) == 0, public, "{asked:?}");
+        assert_eq!(requests.load(Ordering::Relaxed) == 0, public, "{requests:?}");
     }
 }
