@@ -1,4 +1,4 @@
-//! The door: `Fetcher`, its builder, a request's builder and the page that comes back.
+//! The public entry point: `Fetcher`, its builder, `RequestBuilder` and `Response`.
 
 mod builder;
 mod charset;
@@ -44,42 +44,42 @@ use in_flight::InFlightRegistry;
 use named_sessions::SessionRegistry;
 use plan::{ClientSpec, FetcherConfig, TargetPlan};
 
-/// Gets pages by the cheapest means the site allows. Cheap to clone; clones share everything.
+/// Fetches URLs on the cheapest tier that each site accepts. Cheap to clone; clones share everything.
 ///
 /// ```no_run
 /// # async fn example() -> rungs::Result<()> {
 /// let fetcher = rungs::Fetcher::builder().max_tier(rungs::Tier::Impersonate).build()?;
-/// let page = fetcher.get("https://shop.example/p/1").send().await?;
-/// println!("{} by {}: {}", page.status(), page.tier(), page.text()?);
+/// let response = fetcher.get("https://shop.example/p/1").send().await?;
+/// println!("{} by {}: {}", response.status(), response.tier(), response.text()?);
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
 pub struct Fetcher {
     inner: Arc<Inner>,
-    /// The session's name. The fetcher's own has none: `session("default")` is another.
+    /// The name of the session. `None` for the fetcher's own session, which is not `session("default")`.
     session_name: Option<Arc<str>>,
-    /// When it was asked for, instead of what targets say.
+    /// Proxy rules of this session, if set. They replace those of the targets.
     proxy_rules: Option<ProxyRules>,
     identities: Arc<IdentityPair>,
 }
 
-/// A URL and the pace it is asked for at.
+/// A URL and the rate limit of its host.
 #[derive(Debug)]
 pub(crate) struct HostPacing {
     url: Url,
     rate_limit: RateLimit,
 }
 
-/// What all sessions of a fetcher share.
+/// The state that all sessions of a fetcher share.
 struct Inner {
     router: Router,
     targets: Targets,
     config: FetcherConfig,
     rules: Rules,
     plain_profile: Arc<Profile>,
-    /// The profile of the browser beside us.
+    /// The default profile: that of the installed browser, or the one set in code.
     installed_profile: Arc<Profile>,
-    /// What holds for the URLs of a target, by the address of its settings, which they keep.
+    /// The plan of each target, keyed by the address of its settings. A plan keeps its settings alive.
     plans: Mutex<HashMap<usize, Arc<TargetPlan>>>,
     sessions: Mutex<SessionRegistry>,
     proxy_pools: ProxyPools,
@@ -90,194 +90,199 @@ struct Inner {
 }
 
 impl Fetcher {
-    /// The names of the fields that targets read out of pages.
+    /// Returns the names of the fields that targets extract from pages.
     pub(crate) fn field_names(&self) -> Vec<String> {
         self.inner.targets.field_names()
     }
 
-    /// A builder with the defaults.
+    /// Returns a builder with default settings.
     pub fn builder() -> FetcherBuilder {
         FetcherBuilder::default()
     }
 
-    /// Begins a GET of `url`.
+    /// Starts building a GET request for `url`.
     pub fn get(&self, url: impl AsRef<str>) -> RequestBuilder {
         self.request(Method::GET, url)
     }
 
-    /// Begins a request of any method. A malformed URL is told by [`RequestBuilder::send`].
+    /// Starts building a request with any method. [`RequestBuilder::send`] reports a malformed URL.
     pub fn request(&self, method: Method, url: impl AsRef<str>) -> RequestBuilder {
         RequestBuilder::new(self.clone(), method, url.as_ref())
     }
 
-    /// The session called `name`: one identity for several requests. The same name gives the same
-    /// identity again while somebody holds the session, and afterwards for as long as it is among the last
-    /// few thousand names used.
+    /// Returns the session called `name`: one identity for several requests. The same name returns the same identity
+    /// while a handle to the session exists. Afterwards it does while the name is among the last few thousand names
+    /// used.
     #[must_use]
     pub fn session(&self, name: &str) -> Self {
         self.with_session(Some(name.into()), self.proxy_rules.clone())
     }
 
-    /// The same session by another route, which makes it another identity: a site must not see one
-    /// visitor come out of two exits. The same name and route give the same identity again.
+    /// Returns the same session with other proxy rules, which is another identity: a site must not see one visitor
+    /// at two addresses. The same name and rules return the same identity again.
     #[must_use]
-    pub fn with_proxy_rules(&self, route: &ProxyRules) -> Self {
-        self.with_session(self.session_name.clone(), Some(route.clone()))
+    pub fn with_proxy_rules(&self, proxy_rules: &ProxyRules) -> Self {
+        self.with_session(self.session_name.clone(), Some(proxy_rules.clone()))
     }
 
-    /// The same session as it asks for `url`, whose target may have it wear another browser profile or
-    /// go another way: then it has another identity, and another jar.
+    /// Returns the same session as used for `url`. The target of the URL may set another browser profile or proxy:
+    /// then the session has another identity and another cookie jar there.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidUrl`](crate::ErrorKind::InvalidUrl), and
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) when what targets say of it does not fit together.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if the settings of its target contradict each other.
     pub fn for_url(&self, url: &str) -> Result<Self> {
         let url = parse_url(url)?;
-        let terms = self.inner.plan_for(&url)?;
-        let look = self.client_spec(&terms);
-        let base = self.identities_for(&look);
-        let persona = match self.proxy_identity_source(&look, &url, &base) {
-            Some(berth) if berth.rotator.mode() != RotationMode::Rotating => berth.select()?,
+        let plan = self.inner.plan_for(&url)?;
+        let spec = self.client_spec(&plan);
+        let base = self.identities_for(&spec);
+        let identities = match self.proxy_identity_source(&spec, &url, &base) {
+            Some(source) if source.rotator.mode() != RotationMode::Rotating => source.select()?,
             _ => base,
         };
-        Ok(Self { identities: persona, ..self.clone() })
+        Ok(Self { identities, ..self.clone() })
     }
 
-    /// How each exit of the pools fared so far: see [`ProxyPool`](crate::ProxyPool). Empty without a pool.
+    /// Returns the statistics of each proxy endpoint in the pools, see [`ProxyPool`](crate::ProxyPool). Empty
+    /// without a pool.
     #[must_use]
     pub fn proxy_stats(&self) -> Vec<ProxyStats> {
         self.inner.proxy_pools.stats()
     }
 
-    fn with_session(&self, name: Option<Arc<str>>, route: Option<ProxyRules>) -> Self {
-        let mut look = self.inner.default_spec();
-        if let Some(route) = &route {
-            look.set_proxy_rules(route);
+    fn with_session(&self, name: Option<Arc<str>>, proxy_rules: Option<ProxyRules>) -> Self {
+        let mut spec = self.inner.default_spec();
+        if let Some(proxy_rules) = &proxy_rules {
+            spec.set_proxy_rules(proxy_rules);
         }
-        let persona = self.inner.identity_pair(name.as_ref(), &look);
-        Self { inner: Arc::clone(&self.inner), session_name: name, proxy_rules: route, identities: persona }
+        let identities = self.inner.identity_pair(name.as_ref(), &spec);
+        Self { inner: Arc::clone(&self.inner), session_name: name, proxy_rules, identities }
     }
 
-    /// How this session looks on these terms.
-    fn client_spec<'a>(&self, terms: &'a TargetPlan) -> Cow<'a, ClientSpec> {
-        let mut look = Cow::Borrowed(&terms.spec);
-        if let Some(route) = &self.proxy_rules {
-            look.to_mut().set_proxy_rules(route);
+    /// Returns the client spec of this session under `plan`.
+    fn client_spec<'a>(&self, plan: &'a TargetPlan) -> Cow<'a, ClientSpec> {
+        let mut spec = Cow::Borrowed(&plan.spec);
+        if let Some(proxy_rules) = &self.proxy_rules {
+            spec.to_mut().set_proxy_rules(proxy_rules);
         }
-        look
+        spec
     }
 
-    /// Who this session is, looking so and going by no pool.
-    fn identities_for(&self, look: &ClientSpec) -> Arc<IdentityPair> {
-        if look.matches(&self.identities) {
+    /// Returns the identities of this session with `spec` and without a pool.
+    fn identities_for(&self, spec: &ClientSpec) -> Arc<IdentityPair> {
+        if spec.matches(&self.identities) {
             return Arc::clone(&self.identities);
         }
-        self.inner.identity_pair(self.session_name.as_ref(), look)
+        self.inner.identity_pair(self.session_name.as_ref(), spec)
     }
 
-    /// Where this session sits for `url`, when it goes by a pool.
+    /// Returns the source of identities for `url`, if this session uses a proxy pool.
     fn proxy_identity_source<'a>(
         &'a self,
-        look: &'a ClientSpec,
+        spec: &'a ClientSpec,
         url: &Url,
         base: &'a Arc<IdentityPair>,
     ) -> Option<ProxyIdentitySource<'a>> {
-        let exits = look.rotator.as_deref()?;
-        let (shared, name, site) =
+        let rotator = spec.rotator.as_deref()?;
+        let (inner, name, site) =
             (&*self.inner, self.session_name.as_ref(), registrable_domain::site_key(url).to_owned());
-        let around = exits.bypasses(url.host_str().unwrap_or_default());
+        let bypasses_proxy = rotator.bypasses(url.host_str().unwrap_or_default());
         Some(ProxyIdentitySource {
-            inner: shared,
+            inner,
             session_name: name,
-            spec: look,
-            rotator: exits,
+            spec,
+            rotator,
             site,
             single_address: true,
-            bypasses_proxy: around,
+            bypasses_proxy,
             base,
         })
     }
 
-    /// Who asks for `request` in the place of `persona`, which goes by no pool; and who goes on when that is refused, where it is asked only to learn whether
-    /// the default profile is let in again.
+    /// Selects the identities for `request`, starting from `identities`, which do not use a pool. The second value
+    /// is the fallback if the first only re-probes the default profile and is still blocked.
     async fn select_identity(
         &self,
-        terms: &TargetPlan,
-        persona: Arc<IdentityPair>,
+        plan: &TargetPlan,
+        identities: Arc<IdentityPair>,
         request: &Request,
-        area: &SiteSection,
-        ladder: &EscalationPolicy,
+        section: &SiteSection,
+        policy: &EscalationPolicy,
     ) -> (Arc<IdentityPair>, Option<Arc<IdentityPair>>) {
         let has_own = |name: &HeaderName| request.headers.iter().any(|(other, _)| other == name);
-        if !terms.may_adapt_profile
+        if !plan.may_adapt_profile
             || self.session_name.is_some()
             || has_own(&header::USER_AGENT)
             || has_own(&header::COOKIE)
         {
-            return (persona, None);
+            return (identities, None);
         }
-        let (lent, wearable) =
-            (|name: &str| terms.sets_cookie(name), |name: &str| terms.with_profile(name).is_some());
-        let dress = self.inner.router.choose_profile(&persona, request, area, ladder, lent, wearable).await;
-        let named = match &dress {
-            ProfileDecision::Default => return (persona, None),
+        let (from_target, is_usable) =
+            (|name: &str| plan.sets_cookie(name), |name: &str| plan.with_profile(name).is_some());
+        let decision = self
+            .inner
+            .router
+            .choose_profile(&identities, request, section, policy, from_target, is_usable)
+            .await;
+        let profile_name = match &decision {
+            ProfileDecision::Default => return (identities, None),
             ProfileDecision::Other(name) | ProfileDecision::Probe { fallback: name } => name,
         };
-        let Some(mut look) = terms.with_profile(named) else { return (persona, None) };
-        if let Some(route) = &self.proxy_rules {
-            look.set_proxy_rules(route);
+        let Some(mut spec) = plan.with_profile(profile_name) else { return (identities, None) };
+        if let Some(proxy_rules) = &self.proxy_rules {
+            spec.set_proxy_rules(proxy_rules);
         }
-        let (host, default) = (request.url.host_str(), &persona.browser.profile().name);
-        let other = self.inner.identity_pair(None, &look);
-        if matches!(dress, ProfileDecision::Probe { .. }) {
-            tracing::info!(host, profile = default, "probe: is the default profile let in again?");
-            return (persona, Some(other));
+        let (host, default) = (request.url.host_str(), &identities.browser.profile().name);
+        let other = self.inner.identity_pair(None, &spec);
+        if matches!(decision, ProfileDecision::Probe { .. }) {
+            tracing::info!(host, profile = default, "probing the default profile again");
+            return (identities, Some(other));
         }
-        tracing::info!(host, profile = named, "worn instead of {default}, which is refused here");
+        tracing::info!(host, profile = profile_name, "using this profile because the site refuses {default}");
         (other, None)
     }
 
-    /// The identity that the impersonate and browser tiers wear: its profile and its cookies.
+    /// Returns the identity of the impersonate and browser tiers: its profile and its cookies.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identities.browser
     }
 
-    /// The identity of the plain tier.
+    /// Returns the identity of the plain tier.
     #[must_use]
     pub fn plain_identity(&self) -> &Identity {
         &self.identities.plain
     }
 
-    /// What the pace of `url`'s host goes by. `None` for a URL that cannot be fetched.
+    /// Returns the pacing of `url`'s host. `None` for a URL that cannot be fetched.
     pub(crate) fn host_pacing(&self, url: &str) -> Option<HostPacing> {
         let url = parse_url(url).ok()?;
-        let pace = self.inner.plan_for(&url).ok()?.rate_limit;
-        Some(HostPacing { url, rate_limit: pace })
+        let rate_limit = self.inner.plan_for(&url).ok()?.rate_limit;
+        Some(HostPacing { url, rate_limit })
     }
 
     /// Whether a request of this method may be sent to `url` again although the server may have acted on it.
     pub(crate) fn may_repeat(&self, url: &str, method: &Method) -> bool {
         let repeat_unsafe = || {
-            let terms = self.inner.plan_for(&parse_url(url).ok()?).ok()?;
-            Some(terms.policy.retry_policy.repeat_unsafe)
+            let plan = self.inner.plan_for(&parse_url(url).ok()?).ok()?;
+            Some(plan.policy.retry_policy.repeat_unsafe)
         };
         method.is_safe() || repeat_unsafe().unwrap_or(false)
     }
 
-    /// How soon the host may be asked again.
-    pub(crate) fn host_readiness(&self, manner: &HostPacing) -> HostReadiness {
-        self.inner.router.readiness(&manner.url, manner.rate_limit)
+    /// Returns how soon the host may be requested again.
+    pub(crate) fn host_readiness(&self, pacing: &HostPacing) -> HostReadiness {
+        self.inner.router.readiness(&pacing.url, pacing.rate_limit)
     }
 
-    /// The fetches under way, of all sessions, oldest first: where each stands, and since when.
+    /// Returns the fetches in flight of all sessions, oldest first, with their phase and its duration.
     #[must_use]
     pub fn in_flight(&self) -> Vec<InFlight> {
         self.inner.in_flight.snapshot()
     }
 
-    /// Closes the browser, if one was started, and waits until it is gone and what was learned is in the
-    /// host memory's file. Dropping the last clone does the same without waiting.
+    /// Closes the browser, if one was started. Waits until its processes have exited and the host memory is written
+    /// to its file. Dropping the last clone does the same without waiting.
     pub async fn close(&self) {
         #[cfg(feature = "browser")]
         self.inner.browser.close().await;
@@ -286,81 +291,81 @@ impl Fetcher {
 }
 
 impl Inner {
-    /// What holds for `url`.
+    /// Returns the plan for `url`.
     fn plan_for(&self, url: &Url) -> Result<Arc<TargetPlan>> {
         self.plan_from(self.targets.resolve(url)?)
     }
 
-    /// What holds by the target called `name`.
+    /// Returns the plan of the target called `name`.
     fn plan_named(&self, name: &str) -> Result<Arc<TargetPlan>> {
         self.plan_from(self.targets.resolve_named(name)?)
     }
 
     fn plan_from(&self, resolved: Arc<ResolvedTarget>) -> Result<Arc<TargetPlan>> {
         let key = Arc::as_ptr(&resolved).addr();
-        let mut known = lock_unpoisoned(&self.plans);
-        if let Some(terms) = known.get(&key) {
-            return Ok(Arc::clone(terms));
+        let mut plans = lock_unpoisoned(&self.plans);
+        if let Some(plan) = plans.get(&key) {
+            return Ok(Arc::clone(plan));
         }
-        let terms = Arc::new(TargetPlan::new(
+        let plan = Arc::new(TargetPlan::new(
             resolved,
             &self.config,
             &self.installed_profile,
             &self.rules,
             &self.proxy_pools,
         )?);
-        known.insert(key, Arc::clone(&terms));
-        Ok(terms)
+        plans.insert(key, Arc::clone(&plan));
+        Ok(plan)
     }
 
-    /// How a site sees us that no target is for.
+    /// Returns the client spec for a site without a target.
     fn default_spec(&self) -> ClientSpec {
         let base = self.targets.resolve_default().and_then(|resolved| self.plan_from(resolved));
-        base.expect("`build` has seen that they fit together").spec.clone()
+        base.expect("`build` has checked that the default settings are consistent").spec.clone()
     }
 
-    /// The identities of this name that look so, made on first need.
-    fn identity_pair(&self, name: Option<&Arc<str>>, look: &ClientSpec) -> Arc<IdentityPair> {
+    /// Returns the identities of this name with `spec`. Creates them on first use.
+    fn identity_pair(&self, name: Option<&Arc<str>>, spec: &ClientSpec) -> Arc<IdentityPair> {
         let mut sessions = lock_unpoisoned(&self.sessions);
-        let (named, gone) = sessions.get_or_create(name);
-        for persona in gone {
-            self.router.drop_identities(&persona);
+        let (entry, evicted) = sessions.get_or_create(name);
+        for identities in evicted {
+            self.router.drop_identities(&identities);
         }
-        if let Some(persona) = named.iter().find(|persona| look.matches(persona)) {
-            return Arc::clone(persona);
+        if let Some(identities) = entry.iter().find(|identities| spec.matches(identities)) {
+            return Arc::clone(identities);
         }
-        let (plain, dressed) = self.new_identities(name, look, &look.proxy_rules, None);
-        let who = Some(SavedIdentityKey::new(name.map(AsRef::as_ref), &dressed));
-        named.push(Arc::new(IdentityPair {
+        let (plain, browser) = self.new_identities(name, spec, &spec.proxy_rules, None);
+        let memory_key = Some(SavedIdentityKey::new(name.map(AsRef::as_ref), &browser));
+        entry.push(Arc::new(IdentityPair {
             plain,
-            browser: dressed,
-            memory_key: who,
+            browser,
+            memory_key,
             proxy_session: None,
             is_direct_fallback: false,
         }));
-        Arc::clone(&named[named.len() - 1])
+        Arc::clone(&entry[entry.len() - 1])
     }
 
-    /// Fresh identities of this name that look so and go by `route`: the plain tier's, and that of the others. They
-    /// share the cookies that the caller gave, with `before` too.
+    /// Creates identities of this name with `spec` and `proxy_rules`: one for the plain tier, one for the other
+    /// tiers. They share the cookies that the caller set, also with `previous`.
     fn new_identities(
         &self,
         name: Option<&Arc<str>>,
-        look: &ClientSpec,
-        route: &ProxyRules,
-        before: Option<&Identity>,
+        spec: &ClientSpec,
+        proxy_rules: &ProxyRules,
+        previous: Option<&Identity>,
     ) -> (Identity, Identity) {
         let name = name.map_or("default", AsRef::as_ref);
         let identity =
-            |profile| Identity::new(name, Arc::clone(profile), None).with_proxy_rules(route.clone());
+            |profile| Identity::new(name, Arc::clone(profile), None).with_proxy_rules(proxy_rules.clone());
         let plain = identity(&self.plain_profile);
-        let plain = match before {
-            Some(before) => plain.with_given_cookies_of(before),
+        let plain = match previous {
+            Some(previous) => plain.with_given_cookies_of(previous),
             None => plain,
         };
-        let dressed =
-            identity(&look.profile).with_location(look.location.clone()).with_given_cookies_of(&plain);
-        (plain, dressed)
+        let browser =
+            identity(&spec.profile).with_location(spec.location.clone()).with_given_cookies_of(&plain);
+        (plain, browser)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Options to a running fetcher.
+//! Builds a fetcher from its settings.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ use super::identity_pool::{IdentityPool, ProxyPools};
 use super::plan::FetcherConfig;
 use super::{Fetcher, Inner, default_profile};
 
-/// Settings for a [`Fetcher`]. Setters cannot fail; [`build`](Self::build) tells what was wrong.
+/// Settings for a [`Fetcher`]. Setters cannot fail; [`build`](Self::build) reports invalid settings.
 #[derive(Clone, Default)]
 #[must_use = "nothing happens before `build`"]
 pub struct FetcherBuilder {
@@ -55,167 +55,164 @@ impl std::fmt::Debug for FetcherBuilder {
         f.debug_struct("FetcherBuilder")
             .field("min_tier", &self.config.min)
             .field("max_tier", &self.config.max)
-            .field("route", &self.config.proxy_rules)
-            .field("pool", &self.config.proxy_pool)
+            .field("proxy_rules", &self.config.proxy_rules)
+            .field("proxy_pool", &self.config.proxy_pool)
             .field("profile", &self.config.profile.as_ref().map(|profile| &profile.name))
             .finish_non_exhaustive()
     }
 }
 
 impl FetcherBuilder {
-    /// The tier to start at. Default: plain.
+    /// The lowest tier to use, where a fetch starts. Default: plain.
     pub const fn min_tier(mut self, tier: Tier) -> Self {
         self.config.min = Some(tier);
         self
     }
 
-    /// The highest tier to climb to. Default: browser.
+    /// The highest tier to escalate to. Default: browser.
     pub const fn max_tier(mut self, tier: Tier) -> Self {
         self.config.max = Some(tier);
         self
     }
 
-    /// How often a network error, a failing origin and a rate limit are each retried on their tier. Default: 2.
+    /// The maximum number of retries per tier, for network errors and failing origins together and for rate limits
+    /// separately. Default: 2.
     pub const fn retries(mut self, retries: u32) -> Self {
         self.config.retries = Some(retries);
         self
     }
 
-    /// How often and after how long an attempt is made again on its tier. Default: [`Schedule::default`].
-    pub const fn retry_policy(mut self, schedule: RetryPolicy) -> Self {
-        self.config.retry_policy = Some(schedule);
+    /// The number and the delays of retries on one tier. Default: [`RetryPolicy::default`].
+    pub const fn retry_policy(mut self, retry_policy: RetryPolicy) -> Self {
+        self.config.retry_policy = Some(retry_policy);
         self
     }
 
-    /// What one fetch may cost at most. Default: [`Budget::default`].
+    /// The maximum cost of one fetch. Default: [`Budget::default`].
     pub const fn budget(mut self, budget: Budget) -> Self {
         self.config.budget = Some(budget);
         self
     }
 
-    /// Limits and deadlines. Default: [`Bounds::default`].
-    pub const fn limits(mut self, bounds: Limits) -> Self {
-        self.config.limits = Some(bounds);
+    /// Timeouts and size limits. Default: [`Limits::default`].
+    pub const fn limits(mut self, limits: Limits) -> Self {
+        self.config.limits = Some(limits);
         self
     }
 
-    /// The proxy for every URL, on every tier. Default: none. The environment is read only where
-    /// [`route`](Self::route) is given [`Route::from_env`].
+    /// The proxy for every URL, on every tier. Default: none. To read the environment, pass [`ProxyRules::from_env`]
+    /// to [`proxy_rules`](Self::proxy_rules).
     pub fn proxy(self, proxy: Proxy) -> Self {
         self.proxy_rules(ProxyRules::through(proxy))
     }
 
-    /// Which URL goes through which proxy, on every tier. Default: all go direct. It takes the place of
-    /// [`proxies`](Self::proxies) said before.
-    pub fn proxy_rules(mut self, route: ProxyRules) -> Self {
-        (self.config.proxy_rules, self.config.proxy_pool) = (Some(route), None);
+    /// The rules that choose a proxy for each URL, on every tier. Default: direct connections. Replaces an earlier
+    /// [`proxies`](Self::proxies).
+    pub fn proxy_rules(mut self, proxy_rules: ProxyRules) -> Self {
+        (self.config.proxy_rules, self.config.proxy_pool) = (Some(proxy_rules), None);
         self
     }
 
-    /// Several ways out, on every tier: proxies, and accounts at their providers. It takes the place of
-    /// [`proxy`](Self::proxy) and [`route`](Self::route) said before.
+    /// A pool of proxies and provider accounts, on every tier. Replaces an earlier [`proxy`](Self::proxy) or
+    /// [`proxy_rules`](Self::proxy_rules).
     pub fn proxies(mut self, pool: ProxyPool) -> Self {
         (self.config.proxy_rules, self.config.proxy_pool) = (None, Some(pool));
         self
     }
 
-    /// Trusts the CA certificates (PEM) in this file for https proxies, instead of the system's.
+    /// A file of CA certificates (PEM) to trust for https proxies. Default: the system's certificates.
     pub fn proxy_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.proxy_trust.ca_file = Some(path.into());
         self
     }
 
-    /// Takes any certificate of an https proxy. Default: false.
+    /// Whether to accept any certificate of an https proxy. Default: false.
     pub const fn proxy_insecure(mut self, insecure: bool) -> Self {
         self.proxy_trust.insecure = insecure;
         self
     }
 
-    /// Lets redirects, and pages in the browser, lead from a public site to a private address:
-    /// loopback, the local network, the machine's own. Default: false. A private address that is
-    /// itself asked for is always fetched.
+    /// Whether redirects and browser pages of a public site may request private addresses: loopback, the local
+    /// network and the machine's own. Default: false. A private address that the caller requests is always fetched.
     pub const fn allow_private(mut self, allow: bool) -> Self {
         self.allow_private = allow;
         self
     }
 
-    /// What to do about robots.txt. Default: ignore it, as for single pages asked for by hand.
+    /// Whether to obey robots.txt. Default: ignore it.
     pub const fn robots(mut self, robots: RobotsPolicy) -> Self {
         self.config.robots = Some(robots);
         self
     }
 
-    /// How fast each host is asked at most. Default: [`Pace::new`]. A host that asks for more time gets
-    /// it in any case.
-    pub const fn rate_limit(mut self, pace: RateLimit) -> Self {
-        self.config.rate_limit = Some(pace);
+    /// The rate limit of each host. Default: [`RateLimit::new`]. A `Retry-After` of a host is respected in any case.
+    pub const fn rate_limit(mut self, rate_limit: RateLimit) -> Self {
+        self.config.rate_limit = Some(rate_limit);
         self
     }
 
-    /// Keeps what is learned of hosts, and the clearances earned, in this file, made when it is not there:
-    /// later fetchers, in other processes too, start where this one worked. It holds cookies. A file that
-    /// cannot be used is warned of, and nothing else. Default: in this fetcher only.
+    /// The file of the host memory: working tiers and clearances of each host. It is created if it does not exist.
+    /// Later fetchers, also in other processes, start at the tier that worked. The file contains cookies. A file
+    /// that cannot be used only causes a warning. Default: the memory lasts as long as this fetcher.
     pub fn memory(mut self, path: impl Into<PathBuf>) -> Self {
         self.memory = Some(path.into());
         self
     }
 
-    /// Whether a fetch whose profile nobody named may wear another shipped one, where the host memory knows
-    /// that it gets pages by the impersonate tier and the default is refused. Default: true.
+    /// Whether a fetch without an explicit profile may use another shipped one. It does so if the host memory knows
+    /// that the other passes on the impersonate tier and that the default is refused. Default: true.
     ///
-    /// That is another identity, with a jar of its own. A session with a name, one with cookies of the
-    /// caller's for the host, and one that a browser cleared there keep their profile anyway.
+    /// The other profile is another identity with its own cookie jar. Three kinds of sessions always keep their
+    /// profile: named ones, those with caller's cookies for the host, and those with a clearance there.
     pub const fn adapt_profile(mut self, wanted: bool) -> Self {
         self.config.pins_profile = !wanted;
         self
     }
 
-    /// The file of the host memory, where one was named.
+    /// Returns the file of the host memory, if one is set.
     pub(crate) fn memory_file(&self) -> Option<&Path> {
         self.memory.as_deref()
     }
 
-    /// The same builder without a file for the host memory.
+    /// Returns the same builder without a file for the host memory.
     pub(crate) fn without_memory(mut self) -> Self {
         self.memory = None;
         self
     }
 
-    /// The browser to look like. Default: [`default_profile`](crate::default_profile).
+    /// The browser profile of the impersonate and browser tiers. Default: [`default_profile`](crate::default_profile).
     pub fn browser_profile(mut self, profile: Arc<Profile>) -> Self {
         self.config.profile = Some(profile);
         self
     }
 
-    /// The language the browser is set to, as `de-DE`: in its headers and to its scripts, on both upper
-    /// tiers. A page sees the list that Chromium makes of it. Default: the profile's.
+    /// The browser language, such as `de-DE`, in headers and scripts of the impersonate and browser tiers. Pages see
+    /// the list that Chromium derives from it. Default: the profile's.
     pub fn language(mut self, tag: impl Into<String>) -> Self {
         self.config.language = Some(tag.into());
         self
     }
 
-    /// The time zone that the browser's pages see, as the IANA database names it. Default: the
-    /// machine's.
-    pub fn timezone(mut self, zone: impl Into<String>) -> Self {
-        self.config.location.timezone = Some(zone.into());
+    /// The time zone that browser pages see: a name of the IANA database. Default: the machine's.
+    pub fn timezone(mut self, timezone: impl Into<String>) -> Self {
+        self.config.location.timezone = Some(timezone.into());
         self
     }
 
-    /// The position that the browser tells pages that ask, without asking anybody. Default: none; a
-    /// page that asks waits.
+    /// The position that browser pages get without a permission prompt. Default: none; a page that requests it waits.
     pub const fn geolocation(mut self, position: Coordinates) -> Self {
         self.config.location.position = Some(position);
         self
     }
 
-    /// Adds a folder of targets (every `*.toml` in it), over the shipped ones and those added before.
-    /// What is set in code comes before what targets say.
+    /// Adds a folder of targets (every `*.toml` in it). They override the shipped targets and those added before.
+    /// Settings in code override targets.
     pub fn targets(mut self, folder: impl Into<PathBuf>) -> Self {
         self.target_folders.push(folder.into());
         self
     }
 
-    /// All targets and the layers around them, in place of the shipped ones.
+    /// Replaces the shipped targets by these targets and layers.
     pub fn target_layers(mut self, targets: Targets) -> Self {
         self.targets = Some(targets);
         self
@@ -227,29 +224,29 @@ impl FetcherBuilder {
         self
     }
 
-    /// How many connections the HTTP tiers have open at once at most, idle ones included. A fetch that needs one
-    /// more waits until one can be closed. Default: 1024.
+    /// The maximum number of open connections of the HTTP tiers, including idle ones. A fetch that needs another one
+    /// waits until one can be closed. Default: 1024.
     pub const fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = Some(connections);
         self
     }
 
-    /// Answers the name lookup of `host` for `port` with `address`; the host `*` stands for all.
+    /// Resolves `host` with `port` to `address`. The host `*` matches every host.
     pub fn resolve(mut self, host: impl AsRef<str>, port: u16, address: IpAddr) -> Self {
         let typed = host.as_ref().trim_end_matches('.');
-        // As a URL has it: lower case, and `xn--` for other letters than ASCII's.
+        // The form in URLs: lower case, with Punycode (`xn--`) for non-ASCII letters.
         let host = Host::parse(typed).map_or_else(|_| typed.to_ascii_lowercase(), |host| host.to_string());
         self.overrides.insert((host.trim_matches(['[', ']']).to_owned(), port), address);
         self
     }
 
-    /// Trusts the CA certificates (PEM) in this file instead of the system's.
+    /// A file of CA certificates (PEM) to trust for sites. Default: the system's certificates.
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.trust.ca_file = Some(path.into());
         self
     }
 
-    /// Takes any certificate. Default: false.
+    /// Whether to accept any certificate. Default: false.
     pub const fn insecure(mut self, insecure: bool) -> Self {
         self.trust.insecure = insecure;
         self
@@ -262,15 +259,15 @@ impl FetcherBuilder {
         self
     }
 
-    /// Runs the browser with a window, on the display there is (`DISPLAY`) or else on an Xvfb of our own,
-    /// which must be installed. Default: false.
+    /// Whether to run the browser with a window, on `DISPLAY` or else on a private Xvfb, which must be installed.
+    /// Default: false.
     #[cfg(feature = "browser")]
     pub const fn headful(mut self, headful: bool) -> Self {
         self.browser.headful = headful;
         self
     }
 
-    /// Where each browser process gets a folder of its own, removed with it. Default: the system's
+    /// The parent folder of the temporary user data directories, one per browser process. Default: the system's
     /// folder for temporary files.
     #[cfg(feature = "browser")]
     pub fn browser_folder(mut self, path: impl Into<PathBuf>) -> Self {
@@ -278,32 +275,32 @@ impl FetcherBuilder {
         self
     }
 
-    /// The most pages open at once, in all browser processes together. Default: one a core, at least
-    /// 2, as far as memory has room for them.
+    /// The maximum number of concurrent pages in all browser processes. Default: one per core, at least 2, fewer if
+    /// memory is short.
     #[cfg(feature = "browser")]
     pub const fn browser_pages(mut self, pages: usize) -> Self {
         self.browser.pool.pages = Some(pages);
         self
     }
 
-    /// The most browser processes that take pages. Default: one for every 16 pages.
+    /// The maximum number of browser processes that accept pages. Default: one per 16 pages.
     #[cfg(feature = "browser")]
     pub const fn browser_processes(mut self, processes: usize) -> Self {
         self.browser.pool.processes = Some(processes);
         self
     }
 
-    /// The most fetches that wait for a page; one more fails at once. Default: 256.
+    /// The maximum number of fetches that wait for a page. Another one fails at once. Default: 256.
     #[cfg(feature = "browser")]
     pub const fn browser_queue(mut self, fetches: usize) -> Self {
         self.browser.pool.queue = fetches;
         self
     }
 
-    /// The longest a fetch waits for a page. Default: 2 min.
+    /// The longest time that a fetch waits for a page. Default: 2 min.
     #[cfg(feature = "browser")]
-    pub const fn browser_queue_timeout(mut self, patience: Duration) -> Self {
-        self.browser.pool.queue_timeout = patience;
+    pub const fn browser_queue_timeout(mut self, timeout: Duration) -> Self {
+        self.browser.pool.queue_timeout = timeout;
         self
     }
 
@@ -321,24 +318,23 @@ impl FetcherBuilder {
         self
     }
 
-    /// Replaces a browser process when it takes this many bytes, each shared page of memory counted
-    /// once (PSS). Default: 2 GiB, or half of what is available where that is less, but at least
-    /// 768 MiB.
+    /// Replaces a browser process when its memory (PSS: shared pages are counted once) exceeds this many bytes.
+    /// Default: 2 GiB, or half of the available memory if that is less, but at least 768 MiB.
     #[cfg(feature = "browser")]
     pub const fn browser_recycle_memory(mut self, bytes: u64) -> Self {
         self.browser.pool.recycle_pss = Some(bytes);
         self
     }
 
-    /// Makes the fetcher. Sends nothing and starts no browser.
+    /// Builds the fetcher. Does not send a request and does not start a browser.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] when settings contradict each other or a CA file cannot be used.
+    /// [`ErrorKind::Config`] if settings contradict each other or a CA file cannot be used.
     pub fn build(self) -> Result<Fetcher> {
         if let (Some(min), Some(max)) = (self.config.min, self.config.max)
             && min > max
         {
-            let message = format!("the lowest tier `{min}` is above the highest `{max}`");
+            let message = format!("the minimum tier `{min}` is above the maximum tier `{max}`");
             return Err(Error::new(ErrorKind::Config, message));
         }
         let mut targets = self.targets.unwrap_or_else(Targets::shipped);
@@ -355,36 +351,36 @@ impl FetcherBuilder {
             None => default_profile::for_executable(executable)?.profile,
         };
         let rules = self.rules.unwrap_or_else(Rules::shipped);
-        let ways =
+        let connector =
             Connector::new(self.overrides.clone(), self.proxy_trust)?.allow_private(self.allow_private);
-        let ways = Arc::new(ways);
-        let mut engine = HttpClient::new(Arc::clone(&ways), self.trust.clone())?;
+        let connector = Arc::new(connector);
+        let mut client = HttpClient::new(Arc::clone(&connector), self.trust.clone())?;
         if let Some(connections) = self.max_connections {
-            engine = engine.with_max_connections(connections);
+            client = client.with_max_connections(connections);
         }
-        let engine = Arc::new(engine);
+        let client = Arc::new(client);
         #[cfg(feature = "browser")]
         let browser = {
             let mut options = self.browser;
             options.resolve =
                 self.overrides.iter().map(|((host, port), ip)| (host.clone(), *port, *ip)).collect();
-            options.connector = ways;
+            options.connector = connector;
             options.insecure = self.trust.insecure;
             options.ca_file = self.trust.ca_file;
             options.still_challenged = Some(still_challenged(rules.clone()));
             Arc::new(crate::transport::browser::BrowserTransport::new(options))
         };
-        let files = robots::RobotsCache::new(Arc::clone(&engine), Arc::clone(&plain));
+        let robots_cache = robots::RobotsCache::new(Arc::clone(&client), Arc::clone(&plain));
         let http: [Arc<dyn Transport>; 2] = [
-            Arc::new(HttpTransport::plain(Arc::clone(&engine))),
-            Arc::new(HttpTransport::impersonate(engine)),
+            Arc::new(HttpTransport::plain(Arc::clone(&client))),
+            Arc::new(HttpTransport::impersonate(client)),
         ];
         #[cfg(feature = "browser")]
         let transports = http.into_iter().chain([Arc::clone(&browser) as Arc<dyn Transport>]).collect();
         #[cfg(not(feature = "browser"))]
         let transports = Vec::from(http);
-        let shared = Arc::new(Inner {
-            router: Router::new(transports, rules.clone(), files, HostMemory::new(self.memory)),
+        let inner = Arc::new(Inner {
+            router: Router::new(transports, rules.clone(), robots_cache, HostMemory::new(self.memory)),
             targets,
             config: self.config,
             rules,
@@ -398,19 +394,19 @@ impl FetcherBuilder {
             #[cfg(feature = "browser")]
             browser,
         });
-        let look = shared.plan_from(shared.targets.resolve_default()?)?.spec.clone();
-        let persona = shared.identity_pair(None, &look);
-        Ok(Fetcher { inner: shared, session_name: None, proxy_rules: None, identities: persona })
+        let spec = inner.plan_from(inner.targets.resolve_default()?)?.spec.clone();
+        let identities = inner.identity_pair(None, &spec);
+        Ok(Fetcher { inner, session_name: None, proxy_rules: None, identities })
     }
 }
 
-/// Tells the browser whether the document it holds is still a challenge.
+/// Returns the check that tells the browser whether its current document is still a challenge.
 #[cfg(feature = "browser")]
 fn still_challenged(rules: Rules) -> crate::transport::browser::ChallengeCheck {
     use crate::detect::ResponseView;
     use crate::verdict::VerdictKind;
     Arc::new(move |status, headers, url, body| {
-        let seen = ResponseView {
+        let view = ResponseView {
             tier: Some(Tier::Browser),
             status,
             headers,
@@ -420,7 +416,7 @@ fn still_challenged(rules: Rules) -> crate::transport::browser::ChallengeCheck {
             complete: true,
             via_proxy: false,
         };
-        rules.classify(&seen).kind == VerdictKind::Challenge
+        rules.classify(&view).kind == VerdictKind::Challenge
     })
 }
 
@@ -429,16 +425,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_resolved_name_is_kept_as_a_url_has_it() {
+    fn a_resolved_name_has_the_form_of_a_url_host() {
         let address: IpAddr = [127, 0, 0, 1].into();
-        for (typed, kept) in [
+        for (typed, expected) in [
             ("B\u{fc}cher.test", "xn--bcher-kva.test"),
             ("site.test.", "site.test"),
             ("*", "*"),
             ("[::1]", "::1"),
         ] {
             let builder = FetcherBuilder::default().resolve(typed, 80, address);
-            assert_eq!(builder.overrides.keys().next(), Some(&(kept.to_owned(), 80)), "{typed}");
+            assert_eq!(builder.overrides.keys().next(), Some(&(expected.to_owned(), 80)), "{typed}");
         }
     }
 }

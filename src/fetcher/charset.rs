@@ -1,4 +1,4 @@
-//! Bytes to text, as a browser decodes a page.
+//! Decodes bytes to text as a browser does.
 
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use http::{HeaderMap, header};
@@ -6,7 +6,7 @@ use http::{HeaderMap, header};
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 
-/// Decodes by byte order mark, Content-Type, the page's meta element, or as UTF-8, in that order.
+/// Decodes by byte order mark, else Content-Type, else the page's meta element, else as UTF-8.
 pub(super) fn decode(headers: &HeaderMap, bytes: &[u8]) -> Result<String> {
     let encoding = Encoding::for_bom(bytes)
         .map(|(encoding, _)| encoding)
@@ -16,7 +16,7 @@ pub(super) fn decode(headers: &HeaderMap, bytes: &[u8]) -> Result<String> {
     let (text, used, malformed) = encoding.decode(bytes);
     if malformed {
         let message = format!("the body is not valid {} text", used.name());
-        return Err(Error::new(ErrorKind::Decode, message).with_hint("take it as bytes instead"));
+        return Err(Error::new(ErrorKind::Decode, message).with_hint("read the body as bytes"));
     }
     Ok(text.into_owned())
 }
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_a_decode_error() {
+    fn invalid_bytes_are_a_decode_error() {
         assert_eq!(text(None, b"\x80\x81").unwrap_err().kind(), ErrorKind::Decode);
     }
 }

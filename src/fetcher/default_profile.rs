@@ -1,4 +1,4 @@
-//! The profile worn when none is named, decided without starting the browser where that can be helped.
+//! Chooses the default browser profile, if possible without starting the browser.
 
 use std::path::Path;
 
@@ -7,19 +7,19 @@ use crate::error_kind::ErrorKind;
 use crate::fingerprint::Profile;
 use crate::fingerprint::choice::{self, ProfileChoice};
 
-/// The profile a [`Fetcher`](super::Fetcher) wears by default, and why: that of the browser installed,
-/// so that the impersonate and the browser tier are one browser, else the newest captured one.
+/// Returns the default profile of a [`Fetcher`](super::Fetcher), with the reason for the choice: the profile of the
+/// installed browser, else the newest captured one. So the impersonate and browser tiers look like the same browser.
 ///
-/// Which browser is installed is read from its path. Its version is asked only when profiles of several
-/// versions could be worn, at most once a process: that costs a start of the browser.
+/// The path of the executable tells which browser is installed. Its version is read only if profiles of several
+/// versions match, at most once per process, because that starts the browser.
 ///
 /// # Errors
-/// [`ErrorKind::Profile`] when there is no browser's profile.
+/// [`ErrorKind::Profile`] if no browser profile is shipped.
 pub fn default_profile() -> Result<ProfileChoice> {
     for_executable(None)
 }
 
-/// The same, for the executable that will be started when it is named.
+/// Chooses the profile for `executable`, or for the browser that is found if it is `None`.
 pub(super) fn for_executable(executable: Option<&Path>) -> Result<ProfileChoice> {
     let profiles = Profile::shipped();
     let choice = match installed::find(executable) {
@@ -29,7 +29,7 @@ pub(super) fn for_executable(executable: Option<&Path>) -> Result<ProfileChoice>
         }
         None => choice::choose(&profiles, SYSTEM, None, || None),
     };
-    choice.ok_or_else(|| Error::new(ErrorKind::Profile, "no browser's profile is shipped"))
+    choice.ok_or_else(|| Error::new(ErrorKind::Profile, "no browser profile is shipped"))
 }
 
 #[cfg(feature = "browser")]
@@ -47,9 +47,9 @@ mod installed {
     }
 
     pub(super) fn major(path: &Path) -> Option<u32> {
-        static ASKED: Mutex<Option<HashMap<PathBuf, Option<u32>>>> = Mutex::new(None);
-        let mut asked = lock_unpoisoned(&ASKED);
-        *asked
+        static VERSIONS: Mutex<Option<HashMap<PathBuf, Option<u32>>>> = Mutex::new(None);
+        let mut versions = lock_unpoisoned(&VERSIONS);
+        *versions
             .get_or_insert_default()
             .entry(path.to_owned())
             .or_insert_with(|| leading_number(&browser::version(path)?))

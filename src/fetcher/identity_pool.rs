@@ -1,4 +1,4 @@
-//! Who goes out by a pool's exits: one identity a session, made when it is needed and replaced when it is over.
+//! The identities that use proxy pools: one per proxy session, created on demand and replaced when the session ends.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,181 +17,185 @@ use crate::sync::lock_unpoisoned;
 use super::Inner;
 use super::plan::ClientSpec;
 
-/// The pools at work. The same pool is one, however often it is named.
+/// The rotators of all pools in use. Equal pools share one rotator.
 #[derive(Default)]
 pub(super) struct ProxyPools(Mutex<Vec<(ProxyPool, Arc<ProxyRotator>)>>);
 
 impl ProxyPools {
-    /// The exits of `pool`.
+    /// Returns the rotator of `pool`.
     pub(super) fn get_or_create(&self, pool: &ProxyPool) -> Result<Arc<ProxyRotator>> {
-        let mut known = lock_unpoisoned(&self.0);
-        if let Some((_, exits)) = known.iter().find(|(other, _)| other == pool) {
-            return Ok(Arc::clone(exits));
+        let mut rotators = lock_unpoisoned(&self.0);
+        if let Some((_, rotator)) = rotators.iter().find(|(other, _)| other == pool) {
+            return Ok(Arc::clone(rotator));
         }
-        let exits = Arc::new(ProxyRotator::new(pool)?);
-        known.push((pool.clone(), Arc::clone(&exits)));
-        Ok(exits)
+        let rotator = Arc::new(ProxyRotator::new(pool)?);
+        rotators.push((pool.clone(), Arc::clone(&rotator)));
+        Ok(rotator)
     }
 
     pub(super) fn stats(&self) -> Vec<ProxyStats> {
-        lock_unpoisoned(&self.0).iter().flat_map(|(_, exits)| exits.stats()).collect()
+        lock_unpoisoned(&self.0).iter().flat_map(|(_, rotator)| rotator.stats()).collect()
     }
 }
 
-/// Who sits where.
+/// The identities in use, by session and site.
 #[derive(Default)]
 pub(super) struct IdentityPool(Mutex<HashMap<PoolKey, Vec<PooledIdentity>>>);
 
-/// A user's session, and the site where it has an exit of its own there.
+/// A user's session, and the site if the session has a separate proxy session there.
 type PoolKey = (Option<Arc<str>>, Option<String>);
 
-/// A persona in its place, looking so.
+/// An identity pair in the pool, with its client spec.
 struct PooledIdentity {
     spec: ClientSpec,
     identities: Arc<IdentityPair>,
     last_used: Instant,
 }
 
-/// One user's session as it asks one site, by a pool.
+/// The source of identities for one user's session at one site, through a proxy pool.
 pub(super) struct ProxyIdentitySource<'a> {
     pub(super) inner: &'a Inner,
     pub(super) session_name: Option<&'a Arc<str>>,
     pub(super) spec: &'a ClientSpec,
     pub(super) rotator: &'a ProxyRotator,
     pub(super) site: String,
-    /// The fetch may come to the browser, whose connections are to have one address.
+    /// The fetch may use the browser tier, whose connections must share one address.
     pub(super) single_address: bool,
-    /// The URL is reached without a proxy.
+    /// The URL is requested without a proxy.
     pub(super) bypasses_proxy: bool,
-    /// The same session without a proxy: what the caller gave it, all others have too.
+    /// The same session without a proxy. All other identities share the cookies that the caller gave it.
     pub(super) base: &'a Arc<IdentityPair>,
 }
 
 impl ProxyIdentitySource<'_> {
-    /// Who goes. Sticky: who went before, as long as the session lasts.
+    /// Selects the identities for the fetch. If rotation is sticky, they stay the same while the proxy session lasts.
     ///
     /// # Errors
-    /// [`ErrorKind::Proxy`] when no exit works.
+    /// [`ErrorKind::Proxy`] if no proxy works.
     pub(super) fn select(&self) -> Result<Arc<IdentityPair>> {
         if self.rotator.mode() == RotationMode::Rotating {
             return self.open_identity(self.base, self.session_query(false, false, None));
         }
         let now = Instant::now();
-        let mut crew = self.lock_pool();
-        let seated = [self.pool_key(true), self.pool_key(false)].into_iter().find_map(|place| {
-            let seat = self.find(&mut crew, &place)?;
-            seat.last_used = now;
-            Some((place, Arc::clone(&seat.identities)))
+        let mut pool = self.lock_pool();
+        let current = [self.pool_key(true), self.pool_key(false)].into_iter().find_map(|key| {
+            let entry = self.find(&mut pool, &key)?;
+            entry.last_used = now;
+            Some((key, Arc::clone(&entry.identities)))
         });
-        match seated {
-            Some((_, persona)) if !should_replace(&persona, now) || self.bypasses_proxy => Ok(persona),
-            Some((place, before)) => {
-                // One whose time was over has a successor by itself; one that was refused has not.
-                let anew = before.proxy_session.as_ref().is_some_and(|session| !session.is_expired(now));
-                let persona =
-                    self.open_identity(&before, self.session_query(place.1.is_some(), anew, None))?;
-                self.insert(&mut crew, place, &persona);
-                Ok(persona)
+        match current {
+            Some((_, identities)) if !should_replace(&identities, now) || self.bypasses_proxy => {
+                Ok(identities)
+            }
+            Some((key, previous)) => {
+                // The rotator renews an expired session itself. A refused one must be renewed explicitly.
+                let is_renewal =
+                    previous.proxy_session.as_ref().is_some_and(|session| !session.is_expired(now));
+                let identities =
+                    self.open_identity(&previous, self.session_query(key.1.is_some(), is_renewal, None))?;
+                self.insert(&mut pool, key, &identities);
+                Ok(identities)
             }
             None => {
-                let apart = self.rotator.mode() == RotationMode::PerHost;
-                let persona = self.open_identity(self.base, self.session_query(apart, false, None))?;
-                self.insert(&mut crew, self.pool_key(apart), &persona);
-                Ok(persona)
+                let per_site = self.rotator.mode() == RotationMode::PerHost;
+                let identities = self.open_identity(self.base, self.session_query(per_site, false, None))?;
+                self.insert(&mut pool, self.pool_key(per_site), &identities);
+                Ok(identities)
             }
         }
     }
 
     fn session_query<'w>(
         &'w self,
-        apart: bool,
-        anew: bool,
-        left: Option<&'w ProxySession>,
+        per_site: bool,
+        is_renewal: bool,
+        replaced: Option<&'w ProxySession>,
     ) -> SessionQuery<'w> {
         let name = self.session_name.map(AsRef::as_ref);
         SessionQuery {
             session_name: name,
             site: &self.site,
-            per_site: apart,
-            is_renewal: anew,
+            per_site,
+            is_renewal,
             single_address: self.single_address,
             bypasses_proxy: self.bypasses_proxy,
-            replaces: left,
+            replaces: replaced,
         }
     }
 
     fn insert(
         &self,
-        crew: &mut HashMap<PoolKey, Vec<PooledIdentity>>,
-        place: PoolKey,
-        persona: &Arc<IdentityPair>,
+        pool: &mut HashMap<PoolKey, Vec<PooledIdentity>>,
+        key: PoolKey,
+        identities: &Arc<IdentityPair>,
     ) {
-        // A stopgap keeps no place: the next fetch looks for an exit again.
-        if persona.is_direct_fallback {
+        // A direct fallback is not stored: the next fetch tries the proxies again.
+        if identities.is_direct_fallback {
             return;
         }
-        evict(crew);
-        let seats = crew.entry(place).or_default();
-        seats.retain(|seat| seat.spec != *self.spec);
-        seats.push(PooledIdentity {
+        evict(pool);
+        let entries = pool.entry(key).or_default();
+        entries.retain(|entry| entry.spec != *self.spec);
+        entries.push(PooledIdentity {
             spec: self.spec.clone(),
-            identities: Arc::clone(persona),
+            identities: Arc::clone(identities),
             last_used: Instant::now(),
         });
     }
 
-    /// Somebody new by a new session, with what the caller gave `before`.
-    fn open_identity(&self, before: &IdentityPair, wanted: SessionQuery<'_>) -> Result<Arc<IdentityPair>> {
-        match self.rotator.open_session(wanted) {
-            Ok(session) => Ok(self.new_identity(Some(session), before)),
+    /// Opens a proxy session and creates identities for it, with the caller's cookies of `previous`.
+    fn open_identity(&self, previous: &IdentityPair, query: SessionQuery<'_>) -> Result<Arc<IdentityPair>> {
+        match self.rotator.open_session(query) {
+            Ok(session) => Ok(self.new_identity(Some(session), previous)),
             Err(error) if self.rotator.can_go_direct() => {
-                tracing::warn!(cause = error.chain(), "goes without a proxy");
-                Ok(self.new_identity(None, before))
+                tracing::warn!(cause = error.chain(), "falling back to a direct connection");
+                Ok(self.new_identity(None, previous))
             }
             Err(error) => Err(error),
         }
     }
 
-    fn new_identity(&self, session: Option<Arc<ProxySession>>, before: &IdentityPair) -> Arc<IdentityPair> {
-        let route =
+    fn new_identity(&self, session: Option<Arc<ProxySession>>, previous: &IdentityPair) -> Arc<IdentityPair> {
+        let proxy_rules =
             session.as_ref().map_or_else(ProxyRules::default, |session| session.proxy_rules().clone());
-        let (plain, dressed) =
-            self.inner.new_identities(self.session_name, self.spec, &route, Some(&before.plain));
-        let lasts = session.as_ref().is_some_and(|session| !session.is_ephemeral());
-        let who = lasts.then(|| SavedIdentityKey::new(self.session_name.map(AsRef::as_ref), &dressed));
+        let (plain, browser) =
+            self.inner.new_identities(self.session_name, self.spec, &proxy_rules, Some(&previous.plain));
+        let is_sticky = session.as_ref().is_some_and(|session| !session.is_ephemeral());
+        let memory_key =
+            is_sticky.then(|| SavedIdentityKey::new(self.session_name.map(AsRef::as_ref), &browser));
         Arc::new(IdentityPair {
             plain,
-            browser: dressed,
-            memory_key: who,
+            browser,
+            memory_key,
             is_direct_fallback: session.is_none(),
             proxy_session: session,
         })
     }
 
-    /// Where this berth's personas sit: at the site, or wherever the user's session goes.
+    /// Returns the key of this source's identities: for its site only, or for all sites of the user's session.
     fn pool_key(&self, at_site: bool) -> PoolKey {
         (self.session_name.cloned(), at_site.then(|| self.site.clone()))
     }
 
     fn find<'c>(
         &self,
-        crew: &'c mut HashMap<PoolKey, Vec<PooledIdentity>>,
-        place: &PoolKey,
+        pool: &'c mut HashMap<PoolKey, Vec<PooledIdentity>>,
+        key: &PoolKey,
     ) -> Option<&'c mut PooledIdentity> {
-        crew.get_mut(place)?.iter_mut().find(|seat| seat.spec == *self.spec)
+        pool.get_mut(key)?.iter_mut().find(|entry| entry.spec == *self.spec)
     }
 
-    /// Who sits at the site by now in place of `persona`, because another fetch replaced it.
+    /// Returns the identities that another fetch has already put in place of `current`.
     fn successor(
         &self,
-        crew: &mut HashMap<PoolKey, Vec<PooledIdentity>>,
-        persona: &IdentityPair,
+        pool: &mut HashMap<PoolKey, Vec<PooledIdentity>>,
+        current: &IdentityPair,
     ) -> Option<Arc<IdentityPair>> {
         let now = Instant::now();
-        let mut places = [self.pool_key(true), self.pool_key(false)].into_iter();
-        let seated = places.find_map(|place| Some(Arc::clone(&self.find(crew, &place)?.identities)))?;
-        let is_other = seated.browser.key() != persona.browser.key();
-        (is_other && !should_replace(&seated, now)).then_some(seated)
+        let mut keys = [self.pool_key(true), self.pool_key(false)].into_iter();
+        let successor = keys.find_map(|key| Some(Arc::clone(&self.find(pool, &key)?.identities)))?;
+        let is_other = successor.browser.key() != current.browser.key();
+        (is_other && !should_replace(&successor, now)).then_some(successor)
     }
 
     fn lock_pool(&self) -> MutexGuard<'_, HashMap<PoolKey, Vec<PooledIdentity>>> {
@@ -200,8 +204,8 @@ impl ProxyIdentitySource<'_> {
 }
 
 impl IdentitySource for ProxyIdentitySource<'_> {
-    fn alternatives(&self, persona: &IdentityPair) -> Alternatives {
-        let Some(session) = persona.proxy_session.as_ref().filter(|_| !self.bypasses_proxy) else {
+    fn alternatives(&self, current: &IdentityPair) -> Alternatives {
+        let Some(session) = current.proxy_session.as_ref().filter(|_| !self.bypasses_proxy) else {
             return Alternatives::default();
         };
         Alternatives {
@@ -211,77 +215,78 @@ impl IdentitySource for ProxyIdentitySource<'_> {
         }
     }
 
-    fn fresh_session(&self, persona: &IdentityPair) -> Result<Arc<IdentityPair>> {
-        let mut crew = self.lock_pool();
-        if let Some(other) = self.successor(&mut crew, persona) {
+    fn fresh_session(&self, current: &IdentityPair) -> Result<Arc<IdentityPair>> {
+        let mut pool = self.lock_pool();
+        if let Some(other) = self.successor(&mut pool, current) {
             return Ok(other);
         }
-        let session = persona.proxy_session.clone().ok_or_else(|| {
-            Error::new(ErrorKind::Proxy, "who goes without a proxy has no session to renew")
+        let session = current.proxy_session.clone().ok_or_else(|| {
+            Error::new(ErrorKind::Proxy, "a direct connection has no proxy session to renew")
         })?;
-        let fresh = self.new_identity(Some(session), persona);
-        self.insert(&mut crew, self.pool_key(true), &fresh);
+        let fresh = self.new_identity(Some(session), current);
+        self.insert(&mut pool, self.pool_key(true), &fresh);
         Ok(fresh)
     }
 
-    fn other_proxy(&self, persona: &IdentityPair, faulty: bool) -> Result<Arc<IdentityPair>> {
-        let left = persona.proxy_session.as_deref();
+    fn other_proxy(&self, current: &IdentityPair, is_faulty: bool) -> Result<Arc<IdentityPair>> {
+        let replaced = current.proxy_session.as_deref();
         if self.rotator.mode() == RotationMode::Rotating {
-            return self.open_identity(persona, self.session_query(false, true, left));
+            return self.open_identity(current, self.session_query(false, true, replaced));
         }
-        let mut crew = self.lock_pool();
-        if let Some(other) = self.successor(&mut crew, persona) {
+        let mut pool = self.lock_pool();
+        if let Some(other) = self.successor(&mut pool, current) {
             return Ok(other);
         }
-        // What does not work is left for good; what one site refused is left there alone.
-        let everywhere = faulty && should_replace(persona, Instant::now());
-        let has_own = self.find(&mut crew, &self.pool_key(true)).is_some();
-        let apart = !everywhere || has_own || self.rotator.mode() == RotationMode::PerHost;
-        let fresh = self.open_identity(persona, self.session_query(apart, true, left))?;
-        self.insert(&mut crew, self.pool_key(apart), &fresh);
+        // A faulty session is replaced for all sites. A session that one site refused is replaced only there.
+        let for_all_sites = is_faulty && should_replace(current, Instant::now());
+        let has_site_entry = self.find(&mut pool, &self.pool_key(true)).is_some();
+        let per_site = !for_all_sites || has_site_entry || self.rotator.mode() == RotationMode::PerHost;
+        let fresh = self.open_identity(current, self.session_query(per_site, true, replaced))?;
+        self.insert(&mut pool, self.pool_key(per_site), &fresh);
         Ok(fresh)
     }
 }
 
-/// Whether a persona is to be replaced.
-fn should_replace(persona: &IdentityPair, now: Instant) -> bool {
-    persona.proxy_session.as_ref().is_none_or(|session| session.should_replace(now))
+/// Whether the proxy session of an identity pair has to be replaced.
+fn should_replace(identities: &IdentityPair, now: Instant) -> bool {
+    identities.proxy_session.as_ref().is_none_or(|session| session.should_replace(now))
 }
 
-/// Makes room: seats at single sites that were not used for long, and if need be half of the others. Those
-/// that users named stay while somebody holds them; of the others the half that was used last.
-fn evict(crew: &mut HashMap<PoolKey, Vec<PooledIdentity>>) {
-    if crew.len() < MAX_ENTRIES {
+/// Makes room in a full pool. First evicts idle entries of single sites, then half of the single-site entries, then
+/// the least recently used half of the rest. Named sessions with a handle stay.
+fn evict(pool: &mut HashMap<PoolKey, Vec<PooledIdentity>>) {
+    if pool.len() < MAX_ENTRIES {
         return;
     }
     let now = Instant::now();
-    for ((_, site), seats) in crew.iter_mut() {
-        seats.retain(|seat| site.is_none() || now.saturating_duration_since(seat.last_used) < IDLE_TIMEOUT);
+    for ((_, site), entries) in pool.iter_mut() {
+        entries
+            .retain(|entry| site.is_none() || now.saturating_duration_since(entry.last_used) < IDLE_TIMEOUT);
     }
-    crew.retain(|_, seats| !seats.is_empty());
-    if crew.len() >= MAX_ENTRIES {
+    pool.retain(|_, entries| !entries.is_empty());
+    if pool.len() >= MAX_ENTRIES {
         let mut keep = false;
-        crew.retain(|(_, site), _| {
+        pool.retain(|(_, site), _| {
             keep = !keep;
             keep || site.is_none()
         });
     }
-    if crew.len() >= MAX_ENTRIES {
+    if pool.len() >= MAX_ENTRIES {
         let is_held =
-            |seats: &[PooledIdentity]| seats.iter().any(|seat| Arc::strong_count(&seat.identities) > 1);
-        let used = |seats: &[PooledIdentity]| seats.iter().map(|seat| seat.last_used).max();
+            |entries: &[PooledIdentity]| entries.iter().any(|entry| Arc::strong_count(&entry.identities) > 1);
+        let used = |entries: &[PooledIdentity]| entries.iter().map(|entry| entry.last_used).max();
         let mut idle: Vec<_> =
-            crew.values().filter(|seats| !is_held(seats)).map(|seats| used(seats)).collect();
+            pool.values().filter(|entries| !is_held(entries)).map(|entries| used(entries)).collect();
         idle.sort_unstable();
         if let Some(last) = idle.get(idle.len() / 2).copied() {
-            // Who has no name is one, and used by whoever names none.
-            crew.retain(|(name, _), seats| name.is_none() || is_held(seats) || used(seats) > last);
+            // All fetches without a session name share that entry, so it stays.
+            pool.retain(|(name, _), entries| name.is_none() || is_held(entries) || used(entries) > last);
         }
     }
 }
 
 const MAX_ENTRIES: usize = if cfg!(test) { 64 } else { 4_096 };
-/// A seat at a single site is given up after so long without use.
+/// The idle time after which an entry of a single site may be evicted.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The fetches under way: who asks is told where each stands.
+//! Registers the fetches in flight, so that the caller can list them.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -12,23 +12,23 @@ use crate::redact;
 use crate::sync::lock_unpoisoned;
 use crate::trace::Attempt;
 
-/// A fetch under way.
+/// A fetch in flight.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct InFlight {
-    /// Its URL, without credentials. It may hold what a terminal would obey.
+    /// Its URL, without credentials. It may contain terminal escape sequences.
     pub url: String,
-    /// Where it stands.
+    /// Its current phase.
     pub phase: FetchPhase,
-    /// How long it has stood there.
+    /// The time in this phase.
     pub in_phase_for: Duration,
-    /// How long ago it began.
+    /// The time since the fetch began.
     pub age: Duration,
-    /// How many of its attempts are over.
+    /// The number of finished attempts.
     pub attempts: u32,
 }
 
-/// All fetches under way of one fetcher and its sessions.
+/// All fetches in flight of one fetcher and its sessions.
 #[derive(Default)]
 pub(super) struct InFlightRegistry {
     last_id: AtomicU64,
@@ -42,7 +42,7 @@ struct InFlightEntry {
     attempts: AtomicU32,
 }
 
-/// One of them, until it is dropped. Passes on to the fetch's own watch what it is told.
+/// Keeps a fetch registered until it is dropped. Forwards phases and attempts to the fetch's own observer.
 pub(super) struct InFlightGuard<'a> {
     registry: &'a InFlightRegistry,
     id: u64,
@@ -54,7 +54,7 @@ impl InFlightRegistry {
     pub(super) fn register<'a>(
         &'a self,
         url: &Url,
-        watch: Option<&'a dyn FetchObserver>,
+        observer: Option<&'a dyn FetchObserver>,
     ) -> InFlightGuard<'a> {
         let now = Instant::now();
         let entry = Arc::new(InFlightEntry {
@@ -63,12 +63,12 @@ impl InFlightRegistry {
             phase: Mutex::new((FetchPhase::Started, now)),
             attempts: AtomicU32::new(0),
         });
-        let number = self.last_id.fetch_add(1, Ordering::Relaxed);
-        lock_unpoisoned(&self.fetches).insert(number, Arc::clone(&entry));
-        InFlightGuard { registry: self, id: number, entry, observer: watch }
+        let id = self.last_id.fetch_add(1, Ordering::Relaxed);
+        lock_unpoisoned(&self.fetches).insert(id, Arc::clone(&entry));
+        InFlightGuard { registry: self, id, entry, observer }
     }
 
-    /// All of them, oldest first.
+    /// Returns all fetches in flight, oldest first.
     pub(super) fn snapshot(&self) -> Vec<InFlight> {
         let entries: Vec<Arc<InFlightEntry>> = lock_unpoisoned(&self.fetches).values().cloned().collect();
         let now = Instant::now();
@@ -80,10 +80,10 @@ impl InFlightRegistry {
 
 impl InFlightEntry {
     fn to_in_flight(&self, now: Instant) -> InFlight {
-        let (stage, since) = *lock_unpoisoned(&self.phase);
+        let (phase, since) = *lock_unpoisoned(&self.phase);
         InFlight {
             url: redact::url(&self.url),
-            phase: stage,
+            phase,
             in_phase_for: now.saturating_duration_since(since),
             age: now.saturating_duration_since(self.started),
             attempts: self.attempts.load(Ordering::Relaxed),
@@ -92,17 +92,17 @@ impl InFlightEntry {
 }
 
 impl FetchObserver for InFlightGuard<'_> {
-    fn on_phase(&self, stage: FetchPhase) {
-        *lock_unpoisoned(&self.entry.phase) = (stage, Instant::now());
-        if let Some(watch) = self.observer {
-            watch.on_phase(stage);
+    fn on_phase(&self, phase: FetchPhase) {
+        *lock_unpoisoned(&self.entry.phase) = (phase, Instant::now());
+        if let Some(observer) = self.observer {
+            observer.on_phase(phase);
         }
     }
 
     fn on_attempt(&self, attempt: &Attempt) {
         self.entry.attempts.fetch_add(1, Ordering::Relaxed);
-        if let Some(watch) = self.observer {
-            watch.on_attempt(attempt);
+        if let Some(observer) = self.observer {
+            observer.on_attempt(attempt);
         }
     }
 }
@@ -119,20 +119,20 @@ mod tests {
     use crate::tier::Tier;
 
     #[test]
-    fn fetches_are_there_while_they_last_oldest_first_and_without_passwords() {
-        let underway = InFlightRegistry::default();
+    fn fetches_are_listed_while_in_flight_oldest_first_without_passwords() {
+        let registry = InFlightRegistry::default();
         let url = |text: &str| Url::parse(text).unwrap();
-        let first = underway.register(&url("http://jane:hunter2@a.example/"), None);
+        let first = registry.register(&url("http://jane:hunter2@a.example/"), None);
         while first.entry.started.elapsed().is_zero() {}
-        let second = underway.register(&url("http://b.example/"), None);
+        let second = registry.register(&url("http://b.example/"), None);
         first.on_phase(FetchPhase::Response(Tier::Plain));
-        let all = underway.snapshot();
+        let all = registry.snapshot();
         assert_eq!(all[0].url, "http://***:***@a.example/");
         assert_eq!((all[0].phase, all[1].phase), (FetchPhase::Response(Tier::Plain), FetchPhase::Started));
         assert!(all[0].age >= all[1].age && all[0].in_phase_for <= all[0].age);
         drop(first);
-        assert_eq!(underway.snapshot().len(), 1);
+        assert_eq!(registry.snapshot().len(), 1);
         drop(second);
-        assert!(underway.snapshot().is_empty());
+        assert!(registry.snapshot().is_empty());
     }
 }

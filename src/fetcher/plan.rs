@@ -1,4 +1,4 @@
-//! What holds for one URL: its target's settings, made ready, under what the caller said in code.
+//! Resolves the settings for one URL: those of the caller in code, then those of its target.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::tier::Tier;
 
 use super::identity_pool::ProxyPools;
 
-/// What was said in code, for every URL. It comes before what targets say.
+/// The settings made in code, for every URL. They override targets.
 #[derive(Clone, Default)]
 pub(super) struct FetcherConfig {
     pub(super) min: Option<Tier>,
@@ -35,23 +35,23 @@ pub(super) struct FetcherConfig {
     pub(super) budget: Option<Budget>,
     pub(super) limits: Option<Limits>,
     pub(super) profile: Option<Arc<Profile>>,
-    /// The default profile is worn whatever is remembered of others.
+    /// The default profile is used regardless of the host memory.
     pub(super) pins_profile: bool,
     pub(super) language: Option<String>,
     pub(super) location: LocationOverride,
     pub(super) proxy_rules: Option<ProxyRules>,
-    /// In place of a route.
+    /// A pool replaces the proxy rules.
     pub(super) proxy_pool: Option<ProxyPool>,
     pub(super) robots: Option<RobotsPolicy>,
     pub(super) rate_limit: Option<RateLimit>,
 }
 
-/// As whom a site is asked.
+/// The client as a site sees it: profile, proxy and location. It is the key of an identity.
 #[derive(Clone)]
 pub(super) struct ClientSpec {
     pub(super) profile: Arc<Profile>,
     pub(super) proxy_rules: ProxyRules,
-    /// In place of the route.
+    /// A rotator replaces the proxy rules.
     pub(super) rotator: Option<Arc<ProxyRotator>>,
     pub(super) location: LocationOverride,
 }
@@ -59,7 +59,7 @@ pub(super) struct ClientSpec {
 impl PartialEq for ClientSpec {
     fn eq(&self, other: &Self) -> bool {
         let same = Arc::ptr_eq(&self.profile, &other.profile) || self.profile == other.profile;
-        let pool = |look: &Self| look.rotator.as_ref().map(Arc::as_ptr);
+        let pool = |spec: &Self| spec.rotator.as_ref().map(Arc::as_ptr);
         same && self.proxy_rules == other.proxy_rules
             && pool(self) == pool(other)
             && self.location == other.location
@@ -67,37 +67,38 @@ impl PartialEq for ClientSpec {
 }
 
 impl ClientSpec {
-    /// The same by another route, and by no pool.
-    pub(super) fn set_proxy_rules(&mut self, route: &ProxyRules) {
-        (self.proxy_rules, self.rotator) = (route.clone(), None);
+    /// Sets the proxy rules and removes the pool.
+    pub(super) fn set_proxy_rules(&mut self, proxy_rules: &ProxyRules) {
+        (self.proxy_rules, self.rotator) = (proxy_rules.clone(), None);
     }
 
-    /// Whether `persona`, who goes by no pool, looks so.
-    pub(super) fn matches(&self, persona: &IdentityPair) -> bool {
-        let worn = persona.browser.profile();
-        let same = Arc::ptr_eq(worn, &self.profile) || *worn == self.profile;
-        let own = persona.proxy_session.is_none() && !persona.is_direct_fallback;
-        own && same
-            && *persona.browser.proxy_rules() == self.proxy_rules
-            && *persona.browser.location() == self.location
+    /// Whether `identities` match this spec and do not use a pool.
+    pub(super) fn matches(&self, identities: &IdentityPair) -> bool {
+        let profile = identities.browser.profile();
+        let same = Arc::ptr_eq(profile, &self.profile) || *profile == self.profile;
+        let no_pool = identities.proxy_session.is_none() && !identities.is_direct_fallback;
+        no_pool
+            && same
+            && *identities.browser.proxy_rules() == self.proxy_rules
+            && *identities.browser.location() == self.location
     }
 }
 
-/// What holds for the URLs of one target.
+/// The resolved settings for the URLs of one target.
 pub(super) struct TargetPlan {
-    /// Where it comes from.
+    /// The target that the settings come from.
     pub(super) target: Arc<ResolvedTarget>,
     pub(super) policy: EscalationPolicy,
     pub(super) limits: Limits,
     pub(super) expectation: Option<Expectation>,
-    /// When the target has rules of its own.
+    /// The block rules, if the target has its own.
     pub(super) rules: Option<Rules>,
     pub(super) spec: ClientSpec,
-    /// Whether nobody named the profile: then what is remembered of the site may change it.
+    /// Whether the host memory may choose the profile, because neither code nor the target sets one.
     pub(super) may_adapt_profile: bool,
-    /// The language that was asked for.
+    /// The browser language, if set.
     language: Option<String>,
-    /// `None` where nobody has said anything.
+    /// `None` if neither code nor a target sets it.
     pub(super) robots: Option<RobotsPolicy>,
     pub(super) rate_limit: RateLimit,
 }
@@ -105,36 +106,36 @@ pub(super) struct TargetPlan {
 impl TargetPlan {
     pub(super) fn new(
         resolved: Arc<ResolvedTarget>,
-        said: &FetcherConfig,
+        config: &FetcherConfig,
         installed: &Arc<Profile>,
         rules: &Rules,
         pools: &ProxyPools,
     ) -> Result<Self> {
         let settings = resolved.settings();
-        let within = |error: Error| match resolved.target() {
+        let with_target = |error: Error| match resolved.target() {
             Some(name) => {
-                let message = format!("the target `{name}`: {}", error.chain());
+                let message = format!("target `{name}`: {}", error.chain());
                 Error::new(ErrorKind::Config, message)
             }
             None => error,
         };
         Ok(Self {
-            policy: escalation_policy(settings, said),
-            robots: said.robots.or(settings.robots.filter(|_| resolved.is_set("robots"))),
-            rate_limit: said.rate_limit.unwrap_or_else(|| RateLimit::from(&settings.pace)),
-            limits: said.limits.unwrap_or_else(|| limits(settings)),
-            expectation: expectation(settings).map_err(within)?,
-            rules: target_rules(&resolved, rules).map_err(within)?,
-            spec: client_spec(settings, said, installed, pools).map_err(within)?,
-            may_adapt_profile: said.profile.is_none()
+            policy: escalation_policy(settings, config),
+            robots: config.robots.or(settings.robots.filter(|_| resolved.is_set("robots"))),
+            rate_limit: config.rate_limit.unwrap_or_else(|| RateLimit::from(&settings.pace)),
+            limits: config.limits.unwrap_or_else(|| limits(settings)),
+            expectation: expectation(settings).map_err(with_target)?,
+            rules: target_rules(&resolved, rules).map_err(with_target)?,
+            spec: client_spec(settings, config, installed, pools).map_err(with_target)?,
+            may_adapt_profile: config.profile.is_none()
                 && settings.browser_profile.is_none()
-                && !said.pins_profile,
-            language: language(settings, said).cloned(),
+                && !config.pins_profile,
+            language: language(settings, config).cloned(),
             target: resolved,
         })
     }
 
-    /// The same look as the shipped browser profile called `name`. `None` where there is none.
+    /// Returns the same spec with the shipped browser profile called `name`. `None` if it does not exist.
     pub(super) fn with_profile(&self, name: &str) -> Option<ClientSpec> {
         let profile = Profile::named(name).ok().filter(|profile| profile.browser.is_some())?;
         let profile = match &self.language {
@@ -144,18 +145,18 @@ impl TargetPlan {
         Some(ClientSpec { profile, ..self.spec.clone() })
     }
 
-    /// Whether the target gives every request a cookie of this name.
+    /// Whether the target sets a cookie with this name.
     pub(super) fn sets_cookie(&self, name: &str) -> bool {
         self.target.settings().request.cookies.contains_key(name)
     }
 
-    /// Adds what the target gives every request, where the request does not say it itself. What may be a secret is
-    /// left out of a request that `is_foreign`, unless a target that matches the URL gives it.
+    /// Adds the target's request settings that the request does not set itself. If `is_foreign`, headers that may be
+    /// secrets are added only from targets that match the URL.
     pub(super) fn apply_defaults(
         &self,
         request: &mut Request,
         has_context: bool,
-        view: &mut RenderOptions,
+        render: &mut RenderOptions,
         is_foreign: bool,
     ) -> Result<()> {
         let settings = self.target.settings();
@@ -167,8 +168,8 @@ impl TargetPlan {
             if !credentials::may_send(&name, &to, given_for) {
                 continue;
             }
-            let said = request.headers.iter().any(|(other, _)| *other == name);
-            if !said && !request.removed.contains(&name) {
+            let is_set = request.headers.iter().any(|(other, _)| *other == name);
+            if !is_set && !request.removed.contains(&name) {
                 request.headers.push((name, value));
             }
         }
@@ -176,79 +177,79 @@ impl TargetPlan {
             request.context = context;
         }
         let browser = &settings.browser;
-        if view.wait_for.is_none() {
-            view.wait_for.clone_from(&browser.wait_for);
+        if render.wait_for.is_none() {
+            render.wait_for.clone_from(&browser.wait_for);
         }
-        if view.block.is_empty() {
-            view.block = browser.block.clone().unwrap_or_default();
+        if render.block.is_empty() {
+            render.block = browser.block.clone().unwrap_or_default();
         }
-        if let Some(form) = browser.body {
-            view.body.get_or_insert(form);
+        if let Some(source) = browser.body {
+            render.body.get_or_insert(source);
         }
-        view.scroll |= browser.scroll.unwrap_or_default();
-        view.screenshot |= browser.screenshot.unwrap_or_default();
+        render.scroll |= browser.scroll.unwrap_or_default();
+        render.screenshot |= browser.screenshot.unwrap_or_default();
         Ok(())
     }
 
-    /// Gives both identities the target's cookies that they have not; of a request that `is_foreign`, those of targets
-    /// that match the URL. A cookie for https is not for http.
-    pub(super) fn apply_cookies(&self, persona: &IdentityPair, request: &Request, is_foreign: bool) {
+    /// Adds the target's cookies that the identities do not have. If `is_foreign`, adds only those of targets that
+    /// match the URL. Cookies set for an https URL are not sent over http.
+    pub(super) fn apply_cookies(&self, identities: &IdentityPair, request: &Request, is_foreign: bool) {
         let cookies = &self.target.settings().request.cookies;
         let Some(host) = request.url.host_str().filter(|_| !cookies.is_empty()) else { return };
         let is_given =
             |name: &str| !is_foreign || self.target.is_given_for(&["request", "cookies", name], &request.url);
-        let mut held = persona.plain.jar().pairs(&request.url);
-        held.extend(persona.browser.jar().pairs(&request.url));
-        let is_missing = |name: &str| held.iter().all(|(other, _)| other != name);
+        let mut existing = identities.plain.jar().pairs(&request.url);
+        existing.extend(identities.browser.jar().pairs(&request.url));
+        let is_missing = |name: &str| existing.iter().all(|(other, _)| other != name);
         for (name, value) in cookies.iter().filter(|(name, _)| is_missing(name) && is_given(name)) {
             let secure = request.url.scheme() == "https";
-            // Both identities share it.
-            persona.plain.jar().insert(&Cookie { secure, ..Cookie::session(name, value, host) });
+            // Both identities share the caller's cookies.
+            identities.plain.jar().insert(&Cookie { secure, ..Cookie::session(name, value, host) });
         }
     }
 }
 
-fn escalation_policy(settings: &Settings, said: &FetcherConfig) -> EscalationPolicy {
+fn escalation_policy(settings: &Settings, config: &FetcherConfig) -> EscalationPolicy {
     let tiers = &settings.tiers;
     let top = if cfg!(feature = "browser") { Tier::Browser } else { Tier::Impersonate };
     let (mut min, mut max) = (tiers.min.unwrap_or(Tier::Plain), tiers.max.unwrap_or(top));
-    if let Some(tier) = said.min {
+    if let Some(tier) = config.min {
         (min, max) = (tier, max.max(tier));
     }
-    if let Some(tier) = said.max {
+    if let Some(tier) = config.max {
         (min, max) = (min.min(tier), tier);
     }
     let start = tiers.start.unwrap_or(min).clamp(min, max);
-    let mut schedule = said.retry_policy.unwrap_or_else(|| settings.retry_policy());
-    schedule.max_retries = said.retries.unwrap_or(schedule.max_retries);
-    let mut budget = said.budget.unwrap_or_else(|| settings.budget());
-    if said.budget.is_none() && settings.timeouts.total.is_some() {
-        // The fetch has an end already.
+    let mut retry_policy = config.retry_policy.unwrap_or_else(|| settings.retry_policy());
+    retry_policy.max_retries = config.retries.unwrap_or(retry_policy.max_retries);
+    let mut budget = config.budget.unwrap_or_else(|| settings.budget());
+    if config.budget.is_none() && settings.timeouts.total.is_some() {
+        // The total timeout already ends the fetch.
         budget.elapsed = None;
     }
-    EscalationPolicy { min, start, max, retry_policy: schedule, budget }
+    EscalationPolicy { min, start, max, retry_policy, budget }
 }
 
 fn limits(settings: &Settings) -> Limits {
-    let (timeouts, limits) = (&settings.timeouts, &settings.limits);
-    let mut bounds = Limits { fetch_total: timeouts.total.map(|span| span.0), ..Limits::default() };
-    for (place, said) in [
-        (&mut bounds.http_total, timeouts.http),
-        (&mut bounds.browser_total, timeouts.browser),
-        (&mut bounds.dns, timeouts.dns),
-        (&mut bounds.connect, timeouts.connect),
-        (&mut bounds.tls, timeouts.tls),
-        (&mut bounds.first_byte, timeouts.first_byte),
-        (&mut bounds.read_idle, timeouts.read_idle),
-        (&mut bounds.browser_settle, timeouts.settle),
-        (&mut bounds.browser_challenge, timeouts.challenge),
+    let (timeouts, sizes) = (&settings.timeouts, &settings.limits);
+    let mut limits = Limits { fetch_total: timeouts.total.map(|span| span.0), ..Limits::default() };
+    for (limit, value) in [
+        (&mut limits.http_total, timeouts.http),
+        (&mut limits.browser_total, timeouts.browser),
+        (&mut limits.dns, timeouts.dns),
+        (&mut limits.connect, timeouts.connect),
+        (&mut limits.tls, timeouts.tls),
+        (&mut limits.first_byte, timeouts.first_byte),
+        (&mut limits.read_idle, timeouts.read_idle),
+        (&mut limits.browser_settle, timeouts.settle),
+        (&mut limits.browser_challenge, timeouts.challenge),
     ] {
-        *place = said.map_or(*place, |span| span.0);
+        *limit = value.map_or(*limit, |span| span.0);
     }
-    bounds.max_body = limits.max_body.map_or(bounds.max_body, |size| size.0);
-    bounds.max_file = limits.max_file.map_or(bounds.max_file, |size| size.0);
-    bounds.max_redirects = limits.max_redirects.unwrap_or(bounds.max_redirects);
-    bounds
+    limits.max_body = sizes.max_body.map_or(limits.max_body, |size| size.0);
+    limits.max_file = sizes.max_file.map_or(limits.max_file, |size| size.0);
+    limits.max_redirects = sizes.max_redirects.unwrap_or(limits.max_redirects);
+    limits
 }
 
 fn expectation(settings: &Settings) -> Result<Option<Expectation>> {
@@ -259,11 +260,11 @@ fn expectation(settings: &Settings) -> Result<Option<Expectation>> {
     if let Some(text) = &settings.expect.text {
         expect = expect.text(text);
     }
-    if let Some(least) = settings.expect.min_bytes {
-        expect = expect.min_bytes(usize::try_from(least.0).unwrap_or(usize::MAX));
+    if let Some(min_bytes) = settings.expect.min_bytes {
+        expect = expect.min_bytes(usize::try_from(min_bytes.0).unwrap_or(usize::MAX));
     }
-    if let Some(wanted) = settings.expect.usual {
-        expect = expect.check_usual_size(wanted);
+    if let Some(check_usual) = settings.expect.usual {
+        expect = expect.check_usual_size(check_usual);
     }
     Ok(Some(expect).filter(|expect| !expect.is_empty()))
 }
@@ -275,50 +276,50 @@ fn target_rules(resolved: &ResolvedTarget, rules: &Rules) -> Result<Option<Rules
     }
 }
 
-fn language<'a>(settings: &'a Settings, said: &'a FetcherConfig) -> Option<&'a String> {
-    said.language.as_ref().or(settings.browser.language.as_ref())
+fn language<'a>(settings: &'a Settings, config: &'a FetcherConfig) -> Option<&'a String> {
+    config.language.as_ref().or(settings.browser.language.as_ref())
 }
 
 fn client_spec(
     settings: &Settings,
-    said: &FetcherConfig,
+    config: &FetcherConfig,
     installed: &Arc<Profile>,
     pools: &ProxyPools,
 ) -> Result<ClientSpec> {
-    let profile = match (&said.profile, &settings.browser_profile) {
+    let profile = match (&config.profile, &settings.browser_profile) {
         (Some(profile), _) => Arc::clone(profile),
         (None, Some(name)) => Profile::find(name)?,
         (None, None) => Arc::clone(installed),
     };
     if profile.browser.is_none() {
-        let message = format!("the profile `{}` is no browser's", profile.name);
+        let message = format!("`{}` is not a browser profile", profile.name);
         return Err(
-            Error::new(ErrorKind::Config, message).with_hint("`rungs profile list` names those there are")
+            Error::new(ErrorKind::Config, message).with_hint("list the profiles with `rungs profile list`")
         );
     }
     let browser = &settings.browser;
-    let profile = match language(settings, said) {
+    let profile = match language(settings, config) {
         Some(tag) => Arc::new(Profile::clone(&profile).with_language(tag)?),
         None => profile,
     };
-    let mut place = LocationOverride::parse(browser.timezone.as_deref(), browser.geolocation.as_deref())?;
-    place.timezone = said.location.timezone.clone().or(place.timezone);
-    place.position = said.location.position.or(place.position);
-    place.validate()?;
-    let (route, pool) = match (&said.proxy_pool, &said.proxy_rules) {
+    let mut location = LocationOverride::parse(browser.timezone.as_deref(), browser.geolocation.as_deref())?;
+    location.timezone = config.location.timezone.clone().or(location.timezone);
+    location.position = config.location.position.or(location.position);
+    location.validate()?;
+    let (proxy_rules, pool) = match (&config.proxy_pool, &config.proxy_rules) {
         (Some(pool), _) => (ProxyRules::default(), Some(pools.get_or_create(pool)?)),
-        (None, Some(route)) => (route.clone(), None),
+        (None, Some(proxy_rules)) => (proxy_rules.clone(), None),
         (None, None) => match settings.proxy.pool()? {
             Some(pool) => (ProxyRules::default(), Some(pools.get_or_create(&pool)?)),
             None => (proxy_rules(&settings.proxy)?, None),
         },
     };
-    Ok(ClientSpec { profile, proxy_rules: route, rotator: pool, location: place })
+    Ok(ClientSpec { profile, proxy_rules, rotator: pool, location })
 }
 
-/// The way by a single proxy that is one address, or by none.
+/// Returns the rules for the target's single proxy. Without a proxy, connections are direct.
 fn proxy_rules(settings: &ProxySettings) -> Result<ProxyRules> {
     let Some(url) = &settings.url else { return Ok(ProxyRules::default()) };
-    let route = ProxyRules::through(url.parse::<Proxy>()?);
-    Ok(settings.no_proxy.iter().fold(route, |route, list| route.no_proxy(list)))
+    let proxy_rules = ProxyRules::through(url.parse::<Proxy>()?);
+    Ok(settings.no_proxy.iter().fold(proxy_rules, |proxy_rules, list| proxy_rules.no_proxy(list)))
 }

@@ -1,4 +1,4 @@
-//! One request on its way: what the caller adds, then `send`.
+//! Builds and sends one request.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,7 +27,7 @@ use crate::tier::Tier;
 
 use super::{Fetcher, Response, span};
 
-/// A request being put together. Setters cannot fail; [`send`](Self::send) tells what was wrong.
+/// A request that is being built. Setters cannot fail; [`send`](Self::send) reports invalid values.
 #[must_use = "nothing is sent before `send`"]
 pub struct RequestBuilder {
     fetcher: Fetcher,
@@ -43,7 +43,7 @@ pub struct RequestBuilder {
     default_robots: RobotsPolicy,
     rate_limit: Option<RateLimit>,
     target: Option<String>,
-    /// Its URL is not one that what the caller and settings for all URLs give is for.
+    /// Whether credentials of the caller, and of settings for all URLs, are not meant for this URL.
     is_foreign: bool,
     observer: Option<Arc<dyn FetchObserver>>,
     captures_request: bool,
@@ -53,7 +53,10 @@ impl RequestBuilder {
     pub(super) fn new(fetcher: Fetcher, method: Method, url: &str) -> Self {
         let mut request = parse_url(url).map(|url| Request { method, ..Request::get(url) });
         if request.as_ref().is_ok_and(|request| request.method == Method::CONNECT) {
-            request = Err(Error::new(ErrorKind::InvalidRequest, "the method CONNECT fetches nothing"));
+            request = Err(Error::new(
+                ErrorKind::InvalidRequest,
+                "the method CONNECT is not supported: it does not fetch a URL",
+            ));
         }
         Self {
             fetcher,
@@ -75,9 +78,9 @@ impl RequestBuilder {
         }
     }
 
-    /// Adds a header. It takes the place of the tier's own of that name. One that may be a secret (any but those that
-    /// negotiate or describe content, such as `Accept-Language`) goes to the URL's origin alone: a redirect to another
-    /// origin leaves it out, and so does the rest of that chain of redirects.
+    /// Adds a header. It replaces the tier's own header of that name. A header that may be a secret is sent only to
+    /// the URL's origin: a redirect to another origin removes it for the rest of the redirect chain. All headers may
+    /// be secrets except those that negotiate or describe content, such as `Accept-Language`.
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
         let (name, value) = (name.as_ref(), value.as_ref());
         self.modify(|request| {
@@ -87,8 +90,9 @@ impl RequestBuilder {
         self
     }
 
-    /// Leaves out what was added so far and may be a secret, unless the URL's origin is one that `given_for` is true
-    /// for; then what no target that matches the URL gives is left out as well. Whether a header was left out.
+    /// Removes the headers added so far that may be secrets, unless `given_for` is true for the URL's origin.
+    /// Otherwise secrets of targets that do not match the URL are left out too. The second value tells whether a
+    /// header was removed.
     pub(crate) fn restricted(mut self, given_for: impl FnOnce(&Origin) -> bool) -> (Self, bool) {
         let Ok(request) = &mut self.request else { return (self, false) };
         let to = request.url.origin();
@@ -99,13 +103,13 @@ impl RequestBuilder {
         (self, left_out)
     }
 
-    /// The headers added so far.
+    /// Returns the headers added so far.
     #[cfg(test)]
     pub(crate) fn headers(&self) -> &[(HeaderName, HeaderValue)] {
         self.request.as_ref().map(|request| &request.headers[..]).unwrap_or_default()
     }
 
-    /// Takes a header away that the tier would have sent.
+    /// Removes a header that the tier would send.
     pub fn without_header(mut self, name: impl AsRef<str>) -> Self {
         let name = name.as_ref();
         self.modify(|request| {
@@ -115,7 +119,7 @@ impl RequestBuilder {
         self
     }
 
-    /// Sends a body. A navigation with a body is a form.
+    /// The request body. A navigation with a body becomes a form submission.
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         let body = body.into();
         self.modify(|request| {
@@ -128,7 +132,7 @@ impl RequestBuilder {
         self
     }
 
-    /// The browser context it is made in. Default: navigation.
+    /// The browser context of the request. Default: navigation.
     pub fn context(mut self, context: Context) -> Self {
         self.has_context = true;
         self.modify(|request| {
@@ -138,212 +142,216 @@ impl RequestBuilder {
         self
     }
 
-    /// Goes through this proxy, as the identity that this session has there: an identity has one
-    /// exit, so its cookies are not those it has by another way. Default: the fetcher's.
+    /// The proxy for this request. The session has a separate identity, with its own cookies, at each proxy.
+    /// Default: the fetcher's.
     pub fn proxy(mut self, proxy: Proxy) -> Self {
         self.fetcher = self.fetcher.with_proxy_rules(&ProxyRules::through(proxy));
         self
     }
 
-    /// The deadline of the whole fetch, attempts and waits. Default: the fetcher's.
+    /// The timeout of the whole fetch, including all attempts and waits. Default: the fetcher's.
     pub const fn timeout(mut self, total: Duration) -> Self {
         self.timeout = Some(total);
         self
     }
 
-    /// What this fetch may cost at most. Default: the fetcher's.
+    /// The maximum cost of this fetch. Default: the fetcher's.
     pub const fn budget(mut self, budget: Budget) -> Self {
         self.budget = Some(budget);
         self
     }
 
-    /// The only tier to use.
+    /// The only tier to use. Default: the tiers of the fetcher.
     pub const fn tier(mut self, tier: Tier) -> Self {
         self.tier = Some(tier);
         self
     }
 
-    /// In the browser, wait until this CSS selector matches. When nothing does in time, that is an
-    /// [`ErrorKind::Timeout`].
+    /// A CSS selector that the browser waits for. If it does not match in time, the error is [`ErrorKind::Timeout`].
+    /// Default: none.
     pub fn wait_for(mut self, selector: impl Into<String>) -> Self {
         self.render.wait_for = Some(selector.into());
         self
     }
 
-    /// Which form of a page the browser tier gives as the body. Default: the DOM.
-    pub const fn body_source(mut self, form: BodySource) -> Self {
-        self.render.body = Some(form);
+    /// Whether the browser tier returns the DOM or the raw response as the body. Default: the DOM.
+    pub const fn body_source(mut self, source: BodySource) -> Self {
+        self.render.body = Some(source);
         self
     }
 
-    /// What a page in the browser does not load. Default: it loads everything.
-    pub fn block(mut self, loads: impl IntoIterator<Item = ResourceKind>) -> Self {
-        self.render.block = loads.into_iter().collect();
+    /// The resource types that browser pages do not load. Default: none.
+    pub fn block(mut self, resources: impl IntoIterator<Item = ResourceKind>) -> Self {
+        self.render.block = resources.into_iter().collect();
         self
     }
 
-    /// In the browser, go down to the page's end before it is read. Default: false.
+    /// Whether the browser scrolls to the end of the page before reading it. Default: false.
     pub const fn scroll(mut self, scroll: bool) -> Self {
         self.render.scroll = scroll;
         self
     }
 
-    /// Take a picture of the page, see [`Page::screenshot`]. The fetch then starts at the browser tier. Default: false.
+    /// Whether to take a screenshot, see [`Response::screenshot`]. The fetch then starts at the browser tier.
+    /// Default: false.
     pub const fn screenshot(mut self, wanted: bool) -> Self {
         self.render.screenshot = wanted;
         self
     }
 
-    /// Print the page, see [`Page::pdf`]. The fetch then starts at the browser tier, which must be headless.
-    /// Default: false.
+    /// Whether to print the page to PDF, see [`Response::pdf`]. The fetch then starts at the browser tier, which
+    /// must be headless. Default: false.
     pub const fn pdf(mut self, wanted: bool) -> Self {
         self.render.pdf = wanted;
         self
     }
 
-    /// What the page must have: a 200 without it is a stub, and the fetch climbs.
+    /// What the page must contain. A 200 response without it is a stub, and the fetch escalates. Default: nothing.
     pub fn expect(mut self, expect: Expectation) -> Self {
         self.expectation = Some(expect).filter(|expect| !expect.is_empty());
         self
     }
 
-    /// What to do about robots.txt. Default: the fetcher's.
+    /// Whether to obey robots.txt. Default: the fetcher's.
     pub const fn robots(mut self, robots: RobotsPolicy) -> Self {
         self.robots = Some(robots);
         self
     }
 
-    /// What to do about robots.txt where nobody has said anything: not in code, not in a target.
+    /// Whether to obey robots.txt if neither code nor a target sets it.
     pub(crate) const fn default_robots(mut self, robots: RobotsPolicy) -> Self {
         self.default_robots = robots;
         self
     }
 
-    /// Goes by the target of this name, whatever URLs it is for. Default: the one that is for the URL.
+    /// The target with this name, whichever URLs it matches. Default: the target that matches the URL.
     pub fn target(mut self, name: impl Into<String>) -> Self {
         self.target = Some(name.into());
         self
     }
 
-    /// Tells `watch` how the fetch goes on.
-    pub(crate) fn observer(mut self, watch: Arc<dyn FetchObserver>) -> Self {
-        self.observer = Some(watch);
+    /// Reports the phases and attempts of the fetch to `observer`.
+    pub(crate) fn observer(mut self, observer: Arc<dyn FetchObserver>) -> Self {
+        self.observer = Some(observer);
         self
     }
 
-    /// Whether the page tells the request that got it, see [`Page::sent`]. Default: false.
+    /// Whether the response includes the request as sent, see [`Response::sent_request`]. Default: false.
     pub const fn capture_request(mut self, wanted: bool) -> Self {
         self.captures_request = wanted;
         self
     }
 
-    /// How fast the host is asked at most. Default: the fetcher's.
-    pub const fn rate_limit(mut self, pace: RateLimit) -> Self {
-        self.rate_limit = Some(pace);
+    /// The rate limit of the host. Default: the fetcher's.
+    pub const fn rate_limit(mut self, rate_limit: RateLimit) -> Self {
+        self.rate_limit = Some(rate_limit);
         self
     }
 
-    /// Streams the body to `path`, which appears only when it is whole.
+    /// Streams the body to the file `path`, which appears only when it is complete.
     pub fn save(mut self, path: impl Into<PathBuf>) -> Self {
         self.body_sink = BodySink::File(path.into());
         self
     }
 
-    /// Like [`save`](Self::save) for an answer with a status below 400. Any other leaves `path` as it
-    /// is, and its body is not kept.
+    /// Like [`save`](Self::save), but only for a response with a status below 400. For any other, `path` does not
+    /// change and the body is discarded.
     pub fn save_success(mut self, path: impl Into<PathBuf>) -> Self {
         self.body_sink = BodySink::FileOnSuccess(path.into());
         self
     }
 
-    /// Makes the fetch.
+    /// Runs the fetch. A response of the site itself is a success, also with status 404.
     ///
     /// # Errors
-    /// A block on every tier allowed is [`ErrorKind::Blocked`], and so is a host that wants to be left
-    /// alone for longer than the fetch may wait; what robots.txt forbids, where it is obeyed, is
-    /// [`ErrorKind::Robots`]; anything the site itself says, a
-    /// 404 too, is a page. Every error carries the trace of what was tried.
+    /// [`ErrorKind::Blocked`] if every allowed tier is blocked, or if the host asks for a longer delay than the
+    /// fetch may wait. [`ErrorKind::Robots`] if robots.txt is obeyed and disallows the URL. Every error contains the
+    /// trace of the attempts.
     pub fn send(self) -> impl Future<Output = Result<Response>> + Send {
         let span = span::for_fetch(self.request.as_ref().ok(), self.fetcher.session_name.as_deref());
-        // Not an `async` block around it: that would hold the fetch twice.
+        // Not wrapped in an `async` block: its future would contain the fetch twice.
         self.execute(span.clone()).inspect(move |outcome| span::record_end(&span, outcome))
     }
 
     async fn execute(self, span: Span) -> Result<Response> {
         let mut request = self.request?;
         let started = Instant::now();
-        let noted = self.fetcher.inner.in_flight.register(&request.url, self.observer.as_deref());
-        let terms = match &self.target {
+        let guard = self.fetcher.inner.in_flight.register(&request.url, self.observer.as_deref());
+        let target_plan = match &self.target {
             Some(name) => self.fetcher.inner.plan_named(name)?,
             None => self.fetcher.inner.plan_for(&request.url)?,
         };
-        let look = self.fetcher.client_spec(&terms);
-        let base = self.fetcher.identities_for(&look);
-        let mut berth = self.fetcher.proxy_identity_source(&look, &request.url, &base);
-        let mut view = self.render;
-        terms.apply_defaults(&mut request, self.has_context, &mut view, self.is_foreign)?;
-        let mut ladder = self.tier.map_or(terms.policy, |tier| terms.policy.only_tier(tier));
-        if let Some(wanted) = view.browser_only_output() {
-            if ladder.max < Tier::Browser {
+        let spec = self.fetcher.client_spec(&target_plan);
+        let base = self.fetcher.identities_for(&spec);
+        let mut source = self.fetcher.proxy_identity_source(&spec, &request.url, &base);
+        let mut render = self.render;
+        target_plan.apply_defaults(&mut request, self.has_context, &mut render, self.is_foreign)?;
+        let mut policy = self.tier.map_or(target_plan.policy, |tier| target_plan.policy.only_tier(tier));
+        if let Some(wanted) = render.browser_only_output() {
+            if policy.max < Tier::Browser {
                 let message =
-                    format!("{wanted} needs the browser tier, and this fetch stops at `{}`", ladder.max);
+                    format!("{wanted} needs the browser tier, but this fetch stops at `{}`", policy.max);
                 return Err(Error::new(ErrorKind::InvalidRequest, message)
-                    .with_hint("allow it: `--max-tier browser`"));
+                    .with_hint("allow the browser tier: `--max-tier browser`"));
             }
-            ladder = ladder.only_tier(Tier::Browser);
+            policy = policy.only_tier(Tier::Browser);
         }
-        let mut bounds = terms.limits;
-        bounds.fetch_total = self.timeout.or(bounds.fetch_total);
-        ladder.budget = self.budget.unwrap_or(ladder.budget);
-        check_budget(&ladder)?;
-        if let Some(berth) = &mut berth {
-            berth.single_address = ladder.highest_tier() == Tier::Browser;
+        let mut limits = target_plan.limits;
+        limits.fetch_total = self.timeout.or(limits.fetch_total);
+        policy.budget = self.budget.unwrap_or(policy.budget);
+        check_budget(&policy)?;
+        if let Some(source) = &mut source {
+            source.single_address = policy.highest_tier() == Tier::Browser;
         }
-        let area = Arc::new(SiteSection::from_url(&request.url));
-        let (persona, instead) = match &berth {
-            Some(berth) => (berth.select().map_err(|error| error.with_url(&request.url))?, None),
-            None => self.fetcher.select_identity(&terms, Arc::clone(&base), &request, &area, &ladder).await,
+        let section = Arc::new(SiteSection::from_url(&request.url));
+        let (identities, fallback) = match &source {
+            Some(source) => (source.select().map_err(|error| error.with_url(&request.url))?, None),
+            None => {
+                self.fetcher
+                    .select_identity(&target_plan, Arc::clone(&base), &request, &section, &policy)
+                    .await
+            }
         };
-        for persona in [Some(&persona), instead.as_ref()].into_iter().flatten() {
-            terms.apply_cookies(persona, &request, self.is_foreign);
+        for identities in [Some(&identities), fallback.as_ref()].into_iter().flatten() {
+            target_plan.apply_cookies(identities, &request, self.is_foreign);
         }
         let sent = self.captures_request.then(Mutex::default);
-        let errand = FetchPlan {
+        let plan = FetchPlan {
             request: &request,
-            site_section: &area,
-            identities: &persona,
-            limits: &bounds,
-            policy: ladder,
-            render: &view,
+            site_section: &section,
+            identities: &identities,
+            limits: &limits,
+            policy,
+            render: &render,
             body_sink: &self.body_sink,
-            expectation: self.expectation.as_ref().or(terms.expectation.as_ref()),
-            rules: terms.rules.as_ref(),
-            robots: self.robots.or(terms.robots).unwrap_or(self.default_robots),
-            rate_limit: self.rate_limit.unwrap_or(terms.rate_limit),
-            identity_source: berth.as_ref().map(|berth| berth as &dyn IdentitySource),
-            observer: Some(&noted),
+            expectation: self.expectation.as_ref().or(target_plan.expectation.as_ref()),
+            rules: target_plan.rules.as_ref(),
+            robots: self.robots.or(target_plan.robots).unwrap_or(self.default_robots),
+            rate_limit: self.rate_limit.unwrap_or(target_plan.rate_limit),
+            identity_source: source.as_ref().map(|source| source as &dyn IdentitySource),
+            observer: Some(&guard),
             sent_request: sent.as_ref(),
-            probe_fallback: instead.as_ref(),
+            probe_fallback: fallback.as_ref(),
         };
-        // Boxed: the future of a whole climb is large, and callers hold many.
-        let (found, trace) = Box::pin(self.fetcher.inner.router.run(&errand)).instrument(span).await;
-        match found {
-            Ok(found) => {
-                let extract = terms.target.extract().cloned();
+        // Boxed: the future of a whole fetch is large, and callers hold many of them.
+        let (result, trace) = Box::pin(self.fetcher.inner.router.run(&plan)).instrument(span).await;
+        match result {
+            Ok(result) => {
+                let extract = target_plan.target.extract().cloned();
                 let sent = sent.and_then(|sent| sent.into_inner().unwrap_or_else(PoisonError::into_inner));
-                Ok(Response::new(found, trace, started.elapsed(), extract, sent))
+                Ok(Response::new(result, trace, started.elapsed(), extract, sent))
             }
             Err(error) => Err(error.with_trace(trace)),
         }
     }
 
-    /// The URL, when it could be read.
+    /// Returns the URL. `None` if it is malformed.
     #[must_use]
     pub fn url(&self) -> Option<&Url> {
         self.request.as_ref().ok().map(|request| &request.url)
     }
 
-    /// Applies `change` unless something was wrong before; the first mistake is the one told.
+    /// Applies `change` unless an earlier setter failed. `send` reports the first error.
     fn modify(&mut self, change: impl FnOnce(&mut Request) -> Result<()>) {
         if let Ok(request) = &mut self.request
             && let Err(error) = change(request)
@@ -353,26 +361,26 @@ impl RequestBuilder {
     }
 }
 
-/// One header of the caller's.
+/// Parses a header of the caller. Rejects headers that are derived from the body.
 pub(super) fn parse_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue)> {
     let name = parse_header_name(name)?;
     if matches!(name, header::CONTENT_LENGTH | header::TRANSFER_ENCODING) {
-        let message = format!("the header `{name}` follows from the body and cannot be set");
+        let message = format!("the header `{name}` is derived from the body and cannot be set");
         return Err(Error::new(ErrorKind::InvalidRequest, message));
     }
     let value = HeaderValue::from_str(value).map_err(|_| {
-        let message = format!("the value of the header `{name}` holds a control character");
+        let message = format!("the value of the header `{name}` contains a control character");
         Error::new(ErrorKind::InvalidRequest, message)
     })?;
     Ok((name, value))
 }
 
-/// Whether the budget allows any attempt at all.
-fn check_budget(ladder: &EscalationPolicy) -> Result<()> {
-    let message = if ladder.budget.attempts == 0 {
-        "a budget of no attempts fetches nothing"
-    } else if ladder.min > ladder.highest_tier() {
-        "a budget of no browser visits, and this fetch starts at the browser tier"
+/// Checks that the budget allows at least one attempt.
+fn check_budget(policy: &EscalationPolicy) -> Result<()> {
+    let message = if policy.budget.attempts == 0 {
+        "the budget allows 0 attempts; allow at least 1"
+    } else if policy.min > policy.highest_tier() {
+        "the budget allows 0 browser visits, but this fetch starts at the browser tier"
     } else {
         return Ok(());
     };

@@ -1,4 +1,4 @@
-//! A page that was got.
+//! The response of a fetch.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,14 +17,14 @@ use crate::trace::{Timings, Trace};
 
 use super::charset;
 
-/// A genuine answer of the site, whatever its status.
+/// A genuine response of the site, with any status.
 pub struct Response {
     fetched: FetchedResponse,
     trace: Trace,
     elapsed: Duration,
-    /// What its target reads out of pages.
+    /// The extractor of its target.
     extract: Option<Arc<Extractor>>,
-    /// Boxed: few ask for it.
+    /// Boxed because it is rarely captured.
     sent_request: Option<Box<SentRequest>>,
 }
 
@@ -39,118 +39,119 @@ impl Response {
         Self { fetched, trace, elapsed, extract, sent_request: sent.map(Box::new) }
     }
 
-    /// The status.
+    /// Returns the status code.
     pub const fn status(&self) -> StatusCode {
         self.fetched.status
     }
 
-    /// The HTTP version it came over.
+    /// Returns the HTTP version of the response.
     pub const fn version(&self) -> HttpVersion {
         self.fetched.version
     }
 
-    /// The header fields, as the site sent them.
+    /// Returns the header fields as sent by the site.
     pub const fn headers(&self) -> &HeaderMap {
         &self.fetched.headers
     }
 
-    /// The URL that answered, after redirects.
+    /// Returns the final URL, after redirects.
     pub const fn url(&self) -> &Url {
         &self.fetched.url
     }
 
-    /// The redirects followed, first to last.
+    /// Returns the followed redirects in order.
     pub fn redirects(&self) -> &[Redirect] {
         &self.fetched.redirects
     }
 
-    /// The tier that got it.
+    /// Returns the tier that got the response.
     pub fn tier(&self) -> Tier {
         self.trace.attempts().last().map_or(Tier::Plain, |attempt| attempt.tier)
     }
 
-    /// The browser profile that got it; `None` on the plain tier.
+    /// Returns the browser profile of the last attempt. `None` on the plain tier.
     pub fn browser_profile(&self) -> Option<&str> {
         self.trace.attempts().last()?.browser_profile.as_deref()
     }
 
-    /// All attempts made for it.
+    /// Returns the trace with all attempts of the fetch.
     pub const fn trace(&self) -> &Trace {
         &self.trace
     }
 
-    /// The time of the whole fetch, waits included.
+    /// Returns the duration of the whole fetch, including waits.
     pub const fn elapsed(&self) -> Duration {
         self.elapsed
     }
 
-    /// Where the time of the last attempt went.
+    /// Returns the timings of the last attempt.
     pub const fn timings(&self) -> Timings {
         self.fetched.timings
     }
 
-    /// The request that got it, after redirects, when [`RequestBuilder::tell_sent`](super::RequestBuilder::tell_sent)
-    /// asked for it. `None` where the browser got it: what that sends is its own.
+    /// Returns the last request after redirects, if
+    /// [`RequestBuilder::capture_request`](super::RequestBuilder::capture_request) was set. `None` on the browser
+    /// tier, where the browser sends its own requests.
     pub fn sent_request(&self) -> Option<&SentRequest> {
         self.sent_request.as_deref()
     }
 
-    /// How the browser got it; `None` when another tier did.
+    /// Returns how the browser was used. `None` if another tier got the response.
     pub fn browser(&self) -> Option<&BrowserUse> {
-        self.fetched.browser.as_ref().map(|shown| &shown.usage)
+        self.fetched.browser.as_ref().map(|output| &output.usage)
     }
 
-    /// The picture of the page, PNG, when [`RequestBuilder::screenshot`](super::RequestBuilder::screenshot) asked for
-    /// one and a page was shown: the whole page, at most 4,096 CSS pixels wide and 16,384 high.
+    /// Returns the screenshot (PNG), if [`RequestBuilder::screenshot`](super::RequestBuilder::screenshot) was set
+    /// and the browser rendered a page. It shows the whole page, at most 4,096 CSS pixels wide and 16,384 high.
     pub fn screenshot(&self) -> Option<&Bytes> {
         self.fetched.browser.as_ref()?.screenshot.as_ref()
     }
 
-    /// The page printed, when [`RequestBuilder::pdf`](super::RequestBuilder::pdf) asked for it and a page was shown.
+    /// Returns the page as PDF, if [`RequestBuilder::pdf`](super::RequestBuilder::pdf) was set and the browser
+    /// rendered a page.
     pub fn pdf(&self) -> Option<&Bytes> {
         self.fetched.browser.as_ref()?.pdf.as_ref()
     }
 
-    /// The body without its content coding; the settled DOM when the browser got an HTML page.
-    /// Empty when it was streamed to a file.
+    /// Returns the body with its content coding removed. If the browser got an HTML page, it is the settled DOM.
+    /// Empty if the body was streamed to a file.
     pub const fn bytes(&self) -> &Bytes {
         &self.stored_body().bytes
     }
 
-    /// How many bytes the body has, wherever it went.
+    /// Returns the length of the body in bytes, in memory or in a file.
     pub const fn body_len(&self) -> u64 {
         self.stored_body().length
     }
 
-    /// The file the body was streamed to, if it was.
+    /// Returns the file that the body was streamed to, if any.
     pub fn file(&self) -> Option<&Path> {
         self.stored_body().file.as_deref()
     }
 
-    /// The body as text: decoded by its byte order mark, else by the charset of Content-Type, else
-    /// by the page's own meta element, else as UTF-8.
+    /// Returns the body as text. The encoding is that of the byte order mark, else of Content-Type, else of the
+    /// page's meta element, else UTF-8.
     ///
     /// # Errors
-    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) when it is no text: when bytes are not
-    /// valid in that charset.
+    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) if the body is not valid in that encoding.
     pub fn text(&self) -> Result<String> {
         charset::decode(self.headers(), self.bytes())
     }
 
-    /// Reads out of it what `wanted` says, and what its target says beside that. A page that is no HTML has none of it.
-    /// Takes about a millisecond for 100 KiB: not for a thread that fetches.
+    /// Extracts the fields of `wanted` and of its target. A response that is not HTML has no fields. Takes about 1
+    /// ms per 100 KiB: do not call it on an async thread.
     #[must_use]
     pub fn extract(&self, wanted: &Extractor) -> ExtractedData {
         let wanted = self.merged_extract(wanted);
         self.document().map_or_else(|| wanted.extract_nothing(), |document| wanted.extract_from(&document))
     }
 
-    /// `own`, and what its target says beside that.
+    /// Returns `own` merged with the extractor of the target.
     pub(crate) fn merged_extract(&self, own: &Extractor) -> Extractor {
         self.extract.as_ref().map_or_else(|| own.clone(), |target| target.merge(own))
     }
 
-    /// Its tree, where it is HTML and in memory.
+    /// Parses the body. `None` if it is not HTML or not in memory.
     pub(crate) fn document(&self) -> Option<Document> {
         if !self.is_html() {
             return None;
@@ -159,7 +160,7 @@ impl Response {
         Some(Document::parse(&text, self.url()).with_canonical(self.canonical()))
     }
 
-    /// The URL that its header says it is best known by.
+    /// Returns the canonical URL of the `Link` header.
     pub(crate) fn canonical(&self) -> Option<Url> {
         extract::canonical_from_headers(self.headers(), self.url())
     }
@@ -181,7 +182,7 @@ impl Response {
 
 impl std::fmt::Debug for Response {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Page")
+        f.debug_struct("Response")
             .field("status", &self.status().as_u16())
             .field("url", &crate::redact::url(self.url()))
             .field("tier", &self.tier())

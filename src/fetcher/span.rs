@@ -1,5 +1,6 @@
-//! The span of a fetch: the parent of those of its attempts. Names of fields are OpenTelemetry's where it has one.
-//! Numbers are `i64`: OpenTelemetry has no other integers, and what is unsigned would become text.
+//! The span of a fetch: the parent of the spans of its attempts. Field names follow OpenTelemetry's conventions
+//! where one exists. Numbers are `i64`, because OpenTelemetry has no unsigned integers and would record those as
+//! text.
 
 use tracing::field::Empty;
 use tracing::{Span, info_span};
@@ -9,7 +10,7 @@ use crate::error::Result;
 use crate::redact;
 use crate::request::Request;
 
-/// For what `request` asks, where it is a request at all, as the session of this name.
+/// Returns the span of a fetch of `request` with the session called `session`. An invalid request is `None`.
 pub(super) fn for_fetch(request: Option<&Request>, session: Option<&str>) -> Span {
     info_span!(
         "fetch",
@@ -28,15 +29,15 @@ pub(super) fn for_fetch(request: Option<&Request>, session: Option<&str>) -> Spa
     )
 }
 
-/// Tells how it ended.
+/// Records how the fetch ended.
 pub(super) fn record_end(span: &Span, outcome: &Result<Response>) {
     if span.is_disabled() {
         return;
     }
     let trace = match outcome {
-        Ok(page) => {
-            span.record("rungs.body_bytes", page.body_len().cast_signed());
-            Some(page.trace())
+        Ok(response) => {
+            span.record("rungs.body_bytes", response.body_len().cast_signed());
+            Some(response.trace())
         }
         Err(error) => {
             span.record("error.type", error.kind().name());

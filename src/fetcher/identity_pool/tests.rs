@@ -16,26 +16,26 @@ fn fetcher(mode: RotationMode) -> Fetcher {
 
 fn user(fetcher: &Fetcher) -> String {
     let url = SITE.parse().unwrap();
-    let proxy = fetcher.identity().proxy_rules().proxy(&url).expect("it goes by the pool");
+    let proxy = fetcher.identity().proxy_rules().proxy(&url).expect("it uses the pool");
     proxy.credentials().unwrap().0.to_owned()
 }
 
-async fn use_session(fetcher: &Fetcher, site: &str, ended: UseOutcome) {
+async fn use_session(fetcher: &Fetcher, site: &str, outcome: UseOutcome) {
     let session = fetcher.identities.proxy_session.as_ref().expect("it has one");
-    session.acquire(site).await.unwrap().expect("the gateway works").finish(ended);
+    session.acquire(site).await.unwrap().expect("the gateway works").finish(outcome);
 }
 
-/// As it asks for `url`, for what another persona is to be found.
+/// Calls `call` with the identity source of `fetcher` for `url`.
 fn with_identity_source<T>(
     fetcher: &Fetcher,
     url: &str,
-    ask: impl FnOnce(&ProxyIdentitySource<'_>) -> T,
+    call: impl FnOnce(&ProxyIdentitySource<'_>) -> T,
 ) -> T {
     let url = url.parse().unwrap();
-    let terms = fetcher.inner.plan_for(&url).unwrap();
-    let look = fetcher.client_spec(&terms);
-    let base = fetcher.identities_for(&look);
-    ask(&fetcher.proxy_identity_source(&look, &url, &base).expect("there is a pool"))
+    let plan = fetcher.inner.plan_for(&url).unwrap();
+    let spec = fetcher.client_spec(&plan);
+    let base = fetcher.identities_for(&spec);
+    call(&fetcher.proxy_identity_source(&spec, &url, &base).expect("there is a pool"))
 }
 
 #[tokio::test(start_paused = true)]
@@ -49,32 +49,33 @@ async fn a_renewed_session_is_a_new_identity_with_the_callers_own_cookies() {
     let next = fetcher.for_url(SITE).unwrap();
     assert!(user(&next) != user(&first) && next.identity().key() != first.identity().key());
     let names: Vec<String> = next.identity().jar().list().into_iter().map(|cookie| cookie.name).collect();
-    assert_eq!(names, ["mine"], "what the site gave the other is not brought to a new address");
+    assert_eq!(names, ["mine"], "cookies of the site do not move to a new address");
     assert_eq!(user(&fetcher.for_url(SITE).unwrap()), user(&next), "and stays");
     assert_ne!(user(&fetcher.session("shop").for_url(SITE).unwrap()), user(&next));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_identity_that_a_site_refused_is_replaced_there_once_and_kept_for_other_sites() {
+async fn an_identity_that_a_site_refused_is_replaced_there_once_and_stays_for_other_sites() {
     let fetcher = fetcher(RotationMode::Sticky);
     let first = fetcher.for_url(SITE).unwrap();
     use_session(&first, "shop.example", UseOutcome::Blocked).await;
-    let exit = || {
-        with_identity_source(&fetcher, SITE, |others| others.other_proxy(&first.identities, false).unwrap())
+    let other_proxy = || {
+        with_identity_source(&fetcher, SITE, |source| source.other_proxy(&first.identities, false).unwrap())
     };
-    let (one, two) = (exit(), exit());
-    assert_eq!(one.browser.key(), two.browser.key(), "two fetches that were refused at once");
+    let (one, two) = (other_proxy(), other_proxy());
+    assert_eq!(one.browser.key(), two.browser.key(), "two fetches refused concurrently");
     assert_eq!(one.browser.key(), fetcher.for_url(SITE).unwrap().identity().key());
     assert_eq!(user(&fetcher.for_url("https://other.example/").unwrap()), user(&first));
-    let means = with_identity_source(&fetcher, SITE, |others| others.alternatives(&one));
-    assert!(means.proxy && !means.session && !means.direct, "{means:?}");
+    let alternatives = with_identity_source(&fetcher, SITE, |source| source.alternatives(&one));
+    assert!(alternatives.proxy && !alternatives.session && !alternatives.direct, "{alternatives:?}");
     let fresh = fetcher.for_url(SITE).unwrap();
     use_session(&fresh, "shop.example", UseOutcome::Page(None)).await;
-    assert!(with_identity_source(&fetcher, SITE, |others| others.alternatives(&fresh.identities)).session);
-    let jar = with_identity_source(&fetcher, SITE, |others| others.fresh_session(&fresh.identities).unwrap());
-    assert_eq!(jar.browser.proxy_rules(), fresh.identity().proxy_rules(), "the same address");
-    assert_ne!(jar.browser.key(), fresh.identity().key());
-    assert_eq!(fetcher.for_url(SITE).unwrap().identity().key(), jar.browser.key());
+    assert!(with_identity_source(&fetcher, SITE, |source| source.alternatives(&fresh.identities)).session);
+    let renewed =
+        with_identity_source(&fetcher, SITE, |source| source.fresh_session(&fresh.identities).unwrap());
+    assert_eq!(renewed.browser.proxy_rules(), fresh.identity().proxy_rules(), "the same address");
+    assert_ne!(renewed.browser.key(), fresh.identity().key());
+    assert_eq!(fetcher.for_url(SITE).unwrap().identity().key(), renewed.browser.key());
 }
 
 #[tokio::test(start_paused = true)]
@@ -88,13 +89,13 @@ async fn a_gateway_that_is_down_is_not_used_until_a_probe_succeeds() {
     let refused = |url: &str| fetcher.for_url(url).map(|_| ()).unwrap_err().kind();
     assert_eq!(refused(SITE), ErrorKind::Proxy);
     assert_eq!(refused("https://third.example/"), ErrorKind::Proxy);
-    let none = with_identity_source(&fetcher, SITE, |others| {
-        others.other_proxy(&first.identities, true).map(|_| ())
+    let none = with_identity_source(&fetcher, SITE, |source| {
+        source.other_proxy(&first.identities, true).map(|_| ())
     });
     assert_eq!(none.unwrap_err().kind(), ErrorKind::Proxy);
     tokio::time::advance(Duration::from_secs(10)).await;
     let probe = fetcher.for_url(SITE).unwrap();
-    assert_eq!(refused("https://third.example/"), ErrorKind::Proxy, "one tries it");
+    assert_eq!(refused("https://third.example/"), ErrorKind::Proxy, "one fetch probes it");
     use_session(&probe, "shop.example", UseOutcome::Page(None)).await;
     fetcher.for_url("https://third.example/").unwrap();
 }
@@ -107,21 +108,21 @@ async fn identities_for_single_sites_are_bounded_and_named_sessions_stay() {
     }
     assert!(lock_unpoisoned(&fetcher.inner.identity_pool.0).len() <= MAX_ENTRIES);
     tokio::time::advance(IDLE_TIMEOUT).await;
-    let mut crew = lock_unpoisoned(&fetcher.inner.identity_pool.0);
-    let seats = crew.len();
-    assert!(seats > MAX_ENTRIES / 2 - 1);
-    // What is not used for long goes first.
-    let room = MAX_ENTRIES - seats;
-    drop(crew);
-    for site in 0..=room {
+    let mut pool = lock_unpoisoned(&fetcher.inner.identity_pool.0);
+    let entries = pool.len();
+    assert!(entries > MAX_ENTRIES / 2 - 1);
+    // Entries that were idle for long are evicted first.
+    let free = MAX_ENTRIES - entries;
+    drop(pool);
+    for site in 0..=free {
         fetcher.for_url(&format!("https://more{site}.example/")).unwrap();
     }
-    crew = lock_unpoisoned(&fetcher.inner.identity_pool.0);
-    assert!(crew.len() <= room + 1, "{} {room}", crew.len());
+    pool = lock_unpoisoned(&fetcher.inner.identity_pool.0);
+    assert!(pool.len() <= free + 1, "{} {free}", pool.len());
 }
 
 #[tokio::test(start_paused = true)]
-async fn names_do_not_pile_up_and_who_is_in_use_stays() {
+async fn idle_names_are_evicted_and_names_in_use_stay() {
     let fetcher = fetcher(RotationMode::Sticky);
     let held = fetcher.session("held").for_url(SITE).unwrap();
     let first = fetcher.session("first").for_url(SITE).unwrap().identity().key();
