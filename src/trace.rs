@@ -1,4 +1,4 @@
-//! All attempts of one fetch, in order, with what each cost and why the next was made.
+//! The trace of one fetch: its attempts in order, with the cost of each and the reason for the next.
 
 mod diagnosis;
 
@@ -13,7 +13,7 @@ use crate::rate_limit::RobotsPolicy;
 use crate::tier::Tier;
 use crate::verdict::Verdict;
 
-/// What one fetch went through.
+/// All attempts of one fetch, in order.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(transparent)]
 pub struct Trace {
@@ -23,13 +23,13 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// The attempts, first to last.
+    /// Returns the attempts in order.
     #[must_use]
     pub fn attempts(&self) -> &[Attempt] {
         &self.attempts
     }
 
-    /// Whether robots.txt was obeyed.
+    /// Returns whether robots.txt was obeyed or ignored.
     #[must_use]
     pub const fn robots(&self) -> RobotsPolicy {
         self.robots
@@ -39,7 +39,7 @@ impl Trace {
         Self { attempts: Vec::new(), robots }
     }
 
-    /// Says otherwise why another attempt follows the last.
+    /// Replaces the reason for another attempt after the last one.
     pub(crate) fn set_next_reason(&mut self, next: &str) {
         if let Some(last) = self.attempts.last_mut() {
             last.next = Some(next.to_owned());
@@ -51,65 +51,65 @@ impl Trace {
     }
 }
 
-/// One try at one URL on one tier with one identity.
+/// One try at one URL, on one tier, with one identity.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Attempt {
-    /// The tier it ran on.
+    /// The tier of the attempt.
     pub tier: Tier,
-    /// The browser profile worn, `None` on the plain tier.
+    /// The browser profile used. `None` on the plain tier.
     pub browser_profile: Option<String>,
-    /// The proxy it went through, without its credentials.
+    /// The proxy used, without its credentials.
     pub proxy: Option<String>,
-    /// Which session at the proxy it was, by a mark that is no secret. `None` where the proxy has none.
+    /// The label of the proxy session, which is not a secret. `None` if the proxy has no sessions.
     pub session: Option<String>,
-    /// It went direct because no proxy works, and that was allowed.
+    /// Whether the connection was direct because no proxy works and direct connections are allowed.
     pub fallback: bool,
-    /// The answer's status, if there was an answer.
+    /// The status of the response. `None` without a response.
     pub status: Option<u16>,
-    /// What the answer was, if there was an answer.
+    /// The verdict on the response. `None` without a response.
     pub verdict: Option<Verdict>,
-    /// How long it had to wait before it began, for the host's pace or a place at its proxy: not part of `elapsed`.
+    /// The wait before the attempt, for the host's rate limit or a permit at its proxy. Not part of `elapsed`.
     #[serde(rename = "waited_ms", serialize_with = "millis")]
     pub waited: Duration,
-    /// From start to the end of this attempt.
+    /// The time from the start to the end of the attempt.
     #[serde(rename = "elapsed_ms", serialize_with = "millis")]
     pub elapsed: Duration,
-    /// What went wrong, if there was no answer.
+    /// The error. `None` if there was a response.
     pub error: Option<AttemptError>,
-    /// Why another attempt followed, for example `climb: cloudflare challenge`; `None` for the last.
+    /// The reason for the next attempt, for example `climb: cloudflare challenge`. `None` for the last attempt.
     pub next: Option<String>,
 }
 
-/// Why an attempt got no answer.
+/// The error of an attempt without a response.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct AttemptError {
     /// The kind of the error.
     pub kind: ErrorKind,
-    /// The whole message, causes included. No secrets, no URL.
+    /// The message with all its causes. Contains neither secrets nor the URL.
     pub message: String,
 }
 
-/// Where the time went until the first byte. Zero for what was not needed (a reused connection).
+/// The phases until the first byte. Zero for a phase that was not needed, as with a reused connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Timings {
-    /// Name lookup.
+    /// DNS lookup.
     #[serde(rename = "dns_ms", serialize_with = "millis")]
     pub dns: Duration,
-    /// TCP, and the proxy's tunnel when there is one.
+    /// TCP connect, including the proxy's tunnel.
     #[serde(rename = "connect_ms", serialize_with = "millis")]
     pub connect: Duration,
     /// TLS handshake.
     #[serde(rename = "tls_ms", serialize_with = "millis")]
     pub tls: Duration,
-    /// From the request's start to the answer's first byte, the above included.
+    /// From the start of the request to the first byte of the response, including the phases above.
     #[serde(rename = "first_byte_ms", serialize_with = "millis")]
     pub first_byte: Duration,
 }
 
-/// Milliseconds with three decimals: how all durations are written in JSON.
+/// Serializes a duration as milliseconds with three decimals, as everywhere in the JSON output.
 fn millis<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     #[expect(clippy::cast_precision_loss, reason = "a fetch lasts less than 2^53 microseconds")]
     serializer.serialize_f64(value.as_micros() as f64 / 1000.0)

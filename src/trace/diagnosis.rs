@@ -1,4 +1,4 @@
-//! Why a fetch is still blocked: what probably gave it away, read from its trace. Pure.
+//! Infers from the trace of a blocked fetch what the site probably detected. Pure.
 
 use std::fmt;
 
@@ -8,31 +8,31 @@ use super::{Attempt, Trace};
 use crate::tier::Tier;
 use crate::verdict::VerdictKind;
 
-/// What a site tells clients apart by.
+/// The property by which a site distinguishes clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DetectionLayer {
-    /// The address it comes from: its owner, its country, its past.
+    /// The IP address: its owner, country and reputation.
     Ip,
-    /// How fast and how often it asks.
+    /// The rate and number of requests.
     Pace,
-    /// How it speaks TLS and HTTP/2.
+    /// The TLS and HTTP/2 fingerprint.
     Tls,
-    /// What scripts find, or that none run.
+    /// The results of scripts, or that scripts do not run.
     Javascript,
-    /// The headers and cookies it sends.
+    /// The headers and cookies of the request.
     Headers,
-    /// Who is logged in, or that nobody is.
+    /// The account that is logged in, or that none is.
     Account,
-    /// Not the site at all: the proxy on the way.
+    /// The proxy, not the site.
     Proxy,
-    /// The trace does not tell.
+    /// The trace does not show it.
     Unknown,
 }
 
 impl DetectionLayer {
-    /// The stable snake-case name, as JSON writes it.
+    /// Returns the stable snake-case name used in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -48,12 +48,12 @@ impl DetectionLayer {
     }
 }
 
-/// For a reader: `the address`, `TLS and HTTP/2`.
+/// Writes a human-readable name, such as `the address` or `TLS and HTTP/2`.
 impl fmt::Display for DetectionLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Ip => "the address",
-            Self::Pace => "the pace",
+            Self::Pace => "the request rate",
             Self::Tls => "TLS and HTTP/2",
             Self::Javascript => "JavaScript",
             Self::Headers => "headers and cookies",
@@ -64,40 +64,42 @@ impl fmt::Display for DetectionLayer {
     }
 }
 
-/// Why a fetch is probably still blocked. A guess: nobody but the site knows.
+/// The probable reason why a fetch is blocked. It is inferred: only the site knows the reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Diagnosis {
-    /// What probably gave it away.
+    /// The property that the site probably detected.
     pub layer: DetectionLayer,
-    /// What speaks for that, strongest first.
+    /// The evidence for `layer`, strongest first.
+    #[serde(rename = "because")]
     pub evidence: Vec<String>,
-    /// What was tried, a line a tier and outcome: `impersonate: cloudflare challenge`.
+    /// The attempts, one line per tier and outcome: `impersonate: cloudflare challenge`.
     pub tried: Vec<String>,
-    /// What to change, most promising first.
+    /// Suggested changes, most promising first.
+    #[serde(rename = "change")]
     pub suggestions: Vec<String>,
 }
 
-/// `probably the address: every tier was refused alike`.
+/// Writes the layer and the strongest evidence, such as `probably the address: a real browser was refused`.
 impl fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.layer {
             DetectionLayer::Unknown => write!(f, "unknown")?,
             layer => write!(f, "probably {layer}")?,
         }
-        self.evidence.first().map_or(Ok(()), |because| write!(f, ": {because}"))
+        self.evidence.first().map_or(Ok(()), |evidence| write!(f, ": {evidence}"))
     }
 }
 
 impl Diagnosis {
-    pub(crate) fn new(layer: DetectionLayer, because: &[&str], change: &[&str]) -> Self {
+    pub(crate) fn new(layer: DetectionLayer, evidence: &[&str], suggestions: &[&str]) -> Self {
         let own = |lines: &[&str]| lines.iter().map(ToString::to_string).collect();
-        Self { layer, evidence: own(because), tried: Vec::new(), suggestions: own(change) }
+        Self { layer, evidence: own(evidence), tried: Vec::new(), suggestions: own(suggestions) }
     }
 }
 
 impl Trace {
-    /// Why the fetch is probably still blocked. `None` when its last attempt was not: a page, or no answer.
+    /// Returns the probable reason why the fetch is blocked. `None` if its last attempt was not refused.
     #[must_use]
     pub fn diagnosis(&self) -> Option<Diagnosis> {
         let last = self.attempts.last()?;
@@ -122,22 +124,25 @@ impl Trace {
 fn request_rate(trace: &Trace) -> Diagnosis {
     let limits =
         trace.attempts.iter().filter(|attempt| kind(attempt) == Some(VerdictKind::RateLimit)).count();
-    let first = match limits {
-        1 => "it answered that there are too many requests".to_owned(),
-        limits => format!("it answered {limits} times that there are too many requests"),
+    let evidence = match limits {
+        1 => "the site answered that there are too many requests".to_owned(),
+        limits => format!("the site answered {limits} times that there are too many requests"),
     };
     Diagnosis::new(
         DetectionLayer::Pace,
-        &[&first],
-        &["wait, then ask less often and fewer at once", "spread the requests over more addresses with `-x`"],
+        &[&evidence],
+        &[
+            "wait, then lower `--rate` and `--host-concurrency`",
+            "spread the requests over more addresses with `--proxies`",
+        ],
     )
 }
 
 fn proxy() -> Diagnosis {
     Diagnosis::new(
         DetectionLayer::Proxy,
-        &["the proxy answered in the site's place"],
-        &["check the proxy's password, quota and rules, or take another with `-x`"],
+        &["the proxy answered instead of the site"],
+        &["check the proxy's password, quota and rules, or use another proxy with `-x`"],
     )
 }
 
@@ -145,15 +150,15 @@ fn country(last: &Attempt) -> Diagnosis {
     let from = if last.proxy.is_some() { "the proxy's country" } else { "this country" };
     Diagnosis::new(
         DetectionLayer::Ip,
-        &[&format!("it says that it does not serve {from}")],
-        &["take a proxy in a country that it serves, with `-x`"],
+        &[&format!("the site says that it does not serve {from}")],
+        &["use a proxy in a country that the site serves, with `-x`"],
     )
 }
 
 fn account() -> Diagnosis {
     Diagnosis::new(
         DetectionLayer::Account,
-        &["it asks for a log-in"],
+        &["the page requires a login"],
         &["send the cookies of a logged-in browser with `-b`"],
     )
 }
@@ -162,109 +167,117 @@ fn captcha(last: &Attempt) -> Diagnosis {
     match last.tier {
         Tier::Plain => Diagnosis::new(
             DetectionLayer::Headers,
-            &["the plain tier says that it is a program, and met a captcha at once"],
-            &["begin as a browser: `--min-tier impersonate`"],
+            &["the plain tier identifies itself as a program, and got a CAPTCHA at once"],
+            &["start as a browser: `--min-tier impersonate`"],
         ),
         Tier::Impersonate | Tier::Browser => Diagnosis::new(
             DetectionLayer::Ip,
-            &["a captcha met even what looks like a browser: the address is not trusted, or asked too often"],
-            &[proxy_suggestion(last), "wait, then ask less often"],
+            &[
+                "even a browser fingerprint got a CAPTCHA: the address is not trusted, or sends too many requests",
+            ],
+            &[proxy_suggestion(last), "wait, then lower `--rate`"],
         ),
     }
 }
 
-/// Only the plain tier was allowed.
+/// The diagnosis if the plain tier was the last.
 fn plain_tier() -> Diagnosis {
     Diagnosis::new(
         DetectionLayer::Headers,
-        &["the plain tier says that it is a program, and nothing else was tried"],
-        &["allow more: `--max-tier impersonate`"],
+        &["the plain tier identifies itself as a program, and no other tier was tried"],
+        &["allow a higher tier: `--max-tier impersonate`"],
     )
 }
 
-/// The impersonate tier was the last.
+/// The diagnosis if the impersonate tier was the last.
 fn impersonate_tier(trace: &Trace, last: &Attempt, kind: VerdictKind) -> Diagnosis {
     if is_clearance_refused(trace) {
         return Diagnosis::new(
             DetectionLayer::Tls,
-            &["what the browser had earned was refused one tier lower: it is bound to TLS or to the address"],
-            &["let the browser fetch: `--min-tier browser`", "look like the browser installed: no `--as`"],
+            &[
+                "the browser's clearance was refused on the impersonate tier: it is bound to TLS or to the address",
+            ],
+            &[
+                "fetch with the browser: `--min-tier browser`",
+                "use the profile of the installed browser: omit `--as`",
+            ],
         );
     }
     match kind {
         VerdictKind::Challenge => Diagnosis::new(
             DetectionLayer::Javascript,
-            &["it wants a script run, and no tier tried runs one"],
-            &["allow more: `--max-tier browser`"],
+            &["the site requires JavaScript, and no attempted tier runs it"],
+            &["allow a higher tier: `--max-tier browser`"],
         ),
         VerdictKind::Stub if is_unexpected(last) => missing_content(last.tier),
         VerdictKind::Stub => Diagnosis::new(
             DetectionLayer::Javascript,
-            &["the page came without its content: scripts may fill it"],
-            &["allow more: `--max-tier browser`"],
+            &["the page has no content: scripts may load it"],
+            &["allow a higher tier: `--max-tier browser`"],
         ),
         _ => Diagnosis::new(
             layer_for_vendor(last),
-            &["a browser's looks alone were refused, and no browser was tried"],
-            &["allow more, it tells: `--max-tier browser`", proxy_suggestion(last)],
+            &["a browser fingerprint was refused, and the browser tier was not tried"],
+            &["allow a higher tier to learn more: `--max-tier browser`", proxy_suggestion(last)],
         ),
     }
 }
 
-/// The browser was the last.
+/// The diagnosis if the browser tier was the last.
 fn browser_tier(trace: &Trace, last: &Attempt, kind: VerdictKind) -> Diagnosis {
     match kind {
         VerdictKind::Challenge => Diagnosis::new(
             DetectionLayer::Javascript,
-            &["the challenge ran in the browser and did not let go"],
+            &["the challenge ran in the browser and was not passed"],
             &[
                 proxy_suggestion(last),
-                "compare with a window: `rungs diagnose`",
-                "give it longer: `--page-timeout`",
+                "compare with a browser window: `rungs diagnose`",
+                "allow more time: `--page-timeout`",
             ],
         ),
         VerdictKind::Stub if is_unexpected(last) => missing_content(last.tier),
         VerdictKind::Stub => Diagnosis::new(
             DetectionLayer::Ip,
-            &["a browser got an empty page too, which is how some sites refuse in silence"],
-            &[proxy_suggestion(last), "if the page is right, say what it must have: `--expect-css`"],
+            &["the browser got an empty page too: some sites refuse clients that way"],
+            &[proxy_suggestion(last), "if the page is complete, state what it must contain: `--expect-css`"],
         ),
         _ if has_verdict(trace, VerdictKind::Challenge) => Diagnosis::new(
             DetectionLayer::Ip,
-            &["the browser came past the challenge and was refused all the same"],
-            &[proxy_suggestion(last), "begin anew, without its cookies: another `--session`"],
+            &["the browser passed the challenge and was refused afterwards"],
+            &[proxy_suggestion(last), "start without cookies: use another `--session`"],
         ),
         _ if trace.attempts.iter().any(|attempt| attempt.tier < Tier::Browser) => Diagnosis::new(
             DetectionLayer::Ip,
-            &["a real browser was refused like the tiers below: what they share is the address"],
-            &[proxy_suggestion(last), "or the account or cookies sent are barred: another `--session`"],
+            &["a real browser was refused like the lower tiers: they share the address"],
+            &[proxy_suggestion(last), "if the account or its cookies are blocked, use another `--session`"],
         ),
         _ => Diagnosis::new(
             DetectionLayer::Ip,
             &["a real browser was refused"],
-            &[proxy_suggestion(last), "or the account or cookies sent are barred: another `--session`"],
+            &[proxy_suggestion(last), "if the account or its cookies are blocked, use another `--session`"],
         ),
     }
 }
 
 fn missing_content(tier: Tier) -> Diagnosis {
-    let change = "check `--expect-css`, `--expect-text` and `--expect-min-bytes` against the page";
-    let higher = "allow more: `--max-tier browser`";
-    let change: &[&str] = if tier == Tier::Browser { &[change] } else { &[higher, change] };
-    Diagnosis::new(DetectionLayer::Unknown, &["a page came that lacks what it is said to have"], change)
+    let check = "compare the page with `--expect-css`, `--expect-text` and `--expect-min-bytes`";
+    let higher = "allow a higher tier: `--max-tier browser`";
+    let check: &[&str] = if tier == Tier::Browser { &[check] } else { &[higher, check] };
+    Diagnosis::new(DetectionLayer::Unknown, &["the page does not contain what was expected"], check)
 }
 
-/// What the vendor is known to look at first when it refuses without a challenge, after their own pages.
+/// Returns the layer that the vendor checks first when it refuses without a challenge, according to the vendors' own
+/// documentation.
 fn layer_for_vendor(attempt: &Attempt) -> DetectionLayer {
     let vendor = attempt.verdict.as_ref().and_then(|verdict| verdict.vendor.as_deref());
     match vendor {
-        // Their hard blocks are rules on addresses.
+        // Their hard blocks are rules on IP addresses.
         Some("cloudflare" | "datadome" | "aws-waf" | "sucuri" | "ddos-guard" | "google" | "linkedin") => {
             DetectionLayer::Ip
         }
-        // Their refusals come before any script, on the handshake.
+        // It refuses at the TLS handshake, before any script runs.
         Some("akamai") => DetectionLayer::Tls,
-        // They let in who ran their script.
+        // They admit clients that ran their script.
         Some("kasada" | "human" | "imperva" | "f5" | "reblaze" | "vercel") => DetectionLayer::Javascript,
         _ => DetectionLayer::Unknown,
     }
@@ -272,26 +285,26 @@ fn layer_for_vendor(attempt: &Attempt) -> DetectionLayer {
 
 fn proxy_suggestion(attempt: &Attempt) -> &'static str {
     if attempt.proxy.is_some() {
-        "come from another address: another proxy"
+        "use another address: try another proxy"
     } else {
-        "come from another address: `-x`"
+        "use another address: try a proxy with `-x`"
     }
 }
 
-/// The impersonate tier was refused again with what the browser had earned: by this fetch or by another,
-/// which is the only reason to ask that tier again after a refusal.
+/// Whether the impersonate tier was refused with a clearance that the browser earned, in this fetch or in another.
+/// Only a new clearance makes a fetch request that tier again after a refusal.
 fn is_clearance_refused(trace: &Trace) -> bool {
-    let dressed = |attempt: &Attempt| {
+    let refused = |attempt: &Attempt| {
         attempt.tier == Tier::Impersonate
             && matches!(kind(attempt), Some(VerdictKind::Challenge | VerdictKind::Block))
     };
     let earned =
         |attempt: &Attempt| attempt.tier == Tier::Browser && kind(attempt) == Some(VerdictKind::Genuine);
     let last_two = trace.attempts.windows(2).last();
-    last_two.is_some_and(|pair| dressed(&pair[1]) && (dressed(&pair[0]) || earned(&pair[0])))
+    last_two.is_some_and(|pair| refused(&pair[1]) && (refused(&pair[0]) || earned(&pair[0])))
 }
 
-/// Whether the stub is one by the caller's own word.
+/// Whether the page is a stub because of the caller's expectation.
 fn is_unexpected(attempt: &Attempt) -> bool {
     let verdict = attempt.verdict.as_ref();
     verdict.is_some_and(|verdict| verdict.evidence.iter().any(|found| found.rule.starts_with("expect/")))
@@ -309,14 +322,14 @@ const fn is_refusal(kind: VerdictKind) -> bool {
     !matches!(kind, VerdictKind::Genuine | VerdictKind::OriginError)
 }
 
-/// Each tier with its outcomes, no line twice.
+/// Returns one line per tier and outcome, without duplicates.
 fn format_attempts(attempts: &[Attempt]) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for attempt in attempts {
         let outcome = match (&attempt.verdict, &attempt.error) {
             (Some(verdict), _) => verdict.to_string(),
             (None, Some(error)) => format!("{} error", error.kind),
-            (None, None) => "no answer".to_owned(),
+            (None, None) => "no response".to_owned(),
         };
         let by = if attempt.proxy.is_some() { " by proxy" } else { "" };
         let line = format!("{}{by}: {outcome}", attempt.tier);

@@ -35,7 +35,7 @@ fn layer(attempts: &[(Tier, VerdictKind, &str)]) -> DetectionLayer {
 }
 
 #[test]
-fn a_made_up_trace_points_to_its_layer() {
+fn each_sequence_of_attempts_points_to_its_layer() {
     for (attempts, expected) in [
         // Only one tier was allowed.
         (&[(Plain, K::Block, "")][..], DetectionLayer::Headers),
@@ -51,7 +51,7 @@ fn a_made_up_trace_points_to_its_layer() {
             DetectionLayer::Javascript,
         ),
         (&[(Plain, K::Stub, ""), (Impersonate, K::Stub, "")], DetectionLayer::Javascript),
-        // Refused hard in a browser's looks: what the vendor looks at first.
+        // A hard block of a browser fingerprint: the layer that the vendor checks first.
         (&[(Plain, K::Challenge, "cloudflare"), (Impersonate, K::Block, "cloudflare")], DetectionLayer::Ip),
         (&[(Impersonate, K::Block, "datadome")], DetectionLayer::Ip),
         (&[(Impersonate, K::Block, "aws-waf")], DetectionLayer::Ip),
@@ -59,13 +59,13 @@ fn a_made_up_trace_points_to_its_layer() {
         (&[(Impersonate, K::Block, "human")], DetectionLayer::Javascript),
         (&[(Impersonate, K::Block, "imperva")], DetectionLayer::Javascript),
         (&[(Impersonate, K::Block, "")], DetectionLayer::Unknown),
-        // A captcha for what looks like a browser.
+        // A CAPTCHA for a browser fingerprint.
         (&[(Impersonate, K::Captcha, "datadome")], DetectionLayer::Ip),
         (
             &[(Impersonate, K::Challenge, "cloudflare"), (Browser, K::Captcha, "cloudflare")],
             DetectionLayer::Ip,
         ),
-        // The browser too.
+        // The browser was refused too.
         (&[(Plain, K::Block, ""), (Impersonate, K::Block, ""), (Browser, K::Block, "")], DetectionLayer::Ip),
         (&[(Impersonate, K::Challenge, "cloudflare"), (Browser, K::Block, "cloudflare")], DetectionLayer::Ip),
         (&[(Browser, K::Block, "akamai")], DetectionLayer::Ip),
@@ -74,13 +74,13 @@ fn a_made_up_trace_points_to_its_layer() {
             DetectionLayer::Javascript,
         ),
         (&[(Impersonate, K::Stub, ""), (Browser, K::Stub, "")], DetectionLayer::Ip),
-        // What was earned is no good below, for this fetch or for another that shared it.
+        // The clearance does not work on the lower tier, for this fetch or for another that shared it.
         (
             &[(Impersonate, K::Challenge, "cloudflare"), (Impersonate, K::Challenge, "cloudflare")],
             DetectionLayer::Tls,
         ),
         (&[(Browser, K::Genuine, ""), (Impersonate, K::Challenge, "cloudflare")], DetectionLayer::Tls),
-        // What every tier hears alike.
+        // Refusals that do not depend on the tier.
         (&[(Plain, K::RateLimit, ""), (Plain, K::RateLimit, "")], DetectionLayer::Pace),
         (&[(Plain, K::Challenge, "kasada"), (Browser, K::RateLimit, "")], DetectionLayer::Pace),
         (&[(Plain, K::Geo, "")], DetectionLayer::Ip),
@@ -92,20 +92,20 @@ fn a_made_up_trace_points_to_its_layer() {
 }
 
 #[test]
-fn every_diagnosis_gives_a_reason_what_was_tried_and_what_to_change() {
+fn every_diagnosis_has_evidence_attempts_and_suggestions() {
     let kinds =
         [K::Challenge, K::Captcha, K::Block, K::RateLimit, K::Geo, K::LoginWall, K::ProxyFault, K::Stub];
     for tier in Tier::ALL {
         for kind in kinds {
-            let found = diagnose(vec![attempt(tier, kind, "")]).unwrap();
-            assert!(!found.evidence.is_empty() && !found.suggestions.is_empty(), "{tier} {kind}");
-            assert_eq!(found.tried, [format!("{tier}: {kind}")]);
+            let diagnosis = diagnose(vec![attempt(tier, kind, "")]).unwrap();
+            assert!(!diagnosis.evidence.is_empty() && !diagnosis.suggestions.is_empty(), "{tier} {kind}");
+            assert_eq!(diagnosis.tried, [format!("{tier}: {kind}")]);
         }
     }
 }
 
 #[test]
-fn what_was_not_blocked_is_not_diagnosed() {
+fn a_fetch_that_is_not_blocked_has_no_diagnosis() {
     assert_eq!(diagnose(Vec::new()), None);
     assert_eq!(diagnose(vec![attempt(Plain, K::Block, ""), attempt(Impersonate, K::Genuine, "")]), None);
     assert_eq!(diagnose(vec![attempt(Plain, K::OriginError, "")]), None);
@@ -113,30 +113,30 @@ fn what_was_not_blocked_is_not_diagnosed() {
     failed.verdict = None;
     failed.error = Some(AttemptError { kind: ErrorKind::Connect, message: "refused".to_owned() });
     assert_eq!(diagnose(vec![attempt(Plain, K::Block, ""), failed.clone()]), None);
-    let found = diagnose(vec![failed, attempt(Browser, K::Block, "akamai")]).unwrap();
-    assert_eq!(found.tried, ["impersonate: connect error", "browser: akamai block"]);
+    let diagnosis = diagnose(vec![failed, attempt(Browser, K::Block, "akamai")]).unwrap();
+    assert_eq!(diagnosis.tried, ["impersonate: connect error", "browser: akamai block"]);
 }
 
 #[test]
-fn a_page_without_what_was_asked_of_it_is_not_called_a_block() {
+fn a_page_that_misses_the_expectation_is_not_called_a_block() {
     let mut stub = attempt(Browser, K::Stub, "");
     let evidence = Evidence { rule: "expect/css".into(), place: "element".into(), text: "no h1".into() };
     stub.verdict.as_mut().unwrap().evidence.push(evidence);
-    let found = diagnose(vec![stub]).unwrap();
-    assert_eq!(found.layer, DetectionLayer::Unknown);
-    assert!(found.suggestions[0].contains("--expect-css"), "{found:?}");
+    let diagnosis = diagnose(vec![stub]).unwrap();
+    assert_eq!(diagnosis.layer, DetectionLayer::Unknown);
+    assert!(diagnosis.suggestions[0].contains("--expect-css"), "{diagnosis:?}");
 }
 
 #[test]
 fn the_suggestion_for_a_fetch_through_a_proxy_is_another_proxy() {
     let mut by_proxy = attempt(Browser, K::Block, "");
     by_proxy.proxy = Some("http://gate.example:1".to_owned());
-    let found = diagnose(vec![by_proxy]).unwrap();
+    let diagnosis = diagnose(vec![by_proxy]).unwrap();
     assert_eq!(
-        (found.layer, found.suggestions[0].as_str()),
-        (DetectionLayer::Ip, "come from another address: another proxy")
+        (diagnosis.layer, diagnosis.suggestions[0].as_str()),
+        (DetectionLayer::Ip, "use another address: try another proxy")
     );
-    assert_eq!(found.tried, ["browser by proxy: block"]);
+    assert_eq!(diagnosis.tried, ["browser by proxy: block"]);
     let direct = diagnose(vec![attempt(Browser, K::Block, "")]).unwrap();
     assert_eq!(direct.to_string(), "probably the address: a real browser was refused");
     assert!(direct.suggestions[0].contains("-x"));
