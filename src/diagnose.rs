@@ -1,4 +1,4 @@
-//! What a site lets through, asked one change at a time: the ladder step by step, politely.
+//! Diagnoses which clients a site accepts. Sends probes that differ in one property each, slowly and one at a time.
 
 mod conclude;
 mod probe;
@@ -24,16 +24,16 @@ use crate::verdict::VerdictKind;
 
 pub use probe::{Probe, ProbeReport, ProbeResult};
 
-/// Asks a site for one URL in several ways, each but one thing different from the one before, and tells what
-/// passed. Every way is a visitor of its own, but where a way is said to bring another's cookies.
+/// Requests one URL with several probes, each of which differs from another in one property, and reports which passed.
+/// Each probe is a separate visitor to the site, except where it is documented to reuse another's cookies.
 ///
-/// One request at a time, [`pause`](Self::pause) apart; Retry-After is waited out where it is short, and ends
-/// everything where it is long. At most [`MAX_REQUESTS`] requests beside what pages in the browser load.
-/// Where the builder has a file for the host memory, what passed and what was refused goes there.
+/// Probes run one at a time, [`pause`](Self::pause) apart. A short `Retry-After` is waited out, a long one ends the
+/// diagnosis. Sends at most [`MAX_REQUESTS`] requests, not counting what browser pages load. If the builder has a
+/// file for the host memory, the results are recorded there.
 ///
 /// ```no_run
 /// # async fn example() -> rungs::Result<()> {
-/// let report = rungs::diagnose::Diagnose::new(rungs::Fetcher::builder(), "https://shop.example/").run().await?;
+/// let report = rungs::diagnose::Diagnoser::new(rungs::Fetcher::builder(), "https://shop.example/").run().await?;
 /// println!("{:?}: {:?}", report.works, report.diagnosis);
 /// # Ok(()) }
 /// ```
@@ -49,22 +49,22 @@ pub struct Diagnoser {
     expect: Expectation,
 }
 
-/// What was asked, and what came of it.
+/// The probes of one URL, and the conclusion.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct DiagnosisReport {
     /// The URL, without credentials.
     pub url: String,
-    /// Every way, in order, those left out too.
+    /// Every probe in order, including the skipped ones.
     pub steps: Vec<ProbeReport>,
-    /// The cheapest way that passed.
+    /// The cheapest probe that passed.
     pub works: Option<Probe>,
-    /// What gives other ways away. `None` when an honest client passes and nothing else is refused.
+    /// The property that the site probably detects. `None` if the plain client passes and no probe is refused.
     pub diagnosis: Option<Diagnosis>,
 }
 
 impl Diagnoser {
-    /// Will ask for `url` with fetchers like the builder's; its tiers and retries do not matter.
+    /// Creates a diagnosis of `url` with the builder's settings. Its tiers and retries are ignored.
     pub fn new(builder: FetcherBuilder, url: impl Into<String>) -> Self {
         let max_tier = if cfg!(feature = "browser") { Tier::Browser } else { Tier::Impersonate };
         Self {
@@ -79,7 +79,7 @@ impl Diagnoser {
         }
     }
 
-    /// What the page must have: a 200 without it has not passed.
+    /// What the page must contain. A 200 response without it does not pass. Default: nothing.
     pub fn expect(mut self, expect: Expectation) -> Self {
         self.expect = expect;
         self
@@ -91,109 +91,108 @@ impl Diagnoser {
         self
     }
 
-    /// The time between two ways. Default: 2 s.
+    /// The time between two probes. Default: 2 s.
     pub const fn pause(mut self, pause: Duration) -> Self {
         self.pause = pause;
         self
     }
 
-    /// The dearest tier to use. Default: browser.
+    /// The highest tier to use. Default: browser.
     pub const fn max_tier(mut self, tier: Tier) -> Self {
         self.max_tier = tier;
         self
     }
 
-    /// Where the builder's route leads through a proxy, asks once without it too: from this machine's own
-    /// address. Default: false.
+    /// Whether to send one probe without the proxy, from this machine's own address, if the builder sets a proxy.
+    /// Default: false.
     pub const fn direct(mut self, direct: bool) -> Self {
         self.direct = direct;
         self
     }
 
-    /// Whether a browser with a window may be tried. Default: whether the environment names a display.
+    /// Whether a browser with a window may be tried. Default: true if the environment sets a display.
     pub const fn window(mut self, window: bool) -> Self {
         self.window = window;
         self
     }
 
-    /// The ways that may be tried, in order. Sends nothing.
+    /// Returns the probes that may be tried, in order. Sends nothing.
     #[must_use]
     pub fn plan(&self) -> Vec<Probe> {
-        Probe::ALL.into_iter().filter(|way| self.check_allowed(*way).is_ok()).collect()
+        Probe::ALL.into_iter().filter(|probe| self.check_allowed(*probe).is_ok()).collect()
     }
 
-    /// Asks. A block is no error, but part of the report.
+    /// Runs the probes. A block is part of the report, not an error.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidUrl`](crate::ErrorKind::InvalidUrl) and what
-    /// [`FetcherBuilder::build`] says.
+    /// [`ErrorKind::InvalidUrl`](crate::ErrorKind::InvalidUrl), and the errors of [`FetcherBuilder::build`].
     pub async fn run(self) -> Result<DiagnosisReport> {
         let url = parse_url(&self.url)?;
-        let visitors = ProbeFetchers::new(&self)?;
+        let fetchers = ProbeFetchers::new(&self)?;
         let mut steps: Vec<ProbeReport> = Vec::new();
-        for way in Probe::ALL {
-            let wanted = self.check_allowed(way).and_then(|()| probe::check_useful(way, &steps));
-            let step = match wanted {
-                Ok(()) if way == Probe::Cookies && visitors.has_no_cookies(&url) => {
-                    ProbeReport::from_skipped(way, "the site set no cookies")
+        for probe in Probe::ALL {
+            let check = self.check_allowed(probe).and_then(|()| probe::check_useful(probe, &steps));
+            let report = match check {
+                Ok(()) if probe == Probe::Cookies && fetchers.has_no_cookies(&url) => {
+                    ProbeReport::from_skipped(probe, "the site set no cookies")
                 }
-                Ok(()) if way == Probe::Direct && !visitors.has_proxy(&url) => {
-                    ProbeReport::from_skipped(way, "there is no proxy")
+                Ok(()) if probe == Probe::Direct && !fetchers.has_proxy(&url) => {
+                    ProbeReport::from_skipped(probe, "no proxy is configured")
                 }
                 Ok(()) => {
-                    if steps.iter().any(|step| step.found != ProbeResult::Skipped) {
+                    if steps.iter().any(|report| report.result != ProbeResult::Skipped) {
                         sleep(self.pause).await;
                     }
-                    ProbeReport::from_outcome(way, &self.run_probe(&visitors, way).await)
+                    ProbeReport::from_outcome(probe, &self.run_probe(&fetchers, probe).await)
                 }
-                Err(reason) => ProbeReport::from_skipped(way, reason),
+                Err(reason) => ProbeReport::from_skipped(probe, reason),
             };
-            steps.push(step);
+            steps.push(report);
         }
-        visitors.close().await;
-        self.record_in_memory(&url, &visitors, &steps).await;
+        fetchers.close().await;
+        self.record_in_memory(&url, &fetchers, &steps).await;
         let (works, diagnosis) = (conclude::cheapest_passing(&steps), conclude::conclude(&steps));
         Ok(DiagnosisReport { url: crate::redact::url(&url), steps, works, diagnosis })
     }
 
-    fn check_allowed(&self, way: Probe) -> std::result::Result<(), &'static str> {
-        if way.tier() > self.max_tier {
+    fn check_allowed(&self, probe: Probe) -> std::result::Result<(), &'static str> {
+        if probe.tier() > self.max_tier {
             return Err("a higher tier than allowed");
         }
-        match way {
+        match probe {
             Probe::Cleared if self.max_tier < Tier::Browser => Err("a higher tier than allowed"),
-            Probe::Window if !self.window => Err("there is no display for a window"),
-            Probe::Direct if !self.direct => Err("not asked for"),
+            Probe::Window if !self.window => Err("no display for a browser window"),
+            Probe::Direct if !self.direct => Err("not requested"),
             _ => Ok(()),
         }
     }
 
-    /// Tells the host memory which of the visitors without a history passed, where there is a file for it.
-    async fn record_in_memory(&self, url: &Url, visitors: &ProbeFetchers, steps: &[ProbeReport]) {
+    /// Records in the host memory's file, if there is one, which of the probes without earlier cookies passed.
+    async fn record_in_memory(&self, url: &Url, fetchers: &ProbeFetchers, steps: &[ProbeReport]) {
         let Some(path) = self.builder.memory_file() else { return };
         let memory = HostMemory::new(Some(path.to_owned()));
-        let area = Arc::new(SiteSection::from_url(url));
-        for step in steps {
-            let Some(fetcher) = visitors.isolated_fetcher(step.way) else { continue };
-            let page = match step.kind() {
+        let section = Arc::new(SiteSection::from_url(url));
+        for report in steps {
+            let Some(fetcher) = fetchers.isolated_fetcher(report.probe) else { continue };
+            let passed = match report.kind() {
                 Some(VerdictKind::Genuine) => true,
                 Some(kind) if kind.is_refusal() => false,
                 _ => continue,
             };
-            let tier = step.way.tier();
-            let worn = if tier == Tier::Plain { fetcher.plain_identity() } else { fetcher.identity() };
-            let profile = worn.profile().name.clone();
+            let tier = report.probe.tier();
+            let identity = if tier == Tier::Plain { fetcher.plain_identity() } else { fetcher.identity() };
+            let profile = identity.profile().name.clone();
             memory.record_attempt(
-                AttemptSample { section: Arc::clone(&area), tier, cleared: false, profile },
-                page,
+                AttemptSample { section: Arc::clone(&section), tier, cleared: false, profile },
+                passed,
             );
         }
         memory.flush().await;
     }
 
-    async fn run_probe(&self, visitors: &ProbeFetchers, way: Probe) -> Result<Response, Error> {
+    async fn run_probe(&self, fetchers: &ProbeFetchers, probe: Probe) -> Result<Response, Error> {
         let mut request =
-            visitors.fetcher_for(way).get(&self.url).tier(way.tier()).expect(self.expect.clone());
+            fetchers.fetcher_for(probe).get(&self.url).tier(probe.tier()).expect(self.expect.clone());
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
@@ -201,11 +200,12 @@ impl Diagnoser {
     }
 }
 
-/// One fetcher for each thing that only a fetcher can have another of.
+/// The fetchers of the probes: one for each difference that is a setting of a whole fetcher.
 struct ProbeFetchers {
     base: Fetcher,
-    /// As another browser; where it speaks TLS and HTTP/2 as the plain tier does.
+    /// A fetcher with another browser profile.
     other_profile: Fetcher,
+    /// A fetcher with a browser's headers and the plain tier's TLS and HTTP/2.
     headers: Fetcher,
     window: Fetcher,
 }
@@ -213,33 +213,34 @@ struct ProbeFetchers {
 impl ProbeFetchers {
     fn new(diagnose: &Diagnoser) -> Result<Self> {
         let budget = Budget { attempts: MAX_ATTEMPTS, visits: MAX_ATTEMPTS, ..Budget::default() };
-        // What other runs learned would be no answer to what is asked here.
+        // The memory of other runs would influence the result of the probes.
         let builder = diagnose.builder.clone().without_memory().retries(1).budget(budget);
         let builder = builder.min_tier(Tier::Plain).max_tier(diagnose.max_tier);
-        let own = builder.clone().build()?;
-        let worn = own.identity().profile();
-        let plain = own.plain_identity().profile();
+        let base = builder.clone().build()?;
+        let profile = base.identity().profile();
+        let plain = base.plain_identity().profile();
         let headers = Profile {
-            name: format!("{}-headers", worn.name),
+            name: format!("{}-headers", profile.name),
             tls: plain.tls.clone(),
             http2: plain.http2.clone(),
-            ..Profile::clone(worn)
+            ..Profile::clone(profile)
         };
         #[cfg(feature = "browser")]
         let window = builder.clone().headful(true).build()?;
         #[cfg(not(feature = "browser"))]
-        let window = own.clone();
-        let other = OTHER_PROFILES.into_iter().find(|name| *name != worn.name).unwrap_or(OTHER_PROFILES[0]);
+        let window = base.clone();
+        let other =
+            OTHER_PROFILES.into_iter().find(|name| *name != profile.name).unwrap_or(OTHER_PROFILES[0]);
         Ok(Self {
             other_profile: builder.clone().browser_profile(Profile::named(other)?).build()?,
             headers: builder.browser_profile(Arc::new(headers)).build()?,
             window,
-            base: own,
+            base,
         })
     }
 
-    fn fetcher_for(&self, way: Probe) -> Fetcher {
-        match way {
+    fn fetcher_for(&self, probe: Probe) -> Fetcher {
+        match probe {
             Probe::Plain => self.base.session("plain"),
             Probe::Headers => self.headers.session("headers"),
             Probe::Impersonate | Probe::Cookies => self.base.session("impersonate"),
@@ -250,9 +251,9 @@ impl ProbeFetchers {
         }
     }
 
-    /// Who asks this way, where that is one tier by itself, by the usual exit.
-    fn isolated_fetcher(&self, way: Probe) -> Option<&Fetcher> {
-        match way {
+    /// Returns the fetcher of a probe that uses one tier by itself, through the usual proxy.
+    fn isolated_fetcher(&self, probe: Probe) -> Option<&Fetcher> {
+        match probe {
             Probe::Plain | Probe::Impersonate | Probe::Browser => Some(&self.base),
             Probe::Profile => Some(&self.other_profile),
             Probe::Headers | Probe::Cookies | Probe::Cleared | Probe::Window | Probe::Direct => None,
@@ -277,11 +278,11 @@ fn has_display() -> bool {
     ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some_and(|at| !at.is_empty()))
 }
 
-/// The most attempts of one way: a second after a failure, or when the site asked to wait.
+/// The maximum number of attempts per probe: a second one after a failure, or if the site asked to wait.
 const MAX_ATTEMPTS: u32 = 2;
-/// The most requests of one diagnosis, beside what pages in the browser load.
+/// The maximum number of requests of one diagnosis, not counting what browser pages load.
 pub const MAX_REQUESTS: usize = Probe::ALL.len() * MAX_ATTEMPTS as usize;
-/// Other browsers to look like: the first that is not worn already.
+/// Other browser profiles. The first one that is not the default profile is used.
 const OTHER_PROFILES: [&str; 2] = ["google-chrome-156-windows", "edge-156-windows"];
 
 #[cfg(test)]
@@ -289,7 +290,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_plan_leaves_out_what_is_not_allowed_here() {
+    fn the_plan_contains_only_allowed_probes() {
         let plan = |max, direct, window| {
             Diagnoser::new(Fetcher::builder(), "https://a.example/")
                 .max_tier(max)

@@ -1,136 +1,135 @@
-//! From what passed to what gives the rest away. Pure.
+//! Concludes from the results of the probes which property the site detects. Pure.
 
 use super::probe::{Probe, ProbeReport, ProbeResult, result_of};
 use crate::trace::{DetectionLayer, Diagnosis, Trace};
 
-/// The cheapest way that passed.
+/// Returns the cheapest probe that passed.
 pub(super) fn cheapest_passing(steps: &[ProbeReport]) -> Option<Probe> {
-    let passed = |way: &Probe| result_of(*way, steps) == Some(ProbeResult::Passed);
+    let passed = |probe: &Probe| result_of(*probe, steps) == Some(ProbeResult::Passed);
     BY_COST.into_iter().find(passed)
 }
 
-/// What gives the other ways away. `None` when plain passes and so does all else that was tried.
+/// Returns the property that the site detects in the other probes. `None` if plain and all other tried probes pass.
 pub(super) fn conclude(steps: &[ProbeReport]) -> Option<Diagnosis> {
     let mut diagnosis = match cheapest_passing(steps) {
-        Some(way) => diagnose_pass(way, steps)?,
+        Some(probe) => diagnose_pass(probe, steps)?,
         None => diagnose_failure(steps),
     };
     diagnosis.tried = format_attempts(steps);
     Some(diagnosis)
 }
 
-/// What it tells that `way` passed and those before it did not.
-fn diagnose_pass(way: Probe, steps: &[ProbeReport]) -> Option<Diagnosis> {
-    let is = |way, wanted| result_of(way, steps) == Some(wanted);
-    Some(match way {
+/// Diagnoses a site where `probe` is the cheapest one that passed.
+fn diagnose_pass(probe: Probe, steps: &[ProbeReport]) -> Option<Diagnosis> {
+    let is = |probe, wanted| result_of(probe, steps) == Some(wanted);
+    Some(match probe {
         Probe::Plain if is(Probe::Impersonate, ProbeResult::Refused) => Diagnosis::new(
             DetectionLayer::Headers,
-            &["an honest client passes, and a browser's looks are refused"],
-            &["stay honest: `--max-tier plain`", "look like another browser: `--as`"],
+            &["the plain client passes, and a browser fingerprint is refused"],
+            &["stay on the plain tier: `--max-tier plain`", "use another browser profile: `--as`"],
         ),
         Probe::Plain => return None,
         Probe::Impersonate if is(Probe::Headers, ProbeResult::Passed) => Diagnosis::new(
             DetectionLayer::Headers,
-            &["a browser's headers passed, whatever the TLS"],
-            &["begin there: `--min-tier impersonate`"],
+            &["a browser's headers passed, also over the plain tier's TLS and HTTP/2"],
+            &["start there: `--min-tier impersonate`"],
         ),
         Probe::Impersonate
             if is(Probe::Headers, ProbeResult::Refused) || is(Probe::Headers, ProbeResult::Failed) =>
         {
             Diagnosis::new(
                 DetectionLayer::Tls,
-                &["a browser's headers alone were refused, with its TLS and HTTP/2 they passed"],
-                &["begin there: `--min-tier impersonate`"],
+                &[
+                    "a browser's headers passed over its own TLS and HTTP/2 and were refused over the plain tier's",
+                ],
+                &["start there: `--min-tier impersonate`"],
             )
         }
         Probe::Impersonate => Diagnosis::new(
             DetectionLayer::Unknown,
-            &["a browser's looks passed, and an honest client's did not"],
-            &["begin there: `--min-tier impersonate`"],
+            &["a browser fingerprint passed, and the plain client did not"],
+            &["start there: `--min-tier impersonate`"],
         ),
         Probe::Headers => Diagnosis::new(
             DetectionLayer::Tls,
             &[
-                "the same headers passed with the plain tier's TLS and HTTP/2, and not with the browser profile's",
+                "the same headers passed over the plain tier's TLS and HTTP/2 and not over the browser profile's",
             ],
             &[
-                "check that the profile is of a browser of today: `rungs profile lint`",
-                "look like another browser: `--as`",
+                "check the profile for an outdated browser version: `rungs profile lint`",
+                "use another browser profile: `--as`",
             ],
         ),
         Probe::Cookies => Diagnosis::new(
             DetectionLayer::Headers,
-            &["the first visit was refused, the second passed with the cookies of the first"],
-            &["ask twice as one visitor, or bring the cookies: `-b`"],
+            &["the first request was refused, the second passed with the cookies of the first"],
+            &["fetch twice with one `--session`, or send the cookies with `-b`"],
         ),
         Probe::Profile => Diagnosis::new(
             DetectionLayer::Headers,
             &["another browser's name and headers passed, over the same TLS and HTTP/2"],
-            &["look like that one: `--as`"],
+            &["use that browser profile: `--as`"],
         ),
         Probe::Browser if is(Probe::Cleared, ProbeResult::Passed) => Diagnosis::new(
             DetectionLayer::Javascript,
-            &["only a browser passes, and what it earns is good one tier lower"],
-            &["allow it: `--max-tier browser`; one visit pays for many pages"],
+            &["only a browser passes, and its clearance works on the impersonate tier"],
+            &["allow the browser tier: `--max-tier browser`; one visit serves many pages"],
         ),
         Probe::Browser if is(Probe::Cleared, ProbeResult::Refused) => Diagnosis::new(
             DetectionLayer::Javascript,
-            &["only a browser passes, and what it earns is not good one tier lower"],
-            &["let the browser fetch: `--min-tier browser`"],
+            &["only a browser passes, and its clearance does not work on the impersonate tier"],
+            &["fetch with the browser: `--min-tier browser`"],
         ),
         Probe::Browser => Diagnosis::new(
             DetectionLayer::Javascript,
             &["only a browser passes"],
-            &["allow it: `--max-tier browser`"],
+            &["allow the browser tier: `--max-tier browser`"],
         ),
         Probe::Window => Diagnosis::new(
             DetectionLayer::Javascript,
-            &["a browser passes with a window, and not without: scripts see the difference"],
+            &["a browser passes only with a window: scripts detect the difference"],
             &["start the browser with a window: `--headful`"],
         ),
         Probe::Direct | Probe::Cleared => Diagnosis::new(
             DetectionLayer::Ip,
-            &["the same passed without the proxy: its address is not trusted"],
-            &["take another proxy, or none"],
+            &["the same request passed without the proxy: the proxy's address is not trusted"],
+            &["use another proxy, or none"],
         ),
     })
 }
 
-/// Nothing passed: what the ladder's own trace tells.
+/// Diagnoses a site where nothing passed, from the attempts of the tiers' own probes.
 fn diagnose_failure(steps: &[ProbeReport]) -> Diagnosis {
-    let ladder =
-        steps.iter().filter(|step| TIER_PROBES.contains(&step.way) && step.found == ProbeResult::Refused);
+    let refused = steps
+        .iter()
+        .filter(|report| TIER_PROBES.contains(&report.probe) && report.result == ProbeResult::Refused);
     let mut trace = Trace::default();
-    ladder.flat_map(|step| step.attempts.iter().cloned()).for_each(|attempt| trace.push(attempt));
+    refused.flat_map(|report| report.attempts.iter().cloned()).for_each(|attempt| trace.push(attempt));
     if let Some(diagnosis) = trace.diagnosis() {
         return diagnosis;
     }
-    let failure = steps.iter().find_map(|step| step.attempts.last()?.error.as_ref());
-    let because = failure.map_or_else(
+    let failure = steps.iter().find_map(|report| report.attempts.last()?.error.as_ref());
+    let evidence = failure.map_or_else(
         || "nothing was tried".to_owned(),
-        |error| format!("no way got an answer; the first ended with a {} error", error.kind),
+        |error| format!("no probe got a response; the first ended with a {} error", error.kind),
     );
-    Diagnosis::new(
-        DetectionLayer::Unknown,
-        &[&because],
-        &["see that the URL, the network and the proxy are right"],
-    )
+    Diagnosis::new(DetectionLayer::Unknown, &[&evidence], &["check the URL, the network and the proxy"])
 }
 
 fn format_attempts(steps: &[ProbeReport]) -> Vec<String> {
-    let line = |step: &ProbeReport| {
-        let last = step.attempts.last()?;
+    let line = |report: &ProbeReport| {
+        let last = report.attempts.last()?;
         let outcome = match (&last.verdict, &last.error) {
             (Some(verdict), _) => verdict.to_string(),
             (None, Some(error)) => format!("{} error", error.kind),
             (None, None) => return None,
         };
-        Some(format!("{}: {outcome}", step.way))
+        Some(format!("{}: {outcome}", report.probe))
     };
     steps.iter().filter_map(line).collect()
 }
 
-/// The ways by what they cost a user who takes them.
+/// The probes by the cost of fetching that way.
 const BY_COST: [Probe; 8] = [
     Probe::Plain,
     Probe::Impersonate,
@@ -141,7 +140,7 @@ const BY_COST: [Probe; 8] = [
     Probe::Window,
     Probe::Direct,
 ];
-/// The ways that are the ladder's own rungs.
+/// The probes that a normal fetch would make: one per tier.
 const TIER_PROBES: [Probe; 4] = [Probe::Plain, Probe::Impersonate, Probe::Browser, Probe::Window];
 
 #[cfg(test)]
@@ -152,11 +151,11 @@ mod tests {
     use crate::verdict::VerdictKind::{self, Block, Challenge, Genuine, RateLimit};
 
     fn steps(kinds: &[(Probe, VerdictKind)]) -> Vec<ProbeReport> {
-        kinds.iter().map(|(way, kind)| answered(*way, *kind)).collect()
+        kinds.iter().map(|(probe, kind)| answered(*probe, *kind)).collect()
     }
 
     #[test]
-    fn what_passed_first_tells_what_gave_the_others_away() {
+    fn the_cheapest_passing_probe_decides_the_layer() {
         use Probe::{Browser, Cleared, Cookies, Direct, Headers, Impersonate, Plain, Profile, Window};
         for (found, works_by, layer) in [
             (&[(Plain, Genuine), (Impersonate, Genuine)][..], Some(Plain), None),
@@ -217,17 +216,20 @@ mod tests {
     }
 
     #[test]
-    fn whether_clearance_moves_decides_what_to_do_about_a_challenge() {
-        for (below, change) in [(Genuine, "--max-tier browser"), (Challenge, "--min-tier browser")] {
-            let steps =
-                steps(&[(Probe::Impersonate, Challenge), (Probe::Browser, Genuine), (Probe::Cleared, below)]);
+    fn the_suggestion_for_a_challenge_depends_on_a_portable_clearance() {
+        for (cleared, suggestion) in [(Genuine, "--max-tier browser"), (Challenge, "--min-tier browser")] {
+            let steps = steps(&[
+                (Probe::Impersonate, Challenge),
+                (Probe::Browser, Genuine),
+                (Probe::Cleared, cleared),
+            ]);
             let diagnosis = conclude(&steps).unwrap();
-            assert!(diagnosis.suggestions[0].contains(change), "{diagnosis:?}");
+            assert!(diagnosis.suggestions[0].contains(suggestion), "{diagnosis:?}");
         }
     }
 
     #[test]
-    fn a_site_that_never_answers_is_not_called_a_block() {
+    fn a_site_that_never_responds_is_not_called_a_block() {
         let steps =
             [failed(Probe::Plain, ErrorKind::Connect), failed(Probe::Impersonate, ErrorKind::Connect)];
         let diagnosis = conclude(&steps).unwrap();
@@ -236,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_visit_that_was_refused_like_the_first_says_nothing_of_clearance() {
+    fn a_second_refused_request_says_nothing_about_a_clearance() {
         let steps = steps(&[
             (Probe::Plain, Block),
             (Probe::Impersonate, Challenge),

@@ -1,4 +1,4 @@
-//! The ways of asking, in order, and what came of each.
+//! The probes in order, and the result of each.
 
 use std::fmt;
 
@@ -11,24 +11,24 @@ use crate::tier::Tier;
 use crate::trace::{Attempt, Trace};
 use crate::verdict::VerdictKind;
 
-/// One way of asking. Each says what it changes.
+/// One request of a diagnosis. Each variant states its difference from the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Probe {
-    /// The honest client.
+    /// The plain client, which identifies itself.
     Plain,
-    /// A browser's headers, with the plain tier's TLS and HTTP/2.
+    /// A browser's headers over the plain tier's TLS and HTTP/2.
     Headers,
     /// A browser's headers, TLS and HTTP/2.
     Impersonate,
-    /// The same visitor again, with the cookies that the first answer set.
+    /// The impersonate tier again, with the cookies that the first response set.
     Cookies,
-    /// The same as another browser.
+    /// The impersonate tier with another browser profile.
     Profile,
-    /// The browser, without a window.
+    /// The browser without a window.
     Browser,
-    /// The impersonate tier with what the browser earned.
+    /// The impersonate tier with the clearance that the browser earned.
     Cleared,
     /// The browser with a window.
     Window,
@@ -37,7 +37,7 @@ pub enum Probe {
 }
 
 impl Probe {
-    /// All ways, in the order they are tried.
+    /// All probes in the order they are tried.
     pub const ALL: [Self; 9] = [
         Self::Plain,
         Self::Headers,
@@ -50,7 +50,7 @@ impl Probe {
         Self::Direct,
     ];
 
-    /// The stable snake-case name, as JSON writes it.
+    /// Returns the stable snake-case name used in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -66,7 +66,7 @@ impl Probe {
         }
     }
 
-    /// The tier that asks.
+    /// Returns the tier of the probe.
     #[must_use]
     pub const fn tier(self) -> Tier {
         match self {
@@ -76,7 +76,7 @@ impl Probe {
         }
     }
 
-    /// When it is tried.
+    /// Returns the condition under which the probe is tried.
     #[must_use]
     pub const fn condition(self) -> &'static str {
         match self {
@@ -86,12 +86,12 @@ impl Probe {
             Self::Profile | Self::Browser => "when impersonate is refused",
             Self::Cleared => "when impersonate is refused and the browser passes",
             Self::Window => "when the browser is refused",
-            Self::Direct => "when nothing passes by the proxy",
+            Self::Direct => "when nothing passes through the proxy",
         }
     }
 }
 
-/// For a reader: what asks, and what is different.
+/// Writes a human-readable name: the tier and the difference.
 impl fmt::Display for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -108,42 +108,42 @@ impl fmt::Display for Probe {
     }
 }
 
-/// What came of a way.
+/// The result of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ProbeResult {
-    /// A page of the site's own, whatever its status.
+    /// A genuine response of the site, with any status.
     Passed,
-    /// A block of some kind.
+    /// A block of any kind.
     Refused,
-    /// No answer.
+    /// No response.
     Failed,
-    /// It was not tried.
+    /// The probe was not tried.
     Skipped,
 }
 
-/// One way, and what came of it.
+/// One probe and its result.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct ProbeReport {
-    /// The way.
-    pub way: Probe,
-    /// What came of it.
-    pub found: ProbeResult,
-    /// Its attempts; a second only after a failure, or when the site asked to wait.
+    /// The probe.
+    pub probe: Probe,
+    /// The result.
+    pub result: ProbeResult,
+    /// Its attempts. There is a second one only after a failure, or if the site asked to wait.
     pub attempts: Vec<Attempt>,
-    /// Why it was not tried, or what went wrong.
+    /// The reason why it was skipped, or the error.
     pub reason: Option<String>,
 }
 
 impl ProbeReport {
-    pub(super) fn from_skipped(way: Probe, reason: &str) -> Self {
-        Self { way, found: ProbeResult::Skipped, attempts: Vec::new(), reason: Some(reason.to_owned()) }
+    pub(super) fn from_skipped(probe: Probe, reason: &str) -> Self {
+        Self { probe, result: ProbeResult::Skipped, attempts: Vec::new(), reason: Some(reason.to_owned()) }
     }
 
-    pub(super) fn from_outcome(way: Probe, outcome: &Result<Response, Error>) -> Self {
-        let (found, attempts, reason) = match outcome {
+    pub(super) fn from_outcome(probe: Probe, outcome: &Result<Response, Error>) -> Self {
+        let (result, attempts, reason) = match outcome {
             Ok(page) => (ProbeResult::Passed, page.trace().attempts(), None),
             Err(error) => {
                 let found = if error.is_blocked() { ProbeResult::Refused } else { ProbeResult::Failed };
@@ -151,53 +151,53 @@ impl ProbeReport {
                 (found, attempts, (found == ProbeResult::Failed).then(|| error.chain()))
             }
         };
-        Self { way, found, attempts: attempts.to_vec(), reason }
+        Self { probe, result, attempts: attempts.to_vec(), reason }
     }
 
-    /// What the last answer was.
+    /// Returns the verdict kind of the last response.
     pub(super) fn kind(&self) -> Option<VerdictKind> {
         self.attempts.last()?.verdict.as_ref().map(|verdict| verdict.kind)
     }
 }
 
-/// Whether `way` would tell anything more after `steps`, else why not. Pure.
-pub(super) fn check_useful(way: Probe, steps: &[ProbeReport]) -> std::result::Result<(), &'static str> {
-    let passed = |way| result_of(way, steps) == Some(ProbeResult::Passed);
+/// Checks whether `probe` would add information after `steps`. Returns the reason if it would not. Pure.
+pub(super) fn check_useful(probe: Probe, steps: &[ProbeReport]) -> std::result::Result<(), &'static str> {
+    let passed = |probe| result_of(probe, steps) == Some(ProbeResult::Passed);
     if let Some(reason) = steps.iter().find_map(stop_reason) {
         return Err(reason);
     }
-    let unless = |needless: bool, reason| if needless { Err(reason) } else { Ok(()) };
-    match way {
+    let skip_if = |is_useless: bool, reason| if is_useless { Err(reason) } else { Ok(()) };
+    match probe {
         Probe::Plain | Probe::Impersonate => Ok(()),
-        Probe::Headers => unless(passed(Probe::Plain), "plain passed"),
+        Probe::Headers => skip_if(passed(Probe::Plain), "plain passed"),
         Probe::Cookies | Probe::Profile | Probe::Browser => {
-            unless(passed(Probe::Impersonate), "impersonate passed")
+            skip_if(passed(Probe::Impersonate), "impersonate passed")
         }
         Probe::Cleared if passed(Probe::Impersonate) => Err("impersonate passed"),
-        Probe::Cleared => unless(!passed(Probe::Browser), "the browser earned nothing"),
-        Probe::Window => unless(
+        Probe::Cleared => skip_if(!passed(Probe::Browser), "the browser did not earn a clearance"),
+        Probe::Window => skip_if(
             result_of(Probe::Browser, steps) != Some(ProbeResult::Refused),
             "the browser was not refused",
         ),
         Probe::Direct => {
-            unless(steps.iter().any(|step| step.found == ProbeResult::Passed), "something passed")
+            skip_if(steps.iter().any(|report| report.result == ProbeResult::Passed), "another probe passed")
         }
     }
 }
 
-pub(super) fn result_of(way: Probe, steps: &[ProbeReport]) -> Option<ProbeResult> {
-    steps.iter().find(|step| step.way == way).map(|step| step.found)
+pub(super) fn result_of(probe: Probe, steps: &[ProbeReport]) -> Option<ProbeResult> {
+    steps.iter().find(|report| report.probe == probe).map(|report| report.result)
 }
 
-/// Why nobody should ask any more after this.
-fn stop_reason(step: &ProbeReport) -> Option<&'static str> {
-    if step.kind() == Some(VerdictKind::RateLimit) {
-        return Some("the site asked for a slower pace");
+/// Returns the reason to stop sending probes after `report`, if any.
+fn stop_reason(report: &ProbeReport) -> Option<&'static str> {
+    if report.kind() == Some(VerdictKind::RateLimit) {
+        return Some("the site limits the request rate");
     }
-    let error = step.attempts.last()?.error.as_ref()?;
+    let error = report.attempts.last()?.error.as_ref()?;
     match error.kind {
-        ErrorKind::Dns => Some("the name was not found"),
-        ErrorKind::Robots => Some("robots.txt forbids it"),
+        ErrorKind::Dns => Some("the host name could not be resolved"),
+        ErrorKind::Robots => Some("robots.txt disallows the URL"),
         _ => None,
     }
 }
@@ -210,12 +210,12 @@ pub(super) mod tests {
     use crate::trace::AttemptError;
     use crate::verdict::Verdict;
 
-    /// A step that ended in an answer of this kind.
-    pub(in crate::diagnose) fn answered(way: Probe, kind: VerdictKind) -> ProbeReport {
+    /// A report of a probe that got a response with this verdict.
+    pub(in crate::diagnose) fn answered(probe: Probe, kind: VerdictKind) -> ProbeReport {
         let found = if kind == VerdictKind::Genuine { ProbeResult::Passed } else { ProbeResult::Refused };
         let verdict = Verdict { kind, vendor: None, confidence: 1.0, evidence: Vec::new() };
         let attempt = Attempt {
-            tier: way.tier(),
+            tier: probe.tier(),
             browser_profile: None,
             proxy: None,
             session: None,
@@ -227,20 +227,20 @@ pub(super) mod tests {
             error: None,
             next: None,
         };
-        ProbeReport { way, found, attempts: vec![attempt], reason: None }
+        ProbeReport { probe, result: found, attempts: vec![attempt], reason: None }
     }
 
-    /// A step that got no answer.
-    pub(in crate::diagnose) fn failed(way: Probe, kind: ErrorKind) -> ProbeReport {
-        let mut step = answered(way, VerdictKind::Genuine);
-        step.found = ProbeResult::Failed;
-        step.attempts[0].verdict = None;
-        step.attempts[0].error = Some(AttemptError { kind, message: String::new() });
-        step
+    /// A report of a probe without a response.
+    pub(in crate::diagnose) fn failed(probe: Probe, kind: ErrorKind) -> ProbeReport {
+        let mut report = answered(probe, VerdictKind::Genuine);
+        report.result = ProbeResult::Failed;
+        report.attempts[0].verdict = None;
+        report.attempts[0].error = Some(AttemptError { kind, message: String::new() });
+        report
     }
 
     #[test]
-    fn a_way_that_would_tell_nothing_more_is_left_out() {
+    fn a_probe_that_would_add_no_information_is_skipped() {
         use VerdictKind::{Block, Challenge, Genuine, RateLimit};
         let plain_passed = [answered(Probe::Plain, Genuine)];
         let both_passed = [answered(Probe::Plain, Block), answered(Probe::Impersonate, Genuine)];
@@ -248,7 +248,7 @@ pub(super) mod tests {
         let refused = [answered(Probe::Impersonate, Challenge), answered(Probe::Browser, Block)];
         let limited = [answered(Probe::Plain, RateLimit)];
         let unknown = [failed(Probe::Plain, ErrorKind::Dns)];
-        for (way, steps, expected) in [
+        for (probe, steps, expected) in [
             (Probe::Plain, &[][..], Ok(())),
             (Probe::Headers, &plain_passed, Err("plain passed")),
             (Probe::Impersonate, &plain_passed, Ok(())),
@@ -257,15 +257,15 @@ pub(super) mod tests {
             (Probe::Browser, &both_passed, Err("impersonate passed")),
             (Probe::Cleared, &both_passed, Err("impersonate passed")),
             (Probe::Cleared, &cleared, Ok(())),
-            (Probe::Cleared, &refused, Err("the browser earned nothing")),
+            (Probe::Cleared, &refused, Err("the browser did not earn a clearance")),
             (Probe::Window, &cleared, Err("the browser was not refused")),
             (Probe::Window, &refused, Ok(())),
             (Probe::Direct, &refused, Ok(())),
-            (Probe::Direct, &cleared, Err("something passed")),
-            (Probe::Impersonate, &limited, Err("the site asked for a slower pace")),
-            (Probe::Impersonate, &unknown, Err("the name was not found")),
+            (Probe::Direct, &cleared, Err("another probe passed")),
+            (Probe::Impersonate, &limited, Err("the site limits the request rate")),
+            (Probe::Impersonate, &unknown, Err("the host name could not be resolved")),
         ] {
-            assert_eq!(check_useful(way, steps), expected, "{way}");
+            assert_eq!(check_useful(probe, steps), expected, "{probe}");
         }
     }
 }
