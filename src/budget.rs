@@ -1,21 +1,21 @@
-//! What one fetch may cost at most.
+//! The budget of one fetch.
 
 use std::time::Duration;
 
-/// The most one fetch may spend on all its tiers together. Spent, it ends with what it has: the last answer's
-/// verdict, or the last error.
+/// The budget of one fetch, for all its tiers together. When it is exhausted, the fetch ends with the verdict of the
+/// last response, or with the last error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Budget {
-    /// Attempts, from 1. Default: 12.
+    /// The maximum number of attempts, from 1. Default: 12.
     pub attempts: u32,
-    /// Attempts in the browser; 0 keeps the fetch out of it. Default: 3.
+    /// The maximum number of attempts in the browser; 0 disables it. Default: 3.
     pub visits: u32,
-    /// Bytes of bodies, after content decoding, those of block pages too. What a page in the browser loads
-    /// beside itself is not counted. Default: no end.
+    /// The maximum number of body bytes after content decoding, block pages included. Subresources of a page in the
+    /// browser are not counted. Default: unlimited.
     pub bytes: Option<u64>,
-    /// After so long no further attempt begins, and no wait that would end later. An attempt under way goes on:
-    /// that has an end in [`Bounds`](crate::Bounds). Default: 5 minutes.
+    /// The time after which no attempt begins. A wait that would end later is not started either. A running attempt
+    /// continues up to its [`Limits`](crate::Limits). Default: 5 minutes.
     pub elapsed: Option<Duration>,
 }
 

@@ -1,4 +1,4 @@
-//! The cookie jar of an identity: public-suffix aware, bounded, in a browser's order.
+//! The cookie jar of an identity: aware of public suffixes, limited in size, in the order of a browser.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -14,32 +14,32 @@ use url::Url;
 
 use crate::sync::lock_unpoisoned;
 
-/// A cookie with all its attributes, as it moves between the HTTP tiers, the browser and files.
+/// A cookie with all its attributes, for the HTTP tiers, the browser and files.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Cookie {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its value. Never printed by `Debug`.
+    /// The value. `Debug` never prints it.
     pub value: String,
     /// The domain without a leading dot, an IPv6 address without brackets.
     pub domain: String,
-    /// Whether it goes to this host only, not to hosts below it.
+    /// Whether it is sent to this host only, not to subdomains.
     pub host_only: bool,
-    /// The path it is for.
+    /// The path.
     pub path: String,
-    /// When it ends, in seconds since 1970; `None` for a session cookie.
+    /// The expiry in seconds since 1970; `None` for a session cookie.
     pub expires: Option<i64>,
-    /// Whether it goes over https only.
+    /// Whether it is sent over https only.
     pub secure: bool,
-    /// Whether scripts cannot see it.
+    /// Whether it is hidden from scripts.
     pub http_only: bool,
-    /// `Strict`, `Lax` or `None`, when the site said so.
+    /// `Strict`, `Lax` or `None`, if the site set the attribute.
     pub same_site: Option<String>,
 }
 
 impl Cookie {
-    /// A host-only session cookie for the whole of `host`, an IPv6 address with its brackets or without.
+    /// Creates a host-only session cookie for all paths of `host`. An IPv6 address may have brackets.
     #[must_use]
     pub fn session(name: impl Into<String>, value: impl Into<String>, host: impl Into<String>) -> Self {
         Self {
@@ -55,14 +55,14 @@ impl Cookie {
         }
     }
 
-    /// Whether it goes to `host`: its own, or a parent's that shares it.
+    /// Whether it is sent to `host`: its own host, or a subdomain unless it is host-only.
     pub(crate) fn matches_host(&self, host: &str) -> bool {
         let host = strip_brackets(host);
         self.domain == host
             || (!self.host_only && host.strip_suffix(&self.domain).is_some_and(|sub| sub.ends_with('.')))
     }
 
-    /// The URL this cookie may be set from: storage wants one.
+    /// Returns a URL that may set this cookie, as `cookie_store` requires one.
     fn origin_url(&self) -> Option<Url> {
         let scheme = if self.secure { "https" } else { "http" };
         let host = if self.domain.contains(':') { format!("[{}]", self.domain) } else { self.domain.clone() };
@@ -76,11 +76,11 @@ impl fmt::Debug for Cookie {
     }
 }
 
-/// Cookies of one identity. Every call locks for its own length only.
+/// The cookies of one identity. Each call takes the lock only while it runs.
 ///
-/// The cookies that the caller gave belong to the session: the jars of its identities share them, so that a change
-/// which the site makes on one tier is seen on all. The cookies that a site set itself belong to the identity that
-/// earned them: one site must not see one session cookie with two user agents.
+/// The caller's cookies belong to the session. The jars of its identities share them, so a change by the site on one
+/// tier applies to all tiers. Cookies that a site set belong to one identity, because a site must not see the same
+/// session cookie with two user agents.
 #[derive(Default)]
 pub struct CookieJar {
     own: Mutex<Inner>,
@@ -89,49 +89,48 @@ pub struct CookieJar {
 
 #[derive(Default)]
 struct Inner {
-    /// By domain, so that a lookup reads those of a host and its parents alone.
+    /// By domain, so that a lookup only reads the stores of a host and its parents.
     stores: HashMap<String, CookieStore>,
-    /// When each cookie was first set: browsers send older ones first among equal paths.
+    /// When each cookie was created: among equal paths, browsers send older cookies first.
     created: HashMap<Arc<CookieId>, u64>,
-    /// The same, the oldest first: the next to be given up.
+    /// The cookies by creation time, for eviction of the oldest.
     by_age: BTreeMap<u64, Arc<CookieId>>,
-    /// When each cookie got its present value.
+    /// When each cookie got its current value.
     changed: HashMap<CookieId, u64>,
-    /// When the site deleted each cookie that is gone.
+    /// When the site deleted each deleted cookie.
     deleted: HashMap<CookieId, u64>,
-    /// The cookies that the caller gave: they are the caller's secrets, whatever the site makes of them. Kept in the
-    /// shared part only.
+    /// The caller's cookies. They are the caller's secrets even after the site changes them. Set in the shared part
+    /// only.
     keys: HashSet<CookieId>,
 }
 
 /// Domain, path and name.
 type CookieId = (String, String, String);
 
-/// A cookie as the store has it.
+/// A cookie in the store.
 type StoredCookie = cookie_store::Cookie<'static>;
 
 impl CookieJar {
-    /// An empty jar that shares this one's cookies given by the caller.
+    /// Creates an empty jar that shares the caller's cookies of this one.
     pub(crate) fn with_same_given(&self) -> Self {
         Self { own: Mutex::default(), given: Arc::clone(&self.given) }
     }
 
-    /// Takes over what one answer from `url` sets. What is malformed, too large, for a foreign
-    /// domain or for a public suffix is dropped, as browsers do.
+    /// Stores the cookies that a response from `url` sets. As in browsers, a cookie is dropped if it is malformed, too
+    /// large, for a foreign domain or for a public suffix.
     pub fn store<'a>(&self, url: &Url, set_cookie: impl IntoIterator<Item = &'a HeaderValue>) {
         for value in set_cookie {
             let Some(raw) =
                 std::str::from_utf8(value.as_bytes()).ok().and_then(|text| parse_set_cookie(text, url))
             else {
-                tracing::debug!(host = url.host_str(), "dropped a cookie that cannot be stored");
+                tracing::debug!(host = url.host_str(), "dropping an invalid cookie");
                 continue;
             };
             self.insert_raw(&raw, url);
         }
     }
 
-    /// Adds one cookie of the caller's own. It goes with all requests of the session, on every tier. The host
-    /// memory never stores it.
+    /// Adds one cookie of the caller. Every tier of the session sends it. Host memory never stores it.
     pub fn insert(&self, cookie: &Cookie) {
         let key = cookie_id(cookie);
         let mut given = lock_unpoisoned(&self.given);
@@ -164,7 +163,8 @@ impl CookieJar {
         self.insert_raw(&raw, &url);
     }
 
-    /// Deletes the cookie that has this name, domain and path, as a site does.
+    /// Deletes the cookie with this name, domain and path, as a site does.
+    #[cfg(feature = "browser")]
     pub(crate) fn delete(&self, cookie: &Cookie) {
         let key = cookie_id(cookie);
         let mut given = lock_unpoisoned(&self.given);
@@ -176,19 +176,22 @@ impl CookieJar {
         }
     }
 
-    /// The name-value pairs for a request to `url`, longest path first, then oldest first.
+    /// Returns the name-value pairs for a request to `url`, longest path first, then oldest first.
     #[must_use]
     pub fn pairs(&self, url: &Url) -> Vec<(String, String)> {
         let host = url.host_str().unwrap_or_default();
         let (given, own) = (lock_unpoisoned(&self.given), lock_unpoisoned(&self.own));
-        let mut found = Vec::new();
-        for inner in [&*given, &*own] {
-            let cookies = inner.stores_for_host(host).flat_map(|store| store.matches(url));
-            let cookies = cookies.filter(|cookie| std::ptr::eq(inner, &*given) || !given.has_key(cookie));
-            found.extend(
-                cookies.map(|cookie| (Reverse(cookie.path.len()), inner.creation_order(cookie), cookie)),
-            );
-        }
+        let of_given = given
+            .stores_for_host(host)
+            .flat_map(|store| store.matches(url))
+            .map(|cookie| (given.creation_order(cookie), cookie));
+        let of_own = own
+            .stores_for_host(host)
+            .flat_map(|store| store.matches(url))
+            .map(|cookie| (own.creation_order(cookie), cookie));
+        let of_own = of_own.filter(|(_, cookie)| !given.has_key(cookie));
+        let mut found: Vec<_> =
+            of_given.chain(of_own).map(|(age, cookie)| (Reverse(cookie.path.len()), age, cookie)).collect();
         found.sort_by_key(|(path, age, _)| (*path, *age));
         found
             .into_iter()
@@ -196,35 +199,34 @@ impl CookieJar {
             .collect()
     }
 
-    /// The cookies that a site set and that go to `host`, without those that the caller gave.
+    /// Returns the cookies for `host` that a site set, without the caller's.
     pub(crate) fn site_cookies_for(&self, host: &str) -> Vec<Cookie> {
         let (given, own) = (lock_unpoisoned(&self.given), lock_unpoisoned(&self.own));
-        let mut cookies = own.told(own.stores_for_host(host));
+        let mut cookies = own.unexpired(own.stores_for_host(host));
         cookies.retain(|(_, cookie)| cookie.matches_host(host) && !given.keys.contains(&cookie_id(cookie)));
         without_ages(cookies)
     }
 
-    /// The caller's own cookies that go to `host`.
+    /// Returns the caller's cookies for `host`.
     pub(crate) fn user_cookies_for(&self, host: &str) -> Vec<Cookie> {
         let given = lock_unpoisoned(&self.given);
-        let mut cookies = given.told(given.stores_for_host(host));
+        let mut cookies = given.unexpired(given.stores_for_host(host));
         cookies.retain(|(_, cookie)| cookie.matches_host(host));
         without_ages(cookies)
     }
 
-    /// All cookies that have not expired, the oldest first.
+    /// Returns all unexpired cookies, oldest first.
     #[must_use]
     pub fn list(&self) -> Vec<Cookie> {
         let (given, own) = (lock_unpoisoned(&self.given), lock_unpoisoned(&self.own));
-        let mut cookies = own.told(own.stores.values());
+        let mut cookies = own.unexpired(own.stores.values());
         cookies.retain(|(_, cookie)| !given.keys.contains(&cookie_id(cookie)));
-        cookies.extend(given.told(given.stores.values()));
+        cookies.extend(given.unexpired(given.stores.values()));
         cookies.sort_by_key(|(age, _)| *age);
         without_ages(cookies)
     }
 
-    /// The unexpired cookies of several jars, each as it was changed last: of two values the newer one, and none
-    /// where the last change deleted it.
+    /// Merges the unexpired cookies of several jars. The last change of a cookie wins: its newest value or deletion.
     #[must_use]
     pub fn merge<'a>(jars: impl IntoIterator<Item = &'a Self>) -> Vec<Cookie> {
         let mut latest: HashMap<CookieId, (u64, Option<(u64, Cookie)>)> = HashMap::new();
@@ -236,7 +238,7 @@ impl CookieJar {
         };
         for jar in jars {
             for inner in [lock_unpoisoned(&jar.given), lock_unpoisoned(&jar.own)] {
-                for (age, cookie) in inner.told(inner.stores.values()) {
+                for (age, cookie) in inner.unexpired(inner.stores.values()) {
                     let key = cookie_id(&cookie);
                     let at = inner.changed.get(&key).copied().unwrap_or_default();
                     add(key, at, Some((age, cookie)));
@@ -266,7 +268,7 @@ impl CookieJar {
 
 impl fmt::Debug for CookieJar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Jar(***)")
+        f.write_str("CookieJar(***)")
     }
 }
 
@@ -289,7 +291,7 @@ impl Inner {
                 self.mark_deleted(&key);
             }
             Err(cause) => {
-                tracing::debug!(host = url.host_str(), %cause, "dropped a cookie");
+                tracing::debug!(host = url.host_str(), %cause, "dropping a cookie");
                 self.drop_if_empty(&key.0);
             }
         }
@@ -306,7 +308,7 @@ impl Inner {
         }
     }
 
-    /// Removes a cookie because the site deleted it.
+    /// Removes a cookie that the site deleted.
     fn delete(&mut self, key: &CookieId) {
         self.remove(key);
         self.mark_deleted(key);
@@ -316,7 +318,7 @@ impl Inner {
         !self.keys.is_empty() && self.keys.contains(&stored_cookie_id(cookie))
     }
 
-    /// Drops the oldest cookies when a hostile site floods the jar.
+    /// Drops the oldest cookies if a hostile site floods the jar.
     fn evict_oldest(&mut self) {
         while self.created.len() > MAX_COOKIES {
             let Some(oldest) = self.by_age.first_key_value().map(|(_, key)| Arc::clone(key)) else { return };
@@ -335,14 +337,14 @@ impl Inner {
         self.drop_if_empty(&key.0);
     }
 
-    /// Drops the store of a domain that has no cookies.
+    /// Drops the store of a domain without cookies.
     fn drop_if_empty(&mut self, domain: &str) {
         if self.stores.get(domain).is_some_and(|store| store.iter_any().next().is_none()) {
             self.stores.remove(domain);
         }
     }
 
-    /// What is kept for `host` and for the names above it.
+    /// Returns the stores of `host` and its parent domains.
     fn stores_for_host<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a CookieStore> {
         let names = successors(Some(host), |name| name.split_once('.').map(|(_, parent)| parent));
         names.filter_map(|name| self.stores.get(name))
@@ -352,8 +354,8 @@ impl Inner {
         self.created.get(&stored_cookie_id(cookie)).copied().unwrap_or(u64::MAX)
     }
 
-    /// The unexpired cookies of `stores`, each with its age, the oldest first.
-    fn told<'a>(&self, stores: impl Iterator<Item = &'a CookieStore>) -> Vec<(u64, Cookie)> {
+    /// Returns the unexpired cookies of `stores` with their creation time, oldest first.
+    fn unexpired<'a>(&self, stores: impl Iterator<Item = &'a CookieStore>) -> Vec<(u64, Cookie)> {
         let cookies = stores.flat_map(CookieStore::iter_unexpired);
         let mut all: Vec<(u64, Cookie)> =
             cookies.filter_map(|cookie| Some((self.creation_order(cookie), to_cookie(cookie)?))).collect();
@@ -366,13 +368,13 @@ fn without_ages(cookies: Vec<(u64, Cookie)>) -> Vec<Cookie> {
     cookies.into_iter().map(|(_, cookie)| cookie).collect()
 }
 
-/// The next moment: all changes to cookies of this process have an order.
+/// Returns the next tick of a logical clock that orders all cookie changes of the process.
 fn tick() -> u64 {
     static CLOCK: AtomicU64 = AtomicU64::new(1);
     CLOCK.fetch_add(1, Ordering::Relaxed)
 }
 
-/// A stored cookie with all its attributes.
+/// Converts a stored cookie with all its attributes.
 fn to_cookie(cookie: &StoredCookie) -> Option<Cookie> {
     let (domain, host_only) = match &cookie.domain {
         CookieDomain::HostOnly(host) => (strip_brackets(host).to_owned(), true),
@@ -400,16 +402,19 @@ fn stored_cookie_id(cookie: &StoredCookie) -> CookieId {
     (String::from(&cookie.domain), String::from(&cookie.path), cookie.name().to_owned())
 }
 
-/// A host as cookies name it: an IPv6 address without its brackets.
+/// Removes the brackets of an IPv6 address, as in a cookie's domain.
 fn strip_brackets(host: &str) -> &str {
     host.trim_matches(['[', ']'])
 }
 
 fn cookie_id(cookie: &Cookie) -> CookieId {
-    (cookie.domain.clone(), cookie.path.clone(), cookie.name.clone())
+    // The store names an IPv6 address with its brackets.
+    let domain =
+        if cookie.domain.contains(':') { format!("[{}]", cookie.domain) } else { cookie.domain.clone() };
+    (domain, cookie.path.clone(), cookie.name.clone())
 }
 
-/// Parses one Set-Cookie value under a browser's rules of size, prefix and domain.
+/// Parses a Set-Cookie value with a browser's rules for size, prefix and domain.
 fn parse_set_cookie(text: &str, url: &Url) -> Option<RawCookie<'static>> {
     let mut raw = RawCookie::parse(text.to_owned()).ok()?;
     if raw.name().len() + raw.value().len() > MAX_PAIR_BYTES {
@@ -430,14 +435,14 @@ fn parse_set_cookie(text: &str, url: &Url) -> Option<RawCookie<'static>> {
     }
     let host = url.host_str()?;
     let domain = raw.domain().map(|domain| domain.trim_start_matches('.').to_ascii_lowercase());
-    // Whoever reads it next may trim what hides a public suffix here: `Domain=. co.uk`.
+    // The next parser may trim characters that hide a public suffix here: `Domain=. co.uk`.
     if domain.as_ref().is_some_and(|domain| !domain.bytes().all(is_host_byte)) {
         return None;
     }
     match domain {
         Some(domain)
             if (domain.is_empty() || domain == host)
-            // A host that is itself a public suffix, or an address, keeps its cookies to itself.
+            // A host that is a public suffix, or an address, gets a host-only cookie.
             && (is_public_suffix(host) || url.domain().is_none()) =>
         {
             raw.unset_domain();
@@ -448,20 +453,20 @@ fn parse_set_cookie(text: &str, url: &Url) -> Option<RawCookie<'static>> {
     Some(raw)
 }
 
-/// Whether a host, or an address, may have this byte.
+/// Whether a host name or address may contain this byte.
 const fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':' | b'[' | b']')
 }
 
-/// Whether cookies for `domain` would be shared between unrelated sites. An unknown single label
-/// (`localhost`, `test`) counts as one, a private suffix (`github.io`) too.
+/// Whether `domain` is a public suffix, so that unrelated sites would share its cookies. An unknown single label
+/// (`localhost`, `test`) and a private suffix (`github.io`) count as one.
 fn is_public_suffix(domain: &str) -> bool {
     psl::suffix(domain.as_bytes()).is_some_and(|suffix| suffix.as_bytes() == domain.as_bytes())
 }
 
-/// Chrome's bound on name plus value.
+/// Chrome's limit for name plus value.
 const MAX_PAIR_BYTES: usize = 4096;
-/// Chrome's bound on all cookies of a profile.
+/// Chrome's limit for all cookies of a profile.
 const MAX_COOKIES: usize = 3000;
 
 #[cfg(test)]
@@ -488,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn an_updated_cookie_keeps_its_place() {
+    fn an_updated_cookie_keeps_its_position() {
         let jar = jar("https://site.example/", &["a=1", "b=2", "a=3"]);
         assert_eq!(cookie_header(&jar, "https://site.example/"), "a=3; b=2");
     }
@@ -521,13 +526,13 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_cookie_is_gone() {
+    fn an_expired_cookie_is_removed() {
         let jar = jar("https://site.example/", &["a=1", "b=2", "a=; Max-Age=0"]);
         assert_eq!(cookie_header(&jar, "https://site.example/"), "b=2");
     }
 
     #[test]
-    fn cookies_survive_the_way_to_the_browser_and_back() {
+    fn cookies_survive_a_round_trip_through_another_jar() {
         let first = jar(
             "https://www.site.example/",
             &["a=1; Domain=site.example; Secure; HttpOnly; SameSite=Lax; Max-Age=1000", "b=2"],
@@ -551,7 +556,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_jar_gives_up_the_oldest_whatever_its_site() {
+    fn a_full_jar_evicts_the_oldest_cookie_of_any_site() {
         let jar = CookieJar::default();
         let url = |site: usize| Url::parse(&format!("https://www.site{site}.example/")).unwrap();
         for site in 0..=MAX_COOKIES {
@@ -576,7 +581,7 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_without_cookies_takes_no_room() {
+    fn a_domain_without_cookies_has_no_store() {
         let jar = jar("https://site.example/", &["a=1", "a=; Max-Age=0", "b=; Max-Age=0", "c=1; Path=/x"]);
         jar.store(
             &Url::parse("https://other.example/").unwrap(),
@@ -587,7 +592,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_its_cookies_on_every_way() {
+    fn cookies_of_an_ip_address_work_in_every_form() {
         for address in ["http://127.0.0.1:8080/", "http://[::1]:8080/"] {
             let first = jar(address, &["a=1"]);
             assert_eq!(cookie_header(&first, address), "a=1", "{address}");
@@ -601,21 +606,21 @@ mod tests {
     }
 
     #[test]
-    fn what_the_caller_gave_is_not_earned_even_when_the_site_renews_it() {
+    fn a_cookie_of_the_caller_stays_the_callers_when_the_site_renews_it() {
         let jar = jar("https://www.site.example/", &["a=1; Domain=site.example", "b=2", "c=3; Path=/deep"]);
         jar.insert(&Cookie::session("login", "hunter2", "www.site.example"));
         jar.store(
             &Url::parse("https://www.site.example/").unwrap(),
             &["login=renewed".parse::<HeaderValue>().unwrap()],
         );
-        let earned =
+        let site_set =
             |host| jar.site_cookies_for(host).into_iter().map(|cookie| cookie.name).collect::<Vec<_>>();
-        assert_eq!(earned("www.site.example"), ["a", "b", "c"]);
-        assert_eq!(earned("site.example"), ["a"]);
-        assert!(earned("other.example").is_empty());
+        assert_eq!(site_set("www.site.example"), ["a", "b", "c"]);
+        assert_eq!(site_set("site.example"), ["a"]);
+        assert!(site_set("other.example").is_empty());
     }
 
-    fn answer(jar: &CookieJar, set: &str) {
+    fn receive(jar: &CookieJar, set: &str) {
         jar.store(&Url::parse("https://www.site.example/").unwrap(), &[set.parse::<HeaderValue>().unwrap()]);
     }
 
@@ -624,15 +629,15 @@ mod tests {
     }
 
     #[test]
-    fn what_the_caller_gave_is_one_cookie_on_all_tiers() {
+    fn all_tiers_share_a_cookie_of_the_caller() {
         let plain = CookieJar::default();
         let browser = plain.with_same_given();
         for name in ["renewed", "deleted", "kept"] {
             plain.insert(&Cookie::session(name, "1", "www.site.example"));
         }
-        answer(&plain, "renewed=2");
-        answer(&plain, "own=plain");
-        answer(&browser, "deleted=; Max-Age=0");
+        receive(&plain, "renewed=2");
+        receive(&plain, "own=plain");
+        receive(&browser, "deleted=; Max-Age=0");
         for jar in [&plain, &browser] {
             let sent = cookie_header(jar, "https://www.site.example/");
             assert!(
@@ -642,37 +647,37 @@ mod tests {
         }
         assert!(
             !cookie_header(&browser, "https://www.site.example/").contains("own="),
-            "a site's own cookie stays apart"
+            "a cookie that the site set is not shared"
         );
-        // Set again by the site after it was deleted: the caller's still.
-        answer(&plain, "deleted=3");
+        // The site sets the cookie again after deleting it: it is still the caller's.
+        receive(&plain, "deleted=3");
         assert!(cookie_header(&browser, "https://www.site.example/").contains("deleted=3"));
         assert_eq!(values(&plain.site_cookies_for("www.site.example")), ["own=plain"]);
     }
 
     #[test]
-    fn of_several_jars_the_last_change_of_a_cookie_holds() {
+    fn merging_jars_keeps_the_last_change_of_each_cookie() {
         let (plain, browser) = (CookieJar::default(), CookieJar::default());
-        answer(&plain, "a=1");
-        answer(&browser, "a=2");
-        answer(&browser, "b=1");
-        answer(&plain, "b=2");
-        answer(&plain, "c=1");
-        answer(&browser, "c=2");
-        answer(&browser, "c=; Max-Age=0");
-        answer(&browser, "d=; Max-Age=0");
-        answer(&plain, "d=1");
+        receive(&plain, "a=1");
+        receive(&browser, "a=2");
+        receive(&browser, "b=1");
+        receive(&plain, "b=2");
+        receive(&plain, "c=1");
+        receive(&browser, "c=2");
+        receive(&browser, "c=; Max-Age=0");
+        receive(&browser, "d=; Max-Age=0");
+        receive(&plain, "d=1");
         for jars in [[&plain, &browser], [&browser, &plain]] {
             assert_eq!(values(&CookieJar::merge(jars)), ["a=2", "b=2", "d=1"]);
         }
     }
 
     #[test]
-    fn a_cookie_that_the_caller_gives_takes_the_place_of_an_earned_one() {
+    fn a_cookie_of_the_caller_replaces_one_that_the_site_set() {
         let plain = CookieJar::default();
         let browser = plain.with_same_given();
-        answer(&plain, "sid=earned");
-        answer(&browser, "sid=earned elsewhere");
+        receive(&plain, "sid=site");
+        receive(&browser, "sid=other");
         plain.insert(&Cookie::session("sid", "given", "www.site.example"));
         for jar in [&plain, &browser] {
             assert_eq!(cookie_header(jar, "https://www.site.example/"), "sid=given");
@@ -689,9 +694,9 @@ mod tests {
 
     proptest::proptest! {
         #![proptest_config(proptest::prelude::ProptestConfig { cases: 2_000, ..Default::default() })]
-        /// The body of the fuzz target `set_cookie`.
+        /// The property of the fuzz target `set_cookie`.
         #[test]
-        fn whatever_is_set_is_bounded_and_goes_to_its_site_alone(
+        fn any_cookie_is_limited_in_size_and_sent_to_its_site_only(
             bytes in proptest::collection::vec(proptest::arbitrary::any::<u8>(), 0..200),
             attributes in "[ ;=,]?(Domain=[.]?[ ]{0,2}(co.uk|uk|example.co.uk)|Domain|Path|Expires|Max-Age|Secure|SameSite|__Host-a)?[=; ]{0,2}[a-z0-9.:/,; -]{0,40}",
             raw in proptest::bool::ANY,

@@ -1,29 +1,30 @@
-//! Which headers a caller gave may be sent to which origin. Pure.
+//! Decides which of the caller's headers may be sent to which origin. Pure.
 //!
-//! The rule: a header that a caller gave for a URL goes to the origin of that URL (scheme, host and port) and to no
-//! other, unless it is one of a short list of headers that negotiate or describe content. A cookie given as
-//! `name=value` is the header `Cookie`. The rule is the Fetch standard's for `Authorization` ("HTTP-redirect fetch",
-//! steps 13 and 14), and curl's since CVE-2022-27774, extended to every header that may hold a secret: nobody can tell
-//! an `X-Api-Key` from other headers by its name. Another port, another scheme (`https` after `http` too) and
-//! a subdomain are other origins.
+//! The rule: a header that a caller sets for a URL is sent only to the origin of that URL (scheme, host and port).
+//! Exempt is a short list of headers that negotiate or describe content. A cookie `name=value` counts as the header
+//! `Cookie`. Another port, another scheme (also `https` after `http`) and a subdomain are other origins.
+//!
+//! The rule is the Fetch standard's for `Authorization` ("HTTP-redirect fetch", steps 13 and 14), and curl's since
+//! CVE-2022-27774. It is extended to every header that may hold a secret, because a name such as `X-Api-Key` does not
+//! show that the header is one.
 
 use http::{HeaderName, header};
 use url::Origin;
 
-/// Whether the header `name`, which a caller gave for the origins that `given_for` is true for, may be sent to the
-/// origin `to`.
+/// Whether the header `name` may be sent to the origin `to`. `given_for` is true for the origins that the caller set
+/// it for.
 pub(crate) fn may_send(name: &HeaderName, to: &Origin, given_for: impl FnOnce(&Origin) -> bool) -> bool {
     !may_be_secret(name) || (to.is_tuple() && given_for(to))
 }
 
-/// Whether the value of a caller's header may be a secret: it is not known to negotiate or describe content.
+/// Whether the value of a caller's header may be a secret: true unless the header negotiates or describes content.
 pub(crate) fn may_be_secret(name: &HeaderName) -> bool {
     !NEGOTIATION.contains(name)
         && !OTHER_NEGOTIATION.contains(&name.as_str())
         && !["sec-ch-", "sec-fetch-"].iter().any(|prefix| name.as_str().starts_with(prefix))
 }
 
-/// Headers that any site may have. `Referer` has a policy of its own, see `net::origin`.
+/// Headers that any site may receive. `Referer` has its own policy, see `net::fetch_metadata`.
 const NEGOTIATION: [HeaderName; 17] = [
     header::ACCEPT,
     header::ACCEPT_CHARSET,
@@ -43,7 +44,7 @@ const NEGOTIATION: [HeaderName; 17] = [
     header::UPGRADE_INSECURE_REQUESTS,
     header::USER_AGENT,
 ];
-/// The same, of those that the `http` crate has no constant for.
+/// More of these headers, without a constant in the `http` crate.
 const OTHER_NEGOTIATION: [&str; 4] = ["priority", "save-data", "sec-gpc", "sec-purpose"];
 
 #[cfg(test)]
@@ -58,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_goes_to_the_origin_it_was_given_for_and_to_no_other() {
+    fn a_secret_is_sent_only_to_the_origin_it_was_set_for() {
         for name in [
             "authorization",
             "cookie",
@@ -86,12 +87,12 @@ mod tests {
                 assert_eq!(sent(name, "https://shop.example/page", to), expected, "{name} to {to}");
             }
             assert!(!sent(name, "http://shop.example/", "https://shop.example/"), "{name}: an upgrade");
-            assert!(!sent(name, "data:,x", "data:,x"), "{name}: what has no origin");
+            assert!(!sent(name, "data:,x", "data:,x"), "{name}: an opaque origin");
         }
     }
 
     #[test]
-    fn what_negotiates_content_goes_everywhere() {
+    fn headers_that_negotiate_content_are_sent_everywhere() {
         for name in [
             "accept",
             "Accept-Language",

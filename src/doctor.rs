@@ -1,4 +1,4 @@
-//! What is installed here, what each tier can do with it, and the fix for what it cannot.
+//! Checks of the local installation: the state of each tier, and the fix for each problem.
 
 use std::path::Path;
 
@@ -7,15 +7,15 @@ use crate::fingerprint::choice::ProfileChoice;
 #[cfg(feature = "browser")]
 use crate::fingerprint::profile::major;
 
-/// How a thing stands.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CheckStatus {
-    /// As it should be.
+    /// Everything works.
     Ok,
-    /// It works, but not as well as it could.
+    /// It works with a limitation.
     Warning,
-    /// A tier cannot work.
+    /// A tier does not work.
     Broken,
 }
 
@@ -31,17 +31,17 @@ impl CheckStatus {
     }
 }
 
-/// One thing that was looked at.
+/// The finding of one check.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Finding {
-    /// What was looked at, for example `browser`.
+    /// The subject of the check, for example `browser`.
     pub subject: &'static str,
-    /// How it stands.
+    /// The result.
     pub status: CheckStatus,
-    /// What was found.
+    /// The details.
     pub detail: String,
-    /// What to do about it.
+    /// How to fix the problem.
     pub fix: Option<String>,
 }
 
@@ -56,21 +56,21 @@ impl Finding {
     }
 }
 
-/// Looks at everything. Starts the browser only to ask for its version; sends nothing.
+/// Runs all checks. Starts the browser only to read its version; sends no request.
 #[must_use]
 pub fn run_checks() -> Vec<Finding> {
-    let worn = crate::fetcher::default_profile();
+    let choice = crate::fetcher::default_profile();
     let mut findings = vec![
         Finding::new("rungs", CheckStatus::Ok, format!("version {}", env!("CARGO_PKG_VERSION"))),
         check_roots(),
         check_dns(),
         Finding::new("plain", CheckStatus::Ok, "HTTP/1.1, HTTP/2, TLS 1.2 and 1.3"),
-        match &worn {
+        match &choice {
             Ok(ProfileChoice { profile, reason }) => Finding::new(
                 "impersonate",
                 CheckStatus::Ok,
                 format!(
-                    "profile {}: {} {}, {} {}; worn because {reason}",
+                    "profile {}: {} {}, {} {}; chosen because {reason}",
                     profile.name,
                     profile.provenance.browser,
                     profile.provenance.version,
@@ -81,11 +81,11 @@ pub fn run_checks() -> Vec<Finding> {
             Err(error) => Finding::new("impersonate", CheckStatus::Broken, error.chain()),
         },
     ];
-    findings.extend(check_browser(worn.ok().map(|worn| worn.profile).as_deref()));
+    findings.extend(check_browser(choice.ok().map(|choice| choice.profile).as_deref()));
     findings
 }
 
-/// The major version of the browser installed here. Starts it to ask.
+/// Returns the major version of the installed browser. Starts the browser to read it.
 #[must_use]
 pub fn installed_major() -> Option<u32> {
     #[cfg(feature = "browser")]
@@ -96,27 +96,33 @@ pub fn installed_major() -> Option<u32> {
 
 fn check_roots() -> Finding {
     match crate::net::system_roots() {
-        Some(path) => Finding::new("certificates", CheckStatus::Ok, format!("roots from {}", path.display())),
-        None => {
-            Finding::new("certificates", CheckStatus::Warning, "no system roots; the bundled ones are used")
-                .fix("install your system's CA certificates (Debian: apt-get install ca-certificates)")
-        }
+        Some(path) => Finding::new(
+            "certificates",
+            CheckStatus::Ok,
+            format!("root certificates from {}", path.display()),
+        ),
+        None => Finding::new(
+            "certificates",
+            CheckStatus::Warning,
+            "no system root certificates; the bundled ones are used",
+        )
+        .fix("install your system's CA certificates (Debian: apt-get install ca-certificates)"),
     }
 }
 
 fn check_dns() -> Finding {
     if Path::new("/etc/resolv.conf").exists() {
-        Finding::new("names", CheckStatus::Ok, "DNS as /etc/resolv.conf says, the hosts file before it")
+        Finding::new("names", CheckStatus::Ok, "the hosts file, then the name servers in /etc/resolv.conf")
     } else {
         Finding::new("names", CheckStatus::Warning, "no /etc/resolv.conf; only the hosts file is used")
-            .fix("configure a name server, or give names with --resolve")
+            .fix("configure a name server, or set addresses with --resolve")
     }
 }
 
 #[cfg(not(feature = "browser"))]
-fn browser(_profile: Option<&Profile>) -> Vec<Finding> {
+fn check_browser(_profile: Option<&Profile>) -> Vec<Finding> {
     vec![
-        Finding::new("browser", State::Warning, "this build has no browser tier")
+        Finding::new("browser", CheckStatus::Warning, "this build has no browser tier")
             .fix("build with the default feature `browser`"),
     ]
 }
@@ -125,20 +131,18 @@ fn browser(_profile: Option<&Profile>) -> Vec<Finding> {
 fn check_browser(profile: Option<&Profile>) -> Vec<Finding> {
     use crate::transport::browser;
     let Some(path) = browser::find() else {
-        return vec![
-            Finding::new("browser", CheckStatus::Broken, "no Chromium or Chrome found").fix(
-                "Debian: apt-get install chromium; elsewhere install Chrome, or name it in RUNGS_BROWSER",
-            ),
-        ];
+        return vec![Finding::new("browser", CheckStatus::Broken, "no Chromium or Chrome found").fix(
+            "install Chromium (Debian: apt-get install chromium) or Chrome, or set its path in RUNGS_BROWSER",
+        )];
     };
     let Some(version) = browser::version(&path) else {
         return vec![
             Finding::new(
                 "browser",
                 CheckStatus::Broken,
-                format!("{} does not tell its version", path.display()),
+                format!("{} does not print its version", path.display()),
             )
-            .fix("start it by hand to see what is missing, or name another in RUNGS_BROWSER"),
+            .fix("start it by hand to see the error, or set another path in RUNGS_BROWSER"),
         ];
     };
     let mut findings =
@@ -157,20 +161,20 @@ fn check_browser(profile: Option<&Profile>) -> Vec<Finding> {
     findings
 }
 
-/// A warning when the profile and the browser are of different versions, the patch level included: sites are told all
-/// of it in `sec-ch-ua-full-version-list`.
+/// Returns a warning if the profile and the browser have different versions, patch level included: sites see the full
+/// version in `sec-ch-ua-full-version-list`.
 #[cfg(feature = "browser")]
 fn check_version_drift(profile: &Profile, version: &str) -> Option<Finding> {
-    let worn = profile.provenance.version.as_str();
+    let expected = profile.provenance.version.as_str();
     let installed = version.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
     let consequence = if profile.major()? == major(version)? {
-        "sites that ask for the full version see another one on each tier"
+        "sites that request the full version see a different one on each tier"
     } else {
         "the tiers look like two browsers"
     };
-    (worn != installed).then(|| {
+    (expected != installed).then(|| {
         let detail = format!(
-            "profile {} has version {worn}, the installed browser has {installed}: {consequence}",
+            "profile {} has version {expected}, the installed browser has {installed}: {consequence}",
             profile.name
         );
         Finding::new("drift", CheckStatus::Warning, detail).fix(
@@ -186,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_browser_of_another_version_than_the_profile_is_drift() {
-        let profile = Profile::named("chrome-156-linux").expect("it is shipped");
+        let profile = Profile::named("chrome-156-linux").expect("a shipped profile");
         let same = format!("Chromium {} built on Debian", profile.provenance.version);
         assert!(check_version_drift(&profile, &same).is_none());
         let patch = check_version_drift(&profile, "Chromium 156.0.9999.1").expect("another patch level");

@@ -1,4 +1,4 @@
-//! The one error type of the crate: an opaque box with a kind, a URL, a hint, a trace and a source.
+//! The error type of the crate: an opaque box with a kind, a URL, a hint, a trace and a source.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -13,10 +13,10 @@ use crate::trace::{Diagnosis, Trace};
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// What went wrong with a fetch or with the settings for it.
+/// An error of a fetch or of its settings.
 ///
-/// `Display` says this layer's part; [`source`](StdError::source) says the rest, and
-/// [`hint`](Error::hint) what to do about it. No secret is ever part of any of them.
+/// `Display` prints the message of this layer, [`source`](StdError::source) returns the cause, and
+/// [`hint`](Error::hint) says how to fix it. None of them contains a secret.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -65,81 +65,79 @@ impl Error {
         self
     }
 
-    /// An error of the system's. Where all file descriptors are taken it is that, whatever was tried.
+    /// Converts an I/O error. If no file descriptor is free, the kind is [`ErrorKind::Io`], whatever `kind` is.
     pub(crate) fn from_io(kind: ErrorKind, message: String, cause: io::Error) -> Self {
         match Errno::from_io_error(&cause) {
-            Some(Errno::MFILE | Errno::NFILE) => {
-                Self::new(ErrorKind::Io, message).with_source(cause).with_hint(
-                    "all file descriptors are taken: raise the limit (`ulimit -n 4096`) or do less at once",
-                )
-            }
+            Some(Errno::MFILE | Errno::NFILE) => Self::new(ErrorKind::Io, message)
+                .with_source(cause)
+                .with_hint("raise the limit of file descriptors (`ulimit -n 4096`) or lower the concurrency"),
             _ => Self::new(kind, message).with_source(cause),
         }
     }
 
-    /// Marks what a proxy says of the credentials it was, or was not, given.
+    /// Marks an error by which a proxy refuses credentials or requires them.
     pub(crate) fn mark_proxy_auth_error(mut self) -> Self {
         self.0.is_proxy_auth_error = true;
         self
     }
 
-    /// The kind, for deciding by.
+    /// The kind.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The URL this is about, without credentials.
+    /// The URL of the failed request, without credentials.
     #[must_use]
     pub fn url(&self) -> Option<&str> {
         self.0.url.as_deref()
     }
 
-    /// What to do about it, in one line, where that is known.
+    /// How to fix the error, in one line, if known.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
         self.0.hint.as_deref()
     }
 
-    /// What was tried, where anything was.
+    /// The trace of the attempts, if there were any.
     #[must_use]
     pub fn trace(&self) -> Option<&Trace> {
         self.0.trace.as_ref()
     }
 
-    /// Why the fetch is probably still blocked, read from its trace. `None` for an error that is no block.
+    /// Returns the probable reason why the fetch is blocked, from its trace. `None` for an error that is not a block.
     #[must_use]
     pub fn diagnosis(&self) -> Option<Diagnosis> {
         let is_refusal = matches!(self.0.kind, ErrorKind::Blocked | ErrorKind::Proxy);
         self.trace().filter(|_| is_refusal)?.diagnosis()
     }
 
-    /// Whether every tier allowed was blocked.
+    /// Whether all allowed tiers were blocked.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
         self.0.kind == ErrorKind::Blocked
     }
 
-    /// Whether a proxy wants credentials, or refused those it was given (407, or SOCKS's own refusal).
+    /// Whether a proxy requires credentials or refused them (407, or a failed SOCKS authentication).
     #[must_use]
     pub fn is_proxy_auth_error(&self) -> bool {
         self.0.is_proxy_auth_error
     }
 
-    /// Whether a deadline passed.
+    /// Whether a timeout expired.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         self.0.kind == ErrorKind::Timeout
     }
 
-    /// Whether the same fetch may work a little later.
+    /// Whether the same fetch may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.0.kind.is_retryable()
     }
 
-    /// The message followed by those of all its sources, `: ` between them. Some libraries say their
-    /// source's part too: it is not said twice.
+    /// Returns the message and those of all sources, separated by `: `. A source that its parent's message already ends
+    /// with is not repeated.
     #[must_use]
     pub fn chain(&self) -> String {
         let mut text = self.to_string();
@@ -185,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_source_that_its_parent_quotes_is_not_said_twice() {
+    fn a_source_that_its_parent_quotes_is_not_repeated() {
         let inner = Error::new(ErrorKind::Io, "no such file");
         let middle = Error::new(ErrorKind::Io, "broke: no such file").with_source(inner);
         let outer = Error::new(ErrorKind::Io, "could not read").with_source(middle);

@@ -1,45 +1,45 @@
-//! What kind of thing went wrong: a closed list of stable names.
+//! The kinds of errors, with stable names.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// The kind of an [`Error`](crate::Error). Field-less, `Copy`, with names that do not change.
+/// The kind of an [`Error`](crate::Error). The names are stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The URL is malformed or its scheme is not http or https.
     InvalidUrl,
-    /// The request itself cannot be sent as asked (bad header, bad method, …).
+    /// The request is invalid: a bad header, a bad method, …
     InvalidRequest,
-    /// A setting, a file of settings or a combination of them is wrong.
+    /// A setting, a settings file or a combination of settings is invalid.
     Config,
-    /// A browser profile or block rule file is wrong.
+    /// A browser profile or a file of block rules is invalid.
     Profile,
     /// The host name could not be resolved.
     Dns,
     /// No connection could be opened, or it broke.
     Connect,
-    /// The TLS handshake failed, the certificate included.
+    /// The TLS handshake failed, or the certificate is not valid.
     Tls,
-    /// The proxy refused, failed or wants credentials.
+    /// The proxy refused the request, failed or requires credentials.
     Proxy,
-    /// A deadline passed.
+    /// A timeout expired.
     Timeout,
-    /// The peer did not speak proper HTTP, or ended before the answer did.
+    /// The peer violated HTTP, or closed the connection before the end of the response.
     Protocol,
-    /// The body's content coding is broken.
+    /// The content coding of the body is invalid.
     Decode,
-    /// The body is larger than allowed.
+    /// The body exceeds the size limit.
     BodyTooLarge,
-    /// Too many redirects, or a loop of them.
+    /// Too many redirects, or a redirect loop.
     Redirect,
-    /// Blocked at every tier allowed.
+    /// All allowed tiers are blocked.
     Blocked,
-    /// robots.txt forbids it.
+    /// robots.txt disallows the URL.
     Robots,
-    /// The browser could not be started, or broke.
+    /// The browser could not be started, or failed.
     Browser,
     /// A local file could not be read or written.
     Io,
@@ -48,7 +48,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// All kinds, in the order they are documented.
+    /// All kinds, in the documented order.
     pub const ALL: [Self; 18] = [
         Self::InvalidUrl,
         Self::InvalidRequest,
@@ -70,7 +70,7 @@ impl ErrorKind {
         Self::Interrupted,
     ];
 
-    /// The stable snake-case name, as JSON writes it.
+    /// The stable snake-case name, as in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -95,7 +95,7 @@ impl ErrorKind {
         }
     }
 
-    /// Whether the same attempt may work when made again a little later.
+    /// Whether a retry of the same attempt may succeed.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
         matches!(self, Self::Dns | Self::Connect | Self::Timeout | Self::Protocol)

@@ -1,4 +1,4 @@
-//! Where an identity says it is: what the exit of its proxy asks for.
+//! The location that an identity's browser reports, to match the exit address of its proxy.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -6,17 +6,17 @@ use std::str::FromStr;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 
-/// Time zone and position that an identity's browser shows. Default: the machine's zone, and no position.
+/// The time zone and position that an identity's browser reports. Default: the machine's time zone, no position.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct LocationOverride {
     /// An IANA time zone, for example `Europe/Berlin`.
     pub timezone: Option<String>,
-    /// What a page that asks for the position is told, without asking anybody.
+    /// The position that the Geolocation API returns, without a permission prompt.
     pub position: Option<Coordinates>,
 }
 
-/// A point on the earth, in degrees. Read from `LAT,LON`.
+/// A position in degrees. Parsed from `LAT,LON`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Coordinates {
@@ -27,40 +27,40 @@ pub struct Coordinates {
 }
 
 impl LocationOverride {
-    /// The place with this time zone and at this position, where they are said.
+    /// Parses a time zone and a position, each if given.
     ///
     /// # Errors
-    /// As [`check`](Self::check), and [`ErrorKind::Config`] when the position is not `LAT,LON`.
+    /// As [`validate`](Self::validate), and [`ErrorKind::Config`] if the position is not `LAT,LON`.
     pub(crate) fn parse(timezone: Option<&str>, position: Option<&str>) -> Result<Self> {
         let position = position.map(str::parse).transpose()?;
-        let place = Self { timezone: timezone.map(str::to_owned), position };
-        place.validate().map(|()| place)
+        let location = Self { timezone: timezone.map(str::to_owned), position };
+        location.validate().map(|()| location)
     }
 
-    /// Whether all it says can be shown.
+    /// Checks the time zone and the position.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] when the time zone is none, or the position is not on the earth.
+    /// [`ErrorKind::Config`] if the time zone is unknown or the position is out of range.
     pub fn validate(&self) -> Result<()> {
         if let Some(zone) = self.timezone.as_deref().filter(|zone| !is_time_zone(zone)) {
-            let message = format!("`{}` is no time zone", crate::redact::escape_terminal(zone));
+            let message = format!("`{}` is not a time zone", crate::redact::escape_terminal(zone));
             return Err(Error::new(ErrorKind::Config, message)
-                .with_hint("name it as the IANA database does, for example Europe/Berlin"));
+                .with_hint("use a name of the IANA database, for example Europe/Berlin"));
         }
         self.position.map_or(Ok(()), Coordinates::validate)
     }
 }
 
 impl Coordinates {
-    /// The point at these degrees. [`Place::check`] tells whether it is on the earth.
+    /// Creates a position. [`LocationOverride::validate`] checks its range.
     #[must_use]
     pub const fn new(latitude: f64, longitude: f64) -> Self {
         Self { latitude, longitude }
     }
 
     fn validate(self) -> Result<()> {
-        let on_earth = (-90.0..=90.0).contains(&self.latitude) && (-180.0..=180.0).contains(&self.longitude);
-        if on_earth { Ok(()) } else { Err(invalid_coordinates()) }
+        let is_valid = (-90.0..=90.0).contains(&self.latitude) && (-180.0..=180.0).contains(&self.longitude);
+        if is_valid { Ok(()) } else { Err(invalid_coordinates()) }
     }
 }
 
@@ -76,11 +76,14 @@ impl FromStr for Coordinates {
 }
 
 fn invalid_coordinates() -> Error {
-    Error::new(ErrorKind::Config, "this is no position on the earth")
-        .with_hint("write it as LAT,LON in degrees, for example 52.52,13.40")
+    Error::new(
+        ErrorKind::Config,
+        "invalid position: expected a latitude of -90 to 90 and a longitude of -180 to 180",
+    )
+    .with_hint("write it as LAT,LON in degrees, for example 52.52,13.40")
 }
 
-/// Whether the machine's time zone database has it. Where there is none, whether it looks like one.
+/// Whether the machine's time zone database has this zone. Without a database, checks only the form of the name.
 fn is_time_zone(name: &str) -> bool {
     let part = |part: &str| {
         !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+-".contains(&byte))
@@ -99,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_position_is_read_and_must_be_on_the_earth() {
+    fn a_position_is_parsed_and_must_be_in_range() {
         assert_eq!("52.52, -13.4".parse::<Coordinates>().unwrap(), Coordinates::new(52.52, -13.4));
         for wrong in ["", "52", "52;13", "91,0", "0,181", "NaN,0", "a,b"] {
             assert_eq!(wrong.parse::<Coordinates>().unwrap_err().kind(), ErrorKind::Config, "{wrong}");
@@ -107,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zone_is_a_name_and_never_a_path() {
+    fn a_time_zone_is_a_name_and_never_a_path() {
         let check =
             |zone: &str| LocationOverride { timezone: Some(zone.to_owned()), position: None }.validate();
         for zone in ["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires", "Etc/GMT+8"] {

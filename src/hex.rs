@@ -1,15 +1,15 @@
-//! Bytes as lower-case hex text.
+//! Lower-case hexadecimal encoding.
 
 use std::fmt::Write as _;
 
 use serde::Serializer;
 
-/// `bytes` as lower-case hex.
+/// Encodes `bytes` as lower-case hex.
 #[must_use]
 pub(crate) fn encode(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
-        write!(text, "{byte:02x}").expect("a String takes every write");
+        write!(text, "{byte:02x}").expect("writing to a String does not fail");
     }
     text
 }
@@ -18,7 +18,7 @@ pub(crate) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S:
     serializer.serialize_str(&encode(bytes))
 }
 
-/// The bytes that `text` stands for; `None` when it is not hex.
+/// Decodes hex; `None` if `text` is not hex.
 #[must_use]
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();

@@ -1,5 +1,4 @@
-//! Who a request comes from: browser profile, proxy, cookies and TLS tickets, moved between tiers
-//! whole.
+//! The identity of a client: browser profile, proxy, cookies and TLS tickets. It moves between tiers as a whole.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use crate::proxy::{Proxy, ProxyRules};
 use crate::session_tickets::SessionTickets;
 use crate::traffic::{ByteCounter, Traffic};
 
-/// One client as a site sees it. Two identities never share a connection, a cookie or a ticket.
+/// One client as a site sees it. Two identities never share a connection, a site's cookie or a TLS ticket.
 pub struct Identity {
     key: u64,
     name: String,
@@ -27,7 +26,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// A fresh identity: no cookies, no tickets.
+    /// Creates an identity without cookies and tickets.
     #[must_use]
     pub fn new(name: impl Into<String>, profile: Arc<Profile>, proxy: Option<Proxy>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -44,83 +43,82 @@ impl Identity {
         }
     }
 
-    /// The same identity on its way by `route`: a site sees it come out of one proxy, or of none.
+    /// Sets the proxy rules.
     #[must_use]
-    pub fn with_proxy_rules(mut self, route: ProxyRules) -> Self {
-        self.proxy_rules = route;
+    pub fn with_proxy_rules(mut self, rules: ProxyRules) -> Self {
+        self.proxy_rules = rules;
         self
     }
 
-    /// The same identity, elsewhere.
+    /// Sets the location.
     #[must_use]
-    pub fn with_location(mut self, place: LocationOverride) -> Self {
-        self.location = place;
+    pub fn with_location(mut self, location: LocationOverride) -> Self {
+        self.location = location;
         self
     }
 
-    /// The same identity without cookies of its own, and with the cookies that the caller gave `other`: the two share
-    /// them from now on.
+    /// Replaces the cookie jar by an empty one that shares the caller's cookies of `other`.
     #[must_use]
     pub(crate) fn with_given_cookies_of(mut self, other: &Self) -> Self {
         self.jar = other.jar.with_same_given();
         self
     }
 
-    /// Where its browser says it is.
+    /// The location that the browser reports.
     #[must_use]
     pub const fn location(&self) -> &LocationOverride {
         &self.location
     }
 
-    /// A number no other identity of this process has: what pools are keyed by.
+    /// The unique number of this identity in the process, the key of connection pools.
     #[must_use]
     pub const fn key(&self) -> u64 {
         self.key
     }
 
-    /// The session's name, as the user gave it.
+    /// The name of the session, as the user set it.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The browser it looks like.
+    /// The browser profile.
     #[must_use]
     pub const fn profile(&self) -> &Arc<Profile> {
         &self.profile
     }
 
-    /// Which proxies it goes through.
+    /// The proxy rules.
     #[must_use]
     pub const fn proxy_rules(&self) -> &ProxyRules {
         &self.proxy_rules
     }
 
-    /// What passed between it and its proxies so far, on all tiers.
+    /// The bytes exchanged with proxies so far, on all tiers.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         self.byte_counter.snapshot()
     }
 
-    /// Where its bytes are counted.
+    /// The counter of the bytes exchanged with proxies.
     #[must_use]
     pub(crate) const fn byte_counter(&self) -> &Arc<ByteCounter> {
         &self.byte_counter
     }
 
-    /// The client hints that origins asked it for.
+    /// The client hints that origins requested.
     #[must_use]
     pub(crate) const fn client_hints(&self) -> &ClientHintStore {
         &self.client_hints
     }
 
-    /// Its TLS session tickets.
+    /// The TLS session tickets.
     #[must_use]
     pub(crate) const fn tickets(&self) -> &SessionTickets {
         &self.tickets
     }
 
-    /// Its cookies.
+    /// The cookie jar.
     #[must_use]
     pub const fn jar(&self) -> &CookieJar {
         &self.jar
@@ -132,7 +130,7 @@ impl fmt::Debug for Identity {
         f.debug_struct("Identity")
             .field("name", &self.name)
             .field("profile", &self.profile.name)
-            .field("route", &self.proxy_rules)
+            .field("proxy_rules", &self.proxy_rules)
             .finish_non_exhaustive()
     }
 }

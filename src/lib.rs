@@ -1,11 +1,13 @@
-//! rungs gets a page by the cheapest means the site allows: an honest HTTP client, then the same
-//! engine as the installed Chrome on the wire, then that Chromium itself.
+//! rungs fetches a page on the cheapest tier that the site allows: a plain HTTP client, the same client that
+//! impersonates the installed Chrome on the wire, or a headless Chromium.
 //!
-//! Start at [`Fetcher`]. A page is an `Ok` [`Page`], whatever its status; a block on every
-//! [`Tier`] allowed is an [`Error`] that [`is_blocked`](Error::is_blocked), and both carry a
-//! [`Trace`] of what was tried.
+//! Start at [`Fetcher`]. A page is an `Ok` [`Response`], whatever its status. If all allowed [`Tier`]s are blocked, the
+//! result is an [`Error`] that [`is_blocked`](Error::is_blocked). Both carry a [`Trace`] of the attempts.
 
 pub mod fingerprint;
+#[cfg(windows)]
+compile_error!("rungs does not support Windows; build it on Linux or macOS, or in WSL");
+
 #[cfg(feature = "lab")]
 pub mod lab;
 
@@ -78,7 +80,7 @@ pub use trace::{Attempt, AttemptError, DetectionLayer, Diagnosis, Timings, Trace
 pub use traffic::Traffic;
 pub use verdict::{Evidence, Verdict, VerdictKind};
 
-/// The README's code compiles.
+/// Compiles the code of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

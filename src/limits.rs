@@ -1,48 +1,47 @@
-//! Every limit and deadline of one attempt.
+//! The time and size limits of one fetch and its attempts.
 
 use std::time::Duration;
 
-/// How long and how large one attempt may get. Every wait on the network stands under one of these.
+/// The time and size limits of a fetch. Every wait for the network has one of these timeouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Name lookup. Default: 5 s.
+    /// The DNS lookup. Default: 5 s.
     pub dns: Duration,
-    /// TCP, and the proxy's answer to CONNECT. Default: 5 s.
+    /// The TCP connection, and the proxy's response to CONNECT. Default: 5 s.
     pub connect: Duration,
-    /// TLS handshake. Default: 5 s.
+    /// The TLS handshake. Default: 5 s.
     pub tls: Duration,
-    /// From the request's last byte to the answer's head; while a body is sent, how long none of it may leave.
-    /// Default: 15 s.
+    /// The time from the last byte of the request to the response headers. While a request body is sent, the time
+    /// without progress. Default: 15 s.
     pub first_byte: Duration,
-    /// Between two reads of the body. Default: 5 s.
+    /// The time between two reads of the body. Default: 5 s.
     pub read_idle: Duration,
-    /// A whole HTTP attempt, redirects and body included; not applied while a body streams to a
-    /// file. Default: 30 s.
+    /// A whole HTTP attempt with redirects and body. Not applied while a body streams to a file. Default: 30 s.
     pub http_total: Duration,
-    /// In the browser, from the request to the site's first answer, a redirect too. Default: 30 s.
+    /// In the browser, the time from the request to the first response, which may be a redirect. Default: 30 s.
     pub browser_start: Duration,
-    /// In the browser, from the request to the document parsed. A document that still comes then is taken as it is,
-    /// unsettled. Default: 45 s.
+    /// In the browser, the time from the request until the document is parsed. After that, the partial document is
+    /// returned, unsettled. Default: 45 s.
     pub browser_navigation: Duration,
-    /// How long a parsed page may take to come to rest: no request of its own in flight for half a second. After that
-    /// it is taken as it is, unsettled. Default: 10 s.
+    /// The time for a parsed page to settle: none of its requests in flight for half a second. After that, the page is
+    /// returned, unsettled. Default: 10 s.
     pub browser_settle: Duration,
-    /// How long a challenge may take to let go of the page. Default: 15 s.
+    /// The time for a challenge to be passed. Default: 15 s.
     pub browser_challenge: Duration,
-    /// A whole browser attempt, from when there is a page for it. Default: 60 s.
+    /// A whole browser attempt, from the moment when a browser page is free. Default: 60 s.
     pub browser_total: Duration,
-    /// The whole fetch, all attempts and waits. `None` leaves it to the attempts. Default: none.
+    /// The whole fetch with all attempts and waits. `None`: only the limits of each attempt apply. Default: `None`.
     pub fetch_total: Option<Duration>,
-    /// The largest body taken, in bytes, counted after content decoding. Default: 32 MiB.
+    /// The maximum body size in bytes, after content decoding. Default: 32 MiB.
     pub max_body: u64,
-    /// The largest body streamed to a file, in bytes. Default: 64 GiB.
+    /// The maximum size of a body that is streamed to a file, in bytes. Default: 64 GiB.
     pub max_file: u64,
-    /// The most redirects followed. Default: 10.
+    /// The maximum number of redirects. Default: 10.
     pub max_redirects: u32,
-    /// The most header fields an answer may carry. Default: 200.
+    /// The maximum number of header fields of a response. Default: 200.
     pub max_header_fields: usize,
-    /// The largest an answer's head may be, in bytes. Default: 256 KiB.
+    /// The maximum size of the response headers in bytes. Default: 256 KiB.
     pub max_header_bytes: usize,
 }
 

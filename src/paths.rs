@@ -1,8 +1,8 @@
-//! Where a file is.
+//! Helpers for file paths.
 
 use std::path::Path;
 
-/// The folder that `path` is in: the current one for a bare name.
+/// Returns the folder of `path`: the current one for a bare file name.
 pub(crate) fn parent_or_cwd(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

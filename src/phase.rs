@@ -1,41 +1,41 @@
-//! Where a fetch stands, told as it goes on.
+//! The phase of a running fetch, and the observer of it.
 
 use std::time::Instant;
 
 use crate::tier::Tier;
 use crate::trace::Attempt;
 
-/// What a fetch is busy with, or what it waits for.
+/// The phase of a running fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FetchPhase {
-    /// It has begun, and waits for nothing yet.
+    /// The fetch has begun.
     Started,
-    /// Asks for robots.txt, or waits for another fetch that does.
+    /// Requesting robots.txt, or waiting for another fetch that does.
     Robots,
-    /// Waits for its host's pace.
+    /// Waiting for the rate limit of the host.
     RateLimit,
-    /// Waits for another fetch's visit in the browser.
+    /// Waiting for the browser visit of another fetch (single flight).
     Clearance,
-    /// Waits for a page in the browser.
+    /// Waiting for a free browser page.
     BrowserQueue,
-    /// An attempt on a tier is being made.
+    /// Running an attempt on a tier.
     Attempt(Tier),
-    /// The attempt waits for a connection: a free one, or that a new one is there.
+    /// Waiting for a pooled or new connection.
     Connect(Tier),
-    /// The attempt has asked, and waits for the answer's head.
+    /// The request is sent; waiting for the response headers.
     Response(Tier),
-    /// The attempt has the answer's head; the body is on its way, or being judged.
+    /// Reading the body, or classifying the response.
     Body(Tier),
-    /// Waits until the attempt may be made again: after a failure, or as `Retry-After` says.
+    /// Waiting before a retry, after a failure or as `Retry-After` requests.
     Backoff {
-        /// When that is.
+        /// The time of the retry.
         until: Instant,
     },
 }
 
 impl FetchPhase {
-    /// Whether it only waits: for a clock, for a turn, or for a page in the browser, which has a line of its own.
+    /// Whether the fetch waits for a timer, for another fetch or for the browser, rather than for an HTTP response.
     #[must_use]
     pub const fn is_waiting(self) -> bool {
         matches!(
@@ -48,7 +48,7 @@ impl FetchPhase {
         )
     }
 
-    /// The tier of the attempt that is being made.
+    /// The tier of the current attempt.
     #[must_use]
     pub const fn tier(self) -> Option<Tier> {
         match self {
@@ -59,10 +59,10 @@ impl FetchPhase {
     }
 }
 
-/// Told how one fetch goes on. Called on the fetch's own path: it must be quick.
+/// Observes one fetch. Calls are synchronous with the fetch, so they must return quickly.
 pub(crate) trait FetchObserver: Send + Sync {
-    /// It is at this stage now.
-    fn on_phase(&self, stage: FetchPhase);
-    /// An attempt is over.
+    /// Reports a change of phase.
+    fn on_phase(&self, phase: FetchPhase);
+    /// Reports a finished attempt.
     fn on_attempt(&self, attempt: &Attempt);
 }

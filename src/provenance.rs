@@ -1,6 +1,6 @@
-//! Where data comes from, as rules and dialects say it.
+//! The provenance of data, as rules and dialects state it.
 
-/// Whether this says when something was seen: `2026-11`, `2026-11-21`.
+/// Whether a text is a date such as `2026-11` or `2026-11-21`.
 pub(crate) fn is_date(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let digits = |part: &str, count: usize| part.len() == count && part.bytes().all(|b| b.is_ascii_digit());
@@ -13,8 +13,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_date_has_a_year_and_a_month_and_perhaps_a_day() {
-        for (text, is) in [
+    fn a_date_has_a_year_and_a_month_and_optionally_a_day() {
+        for (text, expected) in [
             ("2026-11", true),
             ("2026-11-21", true),
             ("2026", false),
@@ -24,7 +24,7 @@ mod tests {
             ("2026-xi", false),
             ("", false),
         ] {
-            assert_eq!(is_date(text), is, "{text}");
+            assert_eq!(is_date(text), expected, "{text}");
         }
     }
 }

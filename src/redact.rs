@@ -1,10 +1,10 @@
-//! What must not be printed, and what must not be printed as it is.
+//! Redaction of secrets and escaping of untrusted text.
 
 use std::fmt;
 
 use url::{Position, Url};
 
-/// A secret that neither `Debug` nor `Display` will print.
+/// A secret that `Debug` and `Display` never print.
 ///
 /// ```
 /// let secret = rungs::Secret::new("hunter2");
@@ -20,7 +20,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The secret itself: for the wire only.
+    /// Returns the secret, for the wire only.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -39,25 +39,25 @@ impl fmt::Display for Secret {
     }
 }
 
-/// The URL without a password, fit for logs and errors.
+/// Returns the URL with its credentials redacted, for logs and errors.
 #[must_use]
 pub fn url(url: &Url) -> String {
     if url.password().is_none() && url.username().is_empty() {
         return url.to_string();
     }
     let mut shown = url.clone();
-    // Neither call can fail on a URL that already carries credentials.
+    // Neither call can fail on a URL that has credentials.
     let _ = shown.set_password(url.password().map(|_| "***"));
     let _ = shown.set_username(if url.username().is_empty() { "" } else { "***" });
     shown.to_string()
 }
 
-/// The URL for a span, which goes to other machines and is kept there: without credentials, without its query, which
-/// may hold some, and at most 1,024 bytes of it.
+/// Returns the URL for a span, which is sent to other machines. It has no credentials and no query, which may contain
+/// some, and at most 1,024 bytes.
 pub(crate) fn without_credentials_and_query(url: &Url) -> String {
-    let place = &url[Position::BeforeHost..Position::AfterPath];
-    let mut shown = format!("{}://{place}", url.scheme());
-    // A URL is ASCII: any byte is a boundary.
+    let host_and_path = &url[Position::BeforeHost..Position::AfterPath];
+    let mut shown = format!("{}://{host_and_path}", url.scheme());
+    // A URL is ASCII: every byte is a character boundary.
     shown.truncate(1024);
     if url.query().is_some() {
         shown.push_str("?***");
@@ -65,12 +65,12 @@ pub(crate) fn without_credentials_and_query(url: &Url) -> String {
     shown
 }
 
-/// The URL as it was typed, malformed perhaps, without what looks like credentials.
+/// Returns a URL as the user wrote it, possibly malformed, without credentials.
 #[must_use]
 pub fn url_text(text: &str) -> String {
     match Url::parse(text) {
         Ok(parsed) if parsed.has_host() => url(&parsed),
-        // No telling where the credentials of such a text end: at its last `@`, to be safe.
+        // The credentials of a malformed URL may end at any `@`, so everything before the last one is redacted.
         _ => match text.rsplit_once('@') {
             Some((before, after)) => {
                 let scheme = before.find("//").map_or("", |at| &before[..at + 2]);
@@ -81,14 +81,13 @@ pub fn url_text(text: &str) -> String {
     }
 }
 
-/// Whether a terminal would obey this character instead of showing it.
+/// Whether a terminal would interpret this character instead of showing it.
 #[must_use]
 pub fn is_harmful(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Text from the network or from a file, made safe for a terminal: control characters are escaped,
-/// bidirectional overrides too.
+/// Escapes control characters and bidirectional overrides in untrusted text, for a terminal.
 #[must_use]
 pub fn escape_terminal(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -102,7 +101,7 @@ pub fn escape_terminal(text: &str) -> String {
     out
 }
 
-/// Text fit for HTML, between tags and in quoted attributes: it cannot become markup.
+/// Escapes text for HTML, between tags and in quoted attributes.
 #[must_use]
 pub fn escape_html(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -143,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_in_what_is_no_url_are_not_shown_either() {
+    fn credentials_in_a_malformed_url_are_not_shown() {
         for (text, shown) in [
             ("http://jane:hunter2@[bad/", "http://***@[bad/"),
             ("http://jane:hun/ter2@host:99999/", "http://***@host:99999/"),

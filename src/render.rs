@@ -1,23 +1,23 @@
-//! What is wanted of a page when the browser shows it. The other tiers show nothing and ignore most of it.
+//! How the browser tier renders a page. The other tiers ignore most of these options.
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Which form of a page the browser tier gives as the body.
+/// The form of the page that the browser tier returns as the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum BodySource {
-    /// The page as its scripts have made it, written out as HTML. Anything but markup is raw all the same.
+    /// The DOM as scripts changed it, serialized as HTML. A document that is not markup is raw.
     #[default]
     Dom,
-    /// The document as the server sent it, content coding removed.
+    /// The document as the server sent it, after content decoding.
     Raw,
 }
 
-/// What a page in the browser may be kept from loading.
+/// A resource type that the browser can be kept from loading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -28,15 +28,15 @@ pub enum ResourceKind {
     Fonts,
     /// Audio and video.
     Media,
-    /// Hosts of `profiles/blocking/trackers.txt`, whatever they would give.
+    /// All resources from the hosts in `profiles/blocking/trackers.txt`.
     Trackers,
 }
 
 impl ResourceKind {
-    /// All of them.
+    /// All types.
     pub const ALL: [Self; 4] = [Self::Images, Self::Fonts, Self::Media, Self::Trackers];
 
-    /// The stable lower-case name, as `--block` takes it.
+    /// The stable lower-case name, as in `--block`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -54,27 +54,27 @@ impl fmt::Display for ResourceKind {
     }
 }
 
-/// All that is wanted of a page in the browser.
+/// The options for rendering a page in the browser.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RenderOptions {
     /// Wait until this CSS selector matches.
     pub(crate) wait_for: Option<String>,
-    /// Unless said, [`BodyForm::Dom`].
+    /// Default: [`BodySource::Dom`].
     pub(crate) body: Option<BodySource>,
-    /// What is not loaded.
+    /// The resource types that are not loaded.
     pub(crate) block: Vec<ResourceKind>,
-    /// Go down to the page's end.
+    /// Scroll to the end of the page.
     pub(crate) scroll: bool,
     pub(crate) screenshot: bool,
     pub(crate) pdf: bool,
 }
 
 impl RenderOptions {
-    /// What of it no other tier can give, if anything.
+    /// Returns a requested output that only the browser tier can produce, for messages.
     pub(crate) fn browser_only_output(&self) -> Option<&'static str> {
         match (self.screenshot, self.pdf) {
             (true, _) => Some("a screenshot"),
-            (_, true) => Some("a page printed as PDF"),
+            (_, true) => Some("a PDF of the page"),
             _ => None,
         }
     }

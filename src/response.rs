@@ -1,4 +1,4 @@
-//! What came back from one attempt, before the router has judged it.
+//! The response of one attempt, before the router classifies it.
 
 use std::pin::Pin;
 
@@ -11,7 +11,7 @@ use url::Url;
 use crate::error::Result;
 use crate::trace::Timings;
 
-/// The HTTP version an answer came over.
+/// The HTTP version of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HttpVersion {
@@ -38,13 +38,13 @@ impl HttpVersion {
     }
 }
 
-/// One redirect that was followed.
+/// One followed redirect.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Redirect {
     /// The URL that redirected.
     pub url: Url,
-    /// With which status.
+    /// The status of the redirect.
     pub status: StatusCode,
 }
 
@@ -54,8 +54,8 @@ impl Redirect {
     }
 }
 
-/// A request as it left. What may be a secret in it is `***`: cookies, credentials, and whatever the caller added that
-/// HTTP itself does not know.
+/// A request as it was sent. Values that may be secret are `***`: cookies, credentials, and the caller's non-standard
+/// headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SentRequest {
@@ -63,31 +63,31 @@ pub struct SentRequest {
     pub method: Method,
     /// Path and query.
     pub target: String,
-    /// The HTTP version it went by.
+    /// The HTTP version.
     pub version: HttpVersion,
-    /// The header fields in their order, spelled as they were. HTTP/2 has an authority in place of `host`, which is the
-    /// first then.
+    /// The header fields with the order and case of the wire. For HTTP/2, the first one is `host`, with the value of
+    /// `:authority`.
     pub headers: Vec<(String, HeaderValue)>,
 }
 
-/// How the browser tier got a page.
+/// How the browser tier fetched a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct BrowserUse {
-    /// The browser's process.
+    /// The id of the browser process.
     pub pid: u32,
-    /// How many pages that process has served, this one included.
+    /// The number of pages that the process has served, this one included.
     pub pages: u64,
-    /// Memory of all its processes, each shared page counted once, in MB; `None` where it cannot be read.
+    /// The proportional set size (PSS) of all its processes in MB; `None` if it cannot be read.
     pub pss_mb: Option<u64>,
-    /// Whether the process was there before this page was asked for.
+    /// Whether the process was already running.
     pub reused: bool,
-    /// Whether the page had come to rest: parsed, its network quiet, what was waited for there. Otherwise the
-    /// body is what was there when its time was up.
+    /// Whether the page settled: parsed, no request in flight, and the awaited selector present. Otherwise the body is
+    /// the state of the page at the timeout.
     pub settled: bool,
 }
 
-/// What a browser's page gives besides the answer.
+/// The output of the browser tier besides the response.
 #[derive(Debug, Default)]
 pub(crate) struct BrowserOutput {
     pub usage: BrowserUse,
@@ -96,21 +96,21 @@ pub(crate) struct BrowserOutput {
     pub pdf: Option<Bytes>,
 }
 
-/// Bytes of a body as they arrive, content coding removed.
+/// The bytes of a body as they arrive, after content decoding.
 pub(crate) type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
 
-/// A body that is here, or still coming.
+/// A complete or a streaming body.
 pub(crate) enum Body {
     Buffered(Bytes),
     Streaming(BodyStream),
 }
 
-/// One attempt's answer. The body may still be coming; its bounds are enforced by who made it.
+/// The response of one attempt. The body may still be streaming; the transport enforces its limits.
 pub(crate) struct RawResponse {
     pub status: StatusCode,
     pub version: HttpVersion,
     pub headers: HeaderMap,
-    /// The URL that answered, after redirects.
+    /// The URL after redirects.
     pub url: Url,
     /// The redirects followed, first to last.
     pub redirects: Vec<Redirect>,

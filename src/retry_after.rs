@@ -1,17 +1,17 @@
-//! Reading Retry-After (RFC 9110, section 10.2.3), both forms.
+//! Parses both forms of Retry-After (RFC 9110, section 10.2.3).
 
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, StatusCode, header};
 
-/// How long from `now` an answer that refuses for being too fast, or too busy (429, 503), asks to stay
-/// away. Of any other answer, the header says nothing of the pace.
+/// Returns the delay that a 429 or 503 response requests, from `now`. `None` for any other status, where the header
+/// does not concern the request rate.
 pub(crate) fn requested_delay(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let refuses = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
-    parse(headers, now).filter(|wait| refuses && !wait.is_zero())
+    let is_refusal = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+    parse(headers, now).filter(|delay| is_refusal && !delay.is_zero())
 }
 
-/// How long from `now` the header asks to stay away. `None` where there is none, or nonsense in it.
+/// Returns the delay that the header requests, from `now`. `None` if it is missing or malformed.
 #[must_use]
 pub fn parse(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_and_dates_are_read_and_nonsense_is_not() {
+    fn seconds_and_dates_are_parsed_and_malformed_values_are_ignored() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
         for (text, seconds) in [
             ("120", Some(120)),
@@ -46,13 +46,13 @@ mod tests {
     }
 
     #[test]
-    fn only_refusals_ask_for_a_slower_pace() {
+    fn only_refusals_request_a_delay() {
         let mut headers = HeaderMap::new();
         headers.insert(header::RETRY_AFTER, "7".parse().unwrap());
         for (status, expected) in [(429, Some(7)), (503, Some(7)), (200, None), (301, None), (403, None)] {
             let status = StatusCode::from_u16(status).unwrap();
-            let asked = requested_delay(status, &headers, SystemTime::UNIX_EPOCH);
-            assert_eq!(asked, expected.map(Duration::from_secs), "{status}");
+            let delay = requested_delay(status, &headers, SystemTime::UNIX_EPOCH);
+            assert_eq!(delay, expected.map(Duration::from_secs), "{status}");
         }
     }
 }

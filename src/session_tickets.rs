@@ -1,4 +1,4 @@
-//! TLS session tickets of an identity: resumption as a browser does it, never across identities.
+//! The TLS session tickets of an identity: resumption as in a browser, never across identities.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -8,39 +8,39 @@ use boring::ssl::{SslSession, SslVersion};
 
 use crate::sync::lock_unpoisoned;
 
-/// The tickets one identity holds, by `host:port`. Cloning shares them.
+/// The tickets of one identity, by `host:port`. Clones share them.
 #[derive(Clone, Default)]
 pub(crate) struct SessionTickets(Arc<Mutex<HashMap<String, VecDeque<SslSession>>>>);
 
 impl SessionTickets {
-    /// Keeps a ticket, dropping the oldest beyond what a browser keeps: one where it may be used again.
+    /// Adds a ticket and drops the oldest ones. Like a browser, it keeps two single-use tickets or one reusable ticket.
     pub(crate) fn insert(&self, origin: &str, session: SslSession) {
         let mut all = lock_unpoisoned(&self.0);
         if all.len() >= MAX_ORIGINS && !all.contains_key(origin) {
             all.clear();
         }
-        let held = all.entry(origin.to_owned()).or_default();
-        if !held.back().is_some_and(is_single_use) {
-            held.clear();
+        let tickets = all.entry(origin.to_owned()).or_default();
+        if !tickets.back().is_some_and(is_single_use) {
+            tickets.clear();
         }
-        held.push_back(session);
-        while held.len() > MAX_PER_ORIGIN {
-            held.pop_front();
+        tickets.push_back(session);
+        while tickets.len() > MAX_PER_ORIGIN {
+            tickets.pop_front();
         }
     }
 
-    /// The newest ticket. One of TLS 1.3 is used once (RFC 8446, appendix C.4), one of TLS 1.2 again and again, as
-    /// Chrome does.
+    /// Returns the newest ticket. As in Chrome, a TLS 1.3 ticket is used once (RFC 8446, appendix C.4), a TLS 1.2
+    /// ticket any number of times.
     pub(crate) fn take(&self, origin: &str) -> Option<SslSession> {
         let mut all = lock_unpoisoned(&self.0);
-        let held = all.get_mut(origin)?;
-        if held.back().is_some_and(is_single_use) { held.pop_back() } else { held.back().cloned() }
+        let tickets = all.get_mut(origin)?;
+        if tickets.back().is_some_and(is_single_use) { tickets.pop_back() } else { tickets.back().cloned() }
     }
 }
 
 impl fmt::Debug for SessionTickets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Tickets(***)")
+        f.write_str("SessionTickets(***)")
     }
 }
 
@@ -48,6 +48,6 @@ fn is_single_use(session: &SslSession) -> bool {
     session.protocol_version() == SslVersion::TLS1_3
 }
 
-/// A server sends two by default; Chrome keeps as many.
+/// The number that Chrome keeps. Servers send two by default.
 const MAX_PER_ORIGIN: usize = 2;
 const MAX_ORIGINS: usize = 1024;

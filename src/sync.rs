@@ -1,9 +1,9 @@
-//! Locks that outlive a panic.
+//! Locks that ignore poisoning.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks `mutex`, whoever panicked with it before: what we keep behind a lock is whole at any moment, and
-/// a panic is told where its thread or task is joined.
+/// Locks `mutex` even if a thread panicked while it held the lock. The data behind our locks is always consistent, and
+/// the join of the thread or task reports the panic.
 pub(crate) fn lock_unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! The three means of getting a page, cheapest first.
+//! The three tiers, cheapest first.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One means of getting a page. Ordered by cost: `Plain < Impersonate < Browser`.
+/// A way to fetch a page. Ordered by cost: `Plain < Impersonate < Browser`.
 ///
 /// ```
 /// use rungs::Tier;
@@ -17,11 +17,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
-    /// An honest HTTP client that says who it is.
+    /// An HTTP client that identifies itself.
     Plain,
-    /// The same engine wearing a real browser's TLS, HTTP/2 and headers.
+    /// The same client with the TLS, HTTP/2 and headers of a real browser.
     Impersonate,
-    /// A real headless Chromium that runs the page's JavaScript.
+    /// A headless Chromium that runs the page's JavaScript.
     Browser,
 }
 
@@ -29,7 +29,7 @@ impl Tier {
     /// All tiers, cheapest first.
     pub const ALL: [Self; 3] = [Self::Plain, Self::Impersonate, Self::Browser];
 
-    /// The stable lower-case name, as the command line and JSON write it.
+    /// The stable lower-case name, as on the command line and in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -39,7 +39,7 @@ impl Tier {
         }
     }
 
-    /// The tier one rung up, if there is one.
+    /// The next more expensive tier, if there is one.
     #[must_use]
     pub const fn next(self) -> Option<Self> {
         match self {
@@ -64,7 +64,7 @@ impl FromStr for Tier {
     }
 }
 
-/// The text was not the name of a tier.
+/// The error for a text that is not the name of a tier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownTier(String);
 

@@ -1,9 +1,8 @@
-//! How many bytes passed.
+//! Byte counters for proxy traffic.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Bytes that passed between this machine and proxies: everything above TCP, the proxy's own talk
-/// and TLS included.
+/// The bytes exchanged with proxies: everything above TCP, with the proxy protocol and TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Traffic {
@@ -13,7 +12,7 @@ pub struct Traffic {
     pub received: u64,
 }
 
-/// Counts bytes as they pass.
+/// Counts bytes as they are sent and received.
 #[derive(Debug, Default)]
 pub(crate) struct ByteCounter {
     sent: AtomicU64,
@@ -29,7 +28,7 @@ impl ByteCounter {
         self.received.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// What passed so far.
+    /// Returns the current counts.
     pub(crate) fn snapshot(&self) -> Traffic {
         Traffic { sent: self.sent.load(Ordering::Relaxed), received: self.received.load(Ordering::Relaxed) }
     }

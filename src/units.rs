@@ -1,4 +1,4 @@
-//! Values with a unit, as targets write them: `30s`, `2/s`, `10M`.
+//! Values with a unit, as in targets: `30s`, `2/s`, `10M`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,11 +7,11 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A length of time, written with its unit: `500ms`, `30s`, `2m`, `1h 30m`.
+/// A duration with its unit: `500ms`, `30s`, `2m`, `1h 30m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HumanDuration(pub Duration);
 
-/// How often a thing may happen: `2/s`, `30/m`, `1/5s`, `100/h`. Never zero.
+/// A rate: `2/s`, `30/m`, `1/5s`, `100/h`. Never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rate {
     count: u32,
@@ -23,13 +23,13 @@ pub struct Rate {
 pub struct ByteSize(pub u64);
 
 impl Rate {
-    /// `times` in every `per`, when neither is zero.
+    /// Creates a rate of `times` in every `per`; `None` if either is zero.
     #[must_use]
     pub fn new(times: u32, per: Duration) -> Option<Self> {
         (times > 0 && !per.is_zero()).then_some(Self { count: times, per })
     }
 
-    /// The time between two, evenly spread.
+    /// Returns the time between two events, evenly spread.
     #[must_use]
     pub fn interval(self) -> Duration {
         self.per / self.count
@@ -40,8 +40,8 @@ impl FromStr for HumanDuration {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{}` is not a length of time, as in 500ms, 30s or 2m", text.escape_debug());
-        humantime::parse_duration(text).map(Self).map_err(|_| wrong())
+        let message = || format!("`{}` is not a duration such as 500ms, 30s or 2m", text.escape_debug());
+        humantime::parse_duration(text).map(Self).map_err(|_| message())
     }
 }
 
@@ -49,17 +49,17 @@ impl FromStr for Rate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let read = || {
+        let parse = || {
             let (times, per) = text.split_once('/')?;
             let per = per.trim();
-            let spelled = if per.starts_with(|c: char| c.is_ascii_digit()) {
+            let period = if per.starts_with(|c: char| c.is_ascii_digit()) {
                 per.to_owned()
             } else {
                 format!("1{per}")
             };
-            Self::new(times.trim().parse().ok()?, humantime::parse_duration(&spelled).ok()?)
+            Self::new(times.trim().parse().ok()?, humantime::parse_duration(&period).ok()?)
         };
-        read().ok_or_else(|| format!("`{}` is not a rate, as in 2/s, 30/m or 1/5s", text.escape_debug()))
+        parse().ok_or_else(|| format!("`{}` is not a rate such as 2/s, 30/m or 1/5s", text.escape_debug()))
     }
 }
 
@@ -76,7 +76,7 @@ impl FromStr for ByteSize {
         let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
         bytes
             .map(Self)
-            .ok_or_else(|| format!("`{}` is not a size, as in 500000, 10k, 5M or 1G", text.escape_debug()))
+            .ok_or_else(|| format!("`{}` is not a size such as 500000, 10k, 5M or 1G", text.escape_debug()))
     }
 }
 
@@ -110,7 +110,7 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// Written and read as text; the schema gives the pattern.
+/// Implements serialization as text, and a schema with the pattern.
 macro_rules! impl_text_format {
     ($name:ident, $title:literal, $pattern:literal) => {
         impl Serialize for $name {
@@ -137,12 +137,8 @@ macro_rules! impl_text_format {
     };
 }
 
-impl_text_format!(
-    HumanDuration,
-    "A length of time with its unit: 500ms, 30s, 2m.",
-    "^\\s*(\\d+\\s*[a-z]+\\s*)+$"
-);
-impl_text_format!(Rate, "How often: 2/s, 30/m, 1/5s.", "^\\s*[1-9]\\d*\\s*/\\s*(\\d*\\s*[a-z]+\\s*)+$");
+impl_text_format!(HumanDuration, "A duration with its unit: 500ms, 30s, 2m.", "^\\s*(\\d+\\s*[a-z]+\\s*)+$");
+impl_text_format!(Rate, "A rate: 2/s, 30/m, 1/5s.", "^\\s*[1-9]\\d*\\s*/\\s*(\\d*\\s*[a-z]+\\s*)+$");
 impl_text_format!(ByteSize, "A number of bytes: 500000, 10k, 5M, 1G.", "^\\d+[kKmMgG]?$");
 
 #[cfg(test)]
@@ -150,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_are_read_with_their_unit_and_written_back() {
+    fn rates_are_parsed_with_their_unit_and_formatted() {
         for (text, interval, written) in
             [("2/s", 500, "2/s"), ("30/m", 2_000, "30/m"), ("1/5s", 5_000, "1/5s"), ("4 / 2 s", 500, "4/2s")]
         {
@@ -164,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_read_with_their_unit_and_written_back() {
+    fn sizes_are_parsed_with_their_unit_and_formatted() {
         for (text, bytes, written) in
             [("10k", 10240, "10k"), ("1G", 1 << 30, "1G"), ("1000", 1000, "1000"), ("0", 0, "0")]
         {
@@ -180,6 +176,6 @@ mod tests {
     fn durations_need_a_unit() {
         assert_eq!("1m 30s".parse::<HumanDuration>().unwrap().0, Duration::from_secs(90));
         assert_eq!(HumanDuration(Duration::from_secs(90)).to_string(), "1m 30s");
-        assert!("30".parse::<HumanDuration>().unwrap_err().contains("`30` is not a length of time"));
+        assert!("30".parse::<HumanDuration>().unwrap_err().contains("`30` is not a duration"));
     }
 }

@@ -1,43 +1,43 @@
-//! What an attempt's answer was: genuine, or a block with kind, vendor, confidence and evidence.
+//! The classification of a response: genuine, or a block with kind, vendor, confidence and evidence.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What kind of answer it was. Each kind has its own next step.
+/// The kind of a response. The router has a different next step for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum VerdictKind {
-    /// The site's own answer, whatever its status.
+    /// A response of the site itself, whatever its status.
     Genuine,
-    /// A challenge that running JavaScript can pass.
+    /// A challenge that a browser can pass by running JavaScript.
     Challenge,
-    /// A puzzle for a person; nothing here passes it.
+    /// A puzzle for a human, which rungs cannot solve.
     Captcha,
     /// A refusal of this client, address or account.
     Block,
     /// Too many requests.
     RateLimit,
-    /// Not served in this country.
+    /// Not available in this country.
     Geo,
-    /// The page wants an account.
+    /// The page requires an account.
     LoginWall,
-    /// The proxy's own page, not the site's.
+    /// A page of the proxy, not of the site.
     ProxyFault,
-    /// The site is broken behind its vendor's edge.
+    /// The vendor's edge reports an error of the origin server.
     OriginError,
-    /// An answer that pretends to be a page: empty, or far too small.
+    /// A page without content: empty, or far too small.
     Stub,
 }
 
 impl VerdictKind {
-    /// Whether it is on who asked, so that a higher tier, or another browser, may fare better.
+    /// Whether the site refuses this client, so that a higher tier or another profile may succeed.
     pub(crate) const fn is_refusal(self) -> bool {
         matches!(self, Self::Challenge | Self::Captcha | Self::Block | Self::Stub)
     }
 
-    /// The stable snake-case name, as JSON and block rules write it.
+    /// The stable snake-case name, as in JSON and block rules.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -61,38 +61,38 @@ impl fmt::Display for VerdictKind {
     }
 }
 
-/// One reason behind a verdict: the rule that fired and the bytes that fired it.
+/// One reason for a verdict: the rule that matched and the text that it matched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Evidence {
     /// The rule's id, `file/rule`, for example `cloudflare/challenge-header`.
     pub rule: String,
-    /// Where it was seen: `status`, `header cf-mitigated`, `cookie`, `url`, `title`, `body`, …
+    /// The matched part of the response: `status`, `header cf-mitigated`, `cookie`, `url`, `title`, `body`, …
     pub place: String,
-    /// The text that fired the rule, bounded in length. It comes from the network.
+    /// The matched text, limited in length. It comes from the network.
     pub text: String,
 }
 
-/// The judgement of one answer.
+/// The classification of one response.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Verdict {
-    /// What kind of answer it was.
+    /// The kind of the response.
     pub kind: VerdictKind,
-    /// Whose block it is, for example `cloudflare`; `None` when nobody's signs were seen.
+    /// The vendor of the block, for example `cloudflare`; `None` if not known.
     pub vendor: Option<String>,
-    /// From 0.0 to 1.0: how sure the rules are.
+    /// The confidence, from 0.0 to 1.0.
     pub confidence: f32,
-    /// Why, strongest first. Empty for a plainly genuine page.
+    /// The reasons, strongest first. Empty for a page without signs of a block.
     pub evidence: Vec<Evidence>,
 }
 
 impl Verdict {
-    /// The site's own answer, with nothing to hold against it.
+    /// Creates the verdict of a genuine response without evidence.
     #[must_use]
     pub const fn genuine() -> Self {
         Self { kind: VerdictKind::Genuine, vendor: None, confidence: 1.0, evidence: Vec::new() }
     }
 
-    /// Whether this is the site's own answer.
+    /// Whether the response is genuine.
     #[must_use]
     pub fn is_genuine(&self) -> bool {
         self.kind == VerdictKind::Genuine

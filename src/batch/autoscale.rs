@@ -1,43 +1,43 @@
-//! How many fetches at once do good. Pure: what was measured in, a number out.
+//! Adapts the number of concurrent fetches to the load of the machine. Pure: measurements in, a limit out.
 //!
-//! It begins at the wished number, or at 256 where that is more, and grows while growing helps. A machine that
-//! comes late to its own clock, or runs out of memory or of file descriptors, has too much to do.
+//! The limit starts at the configured maximum, or at 256 if the maximum is higher. It grows while growth increases
+//! the throughput. Late timers and a shortage of memory or file descriptors mean overload.
 
 use std::time::Duration;
 
-/// What was measured since the last time.
+/// Measurements since the last sample.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LoadSample {
-    /// Fetches that ended, a second.
+    /// Completed fetches per second.
     pub(super) rate: f64,
-    /// Fetches that work now.
+    /// Active fetches.
     pub(super) working: usize,
-    /// How late a timer was.
+    /// The delay of a timer.
     pub(super) lag: Duration,
-    /// The part of memory that is left, from 0 to 1, where that is known.
+    /// The free part of memory, from 0 to 1, if known.
     pub(super) memory: Option<f64>,
-    /// The part of file descriptors that is left, likewise.
+    /// The free part of file descriptors, from 0 to 1, if known.
     pub(super) descriptors: Option<f64>,
 }
 
-/// The number and what it was found by.
+/// The concurrency limit and the state that adapts it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Autoscaler {
     limit: usize,
     max: usize,
-    /// The best rate at fewer than now.
+    /// The best rate at lower limits.
     best_rate: f64,
-    /// Samples since it changed.
+    /// Samples since the limit changed.
     samples_since_change: u32,
-    /// Whether it was ever too much.
+    /// Whether the machine was ever overloaded.
     was_overloaded: bool,
 }
 
 impl Autoscaler {
-    pub(super) fn new(most: usize) -> Self {
+    pub(super) fn new(max: usize) -> Self {
         Self {
-            limit: most.clamp(1, INITIAL_LIMIT),
-            max: most.max(1),
+            limit: max.clamp(1, INITIAL_LIMIT),
+            max: max.max(1),
             best_rate: 0.0,
             samples_since_change: 0,
             was_overloaded: false,
@@ -48,7 +48,7 @@ impl Autoscaler {
         self.limit
     }
 
-    /// Takes a sample in, one every [`TICK`].
+    /// Updates the limit with a sample, one every [`TICK`], and returns it.
     pub(super) fn update(&mut self, sample: &LoadSample) -> usize {
         self.samples_since_change += 1;
         if is_overloaded(sample) {
@@ -59,12 +59,12 @@ impl Autoscaler {
             return self.limit;
         }
         let is_full = sample.working >= self.limit;
-        // Until the first fetches have ended there is no rate to go by.
+        // Before the first fetches complete, the rate is zero.
         let helps = sample.rate <= 0.0 || sample.rate > self.best_rate * 1.05;
-        let patience = if self.was_overloaded { SETTLE_SAMPLES } else { 1 };
+        let settle_samples = if self.was_overloaded { SETTLE_SAMPLES } else { 1 };
         if self.limit < self.max
             && is_full
-            && self.samples_since_change >= patience
+            && self.samples_since_change >= settle_samples
             && (helps || self.samples_since_change >= RETRY_SAMPLES)
         {
             self.best_rate = self.best_rate.max(sample.rate);
@@ -77,23 +77,23 @@ impl Autoscaler {
 }
 
 fn is_overloaded(sample: &LoadSample) -> bool {
-    let scarce = |left: Option<f64>| left.is_some_and(|left| left < MIN_FREE);
-    sample.lag > MAX_LAG || scarce(sample.memory) || scarce(sample.descriptors)
+    let is_scarce = |left: Option<f64>| left.is_some_and(|left| left < MIN_FREE);
+    sample.lag > MAX_LAG || is_scarce(sample.memory) || is_scarce(sample.descriptors)
 }
 
-/// How often it is asked.
+/// The interval between samples.
 pub(super) const TICK: Duration = Duration::from_millis(100);
-/// Where it begins.
+/// The highest initial limit.
 const INITIAL_LIMIT: usize = 256;
-/// It goes no lower.
+/// The lowest limit under overload.
 const MIN_LIMIT: usize = 4;
-/// A timer this late tells of too much to do.
+/// A later timer means overload.
 const MAX_LAG: Duration = Duration::from_millis(100);
-/// This part of memory or of file descriptors must stay free.
+/// A smaller free part of memory or file descriptors means overload.
 const MIN_FREE: f64 = 0.05;
-/// Samples until a change has shown what it does.
+/// Samples until the effect of a change is measurable.
 const SETTLE_SAMPLES: u32 = 10;
-/// Samples until growing is tried again where it did not help.
+/// Samples until growth is tried again after it did not help.
 const RETRY_SAMPLES: u32 = 50;
 
 #[cfg(test)]
@@ -105,53 +105,53 @@ mod tests {
     }
 
     #[test]
-    fn it_begins_at_the_wished_number_and_never_goes_above_it() {
-        for (most, first) in [(0, 1), (1, 1), (64, 64), (256, 256), (1000, 256)] {
-            let mut throttle = Autoscaler::new(most);
-            assert_eq!(throttle.limit(), first, "{most}");
+    fn the_limit_never_exceeds_the_maximum() {
+        for (max, first) in [(0, 1), (1, 1), (64, 64), (256, 256), (1000, 256)] {
+            let mut autoscaler = Autoscaler::new(max);
+            assert_eq!(autoscaler.limit(), first, "{max}");
             for n in 0..100_u32 {
-                let limit = throttle.update(&sample(f64::from(n) * 100.0, usize::MAX));
-                assert!(limit <= most.max(1), "{limit} of {most}");
+                let limit = autoscaler.update(&sample(f64::from(n) * 100.0, usize::MAX));
+                assert!(limit <= max.max(1), "{limit} of {max}");
             }
-            assert_eq!(throttle.limit(), most.max(1));
+            assert_eq!(autoscaler.limit(), max.max(1));
         }
     }
 
     #[test]
-    fn it_grows_while_growing_helps_and_only_when_all_are_busy() {
-        let mut throttle = Autoscaler::new(4096);
-        assert_eq!(throttle.update(&sample(0.0, 256)), 512, "nothing has ended yet");
-        assert_eq!(throttle.update(&sample(1000.0, 300)), 512, "there are places free");
-        assert_eq!(throttle.update(&sample(1000.0, 512)), 1024);
-        assert_eq!(throttle.update(&sample(2000.0, 1024)), 2048);
+    fn the_limit_grows_while_the_rate_grows_and_all_slots_are_busy() {
+        let mut autoscaler = Autoscaler::new(4096);
+        assert_eq!(autoscaler.update(&sample(0.0, 256)), 512, "no fetch has completed");
+        assert_eq!(autoscaler.update(&sample(1000.0, 300)), 512, "there are free slots");
+        assert_eq!(autoscaler.update(&sample(1000.0, 512)), 1024);
+        assert_eq!(autoscaler.update(&sample(2000.0, 1024)), 2048);
         for _ in 0..RETRY_SAMPLES - 1 {
-            assert_eq!(throttle.update(&sample(2010.0, 2048)), 2048, "it no longer helps");
+            assert_eq!(autoscaler.update(&sample(2010.0, 2048)), 2048, "growth no longer helps");
         }
-        assert_eq!(throttle.update(&sample(2010.0, 2048)), 4096, "it is tried again after a while");
+        assert_eq!(autoscaler.update(&sample(2010.0, 2048)), 4096, "growth is tried again after a while");
     }
 
     #[test]
-    fn pressure_of_any_kind_makes_it_smaller_and_it_comes_back_slowly() {
+    fn any_overload_lowers_the_limit_and_it_recovers_slowly() {
         let calm = sample(1000.0, 64);
-        for pressed in [
+        for overloaded in [
             LoadSample { lag: Duration::from_millis(150), ..calm },
             LoadSample { memory: Some(0.01), ..calm },
             LoadSample { descriptors: Some(0.01), ..calm },
         ] {
-            let mut throttle = Autoscaler::new(64);
-            assert_eq!(throttle.update(&pressed), 48, "{pressed:?}");
+            let mut autoscaler = Autoscaler::new(64);
+            assert_eq!(autoscaler.update(&overloaded), 48, "{overloaded:?}");
             for _ in 0..SETTLE_SAMPLES - 1 {
-                assert_eq!(throttle.update(&pressed), 48, "what was done is given time to show");
+                assert_eq!(autoscaler.update(&overloaded), 48, "the last change needs time to take effect");
             }
-            assert_eq!(throttle.update(&pressed), 36);
+            assert_eq!(autoscaler.update(&overloaded), 36);
             for _ in 0..10_000 {
-                throttle.update(&pressed);
+                autoscaler.update(&overloaded);
             }
-            assert_eq!(throttle.limit(), MIN_LIMIT);
+            assert_eq!(autoscaler.limit(), MIN_LIMIT);
             for _ in 0..SETTLE_SAMPLES {
-                throttle.update(&calm);
+                autoscaler.update(&calm);
             }
-            assert_eq!(throttle.limit(), MIN_LIMIT + 1);
+            assert_eq!(autoscaler.limit(), MIN_LIMIT + 1);
         }
         let unknown = LoadSample { memory: None, descriptors: None, ..calm };
         assert_eq!(Autoscaler::new(64).update(&unknown), 64);

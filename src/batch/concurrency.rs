@@ -1,11 +1,11 @@
-//! How many fetches work at once. One that only waits gives its place to another.
+//! Limits the number of concurrently active fetches. A fetch that only waits frees its slot for another.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// The places of a batch.
+/// The concurrency limit of a batch.
 #[derive(Debug)]
 pub(super) struct ConcurrencyLimiter {
     limit: AtomicUsize,
@@ -14,7 +14,7 @@ pub(super) struct ConcurrencyLimiter {
     freed: Notify,
 }
 
-/// One place, held by one fetch.
+/// The slot of one fetch.
 #[derive(Debug)]
 pub(super) struct ConcurrencySlot {
     limiter: Arc<ConcurrencyLimiter>,
@@ -31,7 +31,8 @@ impl ConcurrencyLimiter {
         }
     }
 
-    /// Waits until there is room for one more. Who looks for a task with it does not work yet.
+    /// Waits until there is capacity for another fetch. It does not take a slot: a worker that waits for a task is not
+    /// active.
     pub(super) async fn wait_for_capacity(&self) {
         loop {
             let freed = self.freed.notified();
@@ -42,7 +43,7 @@ impl ConcurrencyLimiter {
         }
     }
 
-    /// Takes a place. There may be one too many then: room was a while ago.
+    /// Takes a slot. The limit may be exceeded by one, because the capacity may have changed since the wait.
     pub(super) fn acquire(self: &Arc<Self>) -> ConcurrencySlot {
         self.working.fetch_add(1, Ordering::Relaxed);
         ConcurrencySlot { limiter: Arc::clone(self), is_idle: AtomicBool::new(false) }
@@ -71,7 +72,7 @@ impl ConcurrencyLimiter {
 }
 
 impl ConcurrencySlot {
-    /// The fetch works, or only waits. One that goes on works at once, though there be one too many then.
+    /// Marks the fetch as waiting or active. A fetch becomes active immediately, even if that exceeds the limit.
     pub(super) fn set_idle(&self, is_idle: bool) {
         if self.is_idle.swap(is_idle, Ordering::Relaxed) == is_idle {
             return;
@@ -86,7 +87,7 @@ impl ConcurrencySlot {
         self.is_idle.load(Ordering::Relaxed)
     }
 
-    /// The one it is counted in while it is so, and the other.
+    /// Returns the counter for this state, and the counter for the other state.
     fn counters(&self, is_idle: bool) -> (&AtomicUsize, &AtomicUsize) {
         let ConcurrencyLimiter { working, waiting, .. } = &*self.limiter;
         if is_idle { (waiting, working) } else { (working, waiting) }
@@ -100,7 +101,7 @@ impl Drop for ConcurrencySlot {
     }
 }
 
-/// So many fetches may wait beside those that work: they cost memory alone.
+/// The maximum number of waiting fetches, in addition to active ones. They cost only memory.
 pub(super) const fn max_waiting(limit: usize) -> usize {
     limit.saturating_mul(4).saturating_add(64)
 }
@@ -112,26 +113,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fetch_that_waits_makes_room_for_another() {
+    fn a_waiting_fetch_frees_its_slot() {
         let slots = Arc::new(ConcurrencyLimiter::new(1));
-        let taken = || slots.wait_for_capacity().now_or_never().map(|()| slots.acquire());
+        let try_acquire = || slots.wait_for_capacity().now_or_never().map(|()| slots.acquire());
         assert!(slots.wait_for_capacity().now_or_never().is_some());
-        assert_eq!(slots.working(), 0, "who looks for a task does not work");
-        let first = taken().unwrap();
-        assert!(taken().is_none());
+        assert_eq!(slots.working(), 0, "a worker without a task is not active");
+        let first = try_acquire().unwrap();
+        assert!(try_acquire().is_none());
         first.set_idle(true);
-        let second = taken().unwrap();
+        let second = try_acquire().unwrap();
         first.set_idle(false);
-        assert_eq!((slots.working(), slots.waiting()), (2, 0), "it is not made to wait twice");
+        assert_eq!((slots.working(), slots.waiting()), (2, 0), "it becomes active without another wait");
         drop(second);
-        assert!(taken().is_none());
+        assert!(try_acquire().is_none());
         first.set_idle(true);
         drop(first);
         assert_eq!((slots.working(), slots.waiting()), (0, 0));
     }
 
     #[test]
-    fn those_that_wait_have_an_end_too() {
+    fn the_number_of_waiting_fetches_is_bounded() {
         let slots = Arc::new(ConcurrencyLimiter::new(1));
         let mut waiting = Vec::new();
         while slots.wait_for_capacity().now_or_never().is_some() {

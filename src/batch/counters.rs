@@ -1,4 +1,4 @@
-//! What came of the tasks, in numbers.
+//! Counts finished tasks by outcome.
 
 use serde::Serialize;
 
@@ -6,21 +6,22 @@ use super::journal::TaskOutcome;
 use super::record::RecordStatus;
 use crate::tier::Tier;
 
-/// Numbers of tasks.
+/// Numbers of finished tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Counters {
-    /// All that are finished.
+    /// All finished tasks.
     pub attempted: u64,
-    /// There is a page.
+    /// Tasks with a response.
     pub succeeded: u64,
-    /// Blocked at every tier allowed.
+    /// Tasks blocked on every allowed tier.
     pub blocked: u64,
-    /// Failed otherwise; lines that are no task are among them.
+    /// Tasks that failed for another reason, including lines that are not a task.
     pub failed: u64,
-    /// How many of those that succeeded did so by each tier.
+    /// The succeeded tasks by tier.
     pub tiers: TierCounts,
-    /// How many of all these may go better when tried again.
+    /// The tasks whose failure is transient.
+    #[serde(rename = "may_pass")]
     pub retryable: u64,
     #[serde(skip)]
     retryable_counts: RetryableCounts,
@@ -30,15 +31,15 @@ pub struct Counters {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct TierCounts {
-    /// By the honest client.
+    /// The plain tier.
     pub plain: u64,
-    /// By the exact Chrome on the wire.
+    /// The impersonate tier.
     pub impersonate: u64,
-    /// By Chromium itself.
+    /// The browser tier.
     pub browser: u64,
 }
 
-/// Those of a tally that may go better.
+/// The retryable part of the counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct RetryableCounts {
     tiers: TierCounts,
@@ -59,31 +60,31 @@ impl TierCounts {
 
 impl Counters {
     pub(super) fn add(&mut self, outcome: TaskOutcome) {
-        let passing = u64::from(outcome.is_retryable);
+        let retryable = u64::from(outcome.is_retryable);
         self.attempted += 1;
-        self.retryable += passing;
+        self.retryable += retryable;
         let (sum, part) = match outcome.status {
             RecordStatus::Succeeded => (&mut self.succeeded, &mut self.retryable_counts.succeeded),
             RecordStatus::Blocked => (&mut self.blocked, &mut self.retryable_counts.blocked),
             RecordStatus::Failed => (&mut self.failed, &mut self.retryable_counts.failed),
         };
         *sum += 1;
-        *part += passing;
+        *part += retryable;
         if let (RecordStatus::Succeeded, Some(tier)) = (outcome.status, outcome.tier) {
             *self.tiers.count_mut(tier) += 1;
-            *self.retryable_counts.tiers.count_mut(tier) += passing;
+            *self.retryable_counts.tiers.count_mut(tier) += retryable;
         }
     }
 
-    /// What may pass is to be tried anew.
+    /// Removes the retryable tasks from all counters, before they are retried.
     pub(super) fn remove_retryable(&mut self) {
-        let mut passing = std::mem::take(&mut self.retryable_counts);
+        let mut retryable = std::mem::take(&mut self.retryable_counts);
         self.attempted -= std::mem::take(&mut self.retryable);
-        self.succeeded -= passing.succeeded;
-        self.blocked -= passing.blocked;
-        self.failed -= passing.failed;
+        self.succeeded -= retryable.succeeded;
+        self.blocked -= retryable.blocked;
+        self.failed -= retryable.failed;
         for tier in Tier::ALL {
-            *self.tiers.count_mut(tier) -= *passing.tiers.count_mut(tier);
+            *self.tiers.count_mut(tier) -= *retryable.tiers.count_mut(tier);
         }
     }
 }
@@ -93,27 +94,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_tried_anew_is_counted_once() {
-        let mut tally = Counters::default();
-        let outcome = |ending, may_pass| TaskOutcome {
-            status: ending,
-            tier: Some(Tier::Plain),
-            is_retryable: may_pass,
-        };
-        for (ending, may_pass) in [
+    fn a_retried_task_is_counted_once() {
+        let mut counters = Counters::default();
+        let outcome = |status, is_retryable| TaskOutcome { status, tier: Some(Tier::Plain), is_retryable };
+        for (status, is_retryable) in [
             (RecordStatus::Succeeded, false),
-            // A page that says 503.
+            // A response with status 503.
             (RecordStatus::Succeeded, true),
             (RecordStatus::Blocked, true),
             (RecordStatus::Blocked, false),
             (RecordStatus::Failed, true),
             (RecordStatus::Failed, false),
         ] {
-            tally.add(outcome(ending, may_pass));
+            counters.add(outcome(status, is_retryable));
         }
-        assert_eq!((tally.attempted, tally.blocked, tally.failed, tally.retryable), (6, 2, 2, 3));
-        tally.remove_retryable();
-        assert_eq!((tally.attempted, tally.succeeded, tally.blocked, tally.failed), (3, 1, 1, 1));
-        assert_eq!(tally.tiers.plain, 1);
+        assert_eq!((counters.attempted, counters.blocked, counters.failed, counters.retryable), (6, 2, 2, 3));
+        counters.remove_retryable();
+        assert_eq!((counters.attempted, counters.succeeded, counters.blocked, counters.failed), (3, 1, 1, 1));
+        assert_eq!(counters.tiers.plain, 1);
     }
 }

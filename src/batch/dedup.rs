@@ -1,8 +1,8 @@
-//! The keys seen so far: in memory up to a cap, beyond it in sorted runs on disk.
+//! The dedup filter: keys in memory up to a cap, and further keys in sorted runs on disk.
 //!
-//! A run is a file without a name, of keys in order, 16 bytes each; the first of every 256 is kept in
-//! memory, so that one read of 4 KiB tells whether a key is there. Eight runs are merged into one.
-//! Ten million keys take 18 MB for those in memory and 0.6 MB for the index of the others.
+//! A run is an unnamed file of sorted keys, 16 bytes each. The first key of every 256 is also kept in memory, so
+//! that a lookup needs one read of 4 KiB. Eight runs are merged into one. For ten million keys, the keys in memory
+//! take 18 MB and the index of the runs takes 0.6 MB.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -23,12 +23,12 @@ pub(super) struct DedupSet {
 struct SortedRun {
     file: File,
     keys: u64,
-    /// The first key of every block.
+    /// The first key of each block.
     index: Vec<u128>,
 }
 
 impl DedupSet {
-    /// An empty set that spills into `folder`.
+    /// Creates an empty set that spills into `folder`.
     pub(super) fn new(folder: &Path) -> Self {
         Self::with_cap(folder, MEMORY_CAP)
     }
@@ -37,10 +37,10 @@ impl DedupSet {
         Self { in_memory: HashSet::new(), cap, runs: Vec::new(), folder: folder.to_owned() }
     }
 
-    /// Adds a key. Whether it was new.
+    /// Adds a key. Returns whether it was new.
     ///
     /// # Errors
-    /// When the disk does not take the keys, or does not give them back.
+    /// When the keys could not be written to disk or read from it.
     pub(super) fn insert(&mut self, key: TaskKey) -> io::Result<bool> {
         if self.contains(key)? {
             return Ok(false);
@@ -52,10 +52,10 @@ impl DedupSet {
         Ok(true)
     }
 
-    /// Whether it was added.
+    /// Whether the key was added.
     ///
     /// # Errors
-    /// When the disk does not give the keys back.
+    /// When the keys could not be read from disk.
     pub(super) fn contains(&self, key: TaskKey) -> io::Result<bool> {
         if self.in_memory.contains(&key.0) {
             return Ok(true);
@@ -119,7 +119,7 @@ impl SortedRun {
     }
 }
 
-/// The keys of several runs in order.
+/// Iterates over the keys of several runs, in order.
 struct MergeIter {
     sources: Vec<(Option<u128>, BufReader<File>)>,
 }
@@ -164,13 +164,13 @@ fn read_key(reader: &mut BufReader<File>) -> io::Result<Option<u128>> {
     }
 }
 
-/// So many keys in memory fill a hash table of 2^20 places, 18 MB.
+/// The maximum number of keys in memory. It fills a hash table of 2^20 buckets, 18 MB.
 const MEMORY_CAP: usize = (1 << 20) / 8 * 7;
-/// Keys a block.
+/// Keys per block.
 const BLOCK_KEYS: usize = 256;
-/// Bytes a key.
+/// Bytes per key.
 const KEY_BYTES: usize = 16;
-/// Runs that become one.
+/// The number of runs that are merged into one.
 const MERGE_RUNS: usize = 8;
 
 #[cfg(test)]
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     fn key(n: u64) -> TaskKey {
-        // Spread as a hash spreads them.
+        // Distributed like hashes.
         TaskKey(u128::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835))
     }
 
@@ -191,7 +191,7 @@ mod tests {
         }
         assert!(
             seen.runs.len() < MERGE_RUNS && seen.runs.iter().any(|run| run.keys > 7000),
-            "they were merged"
+            "the runs were merged"
         );
         assert!(seen.in_memory.len() <= 1000);
         for n in 0..20_500 {

@@ -1,4 +1,4 @@
-//! The reader of the input: what is new goes on the work list, what is no task is a failure of its own.
+//! Reads the input. New tasks are pushed to the request queue; each invalid line becomes a failed record.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, Weak};
@@ -19,22 +19,22 @@ use super::writer::FinishedTask;
 use crate::error::Result;
 use crate::sync::lock_unpoisoned;
 
-/// Reads the input to its end, on a thread that may wait for it.
+/// Reads the input to its end, on a thread that may block.
 pub(super) fn feed(
     shared: &Weak<RunContext>,
     status: &RunState,
     mut input: Input,
-    past: ResumedCrawl,
+    resumed: ResumedCrawl,
     runtime: &runtime::Handle,
 ) {
-    let ResumedCrawl { frontier, discoveries: finds } = past;
-    if let (Some(finds), Some(shared)) = (finds, shared.upgrade())
-        && let Err(error) = restore_discoveries(&shared, finds, &frontier, runtime)
+    let ResumedCrawl { frontier, discoveries } = resumed;
+    if let (Some(discoveries), Some(shared)) = (discoveries, shared.upgrade())
+        && let Err(error) = restore_discoveries(&shared, discoveries, &frontier, runtime)
     {
         status.fail(error);
     }
     while !status.is_stopping() {
-        // It may wait for ever here, and the run may be over meanwhile.
+        // This call may block forever, so the run may end meanwhile.
         let next = input.next();
         let Some(shared) = shared.upgrade() else { return };
         let read = match next {
@@ -49,24 +49,24 @@ pub(super) fn feed(
     status.is_input_read.store(true, Ordering::Relaxed);
 }
 
-/// Puts on the list what earlier runs found and did not do. Nothing that is found meanwhile is taken up before.
+/// Pushes the tasks that earlier runs discovered and did not finish. The lock delays new discoveries until then.
 fn restore_discoveries(
     shared: &RunContext,
-    finds: DiscoveriesReader,
+    discoveries: DiscoveriesReader,
     frontier: &Mutex<Frontier>,
     runtime: &runtime::Handle,
 ) -> Result<()> {
     let mut frontier = lock_unpoisoned(frontier);
-    for finds in finds {
+    for frame in discoveries {
         if shared.status.is_stopping() {
             return Ok(());
         }
-        let finds = finds?;
-        for alias in finds.aliases {
+        let discovered = frame?;
+        for alias in discovered.aliases {
             frontier.restore_alias(alias).map_err(dedup_error)?;
         }
         let mut left = Vec::new();
-        for task in finds.tasks {
+        for task in discovered.tasks {
             left.extend(frontier.restore(task).map_err(dedup_error)?);
         }
         shared.status.read.fetch_add(left.len() as u64, Ordering::Relaxed);
@@ -86,22 +86,22 @@ fn enqueue(
         let mut frontier = lock_unpoisoned(frontier);
         frontier.admit_listed(key, url).map_err(dedup_error)
     };
-    let (work, text, message) = match item {
-        InputItem::Queued(work) => (Ok(*work), String::new(), String::new()),
+    let (queued, text, message) = match item {
+        InputItem::Queued(queued) => (Ok(*queued), String::new(), String::new()),
         InputItem::Task(task) => {
             let url = task.url.clone();
             match QueuedTask::new(task) {
-                Ok(work) => (Ok(work), url, String::new()),
+                Ok(queued) => (Ok(queued), url, String::new()),
                 Err(error) => (Err(TaskKey::for_bad_line(url.as_bytes())), url, error.chain()),
             }
         }
         InputItem::BadLine(bad) => (Err(TaskKey::for_bad_line(bad.text.as_bytes())), bad.text, bad.message),
     };
-    let key = match &work {
-        Ok(work) => {
-            // What an earlier run finished is listed too.
-            shared.listed.add(&work.task);
-            work.key
+    let key = match &queued {
+        Ok(queued) => {
+            // Also for tasks that an earlier run finished: their origins are listed too.
+            shared.listed.add(&queued.task);
+            queued.key
         }
         Err(key) => *key,
     };
@@ -110,11 +110,11 @@ fn enqueue(
         return Ok(());
     }
     status.read.fetch_add(1, Ordering::Relaxed);
-    match work {
-        Ok(work) => runtime.block_on(async {
+    match queued {
+        Ok(queued) => runtime.block_on(async {
             tokio::select! {
                 biased;
-                pushed = shared.queue.push(work) => pushed,
+                pushed = shared.queue.push(queued) => pushed,
                 () = status.wait_for_stop() => Ok(()),
             }
         }),
@@ -126,7 +126,7 @@ fn enqueue(
     }
 }
 
-/// A line that is no task is a failure of its own.
+/// Writes a failed record for a line that is not a task.
 async fn record_bad_line(shared: &RunContext, key: TaskKey, text: &str, message: &str) {
     let record = Record::new(text, Err(open::bad_line_error(message)));
     let mut finished = FinishedTask::for_bad_line(key, BAD_LINE_OUTCOME);

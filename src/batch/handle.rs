@@ -1,4 +1,4 @@
-//! A run seen from elsewhere: how far it is, and how it is stopped.
+//! The handle of a run: reads its progress and stops it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::concurrency::ConcurrencyLimiter;
 use super::input::InputProgress;
 use super::state::{Progress, RunState};
 
-/// Looks at a run, and stops it, from elsewhere. Cheap to clone.
+/// Reads the progress of a run and stops it, from any thread. Cheap to clone.
 #[derive(Clone)]
 pub struct RunHandle {
     pub(super) status: Arc<RunState>,
@@ -18,14 +18,14 @@ pub struct RunHandle {
 }
 
 impl RunHandle {
-    /// What is done so far.
+    /// The current progress.
     #[must_use]
     pub fn progress(&self) -> Progress {
         snapshot(&self.status, &self.slots, &self.input_progress)
     }
 
-    /// Begins nothing new; what is under way has `grace` to end, and what does not is done by the next run. Asked
-    /// a second time, it stops at once.
+    /// Stops starting fetches, and aborts running ones after `grace`. The next run fetches aborted tasks. A second
+    /// call stops the run immediately.
     pub fn stop(&self, grace: Duration) {
         self.status.stop(grace);
     }
@@ -33,32 +33,37 @@ impl RunHandle {
 
 impl fmt::Debug for RunHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").field("progress", &self.progress()).finish_non_exhaustive()
+        f.debug_struct("RunHandle").field("progress", &self.progress()).finish_non_exhaustive()
     }
 }
 
-/// How far it is, by those who count.
-pub(super) fn snapshot(status: &RunState, slots: &ConcurrencyLimiter, gauge: &InputProgress) -> Progress {
-    let (total, read) = (gauge.total.load(Ordering::Relaxed), gauge.read.load(Ordering::Relaxed));
+/// Returns the progress from the run's counters.
+pub(super) fn snapshot(
+    status: &RunState,
+    slots: &ConcurrencyLimiter,
+    input_progress: &InputProgress,
+) -> Progress {
+    let (total, read) =
+        (input_progress.total.load(Ordering::Relaxed), input_progress.read.load(Ordering::Relaxed));
     #[expect(clippy::cast_precision_loss, reason = "a part of a file")]
     let part = match total {
         _ if status.is_input_read.load(Ordering::Relaxed) => 1.0,
         0 => 0.0,
         total => (read as f64 / total as f64).min(1.0),
     };
-    let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
     Progress {
         counters: status.counters(),
-        resumed: of(&status.resumed),
-        // What was finished before is met again in the input.
-        duplicates: of(&status.duplicates).saturating_sub(of(&status.resumed)),
-        retries: of(&status.retries),
-        bytes: of(&status.bytes),
+        resumed: load(&status.resumed),
+        // The input contains the tasks of earlier runs again.
+        duplicates: load(&status.duplicates).saturating_sub(load(&status.resumed)),
+        retries: load(&status.retries),
+        bytes: load(&status.bytes),
         working: slots.working() as u64,
         waiting: slots.waiting() as u64,
         limit: slots.limit() as u64,
-        put_off: of(&status.deferred),
-        read: of(&status.read),
+        put_off: load(&status.deferred),
+        read: load(&status.read),
         part,
     }
 }

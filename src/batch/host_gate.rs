@@ -1,4 +1,4 @@
-//! Which hosts may be asked: the work list lends no task of a host that could only wait.
+//! Pauses hosts in the request queue while their fetches could only wait.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use crate::fetcher::{Fetcher, HostPacing};
 use crate::host_limiter::HostReadiness;
 use crate::sync::lock_unpoisoned;
 
-/// The hosts with fetches under way.
+/// Tracks the running fetches of each host.
 pub(super) struct HostGate {
     fetcher: Fetcher,
     queue: Arc<dyn TaskQueue>,
@@ -19,11 +19,11 @@ pub(super) struct HostGate {
 #[derive(Default)]
 struct Inner {
     in_flight: HashMap<String, u32>,
-    /// Hosts that failed too often, and were waited for once.
+    /// Hosts whose circuit breaker opened and was waited for once.
     waited_for: HashSet<String>,
 }
 
-/// What is to be done about a host.
+/// The queue action for a host.
 #[derive(Debug, PartialEq, Eq)]
 enum HostAction {
     Pause(Option<Duration>),
@@ -35,10 +35,10 @@ impl HostGate {
         Self { fetcher, queue, inner: Mutex::default() }
     }
 
-    /// A fetch begins. What its end is told with.
+    /// Records the start of a fetch. Returns the value to pass to [`on_fetch_end`](Self::on_fetch_end).
     pub(super) fn on_fetch_start(&self, host: &str, url: &str) -> Option<HostPacing> {
-        let manner = self.fetcher.host_pacing(url)?;
-        let leave = self.fetcher.host_readiness(&manner);
+        let pacing = self.fetcher.host_pacing(url)?;
+        let readiness = self.fetcher.host_readiness(&pacing);
         let mut inner = lock_unpoisoned(&self.inner);
         let count = match inner.in_flight.get_mut(host) {
             Some(count) => {
@@ -50,16 +50,16 @@ impl HostGate {
                 1
             }
         };
-        match action_on_start(&leave, count) {
+        match action_on_start(&readiness, count) {
             HostAction::Pause(time) => self.queue.pause_host(host, time),
             HostAction::Resume => {}
         }
-        Some(manner)
+        Some(pacing)
     }
 
-    /// A fetch is over.
-    pub(super) fn on_fetch_end(&self, host: &str, manner: &HostPacing) {
-        let mut leave = self.fetcher.host_readiness(manner);
+    /// Records the end of a fetch.
+    pub(super) fn on_fetch_end(&self, host: &str, pacing: &HostPacing) {
+        let mut readiness = self.fetcher.host_readiness(pacing);
         let mut inner = lock_unpoisoned(&self.inner);
         let Some(count) = inner.in_flight.get_mut(host) else { return };
         *count -= 1;
@@ -67,44 +67,44 @@ impl HostGate {
         if count == 0 {
             inner.in_flight.remove(host);
         }
-        if leave.circuit_open_for.is_none() {
+        if readiness.circuit_open_for.is_none() {
             inner.waited_for.remove(host);
         } else if inner.waited_for.contains(host) || inner.waited_for.len() >= MAX_HOSTS {
-            // It was waited for, and is no better: what is left of it fails at once.
-            leave.circuit_open_for = None;
+            // The host still fails after one cooldown: its remaining tasks fail immediately.
+            readiness.circuit_open_for = None;
         } else if count == 0 {
             inner.waited_for.insert(host.to_owned());
         }
-        match action_on_end(&leave, count) {
+        match action_on_end(&readiness, count) {
             HostAction::Pause(time) => self.queue.pause_host(host, time),
             HostAction::Resume => self.queue.resume_host(host),
         }
     }
 }
 
-/// A fetch of a host began, and so many are under way now.
-fn action_on_start(leave: &HostReadiness, count: u32) -> HostAction {
-    if count >= leave.concurrency {
+/// Returns the action after a fetch started, with `count` running fetches.
+fn action_on_start(readiness: &HostReadiness, count: u32) -> HostAction {
+    if count >= readiness.concurrency {
         HostAction::Pause(None)
-    } else if leave.min_interval.is_zero() {
+    } else if readiness.min_interval.is_zero() {
         HostAction::Resume
     } else {
-        // It is about to be asked, whatever its clock says yet.
-        HostAction::Pause(Some(leave.min_interval.min(MAX_WAIT)))
+        // The request is about to be sent, even if the rate limiter does not count it yet.
+        HostAction::Pause(Some(readiness.min_interval.min(MAX_WAIT)))
     }
 }
 
-/// A fetch of a host ended, and so many are under way still.
-fn action_on_end(leave: &HostReadiness, count: u32) -> HostAction {
-    if count >= leave.concurrency {
+/// Returns the action after a fetch ended, with `count` running fetches.
+fn action_on_end(readiness: &HostReadiness, count: u32) -> HostAction {
+    if count >= readiness.concurrency {
         return HostAction::Pause(None);
     }
-    let wait = leave.wait.max(leave.circuit_open_for.unwrap_or_default());
-    // Who would have to wait longer fails at once, and says for how long.
+    let wait = readiness.wait.max(readiness.circuit_open_for.unwrap_or_default());
+    // With a longer wait, fetches fail immediately and report the wait.
     if wait.is_zero() || wait > MAX_WAIT { HostAction::Resume } else { HostAction::Pause(Some(wait)) }
 }
 
-/// The longest that a host is waited for.
+/// The longest pause of a host.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 const MAX_HOSTS: usize = 100_000;
 
@@ -112,33 +112,33 @@ const MAX_HOSTS: usize = 100_000;
 mod tests {
     use super::*;
 
-    fn readiness(wait: u64, gap: u64, at_once: u32, shut: Option<u64>) -> HostReadiness {
+    fn readiness(wait: u64, interval: u64, concurrency: u32, open_for: Option<u64>) -> HostReadiness {
         let seconds = Duration::from_secs;
         HostReadiness {
             wait: seconds(wait),
-            min_interval: seconds(gap),
-            concurrency: at_once,
-            circuit_open_for: shut.map(seconds),
+            min_interval: seconds(interval),
+            concurrency,
+            circuit_open_for: open_for.map(seconds),
         }
     }
 
     #[test]
-    fn a_host_is_held_while_it_could_only_wait() {
-        let hold = |seconds| HostAction::Pause(Some(Duration::from_secs(seconds)));
-        for (leave, count, at_begin, at_end) in [
+    fn a_host_is_paused_while_its_fetches_could_only_wait() {
+        let pause = |seconds| HostAction::Pause(Some(Duration::from_secs(seconds)));
+        for (readiness, count, at_begin, at_end) in [
             (readiness(0, 0, 6, None), 1, HostAction::Resume, HostAction::Resume),
             (readiness(0, 0, 6, None), 6, HostAction::Pause(None), HostAction::Pause(None)),
-            (readiness(0, 2, 6, None), 1, hold(2), HostAction::Resume),
-            (readiness(1, 2, 6, None), 1, hold(2), hold(1)),
-            (readiness(30, 0, 6, None), 0, HostAction::Resume, hold(30)),
+            (readiness(0, 2, 6, None), 1, pause(2), HostAction::Resume),
+            (readiness(1, 2, 6, None), 1, pause(2), pause(1)),
+            (readiness(30, 0, 6, None), 0, HostAction::Resume, pause(30)),
             (readiness(3600, 0, 6, None), 0, HostAction::Resume, HostAction::Resume),
-            (readiness(0, 0, 6, Some(10)), 0, HostAction::Resume, hold(10)),
-            (readiness(0, 3600, 6, None), 1, hold(60), HostAction::Resume),
+            (readiness(0, 0, 6, Some(10)), 0, HostAction::Resume, pause(10)),
+            (readiness(0, 3600, 6, None), 1, pause(60), HostAction::Resume),
         ] {
             assert_eq!(
-                (action_on_start(&leave, count), action_on_end(&leave, count)),
+                (action_on_start(&readiness, count), action_on_end(&readiness, count)),
                 (at_begin, at_end),
-                "{leave:?} {count}"
+                "{readiness:?} {count}"
             );
         }
     }

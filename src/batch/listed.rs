@@ -1,4 +1,4 @@
-//! The origins of the URLs that a list names: what the caller gives every request is given for them.
+//! The origins of the listed URLs. Headers that the caller adds to every request are for these origins.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -9,49 +9,48 @@ use url::{Origin, Url};
 use super::task::Task;
 use crate::sync::lock_unpoisoned;
 
-/// Which origins a batch's list has named so far. Of more than [`MOST`], links keep what is given to the origin that
-/// their own crawl began at.
+/// The origins listed so far. Beyond [`MAX_ORIGINS`], a link keeps the headers only for the origin of its own seed.
 #[derive(Default)]
 pub(super) struct ListedOrigins {
     origins: Mutex<HashSet<Origin>>,
-    /// It was said once that a header was left out.
-    has_told: AtomicBool,
+    /// Whether a dropped header was logged.
+    has_logged: AtomicBool,
 }
 
 impl ListedOrigins {
-    /// Takes note of a task of the list.
+    /// Adds the origin of a listed task.
     pub(super) fn add(&self, task: &Task) {
-        let Some(origin) = task.given_for() else { return };
+        let Some(origin) = task.listed_origin() else { return };
         let mut origins = lock_unpoisoned(&self.origins);
-        if origins.len() < MOST {
+        if origins.len() < MAX_ORIGINS {
             origins.insert(origin);
         }
     }
 
-    /// Whether what the caller gives every request may go to `to` with `task`.
-    pub(super) fn may_have(&self, task: &Task, to: &Origin) -> bool {
-        task.given_for().as_ref() == Some(to) || lock_unpoisoned(&self.origins).contains(to)
+    /// Whether the caller's headers for every request may be sent to `to` with `task`.
+    pub(super) fn allows(&self, task: &Task, to: &Origin) -> bool {
+        task.listed_origin().as_ref() == Some(to) || lock_unpoisoned(&self.origins).contains(to)
     }
 
-    /// Says, the first time in a run, that a request goes without what was given for other origins.
-    pub(super) fn tell(&self, to: &Url) {
-        if !self.has_told.swap(true, Ordering::Relaxed) {
+    /// Logs, once in a run, that headers for other origins were dropped from a request.
+    pub(super) fn log_dropped_headers(&self, to: &Url) {
+        if !self.has_logged.swap(true, Ordering::Relaxed) {
             tracing::debug!(
                 to = to.origin().ascii_serialization(),
-                "left out headers that the caller gave for other origins; not said again in this run"
+                "dropped headers that the caller set for other origins; logged once per run"
             );
         }
     }
 }
 
-const MOST: usize = 10_000;
+const MAX_ORIGINS: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_crawl_has_its_own_origin_and_those_that_are_listed() {
+    fn headers_are_allowed_for_the_seed_origin_and_listed_origins() {
         let origin = |text: &str| Url::parse(text).unwrap().origin();
         let listed = ListedOrigins::default();
         listed.add(&Task::from("https://a.test/x"));
@@ -72,21 +71,21 @@ mod tests {
             ("https://www.map.test/", false),
             ("http://a.test/", false),
         ] {
-            assert_eq!(listed.may_have(&link, &origin(to)), expected, "{to}");
+            assert_eq!(listed.allows(&link, &origin(to)), expected, "{to}");
         }
         let unknown = Task { seed_origin: None, ..link };
-        assert!(!listed.may_have(&unknown, &origin("https://c.test/")), "a link whose crawl nobody knows");
+        assert!(!listed.allows(&unknown, &origin("https://c.test/")), "a link without a known seed");
     }
 
     #[test]
-    fn a_list_without_end_takes_no_memory() {
+    fn the_number_of_remembered_origins_is_bounded() {
         let listed = ListedOrigins::default();
-        (0..MOST + 5).for_each(|n| listed.add(&Task::from(format!("https://{n}.test/"))));
-        assert_eq!(lock_unpoisoned(&listed.origins).len(), MOST);
-        let last = Task::from(format!("https://{}.test/", MOST + 4));
+        (0..MAX_ORIGINS + 5).for_each(|n| listed.add(&Task::from(format!("https://{n}.test/"))));
+        assert_eq!(lock_unpoisoned(&listed.origins).len(), MAX_ORIGINS);
+        let last = Task::from(format!("https://{}.test/", MAX_ORIGINS + 4));
         assert!(
-            listed.may_have(&last, &Url::parse(&last.url).unwrap().origin()),
-            "its own it has all the same"
+            listed.allows(&last, &Url::parse(&last.url).unwrap().origin()),
+            "a task's own origin is always allowed"
         );
     }
 }

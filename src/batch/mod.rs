@@ -1,4 +1,4 @@
-//! Many URLs: a work list, workers, a journal to resume from, and records written as they come.
+//! Batches of URLs: a request queue, workers, a journal to resume from, and record outputs.
 //!
 //! ```no_run
 //! # async fn example() -> rungs::Result<()> {
@@ -69,11 +69,11 @@ pub use task::{Task, TaskKey};
 
 use writer::RecordHook;
 
-/// What every request of a batch has in common.
+/// Applied to every request of a batch.
 type RequestHook = dyn Fn(RequestBuilder) -> RequestBuilder + Send + Sync;
 
-/// Settings for fetching many URLs. Setters cannot fail; [`run`](Self::run) and [`save`](Self::save) tell
-/// what was wrong.
+/// Settings for fetching many URLs. Setters cannot fail; [`run`](Self::run) and [`save`](Self::save) report
+/// invalid settings.
 #[must_use = "nothing happens before `run` or `save`"]
 pub struct Batch {
     fetcher: Fetcher,
@@ -92,7 +92,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// A batch of fetches by `fetcher`, with the defaults.
+    /// Creates a batch with the defaults, whose URLs are fetched by `fetcher`.
     pub fn new(fetcher: Fetcher) -> Self {
         Self {
             fetcher,
@@ -111,48 +111,48 @@ impl Batch {
         }
     }
 
-    /// The most fetches that work at once, from 1; those that wait for their host, for a clock or for the browser
-    /// are not counted. Fewer work while more do no good. Default: 64.
+    /// The maximum number of concurrently active fetches, at least 1. Fetches that wait for a host, a timer or the
+    /// browser are not counted. Autoscaling may run fewer. Default: 64.
     pub fn concurrency(mut self, fetches: usize) -> Self {
         self.concurrency = fetches.max(1);
         self
     }
 
-    /// Keeps in this file which URLs are finished. The same batch with the same file goes on where it ended,
-    /// however it ended. Default: none.
+    /// The file that records finished URLs. Running the same batch with the same file resumes it, even after a
+    /// crash. Default: none.
     pub fn checkpoint(mut self, path: impl Into<PathBuf>) -> Self {
         self.checkpoint = Some(path.into());
         self
     }
 
-    /// Fetches a second time, at a quarter of the concurrency, what failed in a way that may pass: network errors,
-    /// rate limits, statuses 408, 425, 429, 500, 502, 503 and 504; with a checkpoint, what an earlier run ended
-    /// with as well, whose records are taken out of the output. Default: false.
+    /// After the run, retries transient failures once at a quarter of the concurrency. Transient are network errors,
+    /// rate limits, and statuses 408, 425, 429, 500, 502, 503 and 504. With a checkpoint, this includes failures of
+    /// earlier runs, whose records are removed from the output. Default: false.
     pub const fn retry_failed(mut self, retry: bool) -> Self {
         self.retry_failed = retry;
         self
     }
 
-    /// Counts a status of 400 or more as a failure. Default: false, a 404 is an answer.
+    /// Counts a status of 400 or more as a failure. Default: false (a 404 is a result).
     pub const fn fail_status(mut self, fail: bool) -> Self {
         self.fail_status = fail;
         self
     }
 
-    /// What to do about robots.txt where neither the fetcher nor a target says anything. Default: obey it.
+    /// The robots.txt policy where neither the fetcher nor a target sets one. Default: [`RobotsPolicy::Obey`].
     pub const fn robots(mut self, robots: RobotsPolicy) -> Self {
         self.robots = robots;
         self
     }
 
-    /// The method of tasks that have none of their own. Default: GET, or POST for those with a body.
+    /// The method of tasks that do not set one. Default: GET, or POST for tasks with a body.
     pub fn method(mut self, method: Method) -> Self {
         self.method = method;
         self
     }
 
-    /// What to add to every request, before what its task says. Headers that may be secrets, cookies among them, are
-    /// left out of requests to another origin than those of the listed URLs; give another site its own by a target.
+    /// A function that is applied to every request, before the settings of its task. Headers that may be secrets,
+    /// including cookies, are sent only to the origins of the listed URLs. Use a target for other origins.
     pub fn each_request(
         mut self,
         hook: impl Fn(RequestBuilder) -> RequestBuilder + Send + Sync + 'static,
@@ -161,44 +161,45 @@ impl Batch {
         self
     }
 
-    /// What to read out of every page into its record, beside what its target says. Default: nothing.
-    pub fn extract(mut self, wanted: Extractor) -> Self {
-        self.extract = wanted;
+    /// The data to extract from every page into its record, in addition to its target's. Default: none.
+    pub fn extract(mut self, extractor: Extractor) -> Self {
+        self.extract = extractor;
         self
     }
 
-    /// Follows links: the batch becomes a crawl, and its list grows while it is done. With a checkpoint, what was
-    /// found is kept in it together with the page it was found on. Links are asked for with GET and a Referer, whatever the
-    /// page was asked for with; what [`each_request`](Self::each_request) adds goes to the origins of the listed URLs. Where robots.txt is obeyed, `nofollow` is too, of links, pages and headers. Default: none.
-    pub fn crawl(mut self, links: CrawlOptions) -> Self {
-        self.crawl = Some(links);
+    /// Follows links, which makes the batch a crawl. A checkpoint stores discovered links together with the page they
+    /// were found on. Links are requested with GET and a Referer, for any method of the page. Headers added by
+    /// [`each_request`](Self::each_request) that may be secrets are sent only to the origins of the listed URLs. If
+    /// robots.txt is obeyed, so is `nofollow` of links, pages and headers. Default: none.
+    pub fn crawl(mut self, options: CrawlOptions) -> Self {
+        self.crawl = Some(options);
         self
     }
 
-    /// What to make of every record before it is written, for instance its `fields`; called on threads that may
-    /// block. An error ends the run. Several are called in order.
+    /// A function that may change every record before it is written, for instance its `fields`. It is called on
+    /// threads that may block, and an error ends the run. Several hooks are called in order.
     pub fn each_record(mut self, hook: impl Fn(&mut Record) -> Result<()> + Send + Sync + 'static) -> Self {
         self.record_hooks.push(Box::new(hook));
         self
     }
 
-    /// Who is told of every fetch; several are told in order. Default: nobody.
+    /// An observer that is notified of every fetch. Several are notified in order. Default: none.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
         self.observers.push(Box::new(observer));
         self
     }
 
-    /// Where the tasks are between being read and being done. Default: [`Local`].
-    pub fn task_queue(mut self, list: Arc<dyn TaskQueue>) -> Self {
-        self.queue = Some(list);
+    /// The request queue. Default: a [`LocalQueue`].
+    pub fn task_queue(mut self, queue: Arc<dyn TaskQueue>) -> Self {
+        self.queue = Some(queue);
         self
     }
 
-    /// Fetches these URLs, or [`Task`]s, in any order, and hands out each as it is done. A URL that is there twice is
+    /// Fetches these URLs, or [`Task`]s, in any order. [`Run::next`] returns each as it completes. A duplicate URL is
     /// fetched once.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) when the checkpoint is another batch's, or in use.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) when the checkpoint belongs to another batch, or is in use.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -206,10 +207,10 @@ impl Batch {
         self,
         urls: impl IntoIterator<Item = T, IntoIter: Send + 'static>,
     ) -> Result<Run> {
-        self.run_input(Input::tasks("what the program gives", urls))
+        self.run_input(Input::tasks("URLs of the program", urls))
     }
 
-    /// The same for any input.
+    /// Like [`run`](Self::run), for any input.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -220,12 +221,12 @@ impl Batch {
         open::start(self, input, None)
     }
 
-    /// Fetches what `input` lists, and writes the records to `output`. [`Run::next`] hands out nothing then, and waits
-    /// for the end.
+    /// Fetches the URLs of `input` and writes the records to `output`. [`Run::next`] then waits for the end and
+    /// returns `None`.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) when the checkpoint is another batch's or in use, or when the
-    /// output is there and no checkpoint says what is in it.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) when the checkpoint belongs to another batch or is in use, or
+    /// when the output exists and no checkpoint covers it.
     ///
     /// # Panics
     /// Outside of a tokio runtime.

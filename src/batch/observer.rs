@@ -1,51 +1,51 @@
-//! Whoever wants to know what a batch does while it does it.
+//! Observers of a running batch.
 
 use super::record::Record;
 use crate::phase::FetchPhase;
 use crate::trace::Attempt;
 
-/// One fetch of a batch: what tells it from the others under way.
+/// Identifies one fetch of a batch.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct FetchRef<'a> {
-    /// Its number; no other fetch of the run has it.
+    /// The number of the fetch, unique in the run.
     pub id: u64,
-    /// Its URL, as it was given: it may hold a password.
+    /// The URL, as it was given. It may contain a password.
     pub url: &'a str,
-    /// Its host.
+    /// The host.
     pub host: &'a str,
 }
 
-/// Told of every fetch of a batch. Each method does nothing unless it is written; all are called on the
-/// fetch's own path, often, by many at once, and must be quick.
+/// Observes every fetch of a batch. By default, each method does nothing. The fetches call them often, concurrently
+/// and inline, so they must be fast.
 pub trait Observer: Send + Sync {
-    /// It begins.
+    /// The fetch starts.
     fn on_start(&self, fetch: &FetchRef<'_>) {
         let _ = fetch;
     }
 
-    /// It is at this stage now.
-    fn on_phase(&self, fetch: &FetchRef<'_>, stage: FetchPhase) {
-        let _ = (fetch, stage);
+    /// The fetch enters a phase.
+    fn on_phase(&self, fetch: &FetchRef<'_>, phase: FetchPhase) {
+        let _ = (fetch, phase);
     }
 
-    /// One of its attempts is over.
+    /// An attempt of the fetch ended.
     fn on_attempt(&self, fetch: &FetchRef<'_>, attempt: &Attempt) {
         let _ = (fetch, attempt);
     }
 
-    /// It is over: this is its record. Not called for one that was broken off and is made again.
+    /// The fetch ended with this record. It is not called for an aborted or deferred fetch.
     fn on_finish(&self, fetch: &FetchRef<'_>, record: &Record) {
         let _ = (fetch, record);
     }
 
-    /// It was broken off, or failed in a way that may pass, and is made again later.
+    /// The fetch was aborted, or failed with a transient error, and is retried later.
     fn on_defer(&self, fetch: &FetchRef<'_>) {
         let _ = fetch;
     }
 }
 
-/// All that are told, in order.
+/// Notifies several observers, in order.
 pub(super) struct Observers(pub(super) Vec<Box<dyn Observer>>);
 
 impl Observer for Observers {
@@ -53,8 +53,8 @@ impl Observer for Observers {
         self.0.iter().for_each(|observer| observer.on_start(fetch));
     }
 
-    fn on_phase(&self, fetch: &FetchRef<'_>, stage: FetchPhase) {
-        self.0.iter().for_each(|observer| observer.on_phase(fetch, stage));
+    fn on_phase(&self, fetch: &FetchRef<'_>, phase: FetchPhase) {
+        self.0.iter().for_each(|observer| observer.on_phase(fetch, phase));
     }
 
     fn on_attempt(&self, fetch: &FetchRef<'_>, attempt: &Attempt) {

@@ -1,4 +1,4 @@
-//! From settings to a run: what is there already is found out first.
+//! Starts a run: recovers the state of earlier runs first.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use super::writer::{RecordWriter, WriterParts};
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 
-/// What is on the disk already.
+/// The state that earlier runs left on disk.
 struct ResumedState {
     journal: Option<Journal>,
     store: Option<Box<dyn RecordStore>>,
@@ -28,40 +28,40 @@ struct ResumedState {
 
 pub(super) fn start(batch: Batch, input: Input, output: Option<Output>) -> Result<Run> {
     let folder = scratch_dir(batch.checkpoint.as_deref());
-    let ResumedState { mut journal, mut store, counters: tally, frontier, discoveries: finds } =
+    let ResumedState { mut journal, mut store, counters, frontier, discoveries } =
         load_resumed_state(&batch, &input, output.as_ref(), &folder)?;
     let encoder = output.as_ref().map(|output| output.encoder(extract_columns(&batch)));
     if let (Some(store), Some(encoder)) = (&mut store, &encoder)
         && store.position() == 0
-        && let Some(prelude) = encoder.header()
+        && let Some(header) = encoder.header()
     {
-        store.write(&[prelude])?;
+        store.write(&[header])?;
         if let Some(journal) = &mut journal {
             let path = journal.path().to_owned();
             journal
                 .commit(store.position(), &[])
-                .map_err(|cause| journal::checkpoint_error(&path, "could not be used", cause))?;
+                .map_err(|cause| journal::checkpoint_error(&path, "write", cause))?;
         }
     }
-    let list: Arc<dyn TaskQueue> = match &batch.queue {
-        Some(list) => Arc::clone(list),
+    let queue: Arc<dyn TaskQueue> = match &batch.queue {
+        Some(queue) => Arc::clone(queue),
         None => Arc::new(LocalQueue::new(&folder)?),
     };
-    let status = Arc::new(RunState::new(tally));
+    let status = Arc::new(RunState::new(counters));
     let bodies = output.as_ref().map(Output::create_body_store).transpose()?.flatten();
     let frontier = Arc::new(Mutex::new(frontier));
-    let reading = Arc::new(PageReader { extract: batch.extract, crawl: batch.crawl });
+    let page_reader = Arc::new(PageReader { extract: batch.extract, crawl: batch.crawl });
     let parts = WriterParts {
         store,
         encoder,
         bodies,
-        page_reader: Arc::clone(&reading),
+        page_reader: Arc::clone(&page_reader),
         record_hooks: batch.record_hooks,
         journal,
         frontier: Arc::clone(&frontier),
     };
-    let sink = RecordWriter::start(parts, Arc::clone(&list), Arc::clone(&status))?;
-    let plan = RunConfig {
+    let writer = RecordWriter::start(parts, Arc::clone(&queue), Arc::clone(&status))?;
+    let config = RunConfig {
         fetcher: batch.fetcher,
         concurrency: batch.concurrency,
         retry_failed: batch.retry_failed,
@@ -74,17 +74,17 @@ pub(super) fn start(batch: Batch, input: Input, output: Option<Output>) -> Resul
         streams_results: output.is_none(),
     };
     Ok(Run::start(
-        plan,
+        config,
         input,
         output,
-        list,
+        queue,
         status,
-        ResumedCrawl { frontier, discoveries: finds },
-        (sink, reading),
+        ResumedCrawl { frontier, discoveries },
+        (writer, page_reader),
     ))
 }
 
-/// Finds out what earlier runs did, and cuts the output back to what they committed.
+/// Reads the results of earlier runs, and truncates the output to its committed length.
 fn load_resumed_state(
     batch: &Batch,
     input: &Input,
@@ -104,62 +104,62 @@ fn load_resumed_state(
             discoveries: None,
         });
     };
-    let purpose = JournalHeader {
+    let journal_header = JournalHeader {
         input: input.label().to_owned() + &batch.crawl.as_ref().map(CrawlOptions::label).unwrap_or_default(),
         output: output.map_or_else(|| "none".to_owned(), Output::label),
         format: output.map_or_else(|| "none".to_owned(), |output| format_label(batch, output)),
     };
-    let (mut journal, found) = Journal::open(path, &purpose)?;
-    let unusable = |cause| journal::checkpoint_error(path, "could not be used", cause);
-    if found.torn_bytes > 0 {
+    let (mut journal, recovery) = Journal::open(path, &journal_header)?;
+    let unwritable = |cause| journal::checkpoint_error(path, "write", cause);
+    if recovery.torn_bytes > 0 {
         tracing::warn!(
-            bytes = found.torn_bytes,
-            "the checkpoint's last entry was half written; it is cut off"
+            bytes = recovery.torn_bytes,
+            "truncated an incomplete entry at the end of the checkpoint"
         );
     }
-    if found.rebooted {
+    if recovery.rebooted {
         tracing::warn!(
-            "the machine stopped during the last run; what had not reached the disk is done again"
+            "the machine restarted during the last run; tasks not synced to disk are fetched again"
         );
     }
-    let mut state = found.state;
+    let mut state = recovery.state;
     if !state.owns_output {
         if let Some(output) = output
             && let Err(error) = output.ensure_empty()
         {
-            // Nothing is in it yet.
+            // The checkpoint was created just now and is empty.
             let _ = std::fs::remove_file(path);
             return Err(error);
         }
-        journal.commit(0, &[]).map_err(unusable)?;
+        journal.commit(0, &[]).map_err(unwritable)?;
     }
     if let Some(len) = state.replacing {
-        // All was prepared; what may be missing is the last step, or that it is written down.
-        replace(&mut journal, &mut state, output, len).map_err(|error| error.into_error(unusable))?;
+        // The replacement is prepared. Only the rename, or the journal entry for it, may be missing.
+        replace(&mut journal, &mut state, output, len).map_err(|error| error.into_error(unwritable))?;
     }
     if batch.retry_failed && state.counters.retryable > 0 {
         let len = match output {
             Some(output) => output.prepare_replace(&state.retryable, state.position)?,
             None => 0,
         };
-        journal.begin_replace(len).map_err(unusable)?;
-        replace(&mut journal, &mut state, output, len).map_err(|error| error.into_error(unusable))?;
+        journal.begin_replace(len).map_err(unwritable)?;
+        replace(&mut journal, &mut state, output, len).map_err(|error| error.into_error(unwritable))?;
     }
     let store = output.map(|output| output.open(state.position)).transpose()?;
     let cut = store.as_ref().map_or(0, |(_, opened)| opened.truncated);
     if cut > 0 {
         tracing::warn!(
             cut,
-            "the output went on behind what the checkpoint knows; that is cut off and done again"
+            "truncated output that the checkpoint does not cover; its tasks are fetched again"
         );
     }
-    journal.for_each_entry(|entry| frontier.insert(entry.key)).map_err(unusable)?;
-    let finds = batch.crawl.is_some().then(|| journal.discoveries()).transpose()?;
+    journal.for_each_entry(|entry| frontier.insert(entry.key)).map_err(unwritable)?;
+    let discoveries = batch.crawl.is_some().then(|| journal.discoveries()).transpose()?;
     let store = store.map(|(store, _)| store);
-    Ok(ResumedState { journal: Some(journal), store, counters: state.counters, frontier, discoveries: finds })
+    Ok(ResumedState { journal: Some(journal), store, counters: state.counters, frontier, discoveries })
 }
 
-/// What is read out of pages: what the batch wants, and what any target may.
+/// The extracted columns: those of the batch, and those of any target.
 fn extract_columns(batch: &Batch) -> Columns {
     let mut fields: Vec<String> = batch.extract.field_names().map(ToOwned::to_owned).collect();
     for name in batch.fetcher.field_names() {
@@ -170,7 +170,7 @@ fn extract_columns(batch: &Batch) -> Columns {
     Columns { fields, text: batch.extract.has_text(), links: batch.extract.has_links() }
 }
 
-/// How a checkpoint calls the format: where it has columns, they stay.
+/// The format's label in a checkpoint. It includes the columns, which must not change between runs.
 fn format_label(batch: &Batch, output: &Output) -> String {
     let mut name = output.format().to_string();
     if output.format() == RecordFormat::Csv {
@@ -186,7 +186,7 @@ fn format_label(batch: &Batch, output: &Output) -> String {
     name
 }
 
-/// Takes out of the output what is to be tried again, and forgets it.
+/// Removes the records that are retried from the output and from the state.
 fn replace(
     journal: &mut Journal,
     state: &mut JournalState,
@@ -201,7 +201,7 @@ fn replace(
     Ok(())
 }
 
-/// Which of the two could not be written.
+/// An output or a journal that could not be written.
 enum ReplaceError {
     Output(Error),
     Journal(std::io::Error),
@@ -216,7 +216,7 @@ impl ReplaceError {
     }
 }
 
-/// Where files without a name go: beside the checkpoint, which has room, or with the system's others.
+/// The folder for unnamed temporary files: the checkpoint's, or the system's if there is no checkpoint.
 fn scratch_dir(checkpoint: Option<&Path>) -> PathBuf {
     let Some(path) = checkpoint else { return std::env::temp_dir() };
     match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -225,7 +225,7 @@ fn scratch_dir(checkpoint: Option<&Path>) -> PathBuf {
     }
 }
 
-/// What is wrong with an input's line is the line's own failure.
+/// The error of an input line that is not a task.
 pub(super) fn bad_line_error(message: &str) -> Error {
     Error::new(ErrorKind::InvalidUrl, message)
 }

@@ -1,4 +1,4 @@
-//! One URL's outcome as it is kept: the page or the error, and what was made of it.
+//! The stored outcome of one URL: response or error, and extracted data.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,9 +18,9 @@ use crate::response::BrowserUse;
 use crate::tier::Tier;
 use crate::trace::{Attempt, Diagnosis, Timings, Trace};
 
-/// One URL's outcome. Serialised, it has the keys of `rungs fetch --format json`: every key is always
-/// there, `null` where there is nothing to say, but the body, which is either `body` (text) or
-/// `body_base64` (anything else), or in a `file`; `fields`, `text`, `links` and `canonical` are there when they were wanted.
+/// The outcome of one URL. Its JSON has the keys of `rungs fetch --format json`. Every key is present, `null` if it
+/// has no value, with two exceptions. The body is in `body` (text), in `body_base64` (anything else) or in a `file`.
+/// `fields`, `text`, `links` and `canonical` are present if they were requested.
 #[derive(Debug)]
 pub struct Record {
     url: String,
@@ -28,29 +28,29 @@ pub struct Record {
     finished_at: SystemTime,
     method: Method,
     file: Option<String>,
-    /// What was read out of the page, by name.
+    /// The extracted fields, by name.
     pub fields: Option<Map<String, Value>>,
-    /// What a reader sees of the page.
+    /// The visible text of the page.
     pub text: Option<String>,
     /// The links of the page.
     pub links: Option<Vec<String>>,
-    /// Which URL the page says it is best known by.
+    /// The canonical URL that the page declares.
     pub canonical: Option<String>,
 }
 
-/// What became of a URL, in one word.
+/// The status of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RecordStatus {
-    /// There is a page.
+    /// There is a response.
     Succeeded,
-    /// Blocked at every tier allowed.
+    /// Blocked on every allowed tier.
     Blocked,
-    /// Anything else.
+    /// Failed for another reason.
     Failed,
 }
 
 impl Record {
-    /// The outcome of fetching `url`, which is shown as it was typed, without its credentials.
+    /// Creates the record of fetching `url`. The record shows the URL as it was given, without its credentials.
     #[must_use]
     pub fn new(url: &str, outcome: Result<Response>) -> Self {
         let file = outcome.as_ref().ok().and_then(Response::file).map(|path| path.display().to_string());
@@ -68,21 +68,21 @@ impl Record {
         }
     }
 
-    /// The URL as it was typed, without its credentials.
+    /// The URL as it was given, without its credentials.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The page, or why there is none.
+    /// The response.
     ///
     /// # Errors
-    /// The fetch's own.
+    /// The error of the fetch.
     pub const fn outcome(&self) -> Result<&Response, &Error> {
         self.outcome.as_ref()
     }
 
-    /// The method it was asked with.
+    /// The method of the request.
     pub(super) fn method(&self) -> &str {
         self.method.as_str()
     }
@@ -91,18 +91,18 @@ impl Record {
         self.method = method;
     }
 
-    /// The page itself, or why there is none.
+    /// Returns the response or the error itself.
     pub(super) fn into_outcome(self) -> Result<Response> {
         self.outcome
     }
 
-    /// When it ended.
+    /// The time at which the fetch ended.
     #[must_use]
     pub const fn finished_at(&self) -> SystemTime {
         self.finished_at
     }
 
-    /// The status of the page, or of the last attempt that was answered.
+    /// The status of the response, or of the last attempt.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         match &self.outcome {
@@ -111,19 +111,19 @@ impl Record {
         }
     }
 
-    /// The tier that got the page, or was the last to try.
+    /// The tier of the last attempt.
     #[must_use]
     pub fn tier(&self) -> Option<Tier> {
         self.attempts().last().map(|attempt| attempt.tier)
     }
 
-    /// Everything that was tried, first to last.
+    /// All attempts, in order.
     #[must_use]
     pub fn attempts(&self) -> &[Attempt] {
         self.trace().map(Trace::attempts).unwrap_or_default()
     }
 
-    /// How long it took; of a failure, the attempts alone.
+    /// The duration of the fetch. For a failure, the sum of its attempts.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         match &self.outcome {
@@ -132,18 +132,18 @@ impl Record {
         }
     }
 
-    /// The file that the body is in, as it was named; `None` when it is in the record.
+    /// The file that contains the body. `None` if the body is in the record.
     #[must_use]
     pub fn file(&self) -> Option<&str> {
         self.file.as_deref()
     }
 
-    /// The body is in this file.
+    /// Records the file that contains the body.
     pub(super) fn set_file(&mut self, file: String) {
         self.file = Some(file);
     }
 
-    /// What became of it. With `fail_status`, a status of 400 or more is a failure.
+    /// The record's status. With `fail_status`, a status of 400 or more is a failure.
     #[must_use]
     pub fn record_status(&self, fail_status: bool) -> RecordStatus {
         match &self.outcome {
@@ -154,8 +154,8 @@ impl Record {
         }
     }
 
-    /// Takes up what `wanted`, and the page's target, read out of it. Not for a thread that fetches: see
-    /// [`Page::extract`].
+    /// Extracts the data of `wanted`, and of the page's target, into the record. Do not call it on a thread that
+    /// fetches: see [`Response::extract`].
     pub fn extract(&mut self, wanted: &Extractor) {
         if let Ok(page) = &self.outcome {
             let wanted = page.merged_extract(wanted);
@@ -168,12 +168,12 @@ impl Record {
         }
     }
 
-    /// Takes up what was read out of the page.
+    /// Stores extracted data in the record.
     pub(super) fn set_extracted(&mut self, read: ExtractedData, wanted: &Extractor) {
         if read.is_truncated {
             tracing::warn!(
                 url = self.url,
-                "the page is larger or deeper than is read; the rest of it was passed over"
+                "page exceeds the size or depth limit of extraction; the rest was ignored"
             );
         }
         if wanted.field_names().next().is_some() {
@@ -184,7 +184,7 @@ impl Record {
         self.canonical = read.canonical;
     }
 
-    /// One line of JSON, without its end.
+    /// Returns one line of JSON, without a line end.
     ///
     /// # Panics
     /// Never: every part of a record can be written as JSON.
@@ -246,7 +246,7 @@ impl Serialize for Record {
     }
 }
 
-/// A record as JSON shows it.
+/// The JSON form of a record.
 #[derive(Serialize)]
 struct RecordJson<'a> {
     url: &'a str,
@@ -280,7 +280,7 @@ struct RecordJson<'a> {
     canonical: Option<&'a str>,
 }
 
-/// A page's headers as a list of pairs.
+/// The response headers as a list of pairs.
 pub(super) struct HeadersJson<'a>(pub(super) Option<&'a Response>);
 
 impl Serialize for HeadersJson<'_> {

@@ -1,4 +1,4 @@
-//! A run: the workers, what they share, and the one that watches over them.
+//! A run: the workers, their shared context, and the driver task.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -36,30 +36,30 @@ use crate::fetcher::{Fetcher, HostPacing, Response};
 use crate::rate_limit::RobotsPolicy;
 use crate::sync::lock_unpoisoned;
 
-/// A batch under way. Dropped, it stops at once; what is finished is kept.
+/// A running batch. Dropping it stops the batch immediately; finished records are kept.
 pub struct Run {
     completed: mpsc::Receiver<Completed>,
     handle: RunHandle,
-    /// Where it is noted what is done with; none where nothing is handed out.
+    /// Records acknowledged results. `None` when the run writes to an output.
     writer: Option<WriterHandle>,
-    /// What was handed out last: done when the next is asked for.
+    /// The result returned last. The next call of `next` acknowledges it.
     unacknowledged: Option<FinishedTask>,
     driver: JoinHandle<Result<Summary>>,
-    /// All was handed out.
+    /// All results were returned.
     is_drained: bool,
 }
 
-/// One URL that is done.
+/// The result of one URL.
 #[non_exhaustive]
 pub struct Completed {
     /// The URL, as it was given.
     pub url: String,
-    /// Its page, or why there is none.
+    /// Its response, or the error.
     pub result: Result<Response>,
     finished: Option<FinishedTask>,
 }
 
-/// What a run goes by.
+/// The settings of a run.
 pub(super) struct RunConfig {
     pub(super) fetcher: Fetcher,
     pub(super) concurrency: usize,
@@ -69,20 +69,20 @@ pub(super) struct RunConfig {
     pub(super) method: Method,
     pub(super) request_hook: Option<Box<RequestHook>>,
     pub(super) observers: Observers,
-    /// Records tell the request as it left.
+    /// Records contain the request as it was sent.
     pub(super) captures_request: bool,
-    /// Pages go to whoever holds the run, not to an output.
+    /// Results are returned by [`Run::next`] instead of being written to an output.
     pub(super) streams_results: bool,
 }
 
-/// A task to be done now.
+/// A leased task and its concurrency slot.
 pub(super) struct ClaimedTask {
     pub(super) slot: ConcurrencySlot,
     pub(super) lease: Lease,
     pub(super) pacing: Option<HostPacing>,
 }
 
-/// What the workers share.
+/// State shared by the workers.
 pub(super) struct RunContext {
     pub(super) config: RunConfig,
     pub(super) queue: Arc<dyn TaskQueue>,
@@ -93,19 +93,19 @@ pub(super) struct RunContext {
     pub(super) listed: ListedOrigins,
     pub(super) completed: mpsc::Sender<Completed>,
     slots: Arc<ConcurrencyLimiter>,
-    /// Held by the one worker that looks for a task.
+    /// Held by the one worker that waits for a task.
     claim_lock: tokio::sync::Mutex<()>,
     workers: AtomicUsize,
-    /// Workers that have no task.
+    /// Workers without a task.
     idle_workers: AtomicUsize,
     worker_exited: Notify,
-    /// The second pass: what fails now has failed.
+    /// The retry pass, in which failures are final.
     is_retry_pass: AtomicBool,
-    /// The parent of what its fetches do.
+    /// The parent span of the run's fetches.
     span: Span,
 }
 
-/// What was met before this run, and what of it is still to be done.
+/// The frontier of earlier runs, and their discoveries that are still to be fetched.
 pub(super) struct ResumedCrawl {
     pub(super) frontier: Arc<Mutex<Frontier>>,
     pub(super) discoveries: Option<DiscoveriesReader>,
@@ -113,35 +113,35 @@ pub(super) struct ResumedCrawl {
 
 impl Run {
     pub(super) fn start(
-        plan: RunConfig,
+        config: RunConfig,
         input: Input,
         output: Option<Output>,
-        list: Arc<dyn TaskQueue>,
+        queue: Arc<dyn TaskQueue>,
         status: Arc<RunState>,
-        past: ResumedCrawl,
-        (sink, reading): (RecordWriter, Arc<PageReader>),
+        resumed: ResumedCrawl,
+        (writer, page_reader): (RecordWriter, Arc<PageReader>),
     ) -> Self {
-        let (to, completed) = mpsc::channel(plan.concurrency.min(1024));
-        let throttle = Autoscaler::new(plan.concurrency);
-        let plan_hands_out = plan.streams_results;
-        let slots = Arc::new(ConcurrencyLimiter::new(throttle.limit()));
+        let (completed_sender, completed) = mpsc::channel(config.concurrency.min(1024));
+        let autoscaler = Autoscaler::new(config.concurrency);
+        let streams_results = config.streams_results;
+        let slots = Arc::new(ConcurrencyLimiter::new(autoscaler.limit()));
         let span = info_span!(
             "batch",
-            rungs.concurrency = plan.concurrency.cast_signed(),
+            rungs.concurrency = config.concurrency.cast_signed(),
             rungs.attempted = Empty,
             rungs.succeeded = Empty,
             rungs.blocked = Empty,
             rungs.failed = Empty,
         );
         let shared = Arc::new(RunContext {
-            host_gate: HostGate::new(plan.fetcher.clone(), Arc::clone(&list)),
-            config: plan,
-            queue: list,
+            host_gate: HostGate::new(config.fetcher.clone(), Arc::clone(&queue)),
+            config,
+            queue,
             status: Arc::clone(&status),
-            writer: sink.handle(),
-            page_reader: reading,
+            writer: writer.handle(),
+            page_reader,
             listed: ListedOrigins::default(),
-            completed: to,
+            completed: completed_sender,
             slots: Arc::clone(&slots),
             claim_lock: tokio::sync::Mutex::default(),
             workers: AtomicUsize::new(0),
@@ -150,22 +150,22 @@ impl Run {
             is_retry_pass: AtomicBool::new(false),
             span,
         });
-        let gauge = Arc::clone(&input.progress);
-        let way = plan_hands_out.then(|| sink.handle());
-        let heading = SummaryHeader { began: SystemTime::now(), input: input.label().to_owned(), output };
-        let driver = tokio::spawn(drive(Arc::clone(&shared), input, past, throttle, sink, heading));
+        let input_progress = Arc::clone(&input.progress);
+        let writer_handle = streams_results.then(|| writer.handle());
+        let header = SummaryHeader { began: SystemTime::now(), input: input.label().to_owned(), output };
+        let driver = tokio::spawn(drive(Arc::clone(&shared), input, resumed, autoscaler, writer, header));
         Self {
             completed,
-            handle: RunHandle { status, slots, input_progress: gauge },
-            writer: way,
+            handle: RunHandle { status, slots, input_progress },
+            writer: writer_handle,
             unacknowledged: None,
             driver,
             is_drained: false,
         }
     }
 
-    /// The next that is done, in the order they are done; `None` when nothing is left. Asking for the next says
-    /// that the one before is done with, and a checkpoint notes that then.
+    /// Returns the next result, in order of completion, or `None` when none is left. The call acknowledges the
+    /// previous result: only then does a checkpoint record it.
     pub async fn next(&mut self) -> Option<Completed> {
         self.acknowledge_last();
         let Some(mut done) = self.completed.recv().await else {
@@ -176,35 +176,38 @@ impl Run {
         Some(done)
     }
 
-    /// What looks at it and stops it from elsewhere.
+    /// Returns a handle that reads the progress and stops the run from elsewhere.
     #[must_use]
     pub fn handle(&self) -> RunHandle {
         self.handle.clone()
     }
 
-    /// Waits for the end. What would be handed out after this call is not done: with a checkpoint, the next run
-    /// does it.
+    /// Waits for the end. Results not yet returned by [`next`](Self::next) are dropped; with a checkpoint, the next
+    /// run fetches their URLs.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] when input, output, checkpoint or work list could not be used to the end; what was finished
-    /// is kept. [`ErrorKind::Interrupted`] when the runtime ends first.
+    /// [`ErrorKind::Io`] when input, output, checkpoint or request queue failed; finished records are kept.
+    /// [`ErrorKind::Interrupted`] when the runtime shuts down first.
     pub async fn finish(mut self) -> Result<Summary> {
         self.acknowledge_last();
-        // The writer ends when nobody can tell it anything any more.
+        // The writer ends when the last handle is dropped.
         if self.writer.take().is_some() && !self.is_drained {
             self.handle.stop(Duration::ZERO);
             self.handle.stop(Duration::ZERO);
             self.completed.close();
         }
         (&mut self.driver).await.unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::Interrupted, "the run ended by a fault of this program"))
+            Err(Error::new(
+                ErrorKind::Interrupted,
+                "the task that drives the batch panicked or was cancelled",
+            ))
         })
     }
 
-    /// What was handed out last is done with.
+    /// Acknowledges the result returned last.
     fn acknowledge_last(&mut self) {
-        if let (Some(finished), Some(sink)) = (self.unacknowledged.take(), &self.writer) {
-            sink.submit(finished);
+        if let (Some(finished), Some(writer)) = (self.unacknowledged.take(), &self.writer) {
+            writer.submit(finished);
         }
     }
 }
@@ -227,8 +230,8 @@ impl Completed {
 }
 
 impl RunContext {
-    /// The next task and a place for it, for a worker that was counted as idle. `None` when nothing is left or the
-    /// run stops.
+    /// Returns the next task and a slot for it, to a worker that was counted as idle. `None` when no task is left or
+    /// the run stops.
     pub(super) async fn claim(&self) -> Option<ClaimedTask> {
         let next = tokio::select! {
             biased;
@@ -246,18 +249,18 @@ impl RunContext {
     }
 
     async fn lease_next(&self) -> Result<Option<ClaimedTask>> {
-        let _turn = self.claim_lock.lock().await;
+        let _guard = self.claim_lock.lock().await;
         self.slots.wait_for_capacity().await;
         let Some(lease) = self.queue.lease(1, LEASE_DURATION).await?.pop() else { return Ok(None) };
         let slot = self.slots.acquire();
-        let manner = self.host_gate.on_fetch_start(&lease.host, &lease.task.url);
-        Ok(Some(ClaimedTask { slot, lease, pacing: manner }))
+        let pacing = self.host_gate.on_fetch_start(&lease.host, &lease.task.url);
+        Ok(Some(ClaimedTask { slot, lease, pacing }))
     }
 
-    /// There is always one worker that looks for a task, until there are as many as may be.
+    /// Spawns a worker if none is idle and the maximum is not reached.
     pub(super) fn ensure_idle_worker(self: &Arc<Self>) {
-        let most = self.config.concurrency + max_waiting(self.config.concurrency);
-        if self.idle_workers.load(Ordering::Relaxed) == 0 && self.workers.load(Ordering::Relaxed) < most {
+        let max = self.config.concurrency + max_waiting(self.config.concurrency);
+        if self.idle_workers.load(Ordering::Relaxed) == 0 && self.workers.load(Ordering::Relaxed) < max {
             self.spawn_worker();
         }
     }
@@ -265,34 +268,34 @@ impl RunContext {
     fn spawn_worker(self: &Arc<Self>) {
         self.workers.fetch_add(1, Ordering::Relaxed);
         self.mark_idle();
-        let counted = WorkerGuard(Arc::clone(self));
+        let guard = WorkerGuard(Arc::clone(self));
         let span = self.span.clone();
-        tokio::spawn(async move { worker::run_worker(&counted.0).await }.instrument(span));
+        tokio::spawn(async move { worker::run_worker(&guard.0).await }.instrument(span));
     }
 
-    /// A worker has no task.
+    /// Counts a worker without a task.
     pub(super) fn mark_idle(&self) {
         self.idle_workers.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether what may pass is put off to the second pass.
+    /// Whether retryable failures are deferred to the retry pass.
     pub(super) fn should_defer(&self) -> bool {
         self.config.retry_failed && !self.is_retry_pass.load(Ordering::Relaxed)
     }
 
-    /// Waits until the last worker has left.
+    /// Waits until the last worker has exited.
     async fn wait_for_workers(&self) {
         loop {
-            let left = self.worker_exited.notified();
+            let exited = self.worker_exited.notified();
             if self.workers.load(Ordering::Acquire) == 0 {
                 return;
             }
-            left.await;
+            exited.await;
         }
     }
 }
 
-/// One worker more.
+/// Counts one worker until it is dropped.
 struct WorkerGuard(Arc<RunContext>);
 
 impl Drop for WorkerGuard {
@@ -305,46 +308,46 @@ impl Drop for WorkerGuard {
 async fn drive(
     shared: Arc<RunContext>,
     input: Input,
-    past: ResumedCrawl,
-    throttle: Autoscaler,
-    sink: RecordWriter,
-    heading: SummaryHeader,
+    resumed: ResumedCrawl,
+    autoscaler: Autoscaler,
+    writer: RecordWriter,
+    header: SummaryHeader,
 ) -> Result<Summary> {
-    let (status, slots, gauge) =
+    let (status, slots, input_progress) =
         (Arc::clone(&shared.status), Arc::clone(&shared.slots), Arc::clone(&input.progress));
-    let frontier = Arc::clone(&past.frontier);
-    let reading = {
-        let (list, status) = (Arc::clone(&shared.queue), Arc::clone(&status));
+    let frontier = Arc::clone(&resumed.frontier);
+    let input_thread = {
+        let (queue, status) = (Arc::clone(&shared.queue), Arc::clone(&status));
         let shared = Arc::downgrade(&shared);
         let runtime = runtime::Handle::current();
         let read = move || {
-            feeder::feed(&shared, &status, input, past, &runtime);
-            if let Err(error) = runtime.block_on(list.close()) {
+            feeder::feed(&shared, &status, input, resumed, &runtime);
+            if let Err(error) = runtime.block_on(queue.close()) {
                 status.fail(error);
             }
         };
         std::thread::Builder::new().name("rungs-input".to_owned()).spawn(read)
     };
-    if let Err(cause) = reading {
-        status.fail(Error::new(ErrorKind::Io, "a thread could not be started").with_source(cause));
+    if let Err(cause) = input_thread {
+        status.fail(Error::new(ErrorKind::Io, "could not start the input thread").with_source(cause));
     }
-    let watching = tokio::spawn(run_autoscaler(Arc::clone(&shared), throttle));
+    let autoscaling = tokio::spawn(run_autoscaler(Arc::clone(&shared), autoscaler));
     run_passes(&shared).await;
-    watching.abort();
+    autoscaling.abort();
     let complete = !status.is_stopping();
     if complete {
         status.mark_complete();
     }
     let span = shared.span.clone();
     drop(shared);
-    let written = tokio::task::spawn_blocking(move || sink.finish()).await;
-    let written = written.unwrap_or_else(|_| Err(Error::new(ErrorKind::Io, "the writer's thread was lost")));
-    let tally = status.counters();
+    let written = tokio::task::spawn_blocking(move || writer.finish()).await;
+    let written = written.unwrap_or_else(|_| Err(Error::new(ErrorKind::Io, "the record writer panicked")));
+    let counters = status.counters();
     for (name, count) in [
-        ("rungs.attempted", tally.attempted),
-        ("rungs.succeeded", tally.succeeded),
-        ("rungs.blocked", tally.blocked),
-        ("rungs.failed", tally.failed),
+        ("rungs.attempted", counters.attempted),
+        ("rungs.succeeded", counters.succeeded),
+        ("rungs.blocked", counters.blocked),
+        ("rungs.failed", counters.failed),
     ] {
         span.record(name, count.cast_signed());
     }
@@ -352,11 +355,16 @@ async fn drive(
         return Err(error);
     }
     written?;
-    let bounded = lock_unpoisoned(&frontier).limits_reached();
-    heading.into_summary(snapshot(&status, &slots, &gauge), bounded, complete, status.is_output_closed())
+    let limits_reached = lock_unpoisoned(&frontier).limits_reached();
+    header.into_summary(
+        snapshot(&status, &slots, &input_progress),
+        limits_reached,
+        complete,
+        status.is_output_closed(),
+    )
 }
 
-/// The first pass, and the second for what failed in a way that may pass.
+/// Runs the first pass, then the retry pass for deferred tasks.
 async fn run_passes(shared: &Arc<RunContext>) {
     run_pass(shared).await;
     if !shared.config.retry_failed || shared.status.is_stopping() {
@@ -379,8 +387,8 @@ async fn run_pass(shared: &Arc<RunContext>) {
     shared.wait_for_workers().await;
 }
 
-/// Adapts the number of places to what they bring.
-async fn run_autoscaler(shared: Arc<RunContext>, mut throttle: Autoscaler) {
+/// Adapts the concurrency limit to the load.
+async fn run_autoscaler(shared: Arc<RunContext>, mut autoscaler: Autoscaler) {
     let (mut before, mut at) = (shared.status.counters().attempted, Instant::now());
     let (mut memory, mut descriptors) = (None, None);
     for tick in 0_u64.. {
@@ -398,7 +406,7 @@ async fn run_autoscaler(shared: Arc<RunContext>, mut throttle: Autoscaler) {
         let rate = (done - before) as f64 / (now - at).as_secs_f64();
         let working = shared.slots.working();
         let sample = LoadSample { rate, working, lag: now - due, memory, descriptors };
-        shared.slots.set_limit(throttle.update(&sample));
+        shared.slots.set_limit(autoscaler.update(&sample));
         (before, at) = (done, now);
     }
 }
@@ -411,6 +419,6 @@ impl fmt::Debug for Run {
 
 impl fmt::Debug for Completed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Done").field("result", &self.result).finish_non_exhaustive()
+        f.debug_struct("Completed").field("result", &self.result).finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! What a run has done so far, and whether it is to stop.
+//! The state of a run: its progress and its stop signal.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,36 +13,36 @@ use super::journal::CommitEntry;
 use crate::error::Error;
 use crate::sync::lock_unpoisoned;
 
-/// What a run has done so far.
+/// The progress of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Progress {
-    /// What is finished, of earlier runs too.
+    /// Finished tasks, including those of earlier runs.
     #[serde(flatten)]
     pub counters: Counters,
-    /// How much of that was finished when this run began.
+    /// The number of tasks that earlier runs finished.
     pub resumed: u64,
-    /// Tasks read that were there before.
+    /// Tasks of the input that are duplicates.
     pub duplicates: u64,
-    /// Attempts beyond the first of a fetch.
+    /// Attempts after the first of a fetch.
     pub retries: u64,
     /// Bytes of bodies received.
     pub bytes: u64,
-    /// Fetches that work, and fetches that wait for a host or a clock.
+    /// Active fetches.
     pub working: u64,
-    /// See `working`.
+    /// Fetches that wait for a host or a timer.
     pub waiting: u64,
-    /// How many may work at once, as things stand.
+    /// The current concurrency limit.
     pub limit: u64,
-    /// Tasks that failed in a way that may pass and are tried again at the end.
+    /// Tasks with a transient failure, which are retried at the end.
     pub put_off: u64,
-    /// How many tasks there are, as far as the input is read.
+    /// The number of tasks read so far.
     pub read: u64,
-    /// How much of the input that is, from 0 to 1; 1 when it is read to its end.
+    /// The part of the input that was read, from 0 to 1. It is 1 at the end of the input.
     pub part: f64,
 }
 
-/// Shared by all parts of a run.
+/// State shared by all parts of a run.
 pub(super) struct RunState {
     counters: Mutex<Counters>,
     pub(super) resumed: AtomicU64,
@@ -59,25 +59,25 @@ pub(super) struct RunState {
     stop: watch::Sender<StopSignal>,
 }
 
-/// Whether a run is to stop.
+/// Whether and how a run stops.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum StopSignal {
     Running,
-    /// Nothing new is begun, and what is under way has until then.
+    /// No new fetch starts. Running fetches are aborted at this time.
     GracefulUntil(Instant),
     Immediate,
 }
 
 impl RunState {
-    pub(super) fn new(tally: Counters) -> Self {
+    pub(super) fn new(counters: Counters) -> Self {
         Self {
-            resumed: AtomicU64::new(tally.attempted),
-            counters: Mutex::new(tally),
+            resumed: AtomicU64::new(counters.attempted),
+            counters: Mutex::new(counters),
             duplicates: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             deferred: AtomicU64::new(0),
-            read: AtomicU64::new(tally.attempted),
+            read: AtomicU64::new(counters.attempted),
             is_input_read: AtomicBool::new(false),
             is_complete: AtomicBool::new(false),
             is_output_closed: AtomicBool::new(false),
@@ -91,22 +91,22 @@ impl RunState {
         *lock_unpoisoned(&self.counters)
     }
 
-    /// These are written.
+    /// Counts tasks whose records are written.
     pub(super) fn record_finished(&self, entries: &[CommitEntry]) {
-        let mut tally = lock_unpoisoned(&self.counters);
+        let mut counters = lock_unpoisoned(&self.counters);
         for entry in entries {
-            tally.add(entry.outcome);
+            counters.add(entry.outcome);
         }
     }
 
-    /// The run cannot go on. The first reason is the one told.
+    /// Stops the run with an error. The first error is the one returned.
     pub(super) fn fail(&self, error: Error) {
         lock_unpoisoned(&self.error).get_or_insert(error);
         self.has_failed.store(true, Ordering::Relaxed);
         self.stop.send_replace(StopSignal::Immediate);
     }
 
-    /// Nobody reads what is written.
+    /// Stops the run because the reader of the output closed it.
     pub(super) fn mark_output_closed(&self) {
         self.is_output_closed.store(true, Ordering::Relaxed);
         self.stop.send_replace(StopSignal::Immediate);
@@ -124,7 +124,7 @@ impl RunState {
         lock_unpoisoned(&self.error).take()
     }
 
-    /// Everything was done.
+    /// Records that all tasks are finished.
     pub(super) fn mark_complete(&self) {
         self.is_complete.store(true, Ordering::Relaxed);
     }
@@ -133,7 +133,7 @@ impl RunState {
         self.is_complete.load(Ordering::Relaxed) && !self.has_failed()
     }
 
-    /// Asks the run to stop within `grace`; asked again, at once.
+    /// Stops the run within `grace`. A second call stops it immediately.
     pub(super) fn stop(&self, grace: Duration) {
         self.stop.send_modify(|stop| {
             *stop = match stop {
@@ -147,14 +147,14 @@ impl RunState {
         *self.stop.borrow() != StopSignal::Running
     }
 
-    /// Ends when nothing new is to be begun.
+    /// Completes when no new fetch may start.
     pub(super) async fn wait_for_stop(&self) {
         let mut stop = self.stop.subscribe();
-        // The sender is here.
+        // Cannot fail: `self` owns the sender.
         let _ = stop.wait_for(|stop| *stop != StopSignal::Running).await;
     }
 
-    /// Ends when what is under way is to be broken off.
+    /// Completes when running fetches must be aborted.
     pub(super) async fn wait_for_abort(&self) {
         let mut stop = self.stop.subscribe();
         let by = match stop.wait_for(|stop| *stop != StopSignal::Running).await.as_deref() {

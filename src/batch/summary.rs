@@ -1,4 +1,4 @@
-//! How a run ended.
+//! The summary of a run.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,39 +9,39 @@ use super::output::Output;
 use super::state::Progress;
 use crate::error;
 
-/// How a run ended.
+/// The summary of a run.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Summary {
-    /// The version of rungs that ran.
+    /// The version of rungs.
     pub version: &'static str,
-    /// When it began.
+    /// The start time.
     #[serde(serialize_with = "rfc3339")]
     pub began: SystemTime,
-    /// How long it took.
+    /// The duration.
     #[serde(rename = "elapsed_s", serialize_with = "seconds")]
     pub elapsed: Duration,
-    /// What it was fed with.
+    /// The label of the input.
     pub input: String,
-    /// Where the records are.
+    /// The label of the output.
     pub output: Option<String>,
-    /// The numbers, those of earlier runs too.
+    /// The counters, including those of earlier runs.
     #[serde(flatten)]
     pub progress: Progress,
-    /// Where a crawl stopped by itself, in this run: at most 100 patterns of URLs, that with most links left out first.
+    /// The traps of this run's crawl: at most 100 URL patterns, sorted by the number of links not followed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub traps: Vec<Trap>,
-    /// Links that were left out because there were pages enough.
+    /// Links that were not followed because of the page limit.
     #[serde(skip_serializing_if = "is_zero")]
     pub beyond: u64,
-    /// All was done; otherwise it was stopped.
+    /// Whether all tasks were finished. Otherwise the run was stopped.
     pub complete: bool,
-    /// The output was a pipe, and its reader went away.
+    /// Whether the output was a pipe and its reader closed it.
     #[serde(skip)]
     pub output_closed: bool,
 }
 
-/// What a summary tells beside the numbers.
+/// The parts of a summary that are known at the start.
 pub(super) struct SummaryHeader {
     pub(super) began: SystemTime,
     pub(super) input: String,
@@ -49,16 +49,16 @@ pub(super) struct SummaryHeader {
 }
 
 impl SummaryHeader {
-    /// The summary of a run that came so far.
+    /// Creates the summary, and writes it to the output if the format stores summaries.
     ///
     /// # Errors
-    /// When the output cannot take it.
+    /// When the output could not be written.
     pub(super) fn into_summary(
         self,
         progress: Progress,
         (traps, beyond): (Vec<Trap>, u64),
         complete: bool,
-        unwanted: bool,
+        output_closed: bool,
     ) -> error::Result<Summary> {
         let summary = Summary {
             version: env!("CARGO_PKG_VERSION"),
@@ -69,8 +69,8 @@ impl SummaryHeader {
             progress,
             traps,
             beyond,
-            complete: complete && !unwanted,
-            output_closed: unwanted,
+            complete: complete && !output_closed,
+            output_closed,
         };
         if let Some(output) = &self.output {
             output.write_summary(&summary)?;
@@ -79,12 +79,12 @@ impl SummaryHeader {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 const fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-/// As WARC and others write it: `2026-11-21T16:04:50Z`.
+/// Formats a time as in RFC 3339, in seconds: `2026-11-21T16:04:50Z`.
 pub(super) fn timestamp(at: SystemTime) -> String {
     humantime::format_rfc3339_seconds(at).to_string()
 }

@@ -1,4 +1,4 @@
-//! One piece of work: what to fetch, and how, where it is not as everything else in the batch.
+//! One task of a batch: a URL, optionally with settings of its own.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use crate::host_limiter;
 use crate::redact;
 use crate::request::{Context, parse_url};
 
-/// One URL to fetch. `Task::from("https://…")`, or read from a line.
+/// One URL to fetch: created by `Task::from("https://…")`, or parsed from an input line.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Task {
@@ -30,38 +30,38 @@ pub struct Task {
     /// The body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Vec<u8>>,
-    /// The target to go by, by its name, instead of the one whose `match` fits the URL.
+    /// The name of the target to use, instead of the one whose `match` fits the URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// The session to ask as.
+    /// The name of the session to use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
     /// The browser context. Default: the batch's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<Context>,
-    /// How often it was given back after a failure that may pass.
+    /// How often the task was returned after a transient failure.
     #[serde(default)]
     pub tries: u32,
-    /// How many links it is away from what was listed.
+    /// The number of links between a listed URL and this one.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub depth: u32,
-    /// Of a link or a sitemap's page: the origin of the listed URL that led to it. What the caller gives every request
-    /// is for that origin.
+    /// For a link or a sitemap entry: the origin of the listed URL that led to it. Headers that the caller adds to
+    /// every request are for that origin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed_origin: Option<String>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 const fn is_zero(depth: &u32) -> bool {
     *depth == 0
 }
 
-/// What tells one task from another: normalised URL, method and body, as 128 bits of SHA-256.
+/// The fingerprint of a task: 128 bits of the SHA-256 of normalised URL, method and body.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskKey(pub(super) u128);
 
 impl Task {
-    /// Where it goes: the host, with the port where that is not the scheme's own.
+    /// The host, with the port if it is not the scheme's default.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidUrl`].
@@ -69,7 +69,7 @@ impl Task {
         Ok(host_limiter::host_key(&parse_url(&self.url)?).into_owned())
     }
 
-    /// What tells it from others, and its host.
+    /// Returns the key and the host.
     pub(super) fn identify(&self) -> Result<(TaskKey, String)> {
         let url = parse_url(&self.url)?;
         self.method()?;
@@ -98,20 +98,21 @@ impl Task {
         })
     }
 
-    /// The method it is asked with, in a batch of `method`.
+    /// Returns the method to send, in a batch whose default is `method`.
     pub(super) fn effective_method(&self, method: &Method) -> Result<Method> {
         Ok(self.method()?.unwrap_or_else(|| {
             match (self.body.is_some(), self.depth) {
                 (true, _) if *method == Method::GET => Method::POST,
-                // A link is asked for as links are, whatever its page was asked for with.
+                // A link is requested with GET, for any method of its page.
                 (false, 1..) => Method::GET,
                 _ => method.clone(),
             }
         }))
     }
 
-    /// The origin of the listed URL that it is, or that led to it. `None` for a link of which nobody knows.
-    pub(super) fn given_for(&self) -> Option<Origin> {
+    /// Returns the origin of the listed URL that this task is, or that led to it. `None` for a link without a known
+    /// seed.
+    pub(super) fn listed_origin(&self) -> Option<Origin> {
         let seed = match (&self.seed_origin, self.depth) {
             (Some(origin), _) => origin,
             (None, 0) => &self.url,
@@ -120,8 +121,8 @@ impl Task {
         Some(Url::parse(seed).ok()?.origin())
     }
 
-    /// The request it stands for. What the batch gives every request is in `method` and added by `common`, but for
-    /// what may be a secret and is not for the task's origin; what the task says itself comes after it.
+    /// Builds the request. `method` and `common` are the batch's. Headers of `common` that may be secrets are
+    /// dropped if they are not for the task's origin. The task's own settings are applied last.
     pub(super) fn build_request(
         &self,
         fetcher: &Fetcher,
@@ -137,10 +138,10 @@ impl Task {
         if let Some(common) = common {
             request = common(request);
         }
-        let (restricted, left_out) = request.restricted(|to| listed.may_have(self, to));
+        let (restricted, has_dropped_headers) = request.restricted(|to| listed.allows(self, to));
         request = restricted;
-        if let Some(url) = request.url().filter(|_| left_out) {
-            listed.tell(url);
+        if let Some(url) = request.url().filter(|_| has_dropped_headers) {
+            listed.log_dropped_headers(url);
         }
         for (name, value) in &self.headers {
             request = request.header(name, value);
@@ -159,12 +160,12 @@ impl Task {
 }
 
 impl TaskKey {
-    /// What a task with this URL and nothing else has.
+    /// The key of a task with this URL and no other setting.
     pub(super) fn for_url(url: Url) -> Self {
         Task::default().key(url)
     }
 
-    /// What stands for a line that is no task.
+    /// The key of a line that is not a task.
     pub(super) fn for_bad_line(line: &[u8]) -> Self {
         let mut hash = Sha256::new();
         hash.update(b"\0bad\0");
@@ -186,7 +187,7 @@ impl<S: Into<String>> From<S> for Task {
     }
 }
 
-/// Headers and body may hold secrets.
+/// Prints the URL only: headers and body may hold secrets.
 impl fmt::Debug for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Task").field("url", &redact::url_text(&self.url)).finish_non_exhaustive()
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn one_page_has_one_key_however_it_is_written() {
+    fn equivalent_urls_have_the_same_key() {
         for other in [
             "HTTPS://Shop.example:443/a?b=1",
             "https://shop.example/a?b=1#part",
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_is_shown_without_what_may_be_secret() {
+    fn debug_output_of_a_task_contains_no_secret() {
         let mut task = Task::from("https://jane:hunter2@shop.example/");
         task.headers.push(("authorization".to_owned(), "hunter2".to_owned()));
         task.body = Some(b"hunter2".to_vec());

@@ -1,4 +1,4 @@
-//! One worker: leases a task, fetches it, gives its record away, and begins anew.
+//! The worker loop: leases a task, fetches it and submits its record.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,7 +20,7 @@ use crate::phase::{FetchObserver, FetchPhase};
 use crate::trace::Attempt;
 use crate::verdict::VerdictKind;
 
-/// What one fetch is watched by.
+/// The observer of one task's fetch.
 struct TaskObserver {
     context: Arc<RunContext>,
     slot: ConcurrencySlot,
@@ -42,9 +42,9 @@ impl TaskObserver {
 }
 
 impl FetchObserver for TaskObserver {
-    fn on_phase(&self, stage: FetchPhase) {
-        self.slot.set_idle(stage.is_waiting());
-        self.observers().on_phase(&self.fetch_ref(), stage);
+    fn on_phase(&self, phase: FetchPhase) {
+        self.slot.set_idle(phase.is_waiting());
+        self.observers().on_phase(&self.fetch_ref(), phase);
     }
 
     fn on_attempt(&self, attempt: &Attempt) {
@@ -55,11 +55,11 @@ impl FetchObserver for TaskObserver {
     }
 }
 
-/// However a fetch ends, its host is told.
+/// Reports the end of the fetch to the host gate, however it ends.
 impl Drop for TaskObserver {
     fn drop(&mut self) {
-        if let Some(manner) = &self.pacing {
-            self.context.host_gate.on_fetch_end(&self.lease.host, manner);
+        if let Some(pacing) = &self.pacing {
+            self.context.host_gate.on_fetch_end(&self.lease.host, pacing);
         }
         if !self.is_done.load(Ordering::Relaxed) {
             self.observers().on_defer(&self.fetch_ref());
@@ -67,39 +67,39 @@ impl Drop for TaskObserver {
     }
 }
 
-/// Works until nothing is left or the run stops.
+/// Runs until no task is left or the run stops.
 pub(super) async fn run_worker(shared: &Arc<RunContext>) {
-    while let Some(job) = shared.claim().await {
+    while let Some(claimed) = shared.claim().await {
         shared.ensure_idle_worker();
-        if let Err(error) = process_task(shared, job).await {
+        if let Err(error) = process_task(shared, claimed).await {
             shared.status.fail(error);
         }
         shared.mark_idle();
     }
 }
 
-async fn process_task(shared: &Arc<RunContext>, job: ClaimedTask) -> Result<()> {
-    let ClaimedTask { slot, lease, pacing: manner } = job;
-    let watcher = Arc::new(TaskObserver {
+async fn process_task(shared: &Arc<RunContext>, claimed: ClaimedTask) -> Result<()> {
+    let ClaimedTask { slot, lease, pacing } = claimed;
+    let observer = Arc::new(TaskObserver {
         context: Arc::clone(shared),
         slot,
         id: lease.id.0,
         lease,
-        pacing: manner,
+        pacing,
         attempts: AtomicU64::new(0),
         is_done: AtomicBool::new(false),
     });
-    let lease = &watcher.lease;
-    watcher.observers().on_start(&watcher.fetch_ref());
+    let lease = &observer.lease;
+    observer.observers().on_start(&observer.fetch_ref());
     let outcome = tokio::select! {
         biased;
-        () = wait_for_abort(&watcher) => return shared.queue.release(lease.id).await,
-        outcome = fetch(shared, &watcher) => outcome,
+        () = wait_for_abort(&observer) => return shared.queue.release(lease.id).await,
+        outcome = fetch(shared, &observer) => outcome,
     };
-    let may_pass = is_retryable(&outcome) && may_repeat(shared, &lease.task, &outcome);
+    let retryable = is_retryable(&outcome) && may_repeat(shared, &lease.task, &outcome);
     let bytes = outcome.as_ref().map_or(0, |page| page.bytes().len());
     shared.status.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-    if may_pass && shared.should_defer() {
+    if retryable && shared.should_defer() {
         shared.status.deferred.fetch_add(1, Ordering::Relaxed);
         return shared.queue.defer(lease.id).await;
     }
@@ -110,10 +110,10 @@ async fn process_task(shared: &Arc<RunContext>, job: ClaimedTask) -> Result<()> 
     let outcome = TaskOutcome {
         status: record.record_status(shared.config.fail_status),
         tier: record.tier(),
-        is_retryable: may_pass,
+        is_retryable: retryable,
     };
-    watcher.is_done.store(true, Ordering::Relaxed);
-    watcher.observers().on_finish(&watcher.fetch_ref(), &record);
+    observer.is_done.store(true, Ordering::Relaxed);
+    observer.observers().on_finish(&observer.fetch_ref(), &record);
     let crawls = shared.page_reader.crawl.is_some();
     let mut finished = FinishedTask {
         lease: Some(lease.id),
@@ -127,68 +127,71 @@ async fn process_task(shared: &Arc<RunContext>, job: ClaimedTask) -> Result<()> 
     if shared.config.streams_results {
         let record = if crawls { discover_links(shared, &mut finished, record).await? } else { record };
         let done = Completed::new(lease.task.url.clone(), record, finished);
-        // Nobody takes it any more: then it is not done.
-        if let Err(unwanted) = shared.completed.send(done).await {
-            return shared.queue.release(unwanted.0.lease()).await;
+        // The receiver is closed: the task is not finished.
+        if let Err(unsent) = shared.completed.send(done).await {
+            return shared.queue.release(unsent.0.lease()).await;
         }
         return Ok(());
     }
-    // The place is kept meanwhile: who cannot write does not fetch.
+    // The slot is kept meanwhile, so that slow outputs slow down the fetches.
     finished.permit = shared.writer.reserve(bytes).await;
     finished.record = Some(Box::new(record));
     shared.writer.submit(finished);
     Ok(())
 }
 
-/// Looks where a page leads before it is handed out.
+/// Extracts the links of a page before its result is returned to the caller.
 async fn discover_links(
     shared: &Arc<RunContext>,
     finished: &mut FinishedTask,
     mut record: Record,
 ) -> Result<Record> {
-    let (reading, task) = (Arc::clone(&shared.page_reader), finished.task.take());
+    let (page_reader, task) = (Arc::clone(&shared.page_reader), finished.task.take());
     let read = tokio::task::spawn_blocking(move || {
-        let found = reading.read(&mut record, task.as_deref());
-        (record, found)
+        let discovered = page_reader.read(&mut record, task.as_deref());
+        (record, discovered)
     });
-    let (record, found) = read.await.map_err(|_| {
-        Error::new(ErrorKind::Interrupted, "a page could not be read for its links: the program ends")
-    })?;
-    finished.discovered = found;
+    let (record, discovered) = read
+        .await
+        .map_err(|_| Error::new(ErrorKind::Interrupted, "extracting links panicked or was cancelled"))?;
+    finished.discovered = discovered;
     Ok(record)
 }
 
-/// The fetch, which is over before its lease is.
-async fn fetch(shared: &Arc<RunContext>, watcher: &Arc<TaskObserver>) -> Result<Response> {
-    let plan = &shared.config;
-    let (task, common) = (&watcher.lease.task, plan.request_hook.as_deref());
-    let request = task.build_request(&plan.fetcher, &plan.method, common, &shared.listed)?;
-    let watch: Arc<dyn FetchObserver> = Arc::clone(watcher) as Arc<dyn FetchObserver>;
-    let request = request.default_robots(plan.robots).observer(watch).capture_request(plan.captures_request);
+/// Fetches the task. The timeout is shorter than the lease.
+async fn fetch(shared: &Arc<RunContext>, observer: &Arc<TaskObserver>) -> Result<Response> {
+    let config = &shared.config;
+    let (task, common) = (&observer.lease.task, config.request_hook.as_deref());
+    let request = task.build_request(&config.fetcher, &config.method, common, &shared.listed)?;
+    let fetch_observer: Arc<dyn FetchObserver> = Arc::clone(observer) as Arc<dyn FetchObserver>;
+    let request = request
+        .default_robots(config.robots)
+        .observer(fetch_observer)
+        .capture_request(config.captures_request);
     let fetching = request.send();
     timeout(FETCH_TIMEOUT, fetching).await.unwrap_or_else(|_| {
-        let message = format!("the fetch took longer than {FETCH_TIMEOUT:?}");
+        let message = format!("the fetch timed out after {FETCH_TIMEOUT:?}, the limit of a batch");
         Err(Error::new(ErrorKind::Timeout, message))
     })
 }
 
-/// Ends when this fetch is to be broken off: one that only waits at once, another after a while.
-async fn wait_for_abort(watcher: &TaskObserver) {
-    watcher.context.status.wait_for_stop().await;
-    if !watcher.slot.is_idle() {
-        watcher.context.status.wait_for_abort().await;
+/// Completes when this fetch must be aborted: immediately if it only waits, else after the grace period.
+async fn wait_for_abort(observer: &TaskObserver) {
+    observer.context.status.wait_for_stop().await;
+    if !observer.slot.is_idle() {
+        observer.context.status.wait_for_abort().await;
     }
 }
 
-/// Whether the same fetch may go better a while later.
+/// Whether the failure is transient.
 fn is_retryable(outcome: &Result<Response>) -> bool {
     match outcome {
         Ok(page) => matches!(page.status().as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504),
         Err(error) => match error.kind() {
             ErrorKind::Proxy | ErrorKind::Browser => true,
-            // Rules stay; a robots.txt that could not be had may be had later.
+            // With a source, robots.txt could not be fetched. Without one, its rules disallow the URL.
             ErrorKind::Robots => std::error::Error::source(error).is_some(),
-            // It was not asked at all, or too often; any other block is meant.
+            // Nothing was sent, or the block is a rate limit or a fault. Other blocks are not transient.
             ErrorKind::Blocked => {
                 let last = error.trace().and_then(|trace| trace.attempts().last());
                 last.is_none_or(|attempt| match &attempt.verdict {
@@ -215,11 +218,11 @@ fn may_repeat(shared: &RunContext, task: &super::Task, outcome: &Result<Response
     !was_sent || shared.config.fetcher.may_repeat(&task.url, &method)
 }
 
-/// What became of a line that is no task.
+/// The outcome of a line that is not a task.
 pub(super) const BAD_LINE_OUTCOME: TaskOutcome =
     TaskOutcome { status: RecordStatus::Failed, tier: None, is_retryable: false };
 
-/// How long a task is leased.
+/// The duration of a lease.
 pub(super) const LEASE_DURATION: Duration = Duration::from_secs(20 * 60);
-/// How long a fetch may take: it is over, and written, before its lease is.
+/// The time limit of one fetch. The rest of the lease is for writing its record.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(15 * 60);

@@ -1,7 +1,7 @@
-//! The way of a record to the disk: made into bytes on some threads, written and journalled on one.
+//! Writes records: several threads encode them, one thread writes and journals them.
 //!
-//! Nothing here runs on the threads that fetch. Records under way hold room, by their size; fetches that
-//! find none wait for it.
+//! Nothing here runs on the threads that fetch. Records in progress reserve memory by their size. Fetches wait when
+//! the memory budget is used up.
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -23,29 +23,29 @@ use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::sync::lock_unpoisoned;
 
-/// A task that is finished, and what is to be kept of it.
+/// A finished task and the data to store.
 pub(super) struct FinishedTask {
-    /// `None` for what never was on the work list.
+    /// `None` for a line that was never in the request queue.
     pub(super) lease: Option<LeaseId>,
     pub(super) key: TaskKey,
     pub(super) outcome: TaskOutcome,
     pub(super) record: Option<Box<Record>>,
     /// The task itself, in a crawl.
     pub(super) task: Option<Box<Task>>,
-    /// What it led to, where that was looked for already.
+    /// The discovered links, if they were extracted already.
     pub(super) discovered: Option<Discovered>,
-    /// Its room.
+    /// Its share of the memory budget.
     pub(super) permit: Option<OwnedSemaphorePermit>,
 }
 
 impl FinishedTask {
-    /// What never was on the work list.
+    /// A line that was never in the request queue.
     pub(super) const fn for_bad_line(key: TaskKey, outcome: TaskOutcome) -> Self {
         Self { lease: None, key, outcome, record: None, task: None, discovered: None, permit: None }
     }
 }
 
-/// A task that is finished, ready to be written.
+/// A finished task, encoded for writing.
 struct EncodedTask {
     lease: Option<LeaseId>,
     key: TaskKey,
@@ -55,10 +55,10 @@ struct EncodedTask {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-/// What is made of every record before it is written.
+/// Applied to every record before it is written.
 pub(super) type RecordHook = dyn Fn(&mut Record) -> Result<()> + Send + Sync;
 
-/// Where records go.
+/// The parts that a writer is built from.
 pub(super) struct WriterParts {
     pub(super) store: Option<Box<dyn RecordStore>>,
     pub(super) encoder: Option<Box<dyn RecordEncoder>>,
@@ -69,7 +69,7 @@ pub(super) struct WriterParts {
     pub(super) frontier: Arc<Mutex<Frontier>>,
 }
 
-/// The threads and the way to them.
+/// The encoder threads and the writer thread.
 pub(super) struct RecordWriter {
     sender: Sender<FinishedTask>,
     memory_budget: Arc<Semaphore>,
@@ -77,7 +77,7 @@ pub(super) struct RecordWriter {
     writer: JoinHandle<Result<()>>,
 }
 
-/// The way to them. Cheap to clone; the threads end when the last is gone.
+/// Submits finished tasks. Cheap to clone. The threads end when the last handle is dropped.
 #[derive(Clone)]
 pub(super) struct WriterHandle {
     sender: Sender<FinishedTask>,
@@ -86,30 +86,24 @@ pub(super) struct WriterHandle {
 
 impl RecordWriter {
     /// Starts the threads.
-    pub(super) fn start(parts: WriterParts, list: Arc<dyn TaskQueue>, status: Arc<RunState>) -> Result<Self> {
-        let (to, from) = mpsc::channel::<FinishedTask>();
+    pub(super) fn start(
+        parts: WriterParts,
+        queue: Arc<dyn TaskQueue>,
+        status: Arc<RunState>,
+    ) -> Result<Self> {
+        let (sender, from) = mpsc::channel::<FinishedTask>();
         let (ready, written) = mpsc::channel::<EncodedTask>();
-        let WriterParts {
-            store,
-            encoder,
-            bodies,
-            page_reader: reading,
-            record_hooks: changes,
-            journal,
-            frontier,
-        } = parts;
+        let WriterParts { store, encoder, bodies, page_reader, record_hooks, journal, frontier } = parts;
         let from = Arc::new(Mutex::new(from));
-        let making = Arc::new(Encoder {
-            encoder,
-            bodies: bodies.clone(),
-            page_reader: reading,
-            record_hooks: changes,
-        });
+        let record_encoder =
+            Arc::new(Encoder { format: encoder, bodies: bodies.clone(), page_reader, record_hooks });
         let mut threads = Vec::new();
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from).min(MAX_ENCODERS) {
-            let (from, ready, making) = (Arc::clone(&from), ready.clone(), Arc::clone(&making));
+            let (from, ready, record_encoder) =
+                (Arc::clone(&from), ready.clone(), Arc::clone(&record_encoder));
             let status = Arc::clone(&status);
-            threads.push(spawn("rungs-records", move || run_encoder(&from, &ready, &making, &status))?);
+            threads
+                .push(spawn("rungs-records", move || run_encoder(&from, &ready, &record_encoder, &status))?);
         }
         let committed = store.as_ref().map_or(0, |store| store.position());
         let runtime = Handle::current();
@@ -118,26 +112,21 @@ impl RecordWriter {
             bodies,
             journal,
             frontier,
-            queue: list,
+            queue,
             status,
             runtime,
             committed,
             dirty: false,
         };
         let writer = spawn("rungs-writer", move || writer.run(&written))?;
-        Ok(Self {
-            sender: to,
-            memory_budget: Arc::new(Semaphore::new(BUDGET_UNITS)),
-            encoders: threads,
-            writer,
-        })
+        Ok(Self { sender, memory_budget: Arc::new(Semaphore::new(BUDGET_UNITS)), encoders: threads, writer })
     }
 
     pub(super) fn handle(&self) -> WriterHandle {
         WriterHandle { sender: self.sender.clone(), memory_budget: Arc::clone(&self.memory_budget) }
     }
 
-    /// Waits until all is written. Every [`Way`] must be gone, or will be.
+    /// Waits until everything is written. It returns only after every [`WriterHandle`] is dropped.
     pub(super) fn finish(self) -> Result<()> {
         drop(self.sender);
         for thread in self.encoders {
@@ -148,23 +137,23 @@ impl RecordWriter {
 }
 
 impl WriterHandle {
-    /// Waits until there is room for a record with a body of `bytes`.
+    /// Waits for memory budget for a record with a body of `bytes`.
     pub(super) async fn reserve(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        // The body, and what is made of it.
+        // Twice the body: raw and encoded.
         let units = (bytes / BUDGET_UNIT * 2 + MIN_UNITS).min(BUDGET_UNITS);
         let units = u32::try_from(units).unwrap_or(u32::MAX);
         Arc::clone(&self.memory_budget).acquire_many_owned(units).await.ok()
     }
 
-    /// Gives a task to be written. When the threads are gone, their error is told by [`Sink::finish`].
+    /// Submits a task for writing. If the threads ended, [`RecordWriter::finish`] returns their error.
     pub(super) fn submit(&self, finished: FinishedTask) {
         let _ = self.sender.send(finished);
     }
 }
 
-/// What makes records.
+/// Encodes records, after the hooks changed them.
 struct Encoder {
-    encoder: Option<Box<dyn RecordEncoder>>,
+    format: Option<Box<dyn RecordEncoder>>,
     bodies: Option<BodyStore>,
     page_reader: Arc<PageReader>,
     record_hooks: Vec<Box<RecordHook>>,
@@ -173,30 +162,27 @@ struct Encoder {
 fn run_encoder(
     from: &Mutex<Receiver<FinishedTask>>,
     ready: &Sender<EncodedTask>,
-    making: &Encoder,
+    record_encoder: &Encoder,
     status: &RunState,
 ) {
     loop {
         let next = lock_unpoisoned(from).recv();
-        let Ok(FinishedTask { lease, key, outcome, mut record, task, discovered: mut found, permit: room }) =
-            next
-        else {
+        let Ok(FinishedTask { lease, key, outcome, mut record, task, mut discovered, permit }) = next else {
             return;
         };
         if let Some(record) = &mut record
-            && let Some(read) = making.page_reader.read(record, task.as_deref())
+            && let Some(read) = record_encoder.page_reader.read(record, task.as_deref())
         {
-            found = Some(read);
+            discovered = Some(read);
         }
-        let encoded = match record.map(|record| making.encode(*record)).transpose() {
+        let encoded = match record.map(|record| record_encoder.encode(*record)).transpose() {
             Ok(encoded) => encoded.flatten(),
             Err(error) => {
                 status.fail(error);
                 continue;
             }
         };
-        if ready.send(EncodedTask { lease, key, outcome, encoded, discovered: found, _permit: room }).is_err()
-        {
+        if ready.send(EncodedTask { lease, key, outcome, encoded, discovered, _permit: permit }).is_err() {
             return;
         }
     }
@@ -204,13 +190,13 @@ fn run_encoder(
 
 impl Encoder {
     fn encode(&self, mut record: Record) -> Result<Option<EncodedRecord>> {
-        for change in &self.record_hooks {
-            change(&mut record)?;
+        for hook in &self.record_hooks {
+            hook(&mut record)?;
         }
         if let Some(bodies) = &self.bodies {
             bodies.store(&mut record)?;
         }
-        self.encoder.as_ref().map(|encoder| encoder.encode(&record)).transpose()
+        self.format.as_ref().map(|format| format.encode(&record)).transpose()
     }
 }
 
@@ -223,7 +209,7 @@ struct WriterThread {
     queue: Arc<dyn TaskQueue>,
     status: Arc<RunState>,
     runtime: Handle,
-    /// How much of the store the journal knows of.
+    /// The store's position in the journal's last commit.
     committed: u64,
     dirty: bool,
 }
@@ -237,7 +223,7 @@ impl WriterThread {
                 Err(RecvTimeoutError::Timeout) => Vec::new(),
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            // After a failure nothing more is written: what is written stays one piece.
+            // After a failure nothing more is written, so that output and journal stay consistent.
             if !batch.is_empty()
                 && !self.status.has_failed()
                 && let Err(error) = self.write(batch)
@@ -263,16 +249,16 @@ impl WriterThread {
 
     fn write(&mut self, batch: Vec<EncodedTask>) -> Result<()> {
         let (mut records, mut done) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
-        let mut rooms = Vec::with_capacity(batch.len());
+        let mut permits = Vec::with_capacity(batch.len());
         let mut new = NewTasks::default();
         for ready in batch {
-            let EncodedTask { lease, key, outcome, encoded, discovered: found, _permit: room } = ready;
-            if let Some(found) = found {
-                new.merge(self.admit(found)?);
+            let EncodedTask { lease, key, outcome, encoded, discovered, _permit: permit } = ready;
+            if let Some(discovered) = discovered {
+                new.merge(self.admit(discovered)?);
             }
             done.push((lease, key, outcome, encoded.is_some()));
             records.extend(encoded);
-            rooms.push(room);
+            permits.push(permit);
         }
         let (mut lens, mut position) = (Vec::new(), 0);
         if let Some(store) = &mut self.store {
@@ -306,12 +292,12 @@ impl WriterThread {
         self.runtime.block_on(self.queue.ack(&leases))
     }
 
-    fn admit(&self, found: Discovered) -> Result<NewTasks> {
+    fn admit(&self, discovered: Discovered) -> Result<NewTasks> {
         let mut frontier = lock_unpoisoned(&self.frontier);
-        frontier.admit_discovered(found).map_err(super::crawl::dedup_error)
+        frontier.admit_discovered(discovered).map_err(super::crawl::dedup_error)
     }
 
-    /// The output before the journal: what the journal promises is there.
+    /// Syncs the output before the journal, so that the journal never covers output that is not on disk.
     fn sync(&mut self) -> Result<()> {
         let Some(journal) = &mut self.journal else { return Ok(()) };
         if !std::mem::take(&mut self.dirty) {
@@ -327,7 +313,7 @@ impl WriterThread {
     }
 }
 
-/// What is there already, to be written by one write.
+/// Collects the tasks that are ready now, to be written together.
 fn collect_batch(first: EncodedTask, from: &Receiver<EncodedTask>) -> Vec<EncodedTask> {
     let size = |ready: &EncodedTask| {
         ready.encoded.as_ref().map_or(0, EncodedRecord::len)
@@ -350,25 +336,24 @@ fn journal_error(journal: &Journal, cause: std::io::Error) -> Error {
 }
 
 fn thread_panicked() -> Error {
-    Error::new(ErrorKind::Io, "a thread that writes records ended by a fault of this program")
+    Error::new(ErrorKind::Io, "a record writer thread panicked")
 }
 
 fn spawn<T: Send + 'static>(name: &str, run: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(run)
-        .map_err(|cause| Error::new(ErrorKind::Io, "a thread could not be started").with_source(cause))
+    std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|cause| {
+        Error::new(ErrorKind::Io, format!("could not start the thread {name}")).with_source(cause)
+    })
 }
 
-/// The unit of room, in bytes.
+/// The unit of the memory budget, in bytes.
 const BUDGET_UNIT: usize = 1024;
-/// Records under way take at most 64 MiB, or one of them more.
+/// Records in progress use at most 64 MiB. A single larger record is allowed.
 const BUDGET_UNITS: usize = 64 * 1024;
-/// The least that a record takes.
+/// The minimum reservation of a record.
 const MIN_UNITS: usize = 16;
-/// Threads that make records.
+/// The maximum number of encoder threads.
 const MAX_ENCODERS: usize = 4;
 const MAX_BATCH_TASKS: usize = 1024;
 const MAX_BATCH_BYTES: usize = 4 << 20;
-/// How often the disk is waited for.
+/// The interval between syncs to disk.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! Files that appear only when they are whole: what is begun beside one takes its name in the end.
+//! Files that appear only when they are complete: a temporary file in the same folder is renamed at the end.
 
 use std::fs::Permissions;
 use std::io;
@@ -7,22 +7,22 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
-/// The folder that `file` is in.
+/// Returns the folder of `file`.
 pub(crate) fn parent_dir(file: &Path) -> &Path {
     file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Begins a file with the rights of any new one.
+/// Creates a temporary file beside `file`, with the permissions of an ordinary new file.
 pub(crate) fn create(file: &Path) -> io::Result<NamedTempFile> {
-    let rights = Permissions::from_mode(0o666);
+    let permissions = Permissions::from_mode(0o666);
     tempfile::Builder::new()
         .prefix(".rungs-")
         .suffix(".part")
-        .permissions(rights)
+        .permissions(permissions)
         .tempfile_in(parent_dir(file))
 }
 
-/// Begins a file that is its owner's alone.
+/// Creates a temporary file beside `file` that only its owner can read.
 pub(crate) fn create_private(file: &Path) -> io::Result<NamedTempFile> {
     NamedTempFile::new_in(parent_dir(file))
 }

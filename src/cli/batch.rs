@@ -20,15 +20,15 @@ use super::request_template::RequestTemplate;
 use super::runtime::{self, wait_for_interrupt};
 use super::signal::{self, DumpOnSignal};
 
-/// Fetches what a list names; the exit code says whether all of it succeeded.
+/// Fetches a list of URLs. The exit code tells whether all fetches succeeded.
 pub(crate) fn run(args: &args::BatchArgs, quiet: bool) -> Result<u8, Failure> {
     let runtime = runtime::start()?;
     let outcome = runtime.block_on(async {
-        let mut asked = DumpOnSignal::listen()?;
+        let mut dumps = DumpOnSignal::listen()?;
         let concurrency = args.run.concurrency.unwrap_or(DEFAULT_CONCURRENCY) as usize;
         let fetcher = build_fetcher(args, concurrency).await?;
         let session = config::session(&args.common, &fetcher);
-        let outcome = run_batch(args, &session, concurrency, quiet, &mut asked).await;
+        let outcome = run_batch(args, &session, concurrency, quiet, &mut dumps).await;
         runtime::close(&fetcher).await;
         outcome
     });
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &args::BatchArgs, quiet: bool) -> Result<u8, Failure> {
 #[cfg_attr(not(feature = "browser"), expect(unused_variables, reason = "only the browser has a queue"))]
 async fn build_fetcher(args: &args::BatchArgs, concurrency: usize) -> Result<Fetcher, Failure> {
     let builder = config::fetcher_builder(&args.common, &[]).await?;
-    // Fetches that wait for the browser are many here, and none of them holds up another.
+    // Many fetches of a batch wait for the browser. A waiting fetch does not delay another one.
     #[cfg(feature = "browser")]
     let builder = builder.browser_queue(concurrency * 5 + 64).browser_queue_timeout(BROWSER_QUEUE_TIMEOUT);
     Ok(builder.build()?)
@@ -50,10 +50,10 @@ async fn run_batch(
     session: &Fetcher,
     concurrency: usize,
     quiet: bool,
-    asked: &mut DumpOnSignal,
+    dumps: &mut DumpOnSignal,
 ) -> Result<u8, Failure> {
     let jars = [session.identity().jar(), session.plain_identity().jar()];
-    let plan = RequestTemplate::from_args(&args.common, &jars)?;
+    let template = RequestTemplate::from_args(&args.common, &jars)?;
     let (mut output, file) = build_output(args);
     if let Some(folder) = &args.output.save_dir {
         output = output.bodies(folder);
@@ -64,12 +64,12 @@ async fn run_batch(
         .concurrency(concurrency)
         .retry_failed(args.run.retry_failed)
         .fail_status(args.output.fail)
-        .method(plan.method.clone())
+        .method(template.method.clone())
         .extract(extract)
-        .each_request(move |request| plan.apply(request));
+        .each_request(move |request| template.apply(request));
     if let Some(follow) = follow {
         if !args.common.request.data.is_empty() || args.common.request.json.is_some() {
-            let message = "--follow asks for links without a body: leave out -d and --json";
+            let message = "--follow requests links without a body: remove -d and --json";
             return Err(Failure::Usage(message.to_owned()));
         }
         batch = batch.crawl(follow);
@@ -81,7 +81,7 @@ async fn run_batch(
     if let Some(report) = &report {
         batch = batch.observer(report.clone().fail_status(args.output.fail));
     }
-    let served = match args.run.metrics {
+    let metrics_server = match args.run.metrics {
         Some(address) => {
             let metrics = Metrics::new(args.output.fail);
             batch = batch.observer(metrics.clone());
@@ -90,10 +90,10 @@ async fn run_batch(
         None => None,
     };
     let run = batch.save(input, output)?;
-    if let Some((_, metrics)) = &served {
+    if let Some((_, metrics)) = &metrics_server {
         metrics.attach(run.handle());
     }
-    let (summary, was_interrupted) = watch_run(run, args, quiet, session, asked).await;
+    let (summary, was_interrupted) = watch_run(run, args, quiet, session, dumps).await;
     let summary = summary?;
     if let Some(path) = &file {
         write_summary(path, &summary)?;
@@ -107,19 +107,19 @@ async fn run_batch(
     if !quiet {
         let _ = write!(std::io::stderr(), "{}", format_summary(&summary));
     }
-    let tally = &summary.progress.counters;
+    let counters = &summary.progress.counters;
     Ok(if summary.output_closed {
         exit::OK
     } else if was_interrupted && !summary.complete {
         exit::INTERRUPTED
-    } else if tally.blocked + tally.failed > 0 {
+    } else if counters.blocked + counters.failed > 0 {
         exit::BATCH
     } else {
         exit::OK
     })
 }
 
-/// Serves the metrics, and says where.
+/// Starts the metrics server and prints its address.
 async fn start_metrics(
     address: MetricsAddress,
     metrics: &Metrics,
@@ -127,13 +127,13 @@ async fn start_metrics(
 ) -> Result<MetricsServer, Failure> {
     let server = MetricsServer::start(address, metrics.clone()).await?;
     if !quiet {
-        let whom = if server.is_public() { ", to whoever reaches this machine" } else { "" };
-        let _ = writeln!(std::io::stderr(), "metrics at {}{whom}", server.url());
+        let note = if server.is_public() { " (reachable from other machines)" } else { "" };
+        let _ = writeln!(std::io::stderr(), "metrics at {}{note}", server.url());
     }
     Ok(server)
 }
 
-/// A report for this file, which is told now if it cannot be written: afterwards would be late.
+/// Creates a report. Fails before the run when the file cannot be written.
 fn prepare_report(path: &Path) -> Result<Report, Failure> {
     let wrong = |why: &str| Failure::Config(format!("--report {}: {why}", path.display()));
     if path.is_dir() {
@@ -141,39 +141,42 @@ fn prepare_report(path: &Path) -> Result<Report, Failure> {
     }
     atomic_file::create(path)
         .map(|_| Report::new())
-        .map_err(|cause| wrong(&format!("nothing can be written there: {cause}")))
+        .map_err(|cause| wrong(&format!("could not write: {cause}")))
 }
 
-/// Shows how far it is, until it ends or is told to.
+/// Shows progress until the run ends or is interrupted.
 async fn watch_run(
     run: Run,
     args: &args::BatchArgs,
     quiet: bool,
     fetcher: &Fetcher,
-    asked: &mut DumpOnSignal,
+    dumps: &mut DumpOnSignal,
 ) -> (rungs::Result<Summary>, bool) {
     let handle = run.handle();
     let mut display = ProgressDisplay::new(args.run.progress, args.run.no_progress, quiet);
     let resumed = handle.progress().resumed;
     if resumed > 0 && !quiet {
-        display.print(&format!("goes on: {resumed} are done already"));
+        display.print(&format!("resuming: {resumed} finished in earlier runs"));
     }
-    let mut finishing = pin!(run.finish());
+    let mut finish = pin!(run.finish());
     let mut interruption = pin!(wait_for_interrupt());
     let mut tick = tokio::time::interval(TICK);
     let mut was_interrupted = false;
     let ended = loop {
         tokio::select! {
-            ended = &mut finishing => break ended,
+            ended = &mut finish => break ended,
             () = &mut interruption => {
                 if !was_interrupted && !quiet {
-                    display.print(&format!("ends what is under way, within {} s; again to stop at once", GRACE.as_secs()));
+                    display.print(&format!(
+                        "stopping: waiting up to {} s for fetches in flight; press Ctrl-C again to stop at once",
+                        GRACE.as_secs()
+                    ));
                 }
                 was_interrupted = true;
                 handle.stop(GRACE);
                 interruption.set(wait_for_interrupt());
             }
-            () = asked.recv() => display.print(signal::format_in_flight(&fetcher.in_flight()).trim_end()),
+            () = dumps.recv() => display.print(signal::format_in_flight(&fetcher.in_flight()).trim_end()),
             _ = tick.tick() => display.update(&handle.progress()),
         }
     };
@@ -191,11 +194,13 @@ fn build_input(args: &args::BatchArgs, session: &Fetcher) -> Result<Input, Failu
     match (listed, mapped) {
         (Some(listed), Some(mapped)) => Ok(listed.and(mapped)),
         (Some(input), None) | (None, Some(input)) => Ok(input),
-        (None, None) => Err(Failure::Usage("name a FILE, - for stdin, or a --sitemap".to_owned())),
+        (None, None) => {
+            Err(Failure::Usage("missing input: give a FILE, - for stdin, or --sitemap URL".to_owned()))
+        }
     }
 }
 
-/// Where records go, and the file among them that others go beside.
+/// Returns the output, and its file if it is a regular one. Checkpoint and summary are written beside that file.
 fn build_output(args: &args::BatchArgs) -> (Output, Option<PathBuf>) {
     let format = args.output.format.map(RecordFormat::from);
     match args.output.out.as_deref() {
@@ -213,43 +218,43 @@ fn checkpoint_path(args: &args::BatchArgs, file: Option<&Path>) -> Option<PathBu
     args.run.checkpoint.clone().or_else(|| file.map(|path| with_suffix(path, ".ckpt")))
 }
 
-fn with_suffix(path: &Path, end: &str) -> PathBuf {
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(end);
+    name.push(suffix);
     name.into()
 }
 
-/// Writes how it ended beside the records.
+/// Writes the summary beside the records.
 fn write_summary(path: &Path, summary: &Summary) -> Result<(), Failure> {
     let path = with_suffix(path, ".meta.json");
-    let unwritten = |cause| Failure::Io(format!("could not write {}", path.display()), cause);
-    let mut file = atomic_file::create(&path).map_err(unwritten)?;
-    serde_json::to_writer_pretty(&mut file, summary).map_err(|cause| unwritten(cause.into()))?;
-    file.write_all(b"\n").map_err(unwritten)?;
-    file.persist(&path).map_err(|cause| unwritten(cause.error))?;
+    let failed = |cause| Failure::Io(format!("could not write {}", path.display()), cause);
+    let mut file = atomic_file::create(&path).map_err(failed)?;
+    serde_json::to_writer_pretty(&mut file, summary).map_err(|cause| failed(cause.into()))?;
+    file.write_all(b"\n").map_err(failed)?;
+    file.persist(&path).map_err(|cause| failed(cause.error))?;
     Ok(())
 }
 
-/// How it ended, for people.
+/// Formats the summary as text.
 fn format_summary(summary: &Summary) -> String {
     let progress = &summary.progress;
-    let tally = &progress.counters;
-    let tiers = &tally.tiers;
+    let counters = &progress.counters;
+    let tiers = &counters.tiers;
     let seconds = summary.elapsed.as_secs_f64();
     let mut text = format!(
         "{} done in {seconds:.1} s: {} succeeded (plain {}, impersonate {}, browser {}), {} blocked, {} failed\n",
-        tally.attempted,
-        tally.succeeded,
+        counters.attempted,
+        counters.succeeded,
         tiers.plain,
         tiers.impersonate,
         tiers.browser,
-        tally.blocked,
-        tally.failed
+        counters.blocked,
+        counters.failed
     );
     for (count, what) in [
-        (progress.resumed, "were done by earlier runs"),
-        (progress.duplicates, "were there before and not fetched again"),
-        (progress.retries, "attempts were repeats or climbs"),
+        (progress.resumed, "finished in earlier runs"),
+        (progress.duplicates, "skipped as duplicates"),
+        (progress.retries, "attempts were retries or escalations"),
     ] {
         if count > 0 {
             let _ = writeln!(text, "  {count} {what}");
@@ -258,42 +263,43 @@ fn format_summary(summary: &Summary) -> String {
     let _ = writeln!(text, "  {} received", format_bytes(progress.bytes));
     text.push_str(&format_limits(summary));
     if !summary.complete && !summary.output_closed {
-        text.push_str("not all of it is done; the same command goes on from here\n");
-    } else if tally.retryable > 0 {
+        text.push_str("incomplete; run the same command again to resume\n");
+    } else if counters.retryable > 0 {
         let _ = writeln!(
             text,
-            "hint: {} failed in a way that may pass; --retry-failed tries them again",
-            tally.retryable
+            "hint: {} failures are transient; --retry-failed retries them",
+            counters.retryable
         );
     }
     text
 }
 
-/// Where a crawl stopped by itself.
+/// Formats the limits that a crawl reached.
 fn format_limits(summary: &Summary) -> String {
     let mut text = String::new();
     if summary.beyond > 0 {
-        let _ = writeln!(text, "  {} links were left out: --max-pages is reached", summary.beyond);
+        let _ = writeln!(text, "  {} links not followed: --max-pages is reached", summary.beyond);
     }
     for trap in summary.traps.iter().take(MAX_TRAPS) {
         let pattern = redact::escape_terminal(&trap.pattern);
         let (followed, left, why) = (trap.followed, trap.left, trap.why);
-        let _ = writeln!(text, "  bounded ({why}): {pattern}: {followed} followed, {left} links left out");
+        let _ =
+            writeln!(text, "  limited ({why}): {pattern}: {followed} followed, {left} links not followed");
     }
     let more = summary.traps.len().saturating_sub(MAX_TRAPS);
     if more > 0 {
-        let _ = writeln!(text, "  and {more} patterns more");
+        let _ = writeln!(text, "  and {more} more patterns");
     }
     if summary.traps.iter().any(|trap| trap.followed > 0) {
-        text.push_str("hint: --trap-limit N follows more of a pattern\n");
+        text.push_str("hint: --trap-limit N follows more links of a pattern\n");
     }
     text
 }
 
 const DEFAULT_CONCURRENCY: u32 = 64;
-/// Patterns told one by one.
+/// The maximum number of URL patterns in the summary.
 const MAX_TRAPS: usize = 8;
-/// How long what is under way may take once it is told to end.
+/// Time for fetches in flight after an interruption.
 const GRACE: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_millis(200);
 #[cfg(feature = "browser")]

@@ -1,4 +1,4 @@
-//! `--screenshot` and `--pdf`: what a page looked like, as files.
+//! `--screenshot` and `--pdf`: captures of pages, saved as files.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -10,29 +10,30 @@ use super::atomic_file;
 use super::exit::{self, Failure};
 use super::output::human;
 
-/// The pictures wanted of one URL's page.
+/// The captures requested for one URL.
 pub(crate) struct PageCaptures<'a> {
     screenshot: Option<&'a Path>,
     pdf: Option<&'a Path>,
 }
 
 impl<'a> PageCaptures<'a> {
-    /// Those of the URL `at` this place.
-    pub(crate) fn for_url(wanted: &'a CaptureArgs, at: usize) -> Self {
-        let at = |files: &'a [std::path::PathBuf]| files.get(at).map(AsRef::as_ref);
-        Self { screenshot: at(&wanted.screenshot), pdf: at(&wanted.pdf) }
+    /// Returns the captures for the URL with this index.
+    pub(crate) fn for_url(args: &'a CaptureArgs, index: usize) -> Self {
+        let at = |files: &'a [std::path::PathBuf]| files.get(index).map(AsRef::as_ref);
+        Self { screenshot: at(&args.screenshot), pdf: at(&args.pdf) }
     }
 
-    /// Asks for them.
+    /// Adds the captures to a request.
     pub(crate) fn apply(&self, request: RequestBuilder) -> RequestBuilder {
         request.screenshot(self.screenshot.is_some()).pdf(self.pdf.is_some())
     }
 
-    /// Writes them, and returns the exit code: it is a failure that there is nothing to write.
+    /// Writes the captures and returns the exit code. A missing capture is a failure.
     pub(crate) fn save(&self, url: &str, page: &Response) -> Result<u8, Failure> {
-        let wanted = [("--screenshot", self.screenshot, page.screenshot()), ("--pdf", self.pdf, page.pdf())];
+        let captures =
+            [("--screenshot", self.screenshot, page.screenshot()), ("--pdf", self.pdf, page.pdf())];
         let mut code = exit::OK;
-        for (flag, path, bytes) in wanted {
+        for (flag, path, bytes) in captures {
             match (path, bytes) {
                 (Some(path), Some(bytes)) => write_file(path, bytes).map_err(|cause| {
                     Failure::Io(format!("{flag}: could not write {}", path.display()), cause)
@@ -41,7 +42,7 @@ impl<'a> PageCaptures<'a> {
                     let shown = human::display_url(url);
                     let _ = writeln!(
                         io::stderr(),
-                        "error: {flag}: {shown} answered with a file or with nothing, not with a page"
+                        "error: {flag}: {shown} returned a file or an empty response, not a page"
                     );
                     code = exit::FAILED;
                 }
@@ -52,12 +53,12 @@ impl<'a> PageCaptures<'a> {
     }
 }
 
-/// The file appears only when it is whole.
+/// Writes a file that appears only when it is complete.
 fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let whole = std::fs::canonicalize(path);
-    let path = whole.as_deref().unwrap_or(path);
+    let resolved = std::fs::canonicalize(path);
+    let path = resolved.as_deref().unwrap_or(path);
     if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
-        // A device or a pipe: nothing to rename.
+        // A device or a pipe cannot be replaced by a rename.
         return std::fs::OpenOptions::new().write(true).open(path)?.write_all(bytes);
     }
     let mut file = atomic_file::create(path)?;

@@ -1,4 +1,4 @@
-//! From what was typed to what to do: the one crossing, cut into groups.
+//! Converts arguments to the library's settings, group by group.
 
 use std::io::Read;
 use std::net::IpAddr;
@@ -23,25 +23,25 @@ use super::args::{
 use super::exit::Failure;
 use super::proxy_pool;
 
-/// A fetcher with everything the command line says about it.
+/// Builds a fetcher with all settings of the command line.
 pub(crate) async fn fetcher_builder(args: &CommonArgs, urls: &[String]) -> Result<FetcherBuilder, Failure> {
     let mut targets = targets(args, urls)?;
-    let by_pool = proxy_pool::is_requested(args);
-    if by_pool {
+    let uses_pool = proxy_pool::is_requested(args);
+    if uses_pool {
         targets = proxy_pool::apply(targets, args, urls).await?;
     }
     let builder = Fetcher::builder().target_layers(targets);
-    let builder = if by_pool {
+    let builder = if uses_pool {
         apply_trust(builder, &args.network.connect)?
     } else {
         apply_connect(builder, &args.network.connect)?
     };
     let builder = apply_escalation(builder, &args.escalation)?.rules(rules(&args.verdict)?);
-    // The jar that is written is the default profile's.
+    // --cookie-jar writes the jar of the default profile, so the profile must not change.
     Ok(apply_emulation(builder, &args.emulation)?.adapt_profile(args.request.cookie_jar.is_none()))
 }
 
-/// Who fetches: the session that was named, or the fetcher's own.
+/// Returns the session that `--session` names, or the default session.
 pub(crate) fn session(args: &CommonArgs, fetcher: &Fetcher) -> Fetcher {
     match &args.escalation.session {
         Some(name) => fetcher.session(name),
@@ -49,7 +49,7 @@ pub(crate) fn session(args: &CommonArgs, fetcher: &Fetcher) -> Fetcher {
     }
 }
 
-/// What is read out of every page.
+/// Builds the extractor of `--select`, `--text` and `--links`.
 pub(crate) fn extract(args: &ExtractArgs) -> Result<Extractor, Failure> {
     let mut extract = Extractor::new().text(args.text).links(args.links);
     for text in &args.select {
@@ -59,57 +59,59 @@ pub(crate) fn extract(args: &ExtractArgs) -> Result<Extractor, Failure> {
     Ok(extract)
 }
 
-/// Which links a batch follows, if any.
+/// Builds the crawl options. Returns `None` without `--follow`.
 pub(crate) fn crawl_options(args: &CrawlArgs) -> Result<Option<CrawlOptions>, Failure> {
     if args.follow.is_empty() {
         return Ok(None);
     }
-    let mut follow = CrawlOptions::new().external(args.follow_external).sort_query(args.sort_query);
+    let mut options = CrawlOptions::new().external(args.follow_external).sort_query(args.sort_query);
     for text in &args.follow {
-        follow = follow.links(text).map_err(|error| Failure::Usage(format!("--follow {}", error.chain())))?;
+        options =
+            options.links(text).map_err(|error| Failure::Usage(format!("--follow {}", error.chain())))?;
     }
     for host in &args.allow {
-        follow = follow.allow(host).map_err(|error| Failure::Usage(format!("--allow {}", error.chain())))?;
+        options =
+            options.allow(host).map_err(|error| Failure::Usage(format!("--allow {}", error.chain())))?;
     }
     if let Some(depth) = args.depth {
-        follow = follow.depth(depth);
+        options = options.depth(depth);
     }
     if let Some(pages) = args.max_pages {
-        follow = follow.max_pages(pages);
+        options = options.max_pages(pages);
     }
     if let Some(limit) = args.trap_limit {
-        follow = follow.trap_limit(limit);
+        options = options.trap_limit(limit);
     }
-    Ok(Some(follow))
+    Ok(Some(options))
 }
 
-/// The user's targets, with what flags say laid over them.
+/// Loads the user's targets and merges the settings of flags over them.
 fn targets(args: &CommonArgs, urls: &[String]) -> Result<Targets, Failure> {
     let mut targets = Targets::from_user_config()?;
     if let Some(path) = &args.escalation.target {
         targets = targets.with_file(path)?;
         for url in urls {
-            // One that cannot be read is told of when its turn comes.
+            // The fetch of a wrong URL reports the error.
             let url = rungs::parse_url(url).ok();
             if url.is_some_and(|url| targets.list().last().is_some_and(|last| !last.matches().matches(&url)))
             {
-                let message = format!("--target: {} is not for each of these URLs", path.display());
-                return Err(Failure::Config(format!("{message}; see its [match]")));
+                let message = format!("--target: {} does not match all URLs", path.display());
+                return Err(Failure::Config(format!("{message}; check its [match] table")));
             }
         }
     }
-    let (network, view) = (&args.network, &args.render);
-    let spans: [(&str, &Option<String>, &[&str]); 4] = [
+    let (network, render) = (&args.network, &args.render);
+    let timeouts: [(&str, &Option<String>, &[&str]); 4] = [
         ("-m/--max-time", &network.max_time, &["total"]),
         ("--connect-timeout", &network.connect_timeout, &["dns", "connect", "tls"]),
-        ("--settle-timeout", &view.settle_timeout, &["settle"]),
-        ("--page-timeout", &view.page_timeout, &["browser"]),
+        ("--settle-timeout", &render.settle_timeout, &["settle"]),
+        ("--page-timeout", &render.page_timeout, &["browser"]),
     ];
-    for (flag, text, keys) in spans {
+    for (flag, text, keys) in timeouts {
         let Some(text) = text else { continue };
-        let span = HumanDuration(parse_seconds(flag, text)?).to_string();
+        let timeout = HumanDuration(parse_seconds(flag, text)?).to_string();
         for key in keys {
-            targets = targets.with_flag(flag, &format!("timeouts.{key}"), span.as_str())?;
+            targets = targets.with_flag(flag, &format!("timeouts.{key}"), timeout.as_str())?;
         }
     }
     if let Some(text) = &network.max_size {
@@ -118,8 +120,8 @@ fn targets(args: &CommonArgs, urls: &[String]) -> Result<Targets, Failure> {
             targets = targets.with_flag("--max-size", key, limit.as_str())?;
         }
     }
-    if let Some(times) = network.retry {
-        targets = targets.with_flag("--retry", "retry.times", i64::from(times))?;
+    if let Some(retries) = network.retry {
+        targets = targets.with_flag("--retry", "retry.times", i64::from(retries))?;
     }
     if let Some(attempts) = network.max_attempts {
         targets = targets.with_flag("--max-attempts", "budget.attempts", i64::from(attempts))?;
@@ -135,15 +137,15 @@ fn targets(args: &CommonArgs, urls: &[String]) -> Result<Targets, Failure> {
 }
 
 fn apply_politeness(mut targets: Targets, args: &PolitenessArgs) -> Result<Targets, Failure> {
-    if let Some(name) = args.robots {
-        let name = match RobotsPolicy::from(name) {
+    if let Some(policy) = args.robots {
+        let name = match RobotsPolicy::from(policy) {
             RobotsPolicy::Obey => "obey",
             RobotsPolicy::Ignore => "ignore",
         };
         targets = targets.with_flag("--robots", "robots", name)?;
     }
     if let Some(text) = &args.rate {
-        let rate: Rate = text.parse().map_err(|wrong| Failure::Usage(format!("--rate: {wrong}")))?;
+        let rate: Rate = text.parse().map_err(|reason| Failure::Usage(format!("--rate: {reason}")))?;
         targets = targets.with_flag("--rate", "pace.rate", rate.to_string())?;
     }
     if let Some(concurrency) = args.host_concurrency {
@@ -152,19 +154,19 @@ fn apply_politeness(mut targets: Targets, args: &PolitenessArgs) -> Result<Targe
     Ok(targets)
 }
 
-/// A builder that gets there as the command line says.
+/// Applies proxy, certificate and name resolution arguments to a builder.
 pub(crate) fn apply_connect(
     mut builder: FetcherBuilder,
     args: &ConnectArgs,
 ) -> Result<FetcherBuilder, Failure> {
-    let route = proxy_rules(args)?;
-    if !args.proxy.is_empty() || !route.is_direct() {
-        builder = builder.proxy_rules(route);
+    let rules = proxy_rules(args)?;
+    if !args.proxy.is_empty() || !rules.is_direct() {
+        builder = builder.proxy_rules(rules);
     }
     apply_trust(builder, args)
 }
 
-/// A builder that trusts, and knows names, as the command line says.
+/// Applies certificate and name resolution arguments to a builder.
 pub(crate) fn apply_trust(
     mut builder: FetcherBuilder,
     args: &ConnectArgs,
@@ -184,24 +186,24 @@ pub(crate) fn apply_trust(
     Ok(builder)
 }
 
-/// Which URL goes through which proxy, as curl reads the same flags and the environment.
+/// Builds the proxy rules from flags and environment, with the same precedence as curl.
 fn proxy_rules(args: &ConnectArgs) -> Result<ProxyRules, Failure> {
-    let route = match args.proxy.as_slice() {
+    let rules = match args.proxy.as_slice() {
         [] => ProxyRules::from_env()?,
         [text] if text.is_empty() => ProxyRules::default(),
         [text] => {
             let proxy: Proxy = text.parse().map_err(|error: Error| flag_error("-x/--proxy", &error))?;
             ProxyRules::through(proxy)
         }
-        _ => return Err(Failure::Usage("-x/--proxy: one proxy at a time here".to_owned())),
+        _ => return Err(Failure::Usage("-x/--proxy: this command accepts only one proxy".to_owned())),
     };
-    let route = match args.noproxy.clone().or_else(ProxyRules::no_proxy_from_env) {
-        Some(list) => route.no_proxy(&list),
-        None => route,
+    let rules = match args.noproxy.clone().or_else(ProxyRules::no_proxy_from_env) {
+        Some(list) => rules.no_proxy(&list),
+        None => rules,
     };
-    let Some(text) = &args.proxy_user else { return Ok(route) };
+    let Some(text) = &args.proxy_user else { return Ok(rules) };
     let (user, password) = text.split_once(':').unwrap_or((text, ""));
-    Ok(route.or_credentials(user, &Secret::new(password)))
+    Ok(rules.or_credentials(user, &Secret::new(password)))
 }
 
 fn apply_escalation(mut builder: FetcherBuilder, args: &EscalationArgs) -> Result<FetcherBuilder, Failure> {
@@ -230,18 +232,18 @@ fn apply_escalation(mut builder: FetcherBuilder, args: &EscalationArgs) -> Resul
     Ok(builder)
 }
 
-/// The file of the host memory, as the environment says. `None` where there is no home.
+/// Returns the file of the host memory: `RUNGS_MEMORY`, else the default path. `None` without a home directory.
 pub(crate) fn memory_path() -> Option<PathBuf> {
-    let named = std::env::var_os(environment::MEMORY).filter(|path| !path.is_empty()).map(PathBuf::from);
-    named.or_else(rungs::memory::default_path)
+    let from_env = std::env::var_os(environment::MEMORY).filter(|path| !path.is_empty()).map(PathBuf::from);
+    from_env.or_else(rungs::memory::default_path)
 }
 
-/// The folder of the user's own dialects: the one that was named, or the one there is.
-pub(crate) fn dialects_dir(named: Option<&Path>) -> Option<PathBuf> {
-    named.map(Path::to_owned).or_else(rungs::target::dialect_folder)
+/// Returns the folder of the user's own dialects: the given one, else the default folder.
+pub(crate) fn dialects_dir(given: Option<&Path>) -> Option<PathBuf> {
+    given.map(Path::to_owned).or_else(rungs::target::dialect_folder)
 }
 
-/// The shipped block rules, with those of the folder that was named.
+/// Loads the shipped block rules and those of `--rules-dir`.
 pub(crate) fn rules(args: &VerdictArgs) -> Result<Rules, Failure> {
     let Some(dir) = &args.rules_dir else { return Ok(Rules::shipped()) };
     Rules::with_dir(dir).map_err(|error| match error.kind() {
@@ -250,7 +252,7 @@ pub(crate) fn rules(args: &VerdictArgs) -> Result<Rules, Failure> {
     })
 }
 
-/// What a page must have, as far as the command line says.
+/// Builds the expectation of `--expect-css`, `--expect-text` and `--expect-min-bytes`.
 pub(crate) fn expectation(args: &VerdictArgs) -> Result<Expectation, Failure> {
     let mut expect = Expectation::default();
     if let Some(selector) = &args.expect_css {
@@ -260,8 +262,8 @@ pub(crate) fn expectation(args: &VerdictArgs) -> Result<Expectation, Failure> {
         expect = expect.text(text);
     }
     if let Some(text) = &args.expect_min_bytes {
-        let least = parse_size("--expect-min-bytes", text)?;
-        expect = expect.min_bytes(usize::try_from(least).unwrap_or(usize::MAX));
+        let min_bytes = parse_size("--expect-min-bytes", text)?;
+        expect = expect.min_bytes(usize::try_from(min_bytes).unwrap_or(usize::MAX));
     }
     Ok(expect)
 }
@@ -278,15 +280,15 @@ fn apply_emulation(mut builder: FetcherBuilder, args: &EmulationArgs) -> Result<
         }
     }
     if let Some(tag) = &args.lang {
-        // Tried on any profile, so that what is wrong is told of the flag.
-        let any = Profile::clone(&*Profile::named("plain")?);
-        any.with_language(tag).map_err(|error| flag_error("--lang", &error))?;
+        // Validated here with some profile, so that the error names the flag.
+        let profile = Profile::clone(&*Profile::named("plain")?);
+        profile.with_language(tag).map_err(|error| flag_error("--lang", &error))?;
         builder = builder.language(tag);
     }
     if let Some(zone) = &args.timezone {
-        let mut place = LocationOverride::default();
-        place.timezone = Some(zone.clone());
-        place.validate().map_err(|error| flag_error("--timezone", &error))?;
+        let mut location = LocationOverride::default();
+        location.timezone = Some(zone.clone());
+        location.validate().map_err(|error| flag_error("--timezone", &error))?;
         builder = builder.timezone(zone);
     }
     if let Some(text) = &args.geolocation {
@@ -297,7 +299,7 @@ fn apply_emulation(mut builder: FetcherBuilder, args: &EmulationArgs) -> Result<
     Ok(builder)
 }
 
-/// A profile by name, or by file when it looks like one.
+/// Loads a profile by name, or from a file when the text looks like a path.
 pub(crate) fn find_profile(name: &str) -> Result<Arc<Profile>, Failure> {
     Profile::find(name).map_err(|error| match error.kind() {
         ErrorKind::Io => Failure::Config(error.chain()),
@@ -305,7 +307,7 @@ pub(crate) fn find_profile(name: &str) -> Result<Arc<Profile>, Failure> {
     })
 }
 
-/// The method: as typed, else HEAD with -I, POST with -d, GET.
+/// Returns the method: the given one, else HEAD with `-I`, POST with `-d` or `--json`, else GET.
 pub(crate) fn method(args: &RequestArgs) -> Result<http::Method, Failure> {
     match &args.method {
         Some(text) => text
@@ -317,13 +319,13 @@ pub(crate) fn method(args: &RequestArgs) -> Result<http::Method, Failure> {
     }
 }
 
-/// One `-H`: a header to send, or one to take away.
+/// The value of one `-H`: a header to send, or one to remove.
 pub(crate) enum HeaderLine {
     Add(String, String),
     Remove(String),
 }
 
-/// Reads `Name: value`, `Name:` (take away) and `Name;` (send empty), as curl does.
+/// Parses `Name: value`, `Name:` (remove) and `Name;` (send empty), like curl.
 pub(crate) fn parse_header(line: &str) -> Result<HeaderLine, Failure> {
     if let Some((name, value)) = line.split_once(':') {
         let (name, value) = (name.trim().to_owned(), value.trim().to_owned());
@@ -337,11 +339,11 @@ pub(crate) fn parse_header(line: &str) -> Result<HeaderLine, Failure> {
     } else if let Some(name) = line.trim_end().strip_suffix(';') {
         return Ok(HeaderLine::Add(name.trim().to_owned(), String::new()));
     }
-    // The line may hold a secret: it is not repeated.
+    // The message omits the line, which may contain a secret.
     Err(Failure::Usage("-H/--header: write it as `Name: value`".to_owned()))
 }
 
-/// The body of all `-d`, joined by `&`, or that of `--json`.
+/// Reads the body: all `-d` joined with `&`, or that of `--json`.
 pub(crate) fn read_body(args: &RequestArgs) -> Result<Option<Vec<u8>>, Failure> {
     if let Some(text) = &args.json {
         return read_data("--json", text).map(Some);
@@ -353,7 +355,7 @@ pub(crate) fn read_body(args: &RequestArgs) -> Result<Option<Vec<u8>>, Failure> 
     for text in &args.data {
         let mut part = read_data("-d/--data", text)?;
         if text.starts_with('@') {
-            // As curl: line ends of a file are not part of a form.
+            // Like curl, removes the line ends of a file.
             part.retain(|byte| !matches!(byte, b'\r' | b'\n'));
         }
         parts.push(part);
@@ -361,7 +363,7 @@ pub(crate) fn read_body(args: &RequestArgs) -> Result<Option<Vec<u8>>, Failure> 
     Ok(Some(parts.join(&b'&')))
 }
 
-/// The text itself, or for `@FILE` and `@-` what it names.
+/// Returns the text itself, or for `@FILE` and `@-` the content of the file or stdin.
 fn read_data(flag: &str, text: &str) -> Result<Vec<u8>, Failure> {
     let Some(name) = text.strip_prefix('@') else { return Ok(text.as_bytes().to_vec()) };
     let mut bytes = Vec::new();
@@ -402,7 +404,7 @@ pub(crate) fn parse_seconds(flag: &str, text: &str) -> Result<Duration, Failure>
 }
 
 fn parse_size(flag: &str, text: &str) -> Result<u64, Failure> {
-    text.parse::<ByteSize>().map(|size| size.0).map_err(|what| Failure::Usage(format!("{flag}: {what}")))
+    text.parse::<ByteSize>().map(|size| size.0).map_err(|reason| Failure::Usage(format!("{flag}: {reason}")))
 }
 
 pub(crate) fn flag_error(flag: &str, error: &Error) -> Failure {
@@ -415,7 +417,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn resolve_takes_names_stars_and_both_families() {
+    fn resolve_accepts_names_wildcard_and_both_address_families() {
         for (text, host, port, address) in [
             ("a.example:443:127.0.0.1", "a.example", 443, "127.0.0.1"),
             ("*:80:::1", "*", 80, "::1"),
@@ -443,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn header_lines_are_read_as_curl_reads_them() {
+    fn header_lines_have_the_syntax_of_curl() {
         assert!(matches!(parse_header("A: b: c").unwrap(), HeaderLine::Add(n, v) if n == "A" && v == "b: c"));
         assert!(matches!(parse_header("A:").unwrap(), HeaderLine::Remove(n) if n == "A"));
         assert!(matches!(parse_header("A;").unwrap(), HeaderLine::Add(n, v) if n == "A" && v.is_empty()));

@@ -9,7 +9,7 @@ use rungs::{Cookie, CookieJar};
 use super::atomic_file;
 use super::exit::Failure;
 
-/// Puts the cookies of a file into every jar.
+/// Reads the cookies of a file into every jar.
 pub(crate) fn read(path: &Path, jars: &[&CookieJar]) -> Result<(), Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|cause| Failure::Io(format!("-b/--cookie: could not read {}", path.display()), cause))?;
@@ -27,7 +27,7 @@ pub(crate) fn read(path: &Path, jars: &[&CookieJar]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One line: a cookie, or nothing for a comment. Values are never repeated in errors.
+/// Parses one line. Returns `None` for a comment. Errors do not contain values.
 fn parse(line: &str) -> Result<Option<Cookie>, &'static str> {
     let (line, http_only) = match line.strip_prefix("#HttpOnly_") {
         Some(rest) => (rest, true),
@@ -35,12 +35,12 @@ fn parse(line: &str) -> Result<Option<Cookie>, &'static str> {
         None => (line, false),
     };
     let fields: Vec<&str> = line.trim_end_matches(['\r', '\n']).split('\t').collect();
-    let [domain, below, path, secure, expires, name, value] = fields[..] else {
-        return Err("expected seven fields with tabs between them");
+    let [domain, subdomains, path, secure, expires, name, value] = fields[..] else {
+        return Err("expected seven fields separated by tabs");
     };
     let expires: i64 = expires.parse().map_err(|_| "the fifth field is not a time in seconds")?;
     let mut cookie = Cookie::session(name, value, domain.trim_start_matches('.'));
-    cookie.host_only = below != "TRUE";
+    cookie.host_only = subdomains != "TRUE";
     path.clone_into(&mut cookie.path);
     cookie.secure = secure == "TRUE";
     cookie.expires = (expires != 0).then_some(expires);
@@ -48,10 +48,10 @@ fn parse(line: &str) -> Result<Option<Cookie>, &'static str> {
     Ok(Some(cookie))
 }
 
-/// Writes the cookies of all jars, each as it was changed last, to a file that its owner alone can read.
+/// Writes the cookies of all jars to a file that only its owner can read. The latest change of each cookie wins.
 pub(crate) fn write(path: &Path, jars: &[&CookieJar]) -> Result<(), Failure> {
-    let mut text = String::from("# Netscape HTTP Cookie File\n# Written by rungs. It holds secrets.\n\n");
-    let truth = |value: bool| if value { "TRUE" } else { "FALSE" };
+    let mut text = String::from("# Netscape HTTP Cookie File\n# Written by rungs. Contains secrets.\n\n");
+    let flag = |value: bool| if value { "TRUE" } else { "FALSE" };
     for cookie in CookieJar::merge(jars.iter().copied()) {
         let mark = if cookie.http_only { "#HttpOnly_" } else { "" };
         let dot = if cookie.host_only { "" } else { "." };
@@ -59,9 +59,9 @@ pub(crate) fn write(path: &Path, jars: &[&CookieJar]) -> Result<(), Failure> {
             text,
             "{mark}{dot}{}\t{}\t{}\t{}\t{}\t{}\t{}",
             cookie.domain,
-            truth(!cookie.host_only),
+            flag(!cookie.host_only),
             cookie.path,
-            truth(cookie.secure),
+            flag(cookie.secure),
             cookie.expires.unwrap_or(0),
             cookie.name,
             cookie.value
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn written_cookies_are_read_back_unchanged() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cookies.txt");
         let jar = CookieJar::default();
@@ -90,19 +90,19 @@ mod tests {
         let values: Vec<http::HeaderValue> = set.iter().map(|text| text.parse().unwrap()).collect();
         jar.store(&url, &values);
         write(&path, &[&jar]).unwrap();
-        let again = CookieJar::default();
-        read(&path, &[&again]).unwrap();
+        let copy = CookieJar::default();
+        read(&path, &[&copy]).unwrap();
         let plain = |jar: &CookieJar| {
             jar.list()
                 .into_iter()
                 .map(|c| (c.name, c.value, c.domain, c.host_only, c.secure))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(plain(&jar), plain(&again));
+        assert_eq!(plain(&jar), plain(&copy));
     }
 
     #[test]
-    fn a_broken_line_is_named_and_not_repeated() {
+    fn error_names_a_bad_line_without_its_value() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cookies.txt");
         std::fs::write(&path, "# comment\nsite.example\tTRUE\thunter2\n").unwrap();

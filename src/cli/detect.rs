@@ -1,4 +1,4 @@
-//! `rungs detect`: what a saved answer is, and why.
+//! `rungs detect`: classifies a saved response.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -13,36 +13,40 @@ use super::value_enums::{OutputFormat, TierArg};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DetectArgs {
-    /// An answer saved with its status line and headers; - for stdin.
+    /// Saved response, with status line and headers; - for stdin
     #[arg(value_name = "FILE", required_unless_present = "rules")]
     file: Option<PathBuf>,
 
-    /// The URL that answered.
+    /// URL of the response
     #[arg(long, default_value = "https://site.invalid/")]
     url: String,
 
-    /// The URL that was asked for, where redirects led to another.
+    /// Requested URL, before redirects. Default: --url
     #[arg(long, value_name = "URL")]
     requested: Option<String>,
 
-    /// The tier that got it.
+    /// Tier that fetched it
     #[arg(long, value_enum)]
     tier: Option<TierArg>,
 
-    /// It came through a proxy, whose own page it may be.
+    /// The response came through a proxy
+    ///
+    /// The response may then be the proxy's own page.
     #[arg(long)]
     via_proxy: bool,
 
-    /// List the rules instead.
+    /// List the block rules instead
     #[arg(long)]
     rules: bool,
 
-    #[command(flatten)]
-    verdict: VerdictArgs,
-
-    /// What to print; with --rules, JSON is one object a line.
+    /// Output format
+    ///
+    /// With --rules, json is one object per line.
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     format: OutputFormat,
+
+    #[command(flatten)]
+    verdict: VerdictArgs,
 }
 
 pub(crate) fn run(args: &DetectArgs) -> Result<u8, Failure> {
@@ -52,20 +56,20 @@ pub(crate) fn run(args: &DetectArgs) -> Result<u8, Failure> {
     };
     let expect = config::expectation(&args.verdict)?;
     let bytes = read_file(file)?;
-    let answer = recorded::parse(&bytes)
+    let response = recorded::parse(&bytes)
         .map_err(|error| Failure::Usage(format!("{}: {}", file.display(), error.chain())))?;
     let url = rungs::parse_url(&args.url)?;
     let requested = args.requested.as_deref().map_or_else(|| Ok(url.clone()), rungs::parse_url)?;
-    let seen = ResponseView {
+    let view = ResponseView {
         tier: args.tier.map(Into::into),
         requested: &requested,
         via_proxy: args.via_proxy,
-        ..answer.view(&url)
+        ..response.view(&url)
     };
-    print_verdict(&rules.classify_with_expectation(&seen, &expect), args.format)
+    print_verdict(&rules.classify_with_expectation(&view, &expect), args.format)
 }
 
-/// Every rule, one a line.
+/// Prints every rule, one per line.
 fn list_rules(rules: &Rules, format: OutputFormat) -> Result<u8, Failure> {
     let mut out = std::io::stdout().lock();
     for rule in rules.list() {
@@ -78,8 +82,8 @@ fn format_rule(rule: &RuleInfo, format: OutputFormat) -> Result<String, Failure>
     if format == OutputFormat::Json {
         return to_json(rule);
     }
-    let from = redact::escape_terminal(&rule.source);
-    Ok(format!("{:<34} {:<12} {:.2}  {from} ({})", rule.id, rule.kind, rule.confidence, rule.seen))
+    let source = redact::escape_terminal(&rule.source);
+    Ok(format!("{:<34} {:<12} {:.2}  {source} ({})", rule.id, rule.kind, rule.confidence, rule.seen))
 }
 
 fn print_verdict(verdict: &Verdict, format: OutputFormat) -> Result<u8, Failure> {
@@ -89,9 +93,9 @@ fn print_verdict(verdict: &Verdict, format: OutputFormat) -> Result<u8, Failure>
         return Ok(exit::OK);
     }
     writeln!(out, "{verdict} (confidence {:.2})", verdict.confidence).map_err(Failure::stdout)?;
-    for found in &verdict.evidence {
-        let (place, text) = (redact::escape_terminal(&found.place), redact::escape_terminal(&found.text));
-        writeln!(out, "  {} in {place}: {text}", found.rule).map_err(Failure::stdout)?;
+    for item in &verdict.evidence {
+        let (part, text) = (redact::escape_terminal(&item.place), redact::escape_terminal(&item.text));
+        writeln!(out, "  {} in {part}: {text}", item.rule).map_err(Failure::stdout)?;
     }
     Ok(exit::OK)
 }
@@ -100,7 +104,7 @@ fn to_json(value: &impl serde::Serialize) -> Result<String, Failure> {
     serde_json::to_string(value).map_err(|cause| Failure::stdout(cause.into()))
 }
 
-/// The file, or stdin for `-`, up to a bound.
+/// Reads a file, or stdin for `-`, up to [`MAX_INPUT_BYTES`].
 fn read_file(file: &Path) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let read = if file == Path::new("-") {
@@ -112,5 +116,5 @@ fn read_file(file: &Path) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-/// Far beyond what a verdict looks at.
+/// Input beyond this size is ignored. Classification reads far less.
 const MAX_INPUT_BYTES: u64 = 64 * 1024 * 1024;

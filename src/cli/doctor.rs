@@ -1,4 +1,4 @@
-//! `rungs doctor`: what is installed, what each tier can do here, and the fix for what it cannot.
+//! `rungs doctor`: checks the installed software and the tiers.
 
 use std::io::Write;
 
@@ -10,7 +10,7 @@ use super::exit::{self, Failure};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DoctorArgs {
-    /// Print JSON.
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }

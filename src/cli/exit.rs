@@ -1,14 +1,14 @@
-//! Exit codes: the only table from kinds to codes, and the failures that carry them.
+//! Exit codes, their mapping from error kinds, and the failure of a command.
 
 use std::io;
 
 use rungs::{Error, ErrorKind, redact};
 
-/// All went well.
+/// Success.
 pub(crate) const OK: u8 = 0;
-/// Network, timeout, TLS, and whatever has no code of its own.
+/// A network, timeout or TLS failure, and every failure without a code of its own.
 pub(crate) const FAILED: u8 = 1;
-/// The command line is wrong.
+/// The command line or a URL is wrong.
 pub(crate) const USAGE: u8 = 2;
 /// A setting or a profile is wrong.
 pub(crate) const CONFIG: u8 = 3;
@@ -16,18 +16,18 @@ pub(crate) const CONFIG: u8 = 3;
 pub(crate) const HTTP_4XX: u8 = 4;
 /// `-f` and an HTTP status of 500 or more.
 pub(crate) const HTTP_5XX: u8 = 5;
-/// Too many redirects, or a circle of them.
+/// Too many redirects, or a redirect loop.
 pub(crate) const REDIRECTS: u8 = 6;
 /// Blocked at every tier allowed.
 pub(crate) const BLOCKED: u8 = 7;
-/// A batch ended, and some of it failed.
+/// A batch ended, and some of its fetches failed.
 pub(crate) const BATCH: u8 = 8;
-/// robots.txt forbids it.
+/// robots.txt disallows the URL.
 pub(crate) const ROBOTS: u8 = 9;
 /// Ctrl-C.
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// The exit code of an error.
+/// Returns the exit code of an error kind.
 pub(crate) fn code(kind: ErrorKind) -> u8 {
     match kind {
         ErrorKind::InvalidUrl | ErrorKind::InvalidRequest => USAGE,
@@ -40,16 +40,16 @@ pub(crate) fn code(kind: ErrorKind) -> u8 {
     }
 }
 
-/// Why a command ended without doing what it was asked.
+/// The reason that a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The library says why.
+    /// An error of the library.
     Library(Error),
-    /// The command line is wrong in a way clap cannot see.
+    /// A wrong command line that clap does not detect.
     Usage(String),
-    /// A file of settings cannot be read.
+    /// Wrong settings, or a settings file that cannot be read.
     Config(String),
-    /// Standard output or a file cannot be written or read.
+    /// An error while reading or writing standard output or a file.
     Io(String, io::Error),
 }
 
@@ -64,7 +64,7 @@ impl Failure {
         }
     }
 
-    /// The reader of our output went away: it has what it wanted.
+    /// Whether the reader of our output closed the pipe. This counts as success.
     pub(crate) fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Io(_, cause) if cause.kind() == io::ErrorKind::BrokenPipe)
     }
@@ -78,13 +78,13 @@ impl Failure {
                 }
             }
             Self::Usage(message) | Self::Config(message) => {
-                eprintln!("error: {}", redact::escape_terminal(message))
+                eprintln!("error: {}", redact::escape_terminal(message));
             }
             Self::Io(what, cause) => eprintln!("error: {}: {cause}", redact::escape_terminal(what)),
         }
     }
 
-    /// Wraps an error of writing to standard output.
+    /// Wraps an error from writing to standard output.
     pub(crate) fn stdout(cause: io::Error) -> Self {
         Self::Io("could not write to standard output".to_owned(), cause)
     }
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_has_the_code_that_the_readme_gives() {
+    fn error_kinds_have_their_documented_exit_codes() {
         for (kind, expected) in [
             (ErrorKind::InvalidUrl, 2),
             (ErrorKind::Config, 3),

@@ -17,7 +17,7 @@ use super::request_template::RequestTemplate;
 use super::runtime::{self, wait_for_interrupt};
 use super::signal::DumpOnSignal;
 
-/// Fetches every URL in turn; the exit code is that of the first failure.
+/// Fetches the URLs one after the other. Returns the exit code of the first failure.
 pub(crate) fn run(args: &FetchArgs, quiet: bool) -> Result<u8, Failure> {
     for (flag, files) in [
         ("-o/--output", &args.output.files),
@@ -30,27 +30,27 @@ pub(crate) fn run(args: &FetchArgs, quiet: bool) -> Result<u8, Failure> {
         }
     }
     if args.output.format == FetchFormat::Body {
-        let asked = [
+        let options = [
             ("--select", !args.extract.select.is_empty()),
             ("--text", args.extract.text),
             ("--links", args.extract.links),
         ];
-        if let Some((flag, _)) = asked.into_iter().find(|(_, is_asked)| *is_asked) {
-            return Err(Failure::Usage(format!("{flag} puts something into the record: add --format json")));
+        if let Some((flag, _)) = options.into_iter().find(|(_, is_set)| *is_set) {
+            return Err(Failure::Usage(format!("{flag} adds to the record: add --format json")));
         }
     }
     let extract = config::extract(&args.extract)?;
     let runtime = runtime::start()?;
     let outcome = runtime.block_on(async {
-        let mut asked = DumpOnSignal::listen()?;
+        let mut dumps = DumpOnSignal::listen()?;
         let fetcher = config::fetcher_builder(&args.common, &args.urls).await?.build()?;
         let session = config::session(&args.common, &fetcher);
         let outcome = tokio::select! {
             outcome = fetch_all(args, &session, &extract, quiet) => outcome,
-            never = asked.run(&fetcher) => match never {},
+            never = dumps.run(&fetcher) => match never {},
             () = wait_for_interrupt() => Ok(exit::INTERRUPTED),
         };
-        // The fetch is over or dropped: nothing may outlive the program.
+        // The fetch has ended or was dropped. Closing ends its browser too.
         runtime::close(&fetcher).await;
         outcome
     });
@@ -65,35 +65,35 @@ async fn fetch_all(
     quiet: bool,
 ) -> Result<u8, Failure> {
     let sessions = sessions(args, session);
-    let plan = RequestTemplate::from_args(&args.common, &jars(&sessions))?;
+    let template = RequestTemplate::from_args(&args.common, &jars(&sessions))?;
     let mut code = exit::OK;
-    for (at, url) in args.urls.iter().enumerate() {
+    for (index, url) in args.urls.iter().enumerate() {
         let file =
-            args.output.files.get(at).map(AsRef::as_ref).filter(|path: &&Path| *path != Path::new("-"));
-        let request = plan.apply(session.request(plan.method.clone(), url));
+            args.output.files.get(index).map(AsRef::as_ref).filter(|path: &&Path| *path != Path::new("-"));
+        let request = template.apply(session.request(template.method.clone(), url));
         let request = match file {
             Some(path) if args.output.fail => request.save_success(path),
             Some(path) => request.save(path),
             None => request,
         };
-        let pictures = PageCaptures::for_url(&args.captures, at);
-        let record = Record::new(url, pictures.apply(request).send().await);
+        let captures = PageCaptures::for_url(&args.captures, index);
+        let record = Record::new(url, captures.apply(request).send().await);
         let record = if args.output.format == FetchFormat::Body {
             record
         } else {
             extract_record(record, extract.clone()).await?
         };
-        let mut ended = print_record(args, url, &record, quiet)?;
+        let mut url_code = print_record(args, url, &record, quiet)?;
         if let Ok(page) = record.outcome() {
-            let saved = pictures.save(url, page)?;
-            ended = if ended == exit::OK { saved } else { ended };
+            let saved = captures.save(url, page)?;
+            url_code = if url_code == exit::OK { saved } else { url_code };
         }
         if code == exit::OK {
-            code = ended;
+            code = url_code;
         }
     }
     if let Some(path) = &args.common.request.cookie_jar {
-        // Sessions may have been replaced meanwhile: theirs too.
+        // Sessions may have been replaced meanwhile. Their jars are written too.
         let replaced = self::sessions(args, session);
         let all: Vec<Fetcher> = sessions.into_iter().chain(replaced).collect();
         cookie_file::write(path, &jars(&all))?;
@@ -101,22 +101,22 @@ async fn fetch_all(
     Ok(code)
 }
 
-/// Puts into the record what is read out of its page, on a thread that may take its time.
+/// Adds the extracted values to the record, on a thread for blocking work.
 async fn extract_record(mut record: Record, extract: Extractor) -> Result<Record, Failure> {
-    let reading = tokio::task::spawn_blocking(move || {
+    let task = tokio::task::spawn_blocking(move || {
         record.extract(&extract);
         record
     });
-    reading.await.map_err(|cause| Failure::Io("could not read the page".to_owned(), cause.into()))
+    task.await.map_err(|cause| Failure::Io("could not extract from the page".to_owned(), cause.into()))
 }
 
-/// The session as it asks for each of the URLs: targets may give it several identities.
+/// Returns the session once for each identity that it uses. Targets can give it several identities.
 fn sessions(args: &FetchArgs, session: &Fetcher) -> Vec<Fetcher> {
     let mut sessions = vec![session.clone()];
-    // A URL that is wrong is told of when its turn comes.
-    for toward in args.urls.iter().filter_map(|url| session.for_url(url).ok()) {
-        if sessions.iter().all(|known| known.identity().key() != toward.identity().key()) {
-            sessions.push(toward);
+    // The fetch of a wrong URL reports the error.
+    for candidate in args.urls.iter().filter_map(|url| session.for_url(url).ok()) {
+        if sessions.iter().all(|known| known.identity().key() != candidate.identity().key()) {
+            sessions.push(candidate);
         }
     }
     sessions
@@ -147,27 +147,27 @@ fn print_record(args: &FetchArgs, url: &str, record: &Record, quiet: bool) -> Re
         }
     }
     out.flush().map_err(Failure::stdout)?;
-    let mut talk = std::io::stderr().lock();
+    let mut stderr = std::io::stderr().lock();
     if args.output.trace
         && !quiet
         && let Ok(page) = outcome
     {
-        let _ = human::write_success(&mut talk, url, page);
+        let _ = human::write_success(&mut stderr, url, page);
     }
     Ok(match (outcome, failed_status) {
         (Err(error), _) => {
-            let _ = human::write_failure(&mut talk, url, error, args.output.trace);
+            let _ = human::write_failure(&mut stderr, url, error, args.output.trace);
             exit::code(error.kind())
         }
         (Ok(page), Some(code)) => {
-            let _ = writeln!(talk, "error: {} answered {}", human::display_url(url), page.status());
+            let _ = writeln!(stderr, "error: {} answered {}", human::display_url(url), page.status());
             code
         }
         (Ok(_), None) if !written => {
             let shown = human::display_url(url);
             let _ = writeln!(
-                talk,
-                "error: the body of {shown} is binary and would garble the terminal; use -o FILE or a pipe"
+                stderr,
+                "error: the body of {shown} is binary and was not written to the terminal; use -o FILE or a pipe"
             );
             exit::USAGE
         }

@@ -1,4 +1,6 @@
-//! `rungs generate man|complete-SHELL|target-schema|dialect-schema`.
+//! `rungs generate man|markdown|complete-SHELL|target-schema|dialect-schema`.
+
+mod markdown;
 
 use std::io::Write;
 
@@ -9,7 +11,10 @@ use super::exit::{self, Failure};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct GenerateArgs {
-    /// `man`, or `complete-` and the name of a shell.
+    /// Artifact: man, markdown, complete-SHELL, target-schema, dialect-schema
+    ///
+    /// man: the man page. markdown: the command-line reference. complete-SHELL: completions for bash, elvish, fish,
+    /// powershell or zsh. target-schema and dialect-schema: JSON schemas for editors.
     #[arg(value_name = "WHAT", value_parser = parse_artifact)]
     what: Artifact,
 }
@@ -17,6 +22,7 @@ pub(crate) struct GenerateArgs {
 #[derive(Clone, Copy, Debug)]
 enum Artifact {
     Man,
+    Markdown,
     TargetSchema,
     DialectSchema,
     Complete(Shell),
@@ -30,6 +36,10 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<u8, Failure> {
             command.build();
             render_man(&command, &mut text).map_err(Failure::stdout)?;
         }
+        Artifact::Markdown => {
+            command.build();
+            text = markdown::render(&command).into_bytes();
+        }
         Artifact::TargetSchema => text = to_json(&rungs::target::schema())?,
         Artifact::DialectSchema => text = to_json(&rungs::Dialect::schema())?,
         Artifact::Complete(shell) => clap_complete::generate(shell, &mut command, "rungs", &mut text),
@@ -41,6 +51,7 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<u8, Failure> {
 fn parse_artifact(text: &str) -> Result<Artifact, String> {
     match text {
         "man" => return Ok(Artifact::Man),
+        "markdown" => return Ok(Artifact::Markdown),
         "target-schema" => return Ok(Artifact::TargetSchema),
         "dialect-schema" => return Ok(Artifact::DialectSchema),
         _ => {}
@@ -49,7 +60,7 @@ fn parse_artifact(text: &str) -> Result<Artifact, String> {
     shell.map(Artifact::Complete).ok_or_else(|| {
         let shells: Vec<String> =
             Shell::value_variants().iter().map(|shell| format!("complete-{shell}")).collect();
-        format!("expected man, target-schema, dialect-schema, {}", shells.join(", "))
+        format!("expected man, markdown, target-schema, dialect-schema, {}", shells.join(", "))
     })
 }
 
@@ -59,7 +70,7 @@ fn to_json(schema: &impl serde::Serialize) -> Result<Vec<u8>, Failure> {
     Ok(text)
 }
 
-/// One page for the program and all its subcommands, each a section whose parts are indented.
+/// Renders one man page. Each subcommand is a section with subsections.
 fn render_man(command: &clap::Command, out: &mut Vec<u8>) -> std::io::Result<()> {
     let page = clap_mangen::Man::new(command.clone());
     page.render_title(out)?;
@@ -76,14 +87,14 @@ fn render_section(command: &clap::Command, out: &mut Vec<u8>) -> std::io::Result
     let name = command.get_bin_name().unwrap_or(command.get_name()).to_uppercase();
     writeln!(out, ".SH \"{name}\"")?;
     let page = clap_mangen::Man::new(command.clone());
-    let mut parts = Vec::new();
-    page.render_synopsis_section(&mut parts)?;
-    page.render_description_section(&mut parts)?;
-    page.render_options_section(&mut parts)?;
+    let mut section = Vec::new();
+    page.render_synopsis_section(&mut section)?;
+    page.render_description_section(&mut section)?;
+    page.render_options_section(&mut section)?;
     if command.get_after_help().is_some() {
-        page.render_extra_section(&mut parts)?;
+        page.render_extra_section(&mut section)?;
     }
-    for line in String::from_utf8_lossy(&parts).lines() {
+    for line in String::from_utf8_lossy(&section).lines() {
         match line.strip_prefix(".SH ") {
             Some(title) => writeln!(out, ".SS {title}")?,
             None => writeln!(out, "{line}")?,

@@ -1,5 +1,4 @@
-//! Logs on stderr, from this program's own code only: what the libraries below log may hold header
-//! values.
+//! Logging to stderr. Only events of this program are shown: those of its dependencies may contain header values.
 
 use std::io::IsTerminal;
 
@@ -10,7 +9,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::otel::Spans;
 
-/// Starts logging: warnings by default, attempts with `-v`, details with `-vv`. Spans go to a collector, or nowhere.
+/// Starts logging: warnings by default, attempts with `-v`, details with `-vv`. Spans go to a collector if one is set.
 pub(crate) fn start(verbose: u8, quiet: bool) -> Spans {
     let level = match (quiet, verbose) {
         (true, _) => LevelFilter::OFF,
@@ -25,13 +24,14 @@ pub(crate) fn start(verbose: u8, quiet: bool) -> Spans {
         .with_target(false);
     let spans = Spans::read();
     let targets = Targets::new().with_target("rungs", level);
-    // Spans are no lines of a log, and would be written before each that is.
-    let is_shown = move |about: &Metadata<'_>| {
-        about.is_event()
-            && (targets.would_enable(about.target(), about.level()) || !quiet && Spans::is_loss(about))
+    // Only events: an enabled span would be written in front of each of its events.
+    let is_shown = move |metadata: &Metadata<'_>| {
+        metadata.is_event()
+            && (targets.would_enable(metadata.target(), metadata.level())
+                || !quiet && Spans::is_loss(metadata))
     };
     let lines = layer.with_filter(filter_fn(is_shown).with_max_level_hint(level));
     tracing_subscriber::registry().with(spans.layer()).with(lines).init();
-    spans.tell();
+    spans.log_config_error();
     spans
 }

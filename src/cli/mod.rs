@@ -1,4 +1,4 @@
-//! What was typed, then what to do, then how it is shown.
+//! The command line: arguments, commands and output.
 
 mod args;
 mod atomic_file;
@@ -41,15 +41,15 @@ use clap::error::ErrorKind as ClapError;
 
 use args::{Cli, Command};
 
-/// Runs the program: stdout is data, stderr is talk.
+/// Runs the program. Writes data to stdout and messages to stderr.
 pub(crate) fn main() -> ExitCode {
     let args = match Cli::try_parse() {
         Ok(args) => args,
         Err(error) => {
-            let asked = matches!(error.kind(), ClapError::DisplayHelp | ClapError::DisplayVersion);
-            // A reader that went away is no failure of ours.
+            let is_help = matches!(error.kind(), ClapError::DisplayHelp | ClapError::DisplayVersion);
+            // A closed pipe is not a failure.
             let _ = error.print();
-            return if asked { ExitCode::SUCCESS } else { exit::USAGE.into() };
+            return if is_help { ExitCode::SUCCESS } else { exit::USAGE.into() };
         }
     };
     let spans = log::start(args.verbose, args.quiet);

@@ -1,5 +1,5 @@
-//! Where a password comes from: the environment, a file, or a command such as a keyring's. Never the
-//! command line itself, which every user of the machine can read.
+//! Reads a password from the environment, a file, or a command such as a keyring's. Arguments are not a source: every
+//! user of the machine can read them.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
@@ -14,31 +14,35 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::exit::Failure;
 
-/// Where the password is, at most one of them.
+/// The source of a password. At most one is set.
 #[derive(Debug, Default, clap::Args)]
 #[group(required = false, multiple = false)]
 pub(crate) struct PasswordSource {
-    /// Take the account's password from this environment variable.
+    /// Environment variable with the account's password
     #[arg(id = "password_env", long = "password-env", value_name = "NAME")]
     env: Option<String>,
 
-    /// Take the account's password from this file's first line; - for stdin.
+    /// File with the account's password; - for stdin
+    ///
+    /// The password is the first line.
     #[arg(id = "password_file", long = "password-file", value_name = "FILE")]
     file: Option<PathBuf>,
 
-    /// Take the account's password from the first line this command prints within 10 s, as in
-    /// `secret-tool lookup service proxy`.
+    /// Command that prints the account's password
+    ///
+    /// The password is the first line that the shell command prints within 10 s. Example: --password-command 'secret-tool
+    /// lookup service proxy'.
     #[arg(id = "password_command", long = "password-command", value_name = "COMMAND")]
     command: Option<String>,
 }
 
 impl PasswordSource {
-    /// Whether none was named.
+    /// Whether no source is set.
     pub(crate) const fn is_none(&self) -> bool {
         self.env.is_none() && self.file.is_none() && self.command.is_none()
     }
 
-    /// The password, from where it was said to be; `None` when nothing was said.
+    /// Reads the password. Returns `None` when no source is set.
     pub(crate) fn read(&self) -> Result<Option<Secret>, Failure> {
         if let Some(name) = &self.env {
             return from_environment(name).map(Some);
@@ -73,8 +77,8 @@ fn from_file(path: &Path) -> Result<Secret, Failure> {
     first_line(&bytes, &shown)
 }
 
-/// Runs a command by sh, alone in its group, so that all of it ends with its deadline.
-fn from_command(command: &str, patience: Duration) -> Result<Secret, Failure> {
+/// Runs a command with sh in a process group of its own. At the deadline the whole group is killed.
+fn from_command(command: &str, timeout: Duration) -> Result<Secret, Failure> {
     let wrong = |what: String| Failure::Config(format!("--password-command: {what}"));
     let mut child = Command::new("sh")
         .args(["-c", command])
@@ -83,21 +87,21 @@ fn from_command(command: &str, patience: Duration) -> Result<Secret, Failure> {
         .process_group(0)
         .spawn()
         .map_err(|cause| wrong(format!("could not run sh: {cause}")))?;
-    let deadline = Instant::now() + patience;
-    let (told, line) = mpsc::channel();
+    let deadline = Instant::now() + timeout;
+    let (sender, receiver) = mpsc::channel();
     if let Some(stdout) = child.stdout.take() {
-        // It ends when the last of the group has, at the latest when that is killed.
+        // The thread ends when the last process of the group ends, at the latest when the group is killed.
         thread::spawn(move || {
             let mut stdout = BufReader::new(stdout);
             let mut bytes = Vec::new();
             let read = stdout.by_ref().take(MAX_BYTES).read_until(b'\n', &mut bytes);
-            let _ = told.send(read.map(|_| bytes));
-            // What else it prints is nobody's.
+            let _ = sender.send(read.map(|_| bytes));
+            // Discards further output, so that the command does not block on a full pipe.
             let _ = std::io::copy(&mut stdout, &mut std::io::sink());
         });
     }
-    let late = || wrong(format!("it took longer than {} s", patience.as_secs_f64()));
-    let read = line.recv_timeout(patience).map_err(|_| late());
+    let late = || wrong(format!("the command took longer than {} s", timeout.as_secs_f64()));
+    let read = receiver.recv_timeout(timeout).map_err(|_| late());
     let status = match &read {
         Ok(_) => wait_until(&mut child, deadline).ok_or_else(late),
         Err(_) => Err(late()),
@@ -105,13 +109,13 @@ fn from_command(command: &str, patience: Duration) -> Result<Secret, Failure> {
     kill_group(&mut child);
     let (bytes, status) = (read?, status?);
     if !status.success() {
-        return Err(wrong(format!("it failed ({status})")));
+        return Err(wrong(format!("the command failed ({status})")));
     }
-    let bytes = bytes.map_err(|cause| wrong(format!("could not read what it prints: {cause}")))?;
-    first_line(&bytes, "--password-command: what it prints")
+    let bytes = bytes.map_err(|cause| wrong(format!("could not read the output of the command: {cause}")))?;
+    first_line(&bytes, "--password-command: the output")
 }
 
-/// Its end, when that is before the deadline.
+/// Waits for the child to end. Returns `None` at the deadline.
 fn wait_until(child: &mut Child, deadline: Instant) -> Option<std::process::ExitStatus> {
     loop {
         if let Ok(Some(status)) = child.try_wait() {
@@ -124,10 +128,10 @@ fn wait_until(child: &mut Child, deadline: Instant) -> Option<std::process::Exit
     }
 }
 
-/// Ends whatever is left of the child and of those it started.
+/// Kills the process group of the child and reaps the child.
 fn kill_group(child: &mut Child) {
     if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        // Where all have ended there is nobody to tell.
+        // Fails when all processes of the group have ended.
         let _ = kill_process_group(group, Signal::KILL);
     }
     let _ = child.wait();
@@ -142,12 +146,12 @@ fn first_line(bytes: &[u8], origin: &str) -> Result<Secret, Failure> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let text = std::str::from_utf8(line).map_err(|_| wrong("is not UTF-8"))?;
     if text.is_empty() {
-        return Err(wrong("holds no password"));
+        return Err(wrong("does not contain a password"));
     }
     Ok(Secret::new(text))
 }
 
-/// The most bytes looked at.
+/// The maximum number of bytes read from a source.
 const MAX_BYTES: u64 = 64 * 1024;
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -156,32 +160,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_gives_its_first_line() {
+    fn password_is_first_line_of_command_output() {
         let run = |command: &str| {
-            from_command(command, Duration::from_secs(10)).map(|told| told.expose().to_owned())
+            from_command(command, Duration::from_secs(10)).map(|password| password.expose().to_owned())
         };
         assert_eq!(run("printf 'hunter2\\r\\nmore\\n'").unwrap(), "hunter2");
         assert_eq!(run("echo hunter2; yes | head -c 300000").unwrap(), "hunter2");
-        for (command, says) in [
+        for (command, expected) in [
             ("exit 3", "failed"),
             ("echo hunter2; exit 1", "failed"),
-            ("true", "holds no password"),
-            ("echo", "holds no password"),
+            ("true", "does not contain a password"),
+            ("echo", "does not contain a password"),
             ("printf '\\377\\n'", "is not UTF-8"),
             ("yes | tr -d '\\n' | head -c 70000", "too long"),
         ] {
             let failure = run(command).unwrap_err();
             assert_eq!(failure.code(), 3, "{command}");
-            let said = format!("{failure:?}");
-            assert!(said.contains(says) && !said.contains("hunter2"), "{command}: {said}");
+            let text = format!("{failure:?}");
+            assert!(text.contains(expected) && !text.contains("hunter2"), "{command}: {text}");
         }
     }
 
     #[test]
-    fn a_command_that_does_not_end_is_ended_with_all_it_started() {
+    fn command_past_its_deadline_is_killed_with_its_children() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pid");
-        // A child of its own that holds the pipe open, and a line that comes in time.
+        // The command prints its line in time, but its child keeps the pipe open.
         let command = format!("sleep 600 & echo $! >{}; echo hunter2; wait", file.display());
         let failure = from_command(&command, Duration::from_millis(500)).unwrap_err();
         assert!(format!("{failure:?}").contains("longer than 0.5 s"), "{failure:?}");
@@ -198,13 +202,13 @@ mod tests {
     }
 
     #[test]
-    fn files_and_variables_that_hold_no_password_are_named() {
+    fn error_names_a_file_or_variable_without_password() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("password");
         std::fs::write(&file, "p@ss:w/rd\nsecond\n").unwrap();
         assert_eq!(from_file(&file).unwrap().expose(), "p@ss:w/rd");
         std::fs::write(&file, "").unwrap();
-        assert!(format!("{:?}", from_file(&file).unwrap_err()).contains("holds no password"));
+        assert!(format!("{:?}", from_file(&file).unwrap_err()).contains("does not contain a password"));
         assert!(format!("{:?}", from_file(&folder.path().join("none")).unwrap_err()).contains("none"));
         let missing = from_environment("RUNGS_NO_SUCH_VARIABLE").unwrap_err();
         assert!(format!("{missing:?}").contains("RUNGS_NO_SUCH_VARIABLE is not set"));

@@ -1,4 +1,4 @@
-//! How far a batch is: a bar on a terminal, a line now and then elsewhere.
+//! Progress of a batch: a bar on a terminal, a line every few seconds elsewhere.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rungs::batch::Progress;
 
-/// Shows it, or does not.
+/// Displays progress, or hides it.
 pub(crate) struct ProgressDisplay {
     kind: DisplayKind,
     began: Instant,
-    /// What was done when and before it was looked last.
+    /// Time of the last update, and the number of finished fetches then.
     last: (Instant, u64),
-    /// Fetches that ended, a second, lately.
+    /// Finished fetches per second, smoothed.
     rate: f64,
 }
 
@@ -24,10 +24,10 @@ enum DisplayKind {
 }
 
 impl ProgressDisplay {
-    /// A bar on a terminal; lines elsewhere, where they are wished for.
-    pub(crate) fn new(wanted: bool, refused: bool, quiet: bool) -> Self {
+    /// Creates a bar on a terminal. Elsewhere creates lines if `shown`.
+    pub(crate) fn new(shown: bool, hidden: bool, quiet: bool) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        let kind = if refused || quiet || !(terminal || wanted) {
+        let kind = if hidden || quiet || !(terminal || shown) {
             DisplayKind::Hidden
         } else if terminal {
             let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(10));
@@ -40,7 +40,7 @@ impl ProgressDisplay {
         Self { kind, began: now, last: (now, 0), rate: 0.0 }
     }
 
-    /// Takes in how far it is.
+    /// Updates the display.
     pub(crate) fn update(&mut self, progress: &Progress) {
         self.update_rate(progress);
         let (text, total) = (format_progress(progress, self.rate), estimate_total(progress));
@@ -68,14 +68,14 @@ impl ProgressDisplay {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn finish(&self) {
         if let DisplayKind::Bar(bar) = &self.kind {
             bar.finish_and_clear();
         }
     }
 
-    /// Says something that the bar must not write over.
+    /// Prints a message that the bar does not overwrite.
     pub(crate) fn print(&self, text: &str) {
         match &self.kind {
             DisplayKind::Bar(bar) => bar.suspend(|| print_line(text)),
@@ -97,12 +97,12 @@ impl ProgressDisplay {
     }
 }
 
-/// The terminal may be gone: that is no reason to panic.
+/// Prints a line to stderr. A closed terminal is not an error.
 fn print_line(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// The numbers, in one line.
+/// Formats the counts as one line.
 fn format_progress(progress: &Progress, rate: f64) -> String {
     let tally = &progress.counters;
     let mut text = format!("{rate:.0}/s");
@@ -113,7 +113,7 @@ fn format_progress(progress: &Progress, rate: f64) -> String {
         (tally.blocked, "blocked"),
         (tally.failed, "failed"),
         (progress.retries, "retries"),
-        (progress.put_off, "put off"),
+        (progress.put_off, "deferred"),
         (progress.waiting, "waiting"),
     ] {
         if count > 0 {
@@ -124,7 +124,7 @@ fn format_progress(progress: &Progress, rate: f64) -> String {
     text
 }
 
-/// How many there are, or will be at about this rate, once enough of the input is read to say.
+/// Returns the number of tasks. Estimates it while the input is being read; `None` when too little is read.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -162,7 +162,7 @@ fn style(known: bool) -> ProgressStyle {
         .progress_chars("=> ")
 }
 
-/// How far lines are apart.
+/// Time between two progress lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_tells_what_there_is_to_tell() {
+    fn progress_line_omits_counts_of_zero() {
         let mut progress = Progress::default();
         assert_eq!(format_progress(&progress, 0.0), "0/s, 0 B");
         progress.counters.tiers.plain = 12;
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_total_is_estimated_while_the_input_is_read_and_known_then() {
+    fn total_is_estimated_until_the_input_is_read() {
         let mut progress = Progress::default();
         assert_eq!(estimate_total(&progress), None);
         (progress.read, progress.part) = (500, 0.25);

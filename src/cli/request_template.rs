@@ -1,4 +1,4 @@
-//! What every URL's request has in common, read from the flags once.
+//! The request settings that all URLs of a command share.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use super::config::{self, HeaderLine};
 use super::cookie_file;
 use super::exit::Failure;
 
-/// What every URL's request has in common.
+/// Request settings that are read from the arguments once and applied to every URL.
 pub(crate) struct RequestTemplate {
     pub(crate) method: http::Method,
     headers: Vec<HeaderLine>,
@@ -21,22 +21,22 @@ pub(crate) struct RequestTemplate {
 }
 
 impl RequestTemplate {
-    /// Reads the flags, and puts the cookies of files into the jars.
+    /// Reads the arguments, and the cookies of files into the jars.
     pub(crate) fn from_args(args: &CommonArgs, jars: &[&CookieJar]) -> Result<Self, Failure> {
         let mut headers = Vec::new();
         for line in &args.request.headers {
             headers.push(config::parse_header(line)?);
         }
         let is_json = args.request.json.is_some();
-        let typed = |line: &HeaderLine| matches!(line, HeaderLine::Add(name, _) if name.eq_ignore_ascii_case("content-type"));
-        if is_json && !headers.iter().any(typed) {
+        let is_type = |line: &HeaderLine| matches!(line, HeaderLine::Add(name, _) if name.eq_ignore_ascii_case("content-type"));
+        if is_json && !headers.iter().any(is_type) {
             headers.push(HeaderLine::Add("content-type".to_owned(), "application/json".to_owned()));
         }
         if let Some(name) = &args.request.user_agent {
             headers.push(HeaderLine::Add("user-agent".to_owned(), name.clone()));
         }
         for text in &args.request.cookies {
-            // As curl: with a `=` it is cookies, without one a file of them.
+            // Like curl: text with `=` is cookies, text without it names a file.
             if text.contains('=') {
                 headers.push(HeaderLine::Add("cookie".to_owned(), text.clone()));
             } else {
@@ -53,7 +53,7 @@ impl RequestTemplate {
         })
     }
 
-    /// Adds all but the method.
+    /// Applies all settings except the method.
     pub(crate) fn apply(&self, request: RequestBuilder) -> RequestBuilder {
         let mut request = request.expect(self.expectation.clone());
         if let Some(body) = &self.body {

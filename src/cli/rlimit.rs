@@ -1,12 +1,12 @@
-//! File descriptors: a shell often allows the fewest by default, and more to whom asks.
+//! The limit of open files. Shells often set a low soft limit, which a process may raise to the hard limit.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises this process's limit of open files to the most it may give itself.
+/// Raises the soft limit of open files to the hard limit, at most to [`MAX_OPEN_FILES`].
 pub(crate) fn raise_open_files() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    // None is without a limit, which no kernel grants for files.
-    let wanted = maximum.map_or(MAX_OPEN_FILES, |most| most.min(MAX_OPEN_FILES));
+    // `None` means unlimited, which kernels do not grant for files.
+    let wanted = maximum.map_or(MAX_OPEN_FILES, |hard| hard.min(MAX_OPEN_FILES));
     if current.is_none_or(|current| current >= wanted) {
         return;
     }
@@ -16,5 +16,5 @@ pub(crate) fn raise_open_files() {
     }
 }
 
-/// More than is ever open at once; some programs that are started from here walk through all they may have.
+/// More files than are ever open at once. A higher limit slows down child processes that iterate over all descriptors.
 const MAX_OPEN_FILES: u64 = 65_536;

@@ -1,4 +1,4 @@
-//! What a command that fetches does around it: it starts, hears when it is to end, and leaves nothing behind.
+//! Runtime, signals and shutdown of commands that fetch.
 
 use std::io::Write;
 
@@ -8,13 +8,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::Failure;
 
-/// The runtime of a command.
+/// Starts the runtime of a command.
 pub(crate) fn start() -> Result<Runtime, Failure> {
-    Runtime::new().map_err(|cause| Failure::Io("could not start".to_owned(), cause))
+    Runtime::new().map_err(|cause| Failure::Io("could not start the async runtime".to_owned(), cause))
 }
 
-/// Closes `fetcher`, unless the user will not wait for it: then what is left of the browser is killed on the
-/// way out.
+/// Closes `fetcher`. An interruption ends the wait; remaining browser processes are then killed at exit.
 pub(crate) async fn close(fetcher: &Fetcher) {
     tokio::select! {
         () = fetcher.close() => {}
@@ -22,28 +21,28 @@ pub(crate) async fn close(fetcher: &Fetcher) {
     }
 }
 
-/// Ends when the user presses Ctrl-C, the program is told to end, or its terminal is closed.
+/// Waits for SIGINT (Ctrl-C), SIGTERM, or SIGHUP from a closed terminal.
 pub(crate) async fn wait_for_interrupt() {
-    let Ok(mut told) = signal(SignalKind::terminate()) else {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
         return std::future::pending().await;
     };
-    let hung_up = async {
-        // Under nohup the closed terminal is to be outlived.
+    let hangup = async {
+        // Under nohup the program outlives its terminal.
         match (!ignores_hangup()).then(|| signal(SignalKind::hangup())) {
-            Some(Ok(mut closed)) => closed.recv().await,
+            Some(Ok(mut hangup)) => hangup.recv().await,
             _ => std::future::pending().await,
         }
     };
     tokio::select! {
-        pressed = tokio::signal::ctrl_c() => if pressed.is_err() { std::future::pending().await },
-        _ = told.recv() => {}
-        _ = hung_up => {}
+        interrupt = tokio::signal::ctrl_c() => if interrupt.is_err() { std::future::pending().await },
+        _ = terminate.recv() => {}
+        _ = hangup => {}
     }
-    // The terminal may be gone: that is no reason to panic.
+    // The terminal may be closed, so an error is ignored.
     let _ = writeln!(std::io::stderr(), "interrupted");
 }
 
-/// Whether whoever started us had SIGHUP ignored, as nohup does.
+/// Whether the parent process set SIGHUP to be ignored, as nohup does.
 fn ignores_hangup() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,4 +1,4 @@
-//! SIGUSR1: what is in flight, where each fetch waits and since when.
+//! SIGUSR1: prints the fetches in flight, the phase of each, and its time in that phase.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -10,24 +10,24 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::Failure;
 
-/// Hears SIGUSR1 from now on.
+/// A listener for SIGUSR1.
 pub(crate) struct DumpOnSignal(Signal);
 
 impl DumpOnSignal {
-    /// Must be called within a runtime.
+    /// Starts to listen. Must be called within a runtime.
     pub(crate) fn listen() -> Result<Self, Failure> {
-        let heard = signal(SignalKind::user_defined1());
-        heard.map(Self).map_err(|cause| Failure::Io("could not listen to SIGUSR1".to_owned(), cause))
+        let signals = signal(SignalKind::user_defined1());
+        signals.map(Self).map_err(|cause| Failure::Io("could not listen to SIGUSR1".to_owned(), cause))
     }
 
-    /// Ends when somebody asks.
+    /// Waits for the next signal.
     pub(crate) async fn recv(&mut self) {
         if self.0.recv().await.is_none() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// Answers on stderr, as often as somebody asks.
+    /// Prints the fetches in flight to stderr at each signal.
     pub(crate) async fn run(&mut self, fetcher: &Fetcher) -> Infallible {
         loop {
             self.recv().await;
@@ -36,7 +36,7 @@ impl DumpOnSignal {
     }
 }
 
-/// A line each, as given.
+/// Formats one line per fetch, in the given order.
 pub(crate) fn format_in_flight(fetches: &[InFlight]) -> String {
     let mut text = format!("{} in flight\n", fetches.len());
     let now = Instant::now();
@@ -55,25 +55,25 @@ pub(crate) fn format_in_flight(fetches: &[InFlight]) -> String {
     text
 }
 
-fn format_phase(stage: FetchPhase, now: Instant) -> String {
-    match stage {
+fn format_phase(phase: FetchPhase, now: Instant) -> String {
+    match phase {
         FetchPhase::Robots => "robots.txt",
-        FetchPhase::RateLimit => "pace of the host",
-        FetchPhase::Clearance => "another fetch's visit in the browser",
-        FetchPhase::BrowserQueue => "queue of the browser",
-        FetchPhase::Attempt(rungs::Tier::Browser) => "page in the browser",
+        FetchPhase::RateLimit => "rate limit of the host",
+        FetchPhase::Clearance => "browser visit of another fetch",
+        FetchPhase::BrowserQueue => "browser queue",
+        FetchPhase::Attempt(rungs::Tier::Browser) => "browser page",
         FetchPhase::Connect(_) => "connection",
-        FetchPhase::Response(_) => "answer",
+        FetchPhase::Response(_) => "response",
         FetchPhase::Body(_) => "body",
         FetchPhase::Backoff { until } => {
             return format!("retry in {},", format_seconds(until.saturating_duration_since(now)));
         }
-        // Work of its own, however long.
-        _ => "at work",
+        // The fetch itself computes and waits for nothing.
+        _ => "processing",
     }
     .to_owned()
 }
 
-fn format_seconds(span: Duration) -> String {
-    format!("{:.1} s", span.as_secs_f64())
+fn format_seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
 }

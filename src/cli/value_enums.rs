@@ -1,4 +1,4 @@
-//! The library's closed lists as the command line writes them, with their help.
+//! Command-line forms of the library's enums, with help for each value.
 
 use clap::ValueEnum;
 use rungs::batch::RecordFormat;
@@ -6,15 +6,15 @@ use rungs::{BodySource, Context, ResourceKind, RobotsPolicy, RotationMode, Tier}
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum RobotsArg {
-    /// Ask for it first, and fetch nothing it forbids.
+    /// Request it first and fetch nothing that it disallows
     Obey,
-    /// Do not ask; the trace says so.
+    /// Do not request it; the trace says so
     Ignore,
 }
 
 impl From<RobotsArg> for RobotsPolicy {
-    fn from(name: RobotsArg) -> Self {
-        match name {
+    fn from(arg: RobotsArg) -> Self {
+        match arg {
             RobotsArg::Obey => Self::Obey,
             RobotsArg::Ignore => Self::Ignore,
         }
@@ -23,17 +23,17 @@ impl From<RobotsArg> for RobotsPolicy {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum RotationModeArg {
-    /// One exit for all that an identity fetches.
+    /// One address for all fetches of an identity
     Sticky,
-    /// A fresh identity, on fresh connections, for every fetch.
+    /// A new identity on new connections for each fetch
     Rotating,
-    /// One exit, and one identity, for each site.
+    /// One address and one identity for each site
     PerHost,
 }
 
 impl From<RotationModeArg> for RotationMode {
-    fn from(name: RotationModeArg) -> Self {
-        match name {
+    fn from(arg: RotationModeArg) -> Self {
+        match arg {
             RotationModeArg::Sticky => Self::Sticky,
             RotationModeArg::Rotating => Self::Rotating,
             RotationModeArg::PerHost => Self::PerHost,
@@ -43,23 +43,23 @@ impl From<RotationModeArg> for RotationMode {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum ProxyFallbackArg {
-    /// The fetch fails.
+    /// Fail the fetch
     None,
-    /// It goes without a proxy; the trace says so.
+    /// Connect without a proxy; the trace says so
     Direct,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum BodySourceArg {
-    /// As its scripts have made it.
+    /// The DOM as scripts made it
     Dom,
-    /// As the server sent it.
+    /// The document as the server sent it
     Raw,
 }
 
 impl From<BodySourceArg> for BodySource {
-    fn from(name: BodySourceArg) -> Self {
-        match name {
+    fn from(arg: BodySourceArg) -> Self {
+        match arg {
             BodySourceArg::Dom => Self::Dom,
             BodySourceArg::Raw => Self::Raw,
         }
@@ -68,19 +68,19 @@ impl From<BodySourceArg> for BodySource {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum ResourceKindArg {
-    /// Images.
+    /// Images
     Images,
-    /// Fonts.
+    /// Fonts
     Fonts,
-    /// Audio and video.
+    /// Audio and video
     Media,
-    /// The hosts of profiles/blocking/trackers.txt.
+    /// Hosts in profiles/blocking/trackers.txt
     Trackers,
 }
 
 impl From<ResourceKindArg> for ResourceKind {
-    fn from(name: ResourceKindArg) -> Self {
-        match name {
+    fn from(arg: ResourceKindArg) -> Self {
+        match arg {
             ResourceKindArg::Images => Self::Images,
             ResourceKindArg::Fonts => Self::Fonts,
             ResourceKindArg::Media => Self::Media,
@@ -91,17 +91,17 @@ impl From<ResourceKindArg> for ResourceKind {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum TierArg {
-    /// An honest HTTP client.
+    /// An HTTP client that names itself
     Plain,
-    /// A real browser's TLS, HTTP/2 and headers.
+    /// TLS, HTTP/2 and headers of a browser
     Impersonate,
-    /// A headless Chromium.
+    /// Headless Chromium
     Browser,
 }
 
 impl From<TierArg> for Tier {
-    fn from(name: TierArg) -> Self {
-        match name {
+    fn from(arg: TierArg) -> Self {
+        match arg {
             TierArg::Plain => Self::Plain,
             TierArg::Impersonate => Self::Impersonate,
             TierArg::Browser => Self::Browser,
@@ -111,21 +111,21 @@ impl From<TierArg> for Tier {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum ContextArg {
-    /// An address typed by hand, or a link clicked (with -H 'Referer: …').
+    /// A typed address, or a clicked link (with -H 'Referer: …')
     Navigation,
-    /// The page loaded anew.
+    /// A reload of the page
     Reload,
-    /// A form sent by its button.
+    /// A submitted form
     Form,
-    /// A script's fetch().
+    /// fetch() of a script
     Fetch,
-    /// A script's XMLHttpRequest.
+    /// XMLHttpRequest of a script
     Xhr,
 }
 
 impl From<ContextArg> for Context {
-    fn from(name: ContextArg) -> Self {
-        match name {
+    fn from(arg: ContextArg) -> Self {
+        match arg {
             ContextArg::Navigation => Self::Navigation,
             ContextArg::Reload => Self::Reload,
             ContextArg::Form => Self::Form,
@@ -135,30 +135,30 @@ impl From<ContextArg> for Context {
     }
 }
 
-/// How what was found is printed.
+/// The format of printed results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OutputFormat {
-    /// Lines to read.
+    /// Human-readable text
     Text,
-    /// JSON.
+    /// JSON
     Json,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum RecordFormatArg {
-    /// One JSON object a line, with the keys of `rungs fetch --format json`.
+    /// One JSON object per line, with the keys of `rungs fetch --format json`
     Jsonl,
-    /// One line of CSV, without bodies.
+    /// CSV, one row per record, without bodies
     Csv,
-    /// WARC 1.1, gzipped where the file's name ends in .gz.
+    /// WARC 1.1, compressed when the file name ends in .gz
     Warc,
-    /// A SQLite database.
+    /// SQLite database
     Sqlite,
 }
 
 impl From<RecordFormatArg> for RecordFormat {
-    fn from(name: RecordFormatArg) -> Self {
-        match name {
+    fn from(arg: RecordFormatArg) -> Self {
+        match arg {
             RecordFormatArg::Jsonl => Self::Jsonl,
             RecordFormatArg::Csv => Self::Csv,
             RecordFormatArg::Warc => Self::Warc,

@@ -1,4 +1,4 @@
-//! The judgement: which rules fire, which is the strongest, and what fired them.
+//! Classification: which rules fire, which is the strongest, and the evidence.
 
 use std::borrow::Cow;
 
@@ -13,86 +13,90 @@ use super::rules::{CompiledRules, TextPattern};
 use super::{PREFIX, ResponseView, html};
 use crate::verdict::{Evidence, Verdict, VerdictKind};
 
-/// The most pieces of evidence of one verdict, and the most characters of each.
+/// Maximum pieces of evidence of one verdict, and maximum characters of each.
 const MAX_EVIDENCE: usize = 12;
 const MAX_EVIDENCE_TEXT: usize = 120;
 
-/// The largest JSON that is read for its keys.
+/// Maximum size of a JSON body that is parsed for its keys, in bytes.
 const MAX_JSON: usize = 16 * 1024;
 
-pub(super) fn classify(compiled: &CompiledRules, seen: &ResponseView<'_>) -> Verdict {
-    let (mut facts, standing) = match_text(compiled, seen);
-    facts.parse_page(&standing);
-    settle(compiled, &facts, standing)
+/// Returns the verdict. May parse the page.
+pub(super) fn classify(compiled: &CompiledRules, view: &ResponseView<'_>) -> Verdict {
+    let (mut state, remaining) = match_text(compiled, view);
+    state.parse_page(&remaining);
+    verdict_of(compiled, &state, remaining)
 }
 
-/// The verdict by asking every rule with all that could be read: slow, and what the quick ways are held to.
+/// Returns the verdict after evaluating every rule on the whole response. Slow; the reference for the fast paths.
 #[cfg(test)]
-pub(super) fn classify_exhaustively(compiled: &CompiledRules, seen: &ResponseView<'_>) -> Verdict {
-    let mut facts = MatchState::new(seen);
+pub(super) fn classify_exhaustively(compiled: &CompiledRules, view: &ResponseView<'_>) -> Verdict {
+    let mut state = MatchState::new(view);
     let all: Vec<&Rule> = compiled.rules.iter().collect();
-    facts.title = Lazy::Done(html::title(facts.body));
-    facts.search_body(compiled);
-    facts.page = Lazy::Done(if seen.complete { html::parse(seen.body) } else { None });
-    settle(compiled, &facts, all)
+    state.title = Lazy::Done(html::title(state.body));
+    state.search_body(compiled);
+    state.page = Lazy::Done(if view.complete { html::parse(view.body) } else { None });
+    verdict_of(compiled, &state, all)
 }
 
-/// The verdict, unless a rule that still stands asks for an element.
-pub(super) fn classify_cheap(compiled: &CompiledRules, seen: &ResponseView<'_>) -> Option<Verdict> {
-    let (mut facts, standing) = match_text(compiled, seen);
-    if facts.needs_elements(&standing) {
+/// Returns the verdict, or `None` if a remaining rule needs an element.
+pub(super) fn classify_cheap(compiled: &CompiledRules, view: &ResponseView<'_>) -> Option<Verdict> {
+    let (mut state, remaining) = match_text(compiled, view);
+    if state.needs_elements(&remaining) {
         return None;
     }
-    facts.parse_page(&standing);
-    Some(settle(compiled, &facts, standing))
+    state.parse_page(&remaining);
+    Some(verdict_of(compiled, &state, remaining))
 }
 
-/// What costs little: status, headers, URL and size, then the title, then the text, each if it is asked for. The text is
-/// searched for all that any rule asks for, unless a quick look finds that none of those left can fire.
+/// Evaluates the cheap conditions: status, headers, URL and size, then the title, then the text, each only if a rule
+/// needs it. The text search covers the patterns of all rules. It is skipped if the prefilter shows that no
+/// remaining rule can fire. Returns the rules that may still fire.
 fn match_text<'a>(
     compiled: &'a CompiledRules,
-    seen: &'a ResponseView<'a>,
+    view: &'a ResponseView<'a>,
 ) -> (MatchState<'a>, Vec<&'a Rule>) {
-    let mut facts = MatchState::new(seen);
-    let moved = facts.redirected;
-    let possible = |rule: &&Rule| rule.preconditions.is_met(seen, moved);
-    let needled = compiled.rules.iter().any(|rule| rule.is_prefiltered && possible(&rule));
-    let others = compiled.rules.iter().filter(|rule| !rule.is_prefiltered).filter(possible);
-    let mut standing: Vec<&Rule> = others.filter(|rule| facts.evaluate_rule(rule) != Some(false)).collect();
-    facts.match_titles(&mut standing);
-    let searched = standing.iter().any(|rule| rule.needs_text)
-        || needled && facts.media.is_readable() && compiled.prefilter.is_match(facts.body);
-    if searched {
-        facts.search_body(compiled);
-        // All of them anew, in the order of the files.
-        standing = compiled.rules.iter().filter(possible).collect();
-        standing.retain(|rule| facts.evaluate_rule(rule) != Some(false));
-        facts.match_titles(&mut standing);
+    let mut state = MatchState::new(view);
+    let redirected = state.redirected;
+    let is_possible = |rule: &&Rule| rule.preconditions.is_met(view, redirected);
+    let has_prefiltered = compiled.rules.iter().any(|rule| rule.is_prefiltered && is_possible(&rule));
+    let unfiltered = compiled.rules.iter().filter(|rule| !rule.is_prefiltered).filter(is_possible);
+    let mut remaining: Vec<&Rule> =
+        unfiltered.filter(|rule| state.evaluate_rule(rule) != Some(false)).collect();
+    state.match_titles(&mut remaining);
+    let needs_search = remaining.iter().any(|rule| rule.needs_text)
+        || has_prefiltered && state.media.is_readable() && compiled.prefilter.is_match(state.body);
+    if needs_search {
+        state.search_body(compiled);
+        // Evaluates all rules again, in the order of the files.
+        remaining = compiled.rules.iter().filter(is_possible).collect();
+        remaining.retain(|rule| state.evaluate_rule(rule) != Some(false));
+        state.match_titles(&mut remaining);
     }
-    (facts, standing)
+    (state, remaining)
 }
 
-fn settle(compiled: &CompiledRules, facts: &MatchState<'_>, mut standing: Vec<&Rule>) -> Verdict {
-    standing.retain(|rule| facts.evaluate_rule(rule) == Some(true));
-    // Stable: of equals, the first in the files leads.
-    standing.sort_by(|a, b| {
+/// Returns the verdict of the rules that fire.
+fn verdict_of(compiled: &CompiledRules, state: &MatchState<'_>, mut remaining: Vec<&Rule>) -> Verdict {
+    remaining.retain(|rule| state.evaluate_rule(rule) == Some(true));
+    // The sort is stable: among equal rules the first in the files wins.
+    remaining.sort_by(|a, b| {
         let (a, b) = (&a.info, &b.info);
         b.confidence.total_cmp(&a.confidence).then(rank(a.kind).cmp(&rank(b.kind)))
     });
-    let Some(strongest) = standing.first() else { return Verdict::genuine() };
+    let Some(strongest) = remaining.first() else { return Verdict::genuine() };
     Verdict {
         kind: strongest.info.kind,
         vendor: strongest.info.vendor.clone(),
         confidence: strongest.info.confidence,
-        evidence: standing
+        evidence: remaining
             .iter()
-            .flat_map(|rule| facts.evidence(rule, compiled))
+            .flat_map(|rule| state.evidence(rule, compiled))
             .take(MAX_EVIDENCE)
             .collect(),
     }
 }
 
-/// Between rules that are equally sure, the kind that asks for the most particular next step leads.
+/// Order of kinds among rules with equal confidence: the kind with the most specific next step is first.
 const fn rank(kind: VerdictKind) -> u8 {
     match kind {
         VerdictKind::ProxyFault => 0,
@@ -108,29 +112,29 @@ const fn rank(kind: VerdictKind) -> u8 {
     }
 }
 
-/// What is known of the answer so far.
+/// The parts of the response that were read so far.
 struct MatchState<'a> {
     view: &'a ResponseView<'a>,
     body: &'a [u8],
     media: ContentKind,
-    /// Whether the answer came from another place than the one asked.
+    /// Whether the response's URL differs from the requested one.
     redirected: bool,
-    /// Where each pattern was first found, once the body was searched.
+    /// The first position of each pattern, after the body was searched.
     hits: Option<Vec<Option<usize>>>,
-    /// The title, once it was looked for.
+    /// The title, after it was read.
     title: Lazy<String>,
-    /// The parsed page, once it was asked for, where it can be parsed.
+    /// The parsed page, after it was needed and if it can be parsed.
     page: Lazy<Document>,
 }
 
-/// What is read of a page only when it is asked for.
+/// A part of a page that is read only if a rule needs it.
 enum Lazy<T> {
     Unread,
     Done(Option<T>),
 }
 
 impl<T> Lazy<T> {
-    /// Whether it is there and passes; `None` while it has not been read.
+    /// Whether it is present and passes `test`; `None` while it is unread.
     fn is_some_and(&self, test: impl FnOnce(&T) -> bool) -> Option<bool> {
         match self {
             Self::Unread => None,
@@ -152,44 +156,44 @@ impl<'a> MatchState<'a> {
         if self.media.is_readable() {
             for found in compiled.automaton.find_overlapping_iter(self.body) {
                 let id = found.pattern().as_usize();
-                let place = &mut hits[id];
-                if place.is_none() && compiled.patterns[id].matches(&self.body[found.range()]) {
-                    *place = Some(found.start());
+                let hit = &mut hits[id];
+                if hit.is_none() && compiled.patterns[id].matches(&self.body[found.range()]) {
+                    *hit = Some(found.start());
                 }
             }
         }
         self.hits = Some(hits);
     }
 
-    /// Asks those rules anew that ask for the title, which is read where there are any.
-    fn match_titles(&mut self, standing: &mut Vec<&Rule>) {
-        if !standing.iter().any(|rule| rule.needs_title) {
+    /// Reads the title if a rule needs it, and evaluates those rules again.
+    fn match_titles(&mut self, remaining: &mut Vec<&Rule>) {
+        if !remaining.iter().any(|rule| rule.needs_title) {
             return;
         }
         if matches!(self.title, Lazy::Unread) {
             self.title = Lazy::Done(html::title(self.body));
         }
-        standing.retain(|rule| !rule.needs_title || self.evaluate_rule(rule) != Some(false));
+        remaining.retain(|rule| !rule.needs_title || self.evaluate_rule(rule) != Some(false));
     }
 
-    fn parse_page(&mut self, standing: &[&Rule]) {
-        let wanted = self.needs_elements(standing);
-        self.page = Lazy::Done(if wanted { html::parse(self.view.body) } else { None });
+    fn parse_page(&mut self, remaining: &[&Rule]) {
+        let is_needed = self.needs_elements(remaining);
+        self.page = Lazy::Done(if is_needed { html::parse(self.view.body) } else { None });
     }
 
-    /// Whether the page must be parsed, and can be.
-    fn needs_elements(&self, standing: &[&Rule]) -> bool {
+    /// Whether the page must be parsed and can be parsed.
+    fn needs_elements(&self, remaining: &[&Rule]) -> bool {
         self.view.complete
-            && self.is_waiting_for(standing, |c| matches!(c, Condition::Css { .. }))
+            && self.is_waiting_for(remaining, |c| matches!(c, Condition::Css { .. }))
             && html::is_parsable(self.view.body)
     }
 
-    /// Whether a rule waits for the answer to such a condition.
-    fn is_waiting_for(&self, standing: &[&Rule], such: fn(&Condition) -> bool) -> bool {
-        standing.iter().any(|rule| rule.conditions().any(|c| such(c) && self.evaluate(c).is_none()))
+    /// Whether a rule has an undecided condition that `filter` selects.
+    fn is_waiting_for(&self, remaining: &[&Rule], filter: fn(&Condition) -> bool) -> bool {
+        remaining.iter().any(|rule| rule.conditions().any(|c| filter(c) && self.evaluate(c).is_none()))
     }
 
-    /// Whether the rule fires; `None` while what it asks for has not been read.
+    /// Whether the rule fires; `None` while a part that it needs is unread.
     fn evaluate_rule(&self, rule: &Rule) -> Option<bool> {
         let all = and_all(rule.all.iter().map(|condition| self.evaluate(condition)));
         if all == Some(false) {
@@ -199,38 +203,38 @@ impl<'a> MatchState<'a> {
         if none == Some(false) || rule.any.is_empty() {
             return and(all, none);
         }
-        // Any of them holds unless every one of them does not.
-        let any = and_all(rule.any.iter().map(|condition| self.evaluate(condition).map(|holds| !holds)));
-        and(and(all, none), any.map(|not_one| !not_one))
+        // At least one holds unless none does.
+        let no_match = and_all(rule.any.iter().map(|condition| self.evaluate(condition).map(|holds| !holds)));
+        and(and(all, none), no_match.map(|no_match| !no_match))
     }
 
     fn evaluate(&self, condition: &Condition) -> Option<bool> {
-        let seen = self.view;
+        let view = self.view;
         Some(match condition {
-            Condition::Status(_) => condition.allows_status(seen.status),
+            Condition::Status(_) => condition.allows_status(view.status),
             Condition::Header { name, test } => self.matching_header(name, test).is_some(),
             Condition::Cookie { name, starts } => self.matching_cookie(name, *starts).is_some(),
-            Condition::Host(host) => is_host(seen.url, host),
-            Condition::Path(part) => path_contains(seen.url, part),
-            Condition::RequestedPath(part) => path_contains(seen.requested, part),
-            Condition::Query(part) => seen.url.query().is_some_and(|query| query.contains(part.as_str())),
-            Condition::Redirected(moved) => self.redirected == *moved,
+            Condition::Host(host) => is_host(view.url, host),
+            Condition::Path(part) => path_contains(view.url, part),
+            Condition::RequestedPath(part) => path_contains(view.requested, part),
+            Condition::Query(part) => view.url.query().is_some_and(|query| query.contains(part.as_str())),
+            Condition::Redirected(expected) => self.redirected == *expected,
             Condition::VisibleText(starts) => {
                 self.media.is_readable()
-                    && seen.complete
-                    && html::short_text(seen.body).is_some_and(|said| starts_with_any(&said, starts))
+                    && view.complete
+                    && html::short_text(view.body).is_some_and(|text| starts_with_any(&text, starts))
             }
             Condition::Json(keys) => {
-                self.media == ContentKind::Data && seen.complete && has_keys(seen.body, keys)
+                self.media == ContentKind::Data && view.complete && has_keys(view.body, keys)
             }
             Condition::Blank(blank) => {
-                self.media == ContentKind::Html && seen.complete && html::is_blank(seen.body) == *blank
+                self.media == ContentKind::Html && view.complete && html::is_blank(view.body) == *blank
             }
-            Condition::MaxBytes(bound) => seen.complete && seen.body.len() <= *bound,
-            Condition::MinBytes(bound) => seen.body.len() >= *bound,
-            Condition::Media(sorts) => sorts.contains(&self.media),
-            Condition::Tier(tier) => seen.tier == Some(*tier),
-            Condition::ViaProxy(via) => seen.via_proxy == *via,
+            Condition::MaxBytes(limit) => view.complete && view.body.len() <= *limit,
+            Condition::MinBytes(limit) => view.body.len() >= *limit,
+            Condition::Media(kinds) => kinds.contains(&self.media),
+            Condition::Tier(tier) => view.tier == Some(*tier),
+            Condition::ViaProxy(expected) => view.via_proxy == *expected,
             Condition::Text { .. } if !self.media.is_readable() => false,
             Condition::Text { patterns, .. } => {
                 let hits = self.hits.as_ref()?;
@@ -239,14 +243,14 @@ impl<'a> MatchState<'a> {
             Condition::Title(_) | Condition::Css { .. } if self.media != ContentKind::Html => false,
             Condition::Title(test) => self.title.is_some_and(|title| test.matches(title))?,
             Condition::Css { selector, pattern } => {
-                // A page without the selector's own text cannot hold the element.
+                // A page without the selector's text cannot contain the element.
                 self.hits.as_ref()?[*pattern].is_some()
                     && self.page.is_some_and(|page| html::has_element(page, selector))?
             }
         })
     }
 
-    /// The first value of this header that passes.
+    /// Returns the first value of the header that matches.
     fn matching_header(&self, name: &http::HeaderName, test: &TextMatch) -> Option<String> {
         let values = self.view.headers.get_all(name).iter();
         values
@@ -255,7 +259,7 @@ impl<'a> MatchState<'a> {
             .map(Cow::into_owned)
     }
 
-    /// The name of a cookie that the answer sets. Names alone: values are secrets.
+    /// Returns the name of a matching cookie that the response sets. Never the value, which is a secret.
     fn matching_cookie(&self, name: &str, starts: bool) -> Option<String> {
         self.view
             .headers
@@ -269,13 +273,13 @@ impl<'a> MatchState<'a> {
             .map(str::to_owned)
     }
 
-    /// What fired the rule: the telling conditions, the status last.
+    /// Returns the evidence of a rule that fired: its matching conditions, with the status last.
     fn evidence(&self, rule: &Rule, compiled: &CompiledRules) -> Vec<Evidence> {
-        let fired = rule.any.iter().chain(&rule.all);
-        let mut telling: Vec<&Condition> =
-            fired.filter(|c| c.is_evidence() && self.evaluate(c) == Some(true)).collect();
-        telling.sort_by_key(|condition| matches!(condition, Condition::Status(_)));
-        telling
+        let conditions = rule.any.iter().chain(&rule.all);
+        let mut matching: Vec<&Condition> =
+            conditions.filter(|c| c.is_evidence() && self.evaluate(c) == Some(true)).collect();
+        matching.sort_by_key(|condition| matches!(condition, Condition::Status(_)));
+        matching
             .into_iter()
             .map(|condition| {
                 let (place, text) = self.describe(condition, &compiled.patterns);
@@ -294,13 +298,13 @@ impl<'a> MatchState<'a> {
             }
             Condition::Host(_) => ("url".to_owned(), self.view.url.host_str().unwrap_or("").to_owned()),
             Condition::Path(part) | Condition::Query(part) => ("url".to_owned(), part.clone()),
-            Condition::RequestedPath(part) => ("url asked for".to_owned(), part.clone()),
+            Condition::RequestedPath(part) => ("requested url".to_owned(), part.clone()),
             Condition::VisibleText(_) => {
                 ("body".to_owned(), html::short_text(self.view.body).unwrap_or_default())
             }
             Condition::Json(keys) => ("json".to_owned(), keys.join(", ")),
-            Condition::Blank(_) => ("body".to_owned(), "nothing to see".to_owned()),
-            Condition::Redirected(_) => ("url".to_owned(), "not the one asked for".to_owned()),
+            Condition::Blank(_) => ("body".to_owned(), "blank page".to_owned()),
+            Condition::Redirected(_) => ("url".to_owned(), "differs from the requested URL".to_owned()),
             Condition::Title(_) => {
                 let title = if let Lazy::Done(Some(title)) = &self.title { title.as_str() } else { "" };
                 ("title".to_owned(), title.to_owned())
@@ -312,11 +316,11 @@ impl<'a> MatchState<'a> {
             }
             Condition::Media(_) => ("content-type".to_owned(), format!("{:?}", self.media).to_lowercase()),
             Condition::Tier(tier) => ("tier".to_owned(), tier.name().to_owned()),
-            Condition::ViaProxy(_) => ("proxy".to_owned(), "the answer came through one".to_owned()),
+            Condition::ViaProxy(_) => ("proxy".to_owned(), "the response came through a proxy".to_owned()),
         }
     }
 
-    /// A header's value, but where only its presence was asked for: it may be a token.
+    /// Returns the matched header text, but not if only its presence matters: the value may be a token.
     fn describe_header(&self, name: &http::HeaderName, test: &TextMatch) -> String {
         match test {
             TextMatch::Present => "present".to_owned(),
@@ -325,7 +329,7 @@ impl<'a> MatchState<'a> {
         }
     }
 
-    /// The bytes of the body that the first of these patterns hit.
+    /// Returns the text of the body that the first of these patterns matched.
     fn matched_text(&self, ids: &[usize], patterns: &[TextPattern]) -> String {
         let hits = self.hits.as_deref().unwrap_or_default();
         ids.iter()
@@ -352,11 +356,11 @@ fn and(a: Option<bool>, b: Option<bool>) -> Option<bool> {
     }
 }
 
-/// Whether all hold; looks no further than the first that does not.
-fn and_all(answers: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+/// Whether all hold. Stops at the first that does not.
+fn and_all(results: impl Iterator<Item = Option<bool>>) -> Option<bool> {
     let mut all = Some(true);
-    for answer in answers {
-        all = and(all, answer);
+    for result in results {
+        all = and(all, result);
         if all == Some(false) {
             break;
         }
@@ -364,29 +368,29 @@ fn and_all(answers: impl Iterator<Item = Option<bool>>) -> Option<bool> {
     all
 }
 
-/// The same host, one under it, or, for a name that ends in a dot, such a host in any country.
-fn is_host(url: &Url, wanted: &str) -> bool {
+/// Whether the host is `expected` or a subdomain of it. If `expected` ends with a dot, any top-level domain matches.
+fn is_host(url: &Url, expected: &str) -> bool {
     let Some(host) = url.host_str() else { return false };
-    if wanted.ends_with('.') {
-        return host.match_indices(wanted).any(|(at, _)| at == 0 || host.as_bytes()[at - 1] == b'.');
+    if expected.ends_with('.') {
+        return host.match_indices(expected).any(|(at, _)| at == 0 || host.as_bytes()[at - 1] == b'.');
     }
-    host == wanted || host.strip_suffix(wanted).is_some_and(|front| front.ends_with('.'))
+    host == expected || host.strip_suffix(expected).is_some_and(|front| front.ends_with('.'))
 }
 
-/// Whether the text begins with one of these, whose ASCII letters are small.
+/// Whether the text starts with one of `starts`, which are in lower case. ASCII case is ignored.
 fn starts_with_any(text: &str, starts: &[String]) -> bool {
     let text = text.to_ascii_lowercase();
     starts.iter().any(|start| text.starts_with(start.as_str()))
 }
 
-/// Whether the body is a JSON object with all these keys. A quoted key in some text is not one.
+/// Whether the body is a JSON object with all these keys. A key inside a string does not count.
 fn has_keys(body: &[u8], keys: &[String]) -> bool {
     body.len() <= MAX_JSON
         && serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(body)
             .is_ok_and(|object| keys.iter().all(|key| object.contains_key(key)))
 }
 
-/// Whether the path holds `part`, and a word ends with it: `/login` is in `/en/login.php`, and is not in
+/// Whether the path contains `part` up to the end of a word: `/login` matches `/en/login.php`, but not
 /// `/login-page-design`.
 fn path_contains(url: &Url, part: &str) -> bool {
     let path = url.path();
@@ -396,7 +400,7 @@ fn path_contains(url: &Url, part: &str) -> bool {
     })
 }
 
-/// Whether the answer came from another place: scheme, `www.` and a slash at the end do not count.
+/// Whether the response's URL differs from the requested one. Scheme, `www.` and a trailing slash are ignored.
 fn is_redirected(requested: &Url, url: &Url) -> bool {
     requested != url && host_and_path(requested) != host_and_path(url)
 }

@@ -1,4 +1,4 @@
-//! One condition of a rule: as it is written in TOML, and as it is asked.
+//! One condition of a rule: its TOML form, and its compiled form.
 
 use http::HeaderName;
 use serde::Deserialize;
@@ -9,51 +9,51 @@ use super::selector::Selector;
 use super::text::contains_ignore_case;
 use crate::tier::Tier;
 
-/// One question about an answer.
+/// A condition on a response.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "ConditionToml")]
 pub(super) enum Condition {
     /// The status is in one of these ranges, both ends included.
     Status(Vec<(u16, u16)>),
-    /// The header is there, and its value passes.
+    /// The header is present, and one of its values matches.
     Header { name: HeaderName, test: TextMatch },
-    /// The answer sets this cookie.
+    /// The response sets this cookie.
     Cookie { name: String, starts: bool },
-    /// The answering host is this one or one under it; `www.google.` means any top-level domain.
+    /// The response's host is this one or a subdomain of it; `www.google.` matches any top-level domain.
     Host(String),
-    /// The answering URL's path holds this, up to the end of a word.
+    /// The path of the response's URL contains this, up to the end of a word.
     Path(String),
-    /// The path that was asked for holds this, up to the end of a word.
+    /// The path of the requested URL contains this, up to the end of a word.
     RequestedPath(String),
-    /// The answering URL's query holds this.
+    /// The query of the response's URL contains this.
     Query(String),
-    /// The answering URL is (not) another than the one asked for.
+    /// The response's URL differs (or does not differ) from the requested URL.
     Redirected(bool),
-    /// The page's title passes.
+    /// The page's title matches.
     Title(TextMatch),
-    /// The body's text holds one of these.
+    /// The body contains one of these texts.
     Text { any: Vec<String>, nocase: bool, patterns: Vec<usize> },
-    /// All that a reader sees is one or two sentences, and they begin like one of these.
+    /// The visible text is at most 200 characters and starts with one of these.
     VisibleText(Vec<String>),
     /// The body is a small JSON object with all these keys.
     Json(Vec<String>),
-    /// Nothing is in the page: no text, and no element that could bring any.
+    /// The page is (not) blank: it has no text, and no element that could load any.
     Blank(bool),
-    /// An element is there.
+    /// An element matches the selector.
     Css { selector: Selector, pattern: usize },
-    /// The body is whole and no larger than this.
+    /// The body is complete and no larger than this.
     MaxBytes(usize),
     /// The body is at least this large.
     MinBytes(usize),
-    /// The body is of one of these sorts.
+    /// The body is of one of these kinds.
     Media(Vec<ContentKind>),
-    /// It was got by this tier.
+    /// This tier received the response.
     Tier(Tier),
-    /// It came (or did not come) through a proxy.
+    /// The response came (or did not come) through a proxy.
     ViaProxy(bool),
 }
 
-/// How a short text is compared: ASCII case does not matter.
+/// A comparison of a short text, ignoring ASCII case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum TextMatch {
     Present,
@@ -63,13 +63,13 @@ pub(super) enum TextMatch {
 }
 
 impl Condition {
-    /// Whether the body's text must be searched before this can be answered: a selector's own text
-    /// is searched for before the page is parsed.
+    /// Whether the body's text must be searched to evaluate this. For a selector, its text is searched before the
+    /// page is parsed.
     pub(super) const fn needs_text(&self) -> bool {
         matches!(self, Self::Text { .. } | Self::Css { .. })
     }
 
-    /// Whether it can hold for an answer of this status.
+    /// Whether it can hold for a response with this status.
     pub(super) fn allows_status(&self, status: u16) -> bool {
         match self {
             Self::Status(ranges) => ranges.iter().any(|(from, to)| (*from..=*to).contains(&status)),
@@ -77,22 +77,22 @@ impl Condition {
         }
     }
 
-    /// Whether what fired it is worth showing as evidence.
+    /// Whether it is shown as evidence.
     pub(super) const fn is_evidence(&self) -> bool {
         !matches!(self, Self::MaxBytes(_) | Self::MinBytes(_) | Self::Media(_) | Self::Tier(_))
     }
 
-    /// The whole of a status list as rules write it.
+    /// Creates a condition from a rule's status list.
     pub(super) fn status(codes: Vec<StatusPattern>) -> Result<Self, String> {
         Ok(Self::Status(codes.into_iter().map(StatusPattern::into_range).collect::<Result<_, _>>()?))
     }
 
-    /// A bound above what is read of a body would never hold.
-    pub(super) fn max_bytes(bound: usize) -> Result<Self, String> {
-        if bound > PREFIX {
-            return Err(format!("`max_bytes` is {bound}, and no more than {PREFIX} bytes are read"));
+    /// Creates a size condition. Rejects a limit above [`PREFIX`], because at most that much is read.
+    pub(super) fn max_bytes(limit: usize) -> Result<Self, String> {
+        if limit > PREFIX {
+            return Err(format!("`max_bytes` is {limit}, but at most {PREFIX} bytes are read"));
         }
-        Ok(Self::MaxBytes(bound))
+        Ok(Self::MaxBytes(limit))
     }
 }
 
@@ -100,17 +100,17 @@ impl TextMatch {
     pub(super) fn matches(&self, value: &str) -> bool {
         match self {
             Self::Present => true,
-            Self::Is(wanted) => value.trim().eq_ignore_ascii_case(wanted),
-            Self::Has(wanted) => contains_ignore_case(value.as_bytes(), wanted.as_bytes()),
-            Self::Starts(wanted) => value
+            Self::Is(expected) => value.trim().eq_ignore_ascii_case(expected),
+            Self::Has(expected) => contains_ignore_case(value.as_bytes(), expected.as_bytes()),
+            Self::Starts(expected) => value
                 .as_bytes()
-                .get(..wanted.len())
-                .is_some_and(|begin| begin.eq_ignore_ascii_case(wanted.as_bytes())),
+                .get(..expected.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(expected.as_bytes())),
         }
     }
 }
 
-/// A status as a rule writes it: `403` or `"500-599"`.
+/// A status in a rule: `403` or `"500-599"`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged, expecting = "a status such as 403, or a range such as \"500-599\"")]
 pub(super) enum StatusPattern {
@@ -131,7 +131,7 @@ impl StatusPattern {
     }
 }
 
-/// A condition as it is written: exactly one subject, and what goes with it.
+/// The TOML form of a condition: exactly one subject and its modifiers.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct ConditionToml {
@@ -165,22 +165,22 @@ struct ConditionToml {
 impl TryFrom<ConditionToml> for Condition {
     type Error = String;
 
-    fn try_from(written: ConditionToml) -> Result<Self, String> {
-        let test = written.text_match()?;
-        if test != TextMatch::Present && written.header.is_none() {
-            return Err("`is`, `has` and `starts` go with `header`".to_owned());
+    fn try_from(toml: ConditionToml) -> Result<Self, String> {
+        let test = toml.text_match()?;
+        if test != TextMatch::Present && toml.header.is_none() {
+            return Err("`is`, `has` and `starts` need `header`".to_owned());
         }
-        if written.nocase.is_some() && written.text.is_none() {
-            return Err("`nocase` goes with `text`".to_owned());
+        if toml.nocase.is_some() && toml.text.is_none() {
+            return Err("`nocase` needs `text`".to_owned());
         }
-        let mut subjects = written.into_conditions(test)?;
+        let mut subjects = toml.into_conditions(test)?;
         match (subjects.pop(), subjects.is_empty()) {
             (Some(subject), true) => Ok(subject),
             (None, _) => Err("a condition needs a subject: status, header, cookie, host, path, query, asked, \
                               moved, title, title_has, title_starts, text, css, says, json, blank, max_bytes, min_bytes, media, \
                               tier or via_proxy"
                 .to_owned()),
-            (Some(_), false) => Err("a condition has one subject; write two conditions".to_owned()),
+            (Some(_), false) => Err("a condition has exactly one subject; write two conditions".to_owned()),
         }
     }
 }
@@ -193,14 +193,14 @@ impl ConditionToml {
             (Some(text), None, None) => Ok(TextMatch::Is(lower(text))),
             (None, Some(text), None) => Ok(TextMatch::Has(lower(text))),
             (None, None, Some(text)) => Ok(TextMatch::Starts(lower(text))),
-            _ => Err("`is`, `has` and `starts` exclude each other".to_owned()),
+            _ => Err("use only one of `is`, `has` and `starts`".to_owned()),
         }
     }
 
     fn into_conditions(self, test: TextMatch) -> Result<Vec<Condition>, String> {
         let lower = |text: String| text.to_ascii_lowercase();
         let nocase = self.nocase.unwrap_or(false);
-        let found = [
+        let conditions = [
             self.status.map(Condition::status),
             self.header.map(|name| parse_header(&name, test)),
             self.cookie.map(|name| parse_cookie(&name)),
@@ -213,19 +213,19 @@ impl ConditionToml {
             }),
             self.blank.map(|blank| Ok(Condition::Blank(blank))),
             self.query.map(|query| Ok(Condition::Query(query))),
-            self.moved.map(|moved| Ok(Condition::Redirected(moved))),
+            self.moved.map(|redirected| Ok(Condition::Redirected(redirected))),
             self.title.map(|title| Ok(Condition::Title(TextMatch::Is(lower(title))))),
             self.title_has.map(|title| Ok(Condition::Title(TextMatch::Has(lower(title))))),
             self.title_starts.map(|title| Ok(Condition::Title(TextMatch::Starts(lower(title))))),
             self.text.map(|any| text_condition(any, nocase)),
             self.css.map(|css| Ok(Condition::Css { selector: Selector::parse(&css)?, pattern: usize::MAX })),
             self.max_bytes.map(Condition::max_bytes),
-            self.min_bytes.map(|bound| Ok(Condition::MinBytes(bound))),
-            self.media.map(|sorts| Ok(Condition::Media(sorts))),
+            self.min_bytes.map(|limit| Ok(Condition::MinBytes(limit))),
+            self.media.map(|kinds| Ok(Condition::Media(kinds))),
             self.tier.map(|tier| Ok(Condition::Tier(tier))),
-            self.via_proxy.map(|via| Ok(Condition::ViaProxy(via))),
+            self.via_proxy.map(|via_proxy| Ok(Condition::ViaProxy(via_proxy))),
         ];
-        found.into_iter().flatten().collect()
+        conditions.into_iter().flatten().collect()
     }
 }
 
@@ -238,22 +238,22 @@ fn parse_header(name: &str, test: TextMatch) -> Result<Condition, String> {
 fn parse_cookie(name: &str) -> Result<Condition, String> {
     let (name, starts) = name.strip_suffix('*').map_or((name, false), |start| (start, true));
     if name.is_empty() {
-        return Err("`cookie` needs a name, or the start of one and `*`".to_owned());
+        return Err("`cookie` needs a name, or a prefix and `*`".to_owned());
     }
     Ok(Condition::Cookie { name: name.to_owned(), starts })
 }
 
 fn non_empty(key: &str, texts: Vec<String>) -> Result<Vec<String>, String> {
     if texts.is_empty() || texts.iter().any(String::is_empty) {
-        return Err(format!("`{key}` needs a list of texts"));
+        return Err(format!("`{key}` needs a non-empty list of texts"));
     }
     Ok(texts)
 }
 
 fn text_condition(any: Vec<String>, nocase: bool) -> Result<Condition, String> {
-    // Shorter words stand in half of all pages, and cost the search its speed.
+    // Shorter texts occur in half of all pages and slow the search down.
     if any.is_empty() || any.iter().any(|text| text.len() < 4) {
-        return Err("`text` needs a list of texts of at least 4 bytes each".to_owned());
+        return Err("`text` needs a non-empty list of texts of at least 4 bytes each".to_owned());
     }
     Ok(Condition::Text { any, nocase, patterns: Vec::new() })
 }

@@ -1,4 +1,4 @@
-//! Reading HTML: the title, and whether an element is there.
+//! Reads HTML: the title, the visible text, and whether an element matches.
 
 use memchr::memchr_iter;
 use select::document::Document;
@@ -7,27 +7,27 @@ use select::predicate::Name;
 
 use super::selector::Selector;
 
-/// The largest page that is parsed for elements. Every known block page is far smaller.
+/// Maximum size of a page that is parsed, in bytes. Every known block page is far smaller.
 const MAX_PARSED: usize = 64 * 1024;
 
-/// The most tags such a page may have: the parser's tree is walked by recursion, and misnested tags
-/// can make it grow with the square of their number.
+/// Maximum number of tags in a page that is parsed. The tree is walked by recursion, and misnested tags can make
+/// it grow with the square of their number.
 const MAX_TAGS: usize = 1000;
 
-/// The largest page that can be blank, and the elements that show nothing by themselves.
+/// Maximum size of a blank page in bytes, and the elements that show nothing by themselves.
 const MAX_BLANK_LEN: usize = 4096;
 const STRUCTURAL_TAGS: [&str; 10] =
     ["!doctype", "html", "head", "meta", "title", "body", "div", "p", "span", "br"];
 
-/// The longest text that is a sentence or two, in characters, and the elements whose text is not seen.
+/// Maximum length of a short text in characters, and the elements whose text is not visible.
 const MAX_SHORT_TEXT: usize = 200;
 const INVISIBLE_TAGS: [&str; 4] = ["script", "style", "title", "noscript"];
 
-/// How far into a page its title is looked for, and how long it may be.
+/// The first bytes of a page in which its title is searched, and the maximum length of the title in bytes.
 const TITLE_SEARCH_LEN: usize = 64 * 1024;
 const MAX_TITLE_LEN: usize = 1024;
 
-/// The page's title with entities decoded and white space joined, if it has one.
+/// Returns the page's title with decoded entities and collapsed white space, if it has one.
 pub(super) fn title(body: &[u8]) -> Option<String> {
     let head = &body[..body.len().min(TITLE_SEARCH_LEN)];
     let start = find_tag(head, b"<title")?;
@@ -36,13 +36,13 @@ pub(super) fn title(body: &[u8]) -> Option<String> {
     if let Some(text) = rest[..end].strip_prefix(b"<title>").filter(|text| is_plain(text)) {
         return Some(collapse_white_space(&String::from_utf8_lossy(text)));
     }
-    // One element, parsed alone: its cost does not depend on the page around it.
+    // Parsing the element alone makes the cost independent of the page.
     let element = String::from_utf8_lossy(&rest[..end]);
     let document = Document::from(&*element);
     Some(collapse_white_space(&document.find(Name("title")).next()?.text()))
 }
 
-/// Whether a title's text stands for itself.
+/// Whether a title needs no parsing: it has no entities, tags or NULs.
 fn is_plain(text: &[u8]) -> bool {
     !text.iter().any(|byte| matches!(byte, b'&' | b'<' | 0))
 }
@@ -51,7 +51,7 @@ fn collapse_white_space(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The parsed page, if it is small and simple enough to be parsed at all.
+/// Parses the page if it is small and simple enough.
 pub(super) fn parse(body: &[u8]) -> Option<Document> {
     is_parsable(body).then(|| Document::from(&*String::from_utf8_lossy(body)))
 }
@@ -67,18 +67,18 @@ pub(super) fn has_element(document: &Document, selector: &Selector) -> bool {
     document.find(|node: &Node<'_>| selector.matches(node)).next().is_some()
 }
 
-/// All the text that a reader sees, white space joined, where that is a sentence or two and not more.
+/// Returns the visible text with collapsed white space, if it has 1 to 200 characters.
 ///
-/// Title, scripts and styles are not seen; nor is anything that a script may still bring.
+/// Titles, scripts and styles are not visible. Text that a script would add is not included.
 pub(super) fn short_text(body: &[u8]) -> Option<String> {
     if body.len() > MAX_BLANK_LEN {
         return None;
     }
     let text = without_comments(&String::from_utf8_lossy(body));
-    let mut seen = String::new();
+    let mut visible = String::new();
     let mut inside: Option<String> = None;
     let mut pieces = text.split('<');
-    seen.push_str(pieces.next().unwrap_or(""));
+    visible.push_str(pieces.next().unwrap_or(""));
     for piece in pieces {
         let (tag, after) = piece.split_once('>').unwrap_or((piece, ""));
         let name = tag_name(tag).to_ascii_lowercase();
@@ -91,32 +91,32 @@ pub(super) fn short_text(body: &[u8]) -> Option<String> {
             }
             None => {}
         }
-        seen.push(' ');
-        seen.push_str(after);
+        visible.push(' ');
+        visible.push_str(after);
     }
-    let words: Vec<&str> = seen.split_whitespace().collect();
-    let said = words.join(" ");
-    (!said.is_empty() && said.chars().count() <= MAX_SHORT_TEXT).then_some(said)
+    let words: Vec<&str> = visible.split_whitespace().collect();
+    let joined = words.join(" ");
+    (!joined.is_empty() && joined.chars().count() <= MAX_SHORT_TEXT).then_some(joined)
 }
 
 fn tag_name(tag: &str) -> &str {
     tag.trim_start_matches('/').split(|c: char| c.is_whitespace() || c == '/').next().unwrap_or("")
 }
 
-/// The source without its comments; one that never ends takes the rest with it.
+/// Removes HTML comments. A comment without an end extends to the end of the text.
 fn without_comments(text: &str) -> String {
     let mut parts = text.split("<!--");
     let first = parts.next().unwrap_or("").to_owned();
-    parts.fold(first, |kept, part| kept + part.split_once("-->").map_or("", |(_, after)| after))
+    parts.fold(first, |result, part| result + part.split_once("-->").map_or("", |(_, after)| after))
 }
 
-/// Whether a page has nothing in it: no text, no title, no element but those that hold others together.
+/// Whether a page is blank: it has no text, no title and only structural elements.
 pub(super) fn is_blank(body: &[u8]) -> bool {
     if body.len() > MAX_BLANK_LEN {
         return false;
     }
     let text = without_comments(&String::from_utf8_lossy(body));
-    // A fragment that a script asked for may well be empty.
+    // A fragment that a script requested may be empty, so the page needs an `html` or `body` tag.
     if !["<html", "<body"].iter().any(|tag| find_tag(body, tag.as_bytes()).is_some()) {
         return false;
     }
@@ -125,9 +125,9 @@ pub(super) fn is_blank(body: &[u8]) -> bool {
     before.trim_matches(is_space).is_empty()
         && pieces.all(|piece| {
             let (tag, after) = piece.split_once('>').unwrap_or((piece, ""));
-            let frame = STRUCTURAL_TAGS.iter().any(|known| known.eq_ignore_ascii_case(tag_name(tag)));
-            let acts = tag.to_ascii_lowercase().contains("http-equiv=\"refresh");
-            frame && !acts && after.replace("&nbsp;", "").trim_matches(is_space).is_empty()
+            let is_structural = STRUCTURAL_TAGS.iter().any(|known| known.eq_ignore_ascii_case(tag_name(tag)));
+            let redirects = tag.to_ascii_lowercase().contains("http-equiv=\"refresh");
+            is_structural && !redirects && after.replace("&nbsp;", "").trim_matches(is_space).is_empty()
         })
 }
 
@@ -135,11 +135,11 @@ fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{feff}' | '\u{a0}')
 }
 
-/// Where a tag is that begins like this, `<` and a name in small letters.
-fn find_tag(hay: &[u8], tag: &[u8]) -> Option<usize> {
-    let begins =
-        |at: &usize| hay.get(*at..at + tag.len()).is_some_and(|found| found.eq_ignore_ascii_case(tag));
-    memchr_iter(b'<', hay).find(begins)
+/// Returns the position of the first tag that starts with `tag`: `<` and a lower-case name.
+fn find_tag(html: &[u8], tag: &[u8]) -> Option<usize> {
+    let is_tag =
+        |at: &usize| html.get(*at..at + tag.len()).is_some_and(|found| found.eq_ignore_ascii_case(tag));
+    memchr_iter(b'<', html).find(is_tag)
 }
 
 #[cfg(test)]
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_title_is_decoded_and_its_white_space_joined() {
+    fn a_title_is_decoded_and_its_white_space_collapsed() {
         let table: [(&[u8], Option<&str>); 6] = [
             (
                 b"<html><head><TITLE lang=en>\n Making sure you&#39;re\n not a bot! </TITLE>",
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_without_text_or_anything_that_brings_some_is_blank() {
+    fn a_page_without_text_or_elements_that_load_text_is_blank() {
         for blank in [
             "\u{feff}<html>",
             "<!DOCTYPE html>\n<html><head><meta charset=utf-8><title></title></head><body>\n</body></html>",
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_short_page_says_is_its_visible_text() {
+    fn the_short_text_of_a_page_is_its_visible_text() {
         let table: [(&str, Option<&str>); 7] = [
             ("Rate limit exceeded.\n", Some("Rate limit exceeded.")),
             ("<html><title>x</title><body><h1>Access\n denied</h1></body></html>", Some("Access denied")),
@@ -200,8 +200,8 @@ mod tests {
             ("", None),
             (&"word ".repeat(60), None),
         ];
-        for (body, said) in table {
-            assert_eq!(short_text(body.as_bytes()).as_deref(), said, "{body}");
+        for (body, expected) in table {
+            assert_eq!(short_text(body.as_bytes()).as_deref(), expected, "{body}");
         }
     }
 
@@ -209,11 +209,11 @@ mod tests {
     fn the_deepest_page_that_is_parsed_does_not_exhaust_the_stack() {
         let deep = "<div>".repeat(MAX_TAGS);
         assert!(parse(deep.as_bytes()).is_some());
-        assert!(parse("<b>".repeat(MAX_TAGS + 1).as_bytes()).is_none(), "one tag more is refused");
+        assert!(parse("<b>".repeat(MAX_TAGS + 1).as_bytes()).is_none(), "one more tag is too many");
     }
 
     #[test]
-    fn misnested_formatting_within_the_bound_stays_small() {
+    fn misnested_formatting_within_the_limit_stays_small() {
         let open: String =
             (0..MAX_TAGS / 2).map(|index| ["<i a=", &index.to_string(), ">"].concat()).collect();
         let page = ["<p>", &open, &"</p><p>x".repeat(MAX_TAGS / 2 - 1)].concat();

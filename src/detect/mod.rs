@@ -1,16 +1,16 @@
-//! What an answer is: genuine, or a block with kind, vendor, confidence and evidence. Pure.
+//! Classifies a response: genuine, or a block with kind, vendor, confidence and evidence. Pure.
 //!
-//! Rules are data, one file a vendor in `profiles/blocks/`. The strongest rule that fires names the
-//! verdict. What costs nothing is asked first: a page is only searched when a rule still stands that
-//! asks for its text, and only parsed when one asks for an element that its text may hold.
+//! Rules are data, one file per vendor in `profiles/blocks/`. The strongest rule that fires determines the
+//! verdict. Cheap conditions are evaluated first. A page is searched only if a remaining rule needs its text,
+//! and parsed only if a remaining rule needs an element that its text may contain.
 //!
-//! JSON and XML are judged by status and headers only; images and other binary answers too.
+//! JSON, XML, images and other binary responses are classified by status and headers only.
 //!
 //! ```
-//! use rungs::detect::{Rules, Seen, saved};
-//! let saved = saved::parse(b"HTTP/2 403\ncf-mitigated: challenge\ncontent-type: text/html\n\n<html>")?;
+//! use rungs::detect::{Rules, recorded};
+//! let recorded = recorded::parse(b"HTTP/2 403\ncf-mitigated: challenge\ncontent-type: text/html\n\n<html>")?;
 //! let url = rungs::parse_url("https://shop.example/")?;
-//! let verdict = Rules::shipped().judge(&saved.seen(&url));
+//! let verdict = Rules::shipped().classify(&recorded.view(&url));
 //! assert_eq!(verdict.to_string(), "cloudflare challenge");
 //! assert_eq!(verdict.evidence[0].rule, "cloudflare/challenge-header");
 //! # Ok::<(), rungs::Error>(())
@@ -40,32 +40,32 @@ pub use expectation::Expectation;
 pub use rule::RuleInfo;
 pub use rules::Rules;
 
-/// How much of a body is looked at, in bytes; the cost of a judgement does not grow beyond it.
+/// Maximum number of body bytes that are read. It bounds the cost of a classification.
 pub const PREFIX: usize = 256 * 1024;
 
-/// One answer as it was seen, ready to be judged.
+/// The parts of a response that block rules may read.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseView<'a> {
-    /// The tier that got it, where that is known.
+    /// The tier that received the response, if known.
     pub tier: Option<Tier>,
     /// The status code.
     pub status: u16,
-    /// The header fields of the final answer.
+    /// The header fields of the final response.
     pub headers: &'a HeaderMap,
-    /// The URL that answered, after redirects.
+    /// The URL of the final response, after redirects.
     pub url: &'a Url,
-    /// The URL that was asked for.
+    /// The requested URL.
     pub requested: &'a Url,
-    /// The body, content coding removed, or its first bytes. No more than [`PREFIX`] is read.
+    /// The body after content decoding, or its first bytes. At most [`PREFIX`] bytes are read.
     pub body: &'a [u8],
-    /// Whether `body` is the whole body. False for an answer to HEAD, whose body says nothing.
+    /// Whether `body` is the whole body. False for a response to HEAD, which has none.
     pub complete: bool,
-    /// Whether it came through a proxy, whose own page it may be.
+    /// Whether the response came through a proxy. It may then be the proxy's own page.
     pub via_proxy: bool,
 }
 
 impl ResponseView<'_> {
-    /// Whether it is a page: a 200 that holds HTML.
+    /// Whether it is a page: a 200 with HTML.
     pub(crate) fn is_page(&self) -> bool {
         self.status == 200
             && content_kind::ContentKind::from_response(self.headers, self.body)

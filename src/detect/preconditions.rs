@@ -1,4 +1,4 @@
-//! What a rule needs that costs next to nothing to know: most rules are out of the question by that.
+//! Cheap preconditions of a rule. They exclude most rules.
 
 use http::HeaderName;
 
@@ -6,12 +6,12 @@ use super::ResponseView;
 use super::condition::Condition;
 use crate::tier::Tier;
 
-/// Those of a rule's conditions that speak of the answer's frame. Where they are met the rule has yet to be asked.
+/// The conditions of a rule on status, headers, URL and size. If they are met, the rule must still be evaluated.
 #[derive(Clone, Debug)]
 pub(super) struct Preconditions {
-    /// It can fire on a 200, as most answers are.
+    /// The rule can fire on a 200, which is the status of most responses.
     pub(super) can_match_ok: bool,
-    /// The body is whole and no larger.
+    /// The body must be complete and no larger than this.
     max_bytes: Option<usize>,
     redirected: Option<bool>,
     tier: Option<Tier>,
@@ -19,32 +19,33 @@ pub(super) struct Preconditions {
 }
 
 impl Preconditions {
-    /// Of a rule that fires only when all of `conditions` hold.
+    /// Collects the preconditions of a rule that fires only if all of `conditions` hold.
     pub(super) fn from_conditions(conditions: &[Condition]) -> Self {
-        let mut needs =
+        let mut preconditions =
             Self { can_match_ok: true, max_bytes: None, redirected: None, tier: None, header: None };
         for condition in conditions {
             match condition {
-                Condition::Status(_) => needs.can_match_ok &= condition.allows_status(200),
-                Condition::MaxBytes(bound) => {
-                    needs.max_bytes = Some(needs.max_bytes.map_or(*bound, |other| other.min(*bound)));
+                Condition::Status(_) => preconditions.can_match_ok &= condition.allows_status(200),
+                Condition::MaxBytes(limit) => {
+                    preconditions.max_bytes =
+                        Some(preconditions.max_bytes.map_or(*limit, |other| other.min(*limit)));
                 }
-                Condition::Redirected(moved) => needs.redirected = Some(*moved),
-                Condition::Tier(tier) => needs.tier = Some(*tier),
-                Condition::Header { name, .. } => needs.header = Some(name.clone()),
+                Condition::Redirected(redirected) => preconditions.redirected = Some(*redirected),
+                Condition::Tier(tier) => preconditions.tier = Some(*tier),
+                Condition::Header { name, .. } => preconditions.header = Some(name.clone()),
                 _ => {}
             }
         }
-        needs
+        preconditions
     }
 
-    /// Whether the rule is to be asked about this answer, which came from another place than the one asked, or did not.
-    pub(super) fn is_met(&self, seen: &ResponseView<'_>, moved: bool) -> bool {
-        (self.can_match_ok || seen.status != 200)
-            && self.max_bytes.is_none_or(|bound| seen.complete && seen.body.len() <= bound)
-            && self.redirected.is_none_or(|wanted| wanted == moved)
-            && self.tier.is_none_or(|tier| seen.tier == Some(tier))
-            && self.header.as_ref().is_none_or(|name| seen.headers.contains_key(name))
+    /// Whether the rule must be evaluated for this response. `redirected`: its URL differs from the requested one.
+    pub(super) fn is_met(&self, view: &ResponseView<'_>, redirected: bool) -> bool {
+        (self.can_match_ok || view.status != 200)
+            && self.max_bytes.is_none_or(|limit| view.complete && view.body.len() <= limit)
+            && self.redirected.is_none_or(|expected| expected == redirected)
+            && self.tier.is_none_or(|tier| view.tier == Some(tier))
+            && self.header.as_ref().is_none_or(|name| view.headers.contains_key(name))
     }
 }
 
@@ -57,7 +58,7 @@ mod tests {
     use crate::detect::rule;
 
     #[test]
-    fn a_rule_is_asked_when_nothing_of_the_frame_speaks_against_it() {
+    fn a_rule_is_evaluated_if_its_preconditions_are_met() {
         let url = Url::parse("https://shop.example/").unwrap();
         let headers = HeaderMap::from_iter([(http::header::SERVER, "nginx".parse().unwrap())]);
         for (lines, met) in [
@@ -74,9 +75,9 @@ mod tests {
             ("any = [{ header = \"cf-mitigated\" }]", true),
         ] {
             let head = "schema = 1\nname = \"t\"\n[[rule]]\nid = \"t\"\nkind = \"block\"\nconfidence = 0.5\nsource = \"t\"\nseen = \"2026-01\"\n";
-            let needs =
+            let preconditions =
                 rule::parse_file(&format!("{head}{lines}"), "t.toml").unwrap().rules.remove(0).preconditions;
-            let seen = |status, complete| ResponseView {
+            let view = |status, complete| ResponseView {
                 tier: Some(Tier::Plain),
                 status,
                 headers: &headers,
@@ -86,9 +87,12 @@ mod tests {
                 complete,
                 via_proxy: false,
             };
-            assert_eq!(needs.is_met(&seen(200, true), false), met, "{lines}");
-            assert!(!lines.contains("max_bytes") || !needs.is_met(&seen(200, false), false), "{lines}");
-            assert!(!lines.starts_with("status = [403]") || needs.is_met(&seen(403, true), false));
+            assert_eq!(preconditions.is_met(&view(200, true), false), met, "{lines}");
+            assert!(
+                !lines.contains("max_bytes") || !preconditions.is_met(&view(200, false), false),
+                "{lines}"
+            );
+            assert!(!lines.starts_with("status = [403]") || preconditions.is_met(&view(403, true), false));
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A quick look that nearly every genuine page passes: whether a body holds any of the texts that rules cannot fire without.
+//! Checks whether a body contains any text that a rule requires. Most genuine pages contain none, and need no full
+//! search.
 
 use std::collections::BTreeSet;
 
@@ -8,43 +9,45 @@ use super::condition::Condition;
 use super::rule::Rule;
 use super::text::contains;
 
-/// A text shorter than this is in too many pages to tell any of them apart.
+/// Minimum length of a needle, in bytes. Shorter texts occur in too many pages.
 const MIN_LENGTH: usize = 4;
 
-/// A part of a text is enough, but no less of it than this: the tails of some are in every other page.
+/// A needle is a part of a text, of at least `MIN_PART` bytes: the ends of some texts occur in every other page.
 const MAX_LENGTH: usize = 32;
 const MIN_PART: usize = 12;
 const RARE: usize = 2;
 const BLOCK: usize = 4096;
 
-/// The bytes that pages are mostly made of, the commonest first.
+/// The most common bytes of pages, the most common first.
 const COMMON: &[u8] = b" etaoinsrhldcump/=\"<>.-fgwby";
 
+/// The automaton that searches for the needles.
 pub(super) struct Prefilter(AhoCorasick);
 
 impl Prefilter {
-    /// The needles of all `rules`, each of which learns whether it has some.
+    /// Collects the needles of all `rules`, and sets `is_prefiltered` of the rules that have some.
     pub(super) fn new(rules: &mut [Rule]) -> Result<Self, BuildError> {
         let mut texts = BTreeSet::new();
         for rule in rules {
-            let needed = required_texts(rule).unwrap_or_default();
-            texts.extend(needed.iter().map(|text| text.to_ascii_lowercase()).map(|text| (text.len(), text)));
-            rule.is_prefiltered = !needed.is_empty();
+            let required = required_texts(rule).unwrap_or_default();
+            texts
+                .extend(required.iter().map(|text| text.to_ascii_lowercase()).map(|text| (text.len(), text)));
+            rule.is_prefiltered = !required.is_empty();
         }
-        // Who holds another's needle is found with it, and short ones are in many.
+        // Shortest first: a text that contains an earlier needle is found with that needle.
         let mut needles: Vec<&[u8]> = Vec::new();
         for (_, text) in &texts {
             if !needles.iter().any(|needle| contains(text.as_bytes(), needle)) {
                 needles.push(rarest_part(text));
             }
         }
-        // Of this kind, and case-sensitive: some dozens are then looked for many bytes at a time.
+        // With this match kind and case sensitivity, aho-corasick searches for dozens of needles with SIMD.
         AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(needles).map(Self)
     }
 
-    /// Whether one of them is in `body`, whatever the case of its ASCII letters.
+    /// Whether `body` contains a needle, ignoring ASCII case.
     pub(super) fn is_match(&self, body: &[u8]) -> bool {
-        // Block by block, so that no copy of the whole is made; what lies across two blocks is in the second.
+        // Blocks avoid a copy of the whole body. They overlap, so a needle across a boundary is in the second.
         let mut block = [0; BLOCK];
         let mut start = 0;
         loop {
@@ -63,21 +66,22 @@ impl Prefilter {
     }
 }
 
-/// A text from its two rarest bytes on, which are looked for first, and neither more nor less of it than is needed.
-/// Measured on the pages in `fixtures`: by four bytes the search stops more often, and by shorter parts more pages hold one.
+/// Returns the part of a text that starts at its two rarest bytes, which the search looks for first. Its length is
+/// between `MIN_PART` and `MAX_LENGTH`, if the text is long enough. Measured on the pages in `fixtures`: with four
+/// rare bytes the search stops more often, and shorter parts occur in more pages.
 fn rarest_part(text: &str) -> &[u8] {
     let text = text.as_bytes();
     let commonness =
-        |byte: &u8| COMMON.iter().rev().position(|common| common == byte).map_or(0, |place| place + 1);
+        |byte: &u8| COMMON.iter().rev().position(|common| common == byte).map_or(0, |index| index + 1);
     let weight =
         |start: &usize| text[*start..text.len().min(*start + RARE)].iter().map(commonness).sum::<usize>();
     let start = (0..=text.len().saturating_sub(MIN_PART)).min_by_key(weight).unwrap_or(0);
     &text[start..text.len().min(start + MAX_LENGTH)]
 }
 
-/// Texts of which every body holds one that the rule fires on; those that tell most, where there is a choice.
-/// `None` for a rule that needs no text, and for one that asks for what few pages have, a title or a status other than
-/// 200: its texts would stop the look at pages that it is not about.
+/// Returns texts one of which is in every body that the rule fires on. If there are several groups, it returns the
+/// most specific one. `None` for a rule that requires no text. `None` also for a rule with a condition that few
+/// pages meet, such as a title or a status other than 200: its texts would match pages that the rule cannot fire on.
 fn required_texts(rule: &Rule) -> Option<Vec<&str>> {
     let is_common = rule.preconditions.can_match_ok
         && rule.all.iter().all(|condition| {
@@ -97,7 +101,7 @@ fn required_texts(rule: &Rule) -> Option<Vec<&str>> {
     groups.max_by_key(shortest).filter(|group| is_common && shortest(group) >= MIN_LENGTH)
 }
 
-/// The texts one of which a body must hold for the condition to hold.
+/// Returns texts one of which a body must contain for the condition to hold.
 fn condition_texts(condition: &Condition) -> Option<Vec<&str>> {
     match condition {
         Condition::Text { any, .. } => Some(any.iter().map(String::as_str).collect()),
@@ -111,14 +115,14 @@ mod tests {
     use super::*;
     use crate::detect::{Rules, rule};
 
-    /// A rule of these lines.
+    /// Parses a rule with these lines.
     fn rule(lines: &str) -> Rule {
         let head = "schema = 1\nname = \"t\"\n[[rule]]\nid = \"t\"\nkind = \"block\"\nconfidence = 0.5\nsource = \"t\"\nseen = \"2026-01\"\n";
         rule::parse_file(&format!("{head}{lines}"), "t.toml").unwrap().rules.remove(0)
     }
 
     #[test]
-    fn a_rules_needles_are_texts_that_it_cannot_fire_without() {
+    fn needles_of_a_rule_are_texts_that_it_requires() {
         let table: [(&str, Option<&[&str]>); 9] = [
             (r#"all = [{ text = ["abcd", "abcdefgh"] }, { text = ["abcdef"] }]"#, Some(&["abcdef"])),
             (r#"all = [{ css = ".challenge" }]"#, Some(&["challenge"])),
@@ -136,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_needle_begins_where_it_is_rare() {
+    fn a_needle_starts_at_its_rarest_bytes() {
         for (text, needle) in [
             ("the requested url was rejected", "quested url was rejected"),
             ("distilidentificationblock", "ificationblock"),
@@ -149,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ordinary_page_holds_none_of_the_shipped_needles() {
+    fn an_ordinary_page_contains_none_of_the_shipped_needles() {
         let page = "<!doctype html><html><head><title>Lamps</title><script src=\"/js/app.js\" async></script>\
             <link rel=\"stylesheet\" href=\"/css/site.css\"></head><body><nav>Sign in to see your orders</nav>\
             <p>View this image in the network of our lamps. Block of text, normalized and required work, \
@@ -159,26 +163,28 @@ mod tests {
     }
 
     #[test]
-    fn needles_are_found_whatever_their_case() {
+    fn needles_are_found_ignoring_case() {
         let mut rules =
             [rule(r#"all = [{ text = ["ABcd", "xABCDx"] }]"#), rule(r#"all = [{ path = "/x" }]"#)];
-        let needles = Prefilter::new(&mut rules).unwrap();
+        let prefilter = Prefilter::new(&mut rules).unwrap();
         assert_eq!(rules.map(|rule| rule.is_prefiltered), [true, false]);
-        assert!(needles.is_match(b"<p>abCD") && !needles.is_match(b"<p>ab cd") && !needles.is_match(b""));
+        assert!(
+            prefilter.is_match(b"<p>abCD") && !prefilter.is_match(b"<p>ab cd") && !prefilter.is_match(b"")
+        );
     }
 
     #[test]
-    fn needles_are_found_wherever_they_lie() {
-        let needles =
+    fn needles_are_found_at_every_position() {
+        let prefilter =
             Prefilter::new(&mut [rule(r#"all = [{ text = ["0123456789abcdefghijklmnopqrstuvwxyz"] }]"#)])
                 .unwrap();
-        for before in (0..3 * BLOCK).step_by(7).chain(BLOCK - 40..BLOCK + 40) {
-            let mut body = vec![b'x'; before];
-            assert!(!needles.is_match(&body), "{before}");
+        for offset in (0..3 * BLOCK).step_by(7).chain(BLOCK - 40..BLOCK + 40) {
+            let mut body = vec![b'x'; offset];
+            assert!(!prefilter.is_match(&body), "{offset}");
             body.extend(b"0123456789abcdefghijklmnopqrstuvwxyz");
-            assert!(needles.is_match(&body), "{before}");
+            assert!(prefilter.is_match(&body), "{offset}");
             body.extend([b'x'; 100]);
-            assert!(needles.is_match(&body), "{before}");
+            assert!(prefilter.is_match(&body), "{offset}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A block rule, and the file that holds one vendor's rules.
+//! A block rule, and the file of one vendor's rules.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,46 +14,46 @@ use crate::verdict::VerdictKind;
 /// The version of the block rule format this build reads.
 const SCHEMA: u32 = 1;
 
-/// What is known of a rule without asking it.
+/// The metadata of a rule.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct RuleInfo {
     /// `file/rule`, for example `cloudflare/challenge-header`.
     pub id: String,
-    /// Whose sign it is; `None` for signs that are nobody's.
+    /// The vendor that the rule detects; `None` for a generic rule.
     pub vendor: Option<String>,
-    /// The verdict it speaks for.
+    /// The verdict if the rule fires.
     pub kind: VerdictKind,
-    /// How sure it is, from 0.0 to 1.0.
+    /// The confidence of the verdict, from 0.0 to 1.0.
     pub confidence: f32,
-    /// Where the sign is known from.
+    /// The document or capture that the sign comes from.
     pub source: String,
-    /// When it was last known to hold, `YYYY-MM` or `YYYY-MM-DD`.
+    /// When the sign was last observed, `YYYY-MM` or `YYYY-MM-DD`.
     pub seen: String,
-    /// Why it is as it is, where that needs saying.
+    /// An explanation of the rule, if it needs one.
     pub note: Option<String>,
-    /// The file it was read from.
+    /// The file that defines the rule.
     pub origin: String,
 }
 
-/// A rule: fires when all of `all`, at least one of `any` (if there are any), and none of `none` hold.
+/// A rule. It fires if all of `all`, at least one of `any` (if there are any) and none of `none` hold.
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
     pub(super) info: RuleInfo,
     pub(super) all: Vec<Condition>,
     pub(super) any: Vec<Condition>,
     pub(super) none: Vec<Condition>,
-    /// What a look at the answer's frame shows to be missing, for most rules.
+    /// Cheap preconditions, which exclude most rules.
     pub(super) preconditions: Preconditions,
-    /// Whether the title must be read before it can be answered, and whether the body's text must be searched.
+    /// Whether it needs the title, and whether it needs a search of the body's text.
     pub(super) needs_title: bool,
     pub(super) needs_text: bool,
-    /// Whether one of the needles is in every body that it fires on.
+    /// Whether every body that it fires on contains a needle of the prefilter.
     pub(super) is_prefiltered: bool,
 }
 
 impl Rule {
-    /// Every condition, in no order that matters.
+    /// Returns every condition, in unspecified order.
     pub(super) fn conditions_mut(&mut self) -> impl Iterator<Item = &mut Condition> {
         self.all.iter_mut().chain(&mut self.any).chain(&mut self.none)
     }
@@ -63,31 +63,31 @@ impl Rule {
     }
 }
 
-/// One file of rules.
+/// A parsed file of rules.
 pub(super) struct RuleFile {
     pub(super) rules: Vec<Rule>,
-    /// The ids of earlier rules that it switches off.
+    /// Ids of earlier rules that the file disables.
     pub(super) disabled: Vec<String>,
 }
 
-/// Reads one file of rules; `origin` names it in errors.
+/// Parses a file of rules. `origin` names it in errors.
 pub(super) fn parse_file(text: &str, origin: &str) -> Result<RuleFile> {
-    let wrong = |what: String| Error::new(ErrorKind::Profile, what);
-    let file: RuleFileToml =
-        toml::from_str(text).map_err(|cause| wrong(toml_file::format_parse_error(text, origin, &cause)))?;
+    let profile_error = |message: String| Error::new(ErrorKind::Profile, message);
+    let file: RuleFileToml = toml::from_str(text)
+        .map_err(|cause| profile_error(toml_file::format_parse_error(text, origin, &cause)))?;
     if file.schema != SCHEMA {
-        return Err(wrong(format!("{origin}: schema is {}, this build reads {SCHEMA}", file.schema)));
+        return Err(profile_error(format!("{origin}: schema is {}, this build reads {SCHEMA}", file.schema)));
     }
-    let off = file.off.iter().map(|name| format!("{}/{}", file.name.0, name.0)).collect();
+    let disabled = file.off.iter().map(|name| format!("{}/{}", file.name.0, name.0)).collect();
     let mut rules: Vec<Rule> = Vec::with_capacity(file.rule.len());
-    for written in file.rule {
-        let id = format!("{}/{}", file.name.0, written.id);
-        if rules.iter().any(|rule| rule.info.id == id) {
-            return Err(wrong(format!("{origin}: the rule `{id}` is there twice")));
+    for rule in file.rule {
+        let id = format!("{}/{}", file.name.0, rule.id);
+        if rules.iter().any(|other| other.info.id == id) {
+            return Err(profile_error(format!("{origin}: duplicate rule `{id}`")));
         }
-        rules.push(written.into_rule(id, file.vendor.as_ref(), origin));
+        rules.push(rule.into_rule(id, file.vendor.as_ref(), origin));
     }
-    Ok(RuleFile { rules, disabled: off })
+    Ok(RuleFile { rules, disabled })
 }
 
 #[derive(Deserialize)]
@@ -111,8 +111,8 @@ impl TryFrom<String> for RuleName {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if text.is_empty() || !text.bytes().all(fits) {
+        let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if text.is_empty() || !text.bytes().all(is_allowed) {
             return Err(format!("`{}` is not a name of a-z, 0-9 and `-`", text.escape_debug()));
         }
         Ok(Self(text))
@@ -140,7 +140,7 @@ struct RuleToml {
     none: Vec<Condition>,
 }
 
-/// A rule whose values were checked while the reader still knew its place in the file.
+/// A rule with validated values. Validation during parsing lets errors name the position in the file.
 #[derive(Deserialize)]
 #[serde(try_from = "RuleToml")]
 struct ValidatedRule {
@@ -158,38 +158,38 @@ struct ValidatedRule {
 impl TryFrom<RuleToml> for ValidatedRule {
     type Error = String;
 
-    fn try_from(written: RuleToml) -> Result<Self, String> {
-        let id = written.id.0;
-        let wrong = |what: &str| Err(format!("rule `{id}`: {what}"));
-        if !(written.confidence > 0.0 && written.confidence <= 1.0) {
-            return wrong("`confidence` is above 0.0 and at most 1.0");
+    fn try_from(toml: RuleToml) -> Result<Self, String> {
+        let id = toml.id.0;
+        let rule_error = |message: &str| Err(format!("rule `{id}`: {message}"));
+        if !(toml.confidence > 0.0 && toml.confidence <= 1.0) {
+            return rule_error("`confidence` must be above 0.0 and at most 1.0");
         }
-        if written.source.trim().is_empty() {
-            return wrong("`source` says where the sign is known from");
+        if toml.source.trim().is_empty() {
+            return rule_error("`source` must say where the sign is known from");
         }
-        if !is_date(&written.seen) {
-            return wrong("`seen` is `YYYY-MM` or `YYYY-MM-DD`");
+        if !is_date(&toml.seen) {
+            return rule_error("`seen` must be `YYYY-MM` or `YYYY-MM-DD`");
         }
-        let head = [
-            written.status.map(Condition::status),
-            written.media.map(|sorts| Ok(Condition::Media(sorts))),
-            written.max_bytes.map(Condition::max_bytes),
-            written.min_bytes.map(|bound| Ok(Condition::MinBytes(bound))),
+        let common = [
+            toml.status.map(Condition::status),
+            toml.media.map(|kinds| Ok(Condition::Media(kinds))),
+            toml.max_bytes.map(Condition::max_bytes),
+            toml.min_bytes.map(|limit| Ok(Condition::MinBytes(limit))),
         ];
-        let mut all = head.into_iter().flatten().collect::<Result<Vec<_>, _>>()?;
-        all.extend(written.all);
-        if !all.iter().chain(&written.any).any(Condition::is_evidence) {
-            return wrong("it needs a status, or a condition in `all` or `any`, that tells something");
+        let mut all = common.into_iter().flatten().collect::<Result<Vec<_>, _>>()?;
+        all.extend(toml.all);
+        if !all.iter().chain(&toml.any).any(Condition::is_evidence) {
+            return rule_error("it needs a status, or a condition in `all` or `any` that can be evidence");
         }
         Ok(Self {
-            kind: written.kind,
-            confidence: written.confidence,
-            source: written.source,
-            seen: written.seen,
-            note: written.note,
+            kind: toml.kind,
+            confidence: toml.confidence,
+            source: toml.source,
+            seen: toml.seen,
+            note: toml.note,
             all,
-            any: written.any,
-            none: written.none,
+            any: toml.any,
+            none: toml.none,
             id,
         })
     }

@@ -1,4 +1,4 @@
-//! All rules together: the shipped ones, the user's, and the one automaton that searches for all of them.
+//! The set of shipped and user rules, and the automaton that searches for all their texts.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::verdict::{Verdict, VerdictKind};
 
-/// The block rules, compiled. Cheap to clone.
+/// Compiled block rules. Cheap to clone.
 #[derive(Clone)]
 pub struct Rules(pub(super) Arc<CompiledRules>);
 
@@ -27,7 +27,7 @@ pub(super) struct CompiledRules {
     pub(super) prefilter: Prefilter,
 }
 
-/// A text that some rule asks for.
+/// A text that a rule searches for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct TextPattern {
     pub(super) text: String,
@@ -35,7 +35,7 @@ pub(super) struct TextPattern {
 }
 
 impl Rules {
-    /// The rules shipped inside this build. They are compiled once.
+    /// Returns the rules shipped with this build. They are compiled once.
     #[must_use]
     pub fn shipped() -> Self {
         static COMPILED: LazyLock<Rules> = LazyLock::new(|| {
@@ -45,16 +45,15 @@ impl Rules {
         COMPILED.clone()
     }
 
-    /// The shipped rules and those of the user's folder (every `*.toml` in it).
+    /// Returns the shipped rules and those of a user's folder (every `*.toml` in it).
     ///
-    /// A rule whose id (`file/rule`, the file's `name` and the rule's `id`) is shipped takes the shipped
-    /// one's place, one with a new id is added, and `off = ["rule"]` in a file takes the shipped rules of
-    /// its `name` away. No two files of the folder may have the same rule. Files in folders below are
-    /// not read.
+    /// A rule id is `file/rule`: the file's `name` and the rule's `id`. A rule with a shipped id replaces the shipped
+    /// rule. A rule with a new id is added. `off = ["rule"]` disables shipped rules of the file's `name`. Two files
+    /// of the folder must not define the same rule. Subfolders are not read.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] when the folder or a file cannot be read, [`ErrorKind::Profile`] naming the
-    /// file, the line and the key when a rule is wrong.
+    /// [`ErrorKind::Io`] if the folder or a file cannot be read. [`ErrorKind::Profile`], naming the file, the line
+    /// and the key, if a rule is invalid.
     pub fn with_dir(dir: &Path) -> Result<Self> {
         let mut rules = shipped_rules()?;
         let mut own: Vec<Rule> = Vec::new();
@@ -68,7 +67,9 @@ impl Rules {
             for rule in file.rules {
                 if let Some(first) = own.iter().find(|first| first.info.id == rule.info.id) {
                     let (id, first) = (&rule.info.id, &first.info.origin);
-                    return Err(rule_error(format!("{origin}: the rule `{id}` is in {first} already")));
+                    return Err(rule_error(format!(
+                        "{origin}: the rule `{id}` is already defined in {first}"
+                    )));
                 }
                 own.push(rule);
             }
@@ -77,23 +78,23 @@ impl Rules {
         Self::compile(rules)
     }
 
-    /// The rules of one file's text and no others; `origin` names it in errors.
+    /// Returns only the rules of one file's text. `origin` names it in errors.
     ///
     /// # Errors
-    /// [`ErrorKind::Profile`], naming the place, when the text is not a file of rules.
+    /// [`ErrorKind::Profile`], naming the position, if the text is not a valid rule file.
     pub fn from_toml(text: &str, origin: &str) -> Result<Self> {
         let file = rule::parse_file(text, origin)?;
         match file.disabled.first() {
-            Some(id) => Err(rule_error(format!("{origin}: `off`: there is no rule `{id}` to switch off"))),
+            Some(id) => Err(rule_error(format!("{origin}: `off`: there is no rule `{id}`"))),
             None => Self::compile(file.rules),
         }
     }
 
-    /// These rules and those of one more file's text, which take the place of those with their ids and
-    /// switch off what its `off` names.
+    /// Returns these rules and those of another file's text. Its rules replace those with the same id, and its `off`
+    /// disables rules.
     ///
     /// # Errors
-    /// [`ErrorKind::Profile`], naming the place, when the text is not a file of rules.
+    /// [`ErrorKind::Profile`], naming the position, if the text is not a valid rule file.
     pub fn and_toml(&self, text: &str, origin: &str) -> Result<Self> {
         let file = rule::parse_file(text, origin)?;
         let mut rules = self.0.rules.clone();
@@ -104,34 +105,34 @@ impl Rules {
         Self::compile(rules)
     }
 
-    /// What this answer is.
+    /// Classifies a response.
     ///
-    /// The strongest rule that fires gives kind and vendor; the evidence names every rule that fired,
-    /// strongest first. Reads no more than [`PREFIX`](super::PREFIX) bytes of the body.
+    /// The strongest rule that fires determines kind and vendor. The evidence names every rule that fired, strongest
+    /// first. Reads at most [`PREFIX`](super::PREFIX) bytes of the body.
     #[must_use]
-    pub fn classify(&self, seen: &ResponseView<'_>) -> Verdict {
-        classify::classify(&self.0, seen)
+    pub fn classify(&self, view: &ResponseView<'_>) -> Verdict {
+        classify::classify(&self.0, view)
     }
 
-    /// What this answer is, when that can be told without parsing HTML; `None` when a rule is left
-    /// that asks for an element. Then [`judge`](Self::judge) is better called off the async threads.
+    /// Classifies a response without parsing HTML. Returns `None` if a remaining rule needs an element. Then call
+    /// [`classify`](Self::classify) outside of async threads.
     #[must_use]
-    pub fn classify_cheap(&self, seen: &ResponseView<'_>) -> Option<Verdict> {
-        classify::classify_cheap(&self.0, seen)
+    pub fn classify_cheap(&self, view: &ResponseView<'_>) -> Option<Verdict> {
+        classify::classify_cheap(&self.0, view)
     }
 
-    /// What this answer is, held also to what its target's pages must have: a 200 that nothing else
-    /// speaks against, and that misses some of it, is a [`VerdictKind::Stub`].
+    /// Classifies a response, and checks the requirements on its target's pages. A 200 that no rule classifies as a
+    /// block, but that misses a requirement, is a [`VerdictKind::Stub`].
     #[must_use]
-    pub fn classify_with_expectation(&self, seen: &ResponseView<'_>, expect: &Expectation) -> Verdict {
-        let verdict = self.classify(seen);
+    pub fn classify_with_expectation(&self, view: &ResponseView<'_>, expectation: &Expectation) -> Verdict {
+        let verdict = self.classify(view);
         if verdict.kind != VerdictKind::Genuine {
             return verdict;
         }
-        expect.check(seen).unwrap_or(verdict)
+        expectation.check(view).unwrap_or(verdict)
     }
 
-    /// Every rule, in the order of the files.
+    /// Returns every rule, in the order of the files.
     pub fn list(&self) -> impl Iterator<Item = &RuleInfo> {
         self.0.rules.iter().map(|rule| &rule.info)
     }
@@ -148,15 +149,15 @@ impl Rules {
             }
         }
         let too_large =
-            |cause| rule_error("the block rules are too large together".to_owned()).with_source(cause);
-        let needles = Prefilter::new(&mut rules).map_err(too_large)?;
-        // Case is checked on each hit: one automaton then serves both sorts of pattern in one pass.
+            |cause| rule_error("the block rules are too large to compile".to_owned()).with_source(cause);
+        let prefilter = Prefilter::new(&mut rules).map_err(too_large)?;
+        // Each hit is compared by case later, so one automaton finds both kinds of pattern in one pass.
         let automaton = AhoCorasick::builder()
             .ascii_case_insensitive(true)
             .kind(Some(AhoCorasickKind::DFA))
             .build(patterns.list.iter().map(|pattern| &pattern.text))
             .map_err(too_large)?;
-        Ok(Self(Arc::new(CompiledRules { rules, patterns: patterns.list, automaton, prefilter: needles })))
+        Ok(Self(Arc::new(CompiledRules { rules, patterns: patterns.list, automaton, prefilter })))
     }
 }
 
@@ -202,7 +203,7 @@ fn toml_files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// A file of rules, up to a bound no sane one comes near.
+/// Reads a file of rules up to a limit that no valid file reaches.
 fn read_file(path: &Path) -> Result<String> {
     let file = std::fs::File::open(path).map_err(|cause| read_error(path, cause))?;
     let mut text = String::new();
@@ -213,11 +214,11 @@ fn read_file(path: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// Puts `own` in the place of those rules that have their ids, and the others behind them.
+/// Replaces the rules with the same ids as `own`, and appends the others.
 fn merge_rules(own: Vec<Rule>, rules: &mut Vec<Rule>) {
     for rule in own {
         match rules.iter_mut().find(|known| known.info.id == rule.info.id) {
-            Some(place) => *place = rule,
+            Some(known) => *known = rule,
             None => rules.push(rule),
         }
     }
@@ -226,14 +227,14 @@ fn merge_rules(own: Vec<Rule>, rules: &mut Vec<Rule>) {
 fn disable_rule(rules: &mut Vec<Rule>, id: &str, origin: &str) -> Result<()> {
     let Some(at) = rules.iter().position(|rule| rule.info.id == id) else {
         return Err(rule_error(format!("{origin}: `off`: there is no shipped rule `{id}`"))
-            .with_hint("`rungs detect --rules` lists them"));
+            .with_hint("list the rules with `rungs detect --rules`"));
     };
     rules.remove(at);
     Ok(())
 }
 
-fn rule_error(what: String) -> Error {
-    Error::new(ErrorKind::Profile, what)
+fn rule_error(message: String) -> Error {
+    Error::new(ErrorKind::Profile, message)
 }
 
 fn read_error(path: &Path, cause: std::io::Error) -> Error {

@@ -1,12 +1,12 @@
-//! The CSS selectors a rule may use: one compound selector, or two joined by a blank or by `>`.
+//! The CSS selectors that a rule may use: one compound selector, or two joined by a space or by `>`.
 //!
-//! Presence of one element is all a block rule needs to know, and a selector of this form cannot be
-//! made expensive by the page.
+//! A block rule only needs to know whether an element is present. A page cannot make selectors of this form
+//! expensive.
 
 use select::node::Node;
 
-/// `tag#id.class[attr][attr="v"][attr^="v"][attr*="v"]`, any part optional; before it one more such
-/// selector for an element around it (`a b`) or right above it (`a > b`).
+/// A compound selector `tag#id.class[attr][attr="v"][attr^="v"][attr*="v"]`, any part optional. A second one before it
+/// selects an ancestor (`a b`) or the parent (`a > b`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Selector {
     text: String,
@@ -36,41 +36,42 @@ enum AttributeMatch {
 }
 
 impl Selector {
-    /// Reads a selector; the message says what is wrong with it.
+    /// Parses a selector. The error message says why it is invalid.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let wrong = |why: &str| format!("the selector `{}` {why}", text.escape_debug());
+        let describe = |problem: &str| format!("the selector `{}` {problem}", text.escape_debug());
         let mut rest = text.trim();
-        let mut subject = Compound::parse_prefix(&mut rest).map_err(wrong)?;
-        let mut around = None;
+        let mut subject = Compound::parse_prefix(&mut rest).map_err(describe)?;
+        let mut ancestor = None;
         if !rest.is_empty() {
             let inner = rest.trim_start();
-            let (how, mut inner) = match inner.strip_prefix('>') {
+            let (combinator, mut inner) = match inner.strip_prefix('>') {
                 Some(inner) => (Combinator::Child, inner.trim_start()),
                 None => (Combinator::Descendant, inner),
             };
-            let outer = std::mem::replace(&mut subject, Compound::parse_prefix(&mut inner).map_err(wrong)?);
+            let outer =
+                std::mem::replace(&mut subject, Compound::parse_prefix(&mut inner).map_err(describe)?);
             if !inner.is_empty() {
-                return Err(wrong("has more than two parts"));
+                return Err(describe("has more than two parts"));
             }
-            around = Some((how, outer));
+            ancestor = Some((combinator, outer));
         }
-        let selector = Self { text: text.to_owned(), subject, ancestor: around };
+        let selector = Self { text: text.to_owned(), subject, ancestor };
         if selector.token().is_empty() {
-            return Err(wrong("needs an id, a class or an attribute"));
+            return Err(describe("needs an id, a class or an attribute"));
         }
         Ok(selector)
     }
 
-    /// The selector as it was written.
+    /// Returns the selector as it was written.
     pub(super) fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Text that stands in the page's bytes wherever this selector matches.
+    /// Returns a text that is in the bytes of every page with a matching element.
     pub(super) fn token(&self) -> &str {
-        let around = self.ancestor.as_ref().map_or("", |(_, outer)| outer.token());
+        let outer_token = self.ancestor.as_ref().map_or("", |(_, outer)| outer.token());
         let token = self.subject.token();
-        if around.len() > token.len() { around } else { token }
+        if outer_token.len() > token.len() { outer_token } else { token }
     }
 
     /// Whether the element matches.
@@ -81,22 +82,23 @@ impl Selector {
                 Some((Combinator::Child, outer)) => {
                     node.parent().is_some_and(|parent| outer.matches(&parent))
                 }
-                Some((Combinator::Descendant, outer)) => {
-                    std::iter::successors(node.parent(), Node::parent).any(|above| outer.matches(&above))
-                }
+                Some((Combinator::Descendant, outer)) => std::iter::successors(node.parent(), Node::parent)
+                    .any(|ancestor| outer.matches(&ancestor)),
             }
     }
 }
 
 impl Compound {
-    /// Takes a compound selector off the front; stops at a blank or at `>`.
+    /// Takes a compound selector off the front of `rest`, up to a space or `>`.
     fn parse_prefix(rest: &mut &str) -> Result<Self, &'static str> {
-        const SHAPE: &str = "is not of compound selectors such as `form#id.class[name=\"x\"]`";
+        const INVALID: &str = "must consist of compound selectors such as `form#id.class[name=\"x\"]`";
         let tag = take_name(rest).map(str::to_ascii_lowercase);
         let mut attributes = Vec::new();
-        while let Some(mark) = rest.chars().next().filter(|mark| !mark.is_whitespace() && *mark != '>') {
-            *rest = &rest[mark.len_utf8()..];
-            match mark {
+        while let Some(symbol) =
+            rest.chars().next().filter(|symbol| !symbol.is_whitespace() && *symbol != '>')
+        {
+            *rest = &rest[symbol.len_utf8()..];
+            match symbol {
                 '#' => {
                     let id = take_name(rest).ok_or("has `#` without an id")?;
                     attributes.push(("id".to_owned(), AttributeMatch::Is(id.to_owned())));
@@ -108,15 +110,15 @@ impl Compound {
                 '[' => {
                     let (inside, after) = rest.split_once(']').ok_or("has `[` without `]`")?;
                     *rest = after;
-                    attributes.push(parse_attribute(inside).ok_or("has an attribute it cannot read")?);
+                    attributes.push(parse_attribute(inside).ok_or("has an invalid attribute")?);
                 }
-                _ => return Err(SHAPE),
+                _ => return Err(INVALID),
             }
         }
-        if tag.is_none() && attributes.is_empty() { Err(SHAPE) } else { Ok(Self { tag, attributes }) }
+        if tag.is_none() && attributes.is_empty() { Err(INVALID) } else { Ok(Self { tag, attributes }) }
     }
 
-    /// The longest text that stands in the page's bytes wherever this matches.
+    /// Returns the longest text that is in the bytes of every page with a matching element.
     fn token(&self) -> &str {
         let texts = self.attributes.iter().map(|(name, test)| match test {
             AttributeMatch::Is(v)
@@ -134,7 +136,7 @@ impl Compound {
 
     fn matches(&self, node: &Node<'_>) -> bool {
         let Some(tag) = node.name() else { return false };
-        self.tag.as_deref().is_none_or(|wanted| wanted == tag)
+        self.tag.as_deref().is_none_or(|expected| expected == tag)
             && self
                 .attributes
                 .iter()
@@ -146,15 +148,15 @@ impl AttributeMatch {
     fn matches(&self, value: &str) -> bool {
         match self {
             Self::Present => true,
-            Self::Is(wanted) => value == wanted,
-            Self::Word(wanted) => value.split_ascii_whitespace().any(|word| word == wanted),
-            Self::Starts(wanted) => value.starts_with(wanted.as_str()),
-            Self::Has(wanted) => value.contains(wanted.as_str()),
+            Self::Is(expected) => value == expected,
+            Self::Word(expected) => value.split_ascii_whitespace().any(|word| word == expected),
+            Self::Starts(expected) => value.starts_with(expected.as_str()),
+            Self::Has(expected) => value.contains(expected.as_str()),
         }
     }
 }
 
-/// Takes an identifier off the front.
+/// Takes an identifier off the front of `rest`.
 fn take_name<'a>(rest: &mut &'a str) -> Option<&'a str> {
     let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_')).unwrap_or(rest.len());
     let (name, after) = rest.split_at(end);
@@ -182,7 +184,7 @@ mod tests {
     use select::document::Document;
 
     #[test]
-    fn each_part_of_a_selector_is_held_against_one_element() {
+    fn all_parts_of_a_selector_must_match_one_element() {
         let page = Document::from(
             r#"<main><form id="a" class="one two" action="/errors/validateCaptcha"><p><input hidden></p></form></main>"#,
         );
@@ -211,17 +213,17 @@ mod tests {
     }
 
     #[test]
-    fn a_selector_outside_the_grammar_is_refused_with_its_text() {
+    fn a_selector_outside_the_grammar_is_an_error_with_its_text() {
         for text in
             ["", "div", "a b", "a + .b", "a .b .c", ".a >", "> .a", "#", ".", "[", "[=x]", "[a~=b]", "#é"]
         {
-            let said = Selector::parse(text).unwrap_err();
-            assert!(said.contains(&format!("`{text}`")), "{said}");
+            let error = Selector::parse(text).unwrap_err();
+            assert!(error.contains(&format!("`{text}`")), "{error}");
         }
     }
 
     #[test]
-    fn the_token_stands_in_every_page_that_matches() {
+    fn the_token_is_in_every_page_that_matches() {
         for (text, token) in [
             ("div#px-captcha", "px-captcha"),
             ("[data-ray][hidden]", "data-ray"),

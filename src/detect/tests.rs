@@ -9,14 +9,14 @@ use crate::error_kind::ErrorKind;
 use crate::tier::Tier;
 use crate::verdict::{Verdict, VerdictKind};
 
-/// An answer made of a status, `name: value` lines and a body.
+/// Classifies a response with a status, `name: value` lines and a body.
 fn classify(status: u16, headers: &str, body: &[u8]) -> Verdict {
-    let map = map(headers);
+    let headers = header_map(headers);
     let url = Url::parse("https://site.example/p").unwrap();
-    Rules::shipped().classify(&view(status, &map, &url, body))
+    Rules::shipped().classify(&view(status, &headers, &url, body))
 }
 
-fn map(headers: &str) -> HeaderMap {
+fn header_map(headers: &str) -> HeaderMap {
     let fields = headers.lines().filter_map(|line| line.split_once(": "));
     fields
         .map(|(name, value)| {
@@ -35,7 +35,7 @@ const JSON: &str = "content-type: application/json";
 const PAGE: &[u8] = b"<!doctype html><html><head><title>Shop</title></head><body><h1>Shop</h1></body></html>";
 
 #[test]
-fn statuses_without_a_vendors_sign_are_read_as_the_table_says() {
+fn statuses_without_a_vendors_sign_are_classified_by_status_and_content_type() {
     use VerdictKind::{Block, Genuine, Geo, OriginError, ProxyFault, RateLimit};
     let table = [
         (200, HTML, Genuine),
@@ -67,8 +67,8 @@ fn statuses_without_a_vendors_sign_are_read_as_the_table_says() {
     }
 }
 
-/// Every saved answer in these folders of `fixtures`.
-fn saved_answers(folder: &str) -> Vec<(String, Vec<u8>)> {
+/// Returns every recorded response in a folder of `fixtures`.
+fn recorded_responses(folder: &str) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(folder)];
     while let Some(folder) = folders.pop() {
@@ -85,16 +85,16 @@ fn saved_answers(folder: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn the_quick_ways_change_no_verdict() {
+fn the_fast_paths_do_not_change_a_verdict() {
     let rules = Rules::shipped();
     let url = Url::parse("https://site.example/p").unwrap();
     let elsewhere = Url::parse("https://site.example/login").unwrap();
-    let answers = [saved_answers("pages"), saved_answers("blocks")].concat();
-    assert!(answers.len() > 300, "{}", answers.len());
-    for (path, text) in answers {
-        let answer = recorded::parse(&text).unwrap();
-        let own = answer.view(&url);
-        // Behind 64 KiB a page is not parsed, and rules stop at several sizes.
+    let responses = [recorded_responses("pages"), recorded_responses("blocks")].concat();
+    assert!(responses.len() > 300, "{}", responses.len());
+    for (path, text) in responses {
+        let response = recorded::parse(&text).unwrap();
+        let own = response.view(&url);
+        // A page above 64 KiB is not parsed, and several rules have a size limit.
         let large = [own.body, &b"<!-- -->".repeat(9_000)].concat();
         for (status, requested, body) in [
             (own.status, own.requested, own.body),
@@ -103,24 +103,24 @@ fn the_quick_ways_change_no_verdict() {
             (200, &elsewhere, own.body),
             (200, own.requested, &large),
         ] {
-            let seen = ResponseView { status, requested, body, ..own };
-            let quick = rules.classify(&seen);
+            let view = ResponseView { status, requested, body, ..own };
+            let full = rules.classify(&view);
             assert_eq!(
-                quick,
-                classify::classify_exhaustively(&rules.0, &seen),
+                full,
+                classify::classify_exhaustively(&rules.0, &view),
                 "{path} {status} {}",
                 body.len()
             );
-            let at_once = rules.classify_cheap(&seen);
-            assert!(at_once.is_none_or(|verdict| verdict == quick), "{path} {status} {}", body.len());
+            let cheap = rules.classify_cheap(&view);
+            assert!(cheap.is_none_or(|verdict| verdict == full), "{path} {status} {}", body.len());
         }
     }
 }
 
 #[test]
-fn a_title_is_read_for_a_rule_that_a_text_brought_back() {
+fn a_title_is_read_for_a_rule_that_a_text_match_adds() {
     let head = "schema = 1\nname = \"t\"\n[[rule]]\nid = \"t\"\nkind = \"block\"\nconfidence = 0.5\nsource = \"t\"\nseen = \"2026-01\"\n";
-    let (headers, url) = (map(HTML), Url::parse("https://site.example/").unwrap());
+    let (headers, url) = (header_map(HTML), Url::parse("https://site.example/").unwrap());
     for (lines, page, fires) in [
         (
             "all = [{ text = [\"challenge-x\"] }]\nany = [{ title = \"wait\" }, { header = \"x-no\" }]",
@@ -143,7 +143,7 @@ fn a_title_is_read_for_a_rule_that_a_text_brought_back() {
 }
 
 #[test]
-fn a_401_that_asks_for_credentials_is_the_sites_own_answer() {
+fn a_401_that_requires_credentials_is_genuine() {
     let verdict = classify(401, "www-authenticate: Basic realm=\"staff\"\ncontent-type: text/html", PAGE);
     assert_eq!(verdict.kind, VerdictKind::Genuine);
     assert_eq!(verdict.evidence[0].rule, "generic/credentials-wanted");
@@ -173,16 +173,16 @@ fn an_empty_202_with_the_header_is_a_challenge() {
 }
 
 #[test]
-fn an_empty_page_is_a_stub_unless_its_body_was_not_asked_for() {
+fn an_empty_page_is_a_stub_unless_its_body_was_not_requested() {
     assert_eq!(classify(200, HTML, b"").kind, VerdictKind::Stub);
     assert_eq!(classify(200, JSON, b"").kind, VerdictKind::Genuine);
-    let (headers, url) = (map(HTML), Url::parse("https://site.example/").unwrap());
+    let (headers, url) = (header_map(HTML), Url::parse("https://site.example/").unwrap());
     let head = ResponseView { complete: false, ..view(200, &headers, &url, b"") };
     assert!(Rules::shipped().classify(&head).is_genuine());
 }
 
 #[test]
-fn json_is_never_judged_by_its_text() {
+fn json_is_never_classified_by_its_text() {
     let text = br#"{"title":"Just a moment...","x":"_cf_chl_opt /cdn-cgi/challenge-platform/h/"}"#;
     assert!(classify(403, JSON, text).is_genuine());
     assert!(classify(200, JSON, text).is_genuine());
@@ -192,7 +192,7 @@ fn json_is_never_judged_by_its_text() {
 #[test]
 fn the_proxys_own_page_is_not_the_sites() {
     let (headers, url) =
-        (map("x-squid-error: ERR_DNS_FAIL 0\n"), Url::parse("http://site.example/").unwrap());
+        (header_map("x-squid-error: ERR_DNS_FAIL 0\n"), Url::parse("http://site.example/").unwrap());
     let direct = view(503, &headers, &url, b"");
     assert_eq!(Rules::shipped().classify(&direct).kind, VerdictKind::OriginError);
     let proxied = ResponseView { via_proxy: true, ..direct };
@@ -200,24 +200,24 @@ fn the_proxys_own_page_is_not_the_sites() {
 }
 
 #[test]
-fn a_redirect_to_a_login_page_is_a_wall_and_the_login_page_itself_is_not() {
-    let headers = map(HTML);
+fn a_redirect_to_a_login_page_is_a_login_wall_and_the_login_page_itself_is_not() {
+    let headers = header_map(HTML);
     let login = Url::parse("https://site.example/login?next=%2Fp").unwrap();
-    let asked = Url::parse("https://site.example/p").unwrap();
-    let walled = ResponseView { requested: &asked, ..view(200, &headers, &login, PAGE) };
-    assert_eq!(Rules::shipped().classify(&walled).kind, VerdictKind::LoginWall);
+    let requested = Url::parse("https://site.example/p").unwrap();
+    let redirected = ResponseView { requested: &requested, ..view(200, &headers, &login, PAGE) };
+    assert_eq!(Rules::shipped().classify(&redirected).kind, VerdictKind::LoginWall);
     assert!(Rules::shipped().classify(&view(200, &headers, &login, PAGE)).is_genuine());
 }
 
 #[test]
-fn the_browsers_own_error_page_is_blamed_on_the_proxy_when_there_is_one() {
+fn the_browsers_own_error_page_is_a_proxy_fault_if_there_is_a_proxy() {
     let body = b"<html><head><title>site.example</title></head><body class=\"neterror\">no</body></html>";
-    let (headers, url) = (map(HTML), Url::parse("https://site.example/").unwrap());
-    let shown = ResponseView { tier: Some(Tier::Browser), ..view(200, &headers, &url, body) };
-    assert_eq!(Rules::shipped().classify(&shown).kind, VerdictKind::OriginError);
-    let proxied = ResponseView { via_proxy: true, ..shown };
+    let (headers, url) = (header_map(HTML), Url::parse("https://site.example/").unwrap());
+    let browser = ResponseView { tier: Some(Tier::Browser), ..view(200, &headers, &url, body) };
+    assert_eq!(Rules::shipped().classify(&browser).kind, VerdictKind::OriginError);
+    let proxied = ResponseView { via_proxy: true, ..browser };
     assert_eq!(Rules::shipped().classify(&proxied).kind, VerdictKind::ProxyFault);
-    let http = ResponseView { tier: Some(Tier::Plain), ..shown };
+    let http = ResponseView { tier: Some(Tier::Plain), ..browser };
     assert!(Rules::shipped().classify(&http).is_genuine());
 }
 
@@ -231,7 +231,7 @@ fn a_sign_beyond_the_prefix_is_not_read() {
 }
 
 #[test]
-fn evidence_is_bounded_and_shows_no_cookie_and_no_token() {
+fn evidence_is_limited_and_contains_no_cookie_value_or_token() {
     let headers = "set-cookie: datadome=secret1; Path=/\nx-datadome: secret2\nx-kpsdk-ct: secret3";
     let verdict = classify(403, headers, b"");
     let shown = format!("{verdict:?}");
@@ -241,7 +241,7 @@ fn evidence_is_bounded_and_shows_no_cookie_and_no_token() {
 }
 
 #[test]
-fn every_shipped_rule_is_read_and_has_an_id_of_its_own() {
+fn every_shipped_rule_is_parsed_and_has_a_unique_id() {
     let rules = Rules::shipped();
     let mut ids: Vec<&str> = rules.list().map(|rule| rule.id.as_str()).collect();
     let count = ids.len();
@@ -252,7 +252,7 @@ fn every_shipped_rule_is_read_and_has_an_id_of_its_own() {
 }
 
 #[test]
-fn no_generic_sign_is_as_sure_as_a_vendors() {
+fn generic_rules_have_lower_confidence_than_vendor_rules() {
     let rules = Rules::shipped();
     let generic = rules.list().filter(|r| r.id.starts_with("generic/")).map(|r| r.confidence);
     let vendors = rules.list().filter(|r| r.vendor.is_some()).map(|r| r.confidence);
@@ -271,20 +271,20 @@ fn the_users_folder_adds_rules_and_overrides_them_by_id() {
     fs::write(dir.path().join("notes.txt"), "not a rule").unwrap();
     let rules = Rules::with_dir(dir.path()).unwrap();
     assert_eq!(rules.list().count(), Rules::shipped().list().count() + 1);
-    let (headers, url) = (map(HTML), Url::parse("https://site.example/queue/7").unwrap());
+    let (headers, url) = (header_map(HTML), Url::parse("https://site.example/queue/7").unwrap());
     assert_eq!(rules.classify(&view(200, &headers, &url, PAGE)).to_string(), "shop stub");
     let url = Url::parse("https://site.example/").unwrap();
     assert_eq!(rules.classify(&view(403, &headers, &url, PAGE)).kind, VerdictKind::Geo);
 }
 
 #[test]
-fn a_shipped_rule_is_switched_off_by_name_and_an_unknown_one_is_an_error() {
+fn a_shipped_rule_is_disabled_by_name_and_an_unknown_one_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
     write("a.toml", "schema = 1\nname = \"generic\"\noff = [\"refused\", \"unavailable\"]\n");
     let rules = Rules::with_dir(dir.path()).unwrap();
     assert_eq!(rules.list().count(), Rules::shipped().list().count() - 2);
-    let (headers, url) = (map(HTML), Url::parse("https://site.example/").unwrap());
+    let (headers, url) = (header_map(HTML), Url::parse("https://site.example/").unwrap());
     assert!(rules.classify(&view(403, &headers, &url, PAGE)).is_genuine());
     write("a.toml", "schema = 1\nname = \"generic\"\noff = [\"refuse\"]\n");
     let error = Rules::with_dir(dir.path()).unwrap_err();
@@ -292,7 +292,7 @@ fn a_shipped_rule_is_switched_off_by_name_and_an_unknown_one_is_an_error() {
 }
 
 #[test]
-fn two_files_of_the_users_folder_may_not_have_the_same_rule() {
+fn two_files_of_the_users_folder_must_not_define_the_same_rule() {
     let dir = tempfile::tempdir().unwrap();
     let own = "schema = 1\nname = \"shop\"\n[[rule]]\nid = \"queue\"\nkind = \"stub\"\n\
         confidence = 0.9\nsource = \"ours\"\nseen = \"2026-11\"\nall = [{ path = \"/queue\" }]\n";
@@ -300,13 +300,13 @@ fn two_files_of_the_users_folder_may_not_have_the_same_rule() {
     fs::write(dir.path().join("b.toml"), own).unwrap();
     let error = Rules::with_dir(dir.path()).unwrap_err().to_string();
     assert!(
-        error.contains("b.toml: the rule `shop/queue` is in") && error.contains("a.toml already"),
+        error.contains("b.toml: the rule `shop/queue` is already defined in ") && error.ends_with("a.toml"),
         "{error}"
     );
 }
 
-/// Rules of one rule with this condition.
-fn only(condition: &str) -> Rules {
+/// Returns rules that consist of one rule with this condition.
+fn single_rule(condition: &str) -> Rules {
     let text = format!(
         "schema = 1\nname = \"x\"\n[[rule]]\nid = \"a\"\nkind = \"stub\"\nconfidence = 0.9\n\
          source = \"s\"\nseen = \"2026-11\"\nall = [{condition}]\n"
@@ -315,9 +315,9 @@ fn only(condition: &str) -> Rules {
 }
 
 #[test]
-fn a_path_ends_with_a_word_and_what_was_asked_for_is_another_path() {
-    let headers = map(HTML);
-    let asked = Url::parse("https://site.example/p/1").unwrap();
+fn a_path_matches_up_to_a_word_end_and_the_requested_path_is_separate() {
+    let headers = header_map(HTML);
+    let requested = Url::parse("https://site.example/p/1").unwrap();
     let table = [
         ("{ path = \"/login\" }", "/en/login", true),
         ("{ path = \"/login\" }", "/login.php", true),
@@ -329,37 +329,37 @@ fn a_path_ends_with_a_word_and_what_was_asked_for_is_another_path() {
         ("{ asked = \"/p\" }", "/elsewhere", true),
         ("{ asked = \"/elsewhere\" }", "/elsewhere", false),
     ];
-    for (condition, answered, fires) in table {
-        let url = asked.join(answered).unwrap();
-        let answer = ResponseView { requested: &asked, ..view(200, &headers, &url, PAGE) };
-        assert_eq!(!only(condition).classify(&answer).is_genuine(), fires, "{condition} {answered}");
+    for (condition, path, fires) in table {
+        let url = requested.join(path).unwrap();
+        let response = ResponseView { requested: &requested, ..view(200, &headers, &url, PAGE) };
+        assert_eq!(!single_rule(condition).classify(&response).is_genuine(), fires, "{condition} {path}");
     }
 }
 
 #[test]
-fn json_is_asked_for_its_keys_and_not_for_its_text() {
-    let rules = only("{ json = [\"appId\", \"blockScript\"] }");
-    let (headers, url) = (map(JSON), Url::parse("https://site.example/").unwrap());
-    let judged = |body: &[u8]| rules.classify(&view(403, &headers, &url, body)).kind;
-    assert_eq!(judged(br#"{"appId":"a","blockScript":"b","x":1}"#), VerdictKind::Stub);
-    assert_eq!(judged(br#"{"appId":"a"}"#), VerdictKind::Genuine);
-    assert_eq!(judged(br#"{"text":"\"appId\":\"a\",\"blockScript\":\"b\""}"#), VerdictKind::Genuine);
-    assert_eq!(judged(br#"["appId","blockScript"]"#), VerdictKind::Genuine);
-    let html = map(HTML);
+fn json_is_matched_by_its_keys_and_not_by_its_text() {
+    let rules = single_rule("{ json = [\"appId\", \"blockScript\"] }");
+    let (headers, url) = (header_map(JSON), Url::parse("https://site.example/").unwrap());
+    let kind_of = |body: &[u8]| rules.classify(&view(403, &headers, &url, body)).kind;
+    assert_eq!(kind_of(br#"{"appId":"a","blockScript":"b","x":1}"#), VerdictKind::Stub);
+    assert_eq!(kind_of(br#"{"appId":"a"}"#), VerdictKind::Genuine);
+    assert_eq!(kind_of(br#"{"text":"\"appId\":\"a\",\"blockScript\":\"b\""}"#), VerdictKind::Genuine);
+    assert_eq!(kind_of(br#"["appId","blockScript"]"#), VerdictKind::Genuine);
+    let html = header_map(HTML);
     let page = view(403, &html, &url, br#"{"appId":"a","blockScript":"b"}"#);
     assert!(rules.classify(&page).is_genuine());
 }
 
 #[test]
-fn a_page_too_large_to_parse_is_judged_at_once() {
-    let rules = only("{ css = \"#queue b\" }");
-    let (headers, url) = (map(HTML), Url::parse("https://site.example/").unwrap());
+fn a_page_too_large_to_parse_is_classified_without_parsing() {
+    let rules = single_rule("{ css = \"#queue b\" }");
+    let (headers, url) = (header_map(HTML), Url::parse("https://site.example/").unwrap());
     let small = b"<div id=queue><p><b>41</b></div>";
     assert_eq!(rules.classify_cheap(&view(200, &headers, &url, small)), None);
     assert_eq!(rules.classify(&view(200, &headers, &url, small)).kind, VerdictKind::Stub);
     let large = [&small[..], &b" ".repeat(PREFIX)].concat();
-    let at_once = rules.classify_cheap(&view(200, &headers, &url, &large)).unwrap();
-    assert!(at_once.is_genuine(), "a rule's element is not looked for in so large a page");
+    let cheap = rules.classify_cheap(&view(200, &headers, &url, &large)).unwrap();
+    assert!(cheap.is_genuine(), "elements are not searched in a page of this size");
 }
 
 #[test]
@@ -370,27 +370,27 @@ fn a_missing_folder_is_an_io_error_that_names_it() {
 }
 
 #[test]
-fn a_broken_rule_file_is_named_with_its_line_and_what_is_wrong() {
+fn an_invalid_rule_file_is_an_error_with_its_line_and_problem() {
     let head = "schema = 1\nname = \"x\"\n[[rule]]\nid = \"a\"\nkind = \"block\"\nsource = \"s\"\nseen = \"2026-11\"\n";
     let table = [
         ("confidence = 0.5\nstatsu = [403]", "mine.toml:9:1: unknown field `statsu`; did you mean `status`?"),
         ("confidence = \"high\"\nstatus = [403]", "mine.toml:8:14: key `confidence`: invalid type"),
-        ("confidence = 1.5\nstatus = [403]", "rule `a`: `confidence` is above 0.0 and at most 1.0"),
+        ("confidence = 1.5\nstatus = [403]", "rule `a`: `confidence` must be above 0.0 and at most 1.0"),
         ("confidence = 0.5", "it needs a status, or a condition"),
         ("confidence = 0.5\nstatus = [\"5xx\"]", "`5xx` is not a range of statuses"),
-        ("confidence = 0.5\nstatus = [403]\nmax_bytes = 9000000", "no more than 262144 bytes are read"),
+        ("confidence = 0.5\nstatus = [403]\nmax_bytes = 9000000", "at most 262144 bytes are read"),
         (
             "confidence = 0.5\nall = [{ hedaer = \"server\" }]",
             "mine.toml:9:10: key `all`: unknown field `hedaer`; did you mean `header`?",
         ),
         ("confidence = 0.5\nall = [{ header = \"a b\" }]", "`a b` is not a header name"),
-        ("confidence = 0.5\nall = [{ has = \"x\" }]", "`is`, `has` and `starts` go with `header`"),
+        ("confidence = 0.5\nall = [{ has = \"x\" }]", "`is`, `has` and `starts` need `header`"),
         ("confidence = 0.5\nall = [{}]", "a condition needs a subject"),
-        ("confidence = 0.5\nall = [{ cookie = \"a\", css = \"#b\" }]", "a condition has one subject"),
+        ("confidence = 0.5\nall = [{ cookie = \"a\", css = \"#b\" }]", "a condition has exactly one subject"),
         ("confidence = 0.5\nall = [{ css = \"a + b\" }]", "the selector `a + b`"),
-        ("confidence = 0.5\nall = [{ json = [] }]", "`json` needs a list of texts"),
-        ("confidence = 0.5\nall = [{ says = [\"\"] }]", "`says` needs a list of texts"),
-        ("confidence = 0.5\nall = [{ text = [] }]", "`text` needs a list of texts"),
+        ("confidence = 0.5\nall = [{ json = [] }]", "`json` needs a non-empty list of texts"),
+        ("confidence = 0.5\nall = [{ says = [\"\"] }]", "`says` needs a non-empty list of texts"),
+        ("confidence = 0.5\nall = [{ text = [] }]", "`text` needs a non-empty list of texts"),
         ("confidence = 0.5\nkind = \"block\"\nstatus = [403]", "duplicate key"),
     ];
     for (tail, expected) in table {
@@ -404,19 +404,19 @@ fn a_broken_rule_file_is_named_with_its_line_and_what_is_wrong() {
 }
 
 #[test]
-fn of_two_equally_sure_rules_the_kind_with_the_more_particular_step_leads() {
+fn at_equal_confidence_the_kind_with_the_more_specific_next_step_wins() {
     let text = "schema = 1\nname = \"x\"\n\
         [[rule]]\nid = \"a\"\nkind = \"challenge\"\nconfidence = 0.9\nsource = \"s\"\nseen = \"2026-11\"\nstatus = [403]\n\
         [[rule]]\nid = \"b\"\nkind = \"captcha\"\nconfidence = 0.9\nsource = \"s\"\nseen = \"2026-11\"\nstatus = [403]\n";
     let rules = Rules::from_toml(text, "x.toml").unwrap();
-    let (headers, url) = (map(HTML), Url::parse("https://site.example/").unwrap());
+    let (headers, url) = (header_map(HTML), Url::parse("https://site.example/").unwrap());
     assert_eq!(rules.classify(&view(403, &headers, &url, PAGE)).kind, VerdictKind::Captcha);
 }
 
 #[test]
-fn a_saved_answer_is_judged_like_a_fresh_one() {
-    let saved =
+fn a_recorded_response_is_classified_like_a_new_one() {
+    let response =
         recorded::parse(b"HTTP/2 429\nx-vercel-mitigated: challenge\ncontent-type: text/html\n\n").unwrap();
     let url = Url::parse("https://site.example/").unwrap();
-    assert_eq!(Rules::shipped().classify(&saved.view(&url)).to_string(), "vercel challenge");
+    assert_eq!(Rules::shipped().classify(&response.view(&url)).to_string(), "vercel challenge");
 }

@@ -1,11 +1,11 @@
-//! Whether one text holds another, by bytes.
+//! Byte-wise text search.
 
-/// As it is. An empty one is in every text.
-pub(super) fn contains(hay: &[u8], part: &[u8]) -> bool {
-    part.is_empty() || hay.windows(part.len()).any(|window| window == part)
+/// Whether `haystack` contains `needle`. Every text contains the empty one.
+pub(super) fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    needle.is_empty() || haystack.windows(needle.len()).any(|window| window == needle)
 }
 
-/// Whatever the case of its ASCII letters.
-pub(super) fn contains_ignore_case(hay: &[u8], part: &[u8]) -> bool {
-    part.is_empty() || hay.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part))
+/// Whether `haystack` contains `needle`, ignoring ASCII case.
+pub(super) fn contains_ignore_case(haystack: &[u8], needle: &[u8]) -> bool {
+    needle.is_empty() || haystack.windows(needle.len()).any(|window| window.eq_ignore_ascii_case(needle))
 }

@@ -1,35 +1,35 @@
-//! CSS selectors, and what is wrong with one that is none.
+//! CSS selectors, and errors for invalid ones.
 
 use std::fmt;
 
 use scraper::Selector;
 
-/// A selector and how it was written.
+/// A parsed selector and its source text.
 #[derive(Clone)]
 pub(crate) struct CssSelector {
     pub(super) selector: Selector,
     text: String,
 }
 
-/// What is wrong with a selector.
+/// An error in a selector or a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SelectorError {
-    /// Where, in characters from 1.
+    /// The position in characters, starting at 1.
     pub(crate) column: usize,
     message: String,
 }
 
 impl CssSelector {
-    /// Reads a selector.
+    /// Parses a selector.
     pub(crate) fn parse(text: &str) -> Result<Self, SelectorError> {
         if text.len() > MAX_SELECTOR_LEN {
             return Err(SelectorError::new(
                 MAX_SELECTOR_LEN,
-                format!("a selector of more than {MAX_SELECTOR_LEN} bytes"),
+                format!("the selector is longer than {MAX_SELECTOR_LEN} bytes"),
             ));
         }
         if text.trim().is_empty() {
-            return Err(SelectorError::new(1, "a selector is missing"));
+            return Err(SelectorError::new(1, "the selector is missing"));
         }
         match Selector::parse(text) {
             Ok(selector) => Ok(Self { selector, text: text.to_owned() }),
@@ -47,35 +47,32 @@ impl SelectorError {
         Self { column, message: message.into() }
     }
 
-    /// The same, seen from `columns` further left.
+    /// Adds `columns` to the column.
     pub(super) fn shifted(mut self, columns: usize) -> Self {
         self.column += columns;
         self
     }
 }
 
-/// Finds the first token that no selector could go on with: the parser says that something is wrong, and not where.
+/// Finds the first token with which no valid selector can continue. The parser itself reports no position.
 fn locate_error(text: &str) -> SelectorError {
-    let mut good = 0;
+    let mut valid_end = 0;
     for end in token_ends(text) {
-        let begun = &text[..end];
-        if COMPLETIONS.iter().any(|ends| Selector::parse(&[begun, ends].concat()).is_ok()) {
-            good = end;
+        let start = &text[..end];
+        if COMPLETIONS.iter().any(|rest| Selector::parse(&[start, rest].concat()).is_ok()) {
+            valid_end = end;
         }
     }
-    let column = text[..good].chars().count() + 1;
-    let rest = text[good..].trim();
+    let column = text[..valid_end].chars().count() + 1;
+    let rest = text[valid_end..].trim();
     if rest.is_empty() {
-        return SelectorError::new(column, format!("the selector `{}` ends too early", text.escape_debug()));
+        return SelectorError::new(column, format!("the selector `{}` is incomplete", text.escape_debug()));
     }
-    let blanks = text[good..].chars().take_while(|c| c.is_whitespace()).count();
-    SelectorError::new(
-        column + blanks,
-        format!("`{}` is no CSS selector that rungs knows", rest.escape_debug()),
-    )
+    let blanks = text[valid_end..].chars().take_while(|c| c.is_whitespace()).count();
+    SelectorError::new(column + blanks, format!("`{}` is not a supported CSS selector", rest.escape_debug()))
 }
 
-/// Where each token ends: names stay whole.
+/// Returns the end of each token. A name is one token.
 fn token_ends(text: &str) -> Vec<usize> {
     let is_name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
     let mut ends = Vec::new();
@@ -100,7 +97,7 @@ impl Eq for CssSelector {}
 
 impl fmt::Debug for CssSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Css").field(&self.text).finish()
+        f.debug_tuple("CssSelector").field(&self.text).finish()
     }
 }
 
@@ -110,10 +107,10 @@ impl fmt::Display for SelectorError {
     }
 }
 
-/// What a selector that is only begun may end with.
+/// Texts that may complete an incomplete selector.
 const COMPLETIONS: [&str; 13] =
     ["", "a", "]", "a]", "=a]", "\"]", "']", ")", "a)", "1)", "(a)", "first-child", ":first-child)"];
-/// The longest selector, in bytes.
+/// Maximum length of a selector, in bytes.
 const MAX_SELECTOR_LEN: usize = 2000;
 
 #[cfg(test)]
@@ -122,12 +119,12 @@ mod tests {
 
     #[test]
     fn an_invalid_selector_is_an_error_that_names_the_column() {
-        for (text, column, told) in [
+        for (text, column, message) in [
             ("", 1, "missing"),
             ("  ", 1, "missing"),
-            ("h1[", 4, "too early"),
-            ("a >", 4, "too early"),
-            ("a > > b", 5, "`> b` is no"),
+            ("h1[", 4, "incomplete"),
+            ("a >", 4, "incomplete"),
+            ("a > > b", 5, "`> b` is not"),
             ("a:foo", 3, "`foo`"),
             ("div::before", 5, "`:before`"),
             ("p..x", 3, "`.x`"),
@@ -135,15 +132,15 @@ mod tests {
             ("a:nth-child(x) > > b", 13, "`x) > > b`"),
             ("é > 5", 5, "`5`"),
         ] {
-            let wrong = CssSelector::parse(text).unwrap_err();
-            assert_eq!(wrong.column, column, "{text}: {wrong}");
-            assert!(wrong.to_string().contains(told), "{text}: {wrong}");
+            let error = CssSelector::parse(text).unwrap_err();
+            assert_eq!(error.column, column, "{text}: {error}");
+            assert!(error.to_string().contains(message), "{text}: {error}");
         }
         assert!(CssSelector::parse(&"a ".repeat(2000)).is_err());
     }
 
     #[test]
-    fn selectors_of_every_day_are_read() {
+    fn common_selectors_are_parsed() {
         for text in [
             "a",
             "a.next[rel~=next]",

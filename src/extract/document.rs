@@ -1,4 +1,4 @@
-//! A page as a tree, read within bounds.
+//! A parsed page, within limits.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use url::Url;
 use super::css::CssSelector;
 use super::links;
 
-/// A page that was read, or as much of it as is allowed. Not to be sent to another thread, nor held across one's waits.
+/// A parsed page, up to the limits. It is not `Send`, so it must not be held across an await.
 pub(crate) struct Document {
     pub(super) html: Html,
     base: Url,
@@ -19,7 +19,7 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    /// Reads the page at `url`. Whatever it is, there is a tree in the end.
+    /// Parses the page at `url`. Every input results in a tree.
     pub(crate) fn parse(text: &str, url: &Url) -> Self {
         let (html, is_truncated) = parse(text);
         let base = links::base_url(&html, url);
@@ -27,41 +27,40 @@ impl Document {
         Self { html, base, canonical, is_truncated }
     }
 
-    /// The same, best known by this URL where it does not say so itself.
+    /// Sets the canonical URL, unless the page itself has one.
     pub(crate) fn with_canonical(mut self, canonical: Option<Url>) -> Self {
         self.canonical = self.canonical.or(canonical);
         self
     }
 
-    /// What URLs in it are relative to.
+    /// Returns the base URL of the page's relative URLs.
     pub(crate) const fn base(&self) -> &Url {
         &self.base
     }
 
-    /// The URL it says it is best known by.
+    /// Returns the canonical URL.
     pub(crate) const fn canonical(&self) -> Option<&Url> {
         self.canonical.as_ref()
     }
 
-    /// Not all of it was read.
+    /// Whether a limit cut the page.
     pub(crate) const fn is_truncated(&self) -> bool {
         self.is_truncated
     }
 
-    /// The elements that match, in the order of the page.
+    /// Returns the matching elements, in page order.
     pub(super) fn select<'a>(&'a self, css: &'a CssSelector) -> impl Iterator<Item = ElementRef<'a>> {
         self.html.select(&css.selector)
     }
 }
 
-/// The last boundary of a character at `most` bytes or before.
-pub(super) fn floor_char_boundary(text: &str, most: usize) -> usize {
-    (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+/// Returns the last character boundary at or before `index`.
+pub(super) fn floor_char_boundary(text: &str, index: usize) -> usize {
+    (0..=index.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
-/// Parses piece by piece, and stops where the tree is too large or too deep. A page of tags that never close, of
-/// misnested formatting or of a tag with a hundred thousand attributes costs time and memory by the square of its size;
-/// no piece alone costs much.
+/// Parses in chunks, and stops when the tree is too large or too deep. Unclosed tags, misnested formatting, or a tag
+/// with 100,000 attributes cost time and memory quadratic in the page size. A single chunk is cheap.
 fn parse(text: &str) -> (Html, bool) {
     let mut text = text;
     let mut is_cut = false;
@@ -69,37 +68,37 @@ fn parse(text: &str) -> (Html, bool) {
         (text, is_cut) = (&text[..floor_char_boundary(text, MAX_BYTES)], true);
     }
     let mut parser = parse_document(HtmlTreeSink::new(Html::new_document()), ParseOpts::default());
-    let (began, mut known) = (Instant::now(), 0);
+    let (start, mut checked) = (Instant::now(), 0);
     while !text.is_empty() {
-        let (piece, rest) = text.split_at(floor_char_boundary(text, CHUNK_SIZE));
-        parser.process(StrTendril::from(piece));
+        let (chunk, rest) = text.split_at(floor_char_boundary(text, CHUNK_SIZE));
+        parser.process(StrTendril::from(chunk));
         text = rest;
-        if !is_within_limits(&parser, &mut known) || began.elapsed() > MAX_TIME {
+        if !is_within_limits(&parser, &mut checked) || start.elapsed() > MAX_TIME {
             return (parser.finish(), true);
         }
     }
     (parser.finish(), is_cut)
 }
 
-/// Whether the tree is as small and as flat as it may be. The first `known` nodes were looked at before.
-fn is_within_limits(parser: &Parser<HtmlTreeSink>, known: &mut usize) -> bool {
+/// Whether the tree is within the node and depth limits. The first `checked` nodes were checked before.
+fn is_within_limits(parser: &Parser<HtmlTreeSink>, checked: &mut usize) -> bool {
     let html = parser.tokenizer.sink.sink.0.borrow();
     let nodes = html.tree.nodes();
     let count = nodes.len();
-    let new = count - std::mem::replace(known, count);
+    let new = count - std::mem::replace(checked, count);
     let is_deep = nodes.rev().take(new).any(|node| node.ancestors().take(MAX_DEPTH + 1).count() > MAX_DEPTH);
     count <= MAX_NODES && !is_deep
 }
 
-/// How much of a page is read, in bytes.
+/// Maximum bytes of a page that are parsed.
 const MAX_BYTES: usize = 8 << 20;
-/// The most nodes of its tree.
+/// Maximum nodes of the tree.
 const MAX_NODES: usize = 400_000;
-/// The most levels of its tree, as Chrome has it.
+/// Maximum levels of the tree, as in Chromium.
 const MAX_DEPTH: usize = 512;
-/// How long it may take, where a page finds another way to be slow.
+/// Maximum parse time, for pages that are slow within the other limits.
 const MAX_TIME: Duration = Duration::from_secs(10);
-/// How much is read between two looks at the tree, in bytes.
+/// Bytes that are parsed between two checks of the tree.
 const CHUNK_SIZE: usize = 4096;
 
 #[cfg(test)]
@@ -115,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_that_nest_for_ever_are_cut_and_not_followed_down() {
+    fn deeply_nested_pages_are_cut() {
         let deep = CssSelector::parse("div div p").unwrap();
         for open in ["<div>", "<b>", "<table><tr><td>", "<p><object>", "<a><div>", "<ul><li>", "<svg><g>"] {
             let page = format!("<p id=first>x</p>{}<p>last</p>", open.repeat(100_000));
@@ -134,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn misnested_formatting_does_not_grow_by_its_square() {
+    fn misnested_formatting_does_not_grow_quadratically() {
         let open = (0..400).map(|at| format!("<i a={at}>")).collect::<Vec<_>>().concat();
         let page = format!("<p>{open}{}", "</p><p>x".repeat(100_000));
         let document = parse_page(&page);
@@ -142,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_many_elements_side_by_side_is_read_whole() {
+    fn a_page_of_many_sibling_elements_is_parsed_completely() {
         let document = parse_page(&"<li><a href=/x>one <b>two</b></a></li>".repeat(8_000));
         assert!(!document.is_truncated());
         assert_eq!(document.select(&CssSelector::parse("li > a[href]").unwrap()).count(), 8_000);

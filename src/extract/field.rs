@@ -1,4 +1,4 @@
-//! One field: what it is called, which element it is of, and what of that.
+//! One field: its name, its selector, and the part of the element that it takes.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::css::{CssSelector, SelectorError};
 use super::document::{Document, floor_char_boundary};
 use super::{links, text};
 
-/// One field of a page.
+/// A field to extract from pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
     name: String,
@@ -18,7 +18,7 @@ pub struct Field {
     part: FieldPart,
 }
 
-/// What of an element.
+/// The part of an element that a field takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum FieldPart {
     Text,
@@ -27,36 +27,36 @@ enum FieldPart {
 }
 
 impl Field {
-    /// Its name, without `[]`.
+    /// Returns the name, without `[]`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Reads `name=CSS@attr`.
+    /// Parses `name=CSS@attr`.
     pub(super) fn parse(text: &str) -> Result<Self, SelectorError> {
         let Some((name, css)) = text.split_once('=') else {
             return Err(SelectorError::new(text.chars().count() + 1, "`=` is missing: write NAME=CSS"));
         };
-        Self::new(name, css).map_err(|wrong| match wrong {
-            FieldError::Name(wrong) => wrong,
-            FieldError::Css(wrong) => wrong.shifted(name.chars().count() + 1),
+        Self::new(name, css).map_err(|error| match error {
+            FieldError::Name(error) => error,
+            FieldError::Css(error) => error.shifted(name.chars().count() + 1),
         })
     }
 
-    /// A field from its parts, as a target has them.
+    /// Creates a field from its name and its `CSS@attr`, which a target file has separately.
     pub(crate) fn new(name: &str, text: &str) -> Result<Self, FieldError> {
         let (bare, all) = name.strip_suffix("[]").map_or((name, false), |bare| (bare, true));
-        let is_good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-        if let Some((at, c)) = bare.chars().enumerate().find(|(_, c)| !is_good(*c)) {
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        if let Some((at, c)) = bare.chars().enumerate().find(|(_, c)| !is_allowed(*c)) {
             let message = format!(
-                "`{}` in a name: it is of letters, digits, `_` and `-`, with `[]` behind it for all matches",
+                "`{}` in a name: use letters, digits, `_` and `-`, and append `[]` for all matches",
                 c.escape_debug()
             );
             return Err(FieldError::Name(SelectorError::new(at + 1, message)));
         }
         if bare.is_empty() || bare.len() > MAX_NAME {
-            let message = format!("a name is of 1 to {MAX_NAME} characters");
+            let message = format!("a name must have 1 to {MAX_NAME} characters");
             return Err(FieldError::Name(SelectorError::new(1, message)));
         }
         let (css, part) = split_part(text);
@@ -64,15 +64,15 @@ impl Field {
         Ok(Self { name: bare.to_owned(), all, css, part })
     }
 
-    /// What it is where nothing matches.
+    /// Returns the value if no element matches.
     pub(super) fn empty_value(&self) -> Value {
         if self.all { Value::Array(Vec::new()) } else { Value::Null }
     }
 
-    /// What it is on this page. What is written takes from `room`, in bytes; where that ends, so does the field.
-    pub(super) fn extract(&self, document: &Document, room: &mut usize) -> Value {
+    /// Extracts the value from a page. It reduces `remaining`, in bytes, and the value is cut when that reaches zero.
+    pub(super) fn extract(&self, document: &Document, remaining: &mut usize) -> Value {
         let mut values =
-            document.select(&self.css).filter_map(|element| self.element_value(document, element, room));
+            document.select(&self.css).filter_map(|element| self.element_value(document, element, remaining));
         if !self.all {
             return values.next().map_or(Value::Null, Value::String);
         }
@@ -83,14 +83,13 @@ impl Field {
         &self,
         document: &Document,
         element: ElementRef<'_>,
-        room: &mut usize,
+        remaining: &mut usize,
     ) -> Option<String> {
-        if *room == 0 {
+        if *remaining == 0 {
             return None;
         }
         let mut value = match &self.part {
-            FieldPart::Text => text::element_text(element, *room),
-            // Twice as much is enough to know that it is too much.
+            FieldPart::Text => text::element_text(element, *remaining),
             FieldPart::Html => element.html(),
             FieldPart::Attribute(name) => {
                 let value = element.attr(name)?;
@@ -103,18 +102,18 @@ impl Field {
                 }
             }
         };
-        if value.len() >= *room {
-            value.truncate(floor_char_boundary(&value, *room));
-            *room = 0;
+        if value.len() >= *remaining {
+            value.truncate(floor_char_boundary(&value, *remaining));
+            *remaining = 0;
         } else {
-            // An empty value takes room too.
-            *room = room.saturating_sub(value.len() + VALUE_OVERHEAD);
+            // An empty value counts too.
+            *remaining = remaining.saturating_sub(value.len() + VALUE_OVERHEAD);
         }
         Some(value)
     }
 }
 
-/// What is wrong with a field: its name, or its selector.
+/// An invalid name or an invalid selector of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FieldError {
     Name(SelectorError),
@@ -124,12 +123,12 @@ pub(crate) enum FieldError {
 impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Name(wrong) | Self::Css(wrong) => wrong.fmt(f),
+            Self::Name(error) | Self::Css(error) => error.fmt(f),
         }
     }
 }
 
-/// The selector and what is behind its last `@`, where that is the name of an attribute.
+/// Splits the text at its last `@` into selector and part, if an attribute name follows it.
 fn split_part(text: &str) -> (&str, FieldPart) {
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ':' | '.');
     match text.rsplit_once('@') {
@@ -141,9 +140,9 @@ fn split_part(text: &str) -> (&str, FieldPart) {
     }
 }
 
-/// The longest name.
+/// Maximum length of a name, in characters.
 const MAX_NAME: usize = 100;
-/// The most values of one field.
+/// Maximum values of one field.
 const MAX_MATCHES: usize = 10_000;
-/// What a value takes beside its bytes.
+/// Bytes that a value counts in addition to its length.
 const VALUE_OVERHEAD: usize = 8;

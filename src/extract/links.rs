@@ -13,74 +13,76 @@ use super::document::Document;
 /// One link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Anchor {
-    /// Absolute, of http or https, without fragment and without credentials.
+    /// Absolute http or https URL without fragment and credentials.
     pub(crate) url: Url,
-    /// It says `rel=nofollow`.
+    /// Whether it has `rel=nofollow`.
     pub(crate) nofollow: bool,
 }
 
 impl Document {
-    /// The links of the whole page, or those that are, or are in, what one of `within` matches. Each once, in the order
-    /// they are found, as many as have room in `most` bytes.
-    pub(crate) fn anchors(&self, within: Option<&[CssSelector]>, most: usize) -> Vec<Anchor> {
-        let mut found = LinkCollector { anchors: Vec::new(), seen: HashSet::new(), remaining_bytes: most };
+    /// Returns the links of the page, or those that a selector of `within` matches or contains. Without duplicates,
+    /// in the order they are found, with a total of at most `max_bytes`.
+    pub(crate) fn anchors(&self, within: Option<&[CssSelector]>, max_bytes: usize) -> Vec<Anchor> {
+        let mut collector =
+            LinkCollector { anchors: Vec::new(), seen: HashSet::new(), remaining_bytes: max_bytes };
         match within {
             None => {
                 let elements = self.html.tree.nodes().filter_map(ElementRef::wrap);
-                elements.for_each(|element| found.add(self.base(), element));
+                elements.for_each(|element| collector.add(self.base(), element));
             }
-            Some(all) => {
-                // Where one match is in another, nothing is looked at more often than it has levels.
-                let mut looks = MAX_VISITED_ELEMENTS;
-                for element in all.iter().flat_map(|css| self.select(css)) {
+            Some(selectors) => {
+                // Nested matches visit an element at most once per level; this limits the total.
+                let mut remaining_visits = MAX_VISITED_ELEMENTS;
+                for element in selectors.iter().flat_map(|css| self.select(css)) {
                     if is_link(element) {
-                        found.add(self.base(), element);
+                        collector.add(self.base(), element);
                         continue;
                     }
-                    for inner in element.descendent_elements().take(looks) {
-                        looks -= 1;
-                        found.add(self.base(), inner);
+                    for inner in element.descendent_elements().take(remaining_visits) {
+                        remaining_visits -= 1;
+                        collector.add(self.base(), inner);
                     }
                 }
             }
         }
-        found.anchors
+        collector.anchors
     }
 
-    /// Whether the page itself asks that its links are not followed.
+    /// Whether a robots `meta` element of the page has `nofollow`.
     pub(crate) fn is_nofollow(&self) -> bool {
         let mut metas = elements(&self.html, "meta");
         metas.any(|meta| {
             let name = meta.attr("name").unwrap_or_default().trim();
-            let is_for_us = ["robots", "rungs"].iter().any(|robot| robot.eq_ignore_ascii_case(name));
-            is_for_us && has_nofollow(meta.attr("content").unwrap_or_default())
+            let is_relevant = ["robots", "rungs"].iter().any(|robot| robot.eq_ignore_ascii_case(name));
+            is_relevant && has_nofollow(meta.attr("content").unwrap_or_default())
         })
     }
 }
 
-/// Whether a list of robots' directives has one against following links.
+/// Whether a list of robots directives contains `nofollow` or `none`.
 pub(crate) fn has_nofollow(directives: &str) -> bool {
-    directives.split(',').any(|one| {
-        // A header may name a robot first.
+    directives.split(',').any(|item| {
+        // In a header, a robot's name may precede the directive.
         let (robot, directive) =
-            one.rsplit_once(':').map_or(("", one), |(robot, directive)| (robot.trim(), directive));
-        let is_for_us = robot.is_empty() || robot.eq_ignore_ascii_case("rungs");
+            item.rsplit_once(':').map_or(("", item), |(robot, directive)| (robot.trim(), directive));
+        let is_relevant = robot.is_empty() || robot.eq_ignore_ascii_case("rungs");
         let directive = directive.trim();
-        is_for_us && ["nofollow", "none"].iter().any(|no| no.eq_ignore_ascii_case(directive))
+        is_relevant && ["nofollow", "none"].iter().any(|known| known.eq_ignore_ascii_case(directive))
     })
 }
 
-/// All links of the page, as text.
+/// Returns all links of the page as text.
 pub(super) fn link_urls(document: &Document) -> Vec<String> {
     document.anchors(None, MAX_BYTES).into_iter().map(|anchor| anchor.url.into()).collect()
 }
 
-/// What the page's URLs are relative to.
+/// Returns the base URL of the page's relative URLs.
 pub(super) fn base_url(html: &Html, url: &Url) -> Url {
     let href = elements(html, "base").find_map(|element| element.attr("href"));
     href.and_then(|href| resolve_url(url, href)).filter(is_web).unwrap_or_else(|| url.clone())
 }
 
+/// Returns the canonical URL in the page's `link` elements.
 pub(super) fn canonical_url(html: &Html, base: &Url) -> Option<Url> {
     let mut links = elements(html, "link").filter(|link| has_token(*link, "rel", "canonical"));
     let mut url = links.find_map(|link| resolve_url(base, link.attr("href")?)).filter(is_web)?;
@@ -88,10 +90,10 @@ pub(super) fn canonical_url(html: &Html, base: &Url) -> Option<Url> {
     Some(url)
 }
 
-/// The URL that a page is best known by as its `Link` headers say (RFC 8288), with the page's URL as `base`.
+/// Returns the canonical URL in the page's `Link` headers (RFC 8288). `base` is the page's URL.
 pub(crate) fn canonical_from_headers(headers: &HeaderMap, base: &Url) -> Option<Url> {
-    let said = headers.get_all(LINK).iter().filter_map(|line| line.to_str().ok());
-    let links = said.flat_map(|line| split_unquoted(line, ',')).filter_map(|link| {
+    let values = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
+    let links = values.flat_map(|value| split_unquoted(value, ',')).filter_map(|link| {
         let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
         is_canonical(parameters).then_some(target)
     });
@@ -100,19 +102,20 @@ pub(crate) fn canonical_from_headers(headers: &HeaderMap, base: &Url) -> Option<
     Some(url)
 }
 
-/// Whether a link's parameters say `rel=canonical`, of the page itself.
+/// Whether a link's parameters contain `rel=canonical` for the page itself, without `anchor`.
 fn is_canonical(parameters: &str) -> bool {
     let pairs = || split_unquoted(parameters, ';').filter_map(|parameter| parameter.split_once('='));
     let get = |name: &str| {
         let mut values = pairs().filter(|(other, _)| other.trim().eq_ignore_ascii_case(name));
         values.next().map(|(_, value)| value.trim().trim_matches('"'))
     };
-    let is_word = |rel: &str| rel.split_ascii_whitespace().any(|one| one.eq_ignore_ascii_case("canonical"));
-    get("anchor").is_none() && get("rel").is_some_and(is_word)
+    let has_canonical =
+        |rel: &str| rel.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case("canonical"));
+    get("anchor").is_none() && get("rel").is_some_and(has_canonical)
 }
 
-/// The parts of a header between these, outside of quotes and angle brackets.
-fn split_unquoted(line: &str, at: char) -> impl Iterator<Item = &str> {
+/// Splits a header at `separator`, except inside quotes and angle brackets.
+fn split_unquoted(line: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped, mut bracketed) = (false, false, false);
     line.split(move |c| {
         let was_escaped = std::mem::take(&mut escaped);
@@ -123,24 +126,23 @@ fn split_unquoted(line: &str, at: char) -> impl Iterator<Item = &str> {
             '>' if !quoted => bracketed = false,
             _ => {}
         }
-        c == at && !quoted && !bracketed
+        c == separator && !quoted && !bracketed
     })
 }
 
-/// Whether the value of such an attribute is a URL.
+/// Whether the value of this attribute is a URL.
 pub(super) fn is_url_attribute(attribute: &str) -> bool {
     URL_ATTRIBUTES.contains(&attribute)
 }
 
-/// A URL of a page, made absolute.
+/// Resolves a URL of a page. Returns `None` for an invalid or too long one.
 pub(super) fn resolve_url(base: &Url, text: &str) -> Option<Url> {
-    // Where it is longer than any server takes, it is no link.
     let text = text.trim();
     let url = (text.len() <= MAX_URL).then(|| base.join(text).ok()).flatten()?;
     (url.as_str().len() <= MAX_URL).then_some(url)
 }
 
-/// What was found so far.
+/// Collects links without duplicates, within limits.
 struct LinkCollector {
     anchors: Vec<Anchor>,
     seen: HashSet<Url>,
@@ -175,10 +177,10 @@ fn is_web(url: &Url) -> bool {
     matches!(url.scheme(), "http" | "https") && url.has_host()
 }
 
-/// Neither fragment nor credentials.
+/// Removes fragment and credentials.
 fn strip_fragment_and_credentials(url: &mut Url) {
     url.set_fragment(None);
-    // Neither fails on a URL with a host.
+    // Neither call fails for a URL with a host.
     let _ = url.set_username("");
     let _ = url.set_password(None);
 }
@@ -192,12 +194,12 @@ fn elements<'a>(html: &'a Html, name: &'static str) -> impl Iterator<Item = Elem
     html.tree.nodes().filter_map(ElementRef::wrap).filter(move |element| element.value().name() == name)
 }
 
-/// The longest URL that is a link, in bytes.
+/// Maximum length of a link's URL in bytes. Servers rarely accept longer URLs.
 pub(crate) const MAX_URL: usize = 2048;
-/// The most links of a page, and the most bytes of them.
+/// Maximum links of a page, and maximum bytes of them.
 const MAX_LINKS: usize = 10_000;
 const MAX_BYTES: usize = 2 << 20;
 const MAX_VISITED_ELEMENTS: usize = 1 << 20;
-/// Attributes that hold a URL.
+/// Attributes that contain a URL.
 const URL_ATTRIBUTES: [&str; 9] =
     ["href", "src", "action", "formaction", "poster", "cite", "data", "background", "longdesc"];

@@ -1,14 +1,14 @@
-//! What is read out of a page: fields by CSS selectors, its text, its links. Pure.
+//! Extracts data from a page: fields by CSS selector, its text, its links. Pure.
 //!
 //! ```
-//! use rungs::extract::Extract;
+//! use rungs::extract::Extractor;
 //!
-//! let wanted = Extract::new().field("title=h1")?.field("prices[]=.price")?.field("image=img@src")?;
+//! let extractor = Extractor::new().field("title=h1")?.field("prices[]=.price")?.field("image=img@src")?;
 //! let page = "<h1> A  lamp </h1><img src=l.png><p class=price>7</p><p class=price>8</p>";
-//! let read = wanted.of(page, &"https://shop.example/p/1".parse().expect("a URL"));
-//! assert_eq!(read.fields["title"], "A lamp");
-//! assert_eq!(read.fields["prices"], serde_json::json!(["7", "8"]));
-//! assert_eq!(read.fields["image"], "https://shop.example/p/l.png");
+//! let data = extractor.extract(page, &"https://shop.example/p/1".parse().expect("a URL"));
+//! assert_eq!(data.fields["title"], "A lamp");
+//! assert_eq!(data.fields["prices"], serde_json::json!(["7", "8"]));
+//! assert_eq!(data.fields["image"], "https://shop.example/p/l.png");
 //! # Ok::<(), rungs::Error>(())
 //! ```
 
@@ -29,79 +29,83 @@ pub(crate) use document::Document;
 pub use field::Field;
 pub(crate) use links::{MAX_URL, canonical_from_headers, has_nofollow};
 
-/// What to read out of pages. Of one page at most 8 MiB, 400,000 nodes and 512 levels are read, and what is behind that
-/// is not; of its fields together 4 MiB, of its text 1 MiB, of its links 10,000.
+/// The data to extract from pages.
+///
+/// Limits per page: 8 MiB of HTML, 400,000 nodes, 512 levels, 4 MiB for all fields, 1 MiB of text and 10,000 links.
+/// The rest is ignored.
 #[derive(Clone, Debug, Default)]
-#[must_use = "it reads nothing by itself"]
+#[must_use = "an extractor does nothing until it is used"]
 pub struct Extractor {
     fields: Vec<Field>,
     text: bool,
     links: bool,
 }
 
-/// What was read out of a page.
+/// The data extracted from a page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExtractedData {
     /// The fields by name: a string or `null`, or an array for `name[]`.
     pub fields: Map<String, Value>,
-    /// What a reader sees of it, a line for each block, where it was wanted.
+    /// The visible text, one line per block, if requested.
     pub text: Option<String>,
-    /// The links, where they were wanted: absolute, of http and https alone, without fragment, each once, in order.
+    /// The links, if requested: absolute http and https URLs without fragments, without duplicates, in page order.
     pub links: Option<Vec<String>>,
-    /// Which URL the page says it is best known by (`rel=canonical`), where links were wanted.
+    /// The page's canonical URL (`rel=canonical`), if links were requested.
     pub canonical: Option<String>,
-    /// The page was larger, deeper or slower to read than is allowed, and what is behind that was not read.
+    /// Whether the page exceeded a size, depth or time limit, so that the rest was not read.
     pub is_truncated: bool,
 }
 
 impl Extractor {
-    /// Nothing so far.
+    /// Creates an extractor that extracts nothing.
     pub const fn new() -> Self {
         Self { fields: Vec::new(), text: false, links: false }
     }
 
-    /// A field more: `name=CSS` is the text of the first element that matches, white space collapsed, or `null`;
-    /// `name[]=CSS` all of them as an array. `CSS@attr` takes the attribute instead, `@href`, `@src` and the like made
-    /// absolute; `CSS@html` the element as HTML. A name is of letters, digits, `_` and `-`; of two fields with one name the
-    /// last counts.
+    /// Adds a field.
+    ///
+    /// `name=CSS` is the text of the first matching element with collapsed white space, or `null`. `name[]=CSS` is
+    /// an array with all matches. `CSS@attr` takes an attribute instead; URL attributes such as `@href` and `@src`
+    /// become absolute. `CSS@html` takes the element as HTML. A name consists of letters, digits, `_` and `-`. Of
+    /// two fields with the same name, the last one applies.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`] naming what was written and the column that is wrong.
+    /// [`ErrorKind::InvalidRequest`], naming the text and the column, if the field is invalid.
     pub fn field(mut self, text: &str) -> Result<Self> {
-        let field = Field::parse(text).map_err(|wrong| {
-            let message = format!("`{}`: {wrong}", text.escape_debug());
+        let field = Field::parse(text).map_err(|error| {
+            let message = format!("`{}`: {error}", text.escape_debug());
             Error::new(ErrorKind::InvalidRequest, message)
         })?;
         self.set_field(field);
         Ok(self)
     }
 
-    /// A field more, in place of one with its name.
+    /// Adds a field, or replaces the one with its name.
     pub(crate) fn set_field(&mut self, field: Field) {
         self.fields.retain(|other| other.name() != field.name());
         self.fields.push(field);
     }
 
-    /// Whether the page's text is wanted. Default: false.
-    pub const fn text(mut self, wanted: bool) -> Self {
-        self.text = wanted;
+    /// Whether to extract the page's text. Default: false.
+    pub const fn text(mut self, enabled: bool) -> Self {
+        self.text = enabled;
         self
     }
 
-    /// Whether the page's links are wanted. Default: false.
-    pub const fn links(mut self, wanted: bool) -> Self {
-        self.links = wanted;
+    /// Whether to extract the page's links. Default: false.
+    pub const fn links(mut self, enabled: bool) -> Self {
+        self.links = enabled;
         self
     }
 
-    /// Whether nothing is wanted.
+    /// Whether it extracts nothing.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.fields.is_empty() && !self.text && !self.links
     }
 
-    /// The names of the fields, in their order.
+    /// Returns the names of the fields, in order.
     pub fn field_names(&self) -> impl Iterator<Item = &str> {
         self.fields.iter().map(Field::name)
     }
@@ -114,7 +118,7 @@ impl Extractor {
         self.links
     }
 
-    /// What is wanted here or there; of two fields with one name, the other's.
+    /// Returns the union of both. Of two fields with the same name, that of `other` applies.
     pub(crate) fn merge(&self, other: &Self) -> Self {
         let mut both = self.clone();
         for field in &other.fields {
@@ -125,13 +129,14 @@ impl Extractor {
         both
     }
 
-    /// Reads the page at `url`. Takes about a millisecond for 100 KiB, and is not to be called on a thread that fetches.
+    /// Extracts the data from the page at `url`. Takes about a millisecond per 100 KiB; do not call it on an async
+    /// thread.
     #[must_use]
     pub fn extract(&self, html: &str, url: &Url) -> ExtractedData {
         self.extract_from(&Document::parse(html, url))
     }
 
-    /// What a page that is no HTML has of it: nothing, said in the same form.
+    /// Returns the empty result of a page that is not HTML.
     pub(crate) fn extract_nothing(&self) -> ExtractedData {
         ExtractedData {
             fields: self.fields.iter().map(|field| (field.name().to_owned(), field.empty_value())).collect(),
@@ -143,20 +148,22 @@ impl Extractor {
     }
 
     pub(crate) fn extract_from(&self, document: &Document) -> ExtractedData {
-        let mut room = MAX_FIELD_BYTES;
-        let fields =
-            self.fields.iter().map(|field| (field.name().to_owned(), field.extract(document, &mut room)));
+        let mut remaining = MAX_FIELD_BYTES;
+        let fields = self
+            .fields
+            .iter()
+            .map(|field| (field.name().to_owned(), field.extract(document, &mut remaining)));
         ExtractedData {
             fields: fields.collect(),
             text: self.text.then(|| text::page_text(document)),
             links: self.links.then(|| links::link_urls(document)),
             canonical: if self.links { document.canonical().map(ToString::to_string) } else { None },
-            is_truncated: document.is_truncated() || room == 0,
+            is_truncated: document.is_truncated() || remaining == 0,
         }
     }
 }
 
-/// The most bytes of one page's fields together.
+/// Maximum bytes of all fields of a page.
 const MAX_FIELD_BYTES: usize = 4 << 20;
 
 #[cfg(test)]

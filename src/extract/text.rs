@@ -1,19 +1,19 @@
-//! What a reader sees of a page.
+//! The visible text of a page.
 
 use ego_tree::iter::Edge;
 use scraper::{ElementRef, Node};
 
 use super::document::Document;
 
-/// The text of an element, white space collapsed, at most so many bytes. What a script holds is text only of the script
-/// itself.
-pub(super) fn element_text(element: ElementRef<'_>, most: usize) -> String {
-    let mut text = TextCollector::new(most);
+/// Returns the text of an element with collapsed white space, at most about `max_bytes`. The content of a script
+/// counts only if `element` is the script itself.
+pub(super) fn element_text(element: ElementRef<'_>, max_bytes: usize) -> String {
+    let mut text = TextCollector::new(max_bytes);
     text.collect(element, false);
     text.line
 }
 
-/// The text of the page, a line for each block.
+/// Returns the visible text of the page, one line per block.
 pub(super) fn page_text(document: &Document) -> String {
     let mut text = TextCollector::new(MAX_TEXT_BYTES);
     text.collect(document.html.root_element(), true);
@@ -24,7 +24,7 @@ pub(super) fn page_text(document: &Document) -> String {
 struct TextCollector {
     lines: String,
     line: String,
-    /// White space was met since the last word.
+    /// Whether there was white space after the last word.
     needs_space: bool,
     max_bytes: usize,
 }
@@ -36,14 +36,14 @@ impl TextCollector {
 
     fn collect(&mut self, element: ElementRef<'_>, has_lines: bool) {
         let root = element.id();
-        // How many elements that nobody sees are around.
-        let mut hidden = 0_usize;
+        // Number of hidden ancestors.
+        let mut hidden_depth = 0_usize;
         for edge in element.traverse() {
             match edge {
                 Edge::Open(node) => match node.value() {
-                    Node::Text(text) if hidden == 0 => self.push_words(text),
+                    Node::Text(text) if hidden_depth == 0 => self.push_words(text),
                     Node::Element(inner) if node.id() != root => {
-                        hidden += usize::from(
+                        hidden_depth += usize::from(
                             HIDDEN_ELEMENTS.contains(&inner.name()) || inner.attr("hidden").is_some(),
                         );
                         self.on_block(inner.name(), has_lines);
@@ -54,7 +54,7 @@ impl TextCollector {
                     if let Node::Element(inner) = node.value()
                         && node.id() != root
                     {
-                        hidden -= usize::from(
+                        hidden_depth -= usize::from(
                             HIDDEN_ELEMENTS.contains(&inner.name()) || inner.attr("hidden").is_some(),
                         );
                         self.on_block(inner.name(), has_lines);
@@ -67,7 +67,7 @@ impl TextCollector {
         }
     }
 
-    /// What is before a block and what is in it are words apart.
+    /// Separates the text of a block from the text before and after it.
     fn on_block(&mut self, name: &str, has_lines: bool) {
         if BLOCK_ELEMENTS.contains(&name) {
             self.needs_space = true;
@@ -103,13 +103,13 @@ impl TextCollector {
     }
 }
 
-/// The most bytes of a page's text.
+/// Maximum bytes of a page's text.
 const MAX_TEXT_BYTES: usize = 1 << 20;
-/// Elements whose text is not seen.
+/// Elements whose text is not visible.
 const HIDDEN_ELEMENTS: [&str; 11] = [
     "head", "script", "style", "noscript", "template", "svg", "iframe", "object", "audio", "video", "canvas",
 ];
-/// Elements that begin a line and end it.
+/// Elements that start and end a line.
 const BLOCK_ELEMENTS: [&str; 42] = [
     "address",
     "article",
@@ -154,5 +154,5 @@ const BLOCK_ELEMENTS: [&str; 42] = [
     "ul",
     "caption",
 ];
-/// Those among them that stand in one line.
+/// Block elements that share a line.
 const CELL_ELEMENTS: [&str; 2] = ["td", "th"];

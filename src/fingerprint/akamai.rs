@@ -1,4 +1,4 @@
-//! What a client says first over HTTP/2, and Akamai's short name for it.
+//! The start of a client's HTTP/2 connection, and Akamai's fingerprint of it.
 
 use md5::{Digest, Md5};
 use serde::Serialize;
@@ -8,7 +8,7 @@ use super::hpack::HpackField;
 use super::profile::Priority;
 use crate::hex;
 
-/// The most PRIORITY frames kept.
+/// The maximum number of PRIORITY frames that are kept.
 const MAX_PRIORITIES: usize = 64;
 
 /// A client's HTTP/2 connection up to its first request.
@@ -16,7 +16,7 @@ const MAX_PRIORITIES: usize = 64;
 pub struct Http2Fingerprint {
     /// The first SETTINGS, in order.
     pub settings: Vec<(u16, u32)>,
-    /// The first WINDOW_UPDATE of the connection before the first request; 0 for none.
+    /// The first connection-level WINDOW_UPDATE before the first request; 0 if none.
     pub window_update: u32,
     /// PRIORITY frames before the first request, as (stream, priority).
     pub priorities: Vec<(u32, Priority)>,
@@ -24,13 +24,13 @@ pub struct Http2Fingerprint {
     pub priority: Option<Priority>,
     /// The first request's fields in order.
     pub fields: Vec<HpackField>,
-    /// Whether the first request was seen, so that nothing more will be taken.
+    /// Whether the first request was seen. Later frames are ignored.
     #[serde(skip)]
     complete: bool,
 }
 
 impl Http2Fingerprint {
-    /// Takes one frame. Those after the first request change nothing.
+    /// Processes one frame. Frames after the first request are ignored.
     pub fn observe(&mut self, frame: &Frame) {
         if self.complete {
             return;
@@ -58,7 +58,7 @@ impl Http2Fingerprint {
         self.complete
     }
 
-    /// Akamai's text: `settings|window update|priorities|pseudo headers`, for example
+    /// Akamai's fingerprint text: `settings|window update|priorities|pseudo-headers`, for example
     /// `1:65536;2:0;4:6291456;6:262144|15663105|0|m,a,s,p`.
     #[must_use]
     pub fn akamai(&self) -> String {
@@ -71,7 +71,7 @@ impl Http2Fingerprint {
             .priorities
             .iter()
             .map(|(stream, p)| {
-                // Akamai counts weights from 1, as the RFC's text does, not as the wire does.
+                // Akamai counts weights from 1, as the text of the RFC does. On the wire they start at 0.
                 let weight = u16::from(p.weight) + 1;
                 format!("{stream}:{}:{}:{weight}", u8::from(p.exclusive), p.depends_on)
             })

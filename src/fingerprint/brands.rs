@@ -1,12 +1,12 @@
-//! The brand list of a Chromium, as its version decides it: what sec-ch-ua says.
+//! The brand list (sec-ch-ua) of Chromium, computed from its version.
 //!
-//! After Chromium's `components/embedder_support/user_agent_utils.cc`: the major version seeds the two
-//! characters of the invented brand, its version and the order of the list. In force since 110.
+//! Follows Chromium's `components/embedder_support/user_agent_utils.cc`: the major version seeds two
+//! characters of the GREASE brand, its version, and the order of the list. Valid since version 110.
 
 use super::profile::Brand;
 
-/// `navigator.userAgentData.brands` of a Chromium of this major version. `product` is the browser
-/// built from it, for example `Google Chrome`; `None` for Chromium itself.
+/// `navigator.userAgentData.brands` of Chromium with this major version. `product` is a browser
+/// based on it, for example `Google Chrome`; `None` for Chromium itself.
 #[must_use]
 pub fn brands(product: Option<&str>, major: u32) -> Vec<Brand> {
     let version = major.to_string();
@@ -19,16 +19,16 @@ pub fn brands(product: Option<&str>, major: u32) -> Vec<Brand> {
     )
 }
 
-/// The same list with full versions: `chromium` is the engine's, the product brings its own (Edge's
-/// build numbers are not Chromium's).
+/// The same list with full versions. `chromium` is the version of the engine; the product has its own,
+/// since Edge's build numbers differ from Chromium's.
 #[must_use]
 pub fn full_version_list(product: Option<(&str, &str)>, major: u32, chromium: &str) -> Vec<Brand> {
-    let made_up = brand(&grease_brand(major), &format!("{}.0.0.0", grease_version(major)));
+    let grease = brand(&grease_brand(major), &format!("{}.0.0.0", grease_version(major)));
     let product = product.map(|(name, version)| brand(name, version));
-    order_brands(made_up, brand(CHROMIUM, chromium), product, major)
+    order_brands(grease, brand(CHROMIUM, chromium), product, major)
 }
 
-/// A list as sec-ch-ua and sec-ch-ua-full-version-list write it.
+/// Formats a list for sec-ch-ua and sec-ch-ua-full-version-list.
 #[must_use]
 pub fn header(brands: &[Brand]) -> String {
     let quoted: Vec<String> =
@@ -36,23 +36,23 @@ pub fn header(brands: &[Brand]) -> String {
     quoted.join(", ")
 }
 
-/// Puts each brand where the seed wants it.
-fn order_brands(made_up: Brand, chromium: Brand, product: Option<Brand>, seed: u32) -> Vec<Brand> {
+/// Orders the brands by the seed.
+fn order_brands(grease: Brand, chromium: Brand, product: Option<Brand>, seed: u32) -> Vec<Brand> {
     let Some(product) = product else {
-        return if seed.is_multiple_of(2) { vec![made_up, chromium] } else { vec![chromium, made_up] };
+        return if seed.is_multiple_of(2) { vec![grease, chromium] } else { vec![chromium, grease] };
     };
-    // Where the invented brand, Chromium and the product go: the orders in Chromium's own sequence.
+    // The permutations of GREASE brand, Chromium and product, in the order of Chromium's table.
     match seed % 6 {
-        0 => vec![made_up, chromium, product],
-        1 => vec![made_up, product, chromium],
-        2 => vec![chromium, made_up, product],
-        3 => vec![product, made_up, chromium],
-        4 => vec![chromium, product, made_up],
-        _ => vec![product, chromium, made_up],
+        0 => vec![grease, chromium, product],
+        1 => vec![grease, product, chromium],
+        2 => vec![chromium, grease, product],
+        3 => vec![product, grease, chromium],
+        4 => vec![chromium, product, grease],
+        _ => vec![product, chromium, grease],
     }
 }
 
-/// The brand no browser has, there so that servers do not get used to a fixed list.
+/// The GREASE brand. It belongs to no browser, and prevents servers from relying on a fixed list.
 fn grease_brand(seed: u32) -> String {
     let mark = |at: u32| GREASE_CHARS[at as usize % GREASE_CHARS.len()];
     format!("Not{}A{}Brand", mark(seed), mark(seed.wrapping_add(1)))

@@ -1,4 +1,4 @@
-//! Which profile to wear when none is named: that of the browser beside us, so that all tiers are one
+//! Chooses the default browser profile: that of the installed browser, so that all tiers look like the same
 //! browser. Pure.
 
 use std::path::Path;
@@ -6,20 +6,20 @@ use std::sync::Arc;
 
 use super::profile::Profile;
 
-/// A profile, and why it is this one.
+/// A profile and the reason for choosing it.
 #[derive(Clone, Debug)]
 pub struct ProfileChoice {
     /// The profile.
     pub profile: Arc<Profile>,
-    /// Why, as the end of "worn because …".
+    /// The reason, as the end of "chosen because …".
     pub reason: String,
 }
 
-/// Chooses among `profiles` for a machine of this `system` (`linux`, `macos`, `windows`) on which
-/// `product` is installed, if any is.
+/// Chooses among `profiles` for a machine with the operating system `system` (`linux`, `macos`, `windows`)
+/// and the installed browser `product`, if any.
 ///
-/// Which version that is costs a start of the browser, so `major` is asked only when the answer can make
-/// a difference: when profiles of several versions are left. `None` when there is no browser's profile.
+/// Reading the installed version starts the browser. `major` is therefore called only if profiles of several
+/// versions remain. Returns `None` if no profile is of a browser.
 #[must_use]
 pub fn choose(
     profiles: &[Arc<Profile>],
@@ -33,49 +33,51 @@ pub fn choose(
     });
     let of_product = |profile: &Profile| Some(profile.provenance.browser.as_str()) == product;
     let has_product = here.iter().any(|profile| of_product(profile));
-    let left = if has_product {
+    let remaining = if has_product {
         filter_or_all(&here, of_product)
     } else {
         // A captured one is proven on the wire, a derived one is not.
         filter_or_all(&here, |profile| !profile.provenance.derived)
     };
-    let newest = *left.iter().max_by_key(|profile| profile.major())?;
-    let chosen =
-        |profile: &Arc<Profile>, why: String| ProfileChoice { profile: Arc::clone(profile), reason: why };
+    let newest = *remaining.iter().max_by_key(|profile| profile.major())?;
+    let choice =
+        |profile: &Arc<Profile>, reason: String| ProfileChoice { profile: Arc::clone(profile), reason };
     let Some(product) = product else {
-        return Some(chosen(newest, "no browser is installed and it is the newest".to_owned()));
+        return Some(choice(newest, "no browser is installed and this is the newest profile".to_owned()));
     };
     if !has_product {
-        let why = format!("no profile is of {product}, the browser installed, and it is the newest");
-        return Some(chosen(newest, why));
+        let reason =
+            format!("no profile matches {product}, the installed browser, and this is the newest profile");
+        return Some(choice(newest, reason));
     }
-    if left.iter().all(|profile| profile.major() == newest.major()) {
-        return Some(chosen(newest, format!("{product} is installed")));
+    if remaining.iter().all(|profile| profile.major() == newest.major()) {
+        return Some(choice(newest, format!("{product} is installed")));
     }
     let Some(major) = major() else {
-        let why = format!("{product} is installed, does not tell its version, and it is the newest of its");
-        return Some(chosen(newest, why));
+        let reason =
+            format!("{product} is installed, its version is unknown, and this is its newest profile");
+        return Some(choice(newest, reason));
     };
-    Some(match left.iter().find(|profile| profile.major() == Some(major)) {
-        Some(same) => chosen(same, format!("{product} {major} is installed")),
-        None => chosen(newest, format!("{product} {major} is installed, and it is the newest of its")),
+    Some(match remaining.iter().find(|profile| profile.major() == Some(major)) {
+        Some(same) => choice(same, format!("{product} {major} is installed")),
+        None => choice(newest, format!("{product} {major} is installed, and this is its newest profile")),
     })
 }
 
-/// The product an executable is, as far as its path tells.
+/// Guesses the product from the path of an executable. Default: Chromium.
 #[must_use]
 pub fn product_from_path(executable: &Path) -> &'static str {
     let path = executable.to_string_lossy().to_ascii_lowercase();
     PRODUCTS.iter().find(|(mark, _)| path.contains(mark)).map_or("Chromium", |(_, product)| product)
 }
 
-/// Those that fit; all when none does.
+/// Returns the profiles that match, or all if none does.
 fn filter_or_all<'a>(from: &[&'a Arc<Profile>], fits: impl Fn(&Profile) -> bool) -> Vec<&'a Arc<Profile>> {
     let fitting: Vec<_> = from.iter().copied().filter(|profile| fits(profile)).collect();
     if fitting.is_empty() { from.to_vec() } else { fitting }
 }
 
-/// The first mark found decides: `chromium` must not be taken for `chrome`.
+/// The first match decides: `chromium` must come before `chrome`.
 const PRODUCTS: [(&str, &str); 4] =
     [("chromium", "Chromium"), ("edge", "Microsoft Edge"), ("brave", "Brave"), ("chrome", "Google Chrome")];
 
@@ -83,7 +85,7 @@ const PRODUCTS: [(&str, &str); 4] =
 mod tests {
     use super::*;
 
-    /// The shipped profiles, and an older and a newer Chromium.
+    /// The shipped profiles, plus an older and a newer Chromium.
     fn profiles() -> Vec<Arc<Profile>> {
         let mut all = Profile::shipped();
         for version in ["149", "157"] {
@@ -120,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_version_is_not_asked_where_it_decides_nothing() {
+    fn the_installed_version_is_not_read_if_only_one_version_is_left() {
         let never = || unreachable!("one version only");
         let choice = choose(&Profile::shipped(), "linux", Some("Chromium"), never).unwrap();
         assert_eq!(choice.profile.name, "chrome-156-linux");
@@ -130,13 +132,13 @@ mod tests {
     }
 
     #[test]
-    fn without_any_browsers_profile_there_is_no_choice() {
+    fn without_a_browser_profile_there_is_no_choice() {
         let plain = [Profile::named("plain").unwrap()];
         assert!(choose(&plain, "linux", Some("Chromium"), || Some(1)).is_none());
     }
 
     #[test]
-    fn a_product_is_known_by_its_path() {
+    fn the_product_is_guessed_from_the_path() {
         for (path, expected) in [
             ("/usr/lib/chromium/chromium", "Chromium"),
             ("/usr/bin/chromium-browser", "Chromium"),

@@ -1,17 +1,17 @@
-//! Cipher suites: code points to the names BoringSSL lists them by.
+//! Cipher suites: BoringSSL's names by code point.
 
-/// A BoringSSL cipher list for the TLS 1.2 suites among `ids`, in order. TLS 1.3 suites are always
-/// offered, first, and BoringSSL does not let them be chosen.
+/// A BoringSSL cipher list of the TLS 1.2 suites among `ids`, in order. BoringSSL always offers the
+/// TLS 1.3 suites first, and does not let the caller choose them.
 pub(crate) fn cipher_list(ids: &[u16]) -> String {
     ids.iter().filter_map(|id| cipher_name(*id)).collect::<Vec<_>>().join(":")
 }
 
-/// Whether the engine can offer a suite: one of TLS 1.3, or one BoringSSL has a name for.
+/// Whether the engine can offer a suite: a TLS 1.3 suite, or one that BoringSSL names.
 pub(crate) fn is_known(id: u16) -> bool {
     TLS13.contains(&id) || cipher_name(id).is_some()
 }
 
-/// The suites BoringSSL offers by itself with TLS 1.3, in its order.
+/// The TLS 1.3 suites that BoringSSL always offers, in its order.
 pub(crate) const TLS13: [u16; 3] = [0x1301, 0x1302, 0x1303];
 
 fn cipher_name(id: u16) -> Option<&'static str> {

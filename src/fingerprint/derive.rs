@@ -1,5 +1,5 @@
-//! Derived profiles: a browser that shares a captured one's engine, and so its TLS, HTTP/2 and header
-//! order, with a name, platform and hints of its own.
+//! Derived profiles. A derived browser shares the engine of a captured one, and so its TLS, HTTP/2 and header
+//! order. It has its own name, platform and hints.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::toml_file;
 
-/// What a derived profile says itself. All else is its base's.
+/// The keys of a derived profile. All others come from its base.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DerivedProfile {
@@ -24,13 +24,13 @@ struct DerivedProfile {
     hints: BTreeMap<String, String>,
 }
 
-/// Whether a profile's text names a base.
+/// Whether a profile's text has a `derive_from`.
 pub(super) fn is_derived(text: &str) -> bool {
     #[derive(Deserialize)]
     struct ProfileHeader {
         derive_from: Option<toml::Value>,
     }
-    toml::from_str::<ProfileHeader>(text).is_ok_and(|peek| peek.derive_from.is_some())
+    toml::from_str::<ProfileHeader>(text).is_ok_and(|header| header.derive_from.is_some())
 }
 
 /// Completes a derived profile from its base.
@@ -38,25 +38,28 @@ pub(super) fn resolve(text: &str, origin: &str) -> Result<Profile> {
     let derived: DerivedProfile = toml::from_str(text).map_err(|cause| {
         Error::new(ErrorKind::Profile, toml_file::format_parse_error(text, origin, &cause))
     })?;
-    let wrong = |what: String| Error::new(ErrorKind::Profile, format!("{origin}: {what}"));
+    let wrong = |message: String| Error::new(ErrorKind::Profile, format!("{origin}: {message}"));
     if derived.schema != SCHEMA {
         return Err(wrong(format!("schema is {}, this build reads {SCHEMA}", derived.schema)));
     }
     if !derived.provenance.derived {
-        return Err(wrong("a profile with `derive_from` says `derived = true` in its provenance".to_owned()));
+        return Err(wrong(
+            "a profile with `derive_from` needs `derived = true` in its provenance".to_owned(),
+        ));
     }
-    let base = Profile::named(&derived.derive_from)
-        .map_err(|error| wrong("`derive_from` names no profile".to_owned()).with_source(error))?;
+    let base = Profile::named(&derived.derive_from).map_err(|error| {
+        wrong("`derive_from` does not name a shipped profile".to_owned()).with_source(error)
+    })?;
     if base.provenance.derived {
-        return Err(wrong(format!("`{}` is derived itself: name the captured one", derived.derive_from)));
+        return Err(wrong(format!("`{}` is itself derived: name a captured profile", derived.derive_from)));
     }
     Ok(apply(Profile::clone(&base), derived))
 }
 
 fn apply(mut profile: Profile, derived: DerivedProfile) -> Profile {
     let DerivedProfile { name, provenance, browser, hints, .. } = derived;
-    // Of the user agent's hints none may be left over from the base; screen, memory and network are the
-    // base machine's still.
+    // The user agent hints of the base must not remain. Hints about screen, memory and network are kept: they
+    // describe the machine of the base.
     profile.hints.retain(|hint, _| !hint.starts_with(USER_AGENT_HINT));
     profile.hints.extend(hints);
     for headers in &mut profile.headers {
@@ -70,12 +73,12 @@ fn apply(mut profile: Profile, derived: DerivedProfile) -> Profile {
     Profile { name, provenance, browser: Some(browser), ..profile }
 }
 
-/// What the header `name` says of `browser`, where it says anything of it.
+/// The value that header `name` has for `browser`, if it depends on the browser.
 fn own_header_value(name: &str, browser: &Browser, hints: &BTreeMap<String, String>) -> Option<String> {
     identity_header(name, browser).or_else(|| hints.get(name).cloned())
 }
 
-/// What a header that every request carries says of the browser; `None` for all other headers.
+/// The value of a header that every request carries; `None` for headers that do not depend on the browser.
 pub(super) fn identity_header(name: &str, browser: &Browser) -> Option<String> {
     Some(match name {
         "user-agent" => browser.user_agent.clone(),
@@ -87,7 +90,7 @@ pub(super) fn identity_header(name: &str, browser: &Browser) -> Option<String> {
     })
 }
 
-/// What an Accept-CH hint says of the browser; `None` where [`Browser`] does not decide it.
+/// The value of an Accept-CH hint; `None` if [`Browser`] does not determine it.
 pub(super) fn identity_hint(name: &str, browser: &Browser) -> Option<String> {
     let quoted = |text: &str| Some(format!("\"{text}\""));
     match name {
@@ -106,15 +109,15 @@ fn format_flag(on: bool) -> String {
     if on { "?1" } else { "?0" }.to_owned()
 }
 
-/// Languages as Chrome weighs them: a tenth less for each, down to a tenth. Its header asks for a language
-/// behind the last of its regions in a row, where the list that scripts see may lack it.
+/// Formats languages with Chrome's weights: 0.1 less for each, at least 0.1. After the last region of a
+/// language, the header adds the language itself, which `navigator.languages` may lack.
 pub(super) fn accept_language(languages: &[String]) -> String {
     let base = |language: &str| language.split('-').next().unwrap_or(language).to_owned();
     let mut all: Vec<String> = Vec::new();
     for (at, language) in languages.iter().enumerate() {
         let own = base(language);
-        let goes_on = languages.get(at + 1).is_some_and(|next| base(next) == own);
-        for one in [Some(language.clone()), (!goes_on).then_some(own)].into_iter().flatten() {
+        let is_continued = languages.get(at + 1).is_some_and(|next| base(next) == own);
+        for one in [Some(language.clone()), (!is_continued).then_some(own)].into_iter().flatten() {
             if !all.contains(&one) {
                 all.push(one);
             }
@@ -142,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_derived_profile_is_its_base_but_for_who_it_says_it_is() {
+    fn a_derived_profile_differs_from_its_base_in_identity_only() {
         let base = Profile::named("chrome-156-linux").unwrap();
         let windows = Profile::named("google-chrome-156-windows").unwrap();
         assert_eq!((&windows.tls, &windows.http2), (&base.tls, &base.http2));
@@ -151,13 +154,13 @@ mod tests {
             let names = |fields: &[TemplateField]| fields.iter().map(|f| f.name.clone()).collect::<Vec<_>>();
             assert_eq!(names(&ours.fields), names(&theirs.fields));
         }
-        let said: std::collections::BTreeSet<String> =
+        let values: std::collections::BTreeSet<String> =
             ["user-agent", "sec-ch-ua", "sec-ch-ua-platform", "sec-ch-ua-mobile"]
                 .iter()
                 .flat_map(|name| value(&windows, name))
                 .collect();
         assert_eq!(
-            said.into_iter().collect::<Vec<_>>(),
+            values.into_iter().collect::<Vec<_>>(),
             [
                 r#""Not:A-Brand";v="8", "Chromium";v="156", "Google Chrome";v="156""#,
                 r#""Windows""#,
@@ -169,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn no_hint_of_the_bases_user_agent_is_left_over() {
+    fn user_agent_hints_of_the_base_are_removed() {
         let base = Profile::named("chrome-156-linux").unwrap();
         let DerivedProfile { schema, name, derive_from, provenance, browser, .. } =
             toml::from_str(TEXT).unwrap();
@@ -179,19 +182,23 @@ mod tests {
             with_hints.hints.insert(hint.to_owned(), value.to_owned());
         }
         let derived = DerivedProfile { schema, name, derive_from, provenance, browser, hints };
-        let dressed = apply(with_hints, derived);
-        assert_eq!(dressed.hints.get("sec-ch-ua-arch").map(String::as_str), Some("\"own\""));
-        assert_eq!(dressed.hints.get("dpr").map(String::as_str), Some("1"));
-        assert!(!dressed.hints.contains_key("sec-ch-ua-model"));
+        let profile = apply(with_hints, derived);
+        assert_eq!(profile.hints.get("sec-ch-ua-arch").map(String::as_str), Some("\"own\""));
+        assert_eq!(profile.hints.get("dpr").map(String::as_str), Some("1"));
+        assert!(!profile.hints.contains_key("sec-ch-ua-model"));
     }
 
     #[test]
-    fn what_cannot_be_derived_is_an_error_that_names_the_file() {
-        for (from, to, said) in [
-            ("derive_from = \"chrome-156-linux\"", "derive_from = \"chrome-1\"", "names no profile"),
-            ("derive_from = \"chrome-156-linux\"", "derive_from = \"edge-156-windows\"", "is derived itself"),
+    fn invalid_derived_profiles_are_errors_that_name_the_file() {
+        for (from, to, expected) in [
+            (
+                "derive_from = \"chrome-156-linux\"",
+                "derive_from = \"chrome-1\"",
+                "does not name a shipped profile",
+            ),
+            ("derive_from = \"chrome-156-linux\"", "derive_from = \"edge-156-windows\"", "is itself derived"),
             ("derive_from = \"chrome-156-linux\"", "derive_from = 3", "t.toml:4:15: key `derive_from`"),
-            ("derived = true", "derived = false", "says `derived = true`"),
+            ("derived = true", "derived = false", "needs `derived = true`"),
             ("schema = 1", "schema = 9", "schema is 9"),
             ("mobile = false", "mobile = 1", "key `mobile`"),
             ("mobile = false", "mobil = false", "unknown field `mobil`"),
@@ -200,12 +207,12 @@ mod tests {
             let error = Profile::from_toml(&TEXT.replace(from, to), "t.toml").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Profile);
             assert!(error.chain().starts_with("t.toml:"), "{}", error.chain());
-            assert!(error.chain().contains(said), "{}", error.chain());
+            assert!(error.chain().contains(expected), "{}", error.chain());
         }
     }
 
     #[test]
-    fn languages_are_weighed_as_chrome_weighs_them() {
+    fn accept_language_has_the_weights_of_chrome() {
         let list = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(accept_language(&list("en")), "en");
         assert_eq!(accept_language(&list("fr-CA en-US en")), "fr-CA,fr;q=0.9,en-US;q=0.8,en;q=0.7");

@@ -1,4 +1,4 @@
-//! Two browser profiles, key by key.
+//! Compares two browser profiles key by key.
 
 use std::collections::BTreeMap;
 
@@ -7,22 +7,22 @@ use serde_json::Value;
 
 use super::profile::{HeaderTemplate, Profile};
 
-/// One key that two profiles do not agree on.
+/// A key whose value differs between two profiles.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
     /// The key, for example `tls.groups` or `headers.navigation/h2.user-agent`.
     pub path: String,
-    /// What the left profile has there, as JSON; `None` when it has nothing.
+    /// The value in the left profile, as JSON; `None` if the key is absent.
     pub left: Option<Value>,
-    /// What the right profile has there.
+    /// The value in the right profile, as JSON; `None` if the key is absent.
     pub right: Option<Value>,
 }
 
-/// The keys in which two profiles differ, sorted; none when they are equal. Their names and where they
-/// come from count too.
+/// Returns the keys in which two profiles differ, sorted; empty if they are equal. Name and provenance are
+/// compared too.
 ///
-/// Lists of plain values are one key. Header templates are told apart by their context and compared
-/// header by header, with their order as a key of its own, `(order)`.
+/// A list of plain values is one key. Header templates are matched by context and compared header by
+/// header. Their order is a separate key, `(order)`.
 #[must_use]
 pub fn diff(left: &Profile, right: &Profile) -> Vec<Difference> {
     let (mut left, mut right) = (flatten_profile(left), flatten_profile(right));
@@ -39,7 +39,7 @@ pub fn diff(left: &Profile, right: &Profile) -> Vec<Difference> {
 }
 
 fn flatten_profile(profile: &Profile) -> BTreeMap<String, Value> {
-    let mut value = serde_json::to_value(profile).expect("a profile is made of strings, numbers and lists");
+    let mut value = serde_json::to_value(profile).expect("JSON can represent every field of a profile");
     let mut keys = BTreeMap::new();
     if let Some(whole) = value.as_object_mut() {
         whole.insert("headers".to_owned(), Value::Object(templates(&profile.headers)));
@@ -48,14 +48,14 @@ fn flatten_profile(profile: &Profile) -> BTreeMap<String, Value> {
     keys
 }
 
-/// The templates by label, each as its headers by name and their order.
+/// The templates by label, each with its headers by name and their order.
 fn templates(all: &[HeaderTemplate]) -> serde_json::Map<String, Value> {
     let one = |headers: &HeaderTemplate| {
         let mut fields: serde_json::Map<String, Value> =
             headers.fields.iter().map(|field| (field.name.clone(), field.value.clone().into())).collect();
-        // A place to fill is there, which null would deny.
-        for place in fields.values_mut().filter(|value| value.is_null()) {
-            *place = Value::from(FILLED_BY_REQUEST);
+        // A field that the request fills is present; null would mean absent.
+        for value in fields.values_mut().filter(|value| value.is_null()) {
+            *value = Value::from(FILLED_BY_REQUEST);
         }
         let order: Vec<&str> = headers.fields.iter().map(|field| field.name.as_str()).collect();
         fields.insert(ORDER.to_owned(), order.into());
@@ -66,7 +66,7 @@ fn templates(all: &[HeaderTemplate]) -> serde_json::Map<String, Value> {
 
 fn flatten(path: &str, value: Value, keys: &mut BTreeMap<String, Value>) {
     match value {
-        // Absent and null are the same in TOML.
+        // TOML has no null: null means absent.
         Value::Null => {}
         Value::Object(map) => {
             for (key, value) in map {
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_compared_by_name_and_their_order_apart() {
+    fn headers_are_compared_by_name_and_their_order_separately() {
         let (left, mut right) = (chrome(), chrome());
         let label = right.headers[0].label();
         right.headers[0].fields.swap(0, 1);
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_derived_profile_differs_from_its_base_only_in_who_it_is() {
+    fn a_derived_profile_differs_from_its_base_only_in_identity_keys() {
         let windows = Profile::named("google-chrome-156-windows").unwrap();
         for path in paths(&chrome(), &windows) {
             let leaf = path.rsplit('.').next().unwrap().to_ascii_lowercase();

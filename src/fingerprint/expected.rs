@@ -1,4 +1,4 @@
-//! The fingerprints a profile promises, from its data alone: what any server will compute.
+//! The fingerprints that a server will compute for a profile, derived from its data alone.
 
 use md5::{Digest, Md5};
 use serde::Serialize;
@@ -21,7 +21,7 @@ pub struct Fingerprints {
     pub ja3: String,
     /// The text of the JA3, its extensions in ascending order.
     pub ja3_text: String,
-    /// Whether `ja3` is only one of many: extensions come in another order with each connection.
+    /// Whether `ja3` is only one of many, because the extension order differs per connection.
     pub ja3_varies: bool,
     /// Akamai's HTTP/2 text.
     pub akamai: String,
@@ -30,7 +30,7 @@ pub struct Fingerprints {
 }
 
 impl Fingerprints {
-    /// The fingerprints of `profile`.
+    /// Computes the fingerprints of `profile`.
     #[must_use]
     pub fn for_profile(profile: &Profile) -> Self {
         let hello = expected_hello(&profile.tls);
@@ -48,7 +48,7 @@ impl Fingerprints {
     }
 }
 
-/// A ClientHello as fingerprints see it: without keys and GREASE, extensions in ascending order.
+/// The ClientHello that fingerprints see: without keys and GREASE, extensions in ascending order.
 fn expected_hello(tls: &Tls) -> ClientHello {
     let body = |id: u16| extension_bodies::body(tls, id).unwrap_or_default();
     ClientHello {
@@ -83,14 +83,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_captured_profile_promises_what_was_recorded() {
-        let promised = Fingerprints::for_profile(&Profile::named("chrome-156-linux").unwrap());
-        assert_eq!(promised.ja4, "t13d1517h2_8daaf6152771_cb7bf5808d99");
-        assert_eq!(promised.ja4_r, ja4_r(&sample::chrome()));
-        assert_eq!(promised.akamai, "1:65536;2:0;4:6291456;6:262144|15663105|0|m,a,s,p");
-        assert_eq!(promised.akamai_hash, "52d84b11737d980aef856699f885ca86");
-        assert!(promised.ja3_varies);
-        // JA3 keeps the order on the wire, which is drawn: the sets are what can be compared.
+    fn the_expected_fingerprints_equal_the_recorded_ones() {
+        let expected = Fingerprints::for_profile(&Profile::named("chrome-156-linux").unwrap());
+        assert_eq!(expected.ja4, "t13d1517h2_8daaf6152771_cb7bf5808d99");
+        assert_eq!(expected.ja4_r, ja4_r(&sample::chrome()));
+        assert_eq!(expected.akamai, "1:65536;2:0;4:6291456;6:262144|15663105|0|m,a,s,p");
+        assert_eq!(expected.akamai_hash, "52d84b11737d980aef856699f885ca86");
+        assert!(expected.ja3_varies);
+        // JA3 keeps the wire order, which is random here. Only the sets can be compared.
         let recorded = ja3(&sample::chrome()).text;
         let sorted = |text: &str| -> Vec<Vec<String>> {
             let part = |part: &str| {
@@ -100,11 +100,11 @@ mod tests {
             };
             text.split(',').map(part).collect()
         };
-        assert_eq!(sorted(&promised.ja3_text), sorted(&recorded));
+        assert_eq!(sorted(&expected.ja3_text), sorted(&recorded));
     }
 
     #[test]
-    fn every_shipped_chromium_promises_one_and_the_same() {
+    fn all_shipped_chromium_profiles_have_the_same_fingerprints() {
         let chrome = Fingerprints::for_profile(&Profile::named("chrome-156-linux").unwrap());
         for profile in Profile::shipped().iter().filter(|profile| profile.provenance.derived) {
             assert_eq!(Fingerprints::for_profile(profile), chrome, "{}", profile.name);
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_too_long_for_any_hello_do_no_harm() {
+    fn lists_too_long_for_a_hello_do_not_panic() {
         let mut profile = Profile::clone(&Profile::named("chrome-156-linux").unwrap());
         profile.tls.groups = vec![29; 70_000];
         profile.tls.signature_algorithms = vec![0x0403; 70_000];

@@ -1,12 +1,12 @@
-//! The bodies of a ClientHello's extensions, as the engine fills them from a profile's other keys.
+//! The bodies of ClientHello extensions, as the engine builds them from the other keys of a profile.
 
 use super::hello::extension;
 use super::profile::Tls;
 
-/// The body of extension `id`, GREASE values left out; `None` where another connection has another.
+/// The body of extension `id` without GREASE values; `None` if it differs per connection.
 pub(super) fn body(tls: &Tls, id: u16) -> Option<Vec<u8>> {
     Some(match id {
-        // OCSP, without responders and request extensions.
+        // OCSP, without responder ids and request extensions.
         STATUS_REQUEST => vec![1, 0, 0, 0, 0],
         extension::GROUPS => list16(&tls.groups),
         extension::POINT_FORMATS => list8(tls.point_formats.iter().copied()),
@@ -23,14 +23,14 @@ pub(super) fn body(tls: &Tls, id: u16) -> Option<Vec<u8>> {
     })
 }
 
-/// The same, and `None` too where GREASE is drawn into it.
+/// Like [`body`], but `None` also if the body contains a GREASE value.
 pub(super) fn fixed_body(tls: &Tls, id: u16) -> Option<Vec<u8>> {
     let drawn =
         tls.grease && matches!(id, extension::GROUPS | extension::SIGNATURE_ALGORITHMS | extension::VERSIONS);
     if drawn { None } else { body(tls, id) }
 }
 
-/// The key that decides the body of extension `id`; `None` where the engine has only one.
+/// The key that determines the body of extension `id`; `None` if the engine sends only one.
 pub(super) const fn profile_key(id: u16) -> Option<&'static str> {
     Some(match id {
         extension::GROUPS => "tls.groups",
@@ -59,11 +59,11 @@ fn compression(tls: &Tls) -> impl Iterator<Item = u16> {
     })
 }
 
-/// Protocol names, each behind its length.
+/// Protocol names, each with a length prefix.
 fn protocol_names(list: &[String]) -> Vec<u8> {
     let mut names = Vec::new();
     for name in list {
-        // No protocol name is longer than that; a longer one ends the list.
+        // ALPN names have at most 255 bytes; a longer one ends the list.
         let Ok(len) = u8::try_from(name.len()) else { break };
         names.push(len);
         names.extend_from_slice(name.as_bytes());
@@ -72,7 +72,7 @@ fn protocol_names(list: &[String]) -> Vec<u8> {
 }
 
 fn list8(bytes: impl Iterator<Item = u8>) -> Vec<u8> {
-    // An odd number of bytes would cut a pair in two.
+    // An odd number of bytes would split a two-byte value.
     let list: Vec<u8> = bytes.take(usize::from(u8::MAX) - 1).collect();
     std::iter::once(u8::try_from(list.len()).unwrap_or(u8::MAX)).chain(list).collect()
 }
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bodies_are_those_of_a_recorded_hello() {
+    fn the_bodies_equal_those_of_a_recorded_hello() {
         let tls = &Profile::named("chrome-156-linux").unwrap().tls;
         let hello = sample::chrome();
         let fixed: Vec<u16> =

@@ -1,6 +1,6 @@
-//! A reader of the client's side of an HTTP/2 connection: preface, frames, header blocks.
+//! A parser of the client side of an HTTP/2 connection: preface, frames, header blocks.
 //!
-//! Pure and incremental: bytes go in as they come, frames come out. Bodies are counted, not kept.
+//! Pure and incremental: the caller pushes bytes and receives frames. Bodies are counted, not stored.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ use serde::Serialize;
 use super::hpack::{HpackDecoder, HpackError, HpackField};
 use super::profile::Priority;
 
-/// What a client's HTTP/2 connection begins with.
+/// The connection preface of a client.
 pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The largest frame read: the size every server must take.
+/// The maximum frame size, in bytes: the size that every server must accept.
 pub const MAX_FRAME: usize = 16 * 1024;
-/// The largest header block read, continuations included.
+/// The maximum size of a header block, CONTINUATION frames included, in bytes.
 pub const MAX_BLOCK: usize = 256 * 1024;
 
 pub(crate) const FRAME_HEADER: usize = 9;
@@ -29,7 +29,7 @@ pub(crate) const HAS_PRIORITY: u8 = 0x20;
 #[serde(tag = "frame", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Frame {
-    /// SETTINGS that are no acknowledgement, as (id, value) in order.
+    /// SETTINGS without ACK, as (id, value) in order.
     Settings {
         /// The settings in order.
         values: Vec<(u16, u32)>,
@@ -40,14 +40,14 @@ pub enum Frame {
     WindowUpdate {
         /// The stream, 0 for the connection.
         stream: u32,
-        /// By how much.
+        /// The increment.
         increment: u32,
     },
-    /// HEADERS with all its CONTINUATIONs.
+    /// HEADERS with all its CONTINUATION frames.
     Headers {
         /// The stream.
         stream: u32,
-        /// The priority fields, when they were sent.
+        /// The priority fields, if they were sent.
         priority: Option<Priority>,
         /// Whether the request has no body.
         end_stream: bool,
@@ -67,12 +67,12 @@ pub enum Frame {
         stream: u32,
         /// The payload's length, padding included.
         len: usize,
-        /// Whether it is the last.
+        /// Whether it is the last frame of the stream.
         end_stream: bool,
     },
     /// PING.
     Ping {
-        /// Whether it answers one of ours.
+        /// Whether it acknowledges a PING of the server.
         ack: bool,
     },
     /// RST_STREAM.
@@ -98,24 +98,24 @@ pub enum Frame {
     },
 }
 
-/// Why bytes could not be read as a client's HTTP/2 connection. The reader stops there for good.
+/// The reason that bytes could not be parsed as a client's HTTP/2 connection. The reader cannot continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum H2Error {
-    /// They do not begin with [`PREFACE`].
+    /// The bytes do not begin with [`PREFACE`].
     NotHttp2,
-    /// A frame above [`MAX_FRAME`], or a header block above [`MAX_BLOCK`].
+    /// A frame exceeds [`MAX_FRAME`], or a header block exceeds [`MAX_BLOCK`].
     TooLarge,
-    /// A frame contradicts its own length, or stands where it may not.
+    /// A frame contradicts its own length, or is not allowed at this point.
     Malformed,
-    /// A header block is wrong.
+    /// A header block is invalid.
     Hpack(HpackError),
 }
 
 impl fmt::Display for H2Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotHttp2 => f.write_str("the connection does not begin as HTTP/2 does"),
+            Self::NotHttp2 => f.write_str("the connection does not begin with the HTTP/2 preface"),
             Self::TooLarge => f.write_str("an HTTP/2 frame is too large"),
             Self::Malformed => f.write_str("an HTTP/2 frame is malformed"),
             Self::Hpack(cause) => cause.fmt(f),
@@ -125,7 +125,7 @@ impl fmt::Display for H2Error {
 
 impl std::error::Error for H2Error {}
 
-/// Reads the client's bytes of one connection as they come.
+/// Parses the client's bytes of one connection incrementally.
 #[derive(Debug, Default)]
 pub struct H2Reader {
     buffer: Vec<u8>,
@@ -144,10 +144,10 @@ struct PartialHeaders {
 }
 
 impl H2Reader {
-    /// Takes the next bytes and returns the frames they complete.
+    /// Processes the next bytes and returns the frames that they complete.
     ///
     /// # Errors
-    /// What is wrong with the bytes, now and at every later call.
+    /// The reason, if the bytes are invalid. Every later call returns the same error.
     pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<Frame>, H2Error> {
         if let Some(error) = self.failed {
             return Err(error);
@@ -296,7 +296,7 @@ mod tests {
         bytes
     }
 
-    /// What Chrome 156 says before its first request, and a request of `m,a,s,p`.
+    /// The frames that Chrome 156 sends before its first request, and a request with order `m,a,s,p`.
     fn chrome() -> Vec<u8> {
         let mut bytes = PREFACE.to_vec();
         let settings = [[0, 1, 0, 1, 0, 0], [0, 2, 0, 0, 0, 0], [0, 4, 0, 0x60, 0, 0], [0, 6, 0, 4, 0, 0]];
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn chromes_opening_has_the_akamai_text_and_hash_everyone_knows() {
+    fn chrome_has_its_published_akamai_text_and_hash() {
         let opening = opening(&chrome());
         assert!(opening.is_complete());
         assert_eq!(opening.akamai(), "1:65536;2:0;4:6291456;6:262144|15663105|0|m,a,s,p");
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn padding_and_continuations_are_taken_off() {
+    fn padding_and_continuations_are_removed() {
         let mut bytes = PREFACE.to_vec();
         bytes.extend(frame(1, PADDED, 1, b"\x02\x82\x41\x00\x00"));
         bytes.extend(frame(9, 0, 1, b"\x01a"));
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn other_frames_are_named() {
+    fn other_frames_are_parsed() {
         let mut bytes = PREFACE.to_vec();
         bytes.extend(frame(4, ACK, 0, &[]));
         bytes.extend(frame(6, ACK, 0, &[0; 8]));
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_frames_end_the_reading_for_good() {
+    fn after_an_invalid_frame_every_call_fails() {
         let cases = [
             (frame(4, 0, 0, &[0; 5]), H2Error::Malformed),
             (frame(8, 0, 0, &[0; 3]), H2Error::Malformed),
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn continuations_without_end_stop_at_the_bound() {
+    fn endless_continuations_stop_at_the_limit() {
         let mut reader = H2Reader::default();
         reader.push(PREFACE).unwrap();
         reader.push(&frame(1, 0, 1, &[])).unwrap();

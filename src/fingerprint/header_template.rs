@@ -1,4 +1,4 @@
-//! A template's fields as they are put on a request: read once, not for every request.
+//! Header templates compiled once, instead of per request.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -7,27 +7,27 @@ use http::{HeaderName, HeaderValue};
 
 use super::profile::TemplateField;
 
-/// A field, ready to be worn.
+/// A compiled header field.
 #[derive(Clone, Debug)]
 pub(crate) struct CompiledField {
     pub(crate) name: HeaderName,
-    /// The name in the case it has on an HTTP/1.1 wire.
+    /// The name in HTTP/1.1 wire case.
     pub(crate) wire_name: Arc<str>,
     pub(crate) value: FieldValue,
 }
 
-/// What stands in a field.
+/// The value of a field.
 #[derive(Clone, Debug)]
 pub(crate) enum FieldValue {
-    /// What the request has for it.
+    /// The request supplies the value.
     FromRequest,
     Fixed(HeaderValue),
-    /// A text with places in it.
+    /// A text with placeholders.
     Template(String),
 }
 
 impl CompiledField {
-    /// The field, or its name when that is none.
+    /// Compiles a field. The error is its name, if that is not a valid header name.
     pub(crate) fn from_field(field: &TemplateField) -> Result<Self, String> {
         let value = match &field.value {
             None => FieldValue::FromRequest,
@@ -40,16 +40,16 @@ impl CompiledField {
     }
 }
 
-/// What a template keeps of its fields for requests. Its copy, which may be changed, begins with nothing; it is no
-/// part of what a template says.
+/// The compiled fields of a template. A clone starts empty, since its fields may be changed. It does not
+/// count in comparisons.
 #[derive(Default)]
 pub(crate) struct TemplateCache(OnceLock<Result<Vec<CompiledField>, String>>);
 
 impl TemplateCache {
-    /// The fields of the template that this one belongs to, or the name of one that is none.
+    /// Returns the compiled fields, or the name of a field that is not a valid header name.
     pub(crate) fn get_or_compile(&self, fields: &[TemplateField]) -> Result<&[CompiledField], &str> {
-        let pressed = self.0.get_or_init(|| fields.iter().map(CompiledField::from_field).collect());
-        pressed.as_deref().map_err(String::as_str)
+        let compiled = self.0.get_or_init(|| fields.iter().map(CompiledField::from_field).collect());
+        compiled.as_deref().map_err(String::as_str)
     }
 }
 
@@ -69,6 +69,6 @@ impl Eq for TemplateCache {}
 
 impl fmt::Debug for TemplateCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Rail")
+        f.write_str("TemplateCache")
     }
 }

@@ -1,4 +1,4 @@
-//! A reader of TLS ClientHellos: what a client says first, in the order it says it.
+//! A parser of TLS ClientHellos that keeps the order of all lists.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::hex;
 
-/// The largest ClientHello read, in bytes. Real ones are below 4 KiB.
+/// The maximum size of a ClientHello, in bytes. Real ones are below 4 KiB.
 pub const MAX_HELLO: usize = 64 * 1024;
 
 const RECORD_HANDSHAKE: u8 = 22;
@@ -14,7 +14,7 @@ const MESSAGE_CLIENT_HELLO: u8 = 1;
 const RECORD_HEADER: usize = 5;
 const MESSAGE_HEADER: usize = 4;
 
-/// The extension code points this module knows the inside of.
+/// Code points of the extensions that this module parses.
 pub mod extension {
     /// server_name
     pub const SERVER_NAME: u16 = 0;
@@ -28,7 +28,7 @@ pub mod extension {
     pub const ALPN: u16 = 16;
     /// compress_certificate
     pub const CERTIFICATE_COMPRESSION: u16 = 27;
-    /// pre_shared_key: there when a session is resumed
+    /// pre_shared_key: sent to resume a session
     pub const PRE_SHARED_KEY: u16 = 41;
     /// supported_versions
     pub const VERSIONS: u16 = 43;
@@ -49,9 +49,9 @@ pub mod extension {
 pub struct ClientHello {
     /// The version of the first record.
     pub record_version: u16,
-    /// The version field of the message itself: 0x0303 in all of today's.
+    /// The version field of the message: 0x0303 in all current clients.
     pub legacy_version: u16,
-    /// How long the session id is.
+    /// The length of the session id, in bytes.
     pub session_id_len: usize,
     /// Cipher suites in order, GREASE included.
     pub ciphers: Vec<u16>,
@@ -76,19 +76,19 @@ pub struct Extension {
 pub struct KeyShare {
     /// The group.
     pub group: u16,
-    /// How many bytes of key are sent.
+    /// The length of the key, in bytes.
     pub len: usize,
 }
 
-/// Why bytes could not be read as a ClientHello.
+/// The reason that bytes could not be parsed as a ClientHello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HelloError {
-    /// So far it could be one: more bytes are needed.
+    /// The bytes may be a prefix of a ClientHello: more bytes are needed.
     Incomplete,
-    /// The bytes are no TLS handshake.
+    /// The bytes are not a TLS handshake.
     NotTls,
-    /// It is larger than [`MAX_HELLO`].
+    /// The message is larger than [`MAX_HELLO`].
     TooLarge,
     /// A length field contradicts the bytes around it.
     Malformed,
@@ -107,18 +107,18 @@ impl fmt::Display for HelloError {
 
 impl std::error::Error for HelloError {}
 
-/// Whether a value is one of GREASE's (RFC 8701): both bytes equal, and `xA`.
+/// Whether a value is a GREASE value (RFC 8701): both bytes are equal and of the form `xA`.
 #[must_use]
 pub const fn is_grease(value: u16) -> bool {
     value & 0x0f0f == 0x0a0a && value >> 8 == value & 0xff
 }
 
 impl ClientHello {
-    /// Reads a ClientHello from the first bytes of a TCP connection: one TLS record or several.
-    /// What follows the message is not looked at.
+    /// Parses a ClientHello from the first bytes of a TCP connection: one TLS record or several.
+    /// Bytes after the message are ignored.
     ///
     /// # Errors
-    /// [`HelloError::Incomplete`] when more bytes may help, else what is wrong with them.
+    /// [`HelloError::Incomplete`] when more bytes are needed, otherwise the reason for the failure.
     pub fn from_records(bytes: &[u8]) -> Result<Self, HelloError> {
         let (record_version, message) = join_records(bytes)?;
         let mut reader = ByteReader(&message[MESSAGE_HEADER..]);
@@ -128,7 +128,7 @@ impl ClientHello {
         let ciphers = u16s(reader.block16()?)?;
         let compression = reader.block8()?.to_vec();
         let mut extensions = Vec::new();
-        // A hello may end here: extensions were optional up to TLS 1.2.
+        // The message may end here: extensions were optional up to TLS 1.2.
         if !reader.is_empty() {
             let mut list = ByteReader(reader.block16()?);
             while !list.is_empty() {
@@ -141,7 +141,7 @@ impl ClientHello {
         Ok(Self { record_version, legacy_version, session_id_len, ciphers, compression, extensions })
     }
 
-    /// The body of an extension, when it is there.
+    /// The body of an extension, if it is present.
     #[must_use]
     pub fn extension(&self, id: u16) -> Option<&[u8]> {
         self.extensions.iter().find(|e| e.id == id).map(|e| e.body.as_slice())
@@ -152,7 +152,7 @@ impl ClientHello {
         self.extensions.iter().map(|e| e.id)
     }
 
-    /// The server name asked for.
+    /// The host name in server_name.
     #[must_use]
     pub fn server_name(&self) -> Option<String> {
         let mut list = ByteReader(ByteReader(self.extension(extension::SERVER_NAME)?).block16().ok()?);
@@ -184,19 +184,19 @@ impl ClientHello {
         self.list16(extension::SIGNATURE_ALGORITHMS)
     }
 
-    /// The versions of supported_versions in order, GREASE included.
+    /// The versions in supported_versions in order, GREASE included.
     #[must_use]
     pub fn versions(&self) -> Vec<u16> {
         u16s(self.list8(extension::VERSIONS)).unwrap_or_default()
     }
 
-    /// The algorithms of compress_certificate in order (2 is brotli).
+    /// The algorithms in compress_certificate in order (2 is brotli).
     #[must_use]
     pub fn certificate_compression(&self) -> Vec<u16> {
         u16s(self.list8(extension::CERTIFICATE_COMPRESSION)).unwrap_or_default()
     }
 
-    /// The modes of psk_key_exchange_modes.
+    /// The modes in psk_key_exchange_modes.
     #[must_use]
     pub fn psk_modes(&self) -> Vec<u8> {
         self.list8(extension::PSK_MODES).to_vec()
@@ -216,13 +216,13 @@ impl ClientHello {
         read().unwrap_or_default()
     }
 
-    /// The protocols of ALPN in order, as bytes: GREASE protocols are no text.
+    /// The ALPN protocols in order, as bytes: GREASE protocols are not text.
     #[must_use]
     pub fn alpn(&self) -> Vec<Vec<u8>> {
         self.names(extension::ALPN)
     }
 
-    /// The code point and protocols of ALPS, when it is sent.
+    /// The code point and protocols of ALPS, if it is sent.
     #[must_use]
     pub fn alps(&self) -> Option<(u16, Vec<Vec<u8>>)> {
         [extension::ALPS, extension::ALPS_OLD]
@@ -231,13 +231,13 @@ impl ClientHello {
             .map(|id| (id, self.names(id)))
     }
 
-    /// The body of trust_anchors, when it is sent.
+    /// The body of trust_anchors, if it is sent.
     #[must_use]
     pub fn trust_anchors(&self) -> Option<&[u8]> {
         self.extension(extension::TRUST_ANCHORS)
     }
 
-    /// Whether it offers to resume a session.
+    /// Whether the client offers to resume a session.
     #[must_use]
     pub fn is_resumption(&self) -> bool {
         self.extension(extension::PRE_SHARED_KEY).is_some()
@@ -267,7 +267,7 @@ impl ClientHello {
     }
 }
 
-/// Takes the handshake message out of its records: (version of the first record, whole message).
+/// Joins the handshake message from its records: (version of the first record, complete message).
 fn join_records(bytes: &[u8]) -> Result<(u16, Vec<u8>), HelloError> {
     let mut version = None;
     let mut message = Vec::new();
@@ -295,7 +295,7 @@ fn join_records(bytes: &[u8]) -> Result<(u16, Vec<u8>), HelloError> {
         }
         let here = len.min(tail.len());
         message.extend_from_slice(&tail[..here]);
-        // A record cut short by the end of `bytes` ends the loop as incomplete, unless the message fits.
+        // A record that `bytes` truncates ends the loop as incomplete, unless the message is complete.
         rest = rest.get(RECORD_HEADER + here..).unwrap_or_default();
     }
 }
@@ -316,7 +316,7 @@ fn u16s(bytes: &[u8]) -> Result<Vec<u16>, HelloError> {
     Ok(pairs.iter().map(|pair| u16::from_be_bytes(*pair)).collect())
 }
 
-/// Walks over bytes; every step checks its length.
+/// Reads bytes in order; every step checks the length.
 struct ByteReader<'a>(&'a [u8]);
 
 impl<'a> ByteReader<'a> {
@@ -325,9 +325,9 @@ impl<'a> ByteReader<'a> {
     }
 
     fn take(&mut self, len: usize) -> Result<&'a [u8], HelloError> {
-        let (taken, rest) = self.0.split_at_checked(len).ok_or(HelloError::Malformed)?;
+        let (head, rest) = self.0.split_at_checked(len).ok_or(HelloError::Malformed)?;
         self.0 = rest;
-        Ok(taken)
+        Ok(head)
     }
 
     fn u8(&mut self) -> Result<u8, HelloError> {
@@ -335,8 +335,8 @@ impl<'a> ByteReader<'a> {
     }
 
     fn u16(&mut self) -> Result<u16, HelloError> {
-        let taken = self.take(2)?;
-        Ok(u16::from_be_bytes([taken[0], taken[1]]))
+        let bytes = self.take(2)?;
+        Ok(u16::from_be_bytes([bytes[0], bytes[1]]))
     }
 
     fn block8(&mut self) -> Result<&'a [u8], HelloError> {
@@ -356,7 +356,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_recorded_chrome_is_read_whole() {
+    fn a_recorded_chrome_is_parsed_completely() {
         let hello = sample::chrome();
         assert_eq!((hello.record_version, hello.legacy_version, hello.session_id_len), (0x0301, 0x0303, 32));
         assert_eq!(hello.server_name().as_deref(), Some("one.test"));
@@ -377,14 +377,14 @@ mod tests {
     }
 
     #[test]
-    fn a_resumed_hello_offers_its_session_last() {
+    fn pre_shared_key_is_the_last_extension_of_a_resumed_hello() {
         let hello = sample::chrome_resumed();
         assert!(hello.is_resumption());
         assert_eq!(hello.extension_ids().last(), Some(extension::PRE_SHARED_KEY));
     }
 
     #[test]
-    fn a_hello_split_over_records_is_the_same_hello() {
+    fn a_hello_split_over_records_is_joined() {
         let whole = sample::bytes(sample::CHROME);
         let split = sample::split_into_records(&whole[RECORD_HEADER..], 100);
         assert_eq!(ClientHello::from_records(&split), Ok(sample::chrome()));
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_the_hello_is_not_looked_at() {
+    fn bytes_after_the_hello_are_ignored() {
         let mut bytes = sample::bytes(sample::CHROME);
         bytes.extend([20, 3, 3, 0, 1, 1]);
         assert_eq!(ClientHello::from_records(&bytes), Ok(sample::chrome()));
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn other_protocols_are_not_taken_for_tls() {
+    fn other_protocols_are_not_parsed_as_tls() {
         for text in ["GET / HTTP/1.1\r\n\r\n", "PRI * HTTP/2.0", "SSH-2.0-x"] {
             assert_eq!(ClientHello::from_records(text.as_bytes()), Err(HelloError::NotTls));
         }
@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn grease_is_known_by_its_shape() {
+    fn grease_values_are_recognized() {
         for value in [0x0a0a, 0x1a1a, 0xdada, 0xfafa] {
             assert!(is_grease(value), "{value:04x}");
         }

@@ -1,7 +1,7 @@
-//! An HPACK decoder (RFC 7541) that also tells how each field was written.
+//! An HPACK decoder (RFC 7541) that also reports the representation of each field.
 //!
-//! Two clients that send the same headers still differ in what they index and what they
-//! Huffman-code, so a decoder for fingerprints must not throw that away.
+//! Two clients that send the same headers still differ in which fields they index and Huffman-code. A
+//! decoder for fingerprints must report this.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,9 +11,9 @@ use serde::Serialize;
 
 use super::hpack_tables::{CODE_LENGTHS, STATIC};
 
-/// The most fields one header block may hold.
+/// The maximum number of fields in a header block.
 pub const MAX_FIELDS: usize = 1000;
-/// The most bytes the fields of one header block may decode to.
+/// The maximum decoded size of the fields of a header block, in bytes.
 pub const MAX_LIST_BYTES: usize = 512 * 1024;
 
 const MAX_TABLE: usize = 64 * 1024;
@@ -21,28 +21,28 @@ const ENTRY_OVERHEAD: usize = 32;
 const DEFAULT_TABLE: usize = 4096;
 const MAX_CODE_LEN: usize = 30;
 
-/// How a field was written.
+/// The HPACK representation of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FieldEncoding {
     /// Name and value from a table.
     Indexed,
-    /// Literal, and put into the dynamic table.
+    /// A literal that is added to the dynamic table.
     Incremental,
-    /// Literal, not put into the table.
+    /// A literal that is not added to the table.
     WithoutIndexing,
-    /// Literal, never to be put into any table.
+    /// A literal that intermediaries must not index either.
     NeverIndexed,
 }
 
-/// One decoded field, with how it was written.
+/// A decoded field and its representation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct HpackField {
     /// The name.
     pub name: String,
-    /// The value; bytes that are no UTF-8 are replaced.
+    /// The value; bytes that are not UTF-8 are replaced.
     pub value: String,
-    /// How it was written.
+    /// The representation.
     pub form: FieldEncoding,
     /// Whether the name came from a table.
     pub name_from_table: bool,
@@ -52,21 +52,21 @@ pub struct HpackField {
     pub value_huffman: Option<bool>,
 }
 
-/// Why a header block could not be decoded.
+/// The reason that a header block could not be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HpackError {
-    /// It ends inside a field.
+    /// The block ends inside a field.
     Truncated,
-    /// An index points to nothing.
+    /// An index refers to an entry that does not exist.
     BadIndex,
-    /// An integer does not fit.
+    /// An integer is too large.
     BadInteger,
-    /// A string's Huffman code is wrong.
+    /// An invalid Huffman code.
     BadHuffman,
-    /// A dynamic table size that was not allowed, or not at the block's start.
+    /// A dynamic table size update that is too large, or not at the start of the block.
     BadTableSize,
-    /// More fields or bytes than [`MAX_FIELDS`] and [`MAX_LIST`].
+    /// The block exceeds [`MAX_FIELDS`] or [`MAX_LIST_BYTES`].
     TooLarge,
 }
 
@@ -75,9 +75,9 @@ impl fmt::Display for HpackError {
         f.write_str(match self {
             Self::Truncated => "the header block ends inside a field",
             Self::BadIndex => "the header block refers to an entry that does not exist",
-            Self::BadInteger => "the header block holds an integer that is too large",
-            Self::BadHuffman => "the header block holds a wrong Huffman code",
-            Self::BadTableSize => "the header block sets a table size that was not allowed",
+            Self::BadInteger => "the header block contains an integer that is too large",
+            Self::BadHuffman => "the header block contains an invalid Huffman code",
+            Self::BadTableSize => "the header block sets a table size that is not allowed",
             Self::TooLarge => "the header block is too large",
         })
     }
@@ -100,15 +100,15 @@ impl Default for HpackDecoder {
 }
 
 impl HpackDecoder {
-    /// Decodes one whole header block. After an error the connection's state is lost for good.
+    /// Decodes one complete header block. After an error the state of the connection is unusable.
     ///
     /// # Errors
-    /// What is wrong with the block.
+    /// The reason, if the block is invalid.
     pub fn decode(&mut self, block: &[u8]) -> Result<Vec<HpackField>, HpackError> {
         Ok(self.decode_bytes(block)?.into_iter().map(HpackField::from).collect())
     }
 
-    /// The same, with names and values as the bytes they are.
+    /// Like [`decode`](Self::decode), but returns names and values as bytes.
     pub(crate) fn decode_bytes(&mut self, block: &[u8]) -> Result<Vec<RawField>, HpackError> {
         let mut input = BlockReader(block);
         let mut fields = Vec::new();
@@ -175,11 +175,11 @@ impl HpackDecoder {
     }
 
     fn entry(&self, index: usize) -> Result<(&[u8], &[u8]), HpackError> {
-        let place = index.checked_sub(1).ok_or(HpackError::BadIndex)?;
-        if let Some((name, value)) = STATIC.get(place) {
+        let offset = index.checked_sub(1).ok_or(HpackError::BadIndex)?;
+        if let Some((name, value)) = STATIC.get(offset) {
             return Ok((name.as_bytes(), value.as_bytes()));
         }
-        let (name, value) = self.table.get(place - STATIC.len()).ok_or(HpackError::BadIndex)?;
+        let (name, value) = self.table.get(offset - STATIC.len()).ok_or(HpackError::BadIndex)?;
         Ok((name, value))
     }
 
@@ -191,7 +191,7 @@ impl HpackDecoder {
     }
 }
 
-/// A decoded field as the bytes it is made of.
+/// A decoded field as bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RawField {
     pub(crate) name: Vec<u8>,
@@ -234,7 +234,7 @@ impl BlockReader<'_> {
         if value < usize::from(mask) {
             return Ok(value);
         }
-        // Four more bytes hold 28 bits: far above any bound here.
+        // Four more bytes hold 28 bits, which is more than any limit here.
         for shift in [0, 7, 14, 21] {
             let byte = self.byte()?;
             value += usize::from(byte & 0x7f) << shift;
@@ -248,13 +248,13 @@ impl BlockReader<'_> {
     fn string(&mut self) -> Result<(Vec<u8>, bool), HpackError> {
         let huffman = self.0.first().ok_or(HpackError::Truncated)? & 0x80 != 0;
         let len = self.integer(7)?;
-        let (taken, rest) = self.0.split_at_checked(len).ok_or(HpackError::Truncated)?;
+        let (head, rest) = self.0.split_at_checked(len).ok_or(HpackError::Truncated)?;
         self.0 = rest;
-        Ok((if huffman { huffman_decode(taken)? } else { taken.to_vec() }, huffman))
+        Ok((if huffman { huffman_decode(head)? } else { head.to_vec() }, huffman))
     }
 }
 
-/// The canonical code, by length: symbols in order, and the first code of each length.
+/// The canonical Huffman code: symbols in code order, and the first code of each length.
 struct HuffmanCodes {
     first_code: [u32; MAX_CODE_LEN + 1],
     first_symbol: [usize; MAX_CODE_LEN + 1],
@@ -298,7 +298,7 @@ fn huffman_decode(bytes: &[u8]) -> Result<Vec<u8>, HpackError> {
             code = code << 1 | u32::from(byte >> bit & 1);
             len += 1;
             match HUFFMAN_CODES.symbol(code, len) {
-                // The end of string is the only symbol above 255, and may not be written.
+                // The end-of-string symbol is the only one above 255. RFC 7541 forbids it in a string.
                 Some(symbol) => {
                     out.push(u8::try_from(symbol).map_err(|_| HpackError::BadHuffman)?);
                     (code, len) = (0, 0);
@@ -308,7 +308,7 @@ fn huffman_decode(bytes: &[u8]) -> Result<Vec<u8>, HpackError> {
             }
         }
     }
-    // What is left must be padding: fewer than eight bits, all ones.
+    // The remaining bits must be padding: fewer than eight, all ones.
     if len < 8 && code == (1 << len) - 1 { Ok(out) } else { Err(HpackError::BadHuffman) }
 }
 
@@ -323,7 +323,7 @@ mod tests {
 
     // RFC 7541, C.4: three requests on one connection, Huffman-coded.
     #[test]
-    fn the_rfcs_huffman_examples_are_read() {
+    fn the_huffman_examples_of_the_rfc_are_decoded() {
         let mut decoder = HpackDecoder::default();
         let first = decoder.decode(&bytes("828684418cf1e3c2e5f23a6ba0ab90f4ff")).unwrap();
         let common =
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_smaller_table_forgets() {
+    fn a_smaller_table_evicts_entries() {
         let mut decoder = HpackDecoder::default();
         decoder.decode(&bytes("400a637573746f6d2d6b65790d637573746f6d2d686561646572")).unwrap();
         assert_eq!(decoder.decode(&bytes("be")).unwrap().len(), 1);
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_blocks_are_refused() {
+    fn invalid_blocks_are_errors() {
         let cases = [
             ("80", HpackError::BadIndex),
             ("ff00", HpackError::BadIndex),
@@ -376,7 +376,7 @@ mod tests {
             ("3fe1ffff7f", HpackError::BadTableSize),
             ("40", HpackError::Truncated),
             ("400a6375", HpackError::Truncated),
-            // Padding that is not all ones, padding of a whole byte, and the end-of-string code.
+            // Padding that is not all ones, padding of a full byte, and the end-of-string code.
             ("40811800", HpackError::BadHuffman),
             ("4082ffff00", HpackError::BadHuffman),
             ("4084ffffffff00", HpackError::BadHuffman),

@@ -1,6 +1,6 @@
 //! The tables of RFC 7541: static fields (appendix A) and Huffman code lengths (appendix B).
 
-/// The static table; index 1 of the RFC is the first entry here.
+/// The static table. The first entry has index 1 in the RFC.
 pub(crate) const STATIC: [(&str, &str); 61] = [
     (":authority", ""),
     (":method", "GET"),
@@ -65,8 +65,8 @@ pub(crate) const STATIC: [(&str, &str); 61] = [
     ("www-authenticate", ""),
 ];
 
-/// The Huffman code length of each octet, and of the end-of-string symbol (256) last. The code is
-/// canonical: the lengths alone give the codes.
+/// The Huffman code length of each octet; the end-of-string symbol (256) is last. The code is canonical:
+/// the lengths determine the codes.
 #[rustfmt::skip]
 pub(crate) const CODE_LENGTHS: [u8; 257] = [
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 28,

@@ -1,8 +1,8 @@
-//! JA3 and JA4: short names for ClientHellos.
+//! JA3 and JA4: fingerprints of ClientHellos.
 //!
-//! JA3 after Salesforce's description, JA4 after FoxIO's technical details of November 2026.
-//! GREASE is left out everywhere, signature algorithms included: Chrome greases those since 152, and
-//! a name that changed with every connection would be none.
+//! JA3 follows Salesforce's description, JA4 FoxIO's technical details of November 2026.
+//! GREASE is excluded everywhere, also from signature algorithms, which Chrome greases since 152.
+//! Otherwise the fingerprint would change with every connection.
 
 use std::fmt::Display;
 
@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::hello::{ClientHello, extension, is_grease};
 use crate::hex;
 
-/// A JA3: its text and the MD5 of it.
+/// A JA3 fingerprint: the text and its MD5.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ja3 {
     /// `version,ciphers,extensions,groups,point formats`, in wire order.
@@ -21,7 +21,7 @@ pub struct Ja3 {
     pub hash: String,
 }
 
-/// The JA3 of a hello. Changes with every connection of a client that permutes its extensions.
+/// The JA3 of a ClientHello. It differs per connection if the client permutes its extensions.
 #[must_use]
 pub fn ja3(hello: &ClientHello) -> Ja3 {
     let text = [
@@ -36,14 +36,14 @@ pub fn ja3(hello: &ClientHello) -> Ja3 {
     Ja3 { text, hash }
 }
 
-/// The JA4 of a hello, for example `t13d1516h2_8daaf6152771_02713d6af862`.
+/// The JA4 of a ClientHello, for example `t13d1516h2_8daaf6152771_02713d6af862`.
 #[must_use]
 pub fn ja4(hello: &ClientHello) -> String {
     let parts = Ja4Parts::from_hello(hello);
     format!("{}_{}_{}", parts.a, short_hash(&parts.ciphers), short_hash(&parts.extensions))
 }
 
-/// The JA4_r of a hello: JA4 with its lists written out instead of hashed.
+/// The JA4_r of a ClientHello: JA4 with its lists in plain text instead of hashed.
 #[must_use]
 pub fn ja4_r(hello: &ClientHello) -> String {
     let parts = Ja4Parts::from_hello(hello);
@@ -93,7 +93,7 @@ fn ja4_version(hello: &ClientHello) -> &'static str {
     }
 }
 
-/// First and last character of the first ALPN protocol; of its hex when they are no letters or digits.
+/// First and last character of the first ALPN protocol, or of its hex if they are not alphanumeric.
 fn alpn_mark(hello: &ClientHello) -> String {
     let protocols = hello.alpn();
     let Some((&first, &last)) = protocols.first().and_then(|protocol| protocol.first().zip(protocol.last()))
@@ -151,7 +151,7 @@ mod tests {
 
     // FoxIO, technical_details/JA4.md: the worked example.
     #[test]
-    fn the_worked_example_of_foxio_comes_out() {
+    fn ja4_of_the_foxio_example_is_correct() {
         let order = [
             0x7a7a, 0x001b, 0x0000, 0x0033, 0x0010, 0x4469, 0x0017, 0x002d, 0x000d, 0x0005, 0x0023, 0x0012,
             0x002b, 0xff01, 0x000b, 0x000a, 0x9a9a, 0x0015,
@@ -168,7 +168,7 @@ mod tests {
 
     // Chrome 117 to 131 in FoxIO's database.
     #[test]
-    fn the_best_known_chrome_of_the_years_before_comes_out() {
+    fn ja4_of_chrome_117_to_131_is_correct() {
         let order = [
             0x0000, 0x0017, 0xff01, 0x000a, 0x000b, 0x0023, 0x0010, 0x0005, 0x000d, 0x0012, 0x0033, 0x002d,
             0x002b, 0x001b, 0x4469, 0xfe0d,
@@ -184,14 +184,14 @@ mod tests {
     }
 
     #[test]
-    fn the_recorded_chrome_has_the_name_it_was_recorded_under() {
+    fn ja4_of_the_recorded_chrome_is_correct() {
         assert_eq!(ja4(&sample::chrome()), "t13d1517h2_8daaf6152771_cb7bf5808d99");
         assert_eq!(ja4(&sample::chrome_resumed()), "t13d1518h2_8daaf6152771_e2d80978ab2e");
     }
 
     // Salesforce's README.
     #[test]
-    fn the_examples_of_ja3_come_out() {
+    fn ja3_of_the_salesforce_examples_is_correct() {
         let groups = list16(&[23, 24, 25]);
         let extensions = [(0, Vec::new()), (10, groups), (11, vec![1, 0])];
         let ciphers = [47, 53, 5, 10, 49161, 49162, 49171, 49172, 50, 56, 19, 4];
@@ -211,9 +211,9 @@ mod tests {
         assert_eq!(ja4(&hello), "t10i000000_000000000000_000000000000");
     }
 
-    // FoxIO's table of ALPN values that are no text.
+    // FoxIO's table of ALPN values that are not text.
     #[test]
-    fn alpn_that_is_no_text_is_marked_by_its_hex() {
+    fn alpn_that_is_not_text_is_marked_by_its_hex() {
         let cases: [(&[u8], &str); 7] = [
             (b"h2", "h2"),
             (b"x", "xx"),

@@ -1,4 +1,4 @@
-//! A browser on the wire: the profile that describes one, and the fingerprints that name one.
+//! Browser fingerprints: profiles that describe one browser on the wire, and the JA3, JA4 and Akamai names.
 
 pub mod akamai;
 pub mod brands;

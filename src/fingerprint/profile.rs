@@ -1,4 +1,4 @@
-//! Browser profiles: one browser on the wire, as data. `profiles/browsers/README.md` tells every key.
+//! Browser profiles: one browser on the wire, as data. `profiles/browsers/README.md` documents every key.
 
 mod http2;
 mod tls;
@@ -19,37 +19,37 @@ use crate::toml_file;
 pub use http2::{Hpack, Http2, Huffman, Priority};
 pub use tls::{Alps, GreaseLayout, GreasePosition, Resumption, Tls};
 
-/// The version of the profile format this build reads.
+/// The version of the profile format that this build reads.
 pub const SCHEMA: u32 = 1;
 
-/// One browser on the wire: TLS, HTTP/2 and headers per context, with where it came from.
+/// One browser on the wire: TLS, HTTP/2, headers per context, and the provenance of these values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
-    /// The format's version; [`SCHEMA`].
+    /// The version of the format: [`SCHEMA`].
     pub schema: u32,
-    /// The name it is asked for by, equal to its file's stem.
+    /// The name of the profile, equal to the stem of its file name.
     pub name: String,
-    /// Where the values come from.
+    /// The provenance of the values.
     pub provenance: Provenance,
-    /// What the page's JavaScript must see too. Absent for a client that is no browser.
+    /// The identity that the page's JavaScript must see too. Absent for a client that is not a browser.
     pub browser: Option<Browser>,
     /// The ClientHello.
     pub tls: Tls,
     /// The HTTP/2 preface and priorities.
     pub http2: Http2,
-    /// What each client hint says, for those a site asks for with Accept-CH.
+    /// The value of each client hint that a site may request with Accept-CH.
     #[serde(default)]
     pub hints: BTreeMap<String, String>,
     /// The header templates, by context.
     #[serde(default)]
     pub headers: Vec<HeaderTemplate>,
-    /// The language it was set to, where that is not its own.
+    /// The language set with [`with_language`](Self::with_language), if it differs from the captured one.
     #[serde(skip)]
     pub language: Option<String>,
 }
 
-/// Where a profile's values come from.
+/// The provenance of a profile's values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
@@ -57,20 +57,20 @@ pub struct Provenance {
     pub browser: String,
     /// Its full version.
     pub version: String,
-    /// Its release channel or packager.
+    /// The release channel or packager.
     pub channel: String,
-    /// The operating system it ran on.
+    /// The operating system.
     pub os: String,
-    /// The day it was captured, `YYYY-MM-DD`.
+    /// The day of the capture, `YYYY-MM-DD`.
     pub captured: String,
-    /// How it was captured, or from what it was derived.
+    /// How the profile was captured, or the profile from which it was derived.
     pub method: String,
-    /// Whether it was derived from a captured one instead of captured itself.
+    /// Whether the profile was derived from a captured one. Default: false.
     #[serde(default)]
     pub derived: bool,
 }
 
-/// The identity a page's JavaScript sees: it must be the same as on the wire.
+/// The identity that a page's JavaScript sees. It must equal the identity on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Browser {
@@ -87,10 +87,10 @@ pub struct Browser {
     /// `64` or `32`.
     #[serde(default)]
     pub bitness: String,
-    /// The device's model: empty but on Android.
+    /// The device model: empty except on Android.
     #[serde(default)]
     pub model: String,
-    /// Whether it says it is a phone.
+    /// Whether the device is a phone: `navigator.userAgentData.mobile`. Default: false.
     #[serde(default)]
     pub mobile: bool,
     /// `navigator.userAgentData.brands`, in order.
@@ -111,13 +111,15 @@ pub struct Brand {
     pub version: String,
 }
 
-/// How requests travel: headers differ by it.
+/// The protocol of a request. Header names, case and order depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WireProtocol {
     /// HTTP/2 over TLS.
+    #[serde(rename = "h2")]
     Http2,
     /// HTTP/1.1 over TLS.
+    #[serde(rename = "h1")]
     Http1,
     /// HTTP/1.1 without TLS.
     Cleartext,
@@ -141,13 +143,13 @@ impl WireProtocol {
 pub struct HeaderTemplate {
     /// The context's name: `navigation`, `reload`, `form`, `fetch`, `xhr`.
     pub context: String,
-    /// How the request travels.
+    /// The protocol of the request.
     pub over: WireProtocol,
-    /// Whether this is the order after a redirect was followed. Default: false.
+    /// Whether this is the header order after a redirect. Default: false.
     #[serde(default)]
     pub redirected: bool,
-    /// Whether this is the order once the origin has asked for client hints: a script's request
-    /// leaves Chrome in the order of a hash table, which grows with them. Default: false.
+    /// Whether this is the order after the origin has requested client hints. Chrome sends the headers of
+    /// a script's request in hash table order, and the table grows with the hints. Default: false.
     #[serde(default)]
     pub hinted: bool,
     /// The fields, in order.
@@ -157,12 +159,12 @@ pub struct HeaderTemplate {
 }
 
 impl HeaderTemplate {
-    /// The fields as requests wear them, or the name of one that is none.
+    /// The compiled fields, or the name of a field that is not a valid header name.
     pub(crate) fn compiled_fields(&self) -> Result<&[CompiledField], &str> {
         self.cache.get_or_compile(&self.fields)
     }
 
-    /// What tells this template from the profile's others, for example `navigation/h2/redirected`.
+    /// A label that is unique within the profile, for example `navigation/h2/redirected`.
     #[must_use]
     pub fn label(&self) -> String {
         let redirected = if self.redirected { "/redirected" } else { "" };
@@ -171,15 +173,15 @@ impl HeaderTemplate {
     }
 }
 
-/// One header: `["name", "value"]`, or `["name"]` for a place that the request fills or leaves out
-/// (`host`, `cookie`, `referer`, `origin`, `content-length`, `content-type`, client hints that
-/// wait for Accept-CH). The value `{site}` stands for what sec-fetch-site follows from.
+/// One header: `["name", "value"]`, or `["name"]` for a field that the request fills or omits (`host`,
+/// `cookie`, `referer`, `origin`, `content-length`, `content-type`, client hints that need Accept-CH).
+/// The value `{site}` is replaced by the request's sec-fetch-site.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<String>", into = "Vec<String>")]
 pub struct TemplateField {
-    /// The name, in the case it has on an HTTP/1.1 wire.
+    /// The name, in HTTP/1.1 wire case.
     pub name: String,
-    /// The value, or `None` for a place to fill.
+    /// The value, or `None` if the request fills it.
     pub value: Option<String>,
 }
 
@@ -205,11 +207,11 @@ impl From<TemplateField> for Vec<String> {
 }
 
 impl Profile {
-    /// Reads a profile from TOML text; `origin` names it in errors. A text with `derive_from` is
-    /// completed from the shipped profile it names.
+    /// Parses a profile from TOML. `origin` names the source in errors. A text with `derive_from` is
+    /// completed from the shipped profile of that name.
     ///
     /// # Errors
-    /// [`ErrorKind::Profile`] naming `origin`, the line and the key.
+    /// [`ErrorKind::Profile`] with `origin`, the line and the key.
     pub fn from_toml(text: &str, origin: &str) -> Result<Self> {
         if derive::is_derived(text) {
             return derive::resolve(text, origin);
@@ -229,7 +231,7 @@ impl Profile {
     /// Reads a profile from a file.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] when it cannot be read, [`ErrorKind::Profile`] when it is wrong.
+    /// [`ErrorKind::Io`] when the file cannot be read, [`ErrorKind::Profile`] when it is invalid.
     pub fn from_file(path: &Path) -> Result<Self> {
         let origin = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|cause| {
@@ -239,26 +241,26 @@ impl Profile {
         Self::from_toml(&text, &origin)
     }
 
-    /// The profile as TOML that reads back as the same, complete in itself and without comments.
+    /// Formats the profile as self-contained TOML without comments. Parsing it returns an equal profile.
     ///
     /// # Panics
-    /// Never: a profile is made of what TOML can hold.
+    /// Never: TOML can represent every field of a profile.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("a profile is made of what TOML can hold")
+        toml::to_string(self).expect("TOML can represent every field of a profile")
     }
 
-    /// The profiles shipped inside this build, by name.
+    /// The profiles shipped in this build, by name.
     ///
     /// # Panics
-    /// Never: a test reads each of them.
+    /// Never: a test parses every shipped profile.
     #[must_use]
     pub fn shipped() -> Vec<Arc<Self>> {
-        (0..SHIPPED.len()).map(|at| load_shipped(at).expect("shipped profiles are read by a test")).collect()
+        (0..SHIPPED.len()).map(|at| load_shipped(at).expect("a test parses every shipped profile")).collect()
     }
 
-    /// The shipped profile called `name`, or the one in the file of that name when it
-    /// [is a file's](Self::is_file).
+    /// Returns the shipped profile called `name`, or reads the file `name` if it
+    /// [names a file](Self::is_file).
     ///
     /// # Errors
     /// As [`named`](Self::named) and [`from_file`](Self::from_file).
@@ -266,16 +268,16 @@ impl Profile {
         if Self::is_file(name) { Self::from_file(Path::new(name)).map(Arc::new) } else { Self::named(name) }
     }
 
-    /// Whether `name` is a file's: it ends in `.toml`, or holds a `/`.
+    /// Whether `name` names a file: it ends in `.toml` or contains a `/`.
     #[must_use]
     pub fn is_file(name: &str) -> bool {
         Path::new(name).extension().is_some_and(|extension| extension == "toml") || name.contains('/')
     }
 
-    /// The shipped profile called `name`.
+    /// Returns the shipped profile called `name`.
     ///
     /// # Errors
-    /// [`ErrorKind::Profile`] listing the names there are.
+    /// [`ErrorKind::Profile`] with a hint that lists the shipped profiles.
     pub fn named(name: &str) -> Result<Arc<Self>> {
         SHIPPED
             .iter()
@@ -284,10 +286,10 @@ impl Profile {
             .and_then(load_shipped)
     }
 
-    /// The text of the shipped profile called `name`, comments included.
+    /// Returns the TOML text of the shipped profile called `name`, including comments.
     ///
     /// # Errors
-    /// [`ErrorKind::Profile`] listing the names there are.
+    /// [`ErrorKind::Profile`] with a hint that lists the shipped profiles.
     pub fn shipped_text(name: &str) -> Result<&'static str> {
         SHIPPED
             .iter()
@@ -302,13 +304,13 @@ impl Profile {
         major(&self.provenance.version)
     }
 
-    /// The template for a context of an origin that asked for client hints, when it has one of its own.
+    /// The template of a context for an origin that requested client hints, if the profile has one.
     #[must_use]
     pub fn hinted_headers(&self, context: Context, over: WireProtocol) -> Option<&HeaderTemplate> {
         self.headers.iter().find(|h| h.context == context.name() && h.over == over && h.hinted)
     }
 
-    /// The template for a context, falling back from `redirected` to the plain order.
+    /// The template of a context. Falls back to the order without a redirect, then to navigation.
     #[must_use]
     pub fn headers(&self, context: Context, over: WireProtocol, redirected: bool) -> Option<&HeaderTemplate> {
         let find = |context: Context, redirected: bool| {
@@ -322,20 +324,20 @@ impl Profile {
     }
 }
 
-/// The first number with a dot behind it: `Chromium 156.0.8078.79` is 156.
+/// Parses the major version, the first number followed by a dot: 156 for `Chromium 156.0.8078.79`.
 #[must_use]
 pub fn major(version: &str) -> Option<u32> {
     version.split_whitespace().find_map(|word| word.split_once('.')?.0.parse().ok())
 }
 
-/// A shipped profile, read once a process: five are completed from one base.
+/// Loads a shipped profile once per process: five profiles derive from the same base.
 fn load_shipped(at: usize) -> Result<Arc<Profile>> {
     if let Some(profile) = LOADED[at].get() {
         return Ok(Arc::clone(profile));
     }
     let (name, text) = SHIPPED[at];
     let profile = Arc::new(Profile::from_toml(text, name)?);
-    // Another thread may have been faster; either is the same.
+    // Another thread may have initialized it first; both values are equal.
     Ok(Arc::clone(LOADED[at].get_or_init(|| profile)))
 }
 
@@ -343,8 +345,8 @@ static LOADED: [OnceLock<Arc<Profile>>; SHIPPED.len()] = [const { OnceLock::new(
 
 fn unknown_profile_error(name: &str) -> Error {
     let names: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
-    Error::new(ErrorKind::Profile, format!("there is no browser profile `{}`", name.escape_debug()))
-        .with_hint(format!("the shipped ones are: {}; a file is named with its .toml", names.join(", ")))
+    Error::new(ErrorKind::Profile, format!("unknown browser profile `{}`", name.escape_debug()))
+        .with_hint(format!("use a shipped profile: {}; or the path of a .toml file", names.join(", ")))
 }
 
 const SHIPPED: &[(&str, &str)] = &[
@@ -372,13 +374,13 @@ mod tests {
     }
 
     #[test]
-    fn shipped_profiles_bear_the_name_they_are_asked_for_by() {
+    fn shipped_profiles_have_the_name_they_are_listed_under() {
         for (name, _) in SHIPPED {
             assert_eq!(Profile::named(name).unwrap().name, *name);
         }
     }
 
-    /// The keys of the format, those of tables with free keys left out.
+    /// Collects the keys of the format, except the keys of tables with free keys.
     fn keys(value: &serde_json::Value, keys: &mut BTreeSet<String>) {
         match value {
             serde_json::Value::Object(map) => {
@@ -401,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn the_formats_description_tells_every_key_and_no_other() {
+    fn the_format_documentation_lists_exactly_the_known_keys() {
         let chrome = Profile::named("chrome-156-linux").unwrap();
         let mut known = BTreeSet::from(["derive_from".to_owned()]);
         keys(&serde_json::to_value(&*chrome).unwrap(), &mut known);
@@ -410,12 +412,12 @@ mod tests {
         let code = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let prose: Vec<&str> = FORMAT.split("```").step_by(2).collect();
-        let told: BTreeSet<String> = prose
+        let documented: BTreeSet<String> = prose
             .iter()
             .flat_map(|text| code(text))
             .flat_map(|code| code.split(|c| !is_word(c)).map(str::to_owned).collect::<Vec<_>>())
             .collect();
-        assert_eq!(known.difference(&told).collect::<Vec<_>>(), Vec::<&String>::new());
+        assert_eq!(known.difference(&documented).collect::<Vec<_>>(), Vec::<&String>::new());
         let rows = prose.iter().flat_map(|text| text.lines()).filter_map(|line| line.strip_prefix("| `"));
         for row in rows {
             for key in code(&format!("`{}", row.split(" | ").next().unwrap())) {
@@ -425,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn the_descriptions_examples_are_the_captured_profiles_lines() {
+    fn the_documented_examples_are_lines_of_the_captured_profile() {
         let captured: Vec<&str> = Profile::shipped_text("chrome-156-linux").unwrap().lines().collect();
         let examples: Vec<&str> = FORMAT
             .split("```toml\n")
@@ -440,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_another_schema_is_an_error_and_one_without_the_newer_keys_is_read() {
+    fn another_schema_is_an_error_and_newer_keys_are_optional() {
         let text = Profile::shipped_text("chrome-156-linux").unwrap();
         let newer =
             Profile::from_toml(&text.replacen("schema = 1", "schema = 2", 1), "new.toml").unwrap_err();

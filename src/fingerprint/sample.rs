@@ -1,10 +1,10 @@
-//! Hellos for tests: made from lists, or recorded.
+//! ClientHellos for tests: recorded, or built from lists.
 
 use super::hello::ClientHello;
 
-/// A first connection of Chromium 156 on Linux.
+/// The ClientHello of a first connection of Chromium 156 on Linux.
 pub(crate) const CHROME: &str = include_str!("../../fixtures/hellos/chrome-156-linux.hex");
-/// A resumed connection of the same.
+/// The ClientHello of a resumed connection of the same browser.
 pub(crate) const CHROME_RESUMED: &str = include_str!("../../fixtures/hellos/chrome-156-linux-resumed.hex");
 
 pub(crate) fn bytes(hex: &str) -> Vec<u8> {
@@ -24,14 +24,14 @@ pub(crate) fn chrome_resumed() -> ClientHello {
     ClientHello::from_records(&bytes(CHROME_RESUMED)).unwrap()
 }
 
-/// A list of u16 with its length before it.
+/// A list of u16 with a length prefix.
 pub(crate) fn list16(values: &[u16]) -> Vec<u8> {
     let mut body = u16::try_from(values.len() * 2).unwrap().to_be_bytes().to_vec();
     body.extend(values.iter().flat_map(|value| value.to_be_bytes()));
     body
 }
 
-/// A whole hello in one record.
+/// A complete ClientHello in one record.
 pub(crate) fn record(legacy_version: u16, ciphers: &[u16], extensions: &[(u16, Vec<u8>)]) -> Vec<u8> {
     let mut message = legacy_version.to_be_bytes().to_vec();
     message.extend([7; 32]);
@@ -54,7 +54,7 @@ pub(crate) fn record(legacy_version: u16, ciphers: &[u16], extensions: &[(u16, V
     split_into_records(&handshake, usize::MAX)
 }
 
-/// A handshake message cut into records of at most `size` bytes.
+/// Splits a handshake message into records of at most `size` bytes.
 pub(crate) fn split_into_records(message: &[u8], size: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     for part in message.chunks(size) {

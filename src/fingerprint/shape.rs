@@ -1,22 +1,22 @@
-//! What of a ClientHello is the same at every connection of one client: all but keys, GREASE values,
-//! the order of permuted extensions, and whether a session is resumed.
+//! The parts of a ClientHello that are equal on every connection of a client. Excluded are keys, GREASE
+//! values, the order of permuted extensions, and session resumption.
 
 use serde::{Deserialize, Serialize};
 
 use super::hello::{ClientHello, extension, is_grease};
 use crate::hex;
 
-/// Stands for any GREASE value.
+/// Replaces any GREASE value.
 pub const GREASE: u16 = 0x0a0a;
 
-/// A ClientHello without what changes from one connection to the next.
+/// A ClientHello without the parts that change between connections.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HelloShape {
-    /// The record's version.
+    /// The version of the TLS record.
     pub record_version: u16,
-    /// How long the session id is.
+    /// The length of the session id, in bytes.
     pub session_id_len: usize,
-    /// Cipher suites in order; GREASE as [`GREASE`], as in all lists here.
+    /// Cipher suites in order. GREASE values are [`GREASE`], as in all lists here.
     pub ciphers: Vec<u16>,
     /// Extensions, sorted, without pre_shared_key.
     pub extensions: Vec<u16>,
@@ -30,7 +30,7 @@ pub struct HelloShape {
     pub versions: Vec<u16>,
     /// ALPN protocols in order.
     pub alpn: Vec<String>,
-    /// ALPS's code point and protocols.
+    /// The code point and protocols of ALPS.
     pub alps: Option<(u16, Vec<String>)>,
     /// Certificate compression algorithms in order.
     pub certificate_compression: Vec<u16>,
@@ -68,7 +68,7 @@ impl HelloShape {
         }
     }
 
-    /// The names of the parts in which another differs; empty when they are equal.
+    /// Returns the names of the fields that differ; empty if the shapes are equal.
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
         let parts = [
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_named() {
+    fn differences_names_the_fields() {
         let chrome = HelloShape::from_hello(&sample::chrome());
         let mut other = chrome.clone();
         other.groups.pop();

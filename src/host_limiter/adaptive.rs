@@ -1,8 +1,7 @@
-//! How a host slows its fetches down, and how they recover. Pure.
+//! Adapts the request rate to a host's responses. Pure.
 //!
-//! Additive increase, multiplicative decrease, as TCP does it: a refusal for being too fast halves
-//! the rate and the requests at once, answers that take longer and longer halve the requests at
-//! once, and every good answer gives a little back.
+//! Additive increase, multiplicative decrease, as in TCP. A rate-limit response halves the rate and the
+//! concurrency. Rising latency halves the concurrency. Every other response restores a little.
 
 use std::time::Duration;
 
@@ -10,67 +9,72 @@ use tokio::time::Instant;
 
 use crate::rate_limit::RateLimit;
 
-/// What is left of the pace that was wished for.
+/// How far the configured rate limit of a host is reduced.
 #[derive(Debug, Default)]
 pub(super) struct AimdController {
-    /// Requests a second, while the host is spared.
+    /// Requests per second, while the rate is reduced.
     rate: Option<f64>,
-    /// Requests at once, while the host is spared.
+    /// Concurrent requests, while the concurrency is reduced.
     window: Option<f64>,
-    /// When it was last slowed down: requests from before tell of the speed there was then.
+    /// When the rate was last reduced. Responses to earlier requests are ignored: they reflect the earlier
+    /// rate.
     last_backoff: Option<Instant>,
     latency: LatencyTracker,
 }
 
-/// How long the first byte takes, in seconds.
+/// The time to the first byte, in seconds.
 #[derive(Debug, Default)]
 struct LatencyTracker {
-    /// When all is well: the least seen, forgotten slowly.
+    /// The usual value: the lowest seen, rising slowly.
     baseline: f64,
-    /// Lately.
+    /// The moving average of recent values.
     recent: f64,
     samples: u32,
 }
 
-/// How a first byte compares with those before it.
+/// How a time to first byte compares with earlier ones.
 enum LatencyTrend {
     Steady,
-    /// It takes much longer than it did: nothing is given back.
+    /// Much longer than usual: nothing is restored.
     High,
-    /// It does, and has for a while: less is asked for.
+    /// Much longer than usual for several responses: the concurrency is halved.
     Rising,
 }
 
 impl AimdController {
-    /// The least time between two requests that the host's own behaviour asks for.
+    /// The minimum time between two requests because of the host's responses.
     pub(super) fn min_interval(&self) -> Duration {
         self.rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(1.0 / rate))
     }
 
-    /// How many requests at once, of so many wished.
-    pub(super) fn concurrency(&self, wished: u32) -> u32 {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 1 to a u32 wished")]
-        self.window.map_or(wished, |window| (window as u32).clamp(1, wished))
+    /// The allowed concurrency, at most `configured`.
+    pub(super) fn concurrency(&self, configured: u32) -> u32 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "clamped to 1..=configured, a u32"
+        )]
+        self.window.map_or(configured, |window| (window as u32).clamp(1, configured))
     }
 
-    /// A request begun at `started` was refused for being too fast.
-    pub(super) fn on_rate_limited(&mut self, started: Instant, now: Instant, wished: &RateLimit) {
+    /// Records a rate-limit response to a request begun at `started`.
+    pub(super) fn on_rate_limited(&mut self, started: Instant, now: Instant, limit: &RateLimit) {
         if self.predates_backoff(started) {
             return;
         }
-        let rate = self.rate.unwrap_or_else(|| max_rate(wished));
+        let rate = self.rate.unwrap_or_else(|| max_rate(limit));
         self.rate = Some((rate / 2.0).max(MIN_RATE));
-        self.shrink_window(wished);
+        self.shrink_window(limit);
         self.last_backoff = Some(now);
     }
 
-    /// A request begun at `started` was answered, its first byte after `latency` where that is known.
+    /// Records a response to a request begun at `started`. `latency` is its time to first byte, if known.
     pub(super) fn on_success(
         &mut self,
         started: Instant,
         now: Instant,
         latency: Option<Duration>,
-        wished: &RateLimit,
+        limit: &RateLimit,
     ) {
         if self.predates_backoff(started) {
             return;
@@ -79,28 +83,28 @@ impl AimdController {
             LatencyTrend::Steady => {}
             LatencyTrend::High => return,
             LatencyTrend::Rising => {
-                self.shrink_window(wished);
+                self.shrink_window(limit);
                 self.last_backoff = Some(now);
                 return;
             }
         }
-        self.rate = self.rate.map(|rate| rate + RECOVERY).filter(|rate| *rate < max_rate(wished));
-        let widened = self.window.map(|window| window + 1.0 / window);
-        self.window = widened.filter(|window| *window < f64::from(wished.concurrency));
+        self.rate = self.rate.map(|rate| rate + RECOVERY).filter(|rate| *rate < max_rate(limit));
+        let window = self.window.map(|window| window + 1.0 / window);
+        self.window = window.filter(|window| *window < f64::from(limit.concurrency));
     }
 
-    fn shrink_window(&mut self, wished: &RateLimit) {
-        let window = self.window.unwrap_or_else(|| f64::from(wished.concurrency));
+    fn shrink_window(&mut self, limit: &RateLimit) {
+        let window = self.window.unwrap_or_else(|| f64::from(limit.concurrency));
         self.window = Some((window / 2.0).max(1.0));
     }
 
     fn predates_backoff(&self, started: Instant) -> bool {
-        self.last_backoff.is_some_and(|slowed| started < slowed)
+        self.last_backoff.is_some_and(|backoff| started < backoff)
     }
 }
 
 impl LatencyTracker {
-    /// Takes a sample in.
+    /// Records a sample.
     fn record(&mut self, sample: Duration) -> LatencyTrend {
         let mut sample = sample.as_secs_f64();
         if self.recent == 0.0 {
@@ -111,7 +115,7 @@ impl LatencyTracker {
         } else {
             self.baseline + (sample - self.baseline) / BASELINE_DECAY
         };
-        // One very late answer says no more than one late answer.
+        // A single very late response counts no more than a late one.
         sample = sample.min(3.0 * self.recent + NOISE);
         self.recent += (sample - self.recent) / SMOOTHING;
         self.samples = self.samples.saturating_add(1);
@@ -126,23 +130,23 @@ impl LatencyTracker {
     }
 }
 
-/// The rate from which a host is no longer spared.
-fn max_rate(wished: &RateLimit) -> f64 {
-    let wished = wished.interval.as_secs_f64();
-    if wished > 0.0 { (1.0 / wished).clamp(MIN_RATE, MAX_RATE) } else { MAX_RATE }
+/// The rate above which it is no longer reduced.
+fn max_rate(limit: &RateLimit) -> f64 {
+    let interval = limit.interval.as_secs_f64();
+    if interval > 0.0 { (1.0 / interval).clamp(MIN_RATE, MAX_RATE) } else { MAX_RATE }
 }
 
-/// Requests a second that a host is slowed down from when no rate was wished.
+/// The rate, in requests per second, from which a host is slowed down when no interval is configured.
 const MAX_RATE: f64 = 8.0;
-/// One a minute.
+/// One request per minute.
 const MIN_RATE: f64 = 1.0 / 60.0;
-/// What a good answer gives back, in requests a second.
+/// The rate that one response restores, in requests per second.
 const RECOVERY: f64 = 0.1;
-/// So many answers are heard before they say that latency rises.
+/// The number of responses before latency counts as rising.
 const MIN_SAMPLES: u32 = 8;
 const SMOOTHING: f64 = 4.0;
 const BASELINE_DECAY: f64 = 64.0;
-/// Seconds by which latency varies without a meaning.
+/// Variation of the latency that is ignored, in seconds.
 const NOISE: f64 = 0.1;
 
 #[cfg(test)]
@@ -152,81 +156,84 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn refusals_halve_rate_and_window_down_to_one_a_minute() {
-        let (mut speed, wished) = (AimdController::default(), RateLimit::new().concurrency(8));
+    fn rate_limit_responses_halve_rate_and_window_down_to_one_request_per_minute() {
+        let (mut controller, limit) = (AimdController::default(), RateLimit::new().concurrency(8));
         let mut now = Instant::now();
-        assert_eq!((speed.min_interval(), speed.concurrency(8)), (Duration::ZERO, 8));
+        assert_eq!((controller.min_interval(), controller.concurrency(8)), (Duration::ZERO, 8));
         for (gap, at_once) in [(250, 4), (500, 2), (1_000, 1), (2_000, 1), (4_000, 1)] {
-            speed.on_rate_limited(now, now, &wished);
-            assert_eq!((speed.min_interval(), speed.concurrency(8)), (Duration::from_millis(gap), at_once));
+            controller.on_rate_limited(now, now, &limit);
+            assert_eq!(
+                (controller.min_interval(), controller.concurrency(8)),
+                (Duration::from_millis(gap), at_once)
+            );
             now += SECOND;
         }
         for _ in 0..20 {
-            speed.on_rate_limited(now, now, &wished);
+            controller.on_rate_limited(now, now, &limit);
             now += SECOND;
         }
-        assert_eq!((speed.min_interval().as_secs(), speed.concurrency(8)), (60, 1));
+        assert_eq!((controller.min_interval().as_secs(), controller.concurrency(8)), (60, 1));
     }
 
     #[test]
-    fn refusals_of_requests_that_were_under_way_count_once() {
-        let (mut speed, wished) = (AimdController::default(), RateLimit::new());
+    fn rate_limit_responses_to_concurrent_requests_count_once() {
+        let (mut controller, limit) = (AimdController::default(), RateLimit::new());
         let began = Instant::now();
         for _ in 0..6 {
-            speed.on_rate_limited(began, began + SECOND, &wished);
+            controller.on_rate_limited(began, began + SECOND, &limit);
         }
-        assert_eq!((speed.min_interval(), speed.concurrency(6)), (Duration::from_millis(250), 3));
-        // And a good answer from then gives nothing back.
-        speed.on_success(began, began + SECOND, None, &wished);
-        assert_eq!(speed.min_interval(), Duration::from_millis(250));
+        assert_eq!((controller.min_interval(), controller.concurrency(6)), (Duration::from_millis(250), 3));
+        // A response to an earlier request restores nothing.
+        controller.on_success(began, began + SECOND, None, &limit);
+        assert_eq!(controller.min_interval(), Duration::from_millis(250));
     }
 
     #[test]
-    fn good_answers_give_it_back_little_by_little_until_nothing_is_held() {
-        let wished = RateLimit::new();
+    fn responses_restore_the_rate_step_by_step_up_to_the_configured_limit() {
+        let limit = RateLimit::new();
         for refusals in [1_u32, 3, 12] {
-            let mut speed = AimdController::default();
+            let mut controller = AimdController::default();
             let mut now = Instant::now();
             for _ in 0..refusals {
-                speed.on_rate_limited(now, now, &wished);
+                controller.on_rate_limited(now, now, &limit);
                 now += SECOND;
             }
-            let (mut gap, mut answers) = (speed.min_interval(), 0);
-            while speed.min_interval() > Duration::ZERO || speed.concurrency(6) < 6 {
-                speed.on_success(now, now, None, &wished);
-                assert!(speed.min_interval() < gap || gap.is_zero(), "{gap:?}");
-                (gap, answers) = (speed.min_interval(), answers + 1);
-                assert!(answers <= 80, "it recovers");
+            let (mut gap, mut responses) = (controller.min_interval(), 0);
+            while controller.min_interval() > Duration::ZERO || controller.concurrency(6) < 6 {
+                controller.on_success(now, now, None, &limit);
+                assert!(controller.min_interval() < gap || gap.is_zero(), "{gap:?}");
+                (gap, responses) = (controller.min_interval(), responses + 1);
+                assert!(responses <= 80, "it recovers");
             }
-            assert!(answers >= 40, "and not at once: {answers}");
+            assert!(responses >= 40, "but not at once: {responses}");
         }
     }
 
     #[test]
-    fn a_slower_pace_than_the_hosts_is_slowed_down_from_there() {
-        let mut speed = AimdController::default();
+    fn a_configured_rate_below_the_maximum_is_the_starting_point() {
+        let mut controller = AimdController::default();
         let now = Instant::now();
-        speed.on_rate_limited(now, now, &RateLimit::new().interval(SECOND));
-        assert_eq!(speed.min_interval(), 2 * SECOND);
+        controller.on_rate_limited(now, now, &RateLimit::new().interval(SECOND));
+        assert_eq!(controller.min_interval(), 2 * SECOND);
     }
 
     #[test]
-    fn rising_latency_narrows_and_an_even_one_does_not() {
-        let wished = RateLimit::new().concurrency(8);
+    fn rising_latency_halves_the_window_and_steady_latency_does_not() {
+        let limit = RateLimit::new().concurrency(8);
         let after = |samples: &[(u32, u64)]| {
-            let (mut speed, now) = (AimdController::default(), Instant::now());
+            let (mut controller, now) = (AimdController::default(), Instant::now());
             for (times, millis) in samples {
                 for _ in 0..*times {
-                    speed.on_success(now, now, Some(Duration::from_millis(*millis)), &wished);
+                    controller.on_success(now, now, Some(Duration::from_millis(*millis)), &limit);
                 }
             }
-            speed.concurrency(8)
+            controller.concurrency(8)
         };
         assert_eq!(after(&[(50, 30)]), 8);
-        assert_eq!(after(&[(50, 2_000)]), 8, "a slow host is not a slowing one");
-        assert_eq!(after(&[(20, 30), (1, 14_000), (10, 30)]), 8, "nor is one late answer");
+        assert_eq!(after(&[(50, 2_000)]), 8, "a steadily slow host is not slowed down");
+        assert_eq!(after(&[(20, 30), (1, 14_000), (10, 30)]), 8, "a single late response changes nothing");
         assert_eq!(after(&[(20, 30), (6, 1_000)]), 4);
-        assert_eq!(after(&[(20, 30), (16, 1_000)]), 2, "still slow, it is narrowed again");
-        assert_eq!(after(&[(20, 30), (6, 1_000), (60, 30)]), 8, "and it recovers");
+        assert_eq!(after(&[(20, 30), (16, 1_000)]), 2, "the window is halved again while latency stays high");
+        assert_eq!(after(&[(20, 30), (6, 1_000), (60, 30)]), 8, "the window recovers");
     }
 }

@@ -1,4 +1,4 @@
-//! A host that keeps failing on a tier is left alone for a while. Pure.
+//! The circuit breaker of one host on one tier. Pure.
 
 use std::time::Duration;
 
@@ -6,7 +6,8 @@ use tokio::time::Instant;
 
 use crate::error_kind::ErrorKind;
 
-/// One host's circuit on one tier. Faults open it, answers of any kind close it: a block is an answer.
+/// The circuit breaker of one host on one tier. Faults open it. Any response closes it: a block is a response
+/// too.
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
     /// Faults in a row.
@@ -19,41 +20,41 @@ struct OpenState {
     until: Instant,
     open_for: Duration,
     kind: ErrorKind,
-    /// One request is on its way to see whether the host is back.
+    /// Whether a probe is running.
     is_probing: bool,
 }
 
-/// Whether a request may go.
+/// The state of a circuit breaker.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum BreakerState {
     Closed,
-    /// It may, alone.
+    /// One probe may be sent.
     HalfOpen,
     Open(OpenReason),
 }
 
-/// Why a request may not go.
+/// Why a circuit is open.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct OpenReason {
     pub(super) kind: ErrorKind,
     pub(super) faults: u32,
-    /// When the next probe may go, from now; zero when one is on its way.
+    /// The time until the next probe; zero while one is running.
     pub(super) wait: Duration,
 }
 
-/// A circuit that opened, here or in another process.
+/// A circuit that opened, in this process or in another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BreakerOpened {
     pub(crate) kind: ErrorKind,
     pub(crate) faults: u32,
-    /// When the next probe may go, from now.
+    /// The time until the next probe.
     pub(crate) wait: Duration,
-    /// How long it was open at last; a probe that fails doubles it.
+    /// The length of the cooldown. A probe that fails doubles it.
     pub(crate) open_for: Duration,
 }
 
 impl Breaker {
-    /// Whether a request may go now.
+    /// Returns the state at `now`.
     pub(super) fn state(&self, now: Instant) -> BreakerState {
         match &self.open {
             None => BreakerState::Closed,
@@ -66,36 +67,36 @@ impl Breaker {
         }
     }
 
-    /// The probe goes.
+    /// Records that the probe is sent.
     pub(super) fn begin_probe(&mut self) {
         if let Some(open) = &mut self.open {
             open.is_probing = true;
         }
     }
 
-    /// The probe ended without telling anything.
+    /// Records that the probe ended without a result.
     pub(super) fn cancel_probe(&mut self) {
         if let Some(open) = &mut self.open {
             open.is_probing = false;
         }
     }
 
-    /// A request was answered. Whether the circuit was open.
+    /// Records a response and closes the circuit. Returns whether it was open.
     pub(super) fn record_success(&mut self) -> bool {
         std::mem::take(self).open.is_some()
     }
 
-    /// Another process found the host failing.
+    /// Adopts a circuit that another process opened.
     pub(super) fn import(&mut self, opened: BreakerOpened, now: Instant) {
         let until = now + opened.wait.min(MAX_COOLDOWN);
         if self.open.as_ref().is_none_or(|open| !open.is_probing && open.until < until) {
-            let lasts = opened.open_for.clamp(FIRST_COOLDOWN, MAX_COOLDOWN);
+            let cooldown = opened.open_for.clamp(FIRST_COOLDOWN, MAX_COOLDOWN);
             self.faults = self.faults.max(opened.faults);
-            self.open = Some(OpenState { until, open_for: lasts, kind: opened.kind, is_probing: false });
+            self.open = Some(OpenState { until, open_for: cooldown, kind: opened.kind, is_probing: false });
         }
     }
 
-    /// A request, perhaps the probe, met a fault. What opened by it, if anything did.
+    /// Records a fault. Returns the circuit that it opened, if any.
     pub(super) fn record_fault(
         &mut self,
         kind: ErrorKind,
@@ -103,20 +104,20 @@ impl Breaker {
         now: Instant,
     ) -> Option<BreakerOpened> {
         self.faults = self.faults.saturating_add(1);
-        let lasts = match &self.open {
+        let cooldown = match &self.open {
             Some(open) if probe => (open.open_for * 2).min(MAX_COOLDOWN),
             None if self.faults >= FAULT_THRESHOLD => FIRST_COOLDOWN,
-            // Too few yet, or what was under way when it opened.
+            // Too few faults yet, or a request that began before the circuit opened.
             _ => return None,
         };
-        self.open = Some(OpenState { until: now + lasts, open_for: lasts, kind, is_probing: false });
-        Some(BreakerOpened { kind, faults: self.faults, wait: lasts, open_for: lasts })
+        self.open = Some(OpenState { until: now + cooldown, open_for: cooldown, kind, is_probing: false });
+        Some(BreakerOpened { kind, faults: self.faults, wait: cooldown, open_for: cooldown })
     }
 }
 
-/// So many faults in a row open it.
+/// The number of faults in a row that opens the circuit.
 const FAULT_THRESHOLD: u32 = 5;
-/// How long it is open at first; each probe that fails doubles it.
+/// The first cooldown. Each probe that fails doubles it.
 const FIRST_COOLDOWN: Duration = Duration::from_secs(10);
 const MAX_COOLDOWN: Duration = Duration::from_secs(300);
 
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn five_faults_in_a_row_open_it_and_an_answer_between_them_begins_anew() {
+    fn five_faults_in_a_row_open_the_circuit_and_a_response_resets_the_count() {
         let (mut breaker, now) = (Breaker::default(), Instant::now());
         fail(&mut breaker, 4, now);
         assert_eq!(breaker.state(now), BreakerState::Closed);
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn one_probe_goes_when_the_time_is_over_and_its_end_decides() {
+    fn one_probe_is_sent_after_the_cooldown_and_its_outcome_decides() {
         let (mut breaker, mut now) = (Breaker::default(), Instant::now());
         fail(&mut breaker, 5, now);
         for wait in [10, 20, 40, 80, 160, 300, 300] {
@@ -161,7 +162,7 @@ mod tests {
             assert_eq!(breaker.state(now), BreakerState::HalfOpen, "{wait}");
             breaker.begin_probe();
             assert!(
-                matches!(breaker.state(now), BreakerState::Open(shut) if shut.wait.is_zero()),
+                matches!(breaker.state(now), BreakerState::Open(reason) if reason.wait.is_zero()),
                 "one at a time"
             );
             breaker.record_fault(KIND, true, now);
@@ -169,43 +170,43 @@ mod tests {
         now += seconds(300);
         breaker.begin_probe();
         breaker.cancel_probe();
-        assert_eq!(breaker.state(now), BreakerState::HalfOpen, "a dropped probe gives its turn to the next");
+        assert_eq!(breaker.state(now), BreakerState::HalfOpen, "a dropped probe allows the next one");
         breaker.begin_probe();
         breaker.record_success();
         assert_eq!(breaker.state(now), BreakerState::Closed);
         fail(&mut breaker, 4, now);
-        assert_eq!(breaker.state(now), BreakerState::Closed, "it begins anew");
+        assert_eq!(breaker.state(now), BreakerState::Closed, "the count starts again");
     }
 
     #[test]
-    fn what_another_process_heard_holds_here_and_doubles_from_there() {
+    fn a_circuit_opened_by_another_process_is_adopted_and_its_cooldown_doubles() {
         let (mut breaker, now) = (Breaker::default(), Instant::now());
-        let heard = BreakerOpened { kind: KIND, faults: 7, wait: seconds(40), open_for: seconds(80) };
-        breaker.import(heard, now);
+        let imported = BreakerOpened { kind: KIND, faults: 7, wait: seconds(40), open_for: seconds(80) };
+        breaker.import(imported, now);
         assert_eq!(
             breaker.state(now),
             BreakerState::Open(OpenReason { kind: KIND, faults: 7, wait: seconds(40) })
         );
-        breaker.import(BreakerOpened { wait: seconds(20), ..heard }, now);
+        breaker.import(BreakerOpened { wait: seconds(20), ..imported }, now);
         assert_eq!(
             breaker.state(now + seconds(39)),
             BreakerState::Open(OpenReason { kind: KIND, faults: 7, wait: seconds(1) })
         );
         assert_eq!(breaker.state(now + seconds(40)), BreakerState::HalfOpen);
         breaker.begin_probe();
-        breaker.import(heard, now + seconds(40));
+        breaker.import(imported, now + seconds(40));
         let opened = breaker.record_fault(KIND, true, now + seconds(41)).unwrap();
-        assert_eq!((opened.faults, opened.open_for), (8, seconds(160)), "the probe's end decides");
+        assert_eq!((opened.faults, opened.open_for), (8, seconds(160)), "the probe's outcome decides");
         assert!(breaker.record_success() && !breaker.record_success());
-        breaker.import(BreakerOpened { wait: Duration::MAX, open_for: Duration::ZERO, ..heard }, now);
+        breaker.import(BreakerOpened { wait: Duration::MAX, open_for: Duration::ZERO, ..imported }, now);
         assert!(
-            matches!(breaker.state(now), BreakerState::Open(shut) if shut.wait == MAX_COOLDOWN),
+            matches!(breaker.state(now), BreakerState::Open(reason) if reason.wait == MAX_COOLDOWN),
             "a wrong clock"
         );
     }
 
     #[test]
-    fn faults_that_were_under_way_do_not_lengthen_it() {
+    fn faults_of_requests_begun_before_the_circuit_opened_do_not_extend_the_cooldown() {
         let (mut breaker, now) = (Breaker::default(), Instant::now());
         fail(&mut breaker, 5, now);
         fail(&mut breaker, 5, now + seconds(9));

@@ -1,9 +1,9 @@
-//! How fast each host is asked: turns in order of arrival, at most so many at once, so far apart,
-//! and not before the time a host has named.
+//! Limits the requests to each host: order of arrival, concurrency, interval, and the delay that a host
+//! requested.
 //!
-//! A host is a name, or an address, and the port where that is not the scheme's own: a site's http
-//! and https are one, two ports of one machine are two. Everything is shared by all fetches of a
-//! fetcher, whatever their session or proxy.
+//! A host is a name or an address, with the port if it is not the scheme's default. A site's http and https
+//! are one host; two ports of one machine are two. All fetches of a fetcher share the limiter, whatever their
+//! session or proxy.
 
 mod adaptive;
 mod breaker;
@@ -32,24 +32,24 @@ pub(crate) use host::{BreakerEvent, HostReadiness, RequestOutcome};
 
 use host::{Admission, AdmissionRequest, HostState};
 
-/// What the fetches of a fetcher know together of how fast they may be.
+/// The rate limits and circuit breakers of all hosts, shared by the fetches of a fetcher.
 #[derive(Default)]
 pub(crate) struct HostLimiter(Mutex<HashMap<String, Arc<HostEntry>>>);
 
-/// One request that waits for its host's leave.
+/// A request that waits for a permit of its host.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PermitRequest<'a> {
     pub(crate) url: &'a Url,
     pub(crate) tier: Tier,
     pub(crate) rate_limit: RateLimit,
-    /// What robots.txt asks for between two requests, where it is obeyed.
+    /// The `Crawl-delay` of robots.txt, where it is obeyed.
     pub(crate) crawl_delay: Duration,
-    /// When the whole fetch ends.
+    /// The deadline of the whole fetch.
     pub(crate) deadline: Option<Instant>,
 }
 
 impl PermitRequest<'_> {
-    fn to_admission(&self) -> AdmissionRequest {
+    fn admission(&self) -> AdmissionRequest {
         AdmissionRequest {
             tier: self.tier,
             rate_limit: self.rate_limit,
@@ -61,137 +61,139 @@ impl PermitRequest<'_> {
     }
 }
 
-/// Leave to make one request. Dropped without a word, it tells nothing of the host.
+/// A permit to send one request to a host. Dropping it without reporting an outcome leaves the host's state
+/// unchanged.
 pub(crate) struct HostPermit {
     host: Arc<HostEntry>,
     request: AdmissionRequest,
     started: Instant,
     is_probe: bool,
     is_finished: bool,
-    /// Its place was given up before its end.
+    /// Whether the concurrency slot was freed before the request ended.
     slot_released: AtomicBool,
 }
 
 #[derive(Default)]
 struct HostEntry {
     name: String,
-    /// Held by the first in line. Hands itself on in order of arrival.
+    /// Locked by the first request in the queue. Tokio's mutex is fair: it passes on in order of arrival.
     queue: tokio::sync::Mutex<()>,
     waiting: AtomicUsize,
-    /// A request has ended.
+    /// Notified when a request ended.
     slot_freed: Notify,
-    /// The host asked for rest.
-    rest_changed: Notify,
+    /// Notified when the host requested a delay.
+    retry_after_changed: Notify,
     state: Mutex<HostState>,
 }
 
 impl HostLimiter {
-    /// Waits until the host of `asking` may be asked.
+    /// Waits until the host of `request` may be requested.
     ///
     /// # Errors
-    /// [`ErrorKind::Blocked`] when the site wants a longer wait than this request may make: at once,
-    /// not afterwards. When the host failed too often just now, the kind of its last fault.
-    /// [`ErrorKind::Timeout`] when too many wait already.
-    pub(crate) async fn acquire(&self, asking: &PermitRequest<'_>) -> Result<HostPermit> {
-        let host = self.entry(asking.url);
-        let wish = asking.to_admission();
-        let _place = QueueSlot::enter(&host)?;
-        let mut turn = pin!(host.queue.lock());
-        let _first = loop {
-            let told = host.rest_changed.notified();
-            if let Some(wait) = host.state().excessive_wait(Instant::now(), &wish) {
+    /// - [`ErrorKind::Blocked`] when the site imposes a longer delay than this request may wait. The error is
+    ///   immediate.
+    /// - The kind of the last fault when the host's circuit is open.
+    /// - [`ErrorKind::Timeout`] when too many requests wait already.
+    pub(crate) async fn acquire(&self, request: &PermitRequest<'_>) -> Result<HostPermit> {
+        let host = self.entry(request.url);
+        let admission = request.admission();
+        let _slot = QueueSlot::enter(&host)?;
+        let mut queue = pin!(host.queue.lock());
+        let _guard = loop {
+            let delay_changed = host.retry_after_changed.notified();
+            if let Some(wait) = host.state().excessive_wait(Instant::now(), &admission) {
                 return Err(host.too_long_error(wait));
             }
             tokio::select! {
                 biased;
-                first = &mut turn => break first,
-                () = told => {}
+                guard = &mut queue => break guard,
+                () = delay_changed => {}
             }
         };
         loop {
-            let (freed, told) = (host.slot_freed.notified(), host.rest_changed.notified());
+            let (freed, delay_changed) = (host.slot_freed.notified(), host.retry_after_changed.notified());
             let now = Instant::now();
-            let decision = host.state().admit(now, &wish);
+            let decision = host.state().admit(now, &admission);
             match decision {
-                Admission::Granted { is_probe: probe } => {
-                    return Ok(HostPermit::new(&host, wish, now, probe));
+                Admission::Granted { is_probe } => {
+                    return Ok(HostPermit::new(&host, admission, now, is_probe));
                 }
-                Admission::RetryAt(at) => sleep_until_or_notified(at, told).await,
+                Admission::RetryAt(at) => sleep_until_or_notified(at, delay_changed).await,
                 Admission::AtCapacity => freed.await,
                 Admission::TooLong(wait) => return Err(host.too_long_error(wait)),
-                Admission::CircuitOpen(shut) => {
-                    let next = match shut.wait.as_millis().div_ceil(1000) {
-                        0 => "one fetch is trying it again".to_owned(),
-                        seconds => format!("it is tried again in {seconds} s"),
+                Admission::CircuitOpen(reason) => {
+                    let next = match reason.wait.as_millis().div_ceil(1000) {
+                        0 => "another fetch is probing it".to_owned(),
+                        seconds => format!("next probe in {seconds} s"),
                     };
                     let message = format!(
-                        "not asked: {} failed {} times in a row on the {} tier; {next}",
-                        host.name, shut.faults, wish.tier
+                        "request not sent: {} failed {} times in a row on the {} tier; {next}",
+                        host.name, reason.faults, admission.tier
                     );
-                    return Err(Error::new(shut.kind, message));
+                    return Err(Error::new(reason.kind, message));
                 }
             }
         }
     }
 
-    /// The same without waiting: `None` where it takes a while, or an error has to be told.
-    pub(crate) fn try_acquire(&self, asking: &PermitRequest<'_>) -> Option<HostPermit> {
-        let host = self.entry(asking.url);
-        let (wish, now) = (asking.to_admission(), Instant::now());
+    /// Returns a permit if one is available at once. `None` when the request must wait or would fail.
+    pub(crate) fn try_acquire(&self, request: &PermitRequest<'_>) -> Option<HostPermit> {
+        let host = self.entry(request.url);
+        let (admission, now) = (request.admission(), Instant::now());
         let decision = {
-            let _first = host.queue.try_lock().ok()?;
-            host.state().admit(now, &wish)
+            let _guard = host.queue.try_lock().ok()?;
+            host.state().admit(now, &admission)
         };
         match decision {
-            Admission::Granted { is_probe: probe } => Some(HostPermit::new(&host, wish, now, probe)),
+            Admission::Granted { is_probe } => Some(HostPermit::new(&host, admission, now, is_probe)),
             _ => None,
         }
     }
 
-    /// How soon the host of `url` may be asked, and by how many, as things stand.
-    pub(crate) fn readiness(&self, url: &Url, pace: RateLimit, crawl_delay: Duration) -> HostReadiness {
-        self.entry(url).state().readiness(Instant::now(), pace, crawl_delay)
+    /// Returns when and how often the host of `url` may be requested at present.
+    pub(crate) fn readiness(&self, url: &Url, rate_limit: RateLimit, crawl_delay: Duration) -> HostReadiness {
+        self.entry(url).state().readiness(Instant::now(), rate_limit, crawl_delay)
     }
 
-    /// Waits until the host of `url` wants no more rest, at most `patience` and until `ends`. For
-    /// requests on the way of another: redirects and robots.txt.
+    /// Waits for the delay that the host of `url` requested, at most `max_wait` and until `deadline`. Used
+    /// for requests inside another request: redirects and robots.txt.
     ///
     /// # Errors
-    /// [`ErrorKind::Blocked`] when that takes longer: at once, not afterwards.
-    pub(crate) async fn wait_for_rest(
+    /// [`ErrorKind::Blocked`], immediately, when the delay is longer.
+    pub(crate) async fn wait_for_retry_after(
         &self,
         url: &Url,
-        patience: Duration,
-        ends: Option<Instant>,
+        max_wait: Duration,
+        deadline: Option<Instant>,
     ) -> Result<()> {
         let host = self.entry(url);
         loop {
-            let told = host.rest_changed.notified();
+            let delay_changed = host.retry_after_changed.notified();
             let now = Instant::now();
-            let wait = host.state().rest_remaining(now);
+            let wait = host.state().retry_after_remaining(now);
             if wait.is_zero() {
                 return Ok(());
             }
-            if wait > patience.min(MAX_HOST_WAIT) || ends.is_some_and(|ends| now + wait > ends) {
+            if wait > max_wait.min(MAX_HOST_WAIT) || deadline.is_some_and(|deadline| now + wait > deadline) {
                 return Err(host.too_long_error(wait));
             }
-            sleep_until_or_notified(now + wait, told).await;
+            sleep_until_or_notified(now + wait, delay_changed).await;
         }
     }
 
-    /// Another process found the host of `url` failing on `tier`.
+    /// Adopts a circuit that another process opened for the host of `url` on `tier`.
     pub(crate) fn import_circuit(&self, url: &Url, tier: Tier, opened: BreakerOpened) {
         let host = self.entry(url);
-        tracing::info!(host = host.name, %tier, faults = opened.faults, "another process found the host failing");
+        tracing::info!(host = host.name, %tier, faults = opened.faults, "circuit opened by another process");
         host.state().import_circuit(tier, opened, Instant::now());
     }
 
-    /// The host of `url` asked to be left alone for `wait`.
-    pub(crate) fn set_rest(&self, url: &Url, wait: Duration) {
+    /// Records that the host of `url` requested a delay of `wait`.
+    pub(crate) fn set_retry_after(&self, url: &Url, wait: Duration) {
         let host = self.entry(url);
-        tracing::info!(host = host.name, seconds = wait.as_secs(), "the host wants rest");
-        host.state().extend_rest(Instant::now(), wait);
-        host.rest_changed.notify_waiters();
+        tracing::info!(host = host.name, seconds = wait.as_secs(), "host requested a delay");
+        host.state().extend_retry_after(Instant::now(), wait);
+        host.retry_after_changed.notify_waiters();
     }
 
     fn entry(&self, url: &Url) -> Arc<HostEntry> {
@@ -205,7 +207,8 @@ impl HostLimiter {
             hosts.retain(|_, host| Arc::strong_count(host) > 1 || !host.state().is_idle(now));
         }
         if hosts.len() >= MAX_HOSTS {
-            // All of them in use: half of what nobody waits for is forgotten at once, rather than one a fetch.
+            // All entries are in use. Half of those without waiting requests are dropped at once, instead of
+            // one per fetch.
             let mut keep = false;
             hosts.retain(|_, host| {
                 keep = !keep;
@@ -221,7 +224,7 @@ impl HostLimiter {
 impl HostPermit {
     fn new(host: &Arc<HostEntry>, request: AdmissionRequest, started: Instant, is_probe: bool) -> Self {
         if is_probe {
-            tracing::info!(host = host.name, tier = %request.tier, "probes a host that failed");
+            tracing::info!(host = host.name, tier = %request.tier, "probing a failed host");
         }
         Self {
             host: Arc::clone(host),
@@ -233,7 +236,8 @@ impl HostPermit {
         }
     }
 
-    /// The host has answered, and what follows goes elsewhere: makes room for the next, before the end.
+    /// Frees the concurrency slot before the request ends: the host has responded, and the remaining work is
+    /// elsewhere.
     pub(crate) fn release_slot(&self) {
         if !self.slot_released.swap(true, Ordering::Relaxed) {
             self.host.state().release();
@@ -241,18 +245,18 @@ impl HostPermit {
         }
     }
 
-    /// The request is over. Makes room for the next. What that says of the host, where it is news.
-    pub(crate) fn finish(mut self, how: RequestOutcome) -> Option<BreakerEvent> {
-        self.finish_with(how)
+    /// Ends the request with `outcome` and frees its slot. Returns a change of the host's circuit, if any.
+    pub(crate) fn finish(mut self, outcome: RequestOutcome) -> Option<BreakerEvent> {
+        self.finish_with(outcome)
     }
 
-    fn finish_with(&mut self, how: RequestOutcome) -> Option<BreakerEvent> {
+    fn finish_with(&mut self, outcome: RequestOutcome) -> Option<BreakerEvent> {
         self.is_finished = true;
         let mut state = self.host.state();
         if !self.slot_released.swap(true, Ordering::Relaxed) {
             state.release();
         }
-        state.record_outcome(self.started, Instant::now(), &self.request, self.is_probe, how)
+        state.record_outcome(self.started, Instant::now(), &self.request, self.is_probe, outcome)
     }
 }
 
@@ -273,24 +277,24 @@ impl HostEntry {
     fn too_long_error(&self, wait: Duration) -> Error {
         let seconds = wait.as_millis().div_ceil(1000);
         let message = format!(
-            "not asked: {} wants to be left alone for another {seconds} s, longer than this fetch may wait",
+            "request not sent: {} requested a delay of {seconds} s more, longer than this fetch may wait",
             self.name
         );
         Error::new(ErrorKind::Blocked, message).with_hint(format!("try again in {seconds} s"))
     }
 }
 
-/// A place in a host's line.
+/// A slot in a host's queue.
 struct QueueSlot<'a>(&'a HostEntry);
 
 impl<'a> QueueSlot<'a> {
     fn enter(host: &'a HostEntry) -> Result<Self> {
-        let place = Self(host);
+        let slot = Self(host);
         if host.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
-            let message = format!("{MAX_WAITING} fetches of {} wait already", host.name);
+            let message = format!("{MAX_WAITING} fetches already wait for {}", host.name);
             return Err(Error::new(ErrorKind::Timeout, message));
         }
-        Ok(place)
+        Ok(slot)
     }
 }
 
@@ -300,25 +304,25 @@ impl Drop for QueueSlot<'_> {
     }
 }
 
-/// A host by its name, and the port where that says more.
+/// The host of a URL, with the port if it is not the scheme's default.
 pub(crate) fn host_key(url: &Url) -> Cow<'_, str> {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or(Cow::Borrowed(host), |port| Cow::Owned(format!("{host}:{port}")))
 }
 
-/// Whether both are of the same host.
+/// Whether both URLs have the same host and port.
 pub(crate) fn is_same_host(one: &Url, other: &Url) -> bool {
     one.host_str() == other.host_str() && one.port() == other.port()
 }
 
-async fn sleep_until_or_notified(at: Instant, told: Notified<'_>) {
+async fn sleep_until_or_notified(at: Instant, notified: Notified<'_>) {
     tokio::select! {
         () = sleep_until(at) => {}
-        () = told => {}
+        () = notified => {}
     }
 }
 
-/// The longest that a site may make a fetch wait at once.
+/// The longest delay that a site may impose on a fetch.
 const MAX_HOST_WAIT: Duration = Duration::from_secs(60);
 const MAX_HOSTS: usize = 10_000;
 const MAX_WAITING: usize = 100_000;

@@ -1,4 +1,4 @@
-//! A certificate authority of our own, made anew at every start, and the one leaf it signs.
+//! A certificate authority that is created at every start, and the leaf certificate that it signs.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 
-/// A throw-away certificate authority with a leaf for the lab's host names.
+/// A temporary certificate authority with a leaf for the lab's host names.
 pub struct Authority {
     ca_pem: String,
     ca: X509,
@@ -20,10 +20,10 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Makes an authority whose leaf is good for `names` (DNS names or IP addresses).
+    /// Creates an authority whose leaf is valid for `names` (DNS names or IP addresses).
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] when a name is no DNS name, [`ErrorKind::Tls`] when TLS refuses the result.
+    /// [`ErrorKind::Config`] when a name is not a DNS name, [`ErrorKind::Tls`] when BoringSSL rejects it.
     pub fn new(names: &[&str]) -> Result<Self> {
         let ca_key = KeyPair::generate().map_err(certificate_error)?;
         let mut params = CertificateParams::new(Vec::<String>::new()).map_err(certificate_error)?;
@@ -54,16 +54,16 @@ impl Authority {
         &self.ca_pem
     }
 
-    /// The leaf's key as Chromium's `--ignore-certificate-errors-spki-list` wants it.
+    /// The pin of the leaf's key, for Chromium's `--ignore-certificate-errors-spki-list`.
     ///
     /// # Errors
-    /// [`ErrorKind::Tls`] when the key cannot be written.
+    /// [`ErrorKind::Tls`] when the key cannot be encoded.
     pub fn pin(&self) -> Result<String> {
         let key = self.leaf.public_key().and_then(|key| key.public_key_to_der()).map_err(tls_error)?;
         Ok(STANDARD.encode(Sha256::digest(key)))
     }
 
-    /// A TLS server that offers `protocols` and gives tickets.
+    /// A TLS acceptor that offers `protocols` over ALPN and issues session tickets.
     pub(super) fn acceptor(&self, protocols: &[&str]) -> Result<SslAcceptor> {
         let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).map_err(tls_error)?;
         builder.set_certificate(&self.leaf).map_err(tls_error)?;
@@ -77,7 +77,7 @@ impl Authority {
     }
 }
 
-/// The first of `ours` that stands in `theirs` (names with their lengths before them), as it stands there.
+/// Returns the first of `ours` that is in `theirs`, an ALPN list of length-prefixed names.
 fn pick<'a>(ours: &[String], theirs: &'a [u8]) -> Option<&'a [u8]> {
     ours.iter().find_map(|wanted| {
         let mut rest = theirs;
@@ -93,9 +93,9 @@ fn pick<'a>(ours: &[String], theirs: &'a [u8]) -> Option<&'a [u8]> {
 }
 
 fn certificate_error(cause: rcgen::Error) -> Error {
-    Error::new(ErrorKind::Config, "could not make the lab's certificate").with_source(cause)
+    Error::new(ErrorKind::Config, "could not create the lab's certificate").with_source(cause)
 }
 
 fn tls_error(cause: boring::error::ErrorStack) -> Error {
-    Error::new(ErrorKind::Tls, "TLS refused the lab's certificate").with_source(cause)
+    Error::new(ErrorKind::Tls, "BoringSSL rejected the lab's certificate").with_source(cause)
 }

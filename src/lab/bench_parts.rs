@@ -1,4 +1,4 @@
-//! Pure parts of a fetch by themselves, for benches; not for use.
+//! Parts of a fetch without I/O, for benches only.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,40 +19,35 @@ use crate::router::policy::{self, Action, Alternatives, AttemptCounters, Attempt
 use crate::tier::Tier;
 use crate::verdict::Verdict;
 
-/// How one attempt ended.
+/// The outcome of one attempt.
 pub enum AttemptEnd {
-    /// With an answer: what it was judged to be, and what its Retry-After asks for.
+    /// A response: its verdict and the delay in its Retry-After.
     Response(Verdict, Option<Duration>),
-    /// With an error.
+    /// An error.
     Failure(ErrorKind),
 }
 
-/// A fetch with the defaults and a proxy account, all of whose attempts end as `ends` says: how many are made, and on
-/// which tier the last was.
+/// Simulates a fetch with the defaults and a proxy account, whose attempts end as `ends` says. Returns the
+/// number of attempts and the tier of the last one.
 #[must_use]
 pub fn simulate_policy(ends: &[AttemptEnd]) -> (u32, Tier) {
-    let (schedule, budget) = (RetryPolicy::default(), Budget::default());
-    let ladder = EscalationPolicy {
-        min: Tier::Plain,
-        start: Tier::Plain,
-        max: Tier::Browser,
-        retry_policy: schedule,
-        budget,
-    };
-    let means = Alternatives { proxy: true, direct: false, session: true };
-    let mut history = AttemptCounters::new(Method::GET);
-    let mut tier = ladder.start;
+    let (retry_policy, budget) = (RetryPolicy::default(), Budget::default());
+    let escalation =
+        EscalationPolicy { min: Tier::Plain, start: Tier::Plain, max: Tier::Browser, retry_policy, budget };
+    let alternatives = Alternatives { proxy: true, direct: false, session: true };
+    let mut counters = AttemptCounters::new(Method::GET);
+    let mut tier = escalation.start;
     for end in ends {
-        history.count_attempt(tier, BYTES_PER_ATTEMPT, history.elapsed + ATTEMPT_INTERVAL);
+        counters.count_attempt(tier, BYTES_PER_ATTEMPT, counters.elapsed + ATTEMPT_INTERVAL);
         let outcome = match end {
             AttemptEnd::Response(verdict, retry_after) => {
-                AttemptOutcome::Answered { verdict, retry_after: *retry_after }
+                AttemptOutcome::Responded { verdict, retry_after: *retry_after }
             }
             AttemptEnd::Failure(kind) => AttemptOutcome::Failed(*kind),
         };
-        let step = policy::decide(&ladder, means, &history, &outcome, 0.5);
-        history.count_action(&step);
-        match step {
+        let action = policy::decide(&escalation, alternatives, &counters, &outcome, 0.5);
+        counters.count_action(&action);
+        match action {
             Action::Escalate { to, .. } => tier = to,
             Action::Accept | Action::Blocked { .. } | Action::OutOfBudget { .. } | Action::Fail => break,
             Action::Retry { .. }
@@ -61,10 +56,10 @@ pub fn simulate_policy(ends: &[AttemptEnd]) -> (u32, Tier) {
             | Action::SwitchProxy { .. } => {}
         }
     }
-    (history.attempts, history.tier)
+    (counters.attempts, counters.tier)
 }
 
-/// A request to be dressed again and again.
+/// A request whose headers are built repeatedly.
 pub struct HeaderBench {
     profile: Arc<Profile>,
     request: Request,
@@ -75,7 +70,8 @@ pub struct HeaderBench {
 }
 
 impl HeaderBench {
-    /// `request` as `profile` writes it `over` a connection, with `cookies`, on an origin that asked for `hints` by Accept-CH.
+    /// `request` over a connection of type `over`, with the headers of `profile` and with `cookies`. The
+    /// origin requested `hints` with Accept-CH.
     #[must_use]
     pub fn new(
         profile: Arc<Profile>,
@@ -84,30 +80,30 @@ impl HeaderBench {
         cookies: Vec<(String, String)>,
         hints: Option<HeaderValue>,
     ) -> Self {
-        let asked = ClientHintStore::default();
+        let hint_store = ClientHintStore::default();
         let headers: HeaderMap =
             hints.map(|line| (crate::client_hints::ACCEPT_CH, line)).into_iter().collect();
-        asked.record(&request.url, &headers);
+        hint_store.record(&request.url, &headers);
         let redirect_chain = RedirectChain::new(&request);
-        Self { profile, request, redirect_chain, hints: asked, cookies, over }
+        Self { profile, request, redirect_chain, hints: hint_store, cookies, over }
     }
 
     /// The header fields in wire order.
     ///
     /// # Errors
-    /// [`ErrorKind::Profile`] and [`ErrorKind::InvalidRequest`] for what cannot be written.
+    /// [`ErrorKind::Profile`] and [`ErrorKind::InvalidRequest`] for a header that cannot be written.
     pub fn fields(&self) -> Result<Vec<(Arc<str>, HeaderValue)>> {
-        let occasion = HeaderContext {
+        let context = HeaderContext {
             protocol: self.over,
             chain: &self.redirect_chain,
             hints: &self.hints,
             cookies: &self.cookies,
             proxy_authorization: None,
         };
-        headers::build(&self.profile, &self.request, &occasion)
+        headers::build(&self.profile, &self.request, &context)
     }
 }
 
-/// What an attempt brings, in bytes, and how long after the one before it the next begins.
+/// Simulated bytes per attempt, and the interval between attempts.
 const BYTES_PER_ATTEMPT: u64 = 50_000;
 const ATTEMPT_INTERVAL: Duration = Duration::from_millis(200);

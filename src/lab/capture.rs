@@ -1,4 +1,4 @@
-//! A recording becomes a profile. Pure.
+//! Builds a profile from a recording. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,16 +16,16 @@ use crate::fingerprint::profile::{
 };
 use crate::request::Context;
 
-/// The profile `name` of the recorded browser, as TOML. The same recording gives the same text.
+/// Builds the profile `name` of the recorded browser, as TOML. Equal recordings give equal texts.
 ///
 /// # Errors
-/// [`ErrorKind::Profile`] naming what the recording lacks, or where it contradicts itself.
+/// [`ErrorKind::Profile`] with the part that the recording lacks or contradicts.
 pub fn capture(recording: &Recording, name: &str, today: &str) -> Result<String> {
     let profile = profile(recording, name, today)?;
     let text = to_toml(&profile);
-    // What is written must be what will be read.
+    // The text must parse to the same profile.
     let read = Profile::from_toml(&text, name)?;
-    if read == profile { Ok(text) } else { Err(missing_error("a profile that reads as it was written")) }
+    if read == profile { Ok(text) } else { Err(missing_error("a profile that TOML can represent")) }
 }
 
 fn profile(recording: &Recording, name: &str, today: &str) -> Result<Profile> {
@@ -34,23 +34,31 @@ fn profile(recording: &Recording, name: &str, today: &str) -> Result<Profile> {
     let mut hints = BTreeMap::new();
     for scenario in SCENARIOS.iter().filter(|scenario| scenario.is_captured) {
         for over in scenario.protocols {
-            let mut heard = recording.requests(scenario, *over).into_iter();
-            for ask in scenario.steps.iter().flat_map(|step| step.requests) {
-                let context = Context::ALL.iter().position(|c| *c == ask.context).unwrap_or(0);
-                for (redirected, path) in [(false, ask.path), (true, ask.final_target.1)] {
-                    if redirected && !ask.is_redirected() {
+            let mut recorded = recording.requests(scenario, *over).into_iter();
+            for expected in scenario.steps.iter().flat_map(|step| step.requests) {
+                let context = Context::ALL.iter().position(|c| *c == expected.context).unwrap_or(0);
+                for (redirected, path) in [(false, expected.path), (true, expected.final_target.1)] {
+                    if redirected && !expected.is_redirected() {
                         continue;
                     }
-                    let request = heard.next().filter(|request| request.path == path).ok_or_else(|| {
-                        missing_error(&format!("{path} in {}/{}", scenario.name, over.name()))
-                    })?;
-                    let hinted = ask.context.is_script()
+                    let request =
+                        recorded.next().filter(|request| request.path == path).ok_or_else(|| {
+                            missing_error(&format!(
+                                "a request for {path} in {}/{}",
+                                scenario.name,
+                                over.name()
+                            ))
+                        })?;
+                    let hinted = expected.context.is_script()
                         && request.headers.iter().any(|(n, _)| merge_profiles::is_hint(n));
                     samples.entry((*over as usize, context, redirected, hinted)).or_default().push(request);
-                    if let Some(seen) = request.priority
-                        && *priority.entry(ask.context.name().to_owned()).or_insert(seen) != seen
+                    if let Some(value) = request.priority
+                        && *priority.entry(expected.context.name().to_owned()).or_insert(value) != value
                     {
-                        return Err(missing_error(&format!("one priority for {}", ask.context.name())));
+                        return Err(missing_error(&format!(
+                            "a consistent priority for {}",
+                            expected.context.name()
+                        )));
                     }
                     for (name, value) in &request.headers {
                         if merge_profiles::is_hint(name) {
@@ -65,8 +73,9 @@ fn profile(recording: &Recording, name: &str, today: &str) -> Result<Profile> {
     for ((over, context, redirected, hinted), samples) in samples {
         let over = [WireProtocol::Http2, WireProtocol::Http1, WireProtocol::Cleartext][over];
         let context = Context::ALL[context].name().to_owned();
-        let fields = merge_profiles::merge_fields(&samples)
-            .map_err(|what| missing_error(&format!("one order for {context}/{}: {what}", over.name())))?;
+        let fields = merge_profiles::merge_fields(&samples).map_err(|reason| {
+            missing_error(&format!("a consistent header order for {context}/{}: {reason}", over.name()))
+        })?;
         headers.push(HeaderTemplate {
             context,
             over,
@@ -76,9 +85,12 @@ fn profile(recording: &Recording, name: &str, today: &str) -> Result<Profile> {
             cache: TemplateCache::default(),
         });
     }
-    let browser = browser(&recording.page).ok_or_else(|| missing_error("what a page's script sees"))?;
-    let mut heard = recording.scenarios.get("navigation/h2").into_iter().flatten();
-    let opening = heard.find_map(|c| c.opening.as_ref()).ok_or_else(|| missing_error("an HTTP/2 opening"))?;
+    let browser =
+        browser(&recording.page).ok_or_else(|| missing_error("the values that a page's script sees"))?;
+    let mut connections = recording.scenarios.get("navigation/h2").into_iter().flatten();
+    let opening = connections
+        .find_map(|c| c.opening.as_ref())
+        .ok_or_else(|| missing_error("the start of an HTTP/2 connection"))?;
     let hpack =
         hpack_style::hpack(recording.scenarios.values().flatten()).map_err(|what| missing_error(&what))?;
     Ok(Profile {
@@ -95,7 +107,7 @@ fn profile(recording: &Recording, name: &str, today: &str) -> Result<Profile> {
 }
 
 fn provenance(recording: &Recording, browser: &Browser, today: &str) -> Provenance {
-    // The brand that is neither Chromium nor the GREASE one, when there is one.
+    // The brand that is neither Chromium nor the GREASE brand, if there is one.
     let product = browser
         .brands
         .iter()
@@ -156,10 +168,10 @@ fn http2(opening: &Http2Fingerprint, hpack: Hpack, priority: BTreeMap<String, Pr
 }
 
 fn missing_error(what: &str) -> Error {
-    Error::new(ErrorKind::Profile, format!("the recording does not hold {what}"))
+    Error::new(ErrorKind::Profile, format!("the recording does not contain {what}"))
 }
 
-/// A profile as TOML, laid out to be read.
+/// Formats a profile as readable TOML.
 fn to_toml(profile: &Profile) -> String {
     let mut out = String::new();
     let from = &profile.provenance;
@@ -208,7 +220,7 @@ fn write_section<T: serde::Serialize>(out: &mut String, name: &str, value: &T) {
     write_text(out, format_args!("\n[{name}]\n"));
     if let Ok(toml::Value::Table(table)) = toml::Value::try_from(value) {
         for (key, value) in table {
-            // An empty map is no line.
+            // An empty table is omitted.
             if !matches!(&value, toml::Value::Table(table) if table.is_empty()) {
                 write_text(out, format_args!("{key} = {value}\n"));
             }
@@ -221,5 +233,5 @@ fn quote(text: &str) -> String {
 }
 
 fn write_text(out: &mut String, text: std::fmt::Arguments<'_>) {
-    out.write_fmt(text).expect("a String takes every write");
+    out.write_fmt(text).expect("writing to a String cannot fail");
 }

@@ -1,6 +1,6 @@
-//! The JavaScript challenge: puzzles given out, answers judged, clearances kept.
+//! The JavaScript challenge: issues puzzles, verifies answers, stores clearances.
 //!
-//! Decides only; what time it is comes from outside.
+//! Pure: the caller passes the time.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -11,67 +11,67 @@ use sha2::{Digest, Sha256};
 use super::reference::ClientFingerprint;
 use crate::hex;
 
-/// How many leading zero bits an answer's hash must have.
+/// The number of leading zero bits that an answer's hash must have.
 pub(super) const DIFFICULTY: u32 = 10;
-/// How long a clearance is good.
+/// How long a clearance is valid.
 pub(super) const CLEARANCE_LIFETIME: Duration = Duration::from_secs(30 * 60);
-/// How long a puzzle may take.
+/// How long a puzzle is valid.
 const PUZZLE_LIFETIME: Duration = Duration::from_secs(120);
-/// The most puzzles, and the most clearances, kept; the oldest go first.
+/// The maximum number of puzzles, and of clearances. The oldest are dropped.
 const MAX_ENTRIES: usize = 1024;
 
-/// How the challenge behaves.
+/// The behaviour of the challenge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChallengeMode {
-    /// What comes of a right answer. Default: a clearance.
+    /// The outcome of a correct answer. Default: a clearance.
     pub outcome: ChallengeOutcome,
-    /// How many pages a clearance is good for, besides its time. Default: any number. With 1 the
-    /// browser that earned it uses it up: it is no good to anybody else.
+    /// The number of pages for which a clearance is valid, besides its lifetime. Default: unlimited. With 1,
+    /// the browser that passed the challenge uses it up, so it is not portable to another client.
     pub pages: Option<u32>,
-    /// How long a clearance and its cookie are good. Default: 30 minutes.
+    /// How long a clearance and its cookie are valid. Default: 30 minutes.
     pub lifetime: Option<Duration>,
 }
 
 impl ChallengeMode {
-    /// A right answer ends so.
+    /// Sets the outcome of a correct answer.
     #[must_use]
-    pub const fn outcome(mut self, ending: ChallengeOutcome) -> Self {
-        self.outcome = ending;
+    pub const fn outcome(mut self, outcome: ChallengeOutcome) -> Self {
+        self.outcome = outcome;
         self
     }
 
-    /// A clearance is good for so many pages.
+    /// Sets the number of pages for which a clearance is valid.
     #[must_use]
     pub const fn pages(mut self, pages: u32) -> Self {
         self.pages = Some(pages);
         self
     }
 
-    /// A clearance is good for so long.
+    /// Sets how long a clearance is valid.
     #[must_use]
-    pub const fn lifetime(mut self, lasts: Duration) -> Self {
-        self.lifetime = Some(lasts);
+    pub const fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.lifetime = Some(lifetime);
         self
     }
 }
 
-/// What comes of a right answer to the challenge.
+/// The outcome of a correct answer to the challenge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChallengeOutcome {
     /// A clearance.
     #[default]
     Passed,
-    /// A page with a widget that a person must click.
+    /// A captcha page, whose widget a person must click.
     Captcha,
     /// A block page.
     Refused,
-    /// Nothing: the challenge page stays.
+    /// The challenge page again.
     Endless,
 }
 
-/// What the page's script reports.
+/// The answer that the page's script sends.
 #[derive(Debug, Deserialize)]
 pub(super) struct ChallengeAnswer {
     nonce: String,
@@ -82,7 +82,7 @@ pub(super) struct ChallengeAnswer {
     languages: Vec<String>,
 }
 
-/// Why an answer was not taken.
+/// The reason that an answer was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ChallengeError {
     UnknownPuzzle,
@@ -106,7 +106,7 @@ impl ChallengeError {
     }
 }
 
-/// Puzzles open and clearances given.
+/// Open puzzles and issued clearances.
 #[derive(Debug, Default)]
 pub(super) struct ClearanceStore {
     puzzles: VecDeque<IssuedToken>,
@@ -119,50 +119,50 @@ struct IssuedToken {
     token: String,
     holder: ClientFingerprint,
     until: Instant,
-    /// How often it may still be used, where that is limited.
+    /// The remaining uses, if limited.
     uses_left: Option<u32>,
 }
 
 impl ClearanceStore {
-    /// How the challenge behaves from now on.
-    pub(super) const fn set_mode(&mut self, manner: ChallengeMode) {
-        self.mode = manner;
+    /// Sets the behaviour of the challenge from now on.
+    pub(super) const fn set_mode(&mut self, mode: ChallengeMode) {
+        self.mode = mode;
     }
 
     pub(super) const fn outcome(&self) -> ChallengeOutcome {
         self.mode.outcome
     }
 
-    /// How long a clearance is good.
+    /// How long a clearance is valid.
     pub(super) fn lifetime(&self) -> Duration {
         self.mode.lifetime.unwrap_or(CLEARANCE_LIFETIME)
     }
 
-    /// A new puzzle for this client.
+    /// Issues a puzzle for this client.
     pub(super) fn issue_puzzle(&mut self, holder: ClientFingerprint, now: Instant) -> String {
         issue_token(&mut self.puzzles, holder, now + PUZZLE_LIFETIME, None)
     }
 
-    /// Judges an answer; a right one becomes a clearance. A puzzle is good for one answer.
+    /// Verifies an answer and issues a clearance if it is correct. A puzzle accepts one answer.
     pub(super) fn verify(
         &mut self,
         answer: &ChallengeAnswer,
         holder: ClientFingerprint,
         now: Instant,
     ) -> Result<String, ChallengeError> {
-        let place = self
+        let index = self
             .puzzles
             .iter()
             .position(|p| p.token == answer.nonce && p.holder == holder && p.until > now)
             .ok_or(ChallengeError::UnknownPuzzle)?;
-        self.puzzles.remove(place);
+        self.puzzles.remove(index);
         if leading_zeros(&answer.nonce, &answer.user_agent, answer.counter) < DIFFICULTY {
             return Err(ChallengeError::WrongHash);
         }
         if answer.webdriver {
             return Err(ChallengeError::Webdriver);
         }
-        // What the page sees must be what the wire said.
+        // The user agent that the page sees must equal the one on the wire.
         if !holder.has_user_agent(&answer.user_agent) || answer.user_agent.contains("Headless") {
             return Err(ChallengeError::UserAgent);
         }
@@ -176,10 +176,11 @@ impl ClearanceStore {
         Ok(issue_token(&mut self.clearances, holder, until, self.mode.pages))
     }
 
-    /// Whether this clearance is good in these hands, for one page.
+    /// Uses a clearance for one page. Returns whether it is valid for this client.
     pub(super) fn redeem(&mut self, token: &str, holder: &ClientFingerprint, now: Instant) -> bool {
-        let mut held = self.clearances.iter_mut();
-        let Some(found) = held.find(|c| c.token == token && c.holder == *holder && c.until > now) else {
+        let mut clearances = self.clearances.iter_mut();
+        let Some(found) = clearances.find(|c| c.token == token && c.holder == *holder && c.until > now)
+        else {
             return false;
         };
         match &mut found.uses_left {
@@ -197,10 +198,10 @@ fn issue_token(
     entries: &mut VecDeque<IssuedToken>,
     holder: ClientFingerprint,
     until: Instant,
-    left: Option<u32>,
+    uses_left: Option<u32>,
 ) -> String {
     let token = hex::encode(&rand::random::<[u8; 16]>());
-    entries.push_back(IssuedToken { token: token.clone(), holder, until, uses_left: left });
+    entries.push_back(IssuedToken { token: token.clone(), holder, until, uses_left });
     if entries.len() > MAX_ENTRIES {
         entries.pop_front();
     }
@@ -213,7 +214,7 @@ fn leading_zeros(nonce: &str, user_agent: &str, counter: u64) -> u32 {
     u32::from_be_bytes([head[0], head[1], head[2], head[3]]).leading_zeros()
 }
 
-/// Solves a puzzle as the page's script would.
+/// Solves a puzzle as the page's script does.
 #[cfg(test)]
 pub(super) fn solve(nonce: &str, user_agent: &str) -> String {
     let counter =
@@ -244,46 +245,46 @@ mod tests {
     }
 
     #[test]
-    fn a_right_answer_clears_only_the_client_that_gave_it() {
-        let (mut ledger, now) = (ClearanceStore::default(), Instant::now());
-        let nonce = ledger.issue_puzzle(holder("one"), now);
-        let token = ledger.verify(&solved(&nonce), holder("one"), now).unwrap();
-        assert!(ledger.redeem(&token, &holder("one"), now));
-        assert!(!ledger.redeem(&token, &holder("two"), now));
-        assert!(!ledger.redeem(&token, &ClientFingerprint::for_test("one", "another"), now));
-        assert!(!ledger.redeem("0", &holder("one"), now));
-        assert!(!ledger.redeem(&token, &holder("one"), now + CLEARANCE_LIFETIME));
+    fn a_correct_answer_clears_only_the_client_that_sent_it() {
+        let (mut store, now) = (ClearanceStore::default(), Instant::now());
+        let nonce = store.issue_puzzle(holder("one"), now);
+        let token = store.verify(&solved(&nonce), holder("one"), now).unwrap();
+        assert!(store.redeem(&token, &holder("one"), now));
+        assert!(!store.redeem(&token, &holder("two"), now));
+        assert!(!store.redeem(&token, &ClientFingerprint::for_test("one", "another"), now));
+        assert!(!store.redeem("0", &holder("one"), now));
+        assert!(!store.redeem(&token, &holder("one"), now + CLEARANCE_LIFETIME));
     }
 
     #[test]
-    fn a_clearance_for_some_pages_is_used_up_by_them() {
-        let (mut ledger, now) = (ClearanceStore::default(), Instant::now());
-        ledger.set_mode(ChallengeMode::default().pages(2).lifetime(Duration::from_secs(5)));
-        let nonce = ledger.issue_puzzle(holder("one"), now);
-        let token = ledger.verify(&solved(&nonce), holder("one"), now).unwrap();
-        let mut used = || ledger.redeem(&token, &holder("one"), now);
+    fn a_clearance_is_valid_for_its_number_of_pages() {
+        let (mut store, now) = (ClearanceStore::default(), Instant::now());
+        store.set_mode(ChallengeMode::default().pages(2).lifetime(Duration::from_secs(5)));
+        let nonce = store.issue_puzzle(holder("one"), now);
+        let token = store.verify(&solved(&nonce), holder("one"), now).unwrap();
+        let mut used = || store.redeem(&token, &holder("one"), now);
         assert_eq!([used(), used(), used()], [true, true, false]);
-        let nonce = ledger.issue_puzzle(holder("one"), now);
-        let token = ledger.verify(&solved(&nonce), holder("one"), now).unwrap();
-        assert!(!ledger.redeem(&token, &holder("one"), now + Duration::from_secs(5)));
+        let nonce = store.issue_puzzle(holder("one"), now);
+        let token = store.verify(&solved(&nonce), holder("one"), now).unwrap();
+        assert!(!store.redeem(&token, &holder("one"), now + Duration::from_secs(5)));
     }
 
     #[test]
-    fn a_puzzle_is_good_once_and_only_for_who_got_it() {
-        let (mut ledger, now) = (ClearanceStore::default(), Instant::now());
-        let nonce = ledger.issue_puzzle(holder("one"), now);
+    fn a_puzzle_accepts_one_answer_of_the_client_it_was_issued_to() {
+        let (mut store, now) = (ClearanceStore::default(), Instant::now());
+        let nonce = store.issue_puzzle(holder("one"), now);
         let answer = solved(&nonce);
-        assert_eq!(ledger.verify(&answer, holder("two"), now), Err(ChallengeError::UnknownPuzzle));
+        assert_eq!(store.verify(&answer, holder("two"), now), Err(ChallengeError::UnknownPuzzle));
         assert_eq!(
-            ledger.verify(&answer, holder("one"), now + PUZZLE_LIFETIME),
+            store.verify(&answer, holder("one"), now + PUZZLE_LIFETIME),
             Err(ChallengeError::UnknownPuzzle)
         );
-        assert!(ledger.verify(&answer, holder("one"), now).is_ok());
-        assert_eq!(ledger.verify(&answer, holder("one"), now), Err(ChallengeError::UnknownPuzzle));
+        assert!(store.verify(&answer, holder("one"), now).is_ok());
+        assert_eq!(store.verify(&answer, holder("one"), now), Err(ChallengeError::UnknownPuzzle));
     }
 
     #[test]
-    fn what_a_driven_browser_shows_is_refused() {
+    fn answers_of_an_automated_browser_are_rejected() {
         type Change = fn(&mut ChallengeAnswer);
         let cases: [(Change, ChallengeError); 5] = [
             (|a| a.webdriver = true, ChallengeError::Webdriver),
@@ -293,18 +294,18 @@ mod tests {
             (|a| a.nonce.push('0'), ChallengeError::UnknownPuzzle),
         ];
         for (change, refusal) in cases {
-            let (mut ledger, now) = (ClearanceStore::default(), Instant::now());
-            let mut answer = solved(&ledger.issue_puzzle(holder("one"), now));
+            let (mut store, now) = (ClearanceStore::default(), Instant::now());
+            let mut answer = solved(&store.issue_puzzle(holder("one"), now));
             change(&mut answer);
-            assert_eq!(ledger.verify(&answer, holder("one"), now), Err(refusal));
+            assert_eq!(store.verify(&answer, holder("one"), now), Err(refusal));
         }
     }
 
     #[test]
     fn the_user_agent_in_the_page_must_be_the_one_on_the_wire() {
-        let (mut ledger, now) = (ClearanceStore::default(), Instant::now());
+        let (mut store, now) = (ClearanceStore::default(), Instant::now());
         let other = ClientFingerprint::for_test("one", "another");
-        let nonce = ledger.issue_puzzle(other.clone(), now);
-        assert_eq!(ledger.verify(&solved(&nonce), other, now), Err(ChallengeError::UserAgent));
+        let nonce = store.issue_puzzle(other.clone(), now);
+        assert_eq!(store.verify(&solved(&nonce), other, now), Err(ChallengeError::UserAgent));
     }
 }

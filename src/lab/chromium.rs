@@ -1,7 +1,7 @@
-//! The machine's own Chromium without a driver: no protocol domain is enabled, so that what it sends is its own.
+//! The installed Chromium without a driver. No CDP domain is enabled, so its traffic is unmodified.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -15,14 +15,16 @@ use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a process whose pipe broke may take to exit.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 const MAX_REMOVALS: u32 = 50;
 
-/// Stdin and stdout become the debugging pipe. Chromium ends when it closes: by us, or by our death.
+/// Stdin and stdout become the debugging pipe. Chromium exits when it closes, also if this process dies.
 const WITH_PIPE: &str = r#"exec "$0" "$@" 3<&0 4>&1 </dev/null >/dev/null"#;
 
-/// Where distributions put it. The binary before its wrapper: a wrapper adds switches of its own.
+/// Install paths of distributions. The binary comes before its wrapper, which adds switches.
 const KNOWN_PATHS: [&str; 6] = [
     "/usr/lib/chromium/chromium",
     "/usr/lib/chromium-browser/chromium-browser",
@@ -32,24 +34,24 @@ const KNOWN_PATHS: [&str; 6] = [
     "/usr/bin/google-chrome",
 ];
 
-/// How to start it.
+/// Options for starting Chromium.
 #[derive(Clone, Debug, Default)]
 pub struct LaunchOptions {
-    /// The binary. Default: the first of the usual places.
+    /// The executable. Default: the first of the known install paths.
     pub binary: Option<PathBuf>,
-    /// A leaf key to trust, as [`Authority::pin`](super::Authority::pin) says it.
+    /// A leaf key to trust, as returned by [`Authority::pin`](super::Authority::pin).
     pub pin: Option<String>,
     /// Chromium's `--host-resolver-rules`, for example `MAP * 127.0.0.1`.
     pub rules: Option<String>,
-    /// Whether it keeps the user agent of a headless browser. One that is told another gives no client
+    /// Whether the user agent stays that of a headless browser. With `--user-agent`, Chromium sends no client
     /// hints. Default: false.
     pub headless_agent: bool,
     /// Further switches.
     pub switches: Vec<String>,
 }
 
-/// A running Chromium with a fresh profile. Dropping it kills it and removes the profile; should this
-/// process die without, it ends by itself.
+/// A running Chromium with a new profile. Dropping it kills the browser and removes the profile. If this
+/// process dies first, the browser exits by itself.
 pub struct Chromium {
     child: Child,
     profile: ProfileDir,
@@ -58,30 +60,30 @@ pub struct Chromium {
 }
 
 impl Chromium {
-    /// The binary that would be started.
+    /// Returns the executable that would be started.
     #[must_use]
     pub fn find() -> Option<PathBuf> {
         KNOWN_PATHS.iter().map(PathBuf::from).find(|path| path.is_file())
     }
 
-    /// The one of the usual places whose file has this name.
+    /// Returns the known install path whose file has this name.
     #[must_use]
     pub fn find_named(name: &Path) -> Option<PathBuf> {
-        let called = |path: &PathBuf| path.file_name() == Some(name.as_os_str()) && path.is_file();
-        KNOWN_PATHS.iter().map(PathBuf::from).find(called)
+        let matches = |path: &PathBuf| path.file_name() == Some(name.as_os_str()) && path.is_file();
+        KNOWN_PATHS.iter().map(PathBuf::from).find(matches)
     }
 
-    /// Starts it headless, and waits until it can be asked to open pages.
+    /// Starts Chromium headless and waits until it accepts navigations.
     ///
     /// # Errors
-    /// [`ErrorKind::Browser`] when there is none, or it does not start.
+    /// [`ErrorKind::Browser`] when Chromium is not installed or does not start.
     pub async fn start(launch: LaunchOptions) -> Result<Self> {
         let binary = launch.binary.or_else(Self::find).ok_or_else(|| {
-            Error::new(ErrorKind::Browser, "no Chromium was found")
+            Error::new(ErrorKind::Browser, "no Chromium found")
                 .with_hint("install it, for example with `apt-get install chromium`")
         })?;
-        let folder =
-            TempDir::new().map_err(|cause| protocol_error("no profile folder").with_source(cause))?;
+        let folder = TempDir::new()
+            .map_err(|cause| protocol_error("could not create the profile folder").with_source(cause))?;
         let (version, user_agent) = user_agent(&binary).await?;
         let mut command = Command::new("/bin/sh");
         command
@@ -95,7 +97,7 @@ impl Chromium {
             .args(launch.switches)
             .args(rustix::process::geteuid().is_root().then_some("--no-sandbox"))
             .arg("about:blank")
-            // What it leaves when it is killed goes with the profile.
+            // Files that a killed browser leaves behind are removed with the profile.
             .env("TMPDIR", folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -104,22 +106,29 @@ impl Chromium {
         let mut child = command.spawn().map_err(|cause| run_error(&binary).with_source(cause))?;
         let profile = ProfileDir { group: group(&child), folder: Some(folder) };
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(protocol_error("its debugging pipe is missing"));
+            return Err(protocol_error("the debugging pipe is missing"));
         };
         let mut devtools = DevTools::new(stdin, stdout);
-        tokio::select! {
+        let started = tokio::select! {
             started = timeout(START_TIMEOUT, devtools.wait_for_first_page()) => started
-                .map_err(|_| start_error(&binary, &format!("did not open its first page within {START_TIMEOUT:?}")))??,
-            status = child.wait() => {
-                let status = status.map_or_else(|_| "for no known reason".to_owned(), |status| status.to_string());
-                return Err(start_error(&binary, &format!("ended as soon as it was started ({status})")));
+                .map_err(|_| start_error(&binary, &format!("did not open its first page within {START_TIMEOUT:?}"))),
+            status = child.wait() => return Err(exit_error(&binary, status)),
+        };
+        match started {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                return Err(match timeout(EXIT_TIMEOUT, child.wait()).await {
+                    Ok(status) => exit_error(&binary, status),
+                    Err(_) => error,
+                });
             }
+            Err(error) => return Err(error),
         }
         Ok(Self { child, profile, devtools: Mutex::new(devtools), version })
     }
 
-    /// Opens `url` in a new tab as if it had been typed, and waits until the server's response has begun. Calls
-    /// are served one after the other: Chromium may drop a navigation when another one begins.
+    /// Opens `url` in a new tab as if a user typed it, and waits for the start of the server's response.
+    /// Calls run one at a time: Chromium may drop a navigation when another one begins.
     ///
     /// # Errors
     /// [`ErrorKind::Browser`] when Chromium does not respond or the navigation fails.
@@ -127,24 +136,24 @@ impl Chromium {
         self.devtools.lock().await.navigate_new_tab(url).await
     }
 
-    /// Its debugging pipe.
+    /// The debugging pipe.
     pub(super) fn devtools(&mut self) -> &mut DevTools {
         self.devtools.get_mut()
     }
 
-    /// What it says of its version on the command line.
+    /// The output of `--version`.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// The folder of its profile.
+    /// The profile folder.
     #[must_use]
     pub fn profile(&self) -> &Path {
         self.profile.path()
     }
 
-    /// Asks it to end and waits until it is gone; one that does not listen is killed.
+    /// Closes the browser and waits until it exits. Kills it after a timeout.
     ///
     /// # Errors
     /// [`ErrorKind::Browser`] when it cannot be killed.
@@ -152,13 +161,16 @@ impl Chromium {
         let Self { mut child, profile: _profile, devtools, .. } = self;
         drop(devtools);
         if timeout(REPLY_TIMEOUT, child.wait()).await.is_err() {
-            child.kill().await.map_err(|cause| protocol_error("it could not be ended").with_source(cause))?;
+            child
+                .kill()
+                .await
+                .map_err(|cause| protocol_error("could not kill the browser").with_source(cause))?;
         }
         Ok(())
     }
 }
 
-/// The profile folder, and the processes that write to it: they go first.
+/// The profile folder and the process group that writes to it. Drop kills the group first.
 struct ProfileDir {
     group: Option<Pid>,
     folder: Option<TempDir>,
@@ -173,11 +185,11 @@ impl ProfileDir {
 impl Drop for ProfileDir {
     fn drop(&mut self) {
         if let Some(group) = self.group {
-            // Gone already is what is wanted.
+            // The group may have exited already.
             let _ = kill_process_group(group, Signal::KILL);
         }
         let Some(folder) = self.folder.take().map(TempDir::keep) else { return };
-        // What was killed may still have a file half made.
+        // A killed process may still have an unfinished write.
         for _ in 0..MAX_REMOVALS {
             match std::fs::remove_dir_all(&folder) {
                 Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => std::thread::sleep(POLL),
@@ -187,8 +199,8 @@ impl Drop for ProfileDir {
     }
 }
 
-/// The user agent of the same browser with a window: headless names itself in it. Chrome says
-/// `X11; Linux x86_64` on every Linux, and zeros behind the major version.
+/// The user agent of the same browser with a window: headless mode identifies itself in it. Chrome sends
+/// `X11; Linux x86_64` on every Linux, and zeros after the major version.
 async fn user_agent(binary: &Path) -> Result<(String, String)> {
     let child = Command::new(binary)
         .arg("--version")
@@ -198,18 +210,18 @@ async fn user_agent(binary: &Path) -> Result<(String, String)> {
         .process_group(0)
         .spawn()
         .map_err(|cause| run_error(binary).with_source(cause))?;
-    // What it started goes with it, should it hang.
+    // If the browser hangs, the processes that it started are killed too.
     let _all = ProfileDir { group: group(&child), folder: None };
     let output = timeout(REPLY_TIMEOUT, child.wait_with_output())
         .await
-        .map_err(|_| start_error(binary, &format!("did not say its version within {REPLY_TIMEOUT:?}")))?
+        .map_err(|_| start_error(binary, &format!("did not print its version within {REPLY_TIMEOUT:?}")))?
         .map_err(|cause| run_error(binary).with_source(cause))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let major = text
         .split_whitespace()
         .find_map(|word| word.split_once('.').map(|(major, _)| major))
         .filter(|major| major.bytes().all(|byte| byte.is_ascii_digit()))
-        .ok_or_else(|| start_error(binary, "does not say its version with --version"))?;
+        .ok_or_else(|| start_error(binary, "does not print its version with --version"))?;
     let user_agent = format!(
         "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{major}.0.0.0 Safari/537.36"
     );
@@ -225,13 +237,19 @@ fn run_error(binary: &Path) -> Error {
         .with_hint("name an executable file, or a browser on PATH")
 }
 
-fn start_error(binary: &Path, what: &str) -> Error {
-    Error::new(ErrorKind::Browser, format!("the browser {} {what}", binary.display()))
+/// The error for a process that ended during the start. Its pipe may break before its status is known.
+fn exit_error(binary: &Path, status: std::io::Result<ExitStatus>) -> Error {
+    let status = status.map_or_else(|_| "status unknown".to_owned(), |status| status.to_string());
+    start_error(binary, &format!("ended as soon as it was started ({status})"))
+}
+
+fn start_error(binary: &Path, problem: &str) -> Error {
+    Error::new(ErrorKind::Browser, format!("the browser {} {problem}", binary.display()))
         .with_hint("name a Chromium, Chrome, Edge or Brave that starts headless on this machine")
 }
 
-fn protocol_error(what: &str) -> Error {
-    Error::new(ErrorKind::Browser, format!("Chromium: {what}"))
+fn protocol_error(problem: &str) -> Error {
+    Error::new(ErrorKind::Browser, format!("Chromium: {problem}"))
 }
 
 const SWITCHES: [&str; 17] = [

@@ -1,11 +1,11 @@
-//! What a client says on an HTTP/2 connection besides its requests' fields and bodies.
+//! The frames of a client's HTTP/2 connection, without header fields and bodies.
 
 use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::h2::Frame;
 use crate::fingerprint::profile::Priority;
 
-/// One frame of a client, in the order they came. A request is there as its stream's number only.
+/// One frame of a client, in order of arrival. A request is recorded only as its stream id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "frame", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -26,7 +26,7 @@ pub enum ControlFrame {
     WindowUpdate {
         /// The stream, 0 for the connection.
         stream: u32,
-        /// By how much.
+        /// The increment.
         increment: u32,
     },
     /// PRIORITY.
@@ -38,7 +38,7 @@ pub enum ControlFrame {
     },
     /// PING.
     Ping {
-        /// Whether it answers one of the server's.
+        /// Whether it acknowledges a PING of the server.
         ack: bool,
     },
     /// RST_STREAM.
@@ -65,7 +65,7 @@ pub enum ControlFrame {
 }
 
 impl ControlFrame {
-    /// What of a frame belongs here; nothing of DATA.
+    /// Converts a frame; `None` for DATA.
     pub(super) fn from_frame(frame: &Frame) -> Option<Self> {
         Some(match frame {
             Frame::Headers { stream, .. } => Self::Request { stream: *stream },

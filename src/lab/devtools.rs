@@ -1,4 +1,4 @@
-//! The few things a person does with a browser, said over its debugging pipe.
+//! User actions in a browser, sent over its debugging pipe (CDP).
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::error_kind::ErrorKind;
 
 const REPLY_TIMEOUT: Duration = Duration::from_secs(15);
 const START: Duration = Duration::from_secs(60);
-/// From the request to the head of the response.
+/// From the request to the response headers.
 const NAVIGATION: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(30);
 const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
-/// The debugging pipe. No domain is ever enabled: what the browser says on the wire stays its own.
+/// The debugging pipe. No CDP domain is enabled, so the browser's traffic is unmodified.
 pub(super) struct DevTools {
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
@@ -35,7 +35,7 @@ impl DevTools {
         Self { stdin, stdout: BufReader::new(stdout), next: 0 }
     }
 
-    /// Opens `url` in a new tab, as if it had been typed.
+    /// Opens `url` in a new tab, as if a user typed it.
     pub(super) async fn open(&mut self, url: &str) -> Result<Tab> {
         let made = self.call(None, "Target.createTarget", json!({ "url": url })).await?;
         let target = text(&made, "targetId")?;
@@ -44,7 +44,7 @@ impl DevTools {
         Ok(Tab { session: text(&attached, "sessionId")?, target })
     }
 
-    /// Opens `url` in a new tab, as if it had been typed, and waits until the response has begun.
+    /// Opens `url` in a new tab, as if a user typed it, and waits for the start of the response.
     pub(super) async fn navigate_new_tab(&mut self, url: &str) -> Result<()> {
         let tab = self.open("about:blank").await?;
         let result = self.call_within(NAVIGATION, Some(&tab), "Page.navigate", json!({ "url": url })).await?;
@@ -54,8 +54,8 @@ impl DevTools {
         }
     }
 
-    /// Waits until the page of the command line is there. A navigation that begins while Chromium still opens
-    /// its first window may be dropped.
+    /// Waits until the page of the command line exists. A navigation may be dropped while Chromium still
+    /// opens its first window.
     pub(super) async fn wait_for_first_page(&mut self) -> Result<()> {
         loop {
             let targets = self.call_within(START, None, "Target.getTargets", json!({})).await?;
@@ -80,21 +80,22 @@ impl DevTools {
         let end = Instant::now() + REPLY_TIMEOUT;
         let test = format!("document.readyState === 'complete' && location.pathname === {}", json!(path));
         loop {
-            // Between two documents there is nowhere to evaluate anything.
+            // Evaluation fails between two documents.
             match self.evaluate(tab, &test).await {
                 Ok(Value::Bool(true)) => return Ok(()),
                 Err(error) if Instant::now() > end => return Err(error),
                 Ok(_) if Instant::now() > end => {
-                    return Err(protocol_error(&format!("the page {path} was not loaded")));
+                    let message = format!("timed out after {REPLY_TIMEOUT:?} waiting for {path} to load");
+                    return Err(protocol_error(&message));
                 }
                 _ => sleep(POLL).await,
             }
         }
     }
 
-    /// Presses the first link or button with the mouse.
+    /// Clicks the first link or button with the mouse.
     pub(super) async fn click(&mut self, tab: &Tab) -> Result<()> {
-        let place = self
+        let position = self
             .evaluate(
                 tab,
                 "(r => [r.x + r.width / 2, r.y + r.height / 2])(document.querySelector('a, button').getBoundingClientRect())",
@@ -102,17 +103,16 @@ impl DevTools {
             .await?;
         for kind in ["mouseMoved", "mousePressed", "mouseReleased"] {
             let button = if kind == "mouseMoved" { "none" } else { "left" };
-            let event =
-                json!({ "type": kind, "x": place[0], "y": place[1], "button": button, "clickCount": 1 });
+            let event = json!({ "type": kind, "x": position[0], "y": position[1], "button": button, "clickCount": 1 });
             self.call(Some(tab), "Input.dispatchMouseEvent", event).await?;
         }
         Ok(())
     }
 
-    /// The value of an expression; a promise's once it is kept.
+    /// The value of an expression. Awaits a promise.
     pub(super) async fn evaluate(&mut self, tab: &Tab, expression: &str) -> Result<Value> {
-        let what = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
-        let mut answer = self.call(Some(tab), "Runtime.evaluate", what).await?;
+        let params = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        let mut answer = self.call(Some(tab), "Runtime.evaluate", params).await?;
         Ok(answer["result"]["value"].take())
     }
 
@@ -139,7 +139,7 @@ impl DevTools {
         }
         let mut bytes = message.to_string().into_bytes();
         bytes.push(0);
-        let talk = async {
+        let exchange = async {
             self.stdin.write_all(&bytes).await?;
             self.stdin.flush().await?;
             loop {
@@ -154,21 +154,25 @@ impl DevTools {
                 }
             }
         };
-        let mut answer = timeout(limit, talk)
+        let mut answer = timeout(limit, exchange)
             .await
-            .map_err(|_| protocol_error(&format!("no answer to {method}")))?
-            .map_err(|cause| protocol_error(&format!("no answer to {method}")).with_source(cause))?;
+            .map_err(|_| {
+                protocol_error(&format!("timed out after {limit:?} waiting for a reply to {method}"))
+            })?
+            .map_err(|cause| {
+                protocol_error(&format!("could not read the reply to {method}")).with_source(cause)
+            })?;
         match answer["error"]["message"].as_str() {
-            Some(why) => Err(protocol_error(&format!("{method} was refused: {}", why.escape_debug()))),
+            Some(why) => Err(protocol_error(&format!("{method} failed: {}", why.escape_debug()))),
             None => Ok(answer["result"].take()),
         }
     }
 }
 
 fn text(value: &Value, key: &str) -> Result<String> {
-    value[key].as_str().map(str::to_owned).ok_or_else(|| protocol_error(&format!("its answer lacks {key}")))
+    value[key].as_str().map(str::to_owned).ok_or_else(|| protocol_error(&format!("the reply lacks {key}")))
 }
 
-fn protocol_error(what: &str) -> Error {
-    Error::new(ErrorKind::Browser, format!("Chromium: {what}"))
+fn protocol_error(problem: &str) -> Error {
+    Error::new(ErrorKind::Browser, format!("Chromium: {problem}"))
 }

@@ -1,4 +1,4 @@
-//! Driving a browser, or the impersonate tier, through all scenarios against one recorder a way to listen.
+//! Runs a browser, or the impersonate tier, through all scenarios, with one recorder per wire protocol.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -25,28 +25,28 @@ use crate::fingerprint::Profile;
 use crate::fingerprint::profile::WireProtocol;
 use crate::tier::Tier;
 
-/// How long a request may take to be heard.
+/// The maximum time until a request arrives at the recorder.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long to wait for what should not come any more.
+/// The time to wait for unexpected late requests.
 const QUIET_TIME: Duration = Duration::from_millis(80);
 
-/// All that one client said.
+/// All recorded traffic of one client.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Recording {
-    /// Who it was, for example `Chrome/156.0.8078.79`.
+    /// The client, for example `Chrome/156.0.8078.79`.
     pub client: String,
-    /// What it says of its version when asked on the command line.
+    /// The output of the client's `--version`.
     pub version: String,
-    /// What its scripts see: `userAgent`, `languages`, `platform`, `brands` and more.
+    /// The values that a page's script sees: `userAgent`, `languages`, `platform`, `brands` and more.
     pub page: serde_json::Value,
-    /// First connections, to tell what is random from what is fixed.
+    /// First connections, to separate random fields from fixed ones.
     pub hellos: Vec<RecordedConnection>,
-    /// What was heard, by scenario and way (`form/h2`).
+    /// The recorded connections by scenario and protocol (`form/h2`).
     pub scenarios: BTreeMap<String, Vec<RecordedConnection>>,
 }
 
 impl Recording {
-    /// Nothing heard yet.
+    /// An empty recording.
     const fn new(client: String, version: String) -> Self {
         Self {
             client,
@@ -70,7 +70,7 @@ pub(super) fn scenario_key(scenario: &Scenario, over: WireProtocol) -> String {
     format!("{}/{}", scenario.name, over.name())
 }
 
-/// The recorders, one for each way to listen.
+/// The recorders, one per wire protocol.
 pub struct RecorderSet {
     authority: Arc<Authority>,
     h2: Recorder,
@@ -111,10 +111,10 @@ impl RecorderSet {
         format!("{scheme}://{host}:{}{path}", self.recorder(over).addr().port())
     }
 
-    /// What the browser `binary` says; `progress` hears how far it is.
+    /// Records the browser `binary`. `progress` receives the name of each scenario as it starts.
     ///
     /// # Errors
-    /// [`ErrorKind::Browser`] when it does not start, or a scenario does not happen: named.
+    /// [`ErrorKind::Browser`] when the browser does not start, or a scenario fails. The message names it.
     pub async fn record_browser(
         &self,
         binary: Option<PathBuf>,
@@ -151,8 +151,8 @@ impl RecorderSet {
         for scenario in SCENARIOS {
             for over in scenario.protocols {
                 progress(&scenario_key(scenario, *over));
-                let heard = self.perform(tools, scenario, *over).await?;
-                recording.scenarios.insert(scenario_key(scenario, *over), heard);
+                let connections = self.perform(tools, scenario, *over).await?;
+                recording.scenarios.insert(scenario_key(scenario, *over), connections);
             }
         }
         chromium.stop().await?;
@@ -176,30 +176,30 @@ impl RecorderSet {
                         sleep(IDLE_TIME).await;
                     }
                     let host = scenario::host(scenario.name, over, ScenarioHost::Primary);
-                    let path = step.requests.first().map_or("/", |ask| ask.path);
+                    let path = step.requests.first().map_or("/", |request| request.path);
                     tabs.push(tools.open(&self.url(&host, over, path)).await?);
                 }
                 (UserAction::Click, Some(tab)) => tools.click(tab).await?,
                 (UserAction::Reload, Some(tab)) => tools.reload(tab).await?,
                 (_, None) => {}
             }
-            for ask in step.requests {
-                expected.push(ask.final_target);
-                let times = expected.iter().filter(|ends| **ends == ask.final_target).count();
-                let (place, path) = ask.final_target;
-                let host = scenario::host(scenario.name, over, place);
+            for request in step.requests {
+                expected.push(request.final_target);
+                let times = expected.iter().filter(|target| **target == request.final_target).count();
+                let (host_kind, path) = request.final_target;
+                let host = scenario::host(scenario.name, over, host_kind);
                 self.await_request(over, &host, path, times, &scenario_key(scenario, over)).await?;
             }
-            if let (Some(tab), Some(ask)) = (tabs.last(), step.requests.first()) {
-                tools.wait_loaded(tab, ask.final_target.1).await?;
+            if let (Some(tab), Some(request)) = (tabs.last(), step.requests.first()) {
+                tools.wait_loaded(tab, request.final_target.1).await?;
             }
         }
         sleep(QUIET_TIME).await;
-        let heard = self.connections(scenario, over);
+        let connections = self.connections(scenario, over);
         for tab in tabs {
             tools.close(tab).await?;
         }
-        Ok(heard)
+        Ok(connections)
     }
 
     async fn await_request(
@@ -210,20 +210,22 @@ impl RecorderSet {
         times: usize,
         scenario: &str,
     ) -> Result<()> {
-        let there = |all: &[RecordedConnection]| {
+        let arrived = |all: &[RecordedConnection]| {
             let requests = all.iter().flat_map(|connection| &connection.requests);
-            // A preflight is sent on top of what was asked for.
-            let asked = requests.filter(|r| r.host() == host && r.path == path && r.method != "OPTIONS");
-            asked.count() >= times
+            // A preflight is sent in addition to the expected request.
+            let matching = requests.filter(|r| r.host() == host && r.path == path && r.method != "OPTIONS");
+            matching.count() >= times
         };
-        if self.recorder(over).wait_until(REQUEST_TIMEOUT, there).await {
+        if self.recorder(over).wait_until(REQUEST_TIMEOUT, arrived).await {
             return Ok(());
         }
-        let message = format!("the scenario `{scenario}` did not happen: {host} was not asked for {path}");
+        let message = format!(
+            "scenario `{scenario}` failed: timed out after {REQUEST_TIMEOUT:?} waiting for a request to {host}{path}"
+        );
         Err(Error::new(ErrorKind::Browser, message))
     }
 
-    /// What was heard on the scenario's own hosts, with the port taken out of it.
+    /// The connections to the scenario's hosts. The port is replaced, since it differs per recorder.
     fn connections(&self, scenario: &Scenario, over: WireProtocol) -> Vec<RecordedConnection> {
         let hosts = scenario::scenario_hosts(scenario.name, over);
         let recorder = self.recorder(over);
@@ -249,16 +251,17 @@ impl RecorderSet {
         connections
     }
 
-    /// What the impersonate tier says as `profile`.
+    /// Records the impersonate tier with `profile`.
     ///
     /// # Errors
-    /// What a fetch gives, and [`ErrorKind::Io`] without a place for a temporary file.
+    /// The error of a failed fetch, and [`ErrorKind::Io`] when the temporary CA file cannot be written.
     pub async fn record_impersonate(
         &self,
         profile: Arc<Profile>,
         progress: &(dyn Fn(&str) + Sync),
     ) -> Result<Recording> {
-        let unwritten = |cause| Error::new(ErrorKind::Io, "no temporary file for the CA").with_source(cause);
+        let unwritten =
+            |cause| Error::new(ErrorKind::Io, "could not write the temporary CA file").with_source(cause);
         let ca = NamedTempFile::new().map_err(unwritten)?;
         std::fs::write(ca.path(), self.authority.ca_pem()).map_err(unwritten)?;
         let mut builder = Fetcher::builder()
@@ -271,9 +274,9 @@ impl RecorderSet {
             let port = self.recorder(over).addr().port();
             builder = builder.resolve("*", port, IpAddr::V4(Ipv4Addr::LOCALHOST));
             for scenario in SCENARIOS {
-                for place in [ScenarioHost::SameSite, ScenarioHost::CrossSite] {
-                    let host = scenario::host(scenario.name, over, place);
-                    builder = builder.resolve(&host, port, IpAddr::V4(scenario::address(place)));
+                for host_kind in [ScenarioHost::SameSite, ScenarioHost::CrossSite] {
+                    let host = scenario::host(scenario.name, over, host_kind);
+                    builder = builder.resolve(&host, port, IpAddr::V4(scenario::address(host_kind)));
                 }
             }
         }
@@ -295,8 +298,8 @@ impl RecorderSet {
                     if step.action == UserAction::OpenLater {
                         sleep(IDLE_TIME).await;
                     }
-                    for ask in step.requests {
-                        self.fetch(&session, scenario, *over, ask).await?;
+                    for request in step.requests {
+                        self.fetch(&session, scenario, *over, request).await?;
                     }
                 }
                 if *over == WireProtocol::Http2 {
@@ -313,44 +316,45 @@ impl RecorderSet {
         session: &Fetcher,
         scenario: &Scenario,
         over: WireProtocol,
-        ask: &ExpectedRequest,
+        expected: &ExpectedRequest,
     ) -> Result<()> {
         let host = |place| scenario::host(scenario.name, over, place);
-        let method = http::Method::from_bytes(ask.method.as_bytes()).unwrap_or_default();
-        let mut request =
-            session.request(method, self.url(&host(ask.host), over, ask.path)).context(ask.context);
-        if let Some(from) = ask.referrer {
+        let method = http::Method::from_bytes(expected.method.as_bytes()).unwrap_or_default();
+        let mut request = session
+            .request(method, self.url(&host(expected.host), over, expected.path))
+            .context(expected.context);
+        if let Some(from) = expected.referrer {
             request = request.header("referer", self.url(&host(ScenarioHost::Primary), over, from));
         }
-        if let Some((media, text, times)) = ask.body {
+        if let Some((media, text, times)) = expected.body {
             request = request.body(text.repeat(times));
             if let Some(media) = media {
                 request = request.header("content-type", media);
             }
         }
-        for (name, value) in ask.script_headers {
+        for (name, value) in expected.script_headers {
             request = request.header(*name, *value);
         }
         request.send().await.map(drop)
     }
 }
 
-/// Chromium's way to say where the scenarios' hosts are. The first rule that fits counts.
+/// Chromium's `--host-resolver-rules` for the scenarios' hosts. The first matching rule applies.
 fn host_resolver_rules() -> String {
     let rules = [
         ("near.*", ScenarioHost::SameSite),
         ("*-away.test", ScenarioHost::CrossSite),
         ("*.test", ScenarioHost::Primary),
     ];
-    rules.map(|(hosts, place)| format!("MAP {hosts} {}", scenario::address(place))).join(", ")
+    rules.map(|(hosts, host_kind)| format!("MAP {hosts} {}", scenario::address(host_kind))).join(", ")
 }
 
-/// A headless browser names itself in its user agent, and nowhere else.
+/// Replaces the token of a headless browser, the only one in its user agent.
 fn without_headless(text: &str) -> String {
     text.replace("HeadlessChrome/", "Chrome/")
 }
 
-/// What a page's script sees of the browser.
+/// The script that reads the browser's values in a page.
 const PAGE_SCRIPT: &str = r#"(async () => {
   const data = navigator.userAgentData;
   const more = await data.getHighEntropyValues(["architecture", "bitness", "fullVersionList", "model", "platformVersion", "wow64", "formFactors"]);

@@ -1,4 +1,4 @@
-//! The HTTP engine by itself, without router, verdicts, memory or pace: what benches hold the router against.
+//! The HTTP engine without router, verdicts, host memory or rate limit: the baseline for router benches.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::net::{ClientRequest, HttpClient, TrustConfig};
 use crate::request::{Request, parse_url};
 use crate::response::Body;
 
-/// The engine as one identity.
+/// The HTTP engine with one identity.
 pub struct EngineOnly {
     engine: HttpClient,
     identity: Identity,
@@ -20,7 +20,7 @@ pub struct EngineOnly {
 }
 
 impl EngineOnly {
-    /// An engine that wears `profile`. `insecure`: it takes any certificate.
+    /// Creates an engine with `profile`. `insecure`: accept any certificate.
     ///
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) when TLS cannot be set up.
@@ -30,20 +30,19 @@ impl EngineOnly {
         Ok(Self { engine, identity: Identity::new("bare", profile, None), limits: Limits::default() })
     }
 
-    /// Gets `url`: the status, and the length of the body in bytes.
+    /// Fetches `url` with GET. Returns the status and the length of the body in bytes.
     ///
     /// # Errors
-    /// Whatever the engine met.
+    /// The error of the engine.
     pub async fn get(&self, url: &str) -> Result<(u16, usize)> {
         let request = Request::get(parse_url(url)?);
-        let (identity, bounds) = (&self.identity, &self.limits);
-        let call =
-            ClientRequest { request: &request, identity, limits: bounds, streaming: false, hooks: None };
-        let answer = self.engine.execute(call).await?;
-        let length = match answer.body {
+        let (identity, limits) = (&self.identity, &self.limits);
+        let call = ClientRequest { request: &request, identity, limits, streaming: false, hooks: None };
+        let response = self.engine.execute(call).await?;
+        let length = match response.body {
             Body::Buffered(bytes) => bytes.len(),
             Body::Streaming(stream) => stream.try_fold(0, async |sum, chunk| Ok(sum + chunk.len())).await?,
         };
-        Ok((answer.status.as_u16(), length))
+        Ok((response.status.as_u16(), length))
     }
 }

@@ -1,4 +1,4 @@
-//! Recorded ClientHellos become a profile's `[tls]`. Pure.
+//! Builds a profile's `[tls]` from recorded ClientHellos. Pure.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use crate::fingerprint::hello::{ClientHello, extension, is_grease};
 use crate::fingerprint::profile::{Alps, GreaseLayout, GreasePosition, Resumption, Tls};
 use crate::hex;
 
-/// What the recorded client always says, and what it draws.
+/// The constant values of the recorded client's ClientHellos, and which fields are random.
 ///
 /// # Errors
-/// What the recording lacks, or in what its hellos differ.
+/// The part that the recording lacks, or in which its ClientHellos differ.
 pub(super) fn tls(recording: &Recording) -> Result<Tls, String> {
     let fresh: Vec<ClientHello> =
         recording.hellos.iter().filter_map(hello_of).filter(|hello| !hello.is_resumption()).collect();
@@ -22,10 +22,10 @@ pub(super) fn tls(recording: &Recording) -> Result<Tls, String> {
         .filter_map(hello_of)
         .filter(ClientHello::is_resumption)
         .collect();
-    // What one hello says alone could be drawn.
-    let [hello, _, ..] = &fresh[..] else { return Err("two first ClientHellos".to_owned()) };
+    // A single ClientHello cannot show which fields are random.
+    let [hello, _, ..] = &fresh[..] else { return Err("two ClientHellos without resumption".to_owned()) };
     let all: Vec<&ClientHello> = fresh.iter().chain(&resumed).collect();
-    let draws = RandomFields::from_connections(&recording.hellos);
+    let random = RandomFields::from_connections(&recording.hellos);
     let mut versions = without_grease(hello.versions());
     versions.sort_unstable();
     Ok(Tls {
@@ -49,9 +49,9 @@ pub(super) fn tls(recording: &Recording) -> Result<Tls, String> {
                 other => Err(format!("a known certificate compression instead of {other}")),
             })
             .collect::<Result<_, _>>()?,
-        grease: hello.ciphers.iter().any(|id| is_grease(*id)) && draws.grease,
-        grease_places: Some(common_value(&all, "set of GREASE places", grease_layout)?),
-        permute_extensions: draws.order,
+        grease: hello.ciphers.iter().any(|id| is_grease(*id)) && random.grease,
+        grease_places: Some(common_value(&all, "set of GREASE positions", grease_layout)?),
+        permute_extensions: random.order,
         ech_grease: hello.extension(ENCRYPTED_CLIENT_HELLO).is_some(),
         ocsp_stapling: hello.extension(STATUS_REQUEST).is_some(),
         signed_certificate_timestamps: hello.extension(SIGNED_CERTIFICATE_TIMESTAMP).is_some(),
@@ -71,20 +71,20 @@ pub(super) fn tls(recording: &Recording) -> Result<Tls, String> {
     })
 }
 
-/// What all hellos agree on.
+/// Returns the value that all ClientHellos share.
 fn common_value<T: PartialEq>(
     hellos: &[&ClientHello],
     what: &str,
-    of: impl Fn(&ClientHello) -> Option<T>,
+    value: impl Fn(&ClientHello) -> Option<T>,
 ) -> Result<T, String> {
-    let mut found = hellos.iter().map(|hello| of(hello));
+    let mut found = hellos.iter().map(|hello| value(hello));
     let first = found.next().flatten();
     first
         .filter(|first| found.all(|other| other.as_ref() == Some(first)))
-        .ok_or_else(|| format!("one {what} in all ClientHellos"))
+        .ok_or_else(|| format!("a consistent {what} in all ClientHellos"))
 }
 
-/// The extensions whose bodies are the same in every hello.
+/// The bodies of the extensions whose body is equal in every ClientHello.
 fn fixed_bodies(hellos: &[ClientHello]) -> BTreeMap<String, String> {
     let Some((first, others)) = hellos.split_first() else { return BTreeMap::new() };
     first
@@ -101,17 +101,17 @@ fn resumption(fresh: &[u16], resumed: &[ClientHello]) -> Result<Resumption, Stri
     if all.is_empty() {
         return Err("a ClientHello that resumes a session".to_owned());
     }
-    common_value(&all, "way to resume", |hello| {
+    common_value(&all, "form of resumption", |hello| {
         let mut extensions = ids(hello);
         let before = extensions.len();
         extensions.retain(|id| !fresh.contains(id));
-        // It leaves nothing out that a first hello has.
+        // It must contain every extension of a first ClientHello.
         (before - extensions.len() == fresh.len())
             .then_some(Resumption { extensions, last: hello.extension_ids().last()? })
     })
 }
 
-/// Where GREASE stands; `None` when it stands elsewhere than at a list's ends.
+/// The positions of GREASE values; `None` if one is not at an end of its list.
 fn grease_layout(hello: &ClientHello) -> Option<GreaseLayout> {
     let extensions = hello.extension_ids().filter(|id| *id != extension::PRE_SHARED_KEY);
     Some(GreaseLayout {
@@ -177,12 +177,12 @@ mod tests {
     }
 
     #[test]
-    fn only_what_no_hello_changes_is_a_fixed_body() {
+    fn bodies_that_are_equal_in_all_hellos_are_fixed() {
         let (one, mut other) = (sample::chrome(), sample::chrome());
         let hellos = [one.clone(), other.clone()];
         let all = fixed_bodies(&hellos);
         assert_eq!(all["65281"], "00");
-        assert!(!all.contains_key("0"), "the server's name is the request's");
+        assert!(!all.contains_key("0"), "the server name depends on the request");
         let ocsp = other.extensions.iter_mut().find(|one| one.id == STATUS_REQUEST).unwrap();
         ocsp.body[0] = 2;
         other.extensions.retain(|one| one.id != SIGNED_CERTIFICATE_TIMESTAMP);
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resumption_that_leaves_something_out_is_refused() {
+    fn a_resumption_without_an_extension_of_the_first_hello_is_an_error() {
         let fresh = ids(&sample::chrome());
         let resumed = sample::chrome_resumed();
         assert_eq!(resumption(&fresh, std::slice::from_ref(&resumed)).unwrap(), Resumption::default());

@@ -1,4 +1,4 @@
-//! Recorded header blocks become a profile's HPACK habits. Pure.
+//! Derives a profile's HPACK settings from recorded header blocks. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,29 +7,29 @@ use crate::fingerprint::hpack::{FieldEncoding, HpackField};
 use crate::fingerprint::hpack_tables::{CODE_LENGTHS, STATIC};
 use crate::fingerprint::profile::{Hpack, Huffman};
 
-/// How the client writes its header fields, from all that it wrote.
+/// Derives the client's HPACK settings from all recorded header fields.
 ///
 /// # Errors
-/// What the recording lacks, or the habit it does not keep to.
+/// The part that the recording lacks, or the setting that it contradicts.
 pub(super) fn hpack<'a>(connections: impl Iterator<Item = &'a RecordedConnection>) -> Result<Hpack, String> {
-    let mut seen = HpackUsage::default();
+    let mut usage = HpackUsage::default();
     for connection in connections {
         let mut table = BTreeSet::new();
         for field in connection.requests.iter().flat_map(|request| &request.hpack) {
-            seen.add_field(field, &mut table)?;
+            usage.add_field(field, &mut table)?;
         }
     }
-    seen.into_hpack()
+    usage.into_hpack()
 }
 
 #[derive(Default)]
 struct HpackUsage<'a> {
-    /// How the literals of each name were written.
+    /// The representation of the literals of each name.
     forms: BTreeMap<&'a str, FieldEncoding>,
-    /// Huffman rules that no string contradicts.
+    /// Huffman rules that at least one string contradicts.
     contradicted: BTreeSet<&'static str>,
     strings: usize,
-    /// Fields that went into the table and came again, and how often the table was referred to then.
+    /// Fields that were indexed and sent again, and how often these used an index.
     repeated: usize,
     reused: usize,
 }
@@ -49,9 +49,9 @@ impl<'a> HpackUsage<'a> {
             return Ok(());
         }
         if *self.forms.entry(name).or_insert(field.form) != field.form {
-            return Err(format!("one HPACK form for {name}"));
+            return Err(format!("a consistent HPACK representation for {name}"));
         }
-        // Static entries would be used whether the table is or not.
+        // Static entries are used independently of the dynamic table.
         if field.form == FieldEncoding::Incremental && !STATIC.contains(&(name, value)) {
             table.insert((name, value));
         }
@@ -61,7 +61,7 @@ impl<'a> HpackUsage<'a> {
     }
 
     fn add_string(&mut self, text: &str, huffman: Option<bool>) {
-        // Bytes that were no UTF-8 are lost, and nothing is no shorter either way.
+        // Bytes that are not UTF-8 were replaced, and an empty string has the same length either way.
         let Some(coded) = huffman.filter(|_| !text.is_empty() && !text.contains('\u{fffd}')) else { return };
         let bits: usize = text.bytes().map(|byte| usize::from(CODE_LENGTHS[usize::from(byte)])).sum();
         self.strings += 1;
@@ -71,25 +71,25 @@ impl<'a> HpackUsage<'a> {
     }
 
     fn into_hpack(self) -> Result<Hpack, String> {
-        let kept: Vec<_> =
+        let consistent: Vec<_> =
             [ALWAYS, SHORTER, NEVER].into_iter().filter(|r| !self.contradicted.contains(r)).collect();
-        let huffman = match kept[..] {
+        let huffman = match consistent[..] {
             [ALWAYS] => Huffman::Always,
             [SHORTER] => Huffman::Shorter,
             [NEVER] => Huffman::Never,
-            _ => return Err(format!("one rule for Huffman coding in {} strings", self.strings)),
+            _ => return Err(format!("a consistent Huffman rule in {} strings", self.strings)),
         };
         if self.repeated == 0 {
-            return Err("a header field that comes twice on one HTTP/2 connection".to_owned());
+            return Err("a header field that is sent twice on one HTTP/2 connection".to_owned());
         }
         if let Some((name, _)) = self
             .forms
             .iter()
             .find(|(name, form)| name.starts_with(':') && **form == FieldEncoding::NeverIndexed)
         {
-            return Err(format!("a known HPACK form for {name}"));
+            return Err(format!("a supported HPACK representation for {name}"));
         }
-        let of = |form: FieldEncoding, pseudo: bool| {
+        let names_with = |form: FieldEncoding, pseudo: bool| {
             let names = self
                 .forms
                 .iter()
@@ -97,9 +97,9 @@ impl<'a> HpackUsage<'a> {
             names.map(|(name, _)| name.trim_start_matches(':').to_owned()).collect::<Vec<_>>()
         };
         Ok(Hpack {
-            indexed_pseudo: of(FieldEncoding::Incremental, true),
-            unindexed: of(FieldEncoding::WithoutIndexing, false),
-            never_indexed: of(FieldEncoding::NeverIndexed, false),
+            indexed_pseudo: names_with(FieldEncoding::Incremental, true),
+            unindexed: names_with(FieldEncoding::WithoutIndexing, false),
+            never_indexed: names_with(FieldEncoding::NeverIndexed, false),
             huffman,
             table_reuse: self.reused > 0,
         })
@@ -131,39 +131,36 @@ mod tests {
     }
 
     fn measure(fields: &[HpackField]) -> Result<Hpack, String> {
-        let (mut seen, mut table) = (HpackUsage::default(), BTreeSet::new());
+        let (mut usage, mut table) = (HpackUsage::default(), BTreeSet::new());
         for field in fields {
-            seen.add_field(field, &mut table)?;
+            usage.add_field(field, &mut table)?;
         }
-        seen.into_hpack()
+        usage.into_hpack()
     }
 
     #[test]
-    fn what_keeps_to_no_habit_or_shows_none_is_named() {
+    fn inconsistent_and_missing_hpack_data_are_errors() {
         let inc = |value: &str, huffman| literal("accept", value, FieldEncoding::Incremental, huffman);
-        for (fields, said) in [
-            (vec![], "one rule for Huffman coding in 0 strings"),
-            (vec![inc("text/html", true)], "one rule for Huffman coding in 1 strings"),
-            (
-                vec![inc("text/html", true), inc("text/css", false)],
-                "one rule for Huffman coding in 2 strings",
-            ),
+        for (fields, expected) in [
+            (vec![], "a consistent Huffman rule in 0 strings"),
+            (vec![inc("text/html", true)], "a consistent Huffman rule in 1 strings"),
+            (vec![inc("text/html", true), inc("text/css", false)], "a consistent Huffman rule in 2 strings"),
             (
                 vec![inc("text/html", true), inc("?0", false)],
-                "a header field that comes twice on one HTTP/2 connection",
+                "a header field that is sent twice on one HTTP/2 connection",
             ),
             (
                 vec![inc("a", false), literal("accept", "b", FieldEncoding::NeverIndexed, false)],
-                "one HPACK form for accept",
+                "a consistent HPACK representation for accept",
             ),
         ] {
-            assert_eq!(measure(&fields).unwrap_err(), said);
+            assert_eq!(measure(&fields).unwrap_err(), expected);
         }
         let twice = [inc("text/html", true), inc("?0", false), inc("?0", false)];
         assert!(!measure(&twice).unwrap().table_reuse);
     }
 
-    /// What the engine writes, heard by the recorder and measured as a browser's is.
+    /// Records the engine and derives its settings as for a browser.
     #[tokio::test(flavor = "multi_thread")]
     async fn the_engine_sends_what_the_profile_says() {
         let chrome = Profile::named("chrome-156-linux").unwrap();
@@ -177,8 +174,8 @@ mod tests {
             table_reuse: false,
         };
         for profile in [chrome, Arc::new(other)] {
-            let stage = RecorderSet::new().await.unwrap();
-            let recording = stage.record_impersonate(Arc::clone(&profile), &|_| ()).await.unwrap();
+            let recorders = RecorderSet::new().await.unwrap();
+            let recording = recorders.record_impersonate(Arc::clone(&profile), &|_| ()).await.unwrap();
             assert_eq!(hellos::tls(&recording).unwrap(), profile.tls);
             assert_eq!(hpack(recording.scenarios.values().flatten()).unwrap(), profile.http2.hpack);
         }

@@ -1,4 +1,4 @@
-//! The lab: a recorder that hears what a client says, and the demo origin.
+//! The lab: a recorder of client traffic, and the demo origin.
 //!
 //! Everything listens on loopback only.
 

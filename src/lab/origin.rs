@@ -1,4 +1,4 @@
-//! The demo origin: four sites on one loopback port, told apart by name.
+//! The demo origin: four sites on one loopback port, selected by host name.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use super::sites::{DemoSites, REFERENCE_END, REFERENCE_PATH, SiteCounters};
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 
-/// The names of the origin's sites: open to all, gated by fingerprint, challenged by script, closed.
+/// The host names of the sites: open, gated by fingerprint, challenged by script, closed.
 pub const SITES: [&str; 4] = ["open.test", "gated.test", "challenged.test", "closed.test"];
 
 const RECORDING_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A running demo origin. Dropping it ends it.
+/// A running demo origin. Dropping it stops the server.
 pub struct DemoOrigin {
     recorder: Recorder,
     authority: Arc<Authority>,
@@ -26,12 +26,12 @@ pub struct DemoOrigin {
 }
 
 impl DemoOrigin {
-    /// Starts the origin on a free port. Its gate lets in what `reference` describes; without one, the
-    /// machine's Chromium is started once and recorded.
+    /// Starts the origin on a free port. gated.test accepts requests that match `reference`. Default: the
+    /// installed Chromium is started once and recorded.
     ///
     /// # Errors
     /// [`ErrorKind::Io`] or [`ErrorKind::Tls`] when the server cannot start, [`ErrorKind::Browser`] when
-    /// there is no reference and no Chromium to record.
+    /// no reference is given and Chromium cannot be recorded.
     pub async fn start(reference: Option<Reference>) -> Result<Self> {
         let authority = Arc::new(Authority::new(&[SITES.as_slice(), &["localhost", "127.0.0.1"]].concat())?);
         let sites = Arc::new(DemoSites::default());
@@ -39,7 +39,7 @@ impl DemoOrigin {
             let sites = Arc::clone(&sites);
             Recorder::builder()
                 .tls(Arc::clone(&authority), &["h2", "http/1.1"])
-                .start(move |heard| sites.respond(heard))
+                .start(move |exchange| sites.respond(exchange))
                 .await?
         };
         let origin = Self { recorder, authority, sites };
@@ -51,61 +51,61 @@ impl DemoOrigin {
         Ok(origin)
     }
 
-    /// Where it listens: always on 127.0.0.1.
+    /// The listening address, always on 127.0.0.1.
     #[must_use]
     pub const fn addr(&self) -> SocketAddr {
         self.recorder.addr()
     }
 
-    /// The certificate to trust, for `--cacert`.
+    /// The CA certificate, for `--cacert`.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
         self.authority.ca_pem()
     }
 
-    /// What the gate compares with.
+    /// The recording with which gated.test compares requests.
     #[must_use]
     pub fn reference(&self) -> Option<&Reference> {
         self.sites.reference.get()
     }
 
-    /// The URL of one of [`SITES`], with the port. Its name must be led to 127.0.0.1.
+    /// The URL of one of [`SITES`], with the port. The client must resolve its name to 127.0.0.1.
     #[must_use]
     pub fn url(&self, site: &str) -> String {
         format!("https://{site}:{}/", self.addr().port())
     }
 
-    /// The recorder underneath: address, and everything heard.
+    /// The underlying recorder: its address and recorded connections.
     #[must_use]
     pub const fn recorder(&self) -> &Recorder {
         &self.recorder
     }
 
-    /// The authority that signed its certificate.
+    /// The authority that signed the certificate.
     #[must_use]
     pub fn authority(&self) -> &Authority {
         &self.authority
     }
 
-    /// How often each site did what.
+    /// The counters of all sites.
     #[must_use]
     pub fn counts(&self) -> SiteCounters {
         *self.sites.counts()
     }
 
-    /// How challenged.test behaves from now on. Default: [`Manner::default`].
-    pub fn set_challenge_mode(&self, manner: ChallengeMode) {
-        self.sites.set_challenge_mode(manner);
+    /// Sets the behaviour of challenged.test from now on. Default: [`ChallengeMode::default`].
+    pub fn set_challenge_mode(&self, mode: ChallengeMode) {
+        self.sites.set_challenge_mode(mode);
     }
 
-    /// Why the gate refused its last request (the parts that differ from the reference), or the challenge
-    /// its last answer.
+    /// The reason for the last rejection: the parts in which a request to gated.test differs from the
+    /// reference, or the reason that challenged.test rejected an answer.
     #[must_use]
     pub fn last_refusal(&self) -> Vec<&'static str> {
         self.sites.last_refusal()
     }
 
-    /// Opens a Chromium against this origin, and takes down what it says.
+    /// Starts Chromium against this origin and records it.
     async fn record(&self) -> Result<Reference> {
         let chromium = Chromium::start(LaunchOptions {
             pin: Some(self.authority.pin()?),
@@ -114,21 +114,24 @@ impl DemoOrigin {
         })
         .await?;
         let start = format!("https://open.test:{}{REFERENCE_PATH}", self.addr().port());
-        // Twice: the first visit gets a cookie, so that the second shows where cookies stand.
+        // Two visits: the first sets a cookie, so that the second shows the position of the cookie header.
         for visit in 1..=2 {
             chromium.open(&start).await?;
-            let whole = self.recorder.wait_until(RECORDING_TIMEOUT, |all| {
+            let complete = self.recorder.wait_until(RECORDING_TIMEOUT, |all| {
                 all.iter().flat_map(|c| &c.requests).filter(|r| r.path == REFERENCE_END).count() >= visit
             });
-            if !whole.await {
-                return Err(Error::new(ErrorKind::Browser, "Chromium did not finish the lab's recording"));
+            if !complete.await {
+                let message = format!(
+                    "timed out after {RECORDING_TIMEOUT:?} waiting for Chromium to complete the recording"
+                );
+                return Err(Error::new(ErrorKind::Browser, message));
             }
         }
         chromium.stop().await?;
         let clients = self.recorder.clients();
         let reference = Reference::from_clients(&clients);
         self.recorder.clear();
-        reference.ok_or_else(|| Error::new(ErrorKind::Browser, "Chromium did not speak HTTP/2 to the lab"))
+        reference.ok_or_else(|| Error::new(ErrorKind::Browser, "Chromium did not use HTTP/2 with the lab"))
     }
 }
 
@@ -142,7 +145,7 @@ mod tests {
 
     const AGENT: (&str, &str) = ("user-agent", "Test/1.0");
 
-    /// What was recorded of Chromium 156.
+    /// The recorded reference of Chromium 156.
     fn chrome() -> Reference {
         let text = include_str!("../../fixtures/references/chrome-156-linux.json");
         serde_json::from_str(text).unwrap()
@@ -152,19 +155,19 @@ mod tests {
         TestClient { addr: origin.addr(), authority: origin.authority(), ciphers: None }
     }
 
-    fn clearance(answered: &TestResponse) -> Option<String> {
-        let cookie = answered.headers.get("set-cookie")?.to_str().ok()?;
+    fn clearance(response: &TestResponse) -> Option<String> {
+        let cookie = response.headers.get("set-cookie")?.to_str().ok()?;
         cookie.split(';').next()?.strip_prefix(&format!("{CLEARANCE_COOKIE}=")).map(str::to_owned)
     }
 
-    /// Passes the challenge as the page's script would.
+    /// Passes the challenge as the page's script does.
     async fn pass_challenge(caller: &TestClient<'_>) -> String {
         let page = caller.get("challenged.test", "/", &[AGENT]).await;
         let (_, rest) = page.text.split_once("cN: \"").unwrap();
         let body = challenge::solve(rest.split('"').next().unwrap(), AGENT.1);
-        let answered = caller.send("POST", "challenged.test", "/__lab/verify", &[AGENT], &body).await;
-        assert_eq!(answered.status, 200, "{}", answered.text);
-        clearance(&answered).unwrap()
+        let response = caller.send("POST", "challenged.test", "/__lab/verify", &[AGENT], &body).await;
+        assert_eq!(response.status, 200, "{}", response.text);
+        clearance(&response).unwrap()
     }
 
     #[tokio::test]
@@ -182,9 +185,9 @@ mod tests {
     #[tokio::test]
     async fn gated_refuses_a_plain_client_and_says_why() {
         let origin = DemoOrigin::start(Some(chrome())).await.unwrap();
-        let answered = client(&origin).get("gated.test", "/", &[AGENT]).await;
-        assert_eq!(answered.status, 403);
-        assert!(answered.text.contains("Access Denied"));
+        let response = client(&origin).get("gated.test", "/", &[AGENT]).await;
+        assert_eq!(response.status, 403);
+        assert!(response.text.contains("Access Denied"));
         assert_eq!((origin.counts().gated_refused, origin.counts().gated_passed), (1, 0));
         for part in ["ciphers", "extensions", "ja4", "akamai", "headers"] {
             assert!(origin.last_refusal().contains(&part), "{part}");
@@ -192,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn gated_lets_in_whoever_is_equal_to_the_recording() {
+    async fn gated_accepts_a_client_that_equals_the_recording() {
         let headers = [AGENT, ("accept", "*/*"), ("cookie", "a=b"), ("priority", "u=0, i")];
         let recorded = DemoOrigin::start(Some(chrome())).await.unwrap();
         client(&recorded).get("open.test", "/", &headers).await;
@@ -213,7 +216,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_clearance_is_good_only_with_the_fingerprint_and_agent_that_earned_it() {
+    async fn a_clearance_is_valid_only_with_its_fingerprint_and_user_agent() {
         let origin = DemoOrigin::start(Some(chrome())).await.unwrap();
         let caller = client(&origin);
         let cookie = format!("{CLEARANCE_COOKIE}={}", pass_challenge(&caller).await);
@@ -237,16 +240,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_can_ask_what_was_heard_of_it() {
+    async fn a_client_can_read_its_own_recording() {
         let origin = DemoOrigin::start(Some(chrome())).await.unwrap();
-        let answered = client(&origin).get("open.test", "/__lab/me", &[AGENT]).await;
-        let me: serde_json::Value = serde_json::from_str(&answered.text).unwrap();
+        let response = client(&origin).get("open.test", "/__lab/me", &[AGENT]).await;
+        let me: serde_json::Value = serde_json::from_str(&response.text).unwrap();
         assert_eq!(me["over"], "h2");
         assert_eq!(me["requests"][0]["headers"][0], serde_json::json!(["user-agent", "Test/1.0"]));
         assert!(me["ja4"].as_str().unwrap().starts_with("t13d"));
     }
 
-    /// What an installed Chromium gets: everything that a browser can.
+    /// An installed Chromium passes both the gate and the challenge.
     #[tokio::test]
     async fn the_machines_chromium_passes_gate_and_challenge() {
         if Chromium::find().is_none() {
@@ -273,7 +276,7 @@ mod tests {
             |all: &[RecordedConnection]| pages(all, "gated.test") >= 1 && pages(all, "challenged.test") >= 2;
         let reached = origin.recorder().wait_until(RECORDING_TIMEOUT, done).await;
         assert!(reached, "{:?} {:?}", origin.counts(), origin.last_refusal());
-        // The request is told before it is answered; one more is answered after both.
+        // A request is recorded before its response is sent. A further response comes after both.
         chromium.open(&origin.url("open.test")).await.unwrap();
         let open = |all: &[RecordedConnection]| pages(all, "open.test") >= 1;
         assert!(origin.recorder().wait_until(RECORDING_TIMEOUT, open).await);

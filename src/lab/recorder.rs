@@ -1,4 +1,4 @@
-//! A loopback server that writes down what every client says, byte for byte.
+//! A loopback server that records every client byte for byte.
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -25,20 +25,20 @@ use crate::sync::lock_unpoisoned;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
-/// The most connections kept; the oldest go first.
+/// The maximum number of recorded connections. The oldest are dropped.
 const MAX_CLIENTS: usize = 1024;
-/// The most connections served at once.
+/// The maximum number of concurrent connections.
 const MAX_OPEN: usize = 4096;
 
-/// A running recorder. Dropping it ends the server and its connections.
+/// A running recorder. Dropping it stops the server and closes its connections.
 pub struct Recorder {
     addr: SocketAddr,
     log: Arc<ClientLog>,
-    /// They end with it.
+    /// Dropping the set aborts the tasks.
     _tasks: JoinSet<()>,
 }
 
-/// How a recorder is to listen.
+/// Listening options of a recorder.
 pub struct RecorderBuilder {
     port: u16,
     extra_addresses: Vec<Ipv4Addr>,
@@ -47,49 +47,48 @@ pub struct RecorderBuilder {
 }
 
 impl Recorder {
-    /// A recorder that is still to be told how to listen.
+    /// Returns a builder with the defaults.
     #[must_use]
     pub const fn builder() -> RecorderBuilder {
         RecorderBuilder { port: 0, extra_addresses: Vec::new(), protocols: Vec::new(), authority: None }
     }
 
-    /// Where it listens: always on 127.0.0.1, whatever other loopback addresses there are.
+    /// The main listening address. It is on 127.0.0.1, also if extra addresses are set.
     #[must_use]
     pub const fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The clients heard so far, in order of arrival.
+    /// The recorded clients, in order of arrival.
     #[must_use]
     pub fn clients(&self) -> Vec<Arc<Client>> {
         self.log.clients().iter().cloned().collect()
     }
 
-    /// What was heard so far, in order of arrival.
+    /// The recorded connections, in order of arrival.
     #[must_use]
     pub fn connections(&self) -> Vec<RecordedConnection> {
         self.log.clients().iter().map(|client| client.to_connection()).collect()
     }
 
-    /// Forgets what was heard so far. Connections that are still open are there again with their
-    /// next request.
+    /// Clears the recording. A connection that is still open is recorded again with its next request.
     pub fn clear(&self) {
         for client in self.log.clients().drain(..) {
             client.clear();
         }
     }
 
-    /// Waits until `done` is true of what was heard, or `limit` has passed; says whether it is.
+    /// Waits until `done` is true for the recorded connections, at most `limit`. Returns whether it is.
     pub async fn wait_until(&self, limit: Duration, done: impl Fn(&[RecordedConnection]) -> bool) -> bool {
-        let mut news = self.log.changes.subscribe();
-        let heard = async {
+        let mut changes = self.log.changes.subscribe();
+        let condition = async {
             while !done(&self.connections()) {
-                if news.changed().await.is_err() {
+                if changes.changed().await.is_err() {
                     return;
                 }
             }
         };
-        timeout(limit, heard).await.is_ok()
+        timeout(limit, condition).await.is_ok()
     }
 }
 
@@ -101,15 +100,15 @@ impl RecorderBuilder {
         self
     }
 
-    /// Listens on these loopback addresses too, on the same port: hosts of their own, as it seems to
-    /// clients that share connections between hosts of one address. Default: none.
+    /// Also listens on these loopback addresses, on the same port. Clients that share connections between
+    /// hosts of one address then treat them as separate hosts. Default: none.
     #[must_use]
     pub fn extra_addresses(mut self, addresses: &[Ipv4Addr]) -> Self {
         self.extra_addresses = addresses.to_vec();
         self
     }
 
-    /// Speaks TLS with this authority's leaf, and offers these ALPN protocols. Default: cleartext.
+    /// Enables TLS with this authority's leaf, and offers these ALPN protocols. Default: cleartext.
     #[must_use]
     pub fn tls(mut self, authority: Arc<Authority>, protocols: &[&'static str]) -> Self {
         self.authority = Some(authority);
@@ -117,10 +116,10 @@ impl RecorderBuilder {
         self
     }
 
-    /// Starts listening; `handler` answers every request.
+    /// Starts the recorder. `handler` responds to every request.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] when the port cannot be had, [`ErrorKind::Tls`] when TLS cannot be set up.
+    /// [`ErrorKind::Io`] when the port cannot be bound, [`ErrorKind::Tls`] when TLS cannot be set up.
     pub async fn start(
         self,
         handler: impl Fn(&Exchange) -> Reply + Send + Sync + 'static,
@@ -129,19 +128,20 @@ impl RecorderBuilder {
             Some(authority) => Some(authority.acceptor(&self.protocols)?),
             None => None,
         };
-        let unbound = |address, port| {
+        let bind_error = |address, port| {
             move |cause| {
                 Error::new(ErrorKind::Io, format!("the lab could not listen on {address}:{port}"))
                     .with_source(cause)
             }
         };
-        let home = Ipv4Addr::LOCALHOST;
-        let listener = TcpListener::bind((home, self.port)).await.map_err(unbound(home, self.port))?;
-        let addr = listener.local_addr().map_err(unbound(home, self.port))?;
+        let localhost = Ipv4Addr::LOCALHOST;
+        let listener =
+            TcpListener::bind((localhost, self.port)).await.map_err(bind_error(localhost, self.port))?;
+        let addr = listener.local_addr().map_err(bind_error(localhost, self.port))?;
         let mut listeners = vec![listener];
         for address in &self.extra_addresses {
             let bound = TcpListener::bind((*address, addr.port())).await;
-            listeners.push(bound.map_err(unbound(*address, addr.port()))?);
+            listeners.push(bound.map_err(bind_error(*address, addr.port()))?);
         }
         let log = Arc::new(ClientLog::default());
         let server =
@@ -166,7 +166,7 @@ impl ClientLog {
         lock_unpoisoned(&self.clients)
     }
 
-    /// Keeps a client that is new, or comes back after [`Recorder::clear`], and tells who waits.
+    /// Adds a client that is new or was removed by [`Recorder::clear`], and notifies waiting tasks.
     fn add(&self, client: &Arc<Client>) {
         let mut clients = self.clients();
         if !clients.iter().rev().any(|known| Arc::ptr_eq(known, client)) {
@@ -184,7 +184,7 @@ struct Server {
     acceptor: Option<SslAcceptor>,
     handler: Handler,
     log: Arc<ClientLog>,
-    /// The next client's number.
+    /// The number of the next client.
     next: AtomicUsize,
 }
 
@@ -197,9 +197,9 @@ async fn accept(listener: TcpListener, server: Arc<Server>) {
                     let id = server.next.fetch_add(1, Ordering::Relaxed);
                     open.spawn(Arc::clone(&server).serve(stream, id));
                 }
-                // Over the bound: dropped, which closes it.
+                // Above the limit: dropping the stream closes it.
                 Ok(_) => {}
-                // Mostly too many open files: some will be closed before long.
+                // Usually too many open files. Some close soon.
                 Err(_) => sleep(ACCEPT_RETRY_DELAY).await,
             },
             Some(_) = open.join_next(), if !open.is_empty() => {}
@@ -208,14 +208,14 @@ async fn accept(listener: TcpListener, server: Arc<Server>) {
 }
 
 impl Server {
-    /// Serves one connection. How it ends is the client's business: errors end it, no more.
+    /// Serves one connection. A client may end it in any way, so errors are not reported.
     async fn serve(self: Arc<Self>, stream: TcpStream, id: usize) {
         let _ = stream.set_nodelay(true);
         let handler: Handler = {
             let (handler, log) = (Arc::clone(&self.handler), Arc::clone(&self.log));
-            Arc::new(move |heard: &Exchange| {
-                log.add(&heard.client);
-                handler(heard)
+            Arc::new(move |exchange: &Exchange| {
+                log.add(&exchange.client);
+                handler(exchange)
             })
         };
         let Some(acceptor) = &self.acceptor else {
@@ -225,26 +225,27 @@ impl Server {
             return;
         };
         let hello = Arc::new(Mutex::new(HelloSniffer::default()));
-        let ear = {
+        let on_read = {
             let hello = Arc::clone(&hello);
             move |bytes: &[u8]| lock_unpoisoned(&hello).push(bytes)
         };
-        let shaken = timeout(HANDSHAKE_TIMEOUT, tokio_boring::accept(acceptor, Tap::new(stream, ear))).await;
-        let h2 = matches!(&shaken, Ok(Ok(tls)) if tls.ssl().selected_alpn_protocol() == Some(b"h2"));
+        let handshake =
+            timeout(HANDSHAKE_TIMEOUT, tokio_boring::accept(acceptor, Tap::new(stream, on_read))).await;
+        let h2 = matches!(&handshake, Ok(Ok(tls)) if tls.ssl().selected_alpn_protocol() == Some(b"h2"));
         let records = std::mem::take(&mut lock_unpoisoned(&hello).bytes);
         let over = if h2 { WireProtocol::Http2 } else { WireProtocol::Http1 };
-        let client = Arc::new(Client::new(id, over, matches!(shaken, Ok(Ok(_))), records));
+        let client = Arc::new(Client::new(id, over, matches!(handshake, Ok(Ok(_))), records));
         self.log.add(&client);
-        match shaken {
+        match handshake {
             Ok(Ok(tls)) if h2 => drop(serve::h2(tls, client, handler).await),
             Ok(Ok(tls)) => drop(serve::h1(tls, client, handler).await),
-            // A client that does not like the certificate has still been heard.
+            // The ClientHello is recorded even if the client rejects the certificate.
             Ok(Err(_)) | Err(_) => {}
         }
     }
 }
 
-/// Keeps a connection's first bytes until they are a whole ClientHello, or cannot be one.
+/// Buffers the first bytes of a connection until they form a ClientHello or cannot be one.
 #[derive(Default)]
 struct HelloSniffer {
     bytes: Vec<u8>,
@@ -274,10 +275,10 @@ mod tests {
     async fn send_raw(recorder: &Recorder, text: &str) -> String {
         let mut stream = TcpStream::connect(recorder.addr()).await.unwrap();
         stream.write_all(text.as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
-        // A server that leaves bytes unread ends with a reset: what came before counts.
-        let _ = stream.read_to_end(&mut answer).await;
-        String::from_utf8_lossy(&answer).into_owned()
+        let mut response = Vec::new();
+        // A server that does not read all bytes ends with a reset. The bytes before it count.
+        let _ = stream.read_to_end(&mut response).await;
+        String::from_utf8_lossy(&response).into_owned()
     }
 
     fn tls() -> (Arc<Authority>, RecorderBuilder) {
@@ -289,14 +290,16 @@ mod tests {
     #[tokio::test]
     async fn cleartext_requests_are_kept_in_wire_order_and_case() {
         let recorder = Recorder::builder()
-            .start(|heard| Reply::html(200, format!("{} {:?}", heard.request.path, heard.body)).close_after())
+            .start(|exchange| {
+                Reply::html(200, format!("{} {:?}", exchange.request.path, exchange.body)).close_after()
+            })
             .await
             .unwrap();
         let text = "POST /a?b HTTP/1.1\r\nHost: one.test:1\r\nsec-CH-ua: x\r\nAccept: */*\r\nContent-Length: 2\r\n\r\nhi";
-        let answer = send_raw(&recorder, text).await;
-        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-        assert!(answer.contains("connection: close\r\n"), "{answer}");
-        assert!(answer.ends_with("\r\n\r\n/a?b b\"hi\""), "{answer}");
+        let response = send_raw(&recorder, text).await;
+        assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
+        assert!(response.contains("connection: close\r\n"), "{response}");
+        assert!(response.ends_with("\r\n\r\n/a?b b\"hi\""), "{response}");
         let connections = recorder.connections();
         let request = &connections[0].requests[0];
         let names: Vec<&str> = request.headers.iter().map(|(name, _)| name.as_str()).collect();
@@ -308,19 +311,19 @@ mod tests {
     #[tokio::test]
     async fn one_connection_carries_several_requests() {
         let recorder = Recorder::builder().start(|_| Reply::status(204)).await.unwrap();
-        let answer = send_raw(
+        let response = send_raw(
             &recorder,
             "GET /1 HTTP/1.1\r\nHost: x\r\n\r\nHEAD /2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
         )
         .await;
-        assert_eq!(answer.matches("HTTP/1.1 204 No Content\r\n").count(), 2, "{answer}");
-        assert!(!answer.contains("content-length"), "{answer}");
+        assert_eq!(response.matches("HTTP/1.1 204 No Content\r\n").count(), 2, "{response}");
+        assert!(!response.contains("content-length"), "{response}");
         assert_eq!(recorder.connections().len(), 1);
         assert_eq!(recorder.connections()[0].requests.len(), 2);
     }
 
     #[tokio::test]
-    async fn nonsense_is_refused_and_does_no_harm() {
+    async fn invalid_requests_are_rejected_and_the_recorder_continues() {
         let recorder = Recorder::builder().start(|_| Reply::status(200)).await.unwrap();
         for (text, status) in [
             ("nonsense\r\n\r\n", "400"),
@@ -329,19 +332,19 @@ mod tests {
             ("POST / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n", "413"),
             ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", "411"),
         ] {
-            let answer = send_raw(&recorder, text).await;
-            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{text}: {answer}");
+            let response = send_raw(&recorder, text).await;
+            assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{text}: {response}");
         }
         let (_, builder) = tls();
         let recorder = builder.start(|_| Reply::status(200)).await.unwrap();
         send_raw(&recorder, "GET / HTTP/1.1\r\n\r\n").await;
         assert!(recorder.wait_until(TIMEOUT, |all| all.len() == 1).await);
-        let heard = &recorder.connections()[0];
-        assert_eq!((heard.finished, heard.ja4.as_deref()), (false, None));
+        let connection = &recorder.connections()[0];
+        assert_eq!((connection.finished, connection.ja4.as_deref()), (false, None));
     }
 
     #[tokio::test]
-    async fn a_large_answer_passes_the_flow_control_of_http2() {
+    async fn a_large_response_passes_http2_flow_control() {
         let (authority, builder) = tls();
         let recorder = builder.start(|_| Reply::html(200, "x".repeat(1_000_000))).await.unwrap();
         let caller = TestClient { addr: recorder.addr(), authority: &authority, ciphers: None };
@@ -352,7 +355,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_forgotten_comes_back_with_the_next_request() {
+    async fn a_cleared_connection_is_recorded_again_with_its_next_request() {
         let recorder = Recorder::builder().start(|_| Reply::status(200)).await.unwrap();
         let mut stream = TcpStream::connect(recorder.addr()).await.unwrap();
         for path in ["/1", "/2"] {
@@ -366,13 +369,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn dropping_it_ends_its_connections() {
+    async fn dropping_the_recorder_closes_its_connections() {
         let recorder = Recorder::builder().start(|_| Reply::status(200)).await.unwrap();
         let mut stream = TcpStream::connect(recorder.addr()).await.unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         assert!(stream.read(&mut [0; 256]).await.unwrap() > 0);
         drop(recorder);
-        // Ends, by a close or a reset, instead of waiting for the next request.
+        // Ends by a close or a reset, instead of waiting for the next request.
         let rest = timeout(TIMEOUT, stream.read_to_end(&mut Vec::new())).await;
         assert!(rest.is_ok());
     }

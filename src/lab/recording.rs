@@ -1,4 +1,4 @@
-//! What was heard: connections and the requests on them.
+//! Recorded connections and their requests.
 
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -14,9 +14,9 @@ use crate::fingerprint::{Http2Fingerprint, ja3, ja4, ja4_r};
 use crate::hex;
 use crate::sync::lock_unpoisoned;
 
-/// The most requests kept per connection. Later ones are served, not kept.
+/// The maximum number of recorded requests per connection. Later ones are served, but not recorded.
 const MAX_REQUESTS: usize = 256;
-/// The most of its other frames kept.
+/// The maximum number of other recorded frames.
 const MAX_CONTROL: usize = 1024;
 
 /// One client's connection, as the handler sees it.
@@ -46,31 +46,31 @@ impl Client {
         }
     }
 
-    /// Its number in order of arrival.
+    /// The number of the connection, in order of arrival.
     #[must_use]
     pub const fn id(&self) -> usize {
         self.id
     }
 
-    /// How its requests travel.
+    /// The protocol of the requests.
     #[must_use]
     pub const fn over(&self) -> WireProtocol {
         self.over
     }
 
-    /// Its ClientHello; none over cleartext.
+    /// The ClientHello; `None` over cleartext.
     #[must_use]
     pub const fn hello(&self) -> Option<&ClientHello> {
         self.hello.as_ref()
     }
 
-    /// Its HTTP/2 opening, once its first request was heard.
+    /// The start of the HTTP/2 connection, once the first request has arrived.
     #[must_use]
     pub fn opening(&self) -> Option<&Http2Fingerprint> {
         self.opening.get()
     }
 
-    /// Its requests so far, in order of arrival.
+    /// The requests so far, in order of arrival.
     #[must_use]
     pub fn requests(&self) -> Vec<RecordedRequest> {
         lock_unpoisoned(&self.requests).clone()
@@ -83,7 +83,7 @@ impl Client {
         }
     }
 
-    /// Adds the DATA frames to a request that was kept before its body came.
+    /// Adds the DATA frames of a request that was recorded before its body arrived.
     pub(super) fn add_data_frames(&self, stream: u32, data: Vec<(usize, bool)>) {
         let mut requests = lock_unpoisoned(&self.requests);
         if let Some(request) = requests.iter_mut().rev().find(|r| r.stream == Some(stream)) {
@@ -91,7 +91,7 @@ impl Client {
         }
     }
 
-    /// Keeps a frame that is no body.
+    /// Records a frame, except DATA.
     pub(super) fn add_frame(&self, frame: &Frame) {
         let mut control = lock_unpoisoned(&self.control);
         if control.len() < MAX_CONTROL {
@@ -104,7 +104,7 @@ impl Client {
         lock_unpoisoned(&self.control).clear();
     }
 
-    /// What is known of it by now, to be written down.
+    /// A snapshot of the connection for serialization.
     #[must_use]
     pub fn to_connection(&self) -> RecordedConnection {
         let hello = self.hello.as_ref();
@@ -129,15 +129,15 @@ impl Client {
     }
 }
 
-/// One connection, written down.
+/// A recorded connection.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RecordedConnection {
-    /// Its number in order of arrival.
+    /// The number of the connection, in order of arrival.
     pub id: usize,
-    /// How its requests travel.
+    /// The protocol of the requests.
     pub over: WireProtocol,
-    /// Whether the TLS handshake was finished: not by a client that left, or did not like the
-    /// certificate. `over` says nothing then.
+    /// Whether the TLS handshake completed. If not (the client left, or rejected the certificate), `over` is
+    /// meaningless.
     pub finished: bool,
     /// The MD5 of its JA3.
     pub ja3: Option<String>,
@@ -151,62 +151,62 @@ pub struct RecordedConnection {
     pub akamai: Option<String>,
     /// The MD5 of Akamai's text.
     pub akamai_hash: Option<String>,
-    /// Whether it offered to resume a TLS session.
+    /// Whether the client offered to resume a TLS session.
     pub resumed: bool,
-    /// The ClientHello, read. A recording that is read back has its records instead.
+    /// The parsed ClientHello. When a recording is deserialized, `hello_records` replaces it.
     #[serde(skip_deserializing)]
     pub hello: Option<HelloSummary>,
-    /// The ClientHello's records, in hex.
+    /// The TLS records of the ClientHello, in hex.
     pub hello_records: String,
-    /// The HTTP/2 opening.
+    /// The start of the HTTP/2 connection, up to the first request.
     pub opening: Option<Http2Fingerprint>,
-    /// Its HTTP/2 frames in order of arrival, without bodies.
+    /// The HTTP/2 frames in order of arrival, without bodies.
     pub control: Vec<ControlFrame>,
-    /// Its requests in order of arrival.
+    /// The requests in order of arrival.
     pub requests: Vec<RecordedRequest>,
 }
 
-/// One request as it was on the wire.
+/// A request as it was on the wire.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RecordedRequest {
-    /// The HTTP/2 stream.
+    /// The HTTP/2 stream id.
     pub stream: Option<u32>,
     /// The method.
     pub method: String,
-    /// Host and port asked for: `:authority`, or the Host header.
+    /// Requested host and port: `:authority`, or the Host header.
     pub authority: String,
     /// Path and query.
     pub path: String,
-    /// How it travelled.
+    /// The protocol of the request.
     pub over: WireProtocol,
-    /// HTTP/2 pseudo headers in order.
+    /// HTTP/2 pseudo-headers in order.
     pub pseudo: Vec<String>,
-    /// Headers in order, in the case they had on the wire.
+    /// Headers in order, in wire case.
     pub headers: Vec<(String, String)>,
-    /// The priority fields in its HEADERS frame.
+    /// The priority fields of the HEADERS frame.
     pub priority: Option<Priority>,
-    /// How each field was written in HPACK.
+    /// The HPACK representation of each field.
     pub hpack: Vec<HpackField>,
-    /// Whether its HEADERS frame ended the stream.
+    /// Whether the HEADERS frame has END_STREAM.
     pub end_stream: Option<bool>,
-    /// Its DATA frames: the length of each, and whether it was the last.
+    /// The DATA frames: the length of each, and whether it is the last.
     pub data: Vec<(usize, bool)>,
 }
 
 impl RecordedRequest {
-    /// The first header of this name, whatever its case.
+    /// The first header of this name, case-insensitive.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
     }
 
-    /// The host asked for, without its port.
+    /// The requested host, without the port.
     #[must_use]
     pub fn host(&self) -> &str {
         self.authority.rsplit_once(':').map_or(self.authority.as_str(), |(host, _)| host)
     }
 
-    /// A cookie's value.
+    /// The value of a cookie.
     #[must_use]
     pub fn cookie(&self, name: &str) -> Option<&str> {
         self.headers
@@ -218,7 +218,7 @@ impl RecordedRequest {
             .map(|(_, v)| v)
     }
 
-    /// Reads an HTTP/2 request from a HEADERS frame; trailers are none.
+    /// Converts a HEADERS frame to a request; `None` for trailers and other frames.
     pub(super) fn from_frame(frame: Frame) -> Option<(u32, Self)> {
         let Frame::Headers { stream, priority, end_stream, fields } = frame else { return None };
         let find = |name: &str| fields.iter().find(|f| f.name == name).map(|f| f.value.clone());
@@ -242,7 +242,7 @@ impl RecordedRequest {
         Some((stream, request))
     }
 
-    /// Reads an HTTP/1 request's head, without the empty line that ends it.
+    /// Parses the head of an HTTP/1 request, without the final empty line.
     pub(super) fn from_head(head: &[u8], over: WireProtocol) -> Option<Self> {
         let head = String::from_utf8_lossy(head);
         let mut lines = head.split("\r\n");
@@ -274,18 +274,18 @@ impl RecordedRequest {
     }
 }
 
-/// What the handler is given: one request and who makes it.
+/// The handler's input: a request and its client.
 #[derive(Clone, Debug)]
 pub struct Exchange {
-    /// The connection it came on.
+    /// The connection of the request.
     pub client: Arc<Client>,
     /// The request.
     pub request: RecordedRequest,
-    /// Its body.
+    /// The request body.
     pub body: Bytes,
 }
 
-/// A ClientHello's lists, read.
+/// The parsed lists of a ClientHello.
 #[derive(Clone, Debug, Serialize)]
 pub struct HelloSummary {
     record_version: u16,

@@ -1,4 +1,4 @@
-//! A browser's own recording, and whether a request is that browser's.
+//! The recording of a browser, and whether a request matches it.
 
 use std::sync::Arc;
 
@@ -9,39 +9,38 @@ use crate::fingerprint::hello::extension;
 use crate::fingerprint::profile::{Priority, WireProtocol};
 use crate::fingerprint::{ClientHello, HelloShape, Http2Fingerprint, ja4};
 
-/// Headers that come and go with the request; their place is held against the recording where the
-/// recording shows it.
+/// Headers that only some requests have. Their position is checked if the recording contains them.
 const OPTIONAL: [&str; 3] = ["cookie", "referer", "sec-fetch-user"];
 
-/// What one browser says, taken from recordings of it.
+/// The traffic of one browser, taken from recordings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reference {
     /// Its ClientHello.
     pub hello: HelloShape,
-    /// Its JA4 when it resumes no session.
+    /// The JA4 without session resumption.
     pub ja4: String,
-    /// Akamai's text of its HTTP/2 opening.
+    /// Akamai's text for the start of its HTTP/2 connection.
     pub akamai: String,
-    /// The requests it was heard to make.
+    /// The recorded request shapes.
     pub requests: Vec<RequestShape>,
 }
 
-/// One way a browser writes a request.
+/// The shape of one kind of request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestShape {
     /// The method.
     pub method: String,
-    /// Pseudo headers in order.
+    /// Pseudo-headers in order.
     pub pseudo: Vec<String>,
-    /// Header names in order, repeated ones once.
+    /// Header names in order; repeated names once.
     pub names: Vec<String>,
     /// The priority in the HEADERS frame.
     pub priority: Option<Priority>,
 }
 
 impl Reference {
-    /// Takes together what was heard on HTTP/2 connections of one browser; `None` when it made no
-    /// request on any.
+    /// Builds a reference from the recorded HTTP/2 connections of one browser. Returns `None` if there is no
+    /// request on any of them.
     #[must_use]
     pub fn from_clients(clients: &[Arc<Client>]) -> Option<Self> {
         let mut reference: Option<Self> = None;
@@ -67,7 +66,7 @@ impl Reference {
         reference
     }
 
-    /// In what a request differs from the browser's; empty when it could be its own.
+    /// Returns the parts in which a request differs from the browser's; empty if it matches.
     #[must_use]
     pub fn differences(&self, client: &Client, request: &RecordedRequest) -> Vec<&'static str> {
         let mut found = match client.hello() {
@@ -107,11 +106,11 @@ impl RequestShape {
         }
     }
 
-    /// Whether `other` is this, but for optional headers that it lacks.
+    /// Whether `other` equals this shape, except for optional headers that `other` lacks.
     fn matches(&self, other: &Self) -> bool {
         let expected =
             self.names.iter().filter(|name| !OPTIONAL.contains(&name.as_str()) || other.names.contains(name));
-        // Which stream it depends on follows from what else is under way.
+        // The stream dependency varies with other active requests.
         let rank = |shape: &Self| shape.priority.map(|p| (p.weight, p.exclusive));
         self.method == other.method
             && self.pseudo == other.pseudo
@@ -120,7 +119,7 @@ impl RequestShape {
     }
 }
 
-/// Who a client is, as far as a clearance is bound to it.
+/// The parts of a client's identity to which a clearance is bound.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ClientFingerprint {
     ja4: Option<String>,
@@ -147,7 +146,7 @@ impl ClientFingerprint {
     }
 }
 
-/// The JA4 as it would be without the session that is resumed.
+/// The JA4 of the same ClientHello without session resumption.
 fn ja4_unresumed(hello: &ClientHello) -> String {
     let mut hello = hello.clone();
     hello.extensions.retain(|e| e.id != extension::PRE_SHARED_KEY);

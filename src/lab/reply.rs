@@ -1,8 +1,8 @@
-//! What the lab answers.
+//! Responses of the lab's servers.
 
 use bytes::Bytes;
 
-/// One answer of a lab server.
+/// A response of a lab server.
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub(super) status: u16,
@@ -11,19 +11,19 @@ pub struct Reply {
     pub(super) after: AfterReply,
 }
 
-/// What a server does after an answer.
+/// The action of the server after a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AfterReply {
     KeepOpen,
     Close,
     /// Sends PING, over HTTP/2.
     Ping,
-    /// Sends SETTINGS with another window, over HTTP/2.
+    /// Sends SETTINGS with another window size, over HTTP/2.
     SendSettings,
 }
 
 impl Reply {
-    /// An answer with this status and nothing else.
+    /// A response with this status, without headers and body.
     #[must_use]
     pub const fn status(status: u16) -> Self {
         Self { status, headers: Vec::new(), body: Bytes::new(), after: AfterReply::KeepOpen }
@@ -61,21 +61,21 @@ impl Reply {
         self
     }
 
-    /// Ends the connection after this answer, so that the client's next request needs a new one.
+    /// Closes the connection after this response, so that the next request needs a new one.
     #[must_use]
     pub const fn close_after(mut self) -> Self {
         self.after = AfterReply::Close;
         self
     }
 
-    /// Sends a PING after this answer.
+    /// Sends a PING after this response.
     #[must_use]
     pub const fn ping_after(mut self) -> Self {
         self.after = AfterReply::Ping;
         self
     }
 
-    /// Sends new SETTINGS after this answer: another window for streams.
+    /// Sends SETTINGS with another initial window size after this response.
     #[must_use]
     pub const fn resize_after(mut self) -> Self {
         self.after = AfterReply::SendSettings;

@@ -1,4 +1,4 @@
-//! Serving one connection, HTTP/2 or HTTP/1.1, while listening.
+//! Serves and records one connection, HTTP/2 or HTTP/1.1.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,24 +17,24 @@ use crate::fingerprint::h2::Frame;
 use crate::fingerprint::{H2Reader, Http2Fingerprint};
 use crate::sync::lock_unpoisoned;
 
-/// What answers requests.
+/// Responds to requests.
 pub(super) type Handler = Arc<dyn Fn(&Exchange) -> Reply + Send + Sync>;
 
 const MAX_BODY: usize = 1024 * 1024;
 const MAX_HEAD: usize = 64 * 1024;
-/// HEADERS read ahead of the server that answers them.
+/// The maximum number of requests that are parsed before the server responds to them.
 const MAX_PENDING: usize = 1024;
-/// How long to wait for a client before trying again.
+/// The delay before SETTINGS are sent again.
 const RETRY_DELAY: std::time::Duration = std::time::Duration::from_millis(5);
-/// What may wait to be done after answers.
+/// The maximum number of queued actions after responses.
 const MAX_PENDING_ACTIONS: usize = 8;
-/// What a client may send before it must wait: more than it has, so that its frames are cut by its
-/// own rule and not by how fast we are.
+/// The receive window of the server: larger than any test body. The client then cuts its DATA frames by its
+/// own rule, and not by the speed of the server.
 const WINDOW: u32 = 1024 * 1024;
-/// Another.
+/// The window size after [`AfterReply::SendSettings`].
 const OTHER_WINDOW: u32 = 100_000;
 
-/// What the listener knows of an HTTP/2 connection's requests before the server sees them.
+/// The state of an HTTP/2 connection's requests, parsed before the server sees them.
 #[derive(Default)]
 struct H2Observer {
     reader: H2Reader,
@@ -45,7 +45,7 @@ struct H2Observer {
 
 impl H2Observer {
     fn observe(&mut self, bytes: &[u8], client: &Client) {
-        // Bytes that are no HTTP/2 are the server's to refuse.
+        // Bytes that are not HTTP/2 are rejected by the server.
         for frame in self.reader.push(bytes).unwrap_or_default() {
             client.add_frame(&frame);
             self.opening.observe(&frame);
@@ -74,17 +74,17 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let wire = Arc::new(Mutex::new(H2Observer::default()));
-    let ear = {
+    let on_read = {
         let (wire, client) = (Arc::clone(&wire), Arc::clone(&client));
         move |bytes: &[u8]| lock_unpoisoned(&wire).observe(bytes, &client)
     };
     let mut connection = h2::server::Builder::new()
         .initial_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
-        .handshake(Tap::new(stream, ear))
+        .handshake(Tap::new(stream, on_read))
         .await?;
     let mut pings = connection.ping_pong();
-    let (then, mut afterwards) = mpsc::channel(MAX_PENDING_ACTIONS);
+    let (action_sender, mut action_receiver) = mpsc::channel(MAX_PENDING_ACTIONS);
     let mut answers = JoinSet::new();
     loop {
         tokio::select! {
@@ -92,33 +92,34 @@ where
                 let Some(accepted) = accepted else { return Ok(()) };
                 let (request, respond) = accepted?;
                 let stream = respond.stream_id().as_u32();
-                let heard = lock_unpoisoned(&wire).pending.remove(&stream);
-                let Some(heard) = heard else { continue };
-                client.add_request(&heard);
-                let with_body = heard.method != "HEAD";
+                let recorded = lock_unpoisoned(&wire).pending.remove(&stream);
+                let Some(recorded) = recorded else { continue };
+                client.add_request(&recorded);
+                let with_body = recorded.method != "HEAD";
                 let wire = Arc::clone(&wire);
-                let (client, handler, afterwards) = (Arc::clone(&client), Arc::clone(&handler), then.clone());
+                let (client, handler) = (Arc::clone(&client), Arc::clone(&handler));
+                let action_sender = action_sender.clone();
                 answers.spawn(async move {
                     let body = read_body(request.into_body()).await?;
                     let data = lock_unpoisoned(&wire).data.remove(&stream);
                     client.add_data_frames(stream, data.unwrap_or_default());
-                    let reply = handler(&Exchange { client, request: heard, body });
-                    let then = reply.after;
+                    let reply = handler(&Exchange { client, request: recorded, body });
+                    let action = reply.after;
                     send(reply, with_body, respond).await?;
-                    if then != AfterReply::KeepOpen {
-                        // Full means that enough has been asked for already.
-                        let _ = afterwards.try_send(then);
+                    if action != AfterReply::KeepOpen {
+                        // A full queue already contains enough actions.
+                        let _ = action_sender.try_send(action);
                     }
                     Ok::<(), h2::Error>(())
                 });
             }
-            Some(wanted) = afterwards.recv() => match wanted {
+            Some(action) = action_receiver.recv() => match action {
                 AfterReply::KeepOpen => {}
                 AfterReply::Close => connection.graceful_shutdown(),
                 AfterReply::Ping => pings.iter_mut().try_for_each(|pings| pings.send_ping(h2::Ping::opaque()))?,
-                // Refused while the client has not taken note of the first SETTINGS.
+                // Fails until the client has acknowledged the first SETTINGS.
                 AfterReply::SendSettings => if connection.set_initial_window_size(OTHER_WINDOW).is_err() {
-                    let again = then.clone();
+                    let again = action_sender.clone();
                     answers.spawn(async move {
                         tokio::time::sleep(RETRY_DELAY).await;
                         let _ = again.try_send(AfterReply::SendSettings);
@@ -159,12 +160,12 @@ async fn send(
         response.headers_mut().insert(http::header::CONTENT_LENGTH, reply.body.len().into());
     }
     let mut body = if with_body { reply.body } else { Bytes::new() };
-    let mut sink = respond.send_response(response, body.is_empty())?;
+    let mut body_sink = respond.send_response(response, body.is_empty())?;
     while !body.is_empty() {
-        sink.reserve_capacity(body.len());
-        let Some(room) = std::future::poll_fn(|cx| sink.poll_capacity(cx)).await else { break };
-        let part = body.split_to(room?.min(body.len()));
-        sink.send_data(part, body.is_empty())?;
+        body_sink.reserve_capacity(body.len());
+        let Some(capacity) = std::future::poll_fn(|cx| body_sink.poll_capacity(cx)).await else { break };
+        let part = body.split_to(capacity?.min(body.len()));
+        body_sink.send_data(part, body.is_empty())?;
     }
     Ok(())
 }
@@ -209,7 +210,7 @@ where
     }
 }
 
-/// Reads until a head is whole and says where it ends; `None` when the client left before.
+/// Reads until a head is complete and returns its length; `None` when the client left before.
 async fn read_head<S: AsyncRead + Unpin>(stream: &mut S, buffer: &mut BytesMut) -> io::Result<Option<usize>> {
     loop {
         if let Some(at) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -241,7 +242,7 @@ async fn write<S: AsyncWrite + Unpin>(stream: &mut S, reply: Reply, with_body: b
     stream.flush().await
 }
 
-/// 204 and 304 have no body, and must not say how long it is.
+/// Whether a response has a Content-Length. 204 and 304 must not have one.
 const fn has_length(status: u16) -> bool {
     !matches!(status, 204 | 304)
 }

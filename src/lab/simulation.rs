@@ -1,7 +1,7 @@
-//! A week with a site that tightens and relaxes, by a clock of its own: what each way of fetching it costs.
+//! Simulates a week with a site that becomes stricter and relaxes again, and counts the cost per strategy.
 //!
-//! The router, its policy, the verdicts and the host memory are the real ones; the site is a script, and the
-//! three tiers are stand-ins that ask it.
+//! Router, policy, verdicts and host memory are the real ones. The clock, the site and the three transports
+//! are simulated.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -33,25 +33,25 @@ use crate::sync::lock_unpoisoned;
 use crate::tier::Tier;
 use crate::transport::{AttemptRequest, Transport};
 
-/// How a site is fetched.
+/// A strategy for fetching from a site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub enum Strategy {
-    /// As rungs does: by what it remembers.
+    /// The default of rungs: start on the tier that host memory suggests.
     Memory,
-    /// From the plain tier upwards each time, with the cookies it has.
+    /// Start every fetch on the plain tier, with the cookies of earlier fetches.
     Climb,
-    /// From the plain tier upwards each time, as somebody new.
+    /// Start every fetch on the plain tier, with a new identity.
     ClimbAnew,
-    /// In the browser.
+    /// Fetch everything in the browser.
     Browser,
 }
 
 impl Strategy {
-    /// All of them.
+    /// All strategies.
     pub const ALL: [Self; 4] = [Self::Memory, Self::Climb, Self::ClimbAnew, Self::Browser];
 
-    /// In words.
+    /// The display name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -63,25 +63,25 @@ impl Strategy {
     }
 }
 
-/// What a week cost.
+/// The cost of a week.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SimulationCost {
-    /// Pages asked for.
+    /// Fetches.
     pub fetches: u64,
-    /// Genuine pages got.
+    /// Genuine pages received.
     pub pages: u64,
-    /// Those of them that the plain tier got.
+    /// Genuine pages received by the plain tier.
     pub plain_pages: u64,
     /// Attempts in the browser.
     pub browser_visits: u64,
     /// Attempts on the two HTTP tiers.
     pub http_requests: u64,
-    /// HTTP requests that were refused.
+    /// HTTP requests that the site blocked.
     pub wasted: u64,
 }
 
-/// Until which hour of the week the site is how strict.
+/// Phases of the site, each with the hour of the week at which it ends.
 const PHASES: [(i64, SitePhase); 6] = [
     (24, SitePhase::Open),
     (60, SitePhase::Gated),
@@ -90,35 +90,35 @@ const PHASES: [(i64, SitePhase); 6] = [
     (150, SitePhase::Open),
     (168, SitePhase::Challenged),
 ];
-/// From one page to the next, in seconds.
+/// Seconds between two fetches.
 const FETCH_INTERVAL: i64 = 180;
 const HOUR: i64 = 3600;
-/// How long a clearance lasts, in seconds.
+/// The lifetime of a clearance, in seconds.
 const CLEARANCE_LIFETIME: i64 = 2 * HOUR;
-/// The shares of a week in which the plain tier can get pages: what the script says.
+/// Hours of the week in which the plain tier is accepted.
 #[cfg(test)]
 const OPEN_HOURS: i64 = 24 + 18;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SitePhase {
-    /// Everybody gets in.
+    /// Every client is accepted.
     Open,
-    /// Browsers, by what they look like on the wire.
+    /// Clients with the fingerprint of a browser are accepted.
     Gated,
-    /// Whom a script cleared.
+    /// Clients with a clearance are accepted.
     Challenged,
 }
 
 /// Fetches a page of the site every three minutes for a week.
 ///
 /// # Errors
-/// What a fetch of its own URL, or its profiles, could be wrong with: nothing, as shipped.
-pub async fn simulate_week(manners: Strategy) -> Result<SimulationCost> {
-    let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let began = i64::try_from(began).unwrap_or_default();
+/// An error of the request URL or of a shipped profile. It cannot occur with the shipped data.
+pub async fn simulate_week(strategy: Strategy) -> Result<SimulationCost> {
+    let started_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let started_at = i64::try_from(started_at).unwrap_or_default();
     let site = Arc::new(SimulatedSite {
-        started_at: began,
-        now: AtomicI64::new(began),
+        started_at,
+        now: AtomicI64::new(started_at),
         cost: Mutex::default(),
         clearances: Mutex::default(),
     });
@@ -130,39 +130,39 @@ pub async fn simulate_week(manners: Strategy) -> Result<SimulationCost> {
         .map(|tier| Arc::new(SimulatedTransport { tier, site: Arc::clone(&site) }) as Arc<dyn Transport>)
         .into();
     let engine = Arc::new(HttpClient::new(Arc::default(), TrustConfig::default())?);
-    let plain = Profile::named("plain")?;
-    let router = || {
+    let robots_profile = Profile::named("plain")?;
+    let new_router = || {
         let memory = HostMemory::with_clock(None, Arc::clone(&clock));
-        let files = robots::RobotsCache::new(Arc::clone(&engine), Arc::clone(&plain));
+        let files = robots::RobotsCache::new(Arc::clone(&engine), Arc::clone(&robots_profile));
         Router::new(transports.clone(), Rules::shipped(), files, memory)
     };
-    let min = if manners == Strategy::Browser { Tier::Browser } else { Tier::Plain };
-    let ladder = EscalationPolicy {
+    let min = if strategy == Strategy::Browser { Tier::Browser } else { Tier::Plain };
+    let policy = EscalationPolicy {
         min,
         start: min,
         max: Tier::Browser,
         retry_policy: RetryPolicy::default(),
         budget: Budget::default(),
     };
-    let (bounds, view) = (Limits::default(), RenderOptions::default());
-    let (mut kept, mut persona) = (router(), identity_pair()?);
+    let (limits, render) = (Limits::default(), RenderOptions::default());
+    let (mut router, mut identities) = (new_router(), identity_pair()?);
     for fetch in 0..(7 * 24 * HOUR / FETCH_INTERVAL) {
-        site.now.store(began + fetch * FETCH_INTERVAL, Ordering::SeqCst);
-        if matches!(manners, Strategy::Climb | Strategy::ClimbAnew) {
-            kept = router();
+        site.now.store(started_at + fetch * FETCH_INTERVAL, Ordering::SeqCst);
+        if matches!(strategy, Strategy::Climb | Strategy::ClimbAnew) {
+            router = new_router();
         }
-        if manners == Strategy::ClimbAnew {
-            persona = identity_pair()?;
+        if strategy == Strategy::ClimbAnew {
+            identities = identity_pair()?;
         }
         let request = Request::get(parse_url(&format!("https://week.test/p/{fetch}"))?);
-        let area = Arc::new(SiteSection::from_url(&request.url));
-        let errand = FetchPlan {
+        let site_section = Arc::new(SiteSection::from_url(&request.url));
+        let plan = FetchPlan {
             request: &request,
-            site_section: &area,
-            identities: &persona,
-            limits: &bounds,
-            policy: ladder,
-            render: &view,
+            site_section: &site_section,
+            identities: &identities,
+            limits: &limits,
+            policy,
+            render: &render,
             body_sink: &BodySink::Memory,
             expectation: None,
             rules: None,
@@ -173,10 +173,10 @@ pub async fn simulate_week(manners: Strategy) -> Result<SimulationCost> {
             sent_request: None,
             probe_fallback: None,
         };
-        let (found, trace) = kept.run(&errand).await;
+        let (result, trace) = router.run(&plan).await;
         let mut cost = site.cost();
         cost.fetches += 1;
-        if found.is_ok() {
+        if result.is_ok() {
             cost.pages += 1;
             let tier = trace.attempts().last().map(|attempt| attempt.tier);
             cost.plain_pages += u64::from(tier == Some(Tier::Plain));
@@ -187,19 +187,19 @@ pub async fn simulate_week(manners: Strategy) -> Result<SimulationCost> {
 }
 
 fn identity_pair() -> Result<IdentityPair> {
-    let dressed = Identity::new("default", Profile::named("chrome-156-linux")?, None);
-    let who = SavedIdentityKey::new(None, &dressed);
+    let browser = Identity::new("default", Profile::named("chrome-156-linux")?, None);
+    let memory_key = SavedIdentityKey::new(None, &browser);
     let plain = Identity::new("default", Profile::named("plain")?, None);
     Ok(IdentityPair {
         plain,
-        browser: dressed,
-        memory_key: Some(who),
+        browser,
+        memory_key: Some(memory_key),
         proxy_session: None,
         is_direct_fallback: false,
     })
 }
 
-/// The site: what time it is there, what was asked of it, and whom it cleared until when.
+/// The simulated site: its clock, the cost so far, and the clearances with their expiry.
 struct SimulatedSite {
     started_at: i64,
     now: AtomicI64,
@@ -218,26 +218,26 @@ impl SimulatedSite {
 
     fn phase(&self) -> SitePhase {
         let hour = (self.now() - self.started_at) / HOUR;
-        PHASES.iter().find(|(until, _)| hour < *until).map_or(SitePhase::Challenged, |(_, strict)| *strict)
+        PHASES.iter().find(|(until, _)| hour < *until).map_or(SitePhase::Challenged, |(_, phase)| *phase)
     }
 
     fn issue_clearance(&self) -> Cookie {
         let until = self.now() + CLEARANCE_LIFETIME;
-        let mut given = lock_unpoisoned(&self.clearances);
-        let mut cookie = Cookie::session(super::CLEARANCE_COOKIE, given.len().to_string(), "week.test");
+        let mut issued = lock_unpoisoned(&self.clearances);
+        let mut cookie = Cookie::session(super::CLEARANCE_COOKIE, issued.len().to_string(), "week.test");
         (cookie.expires, cookie.secure) = (Some(until), true);
-        given.push((cookie.value.clone(), until));
+        issued.push((cookie.value.clone(), until));
         cookie
     }
 
-    fn is_cleared(&self, job: AttemptRequest<'_>) -> bool {
-        let given = lock_unpoisoned(&self.clearances);
-        let held = job.identity.jar().pairs(&job.request.url);
-        given.iter().any(|(value, until)| *until > self.now() && held.iter().any(|(_, own)| own == value))
+    fn is_cleared(&self, attempt: AttemptRequest<'_>) -> bool {
+        let issued = lock_unpoisoned(&self.clearances);
+        let cookies = attempt.identity.jar().pairs(&attempt.request.url);
+        issued.iter().any(|(value, until)| *until > self.now() && cookies.iter().any(|(_, own)| own == value))
     }
 }
 
-/// A tier that asks the script instead of the network.
+/// A tier that is answered by the simulated site instead of the network.
 struct SimulatedTransport {
     tier: Tier,
     site: Arc<SimulatedSite>,
@@ -248,14 +248,14 @@ impl Transport for SimulatedTransport {
         self.tier
     }
 
-    fn execute<'a>(&'a self, job: AttemptRequest<'a>) -> BoxFuture<'a, Result<RawResponse>> {
-        let lets_in = match (self.site.phase(), self.tier) {
+    fn execute<'a>(&'a self, attempt: AttemptRequest<'a>) -> BoxFuture<'a, Result<RawResponse>> {
+        let is_accepted = match (self.site.phase(), self.tier) {
             (SitePhase::Open, _) | (SitePhase::Gated, Tier::Impersonate | Tier::Browser) => true,
             (SitePhase::Gated | SitePhase::Challenged, Tier::Plain) => false,
-            (SitePhase::Challenged, Tier::Impersonate) => self.site.is_cleared(job),
+            (SitePhase::Challenged, Tier::Impersonate) => self.site.is_cleared(attempt),
             (SitePhase::Challenged, Tier::Browser) => {
-                if !self.site.is_cleared(job) {
-                    job.identity.jar().insert_from_site(&self.site.issue_clearance());
+                if !self.site.is_cleared(attempt) {
+                    attempt.identity.jar().insert_from_site(&self.site.issue_clearance());
                 }
                 true
             }
@@ -265,17 +265,17 @@ impl Transport for SimulatedTransport {
             cost.browser_visits += 1;
         } else {
             cost.http_requests += 1;
-            cost.wasted += u64::from(!lets_in);
+            cost.wasted += u64::from(!is_accepted);
         }
         drop(cost);
-        std::future::ready(Ok(response(job, lets_in))).boxed()
+        std::future::ready(Ok(response(attempt, is_accepted))).boxed()
     }
 }
 
-fn response(job: AttemptRequest<'_>, lets_in: bool) -> RawResponse {
+fn response(attempt: AttemptRequest<'_>, is_accepted: bool) -> RawResponse {
     let mut headers = HeaderMap::new();
     headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
-    let (status, page) = if lets_in {
+    let (status, page) = if is_accepted {
         (StatusCode::OK, "<!doctype html><title>A page</title><p>A page with some words in it.</p>")
     } else {
         headers.insert("cf-mitigated", HeaderValue::from_static("challenge"));
@@ -288,7 +288,7 @@ fn response(job: AttemptRequest<'_>, lets_in: bool) -> RawResponse {
         status,
         version: HttpVersion::Http2,
         headers,
-        url: job.request.url.clone(),
+        url: attempt.request.url.clone(),
         redirects: Vec::new(),
         body: Body::Buffered(Bytes::from_static(page.as_bytes())),
         timings: crate::trace::Timings::default(),
@@ -301,7 +301,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn in_a_week_the_memory_saves_browser_visits_and_wasted_requests_and_notices_every_change() {
+    async fn host_memory_saves_browser_visits_and_blocked_requests_and_follows_every_change() {
         let [memory, climb, anew, browser] = [
             simulate_week(Strategy::Memory).await.unwrap(),
             simulate_week(Strategy::Climb).await.unwrap(),
@@ -316,7 +316,7 @@ mod tests {
         assert!(memory.browser_visits * 20 < anew.browser_visits);
         assert!(memory.browser_visits * 50 < browser.browser_visits);
         assert!(memory.wasted * 20 < climb.wasted);
-        // Where the site was open, it was fetched cheaply; a probe now and then is what that costs.
+        // In the open phases most fetches used the plain tier. The rest is the cost of occasional probes.
         let open = u64::try_from(OPEN_HOURS * HOUR / FETCH_INTERVAL).unwrap();
         assert!(memory.plain_pages * 10 >= open * 6, "{} of {open}", memory.plain_pages);
         assert_eq!(climb.plain_pages, open);

@@ -1,4 +1,4 @@
-//! The four sites of the demo origin: what each answers to what was heard.
+//! The four sites of the demo origin: how each responds to a recorded request.
 
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::Instant;
@@ -14,43 +14,43 @@ use super::recording::Exchange;
 use super::reference::{ClientFingerprint, Reference};
 use super::reply::Reply;
 
-/// The cookie a passed challenge earns.
+/// The cookie that a passed challenge sets.
 pub const CLEARANCE_COOKIE: &str = "cf_clearance";
-/// Where a browser is sent to be recorded.
+/// The path at which a browser's recording starts.
 pub(super) const REFERENCE_PATH: &str = "/__lab/reference";
 /// The last request of that recording.
 pub(super) const REFERENCE_END: &str = "/__lab/reference/done";
 
-/// Set by an answer to a challenge that ends in something else than a clearance.
+/// Set by an answer to a challenge whose outcome is not a clearance.
 const ANSWERED_COOKIE: &str = "lab_answered";
 const VERIFY: &str = "/__lab/verify";
 const ME: &str = "/__lab/me";
 
-/// How often each site did what.
+/// Counters of all sites.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SiteCounters {
-    /// Pages open.test gave.
+    /// Pages sent by open.test.
     pub open: u64,
-    /// Pages gated.test gave.
+    /// Pages sent by gated.test.
     pub gated_passed: u64,
-    /// Block pages gated.test gave.
+    /// Block pages sent by gated.test.
     pub gated_refused: u64,
-    /// Challenge pages challenged.test gave.
+    /// Challenge pages sent by challenged.test.
     pub challenges: u64,
-    /// Answers to challenges that came in, right or wrong: each took a browser.
+    /// Answers to challenges, correct or not. Each needs a browser.
     pub verifies: u64,
-    /// Clearances given.
+    /// Clearances issued.
     pub clearances: u64,
-    /// Pages challenged.test gave to who was cleared.
+    /// Pages sent by challenged.test to cleared clients.
     pub challenged_passed: u64,
-    /// Captcha and block pages challenged.test gave after a right answer.
+    /// Captcha and block pages sent by challenged.test after a correct answer.
     pub challenged_refused: u64,
-    /// Block pages closed.test gave.
+    /// Block pages sent by closed.test.
     pub closed: u64,
 }
 
-/// The sites' state. They know nothing of who asks but what was heard.
+/// The state of the sites. They identify a client only by its recorded traffic.
 #[derive(Default)]
 pub(super) struct DemoSites {
     pub(super) reference: OnceLock<Reference>,
@@ -64,38 +64,38 @@ impl DemoSites {
         lock_unpoisoned(&self.counts)
     }
 
-    /// How challenged.test behaves from now on.
-    pub(super) fn set_challenge_mode(&self, manner: ChallengeMode) {
-        lock_unpoisoned(&self.clearances).set_mode(manner);
+    /// Sets the behaviour of challenged.test from now on.
+    pub(super) fn set_challenge_mode(&self, mode: ChallengeMode) {
+        lock_unpoisoned(&self.clearances).set_mode(mode);
     }
 
-    fn record_refusal(&self, why: Vec<&'static str>) {
-        *lock_unpoisoned(&self.refusals) = why;
+    fn record_refusal(&self, reason: Vec<&'static str>) {
+        *lock_unpoisoned(&self.refusals) = reason;
     }
 
-    /// Why the last request was refused by gated.test, or the last answer by challenged.test.
+    /// The reason that gated.test rejected the last request, or challenged.test the last answer.
     pub(super) fn last_refusal(&self) -> Vec<&'static str> {
         lock_unpoisoned(&self.refusals).clone()
     }
 
-    pub(super) fn respond(&self, heard: &Exchange) -> Reply {
-        let request = &heard.request;
+    pub(super) fn respond(&self, exchange: &Exchange) -> Reply {
+        let request = &exchange.request;
         let path = request.path.split('?').next().unwrap_or_default();
         if matches!(path, "/favicon.ico" | "/robots.txt") {
             return Reply::status(404);
         }
         match request.host() {
-            "open.test" => self.open(heard, path),
-            "gated.test" => self.gated(heard),
-            "challenged.test" => self.challenged(heard, path),
-            "closed.test" => self.closed(heard),
+            "open.test" => self.open(exchange, path),
+            "gated.test" => self.gated(exchange),
+            "challenged.test" => self.challenged(exchange, path),
+            "closed.test" => self.closed(exchange),
             _ => Reply::html(404, "<title>Not found</title><p>There is no such site in the lab."),
         }
     }
 
-    fn open(&self, heard: &Exchange, path: &str) -> Reply {
+    fn open(&self, exchange: &Exchange, path: &str) -> Reply {
         match path {
-            ME => describe_client(heard),
+            ME => describe_client(exchange),
             REFERENCE_PATH => Reply::redirect(302, "/__lab/reference/landed")
                 .header("set-cookie", "reference=1; Path=/; Secure"),
             "/__lab/reference/landed" => Reply::html(200, include_str!("pages/reference.html")),
@@ -107,9 +107,9 @@ impl DemoSites {
         }
     }
 
-    fn gated(&self, heard: &Exchange) -> Reply {
+    fn gated(&self, exchange: &Exchange) -> Reply {
         let differences = match self.reference.get() {
-            Some(reference) => reference.differences(&heard.client, &heard.request),
+            Some(reference) => reference.differences(&exchange.client, &exchange.request),
             None => vec!["reference"],
         };
         if differences.is_empty() {
@@ -122,57 +122,57 @@ impl DemoSites {
         Reply::html(403, include_str!("pages/gated.html").replace("{reference}", &number))
     }
 
-    fn challenged(&self, heard: &Exchange, path: &str) -> Reply {
-        let holder = ClientFingerprint::from_request(&heard.client, &heard.request);
+    fn challenged(&self, exchange: &Exchange, path: &str) -> Reply {
+        let client = ClientFingerprint::from_request(&exchange.client, &exchange.request);
         let now = Instant::now();
-        let mut ledger = lock_unpoisoned(&self.clearances);
-        if path == VERIFY && heard.request.method == "POST" {
+        let mut store = lock_unpoisoned(&self.clearances);
+        if path == VERIFY && exchange.request.method == "POST" {
             self.counts().verifies += 1;
-            let Ok(answer) = serde_json::from_slice::<ChallengeAnswer>(&heard.body) else {
+            let Ok(answer) = serde_json::from_slice::<ChallengeAnswer>(&exchange.body) else {
                 self.record_refusal(vec!["malformed"]);
                 return with_vendor_headers(Reply::json(400, r#"{"ok":false,"why":"malformed"}"#));
             };
-            let judged = ledger.verify(&answer, holder, now);
+            let result = store.verify(&answer, client, now);
             return with_vendor_headers(self.challenge_reply(
-                judged,
-                ledger.outcome(),
-                ledger.lifetime().as_secs(),
+                result,
+                store.outcome(),
+                store.lifetime().as_secs(),
             ));
         }
-        if heard.request.cookie(ANSWERED_COOKIE).is_some() && ledger.outcome() != ChallengeOutcome::Passed {
+        if exchange.request.cookie(ANSWERED_COOKIE).is_some() && store.outcome() != ChallengeOutcome::Passed {
             self.counts().challenged_refused += 1;
-            return match ledger.outcome() {
+            return match store.outcome() {
                 ChallengeOutcome::Captcha => {
                     with_vendor_headers(Reply::html(403, include_str!("pages/captcha.html")))
                 }
                 _ => closed_page("challenged.test"),
             };
         }
-        if heard.request.cookie(CLEARANCE_COOKIE).is_some_and(|token| ledger.redeem(token, &holder, now)) {
+        if exchange.request.cookie(CLEARANCE_COOKIE).is_some_and(|token| store.redeem(token, &client, now)) {
             self.counts().challenged_passed += 1;
             return with_vendor_headers(page("A challenged page"));
         }
         self.counts().challenges += 1;
         let html = include_str!("pages/challenge.html")
             .replace("{host}", "challenged.test")
-            .replace("{nonce}", &ledger.issue_puzzle(holder, now))
+            .replace("{nonce}", &store.issue_puzzle(client, now))
             .replace("{difficulty}", &DIFFICULTY.to_string());
         with_vendor_headers(Reply::html(403, html))
             .header("cf-mitigated", "challenge")
             .header("cache-control", "private, no-store")
     }
 
-    /// The answer to an answer.
+    /// The reply to the answer to a challenge.
     fn challenge_reply(
         &self,
-        judged: Result<String, ChallengeError>,
-        ending: ChallengeOutcome,
+        result: Result<String, ChallengeError>,
+        outcome: ChallengeOutcome,
         age: u64,
     ) -> Reply {
         let cookie = |name: &str, value: &str| {
             format!("{name}={value}; Path=/; Max-Age={age}; HttpOnly; Secure; SameSite=Lax")
         };
-        match (judged, ending) {
+        match (result, outcome) {
             (Ok(token), ChallengeOutcome::Passed) => {
                 self.counts().clearances += 1;
                 Reply::json(200, r#"{"ok":true}"#).header("set-cookie", cookie(CLEARANCE_COOKIE, &token))
@@ -199,7 +199,7 @@ fn closed_page(host: &str) -> Reply {
     with_vendor_headers(Reply::html(403, html)).header("cf-mitigated", "block")
 }
 
-/// What stands on every answer of a site behind that vendor, good or bad.
+/// Adds the headers that the simulated vendor sets on every response.
 fn with_vendor_headers(reply: Reply) -> Reply {
     reply.header("server", "cloudflare").header("cf-ray", format!("{:016x}-LAB", rand::random::<u64>()))
 }
@@ -208,9 +208,9 @@ fn page(title: &str) -> Reply {
     Reply::html(200, include_str!("pages/open.html").replace("{title}", title))
 }
 
-/// Tells a client what was heard of it.
-fn describe_client(heard: &Exchange) -> Reply {
-    match serde_json::to_string_pretty(&heard.client.to_connection()) {
+/// Returns a client's own recording.
+fn describe_client(exchange: &Exchange) -> Reply {
+    match serde_json::to_string_pretty(&exchange.client.to_connection()) {
         Ok(text) => Reply::json(200, text),
         Err(_) => Reply::status(500),
     }

@@ -1,4 +1,4 @@
-//! A stream that lets someone listen to what is read from it.
+//! A stream wrapper that observes all bytes read.
 
 use std::io;
 use std::pin::Pin;
@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Passes everything through, and tells `heard` every byte read, before its reader sees it.
+/// Forwards everything, and passes every byte read to `on_read` before the reader sees it.
 pub(super) struct Tap<S, F> {
     inner: S,
     on_read: F,

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::authority::Authority;
 
-/// One client, always with the same hello unless told otherwise.
+/// A client that always sends the same ClientHello, unless `ciphers` is set.
 pub(super) struct TestClient<'a> {
     pub(super) addr: SocketAddr,
     pub(super) authority: &'a Authority,

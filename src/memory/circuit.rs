@@ -1,38 +1,37 @@
-//! A host that fails, as it is told to other processes. Pure.
+//! An open circuit of a failing host, as processes share it. Pure.
 
 use serde::Serialize;
 
 use crate::error_kind::ErrorKind;
 use crate::tier::Tier;
 
-/// A host that is left alone on one tier, because it failed too often in a row there. Times are seconds
-/// since 1970.
+/// The open circuit of a host on one tier, after too many consecutive failures. Times are seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Circuit {
-    /// The host, with the port where that is not the scheme's own.
+    /// The host, with its port unless that is the scheme's default.
     pub host: String,
     /// The tier it fails on.
     pub tier: Tier,
-    /// What its last fault was.
+    /// The kind of the last failure.
     pub kind: ErrorKind,
-    /// How many there were in a row.
+    /// Number of consecutive failures.
     pub faults: u32,
-    /// Since when it is left alone.
+    /// When the circuit opened.
     pub since: i64,
-    /// When one request may try it again.
+    /// When one request may probe the host.
     pub until: i64,
-    /// How long it was left alone last, in seconds; each request that fails then doubles it.
+    /// The last cooldown, in seconds. Each failed probe doubles it.
     pub lasts: i64,
 }
 
 impl Circuit {
-    /// Whether it still says anything at `now`: what nobody tried for an hour is not known any more.
+    /// Whether it still applies at `now`. A circuit that was not probed for an hour is ignored.
     pub(crate) const fn is_current(&self, now: i64) -> bool {
         now < self.until.saturating_add(STALE_AFTER)
     }
 
-    /// Whether the numbers can be: what comes from a file is looked at.
+    /// Whether the numbers are possible. Data from a file is not trusted.
     pub(crate) fn is_valid(&self, now: i64) -> bool {
         (1..=MAX_COOLDOWN).contains(&self.lasts)
             && self.since >= 0
@@ -40,9 +39,9 @@ impl Circuit {
     }
 }
 
-/// How long it is remembered that a host had to be tried again: an hour.
+/// How long a circuit is remembered after its cooldown, in seconds: an hour.
 pub(super) const STALE_AFTER: i64 = 60 * 60;
-/// No host is left alone for longer than five minutes at once.
+/// Maximum cooldown in seconds: five minutes.
 const MAX_COOLDOWN: i64 = 300;
 
 #[cfg(test)]
@@ -52,7 +51,7 @@ mod tests {
     const NOW: i64 = 1_000_000_000;
 
     #[test]
-    fn a_circuit_untried_for_an_hour_or_with_impossible_numbers_is_ignored() {
+    fn a_circuit_unprobed_for_an_hour_or_with_impossible_numbers_is_ignored() {
         let circuit = |until, lasts| Circuit {
             host: "a.example".to_owned(),
             tier: Tier::Plain,
@@ -62,7 +61,7 @@ mod tests {
             until,
             lasts,
         };
-        for (until, lasts, current, sound) in [
+        for (until, lasts, current, valid) in [
             (NOW + 10, 10, true, true),
             (NOW + 300, 300, true, true),
             (NOW - STALE_AFTER + 1, 10, true, true),
@@ -72,7 +71,7 @@ mod tests {
             (i64::MAX, 10, true, false),
         ] {
             let circuit = circuit(until, lasts);
-            assert_eq!((circuit.is_current(NOW), circuit.is_valid(NOW)), (current, sound), "{until} {lasts}");
+            assert_eq!((circuit.is_current(NOW), circuit.is_valid(NOW)), (current, valid), "{until} {lasts}");
         }
     }
 }

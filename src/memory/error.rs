@@ -1,4 +1,4 @@
-//! What can be wrong with the file: rusqlite's errors end here, by code.
+//! Errors of the memory file. Converts rusqlite's errors by their code.
 
 use std::path::Path;
 
@@ -10,15 +10,15 @@ use crate::error_kind::ErrorKind;
 /// Why the memory file could not be read or written.
 #[derive(Debug)]
 pub(super) enum StoreError {
-    /// Its bytes are no memory, or no longer.
+    /// The content is not a valid database.
     Corrupt(rusqlite::Error),
-    /// Another process held it for too long.
+    /// Another process locked it for too long.
     Busy,
-    /// It was written by a newer rungs, whose version this is.
+    /// A newer rungs wrote it, with this schema version.
     Newer(i64),
-    /// Another program's database.
+    /// It is another program's database.
     Foreign,
-    /// It cannot be read or written: permissions, a full disk, whatever the system says.
+    /// It cannot be read or written, for example because of permissions or a full disk.
     Io(std::io::Error),
     Sqlite(rusqlite::Error),
 }
@@ -40,7 +40,7 @@ impl From<std::io::Error> for StoreError {
 }
 
 impl StoreError {
-    /// Whether a later try may go better.
+    /// Whether a later try may succeed.
     pub(super) const fn is_transient(&self) -> bool {
         matches!(self, Self::Busy | Self::Io(_) | Self::Sqlite(_))
     }
@@ -50,19 +50,19 @@ impl StoreError {
         match self {
             Self::Newer(version) => Error::new(
                 ErrorKind::Config,
-                format!("the host memory {path} was written by a newer rungs (schema {version}); it is left as it is"),
+                format!("the host memory {path} was written by a newer rungs (schema {version}); it was not changed"),
             )
-            .with_hint("update rungs, or name another file in RUNGS_MEMORY"),
+            .with_hint("update rungs, or set RUNGS_MEMORY to another file"),
             Self::Foreign => {
                 Error::new(ErrorKind::Config, format!("{path} is another program's database, not rungs' host memory"))
-                    .with_hint("name another file in RUNGS_MEMORY")
+                    .with_hint("set RUNGS_MEMORY to another file")
             }
             Self::Busy => Error::new(ErrorKind::Io, format!("the host memory {path} is in use by another process")),
             Self::Io(cause) => {
                 Error::new(ErrorKind::Io, format!("the host memory {path} cannot be used")).with_source(cause)
             }
             Self::Corrupt(cause) => {
-                Error::new(ErrorKind::Io, format!("the host memory {path} is damaged")).with_source(cause)
+                Error::new(ErrorKind::Io, format!("the host memory {path} is corrupt")).with_source(cause)
             }
             Self::Sqlite(cause) => {
                 Error::new(ErrorKind::Io, format!("the host memory {path} cannot be used")).with_source(cause)

@@ -1,4 +1,4 @@
-//! The memory as lines of JSON: what `rungs memory export` writes and `import` reads.
+//! The memory as JSON Lines: `rungs memory export` writes it and `rungs memory import` reads it.
 
 use std::io::{BufRead, Read, Write};
 
@@ -11,11 +11,11 @@ use super::{DecayingTally, MarkupSource, PageSizeModel, SavedIdentity, SavedIden
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 
-/// One line.
+/// One line of an export.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 enum ExportLine {
-    /// The first.
+    /// The first line.
     Memory {
         version: u32,
     },
@@ -40,23 +40,25 @@ enum ExportLine {
     },
 }
 
-/// Writes all of it. How many lines, the first one aside.
-pub(super) fn write(out: &mut impl Write, contents: Snapshot) -> std::io::Result<usize> {
-    let Snapshot { tallies: seen, page_sizes: usual, identities: held } = contents;
-    let count = seen.len() + usual.len() + held.len();
-    let seen = seen.into_iter().map(
+/// Writes `snapshot`. Returns the number of lines without the first.
+pub(super) fn write(out: &mut impl Write, snapshot: Snapshot) -> std::io::Result<usize> {
+    let Snapshot { tallies, page_sizes, identities } = snapshot;
+    let count = tallies.len() + page_sizes.len() + identities.len();
+    let tallies = tallies.into_iter().map(
         |TierRow { site, key: StatKey { path_prefix: group, mode: rung, profile }, tally }| {
             ExportLine::Evidence { site, group, rung, profile, tally }
         },
     );
-    let usual = usual.into_iter().map(|SizeRow { site, path_prefix: group, form, model: usual }| {
-        ExportLine::Usual { site, group, form, sizes: usual }
-    });
-    let held = held.into_iter().map(|IdentityRow { host, key: who, identity: saved, learned }| {
-        ExportLine::Identity { host, who, learned, saved }
-    });
-    for line in std::iter::once(ExportLine::Memory { version: VERSION }).chain(seen).chain(usual).chain(held)
-    {
+    let page_sizes =
+        page_sizes.into_iter().map(|SizeRow { site, path_prefix: group, form, model: sizes }| {
+            ExportLine::Usual { site, group, form, sizes }
+        });
+    let identities =
+        identities.into_iter().map(|IdentityRow { host, key: who, identity: saved, learned }| {
+            ExportLine::Identity { host, who, learned, saved }
+        });
+    let first = ExportLine::Memory { version: VERSION };
+    for line in std::iter::once(first).chain(tallies).chain(page_sizes).chain(identities) {
         serde_json::to_writer(&mut *out, &line)?;
         out.write_all(b"\n")?;
     }
@@ -64,100 +66,105 @@ pub(super) fn write(out: &mut impl Write, contents: Snapshot) -> std::io::Result
     Ok(count)
 }
 
-/// Reads all of it.
+/// Reads an export.
 ///
 /// # Errors
-/// [`ErrorKind::Config`] naming the line that is wrong, [`ErrorKind::Io`].
+/// [`ErrorKind::Config`], naming the line, if the input is invalid.
 pub(super) fn read(input: &mut impl BufRead, now: i64) -> Result<Snapshot> {
-    let mut contents = Snapshot::default();
-    let mut begun = false;
+    let mut snapshot = Snapshot::default();
+    let mut has_header = false;
     for number in 1.. {
-        let wrong = |what: &str| Error::new(ErrorKind::Config, format!("line {number}: {what}"));
+        let line_error = |message: &str| Error::new(ErrorKind::Config, format!("line {number}: {message}"));
         let mut text = Vec::new();
-        let taken = input.by_ref().take(MAX_LINE).read_until(b'\n', &mut text);
-        let taken = taken.map_err(|cause| wrong("it cannot be read").with_source(cause))?;
-        if taken == 0 {
+        let length = input.by_ref().take(MAX_LINE).read_until(b'\n', &mut text);
+        let length = length.map_err(|cause| line_error("could not read the input").with_source(cause))?;
+        if length == 0 {
             break;
         }
-        if text.last() != Some(&b'\n') && taken as u64 == MAX_LINE {
-            return Err(wrong("it is too long"));
+        if text.last() != Some(&b'\n') && length as u64 == MAX_LINE {
+            return Err(line_error(&format!("longer than {MAX_LINE} bytes")));
         }
         if number > MAX_LINES {
-            return Err(wrong("there are too many lines"));
+            return Err(line_error(&format!("more than {MAX_LINES} lines")));
         }
         if text.trim_ascii().is_empty() {
             continue;
         }
-        // Its column, but not its text: that may be a cookie.
+        // Shows the column but not the text, which may contain a cookie.
         let line = serde_json::from_slice(&text).map_err(|cause: serde_json::Error| {
-            let what = match cause.classify() {
-                serde_json::error::Category::Data => "it is none that this version of rungs writes",
-                _ => "it is not JSON",
+            let message = match cause.classify() {
+                serde_json::error::Category::Data => "not a line that this version of rungs writes",
+                _ => "not JSON",
             };
-            wrong(&format!("{what} (column {})", cause.column()))
+            line_error(&format!("{message} (column {})", cause.column()))
         })?;
         match line {
-            ExportLine::Memory { version } if !begun => {
+            ExportLine::Memory { version } if !has_header => {
                 if !(MIN_VERSION..=VERSION).contains(&version) {
-                    let what = format!("version {version} of the format, and this rungs knows {VERSION}");
-                    return Err(wrong(&what).with_hint("use the rungs that wrote it, or a newer one"));
+                    let message = format!(
+                        "unsupported format version {version}, this build reads {MIN_VERSION} to {VERSION}"
+                    );
+                    return Err(line_error(&message)
+                        .with_hint("use the version of rungs that wrote it, or a newer one"));
                 }
-                begun = true;
+                has_header = true;
             }
-            _ if !begun => return Err(wrong("the first line must be {\"kind\":\"memory\",\"version\":2}")),
-            ExportLine::Memory { .. } => return Err(wrong("a second beginning")),
+            _ if !has_header => {
+                return Err(line_error("the first line must be {\"kind\":\"memory\",\"version\":2}"));
+            }
+            ExportLine::Memory { .. } => return Err(line_error("a second header line")),
             ExportLine::Evidence { site, group, rung, profile, tally } => {
                 if !is_name(&site) || !is_name(&profile) || !is_name(&group) || !group.starts_with('/') {
-                    return Err(wrong("`site`, `group` or `profile` is not one"));
+                    return Err(line_error("`site`, `group` or `profile` is invalid"));
                 }
                 if !tally.is_valid() || tally.seen.max(tally.refused) > now + MAX_CLOCK_SKEW {
-                    return Err(wrong("`tally` has a number that cannot be"));
+                    return Err(line_error("`tally` contains an impossible number"));
                 }
-                contents.tallies.push(TierRow {
+                snapshot.tallies.push(TierRow {
                     site,
                     key: StatKey { path_prefix: group, mode: rung, profile },
                     tally,
                 });
             }
-            ExportLine::Usual { site, group, form, sizes: usual } => {
+            ExportLine::Usual { site, group, form, sizes } => {
                 if !is_name(&site) || !is_name(&group) || !group.starts_with('/') {
-                    return Err(wrong("`site` or `group` is not one"));
+                    return Err(line_error("`site` or `group` is invalid"));
                 }
-                if !usual.is_valid() || usual.seen > now + MAX_CLOCK_SKEW {
-                    return Err(wrong("`sizes` has a number that cannot be"));
+                if !sizes.is_valid() || sizes.seen > now + MAX_CLOCK_SKEW {
+                    return Err(line_error("`sizes` contains an impossible number"));
                 }
-                contents.page_sizes.push(SizeRow { site, path_prefix: group, form, model: usual });
+                snapshot.page_sizes.push(SizeRow { site, path_prefix: group, form, model: sizes });
             }
             ExportLine::Identity { host, who, learned, saved } => {
-                let named =
+                let has_names =
                     [&host, &who.session, &who.route, &who.profile].into_iter().all(|text| is_name(text));
-                if !named || !(who.place.is_empty() || is_name(&who.place)) {
-                    return Err(wrong("`host` or `who` is not one"));
+                if !has_names || !(who.location.is_empty() || is_name(&who.location)) {
+                    return Err(line_error("`host` or `who` is invalid"));
                 }
-                if !saved.is_valid(&host) || learned.max(saved.note.learned) > now + MAX_CLOCK_SKEW {
-                    return Err(wrong("`saved` holds what cannot be"));
+                if !saved.is_valid(&host) || learned.max(saved.state.learned) > now + MAX_CLOCK_SKEW {
+                    return Err(line_error("`saved` contains an invalid value"));
                 }
-                contents.identities.push(IdentityRow { host, key: who, identity: saved, learned });
+                snapshot.identities.push(IdentityRow { host, key: who, identity: saved, learned });
             }
         }
     }
-    if !begun {
-        return Err(Error::new(ErrorKind::Config, "it is empty, and no host memory"));
+    if !has_header {
+        return Err(Error::new(ErrorKind::Config, "the input is empty, not a host memory export"));
     }
-    Ok(contents)
+    Ok(snapshot)
 }
 
 fn is_name(text: &str) -> bool {
     (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
-/// The format written, and the oldest that is read: it had no usual sizes and no places.
+/// The format version that is written, and the oldest that is read. Version 1 had no page sizes and no locations.
 const VERSION: u32 = 2;
 const MIN_VERSION: u32 = 1;
 const MAX_LINE: u64 = 1 << 20;
 const MAX_LINES: u32 = 100_000;
 const MAX_NAME: usize = 512;
-/// How far a clock may be ahead of ours, in seconds: a day.
+/// How far a timestamp may be in the future, in seconds: a day.
 const MAX_CLOCK_SKEW: i64 = 24 * 60 * 60;
 
 #[cfg(test)]
@@ -176,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn an_export_is_read_back_unchanged() {
         let text = [FIRST, EVIDENCE, USUAL, IDENTITY, ""].join("\n");
         let mut out = Vec::new();
         assert_eq!(write(&mut out, read(&mut text.as_bytes(), NOW).unwrap()).unwrap(), 3);
@@ -184,43 +191,43 @@ mod tests {
     }
 
     #[test]
-    fn an_older_export_is_read_and_its_identities_are_of_no_place() {
+    fn an_older_export_is_read_and_its_identities_have_no_location() {
         let older = IDENTITY.replace(",\"place\":\"de-DE\"", "");
         let text = [&FIRST.replace('2', "1"), EVIDENCE, &older].join("\n");
-        let contents = read(&mut text.as_bytes(), NOW).unwrap();
-        assert_eq!((contents.tallies.len(), contents.identities[0].key.place.as_str()), (1, ""));
+        let snapshot = read(&mut text.as_bytes(), NOW).unwrap();
+        assert_eq!((snapshot.tallies.len(), snapshot.identities[0].key.location.as_str()), (1, ""));
     }
 
     #[test]
-    fn an_error_names_the_wrong_line_and_shows_no_cookies() {
+    fn an_error_names_the_invalid_line_and_shows_no_cookies() {
         let other_site = IDENTITY.replace("www.a.example\",\"who", "www.b.example\",\"who");
         for (line, message) in [
-            ("{\"kind\":\"evidence\"", "line 2: it is not JSON (column 18)"),
-            (&EVIDENCE.replace("plain", "jet"), "line 2: it is none that this version of rungs writes"),
+            ("{\"kind\":\"evidence\"", "line 2: not JSON (column 18)"),
+            (&EVIDENCE.replace("plain", "jet"), "line 2: not a line that this version of rungs writes"),
             (
                 &EVIDENCE.replace("\"pages\"", "\"books\""),
-                "line 2: it is none that this version of rungs writes",
+                "line 2: not a line that this version of rungs writes",
             ),
-            (&EVIDENCE.replace("\"/\"", "\"p\""), "line 2: `site`, `group` or `profile` is not one"),
-            (&EVIDENCE.replace("a.example", "a\\u001b"), "line 2: `site`, `group` or `profile` is not one"),
-            (&EVIDENCE.replace("2.0", "2e9"), "line 2: `tally` has a number that cannot be"),
+            (&EVIDENCE.replace("\"/\"", "\"p\""), "line 2: `site`, `group` or `profile` is invalid"),
+            (&EVIDENCE.replace("a.example", "a\\u001b"), "line 2: `site`, `group` or `profile` is invalid"),
+            (&EVIDENCE.replace("2.0", "2e9"), "line 2: `tally` contains an impossible number"),
             (
                 &EVIDENCE.replace("\"seen\":9", "\"seen\":2000000000"),
-                "line 2: `tally` has a number that cannot be",
+                "line 2: `tally` contains an impossible number",
             ),
-            (&IDENTITY.replace("true,\"http_only\"", "\"hunter2\",\"http_only\""), "line 2: it is none that"),
-            (&other_site, "line 2: `saved` holds what cannot be"),
-            (&IDENTITY.replace("de-DE", "\\u001b"), "line 2: `host` or `who` is not one"),
-            (&USUAL.replace("9.5", "95.0"), "line 2: `sizes` has a number that cannot be"),
-            (&USUAL.replace("\"/\"", "\"p\""), "line 2: `site` or `group` is not one"),
-            (FIRST, "line 2: a second beginning"),
-            (&"x".repeat(1 << 20), "line 2: it is too long"),
+            (&IDENTITY.replace("true,\"http_only\"", "\"hunter2\",\"http_only\""), "line 2: not a line that"),
+            (&other_site, "line 2: `saved` contains an invalid value"),
+            (&IDENTITY.replace("de-DE", "\\u001b"), "line 2: `host` or `who` is invalid"),
+            (&USUAL.replace("9.5", "95.0"), "line 2: `sizes` contains an impossible number"),
+            (&USUAL.replace("\"/\"", "\"p\""), "line 2: `site` or `group` is invalid"),
+            (FIRST, "line 2: a second header line"),
+            (&"x".repeat(1 << 20), "line 2: longer than 1048576 bytes"),
         ] {
-            let told = read_error(&[FIRST, line]);
-            assert!(told.starts_with(message) && !told.contains("hunter2"), "{told:?} for {message:?}");
+            let error = read_error(&[FIRST, line]);
+            assert!(error.starts_with(message) && !error.contains("hunter2"), "{error:?} for {message:?}");
         }
         assert!(read_error(&[EVIDENCE]).starts_with("line 1: the first line must be"));
-        assert!(read_error(&[&FIRST.replace('2', "3")]).starts_with("line 1: version 3 of the format"));
-        assert_eq!(read_error(&[]), "it is empty, and no host memory");
+        assert!(read_error(&[&FIRST.replace('2', "3")]).starts_with("line 1: unsupported format version 3"));
+        assert_eq!(read_error(&[]), "the input is empty, not a host memory export");
     }
 }

@@ -1,4 +1,4 @@
-//! The memory file: opened with care, and moved aside when it is damaged.
+//! Opens the memory file, creates or migrates its schema, and moves a corrupt file aside.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -10,11 +10,11 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::error::StoreError;
 
-/// Opens the file at `path`, made when it is not there, with the schema in it. A damaged one is moved
-/// aside first: then the second part says where it is.
+/// Opens the file at `path`, creates it if it is missing, and brings its schema up to date. Moves a corrupt
+/// file aside first and returns its new path as the second value.
 pub(super) fn open(path: &Path) -> Result<(Connection, Option<PathBuf>), StoreError> {
     make_folder(path)?;
-    // Two processes that make, or mend, one file at once must not undo each other's work.
+    // Two processes that create or repair the same file must not undo each other's work.
     let _lock = lock_file(path)?;
     match connect(path) {
         Err(StoreError::Corrupt(_)) => {
@@ -26,7 +26,7 @@ pub(super) fn open(path: &Path) -> Result<(Connection, Option<PathBuf>), StoreEr
 }
 
 fn connect(path: &Path) -> Result<Connection, StoreError> {
-    // SQLite makes its other files as private as this one.
+    // SQLite gives its other files the permissions of this one.
     let file =
         OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)?;
     if file.metadata()?.permissions().mode() & 0o077 != 0 {
@@ -35,9 +35,9 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    let number =
+    let pragma_value =
         |pragma: &str| connection.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get::<_, i64>(0));
-    let (id, version) = (number("application_id")?, number("user_version")?);
+    let (id, version) = (pragma_value("application_id")?, pragma_value("user_version")?);
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if id != APPLICATION_ID && (tables > 0 || version != 0) {
         return Err(StoreError::Foreign);
@@ -48,13 +48,13 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "journal_size_limit", JOURNAL_SIZE_LIMIT)?;
-    // Cookies that were forgotten are not left in unused pages.
+    // Overwrites deleted cookies, so that none stay in unused database pages.
     connection.pragma_update(None, "secure_delete", true)?;
-    let steps = MIGRATIONS.get(usize::try_from(version).unwrap_or(0)..).unwrap_or_default();
-    if !steps.is_empty() {
-        let steps = steps.concat();
+    let migrations = MIGRATIONS.get(usize::try_from(version).unwrap_or(0)..).unwrap_or_default();
+    if !migrations.is_empty() {
+        let migrations = migrations.concat();
         connection.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {steps} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            "BEGIN IMMEDIATE; {migrations} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
         ))?;
     }
     Ok(connection)
@@ -65,16 +65,16 @@ fn make_folder(path: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
-    if let Some(above) = folder.parent() {
-        std::fs::create_dir_all(above)?;
+    if let Some(parent) = folder.parent() {
+        std::fs::create_dir_all(parent)?;
     }
     match std::fs::DirBuilder::new().mode(0o700).create(folder) {
         Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made,
+        created => created,
     }
 }
 
-/// Held until it is dropped, or its process ends.
+/// Locks the file's `.lock` sibling until the returned handle is dropped or the process exits.
 fn lock_file(path: &Path) -> Result<File, StoreError> {
     let lock = OpenOptions::new()
         .create(true)
@@ -95,15 +95,15 @@ fn lock_file(path: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// Moves the file and what SQLite keeps beside it to `NAME.corrupt-DATE`.
+/// Moves the file and SQLite's `-wal` and `-shm` files to `NAME.corrupt-DATE`.
 fn move_aside(path: &Path) -> io::Result<PathBuf> {
     let date = humantime::format_rfc3339_seconds(SystemTime::now()).to_string().replace(':', "");
-    let free = |number: u32| {
-        let more = if number == 0 { String::new() } else { format!("-{number}") };
-        let aside = sibling_path(path, &format!(".corrupt-{date}{more}"));
+    let unused_path = |number: u32| {
+        let suffix = if number == 0 { String::new() } else { format!("-{number}") };
+        let aside = sibling_path(path, &format!(".corrupt-{date}{suffix}"));
         (!aside.exists()).then_some(aside)
     };
-    let aside = (0..).find_map(free).expect("there is no end of numbers");
+    let aside = (0..).find_map(unused_path).expect("the range is unbounded");
     std::fs::rename(path, &aside)?;
     for part in ["-wal", "-shm"] {
         match std::fs::rename(sibling_path(path, part), sibling_path(&aside, part)) {
@@ -114,21 +114,21 @@ fn move_aside(path: &Path) -> io::Result<PathBuf> {
     Ok(aside)
 }
 
-fn sibling_path(path: &Path, end: &str) -> PathBuf {
+fn sibling_path(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(end);
+    name.push(suffix);
     name.into()
 }
 
-/// How long another process is waited for.
+/// How long to wait for another process that has the file locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// After a burst of writes the journal shrinks to so many bytes.
+/// Size in bytes to which SQLite truncates the journal after a burst of writes.
 const JOURNAL_SIZE_LIMIT: i64 = 1 << 20;
-/// `rngs`, so that `file` and we know our own.
+/// SQLite `application_id`, `rngs` in ASCII: identifies the file to `file` and to rungs.
 const APPLICATION_ID: i64 = 0x726e_6773;
-/// The schema that all the steps below lead to. A larger number in a file is another, later one.
+/// The schema version after all migrations. A file with a larger number was written by a newer rungs.
 const SCHEMA_VERSION: i64 = 2;
-/// From nothing to version 1, from 1 to 2, and so on: an older file keeps its rows.
+/// Migrations from an empty file to version 1, from 1 to 2, and so on. An older file keeps its rows.
 const MIGRATIONS: [&str; 2] = [SCHEMA_V1, MIGRATION_V2];
 pub(super) const SCHEMA_V1: &str = "
     CREATE TABLE evidence (
@@ -145,7 +145,7 @@ pub(super) const SCHEMA_V1: &str = "
     ) WITHOUT ROWID;
     CREATE INDEX identity_learned ON identity (learned);
 ";
-/// What was cleared by then was so for the machine's own place and the profile's own language.
+/// Identities of version 1 were cleared with the machine's own location and the profile's own language.
 const MIGRATION_V2: &str = "
     CREATE TABLE identity_2 (
         host TEXT NOT NULL, session TEXT NOT NULL, route TEXT NOT NULL, profile TEXT NOT NULL,

@@ -1,4 +1,4 @@
-//! The memory of a running fetcher: in this process, and behind it the file where there is one.
+//! The memory of a running fetcher: a cache in this process, and the memory file if there is one.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -25,15 +25,16 @@ type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 /// An identity's key and a host.
 type IdentityAndHost = (u64, String);
 
+/// The host memory of a fetcher. All times are seconds since 1970.
 pub(crate) struct HostMemory {
     cache: Arc<MemoryCache>,
     store: Option<StoreHandle>,
     clock: Clock,
-    /// What was asked of the file already.
+    /// Which identities and hosts were loaded from the file.
     loaded: Mutex<HashMap<IdentityAndHost, Arc<OnceCell<()>>>>,
-    /// When the file was last asked of a host's circuits.
+    /// When the circuits of a host were last read from the file.
     circuits_checked: Mutex<HashMap<String, i64>>,
-    /// Until when each circuit is open that was told on already.
+    /// End of the cooldown of each circuit that was already reported.
     reported_circuits: Mutex<HashMap<(String, Tier), i64>>,
 }
 
@@ -46,11 +47,11 @@ struct MemoryCache {
 #[derive(Default)]
 struct SiteState {
     tiers: SiteTierStats,
-    /// Which probes are under way, and since when: one fetch asks, the others go where it is known to work.
+    /// Start times of running tier probes. One fetch probes; the others use the tier that is known to work.
     tier_probes: HashMap<(String, Tier), i64>,
-    /// In which parts the default profile is worn to learn whether it is let in again, and since when.
+    /// Start times of running probes of the default profile, by path prefix.
     profile_probes: HashMap<String, i64>,
-    /// By form, and by part.
+    /// Page sizes by markup form and path prefix.
     page_sizes: [HashMap<String, PageSizeModel>; MarkupSource::ALL.len()],
 }
 
@@ -60,7 +61,7 @@ impl SiteState {
     }
 }
 
-/// An attempt, as evidence.
+/// The properties of an attempt that its result is recorded under.
 #[derive(Clone, Debug)]
 pub(crate) struct AttemptSample {
     pub(crate) section: Arc<SiteSection>,
@@ -70,7 +71,7 @@ pub(crate) struct AttemptSample {
 }
 
 impl HostMemory {
-    /// A memory with this file behind it, or of this process alone.
+    /// Creates a memory that is stored in the file at `path`, or only in this process.
     pub(crate) fn new(path: Option<PathBuf>) -> Self {
         Self::with_clock(path, Arc::new(wall_clock))
     }
@@ -78,10 +79,10 @@ impl HostMemory {
     pub(crate) fn with_clock(path: Option<PathBuf>, clock: Clock) -> Self {
         let cache: Arc<MemoryCache> = Arc::default();
         let store = path.and_then(|path| {
-            let (now, sites) = (Arc::clone(&clock), Arc::clone(&cache));
-            StoreHandle::start(path, move || now(), move |sums| sites.apply_sums(sums))
+            let (now, cache) = (Arc::clone(&clock), Arc::clone(&cache));
+            StoreHandle::start(path, move || now(), move |sums| cache.apply_sums(sums))
                 .inspect_err(
-                    |cause| tracing::warn!(%cause, "no thread for the host memory: it is for this run only"),
+                    |cause| tracing::warn!(%cause, "could not start the host memory thread, nothing is saved"),
                 )
                 .ok()
         });
@@ -94,134 +95,143 @@ impl HostMemory {
         (self.clock)()
     }
 
-    /// Brings what the file knows of the site and of the identity at `host`, once.
+    /// Loads the site, and the saved identity at `host`, from the file. Later calls do nothing.
     pub(crate) async fn load(
         &self,
-        who: &SavedIdentityKey,
+        key: &SavedIdentityKey,
         identity: &Identity,
-        area: &SiteSection,
+        section: &SiteSection,
         host: &str,
     ) {
-        let Some(keeper) = &self.store else { return };
+        let Some(store) = &self.store else { return };
         let once = {
-            let mut recalled = lock_unpoisoned(&self.loaded);
-            if recalled.len() >= MAX_HOSTS {
-                recalled.clear();
+            let mut loaded = lock_unpoisoned(&self.loaded);
+            if loaded.len() >= MAX_HOSTS {
+                loaded.clear();
             }
-            Arc::clone(recalled.entry((identity.key(), host.to_owned())).or_default())
+            Arc::clone(loaded.entry((identity.key(), host.to_owned())).or_default())
         };
-        let bring = async {
-            let recalled = keeper.load_site(&area.site, who, host).await;
+        let load = async {
+            let loaded = store.load_site(&section.site, key, host).await;
             {
                 let mut sites = self.cache.sites();
-                let site = make_room(&mut sites).entry(area.site.clone()).or_default();
-                recalled.tallies.into_iter().for_each(|(slot, tally)| site.tiers.set(slot, tally));
-                for SizeRow { path_prefix: group, form, model: usual, .. } in recalled.page_sizes {
-                    let known = site.page_sizes_mut(form).entry(group).or_default();
-                    if known.seen <= usual.seen {
-                        *known = usual;
+                let site = make_room(&mut sites).entry(section.site.clone()).or_default();
+                loaded.tallies.into_iter().for_each(|(key, tally)| site.tiers.set(key, tally));
+                for SizeRow { path_prefix, form, model, .. } in loaded.page_sizes {
+                    let known = site.page_sizes_mut(form).entry(path_prefix).or_default();
+                    if known.seen <= model.seen {
+                        *known = model;
                     }
                 }
             }
-            let Some(saved) = recalled.identity.filter(|saved| saved.note.is_worth_keeping(self.now()))
-            else {
+            let Some(saved) = loaded.identity.filter(|saved| saved.state.is_worth_keeping(self.now())) else {
                 return;
             };
-            let mut notes = self.cache.clearances();
-            make_room(&mut notes).entry((identity.key(), host.to_owned())).or_insert_with(|| {
-                tracing::info!(host, "cleared already, by an earlier run");
+            let mut clearances = self.cache.clearances();
+            make_room(&mut clearances).entry((identity.key(), host.to_owned())).or_insert_with(|| {
+                tracing::info!(host, "restored the clearance of an earlier run");
                 saved.restore(identity);
-                saved.note
+                saved.state
             });
         };
-        once.get_or_init(|| bring).await;
+        once.get_or_init(|| load).await;
     }
 
-    /// Where a fetch starts. A probe is given to one fetch at a time.
-    pub(crate) fn start_tier(&self, site: &str, question: &TierQuery<'_>) -> StartTier {
+    /// Returns the tier at which a fetch starts. Only one fetch at a time gets a probe.
+    pub(crate) fn start_tier(&self, site: &str, query: &TierQuery<'_>) -> StartTier {
         let now = self.now();
         let mut sites = self.cache.sites();
         let Some(site) = sites.get_mut(site) else {
-            return StartTier { tier: question.start, known: question.start };
+            return StartTier { tier: query.start, known: query.start };
         };
-        let plan = site.tiers.start_tier(question, now);
-        if !plan.is_probe() {
-            return plan;
+        let start = site.tiers.start_tier(query, now);
+        if !start.is_probe() {
+            return start;
         }
-        let since = site.tier_probes.entry((question.path_prefix.to_owned(), plan.tier)).or_insert(i64::MIN);
+        let since = site.tier_probes.entry((query.path_prefix.to_owned(), start.tier)).or_insert(i64::MIN);
         if now.saturating_sub(*since) < PROBE_TIMEOUT {
-            return StartTier { tier: plan.known, ..plan };
+            return StartTier { tier: start.known, ..start };
         }
         *since = now;
-        plan
+        start
     }
 
-    /// Which profile a fetch wears. The default is probed by one fetch at a time, where it may at all.
+    /// Returns the profile for a fetch. Only one fetch at a time, with `may_probe`, probes the default.
     pub(crate) fn choose_profile(
         &self,
         site: &str,
-        question: &TierQuery<'_>,
-        wearable: impl Fn(&str) -> bool,
+        query: &TierQuery<'_>,
+        is_usable: impl Fn(&str) -> bool,
         may_probe: bool,
     ) -> ProfileDecision {
         let now = self.now();
         let mut sites = self.cache.sites();
         let Some(site) = sites.get_mut(site) else { return ProfileDecision::Default };
-        match site.tiers.choose_profile(question, wearable, now) {
-            ProfileDecision::Probe { fallback: instead } => {
-                let since = site.profile_probes.entry(question.path_prefix.to_owned()).or_insert(i64::MIN);
+        match site.tiers.choose_profile(query, is_usable, now) {
+            ProfileDecision::Probe { fallback } => {
+                let since = site.profile_probes.entry(query.path_prefix.to_owned()).or_insert(i64::MIN);
                 if !may_probe || now.saturating_sub(*since) < PROBE_TIMEOUT {
-                    return ProfileDecision::Other(instead);
+                    return ProfileDecision::Other(fallback);
                 }
                 *since = now;
-                ProfileDecision::Probe { fallback: instead }
+                ProfileDecision::Probe { fallback }
             }
-            dress => dress,
+            decision => decision,
         }
     }
 
-    /// How large the page of this [`mark`](super::mark) usually is, in bytes, where one can tell.
-    pub(crate) fn usual_page_size(&self, area: &SiteSection, form: MarkupSource, mark: u64) -> Option<u64> {
-        self.cache.sites().get_mut(&area.site)?.page_sizes_mut(form).get(&area.path_prefix)?.bytes_for(mark)
+    /// Returns the usual size in bytes of the page with this [`url_bit`](super::url_bit), if known.
+    pub(crate) fn usual_page_size(
+        &self,
+        section: &SiteSection,
+        form: MarkupSource,
+        url_bit: u64,
+    ) -> Option<u64> {
+        self.cache
+            .sites()
+            .get_mut(&section.site)?
+            .page_sizes_mut(form)
+            .get(&section.path_prefix)?
+            .bytes_for(url_bit)
     }
 
-    /// Learns from the size of a page.
-    pub(crate) fn record_page_size(&self, area: &SiteSection, form: MarkupSource, measure: SizeSample) {
+    /// Records the size of a page.
+    pub(crate) fn record_page_size(&self, section: &SiteSection, form: MarkupSource, sample: SizeSample) {
         let at = self.now();
-        let SiteSection { site, path_prefix: group } = area;
+        let SiteSection { site, path_prefix } = section;
         {
             let mut sites = self.cache.sites();
             let known = site_mut(&mut sites, site).page_sizes_mut(form);
-            if !known.contains_key(group) {
+            if !known.contains_key(path_prefix) {
                 if known.len() >= MAX_SIZES
                     && let Some(oldest) =
-                        known.iter().min_by_key(|(_, usual)| usual.seen).map(|(group, _)| group.clone())
+                        known.iter().min_by_key(|(_, model)| model.seen).map(|(prefix, _)| prefix.clone())
                 {
                     known.remove(&oldest);
                 }
-                known.insert(group.clone(), PageSizeModel::default());
+                known.insert(path_prefix.clone(), PageSizeModel::default());
             }
-            if let Some(usual) = known.get_mut(group) {
-                usual.learn(measure, at);
+            if let Some(model) = known.get_mut(path_prefix) {
+                model.learn(sample, at);
             }
         }
-        if let Some(keeper) = &self.store {
-            keeper.record_size(SizeUpdate {
+        if let Some(store) = &self.store {
+            store.record_size(SizeUpdate {
                 site: site.clone(),
-                path_prefix: group.clone(),
+                path_prefix: path_prefix.clone(),
                 form,
-                sample: measure,
+                sample,
                 at,
             });
         }
     }
 
-    /// Whether there is a file behind it.
+    /// Whether the memory is stored in a file.
     pub(crate) const fn has_file(&self) -> bool {
         self.store.is_some()
     }
 
-    /// Whether the file is to be asked again whether other processes found `host` failing.
+    /// Whether it is time to read the circuits of `host` from the file again.
     pub(crate) fn should_check_circuits(&self, host: &str) -> bool {
         let now = self.now();
         self.has_file()
@@ -230,152 +240,154 @@ impl HostMemory {
                 .is_none_or(|last| now.saturating_sub(*last) >= CIRCUIT_CHECK_INTERVAL)
     }
 
-    /// On which tiers other processes found `host` failing, as far as that is news here. The file is asked
-    /// every few seconds.
+    /// Returns the circuits of `host` that other processes opened and that were not reported yet. Reads the file
+    /// at most every five seconds per host.
     pub(crate) async fn new_circuits(&self, host: &str) -> Vec<Circuit> {
-        let Some(keeper) = &self.store else { return Vec::new() };
+        let Some(store) = &self.store else { return Vec::new() };
         let now = self.now();
         {
-            let mut asked = lock_unpoisoned(&self.circuits_checked);
-            let last = make_room(&mut asked).entry(host.to_owned()).or_insert(i64::MIN);
+            let mut checked = lock_unpoisoned(&self.circuits_checked);
+            let last = make_room(&mut checked).entry(host.to_owned()).or_insert(i64::MIN);
             if now.saturating_sub(*last) < CIRCUIT_CHECK_INTERVAL {
                 return Vec::new();
             }
             *last = now;
         }
-        let mut circuits = keeper.load_circuits(host).await;
-        let mut told = lock_unpoisoned(&self.reported_circuits);
+        let mut circuits = store.load_circuits(host).await;
+        let mut reported = lock_unpoisoned(&self.reported_circuits);
         circuits.retain(|circuit| {
             let key = (circuit.host.clone(), circuit.tier);
-            make_room(&mut told).insert(key, circuit.until).is_none_or(|until| until < circuit.until)
+            make_room(&mut reported).insert(key, circuit.until).is_none_or(|until| until < circuit.until)
         });
         circuits
     }
 
-    /// A host failed too often on a tier: the other processes are told.
+    /// Records that a circuit opened, for other processes.
     pub(crate) fn record_open_circuit(&self, circuit: Circuit) {
-        let Some(keeper) = &self.store else { return };
+        let Some(store) = &self.store else { return };
         make_room(&mut lock_unpoisoned(&self.reported_circuits))
             .insert((circuit.host.clone(), circuit.tier), circuit.until);
-        keeper.record_circuit(CircuitUpdate::Open(circuit));
+        store.record_circuit(CircuitUpdate::Open(circuit));
     }
 
-    /// It answered again.
+    /// Records that a circuit closed.
     pub(crate) fn record_closed_circuit(&self, host: &str, tier: Tier) {
-        if let Some(keeper) = &self.store {
-            keeper.record_circuit(CircuitUpdate::Closed { host: host.to_owned(), tier });
+        if let Some(store) = &self.store {
+            store.record_circuit(CircuitUpdate::Closed { host: host.to_owned(), tier });
         }
     }
 
-    /// An attempt got a page, or was refused.
-    pub(crate) fn record_attempt(&self, attempted: AttemptSample, page: bool) {
+    /// Records that an attempt got a page (`is_page`) or was refused.
+    pub(crate) fn record_attempt(&self, sample: AttemptSample, is_page: bool) {
         let now = self.now();
-        let AttemptSample { section: area, tier, cleared, profile } = attempted;
-        let slot =
-            StatKey { path_prefix: area.path_prefix.clone(), mode: TierMode::new(tier, cleared), profile };
-        let tally = if page { DecayingTally::from_page(now) } else { DecayingTally::from_refusal(now) };
-        let told = self.store.as_ref().map(|keeper| (keeper, slot.clone()));
+        let AttemptSample { section, tier, cleared, profile } = sample;
+        let key =
+            StatKey { path_prefix: section.path_prefix.clone(), mode: TierMode::new(tier, cleared), profile };
+        let tally = if is_page { DecayingTally::from_page(now) } else { DecayingTally::from_refusal(now) };
+        let store_update = self.store.as_ref().map(|store| (store, key.clone()));
         {
             let mut sites = self.cache.sites();
-            let site = site_mut(&mut sites, &area.site);
+            let site = site_mut(&mut sites, &section.site);
             if !site.tier_probes.is_empty() {
-                site.tier_probes.remove(&(slot.path_prefix.clone(), tier));
+                site.tier_probes.remove(&(key.path_prefix.clone(), tier));
             }
             if tier == Tier::Impersonate {
-                site.profile_probes.remove(&slot.path_prefix);
+                site.profile_probes.remove(&key.path_prefix);
             }
-            site.tiers.add(slot, tally);
+            site.tiers.add(key, tally);
         }
-        if let Some((keeper, slot)) = told {
-            keeper.record_tally(TierRow { site: area.site.clone(), key: slot, tally });
+        if let Some((store, key)) = store_update {
+            store.record_tally(TierRow { site: section.site.clone(), key, tally });
         }
     }
 
-    /// What the identity holds for `host`, unless it is too old.
+    /// Returns the clearance state of the identity at `host`, unless it has expired.
     pub(crate) fn clearance(&self, identity: u64, host: &str) -> Option<ClearanceState> {
-        let mut notes = self.cache.clearances();
-        clearance_mut(&mut notes, identity, host).filter(|note| note.is_current(self.now())).cloned()
+        let mut clearances = self.cache.clearances();
+        clearance_mut(&mut clearances, identity, host).filter(|state| state.is_current(self.now())).cloned()
     }
 
-    /// Whether the browser keeps `host`, because clearance does not move.
+    /// Whether `host` stays on the browser tier, because its clearance is not portable.
     pub(crate) fn is_browser_only(&self, identity: u64, host: &str) -> bool {
-        self.clearance(identity, host).is_some_and(|note| !note.is_portable)
+        self.clearance(identity, host).is_some_and(|state| !state.is_portable)
     }
 
-    /// The browser passed where the tiers below did not.
+    /// Records that a browser visit passed where lower tiers were refused.
     pub(crate) fn record_clearance(&self, identity: u64, host: &str, clearance: Clearance) {
         tracing::info!(
             host,
             cookies = clearance.cookies.join(" "),
             cleared_until = clearance.until,
-            "cleared"
+            "browser visit cleared the host"
         );
-        let note = ClearanceState::new(clearance, self.now());
-        make_room(&mut self.cache.clearances()).insert((identity, host.to_owned()), note);
+        let state = ClearanceState::new(clearance, self.now());
+        make_room(&mut self.cache.clearances()).insert((identity, host.to_owned()), state);
     }
 
-    /// The impersonate tier got a page. Whether that is news of a clearance.
+    /// Records that the impersonate tier got a page. Returns whether this changed the clearance state.
     pub(crate) fn record_clearance_use(&self, identity: u64, host: &str) -> bool {
-        let mut notes = self.cache.clearances();
-        clearance_mut(&mut notes, identity, host).is_some_and(|note| {
-            let news = !note.was_used || !note.is_portable;
-            note.mark_used();
-            news
+        let mut clearances = self.cache.clearances();
+        clearance_mut(&mut clearances, identity, host).is_some_and(|state| {
+            let changed = !state.was_used || !state.is_portable;
+            state.mark_used();
+            changed
         })
     }
 
-    /// The impersonate tier was refused with the newest clearance. Whether that shows that it does not move.
+    /// Records that the impersonate tier was refused with the newest clearance. Returns whether this made the
+    /// clearance not portable.
     pub(crate) fn record_clearance_refusal(&self, identity: u64, host: &str) -> bool {
         let now = self.now();
-        let mut notes = self.cache.clearances();
-        let news = clearance_mut(&mut notes, identity, host).is_some_and(|note| note.mark_refused(now));
-        if news {
-            tracing::info!(host, "clearance does not move: the browser keeps the host");
+        let mut clearances = self.cache.clearances();
+        let changed =
+            clearance_mut(&mut clearances, identity, host).is_some_and(|state| state.mark_refused(now));
+        if changed {
+            tracing::info!(host, "clearance is not portable, keeping the host on the browser tier");
         }
-        news
+        changed
     }
 
-    /// Writes down what `identity` holds for `host`, without its cookies called as in `typed`.
+    /// Saves the state of `identity` at `host`, without the cookies named in `caller_cookies`.
     pub(crate) fn save_identity(
         &self,
-        who: &SavedIdentityKey,
+        key: &SavedIdentityKey,
         identity: &Identity,
         host: &str,
-        typed: &[String],
+        caller_cookies: &[String],
     ) {
-        let Some(keeper) = &self.store else { return };
-        let Some(note) = self.clearance(identity.key(), host) else { return };
-        match SavedIdentity::from_identity(identity, host, note, typed) {
+        let Some(store) = &self.store else { return };
+        let Some(state) = self.clearance(identity.key(), host) else { return };
+        match SavedIdentity::from_identity(identity, host, state, caller_cookies) {
             Some(saved) => {
-                keeper.save_identity(IdentityRow {
+                store.save_identity(IdentityRow {
                     host: host.to_owned(),
-                    key: who.clone(),
+                    key: key.clone(),
                     identity: saved,
                     learned: self.now(),
                 });
             }
             None => {
-                tracing::debug!(host, "too many cookies to remember");
-                keeper.drop_identity(who.clone(), host);
+                tracing::debug!(host, "too many cookies, identity not saved");
+                store.drop_identity(key.clone(), host);
             }
         }
     }
 
-    /// Waits until all is written.
+    /// Waits until all pending rows are written.
     pub(crate) async fn flush(&self) {
-        if let Some(keeper) = &self.store {
-            keeper.flush().await;
+        if let Some(store) = &self.store {
+            store.flush().await;
         }
     }
 }
 
 impl MemoryCache {
-    /// What all processes saw, as of the last write.
+    /// Takes over the tallies of all processes after a write.
     fn apply_sums(&self, sums: Vec<TierRow>) {
         let mut sites = self.sites();
-        for TierRow { site, key: slot, tally } in sums {
+        for TierRow { site, key, tally } in sums {
             if let Some(site) = sites.get_mut(&site) {
-                site.tiers.set(slot, tally);
+                site.tiers.set(key, tally);
             }
         }
     }
@@ -389,33 +401,33 @@ impl MemoryCache {
     }
 }
 
-/// Room for one more: beyond the most half is forgotten at once, rather than one a fetch.
+/// Makes room for one more entry. At the limit it drops half of the entries at once, not one per fetch.
 fn make_room<K: std::hash::Hash + Eq, V>(map: &mut HashMap<K, V>) -> &mut HashMap<K, V> {
     if map.len() >= MAX_HOSTS {
-        let mut keep = false;
+        let mut is_kept = false;
         map.retain(|_, _| {
-            keep = !keep;
-            keep
+            is_kept = !is_kept;
+            is_kept
         });
     }
     map
 }
 
-/// What is known of this site, made room for where nothing is.
+/// Returns the state of a site, which it creates if it is missing.
 fn site_mut<'a>(sites: &'a mut HashMap<String, SiteState>, name: &str) -> &'a mut SiteState {
     if !sites.contains_key(name) {
         make_room(sites).insert(name.to_owned(), SiteState::default());
     }
-    sites.get_mut(name).expect("it was put there")
+    sites.get_mut(name).expect("it was just inserted")
 }
 
-/// What the identity holds for `host`. Where nobody holds anything, nothing is looked up.
+/// Returns the clearance state of the identity at `host`. Allocates no key if there are no clearances.
 fn clearance_mut<'a>(
-    notes: &'a mut HashMap<IdentityAndHost, ClearanceState>,
+    clearances: &'a mut HashMap<IdentityAndHost, ClearanceState>,
     identity: u64,
     host: &str,
 ) -> Option<&'a mut ClearanceState> {
-    if notes.is_empty() { None } else { notes.get_mut(&(identity, host.to_owned())) }
+    if clearances.is_empty() { None } else { clearances.get_mut(&(identity, host.to_owned())) }
 }
 
 fn wall_clock() -> i64 {
@@ -423,11 +435,11 @@ fn wall_clock() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// The most sites, and the most hosts of identities, that are remembered in a process.
+/// Maximum number of sites, and of hosts of identities, in the cache.
 const MAX_HOSTS: usize = 10_000;
-/// The most parts of a site whose sizes are remembered in a process, of each form.
+/// Maximum number of page size models per site and markup form in the cache.
 const MAX_SIZES: usize = 1000;
-/// How often the file is asked whether other processes found a host failing, in seconds.
+/// Interval at which the circuits of a host are read from the file, in seconds.
 const CIRCUIT_CHECK_INTERVAL: i64 = 5;
-/// A probe that told nothing is given to another fetch after so many seconds.
+/// After this many seconds without a result, another fetch gets the probe.
 const PROBE_TIMEOUT: i64 = 120;

@@ -1,4 +1,4 @@
-//! The memory file by itself: shown, cleared, exported and imported.
+//! Shows, clears, exports and imports the memory file without a fetcher.
 
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
@@ -15,127 +15,131 @@ use super::{Circuit, DecayingTally, MarkupSource, PageSizeModel, SavedIdentityKe
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 
-/// A memory file. Other processes may use it meanwhile.
+/// A memory file. Other processes may use it at the same time.
 pub struct MemoryFile {
     store: Store,
     path: PathBuf,
     moved_to: Option<PathBuf>,
 }
 
-/// What was seen of one rung in one area. Times are seconds since 1970.
+/// Results of one tier mode in one site section. Times are seconds since 1970.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct TierEntry {
-    /// Where.
+    /// The site section.
     #[serde(flatten)]
     pub section: SiteSection,
-    /// On what.
-    pub rung: TierMode,
-    /// In which browser's clothes; `plain` on the plain tier.
+    /// The tier mode.
+    #[serde(rename = "rung")]
+    pub mode: TierMode,
+    /// The browser profile; `plain` on the plain tier.
     pub profile: String,
-    /// `works`, `refused`, or `forgotten` when it is too old to count.
+    /// `works`, `refused`, or `forgotten` if the results have decayed.
     pub state: &'static str,
-    /// When a rung that is refused is asked again.
-    pub ask_again: Option<i64>,
+    /// When a refused tier is probed.
+    #[serde(rename = "ask_again")]
+    pub retry_at: Option<i64>,
     /// The counts.
     #[serde(flatten)]
     pub tally: DecayingTally,
 }
 
-/// How large the pages of one area are, in one form.
+/// The page sizes of one site section, in one markup form.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct SizeEntry {
-    /// Where.
+    /// The site section.
     #[serde(flatten)]
     pub section: SiteSection,
-    /// In which form.
+    /// The markup that was measured.
     pub form: MarkupSource,
-    /// The usual size in bytes, where one can be told: a page of less than a tenth of it is a stub.
+    /// The usual size in bytes, if known. A page of less than a tenth of it is a stub.
     pub usual_bytes: Option<u64>,
-    /// What it is told by.
+    /// The model behind the usual size.
     #[serde(flatten)]
     pub model: PageSizeModel,
 }
 
-/// A cleared identity, without its cookies' values.
+/// A cleared identity, without the values of its cookies.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct ClearanceEntry {
-    /// The host it is cleared for.
+    /// The host that the identity is cleared for.
     pub host: String,
-    /// Whose it is.
+    /// The key of the identity.
     #[serde(flatten)]
     pub key: SavedIdentityKey,
     /// Whether the clearance got a page on the impersonate tier.
+    #[serde(rename = "proven")]
     pub was_used: bool,
-    /// Whether it is any good there. When not, the browser keeps the host.
+    /// Whether the impersonate tier can use it. If not, the host stays on the browser tier.
+    #[serde(rename = "moves")]
     pub is_portable: bool,
-    /// The names of the cookies kept.
+    /// The names of the stored cookies.
     pub cookies: Vec<String>,
-    /// When the clearance ends, where a cookie says so; seconds since 1970.
+    /// When the clearance expires, if a cookie has an expiry; seconds since 1970.
     pub until: Option<i64>,
-    /// When it was earned, in seconds since 1970.
+    /// When the clearance state last changed, in seconds since 1970.
     pub learned: i64,
 }
 
 impl MemoryFile {
-    /// Opens the file, made when it is not there. A damaged one is moved aside, see [`moved`](Self::moved).
+    /// Opens the file, or creates it if it is missing. Moves a corrupt file aside, see
+    /// [`moved_to`](Self::moved_to).
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for a file of a newer rungs or of another program, [`ErrorKind::Io`].
+    /// [`ErrorKind::Config`] if a newer rungs or another program wrote the file, [`ErrorKind::Io`].
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
-        let (store, moved) = Store::open(&path).map_err(|fault| fault.into_error(&path))?;
-        Ok(Self { store, path, moved_to: moved })
+        let (store, moved_to) = Store::open(&path).map_err(|error| error.into_error(&path))?;
+        Ok(Self { store, path, moved_to })
     }
 
-    /// Where the damaged file that was found here is now.
+    /// Returns the new path of the corrupt file that [`open`](Self::open) moved aside.
     #[must_use]
     pub fn moved_to(&self) -> Option<&Path> {
         self.moved_to.as_deref()
     }
 
-    /// What was seen of `host`'s site, or of all.
+    /// Returns the tier statistics of `host`'s site, or of all sites.
     ///
     /// # Errors
     /// [`ErrorKind::Io`].
     pub fn tiers(&self, host: Option<&str>) -> Result<Vec<TierEntry>> {
         let now = now();
-        let lines = self.map_error(self.store.tallies(None))?;
-        let of_host = lines.into_iter().filter(|line| host.is_none_or(|host| is_same_site(host, &line.site)));
-        Ok(of_host
-            .map(|TierRow { site, key: slot, tally }| {
+        let rows = self.map_error(self.store.tallies(None))?;
+        let matching = rows.into_iter().filter(|row| host.is_none_or(|host| is_same_site(host, &row.site)));
+        Ok(matching
+            .map(|TierRow { site, key, tally }| {
                 let (state, ask_again) = match tally.status(now) {
                     TierStatus::Unknown => ("forgotten", None),
                     TierStatus::Works => ("works", None),
-                    TierStatus::Refused { retry_at: ask_again } => ("refused", Some(ask_again)),
+                    TierStatus::Refused { retry_at } => ("refused", Some(retry_at)),
                 };
-                let area = SiteSection { site, path_prefix: slot.path_prefix };
-                TierEntry { section: area, rung: slot.mode, profile: slot.profile, state, ask_again, tally }
+                let section = SiteSection { site, path_prefix: key.path_prefix };
+                TierEntry { section, mode: key.mode, profile: key.profile, state, retry_at: ask_again, tally }
             })
             .collect())
     }
 
-    /// How large the pages of `host`'s site are, or of all.
+    /// Returns the page sizes of `host`'s site, or of all sites.
     ///
     /// # Errors
     /// [`ErrorKind::Io`].
     pub fn page_sizes(&self, host: Option<&str>) -> Result<Vec<SizeEntry>> {
-        let pages = self.map_error(self.store.page_sizes(None))?;
-        let of_host =
-            pages.into_iter().filter(|pages| host.is_none_or(|host| is_same_site(host, &pages.site)));
-        Ok(of_host
-            .map(|SizeRow { site, path_prefix: group, form, model: usual }| SizeEntry {
-                section: SiteSection { site, path_prefix: group },
+        let rows = self.map_error(self.store.page_sizes(None))?;
+        let matching = rows.into_iter().filter(|row| host.is_none_or(|host| is_same_site(host, &row.site)));
+        Ok(matching
+            .map(|SizeRow { site, path_prefix, form, model }| SizeEntry {
+                section: SiteSection { site, path_prefix },
                 form,
-                usual_bytes: usual.bytes(),
-                model: usual,
+                usual_bytes: model.bytes(),
+                model,
             })
             .collect())
     }
 
-    /// Which hosts of `host`'s site are left alone because they fail, or all.
+    /// Returns the open circuits of the hosts of `host`'s site, or of all sites.
     ///
     /// # Errors
     /// [`ErrorKind::Io`].
@@ -145,38 +149,39 @@ impl MemoryFile {
         Ok(circuits)
     }
 
-    /// Who is cleared for `host`, or for any.
+    /// Returns the cleared identities for `host`'s site, or for all sites.
     ///
     /// # Errors
     /// [`ErrorKind::Io`].
     pub fn clearances(&self, host: Option<&str>) -> Result<Vec<ClearanceEntry>> {
-        let held = self.map_error(self.store.identities())?;
-        let of_host = held.into_iter().filter(|held| host.is_none_or(|host| is_same_site(host, &held.host)));
-        Ok(of_host
-            .map(|IdentityRow { host, key: who, identity: saved, .. }| ClearanceEntry {
+        let rows = self.map_error(self.store.identities())?;
+        let matching = rows.into_iter().filter(|row| host.is_none_or(|host| is_same_site(host, &row.host)));
+        Ok(matching
+            .map(|IdentityRow { host, key, identity, .. }| ClearanceEntry {
                 host,
-                key: who,
-                was_used: saved.note.was_used,
-                is_portable: saved.note.is_portable,
-                cookies: saved.cookies.into_iter().map(|cookie| cookie.name).collect(),
-                until: saved.note.clearance.until,
-                learned: saved.note.learned,
+                key,
+                was_used: identity.state.was_used,
+                is_portable: identity.state.is_portable,
+                cookies: identity.cookies.into_iter().map(|cookie| cookie.name).collect(),
+                until: identity.state.clearance.until,
+                learned: identity.state.learned,
             })
             .collect())
     }
 
-    /// Forgets `host`'s site and all its hosts, or everything. How many lines went.
+    /// Deletes `host`'s site and all its hosts, or everything. Returns the number of deleted rows.
     ///
     /// # Errors
     /// [`ErrorKind::Io`].
     pub fn clear(&mut self, host: Option<&str>) -> Result<usize> {
-        let gone = self.store.clear(|name| host.is_none_or(|host| is_same_site(host, name)));
-        let gone = self.map_error(gone)?;
+        let deleted = self.store.clear(|name| host.is_none_or(|host| is_same_site(host, name)));
+        let deleted = self.map_error(deleted)?;
         self.map_error(self.store.truncate_journal())?;
-        Ok(gone)
+        Ok(deleted)
     }
 
-    /// Writes all of it but the circuits as lines of JSON, **cookies with their values**. How many lines.
+    /// Writes everything except the circuits as JSON Lines, **including cookie values**. Returns the number of
+    /// rows.
     ///
     /// # Errors
     /// [`ErrorKind::Io`].
@@ -185,40 +190,39 @@ impl MemoryFile {
             .map_err(|cause| Error::new(ErrorKind::Io, "could not write the export").with_source(cause))
     }
 
-    /// Reads what [`export`](Self::export) wrote, all of it or nothing: of two lines about the same thing the
-    /// newer stays. How many were news.
+    /// Imports what [`export`](Self::export) wrote, completely or not at all. The newer of two rows with the same
+    /// key is kept. Returns the number of rows that were stored.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] naming the line that is wrong, [`ErrorKind::Io`].
+    /// [`ErrorKind::Config`], naming the line, if the input is invalid, [`ErrorKind::Io`].
     pub fn import(&mut self, input: &mut impl BufRead) -> Result<usize> {
         let now = now();
-        let contents = export::read(input, now)?;
-        let news = self.store.import(&contents, now);
-        self.map_error(news)
+        let snapshot = export::read(input, now)?;
+        let stored = self.store.import(&snapshot, now);
+        self.map_error(stored)
     }
 
-    fn map_error<T>(&self, done: std::result::Result<T, StoreError>) -> Result<T> {
-        done.map_err(|fault| fault.into_error(&self.path))
+    fn map_error<T>(&self, result: std::result::Result<T, StoreError>) -> Result<T> {
+        result.map_err(|error| error.into_error(&self.path))
     }
 }
 
 impl std::fmt::Debug for MemoryFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Notebook").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("MemoryFile").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
-/// Whether `name`, a site or a host, is of the same site as `host`, typed by the user: by name, and with
-/// its port where one is given.
+/// Whether `name`, a stored site or host, belongs to the same site as `host`, which the user typed. Ports are
+/// compared only if both have one.
 fn is_same_site(host: &str, name: &str) -> bool {
-    let area = |text: &str| {
+    let site_and_port = |text: &str| {
         let url = url::Url::parse(&format!("https://{text}/")).ok()?;
         let port = url.port();
         Some((SiteSection::from_url(&url).site, port))
     };
-    match (area(host), area(name)) {
+    match (site_and_port(host), site_and_port(name)) {
         (Some((typed, Some(_))), Some((known, Some(_)))) => typed == known,
-        // A port that one of them does not name is no difference.
         (Some((typed, _)), Some((known, _))) => without_port(&typed) == without_port(&known),
         _ => host == name,
     }
@@ -241,8 +245,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_concerns_its_whole_site_and_no_other() {
-        for (host, name, concerned) in [
+    fn a_host_matches_its_whole_site_and_no_other() {
+        for (host, name, matches) in [
             ("shop.example", "shop.example", true),
             ("www.shop.example", "shop.example", true),
             ("shop.example", "www.shop.example", true),
@@ -254,7 +258,7 @@ mod tests {
             ("[::1]", "[::1]:8080", true),
             ("Shop.Example", "shop.example", true),
         ] {
-            assert_eq!(is_same_site(host, name), concerned, "{host} {name}");
+            assert_eq!(is_same_site(host, name), matches, "{host} {name}");
         }
     }
 }

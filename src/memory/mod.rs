@@ -1,10 +1,12 @@
-//! Host memory: what was learned of each site, so that the next fetch starts where the last one worked.
+//! Host memory: stores which tier, profile and clearance worked at each site, so that the next fetch starts there.
 //!
-//! Four things are kept. *Evidence*: for each part of a site ([`Area`]), which tier got pages and which was
-//! refused, in which browser's clothes; it adds up over all processes, and fades. *Usual sizes*: how large its
-//! pages are, where they are much alike. *Cleared identities*: the cookies a browser earned and the client
-//! hints it was asked for, until they run out, for the same session, route, browser profile, place and
-//! language alone. *Circuits*: hosts that fail, and when one request may try them again.
+//! It has four parts:
+//! - *Tier statistics*: for each section of a site ([`SiteSection`]), which tier got pages and which was refused,
+//!   with which browser profile. All processes add to them, and they decay.
+//! - *Page sizes*: the usual size of the section's pages, if their sizes are similar.
+//! - *Cleared identities*: the cookies that a browser visit got and the requested client hints, until they
+//!   expire. They apply only to the same session, proxy, browser profile, location and language.
+//! - *Circuits*: failing hosts, and when one request may try them again.
 
 mod circuit;
 mod clearance;
@@ -42,8 +44,8 @@ pub(crate) use page_size::{SizeSample, is_similar_size, url_bit};
 pub(crate) use saved_identity::SavedIdentity;
 pub(crate) use tiers::{ProfileDecision, TierQuery};
 
-/// `rungs/memory.sqlite` in the user's folder for data: `$XDG_DATA_HOME`, or `~/.local/share`. `None`
-/// where there is no home.
+/// Returns `rungs/memory.sqlite` in the user's data directory: `$XDG_DATA_HOME`, or `~/.local/share`.
+/// `None` if the user has no home directory.
 #[must_use]
 pub fn default_path() -> Option<PathBuf> {
     use etcetera::BaseStrategy;

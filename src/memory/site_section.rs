@@ -1,4 +1,4 @@
-//! Which part of which site a URL belongs to. Pure.
+//! The site and the section of it that a URL belongs to. Pure.
 
 use std::fmt;
 
@@ -7,18 +7,19 @@ use url::Url;
 
 use crate::registrable_domain;
 
-/// A part of a site: what works on one page of it is taken to work on the others.
+/// A section of a site. A tier that works for one page of it is assumed to work for the others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SiteSection {
-    /// The registrable domain (`shop.example` for `www.shop.example`), the name itself where nobody can
-    /// register one, or the address; with the port where that is not the scheme's own.
+    /// The registrable domain (`shop.example` for `www.shop.example`), the host name if it has none, or the IP
+    /// address; with the port unless that is the scheme's default.
     pub site: String,
     /// The first folder of the path, `/p/` for `/p/1.html`; `/` for pages at the root.
+    #[serde(rename = "group")]
     pub path_prefix: String,
 }
 
 impl SiteSection {
-    /// Where `url` belongs.
+    /// Returns the section that `url` belongs to.
     #[must_use]
     pub fn from_url(url: &Url) -> Self {
         let name = registrable_domain::site_key(url);
@@ -40,7 +41,7 @@ impl fmt::Display for SiteSection {
     }
 }
 
-/// A longer first folder names no part of a site.
+/// A longer first folder is not used as a section, in bytes.
 const MAX_PREFIX_LEN: usize = 64;
 
 #[cfg(test)]
@@ -50,7 +51,7 @@ mod tests {
     #[test]
     fn a_url_belongs_to_its_registrable_domain_and_first_folder() {
         let long = format!("https://a.example/{}/x", "y".repeat(MAX_PREFIX_LEN + 1));
-        for (url, site, group) in [
+        for (url, site, path_prefix) in [
             ("https://www.shop.example/p/1.html?q=/a/", "shop.example", "/p/"),
             ("https://shop.example/p/q/r", "shop.example", "/p/"),
             ("https://shop.example/p/", "shop.example", "/p/"),
@@ -66,8 +67,8 @@ mod tests {
             ("http://localhost/", "localhost", "/"),
             (&long, "a.example", "/"),
         ] {
-            let area = SiteSection::from_url(&url.parse().unwrap());
-            assert_eq!((area.site.as_str(), area.path_prefix.as_str()), (site, group), "{url}");
+            let section = SiteSection::from_url(&url.parse().unwrap());
+            assert_eq!((section.site.as_str(), section.path_prefix.as_str()), (site, path_prefix), "{url}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The tables of the memory file. Every change is a transaction that begins with the right to write, so
-//! that what another process wrote meanwhile is read first and added to.
+//! The tables of the memory file. Every change is an immediate transaction: it takes the write lock first, then
+//! reads and updates what another process may have written.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use super::tables::{self, CircuitUpdate, SizeRow, SizeUpdate};
 use super::tally::DecayingTally;
 use super::tiers::{StatKey, TierMode};
 
-/// What was seen of one rung in one area in one browser's clothes.
+/// The tally of one tier mode in one site section with one browser profile.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct TierRow {
     pub(super) site: String,
@@ -27,21 +27,21 @@ pub(super) struct IdentityRow {
     pub(super) host: String,
     pub(super) key: SavedIdentityKey,
     pub(super) identity: SavedIdentity,
-    /// When it was last written down; an older one does not take its place.
+    /// When it was last saved. An older row does not replace it.
     pub(super) learned: i64,
 }
 
-/// What was learned since the file was last written.
+/// Rows that are not yet written to the file.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PendingWrites {
     pub(super) tallies: Vec<TierRow>,
     pub(super) identities: Vec<IdentityRow>,
-    /// In order of time.
+    /// In chronological order.
     pub(super) sizes: Vec<SizeUpdate>,
     pub(super) circuits: Vec<CircuitUpdate>,
 }
 
-/// All that another process may be told.
+/// All rows that are exported.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Snapshot {
     pub(super) tallies: Vec<TierRow>,
@@ -52,72 +52,73 @@ pub(super) struct Snapshot {
 pub(super) struct Store(Connection);
 
 impl Store {
-    /// Opens the file, made when it is not there. A damaged one is moved aside, to where the second part says.
+    /// Opens the file, or creates it if it is missing. Moves a corrupt file aside and returns its new path as
+    /// the second value.
     pub(super) fn open(path: &Path) -> Result<(Self, Option<PathBuf>), StoreError> {
         let (connection, aside) = file::open(path)?;
         Ok((Self(connection), aside))
     }
 
-    /// Adds what was seen to what is there, and gives back the sums.
-    pub(super) fn add(&mut self, news: &PendingWrites, now: i64) -> Result<Vec<TierRow>, StoreError> {
+    /// Adds `pending` to the stored rows. Returns the resulting tallies.
+    pub(super) fn add(&mut self, pending: &PendingWrites, now: i64) -> Result<Vec<TierRow>, StoreError> {
         let write = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut sums = Vec::with_capacity(news.tallies.len());
-        for line in &news.tallies {
-            let known = load_tally(&write, line)?.unwrap_or_default();
-            let sum = TierRow { tally: known.merge(line.tally), ..line.clone() };
+        let mut sums = Vec::with_capacity(pending.tallies.len());
+        for row in &pending.tallies {
+            let known = load_tally(&write, row)?.unwrap_or_default();
+            let sum = TierRow { tally: known.merge(row.tally), ..row.clone() };
             put_tally(&write, &sum)?;
             sums.push(sum);
         }
-        for held in &news.identities {
-            put_identity(&write, held)?;
+        for row in &pending.identities {
+            put_identity(&write, row)?;
         }
-        tables::add_sizes(&write, &news.sizes)?;
-        tables::write_circuits(&write, &news.circuits)?;
+        tables::add_sizes(&write, &pending.sizes)?;
+        tables::write_circuits(&write, &pending.circuits)?;
         prune(&write, now)?;
         write.commit()?;
         Ok(sums)
     }
 
-    /// Puts in what another file held; of two the newer stays. How many lines were news.
-    pub(super) fn import(&mut self, contents: &Snapshot, now: i64) -> Result<usize, StoreError> {
+    /// Imports the rows of another file. The newer of two rows is kept. Returns how many rows were stored.
+    pub(super) fn import(&mut self, snapshot: &Snapshot, now: i64) -> Result<usize, StoreError> {
         let write = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut news = tables::import_sizes(&write, &contents.page_sizes)?;
-        for line in &contents.tallies {
-            if load_tally(&write, line)?.is_none_or(|known| known.seen < line.tally.seen) {
-                put_tally(&write, line)?;
-                news += 1;
+        let mut stored = tables::import_sizes(&write, &snapshot.page_sizes)?;
+        for row in &snapshot.tallies {
+            if load_tally(&write, row)?.is_none_or(|known| known.seen < row.tally.seen) {
+                put_tally(&write, row)?;
+                stored += 1;
             }
         }
-        for held in &contents.identities {
-            news += put_identity(&write, held)?;
+        for row in &snapshot.identities {
+            stored += put_identity(&write, row)?;
         }
         prune(&write, now)?;
         write.commit()?;
-        Ok(news)
+        Ok(stored)
     }
 
-    /// What was seen of `site`, or of every one.
+    /// Returns the tallies of `site`, or of all sites.
     pub(super) fn tallies(&self, site: Option<&str>) -> Result<Vec<TierRow>, StoreError> {
         let mut query = self.0.prepare(
             "SELECT site, grp, rung, profile, pages, refusals, good, bad, streak, refused, seen FROM evidence
              WHERE ?1 IS NULL OR site = ?1 ORDER BY site, grp, rung, profile",
         )?;
         let rows = query.query_map([site], parse_tier_row)?.collect::<Result<Vec<_>, _>>()?;
-        // A rung that this version does not know says nothing to it.
-        Ok(rows.into_iter().flatten().filter(|line| line.tally.is_valid()).collect())
+        // Rows with a tier mode that this version does not know are skipped.
+        Ok(rows.into_iter().flatten().filter(|row| row.tally.is_valid()).collect())
     }
 
-    /// How large the pages of `site` are, or those of every one.
+    /// Returns the page sizes of `site`, or of all sites.
     pub(super) fn page_sizes(&self, site: Option<&str>) -> Result<Vec<SizeRow>, StoreError> {
         tables::load_sizes(&self.0, site)
     }
 
-    /// On which tiers `host` is left alone, or any.
+    /// Returns the open circuits of `host`, or of all hosts.
     pub(super) fn circuits(&self, host: Option<&str>, now: i64) -> Result<Vec<Circuit>, StoreError> {
         tables::load_open_circuits(&self.0, host, now)
     }
 
-    /// All that is exported.
+    /// Returns all rows that are exported.
     pub(super) fn snapshot(&self) -> Result<Snapshot, StoreError> {
         Ok(Snapshot {
             tallies: self.tallies(None)?,
@@ -126,24 +127,24 @@ impl Store {
         })
     }
 
-    /// What `who` holds for `host`.
+    /// Returns the identity saved under `key` for `host`.
     pub(super) fn identity(
         &self,
-        who: &SavedIdentityKey,
+        key: &SavedIdentityKey,
         host: &str,
     ) -> Result<Option<SavedIdentity>, StoreError> {
-        let saved = self
+        let text = self
             .0
             .query_row(
                 &format!("SELECT saved FROM identity WHERE {WHERE_IDENTITY}"),
-                params![host, who.session, who.route, who.profile, who.place],
+                params![host, key.session, key.route, key.profile, key.location],
                 |row| row.get::<_, String>(0),
             )
             .optional()?;
-        Ok(saved.and_then(|text| parse_identity(&text, host)))
+        Ok(text.and_then(|text| parse_identity(&text, host)))
     }
 
-    /// All identities.
+    /// Returns all identities.
     pub(super) fn identities(&self) -> Result<Vec<IdentityRow>, StoreError> {
         let mut query = self.0.prepare(
             "SELECT host, session, route, profile, place, saved, learned FROM identity
@@ -151,32 +152,32 @@ impl Store {
         )?;
         let rows = query.query_map([], |row| {
             let (session, route) = (row.get(1)?, row.get(2)?);
-            let who = SavedIdentityKey { session, route, profile: row.get(3)?, place: row.get(4)? };
-            Ok((row.get::<_, String>(0)?, who, row.get::<_, String>(5)?, row.get(6)?))
+            let key = SavedIdentityKey { session, route, profile: row.get(3)?, location: row.get(4)? };
+            Ok((row.get::<_, String>(0)?, key, row.get::<_, String>(5)?, row.get(6)?))
         })?;
         let mut all = Vec::new();
         for row in rows {
-            let (host, who, text, learned) = row?;
-            if let Some(saved) = parse_identity(&text, &host) {
-                all.push(IdentityRow { host, key: who, identity: saved, learned });
+            let (host, key, text, learned) = row?;
+            if let Some(identity) = parse_identity(&text, &host) {
+                all.push(IdentityRow { host, key, identity, learned });
             }
         }
         Ok(all)
     }
 
-    /// Forgets a clearance that is over.
-    pub(super) fn drop_identity(&mut self, who: &SavedIdentityKey, host: &str) -> Result<(), StoreError> {
+    /// Deletes the identity saved under `key` for `host`.
+    pub(super) fn drop_identity(&mut self, key: &SavedIdentityKey, host: &str) -> Result<(), StoreError> {
         self.0.execute(
             &format!("DELETE FROM identity WHERE {WHERE_IDENTITY}"),
-            params![host, who.session, who.route, who.profile, who.place],
+            params![host, key.session, key.route, key.profile, key.location],
         )?;
         Ok(())
     }
 
-    /// Forgets what `forget` says, by site and by host. How many rows went.
-    pub(super) fn clear(&mut self, forget: impl Fn(&str) -> bool) -> Result<usize, StoreError> {
+    /// Deletes the rows whose site or host `matches`. Returns the number of deleted rows.
+    pub(super) fn clear(&mut self, matches: impl Fn(&str) -> bool) -> Result<usize, StoreError> {
         let write = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut gone = 0;
+        let mut deleted = 0;
         for (table, column) in
             [("evidence", "site"), ("usual", "site"), ("identity", "host"), ("circuit", "host")]
         {
@@ -185,42 +186,42 @@ impl Store {
                 let names = query.query_map([], |row| row.get::<_, String>(0))?;
                 names.collect::<Result<Vec<_>, _>>()?
             };
-            for name in names.iter().filter(|name| forget(name)) {
-                gone += write.execute(&format!("DELETE FROM {table} WHERE {column} = ?1"), [name])?;
+            for name in names.iter().filter(|name| matches(name)) {
+                deleted += write.execute(&format!("DELETE FROM {table} WHERE {column} = ?1"), [name])?;
             }
         }
         write.commit()?;
-        Ok(gone)
+        Ok(deleted)
     }
 
-    /// What was deleted leaves the journal too.
+    /// Truncates the journal, so that it does not contain deleted rows.
     pub(super) fn truncate_journal(&self) -> Result<(), StoreError> {
         Ok(self.0.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
     }
 }
 
-fn load_tally(write: &Transaction<'_>, line: &TierRow) -> Result<Option<DecayingTally>, StoreError> {
+fn load_tally(write: &Transaction<'_>, row: &TierRow) -> Result<Option<DecayingTally>, StoreError> {
     let known = write
         .query_row(
             "SELECT site, grp, rung, profile, pages, refusals, good, bad, streak, refused, seen FROM evidence
              WHERE site = ?1 AND grp = ?2 AND rung = ?3 AND profile = ?4",
-            params![line.site, line.key.path_prefix, line.key.mode.name(), line.key.profile],
+            params![row.site, row.key.path_prefix, row.key.mode.name(), row.key.profile],
             parse_tier_row,
         )
         .optional()?;
-    Ok(known.flatten().map(|line| line.tally).filter(DecayingTally::is_valid))
+    Ok(known.flatten().map(|row| row.tally).filter(DecayingTally::is_valid))
 }
 
-fn put_tally(write: &Transaction<'_>, line: &TierRow) -> Result<(), StoreError> {
-    let TierRow { site, key: slot, tally } = line;
+fn put_tally(write: &Transaction<'_>, row: &TierRow) -> Result<(), StoreError> {
+    let TierRow { site, key, tally } = row;
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     write.execute(
         "INSERT OR REPLACE INTO evidence VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         params![
             site,
-            slot.path_prefix,
-            slot.mode.name(),
-            slot.profile,
+            key.path_prefix,
+            key.mode.name(),
+            key.profile,
             count(tally.pages),
             count(tally.refusals),
             tally.good,
@@ -235,7 +236,7 @@ fn put_tally(write: &Transaction<'_>, line: &TierRow) -> Result<(), StoreError> 
 
 fn parse_tier_row(row: &Row<'_>) -> rusqlite::Result<Option<TierRow>> {
     let name: String = row.get(2)?;
-    let Some(rung) = TierMode::ALL.into_iter().find(|rung| rung.name() == name) else { return Ok(None) };
+    let Some(mode) = TierMode::ALL.into_iter().find(|mode| mode.name() == name) else { return Ok(None) };
     let count = |at| row.get::<_, i64>(at).map(|count| u64::try_from(count).unwrap_or(0));
     let tally = DecayingTally {
         pages: count(4)?,
@@ -248,64 +249,64 @@ fn parse_tier_row(row: &Row<'_>) -> rusqlite::Result<Option<TierRow>> {
     };
     Ok(Some(TierRow {
         site: row.get(0)?,
-        key: StatKey { path_prefix: row.get(1)?, mode: rung, profile: row.get(3)? },
+        key: StatKey { path_prefix: row.get(1)?, mode, profile: row.get(3)? },
         tally,
     }))
 }
 
-fn put_identity(write: &Transaction<'_>, held: &IdentityRow) -> Result<usize, StoreError> {
-    let Ok(text) = serde_json::to_string(&held.identity) else { return Ok(0) };
-    let IdentityRow { host, key: who, identity: saved, learned } = held;
+fn put_identity(write: &Transaction<'_>, row: &IdentityRow) -> Result<usize, StoreError> {
+    let IdentityRow { host, key, identity, learned } = row;
+    let Ok(text) = serde_json::to_string(identity) else { return Ok(0) };
     Ok(write.execute(
         "INSERT INTO identity VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT DO UPDATE SET saved = excluded.saved, learned = excluded.learned, good_until = excluded.good_until
          WHERE excluded.learned >= learned",
         params![
             host,
-            who.session,
-            who.route,
-            who.profile,
-            who.place,
+            key.session,
+            key.route,
+            key.profile,
+            key.location,
             text,
             learned,
-            saved.note.good_until()
+            identity.state.good_until()
         ],
     )?)
 }
 
-/// What a row holds; nothing where it is not as this version writes it.
+/// Parses a saved identity. Returns `None` if its format is unknown or it does not belong to `host`.
 fn parse_identity(text: &str, host: &str) -> Option<SavedIdentity> {
     serde_json::from_str::<SavedIdentity>(text).ok().filter(|saved| saved.is_valid(host))
 }
 
-/// What is old leaves, and beyond the most that is kept the oldest.
+/// Deletes expired rows, then the oldest rows above the limits.
 fn prune(write: &Transaction<'_>, now: i64) -> Result<(), StoreError> {
     write.execute("DELETE FROM evidence WHERE seen < ?1", [now.saturating_sub(MAX_AGE)])?;
     write.execute("DELETE FROM usual WHERE seen < ?1", [now.saturating_sub(MAX_AGE)])?;
     write.execute("DELETE FROM identity WHERE good_until <= ?1", [now])?;
     write.execute("DELETE FROM circuit WHERE until <= ?1", [now.saturating_sub(STALE_AFTER)])?;
-    for (table, key, age, most) in [
+    for (table, key, time_column, max_rows) in [
         ("evidence", "site, grp, rung, profile", "seen", MAX_ROWS),
         ("usual", "site, grp, form", "seen", MAX_ROWS),
         ("identity", "host, session, route, profile, place", "learned", MAX_IDENTITIES),
         ("circuit", "host, tier", "until", MAX_CIRCUITS),
     ] {
         let rows: i64 = write.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))?;
-        if rows > most {
-            let oldest = format!("SELECT {key} FROM {table} ORDER BY {age} LIMIT ?1");
+        if rows > max_rows {
+            let oldest = format!("SELECT {key} FROM {table} ORDER BY {time_column} LIMIT ?1");
             write.execute(
                 &format!("DELETE FROM {table} WHERE ({key}) IN ({oldest})"),
-                [rows - most * 9 / 10],
+                [rows - max_rows * 9 / 10],
             )?;
         }
     }
     Ok(())
 }
 
-/// After so many seconds without news a line leaves: 30 days.
+/// Rows without an update for this many seconds are deleted: 30 days.
 const MAX_AGE: i64 = 30 * 24 * 60 * 60;
-/// The most lines of evidence and of sizes, the most identities and the most circuits; beyond them a tenth
-/// leaves at once.
+/// Maximum number of tallies, of page sizes, of identities and of circuits. Above it, the oldest tenth is
+/// deleted at once.
 const MAX_ROWS: i64 = 50_000;
 const MAX_IDENTITIES: i64 = 1_000;
 const MAX_CIRCUITS: i64 = 1_000;

@@ -1,4 +1,4 @@
-//! The memory file: what it keeps, and what it does when it is damaged, newer, or another's.
+//! Tests of the memory file: stored rows, and files that are corrupt, newer or of another program.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -22,25 +22,25 @@ use crate::tier::Tier;
 const NOW: i64 = 1_000_000_000;
 
 fn tier_row(site: &str, tally: DecayingTally) -> TierRow {
-    let slot = StatKey { path_prefix: "/".to_owned(), mode: TierMode::Plain, profile: "plain".to_owned() };
-    TierRow { site: site.to_owned(), key: slot, tally }
+    let key = StatKey { path_prefix: "/".to_owned(), mode: TierMode::Plain, profile: "plain".to_owned() };
+    TierRow { site: site.to_owned(), key, tally }
 }
 
 fn identity_key(session: &str) -> SavedIdentityKey {
     let (route, profile) = ("direct".to_owned(), "chrome".to_owned());
-    SavedIdentityKey { session: session.to_owned(), route, profile, place: String::new() }
+    SavedIdentityKey { session: session.to_owned(), route, profile, location: String::new() }
 }
 
-fn pending_writes(seen: &[TierRow], held: &[IdentityRow]) -> PendingWrites {
-    PendingWrites { tallies: seen.to_vec(), identities: held.to_vec(), ..PendingWrites::default() }
+fn pending_writes(tallies: &[TierRow], identities: &[IdentityRow]) -> PendingWrites {
+    PendingWrites { tallies: tallies.to_vec(), identities: identities.to_vec(), ..PendingWrites::default() }
 }
 
-fn size_update(measure: SizeSample) -> SizeUpdate {
+fn size_update(sample: SizeSample) -> SizeUpdate {
     SizeUpdate {
         site: "a.example".to_owned(),
         path_prefix: "/".to_owned(),
         form: MarkupSource::Html,
-        sample: measure,
+        sample,
         at: NOW,
     }
 }
@@ -51,11 +51,11 @@ fn circuit(tier: Tier, since: i64, until: i64) -> Circuit {
 }
 
 fn identity_row(host: &str, value: &str, learned: i64) -> IdentityRow {
-    let note =
+    let state =
         ClearanceState::new(Clearance { cookies: vec!["pass".to_owned()], until: Some(NOW + 1000) }, NOW);
-    let saved =
-        SavedIdentity { note, cookies: vec![Cookie::session("pass", value, host)], hints: Vec::new() };
-    IdentityRow { host: host.to_owned(), key: identity_key("own"), identity: saved, learned }
+    let identity =
+        SavedIdentity { state, cookies: vec![Cookie::session("pass", value, host)], hints: Vec::new() };
+    IdentityRow { host: host.to_owned(), key: identity_key("own"), identity, learned }
 }
 
 fn open(path: &Path) -> Store {
@@ -69,7 +69,7 @@ fn folder() -> TempDir {
 }
 
 #[test]
-fn counts_of_two_writers_add_up_and_an_older_identity_takes_no_newer_ones_place() {
+fn counts_of_two_writers_add_up_and_an_older_identity_does_not_replace_a_newer_one() {
     let folder = folder();
     let path = folder.path().join("m.sqlite");
     let (mut one, mut two) = (open(&path), open(&path));
@@ -99,7 +99,7 @@ fn counts_of_two_writers_add_up_and_an_older_identity_takes_no_newer_ones_place(
 }
 
 #[test]
-fn folder_and_file_are_their_owners_alone_and_an_open_file_is_closed_to_others() {
+fn folder_and_file_are_private_to_the_owner_and_loose_permissions_are_corrected() {
     let folder = folder();
     let path = folder.path().join("deep").join("rungs").join("m.sqlite");
     let mut store = open(&path);
@@ -117,26 +117,26 @@ fn folder_and_file_are_their_owners_alone_and_an_open_file_is_closed_to_others()
 }
 
 #[test]
-fn a_damaged_file_is_moved_aside_whole_and_a_new_one_begun() {
+fn a_corrupt_file_is_moved_aside_unchanged_and_a_new_one_is_created() {
     let folder = folder();
     let path = folder.path().join("m.sqlite");
     for damage in [b"not a database at all, but long enough to be read as one".repeat(40), vec![0xff; 100]] {
         std::fs::write(&path, &damage).unwrap();
         let (store, aside) = Store::open(&path).unwrap();
-        let aside = aside.expect("it was damaged");
+        let aside = aside.expect("the file was corrupt");
         assert_eq!(std::fs::read(&aside).unwrap(), damage);
         assert!(aside.to_string_lossy().starts_with(&format!("{}.corrupt-", path.display())));
         assert!(store.tallies(None).unwrap().is_empty());
         drop(store);
         drop(open(&path));
-        for end in ["", "-wal", "-shm"] {
-            let _ = std::fs::remove_file(format!("{}{end}", path.display()));
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
         }
     }
 }
 
 #[test]
-fn a_newer_file_and_another_programs_are_left_as_they_are() {
+fn a_newer_file_and_another_programs_file_are_not_changed() {
     let folder = folder();
     let newer = folder.path().join("newer.sqlite");
     drop(open(&newer));
@@ -147,37 +147,38 @@ fn a_newer_file_and_another_programs_are_left_as_they_are() {
         (
             &newer,
             "newer rungs (schema 7)",
-            (|fault: &StoreError| matches!(fault, StoreError::Newer(7))) as fn(&StoreError) -> bool,
+            (|store_error: &StoreError| matches!(store_error, StoreError::Newer(7)))
+                as fn(&StoreError) -> bool,
         ),
-        (&other, "another program's", |fault| matches!(fault, StoreError::Foreign)),
+        (&other, "another program's", |store_error| matches!(store_error, StoreError::Foreign)),
     ] {
         let before = std::fs::read(path).unwrap();
-        let fault = Store::open(path).err().unwrap();
-        assert!(is_expected(&fault) && !fault.is_transient());
-        let error = fault.into_error(path);
+        let store_error = Store::open(path).err().unwrap();
+        assert!(is_expected(&store_error) && !store_error.is_transient());
+        let error = store_error.into_error(path);
         assert!(error.kind() == ErrorKind::Config && error.chain().contains(words), "{error:?}");
         assert_eq!(std::fs::read(path).unwrap(), before);
     }
 }
 
 #[test]
-fn what_is_old_leaves_and_so_does_what_is_too_much() {
+fn old_rows_and_rows_above_the_limit_are_deleted() {
     let folder = folder();
     let mut store = open(&folder.path().join("m.sqlite"));
     let many: Vec<TierRow> =
         (0..50_010).map(|n| tier_row(&format!("s{n}.example"), DecayingTally::from_page(NOW))).collect();
     store.add(&pending_writes(&many, &[identity_row("a.example", "x", NOW)]), NOW).unwrap();
-    assert_eq!(store.tallies(None).unwrap().len(), 45_000, "a tenth leaves at once");
+    assert_eq!(store.tallies(None).unwrap().len(), 45_000, "a tenth is deleted at once");
     let later = NOW + 31 * 24 * 3600;
     store
         .add(&pending_writes(&[tier_row("late.example", DecayingTally::from_page(later))], &[]), later)
         .unwrap();
     assert_eq!(store.tallies(None).unwrap().len(), 1);
-    assert!(store.identities().unwrap().is_empty(), "its clearance is over");
+    assert!(store.identities().unwrap().is_empty(), "its clearance has expired");
 }
 
 #[test]
-fn what_was_cleared_is_in_none_of_the_files() {
+fn cleared_rows_are_in_none_of_the_files() {
     let folder = folder();
     let mut store = open(&folder.path().join("m.sqlite"));
     store
@@ -189,21 +190,21 @@ fn what_was_cleared_is_in_none_of_the_files() {
             NOW,
         )
         .unwrap();
-    let holds = || {
+    let is_on_disk = || {
         std::fs::read_dir(folder.path()).unwrap().any(|file| {
             let bytes = std::fs::read(file.unwrap().path()).unwrap();
             bytes.windows(14).any(|window| window == b"hunter2hunter2")
         })
     };
-    assert!(holds());
+    assert!(is_on_disk());
     assert_eq!(store.clear(|name| name == "b.example").unwrap(), 0);
     assert_eq!(store.clear(|name| name == "a.example").unwrap(), 2);
     store.truncate_journal().unwrap();
-    assert!(!holds());
+    assert!(!is_on_disk());
 }
 
 #[test]
-fn a_row_that_this_version_does_not_understand_says_nothing() {
+fn a_row_that_this_version_does_not_understand_is_ignored() {
     let folder = folder();
     let path = folder.path().join("m.sqlite");
     let mut store = open(&path);
@@ -216,14 +217,14 @@ fn a_row_that_this_version_does_not_understand_says_nothing() {
             NOW,
         )
         .unwrap();
-    let by_hand = Connection::open(&path).unwrap();
-    by_hand.execute_batch("UPDATE evidence SET rung = 'jet'; UPDATE identity SET saved = '{}'").unwrap();
+    let connection = Connection::open(&path).unwrap();
+    connection.execute_batch("UPDATE evidence SET rung = 'jet'; UPDATE identity SET saved = '{}'").unwrap();
     assert!(store.tallies(None).unwrap().is_empty());
     assert!(store.identity(&identity_key("own"), "a.example").unwrap().is_none());
 }
 
 #[test]
-fn a_file_of_the_first_version_keeps_what_it_holds() {
+fn a_file_of_the_first_version_keeps_its_rows() {
     let folder = folder();
     let path = folder.path().join("m.sqlite");
     let text = serde_json::to_string(&identity_row("a.example", "x", NOW).identity).unwrap();
@@ -243,13 +244,13 @@ fn a_file_of_the_first_version_keeps_what_it_holds() {
         assert_eq!(store.tallies(None).unwrap(), [tier_row("a.example", DecayingTally::from_page(NOW))]);
         assert_eq!(store.identity(&identity_key("own"), "a.example").unwrap().unwrap().cookies[0].value, "x");
         assert!(store.page_sizes(None).unwrap().is_empty());
-        let german = SavedIdentityKey { place: "de-DE Europe/Berlin".to_owned(), ..identity_key("own") };
-        assert!(store.identity(&german, "a.example").unwrap().is_none(), "it was cleared as no German");
+        let german = SavedIdentityKey { location: "de-DE Europe/Berlin".to_owned(), ..identity_key("own") };
+        assert!(store.identity(&german, "a.example").unwrap().is_none(), "it was cleared without a language");
     }
 }
 
 #[test]
-fn sizes_of_two_writers_are_learned_in_turn_and_exported_whole() {
+fn sizes_of_two_writers_are_learned_in_turn_and_exported_completely() {
     let folder = folder();
     let path = folder.path().join("m.sqlite");
     let (mut one, mut two) = (open(&path), open(&path));
@@ -259,19 +260,19 @@ fn sizes_of_two_writers_are_learned_in_turn_and_exported_whole() {
             store.add(&PendingWrites { sizes: vec![page.clone()], ..PendingWrites::default() }, NOW).unwrap();
         }
     }
-    let usual = one.page_sizes(Some("a.example")).unwrap()[0].model;
-    assert_eq!((usual.pages, usual.bytes(), usual.urls), (12, Some(50_000), 0b11_1111));
+    let model = one.page_sizes(Some("a.example")).unwrap()[0].model;
+    assert_eq!((model.pages, model.bytes(), model.urls), (12, Some(50_000), 0b11_1111));
     two.add(
         &PendingWrites { sizes: vec![size_update(SizeSample::TooSmall)], ..PendingWrites::default() },
         NOW,
     )
     .unwrap();
     let mut other = open(&folder.path().join("other.sqlite"));
-    let contents = one.snapshot().unwrap();
-    assert_eq!((other.import(&contents, NOW).unwrap(), other.import(&contents, NOW).unwrap()), (1, 0));
+    let snapshot = one.snapshot().unwrap();
+    assert_eq!((other.import(&snapshot, NOW).unwrap(), other.import(&snapshot, NOW).unwrap()), (1, 0));
     assert_eq!(other.page_sizes(None).unwrap()[0].model.doubts, 1);
     Connection::open(&path).unwrap().execute_batch("UPDATE usual SET mean = 1e9").unwrap();
-    assert!(one.page_sizes(None).unwrap().is_empty(), "no page is so large");
+    assert!(one.page_sizes(None).unwrap().is_empty(), "the size is impossible");
     assert_eq!(one.clear(|name| name == "a.example").unwrap(), 1);
     assert_eq!(other.import(&Snapshot::default(), NOW).unwrap(), 0);
 }
@@ -280,18 +281,18 @@ fn sizes_of_two_writers_are_learned_in_turn_and_exported_whole() {
 fn an_open_circuit_keeps_its_start_until_it_is_closed_or_stale() {
     let folder = folder();
     let mut store = open(&folder.path().join("m.sqlite"));
-    let mut turn = |turned: CircuitUpdate| {
-        store.add(&PendingWrites { circuits: vec![turned], ..PendingWrites::default() }, NOW).unwrap();
+    let mut apply = |update: CircuitUpdate| {
+        store.add(&PendingWrites { circuits: vec![update], ..PendingWrites::default() }, NOW).unwrap();
         store.circuits(Some("a.example:8443"), NOW).unwrap()
     };
-    turn(CircuitUpdate::Open(circuit(Tier::Plain, NOW, NOW + 10)));
-    let open = turn(CircuitUpdate::Open(circuit(Tier::Plain, NOW + 10, NOW + 30)));
+    apply(CircuitUpdate::Open(circuit(Tier::Plain, NOW, NOW + 10)));
+    let open = apply(CircuitUpdate::Open(circuit(Tier::Plain, NOW + 10, NOW + 30)));
     assert_eq!(open, [circuit(Tier::Plain, NOW, NOW + 30)]);
-    let open = turn(CircuitUpdate::Open(circuit(Tier::Plain, NOW + 5, NOW + 20)));
-    assert_eq!(open[0].until, NOW + 30, "an older word changes nothing");
-    assert_eq!(turn(CircuitUpdate::Open(circuit(Tier::Browser, NOW, NOW + 10))).len(), 2);
+    let open = apply(CircuitUpdate::Open(circuit(Tier::Plain, NOW + 5, NOW + 20)));
+    assert_eq!(open[0].until, NOW + 30, "an older update changes nothing");
+    assert_eq!(apply(CircuitUpdate::Open(circuit(Tier::Browser, NOW, NOW + 10))).len(), 2);
     let closed = CircuitUpdate::Closed { host: "a.example:8443".to_owned(), tier: Tier::Plain };
-    assert_eq!(turn(closed), [circuit(Tier::Browser, NOW, NOW + 10)]);
-    assert!(store.circuits(None, NOW + 3700).unwrap().is_empty(), "nobody tried it for an hour");
+    assert_eq!(apply(closed), [circuit(Tier::Browser, NOW, NOW + 10)]);
+    assert!(store.circuits(None, NOW + 3700).unwrap().is_empty(), "it was not probed for an hour");
     assert_eq!(store.clear(|name| name == "a.example:8443").unwrap(), 1);
 }

@@ -1,4 +1,4 @@
-//! The thread that reads and writes the memory file, so that no async thread waits for a disk.
+//! The thread that reads and writes the memory file, so that async threads never block on the disk.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use super::tally::DecayingTally;
 use super::tiers::StatKey;
 use crate::tier::Tier;
 
-/// What the thread is asked for.
+/// A command to the thread.
 enum StoreCommand {
     RecordTally(TierRow),
     SaveIdentity(Box<IdentityRow>),
@@ -29,7 +29,7 @@ enum StoreCommand {
     Flush(oneshot::Sender<()>),
 }
 
-/// What the file knew of a site, and of an identity at a host.
+/// The rows of a site, and the saved identity at a host.
 #[derive(Debug, Default)]
 pub(super) struct LoadedSite {
     pub(super) tallies: Vec<(StatKey, DecayingTally)>,
@@ -37,19 +37,19 @@ pub(super) struct LoadedSite {
     pub(super) identity: Option<SavedIdentity>,
 }
 
-/// The way to the thread. Dropped, the thread writes what it has and ends.
+/// Handle of the thread. After it is dropped, the thread writes its pending rows and exits.
 pub(super) struct StoreHandle(Sender<StoreCommand>);
 
 impl StoreHandle {
-    /// Starts the thread; the file is opened when it is first needed. `learned` hears the sums of all
-    /// processes after a write.
+    /// Starts the thread, which opens the file on first use. After each write it calls `on_write` with the
+    /// tallies of all processes.
     pub(super) fn start(
         path: PathBuf,
         now: impl Fn() -> i64 + Send + 'static,
-        learned: impl Fn(Vec<TierRow>) + Send + 'static,
+        on_write: impl Fn(Vec<TierRow>) + Send + 'static,
     ) -> std::io::Result<Self> {
-        let (asks, asked) = channel();
-        let mut desk = StoreWorker {
+        let (sender, receiver) = channel();
+        let mut worker = StoreWorker {
             path,
             state: StoreState::Closed,
             tallies: HashMap::new(),
@@ -60,122 +60,127 @@ impl StoreHandle {
         };
         std::thread::Builder::new()
             .name("rungs-memory".to_owned())
-            .spawn(move || desk.run(&asked, &now, &learned))?;
-        Ok(Self(asks))
+            .spawn(move || worker.run(&receiver, &now, &on_write))?;
+        Ok(Self(sender))
     }
 
-    pub(super) fn record_tally(&self, line: TierRow) {
-        let _ = self.0.send(StoreCommand::RecordTally(line));
+    pub(super) fn record_tally(&self, row: TierRow) {
+        let _ = self.0.send(StoreCommand::RecordTally(row));
     }
 
-    pub(super) fn save_identity(&self, held: IdentityRow) {
-        let _ = self.0.send(StoreCommand::SaveIdentity(Box::new(held)));
+    pub(super) fn save_identity(&self, row: IdentityRow) {
+        let _ = self.0.send(StoreCommand::SaveIdentity(Box::new(row)));
     }
 
-    pub(super) fn drop_identity(&self, who: SavedIdentityKey, host: &str) {
-        let _ = self.0.send(StoreCommand::DropIdentity { key: who, host: host.to_owned() });
+    pub(super) fn drop_identity(&self, key: SavedIdentityKey, host: &str) {
+        let _ = self.0.send(StoreCommand::DropIdentity { key, host: host.to_owned() });
     }
 
-    pub(super) fn record_size(&self, measured: SizeUpdate) {
-        let _ = self.0.send(StoreCommand::RecordSize(measured));
+    pub(super) fn record_size(&self, update: SizeUpdate) {
+        let _ = self.0.send(StoreCommand::RecordSize(update));
     }
 
-    pub(super) fn record_circuit(&self, turned: CircuitUpdate) {
-        let _ = self.0.send(StoreCommand::RecordCircuit(turned));
+    pub(super) fn record_circuit(&self, update: CircuitUpdate) {
+        let _ = self.0.send(StoreCommand::RecordCircuit(update));
     }
 
-    /// On which tiers the file says that `host` is left alone. On none, when it does not say within two seconds.
+    /// Returns the open circuits of `host`, or none if the thread does not reply within two seconds.
     pub(super) async fn load_circuits(&self, host: &str) -> Vec<Circuit> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, response) = oneshot::channel();
         if self.0.send(StoreCommand::LoadCircuits { host: host.to_owned(), reply }).is_err() {
             return Vec::new();
         }
-        timeout(READ_TIMEOUT, answer).await.ok().and_then(Result::ok).unwrap_or_default()
+        timeout(READ_TIMEOUT, response).await.ok().and_then(Result::ok).unwrap_or_default()
     }
 
-    /// What the file knows. Nothing, when it does not say within two seconds.
-    pub(super) async fn load_site(&self, site: &str, who: &SavedIdentityKey, host: &str) -> LoadedSite {
-        let (reply, answer) = oneshot::channel();
-        let ask =
-            StoreCommand::LoadSite { site: site.to_owned(), key: who.clone(), host: host.to_owned(), reply };
-        if self.0.send(ask).is_err() {
+    /// Returns the rows of a site, or none if the thread does not reply within two seconds.
+    pub(super) async fn load_site(&self, site: &str, key: &SavedIdentityKey, host: &str) -> LoadedSite {
+        let (reply, response) = oneshot::channel();
+        let command =
+            StoreCommand::LoadSite { site: site.to_owned(), key: key.clone(), host: host.to_owned(), reply };
+        if self.0.send(command).is_err() {
             return LoadedSite::default();
         }
-        match timeout(READ_TIMEOUT, answer).await {
-            Ok(Ok(recalled)) => recalled,
+        match timeout(READ_TIMEOUT, response).await {
+            Ok(Ok(loaded)) => loaded,
             _ => LoadedSite::default(),
         }
     }
 
-    /// Waits until all so far is written, or cannot be.
+    /// Waits until all commands so far are processed, at most ten seconds.
     pub(super) async fn flush(&self) {
-        let (reply, answer) = oneshot::channel();
+        let (reply, response) = oneshot::channel();
         if self.0.send(StoreCommand::Flush(reply)).is_ok() {
-            let _ = timeout(READ_TIMEOUT * 5, answer).await;
+            let _ = timeout(READ_TIMEOUT * 5, response).await;
         }
     }
 }
 
-/// The thread's own.
+/// The state of the thread.
 struct StoreWorker {
     path: PathBuf,
     state: StoreState,
-    /// What is not written yet.
+    /// Rows that are not written yet.
     tallies: HashMap<(String, StatKey), DecayingTally>,
     identities: HashMap<(SavedIdentityKey, String), IdentityRow>,
     sizes: Vec<SizeUpdate>,
-    /// The newest, by host and tier.
+    /// The newest change per host and tier.
     circuits: HashMap<(String, Tier), CircuitUpdate>,
-    /// Whether the user was told that the file does not work.
+    /// Whether a warning about the file was logged.
     warned: bool,
 }
 
 enum StoreState {
     Closed,
     Open(Store),
-    /// It failed, and is tried again from then on.
+    /// It failed. The thread opens it again at this time.
     Failed(Instant),
-    /// It is not ours to touch.
+    /// It cannot be used, for example because it is another program's.
     Disabled,
 }
 
 impl StoreWorker {
-    fn run(&mut self, asked: &Receiver<StoreCommand>, now: &dyn Fn() -> i64, learned: &dyn Fn(Vec<TierRow>)) {
+    fn run(
+        &mut self,
+        commands: &Receiver<StoreCommand>,
+        now: &dyn Fn() -> i64,
+        on_write: &dyn Fn(Vec<TierRow>),
+    ) {
         let mut due: Option<Instant> = None;
         loop {
-            let ask = match due {
-                None => asked.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(at) => asked.recv_timeout(at.saturating_duration_since(Instant::now())),
+            let command = match due {
+                None => commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(at) => commands.recv_timeout(at.saturating_duration_since(Instant::now())),
             };
-            match ask {
-                Ok(StoreCommand::RecordTally(line)) => self.add_tally(line),
-                Ok(StoreCommand::SaveIdentity(held)) => {
-                    self.identities.insert((held.key.clone(), held.host.clone()), *held);
+            match command {
+                Ok(StoreCommand::RecordTally(row)) => self.add_tally(row),
+                Ok(StoreCommand::SaveIdentity(row)) => {
+                    self.identities.insert((row.key.clone(), row.host.clone()), *row);
                 }
-                Ok(StoreCommand::DropIdentity { key: who, host }) => {
-                    self.identities.remove(&(who.clone(), host.clone()));
-                    let _ = self.with_store(|store| store.drop_identity(&who, &host));
+                Ok(StoreCommand::DropIdentity { key, host }) => {
+                    self.identities.remove(&(key.clone(), host.clone()));
+                    let _ = self.with_store(|store| store.drop_identity(&key, &host));
                 }
-                Ok(StoreCommand::RecordSize(measured)) => {
+                Ok(StoreCommand::RecordSize(update)) => {
                     if self.sizes.len() < MAX_PENDING {
-                        self.sizes.push(measured);
+                        self.sizes.push(update);
                     }
                 }
-                Ok(StoreCommand::RecordCircuit(turned)) => self.add_circuit(turned),
+                Ok(StoreCommand::RecordCircuit(update)) => self.add_circuit(update),
                 Ok(StoreCommand::LoadCircuits { host, reply }) => {
                     let read = |store: &mut Store| store.circuits(Some(&host), now());
                     let _ = reply.send(self.with_store(read).unwrap_or_default());
                 }
-                Ok(StoreCommand::LoadSite { site, key: who, host, reply }) => {
-                    let _ = reply.send(self.load_site(&site, &who, &host));
+                Ok(StoreCommand::LoadSite { site, key, host, reply }) => {
+                    let _ = reply.send(self.load_site(&site, &key, &host));
                 }
                 Ok(StoreCommand::Flush(reply)) => {
-                    self.write(now(), learned);
+                    self.write(now(), on_write);
                     let _ = reply.send(());
                 }
-                Err(RecvTimeoutError::Timeout) => self.write(now(), learned),
+                Err(RecvTimeoutError::Timeout) => self.write(now(), on_write),
                 Err(RecvTimeoutError::Disconnected) => {
-                    self.write(now(), learned);
+                    self.write(now(), on_write);
                     return;
                 }
             }
@@ -184,20 +189,20 @@ impl StoreWorker {
         }
     }
 
-    fn add_tally(&mut self, line: TierRow) {
+    fn add_tally(&mut self, row: TierRow) {
         if self.tallies.len() < MAX_PENDING {
-            let tally = self.tallies.entry((line.site, line.key)).or_default();
-            *tally = tally.merge(line.tally);
+            let tally = self.tallies.entry((row.site, row.key)).or_default();
+            *tally = tally.merge(row.tally);
         }
     }
 
-    fn add_circuit(&mut self, turned: CircuitUpdate) {
-        let key = match &turned {
+    fn add_circuit(&mut self, update: CircuitUpdate) {
+        let key = match &update {
             CircuitUpdate::Open(circuit) => (circuit.host.clone(), circuit.tier),
             CircuitUpdate::Closed { host, tier } => (host.clone(), *tier),
         };
         if self.circuits.len() < MAX_PENDING {
-            self.circuits.insert(key, turned);
+            self.circuits.insert(key, update);
         }
     }
 
@@ -208,27 +213,27 @@ impl StoreWorker {
             && self.circuits.is_empty()
     }
 
-    fn write(&mut self, now: i64, learned: &dyn Fn(Vec<TierRow>)) {
+    fn write(&mut self, now: i64, on_write: &dyn Fn(Vec<TierRow>)) {
         if self.is_idle() {
             return;
         }
-        let line = |((site, slot), tally): (&(String, StatKey), &DecayingTally)| TierRow {
+        let to_row = |((site, key), tally): (&(String, StatKey), &DecayingTally)| TierRow {
             site: site.clone(),
-            key: slot.clone(),
+            key: key.clone(),
             tally: *tally,
         };
-        let news = PendingWrites {
-            tallies: self.tallies.iter().map(line).collect(),
+        let pending = PendingWrites {
+            tallies: self.tallies.iter().map(to_row).collect(),
             identities: self.identities.values().cloned().collect(),
             sizes: self.sizes.clone(),
             circuits: self.circuits.values().cloned().collect(),
         };
-        match self.with_store(|store| store.add(&news, now)) {
+        match self.with_store(|store| store.add(&pending, now)) {
             Some(sums) => {
                 self.discard_pending();
-                learned(sums);
+                on_write(sums);
             }
-            // What will never be written need not wait.
+            // The rows will never be written.
             None if matches!(self.state, StoreState::Disabled) => self.discard_pending(),
             None => {}
         }
@@ -237,7 +242,6 @@ impl StoreWorker {
         }
     }
 
-    /// Nothing waits any more.
     fn discard_pending(&mut self) {
         self.tallies.clear();
         self.identities.clear();
@@ -245,27 +249,27 @@ impl StoreWorker {
         self.circuits.clear();
     }
 
-    fn load_site(&mut self, site: &str, who: &SavedIdentityKey, host: &str) -> LoadedSite {
+    fn load_site(&mut self, site: &str, key: &SavedIdentityKey, host: &str) -> LoadedSite {
         let read = |store: &mut Store| {
-            Ok((store.tallies(Some(site))?, store.page_sizes(Some(site))?, store.identity(who, host)?))
+            Ok((store.tallies(Some(site))?, store.page_sizes(Some(site))?, store.identity(key, host)?))
         };
-        let (lines, usual, saved) = self.with_store(read).unwrap_or_default();
-        let evidence = lines.into_iter().map(|line| (line.key, line.tally)).collect();
-        LoadedSite { tallies: evidence, page_sizes: usual, identity: saved }
+        let (rows, page_sizes, identity) = self.with_store(read).unwrap_or_default();
+        let tallies = rows.into_iter().map(|row| (row.key, row.tally)).collect();
+        LoadedSite { tallies, page_sizes, identity }
     }
 
-    /// Does `work` with the open file. `None` when that is not possible, which the user is told once.
+    /// Calls `work` with the open file. Returns `None` if the file cannot be used, and logs one warning.
     fn with_store<T>(&mut self, mut work: impl FnMut(&mut Store) -> Result<T, StoreError>) -> Option<T> {
         for _ in 0..2 {
-            let done = self.open_store().and_then(|store| store.map(&mut work).transpose());
-            match done {
-                Ok(done) => return done,
-                // Opened anew, it is moved aside; the second time round it is a fresh one.
+            let result = self.open_store().and_then(|store| store.map(&mut work).transpose());
+            match result {
+                Ok(value) => return value,
+                // Opening it again moves it aside; the second try uses a new file.
                 Err(StoreError::Corrupt(_)) if matches!(self.state, StoreState::Open(_)) => {
-                    self.state = StoreState::Closed
+                    self.state = StoreState::Closed;
                 }
-                Err(fault) => {
-                    self.on_error(fault);
+                Err(error) => {
+                    self.on_error(error);
                     return None;
                 }
             }
@@ -273,18 +277,18 @@ impl StoreWorker {
         None
     }
 
-    /// The file, opened if it is time to.
+    /// Returns the file, which it opens if it is closed or its retry is due.
     fn open_store(&mut self) -> Result<Option<&mut Store>, StoreError> {
-        let closed = match &self.state {
+        let should_open = match &self.state {
             StoreState::Closed => true,
-            StoreState::Failed(again) => *again <= Instant::now(),
+            StoreState::Failed(retry_at) => *retry_at <= Instant::now(),
             StoreState::Open(_) | StoreState::Disabled => false,
         };
-        if closed {
+        if should_open {
             let (store, aside) = Store::open(&self.path)?;
             if let Some(aside) = aside {
                 tracing::warn!(
-                    "the host memory {} was damaged: it is now {}, and a new one was begun",
+                    "the host memory {} was corrupt: moved it to {} and started a new one",
                     self.path.display(),
                     aside.display()
                 );
@@ -297,26 +301,29 @@ impl StoreWorker {
         })
     }
 
-    fn on_error(&mut self, fault: StoreError) {
-        // Another process at work passes sooner than a full disk.
-        let (again, is_busy) = (fault.is_transient(), matches!(fault, StoreError::Busy));
-        let error = fault.into_error(&self.path);
+    fn on_error(&mut self, error: StoreError) {
+        // A lock of another process is shorter than a full disk, so the file stays open.
+        let (is_transient, is_busy) = (error.is_transient(), matches!(error, StoreError::Busy));
+        let error = error.into_error(&self.path);
         if !self.warned {
             self.warned = true;
-            tracing::warn!("{}; what is learned now is for this run only", error.chain());
+            tracing::warn!("{}; this run does not save what it learns", error.chain());
         }
         if !is_busy || !matches!(self.state, StoreState::Open(_)) {
-            self.state =
-                if again { StoreState::Failed(Instant::now() + RETRY_DELAY) } else { StoreState::Disabled };
+            self.state = if is_transient {
+                StoreState::Failed(Instant::now() + RETRY_DELAY)
+            } else {
+                StoreState::Disabled
+            };
         }
     }
 }
 
-/// How long what was learned is gathered before it is written.
+/// How long rows are collected before they are written.
 const WRITE_DELAY: Duration = Duration::from_millis(500);
-/// After how long a file that failed is tried again.
+/// Delay before a failed file is opened again.
 const RETRY_DELAY: Duration = Duration::from_secs(60);
 /// How long a fetch waits for the file.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
-/// The most that waits for a file that fails.
+/// Maximum number of pending rows of one kind while the file fails.
 const MAX_PENDING: usize = 10_000;

@@ -1,4 +1,4 @@
-//! Two of the memory file's tables: usual sizes, and circuits.
+//! Two tables of the memory file: page sizes and circuits.
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
@@ -8,7 +8,7 @@ use super::page_size::{MarkupSource, PageSizeModel, SizeSample};
 use crate::error_kind::ErrorKind;
 use crate::tier::Tier;
 
-/// What was learned of the sizes in one area, in one form.
+/// The page sizes of one section, in one markup form.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct SizeRow {
     pub(super) site: String,
@@ -17,7 +17,7 @@ pub(super) struct SizeRow {
     pub(super) model: PageSizeModel,
 }
 
-/// One thing learned of a size, and when.
+/// One size measurement and its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SizeUpdate {
     pub(super) site: String,
@@ -27,44 +27,44 @@ pub(super) struct SizeUpdate {
     pub(super) at: i64,
 }
 
-/// What became of a host on a tier.
+/// A change of a host's circuit on one tier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum CircuitUpdate {
-    /// It failed too often, or once more.
+    /// It opened, or a probe failed.
     Open(Circuit),
-    /// It answered again.
+    /// It closed: the host answers again.
     Closed { host: String, tier: Tier },
 }
 
-/// Adds what was measured to what is there.
-pub(super) fn add_sizes(write: &Transaction<'_>, measured: &[SizeUpdate]) -> Result<(), StoreError> {
-    for SizeUpdate { site, path_prefix: group, form, sample: measure, at } in measured {
-        let mut pages = SizeRow {
+/// Adds measurements to the stored models.
+pub(super) fn add_sizes(write: &Transaction<'_>, updates: &[SizeUpdate]) -> Result<(), StoreError> {
+    for SizeUpdate { site, path_prefix, form, sample, at } in updates {
+        let mut row = SizeRow {
             site: site.clone(),
-            path_prefix: group.clone(),
+            path_prefix: path_prefix.clone(),
             form: *form,
             model: PageSizeModel::default(),
         };
-        pages.model = load_model(write, &pages)?.unwrap_or_default();
-        pages.model.learn(*measure, *at);
-        put_sizes(write, &pages)?;
+        row.model = load_model(write, &row)?.unwrap_or_default();
+        row.model.learn(*sample, *at);
+        put_sizes(write, &row)?;
     }
     Ok(())
 }
 
-/// Puts in what another file held, where that is newer. How many lines were news.
-pub(super) fn import_sizes(write: &Transaction<'_>, all: &[SizeRow]) -> Result<usize, StoreError> {
-    let mut news = 0;
-    for pages in all {
-        if load_model(write, pages)?.is_none_or(|known| known.seen < pages.model.seen) {
-            put_sizes(write, pages)?;
-            news += 1;
+/// Stores the rows of another file that are newer. Returns how many were stored.
+pub(super) fn import_sizes(write: &Transaction<'_>, rows: &[SizeRow]) -> Result<usize, StoreError> {
+    let mut stored = 0;
+    for row in rows {
+        if load_model(write, row)?.is_none_or(|known| known.seen < row.model.seen) {
+            put_sizes(write, row)?;
+            stored += 1;
         }
     }
-    Ok(news)
+    Ok(stored)
 }
 
-/// The sizes of `site`, or of every one.
+/// Returns the page sizes of `site`, or of all sites.
 pub(super) fn load_sizes(connection: &Connection, site: Option<&str>) -> Result<Vec<SizeRow>, StoreError> {
     let mut query = connection.prepare(
         "SELECT site, grp, form, pages, mean, spread, urls, doubts, seen FROM usual
@@ -74,10 +74,10 @@ pub(super) fn load_sizes(connection: &Connection, site: Option<&str>) -> Result<
     Ok(rows.into_iter().flatten().collect())
 }
 
-/// Writes down what became of hosts that fail. Who finds one open keeps its beginning.
-pub(super) fn write_circuits(write: &Transaction<'_>, turned: &[CircuitUpdate]) -> Result<(), StoreError> {
-    for turned in turned {
-        match turned {
+/// Stores changes of circuits. A circuit that was already open keeps its start time.
+pub(super) fn write_circuits(write: &Transaction<'_>, updates: &[CircuitUpdate]) -> Result<(), StoreError> {
+    for update in updates {
+        match update {
             CircuitUpdate::Closed { host, tier } => {
                 write.execute(
                     "DELETE FROM circuit WHERE host = ?1 AND tier = ?2",
@@ -99,7 +99,7 @@ pub(super) fn write_circuits(write: &Transaction<'_>, turned: &[CircuitUpdate]) 
     Ok(())
 }
 
-/// The circuits that are open, of `host` or of every one.
+/// Returns the open circuits of `host`, or of all hosts.
 pub(super) fn load_open_circuits(
     connection: &Connection,
     host: Option<&str>,
@@ -110,47 +110,47 @@ pub(super) fn load_open_circuits(
          WHERE ?1 IS NULL OR host = ?1 ORDER BY host, tier",
     )?;
     let rows = query.query_map([host], parse_circuit_row)?.collect::<Result<Vec<_>, _>>()?;
-    let says = |circuit: &Circuit| circuit.is_valid(now) && circuit.is_current(now);
-    Ok(rows.into_iter().flatten().filter(says).collect())
+    let is_open = |circuit: &Circuit| circuit.is_valid(now) && circuit.is_current(now);
+    Ok(rows.into_iter().flatten().filter(is_open).collect())
 }
 
-fn load_model(write: &Transaction<'_>, like: &SizeRow) -> Result<Option<PageSizeModel>, StoreError> {
-    let row = write
+fn load_model(write: &Transaction<'_>, row: &SizeRow) -> Result<Option<PageSizeModel>, StoreError> {
+    let found = write
         .query_row(
             "SELECT site, grp, form, pages, mean, spread, urls, doubts, seen FROM usual
              WHERE site = ?1 AND grp = ?2 AND form = ?3",
-            params![like.site, like.path_prefix, like.form.name()],
+            params![row.site, row.path_prefix, row.form.name()],
             parse_size_row,
         )
         .optional()?;
-    Ok(row.flatten().map(|pages| pages.model))
+    Ok(found.flatten().map(|row| row.model))
 }
 
-fn put_sizes(write: &Transaction<'_>, pages: &SizeRow) -> Result<(), StoreError> {
-    let SizeRow { site, path_prefix: group, form, model: usual } = pages;
+fn put_sizes(write: &Transaction<'_>, row: &SizeRow) -> Result<(), StoreError> {
+    let SizeRow { site, path_prefix, form, model } = row;
     write.execute(
         "INSERT OR REPLACE INTO usual VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         params![
             site,
-            group,
+            path_prefix,
             form.name(),
-            usual.pages,
-            usual.mean,
-            usual.spread,
-            usual.urls.cast_signed(),
-            usual.doubts,
-            usual.seen
+            model.pages,
+            model.mean,
+            model.spread,
+            model.urls.cast_signed(),
+            model.doubts,
+            model.seen
         ],
     )?;
     Ok(())
 }
 
-/// A row, where this version understands it and its numbers can be.
+/// Parses a row. Returns `None` for an unknown form or impossible numbers.
 fn parse_size_row(row: &Row<'_>) -> rusqlite::Result<Option<SizeRow>> {
     let name: String = row.get(2)?;
     let Some(form) = MarkupSource::ALL.into_iter().find(|form| form.name() == name) else { return Ok(None) };
     let count = |at| row.get::<_, i64>(at).map(|count| u32::try_from(count).unwrap_or(0));
-    let usual = PageSizeModel {
+    let model = PageSizeModel {
         pages: count(3)?,
         mean: row.get(4)?,
         spread: row.get(5)?,
@@ -158,12 +158,7 @@ fn parse_size_row(row: &Row<'_>) -> rusqlite::Result<Option<SizeRow>> {
         doubts: count(7)?,
         seen: row.get(8)?,
     };
-    Ok(usual.is_valid().then_some(SizeRow {
-        site: row.get(0)?,
-        path_prefix: row.get(1)?,
-        form,
-        model: usual,
-    }))
+    Ok(model.is_valid().then_some(SizeRow { site: row.get(0)?, path_prefix: row.get(1)?, form, model }))
 }
 
 fn parse_circuit_row(row: &Row<'_>) -> rusqlite::Result<Option<Circuit>> {

@@ -1,78 +1,78 @@
-//! How often a rung worked, and whether it still does. Pure: the time comes from outside.
+//! Counts how often a tier worked, and tells whether it still does. Pure: the caller passes the time.
 
 use serde::{Deserialize, Serialize};
 
-/// What was seen of one rung in one area. All times are seconds since 1970.
+/// Pages and refusals of one tier mode in one site section. All times are seconds since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DecayingTally {
-    /// Pages it got, ever.
+    /// All pages ever received.
     pub pages: u64,
-    /// Refusals it met, ever.
+    /// All refusals ever received.
     pub refusals: u64,
-    /// The recent pages: each counts less as time and newer evidence pass.
+    /// Weight of the recent pages. It decays with time and with newer results.
     pub good: f64,
-    /// The recent refusals, in the same way.
+    /// Weight of the recent refusals, which decays in the same way.
     pub bad: f64,
-    /// Refusals since the last page; those that came together count once.
+    /// Refusals since the last page; refusals of one burst count once.
     pub streak: u32,
-    /// When the streak last grew; 0 when it never did.
+    /// When the streak last grew; 0 if it never did.
     pub refused: i64,
-    /// When anything was last seen.
+    /// When the last page or refusal was received.
     pub seen: i64,
 }
 
-/// What a rung is known to do.
+/// Whether a tier mode is known to work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TierStatus {
-    /// Nothing, or nothing any more.
+    /// No results, or only results that have decayed.
     Unknown,
     Works,
-    /// It is refused; it is worth one more request from then on.
     Refused {
+        /// From then on, one probe is worthwhile.
         retry_at: i64,
     },
 }
 
 impl DecayingTally {
-    /// One page.
+    /// Returns a tally of one page.
     pub(crate) const fn from_page(now: i64) -> Self {
         Self { pages: 1, refusals: 0, good: 1.0, bad: 0.0, streak: 0, refused: 0, seen: now }
     }
 
-    /// One refusal.
+    /// Returns a tally of one refusal.
     pub(crate) const fn from_refusal(now: i64) -> Self {
         Self { pages: 0, refusals: 1, good: 0.0, bad: 1.0, streak: 1, refused: now, seen: now }
     }
 
-    /// With what was seen after it. The counts of several observers add up, whoever comes first; what is
-    /// recent is told by time.
+    /// Adds `other` to this tally. The order does not matter: counts add up, and the times decide which results
+    /// are recent.
     #[must_use]
     pub(crate) fn merge(self, other: Self) -> Self {
         let (older, newer) = if self.seen <= other.seen { (self, other) } else { (other, self) };
-        let age = decay(newer.seen - older.seen);
-        // Little enough that a handful of answers outweighs a thousand old ones.
+        let factor = decay(newer.seen - older.seen);
+        // The limit is low, so that a few new results outweigh a thousand old ones.
         let room = (MAX_WEIGHT - newer.good - newer.bad).max(0.0);
-        let (good, bad) = (older.good * age, older.bad * age);
-        let kept = if good + bad > room { room / (good + bad) } else { 1.0 };
+        let (good, bad) = (older.good * factor, older.bad * factor);
+        let scale = if good + bad > room { room / (good + bad) } else { 1.0 };
         let (streak, refused) = merge_streaks(older, newer);
         Self {
             pages: older.pages.saturating_add(newer.pages),
             refusals: older.refusals.saturating_add(newer.refusals),
-            good: good.mul_add(kept, newer.good).min(MAX_WEIGHT),
-            bad: bad.mul_add(kept, newer.bad).min(MAX_WEIGHT),
+            good: good.mul_add(scale, newer.good).min(MAX_WEIGHT),
+            bad: bad.mul_add(scale, newer.bad).min(MAX_WEIGHT),
             streak,
             refused,
             seen: newer.seen,
         }
     }
 
-    /// What is known by it at `now`.
+    /// Returns the status of the tier at `now`.
     pub(crate) fn status(&self, now: i64) -> TierStatus {
         if (self.good + self.bad) * decay(now - self.seen) < MIN_WEIGHT {
             return TierStatus::Unknown;
         }
-        // The newest answer speaks first: a page tells that it works, and one refusal among pages is chance.
+        // The newest result decides: after a page the tier works. A single refusal among many pages is chance.
         if self.streak == 0 || self.good > self.bad {
             return TierStatus::Works;
         }
@@ -80,22 +80,22 @@ impl DecayingTally {
         TierStatus::Refused { retry_at: self.refused.saturating_add(wait) }
     }
 
-    /// How much its recent pages weigh at `now`.
+    /// Returns the weight of the recent pages at `now`.
     pub(crate) fn weight(&self, now: i64) -> f64 {
         self.good * decay(now - self.seen)
     }
 
-    /// Whether the numbers can be those of a tally: what comes from a file is looked at.
+    /// Whether the numbers are possible. Data from a file is not trusted.
     pub(crate) fn is_valid(&self) -> bool {
-        let weight = |value: f64| value.is_finite() && (0.0..=MAX_WEIGHT).contains(&value);
-        weight(self.good) && weight(self.bad) && self.refused >= 0 && self.seen >= 0
+        let is_weight = |value: f64| value.is_finite() && (0.0..=MAX_WEIGHT).contains(&value);
+        is_weight(self.good) && is_weight(self.bad) && self.refused >= 0 && self.seen >= 0
     }
 }
 
-/// The streak of both, and when it last grew.
+/// Returns the combined streak, and when it last grew.
 const fn merge_streaks(older: DecayingTally, newer: DecayingTally) -> (u32, i64) {
     match (newer.pages > 0, newer.streak > 0) {
-        // A page ended what was before.
+        // A page ends the older streak.
         (true, _) => (newer.streak, newer.refused),
         (false, false) => (older.streak, older.refused),
         (false, true) if older.streak > 0 && newer.refused - older.refused < BURST_WINDOW => {
@@ -105,23 +105,23 @@ const fn merge_streaks(older: DecayingTally, newer: DecayingTally) -> (u32, i64)
     }
 }
 
-/// What is left of one after so many seconds.
+/// Returns the factor by which a weight decays in `seconds`.
 #[expect(clippy::cast_precision_loss, reason = "a time is far below 2^53 seconds")]
 fn decay(seconds: i64) -> f64 {
     0.5_f64.powf(seconds.max(0) as f64 / HALF_LIFE)
 }
 
-/// Evidence counts half after so many seconds: a day.
+/// Half-life of a weight in seconds: a day.
 const HALF_LIFE: f64 = 86_400.0;
-/// The most that recent evidence weighs: so many answers.
+/// Maximum total weight of recent results, in results.
 const MAX_WEIGHT: f64 = 4.0;
-/// Below this weight nothing is known: two days after a single answer, four after many.
+/// Below this weight the status is unknown: two days after a single result, four after many.
 const MIN_WEIGHT: f64 = 0.25;
-/// How long after a refusal a cheaper rung is asked again, in seconds: an hour, then two, four, …
+/// How long after a refusal a cheaper tier is probed, in seconds: an hour, then two, four, …
 const RETRY_AFTER: i64 = 60 * 60;
-/// It is asked at least so often: twice a day.
+/// Maximum time between two probes, in seconds: 12 hours.
 const MAX_RETRY_AFTER: i64 = 12 * 60 * 60;
-/// Refusals within so many seconds are one: fetches that were under way together. Five minutes.
+/// Refusals within this many seconds count once, because the fetches ran concurrently: five minutes.
 const BURST_WINDOW: i64 = 5 * 60;
 
 #[cfg(test)]
@@ -130,8 +130,8 @@ mod tests {
 
     const NOW: i64 = 1_000_000_000;
 
-    fn seen(answers: &[(i64, bool)]) -> DecayingTally {
-        answers.iter().fold(DecayingTally::default(), |tally, (at, good)| {
+    fn tally_of(results: &[(i64, bool)]) -> DecayingTally {
+        results.iter().fold(DecayingTally::default(), |tally, (at, good)| {
             tally.merge(if *good {
                 DecayingTally::from_page(NOW + at)
             } else {
@@ -140,24 +140,24 @@ mod tests {
         })
     }
 
-    fn refused(known: TierStatus) -> Option<i64> {
-        match known {
-            TierStatus::Refused { retry_at: ask_again } => Some(ask_again - NOW),
+    fn retry_delay(status: TierStatus) -> Option<i64> {
+        match status {
+            TierStatus::Refused { retry_at } => Some(retry_at - NOW),
             _ => None,
         }
     }
 
     #[test]
-    fn a_rung_works_until_it_is_refused_and_again_after_one_page() {
+    fn a_tier_works_until_it_is_refused_and_again_after_one_page() {
         assert_eq!(DecayingTally::default().status(NOW), TierStatus::Unknown);
-        assert_eq!(seen(&[(0, true)]).status(NOW), TierStatus::Works);
-        assert_eq!(refused(seen(&[(0, false)]).status(NOW)), Some(RETRY_AFTER));
-        assert_eq!(seen(&[(0, false), (1, false), (2, true)]).status(NOW + 2), TierStatus::Works);
+        assert_eq!(tally_of(&[(0, true)]).status(NOW), TierStatus::Works);
+        assert_eq!(retry_delay(tally_of(&[(0, false)]).status(NOW)), Some(RETRY_AFTER));
+        assert_eq!(tally_of(&[(0, false), (1, false), (2, true)]).status(NOW + 2), TierStatus::Works);
     }
 
     #[test]
     fn one_refusal_among_many_pages_is_chance_and_a_few_in_a_row_are_not() {
-        let mut tally = seen(&[(0, true); 1000]);
+        let mut tally = tally_of(&[(0, true); 1000]);
         let mut refusals = 0;
         while tally.status(NOW) == TierStatus::Works {
             tally = tally.merge(DecayingTally::from_refusal(NOW));
@@ -168,34 +168,34 @@ mod tests {
     }
 
     #[test]
-    fn each_refusal_later_doubles_the_wait_and_those_of_one_wave_are_one() {
-        let hours = |answers: &[i64]| {
-            let tally = seen(&answers.iter().map(|at| (*at, false)).collect::<Vec<_>>());
-            (refused(tally.status(NOW + answers[answers.len() - 1])).unwrap() - tally.refused + NOW) / 3600
+    fn each_later_refusal_doubles_the_wait_and_a_burst_counts_once() {
+        let hours = |times: &[i64]| {
+            let tally = tally_of(&times.iter().map(|at| (*at, false)).collect::<Vec<_>>());
+            (retry_delay(tally.status(NOW + times[times.len() - 1])).unwrap() - tally.refused + NOW) / 3600
         };
         assert_eq!(hours(&[0]), 1);
         assert_eq!(hours(&[0, 1, 2, BURST_WINDOW - 1]), 1);
         assert_eq!(hours(&[0, BURST_WINDOW]), 2);
         assert_eq!(hours(&[0, BURST_WINDOW, BURST_WINDOW + 1, 2 * BURST_WINDOW]), 4);
         assert_eq!(
-            hours(&(0..40).map(|wave| wave * BURST_WINDOW).collect::<Vec<_>>()),
+            hours(&(0..40).map(|burst| burst * BURST_WINDOW).collect::<Vec<_>>()),
             MAX_RETRY_AFTER / 3600
         );
     }
 
     #[test]
-    fn what_is_old_is_forgotten_and_what_was_seen_often_later() {
+    fn old_results_expire_and_frequent_ones_later() {
         let day = 86_400;
-        for (answers, until) in [(1, 2), (50, 4)] {
-            let tally = seen(&vec![(0, false); answers]);
-            assert!(refused(tally.status(NOW + until * day - 1)).is_some(), "{answers}");
-            assert_eq!(tally.status(NOW + until * day + 60), TierStatus::Unknown, "{answers}");
+        for (results, until) in [(1, 2), (50, 4)] {
+            let tally = tally_of(&vec![(0, false); results]);
+            assert!(retry_delay(tally.status(NOW + until * day - 1)).is_some(), "{results}");
+            assert_eq!(tally.status(NOW + until * day + 60), TierStatus::Unknown, "{results}");
         }
     }
 
     #[test]
-    fn counts_add_up_whoever_comes_first() {
-        let (early, late) = (seen(&[(0, true), (10, false)]), seen(&[(5, true), (20, true)]));
+    fn counts_add_up_in_any_order() {
+        let (early, late) = (tally_of(&[(0, true), (10, false)]), tally_of(&[(5, true), (20, true)]));
         assert_eq!(early.merge(late), late.merge(early));
         let both = early.merge(late);
         assert_eq!((both.pages, both.refusals, both.seen), (3, 1, NOW + 20));
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_wrong_makes_no_evidence_eternal() {
+    fn a_wrong_clock_does_not_make_a_tally_permanent() {
         assert_eq!(DecayingTally::from_page(NOW + 10_000_000).status(NOW), TierStatus::Works);
         assert!(!DecayingTally { good: f64::NAN, ..DecayingTally::default() }.is_valid());
         assert!(!DecayingTally { bad: 1e9, ..DecayingTally::default() }.is_valid());

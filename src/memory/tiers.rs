@@ -1,4 +1,4 @@
-//! What is known of one site, and where a fetch of it starts. Pure.
+//! Tier statistics of one site, and the tier and profile that a fetch starts with. Pure.
 
 use std::collections::HashMap;
 
@@ -7,25 +7,25 @@ use serde::{Deserialize, Serialize};
 use super::tally::{DecayingTally, TierStatus};
 use crate::tier::Tier;
 
-/// What an attempt stood on: a tier, and for the impersonate tier whether a browser had cleared the way.
+/// The tier of an attempt. The impersonate tier counts separately with a browser's clearance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TierMode {
     /// The plain tier.
     Plain,
-    /// The impersonate tier by itself.
+    /// The impersonate tier without a clearance.
     Impersonate,
-    /// The impersonate tier with what a browser earned.
+    /// The impersonate tier with a browser's clearance.
     Cleared,
     /// The browser tier.
     Browser,
 }
 
 impl TierMode {
-    /// All of them, cheapest first.
+    /// All modes, cheapest first.
     pub const ALL: [Self; 4] = [Self::Plain, Self::Impersonate, Self::Cleared, Self::Browser];
 
-    /// The stable lower-case name.
+    /// Returns the stable lower-case name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -46,35 +46,35 @@ impl TierMode {
     }
 }
 
-/// Where in a site something was seen, and as what.
+/// Key of a tally within a site.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct StatKey {
     pub(crate) path_prefix: String,
     pub(crate) mode: TierMode,
-    /// The browser profile's name; that of the honest profile on the plain tier.
+    /// Name of the browser profile; on the plain tier that of the plain profile.
     pub(crate) profile: String,
 }
 
-/// What was seen of one site.
+/// The tallies of one site.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SiteTierStats(HashMap<StatKey, DecayingTally>);
 
-/// Who asks for what.
+/// The site section, the identity and the allowed tiers of a fetch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TierQuery<'a> {
     pub(crate) path_prefix: &'a str,
-    /// The profiles of the plain tier and of the others.
+    /// The profiles of the plain tier and of the other tiers.
     pub(crate) plain_profile: &'a str,
     pub(crate) browser_profile: &'a str,
-    /// Whether the identity holds a clearance that still counts.
+    /// Whether the identity has a clearance that has not expired.
     pub(crate) cleared: bool,
     pub(crate) min: Tier,
-    /// Where to begin while nothing is known; from `min` to `max`.
+    /// The tier to start at while nothing is known; from `min` to `max`.
     pub(crate) start: Tier,
     pub(crate) max: Tier,
 }
 
-/// Where to start. Below `known` it is a probe: one request to learn whether the site relaxed.
+/// The tier to start at. If it is below `known`, it is a probe: one request that checks whether the site relaxed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StartTier {
     pub(crate) tier: Tier,
@@ -88,123 +88,132 @@ impl StartTier {
     }
 }
 
-/// In which browser's clothes a fetch goes whose caller named none.
+/// Which browser profile to use when the caller did not choose one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ProfileDecision {
-    /// In the default's.
+    /// The default profile.
     Default,
-    /// In those of this profile: it gets pages where the default is refused.
+    /// This profile, which gets pages where the default is refused.
     Other(String),
-    /// In the default's, to learn whether it is let in again. Refused, the fetch goes on as the other.
+    /// The default profile, as a probe. If it is refused, the fetch continues with `fallback`.
     Probe { fallback: String },
 }
 
 impl SiteTierStats {
-    /// Adds what was seen.
-    pub(crate) fn add(&mut self, slot: StatKey, seen: DecayingTally) {
+    /// Adds a result.
+    pub(crate) fn add(&mut self, key: StatKey, result: DecayingTally) {
         if self.0.len() >= MAX_KEYS
-            && !self.0.contains_key(&slot)
+            && !self.0.contains_key(&key)
             && let Some(oldest) =
-                self.0.iter().min_by_key(|(_, tally)| tally.seen).map(|(slot, _)| slot.clone())
+                self.0.iter().min_by_key(|(_, tally)| tally.seen).map(|(key, _)| key.clone())
         {
             self.0.remove(&oldest);
         }
-        let tally = self.0.entry(slot).or_default();
-        *tally = tally.merge(seen);
+        let tally = self.0.entry(key).or_default();
+        *tally = tally.merge(result);
     }
 
-    /// Takes over what all processes together saw, unless this one saw something since.
-    pub(crate) fn set(&mut self, slot: StatKey, all: DecayingTally) {
-        if self.0.get(&slot).is_none_or(|own| own.seen <= all.seen) {
-            self.0.insert(slot, all);
+    /// Takes over the tally of all processes, unless this process has a newer result.
+    pub(crate) fn set(&mut self, key: StatKey, shared: DecayingTally) {
+        if self.0.get(&key).is_none_or(|own| own.seen <= shared.seen) {
+            self.0.insert(key, shared);
         }
     }
 
-    /// Where to start.
-    pub(crate) fn start_tier(&self, question: &TierQuery<'_>, now: i64) -> StartTier {
-        let TierQuery { min, start, max, .. } = *question;
+    /// Returns the tier to start at.
+    pub(crate) fn start_tier(&self, query: &TierQuery<'_>, now: i64) -> StartTier {
+        let TierQuery { min, start, max, .. } = *query;
         let tiers = || Tier::ALL.into_iter().filter(|tier| (min..=max).contains(tier));
-        if tiers().all(|tier| self.status(question, tier, now) == TierStatus::Unknown) {
+        if tiers().all(|tier| self.status(query, tier, now) == TierStatus::Unknown) {
             return StartTier { tier: start, known: start };
         }
-        let refused = |tier| match self.status(question, tier, now) {
-            TierStatus::Refused { retry_at: ask_again } => Some(ask_again),
+        let retry_at_of = |tier| match self.status(query, tier, now) {
+            TierStatus::Refused { retry_at } => Some(retry_at),
             TierStatus::Unknown | TierStatus::Works => None,
         };
-        // Where all are refused nothing is known to be worth its price, and the climb is from below.
-        let Some(known) = tiers().find(|tier| refused(*tier).is_none()) else {
+        // If all tiers are refused, none is known to be worth its cost, so the fetch climbs from the lowest.
+        let Some(known) = tiers().find(|tier| retry_at_of(*tier).is_none()) else {
             return StartTier { tier: min, known: min };
         };
         let below = tiers().take_while(|tier| *tier < known).last();
-        let due = below.filter(|tier| refused(*tier).is_some_and(|ask_again| ask_again <= now));
+        let due = below.filter(|tier| retry_at_of(*tier).is_some_and(|retry_at| retry_at <= now));
         StartTier { tier: due.unwrap_or(known), known }
     }
 
-    /// Which profile to wear. `question.dressed` is the default; `wearable` tells which others may take its
-    /// place, of which the one with the most recent pages does.
+    /// Returns the profile to use. `query.browser_profile` is the default; `is_usable` tells which others may
+    /// replace it. Among those, the one with the highest weight of recent pages is chosen.
     pub(crate) fn choose_profile(
         &self,
-        question: &TierQuery<'_>,
-        wearable: impl Fn(&str) -> bool,
+        query: &TierQuery<'_>,
+        is_usable: impl Fn(&str) -> bool,
         now: i64,
     ) -> ProfileDecision {
-        let TierQuery { path_prefix: group, browser_profile: dressed, min, max, .. } = *question;
-        let question = TierQuery { cleared: false, ..*question };
-        let default = self.status(&question, Tier::Impersonate, now);
-        let TierStatus::Refused { retry_at: ask_again } = default else { return ProfileDecision::Default };
+        let TierQuery { path_prefix, browser_profile, min, max, .. } = *query;
+        let query = TierQuery { cleared: false, ..*query };
+        let default = self.status(&query, Tier::Impersonate, now);
+        let TierStatus::Refused { retry_at } = default else { return ProfileDecision::Default };
         if !(min..=max).contains(&Tier::Impersonate) {
             return ProfileDecision::Default;
         }
-        let others =
-            self.0.iter().filter(|(slot, _)| slot.mode == TierMode::Impersonate && slot.profile != dressed);
-        let passing = others.filter(|(slot, tally)| {
-            let (here, elsewhere) = self.statuses(group, TierMode::Impersonate, &slot.profile, now);
+        let others = self
+            .0
+            .iter()
+            .filter(|(key, _)| key.mode == TierMode::Impersonate && key.profile != browser_profile);
+        let passing = others.filter(|(key, tally)| {
+            let (here, elsewhere) = self.statuses(path_prefix, TierMode::Impersonate, &key.profile, now);
             let passes =
                 here == TierStatus::Works || here == TierStatus::Unknown && elsewhere == TierStatus::Works;
-            passes && tally.status(now) == TierStatus::Works && wearable(&slot.profile)
+            passes && tally.status(now) == TierStatus::Works && is_usable(&key.profile)
         });
-        // What it got on this part of the site comes first.
-        let rank = |slot: &StatKey, tally: &DecayingTally| (slot.path_prefix == group, tally.weight(now));
-        let best = passing.max_by(|(slot, tally), (other, others)| {
-            let ((here, weight), (there, more)) = (rank(slot, tally), rank(other, others));
-            let order = here.cmp(&there).then(weight.total_cmp(&more));
-            order.then_with(|| other.profile.cmp(&slot.profile))
+        // Results of this section come first.
+        let rank = |key: &StatKey, tally: &DecayingTally| (key.path_prefix == path_prefix, tally.weight(now));
+        let best = passing.max_by(|(a, a_tally), (b, b_tally)| {
+            let ((a_here, a_weight), (b_here, b_weight)) = (rank(a, a_tally), rank(b, b_tally));
+            let order = a_here.cmp(&b_here).then(a_weight.total_cmp(&b_weight));
+            order.then_with(|| b.profile.cmp(&a.profile))
         });
-        let Some(other) = best.map(|(slot, _)| slot.profile.clone()) else { return ProfileDecision::Default };
-        // Where a fetch starts lower down, that is the probe it makes.
-        let starts = self.start_tier(&TierQuery { browser_profile: &other, ..question }, now).tier;
-        if ask_again <= now && starts == Tier::Impersonate {
+        let Some(other) = best.map(|(key, _)| key.profile.clone()) else { return ProfileDecision::Default };
+        // If the fetch starts at a lower tier, that is its probe.
+        let start = self.start_tier(&TierQuery { browser_profile: &other, ..query }, now).tier;
+        if retry_at <= now && start == Tier::Impersonate {
             return ProfileDecision::Probe { fallback: other };
         }
         ProfileDecision::Other(other)
     }
 
-    /// What is known of a tier: by this part of the site, or else by the others, where some refuse and none lets in.
-    fn status(&self, question: &TierQuery<'_>, tier: Tier, now: i64) -> TierStatus {
-        if tier == Tier::Impersonate && question.cleared {
+    /// Returns the status of a tier in this section. If it is unknown, other sections count, but only if some
+    /// refuse and none works.
+    fn status(&self, query: &TierQuery<'_>, tier: Tier, now: i64) -> TierStatus {
+        if tier == Tier::Impersonate && query.cleared {
             return TierStatus::Works;
         }
-        let profile = if tier == Tier::Plain { question.plain_profile } else { question.browser_profile };
-        match self.statuses(question.path_prefix, TierMode::new(tier, false), profile, now) {
+        let profile = if tier == Tier::Plain { query.plain_profile } else { query.browser_profile };
+        match self.statuses(query.path_prefix, TierMode::new(tier, false), profile, now) {
             (TierStatus::Unknown, TierStatus::Works) => TierStatus::Unknown,
             (TierStatus::Unknown, elsewhere) => elsewhere,
             (here, _) => here,
         }
     }
 
-    /// What was seen of a rung in a profile's clothes, in this part of the site and in all the others.
-    fn statuses(&self, group: &str, rung: TierMode, profile: &str, now: i64) -> (TierStatus, TierStatus) {
+    /// Returns the status of a mode and profile in this section, and in all other sections.
+    fn statuses(
+        &self,
+        path_prefix: &str,
+        mode: TierMode,
+        profile: &str,
+        now: i64,
+    ) -> (TierStatus, TierStatus) {
         let (mut here, mut elsewhere) = (TierStatus::Unknown, TierStatus::Unknown);
-        for (slot, tally) in &self.0 {
-            if slot.mode != rung || slot.profile != profile {
+        for (key, tally) in &self.0 {
+            if key.mode != mode || key.profile != profile {
                 continue;
             }
-            let known = tally.status(now);
-            if slot.path_prefix == group {
-                here = known;
+            let status = tally.status(now);
+            if key.path_prefix == path_prefix {
+                here = status;
                 continue;
             }
-            elsewhere = match (elsewhere, known) {
+            elsewhere = match (elsewhere, status) {
                 (TierStatus::Works, _) | (_, TierStatus::Works) => TierStatus::Works,
                 (TierStatus::Refused { retry_at: a }, TierStatus::Refused { retry_at: b }) => {
                     TierStatus::Refused { retry_at: a.max(b) }
@@ -216,7 +225,7 @@ impl SiteTierStats {
     }
 }
 
-/// The most that is kept of one site.
+/// Maximum number of tallies per site.
 const MAX_KEYS: usize = 1000;
 
 #[cfg(test)]
@@ -226,28 +235,28 @@ mod tests {
     const NOW: i64 = 1_000_000_000;
     const HOUR: i64 = 3600;
 
-    fn key(group: &str, rung: TierMode, profile: &str) -> StatKey {
-        StatKey { path_prefix: group.to_owned(), mode: rung, profile: profile.to_owned() }
+    fn key(path_prefix: &str, mode: TierMode, profile: &str) -> StatKey {
+        StatKey { path_prefix: path_prefix.to_owned(), mode, profile: profile.to_owned() }
     }
 
-    /// Evidence as words: `plain- impersonate+`, in the group `/`.
+    /// Parses results such as `plain- impersonate+`, all in the section `/`.
     fn stats(words: &str) -> SiteTierStats {
-        let mut evidence = SiteTierStats::default();
+        let mut stats = SiteTierStats::default();
         for word in words.split_whitespace() {
-            let (name, end) = word.split_at(word.len() - 1);
-            let rung = TierMode::ALL.into_iter().find(|rung| rung.name() == name).unwrap();
-            let profile = if rung == TierMode::Plain { "plain" } else { "chrome" };
-            let seen =
-                if end == "+" { DecayingTally::from_page(NOW) } else { DecayingTally::from_refusal(NOW) };
-            evidence.add(key("/", rung, profile), seen);
+            let (name, sign) = word.split_at(word.len() - 1);
+            let mode = TierMode::ALL.into_iter().find(|mode| mode.name() == name).unwrap();
+            let profile = if mode == TierMode::Plain { "plain" } else { "chrome" };
+            let result =
+                if sign == "+" { DecayingTally::from_page(NOW) } else { DecayingTally::from_refusal(NOW) };
+            stats.add(key("/", mode, profile), result);
         }
-        evidence
+        stats
     }
 
-    fn query(group: &str) -> TierQuery<'_> {
+    fn query(path_prefix: &str) -> TierQuery<'_> {
         let (min, start, max) = (Tier::Plain, Tier::Plain, Tier::Browser);
         TierQuery {
-            path_prefix: group,
+            path_prefix,
             plain_profile: "plain",
             browser_profile: "chrome",
             cleared: false,
@@ -257,24 +266,24 @@ mod tests {
         }
     }
 
-    /// Who is worn after what profiles met on the impersonate tier, `chrome- /p/`, in the group `/` where none
-    /// is named; `plain-` is the plain tier.
+    /// Returns the profile chosen after results such as `chrome- /p/` on the impersonate tier. The default section
+    /// is `/`; `plain-` is a result of the plain tier.
     fn chosen_profile(words: &[&str], later: i64, min: Tier, max: Tier) -> ProfileDecision {
-        let mut evidence = SiteTierStats::default();
+        let mut stats = SiteTierStats::default();
         for word in words {
-            let (said, group) = word.split_once(' ').unwrap_or((word, "/"));
-            let (profile, end) = said.split_at(said.len() - 1);
-            let rung = if profile == "plain" { TierMode::Plain } else { TierMode::Impersonate };
-            let seen =
-                if end == "+" { DecayingTally::from_page(NOW) } else { DecayingTally::from_refusal(NOW) };
-            evidence.add(key(group, rung, profile), seen);
+            let (signed, path_prefix) = word.split_once(' ').unwrap_or((word, "/"));
+            let (profile, sign) = signed.split_at(signed.len() - 1);
+            let mode = if profile == "plain" { TierMode::Plain } else { TierMode::Impersonate };
+            let result =
+                if sign == "+" { DecayingTally::from_page(NOW) } else { DecayingTally::from_refusal(NOW) };
+            stats.add(key(path_prefix, mode, profile), result);
         }
-        let question = TierQuery { min, start: min, max, ..query("/") };
-        evidence.choose_profile(&question, |name| ["edge", "android"].contains(&name), NOW + later)
+        let tier_query = TierQuery { min, start: min, max, ..query("/") };
+        stats.choose_profile(&tier_query, |name| ["edge", "android"].contains(&name), NOW + later)
     }
 
     #[test]
-    fn a_fetch_starts_at_the_cheapest_tier_that_is_not_refused_and_asks_one_below_when_it_is_time() {
+    fn a_fetch_starts_at_the_cheapest_tier_that_is_not_refused_and_probes_below_it_when_due() {
         use Tier::{Browser, Impersonate, Plain};
         for (words, later, start, known) in [
             ("", 0, Plain, Plain),
@@ -290,24 +299,24 @@ mod tests {
             ("plain- impersonate- cleared+ browser+", 0, Browser, Browser),
             ("plain- impersonate+", 100 * 24 * HOUR, Plain, Plain),
         ] {
-            let plan = stats(words).start_tier(&query("/"), NOW + later);
-            assert_eq!(plan, StartTier { tier: start, known }, "{words:?} {later}");
-            assert_eq!(plan.is_probe(), start < known);
+            let result = stats(words).start_tier(&query("/"), NOW + later);
+            assert_eq!(result, StartTier { tier: start, known }, "{words:?} {later}");
+            assert_eq!(result.is_probe(), start < known);
         }
     }
 
     #[test]
-    fn a_clearance_makes_the_impersonate_tier_work_and_plain_is_still_asked() {
-        let evidence = stats("plain- impersonate- browser+");
+    fn a_clearance_makes_the_impersonate_tier_work_and_plain_is_still_probed() {
+        let stats = stats("plain- impersonate- browser+");
         let cleared = TierQuery { cleared: true, ..query("/") };
         let (start, known) = (Tier::Impersonate, Tier::Impersonate);
-        assert_eq!(evidence.start_tier(&cleared, NOW), StartTier { tier: start, known });
-        assert_eq!(evidence.start_tier(&cleared, NOW + HOUR), StartTier { tier: Tier::Plain, known });
+        assert_eq!(stats.start_tier(&cleared, NOW), StartTier { tier: start, known });
+        assert_eq!(stats.start_tier(&cleared, NOW + HOUR), StartTier { tier: Tier::Plain, known });
     }
 
     #[test]
-    fn the_tiers_allowed_are_kept_to() {
-        let evidence = stats("plain- impersonate- browser+");
+    fn only_allowed_tiers_are_used() {
+        let stats = stats("plain- impersonate- browser+");
         for (min, max, start) in [
             (Tier::Plain, Tier::Impersonate, Tier::Plain),
             (Tier::Impersonate, Tier::Impersonate, Tier::Impersonate),
@@ -315,51 +324,46 @@ mod tests {
             (Tier::Impersonate, Tier::Browser, Tier::Browser),
         ] {
             for later in [0, 50 * HOUR] {
-                let plan =
-                    evidence.start_tier(&TierQuery { min, start: min, max, ..query("/") }, NOW + later);
-                assert!((min..=max).contains(&plan.tier) && (min..=max).contains(&plan.known));
-                assert!(later > 0 || plan.tier == start, "{min} {max} {plan:?}");
+                let result = stats.start_tier(&TierQuery { min, start: min, max, ..query("/") }, NOW + later);
+                assert!((min..=max).contains(&result.tier) && (min..=max).contains(&result.known));
+                assert!(later > 0 || result.tier == start, "{min} {max} {result:?}");
             }
         }
     }
 
     #[test]
-    fn where_nothing_is_known_a_fetch_begins_at_the_configured_tier() {
+    fn a_fetch_starts_at_the_configured_tier_while_nothing_is_known() {
         let (min, start, max) = (Tier::Plain, Tier::Impersonate, Tier::Browser);
-        let told = TierQuery { min, start, max, ..query("/") };
-        for (words, later, begins) in [
+        let configured = TierQuery { min, start, max, ..query("/") };
+        for (words, later, expected) in [
             ("", 0, Tier::Impersonate),
             ("plain+", 0, Tier::Plain),
             ("plain- impersonate-", 0, Tier::Browser),
             ("plain- impersonate-", 100 * 24 * HOUR, Tier::Impersonate),
         ] {
-            assert_eq!(stats(words).start_tier(&told, NOW + later).tier, begins, "{words:?} {later}");
+            assert_eq!(stats(words).start_tier(&configured, NOW + later).tier, expected, "{words:?} {later}");
         }
     }
 
     #[test]
-    fn a_new_part_of_a_site_is_taken_as_the_others_until_one_of_them_lets_in() {
-        let mut evidence = stats("plain- impersonate+");
-        assert_eq!(evidence.start_tier(&query("/new/"), NOW).tier, Tier::Impersonate);
-        evidence.add(key("/blog/", TierMode::Plain, "plain"), DecayingTally::from_page(NOW));
-        assert_eq!(evidence.start_tier(&query("/new/"), NOW).tier, Tier::Plain);
-        assert_eq!(
-            evidence.start_tier(&query("/"), NOW).tier,
-            Tier::Impersonate,
-            "its own evidence comes first"
-        );
-        assert_eq!(evidence.start_tier(&query("/blog/"), NOW).tier, Tier::Plain);
+    fn a_new_section_follows_the_others_until_a_tier_works_in_one_of_them() {
+        let mut stats = stats("plain- impersonate+");
+        assert_eq!(stats.start_tier(&query("/new/"), NOW).tier, Tier::Impersonate);
+        stats.add(key("/blog/", TierMode::Plain, "plain"), DecayingTally::from_page(NOW));
+        assert_eq!(stats.start_tier(&query("/new/"), NOW).tier, Tier::Plain);
+        assert_eq!(stats.start_tier(&query("/"), NOW).tier, Tier::Impersonate, "its own results come first");
+        assert_eq!(stats.start_tier(&query("/blog/"), NOW).tier, Tier::Plain);
     }
 
     #[test]
     fn results_of_one_browser_profile_do_not_count_for_another() {
-        let evidence = stats("plain- impersonate- browser+");
+        let stats = stats("plain- impersonate- browser+");
         let other = TierQuery { browser_profile: "edge", ..query("/") };
-        assert_eq!(evidence.start_tier(&other, NOW).tier, Tier::Impersonate);
+        assert_eq!(stats.start_tier(&other, NOW).tier, Tier::Impersonate);
     }
 
     #[test]
-    fn another_profile_is_used_where_it_passes_and_the_default_does_not() {
+    fn another_profile_is_used_if_it_passes_and_the_default_does_not() {
         let default =
             |words: &[&str]| ProfileDecision::Default == chosen_profile(words, 0, Tier::Plain, Tier::Browser);
         for words in [
@@ -389,12 +393,12 @@ mod tests {
     }
 
     #[test]
-    fn the_default_is_asked_again_when_it_is_time_and_only_where_that_is_the_first_request() {
+    fn the_default_profile_is_probed_when_due_and_only_as_the_first_request() {
         use Tier::{Browser, Impersonate, Plain};
         let (words, other) = (&["plain-", "chrome-", "edge+"][..], "edge".to_owned());
-        for (later, min, max, dress) in [
+        for (later, min, max, expected) in [
             (0, Plain, Browser, ProfileDecision::Other(other.clone())),
-            // The plain tier is due as well, and is asked first.
+            // The plain tier is due as well and is probed first.
             (HOUR, Plain, Browser, ProfileDecision::Other(other.clone())),
             (HOUR, Impersonate, Browser, ProfileDecision::Probe { fallback: other.clone() }),
             (HOUR, Impersonate, Impersonate, ProfileDecision::Probe { fallback: other.clone() }),
@@ -402,18 +406,18 @@ mod tests {
             (0, Plain, Plain, ProfileDecision::Default),
             (100 * 24 * HOUR, Plain, Browser, ProfileDecision::Default),
         ] {
-            assert_eq!(chosen_profile(words, later, min, max), dress, "{later} {min} {max}");
+            assert_eq!(chosen_profile(words, later, min, max), expected, "{later} {min} {max}");
         }
     }
 
     #[test]
-    fn no_more_is_kept_of_a_site_than_allowed() {
-        let mut evidence = SiteTierStats::default();
-        for group in 0..=MAX_KEYS {
-            let at = NOW + i64::try_from(group).unwrap();
-            evidence.add(key(&format!("/{group}/"), TierMode::Plain, "plain"), DecayingTally::from_page(at));
+    fn the_number_of_tallies_per_site_is_limited() {
+        let mut stats = SiteTierStats::default();
+        for index in 0..=MAX_KEYS {
+            let at = NOW + i64::try_from(index).unwrap();
+            stats.add(key(&format!("/{index}/"), TierMode::Plain, "plain"), DecayingTally::from_page(at));
         }
-        assert_eq!(evidence.0.len(), MAX_KEYS);
-        assert!(!evidence.0.contains_key(&key("/0/", TierMode::Plain, "plain")), "the oldest left");
+        assert_eq!(stats.0.len(), MAX_KEYS);
+        assert!(!stats.0.contains_key(&key("/0/", TierMode::Plain, "plain")), "the oldest is dropped");
     }
 }

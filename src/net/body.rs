@@ -1,4 +1,4 @@
-//! Bodies: idle deadline, content coding removed, size bounded while they arrive.
+//! Response bodies: idle timeout, content decoding and size limit, applied while streaming.
 
 use std::io;
 use std::pin::Pin;
@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::response::BodyStream;
 
-/// The bounds of one body.
+/// The limits of one body.
 #[derive(Clone, Copy)]
 pub(crate) struct BodyLimits {
     pub(crate) read_idle: Duration,
@@ -31,20 +31,24 @@ pub(crate) struct BodyLimits {
     pub(crate) max_body: u64,
 }
 
-/// The raw body as a stream: every wait under the idle deadline and the attempt's own. A connection
-/// that was borrowed for it goes back before its reader hears that it ended.
-pub(crate) fn read_raw(incoming: Incoming, borrowed: Option<CheckedOut>, limits: BodyLimits) -> BodyStream {
-    Box::pin(stream::unfold(Some((incoming, borrowed)), move |state| async move {
-        let (mut incoming, mut borrowed) = state?;
+/// Streams the raw body. Each wait is limited by the idle timeout and the attempt's deadline. A pooled
+/// connection is returned before the reader sees the end.
+pub(crate) fn read_raw(
+    incoming: Incoming,
+    checked_out: Option<CheckedOut>,
+    limits: BodyLimits,
+) -> BodyStream {
+    Box::pin(stream::unfold(Some((incoming, checked_out)), move |state| async move {
+        let (mut incoming, mut checked_out) = state?;
         let chunk = next_chunk(&mut incoming, limits).await;
         if (matches!(chunk, Ok(None)) || (chunk.is_ok() && incoming.is_end_stream()))
-            && let Some(borrowed) = borrowed.take()
+            && let Some(checked_out) = checked_out.take()
         {
-            borrowed.release().await;
+            checked_out.release().await;
         }
         match chunk {
             Ok(None) => None,
-            Ok(Some(bytes)) => Some((Ok(bytes), Some((incoming, borrowed)))),
+            Ok(Some(bytes)) => Some((Ok(bytes), Some((incoming, checked_out)))),
             Err(error) => Some((Err(error), None)),
         }
     }))
@@ -56,14 +60,14 @@ async fn next_chunk(incoming: &mut Incoming, limits: BodyLimits) -> Result<Optio
         let idle = timeout(limits.read_idle, frame);
         let read = match limits.deadline {
             Some(deadline) => timeout_at(deadline, idle).await.map_err(|_| {
-                Error::new(ErrorKind::Timeout, "the body did not end within the attempt's total time")
+                Error::new(ErrorKind::Timeout, "timed out reading the body: the attempt's total time is over")
             })?,
             None => idle.await,
         };
         let frame = read.map_err(|_| {
             Error::new(
                 ErrorKind::Timeout,
-                format!("the body stalled: nothing came for {:?}", limits.read_idle),
+                format!("timed out reading the body: no data for {:?}", limits.read_idle),
             )
         })?;
         match frame {
@@ -78,12 +82,12 @@ async fn next_chunk(incoming: &mut Incoming, limits: BodyLimits) -> Result<Optio
     }
 }
 
-/// Removes the content codings that `headers` name and bounds what comes out.
+/// Decodes the content codings named in `headers`, and limits the size of the result.
 pub(crate) async fn decode(body: BodyStream, headers: &HeaderMap, limits: BodyLimits) -> Result<BodyStream> {
     let codings = content_codings(headers)?;
     let mut body = body;
     if !codings.is_empty() {
-        // An empty body has no coding, whatever the headers say (HEAD, 304, a careless server).
+        // An empty body has no coding, whatever the headers say (HEAD, 304, a misbehaving server).
         let Some(first) = body.next().await else { return Ok(Box::pin(stream::empty())) };
         let mut reader: BoxReader = Box::pin(StreamReader::new(Box::pin(
             stream::iter([first]).chain(body).map(|item| item.map_err(io::Error::other)),
@@ -126,7 +130,7 @@ fn content_codings(headers: &HeaderMap) -> Result<Vec<ContentCoding>> {
     }
     if out.len() > MAX_CODINGS {
         let message =
-            format!("the body is wrapped in {} content codings, at most {MAX_CODINGS} are taken", out.len());
+            format!("the body has {} content codings, more than the limit of {MAX_CODINGS}", out.len());
         return Err(Error::new(ErrorKind::Decode, message));
     }
     Ok(out)
@@ -142,7 +146,7 @@ async fn wrap_decoder(coding: ContentCoding, mut input: BoxReader) -> Result<Box
         ContentCoding::Brotli => buffered(BrotliDecoder::new(input)),
         ContentCoding::Zstd => buffered(ZstdDecoder::new(input)),
         ContentCoding::Deflate => {
-            // The name means zlib, but some servers send the bare deflate stream.
+            // `deflate` means zlib, but some servers send a raw deflate stream.
             let head = input.fill_buf().await.map_err(decode_error)?;
             let zlib = head.first().is_some_and(|byte| byte & 0x0f == 8)
                 && head.get(1).is_none_or(|second| (u16::from(head[0]) << 8 | u16::from(*second)) % 31 == 0);
@@ -155,14 +159,14 @@ fn buffered(reader: impl AsyncRead + Send + 'static) -> BoxReader {
     Box::pin(BufReader::with_capacity(CHUNK_SIZE, reader))
 }
 
-/// Our own error from below, or the decoder's own complaint.
+/// Returns the error of the raw body, or a decoder error.
 fn decode_error(cause: io::Error) -> Error {
     match cause.downcast::<Error>() {
         Ok(error) => error,
         Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => {
-            Error::new(ErrorKind::Decode, "the compressed body ends too early").with_source(cause)
+            Error::new(ErrorKind::Decode, "the compressed body is truncated").with_source(cause)
         }
-        Err(cause) => Error::new(ErrorKind::Decode, "the compressed body is broken").with_source(cause),
+        Err(cause) => Error::new(ErrorKind::Decode, "the compressed body is malformed").with_source(cause),
     }
 }
 
@@ -200,10 +204,10 @@ impl Stream for LimitedBody {
     }
 }
 
-/// The body is larger than the caller allows.
+/// The error for a body that exceeds the caller's limit.
 pub(crate) fn body_too_large(max: u64) -> Error {
     Error::new(ErrorKind::BodyTooLarge, format!("the body is larger than {max} bytes"))
-        .with_hint("`--max-size` raises the bound; `-o FILE` streams without holding it in memory")
+        .with_hint("raise the limit with `--max-size`, or stream the body to a file with `-o FILE`")
 }
 
 const CHUNK_SIZE: usize = 16 * 1024;
@@ -245,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_coding_comes_back_as_it_was() {
+    async fn every_coding_is_decoded() {
         assert_eq!(read("gzip", encode!(GzipEncoder, TEXT), 1000).await.unwrap(), TEXT);
         assert_eq!(read("br", encode!(BrotliEncoder, TEXT), 1000).await.unwrap(), TEXT);
         assert_eq!(read("zstd", encode!(ZstdEncoder, TEXT), 1000).await.unwrap(), TEXT);
@@ -258,7 +262,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn broken_and_cut_off_bodies_are_decode_errors() {
+    async fn malformed_and_truncated_bodies_are_decode_errors() {
         let whole = encode!(GzipEncoder, TEXT);
         let cut = whole[..whole.len() - 12].to_vec();
         assert_eq!(read("gzip", cut, 1000).await.unwrap_err().kind(), ErrorKind::Decode);
@@ -270,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_decompression_bomb_stops_at_the_bound() {
+    async fn a_decompression_bomb_stops_at_the_size_limit() {
         let bomb = encode!(GzipEncoder, &vec![0u8; 4 << 20]);
         assert!(bomb.len() < 10_000);
         assert_eq!(read("gzip", bomb, 1 << 20).await.unwrap_err().kind(), ErrorKind::BodyTooLarge);

@@ -1,4 +1,4 @@
-//! Names to addresses: `--resolve` overrides, literals, localhost, the hosts file, then DNS, cached.
+//! Resolves names: `--resolve` overrides, literals, localhost, the hosts file, then DNS, cached.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 
-/// Overrides of name lookup: (host, port) to address, as curl's `--resolve` has them.
+/// Overrides of name resolution: (host, port) to address, as in curl's `--resolve`.
 pub(crate) type Overrides = HashMap<(String, u16), IpAddr>;
 
 #[derive(Default)]
@@ -28,7 +28,7 @@ impl HostResolver {
         Self { overrides, resolver: OnceCell::new() }
     }
 
-    /// The addresses of `host`, in the order to try them.
+    /// Returns the addresses of `host`, in the order to try them.
     pub(crate) async fn lookup(&self, host: &str, port: u16, within: Duration) -> Result<Vec<IpAddr>> {
         if let Some(address) = self.override_for(host, port) {
             return Ok(vec![address]);
@@ -39,30 +39,30 @@ impl HostResolver {
             return Ok(vec![address]);
         }
         if name == "localhost" || name.ends_with(".localhost") {
-            // RFC 6761: never asked of a name server.
+            // RFC 6761: never sent to a name server.
             return Ok(vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()]);
         }
         let resolver = self.resolver.get_or_try_init(|| async { build_resolver() }).await?;
         let found = timeout(within, resolver.lookup_ip(bare)).await.map_err(|_| {
-            Error::new(ErrorKind::Timeout, format!("looking up `{bare}` took longer than {within:?}"))
+            Error::new(ErrorKind::Timeout, format!("timed out after {within:?} resolving `{bare}`"))
         })?;
         let found = found.map_err(|cause| lookup_error(bare, cause))?;
         let addresses: Vec<IpAddr> = found.iter().collect();
         if addresses.is_empty() {
-            return Err(Error::new(ErrorKind::Dns, format!("could not resolve `{bare}`: it has no address")));
+            return Err(Error::new(ErrorKind::Dns, format!("could not resolve `{bare}`: no addresses")));
         }
         Ok(interleave(addresses))
     }
 
-    /// The address that was given to `host` by hand, if one was.
+    /// Returns the `--resolve` address of `host`, if there is one.
     pub(crate) fn override_for(&self, host: &str, port: u16) -> Option<IpAddr> {
         let name = host.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
-        let given = |name: &str| self.overrides.get(&(name.to_owned(), port)).copied();
-        given(&name).or_else(|| given("*"))
+        let find = |name: &str| self.overrides.get(&(name.to_owned(), port)).copied();
+        find(&name).or_else(|| find("*"))
     }
 }
 
-/// Families by turns, IPv6 first (RFC 8305, section 4).
+/// Alternates address families, IPv6 first (RFC 8305, section 4).
 fn interleave(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     let (mut six, mut four): (Vec<_>, Vec<_>) = addresses.into_iter().partition(IpAddr::is_ipv6);
     six.reverse();
@@ -77,8 +77,8 @@ fn interleave(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
 
 fn build_resolver() -> Result<TokioResolver> {
     let mut builder = TokioResolver::builder_tokio().unwrap_or_else(|cause| {
-        // No resolv.conf: names come from the hosts file alone.
-        tracing::warn!(%cause, "no system DNS configuration; only the hosts file is used");
+        // Without resolv.conf, names come from the hosts file only.
+        tracing::warn!(%cause, "no system DNS configuration, using only the hosts file");
         let mut builder =
             Resolver::builder_with_config(ResolverConfig::default(), TokioRuntimeProvider::default());
         *builder.options_mut() = ResolverOpts::default();
@@ -95,7 +95,7 @@ fn build_resolver() -> Result<TokioResolver> {
 fn lookup_error(host: &str, cause: NetError) -> Error {
     let message = match &cause {
         NetError::Dns(DnsError::NoRecordsFound(_)) => {
-            // All there is to say: the source shows but the query.
+            // No source: it shows only the query.
             return Error::new(ErrorKind::Dns, format!("could not resolve `{host}`: no such name"));
         }
         NetError::Timeout => format!("could not resolve `{host}`: the name server did not answer"),
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn families_take_turns_beginning_with_ipv6() {
+    fn address_families_alternate_starting_with_ipv6() {
         let list = |text: &[&str]| text.iter().map(|t| t.parse::<IpAddr>().unwrap()).collect::<Vec<_>>();
         assert_eq!(
             interleave(list(&["10.0.0.1", "10.0.0.2", "::1", "10.0.0.3"])),

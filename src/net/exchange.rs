@@ -1,4 +1,4 @@
-//! One request and its answer's head over one connection, HTTP/1.1 or HTTP/2.
+//! One request and its response headers over one connection, HTTP/1.1 or HTTP/2.
 
 use std::error::Error as StdError;
 use std::io;
@@ -38,7 +38,7 @@ type WireBody = RequestBody;
 pub(crate) struct Http1Sender {
     sender: http1::SendRequest<WireBody>,
     read_limit: ReadLimit,
-    /// The most bytes before an answer's head is whole, interim answers included.
+    /// The maximum size of the response headers, including those of interim responses.
     max_head_bytes: usize,
 }
 
@@ -48,13 +48,16 @@ impl Http1Sender {
         self.sender.is_ready()
     }
 
-    /// Waits until the answer under way is over; an error when the connection is.
+    /// Waits until the current response is complete.
+    ///
+    /// # Errors
+    /// When the connection is closed.
     pub(crate) async fn ready(&mut self) -> Result<()> {
         self.sender.ready().await.map_err(|cause| exchange_error(cause, ErrorKind::Connect))
     }
 }
 
-/// A sending side of one HTTP/2 connection; clones share it.
+/// The sending side of one HTTP/2 connection. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Http2Sender {
     sender: h2::SendRequest<WireBody>,
@@ -63,55 +66,56 @@ pub(crate) struct Http2Sender {
 }
 
 impl Http2Sender {
-    /// Whether nothing more can be sent on it.
+    /// Whether the connection accepts no more requests.
     pub(crate) fn is_closed(&self) -> bool {
         self.sender.is_closed()
     }
 }
 
-/// Why an exchange gave no answer.
+/// Why a request received no response.
 pub(crate) enum SendError {
-    /// Nothing of the request can have been acted upon: send it again on a fresh connection.
+    /// The server has not processed the request: it may be sent again on a new connection.
     Unsent(Error),
-    /// The answer broke off or never came.
+    /// The response is incomplete or missing.
     Broken(Error),
 }
 
-/// Begins HTTP/1.1 on `io`. The permit lives as long as the connection.
+/// Starts HTTP/1.1 on `io`. The permit is held for as long as the connection is open.
 pub(crate) async fn handshake_http1(
     io: BoxIo,
-    bounds: &Limits,
+    limits: &Limits,
     permit: OwnedSemaphorePermit,
 ) -> Result<Http1Sender> {
-    let max_head = bounds.max_header_bytes.max(8192);
-    let allowance = ReadLimit::new();
+    let max_head = limits.max_header_bytes.max(8192);
+    let read_limit = ReadLimit::new();
     let options = Http1Options::builder()
-        .max_headers(bounds.max_header_fields.min(MAX_FIELDS))
+        .max_headers(limits.max_header_fields.min(MAX_FIELDS))
         .max_buf_size(max_head)
         .build();
     let (sender, connection) = http1::Builder::default()
         .options(options)
-        .handshake(LimitedReader::new(io, allowance.clone()))
+        .handshake(LimitedReader::new(io, read_limit.clone()))
         .await
         .map_err(|cause| exchange_error(cause, ErrorKind::Connect))?;
     tokio::spawn(async move {
         if let Err(cause) = connection.await {
-            tracing::debug!(%cause, "an HTTP/1.1 connection ended");
+            tracing::debug!(%cause, "HTTP/1.1 connection ended");
         }
         drop(permit);
     });
-    Ok(Http1Sender { sender, read_limit: allowance, max_head_bytes: max_head.saturating_mul(MAX_HEADS) })
+    Ok(Http1Sender { sender, read_limit, max_head_bytes: max_head.saturating_mul(MAX_HEADS) })
 }
 
-/// Begins HTTP/2 on `io` with a profile's preface. The permit lives as long as the connection.
+/// Starts HTTP/2 on `io` with the profile's preface. The permit is held for as long as the connection is
+/// open.
 pub(crate) async fn handshake_http2(
     io: BoxIo,
     profile: &Arc<Profile>,
     permit: OwnedSemaphorePermit,
 ) -> Result<Http2Sender> {
-    let counter = PendingHeaders::default();
-    let habits = profile.http2.hpack.clone();
-    let io = FrameRewriter::new(io, counter.clone(), habits, profile.browser.is_some());
+    let pending_headers = PendingHeaders::default();
+    let hpack = profile.http2.hpack.clone();
+    let io = FrameRewriter::new(io, pending_headers.clone(), hpack, profile.browser.is_some());
     let (sender, connection) = h2::Builder::new(TokioExecutor)
         .options(http2_options(&profile.http2))
         .handshake(io)
@@ -119,11 +123,11 @@ pub(crate) async fn handshake_http2(
         .map_err(|cause| exchange_error(cause, ErrorKind::Connect))?;
     tokio::spawn(async move {
         if let Err(cause) = connection.await {
-            tracing::debug!(%cause, "an HTTP/2 connection ended");
+            tracing::debug!(%cause, "HTTP/2 connection ended");
         }
         drop(permit);
     });
-    Ok(Http2Sender { sender, pending_headers: counter, profile: Arc::clone(profile) })
+    Ok(Http2Sender { sender, pending_headers, profile: Arc::clone(profile) })
 }
 
 fn http2_options(profile: &Http2) -> Http2Options {
@@ -163,7 +167,7 @@ fn pseudo_id(name: &str) -> Option<PseudoId> {
     }
 }
 
-/// Assembles a request for HTTP/1.1. `absolute` is the form an http proxy wants.
+/// Assembles an HTTP/1.1 request. `absolute` selects the absolute-form, which HTTP proxies require.
 fn assemble_http1(
     request: &Request,
     fields: WireHeaders,
@@ -176,7 +180,7 @@ fn assemble_http1(
     Ok(wire)
 }
 
-/// Assembles a request for HTTP/2: its fields go by ticket, straight to the wire.
+/// Assembles an HTTP/2 request. Its header fields bypass the stack; the request contains a ticket for them.
 fn assemble_http2(
     request: &Request,
     fields: WireHeaders,
@@ -192,7 +196,7 @@ fn assemble_http2(
     Ok((wire, ticket))
 }
 
-/// Fields as HTTP/2 has them. It has no Host: a caller's own becomes the authority.
+/// Converts header fields to HTTP/2. `Host` is removed; the caller's value becomes the `:authority`.
 pub(super) fn to_http2_fields(fields: WireHeaders) -> (Option<HeaderValue>, WireHeaders) {
     let (hosts, fields): (WireHeaders, WireHeaders) =
         fields.into_iter().partition(|(name, _)| name.eq_ignore_ascii_case("host"));
@@ -208,15 +212,15 @@ fn lowercase_name(name: Arc<str>) -> Arc<str> {
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) { name.to_ascii_lowercase().into() } else { name }
 }
 
-/// What speaks of the connection has no place in HTTP/2 (RFC 9113, section 8.2.2).
+/// Whether a field is connection-specific, and so not allowed in HTTP/2 (RFC 9113, section 8.2.2).
 fn is_connection_specific(name: &str, value: &HeaderValue) -> bool {
     matches!(name, "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade")
         || name == "te" && value != "trailers"
 }
 
 fn request_without_headers(request: &Request, uri: Uri, progress: &UploadProgress) -> HttpRequest<WireBody> {
-    let left = request.body.clone().unwrap_or_default();
-    let mut wire = HttpRequest::new(RequestBody { remaining: left, progress: progress.clone() });
+    let body = request.body.clone().unwrap_or_default();
+    let mut wire = HttpRequest::new(RequestBody { remaining: body, progress: progress.clone() });
     *wire.method_mut() = request.method.clone();
     *wire.uri_mut() = uri;
     wire
@@ -232,15 +236,16 @@ fn request_uri(url: &Url, absolute: bool, host: Option<&str>) -> Result<Uri> {
         target = format!("{}://{authority}{target}", url.scheme());
     }
     if target.len() > MAX_URI {
-        let message = format!("the URL has {} characters, at most {MAX_URI} can be sent", target.len());
+        let message = format!("the URL has {} characters, more than the limit of {MAX_URI}", target.len());
         return Err(Error::new(ErrorKind::InvalidUrl, message));
     }
     target.parse().map_err(|cause: http::uri::InvalidUri| {
-        Error::new(ErrorKind::InvalidUrl, "the URL holds a character that cannot be sent").with_source(cause)
+        Error::new(ErrorKind::InvalidUrl, "the URL contains a character that cannot be sent")
+            .with_source(cause)
     })
 }
 
-/// Writes HTTP/1.1 header fields in exactly the order and case they were dressed in.
+/// Writes HTTP/1.1 header fields in exactly the given order and case.
 struct VerbatimHeaders(WireHeaders);
 
 impl OnPreserveHeaderCallback for VerbatimHeaders {
@@ -253,7 +258,7 @@ impl OnPreserveHeaderCallback for VerbatimHeaders {
     }
 }
 
-/// Sends over HTTP/1.1. The connection answers one request at a time.
+/// Sends a request over HTTP/1.1. The connection handles one request at a time.
 pub(crate) async fn send_http1(
     sender: &mut Http1Sender,
     request: &Request,
@@ -271,7 +276,7 @@ pub(crate) async fn send_http1(
     Ok(response)
 }
 
-/// Sends over HTTP/2, beside what else is under way there.
+/// Sends a request over HTTP/2, concurrently with others on the connection.
 pub(crate) async fn send_http2(
     shared: &mut Http2Sender,
     request: &Request,
@@ -295,28 +300,29 @@ fn classify_send_error(cause: wreq_proto::Error, unsent: bool) -> SendError {
     if unsent || refused {
         SendError::Unsent(exchange_error(cause, ErrorKind::Connect))
     } else {
-        // The request may have been heard: not the kind after which a POST is sent again.
+        // The server may have processed the request. The router must not send a POST again after this kind.
         SendError::Broken(exchange_error(cause, ErrorKind::Protocol))
     }
 }
 
-/// Names what broke while an answer's head was awaited; `lost` is the kind of a lost connection.
+/// Converts an error that occurred before the response headers were complete. `lost` is the kind of a lost
+/// connection.
 fn exchange_error(cause: wreq_proto::Error, lost: ErrorKind) -> Error {
     let (kind, message) = if cause.is_parse() {
-        (ErrorKind::Protocol, "the answer is not proper HTTP")
+        (ErrorKind::Protocol, "the response is not valid HTTP")
     } else if cause.is_incomplete_message() {
-        (ErrorKind::Protocol, "the server closed the connection without an answer")
+        (ErrorKind::Protocol, "the server closed the connection without a response")
     } else if cause.is_canceled() || cause.is_closed() {
         (lost, "the connection was closed")
     } else if let Some(h2) = find_source::<http2::Error>(&cause) {
         if h2.is_io() {
             (lost, "the connection broke")
         } else {
-            (ErrorKind::Protocol, "the server broke off the HTTP/2 exchange")
+            (ErrorKind::Protocol, "the server aborted the HTTP/2 exchange")
         }
     } else if let Some(cause) = find_source::<io::Error>(&cause) {
         match cause.kind() {
-            io::ErrorKind::InvalidData => (ErrorKind::Protocol, "the answer is not proper HTTP"),
+            io::ErrorKind::InvalidData => (ErrorKind::Protocol, "the response is not valid HTTP"),
             _ => (lost, "the connection broke"),
         }
     } else {
@@ -325,18 +331,18 @@ fn exchange_error(cause: wreq_proto::Error, lost: ErrorKind) -> Error {
     Error::new(kind, message).with_source(cause)
 }
 
-/// Names what broke while a body was read.
+/// Converts an error that occurred while reading a body.
 pub(crate) fn body_error(cause: wreq_proto::Error) -> Error {
     let message = match find_source::<io::Error>(&cause).map(io::Error::kind) {
         Some(io::ErrorKind::UnexpectedEof) => "the body ended before its announced length",
         Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => "the body's chunks are malformed",
         Some(_) => "the connection broke in the middle of the body",
-        None => "the body broke off",
+        None => "the body ended unexpectedly",
     };
     Error::new(ErrorKind::Protocol, message).with_source(cause)
 }
 
-/// The first source of type `E` behind an error.
+/// Returns the first source of type `E` in an error's chain.
 fn find_source<E: StdError + 'static>(error: &dyn StdError) -> Option<&E> {
     let mut next = error.source();
     while let Some(cause) = next {
@@ -348,18 +354,18 @@ fn find_source<E: StdError + 'static>(error: &dyn StdError) -> Option<&E> {
     None
 }
 
-/// What of an answer's head says that it will not be read to its end; over HTTP/2.
+/// Removes the handle that cancels an unread HTTP/2 response.
 pub(crate) fn take_unread(extensions: &mut http::Extensions) -> Option<UnreadResponse> {
     extensions.remove()
 }
 
-/// A request's body, in the parts in which Chrome hands it to HTTP/2.
+/// A request body, in chunks of the size that Chrome passes to HTTP/2.
 pub(crate) struct RequestBody {
     remaining: Bytes,
     progress: UploadProgress,
 }
 
-/// When the last part of a request's body was taken to be sent.
+/// The time when the last chunk of a request body was taken for sending.
 #[derive(Clone, Default)]
 pub(crate) struct UploadProgress(Arc<Mutex<Option<Instant>>>);
 
@@ -372,7 +378,7 @@ impl UploadProgress {
         *lock_unpoisoned(&self.0)
     }
 
-    /// The outcome of `sending`; none when for `limit` neither it came nor any of the body left.
+    /// Runs `sending`. Returns `None` when for `limit` it neither completed nor sent any of the body.
     pub(crate) async fn run_with_idle_timeout<T>(
         &self,
         limit: Duration,
@@ -414,7 +420,7 @@ impl http_body::Body for RequestBody {
     }
 }
 
-/// Runs the HTTP/2 stack's own tasks on tokio.
+/// Runs the tasks of the HTTP/2 stack on tokio.
 #[derive(Clone)]
 struct TokioExecutor;
 
@@ -428,12 +434,13 @@ where
     }
 }
 
-/// What the `http` crate takes.
+/// The limit of the `http` crate.
 const MAX_URI: usize = 65_534;
 const SPEC_WINDOW: u32 = 65_535;
-/// A frame of the least size every peer takes, head and all.
+/// The minimum frame size that every peer accepts, less a frame header.
 const UPLOAD_CHUNK: usize = 16_384 - 9;
-/// The most header fields whatever the bounds say: the stack makes room for all of them at once.
+/// The maximum number of header fields, whatever the limits say: the stack allocates space for all of them at
+/// once.
 const MAX_FIELDS: usize = 10_000;
-/// How many full heads may come before the last: interim answers.
+/// How many complete response headers are allowed, including interim responses.
 const MAX_HEADS: usize = 4;

@@ -1,6 +1,6 @@
-//! Where a request comes from, as sec-fetch-site, Referer and Origin tell it. Pure.
+//! Computes `Sec-Fetch-Site`, `Referer` and `Origin` of a request. Pure.
 //!
-//! The rules are the Fetch standard's, with the default referrer policy
+//! The rules are those of the Fetch standard, with the default referrer policy
 //! strict-origin-when-cross-origin.
 
 use url::Url;
@@ -8,17 +8,17 @@ use url::Url;
 use crate::registrable_domain;
 use crate::request::{Context, Request};
 
-/// A request's way so far: the page it began on, and every URL it was sent to.
+/// A request's URL chain: its initiator, and every URL that it was sent to.
 #[derive(Clone, Debug)]
 pub(crate) struct RedirectChain {
-    /// The page behind it; `None` for an address typed by hand.
+    /// The page that initiated the request; `None` for a URL entered by the user.
     initiator: Option<Url>,
-    /// The URLs, the present one last.
+    /// The URLs, the current one last.
     urls: Vec<Url>,
 }
 
 impl RedirectChain {
-    /// The way of a request that is about to be sent for the first time.
+    /// Creates the chain of a request that was not sent yet.
     pub(crate) fn new(request: &Request) -> Self {
         let named = request.headers.iter().find(|(name, _)| *name == http::header::REFERER);
         let named = named.and_then(|(_, value)| Url::parse(value.to_str().ok()?).ok());
@@ -31,7 +31,7 @@ impl RedirectChain {
         Self { initiator, urls: vec![request.url.clone()] }
     }
 
-    /// A redirect leads on to `url`.
+    /// Appends the target of a redirect.
     pub(crate) fn push(&mut self, url: &Url) {
         self.urls.push(url.clone());
     }
@@ -41,48 +41,49 @@ impl RedirectChain {
         self.urls.len() > 1
     }
 
-    /// What sec-fetch-site says: the least trusting of all hops.
+    /// The value of `Sec-Fetch-Site`: the least trusted site of the chain.
     pub(crate) fn fetch_site(&self) -> &'static str {
         let Some(initiator) = &self.initiator else { return "none" };
         let farthest = self.urls.iter().map(|url| site_distance(initiator, url)).max().unwrap_or(0);
         ["same-origin", "same-site", "cross-site"][farthest]
     }
 
-    /// Whether it has left the origin of its page.
+    /// Whether a URL of the chain has another origin than the initiator.
     pub(crate) fn is_cross_origin(&self) -> bool {
         self.fetch_site() != "none" && self.fetch_site() != "same-origin"
     }
 
-    /// What Referer says, if anything.
+    /// The value of `Referer`, if it is sent.
     pub(crate) fn referer(&self) -> Option<String> {
         let (initiator, target) = (self.initiator.as_ref()?, self.urls.last()?);
         if initiator.scheme() == "https" && target.scheme() != "https" {
             return None;
         }
-        // A redirect to another origin cuts it short for good.
-        let away = self.urls.iter().any(|url| url.origin() != initiator.origin());
-        Some(if away {
+        // A redirect to another origin reduces the referrer to its origin for the rest of the chain.
+        let is_cross_origin = self.urls.iter().any(|url| url.origin() != initiator.origin());
+        Some(if is_cross_origin {
             format!("{}/", initiator.origin().ascii_serialization())
         } else {
             without_credentials_and_fragment(initiator.clone()).to_string()
         })
     }
 
-    /// Whether `request` carries an Origin that it did not carry before it was redirected: a script's
-    /// that has left its page's origin on the way.
+    /// Whether a redirect adds `Origin` to `request`: a script's request that has left the origin of its
+    /// page.
     pub(crate) fn gains_origin(&self, request: &Request) -> bool {
-        let plain = matches!(request.method, http::Method::GET | http::Method::HEAD);
-        let began_at_home = self.initiator.as_ref().map(Url::origin) == self.urls.first().map(Url::origin);
-        request.context.is_script() && plain && self.is_redirected() && began_at_home
+        let is_get_or_head = matches!(request.method, http::Method::GET | http::Method::HEAD);
+        let began_same_origin =
+            self.initiator.as_ref().map(Url::origin) == self.urls.first().map(Url::origin);
+        request.context.is_script() && is_get_or_head && self.is_redirected() && began_same_origin
     }
 
-    /// Whether a header's value names the page it began on.
+    /// Whether a header value is the initiator's URL.
     pub(crate) fn is_initiator(&self, page: &http::HeaderValue) -> bool {
         let page = page.to_str().ok().and_then(|text| Url::parse(text).ok());
         page.is_some() && page == self.initiator
     }
 
-    /// What Origin says, for the requests that carry one.
+    /// The value of `Origin`, for requests that have one.
     pub(crate) fn origin(&self) -> Option<String> {
         let initiator = self.initiator.as_ref()?;
         let tainted = self
@@ -93,7 +94,7 @@ impl RedirectChain {
     }
 }
 
-/// 0 within the origin, 1 within the site, 2 beyond.
+/// Returns 0 for the same origin, 1 for the same site, 2 otherwise.
 fn site_distance(from: &Url, to: &Url) -> usize {
     if from.origin() == to.origin() {
         return 0;
@@ -103,10 +104,10 @@ fn site_distance(from: &Url, to: &Url) -> usize {
     if same_site { 1 } else { 2 }
 }
 
-/// Without credentials and fragment, which no Referer carries.
+/// Removes credentials and fragment, which `Referer` never contains.
 fn without_credentials_and_fragment(mut url: Url) -> Url {
     url.set_fragment(None);
-    // Neither fails on a URL with a host.
+    // These calls cannot fail for a URL with a host.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn site_is_the_farthest_hops() {
+    fn fetch_site_is_the_least_trusted_of_the_chain() {
         let page = Some("https://www.a.example/p");
         for (initiator, urls, site) in [
             (None, vec!["https://a.example/"], "none"),
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn referer_is_cut_short_across_origins_and_dropped_on_a_downgrade() {
+    fn referer_is_reduced_across_origins_and_dropped_on_a_downgrade() {
         let page = Some("https://u:p@www.a.example/p?q=1#f");
         for (urls, referer) in [
             (vec!["https://www.a.example/x"], Some("https://www.a.example/p?q=1")),
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn origin_is_null_once_two_strangers_have_passed_it_on() {
+    fn origin_is_null_after_a_redirect_between_two_other_origins() {
         let page = Some("https://a.example/p");
         for (urls, origin) in [
             (vec!["https://a.example/x"], "https://a.example"),

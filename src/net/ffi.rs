@@ -1,4 +1,4 @@
-//! The few BoringSSL calls that `boring` does not wrap. The only unsafe code of the engine.
+//! BoringSSL calls that `boring` does not wrap. This is the only unsafe code of the engine.
 #![expect(unsafe_code, reason = "boring wraps none of these calls; each takes plain pointers and lengths")]
 
 use boring::error::ErrorStack;
@@ -9,13 +9,13 @@ use foreign_types::ForeignTypeRef;
 
 use crate::fingerprint::profile::Alps;
 
-/// The supported groups, and with them the key shares, in order.
+/// Sets the supported groups, and with them the key shares, in order.
 pub(super) fn set_groups(builder: &mut SslContextBuilder, ids: &[u16]) -> Result<(), ErrorStack> {
     // SAFETY: the context is alive and the slice is read before the call returns.
     check_result(unsafe { sys::SSL_CTX_set1_group_ids(builder.as_ptr(), ids.as_ptr(), ids.len()) })
 }
 
-/// The signature algorithms offered, in order, unknown ones included.
+/// Sets the signature algorithms, in order, including unknown ones.
 pub(super) fn set_signature_algorithms(
     builder: &mut SslContextBuilder,
     ids: &[u16],
@@ -26,7 +26,7 @@ pub(super) fn set_signature_algorithms(
     })
 }
 
-/// The trust anchor ids asked for, in wire form.
+/// Sets the requested trust anchor ids, in wire format.
 pub(super) fn set_trust_anchors(builder: &mut SslContextBuilder, ids: &[u8]) -> Result<(), ErrorStack> {
     // SAFETY: the context is alive and the slice is read before the call returns.
     check_result(unsafe {
@@ -34,7 +34,7 @@ pub(super) fn set_trust_anchors(builder: &mut SslContextBuilder, ids: &[u8]) -> 
     })
 }
 
-/// Application-layer protocol settings, empty for each protocol, as Chrome sends them.
+/// Adds empty application-layer protocol settings (ALPS) for each protocol, as Chrome does.
 pub(super) fn add_application_settings(ssl: &mut SslRef, alps: &Alps) -> Result<(), ErrorStack> {
     for protocol in &alps.protocols {
         // SAFETY: the connection is alive; both slices are copied before the call returns.
@@ -59,9 +59,9 @@ pub(super) fn set_session(ssl: &mut SslRef, session: &SslSessionRef) -> Result<(
     unsafe { ssl.set_session(session) }
 }
 
-/// What BoringSSL holds against a certificate, in words; `None` when none was looked at.
-pub(super) fn describe_verify_error(fault: X509VerifyError) -> Option<String> {
-    Some(match fault.as_raw() {
+/// Describes BoringSSL's verification error; `None` when no certificate was verified.
+pub(super) fn describe_verify_error(verify_error: X509VerifyError) -> Option<String> {
+    Some(match verify_error.as_raw() {
         sys::X509_V_ERR_INVALID_CALL => return None,
         sys::X509_V_ERR_CERT_HAS_EXPIRED => "has expired".to_owned(),
         sys::X509_V_ERR_CERT_NOT_YET_VALID => "is not valid yet".to_owned(),
@@ -75,7 +75,7 @@ pub(super) fn describe_verify_error(fault: X509VerifyError) -> Option<String> {
         sys::X509_V_ERR_HOSTNAME_MISMATCH | sys::X509_V_ERR_IP_ADDRESS_MISMATCH => {
             "is for another name".to_owned()
         }
-        _ => format!("is not valid: {fault}"),
+        _ => format!("is not valid: {verify_error}"),
     })
 }
 

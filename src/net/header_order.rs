@@ -1,8 +1,8 @@
-//! The order of a script's headers: Chrome keeps them in a hash table and writes them as they lie there.
+//! The order of a script's headers: Chrome keeps them in a hash table and writes them in table order.
 //!
-//! So their order follows from which headers there are: the script's own, the client hints the site
-//! asked for, the user agent. A profile whose script template lies in the table's order is of such a
-//! browser, and any other set of headers can be put in its order without having been recorded. Pure.
+//! The order therefore depends on the set of headers: the script's own, the requested client hints, the user
+//! agent. A profile whose script template is in table order comes from such a browser. Any other set of
+//! headers can then be put in order without a recording of it. Pure.
 
 use http::{HeaderName, header};
 
@@ -10,12 +10,13 @@ use crate::fingerprint::Profile;
 use crate::fingerprint::profile::{HeaderTemplate, TemplateField, WireProtocol};
 use crate::request::Context;
 
-/// The fields of a script's request in order: `template`'s, the hints in `wanted`, and the script's
-/// `own`; with a type if it `has_body`. `None` when the template's order is not the table's.
+/// Returns the fields of a script's request in order: those of `template`, the hints for which `is_requested`
+/// holds, and the script's `own`. `has_body` adds the content type. `None` when `template` is not in table
+/// order.
 pub(crate) fn arrange(
     profile: &Profile,
     template: &HeaderTemplate,
-    wanted: impl Fn(&str) -> bool,
+    is_requested: impl Fn(&str) -> bool,
     own: &[&HeaderName],
     has_body: bool,
 ) -> Option<Vec<TemplateField>> {
@@ -29,16 +30,16 @@ pub(crate) fn arrange(
     }
     let mut tail = template.fields[end..].to_vec();
     let mut inside = recorded.to_vec();
-    // What is not sent takes no place in the table.
+    // A header that is not sent is not in the table.
     inside.retain(|field| has_body || !is(field, &header::CONTENT_TYPE));
     for name in own.iter().filter(|name| !is_written_elsewhere(name)) {
-        // What a script sets itself lies in the table, wherever it would stand otherwise.
+        // A header that the script sets is in the table, whatever its usual position.
         tail.retain(|field| !is(field, name));
         if !inside.iter().any(|field| is(field, name)) {
             inside.push(TemplateField { name: name.as_str().to_owned(), value: None });
         }
     }
-    for name in profile.hints.keys().filter(|name| wanted(name)) {
+    for name in profile.hints.keys().filter(|name| is_requested(name)) {
         inside.push(TemplateField { name: name.clone(), value: None });
     }
     let mut fields = template.fields[..begin].to_vec();
@@ -47,13 +48,13 @@ pub(crate) fn arrange(
     Some(fields)
 }
 
-/// Fields in the order in which they lie in the table.
+/// Sorts fields in table order.
 ///
-/// A script's own are put in first, of a fetch by name, of an XHR as they lie in a table of their own;
-/// then the hints, as a navigation has them; the user agent last.
+/// The script's own are inserted first: those of a fetch by name, those of an XHR in the order of a table of
+/// their own. The client hints follow, in the order of a navigation; the user agent is last.
 fn sort_in_table_order(profile: &Profile, fields: Vec<TemplateField>, is_fetch: bool) -> Vec<TemplateField> {
     let navigation = profile.headers(Context::Navigation, WireProtocol::Http2, false);
-    let place = |field: &TemplateField| {
+    let insertion_key = |field: &TemplateField| {
         let at =
             |name: &str| navigation?.fields.iter().position(|other| other.name.eq_ignore_ascii_case(name));
         let name = field.name.to_ascii_lowercase();
@@ -67,9 +68,9 @@ fn sort_in_table_order(profile: &Profile, fields: Vec<TemplateField>, is_fetch: 
         (rank, is_fetch.then_some(name))
     };
     let (own, mut fields): (Vec<TemplateField>, Vec<TemplateField>) =
-        fields.into_iter().partition(|field| place(field).0.0 == 0);
+        fields.into_iter().partition(|field| insertion_key(field).0.0 == 0);
     fields.splice(0..0, if is_fetch { own } else { pass_through_table(own) });
-    fields.sort_by_cached_key(place);
+    fields.sort_by_cached_key(insertion_key);
     pass_through_table(fields)
 }
 
@@ -81,7 +82,7 @@ fn pass_through_table(fields: Vec<TemplateField>) -> Vec<TemplateField> {
     table.slots.into_iter().flatten().collect()
 }
 
-/// Whether a later stage of the browser writes a header, at a place of its own.
+/// Whether a later stage of the browser writes the header, at a fixed position.
 fn is_written_elsewhere(name: &HeaderName) -> bool {
     LEADING.contains(name) || TRAILING.contains(name) || name.as_str().starts_with("sec-fetch-")
 }
@@ -90,7 +91,7 @@ const LEADING: [HeaderName; 3] = [header::HOST, header::CONNECTION, header::CONT
 const TRAILING: [HeaderName; 5] =
     [header::ORIGIN, header::REFERER, header::ACCEPT_ENCODING, header::COOKIE, header::PROXY_AUTHORIZATION];
 
-/// An open-addressing hash table that grows when it is half full, as Blink's.
+/// An open-addressing hash table that grows when it is half full, like Blink's.
 struct BlinkHashTable {
     slots: Vec<Option<TemplateField>>,
     used: usize,
@@ -116,7 +117,7 @@ impl BlinkHashTable {
         let mask = self.slots.len() - 1;
         let mut at = hash(&field.name) & mask;
         let mut probes = 0;
-        // Never more than half full: there is a free slot on the way.
+        // The table is at most half full, so the probing finds a free slot.
         while self.slots[at].is_some() {
             probes += 1;
             at = (at + probes) & mask;
@@ -126,14 +127,14 @@ impl BlinkHashTable {
     }
 }
 
-/// The 24 bits that the table uses of a name's hash: rapidhash of it in lower case and UTF-16.
+/// Returns the 24 bits that the table uses of a name's hash: rapidhash of the lower-case name in UTF-16.
 fn hash(name: &str) -> usize {
     let text: Vec<u8> = name.bytes().flat_map(|byte| [byte.to_ascii_lowercase(), 0]).collect();
     let hash = usize::try_from(rapidhash(&text) & 0x00ff_ffff).unwrap_or(0);
     if hash == 0 { 0x0080_0000 } else { hash }
 }
 
-/// rapidhash, first version (Nicolas De Carli, 2024), of an even number of bytes.
+/// rapidhash, first version (Nicolas De Carli, 2024), for input of even length.
 fn rapidhash(text: &[u8]) -> u64 {
     let word = |at: usize| read_le(text, at, 8);
     let half = |at: usize| read_le(text, at, 4);
@@ -169,7 +170,7 @@ fn rapidhash(text: &[u8]) -> u64 {
     mix(low ^ SECRET[0] ^ len as u64, high ^ SECRET[1])
 }
 
-/// Up to eight bytes from `at`, the first lowest.
+/// Reads up to eight bytes from `at`, little-endian.
 fn read_le(text: &[u8], at: usize, len: usize) -> u64 {
     text.iter().skip(at).take(len).rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
@@ -179,14 +180,14 @@ fn mix(a: u64, b: u64) -> u64 {
     low ^ high
 }
 
-/// The lower and the upper half.
+/// Returns the lower and the upper half of the product.
 fn product(a: u64, b: u64) -> (u64, u64) {
     (a.wrapping_mul(b), high_half(a, b))
 }
 
-/// The upper half of a product: what overflows 64 bits.
+/// Returns the upper 64 bits of the product.
 fn high_half(a: u64, b: u64) -> u64 {
-    u64::try_from((u128::from(a) * u128::from(b)) >> 64).expect("64 bits are left of 128")
+    u64::try_from((u128::from(a) * u128::from(b)) >> 64).expect("the upper half has 64 bits")
 }
 
 const INITIAL_CAPACITY: usize = 8;
@@ -197,19 +198,19 @@ const SECRET: [u64; 3] = [0x2d35_8dcc_aa6c_78a5, 0x8bb8_4b93_962e_acc9, 0x4b33_a
 mod tests {
     use super::*;
 
-    fn names(wanted: &[&str], own: &[&str], over: WireProtocol) -> Option<Vec<String>> {
+    fn names(requested: &[&str], own: &[&str], over: WireProtocol) -> Option<Vec<String>> {
         let profile = Profile::named("chrome-156-linux").unwrap();
         let template = profile.headers(Context::Fetch, over, false).unwrap();
         let own: Vec<HeaderName> = own.iter().map(|name| name.parse().unwrap()).collect();
         let own: Vec<&HeaderName> = own.iter().collect();
-        let fields = arrange(&profile, template, |name| wanted.contains(&name), &own, true)?;
+        let fields = arrange(&profile, template, |name| requested.contains(&name), &own, true)?;
         Some(fields.into_iter().map(|field| field.name).take_while(|name| name != "sec-fetch-site").collect())
     }
 
-    /// As Chromium 156 was heard to write them.
+    /// The orders that Chromium 156 was recorded to write.
     #[test]
-    fn any_set_of_headers_lies_as_chromium_was_heard_to_write_it() {
-        for (wanted, own, heard) in [
+    fn any_set_of_headers_is_ordered_as_recorded_from_chromium() {
+        for (requested, own, recorded) in [
             (
                 vec![],
                 vec![],
@@ -232,15 +233,15 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                names(&wanted, &own, WireProtocol::Http2).unwrap().join(" "),
-                heard,
-                "{wanted:?} {own:?}"
+                names(&requested, &own, WireProtocol::Http2).unwrap().join(" "),
+                recorded,
+                "{requested:?} {own:?}"
             );
         }
     }
 
     #[test]
-    fn a_template_in_another_order_is_left_as_it_is() {
+    fn a_template_in_another_order_is_not_rearranged() {
         let mut profile = Profile::clone(&Profile::named("chrome-156-linux").unwrap());
         let at = profile
             .headers
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_every_length_are_hashed_without_harm() {
+    fn names_of_every_length_are_hashed_without_panic() {
         for len in 0..200 {
             let name = "x".repeat(len);
             assert_eq!(hash(&name), hash(&name.to_uppercase()));

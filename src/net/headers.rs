@@ -1,4 +1,4 @@
-//! Dressing a request: a profile's header template, filled from the request. Pure.
+//! Builds request headers from a profile's header template. Pure.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -21,26 +21,26 @@ use crate::request::{Context, Request};
 /// Header fields in wire order, with the case they have in HTTP/1.1.
 pub(crate) type WireHeaders = Vec<(Arc<str>, HeaderValue)>;
 
-/// What a request is dressed for.
+/// The context that determines the headers of a request.
 pub(crate) struct HeaderContext<'a> {
     pub(crate) protocol: WireProtocol,
     pub(crate) chain: &'a RedirectChain,
-    /// The client hints its origin asked for.
+    /// The client hints that the origin requested.
     pub(crate) hints: &'a ClientHintStore,
     pub(crate) cookies: &'a [(String, String)],
-    /// `Proxy-Authorization`, for http:// through a proxy.
+    /// `Proxy-Authorization`, for http:// URLs through a proxy.
     pub(crate) proxy_authorization: Option<HeaderValue>,
 }
 
-/// The header fields of `request` in the order and case of `profile`.
+/// Returns the header fields of `request` in the order and case of `profile`.
 ///
-/// A caller's own header takes the place of the template's; one the template does not know goes
-/// before `accept-encoding`, where Chrome's network stack begins its own, and a script's among the
-/// rest of them, as [`scatter`] says.
+/// A caller's header replaces the template's. A header that the template does not contain goes before
+/// `accept-encoding`, where Chrome's network stack begins its own. For scripts, [`header_order`] determines
+/// its position.
 pub(crate) fn build(
     profile: &Profile,
     request: &Request,
-    occasion: &HeaderContext<'_>,
+    context: &HeaderContext<'_>,
 ) -> Result<WireHeaders> {
     let mut own: Vec<(HeaderName, HeaderValue)> = request.headers.clone();
     if let Some(value) = url_credentials(&request.url)
@@ -50,17 +50,16 @@ pub(crate) fn build(
     }
     let mut out = WireHeaders::with_capacity(FIELDS_CAPACITY);
     let mut extras_at = None;
-    let mut template = select_template(profile, request, occasion, &own)?;
-    let has_cookies = !occasion.cookies.is_empty() || own.iter().any(|(name, _)| name == header::COOKIE);
+    let mut template = select_template(profile, request, context, &own)?;
+    let has_cookies = !context.cookies.is_empty() || own.iter().any(|(name, _)| name == header::COOKIE);
     let has = |name: &HeaderName| template.iter().any(|field| field.name == *name);
     if has_cookies && !has(&header::COOKIE) {
-        // A template of an occasion without cookies: Chrome writes only the priority behind them.
+        // The template was recorded without cookies. Chrome writes only the priority after them.
         let at = template.len() - usize::from(has(&HeaderName::from_static("priority")));
-        let spelled = title_case(&header::COOKIE, occasion.protocol);
-        template.to_mut().insert(
-            at,
-            CompiledField { name: header::COOKIE, wire_name: spelled, value: FieldValue::FromRequest },
-        );
+        let wire_name = title_case(&header::COOKIE, context.protocol);
+        template
+            .to_mut()
+            .insert(at, CompiledField { name: header::COOKIE, wire_name, value: FieldValue::FromRequest });
     }
     for field in template.iter() {
         let name = &field.name;
@@ -71,81 +70,81 @@ pub(crate) fn build(
             continue;
         }
         if *name == header::COOKIE {
-            push_cookies(&mut out, &field.wire_name, &mut own, occasion)?;
+            push_cookies(&mut out, &field.wire_name, &mut own, context)?;
             continue;
         }
         let mut mine: Vec<HeaderValue> =
             own.extract_if(.., |(other, _)| other == name).map(|(_, value)| value).collect();
         if *name == header::REFERER {
-            // A caller names the page; how much of it is told is the policy's to say.
-            mine.retain(|page| !occasion.chain.is_initiator(page));
+            // The caller names the initiator; the referrer policy decides how much of its URL is sent.
+            mine.retain(|page| !context.chain.is_initiator(page));
         }
         if !mine.is_empty() {
-            // A script's own stay as they are typed, in lower case.
-            let spelled =
+            // A script's own headers keep their lower case.
+            let wire_name =
                 if request.context.is_script() { name.as_str().into() } else { Arc::clone(&field.wire_name) };
-            out.extend(mine.into_iter().map(|value| (Arc::clone(&spelled), value)));
+            out.extend(mine.into_iter().map(|value| (Arc::clone(&wire_name), value)));
         } else if *name == header::CONTENT_TYPE
-            && let Some(value) = field_value(name, &FieldValue::FromRequest, profile, request, occasion)?
+            && let Some(value) = field_value(name, &FieldValue::FromRequest, profile, request, context)?
         {
-            out.push((title_case(name, occasion.protocol), value));
-        } else if let Some(value) = field_value(name, &field.value, profile, request, occasion)? {
+            out.push((title_case(name, context.protocol), value));
+        } else if let Some(value) = field_value(name, &field.value, profile, request, context)? {
             out.push((Arc::clone(&field.wire_name), value));
         }
     }
-    let says_length = request.body.is_some() || request.method == Method::POST;
-    if says_length && !out.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
-        // A template of a context that has no body of its own: Chrome writes the length first.
+    let has_length = request.body.is_some() || request.method == Method::POST;
+    if has_length && !out.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
+        // The template was recorded without a body. Chrome writes the length first.
         if let Some(length) =
-            field_value(&header::CONTENT_LENGTH, &FieldValue::FromRequest, profile, request, occasion)?
+            field_value(&header::CONTENT_LENGTH, &FieldValue::FromRequest, profile, request, context)?
         {
             let at = out.iter().take_while(|(name, _)| is_connection_level(name)).count();
-            out.insert(at, (title_case(&header::CONTENT_LENGTH, occasion.protocol), length));
+            out.insert(at, (title_case(&header::CONTENT_LENGTH, context.protocol), length));
             extras_at = extras_at.map(|at| at + 1);
         }
     }
-    if occasion.chain.gains_origin(request) {
+    if context.chain.gains_origin(request) {
         move_origin_after_fetch_metadata(&mut out);
     }
     let at = extras_at.unwrap_or(out.len());
-    let mut extras: WireHeaders = occasion
+    let mut extras: WireHeaders = context
         .proxy_authorization
         .iter()
         .map(|value| ("Proxy-Authorization".into(), value.clone()))
         .collect();
-    extras.extend(own.into_iter().map(|(name, value)| (title_case(&name, occasion.protocol), value)));
+    extras.extend(own.into_iter().map(|(name, value)| (title_case(&name, context.protocol), value)));
     out.splice(at..at, extras);
     Ok(out)
 }
 
-/// The fields of a request in order, before they are filled.
+/// Returns the fields of a request in order, without request values.
 fn select_template<'a>(
     profile: &'a Profile,
     request: &Request,
-    occasion: &HeaderContext<'_>,
+    context: &HeaderContext<'_>,
     own: &[(HeaderName, HeaderValue)],
 ) -> Result<Cow<'a, [CompiledField]>> {
     let template = profile
-        .headers(request.context, occasion.protocol, occasion.chain.is_redirected())
-        .or_else(|| profile.headers(Context::Navigation, occasion.protocol, false));
+        .headers(request.context, context.protocol, context.chain.is_redirected())
+        .or_else(|| profile.headers(Context::Navigation, context.protocol, false));
     let own: Vec<&HeaderName> = own.iter().map(|(name, _)| name).collect();
-    let wanted = |name: &str| occasion.hints.is_requested(&request.url, name);
+    let is_requested = |name: &str| context.hints.is_requested(&request.url, name);
     let script = template.filter(|_| request.context.is_script());
-    if let Some(fields) = script
-        .and_then(|template| header_order::arrange(profile, template, wanted, &own, request.body.is_some()))
-    {
-        let pressed: Result<Vec<_>, _> = fields.iter().map(CompiledField::from_field).collect();
-        return pressed.map(Cow::Owned).map_err(|name| invalid_header_error(&name));
+    if let Some(fields) = script.and_then(|template| {
+        header_order::arrange(profile, template, is_requested, &own, request.body.is_some())
+    }) {
+        let compiled: Result<Vec<_>, _> = fields.iter().map(CompiledField::from_field).collect();
+        return compiled.map(Cow::Owned).map_err(|name| invalid_header_error(&name));
     }
-    let hinted = occasion
+    let hinted = context
         .hints
         .has_any(&request.url)
-        .then(|| profile.hinted_headers(request.context, occasion.protocol));
+        .then(|| profile.hinted_headers(request.context, context.protocol));
     let Some(template) = hinted.flatten().or(template) else { return Ok(Cow::Owned(Vec::new())) };
     template.compiled_fields().map(Cow::Borrowed).map_err(invalid_header_error)
 }
 
-/// An Origin that only a redirect brought about is written behind the sec-fetch fields.
+/// Moves `Origin` after the `sec-fetch-*` fields: Chrome writes it there when a redirect adds it.
 fn move_origin_after_fetch_metadata(out: &mut WireHeaders) {
     let is = |name: &str, other: &str| name.eq_ignore_ascii_case(other);
     let Some(at) = out.iter().position(|(name, _)| is(name, "origin")) else { return };
@@ -155,34 +154,34 @@ fn move_origin_after_fetch_metadata(out: &mut WireHeaders) {
     }
 }
 
-/// The value of a template's field that the caller did not give; `None` leaves the field out.
+/// Returns the value of a template field that the caller did not set; `None` omits the field.
 fn field_value(
     name: &HeaderName,
     value: &FieldValue,
     profile: &Profile,
     request: &Request,
-    occasion: &HeaderContext<'_>,
+    context: &HeaderContext<'_>,
 ) -> Result<Option<HeaderValue>> {
     let text = match value {
         FieldValue::Fixed(value) => return Ok(Some(value.clone())),
-        FieldValue::Template(text) => Some(expand_placeholders(text, occasion)),
-        FieldValue::FromRequest => request_value(name, profile, request, occasion),
+        FieldValue::Template(text) => Some(expand_placeholders(text, context)),
+        FieldValue::FromRequest => request_value(name, profile, request, context),
     };
     text.map(|text| HeaderValue::try_from(text).map_err(|_| invalid_header_error(name.as_str()))).transpose()
 }
 
-/// A template's value with its places filled.
-fn expand_placeholders(value: &str, occasion: &HeaderContext<'_>) -> String {
-    let filled = value.replace("{version}", env!("CARGO_PKG_VERSION"));
-    filled.replace("{site}", occasion.chain.fetch_site())
+/// Replaces the placeholders in a template value.
+fn expand_placeholders(value: &str, context: &HeaderContext<'_>) -> String {
+    let text = value.replace("{version}", env!("CARGO_PKG_VERSION"));
+    text.replace("{site}", context.chain.fetch_site())
 }
 
-/// What fills a template's empty place.
+/// Returns the value that the request supplies for a template field without one.
 fn request_value(
     name: &HeaderName,
     profile: &Profile,
     request: &Request,
-    occasion: &HeaderContext<'_>,
+    context: &HeaderContext<'_>,
 ) -> Option<String> {
     match *name {
         header::HOST => Some(authority(&request.url)),
@@ -203,29 +202,29 @@ fn request_value(
                 .to_owned(),
             )
         }
-        header::REFERER => occasion.chain.referer(),
+        header::REFERER => context.chain.referer(),
         header::ORIGIN => {
-            let plain = matches!(request.method, Method::GET | Method::HEAD);
-            let told =
-                !plain || (request.context.is_script() && occasion.chain.fetch_site() != "same-origin");
-            told.then(|| occasion.chain.origin()).flatten()
+            let is_get_or_head = matches!(request.method, Method::GET | Method::HEAD);
+            let is_sent = !is_get_or_head
+                || (request.context.is_script() && context.chain.fetch_site() != "same-origin");
+            is_sent.then(|| context.chain.origin()).flatten()
         }
-        _ if occasion.hints.is_requested(&request.url, name.as_str()) => {
+        _ if context.hints.is_requested(&request.url, name.as_str()) => {
             profile.hints.get(name.as_str()).cloned()
         }
         _ => None,
     }
 }
 
-/// Cookies: one field a pair over HTTP/2, one field in all over HTTP/1.1.
+/// Appends the cookies: one field per pair over HTTP/2, one field in total over HTTP/1.1.
 fn push_cookies(
     out: &mut WireHeaders,
-    spelled: &Arc<str>,
+    wire_name: &Arc<str>,
     own: &mut Vec<(HeaderName, HeaderValue)>,
-    occasion: &HeaderContext<'_>,
+    context: &HeaderContext<'_>,
 ) -> Result<()> {
     let mut pairs: Vec<Vec<u8>> =
-        occasion.cookies.iter().map(|(name, value)| format!("{name}={value}").into_bytes()).collect();
+        context.cookies.iter().map(|(name, value)| format!("{name}={value}").into_bytes()).collect();
     for (_, value) in own.extract_if(.., |(name, _)| *name == header::COOKIE) {
         pairs.extend(value.as_bytes().split(|byte| *byte == b';').map(|pair| pair.trim_ascii().to_vec()));
     }
@@ -233,24 +232,27 @@ fn push_cookies(
     if pairs.is_empty() {
         return Ok(());
     }
-    let values = if occasion.protocol == WireProtocol::Http2 { pairs } else { vec![pairs.join(&b"; "[..])] };
+    let values = if context.protocol == WireProtocol::Http2 { pairs } else { vec![pairs.join(&b"; "[..])] };
     for value in values {
         let mut value = HeaderValue::from_maybe_shared(bytes::Bytes::from(value)).map_err(|_| {
-            Error::new(ErrorKind::InvalidRequest, "a cookie holds a character that no header may carry")
+            Error::new(
+                ErrorKind::InvalidRequest,
+                "a cookie contains a character that is not allowed in a header",
+            )
         })?;
         value.set_sensitive(true);
-        out.push((Arc::clone(spelled), value));
+        out.push((Arc::clone(wire_name), value));
     }
     Ok(())
 }
 
-/// `host` or `host:port`, as the Host header and `:authority` have it.
+/// Returns `host` or `host:port`, as in `Host` and `:authority`.
 pub(crate) fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// A `Basic` value for user and password.
+/// Returns the `Basic` credentials of a user and password.
 pub(crate) fn basic_auth(user: &str, password: &str) -> HeaderValue {
     let encoded = BASE64_STANDARD.encode(format!("{user}:{password}"));
     let mut value =
@@ -267,11 +269,11 @@ fn url_credentials(url: &Url) -> Option<HeaderValue> {
     Some(basic_auth(&decode(url.username()), &decode(url.password().unwrap_or_default())))
 }
 
-/// The case of a caller's header in HTTP/1.1: known names in title case, as Chrome writes its own;
-/// a script's own stay as they are.
-fn title_case(name: &HeaderName, over: WireProtocol) -> Arc<str> {
+/// Returns a caller's header name in the case for HTTP/1.1: known names in title case, as Chrome writes its
+/// own. `x-` and `sec-ch-` names stay as they are.
+fn title_case(name: &HeaderName, protocol: WireProtocol) -> Arc<str> {
     let text = name.as_str();
-    if over == WireProtocol::Http2 || text.starts_with("x-") || text.starts_with("sec-ch-") {
+    if protocol == WireProtocol::Http2 || text.starts_with("x-") || text.starts_with("sec-ch-") {
         return text.into();
     }
     let mut upper = true;
@@ -293,11 +295,11 @@ fn is_connection_level(name: &str) -> bool {
 fn invalid_header_error(name: &str) -> Error {
     Error::new(
         ErrorKind::Profile,
-        format!("the browser profile's header `{}` cannot be sent", name.escape_debug()),
+        format!("the header `{}` of the browser profile is invalid", name.escape_debug()),
     )
 }
 
-/// Room for as many as a browser sends.
+/// The initial capacity: about as many fields as a browser sends.
 const FIELDS_CAPACITY: usize = 24;
 
 #[cfg(test)]
@@ -338,7 +340,7 @@ mod tests {
     "#;
 
     fn build_headers(
-        over: WireProtocol,
+        protocol: WireProtocol,
         cookies: &[(&str, &str)],
         change: impl FnOnce(&mut Request),
     ) -> Vec<String> {
@@ -346,20 +348,20 @@ mod tests {
         let mut request = Request::get(Url::parse("https://user:pw@site.example:8443/p").unwrap());
         change(&mut request);
         let cookies: Vec<_> = cookies.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-        let (journey, hints) = (RedirectChain::new(&request), ClientHintStore::default());
-        let occasion = HeaderContext {
-            protocol: over,
-            chain: &journey,
+        let (chain, hints) = (RedirectChain::new(&request), ClientHintStore::default());
+        let context = HeaderContext {
+            protocol,
+            chain: &chain,
             hints: &hints,
             cookies: &cookies,
             proxy_authorization: None,
         };
-        let fields = build(&profile, &request, &occasion).unwrap();
+        let fields = build(&profile, &request, &context).unwrap();
         fields.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
     }
 
     #[test]
-    fn a_callers_header_takes_the_templates_place_and_a_new_one_goes_before_accept_encoding() {
+    fn a_callers_header_replaces_the_templates_and_a_new_one_goes_before_accept_encoding() {
         let got = build_headers(WireProtocol::Http2, &[], |request| {
             request.headers = vec![
                 (header::ACCEPT, HeaderValue::from_static("text/html")),
@@ -380,20 +382,20 @@ mod tests {
     }
 
     #[test]
-    fn a_form_that_is_redirected_is_dressed_even_by_a_profile_of_navigations_only() {
+    fn a_redirected_form_uses_the_navigation_template_when_the_profile_has_no_other() {
         let profile = Profile::from_toml(PROFILE, "t").unwrap();
         let mut request = Request::get(Url::parse("https://site.example/").unwrap());
         request.context = Context::Form;
-        let (mut journey, hints) = (RedirectChain::new(&request), ClientHintStore::default());
-        journey.push(&request.url);
-        let occasion = HeaderContext {
+        let (mut chain, hints) = (RedirectChain::new(&request), ClientHintStore::default());
+        chain.push(&request.url);
+        let context = HeaderContext {
             protocol: WireProtocol::Http2,
-            chain: &journey,
+            chain: &chain,
             hints: &hints,
             cookies: &[],
             proxy_authorization: None,
         };
-        let fields = build(&profile, &request, &occasion).unwrap();
+        let fields = build(&profile, &request, &context).unwrap();
         assert!(fields.iter().any(|(name, _)| **name == *"user-agent"), "{fields:?}");
     }
 

@@ -1,4 +1,4 @@
-//! The HTTP engine under both HTTP tiers: names, connections, TLS, exchange, redirects, bodies.
+//! The HTTP engine of both HTTP tiers: DNS, connections, TLS, HTTP/1.1 and HTTP/2, redirects, bodies.
 
 mod body;
 mod connect;
@@ -54,59 +54,63 @@ use exchange::SendError;
 use fetch_metadata::RedirectChain;
 use pool::{CheckedOut, ConnectionKey, Pool, PoolAdmission, PoolConfig, PooledConn};
 
-/// One request to make as one identity within bounds.
+/// One request, the identity that sends it, and its limits.
 #[derive(Clone, Copy)]
 pub(crate) struct ClientRequest<'a> {
     pub(crate) request: &'a Request,
     pub(crate) identity: &'a Identity,
     pub(crate) limits: &'a Limits,
     pub(crate) streaming: bool,
-    /// Who says whether a redirect may be followed.
+    /// Decides whether a redirect may be followed.
     pub(crate) hooks: Option<&'a dyn RequestHooks>,
 }
 
 impl ClientRequest<'_> {
-    fn report_phase(&self, stage: fn(Tier) -> FetchPhase) {
-        if let Some(gate) = self.hooks {
-            gate.on_phase(stage);
+    fn report_phase(&self, phase: fn(Tier) -> FetchPhase) {
+        if let Some(hooks) = self.hooks {
+            hooks.on_phase(phase);
         }
     }
 }
 
-/// Asked before a redirect is followed, and told how the request goes on.
+/// Callbacks of one request: they approve redirects and observe progress.
 pub(crate) trait RequestHooks: Send + Sync {
-    /// Whether the browser, which follows redirects by itself, has to ask before each document too.
-    #[cfg_attr(not(feature = "browser"), expect(dead_code, reason = "the browser tier alone reads it"))]
+    /// Whether the browser tier, where Chromium follows redirects by itself, must also call `before_request`
+    /// for each document.
+    #[cfg_attr(not(feature = "browser"), expect(dead_code, reason = "only the browser tier reads it"))]
     fn is_strict(&self) -> bool {
         false
     }
 
-    /// Ends when `url` may be asked for; the error says why it may not.
+    /// Waits until `url` may be requested.
+    ///
+    /// # Errors
+    /// Why `url` may not be requested.
     fn before_request<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<()>>;
 
-    /// Whether [`sent`](Self::sent) is wanted: what nobody wants is not put together.
+    /// Whether [`on_request_sent`](Self::on_request_sent) is used. Otherwise no request is captured.
     fn wants_request_capture(&self) -> bool {
         false
     }
 
-    /// Told a request as it leaves, the last one last.
+    /// Called with each request when it is sent.
     fn on_request_sent(&self, request: SentRequest) {
         let _ = request;
     }
 
-    /// Told how far the attempt is: at this stage of its tier.
-    fn on_phase(&self, stage: fn(Tier) -> FetchPhase) {
-        let _ = stage;
+    /// Called when the attempt enters a phase.
+    fn on_phase(&self, phase: fn(Tier) -> FetchPhase) {
+        let _ = phase;
     }
 }
 
-/// What was asked for, and with which cookies.
+/// A request of the redirect chain: method, URL and cookies.
 type VisitedRequest = (Method, Url, Vec<(String, String)>);
 
-/// An answer's head with its body behind it, and the connection to give back after that.
+/// A response, and the HTTP/1.1 connection to return to the pool after its body.
 type PooledResponse = (HttpResponse<Incoming>, Option<CheckedOut>);
 
-/// The engine. Makes no connection until it is called.
+/// The HTTP client. Opens no connection before the first request.
 pub(crate) struct HttpClient {
     connector: Arc<Connector>,
     tls: tls::TlsConnector,
@@ -114,31 +118,27 @@ pub(crate) struct HttpClient {
 }
 
 impl HttpClient {
-    pub(crate) fn new(ways: Arc<Connector>, trust: TrustConfig) -> Result<Self> {
-        Ok(Self {
-            connector: ways,
-            tls: tls::TlsConnector::new(trust)?,
-            pool: Pool::new(PoolConfig::default()),
-        })
+    pub(crate) fn new(connector: Arc<Connector>, trust: TrustConfig) -> Result<Self> {
+        Ok(Self { connector, tls: tls::TlsConnector::new(trust)?, pool: Pool::new(PoolConfig::default()) })
     }
 
-    /// The same engine with at most so many connections open at once. Default: 1024.
+    /// Sets the maximum number of open connections. Default: 1024.
     pub(crate) fn with_max_connections(mut self, connections: usize) -> Self {
         self.pool = Pool::new(PoolConfig { max_connections: connections.max(1), ..PoolConfig::default() });
         self
     }
 
-    /// Closes the idle connections of an identity that asks no more.
+    /// Closes the idle connections of an identity that is no longer used.
     pub(crate) fn drop_identity(&self, identity: u64) {
         self.pool.drop_identity(identity);
     }
 
-    /// Makes `call`, follows its redirects, and returns the last answer with its body still coming.
+    /// Sends `call`, follows its redirects, and returns the last response with its body still streaming.
     pub(crate) async fn execute(&self, call: ClientRequest<'_>) -> Result<RawResponse> {
         let now = Instant::now();
         let deadline = now.checked_add(call.limits.http_total).unwrap_or(now + FAR_FUTURE);
         timeout_at(deadline, self.follow_redirects(call, deadline)).await.unwrap_or_else(|_| {
-            let message = format!("the attempt took longer than {:?}", call.limits.http_total);
+            let message = format!("the attempt timed out after {:?}", call.limits.http_total);
             Err(Error::new(ErrorKind::Timeout, message).with_url(&call.request.url))
         })
     }
@@ -150,27 +150,27 @@ impl HttpClient {
             max_body: if call.streaming { call.limits.max_file } else { call.limits.max_body },
         };
         let mut request = Cow::Borrowed(call.request);
-        let mut journey = RedirectChain::new(&request);
-        let mut hops: Vec<Redirect> = Vec::new();
-        let mut seen: Vec<VisitedRequest> = Vec::new();
+        let mut chain = RedirectChain::new(&request);
+        let mut redirects: Vec<Redirect> = Vec::new();
+        let mut visited: Vec<VisitedRequest> = Vec::new();
         let mut timings = Timings::default();
-        // The address asked for may be private; where it is not, what it leads to may not be either.
-        let mut guarded = false;
+        // The first URL may be private. If it is not, its redirects must not lead to a private address.
+        let mut requires_public = false;
         loop {
             let jar = call.identity.jar();
             let cookies = jar.pairs(&request.url);
             let is_same = |(method, url, sent): &VisitedRequest| {
                 *method == request.method && *url == request.url && *sent == cookies
             };
-            if seen.iter().any(is_same) {
+            if visited.iter().any(is_same) {
                 return Err(redirect_loop_error(&request.url, call.request));
             }
-            let (response, borrowed) = self
+            let (response, checked_out) = self
                 .send_once(
                     ClientRequest { request: &request, ..call },
-                    &journey,
+                    &chain,
                     &cookies,
-                    guarded,
+                    requires_public,
                     &mut timings,
                 )
                 .await
@@ -181,7 +181,7 @@ impl HttpClient {
             call.identity.client_hints().record(&request.url, &head.headers);
             jar.store(&request.url, head.headers.get_all(header::SET_COOKIE));
             if let Some(next) = redirect::next_request(&request, head.status, &head.headers)? {
-                if hops.len() >= call.limits.max_redirects as usize {
+                if redirects.len() >= call.limits.max_redirects as usize {
                     let message = format!("more than {} redirects", call.limits.max_redirects);
                     return Err(Error::new(ErrorKind::Redirect, message).with_url(&call.request.url));
                 }
@@ -190,37 +190,37 @@ impl HttpClient {
                     to = crate::redact::url(&next.url),
                     "redirected"
                 );
-                guarded = self
+                requires_public = self
                     .connector
                     .requires_public(call.identity.proxy_rules(), &call.request.url, call.limits)
                     .await;
-                if guarded
+                if requires_public
                     && self.connector.is_private(call.identity.proxy_rules(), &next.url, call.limits).await
                 {
                     return Err(private_address_error(next.url.host_str().unwrap_or_default()));
                 }
-                if let Some(gate) = call.hooks {
-                    gate.before_request(&next.url).await.map_err(|error| error.with_url(&next.url))?;
+                if let Some(hooks) = call.hooks {
+                    hooks.before_request(&next.url).await.map_err(|error| error.with_url(&next.url))?;
                 }
                 match exchange::take_unread(&mut head.extensions).filter(|_| is_browser(&call)) {
                     Some(unread) => unread.cancel(),
-                    None => drain_body(body::read_raw(incoming, borrowed, limits)).await,
+                    None => drain_body(body::read_raw(incoming, checked_out, limits)).await,
                 }
-                journey.push(&next.url);
-                seen.push((request.method.clone(), request.url.clone(), cookies));
-                hops.push(Redirect::new(request.url.clone(), head.status));
+                chain.push(&next.url);
+                visited.push((request.method.clone(), request.url.clone(), cookies));
+                redirects.push(Redirect::new(request.url.clone(), head.status));
                 request = Cow::Owned(next);
                 continue;
             }
             let empty = request.method == Method::HEAD || is_bodiless(head.status);
             let body = if empty {
                 drop(incoming);
-                if let Some(borrowed) = borrowed {
-                    borrowed.release().await;
+                if let Some(checked_out) = checked_out {
+                    checked_out.release().await;
                 }
                 Body::Buffered(bytes::Bytes::new())
             } else {
-                let raw = body::read_raw(incoming, borrowed, limits);
+                let raw = body::read_raw(incoming, checked_out, limits);
                 Body::Streaming(body::decode(raw, &head.headers, limits).await?)
             };
             return Ok(RawResponse {
@@ -231,7 +231,7 @@ impl HttpClient {
                     Cow::Borrowed(request) => request.url.clone(),
                     Cow::Owned(request) => request.url,
                 },
-                redirects: hops,
+                redirects,
                 body,
                 timings,
                 browser: None,
@@ -239,29 +239,29 @@ impl HttpClient {
         }
     }
 
-    /// One request and its answer's head, on an open connection or a new one. An open connection
-    /// that turns out dead is replaced once.
+    /// Sends one request and reads the response headers, on a pooled or a new connection. A pooled connection
+    /// that turns out to be closed is replaced once.
     async fn send_once(
         &self,
         call: ClientRequest<'_>,
-        journey: &RedirectChain,
+        chain: &RedirectChain,
         cookies: &[(String, String)],
-        guarded: bool,
+        requires_public: bool,
         timings: &mut Timings,
     ) -> Result<PooledResponse> {
         let started = Instant::now();
-        // A script's request to another origin takes no credentials along, and a connection of its own.
+        // As in Chromium, a script's cross-origin request without credentials has a connection of its own.
         let anonymous = is_browser(&call)
             && call.request.context.is_script()
-            && journey.is_cross_origin()
+            && chain.is_cross_origin()
             && cookies.is_empty();
         let key = connection_key(&call, anonymous)?;
         let proxy = call.identity.proxy_rules().proxy(&call.request.url);
-        let way = ConnectTarget {
+        let target = ConnectTarget {
             host: &key.host,
             port: key.port,
             proxy,
-            requires_public: guarded,
+            requires_public,
             limits: call.limits,
             byte_counter: call.identity.byte_counter(),
             user_agent: call.identity.profile().browser.as_ref().map(|browser| browser.user_agent.as_str()),
@@ -271,18 +271,18 @@ impl HttpClient {
         loop {
             let pooled = if fresh { None } else { self.pool.checkout(&key) };
             let reused = pooled.is_some();
-            let lease = match pooled {
-                Some(lease) => lease,
+            let connection = match pooled {
+                Some(connection) => connection,
                 None => {
                     call.report_phase(FetchPhase::Connect);
-                    // Boxed: it is large, and most requests need none.
-                    Box::pin(self.connect(call.identity, &key, &way, fresh, timings)).await?
+                    // Boxed because the future is large and most requests do not need it.
+                    Box::pin(self.connect(call.identity, &key, &target, fresh, timings)).await?
                 }
             };
-            let over = match (&lease, key.tls) {
+            let protocol = match (&connection, key.tls) {
                 (PooledConn::Http2(_), _) => WireProtocol::Http2,
                 (PooledConn::Http1(_), true) => WireProtocol::Http1,
-                // Chrome trusts a loopback host without TLS as much as others with it.
+                // Chrome treats a loopback host without TLS as trustworthy.
                 (PooledConn::Http1(_), false) if is_loopback(&key.host) => WireProtocol::Http1,
                 (PooledConn::Http1(_), false) => WireProtocol::Cleartext,
             };
@@ -290,43 +290,40 @@ impl HttpClient {
                 .and_then(|proxy| proxy.credentials())
                 .map(|(user, password)| headers::basic_auth(user, password.expose()));
             let hints = call.identity.client_hints();
-            let occasion = headers::HeaderContext {
-                protocol: over,
-                chain: journey,
-                hints,
-                cookies,
-                proxy_authorization,
-            };
-            let fields = headers::build(call.identity.profile(), call.request, &occasion)?;
-            if let Some(gate) = call.hooks.filter(|gate| gate.wants_request_capture()) {
-                gate.on_request_sent(request_capture::capture(
+            let context = headers::HeaderContext { protocol, chain, hints, cookies, proxy_authorization };
+            let fields = headers::build(call.identity.profile(), call.request, &context)?;
+            if let Some(hooks) = call.hooks.filter(|hooks| hooks.wants_request_capture()) {
+                hooks.on_request_sent(request_capture::capture(
                     call.request,
-                    over == WireProtocol::Http2,
+                    protocol == WireProtocol::Http2,
                     &fields,
                 ));
             }
             call.report_phase(FetchPhase::Response);
             let progress = exchange::UploadProgress::default();
-            let sending = self.send(lease, &key, call.request, fields, proxied.is_some(), &progress);
+            let sending = self.send(connection, &key, call.request, fields, proxied.is_some(), &progress);
             let sent =
                 progress.run_with_idle_timeout(call.limits.first_byte, sending).await.ok_or_else(|| {
-                    // A connection that swallows requests is not for the next one.
+                    // A connection without a response is not reused.
                     self.pool.remove_shared(&key);
-                    let message = format!("no answer came within {:?}", call.limits.first_byte);
+                    let message = format!(
+                        "timed out after {:?} waiting for the response headers",
+                        call.limits.first_byte
+                    );
                     Error::new(ErrorKind::Timeout, message)
                 })?;
             match sent {
-                Ok(answered) => {
+                Ok(response) => {
                     timings.first_byte = started.elapsed();
                     if let (Some(proxy), StatusCode::PROXY_AUTHENTICATION_REQUIRED) =
-                        (proxied, answered.0.status())
+                        (proxied, response.0.status())
                     {
                         return Err(connect::http_proxy::refusal_error(proxy, 407));
                     }
-                    return Ok(answered);
+                    return Ok(response);
                 }
                 Err(SendError::Unsent(_)) if !fresh => fresh = true,
-                // A server may close an idle connection at the very moment it is used.
+                // The server may close an idle connection at the moment it is reused.
                 Err(SendError::Broken(_)) if reused && call.request.method.is_safe() => fresh = true,
                 Err(SendError::Unsent(error) | SendError::Broken(error)) => return Err(error),
             }
@@ -336,14 +333,14 @@ impl HttpClient {
 
     async fn send(
         &self,
-        lease: PooledConn,
+        connection: PooledConn,
         key: &ConnectionKey,
         request: &Request,
         fields: headers::WireHeaders,
         absolute: bool,
         progress: &exchange::UploadProgress,
     ) -> Result<PooledResponse, SendError> {
-        match lease {
+        match connection {
             PooledConn::Http2(mut shared) => {
                 Ok((exchange::send_http2(&mut shared, request, fields, progress).await?, None))
             }
@@ -354,36 +351,36 @@ impl HttpClient {
         }
     }
 
-    /// Opens a connection, or shares one that somebody opened meanwhile.
+    /// Opens a connection, or shares one that another request opened meanwhile.
     async fn connect(
         &self,
         identity: &Identity,
         key: &ConnectionKey,
-        way: &ConnectTarget<'_>,
+        target: &ConnectTarget<'_>,
         fresh: bool,
         timings: &mut Timings,
     ) -> Result<PooledConn> {
-        let _turn = self.pool.lock_connecting(key).await;
-        if !fresh && let Some(lease) = self.pool.checkout(key) {
-            return Ok(lease);
+        let _guard = self.pool.lock_connecting(key).await;
+        if !fresh && let Some(connection) = self.pool.checkout(key) {
+            return Ok(connection);
         }
-        let bounds = way.limits;
-        let permit = match self.pool.reserve(key, fresh, bounds.connect).await? {
+        let limits = target.limits;
+        let permit = match self.pool.reserve(key, fresh, limits.connect).await? {
             PoolAdmission::Connect(permit) => permit,
-            PoolAdmission::Reuse(lease) => return Ok(lease),
+            PoolAdmission::Reuse(connection) => return Ok(connection),
         };
-        let io = match way.proxy {
-            // It takes the whole URL in place of a tunnel.
+        let io = match target.proxy {
+            // An HTTP proxy takes the absolute URL instead of a tunnel.
             Some(proxy) if !key.tls && !proxy.scheme().is_socks() => {
-                self.connector.connect_to_proxy(way, proxy, timings).await?
+                self.connector.connect_to_proxy(target, proxy, timings).await?
             }
-            _ => self.connector.open(way, timings).await?,
+            _ => self.connector.open(target, timings).await?,
         };
         if !key.tls {
-            return Ok(PooledConn::Http1(exchange::handshake_http1(io, bounds, permit).await?));
+            return Ok(PooledConn::Http1(exchange::handshake_http1(io, limits, permit).await?));
         }
         let started = Instant::now();
-        let stream = self.tls.handshake(identity, &key.host, key.port, io, bounds.tls).await?;
+        let stream = self.tls.handshake(identity, &key.host, key.port, io, limits.tls).await?;
         timings.tls += started.elapsed();
         tracing::debug!(
             host = key.host,
@@ -399,7 +396,7 @@ impl HttpClient {
             return Ok(PooledConn::Http2(sender));
         }
         self.pool.mark_http1_only(key);
-        Ok(PooledConn::Http1(exchange::handshake_http1(Box::pin(stream), bounds, permit).await?))
+        Ok(PooledConn::Http1(exchange::handshake_http1(Box::pin(stream), limits, permit).await?))
     }
 }
 
@@ -411,41 +408,41 @@ fn connection_key(call: &ClientRequest<'_>, anonymous: bool) -> Result<Connectio
     let url = &call.request.url;
     let host = url.host_str().filter(|host| !host.is_empty());
     let (Some(host), Some(port)) = (host, url.port_or_known_default()) else {
-        return Err(Error::new(ErrorKind::InvalidUrl, "the URL names no host"));
+        return Err(Error::new(ErrorKind::InvalidUrl, "the URL has no host"));
     };
     let tls = url.scheme() == "https";
     Ok(ConnectionKey { identity: call.identity.key(), anonymous, tls, host: host.to_owned(), port })
 }
 
-fn check_header_count(headers: &HeaderMap, bounds: &Limits) -> Result<()> {
-    if headers.len() > bounds.max_header_fields {
+fn check_header_count(headers: &HeaderMap, limits: &Limits) -> Result<()> {
+    if headers.len() > limits.max_header_fields {
         let message = format!(
-            "the answer carries {} header fields, at most {} are taken",
+            "the response has {} header fields, more than the limit of {}",
             headers.len(),
-            bounds.max_header_fields
+            limits.max_header_fields
         );
         return Err(Error::new(ErrorKind::Protocol, message));
     }
     Ok(())
 }
 
-/// Reads a little of a redirect's body, so that the connection can be used again.
+/// Reads a small redirect body, so that the connection can be reused.
 async fn drain_body(mut body: BodyStream) {
-    let mut left = DRAIN_BYTES;
+    let mut remaining = DRAIN_BYTES;
     let read = async {
         while let Some(Ok(chunk)) = body.next().await {
-            left = left.saturating_sub(chunk.len());
-            if left == 0 {
+            remaining = remaining.saturating_sub(chunk.len());
+            if remaining == 0 {
                 return;
             }
         }
     };
-    // Too slow or too large: the connection is closed instead.
+    // On a timeout or a larger body, the connection is closed instead.
     let _ = timeout(DRAIN_TIME, read).await;
 }
 
 fn redirect_loop_error(at: &Url, request: &Request) -> Error {
-    let message = format!("the redirects lead in a circle, back to {}", crate::redact::url(at));
+    let message = format!("redirect loop: {} was requested before", crate::redact::url(at));
     Error::new(ErrorKind::Redirect, message).with_url(&request.url)
 }
 
@@ -467,7 +464,7 @@ fn http_version(version: Version) -> HttpVersion {
     }
 }
 
-/// The end of an attempt whose bound is more than a clock can count.
+/// The deadline of an attempt whose limit exceeds the clock's range.
 const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 const DRAIN_BYTES: usize = 64 * 1024;
 const DRAIN_TIME: Duration = Duration::from_millis(500);

@@ -1,4 +1,5 @@
-//! Open connections, by identity and origin. HTTP/2 ones are shared, HTTP/1.1 ones lent.
+//! The connection pool, by identity and origin. HTTP/2 connections are shared, HTTP/1.1 connections checked
+//! out.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -15,31 +16,31 @@ use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::sync::lock_unpoisoned;
 
-/// Where a connection leads and whose it is. Two identities never share one.
+/// The key of a pooled connection: its identity and origin. Two identities never share a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ConnectionKey {
     pub(crate) identity: u64,
-    /// Whether it is kept apart, for requests without credentials.
+    /// Whether the connection is reserved for requests without credentials.
     pub(crate) anonymous: bool,
     pub(crate) tls: bool,
     pub(crate) host: String,
     pub(crate) port: u16,
 }
 
-/// A connection to send one request on.
+/// A connection on which a request can be sent.
 pub(crate) enum PooledConn {
     Http1(Http1Sender),
     Http2(Http2Sender),
 }
 
-/// What a request that needs a connection gets.
+/// The result of a reservation.
 pub(crate) enum PoolAdmission {
-    /// To open one. Given back with it.
+    /// A permit to open a connection. Released when the connection is closed.
     Connect(OwnedSemaphorePermit),
     Reuse(PooledConn),
 }
 
-/// An HTTP/1.1 connection whose answer's body is still coming.
+/// An HTTP/1.1 connection whose response body is still streaming.
 pub(crate) struct CheckedOut {
     pool: Pool,
     key: ConnectionKey,
@@ -47,10 +48,10 @@ pub(crate) struct CheckedOut {
 }
 
 impl CheckedOut {
-    /// Gives it back now that the body has been read: the very next request finds it.
+    /// Returns the connection to the pool after the body was read. The next request can use it immediately.
     pub(crate) async fn release(mut self) {
         let Some(mut sender) = self.sender.take() else { return };
-        // One that was told to close never gets ready.
+        // A connection that must close never becomes ready.
         if let Ok(Ok(())) = timeout(READY_TIMEOUT, sender.ready()).await {
             self.pool.insert_idle(&self.key, sender);
         }
@@ -58,7 +59,7 @@ impl CheckedOut {
 }
 
 impl Drop for CheckedOut {
-    /// The body was not read to its end by us. Where its end is near, the connection is still good.
+    /// The body was not read to its end. If little is left, the connection can still be reused.
     fn drop(&mut self) {
         let (Some(mut sender), Ok(runtime)) = (self.sender.take(), Handle::try_current()) else { return };
         let (pool, key) = (self.pool.clone(), self.key.clone());
@@ -70,18 +71,19 @@ impl Drop for CheckedOut {
     }
 }
 
-/// How many connections may be open and how long idle ones stay.
+/// How many connections may be open, and how long idle ones stay open.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PoolConfig {
-    /// All open connections together. Default: 1024, or half of the file descriptors that this process may have.
+    /// The maximum number of open connections. Default: 1024, or half of the process's file descriptor limit
+    /// if that is lower.
     pub(crate) max_connections: usize,
-    /// After how long an idle connection is closed. Default: 90 s.
+    /// How long a connection may be idle before it is closed. Default: 90 s.
     pub(crate) idle_timeout: Duration,
 }
 
 impl Default for PoolConfig {
     fn default() -> Self {
-        // The other half is for name servers, files, pipes, and whoever we are a part of.
+        // The other half is for name servers, files, pipes and the host application.
         let descriptors = getrlimit(Resource::Nofile)
             .current
             .map_or(usize::MAX, |most| usize::try_from(most / 2).unwrap_or(usize::MAX));
@@ -95,7 +97,7 @@ pub(crate) struct Pool(Arc<Inner>);
 struct Inner {
     config: PoolConfig,
     permits: Arc<Semaphore>,
-    /// A connection that was lent is idle again.
+    /// Notified when a checked-out connection is idle again.
     returned: Notify,
     origins: Mutex<PoolState>,
 }
@@ -110,14 +112,14 @@ struct PoolState {
 struct PoolEntry {
     shared: Option<(Http2Sender, Instant)>,
     idle: Vec<(Http1Sender, Instant)>,
-    /// One connects, the others wait to share what comes of it.
+    /// Locked while one request connects; the others wait to share the connection.
     connecting: Arc<tokio::sync::Mutex<()>>,
-    /// It was seen to speak HTTP/1.1 only: nothing to share, so nobody waits.
+    /// Whether the origin speaks only HTTP/1.1. Connections are not shared then, so requests do not wait.
     http1_only: bool,
 }
 
 impl PoolEntry {
-    /// When its longest unused connection was last used.
+    /// When the least recently used connection was last used.
     fn oldest(&self) -> Option<Instant> {
         let shared = self.shared.as_ref().map(|(_, used)| *used);
         shared.into_iter().chain(self.idle.first().map(|(_, since)| *since)).min()
@@ -125,16 +127,16 @@ impl PoolEntry {
 }
 
 impl Pool {
-    pub(crate) fn new(caps: PoolConfig) -> Self {
+    pub(crate) fn new(config: PoolConfig) -> Self {
         Self(Arc::new(Inner {
-            config: caps,
-            permits: Arc::new(Semaphore::new(caps.max_connections)),
+            config,
+            permits: Arc::new(Semaphore::new(config.max_connections)),
             returned: Notify::new(),
             origins: Mutex::default(),
         }))
     }
 
-    /// An open connection for `key`, if there is one.
+    /// Returns an open connection for `key`, if there is one.
     pub(crate) fn checkout(&self, key: &ConnectionKey) -> Option<PooledConn> {
         let now = Instant::now();
         let mut origins = self.lock();
@@ -154,9 +156,9 @@ impl Pool {
         None
     }
 
-    /// Waits for whoever is connecting to `key` already, unless there will be nothing to share.
+    /// Waits for a request that is already connecting to `key`, unless the connection could not be shared.
     pub(crate) async fn lock_connecting(&self, key: &ConnectionKey) -> Option<OwnedMutexGuard<()>> {
-        let gate = {
+        let connecting = {
             let mut origins = self.lock();
             let entry = origins.open.entry(key.clone()).or_default();
             if entry.http1_only || !key.tls {
@@ -164,14 +166,14 @@ impl Pool {
             }
             Arc::clone(&entry.connecting)
         };
-        timeout(CONNECT_WAIT, gate.lock_owned()).await.ok()
+        timeout(CONNECT_WAIT, connecting.lock_owned()).await.ok()
     }
 
-    /// The right to open one more connection, or one to `key` that came back meanwhile. Where all are taken, one
-    /// that nobody uses is closed.
+    /// Returns a permit to open a connection, or a connection to `key` that was returned meanwhile. At the
+    /// limit, closes an idle connection.
     ///
     /// # Errors
-    /// [`ErrorKind::Timeout`] when for so long all were in use.
+    /// [`ErrorKind::Timeout`] when all connections stay in use for longer than `within`.
     pub(crate) async fn reserve(
         &self,
         key: &ConnectionKey,
@@ -183,8 +185,8 @@ impl Pool {
             loop {
                 let mut returned = pin!(self.0.returned.notified());
                 returned.as_mut().enable();
-                if !fresh && let Some(lease) = self.checkout(key) {
-                    return Some(PoolAdmission::Reuse(lease));
+                if !fresh && let Some(connection) = self.checkout(key) {
+                    return Some(PoolAdmission::Reuse(connection));
                 }
                 self.evict_oldest();
                 tokio::select! {
@@ -199,10 +201,11 @@ impl Pool {
         }
         timeout(within, waiting).await.ok().flatten().ok_or_else(|| {
             let total = self.0.config.max_connections;
-            let message = format!("all {total} connections are busy and none came free within {within:?}");
+            let message =
+                format!("timed out after {within:?} waiting for one of {total} connections, all in use");
             let error = Error::new(ErrorKind::Timeout, message);
             if total < MAX_CONNECTIONS {
-                error.with_hint("there are few file descriptors: raise the limit (`ulimit -n 4096`)")
+                error.with_hint("raise the limit of file descriptors (`ulimit -n 4096`)")
             } else {
                 error
             }
@@ -215,24 +218,24 @@ impl Pool {
         self.lock().open.entry(key.clone()).or_default().shared = Some((sender.clone(), Instant::now()));
     }
 
-    /// Notes that `key` speaks HTTP/1.1.
+    /// Records that `key` speaks only HTTP/1.1.
     pub(crate) fn mark_http1_only(&self, key: &ConnectionKey) {
         self.lock().open.entry(key.clone()).or_default().http1_only = true;
     }
 
-    /// Forgets a shared connection that turned out dead.
+    /// Removes a shared connection that turned out to be closed.
     pub(crate) fn remove_shared(&self, key: &ConnectionKey) {
         if let Some(entry) = self.lock().open.get_mut(key) {
             entry.shared = None;
         }
     }
 
-    /// Forgets all connections of an identity. One whose answer is still being read ends with that.
+    /// Removes all connections of an identity. A connection with a response in progress closes after it.
     pub(crate) fn drop_identity(&self, identity: u64) {
         self.lock().open.retain(|key, _| key.identity != identity);
     }
 
-    /// Notes that a connection comes back once its answer's body has been read.
+    /// Wraps a connection so that it returns to the pool after its response body.
     pub(crate) fn track_checked_out(&self, key: &ConnectionKey, sender: Http1Sender) -> CheckedOut {
         self.start_sweeper();
         CheckedOut { pool: self.clone(), key: key.clone(), sender: Some(sender) }
@@ -240,13 +243,13 @@ impl Pool {
 
     fn insert_idle(&self, key: &ConnectionKey, sender: Http1Sender) {
         let mut origins = self.lock();
-        // As many as were in use at once: how many that may be, and how long they stay, is bounded.
+        // No limit per origin: the total number and the idle time are limited already.
         origins.open.entry(key.clone()).or_default().idle.push((sender, Instant::now()));
         drop(origins);
         self.0.returned.notify_one();
     }
 
-    /// Lets go of the connection that was used longest ago. A shared one ends with its last stream.
+    /// Closes the least recently used connection. A shared one closes after its last stream.
     fn evict_oldest(&self) {
         let mut origins = self.lock();
         let oldest = origins
@@ -263,7 +266,7 @@ impl Pool {
         }
     }
 
-    /// Starts the task that closes idle connections, once, on the runtime in use.
+    /// Starts the task that closes idle connections, once, on the current runtime.
     fn start_sweeper(&self) {
         let mut origins = self.lock();
         if origins.has_sweeper {
@@ -301,12 +304,12 @@ impl Inner {
     }
 }
 
-/// All open connections together, where there are file descriptors enough.
+/// The maximum number of open connections, if there are enough file descriptors.
 const MAX_CONNECTIONS: usize = 1024;
 /// How long a request waits for another's connection attempt before it makes its own.
 const CONNECT_WAIT: Duration = Duration::from_secs(1);
 
-/// How long a connection may take to be ready again after a body's last byte.
+/// How long a connection may take to become ready after a body's last byte.
 const READY_TIMEOUT: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
@@ -321,33 +324,34 @@ mod tests {
         ConnectionKey { identity: 1, anonymous: false, tls: true, host: host.to_owned(), port: 443 }
     }
 
-    /// Opens a shared connection, and returns its other end.
+    /// Opens a shared connection and returns its other end.
     async fn open_shared(pool: &Pool, host: &str) -> DuplexStream {
-        let room = pool.reserve(&key(host), true, Duration::from_secs(1)).await.expect("there is room");
-        let PoolAdmission::Connect(permit) = room else { panic!("a fresh one was asked for") };
+        let admission =
+            pool.reserve(&key(host), true, Duration::from_secs(1)).await.expect("a connection is free");
+        let PoolAdmission::Connect(permit) = admission else { panic!("a new connection was requested") };
         let (ours, theirs) = duplex(1 << 16);
-        let profile = Profile::named("plain").expect("it is shipped");
+        let profile = Profile::named("plain").expect("the profile is built in");
         let sender = exchange::handshake_http2(Box::pin(ours), &profile, permit).await;
         pool.insert_shared(&key(host), &sender.unwrap_or_else(|error| panic!("{error}")));
         theirs
     }
 
     #[tokio::test(start_paused = true)]
-    async fn idle_shared_connections_make_room_for_new_ones_oldest_first() {
+    async fn idle_shared_connections_are_closed_for_new_ones_oldest_first() {
         let pool = Pool::new(PoolConfig { max_connections: 2, ..PoolConfig::default() });
         let mut ends = Vec::new();
         for host in ["a", "b"] {
             ends.push(open_shared(&pool, host).await);
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        assert!(pool.checkout(&key("a")).is_some(), "and is now the one used last");
+        assert!(pool.checkout(&key("a")).is_some(), "it becomes the most recently used one");
         ends.push(open_shared(&pool, "c").await);
         let open = |host: &str| pool.checkout(&key(host)).is_some();
         assert!(open("a") && !open("b") && open("c"));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_idle_for_too_long_is_not_used_again() {
+    async fn a_connection_idle_for_too_long_is_not_reused() {
         let pool = Pool::new(PoolConfig::default());
         let _end = open_shared(&pool, "a").await;
         tokio::time::advance(Duration::from_secs(89)).await;

@@ -1,4 +1,4 @@
-//! Where a redirect leads, and what of the request goes along. Pure.
+//! Builds the request that follows a redirect. Pure.
 
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 
@@ -8,14 +8,15 @@ use crate::error_kind::ErrorKind;
 use crate::redact;
 use crate::request::Request;
 
-/// The request that follows `request`'s answer, or `None` when the answer is no redirect.
+/// Returns the request that follows the response to `request`, or `None` when the response is not a redirect.
 ///
-/// 303 always, and 301 and 302 after a POST, turn into a GET without a body; 307 and 308 keep all
-/// (RFC 9110, section 15.4, as browsers apply it). What may be a secret does not cross origins, and what was left out
-/// once stays out for the rest of the chain, as [`credentials`] says: A to B to A has it at the first A alone.
+/// 303 always, and 301 and 302 after a POST, become a GET without a body; 307 and 308 keep method and body
+/// (RFC 9110, section 15.4, as browsers apply it). Fields that may be secret are not sent to another origin.
+/// A field removed once stays removed for the rest of the chain, as [`credentials`] defines: in A, B, A, only
+/// the first A receives it.
 ///
 /// # Errors
-/// [`ErrorKind::Redirect`] when it leads to something that is not http or https.
+/// [`ErrorKind::Redirect`] when the target is malformed, or neither http nor https.
 pub(crate) fn next_request(
     request: &Request,
     status: StatusCode,
@@ -34,7 +35,7 @@ pub(crate) fn next_request(
         .with_source(cause)
     })?;
     if !matches!(url.scheme(), "http" | "https") {
-        let message = format!("redirected to the scheme `{}`, which is not followed", url.scheme());
+        let message = format!("redirected to the unsupported scheme `{}`", url.scheme());
         return Err(Error::new(ErrorKind::Redirect, message));
     }
     if url.fragment().is_none() {
@@ -59,7 +60,7 @@ pub(crate) fn next_request(
         });
     }
     if same_origin {
-        // A URL in Location has no credentials of its own: the same server keeps hearing ours.
+        // The `Location` URL has no credentials of its own: the same server keeps receiving ours.
         if next.url.username().is_empty() && next.url.password().is_none() {
             let _ = next.url.set_username(request.url.username());
             let _ = next.url.set_password(request.url.password());
@@ -67,7 +68,7 @@ pub(crate) fn next_request(
     } else {
         let to = next.url.origin();
         let may_send = |name: &HeaderName| credentials::may_send(name, &to, |to| *to == request.url.origin());
-        // The journey tells what may still be said of the page it began on.
+        // `RedirectChain` decides which part of the initiator is sent as Referer.
         next.headers.retain(|(name, _)| *name != header::REFERER && may_send(name));
     }
     Ok(Some(next))
@@ -111,8 +112,8 @@ mod tests {
             let request = next(status, "/next").unwrap().unwrap();
             assert_eq!(request.method.as_str(), method, "{status}");
             assert_eq!(request.body.is_some(), method == "POST", "{status}");
-            let typed = request.headers.iter().any(|(name, _)| name == header::CONTENT_TYPE);
-            assert_eq!(typed, method == "POST", "{status}");
+            let has_content_type = request.headers.iter().any(|(name, _)| name == header::CONTENT_TYPE);
+            assert_eq!(has_content_type, method == "POST", "{status}");
         }
     }
 
@@ -131,16 +132,16 @@ mod tests {
         }
     }
 
-    /// URLs of few origins, so that chains come back.
+    /// URLs of few origins, so that chains return to earlier ones.
     fn urls() -> impl Strategy<Value = Url> {
         let parts = ("https?", "(a|www[.]a|b)[.]test", "(:8443)?", "/[a-c]?");
         parts.prop_map(|(scheme, host, port, path)| format!("{scheme}://{host}{port}{path}").parse().unwrap())
     }
 
     proptest::proptest! {
-        /// Each hop is another origin, or the same; some lead back to where the chain began.
+        /// Each redirect leads to another origin or the same; some lead back to the first.
         #[test]
-        fn no_chain_of_redirects_takes_a_secret_to_an_origin_it_was_not_given_for(
+        fn no_redirect_chain_sends_a_secret_to_another_origin(
             first in urls(),
             hops in proptest::collection::vec((urls(), proptest::sample::select(&[301_u16, 302, 303, 307, 308][..])), 0..8),
             name in "(authorization|cookie|proxy-authorization|host|x-[a-z]{1,8}|sec-[a-b]{1,3}|[a-z]{1,3}-key)",
@@ -156,7 +157,7 @@ mod tests {
                 request = next_request(&request, StatusCode::from_u16(status).unwrap(), &headers).unwrap().unwrap();
                 was_away |= to.origin() != first.origin();
                 let has = |name: &HeaderName| request.headers.iter().any(|(own, _)| own == name);
-                // It stays while the chain does, and for no longer.
+                // The secret is sent while the chain stays on its origin, and not afterwards.
                 assert_eq!(has(&secret), !was_away, "{name} at {to}");
                 assert!(has(&header::ACCEPT));
             }
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_redirect_is_left_alone() {
+    fn responses_that_are_not_redirects_are_ignored() {
         assert!(next(304, "/next").unwrap().is_none());
         assert!(next(200, "/next").unwrap().is_none());
         assert!(next_request(&post(), StatusCode::FOUND, &HeaderMap::new()).unwrap().is_none());

@@ -1,4 +1,4 @@
-//! A request as it left, told without what may be secret in it.
+//! Captures a request as sent, with possible secrets masked.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::redact;
 use crate::request::Request;
 use crate::response::{HttpVersion, SentRequest};
 
-/// `request`, dressed in `fields`.
+/// Returns `request` as it is sent with `fields`.
 pub(super) fn capture(request: &Request, is_http2: bool, fields: &WireHeaders) -> SentRequest {
     let shown = |(name, value): (Arc<str>, HeaderValue)| {
         let value = redact_value(request, &name, value);
@@ -30,8 +30,8 @@ pub(super) fn capture(request: &Request, is_http2: bool, fields: &WireHeaders) -
     SentRequest { method: request.method.clone(), target, version, headers }
 }
 
-/// A field's value, unless it may be a secret: those that are for credentials, and what the caller added, where HTTP
-/// itself does not know it.
+/// Returns a field's value, or a mask if it may be a secret: credentials, and fields that the caller added
+/// unless HTTP defines them.
 fn redact_value(request: &Request, name: &str, value: HeaderValue) -> HeaderValue {
     let masked = || HeaderValue::from_static("***");
     let Ok(name) = name.parse::<HeaderName>() else { return masked() };
@@ -48,7 +48,7 @@ fn redact_value(request: &Request, name: &str, value: HeaderValue) -> HeaderValu
 }
 
 const SECRET: [HeaderName; 3] = [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION];
-/// What stays with one origin and is nobody's secret all the same.
+/// Fields that are bound to one origin but are not secrets.
 const NOT_SECRET: [HeaderName; 7] = [
     header::HOST,
     header::IF_MATCH,
@@ -85,7 +85,7 @@ mod tests {
         .into();
         let sent = capture(&request, true, &fields);
         assert_eq!((sent.target.as_str(), sent.version), ("/p?q=1", HttpVersion::Http2));
-        let said: Vec<_> =
+        let headers: Vec<_> =
             sent.headers.iter().map(|(name, value)| (&name[..], value.to_str().unwrap())).collect();
         let expected = [
             ("host", "a.test:8443"),
@@ -97,7 +97,7 @@ mod tests {
             ("referer", "https://***:***@a.test/"),
             ("cookie", "***"),
         ];
-        assert_eq!(said, expected);
+        assert_eq!(headers, expected);
         let sent = capture(&request, false, &fields);
         assert_eq!((&sent.headers[0].0[..], sent.headers.len()), ("Connection", fields.len()));
     }

@@ -1,4 +1,4 @@
-//! Whom to trust: a file the user names, else the system's roots, else the bundled ones.
+//! Selects root certificates: the user's file, else the system's roots, else the bundled ones.
 
 use std::path::{Path, PathBuf};
 
@@ -8,16 +8,16 @@ use boring::x509::store::{X509Store, X509StoreBuilder};
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 
-/// The trust store for `--cacert FILE`, or the default one.
+/// Returns the trust store for `--cacert FILE`, or the default one.
 ///
 /// # Errors
-/// [`ErrorKind::Config`] when the user's file cannot be read or holds no certificate.
+/// [`ErrorKind::Config`] when the user's file cannot be read or contains no certificate.
 pub(crate) fn build_trust_store(ca_file: Option<&Path>) -> Result<X509Store> {
     if let Some(path) = ca_file {
         return from_file(path).map_err(|cause| {
             Error::new(ErrorKind::Config, format!("the CA file {} cannot be used", path.display()))
                 .with_source(cause)
-                .with_hint("--cacert takes certificates in PEM form")
+                .with_hint("use a file with certificates in PEM format")
         });
     }
     for path in candidates() {
@@ -25,12 +25,12 @@ pub(crate) fn build_trust_store(ca_file: Option<&Path>) -> Result<X509Store> {
             match from_file(&path) {
                 Ok(store) => return Ok(store),
                 Err(cause) => {
-                    tracing::warn!(path = %path.display(), %cause, "skipped a file of system roots");
+                    tracing::warn!(path = %path.display(), %cause, "skipped unreadable system roots");
                 }
             }
         }
     }
-    tracing::debug!("no system roots found; the bundled ones are used");
+    tracing::debug!("no system roots found, using the bundled ones");
     let certificates =
         webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| X509::from_der(der).ok());
     build_store(certificates).map_err(|cause| {
@@ -38,7 +38,7 @@ pub(crate) fn build_trust_store(ca_file: Option<&Path>) -> Result<X509Store> {
     })
 }
 
-/// The file the system's roots come from, if there is one.
+/// Returns the file of the system's roots, if there is one.
 pub(crate) fn find_system_bundle() -> Option<PathBuf> {
     candidates().find(|path| path.is_file())
 }
@@ -52,7 +52,7 @@ fn from_file(path: &Path) -> std::io::Result<X509Store> {
     let pem = std::fs::read(path)?;
     let certificates = X509::stack_from_pem(&pem).map_err(std::io::Error::other)?;
     if certificates.is_empty() {
-        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "it holds no certificate"));
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "the file contains no certificate"));
     }
     build_store(certificates).map_err(std::io::Error::other)
 }
@@ -65,7 +65,7 @@ fn build_store(certificates: impl IntoIterator<Item = X509>) -> Result<X509Store
     Ok(builder.build())
 }
 
-/// Where Debian, Fedora, openSUSE, Alpine and macOS keep their bundles.
+/// The bundles of Debian, Fedora, openSUSE, Alpine and macOS.
 const SYSTEM_BUNDLES: &[&str] = &[
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",

@@ -1,4 +1,4 @@
-//! TLS as a browser profile says: one connector a profile, tickets by identity.
+//! TLS as a browser profile defines it: one connector per profile, session tickets per identity.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -26,18 +26,18 @@ use crate::identity::Identity;
 use crate::session_tickets::SessionTickets;
 use crate::sync::lock_unpoisoned;
 
-/// Any byte stream TLS or HTTP can run over.
+/// A byte stream that TLS or HTTP can run over.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// A boxed byte stream.
 pub(crate) type BoxIo = Pin<Box<dyn Io>>;
 
-/// What certificates are checked against.
+/// How certificates are verified.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TrustConfig {
     pub(crate) ca_file: Option<PathBuf>,
-    /// Take any certificate (`-k`).
+    /// Accept any certificate (`-k`).
     pub(crate) insecure: bool,
 }
 
@@ -53,7 +53,7 @@ impl TlsConnector {
         Ok(Self { trust, store, connectors: Mutex::default() })
     }
 
-    /// Shakes hands with `host` over `io` as `identity`'s browser does.
+    /// Performs the TLS handshake with `host` over `io` as `identity`'s browser does.
     pub(crate) async fn handshake(
         &self,
         identity: &Identity,
@@ -64,13 +64,13 @@ impl TlsConnector {
     ) -> Result<SslStream<BoxIo>> {
         let origin = format!("{host}:{port}");
         let ssl = self.configure(identity, host, &origin).map_err(|cause| {
-            Error::new(ErrorKind::Tls, format!("TLS for {origin} could not be set up")).with_source(cause)
+            Error::new(ErrorKind::Tls, format!("could not set up TLS for {origin}")).with_source(cause)
         })?;
         let handshake = SslStreamBuilder::new(ssl, io).connect();
         let outcome = timeout(within, handshake).await.map_err(|_| {
             Error::new(
                 ErrorKind::Timeout,
-                format!("the TLS handshake with {origin} took longer than {within:?}"),
+                format!("timed out after {within:?} during the TLS handshake with {origin}"),
             )
         })?;
         outcome.map_err(|failure| handshake_error(&origin, &failure))
@@ -106,7 +106,7 @@ impl TlsConnector {
     }
 }
 
-/// Builds what all connections of a profile share.
+/// Builds the connector that all connections of a profile share.
 fn build_connector(profile: &Profile, store: &X509Store) -> Result<SslConnector, ErrorStack> {
     let tls = &profile.tls;
     let mut builder = SslConnector::builder(SslMethod::tls())?;
@@ -154,7 +154,7 @@ fn ssl_version(name: &str) -> Option<SslVersion> {
     }
 }
 
-/// Whose ticket store a connection's new sessions go to.
+/// Where a connection's new session tickets are stored.
 struct TicketKey {
     tickets: SessionTickets,
     origin: String,
@@ -163,7 +163,7 @@ struct TicketKey {
 static TICKET_KEY_INDEX: LazyLock<Index<Ssl, TicketKey>> =
     LazyLock::new(|| Ssl::new_ex_index().expect("an index fails only without memory"));
 
-/// Certificates compressed with brotli (RFC 8879), as Chrome offers.
+/// Decompresses brotli certificates (RFC 8879), which Chrome offers.
 struct Brotli;
 
 impl CertificateCompressor for Brotli {
@@ -172,30 +172,30 @@ impl CertificateCompressor for Brotli {
     const CAN_DECOMPRESS: bool = true;
 
     fn decompress<W: Write>(&self, input: &[u8], output: &mut W) -> std::io::Result<()> {
-        // The output is bounded by the length the peer announced, which BoringSSL caps.
+        // The output is limited by the length that the peer announced, which BoringSSL caps.
         std::io::copy(&mut brotli::Decompressor::new(input, 4096), output).map(|_| ())
     }
 }
 
-/// Names why a handshake failed, the certificate's fault by BoringSSL's own verdict.
+/// Converts a handshake failure. A certificate error is described by BoringSSL's verification result.
 pub(super) fn handshake_error(origin: &str, failure: &HandshakeError<BoxIo>) -> Error {
     let verified = failure.ssl().map(boring::ssl::SslRef::verify_result);
-    if let Some(fault) = verified.and_then(Result::err).and_then(ffi::describe_verify_error) {
-        let message = format!("the certificate of {origin} {fault}");
+    if let Some(verify_error) = verified.and_then(Result::err).and_then(ffi::describe_verify_error) {
+        let message = format!("the certificate of {origin} {verify_error}");
         return Error::new(ErrorKind::Tls, message).with_hint(
-            "check the host name and the clock; `--cacert FILE` trusts another CA, `-k` trusts anything",
+            "check the host name and the clock; trust another CA with `--cacert FILE`, or any certificate with `-k`",
         );
     }
     if let Some(cause) = failure.as_io_error() {
-        let broke = std::io::Error::new(cause.kind(), cause.to_string());
-        let message = format!("{origin} broke off the TLS handshake");
-        return Error::new(ErrorKind::Tls, message).with_source(broke);
+        let io_error = std::io::Error::new(cause.kind(), cause.to_string());
+        let message = format!("{origin} aborted the TLS handshake");
+        return Error::new(ErrorKind::Tls, message).with_source(io_error);
     }
-    let hint = "does that port speak TLS? an http:// URL does not need it";
+    let hint = "check that the port speaks TLS, or use an http:// URL";
     if failure.code() == Some(ErrorCode::SYSCALL) || failure.code() == Some(ErrorCode::ZERO_RETURN) {
         let message = format!("{origin} closed the connection during the TLS handshake");
-        let broke = std::io::Error::new(std::io::ErrorKind::UnexpectedEof, failure.to_string());
-        return Error::new(ErrorKind::Tls, message).with_source(broke).with_hint(hint);
+        let io_error = std::io::Error::new(std::io::ErrorKind::UnexpectedEof, failure.to_string());
+        return Error::new(ErrorKind::Tls, message).with_source(io_error).with_hint(hint);
     }
     Error::new(ErrorKind::Tls, format!("the TLS handshake with {origin} failed"))
         .with_source(failure.to_string())

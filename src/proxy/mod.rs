@@ -1,4 +1,4 @@
-//! Proxies: one's address and credentials, and which URL goes through which.
+//! Proxies: addresses, credentials, and the rules that select a proxy for a URL.
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,7 +22,7 @@ pub use self::rules::ProxyRules;
 
 pub(crate) use self::target_error::{is_caused_by, is_target_error, target_error};
 
-/// A proxy to go through. `Display` and `Debug` never show its credentials.
+/// One proxy server. `Display` and `Debug` never show its credentials.
 ///
 /// ```
 /// let proxy: rungs::Proxy = "socks5h://user:pass@gate.example:1080".parse()?;
@@ -37,22 +37,22 @@ pub struct Proxy {
     credentials: Option<(String, Secret)>,
 }
 
-/// How a proxy is spoken to.
+/// The protocol of a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ProxyScheme {
-    /// HTTP: https sites through a CONNECT tunnel. The proxy resolves names.
+    /// HTTP, with a CONNECT tunnel for https sites. The proxy resolves names.
     Http,
-    /// The same inside TLS. The proxy resolves names.
+    /// HTTP inside TLS. The proxy resolves names.
     Https,
-    /// SOCKS5. Names are resolved here.
+    /// SOCKS5. rungs resolves names.
     Socks5,
     /// SOCKS5. The proxy resolves names.
     Socks5h,
 }
 
 impl ProxyScheme {
-    /// As a proxy's URL has it.
+    /// The scheme of a proxy URL.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -63,19 +63,19 @@ impl ProxyScheme {
         }
     }
 
-    /// Whether it is a SOCKS proxy, which tunnels everything.
+    /// Whether this is SOCKS, which tunnels every request.
     #[must_use]
     pub const fn is_socks(self) -> bool {
         matches!(self, Self::Socks5 | Self::Socks5h)
     }
 
-    /// Whether names are resolved here, not by the proxy.
+    /// Whether rungs resolves host names, not the proxy.
     #[must_use]
     pub const fn resolves_locally(self) -> bool {
         matches!(self, Self::Socks5)
     }
 
-    /// The port when none is written: curl's.
+    /// The port if the URL has none, as in curl.
     const fn default_port(self) -> u16 {
         match self {
             Self::Https => 443,
@@ -85,7 +85,7 @@ impl ProxyScheme {
 }
 
 impl Proxy {
-    /// How it is spoken to.
+    /// The protocol.
     #[must_use]
     pub const fn scheme(&self) -> ProxyScheme {
         self.scheme
@@ -103,13 +103,13 @@ impl Proxy {
         self.port
     }
 
-    /// User and password, percent-decoded, when there are any.
+    /// User name and password, percent-decoded, if the proxy has any.
     #[must_use]
     pub fn credentials(&self) -> Option<(&str, &Secret)> {
         self.credentials.as_ref().map(|(user, password)| (user.as_str(), password))
     }
 
-    /// Its whole URL, credentials and all, percent-encoded so that curl reads it back.
+    /// The whole URL with credentials, percent-encoded so that curl can parse it.
     ///
     /// ```
     /// let proxy: rungs::Proxy = "http://jane;x:p%40ss@gate.example:7000".parse()?;
@@ -134,8 +134,7 @@ impl Proxy {
         }
     }
 
-    /// The same proxy with these credentials, unless it has some: those of its URL come first, as in
-    /// curl.
+    /// Sets the credentials unless the proxy has some. The credentials of the URL take precedence, as in curl.
     #[must_use]
     pub fn or_credentials(mut self, user: impl Into<String>, password: Secret) -> Self {
         self.credentials.get_or_insert_with(|| (user.into(), password));
@@ -146,14 +145,14 @@ impl Proxy {
 impl FromStr for Proxy {
     type Err = Error;
 
-    /// Reads `[scheme://][user[:password]@]host[:port]` as curl does: the schemes are http, https,
-    /// socks5 and socks5h, http when left out; the port is then 443 for https, else 1080.
+    /// Parses `[scheme://][user[:password]@]host[:port]` as curl does. The scheme is http, https, socks5 or
+    /// socks5h. Default: http. Default port: 443 for https, else 1080.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] when it is anything else.
+    /// [`ErrorKind::Config`] if the text has another form.
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = |what: &str| {
-            Error::new(ErrorKind::Config, format!("the proxy URL {what}")).with_hint(
+        let invalid = |problem: &str| {
+            Error::new(ErrorKind::Config, format!("the proxy URL {problem}")).with_hint(
                 "write it as http://user:password@host:port, or with https, socks5 or socks5h in place of http",
             )
         };
@@ -164,19 +163,19 @@ impl FromStr for Proxy {
             "socks5" => ProxyScheme::Socks5,
             "socks5h" => ProxyScheme::Socks5h,
             other => {
-                // Anything else before `://` may be a password.
+                // Other text before `://` may be a password.
                 let plain = other.len() <= 20 && other.bytes().all(|byte| byte.is_ascii_alphanumeric());
                 let shown = if plain { format!(" `{other}`") } else { String::new() };
-                return Err(wrong(&format!("has a scheme{shown} that is not supported")));
+                return Err(invalid(&format!("has a scheme{shown} that is not supported")));
             }
         };
-        // Read as an http URL whatever it is: of other schemes `Url` checks less.
+        // Parsed as an http URL: `Url` checks less for other schemes.
         let url = Url::parse(&format!("http://{rest}"))
-            .map_err(|cause| wrong("is malformed").with_source(cause))?;
+            .map_err(|cause| invalid("is malformed").with_source(cause))?;
         if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
-            return Err(wrong("has a path behind the port"));
+            return Err(invalid("has a path after the port"));
         }
-        let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| wrong("names no host"))?;
+        let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| invalid("has no host"))?;
         let decode = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
         let credentials = (!url.username().is_empty() || url.password().is_some())
             .then(|| (decode(url.username()), Secret::new(decode(url.password().unwrap_or_default()))));
@@ -185,7 +184,7 @@ impl FromStr for Proxy {
     }
 }
 
-/// Whether the authority names a port: `Url` drops `:80` of an http URL, so ask the text.
+/// Whether the authority has a port. `Url` drops `:80` of an http URL, so this looks at the text.
 fn has_explicit_port(rest: &str) -> bool {
     let authority = rest.trim_end_matches('/');
     let host = authority.rsplit('@').next().unwrap_or(authority);
@@ -205,7 +204,7 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// What is encoded in the credentials of a URL: all but what no reader could take for something else.
+/// The characters that are percent-encoded in the credentials of a URL: all that a parser could misread.
 const CREDENTIALS_ENCODE_SET: AsciiSet =
     NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'*');
 
@@ -214,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn schemes_and_ports_are_read_as_curl_reads_them() {
+    fn schemes_and_ports_are_parsed_as_by_curl() {
         for (text, scheme, host, port) in [
             ("gate.example", "http", "gate.example", 1080),
             ("http://gate.example:80", "http", "gate.example", 80),
@@ -239,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxys_url_reads_back_as_the_same_proxy() {
+    fn the_url_of_a_proxy_parses_to_the_same_proxy() {
         for text in [
             "http://gate.example:80",
             "https://u:p@[::1]:443",
@@ -269,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_of_the_url_come_before_others() {
+    fn credentials_of_the_url_take_precedence() {
         let with = |text: &str| {
             let proxy = text.parse::<Proxy>().unwrap().or_credentials("jane", Secret::new("s3cret"));
             let (user, password) = proxy.credentials().unwrap();

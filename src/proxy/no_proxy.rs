@@ -1,18 +1,18 @@
-//! Hosts that go around the proxy: `--noproxy` and `no_proxy`, as curl reads them.
+//! Hosts that are fetched without the proxy: `--noproxy` and `no_proxy`, parsed as by curl.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// A list of hosts, read as curl reads `no_proxy`: between commas or spaces, names that stand for
-/// themselves and every name below them, addresses, and networks such as `10.0.0.0/8`. A lone `*`
-/// stands for every host. Default: empty.
+/// A list of hosts that no_proxy the proxy, parsed as curl parses `no_proxy`. Its items are separated by commas or
+/// spaces: names, which include all their subdomains, addresses, and networks such as `10.0.0.0/8`. A single `*`
+/// matches every host. Default: empty.
 ///
 /// ```
-/// let around = rungs::Bypass::new("example.com, 10.0.0.0/8");
-/// assert!(around.covers("www.example.com") && around.covers("10.1.2.3"));
-/// assert!(!around.covers("notexample.com"));
+/// let no_proxy = rungs::NoProxy::new("example.com, 10.0.0.0/8");
+/// assert!(no_proxy.covers("www.example.com") && no_proxy.covers("10.1.2.3"));
+/// assert!(!no_proxy.covers("notexample.com"));
 /// ```
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct NoProxy {
@@ -22,22 +22,22 @@ pub struct NoProxy {
 }
 
 impl NoProxy {
-    /// Reads a list. What is neither a name nor an address covers nothing.
+    /// Parses a list. Items that are neither a name nor an address match nothing.
     #[must_use]
     pub fn new(list: &str) -> Self {
-        let mut bypass = Self { everything: list.trim() == "*", ..Self::default() };
+        let mut no_proxy = Self { everything: list.trim() == "*", ..Self::default() };
         for token in list.split([',', ' ', '\t']).filter(|token| !token.is_empty()) {
             match parse_network(token.trim_matches(['[', ']'])) {
-                Some(network) => bypass.networks.push(network),
-                // A leading dot says no more than is said without it.
-                None => bypass.names.push(normalize_name(token.strip_prefix('.').unwrap_or(token))),
+                Some(network) => no_proxy.networks.push(network),
+                // As in curl, a leading dot has no meaning.
+                None => no_proxy.names.push(normalize_name(token.strip_prefix('.').unwrap_or(token))),
             }
         }
-        bypass.names.retain(|name| !name.is_empty());
-        bypass
+        no_proxy.names.retain(|name| !name.is_empty());
+        no_proxy
     }
 
-    /// Whether `host`, a name or an address, goes around the proxy.
+    /// Whether `host`, a name or an address, bypasses the proxy.
     #[must_use]
     pub fn covers(&self, host: &str) -> bool {
         if self.everything {
@@ -52,7 +52,7 @@ impl NoProxy {
         })
     }
 
-    /// Whether it covers nothing.
+    /// Whether the list matches no host.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.everything && self.names.is_empty() && self.networks.is_empty()
@@ -81,11 +81,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_covers_what_it_covers_for_curl() {
+    fn a_list_covers_the_same_hosts_as_in_curl() {
         for (list, host, covered) in [
             ("*", "any.example", true),
             ("*", "10.0.0.1", true),
-            // curl takes the star only when it stands alone.
+            // curl accepts the star only alone.
             ("*,a.example", "b.example", false),
             ("a.example", "A.example.", true),
             ("a.example", "www.a.example", true),

@@ -1,4 +1,4 @@
-//! Which URL goes through which proxy.
+//! The rules that select a proxy for a URL.
 
 use std::fmt::Write as _;
 
@@ -11,12 +11,12 @@ use crate::error_kind::ErrorKind;
 use crate::hex;
 use crate::redact::Secret;
 
-/// Which proxy a URL goes through: one for http, one for https, none for the hosts that go around.
-/// A site sees one exit, as long as it is asked over one scheme. Default: everything goes direct.
+/// Selects the proxy for a URL: one for http, one for https, none for the no-proxy hosts. All requests to a site over
+/// one scheme use the same proxy. Default: direct connections.
 ///
 /// ```
-/// let route = rungs::Route::through("http://gate.example:7000".parse()?).around("intranet.example");
-/// let proxy = |url: &str| route.proxy(&url.parse().unwrap()).map(ToString::to_string);
+/// let rules = rungs::ProxyRules::through("http://gate.example:7000".parse()?).no_proxy("intranet.example");
+/// let proxy = |url: &str| rules.proxy(&url.parse().unwrap()).map(ToString::to_string);
 /// assert_eq!(proxy("https://shop.example/").as_deref(), Some("http://gate.example:7000"));
 /// assert_eq!(proxy("https://www.intranet.example/"), None);
 /// # Ok::<(), rungs::Error>(())
@@ -29,39 +29,38 @@ pub struct ProxyRules {
 }
 
 impl ProxyRules {
-    /// Everything through `proxy`.
+    /// Rules that use `proxy` for every URL.
     #[must_use]
     pub fn through(proxy: Proxy) -> Self {
         Self { http: Some(proxy.clone()), https: Some(proxy), no_proxy: NoProxy::default() }
     }
 
-    /// The hosts of `list` go direct, and no others: see [`Bypass::new`].
+    /// Replaces the no-proxy list: hosts that are connected to directly. See [`NoProxy::new`].
     #[must_use]
     pub fn no_proxy(mut self, list: &str) -> Self {
         self.no_proxy = NoProxy::new(list);
         self
     }
 
-    /// The hosts of `bypass` go direct, and no others.
+    /// Replaces the no-proxy list.
     #[must_use]
-    pub(crate) fn with_no_proxy(mut self, bypass: NoProxy) -> Self {
-        self.no_proxy = bypass;
+    pub(crate) fn with_no_proxy(mut self, no_proxy: NoProxy) -> Self {
+        self.no_proxy = no_proxy;
         self
     }
 
-    /// What the environment says, as curl reads it: `http_proxy` (in lower case only: a web server
-    /// sets the other from a header), `https_proxy` or `HTTPS_PROXY`, for both `all_proxy` or
-    /// `ALL_PROXY`, and `no_proxy` or `NO_PROXY`. The lower-case name comes first, an empty value is
-    /// none.
+    /// Reads the rules from the environment, as curl does: `http_proxy`, `https_proxy` or `HTTPS_PROXY`, for both
+    /// `all_proxy` or `ALL_PROXY`, and `no_proxy` or `NO_PROXY`. `HTTP_PROXY` is ignored, because a web server sets
+    /// it from a request header. The lower-case name takes precedence. An empty variable counts as not set.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] naming the variable that is no proxy's URL.
+    /// [`ErrorKind::Config`] naming the variable that is not a proxy URL.
     pub fn from_env() -> Result<Self> {
         let read = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         Self::from_variables(&read)
     }
 
-    /// The list of hosts that go around, as the environment has it.
+    /// Returns the no-proxy list of the environment.
     #[must_use]
     pub fn no_proxy_from_env() -> Option<String> {
         let read = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
@@ -76,15 +75,16 @@ impl ProxyRules {
             };
             text.parse::<Proxy>().map(Some).map_err(|error| {
                 let hint = error.hint().map(ToOwned::to_owned).unwrap_or_default();
-                let message = format!("the environment variable {name} is no proxy's");
+                let message = format!("the environment variable {name} is not a proxy URL");
                 Error::new(ErrorKind::Config, message).with_source(error).with_hint(hint)
             })
         };
-        let bypass = first_set(variable, &NO_PROXY).map(|(_, list)| NoProxy::new(&list)).unwrap_or_default();
-        Ok(Self { http: proxy(&HTTP_PROXY)?, https: proxy(&HTTPS_PROXY)?, no_proxy: bypass })
+        let no_proxy =
+            first_set(variable, &NO_PROXY).map(|(_, list)| NoProxy::new(&list)).unwrap_or_default();
+        Ok(Self { http: proxy(&HTTP_PROXY)?, https: proxy(&HTTPS_PROXY)?, no_proxy })
     }
 
-    /// Gives these credentials to every proxy that has none.
+    /// Sets these credentials on every proxy that has none.
     #[must_use]
     pub fn or_credentials(mut self, user: &str, password: &Secret) -> Self {
         for proxy in [&mut self.http, &mut self.https] {
@@ -93,21 +93,21 @@ impl ProxyRules {
         self
     }
 
-    /// The proxy that `url` goes through; `None` when it goes direct.
+    /// Returns the proxy for `url`; `None` for a direct connection.
     #[must_use]
     pub fn proxy(&self, url: &Url) -> Option<&Proxy> {
         self.proxy_to(url.scheme() == "https", url.host_str().unwrap_or_default())
     }
 
-    /// The proxy to a host, for https or for http.
+    /// Returns the proxy for a host, over https or http.
     pub(crate) fn proxy_to(&self, tls: bool, host: &str) -> Option<&Proxy> {
         let proxy = if tls { &self.https } else { &self.http };
         proxy.as_ref().filter(|_| !self.no_proxy.covers(host))
     }
 
-    /// A mark that differs from that of any other route, credentials and all: a session in a proxy's user
-    /// name is an exit of its own. It tells none of them, and guessing costs some thousand hashes a try.
-    /// `direct` without a proxy.
+    /// Returns an identifier of these rules, `direct` without a proxy. It covers the credentials, because a session in
+    /// a proxy's user name selects another exit address. It does not reveal them: testing one guess takes some
+    /// thousand hashes.
     pub(crate) fn id(&self) -> String {
         if self.is_direct() {
             return "direct".to_owned();
@@ -121,7 +121,7 @@ impl ProxyRules {
             let (user, password) =
                 proxy.credentials().map_or(("", ""), |(user, password)| (user, password.expose()));
             let parts = (proxy.scheme().name(), proxy.host(), proxy.port(), user, password);
-            // As Debug writes strings: quoted, so that no part can pass for two.
+            // Debug quotes strings, so two different lists of parts never give the same text.
             let _ = write!(text, "{parts:?}");
         }
         let _ = write!(text, "{:?}", self.no_proxy);
@@ -153,7 +153,7 @@ fn first_set(
     names.iter().find_map(|name| Some((*name, variable(name).filter(|value| !value.is_empty())?)))
 }
 
-/// How often a route's mark is hashed.
+/// The number of extra hash rounds of [`ProxyRules::id`].
 const HASH_ROUNDS: u32 = 4096;
 const HTTP_PROXY: [&str; 1] = ["http_proxy"];
 const HTTPS_PROXY: [&str; 2] = ["https_proxy", "HTTPS_PROXY"];
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_is_read_as_curl_reads_it() {
+    fn the_environment_is_read_as_by_curl() {
         for (variables, url, proxy) in [
             (vec![("http_proxy", "a:1")], "http://s.example/", Some("http://a:1")),
             (vec![("http_proxy", "a:1")], "https://s.example/", None),
@@ -190,15 +190,15 @@ mod tests {
             ),
             (vec![], "http://s.example/", None),
         ] {
-            let route = read(&variables).unwrap();
-            let got = route.proxy(&url.parse().unwrap()).map(ToString::to_string);
+            let rules = read(&variables).unwrap();
+            let got = rules.proxy(&url.parse().unwrap()).map(ToString::to_string);
             assert_eq!(got.as_deref(), proxy, "{variables:?} {url}");
         }
     }
 
     #[test]
-    fn every_route_has_a_mark_of_its_own_that_tells_no_credentials() {
-        let marks: Vec<String> =
+    fn different_rules_have_different_ids_without_credentials() {
+        let ids: Vec<String> =
             ["http://a:1", "http://u:hunter2@a:1", "http://u-session-2:hunter2@a:1", "socks5://a:1"]
                 .iter()
                 .map(|text| ProxyRules::through(text.parse().unwrap()).id())
@@ -207,12 +207,12 @@ mod tests {
                     ProxyRules::through("http://a:1".parse().unwrap()).no_proxy("b").id(),
                 ])
                 .collect();
-        for (at, mark) in marks.iter().enumerate() {
-            assert!(!marks[..at].contains(mark), "{marks:?}");
-            assert!(!mark.contains("hunter2"));
+        for (at, id) in ids.iter().enumerate() {
+            assert!(!ids[..at].contains(id), "{ids:?}");
+            assert!(!id.contains("hunter2"));
         }
-        assert_eq!(marks[0], ProxyRules::through("http://a:1".parse().unwrap()).id());
-        assert_eq!(ProxyRules::default().no_proxy("b").id(), "direct", "nothing to go around");
+        assert_eq!(ids[0], ProxyRules::through("http://a:1".parse().unwrap()).id());
+        assert_eq!(ProxyRules::default().no_proxy("b").id(), "direct", "there is no proxy to bypass");
     }
 
     #[test]

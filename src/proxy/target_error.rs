@@ -1,4 +1,4 @@
-//! What a proxy says of the site, told apart from faults of its own.
+//! Errors that a proxy reports about the target host, as opposed to faults of the proxy itself.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use crate::error::Error;
 use crate::error_kind::ErrorKind;
 
-/// The source of an error that is a proxy's word on the site: it could not reach it, or would not.
+/// The source of an error that a proxy reports about the target host: it could not or would not connect to it.
 #[derive(Debug)]
 struct TargetUnreachable(String);
 
@@ -18,17 +18,17 @@ impl fmt::Display for TargetUnreachable {
 
 impl StdError for TargetUnreachable {}
 
-/// An error that is a proxy's word on the site.
+/// Returns an error that a proxy reports about the target host.
 pub(crate) fn target_error(kind: ErrorKind, message: String) -> Error {
     Error::new(kind, message.clone()).with_source(TargetUnreachable(message))
 }
 
-/// Whether an error is a proxy's word on the site, and so perhaps not the proxy's fault.
+/// Whether a proxy reported this error about the target host, so that the proxy itself may be healthy.
 pub(crate) fn is_target_error(error: &Error) -> bool {
     is_caused_by::<TargetUnreachable>(error)
 }
 
-/// Whether a cause of this type is behind an error.
+/// Whether an error has a source of type `E`.
 pub(crate) fn is_caused_by<E: StdError + 'static>(error: &Error) -> bool {
     let mut source = error.source();
     while let Some(cause) = source {
@@ -45,11 +45,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_word_on_a_site_is_known_behind_other_errors_and_said_once() {
-        let word = target_error(ErrorKind::Proxy, "the proxy refused the tunnel with status 503".to_owned());
-        assert_eq!(word.chain(), "the proxy refused the tunnel with status 503");
-        assert!(is_target_error(&word));
-        assert!(is_target_error(&Error::new(ErrorKind::Proxy, "it failed").with_source(word)));
+    fn a_target_error_is_found_behind_other_errors_and_printed_once() {
+        let cause = target_error(ErrorKind::Proxy, "the proxy refused the tunnel with status 503".to_owned());
+        assert_eq!(cause.chain(), "the proxy refused the tunnel with status 503");
+        assert!(is_target_error(&cause));
+        assert!(is_target_error(&Error::new(ErrorKind::Proxy, "it failed").with_source(cause)));
         assert!(!is_target_error(&Error::new(ErrorKind::Proxy, "the proxy cannot be reached")));
     }
 }

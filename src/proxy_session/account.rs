@@ -1,4 +1,4 @@
-//! An account at a provider's gateway: many addresses, a session each.
+//! An account at a proxy provider's gateway: many addresses, one per session.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use crate::redact::Secret;
 /// An account at a proxy provider. Its gateway gives each session an address of its own.
 ///
 /// ```
-/// use rungs::{Dialect, Geo, ProxyAccount, ProxyPool, Secret};
+/// use rungs::{Dialect, GeoTarget, ProxyAccount, ProxyPool, Secret};
 ///
 /// let account = ProxyAccount::new(Dialect::find("decodo", None)?, "jane", Secret::new("s3cret"))
-///     .geo(Geo::default().country("us"));
+///     .geo(GeoTarget::default().country("us"));
 /// let pool = ProxyPool::new().account(account);
 /// assert_eq!(pool.len(), 1);
 /// # Ok::<(), rungs::Error>(())
@@ -31,7 +31,7 @@ pub struct ProxyAccount {
 }
 
 impl ProxyAccount {
-    /// The account of this user, whose provider speaks `dialect`.
+    /// Creates an account of `user` at the provider that uses `dialect`.
     pub fn new(dialect: Arc<Dialect>, user: impl Into<String>, password: Secret) -> Self {
         let (gateway, lifetime) = (None, None);
         Self { dialect, user: user.into(), password, gateway, geo: GeoTarget::default(), lifetime }
@@ -43,20 +43,20 @@ impl ProxyAccount {
         self
     }
 
-    /// Where its exits shall be. Default: anywhere.
+    /// The location of the proxies. Default: anywhere.
     pub fn geo(mut self, geo: GeoTarget) -> Self {
         self.geo = geo;
         self
     }
 
-    /// How long a session shall last; it is renewed a little before. Default: as long as the provider keeps
-    /// it by itself, or 30 minutes where that is not known.
+    /// How long a session lasts; rungs replaces it slightly earlier. Default: the provider's own lifetime, or
+    /// 30 minutes if that is unknown.
     pub const fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = Some(lifetime);
         self
     }
 
-    /// The gateway's address.
+    /// The gateway's address and the dialect's name.
     pub(super) fn name(&self) -> String {
         let gateway = self.gateway.clone().or_else(|| self.dialect.gateway());
         let gateway = gateway.map_or_else(|| "no gateway".to_owned(), |gateway| gateway.to_string());
@@ -67,43 +67,45 @@ impl ProxyAccount {
         &self.dialect
     }
 
-    /// The gateway with credentials for the session of this id.
+    /// Returns the gateway with credentials for this session.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) saying what the dialect cannot express.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) naming the parameter that the dialect cannot express.
     pub(super) fn proxy(&self, session: Option<&str>) -> Result<Proxy> {
-        let mut ask = CredentialRequest::new(self.user.clone(), self.password.clone()).geo(self.geo.clone());
+        let mut request =
+            CredentialRequest::new(self.user.clone(), self.password.clone()).geo(self.geo.clone());
         if let Some(gateway) = &self.gateway {
-            ask = ask.gateway(gateway.clone());
+            request = request.gateway(gateway.clone());
         }
         if let Some(session) = session {
-            ask = ask.session(session);
+            request = request.session(session);
             if let Some(lifetime) = self.lifetime {
-                ask = ask.ttl(lifetime);
+                request = request.ttl(lifetime);
             }
         }
-        self.dialect.render(&ask)
+        self.dialect.render(&request)
     }
 
     /// How long a session is used.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) when the dialect cannot ask for it.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) when the dialect cannot request the lifetime.
     pub(super) fn session_lifetime(&self) -> Result<Duration> {
         Ok(self.dialect.lifetime(self.lifetime)?.unwrap_or(DEFAULT_LIFETIME).mul_f64(RENEW_FRACTION))
     }
 
-    /// How long it may rest between two uses.
+    /// How long a session may stay unused.
     pub(super) fn idle_timeout(&self) -> Option<Duration> {
         self.dialect.idle_timeout().map(|idle| idle.mul_f64(RENEW_FRACTION))
     }
 
-    /// Whether a fresh connection without a session has another address.
+    /// Whether each new connection without a session gets another address.
     pub(super) fn is_rotating(&self) -> bool {
         matches!(self.dialect.rotation(), GatewayRotation::Connection | GatewayRotation::Request)
     }
 
-    /// What nobody else knows of it: the password, and what it belongs to. `None` without one.
+    /// The secret that session ids are derived from: the password with the account's name, user and location.
+    /// `None` without a password.
     pub(super) fn session_secret(&self) -> Option<String> {
         let password = self.password.expose();
         (!password.is_empty()).then(|| format!("{:?}", (self.name(), &self.user, password, &self.geo)))
@@ -133,7 +135,8 @@ impl fmt::Debug for ProxyAccount {
     }
 }
 
-/// How long a session lasts whose provider does not say.
+/// The lifetime of a session when neither the user nor the provider states one.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(30 * 60);
-/// A session is over for us after this part of its time: before it is for its provider.
+/// The part of a session's lifetime after which rungs replaces it, so that it does not end at the provider
+/// first.
 const RENEW_FRACTION: f64 = 0.9;

@@ -1,4 +1,4 @@
-//! One way out: a proxy, or an account at a provider's gateway, and how it fares.
+//! A proxy endpoint: a proxy or an account at a provider's gateway, with its health.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,27 +15,27 @@ use super::select::Candidate;
 use super::site_cooldown::SiteCooldowns;
 use super::stats::{FaultSource, UsageStats, UseOutcome};
 
-/// One exit of a pool, shared by all its sessions.
+/// One endpoint of a pool, shared by all its sessions.
 pub(super) struct ProxyEndpoint {
     pub(super) source: ProxySource,
-    /// Its address, without credentials.
+    /// The address, without credentials.
     pub(super) name: String,
-    /// How many may use it at once, where that is bounded.
+    /// The limit of concurrent uses, if there is one.
     pub(super) concurrency: Option<EndpointConcurrency>,
-    /// How many fetches use it, those included that wait for their host.
+    /// The number of fetches that use the endpoint, including those that wait for their host.
     load: AtomicUsize,
     state: Mutex<State>,
 }
 
-/// Room for so many at once.
+/// Limits concurrent uses of one endpoint.
 pub(super) struct EndpointConcurrency {
     max: usize,
     pub(super) semaphore: Arc<Semaphore>,
 }
 
 impl EndpointConcurrency {
-    fn new(most: u32) -> Self {
-        let max = usize::try_from(most).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
+    fn new(limit: u32) -> Self {
+        let max = usize::try_from(limit).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
         Self { max, semaphore: Arc::new(Semaphore::new(max)) }
     }
 }
@@ -58,17 +58,24 @@ impl ProxyEndpoint {
         }
     }
 
-    /// How it stands for a fetch from `site` that has just left `left`.
-    pub(super) fn candidate(&self, site: &str, left: bool, typical: Duration, now: Instant) -> Candidate {
+    /// Describes the endpoint as a candidate for a fetch from `site`. `was_left`: the fetch has just left
+    /// this endpoint.
+    pub(super) fn candidate(
+        &self,
+        site: &str,
+        was_left: bool,
+        typical_latency: Duration,
+        now: Instant,
+    ) -> Candidate {
         let load = self.load.load(Ordering::Relaxed);
         let state = self.state();
         Candidate {
             health: state.health.state(now),
             cooldown_until: state.cooldowns.until(site, now),
             load,
-            is_full: self.concurrency.as_ref().is_some_and(|places| load >= places.max),
-            weight: state.stats.weight(typical, now),
-            was_left: left,
+            is_full: self.concurrency.as_ref().is_some_and(|limit| load >= limit.max),
+            weight: state.stats.weight(typical_latency, now),
+            was_left,
         }
     }
 
@@ -77,7 +84,7 @@ impl ProxyEndpoint {
     }
 
     pub(super) fn begin_probe(&self, now: Instant) {
-        tracing::info!(proxy = self.name, "tries a proxy that did not work");
+        tracing::info!(proxy = self.name, "probing a failed proxy");
         self.state().health.begin_probe(now);
     }
 
@@ -101,20 +108,20 @@ impl ProxyEndpoint {
         self.load.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// A use on the way to `site` is over.
+    /// Records the outcome of a use for `site`.
     pub(super) fn record_use(
         &self,
-        ended: UseOutcome,
+        outcome: UseOutcome,
         took: Duration,
         site: &str,
         probe: bool,
         now: Instant,
     ) {
-        // Behind a gateway each session is another address: what a site refused is the session, not it.
+        // Behind a gateway each session has another address: the site refused the session, not the endpoint.
         let is_one_address = !self.source.has_sessions();
         let mut state = self.state();
-        state.stats.record(ended, took, now);
-        match ended {
+        state.stats.record(outcome, took, now);
+        match outcome {
             UseOutcome::Page(_) => {
                 state.health.record_success();
                 state.cooldowns.clear(site);
@@ -126,12 +133,12 @@ impl ProxyEndpoint {
                     state.cooldowns.record_refusal(site, now);
                 }
             }
-            UseOutcome::Fault(blame) => {
-                if blame == FaultSource::Unclear && is_one_address {
+            UseOutcome::Fault(source) => {
+                if source == FaultSource::Unclear && is_one_address {
                     state.cooldowns.record_refusal(site, now);
                 }
-                if state.health.record_fault(blame, site, probe, now) {
-                    tracing::warn!(proxy = self.name, "a proxy does not work and is left alone for a while");
+                if state.health.record_fault(source, site, probe, now) {
+                    tracing::warn!(proxy = self.name, "proxy does not work, circuit opened");
                 }
             }
             UseOutcome::Unknown if probe => state.health.cancel_probe(),

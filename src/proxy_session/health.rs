@@ -1,4 +1,4 @@
-//! Whether an exit is fit for use: quarantined after faults, and tried by one fetch when that is over. Pure.
+//! The circuit breaker of one proxy endpoint. Pure.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use tokio::time::Instant;
 
 use super::stats::FaultSource;
 
-/// An exit's standing. Faults of its own put it into quarantine; so do doubtful ones, at several sites or very
-/// many, with no answer between them.
+/// The health of one endpoint. Faults of the proxy open the circuit. Unclear faults open it when they occur
+/// at several sites, or very often, with no answer between them.
 #[derive(Debug, Default)]
 pub(super) struct ProxyHealth {
-    /// Faults of its own in a row.
+    /// Faults of the proxy itself, in a row.
     faults: u32,
-    /// Doubtful faults in a row, and the sites of the first of them, each once.
+    /// Unclear faults in a row, and the first distinct sites where they occurred.
     unclear_faults: u32,
     unclear_sites: Vec<String>,
     open_circuit: Option<OpenCircuit>,
@@ -22,61 +22,67 @@ pub(super) struct ProxyHealth {
 struct OpenCircuit {
     until: Instant,
     cooldown: Duration,
-    /// When a fetch was sent to see whether it works again.
+    /// When the probe began.
     probe_started: Option<Instant>,
 }
 
-/// Whether it may be used.
+/// Whether the endpoint may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HealthState {
     Healthy,
-    /// By one fetch, to see whether it works again.
+    /// One fetch may use it, as a probe.
     ProbeDue,
-    /// Not for so long; zero while a probe is under way.
+    /// Unusable for this long; zero while a probe is running.
     Down(Duration),
 }
 
 impl ProxyHealth {
     pub(super) fn state(&self, now: Instant) -> HealthState {
-        let Some(shut) = &self.open_circuit else { return HealthState::Healthy };
+        let Some(open) = &self.open_circuit else { return HealthState::Healthy };
         let probing =
-            shut.probe_started.is_some_and(|since| now.saturating_duration_since(since) < PROBE_TIMEOUT);
+            open.probe_started.is_some_and(|since| now.saturating_duration_since(since) < PROBE_TIMEOUT);
         if probing {
             return HealthState::Down(Duration::ZERO);
         }
-        match shut.until.saturating_duration_since(now) {
+        match open.until.saturating_duration_since(now) {
             Duration::ZERO => HealthState::ProbeDue,
             wait => HealthState::Down(wait),
         }
     }
 
-    /// The fetch that tries it goes.
+    /// Records that a probe begins.
     pub(super) fn begin_probe(&mut self, now: Instant) {
-        if let Some(shut) = &mut self.open_circuit {
-            shut.probe_started = Some(now);
+        if let Some(open) = &mut self.open_circuit {
+            open.probe_started = Some(now);
         }
     }
 
-    /// The probe came to nothing, either way.
+    /// Records that the probe ended without a result.
     pub(super) fn cancel_probe(&mut self) {
-        if let Some(shut) = &mut self.open_circuit {
-            shut.probe_started = None;
+        if let Some(open) = &mut self.open_circuit {
+            open.probe_started = None;
         }
     }
 
-    /// A site answered through it.
+    /// Records that a site answered through the endpoint. Closes the circuit.
     pub(super) fn record_success(&mut self) {
         *self = Self::default();
     }
 
-    /// A use met a fault on the way to `site`. Whether it is quarantined because of it.
-    pub(super) fn record_fault(&mut self, blame: FaultSource, site: &str, probe: bool, now: Instant) -> bool {
-        match blame {
+    /// Records a fault of a request to `site`. Returns whether the fault opened the circuit.
+    pub(super) fn record_fault(
+        &mut self,
+        source: FaultSource,
+        site: &str,
+        probe: bool,
+        now: Instant,
+    ) -> bool {
+        match source {
             FaultSource::Proxy => self.faults = self.faults.saturating_add(1),
             FaultSource::Unclear => {
                 self.unclear_faults = self.unclear_faults.saturating_add(1);
                 if self.unclear_sites.len() < SITE_THRESHOLD
-                    && !self.unclear_sites.iter().any(|seen| seen == site)
+                    && !self.unclear_sites.iter().any(|known| known == site)
                 {
                     self.unclear_sites.push(site.to_owned());
                 }
@@ -85,27 +91,27 @@ impl ProxyHealth {
         let enough = self.faults >= FAULT_THRESHOLD
             || self.unclear_sites.len() >= SITE_THRESHOLD
             || self.unclear_faults >= UNCLEAR_THRESHOLD;
-        let lasts = match &self.open_circuit {
-            Some(shut) if probe => (shut.cooldown * 2).min(MAX_COOLDOWN),
+        let cooldown = match &self.open_circuit {
+            Some(open) if probe => (open.cooldown * 2).min(MAX_COOLDOWN),
             None if enough => FIRST_COOLDOWN,
-            // Too few yet, or what was under way when it was shut.
+            // Too few faults yet, or a request that began before the circuit opened.
             _ => return false,
         };
-        self.open_circuit = Some(OpenCircuit { until: now + lasts, cooldown: lasts, probe_started: None });
+        self.open_circuit = Some(OpenCircuit { until: now + cooldown, cooldown, probe_started: None });
         true
     }
 }
 
-/// So many faults of its own in a row quarantine it.
+/// The number of the proxy's own faults in a row that opens the circuit.
 const FAULT_THRESHOLD: u32 = 2;
-/// So many sites, each with a doubtful fault and no answer between them, do the same.
+/// The number of sites with unclear faults, and no answer between them, that opens the circuit.
 const SITE_THRESHOLD: usize = 3;
-/// So many doubtful faults in a row do so wherever they were met.
+/// The number of unclear faults in a row, at any sites, that opens the circuit.
 const UNCLEAR_THRESHOLD: u32 = 8;
-/// How long the first quarantine lasts; each probe that fails doubles it.
+/// The first cooldown. Each probe that fails doubles it.
 const FIRST_COOLDOWN: Duration = Duration::from_secs(10);
 const MAX_COOLDOWN: Duration = Duration::from_secs(300);
-/// A probe that nobody heard of for so long is given to another fetch.
+/// After this long without a result, another fetch may probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(120);
 
 #[cfg(test)]
@@ -117,9 +123,9 @@ mod tests {
     }
 
     #[test]
-    fn faults_in_a_row_quarantine_and_answers_between_them_begin_anew() {
+    fn faults_in_a_row_open_the_circuit_and_an_answer_between_them_resets_the_count() {
         use FaultSource::{Proxy, Unclear};
-        for (faults, shut) in [
+        for (faults, opens) in [
             (vec![Some((Proxy, "a"))], false),
             (vec![Some((Proxy, "a")), Some((Proxy, "a"))], true),
             (vec![Some((Proxy, "a")), None, Some((Proxy, "a"))], false),
@@ -129,48 +135,51 @@ mod tests {
             (vec![Some((Unclear, "a")), Some((Unclear, "b")), Some((Unclear, "c"))], true),
             (vec![Some((Unclear, "a")), Some((Unclear, "b")), None, Some((Unclear, "c"))], false),
         ] {
-            let (mut standing, now) = (ProxyHealth::default(), Instant::now());
+            let (mut health, now) = (ProxyHealth::default(), Instant::now());
             for fault in &faults {
                 match fault {
-                    Some((blame, site)) => {
-                        standing.record_fault(*blame, site, false, now);
+                    Some((source, site)) => {
+                        health.record_fault(*source, site, false, now);
                     }
-                    None => standing.record_success(),
+                    None => health.record_success(),
                 }
             }
-            let expected = if shut { HealthState::Down(FIRST_COOLDOWN) } else { HealthState::Healthy };
-            assert_eq!(standing.state(now), expected, "{faults:?}");
+            let expected = if opens { HealthState::Down(FIRST_COOLDOWN) } else { HealthState::Healthy };
+            assert_eq!(health.state(now), expected, "{faults:?}");
         }
     }
 
     #[test]
-    fn one_probe_goes_when_the_time_is_over_and_its_end_decides() {
-        let (mut standing, mut now) = (ProxyHealth::default(), Instant::now());
-        standing.record_fault(FaultSource::Proxy, "a", false, now);
-        assert!(standing.record_fault(FaultSource::Proxy, "a", false, now));
-        assert!(!standing.record_fault(FaultSource::Proxy, "a", false, now + seconds(9)), "it was under way");
+    fn one_probe_is_sent_after_the_cooldown_and_its_outcome_decides() {
+        let (mut health, mut now) = (ProxyHealth::default(), Instant::now());
+        health.record_fault(FaultSource::Proxy, "a", false, now);
+        assert!(health.record_fault(FaultSource::Proxy, "a", false, now));
+        assert!(
+            !health.record_fault(FaultSource::Proxy, "a", false, now + seconds(9)),
+            "the request began before the circuit opened"
+        );
         for wait in [10, 20, 40, 80, 160, 300, 300] {
-            assert!(matches!(standing.state(now + seconds(wait) / 2), HealthState::Down(_)), "{wait}");
+            assert!(matches!(health.state(now + seconds(wait) / 2), HealthState::Down(_)), "{wait}");
             now += seconds(wait);
-            assert_eq!(standing.state(now), HealthState::ProbeDue, "{wait}");
-            standing.begin_probe(now);
-            assert_eq!(standing.state(now), HealthState::Down(Duration::ZERO), "one at a time");
+            assert_eq!(health.state(now), HealthState::ProbeDue, "{wait}");
+            health.begin_probe(now);
+            assert_eq!(health.state(now), HealthState::Down(Duration::ZERO), "one at a time");
             assert!(
-                standing.record_fault(FaultSource::Unclear, "a", true, now),
-                "a probe need not fail for sure"
+                health.record_fault(FaultSource::Unclear, "a", true, now),
+                "an unclear fault of a probe counts too"
             );
         }
         now += seconds(300);
-        standing.begin_probe(now);
-        standing.cancel_probe();
-        assert_eq!(standing.state(now), HealthState::ProbeDue, "a dropped probe gives its turn to the next");
-        standing.begin_probe(now);
+        health.begin_probe(now);
+        health.cancel_probe();
+        assert_eq!(health.state(now), HealthState::ProbeDue, "a dropped probe allows the next one");
+        health.begin_probe(now);
         assert_eq!(
-            standing.state(now + PROBE_TIMEOUT),
+            health.state(now + PROBE_TIMEOUT),
             HealthState::ProbeDue,
-            "and so does one nobody hears of"
+            "so does a probe without a result"
         );
-        standing.record_success();
-        assert_eq!(standing.state(now), HealthState::Healthy);
+        health.record_success();
+        assert_eq!(health.state(now), HealthState::Healthy);
     }
 }

@@ -1,7 +1,8 @@
-//! Which exit an identity goes out by, for how long, and how exits and sessions fare.
+//! Selects the proxy endpoint of each identity, and tracks the health of endpoints and proxy sessions.
 //!
-//! An **exit** is a proxy, or an account at a provider's gateway; a **session** is one address behind it,
-//! which an identity keeps. What decides (tally, standing, cooling, choice) is pure.
+//! A **proxy endpoint** is one proxy, or one account at a provider's gateway. A **proxy session** is one
+//! address behind an endpoint; an identity keeps it. The decisions (`stats`, `health`, `site_cooldown`,
+//! `select`) are pure.
 
 mod account;
 mod endpoint;
@@ -36,18 +37,18 @@ use endpoint::ProxyEndpoint;
 use health::HealthState;
 use stats::UsageStats;
 
-/// One address that an identity goes out by: a proxy, or a session at a gateway.
+/// The address that an identity uses: a proxy, or one sticky session at a gateway.
 pub(crate) struct ProxySession {
     endpoint: Arc<ProxyEndpoint>,
     proxy_rules: ProxyRules,
     label: Option<String>,
-    /// It is for one fetch.
+    /// Whether the session is used by a single fetch only.
     is_ephemeral: bool,
-    /// When it is to be replaced, before its provider does.
+    /// When rungs replaces the session: before its provider does.
     expires_at: Option<Instant>,
-    /// How long it may rest before its provider forgets it.
+    /// How long the session may stay unused before its provider drops it.
     idle_timeout: Option<Duration>,
-    /// It is to show whether its exit works again, and has not yet.
+    /// Whether the session's next use probes an endpoint that failed before.
     is_probe: AtomicBool,
     stats: Mutex<SessionStats>,
 }
@@ -55,14 +56,14 @@ pub(crate) struct ProxySession {
 #[derive(Default)]
 struct SessionStats {
     usage: UsageStats,
-    /// Blocks, or faults, since the last page.
+    /// Blocks and faults since the last page.
     refusals: u32,
     last_used: Option<Instant>,
-    /// Sites that gave it pages.
+    /// Sites that returned a page to this session.
     served_sites: HashSet<String>,
 }
 
-/// Leave to use a session once. Dropped without a word, it tells nothing of it.
+/// A permit to use a proxy session once. Dropping it without an outcome leaves the health unchanged.
 pub(crate) struct ProxyPermit {
     session: Arc<ProxySession>,
     site: String,
@@ -72,8 +73,13 @@ pub(crate) struct ProxyPermit {
 }
 
 impl ProxySession {
-    fn new(endpoint: Arc<ProxyEndpoint>, proxy_rules: ProxyRules, life: SessionExpiry, probe: bool) -> Self {
-        let SessionExpiry { label, is_ephemeral, expires_at, idle_timeout } = life;
+    fn new(
+        endpoint: Arc<ProxyEndpoint>,
+        proxy_rules: ProxyRules,
+        expiry: SessionExpiry,
+        probe: bool,
+    ) -> Self {
+        let SessionExpiry { label, is_ephemeral, expires_at, idle_timeout } = expiry;
         if is_ephemeral {
             endpoint.acquire();
         }
@@ -81,71 +87,75 @@ impl ProxySession {
         Self { endpoint, proxy_rules, label, is_ephemeral, expires_at, idle_timeout, is_probe, stats }
     }
 
-    /// The way that it goes.
+    /// The proxy rules that route requests through this session.
     pub(crate) const fn proxy_rules(&self) -> &ProxyRules {
         &self.proxy_rules
     }
 
-    /// What tells it from others of its exit, without being a secret. `None` for a proxy that is one address.
+    /// Identifies the session among those of its endpoint without revealing a secret. `None` for a proxy that
+    /// is one address.
     pub(crate) fn label(&self) -> Option<&str> {
         self.label.as_deref()
     }
 
-    /// Whether it is for one fetch.
+    /// Whether the session is used by a single fetch only.
     pub(crate) const fn is_ephemeral(&self) -> bool {
         self.is_ephemeral
     }
 
-    /// Whether no new fetch should use it: its time is over, it is burnt, or its exit does not work.
+    /// Whether new fetches should use another session: this one is expired, idle for too long or burned, or
+    /// its endpoint does not work.
     pub(crate) fn should_replace(&self, now: Instant) -> bool {
         self.is_expired(now) || self.is_idle_expired(now) || self.is_burned() || !self.is_available(now)
     }
 
-    /// Whether its time is over.
+    /// Whether the session's lifetime is over.
     pub(crate) fn is_expired(&self, now: Instant) -> bool {
         self.expires_at.is_some_and(|until| until <= now)
     }
 
-    /// Whether it was not used for so long that its provider may have forgotten it.
+    /// Whether the session was unused for so long that its provider may have dropped it.
     fn is_idle_expired(&self, now: Instant) -> bool {
         let used = self.stats().last_used;
-        let rest = used.map(|used| now.saturating_duration_since(used));
-        self.idle_timeout.zip(rest).is_some_and(|(most, rest)| rest >= most)
+        let idle = used.map(|used| now.saturating_duration_since(used));
+        self.idle_timeout.zip(idle).is_some_and(|(limit, idle)| idle >= limit)
     }
 
-    /// Whether it was refused, or failed, too often. A proxy that is one address has none to change to.
+    /// Whether the session was refused, or failed, too often. Always `false` for a proxy that is one address:
+    /// it has no other session to change to.
     pub(crate) fn is_burned(&self) -> bool {
         self.label.is_some() && self.stats().refusals >= MAX_REFUSALS
     }
 
-    /// A request of its own met a fault on the way to `site`.
-    pub(crate) fn record_fault(&self, blame: FaultSource, site: &str) {
-        self.record_use(UseOutcome::Fault(blame), site, Duration::ZERO, Instant::now());
+    /// Records a fault of a request to `site` that had no permit.
+    pub(crate) fn record_fault(&self, source: FaultSource, site: &str) {
+        self.record_use(UseOutcome::Fault(source), site, Duration::ZERO, Instant::now());
     }
 
-    /// Whether `site` gave it a page before.
+    /// Whether `site` returned a page to this session before.
     pub(crate) fn is_served_by(&self, site: &str) -> bool {
         self.stats().served_sites.contains(site)
     }
 
-    /// Waits for a place at its exit, to ask `site`. `None`: the exit does not work just now.
+    /// Waits until the endpoint has capacity for a request to `site`. Returns `None` when the endpoint does
+    /// not work at present.
     ///
     /// # Errors
-    /// [`ErrorKind::Timeout`] when no place comes free.
+    /// [`ErrorKind::Timeout`] when no capacity becomes free within 60 s.
     pub(crate) async fn acquire(self: &Arc<Self>, site: &str) -> Result<Option<ProxyPermit>> {
-        let place = match &self.endpoint.concurrency {
+        let slot = match &self.endpoint.concurrency {
             None => None,
-            Some(places) => {
-                let free = Arc::clone(&places.semaphore);
-                let Ok(Ok(place)) = timeout(ACQUIRE_TIMEOUT, free.acquire_owned()).await else {
+            Some(limit) => {
+                let semaphore = Arc::clone(&limit.semaphore);
+                let Ok(Ok(slot)) = timeout(ACQUIRE_TIMEOUT, semaphore.acquire_owned()).await else {
                     let message = format!(
-                        "no place at the proxy {} came free within {ACQUIRE_TIMEOUT:?}",
+                        "timed out after {ACQUIRE_TIMEOUT:?} waiting for a free slot at the proxy {}",
                         self.endpoint.name
                     );
                     return Err(Error::new(ErrorKind::Timeout, message)
-                        .with_hint("`--proxy-concurrency` allows more at once"));
+                        .with_hint("allow more concurrent requests with `--proxy-concurrency`"));
                 };
-                Some(place)
+                Some(slot)
             }
         };
         let now = Instant::now();
@@ -160,7 +170,7 @@ impl ProxySession {
             site: site.to_owned(),
             started: now,
             outcome: UseOutcome::Unknown,
-            _slot: place,
+            _slot: slot,
         }))
     }
 
@@ -168,20 +178,20 @@ impl ProxySession {
         self.is_probe.load(Ordering::Relaxed) || self.endpoint.health(now) == HealthState::Healthy
     }
 
-    fn record_use(&self, ended: UseOutcome, site: &str, took: Duration, now: Instant) {
+    fn record_use(&self, outcome: UseOutcome, site: &str, took: Duration, now: Instant) {
         let probe = self.is_probe.swap(false, Ordering::Relaxed);
-        self.endpoint.record_use(ended, took, site, probe, now);
-        let mut life = self.stats();
-        life.last_used = Some(now);
-        life.usage.record(ended, took, now);
-        match ended {
+        self.endpoint.record_use(outcome, took, site, probe, now);
+        let mut stats = self.stats();
+        stats.last_used = Some(now);
+        stats.usage.record(outcome, took, now);
+        match outcome {
             UseOutcome::Page(_) => {
-                life.refusals = 0;
-                if life.served_sites.len() < MAX_SITES {
-                    life.served_sites.insert(site.to_owned());
+                stats.refusals = 0;
+                if stats.served_sites.len() < MAX_SITES {
+                    stats.served_sites.insert(site.to_owned());
                 }
             }
-            UseOutcome::Blocked | UseOutcome::Fault(_) => life.refusals += 1,
+            UseOutcome::Blocked | UseOutcome::Fault(_) => stats.refusals += 1,
             UseOutcome::Answered | UseOutcome::Unknown => {}
         }
     }
@@ -199,23 +209,23 @@ impl Drop for ProxySession {
         if self.is_ephemeral {
             self.endpoint.release();
         }
-        let tally = &self.stats.get_mut().unwrap_or_else(PoisonError::into_inner).usage;
+        let usage = &self.stats.get_mut().unwrap_or_else(PoisonError::into_inner).usage;
         tracing::debug!(
             proxy = self.endpoint.name,
             session = self.label,
-            uses = tally.uses,
-            pages = tally.pages,
-            blocks = tally.blocks,
-            faults = tally.faults,
-            "a session is over"
+            uses = usage.uses,
+            pages = usage.pages,
+            blocks = usage.blocks,
+            faults = usage.faults,
+            "proxy session ended"
         );
     }
 }
 
 impl ProxyPermit {
-    /// The use is over.
-    pub(crate) fn finish(mut self, how: UseOutcome) {
-        self.outcome = how;
+    /// Ends the use with `outcome`.
+    pub(crate) fn finish(mut self, outcome: UseOutcome) {
+        self.outcome = outcome;
     }
 }
 
@@ -229,7 +239,7 @@ impl Drop for ProxyPermit {
     }
 }
 
-/// What a session is told apart by, and how long it lasts.
+/// How a new session is labelled, and how long it lasts.
 struct SessionExpiry {
     label: Option<String>,
     is_ephemeral: bool,
@@ -237,11 +247,11 @@ struct SessionExpiry {
     idle_timeout: Option<Duration>,
 }
 
-/// So many refusals or faults in a row, and a session is used no more.
+/// The number of refusals or faults in a row after which a session is burned.
 const MAX_REFUSALS: u32 = 2;
-/// The longest wait for a place at a proxy.
+/// The longest wait for capacity at an endpoint.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Of how many sites a session remembers that they gave it pages.
+/// How many sites a session remembers as having returned pages.
 const MAX_SITES: usize = 512;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a pool of exits is made of, as the user says it.
+//! The configuration of a proxy pool.
 
 use std::fmt;
 use std::io::Read;
@@ -13,23 +13,23 @@ use crate::error_kind::ErrorKind;
 use crate::proxy::{NoProxy, Proxy};
 use crate::redact::Secret;
 
-/// Several ways out, and how identities use them. Give it to `FetcherBuilder::proxies`.
+/// Several proxy endpoints, and how identities use them. Pass it to `FetcherBuilder::proxies`.
 ///
-/// Each exit's health is kept: pages, blocks, faults, latency. Healthy ones are taken more often; one that
-/// does not work is left alone for a while and then tried by a single fetch; one that a site refuses leaves
-/// that site alone. When none works, fetches fail with [`ErrorKind::Proxy`].
+/// rungs tracks each endpoint's pages, blocks, faults and latency, and prefers healthy ones. An endpoint that
+/// does not work is set aside for a while, then probed by a single fetch. An endpoint that a site refuses is
+/// not used for that site for a while. When no endpoint works, fetches fail with [`ErrorKind::Proxy`].
 ///
 /// ```
-/// use rungs::{Fetcher, Mode, ProxyPool};
+/// use rungs::{Fetcher, ProxyPool, RotationMode};
 ///
 /// let pool = ProxyPool::new()
 ///     .proxy("http://user:pass@one.example:7000".parse()?)
 ///     .proxy("socks5h://two.example:1080".parse()?)
-///     .mode(Mode::Rotating)
+///     .mode(RotationMode::Rotating)
 ///     .concurrency(16);
 /// let fetcher = Fetcher::builder().proxies(pool).build()?;
-/// for exit in fetcher.exits() {
-///     println!("{}: {} of {} uses brought a page", exit.proxy, exit.pages, exit.uses);
+/// for proxy in fetcher.proxy_stats() {
+///     println!("{}: {} of {} uses returned a page", proxy.proxy, proxy.pages, proxy.uses);
 /// }
 /// # Ok::<(), rungs::Error>(())
 /// ```
@@ -44,17 +44,17 @@ pub struct ProxyPool {
     pub(super) seed: Option<u64>,
 }
 
-/// How long an identity keeps its exit.
+/// How long an identity keeps its proxy endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum RotationMode {
-    /// An identity keeps one exit for all it fetches, and its connections with it.
+    /// An identity keeps one endpoint, and its connections, for all its fetches.
     #[default]
     Sticky,
-    /// Every fetch is an identity of its own, on fresh connections, out of the exit that is best then.
+    /// Each fetch gets a new identity with new connections, on the endpoint that is best at that time.
     Rotating,
-    /// One exit, and one identity, for each site (registrable domain).
+    /// One endpoint and one identity for each site (registrable domain).
     PerHost,
 }
 
@@ -62,7 +62,7 @@ impl RotationMode {
     /// All modes.
     pub const ALL: [Self; 3] = [Self::Sticky, Self::Rotating, Self::PerHost];
 
-    /// As settings write it: `sticky`, `rotating`, `per-host`.
+    /// The name in settings: `sticky`, `rotating`, `per-host`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -73,7 +73,7 @@ impl RotationMode {
     }
 }
 
-/// Where sessions come from.
+/// The source of proxy sessions.
 #[derive(Clone, PartialEq)]
 pub(super) enum ProxySource {
     /// A proxy that is one address.
@@ -82,7 +82,7 @@ pub(super) enum ProxySource {
 }
 
 impl ProxySource {
-    /// Its address, without credentials.
+    /// The address, without credentials.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Proxy(proxy) => proxy.to_string(),
@@ -90,7 +90,7 @@ impl ProxySource {
         }
     }
 
-    /// Whether it has many addresses.
+    /// Whether it has several addresses.
     pub(super) fn has_sessions(&self) -> bool {
         match self {
             Self::Proxy(_) => false,
@@ -100,7 +100,7 @@ impl ProxySource {
 }
 
 impl ProxyPool {
-    /// A pool without exits, which fetches nothing: add some.
+    /// Creates an empty pool. Add at least one proxy or account before use.
     pub fn new() -> Self {
         Self::default()
     }
@@ -117,33 +117,33 @@ impl ProxyPool {
         self
     }
 
-    /// Adds the proxies of a list: one URL a line, `#` begins a comment. `origin` names it in errors.
+    /// Adds the proxies of a list: one URL a line, `#` begins a comment. Errors name `origin`.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] naming `origin` and the line that is no proxy's URL; a list of more than 4 MiB or
-    /// 10,000 proxies, or of none.
+    /// [`ErrorKind::Config`] naming `origin` and the line that is not a proxy URL. Also when the list is
+    /// empty, longer than 4 MiB, or has more than 10,000 proxies.
     pub fn list(mut self, text: &str, origin: &str) -> Result<Self> {
         self.sources.extend(Proxy::parse_list(text, origin)?.into_iter().map(ProxySource::Proxy));
         Ok(self)
     }
 
-    /// Adds the proxies listed in a file, as [`list`](Self::list) reads them.
+    /// Adds the proxies listed in a file, in the format of [`list`](Self::list).
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] when the file cannot be read, or what [`list`](Self::list) says.
+    /// [`ErrorKind::Config`] when the file cannot be read, and the errors of [`list`](Self::list).
     pub fn file(self, path: &Path) -> Result<Self> {
         let unreadable = |cause: std::io::Error| {
-            let message = format!("could not read the list of proxies {}", path.display());
+            let message = format!("could not read the proxy list {}", path.display());
             Error::new(ErrorKind::Config, message).with_source(cause)
         };
         let mut text = String::new();
         let file = std::fs::File::open(path).map_err(unreadable)?;
-        // One byte more than a list may have, so that a longer one is told.
+        // One byte more than a list may have, so that a longer one is rejected.
         file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(unreadable)?;
         self.list(&text, &path.display().to_string())
     }
 
-    /// Gives these credentials to every proxy added so far that has none.
+    /// Sets these credentials on every proxy added so far that has none.
     pub fn default_credentials(mut self, user: &str, password: &Secret) -> Self {
         for source in &mut self.sources {
             if let ProxySource::Proxy(proxy) = source {
@@ -153,31 +153,31 @@ impl ProxyPool {
         self
     }
 
-    /// How long an identity keeps its exit. Default: [`Mode::Sticky`].
+    /// How long an identity keeps its endpoint. Default: [`RotationMode::Sticky`].
     pub const fn mode(mut self, mode: RotationMode) -> Self {
         self.mode = mode;
         self
     }
 
-    /// How many attempts may use one exit at once, at least 1. Default: no such limit.
-    pub const fn concurrency(mut self, most: u32) -> Self {
-        self.concurrency = Some(if most == 0 { 1 } else { most });
+    /// The maximum number of concurrent attempts through one endpoint, at least 1. Default: unlimited.
+    pub const fn concurrency(mut self, limit: u32) -> Self {
+        self.concurrency = Some(if limit == 0 { 1 } else { limit });
         self
     }
 
-    /// Goes without a proxy while none works, which the trace tells. Default: false, the fetch fails.
+    /// Connects directly while no proxy works; the trace shows it. Default: false, the fetch fails.
     pub const fn fallback_direct(mut self, allow: bool) -> Self {
         self.fallback_direct = allow;
         self
     }
 
-    /// The hosts of `list` go direct: see [`Bypass::new`]. Default: none.
+    /// Connects directly to the hosts of `list`, see [`NoProxy::new`]. Default: none.
     pub fn no_proxy(mut self, list: &str) -> Self {
         self.no_proxy = NoProxy::new(list);
         self
     }
 
-    /// Draws exits and sessions from this seed, so that a run can be repeated. Default: nobody can guess them.
+    /// Seeds the selection of endpoints and session ids, to make a run repeatable. Default: random.
     pub const fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
@@ -187,13 +187,13 @@ impl ProxyPool {
         self.sources.iter().any(|source| matches!(source, ProxySource::Account(_)))
     }
 
-    /// How many exits it has.
+    /// The number of endpoints.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.sources.len()
     }
 
-    /// Whether it has no exits.
+    /// Whether the pool has no endpoints.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.sources.is_empty()
@@ -202,9 +202,9 @@ impl ProxyPool {
 
 impl fmt::Debug for ProxyPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let exits: Vec<String> = self.sources.iter().map(ProxySource::name).collect();
+        let endpoints: Vec<String> = self.sources.iter().map(ProxySource::name).collect();
         f.debug_struct("ProxyPool")
-            .field("exits", &exits)
+            .field("endpoints", &endpoints)
             .field("mode", &self.mode)
             .field("concurrency", &self.concurrency)
             .field("fallback_direct", &self.fallback_direct)
@@ -212,5 +212,5 @@ impl fmt::Debug for ProxyPool {
     }
 }
 
-/// The longest list that may be read, in bytes: what `Proxy::list` takes.
+/// The longest list that is read, in bytes: the limit of `Proxy::parse_list`.
 const MAX_FILE: u64 = 4 << 20;

@@ -1,4 +1,4 @@
-//! Which exit is taken: the fit before the unfit, and among those by weight. Pure.
+//! Selects a proxy endpoint: healthy ones first, and among those by weight. Pure.
 
 use std::time::Duration;
 
@@ -6,89 +6,97 @@ use tokio::time::Instant;
 
 use super::health::HealthState;
 
-/// An exit as it stands for one fetch.
+/// The state of an endpoint for one fetch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate {
     pub(super) health: HealthState,
-    /// Until when it had better leave the site alone.
+    /// When the endpoint's cooldown for the site ends.
     pub(super) cooldown_until: Option<Instant>,
-    /// How many fetches use it now.
+    /// The number of fetches that use it at present.
     pub(super) load: usize,
-    /// It takes no more at once.
+    /// Whether its concurrency limit is reached.
     pub(super) is_full: bool,
-    /// How much it is preferred, by its health.
+    /// The weight by its statistics.
     pub(super) weight: f64,
-    /// The fetch has just left it.
+    /// Whether the fetch has just left this endpoint.
     pub(super) was_left: bool,
 }
 
-/// What a choice came to.
+/// The result of a selection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Selection {
-    /// The exit at this place.
+    /// The endpoint at this index.
     Endpoint(usize),
-    /// The same, to see whether it works again.
+    /// The endpoint at this index, as a probe.
     Probe(usize),
-    /// None works; the next is tried again in so long.
+    /// No endpoint works; the next probe is due after this time.
     Unavailable(Duration),
 }
 
-/// Chooses by `draw`, from 0 to 1. `probing`: the fetch may try one that did not work. One that the fetch has
-/// just left is taken again only when there is no other.
+/// Selects by `draw`, from 0 to 1. `probing`: the fetch may probe an endpoint that failed before. An endpoint
+/// that the fetch has just left is selected only when there is no other.
 pub(super) fn select(candidates: &[Candidate], probing: bool, draw: f64) -> Selection {
-    let due = |left| {
-        let is_due = |one: &Candidate| one.health == HealthState::ProbeDue && one.was_left == left;
+    let due = |was_left| {
+        let is_due = |one: &Candidate| one.health == HealthState::ProbeDue && one.was_left == was_left;
         candidates.iter().position(is_due).map(Selection::Probe)
     };
-    let fit = |left: bool| {
-        let fit = |one: &&Candidate| one.health == HealthState::Healthy && one.was_left == left;
-        candidates.iter().any(|one| fit(&one)).then(|| select_healthy(candidates, fit, draw)).flatten()
+    let healthy = |was_left: bool| {
+        let healthy = |one: &&Candidate| one.health == HealthState::Healthy && one.was_left == was_left;
+        candidates
+            .iter()
+            .any(|one| healthy(&one))
+            .then(|| select_healthy(candidates, healthy, draw))
+            .flatten()
     };
     let first = if probing { due(false) } else { None };
     first
-        .or_else(|| fit(false).map(Selection::Endpoint))
+        .or_else(|| healthy(false).map(Selection::Endpoint))
         .or_else(|| due(false))
-        .or_else(|| fit(true).map(Selection::Endpoint))
+        .or_else(|| healthy(true).map(Selection::Endpoint))
         .or_else(|| due(true))
         .unwrap_or_else(|| Selection::Unavailable(shortest_wait(candidates)))
 }
 
-/// One of the fit: those with room that the site has not refused, else those with room, else any; where all
-/// were refused, the one whose time is over first.
-fn select_healthy(candidates: &[Candidate], fit: impl Fn(&&Candidate) -> bool, draw: f64) -> Option<usize> {
-    let warm = |one: &Candidate| one.cooldown_until.is_none();
-    let of = |wanted: &dyn Fn(&Candidate) -> bool| -> Vec<usize> {
-        let found = candidates.iter().enumerate().filter(|(_, one)| fit(one) && wanted(one));
+/// Selects among the healthy: first those with capacity that the site has not refused, then any that the site
+/// has not refused. If the site refused all, selects the one whose cooldown ends first.
+fn select_healthy(
+    candidates: &[Candidate],
+    is_match: impl Fn(&&Candidate) -> bool,
+    draw: f64,
+) -> Option<usize> {
+    let not_refused = |one: &Candidate| one.cooldown_until.is_none();
+    let indices = |condition: &dyn Fn(&Candidate) -> bool| -> Vec<usize> {
+        let found = candidates.iter().enumerate().filter(|(_, one)| is_match(one) && condition(one));
         found.map(|(at, _)| at).collect()
     };
-    let with_room = of(&|one| warm(one) && !one.is_full);
-    if !with_room.is_empty() {
-        return pick_weighted(candidates, &with_room, draw);
+    let with_capacity = indices(&|one| not_refused(one) && !one.is_full);
+    if !with_capacity.is_empty() {
+        return pick_weighted(candidates, &with_capacity, draw);
     }
-    let warm = of(&warm);
-    if !warm.is_empty() {
-        return pick_weighted(candidates, &warm, draw);
+    let not_refused = indices(&not_refused);
+    if !not_refused.is_empty() {
+        return pick_weighted(candidates, &not_refused, draw);
     }
-    of(&|_| true).into_iter().min_by_key(|at| candidates[*at].cooldown_until)
+    indices(&|_| true).into_iter().min_by_key(|at| candidates[*at].cooldown_until)
 }
 
 fn pick_weighted(candidates: &[Candidate], among: &[usize], draw: f64) -> Option<usize> {
     #[expect(clippy::cast_precision_loss, reason = "far fewer fetches than 2^53")]
     let weight = |at: usize| candidates[at].weight / (1 + candidates[at].load) as f64;
     let best = among.iter().map(|at| weight(*at)).fold(0.0, f64::max);
-    // The worst is still asked now and then: how else would it be seen to get better?
+    // The worst endpoint still gets a few requests. Otherwise its recovery would not be noticed.
     let weights: Vec<f64> = among.iter().map(|at| weight(*at).max(best * MIN_SHARE)).collect();
-    let mut left = draw * weights.iter().sum::<f64>();
+    let mut remaining = draw * weights.iter().sum::<f64>();
     for (at, weight) in among.iter().zip(&weights) {
-        left -= weight;
-        if left < 0.0 {
+        remaining -= weight;
+        if remaining < 0.0 {
             return Some(*at);
         }
     }
     among.last().copied()
 }
 
-/// When the next of those that are down is tried again.
+/// The time until the next probe of an endpoint that is down.
 fn shortest_wait(candidates: &[Candidate]) -> Duration {
     let waits = candidates.iter().filter_map(|one| match one.health {
         HealthState::Down(wait) => Some(wait),
@@ -97,7 +105,7 @@ fn shortest_wait(candidates: &[Candidate]) -> Duration {
     waits.min().unwrap_or_default()
 }
 
-/// No exit gets less than this part of the best one's share.
+/// The smallest share of an endpoint, as a part of the best one's share.
 const MIN_SHARE: f64 = 0.02;
 
 #[cfg(test)]
@@ -118,14 +126,14 @@ mod tests {
     }
 
     #[test]
-    fn the_fit_come_first_then_those_with_room_then_those_the_site_has_not_refused() {
+    fn healthy_endpoints_come_first_then_those_with_capacity_that_the_site_has_not_refused() {
         let now = Instant::now();
         let cooling =
             |seconds| Candidate { cooldown_until: Some(now + Duration::from_secs(seconds)), ..GOOD };
         let full = Candidate { is_full: true, ..GOOD };
         let due = Candidate { health: HealthState::ProbeDue, ..GOOD };
-        let left = Candidate { was_left: true, ..GOOD };
-        for (candidates, probing, chosen) in [
+        let replaced = Candidate { was_left: true, ..GOOD };
+        for (candidates, probing, expected) in [
             (vec![down(5), GOOD], true, Selection::Endpoint(1)),
             (vec![full, GOOD], true, Selection::Endpoint(1)),
             (vec![full, cooling(9)], true, Selection::Endpoint(0)),
@@ -135,25 +143,25 @@ mod tests {
             (vec![GOOD, due], true, Selection::Probe(1)),
             (vec![GOOD, due], false, Selection::Endpoint(0)),
             (vec![down(5), due], false, Selection::Probe(1)),
-            (vec![left, GOOD], false, Selection::Endpoint(1)),
-            (vec![left, cooling(9)], false, Selection::Endpoint(1)),
-            (vec![left, due], false, Selection::Probe(1)),
-            (vec![left, down(5)], false, Selection::Endpoint(0)),
+            (vec![replaced, GOOD], false, Selection::Endpoint(1)),
+            (vec![replaced, cooling(9)], false, Selection::Endpoint(1)),
+            (vec![replaced, due], false, Selection::Probe(1)),
+            (vec![replaced, down(5)], false, Selection::Endpoint(0)),
             (vec![down(7), down(5)], true, Selection::Unavailable(Duration::from_secs(5))),
             (vec![], true, Selection::Unavailable(Duration::ZERO)),
         ] {
-            assert_eq!(select(&candidates, probing, 0.0), chosen, "{candidates:?}");
+            assert_eq!(select(&candidates, probing, 0.0), expected, "{candidates:?}");
         }
     }
 
     #[test]
     fn shares_follow_weight_and_load_and_no_endpoint_is_starved() {
-        let of = |weight, load| Candidate { load, weight, ..GOOD };
+        let candidate_with = |weight, load| Candidate { load, weight, ..GOOD };
         for (candidates, shares) in [
-            (vec![of(1.0, 0), of(1.0, 0)], vec![500, 500]),
-            (vec![of(3.0, 0), of(1.0, 0)], vec![750, 250]),
-            (vec![of(1.0, 0), of(1.0, 3)], vec![800, 200]),
-            (vec![of(1.0, 0), of(0.0, 0)], vec![980, 20]),
+            (vec![candidate_with(1.0, 0), candidate_with(1.0, 0)], vec![500, 500]),
+            (vec![candidate_with(3.0, 0), candidate_with(1.0, 0)], vec![750, 250]),
+            (vec![candidate_with(1.0, 0), candidate_with(1.0, 3)], vec![800, 200]),
+            (vec![candidate_with(1.0, 0), candidate_with(0.0, 0)], vec![980, 20]),
         ] {
             let mut found = vec![0; candidates.len()];
             for draw in 0..1000 {

@@ -1,4 +1,4 @@
-//! What came of the use of an exit or a session: rates that fade, and how fast it is. Pure.
+//! Outcomes of the uses of an endpoint or a session: decaying rates and latency. Pure.
 
 use std::time::Duration;
 
@@ -7,42 +7,42 @@ use tokio::time::Instant;
 /// How one use ended, as far as the proxy is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UseOutcome {
-    /// With a page of the site's, its first byte after this long where that is known.
+    /// The site returned a page; its first byte took this long, if that is known.
     Page(Option<Duration>),
-    /// With an answer of the site's that is no page and no word on the address that asked.
+    /// The site returned an answer that is not a page and does not refuse the address.
     Answered,
     /// The site refused the address.
     Blocked,
-    /// No answer of the site's came, and the proxy had a part in it.
+    /// The site did not answer, and the proxy contributed to that.
     Fault(FaultSource),
-    /// With nothing that tells of the proxy.
+    /// The use says nothing about the proxy.
     Unknown,
 }
 
-/// Whose doing a fault is.
+/// Which side caused a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FaultSource {
-    /// The proxy's own: it cannot be reached, or wants other credentials.
+    /// The proxy: it cannot be reached, or requires other credentials.
     Proxy,
-    /// It may be the site's: the proxy could not reach it, or the connection broke.
+    /// Possibly the site: the proxy could not reach it, or the connection broke.
     Unclear,
 }
 
-/// Counts of all uses, and the same counts fading with time.
+/// Counts of all uses, and the same counts decaying with time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct UsageStats {
     pub(super) uses: u64,
     pub(super) pages: u64,
     pub(super) blocks: u64,
     pub(super) faults: u64,
-    /// How long all uses took together.
+    /// The total duration of all uses.
     pub(super) busy: Duration,
-    /// The time to the first byte of a page, newer ones counting more.
+    /// The time to the first byte of a page, as a moving average.
     pub(super) latency: Option<Duration>,
     decaying: DecayingCounts,
 }
 
-/// Counts as of a moment; older ones weigh less.
+/// Counts at one moment; older uses weigh less.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct DecayingCounts {
     pages: f64,
@@ -52,16 +52,16 @@ struct DecayingCounts {
 }
 
 impl UsageStats {
-    /// Counts a use that ended at `now` and took `took`.
-    pub(super) fn record(&mut self, ended: UseOutcome, took: Duration, now: Instant) {
+    /// Records a use that ended at `now` and took `took`.
+    pub(super) fn record(&mut self, outcome: UseOutcome, took: Duration, now: Instant) {
         self.uses += 1;
         self.busy = self.busy.saturating_add(took);
-        let fading = &mut self.decaying;
-        *fading = fading.decayed_to(now);
-        match ended {
+        let decaying = &mut self.decaying;
+        *decaying = decaying.decayed_to(now);
+        match outcome {
             UseOutcome::Page(latency) => {
                 self.pages += 1;
-                fading.pages += 1.0;
+                decaying.pages += 1.0;
                 if let Some(latency) = latency {
                     self.latency = Some(self.latency.map_or(latency, |old| {
                         old.mul_f64(1.0 - LATENCY_SMOOTHING) + latency.mul_f64(LATENCY_SMOOTHING)
@@ -70,24 +70,24 @@ impl UsageStats {
             }
             UseOutcome::Blocked => {
                 self.blocks += 1;
-                fading.blocks += 1.0;
+                decaying.blocks += 1.0;
             }
             UseOutcome::Fault(_) => {
                 self.faults += 1;
-                fading.faults += 1.0;
+                decaying.faults += 1.0;
             }
             UseOutcome::Answered | UseOutcome::Unknown => {}
         }
     }
 
-    /// The part of late uses that brought a page, from above 0 to 1; 1 while nothing is known.
+    /// The part of recent uses that returned a page: above 0, at most 1. Returns 1 while nothing is known.
     pub(super) fn success_rate(&self, now: Instant) -> f64 {
         let DecayingCounts { pages, blocks, faults, .. } = self.decaying.decayed_to(now);
         (pages + 1.0) / (pages + blocks + faults + 1.0)
     }
 
-    /// How much it is to be preferred: pages count twice over, and half the time is worth twice as much.
-    /// One whose latency is not known is taken to be as fast as `typical`.
+    /// The weight of the endpoint in the selection: the square of the success rate, divided by the latency.
+    /// `typical` is used when the latency is unknown.
     pub(super) fn weight(&self, typical: Duration, now: Instant) -> f64 {
         let success = self.success_rate(now);
         let latency = self.latency.unwrap_or(typical) + LATENCY_FLOOR;
@@ -96,24 +96,24 @@ impl UsageStats {
 }
 
 impl DecayingCounts {
-    /// The same counts, faded until `now`.
+    /// The same counts, decayed to `now`.
     fn decayed_to(&self, now: Instant) -> Self {
         let age = self.as_of.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        let left = 0.5_f64.powf(age.as_secs_f64() / HALF_LIFE.as_secs_f64());
+        let factor = 0.5_f64.powf(age.as_secs_f64() / HALF_LIFE.as_secs_f64());
         Self {
-            pages: self.pages * left,
-            blocks: self.blocks * left,
-            faults: self.faults * left,
+            pages: self.pages * factor,
+            blocks: self.blocks * factor,
+            faults: self.faults * factor,
             as_of: Some(now),
         }
     }
 }
 
-/// After so long a use counts half.
+/// The half-life of a use's weight.
 const HALF_LIFE: Duration = Duration::from_secs(300);
-/// How much of the latency is the newest page's.
+/// The weight of the newest page in the average latency.
 const LATENCY_SMOOTHING: f64 = 0.2;
-/// Differences below this do not matter.
+/// Added to every latency, so that small differences hardly matter.
 const LATENCY_FLOOR: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
@@ -121,18 +121,18 @@ mod tests {
     use super::*;
 
     fn after(uses: &[UseOutcome], now: Instant) -> UsageStats {
-        let mut tally = UsageStats::default();
-        for ended in uses {
-            tally.record(*ended, Duration::ZERO, now);
+        let mut stats = UsageStats::default();
+        for outcome in uses {
+            stats.record(*outcome, Duration::ZERO, now);
         }
-        tally
+        stats
     }
 
     const PAGE: UseOutcome = UseOutcome::Page(None);
     const FAULT: UseOutcome = UseOutcome::Fault(FaultSource::Proxy);
 
     #[test]
-    fn success_is_the_part_that_brought_pages_and_what_tells_nothing_is_left_out() {
+    fn the_success_rate_is_the_part_of_pages_and_ignores_unknown_outcomes() {
         let now = Instant::now();
         for (uses, success) in [
             (vec![], 1.0),
@@ -148,14 +148,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_long_ago_is_forgiven() {
+    fn old_faults_are_forgotten() {
         let now = Instant::now();
-        let tally = after(&[FAULT; 8], now);
+        let stats = after(&[FAULT; 8], now);
         for (later, success) in [(0, 1.0 / 9.0), (300, 1.0 / 5.0), (600, 1.0 / 3.0), (6_000, 1.0)] {
-            let found = tally.success_rate(now + Duration::from_secs(later));
+            let found = stats.success_rate(now + Duration::from_secs(later));
             assert!((found - success).abs() < 1e-4, "{later} {found}");
         }
-        assert_eq!(tally.faults, 8, "the totals stay");
+        assert_eq!(stats.faults, 8, "the totals stay");
     }
 
     #[test]
@@ -174,7 +174,10 @@ mod tests {
         let weight = |uses: &[UseOutcome]| after(uses, now).weight(Duration::from_millis(150), now);
         let ratio = |a: &[UseOutcome], b: &[UseOutcome]| weight(a) / weight(b);
         assert!((ratio(&[page(150)], &[page(350)]) - 2.0).abs() < 1e-9);
-        assert!((ratio(&[], &[page(150)]) - 1.0).abs() < 1e-9, "the unknown are taken to be typical");
+        assert!(
+            (ratio(&[], &[page(150)]) - 1.0).abs() < 1e-9,
+            "an unknown latency counts as the typical one"
+        );
         assert!((ratio(&[FAULT], &[]) - 0.25).abs() < 1e-9);
     }
 }

@@ -1,4 +1,4 @@
-//! What the answer to a request for robots.txt means, and for how long (RFC 9309, section 2.3). Pure.
+//! Interprets the response to a robots.txt request, and how long it is valid (RFC 9309, section 2.3). Pure.
 
 use std::time::Duration;
 
@@ -9,30 +9,30 @@ use super::Rules;
 use crate::error::Error;
 use crate::error_kind::ErrorKind;
 
-/// What is known of one origin's robots.txt.
+/// The robots.txt of one origin.
 #[derive(Clone, Debug)]
 pub(crate) enum RobotsEntry {
-    /// It says this, or there is none, which allows everything.
+    /// Its rules. A missing file allows everything.
     Rules(Rules),
-    /// It cannot be had, which forbids everything until it can: why.
+    /// It could not be fetched, so the whole site is treated as disallowed until it can. Contains the reason.
     Unreachable(String),
 }
 
 impl RobotsEntry {
-    /// What an answer with this status and body says.
+    /// Interprets a response with this status and body.
     pub(super) fn from_response(status: StatusCode, body: &[u8]) -> Self {
         match status.as_u16() {
             200..300 => Self::Rules(Rules::parse(body)),
-            // Too many requests is no word on the file.
-            429 | 500.. => Self::Unreachable(format!("the site answered {}", status.as_u16())),
+            // 429 says nothing about the file itself.
+            429 | 500.. => Self::Unreachable(format!("the server answered with status {}", status.as_u16())),
             _ => Self::Rules(Rules::allow_all()),
         }
     }
 
-    /// What it says when no answer came. `Err` when that is not the site's doing.
+    /// Interprets a request without a response. `Err` when the failure is not the site's.
     pub(super) fn from_error(error: Error) -> Result<Self, Error> {
         match error.kind() {
-            // Redirected too often, in a circle or to where nobody may be led: as if it were not there.
+            // Too many redirects, a redirect loop or a forbidden target: treated as a missing file.
             ErrorKind::Redirect => Ok(Self::Rules(Rules::allow_all())),
             ErrorKind::Dns
             | ErrorKind::Connect
@@ -44,7 +44,7 @@ impl RobotsEntry {
         }
     }
 
-    /// Whether `url` may be fetched; `file` is where the rules are from.
+    /// Checks whether `url` may be fetched. `file` is the URL of the robots.txt.
     ///
     /// # Errors
     /// [`ErrorKind::Robots`] naming the rule and the file.
@@ -52,22 +52,24 @@ impl RobotsEntry {
         let message = match self {
             Self::Rules(rules) => match rules.find_disallow(url) {
                 None => return Ok(()),
-                Some(rule) => format!("robots.txt forbids it: {rule} in {file}"),
+                Some(rule) => format!("robots.txt disallows the URL: {rule} in {file}"),
             },
-            Self::Unreachable(why) => {
-                format!("robots.txt cannot be had, which forbids everything until it can: {file}: {why}")
+            Self::Unreachable(reason) => {
+                format!(
+                    "could not fetch robots.txt, so the whole site is treated as disallowed: {file}: {reason}"
+                )
             }
         };
         let error = Error::new(ErrorKind::Robots, message)
-            .with_hint("`--robots ignore` does not ask; the trace says so");
+            .with_hint("skip the check with `--robots ignore`; the trace shows it");
         Err(match self {
             Self::Rules(_) => error,
-            // By this a caller knows that it may pass.
-            Self::Unreachable(why) => error.with_source(Error::new(ErrorKind::Connect, why.as_str())),
+            // The source tells the caller that the failure may be temporary.
+            Self::Unreachable(reason) => error.with_source(Error::new(ErrorKind::Connect, reason.as_str())),
         })
     }
 
-    /// The time to leave between two requests, if the file names one.
+    /// The `Crawl-delay` of the file, or zero.
     pub(crate) fn crawl_delay(&self) -> Duration {
         match self {
             Self::Rules(rules) => rules.crawl_delay().unwrap_or_default(),
@@ -76,7 +78,7 @@ impl RobotsEntry {
     }
 }
 
-/// How long an answer with these headers holds.
+/// How long a response with these headers is valid.
 pub(super) fn lifetime(headers: &HeaderMap) -> Duration {
     let lines = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|line| line.to_str().ok());
     for directive in lines.flat_map(|line| line.split(',')).map(str::trim) {
@@ -93,11 +95,11 @@ pub(super) fn lifetime(headers: &HeaderMap) -> Duration {
     DEFAULT_LIFETIME
 }
 
-/// How long a file holds when it does not say.
+/// The lifetime of a file that states none.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(3600);
-/// However short it says.
+/// The minimum lifetime, whatever the file states.
 pub(super) const MIN_LIFETIME: Duration = Duration::from_secs(60);
-/// However long it says (RFC 9309, section 2.4).
+/// The maximum lifetime, whatever the file states (RFC 9309, section 2.4).
 pub(super) const MAX_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 #[cfg(test)]
@@ -105,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_status_says_whether_there_are_rules_none_or_a_full_disallow() {
+    fn the_status_decides_between_rules_allow_all_and_disallow_all() {
         let url: Url = "https://a.example/x".parse().unwrap();
         let file: Url = "https://a.example/robots.txt".parse().unwrap();
         let forbidding = b"User-agent: *\nDisallow: /x";
@@ -122,25 +124,28 @@ mod tests {
             (503, false),
             (599, false),
         ] {
-            let known = RobotsEntry::from_response(StatusCode::from_u16(status).unwrap(), forbidding);
-            let permit = known.check(&url, &file);
-            assert_eq!(permit.is_ok(), allowed, "{status}");
-            if let Err(error) = permit {
+            let entry = RobotsEntry::from_response(StatusCode::from_u16(status).unwrap(), forbidding);
+            let result = entry.check(&url, &file);
+            assert_eq!(result.is_ok(), allowed, "{status}");
+            if let Err(error) = result {
                 assert_eq!(error.kind(), ErrorKind::Robots);
-                let told = error.to_string();
-                let why = if status < 300 {
+                let message = error.to_string();
+                let expected_text = if status < 300 {
                     "`Disallow: /x` (User-agent: *)".to_owned()
                 } else {
                     status.to_string()
                 };
-                assert!(told.contains(&why) && told.contains("https://a.example/robots.txt"), "{told}");
+                assert!(
+                    message.contains(&expected_text) && message.contains("https://a.example/robots.txt"),
+                    "{message}"
+                );
                 assert!(error.hint().is_some_and(|hint| hint.contains("--robots ignore")));
             }
         }
     }
 
     #[test]
-    fn a_site_that_cannot_be_reached_forbids_and_a_proxy_that_cannot_is_its_own_error() {
+    fn an_unreachable_site_disallows_everything_and_a_proxy_failure_is_an_error() {
         for (kind, expected) in [
             (ErrorKind::Connect, Some(false)),
             (ErrorKind::Timeout, Some(false)),
@@ -162,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn it_holds_an_hour_or_as_long_as_it_says_within_bounds() {
+    fn the_lifetime_is_one_hour_or_the_stated_one_within_limits() {
         for (value, seconds) in [
             (None, 3600),
             (Some("max-age=7200"), 7200),

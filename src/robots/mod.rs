@@ -1,4 +1,4 @@
-//! robots.txt (RFC 9309): asked for by the honest client alone, kept a while, one request at a time.
+//! robots.txt (RFC 9309): requested with the plain profile only, cached, one request at a time per origin.
 
 mod entry;
 mod rules;
@@ -32,37 +32,37 @@ pub use rules::Rules;
 
 pub(crate) use entry::RobotsEntry;
 
-/// The robots.txt of every origin that was asked.
+/// The robots.txt of every origin requested so far.
 pub(crate) struct RobotsCache {
     client: Arc<HttpClient>,
     plain: Arc<Profile>,
-    /// Who asks, one a route: connections of its own, shared with no session.
+    /// The requesting identity per proxy rules. Its connections are not shared with any session.
     identities: Mutex<HashMap<ProxyRules, Arc<Identity>>>,
-    /// By the file's URL.
+    /// The entries by the file's URL.
     origins: Mutex<HashMap<String, Arc<CacheSlot>>>,
 }
 
-/// One origin's. Locked while it is asked for, so that nobody asks twice.
+/// The entry of one origin. Locked while it is fetched, so that it is fetched once.
 type CacheSlot = tokio::sync::Mutex<Option<CachedRobots>>;
 
 #[derive(Clone)]
 struct CachedRobots {
     entry: Arc<RobotsEntry>,
-    /// When rules were last heard; the file may be used a day from then when it cannot be had anew.
+    /// When the rules were last fetched. They may be used for a day while the file cannot be fetched again.
     fetched_at: Instant,
     expires_at: Instant,
 }
 
-/// What is known, and what was heard just now.
+/// The result of a lookup.
 pub(crate) struct RobotsLookup {
     pub(crate) entry: Arc<RobotsEntry>,
     /// The URL of the file.
     pub(crate) url: Url,
-    /// The site was asked just now, and wants to be left alone for so long: who said so.
+    /// The delay that the site requested in response to this lookup, with the URL that requested it.
     pub(crate) retry_after: Option<(Url, Duration)>,
 }
 
-/// What one request brought.
+/// The result of one request.
 struct RobotsResponse {
     entry: RobotsEntry,
     lifetime: Duration,
@@ -74,12 +74,12 @@ impl RobotsCache {
         Self { client, plain, identities: Mutex::default(), origins: Mutex::default() }
     }
 
-    /// What the robots.txt of `url`'s origin says. Asks for it by `route` when it is not known, within
-    /// `bounds`, and goes through `gate` before each request.
+    /// Returns the robots.txt of `url`'s origin. Fetches it through `route`, within `limits`, when it is not
+    /// cached. Calls `hooks` before each request.
     ///
     /// # Errors
-    /// What the gate says, and a proxy's or the caller's own faults. A site's fault is
-    /// [`Known::Unreachable`].
+    /// The errors of `hooks`, of the proxy, and of the caller's settings. A failure of the site is
+    /// [`RobotsEntry::Unreachable`].
     pub(crate) async fn lookup(
         &self,
         url: &Url,
@@ -87,127 +87,130 @@ impl RobotsCache {
         limits: &Limits,
         hooks: &dyn RequestHooks,
     ) -> Result<RobotsLookup> {
-        let at = robotxt::robots_url(url).map_err(|cause| {
-            Error::new(ErrorKind::InvalidUrl, "the URL has no robots.txt").with_source(cause)
+        let file_url = robotxt::robots_url(url).map_err(|cause| {
+            Error::new(ErrorKind::InvalidUrl, "no robots.txt URL can be derived from the URL")
+                .with_source(cause)
         })?;
-        let file = self.slot(&at);
-        let mut kept = file.lock().await;
-        if let Some(kept) = kept.as_ref().filter(|kept| Instant::now() < kept.expires_at) {
-            return Ok(RobotsLookup { entry: Arc::clone(&kept.entry), url: at, retry_after: None });
+        let slot = self.slot(&file_url);
+        let mut cached = slot.lock().await;
+        if let Some(cached) = cached.as_ref().filter(|cached| Instant::now() < cached.expires_at) {
+            return Ok(RobotsLookup { entry: Arc::clone(&cached.entry), url: file_url, retry_after: None });
         }
-        hooks.before_request(&at).await?;
-        let heard = self.fetch(&at, route, limits, hooks).await?;
+        hooks.before_request(&file_url).await?;
+        let fetched = self.fetch(&file_url, route, limits, hooks).await?;
         let now = Instant::now();
-        let fresh = match (&heard.entry, &*kept) {
-            // What it said yesterday is better than nothing.
+        let fresh = match (&fetched.entry, &*cached) {
+            // The previous rules are better than treating the whole site as disallowed.
             (RobotsEntry::Unreachable(why), Some(old))
                 if matches!(*old.entry, RobotsEntry::Rules(_))
                     && now < old.fetched_at + entry::MAX_LIFETIME =>
             {
-                tracing::info!(url = %at, why, "the robots.txt heard before still holds");
-                CachedRobots { expires_at: now + heard.lifetime, ..old.clone() }
+                tracing::info!(url = %file_url, why, "robots.txt could not be fetched, using the previous one");
+                CachedRobots { expires_at: now + fetched.lifetime, ..old.clone() }
             }
             _ => CachedRobots {
-                entry: Arc::new(heard.entry),
+                entry: Arc::new(fetched.entry),
                 fetched_at: now,
-                expires_at: now + heard.lifetime,
+                expires_at: now + fetched.lifetime,
             },
         };
-        let known = Arc::clone(&fresh.entry);
-        *kept = Some(fresh);
-        Ok(RobotsLookup { entry: known, url: at, retry_after: heard.retry_after })
+        let entry = Arc::clone(&fresh.entry);
+        *cached = Some(fresh);
+        Ok(RobotsLookup { entry, url: file_url, retry_after: fetched.retry_after })
     }
 
     async fn fetch(
         &self,
-        at: &Url,
+        file_url: &Url,
         route: &ProxyRules,
-        bounds: &Limits,
-        gate: &dyn RequestHooks,
+        limits: &Limits,
+        hooks: &dyn RequestHooks,
     ) -> Result<RobotsResponse> {
-        let mut request = Request::get(at.clone());
+        let mut request = Request::get(file_url.clone());
         request.removed.push(header::COOKIE);
-        let bounds = Limits {
-            http_total: bounds.http_total.min(MAX_TIME),
-            first_byte: bounds.first_byte.min(MAX_TIME),
-            // The end of a larger one is not read.
+        let limits = Limits {
+            http_total: limits.http_total.min(MAX_TIME),
+            first_byte: limits.first_byte.min(MAX_TIME),
+            // `read_start` stops at its own limit.
             max_body: u64::MAX,
             max_redirects: MAX_REDIRECTS,
-            ..*bounds
+            ..*limits
         };
         let identity = self.identity_for(route);
         let call = ClientRequest {
             request: &request,
             identity: &identity,
-            limits: &bounds,
+            limits: &limits,
             streaming: false,
-            hooks: Some(gate),
+            hooks: Some(hooks),
         };
         let span = info_span!(
             "robots",
             otel.kind = "client",
             http.request.method = "GET",
-            url.full = redact::without_credentials_and_query(at),
-            server.address = at.host_str(),
-            server.port = at.port_or_known_default().map(i64::from),
+            url.full = redact::without_credentials_and_query(file_url),
+            server.address = file_url.host_str(),
+            server.port = file_url.port_or_known_default().map(i64::from),
             http.response.status_code = Empty,
         );
-        let hearing = async {
-            let answer = self.client.execute(call).await?;
-            let lasts = entry::lifetime(&answer.headers);
-            let wait = retry_after::requested_delay(answer.status, &answer.headers, SystemTime::now());
-            let known = RobotsEntry::from_response(answer.status, &read_start(answer.body).await?);
-            Span::current().record("http.response.status_code", i64::from(answer.status.as_u16()));
-            tracing::info!(url = %at, status = answer.status.as_u16(), "robots.txt");
-            Ok((known, lasts, wait.map(|wait| (answer.url, wait))))
+        let request_future = async {
+            let response = self.client.execute(call).await?;
+            let lifetime = entry::lifetime(&response.headers);
+            let wait = retry_after::requested_delay(response.status, &response.headers, SystemTime::now());
+            let entry = RobotsEntry::from_response(response.status, &read_start(response.body).await?);
+            Span::current().record("http.response.status_code", i64::from(response.status.as_u16()));
+            tracing::info!(url = %file_url, status = response.status.as_u16(), "robots.txt");
+            Ok((entry, lifetime, wait.map(|wait| (response.url, wait))))
         };
-        let (known, lasts, rest) = match hearing.instrument(span).await {
-            Ok(heard) => heard,
+        let (entry, lifetime, retry_after) = match request_future.instrument(span).await {
+            Ok(result) => result,
             Err(error) => (RobotsEntry::from_error(error)?, entry::MIN_LIFETIME, None),
         };
-        let lasts = if matches!(known, RobotsEntry::Unreachable(_)) { entry::MIN_LIFETIME } else { lasts };
-        Ok(RobotsResponse { entry: known, lifetime: lasts, retry_after: rest })
+        let lifetime =
+            if matches!(entry, RobotsEntry::Unreachable(_)) { entry::MIN_LIFETIME } else { lifetime };
+        Ok(RobotsResponse { entry, lifetime, retry_after })
     }
 
-    /// The time between two requests that the robots.txt of `url`'s origin asks for, where it is known.
+    /// The `Crawl-delay` of the robots.txt of `url`'s origin, if it is cached.
     pub(crate) fn crawl_delay(&self, url: &Url) -> Duration {
-        let files = lock_unpoisoned(&self.origins);
-        if files.is_empty() {
+        let origins = lock_unpoisoned(&self.origins);
+        if origins.is_empty() {
             return Duration::ZERO;
         }
-        let file = robotxt::robots_url(url).ok().and_then(|at| files.get(at.as_str()).map(Arc::clone));
-        drop(files);
-        let kept = file.as_ref().and_then(|file| file.try_lock().ok());
-        kept.and_then(|kept| kept.as_ref().map(|kept| kept.entry.crawl_delay())).unwrap_or_default()
+        let slot =
+            robotxt::robots_url(url).ok().and_then(|file_url| origins.get(file_url.as_str()).map(Arc::clone));
+        drop(origins);
+        let cached = slot.as_ref().and_then(|slot| slot.try_lock().ok());
+        cached.and_then(|cached| cached.as_ref().map(|cached| cached.entry.crawl_delay())).unwrap_or_default()
     }
 
     fn identity_for(&self, route: &ProxyRules) -> Arc<Identity> {
-        let mut askers = lock_unpoisoned(&self.identities);
-        if askers.len() >= MAX_IDENTITIES && !askers.contains_key(route) {
-            askers.clear();
+        let mut identities = lock_unpoisoned(&self.identities);
+        if identities.len() >= MAX_IDENTITIES && !identities.contains_key(route) {
+            identities.clear();
         }
         let new = || {
             let identity = Identity::new("robots", Arc::clone(&self.plain), None);
             Arc::new(identity.with_proxy_rules(route.clone()))
         };
-        Arc::clone(askers.entry(route.clone()).or_insert_with(new))
+        Arc::clone(identities.entry(route.clone()).or_insert_with(new))
     }
 
-    fn slot(&self, at: &Url) -> Arc<CacheSlot> {
-        let mut files = lock_unpoisoned(&self.origins);
-        if files.len() >= MAX_FILES && !files.contains_key(at.as_str()) {
-            // Half of those that nobody is asking for.
+    fn slot(&self, file_url: &Url) -> Arc<CacheSlot> {
+        let mut origins = lock_unpoisoned(&self.origins);
+        if origins.len() >= MAX_FILES && !origins.contains_key(file_url.as_str()) {
+            // Drop half of the entries that are not being fetched.
             let mut keep = false;
-            files.retain(|_, file| {
+            origins.retain(|_, slot| {
                 keep = !keep;
-                keep || Arc::strong_count(file) > 1
+                keep || Arc::strong_count(slot) > 1
             });
         }
-        Arc::clone(files.entry(at.as_str().to_owned()).or_default())
+        Arc::clone(origins.entry(file_url.as_str().to_owned()).or_default())
     }
 }
 
-/// As much of a body as is read of a robots.txt, and a little more, so that a line cut off is seen as such.
+/// Reads the part of a body that is parsed, and slightly more, so that a truncated line is recognized.
 async fn read_start(body: Body) -> Result<BytesMut> {
     let mut bytes = BytesMut::new();
     match body {
@@ -223,10 +226,10 @@ async fn read_start(body: Body) -> Result<BytesMut> {
     Ok(bytes)
 }
 
-/// How long a site may take over its robots.txt, redirects and all.
+/// The time limit for one robots.txt, including redirects.
 const MAX_TIME: Duration = Duration::from_secs(15);
-/// At least five (RFC 9309, section 2.3.1.2).
+/// RFC 9309, section 2.3.1.2, requires at least five.
 const MAX_REDIRECTS: u32 = 5;
-/// A file is at most 500 KiB, nearly all of them a few.
+/// A file has at most 500 KiB; most have a few KiB.
 const MAX_FILES: usize = 1_000;
 const MAX_IDENTITIES: usize = 1_000;

@@ -1,15 +1,15 @@
-//! What one robots.txt says to rungs. Pure.
+//! The rules of one robots.txt that apply to rungs. Pure.
 
 use std::time::Duration;
 
 use robotxt::Robots;
 use url::{Position, Url};
 
-/// The rules of one robots.txt that are for rungs: those for its name, else those for everybody (RFC 9309).
+/// The rules of one robots.txt that apply to rungs: those for its name, else those for `*` (RFC 9309).
 ///
 /// ```
 /// let rules = rungs::robots::Rules::parse(b"User-agent: *\nDisallow: /private\nAllow: /private/open");
-/// let rule = |url: &str| rules.forbids(&url.parse().expect("a URL"));
+/// let rule = |url: &str| rules.find_disallow(&url.parse().expect("a URL"));
 /// assert_eq!(rule("https://a.example/private/x").as_deref(), Some("`Disallow: /private` (User-agent: *)"));
 /// assert_eq!(rule("https://a.example/private/open"), None);
 /// ```
@@ -17,19 +17,19 @@ use url::{Position, Url};
 pub struct Rules(Robots);
 
 impl Rules {
-    /// Reads a file. Never fails: what is no rule is passed over, and so is what comes after 500 KiB.
+    /// Parses a file. Never fails: lines that are not rules are skipped, and so is everything after 500 KiB.
     #[must_use]
     pub fn parse(text: &[u8]) -> Self {
         Self(Robots::parse(text, TOKEN))
     }
 
-    /// Rules that allow everything.
+    /// Returns rules that allow everything.
     pub(super) fn allow_all() -> Self {
         Self(Robots::allow_all())
     }
 
-    /// The rule that forbids `url`, and the group it is of, as a person would look for it; `None` when
-    /// it is allowed. The path is compared as RFC 9309 has it, percent-encoded alike.
+    /// Returns the rule that disallows `url`, with its group, as the file writes them; `None` when the URL is
+    /// allowed. The path is compared in its percent-encoded form, as RFC 9309 requires.
     #[must_use]
     pub fn find_disallow(&self, url: &Url) -> Option<String> {
         let path = &url[Position::BeforePath..Position::AfterQuery];
@@ -44,16 +44,16 @@ impl Rules {
         Some(format!("`Disallow: {pattern}` (User-agent: {})", self.0.user_agent()))
     }
 
-    /// The time to leave between two requests, if the file names one.
+    /// The `Crawl-delay`, if the file states one.
     #[must_use]
     pub fn crawl_delay(&self) -> Option<Duration> {
         self.0.crawl_delay()
     }
 }
 
-/// The name that robots.txt knows rungs by.
+/// The product token of rungs in robots.txt.
 const TOKEN: &str = "rungs";
-/// How many characters of a rule are shown.
+/// The maximum number of characters of a rule that are shown.
 const MAX_SHOWN_CHARS: usize = 200;
 
 #[cfg(test)]
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_are_read_as_the_rfc_has_them() {
+    fn rules_are_parsed_as_the_rfc_requires() {
         let groups = "User-agent: other\nDisallow: /\n\nUser-agent: RUNGS\nDisallow: /a\n\nUser-agent: *\nDisallow: /b\n\n\
             User-agent: other\nUser-agent: rungs\nDisallow: /c";
         for (text, path, expected) in [
@@ -78,7 +78,7 @@ mod tests {
             ("User-agent: *\nDisallow: /", "/robots.txt", true),
             ("\u{feff}User-agent: *\r\nDisallow: /a\r\n", "/a", false),
             ("user-AGENT : *   # all\nDISALLOW : /a # that", "/a/b", false),
-            // The longest match, and of two as long the kinder.
+            // The longest match decides; of two equally long ones, `Allow`.
             ("User-agent: *\nDisallow: /a\nAllow: /a/b", "/a/b/c", true),
             ("User-agent: *\nAllow: /a\nDisallow: /a/b", "/a/b/c", false),
             ("User-agent: *\nDisallow: /a\nAllow: /a", "/a", true),
@@ -93,14 +93,14 @@ mod tests {
             ("User-agent: *\nDisallow: /caf%c3%a9", "/caf\u{e9}/x", false),
             ("User-agent: *\nDisallow: /%61", "/a", false),
             ("User-agent: *\nDisallow: /a%2Fb", "/a/b", true),
-            // Groups: our own together, and only they.
+            // Groups: all groups for rungs are combined, and only they apply.
             (groups, "/a", false),
             (groups, "/b", true),
             (groups, "/c", false),
             (groups, "/d", true),
             ("User-agent: rungsbot\nDisallow: /", "/", true),
             ("User-agent: rungs\nUser-agent: other\nDisallow: /", "/", false),
-            // No rule of anybody's.
+            // Rules outside any group.
             ("Disallow: /", "/", true),
             ("<!doctype html><p>User-agent: *</p>\nDisallow: /", "/", true),
         ] {
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_after_500_kib_is_passed_over() {
+    fn text_after_500_kib_is_ignored() {
         let filler = "#".repeat(1023) + "\n";
         let text = |kib: usize| format!("User-agent: *\n{}Disallow: /a", filler.repeat(kib));
         assert!(!allows(&text(490), "/a"));
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crawl_delay_is_read_and_nonsense_is_not() {
+    fn a_crawl_delay_is_parsed_and_invalid_values_are_ignored() {
         for (text, millis) in
             [("5", Some(5_000)), ("0.5", Some(500)), ("-1", None), ("1e400", None), ("NaN", None)]
         {
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rule_is_named_as_it_stands_there() {
+    fn the_rule_is_named_as_the_file_writes_it() {
         let rules = Rules::parse(b"User-agent: rungs\nDisallow: /a\nDisallow: /a/*/c$");
         let named = |url: &str| rules.find_disallow(&url.parse().unwrap());
         assert_eq!(
@@ -136,8 +136,8 @@ mod tests {
         );
         assert_eq!(named("https://a.example/ab?c").as_deref(), Some("`Disallow: /a` (User-agent: rungs)"));
         let long = Rules::parse(format!("User-agent: *\nDisallow: /{}", "x".repeat(5_000)).as_bytes());
-        let told =
+        let rule =
             long.find_disallow(&format!("https://a.example/{}", "x".repeat(6_000)).parse().unwrap()).unwrap();
-        assert!(told.len() < 300, "{told}");
+        assert!(rule.len() < 300, "{rule}");
     }
 }

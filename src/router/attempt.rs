@@ -1,31 +1,31 @@
-//! The verdict on an answer, off the async threads where a page must be parsed for it.
+//! Classifies a response. Runs on a blocking thread if the page must be parsed.
 
 use bytes::Bytes;
 
 use crate::detect::{Expectation, ResponseView, Rules};
 use crate::verdict::Verdict;
 
-/// Judges `seen`, whose body is `body`.
+/// Classifies `view`, whose body is `body`.
 pub(super) async fn classify(
     rules: &Rules,
-    seen: &ResponseView<'_>,
+    view: &ResponseView<'_>,
     body: &Bytes,
     expect: Option<&Expectation>,
 ) -> Verdict {
-    let judged = |rules: &Rules, seen: &ResponseView<'_>, expect: Option<&Expectation>| match expect {
-        Some(expect) => rules.classify_with_expectation(seen, expect),
-        None => rules.classify(seen),
+    let classify_full = |rules: &Rules, view: &ResponseView<'_>, expect: Option<&Expectation>| match expect {
+        Some(expect) => rules.classify_with_expectation(view, expect),
+        None => rules.classify(view),
     };
     if expect.is_none()
-        && let Some(verdict) = rules.classify_cheap(seen)
+        && let Some(verdict) = rules.classify_cheap(view)
     {
         return verdict;
     }
     let (rules_too, expect_too, body) = (rules.clone(), expect.cloned(), body.clone());
-    let (headers, url, requested) = (seen.headers.clone(), seen.url.clone(), seen.requested.clone());
-    let (tier, status, complete, via_proxy) = (seen.tier, seen.status, seen.complete, seen.via_proxy);
+    let (headers, url, requested) = (view.headers.clone(), view.url.clone(), view.requested.clone());
+    let (tier, status, complete, via_proxy) = (view.tier, view.status, view.complete, view.via_proxy);
     let parsing = tokio::task::spawn_blocking(move || {
-        let seen = ResponseView {
+        let view = ResponseView {
             tier,
             status,
             headers: &headers,
@@ -35,8 +35,8 @@ pub(super) async fn classify(
             complete,
             via_proxy,
         };
-        judged(&rules_too, &seen, expect_too.as_ref())
+        classify_full(&rules_too, &view, expect_too.as_ref())
     });
-    // The pool is gone only when the whole runtime is going.
-    parsing.await.unwrap_or_else(|_| judged(rules, seen, expect))
+    // Joining fails only while the runtime shuts down.
+    parsing.await.unwrap_or_else(|_| classify_full(rules, view, expect))
 }

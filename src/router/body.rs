@@ -1,4 +1,4 @@
-//! Where a genuine body goes: memory, or a file that appears only when it is whole.
+//! Stores the body of a genuine response: in memory, or in a file that appears only when it is complete.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,32 +13,32 @@ use crate::error_kind::ErrorKind;
 use crate::paths;
 use crate::response::BodyStream;
 
-/// Where the caller wants the body.
+/// The destination of the body.
 #[derive(Clone, Debug)]
 pub(crate) enum BodySink {
     Memory,
     File(PathBuf),
-    /// A file for a status below 400; the body of any other is not kept.
+    /// A file for a status below 400. The body of any other response is discarded.
     FileOnSuccess(PathBuf),
 }
 
 impl BodySink {
-    /// Whether the body is meant for a file.
+    /// Whether the body goes to a file.
     pub(crate) const fn is_file(&self) -> bool {
         matches!(self, Self::File(_) | Self::FileOnSuccess(_))
     }
 }
 
-/// A body that was kept.
+/// A stored body.
 #[derive(Debug)]
 pub(crate) struct StoredBody {
-    /// The bytes, empty when they went to a file.
+    /// The bytes. Empty if they went to a file.
     pub(crate) bytes: Bytes,
     pub(crate) length: u64,
     pub(crate) file: Option<PathBuf>,
 }
 
-/// A body's beginning, read so far, and what still comes.
+/// A body of which only the beginning was read.
 pub(crate) struct PartialBody {
     pub(crate) prefix: Bytes,
     pub(crate) rest: Option<BodyStream>,
@@ -47,7 +47,7 @@ pub(crate) struct PartialBody {
 impl PartialBody {
     /// Reads up to `limit` bytes of `body`.
     pub(crate) async fn read_prefix(mut body: BodyStream, limit: usize) -> Result<Self> {
-        // What comes in one piece is not copied.
+        // A body that arrives in one chunk is not copied.
         let (mut first, mut all) = (Bytes::new(), BytesMut::new());
         let rest = loop {
             if first.len().max(all.len()) >= limit {
@@ -68,9 +68,9 @@ impl PartialBody {
         Ok(Self { prefix, rest })
     }
 
-    /// Reads the rest and puts all of it where it belongs.
-    pub(crate) async fn finish(self, keep: &BodySink, status: StatusCode) -> Result<StoredBody> {
-        match keep {
+    /// Reads the rest and stores the whole body in `sink`.
+    pub(crate) async fn finish(self, sink: &BodySink, status: StatusCode) -> Result<StoredBody> {
+        match sink {
             BodySink::Memory => self.into_memory().await,
             BodySink::FileOnSuccess(_) if status.as_u16() >= 400 => {
                 Ok(StoredBody { bytes: Bytes::new(), length: 0, file: None })
@@ -83,26 +83,26 @@ impl PartialBody {
         let Some(mut rest) = self.rest else {
             return Ok(StoredBody { length: self.prefix.len() as u64, bytes: self.prefix, file: None });
         };
-        let mut whole = BytesMut::from(self.prefix);
+        let mut body = BytesMut::from(self.prefix);
         while let Some(chunk) = rest.next().await {
-            whole.extend_from_slice(&chunk?);
+            body.extend_from_slice(&chunk?);
         }
-        Ok(StoredBody { length: whole.len() as u64, bytes: whole.freeze(), file: None })
+        Ok(StoredBody { length: body.len() as u64, bytes: body.freeze(), file: None })
     }
 
     async fn into_file(self, path: &Path) -> Result<StoredBody> {
-        let named = path.to_owned();
+        let destination = path.to_owned();
         let failed = |cause: io::Error| {
             Error::new(ErrorKind::Io, format!("could not write {}", path.display())).with_source(cause)
         };
-        // The file behind a link, so that the link stays one.
-        let whole = std::fs::canonicalize(path);
-        let path = whole.as_deref().unwrap_or(path);
+        // Resolves a symlink, so that the rename replaces its target and not the link.
+        let resolved = std::fs::canonicalize(path);
+        let path = resolved.as_deref().unwrap_or(path);
         if !is_replaceable(path) {
-            // A device or a pipe: nothing to rename, the bytes go straight in.
+            // A device or a pipe cannot be replaced by a rename: write to it directly.
             let mut file = tokio::fs::OpenOptions::new().write(true).open(path).await.map_err(failed)?;
             let length = copy_to_file(self, &mut file, failed).await?;
-            return Ok(StoredBody { bytes: Bytes::new(), length, file: Some(named) });
+            return Ok(StoredBody { bytes: Bytes::new(), length, file: Some(destination) });
         }
         let folder = paths::parent_or_cwd(path);
         if !folder.is_dir() {
@@ -120,18 +120,18 @@ impl PartialBody {
         let mut file = tokio::fs::File::from_std(file);
         let length = copy_to_file(self, &mut file, failed).await?;
         temporary.persist(path).map_err(|cause| failed(cause.error))?;
-        Ok(StoredBody { bytes: Bytes::new(), length, file: Some(named) })
+        Ok(StoredBody { bytes: Bytes::new(), length, file: Some(destination) })
     }
 }
 
 async fn copy_to_file(
-    begun: PartialBody,
+    body: PartialBody,
     file: &mut tokio::fs::File,
     failed: impl Fn(io::Error) -> Error,
 ) -> Result<u64> {
-    file.write_all(&begun.prefix).await.map_err(&failed)?;
-    let mut length = begun.prefix.len() as u64;
-    if let Some(mut rest) = begun.rest {
+    file.write_all(&body.prefix).await.map_err(&failed)?;
+    let mut length = body.prefix.len() as u64;
+    if let Some(mut rest) = body.rest {
         while let Some(chunk) = rest.next().await {
             let chunk = chunk?;
             file.write_all(&chunk).await.map_err(&failed)?;
@@ -142,12 +142,12 @@ async fn copy_to_file(
     Ok(length)
 }
 
-/// Whether the path is a plain file or leads to nothing yet: then a whole file takes its place at once.
+/// Whether the path is a regular file or does not exist yet. Then a rename can replace it atomically.
 fn is_replaceable(path: &Path) -> bool {
     std::fs::metadata(path).map_or(true, |meta| meta.is_file())
 }
 
-/// A temporary file is private by default; a download is as readable as any other new file.
+/// Returns the mode of a new file. Temporary files are private by default, downloads use the umask like other files.
 fn new_file_mode() -> std::fs::Permissions {
     use std::os::unix::fs::PermissionsExt;
     std::fs::Permissions::from_mode(0o666)

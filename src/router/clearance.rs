@@ -1,4 +1,4 @@
-//! One browser visit for all fetches of a host that wait for its clearance.
+//! Single flight: one browser visit serves all fetches of a host that wait for its clearance.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,14 +11,14 @@ use crate::error_kind::ErrorKind;
 use crate::sync::lock_unpoisoned;
 use crate::verdict::{Verdict, VerdictKind};
 
-/// Which identity, and which host.
+/// The key of an identity, and a host.
 type ClearanceKey = (u64, String);
 
-/// Who is at the browser for whom.
+/// The browser visits of all identities and hosts.
 #[derive(Default)]
 pub(crate) struct ClearanceGate(Mutex<HashMap<ClearanceKey, Arc<HostClearance>>>);
 
-/// The visits of one host by one identity.
+/// The browser visits of one identity to one host.
 pub(crate) struct HostClearance {
     turn_lock: Arc<tokio::sync::Mutex<()>>,
     state: Mutex<GateState>,
@@ -27,24 +27,24 @@ pub(crate) struct HostClearance {
 
 #[derive(Default)]
 struct GateState {
-    /// How many clearances were earned so far.
+    /// The number of clearances earned so far.
     clearances: u64,
-    /// How many visits in a row brought no answer.
+    /// The number of consecutive visits without a response.
     failures: u32,
     last_failure: Option<FailedVisit>,
-    /// When the next visit of a host that the browser keeps may begin.
+    /// The earliest time of the next visit to a browser-only host.
     next_page_at: Option<Instant>,
 }
 
-/// How the last visit ended, when it earned nothing.
+/// The last visit, if it failed.
 struct FailedVisit {
-    /// What had sent it to the browser.
+    /// The verdict that sent the fetch to the browser.
     why: VerdictKind,
     failure: VisitFailure,
     at: Instant,
 }
 
-/// What a visit that earned nothing came to.
+/// Why a visit failed.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum VisitFailure {
     Refused { verdict: Verdict, hint: Option<String> },
@@ -52,7 +52,7 @@ pub(crate) enum VisitFailure {
 }
 
 impl VisitFailure {
-    /// Whether the site had no part in it.
+    /// Whether the proxy caused the failure, not the site.
     pub(crate) fn is_proxy_fault(&self) -> bool {
         match self {
             Self::Refused { verdict, .. } => verdict.kind == VerdictKind::ProxyFault,
@@ -61,71 +61,71 @@ impl VisitFailure {
     }
 }
 
-/// A fetch's leave to be at the browser.
+/// A permit for a fetch to use the browser tier.
 pub(crate) enum BrowserPass {
-    /// For a clearance: others of the same host wait until it is dropped.
+    /// To earn a clearance: other fetches of the host wait until it is dropped.
     Exclusive(ClearanceTurn),
-    /// For a page of a host that the browser keeps.
+    /// For a page of a browser-only host, whose clearance works only in the browser.
     BrowserBound { _permit: Option<OwnedSemaphorePermit> },
 }
 
-/// A fetch's turn. Dropped without a word, it goes to the next as it is.
+/// A fetch's exclusive turn. Dropping it without reporting an outcome leaves the state unchanged for the next fetch.
 pub(crate) struct ClearanceTurn {
     host: Arc<HostClearance>,
     _guard: OwnedMutexGuard<()>,
 }
 
 impl ClearanceGate {
-    /// The visits of `host` by the identity.
+    /// Returns the browser visits of `identity` to `host`.
     pub(crate) fn for_host(&self, identity: u64, host: &str) -> Arc<HostClearance> {
-        let mut flights = lock_unpoisoned(&self.0);
-        if flights.len() >= MAX_HOSTS {
-            flights.retain(|_, flight| Arc::strong_count(flight) > 1);
+        let mut gate = lock_unpoisoned(&self.0);
+        if gate.len() >= MAX_HOSTS {
+            gate.retain(|_, clearance| Arc::strong_count(clearance) > 1);
         }
-        Arc::clone(flights.entry((identity, host.to_owned())).or_default())
+        Arc::clone(gate.entry((identity, host.to_owned())).or_default())
     }
 }
 
 impl Default for HostClearance {
     fn default() -> Self {
-        let room = Arc::new(Semaphore::new(BROWSER_BOUND_PAGES));
-        Self { turn_lock: Arc::default(), state: Mutex::default(), page_slots: room }
+        let page_slots = Arc::new(Semaphore::new(BROWSER_BOUND_PAGES));
+        Self { turn_lock: Arc::default(), state: Mutex::default(), page_slots }
     }
 }
 
 impl HostClearance {
-    /// How many clearances were earned so far.
+    /// Returns the number of clearances earned so far.
     pub(crate) fn clearances(&self) -> u64 {
         self.state().clearances
     }
 
-    /// Whether somebody is at the browser for this host.
+    /// Whether a fetch holds the turn for this host.
     pub(crate) fn is_busy(&self) -> bool {
         self.turn_lock.try_lock().is_err()
     }
 
-    /// Waits until nobody is, no longer than `limit`.
+    /// Waits until no fetch holds the turn, at most `limit`.
     pub(crate) async fn wait_idle(&self, limit: Duration) {
         let _ = timeout(limit, self.turn_lock.lock()).await;
     }
 
-    /// Waits for the turn of one more fetch.
+    /// Waits for the exclusive turn.
     pub(crate) async fn acquire(self: &Arc<Self>) -> ClearanceTurn {
         let turn = Arc::clone(&self.turn_lock).lock_owned().await;
         ClearanceTurn { host: Arc::clone(self), _guard: turn }
     }
 
-    /// Waits until one more page of a host that the browser keeps may be asked for.
+    /// Waits until another page of a browser-only host may be requested.
     pub(crate) async fn acquire_browser_bound(&self) -> BrowserPass {
-        let room = Arc::clone(&self.page_slots).acquire_owned().await.ok();
-        let at = {
+        let permit = Arc::clone(&self.page_slots).acquire_owned().await.ok();
+        let start_at = {
             let mut state = self.state();
-            let at = state.next_page_at.unwrap_or_else(Instant::now).max(Instant::now());
-            state.next_page_at = Some(at + BROWSER_BOUND_SPACING);
-            at
+            let start_at = state.next_page_at.unwrap_or_else(Instant::now).max(Instant::now());
+            state.next_page_at = Some(start_at + BROWSER_BOUND_SPACING);
+            start_at
         };
-        sleep_until(at).await;
-        BrowserPass::BrowserBound { _permit: room }
+        sleep_until(start_at).await;
+        BrowserPass::BrowserBound { _permit: permit }
     }
 
     fn state(&self) -> MutexGuard<'_, GateState> {
@@ -134,27 +134,27 @@ impl HostClearance {
 }
 
 impl ClearanceTurn {
-    /// Whether somebody earned a clearance since `before`.
+    /// Whether another fetch earned a clearance since the count was `before`.
     pub(crate) fn is_superseded(&self, before: u64) -> bool {
         self.host.clearances() > before
     }
 
-    /// What a visit just now came to, when it would be no other for the next: sent there by the same
-    /// `why`, or refused below already as the browser was.
+    /// Returns a recent failure that would repeat for the next visit. It applies if `why` is the same, or if `why` is
+    /// the verdict that the browser itself got.
     pub(crate) fn recent_failure(&self, why: VerdictKind) -> Option<VisitFailure> {
         let state = self.host.state();
-        let lost = state.last_failure.as_ref().filter(|lost| lost.at.elapsed() < FAILURE_TTL)?;
-        let as_refused =
-            matches!(&lost.failure, VisitFailure::Refused { verdict, .. } if verdict.kind == why);
-        if lost.why != why && !as_refused {
+        let last = state.last_failure.as_ref().filter(|last| last.at.elapsed() < FAILURE_TTL)?;
+        let is_browser_verdict =
+            matches!(&last.failure, VisitFailure::Refused { verdict, .. } if verdict.kind == why);
+        if last.why != why && !is_browser_verdict {
             return None;
         }
-        let sure =
-            matches!(lost.failure, VisitFailure::Refused { .. }) || state.failures >= HOST_FAILURE_THRESHOLD;
-        sure.then(|| lost.failure.clone())
+        let is_certain =
+            matches!(last.failure, VisitFailure::Refused { .. }) || state.failures >= HOST_FAILURE_THRESHOLD;
+        is_certain.then(|| last.failure.clone())
     }
 
-    /// The browser got the page: its clearance is in the identity now.
+    /// Records that the browser got the page. The identity now has the clearance.
     pub(crate) fn mark_success(&self) {
         let mut state = self.host.state();
         state.clearances += 1;
@@ -162,22 +162,22 @@ impl ClearanceTurn {
         state.last_failure = None;
     }
 
-    /// The browser, sent there by `why`, did not get the page.
-    pub(crate) fn mark_failure(&self, why: VerdictKind, end: VisitFailure) {
+    /// Records that a visit because of `why` did not get the page.
+    pub(crate) fn mark_failure(&self, why: VerdictKind, failure: VisitFailure) {
         let mut state = self.host.state();
-        state.failures = if matches!(end, VisitFailure::Failed(_)) { state.failures + 1 } else { 0 };
-        state.last_failure = Some(FailedVisit { why, failure: end, at: Instant::now() });
+        state.failures = if matches!(failure, VisitFailure::Failed(_)) { state.failures + 1 } else { 0 };
+        state.last_failure = Some(FailedVisit { why, failure, at: Instant::now() });
     }
 }
 
 const MAX_HOSTS: usize = 10_000;
-/// How long a visit that was refused speaks for the other fetches of its host.
+/// How long a failed visit also counts for other fetches of the host.
 const FAILURE_TTL: Duration = Duration::from_secs(30);
-/// One visit may fail by its page alone; so many in a row speak for the host.
+/// The number of consecutive failures that count for the host. A single one may be due to the page.
 const HOST_FAILURE_THRESHOLD: u32 = 2;
-/// The most pages at once of a host that the browser keeps.
+/// The maximum number of concurrent pages of a browser-only host.
 const BROWSER_BOUND_PAGES: usize = 2;
-/// From one page of such a host to the next.
+/// The interval between the starts of two pages of such a host.
 const BROWSER_BOUND_SPACING: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
@@ -190,59 +190,59 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waited_learns_that_the_clearance_was_earned_meanwhile() {
-        let flights = ClearanceGate::default();
-        let flight = flights.for_host(1, "a.example");
-        let before = flight.clearances();
-        let first = flight.acquire().await;
+    async fn a_waiting_fetch_sees_the_clearance_earned_meanwhile() {
+        let gate = ClearanceGate::default();
+        let clearance = gate.for_host(1, "a.example");
+        let before = clearance.clearances();
+        let first = clearance.acquire().await;
         assert!(!first.is_superseded(before));
         let waiting = tokio::spawn({
-            let flight = Arc::clone(&flight);
-            async move { flight.acquire().await.is_superseded(before) }
+            let clearance = Arc::clone(&clearance);
+            async move { clearance.acquire().await.is_superseded(before) }
         });
         first.mark_success();
         drop(first);
         assert!(waiting.await.unwrap());
         for (identity, host) in [(2, "a.example"), (1, "b.example")] {
-            assert!(!flights.for_host(identity, host).acquire().await.is_superseded(0), "{identity} {host}");
+            assert!(!gate.for_host(identity, host).acquire().await.is_superseded(0), "{identity} {host}");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_turn_of_one_host_or_identity_holds_up_no_other_and_a_dropped_one_goes_on() {
-        let flights = ClearanceGate::default();
-        let flight = flights.for_host(1, "a.example");
-        assert!(!flight.is_busy());
-        let held = flight.acquire().await;
-        assert!(!flights.for_host(2, "a.example").is_busy());
-        assert!(!flights.for_host(1, "b.example").is_busy());
-        assert!(flight.is_busy());
-        // And no longer than the limit.
-        flight.wait_idle(FAILURE_TTL).await;
-        drop(held);
-        assert_eq!(flight.acquire().await.recent_failure(VerdictKind::Challenge), None);
+    async fn a_turn_blocks_only_its_host_and_identity_and_dropping_it_frees_the_next() {
+        let gate = ClearanceGate::default();
+        let clearance = gate.for_host(1, "a.example");
+        assert!(!clearance.is_busy());
+        let turn = clearance.acquire().await;
+        assert!(!gate.for_host(2, "a.example").is_busy());
+        assert!(!gate.for_host(1, "b.example").is_busy());
+        assert!(clearance.is_busy());
+        // The wait ends at the limit.
+        clearance.wait_idle(FAILURE_TTL).await;
+        drop(turn);
+        assert_eq!(clearance.acquire().await.recent_failure(VerdictKind::Challenge), None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refusal_is_shared_for_a_while_by_who_came_for_the_same_reason() {
-        let flight = Arc::new(HostClearance::default());
-        let end = refused(VerdictKind::Captcha);
-        flight.acquire().await.mark_failure(VerdictKind::Challenge, end.clone());
-        assert_eq!(flight.acquire().await.recent_failure(VerdictKind::Challenge), Some(end.clone()));
+    async fn a_refusal_is_shared_for_a_while_with_fetches_of_the_same_reason() {
+        let clearance = Arc::new(HostClearance::default());
+        let failure = refused(VerdictKind::Captcha);
+        clearance.acquire().await.mark_failure(VerdictKind::Challenge, failure.clone());
+        assert_eq!(clearance.acquire().await.recent_failure(VerdictKind::Challenge), Some(failure.clone()));
         assert_eq!(
-            flight.acquire().await.recent_failure(VerdictKind::Captcha),
-            Some(end),
-            "refused as the browser was"
+            clearance.acquire().await.recent_failure(VerdictKind::Captcha),
+            Some(failure),
+            "the verdict that the browser got"
         );
-        assert_eq!(flight.acquire().await.recent_failure(VerdictKind::Block), None);
+        assert_eq!(clearance.acquire().await.recent_failure(VerdictKind::Block), None);
         tokio::time::advance(FAILURE_TTL).await;
-        assert_eq!(flight.acquire().await.recent_failure(VerdictKind::Challenge), None);
+        assert_eq!(clearance.acquire().await.recent_failure(VerdictKind::Challenge), None);
     }
 
     #[tokio::test]
-    async fn one_failure_is_the_pages_and_two_in_a_row_are_the_hosts() {
-        let flight = Arc::new(HostClearance::default());
-        let turn = flight.acquire().await;
+    async fn one_failure_counts_for_the_page_and_two_in_a_row_for_the_host() {
+        let clearance = Arc::new(HostClearance::default());
+        let turn = clearance.acquire().await;
         let failed = || turn.mark_failure(VerdictKind::Challenge, VisitFailure::Failed(ErrorKind::Timeout));
         failed();
         assert_eq!(turn.recent_failure(VerdictKind::Challenge), None);
@@ -257,15 +257,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_kept_hosts_pages_are_spaced_and_few_at_once() {
-        let flight = HostClearance::default();
+    async fn pages_of_a_browser_only_host_are_spaced_and_limited() {
+        let clearance = HostClearance::default();
         let began = Instant::now();
-        let first = flight.acquire_browser_bound().await;
+        let first = clearance.acquire_browser_bound().await;
         assert_eq!(began.elapsed(), Duration::ZERO);
-        let second = flight.acquire_browser_bound().await;
+        let second = clearance.acquire_browser_bound().await;
         assert_eq!(began.elapsed(), BROWSER_BOUND_SPACING);
-        assert!(timeout(FAILURE_TTL, flight.acquire_browser_bound()).await.is_err(), "two are there already");
+        assert!(
+            timeout(FAILURE_TTL, clearance.acquire_browser_bound()).await.is_err(),
+            "two are there already"
+        );
         drop((first, second));
-        flight.acquire_browser_bound().await;
+        clearance.acquire_browser_bound().await;
     }
 }

@@ -1,4 +1,4 @@
-//! Who else may make a fetch when its persona is refused.
+//! The identities that may continue a fetch after its own were refused.
 
 use std::sync::Arc;
 
@@ -6,20 +6,22 @@ use super::IdentityPair;
 use super::policy::Alternatives;
 use crate::error::Result;
 
-/// Other personas for a fetch: fresh sessions, and sessions out of other exits. A pool of proxies is one.
+/// A source of other identities for a fetch: fresh sessions, and sessions at other proxies. A proxy pool implements
+/// it.
 pub(crate) trait IdentitySource: Send + Sync {
-    /// Which there are in place of `persona`.
-    fn alternatives(&self, persona: &IdentityPair) -> Alternatives;
+    /// Returns which alternatives to `current` are available.
+    fn alternatives(&self, current: &IdentityPair) -> Alternatives;
 
-    /// Somebody new by the same exit.
+    /// Returns new identities on the same proxy session.
     ///
     /// # Errors
-    /// There is nobody else.
-    fn fresh_session(&self, persona: &IdentityPair) -> Result<Arc<IdentityPair>>;
+    /// Fails if there are none.
+    fn fresh_session(&self, current: &IdentityPair) -> Result<Arc<IdentityPair>>;
 
-    /// Somebody new by another exit. `faulty`: the exit of `persona` does not work, else it was blocked.
+    /// Returns new identities on another proxy session. `is_faulty` means that the proxy of `current` does not work;
+    /// otherwise it was blocked.
     ///
     /// # Errors
-    /// [`ErrorKind::Proxy`](crate::ErrorKind::Proxy) when no exit works.
-    fn other_proxy(&self, persona: &IdentityPair, faulty: bool) -> Result<Arc<IdentityPair>>;
+    /// [`ErrorKind::Proxy`](crate::ErrorKind::Proxy) if no proxy works.
+    fn other_proxy(&self, current: &IdentityPair, is_faulty: bool) -> Result<Arc<IdentityPair>>;
 }

@@ -1,4 +1,4 @@
-//! Where a fetch starts by what is remembered, and what is remembered of it.
+//! Reads the host memory to choose the start tier and the profile, and records what a fetch learned.
 
 use std::sync::Arc;
 
@@ -14,195 +14,197 @@ use crate::request::Request;
 use crate::tier::Tier;
 
 impl Router {
-    /// Brings what the file knows of the site and of who asks it.
-    pub(super) async fn load_memory(&self, persona: &IdentityPair, area: &SiteSection, host: &str) {
-        if let Some(who) = &persona.memory_key {
-            self.memory.load(who, &persona.browser, area, host).await;
+    /// Loads the site and the identities from the memory file.
+    pub(super) async fn load_memory(&self, identities: &IdentityPair, section: &SiteSection, host: &str) {
+        if let Some(key) = &identities.memory_key {
+            self.memory.load(key, &identities.browser, section, host).await;
         }
     }
 
-    /// Puts the fetch where the memory says, once, and higher up where a
-    /// clearance came meanwhile. Whether the browser keeps the host.
-    pub(super) fn choose_start_tier(&self, errand: &FetchPlan<'_>, way: &mut FetchState) -> bool {
-        let (ladder, top, host) = (errand.policy, errand.policy.highest_tier(), errand.host());
-        let (persona, area) = (errand.identities, errand.site_section);
-        let note = self.memory.clearance(errand.identity_key(), host);
-        let jar = || persona.browser.jar().list();
-        let over = note.as_ref().is_some_and(|note| note.clearance.is_expired(host, self.memory.now(), jar));
-        let (is_kept, cleared) =
-            note.map_or((false, false), |note| (!note.is_portable, note.is_portable && !over));
-        if over && way.known_tier.is_none() {
-            tracing::info!(host, "the clearance ran out");
+    /// Sets the start tier from the host memory, once. Raises it if the identity got a clearance since then. Returns
+    /// whether the host is browser-only.
+    pub(super) fn choose_start_tier(&self, plan: &FetchPlan<'_>, state: &mut FetchState) -> bool {
+        let (policy, top, host) = (plan.policy, plan.policy.highest_tier(), plan.host());
+        let (identities, section) = (plan.identities, plan.site_section);
+        let stored = self.memory.clearance(plan.identity_key(), host);
+        let jar = || identities.browser.jar().list();
+        let is_expired =
+            stored.as_ref().is_some_and(|stored| stored.clearance.is_expired(host, self.memory.now(), jar));
+        let (is_browser_only, cleared) =
+            stored.map_or((false, false), |stored| (!stored.is_portable, stored.is_portable && !is_expired));
+        if is_expired && state.known_tier.is_none() {
+            tracing::info!(host, "clearance expired");
         }
-        if is_kept {
-            way.known_tier = Some(top);
-            way.tier = Tier::Browser.clamp(ladder.min, top);
-        } else if way.known_tier.is_none() && errand.probe_fallback.is_some() {
-            // Whether this profile is let in again is what the first request is for.
-            way.tier = Tier::Impersonate.clamp(ladder.min, top);
-            way.known_tier = Some(way.tier);
-        } else if way.known_tier.is_none() {
-            let plan = self.memory.start_tier(&area.site, &tier_query(area, persona, &ladder, cleared));
-            // What changes something at the site is not sent to find out.
-            way.tier = if errand.request.method.is_safe() { plan.tier } else { plan.known };
-            way.known_tier = Some(plan.known);
-            if way.tier < plan.known {
-                tracing::info!(host, tier = %way.tier, "probe: has the site relaxed?");
+        if is_browser_only {
+            state.known_tier = Some(top);
+            state.tier = Tier::Browser.clamp(policy.min, top);
+        } else if state.known_tier.is_none() && plan.probe_fallback.is_some() {
+            // The first request re-probes the default profile.
+            state.tier = Tier::Impersonate.clamp(policy.min, top);
+            state.known_tier = Some(state.tier);
+        } else if state.known_tier.is_none() {
+            let start =
+                self.memory.start_tier(&section.site, &tier_query(section, identities, &policy, cleared));
+            // An unsafe request is not used as a probe.
+            state.tier = if plan.request.method.is_safe() { start.tier } else { start.known };
+            state.known_tier = Some(start.known);
+            if state.tier < start.known {
+                tracing::info!(host, tier = %state.tier, "probing a lower tier");
             }
         } else if cleared {
-            way.tier = way.tier.max(Tier::Impersonate).clamp(ladder.min, top);
+            state.tier = state.tier.max(Tier::Impersonate).clamp(policy.min, top);
         }
-        is_kept
+        is_browser_only
     }
 
-    /// The attempt that is about to be made, as evidence.
-    pub(super) fn attempt_sample(&self, errand: &FetchPlan<'_>, tier: Tier) -> AttemptSample {
-        let note = self.memory.clearance(errand.identity_key(), errand.host());
-        let cleared = note.is_some_and(|note| !note.clearance.cookies.is_empty());
-        let profile = errand.identities.for_tier(tier).profile().name.clone();
-        AttemptSample { section: Arc::clone(errand.site_section), tier, cleared, profile }
+    /// Returns the sample under which the memory records the next attempt.
+    pub(super) fn attempt_sample(&self, plan: &FetchPlan<'_>, tier: Tier) -> AttemptSample {
+        let stored = self.memory.clearance(plan.identity_key(), plan.host());
+        let cleared = stored.is_some_and(|stored| !stored.clearance.cookies.is_empty());
+        let profile = plan.identities.for_tier(tier).profile().name.clone();
+        AttemptSample { section: Arc::clone(plan.site_section), tier, cleared, profile }
     }
 
-    /// Takes note of how it ended, where that tells something of the tier.
-    pub(super) fn record_attempt(&self, attempted: AttemptSample, outcome: &Result<ClassifiedResponse>) {
-        let Ok(judged) = outcome else { return };
-        if judged.verdict.is_genuine() {
-            self.memory.record_attempt(attempted, true);
-        } else if judged.verdict.kind.is_refusal() {
-            self.memory.record_attempt(attempted, false);
+    /// Records an attempt that was genuine or refused. Other outcomes say nothing about the tier.
+    pub(super) fn record_attempt(&self, sample: AttemptSample, outcome: &Result<ClassifiedResponse>) {
+        let Ok(response) = outcome else { return };
+        if response.verdict.is_genuine() {
+            self.memory.record_attempt(sample, true);
+        } else if response.verdict.kind.is_refusal() {
+            self.memory.record_attempt(sample, false);
         }
     }
 
-    /// Learns from a good answer, before anybody else's turn.
+    /// Records a genuine response. Runs before the next fetch gets the turn.
     pub(super) fn record_success(
         &self,
-        errand: &FetchPlan<'_>,
-        way: &FetchState,
-        judged: &ClassifiedResponse,
+        plan: &FetchPlan<'_>,
+        state: &FetchState,
+        response: &ClassifiedResponse,
     ) {
-        let (identity, host, dressed) = (errand.identity_key(), errand.host(), &errand.identities.browser);
-        let mut news = false;
-        if way.tier == Tier::Impersonate {
-            news = self.memory.record_clearance_use(identity, host)
-                || judged.headers.contains_key(http::header::SET_COOKIE)
+        let (identity, host, browser) = (plan.identity_key(), plan.host(), &plan.identities.browser);
+        let mut has_changed = false;
+        if state.tier == Tier::Impersonate {
+            has_changed = self.memory.record_clearance_use(identity, host)
+                || response.headers.contains_key(http::header::SET_COOKIE)
                     && self.memory.clearance(identity, host).is_some();
         }
         if let Some(BrowserVisit { pass: BrowserPass::Exclusive(turn), cookies_before: before, .. }) =
-            &way.visit
+            &state.visit
         {
-            let after = dressed.jar().list();
-            let earned = Clearance::from_visit(before, &after, host, &set_cookie_names(&judged.headers));
+            let after = browser.jar().list();
+            let earned = Clearance::from_visit(before, &after, host, &set_cookie_names(&response.headers));
             self.memory.record_clearance(identity, host, earned);
-            news = true;
+            has_changed = true;
             turn.mark_success();
         }
-        if news {
-            self.persist_clearance(errand);
+        if has_changed {
+            self.persist_clearance(plan);
         }
     }
 
-    /// The impersonate tier was refused with the newest clearance there is.
-    pub(super) fn record_clearance_refusal(&self, errand: &FetchPlan<'_>) {
-        if self.memory.record_clearance_refusal(errand.identity_key(), errand.host()) {
-            self.persist_clearance(errand);
+    /// Records that the impersonate tier was refused with the newest clearance.
+    pub(super) fn record_clearance_refusal(&self, plan: &FetchPlan<'_>) {
+        if self.memory.record_clearance_refusal(plan.identity_key(), plan.host()) {
+            self.persist_clearance(plan);
         }
     }
 
-    fn persist_clearance(&self, errand: &FetchPlan<'_>) {
-        let persona = errand.identities;
-        if let Some(who) = &persona.memory_key {
-            self.memory.save_identity(who, &persona.browser, errand.host(), &errand.request.cookie_names());
+    fn persist_clearance(&self, plan: &FetchPlan<'_>) {
+        let identities = plan.identities;
+        if let Some(key) = &identities.memory_key {
+            self.memory.save_identity(key, &identities.browser, plan.host(), &plan.request.cookie_names());
         }
     }
 }
 
 impl Router {
-    /// Which profile to wear for `request`, whose caller named none: `persona` wears the default, and
-    /// `wearable` tells which others may take its place. Where the default holds anything (a clearance, a
-    /// cookie of the caller's that is none of `lent`) it stays: another profile is another visitor.
+    /// Chooses the browser profile for `request`, whose caller did not choose one. `identities` use the default
+    /// profile, and `is_usable` tells which others may replace it. The default stays if its identity has a
+    /// clearance, or a caller's cookie that is not `from_target`: another profile is another visitor to the site.
     pub(crate) async fn choose_profile(
         &self,
-        persona: &IdentityPair,
+        identities: &IdentityPair,
         request: &Request,
-        area: &SiteSection,
-        ladder: &EscalationPolicy,
-        lent: impl Fn(&str) -> bool,
-        wearable: impl Fn(&str) -> bool,
+        section: &SiteSection,
+        policy: &EscalationPolicy,
+        from_target: impl Fn(&str) -> bool,
+        is_usable: impl Fn(&str) -> bool,
     ) -> ProfileDecision {
         let host = request.url.host_str().unwrap_or_default();
-        let identity = &persona.browser;
-        self.load_memory(persona, area, host).await;
-        let has_own = identity.jar().user_cookies_for(host).iter().any(|cookie| !lent(&cookie.name));
+        let identity = &identities.browser;
+        self.load_memory(identities, section, host).await;
+        let has_own = identity.jar().user_cookies_for(host).iter().any(|cookie| !from_target(&cookie.name));
         if has_own || self.memory.clearance(identity.key(), host).is_some() {
             return ProfileDecision::Default;
         }
-        let question = tier_query(area, persona, ladder, false);
-        self.memory.choose_profile(&area.site, &question, wearable, request.method.is_safe())
+        let query = tier_query(section, identities, policy, false);
+        self.memory.choose_profile(&section.site, &query, is_usable, request.method.is_safe())
     }
 }
 
 impl FetchState {
-    /// The default profile was worn to learn whether it is let in again. Where it is not, the fetch goes on
-    /// as the profile that is known to pass, on the same tier, as far as the budget allows.
+    /// Continues on the same tier with the profile that is known to pass. This happens if the re-probed default
+    /// profile is still blocked and the budget allows another attempt.
     pub(super) fn fallback_after_profile_probe(
         &self,
-        errand: &FetchPlan<'_>,
-        history: &AttemptCounters,
-        step: Action,
+        plan: &FetchPlan<'_>,
+        counters: &AttemptCounters,
+        action: Action,
         outcome: &Result<ClassifiedResponse>,
     ) -> Action {
-        match (errand.probe_fallback, outcome) {
-            (Some(other), Ok(judged))
-                if self.tier == Tier::Impersonate && judged.verdict.kind.is_refusal() =>
+        match (plan.probe_fallback, outcome) {
+            (Some(other), Ok(response))
+                if self.tier == Tier::Impersonate && response.verdict.kind.is_refusal() =>
             {
                 let name = &other.browser.profile().name;
-                let why = format!("probe: still {}; on as {name}", judged.verdict);
-                let step = Action::Escalate { to: self.tier, why };
-                policy::within_budget(&errand.policy.budget, history, step, &attempt_outcome(errand, outcome))
+                let why = format!("probe: still {}; continuing as {name}", response.verdict);
+                let action = Action::Escalate { to: self.tier, why };
+                policy::within_budget(&plan.policy.budget, counters, action, &attempt_outcome(plan, outcome))
             }
-            _ => step,
+            _ => action,
         }
     }
 
-    /// A probe that was refused costs one request: the fetch goes on where it is known to work, as far as
-    /// the budget allows.
+    /// Continues on the tier that is known to work, if a probe of a lower tier was refused and the budget allows it.
     pub(super) fn fallback_after_tier_probe(
         &self,
-        errand: &FetchPlan<'_>,
-        history: &AttemptCounters,
-        step: Action,
+        plan: &FetchPlan<'_>,
+        counters: &AttemptCounters,
+        action: Action,
         outcome: &Result<ClassifiedResponse>,
     ) -> Action {
         match (self.known_tier, outcome) {
-            (Some(known), Ok(judged)) if self.tier < known && judged.verdict.kind.is_refusal() => {
-                let step = Action::Escalate { to: known, why: format!("probe: still {}", judged.verdict) };
-                policy::within_budget(&errand.policy.budget, history, step, &attempt_outcome(errand, outcome))
+            (Some(known), Ok(response)) if self.tier < known && response.verdict.kind.is_refusal() => {
+                let action =
+                    Action::Escalate { to: known, why: format!("probe: still {}", response.verdict) };
+                policy::within_budget(&plan.policy.budget, counters, action, &attempt_outcome(plan, outcome))
             }
-            _ => step,
+            _ => action,
         }
     }
 }
 
-/// What the memory is asked of a part of a site: how far up `persona` has to go there.
+/// Returns the query for the tier that `identities` need in a section of a site.
 fn tier_query<'a>(
-    area: &'a SiteSection,
-    persona: &'a IdentityPair,
-    ladder: &EscalationPolicy,
+    section: &'a SiteSection,
+    identities: &'a IdentityPair,
+    policy: &EscalationPolicy,
     cleared: bool,
 ) -> TierQuery<'a> {
-    let top = ladder.highest_tier();
+    let top = policy.highest_tier();
     TierQuery {
-        path_prefix: &area.path_prefix,
-        plain_profile: &persona.plain.profile().name,
-        browser_profile: &persona.browser.profile().name,
+        path_prefix: &section.path_prefix,
+        plain_profile: &identities.plain.profile().name,
+        browser_profile: &identities.browser.profile().name,
         cleared,
-        min: ladder.min,
-        start: ladder.start.clamp(ladder.min, top),
+        min: policy.min,
+        start: policy.start.clamp(policy.min, top),
         max: top,
     }
 }
 
-/// The names of the cookies that an answer set itself.
+/// Returns the names of the cookies that a response sets.
 fn set_cookie_names(headers: &HeaderMap) -> Vec<String> {
     let lines = headers.get_all(http::header::SET_COOKIE).iter().filter_map(|line| line.to_str().ok());
     lines.filter_map(|line| line.split_once('=')).map(|(name, _)| name.trim().to_owned()).collect()

@@ -1,4 +1,4 @@
-//! The loop that climbs: attempt, judge, decide, until there is a page or no rung is left.
+//! The fetch loop: attempt, classify, decide, until there is a genuine response or no action is left.
 
 mod attempt;
 mod body;
@@ -61,15 +61,15 @@ use redirect_guard::RedirectGuard;
 use state::{BrowserVisit, DriveOutcome, FetchState};
 use trace_builder::TraceBuilder;
 
-/// Who asks: one session, as it appears on the plain tier and on the others.
+/// The pair of identities used for a fetch: one for the plain tier, one for the browser-like tiers.
 pub(crate) struct IdentityPair {
     pub(crate) plain: Identity,
     pub(crate) browser: Identity,
-    /// Whose clearances the memory keeps. `None` for who is gone after one fetch.
+    /// The key under which the host memory stores clearances. `None` for identities that live for one fetch.
     pub(crate) memory_key: Option<SavedIdentityKey>,
-    /// The session of a pool's exit that it goes out by.
+    /// The proxy session of a pool that the identities use.
     pub(crate) proxy_session: Option<Arc<ProxySession>>,
-    /// It goes direct because no proxy works.
+    /// The identities connect directly because no proxy works.
     pub(crate) is_direct_fallback: bool,
 }
 
@@ -79,11 +79,11 @@ impl IdentityPair {
     }
 }
 
-/// One fetch.
+/// The settings of one fetch, fixed while it runs.
 #[derive(Clone, Copy)]
 pub(crate) struct FetchPlan<'a> {
     pub(crate) request: &'a Request,
-    /// Where its URL belongs.
+    /// The section of the site that the URL belongs to.
     pub(crate) site_section: &'a Arc<SiteSection>,
     pub(crate) identities: &'a IdentityPair,
     pub(crate) limits: &'a Limits,
@@ -91,22 +91,22 @@ pub(crate) struct FetchPlan<'a> {
     pub(crate) render: &'a RenderOptions,
     pub(crate) body_sink: &'a BodySink,
     pub(crate) expectation: Option<&'a Expectation>,
-    /// Instead of the router's own.
+    /// Block rules that replace the router's own.
     pub(crate) rules: Option<&'a Rules>,
     pub(crate) robots: RobotsPolicy,
     pub(crate) rate_limit: RateLimit,
-    /// Who else may ask, when `persona` is refused.
+    /// The source of other identities when `identities` are refused.
     pub(crate) identity_source: Option<&'a dyn IdentitySource>,
-    /// Who is told how it goes on.
+    /// Receives the phases and attempts of the fetch.
     pub(crate) observer: Option<&'a dyn FetchObserver>,
-    /// Where the last request is put as it left.
+    /// Receives the last request as it was sent.
     pub(crate) sent_request: Option<&'a Mutex<Option<SentRequest>>>,
-    /// Who goes on when `persona`, worn to learn whether it is let in again, is refused.
+    /// The identities to fall back to if the default profile is being re-probed and is still blocked.
     pub(crate) probe_fallback: Option<&'a Arc<IdentityPair>>,
 }
 
 impl FetchPlan<'_> {
-    /// Whose clearance is meant: the identity that earns one and the one that uses it are the same.
+    /// Returns the key of the identity that earns and uses clearances.
     fn identity_key(&self) -> u64 {
         self.identities.browser.key()
     }
@@ -115,24 +115,24 @@ impl FetchPlan<'_> {
         self.request.url.host_str().unwrap_or_default()
     }
 
-    fn report_phase(&self, stage: FetchPhase) {
-        if let Some(watch) = self.observer {
-            watch.on_phase(stage);
+    fn report_phase(&self, phase: FetchPhase) {
+        if let Some(observer) = self.observer {
+            observer.on_phase(phase);
         }
     }
 
-    /// Waits for `what`; where that takes time at all, at `stage`.
-    /// Boxed: it would be in the future of a climb twice.
-    async fn wait_in_phase<F: Future>(&self, stage: FetchPhase, mut what: Pin<Box<F>>) -> F::Output {
-        if let Poll::Ready(done) = futures_util::poll!(&mut what) {
+    /// Awaits `future`. Reports `phase` only if the future is not ready at once.
+    /// The future is boxed because the future of a fetch would otherwise contain it twice.
+    async fn wait_in_phase<F: Future>(&self, phase: FetchPhase, mut future: Pin<Box<F>>) -> F::Output {
+        if let Poll::Ready(done) = futures_util::poll!(&mut future) {
             return done;
         }
-        self.report_phase(stage);
-        what.await
+        self.report_phase(phase);
+        future.await
     }
 }
 
-/// A genuine page, wherever it came from.
+/// A genuine response, from any tier.
 pub(crate) struct FetchedResponse {
     pub(crate) status: StatusCode,
     pub(crate) version: HttpVersion,
@@ -145,7 +145,7 @@ pub(crate) struct FetchedResponse {
 }
 
 pub(crate) struct Router {
-    /// Cheapest first, one a tier.
+    /// One transport per tier, cheapest first.
     transports: Vec<Arc<dyn Transport>>,
     rules: Rules,
     memory: HostMemory,
@@ -165,196 +165,200 @@ impl Router {
         Self { transports, rules, memory, clearances, limiter, robots }
     }
 
-    /// Waits until all that was learned is written.
+    /// Waits until the host memory has written everything to its file.
     pub(crate) async fn flush(&self) {
         self.memory.flush().await;
     }
 
-    /// Runs an errand to its end. The trace tells what happened, whichever way it ends.
-    pub(crate) async fn run(&self, errand: &FetchPlan<'_>) -> (Result<FetchedResponse>, Trace) {
-        let mut progress = TraceBuilder::new(errand);
-        let total = errand.limits.fetch_total;
-        let found = {
-            let mut over = pin!(total.map(sleep));
-            // In one place: a second one would double the future.
-            let mut climb = pin!(self.run_with_identities(errand, &mut progress));
-            poll_fn(|cx| match (climb.as_mut().poll(cx), over.as_mut().as_pin_mut()) {
-                (Poll::Ready(found), _) => Poll::Ready(Some(found)),
-                // Heard even when the climb has used up the task's turn.
-                (Poll::Pending, Some(over)) => pin!(unconstrained(over)).poll(cx).map(|()| None),
+    /// Runs a fetch to its end. Returns the trace on success and on failure.
+    pub(crate) async fn run(&self, plan: &FetchPlan<'_>) -> (Result<FetchedResponse>, Trace) {
+        let mut builder = TraceBuilder::new(plan);
+        let total = plan.limits.fetch_total;
+        let result = {
+            let mut timer = pin!(total.map(sleep));
+            // Polled in one place: a second await point would double the size of the future.
+            let mut run = pin!(self.run_with_identities(plan, &mut builder));
+            poll_fn(|cx| match (run.as_mut().poll(cx), timer.as_mut().as_pin_mut()) {
+                (Poll::Ready(result), _) => Poll::Ready(Some(result)),
+                // Unconstrained: the timer must fire even if the fetch has used up the task's coop budget.
+                (Poll::Pending, Some(timer)) => pin!(unconstrained(timer)).poll(cx).map(|()| None),
                 (Poll::Pending, None) => Poll::Pending,
             })
             .await
         };
-        let found = found.unwrap_or_else(|| {
-            let message = format!("the whole fetch took longer than {:?}", total.unwrap_or_default());
+        let result = result.unwrap_or_else(|| {
+            let message = format!("the fetch exceeded its total timeout of {:?}", total.unwrap_or_default());
             let error = Error::new(ErrorKind::Timeout, message);
-            progress.fail_attempt(errand, &error);
+            builder.fail_attempt(plan, &error);
             Err(error)
         });
-        (found.map_err(|error| error.with_url(&errand.request.url)), progress.trace)
+        (result.map_err(|error| error.with_url(&plan.request.url)), builder.trace)
     }
 
-    /// One persona after another, until one is through.
+    /// Drives the fetch with one identity pair after another until one finishes it.
     async fn run_with_identities(
         &self,
-        errand: &FetchPlan<'_>,
-        progress: &mut TraceBuilder,
+        plan: &FetchPlan<'_>,
+        builder: &mut TraceBuilder,
     ) -> Result<FetchedResponse> {
-        let mut history = AttemptCounters::new(errand.request.method.clone());
+        let mut counters = AttemptCounters::new(plan.request.method.clone());
         let (mut other, mut tier, began) = (None::<Arc<IdentityPair>>, None, Instant::now());
         loop {
-            let errand = FetchPlan {
-                identities: other.as_deref().unwrap_or(errand.identities),
-                probe_fallback: errand.probe_fallback.filter(|_| other.is_none()),
-                ..*errand
+            let plan = FetchPlan {
+                identities: other.as_deref().unwrap_or(plan.identities),
+                probe_fallback: plan.probe_fallback.filter(|_| other.is_none()),
+                ..*plan
             };
-            let _farewell = EphemeralIdentityGuard::new(self, errand.identities);
-            match self.drive(&errand, tier, began, &mut history, progress).await? {
-                DriveOutcome::Finished(found) => return Ok(*found),
-                DriveOutcome::SwitchIdentity(persona) => {
-                    other = Some(persona);
-                    tier = (history.attempts > 0).then_some(history.tier);
+            let _guard = EphemeralIdentityGuard::new(self, plan.identities);
+            match self.drive(&plan, tier, began, &mut counters, builder).await? {
+                DriveOutcome::Finished(result) => return Ok(*result),
+                DriveOutcome::SwitchIdentity(identities) => {
+                    other = Some(identities);
+                    tier = (counters.attempts > 0).then_some(counters.tier);
                 }
             }
         }
     }
 
-    /// Up as the errand's persona, from the tier `at` where another was refused, or from where the memory says.
+    /// Drives the fetch with the plan's identities. Starts at `at`, the tier where other identities were refused, or
+    /// at the tier that the host memory suggests.
     async fn drive(
         &self,
-        errand: &FetchPlan<'_>,
+        plan: &FetchPlan<'_>,
         at: Option<Tier>,
         began: Instant,
-        history: &mut AttemptCounters,
-        progress: &mut TraceBuilder,
+        counters: &mut AttemptCounters,
+        builder: &mut TraceBuilder,
     ) -> Result<DriveOutcome> {
-        let flight = self.clearances.for_host(errand.identity_key(), errand.host());
-        let mut way = FetchState {
-            tier: at.unwrap_or(errand.policy.min),
+        let clearance = self.clearances.for_host(plan.identity_key(), plan.host());
+        let mut state = FetchState {
+            tier: at.unwrap_or(plan.policy.min),
             known_tier: at,
             is_retry: false,
             shared_clearances: 0,
             visit: None,
             suspects: Vec::new(),
         };
-        let permitted = match errand.robots {
+        let permitted = match plan.robots {
             RobotsPolicy::Ignore => Ok(Duration::ZERO),
             RobotsPolicy::Obey => {
-                let permitted = Box::pin(self.check_robots(errand, &errand.request.url, progress.deadline));
-                errand.wait_in_phase(FetchPhase::Robots, permitted).await
+                let permitted = Box::pin(self.check_robots(plan, &plan.request.url, builder.deadline));
+                plan.wait_in_phase(FetchPhase::Robots, permitted).await
             }
         };
         let crawl_delay = match permitted {
             Err(error) => {
-                return Self::on_robots_error(errand, history, error).map(DriveOutcome::SwitchIdentity);
+                return Self::on_robots_error(plan, counters, error).map(DriveOutcome::SwitchIdentity);
             }
             Ok(crawl_delay) => crawl_delay,
         };
         loop {
-            self.before_attempt(errand, &flight, &mut way).await?;
-            let tier = way.tier;
-            let permit = match self.try_admit(errand, tier, crawl_delay, progress) {
+            self.before_attempt(plan, &clearance, &mut state).await?;
+            let tier = state.tier;
+            let permit = match self.try_admit(plan, tier, crawl_delay, builder) {
                 Some(permit) => permit,
                 None => {
-                    let admitted = Box::pin(self.admit(errand, tier, crawl_delay, progress));
-                    errand.wait_in_phase(FetchPhase::RateLimit, admitted).await?
+                    let admitted = Box::pin(self.admit(plan, tier, crawl_delay, builder));
+                    plan.wait_in_phase(FetchPhase::RateLimit, admitted).await?
                 }
             };
-            let place = match Self::acquire_proxy(errand, tier, history, progress).await? {
-                ProxyAdmission::Granted(place) => place,
-                ProxyAdmission::SwitchIdentity(persona) => return Ok(DriveOutcome::SwitchIdentity(persona)),
+            let proxy_permit = match Self::acquire_proxy(plan, tier, counters, builder).await? {
+                ProxyAdmission::Granted(proxy_permit) => proxy_permit,
+                ProxyAdmission::SwitchIdentity(identities) => {
+                    return Ok(DriveOutcome::SwitchIdentity(identities));
+                }
             };
-            errand.report_phase(FetchPhase::Attempt(tier));
-            let earned = flight.clearances();
+            plan.report_phase(FetchPhase::Attempt(tier));
+            let clearances_before = clearance.clearances();
             let bytes = Arc::new(AtomicU64::new(0));
-            progress.begin_attempt(errand, tier);
-            let attempted = self.attempt_sample(errand, tier);
-            let attempt = self.attempt(errand, tier, &permit, history.bytes, &bytes);
-            let outcome = attempt.instrument(progress.current_span()).await;
-            let outcome = self.apply_size_check(errand, &mut way, &attempted, outcome).await;
-            self.record_attempt(attempted, &outcome);
-            self.report_to_limiter(errand, tier, permit, &outcome);
-            Self::report_to_proxy(place, tier, &outcome);
-            history.count_attempt(tier, bytes.load(Ordering::Relaxed), began.elapsed());
-            let means = errand
+            builder.begin_attempt(plan, tier);
+            let sample = self.attempt_sample(plan, tier);
+            let attempt = self.attempt(plan, tier, &permit, counters.bytes, &bytes);
+            let outcome = attempt.instrument(builder.current_span()).await;
+            let outcome = self.apply_size_check(plan, &mut state, &sample, outcome).await;
+            self.record_attempt(sample, &outcome);
+            self.report_to_limiter(plan, tier, permit, &outcome);
+            Self::report_to_proxy(proxy_permit, tier, &outcome);
+            counters.count_attempt(tier, bytes.load(Ordering::Relaxed), began.elapsed());
+            let alternatives = plan
                 .identity_source
-                .map_or(Alternatives::default(), |others| others.alternatives(errand.identities));
+                .map_or(Alternatives::default(), |source| source.alternatives(plan.identities));
             let roll = rand::rng().random_range(0.0..=1.0);
-            // In a block of its own: what borrows the outcome may not be there at the next await.
-            let (step, next) = {
-                let decided = |means| {
-                    let step = policy::decide(
-                        &errand.policy,
-                        means,
-                        history,
-                        &attempt_outcome(errand, &outcome),
+            // A block of its own: no borrow of the outcome may live until the next await.
+            let (action, next) = {
+                let decide = |alternatives| {
+                    let action = policy::decide(
+                        &plan.policy,
+                        alternatives,
+                        counters,
+                        &attempt_outcome(plan, &outcome),
                         roll,
                     );
-                    let step = way.fallback_after_tier_probe(errand, history, step, &outcome);
-                    way.fallback_after_profile_probe(errand, history, step, &outcome)
+                    let action = state.fallback_after_tier_probe(plan, counters, action, &outcome);
+                    state.fallback_after_profile_probe(plan, counters, action, &outcome)
                 };
-                let step = decided(means);
-                match alternative_identities(errand, &step) {
-                    Some(Err(none)) => {
-                        tracing::info!(cause = none.chain(), "nobody else can go");
-                        (decided(Alternatives::default()), Some(Err(none)))
+                let action = decide(alternatives);
+                match alternative_identities(plan, &action) {
+                    Some(Err(error)) => {
+                        tracing::info!(cause = error.chain(), "no alternative identity available");
+                        (decide(Alternatives::default()), Some(Err(error)))
                     }
-                    next => (step, next),
+                    next => (action, next),
                 }
             };
-            self.record_suspect_size(&way, &step, &outcome);
-            history.count_action(&step);
-            progress.end_attempt(errand, &outcome, &step);
-            if let (Action::Escalate { to, .. }, Some(other)) = (&step, errand.probe_fallback)
+            self.record_suspect_size(&state, &action, &outcome);
+            counters.count_action(&action);
+            builder.end_attempt(plan, &outcome, &action);
+            if let (Action::Escalate { to, .. }, Some(other)) = (&action, plan.probe_fallback)
                 && *to == tier
             {
                 return Ok(DriveOutcome::SwitchIdentity(Arc::clone(other)));
             }
-            match (step, outcome) {
+            match (action, outcome) {
                 (Action::Retry { after, .. } | Action::RetryAfter { after, .. }, _) => {
-                    way.is_retry = true;
+                    state.is_retry = true;
                     let until = (Instant::now() + after).into_std();
-                    errand.wait_in_phase(FetchPhase::Backoff { until }, Box::pin(sleep(after))).await;
+                    plan.wait_in_phase(FetchPhase::Backoff { until }, Box::pin(sleep(after))).await;
                 }
                 (Action::Escalate { to: Tier::Browser, .. }, outcome) => {
-                    way.is_retry = false;
-                    if flight.clearances() == earned {
-                        self.record_clearance_refusal(errand);
+                    state.is_retry = false;
+                    if clearance.clearances() == clearances_before {
+                        self.record_clearance_refusal(plan);
                     }
-                    let why = outcome.map_or(VerdictKind::Challenge, |judged| judged.verdict.kind);
-                    let entered = Box::pin(self.enter_browser(errand, &flight, &mut way, earned, why));
-                    if let Some(amended) = errand.wait_in_phase(FetchPhase::Clearance, entered).await? {
-                        progress.trace.set_next_reason(amended);
+                    let why = outcome.map_or(VerdictKind::Challenge, |response| response.verdict.kind);
+                    let entering =
+                        Box::pin(self.enter_browser(plan, &clearance, &mut state, clearances_before, why));
+                    if let Some(reason) = plan.wait_in_phase(FetchPhase::Clearance, entering).await? {
+                        builder.trace.set_next_reason(reason);
                     }
                 }
                 (Action::Escalate { to, .. }, _) => {
-                    way.tier = to;
-                    way.is_retry = false;
+                    state.tier = to;
+                    state.is_retry = false;
                 }
                 (Action::RenewSession { .. } | Action::SwitchProxy { .. }, outcome) => {
-                    way.report_visit_failure(&visit_failure(&outcome));
+                    state.report_visit_failure(&visit_failure(&outcome));
                     return match (next, outcome) {
-                        (Some(Ok(persona)), _) => Ok(DriveOutcome::SwitchIdentity(persona)),
-                        (_, Ok(judged)) => Err(blocked_error(None, &judged.verdict)),
+                        (Some(Ok(identities)), _) => Ok(DriveOutcome::SwitchIdentity(identities)),
+                        (_, Ok(response)) => Err(blocked_error(None, &response.verdict)),
                         (_, Err(error)) => Err(error),
                     };
                 }
-                (Action::Accept, Ok(judged)) => {
-                    self.record_success(errand, &way, &judged);
-                    return Ok(DriveOutcome::Finished(Box::new(judged.into_fetched()?)));
+                (Action::Accept, Ok(response)) => {
+                    self.record_success(plan, &state, &response);
+                    return Ok(DriveOutcome::Finished(Box::new(response.into_fetched()?)));
                 }
                 (Action::OutOfBudget { hint }, Ok(_)) => {
-                    let message = "blocked, and what it may cost is spent";
+                    let message = "blocked, and the budget of the fetch is exhausted";
                     return Err(Error::new(ErrorKind::Blocked, message).with_hint(hint));
                 }
-                (Action::Blocked { hint }, Ok(judged)) => {
-                    let end = VisitFailure::Refused { verdict: judged.verdict, hint };
-                    way.report_visit_failure(&end);
-                    return Err(visit_error(end));
+                (Action::Blocked { hint }, Ok(response)) => {
+                    let failure = VisitFailure::Refused { verdict: response.verdict, hint };
+                    state.report_visit_failure(&failure);
+                    return Err(visit_error(failure));
                 }
                 (_, Err(error)) => {
-                    way.report_visit_failure(&VisitFailure::Failed(error.kind()));
+                    state.report_visit_failure(&VisitFailure::Failed(error.kind()));
                     return Err(error);
                 }
                 (Action::Fail, Ok(_)) => return Err(Error::new(ErrorKind::Protocol, "the attempt failed")),
@@ -362,123 +366,123 @@ impl Router {
         }
     }
 
-    /// Before an attempt: waits for a visit under way, as long as one may last, and starts where the
-    /// host memory says. What waits is boxed: most fetches need none of it.
+    /// Prepares an attempt: waits for a running browser visit, at most as long as one may take, then chooses the start
+    /// tier from the host memory. The futures that wait are boxed because most fetches do not need them.
     async fn before_attempt(
         &self,
-        errand: &FetchPlan<'_>,
-        flight: &Arc<HostClearance>,
-        way: &mut FetchState,
+        plan: &FetchPlan<'_>,
+        clearance: &Arc<HostClearance>,
+        state: &mut FetchState,
     ) -> Result<()> {
-        if way.visit.is_some() || way.is_retry {
+        if state.visit.is_some() || state.is_retry {
             return Ok(());
         }
-        let may_visit = errand.policy.min < Tier::Browser && errand.policy.highest_tier() == Tier::Browser;
-        if may_visit && flight.is_busy() {
-            let landed = Box::pin(flight.wait_idle(errand.limits.browser_total));
-            errand.wait_in_phase(FetchPhase::Clearance, landed).await;
-            tracing::debug!(host = errand.host(), "waited for another fetch's browser visit");
+        let may_visit = plan.policy.min < Tier::Browser && plan.policy.highest_tier() == Tier::Browser;
+        if may_visit && clearance.is_busy() {
+            let idle = Box::pin(clearance.wait_idle(plan.limits.browser_total));
+            plan.wait_in_phase(FetchPhase::Clearance, idle).await;
+            tracing::debug!(host = plan.host(), "waited for another fetch's browser visit");
         }
-        let earned = flight.clearances();
-        // Somebody new goes on where another was refused.
-        let why = if way.tier == Tier::Browser { VerdictKind::Block } else { VerdictKind::Challenge };
+        let clearances_before = clearance.clearances();
+        // New identities continue on the tier where the previous ones were refused.
+        let why = if state.tier == Tier::Browser { VerdictKind::Block } else { VerdictKind::Challenge };
         if self.memory.has_file() {
-            errand
-                .wait_in_phase(
-                    FetchPhase::Clearance,
-                    Box::pin(self.load_memory(errand.identities, errand.site_section, errand.host())),
-                )
-                .await;
+            plan.wait_in_phase(
+                FetchPhase::Clearance,
+                Box::pin(self.load_memory(plan.identities, plan.site_section, plan.host())),
+            )
+            .await;
         }
-        let is_kept = self.choose_start_tier(errand, way);
-        if way.tier == Tier::Browser && may_visit {
-            if is_kept {
-                let kept = errand
-                    .wait_in_phase(FetchPhase::Clearance, Box::pin(flight.acquire_browser_bound()))
+        let is_browser_only = self.choose_start_tier(plan, state);
+        if state.tier == Tier::Browser && may_visit {
+            if is_browser_only {
+                let pass = plan
+                    .wait_in_phase(FetchPhase::Clearance, Box::pin(clearance.acquire_browser_bound()))
                     .await;
-                way.visit = Some(BrowserVisit::begin(errand, kept, VerdictKind::Challenge));
+                state.visit = Some(BrowserVisit::begin(plan, pass, VerdictKind::Challenge));
             } else {
-                // One rung lower, should another fetch earn a clearance first.
-                way.tier = Tier::Impersonate;
-                let entered = Box::pin(self.enter_browser(errand, flight, way, earned, why));
-                errand.wait_in_phase(FetchPhase::Clearance, entered).await?;
+                // One tier lower, in case another fetch earns a clearance first.
+                state.tier = Tier::Impersonate;
+                let entering = Box::pin(self.enter_browser(plan, clearance, state, clearances_before, why));
+                plan.wait_in_phase(FetchPhase::Clearance, entering).await?;
             }
         }
         Ok(())
     }
 
-    /// On to the browser, alone, because of `why`; or one rung lower again with what another fetch
-    /// earned there since `earned` was counted: then this is the trace's word for it.
+    /// Moves the fetch to the browser tier because of `why`, with an exclusive turn. Returns the trace's reason
+    /// instead if another fetch earned a clearance since `clearances_before` was read: then the fetch stays one tier
+    /// lower.
     ///
     /// # Errors
-    /// Another fetch's visit just now ended for good.
+    /// Fails if a recent visit of another fetch failed and another visit would too.
     async fn enter_browser(
         &self,
-        errand: &FetchPlan<'_>,
-        flight: &Arc<HostClearance>,
-        way: &mut FetchState,
-        earned: u64,
+        plan: &FetchPlan<'_>,
+        clearance: &Arc<HostClearance>,
+        state: &mut FetchState,
+        clearances_before: u64,
         why: VerdictKind,
     ) -> Result<Option<&'static str>> {
-        let is_kept = || self.memory.is_browser_only(errand.identity_key(), errand.host());
-        let leave = if is_kept() {
-            flight.acquire_browser_bound().await
+        let is_browser_only = || self.memory.is_browser_only(plan.identity_key(), plan.host());
+        let pass = if is_browser_only() {
+            clearance.acquire_browser_bound().await
         } else {
-            let turn = flight.acquire().await;
-            if is_kept() {
+            let turn = clearance.acquire().await;
+            if is_browser_only() {
                 drop(turn);
-                flight.acquire_browser_bound().await
-            } else if way.shared_clearances < MAX_SHARED_CLEARANCES && turn.is_superseded(earned) {
-                way.shared_clearances += 1;
+                clearance.acquire_browser_bound().await
+            } else if state.shared_clearances < MAX_SHARED_CLEARANCES && turn.is_superseded(clearances_before)
+            {
+                state.shared_clearances += 1;
                 return Ok(Some("share: another fetch earned a clearance meanwhile"));
-            } else if let Some(end) = turn.recent_failure(why) {
+            } else if let Some(failure) = turn.recent_failure(why) {
                 tracing::info!(
-                    host = errand.host(),
-                    "another fetch's browser visit came to nothing just now"
+                    host = plan.host(),
+                    "browser visit skipped: a visit by another fetch just failed"
                 );
-                return Err(visit_error(end));
+                return Err(visit_error(failure));
             } else {
                 BrowserPass::Exclusive(turn)
             }
         };
-        way.tier = Tier::Browser;
-        way.visit = Some(BrowserVisit::begin(errand, leave, why));
+        state.tier = Tier::Browser;
+        state.visit = Some(BrowserVisit::begin(plan, pass, why));
         Ok(None)
     }
 
-    /// One attempt: the answer's head, its verdict and, when that is good, its whole body.
-    /// `spent` bytes were taken before, and this one's are counted in `bytes`.
+    /// Makes one attempt: reads the response head, classifies the response and, if it is genuine, reads the whole
+    /// body. `spent` is the number of bytes that earlier attempts received. Adds this attempt's bytes to `bytes`.
     async fn attempt(
         &self,
-        errand: &FetchPlan<'_>,
+        plan: &FetchPlan<'_>,
         tier: Tier,
         permit: &HostPermit,
         spent: u64,
         bytes: &Arc<AtomicU64>,
     ) -> Result<ClassifiedResponse> {
-        let transport = self
-            .transports
-            .iter()
-            .find(|transport| transport.tier() == tier)
-            .ok_or_else(|| Error::new(ErrorKind::Config, format!("this build has no {tier} tier")))?;
-        let identity = errand.identities.for_tier(tier);
-        let manners = RedirectGuard::new(self, errand, tier, permit);
-        let bounds = remaining_limits(errand, spent);
-        let job = AttemptRequest {
-            request: errand.request,
+        let transport =
+            self.transports.iter().find(|transport| transport.tier() == tier).ok_or_else(|| {
+                Error::new(ErrorKind::Config, format!("this build does not include the {tier} tier"))
+            })?;
+        let identity = plan.identities.for_tier(tier);
+        let guard = RedirectGuard::new(self, plan, tier, permit);
+        let limits = remaining_limits(plan, spent);
+        let attempt = AttemptRequest {
+            request: plan.request,
             identity,
-            limits: &bounds,
-            render: errand.render,
-            streaming: errand.body_sink.is_file(),
-            hooks: Some(&manners),
+            limits: &limits,
+            render: plan.render,
+            streaming: plan.body_sink.is_file(),
+            hooks: Some(&guard),
         };
-        let answer = transport.execute(job).await?;
-        let RawResponse { status, version, headers, url, redirects, body, timings, browser } = answer;
-        if tier == Tier::Browser && url != errand.request.url {
-            // What a page did to its own address, too.
-            Box::pin(self.check_robots(errand, &url, None)).await?;
+        let response = transport.execute(attempt).await?;
+        let RawResponse { status, version, headers, url, redirects, body, timings, browser } = response;
+        if tier == Tier::Browser && url != plan.request.url {
+            // A page may also change its own URL by script.
+            Box::pin(self.check_robots(plan, &url, None)).await?;
         }
-        let begun = match body {
+        let partial = match body {
             Body::Buffered(prefix) => {
                 bytes.fetch_add(prefix.len() as u64, Ordering::Relaxed);
                 PartialBody { prefix, rest: None }
@@ -491,26 +495,26 @@ impl Router {
                 PartialBody::read_prefix(counted.boxed(), detect::PREFIX).await?
             }
         };
-        let seen = ResponseView {
+        let view = ResponseView {
             tier: Some(tier),
             status: status.as_u16(),
             headers: &headers,
             url: &url,
-            requested: &errand.request.url,
-            body: &begun.prefix,
-            complete: begun.rest.is_none()
-                && !has_no_body_to_judge(&errand.request.method, status, &begun.prefix),
+            requested: &plan.request.url,
+            body: &partial.prefix,
+            complete: partial.rest.is_none()
+                && !has_no_body_to_judge(&plan.request.method, status, &partial.prefix),
             via_proxy: identity.proxy_rules().proxy(&url).is_some(),
         };
-        let page = page_size::PageSizeSample::from_response(errand, tier, &seen);
-        let (expect, is_usual) = self.expectation_for(errand, &seen, page.as_ref());
-        let rules = errand.rules.unwrap_or(&self.rules);
-        let verdict = attempt::classify(rules, &seen, &begun.prefix, expect.as_deref()).await;
-        let (kept, small) = match verdict.kind {
+        let page = page_size::PageSizeSample::from_response(plan, tier, &view);
+        let (expect, is_usual) = self.expectation_for(plan, &view, page.as_ref());
+        let rules = plan.rules.unwrap_or(&self.rules);
+        let verdict = attempt::classify(rules, &view, &partial.prefix, expect.as_deref()).await;
+        let (stored, undersized) = match verdict.kind {
             VerdictKind::Genuine | VerdictKind::OriginError => {
-                (Some(begun.finish(errand.body_sink, status).await?), None)
+                (Some(partial.finish(plan.body_sink, status).await?), None)
             }
-            _ => (None, Some(begun).filter(|_| is_usual && page_size::is_size_only(&verdict))),
+            _ => (None, Some(partial).filter(|_| is_usual && page_size::is_size_only(&verdict))),
         };
         Ok(ClassifiedResponse {
             status,
@@ -520,49 +524,46 @@ impl Router {
             redirects,
             timings,
             verdict,
-            body: kept,
+            body: stored,
             size_sample: page,
-            undersized: small,
+            undersized,
             browser,
         })
     }
 }
 
-/// Whether the body tells nothing: the response to HEAD has none, and an empty one with a success status is what many
-/// servers send to a POST or DELETE.
+/// Whether the body says nothing about a block. A response to HEAD does not have a body, and many servers answer a
+/// POST or DELETE with a success status and an empty body.
 fn has_no_body_to_judge(method: &http::Method, status: StatusCode, body: &[u8]) -> bool {
     method == http::Method::HEAD || !method.is_safe() && status.is_success() && body.is_empty()
 }
 
-fn visit_error(end: VisitFailure) -> Error {
-    match end {
+fn visit_error(failure: VisitFailure) -> Error {
+    match failure {
         VisitFailure::Refused { verdict, hint } => blocked_error(hint, &verdict),
         VisitFailure::Failed(kind) => {
-            Error::new(kind, "the browser failed for other fetches of this host just now")
+            Error::new(kind, "browser visit skipped: visits by other fetches of this host just failed")
         }
     }
 }
 
 fn visit_failure(outcome: &Result<ClassifiedResponse>) -> VisitFailure {
     match outcome {
-        Ok(judged) => VisitFailure::Refused { verdict: judged.verdict.clone(), hint: None },
+        Ok(response) => VisitFailure::Refused { verdict: response.verdict.clone(), hint: None },
         Err(error) => VisitFailure::Failed(error.kind()),
     }
 }
 
-/// What the policy needs to see of an outcome.
-fn attempt_outcome<'a>(
-    errand: &FetchPlan<'_>,
-    outcome: &'a Result<ClassifiedResponse>,
-) -> AttemptOutcome<'a> {
+/// Reduces an outcome to the part that the policy needs.
+fn attempt_outcome<'a>(plan: &FetchPlan<'_>, outcome: &'a Result<ClassifiedResponse>) -> AttemptOutcome<'a> {
     match outcome {
-        Ok(judged) => AttemptOutcome::Answered {
-            verdict: &judged.verdict,
-            retry_after: retry_after::parse(&judged.headers, SystemTime::now()),
+        Ok(response) => AttemptOutcome::Responded {
+            verdict: &response.verdict,
+            retry_after: retry_after::parse(&response.headers, SystemTime::now()),
         },
-        // What breaks on the way through a pool's exit may go through the next time: nothing was sent yet.
+        // A handshake that breaks behind a pool's proxy may succeed the next time. The request was not sent yet.
         Err(error)
-            if errand.identities.proxy_session.is_some() && proxy_permit::is_handshake_aborted(error) =>
+            if plan.identities.proxy_session.is_some() && proxy_permit::is_handshake_aborted(error) =>
         {
             AttemptOutcome::Failed(ErrorKind::Connect)
         }
@@ -570,7 +571,7 @@ fn attempt_outcome<'a>(
     }
 }
 
-/// An answer with its verdict, and its body when it is worth keeping.
+/// A response with its verdict. It has a body if the response is to be returned.
 struct ClassifiedResponse {
     status: StatusCode,
     version: HttpVersion,
@@ -581,15 +582,15 @@ struct ClassifiedResponse {
     verdict: Verdict,
     body: Option<StoredBody>,
     size_sample: Option<page_size::PageSizeSample>,
-    /// A page that is refused for its size alone.
+    /// The body of a page that was refused for its size alone.
     undersized: Option<PartialBody>,
     browser: Option<BrowserOutput>,
 }
 
 impl ClassifiedResponse {
     fn into_fetched(self) -> Result<FetchedResponse> {
-        let Some(kept) = self.body else {
-            return Err(Error::new(ErrorKind::Protocol, "the answer has no body to give"));
+        let Some(body) = self.body else {
+            return Err(Error::new(ErrorKind::Protocol, "the response was accepted without a stored body"));
         };
         Ok(FetchedResponse {
             status: self.status,
@@ -598,7 +599,7 @@ impl ClassifiedResponse {
             url: self.url,
             redirects: self.redirects,
             timings: self.timings,
-            body: kept,
+            body,
             browser: self.browser,
         })
     }
@@ -606,7 +607,7 @@ impl ClassifiedResponse {
 
 fn blocked_error(hint: Option<String>, verdict: &Verdict) -> Error {
     if verdict.kind == VerdictKind::ProxyFault {
-        let error = Error::new(ErrorKind::Proxy, "the proxy answered in the site's place");
+        let error = Error::new(ErrorKind::Proxy, "the proxy answered instead of the site");
         return match hint {
             Some(hint) => error.with_hint(hint),
             None => error,
@@ -619,24 +620,25 @@ fn blocked_error(hint: Option<String>, verdict: &Verdict) -> Error {
     }
 }
 
-/// Who takes the step that `errand`'s own persona cannot.
-fn alternative_identities(errand: &FetchPlan<'_>, step: &Action) -> Option<Result<Arc<IdentityPair>>> {
-    let others = errand.identity_source?;
-    match step {
-        Action::RenewSession { .. } => Some(others.fresh_session(errand.identities)),
-        Action::SwitchProxy { is_faulty: faulty, .. } => Some(others.other_proxy(errand.identities, *faulty)),
+/// Requests the identities that `action` switches to. `None` if the action keeps the current ones.
+fn alternative_identities(plan: &FetchPlan<'_>, action: &Action) -> Option<Result<Arc<IdentityPair>>> {
+    let source = plan.identity_source?;
+    match action {
+        Action::RenewSession { .. } => Some(source.fresh_session(plan.identities)),
+        Action::SwitchProxy { is_faulty, .. } => Some(source.other_proxy(plan.identities, *is_faulty)),
         _ => None,
     }
 }
 
-/// The bounds of an attempt when `spent` bytes of the budget are.
-fn remaining_limits(errand: &FetchPlan<'_>, spent: u64) -> Limits {
-    let left = errand.policy.budget.bytes.map_or(u64::MAX, |bytes| bytes.saturating_sub(spent));
-    let bounds = *errand.limits;
-    Limits { max_body: bounds.max_body.min(left), max_file: bounds.max_file.min(left), ..bounds }
+/// Returns the limits of an attempt after `spent` bytes of the budget are used.
+fn remaining_limits(plan: &FetchPlan<'_>, spent: u64) -> Limits {
+    let left = plan.policy.budget.bytes.map_or(u64::MAX, |bytes| bytes.saturating_sub(spent));
+    let limits = *plan.limits;
+    Limits { max_body: limits.max_body.min(left), max_file: limits.max_file.min(left), ..limits }
 }
 
-/// How often one fetch takes another's clearance before it earns one itself: each was good for somebody.
+/// The maximum number of times that a fetch uses other fetches' clearances before it earns its own. Each of them
+/// worked for the fetch that earned it.
 const MAX_SHARED_CLEARANCES: u32 = 4;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Pages far smaller than a site's usually are: refused for that, unless every tier gets the same.
+//! Refuses pages that are far smaller than the site's usual size, unless every tier gets the same.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::request::Context;
 use crate::tier::Tier;
 use crate::verdict::{Verdict, VerdictKind};
 
-/// A page whose size can be compared with those of its neighbours.
+/// A page whose size can be compared with other pages of its site section.
 pub(super) struct PageSizeSample {
     site_section: Arc<SiteSection>,
     source: MarkupSource,
@@ -31,21 +31,21 @@ pub(super) struct SuspectPage {
 }
 
 impl PageSizeSample {
-    /// The page of an answer, when it is one: a 200 to a navigation, HTML, from the part of the site that was
-    /// asked.
-    pub(super) fn from_response(errand: &FetchPlan<'_>, tier: Tier, seen: &ResponseView<'_>) -> Option<Self> {
-        let request = errand.request;
+    /// Returns the sample if the response is a page: a 200 to a navigation, HTML, from the requested section of the
+    /// site.
+    pub(super) fn from_response(plan: &FetchPlan<'_>, tier: Tier, view: &ResponseView<'_>) -> Option<Self> {
+        let request = plan.request;
         let is_page =
-            request.method == Method::GET && request.context == Context::Navigation && seen.is_page();
+            request.method == Method::GET && request.context == Context::Navigation && view.is_page();
         if !is_page {
             return None;
         }
-        let area = errand.site_section;
-        (*seen.url == request.url || SiteSection::from_url(seen.url) == **area).then(|| {
-            let is_dom = tier == Tier::Browser && errand.render.body != Some(BodySource::Raw);
-            let area = Arc::clone(area);
+        let section = plan.site_section;
+        (*view.url == request.url || SiteSection::from_url(view.url) == **section).then(|| {
+            let is_dom = tier == Tier::Browser && plan.render.body != Some(BodySource::Raw);
+            let section = Arc::clone(section);
             Self {
-                site_section: area,
+                site_section: section,
                 source: if is_dom { MarkupSource::Dom } else { MarkupSource::Html },
                 url_hash: url_bit(&request.url),
             }
@@ -54,103 +54,98 @@ impl PageSizeSample {
 }
 
 impl Router {
-    /// What is expected of an answer: what the caller said, and the usual size where the answer is far below
-    /// it. The second part tells whether that was added.
+    /// Returns the expectation for a response: the caller's, plus the usual size if the response is far below it. The
+    /// second value tells whether the size was added.
     pub(super) fn expectation_for<'a>(
         &self,
-        errand: &FetchPlan<'a>,
-        seen: &ResponseView<'_>,
+        plan: &FetchPlan<'a>,
+        view: &ResponseView<'_>,
         page: Option<&PageSizeSample>,
     ) -> (Option<Cow<'a, Expectation>>, bool) {
-        let said = errand.expectation.map(Cow::Borrowed);
+        let given = plan.expectation.map(Cow::Borrowed);
         let usual = page
-            .filter(|_| seen.complete && errand.expectation.is_none_or(Expectation::allows_learned_size))
+            .filter(|_| view.complete && plan.expectation.is_none_or(Expectation::allows_learned_size))
             .and_then(|page| self.memory.usual_page_size(&page.site_section, page.source, page.url_hash))
             .and_then(|usual| usize::try_from(usual).ok());
-        let expect = usual.map(|usual| errand.expectation.cloned().unwrap_or_default().usual_bytes(usual));
-        match expect.filter(|expect| expect.is_too_small(seen)) {
+        let expect = usual.map(|usual| plan.expectation.cloned().unwrap_or_default().usual_bytes(usual));
+        match expect.filter(|expect| expect.is_too_small(view)) {
             Some(expect) => (Some(Cow::Owned(expect)), true),
-            None => (said, false),
+            None => (given, false),
         }
     }
 
-    /// Looks at the size of what an attempt brought. A page that the highest tier found as small as the others
-    /// did is accepted: the site has changed.
+    /// Checks the size of a response. Accepts a small page if the highest tier got the same size as the others: then
+    /// the site has changed.
     pub(super) async fn apply_size_check(
         &self,
-        errand: &FetchPlan<'_>,
-        way: &mut FetchState,
-        attempted: &AttemptSample,
+        plan: &FetchPlan<'_>,
+        state: &mut FetchState,
+        sample: &AttemptSample,
         outcome: Result<ClassifiedResponse>,
     ) -> Result<ClassifiedResponse> {
-        let mut judged = outcome?;
-        let Some(small) = judged.undersized.take() else {
-            self.record_page_size(way, &judged);
-            return Ok(judged);
+        let mut response = outcome?;
+        let Some(undersized) = response.undersized.take() else {
+            self.record_page_size(state, &response);
+            return Ok(response);
         };
-        let bytes = small.prefix.len() as u64;
-        let is_top = attempted.tier == errand.policy.highest_tier();
-        let is_repeated = way.suspects.iter().any(|doubt| doubt.attempt.tier != attempted.tier)
-            && way.suspects.iter().all(|doubt| is_similar_size(doubt.bytes, bytes));
+        let bytes = undersized.prefix.len() as u64;
+        let is_top = sample.tier == plan.policy.highest_tier();
+        let is_repeated = state.suspects.iter().any(|suspect| suspect.attempt.tier != sample.tier)
+            && state.suspects.iter().all(|suspect| is_similar_size(suspect.bytes, bytes));
         if is_top && is_repeated {
-            tracing::info!(
-                host = errand.host(),
-                bytes,
-                "every tier gets so small a page: the site has changed"
-            );
-            judged.verdict = accept_verdict(judged.verdict);
-            judged.body = Some(Box::pin(small.finish(errand.body_sink, judged.status)).await?);
-            self.record_page_size(way, &judged);
-            return Ok(judged);
+            tracing::info!(host = plan.host(), bytes, "small page accepted: every tier gets the same size");
+            response.verdict = accept_verdict(response.verdict);
+            response.body = Some(Box::pin(undersized.finish(plan.body_sink, response.status)).await?);
+            self.record_page_size(state, &response);
+            return Ok(response);
         }
-        if let Some(page) = judged.size_sample.take() {
-            way.suspects.push(SuspectPage { attempt: attempted.clone(), sample: page, bytes });
+        if let Some(page) = response.size_sample.take() {
+            state.suspects.push(SuspectPage { attempt: sample.clone(), sample: page, bytes });
         }
-        Ok(judged)
+        Ok(response)
     }
 
-    /// Learns from the size of a genuine page, and from those that were refused for being as small.
-    fn record_page_size(&self, way: &mut FetchState, judged: &ClassifiedResponse) {
-        let Some(kept) = judged.body.as_ref().filter(|_| judged.verdict.is_genuine()) else { return };
+    /// Records the size of a genuine page, and of suspect pages of a similar size.
+    fn record_page_size(&self, state: &mut FetchState, response: &ClassifiedResponse) {
+        let Some(body) = response.body.as_ref().filter(|_| response.verdict.is_genuine()) else { return };
         for SuspectPage {
-            attempt: attempted,
-            sample: PageSizeSample { site_section: area, source: form, url_hash: mark },
+            attempt: sample,
+            sample: PageSizeSample { site_section: section, source, url_hash },
             bytes,
-        } in way.suspects.drain(..)
+        } in state.suspects.drain(..)
         {
-            if is_similar_size(bytes, kept.length) {
-                self.memory.record_attempt(attempted, true);
-                self.memory.record_page_size(&area, form, SizeSample::Page { bytes, url_bit: mark });
+            if is_similar_size(bytes, body.length) {
+                self.memory.record_attempt(sample, true);
+                self.memory.record_page_size(&section, source, SizeSample::Page { bytes, url_bit: url_hash });
             }
         }
-        if let Some(PageSizeSample { site_section: area, source: form, url_hash: mark }) = &judged.size_sample
-        {
-            let measure = SizeSample::Page { bytes: kept.length, url_bit: *mark };
-            self.memory.record_page_size(area, *form, measure);
+        if let Some(PageSizeSample { site_section: section, source, url_hash }) = &response.size_sample {
+            let size = SizeSample::Page { bytes: body.length, url_bit: *url_hash };
+            self.memory.record_page_size(section, *source, size);
         }
     }
 
-    /// Remembers a fetch that ends with nothing but a page too small: after a few in a row the size is accepted.
+    /// Records a fetch that ends with only a small page. After a few in a row the size is accepted.
     pub(super) fn record_suspect_size(
         &self,
-        way: &FetchState,
-        step: &Action,
+        state: &FetchState,
+        action: &Action,
         outcome: &Result<ClassifiedResponse>,
     ) {
-        let is_end = matches!(step, Action::Blocked { .. } | Action::OutOfBudget { .. });
-        let is_small = outcome.as_ref().is_ok_and(|judged| is_size_only(&judged.verdict));
+        let is_end = matches!(action, Action::Blocked { .. } | Action::OutOfBudget { .. });
+        let is_small = outcome.as_ref().is_ok_and(|response| is_size_only(&response.verdict));
         if !is_end || !is_small {
             return;
         }
-        for form in MarkupSource::ALL {
-            if let Some(doubt) = way.suspects.iter().find(|doubt| doubt.sample.source == form) {
-                self.memory.record_page_size(&doubt.sample.site_section, form, SizeSample::TooSmall);
+        for source in MarkupSource::ALL {
+            if let Some(suspect) = state.suspects.iter().find(|suspect| suspect.sample.source == source) {
+                self.memory.record_page_size(&suspect.sample.site_section, source, SizeSample::TooSmall);
             }
         }
     }
 }
 
-/// Whether a page is refused for being smaller than usual, and for nothing else.
+/// Whether a page is refused only because it is smaller than usual.
 pub(super) fn is_size_only(verdict: &Verdict) -> bool {
     verdict.kind == VerdictKind::Stub
         && verdict.evidence.iter().all(|evidence| evidence.rule == Expectation::USUAL_BYTES)
@@ -159,7 +154,7 @@ pub(super) fn is_size_only(verdict: &Verdict) -> bool {
 fn accept_verdict(mut verdict: Verdict) -> Verdict {
     verdict.kind = VerdictKind::Genuine;
     for evidence in &mut verdict.evidence {
-        evidence.text.push_str("; accepted, every tier gets it");
+        evidence.text.push_str("; accepted, every tier gets the same");
     }
     verdict
 }

@@ -1,4 +1,4 @@
-//! What to do after an attempt. Pure: history and outcome in, step out.
+//! Decides the next action after an attempt. Pure: counters and outcome in, action out.
 
 use std::time::Duration;
 
@@ -10,32 +10,32 @@ use crate::retry::RetryPolicy;
 use crate::tier::Tier;
 use crate::verdict::{Verdict, VerdictKind};
 
-/// What may be done for one fetch.
+/// The tiers, retries and budget that one fetch may use.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EscalationPolicy {
-    /// The cheapest tier allowed.
+    /// The lowest tier allowed.
     pub(crate) min: Tier,
-    /// The tier to begin with while nothing is known of the host.
+    /// The tier to start at while the host memory has no data on the host.
     pub(crate) start: Tier,
-    /// The dearest tier allowed.
+    /// The highest tier allowed.
     pub(crate) max: Tier,
     pub(crate) retry_policy: RetryPolicy,
     pub(crate) budget: Budget,
 }
 
-/// What could be changed for another attempt.
+/// The alternatives available for another attempt.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Alternatives {
-    /// There is another exit IP to go by.
+    /// Another proxy address is available.
     pub(crate) proxy: bool,
-    /// There is a way without the proxy, should none work.
+    /// A direct connection is allowed if no proxy works.
     pub(crate) direct: bool,
-    /// This session got pages of the host before, and there may be a fresh one in its place.
+    /// This session got pages from the host before, and a fresh session may replace it.
     pub(crate) session: bool,
 }
 
 impl EscalationPolicy {
-    /// This tier and no other.
+    /// Returns the policy limited to one tier.
     pub(crate) const fn only_tier(self, tier: Tier) -> Self {
         Self { min: tier, start: tier, max: tier, ..self }
     }
@@ -43,29 +43,29 @@ impl EscalationPolicy {
 
 /// How an attempt ended.
 pub(crate) enum AttemptOutcome<'a> {
-    /// An answer came.
-    Answered {
+    /// A response was received.
+    Responded {
         verdict: &'a Verdict,
-        /// What the site's Retry-After asks for.
+        /// The delay in the site's `Retry-After` header.
         retry_after: Option<Duration>,
     },
-    /// None came.
+    /// No response was received.
     Failed(ErrorKind),
 }
 
-/// What was done so far, the attempt just made included.
+/// The attempts and actions of a fetch so far, including the attempt just made.
 #[derive(Clone, Debug)]
 pub(crate) struct AttemptCounters {
     pub(crate) method: Method,
     /// The tier of the last attempt.
     pub(crate) tier: Tier,
-    /// How often this tier was tried again after a failure, as this session.
+    /// Retries of this tier after a failure, with this session.
     pub(crate) failure_retries: u32,
-    /// How often this tier was tried again after a rate limit, as this session.
+    /// Retries of this tier after a rate limit, with this session.
     pub(crate) rate_limit_retries: u32,
-    /// How often another exit was taken because of a block.
+    /// Switches to another proxy because of a block.
     pub(crate) proxy_switches: u32,
-    /// How often another exit was taken because the proxy was at fault.
+    /// Switches to another proxy because of a proxy fault.
     pub(crate) proxy_faults: u32,
     pub(crate) session_renewals: u32,
     pub(crate) attempts: u32,
@@ -91,7 +91,7 @@ impl AttemptCounters {
         }
     }
 
-    /// Counts an attempt on `tier` that brought `bytes`, `elapsed` after the fetch began.
+    /// Counts an attempt on `tier` that received `bytes` and ended `elapsed` after the fetch began.
     pub(crate) fn count_attempt(&mut self, tier: Tier, bytes: u64, elapsed: Duration) {
         if tier != self.tier {
             (self.failure_retries, self.rate_limit_retries) = (0, 0);
@@ -103,9 +103,9 @@ impl AttemptCounters {
         self.elapsed = elapsed;
     }
 
-    /// Counts the step that is taken.
-    pub(crate) fn count_action(&mut self, step: &Action) {
-        match step {
+    /// Counts `action`, which is about to be taken.
+    pub(crate) fn count_action(&mut self, action: &Action) {
+        match action {
             Action::Retry { .. } => self.failure_retries += 1,
             Action::RetryAfter { .. } => self.rate_limit_retries += 1,
             Action::SwitchProxy { is_faulty: true, .. } => self.proxy_faults += 1,
@@ -117,45 +117,49 @@ impl AttemptCounters {
             | Action::OutOfBudget { .. }
             | Action::Fail => {}
         }
-        if matches!(step, Action::SwitchProxy { .. } | Action::RenewSession { .. } | Action::Escalate { .. })
-        {
+        if matches!(
+            action,
+            Action::SwitchProxy { .. } | Action::RenewSession { .. } | Action::Escalate { .. }
+        ) {
             (self.failure_retries, self.rate_limit_retries) = (0, 0);
         }
     }
 }
 
-/// The next step, with the reason the trace gives for it.
+/// The next action, with its reason for the trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// The answer is good.
+    /// Return the response.
     Accept,
-    /// The same tier again, a while after it failed.
+    /// Retry on the same tier after a backoff.
     Retry { after: Duration, why: String },
-    /// The same tier again when the host will have it: nobody should ask it before.
+    /// Retry on the same tier after the delay the host asked for (`Retry-After`). No other fetch may contact the host
+    /// before that.
     RetryAfter { after: Duration, why: String },
-    /// The same tier as somebody new.
+    /// Retry on the same tier with a fresh session.
     RenewSession { why: String },
-    /// The same tier out of another IP, as somebody new. `faulty`: because the proxy is.
+    /// Retry on the same tier with a fresh session at another proxy address. `is_faulty` means that the proxy caused
+    /// it.
     SwitchProxy { is_faulty: bool, why: String },
-    /// The next tier.
+    /// Continue on the next tier.
     Escalate { to: Tier, why: String },
-    /// No means allowed gets the page.
+    /// End as blocked: no allowed action is left.
     Blocked { hint: Option<String> },
-    /// It is blocked, and going on would cost more than it may.
+    /// End as blocked: another attempt would exceed the budget.
     OutOfBudget { hint: String },
-    /// The attempt's own error is the answer.
+    /// End with the attempt's own error.
     Fail,
 }
 
 impl EscalationPolicy {
-    /// The dearest tier that may be used at all.
+    /// Returns the highest tier that the budget and the policy allow.
     pub(crate) fn highest_tier(&self) -> Tier {
         if self.budget.visits == 0 { self.max.min(Tier::Impersonate) } else { self.max }
     }
 }
 
 impl Action {
-    /// Why another attempt follows.
+    /// Returns the reason for another attempt. `None` if the fetch ends.
     pub(crate) fn reason(&self) -> Option<&str> {
         match self {
             Self::Retry { why, .. }
@@ -168,74 +172,74 @@ impl Action {
     }
 }
 
-/// Decides. `roll`, from 0 to 1, is the waits' jitter. Always ends: every step but an end counts up something
-/// that has a limit.
+/// Decides the next action. `roll`, from 0 to 1, is the jitter of the delays. A fetch always ends, since every
+/// action that continues it increases a counter that has a limit.
 pub(crate) fn decide(
-    ladder: &EscalationPolicy,
-    means: Alternatives,
-    history: &AttemptCounters,
+    policy: &EscalationPolicy,
+    alternatives: Alternatives,
+    counters: &AttemptCounters,
     outcome: &AttemptOutcome<'_>,
     roll: f64,
 ) -> Action {
-    let step = match outcome {
-        AttemptOutcome::Failed(kind) => on_failure(ladder, means, history, *kind, roll),
-        AttemptOutcome::Answered { verdict, retry_after } => {
-            on_answer(ladder, means, history, verdict, *retry_after, roll)
+    let action = match outcome {
+        AttemptOutcome::Failed(kind) => on_failure(policy, alternatives, counters, *kind, roll),
+        AttemptOutcome::Responded { verdict, retry_after } => {
+            on_response(policy, alternatives, counters, verdict, *retry_after, roll)
         }
     };
-    within_budget(&ladder.budget, history, harmless(ladder, history, step, outcome), outcome)
+    within_budget(&policy.budget, counters, without_unsafe_resend(policy, counters, action, outcome), outcome)
 }
 
-/// The step, or the end of the fetch where the step would send an unsafe request again that the server may have acted
-/// on.
-fn harmless(
-    ladder: &EscalationPolicy,
-    history: &AttemptCounters,
-    step: Action,
+/// Returns `action`, or the end of the fetch if `action` would resend an unsafe request that the server may have
+/// acted on.
+fn without_unsafe_resend(
+    policy: &EscalationPolicy,
+    counters: &AttemptCounters,
+    action: Action,
     outcome: &AttemptOutcome<'_>,
 ) -> Action {
-    if step.reason().is_none()
-        || ladder.retry_policy.may_repeat(&history.method)
+    if action.reason().is_none()
+        || policy.retry_policy.may_repeat(&counters.method)
         || was_not_processed(outcome)
     {
-        return step;
+        return action;
     }
     match outcome {
         AttemptOutcome::Failed(_) => Action::Fail,
-        AttemptOutcome::Answered { verdict, .. } if verdict.kind == VerdictKind::OriginError => {
+        AttemptOutcome::Responded { verdict, .. } if verdict.kind == VerdictKind::OriginError => {
             Action::Accept
         }
-        AttemptOutcome::Answered { .. } => give_up(&format!(
-            "rungs does not send a {} again by itself, since the server may have acted on it; begin at a higher tier \
+        AttemptOutcome::Responded { .. } => give_up(&format!(
+            "rungs does not resend a {} because the server may have acted on it; start at a higher tier \
              (`--tier impersonate`), or set `retry.unsafe = true` for the target",
-            history.method
+            counters.method
         )),
     }
 }
 
-/// Whether the server certainly did not act on the request: it never left, or a protection service answered in the
-/// server's place with a challenge.
+/// Whether the server certainly did not act on the request: it was not sent, or a protection service answered with a
+/// challenge instead of the server.
 fn was_not_processed(outcome: &AttemptOutcome<'_>) -> bool {
     match outcome {
         AttemptOutcome::Failed(kind) => matches!(kind, ErrorKind::Connect | ErrorKind::Proxy),
-        AttemptOutcome::Answered { verdict, .. } => {
+        AttemptOutcome::Responded { verdict, .. } => {
             verdict.kind == VerdictKind::Challenge && verdict.vendor.is_some()
         }
     }
 }
 
-/// The step, or the end of the fetch where the budget does not allow it.
+/// Returns `action`, or the end of the fetch if the budget does not allow it.
 pub(crate) fn within_budget(
     budget: &Budget,
-    history: &AttemptCounters,
-    step: Action,
+    counters: &AttemptCounters,
+    action: Action,
     outcome: &AttemptOutcome<'_>,
 ) -> Action {
-    match (budget_exceeded(budget, history, &step), outcome) {
-        (None, _) => step,
+    match (budget_exceeded(budget, counters, &action), outcome) {
+        (None, _) => action,
         (Some(_), AttemptOutcome::Failed(_)) => Action::Fail,
-        // The page of a failing origin is a page all the same.
-        (Some(_), AttemptOutcome::Answered { verdict, .. }) if verdict.kind == VerdictKind::OriginError => {
+        // The error page of a failing origin is a genuine response.
+        (Some(_), AttemptOutcome::Responded { verdict, .. }) if verdict.kind == VerdictKind::OriginError => {
             Action::Accept
         }
         (Some(hint), _) => Action::OutOfBudget { hint },
@@ -243,71 +247,71 @@ pub(crate) fn within_budget(
 }
 
 fn on_failure(
-    ladder: &EscalationPolicy,
-    means: Alternatives,
-    history: &AttemptCounters,
+    policy: &EscalationPolicy,
+    alternatives: Alternatives,
+    counters: &AttemptCounters,
     kind: ErrorKind,
     roll: f64,
 ) -> Action {
-    let times = ladder.retry_policy.max_retries;
-    if kind == ErrorKind::Proxy && can_switch_proxy(means, history) {
+    let max_retries = policy.retry_policy.max_retries;
+    if kind == ErrorKind::Proxy && can_switch_proxy(alternatives, counters) {
         return Action::SwitchProxy { is_faulty: true, why: format!("new exit: {kind} error") };
     }
-    if history.failure_retries < times && is_transient(kind, history.tier) {
-        let after = ladder.retry_policy.failure_delay(history.failure_retries, roll);
+    if counters.failure_retries < max_retries && is_transient(kind, counters.tier) {
+        let after = policy.retry_policy.failure_delay(counters.failure_retries, roll);
         return Action::Retry { after, why: format!("retry: {kind} error") };
     }
     Action::Fail
 }
 
-fn on_answer(
-    ladder: &EscalationPolicy,
-    means: Alternatives,
-    history: &AttemptCounters,
+fn on_response(
+    policy: &EscalationPolicy,
+    alternatives: Alternatives,
+    counters: &AttemptCounters,
     verdict: &Verdict,
     retry_after: Option<Duration>,
     roll: f64,
 ) -> Action {
     match verdict.kind {
         VerdictKind::Genuine => Action::Accept,
-        VerdictKind::OriginError => on_origin_error(ladder, history, retry_after, roll),
-        VerdictKind::RateLimit => on_rate_limit(ladder, history, verdict, retry_after, roll),
-        VerdictKind::Challenge | VerdictKind::Stub => escalate(ladder, history, verdict),
+        VerdictKind::OriginError => on_origin_error(policy, counters, retry_after, roll),
+        VerdictKind::RateLimit => on_rate_limit(policy, counters, verdict, retry_after, roll),
+        VerdictKind::Challenge | VerdictKind::Stub => escalate(policy, counters, verdict),
         VerdictKind::Block => {
-            if means.session && history.session_renewals < 1 {
+            if alternatives.session && counters.session_renewals < 1 {
                 Action::RenewSession { why: format!("new session: {verdict}") }
-            } else if means.proxy && history.proxy_switches < 1 {
+            } else if alternatives.proxy && counters.proxy_switches < 1 {
                 Action::SwitchProxy { is_faulty: false, why: format!("new exit: {verdict}") }
             } else {
-                escalate(ladder, history, verdict)
+                escalate(policy, counters, verdict)
             }
         }
-        VerdictKind::ProxyFault if can_switch_proxy(means, history) => {
+        VerdictKind::ProxyFault if can_switch_proxy(alternatives, counters) => {
             Action::SwitchProxy { is_faulty: true, why: format!("new exit: {verdict}") }
         }
         VerdictKind::ProxyFault => {
-            give_up("it could not, or would not, reach the site; `--trace` shows how it said so")
+            give_up("the proxy could not or would not reach the site; see its response with `--trace`")
         }
-        VerdictKind::Captcha => give_up("the site wants a captcha solved, which rungs does not do"),
-        VerdictKind::Geo => give_up("the site does not serve this country; a proxy elsewhere may help"),
-        VerdictKind::LoginWall => give_up("the page wants an account; send its cookies with `-b`"),
+        VerdictKind::Captcha => give_up("the site requires a CAPTCHA, which rungs does not solve"),
+        VerdictKind::Geo => give_up("the site does not serve this country; try a proxy in another country"),
+        VerdictKind::LoginWall => give_up("the page requires a login; send the account's cookies with `-b`"),
     }
 }
 
-/// The origin is failing: asked again, then believed.
+/// Retries while the origin fails, then accepts its response.
 fn on_origin_error(
-    ladder: &EscalationPolicy,
-    history: &AttemptCounters,
+    policy: &EscalationPolicy,
+    counters: &AttemptCounters,
     retry_after: Option<Duration>,
     roll: f64,
 ) -> Action {
-    let schedule = &ladder.retry_policy;
+    let retry_policy = &policy.retry_policy;
     let after = match retry_after {
-        Some(asked) => schedule.requested_delay(asked, roll),
-        None => Some(schedule.failure_delay(history.failure_retries, roll)),
+        Some(requested) => retry_policy.requested_delay(requested, roll),
+        None => Some(retry_policy.failure_delay(counters.failure_retries, roll)),
     };
     match after {
-        Some(after) if history.failure_retries < schedule.max_retries => {
+        Some(after) if counters.failure_retries < retry_policy.max_retries => {
             Action::Retry { after, why: "retry: the origin is failing".to_owned() }
         }
         _ => Action::Accept,
@@ -315,35 +319,35 @@ fn on_origin_error(
 }
 
 fn on_rate_limit(
-    ladder: &EscalationPolicy,
-    history: &AttemptCounters,
+    policy: &EscalationPolicy,
+    counters: &AttemptCounters,
     verdict: &Verdict,
     retry_after: Option<Duration>,
     roll: f64,
 ) -> Action {
-    let schedule = &ladder.retry_policy;
+    let retry_policy = &policy.retry_policy;
     let after = match retry_after {
-        Some(asked) => schedule.requested_delay(asked, roll),
-        None => Some(schedule.rate_limit_delay(history.rate_limit_retries, roll)),
+        Some(requested) => retry_policy.requested_delay(requested, roll),
+        None => Some(retry_policy.rate_limit_delay(counters.rate_limit_retries, roll)),
     };
     match after {
         None => {
-            let asked = retry_after.unwrap_or_default().as_secs();
-            give_up(&format!("the site asks to come back in {asked} s"))
+            let requested = retry_after.unwrap_or_default().as_secs();
+            give_up(&format!("the site asks to wait {requested} s (`Retry-After`); try again later"))
         }
-        Some(_) if history.rate_limit_retries >= schedule.max_retries => {
-            give_up("the site asks for a slower pace; try again later")
+        Some(_) if counters.rate_limit_retries >= retry_policy.max_retries => {
+            give_up("the site limits the request rate; lower it with `--rate`, or try again later")
         }
         Some(after) => Action::RetryAfter { after, why: format!("wait: {verdict}") },
     }
 }
 
-fn escalate(ladder: &EscalationPolicy, history: &AttemptCounters, verdict: &Verdict) -> Action {
-    let Some(to) = history.tier.next() else {
+fn escalate(policy: &EscalationPolicy, counters: &AttemptCounters, verdict: &Verdict) -> Action {
+    let Some(to) = counters.tier.next() else {
         return Action::Blocked { hint: None };
     };
-    if to > ladder.max {
-        return give_up(&format!("this fetch stops at `{}`; try `--max-tier {to}`", ladder.max));
+    if to > policy.max {
+        return give_up(&format!("this fetch stops at `{}`; try `--max-tier {to}`", policy.max));
     }
     Action::Escalate { to, why: format!("climb: {verdict}") }
 }
@@ -352,50 +356,47 @@ fn give_up(hint: &str) -> Action {
     Action::Blocked { hint: Some(hint.to_owned()) }
 }
 
-/// What of the budget the step would overdraw, as a hint.
-fn budget_exceeded(budget: &Budget, history: &AttemptCounters, step: &Action) -> Option<String> {
-    let (to, after) = match step {
+/// Returns a hint on the part of the budget that `action` would exceed.
+fn budget_exceeded(budget: &Budget, counters: &AttemptCounters, action: &Action) -> Option<String> {
+    let (to, after) = match action {
         Action::Accept | Action::Blocked { .. } | Action::OutOfBudget { .. } | Action::Fail => return None,
         Action::Escalate { to, .. } => (*to, Duration::ZERO),
-        Action::Retry { after, .. } | Action::RetryAfter { after, .. } => (history.tier, *after),
-        Action::RenewSession { .. } | Action::SwitchProxy { .. } => (history.tier, Duration::ZERO),
+        Action::Retry { after, .. } | Action::RetryAfter { after, .. } => (counters.tier, *after),
+        Action::RenewSession { .. } | Action::SwitchProxy { .. } => (counters.tier, Duration::ZERO),
     };
-    if history.attempts >= budget.attempts {
-        return Some(format!(
-            "its attempts are all made ({}); `--max-attempts` allows more",
-            budget.attempts
-        ));
+    if counters.attempts >= budget.attempts {
+        return Some(format!("all {} attempts are used; allow more with `--max-attempts`", budget.attempts));
     }
-    if to == Tier::Browser && history.visits >= budget.visits {
+    if to == Tier::Browser && counters.visits >= budget.visits {
         return Some(format!(
-            "its browser visits are all made ({}); `--max-visits` allows more",
+            "all {} browser visits are used; allow more with `--max-visits`",
             budget.visits
         ));
     }
-    if let Some(bytes) = budget.bytes.filter(|bytes| history.bytes >= *bytes) {
-        return Some(format!("its {bytes} bytes are spent; `--max-bytes` allows more"));
+    if let Some(bytes) = budget.bytes.filter(|bytes| counters.bytes >= *bytes) {
+        return Some(format!("the limit of {bytes} bytes is reached; allow more with `--max-bytes`"));
     }
-    let elapsed = budget.elapsed.filter(|elapsed| history.elapsed.saturating_add(after) >= *elapsed)?;
+    let elapsed = budget.elapsed.filter(|elapsed| counters.elapsed.saturating_add(after) >= *elapsed)?;
     let limit = humantime::format_duration(elapsed);
-    Some(format!("the next attempt would begin after {limit}, the most for a fetch (`budget.elapsed`)"))
+    Some(format!("the next attempt would start after the time limit of {limit}; raise `budget.elapsed`"))
 }
 
-/// Whether an exit that does not work is left for another.
-const fn can_switch_proxy(means: Alternatives, history: &AttemptCounters) -> bool {
-    (means.proxy || means.direct) && history.proxy_faults < MAX_PROXY_FAULTS
+/// Whether a faulty proxy may be replaced.
+const fn can_switch_proxy(alternatives: Alternatives, counters: &AttemptCounters) -> bool {
+    (alternatives.proxy || alternatives.direct) && counters.proxy_faults < MAX_PROXY_FAULTS
 }
 
-/// Whether the same attempt may end otherwise a little later. The browser tier makes its own second try.
+/// Whether the same attempt may succeed a little later. The browser tier makes its own second try.
 fn is_transient(kind: ErrorKind, tier: Tier) -> bool {
     match kind {
         ErrorKind::Connect | ErrorKind::Protocol => true,
-        // A browser that waited a minute for a page to settle has waited.
+        // A page that did not settle within the browser's timeout is not worth a second wait.
         ErrorKind::Timeout => tier != Tier::Browser,
         _ => false,
     }
 }
 
-/// How many exits that do not work one fetch leaves at most. No request has reached the site by then.
+/// The maximum number of faulty proxies that one fetch replaces. No request has reached the site until then.
 pub(super) const MAX_PROXY_FAULTS: u32 = 5;
 
 #[cfg(test)]

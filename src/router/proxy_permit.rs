@@ -1,4 +1,4 @@
-//! A place at the persona's exit around an attempt, and what the attempt tells of the exit.
+//! Acquires a permit at the identity's proxy before an attempt, and reports the outcome to the proxy afterwards.
 
 use std::io;
 use std::sync::Arc;
@@ -16,21 +16,21 @@ use crate::registrable_domain;
 use crate::tier::Tier;
 use crate::verdict::VerdictKind;
 
-/// What came of asking for a place.
+/// The result of requesting a permit at a proxy.
 pub(super) enum ProxyAdmission {
-    /// There is one; none is needed without a pool's session.
+    /// The permit. `None` if the URL does not use a proxy pool.
     Granted(Option<ProxyPermit>),
-    /// The exit does not work: this persona goes instead.
+    /// The proxy does not work. These identities replace the current ones.
     SwitchIdentity(Arc<IdentityPair>),
 }
 
-/// Closes what a persona leaves behind that is for one fetch, when the fetch is over or dropped.
+/// Drops the connections and browser state of identities that live for one fetch, when the fetch ends or is dropped.
 pub(super) struct EphemeralIdentityGuard<'a>(Option<(&'a Router, [u64; 2])>);
 
 impl<'a> EphemeralIdentityGuard<'a> {
-    pub(super) fn new(router: &'a Router, persona: &IdentityPair) -> Self {
-        let fleeting = persona.proxy_session.as_ref().is_some_and(|session| session.is_ephemeral());
-        Self(fleeting.then(|| (router, [persona.plain.key(), persona.browser.key()])))
+    pub(super) fn new(router: &'a Router, identities: &IdentityPair) -> Self {
+        let is_ephemeral = identities.proxy_session.as_ref().is_some_and(|session| session.is_ephemeral());
+        Self(is_ephemeral.then(|| (router, [identities.plain.key(), identities.browser.key()])))
     }
 }
 
@@ -42,9 +42,9 @@ impl Drop for EphemeralIdentityGuard<'_> {
 }
 
 impl Router {
-    /// Closes what is kept for a persona that asks no more.
-    pub(crate) fn drop_identities(&self, persona: &IdentityPair) {
-        self.drop_keys([persona.plain.key(), persona.browser.key()]);
+    /// Drops everything that the transports keep for identities that are no longer used.
+    pub(crate) fn drop_identities(&self, identities: &IdentityPair) {
+        self.drop_keys([identities.plain.key(), identities.browser.key()]);
     }
 
     fn drop_keys(&self, keys: [u64; 2]) {
@@ -57,7 +57,7 @@ impl Router {
 }
 
 impl FetchPlan<'_> {
-    /// The session that the URL is asked by, where a pool's exit is on the way.
+    /// Returns the proxy session for the URL, if a pool's proxy is used for it.
     fn proxy_session(&self) -> Option<&Arc<ProxySession>> {
         let session = self.identities.proxy_session.as_ref()?;
         session.proxy_rules().proxy(&self.request.url).map(|_| session)
@@ -69,74 +69,75 @@ impl FetchPlan<'_> {
 }
 
 impl Router {
-    /// Waits for a place at the exit, or names who goes instead.
+    /// Waits for a permit at the proxy, or returns the identities to use instead.
     pub(super) async fn acquire_proxy(
-        errand: &FetchPlan<'_>,
+        plan: &FetchPlan<'_>,
         tier: Tier,
-        history: &mut AttemptCounters,
-        progress: &mut TraceBuilder,
+        counters: &mut AttemptCounters,
+        builder: &mut TraceBuilder,
     ) -> Result<ProxyAdmission> {
-        let Some(session) = errand.proxy_session() else { return Ok(ProxyAdmission::Granted(None)) };
+        let Some(session) = plan.proxy_session() else { return Ok(ProxyAdmission::Granted(None)) };
         let began = Instant::now();
-        let admitted = session.acquire(&errand.site_key()).await;
-        progress.waited += began.elapsed();
-        let boarded = match admitted {
+        let admitted = session.acquire(&plan.site_key()).await;
+        builder.waited += began.elapsed();
+        let admission = match admitted {
             Ok(Some(permit)) => Ok(ProxyAdmission::Granted(Some(permit))),
-            Ok(None) => next_proxy(errand, history).map(ProxyAdmission::SwitchIdentity),
+            Ok(None) => next_proxy(plan, counters).map(ProxyAdmission::SwitchIdentity),
             Err(error) => Err(error),
         };
-        boarded.inspect_err(|error| {
-            progress.begin_attempt(errand, tier);
-            progress.fail_attempt(errand, error);
+        admission.inspect_err(|error| {
+            builder.begin_attempt(plan, tier);
+            builder.fail_attempt(plan, error);
         })
     }
 
-    /// robots.txt could not be had because of `error`: where that is the exit's doing, who goes instead.
+    /// Handles a failure to check robots.txt. If the proxy caused `error`, returns the identities to use instead.
     pub(super) fn on_robots_error(
-        errand: &FetchPlan<'_>,
-        history: &mut AttemptCounters,
+        plan: &FetchPlan<'_>,
+        counters: &mut AttemptCounters,
         error: Error,
     ) -> Result<Arc<IdentityPair>> {
-        match (errand.proxy_session(), proxy_fault(Tier::Plain, &error)) {
-            (Some(session), Some(blame)) if error.kind() == ErrorKind::Proxy => {
-                session.record_fault(blame, &errand.site_key());
-                next_proxy(errand, history).map_err(|_| error)
+        match (plan.proxy_session(), proxy_fault(Tier::Plain, &error)) {
+            (Some(session), Some(fault)) if error.kind() == ErrorKind::Proxy => {
+                session.record_fault(fault, &plan.site_key());
+                next_proxy(plan, counters).map_err(|_| error)
             }
             _ => Err(error),
         }
     }
 
-    /// Tells the exit what came of an attempt.
+    /// Reports the outcome of an attempt to the proxy session.
     pub(super) fn report_to_proxy(
-        place: Option<ProxyPermit>,
+        permit: Option<ProxyPermit>,
         tier: Tier,
         outcome: &Result<ClassifiedResponse>,
     ) {
-        let Some(place) = place else { return };
-        place.finish(match outcome {
-            Ok(judged) => use_outcome(judged),
+        let Some(permit) = permit else { return };
+        permit.finish(match outcome {
+            Ok(response) => use_outcome(response),
             Err(error) => proxy_fault(tier, error).map_or(UseOutcome::Unknown, UseOutcome::Fault),
         });
     }
 }
 
-/// Who goes instead, because the exit does not work.
-fn next_proxy(errand: &FetchPlan<'_>, history: &mut AttemptCounters) -> Result<Arc<IdentityPair>> {
-    let none = || Error::new(ErrorKind::Proxy, "the proxy does not work just now, and there is no other");
-    let others =
-        errand.identity_source.filter(|_| history.proxy_faults < MAX_PROXY_FAULTS).ok_or_else(none)?;
-    history.proxy_faults += 1;
-    others.other_proxy(errand.identities, true)
+/// Requests identities on another proxy, because the current one does not work.
+fn next_proxy(plan: &FetchPlan<'_>, counters: &mut AttemptCounters) -> Result<Arc<IdentityPair>> {
+    let unavailable =
+        || Error::new(ErrorKind::Proxy, "the proxy is unavailable, and there is no other proxy");
+    let source =
+        plan.identity_source.filter(|_| counters.proxy_faults < MAX_PROXY_FAULTS).ok_or_else(unavailable)?;
+    counters.proxy_faults += 1;
+    source.other_proxy(plan.identities, true)
 }
 
-/// What an answer says of the exit it came by.
-fn use_outcome(judged: &ClassifiedResponse) -> UseOutcome {
-    match judged.verdict.kind {
+/// Derives the proxy's outcome from a response.
+fn use_outcome(response: &ClassifiedResponse) -> UseOutcome {
+    match response.verdict.kind {
         VerdictKind::Genuine => {
-            let latency = judged.timings.first_byte;
-            UseOutcome::Page((!latency.is_zero() && judged.browser.is_none()).then_some(latency))
+            let latency = response.timings.first_byte;
+            UseOutcome::Page((!latency.is_zero() && response.browser.is_none()).then_some(latency))
         }
-        // What is served to addresses of bad repute.
+        // Sites serve these to addresses with a bad reputation.
         VerdictKind::Block | VerdictKind::Captcha => UseOutcome::Blocked,
         VerdictKind::ProxyFault => UseOutcome::Fault(FaultSource::Unclear),
         VerdictKind::Challenge
@@ -148,21 +149,21 @@ fn use_outcome(judged: &ClassifiedResponse) -> UseOutcome {
     }
 }
 
-/// What an error says of the exit. `None` where it had no part in it.
+/// Derives the proxy's fault from an error. `None` if the proxy did not cause it.
 fn proxy_fault(tier: Tier, error: &Error) -> Option<FaultSource> {
-    let of_site = proxy::is_target_error(error);
+    let is_target_error = proxy::is_target_error(error);
     match error.kind() {
-        ErrorKind::Proxy => Some(if of_site { FaultSource::Unclear } else { FaultSource::Proxy }),
-        ErrorKind::Connect => (!of_site).then_some(FaultSource::Unclear),
+        ErrorKind::Proxy => Some(if is_target_error { FaultSource::Unclear } else { FaultSource::Proxy }),
+        ErrorKind::Connect => (!is_target_error).then_some(FaultSource::Unclear),
         ErrorKind::Tls => is_handshake_aborted(error).then_some(FaultSource::Unclear),
         ErrorKind::Protocol => Some(FaultSource::Unclear),
-        // A page in the browser may take its time for many reasons.
+        // A page in the browser may be slow for many reasons.
         ErrorKind::Timeout => (tier != Tier::Browser).then_some(FaultSource::Unclear),
         _ => None,
     }
 }
 
-/// Whether a TLS handshake ended because the connection did: nobody objected to a certificate.
+/// Whether a TLS handshake failed because the connection ended, not because of a certificate.
 pub(super) fn is_handshake_aborted(error: &Error) -> bool {
     error.kind() == ErrorKind::Tls && proxy::is_caused_by::<io::Error>(error)
 }

@@ -1,5 +1,5 @@
-//! The manners around an attempt: what robots.txt allows, when the host may be asked, and what its
-//! answer says of the pace.
+//! Politeness around an attempt: robots.txt, the permit of the host limiter, and the outcome reported to the limiter.
+//! The guard applies them to the hosts of redirects too.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
@@ -27,29 +27,28 @@ use crate::sync::lock_unpoisoned;
 use crate::tier::Tier;
 use crate::verdict::VerdictKind;
 
-/// Stands before the redirects of one attempt, and holds their hosts' places while it lasts.
+/// Checks each redirect of an attempt before it is followed, and holds the permit for its host during the attempt.
 pub(super) struct RedirectGuard<'a> {
     router: &'a Router,
     plan: &'a FetchPlan<'a>,
     tier: Tier,
-    /// Leave for the host that was asked first.
+    /// The permit for the host of the first request.
     first_permit: &'a HostPermit,
-    /// The host that a redirect led to last, and the leave for it.
+    /// The host of the last redirect, and the permit for it.
     redirect_permit: Mutex<Option<(Url, HostPermit)>>,
 }
 
 impl<'a> RedirectGuard<'a> {
     pub(super) fn new(
         router: &'a Router,
-        errand: &'a FetchPlan<'a>,
+        plan: &'a FetchPlan<'a>,
         tier: Tier,
         first: &'a HostPermit,
     ) -> Self {
-        let manners =
-            Self { router, plan: errand, tier, first_permit: first, redirect_permit: Mutex::default() };
-        // What an attempt before this one sent.
-        manners.store_sent_request(None);
-        manners
+        let guard = Self { router, plan, tier, first_permit: first, redirect_permit: Mutex::default() };
+        // Clears the request that an earlier attempt sent.
+        guard.store_sent_request(None);
+        guard
     }
 
     fn store_sent_request(&self, sent: Option<SentRequest>) {
@@ -62,31 +61,26 @@ impl<'a> RedirectGuard<'a> {
         lock_unpoisoned(&self.redirect_permit)
     }
 
-    /// Takes a place at the host of `url`, where the attempt has none. It has one at a time: who held
-    /// one while waiting for another could wait for ever.
+    /// Acquires a permit for the host of `url`, unless the attempt has one. An attempt holds one permit at a time,
+    /// since holding one while waiting for another could deadlock.
     async fn acquire_redirect_host(&self, url: &Url, crawl_delay: Duration) -> Result<()> {
-        let is_there = match &*self.redirect_permit() {
-            Some((there, _)) => host_limiter::is_same_host(there, url),
+        let has_permit = match &*self.redirect_permit() {
+            Some((held, _)) => host_limiter::is_same_host(held, url),
             None => host_limiter::is_same_host(&self.plan.request.url, url),
         };
-        if is_there {
+        if has_permit {
             return Ok(());
         }
         self.first_permit.release_slot();
         *self.redirect_permit() = None;
-        let ends = Some(Instant::now() + MAX_REDIRECT_REST);
-        let asking = PermitRequest {
-            url,
-            tier: self.tier,
-            rate_limit: self.plan.rate_limit,
-            crawl_delay,
-            deadline: ends,
-        };
-        let permit = timeout(REDIRECT_PERMIT_TIMEOUT, self.router.limiter.acquire(&asking)).await.map_err(
+        let deadline = Some(Instant::now() + MAX_REDIRECT_REST);
+        let permit_request =
+            PermitRequest { url, tier: self.tier, rate_limit: self.plan.rate_limit, crawl_delay, deadline };
+        let permit = timeout(REDIRECT_PERMIT_TIMEOUT, self.router.limiter.acquire(&permit_request)).await.map_err(
             |_| {
                 let name = host_limiter::host_key(url);
                 let message = format!(
-                    "{name}, where a redirect leads, had no turn for it within {REDIRECT_PERMIT_TIMEOUT:?}"
+                    "timed out after {REDIRECT_PERMIT_TIMEOUT:?} waiting for a rate-limit slot at {name} (redirect target)"
                 );
                 Error::new(ErrorKind::Timeout, message)
             },
@@ -104,7 +98,7 @@ impl RequestHooks for RedirectGuard<'_> {
     fn before_request<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<()>> {
         async move {
             let crawl_delay = self.router.check_robots(self.plan, url, None).await?;
-            self.router.limiter.wait_for_rest(url, MAX_REDIRECT_REST, None).await?;
+            self.router.limiter.wait_for_retry_after(url, MAX_REDIRECT_REST, None).await?;
             self.acquire_redirect_host(url, crawl_delay).await
         }
         .boxed()
@@ -118,110 +112,110 @@ impl RequestHooks for RedirectGuard<'_> {
         self.store_sent_request(Some(request));
     }
 
-    fn on_phase(&self, stage: fn(Tier) -> FetchPhase) {
-        self.plan.report_phase(stage(self.tier));
+    fn on_phase(&self, phase: fn(Tier) -> FetchPhase) {
+        self.plan.report_phase(phase(self.tier));
     }
 }
 
-/// Stands before the requests for robots.txt: they may come too soon as well.
+/// Delays requests for robots.txt while their host rests after a `Retry-After`.
 struct RetryAfterGuard<'a>(&'a HostLimiter, Option<Instant>);
 
 impl RequestHooks for RetryAfterGuard<'_> {
     fn before_request<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<()>> {
-        self.0.wait_for_rest(url, Duration::MAX, self.1).boxed()
+        self.0.wait_for_retry_after(url, Duration::MAX, self.1).boxed()
     }
 }
 
 impl Router {
-    /// Asks robots.txt about `url`, where it is obeyed. The time it wants between two requests.
+    /// Checks `url` against robots.txt, if it is obeyed. Returns its crawl delay.
     ///
     /// # Errors
-    /// [`ErrorKind::Robots`] when it forbids the URL.
+    /// [`ErrorKind::Robots`] if robots.txt disallows the URL.
     pub(super) async fn check_robots(
         &self,
-        errand: &FetchPlan<'_>,
+        plan: &FetchPlan<'_>,
         url: &Url,
-        ends: Option<Instant>,
+        deadline: Option<Instant>,
     ) -> Result<Duration> {
-        if errand.robots == RobotsPolicy::Ignore {
+        if plan.robots == RobotsPolicy::Ignore {
             return Ok(Duration::ZERO);
         }
-        let gate = RetryAfterGuard(&self.limiter, ends);
-        let route = errand.identities.plain.proxy_rules();
-        let found = self.robots.lookup(url, route, errand.limits, &gate).await?;
-        if let Some((who, wait)) = &found.retry_after {
-            self.limiter.set_rest(who, *wait);
+        let hooks = RetryAfterGuard(&self.limiter, deadline);
+        let proxy_rules = plan.identities.plain.proxy_rules();
+        let lookup = self.robots.lookup(url, proxy_rules, plan.limits, &hooks).await?;
+        if let Some((host, wait)) = &lookup.retry_after {
+            self.limiter.set_retry_after(host, *wait);
         }
-        found.entry.check(url, &found.url)?;
-        Ok(found.entry.crawl_delay())
+        lookup.entry.check(url, &lookup.url)?;
+        Ok(lookup.entry.crawl_delay())
     }
 
-    /// How soon the host of `url` may be asked at `pace`, as far as is known without asking anybody.
-    pub(crate) fn readiness(&self, url: &Url, pace: RateLimit) -> HostReadiness {
-        self.limiter.readiness(url, pace, self.robots.crawl_delay(url))
+    /// Returns how soon the host of `url` may be requested at `rate_limit`. Uses only what is known without a request.
+    pub(crate) fn readiness(&self, url: &Url, rate_limit: RateLimit) -> HostReadiness {
+        self.limiter.readiness(url, rate_limit, self.robots.crawl_delay(url))
     }
 
-    /// Leave to ask the host, where it is to be had without waiting.
+    /// Returns a permit for the host if one is available without waiting.
     pub(super) fn try_admit(
         &self,
-        errand: &FetchPlan<'_>,
+        plan: &FetchPlan<'_>,
         tier: Tier,
         crawl_delay: Duration,
-        progress: &mut TraceBuilder,
+        builder: &mut TraceBuilder,
     ) -> Option<HostPermit> {
-        if self.memory.should_check_circuits(&host_limiter::host_key(&errand.request.url)) {
+        if self.memory.should_check_circuits(&host_limiter::host_key(&plan.request.url)) {
             return None;
         }
-        let permit = self.limiter.try_acquire(&permit_request(errand, tier, crawl_delay, progress))?;
-        progress.waited = Duration::ZERO;
+        let permit = self.limiter.try_acquire(&permit_request(plan, tier, crawl_delay, builder))?;
+        builder.waited = Duration::ZERO;
         Some(permit)
     }
 
-    /// Waits until the host may be asked, and writes down how long that took. A refusal that comes from
-    /// the tier's own faults is an attempt of the trace, though nothing was sent.
+    /// Waits for a permit for the host, and records how long that took. A refusal by an open circuit breaker is an
+    /// attempt in the trace although nothing was sent.
     pub(super) async fn admit(
         &self,
-        errand: &FetchPlan<'_>,
+        plan: &FetchPlan<'_>,
         tier: Tier,
         crawl_delay: Duration,
-        progress: &mut TraceBuilder,
+        builder: &mut TraceBuilder,
     ) -> Result<HostPermit> {
-        self.import_circuits(errand).await;
+        self.import_circuits(plan).await;
         let began = Instant::now();
-        let permit = self.limiter.acquire(&permit_request(errand, tier, crawl_delay, progress)).await;
-        progress.waited = began.elapsed();
+        let permit = self.limiter.acquire(&permit_request(plan, tier, crawl_delay, builder)).await;
+        builder.waited = began.elapsed();
         permit.inspect_err(|error| {
-            progress.begin_attempt(errand, tier);
-            progress.fail_attempt(errand, error);
+            builder.begin_attempt(plan, tier);
+            builder.fail_attempt(plan, error);
         })
     }
 
-    /// Tells the host's limits what came of an attempt.
+    /// Reports the outcome of an attempt to the host limiter.
     pub(super) fn report_to_limiter(
         &self,
-        errand: &FetchPlan<'_>,
+        plan: &FetchPlan<'_>,
         tier: Tier,
         permit: HostPermit,
         outcome: &Result<ClassifiedResponse>,
     ) {
-        let turn = permit.finish(match outcome {
-            Ok(judged) => self.limiter_outcome(errand, judged),
-            Err(error) if is_host_fault(errand, tier, error) => RequestOutcome::Fault(error.kind()),
+        let event = permit.finish(match outcome {
+            Ok(response) => self.limiter_outcome(plan, response),
+            Err(error) if is_host_fault(plan, tier, error) => RequestOutcome::Fault(error.kind()),
             Err(_) => RequestOutcome::Unknown,
         });
-        let Some(turn) = turn else { return };
-        let host = host_limiter::host_key(&errand.request.url).into_owned();
-        match turn {
+        let Some(event) = event else { return };
+        let host = host_limiter::host_key(&plan.request.url).into_owned();
+        match event {
             BreakerEvent::Opened(opened) => {
-                self.memory.record_open_circuit(new_circuit(host, tier, opened, self.memory.now()))
+                self.memory.record_open_circuit(new_circuit(host, tier, opened, self.memory.now()));
             }
             BreakerEvent::Closed => self.memory.record_closed_circuit(&host, tier),
         }
     }
 
-    /// Takes over what other processes found of the host.
-    async fn import_circuits(&self, errand: &FetchPlan<'_>) {
-        let url = &errand.request.url;
+    /// Imports open circuits of the host that other processes recorded.
+    async fn import_circuits(&self, plan: &FetchPlan<'_>) {
+        let url = &plan.request.url;
         let now = self.memory.now();
         for Circuit { tier, kind, faults, until, lasts, .. } in
             self.memory.new_circuits(&host_limiter::host_key(url)).await
@@ -232,42 +226,42 @@ impl Router {
         }
     }
 
-    fn limiter_outcome(&self, errand: &FetchPlan<'_>, judged: &ClassifiedResponse) -> RequestOutcome {
-        let wait = retry_after::requested_delay(judged.status, &judged.headers, SystemTime::now());
+    fn limiter_outcome(&self, plan: &FetchPlan<'_>, response: &ClassifiedResponse) -> RequestOutcome {
+        let wait = retry_after::requested_delay(response.status, &response.headers, SystemTime::now());
         if let Some(wait) = wait {
-            self.limiter.set_rest(&judged.url, wait);
+            self.limiter.set_retry_after(&response.url, wait);
         }
-        let elsewhere = !host_limiter::is_same_host(&judged.url, &errand.request.url);
-        if !elsewhere && (wait.is_some() || judged.verdict.kind == VerdictKind::RateLimit) {
+        let elsewhere = !host_limiter::is_same_host(&response.url, &plan.request.url);
+        if !elsewhere && (wait.is_some() || response.verdict.kind == VerdictKind::RateLimit) {
             return RequestOutcome::RateLimited;
         }
-        let timings = &judged.timings;
+        let timings = &response.timings;
         let connecting = timings.dns + timings.connect + timings.tls;
         let latency = timings.first_byte.saturating_sub(connecting);
-        // The browser's first byte is not told, and another host's is no word on this one.
+        // The browser does not report its first byte, and another host's latency says nothing about this host.
         RequestOutcome::Answered(
-            (!elsewhere && !latency.is_zero() && judged.browser.is_none()).then_some(latency),
+            (!elsewhere && !latency.is_zero() && response.browser.is_none()).then_some(latency),
         )
     }
 }
 
-/// What the host of `errand` is asked for.
+/// Returns the request for a permit at the plan's host.
 fn permit_request<'a>(
-    errand: &FetchPlan<'a>,
+    plan: &FetchPlan<'a>,
     tier: Tier,
     crawl_delay: Duration,
-    progress: &TraceBuilder,
+    builder: &TraceBuilder,
 ) -> PermitRequest<'a> {
     PermitRequest {
-        url: &errand.request.url,
+        url: &plan.request.url,
         tier,
-        rate_limit: errand.rate_limit,
+        rate_limit: plan.rate_limit,
         crawl_delay,
-        deadline: progress.deadline,
+        deadline: builder.deadline,
     }
 }
 
-/// A circuit that opened just now, as other processes are told of it.
+/// Returns the record of a circuit that just opened, for other processes.
 fn new_circuit(host: String, tier: Tier, opened: BreakerOpened, now: i64) -> Circuit {
     let seconds = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
     let BreakerOpened { kind, faults, wait, open_for: lasts } = opened;
@@ -275,23 +269,23 @@ fn new_circuit(host: String, tier: Tier, opened: BreakerOpened, now: i64) -> Cir
     Circuit { host, tier, kind, faults, since: now, until, lasts: seconds(lasts) }
 }
 
-/// Whether an error is the doing of the host that was asked first, and not of a proxy, of the caller, or
-/// of another host that a redirect led to. A page in the browser may take its time for many reasons.
-fn is_host_fault(errand: &FetchPlan<'_>, tier: Tier, error: &Error) -> bool {
-    let by_exit = errand.identities.proxy_session.is_some()
-        && errand.identities.for_tier(tier).proxy_rules().proxy(&errand.request.url).is_some();
-    let of_the_host = match error.kind() {
-        // Any exit of a pool may break a connection: only what it says of the host counts.
-        kind if by_exit => kind == ErrorKind::Connect && proxy::is_target_error(error),
+/// Whether the host of the first request caused an error: not a proxy, the caller, or the host of a redirect. A
+/// timeout in the browser does not count, since a page may be slow for many reasons.
+fn is_host_fault(plan: &FetchPlan<'_>, tier: Tier, error: &Error) -> bool {
+    let uses_pool = plan.identities.proxy_session.is_some()
+        && plan.identities.for_tier(tier).proxy_rules().proxy(&plan.request.url).is_some();
+    let is_host_error = match error.kind() {
+        // Any proxy of a pool may break a connection. Only an error that it reports about the host counts.
+        kind if uses_pool => kind == ErrorKind::Connect && proxy::is_target_error(error),
         ErrorKind::Connect | ErrorKind::Tls | ErrorKind::Protocol => true,
         ErrorKind::Timeout => tier != Tier::Browser,
         _ => false,
     };
     let at = error.url().and_then(|url| Url::parse(url).ok());
-    of_the_host && at.is_none_or(|at| host_limiter::is_same_host(&at, &errand.request.url))
+    is_host_error && at.is_none_or(|at| host_limiter::is_same_host(&at, &plan.request.url))
 }
 
-/// How long the host of a redirect may make an attempt wait that is under way.
+/// The longest time that a running attempt waits for a redirect's host to rest.
 const MAX_REDIRECT_REST: Duration = Duration::from_secs(5);
-/// How long an attempt under way waits for its turn there.
+/// The longest time that a running attempt waits for a permit at a redirect's host.
 const REDIRECT_PERMIT_TIMEOUT: Duration = Duration::from_secs(20);

@@ -1,4 +1,4 @@
-//! The span of an attempt. Names of fields are OpenTelemetry's where it has one, for a client of HTTP.
+//! The span of an attempt. Field names follow OpenTelemetry's conventions for HTTP clients where one exists.
 
 use tracing::field::Empty;
 use tracing::{Span, info_span};
@@ -7,15 +7,15 @@ use super::FetchPlan;
 use crate::redact;
 use crate::trace::{Attempt, Trace};
 
-/// For `attempt`, which follows what `trace` holds.
-pub(super) fn for_attempt(errand: &FetchPlan<'_>, attempt: &Attempt, trace: &Trace) -> Span {
-    let before = trace.attempts();
-    let url = &errand.request.url;
+/// Returns the span of `attempt`, which follows the attempts in `trace`.
+pub(super) fn for_attempt(plan: &FetchPlan<'_>, attempt: &Attempt, trace: &Trace) -> Span {
+    let earlier = trace.attempts();
+    let url = &plan.request.url;
     info_span!(
         "attempt",
         otel.kind = "client",
-        http.request.method = errand.request.method.as_str(),
-        http.request.resend_count = (!before.is_empty()).then_some(before.len().cast_signed()),
+        http.request.method = plan.request.method.as_str(),
+        http.request.resend_count = (!earlier.is_empty()).then_some(earlier.len().cast_signed()),
         url.full = redact::without_credentials_and_query(url),
         server.address = url.host_str(),
         server.port = url.port_or_known_default().map(i64::from),
@@ -23,7 +23,7 @@ pub(super) fn for_attempt(errand: &FetchPlan<'_>, attempt: &Attempt, trace: &Tra
         rungs.browser_profile = attempt.browser_profile.as_deref(),
         rungs.proxy = attempt.proxy.as_deref(),
         rungs.waited_ms = millis(attempt.waited),
-        rungs.why = before.last().and_then(|last| last.next.as_deref()),
+        rungs.why = earlier.last().and_then(|last| last.next.as_deref()),
         rungs.elapsed_ms = Empty,
         rungs.verdict = Empty,
         rungs.next = Empty,
@@ -33,7 +33,7 @@ pub(super) fn for_attempt(errand: &FetchPlan<'_>, attempt: &Attempt, trace: &Tra
     )
 }
 
-/// Tells what came of it.
+/// Records how the attempt ended.
 pub(super) fn record_end(span: &Span, attempt: &Attempt) {
     if span.is_disabled() {
         return;
@@ -44,13 +44,13 @@ pub(super) fn record_end(span: &Span, attempt: &Attempt) {
     span.record("rungs.verdict", attempt.verdict.as_ref().map(ToString::to_string));
     let refused = attempt.verdict.as_ref().filter(|verdict| !verdict.is_genuine());
     let status = attempt.status.filter(|status| *status >= 400);
-    let wrong = match (&attempt.error, refused, status) {
+    let error_type = match (&attempt.error, refused, status) {
         (Some(error), _, _) => error.kind.name().to_owned(),
         (None, Some(verdict), _) => verdict.kind.name().to_owned(),
         (None, None, Some(status)) => status.to_string(),
         (None, None, None) => return,
     };
-    span.record("error.type", wrong);
+    span.record("error.type", error_type);
     span.record("otel.status_code", "ERROR");
 }
 

@@ -1,4 +1,4 @@
-//! How far a fetch has come as one persona, and its being at the browser.
+//! The state of a fetch with one identity pair, and its browser visit.
 
 use std::sync::Arc;
 
@@ -9,50 +9,50 @@ use crate::cookies::Cookie;
 use crate::tier::Tier;
 use crate::verdict::VerdictKind;
 
-/// How far a fetch has come.
+/// The state of a fetch that changes from attempt to attempt.
 pub(super) struct FetchState {
     pub(super) tier: Tier,
-    /// Where it goes on when the first attempt, a tier below, was a probe and is refused. `None` until it is
-    /// known where to start.
+    /// The tier to continue on if the first attempt was a probe of a lower tier and is refused. `None` until the start
+    /// tier is chosen.
     pub(super) known_tier: Option<Tier>,
-    /// The next attempt repeats the last.
+    /// Whether the next attempt repeats the last.
     pub(super) is_retry: bool,
-    /// How often another fetch's clearance was used instead of earning one.
+    /// How many times the fetch used another fetch's clearance instead of earning one.
     pub(super) shared_clearances: u32,
     pub(super) visit: Option<BrowserVisit>,
-    /// The pages that were refused for their size alone.
+    /// Pages that were refused for their size alone.
     pub(super) suspects: Vec<SuspectPage>,
 }
 
-/// Being at the browser.
+/// A visit of the fetch to the browser tier.
 pub(super) struct BrowserVisit {
     pub(super) pass: BrowserPass,
     pub(super) why: VerdictKind,
-    /// The cookies there were.
+    /// The cookies in the jar before the visit.
     pub(super) cookies_before: Vec<Cookie>,
 }
 
 impl BrowserVisit {
-    pub(super) fn begin(errand: &FetchPlan<'_>, pass: BrowserPass, why: VerdictKind) -> Self {
-        tracing::info!(host = errand.host(), because = %why, "browser visit");
-        Self { pass, why, cookies_before: errand.identities.browser.jar().list() }
+    pub(super) fn begin(plan: &FetchPlan<'_>, pass: BrowserPass, why: VerdictKind) -> Self {
+        tracing::info!(host = plan.host(), because = %why, "browser visit");
+        Self { pass, why, cookies_before: plan.identities.browser.jar().list() }
     }
 }
 
-/// How a persona's climb ends.
+/// How driving a fetch with one identity pair ends.
 pub(super) enum DriveOutcome {
     Finished(Box<FetchedResponse>),
-    /// Another persona goes on from here.
+    /// Another identity pair continues the fetch.
     SwitchIdentity(Arc<IdentityPair>),
 }
 
 impl FetchState {
-    /// Tells those who wait that the visit came to nothing. A proxy's fault is not held against the host.
-    pub(super) fn report_visit_failure(&self, end: &VisitFailure) {
-        if !end.is_proxy_fault()
+    /// Reports the failed visit to the fetches that wait for it. A proxy fault is not counted against the host.
+    pub(super) fn report_visit_failure(&self, failure: &VisitFailure) {
+        if !failure.is_proxy_fault()
             && let Some(BrowserVisit { pass: BrowserPass::Exclusive(turn), why, .. }) = &self.visit
         {
-            turn.mark_failure(*why, end.clone());
+            turn.mark_failure(*why, failure.clone());
         }
     }
 }

@@ -13,18 +13,18 @@ use crate::net::{HttpClient, TrustConfig};
 use crate::proxy::ProxyRules;
 use crate::retry::RetryPolicy;
 
-/// What the site answers to whom: status, `cf-mitigated`, body, for the persona's number on a tier.
+/// The site's response to an identity, by its index and tier: status, `cf-mitigated`, body.
 type SiteScript = fn(usize, Tier) -> Result<(u16, Option<&'static str>, &'static [u8])>;
 
 const PAGE: &[u8] = b"<!doctype html><title>a page</title><p>A page with some words in it.</p>";
 const BLOCKED: Result<(u16, Option<&'static str>, &'static [u8])> =
     Ok((403, Some("block"), b"<title>no</title>"));
 
-/// A tier that asks no network, and notes who asked.
+/// A transport without a network. It records the identity and the tier of each request.
 struct ScriptedTransport {
     tier: Tier,
     site: SiteScript,
-    asked: Arc<Mutex<Vec<(u64, Tier)>>>,
+    requests: Arc<Mutex<Vec<(u64, Tier)>>>,
 }
 
 impl Transport for ScriptedTransport {
@@ -32,18 +32,18 @@ impl Transport for ScriptedTransport {
         self.tier
     }
 
-    fn execute<'a>(&'a self, job: AttemptRequest<'a>) -> BoxFuture<'a, Result<RawResponse>> {
-        let mut asked = self.asked.lock().unwrap();
-        let key = job.identity.key();
-        asked.push((key, self.tier));
-        let mut known: Vec<u64> = Vec::new();
-        for (key, _) in asked.iter() {
-            if !known.contains(key) {
-                known.push(*key);
+    fn execute<'a>(&'a self, attempt: AttemptRequest<'a>) -> BoxFuture<'a, Result<RawResponse>> {
+        let mut requests = self.requests.lock().unwrap();
+        let key = attempt.identity.key();
+        requests.push((key, self.tier));
+        let mut identities: Vec<u64> = Vec::new();
+        for (key, _) in requests.iter() {
+            if !identities.contains(key) {
+                identities.push(*key);
             }
         }
-        let who = known.iter().position(|other| *other == key).unwrap();
-        let answer = (self.site)(who, self.tier).map(|(status, mitigated, body)| {
+        let index = identities.iter().position(|other| *other == key).unwrap();
+        let response = (self.site)(index, self.tier).map(|(status, mitigated, body)| {
             let mut headers = HeaderMap::new();
             headers.insert("content-type", "text/html".parse().unwrap());
             if let Some(value) = mitigated {
@@ -53,31 +53,25 @@ impl Transport for ScriptedTransport {
                 status: StatusCode::from_u16(status).unwrap(),
                 version: HttpVersion::Http2,
                 headers,
-                url: job.request.url.clone(),
+                url: attempt.request.url.clone(),
                 redirects: Vec::new(),
                 body: Body::Buffered(Bytes::from_static(body)),
                 timings: Timings::default(),
                 browser: None,
             }
         });
-        async move { answer }.boxed()
+        async move { response }.boxed()
     }
 }
 
 fn identity_pair(profile: &Arc<Profile>) -> Arc<IdentityPair> {
     let identity = || Identity::new("x", Arc::clone(profile), None).with_proxy_rules(ProxyRules::default());
-    let (plain, dressed) = (identity(), identity());
-    let who = Some(SavedIdentityKey::new(None, &dressed));
-    Arc::new(IdentityPair {
-        plain,
-        browser: dressed,
-        memory_key: who,
-        proxy_session: None,
-        is_direct_fallback: false,
-    })
+    let (plain, browser) = (identity(), identity());
+    let memory_key = Some(SavedIdentityKey::new(None, &browser));
+    Arc::new(IdentityPair { plain, browser, memory_key, proxy_session: None, is_direct_fallback: false })
 }
 
-/// So many exits, and a note of why each was asked for.
+/// A pool with `left` proxies. It records the reason for each switch.
 struct ScriptedPool {
     profile: Arc<Profile>,
     left: Mutex<u32>,
@@ -90,40 +84,40 @@ impl IdentitySource for ScriptedPool {
     }
 
     fn fresh_session(&self, _: &IdentityPair) -> Result<Arc<IdentityPair>> {
-        Err(Error::new(ErrorKind::Proxy, "there is none"))
+        Err(Error::new(ErrorKind::Proxy, "no fresh session"))
     }
 
-    fn other_proxy(&self, _: &IdentityPair, faulty: bool) -> Result<Arc<IdentityPair>> {
+    fn other_proxy(&self, _: &IdentityPair, is_faulty: bool) -> Result<Arc<IdentityPair>> {
         *self.left.lock().unwrap() -= 1;
-        self.faults.lock().unwrap().push(faulty);
+        self.faults.lock().unwrap().push(is_faulty);
         Ok(identity_pair(&self.profile))
     }
 }
 
 struct RunResult {
-    found: Result<FetchedResponse>,
+    result: Result<FetchedResponse>,
     trace: Trace,
-    /// Who asked, counted from 0 as they came, on which tier.
-    asked: Vec<(usize, Tier)>,
+    /// The requests in order: index of the identity from 0, and tier.
+    requests: Vec<(usize, Tier)>,
     faults: Vec<bool>,
 }
 
-async fn run(site: SiteScript, exits: u32, budget: Budget) -> RunResult {
+async fn run(site: SiteScript, proxies: u32, budget: Budget) -> RunResult {
     let profile = Profile::named("chrome-156-linux").unwrap();
-    let asked = Arc::new(Mutex::new(Vec::new()));
+    let requests = Arc::new(Mutex::new(Vec::new()));
     let transports = Tier::ALL.map(|tier| -> Arc<dyn Transport> {
-        Arc::new(ScriptedTransport { tier, site, asked: Arc::clone(&asked) })
+        Arc::new(ScriptedTransport { tier, site, requests: Arc::clone(&requests) })
     });
-    let engine = HttpClient::new(Arc::default(), TrustConfig::default()).unwrap();
-    let files = robots::RobotsCache::new(Arc::new(engine), Profile::named("plain").unwrap());
-    let router = Router::new(transports.into(), Rules::shipped(), files, HostMemory::new(None));
+    let client = HttpClient::new(Arc::default(), TrustConfig::default()).unwrap();
+    let robots_cache = robots::RobotsCache::new(Arc::new(client), Profile::named("plain").unwrap());
+    let router = Router::new(transports.into(), Rules::shipped(), robots_cache, HostMemory::new(None));
     let pool =
-        ScriptedPool { profile: Arc::clone(&profile), left: Mutex::new(exits), faults: Mutex::default() };
+        ScriptedPool { profile: Arc::clone(&profile), left: Mutex::new(proxies), faults: Mutex::default() };
     let request = Request::get("https://a.example/".parse().unwrap());
-    let area = Arc::new(SiteSection::from_url(&request.url));
-    let errand = FetchPlan {
+    let section = Arc::new(SiteSection::from_url(&request.url));
+    let plan = FetchPlan {
         request: &request,
-        site_section: &area,
+        site_section: &section,
         identities: &identity_pair(&profile),
         limits: &Limits::default(),
         policy: EscalationPolicy {
@@ -144,75 +138,75 @@ async fn run(site: SiteScript, exits: u32, budget: Budget) -> RunResult {
         sent_request: None,
         probe_fallback: None,
     };
-    let (found, trace) = router.run(&errand).await;
+    let (result, trace) = router.run(&plan).await;
     let mut numbers: HashMap<u64, usize> = HashMap::new();
-    let keys = asked.lock().unwrap().clone();
+    let keys = requests.lock().unwrap().clone();
     let mut number = |key| {
         let next = numbers.len();
         *numbers.entry(key).or_insert(next)
     };
-    let asked = keys.into_iter().map(|(key, tier)| (number(key), tier)).collect();
+    let requests = keys.into_iter().map(|(key, tier)| (number(key), tier)).collect();
     let faults = pool.faults.lock().unwrap().clone();
-    RunResult { found, trace, asked, faults }
+    RunResult { result, trace, requests, faults }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hard_block_goes_on_out_of_another_exit_on_the_same_tier() {
-    let site: SiteScript = |who, _| if who == 0 { BLOCKED } else { Ok((200, None, PAGE)) };
+async fn a_hard_block_continues_with_another_proxy_on_the_same_tier() {
+    let site: SiteScript = |index, _| if index == 0 { BLOCKED } else { Ok((200, None, PAGE)) };
     let ran = run(site, 3, Budget::default()).await;
-    assert!(ran.found.is_ok());
-    assert_eq!(ran.asked, [(0, Tier::Impersonate), (1, Tier::Impersonate)]);
+    assert!(ran.result.is_ok());
+    assert_eq!(ran.requests, [(0, Tier::Impersonate), (1, Tier::Impersonate)]);
     assert_eq!(ran.trace.attempts()[0].next.as_deref(), Some("new exit: cloudflare block"));
     assert_eq!(ran.faults, [false]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_exit_is_tried_and_then_the_new_one_climbs() {
+async fn one_other_proxy_is_tried_and_then_its_identity_escalates() {
     let ran = run(|_, _| BLOCKED, 3, Budget::default()).await;
-    assert!(ran.found.is_err_and(|error| error.is_blocked()));
-    assert_eq!(ran.asked, [(0, Tier::Impersonate), (1, Tier::Impersonate), (1, Tier::Browser)]);
+    assert!(ran.result.is_err_and(|error| error.is_blocked()));
+    assert_eq!(ran.requests, [(0, Tier::Impersonate), (1, Tier::Impersonate), (1, Tier::Browser)]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_proxy_is_replaced_and_without_another_the_fetch_fails_with_its_error() {
-    let site: SiteScript = |who, _| match who {
+    let site: SiteScript = |index, _| match index {
         0 | 1 => Err(Error::new(ErrorKind::Proxy, "dead")),
         _ => Ok((200, None, PAGE)),
     };
     let ran = run(site, 2, Budget::default()).await;
-    assert!(ran.found.is_ok());
-    assert_eq!((ran.asked.len(), ran.faults), (3, vec![true, true]));
+    assert!(ran.result.is_ok());
+    assert_eq!((ran.requests.len(), ran.faults), (3, vec![true, true]));
     let ran = run(site, 0, Budget::default()).await;
-    assert_eq!(ran.found.err().unwrap().kind(), ErrorKind::Proxy);
-    assert_eq!(ran.asked, [(0, Tier::Impersonate)]);
+    assert_eq!(ran.result.err().unwrap().kind(), ErrorKind::Proxy);
+    assert_eq!(ran.requests, [(0, Tier::Impersonate)]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_new_identity_in_the_browser_earns_the_clearance_for_the_tier_below() {
-    let site: SiteScript = |who, tier| match (who, tier) {
+    let site: SiteScript = |index, tier| match (index, tier) {
         (_, Tier::Impersonate) => Ok((403, Some("challenge"), b"<title>Just a moment...</title>")),
         (0, _) => BLOCKED,
         _ => Ok((200, None, PAGE)),
     };
     let ran = run(site, 1, Budget::default()).await;
-    assert!(ran.found.is_ok());
-    assert_eq!(ran.asked, [(0, Tier::Impersonate), (0, Tier::Browser), (1, Tier::Browser)]);
+    assert!(ran.result.is_ok());
+    assert_eq!(ran.requests, [(0, Tier::Impersonate), (0, Tier::Browser), (1, Tier::Browser)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_spent_budget_ends_a_fetch_with_what_it_has() {
+async fn an_exhausted_budget_ends_the_fetch_with_a_hint() {
     let attempts = Budget { attempts: 1, ..Budget::default() };
     let visits = Budget { visits: 0, ..Budget::default() };
     let bytes = Budget { bytes: Some(10), ..Budget::default() };
     for (budget, flag) in [(attempts, "--max-attempts"), (visits, "--max-visits"), (bytes, "--max-bytes")] {
         let ran = run(|_, _| BLOCKED, 0, budget).await;
-        let error = ran.found.err().unwrap();
+        let error = ran.result.err().unwrap();
         assert!(error.is_blocked() && error.hint().is_some_and(|hint| hint.contains(flag)), "{error:?}");
-        assert_eq!(ran.asked.len(), 1, "{flag}");
+        assert_eq!(ran.requests.len(), 1, "{flag}");
     }
-    let late = Budget { elapsed: Some(Duration::from_secs(3)), ..Budget::default() };
-    let ran = run(|_, _| Ok((429, None, b"<title>slow down</title>")), 0, late).await;
-    let error = ran.found.err().unwrap();
+    let elapsed = Budget { elapsed: Some(Duration::from_secs(3)), ..Budget::default() };
+    let ran = run(|_, _| Ok((429, None, b"<title>slow down</title>")), 0, elapsed).await;
+    let error = ran.result.err().unwrap();
     assert!(error.hint().is_some_and(|hint| hint.contains("budget.elapsed")), "{error:?}");
-    assert_eq!(ran.asked.len(), 2, "a wait of 2 s fits, one of 4 s does not");
+    assert_eq!(ran.requests.len(), 2, "a delay of 2 s fits into the budget, one of 4 s does not");
 }

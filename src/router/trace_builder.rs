@@ -1,4 +1,4 @@
-//! A fetch's trace as it grows.
+//! Builds the trace of a fetch.
 
 use std::time::Duration;
 
@@ -11,31 +11,31 @@ use crate::error::{Error, Result};
 use crate::tier::Tier;
 use crate::trace::{Attempt, AttemptError, Trace};
 
-/// What was done, and the attempt that is being made.
+/// The finished attempts of a fetch, and the current one.
 pub(super) struct TraceBuilder {
     pub(super) trace: Trace,
     current: Option<(Attempt, Instant, Span)>,
-    /// How long the attempt had to wait for its host.
+    /// How long the next attempt has waited for its host and its proxy.
     pub(super) waited: Duration,
-    /// When the whole fetch ends.
+    /// The deadline of the whole fetch.
     pub(super) deadline: Option<Instant>,
 }
 
 impl TraceBuilder {
-    pub(super) fn new(errand: &FetchPlan<'_>) -> Self {
+    pub(super) fn new(plan: &FetchPlan<'_>) -> Self {
         Self {
-            trace: Trace::with_robots(errand.robots),
+            trace: Trace::with_robots(plan.robots),
             current: None,
             waited: Duration::ZERO,
-            deadline: errand.limits.fetch_total.and_then(|total| Instant::now().checked_add(total)),
+            deadline: plan.limits.fetch_total.and_then(|total| Instant::now().checked_add(total)),
         }
     }
 
-    /// An attempt on `tier` begins.
-    pub(super) fn begin_attempt(&mut self, errand: &FetchPlan<'_>, tier: Tier) {
-        let identity = errand.identities.for_tier(tier);
-        let proxy = identity.proxy_rules().proxy(&errand.request.url);
-        let session = errand
+    /// Begins an attempt on `tier`.
+    pub(super) fn begin_attempt(&mut self, plan: &FetchPlan<'_>, tier: Tier) {
+        let identity = plan.identities.for_tier(tier);
+        let proxy = identity.proxy_rules().proxy(&plan.request.url);
+        let session = plan
             .identities
             .proxy_session
             .as_ref()
@@ -46,7 +46,7 @@ impl TraceBuilder {
             browser_profile: (tier != Tier::Plain).then(|| identity.profile().name.clone()),
             proxy: proxy.map(ToString::to_string),
             session: session.map(ToOwned::to_owned),
-            fallback: errand.identities.is_direct_fallback,
+            fallback: plan.identities.is_direct_fallback,
             status: None,
             verdict: None,
             waited: std::mem::take(&mut self.waited),
@@ -54,31 +54,31 @@ impl TraceBuilder {
             error: None,
             next: None,
         };
-        let span = span::for_attempt(errand, &attempt, &self.trace);
+        let span = span::for_attempt(plan, &attempt, &self.trace);
         self.current = Some((attempt, Instant::now(), span));
     }
 
-    /// Of the attempt under way.
+    /// Returns the span of the current attempt.
     pub(super) fn current_span(&self) -> Span {
         self.current.as_ref().map_or_else(Span::none, |(_, _, span)| span.clone())
     }
 
-    /// Writes down the attempt under way, with what came of it and why another follows.
+    /// Adds the current attempt to the trace, with its outcome and the reason for the next.
     pub(super) fn end_attempt(
         &mut self,
-        errand: &FetchPlan<'_>,
+        plan: &FetchPlan<'_>,
         outcome: &Result<ClassifiedResponse>,
-        step: &Action,
+        action: &Action,
     ) {
         let Some((mut attempt, span)) = self.take_current() else { return };
         match outcome {
-            Ok(judged) => {
-                attempt.status = Some(judged.status.as_u16());
-                attempt.verdict = Some(judged.verdict.clone());
+            Ok(response) => {
+                attempt.status = Some(response.status.as_u16());
+                attempt.verdict = Some(response.verdict.clone());
             }
             Err(error) => attempt.error = Some(attempt_error(error)),
         }
-        attempt.next = step.reason().map(ToOwned::to_owned);
+        attempt.next = action.reason().map(ToOwned::to_owned);
         tracing::info!(
             tier = %attempt.tier,
             status = attempt.status,
@@ -89,19 +89,19 @@ impl TraceBuilder {
             "attempt"
         );
         span::record_end(&span, &attempt);
-        if let Some(watch) = errand.observer {
-            watch.on_attempt(&attempt);
+        if let Some(observer) = plan.observer {
+            observer.on_attempt(&attempt);
         }
         self.trace.push(attempt);
     }
 
-    /// The whole fetch ran out of time: the attempt under way, if there is one, ends with it.
-    pub(super) fn fail_attempt(&mut self, errand: &FetchPlan<'_>, error: &Error) {
+    /// Adds the current attempt, if any, to the trace as failed with `error`.
+    pub(super) fn fail_attempt(&mut self, plan: &FetchPlan<'_>, error: &Error) {
         if let Some((mut attempt, span)) = self.take_current() {
             attempt.error = Some(attempt_error(error));
             span::record_end(&span, &attempt);
-            if let Some(watch) = errand.observer {
-                watch.on_attempt(&attempt);
+            if let Some(observer) = plan.observer {
+                observer.on_attempt(&attempt);
             }
             self.trace.push(attempt);
         }

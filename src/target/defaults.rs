@@ -1,4 +1,4 @@
-//! What is so when nobody says otherwise, as the lowest layer.
+//! The defaults, as the lowest layer.
 
 use toml::Table;
 
@@ -12,9 +12,9 @@ use crate::retry::RetryPolicy;
 use crate::tier::Tier;
 use crate::units::{ByteSize, HumanDuration};
 
-/// The lowest layer.
+/// Returns the lowest layer.
 pub(super) fn table() -> Table {
-    let (bounds, schedule, budget) = (Limits::default(), RetryPolicy::default(), Budget::default());
+    let (limits, retry, budget) = (Limits::default(), RetryPolicy::default(), Budget::default());
     let settings = Settings {
         robots: Some(RobotsPolicy::Ignore),
         tiers: TierSettings {
@@ -23,11 +23,11 @@ pub(super) fn table() -> Table {
             max: Some(if cfg!(feature = "browser") { Tier::Browser } else { Tier::Impersonate }),
         },
         retry: RetrySettings {
-            times: Some(schedule.max_retries),
-            backoff: Some(HumanDuration(schedule.backoff)),
-            rate_limit_backoff: Some(HumanDuration(schedule.rate_limit_backoff)),
-            max_wait: Some(HumanDuration(schedule.max_wait)),
-            repeat_unsafe: Some(schedule.repeat_unsafe),
+            times: Some(retry.max_retries),
+            backoff: Some(HumanDuration(retry.backoff)),
+            rate_limit_backoff: Some(HumanDuration(retry.rate_limit_backoff)),
+            max_wait: Some(HumanDuration(retry.max_wait)),
+            repeat_unsafe: Some(retry.repeat_unsafe),
         },
         budget: BudgetSettings {
             attempts: Some(budget.attempts),
@@ -36,21 +36,21 @@ pub(super) fn table() -> Table {
             elapsed: budget.elapsed.map(HumanDuration),
         },
         timeouts: TimeoutSettings {
-            total: bounds.fetch_total.map(HumanDuration),
-            http: Some(HumanDuration(bounds.http_total)),
-            browser: Some(HumanDuration(bounds.browser_total)),
-            dns: Some(HumanDuration(bounds.dns)),
-            connect: Some(HumanDuration(bounds.connect)),
-            tls: Some(HumanDuration(bounds.tls)),
-            first_byte: Some(HumanDuration(bounds.first_byte)),
-            read_idle: Some(HumanDuration(bounds.read_idle)),
-            settle: Some(HumanDuration(bounds.browser_settle)),
-            challenge: Some(HumanDuration(bounds.browser_challenge)),
+            total: limits.fetch_total.map(HumanDuration),
+            http: Some(HumanDuration(limits.http_total)),
+            browser: Some(HumanDuration(limits.browser_total)),
+            dns: Some(HumanDuration(limits.dns)),
+            connect: Some(HumanDuration(limits.connect)),
+            tls: Some(HumanDuration(limits.tls)),
+            first_byte: Some(HumanDuration(limits.first_byte)),
+            read_idle: Some(HumanDuration(limits.read_idle)),
+            settle: Some(HumanDuration(limits.browser_settle)),
+            challenge: Some(HumanDuration(limits.browser_challenge)),
         },
         limits: LimitSettings {
-            max_body: Some(ByteSize(bounds.max_body)),
-            max_file: Some(ByteSize(bounds.max_file)),
-            max_redirects: Some(bounds.max_redirects),
+            max_body: Some(ByteSize(limits.max_body)),
+            max_file: Some(ByteSize(limits.max_file)),
+            max_redirects: Some(limits.max_redirects),
         },
         expect: ExpectSettings { usual: Some(true), ..ExpectSettings::default() },
         ..Settings::default()

@@ -1,4 +1,4 @@
-//! The environment variables rungs reads, each one a constant, and the settings they stand for.
+//! The environment variables that rungs reads, and the settings that they set.
 
 use toml::{Table, Value};
 
@@ -8,45 +8,43 @@ use super::settings::Settings;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 
-/// The config file. Default: `rungs/config.toml` in the user's folder for configuration.
+/// The config file. Default: `rungs/config.toml` in the user's configuration folder.
 pub const CONFIG: &str = "RUNGS_CONFIG";
-/// The folder of the user's own targets. Default: `rungs/targets` in the user's folder for
-/// configuration.
+/// The folder of the user's own targets. Default: `rungs/targets` in the user's configuration folder.
 pub const TARGETS: &str = "RUNGS_TARGETS";
-/// The folder of the user's own proxy dialects. Default: `rungs/proxies` in the user's folder for
-/// configuration.
+/// The folder of the user's own proxy dialects. Default: `rungs/proxies` in the user's configuration folder.
 pub const DIALECTS: &str = "RUNGS_DIALECTS";
-/// The file of the program's host memory. Default: `rungs/memory.sqlite` in the user's folder for data.
+/// The file of the program's host memory. Default: `rungs/memory.sqlite` in the user's data folder.
 pub const MEMORY: &str = "RUNGS_MEMORY";
 /// The cheapest tier: `tiers.min`.
 pub const MIN_TIER: &str = "RUNGS_MIN_TIER";
-/// The dearest tier: `tiers.max`.
+/// The most expensive tier: `tiers.max`.
 pub const MAX_TIER: &str = "RUNGS_MAX_TIER";
-/// The browser profile to wear: `browser_profile`.
+/// The browser profile to use: `browser_profile`.
 pub const BROWSER_PROFILE: &str = "RUNGS_BROWSER_PROFILE";
-/// `obey` or `ignore` robots.txt: `robots`.
+/// Whether to `obey` or `ignore` robots.txt: `robots`.
 pub const ROBOTS: &str = "RUNGS_ROBOTS";
-/// The most requests to a host in a time, as in `2/s`: `pace.rate`.
+/// The maximum request rate per host, for example `2/s`: `pace.rate`.
 pub const RATE: &str = "RUNGS_RATE";
-/// The most requests to a host at once: `pace.concurrency`.
+/// The maximum number of concurrent requests per host: `pace.concurrency`.
 pub const HOST_CONCURRENCY: &str = "RUNGS_HOST_CONCURRENCY";
-/// The most repeats on a tier: `retry.times`.
+/// The maximum number of retries on a tier: `retry.times`.
 pub const RETRY: &str = "RUNGS_RETRY";
-/// The most time for a whole fetch, as in `30s`: `timeouts.total`.
+/// The timeout of a whole fetch, for example `30s`: `timeouts.total`.
 pub const TIMEOUT: &str = "RUNGS_TIMEOUT";
-/// The most time for TCP and the proxy's answer, as in `5s`: `timeouts.connect`.
+/// The timeout for TCP and the proxy's response, for example `5s`: `timeouts.connect`.
 pub const CONNECT_TIMEOUT: &str = "RUNGS_CONNECT_TIMEOUT";
-/// The largest body, as in `10M`: `limits.max_body`.
+/// The maximum body size, for example `10M`: `limits.max_body`.
 pub const MAX_SIZE: &str = "RUNGS_MAX_SIZE";
-/// The proxy's URL: `proxy.url`.
+/// The URL of the proxy: `proxy.url`.
 pub const PROXY: &str = "RUNGS_PROXY";
 /// The file that lists proxies: `proxy.pool`.
 pub const PROXIES: &str = "RUNGS_PROXIES";
 /// The dialect of a proxy provider's account: `proxy.dialect`.
 pub const DIALECT: &str = "RUNGS_DIALECT";
-/// The user of the account, or of proxies whose URL has none: `proxy.user`.
+/// The user name of the account, or of proxies whose URL has none: `proxy.user`.
 pub const PROXY_USER: &str = "RUNGS_PROXY_USER";
-/// The password that goes with it: `proxy.password`.
+/// The password that belongs to the user name: `proxy.password`.
 pub const PROXY_PASSWORD: &str = "RUNGS_PROXY_PASSWORD";
 
 /// A variable that sets one key.
@@ -82,20 +80,20 @@ const fn number_variable(name: &'static str, key: &'static [&'static str]) -> Va
     Variable { name, key, is_number: true }
 }
 
-/// The layers that the environment makes, read through `variable`. One that is empty is not set.
+/// Returns one layer for each variable that is set, read through `variable`. An empty variable counts as not set.
 pub(super) fn layers(variable: impl Fn(&str) -> Option<String>) -> Result<Vec<(Table, Origin)>> {
     let mut layers = Vec::new();
-    for known in &VARIABLES {
-        let Some(said) = variable(known.name).filter(|said| !said.is_empty()) else { continue };
-        let value = if known.is_number { said.parse().map(Value::Integer).ok() } else { None };
-        let table = nest(known.key, value.unwrap_or(Value::String(said)));
-        check(&table, known.name)?;
-        layers.push((table, Origin::Environment(known.name)));
+    for entry in &VARIABLES {
+        let Some(text) = variable(entry.name).filter(|text| !text.is_empty()) else { continue };
+        let value = if entry.is_number { text.parse().map(Value::Integer).ok() } else { None };
+        let table = nest(entry.key, value.unwrap_or(Value::String(text)));
+        check(&table, entry.name)?;
+        layers.push((table, Origin::Environment(entry.name)));
     }
     Ok(layers)
 }
 
-/// `value` under `key`, alone in its tables.
+/// Returns a table that has only `value`, at `key`.
 pub(super) fn nest(key: &[&str], value: Value) -> Table {
     let mut table = Table::new();
     if let Some((first, rest)) = key.split_first() {
@@ -105,15 +103,15 @@ pub(super) fn nest(key: &[&str], value: Value) -> Table {
     table
 }
 
-/// Whether `table`, set by the variable or flag `name`, can be a layer.
+/// Checks a layer that the variable or flag `name` sets.
 pub(super) fn check(table: &Table, name: &str) -> Result<()> {
-    let wrong = |message: &str| {
+    let invalid = |message: &str| {
         let message = message.lines().collect::<Vec<_>>().join(" ");
         Error::new(ErrorKind::Config, format!("{name}: {message}"))
     };
     let settings: Settings =
-        table.clone().try_into().map_err(|cause: toml::de::Error| wrong(cause.message()))?;
-    file::check_values(&settings).first().map_or(Ok(()), |fault| Err(wrong(&fault.message)))
+        table.clone().try_into().map_err(|cause: toml::de::Error| invalid(cause.message()))?;
+    file::check_values(&settings).first().map_or(Ok(()), |error| Err(invalid(&error.message)))
 }
 
 #[cfg(test)]
@@ -122,20 +120,20 @@ mod tests {
     use crate::target::schema::KEYS;
 
     #[test]
-    fn every_variable_sets_a_key_that_there_is() {
-        for known in &VARIABLES {
-            let key = known.key.join(".");
-            assert!(KEYS.all().contains(&key), "{} sets `{key}`", known.name);
+    fn every_variable_sets_a_known_key() {
+        for entry in &VARIABLES {
+            let key = entry.key.join(".");
+            assert!(KEYS.all().contains(&key), "{} sets `{key}`", entry.name);
         }
     }
 
     #[test]
-    fn a_variable_with_a_wrong_value_is_named() {
+    fn a_variable_with_an_invalid_value_is_named_in_the_error() {
         for (name, value) in [(MIN_TIER, "sky"), (RATE, "often"), (RETRY, "twice"), (HOST_CONCURRENCY, "0")] {
-            let error = layers(|asked| (asked == name).then(|| value.to_owned())).err().unwrap();
+            let error = layers(|variable| (variable == name).then(|| value.to_owned())).err().unwrap();
             assert_eq!(error.kind(), ErrorKind::Config, "{name}");
             assert!(error.to_string().starts_with(&format!("{name}: ")), "{error}");
         }
-        assert!(layers(|asked| (asked == RATE).then(String::new)).unwrap().is_empty());
+        assert!(layers(|variable| (variable == RATE).then(String::new)).unwrap().is_empty());
     }
 }

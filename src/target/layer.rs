@@ -1,4 +1,4 @@
-//! Layers of settings, and what they come to together: each value with the layer it came from.
+//! Merges layers of settings, and records which layer set each value.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,18 +6,20 @@ use std::path::PathBuf;
 
 use toml::{Table, Value};
 
-/// Where a value was set. Later ones win: defaults, config file, shipped, the user's own, a file
+use super::schema::RENAMED_KEYS;
+
+/// The layer that set a value. Later layers win: defaults, config file, shipped targets, the user's targets, a file
 /// named on the command line, environment, flags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
-    /// What is so when nobody says otherwise.
+    /// The defaults.
     Default,
     /// The config file.
     Config(PathBuf),
-    /// The target of this name that is inside this build.
+    /// The shipped target of this name.
     Shipped(String),
-    /// A target's file.
+    /// The file of a target.
     File(PathBuf),
     /// The environment variable of this name.
     Environment(&'static str),
@@ -38,19 +40,19 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A value that was set, under its key with its tables.
+/// A value and the layer that set it.
 #[derive(Clone, PartialEq)]
 pub(super) struct SettingValue {
     pub(super) value: Value,
     pub(super) origin: Origin,
 }
 
-/// All values in force, by key.
+/// All effective values, by key.
 #[derive(Clone, Default)]
 pub(super) struct MergedSettings(BTreeMap<Vec<String>, SettingValue>);
 
 impl MergedSettings {
-    /// Lays `table` over what is there: scalars and lists replace, tables merge by key.
+    /// Merges `table` over the values: scalars and lists replace, tables merge by key.
     pub(super) fn merge(&mut self, table: &Table, origin: &Origin) {
         for (key, value) in table.iter().filter(|(key, _)| !METADATA_KEYS.contains(&key.as_str())) {
             self.set_value(&mut vec![key.clone()], value, origin);
@@ -65,28 +67,40 @@ impl MergedSettings {
                 path.pop();
             }
         } else {
-            self.0.insert(path.clone(), SettingValue { value: value.clone(), origin: origin.clone() });
+            self.0.insert(current_key(path), SettingValue { value: value.clone(), origin: origin.clone() });
         }
     }
 
-    /// Where the value under `key` came from.
+    /// Returns the layer that set `key`.
     pub(super) fn origin(&self, key: &[&str]) -> Option<&Origin> {
         let key: Vec<String> = key.iter().map(ToString::to_string).collect();
-        self.0.get(&key).map(|leaf| &leaf.origin)
+        self.0.get(&key).map(|setting| &setting.origin)
     }
 
-    /// The values as one table.
+    /// Returns all values as one table.
     pub(super) fn to_table(&self) -> Table {
         let mut whole = Table::new();
-        for (path, leaf) in &self.0 {
-            insert_nested(&mut whole, path, &leaf.value);
+        for (path, setting) in &self.0 {
+            insert_nested(&mut whole, path, &setting.value);
         }
         whole
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&[String], &SettingValue)> {
-        self.0.iter().map(|(path, leaf)| (path.as_slice(), leaf))
+        self.0.iter().map(|(path, setting)| (path.as_slice(), setting))
     }
+}
+
+/// Replaces the old name of a key by its current one, so that layers with either name override each other.
+fn current_key(path: &[String]) -> Vec<String> {
+    let mut key = path.to_vec();
+    if let [table, name] = key.as_mut_slice()
+        && let Some((_, _, new)) =
+            RENAMED_KEYS.iter().find(|(parent, old, _)| (*parent, *old) == (table.as_str(), name.as_str()))
+    {
+        (*new).clone_into(name);
+    }
+    key
 }
 
 fn insert_nested(table: &mut Table, path: &[String], value: &Value) {
@@ -100,7 +114,7 @@ fn insert_nested(table: &mut Table, path: &[String], value: &Value) {
     }
 }
 
-/// Keys that tell of the file itself.
+/// Keys that describe the file itself.
 const METADATA_KEYS: [&str; 3] = ["schema", "source", "match"];
 
 #[cfg(test)]

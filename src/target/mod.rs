@@ -1,9 +1,9 @@
-//! Targets: one site's settings as data, laid over each other by where they come from.
+//! Targets: one site's settings as data, merged from layers.
 //!
 //! Layers, lowest first: defaults, the config file, the shipped targets (`profiles/targets`), the
-//! user's own folder, a file named on the command line, the environment (`RUNGS_*`), flags. Of each
-//! set of targets the most specific for the URL counts; two that tie are an error. Scalars and lists
-//! replace what is below, tables merge by key, and every value remembers where it was set.
+//! user's own folder, a file named on the command line, the environment (`RUNGS_*`), flags. From each
+//! set of targets, the most specific one for the URL is used; a tie is an error. Scalars and lists
+//! replace lower values, tables merge by key. Every value records the layer that set it.
 
 mod defaults;
 pub mod environment;
@@ -40,7 +40,7 @@ pub use self::settings::{
 };
 pub use crate::units::{ByteSize, HumanDuration, Rate};
 
-/// All targets and the layers around them. Cheap to share, not to clone.
+/// All targets, with the layers below and above them. Cheap to share, not to clone.
 ///
 /// ```
 /// let targets = rungs::target::Targets::shipped();
@@ -51,17 +51,17 @@ pub use crate::units::{ByteSize, HumanDuration, Rate};
 #[derive(Clone)]
 pub struct Targets {
     lower_layers: Vec<(Table, Origin)>,
-    /// Sets of targets, lowest first; each gives the one that is closest.
+    /// Sets of targets, lowest first. The most specific target of each set is used.
     sets: Vec<Vec<Target>>,
     upper_layers: Vec<(Table, Origin)>,
-    /// What was found before, by the targets chosen.
+    /// Earlier results, by the selected targets.
     cache: Arc<Mutex<ResolveCache>>,
 }
 
-/// By the target chosen of each set.
+/// Results by the index of the selected target in each set.
 type ResolveCache = HashMap<Vec<Option<usize>>, Arc<ResolvedTarget>>;
 
-/// One target, by the name of its file.
+/// One target.
 #[derive(Clone)]
 pub struct Target {
     name: String,
@@ -71,19 +71,19 @@ pub struct Target {
 }
 
 impl Target {
-    /// The name: its file's, without `.toml`.
+    /// The name: the file name without `.toml`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where it is kept.
+    /// The layer that the target comes from.
     #[must_use]
     pub const fn origin(&self) -> &Origin {
         &self.origin
     }
 
-    /// Which URLs it is for.
+    /// The URLs that the target applies to.
     #[must_use]
     pub const fn matches(&self) -> &Match {
         &self.matches
@@ -91,21 +91,21 @@ impl Target {
 }
 
 impl Targets {
-    /// The defaults and the shipped targets.
+    /// Creates the defaults and the shipped targets.
     ///
     /// # Panics
-    /// Never: a test reads every shipped target.
+    /// Never: a test parses every shipped target.
     #[must_use]
     pub fn shipped() -> Self {
         let read = |(name, text): &(&str, &str)| {
             let read = file::parse(text, &format!("profiles/targets/{name}.toml"), FileRole::Target)
-                .expect("a test reads every shipped target");
+                .expect("a test parses every shipped target");
             Target::new((*name).to_owned(), Origin::Shipped((*name).to_owned()), read)
         };
         Self::from_sets(vec![SHIPPED.iter().map(read).collect()])
     }
 
-    /// The defaults alone, no target.
+    /// Creates the defaults without any target.
     #[must_use]
     pub fn without_targets() -> Self {
         Self::from_sets(Vec::new())
@@ -120,29 +120,30 @@ impl Targets {
         }
     }
 
-    /// What the program goes by: the config file and the user's folder of targets where they are, and
-    /// the environment, over the shipped targets.
+    /// Loads the settings of the program: the shipped targets, the config file and the user's targets if they exist,
+    /// and the environment.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] naming the file, the line and the key, or the variable, that is wrong, or
-    /// a place named in the environment that is not there.
+    /// [`ErrorKind::Config`] naming the invalid file, line and key, the invalid variable, or the missing file or folder
+    /// that a variable names.
     pub fn from_user_config() -> Result<Self> {
         let variable = |name: &str| std::env::var(name).ok();
-        let place = |name: &str, file: &str| match std::env::var_os(name).filter(|said| !said.is_empty()) {
-            Some(said) => Some(PathBuf::from(said)),
+        let user_path = |name: &str, file: &str| match std::env::var_os(name).filter(|path| !path.is_empty())
+        {
+            Some(path) => Some(PathBuf::from(path)),
             None => config_folder().map(|folder| folder.join(file)).filter(|path| path.exists()),
         };
         let mut targets = Self::shipped();
-        if let Some(path) = place(environment::CONFIG, "config.toml") {
+        if let Some(path) = user_path(environment::CONFIG, "config.toml") {
             targets = targets.with_config(&path)?;
         }
-        if let Some(path) = place(environment::TARGETS, "targets") {
+        if let Some(path) = user_path(environment::TARGETS, "targets") {
             targets = targets.with_folder(&path)?;
         }
         targets.with_environment(variable)
     }
 
-    /// Lays a config file under the targets.
+    /// Adds a config file below the targets.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] naming the file, the line and the key.
@@ -152,7 +153,7 @@ impl Targets {
         Ok(self.with_empty_cache())
     }
 
-    /// Lays every `*.toml` of a folder over the targets there are.
+    /// Adds every `*.toml` of a folder above the current targets.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] naming the folder, or the file, the line and the key.
@@ -174,7 +175,7 @@ impl Targets {
         Ok(self.with_empty_cache())
     }
 
-    /// Lays one target's file over the targets there are.
+    /// Adds the file of one target above the current targets.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] naming the file, the line and the key.
@@ -183,19 +184,19 @@ impl Targets {
         Ok(self.with_empty_cache())
     }
 
-    /// Lays the environment over the targets, read through `variable`.
+    /// Adds the environment above the targets, read through `variable`.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] naming the variable that is wrong.
+    /// [`ErrorKind::Config`] naming the invalid variable.
     pub fn with_environment(mut self, variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
         self.upper_layers.extend(environment::layers(variable)?);
         Ok(self.with_empty_cache())
     }
 
-    /// Lays one value over everything: the flag called `flag` sets `key`, as in `tiers.min`.
+    /// Adds one value above all layers: the flag `flag` sets `key`, for example `tiers.min`.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] naming the flag when the key does not take the value.
+    /// [`ErrorKind::Config`] naming the flag if the value is not valid for the key.
     pub fn with_flag(mut self, flag: &str, key: &str, value: impl Into<Value>) -> Result<Self> {
         let path: Vec<&str> = key.splitn(3, '.').collect();
         let table = environment::nest(&path, value.into());
@@ -204,12 +205,12 @@ impl Targets {
         Ok(self.with_empty_cache())
     }
 
-    /// All targets, the set that wins last.
+    /// Returns all targets, those of the highest set last.
     pub fn list(&self) -> impl Iterator<Item = &Target> {
         self.sets.iter().flatten()
     }
 
-    /// The names of the fields that any layer or target reads out of pages, each once, in order.
+    /// Returns the names of the fields that any layer or target extracts, sorted, without duplicates.
     pub(crate) fn field_names(&self) -> Vec<String> {
         let layers = self.lower_layers.iter().chain(&self.upper_layers).map(|(table, _)| table);
         let tables = layers.chain(self.list().map(|target| &target.table));
@@ -218,19 +219,19 @@ impl Targets {
         names.into_iter().map(ToOwned::to_owned).collect()
     }
 
-    /// What holds for a URL that no target is for.
+    /// Returns the settings of a URL that no target matches.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] when values of two layers contradict each other.
+    /// [`ErrorKind::Config`] if values of two layers contradict each other.
     pub fn resolve_default(&self) -> Result<Arc<ResolvedTarget>> {
         self.resolve_chosen(vec![None; self.sets.len()])
     }
 
-    /// What holds for `url`.
+    /// Returns the settings of `url`.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] when two targets of one set are equally specific for it, or when values
-    /// of two layers contradict each other.
+    /// [`ErrorKind::Config`] if two targets of one set are equally specific for it, or if values of two layers
+    /// contradict each other.
     pub fn resolve(&self, url: &Url) -> Result<Arc<ResolvedTarget>> {
         let mut chosen = Vec::with_capacity(self.sets.len());
         for set in &self.sets {
@@ -240,30 +241,29 @@ impl Targets {
         self.resolve_chosen(chosen)
     }
 
-    /// What holds by the target called `name`, for whatever URLs it is.
+    /// Returns the settings of the target called `name`, whichever URLs it matches.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] when there is none of this name, or when values of two layers contradict each other.
+    /// [`ErrorKind::Config`] if there is no such target, or if values of two layers contradict each other.
     pub fn resolve_named(&self, name: &str) -> Result<Arc<ResolvedTarget>> {
         let at = |set: &Vec<Target>| set.iter().position(|target| target.name == name);
         let chosen: Vec<Option<usize>> = self.sets.iter().map(at).collect();
         if chosen.iter().all(Option::is_none) {
             let message = format!("there is no target called `{}`", name.escape_debug());
-            return Err(
-                Error::new(ErrorKind::Config, message).with_hint("`rungs target list` names those there are")
-            );
+            return Err(Error::new(ErrorKind::Config, message)
+                .with_hint("run `rungs target list` for the known targets"));
         }
         self.resolve_chosen(chosen)
     }
 
     fn resolve_chosen(&self, chosen: Vec<Option<usize>>) -> Result<Arc<ResolvedTarget>> {
-        let known = |found: &ResolveCache| found.get(&chosen).map(Arc::clone);
-        if let Some(found) = known(&lock_unpoisoned(&self.cache)) {
-            return Ok(found);
+        let cached = |cache: &ResolveCache| cache.get(&chosen).map(Arc::clone);
+        if let Some(resolved) = cached(&lock_unpoisoned(&self.cache)) {
+            return Ok(resolved);
         }
         let resolved = Arc::new(self.merge(&chosen)?);
-        let mut found = lock_unpoisoned(&self.cache);
-        Ok(Arc::clone(found.entry(chosen).or_insert(resolved)))
+        let mut cache = lock_unpoisoned(&self.cache);
+        Ok(Arc::clone(cache.entry(chosen).or_insert(resolved)))
     }
 
     fn merge(&self, chosen: &[Option<usize>]) -> Result<ResolvedTarget> {
@@ -282,7 +282,7 @@ impl Targets {
         ResolvedTarget::new(merged, &targets)
     }
 
-    /// Forgets what was found before: a layer was added.
+    /// Clears the cache after a layer was added.
     fn with_empty_cache(mut self) -> Self {
         self.cache = Arc::default();
         self
@@ -302,26 +302,25 @@ impl Target {
     }
 }
 
-/// Everything that is wrong with a target's text, each in one line that names `origin`, the line and
-/// the key. Nothing when it is good.
+/// Returns all mistakes in a target's text, each as one line with `origin`, line and key. Empty if there are none.
 #[must_use]
 pub fn lint(text: &str, origin: &str) -> Vec<String> {
     file::lint(text, origin, FileRole::Target)
 }
 
-/// The user's folder for rungs' configuration: `$XDG_CONFIG_HOME/rungs`, or `~/.config/rungs`.
+/// Returns the user's configuration folder: `$XDG_CONFIG_HOME/rungs`, or `~/.config/rungs`.
 #[must_use]
 pub fn config_folder() -> Option<PathBuf> {
     use etcetera::BaseStrategy;
     Some(etcetera::choose_base_strategy().ok()?.config_dir().join("rungs"))
 }
 
-/// The folder of the user's own proxy dialects: `$RUNGS_DIALECTS`, or `proxies` in the
-/// [user's folder](user_folder) when it is there.
+/// Returns the folder of the user's own proxy dialects: `$RUNGS_DIALECTS`, or `proxies` in the
+/// [configuration folder](config_folder) if it exists.
 #[must_use]
 pub fn dialect_folder() -> Option<PathBuf> {
-    match std::env::var_os(environment::DIALECTS).filter(|said| !said.is_empty()) {
-        Some(said) => Some(PathBuf::from(said)),
+    match std::env::var_os(environment::DIALECTS).filter(|path| !path.is_empty()) {
+        Some(path) => Some(PathBuf::from(path)),
         None => config_folder().map(|folder| folder.join("proxies")).filter(|path| path.is_dir()),
     }
 }

@@ -1,4 +1,4 @@
-//! Which URLs a target is for, and which of two targets is the more specific.
+//! The URLs that a target applies to, and the selection of the most specific target.
 
 use std::cmp::Ordering;
 
@@ -6,19 +6,19 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
-/// Which URLs: one of the hosts, and one of the paths when there are any.
+/// Matches URLs by host, and by path if there are any paths.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Match {
-    /// Host names: `shop.example`, `*.shop.example` for every name below it, `*` for all.
+    /// Host names: `shop.example`, `*.shop.example` for all its subdomains, `*` for all hosts.
     #[schemars(length(min = 1))]
     pub hosts: Vec<String>,
-    /// Path prefixes, each from `/`. Default: all paths.
+    /// Path prefixes, each beginning with `/`. Default: all paths.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
 }
 
-/// How closely a URL is matched. The greater is the more specific: the host first, then the path.
+/// The specificity of a match. It compares the host first, then the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Specificity {
     host: HostSpecificity,
@@ -28,19 +28,19 @@ pub(super) struct Specificity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum HostSpecificity {
     Any,
-    /// A wildcard, with the length of what it fixes.
+    /// A wildcard, with the length of the fixed part.
     Subdomain(usize),
     Exact,
 }
 
 impl Match {
-    /// Whether `url` is one of them.
+    /// Whether this matches `url`.
     #[must_use]
     pub fn matches(&self, url: &Url) -> bool {
         self.specificity(url).is_some()
     }
 
-    /// How closely `url` is matched, when it is.
+    /// Returns the specificity of the match, or `None` if `url` does not match.
     pub(super) fn specificity(&self, url: &Url) -> Option<Specificity> {
         let name = url.host_str()?.trim_end_matches('.');
         let host = self.hosts.iter().filter_map(|pattern| host_specificity(pattern, name)).max()?;
@@ -52,10 +52,10 @@ impl Match {
         Some(Specificity { host, path })
     }
 
-    /// What is wrong with it, if something is: the key and the message.
+    /// Returns the key and the message of the first mistake.
     pub(super) fn find_error(&self) -> Option<(&'static str, String)> {
         if self.hosts.is_empty() {
-            return Some(("hosts", "`match.hosts` names no host".to_owned()));
+            return Some(("hosts", "`match.hosts` is empty".to_owned()));
         }
         if let Some(host) = self.hosts.iter().find(|pattern| !is_host_pattern(pattern)) {
             let shown = host.escape_debug();
@@ -86,11 +86,11 @@ fn is_host_pattern(pattern: &str) -> bool {
     if pattern == "*" {
         return true;
     }
-    // As a URL has it: lower case, `xn--` for other letters than ASCII's, no port.
+    // As in a URL: lower case, `xn--` for non-ASCII characters, no port.
     !name.contains('*') && Host::parse(name).is_ok_and(|host| host.to_string() == name)
 }
 
-/// The most specific for `url`, or the two that tie.
+/// Returns the most specific match for `url`, or the two that tie.
 pub(super) fn most_specific<'a, T: Copy>(
     all: impl Iterator<Item = (T, &'a Match)>,
     url: &Url,
@@ -98,9 +98,9 @@ pub(super) fn most_specific<'a, T: Copy>(
     let mut best: Option<(Specificity, T)> = None;
     let mut tie = None;
     for (one, matches) in all {
-        let Some(closeness) = matches.specificity(url) else { continue };
-        match best.map_or(Ordering::Greater, |(so_far, _)| closeness.cmp(&so_far)) {
-            Ordering::Greater => (best, tie) = (Some((closeness, one)), None),
+        let Some(specificity) = matches.specificity(url) else { continue };
+        match best.map_or(Ordering::Greater, |(so_far, _)| specificity.cmp(&so_far)) {
+            Ordering::Greater => (best, tie) = (Some((specificity, one)), None),
             Ordering::Equal => tie = best.map(|(_, first)| (first, one)),
             Ordering::Less => {}
         }
@@ -149,13 +149,13 @@ mod tests {
     #[test]
     fn equally_specific_targets_are_a_tie() {
         let all = [matching(&["a.example"], &["/x"]), matching(&["a.example", "b.example"], &["/x", "/"])];
-        let closest = |url: &str| most_specific(all.iter().enumerate(), &url.parse().unwrap());
-        assert_eq!(closest("https://a.example/x"), Err((0, 1)));
-        assert_eq!(closest("https://a.example/y"), Ok(Some(1)));
+        let most_specific_at = |url: &str| most_specific(all.iter().enumerate(), &url.parse().unwrap());
+        assert_eq!(most_specific_at("https://a.example/x"), Err((0, 1)));
+        assert_eq!(most_specific_at("https://a.example/y"), Ok(Some(1)));
     }
 
     #[test]
-    fn a_pattern_that_can_match_nothing_is_a_fault() {
+    fn an_invalid_pattern_is_an_error() {
         for hosts in [&["Shop.example"][..], &["shop.example:443"], &["https://a"], &["*.*.a"], &[""], &[]] {
             assert!(matching(hosts, &[]).find_error().is_some(), "{hosts:?}");
         }

@@ -1,4 +1,4 @@
-//! What holds for one URL, every value with where it was set.
+//! The effective settings of one URL, with the layer that set each value.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,32 +16,32 @@ use crate::error_kind::ErrorKind;
 use crate::extract::{Extractor, Field};
 use crate::redact;
 
-/// What holds for one URL.
+/// The effective settings of one URL.
 #[derive(Clone)]
 pub struct ResolvedTarget {
     settings: Settings,
     merged: MergedSettings,
     target: Option<String>,
-    /// The targets among its layers: where each is kept, and which URLs it is for.
+    /// The targets among the layers, with the URLs that each applies to.
     matches: Vec<(Origin, Match)>,
     extract: Option<Arc<Extractor>>,
 }
 
-/// One value in force, for showing: secrets are not in it.
+/// One effective value for display. Secrets are redacted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedSetting {
-    /// The key with its tables, `tiers.min`.
+    /// The key with its tables: `tiers.min`.
     pub key: String,
-    /// The value as TOML writes it; what may be secret is `"***"`.
+    /// The value as TOML; `"***"` if it may be a secret.
     pub value: String,
-    /// Where it was set.
+    /// The layer that set it.
     pub origin: Origin,
 }
 
 impl ResolvedTarget {
     pub(super) fn new(merged: MergedSettings, targets: &[&Target]) -> Result<Self> {
         let settings: Settings = merged.to_table().try_into().map_err(|cause: toml::de::Error| {
-            Error::new(ErrorKind::Config, "the settings do not fit together").with_source(cause)
+            Error::new(ErrorKind::Config, "could not merge the settings").with_source(cause)
         })?;
         check_tiers(&settings, &merged)?;
         let extract = build_extractor(&settings)?.map(Arc::new);
@@ -50,37 +50,37 @@ impl ResolvedTarget {
         Ok(Self { settings, merged, target, matches, extract })
     }
 
-    /// The settings, all layers together.
+    /// The merged settings.
     #[must_use]
     pub const fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// The name of the topmost target that is for the URL.
+    /// The name of the topmost target that applies to the URL.
     #[must_use]
     pub fn target(&self) -> Option<&str> {
         self.target.as_deref()
     }
 
-    /// What to read out of its pages, where anything.
+    /// The fields to extract, if there are any.
     pub(crate) const fn extract(&self) -> Option<&Arc<Extractor>> {
         self.extract.as_ref()
     }
 
-    /// Whether a layer above the defaults sets this key of the top level.
+    /// Whether a layer above the defaults sets this top-level key.
     pub(crate) fn is_set(&self, key: &str) -> bool {
-        let mut leaves = self.merged.iter();
-        leaves.any(|(path, leaf)| path.len() == 1 && path[0] == key && leaf.origin != Origin::Default)
+        let mut values = self.merged.iter();
+        values.any(|(path, setting)| path.len() == 1 && path[0] == key && setting.origin != Origin::Default)
     }
 
-    /// Whether the value under `key` is set by a target that is for `url`: not by a layer for all URLs, nor by a target
-    /// that was named for a URL it does not match.
+    /// Whether a target that matches `url` sets `key`. False if a layer for all URLs sets it, or a target that was
+    /// selected by name and does not match.
     pub(crate) fn is_given_for(&self, key: &[&str], url: &Url) -> bool {
         let origin = self.merged.origin(key);
         self.matches.iter().any(|(target, matches)| Some(target) == origin && matches.matches(url))
     }
 
-    /// The site's own block rules, as the text of a file of them.
+    /// Returns the target's own block rules as the text of a rule file.
     #[must_use]
     pub fn rules_toml(&self) -> Option<String> {
         if self.settings.rule.is_empty() {
@@ -94,15 +94,15 @@ impl ResolvedTarget {
         Some(file.to_string())
     }
 
-    /// Every value in force with where it came from, sorted by key.
+    /// Returns every effective value with the layer that set it, sorted by key.
     #[must_use]
     pub fn list_settings(&self) -> Vec<ResolvedSetting> {
         self.merged
             .iter()
-            .map(|(path, leaf)| ResolvedSetting {
+            .map(|(path, setting)| ResolvedSetting {
                 key: format_key(path),
-                value: format_value(path, &leaf.value),
-                origin: leaf.origin.clone(),
+                value: format_value(path, &setting.value),
+                origin: setting.origin.clone(),
             })
             .collect()
     }
@@ -110,7 +110,7 @@ impl ResolvedTarget {
 
 impl fmt::Debug for ResolvedTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resolved").field("target", &self.target).finish_non_exhaustive()
+        f.debug_struct("ResolvedTarget").field("target", &self.target).finish_non_exhaustive()
     }
 }
 
@@ -122,7 +122,7 @@ fn check_tiers(settings: &Settings, merged: &MergedSettings) -> Result<()> {
         if below > above {
             let from = |key| merged.origin(&["tiers", key]).map(ToString::to_string).unwrap_or_default();
             let message = format!(
-                "`tiers.{low}` is {below} ({}), above `tiers.{high}`, which is {above} ({})",
+                "`tiers.{low}` is {below} ({}), which is above `tiers.{high}`, {above} ({})",
                 from(low),
                 from(high)
             );
@@ -132,19 +132,19 @@ fn check_tiers(settings: &Settings, merged: &MergedSettings) -> Result<()> {
     Ok(())
 }
 
-/// Each layer was checked; this says how they look together.
+/// Compiles the extracted fields. Each layer was checked already, but not their combination.
 fn build_extractor(settings: &Settings) -> Result<Option<Extractor>> {
     let mut extract = Extractor::new();
     for (name, css) in &settings.extract {
-        let field = Field::new(name, css).map_err(|wrong| {
-            Error::new(ErrorKind::Config, format!("`extract.{}`: {wrong}", name.escape_debug()))
+        let field = Field::new(name, css).map_err(|cause| {
+            Error::new(ErrorKind::Config, format!("`extract.{}`: {cause}", name.escape_debug()))
         })?;
         extract.set_field(field);
     }
     Ok((!extract.is_empty()).then_some(extract))
 }
 
-/// A key with its tables; a name that TOML would quote is quoted.
+/// Formats a key with its tables. Quotes a name as TOML would.
 fn format_key(path: &[String]) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     let parts = path.iter().map(|part| {
@@ -153,7 +153,7 @@ fn format_key(path: &[String]) -> String {
     parts.collect::<Vec<_>>().join(".")
 }
 
-/// A name that is no header's is one too.
+/// Whether the value of a header may be a secret. True for an invalid name.
 fn header_may_be_secret(name: &str) -> bool {
     name.parse().map_or(true, |name| credentials::may_be_secret(&name))
 }

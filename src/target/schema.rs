@@ -1,4 +1,4 @@
-//! Which keys there are: the schema made from the types.
+//! The known keys: the schema, generated from the types.
 
 use std::sync::LazyLock;
 
@@ -7,7 +7,7 @@ use schemars::Schema;
 use super::settings::Settings;
 use crate::toml_file::SchemaKeys;
 
-/// The JSON Schema of a target's file, for editors (taplo, Even Better TOML).
+/// Returns the JSON Schema of a target's file, for editors (taplo, Even Better TOML).
 #[must_use]
 pub fn schema() -> Schema {
     let mut schema = schemars::schema_for!(Settings);
@@ -16,7 +16,13 @@ pub fn schema() -> Schema {
 }
 
 /// The keys of a target.
-pub(super) static KEYS: LazyLock<SchemaKeys> = LazyLock::new(|| SchemaKeys::from_schema(schema()));
+pub(super) static KEYS: LazyLock<SchemaKeys> = LazyLock::new(|| {
+    let aliases = RENAMED_KEYS.iter().map(|(table, old, _)| format!("{table}.{old}"));
+    SchemaKeys::from_schema(schema()).with_aliases(aliases)
+});
+
+/// Renamed keys: table, old name, new name. The old name stays as an alias.
+pub(super) const RENAMED_KEYS: [(&str, &str, &str); 1] = [("proxy", "around", "no_proxy")];
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! What a target can say: every key, all of them optional.
+//! The keys of a target. All of them are optional.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,182 +23,182 @@ use crate::units::{ByteSize, HumanDuration, Rate};
 
 pub use crate::rate_limit::RobotsPolicy;
 
-/// The version of the target format this build reads.
+/// The version of the target format that this build reads.
 pub const SCHEMA: u32 = 1;
 
-/// One layer of settings: a target's file, the config file, the environment, the flags. A key that is
-/// not there leaves the layer below as it is.
+/// One layer of settings: a target's file, the config file, the environment, the flags. A key that is not set keeps
+/// the value of the layer below.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(title = "A rungs target")]
 #[non_exhaustive]
 pub struct Settings {
-    /// The format's version: 1. Every file has it.
+    /// The version of the format: 1. Required in every file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<u32>,
-    /// Where the values come from: who looked, at what, when.
+    /// The source of the values: which pages were checked, and when.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// Which URLs the target is for. Every target has it, the config file has not.
+    /// The URLs that the target applies to. Required in a target, not allowed in the config file.
     #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
     pub matches: Option<Match>,
-    /// The browser profile to wear: a name of `rungs profile list`, or a file.
+    /// The browser profile to use: a name of `rungs profile list`, or a file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub browser_profile: Option<String>,
-    /// Whether robots.txt is asked and obeyed.
+    /// Whether robots.txt is requested and obeyed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub robots: Option<RobotsPolicy>,
-    /// Which tiers.
+    /// The tiers that may be used.
     pub tiers: TierSettings,
-    /// What every request carries.
+    /// Headers, cookies and context of every request.
     pub request: RequestSettings,
-    /// How fast.
+    /// The rate limit of a host.
     pub pace: PaceSettings,
-    /// How often again.
+    /// Retries on the same tier.
     pub retry: RetrySettings,
-    /// What one fetch may cost.
+    /// The budget of one fetch.
     pub budget: BudgetSettings,
-    /// How long.
+    /// Timeouts.
     pub timeouts: TimeoutSettings,
-    /// How large.
+    /// Size limits.
     pub limits: LimitSettings,
-    /// Through which proxy.
+    /// The proxy, or several of them.
     pub proxy: ProxySettings,
-    /// What a genuine page has. A 200 without it is a stub.
+    /// The properties of a genuine page. A 200 response without them is a stub.
     pub expect: ExpectSettings,
-    /// How the browser tier treats the page.
+    /// How the browser tier renders a page.
     pub browser: BrowserSettings,
-    /// What to read out of its pages: `name = "CSS"` the text of the first match, `"name[]"` of all, `"CSS@attr"` the
+    /// The fields to extract: `name = "CSS"` is the text of the first match, `"name[]"` of all matches, `"CSS@attr"` an
     /// attribute, `"CSS@html"` the element.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub extract: BTreeMap<String, String>,
-    /// The site's own block rules, written as in `profiles/blocks/*.toml`.
+    /// The site's own block rules, in the format of `profiles/blocks/*.toml`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")]
     pub rule: Vec<toml::Table>,
 }
 
-/// Which tiers may be used.
+/// The tiers that may be used.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct TierSettings {
-    /// The tier to begin with while nothing is known of the host.
+    /// The first tier while host memory knows nothing about the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start: Option<Tier>,
-    /// The cheapest tier ever used.
+    /// The cheapest tier that is used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min: Option<Tier>,
-    /// The dearest tier ever used.
+    /// The most expensive tier that is used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max: Option<Tier>,
 }
 
-/// What every request carries.
+/// Headers, cookies and context of every request.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RequestSettings {
-    /// Headers, by name in lower case. They take the place of the tier's own.
+    /// Headers, by lower-case name. They replace those of the tier.
     pub headers: BTreeMap<String, String>,
-    /// Cookies, by name, for the URL's host.
+    /// Cookies for the host of the URL, by name.
     pub cookies: BTreeMap<String, String>,
-    /// What in a browser makes the request.
+    /// The browser context of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<Context>,
 }
 
-/// How fast a host is asked.
+/// The rate limit of a host.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct PaceSettings {
-    /// The most requests to the host in a time.
+    /// The maximum request rate per host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
-    /// The most requests to the host at once, from 1.
+    /// The maximum number of concurrent requests per host, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub concurrency: Option<u32>,
-    /// How uneven the pace is: 0.5 makes a wait of 2 s one of 2 to 3 s. From 0 to 10.
+    /// Random extra delay as a fraction of the interval: with 0.5, an interval of 2 s becomes 2 to 3 s. From 0 to 10.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 10.0))]
     pub jitter: Option<f64>,
 }
 
 impl From<&PaceSettings> for rate_limit::RateLimit {
-    /// What the target does not say is as by default.
+    /// Uses the default for each key that is not set.
     fn from(pace: &PaceSettings) -> Self {
-        let mut polite = Self::new();
+        let mut limit = Self::new();
         if let Some(rate) = pace.rate {
-            polite = polite.interval(rate.interval());
+            limit = limit.interval(rate.interval());
         }
         if let Some(concurrency) = pace.concurrency {
-            polite = polite.concurrency(concurrency);
+            limit = limit.concurrency(concurrency);
         }
-        polite.jitter(pace.jitter.unwrap_or_default())
+        limit.jitter(pace.jitter.unwrap_or_default())
     }
 }
 
-/// How often an attempt is made again on its tier, and after how long.
+/// Retries on the same tier.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RetrySettings {
-    /// The most repeats on a tier after failures, and as many again after rate limits.
+    /// The maximum number of retries on a tier after failures, and separately after rate limits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
-    /// The longest first wait after a network error or a failing origin. It doubles each time; the wait is
-    /// anything between zero and it.
+    /// The upper bound of the first delay after a network error or an origin error. It doubles each time. The delay is
+    /// random between zero and the bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backoff: Option<HumanDuration>,
-    /// The first wait after a rate limit that does not say for how long. It doubles each time.
+    /// The first delay after a rate limit without `Retry-After`. It doubles each time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limit_backoff: Option<HumanDuration>,
-    /// The longest wait. A site that asks for a longer one ends the fetch.
+    /// The maximum delay. A fetch ends if the site requests a longer one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_wait: Option<HumanDuration>,
-    /// Whether a request whose method is not safe (POST, PUT, PATCH, DELETE) is sent again although the server may
-    /// have acted on it.
+    /// Whether a request with an unsafe method (POST, PUT, PATCH, DELETE) is sent again although the server may have
+    /// acted on it.
     #[serde(rename = "unsafe", skip_serializing_if = "Option::is_none")]
     pub repeat_unsafe: Option<bool>,
 }
 
-/// What one fetch may cost at most, on all its tiers together.
+/// The budget of one fetch, for all its tiers together.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct BudgetSettings {
-    /// The most attempts, from 1.
+    /// The maximum number of attempts, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub attempts: Option<u32>,
-    /// The most attempts in the browser; 0 keeps the fetch out of it.
+    /// The maximum number of attempts in the browser; 0 disables it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub visits: Option<u32>,
-    /// The most bytes of bodies, those of block pages too.
+    /// The maximum number of body bytes, block pages included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<ByteSize>,
-    /// After so long no further attempt begins, and no wait that would end later.
+    /// The time after which no attempt begins. A wait that would end later is not started either.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub elapsed: Option<HumanDuration>,
 }
 
 impl Settings {
-    /// When the same tier is asked again: what is said here, else the default.
+    /// Returns the retry policy, with the defaults for keys that are not set.
     #[must_use]
     pub fn retry_policy(&self) -> RetryPolicy {
-        let mut schedule = RetryPolicy::default();
+        let mut policy = RetryPolicy::default();
         let RetrySettings { times, backoff, rate_limit_backoff, max_wait, repeat_unsafe } = &self.retry;
-        set_if_some(&mut schedule.max_retries, *times);
-        set_if_some(&mut schedule.backoff, backoff.map(|span| span.0));
-        set_if_some(&mut schedule.rate_limit_backoff, rate_limit_backoff.map(|span| span.0));
-        set_if_some(&mut schedule.max_wait, max_wait.map(|span| span.0));
-        set_if_some(&mut schedule.repeat_unsafe, *repeat_unsafe);
-        schedule
+        set_if_some(&mut policy.max_retries, *times);
+        set_if_some(&mut policy.backoff, backoff.map(|duration| duration.0));
+        set_if_some(&mut policy.rate_limit_backoff, rate_limit_backoff.map(|duration| duration.0));
+        set_if_some(&mut policy.max_wait, max_wait.map(|duration| duration.0));
+        set_if_some(&mut policy.repeat_unsafe, *repeat_unsafe);
+        policy
     }
 
-    /// What one fetch may cost: what is said here, else the default.
+    /// Returns the budget of one fetch, with the defaults for keys that are not set.
     #[must_use]
     pub fn budget(&self) -> Budget {
         let mut budget = Budget::default();
@@ -206,139 +206,140 @@ impl Settings {
         set_if_some(&mut budget.attempts, *attempts);
         set_if_some(&mut budget.visits, *visits);
         budget.bytes = bytes.map_or(budget.bytes, |size| Some(size.0));
-        budget.elapsed = elapsed.map_or(budget.elapsed, |span| Some(span.0));
+        budget.elapsed = elapsed.map_or(budget.elapsed, |duration| Some(duration.0));
         budget
     }
 }
 
-fn set_if_some<T>(value: &mut T, said: Option<T>) {
-    if let Some(said) = said {
-        *value = said;
+fn set_if_some<T>(value: &mut T, new: Option<T>) {
+    if let Some(new) = new {
+        *value = new;
     }
 }
 
-/// How long things may take.
+/// Timeouts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct TimeoutSettings {
-    /// The whole fetch, all attempts and waits.
+    /// The whole fetch, with all attempts and waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<HumanDuration>,
-    /// One attempt of an HTTP tier.
+    /// One attempt on an HTTP tier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<HumanDuration>,
-    /// One attempt of the browser tier.
+    /// One attempt on the browser tier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub browser: Option<HumanDuration>,
-    /// Name lookup.
+    /// The DNS lookup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dns: Option<HumanDuration>,
-    /// TCP, and the proxy's answer.
+    /// The TCP connection and the proxy's response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect: Option<HumanDuration>,
     /// The TLS handshake.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<HumanDuration>,
-    /// From the request to the answer's head.
+    /// The time from the request to the response headers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_byte: Option<HumanDuration>,
-    /// Between two reads of the body.
+    /// The time between two reads of the body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_idle: Option<HumanDuration>,
-    /// In the browser, how long a parsed page may take to come to rest.
+    /// In the browser, the time for a parsed page to settle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settle: Option<HumanDuration>,
-    /// In the browser, how long a challenge may take to let go of the page.
+    /// In the browser, the time for a challenge to be passed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub challenge: Option<HumanDuration>,
 }
 
-/// How large things may be.
+/// Size limits.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct LimitSettings {
-    /// The largest body kept in memory.
+    /// The maximum size of a body in memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_body: Option<ByteSize>,
-    /// The largest body streamed to a file.
+    /// The maximum size of a body that is streamed to a file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_file: Option<ByteSize>,
-    /// The most redirects followed.
+    /// The maximum number of redirects.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_redirects: Option<u32>,
 }
 
-/// Through which proxy, or which of several. Of `urls`, `pool`, `dialect` and `url` the first that is set
-/// counts; one that is empty is not set.
+/// The proxy, or several of them. The first of `urls`, `pool`, `dialect` and `url` that is set is used. An empty value
+/// counts as not set.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ProxySettings {
-    /// The proxy's URL, credentials and all.
+    /// The URL of the proxy, with credentials.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// The URLs of several proxies, each one address.
+    /// The URLs of several proxies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub urls: Option<Vec<String>>,
-    /// A file that lists proxies, one URL a line; `#` begins a comment.
+    /// A file with one proxy URL per line; `#` begins a comment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
-    /// The dialect of an account's provider: a name of `rungs proxy dialects`, or a file.
+    /// The dialect of the account's provider: a name of `rungs proxy dialects`, or a file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dialect: Option<String>,
-    /// The account's gateway, as `http://gate.example:7000`, in place of the dialect's.
+    /// The account's gateway, for example `http://gate.example:7000`. Default: the dialect's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway: Option<String>,
-    /// The country of the account's exits, two letters.
+    /// The country of the exit address, ISO 3166-1 alpha-2. It needs an account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub country: Option<String>,
-    /// Their state or region.
+    /// The state or region of the exit address. Requires an account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    /// Their city.
+    /// The city of the exit address. Requires an account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub city: Option<String>,
-    /// Their postal code.
+    /// The postal code of the exit address. Requires an account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zip: Option<String>,
-    /// The number of their network.
+    /// The AS number of the exit address. Requires an account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asn: Option<String>,
-    /// Their internet provider.
+    /// The internet provider of the exit address. Requires an account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub isp: Option<String>,
-    /// How long a session of the account lasts.
+    /// The lifetime of a proxy session. Requires an account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_ttl: Option<HumanDuration>,
-    /// The user of the account, or of proxies whose URL has none.
+    /// The user name of the account, or of proxies whose URL has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// The password that goes with `user`.
+    /// The password that belongs to `user`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
-    /// Hosts to reach without a proxy, as `--noproxy` reads them.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Hosts that bypass the proxy, in the format of `--noproxy`.
+    // `around` is the old name, see `RENAMED_KEYS`.
+    #[serde(rename = "no_proxy", alias = "around", skip_serializing_if = "Option::is_none")]
     pub no_proxy: Option<String>,
-    /// How long an identity keeps its exit.
+    /// How long an identity keeps its proxy endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<RotationMode>,
-    /// The most attempts by one proxy at once, from 1.
+    /// The maximum number of concurrent attempts per proxy, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub concurrency: Option<u32>,
-    /// What to do while no proxy works.
+    /// The action while no proxy works.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<ProxyFallback>,
 }
 
 impl ProxySettings {
-    /// The pool of exits that is meant; `None` for a single proxy that is one address, or for none at all.
+    /// Returns the proxy pool. `None` without a proxy, or for a single proxy without pool settings.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) naming the URL's place, or the file and the line, that is
-    /// wrong; a dialect that there is not; a place wished of proxies that cannot be asked for one.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) naming the invalid URL, or the file and line; for an unknown
+    /// dialect; for a location or lifetime without an account.
     pub fn pool(&self) -> Result<Option<ProxyPool>> {
         let mut pool = ProxyPool::new();
         if let Some(urls) = self.urls.as_ref().filter(|urls| !urls.is_empty()) {
@@ -357,15 +358,14 @@ impl ProxySettings {
             pool = pool.default_credentials(user, &password);
         }
         if !pool.has_accounts() && (self.session_ttl.is_some() || !self.geo().is_empty()) {
-            let message =
-                "only an account at a provider can be asked for a country, another place or a lifetime";
+            let message = "a location or session lifetime requires an account at a proxy provider";
             return Err(Error::new(ErrorKind::Config, message)
-                .with_hint("name the provider's dialect: `--dialect`, or `proxy.dialect` in the target"));
+                .with_hint("set the provider's dialect with `--dialect`, or `proxy.dialect` in the target"));
         }
         pool =
             pool.mode(self.mode.unwrap_or_default()).no_proxy(self.no_proxy.as_deref().unwrap_or_default());
-        if let Some(most) = self.concurrency {
-            pool = pool.concurrency(most);
+        if let Some(limit) = self.concurrency {
+            pool = pool.concurrency(limit);
         }
         Ok(Some(pool.fallback_direct(self.fallback == Some(ProxyFallback::Direct))))
     }
@@ -385,7 +385,7 @@ impl ProxySettings {
 
     fn geo(&self) -> GeoTarget {
         type Set = fn(GeoTarget, String) -> GeoTarget;
-        let wishes: [(&Option<String>, Set); 6] = [
+        let fields: [(&Option<String>, Set); 6] = [
             (&self.country, GeoTarget::country),
             (&self.state, GeoTarget::state),
             (&self.city, GeoTarget::city),
@@ -393,51 +393,51 @@ impl ProxySettings {
             (&self.asn, GeoTarget::asn),
             (&self.isp, GeoTarget::isp),
         ];
-        wishes.into_iter().fold(GeoTarget::default(), |geo, (wish, set)| match wish {
-            Some(wish) if !wish.is_empty() => set(geo, wish.clone()),
+        fields.into_iter().fold(GeoTarget::default(), |geo, (value, set)| match value {
+            Some(value) if !value.is_empty() => set(geo, value.clone()),
             _ => geo,
         })
     }
 
-    /// Whether something is said that only a pool knows.
+    /// Whether a setting requires a pool.
     fn has_pool_settings(&self) -> bool {
-        let how = self.mode.is_some() || self.concurrency.is_some() || self.fallback.is_some();
-        how || self.session_ttl.is_some() || !self.geo().is_empty()
+        let has_policy = self.mode.is_some() || self.concurrency.is_some() || self.fallback.is_some();
+        has_policy || self.session_ttl.is_some() || !self.geo().is_empty()
     }
 }
 
-/// What to do while no proxy works.
+/// The action while no proxy works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum ProxyFallback {
     /// The fetch fails.
     None,
-    /// It goes without a proxy, and the trace says so.
+    /// The fetch connects directly, and the trace records it.
     Direct,
 }
 
-/// What a genuine page has.
+/// The properties of a genuine page.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ExpectSettings {
-    /// A CSS selector that matches.
+    /// A CSS selector that matches an element of the page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub css: Option<String>,
-    /// A text that is in the page.
+    /// A text that the page contains.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// The smallest body.
+    /// The minimum size of the body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_bytes: Option<ByteSize>,
-    /// Whether a page far smaller than its neighbours usually are is a stub, once their size is learned.
-    /// Where `min_bytes` is said, that counts instead.
+    /// Whether a page that is far smaller than similar pages of the site is a stub. Applies once host memory knows
+    /// their size. `min_bytes` replaces this check.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usual: Option<bool>,
 }
 
-/// How the browser tier treats the page, and what it looks like to it.
+/// How the browser tier renders a page, and which locale and position the page sees.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -445,32 +445,32 @@ pub struct BrowserSettings {
     /// Wait until this CSS selector matches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait_for: Option<String>,
-    /// What pages do not load.
+    /// The resource types that pages do not load.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub block: Option<Vec<ResourceKind>>,
-    /// Go down to the page's end before it is read.
+    /// Scroll to the end of the page before it is read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scroll: Option<bool>,
-    /// Which form of a page is its body.
+    /// The form of the page that becomes the body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<BodySource>,
-    /// Take a picture of the page. Starts at the browser tier.
+    /// Take a screenshot of the page. The fetch starts on the browser tier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub screenshot: Option<bool>,
-    /// The language the browser is set to, `de-DE`. The impersonate tier says it too.
+    /// The browser's language, for example `de-DE`. The impersonate tier sends it too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
-    /// The time zone that pages see, `Europe/Berlin`.
+    /// The time zone that pages see, for example `Europe/Berlin`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timezone: Option<String>,
-    /// The position that pages are told, `52.52,13.40`.
+    /// The position that the Geolocation API returns, for example `52.52,13.40`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub geolocation: Option<String>,
 }
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Headers, cookies and the proxy's URL carry secrets.
+        // Headers, cookies and the proxy URL may contain secrets.
         f.debug_struct("Settings")
             .field("source", &self.source)
             .field("matches", &self.matches)

@@ -19,7 +19,7 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 }
 
 #[test]
-fn every_shipped_target_reads_and_is_for_its_own_site() {
+fn every_shipped_target_parses_and_matches_its_site() {
     for (name, text) in SHIPPED {
         assert_eq!(lint(text, name), Vec::<String>::new());
     }
@@ -47,7 +47,7 @@ fn shipped_targets_are_the_files_of_the_folder() {
 }
 
 #[test]
-fn a_later_layer_wins_and_every_value_remembers_where_it_was_set() {
+fn a_later_layer_wins_and_every_value_records_its_layer() {
     let own = folder(&[
         (
             "shop.toml",
@@ -104,17 +104,17 @@ fn a_later_layer_wins_and_every_value_remembers_where_it_was_set() {
 }
 
 #[test]
-fn the_schedule_and_the_budget_are_what_the_layers_say_and_else_the_defaults() {
+fn retry_policy_and_budget_come_from_the_layers_or_the_defaults() {
     let text = "schema = 1\n[match]\nhosts = [\"a.example\"]\n[retry]\nbackoff = \"1s\"\nmax_wait = \"2m\"\n\
         [budget]\nattempts = 3\nbytes = \"5M\"\n";
     let own = folder(&[("a.toml", text)]);
     let targets = Targets::without_targets().with_file(&own.path().join("a.toml")).unwrap();
     let settings = |at: &str| targets.resolve(&url(at)).unwrap().settings().clone();
-    let (said, unsaid) = (settings("https://a.example/"), settings("https://b.example/"));
+    let (set, unset) = (settings("https://a.example/"), settings("https://b.example/"));
     let (backoff, max_wait) = (Duration::from_secs(1), Duration::from_secs(120));
-    assert_eq!(said.retry_policy(), RetryPolicy { backoff, max_wait, ..RetryPolicy::default() });
-    assert_eq!(said.budget(), Budget { attempts: 3, bytes: Some(5 << 20), ..Budget::default() });
-    assert_eq!((unsaid.retry_policy(), unsaid.budget()), (RetryPolicy::default(), Budget::default()));
+    assert_eq!(set.retry_policy(), RetryPolicy { backoff, max_wait, ..RetryPolicy::default() });
+    assert_eq!(set.budget(), Budget { attempts: 3, bytes: Some(5 << 20), ..Budget::default() });
+    assert_eq!((unset.retry_policy(), unset.budget()), (RetryPolicy::default(), Budget::default()));
     assert_eq!(Settings::default().budget(), Budget::default());
 }
 
@@ -125,8 +125,11 @@ fn two_targets_that_tie_are_an_error_that_names_both() {
     let targets = Targets::shipped().with_folder(own.path()).unwrap();
     let error = targets.resolve(&url("https://user:pass@a.example/")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
-    let said = error.to_string();
-    assert!(said.contains("one.toml") && said.contains("two.toml") && !said.contains("pass"), "{said}");
+    let message = error.to_string();
+    assert!(
+        message.contains("one.toml") && message.contains("two.toml") && !message.contains("pass"),
+        "{message}"
+    );
     assert!(targets.resolve(&url("https://b.example/")).is_ok());
 }
 
@@ -137,12 +140,12 @@ fn layers_that_contradict_each_other_are_an_error_that_names_both() {
         .unwrap()
         .with_environment(|name| (name == environment::MIN_TIER).then(|| "browser".to_owned()))
         .unwrap();
-    let said = targets.resolve(&url("https://a.example/")).unwrap_err().to_string();
-    assert!(said.contains("RUNGS_MIN_TIER") && said.contains("--max-tier"), "{said}");
+    let message = targets.resolve(&url("https://a.example/")).unwrap_err().to_string();
+    assert!(message.contains("RUNGS_MIN_TIER") && message.contains("--max-tier"), "{message}");
 }
 
 #[test]
-fn secrets_are_shown_nowhere() {
+fn secrets_are_never_shown() {
     let text = "schema = 1\n[match]\nhosts = [\"a.example\"]\n[request.cookies]\nsid = \"hunter2\"\n\
         [request.headers]\nAuthorization = \"hunter2\"\n[proxy]\nurl = \"http://u:hunter2@gate.example:1\"\n";
     let own = folder(&[("a.toml", text)]);
@@ -153,16 +156,46 @@ fn secrets_are_shown_nowhere() {
     assert!(!printed.contains("hunter2"), "{printed}");
 }
 
-/// Each file says in its first line, behind `#`, what is wrong with it.
 #[test]
-fn every_broken_target_gives_the_message_written_in_it() {
+fn the_old_name_of_no_proxy_is_an_alias() {
+    let text = |keys: &str| {
+        format!(
+            "schema = 1\n[match]\nhosts = [\"a.example\"]\n[proxy]\nurl = \"http://gate.example:1\"\n{keys}"
+        )
+    };
+    let no_proxy = |targets: &Targets| {
+        let resolved = targets.resolve(&url("https://a.example/")).unwrap();
+        let shown = resolved.list_settings().into_iter().map(|setting| setting.key);
+        let keys: Vec<_> = shown.filter(|key| key.starts_with("proxy.") && key != "proxy.url").collect();
+        assert_eq!(keys, ["proxy.no_proxy"]);
+        resolved.settings().proxy.no_proxy.clone()
+    };
+    for key in ["around", "no_proxy"] {
+        let text = text(&format!("{key} = \"one.example\"\n"));
+        assert_eq!(lint(&text, "FILE"), Vec::<String>::new(), "{key}");
+        let own = folder(&[("a.toml", text.as_str())]);
+        let targets = Targets::without_targets().with_file(&own.path().join("a.toml")).unwrap();
+        assert_eq!(no_proxy(&targets).as_deref(), Some("one.example"), "{key}");
+        // A higher layer overrides it, whichever name each of them uses.
+        for upper in ["proxy.no_proxy", "proxy.around"] {
+            let targets = targets.clone().with_flag("--noproxy", upper, "two.example").unwrap();
+            assert_eq!(no_proxy(&targets).as_deref(), Some("two.example"), "{key} {upper}");
+        }
+    }
+    let both = lint(&text("around = \"a\"\nno_proxy = \"b\"\n"), "FILE");
+    assert!(both.len() == 1 && both[0].contains("duplicate field `no_proxy`"), "{both:?}");
+}
+
+/// Each file begins with its expected messages as comments.
+#[test]
+fn every_invalid_target_gives_the_message_written_in_it() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/targets");
     let mut count = 0;
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let text = fs::read_to_string(&path).unwrap();
         let expected: Vec<_> = text.lines().map_while(|line| line.strip_prefix("# says: ")).collect();
-        assert!(!expected.is_empty(), "{} does not say what is wrong with it", path.display());
+        assert!(!expected.is_empty(), "{} has no expected message", path.display());
         assert_eq!(lint(&text, "FILE"), expected, "{}", path.display());
         count += 1;
     }
@@ -170,9 +203,9 @@ fn every_broken_target_gives_the_message_written_in_it() {
 }
 
 #[test]
-fn the_schema_for_editors_is_the_one_of_this_build() {
+fn the_published_schema_is_up_to_date() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles/target.schema.json");
-    let kept = fs::read_to_string(&path).unwrap();
-    let made = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
-    assert!(kept == made, "write it anew: rungs generate target-schema > profiles/target.schema.json");
+    let published = fs::read_to_string(&path).unwrap();
+    let current = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
+    assert!(published == current, "run: rungs generate target-schema > profiles/target.schema.json");
 }

@@ -1,4 +1,4 @@
-//! Readers' help for TOML files: errors with their place, and keys that the schema does not have.
+//! Helpers for reading TOML files: errors with line and column, and the check for unknown keys.
 
 mod error;
 mod schema_keys;

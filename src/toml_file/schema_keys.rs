@@ -1,44 +1,52 @@
-//! Which keys a kind of TOML file has: its schema, and the keys of a file held against it.
+//! The keys that a TOML file may have, from its schema, and the check of a file for other keys.
 
 use schemars::Schema;
 use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// Every key that a kind of file has, read from its schema.
+/// The known keys of a file format, from its schema.
 pub(crate) struct SchemaKeys {
     schema: Value,
     all: Vec<String>,
+    /// Old names of keys: accepted, but not listed.
+    aliases: Vec<String>,
 }
 
-/// A key that nobody reads.
+/// A key that the schema does not have.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct UnknownKey {
-    /// With its tables: `tiers.mix`.
+    /// The key with its tables: `tiers.mix`.
     pub(crate) key: String,
-    /// Where it stands in the text, in bytes.
+    /// The byte offset in the text.
     pub(crate) offset: usize,
-    /// The known key that is most like it, when one is.
+    /// The most similar known key, if one is similar enough.
     pub(crate) nearest: Option<String>,
 }
 
 impl SchemaKeys {
-    /// The keys of the files that `schema` describes.
+    /// Collects the keys of a schema.
     pub(crate) fn from_schema(schema: Schema) -> Self {
-        let mut keys = Self { schema: schema.to_value(), all: Vec::new() };
-        let mut every = Vec::new();
-        keys.collect_keys(&keys.schema, "", &mut every);
-        keys.all = every;
+        let mut keys = Self { schema: schema.to_value(), all: Vec::new(), aliases: Vec::new() };
+        let mut all = Vec::new();
+        keys.collect_keys(&keys.schema, "", &mut all);
+        keys.all = all;
         keys
     }
 
-    /// Every key with its tables, `tiers.min` and so on.
+    /// Accepts old names of keys, each with its tables.
+    pub(crate) fn with_aliases(mut self, aliases: impl IntoIterator<Item = String>) -> Self {
+        self.aliases.extend(aliases);
+        self
+    }
+
+    /// Returns every key with its tables, such as `tiers.min`.
     pub(crate) fn all(&self) -> &[String] {
         &self.all
     }
 
-    /// Every key of `text` that no such file has, in the order of the text. Nothing when it is not
-    /// TOML: whoever reads it will say so.
+    /// Returns every unknown key of `text`, in the order of the text. Empty if the text is not TOML: the parser
+    /// reports that.
     pub(crate) fn unknown_keys(&self, text: &str) -> Vec<UnknownKey> {
         let Ok(table) = DeTable::parse(text) else { return Vec::new() };
         let mut found = Vec::new();
@@ -47,31 +55,31 @@ impl SchemaKeys {
         found
     }
 
-    /// The same as lines that name `origin`, line and column, and the key that was meant perhaps.
+    /// Returns a message for every unknown key, with `origin`, line, column and the nearest known key.
     pub(crate) fn unknown_key_messages(&self, text: &str, origin: &str) -> Vec<String> {
-        let told = |unknown: UnknownKey| {
+        let format = |unknown: UnknownKey| {
             let nearest = unknown.nearest.map(|key| format!("; did you mean `{key}`?")).unwrap_or_default();
             let message = format!("unknown key `{}`{nearest}", unknown.key.escape_debug());
             format_error_at(text, origin, Some(unknown.offset), &message)
         };
-        self.unknown_keys(text).into_iter().map(told).collect()
+        self.unknown_keys(text).into_iter().map(format).collect()
     }
 
-    fn collect_keys(&self, schema: &Value, path: &str, every: &mut Vec<String>) {
+    fn collect_keys(&self, schema: &Value, path: &str, all: &mut Vec<String>) {
         let Some(properties) = self.resolve_schema(schema).get("properties").and_then(Value::as_object)
         else {
             return;
         };
         for (key, below) in properties {
-            every.push(format!("{path}{key}"));
-            self.collect_keys(below, &format!("{path}{key}."), every);
+            all.push(format!("{path}{key}"));
+            self.collect_keys(below, &format!("{path}{key}."), all);
         }
     }
 
     fn collect_unknown(&self, table: &DeTable<'_>, schema: &Value, path: &str, found: &mut Vec<UnknownKey>) {
         let Some(properties) = self.resolve_schema(schema).get("properties").and_then(Value::as_object)
         else {
-            // A table with keys of the user's own, as headers are.
+            // A table with free keys, such as headers.
             return;
         };
         for (key, value) in table {
@@ -82,6 +90,7 @@ impl SchemaKeys {
                         self.collect_unknown(inner, below, &format!("{path}{name}."), found);
                     }
                 }
+                None if self.aliases.contains(&format!("{path}{name}")) => {}
                 None => found.push(UnknownKey {
                     key: format!("{path}{name}"),
                     offset: Spanned::span(key).start,
@@ -91,7 +100,7 @@ impl SchemaKeys {
         }
     }
 
-    /// What a schema comes to behind references and options.
+    /// Resolves references and options.
     fn resolve_schema<'a>(&'a self, schema: &'a Value) -> &'a Value {
         if let Some(name) = schema.get("$ref").and_then(Value::as_str) {
             let named = self.schema.pointer(name.trim_start_matches('#'));
@@ -110,7 +119,7 @@ impl SchemaKeys {
         siblings: impl Iterator<Item = &'a String>,
     ) -> Option<String> {
         let here = siblings.map(|key| format!("{path}{key}"));
-        // The key may be right, and in the wrong table.
+        // The key may be correct but in the wrong table.
         let elsewhere = self.all.iter().filter(|key| key.rsplit('.').next() == Some(name)).cloned();
         let score = |key: &String| {
             let last = key.rsplit('.').next().unwrap_or(key);
@@ -124,7 +133,7 @@ impl SchemaKeys {
     }
 }
 
-/// `origin:line:column: message` of what is wrong with the value of `key`, where that is in the text.
+/// Formats an error about the value of `key` as `origin:line:column: message`.
 pub(crate) fn format_error(text: &str, origin: &str, key: &[String], message: &str) -> String {
     format_error_at(text, origin, key_offset(text, key), message)
 }
@@ -139,16 +148,16 @@ fn format_error_at(text: &str, origin: &str, at: Option<usize>, message: &str) -
     }
 }
 
-/// Where `key`, or the innermost of its tables that is there, stands in the text.
+/// Returns the byte offset of `key`, or of its innermost table that exists.
 fn key_offset(text: &str, key: &[String]) -> Option<usize> {
     let whole = DeTable::parse(text).ok()?;
     let mut table = whole.get_ref();
-    let mut place = None;
+    let mut offset = None;
     for name in key {
         let Some((spelled, value)) = table.iter().find(|(other, _)| other.get_ref() == name) else { break };
-        place = Some(Spanned::span(spelled).start);
+        offset = Some(Spanned::span(spelled).start);
         let DeValue::Table(inner) = value.get_ref() else { break };
         table = inner;
     }
-    place
+    offset
 }

@@ -1,5 +1,5 @@
-//! The two HTTP tiers: one engine, told apart by what the identity wears. On the plain tier that is
-//! the honest profile, on the impersonate tier a browser's.
+//! The two HTTP tiers. Both use the same HTTP engine and differ in the identity's profile: the plain tier
+//! uses rungs' own, the impersonate tier a browser's.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The three tiers behind one trait.
+//! The three tiers, behind one trait.
 
 use futures_util::future::BoxFuture;
 
@@ -17,31 +17,31 @@ use crate::tier::Tier;
 pub(crate) mod browser;
 pub(crate) mod http;
 
-/// What a tier is asked to do: one request, as one identity, within bounds.
+/// One attempt for a tier to make: the request, the identity and the limits.
 #[derive(Clone, Copy)]
 pub(crate) struct AttemptRequest<'a> {
     pub request: &'a Request,
     pub identity: &'a Identity,
     pub limits: &'a Limits,
-    /// What is wanted of the page in the browser. The other tiers ignore it.
-    #[cfg_attr(not(feature = "browser"), expect(dead_code, reason = "the browser tier alone reads it"))]
+    /// How the browser renders the page. The other tiers ignore it.
+    #[cfg_attr(not(feature = "browser"), expect(dead_code, reason = "only the browser tier reads it"))]
     pub render: &'a RenderOptions,
-    /// The body streams to a file: its total time is not bounded, only its idle time and size.
+    /// The body streams to a file: its size and idle time are limited, its total time is not.
     pub streaming: bool,
-    /// Who says whether a redirect may be followed. The browser follows them by itself, unless it is strict.
+    /// Decides whether a redirect may be followed. The browser consults it only when it is strict.
     pub hooks: Option<&'a dyn RequestHooks>,
 }
 
 impl<'a> AttemptRequest<'a> {
-    /// It is at this stage of its tier now.
+    /// Reports that the attempt is in this phase of its tier now.
     #[cfg(feature = "browser")]
-    fn enter_phase(&self, stage: fn(Tier) -> FetchPhase) {
-        if let Some(gate) = self.hooks {
-            gate.on_phase(stage);
+    fn enter_phase(&self, phase: fn(Tier) -> FetchPhase) {
+        if let Some(hooks) = self.hooks {
+            hooks.on_phase(phase);
         }
     }
 
-    /// What of it the HTTP engine needs.
+    /// Returns the part that the HTTP engine needs.
     fn to_call(self) -> ClientRequest<'a> {
         ClientRequest {
             request: self.request,
@@ -53,13 +53,13 @@ impl<'a> AttemptRequest<'a> {
     }
 }
 
-/// One means of getting a page.
+/// Executes the attempts of one tier.
 pub(crate) trait Transport: Send + Sync {
     fn tier(&self) -> Tier;
 
-    /// The identity of this key asks no more: what is kept for it may go.
+    /// Drops all state of the identity with this key, which makes no more requests.
     fn drop_identity(&self, _identity: u64) {}
 
-    /// Makes one attempt. Dropping the future frees what it held.
+    /// Makes one attempt. Dropping the future releases its resources.
     fn execute<'a>(&'a self, job: AttemptRequest<'a>) -> BoxFuture<'a, Result<RawResponse>>;
 }

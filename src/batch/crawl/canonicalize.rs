@@ -1,13 +1,13 @@
-//! One page, one URL. Pure.
+//! Canonicalizes URLs, so that each page has one URL. Pure.
 
 use std::fmt::Write as _;
 
 use url::Url;
 
-/// The URL that stands for all that name the same page.
-pub(super) fn canonicalize(mut url: Url, sorts: bool) -> Url {
+/// Returns the canonical form of a URL.
+pub(super) fn canonicalize(mut url: Url, sort_query: bool) -> Url {
     url.set_fragment(None);
-    // Neither fails on a URL with a host.
+    // Neither call fails on a URL with a host.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     let path = normalize_escapes(&strip_session_id(url.path()));
@@ -20,18 +20,18 @@ pub(super) fn canonicalize(mut url: Url, sorts: bool) -> Url {
             .filter(|pair| !pair.is_empty() && !is_ignored_parameter(pair))
             .map(normalize_escapes)
             .collect();
-        if sorts {
+        if sort_query {
             pairs.sort_unstable();
         }
-        let kept = pairs.join("&");
-        if kept != query || kept.is_empty() {
-            url.set_query((!kept.is_empty()).then_some(&kept));
+        let joined = pairs.join("&");
+        if joined != query || joined.is_empty() {
+            url.set_query((!joined.is_empty()).then_some(&joined));
         }
     }
     url
 }
 
-/// Whether a parameter says nothing of the page.
+/// Whether a parameter does not select the page.
 fn is_ignored_parameter(pair: &str) -> bool {
     let name = pair.split('=').next().unwrap_or_default().to_ascii_lowercase();
     name.starts_with("utm_")
@@ -40,7 +40,7 @@ fn is_ignored_parameter(pair: &str) -> bool {
         || SESSION_PARAMETERS.contains(&name.as_str())
 }
 
-/// The path without `;jsessionid=…`.
+/// Removes `;jsessionid=…` and similar parameters from the path.
 fn strip_session_id(path: &str) -> String {
     let segments = path.split('/').map(|segment| {
         let lower = segment.to_ascii_lowercase();
@@ -50,7 +50,7 @@ fn strip_session_id(path: &str) -> String {
     segments.collect::<Vec<_>>().join("/")
 }
 
-/// What is escaped without need is not, and the rest in upper case.
+/// Decodes needless escapes, and writes the others in upper case.
 fn normalize_escapes(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = String::with_capacity(text.len());
@@ -60,10 +60,10 @@ fn normalize_escapes(text: &str) -> String {
         let value = escaped
             .and_then(|hex| std::str::from_utf8(hex).ok())
             .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        // `+1` would be read as a number too.
+        // `from_str_radix` would also parse `+1`.
         let value = value.filter(|_| bytes[at + 1].is_ascii_hexdigit());
         match value {
-            // What follows a stray `%` must not become an escape.
+            // A decoded byte after a stray `%` must not form a new escape.
             Some(byte) if is_unreserved(byte) && !ends_with_stray_percent(&out) => {
                 out.push(char::from(byte));
                 at += 3;
@@ -93,7 +93,7 @@ fn ends_with_stray_percent(out: &str) -> bool {
     is(1) || is(2)
 }
 
-/// Parameters that tell the site where a visitor comes from.
+/// Parameters that track the source of a visit.
 const TRACKING_PARAMETERS: [&str; 24] = [
     "gclid",
     "gclsrc",
@@ -120,7 +120,7 @@ const TRACKING_PARAMETERS: [&str; 24] = [
     "wickedid",
     "s_cid",
 ];
-/// Parameters that tell it who the visitor is.
+/// Parameters that contain a session ID.
 const SESSION_PARAMETERS: [&str; 10] = [
     "phpsessid",
     "jsessionid",

@@ -1,4 +1,4 @@
-//! From a page to the tasks that follow from it. Runs on threads that may block.
+//! Extracts the tasks that a page's links lead to. Runs on threads that may block.
 
 use url::Url;
 
@@ -11,22 +11,22 @@ use crate::fetcher::Response;
 use crate::rate_limit::RobotsPolicy;
 use crate::registrable_domain;
 
-/// What is read out of every page of a batch.
+/// Extracts fields and links from every page of a batch.
 pub(in crate::batch) struct PageReader {
     pub(in crate::batch) extract: Extractor,
     pub(in crate::batch) crawl: Option<CrawlOptions>,
 }
 
-/// What a page leads to.
+/// The tasks and aliases discovered on a page.
 #[derive(Debug, Default)]
 pub(in crate::batch) struct Discovered {
     pub(super) tasks: Vec<Task>,
-    /// Other URLs it answers for.
+    /// Other URLs of the page.
     pub(super) aliases: Vec<TaskKey>,
 }
 
 impl PageReader {
-    /// Reads fields into the record, and the links that `task`, whose record it is, leads to. The page is parsed once.
+    /// Extracts fields into the record, and returns the links discovered for its `task`. The page is parsed once.
     pub(in crate::batch) fn read(&self, record: &mut Record, task: Option<&Task>) -> Option<Discovered> {
         let follow = self.crawl.as_ref().zip(task);
         let Ok(page) = record.outcome() else {
@@ -39,8 +39,8 @@ impl PageReader {
         }
         let document = page.document();
         let found = follow.map(|(follow, task)| {
-            let obeys = record.robots() == Some(RobotsPolicy::Obey.trace_label());
-            follow.discover(page, document.as_ref(), task, obeys)
+            let obeys_robots = record.robots() == Some(RobotsPolicy::Obey.trace_label());
+            follow.discover(page, document.as_ref(), task, obeys_robots)
         });
         if !wanted.is_empty() {
             let read = document
@@ -53,7 +53,7 @@ impl PageReader {
 }
 
 impl Discovered {
-    /// About how much memory it takes, in bytes.
+    /// The approximate memory use, in bytes.
     pub(in crate::batch) fn memory_size(&self) -> usize {
         let text = |task: &Task| task.url.len() + task.seed_origin.as_ref().map_or(0, String::len);
         self.tasks.iter().map(|task| text(task) + size_of::<Task>()).sum()
@@ -61,66 +61,74 @@ impl Discovered {
 }
 
 impl CrawlOptions {
-    fn discover(&self, page: &Response, document: Option<&Document>, task: &Task, obeys: bool) -> Discovered {
+    fn discover(
+        &self,
+        page: &Response,
+        document: Option<&Document>,
+        task: &Task,
+        obeys_robots: bool,
+    ) -> Discovered {
         let mut found = Discovered { tasks: Vec::new(), aliases: self.aliases(page, document) };
         let is_deep = self.depth.is_some_and(|depth| task.depth >= depth);
         let Some(document) = document.filter(|_| !is_deep && page.status().as_u16() < 400) else {
             return found;
         };
-        if obeys && (document.is_nofollow() || is_nofollow(page)) {
+        if obeys_robots && (document.is_nofollow() || is_nofollow(page)) {
             return found;
         }
-        let asked = Url::parse(&task.url).ok();
-        // Where a listed URL leads is at home too; a link that leads away is not.
-        let landed = (task.depth == 0).then(|| page.url());
-        let homes: Vec<&Url> = asked.iter().chain(landed).collect();
-        for url in self.select_links(document, page.bytes().len(), obeys) {
-            if self.is_in_scope(&url, &homes) {
+        let requested = Url::parse(&task.url).ok();
+        // A redirect of a listed URL extends the scope; a redirect of a link does not.
+        let final_url = (task.depth == 0).then(|| page.url());
+        let seed_urls: Vec<&Url> = requested.iter().chain(final_url).collect();
+        for url in self.select_links(document, page.bytes().len(), obeys_robots) {
+            if self.is_in_scope(&url, &seed_urls) {
                 found.tasks.push(link_task(&canonicalize(url, self.sort_query), page.url(), task));
             }
         }
         found
     }
 
-    fn select_links(&self, document: &Document, bytes: usize, obeys: bool) -> Vec<Url> {
-        // What a record takes while it is under way is counted by its body.
-        let most = BASE_LINK_BYTES + bytes * 2;
+    fn select_links(&self, document: &Document, bytes: usize, obeys_robots: bool) -> Vec<Url> {
+        // The memory budget of a record is computed from its body size.
+        let max_bytes = BASE_LINK_BYTES + bytes * 2;
         let mut anchors = if self.selectors.is_empty() {
             Vec::new()
         } else {
-            document.anchors(Some(&self.selectors), most)
+            document.anchors(Some(&self.selectors), max_bytes)
         };
         if !self.patterns.is_empty() {
             let is_for = |url: &Url| self.patterns.iter().any(|pattern: &UrlPattern| pattern.matches(url));
-            anchors.extend(document.anchors(None, most).into_iter().filter(|anchor| is_for(&anchor.url)));
+            anchors
+                .extend(document.anchors(None, max_bytes).into_iter().filter(|anchor| is_for(&anchor.url)));
         }
-        anchors.retain(|anchor| !(obeys && anchor.nofollow));
+        anchors.retain(|anchor| !(obeys_robots && anchor.nofollow));
         anchors.into_iter().map(|anchor| anchor.url).collect()
     }
 
-    /// The other URLs that the page answers for.
+    /// Returns the page's other URLs: final URL and canonical URL.
     fn aliases(&self, page: &Response, document: Option<&Document>) -> Vec<TaskKey> {
-        let landed = page.url();
-        // What is no HTML has a header alone to say it by.
+        let final_url = page.url();
+        // Without an HTML document, only the `Link` header can declare a canonical URL.
         let canonical = document.map_or_else(|| page.canonical(), |document| document.canonical().cloned());
         let canonical = canonical.filter(|canonical| {
             registrable_domain::registrable_domain(canonical)
-                == registrable_domain::registrable_domain(landed)
+                == registrable_domain::registrable_domain(final_url)
         });
-        let urls = [Some(landed.clone()), canonical].into_iter().flatten();
+        let urls = [Some(final_url.clone()), canonical].into_iter().flatten();
         urls.map(|url| TaskKey::for_url(canonicalize(url, self.sort_query))).collect()
     }
 }
 
-/// What a header says about following.
+/// Whether the `X-Robots-Tag` header forbids following links.
 fn is_nofollow(page: &Response) -> bool {
-    let said = page.headers().get_all("x-robots-tag");
-    said.iter().any(|value| has_nofollow(&String::from_utf8_lossy(value.as_bytes())))
+    let values = page.headers().get_all("x-robots-tag");
+    values.iter().any(|value| has_nofollow(&String::from_utf8_lossy(value.as_bytes())))
 }
 
-/// Bytes of links that every page may have, and twice those of its body beside.
+/// The size limit of a page's links, in addition to twice its body size.
 const BASE_LINK_BYTES: usize = 64 * 1024;
-/// What is to be done about a link on the page `from`, which `task` asked for.
+
+/// Creates the task for a link on the page `from`, which was fetched for `task`.
 fn link_task(url: &Url, from: &Url, task: &Task) -> Task {
     let mut referer = from.clone();
     referer.set_fragment(None);
@@ -132,7 +140,7 @@ fn link_task(url: &Url, from: &Url, task: &Task) -> Task {
         target: task.target.clone(),
         session: task.session.clone(),
         depth: task.depth + 1,
-        seed_origin: task.given_for().map(|origin| origin.ascii_serialization()),
+        seed_origin: task.listed_origin().map(|origin| origin.ascii_serialization()),
         ..Task::default()
     }
 }
@@ -146,7 +154,7 @@ mod tests {
     use crate::batch::listed::ListedOrigins;
     use crate::fetcher::{Fetcher, RequestBuilder};
 
-    /// URLs of few origins, so that chains come back.
+    /// URLs of few origins, so that chains of links return to an origin.
     fn urls() -> impl Strategy<Value = Url> {
         let parts = ("https?", "(a|www[.]a|b|c)[.]test", "(:8443)?", "/[a-c]?");
         parts.prop_map(|(scheme, host, port, path)| format!("{scheme}://{host}{port}{path}").parse().unwrap())
@@ -154,7 +162,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, ..Default::default() })]
-        /// Each link is on a page that a redirect may have led to; a checkpoint may be between any two.
+        /// Each page may be the target of a redirect; the run may be resumed between any two links.
         #[test]
         fn no_chain_of_links_takes_a_secret_to_an_origin_it_was_not_given_for(
             seeds in proptest::collection::vec(urls(), 1..4),
@@ -168,14 +176,16 @@ mod tests {
             let (listed, all) = (ListedOrigins::default(), ListedOrigins::default());
             let first = Task::from(seeds[0].as_str());
             listed.add(&first);
-            seeds.iter().for_each(|seed| all.add(&Task::from(seed.as_str())));
-            // What no set remembers, as in a run that goes on where an earlier one ended.
-            let forgotten = ListedOrigins::default();
+            for seed in &seeds {
+                all.add(&Task::from(seed.as_str()));
+            }
+            // An empty set, as in a resumed run.
+            let empty = ListedOrigins::default();
             let check = |task: &Task| {
                 let to = Url::parse(&task.url).unwrap().origin();
                 let own = to == seeds[0].origin();
                 let any = seeds.iter().any(|seed| seed.origin() == to);
-                for (origins, expected) in [(&listed, own), (&forgotten, own), (&all, any)] {
+                for (origins, expected) in [(&listed, own), (&empty, own), (&all, any)] {
                     let request = task.build_request(&fetcher, &Method::GET, Some(&common), origins).unwrap();
                     let text = format!("{:?}", request.headers());
                     let secrets = text.matches("hunter2").count();

@@ -1,4 +1,4 @@
-//! What was met so far, and what of it is new.
+//! The frontier: all tasks of a batch, and the URLs that are duplicates.
 
 use std::io;
 use std::path::Path;
@@ -15,24 +15,24 @@ use crate::batch::task::{Task, TaskKey};
 use crate::error::Error;
 use crate::error_kind::ErrorKind;
 
-/// Every task there is or was, in a crawl with what leads to the same pages. In memory up to a cap, beyond it on disk.
+/// All tasks, finished or not, and in a crawl their aliases. Keys beyond a cap are stored on disk.
 pub(in crate::batch) struct Frontier {
     seen: DedupSet,
-    /// How many are in it.
+    /// The number of tasks in `seen`.
     pages: u64,
     crawl: Option<CrawlState>,
 }
 
 struct CrawlState {
     options: CrawlOptions,
-    /// URLs that other pages answered for: no link leads there any more.
+    /// Other URLs of fetched pages. Links to them are not followed.
     aliases: DedupSet,
     traps: TrapDetector,
-    /// Links that were left out because there were pages enough.
+    /// Links that were not followed because of the page limit.
     skipped_links: u64,
 }
 
-/// What of a page's findings is new.
+/// The new tasks and aliases of a page.
 #[derive(Debug, Default)]
 pub(in crate::batch) struct NewTasks {
     pub(in crate::batch) tasks: Vec<QueuedTask>,
@@ -46,29 +46,29 @@ impl NewTasks {
     }
 }
 
-/// The disk did not keep what has no room in memory.
+/// The error of a dedup filter that could not use the disk.
 pub(in crate::batch) fn dedup_error(cause: io::Error) -> Error {
-    Error::new(ErrorKind::Io, "the list of what was seen could not be kept on disk").with_source(cause)
+    Error::new(ErrorKind::Io, "could not store the dedup filter on disk").with_source(cause)
 }
 
 impl Frontier {
-    pub(in crate::batch) fn new(folder: &Path, follow: Option<CrawlOptions>) -> Self {
-        let crawl = follow.map(|follow| CrawlState {
+    pub(in crate::batch) fn new(folder: &Path, options: Option<CrawlOptions>) -> Self {
+        let crawl = options.map(|options| CrawlState {
             aliases: DedupSet::new(folder),
-            traps: TrapDetector::new(follow.trap_limit),
-            options: follow,
+            traps: TrapDetector::new(options.trap_limit),
+            options,
             skipped_links: 0,
         });
         Self { seen: DedupSet::new(folder), pages: 0, crawl }
     }
 
-    /// A task that an earlier run finished.
+    /// Adds a task that an earlier run finished.
     pub(in crate::batch) fn insert(&mut self, key: TaskKey) -> io::Result<()> {
         self.pages += u64::from(self.seen.insert(key)?);
         Ok(())
     }
 
-    /// Whether a listed task is to be done: it is new, and there are not pages enough.
+    /// Adds a listed task. Returns whether to fetch it: it is new and the page limit is not reached.
     pub(in crate::batch) fn admit_listed(&mut self, key: TaskKey, url: &str) -> io::Result<bool> {
         let Some(crawl) = &mut self.crawl else { return self.seen.insert(key) };
         if self.seen.contains(key)? {
@@ -88,7 +88,7 @@ impl Frontier {
         self.seen.insert(key)
     }
 
-    /// What of a page's findings is to be done.
+    /// Adds the discoveries of a page. Returns the new ones.
     pub(in crate::batch) fn admit_discovered(&mut self, found: Discovered) -> io::Result<NewTasks> {
         let mut admitted = NewTasks::default();
         let Some(crawl) = &mut self.crawl else { return Ok(admitted) };
@@ -98,34 +98,34 @@ impl Frontier {
             }
         }
         for task in found.tasks {
-            let Ok(work) = QueuedTask::new(task) else { continue };
-            if self.seen.contains(work.key)? || crawl.aliases.contains(work.key)? {
+            let Ok(queued) = QueuedTask::new(task) else { continue };
+            if self.seen.contains(queued.key)? || crawl.aliases.contains(queued.key)? {
                 continue;
             }
             if crawl.is_full(self.pages) {
                 crawl.skipped_links += 1;
-            } else if Url::parse(&work.task.url).is_ok_and(|url| crawl.traps.admit(&url)) {
-                self.seen.insert(work.key)?;
+            } else if Url::parse(&queued.task.url).is_ok_and(|url| crawl.traps.admit(&url)) {
+                self.seen.insert(queued.key)?;
                 self.pages += 1;
-                admitted.tasks.push(work);
+                admitted.tasks.push(queued);
             }
         }
         Ok(admitted)
     }
 
-    /// A task that an earlier run found. What is still to be done of it.
+    /// Adds a task that an earlier run discovered. Returns it if it is not finished.
     pub(in crate::batch) fn restore(&mut self, task: Task) -> io::Result<Option<QueuedTask>> {
         let Some(crawl) = &mut self.crawl else { return Ok(None) };
         if let Ok(url) = Url::parse(&task.url) {
             crawl.traps.restore(&url);
         }
-        let Ok(work) = QueuedTask::new(task) else { return Ok(None) };
-        let is_left = self.seen.insert(work.key)?;
+        let Ok(queued) = QueuedTask::new(task) else { return Ok(None) };
+        let is_left = self.seen.insert(queued.key)?;
         self.pages += u64::from(is_left);
-        Ok(is_left.then_some(work))
+        Ok(is_left.then_some(queued))
     }
 
-    /// A URL that a page of an earlier run answered for.
+    /// Adds an alias that an earlier run found.
     pub(in crate::batch) fn restore_alias(&mut self, key: TaskKey) -> io::Result<()> {
         if let Some(crawl) = &mut self.crawl {
             crawl.aliases.insert(key)?;
@@ -133,7 +133,7 @@ impl Frontier {
         Ok(())
     }
 
-    /// Where the crawl stopped by itself, and how many links were left out because there were pages enough.
+    /// Returns the traps, and the number of links that were not followed because of the page limit.
     pub(in crate::batch) fn limits_reached(&self) -> (Vec<Trap>, u64) {
         self.crawl.as_ref().map_or_else(Default::default, |crawl| (crawl.traps.list(), crawl.skipped_links))
     }
@@ -141,6 +141,6 @@ impl Frontier {
 
 impl CrawlState {
     fn is_full(&self, pages: u64) -> bool {
-        self.options.max_pages.is_some_and(|most| pages >= most)
+        self.options.max_pages.is_some_and(|max| pages >= max)
     }
 }

@@ -1,4 +1,4 @@
-//! A batch that follows links: which, how far, and where it stops by itself.
+//! A batch that follows links: scope, limits, canonical URLs and trap detection.
 
 mod canonicalize;
 mod discover;
@@ -18,17 +18,17 @@ pub use trap::Trap;
 
 use scope::UrlPattern;
 
-/// Which links of its pages a batch follows, and how far. Setters cannot fail, but those that read what was typed.
+/// The links that a batch follows, and its limits. Only setters that parse text can fail.
 ///
-/// A page is one URL, however it is written: scheme and host in lower case, no default port, no `.` and `..`, no
-/// fragment, no needless `%`, no credentials, no parameters that only track (`utm_source`, `gclid`, …) or name a
-/// session (`PHPSESSID`, `;jsessionid=`, …). Where a page answers for another URL, by a redirect or by
-/// `rel=canonical`, that one is not fetched for a link any more. Of one host, pages nearer to what was listed come
-/// first, and of these those found first.
+/// URLs are canonicalized, so that each page is fetched once. Scheme and host become lower case. Default port, `.` and
+/// `..` segments, fragment, needless `%` escapes and credentials are removed. So are tracking parameters
+/// (`utm_source`, `gclid`, …) and session parameters (`PHPSESSID`, `;jsessionid=`, …). If a page redirects to another
+/// URL or declares it as `rel=canonical`, links to that URL are not followed. The pages of a host are ordered by
+/// depth, then by discovery.
 ///
 /// ```
-/// use rungs::batch::Follow;
-/// let follow = Follow::new().links("a.next")?.links("pattern:/p/*")?.depth(3).max_pages(10_000);
+/// use rungs::batch::CrawlOptions;
+/// let options = CrawlOptions::new().links("a.next")?.links("pattern:/p/*")?.depth(3).max_pages(10_000);
 /// # Ok::<(), rungs::Error>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ pub struct CrawlOptions {
 }
 
 impl CrawlOptions {
-    /// Follows nothing so far.
+    /// Creates options that follow no links.
     pub const fn new() -> Self {
         Self {
             selectors: Vec::new(),
@@ -59,46 +59,47 @@ impl CrawlOptions {
         }
     }
 
-    /// Follows these links too: a CSS selector takes what it matches, or the links in it; `pattern:/p/*` every link of
-    /// the page whose path and query are so, `pattern:https://*.shop.example/*` whose URL is, `*` being
-    /// anything.
+    /// Adds links to follow. A CSS selector selects links, or elements that contain links. `pattern:/p/*` selects
+    /// links by path and query, `pattern:https://*.shop.example/*` by URL; `*` matches any text.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`] naming what was written and the column that is wrong.
+    /// [`ErrorKind::InvalidRequest`] with the text and the column of the error.
     pub fn links(mut self, text: &str) -> Result<Self> {
-        let wrong = |wrong: String| {
-            Error::new(ErrorKind::InvalidRequest, format!("`{}`: {wrong}", text.escape_debug()))
+        let invalid = |reason: String| {
+            Error::new(ErrorKind::InvalidRequest, format!("`{}`: {reason}", text.escape_debug()))
         };
         match text.strip_prefix("pattern:") {
-            Some(pattern) => self.patterns.push(UrlPattern::parse(pattern).map_err(wrong)?),
-            None => self.selectors.push(CssSelector::parse(text).map_err(|fault| wrong(fault.to_string()))?),
+            Some(pattern) => self.patterns.push(UrlPattern::parse(pattern).map_err(invalid)?),
+            None => {
+                self.selectors.push(CssSelector::parse(text).map_err(|error| invalid(error.to_string()))?);
+            }
         }
         Ok(self)
     }
 
-    /// The most links between a page that was listed and one that is fetched: 0 follows none. Default: no limit.
+    /// The maximum number of links between a listed page and a fetched page: 0 follows none. Default: unlimited.
     pub const fn depth(mut self, links: u32) -> Self {
         self.depth = Some(links);
         self
     }
 
-    /// The most pages, those that were listed and those of earlier runs among them. Default: no limit.
+    /// The maximum number of pages, including listed pages and those of earlier runs. Default: unlimited.
     pub const fn max_pages(mut self, pages: u64) -> Self {
         self.max_pages = Some(pages);
         self
     }
 
-    /// Whether links to other sites are followed. A site is a registrable domain: `shop.example` with `www.shop.example`.
-    /// Default: false.
+    /// Whether links to other sites are followed. A site is a registrable domain: `shop.example` includes
+    /// `www.shop.example`. Default: false.
     pub const fn external(mut self, follow: bool) -> Self {
         self.external = follow;
         self
     }
 
-    /// Follows links to this host, and to those under it, from everywhere. Default: none.
+    /// Follows links to this host and its subdomains from all pages. Default: none.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`] when it is no host.
+    /// [`ErrorKind::InvalidRequest`] when it is not a host.
     pub fn allow(mut self, host: &str) -> Result<Self> {
         let read = url::Host::parse(host.trim_start_matches("*."));
         let host = read.map_err(|_| {
@@ -108,22 +109,22 @@ impl CrawlOptions {
         Ok(self)
     }
 
-    /// The most pages of one pattern, from 1: those of one folder, numbers and long names of folders aside. Of pages that differ
-    /// by query alone a tenth of it, of those below a folder that looks like a session's a tenth, of those that are a
-    /// date at most 400. Links beyond are not followed, and the summary says how many and of which
-    /// pattern. Default: 50,000.
+    /// The maximum number of pages of one URL pattern, at least 1. A pattern is one folder, where numbers and tokens
+    /// in its path are equivalent. The limit is a tenth for pages that differ only in the query, and for pages below
+    /// a folder that looks like a session ID. It is at most 400 for dates. Links beyond the limit are not followed;
+    /// the summary lists their patterns and numbers. Default: 50,000.
     pub const fn trap_limit(mut self, pages: u32) -> Self {
         self.trap_limit = if pages == 0 { 1 } else { pages };
         self
     }
 
-    /// Whether URLs whose parameters differ in order alone are one page. Default: false.
+    /// Whether URLs that differ only in the order of parameters are one page. Default: false.
     pub const fn sort_query(mut self, sort: bool) -> Self {
         self.sort_query = sort;
         self
     }
 
-    /// How a checkpoint calls it: a run must go on as it began.
+    /// The label in a checkpoint. A resumed run must have the same options.
     pub(super) fn label(&self) -> String {
         let mut label = String::from(" following");
         for text in
@@ -159,7 +160,7 @@ impl Default for CrawlOptions {
     }
 }
 
-/// Pages of one pattern.
+/// The default number of pages of one pattern.
 const DEFAULT_TRAP_LIMIT: u32 = 50_000;
 
 #[cfg(test)]

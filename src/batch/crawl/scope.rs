@@ -1,30 +1,28 @@
-//! Which links belong to a crawl. Pure.
+//! Decides which links belong to a crawl. Pure.
 
 use url::Url;
 
 use super::CrawlOptions;
 use crate::registrable_domain;
 
-/// A pattern of URLs.
+/// A URL pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct UrlPattern {
     text: String,
-    /// It begins with the scheme, not with the path.
+    /// The pattern matches the whole URL, not only path and query.
     is_absolute: bool,
 }
 
 impl UrlPattern {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         if text.len() > MAX_PATTERN_BYTES {
-            return Err(format!(
-                "column {MAX_PATTERN_BYTES}: a pattern of more than {MAX_PATTERN_BYTES} bytes"
-            ));
+            return Err(format!("column {MAX_PATTERN_BYTES}: the pattern exceeds {MAX_PATTERN_BYTES} bytes"));
         }
-        let is_whole = text.starts_with("http") || text.starts_with('*');
-        if !is_whole && !text.starts_with('/') {
-            return Err("column 9: a pattern begins with `/`, `http` or `*`".to_owned());
+        let is_absolute = text.starts_with("http") || text.starts_with('*');
+        if !is_absolute && !text.starts_with('/') {
+            return Err("column 9: a pattern must begin with `/`, `http` or `*`".to_owned());
         }
-        Ok(Self { text: text.to_owned(), is_absolute: is_whole })
+        Ok(Self { text: text.to_owned(), is_absolute })
     }
 
     pub(super) fn as_str(&self) -> &str {
@@ -40,10 +38,10 @@ impl UrlPattern {
     }
 }
 
-/// Whether `text` is of the form of `pattern`, `*` being anything. Takes the product of both lengths at most.
+/// Whether `text` matches `pattern`, where `*` matches any text. The cost is at most the product of both lengths.
 fn glob_matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
-    // Where the last `*` is, and up to where it reaches so far.
+    // The position of the last `*`, and the end of the text that it matches so far.
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
         if pattern.get(p) == Some(&b'*') {
@@ -64,12 +62,13 @@ fn glob_matches(pattern: &[u8], text: &[u8]) -> bool {
 }
 
 impl CrawlOptions {
-    /// Whether a link leads to where a crawl goes that is at home at `homes`.
-    pub(super) fn is_in_scope(&self, link: &Url, homes: &[&Url]) -> bool {
+    /// Whether a link is in the scope of a crawl with these seed URLs.
+    pub(super) fn is_in_scope(&self, link: &Url, seed_urls: &[&Url]) -> bool {
         let Some(host) = link.host_str() else { return false };
         if self.external
-            || homes.iter().any(|home| {
-                registrable_domain::registrable_domain(home) == registrable_domain::registrable_domain(link)
+            || seed_urls.iter().any(|seed_url| {
+                registrable_domain::registrable_domain(seed_url)
+                    == registrable_domain::registrable_domain(link)
             })
         {
             return true;

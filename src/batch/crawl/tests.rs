@@ -14,7 +14,7 @@ fn url(text: &str) -> Url {
 }
 
 #[test]
-fn one_page_has_one_url_however_a_link_writes_it() {
+fn equivalent_links_have_the_same_canonical_url() {
     for (text, expected) in [
         ("HTTP://Shop.Example:80/a/../b#part", "http://shop.example/b"),
         ("https://shop.example/?utm_source=x&b=2&UTM_Medium=y&a=1", "https://shop.example/?b=2&a=1"),
@@ -57,7 +57,7 @@ fn a_site_is_a_registrable_domain_and_others_must_be_allowed() {
 }
 
 #[test]
-fn a_pattern_is_of_the_path_or_of_the_whole_url() {
+fn a_pattern_matches_the_path_or_the_whole_url() {
     for (pattern, link, expected) in [
         ("/p/*", "https://a.test/p/1", true),
         ("/p/*", "https://a.test/q/p/1", false),
@@ -72,13 +72,13 @@ fn a_pattern_is_of_the_path_or_of_the_whole_url() {
     ] {
         assert_eq!(UrlPattern::parse(pattern).unwrap().matches(&url(link)), expected, "{pattern} {link}");
     }
-    for (wrong, told) in [("pattern:p/*", "column 9"), ("a[", "column 3"), ("", "column 1")] {
+    for (wrong, expected) in [("pattern:p/*", "column 9"), ("a[", "column 3"), ("", "column 1")] {
         let error = CrawlOptions::new().links(wrong).unwrap_err();
-        assert!(error.to_string().contains(told), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
     }
 }
 
-/// How many of these links are followed.
+/// Returns how many of these links are followed, and the traps.
 fn followed(limit: u32, links: impl Iterator<Item = String>) -> (usize, Vec<Trap>) {
     let mut traps = TrapDetector::new(limit);
     let count = links.filter(|link| traps.admit(&url(link))).count();
@@ -86,8 +86,8 @@ fn followed(limit: u32, links: impl Iterator<Item = String>) -> (usize, Vec<Trap
 }
 
 #[test]
-fn what_has_no_end_is_followed_so_far_and_not_further() {
-    let of = |form: fn(usize) -> String| (0..3000).map(form);
+fn endless_series_are_followed_up_to_their_limit() {
+    let series = |form: fn(usize) -> String| (0..3000).map(form);
     let days =
         |n: usize| format!("http://a.test/cal/20{}/{:02}/{:02}", 10 + n / 336, n / 28 % 12 + 1, n % 28 + 1);
     for (limit, form, expected, why, pattern) in [
@@ -122,7 +122,7 @@ fn what_has_no_end_is_followed_so_far_and_not_further() {
         (50_000, |n| format!("http://a.test/f?q={}", "z".repeat(513 + n % 9)), 0, "long query", "a.test/f?*"),
         (50_000, |n| format!("http://a.test/f?{}", "a&".repeat(17 + n % 9)), 0, "long query", "a.test/f?*"),
     ] {
-        let (count, traps) = followed(limit, of(form));
+        let (count, traps) = followed(limit, series(form));
         assert_eq!(count, expected, "{why}: {traps:?}");
         assert_eq!((traps.len(), traps[0].why, traps[0].pattern.as_str()), (1, why, pattern), "{traps:?}");
         assert_eq!(traps[0].left, 3000 - expected as u64, "{traps:?}");
@@ -133,7 +133,7 @@ fn what_has_no_end_is_followed_so_far_and_not_further() {
 }
 
 #[test]
-fn what_a_site_really_has_is_followed_whole() {
+fn ordinary_series_are_followed_completely() {
     for form in [
         (|n| format!("http://a.test/2024/05/a-title-of-words-{n}")) as fn(usize) -> String,
         |n| format!("http://a.test/list?page={n}"),
@@ -156,8 +156,8 @@ fn counted_patterns_and_reported_traps_are_bounded() {
         }
     }
     assert!(traps.pattern_count() <= 1 << 16, "{}", traps.pattern_count());
-    let told = traps.list();
-    assert!(told.len() <= 100 && told.iter().any(|trap| trap.pattern == "others"), "{}", told.len());
+    let list = traps.list();
+    assert!(list.len() <= 100 && list.iter().any(|trap| trap.pattern == "others"), "{}", list.len());
 }
 
 fn discovered(urls: &[&str], aliases: &[&str]) -> Discovered {
@@ -174,7 +174,7 @@ fn admit(frontier: &mut Frontier, urls: &[&str], aliases: &[&str]) -> Vec<String
 }
 
 #[test]
-fn a_page_is_found_once_and_not_under_the_urls_others_answer_for() {
+fn a_page_is_discovered_once_and_aliases_are_not_followed() {
     let folder = tempfile::tempdir().unwrap();
     let mut frontier = Frontier::new(folder.path(), Some(CrawlOptions::new()));
     let listed = "http://a.test/?utm_source=mail";
@@ -183,13 +183,13 @@ fn a_page_is_found_once_and_not_under_the_urls_others_answer_for() {
     let both = ["http://a.test/1", "http://a.test/1", "http://a.test/", "http://a.test/c"];
     assert_eq!(admit(&mut frontier, &both, &["http://a.test/c"]), ["http://a.test/1"]);
     assert!(admit(&mut frontier, &both, &[]).is_empty());
-    // What is listed is fetched, whatever answers for it.
+    // A listed URL is fetched even if it is an alias.
     let key = QueuedTask::new(Task::from("http://a.test/c")).unwrap().key;
     assert!(frontier.admit_listed(key, "http://a.test/c").unwrap());
 }
 
 #[test]
-fn pages_are_enough_across_runs() {
+fn the_page_limit_holds_across_runs() {
     let folder = tempfile::tempdir().unwrap();
     let follow = || Some(CrawlOptions::new().max_pages(3));
     let mut frontier = Frontier::new(folder.path(), follow());
@@ -206,19 +206,19 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn no_link_makes_it_panic_and_what_stands_for_a_page_stands_for_itself(rest in "[/?&=;%#a-z0-9A-F._~é-]{0,60}") {
+    fn no_link_causes_a_panic_and_canonicalization_is_idempotent(rest in "[/?&=;%#a-z0-9A-F._~é-]{0,60}") {
         if let Ok(link) = Url::parse(&format!("http://a.test/{rest}")) {
             let once = canonicalize(link.clone(), true);
             prop_assert_eq!(&canonicalize(once.clone(), true), &once);
             let mut traps = TrapDetector::new(1);
             let first = traps.admit(&once);
-            prop_assert!(!traps.admit(&once), "a pattern of one page has one page, and it was {first}");
+            prop_assert!(!traps.admit(&once), "a pattern with a limit of one page has one page; the first was {first}");
             prop_assert!(CrawlOptions::new().is_in_scope(&once, &[&link]));
         }
     }
 
     #[test]
-    fn no_pattern_takes_long(pattern in "/[*a]{0,30}", path in "/a{0,200}") {
+    fn matching_terminates_quickly_for_any_pattern(pattern in "/[*a]{0,30}", path in "/a{0,200}") {
         let pattern = UrlPattern::parse(&pattern).unwrap();
         let _ = pattern.matches(&Url::parse(&format!("http://a.test{path}")).unwrap());
     }

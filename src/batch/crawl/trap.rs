@@ -1,7 +1,7 @@
-//! Where a site has no end: pages made of dates, of sessions, of parameters, of paths that repeat. Pure.
+//! Detects crawler traps: endless series of dates, sessions, parameters or repeating paths. Pure.
 //!
-//! Every URL belongs to a pattern, and of each only so many are followed. At most 65,536 patterns are counted; when
-//! there are more, those met least are forgotten.
+//! Every URL belongs to patterns, and each pattern has a limit of pages. At most 65,536 patterns are counted; beyond
+//! that, the least frequent ones are dropped.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,31 +11,31 @@ use url::Url;
 
 use crate::extract::MAX_URL;
 
-/// Where a crawl stopped by itself.
+/// A URL pattern whose limit a crawl reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Trap {
-    /// The URLs it is about: `N` stands for a number, `*` for a name.
+    /// The pattern: `N` stands for a number, `*` for a name.
     pub pattern: String,
-    /// What is the matter: `long url`, `long query`, `deep path`, `repeating path`, `dates`, `session`, `query` or
+    /// The kind of trap: `long url`, `long query`, `deep path`, `repeating path`, `dates`, `session`, `query` or
     /// `folder`.
     pub why: &'static str,
-    /// Pages of it that were followed; 0 where none is.
+    /// The pages of the pattern that were followed; 0 if its limit is 0.
     pub followed: u32,
-    /// Links to it that were not followed.
+    /// The links that were not followed.
     pub left: u64,
 }
 
-/// What was counted so far.
+/// Counts the pages of each pattern.
 pub(super) struct TrapDetector {
     limit: u32,
     counts: HashMap<u64, u32>,
     traps: Vec<Trap>,
-    /// By what identifies it.
+    /// The positions in `traps`, by [`TrapKey::id`].
     index: HashMap<u64, usize>,
 }
 
-/// What a URL is one of.
+/// A pattern that a URL belongs to.
 #[derive(Debug, PartialEq, Eq)]
 struct TrapKey {
     pattern: String,
@@ -48,27 +48,27 @@ impl TrapDetector {
         Self { limit, counts: HashMap::new(), traps: Vec::new(), index: HashMap::new() }
     }
 
-    /// Whether a link to `url` is followed; it is counted then.
+    /// Whether to follow a link to `url`. If so, the page is counted.
     pub(super) fn admit(&mut self, url: &Url) -> bool {
-        let kinds = trap_keys(url, self.limit);
-        for kind in &kinds {
+        let keys = trap_keys(url, self.limit);
+        for key in &keys {
             let followed =
-                if kind.limit == 0 { 0 } else { self.counts.get(&kind.id()).copied().unwrap_or_default() };
-            if followed >= kind.limit {
-                self.record_skipped(kind, followed);
+                if key.limit == 0 { 0 } else { self.counts.get(&key.id()).copied().unwrap_or_default() };
+            if followed >= key.limit {
+                self.record_skipped(key, followed);
                 return false;
             }
         }
-        self.count(&kinds);
+        self.count(&keys);
         true
     }
 
-    /// Counts a page that was followed before.
+    /// Counts a page of an earlier run.
     pub(super) fn restore(&mut self, url: &Url) {
         self.count(&trap_keys(url, self.limit));
     }
 
-    /// The traps, those with most links left out first.
+    /// Returns the traps, sorted by the number of links not followed.
     pub(super) fn list(&self) -> Vec<Trap> {
         let mut list = self.traps.clone();
         list.sort_by(|a, b| b.left.cmp(&a.left).then_with(|| a.pattern.cmp(&b.pattern)));
@@ -80,9 +80,9 @@ impl TrapDetector {
         self.counts.len()
     }
 
-    fn count(&mut self, kinds: &[TrapKey]) {
-        for kind in kinds {
-            *self.counts.entry(kind.id()).or_default() += 1;
+    fn count(&mut self, keys: &[TrapKey]) {
+        for key in keys {
+            *self.counts.entry(key.id()).or_default() += 1;
         }
         let mut least = 1;
         while self.counts.len() > MAX_PATTERNS {
@@ -91,23 +91,23 @@ impl TrapDetector {
         }
     }
 
-    fn record_skipped(&mut self, kind: &TrapKey, followed: u32) {
-        let key = kind.id();
-        if let Some(at) = self.index.get(&key) {
+    fn record_skipped(&mut self, key: &TrapKey, followed: u32) {
+        let id = key.id();
+        if let Some(at) = self.index.get(&id) {
             self.traps[*at].left += 1;
             return;
         }
         if self.traps.len() >= MAX_TRAPS {
-            // The last one stands for all that are not told one by one.
+            // The last entry counts all further traps.
             if let Some(last) = self.traps.last_mut() {
                 last.left += 1;
             }
             return;
         }
         let is_last = self.traps.len() + 1 == MAX_TRAPS;
-        let pattern = if is_last { "others".to_owned() } else { kind.pattern.clone() };
-        self.index.insert(key, self.traps.len());
-        self.traps.push(Trap { pattern, why: kind.why, followed, left: 1 });
+        let pattern = if is_last { "others".to_owned() } else { key.pattern.clone() };
+        self.index.insert(id, self.traps.len());
+        self.traps.push(Trap { pattern, why: key.why, followed, left: 1 });
     }
 }
 
@@ -123,7 +123,7 @@ impl TrapKey {
     }
 }
 
-/// What a URL is one of, each with the most that is followed.
+/// Returns the patterns that a URL belongs to, with their limits.
 fn trap_keys(url: &Url, limit: u32) -> Vec<TrapKey> {
     let host = url.host_str().unwrap_or_default();
     let segments: Vec<&str> = url.path().split('/').filter(|segment| !segment.is_empty()).collect();
@@ -143,24 +143,24 @@ fn trap_keys(url: &Url, limit: u32) -> Vec<TrapKey> {
     }
     let names = parameter_names(query);
     let leaf = format!("{host}{}{names}", generalize(&segments, true));
-    let mut kinds = Vec::new();
+    let mut keys = Vec::new();
     if is_dated(&segments, query) {
-        kinds.push(TrapKey::new(leaf.clone(), "dates", limit.min(MAX_DATES)));
+        keys.push(TrapKey::new(leaf.clone(), "dates", limit.min(MAX_DATES)));
     }
     if !query.is_empty() {
         let path: Vec<String> = segments.iter().map(|segment| shorten(segment)).collect();
-        kinds.push(TrapKey::new(format!("{host}/{}{names}", path.join("/")), "query", (limit / 10).max(1)));
+        keys.push(TrapKey::new(format!("{host}/{}{names}", path.join("/")), "query", (limit / 10).max(1)));
     }
     let folders = &segments[..segments.len().saturating_sub(1)];
     if let Some(at) = folders.iter().position(|folder| is_token(folder)) {
         let pattern = format!("{host}{}/*/…", generalize(&segments[..at], true));
-        kinds.push(TrapKey::new(pattern, "session", (limit / 10).max(1)));
+        keys.push(TrapKey::new(pattern, "session", (limit / 10).max(1)));
     }
-    kinds.push(TrapKey::new(format!("{host}{}/*{names}", generalize(folders, true)), "folder", limit));
-    kinds
+    keys.push(TrapKey::new(format!("{host}{}/*{names}", generalize(folders, true)), "folder", limit));
+    keys
 }
 
-/// A path with `N` for numbers and `*` for what looks made up.
+/// Returns the path with `N` for numbers and `*` for tokens.
 fn generalize(segments: &[&str], slash: bool) -> String {
     let mut path = String::new();
     for segment in segments {
@@ -178,7 +178,7 @@ fn generalize(segments: &[&str], slash: bool) -> String {
     path
 }
 
-/// No segment makes a pattern long.
+/// Truncates a segment, so that patterns stay short.
 fn shorten(segment: &str) -> String {
     let mut shown: String = segment.chars().take(MAX_SHOWN).collect();
     if shown.len() < segment.len() {
@@ -187,7 +187,7 @@ fn shorten(segment: &str) -> String {
     shown
 }
 
-/// The names of the parameters, in order, each once.
+/// Returns the parameter names, sorted and without duplicates.
 fn parameter_names(query: &str) -> String {
     let mut names: Vec<String> =
         query.split('&').filter(|pair| !pair.is_empty()).map(|pair| shorten(parameter_name(pair))).collect();
@@ -200,7 +200,7 @@ fn parameter_name(pair: &str) -> &str {
     pair.split('=').next().unwrap_or_default()
 }
 
-/// A segment, or two or three in turn, that come again and again.
+/// Returns a segment that occurs at least [`MAX_REPEATS`] times.
 fn find_repeated<'a>(segments: &[&'a str]) -> Option<&'a str> {
     let mut counts: HashMap<&str, u32> = HashMap::new();
     for segment in segments {
@@ -213,7 +213,7 @@ fn find_repeated<'a>(segments: &[&'a str]) -> Option<&'a str> {
     None
 }
 
-/// Whether the page is a date of a calendar: its path ends in one, or a parameter is one.
+/// Whether the page is a date of a calendar: its path ends in a date, or a parameter is a date.
 fn is_dated(segments: &[&str], query: &str) -> bool {
     let year = segments.iter().position(|segment| is_year(segment));
     let ends_so = year
@@ -231,7 +231,7 @@ fn is_year(text: &str) -> bool {
     text.len() == 4 && is_number(text) && ["19", "20", "21"].iter().any(|century| text.starts_with(century))
 }
 
-/// `2026-11` and `2026-11-05`, with any of `-`, `_` and `.` between.
+/// Whether the text is a date like `2026-11` or `2026-11-05`, separated by `-`, `_` or `.`.
 fn is_date(text: &str) -> bool {
     let parts: Vec<&str> = text.split(['-', '_', '.']).collect();
     (parts.len() == 2 || parts.len() == 3)
@@ -243,24 +243,24 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Letters and digits as a program throws them.
+/// Whether the text looks generated: a long mix of letters and digits.
 fn is_token(text: &str) -> bool {
     let is_made = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'(' | b')');
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
     text.len() >= 16 && text.bytes().all(is_made) && digits >= 4 && digits < text.len()
-        // Words joined by dashes are a title with numbers in it, but a UUID's parts are no words.
+        // Words joined by dashes are a title with numbers. The parts of a UUID all contain digits.
         && text.split(['-', '_']).all(|part| part.len() < 3 || part.bytes().any(|byte| byte.is_ascii_digit()))
 }
 
 const MAX_QUERY: usize = 512;
 const MAX_PARAMETERS: usize = 16;
 const MAX_SEGMENTS: usize = 20;
-/// The same segment so often is no path that somebody made.
+/// A path that repeats a segment this often is a trap.
 const MAX_REPEATS: u32 = 4;
-/// Pages that are dates of one calendar.
+/// The maximum number of dates of one calendar.
 const MAX_DATES: u32 = 400;
 const DATE_PARAMETERS: [&str; 5] = ["year", "month", "day", "date", "week"];
 const MAX_PATTERNS: usize = 1 << 16;
-/// Traps that are told one by one.
+/// The maximum number of reported traps; the last entry counts all others.
 const MAX_TRAPS: usize = 100;
 const MAX_SHOWN: usize = 40;

@@ -1,4 +1,4 @@
-//! Lines to tasks: a URL, or a JSON object with settings of its own.
+//! Parses lines into tasks: a URL, or a JSON object with settings.
 
 use std::fmt;
 use std::io::{self, BufRead};
@@ -18,7 +18,7 @@ use crate::error_kind::ErrorKind;
 use crate::redact;
 use crate::request::Context;
 
-/// The tasks of a reader's lines.
+/// Iterates over the tasks in a reader's lines.
 pub(super) struct Lines<R> {
     reader: R,
     name: String,
@@ -32,7 +32,7 @@ impl<R: BufRead> Lines<R> {
         Self { reader, name, number: 0, progress, is_done: false }
     }
 
-    /// The next line without its end, and whether it was longer than is taken.
+    /// Reads the next line without its line end. Returns also whether it exceeds the limit.
     fn read_line(&mut self) -> io::Result<Option<(Vec<u8>, bool)>> {
         let (mut line, mut is_long, mut begun) = (Vec::new(), false, false);
         loop {
@@ -58,17 +58,17 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    fn bad_line(&self, line: &[u8], what: &str) -> InputItem {
+    fn bad_line(&self, line: &[u8], reason: &str) -> InputItem {
         let beginning = &line[..line.len().min(SHOWN)];
         let text = String::from_utf8_lossy(beginning).into_owned();
-        // An object may hold secrets anywhere.
+        // An object may contain secrets anywhere.
         let text = if text.starts_with('{') { "{…}".to_owned() } else { redact::url_text(&text) };
-        InputItem::BadLine(BadLine { text, message: format!("{}:{}: {what}", self.name, self.number) })
+        InputItem::BadLine(BadLine { text, message: format!("{}:{}: {reason}", self.name, self.number) })
     }
 
     fn parse_line(&self, line: &[u8], is_long: bool) -> Option<InputItem> {
         if is_long {
-            return Some(self.bad_line(line, "a line of more than 16 MiB"));
+            return Some(self.bad_line(line, "the line exceeds 16 MiB"));
         }
         let Ok(text) = std::str::from_utf8(line) else {
             return Some(self.bad_line(line, "not UTF-8"));
@@ -84,7 +84,7 @@ impl<R: BufRead> Lines<R> {
                 Err(error.hint().map_or_else(|| error.chain(), |hint| format!("{}; {hint}", error.chain())))
             }
         });
-        Some(checked.map_or_else(|what| self.bad_line(text.as_bytes(), &what), InputItem::Queued))
+        Some(checked.map_or_else(|reason| self.bad_line(text.as_bytes(), &reason), InputItem::Queued))
     }
 }
 
@@ -103,7 +103,7 @@ impl<R: BufRead> Iterator for Lines<R> {
                 Ok(None) => self.is_done = true,
                 Err(cause) => {
                     self.is_done = true;
-                    let message = format!("could not read {} behind line {}", self.name, self.number);
+                    let message = format!("could not read {} after line {}", self.name, self.number);
                     return Some(Err(Error::new(ErrorKind::Io, message).with_source(cause)));
                 }
             }
@@ -112,7 +112,7 @@ impl<R: BufRead> Iterator for Lines<R> {
     }
 }
 
-/// A line's settings.
+/// The JSON object of a line.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TaskLine {
@@ -128,16 +128,16 @@ struct TaskLine {
 }
 
 fn parse_object(text: &str) -> Result<Task, String> {
-    // What serde says may repeat a value, and that may be secret.
-    let typed: TaskLine = serde_json::from_str(text).map_err(|cause| {
+    // The message of serde may quote a value, which may be a secret.
+    let parsed: TaskLine = serde_json::from_str(text).map_err(|cause| {
         if cause.is_data() {
-            format!("what is before column {} does not belong there; {KEYS}", cause.column())
+            format!("invalid key or value before column {}; {KEYS}", cause.column())
         } else {
-            format!("no JSON from column {} on", cause.column())
+            format!("invalid JSON at column {}", cause.column())
         }
     })?;
-    let body = match (typed.body, typed.body_base64) {
-        (Some(_), Some(_)) => return Err("`body` and `body_base64` at once".to_owned()),
+    let body = match (parsed.body, parsed.body_base64) {
+        (Some(_), Some(_)) => return Err("`body` and `body_base64` exclude each other".to_owned()),
         (Some(text), None) => Some(text.into_bytes()),
         (None, Some(text)) => {
             Some(BASE64_STANDARD.decode(text).map_err(|_| "`body_base64` is not Base64".to_owned())?)
@@ -145,20 +145,20 @@ fn parse_object(text: &str) -> Result<Task, String> {
         (None, None) => None,
     };
     Ok(Task {
-        url: typed.url,
-        method: typed.method,
-        headers: typed.headers.0,
+        url: parsed.url,
+        method: parsed.method,
+        headers: parsed.headers.0,
         body,
-        target: typed.target,
-        session: typed.session,
-        context: typed.context,
+        target: parsed.target,
+        session: parsed.session,
+        context: parsed.context,
         tries: 0,
         depth: 0,
         seed_origin: None,
     })
 }
 
-/// Headers as an object, or as a list of pairs, in their order.
+/// Headers as an object or as a list of pairs, in order.
 #[derive(Default)]
 struct HeaderPairs(Vec<(String, String)>);
 
@@ -192,9 +192,9 @@ impl<'de> Deserialize<'de> for HeaderPairs {
     }
 }
 
-const KEYS: &str = "the keys are url, method, headers, body, body_base64, target, session, context";
+const KEYS: &str = "valid keys: url, method, headers, body, body_base64, target, session, context";
 const MAX_LINE: usize = 16 << 20;
-/// How much of a bad line is kept.
+/// The number of bytes of a bad line that are reported.
 const SHOWN: usize = 2000;
 
 #[cfg(test)]
@@ -206,14 +206,14 @@ mod tests {
         lines
             .map(|item| match item.unwrap() {
                 InputItem::Queued(work) => Ok(work.task),
-                InputItem::Task(_) => panic!("a line is looked at when it is read"),
+                InputItem::Task(_) => panic!("a line is validated when it is read"),
                 InputItem::BadLine(bad) => Err(bad.message),
             })
             .collect()
     }
 
     #[test]
-    fn blank_lines_and_comments_are_passed_over_and_bad_ones_are_named() {
+    fn blank_lines_and_comments_are_ignored_and_bad_lines_are_reported() {
         let found = read(
             b"\xef\xbb\xbfhttp://a.test/1\r\n\n  # a remark\nno url\nhttp://a.test/2\n\xff\xfe\nftp://x/",
         );
@@ -241,26 +241,26 @@ mod tests {
     #[test]
     fn an_invalid_object_is_reported_without_its_values() {
         for (line, expected) in [
-            (r#"{"url":"http://a.test/","session":["hunter2"]}"#, "does not belong there"),
-            (r#"{"url":"http://a.test/","sesion":"hunter2"}"#, "the keys are url"),
-            (r#"{"url":"http://a.test/","body":"hunter2","body_base64":""}"#, "at once"),
+            (r#"{"url":"http://a.test/","session":["hunter2"]}"#, "invalid key or value"),
+            (r#"{"url":"http://a.test/","sesion":"hunter2"}"#, "valid keys: url"),
+            (r#"{"url":"http://a.test/","body":"hunter2","body_base64":""}"#, "exclude each other"),
             (r#"{"url":"http://a.test/","body_base64":"hunter2!"}"#, "not Base64"),
-            (r#"{"url":"http://a.test/""#, "no JSON"),
-            (r#"{"method":"GET"}"#, "the keys are url"),
+            (r#"{"url":"http://a.test/""#, "invalid JSON"),
+            (r#"{"method":"GET"}"#, "valid keys: url"),
             (r#"{"url":"http://a.test/","method":"a b"}"#, "is not a method"),
         ] {
-            let told = read(line.as_bytes()).remove(0).unwrap_err();
-            assert!(told.starts_with("list:1: ") && told.contains(expected), "{told}");
-            assert!(!told.contains("hunter2"), "{told}");
+            let error = read(line.as_bytes()).remove(0).unwrap_err();
+            assert!(error.starts_with("list:1: ") && error.contains(expected), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
         }
     }
 
     #[test]
-    fn a_line_without_end_costs_no_more_than_the_longest_allowed() {
+    fn a_line_beyond_the_limit_is_truncated_and_reported() {
         let mut text = vec![b'x'; MAX_LINE + 70_000];
         text.extend_from_slice(b"\nhttp://a.test/\n");
         let found = read(&text);
-        assert_eq!(found[0], Err("list:1: a line of more than 16 MiB".to_owned()));
+        assert_eq!(found[0], Err("list:1: the line exceeds 16 MiB".to_owned()));
         assert!(found[1].is_ok() && found.len() == 2);
     }
 }

@@ -1,4 +1,4 @@
-//! Where the URLs come from, read as they are needed and never all at once.
+//! The inputs of a batch. They are read lazily, never as a whole.
 
 mod lines;
 mod sitemap;
@@ -18,48 +18,48 @@ use crate::fetcher::Fetcher;
 
 use lines::Lines;
 
-/// The URLs of a batch: a file, stdin, a sitemap, or whatever gives [`Task`]s.
+/// The URLs of a batch: a file, stdin, a sitemap, or an iterator of [`Task`]s.
 ///
-/// A line is a URL, or a JSON object with `url` and perhaps `method`, `headers`, `body` or `body_base64`,
-/// `target`, `session` and `context`. Blank lines and those that begin with `#` are passed over. A line that is neither
-/// becomes a failed record that names the file and the line.
+/// A line is a URL, or a JSON object with `url` and optionally `method`, `headers`, `body` or `body_base64`, `target`,
+/// `session` and `context`. Blank lines and lines that begin with `#` are ignored. Any other line becomes a failed
+/// record that names the file and the line.
 pub struct Input {
     label: String,
     items: Box<dyn Iterator<Item = Result<InputItem>> + Send>,
     pub(super) progress: Arc<InputProgress>,
 }
 
-/// One thing read.
+/// One item of an input.
 #[derive(Debug)]
 pub(super) enum InputItem {
     Task(Task),
-    /// A task that was looked at already.
+    /// A task that is already validated.
     Queued(Box<QueuedTask>),
     BadLine(BadLine),
 }
 
-/// What was no task.
+/// An input line that is not a task.
 #[derive(Debug)]
 pub(super) struct BadLine {
-    /// As it was read, the beginning at least.
+    /// The line, or its beginning.
     pub(super) text: String,
-    /// Which file, which line, and what is wrong with it.
+    /// The file, the line number and the error.
     pub(super) message: String,
 }
 
-/// How far an input is read.
+/// The number of bytes read from an input.
 #[derive(Debug, Default)]
 pub(super) struct InputProgress {
     pub(super) read: AtomicU64,
-    /// Zero where it is not known.
+    /// Zero if unknown.
     pub(super) total: AtomicU64,
 }
 
 impl Input {
-    /// The lines of a file.
+    /// Reads the lines of a file.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] when it cannot be opened.
+    /// [`ErrorKind::Config`] when it could not be opened.
     pub fn file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let unreadable = |cause| {
@@ -68,22 +68,26 @@ impl Input {
         let file = File::open(path).map_err(unreadable)?;
         let meta = file.metadata().map_err(unreadable)?;
         if meta.is_dir() {
-            return Err(Error::new(ErrorKind::Config, format!("{} is a folder, not a list", path.display())));
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!("{} is a folder, not a file of URLs", path.display()),
+            ));
         }
-        let place = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let gauge = Arc::new(InputProgress::default());
-        gauge.total.store(meta.len(), Ordering::Relaxed);
-        Ok(Self::reader(place.display().to_string(), path.display().to_string(), BufReader::new(file), gauge))
+        let absolute = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let progress = Arc::new(InputProgress::default());
+        progress.total.store(meta.len(), Ordering::Relaxed);
+        let (label, name) = (absolute.display().to_string(), path.display().to_string());
+        Ok(Self::reader(label, name, BufReader::new(file), progress))
     }
 
-    /// The lines of stdin.
+    /// Reads the lines of stdin.
     #[must_use]
     pub fn stdin() -> Self {
         let reader = BufReader::new(std::io::stdin());
         Self::reader("-".to_owned(), "stdin".to_owned(), reader, Arc::default())
     }
 
-    /// Tasks, or URLs, made in code. `label` says of a checkpoint what it is for.
+    /// Reads tasks, or URLs, from an iterator. `label` identifies the input in a checkpoint.
     pub fn tasks<T: Into<Task>>(
         label: &str,
         tasks: impl IntoIterator<Item = T, IntoIter: Send + 'static>,
@@ -92,12 +96,12 @@ impl Input {
         Self { label: label.to_owned(), items: Box::new(items), progress: Arc::default() }
     }
 
-    /// The pages that a sitemap lists: `urlset` or `sitemapindex`, as it is or gzipped, fetched by `fetcher`. Of one file
-    /// at most 50 MiB and 50,000 entries are taken, of indexes at most three levels and 10,000 files, and pages of
-    /// the sitemap's own site alone; what is passed over becomes a failed record.
+    /// Reads the pages of a sitemap (`urlset` or `sitemapindex`, optionally gzipped), fetched by `fetcher`. The limits
+    /// are 50 MiB and 50,000 entries for a file, and three levels and 10,000 files for indexes. Only pages of the
+    /// sitemap's own site are fetched. Each skipped entry becomes a failed record.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidUrl`].
+    /// [`ErrorKind::InvalidUrl`] when `url` is invalid.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -107,7 +111,7 @@ impl Input {
         Ok(Self { label, items: Box::new(items), progress: Arc::default() })
     }
 
-    /// This one, then `other`.
+    /// Appends `other` to this input.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {
@@ -117,12 +121,12 @@ impl Input {
         }
     }
 
-    /// What a checkpoint is for.
+    /// The label that identifies the input in a checkpoint.
     pub(super) fn label(&self) -> &str {
         &self.label
     }
 
-    /// The next thing read.
+    /// Reads the next item.
     pub(super) fn next(&mut self) -> Option<Result<InputItem>> {
         self.items.next()
     }

@@ -1,4 +1,4 @@
-//! Sitemaps: the pages a site lists, and the lists of such lists.
+//! Sitemaps: lists of pages, and indexes of such lists.
 
 use std::collections::{HashSet, VecDeque};
 use std::io::Read;
@@ -18,14 +18,14 @@ use crate::redact;
 use crate::registrable_domain;
 use crate::request::parse_url;
 
-/// The tasks of a sitemap and of those it names. Fetches them as it is read, on a thread that may block.
+/// Iterates over the tasks of a sitemap and its nested sitemaps. Fetches them lazily, on a thread that may block.
 pub(super) struct Sitemap {
     fetcher: Fetcher,
     runtime: Handle,
     site: Url,
-    /// Sitemaps to fetch, with how deep they are.
+    /// Sitemaps to fetch, with their depth.
     pending: VecDeque<(String, u32)>,
-    /// Those that were named so far.
+    /// All sitemaps found so far.
     known: HashSet<String>,
     items: VecDeque<InputItem>,
 }
@@ -44,61 +44,63 @@ impl Sitemap {
     }
 
     fn load(&mut self, url: &str, depth: u32) -> Result<()> {
-        // What settings give every request is for the origin of the sitemap that was named.
-        let home = self.site.origin();
-        let (request, _) = self.fetcher.get(url).restricted(|to| *to == home);
+        // The headers of the settings are for the origin of the sitemap that the user named.
+        let origin = self.site.origin();
+        let (request, _) = self.fetcher.get(url).restricted(|to| *to == origin);
         let page = self.runtime.block_on(request.send())?;
         if !page.status().is_success() {
-            let message = format!("the sitemap {} answered {}", redact::url_text(url), page.status());
+            let message = format!("the sitemap {} returned status {}", redact::url_text(url), page.status());
             return Err(Error::new(ErrorKind::Config, message));
         }
-        let listed = parse_sitemap(page.bytes()).map_err(|what| {
-            Error::new(ErrorKind::Config, format!("the sitemap {}: {what}", redact::url_text(url)))
+        let entries = parse_sitemap(page.bytes()).map_err(|reason| {
+            Error::new(ErrorKind::Config, format!("the sitemap {}: {reason}", redact::url_text(url)))
         })?;
-        if let Some(what) = &listed.truncated {
-            self.add_skipped(url, what);
+        if let Some(reason) = &entries.truncated {
+            self.add_skipped(url, reason);
         }
-        for place in listed.pages {
-            self.add_page(&place);
+        for loc in entries.pages {
+            self.add_page(&loc);
         }
-        for place in listed.sitemaps {
-            self.add_sitemap(place, depth + 1);
+        for loc in entries.sitemaps {
+            self.add_sitemap(loc, depth + 1);
         }
         Ok(())
     }
 
-    fn add_page(&mut self, place: &str) {
-        match parse_url(place) {
+    fn add_page(&mut self, loc: &str) {
+        match parse_url(loc) {
             Ok(url) if is_same_site(&url, &self.site) => {
                 let seed_origin = Some(self.site.origin().ascii_serialization());
-                self.items.push_back(InputItem::Task(Task { seed_origin, ..Task::from(place) }));
+                self.items.push_back(InputItem::Task(Task { seed_origin, ..Task::from(loc) }));
             }
-            Ok(_) => self.add_skipped(place, "another site's page"),
-            Err(error) => self.add_skipped(place, &error.chain()),
+            Ok(_) => self.add_skipped(loc, "the page belongs to another site"),
+            Err(error) => self.add_skipped(loc, &error.chain()),
         }
     }
 
-    fn add_sitemap(&mut self, place: String, depth: u32) {
-        if self.known.contains(&place) {
+    fn add_sitemap(&mut self, loc: String, depth: u32) {
+        if self.known.contains(&loc) {
             return;
         }
-        let what = match parse_url(&place) {
+        let reason = match parse_url(&loc) {
             Err(error) => error.chain(),
-            Ok(url) if !is_same_site(&url, &self.site) => "another site's sitemap".to_owned(),
-            Ok(_) if depth > MAX_DEPTH => format!("a sitemap more than {MAX_DEPTH} levels down"),
-            Ok(_) if self.known.len() >= MAX_SITEMAPS => format!("more than {MAX_SITEMAPS} sitemaps"),
+            Ok(url) if !is_same_site(&url, &self.site) => "the sitemap belongs to another site".to_owned(),
+            Ok(_) if depth > MAX_DEPTH => format!("the sitemap is nested more than {MAX_DEPTH} levels"),
+            Ok(_) if self.known.len() >= MAX_SITEMAPS => {
+                format!("the limit of {MAX_SITEMAPS} sitemaps is reached")
+            }
             Ok(_) => {
-                self.known.insert(place.clone());
-                self.pending.push_back((place, depth));
+                self.known.insert(loc.clone());
+                self.pending.push_back((loc, depth));
                 return;
             }
         };
-        self.add_skipped(&place, &what);
+        self.add_skipped(&loc, &reason);
     }
 
-    fn add_skipped(&mut self, place: &str, what: &str) {
-        let text = redact::url_text(place);
-        let message = format!("sitemap: {text}: {what}");
+    fn add_skipped(&mut self, loc: &str, reason: &str) {
+        let text = redact::url_text(loc);
+        let message = format!("sitemap: {text}: {reason}");
         self.items.push_back(InputItem::BadLine(BadLine { text, message }));
     }
 }
@@ -114,7 +116,7 @@ impl Iterator for Sitemap {
             let (url, depth) = self.pending.pop_front()?;
             match self.load(&url, depth) {
                 Ok(()) => {}
-                // Without the first there is nothing to do at all.
+                // Without the first sitemap there are no tasks.
                 Err(error) if depth == 0 => {
                     self.pending.clear();
                     return Some(Err(error));
@@ -125,18 +127,18 @@ impl Iterator for Sitemap {
     }
 }
 
-/// Whether a page is of the sitemap's site: the same registrable domain, or the same address.
-fn is_same_site(url: &Url, home: &Url) -> bool {
+/// Whether a page belongs to the sitemap's site: the same registrable domain, or the same IP address.
+fn is_same_site(url: &Url, site: &Url) -> bool {
     registrable_domain::registrable_domain(url)
-        .is_some_and(|name| registrable_domain::registrable_domain(home) == Some(name))
+        .is_some_and(|name| registrable_domain::registrable_domain(site) == Some(name))
 }
 
-/// What one file lists.
+/// The entries of one file.
 #[derive(Debug, Default, PartialEq)]
 struct SitemapEntries {
     pages: Vec<String>,
     sitemaps: Vec<String>,
-    /// Why not all of it was taken.
+    /// Why the entries are incomplete.
     truncated: Option<String>,
 }
 
@@ -148,66 +150,67 @@ fn parse_sitemap(bytes: &[u8]) -> std::result::Result<SitemapEntries, String> {
     MultiGzDecoder::new(bytes)
         .take(MAX_BYTES as u64 + 1)
         .read_to_end(&mut text)
-        .map_err(|cause| format!("broken gzip: {cause}"))?;
+        .map_err(|cause| format!("invalid gzip: {cause}"))?;
     parse_xml(&text[..text.len().min(MAX_BYTES)], text.len() > MAX_BYTES)
 }
 
 fn parse_xml(text: &[u8], is_cut: bool) -> std::result::Result<SitemapEntries, String> {
     let mut reader = Reader::from_reader(text);
-    let mut listed = SitemapEntries::default();
-    let (mut path, mut place, mut is_sitemap) = (Vec::<Vec<u8>>::new(), None::<String>, false);
+    let mut entries = SitemapEntries::default();
+    let (mut path, mut loc, mut is_sitemap) = (Vec::<Vec<u8>>::new(), None::<String>, false);
     if is_cut {
-        listed.truncated = Some("more than 50 MiB; the rest is not read".to_owned());
+        entries.truncated = Some("the sitemap exceeds 50 MiB; the rest was ignored".to_owned());
     }
     loop {
         let event = match reader.read_event() {
             Ok(event) => event,
             Err(_) if is_cut => break,
-            Err(cause) => return Err(format!("broken XML at byte {}: {cause}", reader.error_position())),
+            Err(cause) => return Err(format!("invalid XML at byte {}: {cause}", reader.error_position())),
         };
         match event {
             Event::Start(start) => {
                 if path.len() >= MAX_NESTING {
-                    return Err(format!("elements more than {MAX_NESTING} deep"));
+                    return Err(format!("elements are nested more than {MAX_NESTING} levels"));
                 }
                 let name = start.local_name().as_ref().to_vec();
                 is_sitemap |= path.is_empty() && matches!(&name[..], b"urlset" | b"sitemapindex");
                 if name == b"loc" && path.len() == 2 {
-                    place = Some(String::new());
+                    loc = Some(String::new());
                 }
                 path.push(name);
             }
             Event::Text(text) => {
-                if let Some(place) = &mut place {
-                    place.push_str(&text.decode().map_err(|cause| cause.to_string())?);
+                if let Some(loc) = &mut loc {
+                    loc.push_str(&text.decode().map_err(|cause| cause.to_string())?);
                 }
             }
             Event::CData(text) => {
-                if let Some(place) = &mut place {
-                    place.push_str(&text.decode().map_err(|cause| cause.to_string())?);
+                if let Some(loc) = &mut loc {
+                    loc.push_str(&text.decode().map_err(|cause| cause.to_string())?);
                 }
             }
             Event::GeneralRef(name) => {
-                let Some(place) = &mut place else { continue };
+                let Some(loc) = &mut loc else { continue };
                 match (name.resolve_char_ref(), name.decode().ok().as_deref()) {
-                    (Ok(Some(c)), _) => place.push(c),
+                    (Ok(Some(c)), _) => loc.push(c),
                     (_, Some(name)) => {
-                        place.push_str(quick_xml::escape::resolve_xml_entity(name).unwrap_or_default());
+                        loc.push_str(quick_xml::escape::resolve_xml_entity(name).unwrap_or_default());
                     }
                     _ => {}
                 }
             }
             Event::End(_) => {
                 path.pop();
-                let Some(found) = place.take_if(|_| path.len() == 2) else { continue };
-                if listed.pages.len() + listed.sitemaps.len() >= MAX_ENTRIES {
-                    listed.truncated = Some(format!("more than {MAX_ENTRIES} entries; the rest is not read"));
+                let Some(found) = loc.take_if(|_| path.len() == 2) else { continue };
+                if entries.pages.len() + entries.sitemaps.len() >= MAX_ENTRIES {
+                    entries.truncated =
+                        Some(format!("the sitemap exceeds {MAX_ENTRIES} entries; the rest was ignored"));
                     break;
                 }
                 let found = found.trim().to_owned();
                 match &path[1][..] {
-                    b"url" => listed.pages.push(found),
-                    b"sitemap" => listed.sitemaps.push(found),
+                    b"url" => entries.pages.push(found),
+                    b"sitemap" => entries.sitemaps.push(found),
                     _ => {}
                 }
             }
@@ -215,10 +218,14 @@ fn parse_xml(text: &[u8], is_cut: bool) -> std::result::Result<SitemapEntries, S
             _ => {}
         }
     }
-    if is_sitemap { Ok(listed) } else { Err("neither a urlset nor a sitemapindex".to_owned()) }
+    if is_sitemap {
+        Ok(entries)
+    } else {
+        Err("the root element is neither urlset nor sitemapindex".to_owned())
+    }
 }
 
-/// As the protocol has it for one file, after unpacking.
+/// The limit of the sitemap protocol for one uncompressed file.
 const MAX_BYTES: usize = 50 << 20;
 const MAX_ENTRIES: usize = 50_000;
 const MAX_DEPTH: u32 = 3;
@@ -236,13 +243,13 @@ mod tests {
         <url><loc><![CDATA[https://a.test/2]]></loc></url></urlset>"#;
 
     #[test]
-    fn pages_are_found_plain_and_gzipped_and_pictures_are_not() {
+    fn pages_are_read_plain_and_gzipped_and_images_are_ignored() {
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         packed.write_all(SET.as_bytes()).unwrap();
         for bytes in [SET.as_bytes().to_vec(), packed.finish().unwrap()] {
-            let listed = parse_sitemap(&bytes).unwrap();
-            assert_eq!(listed.pages, ["https://a.test/?x=1&y=2", "https://a.test/2"]);
-            assert!(listed.sitemaps.is_empty() && listed.truncated.is_none());
+            let entries = parse_sitemap(&bytes).unwrap();
+            assert_eq!(entries.pages, ["https://a.test/?x=1&y=2", "https://a.test/2"]);
+            assert!(entries.sitemaps.is_empty() && entries.truncated.is_none());
         }
     }
 
@@ -256,34 +263,34 @@ mod tests {
     fn input_that_is_not_a_sitemap_is_reported() {
         for (text, expected) in [
             ("<html><body></body></html>", "neither"),
-            ("<urlset><url></loc></urlset>", "broken XML"),
+            ("<urlset><url></loc></urlset>", "invalid XML"),
             ("", "neither"),
             ("\u{1f}\u{8b}", "neither"),
         ] {
-            let told = parse_sitemap(text.as_bytes()).unwrap_err();
-            assert!(told.contains(expected), "{text}: {told}");
+            let error = parse_sitemap(text.as_bytes()).unwrap_err();
+            assert!(error.contains(expected), "{text}: {error}");
         }
         assert!(parse_sitemap(b"\x1f\x8bxx").unwrap_err().contains("gzip"));
-        assert!(parse_sitemap("<urlset>".repeat(100).as_bytes()).unwrap_err().contains("deep"));
+        assert!(parse_sitemap("<urlset>".repeat(100).as_bytes()).unwrap_err().contains("nested"));
     }
 
     #[test]
-    fn a_bomb_and_a_list_without_end_are_cut_and_said() {
+    fn a_gzip_bomb_and_an_endless_list_are_truncated_and_reported() {
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         packed.write_all(b"<urlset>").unwrap();
         for _ in 0..60 {
             packed.write_all(&vec![b' '; 1 << 20]).unwrap();
         }
-        let listed = parse_sitemap(&packed.finish().unwrap()).unwrap();
-        assert!(listed.truncated.is_some());
+        let entries = parse_sitemap(&packed.finish().unwrap()).unwrap();
+        assert!(entries.truncated.is_some());
         let many =
             format!("<urlset>{}</urlset>", "<url><loc>http://a.test/</loc></url>".repeat(MAX_ENTRIES + 1));
-        let listed = parse_sitemap(many.as_bytes()).unwrap();
-        assert_eq!((listed.pages.len(), listed.truncated.is_some()), (MAX_ENTRIES, true));
+        let entries = parse_sitemap(many.as_bytes()).unwrap();
+        assert_eq!((entries.pages.len(), entries.truncated.is_some()), (MAX_ENTRIES, true));
     }
 
     #[test]
-    fn pages_of_other_sites_and_private_addresses_are_not_of_the_site() {
+    fn other_sites_and_private_addresses_do_not_belong_to_the_site() {
         let site = Url::parse("https://www.shop.example/sitemap.xml").unwrap();
         for (url, expected) in [
             ("https://shop.example/a", true),

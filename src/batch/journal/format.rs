@@ -1,4 +1,4 @@
-//! Frames: how the journal's entries are bytes.
+//! Encodes and decodes the journal's frames.
 
 use std::io::{self, Read as _};
 
@@ -7,35 +7,35 @@ use crate::batch::record::RecordStatus;
 use crate::batch::task::{Task, TaskKey};
 use crate::tier::Tier;
 
-/// A frame's payload: its kind, then what it says.
+/// A frame's payload: a byte for its kind, then its content.
 pub(super) type Payload = Vec<u8>;
 
-/// What the journal says.
+/// One entry of the journal.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum JournalRecord {
-    /// What the journal is for.
+    /// The batch that the journal belongs to.
     Header(JournalHeader),
-    /// A run began, on this start of the machine.
+    /// A run started. `boot` is the machine's boot ID.
     Session { boot: String },
-    /// Tasks are finished, and the output is so long.
+    /// Finished tasks, and the output's position after their records.
     Commit { position: u64, entries: Vec<CommitEntry> },
-    /// What is before is on the disk for good.
+    /// All previous entries are synced to disk.
     Synced { position: u64 },
-    /// The output is about to become one of this length.
+    /// The output is about to be replaced by one of this length.
     Replacing { len: u64 },
-    /// It is.
+    /// The output was replaced by one of this length.
     Replaced { len: u64 },
-    /// The run came to its end.
+    /// The run finished all tasks.
     Finished,
-    /// What pages led to: written with the commit of these pages, before it.
+    /// The tasks discovered on pages. They are written together with the commit of these pages, before it.
     Discoveries(Discoveries),
 }
 
-/// What pages led to.
+/// The tasks and aliases discovered on pages.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::batch) struct Discoveries {
     pub(in crate::batch) tasks: Vec<Task>,
-    /// URLs that these pages answered for.
+    /// Other URLs of these pages, by redirect or `rel=canonical`.
     pub(in crate::batch) aliases: Vec<TaskKey>,
 }
 
@@ -44,26 +44,26 @@ pub(in crate::batch) struct Discoveries {
 pub(in crate::batch) struct CommitEntry {
     pub(in crate::batch) key: TaskKey,
     pub(in crate::batch) outcome: TaskOutcome,
-    /// How long its record is in the output, in the output's unit.
+    /// The length of its record in the output, in the output's unit.
     pub(in crate::batch) len: u32,
 }
 
-/// What became of a task, as far as the sums and a second pass need it.
+/// The outcome of a task, as needed for the counters and the retry pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::batch) struct TaskOutcome {
     pub(in crate::batch) status: RecordStatus,
     pub(in crate::batch) tier: Option<Tier>,
-    /// It failed in a way that may pass.
+    /// The failure is transient.
     pub(in crate::batch) is_retryable: bool,
 }
 
-/// What is next in a file.
+/// The result of reading a frame.
 pub(super) enum FrameRead {
     Complete(Payload),
     End,
-    /// The file ends within it.
+    /// The file ends within the frame.
     Torn,
-    /// It is there and it is wrong.
+    /// The length or the CRC is wrong.
     Corrupt,
 }
 
@@ -90,7 +90,7 @@ impl JournalRecord {
             Self::Replacing { len } => numbered(5, *len),
             Self::Replaced { len } => numbered(6, *len),
             Self::Finished => vec![7],
-            Self::Discoveries(finds) => finds.to_payload(),
+            Self::Discoveries(discoveries) => discoveries.to_payload(),
         }
     }
 
@@ -125,7 +125,7 @@ impl JournalRecord {
 }
 
 impl Discoveries {
-    /// The payloads of frames that hold these tasks and aliases, none of them too long.
+    /// Encodes these tasks and aliases as payloads of bounded length.
     pub(super) fn payloads<'a>(tasks: impl Iterator<Item = &'a Task>, aliases: &[TaskKey]) -> Vec<Payload> {
         let mut payloads = Vec::new();
         for keys in aliases.chunks(MAX_ALIASES) {
@@ -154,20 +154,20 @@ impl Discoveries {
     }
 
     fn decode(rest: &mut &[u8]) -> Option<Self> {
-        let mut finds = Self::default();
+        let mut discoveries = Self::default();
         for _ in 0..take_u64(rest)? {
             let (key, left) = rest.split_first_chunk::<16>()?;
             *rest = left;
-            finds.aliases.push(TaskKey(u128::from_le_bytes(*key)));
+            discoveries.aliases.push(TaskKey(u128::from_le_bytes(*key)));
         }
         while !rest.is_empty() {
-            finds.tasks.push(serde_json::from_str(&take_string(rest)?).ok()?);
+            discoveries.tasks.push(serde_json::from_str(&take_string(rest)?).ok()?);
         }
-        Some(finds)
+        Some(discoveries)
     }
 }
 
-/// The beginning of a frame of findings.
+/// Starts the payload of a discoveries frame.
 fn start_discoveries(aliases: &[TaskKey]) -> Payload {
     let mut bytes = vec![8];
     bytes.extend_from_slice(&(aliases.len() as u64).to_le_bytes());
@@ -178,12 +178,12 @@ fn start_discoveries(aliases: &[TaskKey]) -> Payload {
 }
 
 fn append_task(bytes: &mut Payload, task: &Task) {
-    let json = serde_json::to_vec(task).expect("a task has string keys and nothing that JSON does not know");
+    let json = serde_json::to_vec(task).expect("a task has string keys and serializable values");
     bytes.extend_from_slice(&(json.len() as u64).to_le_bytes());
     bytes.extend_from_slice(&json);
 }
 
-/// The payload of a commit.
+/// Encodes the payload of a commit.
 pub(super) fn commit_payload(position: u64, entries: &[CommitEntry]) -> Payload {
     let mut bytes = Vec::with_capacity(9 + entries.len() * ENTRY_BYTES);
     bytes.push(3);
@@ -194,17 +194,17 @@ pub(super) fn commit_payload(position: u64, entries: &[CommitEntry]) -> Payload 
     bytes
 }
 
-/// A payload with length and CRC before it.
+/// Prefixes a payload with its length and CRC.
 pub(super) fn encode_frame(payload: &[u8]) -> Payload {
     let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
-    let len = u32::try_from(payload.len()).expect("a commit is of at most some thousand tasks");
+    let len = u32::try_from(payload.len()).expect("a commit has at most some thousand tasks");
     bytes.extend_from_slice(&len.to_le_bytes());
     bytes.extend_from_slice(&crc32fast::hash(payload).to_le_bytes());
     bytes.extend_from_slice(payload);
     bytes
 }
 
-/// Reads the next frame of a file that has `left` bytes more.
+/// Reads the next frame of a file with `left` remaining bytes.
 pub(super) fn read_frame(reader: &mut impl io::Read, left: u64) -> io::Result<FrameRead> {
     if left == 0 {
         return Ok(FrameRead::End);
@@ -227,7 +227,7 @@ pub(super) fn read_frame(reader: &mut impl io::Read, left: u64) -> io::Result<Fr
     Ok(if crc32fast::hash(&payload) == crc {
         FrameRead::Complete(payload)
     } else if u64::from(len) == rest {
-        // The last one: its pages did not all reach the disk.
+        // The last frame: a crash may have left some of its disk pages unwritten.
         FrameRead::Torn
     } else {
         FrameRead::Corrupt
@@ -238,7 +238,7 @@ impl CommitEntry {
     fn encode(&self, bytes: &mut Payload) {
         bytes.extend_from_slice(&self.key.0.to_le_bytes());
         bytes.extend_from_slice(&self.len.to_le_bytes());
-        let ending = match self.outcome.status {
+        let status = match self.outcome.status {
             RecordStatus::Succeeded => 0,
             RecordStatus::Blocked => 1,
             RecordStatus::Failed => 2,
@@ -249,7 +249,7 @@ impl CommitEntry {
             Some(Tier::Impersonate) => 2,
             Some(Tier::Browser) => 3,
         };
-        bytes.push(ending | tier << 2 | u8::from(self.outcome.is_retryable) << 4);
+        bytes.push(status | tier << 2 | u8::from(self.outcome.is_retryable) << 4);
     }
 
     fn decode(bytes: &[u8; ENTRY_BYTES]) -> Option<Self> {
@@ -257,7 +257,7 @@ impl CommitEntry {
         key.copy_from_slice(&bytes[..16]);
         len.copy_from_slice(&bytes[16..20]);
         let flags = bytes[20];
-        let ending = match flags & 3 {
+        let status = match flags & 3 {
             0 => RecordStatus::Succeeded,
             1 => RecordStatus::Blocked,
             2 => RecordStatus::Failed,
@@ -269,7 +269,7 @@ impl CommitEntry {
             2 => Some(Tier::Impersonate),
             _ => Some(Tier::Browser),
         };
-        let outcome = TaskOutcome { status: ending, tier, is_retryable: flags & 16 != 0 };
+        let outcome = TaskOutcome { status, tier, is_retryable: flags & 16 != 0 };
         Some(Self { key: TaskKey(u128::from_le_bytes(key)), outcome, len: u32::from_le_bytes(len) })
     }
 }
@@ -291,12 +291,12 @@ fn take_string(rest: &mut &[u8]) -> Option<String> {
     String::from_utf8(bytes.to_vec()).ok()
 }
 
-/// Length and CRC.
+/// The size of length and CRC.
 pub(super) const HEADER_BYTES: usize = 8;
-/// Bytes of a finished task.
+/// The size of a commit entry.
 const ENTRY_BYTES: usize = 21;
-/// A frame of findings is not much longer.
+/// A discoveries frame ends after the task that exceeds this size.
 const TARGET_PAYLOAD_BYTES: usize = 4 << 20;
 const MAX_ALIASES: usize = 1 << 16;
-/// No payload is longer.
+/// The maximum length of a payload.
 const MAX_PAYLOAD_BYTES: u32 = 64 << 20;

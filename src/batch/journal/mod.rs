@@ -1,8 +1,8 @@
-//! The journal: which tasks are finished, and how much of the output holds their records.
+//! The journal: the finished tasks, and the length of the output that contains their records.
 //!
-//! A file that only grows: a line that says what it is, then frames with length and CRC. A frame that the
-//! program's end left half written is cut off; one that is damaged anywhere else is an error. What is written
-//! survives the program at once, and the machine once it is [synced](Journal::synced).
+//! The file is append-only: a magic line, then frames with length and CRC. An incomplete frame at the end is
+//! truncated; a corrupt frame elsewhere is an error. Written entries survive a crash of the program. They survive a
+//! crash of the machine once they are [synced](Journal::mark_synced).
 
 mod format;
 mod state;
@@ -22,7 +22,7 @@ use format::{FrameRead, JournalRecord, Payload};
 pub(super) use format::{CommitEntry, Discoveries, TaskOutcome};
 pub(super) use state::{JournalState, Ranges};
 
-/// What a journal is for: a run must go on as it began.
+/// The batch that a journal belongs to. A resumed run must have the same header.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct JournalHeader {
     pub(super) input: String,
@@ -30,34 +30,34 @@ pub(super) struct JournalHeader {
     pub(super) format: String,
 }
 
-/// An open journal, this process's alone.
+/// An open journal, locked by this process.
 pub(super) struct Journal {
     file: File,
     path: PathBuf,
     len: u64,
-    /// Written since the last sync.
+    /// Whether entries were written since the last sync.
     dirty: bool,
-    /// What may pass and was written down before is not finished.
+    /// Retryable failures before this offset are not finished.
     forgotten_at: u64,
 }
 
-/// What was found in it.
+/// The state recovered from a journal.
 pub(super) struct Recovery {
     pub(super) state: JournalState,
-    /// Bytes of a half-written frame that were cut off.
+    /// Truncated bytes of an incomplete frame.
     pub(super) torn_bytes: u64,
-    /// The machine stopped since: only what was synced counts.
+    /// The machine restarted since, so only synced entries count.
     pub(super) rebooted: bool,
 }
 
 impl Journal {
-    /// Opens the journal at `path`, made when it is not there.
+    /// Opens the journal at `path`, or creates it.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] when another process has it, when it is for something else, or no journal at all;
-    /// [`ErrorKind::Io`] when it is damaged or the system does not give it.
-    pub(super) fn open(path: &Path, purpose: &JournalHeader) -> Result<(Self, Recovery)> {
-        let broken = |cause| checkpoint_error(path, "could not be used", cause);
+    /// [`ErrorKind::Config`] when another process uses it, when it belongs to another batch, or when it is not a
+    /// journal. [`ErrorKind::Io`] when it is corrupt or could not be opened.
+    pub(super) fn open(path: &Path, header: &JournalHeader) -> Result<(Self, Recovery)> {
+        let broken = |cause| checkpoint_error(path, "open", cause);
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -70,56 +70,55 @@ impl Journal {
             Err(TryLockError::WouldBlock) => {
                 let message = format!("the checkpoint {} is in use by another run", path.display());
                 return Err(Error::new(ErrorKind::Config, message)
-                    .with_hint("wait for it to end, or name another --checkpoint"));
+                    .with_hint("wait for that run to end, or pass another --checkpoint"));
             }
             Err(TryLockError::Error(cause)) => return Err(broken(cause)),
         }
         let size = file.metadata().map_err(broken)?.len();
-        let mut found = Recovery { state: JournalState::default(), torn_bytes: 0, rebooted: false };
-        let begins = check_magic(&mut file, size).map_err(broken)?;
-        match begins {
+        let mut recovery = Recovery { state: JournalState::default(), torn_bytes: 0, rebooted: false };
+        let start = check_magic(&mut file, size).map_err(broken)?;
+        match start {
             FileStart::Valid => {}
             FileStart::Incomplete => {
-                found.torn_bytes = size;
+                recovery.torn_bytes = size;
                 let mut journal = Self { file, path: path.to_owned(), len: 0, dirty: true, forgotten_at: 0 };
                 journal.file.set_len(0).map_err(broken)?;
                 journal.file.seek(SeekFrom::Start(0)).map_err(broken)?;
                 journal.file.write_all(MAGIC).map_err(broken)?;
                 journal.len = MAGIC.len() as u64;
-                journal.append(&JournalRecord::Header(purpose.clone())).map_err(broken)?;
+                journal.append(&JournalRecord::Header(header.clone())).map_err(broken)?;
                 journal.append(&JournalRecord::Session { boot: boot_id() }).map_err(broken)?;
-                return Ok((journal, found));
+                return Ok((journal, recovery));
             }
             FileStart::Foreign => {
-                let message = format!("{} is no checkpoint of this version of rungs", path.display());
-                return Err(Error::new(ErrorKind::Config, message).with_hint("name another --checkpoint"));
+                let message = format!("{} is not a checkpoint of this version of rungs", path.display());
+                return Err(Error::new(ErrorKind::Config, message).with_hint("pass another --checkpoint"));
             }
         }
-        let whole = found.replay(&mut file, path, purpose, None)?;
-        let mut end = whole.end;
-        if found.rebooted {
-            // What was written after the last sync may have reached the disk in part, or in another order.
-            end = found.state.synced_at.max(whole.header_end);
-            found.state = JournalState::default();
-            found.replay(&mut file, path, purpose, Some(end))?;
-            found.rebooted = end < whole.end;
+        let extent = recovery.replay(&mut file, path, header, None)?;
+        let mut end = extent.end;
+        if recovery.rebooted {
+            // Entries after the last sync may have reached the disk in part, or in another order.
+            end = recovery.state.synced_at.max(extent.header_end);
+            recovery.state = JournalState::default();
+            recovery.replay(&mut file, path, header, Some(end))?;
+            recovery.rebooted = end < extent.end;
         }
-        found.torn_bytes = size - whole.end;
+        recovery.torn_bytes = size - extent.end;
         file.set_len(end).map_err(broken)?;
         file.seek(SeekFrom::Start(end)).map_err(broken)?;
-        let forgotten = found.state.forgotten_at;
-        let mut journal =
-            Self { file, path: path.to_owned(), len: end, dirty: true, forgotten_at: forgotten };
+        let forgotten_at = recovery.state.forgotten_at;
+        let mut journal = Self { file, path: path.to_owned(), len: end, dirty: true, forgotten_at };
         journal.append(&JournalRecord::Session { boot: boot_id() }).map_err(broken)?;
-        Ok((journal, found))
+        Ok((journal, recovery))
     }
 
-    /// Tells `entry` of every finished task, but not of those that are to be tried again.
+    /// Calls `entry` for every finished task, except those that are retried.
     pub(super) fn for_each_entry(
         &mut self,
         mut entry: impl FnMut(&CommitEntry) -> io::Result<()>,
     ) -> io::Result<()> {
-        let forgotten = self.forgotten_at;
+        let forgotten_at = self.forgotten_at;
         let mut offset = MAGIC.len() as u64;
         self.file.seek(SeekFrom::Start(offset))?;
         let mut reader = BufReader::with_capacity(1 << 16, &self.file);
@@ -128,7 +127,7 @@ impl Journal {
             let Some(JournalRecord::Commit { entries, .. }) = JournalRecord::decode(&payload) else {
                 continue;
             };
-            for done in entries.iter().filter(|done| !done.outcome.is_retryable || offset > forgotten) {
+            for done in entries.iter().filter(|done| !done.outcome.is_retryable || offset > forgotten_at) {
                 entry(done)?;
             }
         }
@@ -136,9 +135,9 @@ impl Journal {
         Ok(())
     }
 
-    /// What pages led to so far, to be read while the journal is written.
+    /// Returns a reader of all discoveries so far. It works while the journal is written.
     pub(super) fn discoveries(&self) -> Result<DiscoveriesReader> {
-        let broken = |cause| checkpoint_error(&self.path, "could not be read", cause);
+        let broken = |cause| checkpoint_error(&self.path, "read", cause);
         let mut file = File::open(&self.path).map_err(broken)?;
         let offset = MAGIC.len() as u64;
         file.seek(SeekFrom::Start(offset)).map_err(broken)?;
@@ -146,12 +145,12 @@ impl Journal {
         Ok(DiscoveriesReader { reader, left: self.len - offset, path: self.path.clone() })
     }
 
-    /// Writes down finished tasks, whose records end the output's first `position` bytes or rows.
+    /// Writes finished tasks. Their records are the last of the output's first `position` bytes or rows.
     pub(super) fn commit(&mut self, position: u64, entries: &[CommitEntry]) -> io::Result<()> {
         self.commit_with_discoveries(position, entries, [].iter(), &[])
     }
 
-    /// The same, and what these tasks led to: both or neither.
+    /// Writes finished tasks together with their discoveries: both or neither.
     pub(super) fn commit_with_discoveries<'a>(
         &mut self,
         position: u64,
@@ -163,12 +162,12 @@ impl Journal {
         for payload in Discoveries::payloads(tasks, aliases) {
             framed.extend_from_slice(&format::encode_frame(&payload));
         }
-        // Behind what they led to: who finds this one finds the others.
+        // The commit comes last: if it is complete, so are the discoveries before it.
         framed.extend_from_slice(&format::encode_frame(&format::commit_payload(position, entries)));
         self.append_frames(&framed)
     }
 
-    /// All that was written before, output and journal, is on the disk for good.
+    /// Syncs the journal. The caller has synced the output up to `position`.
     pub(super) fn mark_synced(&mut self, position: u64) -> io::Result<()> {
         if !self.dirty {
             return Ok(());
@@ -179,20 +178,20 @@ impl Journal {
         Ok(())
     }
 
-    /// The output is about to be replaced by one of `len` bytes, without the records that may be better now.
+    /// Writes that the output is about to be replaced by one of `len` bytes, without the retryable records.
     pub(super) fn begin_replace(&mut self, len: u64) -> io::Result<()> {
         self.append(&JournalRecord::Replacing { len })?;
         self.file.sync_data()
     }
 
-    /// It was, and what may be better now is forgotten.
+    /// Writes that the output was replaced, and forgets retryable failures.
     pub(super) fn finish_replace(&mut self, len: u64) -> io::Result<()> {
         self.append(&JournalRecord::Replaced { len })?;
         self.forgotten_at = self.len;
         self.file.sync_data()
     }
 
-    /// The run is over: nothing is left to do.
+    /// Writes that all tasks are finished.
     pub(super) fn mark_finished(&mut self) -> io::Result<()> {
         self.append(&JournalRecord::Finished)?;
         self.file.sync_data()
@@ -206,10 +205,10 @@ impl Journal {
         self.append_frames(&format::encode_frame(&frame.to_payload()))
     }
 
-    /// By one write. When that fails, the file is as it was.
+    /// Appends by one write. If the write fails, the file is unchanged.
     fn append_frames(&mut self, framed: &[u8]) -> io::Result<()> {
         if let Err(cause) = self.file.write_all(framed) {
-            // A full disk may have taken a part; the next reader would cut that off anyway.
+            // A full disk may have stored a part. The next open would truncate it anyway.
             let _ = self.file.set_len(self.len);
             let _ = self.file.seek(SeekFrom::Start(self.len));
             return Err(cause);
@@ -220,7 +219,7 @@ impl Journal {
     }
 }
 
-/// Reads what pages led to.
+/// Iterates over the discoveries of a journal.
 pub(super) struct DiscoveriesReader {
     reader: BufReader<File>,
     left: u64,
@@ -235,36 +234,36 @@ impl Iterator for DiscoveriesReader {
             let payload = match format::read_frame(&mut self.reader, self.left) {
                 Ok(FrameRead::Complete(payload)) => payload,
                 Ok(_) => return None,
-                Err(cause) => return Some(Err(checkpoint_error(&self.path, "could not be read", cause))),
+                Err(cause) => return Some(Err(checkpoint_error(&self.path, "read", cause))),
             };
             self.left -= (format::HEADER_BYTES + payload.len()) as u64;
-            if let Some(JournalRecord::Discoveries(finds)) = JournalRecord::decode(&payload) {
-                return Some(Ok(finds));
+            if let Some(JournalRecord::Discoveries(discoveries)) = JournalRecord::decode(&payload) {
+                return Some(Ok(discoveries));
             }
         }
     }
 }
 
-/// How far a reading went.
+/// The extent of a replay.
 struct ReadExtent {
     end: u64,
-    /// Behind the frame that says what the journal is for.
+    /// The offset after the header frame.
     header_end: u64,
 }
 
 impl Recovery {
-    /// Reads frames from the beginning, up to `until` or as far as they are whole.
+    /// Reads frames from the beginning, up to `until` or to the first incomplete frame.
     fn replay(
         &mut self,
         file: &mut File,
         path: &Path,
-        purpose: &JournalHeader,
+        header: &JournalHeader,
         until: Option<u64>,
     ) -> Result<ReadExtent> {
-        let broken = |cause| checkpoint_error(path, "could not be read", cause);
+        let broken = |cause| checkpoint_error(path, "read", cause);
         let size = file.metadata().map_err(broken)?.len();
         let mut offset = MAGIC.len() as u64;
-        let mut purpose_ends = offset;
+        let mut header_end = offset;
         file.seek(SeekFrom::Start(offset)).map_err(broken)?;
         let mut reader = BufReader::with_capacity(1 << 16, &*file);
         let mut last_boot = None;
@@ -279,8 +278,8 @@ impl Recovery {
             offset += format::HEADER_BYTES as u64 + payload.len() as u64;
             match &frame {
                 JournalRecord::Header(other) => {
-                    purpose_ends = offset;
-                    other.check(purpose, path)?;
+                    header_end = offset;
+                    other.check(header, path)?;
                 }
                 JournalRecord::Session { boot } => last_boot = Some(boot.clone()),
                 _ => {}
@@ -288,7 +287,7 @@ impl Recovery {
             self.state.apply(&frame, offset);
         }
         self.rebooted = last_boot.is_some_and(|last| last != boot_id()) && !self.state.finished;
-        Ok(ReadExtent { end: offset, header_end: purpose_ends })
+        Ok(ReadExtent { end: offset, header_end })
     }
 }
 
@@ -298,24 +297,25 @@ impl JournalHeader {
             return Ok(());
         }
         let other = [
-            ("of", &self.input, &now.input),
-            ("into", &self.output, &now.output),
-            ("as", &self.format, &now.format),
+            ("input", &self.input, &now.input),
+            ("output", &self.output, &now.output),
+            ("format", &self.format, &now.format),
         ];
-        let told: Vec<String> = other
+        let differences: Vec<String> = other
             .into_iter()
             .filter(|(_, then, now)| then != now)
             .map(|(word, then, now)| format!("{word} {then}, not {now}"))
             .collect();
-        let message = format!("the checkpoint {} is for a batch {}", path.display(), told.join(", and "));
+        let message =
+            format!("the checkpoint {} is for another batch: {}", path.display(), differences.join("; "));
         Err(Error::new(ErrorKind::Config, message)
-            .with_hint("give the same command again to resume, or name another --checkpoint"))
+            .with_hint("run the same command again to resume, or pass another --checkpoint"))
     }
 }
 
 enum FileStart {
     Valid,
-    /// New, or ended before its first line was whole.
+    /// The file is empty, or ends within the magic line.
     Incomplete,
     Foreign,
 }
@@ -334,21 +334,24 @@ fn check_magic(file: &mut File, size: u64) -> io::Result<FileStart> {
 }
 
 fn corruption_error(path: &Path, offset: u64) -> Error {
-    let message = format!("the checkpoint {} is damaged at byte {offset}", path.display());
-    Error::new(ErrorKind::Io, message).with_hint("begin anew: move it and its output away, or name others")
+    let message = format!("the checkpoint {} is corrupt at byte {offset}", path.display());
+    Error::new(ErrorKind::Io, message)
+        .with_hint("to start over, move the checkpoint and its output away, or pass other files")
 }
 
-pub(super) fn checkpoint_error(path: &Path, what: &str, cause: io::Error) -> Error {
-    Error::new(ErrorKind::Io, format!("the checkpoint {} {what}", path.display())).with_source(cause)
+/// An I/O error; `action` is a verb, such as "read".
+pub(super) fn checkpoint_error(path: &Path, action: &str, cause: io::Error) -> Error {
+    Error::new(ErrorKind::Io, format!("could not {action} the checkpoint {}", path.display()))
+        .with_source(cause)
 }
 
-/// Which start of the machine this is; empty where nobody says.
+/// The boot ID of the machine. Empty if the system does not report one.
 fn boot_id() -> String {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     text.trim().to_owned()
 }
 
-/// What stands for a task that is finished.
+/// Creates the entry of a finished task.
 pub(super) fn new_entry(key: TaskKey, outcome: TaskOutcome, len: u64) -> CommitEntry {
     CommitEntry { key, outcome, len: u32::try_from(len).unwrap_or(u32::MAX) }
 }

@@ -1,42 +1,42 @@
-//! What a journal's frames say together.
+//! The state that results from a journal's frames.
 
 use super::JournalRecord;
 use crate::batch::counters::Counters;
 
-/// Where a run stands.
+/// The state of a run.
 #[derive(Debug, Default)]
 pub(in crate::batch) struct JournalState {
-    /// The output is this journal's: before, a file in its place was somebody else's.
+    /// The output belongs to this journal. Before the first commit, an existing file belongs to another program.
     pub(in crate::batch) owns_output: bool,
-    /// How much of the output is committed, in its own unit.
+    /// The committed length of the output, in its own unit.
     pub(in crate::batch) position: u64,
-    /// What came of the tasks so far.
+    /// The counters of the finished tasks.
     pub(in crate::batch) counters: Counters,
-    /// Where the output has records of failures that may pass.
+    /// The ranges of the output with records of transient failures.
     pub(in crate::batch) retryable: Ranges,
     /// The output was being replaced by one of this length when the run ended.
     pub(in crate::batch) replacing: Option<u64>,
-    /// The last run had nothing left to do.
+    /// The last run finished all tasks.
     pub(in crate::batch) finished: bool,
-    /// Behind the last frame that is on the disk for good.
+    /// The end of the last synced frame.
     pub(super) synced_at: u64,
-    /// Behind the last frame that made a new try of failures.
+    /// The end of the last frame that forgot retryable failures.
     pub(super) forgotten_at: u64,
 }
 
-/// Parts of a file, in order.
+/// Ranges of a file, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::batch) struct Ranges(Vec<(u64, u32)>);
 
 impl Ranges {
-    /// From where, and how long.
+    /// Iterates over start and length.
     pub(in crate::batch) fn iter(&self) -> impl Iterator<Item = (u64, u32)> {
         self.0.iter().copied()
     }
 }
 
 impl JournalState {
-    /// The output is of this length now, and without the records that may go better.
+    /// Applies the replacement of the output by one of `len` bytes, without the retryable records.
     pub(in crate::batch) fn apply_replaced(&mut self, len: u64) {
         self.replacing = None;
         self.position = len;
@@ -44,7 +44,7 @@ impl JournalState {
         self.counters.remove_retryable();
     }
 
-    /// Takes in the frame that ends at `offset`.
+    /// Applies the frame that ends at `offset`.
     pub(super) fn apply(&mut self, frame: &JournalRecord, offset: u64) {
         match frame {
             JournalRecord::Header(_) | JournalRecord::Discoveries(_) => {}

@@ -6,13 +6,9 @@ fn header() -> JournalHeader {
     JournalHeader { input: "urls.txt".to_owned(), output: "out.jsonl".to_owned(), format: "jsonl".to_owned() }
 }
 
-fn done(key: u128, may_pass: bool) -> CommitEntry {
-    let ending = if may_pass { RecordStatus::Failed } else { RecordStatus::Succeeded };
-    new_entry(
-        TaskKey(key),
-        TaskOutcome { status: ending, tier: Some(Tier::Impersonate), is_retryable: may_pass },
-        10,
-    )
+fn done(key: u128, is_retryable: bool) -> CommitEntry {
+    let status = if is_retryable { RecordStatus::Failed } else { RecordStatus::Succeeded };
+    new_entry(TaskKey(key), TaskOutcome { status, tier: Some(Tier::Impersonate), is_retryable }, 10)
 }
 
 fn keys(journal: &mut Journal) -> Vec<u128> {
@@ -27,7 +23,7 @@ fn keys(journal: &mut Journal) -> Vec<u128> {
 }
 
 #[test]
-fn what_was_committed_is_found_again() {
+fn committed_entries_are_recovered() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.ckpt");
     let (mut journal, found) = Journal::open(&path, &header()).unwrap();
@@ -44,7 +40,7 @@ fn what_was_committed_is_found_again() {
 }
 
 #[test]
-fn wherever_a_write_was_cut_off_all_before_it_is_kept_and_the_next_goes_on() {
+fn a_write_truncated_at_any_byte_keeps_earlier_entries_and_can_be_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.ckpt");
     let (mut journal, _) = Journal::open(&path, &header()).unwrap();
@@ -72,7 +68,7 @@ fn wherever_a_write_was_cut_off_all_before_it_is_kept_and_the_next_goes_on() {
 }
 
 #[test]
-fn damage_in_the_middle_is_an_error_and_nothing_is_cut() {
+fn corruption_in_the_middle_is_an_error_and_nothing_is_truncated() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.ckpt");
     let (mut journal, _) = Journal::open(&path, &header()).unwrap();
@@ -83,8 +79,8 @@ fn damage_in_the_middle_is_an_error_and_nothing_is_cut() {
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[at] ^= 1;
     std::fs::write(&path, &bytes).unwrap();
-    let told = Journal::open(&path, &header()).err().unwrap();
-    assert!(told.to_string().contains("is damaged at byte"), "{told}");
+    let error = Journal::open(&path, &header()).err().unwrap();
+    assert!(error.to_string().contains("is corrupt at byte"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
 }
 
@@ -93,24 +89,27 @@ fn a_checkpoint_in_use_or_for_another_batch_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.ckpt");
     let (journal, _) = Journal::open(&path, &header()).unwrap();
-    let told = Journal::open(&path, &header()).err().unwrap();
-    assert!(told.to_string().contains("in use by another run"), "{told}");
+    let error = Journal::open(&path, &header()).err().unwrap();
+    assert!(error.to_string().contains("in use by another run"), "{error}");
     drop(journal);
     let other = JournalHeader { input: "other.txt".to_owned(), format: "csv".to_owned(), ..header() };
-    let told = Journal::open(&path, &other).err().unwrap().to_string();
-    assert!(told.ends_with("is for a batch of urls.txt, not other.txt, and as jsonl, not csv"), "{told}");
+    let error = Journal::open(&path, &other).err().unwrap().to_string();
+    assert!(
+        error.ends_with("is for another batch: input urls.txt, not other.txt; format jsonl, not csv"),
+        "{error}"
+    );
     std::fs::write(&path, "a list of mine\n").unwrap();
-    let told = Journal::open(&path, &header()).err().unwrap();
-    assert!(told.to_string().contains("is no checkpoint"), "{told}");
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), "a list of mine\n", "it is left as it is");
+    let error = Journal::open(&path, &header()).err().unwrap();
+    assert!(error.to_string().contains("is not a checkpoint"), "{error}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "a list of mine\n", "the file is unchanged");
 }
 
 #[test]
-fn after_the_machine_stopped_only_what_was_synced_counts() {
+fn after_a_reboot_only_synced_entries_count() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.ckpt");
     let (mut journal, _) = Journal::open(&path, &header()).unwrap();
-    journal.append(&JournalRecord::Session { boot: "another start".to_owned() }).unwrap();
+    journal.append(&JournalRecord::Session { boot: "another boot".to_owned() }).unwrap();
     journal.commit(10, &[done(1, false)]).unwrap();
     journal.mark_synced(10).unwrap();
     journal.commit(20, &[done(2, false)]).unwrap();
@@ -121,7 +120,7 @@ fn after_the_machine_stopped_only_what_was_synced_counts() {
 }
 
 #[test]
-fn what_may_pass_is_not_finished_once_it_is_to_be_tried_anew() {
+fn retryable_failures_are_forgotten_when_they_are_retried() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.ckpt");
     let (mut journal, _) = Journal::open(&path, &header()).unwrap();
@@ -140,7 +139,7 @@ fn what_may_pass_is_not_finished_once_it_is_to_be_tried_anew() {
 }
 
 #[test]
-fn what_a_page_led_to_is_there_with_the_page_or_not_at_all() {
+fn discoveries_are_stored_together_with_their_page_or_not_at_all() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.ckpt");
     let (mut journal, _) = Journal::open(&path, &header()).unwrap();
@@ -153,25 +152,26 @@ fn what_a_page_led_to_is_there_with_the_page_or_not_at_all() {
     for cut in whole..=bytes.len() {
         std::fs::write(&path, &bytes[..cut]).unwrap();
         let (mut journal, _) = Journal::open(&path, &header()).unwrap();
-        let finds: Vec<Discoveries> = journal.discoveries().unwrap().map(Result::unwrap).collect();
-        let found: Vec<&Task> = finds.iter().flat_map(|finds| &finds.tasks).collect();
+        let discoveries: Vec<Discoveries> = journal.discoveries().unwrap().map(Result::unwrap).collect();
+        let found: Vec<&Task> = discoveries.iter().flat_map(|frame| &frame.tasks).collect();
         if keys(&mut journal).contains(&2) {
             assert_eq!(found, [&tasks[0], &tasks[1]], "cut at {cut}");
-            assert!(finds.iter().any(|finds| finds.aliases == [TaskKey(7)]), "cut at {cut}");
+            assert!(discoveries.iter().any(|frame| frame.aliases == [TaskKey(7)]), "cut at {cut}");
         } else {
-            // What was found without its page is found once more, with it.
+            // Discoveries without their page are discovered again, with the page.
             assert!(cut < bytes.len() && found.len() <= 2, "cut at {cut}");
         }
     }
 }
 
 #[test]
-fn many_finds_are_many_frames() {
+fn many_discoveries_are_split_into_frames() {
     let folder = tempfile::tempdir().unwrap();
     let (mut journal, _) = Journal::open(&folder.path().join("run.ckpt"), &header()).unwrap();
     let tasks: Vec<Task> =
         (0..5000).map(|n| Task::from(format!("http://a.test/{n}/{}", "x".repeat(2000)))).collect();
     journal.commit_with_discoveries(10, &[done(1, false)], tasks.iter(), &[]).unwrap();
-    let finds: Vec<Discoveries> = journal.discoveries().unwrap().map(Result::unwrap).collect();
-    assert!(finds.len() > 2 && finds.iter().map(|finds| finds.tasks.len()).sum::<usize>() == 5000);
+    let discoveries: Vec<Discoveries> = journal.discoveries().unwrap().map(Result::unwrap).collect();
+    let tasks: usize = discoveries.iter().map(|frame| frame.tasks.len()).sum();
+    assert!(discoveries.len() > 2 && tasks == 5000);
 }

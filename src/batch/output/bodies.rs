@@ -1,4 +1,4 @@
-//! Bodies in files of their own, named by what is in them and by nothing that a site says.
+//! Bodies in separate files, named by their hash and never by text from a site.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -14,21 +14,21 @@ use crate::error_kind::ErrorKind;
 use crate::fetcher::Response;
 use crate::hex;
 
-/// The folder.
+/// The folder that contains the bodies.
 #[derive(Clone, Debug)]
 pub(in crate::batch) struct BodyStore(PathBuf);
 
 impl BodyStore {
-    /// Makes the folder where it is not there.
+    /// Creates the folder if it does not exist.
     pub(in crate::batch) fn new(folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder).map_err(|cause| {
-            Error::new(ErrorKind::Config, format!("could not make the folder {}", folder.display()))
+            Error::new(ErrorKind::Config, format!("could not create the folder {}", folder.display()))
                 .with_source(cause)
         })?;
         Ok(Self(folder.to_owned()))
     }
 
-    /// Puts the record's body into its file. A body that is there already is there.
+    /// Writes the record's body to its file, unless that file exists already.
     pub(in crate::batch) fn store(&self, record: &mut Record) -> Result<()> {
         let Ok(page) = record.outcome() else { return Ok(()) };
         if page.bytes().is_empty() {
@@ -52,14 +52,14 @@ impl BodyStore {
         Ok(())
     }
 
-    /// All bodies kept so far are on the disk for good.
+    /// Syncs all written bodies to disk.
     pub(in crate::batch) fn sync(&self) -> Result<()> {
         let synced = File::open(&self.0).and_then(|folder| sync(&folder));
         synced.map_err(|cause| write_error(&self.0, cause))
     }
 }
 
-/// One call for all files, however many they are.
+/// Syncs the whole file system by one call, because there may be many files.
 #[cfg(target_os = "linux")]
 fn sync(folder: &File) -> io::Result<()> {
     rustix::fs::syncfs(folder).map_err(io::Error::from)
@@ -71,7 +71,7 @@ fn sync(_: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// `ab/ab12….html`: the SHA-256 of the body, and an ending from a closed list.
+/// Returns `ab/ab12….html`: the SHA-256 of the body, and an extension from a fixed list.
 fn body_path(page: &Response) -> PathBuf {
     let hash = hex::encode(&Sha256::digest(page.bytes()));
     let kind = page.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -116,15 +116,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ending_is_one_of_ours_whatever_the_site_says() {
-        for (said, expected) in [
+    fn the_extension_is_from_the_fixed_list_for_any_content_type() {
+        for (content_type, expected) in [
             ("text/html; charset=utf-8", "html"),
             ("IMAGE/PNG", "png"),
             ("text/../../etc/passwd", "bin"),
             ("", "bin"),
             ("application/x-sh", "bin"),
         ] {
-            assert_eq!(extension(said), expected, "{said}");
+            assert_eq!(extension(content_type), expected, "{content_type}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! CSV (RFC 4180) with a header line and CRLF: what there is to tell of each URL but its body.
+//! CSV (RFC 4180) with a header line and CRLF: all data of a record except the body.
 
 use super::{Columns, EncodedRecord, RecordEncoder};
 use crate::batch::record::{ErrorJson, Record};
@@ -12,7 +12,7 @@ pub(super) struct CsvEncoder {
     extracted: Columns,
 }
 
-/// The columns of every record, in order; they do not change. Behind them come those of what was read out of the page.
+/// The columns of every record, in order. They are stable. The columns of extracted data follow them.
 const COLUMNS: [&str; 16] = [
     "url",
     "final_url",
@@ -84,7 +84,7 @@ impl CsvEncoder {
     fn header_cells(&self) -> Vec<String> {
         let mut columns = COLUMNS.map(str::to_owned).to_vec();
         for name in &self.extracted.fields {
-            // A field may be called as a column is.
+            // A field may have the name of a column.
             let is_taken = columns.contains(name) || EXTRACTED_COLUMNS.contains(&name.as_str());
             columns.push(if is_taken { format!("fields.{name}") } else { name.clone() });
         }
@@ -95,7 +95,7 @@ impl CsvEncoder {
     }
 }
 
-/// A field as it is in one cell: text as it is, all matches as a JSON array.
+/// Formats a field for one cell: text unchanged, several matches as a JSON array.
 fn format_cell(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::Null => String::new(),
@@ -104,21 +104,21 @@ fn format_cell(value: &serde_json::Value) -> String {
     }
 }
 
-/// Columns behind the fields, the first where the text is wanted, the others where the links are.
+/// The columns after the fields: the first if text is extracted, the others if links are.
 const EXTRACTED_COLUMNS: [&str; 3] = ["text", "canonical", "links"];
 
 fn encode_line(cells: &[String]) -> Result<EncodedRecord> {
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
-    let unwritten =
+    let csv_error =
         |cause: csv::Error| Error::new(ErrorKind::Io, "could not write a record as CSV").with_source(cause);
-    writer.write_record(cells).map_err(unwritten)?;
+    writer.write_record(cells).map_err(csv_error)?;
     let bytes = writer.into_inner().map_err(|cause| {
         Error::new(ErrorKind::Io, "could not write a record as CSV").with_source(cause.into_error())
     })?;
     Ok(EncodedRecord::Bytes(bytes))
 }
 
-/// A spreadsheet takes a cell that begins so for a formula: an apostrophe before it makes it text.
+/// Prefixes text that a spreadsheet would take for a formula with an apostrophe.
 fn escape_formula(text: &str) -> String {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) {
         format!("'{text}")
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_line_has_every_column_and_what_would_break_it_is_quoted() {
+    fn every_line_has_every_column_and_special_characters_are_quoted() {
         let error = Error::new(ErrorKind::Connect, "broke, \"badly\"\nand again").with_hint("=1+1");
         let record = Record::new("https://a.test/?a=1,2", Err(error));
         let EncodedRecord::Bytes(bytes) = CsvEncoder::default().encode(&record).unwrap() else {
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_out_of_the_page_has_columns_of_its_own() {
+    fn extracted_data_has_its_own_columns() {
         let fields = ["title", "url", "images"].map(str::to_owned).to_vec();
         let columns = CsvEncoder::new(Columns { fields, text: true, links: true });
         let mut record = Record::new("https://a.test/", Err(Error::new(ErrorKind::Connect, "refused")));
@@ -159,8 +159,9 @@ mod tests {
         let whole = [head, bytes].concat();
         let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(&whole[..]);
         let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
-        let behind = |row: &csv::StringRecord| row.iter().skip(COLUMNS.len()).collect::<Vec<_>>().join("|");
-        assert_eq!(behind(&rows[0]), "title|fields.url|images|text|canonical|links");
-        assert_eq!(behind(&rows[1]), r#"'=1+1||["a","b"]|||https://a.test/1 https://a.test/2"#);
+        let extracted_cells =
+            |row: &csv::StringRecord| row.iter().skip(COLUMNS.len()).collect::<Vec<_>>().join("|");
+        assert_eq!(extracted_cells(&rows[0]), "title|fields.url|images|text|canonical|links");
+        assert_eq!(extracted_cells(&rows[1]), r#"'=1+1||["a","b"]|||https://a.test/1 https://a.test/2"#);
     }
 }

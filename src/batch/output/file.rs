@@ -1,4 +1,4 @@
-//! Records as bytes at the end of a file or of a pipe.
+//! Appends records as bytes to a file or a pipe.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::paths;
 
-/// A file that only grows.
+/// An append-only file.
 pub(super) struct FileStore {
     inner: fs::File,
     path: PathBuf,
@@ -18,7 +18,7 @@ pub(super) struct FileStore {
 }
 
 impl FileStore {
-    /// Opens it, and cuts off what is behind `from`.
+    /// Opens the file, and truncates it to `from` bytes.
     pub(super) fn open(path: &Path, from: u64) -> Result<(Self, OpenReport)> {
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(
@@ -30,13 +30,10 @@ impl FileStore {
         let broken = |cause| write_error(path, cause);
         let size = file.metadata().map_err(broken)?.len();
         if size < from {
-            let message = format!(
-                "{} has {size} bytes, and its checkpoint says that {from} are written",
-                path.display()
-            );
-            return Err(
-                Error::new(ErrorKind::Config, message).with_hint("begin anew: remove both, or name others")
-            );
+            let message =
+                format!("{} has {size} bytes, fewer than the {from} bytes in its checkpoint", path.display());
+            return Err(Error::new(ErrorKind::Config, message)
+                .with_hint("to start over, remove the file and its checkpoint, or pass other files"));
         }
         file.set_len(from).map_err(broken)?;
         file.seek(SeekFrom::Start(from)).map_err(broken)?;
@@ -48,7 +45,7 @@ impl RecordStore for FileStore {
     fn write(&mut self, records: &[EncodedRecord]) -> Result<Vec<u64>> {
         let (bytes, lens) = concat_records(records);
         if let Err(cause) = self.inner.write_all(&bytes) {
-            // A reader must not see a part of a record, and the next run would cut it off anyway.
+            // A reader must not see an incomplete record. The next run would truncate it anyway.
             let _ = self.inner.set_len(self.len);
             let _ = self.inner.seek(SeekFrom::Start(self.len));
             return Err(write_error(&self.path, cause));
@@ -66,7 +63,7 @@ impl RecordStore for FileStore {
     }
 }
 
-/// Stdout, a named pipe or a device: nothing can be taken back.
+/// Stdout, a named pipe or a device: written bytes cannot be removed.
 pub(super) struct PipeStore {
     out: Box<dyn Write + Send>,
     path: PathBuf,
@@ -112,7 +109,7 @@ impl RecordStore for PipeStore {
     }
 }
 
-/// All records by one write.
+/// Concatenates all records for one write. Returns also the length of each.
 fn concat_records(records: &[EncodedRecord]) -> (std::borrow::Cow<'_, [u8]>, Vec<u64>) {
     let lens = records.iter().map(|record| record.len() as u64).collect();
     if let [EncodedRecord::Bytes(bytes)] = records {
@@ -120,7 +117,7 @@ fn concat_records(records: &[EncodedRecord]) -> (std::borrow::Cow<'_, [u8]>, Vec
     }
     let mut all = Vec::with_capacity(records.iter().map(EncodedRecord::len).sum());
     for record in records {
-        // Rows are for databases.
+        // Byte stores never receive rows.
         if let EncodedRecord::Bytes(bytes) = record {
             all.extend_from_slice(bytes);
         }
@@ -128,7 +125,7 @@ fn concat_records(records: &[EncodedRecord]) -> (std::borrow::Cow<'_, [u8]>, Vec
     (all.into(), lens)
 }
 
-/// Writes the first `len` bytes of `path` beside it, without `parts`. How long that is.
+/// Writes the first `len` bytes of `path`, without `parts`, to a file beside it. Returns that file's length.
 pub(super) fn write_without(path: &Path, parts: &Ranges, len: u64) -> io::Result<u64> {
     let mut from = fs::File::open(path)?;
     let mut into = BufWriter::with_capacity(1 << 18, fs::File::create(part_path(path))?);
@@ -142,7 +139,7 @@ pub(super) fn write_without(path: &Path, parts: &Ranges, len: u64) -> io::Result
     Ok(written)
 }
 
-/// Puts what is beside `path` in its place, if there is anything.
+/// Renames the prepared file to `path`, if it exists.
 pub(super) fn replace(path: &Path) -> io::Result<()> {
     match fs::rename(part_path(path), path) {
         Ok(()) => {}

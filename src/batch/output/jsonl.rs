@@ -1,4 +1,4 @@
-//! One JSON object a line, with the keys of `rungs fetch --format json`.
+//! One JSON object per line, with the keys of `rungs fetch --format json`.
 
 use super::{EncodedRecord, RecordEncoder};
 use crate::batch::record::Record;

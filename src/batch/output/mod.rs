@@ -1,5 +1,4 @@
-//! Where records go: one format a file. What a format makes of a record is made on threads of its own;
-//! one thread writes it.
+//! Record outputs, one file for each format. Records are encoded on several threads and written by one.
 
 mod bodies;
 mod csv;
@@ -22,23 +21,23 @@ use crate::paths;
 
 pub(super) use bodies::BodyStore;
 
-/// How records are written.
+/// The format of records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecordFormat {
-    /// One JSON object a line, bodies in it.
+    /// One JSON object per line, including the body.
     #[default]
     Jsonl,
-    /// One line of CSV, without bodies.
+    /// One line of CSV per record, without the body.
     Csv,
-    /// WARC 1.1, gzipped where the file's name ends in `.gz`.
+    /// WARC 1.1, gzipped if the file name ends in `.gz`.
     Warc,
     /// A SQLite database.
     Sqlite,
 }
 
 impl RecordFormat {
-    /// All of them.
+    /// All formats.
     pub const ALL: [Self; 4] = [Self::Jsonl, Self::Csv, Self::Warc, Self::Sqlite];
 
     /// The stable lower-case name.
@@ -52,7 +51,7 @@ impl RecordFormat {
         }
     }
 
-    /// The format that a file's name stands for.
+    /// Returns the format for a file name extension.
     #[must_use]
     pub fn from_path(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?.to_ascii_lowercase();
@@ -68,7 +67,7 @@ impl RecordFormat {
     }
 }
 
-/// Where records go, and how.
+/// The output of a batch: a destination and a format.
 #[derive(Clone, Debug)]
 pub struct Output {
     destination: Destination,
@@ -83,30 +82,30 @@ enum Destination {
 }
 
 impl Output {
-    /// Records go to the end of this file, which must not be there unless a checkpoint says what is in it.
+    /// Writes records to a file. The file must not exist unless a checkpoint covers it.
     pub fn file(path: impl Into<PathBuf>, format: RecordFormat) -> Self {
         Self { destination: Destination::File(path.into()), format, bodies: None }
     }
 
-    /// Records go to stdout.
+    /// Writes records to stdout.
     #[must_use]
     pub const fn stdout(format: RecordFormat) -> Self {
         Self { destination: Destination::Stdout, format, bodies: None }
     }
 
-    /// Puts bodies into files in this folder, named by the SHA-256 of what is in them; records name the file.
+    /// Writes each body to a file in this folder, named by its SHA-256. Records contain the file name.
     #[must_use]
     pub fn bodies(mut self, folder: impl Into<PathBuf>) -> Self {
         self.bodies = Some(folder.into());
         self
     }
 
-    /// How a checkpoint calls it.
+    /// The label in a checkpoint.
     pub(super) fn label(&self) -> String {
         match &self.destination {
             Destination::Stdout => "stdout".to_owned(),
             Destination::File(path) => {
-                // The folder may be a link and the file need not be there.
+                // Only the folder is canonicalized, because the file may not exist yet.
                 let folder = std::fs::canonicalize(paths::parent_or_cwd(path)).unwrap_or_default();
                 folder.join(path.file_name().unwrap_or_default()).display().to_string()
             }
@@ -117,7 +116,7 @@ impl Output {
         self.format
     }
 
-    /// Whether its records tell the request as it left.
+    /// Whether records contain the request as it was sent.
     pub(super) fn captures_request(&self) -> bool {
         self.format == RecordFormat::Warc
     }
@@ -131,7 +130,7 @@ impl Output {
         }
     }
 
-    /// The folder of bodies, made.
+    /// Creates the folder for bodies, if one is set.
     pub(super) fn create_body_store(&self) -> Result<Option<BodyStore>> {
         self.bodies.as_deref().map(BodyStore::new).transpose()
     }
@@ -141,7 +140,7 @@ impl Output {
         path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gz"))
     }
 
-    /// Writes down how a run ended, where the format has a place for it.
+    /// Writes the summary, if the format stores summaries.
     pub(super) fn write_summary(&self, summary: &Summary) -> Result<()> {
         match (&self.destination, self.format) {
             (Destination::File(path), RecordFormat::Sqlite) => sqlite::insert_summary(path, summary),
@@ -149,23 +148,23 @@ impl Output {
         }
     }
 
-    /// What is there already and not a batch's is not written over.
+    /// Fails if the file exists and is not empty, so that no foreign file is overwritten.
     pub(super) fn ensure_empty(&self) -> Result<()> {
         let Destination::File(path) = &self.destination else { return Ok(()) };
         if !std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() > 0) {
             return Ok(());
         }
-        let message = format!("{} is there already, and no checkpoint says what is in it", path.display());
+        let message = format!("{} exists already, and no checkpoint covers it", path.display());
         Err(Error::new(ErrorKind::Config, message)
-            .with_hint("name another --out, or remove it; with its checkpoint beside it, a batch goes on"))
+            .with_hint("pass another --out, or remove the file; to resume a batch, restore its checkpoint"))
     }
 
-    /// Opens it where the journal says it ended: what is behind that is cut off.
+    /// Opens the output at the position of the journal's last commit, and truncates it there.
     pub(super) fn open(&self, from: u64) -> Result<(Box<dyn RecordStore>, OpenReport)> {
         match &self.destination {
             Destination::Stdout if self.format == RecordFormat::Sqlite => {
-                let message = "a database cannot be written to standard output";
-                Err(Error::new(ErrorKind::Config, message).with_hint("name a file with --out"))
+                let message = "a SQLite database cannot be written to standard output";
+                Err(Error::new(ErrorKind::Config, message).with_hint("pass a file with --out"))
             }
             Destination::Stdout => Ok((Box::new(file::PipeStore::stdout()), OpenReport::default())),
             Destination::File(path) if self.format == RecordFormat::Sqlite => {
@@ -182,11 +181,11 @@ impl Output {
         }
     }
 
-    /// Prepares that these parts are taken out of it. How long it is then.
+    /// Prepares the removal of these ranges. Returns the resulting length.
     pub(super) fn prepare_replace(&self, parts: &Ranges, len: u64) -> Result<u64> {
         match &self.destination {
             Destination::Stdout => Ok(len),
-            // Rows keep their numbers.
+            // Deleting rows does not change the IDs of others.
             Destination::File(_) if self.format == RecordFormat::Sqlite => Ok(len),
             Destination::File(path) => {
                 file::write_without(path, parts, len).map_err(|cause| write_error(path, cause))
@@ -194,7 +193,7 @@ impl Output {
         }
     }
 
-    /// Takes these parts out of it, as was prepared. When that was done before, it does nothing.
+    /// Removes these ranges, as prepared. It does nothing if they were removed before.
     pub(super) fn replace(&self, parts: &Ranges) -> Result<()> {
         match &self.destination {
             Destination::Stdout => Ok(()),
@@ -206,7 +205,7 @@ impl Output {
     }
 }
 
-/// What is read out of pages, where a format has a column for each.
+/// The extracted data, for formats with columns.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Columns {
     pub(super) fields: Vec<String>,
@@ -214,31 +213,31 @@ pub(super) struct Columns {
     pub(super) links: bool,
 }
 
-/// What was found where the output is.
+/// The result of opening an output.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct OpenReport {
-    /// Bytes or rows behind the last committed record that were cut off.
+    /// Truncated bytes or rows after the last committed record.
     pub(super) truncated: u64,
 }
 
-/// Makes a record's bytes.
+/// Encodes records.
 pub(super) trait RecordEncoder: Send + Sync {
     fn encode(&self, record: &Record) -> Result<EncodedRecord>;
 
-    /// What stands at the beginning of the output, before the first record.
+    /// The header of the output, before the first record.
     fn header(&self) -> Option<EncodedRecord> {
         None
     }
 }
 
-/// What a record has become.
+/// An encoded record.
 pub(super) enum EncodedRecord {
     Bytes(Vec<u8>),
     Row(Box<sqlite::PageRow>),
 }
 
 impl EncodedRecord {
-    /// About how much memory it takes; of bytes, how many there are.
+    /// The number of bytes, or the approximate memory use of a row.
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),
@@ -247,21 +246,21 @@ impl EncodedRecord {
     }
 }
 
-/// Takes what records have become, in order.
+/// Stores encoded records, in order.
 pub(super) trait RecordStore: Send {
-    /// Appends them, all or none of them, and says how long each is in the store's own unit.
+    /// Appends all records or none. Returns the length of each, in the store's own unit.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`]: none was written then.
+    /// [`ErrorKind::Io`] when the write failed; then no record was written.
     fn write(&mut self, records: &[EncodedRecord]) -> Result<Vec<u64>>;
 
-    /// How much there is, in the store's own unit.
+    /// The length of the output, in the store's own unit.
     fn position(&self) -> u64;
 
-    /// All that was written is on the disk for good.
+    /// Syncs all written records to disk.
     fn sync(&mut self) -> Result<()>;
 
-    /// The reader went away: it has what it wanted.
+    /// Whether the reader of a pipe closed it.
     fn is_closed(&self) -> bool {
         false
     }
@@ -272,7 +271,7 @@ impl FromStr for RecordFormat {
 
     fn from_str(text: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|format| format.name() == text).ok_or_else(|| {
-            Error::new(ErrorKind::Config, format!("`{}` is no format of a batch", text.escape_debug()))
+            Error::new(ErrorKind::Config, format!("`{}` is not a record format", text.escape_debug()))
         })
     }
 }
@@ -291,7 +290,7 @@ pub(super) fn write_error(path: &Path, cause: io::Error) -> Error {
     let error = Error::new(ErrorKind::Io, format!("could not write {}", path.display())).with_source(cause);
     if is_full {
         return error.with_hint(
-            "what was finished is safe: make room and give the same command again, and it goes on from there",
+            "finished records are safe: free disk space, then run the same command again to resume",
         );
     }
     error

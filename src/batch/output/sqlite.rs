@@ -1,4 +1,4 @@
-//! A SQLite database: one table of pages, written by transactions, and one of runs.
+//! A SQLite database with a table of pages, written in transactions, and a table of runs.
 
 use std::path::{Path, PathBuf};
 
@@ -39,7 +39,7 @@ pub(in crate::batch) struct PageRow {
 }
 
 impl PageRow {
-    /// About how much memory it takes.
+    /// The approximate memory use, in bytes.
     pub(super) fn size(&self) -> usize {
         512 + self.headers.len()
             + [&self.fields, &self.text, &self.links].into_iter().flatten().map(String::len).sum::<usize>()
@@ -83,7 +83,7 @@ fn to_json<T: serde::Serialize + ?Sized>(value: &T) -> Result<String> {
         .map_err(|cause| Error::new(ErrorKind::Io, "could not write a record as JSON").with_source(cause))
 }
 
-/// The open database. Its position is the number of the last row.
+/// The open database. Its position is the ID of the last row.
 pub(super) struct SqliteStore {
     connection: Connection,
     path: PathBuf,
@@ -91,12 +91,12 @@ pub(super) struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens it, and takes out the rows behind `from`.
+    /// Opens the database, and deletes the rows after `from`.
     pub(super) fn open(path: &Path, from: u64) -> Result<(Self, OpenReport)> {
         let connection = connect(path)?;
-        let told = |cause| sqlite_error(path, cause);
+        let failed_query = |cause| sqlite_error(path, cause);
         let from = i64::try_from(from).unwrap_or(i64::MAX);
-        let cut = connection.execute("DELETE FROM page WHERE id > ?1", [from]).map_err(told)?;
+        let cut = connection.execute("DELETE FROM page WHERE id > ?1", [from]).map_err(failed_query)?;
         Ok((
             Self { connection, path: path.to_owned(), last_row_id: from },
             OpenReport { truncated: cut as u64 },
@@ -152,13 +152,13 @@ impl RecordStore for SqliteStore {
     }
 
     fn sync(&mut self) -> Result<()> {
-        // What is in the log beside it is written into the file, and both are waited for.
+        // Moves the write-ahead log into the database file, and syncs both.
         let synced = self.connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(()));
         synced.map_err(|cause| sqlite_error(&self.path, cause))
     }
 }
 
-/// Takes out the rows of these parts.
+/// Deletes the rows of these ranges.
 pub(super) fn delete_rows(path: &Path, parts: &Ranges) -> Result<()> {
     let mut connection = connect(path)?;
     let delete = |connection: &mut Connection| {
@@ -173,15 +173,15 @@ pub(super) fn delete_rows(path: &Path, parts: &Ranges) -> Result<()> {
     delete(&mut connection).map_err(|cause| sqlite_error(path, cause))
 }
 
-/// Writes down how a run ended.
+/// Inserts the summary of a run.
 pub(super) fn insert_summary(path: &Path, summary: &Summary) -> Result<()> {
     let connection = connect(path)?;
     let text = to_json(summary)?;
-    let noted = connection.execute(
+    let inserted = connection.execute(
         "INSERT INTO run (began, version, complete, summary) VALUES (?1, ?2, ?3, ?4)",
         params![timestamp(summary.began), summary.version, summary.complete, text],
     );
-    noted.map(drop).map_err(|cause| sqlite_error(path, cause))
+    inserted.map(drop).map_err(|cause| sqlite_error(path, cause))
 }
 
 fn connect(path: &Path) -> Result<Connection> {
@@ -198,14 +198,14 @@ fn connect(path: &Path) -> Result<Connection> {
     open().map_err(|cause| sqlite_error(path, cause))
 }
 
-/// By SQLite's code, never by its text.
+/// Converts an error by SQLite's code, never by its text.
 fn sqlite_error(path: &Path, cause: rusqlite::Error) -> Error {
     match cause.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => {
             super::write_error(path, std::io::Error::from(std::io::ErrorKind::StorageFull))
         }
         Some(ErrorCode::NotADatabase | ErrorCode::CannotOpen) => {
-            Error::new(ErrorKind::Config, format!("{} is no database of a batch", path.display()))
+            Error::new(ErrorKind::Config, format!("could not open {} as a SQLite database", path.display()))
                 .with_source(cause)
         }
         _ => Error::new(ErrorKind::Io, format!("could not write {}", path.display())).with_source(cause),
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_behind_what_is_committed_are_taken_out() {
+    fn rows_after_the_last_commit_are_deleted() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.sqlite");
         let (mut database, _) = SqliteStore::open(&path, 0).unwrap();

@@ -1,10 +1,11 @@
-//! WARC 1.1 (ISO 28500): for each page a `request`, a `response` and a `metadata` record; for each failure the
-//! last alone, so that there is one `metadata` record a URL. Where the name ends in `.gz`, each record is a gzip
-//! member of its own.
+//! WARC 1.1 (ISO 28500): for each response a `request`, a `response` and a `metadata` record; for each failure only
+//! a `metadata` record. There is thus one `metadata` record per URL. If the file name ends in `.gz`, each record is a
+//! gzip member of its own.
 //!
-//! A body is written without its content coding; the header fields that spoke of it are kept as `x-orig-…`. The request
-//! is told as it left, in the form of HTTP/1.1, but for what may be a secret (`***`, see [`Sent`]) and for its body, which
-//! may be one too. Of one that the browser made, method, target and host are known.
+//! A body is written without its content coding; the header fields about the coding are written as `x-orig-…`. The
+//! request is written as it was sent, in HTTP/1.1 form. Values that may be secrets are `***` (see [`SentRequest`]), and
+//! the request body is omitted, because it may contain secrets. For requests of the browser, only method, target and
+//! host are known.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -36,7 +37,7 @@ impl RecordEncoder for WarcEncoder {
         let date = timestamp(record.finished_at());
         let about = metadata(record)?;
         let Ok(page) = record.outcome() else {
-            // What is no URL has no name in an archive.
+            // An invalid URL cannot be a WARC-Target-URI.
             let uri = Url::parse(record.url()).ok().map(|url| redact::url(&url));
             let head = record_header("metadata", &date, uri.as_deref(), "application/json", &[]);
             self.write_record(&mut out, &head, &about)?;
@@ -53,13 +54,17 @@ impl RecordEncoder for WarcEncoder {
         ];
         let http = "application/http; msgtype=response";
         self.write_record(&mut out, &record_header("response", &date, Some(&uri), http, &fields), &block)?;
-        let asked = match page.sent_request() {
+        let request_bytes = match page.sent_request() {
             Some(sent) => sent_request_block(sent),
             None => request_block(record.method(), page.url()),
         };
         let fields = [("WARC-Record-ID", request), ("WARC-Concurrent-To", response.clone())];
         let http = "application/http; msgtype=request";
-        self.write_record(&mut out, &record_header("request", &date, Some(&uri), http, &fields), &asked)?;
+        self.write_record(
+            &mut out,
+            &record_header("request", &date, Some(&uri), http, &fields),
+            &request_bytes,
+        )?;
         let fields = [("WARC-Record-ID", record_id()), ("WARC-Refers-To", response)];
         self.write_record(
             &mut out,
@@ -96,11 +101,11 @@ impl WarcEncoder {
         }
         let mut gzip = GzEncoder::new(out, Compression::fast());
         let packed = parts.iter().try_for_each(|part| gzip.write_all(part)).and_then(|()| gzip.try_finish());
-        packed.map_err(|cause| Error::new(ErrorKind::Io, "could not pack a record").with_source(cause))
+        packed.map_err(|cause| Error::new(ErrorKind::Io, "could not compress a record").with_source(cause))
     }
 }
 
-/// The named fields of a record but its length.
+/// Returns the named fields of a record, without its length.
 fn record_header(
     kind: &str,
     date: &str,
@@ -151,7 +156,7 @@ fn request_block(method: &str, url: &Url) -> Vec<u8> {
 fn sent_request_block(sent: &SentRequest) -> Vec<u8> {
     let mut block = format!("{} {} HTTP/1.1\r\n", sent.method, sent.target).into_bytes();
     for (name, value) in &sent.headers {
-        // The body is not here.
+        // The body is omitted, so its length would be wrong.
         if name.eq_ignore_ascii_case(header::CONTENT_LENGTH.as_str()) {
             block.extend_from_slice(b"x-orig-");
         }
@@ -163,7 +168,7 @@ fn sent_request_block(sent: &SentRequest) -> Vec<u8> {
     block
 }
 
-/// The record without its headers and its body, which have records of their own.
+/// Returns the record without headers and body, which are in the other WARC records.
 fn metadata(record: &Record) -> Result<Vec<u8>> {
     let page = record.outcome().ok();
     let about = json!({
@@ -203,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_is_one_metadata_record_packed_or_not() {
+    fn a_failure_is_one_metadata_record_compressed_or_not() {
         let record = Record::new("https://a.test/", Err(Error::new(ErrorKind::Connect, "refused")));
         let EncodedRecord::Bytes(plain) = WarcEncoder { gzip: false }.encode(&record).unwrap() else {
             panic!("no bytes")

@@ -1,4 +1,4 @@
-//! A queue for each host, some of it in memory and the rest on disk. Nobody waits here.
+//! A queue for each host, in memory and on disk. Nothing here waits.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -11,16 +11,16 @@ use tokio::time::Instant;
 use super::spill::{DiskQueue, SpillFile};
 use super::{Lease, LeaseId, QueuedTask};
 
-/// What is still to be done, by host, and what is lent.
+/// The queued tasks by host, and the leased tasks.
 pub(super) struct HostQueues {
     hosts: HashMap<Arc<str>, HostQueue>,
-    /// Hosts that have tasks and are not held, each once.
+    /// Hosts that have tasks and are not paused, each once.
     ready_hosts: VecDeque<Arc<str>>,
-    /// When holds end; one that was changed meanwhile is passed over.
+    /// The ends of pauses. An entry whose pause changed meanwhile is ignored.
     pauses: BinaryHeap<Reverse<(Instant, Arc<str>)>>,
     leases: HashMap<LeaseId, LeasedTask>,
     next_lease: u64,
-    /// Tasks in memory, and about how large they are.
+    /// The number of tasks in memory; `bytes` is their approximate size.
     pub(super) tasks: usize,
     bytes: usize,
     spill: SpillFile,
@@ -32,7 +32,7 @@ pub(super) struct HostQueues {
 
 #[derive(Default)]
 struct HostQueue {
-    /// Each has tasks; the least deep is first.
+    /// Non-empty queues, the smallest depth first.
     depths: Vec<DepthQueue>,
     pause: PauseState,
     is_ready: bool,
@@ -42,7 +42,7 @@ struct HostQueue {
 struct DepthQueue {
     depth: u32,
     queue: VecDeque<QueuedTask>,
-    /// Behind what is in `queue`.
+    /// The tasks after those in `queue`.
     disk: Option<DiskQueue>,
 }
 
@@ -51,17 +51,17 @@ enum PauseState {
     #[default]
     Active,
     PausedUntil(Instant),
-    /// Until it is freed.
+    /// Paused until [`HostQueues::resume_host`].
     Paused,
 }
 
 struct LeasedTask {
-    work: QueuedTask,
+    queued: QueuedTask,
     deadline: Instant,
 }
 
 impl HostQueues {
-    /// None yet. `cap` tasks are held in memory; what has no room goes to `spill`.
+    /// Creates empty queues that keep up to `cap` tasks in memory and further ones in `spill`.
     pub(super) fn new(spill: SpillFile, cap: usize) -> Self {
         Self {
             hosts: HashMap::new(),
@@ -79,22 +79,22 @@ impl HostQueues {
         }
     }
 
-    /// Nothing more comes from the input.
+    /// Marks the end of the input.
     pub(super) fn close(&mut self) {
         self.is_closed = true;
     }
 
-    /// Whether a host waits for its turn.
+    /// Whether a task can be leased.
     pub(super) fn has_ready_hosts(&self) -> bool {
         !self.ready_hosts.is_empty()
     }
 
-    /// When to look again, at the latest.
+    /// The latest time of the next check.
     pub(super) fn next_wakeup(&self, now: Instant) -> Instant {
         self.pauses.peek().map_or(now + SWEEP_INTERVAL, |Reverse((at, _))| (*at).min(now + SWEEP_INTERVAL))
     }
 
-    /// Whether another task is taken: there is room in memory, or nothing there that could be lent.
+    /// Whether another task is accepted: there is memory left, or no task can be leased.
     pub(super) fn has_capacity(&self) -> bool {
         if self.tasks < self.cap && self.bytes < MAX_BYTES {
             return true;
@@ -102,21 +102,21 @@ impl HostQueues {
         self.ready_hosts.is_empty() && self.spill.size() < MAX_SPILL_BYTES && self.hosts.len() < MAX_HOSTS
     }
 
-    pub(super) fn push(&mut self, work: QueuedTask) -> io::Result<()> {
+    pub(super) fn push(&mut self, queued: QueuedTask) -> io::Result<()> {
         let is_full = self.tasks >= self.cap || self.bytes >= MAX_BYTES;
-        let name: Arc<str> = work.host.as_str().into();
-        let level = self.hosts.entry(Arc::clone(&name)).or_default().depth_queue(work.task.depth);
+        let name: Arc<str> = queued.host.as_str().into();
+        let level = self.hosts.entry(Arc::clone(&name)).or_default().depth_queue(queued.task.depth);
         if is_full || level.disk.is_some() {
-            return self.spill.push(&mut level.disk, &serialize(&work)?).map(|()| self.enqueue_host(&name));
+            return self.spill.push(&mut level.disk, &serialize(&queued)?).map(|()| self.enqueue_host(&name));
         }
         self.tasks += 1;
-        self.bytes += memory_size(&work);
-        level.queue.push_back(work);
+        self.bytes += memory_size(&queued);
+        level.queue.push_back(queued);
         self.enqueue_host(&name);
         Ok(())
     }
 
-    /// The host takes its place in line, where it has tasks and is not held.
+    /// Adds the host to the ready hosts if it has tasks and is not paused.
     fn enqueue_host(&mut self, name: &Arc<str>) {
         let Some(host) = self.hosts.get_mut(name) else { return };
         if host.pause == PauseState::Active && !host.is_ready && host.has_tasks() {
@@ -127,7 +127,7 @@ impl HostQueues {
         }
     }
 
-    /// The next task of the next host.
+    /// Takes the next task of the next host.
     pub(super) fn pop(&mut self) -> io::Result<Option<QueuedTask>> {
         while let Some(name) = self.ready_hosts.pop_front() {
             let Some(host) = self.hosts.get_mut(&name) else { continue };
@@ -136,11 +136,11 @@ impl HostQueues {
                 continue;
             }
             let Some(level) = host.depths.first_mut() else { continue };
-            let work = match level.queue.pop_front() {
-                Some(work) => {
+            let queued = match level.queue.pop_front() {
+                Some(queued) => {
                     self.tasks -= 1;
-                    self.bytes -= memory_size(&work).min(self.bytes);
-                    Some(work)
+                    self.bytes -= memory_size(&queued).min(self.bytes);
+                    Some(queued)
                 }
                 None => match self.spill.pop(&mut level.disk)? {
                     Some(bytes) => Some(deserialize(&bytes)?),
@@ -151,43 +151,43 @@ impl HostQueues {
                 host.depths.remove(0);
             }
             self.enqueue_host(&name);
-            if work.is_some() {
-                return Ok(work);
+            if queued.is_some() {
+                return Ok(queued);
             }
         }
         Ok(None)
     }
 
-    /// What is lent as `lease` is done with.
+    /// Removes a finished task.
     pub(super) fn ack(&mut self, lease: LeaseId) {
         self.leases.remove(&lease);
     }
 
-    pub(super) fn lease(&mut self, work: QueuedTask, until: Instant) -> Lease {
+    pub(super) fn lease(&mut self, queued: QueuedTask, until: Instant) -> Lease {
         self.next_lease += 1;
         let id = LeaseId(self.next_lease);
-        let lease = Lease { id, task: work.task.clone(), key: work.key, host: work.host.clone() };
-        self.leases.insert(id, LeasedTask { work, deadline: until });
+        let lease = Lease { id, task: queued.task.clone(), key: queued.key, host: queued.host.clone() };
+        self.leases.insert(id, LeasedTask { queued, deadline: until });
         lease
     }
 
     pub(super) fn release(&mut self, lease: LeaseId) {
-        let Some(LeasedTask { work, .. }) = self.leases.remove(&lease) else { return };
-        let name: Arc<str> = work.host.as_str().into();
+        let Some(LeasedTask { queued, .. }) = self.leases.remove(&lease) else { return };
+        let name: Arc<str> = queued.host.as_str().into();
         self.tasks += 1;
-        self.bytes += memory_size(&work);
-        let level = self.hosts.entry(Arc::clone(&name)).or_default().depth_queue(work.task.depth);
-        level.queue.push_front(work);
+        self.bytes += memory_size(&queued);
+        let level = self.hosts.entry(Arc::clone(&name)).or_default().depth_queue(queued.task.depth);
+        level.queue.push_front(queued);
         self.enqueue_host(&name);
     }
 
     pub(super) fn defer(&mut self, lease: LeaseId) -> io::Result<()> {
-        let Some(LeasedTask { work, .. }) = self.leases.remove(&lease) else { return Ok(()) };
-        self.spill.push(&mut self.deferred, &serialize(&work)?)
+        let Some(LeasedTask { queued, .. }) = self.leases.remove(&lease) else { return Ok(()) };
+        self.spill.push(&mut self.deferred, &serialize(&queued)?)
     }
 
     pub(super) fn requeue_deferred(&mut self) -> io::Result<u64> {
-        // What finds no room in memory goes to the disk again, behind what is there.
+        // Tasks beyond the cap are appended to the spill file again.
         let count = self.deferred.map_or(0, |queue| queue.len);
         for _ in 0..count {
             let Some(bytes) = self.spill.pop(&mut self.deferred)? else { break };
@@ -217,7 +217,7 @@ impl HostQueues {
         self.enqueue_host(&name);
     }
 
-    /// Ends the holds whose time has come, and takes back what was not heard of in time.
+    /// Ends expired pauses, and releases expired leases.
     pub(super) fn process_timeouts(&mut self, now: Instant) {
         while let Some(Reverse((at, _))) = self.pauses.peek()
             && *at <= now
@@ -229,7 +229,7 @@ impl HostQueues {
         }
         if now >= self.last_sweep + SWEEP_INTERVAL {
             self.last_sweep = now;
-            let late = self.leases.iter().filter(|(_, lent)| lent.deadline <= now);
+            let late = self.leases.iter().filter(|(_, leased)| leased.deadline <= now);
             let late: Vec<LeaseId> = late.map(|(id, _)| *id).collect();
             for lease in late {
                 self.release(lease);
@@ -237,7 +237,7 @@ impl HostQueues {
         }
     }
 
-    /// Nothing is left, and nothing can come back.
+    /// Whether all tasks are finished and no more can be added.
     pub(super) fn is_drained(&self) -> bool {
         self.is_closed && self.leases.is_empty() && self.hosts.values().all(|host| !host.has_tasks())
     }
@@ -248,11 +248,11 @@ impl HostQueue {
         !self.depths.is_empty()
     }
 
-    /// The tasks of one depth; the caller adds one.
+    /// Returns the queue of one depth. The caller must add a task to it.
     fn depth_queue(&mut self, depth: u32) -> &mut DepthQueue {
         let at = self.depths.partition_point(|level| level.depth < depth);
         if self.depths.get(at).is_none_or(|level| level.depth != depth) {
-            // Most hosts have one level, and there may be many hosts.
+            // Saves memory: most hosts have one depth, and there may be many hosts.
             self.depths.reserve_exact(1);
             self.depths.insert(at, DepthQueue { depth, queue: VecDeque::new(), disk: None });
         }
@@ -266,15 +266,15 @@ impl DepthQueue {
     }
 }
 
-/// About how much memory it takes, in bytes.
-fn memory_size(work: &QueuedTask) -> usize {
-    let task = &work.task;
+/// The approximate memory use, in bytes.
+fn memory_size(queued: &QueuedTask) -> usize {
+    let task = &queued.task;
     let headers: usize = task.headers.iter().map(|(name, value)| name.len() + value.len() + 48).sum();
     size_of::<QueuedTask>() + task.url.len() + task.body.as_ref().map_or(0, Vec::len) + headers
 }
 
-fn serialize(work: &QueuedTask) -> io::Result<Vec<u8>> {
-    serde_json::to_vec(&work.task).map_err(io::Error::other)
+fn serialize(queued: &QueuedTask) -> io::Result<Vec<u8>> {
+    serde_json::to_vec(&queued.task).map_err(io::Error::other)
 }
 
 fn deserialize(bytes: &[u8]) -> io::Result<QueuedTask> {
@@ -285,5 +285,5 @@ fn deserialize(bytes: &[u8]) -> io::Result<QueuedTask> {
 const MAX_BYTES: usize = 32 << 20;
 const MAX_SPILL_BYTES: u64 = 4 << 30;
 const MAX_HOSTS: usize = 200_000;
-/// How often it is looked for leases that are over.
+/// The interval between checks for expired leases.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);

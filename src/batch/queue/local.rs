@@ -1,4 +1,4 @@
-//! The work list of one process: who may lend from the queues, and who waits.
+//! The request queue of one process.
 
 use std::io;
 use std::path::Path;
@@ -17,23 +17,23 @@ use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::sync::lock_unpoisoned;
 
-/// The embedded work list. Hosts take turns; of each, those least deep come first, and of these in the order they came.
+/// The embedded request queue. Hosts take turns. The tasks of a host are ordered by depth, then by arrival.
 ///
-/// It holds 10,000 tasks, or 32 MiB of them, in memory. When these are all of hosts that must wait, further ones
-/// go to a file without a name, up to 4 GiB of it and 200,000 hosts; then [`push`](WorkList::push) waits.
+/// It keeps 10,000 tasks, or 32 MiB of them, in memory. If all their hosts are paused, further tasks go to an unnamed
+/// file of up to 4 GiB, for up to 200,000 hosts. Beyond that, [`push`](TaskQueue::push) waits.
 pub struct LocalQueue {
     queues: Mutex<HostQueues>,
-    /// There may be something to lend.
+    /// A task may be available.
     task_added: Notify,
-    /// There may be room.
+    /// Capacity may be available.
     capacity_freed: Notify,
 }
 
 impl LocalQueue {
-    /// An empty list that spills into `folder`.
+    /// Creates an empty queue that spills into `folder`.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] when no file can be made there.
+    /// [`ErrorKind::Io`] when the file could not be created.
     pub fn new(folder: &Path) -> Result<Self> {
         Self::with_cap(folder, MAX_TASKS)
     }
@@ -48,7 +48,7 @@ impl LocalQueue {
         lock_unpoisoned(&self.queues)
     }
 
-    /// Lets go of the queues, and wakes another where there is more to lend.
+    /// Unlocks the queues, and wakes another waiter if more tasks are available.
     fn wake_next(&self, queues: MutexGuard<'_, HostQueues>) {
         let has_more = queues.has_ready_hosts();
         drop(queues);
@@ -64,30 +64,30 @@ impl LocalQueue {
 }
 
 impl TaskQueue for LocalQueue {
-    fn push(&self, work: QueuedTask) -> BoxFuture<'_, Result<()>> {
+    fn push(&self, task: QueuedTask) -> BoxFuture<'_, Result<()>> {
         async move {
-            let mut work = Some(work);
+            let mut task = Some(task);
             loop {
-                let room = self.capacity_freed.notified();
+                let capacity_freed = self.capacity_freed.notified();
                 {
                     let mut queues = self.lock();
                     if queues.has_capacity() {
-                        if let Some(work) = work.take() {
-                            queues.push(work).map_err(|cause| spill_error(&cause))?;
+                        if let Some(task) = task.take() {
+                            queues.push(task).map_err(|cause| spill_error(&cause))?;
                         }
                         self.wake_next(queues);
                         return Ok(());
                     }
                 }
-                room.await;
+                capacity_freed.await;
             }
         }
         .boxed()
     }
 
-    fn push_discovered(&self, work: Vec<QueuedTask>) -> BoxFuture<'_, Result<()>> {
+    fn push_discovered(&self, tasks: Vec<QueuedTask>) -> BoxFuture<'_, Result<()>> {
         let mut queues = self.lock();
-        let pushed = work.into_iter().try_for_each(|work| queues.push(work));
+        let pushed = tasks.into_iter().try_for_each(|task| queues.push(task));
         drop(queues);
         self.notify_ready(pushed)
     }
@@ -97,21 +97,21 @@ impl TaskQueue for LocalQueue {
         self.notify_ready(Ok(()))
     }
 
-    fn lease(&self, most: usize, time: Duration) -> BoxFuture<'_, Result<Vec<Lease>>> {
+    fn lease(&self, max: usize, time: Duration) -> BoxFuture<'_, Result<Vec<Lease>>> {
         async move {
             loop {
-                let mut news = std::pin::pin!(self.task_added.notified());
-                // What happens between the look and the wait is not missed.
-                news.as_mut().enable();
+                let mut task_added = std::pin::pin!(self.task_added.notified());
+                // Registered before the check, so that a task added between check and wait is not missed.
+                task_added.as_mut().enable();
                 let wakes = {
                     let mut queues = self.lock();
                     let now = Instant::now();
                     queues.process_timeouts(now);
                     let mut leases = Vec::new();
-                    while leases.len() < most
-                        && let Some(work) = queues.pop().map_err(|cause| spill_error(&cause))?
+                    while leases.len() < max
+                        && let Some(task) = queues.pop().map_err(|cause| spill_error(&cause))?
                     {
-                        leases.push(queues.lease(work, now + time));
+                        leases.push(queues.lease(task, now + time));
                     }
                     if !leases.is_empty() {
                         self.wake_next(queues);
@@ -121,12 +121,12 @@ impl TaskQueue for LocalQueue {
                     if queues.is_drained() {
                         return Ok(Vec::new());
                     }
-                    // Held hosts have all the room: others may be behind them.
+                    // Paused hosts may use all the capacity, while the input has tasks of other hosts.
                     self.capacity_freed.notify_one();
                     queues.next_wakeup(now)
                 };
                 tokio::select! {
-                    () = news => {}
+                    () = task_added => {}
                     () = sleep_until(wakes) => {}
                 }
             }
@@ -153,14 +153,14 @@ impl TaskQueue for LocalQueue {
     }
 
     fn defer(&self, lease: LeaseId) -> BoxFuture<'_, Result<()>> {
-        let buried = self.lock().defer(lease);
-        self.notify_ready(buried)
+        let deferred = self.lock().defer(lease);
+        self.notify_ready(deferred)
     }
 
     fn requeue_deferred(&self) -> BoxFuture<'_, Result<u64>> {
-        let revived = self.lock().requeue_deferred();
+        let requeued = self.lock().requeue_deferred();
         self.task_added.notify_waiters();
-        std::future::ready(revived.map_err(|cause| spill_error(&cause))).boxed()
+        std::future::ready(requeued.map_err(|cause| spill_error(&cause))).boxed()
     }
 
     fn pause_host(&self, host: &str, time: Option<Duration>) {
@@ -169,7 +169,7 @@ impl TaskQueue for LocalQueue {
         queues.pause_host(host, until);
         drop(queues);
         if until.is_some() {
-            // Who waits must not sleep longer than that.
+            // A waiter must recompute its wakeup time.
             self.task_added.notify_one();
         }
     }
@@ -183,8 +183,7 @@ impl TaskQueue for LocalQueue {
 
 fn spill_error(cause: &io::Error) -> Error {
     let cause = io::Error::new(cause.kind(), cause.to_string());
-    Error::new(ErrorKind::Io, "the work list's file for what has no room in memory could not be used")
-        .with_source(cause)
+    Error::new(ErrorKind::Io, "could not use the spill file of the request queue").with_source(cause)
 }
 
 const MAX_TASKS: usize = 10_000;
@@ -196,20 +195,20 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(600);
 
-    fn work(url: &str) -> QueuedTask {
+    fn task(url: &str) -> QueuedTask {
         QueuedTask::new(Task::from(url)).unwrap()
     }
 
-    async fn list(cap: usize, urls: &[&str]) -> LocalQueue {
-        let list = LocalQueue::with_cap(&std::env::temp_dir(), cap).unwrap();
+    async fn queue(cap: usize, urls: &[&str]) -> LocalQueue {
+        let queue = LocalQueue::with_cap(&std::env::temp_dir(), cap).unwrap();
         for url in urls {
-            list.push(work(url)).await.unwrap();
+            queue.push(task(url)).await.unwrap();
         }
-        list
+        queue
     }
 
-    async fn take_leases(list: &LocalQueue, most: usize) -> Vec<Lease> {
-        list.lease(most, LONG).await.unwrap()
+    async fn take_leases(queue: &LocalQueue, max: usize) -> Vec<Lease> {
+        queue.lease(max, LONG).await.unwrap()
     }
 
     fn urls(leases: &[Lease]) -> Vec<&str> {
@@ -218,76 +217,76 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn hosts_take_turns_and_each_keeps_its_order() {
-        let list = list(100, &["http://a/1", "http://a/2", "http://a/3", "http://b/1", "http://c/1"]).await;
-        let leases = take_leases(&list, 10).await;
+        let queue = queue(100, &["http://a/1", "http://a/2", "http://a/3", "http://b/1", "http://c/1"]).await;
+        let leases = take_leases(&queue, 10).await;
         assert_eq!(urls(&leases), ["http://a/1", "http://b/1", "http://c/1", "http://a/2", "http://a/3"]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_held_host_is_passed_over_until_its_time_or_until_it_is_freed() {
-        let list = list(100, &["http://a/1", "http://a/2", "http://b/1", "http://c/1"]).await;
-        list.pause_host("a", Some(Duration::from_secs(3)));
-        list.pause_host("c", None);
-        assert_eq!(urls(&take_leases(&list, 10).await), ["http://b/1"]);
+    async fn a_paused_host_is_skipped_until_its_time_or_until_it_is_resumed() {
+        let queue = queue(100, &["http://a/1", "http://a/2", "http://b/1", "http://c/1"]).await;
+        queue.pause_host("a", Some(Duration::from_secs(3)));
+        queue.pause_host("c", None);
+        assert_eq!(urls(&take_leases(&queue, 10).await), ["http://b/1"]);
         let began = Instant::now();
-        assert_eq!(urls(&take_leases(&list, 10).await), ["http://a/1", "http://a/2"]);
+        assert_eq!(urls(&take_leases(&queue, 10).await), ["http://a/1", "http://a/2"]);
         assert_eq!(began.elapsed().as_secs(), 3);
-        list.resume_host("c");
-        assert_eq!(urls(&take_leases(&list, 10).await), ["http://c/1"]);
+        queue.resume_host("c");
+        assert_eq!(urls(&take_leases(&queue, 10).await), ["http://c/1"]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_expired_lease_is_handed_out_again() {
-        let list = list(100, &["http://a/1"]).await;
-        let first = list.lease(1, Duration::from_secs(5)).await.unwrap();
-        let again = take_leases(&list, 1).await;
+        let queue = queue(100, &["http://a/1"]).await;
+        let first = queue.lease(1, Duration::from_secs(5)).await.unwrap();
+        let again = take_leases(&queue, 1).await;
         assert_eq!(urls(&again), ["http://a/1"]);
         assert_ne!(first[0].id, again[0].id);
-        list.ack(&[first[0].id]).await.unwrap();
-        list.close().await.unwrap();
-        assert!(!list.lock().is_drained(), "an acknowledgement that comes too late counts for nothing");
-        list.ack(&[again[0].id]).await.unwrap();
-        assert!(take_leases(&list, 1).await.is_empty());
+        queue.ack(&[first[0].id]).await.unwrap();
+        queue.close().await.unwrap();
+        assert!(!queue.lock().is_drained(), "a late acknowledgement is ignored");
+        queue.ack(&[again[0].id]).await.unwrap();
+        assert!(take_leases(&queue, 1).await.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_is_drained_only_when_all_is_acknowledged() {
-        let list = list(100, &["http://a/1"]).await;
-        list.close().await.unwrap();
-        let lease = take_leases(&list, 1).await.remove(0);
-        let waiting = list.lease(1, LONG);
-        list.release(lease.id).await.unwrap();
+    async fn the_queue_is_drained_only_when_all_tasks_are_acknowledged() {
+        let queue = queue(100, &["http://a/1"]).await;
+        queue.close().await.unwrap();
+        let lease = take_leases(&queue, 1).await.remove(0);
+        let waiting = queue.lease(1, LONG);
+        queue.release(lease.id).await.unwrap();
         assert_eq!(urls(&waiting.await.unwrap()), ["http://a/1"]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_put_aside_comes_back_when_it_is_revived() {
-        let list = list(100, &["http://a/1", "http://b/1"]).await;
-        list.close().await.unwrap();
-        let leases = take_leases(&list, 2).await;
-        list.defer(leases[0].id).await.unwrap();
-        list.ack(&[leases[1].id]).await.unwrap();
-        assert!(take_leases(&list, 1).await.is_empty());
-        assert_eq!(list.requeue_deferred().await.unwrap(), 1);
-        assert_eq!(urls(&take_leases(&list, 1).await), ["http://a/1"]);
+    async fn deferred_tasks_return_when_they_are_requeued() {
+        let queue = queue(100, &["http://a/1", "http://b/1"]).await;
+        queue.close().await.unwrap();
+        let leases = take_leases(&queue, 2).await;
+        queue.defer(leases[0].id).await.unwrap();
+        queue.ack(&[leases[1].id]).await.unwrap();
+        assert!(take_leases(&queue, 1).await.is_empty());
+        assert_eq!(queue.requeue_deferred().await.unwrap(), 1);
+        assert_eq!(urls(&take_leases(&queue, 1).await), ["http://a/1"]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_full_list_makes_the_reader_wait_unless_all_of_it_is_held() {
-        let list = list(2, &["http://a/1", "http://a/2"]).await;
-        let late = list.push(work("http://b/1"));
-        assert!(late.now_or_never().is_none(), "there is enough to do");
-        list.pause_host("a", None);
-        let lending = take_leases(&list, 1);
+    async fn push_waits_for_a_full_queue_unless_all_its_hosts_are_paused() {
+        let queue = queue(2, &["http://a/1", "http://a/2"]).await;
+        let late = queue.push(task("http://b/1"));
+        assert!(late.now_or_never().is_none(), "the queue is full");
+        queue.pause_host("a", None);
+        let leasing = take_leases(&queue, 1);
         let pushing = async {
-            list.push(work("http://a/3")).await.unwrap();
-            list.push(work("http://b/1")).await.unwrap();
+            queue.push(task("http://a/3")).await.unwrap();
+            queue.push(task("http://b/1")).await.unwrap();
         };
-        let (leases, ()) = tokio::join!(lending, pushing);
-        assert_eq!(urls(&leases), ["http://b/1"], "it was found behind the host that must wait");
-        assert_eq!(list.lock().tasks, 2);
-        list.resume_host("a");
-        let leases = take_leases(&list, 10).await;
+        let (leases, ()) = tokio::join!(leasing, pushing);
+        assert_eq!(urls(&leases), ["http://b/1"], "a task after those of the paused host");
+        assert_eq!(queue.lock().tasks, 2);
+        queue.resume_host("a");
+        let leases = take_leases(&queue, 10).await;
         assert_eq!(
             urls(&leases),
             ["http://a/1", "http://a/2", "http://a/3"],

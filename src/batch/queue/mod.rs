@@ -1,8 +1,8 @@
-//! The work list: what is still to be fetched.
+//! The request queue: the tasks that are not finished.
 //!
-//! Tasks are lent, not given: whoever leases one acknowledges it when its record is safe, gives it back, or
-//! puts it aside, and what was not heard of by its deadline is lent to another. Nothing here says
-//! where the list is: [`Local`] is in this process, another may be a store that several processes share.
+//! Workers lease tasks. A worker acknowledges a task when its record is stored, releases it, or defers it. A lease
+//! that passes its deadline is leased to another worker. [`LocalQueue`] is in this process; another implementation
+//! may be shared by several processes.
 
 mod host_queues;
 mod local;
@@ -17,25 +17,25 @@ use crate::error::Result;
 
 pub use local::LocalQueue;
 
-/// The name of one lease. A task that is leased again has another.
+/// The ID of one lease. A task that is leased again has another ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseId(pub u64);
 
-/// A task on loan.
+/// A leased task.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Lease {
-    /// Its name.
+    /// The ID of the lease.
     pub id: LeaseId,
     /// The task.
     pub task: Task,
-    /// What tells the task from others.
+    /// The fingerprint of the task.
     pub key: TaskKey,
-    /// Its host, as [`Task::host`] says.
+    /// The host of the task, as [`Task::host`] returns it.
     pub host: String,
 }
 
-/// A task and what is known of it.
+/// A task in the queue, with its key and host.
 #[derive(Clone, Debug)]
 pub struct QueuedTask {
     pub(super) task: Task,
@@ -44,11 +44,11 @@ pub struct QueuedTask {
 }
 
 impl QueuedTask {
-    /// What is to be done for `task`.
+    /// Computes the key and the host of `task`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidUrl`](crate::ErrorKind::InvalidUrl), or
-    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) for its method.
+    /// [`ErrorKind::InvalidUrl`](crate::ErrorKind::InvalidUrl) for an invalid URL, and
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) for an invalid method.
     pub fn new(task: Task) -> Result<Self> {
         let (key, host) = task.identify()?;
         Ok(Self { task, key, host })
@@ -59,37 +59,37 @@ impl QueuedTask {
     }
 }
 
-/// Where the tasks are. All of it may be called by many at once, and every future may be dropped.
+/// A request queue. Methods may be called concurrently, and every future may be dropped.
 pub trait TaskQueue: Send + Sync {
-    /// Adds a task. Waits while there is more than enough to do and no room for more.
+    /// Adds a task. Waits while the queue is full.
     fn push(&self, task: QueuedTask) -> BoxFuture<'_, Result<()>>;
 
-    /// Adds tasks that were found while another was done, before that one is acknowledged. Never waits for room: who
-    /// is done with a page must not wait for those who fetch.
+    /// Adds tasks that were discovered on a page, before that page's task is acknowledged. Never waits for capacity,
+    /// because the writer must not wait for the fetches.
     fn push_discovered(&self, tasks: Vec<QueuedTask>) -> BoxFuture<'_, Result<()>>;
 
-    /// No more tasks come from whoever reads the input.
+    /// Marks the end of the input: [`push`](Self::push) is not called again.
     fn close(&self) -> BoxFuture<'_, Result<()>>;
 
-    /// Lends up to `most` tasks for `time`, in turn by host, and none of a host that is held. Waits
-    /// until there is one; an empty answer says that nothing is left and nothing can come any more.
-    fn lease(&self, most: usize, time: Duration) -> BoxFuture<'_, Result<Vec<Lease>>>;
+    /// Leases up to `max` tasks for `time`, round-robin by host, and none of a paused host. Waits until there is a
+    /// task. An empty result means that all tasks are finished and no more can be added.
+    fn lease(&self, max: usize, time: Duration) -> BoxFuture<'_, Result<Vec<Lease>>>;
 
-    /// These are done.
+    /// Acknowledges finished tasks.
     fn ack<'a>(&'a self, leases: &'a [LeaseId]) -> BoxFuture<'a, Result<()>>;
 
-    /// This one was not done. It is the next of its host.
+    /// Returns an unfinished task. It becomes the next of its host.
     fn release(&self, lease: LeaseId) -> BoxFuture<'_, Result<()>>;
 
-    /// This one is put aside until [`revive`](Self::revive).
+    /// Puts a task aside until [`requeue_deferred`](Self::requeue_deferred).
     fn defer(&self, lease: LeaseId) -> BoxFuture<'_, Result<()>>;
 
-    /// Brings back what was put aside. How many there are.
+    /// Adds the deferred tasks again. Returns their number.
     fn requeue_deferred(&self) -> BoxFuture<'_, Result<u64>>;
 
-    /// To whoever asks through this value, no task of `host` is lent: for `time`, or until it is freed.
+    /// Stops leasing tasks of `host` through this value: for `time`, or until [`resume_host`](Self::resume_host).
     fn pause_host(&self, host: &str, time: Option<Duration>);
 
-    /// Ends a hold.
+    /// Ends the pause of a host.
     fn resume_host(&self, host: &str);
 }

@@ -1,21 +1,21 @@
-//! Queues on disk: what has no room in memory.
+//! Queues on disk, for tasks beyond the memory cap.
 //!
-//! One file without a name holds any number of queues: each entry says where the next of its queue is.
-//! The file is emptied when the last entry was taken.
+//! One unnamed file contains any number of queues: each entry has the offset of the next entry of its queue.
+//! The file is truncated when the last entry is taken.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// The file.
+/// The file of all queues.
 pub(super) struct SpillFile {
     file: File,
     end: u64,
     live: u64,
 }
 
-/// One queue in it.
+/// One queue of the file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DiskQueue {
     first: u64,
@@ -28,12 +28,12 @@ impl SpillFile {
         Ok(Self { file: tempfile::tempfile_in(folder)?, end: 0, live: 0 })
     }
 
-    /// How large the file is, in bytes.
+    /// The size of the file, in bytes.
     pub(super) const fn size(&self) -> u64 {
         self.end
     }
 
-    /// Appends to a queue, begun with its first entry.
+    /// Appends to a queue. The first entry creates it.
     pub(super) fn push(&mut self, queue: &mut Option<DiskQueue>, entry: &[u8]) -> io::Result<()> {
         let at = self.end;
         let mut bytes = Vec::with_capacity(HEADER_BYTES + entry.len());
@@ -54,7 +54,7 @@ impl SpillFile {
         Ok(())
     }
 
-    /// Takes the first entry of a queue, which is gone with its last.
+    /// Takes the first entry of a queue. Taking the last entry removes the queue.
     pub(super) fn pop(&mut self, queue: &mut Option<DiskQueue>) -> io::Result<Option<Vec<u8>>> {
         let Some(known) = queue else { return Ok(None) };
         let mut head = [0; HEADER_BYTES];
@@ -78,7 +78,7 @@ impl SpillFile {
     }
 }
 
-/// Where the next is, and how long this one is.
+/// The size of the next entry's offset and this entry's length.
 const HEADER_BYTES: usize = 16;
 const NONE: u64 = u64::MAX;
 

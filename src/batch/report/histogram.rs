@@ -1,11 +1,11 @@
-//! How long many things took: counts by length, on a logarithmic scale. A quantile is right within a twentieth.
+//! A histogram of durations with logarithmic buckets. Quantiles are accurate within 5 %.
 
 use std::time::Duration;
 
-/// Counts of durations.
+/// A histogram of durations.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Histogram {
-    /// As long as the longest needs.
+    /// The counts up to the last non-empty bucket.
     counts: Vec<u32>,
     total: u64,
 }
@@ -35,7 +35,7 @@ impl Histogram {
         self.total
     }
 
-    /// What `part` of them (0 to 1) did not take longer than; `None` of nothing.
+    /// Returns the quantile `part`, from 0 to 1. `None` if the histogram is empty.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
@@ -57,23 +57,23 @@ impl Histogram {
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "the step is bounded"
+    reason = "the bucket is bounded"
 )]
 fn bucket_index(took: Duration) -> usize {
     let least = took.as_micros() as f64 / MIN_MICROS;
     if least < 1.0 { 0 } else { ((least.log2() * BUCKETS_PER_DOUBLING) as usize).min(LAST_BUCKET) }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "the step is bounded")]
-fn bucket_midpoint(step: usize) -> Duration {
-    Duration::from_secs_f64(MIN_MICROS * ((step as f64 + 0.5) / BUCKETS_PER_DOUBLING).exp2() / 1e6)
+#[expect(clippy::cast_precision_loss, reason = "the bucket is bounded")]
+fn bucket_midpoint(bucket: usize) -> Duration {
+    Duration::from_secs_f64(MIN_MICROS * ((bucket as f64 + 0.5) / BUCKETS_PER_DOUBLING).exp2() / 1e6)
 }
 
-/// The first step begins at so many microseconds.
+/// The start of the first bucket, in microseconds. Shorter durations count there too.
 const MIN_MICROS: f64 = 100.0;
-/// Steps until the length has doubled.
+/// Buckets for each doubling of the duration.
 const BUCKETS_PER_DOUBLING: f64 = 8.0;
-/// The last step: about two hours, and all beyond.
+/// The last bucket: about two hours, and all longer durations.
 const LAST_BUCKET: usize = 8 * 26;
 
 #[cfg(test)]
@@ -81,20 +81,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_are_right_within_a_twentieth() {
-        let mut spread = Histogram::default();
-        assert_eq!(spread.quantile(0.5), None);
+    fn quantiles_are_accurate_within_5_percent() {
+        let mut histogram = Histogram::default();
+        assert_eq!(histogram.quantile(0.5), None);
         for ms in 1..=1000 {
-            spread.add(Duration::from_millis(ms));
+            histogram.add(Duration::from_millis(ms));
         }
         for (part, ms) in [(0.5, 500.0), (0.95, 950.0), (1.0, 1000.0), (0.01, 10.0)] {
-            let found = spread.quantile(part).unwrap().as_secs_f64() * 1000.0;
+            let found = histogram.quantile(part).unwrap().as_secs_f64() * 1000.0;
             assert!((found / ms - 1.0).abs() < 0.05, "{part}: {found} for {ms}");
         }
     }
 
     #[test]
-    fn merged_spreads_are_one() {
+    fn merged_histograms_contain_all_durations() {
         let (mut one, mut other) = (Histogram::default(), Histogram::default());
         one.add(Duration::from_millis(1));
         other.add(Duration::from_secs(10));

@@ -1,4 +1,4 @@
-//! A page that shows what a batch did: one file, without scripts and without requests to anybody.
+//! The HTML report of a batch: one file, without scripts and without external requests.
 
 mod histogram;
 mod page;
@@ -23,30 +23,30 @@ use crate::trace::Attempt;
 
 use stats::ReportStats;
 
-/// Watches a batch, and shows it as one HTML page: throughput and latency over time, tiers, verdicts by host,
-/// proxies, what was slow and what failed. It takes the same few megabytes however long the batch is.
-/// Clones are one report.
+/// An observer that reports a batch as one HTML page: throughput and latency over time, tiers, verdicts by host,
+/// proxies, slowest fetches and failures. It uses a few megabytes of memory, independent of the batch's size.
+/// Clones share one report.
 ///
 /// ```no_run
 /// # async fn example(fetcher: rungs::Fetcher) -> rungs::Result<()> {
-/// use rungs::batch::{Batch, Input, Format, Output, Report};
+/// use rungs::batch::{Batch, Input, Output, RecordFormat, Report};
 ///
 /// let report = Report::new();
 /// let run = Batch::new(fetcher)
 ///     .observer(report.clone())
-///     .save(Input::file("urls.txt")?, Output::file("pages.jsonl", Format::Jsonl))?;
+///     .save(Input::file("urls.txt")?, Output::file("pages.jsonl", RecordFormat::Jsonl))?;
 /// report.write("report.html", &run.finish().await?)?;
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
-#[must_use = "it shows nothing before `write`"]
+#[must_use = "a report does nothing before `write`"]
 pub struct Report {
     stats: Arc<Mutex<ReportStats>>,
     fail_status: bool,
 }
 
 impl Report {
-    /// A report of a batch that begins now.
+    /// Creates a report of a batch that starts now.
     pub fn new() -> Self {
         Self { stats: Arc::new(Mutex::new(ReportStats::new())), fail_status: false }
     }
@@ -58,13 +58,13 @@ impl Report {
         self
     }
 
-    /// The page, as HTML.
+    /// Returns the page as HTML.
     #[must_use]
     pub fn html(&self, summary: &Summary) -> String {
         page::html(&self.stats(), summary)
     }
 
-    /// Writes the page to a file, which is there whole or as it was.
+    /// Writes the page to a file, atomically.
     ///
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) when it could not be written.
@@ -84,7 +84,7 @@ impl Report {
     }
 
     fn stats(&self) -> MutexGuard<'_, ReportStats> {
-        // Counts are good, whoever panicked meanwhile.
+        // A panic in another thread does not invalidate the counts.
         lock_unpoisoned(&self.stats)
     }
 }
@@ -97,14 +97,14 @@ impl Default for Report {
 
 impl Observer for Report {
     fn on_attempt(&self, fetch: &FetchRef<'_>, attempt: &Attempt) {
-        let mut figures = self.stats();
-        let passed = figures.elapsed();
-        figures.record_attempt(fetch.host, attempt, passed);
+        let mut stats = self.stats();
+        let elapsed = stats.elapsed();
+        stats.record_attempt(fetch.host, attempt, elapsed);
     }
 
     fn on_finish(&self, _: &FetchRef<'_>, record: &Record) {
-        let mut figures = self.stats();
-        let passed = figures.elapsed();
-        figures.record_fetch(record, self.fail_status, passed);
+        let mut stats = self.stats();
+        let elapsed = stats.elapsed();
+        stats.record_fetch(record, self.fail_status, elapsed);
     }
 }

@@ -1,25 +1,25 @@
-//! Plots over time, as SVG.
+//! Renders plots over time as SVG.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::time_series::{LANES, TimeSeries};
 
-/// Where things are drawn, in the plot's own units.
+/// The ranges of the axes.
 struct PlotArea {
-    /// How many seconds it is wide.
+    /// The end of the time axis, in seconds.
     seconds: f64,
-    /// What is at its upper end.
+    /// The upper end of the value axis.
     top: f64,
 }
 
-/// How many fetches ended, a second, stacked by how.
-pub(super) fn throughput(series: &TimeSeries, passed: Duration) -> String {
-    let (width, spans) = bucket_spans(series, passed);
+/// Plots the completed fetches per second, stacked by outcome.
+pub(super) fn throughput(series: &TimeSeries, elapsed: Duration) -> String {
+    let (width, spans) = bucket_spans(series, elapsed);
     let rate = |at: usize, lane: usize| f64::from(series.buckets()[at].ended[lane]) / spans[at];
     let sums = (0..spans.len()).map(|at| (0..LANES.len()).map(|lane| rate(at, lane)).sum::<f64>());
-    let frame = PlotArea::new(passed, sums.fold(0.0, f64::max));
-    let mut svg = frame.open_svg("Fetches that ended, per second, over time", format_value);
+    let area = PlotArea::new(elapsed, sums.fold(0.0, f64::max));
+    let mut svg = area.open_svg("Completed fetches per second over time", format_value);
     for (at, span) in spans.iter().enumerate() {
         let mut below = 0.0;
         let from = bucket_start(at, width);
@@ -28,9 +28,9 @@ pub(super) fn throughput(series: &TimeSeries, passed: Duration) -> String {
             if rate == 0.0 {
                 continue;
             }
-            let (x, wide) = (frame.x(from), frame.x(from + span) - frame.x(from));
-            let (y, high) = (frame.y(below + rate), frame.y(below) - frame.y(below + rate));
-            // A hair of room between slots, where they are wide enough to have one.
+            let (x, wide) = (area.x(from), area.x(from + span) - area.x(from));
+            let (y, high) = (area.y(below + rate), area.y(below) - area.y(below + rate));
+            // A small gap between buckets, if they are wide enough.
             let wide = if wide > 4.0 { wide - 1.0 } else { wide + 0.2 };
             let _ = write!(
                 svg,
@@ -49,35 +49,35 @@ pub(super) fn throughput(series: &TimeSeries, passed: Duration) -> String {
     svg
 }
 
-/// How long attempts took: the median, and what one in twenty exceeds.
-pub(super) fn latency(series: &TimeSeries, passed: Duration) -> String {
-    let (width, spans) = bucket_spans(series, passed);
-    let of = |part: f64| -> Vec<(f64, f64)> {
-        let slots = series.buckets().iter().zip(&spans).enumerate();
-        slots
-            .filter_map(|(at, (slot, span))| {
-                let took = slot.latency.quantile(part)?.as_secs_f64();
+/// Plots the latency of attempts: median and 95th percentile.
+pub(super) fn latency(series: &TimeSeries, elapsed: Duration) -> String {
+    let (width, spans) = bucket_spans(series, elapsed);
+    let quantile_points = |part: f64| -> Vec<(f64, f64)> {
+        let buckets = series.buckets().iter().zip(&spans).enumerate();
+        buckets
+            .filter_map(|(at, (bucket, span))| {
+                let took = bucket.latency.quantile(part)?.as_secs_f64();
                 Some((bucket_start(at, width) + span / 2.0, took))
             })
             .collect()
     };
-    let lines = [("p50", of(0.5)), ("p95", of(0.95))];
-    let most = lines.iter().flat_map(|(_, line)| line).map(|(_, took)| *took).fold(0.0, f64::max);
-    let frame = PlotArea::new(passed, most);
-    let mut svg = frame.open_svg("Latency of attempts over time: p50 and p95", format_seconds);
+    let lines = [("p50", quantile_points(0.5)), ("p95", quantile_points(0.95))];
+    let max = lines.iter().flat_map(|(_, line)| line).map(|(_, took)| *took).fold(0.0, f64::max);
+    let area = PlotArea::new(elapsed, max);
+    let mut svg = area.open_svg("Latency of attempts over time: p50 and p95", format_seconds);
     for (name, line) in lines {
         let points: Vec<String> =
-            line.iter().map(|(at, took)| format!("{:.1},{:.1}", frame.x(*at), frame.y(*took))).collect();
+            line.iter().map(|(at, took)| format!("{:.1},{:.1}", area.x(*at), area.y(*took))).collect();
         let _ = write!(svg, "<polyline class=\"line {name}\" points=\"{}\"/>", points.join(" "));
-        // A line of few points would not be seen, and a point can be asked what it is.
+        // Dots make short lines visible, and show a tooltip.
         let radius = if line.len() > 60 { 1.2 } else { 2.4 };
         for (at, took) in &line {
             let _ = write!(
                 svg,
                 "<circle class=\"dot {name}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"{radius}\"><title>{}: {name} {}\
                  </title></circle>",
-                frame.x(*at),
-                frame.y(*took),
+                area.x(*at),
+                area.y(*took),
                 format_seconds(*at),
                 format_seconds(*took)
             );
@@ -87,24 +87,24 @@ pub(super) fn latency(series: &TimeSeries, passed: Duration) -> String {
     svg
 }
 
-/// How wide slots are, and how many seconds of each have passed: the last is not over.
-fn bucket_spans(series: &TimeSeries, passed: Duration) -> (f64, Vec<f64>) {
+/// Returns the bucket width, and the elapsed seconds of each bucket: the last is incomplete.
+fn bucket_spans(series: &TimeSeries, elapsed: Duration) -> (f64, Vec<f64>) {
     let width = series.width().as_secs_f64();
     let spans = (0..series.buckets().len())
-        .map(|at| (passed.as_secs_f64() - bucket_start(at, width)).clamp(width / 10.0, width))
+        .map(|at| (elapsed.as_secs_f64() - bucket_start(at, width)).clamp(width / 10.0, width))
         .collect();
     (width, spans)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "slots are few")]
+#[expect(clippy::cast_precision_loss, reason = "there are few buckets")]
 fn bucket_start(at: usize, width: f64) -> f64 {
     at as f64 * width
 }
 
 impl PlotArea {
-    fn new(passed: Duration, most: f64) -> Self {
-        let step = round_up(most.max(1e-6) / TICKS);
-        Self { seconds: passed.as_secs_f64().max(0.001), top: (most.max(1e-6) / step).ceil() * step }
+    fn new(elapsed: Duration, max: f64) -> Self {
+        let step = round_up(max.max(1e-6) / TICKS);
+        Self { seconds: elapsed.as_secs_f64().max(0.001), top: (max.max(1e-6) / step).ceil() * step }
     }
 
     fn x(&self, seconds: f64) -> f64 {
@@ -115,7 +115,7 @@ impl PlotArea {
         HEIGHT - BOTTOM - value / self.top * (HEIGHT - TOP - BOTTOM)
     }
 
-    /// The axes, with round numbers on them.
+    /// Opens the SVG and draws the axes.
     fn open_svg(&self, label: &str, shown: impl Fn(f64) -> String) -> String {
         let mut svg = format!(
             "<svg role=\"img\" aria-label=\"{label}\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
@@ -146,19 +146,19 @@ impl PlotArea {
     }
 }
 
-/// From 0 to `most`.
-fn axis_ticks(most: f64, step: f64) -> Vec<f64> {
-    (0..12).map(|count| f64::from(count) * step).take_while(|value| *value <= most * 1.001).collect()
+/// Returns the ticks from 0 to `max`.
+fn axis_ticks(max: f64, step: f64) -> Vec<f64> {
+    (0..12).map(|count| f64::from(count) * step).take_while(|value| *value <= max * 1.001).collect()
 }
 
-/// The next 1, 2 or 5 with zeros.
+/// Rounds up to 1, 2 or 5 times a power of ten.
 fn round_up(least: f64) -> f64 {
     let power = 10_f64.powf(least.log10().floor());
     let times = [1.0, 2.0, 5.0, 10.0].into_iter().find(|times| times * power >= least * 0.999);
     times.unwrap_or(10.0) * power
 }
 
-/// The next round number of seconds, minutes or hours.
+/// Rounds up to a round number of seconds, minutes or hours.
 fn round_up_time(least: f64) -> f64 {
     if least < 20.0 {
         return round_up(least);
@@ -167,7 +167,7 @@ fn round_up_time(least: f64) -> f64 {
     steps.into_iter().find(|step| *step >= least).unwrap_or_else(|| round_up(least / 86_400.0) * 86_400.0)
 }
 
-/// A length of time, as short as can be.
+/// Formats a duration in the shortest form.
 pub(super) fn format_seconds(seconds: f64) -> String {
     match seconds {
         0.0 => "0".to_owned(),
@@ -185,7 +185,7 @@ fn format_value(value: f64) -> String {
     format_trimmed(value, usize::from(value < 10.0))
 }
 
-/// Without zeros behind the point.
+/// Formats a number without trailing zeros.
 fn format_trimmed(value: f64, digits: usize) -> String {
     let text = format!("{value:.digits$}");
     match text.split_once('.') {
@@ -194,7 +194,7 @@ fn format_trimmed(value: f64, digits: usize) -> String {
     }
 }
 
-/// About so many numbers stand beside a plot.
+/// The approximate number of ticks on the value axis.
 const TICKS: f64 = 5.0;
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 230.0;
@@ -230,15 +230,15 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_drawn_outside_of_the_frame() {
+    fn nothing_is_drawn_outside_the_plot_area() {
         let mut series = TimeSeries::new();
         for ms in [0, 40, 800, 2600] {
-            let slot = series.bucket_mut(Duration::from_millis(ms));
-            slot.ended[0] += 7;
-            slot.latency.add(Duration::from_millis(ms));
+            let bucket = series.bucket_mut(Duration::from_millis(ms));
+            bucket.ended[0] += 7;
+            bucket.latency.add(Duration::from_millis(ms));
         }
-        let passed = Duration::from_millis(2610);
-        for svg in [throughput(&series, passed), latency(&series, passed)] {
+        let elapsed = Duration::from_millis(2610);
+        for svg in [throughput(&series, elapsed), latency(&series, elapsed)] {
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
             for part in svg.split(" y=\"").skip(1) {
                 let y: f64 = part.split('"').next().unwrap().parse().unwrap();

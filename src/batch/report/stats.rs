@@ -1,4 +1,4 @@
-//! What a report counts while the batch runs. Bounded, however long that is.
+//! The statistics of a report. Their memory is bounded, independent of the batch's size.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -13,7 +13,7 @@ use crate::tier::Tier;
 use crate::trace::Attempt;
 use crate::verdict::VerdictKind;
 
-/// All that is counted.
+/// All statistics of a report.
 #[derive(Debug)]
 pub(super) struct ReportStats {
     began: Instant,
@@ -21,58 +21,58 @@ pub(super) struct ReportStats {
     pub(super) tiers: [TierTotals; Tier::ALL.len()],
     pub(super) hosts: TopN<AttemptStats>,
     pub(super) proxies: TopN<AttemptStats>,
-    /// Attempts by what they came to, in words.
+    /// Attempts by outcome, in words.
     pub(super) verdicts: TopN<AttemptStats>,
-    /// Fetches that failed, by why.
+    /// Failed fetches by reason.
     pub(super) reasons: BTreeMap<String, FailureStats>,
     slowest: BinaryHeap<Reverse<SlowFetch>>,
     pub(super) failed_fetches: Vec<FetchRow>,
-    /// All fetches that have no page.
+    /// The number of failed fetches.
     pub(super) failures: u64,
 }
 
-/// What came of one tier.
+/// The totals of one tier.
 #[derive(Debug, Default)]
 pub(super) struct TierTotals {
     pub(super) attempt_stats: AttemptStats,
-    /// Fetches that it ended with a page.
+    /// Fetches that succeeded on this tier.
     pub(super) pages: u64,
     pub(super) bytes: u64,
 }
 
-/// What came of attempts.
+/// Statistics of attempts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AttemptStats {
     pub(super) attempts: u64,
-    /// By [`CAME`].
+    /// Indexed as [`OUTCOMES`].
     pub(super) outcomes: [u64; OUTCOMES.len()],
     pub(super) latency: Histogram,
 }
 
-/// Why fetches failed.
+/// The failed fetches with one reason.
 #[derive(Debug)]
 pub(super) struct FailureStats {
     pub(super) count: u64,
-    /// The first of them.
+    /// URL and message of the first of these fetches.
     pub(super) url: String,
     pub(super) message: String,
 }
 
-/// One fetch, as a line of a table.
+/// One fetch, as a row of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FetchRow {
     pub(super) url: String,
     pub(super) status: Option<u16>,
     pub(super) tier: Option<Tier>,
     pub(super) attempts: usize,
-    /// How long its host's pace had it wait.
+    /// The wait for the host's rate limit.
     pub(super) waited: Duration,
     pub(super) elapsed: Duration,
-    /// Why it failed, in full.
+    /// The full error message.
     pub(super) message: String,
 }
 
-/// Ordered by how long it took.
+/// A fetch ordered by its duration.
 #[derive(Debug, PartialEq, Eq)]
 struct SlowFetch(FetchRow);
 
@@ -92,31 +92,31 @@ impl ReportStats {
         }
     }
 
-    /// How long it goes on.
+    /// The time since the start.
     pub(super) fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }
 
-    pub(super) fn record_attempt(&mut self, host: &str, attempt: &Attempt, passed: Duration) {
-        self.series.bucket_mut(passed).latency.add(attempt.elapsed);
+    pub(super) fn record_attempt(&mut self, host: &str, attempt: &Attempt, elapsed: Duration) {
+        self.series.bucket_mut(elapsed).latency.add(attempt.elapsed);
         self.tiers[tier_index(attempt.tier)].attempt_stats.add(attempt);
         self.hosts.entry(&truncate(host)).add(attempt);
         self.proxies.entry(&truncate(attempt.proxy.as_deref().unwrap_or(DIRECT))).add(attempt);
         self.verdicts.entry(&truncate(&outcome_label(attempt))).add(attempt);
     }
 
-    pub(super) fn record_fetch(&mut self, record: &Record, fail_status: bool, passed: Duration) {
-        let ending = record.record_status(fail_status);
-        let lane = match (ending, record.tier()) {
+    pub(super) fn record_fetch(&mut self, record: &Record, fail_status: bool, elapsed: Duration) {
+        let status = record.record_status(fail_status);
+        let lane = match (status, record.tier()) {
             (RecordStatus::Succeeded, Some(tier)) => tier_index(tier),
             (RecordStatus::Blocked, _) => 3,
             _ => 4,
         };
-        self.series.bucket_mut(passed).ended[lane] += 1;
+        self.series.bucket_mut(elapsed).ended[lane] += 1;
         if let (Ok(page), Some(tier)) = (record.outcome(), record.tier()) {
             let tier = &mut self.tiers[tier_index(tier)];
             tier.bytes += page.body_len();
-            tier.pages += u64::from(ending == RecordStatus::Succeeded);
+            tier.pages += u64::from(status == RecordStatus::Succeeded);
         }
         if self.is_slow(record.elapsed()) {
             self.slowest.push(Reverse(SlowFetch(FetchRow::new(record))));
@@ -124,7 +124,7 @@ impl ReportStats {
                 self.slowest.pop();
             }
         }
-        if ending != RecordStatus::Succeeded {
+        if status != RecordStatus::Succeeded {
             self.record_failure(record);
         }
     }
@@ -145,7 +145,7 @@ impl ReportStats {
         self.failures += 1;
         let mut key = failure_reason(record);
         if !self.reasons.contains_key(&key) && self.reasons.len() >= MAX_REASONS {
-            "anything else".clone_into(&mut key);
+            "other".clone_into(&mut key);
         }
         match self.reasons.get_mut(&key) {
             Some(reason) => reason.count += 1,
@@ -209,7 +209,7 @@ impl PartialOrd for SlowFetch {
     }
 }
 
-/// Where a tier stands among all.
+/// Returns the index of a tier.
 pub(super) const fn tier_index(tier: Tier) -> usize {
     match tier {
         Tier::Plain => 0,
@@ -218,7 +218,7 @@ pub(super) const fn tier_index(tier: Tier) -> usize {
     }
 }
 
-/// Which of [`CAME`] an attempt belongs to.
+/// Returns the index in [`OUTCOMES`] of an attempt.
 fn outcome_index(attempt: &Attempt) -> usize {
     match (&attempt.verdict, &attempt.error) {
         (Some(verdict), _) => match verdict.kind {
@@ -233,7 +233,7 @@ fn outcome_index(attempt: &Attempt) -> usize {
     }
 }
 
-/// What an attempt came to, in words.
+/// Describes the outcome of an attempt.
 fn outcome_label(attempt: &Attempt) -> String {
     match (&attempt.verdict, &attempt.error) {
         (Some(verdict), _) => match &verdict.vendor {
@@ -245,19 +245,19 @@ fn outcome_label(attempt: &Attempt) -> String {
     }
 }
 
-/// Why a fetch failed, in few words.
+/// Returns the reason of a failure, in a few words.
 fn failure_reason(record: &Record) -> String {
     match record.outcome() {
         Ok(page) => format!("status {}", page.status().as_u16()),
         Err(error) if error.is_blocked() => match record.attempts().last() {
             Some(attempt) => format!("blocked: {}", truncate(&outcome_label(attempt))),
-            None => "blocked: not asked".to_owned(),
+            None => "blocked: no request sent".to_owned(),
         },
         Err(error) => error.kind().name().replace('_', " "),
     }
 }
 
-/// Text from the network, cut to a length.
+/// Truncates text from the network to [`MAX_TEXT_CHARS`].
 fn truncate(text: &str) -> String {
     let mut chars = text.chars();
     let mut cut: String = chars.by_ref().take(MAX_TEXT_CHARS).collect();
@@ -267,20 +267,20 @@ fn truncate(text: &str) -> String {
     cut
 }
 
-/// What attempts come to, as it is drawn.
+/// The outcomes of attempts, as displayed.
 pub(super) const OUTCOMES: [&str; 6] =
     ["genuine", "refused", "rate limit", "origin error", "proxy fault", "no answer"];
-/// Proxy faults among [`CAME`].
+/// The index of proxy faults in [`OUTCOMES`].
 pub(super) const PROXY_FAULT: usize = 4;
-/// The way without a proxy.
+/// The name of a direct connection in the table of proxies.
 pub(super) const DIRECT: &str = "none (direct)";
-/// How many of the slowest fetches are told.
+/// The number of slowest fetches in the report.
 const MAX_SLOWEST: usize = 20;
-/// How many of the failed fetches are told: the first.
+/// The number of failed fetches in the report: the first ones.
 pub(super) const MAX_FAILED: usize = 50;
-/// The most reasons told apart.
+/// The maximum number of distinct reasons.
 const MAX_REASONS: usize = 60;
-/// The most characters of any text.
+/// The maximum number of characters of a text.
 const MAX_TEXT_CHARS: usize = 300;
 
 #[cfg(test)]
@@ -307,8 +307,8 @@ mod tests {
     }
 
     #[test]
-    fn attempts_are_counted_by_what_they_came_to() {
-        let mut figures = ReportStats::new();
+    fn attempts_are_counted_by_outcome() {
+        let mut stats = ReportStats::new();
         for (kind, at) in [
             (Some(VerdictKind::Genuine), 0),
             (Some(VerdictKind::Challenge), 1),
@@ -319,31 +319,31 @@ mod tests {
             (None, PROXY_FAULT),
         ] {
             let attempt = attempt(kind, kind.is_none().then_some("http://gate:1"));
-            let before = figures.tiers[1].attempt_stats.outcomes[at];
-            figures.record_attempt("a.example", &attempt, Duration::ZERO);
-            assert_eq!(figures.tiers[1].attempt_stats.outcomes[at], before + 1, "{kind:?}");
+            let before = stats.tiers[1].attempt_stats.outcomes[at];
+            stats.record_attempt("a.example", &attempt, Duration::ZERO);
+            assert_eq!(stats.tiers[1].attempt_stats.outcomes[at], before + 1, "{kind:?}");
         }
-        let top = figures.proxies.top(9);
+        let top = stats.proxies.top(9);
         assert_eq!((top.first[0].0, top.first[0].1.attempts), (DIRECT, 6));
         assert_eq!((top.first[1].0, top.first[1].1.outcomes[PROXY_FAULT]), ("http://gate:1", 1));
-        let verdicts = figures.verdicts.top(9);
+        let verdicts = stats.verdicts.top(9);
         assert!(verdicts.first.iter().any(|(name, _)| *name == "acme rate limit"), "words");
         assert!(verdicts.first.iter().any(|(name, _)| *name == "no answer: proxy"), "words");
     }
 
     #[test]
     fn lists_are_bounded_and_so_is_their_text() {
-        let mut figures = ReportStats::new();
+        let mut stats = ReportStats::new();
         for n in 0..10_000 {
             let url = format!("http://site.example/{n}/{}", "x".repeat(2000));
             let record = Record::new(&url, Err(Error::new(ErrorKind::Timeout, "y".repeat(5000))));
-            figures.record_fetch(&record, false, Duration::ZERO);
+            stats.record_fetch(&record, false, Duration::ZERO);
         }
-        assert_eq!((figures.failures, figures.failed_fetches.len()), (10_000, MAX_FAILED));
-        assert_eq!(figures.slowest().len(), MAX_SLOWEST);
-        assert_eq!(figures.reasons["timeout"].count, 10_000);
-        assert!(figures.failed_fetches.iter().all(|told| told.url.chars().count() <= MAX_TEXT_CHARS + 1));
-        assert!(figures.failed_fetches.iter().all(|told| told.message.chars().count() <= MAX_TEXT_CHARS + 1));
-        assert_eq!(figures.series.buckets()[0].ended, [0, 0, 0, 0, 10_000]);
+        assert_eq!((stats.failures, stats.failed_fetches.len()), (10_000, MAX_FAILED));
+        assert_eq!(stats.slowest().len(), MAX_SLOWEST);
+        assert_eq!(stats.reasons["timeout"].count, 10_000);
+        assert!(stats.failed_fetches.iter().all(|row| row.url.chars().count() <= MAX_TEXT_CHARS + 1));
+        assert!(stats.failed_fetches.iter().all(|row| row.message.chars().count() <= MAX_TEXT_CHARS + 1));
+        assert_eq!(stats.series.buckets()[0].ended, [0, 0, 0, 0, 10_000]);
     }
 }

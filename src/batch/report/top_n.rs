@@ -1,28 +1,28 @@
-//! Figures by name, of a bounded number of names: those with the least are summed when there are too many.
+//! Values by name for a bounded number of names. Beyond the limit, the smallest values are summed up.
 
 use std::collections::HashMap;
 
-/// What can be summed.
+/// A value that can be summed up.
 pub(super) trait Aggregate: Default {
-    /// By this, the greatest are kept.
+    /// The weight by which entries are ranked.
     fn weight(&self) -> u64;
     fn merge(&mut self, other: &Self);
 }
 
-/// Figures by name.
+/// Values by name.
 #[derive(Debug, Default)]
 pub(super) struct TopN<T> {
     entries: HashMap<String, T>,
-    /// The sum of those whose names are forgotten.
+    /// The sum of the pruned entries.
     rest: T,
     forgotten: usize,
 }
 
-/// The greatest, and the others in one.
+/// The greatest entries, and the sum of the others.
 pub(super) struct TopEntries<'a, T> {
     pub(super) first: Vec<(&'a str, &'a T)>,
     pub(super) rest: T,
-    /// How many names are in the rest; one that came again after it was forgotten counts twice.
+    /// The number of names in `rest`. A name that was pruned twice counts twice.
     pub(super) others: usize,
 }
 
@@ -34,35 +34,35 @@ impl<T: Aggregate> TopN<T> {
             }
             self.entries.insert(name.to_owned(), T::default());
         }
-        self.entries.get_mut(name).expect("it was put there just now")
+        self.entries.get_mut(name).expect("it was inserted just now")
     }
 
     pub(super) fn top(&self, count: usize) -> TopEntries<'_, T> {
-        let mut all: Vec<_> = self.entries.iter().map(|(name, figures)| (name.as_str(), figures)).collect();
+        let mut all: Vec<_> = self.entries.iter().map(|(name, value)| (name.as_str(), value)).collect();
         all.sort_by(|(a, x), (b, y)| y.weight().cmp(&x.weight()).then(a.cmp(b)));
         let others = all.split_off(count.min(all.len()));
         let mut rest = T::default();
         rest.merge(&self.rest);
-        for (_, figures) in &others {
-            rest.merge(figures);
+        for (_, value) in &others {
+            rest.merge(value);
         }
         TopEntries { first: all, rest, others: others.len() + self.forgotten }
     }
 
-    /// Forgets the lighter half.
+    /// Prunes the half with the smallest weights.
     fn prune(&mut self) {
         let mut weights: Vec<u64> = self.entries.values().map(Aggregate::weight).collect();
         weights.sort_unstable_by(|a, b| b.cmp(a));
-        let least = weights[MAX_NAMES / 2];
-        // What is left of the half for those that weigh as much as the first that has to go.
-        let mut room = MAX_NAMES / 2 - weights.iter().take_while(|weight| **weight > least).count();
+        let threshold = weights[MAX_NAMES / 2];
+        // The number of entries to keep among those whose weight equals the threshold.
+        let mut room = MAX_NAMES / 2 - weights.iter().take_while(|weight| **weight > threshold).count();
         let (rest, forgotten) = (&mut self.rest, &mut self.forgotten);
-        self.entries.retain(|_, figures| {
-            let is_tied = figures.weight() == least && room > 0;
+        self.entries.retain(|_, value| {
+            let is_tied = value.weight() == threshold && room > 0;
             room -= usize::from(is_tied);
-            let stays = is_tied || figures.weight() > least;
+            let stays = is_tied || value.weight() > threshold;
             if !stays {
-                rest.merge(figures);
+                rest.merge(value);
                 *forgotten += 1;
             }
             stays
@@ -70,7 +70,7 @@ impl<T: Aggregate> TopN<T> {
     }
 }
 
-/// The most names.
+/// The maximum number of names.
 const MAX_NAMES: usize = 1000;
 
 #[cfg(test)]
@@ -90,14 +90,14 @@ mod tests {
     }
 
     #[test]
-    fn the_busiest_are_kept_and_the_rest_is_summed() {
-        let mut most = TopN::<Count>::default();
+    fn the_greatest_are_kept_and_the_rest_is_summed() {
+        let mut top_n = TopN::<Count>::default();
         for round in 0..20_000 {
-            most.entry("busy.example").0 += 1;
-            most.entry(&format!("{round}.example")).0 += 1;
+            top_n.entry("busy.example").0 += 1;
+            top_n.entry(&format!("{round}.example")).0 += 1;
         }
-        assert!(most.entries.len() <= MAX_NAMES);
-        let top = most.top(3);
+        assert!(top_n.entries.len() <= MAX_NAMES);
+        let top = top_n.top(3);
         assert_eq!(top.first.len(), 3);
         assert_eq!((top.first[0].0, top.first[0].1.0), ("busy.example", 20_000));
         let sum: u64 = top.first.iter().map(|(_, count)| count.0).sum();

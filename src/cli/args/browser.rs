@@ -1,77 +1,98 @@
-//! What is wanted of the browser, and what it looks like.
+//! Arguments of the browser tier.
 
 use std::path::PathBuf;
 
 use crate::cli::value_enums::{BodySourceArg, ResourceKindArg};
 
-/// What is wanted of a page in the browser.
+/// How a page is rendered.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Browser")]
 pub(crate) struct RenderArgs {
-    /// Wait until this selector matches.
+    /// Wait until this selector matches
+    ///
+    /// The attempt fails when nothing matches before --page-timeout.
     #[arg(long, value_name = "CSS")]
     pub(crate) wait_for: Option<String>,
 
-    /// The most time for a page to come to rest, in seconds; then it is taken as it is. Default: 10.
+    /// Maximum time for a page to settle. Default: 10
+    ///
+    /// The time is in seconds. A page is settled after half a second without a request in flight. After the timeout its
+    /// current state is used.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) settle_timeout: Option<String>,
 
-    /// The most time for one attempt in the browser, in seconds. Default: 60.
+    /// Maximum time of one browser attempt. Default: 60
+    ///
+    /// The time is in seconds and begins when a browser page is available.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) page_timeout: Option<String>,
 
-    /// Which form of a page is its body. Default: dom.
+    /// Body of a page. Default: dom
     #[arg(long, value_enum, value_name = "FORM")]
     pub(crate) body: Option<BodySourceArg>,
 
-    /// What pages do not load, several separated by commas.
+    /// Block resources
+    ///
+    /// Pages do not load resources of these types. Several are separated by commas. Example: --block images,fonts,media,trackers.
     #[arg(long, value_enum, value_name = "KIND", value_delimiter = ',')]
     pub(crate) block: Vec<ResourceKindArg>,
 
-    /// Go down to the page's end before it is read.
+    /// Scroll to the end of the page before reading it
     #[arg(long)]
     pub(crate) scroll: bool,
 }
 
-/// Pictures of pages.
+/// Screenshots and PDF files of pages.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Browser")]
 pub(crate) struct CaptureArgs {
-    /// Save a picture of the whole page (PNG); starts at the browser tier; given once a URL, in order.
+    /// Save a screenshot of the whole page (PNG)
+    ///
+    /// The fetch starts at the browser tier. Give one file for each URL, in order.
     #[arg(long, value_name = "FILE")]
     pub(crate) screenshot: Vec<PathBuf>,
 
-    /// Save the page as printed; starts at the browser tier; given once a URL, in order.
+    /// Save the page as PDF
+    ///
+    /// The fetch starts at the browser tier. Give one file for each URL, in order.
     #[arg(long, value_name = "FILE")]
     pub(crate) pdf: Vec<PathBuf>,
 }
 
-/// What the browser looks like to a site.
+/// Window, language, time zone and position of the browser, and its pool.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Browser")]
 pub(crate) struct EmulationArgs {
-    /// Run the browser with a window: on DISPLAY, or on an Xvfb of its own.
+    /// Run the browser with a window
+    ///
+    /// The window opens on DISPLAY, or on a private Xvfb without it.
     #[arg(long)]
     pub(crate) headful: bool,
 
-    /// The language the browser is set to: de-DE. Default: the profile's.
+    /// Browser language, e.g. de-DE. Default: the profile's
+    ///
+    /// Sets Accept-Language and the language that scripts see, on the impersonate and browser tiers.
     #[arg(long, value_name = "TAG")]
     pub(crate) lang: Option<String>,
 
-    /// The time zone that pages see: Europe/Berlin. Default: the machine's.
+    /// Time zone, e.g. Europe/Berlin. Default: the machine's
     #[arg(long, value_name = "ZONE")]
     pub(crate) timezone: Option<String>,
 
-    /// The position that pages are told: 52.52,13.40. Default: none.
+    /// Position for pages, e.g. 52.52,13.40. Default: none
+    ///
+    /// Latitude and longitude in degrees. A page that requests the position receives it without a prompt.
     #[arg(long, value_name = "LAT,LON", allow_hyphen_values = true)]
     pub(crate) geolocation: Option<String>,
 
-    /// The most browser pages open at once. Default: one a core, at least 2, if memory allows.
+    /// Maximum open browser pages. Default: one per core
+    ///
+    /// The default is at least 2, if memory allows.
     #[cfg(feature = "browser")]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) browser_pages: Option<u16>,
 
-    /// The most browser processes. Default: one for every 16 pages.
+    /// Maximum browser processes. Default: one per 16 pages
     #[cfg(feature = "browser")]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) browser_processes: Option<u16>,

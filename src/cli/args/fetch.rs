@@ -1,4 +1,4 @@
-//! `rungs fetch` as it is typed.
+//! The arguments of `rungs fetch`.
 
 use std::path::PathBuf;
 
@@ -6,14 +6,14 @@ use clap::ValueEnum;
 
 use super::{CaptureArgs, CommonArgs, ExtractArgs};
 
-/// Fetch pages. Several URLs share connections and identity.
+/// The arguments of `rungs fetch`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 wrong settings, 4 or 5 an HTTP status of 4xx or 5xx with \
-        -f, 6 redirects, 7 blocked at every tier allowed, 9 robots.txt forbids it, 130 interrupted."
+        -f, 6 redirects, 7 blocked at every tier allowed, 9 disallowed by robots.txt, 130 interrupted."
 )]
 pub(crate) struct FetchArgs {
-    /// What to fetch.
+    /// URLs to fetch
     #[arg(required = true, value_name = "URL")]
     pub(crate) urls: Vec<String>,
 
@@ -27,37 +27,41 @@ pub(crate) struct FetchArgs {
     pub(crate) output: FetchOutputArgs,
 }
 
-/// What comes out.
+/// The output of `rungs fetch`.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct FetchOutputArgs {
-    /// Stream the body to a file; given once a URL, in order.
+    /// Stream the body to this file
+    ///
+    /// Give one file for each URL, in order; - for stdout. The file appears when it is complete.
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 
-    /// Print the answer's headers before the body.
+    /// Print the response headers before the body
     #[arg(short = 'i', long)]
     pub(crate) include: bool,
 
-    /// Fail with exit code 4 or 5 on an HTTP status of 400 or more, without its body.
+    /// Fail on an HTTP status of 400 or more
+    ///
+    /// The exit code is 4 for 4xx and 5 for 5xx. The body is not printed.
     #[arg(short = 'f', long)]
     pub(crate) fail: bool,
 
-    /// What to print.
+    /// Output format
     #[arg(long, value_enum, default_value_t = FetchFormat::Body)]
     pub(crate) format: FetchFormat,
 
-    /// Print all attempts on stderr.
+    /// Print all attempts to stderr
     #[arg(long)]
     pub(crate) trace: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FetchFormat {
-    /// The body alone.
+    /// The body only
     Body,
-    /// One indented JSON object a fetch.
+    /// One indented JSON object per fetch
     Json,
-    /// One JSON object a fetch, on one line.
+    /// One JSON object per fetch, on one line
     Jsonl,
 }

@@ -1,4 +1,6 @@
-//! The command line as it is typed.
+//! The arguments of the program, parsed by clap.
+//!
+//! The first paragraph of an option's doc comment is its line in `-h`. The whole comment is its text in `--help`.
 
 mod batch;
 mod browser;
@@ -17,16 +19,18 @@ use clap::{ArgAction, Parser, Subcommand};
 use super::value_enums::{ContextArg, RobotsArg, TierArg};
 use super::{detect, diagnose, doctor, generate, lab, memory, profile, proxy, target};
 
-/// Gets pages by the cheapest means the site allows.
+/// Fetch web pages by the cheapest means that each site allows
 #[derive(Debug, Parser)]
 #[command(name = "rungs", version, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// Log what is done, on stderr; -vv for details.
-    #[arg(short, long, action = ArgAction::Count, global = true)]
+    /// Log to stderr; -vv for details
+    ///
+    /// -v logs attempts, -vv details, -vvv everything. Default: warnings.
+    #[arg(short, long, action = ArgAction::Count, global = true, display_order = 900)]
     pub(crate) verbose: u8,
 
-    /// Say nothing but errors.
-    #[arg(short, long, global = true)]
+    /// Print errors only
+    #[arg(short, long, global = true, display_order = 901)]
     pub(crate) quiet: bool,
 
     #[command(subcommand)]
@@ -35,31 +39,47 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Fetch pages.
+    /// Fetch pages
+    ///
+    /// All URLs of one command share connections and identity.
     Fetch(Box<FetchArgs>),
-    /// Fetch many pages, and go on where an earlier run ended.
+    /// Fetch many pages, resuming an earlier run
+    ///
+    /// The checkpoint records finished URLs. The same command again continues after them.
     Batch(Box<BatchArgs>),
-    /// List, show and check browser profiles.
+    /// List, show, check and capture browser profiles
     Profile(profile::ProfileArgs),
-    /// List, show and check targets: one site's settings.
+    /// List, show and check targets (settings of one site)
     Target(target::TargetArgs),
-    /// List proxy dialects, write credentials in them, and check proxies.
+    /// List proxy dialects, render credentials, check proxies
     Proxy(Box<proxy::ProxyArgs>),
-    /// Show, clear, export and import what was learned of sites.
+    /// Show, clear, export and import host memory
     Memory(memory::MemoryArgs),
-    /// Say what a saved answer is, and why.
+    /// Classify a saved response, with evidence
+    ///
+    /// The input is an HTTP response with status line and headers, saved as a file.
     Detect(detect::DetectArgs),
-    /// Ask a site in several ways, one change at a time, and say what gives away the rest.
+    /// Find out why a site blocks fetches
+    ///
+    /// Sends a series of probes to one URL. Each differs from another one in a single point, and is a client of its own.
+    /// The report lists the probes that passed and the probable cause of the others.
+    ///
+    /// Probes run one at a time, with a pause between them. --dry-run prints the maximum number of requests. A Retry-After
+    /// of up to 30 s is waited out; a longer one ends the diagnosis.
     Diagnose(Box<diagnose::DiagnoseArgs>),
-    /// Say what is installed, what each tier can do here, and the fix for what it cannot.
+    /// Check the tiers on this machine
+    ///
+    /// Reports the installed software, the state of each tier, and a fix for each problem. Sends nothing.
     Doctor(doctor::DoctorArgs),
-    /// Tell any client that asks what it looks like on the wire; on loopback only.
+    /// Serve a loopback page with the client's fingerprints
+    ///
+    /// The response shows how the client looks on the wire: ClientHello, JA3, JA4, HTTP/2 frames and headers.
     Lab(lab::LabArgs),
-    /// Print the man page or a shell's completions.
+    /// Print man page, completions, schemas or reference
     Generate(generate::GenerateArgs),
 }
 
-/// What fetches have in common, one or many.
+/// Arguments that `fetch` and `batch` share.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CommonArgs {
     #[command(flatten)]
@@ -80,132 +100,163 @@ pub(crate) struct CommonArgs {
     pub(crate) verdict: VerdictArgs,
 }
 
-/// What is asked for.
+/// The request: method, headers, body and cookies.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Request")]
 pub(crate) struct RequestArgs {
-    /// The method. Default: GET, or POST with -d.
+    /// Request method. Default: GET, or POST with -d/--json
     #[arg(short = 'X', long = "request", value_name = "METHOD")]
     pub(crate) method: Option<String>,
 
-    /// A header, `Name: value`; `Name:` takes one away, `Name;` sends it empty.
+    /// Header, 'Name: value'; 'Name:' removes one
+    ///
+    /// 'Name: value' sets a header, 'Name:' removes one that would be sent, and 'Name;' sends it with an empty value.
+    /// Repeatable.
     #[arg(short = 'H', long = "header", value_name = "LINE")]
     pub(crate) headers: Vec<String>,
 
-    /// A body, sent as a form; @FILE reads it from a file, @- from stdin; several are joined by &.
+    /// Form body; @FILE reads a file, @- stdin
+    ///
+    /// The body is sent as application/x-www-form-urlencoded. Line ends of a file are removed. Several -d are joined with
+    /// '&'.
     #[arg(short = 'd', long = "data", value_name = "DATA", allow_hyphen_values = true)]
     pub(crate) data: Vec<String>,
 
-    /// A JSON body, sent as a script's fetch; @FILE and @- as with -d.
+    /// JSON body; @FILE reads a file, @- stdin
+    ///
+    /// Sets 'content-type: application/json' unless -H sets one, and the context fetch unless --context names one.
     #[arg(long, value_name = "DATA", conflicts_with = "data", allow_hyphen_values = true)]
     pub(crate) json: Option<String>,
 
-    /// What in a browser makes the request. Default: navigation, form with -d, fetch with --json.
+    /// Request context
+    ///
+    /// The browser feature that would make this request. It determines headers such as Sec-Fetch-Mode and Accept.
+    /// Default: navigation, form with -d, fetch with --json.
     #[arg(long, value_name = "CONTEXT", value_enum)]
     pub(crate) context: Option<ContextArg>,
 
-    /// The user agent to claim, instead of the tier's own.
+    /// User-Agent header. Default: the one of the tier
     #[arg(short = 'A', long, value_name = "NAME")]
     pub(crate) user_agent: Option<String>,
 
-    /// Cookies, `a=1; b=2`, or the name of a cookie file.
+    /// Cookies ('a=1; b=2'), or a cookie file
+    ///
+    /// A value without '=' is the name of a file in Netscape format, as curl writes it. Repeatable.
     #[arg(short = 'b', long = "cookie", value_name = "DATA|FILE")]
     pub(crate) cookies: Vec<String>,
 
-    /// Write all cookies to this file afterwards (Netscape format).
+    /// Write all cookies to this file at the end
+    ///
+    /// The file has Netscape format and is readable by its owner only.
     #[arg(short = 'c', long, value_name = "FILE")]
     pub(crate) cookie_jar: Option<PathBuf>,
 
-    /// Ask for the headers only.
+    /// Send HEAD and print the headers
     #[arg(short = 'I', long, conflicts_with_all = ["data", "json"])]
     pub(crate) head: bool,
 }
 
-/// Which tiers, and as whom.
+/// Tiers, browser profile, target and identity.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Tiers")]
 pub(crate) struct EscalationArgs {
-    /// Use this tier only.
+    /// Use only this tier
     #[arg(long, value_name = "TIER", value_enum, conflicts_with_all = ["min_tier", "max_tier"])]
     pub(crate) tier: Option<TierArg>,
 
-    /// Start at this tier.
+    /// Start at this tier
     #[arg(long, value_name = "TIER", value_enum)]
     pub(crate) min_tier: Option<TierArg>,
 
-    /// Climb no higher than this tier.
+    /// Highest tier to use
     #[arg(long, value_name = "TIER", value_enum)]
     pub(crate) max_tier: Option<TierArg>,
 
-    /// Look like this browser: the name of a profile, or a file.
+    /// Browser profile, a name or a file
+    ///
+    /// `rungs profile list` prints the names. Default: the profile of the installed browser, else the newest captured one.
     #[arg(long = "as", value_name = "BROWSER_PROFILE")]
     pub(crate) profile: Option<String>,
 
-    /// Lay the target in this file over the shipped ones and your own (`rungs target show URL`).
+    /// Apply this target over shipped targets and your own
+    ///
+    /// A target is a TOML file with the settings of one site. `rungs target show URL` prints the merged settings.
     #[arg(long, value_name = "FILE")]
     pub(crate) target: Option<PathBuf>,
 
-    /// Use the identity of this name.
+    /// Name of the identity to use
+    ///
+    /// Fetches with the same name share cookies, connections and proxy session. Default: one unnamed identity.
     #[arg(long, value_name = "ID")]
     pub(crate) session: Option<String>,
 
-    /// Learn nothing from earlier runs, and leave nothing for later ones.
+    /// Do not read or write host memory
     #[arg(long)]
     pub(crate) no_memory: bool,
 }
 
-/// How politely. A host that asks for more time gets it in any case.
+/// Rate limits and robots.txt. `Retry-After` is respected in any case.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Politeness")]
 pub(crate) struct PolitenessArgs {
-    /// What to do about robots.txt. Default: ignore it for single pages, obey it in a batch.
+    /// Obey or ignore robots.txt
+    ///
+    /// Default: ignore for `rungs fetch`, obey for `rungs batch`.
     #[arg(long, value_name = "WHAT", value_enum)]
     pub(crate) robots: Option<RobotsArg>,
 
-    /// The most requests to one host in a time, evenly spread: 2/s, 30/m, 1/5s. Default: no such limit.
+    /// Maximum request rate per host, e.g. 2/s. Default: unlimited
+    ///
+    /// Requests are spread evenly. Examples: 2/s, 30/m, 1/5s.
     #[arg(long, value_name = "RATE")]
     pub(crate) rate: Option<String>,
 
-    /// The most requests to one host at once. Default: 6.
+    /// Maximum concurrent requests per host. Default: 6
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) host_concurrency: Option<u32>,
 }
 
-/// What is read out of pages.
+/// Values extracted from pages.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Extraction")]
 pub(crate) struct ExtractArgs {
-    /// A field of the record: the text of what matches first. NAME[]= takes all matches, @ATTR an attribute, @html the
-    /// element.
+    /// Add a field to the record, by CSS selector
+    ///
+    /// The value is the text of the first match. NAME[]=CSS returns all matches, CSS@ATTR an attribute, CSS@html the
+    /// element. Example: --select 'price=.price' --select 'images[]=img@src'.
     #[arg(long, value_name = "NAME=CSS[@ATTR]")]
     pub(crate) select: Vec<String>,
 
-    /// Put the page's text into the record.
+    /// Add the visible text of the page to the record
     #[arg(long)]
     pub(crate) text: bool,
 
-    /// Put the page's links into the record, and its canonical URL.
+    /// Add links and the canonical URL to the record
     #[arg(long)]
     pub(crate) links: bool,
 }
 
-/// How an answer is judged.
+/// How a response is classified.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Verdict")]
 pub(crate) struct VerdictArgs {
-    /// Add the block rules of this folder, and let them override the shipped ones.
+    /// Add block rules from this folder
+    ///
+    /// A rule with the id of a shipped rule replaces it.
     #[arg(long, value_name = "DIR")]
     pub(crate) rules_dir: Option<PathBuf>,
 
-    /// A 200 without an element that matches is no page.
+    /// Treat a 200 response as blocked unless this CSS selector matches
     #[arg(long, value_name = "CSS")]
     pub(crate) expect_css: Option<String>,
 
-    /// A 200 without this text is no page.
+    /// Treat a 200 response without this text as blocked
     #[arg(long, value_name = "TEXT")]
     pub(crate) expect_text: Option<String>,
 
-    /// A 200 smaller than this is no page, in bytes or as 10k.
+    /// Treat a 200 response smaller than this as blocked
+    ///
+    /// The size is in bytes, or has a unit of 1024: 500, 10k, 1M.
     #[arg(long, value_name = "SIZE")]
     pub(crate) expect_min_bytes: Option<String>,
 }
@@ -218,5 +269,23 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn short_help_has_one_line_per_option() {
+        let mut command = Cli::command();
+        command.build();
+        assert_one_line(&command);
+    }
+
+    /// Asserts that no entry of `-h` continues on another line. Continuations have a deep indent and no option.
+    fn assert_one_line(command: &clap::Command) {
+        let help = command.clone().term_width(100).render_help().to_string();
+        let wrapped: Vec<&str> = help
+            .lines()
+            .filter(|line| line.starts_with("          ") && !line.trim_start().starts_with('-'))
+            .collect();
+        assert!(wrapped.is_empty(), "{}: {wrapped:#?}", command.get_name());
+        command.get_subcommands().for_each(assert_one_line);
     }
 }

@@ -1,146 +1,182 @@
-//! How to get there: by which way, by which proxies, within what bounds.
+//! Arguments for connections, timeouts, limits and proxies.
 
 use std::path::PathBuf;
 
 use crate::cli::password::PasswordSource;
 use crate::cli::value_enums::{ProxyFallbackArg, RotationModeArg};
 
-/// How to get there.
+/// Proxy, certificates and name resolution.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct ConnectArgs {
-    /// Go through this proxy, http://user:password@host:port; also https, socks5 (names are resolved
-    /// here) and socks5h (by the proxy). Empty: through none. Default: what the environment says.
-    /// Given several times: a pool of them.
+    /// Proxy URL, e.g. http://user:password@host:port
+    ///
+    /// Schemes: http, https, socks5 (rungs resolves names) and socks5h (the proxy resolves names). An empty value selects a
+    /// direct connection. Several -x form a pool. Default: the proxy of the environment (https_proxy and the like).
     #[arg(short = 'x', long, value_name = "URL")]
     pub(crate) proxy: Vec<String>,
 
-    /// User and password of a proxy whose URL has none, or of the account that --dialect is for; the
-    /// password may come by --password-env, --password-file, --password-command or RUNGS_PROXY_PASSWORD.
+    /// Credentials of the proxy or provider account
+    ///
+    /// Applies to proxies whose URL has no credentials, and to the account of --dialect. For an account the password can
+    /// also come from --password-env, --password-file, --password-command or RUNGS_PROXY_PASSWORD.
     #[arg(short = 'U', long, value_name = "USER[:PASSWORD]")]
     pub(crate) proxy_user: Option<String>,
 
-    /// Hosts to reach without the proxy: names with all below them, addresses, networks; `*` for all.
+    /// Hosts that bypass the proxy; * for all
+    ///
+    /// The list is separated by commas. A name includes its subdomains. Addresses and networks (CIDR) are also allowed.
+    /// Default: no_proxy of the environment.
     #[arg(long, value_name = "LIST")]
     pub(crate) noproxy: Option<String>,
 
-    /// Trust the CA certificates in this file (PEM) for https proxies instead of the system's.
+    /// CA certificates for https proxies (PEM)
+    ///
+    /// Replaces the system's certificates for connections to https proxies.
     #[arg(long, value_name = "FILE")]
     pub(crate) proxy_cacert: Option<PathBuf>,
 
-    /// Take any certificate of an https proxy.
+    /// Accept any certificate from an https proxy
     #[arg(long)]
     pub(crate) proxy_insecure: bool,
 
-    /// Let a public site lead to private addresses, by redirects and in the browser.
+    /// Allow public sites to lead to private addresses
+    ///
+    /// Applies to redirects and to requests of pages in the browser. Default: such requests are refused.
     #[arg(long)]
     pub(crate) allow_private: bool,
 
-    /// Take any certificate.
+    /// Accept any certificate from a site
     #[arg(short = 'k', long)]
     pub(crate) insecure: bool,
 
-    /// Trust the CA certificates in this file (PEM) instead of the system's.
+    /// CA certificates for sites (PEM)
+    ///
+    /// Replaces the system's certificates for connections to sites.
     #[arg(long, value_name = "FILE")]
     pub(crate) cacert: Option<PathBuf>,
 
-    /// Use this address for a name; `*` stands for every name.
+    /// Address for a host name; * for every name
+    ///
+    /// Example: --resolve site.example:443:127.0.0.1. Repeatable.
     #[arg(long, value_name = "HOST:PORT:ADDR")]
     pub(crate) resolve: Vec<String>,
 }
 
-/// How to get there, and within what bounds.
+/// Connections, timeouts and limits of one fetch.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct NetworkArgs {
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
 
-    /// The most time for the whole fetch, in seconds.
+    /// Maximum time of the whole fetch. Default: unlimited
+    ///
+    /// The time is in seconds and includes all attempts and waits.
     #[arg(short = 'm', long, value_name = "SECONDS")]
     pub(crate) max_time: Option<String>,
 
-    /// The most time for name lookup, TCP and TLS each, in seconds. Default: 5.
+    /// Maximum time of DNS, TCP and TLS each. Default: 5
+    ///
+    /// The time is in seconds.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) connect_timeout: Option<String>,
 
-    /// How often a network error, a failing origin and a rate limit are each retried on their tier. Default: 2.
+    /// Maximum retries on one tier. Default: 2
+    ///
+    /// Failures (network errors and failing origins) and rate limits are counted separately.
     #[arg(long, value_name = "N")]
     pub(crate) retry: Option<u32>,
 
-    /// The most attempts for one fetch, on all tiers together. Default: 12.
+    /// Maximum attempts of one fetch, all tiers. Default: 12
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_attempts: Option<u32>,
 
-    /// The most attempts in the browser for one fetch. Default: 3.
+    /// Maximum browser attempts of one fetch. Default: 3
     #[arg(long, value_name = "N")]
     pub(crate) max_visits: Option<u32>,
 
-    /// The most bytes of bodies for one fetch, block pages included, as 500000, 10k, 5M, 1G.
+    /// Maximum body bytes of one fetch. Default: unlimited
+    ///
+    /// Counts the bodies of all attempts, block pages included. The size is in bytes, or has a unit of 1024: 500000, 10k,
+    /// 5M, 1G.
     #[arg(long, value_name = "SIZE")]
     pub(crate) max_bytes: Option<String>,
 
-    /// The largest body taken, in bytes or as 10k, 5M, 1G. Default: 32M.
+    /// Maximum size of a body. Default: 32M
+    ///
+    /// The size is in bytes after content decoding, or has a unit of 1024: 10k, 5M, 1G. Default: 32M in memory, 64G for a
+    /// file.
     #[arg(long, value_name = "SIZE")]
     pub(crate) max_size: Option<String>,
 }
 
-/// A pool of proxies.
+/// A pool of proxies, or an account at a proxy provider.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Proxies")]
 pub(crate) struct ProxyPoolArgs {
-    /// Go through the proxies listed there, one URL a line; an http or https URL is fetched once, directly.
+    /// List of proxies, one URL per line
+    ///
+    /// An http or https URL is fetched once, over a direct connection.
     #[arg(long, value_name = "FILE|URL", conflicts_with = "proxy")]
     pub(crate) proxies: Option<String>,
 
-    /// Go through an account at a provider that speaks this dialect: a name, or a file. With -U.
+    /// Dialect of the proxy provider, a name or a file
+    ///
+    /// Uses the provider account given by -U. `rungs proxy dialects` prints the names.
     #[arg(long, value_name = "DIALECT", conflicts_with_all = ["proxy", "proxies"])]
     pub(crate) dialect: Option<String>,
 
-    /// The account's gateway. Default: the dialect's.
+    /// Gateway of the account. Default: the dialect's
     #[arg(long, value_name = "URL")]
     pub(crate) gateway: Option<String>,
 
-    /// Come out in this country: two letters.
+    /// Use proxies in this country (ISO 3166-1 alpha-2)
     #[arg(long, value_name = "CC")]
     pub(crate) country: Option<String>,
 
-    /// Come out in this state or region.
+    /// Use proxies in this state or region
     #[arg(long, value_name = "NAME")]
     pub(crate) state: Option<String>,
 
-    /// Come out in this city.
+    /// Use proxies in this city
     #[arg(long, value_name = "NAME")]
     pub(crate) city: Option<String>,
 
-    /// Come out at this postal code.
+    /// Use proxies with this postal code
     #[arg(long, value_name = "CODE")]
     pub(crate) zip: Option<String>,
 
-    /// Come out of the network of this number.
+    /// Use proxies in this autonomous system
     #[arg(long, value_name = "NUMBER")]
     pub(crate) asn: Option<String>,
 
-    /// Come out of this internet provider's network.
+    /// Use proxies of this internet provider
     #[arg(long, value_name = "NAME")]
     pub(crate) isp: Option<String>,
 
-    /// How long a session of the account lasts: 90s, 30m. Default: as the provider keeps it.
+    /// Lifetime of a proxy session, e.g. 30m
+    ///
+    /// Default: the provider's lifetime.
     #[arg(long, value_name = "TIME")]
     pub(crate) session_ttl: Option<String>,
 
     #[command(flatten)]
     pub(crate) password: PasswordSource,
 
-    /// How long an identity keeps its exit. Default: sticky.
+    /// Address rotation
+    ///
+    /// How long an identity keeps one proxy address. Default: sticky.
     #[arg(long, value_name = "MODE", value_enum)]
     pub(crate) proxy_mode: Option<RotationModeArg>,
 
-    /// The most attempts by one proxy at once. Default: no such limit.
+    /// Maximum attempts per proxy. Default: unlimited
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) proxy_concurrency: Option<u32>,
 
-    /// What to do while no proxy works. Default: none.
+    /// Fallback when no proxy works
+    ///
+    /// Default: none.
     #[arg(long, value_name = "WHAT", value_enum)]
     pub(crate) proxy_fallback: Option<ProxyFallbackArg>,
 }

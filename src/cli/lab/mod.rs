@@ -1,4 +1,4 @@
-//! `rungs lab`: a page on loopback that tells any client what it looks like on the wire.
+//! `rungs lab`: a loopback page with the fingerprints of the client that requests it.
 
 mod page;
 
@@ -16,14 +16,18 @@ use super::runtime;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Ask it with any client, for example `curl --cacert FILE https://localhost:PORT/json`; the page for people is /. \
-It ends on Ctrl-C.")]
+Request it with any client, for example `curl --cacert FILE https://localhost:PORT/json`. \
+The HTML page is /. Ctrl-C ends the server.")]
 pub(crate) struct LabArgs {
-    /// Where to listen: a port of 127.0.0.1, 0 for any free one.
+    /// Address to listen on
+    ///
+    /// The address is 127.0.0.1. Port 0 selects a free port.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
 
-    /// Write the CA certificate that clients must trust to this file (PEM) instead of a temporary one.
+    /// File for the CA certificate (PEM)
+    ///
+    /// Clients must trust this certificate. Default: a temporary file.
     #[arg(long, value_name = "FILE")]
     cert_out: Option<PathBuf>,
 }
@@ -44,23 +48,24 @@ async fn serve(args: &LabArgs) -> Result<u8, Failure> {
         .tls(Arc::clone(&authority), &["h2", "http/1.1"])
         .start(build_reply)
         .await?;
-    // Before anything is printed: who reads the URL may ask at once, and may press Ctrl-C at once.
+    // Installed before the URL is printed: a reader of the URL may send a signal at once.
     let signals =
-        |kind| signal(kind).map_err(|cause| Failure::Io("could not take signals".to_owned(), cause));
-    let (mut pressed, mut told) = (signals(SignalKind::interrupt())?, signals(SignalKind::terminate())?);
+        |kind| signal(kind).map_err(|cause| Failure::Io("could not listen for signals".to_owned(), cause));
+    let (mut interrupt, mut terminate) =
+        (signals(SignalKind::interrupt())?, signals(SignalKind::terminate())?);
     let (path, _temporary) = write_certificate(args.cert_out.as_deref(), authority.ca_pem())?;
-    // By name: a client that asks an address sends no server name, and its fingerprint lacks it.
+    // By name: for an address a client sends no SNI, and its fingerprint differs.
     let url = format!("https://localhost:{}/", recorder.addr().port());
     let mut out = std::io::stdout();
     writeln!(out, "url {url}\nca  {}", path.display()).and_then(|()| out.flush()).map_err(Failure::stdout)?;
     tokio::select! {
-        _ = pressed.recv() => {}
-        _ = told.recv() => {}
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
     }
     Ok(exit::OK)
 }
 
-/// Writes the CA certificate; a temporary file goes with the value that is returned.
+/// Writes the CA certificate. A temporary file is deleted when the returned value is dropped.
 fn write_certificate(
     file: Option<&Path>,
     pem: &str,
@@ -80,26 +85,26 @@ fn write_certificate(
     Ok((file.path().to_owned(), Some(file)))
 }
 
-/// What is known of the client that asks.
+/// The fingerprints and the request of a client.
 #[derive(Serialize)]
 struct ClientReport<'a> {
-    /// The request that is answered.
+    /// The request.
     request: &'a RecordedRequest,
-    /// Its connection, this request the last on it.
+    /// The connection. This request is the last one on it.
     #[serde(flatten)]
     connection: RecordedConnection,
 }
 
-fn build_reply(heard: &Exchange) -> Reply {
-    let path = heard.request.path.split('?').next().unwrap_or_default();
-    let report = || ClientReport { request: &heard.request, connection: heard.client.to_connection() };
+fn build_reply(exchange: &Exchange) -> Reply {
+    let path = exchange.request.path.split('?').next().unwrap_or_default();
+    let report = || ClientReport { request: &exchange.request, connection: exchange.client.to_connection() };
     match path {
         "/" => Reply::html(200, page::html(&report())),
         "/json" => match serde_json::to_string_pretty(&report()) {
             Ok(text) => Reply::json(200, text + "\n"),
             Err(_) => Reply::status(500),
         },
-        _ => Reply::json(404, "{\"error\": \"ask for / or /json\"}\n"),
+        _ => Reply::json(404, "{\"error\": \"not found; request / or /json\"}\n"),
     }
     .header("cache-control", "no-store")
 }

@@ -1,11 +1,11 @@
-//! The page for people. Everything on it comes from the client, so everything is escaped.
+//! The HTML page of the lab. All values come from the client, so all are escaped.
 
 use rungs::fingerprint::hpack::HpackField;
 use rungs::redact;
 
 use super::ClientReport;
 
-/// The report as an HTML page without scripts.
+/// Renders the report as an HTML page without scripts.
 pub(super) fn html(report: &ClientReport<'_>) -> String {
     let (connection, request) = (&report.connection, report.request);
     let mut page = String::from(HEAD);
@@ -23,14 +23,14 @@ pub(super) fn html(report: &ClientReport<'_>) -> String {
             ("Akamai hash", name(&connection.akamai_hash)),
             ("TLS session", if connection.resumed { "resumed" } else { "new" }.to_owned()),
         ]
-        .map(|(what, value)| vec![what.to_owned(), value]),
+        .map(|(label, value)| vec![label.to_owned(), value]),
     );
     let headers = request.headers.iter().map(|(name, value)| vec![name.clone(), value.clone()]);
     let title = format!("Headers in wire order ({} {})", request.method, request.over.name());
     write_table(&mut page, &title, &["name", "value"], headers);
     if !request.hpack.is_empty() {
         let fields = request.hpack.iter().map(|field| vec![field.name.clone(), format_encoding(field)]);
-        write_table(&mut page, "How HPACK wrote them", &["name", "form"], fields);
+        write_table(&mut page, "HPACK encoding of the headers", &["name", "representation"], fields);
     }
     if let Some(opening) = &connection.opening {
         let settings = opening.settings.iter().map(|(id, value)| vec![id.to_string(), value.to_string()]);
@@ -44,25 +44,25 @@ pub(super) fn html(report: &ClientReport<'_>) -> String {
         ];
         write_table(&mut page, "Priority", &["weight byte", "depends on", "exclusive"], [row]);
     }
-    page.push_str("<p>All of it, the ClientHello too: <a href=\"/json\">/json</a>.</p>\n");
+    page.push_str("<p>Full report with the ClientHello: <a href=\"/json\">/json</a>.</p>\n");
     page
 }
 
-/// How a field was written, in words.
+/// Describes the HPACK representation of a field.
 fn format_encoding(field: &HpackField) -> String {
     use rungs::fingerprint::hpack::FieldEncoding;
     let form = match field.form {
         FieldEncoding::Indexed => "indexed",
-        FieldEncoding::Incremental => "literal, indexed from now on",
-        FieldEncoding::WithoutIndexing => "literal, not indexed",
-        FieldEncoding::NeverIndexed => "literal, never indexed",
+        FieldEncoding::Incremental => "literal with incremental indexing",
+        FieldEncoding::WithoutIndexing => "literal without indexing",
+        FieldEncoding::NeverIndexed => "literal never indexed",
     };
-    let coded = |what: &str, huffman: Option<bool>| match huffman {
-        Some(true) => format!(", {what} Huffman"),
-        Some(false) => format!(", {what} raw"),
+    let coding = |part: &str, huffman: Option<bool>| match huffman {
+        Some(true) => format!(", {part} Huffman"),
+        Some(false) => format!(", {part} raw"),
         None => String::new(),
     };
-    format!("{form}{}{}", coded("name", field.name_huffman), coded("value", field.value_huffman))
+    format!("{form}{}{}", coding("name", field.name_huffman), coding("value", field.value_huffman))
 }
 
 fn write_table(
@@ -81,24 +81,24 @@ fn write_table(
     page.push_str("</table>\n");
 }
 
-fn write_row<'a>(page: &mut String, mark: &str, texts: impl Iterator<Item = &'a str>) {
+fn write_row<'a>(page: &mut String, tag: &str, texts: impl Iterator<Item = &'a str>) {
     page.push_str("<tr>");
     for text in texts {
-        page.extend([mark, &redact::escape_html(text)]);
+        page.extend([tag, &redact::escape_html(text)]);
     }
     page.push('\n');
 }
 
 const HEAD: &str = "<!doctype html>
 <meta charset=utf-8>
-<title>What you are on the wire</title>
+<title>Fingerprints of this client</title>
 <style>
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 70em; padding: 0 1em }
 td, th { font-family: ui-monospace, monospace; font-size: 13px; overflow-wrap: anywhere; padding: .1em 1.5em .1em 0; \
 text-align: left; vertical-align: top }
 td:first-child { overflow-wrap: normal; white-space: nowrap }
 </style>
-<h1>What you are on the wire</h1>
+<h1>Fingerprints of this client</h1>
 ";
 
 #[cfg(test)]
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_client_says_cannot_become_markup() {
+    fn values_of_the_client_are_escaped() {
         let mut page = String::new();
         write_table(&mut page, "<x>", &["a"], [vec!["<script>alert('1' & \"2\")</script>".to_owned()]]);
         assert!(!page.contains("<script>") && !page.contains("<x>"), "{page}");

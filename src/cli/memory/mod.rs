@@ -1,4 +1,4 @@
-//! `rungs memory …`: what was learned of sites.
+//! `rungs memory …`: shows and edits host memory.
 
 mod show;
 
@@ -15,10 +15,10 @@ use super::atomic_file;
 use super::config;
 use super::exit::{self, Failure};
 
-/// Host memory: which tier works where, and which identities are cleared.
+/// The arguments of `rungs memory`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "The file is $RUNGS_MEMORY, else rungs/memory.sqlite in $XDG_DATA_HOME or ~/.local/share."
+    after_help = "RUNGS_MEMORY names the file. Default: rungs/memory.sqlite in XDG_DATA_HOME, else in ~/.local/share."
 )]
 pub(crate) struct MemoryArgs {
     #[command(subcommand)]
@@ -27,21 +27,23 @@ pub(crate) struct MemoryArgs {
 
 #[derive(Debug, Subcommand)]
 enum MemoryCommand {
-    /// What is known, without the cookies' values.
+    /// Print host memory, without cookie values
     Show(show::MemoryShowArgs),
-    /// Forget a site, or everything.
+    /// Forget one site, or all sites
     Clear {
-        /// The site of this host, with all its hosts. Default: everything.
+        /// Host of the site. Default: all sites
+        ///
+        /// Forgets all hosts of the same site.
         host: Option<String>,
     },
-    /// Write everything as lines of JSON, cookies with their values.
+    /// Export as JSON lines, with cookie values
     Export {
-        /// Where to; a file is readable by its owner only. - for stdout.
+        /// Output file, readable by its owner only; - for stdout
         file: PathBuf,
     },
-    /// Read what was exported; of two lines about the same thing the newer stays.
+    /// Import an exported file; newer entries win
     Import {
-        /// Where from; - for stdin.
+        /// Exported file; - for stdin
         file: PathBuf,
     },
 }
@@ -50,11 +52,11 @@ pub(crate) fn run(args: &MemoryArgs, quiet: bool) -> Result<u8, Failure> {
     match &args.command {
         MemoryCommand::Show(args) => show::run(args),
         MemoryCommand::Clear { host } => {
-            let gone = match open_existing()? {
-                Some(mut notebook) => notebook.clear(host.as_deref())?,
+            let removed = match open_existing()? {
+                Some(mut memory) => memory.clear(host.as_deref())?,
                 None => 0,
             };
-            print_note(quiet, &format!("forgot {}", format_lines(gone)));
+            print_note(quiet, &format!("forgot {}", format_lines(removed)));
             Ok(exit::OK)
         }
         MemoryCommand::Export { file } => export(file, quiet),
@@ -62,68 +64,65 @@ pub(crate) fn run(args: &MemoryArgs, quiet: bool) -> Result<u8, Failure> {
     }
 }
 
-/// The memory, unless nothing was ever learned.
+/// Opens the memory. Returns `None` when the file does not exist yet.
 fn open_existing() -> Result<Option<MemoryFile>, Failure> {
     let path = memory_path()?;
     if path.exists() { open_file(&path).map(Some) } else { Ok(None) }
 }
 
 fn open_file(path: &Path) -> Result<MemoryFile, Failure> {
-    let notebook = MemoryFile::open(path)?;
-    if let Some(moved) = notebook.moved_to() {
+    let memory = MemoryFile::open(path)?;
+    if let Some(moved) = memory.moved_to() {
         eprintln!(
-            "warning: {} was damaged: it is now {}, and a new one was begun",
+            "warning: {} was corrupt: moved it to {} and created a new one",
             escape_terminal(&path.display().to_string()),
             escape_terminal(&moved.display().to_string())
         );
     }
-    Ok(notebook)
+    Ok(memory)
 }
 
 fn memory_path() -> Result<PathBuf, Failure> {
     config::memory_path()
-        .ok_or_else(|| Failure::Config("there is no home folder; name a file in RUNGS_MEMORY".to_owned()))
+        .ok_or_else(|| Failure::Config("no home directory; set RUNGS_MEMORY to a file".to_owned()))
 }
 
 fn export(file: &Path, quiet: bool) -> Result<u8, Failure> {
-    let Some(notebook) = open_existing()? else {
+    let Some(memory) = open_existing()? else {
         return Err(Failure::Config(format!(
-            "nothing was learned yet: there is no {}",
+            "host memory is empty: {} does not exist",
             memory_path()?.display()
         )));
     };
     if file == Path::new("-") {
-        // Held whole, so that a reader that goes away is told from a broken memory.
+        // Buffered, to tell a closed pipe from an error of the memory.
         let mut text = Vec::new();
-        notebook.export(&mut text)?;
+        memory.export(&mut text)?;
         std::io::stdout().lock().write_all(&text).map_err(Failure::stdout)?;
         return Ok(exit::OK);
     }
     let failed = |cause| Failure::Io(format!("could not write {}", file.display()), cause);
-    // A temporary file is its owner's alone, and takes the name only when it is whole.
+    // Only its owner can read the file, and it appears only when it is complete.
     let temporary = atomic_file::create_private(file).map_err(failed)?;
-    let lines = notebook.export(&mut BufWriter::new(temporary.as_file()))?;
+    let lines = memory.export(&mut BufWriter::new(temporary.as_file()))?;
     temporary.persist(file).map_err(|cause| failed(cause.error))?;
-    print_note(
-        quiet,
-        &format!("wrote {}, cookies among them: keep the file to yourself", format_lines(lines)),
-    );
+    print_note(quiet, &format!("wrote {}; the file contains cookies, keep it secret", format_lines(lines)));
     Ok(exit::OK)
 }
 
 fn import(file: &Path, quiet: bool) -> Result<u8, Failure> {
-    let named = |error: Error| {
+    let failed = |error: Error| {
         let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
         Failure::Config(format!("{}: {}{hint}", file.display(), error.chain()))
     };
-    let news = if file == Path::new("-") {
-        open_file(&memory_path()?)?.import(&mut std::io::stdin().lock()).map_err(named)?
+    let changed = if file == Path::new("-") {
+        open_file(&memory_path()?)?.import(&mut std::io::stdin().lock()).map_err(failed)?
     } else {
         let opened_file = File::open(file)
             .map_err(|cause| Failure::Io(format!("could not read {}", file.display()), cause))?;
-        open_file(&memory_path()?)?.import(&mut BufReader::new(opened_file)).map_err(named)?
+        open_file(&memory_path()?)?.import(&mut BufReader::new(opened_file)).map_err(failed)?
     };
-    print_note(quiet, &format!("took over {}", format_lines(news)));
+    print_note(quiet, &format!("imported {}", format_lines(changed)));
     Ok(exit::OK)
 }
 

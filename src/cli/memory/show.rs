@@ -13,15 +13,15 @@ use crate::cli::value_enums::OutputFormat;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct MemoryShowArgs {
-    /// The site of this host. Default: everything.
+    /// Host of the site. Default: all sites
     host: Option<String>,
 
-    /// What to print.
+    /// Output format
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     format: OutputFormat,
 }
 
-/// All that is shown.
+/// The content of the memory, as printed.
 #[derive(Default, serde::Serialize)]
 struct MemoryContents {
     evidence: Vec<TierEntry>,
@@ -32,44 +32,44 @@ struct MemoryContents {
 
 pub(super) fn run(args: &MemoryShowArgs) -> Result<u8, Failure> {
     let host = args.host.as_deref();
-    let known = match open_existing()? {
-        Some(notebook) => MemoryContents {
-            evidence: notebook.tiers(host)?,
-            sizes: notebook.page_sizes(host)?,
-            identities: notebook.clearances(host)?,
-            circuits: notebook.circuits(host)?,
+    let contents = match open_existing()? {
+        Some(memory) => MemoryContents {
+            evidence: memory.tiers(host)?,
+            sizes: memory.page_sizes(host)?,
+            identities: memory.clearances(host)?,
+            circuits: memory.circuits(host)?,
         },
         None => MemoryContents::default(),
     };
     let mut out = std::io::stdout().lock();
-    let shown = match args.format {
-        OutputFormat::Json => writeln!(out, "{}", json!(known)),
-        OutputFormat::Text => write_text(&mut out, &known),
+    let result = match args.format {
+        OutputFormat::Json => writeln!(out, "{}", json!(contents)),
+        OutputFormat::Text => write_text(&mut out, &contents),
     };
-    shown.map_err(Failure::stdout)?;
+    result.map_err(Failure::stdout)?;
     Ok(exit::OK)
 }
 
-fn write_text(out: &mut impl Write, known: &MemoryContents) -> std::io::Result<()> {
-    let MemoryContents { evidence, sizes, identities, circuits } = known;
+fn write_text(out: &mut impl Write, contents: &MemoryContents) -> std::io::Result<()> {
+    let MemoryContents { evidence, sizes, identities, circuits } = contents;
     if evidence.is_empty() && sizes.is_empty() && identities.is_empty() && circuits.is_empty() {
-        return writeln!(out, "nothing is remembered");
+        return writeln!(out, "host memory is empty");
     }
     let mut last = String::new();
     for line in evidence {
-        let area = escape_terminal(&line.section.to_string());
-        if area != last {
-            writeln!(out, "{area}")?;
-            last = area;
+        let section = escape_terminal(&line.section.to_string());
+        if section != last {
+            writeln!(out, "{section}")?;
+            last = section;
         }
-        let state = match line.ask_again {
-            Some(at) => format!("{}, asked again {}", line.state, format_date(at)),
+        let state = match line.retry_at {
+            Some(at) => format!("{}, next probe {}", line.state, format_date(at)),
             None => line.state.to_owned(),
         };
         writeln!(
             out,
             "  {:<11}  {:<24}  {:>6} pages  {:>6} refusals  seen {}  {state}",
-            line.rung.name(),
+            line.mode.name(),
             escape_terminal(&line.profile),
             line.tally.pages,
             line.tally.refusals,
@@ -84,17 +84,17 @@ fn write_text(out: &mut impl Write, known: &MemoryContents) -> std::io::Result<(
             Some(bytes) => format!("usually {bytes} bytes"),
             None => "no usual size".to_owned(),
         };
-        let area = escape_terminal(&line.section.to_string());
-        writeln!(out, "  {area}  {}  {usual}  {} pages", line.form.name(), line.model.pages)?;
+        let section = escape_terminal(&line.section.to_string());
+        writeln!(out, "  {section}  {}  {usual}  {} pages", line.form.name(), line.model.pages)?;
     }
     if !circuits.is_empty() {
-        writeln!(out, "failing")?;
+        writeln!(out, "open circuits")?;
     }
     for line in circuits {
         let host = escape_terminal(&line.host);
         writeln!(
             out,
-            "  {host}  {}  {} {} faults in a row  left alone since {}  tried again {}",
+            "  {host}  {}  {} consecutive {} errors  open since {}  next probe {}",
             line.tier,
             line.faults,
             line.kind,
@@ -103,15 +103,15 @@ fn write_text(out: &mut impl Write, known: &MemoryContents) -> std::io::Result<(
         )?;
     }
     if !identities.is_empty() {
-        writeln!(out, "cleared")?;
+        writeln!(out, "clearances")?;
     }
     for line in identities {
-        let place = Some(escape_terminal(&line.key.place)).filter(|place| !place.is_empty());
-        let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
+        let location = Some(escape_terminal(&line.key.location)).filter(|location| !location.is_empty());
+        let location = location.map(|location| format!(" ({location})")).unwrap_or_default();
         let until =
-            line.until.map_or_else(|| "no end named".to_owned(), |at| format!("until {}", format_date(at)));
+            line.until.map_or_else(|| "no expiry".to_owned(), |at| format!("until {}", format_date(at)));
         let state = if !line.is_portable {
-            "good in the browser only"
+            "valid in the browser only"
         } else if line.was_used {
             "worked"
         } else {
@@ -119,7 +119,7 @@ fn write_text(out: &mut impl Write, known: &MemoryContents) -> std::io::Result<(
         };
         writeln!(
             out,
-            "  {}  {} as {}{place} by {}  cookies {}  {until}  {state}",
+            "  {}  {} as {}{location} by {}  cookies {}  {until}  {state}",
             escape_terminal(&line.host),
             escape_terminal(&line.key.session),
             escape_terminal(&line.key.profile),
@@ -130,11 +130,11 @@ fn write_text(out: &mut impl Write, known: &MemoryContents) -> std::io::Result<(
     Ok(())
 }
 
-/// A time, in UTC, to the second.
+/// Formats a Unix time in UTC, with seconds.
 fn format_date(seconds: i64) -> String {
     let since = u64::try_from(seconds).ok().map(Duration::from_secs);
     let time = since.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
-    // Beyond the year 9999 nothing is said.
+    // RFC 3339 ends with the year 9999.
     time.filter(|_| seconds < 253_402_300_800)
         .map_or_else(|| "-".to_owned(), |time| humantime::format_rfc3339_seconds(time).to_string())
 }

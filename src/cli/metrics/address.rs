@@ -1,9 +1,9 @@
-//! Where metrics are served.
+//! The address of the metrics server.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
-/// An address and a port; a port alone is one of 127.0.0.1.
+/// An address with port. A port alone means 127.0.0.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MetricsAddress(pub(crate) SocketAddr);
 
@@ -14,7 +14,7 @@ impl FromStr for MetricsAddress {
         let local = |port| Self(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
         let port = text.strip_prefix("localhost:").or_else(|| text.strip_prefix(':')).unwrap_or(text);
         port.parse().map(local).or_else(|_| text.parse().map(Self)).map_err(|_| {
-            "expected an address and a port, 127.0.0.1:9100 or [::1]:9100, or a port alone".to_owned()
+            "expected an address with port, as in 127.0.0.1:9100 or [::1]:9100, or a port".to_owned()
         })
     }
 }
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_an_address_that_is_named_is_not_loopback() {
+    fn address_defaults_to_loopback() {
         for (text, address) in [
             ("9100", "127.0.0.1:9100"),
             (":9100", "127.0.0.1:9100"),
@@ -38,8 +38,8 @@ mod tests {
                 Ok(address.into())
             );
         }
-        for wrong in ["", ":", "host:9100", "127.0.0.1", "99999", "127.0.0.1:99999"] {
-            assert!(wrong.parse::<MetricsAddress>().is_err(), "{wrong}");
+        for text in ["", ":", "host:9100", "127.0.0.1", "99999", "127.0.0.1:99999"] {
+            assert!(text.parse::<MetricsAddress>().is_err(), "{text}");
         }
     }
 }

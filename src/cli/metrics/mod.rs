@@ -1,4 +1,4 @@
-//! `--metrics`: what a batch does, as text for Prometheus (OpenMetrics).
+//! `--metrics`: the metrics of a batch, in OpenMetrics text for Prometheus.
 
 mod address;
 mod process;
@@ -21,7 +21,7 @@ use rungs::batch::{FetchRef, Observer, Record, RecordStatus, RunHandle};
 pub(crate) use address::MetricsAddress;
 pub(crate) use server::MetricsServer;
 
-/// What is counted. Clones count together.
+/// The metrics of a batch. Clones share their counts.
 #[derive(Clone)]
 pub(crate) struct Metrics(Arc<MetricSet>);
 
@@ -43,7 +43,7 @@ struct MetricSet {
     run: OnceLock<RunHandle>,
 }
 
-/// What is looked up when somebody asks.
+/// Gauges that are updated at each request for metrics.
 #[derive(Default)]
 struct Gauges {
     in_flight: Gauge,
@@ -60,7 +60,7 @@ struct Gauges {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct AttemptLabels {
     tier: &'static str,
-    /// Or the kind of the error, where there was no answer.
+    /// The kind of the verdict, or of the error when there was no response.
     verdict: &'static str,
     proxy: String,
 }
@@ -84,14 +84,14 @@ struct StatusLabels {
     tier: &'static str,
 }
 
-/// The names that have lines of their own: the first ones.
+/// The label values that have a series of their own. Later values share the series `other`.
 #[derive(Default)]
 struct LabelCap(Mutex<HashSet<String>>);
 
 impl Metrics {
-    /// With `fail_status`, a status of 400 or more is a failure.
+    /// Creates the metrics. With `fail_status`, a status of 400 or more is a failure.
     pub(crate) fn new(fail_status: bool) -> Self {
-        let mut counted = MetricSet {
+        let mut metrics = MetricSet {
             registry: Registry::with_prefix("rungs"),
             attempts: Family::default(),
             attempt_duration: Family::new_with_constructor(seconds_histogram),
@@ -108,78 +108,73 @@ impl Metrics {
             fail_status,
             run: OnceLock::new(),
         };
-        counted.register();
-        Self(Arc::new(counted))
+        metrics.register();
+        Self(Arc::new(metrics))
     }
 
-    /// This is the run that is looked at.
+    /// Sets the run that the gauges read.
     pub(crate) fn attach(&self, run: RunHandle) {
-        // There is one run a program.
+        // A process has one run.
         let _ = self.0.run.set(run);
     }
 
-    /// How much later than asked for the runtime woke somebody.
+    /// Records how late the runtime woke a task.
     fn record_lag(&self, seconds: f64) {
         self.0.lag.observe(seconds);
     }
 
-    /// All of it as text.
+    /// Encodes all metrics as text.
     fn render(&self) -> String {
         self.0.update_gauges();
         let mut text = String::new();
-        encode(&mut text, &self.0.registry).expect("a string takes all that is written to it");
+        encode(&mut text, &self.0.registry).expect("writing to a string does not fail");
         text
     }
 }
 
 impl MetricSet {
     fn register(&mut self) {
-        let Self { registry, gauges: now, .. } = self;
-        registry.register("attempts", "Attempts that are over", self.attempts.clone());
+        let Self { registry, gauges, .. } = self;
+        registry.register("attempts", "Finished attempts", self.attempts.clone());
         let unit = || Unit::Seconds;
-        registry.register_with_unit(
-            "attempt",
-            "How long attempts took",
-            unit(),
-            self.attempt_duration.clone(),
-        );
-        let help = "How long attempts waited for their host's pace";
+        registry.register_with_unit("attempt", "Duration of attempts", unit(), self.attempt_duration.clone());
+        let help = "Time that attempts waited for the rate limit of their host";
         registry.register_with_unit("pace_wait", help, unit(), self.pace_wait.clone());
-        registry.register("fetches", "Fetches that are over", self.fetches.clone());
-        registry.register_with_unit("fetch", "How long fetches took", unit(), self.fetch_duration.clone());
-        let help = "Bytes of bodies received";
+        registry.register("fetches", "Finished fetches", self.fetches.clone());
+        registry.register_with_unit("fetch", "Duration of fetches", unit(), self.fetch_duration.clone());
+        let help = "Received body bytes";
         registry.register_with_unit("received", help, Unit::Bytes, self.bytes.clone());
-        registry.register("begun", "Fetches that began", self.started.clone());
-        let help = "Fetches broken off or failed in a way that may pass, to be made again";
+        registry.register("begun", "Started fetches", self.started.clone());
+        let help = "Fetches that were interrupted or failed transiently and will be repeated";
         registry.register("put_off", help, self.deferred.clone());
-        let help = "How much later than asked for the runtime woke a task";
+        let help = "Delay with which the runtime wakes tasks";
         registry.register_with_unit("loop_lag", help, unit(), self.lag.clone());
-        registry.register("in_flight", "Fetches that began and are not over", now.in_flight.clone());
-        let help = "Places taken by fetches that work, and by whoever looks for the next task";
-        registry.register("working", help, now.working.clone());
-        let help = "Fetches under way that wait for a host, a clock or the browser";
-        registry.register("waiting", help, now.waiting.clone());
-        registry.register("limit", "How many may work at once now", now.limit.clone());
-        registry.register("queue_length", "Tasks read and not begun", now.queue.clone());
-        registry.register("to_repeat", "Tasks kept for the second pass", now.deferred.clone());
-        registry.register("input_read_ratio", "How much of the input is read", now.part.clone());
-        registry.register("open_fds", "File descriptors open", now.descriptors.clone());
-        let help = "Resident memory of the program, browsers not counted";
-        registry.register_with_unit("resident_memory", help, Unit::Bytes, now.memory.clone());
+        registry.register("in_flight", "Fetches in flight", gauges.in_flight.clone());
+        let help = "Concurrency slots in use by active fetches and by workers that look for a task";
+        registry.register("working", help, gauges.working.clone());
+        let help = "Fetches in flight that wait for a host, a timer or the browser";
+        registry.register("waiting", help, gauges.waiting.clone());
+        registry.register("limit", "Current limit of active fetches", gauges.limit.clone());
+        registry.register("queue_length", "Tasks that were read and not started", gauges.queue.clone());
+        registry.register("to_repeat", "Tasks deferred to the second pass", gauges.deferred.clone());
+        registry.register("input_read_ratio", "Part of the input that was read", gauges.part.clone());
+        registry.register("open_fds", "Open file descriptors", gauges.descriptors.clone());
+        let help = "Resident memory of the program, without browsers";
+        registry.register_with_unit("resident_memory", help, Unit::Bytes, gauges.memory.clone());
     }
 
     fn update_gauges(&self) {
-        let now = &self.gauges;
-        now.descriptors.set(process::open_descriptors().map_or(-1, to_i64));
-        now.memory.set(process::resident_memory().map_or(-1, to_i64));
+        let gauges = &self.gauges;
+        gauges.descriptors.set(process::open_descriptors().map_or(-1, to_i64));
+        gauges.memory.set(process::resident_memory().map_or(-1, to_i64));
         let Some(progress) = self.run.get().map(RunHandle::progress) else { return };
-        let begun = progress.counters.attempted + now.in_flight.get().unsigned_abs() + progress.put_off;
-        now.working.set(to_i64(progress.working));
-        now.waiting.set(to_i64(progress.waiting));
-        now.limit.set(to_i64(progress.limit));
-        now.queue.set(to_i64(progress.read.saturating_sub(begun)));
-        now.deferred.set(to_i64(progress.put_off));
-        now.part.set(progress.part);
+        let started = progress.counters.attempted + gauges.in_flight.get().unsigned_abs() + progress.put_off;
+        gauges.working.set(to_i64(progress.working));
+        gauges.waiting.set(to_i64(progress.waiting));
+        gauges.limit.set(to_i64(progress.limit));
+        gauges.queue.set(to_i64(progress.read.saturating_sub(started)));
+        gauges.deferred.set(to_i64(progress.put_off));
+        gauges.part.set(progress.part);
     }
 }
 
@@ -199,8 +194,8 @@ impl Observer for Metrics {
             (None, None) => "none",
         };
         self.0.attempts.get_or_create(&AttemptLabels { tier, verdict, proxy: proxy.clone() }).inc();
-        let took = attempt.elapsed.as_secs_f64();
-        self.0.attempt_duration.get_or_create(&ProxyLabels { tier, proxy }).observe(took);
+        let elapsed = attempt.elapsed.as_secs_f64();
+        self.0.attempt_duration.get_or_create(&ProxyLabels { tier, proxy }).observe(elapsed);
         self.0.pace_wait.observe(attempt.waited.as_secs_f64());
     }
 
@@ -214,8 +209,8 @@ impl Observer for Metrics {
         let tier = record.tier().map_or("none", rungs::Tier::name);
         let host = self.0.hosts.label_for(fetch.host);
         self.0.fetches.get_or_create(&FetchLabels { ending, tier, host }).inc();
-        let took = record.elapsed().as_secs_f64();
-        self.0.fetch_duration.get_or_create(&StatusLabels { ending, tier }).observe(took);
+        let elapsed = record.elapsed().as_secs_f64();
+        self.0.fetch_duration.get_or_create(&StatusLabels { ending, tier }).observe(elapsed);
         if let Ok(page) = record.outcome() {
             self.0.bytes.inc_by(page.body_len());
         }
@@ -228,7 +223,7 @@ impl Observer for Metrics {
 }
 
 impl LabelCap {
-    /// The name itself while there are few; `other` for one more.
+    /// Returns the name itself, or `other` when [`MAX_LABELS`] names have a series.
     fn label_for(&self, name: &str) -> String {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.contains(name) {
@@ -242,7 +237,7 @@ impl LabelCap {
     }
 }
 
-/// From 2 ms to about a minute.
+/// Creates a histogram with buckets from 2 ms to about a minute.
 fn seconds_histogram() -> Histogram {
     Histogram::new(exponential_buckets(0.002, 2.0, 16))
 }
@@ -251,9 +246,9 @@ fn to_i64(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// How many hosts, and how many proxies, have lines of their own.
+/// The maximum number of hosts, and of proxies, with a series of their own.
 const MAX_LABELS: usize = 100;
-/// No name of a host is longer.
+/// The maximum length of a label value. Host names are shorter.
 const MAX_LABEL_BYTES: usize = 300;
 
 #[cfg(test)]
@@ -261,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_few_and_escaped() {
+    fn label_values_are_capped_and_escaped() {
         let metrics = Metrics::new(false);
         for n in 0..10_000 {
             let host = metrics.0.hosts.label_for(&format!("{n}\"\n\\.example"));

@@ -1,15 +1,15 @@
-//! What the program takes of the machine. `None` where the system does not say.
+//! Resources used by this process. `None` when the system does not report them.
 
 use std::fs;
 
-/// File descriptors open.
+/// Returns the number of open file descriptors.
 pub(super) fn open_descriptors() -> Option<u64> {
-    // One of them is the folder being read.
+    // One of them is the directory that is being read.
     let open = fs::read_dir("/proc/self/fd").ok()?.count();
     u64::try_from(open).ok()?.checked_sub(1)
 }
 
-/// Bytes of memory that are resident.
+/// Returns the resident memory in bytes.
 pub(super) fn resident_memory() -> Option<u64> {
     let text = fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_has_memory_and_descriptors() {
+    fn process_reports_memory_and_descriptors() {
         assert!(open_descriptors().unwrap() > 2);
         assert!(resident_memory().unwrap() > 1 << 20);
     }

@@ -1,4 +1,4 @@
-//! The server: GET /metrics and nothing else, a connection a request, all of it bounded.
+//! The metrics server: serves GET /metrics only, one request per connection, with limits on size, time and connections.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -13,28 +13,28 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::{Metrics, MetricsAddress};
 use crate::cli::exit::Failure;
 
-/// Serves until it is dropped.
+/// A metrics server. Dropping it stops it.
 pub(crate) struct MetricsServer {
     address: SocketAddr,
     tasks: [JoinHandle<()>; 2],
 }
 
 impl MetricsServer {
-    /// Begins to serve.
+    /// Starts to serve.
     pub(crate) async fn start(address: MetricsAddress, metrics: Metrics) -> Result<Self, Failure> {
-        let unusable = |cause| Failure::Io(format!("--metrics {}: could not listen", address.0), cause);
-        let listener = TcpListener::bind(address.0).await.map_err(unusable)?;
-        let at = listener.local_addr().map_err(unusable)?;
+        let failed = |cause| Failure::Io(format!("--metrics {}: could not listen", address.0), cause);
+        let listener = TcpListener::bind(address.0).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
         let tasks = [tokio::spawn(measure_lag(metrics.clone())), tokio::spawn(accept(listener, metrics))];
-        Ok(Self { address: at, tasks })
+        Ok(Self { address, tasks })
     }
 
-    /// Where it can be asked.
+    /// Returns the URL of the metrics.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/metrics", self.address)
     }
 
-    /// Whether others than this machine can ask it.
+    /// Whether other machines can connect.
     pub(crate) fn is_public(&self) -> bool {
         !self.address.ip().is_loopback()
     }
@@ -46,7 +46,7 @@ impl Drop for MetricsServer {
     }
 }
 
-/// Measures how late the runtime is.
+/// Measures how late the runtime wakes this task.
 async fn measure_lag(metrics: Metrics) {
     loop {
         let due = Instant::now() + LAG_INTERVAL;
@@ -56,19 +56,19 @@ async fn measure_lag(metrics: Metrics) {
 }
 
 async fn accept(listener: TcpListener, metrics: Metrics) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let metrics = metrics.clone();
                 tokio::spawn(async move {
-                    // Who is slow, or goes away, is not answered.
+                    // A slow client, or one that disconnects, gets no response.
                     let _ = timeout(REQUEST_TIMEOUT, handle_connection(stream, &metrics)).await;
-                    drop(place);
+                    drop(permit);
                 });
             }
-            // No file descriptor is left, perhaps: soon there is.
+            // File descriptors may be exhausted, so it pauses before the next connection.
             Err(_) => sleep(LAG_INTERVAL).await,
         }
     }
@@ -90,20 +90,20 @@ async fn handle_connection(mut stream: TcpStream, metrics: &Metrics) -> std::io:
     stream.shutdown().await
 }
 
-/// A request's head, or the part of it that is allowed.
+/// Reads a request head, up to [`MAX_HEAD_BYTES`].
 async fn read_head(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let mut part = [0; 1024];
+    let mut buffer = [0; 1024];
     while bytes.len() < MAX_HEAD_BYTES && !bytes.windows(4).any(|four| four == b"\r\n\r\n") {
-        match stream.read(&mut part).await? {
+        match stream.read(&mut buffer).await? {
             0 => break,
-            read => bytes.extend_from_slice(&part[..read]),
+            read => bytes.extend_from_slice(&buffer[..read]),
         }
     }
     Ok(bytes)
 }
 
-/// What to answer to such a head.
+/// Returns the status of the response to a request head.
 fn response_status(head: &[u8], public: bool) -> &'static str {
     let mut fields = [httparse::EMPTY_HEADER; 32];
     let mut request = httparse::Request::new(&mut fields);
@@ -116,7 +116,7 @@ fn response_status(head: &[u8], public: bool) -> &'static str {
         Err(_) => return "400 Bad Request",
     }
     let host = request.headers.iter().find(|field| field.name.eq_ignore_ascii_case("host"));
-    // A page elsewhere may have its own name lead here, and would read what only this machine may.
+    // DNS rebinding: a web page could resolve its own name to this address and read the metrics.
     if !public && !host.is_some_and(|field| is_local_host(field.value)) {
         return "403 Forbidden";
     }
@@ -127,7 +127,7 @@ fn response_status(head: &[u8], public: bool) -> &'static str {
     }
 }
 
-/// Whether a `Host` is an address, or this machine.
+/// Whether a `Host` is an IP address or `localhost`.
 fn is_local_host(host: &[u8]) -> bool {
     let Ok(host) = std::str::from_utf8(host) else { return false };
     let name =
@@ -137,13 +137,13 @@ fn is_local_host(host: &[u8]) -> bool {
 }
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// The longest head of a request.
+/// The maximum size of a request head.
 const MAX_HEAD_BYTES: usize = 8192;
-/// Requests at once; others wait.
+/// The maximum number of concurrent connections. Others wait.
 const MAX_CONNECTIONS: usize = 8;
-/// The longest a request may take.
+/// The maximum time of one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often it is measured how late the runtime is.
+/// The interval of lag measurements.
 const LAG_INTERVAL: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn only_metrics_are_served_and_only_to_this_machine() {
-        for (head, public, answer) in [
+        for (head, public, status) in [
             ("GET /metrics HTTP/1.1\r\nhost: 127.0.0.1:9100\r\n\r\n", false, "200"),
             ("GET /metrics?x=1 HTTP/1.1\r\nHost: localhost\r\n\r\n", false, "200"),
             ("GET /metrics HTTP/1.1\r\nHost: [::1]:9100\r\n\r\n", false, "200"),
@@ -164,7 +164,7 @@ mod tests {
             ("GET /metrics HTTP/1.1\r\nHost: local", false, "400"),
             ("\x16\x03\x01\x02", false, "400"),
         ] {
-            assert!(response_status(head.as_bytes(), public).starts_with(answer), "{head}");
+            assert!(response_status(head.as_bytes(), public).starts_with(status), "{head}");
         }
         let long = format!("GET /{} HTTP/1.1\r\n", "x".repeat(MAX_HEAD_BYTES));
         assert!(response_status(long.as_bytes(), false).starts_with("431"));

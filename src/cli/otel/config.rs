@@ -1,5 +1,5 @@
-//! The environment variables that OpenTelemetry has for where spans go, each one a constant. Those of the SDK
-//! (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_…`) it reads by itself.
+//! The environment variables of OpenTelemetry that configure the export of spans. The SDK reads its own variables
+//! (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_…`).
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,24 +7,24 @@ use std::time::Duration;
 
 use rungs::{Secret, redact};
 
-/// `true` switches all of it off.
+/// `true` disables the export.
 const DISABLED: &str = "OTEL_SDK_DISABLED";
-/// `otlp`, or `none` for no spans. Default: `otlp` where an endpoint is named.
+/// `otlp`, or `none` for no spans. Default: `otlp` if an endpoint is set.
 const EXPORTER: &str = "OTEL_TRACES_EXPORTER";
-/// Where spans are sent, as it is.
+/// The URL that spans are sent to, used as it is.
 const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
-/// The collector: spans go to `/v1/traces` there. Default: `http://localhost:4318`.
+/// The base URL of the collector. Spans go to its `/v1/traces`. Default: `http://localhost:4318`.
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
-/// How it is spoken to: by HTTP, whether this says `http/json` or `http/protobuf`.
+/// The protocol. `http/json` and `http/protobuf` are accepted; both send JSON.
 const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
-/// Header fields that it wants, as in `name=value,name=value`; values with percent signs are decoded.
+/// Request headers, as in `name=value,name=value`. Values are percent-decoded.
 const HEADERS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"];
-/// The most time for sending, in milliseconds. Default: 10000.
+/// The timeout of one export in milliseconds. Default: 10000.
 const TIMEOUTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"];
-/// A file of certificates to trust.
+/// A file with CA certificates to trust.
 const CERTIFICATES: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"];
 
-/// Where spans go.
+/// The configuration of the OTLP export.
 #[derive(Clone, Debug)]
 pub(super) struct OtlpConfig {
     pub(super) url: String,
@@ -34,24 +34,24 @@ pub(super) struct OtlpConfig {
 }
 
 impl OtlpConfig {
-    /// What the variables say; `None` where they name none, or want none.
+    /// Reads the variables. Returns `None` when they set no collector or disable the export.
     ///
     /// # Errors
-    /// What is wrong, and in which variable.
+    /// A message that names the variable and its fault.
     pub(super) fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, String> {
-        // An empty one is as good as none.
+        // An empty variable counts as unset.
         let read = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
         let first = |names: &[&'static str]| names.iter().find_map(|name| Some((*name, read(name)?)));
         if read(DISABLED).is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             return Ok(None);
         }
-        let wanted = match read(EXPORTER).as_deref() {
+        let is_enabled = match read(EXPORTER).as_deref() {
             None => false,
             Some("otlp") => true,
             Some("none") => return Ok(None),
             Some(other) => {
                 return Err(format!(
-                    "{EXPORTER} is `{}`; it can be otlp or none",
+                    "{EXPORTER} is `{}`; expected otlp or none",
                     redact::escape_terminal(other)
                 ));
             }
@@ -59,7 +59,7 @@ impl OtlpConfig {
         let (name, url) = match (read(TRACES_ENDPOINT), read(ENDPOINT)) {
             (Some(url), _) => (TRACES_ENDPOINT, url),
             (None, Some(url)) => (ENDPOINT, format!("{}/v1/traces", url.trim_end_matches('/'))),
-            (None, None) if wanted => (ENDPOINT, "http://localhost:4318/v1/traces".to_owned()),
+            (None, None) if is_enabled => (ENDPOINT, "http://localhost:4318/v1/traces".to_owned()),
             (None, None) => return Ok(None),
         };
         if let Err(error) = rungs::parse_url(&url) {
@@ -67,22 +67,21 @@ impl OtlpConfig {
         }
         if let Some((name, protocol)) = first(&PROTOCOLS).filter(|(_, value)| !value.starts_with("http/")) {
             return Err(format!(
-                "{name} is `{}`; only http/json is spoken here",
+                "{name} is `{}`; only http/json is supported",
                 redact::escape_terminal(&protocol)
             ));
         }
         let timeout = match first(&TIMEOUTS) {
             None => TIMEOUT,
             Some((name, value)) => value.trim().parse().map(Duration::from_millis).map_err(|_| {
-                format!("{name} is `{}`; it is a number of milliseconds", redact::escape_terminal(&value))
+                format!("{name} is `{}`; expected a number of milliseconds", redact::escape_terminal(&value))
             })?,
         };
         let headers = match first(&HEADERS) {
             None => Vec::new(),
-            // What is malformed is not shown: it may be a secret.
-            Some((name, value)) => {
-                parse_headers(&value).ok_or_else(|| format!("{name} is not like `name=value,name=value`"))?
-            }
+            // The message omits the value, which may contain a secret.
+            Some((name, value)) => parse_headers(&value)
+                .ok_or_else(|| format!("{name} does not have the form `name=value,name=value`"))?,
         };
         let certificates = first(&CERTIFICATES).map(|(_, path)| path.into());
         Ok(Some(Self { url, headers, timeout, certificates }))
@@ -117,13 +116,13 @@ mod tests {
     }
 
     #[test]
-    fn spans_go_where_the_variables_say() {
+    fn variables_set_the_url_of_the_export() {
         let url = |variables: &[(&str, &str)]| read(variables).unwrap().map(|collector| collector.url);
         assert_eq!(url(&[]), None);
         assert_eq!(url(&[(ENDPOINT, " ")]), None);
-        let there = Some("http://c:4318/v1/traces".to_owned());
-        assert_eq!(url(&[(ENDPOINT, "http://c:4318")]), there);
-        assert_eq!(url(&[(ENDPOINT, "http://c:4318/")]), there);
+        let expected = Some("http://c:4318/v1/traces".to_owned());
+        assert_eq!(url(&[(ENDPOINT, "http://c:4318")]), expected);
+        assert_eq!(url(&[(ENDPOINT, "http://c:4318/")]), expected);
         assert_eq!(
             url(&[(ENDPOINT, "http://c"), (TRACES_ENDPOINT, "http://t/x")]),
             Some("http://t/x".into())
@@ -135,9 +134,9 @@ mod tests {
 
     #[test]
     fn headers_are_decoded_and_not_shown() {
-        let told =
+        let config =
             read(&[(ENDPOINT, "http://c"), (HEADERS[1], "x-key=hunter2%20x, y=1"), (TIMEOUTS[1], "250")]);
-        let collector = told.unwrap().unwrap();
+        let collector = config.unwrap().unwrap();
         let fields: Vec<_> =
             collector.headers.iter().map(|(name, value)| (&name[..], value.expose())).collect();
         assert_eq!(fields, [("x-key", "hunter2 x"), ("y", "1")]);
@@ -146,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_names_its_variable_and_no_secret() {
+    fn error_names_its_variable_and_contains_no_secret() {
         for (name, value) in [
             (ENDPOINT, "collector:4317"),
             (TRACES_ENDPOINT, "http://jane:hunter2@[bad"),
@@ -159,8 +158,8 @@ mod tests {
             if !name.ends_with("ENDPOINT") {
                 variables.push((ENDPOINT, "http://c"));
             }
-            let wrong = read(&variables).expect_err(name);
-            assert!(wrong.starts_with(name) && !wrong.contains("hunter2"), "{wrong}");
+            let error = read(&variables).expect_err(name);
+            assert!(error.starts_with(name) && !error.contains("hunter2"), "{error}");
         }
     }
 }

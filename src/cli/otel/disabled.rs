@@ -1,19 +1,19 @@
-//! A build that sends no spans.
+//! The stand-in for `otel` in a build without that feature. It sends no spans.
 
 use tracing::Metadata;
 use tracing_subscriber::layer::Identity;
 
-/// None, though a collector may be named.
+/// Sends nothing. Remembers whether the environment sets a collector.
 pub(crate) struct Spans {
-    is_wanted: bool,
+    is_requested: bool,
 }
 
 impl Spans {
     pub(crate) fn read() -> Self {
-        Self { is_wanted: std::env::var_os(ENDPOINT).is_some_and(|value| !value.is_empty()) }
+        Self { is_requested: std::env::var_os(ENDPOINT).is_some_and(|value| !value.is_empty()) }
     }
 
-    #[expect(clippy::unused_self, reason = "the build that sends them has something there")]
+    #[expect(clippy::unused_self, reason = "the signature of the build with the feature")]
     pub(crate) const fn layer(&self) -> Option<Identity> {
         None
     }
@@ -22,16 +22,14 @@ impl Spans {
         false
     }
 
-    /// Somebody who names a collector is told, with `-v`, why it hears nothing.
-    pub(crate) fn tell(&self) {
-        if self.is_wanted {
-            tracing::info!(
-                "{ENDPOINT} is set, and this build sends no spans: build it with `--features otel`"
-            );
+    /// Logs, with `-v`, that a collector is set but receives no spans.
+    pub(crate) fn log_config_error(&self) {
+        if self.is_requested {
+            tracing::info!("{ENDPOINT} is set, but this build sends no spans; build with `--features otel`");
         }
     }
 
-    #[expect(clippy::unused_self, reason = "the build that sends them has something there")]
+    #[expect(clippy::unused_self, reason = "the signature of the build with the feature")]
     pub(crate) const fn flush(self) {}
 }
 

@@ -1,4 +1,4 @@
-//! What sends spans: our own plain tier, on a thread of its own that nobody listens to.
+//! The span exporter. It uses the plain tier, on a thread whose spans are not recorded.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,41 +15,41 @@ use tracing::subscriber::NoSubscriber;
 use super::config::OtlpConfig;
 use super::otlp;
 
-/// Called by the SDK, from a thread of the SDK's.
+/// An OTLP exporter. The SDK calls it from a thread of its own.
 #[derive(Debug)]
 pub(super) struct OtlpExporter {
     config: OtlpConfig,
     fetcher: Fetcher,
     resource: Resource,
-    /// Gone when this is dropped.
+    /// Taken when the exporter is dropped.
     runtime: Option<Runtime>,
-    /// It was said that spans are lost.
+    /// Whether a loss of spans was logged.
     has_warned: Arc<AtomicBool>,
 }
 
 impl OtlpExporter {
-    pub(super) fn new(collector: OtlpConfig, is_told: Arc<AtomicBool>) -> Result<Self, String> {
+    pub(super) fn new(config: OtlpConfig, has_warned: Arc<AtomicBool>) -> Result<Self, String> {
         let mut builder = Fetcher::builder().max_tier(Tier::Plain).robots(RobotsPolicy::Ignore).retries(0);
-        if let Some(path) = &collector.certificates {
+        if let Some(path) = &config.certificates {
             builder = builder.ca_file(path);
         }
         let fetcher = builder.build().map_err(|error| error.chain())?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("rungs-otel")
-            // The fetches that carry spans must not bring forth more of them.
+            // The fetches of the exporter must not create spans themselves.
             .on_thread_start(|| std::mem::forget(tracing::subscriber::set_default(NoSubscriber::new())))
             .enable_all()
             .build()
-            .map_err(|cause| format!("no thread to send them with: {cause}"))?;
+            .map_err(|cause| format!("could not start a thread to send them: {cause}"))?;
         let resource = Resource::builder_empty().build();
-        Ok(Self { config: collector, fetcher, resource, runtime: Some(runtime), has_warned: is_told })
+        Ok(Self { config, fetcher, resource, runtime: Some(runtime), has_warned })
     }
 
-    /// The first loss is told, and no other.
+    /// Logs the first loss of spans only.
     fn report_loss(&self, why: String) -> OTelSdkError {
         if !self.has_warned.swap(true, Ordering::Relaxed) {
-            tracing::warn!(collector = %self.config, why, "spans are lost: they could not be sent");
+            tracing::warn!(collector = %self.config, why, "spans are lost: could not send them");
         }
         OTelSdkError::InternalFailure(why)
     }
@@ -59,9 +59,9 @@ impl SpanExporter for OtlpExporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let Some(runtime) = &self.runtime else { return Err(OTelSdkError::AlreadyShutdown) };
         let body = otlp::body(&batch, &self.resource);
-        let sending = runtime.spawn(send(self.fetcher.clone(), self.config.clone(), body));
-        let sent = sending.await.unwrap_or_else(|_| Err("the program ends".to_owned()));
-        sent.map_err(|why| self.report_loss(why))
+        let task = runtime.spawn(send(self.fetcher.clone(), self.config.clone(), body));
+        let result = task.await.unwrap_or_else(|_| Err("the program is ending".to_owned()));
+        result.map_err(|why| self.report_loss(why))
     }
 
     fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
@@ -90,6 +90,7 @@ async fn send(fetcher: Fetcher, collector: OtlpConfig, body: Vec<u8>) -> Result<
     for (name, value) in &collector.headers {
         request = request.header(name, value.expose());
     }
-    let page = request.send().await.map_err(|error| error.chain())?;
-    if page.status().is_success() { Ok(()) } else { Err(format!("the collector said {}", page.status())) }
+    let response = request.send().await.map_err(|error| error.chain())?;
+    let status = response.status();
+    if status.is_success() { Ok(()) } else { Err(format!("the collector answered {status}")) }
 }

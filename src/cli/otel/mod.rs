@@ -1,5 +1,5 @@
-//! Spans to an OpenTelemetry collector, where the standard environment variables name one. The SDK samples them and
-//! queues them up; what is here sends them off the threads that fetch.
+//! Export of spans to an OpenTelemetry collector that the standard environment variables set. The SDK samples and
+//! queues spans. This module sends them, outside the threads that fetch.
 
 mod config;
 mod exporter;
@@ -21,33 +21,33 @@ use tracing_subscriber::registry::LookupSpan;
 use config::OtlpConfig;
 use exporter::OtlpExporter;
 
-/// The spans of this process, on their way to a collector; or to nowhere.
+/// The export of this process's spans, if a collector is set.
 pub(crate) struct Spans {
     exporter: Option<(SdkTracerProvider, OtlpConfig, Arc<AtomicBool>)>,
     config_error: Option<String>,
 }
 
 impl Spans {
-    /// As the environment says. Sends nothing yet.
+    /// Reads the environment. Sends nothing yet.
     pub(crate) fn read() -> Self {
         match Self::build_provider(|name| std::env::var(name).ok()) {
-            Ok(sent) => Self { exporter: sent, config_error: None },
-            Err(wrong) => Self { exporter: None, config_error: Some(wrong) },
+            Ok(exporter) => Self { exporter, config_error: None },
+            Err(error) => Self { exporter: None, config_error: Some(error) },
         }
     }
 
     fn build_provider(
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Option<(SdkTracerProvider, OtlpConfig, Arc<AtomicBool>)>, String> {
-        let Some(collector) = OtlpConfig::from_variables(variable)? else { return Ok(None) };
-        let is_told = Arc::default();
-        let sender = OtlpExporter::new(collector.clone(), Arc::clone(&is_told))?;
+        let Some(config) = OtlpConfig::from_variables(variable)? else { return Ok(None) };
+        let has_warned = Arc::default();
+        let exporter = OtlpExporter::new(config.clone(), Arc::clone(&has_warned))?;
         let provider =
-            SdkTracerProvider::builder().with_resource(resource()).with_batch_exporter(sender).build();
-        Ok(Some((provider, collector, is_told)))
+            SdkTracerProvider::builder().with_resource(resource()).with_batch_exporter(exporter).build();
+        Ok(Some((provider, config, has_warned)))
     }
 
-    /// What hands them over.
+    /// Returns the layer that passes spans to the SDK.
     pub(crate) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(&self) -> Option<impl Layer<S> + use<S>> {
         let (provider, ..) = self.exporter.as_ref()?;
         let layer = tracing_opentelemetry::layer()
@@ -56,42 +56,43 @@ impl Spans {
             .with_threads(false)
             .with_target(false)
             .with_tracked_inactivity(false);
-        // Events stay here: they are the log.
-        let ours = |about: &Metadata<'_>| about.is_span() && about.target().starts_with("rungs");
-        Some(layer.with_filter(filter_fn(ours)))
+        // Events are not exported. They go to the log.
+        let is_own_span =
+            |metadata: &Metadata<'_>| metadata.is_span() && metadata.target().starts_with("rungs");
+        Some(layer.with_filter(filter_fn(is_own_span)))
     }
 
-    /// Whether the SDK says that it lost spans: in the log, though it is no word of ours.
-    pub(crate) fn is_loss(about: &Metadata<'_>) -> bool {
-        about.name().starts_with("BatchSpanProcessor.Span")
+    /// Whether an event of the SDK reports lost spans. The log shows it although it is not an event of this program.
+    pub(crate) fn is_loss(metadata: &Metadata<'_>) -> bool {
+        metadata.name().starts_with("BatchSpanProcessor.Span")
     }
 
-    /// Says what of the environment was not understood. Not said before there is a log.
-    pub(crate) fn tell(&self) {
-        if let Some(wrong) = &self.config_error {
-            tracing::warn!("no spans are sent: {wrong}");
+    /// Logs an error in the environment variables. Must be called after logging has started.
+    pub(crate) fn log_config_error(&self) {
+        if let Some(error) = &self.config_error {
+            tracing::warn!("sending no spans: {error}");
         }
     }
 
-    /// Sends what is left, within a few seconds.
+    /// Sends the remaining spans, for at most [`FLUSH`].
     pub(crate) fn flush(self) {
-        let Some((provider, collector, is_told)) = self.exporter else { return };
-        if provider.shutdown_with_timeout(FLUSH).is_err() && !is_told.swap(true, Ordering::Relaxed) {
-            tracing::warn!(%collector, "the last spans are lost: the collector did not take them in {FLUSH:?}");
+        let Some((provider, collector, has_warned)) = self.exporter else { return };
+        if provider.shutdown_with_timeout(FLUSH).is_err() && !has_warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(%collector, "the last spans are lost: the collector did not accept them within {FLUSH:?}");
         }
     }
 }
 
-/// Who sends them: `rungs`, unless the environment names it otherwise.
+/// Returns the resource of the spans. The service name is `rungs` unless the environment sets one.
 fn resource() -> Resource {
-    let said = Resource::builder().build();
-    let name = said.get(&Key::from_static_str("service.name")).map(|name| name.to_string());
-    let named = name.filter(|name| !name.starts_with("unknown_service"));
+    let from_env = Resource::builder().build();
+    let name = from_env.get(&Key::from_static_str("service.name")).map(|name| name.to_string());
+    let name = name.filter(|name| !name.starts_with("unknown_service"));
     Resource::builder()
-        .with_service_name(named.unwrap_or_else(|| "rungs".to_owned()))
+        .with_service_name(name.unwrap_or_else(|| "rungs".to_owned()))
         .with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
         .build()
 }
 
-/// How long the program waits at its end.
+/// The maximum time to send remaining spans at the end of the program.
 const FLUSH: Duration = Duration::from_secs(3);

@@ -1,5 +1,5 @@
-//! Spans as OTLP writes them in JSON: <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>. Ids are
-//! hexadecimal there, and integers of 64 bits are strings.
+//! The JSON encoding of OTLP: <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>. Ids are hexadecimal,
+//! and 64-bit integers are strings.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SpanData;
 use serde_json::json;
 
-/// The body of one request to a collector.
+/// Encodes the body of one export request.
 pub(super) fn body(spans: &[SpanData], resource: &Resource) -> Vec<u8> {
     let spans: Vec<_> = spans.iter().map(span).collect();
     json!({
@@ -69,7 +69,7 @@ fn any_value(value: &Value) -> serde_json::Value {
         Value::Bool(value) => json!({ "boolValue": value }),
         Value::I64(value) => json!({ "intValue": value.to_string() }),
         Value::F64(value) => json!({ "doubleValue": value }),
-        // No span of ours has a list.
+        // Spans of this program have no list values.
         other => json!({ "stringValue": other.as_str() }),
     }
 }

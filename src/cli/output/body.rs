@@ -1,10 +1,10 @@
-//! The body alone, with the headers before it when asked for.
+//! Output of the body, with the headers before it on request.
 
 use std::io::Write;
 
 use rungs::{Response, redact};
 
-/// Writes a page, or says that it did not: a terminal gets control characters escaped, and no binary.
+/// Writes a page. On a terminal, escapes control characters and returns `false` for a binary body without writing it.
 pub(crate) fn write(
     out: &mut impl Write,
     page: &Response,
@@ -24,7 +24,7 @@ pub(crate) fn write(
     }
     for line in text.split_inclusive('\n') {
         let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
-        // A tab and a carriage return do no harm.
+        // Tabs and carriage returns are harmless on a terminal.
         let parts: Vec<String> =
             line.trim_end_matches('\r').split('\t').map(redact::escape_terminal).collect();
         write!(out, "{}{end}", parts.join("\t"))?;

@@ -1,11 +1,11 @@
-//! What was tried and what it cost, for people.
+//! Human-readable output of attempts, their cost and their diagnosis.
 
 use std::io::{self, Write};
 use std::time::Duration;
 
 use rungs::{Attempt, Error, Response, redact};
 
-/// A URL as it was typed, fit to be shown: a very long one by its beginning.
+/// Returns a URL as typed, safe for a terminal and without credentials. A very long one is truncated.
 pub(crate) fn display_url(url: &str) -> String {
     let text = redact::url_text(url);
     let cut = text.char_indices().nth(MAX_URL_CHARS).map(|(at, _)| at);
@@ -16,7 +16,7 @@ pub(crate) fn display_url(url: &str) -> String {
     shown
 }
 
-/// Tells a failure: what, the attempts, why perhaps, the hint.
+/// Writes a failure: the error, the attempts, the probable cause and the hint.
 pub(crate) fn write_failure(
     out: &mut impl Write,
     url: &str,
@@ -25,11 +25,11 @@ pub(crate) fn write_failure(
 ) -> io::Result<()> {
     let shown = display_url(error.url().unwrap_or(url));
     let attempts = error.trace().map(rungs::Trace::attempts).unwrap_or_default();
-    let what = redact::escape_terminal(&error.chain());
+    let message = redact::escape_terminal(&error.chain());
     if attempts.is_empty() {
-        writeln!(out, "error: {what}")?;
+        writeln!(out, "error: {message}")?;
     } else {
-        writeln!(out, "error: could not fetch {shown}: {what}")?;
+        writeln!(out, "error: could not fetch {shown}: {message}")?;
     }
     if attempts.len() > 1 || attempts.iter().any(|attempt| attempt.status.is_some()) || evidence {
         write_attempts(out, attempts, evidence)?;
@@ -38,14 +38,14 @@ pub(crate) fn write_failure(
     if let Some(diagnosis) = &diagnosis {
         writeln!(out, "why: {}", redact::escape_terminal(&diagnosis.to_string()))?;
     }
-    let change = || diagnosis.as_ref()?.suggestions.first().map(String::as_str);
-    if let Some(hint) = error.hint().or_else(change) {
+    let suggestion = || diagnosis.as_ref()?.suggestions.first().map(String::as_str);
+    if let Some(hint) = error.hint().or_else(suggestion) {
         writeln!(out, "hint: {}", redact::escape_terminal(hint))?;
     }
     Ok(())
 }
 
-/// Tells a success, for `--trace`.
+/// Writes a success, for `--trace`.
 pub(crate) fn write_success(out: &mut impl Write, url: &str, page: &Response) -> io::Result<()> {
     writeln!(
         out,
@@ -70,10 +70,14 @@ fn write_attempts(out: &mut impl Write, attempts: &[Attempt], evidence: bool) ->
             continue;
         }
         if attempt.waited >= Duration::from_millis(1) {
-            writeln!(out, "               after {} ms of waiting for its turn", attempt.waited.as_millis())?;
+            writeln!(
+                out,
+                "               after waiting {} ms for a rate-limit slot",
+                attempt.waited.as_millis()
+            )?;
         }
-        if let Some(way) = format_route(attempt) {
-            writeln!(out, "               {way}")?;
+        if let Some(route) = format_route(attempt) {
+            writeln!(out, "               {route}")?;
         }
         for found in attempt.verdict.iter().flat_map(|verdict| &verdict.evidence) {
             let text = redact::escape_terminal(&found.text);
@@ -91,12 +95,12 @@ fn write_attempts(out: &mut impl Write, attempts: &[Attempt], evidence: bool) ->
     Ok(())
 }
 
-/// Which way it went, where that was not simply direct.
+/// Returns the route of an attempt, or `None` for an ordinary direct connection.
 fn format_route(attempt: &Attempt) -> Option<String> {
     let session = attempt.session.as_ref().map(|session| format!(", session {session}")).unwrap_or_default();
     match &attempt.proxy {
         Some(proxy) => Some(format!("by {}{session}", redact::escape_terminal(proxy))),
-        None => attempt.fallback.then(|| "without a proxy, since none works".to_owned()),
+        None => attempt.fallback.then(|| "without a proxy, because no proxy works".to_owned()),
     }
 }
 
@@ -104,9 +108,9 @@ fn format_verdict(attempt: &Attempt) -> String {
     match (&attempt.verdict, &attempt.error) {
         (Some(verdict), _) => redact::escape_terminal(&verdict.to_string()),
         (None, Some(error)) => format!("{} error", error.kind),
-        (None, None) => "no answer".to_owned(),
+        (None, None) => "no response".to_owned(),
     }
 }
 
-/// How many characters of a URL are shown.
+/// The maximum number of characters of a URL that are shown.
 const MAX_URL_CHARS: usize = 500;

@@ -1,4 +1,4 @@
-//! One JSON object a fetch, with stable keys.
+//! JSON output: one object per fetch, with stable keys.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -13,7 +13,7 @@ pub(crate) fn write(out: &mut impl Write, record: &Record, indented: bool) -> io
     writeln!(out, "{}", escape_controls(&text))
 }
 
-/// JSON leaves some control characters of Unicode as they are. A terminal would obey them.
+/// Escapes the control characters that JSON leaves unescaped and that a terminal would interpret.
 fn escape_controls(json: &str) -> Cow<'_, str> {
     let harmful = |c: char| c != '\n' && redact::is_harmful(c);
     if !json.contains(harmful) {

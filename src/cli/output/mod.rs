@@ -1,4 +1,4 @@
-//! How outcomes are shown: one format a file.
+//! Output formats, one per file.
 
 pub(crate) mod body;
 pub(crate) mod human;

@@ -11,17 +11,17 @@ use crate::cli::exit::{self, Failure};
 use crate::cli::value_enums::OutputFormat;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exits with 0 when they are equal, 1 when they differ.")]
+#[command(after_help = "Exit codes: 0 equal, 1 different.")]
 pub(super) struct ProfileDiffArgs {
-    /// The left one: a name, or a file.
+    /// First profile, a name or a file
     #[arg(value_name = "A")]
     left: String,
 
-    /// The right one: a name, or a file.
+    /// Second profile, a name or a file
     #[arg(value_name = "B")]
     right: String,
 
-    /// What to print.
+    /// Output format
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     format: OutputFormat,
 }
@@ -41,7 +41,7 @@ fn show(out: &mut impl Write, differences: &[Difference], format: OutputFormat) 
     for difference in differences {
         writeln!(out, "{}", redact::escape_terminal(&difference.path))?;
         for (sign, value) in [('-', &difference.left), ('+', &difference.right)] {
-            let text = value.as_ref().map_or_else(|| "(nothing)".to_owned(), Value::to_string);
+            let text = value.as_ref().map_or_else(|| "(absent)".to_owned(), Value::to_string);
             writeln!(out, "  {sign} {}", redact::escape_terminal(&text))?;
         }
     }

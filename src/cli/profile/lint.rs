@@ -13,23 +13,23 @@ use crate::cli::exit::{self, Failure};
 use crate::cli::value_enums::OutputFormat;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exits with 3 when there are errors; warnings do not fail.")]
+#[command(after_help = "Exit codes: 0 no errors (warnings are allowed), 3 errors.")]
 pub(super) struct ProfileLintArgs {
-    /// Names of profiles, or files. Default: all that are shipped.
+    /// Profiles, names or files. Default: all shipped
     #[arg(value_name = "NAME|FILE")]
     names: Vec<String>,
 
-    /// After how many weeks a capture is old.
+    /// Age in weeks after which a capture is old
     #[arg(long, value_name = "N", default_value_t = AgePolicy::DEFAULT_MAX_WEEKS)]
     weeks: u32,
 
-    /// What to print.
+    /// Output format
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     format: OutputFormat,
 }
 
 pub(super) fn run(args: &ProfileLintArgs) -> Result<u8, Failure> {
-    let freshness = AgePolicy {
+    let age_policy = AgePolicy {
         today: Date::from_system_time(SystemTime::now()),
         installed_major: doctor::installed_major(),
         max_weeks: args.weeks,
@@ -39,39 +39,44 @@ pub(super) fn run(args: &ProfileLintArgs) -> Result<u8, Failure> {
     } else {
         args.names.clone()
     };
-    let mut found: Vec<(String, Diagnostic)> = Vec::new();
+    let mut diagnostics: Vec<(String, Diagnostic)> = Vec::new();
     for name in names {
         let profile = config::find_profile(&name)?;
-        found.extend(lint(&profile, &freshness).into_iter().map(|complaint| (name.clone(), complaint)));
+        diagnostics
+            .extend(lint(&profile, &age_policy).into_iter().map(|diagnostic| (name.clone(), diagnostic)));
     }
     let mut out = std::io::stdout().lock();
-    show(&mut out, &found, args.format).map_err(Failure::stdout)?;
-    let broken = found.iter().any(|(_, complaint)| complaint.severity == Severity::Error);
-    Ok(if broken { exit::CONFIG } else { exit::OK })
+    show(&mut out, &diagnostics, args.format).map_err(Failure::stdout)?;
+    let has_errors = diagnostics.iter().any(|(_, diagnostic)| diagnostic.severity == Severity::Error);
+    Ok(if has_errors { exit::CONFIG } else { exit::OK })
 }
 
-fn show(out: &mut impl Write, found: &[(String, Diagnostic)], format: OutputFormat) -> std::io::Result<()> {
+fn show(
+    out: &mut impl Write,
+    diagnostics: &[(String, Diagnostic)],
+    format: OutputFormat,
+) -> std::io::Result<()> {
     if format == OutputFormat::Json {
-        let rows: Vec<_> = found
+        let rows: Vec<_> = diagnostics
             .iter()
-            .map(|(name, complaint)| {
+            .map(|(name, diagnostic)| {
                 json!({
                     "profile": name,
-                    "id": complaint.id,
-                    "severity": complaint.severity,
-                    "key": complaint.key,
-                    "message": complaint.message,
+                    "id": diagnostic.id,
+                    "severity": diagnostic.severity,
+                    "key": diagnostic.key,
+                    "message": diagnostic.message,
                 })
             })
             .collect();
         return writeln!(out, "{}", serde_json::Value::from(rows));
     }
-    for (name, complaint) in found {
+    for (name, diagnostic) in diagnostics {
         writeln!(
             out,
             "{}: {}",
             redact::escape_terminal(name),
-            redact::escape_terminal(&complaint.to_string())
+            redact::escape_terminal(&diagnostic.to_string())
         )?;
     }
     Ok(())

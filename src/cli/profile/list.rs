@@ -9,7 +9,7 @@ use crate::cli::exit::{self, Failure};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ProfileListArgs {
-    /// Print JSON.
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -40,16 +40,16 @@ fn list(out: &mut impl Write, as_json: bool) -> std::io::Result<()> {
     }
     let width = profiles.iter().map(|profile| profile.name.len()).max().unwrap_or(0);
     for profile in profiles {
-        let from = &profile.provenance;
+        let provenance = &profile.provenance;
         writeln!(
             out,
             "{:<width$}  {} {}, {}, {}{}",
             profile.name,
-            from.browser,
-            from.version,
-            from.os,
-            from.captured,
-            if from.derived { " (derived)" } else { "" }
+            provenance.browser,
+            provenance.version,
+            provenance.os,
+            provenance.captured,
+            if provenance.derived { " (derived)" } else { "" }
         )?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! `rungs profile …`: one file a subcommand, its arguments beside its code.
+//! `rungs profile …`: one file per subcommand, with its arguments.
 
 mod capture;
 mod diff;
@@ -11,7 +11,7 @@ use clap::Subcommand;
 
 use super::exit::Failure;
 
-/// Browser profiles.
+/// The arguments of `rungs profile`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ProfileArgs {
     #[command(subcommand)]
@@ -20,17 +20,20 @@ pub(crate) struct ProfileArgs {
 
 #[derive(Debug, Subcommand)]
 enum ProfileCommand {
-    /// The profiles there are.
+    /// List the shipped profiles
     List(list::ProfileListArgs),
-    /// One profile's text, or the fingerprints it promises.
+    /// Print a profile or its expected fingerprints
     Show(show::ProfileShowArgs),
-    /// What does not fit together in a profile.
+    /// Report inconsistencies in profiles
     Lint(lint::ProfileLintArgs),
-    /// Where two profiles differ, key by key.
+    /// Compare two profiles key by key
     Diff(diff::ProfileDiffArgs),
-    /// Make a profile from an installed browser.
+    /// Capture a profile from an installed browser
     Capture(capture::ProfileCaptureArgs),
-    /// Hold a profile against an installed browser, layer by layer.
+    /// Compare a profile with an installed browser
+    ///
+    /// Runs the browser and the impersonate tier through the same scenarios and compares TLS, HTTP/2 and headers. A
+    /// difference counts when it occurs in every run.
     Verify(verify::ProfileVerifyArgs),
 }
 

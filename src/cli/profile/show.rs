@@ -10,19 +10,21 @@ use crate::cli::value_enums::OutputFormat;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ProfileShowArgs {
-    /// Its name, or a file.
+    /// Profile, a name or a file
     #[arg(value_name = "NAME|FILE")]
     name: String,
 
-    /// Show a derived profile with all that it takes from its base.
+    /// Print a derived profile merged with its base
     #[arg(long, conflicts_with = "fingerprints")]
     whole: bool,
 
-    /// Show the fingerprints that servers will compute instead.
+    /// Print the fingerprints that a server computes
     #[arg(long)]
     fingerprints: bool,
 
-    /// How to print the fingerprints.
+    /// Output format
+    ///
+    /// Requires --fingerprints.
     #[arg(long, value_enum, default_value_t = OutputFormat::Text, requires = "fingerprints")]
     format: OutputFormat,
 }
@@ -30,8 +32,8 @@ pub(super) struct ProfileShowArgs {
 pub(super) fn run(args: &ProfileShowArgs) -> Result<u8, Failure> {
     let mut out = std::io::stdout().lock();
     if args.fingerprints {
-        let promised = Fingerprints::for_profile(&*config::find_profile(&args.name)?);
-        write_fingerprints(&mut out, &promised, args.format)
+        let expected = Fingerprints::for_profile(&*config::find_profile(&args.name)?);
+        write_fingerprints(&mut out, &expected, args.format)
     } else if args.whole {
         out.write_all(config::find_profile(&args.name)?.to_toml().as_bytes())
     } else {
@@ -41,7 +43,7 @@ pub(super) fn run(args: &ProfileShowArgs) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-/// The profile's own text, once it has been read without complaint.
+/// Returns the text of a profile, after checking that it is valid.
 fn profile_text(name: &str) -> Result<String, Failure> {
     config::find_profile(name)?;
     if Profile::is_file(name) {
@@ -53,21 +55,21 @@ fn profile_text(name: &str) -> Result<String, Failure> {
 
 fn write_fingerprints(
     out: &mut impl Write,
-    promised: &Fingerprints,
+    expected: &Fingerprints,
     format: OutputFormat,
 ) -> std::io::Result<()> {
     if format == OutputFormat::Json {
-        let text = serde_json::to_string(promised)?;
+        let text = serde_json::to_string(expected)?;
         return writeln!(out, "{text}");
     }
-    writeln!(out, "ja4          {}", promised.ja4)?;
-    writeln!(out, "ja4_r        {}", promised.ja4_r)?;
-    writeln!(out, "akamai       {}", promised.akamai)?;
-    writeln!(out, "akamai_hash  {}", promised.akamai_hash)?;
-    if promised.ja3_varies {
-        writeln!(out, "ja3          another with every connection: extensions come in random order")?;
-        return writeln!(out, "ja3_text     {} (extensions sorted)", promised.ja3_text);
+    writeln!(out, "ja4          {}", expected.ja4)?;
+    writeln!(out, "ja4_r        {}", expected.ja4_r)?;
+    writeln!(out, "akamai       {}", expected.akamai)?;
+    writeln!(out, "akamai_hash  {}", expected.akamai_hash)?;
+    if expected.ja3_varies {
+        writeln!(out, "ja3          varies by connection: the order of extensions is random")?;
+        return writeln!(out, "ja3_text     {} (extensions sorted)", expected.ja3_text);
     }
-    writeln!(out, "ja3          {}", promised.ja3)?;
-    writeln!(out, "ja3_text     {}", promised.ja3_text)
+    writeln!(out, "ja3          {}", expected.ja3)?;
+    writeln!(out, "ja3_text     {}", expected.ja3_text)
 }

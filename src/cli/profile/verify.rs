@@ -15,35 +15,37 @@ use crate::cli::exit::{self, Failure};
 use crate::cli::runtime;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exits with 0 when all layers are equal, with 1 when one differs.")]
+#[command(after_help = "Exit codes: 0 all layers equal, 1 some layer differs.")]
 pub(super) struct ProfileVerifyArgs {
-    /// The profile: a name, or a file.
+    /// Profile, a name or a file
     #[arg(value_name = "NAME|FILE")]
     name: String,
 
-    /// The browser to hold it against: a path, or a name on PATH. Default: the first one found.
+    /// Browser to compare with, a path or a name on PATH
+    ///
+    /// Default: the first installed browser found.
     #[arg(long, value_name = "BROWSER")]
     browser: Option<PathBuf>,
 
-    /// A saved recording to hold it against instead of a browser.
+    /// Saved recording to compare with, instead of a browser
     #[arg(long, value_name = "FILE", conflicts_with_all = ["browser", "save"])]
     against: Option<PathBuf>,
 
-    /// Where to save what the browser said.
+    /// File for the recording of the browser
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
 
-    /// What to print.
+    /// Output format
     #[arg(long, value_enum, default_value_t = VerifyFormat::Table)]
     format: VerifyFormat,
 }
 
-/// How the comparison is printed.
+/// The output format of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum VerifyFormat {
-    /// A table of scenarios and layers, and both values where they differ.
+    /// Table of scenarios and layers, with both values of each difference
     Table,
-    /// One JSON object.
+    /// One JSON object
     Json,
 }
 
@@ -51,12 +53,12 @@ pub(super) fn run(args: &ProfileVerifyArgs, quiet: bool) -> Result<u8, Failure> 
     let profile = config::find_profile(&args.name)?;
     let runtime = runtime::start()?;
     let mut report = runtime.block_on(compare(args, &profile, quiet))?;
-    // A recording on file says the same every time.
-    let mut left = if args.against.is_some() { 0 } else { MAX_REPEATS };
-    while !report.is_equal() && left > 0 {
-        left -= 1;
+    // A saved recording does not vary, so a repetition is useless.
+    let mut repeats = if args.against.is_some() { 0 } else { MAX_REPEATS };
+    while !report.is_equal() && repeats > 0 {
+        repeats -= 1;
         if !quiet {
-            eprintln!("a difference: once more, to tell the browser's habits from its races");
+            eprintln!("found differences; repeating to exclude races of the browser");
         }
         report.retain_common(&runtime.block_on(compare(args, &profile, quiet))?);
     }
@@ -73,36 +75,36 @@ pub(super) fn run(args: &ProfileVerifyArgs, quiet: bool) -> Result<u8, Failure> 
     Ok(if report.is_equal() { exit::OK } else { exit::FAILED })
 }
 
-/// One run of both through all scenarios.
+/// Runs both through all scenarios once and compares them.
 async fn compare(
     args: &ProfileVerifyArgs,
     profile: &Arc<Profile>,
     quiet: bool,
 ) -> Result<VerifyReport, Failure> {
-    let stage = RecorderSet::new().await?;
-    let theirs = match &args.against {
+    let recorders = RecorderSet::new().await?;
+    let reference = match &args.against {
         Some(file) => read_recording(file)?,
         None => {
-            stage
+            recorders
                 .record_browser(find_browser(args.browser.as_deref())?, &progress_printer("browser", quiet))
                 .await?
         }
     };
     if let Some(file) = &args.save {
-        let text = serde_json::to_string_pretty(&theirs)
+        let text = serde_json::to_string_pretty(&reference)
             .map_err(|cause| Failure::Io(format!("could not write {}", file.display()), cause.into()))?;
         write_file(file, &text)?;
     }
-    let ours = stage.record_impersonate(Arc::clone(profile), &progress_printer("rungs", quiet)).await?;
-    Ok(verify(&theirs, &ours, &Exception::shipped()))
+    let own = recorders.record_impersonate(Arc::clone(profile), &progress_printer("rungs", quiet)).await?;
+    Ok(verify(&reference, &own, &Exception::shipped()))
 }
 
 fn read_recording(file: &Path) -> Result<Recording, Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|cause| Failure::Io(format!("could not read {}", file.display()), cause))?;
     serde_json::from_str(&text)
-        .map_err(|cause| Failure::Config(format!("{} is no recording: {cause}", file.display())))
+        .map_err(|cause| Failure::Config(format!("{} is not a recording: {cause}", file.display())))
 }
 
-/// How often a difference is looked at again.
+/// The maximum number of repeated comparisons after a difference.
 const MAX_REPEATS: u32 = 2;

@@ -1,4 +1,4 @@
-//! An account and what is wished of it, as it is typed.
+//! Arguments for a provider account and the requested proxy location.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,90 +10,92 @@ use crate::cli::config;
 use crate::cli::exit::Failure;
 use crate::cli::password::PasswordSource;
 
-/// An account at a provider.
+/// An account at a proxy provider.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Account")]
 pub(super) struct AccountArgs {
-    /// The account's own user name.
+    /// User name of the account
     #[arg(long, value_name = "NAME", requires = "dialect")]
     user: Option<String>,
 
     #[command(flatten)]
     pub(super) password: PasswordSource,
 
-    /// The gateway, in place of the dialect's.
+    /// Gateway of the account. Default: the dialect's
     #[arg(long, value_name = "URL", requires = "dialect")]
     gateway: Option<String>,
 
-    /// Find dialects in this folder too. Default: RUNGS_DIALECTS, or ~/.config/rungs/proxies.
+    /// Folder with your own dialects
+    ///
+    /// Default: RUNGS_DIALECTS, else ~/.config/rungs/proxies.
     #[arg(long, value_name = "DIR", requires = "dialect")]
     dialects_dir: Option<PathBuf>,
 }
 
-/// What is wished of the exit.
+/// The requested location and session of the proxy.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Exit")]
+#[command(next_help_heading = "Location")]
 pub(super) struct GeoArgs {
-    /// The exit's country, two letters.
+    /// Use a proxy in this country (ISO 3166-1 alpha-2)
     #[arg(long, value_name = "CC", requires = "dialect")]
     country: Option<String>,
 
-    /// Its state or region, by name.
+    /// Use a proxy in this state or region
     #[arg(long, value_name = "NAME", requires = "dialect")]
     state: Option<String>,
 
-    /// Its city, by name.
+    /// Use a proxy in this city
     #[arg(long, value_name = "NAME", requires = "dialect")]
     city: Option<String>,
 
-    /// Its postal code.
+    /// Use a proxy with this postal code
     #[arg(long, value_name = "CODE", requires = "dialect")]
     zip: Option<String>,
 
-    /// The number of its network.
+    /// Use a proxy in this autonomous system
     #[arg(long, value_name = "NUMBER", requires = "dialect")]
     asn: Option<String>,
 
-    /// Its internet provider, by name.
+    /// Use a proxy of this internet provider
     #[arg(long, value_name = "NAME", requires = "dialect")]
     isp: Option<String>,
 
-    /// Keep one exit, by this id.
+    /// Proxy session id, which keeps one address
     #[arg(long, value_name = "ID", requires = "dialect")]
     session: Option<String>,
 
-    /// Keep it for so long, as in 30m.
+    /// Lifetime of the proxy session, e.g. 30m
     #[arg(long, value_name = "TIME", requires = "dialect")]
     ttl: Option<String>,
 }
 
-/// The dialect by name or file, and what it is asked for, with this password.
+/// Loads a dialect by name or file, and builds its credential request with this password.
 pub(super) fn credential_request(
     dialect: &str,
     account: &AccountArgs,
-    wishes: &GeoArgs,
+    location: &GeoArgs,
     password: Secret,
 ) -> Result<(Arc<Dialect>, CredentialRequest), Failure> {
     let folder = config::dialects_dir(account.dialects_dir.as_deref());
     let dialect = Dialect::find(dialect, folder.as_deref())?;
     let mut geo = GeoTarget::default();
-    geo.country.clone_from(&wishes.country);
-    geo.state.clone_from(&wishes.state);
-    geo.city.clone_from(&wishes.city);
-    geo.zip.clone_from(&wishes.zip);
-    geo.asn.clone_from(&wishes.asn);
-    geo.isp.clone_from(&wishes.isp);
-    let mut ask = CredentialRequest::new(account.user.as_deref().unwrap_or_default(), password).geo(geo);
+    geo.country.clone_from(&location.country);
+    geo.state.clone_from(&location.state);
+    geo.city.clone_from(&location.city);
+    geo.zip.clone_from(&location.zip);
+    geo.asn.clone_from(&location.asn);
+    geo.isp.clone_from(&location.isp);
+    let mut request = CredentialRequest::new(account.user.as_deref().unwrap_or_default(), password).geo(geo);
     if let Some(text) = &account.gateway {
         let gateway: Proxy = text.parse().map_err(|error| config::flag_error("--gateway", &error))?;
-        ask = ask.gateway(gateway);
+        request = request.gateway(gateway);
     }
-    if let Some(id) = &wishes.session {
-        ask = ask.session(id);
+    if let Some(id) = &location.session {
+        request = request.session(id);
     }
-    if let Some(text) = &wishes.ttl {
-        let span: HumanDuration = text.parse().map_err(|why| Failure::Usage(format!("--ttl: {why}")))?;
-        ask = ask.ttl(span.0);
+    if let Some(text) = &location.ttl {
+        let ttl: HumanDuration = text.parse().map_err(|reason| Failure::Usage(format!("--ttl: {reason}")))?;
+        request = request.ttl(ttl.0);
     }
-    Ok((dialect, ask))
+    Ok((dialect, request))
 }

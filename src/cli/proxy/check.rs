@@ -19,30 +19,35 @@ use crate::cli::exit::{self, Failure};
 use crate::cli::runtime::{self, wait_for_interrupt};
 use crate::cli::value_enums::{OutputFormat, TierArg};
 
-/// Ask an echo URL through each proxy, every time on a connection of its own, and say whether it works,
-/// where it comes out, whether the exit stays, how long it takes and what it costs.
+/// The arguments of `rungs proxy check`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "The echo URL answers with the address it was asked from: alone, or as JSON under ip, origin or query, with the \
-        country under country_code, countryCode or country.\n\nExit codes: 0 all work, 1 some do not, 2 wrong usage, 3 wrong settings, \
-        130 interrupted."
+    after_help = "The echo URL returns the address of its client: as text, or as JSON under ip, origin or query, with the \
+        country under country_code, countryCode or country.\n\nExit codes: 0 all proxies work, 1 some do not, 2 wrong usage, \
+        3 wrong settings, 130 interrupted."
 )]
 pub(super) struct ProxyCheckArgs {
-    /// What to ask.
+    /// URL that returns the address of its client
     #[arg(long, value_name = "URL")]
     echo: String,
 
-    /// A proxy to check; several can be given.
+    /// Proxy to check; repeatable
     #[arg(short = 'x', long, value_name = "URL")]
     proxy: Vec<String>,
 
-    /// Check the proxies listed in this file, one URL a line; - for stdin.
+    /// List of proxies, one URL per line; - for stdin
     #[arg(long, value_name = "FILE")]
     proxies: Option<PathBuf>,
 
-    /// Check what this provider's dialect makes of an account: a name of `rungs proxy dialects`, or a file.
+    /// Dialect of the provider, a name or a file
+    ///
+    /// Checks the proxy of a provider account. `rungs proxy dialects` prints the names.
     #[arg(long, value_name = "NAME|FILE")]
     dialect: Option<String>,
+
+    /// Output format
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    format: OutputFormat,
 
     #[command(flatten)]
     account: AccountArgs,
@@ -52,62 +57,66 @@ pub(super) struct ProxyCheckArgs {
 
     #[command(flatten)]
     options: CheckOptions,
-
-    /// What to print.
-    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
-    format: OutputFormat,
 }
 
-/// How they are checked.
+/// Settings of the check.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Check")]
 struct CheckOptions {
-    /// How often each proxy is asked.
+    /// Number of requests through each proxy
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     requests: u32,
 
-    /// The most time for one request, in seconds. Default: 15.
+    /// Maximum time of one request, in seconds. Default: 15
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<String>,
 
-    /// The most proxies checked at once.
+    /// Maximum proxies to check concurrently
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
 
-    /// The tier that asks. Default: plain.
+    /// Tier for requests
+    ///
+    /// Default: plain.
     #[arg(long, value_name = "TIER", value_enum)]
     tier: Option<TierArg>,
 
-    /// Trust the CA certificates in this file (PEM) for https proxies instead of the system's.
+    /// CA certificates for https proxies (PEM)
+    ///
+    /// Replaces the system's certificates for connections to https proxies.
     #[arg(long, value_name = "FILE")]
     proxy_cacert: Option<PathBuf>,
 
-    /// Take any certificate of an https proxy.
+    /// Accept any certificate from an https proxy
     #[arg(long)]
     proxy_insecure: bool,
 
-    /// Take any certificate of the echo URL.
+    /// Accept any certificate from the echo URL
     #[arg(short = 'k', long)]
     insecure: bool,
 
-    /// Trust the CA certificates in this file (PEM) instead of the system's.
+    /// CA certificates for the echo URL (PEM)
+    ///
+    /// Replaces the system's certificates for connections to the echo URL.
     #[arg(long, value_name = "FILE")]
     cacert: Option<PathBuf>,
 
-    /// Use this address for a name; `*` stands for every name.
+    /// Address for a host name; * for every name
+    ///
+    /// Example: --resolve site.example:443:127.0.0.1. Repeatable.
     #[arg(long, value_name = "HOST:PORT:ADDR")]
     resolve: Vec<String>,
 }
 
 pub(super) fn run(args: &ProxyCheckArgs) -> Result<u8, Failure> {
     rungs::parse_url(&args.echo)?;
-    let subjects = check_targets(args)?;
+    let targets = check_targets(args)?;
     let builder = fetcher_builder(&args.options)?;
     let runtime = runtime::start()?;
     let reports = runtime.block_on(async {
         let all = async {
-            let checks = subjects.iter().map(|subject| check(&builder, subject, args));
-            // In the order they were given, for a reader who compares.
+            let checks = targets.iter().map(|target| check(&builder, target, args));
+            // Reports keep the order of the arguments.
             futures_util::stream::iter(checks)
                 .buffered(args.options.concurrency.into())
                 .collect::<Vec<Result<CheckReport, Failure>>>()
@@ -132,37 +141,40 @@ pub(super) fn run(args: &ProxyCheckArgs) -> Result<u8, Failure> {
     Ok(if reports.iter().all(CheckReport::has_passed) { exit::OK } else { exit::FAILED })
 }
 
-/// What is checked: a proxy, and what it was asked to be.
+/// A proxy to check, with its requested properties.
 struct CheckTarget {
     proxy: Proxy,
-    /// The country that was wished, two letters in capitals.
+    /// The requested country, two capital letters.
     country: Option<String>,
-    /// Whether one exit was wished.
+    /// Whether a session was requested, which must keep one address.
     sticky: bool,
 }
 
 fn check_targets(args: &ProxyCheckArgs) -> Result<Vec<CheckTarget>, Failure> {
-    let bare = |proxy| CheckTarget { proxy, country: None, sticky: false };
-    let mut subjects = Vec::new();
+    let unconditional = |proxy| CheckTarget { proxy, country: None, sticky: false };
+    let mut targets = Vec::new();
     for text in &args.proxy {
-        subjects.push(bare(text.parse().map_err(|error: Error| config::flag_error("-x/--proxy", &error))?));
+        targets.push(unconditional(
+            text.parse().map_err(|error: Error| config::flag_error("-x/--proxy", &error))?,
+        ));
     }
     if let Some(path) = &args.proxies {
-        subjects
-            .extend(Proxy::parse_list(&read_list(path)?, &path.display().to_string())?.into_iter().map(bare));
+        let proxies = Proxy::parse_list(&read_list(path)?, &path.display().to_string())?;
+        targets.extend(proxies.into_iter().map(unconditional));
     }
     if let Some(name) = &args.dialect {
         let password = args.account.password.read()?.unwrap_or_else(|| Secret::new(""));
-        let (dialect, ask) = account::credential_request(name, &args.account, &args.geo, password)?;
-        let country = ask.geo.country.as_ref().map(|code| code.to_ascii_uppercase());
+        let (dialect, request) = account::credential_request(name, &args.account, &args.geo, password)?;
+        let country = request.geo.country.as_ref().map(|code| code.to_ascii_uppercase());
         let country = country.map(|code| if code == "UK" { "GB".to_owned() } else { code });
-        subjects.push(CheckTarget { proxy: dialect.render(&ask)?, country, sticky: ask.session.is_some() });
+        let sticky = request.session.is_some();
+        targets.push(CheckTarget { proxy: dialect.render(&request)?, country, sticky });
     }
-    if subjects.is_empty() {
-        let message = "which proxies? name them by --proxy, --proxies or --dialect";
+    if targets.is_empty() {
+        let message = "missing proxies: give --proxy, --proxies or --dialect";
         return Err(Failure::Usage(message.to_owned()));
     }
-    Ok(subjects)
+    Ok(targets)
 }
 
 fn read_list(path: &Path) -> Result<String, Failure> {
@@ -174,32 +186,32 @@ fn read_list(path: &Path) -> Result<String, Failure> {
     text.map_err(|cause| Failure::Config(format!("--proxies: could not read {}: {cause}", path.display())))
 }
 
-fn fetcher_builder(manner: &CheckOptions) -> Result<FetcherBuilder, Failure> {
-    let tier = manner.tier.unwrap_or(TierArg::Plain).into();
-    let mut bounds = Limits::default();
-    bounds.max_body = MAX_REPLY_BYTES;
+fn fetcher_builder(options: &CheckOptions) -> Result<FetcherBuilder, Failure> {
+    let tier = options.tier.unwrap_or(TierArg::Plain).into();
+    let mut limits = Limits::default();
+    limits.max_body = MAX_REPLY_BYTES;
     let mut builder = Fetcher::builder()
         .target_layers(Targets::without_targets())
         .min_tier(tier)
         .max_tier(tier)
         .retries(0)
-        .limits(bounds)
-        .insecure(manner.insecure)
-        .proxy_insecure(manner.proxy_insecure);
-    if let Some(path) = &manner.proxy_cacert {
+        .limits(limits)
+        .insecure(options.insecure)
+        .proxy_insecure(options.proxy_insecure);
+    if let Some(path) = &options.proxy_cacert {
         builder = builder.proxy_ca_file(path);
     }
-    if let Some(path) = &manner.cacert {
+    if let Some(path) = &options.cacert {
         builder = builder.ca_file(path);
     }
-    for text in &manner.resolve {
+    for text in &options.resolve {
         let (host, port, address) = config::parse_resolve(text)?;
         builder = builder.resolve(host, port, address);
     }
     Ok(builder)
 }
 
-/// What one proxy is like.
+/// The result of checking one proxy.
 #[derive(Default)]
 struct CheckReport {
     proxy: String,
@@ -209,7 +221,7 @@ struct CheckReport {
     times: Vec<Duration>,
     sent: u64,
     received: u64,
-    /// The first thing that went wrong: a stable name, and the whole message.
+    /// The first failure: a stable name, and the whole message.
     failure: Option<(&'static str, String)>,
 }
 
@@ -218,22 +230,22 @@ impl CheckReport {
         self.failure.is_none()
     }
 
-    /// `works`, or what kind of thing went wrong.
+    /// Returns `works`, or the stable name of the failure.
     fn status(&self) -> &'static str {
         self.failure.as_ref().map_or("works", |(state, _)| state)
     }
 
-    /// Whether the exit stays from one connection to the next; a single answer does not tell.
+    /// Whether the address stays the same across connections. `None` after fewer than two responses.
     fn stickiness(&self) -> Option<&'static str> {
         match (self.times.len(), self.exit_ips.len()) {
             (0 | 1, _) => None,
             (_, 1) => Some("sticky"),
-            (answers, exits) if answers == exits => Some("rotating"),
+            (replies, addresses) if replies == addresses => Some("rotating"),
             _ => Some("mixed"),
         }
     }
 
-    /// The time in the middle.
+    /// Returns the median time of a response.
     fn median(&self) -> Option<Duration> {
         let mut times = self.times.clone();
         times.sort_unstable();
@@ -261,84 +273,88 @@ impl CheckReport {
     }
 }
 
-/// Asks through one proxy, one request after the other; each visitor is a new one, on connections of its own.
+/// Checks one proxy with sequential requests. Each request has a new identity and a new connection.
 async fn check(
     builder: &FetcherBuilder,
-    subject: &CheckTarget,
+    target: &CheckTarget,
     args: &ProxyCheckArgs,
 ) -> Result<CheckReport, Failure> {
-    let patience = match &args.options.timeout {
+    let timeout = match &args.options.timeout {
         Some(text) => config::parse_seconds("--timeout", text)?,
         None => DEFAULT_TIMEOUT,
     };
-    // A fetcher each: what one proxy does slows down no other.
+    // Each proxy has its own fetcher, so that rate limits and circuits of one do not affect another.
     let fetcher = builder.clone().build()?;
-    let route = ProxyRules::through(subject.proxy.clone());
-    let mut report = CheckReport { proxy: subject.proxy.to_string(), ..CheckReport::default() };
+    let rules = ProxyRules::through(target.proxy.clone());
+    let mut report = CheckReport { proxy: target.proxy.to_string(), ..CheckReport::default() };
     for number in 0..args.options.requests {
-        let visitor = fetcher.session(&number.to_string()).with_proxy_rules(&route);
+        let session = fetcher.session(&number.to_string()).with_proxy_rules(&rules);
         report.requests += 1;
-        let asked = Instant::now();
-        let answer = visitor.get(&args.echo).timeout(patience).send().await;
-        let time = asked.elapsed();
-        for identity in [visitor.identity(), visitor.plain_identity()] {
+        let started = Instant::now();
+        let result = session.get(&args.echo).timeout(timeout).send().await;
+        let time = started.elapsed();
+        for identity in [session.identity(), session.plain_identity()] {
             let traffic = identity.traffic();
             report.sent += traffic.sent;
             report.received += traffic.received;
         }
-        match answer.and_then(|page| parse_reply(&page)) {
-            Ok(Ok(seen)) => record_reply(&mut report, subject, seen, time),
-            Ok(Err(what)) => report.fail("echo", what),
+        match result.and_then(|response| parse_reply(&response)) {
+            Ok(Ok(reply)) => record_reply(&mut report, target, reply, time),
+            Ok(Err(message)) => report.fail("echo", message),
             Err(error) => {
                 let is_final = error.is_proxy_auth_error();
                 let state = if is_final { "credentials" } else { error.kind().name() };
                 report.fail(state, error.chain());
-                // It will say the same again.
+                // Another request would fail in the same way.
                 if is_final {
                     break;
                 }
             }
         }
     }
-    if subject.sticky && report.exit_ips.len() > 1 {
-        report.fail("drifts", format!("{} exits in one session", report.exit_ips.len()));
+    if target.sticky && report.exit_ips.len() > 1 {
+        report.fail("drifts", format!("{} addresses in one session", report.exit_ips.len()));
     }
     fetcher.close().await;
     Ok(report)
 }
 
-/// What the echo URL says, or why that says nothing.
-fn parse_reply(page: &rungs::Response) -> Result<Result<EchoReply, String>, Error> {
-    if !page.status().is_success() {
-        return Ok(Err(format!("the echo URL answered {}", page.status())));
+/// Parses the response of the echo URL. The inner error says why the response is unusable.
+fn parse_reply(response: &rungs::Response) -> Result<Result<EchoReply, String>, Error> {
+    if !response.status().is_success() {
+        return Ok(Err(format!("the echo URL answered {}", response.status())));
     }
-    Ok(echo::parse(&page.text()?).ok_or_else(|| "the echo URL did not answer with an address".to_owned()))
+    Ok(echo::parse(&response.text()?).ok_or_else(|| "the echo URL did not return an address".to_owned()))
 }
 
-fn record_reply(report: &mut CheckReport, subject: &CheckTarget, seen: EchoReply, time: Duration) {
+fn record_reply(report: &mut CheckReport, target: &CheckTarget, reply: EchoReply, time: Duration) {
     report.times.push(time);
-    report.exit_ips.insert(seen.ip);
-    let Some(country) = seen.country else { return };
-    if let Some(wished) = subject.country.as_ref().filter(|wished| country.len() == 2 && **wished != country)
-    {
-        report.fail("elsewhere", format!("the exit {} is in {country}, and {wished} was asked for", seen.ip));
+    report.exit_ips.insert(reply.ip);
+    let Some(country) = reply.country else { return };
+    let requested = target.country.as_ref();
+    if let Some(requested) = requested.filter(|requested| country.len() == 2 && **requested != country) {
+        report.fail(
+            "elsewhere",
+            format!("the address {} is in {country}, but {requested} was requested", reply.ip),
+        );
     }
     report.country.get_or_insert(country);
 }
 
 fn write_table(out: &mut impl Write, reports: &[CheckReport]) -> std::io::Result<()> {
-    let mut rows =
-        vec![["proxy", "state", "exit", "country", "exits", "answers", "ms", "bytes"].map(str::to_owned)];
+    let mut rows = vec![
+        ["proxy", "state", "address", "country", "rotation", "responses", "ms", "bytes"].map(str::to_owned),
+    ];
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     for report in reports {
-        let exit = report.exit_ips.first().map(|first| match report.exit_ips.len() {
+        let address = report.exit_ips.first().map(|first| match report.exit_ips.len() {
             1 => first.to_string(),
-            all => format!("{first} +{}", all - 1),
+            count => format!("{first} +{}", count - 1),
         });
         rows.push([
             report.proxy.clone(),
             report.status().to_owned(),
-            or_dash(exit),
+            or_dash(address),
             or_dash(report.country.clone()),
             or_dash(report.stickiness().map(str::to_owned)),
             format!("{}/{}", report.times.len(), report.requests),
@@ -348,15 +364,15 @@ fn write_table(out: &mut impl Write, reports: &[CheckReport]) -> std::io::Result
     }
     let widths: Vec<usize> =
         (0..8).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
-    let faults = std::iter::once(None).chain(reports.iter().map(|report| report.failure.as_ref()));
-    for (row, fault) in rows.iter().zip(faults) {
+    let failures = std::iter::once(None).chain(reports.iter().map(|report| report.failure.as_ref()));
+    for (row, failure) in rows.iter().zip(failures) {
         let cells: Vec<String> = row
             .iter()
             .zip(&widths)
             .map(|(cell, width)| format!("{:<width$}", escape_terminal(cell)))
             .collect();
         writeln!(out, "{}", cells.join("  ").trim_end())?;
-        if let Some((_, message)) = fault {
+        if let Some((_, message)) = failure {
             writeln!(out, "  {}", escape_terminal(message))?;
         }
     }
@@ -364,5 +380,5 @@ fn write_table(out: &mut impl Write, reports: &[CheckReport]) -> std::io::Result
 }
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
-/// An address with all that some sites say of it is far smaller.
+/// The maximum size of a response of the echo URL, in bytes. Real responses are far smaller.
 const MAX_REPLY_BYTES: u64 = 64 * 1024;

@@ -15,15 +15,19 @@ use crate::cli::value_enums::OutputFormat;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ProxyDialectsArgs {
-    /// Print the text of this shipped dialect instead, or `template`: what one of your own starts from.
+    /// Shipped dialect to print, or 'template'
+    ///
+    /// The template is the start of a dialect of your own. Default: list all dialects.
     #[arg(value_name = "NAME", conflicts_with = "format")]
     name: Option<String>,
 
-    /// Add the dialects of this folder. Default: RUNGS_DIALECTS, or ~/.config/rungs/proxies.
+    /// Folder with your own dialects
+    ///
+    /// Default: RUNGS_DIALECTS, else ~/.config/rungs/proxies.
     #[arg(long, value_name = "DIR")]
     dialects_dir: Option<PathBuf>,
 
-    /// What to print.
+    /// Output format
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     format: OutputFormat,
 }
@@ -48,18 +52,18 @@ pub(super) fn run(args: &ProxyDialectsArgs) -> Result<u8, Failure> {
 
 fn write_table(out: &mut impl Write, dialects: &[Arc<Dialect>]) -> std::io::Result<()> {
     let mut rows = vec![
-        ["name", "provider", "gateway", "in", "rotates by", "asks for", "sessions last"].map(str::to_owned),
+        ["name", "provider", "gateway", "field", "rotation", "parameters", "lifetime"].map(str::to_owned),
     ];
     for dialect in dialects {
         let gateway = dialect.gateway().map_or_else(|| "-".to_owned(), |gateway| gateway.to_string());
-        let wishes: Vec<&str> = dialect.parameters().collect();
+        let parameters: Vec<&str> = dialect.parameters().collect();
         rows.push([
             dialect.name().to_owned(),
             dialect.title().to_owned(),
             gateway,
             dialect.credential_field().to_owned(),
             dialect.rotation().to_string(),
-            if wishes.is_empty() { "-".to_owned() } else { wishes.join(",") },
+            if parameters.is_empty() { "-".to_owned() } else { parameters.join(",") },
             format_lifetime(dialect),
         ]);
     }
@@ -76,22 +80,22 @@ fn write_table(out: &mut impl Write, dialects: &[Arc<Dialect>]) -> std::io::Resu
     Ok(())
 }
 
-/// How long a session can be asked to last, and how long it does otherwise.
+/// Formats the range of session lifetimes, the default and the idle timeout.
 fn format_lifetime(dialect: &Dialect) -> String {
     if !dialect.has_sessions() {
         return "-".to_owned();
     }
-    let span = |duration| HumanDuration(duration).to_string();
-    let bounds = dialect.ttl_range().map(|(min, max)| format!("{} to {}", span(min), span(max)));
-    let by_itself = dialect.lifetime(None).ok().flatten().map(|default| format!("else {}", span(default)));
-    let idle = dialect.idle_timeout().map(|idle| format!("{} idle", span(idle)));
-    let told: Vec<String> = [bounds, by_itself, idle].into_iter().flatten().collect();
-    if told.is_empty() { "not known".to_owned() } else { told.join(", ") }
+    let text = |duration| HumanDuration(duration).to_string();
+    let range = dialect.ttl_range().map(|(min, max)| format!("{} to {}", text(min), text(max)));
+    let default = dialect.lifetime(None).ok().flatten().map(|default| format!("default {}", text(default)));
+    let idle = dialect.idle_timeout().map(|idle| format!("{} idle", text(idle)));
+    let parts: Vec<String> = [range, default, idle].into_iter().flatten().collect();
+    if parts.is_empty() { "unknown".to_owned() } else { parts.join(", ") }
 }
 
 fn to_json(dialect: &Dialect) -> Result<Value, Error> {
     let (source, seen) = dialect.source();
-    let lengths = dialect.ttl_range();
+    let ttl_range = dialect.ttl_range();
     Ok(json!({
         "name": dialect.name(),
         "aliases": dialect.aliases().collect::<Vec<_>>(),
@@ -100,8 +104,8 @@ fn to_json(dialect: &Dialect) -> Result<Value, Error> {
         "place": dialect.credential_field(),
         "rotation": dialect.rotation().name(),
         "wishes": dialect.parameters().collect::<Vec<_>>(),
-        "ttl_min_s": lengths.map(|(min, _)| min.as_secs()),
-        "ttl_max_s": lengths.map(|(_, max)| max.as_secs()),
+        "ttl_min_s": ttl_range.map(|(min, _)| min.as_secs()),
+        "ttl_max_s": ttl_range.map(|(_, max)| max.as_secs()),
         "ttl_default_s": dialect.lifetime(None)?.map(|default| default.as_secs()),
         "idle_s": dialect.idle_timeout().map(|idle| idle.as_secs()),
         "source": source,

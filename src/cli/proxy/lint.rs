@@ -9,9 +9,9 @@ use rungs::redact::escape_terminal;
 use crate::cli::exit::{self, Failure};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exits with 3 when a file is wrong.")]
+#[command(after_help = "Exit codes: 0 all files are valid, 3 a file is wrong.")]
 pub(super) struct ProxyLintArgs {
-    /// The files to check.
+    /// Dialect files to check
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -20,15 +20,15 @@ pub(super) fn run(args: &ProxyLintArgs) -> Result<u8, Failure> {
     let mut out = std::io::stdout().lock();
     let mut code = exit::OK;
     for path in &args.files {
-        let said = match Dialect::from_file(path) {
-            Ok(_) => format!("{}: good", path.display()),
+        let report = match Dialect::from_file(path) {
+            Ok(_) => format!("{}: ok", path.display()),
             Err(error) => {
                 code = exit::CONFIG;
                 error.chain()
             }
         };
-        // One fault a line.
-        for line in said.lines() {
+        // One error per line.
+        for line in report.lines() {
             writeln!(out, "{}", escape_terminal(line)).map_err(Failure::stdout)?;
         }
     }

@@ -1,4 +1,4 @@
-//! `rungs proxy …`: one file a subcommand, its arguments beside its code.
+//! `rungs proxy …`: one file per subcommand, with its arguments.
 
 mod account;
 mod check;
@@ -11,7 +11,7 @@ use clap::Subcommand;
 
 use super::exit::Failure;
 
-/// Proxies, and their providers' dialects.
+/// The arguments of `rungs proxy`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ProxyArgs {
     #[command(subcommand)]
@@ -20,13 +20,16 @@ pub(crate) struct ProxyArgs {
 
 #[derive(Debug, Subcommand)]
 enum ProxyCommand {
-    /// The dialects there are, or one's text.
+    /// List dialects, or print one
     Dialects(dialects::ProxyDialectsArgs),
-    /// The proxy URL that a dialect makes of an account and what is wished of it.
+    /// Print the proxy URL for an account and a location
     Render(render::ProxyRenderArgs),
-    /// Whether proxies work: authentication, exit, stickiness, time and bytes.
+    /// Check whether proxies work
+    ///
+    /// Requests an echo URL through each proxy, each time on a new connection. Prints the state of the proxy, its address
+    /// and country, whether the address stays the same, the median time and the bytes.
     Check(check::ProxyCheckArgs),
-    /// What is wrong with the file of a dialect.
+    /// Check dialect files for errors
     Lint(lint::ProxyLintArgs),
 }
 

@@ -12,45 +12,47 @@ use crate::cli::value_enums::OutputFormat;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "The URL is percent-encoded, as curl's -x takes it. Exits with 3 when the dialect cannot say what is wished."
+    after_help = "The URL is percent-encoded, as curl -x expects.\n\nExit codes: 0 ok, 2 wrong usage, 3 the dialect cannot express a parameter."
 )]
 pub(super) struct ProxyRenderArgs {
-    /// The provider's dialect: a name of `rungs proxy dialects`, or a file.
+    /// Dialect of the provider, a name or a file
+    ///
+    /// `rungs proxy dialects` prints the names.
     #[arg(long, value_name = "NAME|FILE")]
     dialect: String,
+
+    /// Print the password instead of ***
+    #[arg(long)]
+    show_password: bool,
+
+    /// Output format
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    format: OutputFormat,
 
     #[command(flatten)]
     account: AccountArgs,
 
     #[command(flatten)]
     geo: GeoArgs,
-
-    /// Show the account's password, which is *** otherwise.
-    #[arg(long)]
-    show_password: bool,
-
-    /// What to print.
-    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
-    format: OutputFormat,
 }
 
 pub(super) fn run(args: &ProxyRenderArgs) -> Result<u8, Failure> {
     if args.show_password && args.account.password.is_none() {
-        let message = "--show-password: there is none; name its place by --password-env, --password-file or --password-command";
+        let message = "--show-password requires --password-env, --password-file or --password-command";
         return Err(Failure::Usage(message.to_owned()));
     }
     let password = args.account.password.read()?;
-    let (dialect, mut ask) = account::credential_request(
+    let (dialect, mut request) = account::credential_request(
         &args.dialect,
         &args.account,
         &args.geo,
         password.unwrap_or_else(masked_password),
     )?;
-    // Read in any case, so that what is wrong with it is told.
-    let mut proxy = dialect.render(&ask)?;
+    // Rendered with the real password first, to report its errors.
+    let mut proxy = dialect.render(&request)?;
     if !args.show_password {
-        ask.password = masked_password();
-        proxy = dialect.render(&ask)?;
+        request.password = masked_password();
+        proxy = dialect.render(&request)?;
     }
     let mut out = std::io::stdout().lock();
     show(&mut out, &dialect, &proxy, args).map_err(Failure::stdout)?;

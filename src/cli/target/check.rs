@@ -9,9 +9,9 @@ use rungs::target;
 use crate::cli::exit::{self, Failure};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exits with 3 when a file is wrong.")]
+#[command(after_help = "Exit codes: 0 all files are valid, 3 a file is wrong.")]
 pub(super) struct TargetCheckArgs {
-    /// The files to check.
+    /// Target files to check
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -23,14 +23,14 @@ pub(super) fn run(args: &TargetCheckArgs) -> Result<u8, Failure> {
         let shown = path.display().to_string();
         let text = std::fs::read_to_string(path)
             .map_err(|cause| Failure::Config(format!("could not read {shown}: {cause}")))?;
-        let faults = target::lint(&text, &shown);
-        if faults.is_empty() {
-            writeln!(out, "{}: good", escape_terminal(&shown)).map_err(Failure::stdout)?;
+        let errors = target::lint(&text, &shown);
+        if errors.is_empty() {
+            writeln!(out, "{}: ok", escape_terminal(&shown)).map_err(Failure::stdout)?;
         } else {
             code = exit::CONFIG;
         }
-        for fault in faults {
-            writeln!(out, "{}", escape_terminal(&fault)).map_err(Failure::stdout)?;
+        for error in errors {
+            writeln!(out, "{}", escape_terminal(&error)).map_err(Failure::stdout)?;
         }
     }
     Ok(code)

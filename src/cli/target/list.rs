@@ -10,7 +10,7 @@ use crate::cli::exit::{self, Failure};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct TargetListArgs {
-    /// Print JSON.
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }

@@ -1,4 +1,4 @@
-//! `rungs target …`: one file a subcommand, its arguments beside its code.
+//! `rungs target …`: one file per subcommand, with its arguments.
 
 mod check;
 mod list;
@@ -8,7 +8,7 @@ use clap::Subcommand;
 
 use super::exit::Failure;
 
-/// Targets: one site's settings.
+/// The arguments of `rungs target`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TargetArgs {
     #[command(subcommand)]
@@ -17,11 +17,11 @@ pub(crate) struct TargetArgs {
 
 #[derive(Debug, Subcommand)]
 enum TargetCommand {
-    /// The targets there are, and which URLs they are for.
+    /// List targets and the URLs that they match
     List(list::TargetListArgs),
-    /// Every setting that holds for a URL, with the layer it came from.
+    /// Print the settings for a URL, with their origin
     Show(show::TargetShowArgs),
-    /// What is wrong with the file of a target.
+    /// Check target files for errors
     Check(check::TargetCheckArgs),
 }
 

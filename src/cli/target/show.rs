@@ -12,14 +12,16 @@ use crate::cli::exit::{self, Failure};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Cookies, credentials and the proxy's password are shown as ***.")]
 pub(super) struct TargetShowArgs {
-    /// The URL that would be fetched.
+    /// URL whose settings to print
     url: String,
 
-    /// Lay the target in this file over the others, as `fetch --target` does.
+    /// Apply this target over the others
+    ///
+    /// Has the same effect as `rungs fetch --target`.
     #[arg(long, value_name = "FILE")]
     target: Option<PathBuf>,
 
-    /// Print JSON.
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -43,15 +45,19 @@ fn show(out: &mut impl Write, resolved: &ResolvedTarget, as_json: bool) -> std::
             .iter()
             .map(|shown| json!({"key": shown.key, "value": shown.value, "from": shown.origin.to_string()}))
             .collect();
-        let whole = json!({"target": resolved.target(), "values": rows});
-        return writeln!(out, "{whole}");
+        let object = json!({"target": resolved.target(), "values": rows});
+        return writeln!(out, "{object}");
     }
-    let wide = |text: &dyn Fn(usize) -> usize| (0..values.len()).map(text).max().unwrap_or(0).min(48);
-    let (keys, width) = (wide(&|at| values[at].key.len()), wide(&|at| values[at].value.len()));
+    let width = |length: &dyn Fn(usize) -> usize| (0..values.len()).map(length).max().unwrap_or(0).min(48);
+    let (key_width, value_width) = (width(&|at| values[at].key.len()), width(&|at| values[at].value.len()));
     writeln!(out, "target: {}", escape_terminal(resolved.target().unwrap_or("none")))?;
     for shown in &values {
         let (key, value) = (escape_terminal(&shown.key), escape_terminal(&shown.value));
-        writeln!(out, "{key:<keys$}  {value:<width$}  {}", escape_terminal(&shown.origin.to_string()))?;
+        writeln!(
+            out,
+            "{key:<key_width$}  {value:<value_width$}  {}",
+            escape_terminal(&shown.origin.to_string())
+        )?;
     }
     Ok(())
 }

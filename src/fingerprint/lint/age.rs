@@ -1,4 +1,4 @@
-//! Days, and how old a profile may be.
+//! Dates, and how old a profile may be.
 
 use super::Diagnostics;
 use crate::fingerprint::profile::Profile;
@@ -9,7 +9,7 @@ pub struct Date(i64);
 
 impl std::fmt::Display for Date {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Years begin in March, so that a leap day is a year's last.
+        // Years start in March here, so that the leap day is the last day of a year.
         let days = self.0 + 719_468;
         let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
         let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
@@ -29,7 +29,7 @@ impl Date {
         Self(i64::try_from(seconds / SECONDS_A_DAY).unwrap_or(i64::MAX))
     }
 
-    /// Reads `YYYY-MM-DD`.
+    /// Parses `YYYY-MM-DD`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let number = |digits: &str| {
@@ -54,7 +54,7 @@ impl Date {
         if !(1..=longest).contains(&day) {
             return None;
         }
-        // Years that begin in March have their leap day last.
+        // Years that start in March have their leap day last.
         let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
         let days = year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
         Some(Self(days + (153 * month + 2) / 5 + day - 1 - DAYS_TO_1970))
@@ -67,51 +67,54 @@ impl Date {
     }
 }
 
-/// What a profile's age is measured by.
+/// The limits against which a profile's age is checked.
 #[derive(Clone, Copy, Debug)]
 pub struct AgePolicy {
-    /// The day it is.
+    /// The current day.
     pub today: Date,
-    /// The major version of the browser installed here, where one is.
+    /// The major version of the installed browser, if there is one.
     pub installed_major: Option<u32>,
-    /// After how many weeks a capture is old.
+    /// The number of weeks after which a capture is outdated.
     pub max_weeks: u32,
 }
 
 impl AgePolicy {
-    /// Weeks after which a capture is old: Chrome has had six new versions by then.
+    /// Weeks after which a capture is outdated: Chrome releases about six versions in that time.
     pub const DEFAULT_MAX_WEEKS: u32 = 26;
 }
 
-pub(super) fn check(profile: &Profile, freshness: &AgePolicy, complaints: &mut Diagnostics) {
+pub(super) fn check(profile: &Profile, policy: &AgePolicy, diagnostics: &mut Diagnostics) {
     let from = &profile.provenance;
     let Some(captured) = Date::parse(&from.captured) else {
-        return complaints.error("date", "provenance.captured", "is no day written as YYYY-MM-DD");
+        return diagnostics.error("date", "provenance.captured", "is not a date of the form YYYY-MM-DD");
     };
-    if captured > Date(freshness.today.0.saturating_add(1)) {
-        return complaints.error("date", "provenance.captured", "lies in the future");
+    if captured > Date(policy.today.0.saturating_add(1)) {
+        return diagnostics.error("date", "provenance.captured", "is in the future");
     }
-    // A client that imitates no browser does not age.
+    // A client that does not imitate a browser does not age.
     let Some(browser) = &profile.browser else { return };
-    let weeks = freshness.today.weeks_since(captured);
-    if weeks > i64::from(freshness.max_weeks) {
+    let weeks = policy.today.weeks_since(captured);
+    if weeks > i64::from(policy.max_weeks) {
         let message =
-            format!("is {weeks} weeks ago; capture it again (limit: {} weeks)", freshness.max_weeks);
-        complaints.warning("expired", "provenance.captured", message);
+            format!("is {weeks} weeks ago; capture the profile again (limit: {} weeks)", policy.max_weeks);
+        diagnostics.warning("expired", "provenance.captured", message);
     }
-    if let (Some(worn), Some(installed)) =
-        (super::identity::chrome_major(&browser.user_agent), freshness.installed_major)
-        && worn.saturating_add(MAX_MAJORS_BEHIND) < installed
+    if let (Some(claimed), Some(installed)) =
+        (super::identity::chrome_major(&browser.user_agent), policy.installed_major)
+        && claimed.saturating_add(MAX_MAJORS_BEHIND) < installed
     {
-        let message = format!("is {worn}, the browser installed here {installed}: too far behind");
-        complaints.warning("expired", "browser.user_agent", message);
+        let message = format!(
+            "is {claimed}, but the installed browser is {installed}: more than {MAX_MAJORS_BEHIND} major \
+             versions newer"
+        );
+        diagnostics.warning("expired", "browser.user_agent", message);
     }
 }
 
 const SECONDS_A_DAY: u64 = 24 * 60 * 60;
-/// From 0000-03-01 to 1970-01-01.
+/// Days from 0000-03-01 to 1970-01-01.
 const DAYS_TO_1970: i64 = 719_468;
-/// How many versions behind the installed browser is still common on the web.
+/// How many major versions behind the installed browser are still common on the web.
 const MAX_MAJORS_BEHIND: u32 = 2;
 
 #[cfg(test)]
@@ -134,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_day_is_none() {
+    fn invalid_dates_are_none() {
         for text in ["", "2026-11-31", "2025-02-29", "1900-02-29", "2026-13-01", "2026-00-10", "2026-1-1"] {
             assert_eq!(Date::parse(text), None, "{text}");
         }

@@ -1,5 +1,5 @@
-//! What does not fit together in a browser profile: a fingerprint that no browser has is worse than an
-//! honest one. Pure: the day and the installed browser are passed in.
+//! Finds contradictions in a browser profile: a fingerprint that matches no browser is easier to detect than
+//! an honest one. Pure: the caller passes the date and the installed browser.
 
 mod age;
 mod headers;
@@ -15,13 +15,13 @@ pub use age::{AgePolicy, Date};
 
 use super::profile::{Browser, Profile};
 
-/// How much a complaint matters.
+/// The severity of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// It works, and may give it away one day.
+    /// The profile works, but a site may detect it in the future.
     Warning,
-    /// No real browser looks like this, or the engine cannot send it.
+    /// No real browser sends this, or the engine cannot send it.
     Error,
 }
 
@@ -36,16 +36,16 @@ impl Severity {
     }
 }
 
-/// One thing that does not fit.
+/// One contradiction in a profile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
-    /// Which rule complains; never renamed.
+    /// The id of the rule. Ids are stable.
     pub id: &'static str,
-    /// How much it matters.
+    /// The severity.
     pub severity: Severity,
-    /// The key it concerns, for example `tls.groups` or `headers.navigation/h2.user-agent`.
+    /// The key, for example `tls.groups` or `headers.navigation/h2.user-agent`.
     pub key: String,
-    /// What does not fit, and with what.
+    /// The contradiction: the value found and the value expected.
     pub message: String,
 }
 
@@ -55,30 +55,30 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// Everything that does not fit in `profile`, errors first; nothing when it is clean.
+/// Returns all diagnostics for `profile`, errors first; empty if there are none.
 ///
-/// What a client that is no browser says of itself is its own business: only what cannot be sent is
-/// held against a profile without `[browser]`.
+/// A client that is not a browser may describe itself in any way. A profile without `[browser]` is
+/// checked only for values that the engine cannot send.
 #[must_use]
-pub fn lint(profile: &Profile, freshness: &AgePolicy) -> Vec<Diagnostic> {
-    let mut complaints = Diagnostics::default();
-    age::check(profile, freshness, &mut complaints);
-    wire::check(profile, &mut complaints);
-    headers::check(profile, &mut complaints);
+pub fn lint(profile: &Profile, policy: &AgePolicy) -> Vec<Diagnostic> {
+    let mut diagnostics = Diagnostics::default();
+    age::check(profile, policy, &mut diagnostics);
+    wire::check(profile, &mut diagnostics);
+    headers::check(profile, &mut diagnostics);
     if let Some(browser) = &profile.browser {
         let major = identity::chrome_major(&browser.user_agent);
-        identity::check(profile, browser, major, &mut complaints);
-        headers::check_identity(profile, browser, &mut complaints);
+        identity::check(profile, browser, major, &mut diagnostics);
+        headers::check_identity(profile, browser, &mut diagnostics);
         if let Some(major) = major {
-            wire::check_chromium(profile, major, &mut complaints);
+            wire::check_chromium(profile, major, &mut diagnostics);
         }
     }
-    let mut list = complaints.0;
-    list.sort_by_key(|complaint| std::cmp::Reverse(complaint.severity));
+    let mut list = diagnostics.0;
+    list.sort_by_key(|diagnostic| std::cmp::Reverse(diagnostic.severity));
     list
 }
 
-/// Collects complaints.
+/// Collects diagnostics.
 #[derive(Default)]
 struct Diagnostics(Vec<Diagnostic>);
 
@@ -91,17 +91,17 @@ impl Diagnostics {
         self.add(id, Severity::Warning, key, message);
     }
 
-    /// An error when what is found is not what is expected.
+    /// Adds an error if the value found is not the expected one.
     fn expect_equal(
         &mut self,
         id: &'static str,
         key: impl Into<String>,
         found: &str,
         expected: &str,
-        why: &str,
+        source: &str,
     ) {
         if found != expected {
-            self.error(id, key, format!("is {}, but {why} says {}", quote(found), quote(expected)));
+            self.error(id, key, format!("is {}, but {source} says {}", quote(found), quote(expected)));
         }
     }
 
@@ -116,9 +116,9 @@ impl Diagnostics {
     }
 }
 
-/// A value in backticks, its control characters escaped: a profile may come from anywhere.
+/// Puts a value in backticks and escapes its control characters, since a profile may come from any source.
 fn quote(text: &str) -> String {
-    // Quotes are common in hints; escaping them would only make them harder to read.
+    // Quotes are common in hints; escaping them would make the message harder to read.
     let text: String = text
         .chars()
         .flat_map(|c| if c.is_control() { c.escape_debug().collect::<Vec<_>>() } else { vec![c] })
@@ -126,10 +126,10 @@ fn quote(text: &str) -> String {
     format!("`{text}`")
 }
 
-/// The product a browser's brand list names besides Chromium.
+/// The product that a browser's brand list names besides Chromium.
 fn product<'a>(profile: &'a Profile, browser: &Browser) -> Option<&'a str> {
     let name = profile.provenance.browser.as_str();
-    // A Chromium that claims to be Chrome is caught by its brands.
+    // The brands rule catches a Chromium that claims to be Chrome.
     (name != "Chromium" && !browser.brands.is_empty()).then_some(name)
 }
 

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use super::*;
 
-/// The day the fixtures were made for, with the browser installed then.
+/// The date for which the fixtures were written, with the browser installed then.
 fn test_policy() -> AgePolicy {
     let today = Date::parse("2026-11-21").unwrap();
     AgePolicy { today, installed_major: Some(156), max_weeks: AgePolicy::DEFAULT_MAX_WEEKS }
@@ -23,7 +23,7 @@ fn fixtures() -> Vec<(String, String)> {
     all
 }
 
-/// What is said of a profile's text, as its fixture writes it down.
+/// The diagnostics of a profile, in the form in which a fixture lists them.
 fn lint_lines(name: &str, text: &str) -> Vec<String> {
     match Profile::from_toml(text, name) {
         Ok(profile) => lint(&profile, &test_policy()).iter().map(|c| format!("# expect: {c}")).collect(),
@@ -32,20 +32,20 @@ fn lint_lines(name: &str, text: &str) -> Vec<String> {
 }
 
 #[test]
-fn each_wrong_profile_gets_the_complaints_written_at_its_head() {
+fn each_invalid_profile_has_the_diagnostics_listed_in_its_first_lines() {
     let mut ids = std::collections::BTreeSet::new();
     for (name, text) in fixtures() {
         let expected: Vec<&str> = text.lines().take_while(|line| line.starts_with("# ")).collect();
-        let said = lint_lines(&name, &text);
-        let said = if said.is_empty() { vec!["# expect: nothing".to_owned()] } else { said };
-        // An error of the loader may go on to list what is allowed.
-        let same = said.iter().zip(&expected).all(|(said, expected)| {
-            said == expected || (said.starts_with("# error: ") && said.starts_with(expected))
+        let actual = lint_lines(&name, &text);
+        let actual = if actual.is_empty() { vec!["# expect: nothing".to_owned()] } else { actual };
+        // An error of the parser may go on to list the allowed values.
+        let same = actual.iter().zip(&expected).all(|(actual, expected)| {
+            actual == expected || (actual.starts_with("# error: ") && actual.starts_with(expected))
         });
-        assert!(same && said.len() == expected.len(), "{name}: {said:#?} is not {expected:#?}");
-        ids.extend(said.iter().filter_map(|line| line.split(' ').nth(3).map(str::to_owned)));
+        assert!(same && actual.len() == expected.len(), "{name}: {actual:#?} is not {expected:#?}");
+        ids.extend(actual.iter().filter_map(|line| line.split(' ').nth(3).map(str::to_owned)));
     }
-    assert!(ids.len() > 25, "few rules are tried: {ids:?}");
+    assert!(ids.len() > 25, "the fixtures cover too few rules: {ids:?}");
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn the_shipped_profiles_are_clean() {
 }
 
 #[test]
-fn a_profile_ages_with_the_browser_and_with_the_weeks() {
+fn a_profile_ages_by_browser_version_and_by_weeks() {
     let profile = Profile::named("chrome-156-linux").unwrap();
     let ids = |installed, today: &str, weeks| -> Vec<&str> {
         let today = Date::parse(today).unwrap();
@@ -74,7 +74,7 @@ fn a_profile_ages_with_the_browser_and_with_the_weeks() {
 }
 
 #[test]
-fn a_client_that_is_no_browser_does_not_age_and_may_look_as_it_likes() {
+fn a_client_that_is_not_a_browser_does_not_age() {
     let plain = Profile::named("plain").unwrap();
     let today = Date::parse("2036-11-21").unwrap();
     assert_eq!(lint(&plain, &AgePolicy { today, installed_major: Some(300), max_weeks: 1 }), []);
@@ -84,7 +84,7 @@ fn a_client_that_is_no_browser_does_not_age_and_may_look_as_it_likes() {
 fn errors_come_before_warnings() {
     let mut profile = Profile::clone(&Profile::named("chrome-156-linux").unwrap());
     profile.tls.permute_extensions = false;
-    let freshness = AgePolicy { installed_major: Some(170), ..test_policy() };
-    let severities: Vec<_> = lint(&profile, &freshness).iter().map(|c| c.severity).collect();
+    let policy = AgePolicy { installed_major: Some(170), ..test_policy() };
+    let severities: Vec<_> = lint(&profile, &policy).iter().map(|c| c.severity).collect();
     assert_eq!(severities, [Severity::Error, Severity::Warning]);
 }

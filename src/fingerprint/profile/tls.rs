@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::fingerprint::hello::extension;
 use crate::hex;
 
-/// The ClientHello, without its GREASE values (they are drawn per connection).
+/// The ClientHello without GREASE values, which are drawn per connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
@@ -17,7 +17,7 @@ pub struct Tls {
     pub ciphers: Vec<u16>,
     /// Supported groups by code point, in order.
     pub groups: Vec<u16>,
-    /// The groups a key share is sent for.
+    /// The groups for which a key share is sent.
     pub key_shares: Vec<u16>,
     /// Signature algorithms by code point, in order.
     pub signature_algorithms: Vec<u16>,
@@ -31,9 +31,9 @@ pub struct Tls {
     /// Whether GREASE values are inserted (RFC 8701). Default: false.
     #[serde(default)]
     pub grease: bool,
-    /// Where they stand. Default: absent, wherever the engine puts them.
+    /// The positions of the GREASE values. Default: absent, the positions that the engine uses.
     pub grease_places: Option<GreaseLayout>,
-    /// Whether extensions come in random order.
+    /// Whether extensions are sent in random order.
     #[serde(default)]
     pub permute_extensions: bool,
     /// Whether a GREASE encrypted_client_hello is sent.
@@ -45,11 +45,11 @@ pub struct Tls {
     /// Whether signed_certificate_timestamp is sent.
     #[serde(default)]
     pub signed_certificate_timestamps: bool,
-    /// The body of the trust_anchors extension's id list, in hex; absent when it is not sent.
+    /// The id list of the trust_anchors extension, in hex; absent if it is not sent.
     pub trust_anchors: Option<String>,
-    /// Every extension's code point, sorted, without GREASE: what `profile show` and checks compare.
+    /// The code points of all extensions, sorted, without GREASE. `profile show` and the lints compare them.
     pub extensions: Vec<u16>,
-    /// The version field of the record that carries it. Default: 769 (0x0301).
+    /// The version field of the TLS record that carries the ClientHello. Default: 769 (0x0301).
     #[serde(default = "record_version")]
     pub record_version: u16,
     /// The length of the session id, in bytes. Default: 32.
@@ -61,11 +61,11 @@ pub struct Tls {
     /// PSK key exchange modes by number, in order. Default: 1 (psk_dhe_ke) only.
     #[serde(default = "psk_modes")]
     pub psk_modes: Vec<u8>,
-    /// How a hello that offers to resume a session differs. Default: pre_shared_key (41), last.
+    /// How a ClientHello that offers resumption differs. Default: pre_shared_key (41), last.
     #[serde(default)]
     pub resumption: Resumption,
-    /// The body, in hex, of each extension that says the same in every hello, by code point. What
-    /// other keys say too must agree with them. Default: none.
+    /// The body, in hex, of each extension that is equal in every ClientHello, by code point. It must agree
+    /// with the other keys. Default: none.
     #[serde(default)]
     pub extension_bodies: BTreeMap<String, String>,
 }
@@ -74,27 +74,27 @@ pub struct Tls {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Alps {
-    /// The protocols it is sent for.
+    /// The ALPN protocols for which settings are sent.
     pub protocols: Vec<String>,
     /// The extension's code point: 17513 (old) or 17613 (new).
     pub codepoint: u16,
 }
 
 impl Tls {
-    /// The trust anchor ids in wire form, when the extension is sent.
+    /// The trust anchor ids in wire form, if the extension is sent.
     #[must_use]
     pub fn trust_anchor_ids(&self) -> Option<Vec<u8>> {
         hex::decode(self.trust_anchors.as_deref()?)
     }
 }
 
-/// Where GREASE values stand in each list of a ClientHello.
+/// The positions of GREASE values in each list of a ClientHello.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GreaseLayout {
     /// Among the cipher suites.
     pub ciphers: Vec<GreasePosition>,
-    /// Among the extensions, pre_shared_key not counted.
+    /// Among the extensions, pre_shared_key excluded.
     pub extensions: Vec<GreasePosition>,
     /// Among the supported groups.
     pub groups: Vec<GreasePosition>,
@@ -106,7 +106,7 @@ pub struct GreaseLayout {
     pub versions: Vec<GreasePosition>,
 }
 
-/// A place in a list.
+/// A position in a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GreasePosition {
@@ -116,13 +116,13 @@ pub enum GreasePosition {
     Last,
 }
 
-/// How a hello that offers to resume a session differs from one that does not.
+/// How a ClientHello that offers resumption differs from one that does not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Resumption {
-    /// The extensions that only it has, sorted.
+    /// The additional extensions, sorted.
     pub extensions: Vec<u16>,
-    /// The extension it ends with.
+    /// The last extension.
     pub last: u16,
 }
 

@@ -4,7 +4,7 @@ use super::{ExpectedRequest, Scenario, ScenarioHost, ScenarioStep, UserAction};
 use crate::fingerprint::profile::WireProtocol;
 use crate::request::Context;
 
-/// All scenarios, in the order they are driven.
+/// All scenarios, in order of execution.
 pub(in super::super) const SCENARIOS: &[Scenario] = &[
     scenario("navigation", ALL, &[step(UserAction::Open, &[open("/page")])]),
     scenario(
@@ -274,38 +274,38 @@ pub(in super::super) const SCENARIOS: &[Scenario] = &[
     ),
 ];
 
-/// How many bytes the upload has: more than one frame, and than one window.
+/// The size of the upload in bytes: more than one frame, and more than one window.
 const LARGE: usize = 100_000;
 
 const fn scenario(
     name: &'static str,
-    overs: &'static [WireProtocol],
+    protocols: &'static [WireProtocol],
     steps: &'static [ScenarioStep],
 ) -> Scenario {
-    Scenario { name, protocols: overs, steps, is_captured: true }
+    Scenario { name, protocols, steps, is_captured: true }
 }
 
-/// One from which no profile is made.
+/// A scenario that is compared, but not used to build profiles.
 const fn verify_only(
     name: &'static str,
-    overs: &'static [WireProtocol],
+    protocols: &'static [WireProtocol],
     steps: &'static [ScenarioStep],
 ) -> Scenario {
-    Scenario { name, protocols: overs, steps, is_captured: false }
+    Scenario { name, protocols, steps, is_captured: false }
 }
 
-const fn step(act: UserAction, asks: &'static [ExpectedRequest]) -> ScenarioStep {
-    ScenarioStep { action: act, requests: asks }
+const fn step(action: UserAction, requests: &'static [ExpectedRequest]) -> ScenarioStep {
+    ScenarioStep { action, requests }
 }
 
 const fn request(context: Context, path: &'static str) -> ExpectedRequest {
-    let at = ScenarioHost::Primary;
+    let primary = ScenarioHost::Primary;
     ExpectedRequest {
         context,
         method: "GET",
-        host: at,
+        host: primary,
         path,
-        final_target: (at, path),
+        final_target: (primary, path),
         referrer: None,
         body: None,
         script_headers: &[],
@@ -330,7 +330,7 @@ impl ExpectedRequest {
         self.body(Some(media), text, 1)
     }
 
-    /// A body whose type is left to the browser.
+    /// Sets a body whose content type the browser chooses.
     const fn text_body(self, text: &'static str, times: usize) -> Self {
         self.body(None, text, times)
     }
@@ -341,14 +341,14 @@ impl ExpectedRequest {
         self
     }
 
-    const fn host(mut self, place: ScenarioHost) -> Self {
-        self.host = place;
-        self.final_target.0 = place;
+    const fn host(mut self, host_kind: ScenarioHost) -> Self {
+        self.host = host_kind;
+        self.final_target.0 = host_kind;
         self
     }
 
-    const fn redirects_to(mut self, place: ScenarioHost, path: &'static str) -> Self {
-        self.final_target = (place, path);
+    const fn redirects_to(mut self, host_kind: ScenarioHost, path: &'static str) -> Self {
+        self.final_target = (host_kind, path);
         self
     }
 
@@ -366,7 +366,7 @@ const FIELDS: &str = "q=a+b&r=c";
 const JSON: &str = "application/json";
 const OBJECT: &str = r#"{"a":1}"#;
 
-/// What the page's script asks for, one after the other.
+/// The requests of the page's script, in order.
 const SCRIPT: [ExpectedRequest; 4] = [
     request(Context::Fetch, "/fetch"),
     request(Context::Fetch, "/fetch-json").post(JSON, OBJECT),
@@ -380,7 +380,7 @@ const fn script(page: &'static str) -> [ExpectedRequest; 5] {
 const SCRIPTED: [ExpectedRequest; 5] = script("/script");
 const SCRIPTED_COOKIES: [ExpectedRequest; 5] = script("/set/script");
 
-/// Requests with headers that the script itself sets.
+/// Requests with headers set by the script itself.
 const SCRIPTED_HEADERS: [ExpectedRequest; 3] = [
     request(Context::Fetch, "/fetch")
         .referrer("/script-own")

@@ -1,6 +1,6 @@
-//! The scenarios a browser and the impersonate tier are driven through, each described once.
+//! The scenarios for a browser and the impersonate tier, each described once.
 //!
-//! Every scenario has host names of its own, so that it begins with no connection, cookie or ticket.
+//! Every scenario has its own host names, so that it starts without connections, cookies and tickets.
 
 mod list;
 mod site;
@@ -17,37 +17,37 @@ use crate::request::Context;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scenario {
     pub(super) name: &'static str,
-    /// How requests may travel for it to make sense.
+    /// The protocols over which the scenario is run.
     pub(super) protocols: &'static [WireProtocol],
     pub(super) steps: &'static [ScenarioStep],
-    /// Whether profiles are made from it. What others show follows from these, or is no header.
+    /// Whether profiles are built from it. The others show only values that follow from these, or no headers.
     pub(super) is_captured: bool,
 }
 
-/// One thing the person at the browser does, and the requests that follow from it.
+/// One user action, and the requests that it causes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ScenarioStep {
     pub(super) action: UserAction,
     pub(super) requests: &'static [ExpectedRequest],
 }
 
-/// What the person at the browser does.
+/// An action of the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UserAction {
-    /// Types an address into a new tab.
+    /// Types a URL into a new tab.
     Open,
-    /// Presses the first link or button of the page at hand.
+    /// Clicks the first link or button of the current page.
     Click,
-    /// Presses the reload button.
+    /// Clicks the reload button.
     Reload,
-    /// Leaves the connection alone for [`IDLE`], then types an address into a new tab.
+    /// Leaves the connection idle for [`IDLE_TIME`], then types a URL into a new tab.
     OpenLater,
 }
 
-/// One of a scenario's hosts.
+/// A host of a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ScenarioHost {
-    /// The first: where pages are.
+    /// The first host, which serves the pages.
     Primary,
     /// Another origin of the same site.
     SameSite,
@@ -55,38 +55,37 @@ pub(super) enum ScenarioHost {
     CrossSite,
 }
 
-/// One request as it must be asked of the impersonate tier to be the browser's own.
+/// A request that the impersonate tier must send to match the browser.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ExpectedRequest {
     pub(super) context: Context,
     pub(super) method: &'static str,
     pub(super) host: ScenarioHost,
     pub(super) path: &'static str,
-    /// Where its redirects end; its own place and path without any.
+    /// The final host and path; the request's own if it is not redirected.
     pub(super) final_target: (ScenarioHost, &'static str),
-    /// The page it comes from, at home.
+    /// The path of the referring page, on the primary host.
     pub(super) referrer: Option<&'static str>,
-    /// Its media type, unless that is the browser's to say, and its text, so many times over.
+    /// The content type (`None` if the browser chooses it), the text, and how often the text is repeated.
     pub(super) body: Option<(Option<&'static str>, &'static str, usize)>,
-    /// Headers that the page's script sets, in its own order.
+    /// Headers that the page's script sets, in its order.
     pub(super) script_headers: &'static [(&'static str, &'static str)],
 }
 
 impl ExpectedRequest {
-    /// Whether it is redirected on its way.
+    /// Whether the request is redirected.
     pub(super) fn is_redirected(&self) -> bool {
         self.final_target != (self.host, self.path)
     }
 }
 
-/// How many first connections tell what is random from what is fixed.
+/// The number of first connections from which random fields are determined.
 pub(super) const HELLO_COUNT: usize = 8;
 
-/// How long a connection is left alone to see what is different after that. Chrome asks after one
-/// from which nothing was read for 10 s.
+/// How long a connection is left idle. Chrome sends a PING on a connection that received no data for 10 s.
 pub(super) const IDLE_TIME: std::time::Duration = std::time::Duration::from_secs(11);
 
-/// The names of all scenarios' hosts, and the hellos'.
+/// The host names of all scenarios and of the first connections.
 pub(super) fn hosts() -> Vec<String> {
     let mut names: Vec<String> = (0..HELLO_COUNT).map(hello_host).collect();
     for scenario in SCENARIOS {
@@ -97,32 +96,32 @@ pub(super) fn hosts() -> Vec<String> {
     names
 }
 
-/// The host of the `n`th hello.
+/// The host of the `n`th first connection.
 pub(super) fn hello_host(n: usize) -> String {
     format!("hello-{n}.test")
 }
 
-/// A scenario's host.
-pub(super) fn host(scenario: &str, over: WireProtocol, place: ScenarioHost) -> String {
+/// The name of a scenario's host.
+pub(super) fn host(scenario: &str, over: WireProtocol, host_kind: ScenarioHost) -> String {
     let over = over.name();
-    match place {
+    match host_kind {
         ScenarioHost::Primary => format!("{scenario}-{over}.test"),
         ScenarioHost::SameSite => format!("near.{scenario}-{over}.test"),
         ScenarioHost::CrossSite => format!("{scenario}-{over}-away.test"),
     }
 }
 
-/// Where a place is: each has an address of its own, as sites have.
-pub(super) const fn address(place: ScenarioHost) -> Ipv4Addr {
-    match place {
+/// The address of a host. Each has its own, as real sites do.
+pub(super) const fn address(host_kind: ScenarioHost) -> Ipv4Addr {
+    match host_kind {
         ScenarioHost::Primary => Ipv4Addr::LOCALHOST,
         ScenarioHost::SameSite => Ipv4Addr::new(127, 0, 0, 2),
         ScenarioHost::CrossSite => Ipv4Addr::new(127, 0, 0, 3),
     }
 }
 
-/// All hosts of a scenario.
+/// The names of all hosts of a scenario.
 pub(super) fn scenario_hosts(scenario: &str, over: WireProtocol) -> [String; 3] {
     [ScenarioHost::Primary, ScenarioHost::SameSite, ScenarioHost::CrossSite]
-        .map(|place| host(scenario, over, place))
+        .map(|host_kind| host(scenario, over, host_kind))
 }

@@ -4,18 +4,18 @@ use super::super::recording::Exchange;
 use super::super::reply::Reply;
 use crate::fingerprint::profile::WireProtocol;
 
-/// Answers every request of every scenario.
-pub(in super::super) fn respond(heard: &Exchange) -> Reply {
-    let request = &heard.request;
-    let (set, path) = match request.path.strip_prefix("/set/") {
+/// Responds to every request of every scenario.
+pub(in super::super) fn respond(exchange: &Exchange) -> Reply {
+    let request = &exchange.request;
+    let (sets_cookies, path) = match request.path.strip_prefix("/set/") {
         Some(rest) => (true, format!("/{rest}")),
         None => (false, request.path.clone()),
     };
     let scheme = if request.over == WireProtocol::Cleartext { "http" } else { "https" };
-    let other = |authority: String| format!("{scheme}://{authority}");
-    let near = other(format!("near.{}", request.authority));
-    let away = other(request.authority.replacen(".test", "-away.test", 1));
-    let home = other(request.authority.replacen("-away.test", ".test", 1));
+    let origin = |authority: String| format!("{scheme}://{authority}");
+    let near = origin(format!("near.{}", request.authority));
+    let away = origin(request.authority.replacen(".test", "-away.test", 1));
+    let home = origin(request.authority.replacen("-away.test", ".test", 1));
     let reply = match path.as_str() {
         "/to-same" => Reply::redirect(302, "/landed"),
         "/to-away" => Reply::redirect(302, format!("{away}/landed")),
@@ -54,20 +54,20 @@ pub(in super::super) fn respond(heard: &Exchange) -> Reply {
             None => page(""),
         },
     };
-    let reply = allow_cors(reply, heard);
-    if set {
+    let reply = allow_cors(reply, exchange);
+    if sets_cookies {
         return reply.header("set-cookie", "first=1; Path=/").header("set-cookie", "second=two; Path=/");
     }
     reply
 }
 
-/// Lets scripts of other origins read an answer that they ask for.
-fn allow_cors(reply: Reply, heard: &Exchange) -> Reply {
-    let Some(origin) = heard.request.header("origin") else { return reply };
+/// Allows scripts of other origins to read a response.
+fn allow_cors(reply: Reply, exchange: &Exchange) -> Reply {
+    let Some(origin) = exchange.request.header("origin") else { return reply };
     reply.header("access-control-allow-origin", origin).header("access-control-allow-headers", "content-type")
 }
 
-/// A page that makes the browser ask for nothing else, its icon included.
+/// A page that causes no further request, not even for an icon.
 fn page(inner: &str) -> Reply {
     Reply::html(
         200,
@@ -86,7 +86,7 @@ fn script(text: &str) -> Reply {
     page(&format!("<script>{HELPERS}(async () => {{ {text} }})();</script>"))
 }
 
-/// The Accept-CH of hints named `arch+model`, or of `all`.
+/// The Accept-CH value for the hints in `arch+model`, or for `all`.
 fn accept_ch(wanted: &str) -> String {
     let hints: Vec<String> = HINTS
         .iter()
@@ -96,7 +96,7 @@ fn accept_ch(wanted: &str) -> String {
     hints.join(", ")
 }
 
-/// Every hint that Chrome knows and that follows from the browser, not from its window.
+/// All client hints of Chrome that depend on the browser, but not on its window.
 const HINTS: [&str; 8] = [
     "arch",
     "bitness",
@@ -108,7 +108,7 @@ const HINTS: [&str; 8] = [
     "wow64",
 ];
 
-/// More than half of the connection's window, and of a stream's more than once.
+/// More than half of the connection's window, and more than one stream window.
 const LARGE: usize = 20_000_000;
 
 const HELPERS: &str = r#"

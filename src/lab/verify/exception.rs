@@ -1,29 +1,29 @@
-//! Differences that are known, each with its reason. They are data: `exceptions.toml`.
+//! Known differences, each with its reason, from `exceptions.toml`.
 
 use serde::{Deserialize, Serialize};
 
 use super::FingerprintLayer;
 
-/// A difference that is known and explained.
+/// A known difference and its explanation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Exception {
-    /// The scenario and way, for example `form/h2`.
+    /// The scenario and protocol, for example `form/h2`.
     pub scenario: String,
     /// The layer.
     pub layer: FingerprintLayer,
-    /// Why it differs, for who reads the table.
+    /// The reason for the difference, shown with the table.
     pub reason: String,
 }
 
 impl Exception {
-    /// The exceptions this build knows.
+    /// The exceptions that are shipped in this build.
     ///
     /// # Panics
-    /// Never: a test reads them.
+    /// Never: a test parses them.
     #[must_use]
     pub fn shipped() -> Vec<Self> {
-        toml::from_str::<ExceptionFile>(SHIPPED).expect("a test reads the shipped exceptions").exceptions
+        toml::from_str::<ExceptionFile>(SHIPPED).expect("a test parses the shipped exceptions").exceptions
     }
 }
 
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shipped_exceptions_name_scenarios_that_there_are_and_say_why() {
+    fn shipped_exceptions_name_existing_scenarios_and_have_a_reason() {
         let keys: Vec<String> = SCENARIOS
             .iter()
             .flat_map(|scenario| scenario.protocols.iter().map(|over| scenario_key(scenario, *over)))

@@ -1,4 +1,4 @@
-//! What a client says on an HTTP/2 connection besides requests.
+//! Compares HTTP/2 frames other than HEADERS and DATA.
 
 use super::super::control_frame::ControlFrame;
 use super::super::recording::RecordedConnection;
@@ -8,7 +8,7 @@ use super::requests::with_requests;
 use super::row::ScenarioComparison;
 use crate::fingerprint::Http2Fingerprint;
 
-/// Holds the frames of each connection that are no HEADERS, no DATA and no part of its opening.
+/// Compares the frames of each connection, except HEADERS, DATA, and the frames before its first request.
 pub(super) fn compare(
     row: &mut ScenarioComparison<'_>,
     scenario: &Scenario,
@@ -20,35 +20,35 @@ pub(super) fn compare(
             FrameSequence::from_connection(scenario, theirs),
             FrameSequence::from_connection(scenario, ours),
         );
-        let which = |what: &str| format!("connection {n}: {what}");
+        let label = |what: &str| format!("connection {n}: {what}");
         row.compare_text(
             FingerprintLayer::Control,
-            &which("frames"),
+            &label("frames"),
             theirs.frames.join(", "),
             ours.frames.join(", "),
         );
         for (what, theirs, ours) in [
-            ("answers to SETTINGS", theirs.settings_acks, ours.settings_acks),
-            ("answers to PING", theirs.ping_acks, ours.ping_acks),
+            ("acknowledgements of SETTINGS", theirs.settings_acks, ours.settings_acks),
+            ("acknowledgements of PING", theirs.ping_acks, ours.ping_acks),
         ] {
-            row.compare(FingerprintLayer::Control, &which(what), theirs, ours, usize::to_string);
+            row.compare(FingerprintLayer::Control, &label(what), theirs, ours, usize::to_string);
         }
         for (what, theirs, ours) in
             [("streams", theirs.streams, ours.streams), ("connection", theirs.connection, ours.connection)]
         {
-            row.compare_text(FingerprintLayer::Windows, &which(what), theirs.join(", "), ours.join(", "));
+            row.compare_text(FingerprintLayer::Windows, &label(what), theirs.join(", "), ours.join(", "));
         }
     }
 }
 
-/// A connection's frames. What answers the server comes when the server has spoken: how often
-/// counts, not between which of the client's own.
+/// The frames of a connection. Acknowledgements arrive whenever the server has sent its frame: only their
+/// number is compared, not their position.
 #[derive(Default)]
 struct FrameSequence {
     frames: Vec<String>,
     settings_acks: usize,
     ping_acks: usize,
-    /// WINDOW_UPDATEs.
+    /// WINDOW_UPDATE frames.
     streams: Vec<String>,
     connection: Vec<String>,
 }
@@ -56,14 +56,14 @@ struct FrameSequence {
 impl FrameSequence {
     fn from_connection(scenario: &Scenario, connection: &RecordedConnection) -> Self {
         let redirected = redirected_streams(scenario, connection);
-        let mut story = Self::default();
+        let mut sequence = Self::default();
         let windows = ReceiveWindows::from_opening(connection.opening.as_ref());
         let mut requests: Vec<u32> = Vec::new();
-        // What belongs to the opening is compared there, and comes first.
+        // The first SETTINGS and WINDOW_UPDATE are compared as the opening.
         let mut opening = (true, true);
         for control in &connection.control {
-            // Streams are told by the request's number: which have ids is told by the list of requests.
-            let of = |stream: u32| match requests.iter().position(|known| *known == stream) {
+            // Streams are labelled by the number of their request: the list of requests compares the ids.
+            let label = |stream: u32| match requests.iter().position(|known| *known == stream) {
                 Some(at) => format!("request {}", at + 1),
                 None => format!("stream {stream}"),
             };
@@ -80,52 +80,52 @@ impl FrameSequence {
                 }
                 ControlFrame::WindowUpdate { stream, increment } => {
                     if *stream == 0 {
-                        story.connection.push(format_share(*increment, windows.connection));
+                        sequence.connection.push(format_share(*increment, windows.connection));
                     } else {
-                        story.streams.push(format!(
+                        sequence.streams.push(format!(
                             "{}: {}",
-                            of(*stream),
+                            label(*stream),
                             format_share(*increment, windows.stream)
                         ));
                     }
                     continue;
                 }
                 ControlFrame::SettingsAck => {
-                    story.settings_acks += 1;
+                    sequence.settings_acks += 1;
                     continue;
                 }
                 ControlFrame::Ping { ack: true } => {
-                    // The server that closes a connection asks too: whether that is still answered
-                    // depends on who is faster.
-                    story.ping_acks += usize::from(scenario.name == "pinged");
+                    // A server that closes a connection sends a PING too. Whether the client still
+                    // acknowledges it is a race.
+                    sequence.ping_acks += usize::from(scenario.name == "pinged");
                     continue;
                 }
-                // An answer that redirects is left unread: Chrome tells the server so, unless the answer
-                // is over before it gets there.
+                // The body of a redirect response is not read. Chrome sends RST_STREAM, unless the response
+                // has ended before.
                 ControlFrame::Reset { stream, code: CANCEL } if redirected.contains(stream) => continue,
                 ControlFrame::Ping { ack: false } => "PING".to_owned(),
                 ControlFrame::Settings { values } => format!("SETTINGS {values:?}"),
                 ControlFrame::Priority { stream, priority } => {
-                    format!("PRIORITY {} {priority:?}", of(*stream))
+                    format!("PRIORITY {} {priority:?}", label(*stream))
                 }
-                ControlFrame::Reset { stream, code } => format!("RST_STREAM {code} of {}", of(*stream)),
+                ControlFrame::Reset { stream, code } => format!("RST_STREAM {code} of {}", label(*stream)),
                 ControlFrame::GoAway { code } => format!("GOAWAY {code}"),
                 ControlFrame::Other { kind, len, .. } => format!("type {kind}, {len} bytes"),
             };
-            story.frames.push(format!("{frame} after request {}", requests.len()));
+            sequence.frames.push(format!("{frame} after request {}", requests.len()));
         }
-        story
+        sequence
     }
 }
 
-/// The streams of the requests that were redirected.
+/// The streams of requests that were redirected.
 fn redirected_streams(scenario: &Scenario, connection: &RecordedConnection) -> Vec<u32> {
-    let asks = || scenario.steps.iter().flat_map(|step| step.requests).filter(|ask| ask.is_redirected());
+    let redirected = || scenario.steps.iter().flat_map(|step| step.requests).filter(|e| e.is_redirected());
     let requests = connection.requests.iter();
-    requests.filter(|r| asks().any(|ask| ask.path == r.path)).filter_map(|r| r.stream).collect()
+    requests.filter(|r| redirected().any(|e| e.path == r.path)).filter_map(|r| r.stream).collect()
 }
 
-/// The windows a client opened for what it receives.
+/// The receive windows that a client announced.
 struct ReceiveWindows {
     stream: u32,
     connection: u32,
@@ -142,8 +142,8 @@ impl ReceiveWindows {
     }
 }
 
-/// An increment as a part of its window: a client that waits for a half has it with the frame that
-/// completes it, wherever that ends.
+/// An increment relative to its window. A client that waits for half of the window sends the update after the
+/// frame that exceeds half, so the exact size varies.
 fn format_share(increment: u32, window: u32) -> String {
     let half = window / 2;
     if (half..=half.saturating_add(SLACK)).contains(&increment) {
@@ -156,5 +156,5 @@ fn format_share(increment: u32, window: u32) -> String {
 const CANCEL: u32 = 8;
 const INITIAL_WINDOW_SIZE: u16 = 4;
 const DEFAULT_WINDOW: u32 = 65_535;
-/// More than a client takes at once.
+/// More than a client reads at once, in bytes.
 const SLACK: u32 = 256 * 1024;

@@ -1,4 +1,4 @@
-//! ClientHellos: every field that is no draw, and draws as what they are.
+//! Compares ClientHellos: fixed fields by value, random fields by how they vary.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use crate::fingerprint::HelloShape;
 use crate::fingerprint::hello::{ClientHello, extension, is_grease};
 use crate::hex;
 
-/// Every hello of one kind against every one of the other: all fields that are no draw.
+/// Compares the fixed fields of all ClientHellos of one kind, fresh or resumed.
 pub(super) fn compare(
     row: &mut ScenarioComparison<'_>,
     theirs: &[RecordedConnection],
@@ -19,7 +19,7 @@ pub(super) fn compare(
     let layer = if resumed { FingerprintLayer::Resumption } else { FingerprintLayer::Hello };
     let theirs = merge_fields(theirs, resumed);
     let ours = merge_fields(ours, resumed);
-    // A browser's spare connection may have brought the ticket for its first request.
+    // A browser's spare connection may have received the ticket for its first request.
     if !resumed && (theirs.is_empty() || ours.is_empty()) {
         return;
     }
@@ -28,17 +28,17 @@ pub(super) fn compare(
         row.compare_text(layer, "connections", "none".to_owned(), "any".to_owned());
     }
     for name in names {
-        let of = |all: &BTreeMap<String, BTreeSet<String>>| {
+        let values = |all: &BTreeMap<String, BTreeSet<String>>| {
             all.get(name).map_or_else(
                 || "absent".to_owned(),
                 |set| set.iter().map(String::as_str).collect::<Vec<_>>().join(" or "),
             )
         };
-        row.compare_text(layer, name, of(&theirs), of(&ours));
+        row.compare_text(layer, name, values(&theirs), values(&ours));
     }
 }
 
-/// What is drawn anew each time is compared as random: whether it varies, and among what.
+/// Compares random fields: whether they vary, and among which values.
 pub(super) fn compare_random_fields(
     row: &mut ScenarioComparison<'_>,
     theirs: &[RecordedConnection],
@@ -54,12 +54,12 @@ pub(super) fn compare_random_fields(
     }
 }
 
-/// A recorded connection's hello; read again from its records.
+/// Parses a connection's ClientHello from its records.
 pub(in super::super) fn hello_of(connection: &RecordedConnection) -> Option<ClientHello> {
     ClientHello::from_records(&hex::decode(&connection.hello_records)?).ok()
 }
 
-/// Every field of the hellos of one kind, with all the values it took.
+/// All fields of the ClientHellos of one kind, with all values of each.
 fn merge_fields(all: &[RecordedConnection], resumed: bool) -> BTreeMap<String, BTreeSet<String>> {
     let mut merged: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for hello in all.iter().filter_map(hello_of).filter(|hello| hello.is_resumption() == resumed) {
@@ -70,7 +70,7 @@ fn merge_fields(all: &[RecordedConnection], resumed: bool) -> BTreeMap<String, B
     merged
 }
 
-/// All of a hello that is no draw, field by field.
+/// The fixed fields of a ClientHello.
 fn fields(hello: &ClientHello) -> Vec<(String, String)> {
     let shape = serde_json::to_value(HelloShape::from_hello(hello)).unwrap_or_default();
     let mut fields: Vec<(String, String)> = shape
@@ -88,7 +88,7 @@ fn fields(hello: &ClientHello) -> Vec<(String, String)> {
     }
     fields.push(("GREASE extensions".to_owned(), format_grease(hello)));
     if let Some(ech) = hello.extension(ECH) {
-        // Type, KDF and AEAD, then how long the key is.
+        // Type, KDF and AEAD, then the length of the key.
         let head = ech.get(..5).map(hex::encode).unwrap_or_default();
         let key = ech.get(6..8).map(hex::encode).unwrap_or_default();
         fields.push(("ECH suite".to_owned(), format!("{head}, key {key}")));
@@ -100,21 +100,23 @@ fn fields(hello: &ClientHello) -> Vec<(String, String)> {
     fields
 }
 
-/// Where the GREASE extensions stand, and how long they are. The one that must be last of all does
-/// not count: it is the same of every client that resumes.
+/// Position and body of the GREASE extensions. pre_shared_key does not count: every client that resumes
+/// sends it last.
 fn format_grease(hello: &ClientHello) -> String {
     let end = hello.extensions.iter().filter(|one| one.id != extension::PRE_SHARED_KEY).count();
-    let place = |at: usize| match at {
+    let position = |at: usize| match at {
         0 => "first",
         _ if at + 1 == end => "last",
         _ => "in the middle",
     };
     let all = hello.extensions.iter().enumerate().filter(|(_, one)| is_grease(one.id));
-    all.map(|(at, one)| format!("{}: {}", place(at), hex::encode(&one.body))).collect::<Vec<_>>().join(", ")
+    all.map(|(at, one)| format!("{}: {}", position(at), hex::encode(&one.body)))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 const ECH: u16 = 65037;
-/// Extensions whose bodies hold names, keys, draws, or GREASE that [`Shape`] levels.
+/// Extensions whose bodies contain names, keys, random data, or GREASE that [`HelloShape`] normalizes.
 const RANDOM_EXTENSIONS: [u16; 7] = [
     extension::SERVER_NAME,
     extension::GROUPS,
@@ -125,7 +127,7 @@ const RANDOM_EXTENSIONS: [u16; 7] = [
     ECH,
 ];
 
-/// What varies over many hellos.
+/// The fields that vary between ClientHellos.
 pub(in super::super) struct RandomFields {
     pub(in super::super) grease: bool,
     pub(in super::super) order: bool,

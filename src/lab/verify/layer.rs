@@ -1,34 +1,34 @@
-//! What is compared apart.
+//! The layers that are compared separately.
 
 use serde::{Deserialize, Serialize};
 
-/// What is compared apart.
+/// A part of the traffic that is compared separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FingerprintLayer {
-    /// The ClientHello of a connection that resumes nothing.
+    /// The ClientHello of a connection without resumption.
     Hello,
-    /// The ClientHello of one that resumes a session.
+    /// The ClientHello of a connection that resumes a session.
     Resumption,
     /// SETTINGS, WINDOW_UPDATE and PRIORITY before the first request.
     Opening,
-    /// Which requests were made, in order, and on which connections.
+    /// The requests, in order, and their connections.
     Requests,
-    /// Pseudo headers in order.
+    /// Pseudo-headers in order.
     Pseudo,
-    /// Header names in order and case, repeated ones too.
+    /// Header names in order and wire case, with repetitions.
     Names,
-    /// Header values, each in its place.
+    /// Header values, each in its position.
     Values,
-    /// The priority in HEADERS, and whether it ends the stream.
+    /// The priority in HEADERS, and its END_STREAM flag.
     Priority,
-    /// How each field is written: index, literal, Huffman.
+    /// The HPACK representation of each field: index, literal, Huffman.
     Hpack,
     /// How a body is cut into DATA frames.
     Data,
-    /// WINDOW_UPDATEs while bodies come: of what, how many, how large.
+    /// WINDOW_UPDATE frames while bodies are received: streams, number, increments.
     Windows,
-    /// All other frames: answers to SETTINGS and PING, PING after a pause, RST_STREAM, GOAWAY.
+    /// All other frames: acknowledgements of SETTINGS and PING, PING after a pause, RST_STREAM, GOAWAY.
     Control,
 }
 
@@ -49,7 +49,7 @@ impl FingerprintLayer {
         Self::Control,
     ];
 
-    /// The name, as tables and JSON have it.
+    /// The name in tables and JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

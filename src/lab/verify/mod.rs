@@ -1,4 +1,4 @@
-//! Whether two recordings are of one browser, layer by layer. Pure.
+//! Compares two recordings layer by layer. Pure.
 
 mod exception;
 mod frames;
@@ -20,8 +20,8 @@ use super::scenario::SCENARIOS;
 use crate::fingerprint::profile::WireProtocol;
 use row::ScenarioComparison;
 
-/// Compares what a browser said with what the impersonate tier said. Differences that one of
-/// `exceptions` explains are told apart.
+/// Compares a browser's recording with one of the impersonate tier. Differences that one of `exceptions`
+/// explains are reported separately.
 #[must_use]
 pub fn verify(browser: &Recording, rungs: &Recording, exceptions: &[Exception]) -> VerifyReport {
     let mut report = VerifyReport {

@@ -1,4 +1,4 @@
-//! The outcome of a comparison, and how it is printed.
+//! The report of a comparison, and its text form.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -7,22 +7,22 @@ use serde::Serialize;
 
 use super::{Exception, FingerprintLayer};
 
-/// One place where two recordings differ.
+/// A difference between two recordings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LayerDifference {
-    /// The scenario and way, for example `form/h2`.
+    /// The scenario and protocol, for example `form/h2`.
     pub scenario: String,
     /// The layer.
     pub layer: FingerprintLayer,
-    /// What of it: a field's name, or the request.
+    /// The part of the layer: a field's name, or the request.
     pub what: String,
-    /// What the browser said.
+    /// The browser's value.
     pub browser: String,
-    /// What the impersonate tier said.
+    /// The impersonate tier's value.
     pub rungs: String,
 }
 
-/// How much was compared, of each side.
+/// The number of compared items of one side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RecordingCount {
     /// ClientHellos.
@@ -31,37 +31,37 @@ pub struct RecordingCount {
     pub requests: usize,
 }
 
-/// The outcome of a comparison.
+/// The report of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct VerifyReport {
     /// The browser.
     pub browser: String,
-    /// What was held against it.
+    /// The client that is compared with it.
     pub rungs: String,
-    /// How much the browser said.
+    /// The number of items recorded from the browser.
     pub browser_count: RecordingCount,
-    /// How much the impersonate tier said.
+    /// The number of items recorded from the impersonate tier.
     pub rungs_count: RecordingCount,
-    /// What was compared: the layers of each scenario.
+    /// The compared layers of each scenario.
     pub compared: Vec<(String, Vec<FingerprintLayer>)>,
-    /// Where they differ and nobody says why.
+    /// Differences without an exception.
     pub differences: Vec<LayerDifference>,
-    /// Where they differ as an exception says.
+    /// Differences that an exception explains.
     pub excepted: Vec<LayerDifference>,
     /// The exceptions that explain a difference.
     pub exceptions: Vec<Exception>,
-    /// Exceptions without a difference: errors.
+    /// Exceptions without a difference. They are errors.
     pub stale: Vec<Exception>,
 }
 
 impl VerifyReport {
-    /// Whether everything is equal but for exceptions that are named, and none of these is stale.
+    /// Whether everything is equal except for named exceptions, and no exception is stale.
     #[must_use]
     pub fn is_equal(&self) -> bool {
         self.differences.is_empty() && self.stale.is_empty()
     }
 
-    /// Takes out the differences that an exception explains.
+    /// Moves the differences that an exception explains to `excepted`.
     pub(super) fn apply_exceptions(&mut self, exceptions: &[Exception]) {
         let explains = |exception: &Exception, difference: &LayerDifference| {
             exception.scenario == difference.scenario && exception.layer == difference.layer
@@ -75,22 +75,23 @@ impl VerifyReport {
             .partition(|exception| self.excepted.iter().any(|difference| explains(exception, difference)));
     }
 
-    /// Drops the differences that another run did not show. A browser races spare connections, and
-    /// does not always do the same; what it never does is what counts.
+    /// Drops the differences that another run did not show. A browser races spare connections, so its traffic
+    /// varies. Only differences in every run count.
     pub fn retain_common(&mut self, other: &Self) {
-        let place = |difference: &LayerDifference| {
+        let key = |difference: &LayerDifference| {
             (difference.scenario.clone(), difference.layer, difference.what.clone())
         };
-        let shown: BTreeSet<_> = other.differences.iter().map(place).collect();
-        self.differences.retain(|difference| shown.contains(&place(difference)));
+        let shown: BTreeSet<_> = other.differences.iter().map(key).collect();
+        self.differences.retain(|difference| shown.contains(&key(difference)));
         self.stale.retain(|exception| other.stale.contains(exception));
     }
 
     fn cell(&self, scenario: &str, layer: FingerprintLayer, compared: &[FingerprintLayer]) -> &'static str {
-        let among = |all: &[LayerDifference]| all.iter().any(|d| d.scenario == scenario && d.layer == layer);
-        if among(&self.differences) {
+        let contains =
+            |all: &[LayerDifference]| all.iter().any(|d| d.scenario == scenario && d.layer == layer);
+        if contains(&self.differences) {
             "DIFFERS"
-        } else if among(&self.excepted) {
+        } else if contains(&self.excepted) {
             "excepted"
         } else if compared.contains(&layer) {
             "equal"
@@ -119,9 +120,10 @@ impl VerifyReport {
 
 impl fmt::Display for VerifyReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let heard = |count: RecordingCount| format!("{} requests, {} hellos", count.requests, count.hellos);
-        writeln!(f, "browser: {} ({})", self.browser, heard(self.browser_count))?;
-        writeln!(f, "against: {} ({})\n", self.rungs, heard(self.rungs_count))?;
+        let format_count =
+            |count: RecordingCount| format!("{} requests, {} hellos", count.requests, count.hellos);
+        writeln!(f, "browser: {} ({})", self.browser, format_count(self.browser_count))?;
+        writeln!(f, "against: {} ({})\n", self.rungs, format_count(self.rungs_count))?;
         self.table(f)?;
         for Exception { scenario, layer, reason } in &self.exceptions {
             writeln!(f, "\nexception: {scenario} {}: {reason}", layer.name())?;

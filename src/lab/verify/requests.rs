@@ -1,4 +1,4 @@
-//! Requests: each of the browser's against the same one of ours.
+//! Compares each request of the browser with the same request of rungs.
 
 use super::super::recording::{RecordedConnection, RecordedRequest};
 use super::FingerprintLayer;
@@ -7,7 +7,7 @@ use crate::fingerprint::Http2Fingerprint;
 use crate::fingerprint::hpack::HpackField;
 use crate::fingerprint::profile::{Priority, WireProtocol};
 
-/// Holds all requests of a scenario against each other, and how their connections open.
+/// Compares all requests of a scenario, and the start of their connections.
 pub(super) fn compare(
     row: &mut ScenarioComparison<'_>,
     over: WireProtocol,
@@ -31,16 +31,16 @@ pub(super) fn compare(
             );
         }
     }
-    let mut left: Vec<&RecordedRequest> = ours.iter().flat_map(|c| &c.requests).collect();
+    let mut remaining: Vec<&RecordedRequest> = ours.iter().flat_map(|c| &c.requests).collect();
     for theirs in theirs.iter().flat_map(|c| &c.requests) {
-        // One that only one side makes is told by the list of requests.
-        if let Some(at) = left.iter().position(|ours| format_request(ours) == format_request(theirs)) {
-            compare_request(row, over, theirs, left.remove(at));
+        // A request that only one side sends is reported by the comparison of the request lists.
+        if let Some(at) = remaining.iter().position(|ours| format_request(ours) == format_request(theirs)) {
+            compare_request(row, over, theirs, remaining.remove(at));
         }
     }
 }
 
-/// The connections that carried requests.
+/// The connections with requests.
 pub(super) fn with_requests(all: &[RecordedConnection]) -> impl Iterator<Item = &RecordedConnection> {
     all.iter().filter(|connection| !connection.requests.is_empty())
 }
@@ -53,7 +53,7 @@ fn format_requests(over: WireProtocol, all: &[RecordedConnection]) -> String {
     let mut lines = Vec::new();
     for (n, connection) in with_requests(all).enumerate() {
         for request in &connection.requests {
-            // How many connections HTTP/1.1 takes is the pool's affair; over HTTP/2 it is seen.
+            // Over HTTP/1.1 the pool decides on the number of connections. Over HTTP/2 it is compared.
             let on = if over == WireProtocol::Http2 {
                 format!("{n}:{} ", request.stream.unwrap_or(0))
             } else {
@@ -97,7 +97,7 @@ fn compare_request(
         let end = if *end == Some(true) { ", ends the stream" } else { "" };
         priority.map_or_else(|| format!("none{end}"), |p| format!("{}{end}", format_priority(p)))
     });
-    // Values are a layer of their own: here only how they are written counts.
+    // Values are a layer of their own. Here only the representation is compared.
     for (name, nth, theirs, ours) in pair_fields(&theirs.hpack, &ours.hpack, |field| &field.name) {
         row.compare_text(
             FingerprintLayer::Hpack,
@@ -114,8 +114,8 @@ fn compare_request(
     }
 }
 
-/// The fields of two lists that belong together: the first of a name with the first, the second
-/// with the second. Which names there are, and where, is told elsewhere.
+/// Pairs the fields of two lists: the first of a name with the first, the second with the second. Missing
+/// names and the order are compared elsewhere.
 fn pair_fields<'a, T>(
     theirs: &'a [T],
     ours: &'a [T],

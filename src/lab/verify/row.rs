@@ -1,10 +1,10 @@
-//! One scenario being compared.
+//! The comparison of one scenario.
 
 use std::collections::BTreeSet;
 
 use super::{FingerprintLayer, LayerDifference, VerifyReport};
 
-/// One scenario being compared.
+/// The comparison of one scenario.
 pub(super) struct ScenarioComparison<'a> {
     pub(super) scenario: String,
     layers: BTreeSet<FingerprintLayer>,
@@ -20,8 +20,8 @@ impl<'a> ScenarioComparison<'a> {
         self.report.compared.push((self.scenario, self.layers.into_iter().collect()));
     }
 
-    /// Holds what the browser said of `what` against what the impersonate tier said.
-    #[expect(clippy::needless_pass_by_value, reason = "both are made for the call")]
+    /// Compares one item of the browser with the same item of the impersonate tier.
+    #[expect(clippy::needless_pass_by_value, reason = "both are created for the call")]
     pub(super) fn compare<T: PartialEq>(
         &mut self,
         layer: FingerprintLayer,

@@ -1,9 +1,9 @@
-//! Which addresses are nobody's business on the public internet. Pure.
+//! Classifies addresses that are not on the public internet. Pure.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether an address is this machine's, the local network's, or no single host's: what a public
-/// site has no reason to lead to.
+/// Whether an address belongs to this machine, to the local network, or to no single host. A public site has
+/// no reason to redirect there.
 pub(crate) fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(four) => is_private_v4(four),
@@ -11,7 +11,7 @@ pub(crate) fn is_private(address: IpAddr) -> bool {
     }
 }
 
-/// Whether a URL's host says by itself that it is private: an address, or `localhost`.
+/// Whether a URL's host is private without a DNS lookup: a private address, or `localhost`.
 pub(crate) fn is_private_literal(host: &str) -> bool {
     let bare = host.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
     match bare.parse() {
@@ -20,7 +20,7 @@ pub(crate) fn is_private_literal(host: &str) -> bool {
     }
 }
 
-/// Whether a URL's host is an address or `localhost`: nothing is to be looked up.
+/// Whether a URL's host is an address or `localhost`, so that no lookup is needed.
 pub(crate) fn is_literal(host: &str) -> bool {
     host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() || is_private_literal(host)
 }
@@ -32,10 +32,10 @@ fn is_private_v4(address: Ipv4Addr) -> bool {
         || address.is_link_local()
         || address.is_multicast()
         || first == 0
-        // Shared by a provider's customers (RFC 6598), and the reserved top with broadcast.
+        // Shared address space (RFC 6598), and the reserved range with broadcast.
         || (first == 100 && second & 0xc0 == 64)
         || first >= 240
-        // Benchmarks (RFC 2544).
+        // Benchmarking (RFC 2544).
         || (first == 198 && second & 0xfe == 18)
 }
 
@@ -48,11 +48,11 @@ fn is_private_v6(address: Ipv6Addr) -> bool {
         || address.is_multicast()
         || address.is_unique_local()
         || address.is_unicast_link_local()
-        // Site-local, long out of use but still routed by some (RFC 3879).
+        // Site-local: deprecated, but still routed by some networks (RFC 3879).
         || address.segments()[0] & 0xffc0 == 0xfec0
 }
 
-/// The IPv4 address that an IPv6 one only wraps: mapped, NAT64 (RFC 6052), 6to4.
+/// Returns the IPv4 address embedded in an IPv6 address: mapped, NAT64 (RFC 6052), 6to4.
 fn embedded_ipv4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let four = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
     match address.segments() {
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn private_ground_is_known_in_every_spelling() {
+    fn private_addresses_are_recognized_in_every_notation() {
         for host in [
             "127.0.0.1",
             "127.9.9.9",

@@ -1,4 +1,4 @@
-//! A tunnel through an HTTP proxy (CONNECT, RFC 9110 section 9.3.6).
+//! Tunnels through an HTTP proxy (CONNECT, RFC 9110 section 9.3.6).
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::net::tls::BoxIo;
 use crate::proxy::{self, Proxy};
 use crate::redact::Secret;
 
-/// Asks `proxy` on `stream` for a tunnel to `authority`, and waits for its yes.
+/// Requests a tunnel to `authority` from `proxy` on `stream`, and waits for its confirmation.
 pub(crate) async fn connect(
     stream: &mut BoxIo,
     proxy: &Proxy,
@@ -21,8 +21,8 @@ pub(crate) async fn connect(
     within: Duration,
 ) -> Result<()> {
     timeout(within, send_connect(stream, proxy, authority, user_agent)).await.map_err(|_| {
-        // It may be waiting for the site itself.
-        let message = format!("the proxy {proxy} did not answer CONNECT within {within:?}");
+        // The proxy may be waiting for the site.
+        let message = format!("timed out after {within:?} waiting for the proxy {proxy} to answer CONNECT");
         proxy::target_error(ErrorKind::Proxy, message)
     })?
 }
@@ -47,33 +47,33 @@ async fn send_connect(
         Error::new(ErrorKind::Proxy, format!("the connection to the proxy {proxy} broke")).with_source(cause)
     };
     stream.write_all(head.as_bytes()).await.map_err(broke)?;
-    let mut answer = Vec::with_capacity(512);
+    let mut response_head = Vec::with_capacity(512);
     loop {
-        if answer.len() >= MAX_RESPONSE_HEAD {
+        if response_head.len() >= MAX_RESPONSE_HEAD {
             return Err(Error::new(
                 ErrorKind::Proxy,
-                format!("the proxy {proxy} answered CONNECT with an endless head"),
+                format!("response headers to CONNECT from the proxy {proxy} exceed the size limit"),
             ));
         }
-        // Byte by byte at the end: what follows the head belongs to the tunnel.
+        // Reads byte by byte, because the bytes after the headers belong to the tunnel.
         let byte = match stream.read_u8().await {
             Ok(byte) => byte,
             Err(cause) if cause.kind() == std::io::ErrorKind::UnexpectedEof => {
                 return Err(Error::new(
                     ErrorKind::Proxy,
-                    format!("the proxy {proxy} closed the connection on CONNECT"),
+                    format!("the proxy {proxy} closed the connection during CONNECT"),
                 ));
             }
             Err(cause) => return Err(broke(cause)),
         };
-        answer.push(byte);
-        if byte == b'\n' && (answer.ends_with(b"\r\n\r\n") || answer.ends_with(b"\n\n")) {
-            return check_response(&answer, proxy);
+        response_head.push(byte);
+        if byte == b'\n' && (response_head.ends_with(b"\r\n\r\n") || response_head.ends_with(b"\n\n")) {
+            return check_response(&response_head, proxy);
         }
     }
 }
 
-/// The whole Proxy-Authorization line, line end included; nothing without credentials.
+/// Returns the `Proxy-Authorization` line, including the line end; empty without credentials.
 pub(crate) fn authorization_header(proxy: &Proxy) -> Secret {
     Secret::new(proxy.credentials().map_or_else(String::new, |(user, password)| {
         let value = headers::basic_auth(user, password.expose());
@@ -81,15 +81,15 @@ pub(crate) fn authorization_header(proxy: &Proxy) -> Secret {
     }))
 }
 
-fn check_response(answer: &[u8], proxy: &Proxy) -> Result<()> {
+fn check_response(response_head: &[u8], proxy: &Proxy) -> Result<()> {
     let mut fields = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut fields);
-    let status = match response.parse(answer) {
+    let status = match response.parse(response_head) {
         Ok(httparse::Status::Complete(_)) => response.code.unwrap_or(0),
         _ => {
             return Err(Error::new(
                 ErrorKind::Proxy,
-                format!("the proxy {proxy} did not answer CONNECT with proper HTTP"),
+                format!("the proxy {proxy} did not answer CONNECT with valid HTTP"),
             ));
         }
     };
@@ -99,15 +99,15 @@ fn check_response(answer: &[u8], proxy: &Proxy) -> Result<()> {
     }
 }
 
-/// The proxy's own refusal, by status.
+/// Converts the proxy's refusal by its status.
 pub(crate) fn refusal_error(proxy: &Proxy, status: u16) -> Error {
     if status == 407 {
         let (what, hint) = if proxy.credentials().is_some() {
             ("refused the credentials (407)", "check user name and password of the proxy")
         } else {
             (
-                "wants credentials (407)",
-                "write them into its URL, http://user:password@host:port, or give --proxy-user",
+                "requires credentials (407)",
+                "add them to its URL, http://user:password@host:port, or set --proxy-user",
             )
         };
         let error = Error::new(ErrorKind::Proxy, format!("the proxy {proxy} {what}"));
@@ -115,12 +115,12 @@ pub(crate) fn refusal_error(proxy: &Proxy, status: u16) -> Error {
     }
     let message = format!("the proxy {proxy} refused the tunnel with status {status}");
     if matches!(status, 401 | 402) {
-        // The account is wrong, or has run dry.
+        // The account is invalid, or its traffic is used up.
         return Error::new(ErrorKind::Proxy, message).with_hint("check the account at the proxy's provider");
     }
     let error = proxy::target_error(ErrorKind::Proxy, message);
     if status >= 500 {
-        return error.with_hint("the proxy could not reach the site: is the host name right?");
+        return error.with_hint("the proxy could not reach the site: check the host name");
     }
     error
 }

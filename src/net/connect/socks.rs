@@ -1,4 +1,4 @@
-//! A tunnel through a SOCKS5 proxy (RFC 1928, RFC 1929).
+//! Tunnels through a SOCKS5 proxy (RFC 1928, RFC 1929).
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -12,15 +12,15 @@ use crate::error_kind::ErrorKind;
 use crate::net::tls::BoxIo;
 use crate::proxy::{self, Proxy};
 
-/// Where the tunnel is to lead.
+/// The target of a tunnel.
 pub(crate) enum SocksTarget {
     Address(IpAddr, u16),
-    /// A name, for the proxy to resolve.
+    /// A name that the proxy resolves.
     Name(String, u16),
 }
 
 impl SocksTarget {
-    /// A host as a URL has it.
+    /// Creates a target from the host of a URL.
     pub(crate) fn from_host(host: &str, port: u16) -> Self {
         match host.trim_matches(['[', ']']).parse() {
             Ok(address) => Self::Address(address, port),
@@ -37,13 +37,13 @@ impl SocksTarget {
     }
 }
 
-/// Why there is no tunnel, and whether another address of the name may do better.
+/// Why a tunnel failed, and whether another address of the name may succeed.
 pub(crate) struct SocksConnectError {
     pub(crate) error: Error,
     pub(crate) is_address_specific: bool,
 }
 
-/// Asks `proxy` on `stream` for a tunnel to `target`, and waits for its yes.
+/// Requests a tunnel to `target` from `proxy` on `stream`, and waits for its confirmation.
 pub(crate) async fn connect(
     stream: BoxIo,
     proxy: &Proxy,
@@ -54,7 +54,7 @@ pub(crate) async fn connect(
         SocksTarget::Address(address, port) => TargetAddr::Ip((*address, *port).into()),
         SocksTarget::Name(name, port) => TargetAddr::Domain(name.as_str().into(), *port),
     };
-    let asking = async {
+    let handshake = async {
         match proxy.credentials() {
             Some((user, password)) => {
                 Socks5Stream::connect_with_password_and_socket(stream, address, user, password.expose()).await
@@ -62,12 +62,12 @@ pub(crate) async fn connect(
             None => Socks5Stream::connect_with_socket(stream, address).await,
         }
     };
-    match timeout(within, asking).await {
+    match timeout(within, handshake).await {
         Ok(Ok(stream)) => Ok(stream.into_inner()),
         Ok(Err(cause)) => Err(map_error(proxy, target, cause)),
         Err(_) => {
-            // It may be waiting for the site itself.
-            let message = format!("the proxy {proxy} did not answer within {within:?}");
+            // The proxy may be waiting for the site.
+            let message = format!("timed out after {within:?} waiting for the proxy {proxy} to answer");
             Err(SocksConnectError {
                 error: proxy::target_error(ErrorKind::Proxy, message),
                 is_address_specific: false,
@@ -76,15 +76,17 @@ pub(crate) async fn connect(
     }
 }
 
-/// The proxy's refusal, by its reply. What it says of the site is not the proxy's fault.
+/// Converts the proxy's reply. Failures that the proxy reports about the site are not proxy faults.
 fn map_error(proxy: &Proxy, target: &SocksTarget, cause: SocksError) -> SocksConnectError {
     let to = target.to_authority();
-    let of_proxy = |what: &str| Error::new(ErrorKind::Proxy, format!("the proxy {proxy} {what}"));
-    let of_site =
-        |what: &str| proxy::target_error(ErrorKind::Connect, format!("{to} {what}, says the proxy {proxy}"));
-    let of_either = |what: &str| proxy::target_error(ErrorKind::Proxy, format!("the proxy {proxy} {what}"));
-    let credentials = "write them into its URL, socks5://user:password@host:port, or give --proxy-user";
-    let of_address = matches!(
+    let proxy_error = |what: &str| Error::new(ErrorKind::Proxy, format!("the proxy {proxy} {what}"));
+    let site_error = |what: &str| {
+        proxy::target_error(ErrorKind::Connect, format!("{to} {what}, according to the proxy {proxy}"))
+    };
+    let target_error =
+        |what: &str| proxy::target_error(ErrorKind::Proxy, format!("the proxy {proxy} {what}"));
+    let credentials = "add them to its URL, socks5://user:password@host:port, or set --proxy-user";
+    let is_address_specific = matches!(
         cause,
         SocksError::NetworkUnreachable
             | SocksError::HostUnreachable
@@ -95,38 +97,44 @@ fn map_error(proxy: &Proxy, target: &SocksTarget, cause: SocksError) -> SocksCon
     let error = match cause {
         SocksError::PasswordAuthFailure(_) => {
             let hint = "check user name and password of the proxy";
-            of_proxy("refused the credentials").with_hint(hint).mark_proxy_auth_error()
+            proxy_error("refused the credentials").with_hint(hint).mark_proxy_auth_error()
         }
         SocksError::NoAcceptableAuthMethods | SocksError::AuthorizationRequired
             if proxy.credentials().is_none() =>
         {
-            of_proxy("wants credentials").with_hint(credentials).mark_proxy_auth_error()
+            proxy_error("requires credentials").with_hint(credentials).mark_proxy_auth_error()
         }
         SocksError::NoAcceptableAuthMethods | SocksError::UnknownAuthMethod => {
-            of_proxy("takes neither a password nor a visitor without one")
+            proxy_error("accepts neither a password nor anonymous access")
         }
-        SocksError::InvalidAuthValues(_) => {
-            of_proxy("cannot be sent the credentials: SOCKS5 takes names and passwords of 1 to 255 bytes")
+        SocksError::InvalidAuthValues(_) => proxy_error(
+            "cannot receive the credentials: SOCKS5 requires a user name and a password of 1 to 255 bytes",
+        ),
+        SocksError::InvalidTargetAddress(_) => {
+            target_error(&format!("cannot open a tunnel to {to}: SOCKS5 does not support this address"))
         }
-        SocksError::InvalidTargetAddress(_) => of_either(&format!("cannot be asked for {to}")),
-        SocksError::ConnectionNotAllowedByRuleset => of_either(&format!("does not allow a tunnel to {to}")),
-        SocksError::NetworkUnreachable => of_site("is in a network that cannot be reached"),
+        SocksError::ConnectionNotAllowedByRuleset => {
+            target_error(&format!("does not allow a tunnel to {to}"))
+        }
+        SocksError::NetworkUnreachable => site_error("is in a network that cannot be reached"),
         SocksError::HostUnreachable => {
-            of_site("cannot be reached").with_hint("is the host name right? the proxy may not know it")
+            site_error("cannot be reached").with_hint("check the host name; the proxy may not know it")
         }
-        SocksError::ConnectionRefused => of_site("refused the connection"),
-        SocksError::TtlExpired => of_site("is too far away"),
-        SocksError::GeneralSocksServerFailure => of_either(&format!("could not open a tunnel to {to}"))
-            .with_hint("the proxy could not reach the site: is the host name right?"),
-        SocksError::AddressTypeNotSupported => of_either(&format!("does not take an address such as {to}"))
-            .with_hint("`socks5h://` sends it the name, `socks5://` the address"),
-        SocksError::CommandNotSupported => of_proxy("opens no tunnels"),
+        SocksError::ConnectionRefused => site_error("refused the connection"),
+        SocksError::TtlExpired => site_error("is too far away (TTL expired)"),
+        SocksError::GeneralSocksServerFailure => target_error(&format!("could not open a tunnel to {to}"))
+            .with_hint("the proxy could not reach the site: check the host name"),
+        SocksError::AddressTypeNotSupported => {
+            target_error(&format!("does not support the address type of {to}"))
+                .with_hint("use `socks5h://` to send the name, `socks5://` to send the address")
+        }
+        SocksError::CommandNotSupported => proxy_error("does not support tunnels"),
         SocksError::Io(cause) if cause.kind() == std::io::ErrorKind::UnexpectedEof => {
-            of_proxy("closed the connection when it was asked for a tunnel")
+            proxy_error("closed the connection during the SOCKS5 handshake")
         }
-        SocksError::Io(cause) => of_proxy("broke the connection").with_source(cause),
-        _ => of_proxy("did not answer as a SOCKS5 proxy does")
-            .with_hint("is it one? `http://` is another kind"),
+        SocksError::Io(cause) => proxy_error("dropped the connection").with_source(cause),
+        _ => proxy_error("did not answer with SOCKS5")
+            .with_hint("check the proxy's protocol: use `http://` for an HTTP proxy"),
     };
-    SocksConnectError { error, is_address_specific: of_address }
+    SocksConnectError { error, is_address_specific }
 }

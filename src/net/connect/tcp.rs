@@ -1,4 +1,4 @@
-//! Opening a TCP connection: happy eyeballs over the addresses of one name (RFC 8305).
+//! Opens a TCP connection: happy eyeballs over the addresses of one name (RFC 8305).
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -20,7 +20,7 @@ pub(crate) async fn connect(
     within: Duration,
 ) -> Result<TcpStream> {
     let stream = timeout(within, happy_eyeballs(addresses, port)).await.map_err(|_| {
-        Error::new(ErrorKind::Timeout, format!("connecting to {host}:{port} took longer than {within:?}"))
+        Error::new(ErrorKind::Timeout, format!("timed out after {within:?} connecting to {host}:{port}"))
     })?;
     let stream = stream.map_err(|cause| connect_error(host, port, cause))?;
     // Small writes (HTTP/2 frames) must not wait for each other.
@@ -63,7 +63,7 @@ fn connect_error(host: &str, port: u16, cause: io::Error) -> Error {
     Error::from_io(ErrorKind::Connect, what, cause)
 }
 
-/// The delay before the next address is tried beside the last (RFC 8305, section 5).
+/// The delay before the next address is tried in parallel (RFC 8305, section 5).
 const STAGGER: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_refusing_address_is_passed_over() {
+    async fn a_refusing_address_is_skipped() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let addresses = ["127.0.0.77".parse().unwrap(), "127.0.0.1".parse().unwrap()];

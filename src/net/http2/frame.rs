@@ -1,10 +1,10 @@
-//! The little of HTTP/2 framing that this layer needs (RFC 9113, section 4.1).
+//! The part of HTTP/2 framing that the frame rewriter needs (RFC 9113, section 4.1).
 
 pub(in crate::net) use crate::fingerprint::h2::{
     ACK, END_HEADERS, END_STREAM, FRAME_HEADER as FRAME_HEAD, HAS_PRIORITY as PRIORITY, PADDED,
 };
 
-/// The nine bytes before every frame's payload.
+/// The nine-byte frame header.
 pub(in crate::net) struct FrameHeader {
     pub(in crate::net) length: usize,
     pub(in crate::net) kind: u8,
@@ -30,7 +30,7 @@ impl FrameHeader {
     }
 }
 
-/// Moves up to `most` bytes from `input` to `out` and says how many.
+/// Moves up to `most` bytes from `input` to `out` and returns how many.
 pub(in crate::net) fn copy_up_to(input: &mut &[u8], most: usize, out: &mut Vec<u8>) -> usize {
     let (taken, rest) = input.split_at(most.min(input.len()));
     out.extend_from_slice(taken);

@@ -1,4 +1,4 @@
-//! Where the fields of a request wait until its bare HEADERS frame passes.
+//! Stores a request's header fields until its HEADERS frame passes the rewriter.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use crate::fingerprint::profile::Priority;
 use crate::net::headers::WireHeaders;
 use crate::sync::lock_unpoisoned;
 
-/// The fields of requests that are on their way to the wire.
+/// The header fields of requests whose HEADERS frame has not been written yet.
 #[derive(Clone, Default)]
 pub(crate) struct PendingHeaders(Arc<PendingMap>);
 
@@ -22,12 +22,12 @@ struct PendingMap {
 #[derive(Default)]
 struct PendingState {
     headers: HashMap<u64, RequestHeaders>,
-    /// Whose requests were given up, oldest first. Their frames may still be on the way here, and
-    /// must not leave bare: the latest are kept.
+    /// Cancelled requests, oldest first. Their HEADERS frames may still arrive and must not be sent without
+    /// fields, so the latest are kept.
     cancelled: VecDeque<u64>,
-    /// Whose answers are not read to their end.
+    /// Requests whose responses will not be read to their end.
     unread: Vec<u64>,
-    /// Who sends their resets.
+    /// Wakes the task that sends RST_STREAM for them.
     waker: Option<Waker>,
 }
 
@@ -37,20 +37,20 @@ impl PendingMap {
     }
 }
 
-/// What one request's HEADERS frame is made of.
+/// The content of one request's HEADERS frame.
 pub(in crate::net) struct RequestHeaders {
     pub(in crate::net) fields: WireHeaders,
     pub(in crate::net) priority: Option<Priority>,
 }
 
-/// A claim on deposited fields. Dropping it gives the request up.
+/// Refers to stored header fields. Dropping it cancels the request.
 pub(crate) struct HeadersTicket {
     number: u64,
     pending: Arc<PendingMap>,
 }
 
 impl PendingHeaders {
-    /// Leaves a request's fields here until its HEADERS frame passes.
+    /// Stores a request's fields until its HEADERS frame passes.
     pub(crate) fn insert(&self, fields: WireHeaders, priority: Option<Priority>) -> HeadersTicket {
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         self.0.lock_state().headers.insert(number, RequestHeaders { fields, priority });
@@ -61,30 +61,30 @@ impl PendingHeaders {
         self.0.lock_state().headers.remove(&number)
     }
 
-    /// Wakes this one when an answer is not read to its end.
-    pub(in crate::net) fn register_waker(&self, sender: &Waker) {
-        self.0.lock_state().waker = Some(sender.clone());
+    /// Registers the waker to call when a response will not be read to its end.
+    pub(in crate::net) fn register_waker(&self, waker: &Waker) {
+        self.0.lock_state().waker = Some(waker.clone());
     }
 
-    /// The requests whose answers are not read to their end, once.
+    /// Returns, once each, the requests whose responses will not be read to their end.
     pub(in crate::net) fn take_unread(&self) -> Vec<u64> {
         std::mem::take(&mut self.0.lock_state().unread)
     }
 }
 
 impl HeadersTicket {
-    /// The number, as the header's value.
+    /// The ticket number, as the ticket header contains it.
     pub(crate) const fn number(&self) -> u64 {
         self.number
     }
 
-    /// The answer to it.
+    /// Returns a handle that can cancel the response.
     pub(crate) fn response(&self) -> UnreadResponse {
         UnreadResponse { number: self.number, pending: Arc::clone(&self.pending) }
     }
 }
 
-/// One request's answer under way, which may be left unread.
+/// A response in progress that may be cancelled.
 #[derive(Clone)]
 pub(crate) struct UnreadResponse {
     number: u64,
@@ -92,33 +92,33 @@ pub(crate) struct UnreadResponse {
 }
 
 impl UnreadResponse {
-    /// Tells the server that the rest of the answer is not wanted, even when there is no rest: so
-    /// does Chrome with an answer that redirects.
+    /// Cancels the rest of the response with RST_STREAM, even when it is complete. Chrome does this with
+    /// redirect responses.
     pub(crate) fn cancel(self) {
-        let mut waiting = self.pending.lock_state();
-        waiting.unread.push(self.number);
-        if let Some(sender) = waiting.waker.take() {
-            sender.wake();
+        let mut state = self.pending.lock_state();
+        state.unread.push(self.number);
+        if let Some(waker) = state.waker.take() {
+            waker.wake();
         }
     }
 }
 
 impl Drop for HeadersTicket {
     fn drop(&mut self) {
-        let mut waiting = self.pending.lock_state();
-        if !waiting.headers.contains_key(&self.number) {
+        let mut state = self.pending.lock_state();
+        if !state.headers.contains_key(&self.number) {
             return;
         }
-        waiting.cancelled.push_back(self.number);
-        if waiting.cancelled.len() > MAX_CANCELLED
-            && let Some(oldest) = waiting.cancelled.pop_front()
+        state.cancelled.push_back(self.number);
+        if state.cancelled.len() > MAX_CANCELLED
+            && let Some(oldest) = state.cancelled.pop_front()
         {
-            waiting.headers.remove(&oldest);
+            state.headers.remove(&oldest);
         }
     }
 }
 
-/// Far more than the frames that can be between the stack and this layer.
+/// Far more than the frames that can be buffered between the HTTP/2 stack and the rewriter.
 const MAX_CANCELLED: usize = 256;
 
 #[cfg(test)]
@@ -126,13 +126,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_given_up_keep_their_fields_for_a_while_and_do_not_pile_up() {
-        let counter = PendingHeaders::default();
+    fn cancelled_requests_keep_their_fields_and_their_number_is_limited() {
+        let pending = PendingHeaders::default();
         for _ in 0..10 * MAX_CANCELLED {
-            drop(counter.insert(Vec::new(), None));
+            drop(pending.insert(Vec::new(), None));
         }
-        assert_eq!(counter.0.state.lock().unwrap().headers.len(), MAX_CANCELLED);
+        assert_eq!(pending.0.state.lock().unwrap().headers.len(), MAX_CANCELLED);
         let last = u64::try_from(10 * MAX_CANCELLED - 1).unwrap();
-        assert!(counter.take(last).is_some(), "its frame may still pass");
+        assert!(pending.take(last).is_some(), "its frame may still arrive");
     }
 }

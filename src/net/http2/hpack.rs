@@ -1,4 +1,4 @@
-//! An HPACK encoder (RFC 7541) with a browser's habits: what it indexes, what it Huffman-codes.
+//! An HPACK encoder (RFC 7541) that indexes and Huffman-codes as a browser does.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::LazyLock;
@@ -15,7 +15,7 @@ pub(crate) struct HpackEncoder {
     table: VecDeque<(Vec<u8>, Vec<u8>)>,
     size: usize,
     limit: usize,
-    /// The smallest and the latest size the peer allowed since the last block.
+    /// The smallest and the latest table size that the peer allowed since the last block.
     pending_resize: Option<(usize, usize)>,
 }
 
@@ -24,7 +24,7 @@ impl HpackEncoder {
         Self { style, table: VecDeque::new(), size: 0, limit: DEFAULT_TABLE, pending_resize: None }
     }
 
-    /// The peer's SETTINGS_HEADER_TABLE_SIZE: told to it at the start of the next block.
+    /// Applies the peer's SETTINGS_HEADER_TABLE_SIZE. The next block starts with the size update.
     pub(crate) fn resize(&mut self, allowed: u32) {
         let allowed = usize::try_from(allowed).unwrap_or(MAX_TABLE).min(MAX_TABLE);
         if allowed == self.limit && self.pending_resize.is_none() {
@@ -54,13 +54,13 @@ impl HpackEncoder {
     }
 
     fn encode_field(&mut self, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
-        let form = self.literal_encoding(name);
-        if form != FieldEncoding::NeverIndexed
+        let encoding = self.literal_encoding(name);
+        if encoding != FieldEncoding::NeverIndexed
             && let Some(index) = self.find_entry(name, value)
         {
             return write_integer(out, 0x80, 7, index);
         }
-        let (pattern, prefix) = match form {
+        let (pattern, prefix) = match encoding {
             FieldEncoding::Incremental | FieldEncoding::Indexed => (0x40, 6),
             FieldEncoding::WithoutIndexing => (0x00, 4),
             FieldEncoding::NeverIndexed => (0x10, 4),
@@ -73,12 +73,12 @@ impl HpackEncoder {
             }
         }
         write_string(out, value, self.style.huffman);
-        if form == FieldEncoding::Incremental {
+        if encoding == FieldEncoding::Incremental {
             self.insert(name, value);
         }
     }
 
-    /// How a field of that name goes where no table has it.
+    /// Returns the representation of a field that is in neither table.
     fn literal_encoding(&self, name: &[u8]) -> FieldEncoding {
         let holds = |list: &[String], name: &[u8]| list.iter().any(|other| other.as_bytes() == name);
         match name.strip_prefix(b":") {
@@ -90,7 +90,7 @@ impl HpackEncoder {
         }
     }
 
-    /// The index of an entry equal in name and value.
+    /// Returns the index of an entry with this name and value.
     fn find_entry(&self, name: &[u8], value: &[u8]) -> Option<usize> {
         if let Some(index) = STATIC_NAMES.get(name).and_then(|first| {
             (*first..=STATIC.len())
@@ -99,20 +99,20 @@ impl HpackEncoder {
         }) {
             return Some(index);
         }
-        let place = self.reusable_entries().position(|(other, held)| other == name && held == value)?;
-        Some(STATIC.len() + 1 + place)
+        let index = self.reusable_entries().position(|(other, stored)| other == name && stored == value)?;
+        Some(STATIC.len() + 1 + index)
     }
 
-    /// The index of an entry of that name, the static table first.
+    /// Returns the index of an entry with this name, the static table first.
     fn find_name(&self, name: &[u8]) -> Option<usize> {
         if let Some(index) = STATIC_NAMES.get(name) {
             return Some(*index);
         }
-        let place = self.reusable_entries().position(|(other, _)| other == name)?;
-        Some(STATIC.len() + 1 + place)
+        let index = self.reusable_entries().position(|(other, _)| other == name)?;
+        Some(STATIC.len() + 1 + index)
     }
 
-    /// The entries that may be referred to, newest first.
+    /// The dynamic entries that may be referenced, newest first.
     fn reusable_entries(&self) -> impl Iterator<Item = &(Vec<u8>, Vec<u8>)> {
         self.table.iter().take(if self.style.table_reuse { usize::MAX } else { 0 })
     }
@@ -134,7 +134,7 @@ impl HpackEncoder {
     }
 }
 
-/// An integer with its pattern in the bits above the prefix (section 5.1).
+/// Writes an integer with its pattern in the bits above the prefix (section 5.1).
 fn write_integer(out: &mut Vec<u8>, pattern: u8, prefix: u32, value: usize) {
     let mask = (1_usize << prefix) - 1;
     let low = |value: usize| u8::try_from(value & 0xff).unwrap_or(0);
@@ -150,11 +150,11 @@ fn write_integer(out: &mut Vec<u8>, pattern: u8, prefix: u32, value: usize) {
     out.push(low(rest));
 }
 
-/// A string, Huffman-coded as the habit is.
-fn write_string(out: &mut Vec<u8>, text: &[u8], habit: Huffman) {
+/// Writes a string, Huffman-coded as `style` requires.
+fn write_string(out: &mut Vec<u8>, text: &[u8], style: Huffman) {
     let bits: usize = text.iter().map(|byte| usize::from(CODE_LENGTHS[usize::from(*byte)])).sum();
     let coded = bits.div_ceil(8);
-    let plain = match habit {
+    let plain = match style {
         Huffman::Always => false,
         Huffman::Shorter => coded >= text.len(),
         Huffman::Never => true,
@@ -164,23 +164,23 @@ fn write_string(out: &mut Vec<u8>, text: &[u8], habit: Huffman) {
         return out.extend_from_slice(text);
     }
     write_integer(out, 0x80, 7, coded);
-    let (mut pending, mut held) = (0_u64, 0_u32);
+    let (mut pending, mut pending_bits) = (0_u64, 0_u32);
     for byte in text {
         let length = u32::from(CODE_LENGTHS[usize::from(*byte)]);
         pending = pending << length | u64::from(HUFFMAN_CODES[usize::from(*byte)]);
-        held += length;
-        while held >= 8 {
-            held -= 8;
-            out.push((pending >> held & 0xff) as u8);
+        pending_bits += length;
+        while pending_bits >= 8 {
+            pending_bits -= 8;
+            out.push((pending >> pending_bits & 0xff) as u8);
         }
     }
-    if held > 0 {
-        // The padding is the beginning of the end-of-string code: all ones.
-        out.push((pending << (8 - held) & 0xff) as u8 | (0xff >> held));
+    if pending_bits > 0 {
+        // The padding is the most significant bits of the EOS code: all ones.
+        out.push((pending << (8 - pending_bits) & 0xff) as u8 | (0xff >> pending_bits));
     }
 }
 
-/// The canonical Huffman code of each symbol (appendix B): its length alone decides it.
+/// The canonical Huffman code of each symbol (appendix B), derived from the code lengths.
 static HUFFMAN_CODES: LazyLock<[u32; 257]> = LazyLock::new(|| {
     let mut codes = [0; 257];
     let mut code = 0_u32;
@@ -199,14 +199,14 @@ static HUFFMAN_CODES: LazyLock<[u32; 257]> = LazyLock::new(|| {
 /// The first static entry of each name.
 static STATIC_NAMES: LazyLock<HashMap<&'static [u8], usize>> = LazyLock::new(|| {
     let mut names = HashMap::new();
-    for (place, (name, _)) in STATIC.iter().enumerate() {
-        names.entry(name.as_bytes()).or_insert(place + 1);
+    for (index, (name, _)) in STATIC.iter().enumerate() {
+        names.entry(name.as_bytes()).or_insert(index + 1);
     }
     names
 });
 
 const DEFAULT_TABLE: usize = 4096;
-/// A peer may allow more; no browser needs it.
+/// A peer may allow more; browsers do not need it.
 const MAX_TABLE: usize = 64 * 1024;
 const ENTRY_OVERHEAD: usize = 32;
 
@@ -240,7 +240,7 @@ mod tests {
     ];
 
     #[test]
-    fn what_is_written_is_read_again_in_chromes_forms() {
+    fn encoded_fields_decode_to_the_same_with_chromes_representations() {
         let read = blocks(&mut HpackEncoder::new(Hpack::default()), &[FIELDS, FIELDS]);
         for block in &read {
             let pairs: Vec<_> = block.iter().map(|f| (f.name.as_str(), f.value.as_str())).collect();
@@ -258,16 +258,16 @@ mod tests {
     }
 
     #[test]
-    fn other_habits_are_kept_too() {
+    fn other_encoding_styles_are_supported() {
         let text = |name: &str| vec![name.to_owned()];
-        let habits = Hpack {
+        let style = Hpack {
             indexed_pseudo: text("path"),
             unindexed: text("accept"),
             never_indexed: text("cookie"),
             huffman: Huffman::Always,
             table_reuse: false,
         };
-        let read = blocks(&mut HpackEncoder::new(habits), &[FIELDS, FIELDS]);
+        let read = blocks(&mut HpackEncoder::new(style), &[FIELDS, FIELDS]);
         let (inc, idx, not, never) = (
             FieldEncoding::Incremental,
             FieldEncoding::Indexed,
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rfcs_huffman_examples_come_out() {
+    fn the_rfcs_huffman_examples_are_reproduced() {
         let mut out = Vec::new();
         write_string(&mut out, b"www.example.com", Huffman::Shorter);
         assert_eq!(out, [0x8c, 0xf1, 0xe3, 0xc2, 0xe5, 0xf2, 0x3a, 0x6b, 0xa0, 0xab, 0x90, 0xf4, 0xff]);
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_the_peer_shrinks_is_announced_and_kept_to() {
+    fn a_table_size_change_is_announced_and_obeyed() {
         let mut encoder = HpackEncoder::new(Hpack::default());
         let mut decoder = HpackDecoder::default();
         for allowed in [4096, 0, 100, 4096, 65_536] {
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_run_of_new_fields_stays_in_step_with_the_reader() {
+    fn the_tables_of_encoder_and_decoder_stay_equal_over_many_blocks() {
         let (mut encoder, mut decoder) = (HpackEncoder::new(Hpack::default()), HpackDecoder::default());
         for number in 0..2000_u32 {
             let value = format!("{}{number}", "v".repeat((number % 200) as usize));

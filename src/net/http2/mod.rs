@@ -1,4 +1,4 @@
-//! What Chrome's HTTP/2 needs beyond the stack: its own HPACK encoding, frame order and limits.
+//! The parts of Chrome's HTTP/2 that the stack lacks: its HPACK encoding, frame order and limits.
 
 mod flood;
 mod frame;

@@ -1,4 +1,4 @@
-//! The peer's frames on their way in: they are counted, and its SETTINGS_HEADER_TABLE_SIZE is looked at.
+//! Reads the peer's frames: counts them, and extracts SETTINGS_HEADER_TABLE_SIZE.
 
 use std::io;
 
@@ -7,9 +7,9 @@ use tokio::time::Instant;
 use super::flood::ControlFrameBudget;
 use super::frame::{ACK, FRAME_HEAD, FrameHeader, SETTINGS, copy_up_to};
 
-/// Follows the peer's frames to see its SETTINGS_HEADER_TABLE_SIZE.
+/// Parses the peer's frames to find SETTINGS_HEADER_TABLE_SIZE.
 pub(in crate::net) struct FrameReader {
-    /// How many frames that bring nothing may still come.
+    /// The budget for frames without payload.
     pub(in crate::net) budget: ControlFrameBudget,
     head: Vec<u8>,
     skipping: usize,
@@ -21,13 +21,13 @@ impl FrameReader {
         Self { budget: ControlFrameBudget::new(now), head: Vec::new(), skipping: 0, settings: None }
     }
 
-    /// Looks at bytes on their way up; says the table size when they set one.
+    /// Inspects received bytes. Returns the table size when they set one.
     ///
-    /// The stack above is told of less than 64 KiB: it writes for nobody but us, and what it reads
-    /// here it would announce to our decoder, which allows no more.
+    /// The HTTP/2 stack sees a size below 64 KiB instead. Only the rewriter reads what it encodes, and it
+    /// would announce the size to the rewriter's decoder, which allows no more.
     ///
     /// # Errors
-    /// When the peer floods us with frames that bring nothing.
+    /// When the peer sends too many frames without payload.
     pub(in crate::net) fn inspect(&mut self, input: &mut [u8], now: Instant) -> io::Result<Option<u32>> {
         let mut allowed = None;
         let mut at = 0;
@@ -36,19 +36,19 @@ impl FrameReader {
                 let skipped = self.skipping.min(input.len() - at);
                 self.skipping -= skipped;
                 at += skipped;
-            } else if let Some((left, payload)) = &mut self.settings {
-                let taken = (*left).min(input.len() - at);
+            } else if let Some((remaining, payload)) = &mut self.settings {
+                let taken = (*remaining).min(input.len() - at);
                 for byte in &mut input[at..at + taken] {
-                    let place = payload.len();
+                    let index = payload.len();
                     payload.push(*byte);
-                    let entry = &payload[place - place % SETTING_LEN..];
-                    if matches!(place % SETTING_LEN, 2 | 3) && entry[..2] == HEADER_TABLE_SIZE {
+                    let entry = &payload[index - index % SETTING_LEN..];
+                    if matches!(index % SETTING_LEN, 2 | 3) && entry[..2] == HEADER_TABLE_SIZE {
                         *byte = 0;
                     }
                 }
                 at += taken;
-                *left -= taken;
-                if *left == 0 {
+                *remaining -= taken;
+                if *remaining == 0 {
                     let mut set =
                         payload.chunks_exact(SETTING_LEN).filter(|entry| entry[..2] == HEADER_TABLE_SIZE);
                     allowed =

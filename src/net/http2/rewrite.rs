@@ -1,10 +1,10 @@
-//! A thin layer between the HTTP/2 stack and the wire: HEADERS leave as the browser writes them.
+//! A layer between the HTTP/2 stack and TLS that writes HEADERS frames as the browser does.
 //!
-//! The stack below us Huffman-codes always and knows one stream dependency a connection. So each
-//! request reaches it bare, with a ticket in place of its fields; here the ticket is turned into
-//! the real fields, encoded and prioritised as the profile says. Other frames pass untouched, but for
-//! a browser's habits, where the profile is one: when it acknowledges, resets, asks after a silent
-//! server, and that it says no farewell. A server that floods us with empty frames is cut off.
+//! The stack always Huffman-codes and knows one stream dependency per connection. So each request reaches
+//! this layer with a ticket instead of its fields. This layer replaces the ticket with the fields, encoded
+//! and prioritised as the profile defines. Other frames pass unchanged, unless the profile is a browser's.
+//! Then this layer imitates the browser's SETTINGS acknowledgement, resets and PINGs, and omits GOAWAY. A
+//! server that floods the client with empty frames is disconnected.
 
 use std::io;
 use std::pin::Pin;
@@ -21,7 +21,7 @@ use super::headers_slot::PendingHeaders;
 use super::reader::FrameReader;
 use super::writer::FrameWriter;
 
-/// The header a bare request carries its ticket in. It never leaves this layer.
+/// The header that contains a request's ticket. It is never sent.
 pub(crate) const TICKET_HEADER: HeaderName = HeaderName::from_static("rungs-ticket");
 
 /// The stream between the HTTP/2 stack and TLS.
@@ -30,16 +30,16 @@ pub(crate) struct FrameRewriter {
     pending_headers: PendingHeaders,
     writer: FrameWriter,
     reader: FrameReader,
-    /// Bytes that are ready for the wire.
+    /// Bytes to be sent.
     out: Vec<u8>,
     sent: usize,
 }
 
 impl FrameRewriter {
-    /// A layer over `io` that packs headers as `habits` say; `browser` is whether it has a browser's
-    /// other habits too.
-    pub(crate) fn new(io: BoxIo, pending_headers: PendingHeaders, habits: Hpack, browser: bool) -> Self {
-        let writer = FrameWriter::new(habits, browser);
+    /// Creates a rewriter over `io` that encodes headers in the style of `hpack`. `is_browser` enables the
+    /// browser's other behaviour.
+    pub(crate) fn new(io: BoxIo, pending_headers: PendingHeaders, hpack: Hpack, is_browser: bool) -> Self {
+        let writer = FrameWriter::new(hpack, is_browser);
         Self {
             io,
             pending_headers,
@@ -50,7 +50,7 @@ impl FrameRewriter {
         }
     }
 
-    /// Resets the streams whose answers are not read to their end.
+    /// Resets the streams whose responses will not be read to their end.
     fn reset_unread(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.pending_headers.register_waker(cx.waker());
         if self.writer.is_between_frames() {
@@ -61,7 +61,7 @@ impl FrameRewriter {
         self.write_out(cx)
     }
 
-    /// Sends what is ready.
+    /// Sends the pending bytes.
     fn write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent < self.out.len() {
             let wrote = ready!(self.io.as_mut().poll_write(cx, &self.out[self.sent..]))?;
@@ -82,7 +82,7 @@ impl AsyncRead for FrameRewriter {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // What does not leave now leaves with the next write, flush or read.
+        // Bytes that cannot be sent now are sent with the next write, flush or read.
         if let Poll::Ready(Err(cause)) = self.reset_unread(cx) {
             return Poll::Ready(Err(cause));
         }
@@ -99,13 +99,13 @@ impl AsyncRead for FrameRewriter {
 
 impl AsyncWrite for FrameRewriter {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        // One write is taken in whole; the next waits until it has left.
+        // Each write is accepted as a whole; the next one waits until it was sent.
         ready!(self.reset_unread(cx))?;
         let this = &mut *self;
         this.writer.process(buf, &this.pending_headers, &mut this.out)?;
         this.reader.budget.add_requests(std::mem::take(&mut this.writer.requests));
         this.reader.budget.add_sent_bytes(buf.len());
-        // What does not leave now leaves with the next write or flush.
+        // Bytes that cannot be sent now are sent with the next write or flush.
         if let Poll::Ready(Err(cause)) = this.write_out(cx) {
             return Poll::Ready(Err(cause));
         }
@@ -148,11 +148,11 @@ mod tests {
         out
     }
 
-    /// What leaves when `input` is written `step` bytes at a time.
-    fn rewrite(input: &[u8], step: usize, counter: &PendingHeaders) -> Vec<u8> {
+    /// Returns the output for `input` written `step` bytes at a time.
+    fn rewrite(input: &[u8], step: usize, pending: &PendingHeaders) -> Vec<u8> {
         let (mut writer, mut out) = (FrameWriter::new(Hpack::default(), true), Vec::new());
         for part in input.chunks(step) {
-            writer.process(part, counter, &mut out).unwrap();
+            writer.process(part, pending, &mut out).unwrap();
         }
         out
     }
@@ -160,16 +160,16 @@ mod tests {
     const PREFACE_TEXT: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
     #[test]
-    fn a_ticket_becomes_the_real_fields_with_the_priority_however_the_bytes_are_cut() {
+    fn a_ticket_is_replaced_by_the_fields_and_priority_for_any_split_of_the_bytes() {
         for step in [1, 2, 7, 10_000] {
-            let counter = PendingHeaders::default();
+            let pending = PendingHeaders::default();
             let fields = vec![
                 ("user-agent".into(), HeaderValue::from_static("T")),
                 ("cookie".into(), HeaderValue::from_static("a=1")),
                 ("priority".into(), HeaderValue::from_static("u=0, i")),
             ];
             let priority = Some(Priority { weight: 255, depends_on: 0, exclusive: true });
-            let ticket = counter.insert(fields, priority);
+            let ticket = pending.insert(fields, priority);
             let bare = block(&[
                 (":method", "GET"),
                 (":authority", "site.example"),
@@ -183,13 +183,13 @@ mod tests {
             input.extend(frame(HEADERS, END_STREAM, 1, start));
             input.extend(frame(CONTINUATION, END_HEADERS, 1, end));
             input.extend(frame(0, END_STREAM, 1, b"data"));
-            let out = rewrite(&input, step, &counter);
+            let out = rewrite(&input, step, &pending);
             let frames = H2Reader::default().push(&out).unwrap();
             let headers = frames.iter().find_map(|frame| match frame {
                 Frame::Headers { fields, priority, .. } => Some((fields, priority)),
                 _ => None,
             });
-            let (fields, seen) = headers.expect("a HEADERS frame left");
+            let (fields, seen) = headers.expect("a HEADERS frame was written");
             assert_eq!(*seen, priority);
             let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
             assert_eq!(
@@ -201,20 +201,20 @@ mod tests {
     }
 
     #[test]
-    fn a_block_larger_than_a_frame_goes_on_in_continuation() {
-        let counter = PendingHeaders::default();
+    fn a_block_larger_than_a_frame_continues_in_continuation_frames() {
+        let pending = PendingHeaders::default();
         let long = HeaderValue::from_bytes(&vec![b'~'; 40_000]).unwrap();
-        let ticket = counter.insert(vec![("x-long".into(), long)], None);
+        let ticket = pending.insert(vec![("x-long".into(), long)], None);
         let bare = block(&[(":method", "GET"), (TICKET_HEADER.as_str(), &ticket.number().to_string())]);
         let mut input = PREFACE_TEXT.to_vec();
         input.extend(frame(HEADERS, END_HEADERS | END_STREAM, 1, &bare));
-        let out = rewrite(&input, 100, &counter);
+        let out = rewrite(&input, 100, &pending);
         let frames = H2Reader::default().push(&out).unwrap();
         assert!(frames.iter().any(|frame| matches!(frame, Frame::Headers { fields, .. } if fields.iter().any(|f| f.value.len() == 40_000))));
     }
 
     #[test]
-    fn the_peers_table_size_is_seen_however_the_bytes_are_cut() {
+    fn the_peers_table_size_is_found_for_any_split_of_the_bytes() {
         let mut input = frame(0, 0, 1, &[0; 100]);
         input.extend(frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 9, 0, 1, 0, 0, 1, 0]));
         input.extend(frame(SETTINGS, ACK, 0, &[]));

@@ -1,4 +1,4 @@
-//! Our own frames on their way out: header blocks are written anew, the rest passes.
+//! Writes the client's frames: header blocks are encoded again, other frames pass.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,30 +16,30 @@ use crate::fingerprint::hpack::HpackDecoder;
 use crate::fingerprint::profile::{Hpack, Priority};
 use crate::net::http2::hpack::HpackEncoder;
 
-/// Follows our own frames and rewrites header blocks.
+/// Parses the frames of the HTTP/2 stack and encodes header blocks again.
 pub(in crate::net) struct FrameWriter {
     decoder: HpackDecoder,
     pub(in crate::net) encoder: HpackEncoder,
-    /// Bytes of the preface that are still to come.
+    /// Remaining bytes of the preface.
     preface_left: usize,
     head: Vec<u8>,
-    /// Payload bytes that still pass untouched.
+    /// Payload bytes that still pass unchanged.
     passthrough: usize,
-    /// The header block being gathered.
+    /// The header block being collected.
     block: Option<OutgoingBlock>,
-    /// Whether it has a browser's habits.
+    /// Whether it imitates a browser's behaviour.
     is_browser: bool,
-    /// When the peer was last heard.
+    /// When the peer last sent data.
     pub(in crate::net) last_received: Instant,
-    /// How many PINGs were sent.
+    /// The number of PINGs sent.
     pings: u64,
-    /// How many requests left since somebody looked.
+    /// The number of requests written since this was last read.
     pub(in crate::net) requests: u32,
-    /// Frames that wait for the first request.
+    /// Frames that are held back until the first request.
     deferred: Option<Vec<u8>>,
-    /// A small frame being gathered, to be sent or not.
+    /// A small frame being collected, to decide whether it is sent.
     candidate: Option<(FrameHeader, Vec<u8>)>,
-    /// The latest requests' streams, by number; and the streams that were reset.
+    /// The streams of the latest requests, by ticket number; and the streams that were reset.
     streams: VecDeque<(u64, u32)>,
     resets: VecDeque<u32>,
 }
@@ -47,17 +47,17 @@ pub(in crate::net) struct FrameWriter {
 struct OutgoingBlock {
     stream: u32,
     ends_stream: bool,
-    /// Payload bytes of the frame at hand that are still to come, and whether it is the last.
+    /// Remaining payload bytes of the current frame, and whether it is the block's last frame.
     remaining: usize,
     is_last: bool,
     payload: Vec<u8>,
 }
 
 impl FrameWriter {
-    pub(in crate::net) fn new(habits: Hpack, is_browser: bool) -> Self {
+    pub(in crate::net) fn new(hpack: Hpack, is_browser: bool) -> Self {
         Self {
             decoder: HpackDecoder::default(),
-            encoder: HpackEncoder::new(habits),
+            encoder: HpackEncoder::new(hpack),
             preface_left: PREFACE_LEN,
             head: Vec::with_capacity(FRAME_HEAD),
             passthrough: 0,
@@ -73,13 +73,13 @@ impl FrameWriter {
         }
     }
 
-    /// Whether a frame of our own may be put in here.
+    /// Whether a frame can be inserted at this position.
     pub(in crate::net) fn is_between_frames(&self) -> bool {
         let frame = self.head.is_empty() && self.passthrough == 0 && self.candidate.is_none();
         self.preface_left == 0 && frame && self.block.is_none()
     }
 
-    /// Resets the stream of the request with this number, which must be one of the latest.
+    /// Resets the stream of the request with this number, if it is one of the latest.
     pub(in crate::net) fn reset(&mut self, number: u64, out: &mut Vec<u8>) {
         let Some((_, stream)) = self.streams.iter().find(|(other, _)| *other == number).copied() else {
             return;
@@ -101,7 +101,7 @@ impl FrameWriter {
     pub(in crate::net) fn process(
         &mut self,
         mut input: &[u8],
-        counter: &PendingHeaders,
+        pending: &PendingHeaders,
         out: &mut Vec<u8>,
     ) -> io::Result<()> {
         while !input.is_empty() {
@@ -115,19 +115,19 @@ impl FrameWriter {
             } else if let Some(block) = self.block.as_mut().filter(|block| block.remaining > 0) {
                 let taken = copy_up_to(&mut input, block.remaining, &mut block.payload);
                 block.remaining -= taken;
-                self.finish_block(counter, out)?;
+                self.finish_block(pending, out)?;
             } else {
                 copy_up_to(&mut input, FRAME_HEAD - self.head.len(), &mut self.head);
                 if self.head.len() == FRAME_HEAD {
                     self.on_frame_header(out)?;
-                    self.finish_block(counter, out)?;
+                    self.finish_block(pending, out)?;
                 }
             }
         }
         Ok(())
     }
 
-    /// A frame's head is whole: header blocks are gathered, the rest passes.
+    /// Handles a complete frame header: header blocks are collected, other frames pass.
     fn on_frame_header(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
         let head = std::mem::take(&mut self.head);
         let FrameHeader { length, kind, flags, stream } = FrameHeader::read(&head);
@@ -148,7 +148,7 @@ impl FrameWriter {
                 block.remaining = length;
                 block.is_last = flags & END_HEADERS != 0;
             }
-            // Chrome has said what it wants before it looks at what the server says.
+            // Chrome sends its first request before it processes the server's SETTINGS.
             (SETTINGS, None) if flags & ACK != 0 && length == 0 => {
                 self.deferred.as_mut().unwrap_or(out).extend_from_slice(&head);
             }
@@ -164,8 +164,8 @@ impl FrameWriter {
         Ok(())
     }
 
-    /// Writes the header block anew once it is whole.
-    fn finish_block(&mut self, counter: &PendingHeaders, out: &mut Vec<u8>) -> io::Result<()> {
+    /// Encodes the header block again once it is complete.
+    fn finish_block(&mut self, pending: &PendingHeaders, out: &mut Vec<u8>) -> io::Result<()> {
         let Some(block) = self.block.take_if(|block| block.remaining == 0 && block.is_last) else {
             return Ok(());
         };
@@ -174,10 +174,10 @@ impl FrameWriter {
             .iter()
             .find(|field| field.name == TICKET_HEADER.as_str().as_bytes())
             .and_then(|field| std::str::from_utf8(&field.value).ok()?.parse().ok());
-        let deposit = number.and_then(|number| counter.take(number));
+        let stored = number.and_then(|number| pending.take(number));
         let mut encoded = Vec::with_capacity(512);
-        let priority = deposit.as_ref().and_then(|deposit| deposit.priority);
-        match &deposit {
+        let priority = stored.as_ref().and_then(|stored| stored.priority);
+        match &stored {
             Some(RequestHeaders { fields, .. }) => {
                 let pseudo = decoded.iter().filter(|field| field.name.first() == Some(&b':'));
                 let pseudo = pseudo.map(|field| (&field.name[..], &field.value[..]));
@@ -201,7 +201,7 @@ impl FrameWriter {
         Ok(())
     }
 
-    /// Asks whether the peer is still there, numbered as Chrome numbers it.
+    /// Sends a PING, numbered as Chrome numbers it.
     fn write_ping(&mut self, out: &mut Vec<u8>) {
         let payload = (2 * self.pings + 1).to_be_bytes();
         self.pings += 1;
@@ -209,14 +209,15 @@ impl FrameWriter {
         out.extend_from_slice(&payload);
     }
 
-    /// Sends a gathered frame, unless a browser would not: it just closes, and resets once.
+    /// Sends a collected frame, unless a browser would not. A browser closes without GOAWAY and resets a
+    /// stream once.
     fn finish_candidate(&mut self, out: &mut Vec<u8>) {
         let Some((head, payload)) = self.candidate.take_if(|(head, payload)| payload.len() == head.length)
         else {
             return;
         };
-        let farewell = head.kind == GOAWAY && payload.get(4..8) == Some(&[0; 4]);
-        if farewell || head.kind == RST_STREAM && !self.is_first_reset(head.stream) {
+        let is_clean_goaway = head.kind == GOAWAY && payload.get(4..8) == Some(&[0; 4]);
+        if is_clean_goaway || head.kind == RST_STREAM && !self.is_first_reset(head.stream) {
             return;
         }
         head.write(out);
@@ -231,7 +232,7 @@ fn push_bounded<T>(all: &mut VecDeque<T>, one: T) {
     }
 }
 
-/// HEADERS, and CONTINUATION for what does not fit.
+/// Writes a HEADERS frame, and CONTINUATION frames for the rest.
 fn write_block(block: &OutgoingBlock, priority: Option<Priority>, encoded: &[u8], out: &mut Vec<u8>) {
     let fields = priority.map(|priority| {
         let depends_on = priority.depends_on & 0x7fff_ffff | u32::from(priority.exclusive) << 31;
@@ -261,9 +262,10 @@ fn unexpected_frame_error(what: &str) -> io::Error {
 
 const PREFACE_LEN: usize = 24;
 const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
-/// After so long without a word from the peer, Chrome sends a PING with its next request.
+/// After this long without data from the peer, Chrome sends a PING with its next request.
 const PING_AFTER_IDLE: Duration = Duration::from_secs(10);
-/// How many streams are remembered.
+/// How many streams are tracked.
 const MAX_TRACKED_STREAMS: usize = 256;
-/// What every peer takes in one frame; few allow more, and Chrome does not use it for headers.
+/// The maximum frame size that every peer accepts. Few peers allow more, and Chrome does not use more for
+/// headers.
 const MAX_FRAME: usize = 16_384;

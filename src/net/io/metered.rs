@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::traffic::ByteCounter;
 
-/// A byte stream whose bytes are counted.
+/// A byte stream that adds its bytes to a counter.
 pub(crate) struct Metered<S> {
     io: S,
     byte_counter: Arc<ByteCounter>,

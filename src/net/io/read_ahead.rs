@@ -1,4 +1,4 @@
-//! Reading ahead: BoringSSL asks for a record's five bytes of head and then for its body, two calls of the system each.
+//! Buffers reads. BoringSSL reads a record's five-byte header and then its body, one system call each.
 
 use std::cell::Cell;
 use std::io;
@@ -7,10 +7,10 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A byte stream that takes what has arrived in one call, and hands it on in the parts that are asked for.
+/// A byte stream that reads all available bytes in one call and returns them in the requested parts.
 pub(crate) struct ReadAhead<S> {
     io: S,
-    /// What was read and not asked for yet, `start..end` of it. Nothing is kept while there is none: most
+    /// Bytes that were read but not returned yet: `start..end`. `None` while there are none, because most
     /// connections are idle.
     buffer: Option<Box<[u8]>>,
     start: usize,
@@ -22,16 +22,16 @@ impl<S> ReadAhead<S> {
         Self { io, buffer: None, start: 0, end: 0 }
     }
 
-    /// Gives of what is held.
+    /// Copies buffered bytes to `buf`.
     fn copy_buffered(&mut self, buf: &mut ReadBuf<'_>) {
-        let Some(held) = &self.buffer else { return };
+        let Some(buffer) = &self.buffer else { return };
         let length = buf.remaining().min(self.end - self.start);
-        buf.put_slice(&held[self.start..self.start + length]);
+        buf.put_slice(&buffer[self.start..self.start + length]);
         self.start += length;
         if self.start == self.end
-            && let Some(held) = self.buffer.take()
+            && let Some(buffer) = self.buffer.take()
         {
-            SPARE_BUFFER.set(Some(held));
+            SPARE_BUFFER.set(Some(buffer));
         }
     }
 }
@@ -89,13 +89,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ReadAhead<S> {
 }
 
 thread_local! {
-    /// Whose turn is over leaves its room to the next on this thread.
+    /// Spare read buffer, reused by the next connection on this thread.
     static SPARE_BUFFER: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
 }
 
-/// Two of the largest records.
+/// The size of two maximum TLS records.
 const CAPACITY: usize = 32 * 1024;
-/// Who asks for so much gets it without a copy.
+/// Reads of at least this size bypass the buffer.
 const BYPASS_LEN: usize = 4 * 1024;
 
 #[cfg(test)]
@@ -106,7 +106,7 @@ mod tests {
 
     use super::*;
 
-    /// Counts how often it is read.
+    /// Counts the reads.
     struct CountingReader<S>(S, u32);
 
     impl<S: AsyncRead + Unpin> AsyncRead for CountingReader<S> {
@@ -122,12 +122,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_has_arrived_is_read_at_once_and_given_in_parts() {
+    async fn available_bytes_are_read_in_one_call_and_returned_in_parts() {
         let bytes: Vec<u8> = (0..20_000u32).map(|n| n.to_le_bytes()[0]).collect();
         let (mut far, near) = tokio::io::duplex(64 * 1024);
         let mut near = ReadAhead::new(CountingReader(near, 0));
         let (mut head, mut body) = ([0; 5], vec![0; 19_990]);
-        for turn in 1..=3 {
+        for round in 1..=3 {
             far.write_all(&bytes).await.unwrap();
             near.read_exact(&mut head).await.unwrap();
             assert!(near.buffer.is_some());
@@ -135,8 +135,8 @@ mod tests {
             assert_eq!((&head[..], &body[..]), (&bytes[..5], &bytes[5..19_995]));
             near.read_exact(&mut head).await.unwrap();
             assert_eq!(head, bytes[19_995..]);
-            assert!(near.buffer.is_none(), "nothing is kept for nothing");
-            assert_eq!(near.io.1, turn);
+            assert!(near.buffer.is_none(), "an empty buffer is released");
+            assert_eq!(near.io.1, round);
         }
         drop(far);
         assert_eq!(near.read(&mut head).await.unwrap(), 0);
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_asks_for_much_reads_for_himself_and_loses_nothing_held() {
+    async fn large_reads_bypass_the_buffer_without_losing_buffered_bytes() {
         let (mut far, near) = tokio::io::duplex(64 * 1024);
         let mut near = ReadAhead::new(near);
         far.write_all(&[1; 100]).await.unwrap();

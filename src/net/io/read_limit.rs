@@ -1,7 +1,7 @@
-//! A bound on what a server may send before its answer's head is whole.
+//! Limits the bytes that a server may send before its response headers are complete.
 //!
-//! The HTTP/1.1 stack bounds one head, but passes over interim answers (1xx) without counting them:
-//! a server that never stops sending them keeps a thread busy past every deadline.
+//! The HTTP/1.1 stack limits one block of headers, but skips interim responses (1xx) without counting them. A
+//! server that sends them endlessly would keep a thread busy past every deadline.
 
 use std::io;
 use std::pin::Pin;
@@ -13,41 +13,41 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::net::tls::BoxIo;
 
-/// How many bytes may still come. Cloning shares it.
+/// How many bytes may still be received. Clones share it.
 #[derive(Clone)]
 pub(crate) struct ReadLimit(Arc<AtomicUsize>);
 
 impl ReadLimit {
-    /// Nothing is bounded yet.
+    /// Creates a limit that is not set yet.
     pub(crate) fn new() -> Self {
         Self(Arc::new(AtomicUsize::new(UNLIMITED)))
     }
 
-    /// A request goes out: its answer's head must come within `bytes`.
+    /// Limits the response headers of the next request to `bytes`.
     pub(crate) fn set(&self, bytes: usize) {
         self.0.store(bytes, Ordering::Relaxed);
     }
 
-    /// The head came. Its body has bounds of its own.
+    /// Removes the limit: the headers are complete, and the body has limits of its own.
     pub(crate) fn clear(&self) {
         self.set(UNLIMITED);
     }
 
     fn consume(&self, bytes: usize) -> io::Result<()> {
-        let left = self.0.load(Ordering::Relaxed);
-        if left == UNLIMITED {
+        let remaining = self.0.load(Ordering::Relaxed);
+        if remaining == UNLIMITED {
             return Ok(());
         }
-        let Some(left) = left.checked_sub(bytes) else {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "no end of the head is in sight"));
+        let Some(remaining) = remaining.checked_sub(bytes) else {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "response headers exceed the size limit"));
         };
-        // Lifted in the meantime, it stays so.
-        let _ = self.0.compare_exchange(left + bytes, left, Ordering::Relaxed, Ordering::Relaxed);
+        // If the limit was cleared or set again meanwhile, that value stays.
+        let _ = self.0.compare_exchange(remaining + bytes, remaining, Ordering::Relaxed, Ordering::Relaxed);
         Ok(())
     }
 }
 
-/// A byte stream whose reading is bounded.
+/// A byte stream with a read limit.
 pub(crate) struct LimitedReader {
     io: BoxIo,
     limit: ReadLimit,
@@ -104,13 +104,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_comes_before_the_head_is_counted_and_what_comes_after_is_not() {
-        let allowance = ReadLimit::new();
-        assert!(allowance.consume(1 << 40).is_ok());
-        allowance.set(10);
-        assert!(allowance.consume(6).is_ok() && allowance.consume(4).is_ok());
-        assert_eq!(allowance.consume(1).unwrap_err().kind(), io::ErrorKind::InvalidData);
-        allowance.clear();
-        assert!(allowance.consume(1 << 40).is_ok());
+    fn bytes_are_limited_until_the_headers_are_complete() {
+        let limit = ReadLimit::new();
+        assert!(limit.consume(1 << 40).is_ok());
+        limit.set(10);
+        assert!(limit.consume(6).is_ok() && limit.consume(4).is_ok());
+        assert_eq!(limit.consume(1).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        limit.clear();
+        assert!(limit.consume(1 << 40).is_ok());
     }
 }

@@ -1,33 +1,33 @@
-//! Sets of letters, as dialects write them: `A-Za-z0-9_`.
+//! Character sets, as dialects write them: `A-Za-z0-9_`.
 
 use std::str::FromStr;
 
-/// A set of printable ASCII letters, in the order they were written.
+/// A set of printable ASCII characters, in the order of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Alphabet(Vec<u8>);
 
 impl Alphabet {
-    /// Whether the letter is one of them.
+    /// Whether the set contains this character.
     pub(super) fn contains(&self, letter: char) -> bool {
         u8::try_from(letter).is_ok_and(|byte| self.0.contains(&byte))
     }
 
-    /// How many there are: at least one.
+    /// Returns the number of characters: at least one.
     pub(super) const fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// The letter at a place below [`count`](Self::count).
-    pub(super) fn nth(&self, place: usize) -> char {
-        char::from(self.0[place])
+    /// Returns the character at an index below [`count`](Self::count).
+    pub(super) fn nth(&self, index: usize) -> char {
+        char::from(self.0[index])
     }
 
-    /// All of them.
+    /// Returns all characters.
     pub(super) fn letters(&self) -> impl Iterator<Item = char> {
         self.0.iter().copied().map(char::from)
     }
 
-    /// The same with the letters of `text`, which are ASCII.
+    /// Adds the characters of `text`, which are ASCII.
     pub(super) fn with(mut self, text: &str) -> Self {
         for byte in text.bytes() {
             if !self.0.contains(&byte) {
@@ -37,7 +37,7 @@ impl Alphabet {
         self
     }
 
-    /// The first letter of `text` that is not one of them.
+    /// Returns the first character of `text` that is not in the set.
     pub(super) fn first_invalid(&self, text: &str) -> Option<char> {
         text.chars().find(|letter| !self.contains(*letter))
     }
@@ -46,11 +46,11 @@ impl Alphabet {
 impl FromStr for Alphabet {
     type Err = String;
 
-    /// Reads single letters and ranges `a-z`; a `-` at either end is a letter.
+    /// Parses single characters and ranges such as `a-z`. A `-` at either end is a character.
     fn from_str(text: &str) -> Result<Self, String> {
         let bytes = text.as_bytes();
-        if let Some(odd) = text.chars().find(|letter| !letter.is_ascii_graphic()) {
-            return Err(format!("`{}` is not a printable letter of ASCII", odd.escape_debug()));
+        if let Some(invalid) = text.chars().find(|letter| !letter.is_ascii_graphic()) {
+            return Err(format!("`{}` is not a printable ASCII character", invalid.escape_debug()));
         }
         let mut all: Vec<u8> = Vec::new();
         let mut at = 0;
@@ -61,7 +61,11 @@ impl FromStr for Alphabet {
                 [] => break,
             };
             if first > last {
-                return Err(format!("the range `{}-{}` runs backwards", char::from(first), char::from(last)));
+                return Err(format!(
+                    "the range `{}-{}` is in reverse order",
+                    char::from(first),
+                    char::from(last)
+                ));
             }
             at += read;
             for byte in first..=last {
@@ -70,7 +74,7 @@ impl FromStr for Alphabet {
                 }
             }
         }
-        if all.is_empty() { Err("there is no letter in it".to_owned()) } else { Ok(Self(all)) }
+        if all.is_empty() { Err("it has no characters".to_owned()) } else { Ok(Self(all)) }
     }
 }
 
@@ -79,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn letters_are_read_alone_and_in_ranges() {
+    fn characters_are_parsed_alone_and_in_ranges() {
         for (text, all) in [
             ("a-c0-2_", "abc012_"),
             ("-a", "-a"),

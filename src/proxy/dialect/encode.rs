@@ -1,11 +1,11 @@
-//! A wish's value as the dialect spells it, or why it cannot be spelled.
+//! Encodes the value of a parameter as the dialect writes it, or reports why it cannot.
 
 use std::collections::BTreeMap;
 
 use super::alphabet::Alphabet;
 use super::schema::{LetterCase, Parameter, ParameterFormat, SessionParameter};
 
-/// How a place's values are spelled, with its texts read.
+/// Encodes the values of one location parameter.
 #[derive(Clone, Debug)]
 pub(super) struct ValueEncoder {
     case: LetterCase,
@@ -16,72 +16,72 @@ pub(super) struct ValueEncoder {
 }
 
 impl ValueEncoder {
-    /// Reads a part.
+    /// Parses the format of a parameter.
     ///
     /// # Errors
-    /// What is wrong with its letters.
+    /// A message if its `letters` are invalid.
     pub(super) fn new(part: &ParameterFormat) -> Result<Self, String> {
         let letters: Alphabet = part.letters.as_deref().unwrap_or(DEFAULT_ALPHABET).parse()?;
         Ok(Self {
             case: part.case,
             spaces: part.spaces.clone(),
-            // What spaces become is a letter of the value too.
+            // The replacement for spaces is part of a value.
             alphabet: letters.with(part.spaces.as_deref().unwrap_or_default()),
             names: part.names.clone(),
             max: part.max.unwrap_or(MAX_VALUE_LEN),
         })
     }
 
-    /// The letters that a spelled value is made of.
+    /// Returns the characters that an encoded value may have.
     pub(super) const fn alphabet(&self) -> &Alphabet {
         &self.alphabet
     }
 
-    /// The value as it is written.
+    /// Encodes a value.
     ///
     /// # Errors
-    /// Why the dialect cannot say it.
-    pub(super) fn encode(&self, wish: Parameter, value: &str) -> Result<String, String> {
+    /// The reason why the dialect cannot write it.
+    pub(super) fn encode(&self, parameter: Parameter, value: &str) -> Result<String, String> {
         let shown = escape_for_message(value);
         let mut words = value.split_whitespace().collect::<Vec<_>>().join(" ");
         if words.is_empty() {
             return Err("it is empty".to_owned());
         }
-        match wish {
+        match parameter {
             Parameter::Country => {
-                let two = "write its two letters of ISO 3166, as in `us`";
-                words = normalize_country(&words).ok_or_else(|| format!("`{shown}` is no country: {two}"))?;
+                let rule = "write an ISO 3166-1 alpha-2 code such as `us`";
+                words =
+                    normalize_country(&words).ok_or_else(|| format!("`{shown}` is not a country: {rule}"))?;
             }
             Parameter::Asn => {
                 let bare = words.get(..2).filter(|front| front.eq_ignore_ascii_case("as"));
                 words = words[bare.map_or(0, str::len)..].to_owned();
                 if words.is_empty() || !words.bytes().all(|byte| byte.is_ascii_digit()) {
-                    return Err(format!("`{shown}` is no number of a network, as in `7018`"));
+                    return Err(format!("`{shown}` is not an AS number such as `7018`"));
                 }
             }
             _ => {}
         }
-        let spelled = match self.names.get(&words.to_lowercase()) {
+        let encoded = match self.names.get(&words.to_lowercase()) {
             Some(name) => name.clone(),
             None => self.apply_case(
                 &self
                     .replace_spaces(&words)
-                    .ok_or_else(|| format!("`{shown}` has a space, which the dialect cannot write"))?,
+                    .ok_or_else(|| format!("`{shown}` contains a space, which the dialect cannot write"))?,
             ),
         };
-        if let Some(odd) = self.alphabet.first_invalid(&spelled) {
-            let odd = odd.escape_debug();
-            return Err(format!(
-                "`{shown}` has a `{odd}`, which the dialect cannot write: use the spelling of the provider's list"
-            ));
+        if let Some(invalid) = self.alphabet.first_invalid(&encoded) {
+            let invalid = invalid.escape_debug();
+            let hint = "use the spelling of the provider's list";
+            return Err(format!("`{shown}` contains `{invalid}`, which the dialect cannot write: {hint}"));
         }
-        if spelled.len() > self.max {
-            return Err(format!("`{shown}` has more than {} letters", self.max));
+        if encoded.len() > self.max {
+            return Err(format!("`{shown}` has more than {} characters", self.max));
         }
-        Ok(spelled)
+        Ok(encoded)
     }
 
-    /// The value in the part's case.
+    /// Converts a value to the letter case of the parameter.
     pub(super) fn apply_case(&self, text: &str) -> String {
         match self.case {
             LetterCase::Keep => text.to_owned(),
@@ -98,7 +98,7 @@ impl ValueEncoder {
     }
 }
 
-/// The letters a session id is made of, and how many.
+/// The characters and the length of a session id.
 #[derive(Clone, Debug)]
 pub(super) struct SessionIdFormat {
     pub(super) alphabet: Alphabet,
@@ -108,42 +108,42 @@ pub(super) struct SessionIdFormat {
 }
 
 impl SessionIdFormat {
-    /// Reads a session's table.
+    /// Parses the table `[session]`.
     ///
     /// # Errors
-    /// What is wrong with its letters.
+    /// A message if its `letters` or `first` are invalid.
     pub(super) fn new(session: &SessionParameter) -> Result<Self, String> {
         let letters: Alphabet = session.letters.parse()?;
         let first = session.first.as_deref().map_or_else(|| Ok(letters.clone()), str::parse)?;
         Ok(Self { alphabet: letters, first_alphabet: first, min: session.min, max: session.max })
     }
 
-    /// Why this is no id, if it is none.
+    /// Returns the reason why `id` is not a valid session id, if it is not.
     pub(super) fn find_error(&self, id: &str) -> Option<String> {
         let shown = escape_for_message(id);
         let length = id.chars().count();
         if length < self.min || length > self.max {
-            let bounds = format_range(self.min, self.max);
+            let range = format_range(self.min, self.max);
             return Some(format!(
-                "the session id `{shown}` has {length} letters; the dialect takes {bounds}"
+                "the session id `{shown}` has {length} characters; the dialect allows {range}"
             ));
         }
-        if let Some(odd) = self.alphabet.first_invalid(id) {
+        if let Some(invalid) = self.alphabet.first_invalid(id) {
             return Some(format!(
-                "the session id `{shown}` has a `{}`; the dialect takes {}",
-                odd.escape_debug(),
+                "the session id `{shown}` contains `{}`; the dialect allows {}",
+                invalid.escape_debug(),
                 format_alphabet(&self.alphabet)
             ));
         }
-        let begins = id.chars().next().filter(|letter| !self.first_alphabet.contains(*letter))?;
+        let first = id.chars().next().filter(|letter| !self.first_alphabet.contains(*letter))?;
         Some(format!(
-            "the session id `{shown}` begins with a `{begins}`; the dialect lets it begin with {}",
+            "the session id `{shown}` begins with `{first}`; the dialect allows {} there",
             format_alphabet(&self.first_alphabet)
         ))
     }
 }
 
-/// `uk` is what many say; the two letters are `gb`.
+/// Returns the country code in lower case. `uk` is common, but the ISO code is `gb`.
 fn normalize_country(words: &str) -> Option<String> {
     let code = words.to_ascii_lowercase();
     let two = code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_lowercase());
@@ -154,7 +154,7 @@ fn format_range(min: usize, max: usize) -> String {
     if min == max { format!("exactly {min}") } else { format!("{min} to {max}") }
 }
 
-/// A set of letters in a message, ranges as ranges.
+/// Formats a character set for a message, with ranges.
 fn format_alphabet(letters: &Alphabet) -> String {
     let all: Vec<char> = letters.letters().collect();
     let mut runs: Vec<(char, char)> = Vec::new();
@@ -170,7 +170,7 @@ fn format_alphabet(letters: &Alphabet) -> String {
     runs.into_iter().map(run).collect::<Vec<_>>().join(" ")
 }
 
-/// A value in a message: escaped, and not longer than a line.
+/// Escapes a value for a message and limits its length.
 fn escape_for_message(value: &str) -> String {
     let mut text: String = value.chars().take(MAX_VALUE_LEN).flat_map(char::escape_debug).collect();
     if value.chars().count() > MAX_VALUE_LEN {
@@ -180,5 +180,5 @@ fn escape_for_message(value: &str) -> String {
 }
 
 const DEFAULT_ALPHABET: &str = "A-Za-z0-9";
-/// The most letters of a value where the dialect says nothing.
+/// The maximum length of a value if the dialect sets none.
 const MAX_VALUE_LEN: usize = 64;

@@ -1,4 +1,4 @@
-//! What is wrong with a dialect's file: unknown keys, wrong values, and what contradicts itself.
+//! Reports the mistakes in a dialect's file: unknown keys, invalid values and contradictions.
 
 mod parameters;
 
@@ -14,36 +14,36 @@ use crate::proxy::Proxy;
 use crate::toml_file;
 use crate::toml_file::SchemaKeys;
 
-/// Everything that is wrong with `text`, each in one line.
+/// Returns all mistakes in `text`, one line each.
 pub(super) fn lint(text: &str, origin: &str) -> Vec<String> {
     let unknown = KEYS.unknown_key_messages(text, origin);
     if !unknown.is_empty() {
         return unknown;
     }
-    let written = match toml::from_str::<DialectFile>(text) {
-        Ok(written) => written,
+    let file = match toml::from_str::<DialectFile>(text) {
+        Ok(file) => file,
         Err(cause) => return vec![toml_file::format_parse_error(text, origin, &cause)],
     };
-    let mut linter = Linter { file: &written, findings: Vec::new() };
+    let mut linter = Linter { file: &file, findings: Vec::new() };
     linter.check_header();
     linter.check_credentials();
-    for wish in Parameter::ALL {
-        if let Some(part) = written.parameter_format(wish) {
-            linter.check_parameter(wish, part);
+    for parameter in Parameter::ALL {
+        if let Some(part) = file.parameter_format(parameter) {
+            linter.check_parameter(parameter, part);
         }
     }
-    if let Some(session) = &written.session {
+    if let Some(session) = &file.session {
         linter.check_session(session);
     }
-    if let Some(ttl) = &written.ttl {
+    if let Some(ttl) = &file.ttl {
         linter.check_ttl(ttl);
     }
     linter.check_provenance();
     linter.check_labels();
-    linter.findings.iter().map(|fault| fault.format(text, origin)).collect()
+    linter.findings.iter().map(|finding| finding.format(text, origin)).collect()
 }
 
-/// What is wrong, and under which key.
+/// A mistake and the key it was found at.
 struct LintFinding {
     key: Vec<String>,
     message: String,
@@ -71,7 +71,7 @@ impl Linter<'_> {
         if self.file.schema != SCHEMA {
             self.report(
                 &["schema"],
-                format!("{} is not one this build reads; it reads {SCHEMA}", self.file.schema),
+                format!("version {} is not supported; this build reads version {SCHEMA}", self.file.schema),
             );
         }
         for (key, name) in std::iter::once(("name", &self.file.name))
@@ -80,7 +80,7 @@ impl Linter<'_> {
             let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
             if name.is_empty() || !name.bytes().all(fits) {
                 let shown = name.escape_debug();
-                self.report(&[key], format!("`{shown}` is not a name of a-z, 0-9 and `-`"));
+                self.report(&[key], format!("`{shown}` is not a name made of a-z, 0-9 and `-`"));
             }
         }
         let Some(gateway) = &self.file.gateway else { return };
@@ -89,15 +89,15 @@ impl Linter<'_> {
             gateway.host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]_".contains(&byte));
         if !plain || url.parse::<Proxy>().is_err() {
             let shown = gateway.host.escape_debug();
-            self.report(&["gateway", "host"], format!("`{shown}` is not the name or address of a host"));
+            self.report(&["gateway", "host"], format!("`{shown}` is not a host name or address"));
         }
         for (key, port) in [("port", Some(gateway.port)), ("sticky_port", gateway.sticky_port)] {
             if port == Some(0) {
-                self.report(&["gateway", key], "no gateway listens at port 0");
+                self.report(&["gateway", key], "port 0 is not valid");
             }
         }
         if gateway.sticky_port.is_some() && self.file.session.is_none() {
-            self.report(&["gateway", "sticky_port"], "there is no `[session]` that would use it");
+            self.report(&["gateway", "sticky_port"], "it needs a table `[session]`");
         }
     }
 
@@ -113,43 +113,48 @@ impl Linter<'_> {
             self.check_text(&["credentials", key], text);
         }
         let mut seen = BTreeSet::new();
-        for wish in &credentials.order {
-            if !seen.insert(*wish) {
-                self.report(&["credentials", "order"], format!("`{wish}` is there twice"));
+        for parameter in &credentials.order {
+            if !seen.insert(*parameter) {
+                self.report(&["credentials", "order"], format!("`{parameter}` is listed twice"));
             }
-            if !self.file.supports(*wish) {
-                self.report(&["credentials", "order"], format!("`{wish}` has no table `[{wish}]`"));
+            if !self.file.supports(*parameter) {
+                self.report(&["credentials", "order"], format!("`{parameter}` has no table `[{parameter}]`"));
             }
         }
-        for wish in Parameter::ALL {
-            if self.file.supports(wish) && !seen.contains(&wish) {
+        for parameter in Parameter::ALL {
+            if self.file.supports(parameter) && !seen.contains(&parameter) {
                 self.report(
-                    &[wish.name()],
-                    "it is missing in `credentials.order`, so it would never be written",
+                    &[parameter.name()],
+                    "it is missing in `credentials.order`, so it is never written",
                 );
             }
         }
-        let has_parts = Parameter::ALL.into_iter().any(|wish| self.file.supports(wish));
+        let has_parts = Parameter::ALL.into_iter().any(|parameter| self.file.supports(parameter));
         if has_parts && (credentials.separator.is_empty() || self.file.first_separator().is_empty()) {
-            self.report(&["credentials"], "without a separator no part can be told from the next");
+            self.report(&["credentials"], "parts need a `separator`");
         }
     }
 
-    /// What goes on the wire as it is.
+    /// Checks a text that is sent unchanged.
     fn check_text(&mut self, key: &[&str], text: &str) {
-        if let Some(odd) = text.chars().find(|letter| !letter.is_ascii_graphic() || *letter == ':') {
-            let odd = odd.escape_debug();
-            self.report(key, format!("`{odd}` cannot stand in a user name: use printable ASCII without `:`"));
+        if let Some(invalid) = text.chars().find(|letter| !letter.is_ascii_graphic() || *letter == ':') {
+            let invalid = invalid.escape_debug();
+            let message =
+                format!("`{invalid}` is not allowed in credentials: use printable ASCII without `:`");
+            self.report(key, message);
         }
     }
 
     fn check_provenance(&mut self) {
         let provenance = &self.file.provenance;
         if provenance.source.trim().is_empty() {
-            self.report(&["provenance", "source"], "it says where the dialect is known from");
+            self.report(
+                &["provenance", "source"],
+                "it is empty: name the pages or experiments that the dialect comes from",
+            );
         }
         if !is_date(&provenance.seen) {
-            self.report(&["provenance", "seen"], "it is `YYYY-MM` or `YYYY-MM-DD`");
+            self.report(&["provenance", "seen"], "it is not a date of the form `YYYY-MM` or `YYYY-MM-DD`");
         }
         for key in &provenance.third_party {
             if key != "*" && !KEYS.all().contains(key) {
@@ -159,7 +164,7 @@ impl Linter<'_> {
         }
     }
 
-    /// What each part begins with tells it from the others.
+    /// Checks that each part begins differently, so that the provider can tell them apart.
     fn check_labels(&mut self) {
         let order = &self.file.credentials.order;
         for (at, first) in order.iter().enumerate() {
@@ -167,23 +172,23 @@ impl Linter<'_> {
                 let alike = first != second && self.file.label(*first) == self.file.label(*second);
                 if alike && !self.are_exclusive(*first, *second) && !self.are_distinguishable(*first, *second)
                 {
-                    let message = format!("it begins as `{first}` does, so that none can tell them apart");
+                    let message = format!("it begins like `{first}`, so the two cannot be distinguished");
                     self.report(&[second.name()], message);
                 }
             }
         }
     }
 
-    /// Whether one of the two takes the other's place.
+    /// Whether one of the two replaces the other.
     fn are_exclusive(&self, first: Parameter, second: Parameter) -> bool {
         [(first, second), (second, first)].into_iter().any(|(one, other)| {
             self.file.parameter_format(one).is_some_and(|part| part.replaces.contains(&other))
         })
     }
 
-    /// Whether the letters of two parts tell them apart.
+    /// Whether the values of two parts have no character in common.
     fn are_distinguishable(&self, first: Parameter, second: Parameter) -> bool {
-        let letters = |wish: Parameter| match wish {
+        let letters = |parameter: Parameter| match parameter {
             Parameter::Session => self
                 .file
                 .session
@@ -192,8 +197,8 @@ impl Linter<'_> {
                 .map(|ids| ids.alphabet),
             Parameter::Country => "A-Za-z".parse().ok(),
             _ => {
-                let part = self.file.parameter_format(wish)?;
-                ValueEncoder::new(part).ok().map(|speller| speller.alphabet().clone())
+                let part = self.file.parameter_format(parameter)?;
+                ValueEncoder::new(part).ok().map(|encoder| encoder.alphabet().clone())
             }
         };
         match (letters(first), letters(second)) {
@@ -206,14 +211,14 @@ impl Linter<'_> {
         self.check_separators(key, &letters.letters().collect::<String>());
     }
 
-    /// No value may look like the beginning of the next part.
+    /// Checks that a value cannot contain the separator, which begins the next part.
     fn check_separators(&mut self, key: &[&str], text: &str) {
         let separators = &self.file.credentials.separator;
-        if let Some(odd) = text.chars().find(|letter| separators.contains(*letter)) {
-            self.report(key, format!("`{odd}` separates the parts: it cannot stand in one"));
+        if let Some(invalid) = text.chars().find(|letter| separators.contains(*letter)) {
+            self.report(key, format!("`{invalid}` is the separator, so a part must not contain it"));
         }
     }
 }
 
-/// The keys of a dialect.
+/// The keys of a dialect's file.
 pub(super) static KEYS: LazyLock<SchemaKeys> = LazyLock::new(|| SchemaKeys::from_schema(Dialect::schema()));

@@ -1,5 +1,5 @@
-//! Proxy dialects: one provider's way of writing session and place into credentials, as data.
-//! `profiles/proxies/README.md` tells every key.
+//! Proxy dialects: how one provider writes session and location into credentials, as data.
+//! `profiles/proxies/README.md` documents every key.
 
 mod alphabet;
 mod encode;
@@ -29,15 +29,16 @@ use crate::error_kind::ErrorKind;
 pub use self::request::{CredentialRequest, GeoTarget};
 pub use self::schema::GatewayRotation;
 
-/// One provider's way of writing session and place into credentials.
+/// How one provider writes session and location into credentials.
 ///
 /// ```
-/// use rungs::{Ask, Dialect, Secret};
+/// use rungs::{CredentialRequest, Dialect, Secret};
 ///
 /// let dialect = Dialect::find("smartproxy", None)?;
 /// assert_eq!(dialect.name(), "decodo");
-/// let ask = Ask::new("jane", Secret::new("s3cret")).session(dialect.session(&mut rand::rng()));
-/// assert!(dialect.render(&ask)?.credentials().is_some());
+/// let id = dialect.generate_session_id(&mut rand::rng());
+/// let request = CredentialRequest::new("jane", Secret::new("s3cret")).session(id);
+/// assert!(dialect.render(&request)?.credentials().is_some());
 /// # Ok::<(), rungs::Error>(())
 /// ```
 #[derive(Clone)]
@@ -49,20 +50,19 @@ pub struct Dialect {
 }
 
 impl Dialect {
-    /// The dialects shipped inside this build, by name.
+    /// Returns the dialects that are compiled into this build, sorted by name.
     ///
     /// # Panics
-    /// Never: a test reads each of them.
+    /// Never: a test parses each of them.
     pub fn shipped() -> impl Iterator<Item = Arc<Self>> {
         SHIPPED_DIALECTS.iter().map(Arc::clone)
     }
 
-    /// The dialect called `name`: the one in the file of that name when it [is a file's](Self::is_file),
-    /// else the one of `folder` (`NAME.toml`), else the shipped one, by its name or an alias of it.
+    /// Returns the dialect called `name`. If `name` [is a file](Self::is_file), reads that file. Otherwise tries
+    /// `NAME.toml` in `folder`, then the names and aliases of the shipped dialects, then the aliases in `folder`.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] listing the names there are, or naming the file, the line and the key that
-    /// is wrong.
+    /// [`ErrorKind::Config`] listing the known names, or naming the file, the line and the key that is wrong.
     pub fn find(name: &str, folder: Option<&Path>) -> Result<Arc<Self>> {
         if Self::is_file(name) {
             return Self::from_file(Path::new(name)).map(Arc::new);
@@ -79,8 +79,8 @@ impl Dialect {
         found.ok_or_else(|| unknown_dialect_error(name, &others))
     }
 
-    /// The shipped dialects and those of `folder`, sorted by name; one of the folder takes the place of
-    /// the shipped one of its name.
+    /// Returns the shipped dialects and those of `folder`, sorted by name. A dialect of the folder replaces the shipped
+    /// one of the same name.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] naming the folder, or the file, the line and the key that is wrong.
@@ -93,46 +93,48 @@ impl Dialect {
         Ok(all.into_values().collect())
     }
 
-    /// Whether `name` is a file's: it ends in `.toml`, or holds a `/`.
+    /// Whether `name` is a file: it ends in `.toml` or contains a `/`.
     #[must_use]
     pub fn is_file(name: &str) -> bool {
         Path::new(name).extension().is_some_and(|extension| extension == "toml") || name.contains('/')
     }
 
-    /// Reads a dialect from TOML text; `origin` names it in errors.
+    /// Parses a dialect from TOML text; errors name `origin`.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] naming `origin`, the line and the key, all that are wrong.
+    /// [`ErrorKind::Config`] with all mistakes, each with `origin`, line and key.
     pub fn from_toml(text: &str, origin: &str) -> Result<Self> {
-        let faults = lint::lint(text, origin);
-        if !faults.is_empty() {
-            return Err(config_error(faults.join("\n")));
+        let mistakes = lint::lint(text, origin);
+        if !mistakes.is_empty() {
+            return Err(config_error(mistakes.join("\n")));
         }
-        let written: DialectFile = toml::from_str(text)
+        let file: DialectFile = toml::from_str(text)
             .map_err(|cause| config_error(crate::toml_file::format_parse_error(text, origin, &cause)))?;
-        Self::new(written).map_err(|what| config_error(format!("{origin}: {what}")))
+        Self::new(file).map_err(|message| config_error(format!("{origin}: {message}")))
     }
 
-    /// Reads a dialect from a file. Its `name` is the file's stem.
+    /// Reads a dialect from a file. Its `name` must equal the file name without `.toml`.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] when the file cannot be read or is wrong.
+    /// [`ErrorKind::Config`] if the file cannot be read or is invalid.
     pub fn from_file(path: &Path) -> Result<Self> {
         let origin = path.display().to_string();
         let dialect = Self::from_toml(&read_file(path)?, &origin)?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         if dialect.name() != stem {
             let name = dialect.name();
-            return Err(config_error(format!("{origin}: the name is `{name}`, and the file's is `{stem}`"))
-                .with_hint("a dialect is found by its file's name: make them equal"));
+            return Err(config_error(format!(
+                "{origin}: the name is `{name}`, but the file is `{stem}.toml`"
+            ))
+            .with_hint("make them equal: a dialect is found by its file name"));
         }
         Ok(dialect)
     }
 
-    /// The text of the shipped dialect called `name`, comments included, or of `template`.
+    /// Returns the text of the shipped dialect called `name`, or of `template`, with comments.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] listing the names there are.
+    /// [`ErrorKind::Config`] listing the known names.
     pub fn shipped_text(name: &str) -> Result<&'static str> {
         if name == "template" {
             return Ok(TEMPLATE);
@@ -144,26 +146,25 @@ impl Dialect {
         text.ok_or_else(|| unknown_dialect_error(name, &[]))
     }
 
-    /// Everything that is wrong with a dialect's text, each in one line that names `origin`, the line and
-    /// the key. Nothing when it is good.
+    /// Returns all mistakes in a dialect's text, each as one line with `origin`, line and key. Empty if there are none.
     #[must_use]
     pub fn lint(text: &str, origin: &str) -> Vec<String> {
         lint::lint(text, origin)
     }
 
-    /// The JSON Schema of a dialect's file, for editors (taplo, Even Better TOML).
+    /// Returns the JSON Schema of a dialect's file, for editors (taplo, Even Better TOML).
     #[must_use]
     pub fn schema() -> Schema {
         schemars::schema_for!(DialectFile)
     }
 
-    /// Its name.
+    /// The name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.file.name
     }
 
-    /// Its other names.
+    /// The other names.
     pub fn aliases(&self) -> impl Iterator<Item = &str> {
         self.file.aliases.iter().map(String::as_str)
     }
@@ -174,13 +175,13 @@ impl Dialect {
         &self.file.title
     }
 
-    /// When a request without a session gets another exit.
+    /// When a request without a session gets another exit address.
     #[must_use]
     pub const fn rotation(&self) -> GatewayRotation {
         self.file.rotation
     }
 
-    /// The provider's gateway, without credentials; `None` when each account has its own.
+    /// The provider's gateway, without credentials; `None` if each account has its own.
     #[must_use]
     pub fn gateway(&self) -> Option<Proxy> {
         let gateway = self.file.gateway.as_ref()?;
@@ -188,18 +189,18 @@ impl Dialect {
         Some(Proxy { scheme: gateway.scheme.into(), host, port: gateway.port, credentials: None })
     }
 
-    /// What it can ask for: `country`, `state`, `city`, `zip`, `asn`, `isp`, `session`, `ttl`.
+    /// The supported parameters: `country`, `state`, `city`, `zip`, `asn`, `isp`, `session`, `ttl`.
     pub fn parameters(&self) -> impl Iterator<Item = &'static str> {
-        Parameter::ALL.into_iter().filter(|wish| self.file.supports(*wish)).map(Parameter::name)
+        Parameter::ALL.into_iter().filter(|parameter| self.file.supports(*parameter)).map(Parameter::name)
     }
 
-    /// Whether it has sessions.
+    /// Whether the provider has sessions.
     #[must_use]
     pub const fn has_sessions(&self) -> bool {
         self.session_ids.is_some()
     }
 
-    /// Which half of the credentials carries the wishes: `user` or `password`.
+    /// The field that carries the parameters: `user` or `password`.
     #[must_use]
     pub const fn credential_field(&self) -> &'static str {
         match self.file.credentials.place {
@@ -208,37 +209,37 @@ impl Dialect {
         }
     }
 
-    /// The shortest and the longest length of a session, where one can be asked for.
+    /// The minimum and maximum lifetime of a session, if it can be requested.
     #[must_use]
     pub fn ttl_range(&self) -> Option<(Duration, Duration)> {
         self.file.ttl.as_ref().map(|ttl| (ttl.min.0, ttl.max.0))
     }
 
-    /// After how long without a request the provider forgets a session, where that is known.
+    /// The time without a request after which the provider ends a session, if known.
     #[must_use]
     pub fn idle_timeout(&self) -> Option<Duration> {
         self.file.session.as_ref()?.idle.map(|span| span.0)
     }
 
-    /// Where the dialect is known from, and when it was last looked at.
+    /// The source of the dialect, and when it was last checked.
     #[must_use]
     pub fn source(&self) -> (&str, &str) {
         (&self.file.provenance.source, &self.file.provenance.seen)
     }
 
-    /// The keys whose values are not the provider's own word; `*` for all.
+    /// The keys whose values are not documented by the provider; `*` for all.
     pub fn third_party(&self) -> impl Iterator<Item = &str> {
         self.file.provenance.third_party.iter().map(String::as_str)
     }
 
-    /// What else is worth knowing of the provider.
+    /// A note about the provider.
     #[must_use]
     pub fn note(&self) -> Option<&str> {
         self.file.provenance.note.as_deref()
     }
 
-    /// A new session's id, in the dialect's letters: of 64 random bits, or as many as its length allows.
-    /// The same from an `rng` of the same seed. Empty where the dialect has no sessions.
+    /// Generates a session id from the dialect's characters, with 64 random bits or as many as its length allows.
+    /// An `rng` with the same seed gives the same id. Empty if the dialect has no sessions.
     #[must_use]
     pub fn generate_session_id(&self, rng: &mut impl rand::Rng) -> String {
         let Some(ids) = &self.session_ids else { return String::new() };
@@ -252,23 +253,23 @@ impl Dialect {
             .collect()
     }
 
-    fn new(written: DialectFile) -> Result<Self, String> {
-        let mut spellers = BTreeMap::new();
+    fn new(file: DialectFile) -> Result<Self, String> {
+        let mut encoders = BTreeMap::new();
         let mut prefixes = BTreeMap::new();
-        for wish in Parameter::ALL {
-            let Some(part) = written.parameter_format(wish) else { continue };
-            spellers.insert(wish, ValueEncoder::new(part)?);
-            prefixes.insert(wish, part.prefix.parse()?);
+        for parameter in Parameter::ALL {
+            let Some(part) = file.parameter_format(parameter) else { continue };
+            encoders.insert(parameter, ValueEncoder::new(part)?);
+            prefixes.insert(parameter, part.prefix.parse()?);
         }
-        let ids = written.session.as_ref().map(SessionIdFormat::new).transpose()?;
-        Ok(Self { file: written, encoders: spellers, prefixes, session_ids: ids })
+        let session_ids = file.session.as_ref().map(SessionIdFormat::new).transpose()?;
+        Ok(Self { file, encoders, prefixes, session_ids })
     }
 
     fn has_name(&self, name: &str) -> bool {
         self.name() == name || self.aliases().any(|alias| alias == name)
     }
 
-    /// Every `*.toml` of a folder, sorted by file name.
+    /// Reads every `*.toml` of a folder, sorted by file name.
     fn load_folder(folder: &Path) -> Result<Vec<Arc<Self>>> {
         let unreadable = |cause: std::io::Error| {
             config_error(format!("could not read the folder of proxy dialects {}", folder.display()))
@@ -292,14 +293,14 @@ impl fmt::Debug for Dialect {
     }
 }
 
-/// The random bits of an id of so many letters, rounded down.
+/// Returns the random bits of an id of this length.
 fn entropy_bits(ids: &SessionIdFormat, length: usize) -> f64 {
     let letter = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX)).log2();
     let others = u32::try_from(length.saturating_sub(1)).unwrap_or(u32::MAX);
     letter(ids.first_alphabet.count()) + f64::from(others) * letter(ids.alphabet.count())
 }
 
-/// Reads a file, up to a bound no sane one comes near.
+/// Reads a file of at most [`MAX_FILE`] bytes.
 fn read_file(path: &Path) -> Result<String> {
     let unreadable = |cause: std::io::Error| {
         config_error(format!("could not read the proxy dialect {}", path.display())).with_source(cause)
@@ -308,7 +309,7 @@ fn read_file(path: &Path) -> Result<String> {
     let mut text = String::new();
     file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(unreadable)?;
     if text.len() as u64 > MAX_FILE {
-        return Err(config_error(format!("{}: larger than {MAX_FILE} bytes", path.display())));
+        return Err(config_error(format!("{}: the file is larger than {MAX_FILE} bytes", path.display())));
     }
     Ok(text)
 }
@@ -323,21 +324,21 @@ fn unknown_dialect_error(name: &str, others: &[Arc<Dialect>]) -> Error {
         .filter(|(distance, _)| *distance <= 1 + name.len() / 4);
     let near = near.map(|(_, known)| format!("; did you mean `{known}`?")).unwrap_or_default();
     config_error(format!("there is no proxy dialect `{}`{near}", name.escape_debug()))
-        .with_hint(format!("there are: {}; a file is named with its .toml", names.join(", ")))
+        .with_hint(format!("use one of {}, or a file name that ends in .toml", names.join(", ")))
 }
 
-fn config_error(what: String) -> Error {
-    Error::new(ErrorKind::Config, what)
+fn config_error(message: String) -> Error {
+    Error::new(ErrorKind::Config, message)
 }
 
-/// As many random bits as a session's id has where the dialect allows it: nobody guesses it, and no two meet.
+/// The random bits of a session id if the dialect allows them: enough against guessing and collisions.
 const ENOUGH_BITS: f64 = 64.0;
 const MAX_FILE: u64 = 256 * 1024;
 
 static SHIPPED_DIALECTS: LazyLock<Vec<Arc<Dialect>>> = LazyLock::new(|| {
     let read = |(name, text): &(&str, &str)| {
         let origin = format!("profiles/proxies/{name}.toml");
-        Arc::new(Dialect::from_toml(text, &origin).expect("a test reads every shipped dialect"))
+        Arc::new(Dialect::from_toml(text, &origin).expect("a test parses every shipped dialect"))
     };
     SHIPPED.iter().map(read).collect()
 });
@@ -362,7 +363,7 @@ const SHIPPED: &[(&str, &str)] = shipped![
     "webshare",
 ];
 
-/// What a dialect of one's own starts from.
+/// The template for a user's own dialect.
 const TEMPLATE: &str = include_str!("../../../profiles/proxies/template.toml");
 
 #[cfg(test)]

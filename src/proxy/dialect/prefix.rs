@@ -1,17 +1,17 @@
-//! What stands right before a value: text with `{country}` and `{state}`, and `[…]` that may be left out.
+//! The text directly before a value: it may contain `{country}`, `{state}` and optional groups in `[…]`.
 
 use std::str::FromStr;
 
 use super::schema::Parameter;
 
-/// A prefix, read.
+/// A parsed prefix.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Prefix(Vec<(Vec<Piece>, GroupKind)>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum GroupKind {
     Always,
-    /// Left out when a wish in it was not asked for.
+    /// Omitted if a parameter in it was not requested.
     Optional,
 }
 
@@ -22,7 +22,7 @@ enum Piece {
 }
 
 impl Prefix {
-    /// The prefix with the values that `value` gives; the wish that is missing, if one is.
+    /// Returns the prefix with the values of `value` filled in, or the parameter that is missing.
     pub(super) fn fill<'a>(&self, value: impl Fn(Parameter) -> Option<&'a str>) -> Result<String, Parameter> {
         let mut whole = String::new();
         for (pieces, kind) in &self.0 {
@@ -35,17 +35,17 @@ impl Prefix {
         Ok(whole)
     }
 
-    /// The wishes whose values it has, with whether they may be missing.
+    /// Returns the parameters it contains, and whether each is optional.
     pub(super) fn parameters(&self) -> impl Iterator<Item = (Parameter, bool)> {
         self.0.iter().flat_map(|(pieces, kind)| {
             pieces.iter().filter_map(|piece| match piece {
-                Piece::Parameter(wish) => Some((*wish, *kind == GroupKind::Optional)),
+                Piece::Parameter(parameter) => Some((*parameter, *kind == GroupKind::Optional)),
                 Piece::Text(_) => None,
             })
         })
     }
 
-    /// Its own text, without what it is filled with.
+    /// Returns the literal text, without the parameters.
     pub(super) fn literal_text(&self) -> String {
         let pieces = self.0.iter().flat_map(|(pieces, _)| pieces);
         pieces.map(|piece| if let Piece::Text(text) = piece { text.as_str() } else { "" }).collect()
@@ -60,7 +60,7 @@ fn fill_pieces<'a>(
     for piece in pieces {
         match piece {
             Piece::Text(piece) => text.push_str(piece),
-            Piece::Parameter(wish) => text.push_str(value(*wish).ok_or(*wish)?),
+            Piece::Parameter(parameter) => text.push_str(value(*parameter).ok_or(*parameter)?),
         }
     }
     Ok(text)
@@ -86,7 +86,7 @@ impl FromStr for Prefix {
             let pieces = parse_pieces(group)?;
             if kind == GroupKind::Optional && !pieces.iter().any(|piece| matches!(piece, Piece::Parameter(_)))
             {
-                return Err("`[…]` names nothing, so it would never be left out".to_owned());
+                return Err("`[…]` contains no parameter, so it would never be omitted".to_owned());
             }
             groups.push((pieces, kind));
             rest = after;
@@ -108,7 +108,7 @@ fn parse_pieces(mut text: &str) -> Result<Vec<Piece>, String> {
             "state" => Parameter::State,
             _ => {
                 return Err(format!(
-                    "there is `{{country}}` and `{{state}}`, not `{{{}}}`",
+                    "`{{{}}}` is not supported: use `{{country}}` or `{{state}}`",
                     name.escape_debug()
                 ));
             }
@@ -127,11 +127,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prefix_is_filled_and_its_options_are_left_out() {
+    fn a_prefix_is_filled_and_missing_options_are_omitted() {
         let prefix: Prefix = "{country}_[{state}_]x".parse().unwrap();
-        let both = |wish| Some(if wish == Parameter::Country { "us" } else { "alabama" });
+        let both = |parameter| Some(if parameter == Parameter::Country { "us" } else { "alabama" });
         assert_eq!(prefix.fill(both).unwrap(), "us_alabama_x");
-        let country = |wish| (wish == Parameter::Country).then_some("us");
+        let country = |parameter| (parameter == Parameter::Country).then_some("us");
         assert_eq!(prefix.fill(country).unwrap(), "us_x");
         assert_eq!(prefix.fill(|_| None), Err(Parameter::Country));
         assert_eq!(prefix.literal_text(), "__x");
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_that_does_not_close_or_names_something_else_is_an_error() {
+    fn an_unclosed_prefix_or_an_unknown_parameter_is_an_error() {
         for text in ["[{country}_", "{country", "country}", "]", "[a[b]]", "{city}", "{}", "[_]"] {
             assert!(text.parse::<Prefix>().is_err(), "{text}");
         }

@@ -1,4 +1,4 @@
-//! What is asked of a provider.
+//! Requests for credentials: account, location, session.
 
 use std::time::Duration;
 
@@ -6,24 +6,24 @@ use super::schema::Parameter;
 use crate::proxy::Proxy;
 use crate::redact::Secret;
 
-/// Where an exit shall be. Everything is optional; nothing asked for is anywhere.
+/// The location of an exit address. Every field is optional. Default: any location.
 ///
 /// ```
-/// let geo = rungs::Geo::default().country("us").city("New York");
+/// let geo = rungs::GeoTarget::default().country("us").city("New York");
 /// assert_eq!(geo.city.as_deref(), Some("New York"));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct GeoTarget {
-    /// Two letters of ISO 3166, in any case; `uk` is `gb`.
+    /// The ISO 3166-1 alpha-2 code, in any case; `uk` means `gb`.
     pub country: Option<String>,
-    /// The state or region, by the name that the provider's list has, with its spaces.
+    /// The state or region, as in the provider's list, with spaces.
     pub state: Option<String>,
-    /// The city, likewise.
+    /// The city, as in the provider's list, with spaces.
     pub city: Option<String>,
     /// The postal code.
     pub zip: Option<String>,
-    /// The number of the network, with or without `AS`.
+    /// The AS number, with or without `AS`.
     pub asn: Option<String>,
     /// The internet provider.
     pub isp: Option<String>,
@@ -32,7 +32,7 @@ pub struct GeoTarget {
 macro_rules! setters {
     ($($name:ident),*) => {
         $(
-            #[doc = concat!("The same with this ", stringify!($name), ".")]
+            #[doc = concat!("Sets `", stringify!($name), "`.")]
             #[must_use]
             pub fn $name(mut self, value: impl Into<String>) -> Self {
                 self.$name = Some(value.into());
@@ -45,14 +45,14 @@ macro_rules! setters {
 impl GeoTarget {
     setters!(country, state, city, zip, asn, isp);
 
-    /// Whether nothing is asked for.
+    /// Whether no field is set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    pub(super) fn get(&self, wish: Parameter) -> Option<&str> {
-        match wish {
+    pub(super) fn get(&self, parameter: Parameter) -> Option<&str> {
+        match parameter {
             Parameter::Country => self.country.as_deref(),
             Parameter::State => self.state.as_deref(),
             Parameter::City => self.city.as_deref(),
@@ -64,54 +64,54 @@ impl GeoTarget {
     }
 }
 
-/// An account, and what is wished of it: for [`Dialect::render`](crate::Dialect::render).
+/// An account and the requested parameters, for [`Dialect::render`](crate::Dialect::render).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CredentialRequest {
-    /// The account's own user name, without what the dialect adds to it.
+    /// The account's own user name, without the parameters that the dialect adds.
     pub user: String,
-    /// The account's own password, likewise.
+    /// The account's own password, without the parameters that the dialect adds.
     pub password: Secret,
-    /// A gateway in place of the dialect's, without credentials. Default: the dialect's.
+    /// The gateway, without credentials. Default: the dialect's.
     pub gateway: Option<Proxy>,
-    /// Where the exit shall be. Default: anywhere.
+    /// The location of the exit address. Default: any.
     pub geo: GeoTarget,
-    /// A session's id: requests with the same share an exit. Default: none.
+    /// The session id: requests with the same id share an exit address. Default: none.
     pub session: Option<String>,
-    /// How long the session shall last. Default: as long as the provider likes.
+    /// The lifetime of the session. Default: the provider's.
     pub ttl: Option<Duration>,
 }
 
 impl CredentialRequest {
-    /// An account, and no wishes.
+    /// Creates a request for an account without parameters.
     #[must_use]
     pub fn new(user: impl Into<String>, password: Secret) -> Self {
         let (gateway, session, ttl) = (None, None, None);
         Self { user: user.into(), password, gateway, geo: GeoTarget::default(), session, ttl }
     }
 
-    /// Through this gateway, in place of the dialect's.
+    /// Sets the gateway. Default: the dialect's.
     #[must_use]
     pub fn gateway(mut self, gateway: Proxy) -> Self {
         self.gateway = Some(gateway);
         self
     }
 
-    /// Out of there.
+    /// Sets the location of the exit address. Default: any.
     #[must_use]
     pub fn geo(mut self, geo: GeoTarget) -> Self {
         self.geo = geo;
         self
     }
 
-    /// In the session of this id.
+    /// Sets the session id. Default: none.
     #[must_use]
     pub fn session(mut self, id: impl Into<String>) -> Self {
         self.session = Some(id.into());
         self
     }
 
-    /// In a session that lasts so long.
+    /// Sets the lifetime of the session. Default: the provider's.
     #[must_use]
     pub const fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);

@@ -1,4 +1,4 @@
-//! A dialect as its file writes it: every key. `profiles/proxies/README.md` tells them to users.
+//! The file format of a dialect: every key. `profiles/proxies/README.md` documents them for users.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::proxy::ProxyScheme;
 use crate::units::HumanDuration;
 
-/// The version of the dialect format this build reads.
+/// The version of the dialect format that this build reads.
 pub(super) const SCHEMA: u32 = 1;
 
 /// A dialect's file.
@@ -17,57 +17,57 @@ pub(super) const SCHEMA: u32 = 1;
 #[serde(deny_unknown_fields)]
 #[schemars(title = "A rungs proxy dialect")]
 pub(super) struct DialectFile {
-    /// The format's version: 1.
+    /// The version of the format: 1.
     pub(super) schema: u32,
-    /// The name it is asked for by, equal to its file's stem.
+    /// The name of the dialect: the file name without `.toml`.
     pub(super) name: String,
-    /// Other names for the same.
+    /// Other names of the dialect.
     #[serde(default)]
     pub(super) aliases: Vec<String>,
-    /// The provider's name, as it writes it.
+    /// The provider's name.
     pub(super) title: String,
-    /// When a request without a session gets another exit.
+    /// When a request without a session gets another exit address.
     pub(super) rotation: GatewayRotation,
-    /// Where the provider's gateway is. Without it, one must be given with each ask.
+    /// The address of the provider's gateway. Without it, each request for credentials must name one.
     pub(super) gateway: Option<Gateway>,
-    /// How user name and password are put together.
+    /// The layout of user name and password.
     #[serde(default)]
     pub(super) credentials: CredentialLayout,
-    /// How the exit's country is written.
+    /// The format of the exit address's country.
     pub(super) country: Option<ParameterFormat>,
-    /// How the exit's state or region is written.
+    /// The format of the exit address's state or region.
     pub(super) state: Option<ParameterFormat>,
-    /// How the exit's city is written.
+    /// The format of the exit address's city.
     pub(super) city: Option<ParameterFormat>,
-    /// How the exit's postal code is written.
+    /// The format of the exit address's postal code.
     pub(super) zip: Option<ParameterFormat>,
-    /// How the number of the exit's network is written.
+    /// The format of the exit address's AS number.
     pub(super) asn: Option<ParameterFormat>,
-    /// How the exit's internet provider is written.
+    /// The format of the exit address's internet provider.
     pub(super) isp: Option<ParameterFormat>,
-    /// How a session is written. Without it, the provider has none.
+    /// The format of a session. Without it, the provider has no sessions.
     pub(super) session: Option<SessionParameter>,
-    /// How a session's length is written. Without it, none can be asked for.
+    /// The format of a session's lifetime. Without it, the lifetime cannot be requested.
     pub(super) ttl: Option<TtlParameter>,
-    /// Where all this is known from.
+    /// The source of this file.
     pub(super) provenance: DialectProvenance,
 }
 
-/// When a request without a session gets another exit.
+/// When a request without a session gets another exit address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum GatewayRotation {
-    /// With every connection to the gateway: requests on one share an exit.
+    /// With every connection to the gateway: requests on one connection share an exit address.
     Connection,
-    /// With every request, though the connection stays.
+    /// With every request, also on the same connection.
     Request,
-    /// Nothing is known: the exit may stay.
+    /// Not known: the exit address may stay the same.
     None,
 }
 
 impl GatewayRotation {
-    /// As a dialect's file has it.
+    /// The name in a dialect's file.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -84,22 +84,22 @@ impl fmt::Display for GatewayRotation {
     }
 }
 
-/// Where the gateway is.
+/// The address of a gateway.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Gateway {
-    /// How it is spoken to. Default: http.
+    /// The protocol. Default: http.
     #[serde(default)]
     pub(super) scheme: GatewayScheme,
-    /// Its name or address.
+    /// The host name or address.
     pub(super) host: String,
-    /// Its port.
+    /// The port.
     pub(super) port: u16,
-    /// The port for requests with a session, where that is another.
+    /// The port for requests with a session. Default: `port`.
     pub(super) sticky_port: Option<u16>,
 }
 
-/// How a gateway is spoken to.
+/// The protocol of a gateway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum GatewayScheme {
@@ -108,7 +108,7 @@ pub(super) enum GatewayScheme {
     Http,
     /// HTTP inside TLS.
     Https,
-    /// SOCKS5; names are resolved here.
+    /// SOCKS5; rungs resolves names.
     Socks5,
     /// SOCKS5; the gateway resolves names.
     Socks5h,
@@ -125,27 +125,27 @@ impl From<GatewayScheme> for ProxyScheme {
     }
 }
 
-/// How user name and password are put together.
+/// The layout of user name and password.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct CredentialLayout {
-    /// Which of the two carries the wishes. Default: user.
+    /// The field that carries the parameters. Default: user.
     pub(super) place: CredentialField,
-    /// What stands before the account's own user name or password. Default: nothing.
+    /// The text before the account's own user name or password. Default: empty.
     pub(super) prefix: String,
-    /// What the account's own name must contain, for providers that put several things into it.
+    /// The text that the account's own name must contain. Default: empty.
     pub(super) contains: String,
-    /// What stands before the first part. Default: the separator.
+    /// The text before the first part. Default: the separator.
     pub(super) first_separator: Option<String>,
-    /// What stands before each part.
+    /// The text before each part.
     pub(super) separator: String,
-    /// What stands between a part's word and its value.
+    /// The text between a part's word and its value.
     pub(super) link: String,
-    /// The parts, in the order in which they are written: each part that has a table.
+    /// The parts that have a table, in the order in which they are written.
     pub(super) order: Vec<Parameter>,
 }
 
-/// Which half of the credentials carries the wishes.
+/// The field of the credentials that carries the parameters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum CredentialField {
@@ -165,34 +165,34 @@ impl CredentialField {
     }
 }
 
-/// One thing that can be asked of a provider.
+/// A parameter that a provider supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Parameter {
-    /// The exit's country.
+    /// The exit address's country.
     Country,
-    /// The exit's state or region.
+    /// The exit address's state or region.
     State,
-    /// The exit's city.
+    /// The exit address's city.
     City,
-    /// The exit's postal code.
+    /// The exit address's postal code.
     Zip,
-    /// The number of the exit's network.
+    /// The exit address's AS number.
     Asn,
-    /// The exit's internet provider.
+    /// The exit address's internet provider.
     Isp,
-    /// One exit for several requests.
+    /// One exit address for several requests.
     Session,
-    /// How long a session lasts.
+    /// The lifetime of a session.
     Ttl,
 }
 
 impl Parameter {
-    /// All of them.
+    /// All parameters.
     pub(super) const ALL: [Self; 8] =
         [Self::Country, Self::State, Self::City, Self::Zip, Self::Asn, Self::Isp, Self::Session, Self::Ttl];
 
-    /// The name of its table.
+    /// The name of the parameter's table.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Country => "country",
@@ -213,45 +213,45 @@ impl fmt::Display for Parameter {
     }
 }
 
-/// How a place is written: `word`, link, `prefix`, value.
+/// The format of a location parameter: `word`, link, `prefix`, value.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ParameterFormat {
-    /// What stands before the value. Default: nothing, and no link either.
+    /// The text before the value. Default: empty, and no link.
     pub(super) word: String,
-    /// What stands between word and value. Default: `credentials.link`.
+    /// The text between word and value. Default: `credentials.link`.
     pub(super) link: Option<String>,
-    /// The value's case. Default: as it was asked for.
+    /// The letter case of the value. Default: keep.
     pub(super) case: LetterCase,
-    /// What spaces become, the empty text included. Default: a value with spaces is refused.
+    /// The replacement for spaces; empty removes them. Default: a value with spaces is refused.
     pub(super) spaces: Option<String>,
-    /// What stands right before the value. `{country}` and `{state}` stand for those of the ask;
-    /// `[…]` is left out when what it names was not asked for. Default: nothing.
+    /// The text directly before the value. `{country}` and `{state}` are replaced by the requested values. Text in
+    /// `[…]` is omitted if a parameter in it is not requested. Default: empty.
     pub(super) prefix: String,
-    /// The letters a value is made of, once it is spelled: single ones and ranges, as in `a-z0-9`.
-    /// Default: `A-Za-z0-9`. What spaces become is allowed besides.
+    /// The characters of a value after all replacements: single characters and ranges, as in `a-z0-9`. The
+    /// replacement for spaces is allowed too. Default: `A-Za-z0-9`.
     pub(super) letters: Option<String>,
-    /// The most letters of a value. Default: 64.
+    /// The maximum number of characters. Default: 64.
     pub(super) max: Option<usize>,
-    /// Values the provider calls otherwise, as in `gb = "uk"`: in lower case, with their spaces.
+    /// Values that the provider writes differently, as in `gb = "uk"`: in lower case, with spaces.
     pub(super) names: BTreeMap<String, String>,
-    /// What is written when nothing is asked for. Default: the part is left out.
+    /// The text if the part is not requested. Default: the part is omitted.
     pub(super) unasked: Option<String>,
-    /// What must be asked for along with it.
+    /// The parts that must be requested together with this one.
     pub(super) needs: Vec<Parameter>,
-    /// What cannot be asked for along with it.
+    /// The parts that cannot be requested together with this one.
     pub(super) not_with: Vec<Parameter>,
-    /// Parts that are not written where this one is, for it says their values too.
+    /// The parts that are omitted if this one is written, because it contains their values.
     pub(super) replaces: Vec<Parameter>,
-    /// The only countries it works with, two letters each. Default: all.
+    /// The only countries that support this part, as two-letter codes. Default: all.
     pub(super) countries: Vec<String>,
 }
 
-/// The case of a value.
+/// The letter case of a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum LetterCase {
-    /// As it was asked for.
+    /// As requested.
     #[default]
     Keep,
     /// Lower case.
@@ -260,51 +260,51 @@ pub(super) enum LetterCase {
     Upper,
 }
 
-/// How a session is written.
+/// The format of a session.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SessionParameter {
-    /// What stands before the id. Default: nothing, and no link either.
+    /// The text before the id. Default: empty, and no link.
     #[serde(default)]
     pub(super) word: String,
-    /// What stands between word and id. Default: `credentials.link`.
+    /// The text between word and id. Default: `credentials.link`.
     pub(super) link: Option<String>,
-    /// The letters an id is made of: single ones and ranges, as in `A-Za-z0-9_`.
+    /// The characters of an id: single characters and ranges, as in `A-Za-z0-9_`.
     pub(super) letters: String,
-    /// The letters an id begins with. Default: all of `letters`.
+    /// The characters that an id may begin with. Default: `letters`.
     pub(super) first: Option<String>,
-    /// The fewest letters of an id.
+    /// The minimum length of an id.
     pub(super) min: usize,
-    /// The most letters of an id.
+    /// The maximum length of an id.
     pub(super) max: usize,
-    /// After how long without a request the provider forgets a session. Default: nothing is known.
+    /// The time without a request after which the provider ends a session. Default: not known.
     pub(super) idle: Option<HumanDuration>,
-    /// What is written when no session is asked for. Default: the part is left out.
+    /// The text if no session is requested. Default: the part is omitted.
     pub(super) unasked: Option<String>,
-    /// What must be asked for along with it.
+    /// The parts that must be requested together with a session.
     #[serde(default)]
     pub(super) needs: Vec<Parameter>,
 }
 
-/// How the length of a session is written. It always needs a session.
+/// The format of a session's lifetime. It always needs a session.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TtlParameter {
-    /// What stands before the length.
+    /// The text before the lifetime.
     pub(super) word: String,
-    /// What stands between word and length. Default: `credentials.link`.
+    /// The text between word and lifetime. Default: `credentials.link`.
     pub(super) link: Option<String>,
-    /// What the length is counted in.
+    /// The unit of the lifetime.
     pub(super) unit: TtlUnit,
-    /// The shortest.
+    /// The minimum lifetime.
     pub(super) min: HumanDuration,
-    /// The longest.
+    /// The maximum lifetime.
     pub(super) max: HumanDuration,
-    /// How long a session lasts when nothing is asked for. Default: nothing is known.
+    /// The lifetime of a session if none is requested. Default: not known.
     pub(super) default: Option<HumanDuration>,
 }
 
-/// What a session's length is counted in.
+/// The unit of a session's lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum TtlUnit {
@@ -312,12 +312,12 @@ pub(super) enum TtlUnit {
     Seconds,
     /// A number of minutes.
     Minutes,
-    /// A number with a letter: `90s`, `30m`, `2h`, in the largest unit that is even.
+    /// A number with a letter: `90s`, `30m`, `2h`, in the largest unit that divides the value.
     Lettered,
 }
 
 impl TtlUnit {
-    /// How many seconds a length must be a whole number of.
+    /// The unit in seconds: a lifetime must be a multiple of it.
     pub(super) const fn granularity(self) -> u64 {
         match self {
             Self::Seconds | Self::Lettered => 1,
@@ -325,7 +325,7 @@ impl TtlUnit {
         }
     }
 
-    /// What the grain is called.
+    /// The name of the unit.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Seconds | Self::Lettered => "seconds",
@@ -333,7 +333,7 @@ impl TtlUnit {
         }
     }
 
-    /// A length that is a whole number of its grain.
+    /// Formats a lifetime that is a multiple of the unit.
     pub(super) fn format_seconds(self, seconds: u64) -> String {
         match self {
             Self::Seconds => seconds.to_string(),
@@ -345,25 +345,25 @@ impl TtlUnit {
     }
 }
 
-/// Where a dialect is known from.
+/// The source of a dialect.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DialectProvenance {
-    /// Who says so: the pages that were read, or what was tried.
+    /// The pages or experiments that the values come from.
     pub(super) source: String,
-    /// When it was last looked at, `YYYY-MM` or `YYYY-MM-DD`.
+    /// When the source was last checked, `YYYY-MM` or `YYYY-MM-DD`.
     pub(super) seen: String,
-    /// The keys whose values are not the provider's own word, as in `zip` or `ttl.max`; `*` for all.
+    /// The keys whose values are not documented by the provider, such as `zip` or `ttl.max`; `*` for all.
     #[serde(default)]
     pub(super) third_party: Vec<String>,
-    /// What else is worth knowing.
+    /// A note.
     pub(super) note: Option<String>,
 }
 
 impl DialectFile {
-    /// How a place is written, where the provider can be asked for it.
-    pub(super) const fn parameter_format(&self, wish: Parameter) -> Option<&ParameterFormat> {
-        match wish {
+    /// Returns the format of a location parameter, if the provider supports it.
+    pub(super) const fn parameter_format(&self, parameter: Parameter) -> Option<&ParameterFormat> {
+        match parameter {
             Parameter::Country => self.country.as_ref(),
             Parameter::State => self.state.as_ref(),
             Parameter::City => self.city.as_ref(),
@@ -374,21 +374,21 @@ impl DialectFile {
         }
     }
 
-    /// Whether the provider can be asked for it.
-    pub(super) const fn supports(&self, wish: Parameter) -> bool {
-        match wish {
+    /// Whether the provider supports this parameter.
+    pub(super) const fn supports(&self, parameter: Parameter) -> bool {
+        match parameter {
             Parameter::Session => self.session.is_some(),
             Parameter::Ttl => self.ttl.is_some(),
-            _ => self.parameter_format(wish).is_some(),
+            _ => self.parameter_format(parameter).is_some(),
         }
     }
 
-    /// What stands before a part's value: its word and its link.
-    pub(super) fn label(&self, wish: Parameter) -> String {
-        let (word, link) = match wish {
+    /// Returns the text before a part's value: word and link.
+    pub(super) fn label(&self, parameter: Parameter) -> String {
+        let (word, link) = match parameter {
             Parameter::Session => self.session.as_ref().map(|session| (&session.word, &session.link)),
             Parameter::Ttl => self.ttl.as_ref().map(|ttl| (&ttl.word, &ttl.link)),
-            _ => self.parameter_format(wish).map(|part| (&part.word, &part.link)),
+            _ => self.parameter_format(parameter).map(|part| (&part.word, &part.link)),
         }
         .unzip();
         match word.map(String::as_str) {
@@ -400,25 +400,25 @@ impl DialectFile {
         }
     }
 
-    /// What is written for a part that nobody asked for.
-    pub(super) fn default_text(&self, wish: Parameter) -> Option<&str> {
-        match wish {
+    /// Returns the text of a part that was not requested.
+    pub(super) fn default_text(&self, parameter: Parameter) -> Option<&str> {
+        match parameter {
             Parameter::Session => self.session.as_ref()?.unasked.as_deref(),
             Parameter::Ttl => None,
-            _ => self.parameter_format(wish)?.unasked.as_deref(),
+            _ => self.parameter_format(parameter)?.unasked.as_deref(),
         }
     }
 
-    /// What must be asked for along with it.
-    pub(super) fn required_parameters(&self, wish: Parameter) -> &[Parameter] {
-        match wish {
+    /// Returns the parameters that must be requested together with this one.
+    pub(super) fn required_parameters(&self, parameter: Parameter) -> &[Parameter] {
+        match parameter {
             Parameter::Session => self.session.as_ref().map_or(&[], |session| session.needs.as_slice()),
             Parameter::Ttl => &[Parameter::Session],
-            _ => self.parameter_format(wish).map_or(&[], |part| part.needs.as_slice()),
+            _ => self.parameter_format(parameter).map_or(&[], |part| part.needs.as_slice()),
         }
     }
 
-    /// What stands before the first part.
+    /// Returns the text before the first part.
     pub(super) fn first_separator(&self) -> &str {
         self.credentials.first_separator.as_deref().unwrap_or(&self.credentials.separator)
     }

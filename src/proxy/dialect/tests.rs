@@ -17,37 +17,37 @@ fn account_request() -> CredentialRequest {
     CredentialRequest::new("jane", Secret::new("s3cret"))
 }
 
-/// An ask of words: `country=us city=New+York session=abc ttl=30m user=x`; `+` is a space.
+/// Parses a request: `country=us city=New+York session=abc ttl=30m user=x`; `+` is a space.
 fn request_from_words(words: &str) -> CredentialRequest {
-    let mut ask = account_request();
+    let mut request = account_request();
     for word in words.split_whitespace() {
         let (key, value) = word.split_once('=').unwrap();
         let value = value.replace('+', " ");
         match key {
-            "user" => ask.user = value,
-            "country" => ask.geo.country = Some(value),
-            "state" => ask.geo.state = Some(value),
-            "city" => ask.geo.city = Some(value),
-            "zip" => ask.geo.zip = Some(value),
-            "asn" => ask.geo.asn = Some(value),
-            "isp" => ask.geo.isp = Some(value),
-            "session" => ask.session = Some(value),
-            "ttl" => ask.ttl = Some(humantime::parse_duration(&value).unwrap()),
+            "user" => request.user = value,
+            "country" => request.geo.country = Some(value),
+            "state" => request.geo.state = Some(value),
+            "city" => request.geo.city = Some(value),
+            "zip" => request.geo.zip = Some(value),
+            "asn" => request.geo.asn = Some(value),
+            "isp" => request.geo.isp = Some(value),
+            "session" => request.session = Some(value),
+            "ttl" => request.ttl = Some(humantime::parse_duration(&value).unwrap()),
             _ => panic!("{key}"),
         }
     }
-    ask
+    request
 }
 
-/// The ask through some gateway, where the dialect has none of its own.
-fn with_gateway(dialect: &Dialect, ask: CredentialRequest) -> CredentialRequest {
+/// Sets a gateway if the dialect has none.
+fn with_gateway(dialect: &Dialect, request: CredentialRequest) -> CredentialRequest {
     match dialect.gateway() {
-        Some(_) => ask,
-        None => ask.gateway("http://gate.example:1".parse().unwrap()),
+        Some(_) => request,
+        None => request.gateway("http://gate.example:1".parse().unwrap()),
     }
 }
 
-/// What carries the wishes: the user name, or the password where the dialect writes that.
+/// Returns the field that carries the parameters: user name or password.
 fn credential_text(dialect: &Dialect, proxy: &Proxy) -> String {
     let (user, password) = proxy.credentials().unwrap();
     match dialect.file.credentials.place {
@@ -57,7 +57,7 @@ fn credential_text(dialect: &Dialect, proxy: &Proxy) -> String {
 }
 
 #[test]
-fn every_shipped_dialect_is_sound_and_bears_its_files_name() {
+fn every_shipped_dialect_is_valid_and_named_like_its_file() {
     for (name, text) in SHIPPED.iter().chain(&[("template", TEMPLATE)]) {
         let origin = format!("{name}.toml");
         assert_eq!(Dialect::lint(text, &origin), Vec::<String>::new());
@@ -70,7 +70,7 @@ fn every_shipped_dialect_is_sound_and_bears_its_files_name() {
         })
         .collect();
     let count = Dialect::shipped().map(|dialect| 1 + dialect.aliases().count()).sum::<usize>();
-    assert_eq!(names.len(), count, "no two are called alike");
+    assert_eq!(names.len(), count, "all names differ");
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn shipped_dialects_are_the_files_of_the_folder() {
 }
 
 #[test]
-fn every_provider_writes_its_form_with_each_part_on_and_off() {
+fn every_provider_format_is_rendered_with_and_without_each_part() {
     let all = "country=us state=New+York city=New+York session=abc ttl=30m";
     for (name, words, expected) in [
         ("decodo", "", "user-jane"),
@@ -182,7 +182,7 @@ fn every_provider_writes_its_form_with_each_part_on_and_off() {
 }
 
 #[test]
-fn the_other_half_of_the_credentials_stays_as_it_is() {
+fn the_other_field_of_the_credentials_is_unchanged() {
     for dialect in Dialect::shipped() {
         let account = if dialect.name() == "brightdata" { "c-zone-z" } else { "jane" };
         let proxy = dialect
@@ -198,7 +198,7 @@ fn the_other_half_of_the_credentials_stays_as_it_is() {
 }
 
 #[test]
-fn gateways_are_the_providers_own_unless_another_is_given() {
+fn the_gateway_is_the_providers_unless_the_request_has_one() {
     for (name, gateway) in [
         ("decodo", Some("http://gate.decodo.com:7000")),
         ("thordata", Some("http://t.pr.thordata.net:9999")),
@@ -219,7 +219,7 @@ fn gateways_are_the_providers_own_unless_another_is_given() {
     assert_eq!(
         geonode.render(&account_request().session("abc")).unwrap().port(),
         10000,
-        "sessions have a port of their own"
+        "sessions have another port"
     );
     let other = account_request().session("abc").gateway("socks5h://[::1]:1080".parse().unwrap());
     assert_eq!(geonode.render(&other).unwrap().to_string(), "socks5h://***@[::1]:1080");
@@ -227,96 +227,92 @@ fn gateways_are_the_providers_own_unless_another_is_given() {
 }
 
 #[test]
-fn what_a_dialect_cannot_express_is_an_error_that_says_so() {
-    for (name, words, says) in [
-        ("geonode", "country=us state=Ohio city=Boston", "cannot take `state` and `city` together"),
-        ("geonode", "country=us zip=1 city=x", "cannot take `zip` and `city` together"),
-        ("geonode", "zip=10001", "takes `zip` only together with `country`"),
-        ("geonode", "session=a ttl=2m", "takes `ttl` from 3m to 1day, not 2m"),
-        ("geonode", "session=a-b", "the session id `a-b` has a `-`; the dialect takes A-Z a-z 0-9 _"),
-        ("geonode", "session=12345678901234567890123456", "has 26 letters; the dialect takes 1 to 25"),
-        ("thordata", "session=a ttl=91m", "takes `ttl` from 1m to 1h 30m, not 1h 31m"),
-        ("decodo", "session=a ttl=90s", "takes `ttl` in whole minutes, not 1m 30s"),
-        ("decodo", "session=a ttl=1441m", "takes `ttl` from 1m to 1day, not 1day 1m"),
-        ("decodo", "ttl=30m", "takes `ttl` only together with `session`"),
-        ("decodo", "country=usa", "`country`: `usa` is no country: write its two letters"),
-        ("decodo", "country=u1", "is no country"),
+fn an_unsupported_request_is_an_error_that_names_the_limit() {
+    for (name, words, expected) in [
+        ("geonode", "country=us state=Ohio city=Boston", "cannot combine `state` and `city`"),
+        ("geonode", "country=us zip=1 city=x", "cannot combine `zip` and `city`"),
+        ("geonode", "zip=10001", "supports `zip` only together with `country`"),
+        ("geonode", "session=a ttl=2m", "allows `ttl` from 3m to 1day, not 2m"),
+        ("geonode", "session=a-b", "the session id `a-b` contains `-`; the dialect allows A-Z a-z 0-9 _"),
+        ("geonode", "session=12345678901234567890123456", "has 26 characters; the dialect allows 1 to 25"),
+        ("thordata", "session=a ttl=91m", "allows `ttl` from 1m to 1h 30m, not 1h 31m"),
+        ("decodo", "session=a ttl=90s", "allows `ttl` in whole minutes only, not 1m 30s"),
+        ("decodo", "session=a ttl=1441m", "allows `ttl` from 1m to 1day, not 1day 1m"),
+        ("decodo", "ttl=30m", "supports `ttl` only together with `session`"),
+        ("decodo", "country=usa", "`country`: `usa` is not a country: write an ISO 3166-1 alpha-2 code"),
+        ("decodo", "country=u1", "is not a country"),
         (
             "decodo",
             "country=us city=Saint-Denis",
-            "`city`: `Saint-Denis` has a `-`, which the dialect cannot write",
+            "`city`: `Saint-Denis` contains `-`, which the dialect cannot write",
         ),
-        ("decodo", "city=x\u{1b}y", "has a `\\u{1b}`"),
-        ("decodo", "city=M\u{fc}nchen", "has a `\u{fc}`"),
-        ("decodo", "country=de state=Hessen", "takes `state` only in these countries: us"),
-        ("decodo", "state=Ohio", "takes `state` only in these countries: us"),
-        ("decodo", "asn=7018", "has no word for `asn`"),
-        ("decodo", "isp=x", "has no word for `isp`"),
-        (
-            "decodo",
-            "user=jane-country-de",
-            "the account's user name has a part of its own already (`-country-`)",
-        ),
-        ("decodo", "user=jane-session country=us", "has a part of its own already (`-session-`)"),
-        ("decodo", "user=a:b", "a user name cannot have a `:`"),
-        ("decodo", "user=a\u{0}b", "the user name has a control character"),
-        ("brightdata", "", "needs a user name with `-zone-` in it"),
-        ("brightdata", "user=c-zone-z country=us state=Ontario", "has more than 2 letters"),
-        ("brightdata", "user=c-zone-z session=a ttl=1m", "has no word for `ttl`"),
-        ("brightdata", "user=c-zone-z city=x", "takes `city` only together with `country`"),
-        ("brightdata", "user=c-zone-z country=us asn=x", "`asn`: `x` is no number of a network"),
-        ("oxylabs", "country=us asn=1", "cannot take `asn` and `country` together"),
-        ("iproyal", "session=abc", "has 3 letters; the dialect takes exactly 8"),
-        ("iproyal", "session=sgn34f3e ttl=169h", "takes `ttl` from 1s to 7days, not 7days 1h"),
-        ("soax", "city=Paris", "takes `city` only together with `country`"),
-        ("soax", "session=a ttl=86401s", "takes `ttl` from 1s to 1day"),
-        ("netnut", "city=Amsterdam", "takes `city` only together with `country`"),
-        ("netnut", "session=01234", "begins with a `0`; the dialect lets it begin with 1-9"),
-        ("netnut", "session=1234", "has 4 letters; the dialect takes 5 to 9"),
-        ("netnut", "session=abcde", "the dialect takes 0-9"),
-        ("webshare", "session=abc", "the dialect takes 0-9"),
-        ("webshare", "user=jane-us", "has a part of its own already (`-`)"),
-        ("webshare", "session=1 ttl=1m", "has no word for `ttl`"),
-        ("dataimpulse", "country=us city=a;b", "has a `;`"),
-        ("plain", "country=us", "has no word for `country`"),
-        ("plain", "session=abc", "has no word for `session`"),
-        ("plain", "ttl=1m", "has no word for `ttl`"),
-        ("plain", "", "names no gateway"),
+        ("decodo", "city=x\u{1b}y", "contains `\\u{1b}`"),
+        ("decodo", "city=M\u{fc}nchen", "contains `\u{fc}`"),
+        ("decodo", "country=de state=Hessen", "supports `state` only in these countries: us"),
+        ("decodo", "state=Ohio", "supports `state` only in these countries: us"),
+        ("decodo", "asn=7018", "does not support `asn`"),
+        ("decodo", "isp=x", "does not support `isp`"),
+        ("decodo", "user=jane-country-de", "the account's user name already contains a part (`-country-`)"),
+        ("decodo", "user=jane-session country=us", "already contains a part (`-session-`)"),
+        ("decodo", "user=a:b", "a user name must not contain `:`"),
+        ("decodo", "user=a\u{0}b", "the user name contains a control character"),
+        ("brightdata", "", "needs a user name that contains `-zone-`"),
+        ("brightdata", "user=c-zone-z country=us state=Ontario", "has more than 2 characters"),
+        ("brightdata", "user=c-zone-z session=a ttl=1m", "does not support `ttl`"),
+        ("brightdata", "user=c-zone-z city=x", "supports `city` only together with `country`"),
+        ("brightdata", "user=c-zone-z country=us asn=x", "`asn`: `x` is not an AS number"),
+        ("oxylabs", "country=us asn=1", "cannot combine `asn` and `country`"),
+        ("iproyal", "session=abc", "has 3 characters; the dialect allows exactly 8"),
+        ("iproyal", "session=sgn34f3e ttl=169h", "allows `ttl` from 1s to 7days, not 7days 1h"),
+        ("soax", "city=Paris", "supports `city` only together with `country`"),
+        ("soax", "session=a ttl=86401s", "allows `ttl` from 1s to 1day"),
+        ("netnut", "city=Amsterdam", "supports `city` only together with `country`"),
+        ("netnut", "session=01234", "begins with `0`; the dialect allows 1-9 there"),
+        ("netnut", "session=1234", "has 4 characters; the dialect allows 5 to 9"),
+        ("netnut", "session=abcde", "the dialect allows 0-9"),
+        ("webshare", "session=abc", "the dialect allows 0-9"),
+        ("webshare", "user=jane-us", "already contains a part (`-`)"),
+        ("webshare", "session=1 ttl=1m", "does not support `ttl`"),
+        ("dataimpulse", "country=us city=a;b", "contains `;`"),
+        ("plain", "country=us", "does not support `country`"),
+        ("plain", "session=abc", "does not support `session`"),
+        ("plain", "ttl=1m", "does not support `ttl`"),
+        ("plain", "", "has no gateway"),
     ] {
         let error = shipped(name).render(&request_from_words(words)).expect_err(words);
         assert_eq!(error.kind(), ErrorKind::Config, "{name} {words}");
-        assert!(error.chain().contains(says), "{name} {words}: {}", error.chain());
+        assert!(error.chain().contains(expected), "{name} {words}: {}", error.chain());
         assert!(!format!("{error:?}").contains("s3cret"), "{error:?}");
     }
 }
 
 #[test]
-fn gateways_with_credentials_and_texts_that_no_proxy_accepts_are_refused() {
+fn gateways_with_credentials_and_invalid_credentials_are_refused() {
     let with = account_request().gateway("http://u:hunter2@gate.example:1".parse().unwrap());
     let error = shipped("decodo").render(&with).unwrap_err();
-    assert!(error.to_string().contains("has credentials of its own"), "{error}");
+    assert!(error.to_string().contains("contains credentials"), "{error}");
     assert!(!format!("{error:?}").contains("hunter2"));
     let socks: Proxy = "socks5://gate.example:1".parse().unwrap();
     let long = CredentialRequest::new("x".repeat(256), Secret::new("p")).gateway(socks);
     let error = shipped("plain").render(&long).unwrap_err();
-    assert!(error.to_string().contains("longer than the 255 bytes of a socks5 proxy"), "{error}");
+    assert!(error.to_string().contains("longer than 255 bytes, the limit of a socks5 proxy"), "{error}");
     let controls = CredentialRequest::new("jane", Secret::new("hun\r\nter2"));
     let error = shipped("decodo").render(&controls).unwrap_err();
-    assert!(error.to_string().contains("the password has a control character"), "{error}");
+    assert!(error.to_string().contains("the password contains a control character"), "{error}");
     let own = CredentialRequest::new("jane", Secret::new("hunter2_session-x"));
     let error = shipped("iproyal").render(&own).unwrap_err();
-    assert!(error.to_string().contains("the account's password has a part of its own"), "{error}");
+    assert!(error.to_string().contains("the account's password already contains a part"), "{error}");
     assert!(!format!("{error:?}").contains("hunter2"));
-    let nobody = shipped("decodo").render(&CredentialRequest::new("", Secret::new("p"))).unwrap_err();
-    assert!(nobody.to_string().contains("needs the account's user name"), "{nobody}");
+    let unnamed = shipped("decodo").render(&CredentialRequest::new("", Secret::new("p"))).unwrap_err();
+    assert!(unnamed.to_string().contains("needs the account's user name"), "{unnamed}");
     let plain = CredentialRequest::new("", Secret::new("")).gateway("http://gate.example:1".parse().unwrap());
     assert_eq!(shipped("plain").render(&plain).unwrap().credentials(), None);
 }
 
 #[test]
-fn lifetimes_are_what_is_asked_for_else_the_providers_own() {
+fn the_lifetime_is_the_requested_one_or_the_providers_default() {
     let minutes = |minutes: u64| Some(Duration::from_secs(minutes * 60));
-    for (name, wanted, lasts) in [
+    for (name, requested, expected) in [
         ("decodo", None, minutes(10)),
         ("decodo", minutes(30), minutes(30)),
         ("iproyal", None, None),
@@ -325,7 +321,7 @@ fn lifetimes_are_what_is_asked_for_else_the_providers_own() {
         ("soax", None, minutes(3)),
         ("plain", None, None),
     ] {
-        assert_eq!(shipped(name).lifetime(wanted).unwrap(), lasts, "{name}");
+        assert_eq!(shipped(name).lifetime(requested).unwrap(), expected, "{name}");
     }
     assert!(shipped("brightdata").lifetime(minutes(1)).is_err());
     assert!(shipped("thordata").lifetime(minutes(91)).is_err());
@@ -333,12 +329,12 @@ fn lifetimes_are_what_is_asked_for_else_the_providers_own() {
 }
 
 #[test]
-fn sessions_are_drawn_in_the_dialects_letters_and_are_the_same_from_the_same_seed() {
+fn session_ids_use_the_dialects_characters_and_depend_on_the_seed_only() {
     for dialect in Dialect::shipped() {
         let draw = |seed: u64| dialect.generate_session_id(&mut StdRng::seed_from_u64(seed));
         assert_eq!(draw(7), draw(7));
         let Some(ids) = &dialect.session_ids else {
-            assert_eq!(draw(7), "", "{} has none", dialect.name());
+            assert_eq!(draw(7), "", "{} has no sessions", dialect.name());
             continue;
         };
         assert_ne!(draw(7), draw(8));
@@ -352,12 +348,12 @@ fn sessions_are_drawn_in_the_dialects_letters_and_are_the_same_from_the_same_see
         );
         let mut rng = StdRng::seed_from_u64(1);
         let drawn: BTreeSet<String> = (0..1000).map(|_| dialect.generate_session_id(&mut rng)).collect();
-        assert!(drawn.len() >= 999, "{}: two met", dialect.name());
+        assert!(drawn.len() >= 999, "{}: two ids are equal", dialect.name());
         for id in &drawn {
             assert_eq!(ids.find_error(id), None, "{} {id}", dialect.name());
         }
         let letters: BTreeSet<char> = drawn.iter().flat_map(|id| id.chars()).collect();
-        assert_eq!(letters.len(), ids.alphabet.count(), "{}: every letter is drawn", dialect.name());
+        assert_eq!(letters.len(), ids.alphabet.count(), "{}: every character is used", dialect.name());
     }
 }
 
@@ -378,7 +374,7 @@ fn a_dialect_is_found_by_name_alias_folder_and_file() {
     assert_eq!(
         find("decodo").unwrap().gateway().unwrap().host(),
         "gate.example",
-        "the user's own comes first"
+        "the user's dialect takes precedence"
     );
     assert_eq!(find("soax").unwrap().gateway().unwrap().host(), "proxy.soax.com");
     assert_eq!(Dialect::find(mine.to_str().unwrap(), None).unwrap().name(), "mine");
@@ -398,23 +394,23 @@ fn a_dialect_is_found_by_name_alias_folder_and_file() {
     file("other", own("mine"));
     let error = find("other").unwrap_err();
     assert!(
-        error.to_string().ends_with("other.toml: the name is `mine`, and the file's is `other`"),
+        error.to_string().ends_with("other.toml: the name is `mine`, but the file is `other.toml`"),
         "{error}"
     );
-    let nowhere = Dialect::list(Some(Path::new("/no/such/folder"))).unwrap_err();
-    assert!(nowhere.to_string().contains("/no/such/folder"), "{nowhere}");
+    let missing = Dialect::list(Some(Path::new("/no/such/folder"))).unwrap_err();
+    assert!(missing.to_string().contains("/no/such/folder"), "{missing}");
 }
 
-/// Each file says in its first lines, behind `#`, what is wrong with it.
+/// Each file begins with its expected messages as comments.
 #[test]
-fn every_broken_dialect_gives_the_message_written_in_it() {
+fn every_invalid_dialect_gives_the_message_written_in_it() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/dialects");
     let mut count = 0;
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let text = fs::read_to_string(&path).unwrap();
         let expected: Vec<_> = text.lines().map_while(|line| line.strip_prefix("# says: ")).collect();
-        assert!(!expected.is_empty(), "{} does not say what is wrong with it", path.display());
+        assert!(!expected.is_empty(), "{} has no expected message", path.display());
         assert_eq!(Dialect::lint(&text, "FILE"), expected, "{}", path.display());
         let error = Dialect::from_toml(&text, "FILE").unwrap_err();
         assert_eq!((error.kind(), error.to_string()), (ErrorKind::Config, expected.join("\n")));
@@ -424,25 +420,25 @@ fn every_broken_dialect_gives_the_message_written_in_it() {
 }
 
 #[test]
-fn the_schema_for_editors_is_the_one_of_this_build() {
+fn the_published_schema_is_up_to_date() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles/dialect.schema.json");
-    let kept = fs::read_to_string(&path).unwrap();
-    let made = serde_json::to_string_pretty(&Dialect::schema()).unwrap() + "\n";
-    assert!(kept == made, "write it anew: rungs generate dialect-schema > profiles/dialect.schema.json");
+    let published = fs::read_to_string(&path).unwrap();
+    let current = serde_json::to_string_pretty(&Dialect::schema()).unwrap() + "\n";
+    assert!(published == current, "run: rungs generate dialect-schema > profiles/dialect.schema.json");
 }
 
 #[test]
-fn the_formats_description_tells_every_key_and_no_other() {
+fn the_readme_documents_every_key_and_no_other() {
     let format = include_str!("../../../profiles/proxies/README.md");
-    // Every second piece between backticks is code; a table's heading is one too.
-    let told: BTreeSet<&str> = format
+    // Every second piece between backticks is code, also in the heading of a table.
+    let documented: BTreeSet<&str> = format
         .split('`')
         .skip(1)
         .step_by(2)
         .map(|code| code.trim_matches(['[', ']']).trim_end_matches(']'))
         .collect();
     let known: BTreeSet<&str> = lint::KEYS.all().iter().filter_map(|key| key.rsplit('.').next()).collect();
-    assert_eq!(known.difference(&told).collect::<Vec<_>>(), Vec::<&&str>::new());
+    assert_eq!(known.difference(&documented).collect::<Vec<_>>(), Vec::<&&str>::new());
     for row in format.lines().filter_map(|line| line.strip_prefix("| `")) {
         let keys = row.split(" | ").next().unwrap().split(['`', ',', ' ']).filter(|key| !key.is_empty());
         for key in keys {

@@ -16,7 +16,7 @@ const ALL: EscalationPolicy = EscalationPolicy {
     budget: Budget { attempts: 12, visits: 3, bytes: None, elapsed: Some(Duration::from_secs(300)) },
 };
 const NONE: Alternatives = Alternatives { proxy: false, direct: false, session: false };
-const EXIT: Alternatives = Alternatives { proxy: true, ..NONE };
+const PROXY: Alternatives = Alternatives { proxy: true, ..NONE };
 const DIRECT: Alternatives = Alternatives { direct: true, ..NONE };
 
 const KINDS: [VerdictKind; 10] = [
@@ -36,22 +36,22 @@ fn verdict(kind: VerdictKind) -> Verdict {
     Verdict { kind, vendor: None, confidence: 1.0, evidence: Vec::new() }
 }
 
-/// One attempt was made, on `tier`.
+/// The counters after one attempt on `tier`.
 fn on(tier: Tier) -> AttemptCounters {
-    let mut history = AttemptCounters::new(Method::GET);
-    history.count_attempt(tier, 0, Duration::ZERO);
-    history
+    let mut counters = AttemptCounters::new(Method::GET);
+    counters.count_attempt(tier, 0, Duration::ZERO);
+    counters
 }
 
-fn step(
-    means: Alternatives,
-    history: &AttemptCounters,
+fn action_after(
+    alternatives: Alternatives,
+    counters: &AttemptCounters,
     kind: VerdictKind,
     retry_after: Option<u64>,
 ) -> Action {
     let retry_after = retry_after.map(Duration::from_secs);
-    let outcome = AttemptOutcome::Answered { verdict: &verdict(kind), retry_after };
-    decide(&ALL, means, history, &outcome, 0.0)
+    let outcome = AttemptOutcome::Responded { verdict: &verdict(kind), retry_after };
+    decide(&ALL, alternatives, counters, &outcome, 0.0)
 }
 
 #[test]
@@ -59,75 +59,79 @@ fn the_documented_defaults_are_the_ones_tested() {
     assert_eq!((ALL.retry_policy, ALL.budget), (RetryPolicy::default(), Budget::default()));
 }
 
-/// The whole table, with nothing spent yet: kind, tier, another exit or not -> step.
+/// The whole table, with an unused budget: verdict kind, tier, alternatives -> action.
 #[test]
-fn every_kind_has_its_step_on_every_tier() {
+fn every_kind_has_its_action_on_every_tier() {
     use Tier::{Browser, Impersonate, Plain};
     use VerdictKind as K;
-    for (kind, tier, means, expected) in [
-        (K::Genuine, Plain, NONE, "done"),
-        (K::Genuine, Browser, EXIT, "done"),
-        (K::Challenge, Plain, NONE, "climb to impersonate"),
-        (K::Challenge, Impersonate, EXIT, "climb to browser"),
-        (K::Challenge, Browser, EXIT, "blocked"),
-        (K::Stub, Plain, NONE, "climb to impersonate"),
-        (K::Stub, Impersonate, NONE, "climb to browser"),
+    for (kind, tier, alternatives, expected) in [
+        (K::Genuine, Plain, NONE, "accept"),
+        (K::Genuine, Browser, PROXY, "accept"),
+        (K::Challenge, Plain, NONE, "escalate to impersonate"),
+        (K::Challenge, Impersonate, PROXY, "escalate to browser"),
+        (K::Challenge, Browser, PROXY, "blocked"),
+        (K::Stub, Plain, NONE, "escalate to impersonate"),
+        (K::Stub, Impersonate, NONE, "escalate to browser"),
         (K::Stub, Browser, NONE, "blocked"),
-        (K::Block, Plain, NONE, "climb to impersonate"),
-        (K::Block, Impersonate, NONE, "climb to browser"),
+        (K::Block, Plain, NONE, "escalate to impersonate"),
+        (K::Block, Impersonate, NONE, "escalate to browser"),
         (K::Block, Browser, NONE, "blocked"),
-        (K::Block, Plain, EXIT, "new exit"),
-        (K::Block, Impersonate, EXIT, "new exit"),
-        (K::Block, Browser, EXIT, "new exit"),
+        (K::Block, Plain, PROXY, "new proxy"),
+        (K::Block, Impersonate, PROXY, "new proxy"),
+        (K::Block, Browser, PROXY, "new proxy"),
         (K::RateLimit, Plain, NONE, "wait 2s"),
-        (K::RateLimit, Browser, EXIT, "wait 2s"),
+        (K::RateLimit, Browser, PROXY, "wait 2s"),
         (K::OriginError, Plain, NONE, "retry"),
-        (K::OriginError, Browser, EXIT, "retry"),
+        (K::OriginError, Browser, PROXY, "retry"),
         (K::ProxyFault, Plain, NONE, "blocked with a hint"),
-        (K::ProxyFault, Browser, EXIT, "new exit, faulty"),
-        (K::Captcha, Plain, EXIT, "blocked with a hint"),
+        (K::ProxyFault, Browser, PROXY, "new proxy, faulty"),
+        (K::Captcha, Plain, PROXY, "blocked with a hint"),
         (K::Captcha, Browser, NONE, "blocked with a hint"),
-        (K::Geo, Impersonate, EXIT, "blocked with a hint"),
-        (K::LoginWall, Impersonate, EXIT, "blocked with a hint"),
+        (K::Geo, Impersonate, PROXY, "blocked with a hint"),
+        (K::LoginWall, Impersonate, PROXY, "blocked with a hint"),
     ] {
-        assert_eq!(action_name(&step(means, &on(tier), kind, None)), expected, "{kind} {tier} {means:?}");
+        assert_eq!(
+            action_name(&action_after(alternatives, &on(tier), kind, None)),
+            expected,
+            "{kind} {tier} {alternatives:?}"
+        );
     }
 }
 
-fn action_name(step: &Action) -> String {
-    match step {
-        Action::Accept => "done".to_owned(),
+fn action_name(action: &Action) -> String {
+    match action {
+        Action::Accept => "accept".to_owned(),
         Action::Retry { .. } => "retry".to_owned(),
         Action::RetryAfter { after, .. } => format!("wait {after:?}"),
         Action::RenewSession { .. } => "new session".to_owned(),
-        Action::SwitchProxy { is_faulty: false, .. } => "new exit".to_owned(),
-        Action::SwitchProxy { is_faulty: true, .. } => "new exit, faulty".to_owned(),
-        Action::Escalate { to, .. } => format!("climb to {to}"),
+        Action::SwitchProxy { is_faulty: false, .. } => "new proxy".to_owned(),
+        Action::SwitchProxy { is_faulty: true, .. } => "new proxy, faulty".to_owned(),
+        Action::Escalate { to, .. } => format!("escalate to {to}"),
         Action::Blocked { hint: None } => "blocked".to_owned(),
         Action::Blocked { hint: Some(_) } => "blocked with a hint".to_owned(),
-        Action::OutOfBudget { .. } => "spent".to_owned(),
+        Action::OutOfBudget { .. } => "out of budget".to_owned(),
         Action::Fail => "fail".to_owned(),
     }
 }
 
 #[test]
-fn a_hard_block_tries_a_fresh_session_then_one_exit_then_climbs() {
-    let means = Alternatives { session: true, ..EXIT };
-    let mut history = on(Tier::Impersonate);
-    let mut steps = Vec::new();
+fn a_hard_block_tries_a_fresh_session_then_one_proxy_then_escalates() {
+    let alternatives = Alternatives { session: true, ..PROXY };
+    let mut counters = on(Tier::Impersonate);
+    let mut actions = Vec::new();
     for _ in 0..3 {
-        let step = step(means, &history, VerdictKind::Block, None);
-        steps.push(action_name(&step));
-        history.count_action(&step);
+        let action = action_after(alternatives, &counters, VerdictKind::Block, None);
+        actions.push(action_name(&action));
+        counters.count_action(&action);
     }
-    assert_eq!(steps, ["new session", "new exit", "climb to browser"]);
+    assert_eq!(actions, ["new session", "new proxy", "escalate to browser"]);
 }
 
 #[test]
-fn the_highest_tier_allowed_is_not_passed_and_the_hint_names_the_flag() {
-    let ladder = EscalationPolicy { max: Tier::Impersonate, ..ALL };
-    let outcome = AttemptOutcome::Answered { verdict: &verdict(VerdictKind::Challenge), retry_after: None };
-    let Action::Blocked { hint: Some(hint) } = decide(&ladder, NONE, &on(Tier::Impersonate), &outcome, 0.0)
+fn the_highest_tier_allowed_is_not_exceeded_and_the_hint_names_the_flag() {
+    let policy = EscalationPolicy { max: Tier::Impersonate, ..ALL };
+    let outcome = AttemptOutcome::Responded { verdict: &verdict(VerdictKind::Challenge), retry_after: None };
+    let Action::Blocked { hint: Some(hint) } = decide(&policy, NONE, &on(Tier::Impersonate), &outcome, 0.0)
     else {
         panic!("not blocked")
     };
@@ -136,52 +140,57 @@ fn the_highest_tier_allowed_is_not_passed_and_the_hint_names_the_flag() {
 
 #[test]
 fn retry_after_is_waited_out_unless_it_is_too_long() {
-    let history = on(Tier::Plain);
-    assert_eq!(action_name(&step(NONE, &history, VerdictKind::RateLimit, Some(3))), "wait 3s");
-    let Action::Blocked { hint: Some(hint) } = step(NONE, &history, VerdictKind::RateLimit, Some(3600))
+    let counters = on(Tier::Plain);
+    assert_eq!(action_name(&action_after(NONE, &counters, VerdictKind::RateLimit, Some(3))), "wait 3s");
+    let Action::Blocked { hint: Some(hint) } =
+        action_after(NONE, &counters, VerdictKind::RateLimit, Some(3600))
     else {
         panic!("not blocked")
     };
-    assert_eq!(hint, "the site asks to come back in 3600 s");
-    let asked = step(NONE, &history, VerdictKind::OriginError, Some(3));
-    assert!(matches!(asked, Action::Retry { after, .. } if after == Duration::from_secs(3)), "{asked:?}");
-    assert_eq!(step(NONE, &history, VerdictKind::OriginError, Some(3600)), Action::Accept);
+    assert_eq!(hint, "the site asks to wait 3600 s (`Retry-After`); try again later");
+    let retried = action_after(NONE, &counters, VerdictKind::OriginError, Some(3));
+    assert!(matches!(retried, Action::Retry { after, .. } if after == Duration::from_secs(3)), "{retried:?}");
+    assert_eq!(action_after(NONE, &counters, VerdictKind::OriginError, Some(3600)), Action::Accept);
 }
 
 #[test]
-fn failures_and_rate_limits_are_counted_apart_and_anew_on_the_next_tier() {
-    let mut history = on(Tier::Plain);
+fn failures_and_rate_limits_are_counted_separately_and_reset_on_the_next_tier() {
+    let mut counters = on(Tier::Plain);
     for kind in [VerdictKind::RateLimit, VerdictKind::OriginError, VerdictKind::OriginError] {
-        let step = step(NONE, &history, kind, None);
-        assert!(matches!(step, Action::Retry { .. } | Action::RetryAfter { .. }), "{step:?}");
-        history.count_action(&step);
+        let action = action_after(NONE, &counters, kind, None);
+        assert!(matches!(action, Action::Retry { .. } | Action::RetryAfter { .. }), "{action:?}");
+        counters.count_action(&action);
     }
-    assert_eq!(step(NONE, &history, VerdictKind::OriginError, None), Action::Accept, "it is believed");
-    assert_eq!(action_name(&step(NONE, &history, VerdictKind::RateLimit, None)), "wait 4s");
-    history.count_attempt(Tier::Impersonate, 0, Duration::ZERO);
-    assert_eq!(action_name(&step(NONE, &history, VerdictKind::RateLimit, None)), "wait 2s");
+    assert_eq!(
+        action_after(NONE, &counters, VerdictKind::OriginError, None),
+        Action::Accept,
+        "the response is accepted"
+    );
+    assert_eq!(action_name(&action_after(NONE, &counters, VerdictKind::RateLimit, None)), "wait 4s");
+    counters.count_attempt(Tier::Impersonate, 0, Duration::ZERO);
+    assert_eq!(action_name(&action_after(NONE, &counters, VerdictKind::RateLimit, None)), "wait 2s");
 }
 
 #[test]
-fn a_failure_waits_anything_up_to_a_doubling_limit() {
-    let mut history = on(Tier::Plain);
+fn the_delay_after_a_failure_is_random_up_to_a_doubling_limit() {
+    let mut counters = on(Tier::Plain);
     for limit in [500, 1000] {
         for (roll, expected) in [(0.0, 0), (0.5, limit / 2), (1.0, limit)] {
-            let step = decide(&ALL, NONE, &history, &AttemptOutcome::Failed(ErrorKind::Connect), roll);
+            let action = decide(&ALL, NONE, &counters, &AttemptOutcome::Failed(ErrorKind::Connect), roll);
             assert!(
-                matches!(step, Action::Retry { after, .. } if after == Duration::from_millis(expected)),
-                "{step:?}"
+                matches!(action, Action::Retry { after, .. } if after == Duration::from_millis(expected)),
+                "{action:?}"
             );
         }
-        history.failure_retries += 1;
+        counters.failure_retries += 1;
     }
-    assert_eq!(decide(&ALL, NONE, &history, &AttemptOutcome::Failed(ErrorKind::Connect), 0.0), Action::Fail);
+    assert_eq!(decide(&ALL, NONE, &counters, &AttemptOutcome::Failed(ErrorKind::Connect), 0.0), Action::Fail);
 }
 
 #[test]
-fn what_will_fail_again_and_what_must_not_be_sent_twice_is_not_retried() {
+fn permanent_errors_and_unsafe_requests_are_not_retried() {
     use Tier::{Browser, Plain};
-    for (method, tier, kind, again) in [
+    for (method, tier, kind, is_retried) in [
         (Method::GET, Plain, ErrorKind::Tls, false),
         (Method::GET, Plain, ErrorKind::Dns, false),
         (Method::GET, Plain, ErrorKind::Redirect, false),
@@ -195,68 +204,76 @@ fn what_will_fail_again_and_what_must_not_be_sent_twice_is_not_retried() {
         (Method::POST, Plain, ErrorKind::Protocol, false),
         (Method::POST, Plain, ErrorKind::Connect, true),
     ] {
-        let history = AttemptCounters { method: method.clone(), ..on(tier) };
-        let step = decide(&ALL, NONE, &history, &AttemptOutcome::Failed(kind), 0.0);
-        let expected = if again { "retry" } else { "fail" };
-        assert_eq!(action_name(&step), expected, "{method} {tier} {kind}");
+        let counters = AttemptCounters { method: method.clone(), ..on(tier) };
+        let action = decide(&ALL, NONE, &counters, &AttemptOutcome::Failed(kind), 0.0);
+        let expected = if is_retried { "retry" } else { "fail" };
+        assert_eq!(action_name(&action), expected, "{method} {tier} {kind}");
     }
 }
 
 #[test]
-fn a_dead_proxy_is_changed_however_seldom_a_failure_is_retried() {
-    let ladder = EscalationPolicy { retry_policy: RetryPolicy { max_retries: 0, ..ALL.retry_policy }, ..ALL };
-    for means in [EXIT, DIRECT] {
-        let mut history = on(Tier::Plain);
+fn a_dead_proxy_is_replaced_even_if_failures_are_not_retried() {
+    let policy = EscalationPolicy { retry_policy: RetryPolicy { max_retries: 0, ..ALL.retry_policy }, ..ALL };
+    for alternatives in [PROXY, DIRECT] {
+        let mut counters = on(Tier::Plain);
         for at in 0..=MAX_PROXY_FAULTS {
-            let step = decide(&ladder, means, &history, &AttemptOutcome::Failed(ErrorKind::Proxy), 0.0);
-            assert_eq!(action_name(&step), if at < MAX_PROXY_FAULTS { "new exit, faulty" } else { "fail" });
-            history.count_action(&step);
+            let action =
+                decide(&policy, alternatives, &counters, &AttemptOutcome::Failed(ErrorKind::Proxy), 0.0);
+            assert_eq!(
+                action_name(&action),
+                if at < MAX_PROXY_FAULTS { "new proxy, faulty" } else { "fail" }
+            );
+            counters.count_action(&action);
         }
-        assert_eq!(history.proxy_switches, 0, "the exit that a block may try is not used up");
+        assert_eq!(counters.proxy_switches, 0, "the switch for a block is not used up");
     }
     assert_eq!(
-        action_name(&step(DIRECT, &on(Tier::Plain), VerdictKind::Block, None)),
-        "climb to impersonate"
+        action_name(&action_after(DIRECT, &on(Tier::Plain), VerdictKind::Block, None)),
+        "escalate to impersonate"
     );
 }
 
 #[test]
-fn a_spent_budget_ends_the_fetch_and_says_which_flag_allows_more() {
+fn an_exhausted_budget_ends_the_fetch_and_names_the_flag_that_allows_more() {
     use VerdictKind as K;
-    let spent = |change: &dyn Fn(&mut AttemptCounters)| {
-        let mut history = on(Tier::Impersonate);
-        change(&mut history);
-        history
+    let used = |change: &dyn Fn(&mut AttemptCounters)| {
+        let mut counters = on(Tier::Impersonate);
+        change(&mut counters);
+        counters
     };
-    let ladder = EscalationPolicy { budget: Budget { bytes: Some(1000), ..ALL.budget }, ..ALL };
-    for (history, flag) in [
-        (spent(&|h| h.attempts = 12), "--max-attempts"),
-        (spent(&|h| h.visits = 3), "--max-visits"),
-        (spent(&|h| h.bytes = 1000), "--max-bytes"),
-        (spent(&|h| h.elapsed = Duration::from_secs(300)), "budget.elapsed"),
+    let policy = EscalationPolicy { budget: Budget { bytes: Some(1000), ..ALL.budget }, ..ALL };
+    for (counters, flag) in [
+        (used(&|h| h.attempts = 12), "--max-attempts"),
+        (used(&|h| h.visits = 3), "--max-visits"),
+        (used(&|h| h.bytes = 1000), "--max-bytes"),
+        (used(&|h| h.elapsed = Duration::from_secs(300)), "budget.elapsed"),
     ] {
         let decided = |kind| {
-            let outcome = AttemptOutcome::Answered { verdict: &verdict(kind), retry_after: None };
-            decide(&ladder, NONE, &history, &outcome, 0.0)
+            let outcome = AttemptOutcome::Responded { verdict: &verdict(kind), retry_after: None };
+            decide(&policy, NONE, &counters, &outcome, 0.0)
         };
-        let Action::OutOfBudget { hint } = decided(K::Challenge) else { panic!("{flag}: not spent") };
+        let Action::OutOfBudget { hint } = decided(K::Challenge) else { panic!("{flag}: within the budget") };
         assert!(hint.contains(flag), "{hint}");
         assert_eq!(decided(K::Genuine), Action::Accept);
         if flag != "--max-visits" {
-            assert_eq!(decided(K::OriginError), Action::Accept, "the page of a failing origin is a page");
-            let failed = decide(&ladder, NONE, &history, &AttemptOutcome::Failed(ErrorKind::Connect), 0.0);
+            assert_eq!(
+                decided(K::OriginError),
+                Action::Accept,
+                "the error page of a failing origin is genuine"
+            );
+            let failed = decide(&policy, NONE, &counters, &AttemptOutcome::Failed(ErrorKind::Connect), 0.0);
             assert_eq!(failed, Action::Fail);
         }
     }
-    let history = spent(&|h| h.elapsed = Duration::from_secs(299));
-    let waited = step(NONE, &history, K::RateLimit, Some(3));
-    assert_eq!(action_name(&waited), "spent", "no wait ends beyond the budget");
+    let counters = used(&|h| h.elapsed = Duration::from_secs(299));
+    let delayed = action_after(NONE, &counters, K::RateLimit, Some(3));
+    assert_eq!(action_name(&delayed), "out of budget", "a delay does not exceed the budget");
 }
 
-/// What an attempt comes to, drawn at random.
+/// A random outcome of an attempt.
 #[derive(Clone, Debug)]
 enum RandomOutcome {
-    Answer(VerdictKind, Option<u64>),
+    Response(VerdictKind, Option<u64>),
     Error(ErrorKind),
 }
 
@@ -265,7 +282,7 @@ fn random_outcomes() -> impl Strategy<Value = RandomOutcome> {
         prop_oneof![3 => Just(None), 2 => (0_u64..40).prop_map(Some), 1 => Just(Some(u64::MAX))];
     prop_oneof![
         3 => (proptest::sample::select(KINDS.as_slice()), retry_after)
-            .prop_map(|(kind, after)| RandomOutcome::Answer(kind, after)),
+            .prop_map(|(kind, after)| RandomOutcome::Response(kind, after)),
         1 => proptest::sample::select(ErrorKind::ALL.as_slice()).prop_map(RandomOutcome::Error),
     ]
 }
@@ -293,54 +310,54 @@ prop_compose! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// A fetch driven by the policy alone, against a site that answers anything at all.
+    /// A fetch driven by the policy alone, against a site with random responses.
     #[test]
-    fn any_history_ends_within_its_bounds_and_repeats_nothing_that_was_refused(
-        ladder in random_policies(),
-        exits in 0..4_u32,
+    fn any_sequence_of_outcomes_ends_within_the_limits_and_repeats_nothing_that_was_refused(
+        policy in random_policies(),
+        proxies in 0..4_u32,
         may_renew in any::<bool>(),
         is_post in any::<bool>(),
         attempts in proptest::collection::vec((random_outcomes(), 0..2_000_u64, 0..20_u64, 0.0..1.0_f64), 64),
     ) {
-        let mut history = AttemptCounters::new(if is_post { Method::POST } else { Method::GET });
-        let (mut tier, mut now, mut left, mut who) = (ladder.min, Duration::ZERO, exits, 0);
+        let mut counters = AttemptCounters::new(if is_post { Method::POST } else { Method::GET });
+        let (mut tier, mut now, mut proxies_left, mut identity) = (policy.min, Duration::ZERO, proxies, 0);
         let mut refused: Vec<(Tier, u32)> = Vec::new();
         let mut ended = false;
         for (drawn, bytes, takes, roll) in attempts {
-            // What the engine guards: a body is cut where the budget ends.
-            let bytes = ladder.budget.bytes.map_or(bytes, |all| bytes.min(all - history.bytes));
+            // The HTTP client enforces this: a body is cut off at the budget's limit.
+            let bytes = policy.budget.bytes.map_or(bytes, |all| bytes.min(all - counters.bytes));
             let begun = now;
             now += Duration::from_secs(takes);
-            history.count_attempt(tier, bytes, now);
-            prop_assert!((ladder.min..=ladder.max).contains(&tier));
-            prop_assert!(history.attempts <= ladder.budget.attempts);
-            prop_assert!(history.visits <= ladder.budget.visits);
-            prop_assert!(ladder.budget.bytes.is_none_or(|all| history.bytes <= all));
-            prop_assert!(history.attempts == 1 || ladder.budget.elapsed.is_none_or(|all| begun < all));
-            prop_assert!(!refused.contains(&(tier, who)), "{tier} was refused for good");
-            let verdict = verdict(match drawn { RandomOutcome::Answer(kind, _) => kind, RandomOutcome::Error(_) => VerdictKind::Genuine });
+            counters.count_attempt(tier, bytes, now);
+            prop_assert!((policy.min..=policy.max).contains(&tier));
+            prop_assert!(counters.attempts <= policy.budget.attempts);
+            prop_assert!(counters.visits <= policy.budget.visits);
+            prop_assert!(policy.budget.bytes.is_none_or(|all| counters.bytes <= all));
+            prop_assert!(counters.attempts == 1 || policy.budget.elapsed.is_none_or(|all| begun < all));
+            prop_assert!(!refused.contains(&(tier, identity)), "{tier} was refused before");
+            let verdict = verdict(match drawn { RandomOutcome::Response(kind, _) => kind, RandomOutcome::Error(_) => VerdictKind::Genuine });
             let outcome = match drawn {
-                RandomOutcome::Answer(_, after) => {
-                    AttemptOutcome::Answered { verdict: &verdict, retry_after: after.map(Duration::from_secs) }
+                RandomOutcome::Response(_, after) => {
+                    AttemptOutcome::Responded { verdict: &verdict, retry_after: after.map(Duration::from_secs) }
                 }
                 RandomOutcome::Error(kind) => AttemptOutcome::Failed(kind),
             };
-            let means = Alternatives { proxy: left > 0, session: may_renew, ..NONE };
-            let step = decide(&ladder, means, &history, &outcome, roll);
-            let before = counters(&history);
-            history.count_action(&step);
-            let repeats = matches!(step, Action::Retry { .. } | Action::RetryAfter { .. });
-            prop_assert_eq!(counters(&history) > before, repeats || action_name(&step).starts_with("new"));
+            let alternatives = Alternatives { proxy: proxies_left > 0, session: may_renew, ..NONE };
+            let action = decide(&policy, alternatives, &counters, &outcome, roll);
+            let before = counter_sum(&counters);
+            counters.count_action(&action);
+            let repeats = matches!(action, Action::Retry { .. } | Action::RetryAfter { .. });
+            prop_assert_eq!(counter_sum(&counters) > before, repeats || action_name(&action).starts_with("new"));
             if !repeats {
-                refused.push((tier, who));
+                refused.push((tier, identity));
             }
-            match step {
+            match action {
                 Action::Retry { after, .. } | Action::RetryAfter { after, .. } => {
-                    prop_assert!(after <= ladder.retry_policy.max_wait);
+                    prop_assert!(after <= policy.retry_policy.max_wait);
                     now += after;
                 }
-                Action::RenewSession { .. } => who += 1,
-                Action::SwitchProxy { .. } => (who, left) = (who + 1, left - 1),
+                Action::RenewSession { .. } => identity += 1,
+                Action::SwitchProxy { .. } => (identity, proxies_left) = (identity + 1, proxies_left - 1),
                 Action::Escalate { to, .. } => {
                     prop_assert!(Some(to) == tier.next());
                     tier = to;
@@ -351,24 +368,24 @@ proptest! {
                 }
             }
         }
-        prop_assert!(ended, "it never ends");
+        prop_assert!(ended, "the fetch never ends");
     }
 }
 
-/// What only ever grows while nothing but a climb happens.
-fn counters(history: &AttemptCounters) -> u32 {
-    history.session_renewals * 1000
-        + (history.proxy_switches + history.proxy_faults) * 100
-        + history.failure_retries
-        + history.rate_limit_retries
+/// A weighted sum of the counters. It grows with every action that continues the fetch, except an escalation.
+fn counter_sum(counters: &AttemptCounters) -> u32 {
+    counters.session_renewals * 1000
+        + (counters.proxy_switches + counters.proxy_faults) * 100
+        + counters.failure_retries
+        + counters.rate_limit_retries
 }
 
-/// A request that is not safe, answered on `tier`.
-fn unsafe_step(method: Method, ladder: &EscalationPolicy, verdict: &Verdict) -> Action {
-    let mut history = AttemptCounters::new(method);
-    history.count_attempt(Tier::Plain, 0, Duration::ZERO);
-    let outcome = AttemptOutcome::Answered { verdict, retry_after: None };
-    decide(ladder, EXIT, &history, &outcome, 0.0)
+/// The action after a response with `verdict` to a request with `method` on the plain tier.
+fn unsafe_action(method: Method, policy: &EscalationPolicy, verdict: &Verdict) -> Action {
+    let mut counters = AttemptCounters::new(method);
+    counters.count_attempt(Tier::Plain, 0, Duration::ZERO);
+    let outcome = AttemptOutcome::Responded { verdict, retry_after: None };
+    decide(policy, PROXY, &counters, &outcome, 0.0)
 }
 
 #[test]
@@ -377,13 +394,13 @@ fn an_unsafe_request_is_not_sent_again_after_a_response() {
         EscalationPolicy { retry_policy: RetryPolicy { repeat_unsafe: true, ..ALL.retry_policy }, ..ALL };
     for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
         for kind in KINDS {
-            let step = unsafe_step(method.clone(), &ALL, &verdict(kind));
-            assert_eq!(step.reason(), None, "{method} {kind}: {step:?}");
-            let repeated = unsafe_step(method.clone(), &allowed, &verdict(kind));
-            let safe = unsafe_step(Method::GET, &ALL, &verdict(kind));
+            let action = unsafe_action(method.clone(), &ALL, &verdict(kind));
+            assert_eq!(action.reason(), None, "{method} {kind}: {action:?}");
+            let repeated = unsafe_action(method.clone(), &allowed, &verdict(kind));
+            let safe = unsafe_action(Method::GET, &ALL, &verdict(kind));
             assert_eq!(repeated, safe, "{method} {kind} with `retry.unsafe`");
         }
-        let Action::Blocked { hint: Some(hint) } = unsafe_step(method, &ALL, &verdict(VerdictKind::Block))
+        let Action::Blocked { hint: Some(hint) } = unsafe_action(method, &ALL, &verdict(VerdictKind::Block))
         else {
             panic!("a block ends the fetch");
         };
@@ -394,24 +411,24 @@ fn an_unsafe_request_is_not_sent_again_after_a_response() {
 #[test]
 fn an_unsafe_request_is_sent_again_behind_a_vendors_challenge() {
     let challenge = Verdict { vendor: Some("cloudflare".to_owned()), ..verdict(VerdictKind::Challenge) };
-    let step = unsafe_step(Method::POST, &ALL, &challenge);
-    assert!(matches!(step, Action::Escalate { to: Tier::Impersonate, .. }), "{step:?}");
+    let action = unsafe_action(Method::POST, &ALL, &challenge);
+    assert!(matches!(action, Action::Escalate { to: Tier::Impersonate, .. }), "{action:?}");
     // A page that only looks like a challenge may be the response.
-    let step = unsafe_step(Method::POST, &ALL, &verdict(VerdictKind::Challenge));
-    assert!(matches!(step, Action::Blocked { .. }), "{step:?}");
+    let action = unsafe_action(Method::POST, &ALL, &verdict(VerdictKind::Challenge));
+    assert!(matches!(action, Action::Blocked { .. }), "{action:?}");
 }
 
 #[test]
 fn an_unsafe_request_that_never_left_is_sent_again() {
-    for (kind, means, expected) in [
+    for (kind, alternatives, expected) in [
         (ErrorKind::Connect, NONE, true),
-        (ErrorKind::Proxy, EXIT, true),
+        (ErrorKind::Proxy, PROXY, true),
         (ErrorKind::Protocol, NONE, false),
         (ErrorKind::Timeout, NONE, false),
     ] {
-        let mut history = AttemptCounters::new(Method::DELETE);
-        history.count_attempt(Tier::Plain, 0, Duration::ZERO);
-        let step = decide(&ALL, means, &history, &AttemptOutcome::Failed(kind), 0.0);
-        assert_eq!(step.reason().is_some(), expected, "{kind:?}: {step:?}");
+        let mut counters = AttemptCounters::new(Method::DELETE);
+        counters.count_attempt(Tier::Plain, 0, Duration::ZERO);
+        let action = decide(&ALL, alternatives, &counters, &AttemptOutcome::Failed(kind), 0.0);
+        assert_eq!(action.reason().is_some(), expected, "{kind:?}: {action:?}");
     }
 }

@@ -1,9 +1,9 @@
 //! Extra certificate authorities for the browser (`--cacert`).
 //!
-//! Chromium on Linux takes them from an NSS database below its HOME, and from nowhere else that
-//! belongs to one process: `--ignore-certificate-errors-spki-list` is no substitute, since it
-//! accepts any chain that merely contains the certificate. So the browser gets a HOME of its own
-//! with a database made by NSS's `certutil`.
+//! Chromium on Linux reads them from an NSS database below its HOME. It has no other source that is limited
+//! to one process. `--ignore-certificate-errors-spki-list` is not a substitute, because it accepts any chain
+//! that merely contains the certificate. So the browser gets a separate HOME with a database created by NSS's
+//! `certutil`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,14 +13,14 @@ use boring::x509::X509;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 
-/// Makes a HOME below `scratch` in which the certificates of `ca_file` (PEM) are trusted.
+/// Creates a HOME below `scratch` in which the certificates of `ca_file` (PEM) are trusted.
 pub(super) fn create_home(scratch: &Path, ca_file: &Path) -> Result<PathBuf> {
     let unreadable =
         || Error::new(ErrorKind::Config, format!("could not read certificates from {}", ca_file.display()));
     let pem = std::fs::read(ca_file).map_err(|cause| unreadable().with_source(cause))?;
     let certificates = X509::stack_from_pem(&pem).map_err(|cause| unreadable().with_source(cause))?;
     if certificates.is_empty() {
-        return Err(unreadable().with_hint("the file holds no PEM certificate"));
+        return Err(unreadable().with_hint("use a file with PEM certificates: this one contains none"));
     }
     let home = scratch.join("home");
     let database = home.join(".pki/nssdb");
@@ -28,30 +28,30 @@ pub(super) fn create_home(scratch: &Path, ca_file: &Path) -> Result<PathBuf> {
         Error::new(ErrorKind::Io, "could not write the browser's certificate database").with_source(cause)
     };
     std::fs::create_dir_all(&database).map_err(local)?;
-    let place = format!("sql:{}", database.display());
-    certutil(&["-N", "--empty-password", "-d", &place])?;
+    let location = format!("sql:{}", database.display());
+    certutil(&["-N", "--empty-password", "-d", &location])?;
     for (index, certificate) in certificates.iter().enumerate() {
         let der = certificate.to_der().map_err(|cause| unreadable().with_source(cause))?;
         let file = home.join(format!("ca-{index}.der"));
         std::fs::write(&file, der).map_err(local)?;
         let name = format!("rungs-{index}");
         let file = file.display().to_string();
-        // `C`: may sign servers. `P`: is itself a trusted server, for a self-signed leaf.
-        certutil(&["-A", "-d", &place, "-n", &name, "-t", "CP,,", "-i", &file])?;
+        // `C`: trusted to issue server certificates. `P`: trusted as a server, for a self-signed leaf.
+        certutil(&["-A", "-d", &location, "-n", &name, "-t", "CP,,", "-i", &file])?;
     }
     Ok(home)
 }
 
 fn certutil(args: &[&str]) -> Result<()> {
     let output = Command::new("certutil").args(args).stdin(Stdio::null()).output().map_err(|cause| {
-        Error::new(ErrorKind::Browser, "the browser tier needs `certutil` for a CA file of its own")
+        Error::new(ErrorKind::Browser, "the browser tier needs `certutil` to trust a CA file")
             .with_source(cause)
-            .with_hint("apt install libnss3-tools, or stay below with `--max-tier impersonate`")
+            .with_hint("install it (`apt install libnss3-tools`), or stay below the browser tier with `--max-tier impersonate`")
     })?;
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(Error::new(ErrorKind::Browser, "`certutil` could not make the browser's certificate database")
-        .with_source(crate::redact::escape_terminal(said.trim())))
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    Err(Error::new(ErrorKind::Browser, "`certutil` could not create the browser's certificate database")
+        .with_source(crate::redact::escape_terminal(stderr.trim())))
 }

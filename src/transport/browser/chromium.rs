@@ -1,4 +1,4 @@
-//! One browser process of the pool: its contexts, what it was used for, and how it stands.
+//! One browser process of the pool: its contexts, its usage and its lifecycle.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -20,12 +20,12 @@ use super::targets::{BrowserTargets, auto_attach};
 use super::{executable, xvfb};
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
-use crate::fingerprint::profile::Browser as Worn;
+use crate::fingerprint::profile::Browser as BrowserProfile;
 use crate::net::Connector;
 use crate::sync::lock_unpoisoned;
 use crate::transport::AttemptRequest;
 
-/// One browser process and what is open in it.
+/// One browser process and its contexts.
 pub(super) struct Chromium {
     pub process_key: ProcessKey,
     pub connection: CdpConnection,
@@ -38,35 +38,35 @@ pub(super) struct Chromium {
     health_probe: std::sync::Mutex<HealthProbe>,
     /// By the identity's key.
     contexts: Mutex<HashMap<u64, Arc<BrowserContext>>>,
-    /// The identities that were given a page here, their contexts not disposed of since.
+    /// Identities that received a page here and whose contexts are not disposed of.
     identities: std::sync::Mutex<HashSet<u64>>,
 }
 
-/// What a browser was and is used for.
+/// Counters of a browser's use.
 #[derive(Default)]
 pub(super) struct Usage {
     /// Pages open now.
     pub open: AtomicUsize,
-    /// Pages given out since it was started.
+    /// Pages leased since the browser started.
     pub served: AtomicUsize,
-    /// What it takes, in bytes, when last looked at; 0 before.
+    /// Memory at the last sample, in bytes (PSS); 0 before the first.
     pub pss: AtomicU64,
 }
 
-/// How far a browser is on its way out.
+/// Whether a browser accepts pages, or how far its shutdown is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lifecycle {
-    /// It takes pages.
+    /// It accepts pages.
     Serving,
-    /// It takes no more; what is open may end.
+    /// It accepts no more pages; open pages may finish.
     Draining(Instant),
-    /// It was asked to end.
+    /// It was asked to exit.
     Closing(Instant),
     /// It was killed.
     Killed,
 }
 
-/// A question on its way, to learn whether the browser still answers.
+/// A command in flight that shows whether the browser still replies.
 #[derive(Default)]
 struct HealthProbe {
     pending: Option<(Instant, Arc<AtomicBool>)>,
@@ -75,26 +75,27 @@ struct HealthProbe {
 }
 
 impl Chromium {
-    pub(super) async fn launch(options: &BrowserOptions, cast: ProcessKey) -> Result<Self> {
+    /// Starts a browser and waits until it replies.
+    pub(super) async fn launch(options: &BrowserOptions, key: ProcessKey) -> Result<Self> {
         let root = rustix::process::geteuid().is_root();
         if root {
-            static SAID: std::sync::Once = std::sync::Once::new();
-            SAID.call_once(|| tracing::warn!("running as root: the browser runs without its sandbox"));
+            static WARNED: std::sync::Once = std::sync::Once::new();
+            WARNED.call_once(|| tracing::warn!("running as root: the browser runs without its sandbox"));
         }
         let began = Instant::now();
         let connection = CdpConnection::new(MAX_MESSAGE);
         let targets = Arc::new(BrowserTargets::default());
-        let (for_switches, for_cast) = (options.clone(), cast.clone());
-        let plan = LaunchSpec {
+        let (switch_options, switch_key) = (options.clone(), key.clone());
+        let spec = LaunchSpec {
             executable: executable::resolve_executable(options.executable.as_deref())?,
-            switches: Box::new(move |data| switches(&for_switches, &for_cast, data, root)),
+            switches: Box::new(move |data| switches(&switch_options, &switch_key, data, root)),
             own_display: options.headful && !xvfb::has_display(),
             scratch_parent: options.scratch_parent.clone(),
             ca_file: options.ca_file.clone(),
         };
-        let process = Process::start(plan, connection.clone(), Arc::clone(&targets)).await?;
+        let process = Process::start(spec, connection.clone(), Arc::clone(&targets)).await?;
         let browser = Self {
-            process_key: cast,
+            process_key: key,
             connection,
             targets,
             pid: process.pid().unwrap_or_default(),
@@ -111,15 +112,19 @@ impl Chromium {
                 let took = began.elapsed();
                 let span = tracing::Span::current();
                 span.record("process.pid", i64::from(browser.pid)).record("rungs.browser", &product);
-                tracing::info!(pid = browser.pid, product, ?took, "launched a browser");
+                tracing::info!(pid = browser.pid, product, ?took, "launched browser");
                 Ok(browser)
             }
             Err(fault) => {
                 browser.process.kill();
                 browser.process.wait_for_exit(KILL_LIMIT).await;
-                let words = browser.process.stderr_tail();
+                let stderr = browser.process.stderr_tail();
                 let error = Error::new(ErrorKind::Browser, "the browser did not start").with_source(fault);
-                Err(if words.is_empty() { error } else { error.with_hint(format!("it said: {words}")) })
+                Err(if stderr.is_empty() {
+                    error
+                } else {
+                    error.with_hint(format!("check the browser's last message: {stderr}"))
+                })
             }
         }
     }
@@ -130,7 +135,7 @@ impl Chromium {
         Ok(version.product)
     }
 
-    /// Whether pages may be opened in it.
+    /// Whether pages may be opened in this browser.
     pub(super) fn is_serving(&self) -> bool {
         self.lifecycle() == Lifecycle::Serving && self.connection.is_alive()
     }
@@ -139,46 +144,46 @@ impl Chromium {
         *lock_unpoisoned(&self.lifecycle)
     }
 
-    pub(super) fn set_lifecycle(&self, stage: Lifecycle) {
-        *lock_unpoisoned(&self.lifecycle) = stage;
+    pub(super) fn set_lifecycle(&self, lifecycle: Lifecycle) {
+        *lock_unpoisoned(&self.lifecycle) = lifecycle;
     }
 
-    /// Gives it no more pages. It goes when those that are open have ended.
+    /// Stops accepting pages. The supervisor ends the browser once its open pages are closed.
     pub(super) fn retire(&self, reason: &str) {
-        let mut stage = lock_unpoisoned(&self.lifecycle);
-        if *stage == Lifecycle::Serving {
-            *stage = Lifecycle::Draining(Instant::now());
+        let mut lifecycle = lock_unpoisoned(&self.lifecycle);
+        if *lifecycle == Lifecycle::Serving {
+            *lifecycle = Lifecycle::Draining(Instant::now());
             let pages = self.usage.served.load(Ordering::Relaxed);
             let open = self.usage.open.load(Ordering::Relaxed);
             let pss_mb = self.usage.pss.load(Ordering::Relaxed) / 1_000_000;
-            tracing::info!(pid = self.pid, reason, pages, open, pss_mb, "recycling a browser");
+            tracing::info!(pid = self.pid, reason, pages, open, pss_mb, "recycling browser");
         }
     }
 
-    /// Asks whether it still answers, every [`PULSE`]. Whether it has been silent for twice `limit`:
-    /// once may be us who slept.
+    /// Sends a health probe every [`PROBE_INTERVAL`]. Returns whether two probes in a row got no reply, each for
+    /// half of `limit`. A single miss may mean that this process itself was suspended.
     pub(super) fn is_hung(&self, now: Instant, limit: Duration) -> bool {
-        let mut pulse = lock_unpoisoned(&self.health_probe);
-        match &pulse.pending {
+        let mut probe = lock_unpoisoned(&self.health_probe);
+        match &probe.pending {
             Some((_, answered)) if answered.load(Ordering::Relaxed) => {
-                (pulse.pending, pulse.missed) = (None, false);
+                (probe.pending, probe.missed) = (None, false);
             }
             Some((at, _)) if now.duration_since(*at) < limit / 2 => {}
-            Some(_) if pulse.missed => return true,
-            Some(_) => (pulse.pending, pulse.missed, pulse.last) = (None, true, None),
+            Some(_) if probe.missed => return true,
+            Some(_) => (probe.pending, probe.missed, probe.last) = (None, true, None),
             None => {}
         }
-        let due = pulse.last.is_none_or(|last| now.duration_since(last) >= PROBE_INTERVAL);
-        if pulse.pending.is_none() && due {
+        let due = probe.last.is_none_or(|last| now.duration_since(last) >= PROBE_INTERVAL);
+        if probe.pending.is_none() && due {
             let answered = Arc::new(AtomicBool::new(false));
-            let tells = ReplySignal(Arc::clone(&answered));
-            self.connection.send_with_guard(None, &browser::GetVersionParams::default(), Box::new(tells));
-            (pulse.pending, pulse.last) = (Some((now, answered)), Some(now));
+            let signal = ReplySignal(Arc::clone(&answered));
+            self.connection.send_with_guard(None, &browser::GetVersionParams::default(), Box::new(signal));
+            (probe.pending, probe.last) = (Some((now, answered)), Some(now));
         }
         false
     }
 
-    /// Whether `identity` has, or is about to have, its context here.
+    /// Whether `identity` has a context here, or is about to get one.
     pub(super) fn has_identity(&self, identity: u64) -> bool {
         lock_unpoisoned(&self.identities).contains(&identity)
     }
@@ -187,12 +192,12 @@ impl Chromium {
         lock_unpoisoned(&self.identities).insert(identity);
     }
 
-    /// The context that is this identity's, made on first need.
+    /// Returns the identity's context, created on first use.
     pub(super) async fn context(
         &self,
         job: AttemptRequest<'_>,
-        ways: &Arc<Connector>,
-        worn: &Worn,
+        connector: &Arc<Connector>,
+        profile: &BrowserProfile,
     ) -> Result<Arc<BrowserContext>> {
         let identity = job.identity;
         let mut contexts = self.contexts.lock().await;
@@ -208,20 +213,20 @@ impl Chromium {
             None
         } else {
             let group = self.process.pid().ok_or(CdpError::BrowserClosed)?;
-            Some(Forwarder::start(identity, ways, job.limits, group).await?)
+            Some(Forwarder::start(identity, connector, job.limits, group).await?)
         };
         let create = target::CreateBrowserContextParams {
             dispose_on_detach: Some(true),
-            // Left alone, Chromium reads proxies from the environment by rules of its own.
+            // Without this, Chromium reads proxies from the environment by rules of its own.
             proxy_server: Some(forwarder.as_ref().map_or_else(|| "direct://".to_owned(), Forwarder::url)),
-            // Chromium would go around the proxy for loopback addresses.
+            // Chromium would bypass the proxy for loopback addresses.
             proxy_bypass_list: forwarder.as_ref().map(|_| "<-loopback>".to_owned()),
             ..target::CreateBrowserContextParams::default()
         };
         let id: String = self.connection.run(None, &create, COMMAND_LIMIT).await?.browser_context_id.into();
-        let wear = Emulation::for_identity(identity, worn);
-        let permission = wear.geolocation_permission(&id);
-        self.targets.register_context(&id, wear);
+        let emulation = Emulation::for_identity(identity, profile);
+        let permission = emulation.geolocation_permission(&id);
+        self.targets.register_context(&id, emulation);
         if let Some(permission) = permission {
             self.connection.run(None, &permission, COMMAND_LIMIT).await?;
         }
@@ -236,9 +241,9 @@ impl Chromium {
         Ok(context)
     }
 
-    /// Disposes of contexts nobody used for long.
+    /// Disposes of contexts that were idle for long.
     pub(super) fn dispose_idle(&self) {
-        // Locked: somebody is about to tidy up himself.
+        // When locked, `context` disposes of them.
         if let Ok(mut contexts) = self.contexts.try_lock() {
             self.dispose_idle_contexts(&mut contexts, None);
         }
@@ -259,25 +264,25 @@ impl Chromium {
         self.connection.send_with_guard(None, &dispose, Box::new(()));
     }
 
-    /// Asks it to end.
+    /// Asks the browser to exit.
     pub(super) fn request_close(&self) {
         self.connection.send_with_guard(None, &browser::CloseParams::default(), Box::new(()));
     }
 
-    /// Ends it and waits until its processes and its folder are gone.
+    /// Ends the browser and waits until its processes and its folder are gone.
     pub(super) async fn close(&self) {
-        // It may be dead or stuck: asking is a courtesy.
-        let asked = self.connection.run(None, &browser::CloseParams::default(), CLOSE_LIMIT).await;
-        if asked.is_err() || !self.process.wait_for_exit(CLOSE_LIMIT).await {
+        // A browser that is dead or hangs does not reply; it is killed below.
+        let reply = self.connection.run(None, &browser::CloseParams::default(), CLOSE_LIMIT).await;
+        if reply.is_err() || !self.process.wait_for_exit(CLOSE_LIMIT).await {
             self.process.kill();
             if !self.process.wait_for_exit(KILL_LIMIT).await {
-                tracing::warn!(pid = self.pid, "the browser could not be ended");
+                tracing::warn!(pid = self.pid, "could not end the browser");
             }
         }
     }
 }
 
-/// Says that a command was answered, or that the browser is gone, by being dropped.
+/// Sets a flag when dropped: the browser replied to a command, or has exited.
 struct ReplySignal(Arc<AtomicBool>);
 
 impl Drop for ReplySignal {
@@ -286,12 +291,12 @@ impl Drop for ReplySignal {
     }
 }
 
-/// From start to the first answer.
+/// From start to the first reply.
 const LAUNCH_LIMIT: Duration = Duration::from_secs(20);
-/// How long the browser may take to end by itself.
+/// How long the browser may take to exit by itself.
 pub(super) const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 const KILL_LIMIT: Duration = Duration::from_secs(5);
-/// How often a browser is asked whether it still answers.
+/// How often a health probe is sent.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-/// The largest message taken from the browser: a page of 32 MiB, escaped.
+/// The largest message accepted from the browser: a page of 32 MiB, escaped.
 const MAX_MESSAGE: usize = 160 * 1024 * 1024;

@@ -1,5 +1,5 @@
-//! The DevTools protocol over the process's pipe: messages ended by NUL, flat sessions. No runtime
-//! is needed for it to live: one thread writes, the process's supervisor reads.
+//! The DevTools protocol over the process's pipe: NUL-terminated messages, flat sessions. It needs no async
+//! runtime: one thread writes, and the process's thread reads.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -16,33 +16,33 @@ use tokio::sync::oneshot;
 use super::error::CdpError;
 use crate::sync::lock_unpoisoned;
 
-/// The way to speak to one browser. Cheap to clone.
+/// A connection to one browser. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct CdpConnection(Arc<ConnectionInner>);
 
 struct ConnectionInner {
     state: Mutex<State>,
-    /// A message larger than this is not kept.
+    /// Messages larger than this are discarded.
     max_message: usize,
 }
 
 struct State {
     next: u64,
     waiting: HashMap<u64, PendingReply>,
-    /// `None` once the browser is gone.
+    /// `None` once the browser has exited.
     outgoing: Option<mpsc::Sender<Vec<u8>>>,
-    /// Until the process is there to take it.
+    /// Taken by the writer thread once the process runs.
     unsent: Option<mpsc::Receiver<Vec<u8>>>,
 }
 
-/// Who wants to know that a command was answered.
+/// The receiver of a command's reply.
 enum PendingReply {
     Reply(oneshot::Sender<Result<Box<RawValue>, CdpError>>),
-    /// Nobody; what it holds is let go of then.
+    /// No caller waits. The value is dropped when the reply arrives.
     Release(Box<dyn Any + Send + Sync>),
 }
 
-/// An event as it came.
+/// An event as received.
 pub(super) struct CdpEvent<'a> {
     pub session: Option<&'a str>,
     pub method: &'a str,
@@ -57,58 +57,58 @@ impl CdpConnection {
         Self(Arc::new(ConnectionInner { state: Mutex::new(state), max_message }))
     }
 
-    /// Whether the browser is still there.
+    /// Whether the browser is still connected.
     pub(super) fn is_alive(&self) -> bool {
         self.lock().outgoing.is_some()
     }
 
-    /// Sends `command` and waits for its answer.
+    /// Sends `command` and waits for its reply.
     pub(super) async fn run<C: Command>(
         &self,
         session: Option<&str>,
         command: &C,
         limit: Duration,
     ) -> Result<C::Response, CdpError> {
-        let (reply, answer) = oneshot::channel();
-        self.send(session, command, PendingReply::Reply(reply))?;
-        let text = match tokio::time::timeout(limit, answer).await {
-            Ok(Ok(answer)) => answer?,
+        let (sender, reply) = oneshot::channel();
+        self.send(session, command, PendingReply::Reply(sender))?;
+        let text = match tokio::time::timeout(limit, reply).await {
+            Ok(Ok(reply)) => reply?,
             Ok(Err(_)) => return Err(CdpError::BrowserClosed),
             Err(_) => return Err(CdpError::TimedOut(method_of(command))),
         };
         serde_json::from_str(text.get()).map_err(CdpError::Unreadable)
     }
 
-    /// Sends `command` and lets go of `held` when it is answered, or when the browser is gone.
+    /// Sends `command` and drops `guard` when the browser has replied or exited.
     pub(super) fn send_with_guard<C: Command>(
         &self,
         session: Option<&str>,
         command: &C,
-        held: Box<dyn Any + Send + Sync>,
+        guard: Box<dyn Any + Send + Sync>,
     ) {
-        if let Err(fault) = self.send(session, command, PendingReply::Release(held)) {
-            tracing::trace!(%fault, method = method_of(command), "not sent");
+        if let Err(fault) = self.send(session, command, PendingReply::Release(guard)) {
+            tracing::trace!(%fault, method = method_of(command), "command not sent");
         }
     }
 
-    /// Gives the pipe's writing end to a thread that sends what is queued.
+    /// Starts a thread that writes queued messages to the pipe.
     pub(super) fn attach_writer(&self, mut pipe: PipeWriter) {
         let Some(unsent) = self.lock().unsent.take() else { return };
         let thread = std::thread::Builder::new().name("rungs-cdp".to_owned()).spawn(move || {
             for message in unsent {
                 if pipe.write_all(&message).is_err() {
-                    // The reader sees the end of the browser and tells everybody.
+                    // The reader thread sees that the browser has exited and fails all commands.
                     return;
                 }
             }
         });
         if let Err(cause) = thread {
-            tracing::warn!(%cause, "no thread to speak to the browser with");
+            tracing::warn!(%cause, "could not start the thread that writes to the browser");
             self.close();
         }
     }
 
-    /// Reads until the browser closes its end. Blocks.
+    /// Reads until the browser closes its end of the pipe. Blocks.
     pub(super) fn read_events(&self, pipe: PipeReader, mut on_event: impl FnMut(CdpEvent<'_>)) {
         let mut pipe = BufReader::with_capacity(64 * 1024, pipe);
         let mut message = Vec::new();
@@ -123,7 +123,7 @@ impl CdpConnection {
         }
     }
 
-    /// Fails everything that waits, now and later.
+    /// Fails all pending and later commands.
     pub(super) fn close(&self) {
         let waiting = {
             let mut state = self.lock();
@@ -133,7 +133,7 @@ impl CdpConnection {
         };
         for (_, waiting) in waiting {
             if let PendingReply::Reply(reply) = waiting {
-                // Who gave up waiting need not be told.
+                // The receiver is gone when the caller was dropped.
                 let _ = reply.send(Err(CdpError::BrowserClosed));
             }
         }
@@ -163,23 +163,23 @@ impl CdpConnection {
         let incoming: CdpMessage<'_> = match serde_json::from_slice(message) {
             Ok(incoming) => incoming,
             Err(cause) => {
-                tracing::debug!(%cause, "a message from the browser was not understood");
+                tracing::debug!(%cause, "could not parse a message from the browser");
                 return;
             }
         };
         if let Some(id) = incoming.id {
-            let answer = match (incoming.error, incoming.result) {
+            let reply = match (incoming.error, incoming.result) {
                 (Some(error), _) => Err(CdpError::Protocol(error)),
                 (None, result) => Ok(result.map_or_else(|| RawValue::NULL.to_owned(), ToOwned::to_owned)),
             };
-            self.complete(id, answer);
+            self.complete(id, reply);
         } else if let Some(method) = &incoming.method {
             let params = incoming.params.map_or("{}", RawValue::get);
             on_event(CdpEvent { session: incoming.session_id.as_deref(), method, params });
         }
     }
 
-    /// Fails the command whose answer was too large to keep. `start` is how the answer began.
+    /// Fails the command whose reply was too large. `start` is the beginning of the reply.
     fn fail_oversized(&self, start: &[u8]) {
         let digits = start.strip_prefix(b"{\"id\":").unwrap_or_default();
         let end = digits.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(0);
@@ -189,16 +189,16 @@ impl CdpConnection {
         }
     }
 
-    fn complete(&self, id: u64, answer: Result<Box<RawValue>, CdpError>) {
+    fn complete(&self, id: u64, result: Result<Box<RawValue>, CdpError>) {
         let waiting = self.lock().waiting.remove(&id);
         match waiting {
             Some(PendingReply::Reply(reply)) => {
-                let _ = reply.send(answer);
+                let _ = reply.send(result);
             }
-            Some(PendingReply::Release(held)) => {
-                drop(held);
-                if let Err(fault) = answer {
-                    tracing::trace!(%fault, "a command that nobody waits for failed");
+            Some(PendingReply::Release(guard)) => {
+                drop(guard);
+                if let Err(fault) = result {
+                    tracing::trace!(%fault, "a command without a waiting caller failed");
                 }
             }
             None => {}
@@ -210,7 +210,7 @@ impl CdpConnection {
     }
 }
 
-/// One message without its NUL: `Some(true)` whole, `Some(false)` cut at `max`, `None` at the end.
+/// Reads one message without its NUL: `Some(true)` if whole, `Some(false)` if cut at `max`, `None` at the end.
 fn read_message(pipe: &mut impl BufRead, message: &mut Vec<u8>, max: usize) -> Option<bool> {
     let mut whole = true;
     loop {
@@ -222,9 +222,9 @@ fn read_message(pipe: &mut impl BufRead, message: &mut Vec<u8>, max: usize) -> O
         };
         let end = chunk.iter().position(|&byte| byte == 0);
         let text = &chunk[..end.unwrap_or(chunk.len())];
-        let room = max.saturating_sub(message.len());
-        whole &= text.len() <= room;
-        message.extend_from_slice(&text[..text.len().min(room)]);
+        let remaining = max.saturating_sub(message.len());
+        whole &= text.len() <= remaining;
+        message.extend_from_slice(&text[..text.len().min(remaining)]);
         let used = end.map_or(chunk.len(), |end| end + 1);
         pipe.consume(used);
         if end.is_some() {
@@ -270,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_end_at_nul_and_are_cut_at_the_bound() {
+    fn messages_end_at_nul_and_are_cut_at_the_limit() {
         let mut pipe = BufReader::with_capacity(3, &b"abc\0{\"id\":7,long\0\0rest"[..]);
         let mut message = Vec::new();
         assert_eq!(read_message(&mut pipe, &mut message, 8), Some(true));
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_too_large_fails_its_command_only() {
+    async fn an_oversized_reply_fails_only_its_command() {
         let connection = CdpConnection::new(64);
         let (reply, answer) = oneshot::channel();
         connection.lock().waiting.insert(7, PendingReply::Reply(reply));

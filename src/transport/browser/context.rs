@@ -1,4 +1,4 @@
-//! One identity's context in one browser: what it keeps, and its cookies in both directions.
+//! One identity's context in one browser, and the synchronization of its cookies.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,9 +29,9 @@ pub(super) struct BrowserContext {
 /// The cookies of a context and of the jar when they were last compared.
 #[derive(Default)]
 struct CookieState {
-    /// The jar's cookies, as the jar has them.
+    /// The jar's cookies, in the jar's form.
     jar: Vec<Cookie>,
-    /// The browser's cookies, as the browser has them.
+    /// The browser's cookies, in the browser's form.
     browser: Vec<Cookie>,
 }
 
@@ -40,7 +40,7 @@ impl BrowserContext {
         Self { id, forwarder, cookies: Mutex::default(), last_used: std::sync::Mutex::new(Instant::now()) }
     }
 
-    /// Whether its way to the proxy is still there.
+    /// Whether the forwarder to its proxy still runs.
     pub(super) fn is_usable(&self) -> bool {
         self.forwarder.as_ref().is_none_or(Forwarder::is_alive)
     }
@@ -53,22 +53,22 @@ impl BrowserContext {
         lock_unpoisoned(&self.last_used).elapsed()
     }
 
-    /// Applies to the browser what changed in the jar since the last comparison, deleted cookies too, and adds `lent`:
-    /// the cookies of this request's own Cookie header.
+    /// Applies the jar's changes since the last comparison to the browser, including deletions. Also adds
+    /// `request_cookies`: the cookies of this request's own Cookie header.
     pub(super) async fn push_cookies(
         &self,
         connection: &CdpConnection,
         identity: &Identity,
-        lent: &[Cookie],
+        request_cookies: &[Cookie],
     ) -> Result<()> {
         let mut state = self.cookies.lock().await;
         let jar = identity.jar().list();
         let news = cookie_sync::unknown_cookies(&jar, &[&state.jar, &state.browser]);
-        let gone = cookie_sync::gone(&state.jar, &jar);
+        let gone = cookie_sync::removed_cookies(&state.jar, &jar);
         state.jar = jar;
         let mut all = news.clone();
         all.extend(gone.iter().map(cookie_sync::expired));
-        all.extend(lent.iter().cloned());
+        all.extend(request_cookies.iter().cloned());
         if all.is_empty() {
             return Ok(());
         }
@@ -79,7 +79,7 @@ impl BrowserContext {
         match connection.run(None, &set(&all), COMMAND_LIMIT).await {
             Ok(_) => {}
             Err(CdpError::Protocol(_)) => {
-                // One that it does not like spoils the lot: give them singly.
+                // One rejected cookie fails the whole command, so send them one by one.
                 for cookie in &all {
                     connection.send_with_guard(None, &set(std::slice::from_ref(cookie)), Box::new(()));
                 }
@@ -87,38 +87,38 @@ impl BrowserContext {
             Err(fault) => return Err(fault.into()),
         }
         if !news.is_empty() || !gone.is_empty() {
-            // What the browser took of these, in its own form: later differences are the site's doing. Of the others
-            // a page may have changed some, which `take` has yet to see.
-            let held = self.held(connection, lent, None).await?;
+            // Store the accepted cookies in the browser's form, so that later differences are the site's changes.
+            // A page may have changed other cookies; `pull_cookies` handles those.
+            let in_browser = self.browser_cookies(connection, request_cookies, None).await?;
             for cookie in news.iter().chain(&gone) {
                 cookie_sync::update(
                     &mut state.browser,
                     cookie,
-                    held.iter().find(|own| cookie_sync::is_same(own, cookie)),
+                    in_browser.iter().find(|own| cookie_sync::is_same(own, cookie)),
                 );
             }
         }
         Ok(())
     }
 
-    /// Applies to the jar what the site changed in the browser since the last comparison.
+    /// Applies the site's changes in the browser since the last comparison to the jar.
     pub(super) async fn pull_cookies(
         &self,
         connection: &CdpConnection,
         job: AttemptRequest<'_>,
-        lent: &[Cookie],
+        request_cookies: &[Cookie],
     ) -> Result<()> {
         let mut state = self.cookies.lock().await;
-        let now = self.held(connection, lent, Some(&job.request.url)).await?;
+        let now = self.browser_cookies(connection, request_cookies, Some(&job.request.url)).await?;
         let jar = job.identity.jar();
         for cookie in cookie_sync::unknown_cookies(&now, &[&state.browser]) {
             jar.insert_from_site(&cookie);
             cookie_sync::update(&mut state.jar, &cookie, Some(&cookie));
         }
-        let held = jar.list();
-        for cookie in cookie_sync::gone(&state.browser, &now) {
-            // One that another tier renewed meanwhile stays.
-            if held.iter().any(|own| cookie_sync::is_same(own, &cookie) && own.value == cookie.value) {
+        let in_jar = jar.list();
+        for cookie in cookie_sync::removed_cookies(&state.browser, &now) {
+            // Keep a cookie that another tier renewed meanwhile.
+            if in_jar.iter().any(|own| cookie_sync::is_same(own, &cookie) && own.value == cookie.value) {
                 jar.delete(&cookie);
                 cookie_sync::update(&mut state.jar, &cookie, None);
             }
@@ -127,24 +127,25 @@ impl BrowserContext {
         Ok(())
     }
 
-    /// The browser's cookies without those of this request alone.
-    async fn held(
+    /// Returns the browser's cookies without those of this request alone.
+    async fn browser_cookies(
         &self,
         connection: &CdpConnection,
-        lent: &[Cookie],
+        request_cookies: &[Cookie],
         url: Option<&Url>,
     ) -> Result<Vec<Cookie>> {
         let get = storage::GetCookiesParams { browser_context_id: Some(self.id.clone().into()) };
         let cookies = connection.run(None, &get, COMMAND_LIMIT).await?.cookies;
         let cookies = cookies.iter().filter_map(cookie_sync::from_browser);
-        Ok(cookies.filter(|cookie| !cookie_sync::is_request_cookie(cookie, lent, url)).collect())
+        Ok(cookies.filter(|cookie| !cookie_sync::is_request_cookie(cookie, request_cookies, url)).collect())
     }
 }
 
-/// The contexts to dispose of: not in use, and idle for long or beyond the number kept.
+/// Returns the contexts to dispose of: unused, and either idle for long or more than the number kept.
 pub(super) fn idle_contexts(contexts: &HashMap<u64, Arc<BrowserContext>>, wanted: Option<u64>) -> Vec<u64> {
-    // Held by the map alone: nobody has a page in it.
-    let unused = contexts.iter().filter(|(key, held)| Some(**key) != wanted && Arc::strong_count(held) == 1);
+    // Only the map refers to an unused context: no page is open in it.
+    let unused =
+        contexts.iter().filter(|(key, context)| Some(**key) != wanted && Arc::strong_count(context) == 1);
     let mut unused: Vec<(Duration, u64)> = unused.map(|(key, context)| (context.idle(), *key)).collect();
     unused.sort_unstable();
     let kept = MAX_IDLE_CONTEXTS.saturating_sub(contexts.len() - unused.len());
@@ -153,9 +154,9 @@ pub(super) fn idle_contexts(contexts: &HashMap<u64, Arc<BrowserContext>>, wanted
 }
 
 pub(super) const COMMAND_LIMIT: Duration = Duration::from_secs(10);
-/// A context nobody used for this long is disposed of; its cookies are in the jar.
+/// A context idle for this long is disposed of; its cookies are in the jar.
 const CONTEXT_IDLE: Duration = Duration::from_secs(300);
-/// More contexts than this are kept only while pages are open in them: each costs some 65 MB.
+/// More contexts than this are kept only while pages are open in them: each uses about 65 MB.
 const MAX_IDLE_CONTEXTS: usize = 8;
 
 #[cfg(test)]
@@ -163,7 +164,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn contexts_are_spared_while_used_and_kept_within_bounds() {
+    async fn contexts_in_use_are_kept_and_idle_ones_are_limited() {
         let make = |id: u64| (id, Arc::new(BrowserContext::new(id.to_string(), None)));
         let contexts: HashMap<u64, Arc<BrowserContext>> = (0..12).map(make).collect();
         let used = Arc::clone(&contexts[&3]);

@@ -1,4 +1,4 @@
-//! Cookies between an identity's jar and the browser context that wears it.
+//! Converts and compares cookies between an identity's jar and its browser context.
 
 use chromiumoxide::cdp::browser_protocol::network::{self, CookieParam, CookieSameSite, TimeSinceEpoch};
 use http::header::COOKIE;
@@ -7,14 +7,14 @@ use url::Url;
 use crate::cookies::Cookie;
 use crate::request::Request;
 
-/// The jar's cookie as the browser takes it.
+/// Converts the jar's cookie to the browser's form.
 pub(super) fn to_browser(cookie: &Cookie) -> CookieParam {
     let scheme = if cookie.secure { "https" } else { "http" };
     let host =
         if cookie.domain.contains(':') { format!("[{}]", cookie.domain) } else { cookie.domain.clone() };
     let mut param = CookieParam::new(cookie.name.clone(), cookie.value.clone());
     param.url = Some(format!("{scheme}://{host}{}", cookie.path));
-    // Without a domain the browser makes it host-only, from the URL.
+    // Without a domain, the browser creates a host-only cookie from the URL.
     param.domain = (!cookie.host_only).then(|| format!(".{}", cookie.domain));
     param.path = Some(cookie.path.clone());
     param.secure = Some(cookie.secure);
@@ -26,7 +26,8 @@ pub(super) fn to_browser(cookie: &Cookie) -> CookieParam {
     param
 }
 
-/// The browser's cookie as the jar takes it. `None` for one that belongs to an embedded frame only.
+/// Converts the browser's cookie to the jar's form. `None` for a partitioned cookie, which belongs to an
+/// embedded frame.
 pub(super) fn from_browser(cookie: &network::Cookie) -> Option<Cookie> {
     if cookie.partition_key.is_some() || cookie.partition_key_opaque == Some(true) {
         return None;
@@ -51,10 +52,10 @@ pub(super) fn from_browser(cookie: &network::Cookie) -> Option<Cookie> {
     Some(own)
 }
 
-/// The cookies of the caller's own Cookie header, for the request's host.
+/// Returns the cookies of the caller's own Cookie header, for the request's host.
 pub(super) fn from_request(request: &Request) -> Vec<Cookie> {
     let host = request.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let mut found = Vec::new();
+    let mut cookies = Vec::new();
     for (_, value) in request.headers.iter().filter(|(name, _)| *name == COOKIE) {
         let Ok(text) = value.to_str() else { continue };
         for pair in text.split(';') {
@@ -62,37 +63,37 @@ pub(super) fn from_request(request: &Request) -> Vec<Cookie> {
             if !name.trim().is_empty() {
                 let mut cookie = Cookie::session(name.trim(), value.trim(), host);
                 cookie.secure = request.url.scheme() == "https";
-                found.push(cookie);
+                cookies.push(cookie);
             }
         }
     }
-    found
+    cookies
 }
 
-/// The cookies that are in none of the earlier lists as they are now.
+/// Returns the cookies that no list in `before` contains with the same attributes.
 pub(super) fn unknown_cookies(cookies: &[Cookie], before: &[&[Cookie]]) -> Vec<Cookie> {
     let is_new = |cookie: &&Cookie| before.iter().all(|list| !list.contains(cookie));
     cookies.iter().filter(is_new).cloned().collect()
 }
 
-/// The cookies of `before` that are gone from `now`, whatever their values.
-pub(super) fn gone(before: &[Cookie], now: &[Cookie]) -> Vec<Cookie> {
+/// Returns the cookies of `before` that are missing in `now`. Values are not compared.
+pub(super) fn removed_cookies(before: &[Cookie], now: &[Cookie]) -> Vec<Cookie> {
     let is_gone = |cookie: &&Cookie| now.iter().all(|other| !is_same(cookie, other));
     before.iter().filter(is_gone).cloned().collect()
 }
 
-/// Whether two cookies have one name, domain and path: then the later one replaces the earlier one.
+/// Whether two cookies have the same name, domain and path, so that one replaces the other.
 pub(super) fn is_same(one: &Cookie, other: &Cookie) -> bool {
     (&one.name, &one.domain, &one.path) == (&other.name, &other.domain, &other.path)
 }
 
-/// Replaces the cookie of this name, domain and path by `new`, or removes it.
+/// Replaces the cookie with this name, domain and path by `new`, or removes it.
 pub(super) fn update(list: &mut Vec<Cookie>, cookie: &Cookie, new: Option<&Cookie>) {
     list.retain(|other| !is_same(other, cookie));
     list.extend(new.cloned());
 }
 
-/// The same cookie, ended long ago: a browser that is given it deletes its own.
+/// Returns the cookie with an expiry in the past, which makes the browser delete it.
 pub(super) fn expired(cookie: &Cookie) -> Cookie {
     let mut cookie = cookie.clone();
     cookie.expires = Some(1);
@@ -100,9 +101,9 @@ pub(super) fn expired(cookie: &Cookie) -> Cookie {
     cookie
 }
 
-/// Whether a browser's cookie is one that the caller gave for this request alone. Without a URL, by its domain.
-pub(super) fn is_request_cookie(cookie: &Cookie, lent: &[Cookie], url: Option<&Url>) -> bool {
-    lent.iter().any(|own| {
+/// Whether a browser's cookie is one that the caller set for this request only. Without a URL, compares domains.
+pub(super) fn is_request_cookie(cookie: &Cookie, request_cookies: &[Cookie], url: Option<&Url>) -> bool {
+    request_cookies.iter().any(|own| {
         let is_here = match url {
             Some(url) => url.host_str() == Some(&cookie.domain),
             None => own.domain == cookie.domain,
@@ -116,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cookie_keeps_its_reach_on_the_way_in() {
+    fn a_cookie_keeps_its_scope_in_the_browser() {
         let mut cookie = Cookie::session("a", "1", "site.example");
         let param = to_browser(&cookie);
         assert_eq!((param.url.as_deref(), param.domain), (Some("http://site.example/"), None));
@@ -142,7 +143,10 @@ mod tests {
     fn a_cookie_is_gone_when_no_cookie_of_its_name_is_left() {
         let [a, renewed, b] = [("a", "1"), ("a", "2"), ("b", "1")]
             .map(|(name, value)| Cookie::session(name, value, "site.example"));
-        assert_eq!(gone(&[a.clone(), b.clone()], std::slice::from_ref(&renewed)), [b.clone()]);
+        assert_eq!(
+            removed_cookies(&[a.clone(), b.clone()], std::slice::from_ref(&renewed)),
+            std::slice::from_ref(&b)
+        );
         let mut list = vec![a.clone(), b.clone()];
         update(&mut list, &a, Some(&renewed));
         update(&mut list, &b, None);
@@ -150,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn only_news_go_in() {
+    fn only_new_cookies_are_unknown() {
         let old = Cookie::session("a", "1", "site.example");
         let new = Cookie::session("a", "2", "site.example");
         assert_eq!(unknown_cookies(&[old.clone(), new.clone()], &[&[], &[old]]), [new]);

@@ -1,4 +1,4 @@
-//! What every target of a context wears: user agent and client hints, time zone, position.
+//! The emulation of every target of a context: user agent and client hints, locale, time zone, position.
 
 use chromiumoxide::cdp::browser_protocol::browser::{
     PermissionDescriptor, PermissionSetting, SetPermissionParams,
@@ -9,10 +9,10 @@ use chromiumoxide::cdp::browser_protocol::emulation::{
 };
 
 use super::connection::CdpConnection;
-use crate::fingerprint::profile::{Brand, Browser as Worn};
+use crate::fingerprint::profile::{Brand, Browser as BrowserProfile};
 use crate::identity::Identity;
 
-/// The commands that dress one target as an identity, before it runs.
+/// The commands that apply an identity's overrides to a target before it runs.
 pub(super) struct Emulation {
     agent: SetUserAgentOverrideParams,
     locale: Option<SetLocaleOverrideParams>,
@@ -21,14 +21,14 @@ pub(super) struct Emulation {
 }
 
 impl Emulation {
-    /// What `identity`, which wears `worn`, looks like.
-    pub(super) fn for_identity(identity: &Identity, worn: &Worn) -> Self {
-        let place = identity.location();
+    /// Returns the overrides for `identity`, whose browser profile is `profile`.
+    pub(super) fn for_identity(identity: &Identity, profile: &BrowserProfile) -> Self {
+        let location = identity.location();
         Self {
-            agent: user_agent_override(worn),
-            locale: locale_override(worn),
-            timezone: place.timezone.clone().map(SetTimezoneOverrideParams::new),
-            position: place.position.map(|position| SetGeolocationOverrideParams {
+            agent: user_agent_override(profile),
+            locale: locale_override(profile),
+            timezone: location.timezone.clone().map(SetTimezoneOverrideParams::new),
+            position: location.position.map(|position| SetGeolocationOverrideParams {
                 latitude: Some(position.latitude),
                 longitude: Some(position.longitude),
                 accuracy: Some(ACCURACY),
@@ -37,7 +37,7 @@ impl Emulation {
         }
     }
 
-    /// Dresses the target of `session`, which is of this kind.
+    /// Applies the overrides to the target of `session`, which is of this kind.
     pub(super) fn apply(&self, connection: &CdpConnection, session: &str, kind: &str) {
         connection.send_with_guard(Some(session), &self.agent, Box::new(()));
         if let Some(locale) = &self.locale {
@@ -46,13 +46,13 @@ impl Emulation {
         if let Some(timezone) = &self.timezone {
             connection.send_with_guard(Some(session), timezone, Box::new(()));
         }
-        // Workers have no position to tell.
+        // Workers have no geolocation.
         if let Some(position) = self.position.as_ref().filter(|_| matches!(kind, "page" | "iframe")) {
             connection.send_with_guard(Some(session), position, Box::new(()));
         }
     }
 
-    /// What lets pages of the context have the position: nobody is there to be asked.
+    /// Returns the command that grants geolocation to the context's pages, because no user can grant it.
     pub(super) fn geolocation_permission(&self, context: &str) -> Option<SetPermissionParams> {
         self.position.as_ref()?;
         let mut set =
@@ -62,36 +62,36 @@ impl Emulation {
     }
 }
 
-/// The profile's user agent and client hints. Without `acceptLanguage`: that would move the header;
-/// `--accept-lang` does not.
-fn user_agent_override(worn: &Worn) -> SetUserAgentOverrideParams {
+/// Returns the profile's user agent and client hints. `acceptLanguage` is not set because it would change the
+/// position of the header; `--accept-lang` does not.
+fn user_agent_override(profile: &BrowserProfile) -> SetUserAgentOverrideParams {
     let list = |brands: &[Brand]| {
         let one = |brand: &Brand| UserAgentBrandVersion::new(brand.brand.clone(), brand.version.clone());
         Some(brands.iter().map(one).collect::<Vec<_>>())
     };
     let metadata = UserAgentMetadata {
-        brands: list(&worn.brands),
-        full_version_list: list(&worn.full_version_list),
-        platform: worn.platform.clone(),
-        platform_version: worn.platform_version.clone(),
-        architecture: worn.architecture.clone(),
-        model: worn.model.clone(),
-        mobile: worn.mobile,
-        bitness: Some(worn.bitness.clone()),
+        brands: list(&profile.brands),
+        full_version_list: list(&profile.full_version_list),
+        platform: profile.platform.clone(),
+        platform_version: profile.platform_version.clone(),
+        architecture: profile.architecture.clone(),
+        model: profile.model.clone(),
+        mobile: profile.mobile,
+        bitness: Some(profile.bitness.clone()),
         wow64: Some(false),
-        form_factors: Some(vec![if worn.mobile { "Mobile" } else { "Desktop" }.to_owned()]),
+        form_factors: Some(vec![if profile.mobile { "Mobile" } else { "Desktop" }.to_owned()]),
     };
-    let mut agent = SetUserAgentOverrideParams::new(worn.user_agent.clone());
+    let mut agent = SetUserAgentOverrideParams::new(profile.user_agent.clone());
     agent.user_agent_metadata = Some(metadata);
     agent
 }
 
-/// The locale of a browser in the first language. The installed one may lack it (Debian packs all but
-/// English apart), and would then write dates and numbers the English way.
-fn locale_override(worn: &Worn) -> Option<SetLocaleOverrideParams> {
-    let first = worn.languages.first().filter(|first| *first != BUILT_IN_LOCALE)?;
+/// Returns the locale for the profile's first language. The installed browser may lack it (Debian packages
+/// all but English separately) and would then format dates and numbers in English.
+fn locale_override(profile: &BrowserProfile) -> Option<SetLocaleOverrideParams> {
+    let first = profile.languages.first().filter(|first| *first != BUILT_IN_LOCALE)?;
     let (base, region) = first.split_once('-').unwrap_or((first, ""));
-    // Chrome has these in several regions, and every other language in one.
+    // Chrome has several regional locales for these languages, and one for each other language.
     let regional = !region.is_empty() && matches!(base, "en" | "es" | "pt" | "zh");
     let european = base == "es" && region == "ES";
     let locale = if regional && !european { first.as_str() } else { base };
@@ -99,5 +99,5 @@ fn locale_override(worn: &Worn) -> Option<SetLocaleOverrideParams> {
 }
 
 const BUILT_IN_LOCALE: &str = "en-US";
-/// Metres, as a computer without GPS has it from its networks.
+/// Metres, typical for a computer without GPS that locates itself by its networks.
 const ACCURACY: f64 = 40.0;

@@ -1,5 +1,5 @@
-//! What the browser says went wrong, as our kinds. Net error names are constants of Chromium's
-//! protocol (`net/base/net_error_list.h`), not prose.
+//! Converts the browser's errors to [`ErrorKind`]s. Net error names are constants of Chromium
+//! (`net/base/net_error_list.h`), not prose.
 
 use std::fmt;
 
@@ -8,34 +8,38 @@ use chromiumoxide::types;
 use crate::error::Error;
 use crate::error_kind::ErrorKind;
 
-/// Why a command got no good answer.
+/// The reason that a DevTools command failed.
 #[derive(Debug)]
 pub(super) enum CdpError {
-    /// The browser process is gone.
+    /// The browser process has exited.
     BrowserClosed,
     /// The page crashed or closed itself.
     PageClosed,
-    /// It refused.
+    /// The browser rejected the command.
     Protocol(types::Error),
-    /// It did not answer in time.
+    /// The browser did not reply in time.
     TimedOut(&'static str),
-    /// Its answer was larger than we take.
+    /// The reply exceeds the size limit.
     TooLarge,
-    /// Its answer was not what the protocol says.
+    /// The reply does not have the form that the protocol specifies.
     Unreadable(serde_json::Error),
 }
 
 impl fmt::Display for CdpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BrowserClosed => f.write_str("the browser process is gone"),
+            Self::BrowserClosed => f.write_str("the browser process has exited"),
             Self::PageClosed => f.write_str("the page crashed or closed itself"),
             Self::Protocol(cause) => {
-                write!(f, "the browser refused: {}", crate::redact::escape_terminal(&cause.message))
+                write!(
+                    f,
+                    "the browser rejected the command: {}",
+                    crate::redact::escape_terminal(&cause.message)
+                )
             }
-            Self::TimedOut(what) => write!(f, "no answer to {what} in time"),
-            Self::TooLarge => f.write_str("the browser's answer was too large"),
-            Self::Unreadable(_) => f.write_str("the browser's answer was not understood"),
+            Self::TimedOut(what) => write!(f, "timed out waiting for the reply to {what}"),
+            Self::TooLarge => f.write_str("the browser's reply exceeds the size limit"),
+            Self::Unreadable(_) => f.write_str("could not parse the browser's reply"),
         }
     }
 }
@@ -50,40 +54,40 @@ impl std::error::Error for CdpError {
 }
 
 impl From<CdpError> for Error {
-    fn from(fault: CdpError) -> Self {
-        match fault {
-            CdpError::TooLarge => Self::new(ErrorKind::BodyTooLarge, "the page is larger than allowed"),
+    fn from(error: CdpError) -> Self {
+        match error {
+            CdpError::TooLarge => Self::new(ErrorKind::BodyTooLarge, "the page exceeds the size limit"),
             CdpError::TimedOut(_) => {
-                Self::new(ErrorKind::Timeout, "the browser did not answer").with_source(fault)
+                Self::new(ErrorKind::Timeout, "the browser did not reply in time").with_source(error)
             }
-            _ => Self::new(ErrorKind::Browser, "the browser broke").with_source(fault),
+            _ => Self::new(ErrorKind::Browser, "the browser failed").with_source(error),
         }
     }
 }
 
-/// What the browser did wrong, when that is at the bottom of `error`.
+/// Returns the [`CdpError`] among the sources of `error`.
 pub(super) fn find_cdp_error(error: &Error) -> Option<&CdpError> {
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
-        if let Some(fault) = cause.downcast_ref() {
-            return Some(fault);
+        if let Some(error) = cause.downcast_ref() {
+            return Some(error);
         }
         source = cause.source();
     }
     None
 }
 
-/// A navigation that failed with a net error such as `net::ERR_NAME_NOT_RESOLVED`.
+/// Returns the error of a navigation that failed with a net error such as `net::ERR_NAME_NOT_RESOLVED`.
 pub(super) fn navigation_error(text: &str) -> Error {
     let name = text.trim_start_matches("net::");
     let kind = net_error_kind(name);
     let what = match kind {
         ErrorKind::Dns => "the browser could not resolve the host name",
         ErrorKind::Tls => "the browser refused the TLS connection",
-        ErrorKind::Proxy => "the browser could not get through the proxy",
+        ErrorKind::Proxy => "the browser could not connect through the proxy",
         ErrorKind::Timeout => "the browser's connection timed out",
-        ErrorKind::Redirect => "the browser gave up following redirects",
-        ErrorKind::Protocol => "the browser did not understand the answer",
+        ErrorKind::Redirect => "the browser stopped following redirects",
+        ErrorKind::Protocol => "the browser could not parse the response",
         ErrorKind::Decode => "the browser could not decode the body",
         ErrorKind::Connect => "the browser could not connect",
         _ => "the browser could not load the page",
@@ -91,19 +95,19 @@ pub(super) fn navigation_error(text: &str) -> Error {
     Error::new(kind, what).with_source(crate::redact::escape_terminal(name))
 }
 
-/// A document whose end never came. What the page shows of it is no page.
+/// Returns the error of a truncated document. The part that the page shows is not a page.
 pub(super) fn truncated_error(text: &str) -> Error {
     let name = text.trim_start_matches("net::");
     let kind =
         if net_error_kind(name) == ErrorKind::Decode { ErrorKind::Decode } else { ErrorKind::Protocol };
-    Error::new(kind, "the page broke off before its end").with_source(crate::redact::escape_terminal(name))
+    Error::new(kind, "the page was truncated").with_source(crate::redact::escape_terminal(name))
 }
 
 fn net_error_kind(name: &str) -> ErrorKind {
     match name {
         "ERR_NAME_NOT_RESOLVED" | "ERR_NAME_RESOLUTION_FAILED" | "ERR_DNS_TIMED_OUT" => ErrorKind::Dns,
         "ERR_TIMED_OUT" | "ERR_CONNECTION_TIMED_OUT" => ErrorKind::Timeout,
-        // What is asked for by ourselves has a scheme that it knows: a redirect led there.
+        // The caller's URL has a known scheme, so a redirect caused the last two.
         "ERR_TOO_MANY_REDIRECTS"
         | "ERR_UNSAFE_REDIRECT"
         | "ERR_INVALID_REDIRECT"

@@ -1,4 +1,4 @@
-//! Where the browser is: what the user said, then the usual names.
+//! Finds the browser's executable: the user's choice first, then the usual names.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 
-/// The executable that [`BrowserOptions`](super::BrowserOptions) without one would start.
+/// Returns the executable that [`BrowserOptions`](super::BrowserOptions) uses by default.
 pub(crate) fn find() -> Option<PathBuf> {
     find_in_environment()
         .or_else(|| KNOWN_PATHS.iter().map(PathBuf::from).find(|path| is_executable(path)))
         .or_else(|| KNOWN_NAMES.iter().find_map(|name| find_on_path(name)))
 }
 
-/// The executable to start: `explicit` when there is one, else what [`find`] finds.
+/// Returns the executable to start: `explicit` if given, else the result of [`find`].
 pub(super) fn resolve_executable(explicit: Option<&Path>) -> Result<PathBuf> {
     let Some(explicit) = explicit else { return find().ok_or_else(not_found_error) };
     if is_executable(explicit) {
@@ -23,12 +23,13 @@ pub(super) fn resolve_executable(explicit: Option<&Path>) -> Result<PathBuf> {
     let named =
         (explicit.components().count() == 1).then(|| explicit.to_str().and_then(find_on_path)).flatten();
     named.ok_or_else(|| {
-        Error::new(ErrorKind::Browser, format!("there is no browser at {}", explicit.display()))
-            .with_hint("name the executable of a Chromium or Chrome")
+        Error::new(ErrorKind::Browser, format!("no browser executable at {}", explicit.display()))
+            .with_hint("give the path of a Chromium or Chrome executable")
     })
 }
 
-/// What `path --version` prints, for example `Chromium 156.0.8078.79`. `None` when it is no browser.
+/// Returns the output of `path --version`, for example `Chromium 156.0.8078.79`. `None` when `path` is not a
+/// browser.
 pub(crate) fn version(path: &Path) -> Option<String> {
     let mut child = Command::new(path)
         .arg("--version")
@@ -43,7 +44,7 @@ pub(crate) fn version(path: &Path) -> Option<String> {
             Ok(Some(_)) => break,
             Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(10)),
             _ => {
-                // It hangs or is gone: either way there is nothing more to learn.
+                // It hangs or its state is unknown.
                 let _ = child.kill();
                 let _ = child.wait();
                 return None;
@@ -57,9 +58,9 @@ pub(crate) fn version(path: &Path) -> Option<String> {
 }
 
 fn not_found_error() -> Error {
-    Error::new(ErrorKind::Browser, "no Chromium or Chrome was found").with_hint(
+    Error::new(ErrorKind::Browser, "no Chromium or Chrome found").with_hint(
         "install one (`make deps`, or `apt install chromium`), name one in RUNGS_BROWSER, \
-         or stay below it with `--max-tier impersonate`",
+         or stay below the browser tier with `--max-tier impersonate`",
     )
 }
 
@@ -89,9 +90,9 @@ fn is_executable(path: &Path) -> bool {
     path.is_file()
 }
 
-/// Environment variables that name the browser, the first set one wins.
+/// Environment variables that name the browser. The first that is set wins.
 const ENVIRONMENT: [&str; 2] = ["RUNGS_BROWSER", "CHROME"];
-/// Preferred over Debian's wrapper script of the same name, which adds switches of its own.
+/// Preferred over Debian's wrapper script of the same name, which adds other switches.
 const KNOWN_PATHS: [&str; 1] = ["/usr/lib/chromium/chromium"];
 const KNOWN_NAMES: [&str; 8] = [
     "chromium",
@@ -117,13 +118,13 @@ mod tests {
     }
 
     #[test]
-    fn the_installed_browser_says_its_version() {
+    fn the_installed_browser_prints_its_version() {
         let path = find().expect("these tests need a Chromium: `make deps`");
         assert!(version(&path).is_some_and(|version| version.contains('.')));
     }
 
     #[test]
-    fn what_is_no_browser_has_no_version() {
+    fn a_missing_executable_has_no_version() {
         assert_eq!(version(Path::new("/nonexistent/chrome")), None);
     }
 }

@@ -1,12 +1,12 @@
-//! What the machine has and what a browser takes of it, read from Linux's /proc and control groups.
-//! Elsewhere nothing is known, and nothing is held back for it.
+//! Available memory and the memory of a browser, read from Linux's /proc and control groups. On other systems
+//! both are unknown, and nothing is limited by them.
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Bytes that may still be taken: what the machine has available, or less where a control group
-/// allows less. `None` where nobody knows.
+/// Returns the available memory in bytes: the machine's, or less where a control group allows less. `None`
+/// where it is unknown.
 pub(super) fn available() -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| kib_field(&text, "MemAvailable:"));
     let group = fs::read_to_string("/proc/self/cgroup").ok();
@@ -14,8 +14,8 @@ pub(super) fn available() -> Option<u64> {
     machine.into_iter().chain(group).min()
 }
 
-/// The proportional set size of `leader`, its descendants and its process group, in bytes: shared
-/// memory counts once. `None` when none of them is there.
+/// Returns the proportional set size (PSS) of `leader`, its descendants and its process group, in bytes.
+/// Shared memory counts once. `None` when none of them exists.
 pub(super) fn pss(leader: u32) -> Option<u64> {
     let sizes: Vec<u64> = process_tree(leader).into_iter().filter_map(process_pss).collect();
     (!sizes.is_empty()).then(|| sizes.iter().sum())
@@ -24,7 +24,7 @@ pub(super) fn pss(leader: u32) -> Option<u64> {
 fn process_pss(pid: u32) -> Option<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok();
     rollup.and_then(|text| kib_field(&text, "Pss:")).or_else(|| {
-        // A sandboxed process shows its map to root alone: take what it shares with nobody.
+        // Only root can read the map of a sandboxed process: use its unshared memory.
         let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
         let mut pages = text.split(' ').skip(1).map_while(|word| word.parse::<u64>().ok());
         let (resident, shared) = (pages.next()?, pages.next()?);
@@ -34,7 +34,7 @@ fn process_pss(pid: u32) -> Option<u64> {
 
 fn process_tree(leader: u32) -> Vec<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
-    let mut found = Vec::new();
+    let mut pids = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
@@ -45,31 +45,31 @@ fn process_tree(leader: u32) -> Vec<u32> {
             continue;
         };
         if pid == leader || group == leader {
-            found.push(pid);
+            pids.push(pid);
         }
         children.entry(parent).or_default().push(pid);
     }
     let mut next = 0;
-    while next < found.len() {
-        for child in children.remove(&found[next]).unwrap_or_default() {
-            if !found.contains(&child) {
-                found.push(child);
+    while next < pids.len() {
+        for child in children.remove(&pids[next]).unwrap_or_default() {
+            if !pids.contains(&child) {
+                pids.push(child);
             }
         }
         next += 1;
     }
-    found
+    pids
 }
 
-/// Parent and group out of `/proc/PID/stat`. The name before them may hold anything.
+/// Reads parent and group from `/proc/PID/stat`. The name before them may contain any character.
 fn parent_and_group(stat: &str) -> Option<(u32, u32)> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(1);
     Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
 
-/// What is left below the tightest limit of the groups that `listing` (`/proc/self/cgroup`) names.
+/// Returns the memory left below the tightest limit of the groups in `listing` (`/proc/self/cgroup`).
 fn available_in_cgroups(root: &Path, listing: &str) -> Option<u64> {
-    let lefts = listing.lines().filter_map(|line| {
+    let available = listing.lines().filter_map(|line| {
         let (_, line) = line.split_once(':')?;
         let (controllers, path) = line.split_once(':')?;
         let (root, files) = match controllers {
@@ -77,7 +77,7 @@ fn available_in_cgroups(root: &Path, listing: &str) -> Option<u64> {
             _ if controllers.split(',').any(|name| name == "memory") => (root.join("memory"), &CGROUP_V1),
             _ => return None,
         };
-        // Inside a container the path may be the host's: the folders that are there count.
+        // Inside a container the path may be the host's. Folders that do not exist are skipped.
         let mut folder: PathBuf = root.join(path.trim_start_matches('/'));
         let mut least = None;
         loop {
@@ -87,12 +87,12 @@ fn available_in_cgroups(root: &Path, listing: &str) -> Option<u64> {
             }
         }
     });
-    lefts.min()
+    available.min()
 }
 
 fn available_in_cgroup(folder: &Path, files: &CgroupFiles) -> Option<u64> {
     let number = |name: &str| fs::read_to_string(folder.join(name)).ok()?.trim().parse::<u64>().ok();
-    // `max` is no number: no limit.
+    // `max` is not a number and means unlimited.
     let (limit, used) = (number(files.limit)?, number(files.used)?);
     let stat = fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
     let mut cached = stat.lines().filter_map(|line| line.strip_prefix(files.cached));
@@ -100,11 +100,11 @@ fn available_in_cgroup(folder: &Path, files: &CgroupFiles) -> Option<u64> {
     Some(limit.saturating_sub(used.saturating_sub(cached)))
 }
 
-/// The names of one version of control groups.
+/// The file and field names of one version of control groups.
 struct CgroupFiles {
     limit: &'static str,
     used: &'static str,
-    /// The file cache nobody uses: it goes when memory is needed.
+    /// The inactive file cache, which the kernel frees when memory is needed.
     cached: &'static str,
 }
 
@@ -116,7 +116,7 @@ const CGROUP_V1: CgroupFiles = CgroupFiles {
     cached: "total_inactive_file ",
 };
 
-/// A line such as `MemAvailable:   123 kB`, in bytes.
+/// Reads a line such as `MemAvailable:   123 kB`, in bytes.
 fn kib_field(text: &str, name: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tightest_group_on_the_way_up_counts() {
+    fn the_tightest_limit_of_a_group_and_its_ancestors_counts() {
         let root = tempfile::tempdir().unwrap();
         let write = |folder: &str, files: &[(&str, &str)]| {
             let folder = root.path().join(folder);
@@ -148,12 +148,12 @@ mod tests {
         assert_eq!(available_in_cgroups(root.path(), "0::/a/b\n"), Some(50));
         assert_eq!(available_in_cgroups(root.path(), "0::/elsewhere\n"), None);
         write("memory", &[("memory.limit_in_bytes", "9"), ("memory.usage_in_bytes", "5")]);
-        // The path is the host's: only the container's own root is there.
+        // The path is the host's: only the container's own root exists.
         assert_eq!(available_in_cgroups(root.path(), "3:cpu:/x\n4:memory:/docker/1\n"), Some(4));
     }
 
     #[test]
-    fn lines_are_read_in_kibibytes() {
+    fn kib_fields_are_converted_to_bytes() {
         assert_eq!(kib_field("MemFree: 1 kB\nMemAvailable:    12 kB\n", "MemAvailable:"), Some(12 * 1024));
         assert_eq!(parent_and_group("7 (a) b) S 3 5 7 0"), Some((3, 5)));
     }

@@ -1,8 +1,9 @@
-//! The browser tier: a pool of warm Chromiums, spoken to over their own pipes, a context per identity.
+//! The browser tier: a pool of running Chromium processes, controlled over pipes, with one browser context
+//! per identity.
 //!
-//! chromiumoxide's typed protocol, our own connection: its handler cannot speak to child sessions,
-//! so workers and cross-site frames would keep another user agent than the page. `Runtime` is never
-//! enabled, and no script is ever injected: pages can see both.
+//! The protocol types are chromiumoxide's, the connection is not: chromiumoxide's handler cannot send
+//! commands to child sessions. Workers and cross-site frames would then have a user agent that differs from
+//! the page's. `Runtime` is never enabled and no script is injected, because pages can detect both.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -27,7 +28,7 @@ use super::{AttemptRequest, Transport};
 use crate::client_hints::ACCEPT_CH;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
-use crate::fingerprint::profile::Browser as Worn;
+use crate::fingerprint::profile::Browser as BrowserProfile;
 use crate::net::{Connector, private_address_error};
 use crate::phase::FetchPhase;
 use crate::redact;
@@ -63,31 +64,31 @@ mod xvfb;
 pub(crate) use self::executable::{find, version};
 pub(crate) use self::scheduler::BrowserPoolOptions;
 
-/// Judges whether a page (status, headers, URL, body) is still a challenge that may yet let go.
+/// Returns whether a page (status, headers, URL, body) is still a challenge that may resolve by itself.
 pub(crate) type ChallengeCheck = Arc<dyn Fn(u16, &HeaderMap, &Url, &[u8]) -> bool + Send + Sync>;
 
-/// How the browser is started and used.
+/// Settings for starting and using the browsers.
 #[derive(Clone)]
 pub(crate) struct BrowserOptions {
-    /// The executable. Default: what [`find`] finds.
+    /// The executable. Default: the one that [`find`] returns.
     pub executable: Option<PathBuf>,
-    /// How many browsers and pages.
+    /// Sizes and time limits of the pool.
     pub pool: BrowserPoolOptions,
-    /// With a window, on the display there is or else on one of our own (Xvfb). Default: without.
+    /// Show a window, on the existing display or else on a private one (Xvfb). Default: headless.
     pub headful: bool,
-    /// How contexts with a proxy reach what they ask for.
+    /// Opens the connections of contexts with a proxy.
     pub connector: Arc<Connector>,
-    /// Names that resolve to a given address for a given port.
+    /// Host names that resolve to a given address for a given port.
     pub resolve: Vec<(String, u16, IpAddr)>,
-    /// Take any certificate.
+    /// Accept any certificate.
     pub insecure: bool,
-    /// Certificates (PEM) to trust besides the browser's own. Needs NSS's `certutil`.
+    /// Certificates (PEM) to trust in addition to the browser's own. Needs NSS's `certutil`.
     pub ca_file: Option<PathBuf>,
-    /// More switches for the browser.
+    /// Additional command-line switches.
     pub extra_args: Vec<String>,
-    /// Where its folder is made. Default: the system's folder for temporary files.
+    /// Parent of the user data folders. Default: the system's folder for temporary files.
     pub scratch_parent: PathBuf,
-    /// Judges challenge pages; without it what is there when the page rests is the answer.
+    /// Detects challenge pages. Without it, the settled page is the response.
     pub still_challenged: Option<ChallengeCheck>,
 }
 
@@ -110,7 +111,7 @@ impl Default for BrowserOptions {
 
 impl fmt::Debug for BrowserOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Switches may carry secrets, and a closure has nothing to show.
+        // Switches may contain secrets, and a closure has no `Debug`.
         f.debug_struct("BrowserOptions")
             .field("executable", &self.executable)
             .field("pool", &self.pool)
@@ -122,79 +123,81 @@ impl fmt::Debug for BrowserOptions {
     }
 }
 
-/// The browser tier. Starts nothing until it is needed; dropping it ends its browsers.
+/// The browser tier. It starts browsers on first use, and ends them when dropped.
 pub(crate) struct BrowserTransport {
     options: BrowserOptions,
     pool: BrowserPool,
 }
 
 impl BrowserTransport {
-    /// A tier that starts its browsers on first need.
+    /// Creates the tier without starting a browser.
     pub(crate) fn new(options: BrowserOptions) -> Self {
         Self { pool: BrowserPool::new(options.clone()), options }
     }
 
-    /// Ends the browsers and waits until their processes and folders are gone. Attempts under way
-    /// fail; a later one starts a browser anew.
+    /// Ends the browsers and waits until their processes and folders are gone. Attempts in progress
+    /// fail; a later attempt starts a new browser.
     pub(crate) async fn close(&self) {
         self.pool.close().await;
     }
 
-    /// Tries, and once more on a fresh page when the first one, or its browser, broke.
+    /// Makes the attempt. Retries once on a new page when the first page or its browser failed.
     async fn fetch(&self, job: AttemptRequest<'_>) -> Result<RawResponse> {
-        let worn = job.identity.profile().browser.as_ref().ok_or_else(|| {
+        let profile = job.identity.profile().browser.as_ref().ok_or_else(|| {
             let name = &job.identity.profile().name;
-            Error::new(ErrorKind::Config, format!("the profile `{name}` is no browser's"))
-                .with_hint("the browser tier needs an identity that wears a browser")
+            Error::new(ErrorKind::Config, format!("the profile `{name}` is not a browser profile"))
+                .with_hint("use a browser profile: the browser tier needs one")
         })?;
-        let cast = ProcessKey::for_identity(job.identity, worn);
+        let key = ProcessKey::for_identity(job.identity, profile);
         job.enter_phase(|_| FetchPhase::BrowserQueue);
-        let seat = self.pool.acquire(job.identity.key(), &cast, false).await?;
+        let lease = self.pool.acquire(job.identity.key(), &key, false).await?;
         job.enter_phase(FetchPhase::Attempt);
-        let (pid, began) = (seat.browser.pid, Instant::now());
-        let lost = match self.attempt_on(seat, job, worn, job.limits.browser_total).await {
-            Ok(answer) => return Ok(answer),
-            Err(lost) => lost,
+        let (pid, began) = (lease.browser.pid, Instant::now());
+        let failed = match self.attempt_on(lease, job, profile, job.limits.browser_total).await {
+            Ok(response) => return Ok(response),
+            Err(failed) => failed,
         };
-        let left = job.limits.browser_total.saturating_sub(began.elapsed());
-        if left.is_zero() || !lost.can_retry(job) {
-            return Err(lost.error);
+        let remaining = job.limits.browser_total.saturating_sub(began.elapsed());
+        if remaining.is_zero() || !failed.can_retry(job) {
+            return Err(failed.error);
         }
-        tracing::warn!(pid, reason = lost.error.chain(), "a page was lost; trying once on a fresh one");
+        tracing::warn!(pid, reason = failed.error.chain(), "page failed, retrying on a new page");
         job.enter_phase(|_| FetchPhase::BrowserQueue);
-        let seat = self.pool.acquire(job.identity.key(), &cast, true).await?;
+        let lease = self.pool.acquire(job.identity.key(), &key, true).await?;
         job.enter_phase(FetchPhase::Attempt);
-        self.attempt_on(seat, job, worn, left).await.map_err(|lost| lost.error)
+        self.attempt_on(lease, job, profile, remaining).await.map_err(|failed| failed.error)
     }
 
     async fn attempt_on(
         &self,
-        seat: PageLease,
+        lease: PageLease,
         job: AttemptRequest<'_>,
-        worn: &Worn,
+        profile: &BrowserProfile,
         limit: Duration,
     ) -> Result<RawResponse, FailedAttempt> {
         let deadline = Instant::now() + limit;
-        let browser = Arc::clone(&seat.browser);
-        let (served, reused) = (seat.served, seat.reused);
-        let lent = cookie_sync::from_request(job.request);
-        let ready = async {
-            let (context, page) = self.open_page(seat, job, worn).await?;
-            context.push_cookies(&browser.connection, job.identity, &lent).await?;
+        let browser = Arc::clone(&lease.browser);
+        let (served, reused) = (lease.served, lease.reused);
+        let request_cookies = cookie_sync::from_request(job.request);
+        let opened = async {
+            let (context, page) = self.open_page(lease, job, profile).await?;
+            context.push_cookies(&browser.connection, job.identity, &request_cookies).await?;
             Ok((context, page))
         };
-        let ready = tokio::time::timeout_at(deadline.into(), ready).await.unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::Timeout, "the browser opened no page in time")
+        let opened = tokio::time::timeout_at(deadline.into(), opened).await.unwrap_or_else(|_| {
+            let total = job.limits.browser_total;
+            let message = format!("timed out opening a browser page (limit of the whole visit: {total:?})");
+            Err(Error::new(ErrorKind::Timeout, message)
                 .with_source(CdpError::TimedOut("the commands that open a page")))
         });
-        let (context, page) = ready.map_err(|error| FailedAttempt { error, sent: false })?;
+        let (context, page) = opened.map_err(|error| FailedAttempt { error, sent: false })?;
         let visit = PageTask {
             request: job.request,
             limits: job.limits,
             render: job.render,
             still_challenged: self.options.still_challenged.as_ref(),
             deadline,
-            hooks: job.hooks.filter(|gate| gate.is_strict()),
+            hooks: job.hooks.filter(|hooks| hooks.is_strict()),
         };
         let span = info_span!(
             "visit",
@@ -205,91 +208,93 @@ impl BrowserTransport {
             rungs.settled = Empty,
             otel.status_code = Empty,
         );
-        let mut answer = match &context.forwarder {
+        let mut response = match &context.forwarder {
             Some(forwarder) => {
-                let passing = forwarder.begin_visit(&job.request.url).await;
-                let answer = page.visit(&visit).instrument(span.clone()).await;
-                answer.map_err(|error| passing.explain(error, &job.request.url))
+                let passage = forwarder.begin_visit(&job.request.url).await;
+                let response = page.visit(&visit).instrument(span.clone()).await;
+                response.map_err(|error| passage.explain(error, &job.request.url))
             }
             None => match page.visit(&visit).instrument(span.clone()).await {
-                Ok(answer) => self.reject_private_redirect(job, answer).await,
+                Ok(response) => self.reject_private_redirect(job, response).await,
                 failed => failed,
             },
         };
-        match &answer {
-            Ok(answer) => {
-                span.record("http.response.status_code", i64::from(answer.status.as_u16()));
-                span.record("rungs.settled", answer.browser.as_ref().map(|shown| shown.usage.settled));
+        match &response {
+            Ok(response) => {
+                span.record("http.response.status_code", i64::from(response.status.as_u16()));
+                span.record("rungs.settled", response.browser.as_ref().map(|output| output.usage.settled));
             }
             Err(_) => {
                 span.record("otel.status_code", "ERROR");
             }
         }
         record_client_hints(job, &page.accept_ch());
-        // A page that failed may have been given cookies all the same.
-        if let Err(error) = context.pull_cookies(&browser.connection, job, &lent).await
-            && answer.is_ok()
+        // A page that failed may have received cookies nevertheless.
+        if let Err(error) = context.pull_cookies(&browser.connection, job, &request_cookies).await
+            && response.is_ok()
         {
-            tracing::warn!(cause = error.chain(), "could not take the browser's cookies");
+            tracing::warn!(cause = error.chain(), "could not read the browser's cookies");
         }
-        if let Ok(RawResponse { browser: Some(shown), .. }) = &mut answer {
+        if let Ok(RawResponse { browser: Some(output), .. }) = &mut response {
             let pss = browser.usage.pss.load(Ordering::Relaxed);
-            let used: &mut BrowserUse = &mut shown.usage;
+            let used: &mut BrowserUse = &mut output.usage;
             (used.pid, used.pages, used.reused) = (browser.pid, served as u64, reused);
             used.pss_mb = (pss > 0).then_some(pss / 1_000_000);
         }
-        answer.map_err(|error| FailedAttempt { error, sent: true })
+        response.map_err(|error| FailedAttempt { error, sent: true })
     }
 
-    /// The answer, unless a public site led to it at a private address. Without a forwarder the
-    /// browser has asked for it by then; what its pages ask for it refuses by itself, as any Chrome.
+    /// Returns the response, or an error when a public site redirected to a private address. Without a
+    /// forwarder the browser has already sent the request. Chromium itself refuses other such requests of a
+    /// public page.
     async fn reject_private_redirect(
         &self,
         job: AttemptRequest<'_>,
-        answer: RawResponse,
+        response: RawResponse,
     ) -> Result<RawResponse> {
-        let (ways, route, first) = (&self.options.connector, job.identity.proxy_rules(), &job.request.url);
-        let hops = answer.redirects.iter().map(|hop| &hop.url).chain([&answer.url]);
-        for url in hops.filter(|url| url.host() != first.host()) {
-            if ways.requires_public(route, first, job.limits).await
-                && ways.is_private(route, url, job.limits).await
+        let (connector, rules, first) =
+            (&self.options.connector, job.identity.proxy_rules(), &job.request.url);
+        let urls = response.redirects.iter().map(|redirect| &redirect.url).chain([&response.url]);
+        for url in urls.filter(|url| url.host() != first.host()) {
+            if connector.requires_public(rules, first, job.limits).await
+                && connector.is_private(rules, url, job.limits).await
             {
                 return Err(private_address_error(url.host_str().unwrap_or_default()));
             }
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    /// A blank page of the identity's.
+    /// Opens a blank page in the identity's context.
     async fn open_page(
         &self,
-        seat: PageLease,
+        lease: PageLease,
         job: AttemptRequest<'_>,
-        worn: &Worn,
+        profile: &BrowserProfile,
     ) -> Result<(Arc<BrowserContext>, Page)> {
-        let PageLease { browser, permit: slot, .. } = seat;
-        let context = browser.context(job, &self.options.connector, worn).await?;
-        // On a task of its own: whoever gives up meanwhile must not leave a page behind.
+        let PageLease { browser, permit, .. } = lease;
+        let context = browser.context(job, &self.options.connector, profile).await?;
+        // In a separate task, so that the page is closed even if this future is dropped meanwhile.
         let opening = tokio::spawn({
             let (connection, targets) = (browser.connection.clone(), Arc::clone(&browser.targets));
             let (context, options) = (Arc::clone(&context), self.options.clone());
             let max_body = job.limits.max_body;
             async move {
                 let id = context.id.clone();
-                let held = Box::new((slot, context));
-                Page::open(connection, targets, &id, &options, max_body, held).await
+                let guard = Box::new((permit, context));
+                Page::open(connection, targets, &id, &options, max_body, guard).await
             }
         });
-        let page = opening
-            .await
-            .map_err(|cause| Error::new(ErrorKind::Browser, "could not open a page").with_source(cause))??;
+        let page = opening.await.map_err(|cause| {
+            Error::new(ErrorKind::Browser, "could not open a browser page").with_source(cause)
+        })??;
         Ok((context, page))
     }
 }
 
-/// What the browser was asked for, the tiers below tell from now on.
-fn record_client_hints(job: AttemptRequest<'_>, asked: &[(String, String)]) {
-    for (url, line) in asked {
+/// Records the client hints that sites requested from the browser. The other tiers send them from now on.
+fn record_client_hints(job: AttemptRequest<'_>, accept_ch: &[(String, String)]) {
+    for (url, line) in accept_ch {
         if let (Ok(url), Ok(value)) = (Url::parse(url), HeaderValue::from_str(line)) {
             job.identity.client_hints().record(&url, &HeaderMap::from_iter([(ACCEPT_CH, value)]));
         }
@@ -299,15 +304,15 @@ fn record_client_hints(job: AttemptRequest<'_>, asked: &[(String, String)]) {
 /// An attempt that failed.
 struct FailedAttempt {
     error: Error,
-    /// The request may have left.
+    /// The request may have been sent.
     sent: bool,
 }
 
 impl FailedAttempt {
-    /// Whether the page or the browser is to blame, and sending the request again does no harm.
+    /// Whether the page or the browser caused the failure, and the request may be sent again.
     fn can_retry(&self, job: AttemptRequest<'_>) -> bool {
         match error::find_cdp_error(&self.error) {
-            // Refused: most often the page moved on between two commands.
+            // `Protocol`: most often the page navigated between two commands.
             Some(CdpError::BrowserClosed | CdpError::PageClosed | CdpError::Protocol(_)) => {
                 !self.sent || job.request.method.is_safe()
             }

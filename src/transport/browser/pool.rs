@@ -1,4 +1,4 @@
-//! The browsers that are running, and the queue in front of them: first come, first served.
+//! The running browsers, and the FIFO queue of fetches that wait for a page.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -19,15 +19,15 @@ use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::sync::lock_unpoisoned;
 
-/// The browsers of one tier. Starts none before it must; dropping it ends them all and waits for it.
+/// The browsers of one tier. It starts them on demand; dropping it ends them all and waits until they are gone.
 pub(super) struct BrowserPool(Arc<PoolInner>);
 
-/// What the pool, its keeper and the starts under way share.
+/// The state shared by the pool, its supervisor and the launches in progress.
 pub(super) struct PoolInner {
     pub options: BrowserOptions,
     pub limits: PoolLimits,
     page_count: Arc<PageCount>,
-    /// Whoever holds it is next. Fair.
+    /// Held by the fetch at the head of the queue. Fair.
     queue_lock: tokio::sync::Mutex<()>,
     state: Mutex<State>,
 }
@@ -37,32 +37,32 @@ struct State {
     browsers: Vec<Arc<Chromium>>,
     starting: usize,
     waiting: usize,
-    /// Goes up when all are closed: what was started before is not kept.
+    /// Incremented when all browsers are closed: a browser launched before that is discarded.
     epoch: u64,
     is_supervised: bool,
-    /// A start failed while others were running: not again before then.
+    /// Set when a launch failed while other browsers were running: the time of the next launch.
     retry_launch_at: Option<Instant>,
-    /// What the fetch at the door waits for.
+    /// The resource that the fetch at the head of the queue waits for.
     wait_reason: Option<WaitReason>,
 }
 
-/// The pages open in all browsers, and word that something changed.
+/// The number of pages open in all browsers, and a notification of changes.
 struct PageCount {
     open: AtomicUsize,
     changed: watch::Sender<()>,
 }
 
-/// Leave to open one page in a browser.
+/// A permit to open one page in a browser.
 pub(super) struct PageLease {
     pub browser: Arc<Chromium>,
     pub permit: PagePermit,
-    /// How many pages the browser was asked for, this one included.
+    /// Pages leased from this browser so far, this one included.
     pub served: usize,
-    /// It was running before this page was asked for.
+    /// The browser was running before this page was requested.
     pub reused: bool,
 }
 
-/// One open page's share of the bounds; let go of when dropped.
+/// One open page, counted against the limits until dropped.
 pub(super) struct PagePermit {
     usage: Arc<Usage>,
     page_count: Arc<PageCount>,
@@ -72,23 +72,23 @@ impl BrowserPool {
     pub(super) fn new(options: BrowserOptions) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let limits = PoolLimits::new(&options.pool, cores, memory_usage::available());
-        let gate = Arc::new(PageCount { open: AtomicUsize::new(0), changed: watch::Sender::new(()) });
-        let (door, state) = (tokio::sync::Mutex::default(), Mutex::default());
-        Self(Arc::new(PoolInner { options, limits, page_count: gate, queue_lock: door, state }))
+        let page_count = Arc::new(PageCount { open: AtomicUsize::new(0), changed: watch::Sender::new(()) });
+        let (queue_lock, state) = (tokio::sync::Mutex::default(), Mutex::default());
+        Self(Arc::new(PoolInner { options, limits, page_count, queue_lock, state }))
     }
 
-    /// Leave to open a page for `identity` in a browser that plays `cast`, once it is this fetch's turn and there is room. Dropping
-    /// the future leaves the queue. `again`: it had its turn, and is not turned away now.
+    /// Waits in the queue, then returns a permit to open a page for `identity` in a browser with `key`. Dropping
+    /// the future leaves the queue. A fetch that retries (`is_retry`) is accepted even when the queue is full.
     ///
     /// # Errors
-    /// [`ErrorKind::Browser`] when too many wait or no browser can be started, [`ErrorKind::Timeout`]
+    /// [`ErrorKind::Browser`] when the queue is full or no browser can be started, [`ErrorKind::Timeout`]
     /// when no page became free in time.
-    pub(super) async fn acquire(&self, identity: u64, cast: &ProcessKey, again: bool) -> Result<PageLease> {
-        let asked = Instant::now();
-        let _waiting = self.0.enqueue(again)?;
-        let patience = self.0.options.pool.queue_timeout;
-        let turn = tokio::time::timeout(patience, self.0.wait_for_page(identity, cast, asked));
-        turn.await.unwrap_or_else(|_| Err(self.0.timeout_error()))
+    pub(super) async fn acquire(&self, identity: u64, key: &ProcessKey, is_retry: bool) -> Result<PageLease> {
+        let requested_at = Instant::now();
+        let _waiting = self.0.enqueue(is_retry)?;
+        let queue_timeout = self.0.options.pool.queue_timeout;
+        let page = tokio::time::timeout(queue_timeout, self.0.wait_for_page(identity, key, requested_at));
+        page.await.unwrap_or_else(|_| Err(self.0.timeout_error()))
     }
 
     /// Ends all browsers and waits until their processes and folders are gone.
@@ -97,7 +97,7 @@ impl BrowserPool {
         join_all(browsers.iter().map(|browser| browser.close())).await;
     }
 
-    /// The browsers that run now.
+    /// Returns the running browsers.
     #[cfg(test)]
     pub(super) fn browsers(&self) -> Vec<Arc<Chromium>> {
         self.0.browsers()
@@ -116,21 +116,21 @@ impl Drop for BrowserPool {
             browser.process.kill();
         }
         for browser in &browsers {
-            // The keeper may hold one for a moment: its own drop is not enough.
+            // The supervisor may hold a reference for a moment, so dropping ours is not enough.
             browser.process.wait_blocking();
         }
     }
 }
 
 impl PoolInner {
-    fn enqueue(self: &Arc<Self>, again: bool) -> Result<QueuedFetch> {
+    fn enqueue(self: &Arc<Self>, is_retry: bool) -> Result<QueuedFetch> {
         let mut state = self.lock();
         let all = state.waiting + self.page_count.open.load(Ordering::Relaxed);
-        let most = self.limits.pages.saturating_add(self.options.pool.queue);
-        if !again && all >= most {
-            let message = format!("the browser tier is full: {} fetches wait for a page", state.waiting);
+        let max = self.limits.pages.saturating_add(self.options.pool.queue);
+        if !is_retry && all >= max {
+            let message = format!("the browser queue is full: {} fetches wait for a page", state.waiting);
             return Err(Error::new(ErrorKind::Browser, message)
-                .with_hint("fetch fewer at once, or allow more to wait (`browser_queue`)"));
+                .with_hint("lower the concurrency, or allow a longer queue (`browser_queue`)"));
         }
         state.waiting += 1;
         Ok(QueuedFetch(Arc::clone(self)))
@@ -139,43 +139,43 @@ impl PoolInner {
     async fn wait_for_page(
         self: &Arc<Self>,
         identity: u64,
-        cast: &ProcessKey,
-        asked: Instant,
+        key: &ProcessKey,
+        requested_at: Instant,
     ) -> Result<PageLease> {
-        let _door = self.queue_lock.lock().await;
+        let _head_of_queue = self.queue_lock.lock().await;
         let mut changed = self.page_count.changed.subscribe();
-        let mut start: Option<JoinHandle<Result<()>>> = None;
+        let mut launch: Option<JoinHandle<Result<()>>> = None;
         loop {
             changed.mark_unchanged();
-            match self.try_acquire(identity, cast, asked, start.is_none()) {
-                Ok(seat) => return Ok(seat),
-                Err(Placement::Launch) => start = Some(self.launch(cast)),
+            match self.try_acquire(identity, key, requested_at, launch.is_none()) {
+                Ok(lease) => return Ok(lease),
+                Err(Placement::Launch) => launch = Some(self.launch(key)),
                 Err(_) => {}
             }
             tokio::select! {
-                ended = wait_for_launch(&mut start) => {
-                    start = None;
+                ended = wait_for_launch(&mut launch) => {
+                    launch = None;
                     ended?;
                 }
-                // The gate is ours as well: it does not close.
+                // `self` owns the sender, so the channel does not close.
                 _ = changed.changed() => {}
                 () = tokio::time::sleep(MEMORY_POLL) => {}
             }
         }
     }
 
-    /// A seat, or what to do for want of one.
+    /// Returns a lease, or the action to take when no page is free.
     fn try_acquire(
         self: &Arc<Self>,
         identity: u64,
-        cast: &ProcessKey,
-        asked: Instant,
-        may_start: bool,
+        key: &ProcessKey,
+        requested_at: Instant,
+        may_launch: bool,
     ) -> Result<PageLease, Placement> {
         let available = memory_usage::available();
         let mut state = self.lock();
         let all = state.browsers.iter().filter(|browser| browser.is_serving());
-        let (serving, others): (Vec<_>, Vec<_>) = all.partition(|browser| browser.process_key == *cast);
+        let (serving, others): (Vec<_>, Vec<_>) = all.partition(|browser| browser.process_key == *key);
         let candidates: Vec<BrowserCandidate> = serving
             .iter()
             .map(|browser| BrowserCandidate {
@@ -185,32 +185,32 @@ impl PoolInner {
             .collect();
         let open = self.page_count.open.load(Ordering::Relaxed);
         let next = match choose(&self.limits, &candidates, others.len(), open, state.starting, available) {
-            Placement::Take(index) => return Ok(self.lease_page(serving[index], identity, asked)),
+            Placement::Take(index) => return Ok(self.lease_page(serving[index], identity, requested_at)),
             Placement::Launch
-                if !may_start || state.retry_launch_at.is_some_and(|rest| rest > Instant::now()) =>
+                if !may_launch || state.retry_launch_at.is_some_and(|at| at > Instant::now()) =>
             {
                 Placement::Wait(WaitReason::Pages)
             }
             Placement::Replace => {
-                // Whoever has a page in it keeps it; the process ends with the last one.
+                // Its open pages continue; the process ends with the last one.
                 if let Some(other) =
                     others.iter().min_by_key(|other| other.usage.open.load(Ordering::Relaxed))
                 {
-                    other.retire("room for another identity");
+                    other.retire("needed for another identity");
                 }
                 self.notify();
                 Placement::Wait(WaitReason::Pages)
             }
             next => next,
         };
-        state.wait_reason = if let Placement::Wait(why) = next { Some(why) } else { None };
+        state.wait_reason = if let Placement::Wait(reason) = next { Some(reason) } else { None };
         if next == Placement::Launch {
             state.starting += 1;
         }
         Err(next)
     }
 
-    fn lease_page(&self, browser: &Arc<Chromium>, identity: u64, asked: Instant) -> PageLease {
+    fn lease_page(&self, browser: &Arc<Chromium>, identity: u64, requested_at: Instant) -> PageLease {
         browser.add_identity(identity);
         self.page_count.open.fetch_add(1, Ordering::Relaxed);
         browser.usage.open.fetch_add(1, Ordering::Relaxed);
@@ -224,25 +224,25 @@ impl PoolInner {
                 page_count: Arc::clone(&self.page_count),
             },
             served,
-            reused: browser.started_at < asked,
+            reused: browser.started_at < requested_at,
             browser: Arc::clone(browser),
         }
     }
 
-    /// Starts a browser on a task of its own: who waits for it may go, or be served elsewhere first.
-    fn launch(self: &Arc<Self>, cast: &ProcessKey) -> JoinHandle<Result<()>> {
+    /// Launches a browser in a separate task, because the waiting fetch may be dropped or get another page first.
+    fn launch(self: &Arc<Self>, key: &ProcessKey) -> JoinHandle<Result<()>> {
         let starting = LaunchGuard(Arc::clone(self));
-        let (epoch, cast) = (self.lock().epoch, cast.clone());
+        let (epoch, key) = (self.lock().epoch, key.clone());
         let span = info_span!("browser_launch", process.pid = Empty, rungs.browser = Empty);
         let launching = async move {
-            let shared = &starting.0;
-            match Chromium::launch(&shared.options, cast).await {
+            let pool = &starting.0;
+            match Chromium::launch(&pool.options, key).await {
                 Ok(browser) => {
-                    shared.add(Arc::new(browser), epoch).await;
+                    pool.add(Arc::new(browser), epoch).await;
                     Ok(())
                 }
                 Err(error) => {
-                    let mut state = shared.lock();
+                    let mut state = pool.lock();
                     if !state.browsers.iter().any(|browser| browser.is_serving()) {
                         return Err(error);
                     }
@@ -256,7 +256,7 @@ impl PoolInner {
     }
 
     async fn add(self: &Arc<Self>, browser: Arc<Chromium>, epoch: u64) {
-        let (closed, unkept) = {
+        let (closed, unsupervised) = {
             let mut state = self.lock();
             let closed = state.epoch != epoch;
             if !closed {
@@ -266,9 +266,9 @@ impl PoolInner {
         };
         if closed {
             browser.close().await;
-        } else if unkept && let Err(cause) = supervisor::start(Arc::downgrade(self)) {
+        } else if unsupervised && let Err(cause) = supervisor::start(Arc::downgrade(self)) {
             self.lock().is_supervised = false;
-            tracing::warn!(%cause, "no thread to look after the browsers with");
+            tracing::warn!(%cause, "could not start the thread that supervises the browsers");
         }
     }
 
@@ -276,18 +276,18 @@ impl PoolInner {
         self.lock().browsers.clone()
     }
 
-    /// Forgets a browser that has ended.
+    /// Removes a browser that has exited.
     pub(super) fn remove(&self, pid: u32) {
         self.lock().browsers.retain(|browser| browser.pid != pid);
         self.notify();
     }
 
-    /// Tells who waits to look again.
+    /// Makes the fetch at the head of the queue check again.
     pub(super) fn notify(&self) {
         self.page_count.changed.send_replace(());
     }
 
-    /// Whether the keeper may go: there is nothing to look after, and the next start begins one anew.
+    /// Whether the supervisor may exit because no browser is left. The next launch starts a new one.
     pub(super) fn stop_supervision(&self) -> bool {
         let mut state = self.lock();
         let idle = state.browsers.is_empty();
@@ -302,11 +302,15 @@ impl PoolInner {
     }
 
     fn timeout_error(&self) -> Error {
-        let why = self.lock().wait_reason;
-        let error = Error::new(ErrorKind::Timeout, "no page of the browser became free in time");
-        match why {
-            Some(WaitReason::Memory) => error.with_hint("memory is short: free some, or fetch fewer at once"),
-            _ => error.with_hint("fetch fewer at once, or allow more pages (`--browser-pages`)"),
+        let reason = self.lock().wait_reason;
+        let limit = self.options.pool.queue_timeout;
+        let error = Error::new(
+            ErrorKind::Timeout,
+            format!("timed out after {limit:?} waiting for a free browser page"),
+        );
+        match reason {
+            Some(WaitReason::Memory) => error.with_hint("free some memory, or lower the concurrency"),
+            _ => error.with_hint("lower the concurrency, or allow more pages (`--browser-pages`)"),
         }
     }
 
@@ -323,7 +327,7 @@ impl Drop for PagePermit {
     }
 }
 
-/// A fetch in the queue; leaves it when dropped.
+/// A fetch in the queue, until dropped.
 struct QueuedFetch(Arc<PoolInner>);
 
 impl Drop for QueuedFetch {
@@ -332,7 +336,7 @@ impl Drop for QueuedFetch {
     }
 }
 
-/// A browser on its way; over when dropped.
+/// A launch in progress, until dropped.
 struct LaunchGuard(Arc<PoolInner>);
 
 impl Drop for LaunchGuard {
@@ -342,17 +346,17 @@ impl Drop for LaunchGuard {
     }
 }
 
-/// The end of a start, if one is under way.
-async fn wait_for_launch(start: &mut Option<JoinHandle<Result<()>>>) -> Result<()> {
-    match start {
-        Some(start) => start.await.map_err(|cause| {
+/// Waits for the launch in progress; forever when there is none.
+async fn wait_for_launch(launch: &mut Option<JoinHandle<Result<()>>>) -> Result<()> {
+    match launch {
+        Some(launch) => launch.await.map_err(|cause| {
             Error::new(ErrorKind::Browser, "could not start the browser").with_source(cause)
         })?,
         None => std::future::pending().await,
     }
 }
 
-/// Memory tells nobody when there is more of it.
+/// How often available memory is checked: the system does not notify.
 const MEMORY_POLL: Duration = Duration::from_millis(250);
-/// How long after a failed start another one is tried while other browsers serve.
+/// Pause after a failed launch while other browsers are running.
 const LAUNCH_RETRY_DELAY: Duration = Duration::from_secs(5);

@@ -1,6 +1,6 @@
-//! One browser process: started, watched, killed with its whole group and reaped by one thread of
-//! its own. That thread lives exactly as long as the process: the kernel's parent-death signal
-//! fires when the *thread* that spawned ends, so no pooled thread may do it.
+//! One browser process. A dedicated thread starts it, reads its events, kills its whole group and reaps it.
+//! That thread lives exactly as long as the process. The kernel sends the parent-death signal when the
+//! spawning *thread* ends, so a pooled thread must not spawn it.
 
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Seek, SeekFrom};
@@ -24,22 +24,22 @@ use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::sync::lock_unpoisoned;
 
-/// What to start.
+/// How to start a browser process.
 pub(super) struct LaunchSpec {
     pub executable: PathBuf,
     /// Its switches, given the folder for its user data.
     pub switches: SwitchesFn,
-    /// Where its folder is made.
+    /// Parent of its user data folder.
     pub scratch_parent: PathBuf,
     pub ca_file: Option<PathBuf>,
-    /// A window needs a display, and there is none.
+    /// Start Xvfb, because a window needs a display and none is available.
     pub own_display: bool,
 }
 
-/// Makes the switches from the folder for user data.
+/// Returns the switches for a user data folder.
 pub(super) type SwitchesFn = Box<dyn FnOnce(&Path) -> Vec<String> + Send>;
 
-/// A browser process. Dropping it kills it, and waits until it and its folder are gone.
+/// A browser process. Dropping it kills the process and waits until it and its folder are gone.
 pub(super) struct Process {
     state: Arc<Mutex<ProcessState>>,
     finished: watch::Receiver<bool>,
@@ -47,57 +47,57 @@ pub(super) struct Process {
 
 #[derive(Default)]
 struct ProcessState {
-    /// Set while the process is not reaped: only then is the number certain to be ours.
+    /// Set until the process is reaped. After that, another process may have the number.
     pid: Option<Pid>,
     stop: bool,
     stderr_tail: String,
 }
 
 impl Process {
-    /// Starts the process; its messages go to `targets` and to the waiting commands of `connection`.
+    /// Starts the process. Its messages go to `targets` and to the pending commands of `connection`.
     pub(super) async fn start(
-        plan: LaunchSpec,
+        spec: LaunchSpec,
         connection: CdpConnection,
         targets: Arc<BrowserTargets>,
     ) -> Result<Self> {
-        let life = Arc::new(Mutex::new(ProcessState::default()));
+        let state = Arc::new(Mutex::new(ProcessState::default()));
         let (finish, finished) = watch::channel(false);
         let (started, answer) = oneshot::channel();
-        let of_thread = Arc::clone(&life);
-        // Its handle is not kept: `finished` says when it ends.
+        let thread_state = Arc::clone(&state);
+        // The handle is not needed: `finished` signals the end.
         std::thread::Builder::new()
             .name("rungs-browser".to_owned())
             .spawn(move || {
-                supervise(plan, &of_thread, &connection, &targets, started);
+                supervise(spec, &thread_state, &connection, &targets, started);
                 finish.send_replace(true);
             })
-            .map_err(|cause| start_error(cause, "no thread for it"))?;
-        // Made before the answer is waited for: a caller that gives up here kills what was started.
-        let process = Self { state: life, finished };
-        answer.await.map_err(|cause| start_error(io::Error::other(cause), "its supervisor died"))??;
+            .map_err(|cause| start_error(cause, "could not start a thread"))?;
+        // Created before the await: dropping this future then kills the process.
+        let process = Self { state, finished };
+        answer.await.map_err(|cause| start_error(io::Error::other(cause), "its thread ended"))??;
         Ok(process)
     }
 
-    /// The process id, while it runs; its group has the same number.
+    /// Returns the process id while it runs. Its group has the same number.
     pub(super) fn pid(&self) -> Option<u32> {
         lock_unpoisoned(&self.state).pid.map(|pid| pid.as_raw_nonzero().get().cast_unsigned())
     }
 
-    /// What it last said on stderr, once it has ended.
+    /// Returns the last line on stderr, once the process has exited.
     pub(super) fn stderr_tail(&self) -> String {
         lock_unpoisoned(&self.state).stderr_tail.clone()
     }
 
     /// Kills the whole group.
     pub(super) fn kill(&self) {
-        let mut life = lock_unpoisoned(&self.state);
-        life.stop = true;
-        if let Some(pid) = life.pid {
+        let mut state = lock_unpoisoned(&self.state);
+        state.stop = true;
+        if let Some(pid) = state.pid {
             kill_group(pid);
         }
     }
 
-    /// Waits until it is reaped and its folder removed. Whether it came to that within `limit`.
+    /// Waits until the process is reaped and its folder removed. Returns whether that happened within `limit`.
     pub(super) async fn wait_for_exit(&self, limit: Duration) -> bool {
         let mut finished = self.finished.clone();
         tokio::time::timeout(limit, finished.wait_for(|done| *done)).await.is_ok()
@@ -105,13 +105,13 @@ impl Process {
 }
 
 impl Process {
-    /// Whether it is reaped and its folder removed.
+    /// Whether the process is reaped and its folder removed.
     pub(super) fn has_exited(&self) -> bool {
-        // A closed channel means the thread is over, too.
+        // A closed channel also means that the thread ended.
         *self.finished.borrow() || self.finished.has_changed().is_err()
     }
 
-    /// Waits for that, a little while. Blocks.
+    /// Blocks until the process has exited, at most for [`DROP_LIMIT`].
     pub(super) fn wait_blocking(&self) {
         let until = Instant::now() + DROP_LIMIT;
         while !self.has_exited() && Instant::now() < until {
@@ -128,28 +128,28 @@ impl Drop for Process {
 }
 
 fn supervise(
-    plan: LaunchSpec,
-    life: &Mutex<ProcessState>,
+    spec: LaunchSpec,
+    state: &Mutex<ProcessState>,
     connection: &CdpConnection,
     targets: &BrowserTargets,
     started: oneshot::Sender<Result<()>>,
 ) {
-    let (mut child, messages, commands, scratch, display) = match spawn(plan) {
+    let (mut child, messages, commands, scratch, display) = match spawn(spec) {
         Ok(parts) => parts,
         Err(error) => {
             connection.close();
-            // The caller may have given up: then nobody needs the reason.
+            // The receiver is gone when the caller was dropped.
             let _ = started.send(Err(error));
             return;
         }
     };
     let pid = Pid::from_child(&child);
     let watchdog = Watchdog::start(pid, scratch.path())
-        .inspect_err(|cause| tracing::debug!(%cause, "no watchdog for the browser"));
+        .inspect_err(|cause| tracing::debug!(%cause, "could not start the browser's watchdog"));
     {
-        let mut life = lock_unpoisoned(life);
-        life.pid = Some(pid);
-        if life.stop {
+        let mut state = lock_unpoisoned(state);
+        state.pid = Some(pid);
+        if state.stop {
             kill_group(pid);
         }
     }
@@ -158,30 +158,30 @@ fn supervise(
     connection.read_events(messages, |event| targets.on_event(connection, &event));
     connection.close();
     targets.on_browser_closed();
-    reap(&mut child, pid, life, watchdog.ok());
+    reap(&mut child, pid, state, watchdog.ok());
     drop(display);
-    lock_unpoisoned(life).stderr_tail = last_line(&scratch.log()).unwrap_or_default();
+    lock_unpoisoned(state).stderr_tail = last_line(&scratch.log()).unwrap_or_default();
 }
 
-/// Waits for the process to end, makes it end when it does not, and takes its group along.
-fn reap(child: &mut Child, pid: Pid, life: &Mutex<ProcessState>, watchdog: Option<Watchdog>) {
-    let seen_dead = |options: WaitIdOptions| {
+/// Waits for the process to exit, kills it after [`EXIT_GRACE`], and kills its group.
+fn reap(child: &mut Child, pid: Pid, state: &Mutex<ProcessState>, watchdog: Option<Watchdog>) {
+    let is_dead = |options: WaitIdOptions| {
         let peek = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | options;
-        // No child to wait for means it is dead as well.
+        // An error means that there is no child, so it is dead as well.
         rustix::process::waitid(WaitId::Pid(pid), peek).map_or(true, |status| status.is_some())
     };
     let until = Instant::now() + EXIT_GRACE;
-    while !seen_dead(WaitIdOptions::NOHANG) && Instant::now() < until {
+    while !is_dead(WaitIdOptions::NOHANG) && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(5));
     }
-    // Renderers and helpers too. The leader is not reaped yet, so the group is certain to be ours.
+    // Includes renderers and helpers. The leader is not reaped yet, so the group number is still ours.
     kill_group(pid);
-    seen_dead(WaitIdOptions::empty());
-    lock_unpoisoned(life).pid = None;
-    // Before the number can be somebody else's.
+    is_dead(WaitIdOptions::empty());
+    lock_unpoisoned(state).pid = None;
+    // Before the kernel can reuse the number.
     drop(watchdog);
     if let Err(cause) = child.wait() {
-        tracing::debug!(%cause, "the browser was reaped by somebody else");
+        tracing::debug!(%cause, "the browser was already reaped");
     }
     let until = Instant::now() + GROUP_GRACE;
     while rustix::process::test_kill_process_group(pid).is_ok() && Instant::now() < until {
@@ -199,43 +199,43 @@ fn kill_group(pid: Pid) {
 
 type SpawnedProcess = (Child, PipeReader, PipeWriter, UserDataDir, Option<Xvfb>);
 
-fn spawn(plan: LaunchSpec) -> Result<SpawnedProcess> {
-    remove_abandoned(&plan.scratch_parent);
-    let scratch = UserDataDir::create(&plan.scratch_parent).map_err(|cause| {
-        Error::new(ErrorKind::Browser, "could not make a folder for the browser").with_source(cause)
+fn spawn(spec: LaunchSpec) -> Result<SpawnedProcess> {
+    remove_abandoned(&spec.scratch_parent);
+    let scratch = UserDataDir::create(&spec.scratch_parent).map_err(|cause| {
+        Error::new(ErrorKind::Browser, "could not create a folder for the browser").with_source(cause)
     })?;
-    let mut command = Command::new(&plan.executable);
-    command.args((plan.switches)(&scratch.user_data())).env("TMPDIR", scratch.tmp());
-    if let Some(ca_file) = &plan.ca_file {
+    let mut command = Command::new(&spec.executable);
+    command.args((spec.switches)(&scratch.user_data())).env("TMPDIR", scratch.tmp());
+    if let Some(ca_file) = &spec.ca_file {
         command.env("HOME", certificates::create_home(scratch.path(), ca_file)?).env_remove("XDG_DATA_HOME");
     }
-    let display = if plan.own_display { Some(Xvfb::start(scratch.path())?) } else { None };
+    let display = if spec.own_display { Some(Xvfb::start(scratch.path())?) } else { None };
     if let Some(display) = &display {
         display.set_environment(&mut command);
     }
-    let name = plan.executable.display().to_string();
+    let name = spec.executable.display().to_string();
     let (child, messages, commands) =
         spawn_with_pipes(command, &scratch.log()).map_err(|cause| start_error(cause, &name))?;
-    tracing::debug!(pid = child.id(), browser = name, "started a browser");
+    tracing::debug!(pid = child.id(), browser = name, "started browser process");
     Ok((child, messages, commands, scratch, display))
 }
 
 fn spawn_with_pipes(mut command: Command, log: &Path) -> io::Result<(Child, PipeReader, PipeWriter)> {
     let (for_browser, commands) = io::pipe()?;
     let (messages, from_browser) = io::pipe()?;
-    // Out of the way of the two numbers they get in the child.
+    // Numbers that do not collide with 3 and 4, which they get in the child.
     let reads = rustix::io::fcntl_dupfd_cloexec(for_browser.as_fd(), 10)?;
     let writes = rustix::io::fcntl_dupfd_cloexec(from_browser.as_fd(), 10)?;
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(log)?).process_group(0);
     set_up_child(&mut command, reads, writes);
     let child = command.spawn()?;
-    // `command` owns the child's ends: they must close here for the end of the pipe to be seen.
+    // `command` owns the child's ends. They must be closed here so that the reader sees the end of the pipe.
     drop(command);
     Ok((child, messages, commands))
 }
 
-/// In the child: descriptors 3 and 4 for the pipe, and death when our thread dies.
-#[expect(unsafe_code, reason = "pre_exec and fixed descriptor numbers cannot be had safely")]
+/// Sets up the child: descriptors 3 and 4 for the pipes, and the parent-death signal.
+#[expect(unsafe_code, reason = "pre_exec and fixed descriptor numbers have no safe API")]
 fn set_up_child(command: &mut Command, reads: OwnedFd, writes: OwnedFd) {
     use std::mem::ManuallyDrop;
     use std::os::fd::FromRawFd;
@@ -249,7 +249,7 @@ fn set_up_child(command: &mut Command, reads: OwnedFd, writes: OwnedFd) {
             }
         }
         for (fd, number) in [(&reads, 3), (&writes, 4)] {
-            // SAFETY: only dup2 sees it, which takes a closed number as well as an open one, and it
+            // SAFETY: only dup2 uses it, which accepts a closed number as well as an open one, and it
             // is never dropped. The child execs right away, so nothing else relies on the number.
             let mut target = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(number) });
             rustix::io::dup2(fd, &mut target)?;
@@ -264,7 +264,7 @@ fn start_error(cause: io::Error, what: &str) -> Error {
     Error::from_io(ErrorKind::Browser, format!("could not start the browser ({what})"), cause)
 }
 
-/// The last line with something in it.
+/// Returns the last line that is not blank.
 fn last_line(log: &Path) -> io::Result<String> {
     let mut file = File::open(log)?;
     let length = file.metadata()?.len();
@@ -276,9 +276,9 @@ fn last_line(log: &Path) -> io::Result<String> {
     Ok(crate::redact::escape_terminal(line.trim()))
 }
 
-/// How long a browser that closed its pipe may take to end by itself.
+/// How long a browser that closed its pipe may take to exit by itself.
 const EXIT_GRACE: Duration = Duration::from_secs(2);
-/// How long killed helpers may take to go.
+/// How long killed helpers may take to exit.
 const GROUP_GRACE: Duration = Duration::from_millis(200);
 /// How long a drop may block.
 const DROP_LIMIT: Duration = Duration::from_secs(5);

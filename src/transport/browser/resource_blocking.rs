@@ -1,25 +1,25 @@
-//! What a page is kept from loading: by the browser, before a request is made, so that no other request changes.
+//! Blocks resources in the browser, before a request is sent, so that other requests do not change.
 
 use chromiumoxide::cdp::browser_protocol::{fetch, network};
 
 use super::connection::CdpConnection;
 use crate::render::ResourceKind;
 
-/// The requests to pause, so that they can be refused.
+/// Returns the patterns of requests to pause, so that they can be blocked.
 pub(super) fn request_patterns(block: &[ResourceKind]) -> impl Iterator<Item = fetch::RequestPattern> {
-    block.iter().filter_map(|load| resource_type(*load)).map(|kind| fetch::RequestPattern {
+    block.iter().filter_map(|resource| resource_type(*resource)).map(|kind| fetch::RequestPattern {
         resource_type: Some(kind),
         request_stage: Some(fetch::RequestStage::Request),
         ..Default::default()
     })
 }
 
-/// Whether a paused request of this resource type, in the protocol's name, is refused.
+/// Whether a paused request of this resource type, as named in the protocol, is blocked.
 pub(super) fn is_blocked(block: &[ResourceKind], kind: &str) -> bool {
-    block.iter().filter_map(|load| resource_type(*load)).any(|refused| refused.as_ref() == kind)
+    block.iter().filter_map(|resource| resource_type(*resource)).any(|blocked| blocked.as_ref() == kind)
 }
 
-/// Keeps a frame from it that has a session of its own.
+/// Blocks the resources in a frame that has its own session.
 pub(super) fn block_in_frame(connection: &CdpConnection, session: &str, block: &[ResourceKind]) {
     let patterns: Vec<_> = request_patterns(block).collect();
     if !patterns.is_empty() {
@@ -32,8 +32,8 @@ pub(super) fn block_in_frame(connection: &CdpConnection, session: &str, block: &
     }
 }
 
-fn resource_type(load: ResourceKind) -> Option<network::ResourceType> {
-    match load {
+fn resource_type(resource: ResourceKind) -> Option<network::ResourceType> {
+    match resource {
         ResourceKind::Images => Some(network::ResourceType::Image),
         ResourceKind::Fonts => Some(network::ResourceType::Font),
         ResourceKind::Media => Some(network::ResourceType::Media),
@@ -41,7 +41,7 @@ fn resource_type(load: ResourceKind) -> Option<network::ResourceType> {
     }
 }
 
-/// Refuses the hosts of the shipped list and all below them.
+/// Returns the command that blocks the hosts of the shipped list and their subdomains.
 pub(super) fn block_trackers() -> network::SetBlockedUrLsParams {
     let patterns = hosts(TRACKERS).flat_map(|host| [format!("*://{host}:*/*"), format!("*://*.{host}:*/*")]);
     network::SetBlockedUrLsParams {

@@ -1,4 +1,4 @@
-//! From the browser's record of a document to an answer. No I/O.
+//! Converts the browser's events about a document to a response. No I/O.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::limits::Limits;
 use crate::response::{Body, BrowserOutput, HttpVersion, RawResponse, Redirect};
 use crate::trace::Timings;
 
-/// The answer's head, before its body is known.
+/// A response without its body.
 pub(super) struct ResponseHead {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -26,23 +26,22 @@ pub(super) struct ResponseHead {
 }
 
 impl ResponseHead {
-    /// Reads `document`; `shown` is the page's address now, when it has one.
+    /// Reads `document`. `page_url` is the page's current URL, when known.
     pub(super) fn from_document(
         document: &MainDocument,
-        shown: Option<&str>,
-        bounds: &Limits,
+        page_url: Option<&str>,
+        limits: &Limits,
     ) -> Result<Self> {
-        let response = document
-            .response
-            .as_ref()
-            .ok_or_else(|| Error::new(ErrorKind::Browser, "the page's document came from no server"))?;
+        let response = document.response.as_ref().ok_or_else(|| {
+            Error::new(ErrorKind::Browser, "the page's document did not come from a server")
+        })?;
         let status = parse_status(response.status)?;
-        let url = shown.and_then(|shown| Url::parse(shown).ok()).or_else(|| Url::parse(&response.url).ok());
+        let url = page_url.and_then(|url| Url::parse(url).ok()).or_else(|| Url::parse(&response.url).ok());
         let redirects = document.redirects.iter();
         Ok(Self {
             status,
-            headers: headers(wire_fields(document, response), bounds)?,
-            url: url.ok_or_else(|| Error::new(ErrorKind::Browser, "the page has no address"))?,
+            headers: headers(wire_fields(document, response), limits)?,
+            url: url.ok_or_else(|| Error::new(ErrorKind::Browser, "the page has no valid URL"))?,
             version: parse_version(&response.protocol),
             redirects: redirects
                 .filter_map(|(url, status)| {
@@ -54,29 +53,29 @@ impl ResponseHead {
         })
     }
 
-    /// Reads an answer that no page showed.
+    /// Reads a paused response, which the page does not show.
     pub(super) fn from_paused(
-        held: &PausedResponse,
+        paused: &PausedResponse,
         document: &MainDocument,
-        bounds: &Limits,
+        limits: &Limits,
     ) -> Result<Self> {
         let text = document.wire.as_ref().and_then(|wire| wire.text.as_deref());
-        // Over HTTP/2 there is no such text.
+        // The raw head exists only over HTTP/1.
         let protocol = text.and_then(|text| text.split(' ').next()).unwrap_or("h2").to_ascii_lowercase();
         let response = NetworkResponse {
-            url: held.url.clone(),
-            status: held.status,
-            mime_type: held.mime_type(),
+            url: paused.url.clone(),
+            status: paused.status,
+            mime_type: paused.mime_type(),
             protocol,
             ..NetworkResponse::default()
         };
         let document = MainDocument { response: Some(response), ..document.clone() };
-        let mut answered = Self::from_document(&document, None, bounds)?;
-        answered.output.usage.settled = true;
-        Ok(answered)
+        let mut head = Self::from_document(&document, None, limits)?;
+        head.output.usage.settled = true;
+        Ok(head)
     }
 
-    /// The browser decoded the text already: what is in `body` now is UTF-8, and the head says so.
+    /// Sets the charset of Content-Type to UTF-8, because the browser has decoded the text.
     pub(super) fn set_utf8(&mut self) {
         let kind = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let essence = kind.and_then(|kind| kind.split(';').next()).unwrap_or("text/html").trim();
@@ -99,17 +98,18 @@ impl ResponseHead {
     }
 }
 
-/// Whether the page shows this document as a DOM of its own, not in a viewer.
+/// Whether the page shows this document as its own DOM, not in a viewer.
 pub(super) fn is_markup(response: &NetworkResponse) -> bool {
     matches!(response.mime_type.as_str(), "text/html" | "application/xhtml+xml")
 }
 
 fn parse_status(code: u16) -> Result<StatusCode> {
-    StatusCode::from_u16(code)
-        .map_err(|cause| Error::new(ErrorKind::Protocol, "the answer has no valid status").with_source(cause))
+    StatusCode::from_u16(code).map_err(|cause| {
+        Error::new(ErrorKind::Protocol, "the response has an invalid status").with_source(cause)
+    })
 }
 
-/// The document's header fields, in the order they came in where the browser tells it.
+/// Returns the document's header fields, in the order received where the browser reports it.
 fn wire_fields(document: &MainDocument, response: &NetworkResponse) -> Vec<(String, String)> {
     let wire = document.wire.as_ref().filter(|wire| wire.status == response.status);
     if let Some(text) = wire.and_then(|wire| wire.text.as_deref()) {
@@ -119,14 +119,14 @@ fn wire_fields(document: &MainDocument, response: &NetworkResponse) -> Vec<(Stri
     let listed = document.fields.as_ref().filter(|(status, _)| *status == response.status);
     let mut fields = listed.map_or_else(Vec::new, |(_, fields)| fields.clone());
     let known = |name: &str| fields.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
-    // Set-Cookie is told here alone.
+    // Only these include Set-Cookie.
     let mut rest: Vec<_> = wire
         .map_or(&response.headers, |wire| &wire.headers)
         .iter()
         .filter(|(name, _)| !known(name))
         .collect();
     rest.sort_unstable();
-    // Repeated fields come as one, their values separated by line feeds.
+    // Repeated fields are joined, their values separated by line feeds.
     let one = |(name, values): (&String, &String)| {
         values.split('\n').map(|value| (name.clone(), value.to_owned())).collect::<Vec<_>>()
     };
@@ -135,14 +135,15 @@ fn wire_fields(document: &MainDocument, response: &NetworkResponse) -> Vec<(Stri
     fields
 }
 
-fn headers(fields: Vec<(String, String)>, bounds: &Limits) -> Result<HeaderMap> {
+fn headers(fields: Vec<(String, String)>, limits: &Limits) -> Result<HeaderMap> {
     let mut map = HeaderMap::new();
     for (name, value) in fields {
-        // Pseudo headers are no header names.
+        // Skips pseudo headers, which are not valid header names.
         let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { continue };
         let Ok(value) = HeaderValue::from_str(value.trim()) else { continue };
-        if map.len() >= bounds.max_header_fields {
-            return Err(Error::new(ErrorKind::Protocol, "the answer has too many header fields"));
+        if map.len() >= limits.max_header_fields {
+            let message = format!("the response has more than {} header fields", limits.max_header_fields);
+            return Err(Error::new(ErrorKind::Protocol, message));
         }
         map.append(name, value);
     }
@@ -165,7 +166,7 @@ fn timings(timing: &ResourceTiming) -> Timings {
     let mut timings = Timings::default();
     timings.dns = span(timing.dns_start, timing.dns_end);
     timings.tls = span(timing.ssl_start, timing.ssl_end);
-    // Chromium counts the handshake as part of connecting.
+    // Chromium's connect time includes the TLS handshake.
     timings.connect = span(timing.connect_start, timing.connect_end).saturating_sub(timings.tls);
     let first = if timing.receive_headers_start > 0.0 {
         timing.receive_headers_start
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn repeated_headers_are_taken_apart() {
+    fn repeated_headers_are_split() {
         let document = document(&[("set-cookie", "a=1\nb=2"), (":status", "200")]);
         let head = ResponseHead::from_document(&document, None, &Limits::default()).unwrap();
         let cookies: Vec<_> = head.headers.get_all("set-cookie").iter().collect();
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn decoded_text_says_utf8() {
+    fn decoded_text_is_labelled_utf8() {
         let document = document(&[("content-type", "text/html; charset=iso-8859-1")]);
         let mut head =
             ResponseHead::from_document(&document, Some("http://a.example/#x"), &Limits::default()).unwrap();

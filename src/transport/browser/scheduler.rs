@@ -1,32 +1,33 @@
-//! Who may open a page where: settings of the pool, and the choice among its browsers. No I/O.
+//! Settings of the pool, and the choice of the browser for a page. No I/O.
 
 use std::time::Duration;
 
-/// How many browsers and pages there may be, and for how long.
+/// Limits on the number, age and size of browsers and pages.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BrowserPoolOptions {
-    /// The most pages at once, in all browsers together. Default: one a core, at least 2, as far as
-    /// memory has room for them.
+    /// Maximum of open pages, in all browsers together. Default: one per core, at least 2, as far as
+    /// memory allows.
     pub pages: Option<usize>,
-    /// The most browser processes that take pages. Default: one for every 16 pages, and as many
-    /// more as there are pages for identities that cannot share a process.
+    /// Maximum of browser processes that accept pages. Default: one per 16 pages; identities that cannot
+    /// share a process may have more, up to one per page.
     pub processes: Option<usize>,
-    /// The most fetches that wait for a page; one more fails at once. Default: 256.
+    /// Maximum of fetches that wait for a page; one more fails at once. Default: 256.
     pub queue: usize,
-    /// The longest a fetch waits for a page. Default: 2 min.
+    /// How long a fetch waits for a page. Default: 2 min.
     pub queue_timeout: Duration,
-    /// A browser is replaced after this many pages. Default: 200.
+    /// Pages after which a browser is replaced. Default: 200.
     pub recycle_pages: usize,
-    /// A browser is replaced when it is this old. Default: 1 h.
+    /// Age at which a browser is replaced. Default: 1 h.
     pub recycle_age: Duration,
-    /// A browser is replaced when it takes this many bytes (PSS of all its processes). Default:
-    /// 2 GiB, or half of the memory available at start where that is less, but at least 768 MiB.
+    /// Memory at which a browser is replaced, in bytes (PSS of all its processes). Default: 2 GiB, or half of
+    /// the memory available at start if that is less, but at least 768 MiB.
     pub recycle_pss: Option<u64>,
-    /// How long the pages of a browser that is replaced may take to end. Default: 90 s.
+    /// How long the open pages of a replaced browser may take to finish. Default: 90 s.
     pub drain_timeout: Duration,
-    /// A browser that does not answer for this long is killed. Default: 10 s.
+    /// A browser that does not reply for this long is killed. Default: 10 s.
     pub hang_timeout: Duration,
-    /// Memory that stays free, in bytes: no page or browser is started into it. Default: 128 MiB.
+    /// Memory that stays free, in bytes. Pages and browsers that would use it are not started.
+    /// Default: 128 MiB.
     pub reserve: u64,
 }
 
@@ -47,13 +48,13 @@ impl Default for BrowserPoolOptions {
     }
 }
 
-/// The pool's sizes, the machine looked at.
+/// The pool's limits, resolved for this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PoolLimits {
     /// In all browsers.
     pub pages: usize,
     pub processes: usize,
-    /// Those of identities that cannot share a process together.
+    /// Including the processes of identities that cannot share one.
     pub total_processes: usize,
     /// In one browser.
     pub pages_per_process: usize,
@@ -62,18 +63,18 @@ pub(super) struct PoolLimits {
 }
 
 impl PoolLimits {
-    /// `available` is memory in bytes, where it is known.
+    /// Resolves the defaults. `available` is memory in bytes, where it is known.
     pub(super) fn new(options: &BrowserPoolOptions, cores: usize, available: Option<u64>) -> Self {
-        let room = |each: u64| match available {
+        let max_by_memory = |each: u64| match available {
             Some(bytes) => {
                 usize::try_from(bytes.saturating_sub(options.reserve) / each).unwrap_or(usize::MAX)
             }
             None => usize::MAX,
         };
-        let pages = options.pages.unwrap_or_else(|| cores.max(2).min(room(PAGE_MEMORY))).max(1);
+        let pages = options.pages.unwrap_or_else(|| cores.max(2).min(max_by_memory(PAGE_MEMORY))).max(1);
         let processes = options
             .processes
-            .unwrap_or_else(|| pages.div_ceil(PAGES_PER_PROCESS).min(room(PROCESS_MEMORY)))
+            .unwrap_or_else(|| pages.div_ceil(PAGES_PER_PROCESS).min(max_by_memory(PROCESS_MEMORY)))
             .clamp(1, pages);
         let half = available.map_or(u64::MAX, |bytes| bytes / 2);
         let recycle_pss = options.recycle_pss.unwrap_or_else(|| half.clamp(768 * MIB, 2048 * MIB));
@@ -88,35 +89,35 @@ impl PoolLimits {
     }
 }
 
-/// A browser, as far as the choice goes.
+/// The properties of a browser that the choice depends on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BrowserCandidate {
     pub open: usize,
-    /// The identity has its context there.
+    /// The identity has a context in this browser.
     pub has_identity: bool,
 }
 
-/// What is to be done for the fetch whose turn it is.
+/// The action for the fetch at the head of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Placement {
     /// Open a page in the browser of this index.
     Take(usize),
     Launch,
-    /// Give up a browser that this fetch's identity cannot use.
+    /// Retire a browser that this fetch's identity cannot use.
     Replace,
     Wait(WaitReason),
 }
 
-/// What a fetch waits for.
+/// The resource that a fetch waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WaitReason {
     Pages,
     Memory,
 }
 
-/// Chooses among the browsers that take pages: the candidates, and `others` that this fetch's identity
-/// cannot use. `open` counts the pages of all browsers, those being
-/// replaced too; `starting` is how many browsers are on their way.
+/// Chooses among the browsers that accept pages: the candidates, and `others` that this fetch's identity
+/// cannot use. `open` counts the pages of all browsers, including those being replaced. `starting` counts
+/// the launches in progress.
 pub(super) fn choose(
     limits: &PoolLimits,
     candidates: &[BrowserCandidate],
@@ -130,7 +131,7 @@ pub(super) fn choose(
     }
     let fits = |need: u64| available.is_none_or(|bytes| bytes >= limits.reserve.saturating_add(need));
     let free = candidates.iter().enumerate().filter(|(_, browser)| browser.open < limits.pages_per_process);
-    // At home its cache and storage are; elsewhere the least busy.
+    // The identity's own browser has its cache and storage; otherwise the least busy one.
     let best = free.min_by_key(|(_, browser)| (!browser.has_identity, browser.open)).map(|(index, _)| index);
     match best {
         Some(index) if fits(PAGE_MEMORY) => Placement::Take(index),
@@ -145,9 +146,9 @@ pub(super) fn choose(
 }
 
 const MIB: u64 = 1024 * 1024;
-/// A page in a context of its own takes some 65 MB when it is small.
+/// A small page in a separate context uses about 65 MB.
 const PAGE_MEMORY: u64 = 128 * MIB;
-/// A browser with nothing open takes some 400 MB.
+/// A browser without open pages uses about 400 MB.
 const PROCESS_MEMORY: u64 = 512 * MIB;
 const PAGES_PER_PROCESS: usize = 16;
 
@@ -183,8 +184,8 @@ mod tests {
     }
 
     #[test]
-    fn home_comes_before_the_least_busy_and_a_full_pool_waits() {
-        let browser = |open, home| BrowserCandidate { open, has_identity: home };
+    fn the_identity_s_browser_comes_before_the_least_busy_one_and_a_full_pool_waits() {
+        let browser = |open, has_identity| BrowserCandidate { open, has_identity };
         let two = limits(4, 2);
         let much = Some(u64::MAX);
         for (candidates, open, starting, available, want) in [
@@ -192,7 +193,7 @@ mod tests {
             (&[], 0, 0, None, Placement::Launch),
             (&[], 0, 0, Some(512 * MIB), Placement::Wait(WaitReason::Memory)),
             (&[], 0, 2, much, Placement::Wait(WaitReason::Pages)),
-            // What is left of a browser being replaced counts.
+            // The open pages of a browser being replaced count.
             (&[], 4, 0, much, Placement::Wait(WaitReason::Pages)),
             (&[browser(1, false), browser(0, false)], 1, 0, much, Placement::Take(1)),
             (&[browser(1, true), browser(0, false)], 1, 0, much, Placement::Take(0)),

@@ -1,5 +1,5 @@
-//! The thread that looks after the browsers of a pool: replaces those past their bounds, ends those
-//! that no longer answer, buries the dead. No runtime is needed for it, and none waits for it.
+//! The thread that supervises the browsers of a pool. It recycles browsers that exceed a limit, kills those
+//! that do not reply, and removes those that exited. It needs no async runtime.
 
 use std::io;
 use std::sync::Weak;
@@ -12,7 +12,7 @@ use super::pool::PoolInner;
 
 /// Starts the thread. It ends with the pool, or when no browser is left.
 pub(super) fn start(pool: Weak<PoolInner>) -> io::Result<()> {
-    let thread = std::thread::Builder::new().name("rungs-keeper".to_owned());
+    let thread = std::thread::Builder::new().name("rungs-supervise".to_owned());
     thread.spawn(move || supervise(&pool)).map(drop)
 }
 
@@ -39,7 +39,7 @@ fn supervise(pool: &Weak<PoolInner>) {
     }
 }
 
-/// What a browser takes now. Its contexts that nobody uses are let go of, too.
+/// Records the browser's memory and disposes of its idle contexts.
 fn sample(browser: &Chromium) {
     if let Some(bytes) = memory_usage::pss(browser.pid) {
         browser.usage.pss.store(bytes, Ordering::Relaxed);
@@ -51,18 +51,18 @@ fn sample(browser: &Chromium) {
 
 fn check(pool: &PoolInner, browser: &Chromium, now: Instant) {
     let options = &pool.options.pool;
-    let stage = browser.lifecycle();
+    let lifecycle = browser.lifecycle();
     if !browser.connection.is_alive() {
         if browser.process.has_exited() {
-            if matches!(stage, Lifecycle::Serving | Lifecycle::Draining(_)) {
+            if matches!(lifecycle, Lifecycle::Serving | Lifecycle::Draining(_)) {
                 let said = browser.process.stderr_tail();
-                tracing::warn!(pid = browser.pid, reason = "it ended by itself", said, "a browser crashed");
+                tracing::warn!(pid = browser.pid, reason = "unexpected exit", said, "browser crashed");
             }
             pool.remove(browser.pid);
         }
         return;
     }
-    match stage {
+    match lifecycle {
         Lifecycle::Serving => {
             if let Some(reason) = recycle_reason(pool, browser, now) {
                 browser.retire(reason);
@@ -71,23 +71,23 @@ fn check(pool: &PoolInner, browser: &Chromium, now: Instant) {
         }
         Lifecycle::Draining(since) if browser.usage.open.load(Ordering::Relaxed) == 0 => {
             let took = now.saturating_duration_since(since);
-            tracing::debug!(pid = browser.pid, ?took, "a browser has drained");
+            tracing::debug!(pid = browser.pid, ?took, "browser drained");
             browser.set_lifecycle(Lifecycle::Closing(now));
             browser.request_close();
             return;
         }
         Lifecycle::Draining(since) if now.saturating_duration_since(since) > options.drain_timeout => {
-            return kill(browser, "its pages did not end in time");
+            return kill(browser, "drain timeout exceeded");
         }
         Lifecycle::Closing(since) if now.saturating_duration_since(since) > CLOSE_LIMIT => {
-            return kill(browser, "it did not end when asked to");
+            return kill(browser, "close timeout exceeded");
         }
         Lifecycle::Draining(_) | Lifecycle::Closing(_) | Lifecycle::Killed => {}
     }
-    if matches!(stage, Lifecycle::Serving | Lifecycle::Draining(_))
+    if matches!(lifecycle, Lifecycle::Serving | Lifecycle::Draining(_))
         && browser.is_hung(now, options.hang_timeout)
     {
-        kill(browser, "it does not answer");
+        kill(browser, "hang timeout exceeded");
     }
 }
 
@@ -98,13 +98,13 @@ fn recycle_reason(pool: &PoolInner, browser: &Chromium, now: Instant) -> Option<
     (browser.usage.pss.load(Ordering::Relaxed) > pool.limits.recycle_pss).then_some("memory")
 }
 
-/// Its pages learn of it at once, by the end of the pipe.
+/// Kills the browser. Its pages fail at once, because the pipe closes.
 fn kill(browser: &Chromium, reason: &str) {
-    tracing::warn!(pid = browser.pid, reason, "killing a browser");
+    tracing::warn!(pid = browser.pid, reason, "killing browser");
     browser.set_lifecycle(Lifecycle::Killed);
     browser.process.kill();
 }
 
 const TICK: Duration = Duration::from_millis(250);
-/// How often memory is looked at: the kernel walks every mapping for it.
+/// How often memory is sampled: for each sample, the kernel walks every mapping.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(3);

@@ -1,7 +1,7 @@
-//! The browser's command line: one function from settings to switches, no I/O.
+//! Builds the browser's command line from its settings. No I/O.
 //!
-//! Recipe: headless=new without any automation switch, so that what a page sees is what the same
-//! browser shows when opened by hand. Measured on Chromium 156 (Debian, Linux), November 2026.
+//! The switches are headless=new without any automation switch, so that a page sees the same values as in a
+//! browser that a user opened. Measured on Chromium 156 (Debian, Linux), November 2026.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -10,17 +10,17 @@ use super::BrowserOptions;
 use crate::fingerprint::profile::Browser;
 use crate::identity::Identity;
 
-/// What holds for a whole process: identities that differ in it cannot share one.
+/// The settings of a whole process. Identities with different keys cannot share a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ProcessKey {
     user_agent: String,
     languages: Vec<String>,
-    /// UDP would go around a proxy.
+    /// Whether a proxy is used. UDP would bypass it, so it is disabled then.
     proxied: bool,
 }
 
 impl ProcessKey {
-    /// What `identity`, which wears `browser`, asks of its process.
+    /// Returns the key for `identity`, whose browser profile is `browser`.
     pub(super) fn for_identity(identity: &Identity, browser: &Browser) -> Self {
         Self {
             user_agent: browser.user_agent.clone(),
@@ -30,16 +30,16 @@ impl ProcessKey {
     }
 }
 
-/// The switches for one process.
-pub(super) fn switches(options: &BrowserOptions, cast: &ProcessKey, data: &Path, root: bool) -> Vec<String> {
+/// Returns the switches for one process.
+pub(super) fn switches(options: &BrowserOptions, key: &ProcessKey, data: &Path, root: bool) -> Vec<String> {
     let mut all: Vec<String> = ALWAYS.iter().map(|&text| text.to_owned()).collect();
     all.push(format!("--user-data-dir={}", data.display()));
-    all.push(format!("--user-agent={}", cast.user_agent));
-    if let Some(first) = cast.languages.first() {
+    all.push(format!("--user-agent={}", key.user_agent));
+    if let Some(first) = key.languages.first() {
         all.push(format!("--lang={first}"));
-        all.push(format!("--accept-lang={}", cast.languages.join(",")));
+        all.push(format!("--accept-lang={}", key.languages.join(",")));
     }
-    if cast.proxied {
+    if key.proxied {
         all.push(NO_UDP.to_owned());
     }
     if options.headful {
@@ -92,7 +92,7 @@ const ALWAYS: &[&str] = &[
     "--disable-quic",
     "--ignore-gpu-blocklist",
 ];
-/// Only behind a proxy: without one, a browser that gathers no candidates is an odd one.
+/// Only behind a proxy: without one, a browser that gathers no ICE candidates is conspicuous.
 const NO_UDP: &str = "--webrtc-ip-handling-policy=disable_non_proxied_udp";
 const HEADLESS: &[&str] = &[
     "--headless=new",
@@ -110,19 +110,19 @@ mod tests {
     fn line(options: &BrowserOptions, root: bool) -> String {
         let profile = Profile::named("chrome-156-linux").unwrap();
         let identity = Identity::new("test", std::sync::Arc::clone(&profile), None);
-        let cast = ProcessKey::for_identity(&identity, profile.browser.as_ref().unwrap());
-        switches(options, &cast, Path::new("/d"), root).join("\n")
+        let key = ProcessKey::for_identity(&identity, profile.browser.as_ref().unwrap());
+        switches(options, &key, Path::new("/d"), root).join("\n")
     }
 
     #[test]
-    fn the_sandbox_goes_only_when_root() {
+    fn the_sandbox_is_off_only_for_root() {
         let options = BrowserOptions::default();
         assert!(!line(&options, false).contains("--no-sandbox"));
         assert!(line(&options, true).contains("--no-sandbox"));
     }
 
     #[test]
-    fn no_switch_says_automation() {
+    fn no_switch_reveals_automation() {
         let all = line(&BrowserOptions::default(), true);
         for tell in ["--enable-automation", "--disable-popup-blocking", "--hide-scrollbars", "HeadlessChrome"]
         {

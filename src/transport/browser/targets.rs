@@ -1,5 +1,5 @@
-//! Every target the browser opens, from its first moment: it starts paused, is dressed as the
-//! identity, and only then runs. Pages nobody here asked for (popups) are closed.
+//! Tracks all targets of a browser. Each target starts paused, gets the identity's emulation, and only then
+//! runs. Pages that rungs did not open (popups) are closed.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -24,7 +24,7 @@ use crate::sync::lock_unpoisoned;
 #[derive(Default)]
 pub(super) struct BrowserTargets {
     state: Mutex<State>,
-    /// A page was attached, or the browser went.
+    /// Notifies when a page is attached or the browser has exited.
     changed: Notify,
 }
 
@@ -39,40 +39,40 @@ struct State {
 
 struct ContextEntry {
     emulation: Arc<Emulation>,
-    /// Pages asked for and not claimed yet.
+    /// Pages requested and not claimed yet.
     expected: usize,
 }
 
 struct TargetSession {
     context: String,
-    /// For a page of ours; a worker or frame has none.
+    /// Set for a page that rungs opened; workers and frames have none.
     watcher: Option<Arc<PageWatcher>>,
-    /// What a frame does not load: what its page does not.
+    /// Resources that a frame does not load, the same as for its page.
     block: Vec<ResourceKind>,
-    /// What a page holds (its permit, its context) until the browser says it is gone.
+    /// The page's permit and context, held until the browser reports that the page is closed.
     guard: Option<Box<dyn Any + Send + Sync>>,
 }
 
-/// A page of ours as it was attached.
+/// A page that rungs opened, when attached.
 pub(super) struct AttachedPage {
     pub session: String,
     pub watcher: Arc<PageWatcher>,
 }
 
 impl BrowserTargets {
-    /// Everything in `context` wears `wear` from now on.
-    pub(super) fn register_context(&self, context: &str, wear: Emulation) {
+    /// Applies `emulation` to all later targets in `context`.
+    pub(super) fn register_context(&self, context: &str, emulation: Emulation) {
         self.lock()
             .contexts
-            .insert(context.to_owned(), ContextEntry { emulation: Arc::new(wear), expected: 0 });
+            .insert(context.to_owned(), ContextEntry { emulation: Arc::new(emulation), expected: 0 });
     }
 
-    /// Forgets a disposed context.
+    /// Removes a disposed context.
     pub(super) fn remove_context(&self, context: &str) {
         self.lock().contexts.remove(context);
     }
 
-    /// Announces that a page of ours is about to be made in `context`.
+    /// Announces that a page is about to be created in `context`.
     pub(super) fn expect_page(self: &Arc<Self>, context: &str) -> PendingTarget {
         if let Some(context) = self.lock().contexts.get_mut(context) {
             context.expected += 1;
@@ -80,7 +80,7 @@ impl BrowserTargets {
         PendingTarget { targets: Arc::clone(self), context: context.to_owned() }
     }
 
-    /// Waits until `target` is attached. `None` when the browser is gone.
+    /// Waits until `target` is attached. `None` when the browser has exited.
     pub(super) async fn claim(&self, target: &str) -> Option<AttachedPage> {
         loop {
             let changed = self.changed.notified();
@@ -90,67 +90,67 @@ impl BrowserTargets {
                     return None;
                 }
                 if let Some(session) = state.unclaimed.remove(target) {
-                    let watch = state.sessions.get(&session)?.watcher.clone()?;
-                    return Some(AttachedPage { session, watcher: watch });
+                    let watcher = state.sessions.get(&session)?.watcher.clone()?;
+                    return Some(AttachedPage { session, watcher });
                 }
             }
             changed.await;
         }
     }
 
-    /// Lets go of `held` once the session of a page has ended: a closed page is gone only then.
-    pub(super) fn attach_guard(&self, session: &str, held: Box<dyn Any + Send + Sync>) {
+    /// Drops `guard` once the session of a page has ended, because only then is the page closed.
+    pub(super) fn attach_guard(&self, session: &str, guard: Box<dyn Any + Send + Sync>) {
         if let Some(session) = self.lock().sessions.get_mut(session) {
-            session.guard = Some(held);
+            session.guard = Some(guard);
         }
     }
 
-    /// Pages of `context` that nobody asked for: they came while one was expected.
+    /// Returns the pages of `context` that rungs did not open. They were attached while another was expected.
     pub(super) fn orphans(&self, context: &str) -> Vec<String> {
         let mut state = self.lock();
         if state.contexts.get(context).is_some_and(|context| context.expected > 0) {
             return Vec::new();
         }
         let State { unclaimed, sessions, .. } = &mut *state;
-        let strays = unclaimed
+        let orphans = unclaimed
             .extract_if(|_, session| sessions.get(session).is_some_and(|session| session.context == context));
-        strays.map(|(target, _)| target).collect()
+        orphans.map(|(target, _)| target).collect()
     }
 
-    /// Wakes everybody who waits for a target of a dead browser.
+    /// Ends all waits for targets of a browser that has exited.
     pub(super) fn on_browser_closed(&self) {
         let sessions: Vec<_> = {
             let mut state = self.lock();
             state.is_closed = true;
             state.sessions.drain().map(|(_, session)| session).collect()
         };
-        for watch in sessions.into_iter().filter_map(|session| session.watcher) {
-            watch.mark_closed();
+        for watcher in sessions.into_iter().filter_map(|session| session.watcher) {
+            watcher.mark_closed();
         }
         self.changed.notify_waiters();
     }
 
-    /// Takes one event of the browser. Never waits: commands it calls for are only sent.
+    /// Handles one event of the browser. It sends commands without waiting for their replies.
     pub(super) fn on_event(&self, connection: &CdpConnection, event: &CdpEvent<'_>) {
         match event.method {
             "Target.attachedToTarget" => match serde_json::from_str::<AttachedToTarget>(event.params) {
                 Ok(attached) => self.on_attached(connection, event.session, &attached),
-                Err(cause) => tracing::warn!(%cause, "the browser announced a target nobody understands"),
+                Err(cause) => tracing::warn!(%cause, "could not parse the event of an attached target"),
             },
             "Target.detachedFromTarget" => {
                 let Ok(detached) = serde_json::from_str::<DetachedFromTarget>(event.params) else { return };
                 let session = self.lock().sessions.remove(&detached.session_id);
-                if let Some(watch) = session.as_ref().and_then(|session| session.watcher.as_ref()) {
-                    watch.mark_closed();
+                if let Some(watcher) = session.as_ref().and_then(|session| session.watcher.as_ref()) {
+                    watcher.mark_closed();
                 }
             }
             _ => {
                 let Some(session) = event.session else { return };
-                let Some(reaction) = self.reply_to(session, event) else { return };
-                match reaction {
+                let Some(reply) = self.reply_to(session, event) else { return };
+                match reply {
                     EventReply::Dialog { accept } => {
-                        let answer = HandleJavaScriptDialogParams { accept, prompt_text: None };
-                        connection.send_with_guard(Some(session), &answer, Box::new(()));
+                        let handle = HandleJavaScriptDialogParams { accept, prompt_text: None };
+                        connection.send_with_guard(Some(session), &handle, Box::new(()));
                     }
                     EventReply::Continue(request) => {
                         let request: &ContinueRequestParams = &request;
@@ -165,9 +165,9 @@ impl BrowserTargets {
         }
     }
 
-    /// What an event of a page or frame calls for.
+    /// Returns the command that an event of a page or frame requires.
     fn reply_to(&self, session: &str, event: &CdpEvent<'_>) -> Option<EventReply> {
-        let watch = {
+        let watcher = {
             let state = self.lock();
             let session = state.sessions.get(session)?;
             if session.watcher.is_none() && !session.block.is_empty() {
@@ -175,40 +175,39 @@ impl BrowserTargets {
             }
             session.watcher.clone()?
         };
-        watch.on_event(event.method, event.params, Instant::now())
+        watcher.on_event(event.method, event.params, Instant::now())
     }
 
     fn on_attached(&self, connection: &CdpConnection, parent: Option<&str>, attached: &AttachedToTarget) {
         let info = &attached.target_info;
         let session = attached.session_id.as_str();
         let mut unwanted = false;
-        let (wear, block) = {
+        let (emulation, block) = {
             let mut state = self.lock();
             let of_parent =
                 || parent.and_then(|parent| state.sessions.get(parent)).map(|parent| parent.context.clone());
             let context = info.browser_context_id.clone().or_else(of_parent).unwrap_or_default();
             let known = state.contexts.get(&context);
-            let wear = known.map(|context| Arc::clone(&context.emulation));
-            let mut watch = None;
+            let emulation = known.map(|context| Arc::clone(&context.emulation));
+            let mut watcher = None;
             if info.kind == "page" {
                 unwanted = info.opener_id.is_some() || known.is_none_or(|context| context.expected == 0);
                 if !unwanted {
-                    watch = Some(Arc::new(PageWatcher::new(&info.target_id)));
+                    watcher = Some(Arc::new(PageWatcher::new(&info.target_id)));
                     state.unclaimed.insert(info.target_id.clone(), session.to_owned());
                 }
             }
             let parent =
                 parent.filter(|_| info.kind == "iframe").and_then(|parent| state.sessions.get(parent));
             let block = parent.map_or_else(Vec::new, |parent| match &parent.watcher {
-                Some(watch) => watch.blocked(),
+                Some(watcher) => watcher.blocked(),
                 None => parent.block.clone(),
             });
-            let held = None;
             state.sessions.insert(
                 session.to_owned(),
-                TargetSession { context, watcher: watch, block: block.clone(), guard: held },
+                TargetSession { context, watcher, block: block.clone(), guard: None },
             );
-            (wear, block)
+            (emulation, block)
         };
         if unwanted {
             tracing::debug!("closing a popup");
@@ -217,8 +216,8 @@ impl BrowserTargets {
         } else if has_children(&info.kind) {
             connection.send_with_guard(Some(session), &auto_attach(), Box::new(()));
         }
-        if let Some(wear) = wear {
-            wear.apply(connection, session, &info.kind);
+        if let Some(emulation) = emulation {
+            emulation.apply(connection, session, &info.kind);
         }
         resource_blocking::block_in_frame(connection, session, &block);
         if attached.waiting_for_debugger {
@@ -232,7 +231,7 @@ impl BrowserTargets {
     }
 }
 
-/// Attach to what a target opens, before it runs.
+/// Returns the command that attaches to the children of a target before they run.
 pub(super) fn auto_attach() -> SetAutoAttachParams {
     SetAutoAttachParams {
         auto_attach: true,
@@ -242,7 +241,7 @@ pub(super) fn auto_attach() -> SetAutoAttachParams {
     }
 }
 
-/// That a page of ours is on its way; ends when dropped.
+/// A page that is being opened, until dropped.
 pub(super) struct PendingTarget {
     targets: Arc<BrowserTargets>,
     context: String,
@@ -260,7 +259,7 @@ fn has_children(kind: &str) -> bool {
     matches!(kind, "page" | "iframe" | "worker" | "shared_worker" | "service_worker")
 }
 
-// Only the fields that are read: a browser that renames another one must not break us.
+// Only the fields that are used, so that changes to others do not break parsing.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct AttachedToTarget {

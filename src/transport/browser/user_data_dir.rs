@@ -1,32 +1,32 @@
-//! The folder one browser process lives in, and the sweep of folders whose owner was killed.
+//! The folder of one browser process, and the removal of folders whose owner was killed.
 //!
-//! Ownership is a lock on a file in the folder: the system lets go of it when the owner dies,
-//! however it dies and whatever its process id means to others.
+//! Ownership is a lock on a file in the folder. The kernel releases it when the owner dies for any reason, so
+//! process ids, which are reused, do not matter.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// A private folder, removed with all that is in it when dropped.
+/// A private folder. Dropping it removes the folder and its contents.
 pub(super) struct UserDataDir {
     path: PathBuf,
-    /// Held for as long as the folder is ours.
+    /// Held while this process owns the folder.
     _lock: File,
 }
 
 impl UserDataDir {
-    /// Makes a fresh folder below `parent`.
+    /// Creates a new folder below `parent`.
     pub(super) fn create(parent: &Path) -> io::Result<Self> {
         let path = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?.keep();
-        let made = File::create(path.join(LOCK)).and_then(|lock| {
+        let created = File::create(path.join(LOCK)).and_then(|lock| {
             lock.lock()?;
-            // Chromium puts its singleton socket and shared memory into TMPDIR: keep them here.
+            // Chromium writes its singleton socket and shared memory to TMPDIR, which is in this folder.
             fs::create_dir(path.join("tmp"))?;
             fs::create_dir(path.join("data"))?;
             Ok(lock)
         });
-        match made {
+        match created {
             Ok(lock) => Ok(Self { path, _lock: lock }),
             Err(cause) => {
                 remove(&path);
@@ -35,22 +35,22 @@ impl UserDataDir {
         }
     }
 
-    /// The folder itself.
+    /// Returns the folder itself.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Chromium's user data.
+    /// Returns the folder for Chromium's user data.
     pub(super) fn user_data(&self) -> PathBuf {
         self.path.join("data")
     }
 
-    /// Chromium's TMPDIR.
+    /// Returns Chromium's TMPDIR.
     pub(super) fn tmp(&self) -> PathBuf {
         self.path.join("tmp")
     }
 
-    /// What Chromium says on stderr.
+    /// Returns the file with Chromium's stderr.
     pub(super) fn log(&self) -> PathBuf {
         self.path.join("stderr.log")
     }
@@ -62,13 +62,13 @@ impl Drop for UserDataDir {
     }
 }
 
-/// Removes what a killed owner left below `parent`.
+/// Removes the folders below `parent` whose owner was killed.
 pub(super) fn remove_abandoned(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
         let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
         if ours && entry.file_type().is_ok_and(|kind| kind.is_dir()) && is_abandoned(&entry.path()) {
-            tracing::debug!(path = %entry.path().display(), "removing what a killed run left");
+            tracing::debug!(path = %entry.path().display(), "removing the folder of a killed run");
             remove(&entry.path());
         }
     }
@@ -77,18 +77,18 @@ pub(super) fn remove_abandoned(parent: &Path) {
 fn is_abandoned(path: &Path) -> bool {
     match File::open(path.join(LOCK)) {
         Ok(lock) => lock.try_lock().is_ok(),
-        // No lock yet: its owner may be between making the folder and locking it.
+        // No lock file yet: the owner may be about to create it.
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => fs::symlink_metadata(path)
             .and_then(|meta| meta.modified())
             .ok()
             .and_then(|at| SystemTime::now().duration_since(at).ok())
             .is_some_and(|age| age > UNLOCKED_GRACE),
-        // Another user's.
+        // The folder belongs to another user.
         Err(_) => false,
     }
 }
 
-/// Removes a folder, again when something in it is still being let go of.
+/// Removes a folder. Retries while a process still uses it.
 fn remove(path: &Path) {
     for pause in [10, 50, 200, 500, 0] {
         match fs::remove_dir_all(path) {
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_goes_with_its_owner() {
+    fn a_folder_is_removed_when_dropped() {
         let parent = tempfile::tempdir().unwrap();
         let scratch = UserDataDir::create(parent.path()).unwrap();
         assert!(scratch.user_data().is_dir() && scratch.tmp().is_dir());
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sweep_takes_the_abandoned_and_leaves_the_owned() {
+    fn abandoned_folders_are_removed_and_owned_ones_kept() {
         let parent = tempfile::tempdir().unwrap();
         let owned = UserDataDir::create(parent.path()).unwrap();
         let left = parent.path().join("rungs-browser-left");

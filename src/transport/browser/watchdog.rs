@@ -1,5 +1,5 @@
-//! What ends a browser when this process is killed and cannot. The kernel ends the browser itself then
-//! (its parent-death signal), but its helpers only notice by and by, and nobody removes its folder.
+//! Ends a browser when this process is killed. The kernel then kills the main browser process (parent-death
+//! signal), but its helpers exit only later, and its folder would remain.
 
 use std::io::{self, PipeWriter};
 use std::os::unix::process::CommandExt as _;
@@ -8,16 +8,16 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::Pid;
 
-/// A shell that waits for the end of a pipe that this process alone holds open, then kills the browser's group
-/// and removes its folder. Dropping it ends it, and nothing else.
+/// A shell that waits for the end of a pipe that only this process holds open. It then kills the browser's
+/// process group and removes its folder. Dropping the watchdog ends only the shell.
 pub(super) struct Watchdog {
     child: Child,
-    /// Closed by the system when this process dies, however it dies.
+    /// Closed by the kernel when this process dies for any reason.
     pipe: Option<PipeWriter>,
 }
 
 impl Watchdog {
-    /// Watches over the browser that leads `group` and lives in `folder`.
+    /// Starts a watchdog for the browser that leads `group` and uses `folder`.
     pub(super) fn start(group: Pid, folder: &Path) -> io::Result<Self> {
         let (end, pipe) = io::pipe()?;
         let child = Command::new("/bin/sh")
@@ -29,7 +29,7 @@ impl Watchdog {
             .stdin(end)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // What a terminal or a supervisor sends to our group is not for it: it has to outlive us.
+            // A separate group, so that signals to this process's group do not end it.
             .process_group(0)
             .spawn()?;
         Ok(Self { child, pipe: Some(pipe) })
@@ -38,16 +38,16 @@ impl Watchdog {
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        // Killed before the pipe closes, or it would do its work.
+        // Kill it before the pipe closes, or it would kill the browser.
         let killed = self.child.kill();
         self.pipe = None;
         if let Err(cause) = killed.and_then(|()| self.child.wait()) {
-            tracing::debug!(%cause, "the browser's watchdog was gone already");
+            tracing::debug!(%cause, "the browser's watchdog had already exited");
         }
     }
 }
 
-/// Helpers may write into the folder until they are dead: hence twice.
+/// Removes the folder twice, because helpers may write into it until they are dead.
 const SCRIPT: &str =
     r#"read -r _; kill -s KILL -- "-$GROUP"; rm -rf -- "$FOLDER" || { sleep 1; rm -rf -- "$FOLDER"; }"#;
 
@@ -57,7 +57,7 @@ mod tests {
 
     use super::*;
 
-    /// A process that leads a group of its own, and has a child in it.
+    /// Starts a process that leads a new group with one child.
     fn group() -> (Child, Pid) {
         let child =
             Command::new("/bin/sh").args(["-c", "sleep 600 & wait"]).process_group(0).spawn().unwrap();
@@ -65,9 +65,9 @@ mod tests {
         (child, pid)
     }
 
-    fn until(is: impl Fn() -> bool) {
+    fn until(condition: impl Fn() -> bool) {
         let limit = Instant::now() + Duration::from_secs(60);
-        while !is() {
+        while !condition() {
             assert!(Instant::now() < limit);
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -78,10 +78,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("file"), "x").unwrap();
         let (mut child, pid) = group();
-        let mut dog = Watchdog::start(pid, folder.path()).unwrap();
-        dog.pipe = None;
+        let mut watchdog = Watchdog::start(pid, folder.path()).unwrap();
+        watchdog.pipe = None;
         assert!(!child.wait().unwrap().success());
-        dog.child.wait().unwrap();
+        watchdog.child.wait().unwrap();
         until(|| rustix::process::test_kill_process_group(pid).is_err());
         assert!(!folder.path().exists());
     }

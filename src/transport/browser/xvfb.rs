@@ -1,4 +1,4 @@
-//! A display of our own for a browser with a window where there is none: Xvfb, for one browser process.
+//! Xvfb, a private display for one browser process with a window when no other display is available.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -15,50 +15,54 @@ use super::executable;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 
-/// A running Xvfb that only we may use. Dropping it ends it and waits for that; should this thread die
-/// without, the kernel ends it.
+/// A running Xvfb that only the holder of its key can use. Dropping it ends Xvfb and waits for its exit. If
+/// the starting thread dies first, the kernel ends Xvfb.
 pub(super) struct Xvfb {
     child: Child,
     number: u32,
     authority: PathBuf,
 }
 
-/// Whether there is a display already.
+/// Whether a display is available.
 pub(super) fn has_display() -> bool {
     DISPLAYS.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
 impl Xvfb {
-    /// Starts one that keeps its files in `folder`. To be called by the thread that will outlive the
-    /// browser.
+    /// Starts Xvfb with its files in `folder`. The calling thread must outlive the browser.
     pub(super) fn start(folder: &Path) -> Result<Self> {
         let program = executable::find_on_path(XVFB).ok_or_else(not_found_error)?;
         let authority = folder.join("xauthority");
         let log = folder.join("xvfb.log");
         let cookie: [u8; COOKIE_LEN] = rand::random();
-        write_authority(&authority, &cookie).map_err(|cause| start_error("no file for its key", cause))?;
+        write_authority(&authority, &cookie)
+            .map_err(|cause| start_error("could not write its key file", cause))?;
         let mut command = Command::new(program);
         command
             .args(["-displayfd", "1", "-screen", "0", SCREEN, "-nolisten", "tcp", "-noreset", "-auth"])
             .arg(&authority)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(File::create(&log).map_err(|cause| start_error("no file for its log", cause))?)
+            .stderr(File::create(&log).map_err(|cause| start_error("could not create its log file", cause))?)
             .process_group(0);
         die_with_parent(&mut command);
-        let child = command.spawn().map_err(|cause| start_error("it cannot be run", cause))?;
-        // From here on dropping it ends it.
-        let mut own = Self { child, number: 0, authority };
-        own.number = own.wait_ready().ok_or_else(|| {
-            let words = last_line(&log);
+        let child = command.spawn().map_err(|cause| start_error("could not execute it", cause))?;
+        // Created before the wait, so that dropping it ends Xvfb.
+        let mut xvfb = Self { child, number: 0, authority };
+        xvfb.number = xvfb.wait_ready().ok_or_else(|| {
+            let stderr = last_line(&log);
             let error = Error::new(ErrorKind::Browser, "Xvfb did not start");
-            if words.is_empty() { error } else { error.with_hint(format!("it said: {words}")) }
+            if stderr.is_empty() {
+                error
+            } else {
+                error.with_hint(format!("check Xvfb's last message: {stderr}"))
+            }
         })?;
-        tracing::debug!(number = own.number, "started a display");
-        Ok(own)
+        tracing::debug!(number = xvfb.number, "started Xvfb display");
+        Ok(xvfb)
     }
 
-    /// Makes `command` show its windows here.
+    /// Makes `command` use this display.
     pub(super) fn set_environment(&self, command: &mut Command) {
         command
             .env("DISPLAY", format!(":{}", self.number))
@@ -67,24 +71,24 @@ impl Xvfb {
             .arg("--ozone-platform=x11");
     }
 
-    /// The number it chose; it says so once it takes windows.
+    /// Waits until Xvfb accepts clients. Returns its display number.
     fn wait_ready(&mut self) -> Option<u32> {
-        let said = self.child.stdout.take()?;
-        let (tell, told) = mpsc::channel();
-        // Ends with Xvfb at the latest: that is killed when nothing was told in time.
+        let stdout = self.child.stdout.take()?;
+        let (sender, receiver) = mpsc::channel();
+        // The thread ends at the latest when Xvfb does, which the caller kills after a timeout.
         std::thread::spawn(move || {
             let mut line = String::new();
-            if BufReader::new(said.take(64)).read_line(&mut line).is_ok() {
-                let _ = tell.send(line.trim().parse().ok());
+            if BufReader::new(stdout.take(64)).read_line(&mut line).is_ok() {
+                let _ = sender.send(line.trim().parse().ok());
             }
         });
-        told.recv_timeout(START_LIMIT).ok().flatten()
+        receiver.recv_timeout(START_LIMIT).ok().flatten()
     }
 }
 
 impl Drop for Xvfb {
     fn drop(&mut self) {
-        // Asked to end, it removes its lock and its socket.
+        // On SIGTERM, Xvfb removes its lock and its socket.
         let _ = rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM);
         let until = Instant::now() + END_LIMIT;
         while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < until {
@@ -97,7 +101,7 @@ impl Drop for Xvfb {
     }
 }
 
-/// One key for every display of this machine, as X's library reads it: family, address, number, name, data.
+/// Writes one key for every display of this machine, in Xlib's format: family, address, number, name, data.
 fn write_authority(path: &Path, cookie: &[u8]) -> io::Result<()> {
     const NAME: &[u8] = b"MIT-MAGIC-COOKIE-1";
     const ANY: [u8; 2] = [0xff, 0xff];
@@ -127,7 +131,7 @@ fn die_with_parent(command: &mut Command) {
     }
 }
 
-/// The last line it wrote.
+/// Returns the last line of the log that is not blank.
 fn last_line(log: &Path) -> String {
     let mut text = String::new();
     let read = File::open(log).and_then(|file| file.take(4096).read_to_string(&mut text));
@@ -136,10 +140,11 @@ fn last_line(log: &Path) -> String {
 }
 
 fn not_found_error() -> Error {
-    Error::new(ErrorKind::Browser, "a browser with a window needs a display, and there is none").with_hint(
-        "install Xvfb (`apt install xvfb`; `xorg-x11-server-Xvfb` or `xorg-server-xvfb` elsewhere), \
+    Error::new(ErrorKind::Browser, "a browser with a window needs a display, and none is available")
+        .with_hint(
+            "install Xvfb (`apt install xvfb`; `xorg-x11-server-Xvfb` or `xorg-server-xvfb` elsewhere), \
          set DISPLAY, or leave out `--headful`",
-    )
+        )
 }
 
 fn start_error(what: &str, cause: io::Error) -> Error {

@@ -1,11 +1,11 @@
-//! What holds for any ask.
+//! Properties of any request.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// A legal value for each wish, or none, for any dialect.
-fn wishes() -> impl Strategy<Value = CredentialRequest> {
+/// Generates a valid value, or none, for each parameter.
+fn requests() -> impl Strategy<Value = CredentialRequest> {
     let maybe = |pattern: &'static str| proptest::option::of(pattern);
     (
         maybe("[a-z]{2}"),
@@ -18,16 +18,16 @@ fn wishes() -> impl Strategy<Value = CredentialRequest> {
         proptest::option::of(1_u64..2000),
     )
         .prop_map(|(country, state, city, zip, asn, isp, seed, minutes)| {
-            let mut ask = CredentialRequest::new("jane", Secret::new("s3cret"));
-            ask.geo = GeoTarget { country, state, city, zip, asn, isp };
-            // The seed: each dialect draws an id of its own from it.
-            ask.session = seed.map(|seed| seed.to_string());
-            ask.ttl = minutes.map(|minutes| Duration::from_secs(minutes * 60));
-            ask
+            let mut request = CredentialRequest::new("jane", Secret::new("s3cret"));
+            request.geo = GeoTarget { country, state, city, zip, asn, isp };
+            // The seed from which each dialect generates an id.
+            request.session = seed.map(|seed| seed.to_string());
+            request.ttl = minutes.map(|minutes| Duration::from_secs(minutes * 60));
+            request
         })
 }
 
-/// The parts of a text, by what separates them, in the dialect's order.
+/// Splits a text into its parts, in the dialect's order.
 fn parse_rendered(dialect: &Dialect, text: &str) -> Vec<(Parameter, String)> {
     let credentials = &dialect.file.credentials;
     let rest = text.strip_prefix(&credentials.prefix).unwrap();
@@ -38,33 +38,34 @@ fn parse_rendered(dialect: &Dialect, text: &str) -> Vec<(Parameter, String)> {
         return Vec::new();
     }
     let Some(mut rest) = rest.strip_prefix(dialect.file.first_separator()) else {
-        panic!("{} {text}: what is `{rest}`?", dialect.name());
+        panic!("{} {text}: cannot parse `{rest}`", dialect.name());
     };
     let mut found = Vec::new();
     let mut order = credentials.order.iter();
     loop {
-        let value = |wish: Parameter| {
-            let value = rest.strip_prefix(&dialect.file.label(wish))?;
+        let value = |parameter: Parameter| {
+            let value = rest.strip_prefix(&dialect.file.label(parameter))?;
             Some(
                 value
                     .split_once(&credentials.separator)
                     .map_or((value, None), |(value, rest)| (value, Some(rest))),
             )
         };
-        // A part without a word is known by its letters.
-        let is_one = |wish: Parameter, value: &str| {
-            !dialect.file.label(wish).is_empty()
-                || dialect.file.default_text(wish) == Some(value)
-                || wish == Parameter::Country
+        // A part without a word is recognized by its characters.
+        let is_one = |parameter: Parameter, value: &str| {
+            !dialect.file.label(parameter).is_empty()
+                || dialect.file.default_text(parameter) == Some(value)
+                || parameter == Parameter::Country
                     && value.len() == 2
                     && !value.starts_with(|c: char| c.is_ascii_digit())
-                || wish == Parameter::Session
+                || parameter == Parameter::Session
                     && dialect.session_ids.as_ref().is_some_and(|ids| ids.find_error(value).is_none())
         };
-        let next = order.find(|wish| value(**wish).is_some_and(|(value, _)| is_one(**wish, value)));
-        let wish = *next.unwrap_or_else(|| panic!("{} {text}: what is `{rest}`?", dialect.name()));
-        let (value, after) = value(wish).unwrap();
-        found.push((wish, value.to_owned()));
+        let next =
+            order.find(|parameter| value(**parameter).is_some_and(|(value, _)| is_one(**parameter, value)));
+        let parameter = *next.unwrap_or_else(|| panic!("{} {text}: cannot parse `{rest}`", dialect.name()));
+        let (value, after) = value(parameter).unwrap();
+        found.push((parameter, value.to_owned()));
         match after {
             Some(after) => rest = after,
             None => return found,
@@ -76,31 +77,31 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn what_is_rendered_parses_back_to_the_same_parts(wishes in wishes()) {
+    fn rendered_credentials_parse_to_the_same_parts(original in requests()) {
         for dialect in Dialect::shipped() {
-            let mut ask = wishes.clone().gateway("http://gate.example:1".parse().unwrap());
+            let mut request = original.clone().gateway("http://gate.example:1".parse().unwrap());
             if dialect.name() == "brightdata" {
-                ask.user = "c-zone-z".to_owned();
+                request.user = "c-zone-z".to_owned();
             }
-            ask.session = ask.session.map(|seed| {
+            request.session = request.session.map(|seed| {
                 dialect.generate_session_id(&mut StdRng::seed_from_u64(seed.parse().unwrap()))
             });
-            // Leave out what the dialect says it cannot do, until it can.
+            // Drop parameters until the dialect supports the rest.
             let proxy = loop {
-                match dialect.render(&ask) {
+                match dialect.render(&request) {
                     Ok(proxy) => break proxy,
                     Err(error) => {
                         prop_assert_eq!(error.kind(), ErrorKind::Config);
-                        let geo = &mut ask.geo;
-                        let gone = ask.ttl.take().is_some()
+                        let geo = &mut request.geo;
+                        let dropped = request.ttl.take().is_some()
                             || geo.zip.take().is_some()
                             || geo.asn.take().is_some()
                             || geo.isp.take().is_some()
                             || geo.state.take().is_some()
                             || geo.city.take().is_some()
                             || geo.country.take().is_some()
-                            || ask.session.take().is_some();
-                        prop_assert!(gone, "{}: {}", dialect.name(), error.chain());
+                            || request.session.take().is_some();
+                        prop_assert!(dropped, "{}: {}", dialect.name(), error.chain());
                     }
                 }
             };
@@ -108,42 +109,44 @@ proptest! {
             prop_assert!(text.bytes().all(|byte| byte.is_ascii_graphic()), "{}", text);
             let found = parse_rendered(&dialect, &text);
             let expected: Vec<(Parameter, String)> = {
-                let values = dialect.encode_values(&ask).unwrap();
+                let values = dialect.encode_values(&request).unwrap();
                 let replaced: Vec<Parameter> = values
                     .keys()
-                    .filter_map(|wish| dialect.file.parameter_format(*wish))
+                    .filter_map(|parameter| dialect.file.parameter_format(*parameter))
                     .flat_map(|part| part.replaces.clone())
                     .collect();
-                dialect.file.credentials.order.iter().filter(|wish| !replaced.contains(wish)).filter_map(|wish| {
-                    let asked = values.get(wish).map(|value| {
-                        format!("{}{value}", dialect.render_prefix(*wish, &values).unwrap())
+                let order = dialect.file.credentials.order.iter();
+                order.filter(|parameter| !replaced.contains(parameter)).filter_map(|parameter| {
+                    let requested = values.get(parameter).map(|value| {
+                        format!("{}{value}", dialect.render_prefix(*parameter, &values).unwrap())
                     });
-                    Some((*wish, asked.or(dialect.file.default_text(*wish).map(str::to_owned))?))
+                    Some((*parameter, requested.or(dialect.file.default_text(*parameter).map(str::to_owned))?))
                 }).collect()
             };
             let plain = |parts: Vec<(Parameter, String)>| -> Vec<String> {
-                parts.into_iter().map(|(wish, value)| format!("{}{value}", dialect.file.label(wish))).collect()
+                let text = |(parameter, value): (Parameter, String)| format!("{}{value}", dialect.file.label(parameter));
+                parts.into_iter().map(text).collect()
             };
             prop_assert_eq!(plain(found), plain(expected), "{} {}", dialect.name(), text);
         }
     }
 
     #[test]
-    fn no_ask_panics_and_nothing_rendered_has_a_control_character(
+    fn no_request_panics_and_rendered_credentials_have_no_control_character(
         user in ".{0,20}", password in ".{0,20}", country in proptest::option::of(".{0,4}"),
         state in proptest::option::of(".{0,80}"), city in proptest::option::of(".{0,12}"),
         zip in proptest::option::of(".{0,6}"), asn in proptest::option::of(".{0,6}"),
         session in proptest::option::of(".{0,10}"), ttl in proptest::option::of(any::<Duration>()),
     ) {
         for dialect in Dialect::shipped() {
-            let mut ask = CredentialRequest::new(user.clone(), Secret::new(password.clone()));
-            ask.geo = GeoTarget {
+            let mut request = CredentialRequest::new(user.clone(), Secret::new(password.clone()));
+            request.geo = GeoTarget {
                 country: country.clone(), state: state.clone(), city: city.clone(), zip: zip.clone(),
                 asn: asn.clone(), isp: city.clone(),
             };
-            ask.session.clone_from(&session);
-            ask.ttl = ttl;
-            match dialect.render(&ask) {
+            request.session.clone_from(&session);
+            request.ttl = ttl;
+            match dialect.render(&request) {
                 Ok(proxy) => if let Some((user, password)) = proxy.credentials() {
                     prop_assert!(!user.chars().chain(password.expose().chars()).any(char::is_control));
                     prop_assert!(!user.contains(':'));
@@ -154,18 +157,18 @@ proptest! {
     }
 }
 
-/// What the fuzz target `dialect` does, on shipped and broken files with a few lines changed.
+/// The property of the fuzz target `dialect`, on shipped and invalid files with a few lines changed.
 #[test]
-fn changed_dialects_are_read_or_refused_and_write_nothing_harmful() {
+fn mutated_dialects_are_parsed_or_refused_and_render_nothing_harmful() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/dialects");
-    let broken =
+    let invalid =
         fs::read_dir(folder).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
     let shipped = SHIPPED.iter().map(|(_, text)| (*text).to_owned());
-    let seeds: Vec<String> = shipped.chain([TEMPLATE.to_owned()]).chain(broken).collect();
+    let seeds: Vec<String> = shipped.chain([TEMPLATE.to_owned()]).chain(invalid).collect();
     let mut rng = StdRng::seed_from_u64(156);
-    let (mut read, mut rendered) = (0, 0);
+    let (mut parsed, mut rendered) = (0, 0);
     for round in 0..2000 {
-        // Mostly good ones, of which more stay readable.
+        // Mostly valid files, so that more mutations still parse.
         let among = if round % 4 == 0 { seeds.len() } else { SHIPPED.len() };
         let mut text = seeds[round % among].clone();
         for _ in 0..rng.random_range(1..3) {
@@ -174,19 +177,19 @@ fn changed_dialects_are_read_or_refused_and_write_nothing_harmful() {
         let dialect = match Dialect::from_toml(&text, "dialect.toml") {
             Ok(dialect) => dialect,
             Err(error) => {
-                let said = error.to_string();
+                let message = error.to_string();
                 assert_eq!(error.kind(), ErrorKind::Config);
-                assert!(said.lines().all(|line| line.starts_with("dialect.toml:")), "{said}\n{text}");
+                assert!(message.lines().all(|line| line.starts_with("dialect.toml:")), "{message}\n{text}");
                 continue;
             }
         };
-        read += 1;
+        parsed += 1;
         for words in ["", "country=us", "country=us state=Ohio city=New+York", "zip=10001 asn=7018 isp=x"] {
-            let mut ask = request_from_words(words).gateway("http://gate.example:1".parse().unwrap());
-            ask.user = "c-zone-z".to_owned();
-            ask.session = dialect.has_sessions().then(|| dialect.generate_session_id(&mut rng));
-            ask.ttl = dialect.ttl_range().map(|(min, _)| min);
-            match dialect.render(&ask) {
+            let mut request = request_from_words(words).gateway("http://gate.example:1".parse().unwrap());
+            request.user = "c-zone-z".to_owned();
+            request.session = dialect.has_sessions().then(|| dialect.generate_session_id(&mut rng));
+            request.ttl = dialect.ttl_range().map(|(min, _)| min);
+            match dialect.render(&request) {
                 Ok(proxy) => {
                     rendered += 1;
                     let (user, password) = proxy.credentials().unwrap();
@@ -194,16 +197,15 @@ fn changed_dialects_are_read_or_refused_and_write_nothing_harmful() {
                     assert!(!letters.any(char::is_control) && !user.contains(':'), "{text}");
                     assert_eq!(proxy.url().expose().parse::<Proxy>().unwrap(), proxy, "{text}");
                 }
-                // An id that it draws is one that it takes.
+                // A dialect accepts the ids that it generates.
                 Err(error) => assert!(!error.to_string().contains("session id"), "{error}\n{text}"),
             }
         }
     }
-    assert!(read > 100 && rendered > 200, "{read} read, {rendered} rendered: too few to tell");
+    assert!(parsed > 100 && rendered > 200, "{parsed} parsed, {rendered} rendered: too few");
 }
 
-/// The text with one line taken away, doubled, put in from another, given another value, or one letter
-/// changed.
+/// Removes, duplicates or inserts one line, or changes one value or one character.
 fn mutate(text: &str, seeds: &[String], rng: &mut StdRng) -> String {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     if lines.is_empty() {
@@ -225,9 +227,9 @@ fn mutate(text: &str, seeds: &[String], rng: &mut StdRng) -> String {
         _ => {
             let letters: Vec<char> = lines[at].chars().collect();
             if !letters.is_empty() {
-                let place = rng.random_range(0..letters.len());
+                let index = rng.random_range(0..letters.len());
                 let letter = char::from(rng.random_range(1..127_u8));
-                lines[at] = letters[..place].iter().chain([&letter]).chain(&letters[place + 1..]).collect();
+                lines[at] = letters[..index].iter().chain([&letter]).chain(&letters[index + 1..]).collect();
             }
         }
     }

@@ -1,10 +1,10 @@
-//! The events that are read, as the protocol writes them.
+//! The parameters of the CDP events that are used, in the protocol's form.
 
 use std::collections::HashMap;
 
 use serde::Deserialize;
 
-// Only the fields that are read: a browser that renames another one must not break us.
+// Only the fields that are used, so that changes to others do not break parsing.
 
 /// A document's response.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -21,7 +21,7 @@ pub(in super::super) struct NetworkResponse {
     pub timing: Option<ResourceTiming>,
 }
 
-/// Milliseconds since the request's start; -1 for what did not happen.
+/// Milliseconds since the request's start; -1 for a phase that did not happen.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(in super::super) struct ResourceTiming {
@@ -84,7 +84,7 @@ pub(super) struct ResponseExtraInfo {
     pub request_id: String,
     pub status_code: u16,
     pub headers: HashMap<String, String>,
-    /// The head as it came; over HTTP/1 only.
+    /// The raw head; only over HTTP/1.
     pub headers_text: Option<String>,
 }
 
@@ -149,7 +149,7 @@ pub(super) struct RequestPaused {
     pub frame_id: String,
     /// The request's id in the events of `Network`.
     pub network_id: Option<String>,
-    /// Of a request that follows a redirect: the one before it.
+    /// For a request that follows a redirect: the id of the previous request.
     pub redirected_request_id: Option<String>,
     pub response_status_code: Option<u16>,
     pub response_error_reason: Option<String>,

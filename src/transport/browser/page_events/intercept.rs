@@ -1,4 +1,4 @@
-//! Requests and answers that the browser pauses for us: what goes on, what is refused, what is held.
+//! Decides about requests and responses that the browser pauses: continue, block or read.
 
 use chromiumoxide::cdp::browser_protocol::fetch::{ContinueRequestParams, FailRequestParams, HeaderEntry};
 use chromiumoxide::cdp::browser_protocol::network::ErrorReason;
@@ -12,52 +12,52 @@ use super::state::{MAX_REQUESTS, PageState};
 use crate::credentials::may_send;
 use crate::render::ResourceKind;
 
-/// What becomes of the requests and answers of a page.
+/// The rules for a page's requests and responses.
 #[derive(Clone, Default)]
 pub(in super::super) struct InterceptRules {
-    /// Headers on requests to one origin, and on no other: see [`crate::credentials`].
+    /// Headers for requests to one origin only: see [`crate::credentials`].
     pub headers: Vec<(HeaderName, String)>,
-    /// That origin; none when there is nothing to add to its requests.
-    pub own: Option<Origin>,
-    /// Method and body of the first document's request.
+    /// That origin. `None` when nothing is added to its requests.
+    pub header_origin: Option<Origin>,
+    /// Method and body (base64) of the first document's request.
     pub first_request: Option<(String, Option<String>)>,
-    /// What is not loaded, in the page and in the frames within.
+    /// Resources that the page and its frames do not load.
     pub block: Vec<ResourceKind>,
-    /// Keep documents as the server sent them.
+    /// Store documents as the server sent them.
     pub raw: bool,
-    /// Take whatever the first document is as a file.
+    /// Read the first document as a file, whatever its type.
     pub file: bool,
-    /// Documents are asked for only when somebody has said that they may be.
+    /// Pause document requests until the hooks permit them.
     pub pause_documents: bool,
 }
 
-/// An answer that is paused until somebody has dealt with it.
+/// A response that stays paused until the visit has read it.
 #[derive(Clone, Debug)]
 pub(in super::super) struct PausedResponse {
-    /// Its id for the commands of `Fetch`.
+    /// Its id in the commands of `Fetch`.
     pub request_id: String,
-    /// Its id for the events of `Network`.
+    /// Its id in the events of `Network`.
     pub loader_id: String,
     pub url: String,
     pub status: u16,
     pub fields: Vec<(String, String)>,
-    /// The page shows nothing of it: its body is to be taken. Otherwise it is to be copied and goes on.
+    /// Whether to read the body instead of showing it. Otherwise the body is copied and the page shows it.
     pub file: bool,
 }
 
 impl PausedResponse {
-    /// The first value of a header field.
+    /// Returns the first value of a header field.
     pub(in super::super) fn field(&self, name: &str) -> Option<&str> {
         header_value(&self.fields, name)
     }
 
-    /// The media type, without its parameters.
+    /// Returns the media type without its parameters.
     pub(in super::super) fn mime_type(&self) -> String {
         essence(self.field("content-type"))
     }
 }
 
-/// What becomes of a request of a frame with a session of its own.
+/// Returns the command for a paused request of a frame that has its own session.
 pub(super) fn intercept_in_frame(event: RequestPaused, block: &[ResourceKind]) -> EventReply {
     if resource_blocking::is_blocked(block, &event.resource_type) {
         fail_request(event.request_id)
@@ -68,8 +68,8 @@ pub(super) fn intercept_in_frame(event: RequestPaused, block: &[ResourceKind]) -
 
 impl PageState {
     pub(super) fn on_request_paused(&mut self, event: RequestPaused) -> Option<EventReply> {
-        let answered = event.response_status_code.is_some() || event.response_error_reason.is_some();
-        Some(match (answered, event.response_status_code) {
+        let has_response = event.response_status_code.is_some() || event.response_error_reason.is_some();
+        Some(match (has_response, event.response_status_code) {
             (true, Some(status)) if event.resource_type == "Document" && event.frame_id == self.frame => {
                 return self.on_document_response(event, status);
             }
@@ -91,7 +91,7 @@ impl PageState {
         })
     }
 
-    /// The document's answer is there, and nothing of it shown yet.
+    /// Handles the paused response of the document.
     fn on_document_response(&mut self, event: RequestPaused, status: u16) -> Option<EventReply> {
         let loader = event.network_id.unwrap_or_default();
         let fields: Vec<(String, String)> =
@@ -101,8 +101,8 @@ impl PageState {
             return Some(continue_request(event.request_id));
         };
         document.fields = Some((status, fields.clone()));
-        let fate = choose_action(status, &fields, &self.rules);
-        if fate == InterceptAction::Show || (fate == InterceptAction::TakeAsFile && !first) {
+        let action = choose_action(status, &fields, &self.rules);
+        if action == InterceptAction::Show || (action == InterceptAction::TakeAsFile && !first) {
             return Some(continue_request(event.request_id));
         }
         self.paused = Some(PausedResponse {
@@ -111,27 +111,32 @@ impl PageState {
             url: event.request.url,
             status,
             fields,
-            file: fate == InterceptAction::TakeAsFile,
+            file: action == InterceptAction::TakeAsFile,
         });
         None
     }
 
-    /// Goes on with the caller's headers, and for the first document the caller's method and body. A request to
-    /// another origin goes on as it is, and so does what a redirect from there brings back.
+    /// Returns the request with the caller's headers, and for the first document the caller's method and body.
+    /// Requests to another origin are unchanged, and so are requests that a redirect chain brings back from there.
     fn rewrite_request(&mut self, event: RequestPaused) -> ContinueRequestParams {
-        let to = Url::parse(&event.request.url).map(|url| url.origin()).ok();
-        let stayed = event.redirected_request_id.as_ref().is_none_or(|before| self.given.contains(before));
-        let Some(to) = to.filter(|to| stayed && self.rules.own.as_ref() == Some(to)) else {
+        let origin = Url::parse(&event.request.url).map(|url| url.origin()).ok();
+        let stayed = event
+            .redirected_request_id
+            .as_ref()
+            .is_none_or(|before| self.requests_with_headers.contains(before));
+        let Some(origin) =
+            origin.filter(|origin| stayed && self.rules.header_origin.as_ref() == Some(origin))
+        else {
             return ContinueRequestParams::new(event.request_id);
         };
-        if self.given.len() < MAX_REQUESTS {
-            self.given.insert(event.request_id.clone());
+        if self.requests_with_headers.len() < MAX_REQUESTS {
+            self.requests_with_headers.insert(event.request_id.clone());
         }
         let first = (event.resource_type == "Document").then(|| self.rules.first_request.take()).flatten();
         let (method, body) = first.map_or((None, None), |(method, body)| (Some(method), body));
-        let given_for = |to: &Origin| self.rules.own.as_ref() == Some(to);
+        let given_for = |origin: &Origin| self.rules.header_origin.as_ref() == Some(origin);
         let given: Vec<_> =
-            self.rules.headers.iter().filter(|(name, _)| may_send(name, &to, given_for)).collect();
+            self.rules.headers.iter().filter(|(name, _)| may_send(name, &origin, given_for)).collect();
         let own = |name: &str| given.iter().any(|(own, _)| own.as_str().eq_ignore_ascii_case(name));
         let mut headers: Vec<HeaderEntry> = event
             .request
@@ -161,37 +166,37 @@ fn continue_request(request: String) -> EventReply {
     EventReply::Continue(Box::new(ContinueRequestParams::new(request)))
 }
 
-/// What becomes of a document's answer.
+/// The action for a document's response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum InterceptAction {
     /// The page shows it.
     Show,
-    /// The page shows it, and its bytes are kept.
+    /// The page shows it, and its bytes are stored.
     Copy,
-    /// Its bytes are all there is to get.
+    /// Its bytes are the result, and the page does not show it.
     TakeAsFile,
 }
 
-fn choose_action(status: u16, fields: &[(String, String)], orders: &InterceptRules) -> InterceptAction {
+fn choose_action(status: u16, fields: &[(String, String)], rules: &InterceptRules) -> InterceptAction {
     let has = |name| header_value(fields, name);
     let hidden = match status {
         300..=399 if has("location").is_some() => return InterceptAction::Show,
         204 | 205 | 304 | 407 => return InterceptAction::Show,
-        // The browser would hide it behind its own prompt.
+        // The browser would show its own prompt instead.
         401 => has("www-authenticate").is_some(),
         _ => false,
     };
     let saved = has("content-disposition").is_some_and(|value| essence(Some(value)) == "attachment");
-    if hidden || saved || orders.file || !is_displayable(&essence(has("content-type"))) {
+    if hidden || saved || rules.file || !is_displayable(&essence(has("content-type"))) {
         InterceptAction::TakeAsFile
-    } else if orders.raw {
+    } else if rules.raw {
         InterceptAction::Copy
     } else {
         InterceptAction::Show
     }
 }
 
-/// Whether a page shows documents of this media type itself. Without one the browser looks at the bytes.
+/// Whether a page shows documents of this media type itself. Without a type, the browser sniffs the bytes.
 fn is_displayable(mime: &str) -> bool {
     let (kind, name) = mime.split_once('/').unwrap_or((mime, ""));
     match kind {
@@ -209,7 +214,7 @@ fn header_value<'a>(fields: &'a [(String, String)], name: &str) -> Option<&'a st
     fields.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
 }
 
-/// A value before its parameters, in lower case.
+/// Returns the value without its parameters, in lower case.
 fn essence(value: Option<&str>) -> String {
     value.and_then(|value| value.split(';').next()).unwrap_or_default().trim().to_ascii_lowercase()
 }
@@ -223,7 +228,8 @@ mod tests {
         let mut page = PageState::new("F");
         let own = |url: &str| Some(Url::parse(url).unwrap().origin());
         let headers = vec![(HeaderName::from_static("x-api-key"), "hunter2".to_owned())];
-        page.rules = InterceptRules { headers, own: own("https://a.test/"), ..InterceptRules::default() };
+        page.rules =
+            InterceptRules { headers, header_origin: own("https://a.test/"), ..InterceptRules::default() };
         let mut number = 0;
         let mut has = |url: &str, before: Option<u32>| {
             number += 1;
@@ -246,18 +252,18 @@ mod tests {
         ] {
             assert!(!has(other, None) && !has(other, Some(1)), "{other}");
         }
-        assert!(!has("https://a.test/back", Some(3)), "from one that was paused");
-        assert!(!has("https://a.test/back", Some(99)), "from one that was not");
-        assert!(!has("https://a.test/next", Some(13)), "and lost for the rest of the chain");
+        assert!(!has("https://a.test/back", Some(3)), "from a request that was paused");
+        assert!(!has("https://a.test/back", Some(99)), "from a request that was not paused");
+        assert!(!has("https://a.test/next", Some(13)), "and for the rest of the chain");
         assert!(has("https://a.test/y", None));
     }
 
     #[test]
-    fn an_answer_is_shown_copied_or_a_file() {
+    fn a_response_is_shown_copied_or_read_as_a_file() {
         let (shown, raw) =
             (InterceptRules::default(), InterceptRules { raw: true, ..InterceptRules::default() });
         let any = InterceptRules { file: true, ..InterceptRules::default() };
-        for (status, fields, orders, want) in [
+        for (status, fields, rules, want) in [
             (200, &[("Content-Type", "text/html; charset=x")][..], &shown, InterceptAction::Show),
             (200, &[("content-type", "text/html")], &raw, InterceptAction::Copy),
             (200, &[("content-type", "text/html")], &any, InterceptAction::TakeAsFile),
@@ -284,7 +290,7 @@ mod tests {
         ] {
             let fields: Vec<_> =
                 fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-            assert_eq!(choose_action(status, &fields, orders), want, "{status} {fields:?}");
+            assert_eq!(choose_action(status, &fields, rules), want, "{status} {fields:?}");
         }
     }
 }

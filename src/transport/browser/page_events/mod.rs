@@ -1,4 +1,4 @@
-//! What one page is doing, put together from its events.
+//! The state of one page, derived from its events.
 
 mod events;
 mod intercept;
@@ -18,20 +18,20 @@ pub(super) use self::events::{NetworkResponse, ResourceTiming};
 pub(super) use self::intercept::{InterceptRules, PausedResponse};
 pub(super) use self::state::{MainDocument, PageState};
 
-/// A page's state, shared between who reads the events and who waits for the page.
+/// A page's state, shared by the thread that reads events and the task that waits for the page.
 pub(super) struct PageWatcher {
     state: Mutex<PageState>,
     changed: Notify,
 }
 
-/// What an event calls for at once.
+/// The command that an event requires at once.
 pub(super) enum EventReply {
     Dialog { accept: bool },
     Continue(Box<ContinueRequestParams>),
     Fail(Box<FailRequestParams>),
 }
 
-/// What an event of a frame calls for that has a session of its own and does not load what is in `block`.
+/// Returns the command for an event of a frame that has its own session and does not load `block`.
 pub(super) fn react_in_frame(method: &str, params: &str, block: &[ResourceKind]) -> Option<EventReply> {
     let paused = (method == "Fetch.requestPaused").then(|| serde_json::from_str(params).ok()).flatten()?;
     Some(intercept::intercept_in_frame(paused, block))
@@ -42,50 +42,50 @@ impl PageWatcher {
         Self { state: Mutex::new(PageState::new(frame)), changed: Notify::new() }
     }
 
-    /// What the page and the frames within do not load.
+    /// Returns the resources that the page and its frames do not load.
     pub(super) fn blocked(&self) -> Vec<ResourceKind> {
         self.lock().rules.block.clone()
     }
 
-    /// Takes one event.
+    /// Handles one event.
     pub(super) fn on_event(&self, method: &str, params: &str, now: Instant) -> Option<EventReply> {
-        let reaction = self.lock().on_event(method, params, now);
+        let reply = self.lock().on_event(method, params, now);
         self.changed.notify_waiters();
-        reaction
+        reply
     }
 
-    /// What becomes of the page's requests and answers from now on.
-    pub(super) fn set_rules(&self, orders: InterceptRules) {
-        self.lock().rules = orders;
+    /// Sets the rules for the page's later requests and responses.
+    pub(super) fn set_rules(&self, rules: InterceptRules) {
+        self.lock().rules = rules;
     }
 
-    /// The body of the document `loader`, as the server sent it.
+    /// Stores the body of the document `loader` as the server sent it.
     pub(super) fn store_raw_body(&self, loader: &str, body: Bytes) {
         self.lock().raw_body = Some((loader.to_owned(), body));
     }
 
-    /// The answer that was held back, if one was; it is held no longer.
+    /// Takes the paused response, if there is one.
     pub(super) fn take_paused(&self) -> Option<PausedResponse> {
         self.lock().paused.take()
     }
 
-    /// The first request for a document that waits for leave.
+    /// Takes the first document request that waits for the hooks.
     pub(super) fn take_pending_request(&self) -> Option<(String, Box<ContinueRequestParams>)> {
         self.lock().pending_requests.pop_front()
     }
 
-    /// Forgets the navigation that failed, so that the page can be sent off anew.
-    pub(super) fn reset(&self, orders: InterceptRules) {
-        self.lock().reset(orders);
+    /// Resets the state after a failed navigation, so that the page can navigate again.
+    pub(super) fn reset(&self, rules: InterceptRules) {
+        self.lock().reset(rules);
     }
 
-    /// The target is gone.
+    /// Records that the target is closed.
     pub(super) fn mark_closed(&self) {
         self.lock().closed = true;
         self.changed.notify_waiters();
     }
 
-    /// Waits until `check` has an answer, asking it at every event and whenever it said to.
+    /// Waits until `check` returns [`WaitStep::Done`]. Calls it at every event and at the times it returned.
     pub(super) async fn wait_until<T>(&self, mut check: impl FnMut(&PageState, Instant) -> WaitStep<T>) -> T {
         loop {
             let changed = self.changed.notified();
@@ -94,16 +94,16 @@ impl PageWatcher {
                 WaitStep::Done(value) => return value,
                 WaitStep::Event => changed.await,
                 WaitStep::At(when) => {
-                    // Either way the question is asked again.
+                    // `check` runs again after the timeout too.
                     let _ = tokio::time::timeout_at(when.into(), changed).await;
                 }
             }
         }
     }
 
-    /// Reads something of the state now.
-    pub(super) fn with_state<T>(&self, look: impl FnOnce(&PageState) -> T) -> T {
-        look(&self.lock())
+    /// Reads the current state.
+    pub(super) fn with_state<T>(&self, read: impl FnOnce(&PageState) -> T) -> T {
+        read(&self.lock())
     }
 
     fn lock(&self) -> MutexGuard<'_, PageState> {
@@ -111,11 +111,11 @@ impl PageWatcher {
     }
 }
 
-/// What a question to the state was answered with.
+/// The result of one check of the state.
 pub(super) enum WaitStep<T> {
     Done(T),
-    /// Ask again at the next event.
+    /// Check again at the next event.
     Event,
-    /// Ask again then, or at the next event.
+    /// Check again at this time, or at the next event.
     At(Instant),
 }

@@ -1,10 +1,10 @@
-//! Who is at the other end of a loopback connection: on Linux the kernel's tables tell. The
-//! forwarder lends a proxy with its password, and serves nobody but its own browser.
+//! Identifies the process at the other end of a loopback connection, on Linux by the kernel's tables. The
+//! forwarder gives access to a proxy with its password, so it serves only its own browser.
 
 use std::net::SocketAddr;
 
-/// Whether the connection whose other end is `peer` belongs to the process group `group`. Where the
-/// processes cannot be seen into, whether it belongs to this process's user. Reads files.
+/// Whether the connection from `peer` belongs to the process group `group`. If the group's processes cannot be
+/// inspected, whether it belongs to this process's user. Reads files.
 #[cfg(target_os = "linux")]
 pub(super) fn is_peer_in_group(peer: SocketAddr, here: SocketAddr, group: u32) -> bool {
     let Some((user, inode)) = linux::find_socket(peer, here) else { return false };
@@ -14,9 +14,9 @@ pub(super) fn is_peer_in_group(peer: SocketAddr, here: SocketAddr, group: u32) -
     linux::has_socket(group, inode).unwrap_or(true)
 }
 
-/// Elsewhere any process of this machine is served: there is no asking.
+/// Whether `peer` is on this machine: other systems cannot identify the process.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn is_of_group(peer: SocketAddr, _here: SocketAddr, _group: u32) -> bool {
+pub(super) fn is_peer_in_group(peer: SocketAddr, _here: SocketAddr, _group: u32) -> bool {
     peer.ip().is_loopback()
 }
 
@@ -26,48 +26,48 @@ mod linux {
     use std::net::{IpAddr, SocketAddr};
     use std::path::Path;
 
-    /// User and inode of the socket at `peer` that is connected to `here`.
+    /// Returns user and inode of the socket at `peer` that is connected to `here`.
     pub(super) fn find_socket(peer: SocketAddr, here: SocketAddr) -> Option<(u32, u64)> {
         let table = fs::read_to_string("/proc/self/net/tcp").ok()?;
         find_row(&table, &format_address(peer)?, &format_address(here)?)
     }
 
-    /// The row of a table like /proc/net/tcp with these ends.
+    /// Finds the row with these addresses in a table like /proc/net/tcp. Returns user and inode.
     pub(super) fn find_row(table: &str, local: &str, remote: &str) -> Option<(u32, u64)> {
         table.lines().skip(1).find_map(|line| {
             let mut fields = line.split_ascii_whitespace().skip(1);
             if fields.next()? != local || fields.next()? != remote {
                 return None;
             }
-            // Behind: state, queues, timer, retransmits; user, timeout, inode.
+            // Next fields: state, queues, timer, retransmits; user, timeout, inode.
             let user = fields.nth(4)?.parse().ok()?;
             Some((user, fields.nth(1)?.parse().ok()?))
         })
     }
 
-    /// As the table spells an IPv4 address: the bytes as one number of this machine's order.
+    /// Formats an IPv4 address as in the table: the bytes as one number in this machine's byte order.
     pub(super) fn format_address(address: SocketAddr) -> Option<String> {
         let IpAddr::V4(four) = address.ip() else { return None };
         Some(format!("{:08X}:{:04X}", u32::from_ne_bytes(four.octets()), address.port()))
     }
 
-    /// Whether a process of `group` holds the socket; `None` when into none of them can be seen.
+    /// Whether a process of `group` holds the socket. `None` when none of its processes can be inspected.
     pub(super) fn has_socket(group: u32, inode: u64) -> Option<bool> {
         let wanted = format!("socket:[{inode}]");
-        let mut seen = false;
+        let mut inspected = false;
         for entry in fs::read_dir("/proc").ok()?.flatten() {
             let path = entry.path();
             if !is_in_group(&path, group) {
                 continue;
             }
             let Ok(descriptors) = fs::read_dir(path.join("fd")) else { continue };
-            seen = true;
+            inspected = true;
             let mut links = descriptors.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
             if links.any(|link| link.as_os_str() == wanted.as_str()) {
                 return Some(true);
             }
         }
-        seen.then_some(false)
+        inspected.then_some(false)
     }
 
     fn is_in_group(process: &Path, group: u32) -> bool {
@@ -76,9 +76,9 @@ mod linux {
             return false;
         }
         let Ok(stat) = fs::read_to_string(process.join("stat")) else { return false };
-        // The name in parentheses may hold anything: state, parent and group come behind it.
-        let behind = stat.rsplit(')').next().unwrap_or_default();
-        behind.split_ascii_whitespace().nth(2).is_some_and(|field| field.parse() == Ok(group))
+        // The name in parentheses may contain any character; state, parent and group follow it.
+        let fields = stat.rsplit(')').next().unwrap_or_default();
+        fields.split_ascii_whitespace().nth(2).is_some_and(|field| field.parse() == Ok(group))
     }
 }
 
@@ -99,7 +99,7 @@ mod tests {
         assert!(is_peer_in_group(peer, here, ours));
         let mut other =
             Command::new("sleep").arg("60").stdin(Stdio::null()).process_group(0).spawn().unwrap();
-        assert!(!is_peer_in_group(peer, here, other.id()), "held by this process, not by that one");
+        assert!(!is_peer_in_group(peer, here, other.id()), "held by this process, not by the other");
         other.kill().unwrap();
         other.wait().unwrap();
         drop(client);

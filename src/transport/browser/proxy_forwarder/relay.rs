@@ -1,4 +1,4 @@
-//! Bytes both ways, until one side ends or both fall silent.
+//! Relays bytes in both directions until one side closes or both are idle.
 
 use std::io;
 use std::sync::Arc;
@@ -13,24 +13,24 @@ use crate::net::{BoxIo, Metered, refused_by_proxy};
 use crate::proxy::Proxy;
 use crate::traffic::ByteCounter;
 
-/// Whose answers come back.
+/// The sender of the responses.
 pub(super) enum ResponseSide {
-    /// A tunnel's: not for our eyes.
+    /// A site behind a tunnel: opaque bytes.
     Tunnel,
-    /// A site's, in the clear.
+    /// A site over plain HTTP.
     Site,
-    /// The same through an http proxy, which may answer itself.
+    /// A site over plain HTTP through an http proxy, which may respond itself.
     Proxy(Proxy),
 }
 
-/// Carries bytes until it is over. Returns the proxy's refusal, if the answer was one.
+/// Relays until the connection ends. Returns the proxy's refusal, if the response was one.
 pub(super) async fn relay(
     client: TcpStream,
     server: BoxIo,
-    answers: &ResponseSide,
+    response_side: &ResponseSide,
 ) -> io::Result<Option<Error>> {
-    let meter = Arc::new(ByteCounter::default());
-    let client = Metered::new(client, Arc::clone(&meter));
+    let counter = Arc::new(ByteCounter::default());
+    let client = Metered::new(client, Arc::clone(&counter));
     let (mut from_client, mut to_client) = tokio::io::split(client);
     let (mut from_server, mut to_server) = tokio::io::split(server);
     let up = async {
@@ -38,38 +38,38 @@ pub(super) async fn relay(
         to_server.shutdown().await
     };
     let down = async {
-        let refusal = relay_head(&mut from_server, &mut to_client, answers).await?;
+        let refusal = relay_head(&mut from_server, &mut to_client, response_side).await?;
         copy(&mut from_server, &mut to_client).await?;
         to_client.shutdown().await?;
         Ok(refusal)
     };
     tokio::select! {
         both = async { tokio::try_join!(up, down) } => both.map(|((), refusal)| refusal),
-        () = wait_idle(&meter) => Err(io::ErrorKind::TimedOut.into()),
+        () = wait_idle(&counter) => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 
-/// Passes an answer's head on, interim ones before it, as the last of its connection.
+/// Relays a response head and the interim responses before it, and marks it as the last of its connection.
 async fn relay_head(
     server: &mut (impl AsyncRead + Unpin),
     client: &mut (impl AsyncWrite + Unpin),
-    answers: &ResponseSide,
+    response_side: &ResponseSide,
 ) -> io::Result<Option<Error>> {
-    if matches!(answers, ResponseSide::Tunnel) {
+    if matches!(response_side, ResponseSide::Tunnel) {
         return Ok(None);
     }
     let mut rest = Vec::new();
     for _ in 0..MAX_INTERIM {
-        let (answer, behind) = read_head_after(server, rest).await?;
-        let status = request_head::status(&answer);
+        let (head, body_start) = read_head_after(server, rest).await?;
+        let status = request_head::status(&head);
         if (100..200).contains(&status) && status != 101 {
-            client.write_all(&answer).await?;
-            rest = behind;
+            client.write_all(&head).await?;
+            rest = body_start;
             continue;
         }
-        client.write_all(&request_head::with_connection_close(&answer)).await?;
-        client.write_all(&behind).await?;
-        return Ok(match answers {
+        client.write_all(&request_head::with_connection_close(&head)).await?;
+        client.write_all(&body_start).await?;
+        return Ok(match response_side {
             ResponseSide::Proxy(proxy) if status == 407 => Some(refused_by_proxy(proxy, 407)),
             _ => None,
         });
@@ -77,7 +77,7 @@ async fn relay_head(
     Err(io::ErrorKind::InvalidData.into())
 }
 
-/// The first head of a stream, blank line included, and what came behind it.
+/// Reads the first head of a stream, including the blank line. Also returns the bytes read after it.
 pub(super) async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(Vec<u8>, Vec<u8>)> {
     read_head_after(stream, Vec::with_capacity(1024)).await
 }
@@ -86,14 +86,14 @@ async fn read_head_after(
     stream: &mut (impl AsyncRead + Unpin),
     mut head: Vec<u8>,
 ) -> io::Result<(Vec<u8>, Vec<u8>)> {
-    let mut looked = 0_usize;
+    let mut searched = 0_usize;
     loop {
-        let from = looked.saturating_sub(3);
+        let from = searched.saturating_sub(3);
         if let Some(end) = head[from..].windows(4).position(|window| window == b"\r\n\r\n") {
             let rest = head.split_off(from + end + 4);
             return Ok((head, rest));
         }
-        looked = head.len();
+        searched = head.len();
         if head.len() > MAX_HEAD {
             return Err(io::ErrorKind::InvalidData.into());
         }
@@ -103,12 +103,12 @@ async fn read_head_after(
     }
 }
 
-/// Returns when nothing passed for [`IDLE_LIMIT`], or up to twice that.
-async fn wait_idle(meter: &ByteCounter) {
-    let mut before = meter.snapshot();
+/// Returns when no byte was relayed for [`IDLE_LIMIT`], or up to twice that.
+async fn wait_idle(counter: &ByteCounter) {
+    let mut before = counter.snapshot();
     loop {
         tokio::time::sleep(IDLE_LIMIT).await;
-        let now = meter.snapshot();
+        let now = counter.snapshot();
         if now == before {
             return;
         }
@@ -118,5 +118,5 @@ async fn wait_idle(meter: &ByteCounter) {
 
 const MAX_HEAD: usize = 256 * 1024;
 const MAX_INTERIM: usize = 16;
-/// As long as a browser keeps a connection it may use again.
+/// As long as a browser keeps an idle connection for reuse.
 const IDLE_LIMIT: Duration = Duration::from_secs(300);

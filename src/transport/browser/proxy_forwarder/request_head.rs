@@ -1,17 +1,17 @@
-//! The heads of requests and answers that pass through the forwarder. Pure.
+//! Parses and rewrites the request and response heads that the forwarder relays. Pure.
 
-/// A request as the browser writes it to a proxy.
+/// A request as the browser sends it to a proxy.
 pub(super) struct ProxyRequest {
-    /// CONNECT: what follows is not for our eyes.
+    /// CONNECT: opaque bytes follow.
     pub tunnel: bool,
-    /// As a URL has it: an IPv6 address in brackets.
+    /// In the form of a URL: an IPv6 address has brackets.
     pub host: String,
     pub port: u16,
     head: Vec<u8>,
 }
 
 impl ProxyRequest {
-    /// Reads a head, blank line included; `None` when it is no proxy request.
+    /// Parses a head, including the blank line. `None` when it is not a proxy request.
     pub(super) fn parse(head: Vec<u8>) -> Option<Self> {
         let end = head.iter().position(|&byte| byte == b'\r')?;
         let line = std::str::from_utf8(&head[..end]).ok()?;
@@ -20,7 +20,7 @@ impl ProxyRequest {
         let tunnel = method == "CONNECT";
         let url = if tunnel { format!("https://{target}") } else { target.to_owned() };
         let url = url::Url::parse(&url).ok()?;
-        // http alone comes in the clear: the rest is tunnelled.
+        // Only http is sent without a tunnel.
         if !tunnel && url.scheme() != "http" {
             return None;
         }
@@ -28,25 +28,25 @@ impl ProxyRequest {
         Some(Self { tunnel, host, port, head })
     }
 
-    /// The target as errors name it.
+    /// Returns the target for error messages.
     pub(super) fn target(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
 
-    /// The head for an http proxy, with `authorization`, a whole line or nothing. The proxy is to
-    /// close behind it: the next request on the connection would travel without credentials.
+    /// Returns the head for an http proxy with `authorization`, a whole line or nothing. `Connection: close` makes
+    /// the proxy close the connection, because the next request on it would have no credentials.
     pub(super) fn for_proxy(&self, authorization: &str) -> Vec<u8> {
         let extra = [authorization.as_bytes(), b"Connection: close\r\n"].concat();
         rewrite_head(&self.head, None, &extra, |name| is_hop_by_hop(name).then_some(&b""[..]))
     }
 
-    /// The head for the site itself, as the browser would have written it without a proxy.
+    /// Returns the head for the site itself, as the browser would send it without a proxy.
     pub(super) fn for_site(&self) -> Vec<u8> {
         let line = self.head.split_inclusive(|&byte| byte == b'\n').next().unwrap_or_default();
         let after = |text: &[u8], skip: usize, byte: u8| {
             text.iter().skip(skip).position(|&other| other == byte).map(|at| at + skip)
         };
-        // `GET http://host/path HTTP/1.1`: what lies between the method and the path goes.
+        // `GET http://host/path HTTP/1.1`: removes the text between the method and the path.
         let cut = after(line, 0, b' ').and_then(|space| Some((space, after(line, space + 8, b'/')?)));
         let first = cut.map(|(space, path)| [&line[..=space], &line[path..]].concat());
         rewrite_head(&self.head, first, b"", |name| match name {
@@ -57,21 +57,21 @@ impl ProxyRequest {
     }
 }
 
-/// The status of an answer's head, 0 when it has none.
+/// Returns the status of a response head; 0 when it has none.
 pub(super) fn status(head: &[u8]) -> u16 {
     let mut words = head.split(|&byte| matches!(byte, b' ' | b'\r'));
     let word = words.nth(1).and_then(|word| std::str::from_utf8(word).ok());
     word.and_then(|word| word.parse().ok()).unwrap_or(0)
 }
 
-/// An answer's head that tells the browser to use the connection no more: its next request may be
-/// for another site.
+/// Returns a response head that makes the browser close the connection, because its next request may be for
+/// another site.
 pub(super) fn with_connection_close(head: &[u8]) -> Vec<u8> {
     rewrite_head(head, None, b"Connection: close\r\n", |name| is_hop_by_hop(name).then_some(&b""[..]))
 }
 
-/// The head with `first` for its first line and `extra` behind it; `change` says what takes a
-/// field's place, by its name in lower case.
+/// Returns the head with `first` as its first line, followed by `extra`. `change` returns the replacement for a
+/// field, given its name in lower case.
 fn rewrite_head(
     head: &[u8],
     first: Option<Vec<u8>>,
@@ -97,13 +97,13 @@ fn is_hop_by_hop(name: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn ask(head: &str) -> Option<ProxyRequest> {
+    fn parse(head: &str) -> Option<ProxyRequest> {
         ProxyRequest::parse(head.as_bytes().to_vec())
     }
 
     #[test]
-    fn credentials_go_to_the_proxy_and_its_own_fields_not_to_the_site() {
-        let plain = ask(
+    fn credentials_go_to_the_proxy_and_hop_by_hop_fields_not_to_the_site() {
+        let plain = parse(
             "GET http://a.example/x?y=http://b/ HTTP/1.1\r\nHost: a.example\r\nProxy-Connection: keep-alive\r\n\
              Proxy-Authorization: mine\r\nA: b\r\n\r\n",
         )
@@ -120,10 +120,10 @@ mod tests {
     }
 
     #[test]
-    fn only_proxy_requests_are_read() {
-        let tunnel = ask("CONNECT [::1]:8443 HTTP/1.1\r\n\r\n").unwrap();
+    fn only_proxy_requests_are_parsed() {
+        let tunnel = parse("CONNECT [::1]:8443 HTTP/1.1\r\n\r\n").unwrap();
         assert_eq!((tunnel.tunnel, tunnel.target().as_str()), (true, "[::1]:8443"));
-        assert_eq!(ask("CONNECT a:443 HTTP/1.1\r\n\r\n").unwrap().port, 443);
+        assert_eq!(parse("CONNECT a:443 HTTP/1.1\r\n\r\n").unwrap().port, 443);
         for wrong in [
             "GET / HTTP/1.1\r\n\r\n",
             "GET ftp://a/ HTTP/1.1\r\n\r\n",
@@ -131,12 +131,12 @@ mod tests {
             "CONNECT\r\n\r\n",
             "\r\n\r\n",
         ] {
-            assert!(ask(wrong).is_none(), "{wrong:?}");
+            assert!(parse(wrong).is_none(), "{wrong:?}");
         }
     }
 
     #[test]
-    fn answers_are_the_last_of_their_connection() {
+    fn responses_are_the_last_of_their_connection() {
         let head = b"HTTP/1.1 200 OK\r\nKeep-Alive: 5\r\nconnection: keep-alive\r\nA: b\r\n\r\n";
         assert_eq!(with_connection_close(head), b"HTTP/1.1 200 OK\r\nConnection: close\r\nA: b\r\n\r\n");
         for (head, want) in
