@@ -37,11 +37,13 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         let outcome = fetcher.get(origin.url(site)).send().await;
         let again = EXPECTED[..visit].iter().any(|(before, _)| *before == site);
         println!("{}. {site}{}", visit + 1, if again { ", second visit" } else { "" });
-        let ended = match &outcome {
-            Ok(page) => told(page.trace(), &format!("got {} bytes by {}", page.body_len(), page.tier())),
-            Err(error) => told(error.trace().unwrap_or(&Trace::default()), &error.chain()),
+        let text = match &outcome {
+            Ok(page) => {
+                format_trace(page.trace(), &format!("got {} bytes by {}", page.body_len(), page.tier()))
+            }
+            Err(error) => format_trace(error.trace().unwrap_or(&Trace::default()), &error.chain()),
         };
-        println!("{ended}");
+        println!("{text}");
         as_expected &= match outcome {
             Ok(page) => Some(page.tier()) == expected,
             Err(error) => error.kind() == ErrorKind::Blocked && expected.is_none(),
@@ -51,8 +53,8 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let counts = origin.counts();
     println!("challenged.test issued {} clearance(s) for two visits\n", counts.clearances);
     as_expected &= counts.clearances == 1 && counts.verifies == 1;
-    as_expected &= from_a_shell(&origin, ca.path()).await?;
-    as_expected &= a_batch(&origin, ca.path()).await?;
+    as_expected &= run_fetch_command(&origin, ca.path()).await?;
+    as_expected &= run_batch_command(&origin, ca.path()).await?;
     if !as_expected {
         println!("NOT as expected, see above; `rungs doctor` may show the reason");
     }
@@ -66,7 +68,7 @@ fn program() -> std::io::Result<tokio::process::Command> {
 }
 
 /// Fetches many pages of the open site, kills the run, and resumes it. Returns whether each page was recorded once.
-async fn a_batch(origin: &DemoOrigin, ca: &Path) -> std::io::Result<bool> {
+async fn run_batch_command(origin: &DemoOrigin, ca: &Path) -> std::io::Result<bool> {
     let folder = tempfile::tempdir()?;
     let urls: String =
         (0..PAGES).fold(String::new(), |all, n| format!("{all}{}?{n}\n", origin.url(SITES[0])));
@@ -111,7 +113,7 @@ async fn a_batch(origin: &DemoOrigin, ca: &Path) -> std::io::Result<bool> {
 const PAGES: usize = 60;
 
 /// Fetches the closed site with the program, and prints its output and exit code.
-async fn from_a_shell(origin: &DemoOrigin, ca: &Path) -> std::io::Result<bool> {
+async fn run_fetch_command(origin: &DemoOrigin, ca: &Path) -> std::io::Result<bool> {
     let resolve = format!("*:{}:{}", origin.addr().port(), origin.addr().ip());
     println!("$ rungs fetch --resolve '{resolve}' --cacert {} {}", ca.display(), origin.url(SITES[3]));
     let mut command = program()?;
@@ -123,7 +125,7 @@ async fn from_a_shell(origin: &DemoOrigin, ca: &Path) -> std::io::Result<bool> {
 }
 
 /// The attempts as a table, followed by the result.
-fn told(trace: &Trace, end: &str) -> String {
+fn format_trace(trace: &Trace, end: &str) -> String {
     let mut text = String::new();
     for attempt in trace.attempts() {
         let status = attempt.status.map_or_else(|| "---".to_owned(), |status| status.to_string());

@@ -8,14 +8,14 @@ use rungs::lab::{Strategy, simulate_week};
 #[tokio::main]
 async fn main() -> Result<()> {
     println!(
-        "| as | fetches | genuine pages | by plain | browser visits | HTTP requests | of them refused |"
+        "| strategy | fetches | genuine pages | by plain tier | browser visits | HTTP requests | of these blocked |"
     );
     println!("|---|---:|---:|---:|---:|---:|---:|");
-    for manners in Strategy::ALL {
-        let week = simulate_week(manners).await?;
+    for strategy in Strategy::ALL {
+        let week = simulate_week(strategy).await?;
         println!(
             "| {} | {} | {} | {} | {} | {} | {} |",
-            manners.name(),
+            strategy.name(),
             week.fetches,
             week.pages,
             week.plain_pages,

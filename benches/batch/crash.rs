@@ -50,7 +50,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         );
     }
     let ended = program(&out).stderr(Stdio::inherit()).spawn()?.wait()?;
-    let counts = counted(&out, &format)?;
+    let counts = count_records(&out, &format)?;
     let records: u64 = counts.values().sum();
     let missing =
         (0..count).filter(|n| !counts.contains_key(&format!("http://127.0.0.1:{port}/page/{n}"))).count();
@@ -85,13 +85,15 @@ fn journal(out: &Path) -> u64 {
 }
 
 /// How often each URL is in the output. A broken record is an error.
-fn counted(out: &Path, format: &str) -> Result<HashMap<String, u64>, Box<dyn Error>> {
+fn count_records(out: &Path, format: &str) -> Result<HashMap<String, u64>, Box<dyn Error>> {
     let mut counts = HashMap::new();
     match format {
         "jsonl" => {
             for line in std::fs::read_to_string(out)?.lines() {
                 let record: serde_json::Value = serde_json::from_str(line)?;
-                *counts.entry(record["url"].as_str().ok_or("no url")?.to_owned()).or_default() += 1;
+                *counts
+                    .entry(record["url"].as_str().ok_or("a record has no url")?.to_owned())
+                    .or_default() += 1;
             }
         }
         "csv" => {
@@ -107,25 +109,25 @@ fn counted(out: &Path, format: &str) -> Result<HashMap<String, u64>, Box<dyn Err
                 *counts.entry(row.get(0)?).or_default() += 1;
             }
         }
-        _ => return Err("jsonl, csv or sqlite".into()),
+        _ => return Err("the format must be jsonl, csv or sqlite".into()),
     }
     Ok(counts)
 }
 
-/// Starts a server that answers every request with a small page and counts the requests.
+/// Starts a server that responds to every request with a small page and counts the requests.
 async fn serve() -> std::io::Result<(u16, Arc<AtomicU64>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let (port, served) = (listener.local_addr()?.port(), Arc::new(AtomicU64::new(0)));
     let counter = Arc::clone(&served);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(talk(stream, Arc::clone(&counter)));
+            tokio::spawn(respond(stream, Arc::clone(&counter)));
         }
     });
     Ok((port, served))
 }
 
-async fn talk(mut stream: TcpStream, served: Arc<AtomicU64>) -> std::io::Result<()> {
+async fn respond(mut stream: TcpStream, served: Arc<AtomicU64>) -> std::io::Result<()> {
     let (mut head, mut bytes) = (Vec::new(), [0; 4096]);
     loop {
         let read = stream.read(&mut bytes).await?;

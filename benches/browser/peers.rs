@@ -29,7 +29,7 @@ async fn main() -> Done {
 /// Runs the suites with stock chromiumoxide, used as its documentation shows.
 async fn stock(url: &str, stealth_mode: bool) -> Done {
     let folder = tempfile::tempdir()?;
-    let chromium = rungs::lab::Chromium::find().ok_or("no Chromium")?;
+    let chromium = rungs::lab::Chromium::find().ok_or("Chromium is not installed")?;
     let config =
         BrowserConfig::builder().chrome_executable(chromium).user_data_dir(folder.path()).no_sandbox();
     let (mut browser, mut handler) = Browser::launch(config.build()?).await?;

@@ -26,11 +26,11 @@ def display():
 
 
 def without_display(act, *arguments):
-    kept = os.environ.pop("DISPLAY")
+    display_name = os.environ.pop("DISPLAY")
     try:
         return act(*arguments)
     finally:
-        os.environ["DISPLAY"] = kept
+        os.environ["DISPLAY"] = display_name
 
 
 def call(client, act, *arguments):
@@ -44,7 +44,7 @@ def suites(stage, clients):
     report = stage.report("hand", 0)
     botd = sum(name.startswith("botd") for name in report["flags"])
     lines = [
-        f"BotD: {botd} flags; our own suite: {len(report['flags']) - botd}, and those of the hooks. The hand-opened browser raises "
+        f"BotD: {botd} flags; own suite: {len(report['flags']) - botd}, and those of the hooks. The hand-opened browser raises "
         f"{len(hand)}: {', '.join(sorted(hand))}.", "",
         "| client | BotD | own suite | more than the hand-opened |", "|---|---:|---:|---|",
         row("opened by hand", hand, set()),
@@ -88,7 +88,7 @@ def race(stage, name, client):
 def races(stage, clients):
     """The table of costs, with the ratio to rungs' value of the same mode in brackets."""
     lines = [
-        f"| client | nothing to first page, ms | warm page in a new context, ms (p50 of {COUNT}) | pages/s, {AT_ONCE} at once "
+        f"| client | start to first page, ms | warm page in a new context, ms (p50 of {COUNT}) | pages/s, {AT_ONCE} at once "
         f"| PSS of a browser with a page, MB | PSS a further context with a page, MB |", "|---|---:|---:|---:|---:|---:|",
     ]
     base = {}
@@ -124,8 +124,8 @@ def main():
         peers = {f"{package} {mode}": Driver(package, mode == "headful")
                  for package in ("patchright", "playwright") for mode in ("headless", "headful")}
         stock = {"chromiumoxide, stock": Stock(built, "stock"), "chromiumoxide, stealth mode": Stock(built, "stock-stealth")}
-        judged = suites(stage, both | stock | peers)
-        raced = races(stage, both | peers)
+        suite_table = suites(stage, both | stock | peers)
+        cost_table = races(stage, both | peers)
     finally:
         stage.close()
         xvfb.terminate()
@@ -133,16 +133,16 @@ def main():
     browser = subprocess.run([CHROMIUM, "--version"], capture_output=True, text=True, check=True).stdout.split()
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("playwright", "patchright"))
     about = [
-        "# The browser tier beside its peers", "",
+        "# The browser tier compared with other drivers", "",
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores, written by "
         "`make bench-browser`: every client drives the same",
         f"{browser[0]} {browser[1]}, on loopback, in one run. {versions}, chromiumoxide {locked('chromiumoxide')}, rungs in its dev profile.", "",
-        "## Before the suites", "",
-        "A flag takes the browser for a driven one. The measure is the same browser opened by hand under Xvfb, without a driver.", "",
-        *judged, "", "## Against the clock", "",
-        "A page of 5 kB. In brackets: how often the figure of rungs in the same mode. Each page is taken when its network is quiet.",
+        "## Detection suites", "",
+        "A flag classifies the browser as automated. The baseline is the same browser opened by hand under Xvfb, without a driver.", "",
+        *suite_table, "", "## Speed and memory", "",
+        "A page of 5 kB. In brackets: the ratio to rungs in the same mode. Each page is read when its network is idle.",
         f"Load average at the end: {os.getloadavg()[1]:.1f}, on {os.cpu_count()} cores; the run itself makes about 2.", "",
-        *raced, "",
+        *cost_table, "",
     ]
     results.write_text("\n".join(about))
     print(results.read_text())

@@ -36,21 +36,23 @@ pub(crate) struct Report {
     pub(crate) folders_left: usize,
 }
 
-/// Runs `plan` with the browsers' folders in `place`. Calls `tell` with the number of fetched pages after each
-/// page.
-pub(crate) async fn run(plan: Plan, place: &Path, mut tell: impl FnMut(usize)) -> Report {
+/// Runs `plan` with the browsers' folders in `folder`. Calls `on_progress` with the number of pages fetched
+/// after each page.
+pub(crate) async fn run(plan: Plan, folder: &Path, mut on_progress: impl FnMut(usize)) -> Report {
     let site = site().await;
-    let settings = Fetcher::builder().min_tier(Tier::Browser).browser_folder(place);
-    let fetcher = settings.build().expect("the defaults fit together");
+    let settings = Fetcher::builder().min_tier(Tier::Browser).browser_folder(folder);
+    let fetcher = settings.build().expect("the defaults are valid");
     let mut report = Report::default();
-    let mut come = 0_usize;
+    let mut count = 0_usize;
     let jobs = (0..plan.pages).map(|number| {
         let fetcher = fetcher.session(&format!("s{}", number % plan.at_once));
         async move {
             let page = fetcher.get(format!("http://{site}/{number}")).send().await;
             match page {
                 Ok(page) if page.bytes().windows(8).any(|word| word == b">genuine") => Ok(()),
-                Ok(page) => Err(format!("page {number}: {} without what the script writes", page.status())),
+                Ok(page) => {
+                    Err(format!("page {number}: {} without the text that the script writes", page.status()))
+                }
                 Err(error) => Err(format!("page {number}: {}", error.chain())),
             }
         }
@@ -61,25 +63,25 @@ pub(crate) async fn run(plan: Plan, place: &Path, mut tell: impl FnMut(usize)) -
             Ok(()) => report.genuine += 1,
             Err(what) => report.lost.push(what),
         }
-        come += 1;
-        if plan.renderer_every.is_some_and(|every| come.is_multiple_of(every)) {
-            report.renderers_killed += kill_one(place, "--type=renderer");
+        count += 1;
+        if plan.renderer_every.is_some_and(|every| count.is_multiple_of(every)) {
+            report.renderers_killed += kill_one(folder, "--type=renderer");
         }
-        if plan.browser_at.contains(&come) {
-            report.browsers_killed += kill_one(place, "--remote-debugging-pipe");
+        if plan.browser_at.contains(&count) {
+            report.browsers_killed += kill_one(folder, "--remote-debugging-pipe");
         }
-        tell(come);
+        on_progress(count);
     }
     drop(ends);
     fetcher.close().await;
-    report.processes_left = browsers(place).len();
-    report.folders_left = fs::read_dir(place).map_or(0, Iterator::count);
+    report.processes_left = browsers(folder).len();
+    report.folders_left = fs::read_dir(folder).map_or(0, Iterator::count);
     report
 }
 
-/// All processes, except zombies, of browsers whose folders are in `place`.
-pub(crate) fn browsers(place: &Path) -> Vec<u32> {
-    let data = format!("--user-data-dir={}/", place.display());
+/// All processes, except zombies, of browsers whose folders are in `folder`.
+pub(crate) fn browsers(folder: &Path) -> Vec<u32> {
+    let data = format!("--user-data-dir={}/", folder.display());
     let all: Vec<(u32, u32)> = fs::read_dir("/proc")
         .into_iter()
         .flatten()
@@ -91,8 +93,8 @@ pub(crate) fn browsers(place: &Path) -> Vec<u32> {
             (fields.next()? != "Z").then_some((pid, fields.next()?.parse().ok()?))
         })
         .collect();
-    let told = |pid: u32| arguments(pid).iter().any(|part| part.starts_with(&data));
-    let mut found: Vec<u32> = all.iter().map(|(pid, _)| *pid).filter(|pid| told(*pid)).collect();
+    let is_root = |pid: u32| arguments(pid).iter().any(|part| part.starts_with(&data));
+    let mut found: Vec<u32> = all.iter().map(|(pid, _)| *pid).filter(|pid| is_root(*pid)).collect();
     let mut next = 0;
     while next < found.len() {
         let parent = found[next];
@@ -104,10 +106,10 @@ pub(crate) fn browsers(place: &Path) -> Vec<u32> {
     found
 }
 
-/// Kills the most recently started process of a browser in `place` that has the argument `word`. Returns
+/// Kills the most recently started process of a browser in `folder` that has the argument `word`. Returns
 /// the number of killed processes: 0 or 1.
-fn kill_one(place: &Path, word: &str) -> usize {
-    let mut pids = browsers(place);
+fn kill_one(folder: &Path, word: &str) -> usize {
+    let mut pids = browsers(folder);
     pids.retain(|pid| arguments(*pid).iter().any(|part| part == word));
     let Some(pid) = pids.into_iter().max().and_then(|pid| Pid::from_raw(pid.cast_signed())) else { return 0 };
     usize::from(kill_process(pid, Signal::KILL).is_ok())
@@ -127,9 +129,9 @@ async fn site() -> SocketAddr {
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             tokio::spawn(async move {
-                let mut asked = Vec::new();
-                while !asked.windows(4).any(|end| end == b"\r\n\r\n") {
-                    if stream.read_buf(&mut asked).await.unwrap_or(0) == 0 {
+                let mut received = Vec::new();
+                while !received.windows(4).any(|end| end == b"\r\n\r\n") {
+                    if stream.read_buf(&mut received).await.unwrap_or(0) == 0 {
                         return;
                     }
                 }

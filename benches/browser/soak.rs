@@ -24,11 +24,11 @@ async fn main() -> ExitCode {
     let scratch = tempfile::tempdir().expect("a folder for temporary files");
     let began = Instant::now();
     println!("pages  seconds  rungs MB  Chromium MB  processes");
-    let tell = |come: usize| {
-        if [pages / 10, pages / 2, pages].contains(&come) {
+    let on_progress = |fetched: usize| {
+        if [pages / 10, pages / 2, pages].contains(&fetched) {
             let browsers = browsers(scratch.path());
             println!(
-                "{come:5}  {:7.1}  {:8}  {:11}  {:9}",
+                "{fetched:5}  {:7.1}  {:8}  {:11}  {:9}",
                 began.elapsed().as_secs_f64(),
                 pss_mb(&[std::process::id()]),
                 pss_mb(&browsers),
@@ -36,7 +36,7 @@ async fn main() -> ExitCode {
             );
         }
     };
-    let report = run(plan, scratch.path(), tell).await;
+    let report = run(plan, scratch.path(), on_progress).await;
     println!(
         "genuine {} of {pages}; killed {} renderers, {} browsers; left {} processes, {} folders",
         report.genuine,

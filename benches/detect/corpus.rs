@@ -1,8 +1,8 @@
 //! `make corpus`: classifies every recorded response in fixtures/ with the shipped rules and with other projects' rules.
 //!
-//! Prints the mistakes, then the tables, and updates the tables in the README. Fails if too few blocks are
+//! Prints the mistakes, then the tables, and updates the tables in benches/detect/RESULTS.md. Fails if too few blocks are
 //! recognised, or if a genuine page is called a block. A folder given as an argument is read instead of
-//! fixtures/, and the README is not changed.
+//! fixtures/, and the file is not changed.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     let tables = score.tables(&peers::read(include_str!("peers.toml")), &samples);
     println!("{tables}");
     if given.is_none()
-        && let Err(message) = into_readme(&root.join("README.md"), &tables)
+        && let Err(message) = update_results(&root.join("benches/detect/RESULTS.md"), &tables)
     {
         eprintln!("corpus: {message}");
         return ExitCode::FAILURE;
@@ -36,13 +36,13 @@ fn main() -> ExitCode {
     if score.passes() {
         return ExitCode::SUCCESS;
     }
-    eprintln!("corpus: the rules miss too many blocks, or accuse a genuine page");
+    eprintln!("corpus: the rules miss too many blocks, or classify a genuine page as a block");
     ExitCode::FAILURE
 }
 
-fn into_readme(readme: &Path, tables: &str) -> Result<(), String> {
-    let text = std::fs::read_to_string(readme).map_err(|error| error.to_string())?;
+fn update_results(results: &Path, tables: &str) -> Result<(), String> {
+    let text = std::fs::read_to_string(results).map_err(|error| error.to_string())?;
     let parts = text.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
-    let (before, after) = parts.ok_or("the README does not mark where the tables go")?;
-    std::fs::write(readme, format!("{before}{BEGIN}{tables}{END}{after}")).map_err(|error| error.to_string())
+    let (before, after) = parts.ok_or("benches/detect/RESULTS.md does not mark where the tables go")?;
+    std::fs::write(results, format!("{before}{BEGIN}{tables}{END}{after}")).map_err(|error| error.to_string())
 }

@@ -11,9 +11,9 @@ use super::samples::Sample;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Peer {
     pub(crate) name: String,
-    #[expect(dead_code, reason = "provenance, for who reads the file")]
+    #[expect(dead_code, reason = "provenance, for readers of the file")]
     source: String,
-    #[expect(dead_code, reason = "provenance, for who reads the file")]
+    #[expect(dead_code, reason = "provenance, for readers of the file")]
     note: String,
     #[serde(default)]
     status: Vec<u16>,
@@ -48,7 +48,7 @@ pub(crate) fn read(text: &str) -> Vec<Peer> {
 }
 
 impl Peer {
-    pub(crate) fn accuses(&self, sample: &Sample) -> bool {
+    pub(crate) fn is_block(&self, sample: &Sample) -> bool {
         let answer = &sample.answer;
         self.status.contains(&answer.status)
             || self.by_headers(answer)

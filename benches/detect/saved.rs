@@ -20,7 +20,7 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    pub(crate) fn seen(&self) -> ResponseView<'_> {
+    pub(crate) fn view(&self) -> ResponseView<'_> {
         ResponseView {
             tier: self.tier,
             requested: &self.requested,
@@ -29,8 +29,8 @@ impl Sample {
         }
     }
 
-    pub(crate) fn judged(&self, rules: &Rules) -> Verdict {
-        rules.classify(&self.seen())
+    pub(crate) fn classify(&self, rules: &Rules) -> Verdict {
+        rules.classify(&self.view())
     }
 
     pub(crate) fn is_block(&self) -> bool {

@@ -16,9 +16,9 @@ const LEAST_RECALL: f64 = 0.97;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Count {
     /// Responses that have this label.
-    there: usize,
+    expected: usize,
     /// Responses that were classified with this label.
-    said: usize,
+    found: usize,
     /// Responses that have it and were classified with it.
     right: usize,
 }
@@ -29,8 +29,9 @@ impl Count {
     }
 
     fn row(self, name: &str) -> String {
-        let (precision, recall) = (Self::share(self.right, self.said), Self::share(self.right, self.there));
-        format!("| {name} | {} | {precision} | {recall} |", self.there)
+        let (precision, recall) =
+            (Self::share(self.right, self.found), Self::share(self.right, self.expected));
+        format!("| {name} | {} | {precision} | {recall} |", self.expected)
     }
 }
 
@@ -59,15 +60,15 @@ impl Score {
     }
 
     fn add(&mut self, rules: &Rules, sample: &Sample) {
-        let verdict = sample.judged(rules);
+        let verdict = sample.classify(rules);
         let vendor = |vendor: Option<&String>, kind: VerdictKind| {
             (kind != VerdictKind::Genuine).then(|| vendor.cloned().unwrap_or_else(|| "none".to_owned()))
         };
-        let (there, said) =
+        let (expected, found) =
             (vendor(sample.vendor.as_ref(), sample.kind), vendor(verdict.vendor.as_ref(), verdict.kind));
         tally(&mut self.kinds, Some(sample.kind.name()), Some(verdict.kind.name()));
-        tally(&mut self.vendors, there.clone(), said.clone());
-        let right = (sample.kind, &there) == (verdict.kind, &said);
+        tally(&mut self.vendors, expected.clone(), found.clone());
+        let right = (sample.kind, &expected) == (verdict.kind, &found);
         if sample.is_block() {
             self.blocks += 1;
             self.right += usize::from(right);
@@ -77,8 +78,8 @@ impl Score {
         }
         if !right {
             let (is, path) = (sample.kind.name(), sample.path.display());
-            let whose = sample.vendor.as_deref().unwrap_or("no vendor");
-            self.wrong.push(format!("{path}: is {is} of {whose}, was called {verdict:?}"));
+            let vendor = sample.vendor.as_deref().unwrap_or("no vendor");
+            self.wrong.push(format!("{path}: expected {is} of {vendor}, classified as {verdict:?}"));
         }
     }
 
@@ -95,24 +96,24 @@ impl Score {
             "{} of {} blocks with the right kind and vendor, {} of {} genuine pages called a block.\n",
             self.right, self.blocks, self.accused, self.pages
         );
-        let _ = writeln!(out, "| kind | answers | precision | recall |\n|---|---:|---:|---:|");
+        let _ = writeln!(out, "| kind | responses | precision | recall |\n|---|---:|---:|---:|");
         for (name, count) in &self.kinds {
             let _ = writeln!(out, "{}", count.row(name));
         }
-        let _ = writeln!(out, "\n| vendor | answers | precision | recall |\n|---|---:|---:|---:|");
+        let _ = writeln!(out, "\n| vendor | responses | precision | recall |\n|---|---:|---:|---:|");
         for (name, count) in &self.vendors {
             let _ = writeln!(out, "{}", count.row(name));
         }
         let _ = writeln!(
             out,
-            "\n| whose rules | blocks seen as blocks | genuine pages accused | precision | recall |\n|---|---:|---:|---:|---:|"
+            "\n| rules | blocks detected | genuine pages called a block | precision | recall |\n|---|---:|---:|---:|---:|"
         );
         let seen = self.blocks - samples.iter().filter(|s| s.is_block() && missed(s)).count();
         let _ = writeln!(out, "{}", self.rival("**rungs**", seen, self.accused));
         for peer in peers {
-            let held = |sample: &&Sample| peer.accuses(sample);
-            let seen = samples.iter().filter(|sample| sample.is_block()).filter(held).count();
-            let accused = samples.iter().filter(|sample| !sample.is_block()).filter(held).count();
+            let matches = |sample: &&Sample| peer.is_block(sample);
+            let seen = samples.iter().filter(|sample| sample.is_block()).filter(matches).count();
+            let accused = samples.iter().filter(|sample| !sample.is_block()).filter(matches).count();
             let _ = writeln!(out, "{}", self.rival(&peer.name, seen, accused));
         }
         out
@@ -129,18 +130,18 @@ impl Score {
 
 /// Whether a block was classified as genuine.
 fn missed(sample: &Sample) -> bool {
-    sample.judged(&Rules::shipped()).is_genuine()
+    sample.classify(&Rules::shipped()).is_genuine()
 }
 
-fn tally<K: Ord + Clone>(counts: &mut BTreeMap<K, Count>, there: Option<K>, said: Option<K>) {
-    let right = there.is_some() && there == said;
-    if let Some(there) = there {
-        let count = counts.entry(there).or_default();
-        count.there += 1;
+fn tally<K: Ord + Clone>(counts: &mut BTreeMap<K, Count>, expected: Option<K>, found: Option<K>) {
+    let right = expected.is_some() && expected == found;
+    if let Some(expected) = expected {
+        let count = counts.entry(expected).or_default();
+        count.expected += 1;
         count.right += usize::from(right);
     }
-    if let Some(said) = said {
-        counts.entry(said).or_default().said += 1;
+    if let Some(found) = found {
+        counts.entry(found).or_default().found += 1;
     }
 }
 

@@ -61,9 +61,9 @@ def free_port():
 
 def cost(command):
     """Returns seconds, CPU seconds and peak memory in MB of a program; None if it failed."""
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as stderr:
         begun = time.perf_counter()
-        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr)
         # The kernel's peak includes what Python used before the program started.
         peak, ended = 0, 0
         while not ended:
@@ -73,8 +73,8 @@ def cost(command):
         took = time.perf_counter() - begun
         child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode:
-            said.seek(0)
-            print(f"{command}: {said.read().decode(errors='replace')[-300:]}", file=sys.stderr)
+            stderr.seek(0)
+            print(f"{command}: {stderr.read().decode(errors='replace')[-300:]}", file=sys.stderr)
             return None
     return took, used.ru_utime + used.ru_stime, peak
 
@@ -115,11 +115,11 @@ def h2load(url, count, at_once, h2):
 def scenario(folder, title, url, at_once, share, only=None, h2=False, limit=True):
     """The rows of one table: requests/s, CPU per request, peak memory; ratios to rungs' engine."""
     rows = {}
-    everyone = clients(folder)
+    all_clients = clients(folder)
     if limit and shutil.which("h2load"):
-        everyone["h2load (the limit)"] = (lambda u, n, c: h2load(u, n, c, h2), 20000)
+        all_clients["h2load (the limit)"] = (lambda u, n, c: h2load(u, n, c, h2), 20000)
     for _ in range(ROUNDS):
-        for name, (command, requests) in everyone.items():
+        for name, (command, requests) in all_clients.items():
             if only and name not in only:
                 continue
             many = max(at_once, int(requests * share * (0.3 if QUICK else 1)))
@@ -138,7 +138,7 @@ def scenario(folder, title, url, at_once, share, only=None, h2=False, limit=True
     return figures, [*lines, ""]
 
 
-def said(*command):
+def words_of(*command):
     return subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True, timeout=600).stdout.split()
 
 
@@ -181,8 +181,8 @@ def bars(folder, ports):
     origin = subprocess.Popen([LOAD, "origin"], stdout=subprocess.PIPE, text=True)
     port = origin.stdout.readline().strip()
     try:
-        slow = [float(said(LOAD, "timed", f"http://127.0.0.1:{port}/1000", 50, 50)[0]) for _ in range(ROUNDS)]
-        wide = [float(said(LOAD, "timed", f"http://127.0.0.1:{port}/210", 1000, 1000)[0]) for _ in range(ROUNDS)]
+        slow = [float(words_of(LOAD, "timed", f"http://127.0.0.1:{port}/1000", 50, 50)[0]) for _ in range(ROUNDS)]
+        wide = [float(words_of(LOAD, "timed", f"http://127.0.0.1:{port}/210", 1000, 1000)[0]) for _ in range(ROUNDS)]
     finally:
         origin.terminate()
         origin.wait()
@@ -190,10 +190,10 @@ def bars(folder, ports):
     ours, others = ([], [])
     for _ in range(ROUNDS):
         for all_, command in ((ours, (LOAD, "lag")), (others, (PEERS, "lag", "wreq"))):
-            all_.append(list(map(int, said(*command, page, 16_000, 64))))
+            all_.append(list(map(int, words_of(*command, page, 16_000, 64))))
     lag, lag_of_wreq = ([statistics.median(column) for column in zip(*all_)] for all_ in (ours, others))
     count = 1000 if QUICK else 10_000
-    idle = float(said(LOAD, "idle", ports["idle"], count)[0])
+    idle = float(words_of(LOAD, "idle", ports["idle"], count)[0])
     urls = 20_000 if QUICK else 1_000_000
     memory, rate = long_run(folder, page, urls)
     growth = memory[2] / memory[1] - 1
@@ -203,22 +203,22 @@ def bars(folder, ports):
         ("50 URLs with 1 s delay, 50 in flight", f"{statistics.median(slow):.3f} s", "1.15 s", statistics.median(slow) <= 1.15),
         ("1,000 URLs at 210 ms, 1,000 in flight, over the ideal", f"{statistics.median(wide) - 0.21:.3f} s", "0.6 s",
          statistics.median(wide) - 0.21 <= 0.6),
-        ("loop lag at full load, p99 (p50), and with wreq in the router's place",
+        ("loop lag at full load, p99 (p50), and with wreq instead of the router",
          f"{lag[1]:,.0f} us ({lag[0]:,.0f}), {lag_of_wreq[1]:,.0f} us ({lag_of_wreq[0]:,.0f})", "1,000 us", lag[1] < 1000),
         (f"RSS of an open idle TLS connection, {count:,} open", f"{idle:.1f} kB", "45 kB", idle <= 45),
     ]
 
 
-KEPT = {True: "yes", False: "**no**", None: ""}
+MET = {True: "yes", False: "**no**", None: ""}
 
 
-def beside(what, keep, wide, bar, is_kept, form, figure):
+def with_wide(what, keep, wide, bar, is_met, form, figure):
     """A target that is judged at 64 requests in flight, with the value at 1,000 beside it."""
     def of(figures):
         # A client that failed has no row.
         return figure(figures) if {BASE, "rungs router", "wreq", "aiohttp", "curl_cffi"} <= set(figures) else float("nan")
 
-    return f"{what}; at 1,000 in flight", f"{form.format(of(keep))}; {form.format(of(wide))}", bar, is_kept and is_kept(of(keep))
+    return f"{what}; at 1,000 in flight", f"{form.format(of(keep))}; {form.format(of(wide))}", bar, is_met and is_met(of(keep))
 
 
 def main():
@@ -240,50 +240,50 @@ def main():
             tables += lines
             if at_once == 1000:
                 wide = figures
-        promises = bars(folder, ports)
+        targets = bars(folder, ports)
     finally:
         child.terminate()
         child.wait()
         shutil.rmtree(folder, ignore_errors=True)
-    promises = [
-        beside("the router, over our engine, CPU per request", keep, wide, "+15 %", lambda more: more <= 0.15, "{:+.0%}",
+    targets = [
+        with_wide("the router, over the engine alone, CPU per request", keep, wide, "+15 %", lambda more: more <= 0.15, "{:+.0%}",
                lambda all_: all_["rungs router"][1] / all_[BASE][1] - 1),
-        beside("rungs router : wreq, requests/s", keep, wide, "1.00", lambda ratio: ratio >= 1, "{:.2f}",
+        with_wide("rungs router : wreq, requests/s", keep, wide, "1.00", lambda ratio: ratio >= 1, "{:.2f}",
                lambda all_: all_["rungs router"][0] / all_["wreq"][0]),
-        beside("our engine : wreq, requests/s", keep, wide, "-", None, "{:.2f}", lambda all_: all_[BASE][0] / all_["wreq"][0]),
-        beside("aiohttp : rungs router, CPU per request", keep, wide, "5", lambda ratio: ratio >= 5, "{:.1f}",
+        with_wide("the engine : wreq, requests/s", keep, wide, "-", None, "{:.2f}", lambda all_: all_[BASE][0] / all_["wreq"][0]),
+        with_wide("aiohttp : rungs router, CPU per request", keep, wide, "5", lambda ratio: ratio >= 5, "{:.1f}",
                lambda all_: all_["aiohttp"][1] / all_["rungs router"][1]),
-        beside("curl_cffi : rungs router, CPU per request", keep, wide, "6", lambda ratio: ratio >= 6, "{:.1f}",
+        with_wide("curl_cffi : rungs router, CPU per request", keep, wide, "6", lambda ratio: ratio >= 6, "{:.1f}",
                lambda all_: all_["curl_cffi"][1] / all_["rungs router"][1]),
-        *promises,
+        *targets,
     ]
     versions = ", ".join(f"{name} {version(name)}" for name in ("aiohttp", "curl_cffi", "httpx", "scrapy"))
     lines = [
-        "# rungs under load, beside others", "",
+        "# rungs under load, compared with other clients", "",
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores, written by `make bench-load`;",
         f"median of {ROUNDS} rounds, all in one run, against {nginx_version()} on loopback, one worker on the same cores. Optimised builds. "
         f"wreq 6.0.0-rc.31, reqwest 0.13.5, {versions}.",
-        "In brackets: how often the figure of rungs' own engine. Load average at the end: "
+        "In brackets: the ratio to the engine of rungs. Load average at the end: "
         f"{os.getloadavg()[1]:.1f}.", "",
-        "## What was promised", "", "| what | measured | at most, at least | kept |", "|---|---:|---:|---|",
-        *(f"| {what} | {figure} | {bar} | {KEPT[kept]} |" for what, figure, bar, kept in promises), "",
+        "## Targets", "", "| metric | measured | limit | met |", "|---|---:|---:|---|",
+        *(f"| {what} | {figure} | {bar} | {MET[met]} |" for what, figure, bar, met in targets), "",
         "## Clients", "", *tables,
     ]
     RESULTS.write_text("\n".join(lines))
     if not QUICK:
-        into_readme(lines[2:-len(tables)] + tables[:tables.index("", 2)])
+        update_docs(lines[2:-len(tables)] + tables[:tables.index("", 2)])
     print(RESULTS.read_text())
 
 
-def into_readme(lines):
-    """Replaces the targets and the first table in the README."""
-    readme = RESULTS.parent.parent.parent / "README.md"
-    text = readme.read_text()
+def update_docs(lines):
+    """Replaces the targets and the first table in docs/benchmarks.md."""
+    page = RESULTS.parent.parent.parent / "docs" / "benchmarks.md"
+    text = page.read_text()
     begin, end = "<!-- make bench-load writes this -->\n", "<!-- up to here -->"
     before, rest = text.split(begin)
     _, after = rest.split(end)
     body = "\n".join(line.replace("## ", "### ") if line.startswith("## ") else line for line in lines)
-    readme.write_text(before + begin + body + "\n" + end + after)
+    page.write_text(before + begin + body + "\n" + end + after)
 
 
 def version(name):

@@ -14,7 +14,7 @@ use rungs::{
 };
 
 #[path = "../../tests/it/support"]
-#[allow(dead_code, unused_imports, reason = "the tests ask more of them")]
+#[allow(dead_code, unused_imports, reason = "the tests use more of them")]
 mod support {
     pub(crate) mod certs;
     pub(crate) mod daemon;
@@ -43,7 +43,7 @@ async fn main() -> ExitCode {
 /// Twenty concurrent fetches in each mode, on each tier (four on the browser tier).
 async fn sessions(certs: &Certs, nginx: &Nginx) {
     println!(
-        "| mode | tier | fetches | connections to the gateway | names they said |\n|---|---|---:|---:|---|"
+        "| mode | tier | fetches | connections to the gateway | proxy user names |\n|---|---|---:|---:|---|"
     );
     let url = nginx.url_by(Site::H2, "site.test", "/page/hello");
     for (mode, tier, fetches) in [
@@ -61,7 +61,7 @@ async fn sessions(certs: &Certs, nginx: &Nginx) {
             .geo(GeoTarget::default().country("us"));
         let fetcher = fetcher(certs, tier, ProxyPool::new().account(account).mode(mode));
         let pages = futures_util::future::join_all((0..fetches).map(|_| fetcher.get(&url).send())).await;
-        let come = pages.iter().filter(|page| page.is_ok()).count();
+        let received = pages.iter().filter(|page| page.is_ok()).count();
         fetcher.close().await;
         drop(fetcher);
         let least = if mode == RotationMode::Rotating { fetches } else { 1 };
@@ -71,7 +71,7 @@ async fn sessions(certs: &Certs, nginx: &Nginx) {
             0..=2 => users.iter().map(|user| format!("`{user}`")).collect::<Vec<_>>().join(", "),
             many => format!("{many}, as `{}`", users.first().copied().unwrap_or_default()),
         };
-        println!("| {} | {tier} | {come} of {fetches} | {} | {names} |", mode.name(), requests.len());
+        println!("| {} | {tier} | {received} of {fetches} | {} | {names} |", mode.name(), requests.len());
     }
 }
 
@@ -99,21 +99,21 @@ async fn health(certs: &Certs, nginx: &Nginx, pages: usize, at_once: usize) -> b
     let mut run = futures_util::stream::iter(0..pages)
         .map(|_| fetcher.get(&url).rate_limit(RateLimit::new().concurrency(most)).send())
         .buffer_unordered(at_once);
-    let (mut come, mut attempts, mut lost) = (0, 0, Vec::<Error>::new());
+    let (mut received, mut attempts, mut lost) = (0, 0, Vec::<Error>::new());
     let mut then = fetcher.proxy_stats();
-    let mut told = vec![("all four well", then.clone(), then.clone())];
+    let mut periods = vec![("all four work", then.clone(), then.clone())];
     while let Some(outcome) = run.next().await {
         match outcome {
             Ok(page) => {
-                come += 1;
+                received += 1;
                 attempts += page.trace().attempts().len();
             }
             Err(error) => lost.push(error),
         }
-        let event = if come == pages / 4 && dying.is_some() {
+        let event = if received == pages / 4 && dying.is_some() {
             drop(dying.take());
             Some("the first has stopped")
-        } else if come == pages / 2 && told.len() == 2 {
+        } else if received == pages / 2 && periods.len() == 2 {
             refusing.reject_credentials();
             Some("the second has changed its password")
         } else {
@@ -121,59 +121,59 @@ async fn health(certs: &Certs, nginx: &Nginx, pages: usize, at_once: usize) -> b
         };
         if let Some(event) = event {
             let now = fetcher.proxy_stats();
-            if let Some(last) = told.last_mut() {
+            if let Some(last) = periods.last_mut() {
                 last.2.clone_from(&now);
             }
             then.clone_from(&now);
-            told.push((event, now.clone(), now));
+            periods.push((event, now.clone(), now));
         }
     }
     drop(run);
     let took = began.elapsed();
     let end = fetcher.proxy_stats();
-    if let Some(last) = told.last_mut() {
+    if let Some(last) = periods.last_mut() {
         last.2.clone_from(&end);
     }
     println!(
-        "\n{pages} pages, {at_once} at once, in {:.1} s: {come} came, {} lost, {attempts} attempts\n",
+        "\n{pages} pages, {at_once} at once, in {:.1} s: {received} pages received, {} lost, {attempts} attempts\n",
         took.as_secs_f64(),
         lost.len()
     );
     println!(
-        "| proxy | requests | pages | faults | blocks | time a request | first byte lately | works at the end | share of pages |\n|---|---:|---:|---:|---:|---:|---:|---|---:|"
+        "| proxy | requests | pages | faults | blocks | time per request | recent first byte | works at the end | share of pages |\n|---|---:|---:|---:|---:|---:|---:|---|---:|"
     );
-    let whole: u64 = end.iter().map(|exit| exit.pages).sum();
-    for (name, exit) in NAMES.iter().zip(&end) {
+    let whole: u64 = end.iter().map(|proxy| proxy.pages).sum();
+    for (name, proxy) in NAMES.iter().zip(&end) {
         println!(
             "| {name} | {} | {} | {} | {} | {:.0} ms | {} | {} | {:.1} % |",
-            exit.uses,
-            exit.pages,
-            exit.faults,
-            exit.blocks,
-            exit.busy.as_secs_f64() * 1000.0 / per(exit.uses),
-            exit.latency.map_or_else(|| "-".to_owned(), |latency| format!("{} ms", latency.as_millis())),
-            if exit.is_healthy { "yes" } else { "no" },
-            100.0 * float(exit.pages) / per(whole),
+            proxy.uses,
+            proxy.pages,
+            proxy.faults,
+            proxy.blocks,
+            proxy.busy.as_secs_f64() * 1000.0 / per(proxy.uses),
+            proxy.latency.map_or_else(|| "-".to_owned(), |latency| format!("{} ms", latency.as_millis())),
+            if proxy.is_healthy { "yes" } else { "no" },
+            100.0 * float(proxy.pages) / per(whole),
         );
     }
-    println!("\n| while | {} |\n|---|---:|---:|---:|---:|", NAMES.join(" | "));
-    for (while_, before, after) in &told {
+    println!("\n| period | {} |\n|---|---:|---:|---:|---:|", NAMES.join(" | "));
+    for (period, before, after) in &periods {
         let pages: Vec<u64> =
             before.iter().zip(after).map(|(before, after)| after.pages - before.pages).collect();
         let whole: u64 = pages.iter().sum();
         let shares: Vec<String> =
             pages.iter().map(|pages| format!("{:.1} %", 100.0 * float(*pages) / per(whole))).collect();
-        println!("| {while_} | {} |", shares.join(" | "));
+        println!("| {period} | {} |", shares.join(" | "));
     }
     for error in lost.iter().take(5) {
         println!("lost: {}", error.chain());
     }
-    come == pages && is_counted(&end, attempts)
+    received == pages && is_counted(&end, attempts)
 }
 
 /// Whether every attempt was counted at one of the proxies.
-fn is_counted(exits: &[ProxyStats], attempts: usize) -> bool {
-    exits.iter().map(|exit| exit.uses).sum::<u64>() == attempts as u64
+fn is_counted(proxies: &[ProxyStats], attempts: usize) -> bool {
+    proxies.iter().map(|proxy| proxy.uses).sum::<u64>() == attempts as u64
 }
 
 fn fetcher(certs: &Certs, tier: Tier, pool: ProxyPool) -> Fetcher {
@@ -183,7 +183,7 @@ fn fetcher(certs: &Certs, tier: Tier, pool: ProxyPool) -> Fetcher {
         .ca_file(certs.ca())
         .proxies(pool)
         .build()
-        .expect("good settings")
+        .expect("the settings are valid")
 }
 
 fn float(count: u64) -> f64 {
@@ -199,4 +199,4 @@ fn per(count: u64) -> f64 {
 
 const ANY_CREDENTIALS: SquidOptions<'_> =
     SquidOptions { certificate: None, no_auth: false, any_credentials: true, outgoing_address: None };
-const NAMES: [&str; 4] = ["dies", "wants another password (407)", "slow", "fast"];
+const NAMES: [&str; 4] = ["dies", "rejects its password (407)", "slow", "fast"];

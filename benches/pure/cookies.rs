@@ -6,15 +6,15 @@ use std::hint::black_box;
 use criterion::{BatchSize, BenchmarkId, Criterion};
 use http::HeaderValue;
 use pure_bench::Processor;
-use rungs::Jar;
+use rungs::CookieJar;
 use url::Url;
 
 /// Cookies that each site sets: half for the requested host, half for the whole site.
 const EACH: usize = 10;
 
 /// A jar that received `count` cookies from a tenth as many sites.
-fn jar(count: usize) -> Jar {
-    let jar = Jar::default();
+fn jar(count: usize) -> CookieJar {
+    let jar = CookieJar::default();
     for site in 0..count / EACH {
         let (url, lines) = set_by(site);
         jar.store(&url, &lines);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use criterion::{BenchmarkId, Criterion};
 use pure_bench::Processor;
-use rungs::detect::{Rules, Seen, saved};
+use rungs::detect::{ResponseView, Rules, recorded};
 
 /// A genuine page of this size: a shop's list, with the script of a cleared Cloudflare page and words that block pages use.
 fn page(bytes: usize) -> Vec<u8> {
@@ -25,11 +25,11 @@ fn page(bytes: usize) -> Vec<u8> {
     page.into_bytes()
 }
 
-fn head(status: u16) -> saved::Saved {
+fn head(status: u16) -> recorded::RecordedResponse {
     let text = format!(
         "HTTP/2 {status}\ncontent-type: text/html; charset=utf-8\nserver: cloudflare\ncf-ray: 9e-FRA\n\n"
     );
-    saved::parse(text.as_bytes()).expect("it is an answer")
+    recorded::parse(text.as_bytes()).expect("it is a valid response")
 }
 
 pub fn sizes(criterion: &mut Criterion<Processor>) {
@@ -37,12 +37,12 @@ pub fn sizes(criterion: &mut Criterion<Processor>) {
     let url = rungs::parse_url("https://shop.example/tools").expect("it is a URL");
     let mut group = criterion.benchmark_group("detect");
     for (name, status) in [("a genuine 200", 200), ("a 403 without a sign", 403)] {
-        let answer = head(status);
+        let response = head(status);
         for bytes in [10_000, 50_000, 100_000, 700_000, 5_000_000] {
             let body = page(bytes);
-            let seen = Seen { body: &body, ..answer.seen(&url) };
+            let view = ResponseView { body: &body, ..response.view(&url) };
             group.bench_function(BenchmarkId::new(name, format!("{bytes} bytes")), |bencher| {
-                bencher.iter(|| rules.judge(black_box(&seen)));
+                bencher.iter(|| rules.classify(black_box(&view)));
             });
         }
     }
@@ -55,13 +55,13 @@ pub fn corpus(criterion: &mut Criterion<Processor>) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
     let mut group = criterion.benchmark_group("detect");
     for folder in ["pages", "blocks/cloudflare"] {
-        let answers: Vec<saved::Saved> = std::fs::read_dir(root.join(folder))
+        let responses: Vec<recorded::RecordedResponse> = std::fs::read_dir(root.join(folder))
             .expect("the corpus is there")
-            .filter_map(|entry| saved::parse(&std::fs::read(entry.ok()?.path()).ok()?).ok())
+            .filter_map(|entry| recorded::parse(&std::fs::read(entry.ok()?.path()).ok()?).ok())
             .collect();
-        group.bench_function(format!("all {} of fixtures/{folder}", answers.len()), |bencher| {
+        group.bench_function(format!("all {} of fixtures/{folder}", responses.len()), |bencher| {
             bencher.iter(|| {
-                answers.iter().filter(|answer| rules.judge(&answer.seen(&url)).is_genuine()).count()
+                responses.iter().filter(|response| rules.classify(&response.view(&url)).is_genuine()).count()
             });
         });
     }

@@ -6,21 +6,21 @@ use criterion::Criterion;
 use http::{HeaderName, HeaderValue};
 use pure_bench::Processor;
 use rungs::fingerprint::Profile;
-use rungs::fingerprint::profile::Over;
-use rungs::lab::parts::Wardrobe;
+use rungs::fingerprint::profile::WireProtocol;
+use rungs::lab::bench_parts::HeaderBench;
 use rungs::{Context, Request};
 
-/// The parameters of a `Wardrobe`.
-struct Look {
+/// The parameters of a `HeaderBench`.
+struct HeaderCase {
     context: Context,
-    over: Over,
+    over: WireProtocol,
     own: usize,
     cookies: usize,
     hints: bool,
 }
 
-impl Look {
-    fn wardrobe(&self) -> Wardrobe {
+impl HeaderCase {
+    fn bench(&self) -> HeaderBench {
         let profile = Profile::named("chrome-156-linux").expect("it is shipped");
         let url = rungs::parse_url("https://www.shop.example/list?page=2").expect("it is a URL");
         let mut request = Request::get(url);
@@ -31,33 +31,39 @@ impl Look {
             .collect();
         let cookies = (0..self.cookies).map(|at| (format!("cookie{at}"), format!("{at:032x}"))).collect();
         let hints = self.hints.then(|| HeaderValue::from_static(HINTS));
-        Wardrobe::new(profile, request, self.over, cookies, hints)
+        HeaderBench::new(profile, request, self.over, cookies, hints)
     }
 }
 
-pub fn dress(criterion: &mut Criterion<Processor>) {
-    let navigation = Look { context: Context::Navigation, over: Over::H2, own: 0, cookies: 0, hints: false };
-    let script = Look { context: Context::Fetch, ..navigation };
+pub fn build(criterion: &mut Criterion<Processor>) {
+    let navigation = HeaderCase {
+        context: Context::Navigation,
+        over: WireProtocol::Http2,
+        own: 0,
+        cookies: 0,
+        hints: false,
+    };
+    let script = HeaderCase { context: Context::Fetch, ..navigation };
     let mut group = criterion.benchmark_group("headers");
-    for (name, look) in [
-        ("a navigation", Look { ..navigation }),
-        ("a navigation, 3 own headers, 20 cookies", Look { own: 3, cookies: 20, ..navigation }),
+    for (name, case) in [
+        ("a navigation", HeaderCase { ..navigation }),
+        ("a navigation, 3 own headers, 20 cookies", HeaderCase { own: 3, cookies: 20, ..navigation }),
         (
             "a navigation over HTTP/1.1, 3 own headers, 20 cookies",
-            Look { over: Over::H1, own: 3, cookies: 20, ..navigation },
+            HeaderCase { over: WireProtocol::Http1, own: 3, cookies: 20, ..navigation },
         ),
-        ("a navigation with client hints", Look { hints: true, ..navigation }),
-        ("a fetch", Look { ..script }),
-        ("a fetch, 3 own headers, 20 cookies", Look { own: 3, cookies: 20, ..script }),
-        ("a fetch with client hints", Look { hints: true, ..script }),
+        ("a navigation with client hints", HeaderCase { hints: true, ..navigation }),
+        ("a fetch", HeaderCase { ..script }),
+        ("a fetch, 3 own headers, 20 cookies", HeaderCase { own: 3, cookies: 20, ..script }),
+        ("a fetch with client hints", HeaderCase { hints: true, ..script }),
     ] {
-        let wardrobe = look.wardrobe();
-        let fields = wardrobe.fields().expect("it can be written");
+        let bench = case.bench();
+        let fields = bench.fields().expect("it can be written");
         let cookies = fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case("cookie")).count();
-        let lines = if look.over == Over::H2 { look.cookies } else { look.cookies.min(1) };
+        let lines = if case.over == WireProtocol::Http2 { case.cookies } else { case.cookies.min(1) };
         assert_eq!(cookies, lines, "{name}");
-        assert_eq!(fields.iter().any(|(name, _)| **name == *"sec-ch-ua-arch"), look.hints, "{name}");
-        group.bench_function(name, |bencher| bencher.iter(|| black_box(&wardrobe).fields()));
+        assert_eq!(fields.iter().any(|(name, _)| **name == *"sec-ch-ua-arch"), case.hints, "{name}");
+        group.bench_function(name, |bencher| bencher.iter(|| black_box(&bench).fields()));
     }
 }
 

@@ -18,7 +18,7 @@ criterion_group! {
         detect::corpus,
         policy::fetches,
         dialect::render,
-        headers::dress,
+        headers::build,
         cookies::lookup,
         cookies::storing,
         robots::rules,

@@ -5,48 +5,49 @@ use std::time::Duration;
 
 use criterion::Criterion;
 use pure_bench::Processor;
-use rungs::lab::parts::{End, climbed};
+use rungs::lab::bench_parts::{AttemptEnd, simulate_policy};
 use rungs::{ErrorKind, Tier, Verdict, VerdictKind};
 
-fn answer(kind: VerdictKind) -> End {
-    End::Answer(Verdict { kind, vendor: Some("cloudflare".to_owned()), ..Verdict::genuine() }, None)
+fn response(kind: VerdictKind) -> AttemptEnd {
+    AttemptEnd::Response(Verdict { kind, vendor: Some("cloudflare".to_owned()), ..Verdict::genuine() }, None)
 }
 
-fn genuine() -> End {
-    End::Answer(Verdict::genuine(), None)
+fn genuine() -> AttemptEnd {
+    AttemptEnd::Response(Verdict::genuine(), None)
 }
 
 pub fn fetches(criterion: &mut Criterion<Processor>) {
     use VerdictKind::{Block, Challenge, RateLimit};
-    let asked = End::Answer(Verdict { kind: RateLimit, ..Verdict::genuine() }, Some(Duration::from_secs(1)));
+    let retry_after =
+        AttemptEnd::Response(Verdict { kind: RateLimit, ..Verdict::genuine() }, Some(Duration::from_secs(1)));
     let mut group = criterion.benchmark_group("policy");
     for (name, ends, expected) in [
         ("a page at once", vec![genuine()], (1, Tier::Plain)),
         (
-            "two climbs, then the page",
-            vec![answer(Challenge), answer(Challenge), genuine()],
+            "two escalations, then the page",
+            vec![response(Challenge), response(Challenge), genuine()],
             (3, Tier::Browser),
         ),
         (
-            "a reset, a rate limit, a new session and exit, two climbs, then the page",
+            "a reset, a rate limit, a new proxy session and endpoint, two escalations, then the page",
             vec![
-                End::Failure(ErrorKind::Connect),
-                asked,
-                answer(Block),
-                answer(Block),
-                answer(Block),
-                answer(Block),
+                AttemptEnd::Failure(ErrorKind::Connect),
+                retry_after,
+                response(Block),
+                response(Block),
+                response(Block),
+                response(Block),
                 genuine(),
             ],
             (7, Tier::Browser),
         ),
         (
-            "five exits that do not work",
-            (0..6).map(|_| End::Failure(ErrorKind::Proxy)).collect(),
+            "five proxy endpoints that fail",
+            (0..6).map(|_| AttemptEnd::Failure(ErrorKind::Proxy)).collect(),
             (6, Tier::Plain),
         ),
     ] {
-        assert_eq!(climbed(&ends), expected, "{name}");
-        group.bench_function(name, |bencher| bencher.iter(|| climbed(black_box(&ends))));
+        assert_eq!(simulate_policy(&ends), expected, "{name}");
+        group.bench_function(name, |bencher| bencher.iter(|| simulate_policy(black_box(&ends))));
     }
 }

@@ -19,7 +19,7 @@ PARTS = {
 }
 
 
-def measured(home):
+def measurements(home):
     """Yields group, name, median and confidence interval in nanoseconds of each benchmark, in the order of execution."""
     found = sorted(home.glob("**/new/estimates.json"), key=lambda path: path.stat().st_mtime_ns)
     for path in found:
@@ -36,7 +36,7 @@ def shown(nanoseconds):
             return f"{nanoseconds / size:.3g} {unit}"
 
 
-def said(*command):
+def output_of(*command):
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
@@ -47,22 +47,22 @@ def processor():
 
 
 def version():
-    package = json.loads(said(os.environ.get("CARGO", "cargo"), "metadata", "--format-version=1", "--no-deps",
-                              "--manifest-path", str(Path(__file__).parent / "../../Cargo.toml")))
+    package = json.loads(output_of(os.environ.get("CARGO", "cargo"), "metadata", "--format-version=1", "--no-deps",
+                                   "--manifest-path", str(Path(__file__).parent / "../../Cargo.toml")))
     return next(one["version"] for one in package["packages"] if one["name"] == "rungs")
 
 
 def main(home, out):
-    rows = list(measured(Path(home)))
+    rows = list(measurements(Path(home)))
     missing = PARTS.keys() - {row[0] for row in rows}
     unknown = {row[0] for row in rows} - PARTS.keys()
     if missing or unknown:
-        sys.exit(f"results.py: not measured: {sorted(missing)}; not in its list: {sorted(unknown)}")
+        sys.exit(f"results.py: not measured: {sorted(missing)}; not in PARTS: {sorted(unknown)}")
     lines = [
         "# Cost of the code without I/O",
         "",
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores "
-        f"({processor()}), rungs {version()}, {said('rustc', '--version')}, written by `make bench-pure`.",
+        f"({processor()}), rungs {version()}, {output_of('rustc', '--version')}, written by `make bench-pure`.",
         "Processor time of one thread, so that other load has little influence: criterion's median and its 95 % interval.",
     ]
     for part, title in PARTS.items():

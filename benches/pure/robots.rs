@@ -28,14 +28,14 @@ pub fn rules(criterion: &mut Criterion<Processor>) {
         let forbidden = format!("https://www.shop.example/shop/part{}/x", count - 1);
         let forbidden = rungs::parse_url(&forbidden).expect("it is a URL");
         let rules = Rules::parse(text.as_bytes());
-        assert!(rules.forbids(&allowed).is_none() && rules.forbids(&forbidden).is_some());
+        assert!(rules.find_disallow(&allowed).is_none() && rules.find_disallow(&forbidden).is_some());
         let id = |name: &str| BenchmarkId::new(name, format!("{count} rules"));
         group.bench_function(id("read"), |bencher| bencher.iter(|| Rules::parse(black_box(text.as_bytes()))));
         group.bench_function(id("an allowed URL"), |bencher| {
-            bencher.iter(|| rules.forbids(black_box(&allowed)))
+            bencher.iter(|| rules.find_disallow(black_box(&allowed)))
         });
         group.bench_function(id("a forbidden URL"), |bencher| {
-            bencher.iter(|| rules.forbids(black_box(&forbidden)))
+            bencher.iter(|| rules.find_disallow(black_box(&forbidden)))
         });
     }
 }

@@ -11,9 +11,9 @@ use rungs::target::Targets;
 struct Folder(PathBuf);
 
 impl Folder {
-    fn of(count: usize) -> Self {
+    fn with_targets(count: usize) -> Self {
         let path = std::env::temp_dir().join(format!("rungs-bench-targets-{}-{count}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a folder can be made");
+        std::fs::create_dir_all(&path).expect("the folder can be created");
         for at in 0..count {
             let host = if at % 2 == 0 { "www" } else { "*" };
             let text = format!(
@@ -35,13 +35,13 @@ impl Drop for Folder {
 pub fn resolve(criterion: &mut Criterion<Processor>) {
     let mut group = criterion.benchmark_group("target");
     for count in [0, 100, 1_000] {
-        let folder = Folder::of(count);
-        let targets = Targets::shipped().with_folder(&folder.0).expect("they can be read");
+        let folder = Folder::with_targets(count);
+        let targets = Targets::shipped().with_folder(&folder.0).expect("the targets are valid");
         let (last, shipped) = (count.saturating_sub(1), "https://en.wikipedia.org/wiki/Ladder");
         let own = format!("https://www.site{last}.example/list/2");
         let known = rungs::parse_url(if count == 0 { shipped } else { &own }).expect("it is a URL");
         let other = rungs::parse_url("https://www.other.example/list/2").expect("it is a URL");
-        let found = |url| targets.resolve(url).expect("no two tie").target().map(ToOwned::to_owned);
+        let found = |url| targets.resolve(url).expect("no two targets tie").target().map(ToOwned::to_owned);
         assert_eq!((found(&known).is_some(), found(&other)), (true, None));
         let id = |name: &str| BenchmarkId::new(name, format!("{count} of one's own"));
         group.bench_function(id("a URL with a target"), |bencher| {
@@ -53,10 +53,12 @@ pub fn resolve(criterion: &mut Criterion<Processor>) {
     }
     let url = rungs::parse_url("https://en.wikipedia.org/wiki/Ladder").expect("it is a URL");
     // Adding a layer clears the cache of resolved settings.
-    let fresh = || Targets::shipped().with_flag("--rate", "pace.rate", "3/s").expect("the key takes it");
+    let fresh = || {
+        Targets::shipped().with_flag("--rate", "pace.rate", "3/s").expect("the value is valid for the key")
+    };
     group.bench_function("the layers of a target, the first time", |bencher| {
         bencher.iter_batched(fresh, |targets| targets.resolve(&url), BatchSize::SmallInput);
     });
-    let resolved = fresh().resolve(&url).expect("no two tie");
-    group.bench_function("every value with its layer", |bencher| bencher.iter(|| resolved.shown()));
+    let resolved = fresh().resolve(&url).expect("no two targets tie");
+    group.bench_function("every value with its layer", |bencher| bencher.iter(|| resolved.list_settings()));
 }

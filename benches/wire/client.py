@@ -58,8 +58,8 @@ def requests(ca, _host, _port):
 
 def to_loopback(host):
     """Patches Python's resolver to return 127.0.0.1 for the host."""
-    ask = socket.getaddrinfo
-    socket.getaddrinfo = lambda name, *rest, **more: ask("127.0.0.1" if name == host else name, *rest, **more)
+    original = socket.getaddrinfo
+    socket.getaddrinfo = lambda name, *rest, **more: original("127.0.0.1" if name == host else name, *rest, **more)
 
 
 CLIENTS = {
@@ -80,8 +80,8 @@ def main():
     for url in urls:
         try:
             get(url)
-        except Exception as error:  # Some do not take the end of a connection well.
-            print(f"{name}: {error!r}; once more", file=sys.stderr)
+        except Exception as error:  # Some clients fail when the server closes the connection.
+            print(f"{name}: {error!r}; retrying", file=sys.stderr)
             get(url)
         time.sleep(SETTLE)
 

@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use rungs::fingerprint::h2::{Frame, H2Error, PREFACE};
 use rungs::fingerprint::hpack::{HpackDecoder, MAX_FIELDS};
-use rungs::fingerprint::{H2Opening, H2Reader};
+use rungs::fingerprint::{H2Reader, Http2Fingerprint};
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((&first, rest)) = bytes.split_first() else { return };
@@ -18,9 +18,9 @@ fuzz_target!(|bytes: &[u8]| {
     if whole.1.is_none() {
         assert_eq!(whole.0, pieces.0, "the same frames");
     }
-    let mut opening = H2Opening::default();
+    let mut opening = Http2Fingerprint::default();
     for frame in &pieces.0 {
-        opening.take(frame);
+        opening.observe(frame);
         if let Frame::Headers { fields, .. } = frame {
             assert!(fields.len() <= MAX_FIELDS);
         }

@@ -2,13 +2,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rungs::fingerprint::{ClientHello, Shape, ja3, ja4, ja4_r};
+use rungs::fingerprint::{ClientHello, HelloShape, ja3, ja4, ja4_r};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(hello) = ClientHello::from_records(bytes) else { return };
     let _ = (ja3(&hello), ja4(&hello), ja4_r(&hello), hello.server_name(), hello.alps());
-    let shape = Shape::of(&hello);
-    assert!(shape.differences(&Shape::of(&hello)).is_empty(), "a hello equals itself");
+    let shape = HelloShape::from_hello(&hello);
+    assert!(shape.differences(&HelloShape::from_hello(&hello)).is_empty(), "a hello equals itself");
     // Bytes after the message are ignored.
     let longer = [bytes, b"more"].concat();
     assert_eq!(ClientHello::from_records(&longer).as_ref(), Ok(&hello));

@@ -11,7 +11,7 @@ fuzz_target!(|input: (u32, &[u8])| {
     let Ok(value) = http::HeaderValue::from_bytes(bytes) else { return };
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.into());
     let headers = http::HeaderMap::from_iter([(http::header::RETRY_AFTER, value)]);
-    if let Some(wait) = retry_after::read(&headers, now) {
+    if let Some(wait) = retry_after::parse(&headers, now) {
         assert!(now.checked_add(wait.min(Duration::from_secs(86_400))).is_some(), "{wait:?}");
         assert_eq!(wait.subsec_nanos(), 0, "the value has whole seconds");
     }

@@ -15,13 +15,13 @@ fuzz_target!(|bytes: &[u8]| {
         }
         None => url.set_path(&String::from_utf8_lossy(path)),
     }
-    if let Some(rule) = rules.forbids(&url) {
+    if let Some(rule) = rules.find_disallow(&url) {
         assert!(rule.starts_with("`Disallow: /") && rule.len() < 2_000, "{rule}");
         assert!(url.path() != "/robots.txt" || url.query().is_some(), "robots.txt itself is always allowed");
     }
     url.set_fragment(Some("x"));
-    let with_fragment = rules.forbids(&url);
+    let with_fragment = rules.find_disallow(&url);
     url.set_fragment(None);
-    assert_eq!(with_fragment, rules.forbids(&url), "a fragment changes nothing");
+    assert_eq!(with_fragment, rules.find_disallow(&url), "a fragment changes nothing");
     let _ = rules.crawl_delay();
 });

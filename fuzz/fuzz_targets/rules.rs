@@ -5,23 +5,23 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use rungs::ErrorKind;
-use rungs::detect::{Rules, saved};
+use rungs::detect::{Rules, recorded};
 
 static URL: LazyLock<url::Url> =
     LazyLock::new(|| rungs::parse_url("https://site.example/p/1").expect("a valid URL"));
-static ANSWER: LazyLock<saved::Saved> = LazyLock::new(|| {
-    saved::parse(include_bytes!("../../fixtures/blocks/cloudflare/managed-challenge-403.http"))
+static RESPONSE: LazyLock<recorded::RecordedResponse> = LazyLock::new(|| {
+    recorded::parse(include_bytes!("../../fixtures/blocks/cloudflare/managed-challenge-403.http"))
         .expect("a valid response")
 });
 
 fuzz_target!(|text: &str| {
     match Rules::from_toml(text, "mine.toml") {
         Ok(rules) => {
-            let verdict = rules.judge(&ANSWER.seen(&URL));
+            let verdict = rules.classify(&RESPONSE.view(&URL));
             assert!((0.0..=1.0).contains(&verdict.confidence), "confidence is between 0 and 1");
             assert!(verdict.evidence.len() <= 12, "evidence is bounded");
-            if let Some(at_once) = rules.judge_at_once(&ANSWER.seen(&URL)) {
-                assert_eq!(at_once, verdict, "both functions give the same verdict");
+            if let Some(cheap) = rules.classify_cheap(&RESPONSE.view(&URL)) {
+                assert_eq!(cheap, verdict, "both functions give the same verdict");
             }
         }
         Err(error) => {

@@ -5,15 +5,15 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use rungs::ErrorKind;
-use rungs::detect::{Rules, saved};
+use rungs::detect::{Rules, recorded};
 
 static URL: LazyLock<url::Url> =
     LazyLock::new(|| rungs::parse_url("https://site.example/p/1").expect("a valid URL"));
 
 fuzz_target!(|bytes: &[u8]| {
-    match saved::parse(bytes) {
-        Ok(answer) => {
-            let verdict = Rules::shipped().judge(&answer.seen(&URL));
+    match recorded::parse(bytes) {
+        Ok(response) => {
+            let verdict = Rules::shipped().classify(&response.view(&URL));
             assert!(verdict.evidence.len() <= 12, "evidence is bounded");
             let _ = verdict.to_string();
         }

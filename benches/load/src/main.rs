@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use many::{Done, many};
 use rungs::fingerprint::Profile;
-use rungs::lab::Bare;
-use rungs::{Fetcher, FetcherBuilder, Pace, Tier};
+use rungs::lab::EngineOnly;
+use rungs::{Fetcher, FetcherBuilder, RateLimit, Tier};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -44,25 +44,25 @@ async fn main() -> Done<()> {
 
 /// Settings of every run: the impersonate tier, any certificate, no rate limit.
 fn settings(at_once: usize) -> Done<FetcherBuilder> {
-    let pace = Pace::new().concurrency(u32::try_from(at_once)?);
+    let rate_limit = RateLimit::new().concurrency(u32::try_from(at_once)?);
     Ok(Fetcher::builder()
         .min_tier(Tier::Impersonate)
         .max_tier(Tier::Impersonate)
-        .browser_profile(worn()?)
+        .browser_profile(profile()?)
         .insecure(true)
         .max_connections(at_once.max(1024))
-        .pace(pace))
+        .rate_limit(rate_limit))
 }
 
-fn worn() -> Done<Arc<Profile>> {
+fn profile() -> Done<Arc<Profile>> {
     Ok(Profile::named("chrome-156-linux")?)
 }
 
 async fn engine(url: &str, count: usize, at_once: usize) -> Done<()> {
-    let (bare, url): (_, Arc<str>) = (Arc::new(Bare::new(worn()?, true)?), url.into());
+    let (engine, url): (_, Arc<str>) = (Arc::new(EngineOnly::new(profile()?, true)?), url.into());
     many(count, at_once, move || {
-        let (bare, url) = (Arc::clone(&bare), Arc::clone(&url));
-        async move { Ok(bare.get(&url).await?) }
+        let (engine, url) = (Arc::clone(&engine), Arc::clone(&url));
+        async move { Ok(engine.get(&url).await?) }
     })
     .await
 }

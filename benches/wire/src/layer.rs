@@ -5,19 +5,19 @@ use std::fmt::Write as _;
 use rungs::fingerprint::hpack::HpackField;
 use rungs::fingerprint::profile::Priority;
 use rungs::fingerprint::shape::GREASE;
-use rungs::lab::HeardRequest;
+use rungs::lab::RecordedRequest;
 
-use crate::voice::{Voice, form};
+use crate::voice::{ClientRecording, form};
 
 /// One layer: its name, and a description of how a client differs from the browser (`None`: equal).
-type Layer = (&'static str, fn(&Voice, &Voice) -> Option<String>);
+type Layer = (&'static str, fn(&ClientRecording, &ClientRecording) -> Option<String>);
 
 const LAYERS: [Layer; 13] = [
     ("JA4", |browser, other| unequal(&browser.ja4, &other.ja4)),
     ("extensions", extensions),
     ("signature algorithms", |browser, other| {
-        let hex = |voice: &Voice| {
-            let list = voice.shape.signature_algorithms.iter();
+        let hex = |recording: &ClientRecording| {
+            let list = recording.shape.signature_algorithms.iter();
             list.map(|id| if *id == GREASE { "GREASE".to_owned() } else { format!("{id:04x}") })
                 .collect::<Vec<_>>()
                 .join(" ")
@@ -25,7 +25,7 @@ const LAYERS: [Layer; 13] = [
         unequal(&hex(browser), &hex(other))
     }),
     ("trust anchors", |browser, other| {
-        let len = |voice: &Voice| match &voice.shape.trust_anchors {
+        let len = |recording: &ClientRecording| match &recording.shape.trust_anchors {
             Some(hex) => format!("{} bytes", hex.len() / 2),
             None => "not sent".to_owned(),
         };
@@ -59,20 +59,21 @@ const LAYERS: [Layer; 13] = [
 ];
 
 /// Markdown: one table of equal and different layers, then the differences of each client.
-pub fn table(browser: &Voice, others: &[Voice]) -> String {
+pub fn table(browser: &ClientRecording, others: &[ClientRecording]) -> String {
     let mut text = String::new();
-    let names: Vec<&str> = others.iter().map(|voice| voice.name.as_str()).collect();
+    let names: Vec<&str> = others.iter().map(|recording| recording.name.as_str()).collect();
     let _ = writeln!(text, "| as {} | {} |", browser.name, names.join(" | "));
     let _ = writeln!(text, "|---|{}", ":---:|".repeat(others.len()));
     for (layer, compare) in LAYERS {
         let marks: Vec<&str> = others
             .iter()
-            .map(|voice| if compare(browser, voice).is_none() { "=" } else { "differs" })
+            .map(|recording| if compare(browser, recording).is_none() { "=" } else { "differs" })
             .collect();
         let _ = writeln!(text, "| {layer} | {} |", marks.join(" | "));
     }
-    let equal =
-        |voice: &Voice| LAYERS.iter().filter(|(_, compare)| compare(browser, voice).is_none()).count();
+    let equal = |recording: &ClientRecording| {
+        LAYERS.iter().filter(|(_, compare)| compare(browser, recording).is_none()).count()
+    };
     let counts: Vec<String> =
         others.iter().map(|v| format!("**{} of {}**", equal(v), LAYERS.len())).collect();
     let _ = writeln!(text, "| equal | {} |", counts.join(" | "));
@@ -89,9 +90,10 @@ pub fn table(browser: &Voice, others: &[Voice]) -> String {
     for (name, value) in &browser.first.headers {
         let _ = writeln!(text, "- {name}: `{value}`");
     }
-    for voice in others {
-        let _ = writeln!(text, "\n## {}\n", voice.name.replace("**", ""));
-        let differing = LAYERS.iter().filter_map(|(layer, compare)| Some((layer, compare(browser, voice)?)));
+    for recording in others {
+        let _ = writeln!(text, "\n## {}\n", recording.name.replace("**", ""));
+        let differing =
+            LAYERS.iter().filter_map(|(layer, compare)| Some((layer, compare(browser, recording)?)));
         let lines: Vec<String> = differing.map(|(layer, how)| format!("- {layer}: {how}")).collect();
         let _ = writeln!(
             text,
@@ -106,7 +108,7 @@ fn unequal(browser: &str, other: &str) -> Option<String> {
     (browser != other).then(|| format!("`{other}`"))
 }
 
-fn extensions(browser: &Voice, other: &Voice) -> Option<String> {
+fn extensions(browser: &ClientRecording, other: &ClientRecording) -> Option<String> {
     let (browser, other) = (&browser.shape.extensions, &other.shape.extensions);
     let without = |all: &[u16], known: &[u16]| {
         let ids = all.iter().filter(|id| !known.contains(id));
@@ -120,15 +122,15 @@ fn extensions(browser: &Voice, other: &Voice) -> Option<String> {
 
 /// `lacks 1 2; adds 3`, without empty parts; `else_` if all parts are empty.
 fn sides(sides: &[(&str, String)], else_: &str) -> String {
-    let said: Vec<String> = sides
+    let parts: Vec<String> = sides
         .iter()
         .filter(|(_, list)| !list.is_empty())
         .map(|(verb, list)| format!("{verb} {list}"))
         .collect();
-    if said.is_empty() { else_.to_owned() } else { said.join("; ") }
+    if parts.is_empty() { else_.to_owned() } else { parts.join("; ") }
 }
 
-fn rest_of_hello(browser: &Voice, other: &Voice) -> Option<String> {
+fn rest_of_hello(browser: &ClientRecording, other: &ClientRecording) -> Option<String> {
     let own = ["extensions", "signature_algorithms", "trust_anchors"];
     let mut parts = browser.shape.differences(&other.shape);
     parts.retain(|part| !own.contains(part));
@@ -149,7 +151,7 @@ fn priority(priority: Option<Priority>) -> String {
     )
 }
 
-fn header_order(browser: &Voice, other: &Voice) -> Option<String> {
+fn header_order(browser: &ClientRecording, other: &ClientRecording) -> Option<String> {
     let (browser, other) = (browser.names(), other.names());
     if browser == other {
         return None;
@@ -174,7 +176,11 @@ fn names_the_browser(name: &str) -> bool {
 }
 
 /// The headers that both send with different values.
-fn header_values(browser: &Voice, other: &Voice, wanted: impl Fn(&str) -> bool) -> Option<String> {
+fn header_values(
+    browser: &ClientRecording,
+    other: &ClientRecording,
+    wanted: impl Fn(&str) -> bool,
+) -> Option<String> {
     let shared: Vec<(&str, &str, &str)> = browser
         .first
         .headers
@@ -186,12 +192,12 @@ fn header_values(browser: &Voice, other: &Voice, wanted: impl Fn(&str) -> bool) 
         return Some("sends none of them".to_owned());
     }
     let differing = shared.iter().filter(|(_, value, theirs)| value != theirs);
-    let said: Vec<String> = differing.map(|(name, _, theirs)| format!("{name} `{theirs}`")).collect();
-    (!said.is_empty()).then(|| said.join("; "))
+    let parts: Vec<String> = differing.map(|(name, _, theirs)| format!("{name} `{theirs}`")).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// The fields that both send in a different HPACK representation.
-fn hpack(browser: &HeardRequest, other: Option<&HeardRequest>) -> Option<String> {
+fn hpack(browser: &RecordedRequest, other: Option<&RecordedRequest>) -> Option<String> {
     let Some(other) = other else { return Some("new connection".to_owned()) };
     if other.hpack.is_empty() {
         return Some("HTTP/1.1".to_owned());
@@ -200,10 +206,10 @@ fn hpack(browser: &HeardRequest, other: Option<&HeardRequest>) -> Option<String>
     let written = |field: &HpackField| Some((form(field), form(find(field)?), field.name.clone()));
     let mut groups: Vec<((String, String), Vec<String>)> = Vec::new();
     for (theirs, ours, name) in browser.hpack.iter().filter_map(written).filter(|(a, b, _)| a != b) {
-        let habit = (theirs, ours);
-        match groups.iter_mut().find(|(known, _)| *known == habit) {
+        let difference = (theirs, ours);
+        match groups.iter_mut().find(|(known, _)| *known == difference) {
             Some((_, names)) => names.push(name),
-            None => groups.push((habit, vec![name])),
+            None => groups.push((difference, vec![name])),
         }
     }
     let lines: Vec<String> = groups

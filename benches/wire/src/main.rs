@@ -12,12 +12,12 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rungs::lab::{Authority, Chromium, Connection, Heard, Launch, Recorder, Reply};
+use rungs::lab::{Authority, Chromium, Exchange, LaunchOptions, RecordedConnection, Recorder, Reply};
 use rungs::{Fetcher, Tier};
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
-use voice::{AGAIN, FIRST, RESUMED, Voice};
+use voice::{AGAIN, ClientRecording, FIRST, RESUMED};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -35,13 +35,13 @@ async fn main() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let ca = folder.path().join("ca.pem");
     std::fs::write(&ca, authority.ca_pem())?;
-    let booth = Booth { authority, recorder, ca: &ca };
+    let bench = Bench { authority, recorder, ca: &ca };
 
-    let reference = booth.chromium().await?;
-    let mut others = vec![booth.rungs().await?];
+    let reference = bench.chromium().await?;
+    let mut others = vec![bench.rungs().await?];
     for command in std::env::args().skip(1) {
-        match booth.command(&command).await {
-            Ok(voice) => others.push(voice),
+        match bench.command(&command).await {
+            Ok(recording) => others.push(recording),
             Err(error) => eprintln!("{command}: {error}; left out"),
         }
     }
@@ -50,26 +50,26 @@ async fn main() -> Result<()> {
 }
 
 /// The recorder that clients connect to, one after the other.
-struct Booth<'a> {
+struct Bench<'a> {
     authority: Arc<Authority>,
     recorder: Recorder,
     ca: &'a Path,
 }
 
-impl Booth<'_> {
+impl Bench<'_> {
     fn urls(&self) -> [String; 3] {
         [FIRST, AGAIN, RESUMED].map(|path| format!("https://{HOST}:{}{path}", self.recorder.addr().port()))
     }
 
-    async fn chromium(&self) -> Result<Voice> {
-        let binary = Chromium::find().ok_or("there is no Chromium; `make deps` installs it")?;
+    async fn chromium(&self) -> Result<ClientRecording> {
+        let binary = Chromium::find().ok_or("Chromium is not installed; run `make deps`")?;
         let version = Command::new(&binary).arg("--version").output().await?.stdout;
         let name = String::from_utf8_lossy(&version).split(" built").next().unwrap_or("").trim().to_owned();
         self.recorder.clear();
-        let chromium = Chromium::start(Launch {
+        let chromium = Chromium::start(LaunchOptions {
             pin: Some(self.authority.pin()?),
             rules: Some("MAP *.test 127.0.0.1".to_owned()),
-            ..Launch::default()
+            ..LaunchOptions::default()
         })
         .await?;
         let [first, again, resumed] = self.urls();
@@ -82,26 +82,27 @@ impl Booth<'_> {
                 break;
             }
         }
-        let voice = Voice::of(name, &self.recorder.clients())
-            .filter(Voice::is_whole)
-            .ok_or("Chromium did not say all there is to compare with; try again")?;
+        let recording = ClientRecording::from_clients(name, &self.recorder.clients())
+            .filter(ClientRecording::is_whole)
+            .ok_or("the recording of Chromium is incomplete; try again")?;
         chromium.stop().await?;
-        Ok(voice)
+        Ok(recording)
     }
 
     async fn open(&self, chromium: &Chromium, url: &str, path: &str) -> Result<()> {
-        let count =
-            |all: &[Connection]| all.iter().flat_map(|c| &c.requests).filter(|r| r.path == path).count();
+        let count = |all: &[RecordedConnection]| {
+            all.iter().flat_map(|c| &c.requests).filter(|r| r.path == path).count()
+        };
         let before = count(&self.recorder.connections());
         chromium.open(url).await?;
-        if !self.recorder.until(LIMIT, |all| count(all) > before).await {
-            return Err(format!("Chromium did not ask for {path}").into());
+        if !self.recorder.wait_until(LIMIT, |all| count(all) > before).await {
+            return Err(format!("timed out after {LIMIT:?} waiting for Chromium to request {path}").into());
         }
         sleep(SETTLE).await;
         Ok(())
     }
 
-    async fn rungs(&self) -> Result<Voice> {
+    async fn rungs(&self) -> Result<ClientRecording> {
         self.recorder.clear();
         let fetcher = Fetcher::builder()
             .min_tier(Tier::Impersonate)
@@ -113,11 +114,12 @@ impl Booth<'_> {
             fetcher.get(url).send().await?;
             sleep(SETTLE).await;
         }
-        let name = format!("**rungs** {}", rungs::DEFAULT_PROFILE);
-        Voice::of(name, &self.recorder.clients()).ok_or_else(|| "it was not heard".into())
+        let name = format!("**rungs** {}", rungs::default_profile()?.profile.name);
+        ClientRecording::from_clients(name, &self.recorder.clients())
+            .ok_or_else(|| "the recorder received no request".into())
     }
 
-    async fn command(&self, command: &str) -> Result<Voice> {
+    async fn command(&self, command: &str) -> Result<ClientRecording> {
         self.recorder.clear();
         let child = Command::new("sh")
             .args(["-c", &format!("exec {command} \"$@\""), "client"])
@@ -128,20 +130,21 @@ impl Booth<'_> {
             .kill_on_drop(true)
             .output();
         let output = timeout(LIMIT, child).await??;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let name = said.lines().next().ok_or("it did not say who it is")?.trim().to_owned();
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        let name = stdout.lines().next().ok_or("the client printed no name")?.trim().to_owned();
         if !output.status.success() {
-            let talk = String::from_utf8_lossy(&output.stderr).into_owned();
-            eprintln!("{name}: ended with {}: {}", output.status, talk.lines().last().unwrap_or_default());
+            let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+            eprintln!("{name}: ended with {}: {}", output.status, stderr.lines().last().unwrap_or_default());
         }
-        Voice::of(name, &self.recorder.clients()).ok_or_else(|| "it was not heard".into())
+        ClientRecording::from_clients(name, &self.recorder.clients())
+            .ok_or_else(|| "the recorder received no request".into())
     }
 }
 
 /// The second response closes its connection, so that the third request needs a new one.
-fn site(heard: &Heard) -> Reply {
-    match heard.request.path.as_str() {
-        AGAIN => Reply::html(200, QUIET).closing(),
+fn site(exchange: &Exchange) -> Reply {
+    match exchange.request.path.as_str() {
+        AGAIN => Reply::html(200, QUIET).close_after(),
         _ => Reply::html(200, QUIET),
     }
 }

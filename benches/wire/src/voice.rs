@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use rungs::fingerprint::hello::extension;
-use rungs::fingerprint::hpack::{Form, HpackField};
-use rungs::fingerprint::profile::Over;
-use rungs::fingerprint::{ClientHello, H2Opening, Shape, ja4};
-use rungs::lab::{Client, HeardRequest};
+use rungs::fingerprint::hpack::{FieldEncoding, HpackField};
+use rungs::fingerprint::profile::WireProtocol;
+use rungs::fingerprint::{ClientHello, HelloShape, Http2Fingerprint, ja4};
+use rungs::lab::{Client, RecordedRequest};
 
 /// The first navigation.
 pub const FIRST: &str = "/first";
@@ -16,26 +16,26 @@ pub const AGAIN: &str = "/again";
 pub const RESUMED: &str = "/resumed";
 
 /// One client's hellos and requests.
-pub struct Voice {
+pub struct ClientRecording {
     /// Its name and version, as it prints them.
     pub name: String,
     /// JA4 of its first hello.
     pub ja4: String,
     /// Shape of its first hello.
-    pub shape: Shape,
+    pub shape: HelloShape,
     /// Akamai HTTP/2 fingerprint.
     pub akamai: Option<String>,
     /// The first navigation.
-    pub first: HeardRequest,
+    pub first: RecordedRequest,
     /// The second request, if it used the same connection.
-    pub again: Option<HeardRequest>,
+    pub again: Option<RecordedRequest>,
     /// The hello that resumed a session: its JA4, and whether pre_shared_key was its last extension.
     pub resumed: Option<(String, bool)>,
 }
 
-impl Voice {
+impl ClientRecording {
     /// `None` if the client did not request [`FIRST`] over TLS.
-    pub fn of(name: String, clients: &[Arc<Client>]) -> Option<Self> {
+    pub fn from_clients(name: String, clients: &[Arc<Client>]) -> Option<Self> {
         let request = |client: &Client, path: &str| client.requests().into_iter().find(|r| r.path == path);
         let (client, first) = clients.iter().find_map(|c| Some((c, request(c, FIRST)?)))?;
         // A browser opens spare connections, so the request may use one that resumed a session.
@@ -44,8 +44,8 @@ impl Voice {
         Some(Self {
             name,
             ja4: ja4(hello),
-            shape: Shape::of(hello),
-            akamai: client.opening().map(H2Opening::akamai),
+            shape: HelloShape::from_hello(hello),
+            akamai: client.opening().map(Http2Fingerprint::akamai),
             first,
             again: request(client, AGAIN),
             resumed: resumed.map(|hello| (ja4(hello), psk_is_last(hello))),
@@ -59,7 +59,7 @@ impl Voice {
 
     /// Whether its first request used HTTP/2.
     pub fn is_h2(&self) -> bool {
-        self.first.over == Over::H2
+        self.first.over == WireProtocol::Http2
     }
 
     /// Its header names in order.
@@ -75,10 +75,10 @@ fn psk_is_last(hello: &ClientHello) -> bool {
 /// Describes the HPACK representation of a field.
 pub fn form(field: &HpackField) -> String {
     let form = match field.form {
-        Form::Indexed => return "from the table".to_owned(),
-        Form::Incremental => "indexed",
-        Form::WithoutIndexing => "not indexed",
-        Form::NeverIndexed => "never indexed",
+        FieldEncoding::Indexed => return "from the table".to_owned(),
+        FieldEncoding::Incremental => "indexed",
+        FieldEncoding::WithoutIndexing => "not indexed",
+        FieldEncoding::NeverIndexed => "never indexed",
     };
     let name = match field.name_huffman {
         None => "",

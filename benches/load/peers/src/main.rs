@@ -31,7 +31,8 @@ async fn run(client: &str, url: Arc<str>, count: usize, at_once: usize) -> Done<
     match client {
         "wreq" => {
             let chrome = |profile: &&Profile| format!("{profile:?}").starts_with("Chrome");
-            let profile = *Profile::VARIANTS.iter().filter(chrome).next_back().ok_or("no Chrome")?;
+            let profile =
+                *Profile::VARIANTS.iter().filter(chrome).next_back().ok_or("wreq has no Chrome profile")?;
             let client = wreq::Client::builder()
                 .emulation(Emulation::builder().profile(profile).platform(Platform::Linux).build())
                 .tls_cert_verification(false)
@@ -58,6 +59,6 @@ async fn run(client: &str, url: Arc<str>, count: usize, at_once: usize) -> Done<
             })
             .await
         }
-        other => Err(format!("no client {other}").into()),
+        other => Err(format!("unknown client {other}").into()),
     }
 }

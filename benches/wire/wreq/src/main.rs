@@ -16,7 +16,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: wire-wreq CA_FILE HOST PORT URL...".into());
     };
     let chrome = |profile: &&Profile| format!("{profile:?}").starts_with("Chrome");
-    let profile = *Profile::VARIANTS.iter().filter(chrome).next_back().ok_or("no Chrome")?;
+    let profile = *Profile::VARIANTS.iter().filter(chrome).next_back().ok_or("wreq has no Chrome profile")?;
     println!("wreq 6.0.0-rc.31 {profile:?}");
     let client = Client::builder()
         .emulation(Emulation::builder().profile(profile).platform(Platform::Linux).build())
