@@ -19,7 +19,7 @@ demo: deps ## Fetch four loopback sites: one per tier and one that blocks every 
 	@$(CARGO) run --quiet --locked --example demo
 
 test: deps ## Run all tests: unit, integration (nginx, squid, dante, Chromium on loopback), examples, doctests.
-	$(CARGO) test --locked --features otel
+	@CARGO=$(CARGO) scripts/test.sh
 
 lint: deps ## Check format, lints, docs and, if cargo-deny is installed, licences.
 	$(CARGO) fmt --all --check
