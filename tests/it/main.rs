@@ -28,6 +28,7 @@
 //! | Which links does `--follow` fetch, and what is read out of pages? | `batch/crawl.rs` |
 //! | What does the program print, write and exit with? | `cli/output.rs` |
 //! | What do `-b FILE` and `-c FILE` keep of what a site changed? | `cli/cookie_files.rs` |
+//! | What exactly does the program print (snapshots of help, errors, JSON)? | `cli/snapshots.rs` |
 //! | Which exit code, kind and message has each kind of bad input? | `cli/bad_input.rs` |
 //! | How are target files written and tried? | `cli/targets.rs` |
 //! | What do `rungs profile lint`, `diff`, `show` and `list` print? | `cli/profile.rs` |
@@ -52,7 +53,8 @@
 //! | `rungs detect`, custom rules, and `--expect-…` | `detect/rules.rs` |
 //! | Does every saved answer in `fixtures/` get the right verdict? | `detect/corpus.rs` |
 //! | Does each module import only from lower floors? | `meta/floors.rs` |
-//! | Does the README repeat the program's own help? | `meta/readme.rs` |
+//! | Are README and docs short, linked and generated? | `meta/docs.rs` |
+//! | Does a text use a private word? | `meta/words.rs` |
 //!
 //! Rate limits and robots.txt are in `escalation`, since they too decide when a fetch may go on. Servers (nginx, squid,
 //! dante, microsocks, and those that misbehave) and the readers of outputs are in `support`.

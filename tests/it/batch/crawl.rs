@@ -122,9 +122,9 @@ fn a_crawl_has_each_page_of_the_site_once_and_its_traps_bounded() {
     assert_eq!(run.code, 0, "{run}");
     assert_whole(&targets(&program, &site));
     for words in [
-        "bounded (dates)",
-        "bounded (query)",
-        "bounded (repeating path)",
+        "limited (dates)",
+        "limited (query)",
+        "limited (repeating path)",
         "/cal/N/N/N: 250 followed",
         "--trap-limit",
     ] {
@@ -162,7 +162,7 @@ fn killed_twice_and_resumed_a_crawl_has_each_page_once() {
     }
     let run = program.run(arguments.iter());
     assert_eq!(run.code, 0, "{run}");
-    assert!(run.stderr.contains("were done by earlier runs"), "{run}");
+    assert!(run.stderr.contains("finished in earlier runs"), "{run}");
     assert_whole(&targets(&program, &site));
     let changed = program.run([&arguments[..], &["--depth", "2"]].concat());
     assert_eq!(changed.code, 3, "a crawl goes on as it began: {changed}");

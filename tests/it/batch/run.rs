@@ -141,7 +141,7 @@ fn ctrl_c_ends_a_batch_that_waits_for_more_input_and_the_next_run_goes_on() {
     let program = program.input(list + &server.url("/3\n")).close_stdin();
     let run = program.run(arguments());
     assert_eq!(run.code, 0, "{run}");
-    assert!(run.stderr.contains("goes on: 3 are done already"), "{run}");
+    assert!(run.stderr.contains("resuming: 3 finished in earlier runs"), "{run}");
     assert_eq!(counted(&out).into_values().collect::<Vec<_>>(), [1; 4], "each once");
     assert_eq!(server.heads().len(), 4, "and asked for once");
 }
@@ -219,7 +219,7 @@ fn a_line_may_have_settings_of_its_own_and_a_bad_one_fails_alone() {
     let bad = &of("not a url").expect("a failure has a record")["error"];
     assert_eq!(bad["kind"], "invalid_url");
     assert!(bad["message"].as_str().is_some_and(|message| message.starts_with("urls.txt:4: ")), "{bad}");
-    assert!(run.stderr.contains("urls.txt:7: ") && run.stderr.contains("1 were there before"), "{run}");
+    assert!(run.stderr.contains("urls.txt:7: ") && run.stderr.contains("1 skipped as duplicates"), "{run}");
     let plain = of("/plain").expect("it was fetched");
     assert_eq!(plain["robots"], "ignored");
     for key in ["final_url", "status", "tier", "headers", "timings", "attempts", "error", "browser"] {
@@ -278,7 +278,7 @@ fn retry_failed_retries_transient_failures_of_earlier_runs_and_replaces_their_re
         assert!(run.stderr.contains("hint: 3 failed in a way that may pass"), "{run}");
         healthy.store(1, Ordering::SeqCst);
         let run = batch(&program, &arguments);
-        assert!(run.code == 8 && run.stderr.contains("6 were done by earlier runs"), "{run}");
+        assert!(run.code == 8 && run.stderr.contains("6 finished in earlier runs"), "{run}");
         let before = server.heads().len();
         let run = batch(&program, &[&arguments[..], &["--retry-failed"]].concat());
         assert_eq!(run.code, 8, "the 404 stays a failure\n{run}");
@@ -333,11 +333,11 @@ fn a_checkpoint_belongs_to_one_batch_and_one_process_at_a_time() {
     let run = batch(&program, &["other.txt", "--out", "out.jsonl"]);
     assert!(run.code == 3 && run.stderr.contains("urls.txt, not "), "{run}");
     let run = batch(&program, &["urls.txt", "--out", "out.jsonl", "--format", "csv"]);
-    assert!(run.code == 3 && run.stderr.contains("as jsonl, not csv"), "{run}");
+    assert!(run.code == 3 && run.stderr.contains("format jsonl, not csv"), "{run}");
     fs::write(program.home().join("mine.jsonl"), "mine\n").expect("a file is written");
     for _ in 0..2 {
         let run = batch(&program, &["urls.txt", "--out", "mine.jsonl"]);
-        assert!(run.code == 3 && run.stderr.contains("is there already"), "{run}");
+        assert!(run.code == 3 && run.stderr.contains("exists already"), "{run}");
     }
     assert_eq!(fs::read_to_string(program.home().join("mine.jsonl")).expect("a file"), "mine\n");
     let run = batch(&program, &["missing.txt"]);
@@ -412,7 +412,10 @@ fn a_full_disk_is_reported_and_finished_records_stay_whole() {
     list(&program, &nginx, 10);
     let run = batch(&program, &["urls.txt", "--out", "/dev/full", "--robots", "ignore"]);
     assert_eq!(run.code, 1, "{run}");
-    assert!(run.stderr.contains("could not write /dev/full") && run.stderr.contains("make room"), "{run}");
+    assert!(
+        run.stderr.contains("could not write /dev/full") && run.stderr.contains("free disk space"),
+        "{run}"
+    );
 }
 
 #[test]
@@ -472,9 +475,9 @@ fn a_sitemap_is_followed_through_its_index() {
         .expect("a Vec takes all");
     *lower.lock().expect("no thread panicked") = packer.finish().expect("a Vec takes all");
     let run = batch(&Program::new(), &["--sitemap", &server.url("/sitemap.xml"), "--robots", "ignore"]);
-    assert_eq!(run.code, 8, "another site's page is passed over, and said\n{run}");
+    assert_eq!(run.code, 8, "the page of another site is skipped and reported\n{run}");
     assert_eq!(run.text().matches("\"body\":\"a page\"").count(), 2, "{run}");
-    assert!(run.text().contains("another site's page"), "{run}");
+    assert!(run.text().contains("belongs to another site"), "{run}");
 }
 
 /// Counts the calls of each method.

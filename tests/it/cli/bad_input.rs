@@ -107,7 +107,7 @@ fn a_refused_port_is_a_connect_error() {
 #[test]
 fn a_server_that_accepts_and_never_answers_is_a_timeout() {
     let run = served(support::never_answers, &["-m", "0.5"]);
-    assert_fails(&run, 1, "timeout", "took longer than 500ms");
+    assert_fails(&run, 1, "timeout", "exceeded its total timeout of 500ms");
     let attempts = run.json()["attempts"].clone();
     assert_eq!(attempts[0]["error"]["kind"], "timeout", "the attempt in progress is reported too\n{run}");
     assert_eq!(attempts.as_array().map(Vec::len), Some(1));
@@ -116,13 +116,18 @@ fn a_server_that_accepts_and_never_answers_is_a_timeout() {
     let silent = RawServer::start(RawConnection::hold_open);
     let url = silent.url("/").replace("http:", "https:");
     let run = fetch(&["--connect-timeout", "0.5", &url]);
-    assert_fails(&run, 1, "timeout", "the TLS handshake with");
+    assert_fails(&run, 1, "timeout", "during the TLS handshake with");
 }
 
 #[test]
 fn a_body_that_stalls_or_drips_ends_in_time() {
-    assert_fails(&served(support::slow_drip, &["-m", "1"]), 1, "timeout", "took longer than 1s");
-    assert_fails(&served(support::stalled_body, &[]), 1, "timeout", "the body stalled: nothing came for 5s");
+    assert_fails(&served(support::slow_drip, &["-m", "1"]), 1, "timeout", "exceeded its total timeout of 1s");
+    assert_fails(
+        &served(support::stalled_body, &[]),
+        1,
+        "timeout",
+        "timed out reading the body: no data for 5s",
+    );
 }
 
 #[test]
@@ -144,7 +149,7 @@ fn a_body_that_breaks_off_is_a_protocol_error() {
 #[test]
 fn wrong_lengths_are_protocol_errors_or_cut_at_the_length() {
     for handler in [support::content_length_is_no_number, support::two_content_lengths] {
-        assert_fails(&served(handler, &[]), 1, "protocol", "the answer is not proper HTTP");
+        assert_fails(&served(handler, &[]), 1, "protocol", "the response is not valid HTTP");
     }
     // Bytes after the announced length belong neither to this response nor to the next.
     let server = RawServer::start(support::content_length_too_small);
@@ -155,8 +160,8 @@ fn wrong_lengths_are_protocol_errors_or_cut_at_the_length() {
 
 #[test]
 fn broken_compression_is_a_decode_error() {
-    assert_fails(&served(support::bad_gzip, &[]), 1, "decode", "the compressed body is broken");
-    assert_fails(&served(support::truncated_gzip, &[]), 1, "decode", "the compressed body ends too early");
+    assert_fails(&served(support::bad_gzip, &[]), 1, "decode", "the compressed body is malformed");
+    assert_fails(&served(support::truncated_gzip, &[]), 1, "decode", "the compressed body is truncated");
 }
 
 #[test]
@@ -181,7 +186,9 @@ fn bodies_stop_at_the_size_limit_compressed_or_not() {
 fn redirects_in_a_circle_and_too_many_exit_6() {
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
-    for (path, words) in [("/redirect/loop", "circle"), ("/redirect/chain/11", "more than 10 redirects")] {
+    for (path, words) in
+        [("/redirect/loop", "redirect loop"), ("/redirect/chain/11", "more than 10 redirects")]
+    {
         assert_fails(&fetch(&[&nginx.url(Site::Clear, path)]), 6, "redirect", words);
     }
 }
@@ -194,14 +201,19 @@ fn endless_response_heads_are_protocol_errors() {
         ("garbage", served(support::garbage, &[])),
     ] {
         println!("{name}");
-        assert_fails(&run, 1, "protocol", "the answer is not proper HTTP");
+        assert_fails(&run, 1, "protocol", "the response is not valid HTTP");
     }
-    assert_fails(&served(support::endless_interim, &[]), 1, "protocol", "no end of the head is in sight");
+    assert_fails(
+        &served(support::endless_interim, &[]),
+        1,
+        "protocol",
+        "response headers exceed the size limit",
+    );
     assert_fails(
         &served(support::closes_at_once, &[]),
         1,
         "protocol",
-        "closed the connection without an answer",
+        "closed the connection without a response",
     );
 }
 
@@ -308,7 +320,7 @@ fn missing_files_are_named_in_the_error() {
         (&["-d", "@nowhere.txt"][..], 1, &["-d/--data", "nowhere.txt"][..]),
         (&["-b", "nowhere.txt"], 1, &["-b/--cookie", "nowhere.txt"]),
         (&["--as", "nowhere.toml"], 3, &["nowhere.toml"]),
-        (&["--as", "netscape-4"], 3, &["`netscape-4`", "the shipped ones are: "]),
+        (&["--as", "netscape-4"], 3, &["`netscape-4`", "use a shipped profile: "]),
     ] {
         let run = rungs(["fetch"].into_iter().chain(arguments.iter().copied()).chain([url]));
         assert_eq!(run.code, code, "{arguments:?}\n{run}");

@@ -37,8 +37,8 @@ async fn run(diagnose: Diagnoser) -> DiagnosisReport {
 
 /// The variants that were tried, with their outcomes.
 fn tried(report: &DiagnosisReport) -> Vec<(Probe, ProbeResult)> {
-    let made = report.steps.iter().filter(|step| step.found != ProbeResult::Skipped);
-    made.map(|step| (step.way, step.found)).collect()
+    let made = report.steps.iter().filter(|step| step.result != ProbeResult::Skipped);
+    made.map(|step| (step.probe, step.result)).collect()
 }
 
 fn layer(report: &DiagnosisReport) -> Option<DetectionLayer> {
@@ -139,7 +139,10 @@ async fn sites_that_check_different_layers_get_different_diagnoses() {
             "{report:?}"
         );
         assert!(
-            report.steps.iter().all(|step| step.way != Probe::Browser || step.found == ProbeResult::Skipped)
+            report
+                .steps
+                .iter()
+                .all(|step| step.probe != Probe::Browser || step.result == ProbeResult::Skipped)
         );
     }
 }
@@ -218,7 +221,7 @@ fn diagnose_prints_what_passed_and_sets_its_exit_code_by_it() {
     );
     assert!(lines[4].contains("not tried: impersonate passed"), "{run}");
     assert!(text.contains("\nworks: impersonate\nwhy: probably headers and cookies: "), "{run}");
-    assert!(text.ends_with("hint: begin there: `--min-tier impersonate`\n"), "{run}");
+    assert!(text.ends_with("hint: start there: `--min-tier impersonate`\n"), "{run}");
 
     let run = rungs(fixed.into_iter().chain(["--max-tier", "plain", "--format", "json", &url]));
     assert_eq!(run.code, 7, "{run}");

@@ -11,5 +11,6 @@ mod output;
 mod profile;
 mod profile_capture;
 mod profile_verify;
+mod snapshots;
 mod spans;
 mod targets;

@@ -110,7 +110,7 @@ fn sigusr1_prints_what_each_fetch_waits_for_and_for_how_long() {
         running.signal(Signal::USR1);
         let said = running.wait_for_stderr("/slow?x=1");
         let line = said.lines().find(|line| line.contains("/slow?x=1")).expect("its line");
-        for part in [" s  attempt 1 ", " plain ", " answer for ", "http://***:***@127.0.0.1"] {
+        for part in [" s  attempt 1 ", " plain ", " response for ", "http://***:***@127.0.0.1"] {
             assert!(line.contains(part), "{command}: no `{part}` in {line}");
         }
         assert!(said.contains("1 in flight") && !said.contains("hunter2"), "{said}");
@@ -153,7 +153,7 @@ fn samples(body: &str) -> BTreeMap<String, f64> {
 fn address(running: &RunningProgram) -> SocketAddr {
     let said = running.wait_for_stderr("/metrics");
     let (_, rest) = said.split_once("metrics at http://").expect("it says where");
-    rest.split('/').next().expect("an address").parse().expect("an address and a port")
+    rest.split('/').next().expect("an address").parse().expect("an address with port")
 }
 
 #[test]

@@ -169,5 +169,5 @@ fn wrong_collector_settings_are_reported_and_the_fetch_goes_on() {
         .variable("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
     let run = program.run(["fetch", "--tier", "plain", &site.url("/")]);
     assert_eq!(run.code, 0, "{run}");
-    assert!(run.stderr.contains("no spans are sent: OTEL_EXPORTER_OTLP_PROTOCOL is `grpc`"), "{run}");
+    assert!(run.stderr.contains("sending no spans: OTEL_EXPORTER_OTLP_PROTOCOL is `grpc`"), "{run}");
 }

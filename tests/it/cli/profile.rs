@@ -63,7 +63,7 @@ fn fingerprints_are_shown_without_connecting() {
         "ja4          t13d1517h2_8daaf6152771_cb7bf5808d99\n",
         "akamai       1:65536;2:0;4:6291456;6:262144|15663105|0|m,a,s,p\n",
         "akamai_hash  52d84b11737d980aef856699f885ca86\n",
-        "ja3          another with every connection",
+        "ja3          varies by connection",
     ] {
         assert!(run.text().contains(line), "{run}");
     }

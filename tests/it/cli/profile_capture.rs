@@ -39,8 +39,8 @@ const VERSION: &str = r#"[ "$1" = --version ] && { echo "Chromium 156.0.1.2"; ex
 
 #[test]
 fn a_missing_browser_is_a_usage_error() {
-    fails(Path::new("/nowhere/chromium"), 2, "there is no browser `/nowhere/chromium`");
-    fails(Path::new("no-such-browser"), 2, "there is no browser `no-such-browser`");
+    fails(Path::new("/nowhere/chromium"), 2, "--browser: `/nowhere/chromium` was not found");
+    fails(Path::new("no-such-browser"), 2, "--browser: `no-such-browser` was not found");
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn a_file_that_cannot_be_run_is_named() {
 #[test]
 fn a_program_that_is_not_a_browser_is_reported() {
     let (_folder, file) = script("exit 0");
-    fails(&file, 1, "does not say its version with --version");
+    fails(&file, 1, "does not print its version with --version");
     let run = fails(Path::new("/bin/ls"), 1, "the browser /bin/ls ended as soon as it was started");
     assert!(run.stderr.contains("hint: name a Chromium"), "{run}");
 }
@@ -68,13 +68,13 @@ fn a_browser_that_exits_at_once_is_reported_with_its_status() {
 #[test]
 fn a_hanging_browser_is_abandoned() {
     let (_folder, file) = script("exec sleep 1000");
-    fails(&file, 1, "did not say its version within 10s");
+    fails(&file, 1, "did not print its version within 30s");
 }
 
 #[test]
 fn a_browser_that_never_gets_ready_is_abandoned() {
     let (_folder, file) = script(&format!("{VERSION}\nexec sleep 1000"));
-    fails(&file, 1, "did not open its debugging port within 20s");
+    fails(&file, 1, "did not open its first page within 60s");
 }
 
 #[test]
@@ -85,7 +85,11 @@ fn a_scenario_that_does_not_happen_is_named() {
         r#"exec {} "$@" --proxy-server=http://127.0.0.1:9 "--proxy-bypass-list=<-loopback>""#,
         real.display()
     ));
-    fails(&file, 1, "the scenario `hellos` did not happen: hello-0.test was not asked for /page");
+    fails(
+        &file,
+        1,
+        "scenario `hellos` failed: timed out after 15s waiting for a request to hello-0.test/page",
+    );
 }
 
 #[test]
@@ -93,6 +97,6 @@ fn a_missing_folder_is_reported_before_the_browser_starts() {
     let program = Program::new();
     let run = program.run(["profile", "capture", "-o", "nowhere/captured.toml"]);
     assert_eq!(run.code, 2, "{run}");
-    assert!(run.stderr.contains("there is no folder nowhere to write to"), "{run}");
+    assert!(run.stderr.contains("-o/--output: folder nowhere does not exist"), "{run}");
     assert!(!run.stderr.contains("browser: hellos"), "{run}");
 }

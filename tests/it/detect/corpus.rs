@@ -1,4 +1,4 @@
-//! The block rules run on every saved response in `fixtures/`, and the README's tables about them.
+//! The block rules run on every saved response in `fixtures/`, and the tables in `benches/detect/RESULTS.md` about them.
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,7 @@ fn wrong(samples: &[&Sample]) -> String {
     let rules = Rules::shipped();
     let mut lines = Vec::new();
     for sample in samples {
-        let verdict = sample.judged(&rules);
+        let verdict = sample.classify(&rules);
         let name = sample.path.display();
         if (verdict.kind, &verdict.vendor) != (sample.kind, &sample.vendor)
             && !is_named_genuine(sample, &verdict)
@@ -75,13 +75,14 @@ fn every_vendor_with_rules_and_every_kind_has_saved_blocks() {
 }
 
 #[test]
-fn the_readme_shows_what_make_corpus_prints() {
+fn the_results_file_shows_what_make_corpus_prints() {
     let all = samples::samples(&fixtures());
     let score = score::Score::of(&Rules::shipped(), &all);
     assert!(score.passes(), "{}", score.wrong.join("\n"));
     let peers = peers::read(include_str!("../../../benches/detect/peers.toml"));
-    let readme = std::fs::read_to_string(Path::new(ROOT).join("README.md")).expect("a README");
-    assert!(readme.contains(&score.tables(&peers, &all)), "the corpus has changed: run `make corpus`");
+    let results =
+        std::fs::read_to_string(Path::new(ROOT).join("benches/detect/RESULTS.md")).expect("the results");
+    assert!(results.contains(&score.tables(&peers, &all)), "the corpus has changed: run `make corpus`");
 }
 
 #[test]
@@ -89,9 +90,9 @@ fn both_implementations_of_judging_agree_on_the_verdict() {
     let rules = Rules::shipped();
     let mut at_once = 0;
     for sample in samples::samples(&fixtures()) {
-        if let Some(verdict) = rules.classify_cheap(&sample.seen()) {
+        if let Some(verdict) = rules.classify_cheap(&sample.view()) {
             at_once += 1;
-            assert_eq!(verdict, sample.judged(&rules), "{}", sample.path.display());
+            assert_eq!(verdict, sample.classify(&rules), "{}", sample.path.display());
         }
     }
     assert!(at_once > 100, "only {at_once} answers needed no parsing");

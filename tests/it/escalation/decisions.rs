@@ -116,7 +116,7 @@ fn blocked_at_every_tier_exits_7_with_table_and_hint() {
     );
     assert!(lines[2].starts_with("  impersonate  403  cloudflare challenge"), "{run}");
     assert_eq!(
-        lines[3], "why: probably JavaScript: it wants a script run, and no tier tried runs one",
+        lines[3], "why: probably JavaScript: the site requires JavaScript, and no attempted tier runs it",
         "{run}"
     );
     assert_eq!(lines[4], "hint: this fetch stops at `impersonate`; try `--max-tier browser`", "{run}");
@@ -165,7 +165,7 @@ async fn a_retry_after_beyond_the_limit_is_an_error_at_once() {
     let fetcher = builder().build().expect("good settings");
     let error = get(&fetcher, &server, "/").await.expect_err("an hour is too long");
     assert_eq!((error.kind(), count(&server)), (ErrorKind::Blocked, 1));
-    assert_eq!(error.hint(), Some("the site asks to come back in 3600 s"));
+    assert_eq!(error.hint(), Some("the site asks to wait 3600 s (`Retry-After`); try again later"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -72,7 +72,7 @@ async fn no_request_reaches_a_host_before_its_retry_after() {
     let hurried = fetcher.get(url(&server, "/hurried")).timeout(Duration::from_millis(500)).send();
     let error = hurried.await.expect_err("it may not wait");
     assert_eq!(error.kind(), ErrorKind::Blocked, "{error:?}");
-    assert!(error.to_string().contains("wants to be left alone for another"), "{error}");
+    assert!(error.to_string().contains("requested a delay of"), "{error}");
     // Other sessions, another tier, robots.txt: all wait.
     let others = (0..4).map(|number| {
         let mut request = fetcher.session(&number.to_string()).get(url(&server, &format!("/{number}")));
@@ -371,7 +371,7 @@ fn rate_limit_flags_work_and_are_checked() {
     assert!(last["attempts"][0]["waited_ms"].as_f64().is_some_and(|waited| waited > 0.0), "{run}");
     assert!(began.elapsed() >= Duration::from_millis(400), "never sooner than the rate allows");
     for (flags, word) in [
-        (["--rate", "often"], "--rate: `often` is not a rate, as in 2/s"),
+        (["--rate", "often"], "--rate: `often` is not a rate such as 2/s"),
         (["--host-concurrency", "0"], "--host-concurrency"),
         (["--robots", "maybe"], "--robots"),
     ] {
@@ -395,7 +395,7 @@ async fn repeated_failures_open_the_circuit_and_blocks_do_not() {
     let attempt = &error.trace().expect("a trace").attempts()[0];
     let message = &attempt.error.as_ref().expect("the trace says why").message;
     assert!(
-        message.contains("not asked") && message.contains("failed 5 times in a row on the plain tier"),
+        message.contains("request not sent") && message.contains("failed 5 times in a row on the plain tier"),
         "{message}"
     );
     // The other tier has its own circuit.

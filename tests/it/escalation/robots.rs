@@ -32,8 +32,12 @@ fn a_disallowed_url_exits_9_with_rule_and_file_and_is_not_requested() {
     );
     assert_eq!(got["attempts"].as_array().map(Vec::len), Some(0), "{run}");
     let file = server.url("/robots.txt");
-    let expected = format!("error: robots.txt forbids it: `Disallow: /private` (User-agent: *) in {file}\n");
-    assert!(run.stderr.contains(&expected) && run.stderr.contains("hint: `--robots ignore`"), "{run}");
+    let expected =
+        format!("error: robots.txt disallows the URL: `Disallow: /private` (User-agent: *) in {file}\n");
+    assert!(
+        run.stderr.contains(&expected) && run.stderr.contains("hint: skip the check with `--robots ignore`"),
+        "{run}"
+    );
     assert!(server.heads().iter().all(|head| head.starts_with("GET /robots.txt ")), "{:?}", server.heads());
 
     let run = rungs(["fetch", "--robots", "ignore", "--trace", "--format", "json", &forbidden]);
@@ -91,7 +95,7 @@ async fn an_unreachable_robots_txt_disallows_everything_and_the_error_says_why()
         bounds
     };
     for (server, why) in [
-        (RawServer::start(support::never_answers), "no answer came"),
+        (RawServer::start(support::never_answers), "waiting for the response headers"),
         (RawServer::start(support::closes_at_once), ""),
         (RawServer::start(support::stalled_body), ""),
         (RawServer::start(support::garbage), ""),
@@ -99,7 +103,10 @@ async fn an_unreachable_robots_txt_disallows_everything_and_the_error_says_why()
         let fetcher = polite().limits(bounds).build().expect("good settings");
         let error = fetcher.get(server.url("/page")).send().await.expect_err("nothing is allowed");
         assert_eq!((error.kind(), tried(&error)), (ErrorKind::Robots, 0), "{error:?}");
-        assert!(error.to_string().contains("cannot be had") && error.to_string().contains(why), "{error}");
+        assert!(
+            error.to_string().contains("could not fetch robots.txt") && error.to_string().contains(why),
+            "{error}"
+        );
         let asked = server.connections();
         assert_eq!(
             fetcher.get(server.url("/other")).send().await.map_err(|error| error.kind()).err(),

@@ -43,10 +43,7 @@ fn a_post_or_delete_is_sent_once_whatever_the_response() {
 fn the_error_says_how_to_allow_it() {
     let site = site(REFUSED);
     let run = Program::new().run(["fetch", "-d", "a=1", &site.url("/act")]);
-    assert!(
-        run.stderr.contains("does not send a POST again") && run.stderr.contains("retry.unsafe"),
-        "{run}"
-    );
+    assert!(run.stderr.contains("does not resend a POST") && run.stderr.contains("retry.unsafe"), "{run}");
 }
 
 #[test]

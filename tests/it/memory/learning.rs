@@ -111,7 +111,7 @@ async fn the_next_run_uses_the_profile_that_passed_and_later_probes_the_default(
     let run = fetch(&program, &[], &page);
     assert_eq!((run.code, attempts(&run)), (0, [as_default.clone(), as_other.clone()].concat()), "{run}");
     let next = run.json()["attempts"][0]["next"].as_str().expect("a reason").to_owned();
-    assert!(next.starts_with("probe: still") && next.ends_with(&format!("on as {OTHER}")), "{next}");
+    assert!(next.starts_with("probe: still") && next.ends_with(&format!("continuing as {OTHER}")), "{next}");
     assert_eq!(attempts(&fetch(&program, &[], &page)), as_other, "and not at once again");
 
     relaxed.store(1, Ordering::SeqCst);
@@ -212,7 +212,7 @@ async fn a_page_far_smaller_than_usual_escalates_and_is_accepted_when_every_tier
     assert_eq!((run.code, tiers(&run)), (0, pairs(&[("plain", stub), ("impersonate", genuine)])), "{run}");
     let text =
         run.json()["attempts"][1]["verdict"]["evidence"][0]["text"].as_str().expect("a text").to_owned();
-    assert!(text.ends_with("accepted, every tier gets it"), "{text}");
+    assert!(text.ends_with("accepted, every tier gets the same"), "{text}");
     for path in ["/p/2", "/p/3"] {
         let run = fetch(&fresh, &[], &url(&server, path));
         assert_eq!(tiers(&run), pairs(&[("plain", genuine)]), "{run}");
@@ -271,7 +271,7 @@ fn an_open_circuit_lasts_into_the_next_run_until_the_host_answers() {
     assert_eq!(run.code, 1, "{run}");
 
     let shown = program.run(["memory", "show"]);
-    assert!(shown.text().contains(&format!("failing\n  {host}  plain  5 ")), "{shown}");
+    assert!(shown.text().contains(&format!("open circuits\n  {host}  plain  5 ")), "{shown}");
     let json = program.run(["memory", "show", "127.0.0.1", "--format", "json"]).json();
     let circuit = &json["circuits"][0];
     assert_eq!((&circuit["tier"], &circuit["faults"]), (&"plain".into(), &5.into()));
@@ -285,7 +285,7 @@ fn an_open_circuit_lasts_into_the_next_run_until_the_host_answers() {
     let run = program.run(dead.iter().chain([&page.as_str()]));
     assert_eq!(run.code, 1, "{run}");
     let message = run.json()["attempts"][0]["error"]["message"].as_str().expect("a message").to_owned();
-    assert!(message.contains("failed 5 times in a row on the plain tier; it is tried again in"), "{message}");
+    assert!(message.contains("failed 5 times in a row on the plain tier; next probe in"), "{message}");
     assert_eq!(server.connections(), before, "it was not asked");
     let other = ["fetch", "--tier", "impersonate", "--retry", "0", &page];
     assert_eq!(program.run(other).code, 0, "another tier is");
@@ -298,8 +298,8 @@ fn an_open_circuit_lasts_into_the_next_run_until_the_host_answers() {
     is_dead.store(true, Ordering::SeqCst);
 
     assert_eq!(program.run(dead.iter().chain([&page.as_str(); 5])).code, 1);
-    assert!(program.run(["memory", "show"]).text().contains("failing"));
+    assert!(program.run(["memory", "show"]).text().contains("open circuits"));
     assert_eq!(program.run(["memory", "clear", "127.0.0.1"]).code, 0);
     let run = program.run(dead.iter().chain([&page.as_str()]));
-    assert!(run.code == 1 && !run.text().contains("not asked"), "{run}");
+    assert!(run.code == 1 && !run.text().contains("request not sent"), "{run}");
 }

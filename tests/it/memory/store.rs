@@ -54,7 +54,7 @@ fn fetch(program: &Program, more: &[&str], url: &str) -> FinishedRun {
 /// The pages and blocks of one tier, over all groups.
 fn counts(path: &Path, rung: TierMode) -> (u64, u64) {
     let seen = MemoryFile::open(path).expect("the file is whole").tiers(None).expect("it can be read");
-    let of_rung = seen.iter().filter(|line| line.rung == rung);
+    let of_rung = seen.iter().filter(|line| line.mode == rung);
     of_rung.fold((0, 0), |(pages, refusals), line| (pages + line.tally.pages, refusals + line.tally.refusals))
 }
 
@@ -77,7 +77,7 @@ async fn a_file_named_by_the_environment_is_used_and_shown() {
     let server = site().await;
     let program = Program::new().variable("RUNGS_MEMORY", "own.sqlite");
     let run = program.run(["memory", "show"]);
-    assert_eq!((run.code, run.text().as_str()), (0, "nothing is remembered\n"), "{run}");
+    assert_eq!((run.code, run.text().as_str()), (0, "host memory is empty\n"), "{run}");
     assert!(!program.home().join("own.sqlite").exists(), "looking makes no file");
     fetch(&program, &[], &url(&server, "/p/1"));
     let run = program.run(["memory", "show", "--format", "json", "127.0.0.1"]);
@@ -90,9 +90,9 @@ async fn a_file_named_by_the_environment_is_used_and_shown() {
         (Some(&*server.addr().to_string()), Some("/p/"))
     );
     let run = program.run(["memory", "show", "elsewhere.example"]);
-    assert_eq!(run.text(), "nothing is remembered\n");
+    assert_eq!(run.text(), "host memory is empty\n");
     let text = program.run(["memory", "show"]).text();
-    assert!(text.contains("1 refusals") && text.contains("refused, asked again 20"), "{text}");
+    assert!(text.contains("1 refusals") && text.contains("refused, next probe 20"), "{text}");
     assert!(!file(&program).exists());
 }
 
@@ -104,7 +104,7 @@ async fn a_damaged_file_is_moved_aside_with_a_warning_and_the_fetch_goes_on() {
     let damage = vec![b'x'; 9000];
     fs::write(file(&program), &damage).expect("it is written");
     let run = fetch(&program, &[], &url(&server, "/"));
-    assert!(run.stderr.contains("was damaged: it is now"), "{run}");
+    assert!(run.stderr.contains("was corrupt: moved it to"), "{run}");
     let folder = fs::read_dir(file(&program).parent().expect("a folder")).expect("it is there");
     let aside: Vec<PathBuf> = folder
         .map(|entry| entry.expect("an entry").path())
@@ -148,7 +148,7 @@ async fn an_export_is_imported_elsewhere_and_only_as_a_whole() {
     assert_eq!(fs::metadata(&out).expect("a file").permissions().mode() & 0o777, 0o600);
     assert_eq!(here.run(["memory", "export", "-"]).stdout, fs::read(&out).expect("a file"));
     let out = out.to_string_lossy().into_owned();
-    for (news, _) in [("took over 3 lines\n", 1), ("took over 0 lines\n", 2)] {
+    for (news, _) in [("imported 3 lines\n", 1), ("imported 0 lines\n", 2)] {
         let run = there.run(["memory", "import", &out]);
         assert_eq!((run.code, run.stderr.as_str()), (0, news), "{run}");
     }
@@ -156,8 +156,8 @@ async fn an_export_is_imported_elsewhere_and_only_as_a_whole() {
     let broken = fs::read_to_string(&out).expect("a file") + "{\"kind\":\"evidence\"}\n";
     let fresh = Program::new().input(broken);
     let run = fresh.run(["memory", "import", "-"]);
-    assert!(run.code == 3 && run.stderr.contains("error: -: line 5: it is none"), "{run}");
-    assert_eq!(fresh.run(["memory", "show"]).text(), "nothing is remembered\n");
+    assert!(run.code == 3 && run.stderr.contains("error: -: line 5: not a line"), "{run}");
+    assert_eq!(fresh.run(["memory", "show"]).text(), "host memory is empty\n");
 }
 
 /// Two processes and this one fetch the same site at the same time. The file has what each of them saw.

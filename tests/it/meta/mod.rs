@@ -1,4 +1,5 @@
 //! The repository checked against itself: layers and documents.
 
+mod docs;
 mod floors;
-mod readme;
+mod words;

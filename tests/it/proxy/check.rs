@@ -41,7 +41,7 @@ fn every_kind_of_proxy_is_reported_with_its_exit_and_every_fault_by_name() {
             squid.url(),
             microsocks.url("socks5h"),
             dante.url("socks5"),
-            squid.url_as("somebody", "hunter2"),
+            squid.url_as("someuser", "hunter2"),
             squid.url_without_user(),
             microsocks.url_as("socks5", "walker:hunter2"),
             microsocks.url_without_user("socks5h"),
@@ -99,7 +99,7 @@ fn working_proxies_give_a_table_and_exit_code_0() {
     let text = run.text();
     let [head, row] = text.lines().collect::<Vec<_>>()[..] else { panic!("two lines\n{run}") };
     let cells = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(cells(head), ["proxy", "state", "exit", "country", "exits", "answers", "ms", "bytes"]);
+    assert_eq!(cells(head), ["proxy", "state", "address", "country", "rotation", "responses", "ms", "bytes"]);
     let (proxy, row) = (format!("http://***@127.0.0.1:{}", squid.port()), cells(row));
     assert_eq!(row[..6], [proxy.as_str(), "works", SQUID, "-", "-", "1/1"], "{run}");
 }
@@ -137,9 +137,9 @@ fn rotation_stickiness_and_country_are_verified() {
         ("/same", "--country de --session abc", "works", "sticky", ""),
         ("/each", "", "works", "rotating", ""),
         ("/half", "", "works", "mixed", ""),
-        ("/same", "--country us", "elsewhere", "sticky", "is in DE, and US was asked for"),
-        ("/each", "--session abc", "drifts", "rotating", "4 exits in one session"),
-        ("/words", "", "echo", "", "did not answer with an address"),
+        ("/same", "--country us", "elsewhere", "sticky", "is in DE, but US was requested"),
+        ("/each", "--session abc", "drifts", "rotating", "4 addresses in one session"),
+        ("/words", "", "echo", "", "did not return an address"),
         ("/none", "", "echo", "", "answered 403"),
         ("/long", "", "body_too_large", "", "larger than"),
     ] {

@@ -80,30 +80,26 @@ fn rendering_errors_say_what_is_wrong() {
         (
             &["--dialect", "geonode", "--user", "j", "--state", "Ohio", "--city", "Dayton"],
             3,
-            "cannot take `state` and `city` together",
+            "cannot combine `state` and `city`",
         ),
         (&["--dialect", "thordata", "--user", "j", "--session", "a", "--ttl", "2h"], 3, "from 1m to 1h 30m"),
         (
             &["--dialect", "decodo", "--user", "j", "--ttl", "5m"],
             3,
-            "hint: ask for `session` too, or leave `ttl` out",
+            "hint: request `session` too, or omit `ttl`",
         ),
-        (
-            &["--dialect", "decodo", "--user", "j", "--ttl", "soon"],
-            2,
-            "--ttl: `soon` is not a length of time",
-        ),
+        (&["--dialect", "decodo", "--user", "j", "--ttl", "soon"], 2, "--ttl: `soon` is not a duration"),
         (&["--dialect", "decodo", "--user", "j", "--city", "x\u{1b}[2J"], 3, "`\\u{1b}`"),
         (&["--dialect", "decdo", "--user", "j"], 3, "did you mean `decodo`?"),
         (&["--dialect", "none.toml", "--user", "j"], 3, "could not read the proxy dialect none.toml"),
-        (&["--dialect", "plain", "--user", "j"], 3, "hint: give the one of your account"),
+        (&["--dialect", "plain", "--user", "j"], 3, "hint: give your account's gateway"),
         (&["--dialect", "decodo"], 3, "needs the account's user name"),
         (&["--dialect", "decodo", "--user", "j", "--gateway", "ftp://x"], 2, "--gateway: "),
         (&["--dialect", "decodo", "--user", "j", "--show-password"], 2, "--password-env"),
         (
             &["--dialect", "decodo", "--user", "j", "--password-env", "EMPTY"],
             3,
-            "the variable EMPTY holds no password",
+            "the variable EMPTY does not contain a password",
         ),
         (&["--dialect", "decodo", "--user", "j", "--password-file", "none"], 3, "--password-file: none"),
         (&["--dialect", "decodo", "--user", "j", "--password-command", "exit 9"], 3, "exit status: 9"),
@@ -165,12 +161,12 @@ fn lint_names_the_line_the_key_and_the_nearest_one() {
     let root = env!("CARGO_MANIFEST_DIR");
     let good = format!("{root}/profiles/proxies/soax.toml");
     let run = rungs(["proxy", "lint", &good]);
-    assert_eq!((run.code, run.text()), (0, format!("{good}: good\n")), "{run}");
+    assert_eq!((run.code, run.text()), (0, format!("{good}: ok\n")), "{run}");
     let broken = format!("{root}/fixtures/dialects/two-unknown-keys.toml");
     let run = rungs(["proxy", "lint", &good, &broken, "none.toml"]);
     assert_eq!(run.code, 3, "{run}");
     for says in [
-        "soax.toml: good\n",
+        "soax.toml: ok\n",
         "two-unknown-keys.toml:5:1: unknown key `titel`; did you mean `title`?\n",
         "two-unknown-keys.toml:34:1: unknown key `ttl.units`; did you mean `ttl.unit`?\n",
         "could not read the proxy dialect none.toml: ",

@@ -131,10 +131,10 @@ async fn a_socks_refusal_is_reported_with_its_reason() {
         for (proxy, url, kind, words) in [
             (wrong.clone(), &closed, ErrorKind::Proxy, "refused the credentials"),
             (wrong.clone(), &closed_tls, ErrorKind::Proxy, "refused the credentials"),
-            (microsocks.url_without_user("socks5"), &closed, ErrorKind::Proxy, "wants credentials"),
-            (dante.url("socks5"), &closed, ErrorKind::Connect, "refused the connection, says"),
-            (dante.url("socks5h"), &closed_tls, ErrorKind::Connect, "refused the connection, says"),
-            (dante.url("socks5h"), &nowhere, ErrorKind::Connect, "cannot be reached, says"),
+            (microsocks.url_without_user("socks5"), &closed, ErrorKind::Proxy, "requires credentials"),
+            (dante.url("socks5"), &closed, ErrorKind::Connect, "refused the connection, according to"),
+            (dante.url("socks5h"), &closed_tls, ErrorKind::Connect, "refused the connection, according to"),
+            (dante.url("socks5h"), &nowhere, ErrorKind::Connect, "cannot be reached, according to"),
             (
                 microsocks.url("socks5h"),
                 &nowhere,

@@ -198,7 +198,7 @@ async fn a_blocked_identity_moves_to_another_exit_and_stays_there() {
         assert_eq!((report[0].pages, report[1].pages, report[0].blocks), (0, 2, attempts[0] as u64 - 1));
         assert!(
             site.heads().iter().all(|head| head.contains("mine=given")),
-            "whoever goes has what was given"
+            "every identity has the cookies that the caller gave"
         );
     }
 }

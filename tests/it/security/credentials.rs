@@ -134,7 +134,7 @@ fn links_of_a_crawl_to_other_origins_go_without_what_the_caller_gave() {
                 let head = of(own, path);
                 assert!(SECRETS[..3].iter().all(|secret| head.contains(secret)), "{head}");
             }
-            // robots.txt is asked for by nobody.
+            // No request for robots.txt is expected.
             assert_clean(&of(own, "/robots.txt"));
             for path in ["/by-link", "/by-redirect", "/by-port", "/robots.txt"] {
                 assert_clean(&of(others, path));
@@ -150,7 +150,7 @@ fn links_of_a_crawl_to_other_origins_go_without_what_the_caller_gave() {
 #[test]
 fn a_link_to_any_listed_origin_has_what_was_given_and_so_has_one_that_leads_back() {
     let (own, back) = later();
-    // Nobody listed it.
+    // It is not in the list.
     let unlisted = site(move |_| links(&[format!("{}/back", back.get().expect("it is known by then"))]));
     let away = unlisted.url("/x");
     let second = site(move |path| if path == "/" { links(std::slice::from_ref(&away)) } else { links(&[]) });
@@ -391,7 +391,7 @@ fn an_archive_of_a_crawl_shows_no_secret() {
             assert_clean(&String::from_utf8_lossy(&fs::read(entry.path()).expect("a file")));
         }
         assert_clean(&run.to_string());
-        let said = run.stderr.matches("left out headers that the caller gave").count();
+        let said = run.stderr.matches("dropped headers that the caller set").count();
         assert_eq!(said, 1, "it is said once\n{run}");
         if format == "warc" {
             let text = fs::read_to_string(program.home().join(&out)).expect("an archive");

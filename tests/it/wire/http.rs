@@ -95,8 +95,8 @@ fn redirects_end_after_ten_or_in_a_circle_with_exit_6() {
     assert_eq!(run.json()["final_url"], nginx.url(Site::H2, "/echo#part"), "{run}");
     for (path, words) in [
         ("/redirect/chain/11", "more than 10 redirects"),
-        ("/redirect/loop", "circle"),
-        ("/redirect/ping", "circle"),
+        ("/redirect/loop", "redirect loop"),
+        ("/redirect/ping", "redirect loop"),
         ("/redirect/bad", "malformed URL"),
         ("/redirect/scheme", "`ftp`"),
     ] {
