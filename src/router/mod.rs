@@ -6,143 +6,52 @@ mod clearance;
 mod identity_source;
 mod learning;
 mod page_size;
+mod plan;
 pub(crate) mod policy;
 mod proxy_permit;
 mod redirect_guard;
+mod response;
 mod span;
 mod state;
 mod trace_builder;
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::task::Poll;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use futures_util::{StreamExt, TryStreamExt};
-use http::{HeaderMap, StatusCode};
 use rand::RngExt;
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep};
 use tracing::Instrument;
-use url::Url;
 
-use crate::detect::{self, Expectation, ResponseView, Rules};
+use crate::detect::Rules;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
-use crate::host_limiter::{HostLimiter, HostPermit};
-use crate::identity::Identity;
-use crate::limits::Limits;
-use crate::memory::{HostMemory, SavedIdentityKey, SiteSection};
-use crate::phase::{FetchObserver, FetchPhase};
-use crate::proxy_session::ProxySession;
-use crate::rate_limit::{RateLimit, RobotsPolicy};
-use crate::render::RenderOptions;
-use crate::request::Request;
-use crate::response::{Body, BrowserOutput, HttpVersion, RawResponse, Redirect, SentRequest};
-use crate::retry_after;
+use crate::host_limiter::HostLimiter;
+use crate::memory::HostMemory;
+use crate::phase::FetchPhase;
+use crate::rate_limit::RobotsPolicy;
 use crate::robots;
 use crate::tier::Tier;
-use crate::trace::{Timings, Trace};
-use crate::transport::{AttemptRequest, Transport};
-use crate::verdict::{Verdict, VerdictKind};
+use crate::trace::Trace;
+use crate::transport::Transport;
+use crate::verdict::VerdictKind;
 
 pub(crate) use body::{BodySink, StoredBody};
-
 pub(crate) use identity_source::IdentitySource;
+pub(crate) use plan::{FetchPlan, IdentityPair};
 pub(crate) use policy::{Alternatives, EscalationPolicy};
+pub(crate) use response::FetchedResponse;
 
-use body::PartialBody;
 use clearance::{BrowserPass, ClearanceGate, HostClearance, VisitFailure};
-use policy::{Action, AttemptCounters, AttemptOutcome};
+use policy::{Action, AttemptCounters};
 use proxy_permit::{EphemeralIdentityGuard, ProxyAdmission};
-use redirect_guard::RedirectGuard;
+use response::{ClassifiedResponse, attempt_outcome, blocked_error, visit_error, visit_failure};
 use state::{BrowserVisit, DriveOutcome, FetchState};
 use trace_builder::TraceBuilder;
-
-/// The pair of identities used for a fetch: one for the plain tier, one for the browser-like tiers.
-pub(crate) struct IdentityPair {
-    pub(crate) plain: Identity,
-    pub(crate) browser: Identity,
-    /// The key under which the host memory stores clearances. `None` for identities that live for one fetch.
-    pub(crate) memory_key: Option<SavedIdentityKey>,
-    /// The proxy session of a pool that the identities use.
-    pub(crate) proxy_session: Option<Arc<ProxySession>>,
-    /// The identities connect directly because no proxy works.
-    pub(crate) is_direct_fallback: bool,
-}
-
-impl IdentityPair {
-    fn for_tier(&self, tier: Tier) -> &Identity {
-        if tier == Tier::Plain { &self.plain } else { &self.browser }
-    }
-}
-
-/// The settings of one fetch, fixed while it runs.
-#[derive(Clone, Copy)]
-pub(crate) struct FetchPlan<'a> {
-    pub(crate) request: &'a Request,
-    /// The section of the site that the URL belongs to.
-    pub(crate) site_section: &'a Arc<SiteSection>,
-    pub(crate) identities: &'a IdentityPair,
-    pub(crate) limits: &'a Limits,
-    pub(crate) policy: EscalationPolicy,
-    pub(crate) render: &'a RenderOptions,
-    pub(crate) body_sink: &'a BodySink,
-    pub(crate) expectation: Option<&'a Expectation>,
-    /// Block rules that replace the router's own.
-    pub(crate) rules: Option<&'a Rules>,
-    pub(crate) robots: RobotsPolicy,
-    pub(crate) rate_limit: RateLimit,
-    /// The source of other identities when `identities` are refused.
-    pub(crate) identity_source: Option<&'a dyn IdentitySource>,
-    /// Receives the phases and attempts of the fetch.
-    pub(crate) observer: Option<&'a dyn FetchObserver>,
-    /// Receives the last request as it was sent.
-    pub(crate) sent_request: Option<&'a Mutex<Option<SentRequest>>>,
-    /// The identities to fall back to if the default profile is being re-probed and is still blocked.
-    pub(crate) probe_fallback: Option<&'a Arc<IdentityPair>>,
-}
-
-impl FetchPlan<'_> {
-    /// Returns the key of the identity that earns and uses clearances.
-    fn identity_key(&self) -> u64 {
-        self.identities.browser.key()
-    }
-
-    fn host(&self) -> &str {
-        self.request.url.host_str().unwrap_or_default()
-    }
-
-    fn report_phase(&self, phase: FetchPhase) {
-        if let Some(observer) = self.observer {
-            observer.on_phase(phase);
-        }
-    }
-
-    /// Awaits `future`. Reports `phase` only if the future is not ready at once.
-    /// The future is boxed because the future of a fetch would otherwise contain it twice.
-    async fn wait_in_phase<F: Future>(&self, phase: FetchPhase, mut future: Pin<Box<F>>) -> F::Output {
-        if let Poll::Ready(done) = futures_util::poll!(&mut future) {
-            return done;
-        }
-        self.report_phase(phase);
-        future.await
-    }
-}
-
-/// A genuine response, from any tier.
-pub(crate) struct FetchedResponse {
-    pub(crate) status: StatusCode,
-    pub(crate) version: HttpVersion,
-    pub(crate) headers: HeaderMap,
-    pub(crate) url: Url,
-    pub(crate) redirects: Vec<Redirect>,
-    pub(crate) timings: Timings,
-    pub(crate) body: StoredBody,
-    pub(crate) browser: Option<BrowserOutput>,
-}
 
 pub(crate) struct Router {
     /// One transport per tier, cheapest first.
@@ -450,174 +359,6 @@ impl Router {
         state.visit = Some(BrowserVisit::begin(plan, pass, why));
         Ok(None)
     }
-
-    /// Makes one attempt: reads the response head, classifies the response and, if it is genuine, reads the whole
-    /// body. `spent` is the number of bytes that earlier attempts received. Adds this attempt's bytes to `bytes`.
-    async fn attempt(
-        &self,
-        plan: &FetchPlan<'_>,
-        tier: Tier,
-        permit: &HostPermit,
-        spent: u64,
-        bytes: &Arc<AtomicU64>,
-    ) -> Result<ClassifiedResponse> {
-        let transport =
-            self.transports.iter().find(|transport| transport.tier() == tier).ok_or_else(|| {
-                Error::new(ErrorKind::Config, format!("this build does not include the {tier} tier"))
-            })?;
-        let identity = plan.identities.for_tier(tier);
-        let guard = RedirectGuard::new(self, plan, tier, permit);
-        let limits = remaining_limits(plan, spent);
-        let attempt = AttemptRequest {
-            request: plan.request,
-            identity,
-            limits: &limits,
-            render: plan.render,
-            streaming: plan.body_sink.is_file(),
-            hooks: Some(&guard),
-        };
-        let response = transport.execute(attempt).await?;
-        let RawResponse { status, version, headers, url, redirects, body, timings, browser } = response;
-        if tier == Tier::Browser && url != plan.request.url {
-            // A page may also change its own URL by script.
-            Box::pin(self.check_robots(plan, &url, None)).await?;
-        }
-        let partial = match body {
-            Body::Buffered(prefix) => {
-                bytes.fetch_add(prefix.len() as u64, Ordering::Relaxed);
-                PartialBody { prefix, rest: None }
-            }
-            Body::Streaming(stream) => {
-                let bytes = Arc::clone(bytes);
-                let counted = stream.inspect_ok(move |chunk| {
-                    bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-                });
-                PartialBody::read_prefix(counted.boxed(), detect::PREFIX).await?
-            }
-        };
-        let view = ResponseView {
-            tier: Some(tier),
-            status: status.as_u16(),
-            headers: &headers,
-            url: &url,
-            requested: &plan.request.url,
-            body: &partial.prefix,
-            complete: partial.rest.is_none()
-                && !has_no_body_to_judge(&plan.request.method, status, &partial.prefix),
-            via_proxy: identity.proxy_rules().proxy(&url).is_some(),
-        };
-        let page = page_size::PageSizeSample::from_response(plan, tier, &view);
-        let (expect, is_usual) = self.expectation_for(plan, &view, page.as_ref());
-        let rules = plan.rules.unwrap_or(&self.rules);
-        let verdict = attempt::classify(rules, &view, &partial.prefix, expect.as_deref()).await;
-        let (stored, undersized) = match verdict.kind {
-            VerdictKind::Genuine | VerdictKind::OriginError => {
-                (Some(partial.finish(plan.body_sink, status).await?), None)
-            }
-            _ => (None, Some(partial).filter(|_| is_usual && page_size::is_size_only(&verdict))),
-        };
-        Ok(ClassifiedResponse {
-            status,
-            version,
-            headers,
-            url,
-            redirects,
-            timings,
-            verdict,
-            body: stored,
-            size_sample: page,
-            undersized,
-            browser,
-        })
-    }
-}
-
-/// Whether the body says nothing about a block. A response to HEAD does not have a body, and many servers answer a
-/// POST or DELETE with a success status and an empty body.
-fn has_no_body_to_judge(method: &http::Method, status: StatusCode, body: &[u8]) -> bool {
-    method == http::Method::HEAD || !method.is_safe() && status.is_success() && body.is_empty()
-}
-
-fn visit_error(failure: VisitFailure) -> Error {
-    match failure {
-        VisitFailure::Refused { verdict, hint } => blocked_error(hint, &verdict),
-        VisitFailure::Failed(kind) => {
-            Error::new(kind, "browser visit skipped: visits by other fetches of this host just failed")
-        }
-    }
-}
-
-fn visit_failure(outcome: &Result<ClassifiedResponse>) -> VisitFailure {
-    match outcome {
-        Ok(response) => VisitFailure::Refused { verdict: response.verdict.clone(), hint: None },
-        Err(error) => VisitFailure::Failed(error.kind()),
-    }
-}
-
-/// Reduces an outcome to the part that the policy needs.
-fn attempt_outcome<'a>(plan: &FetchPlan<'_>, outcome: &'a Result<ClassifiedResponse>) -> AttemptOutcome<'a> {
-    match outcome {
-        Ok(response) => AttemptOutcome::Responded {
-            verdict: &response.verdict,
-            retry_after: retry_after::parse(&response.headers, SystemTime::now()),
-        },
-        // A handshake that breaks behind a pool's proxy may succeed the next time. The request was not sent yet.
-        Err(error)
-            if plan.identities.proxy_session.is_some() && proxy_permit::is_handshake_aborted(error) =>
-        {
-            AttemptOutcome::Failed(ErrorKind::Connect)
-        }
-        Err(error) => AttemptOutcome::Failed(error.kind()),
-    }
-}
-
-/// A response with its verdict. It has a body if the response is to be returned.
-struct ClassifiedResponse {
-    status: StatusCode,
-    version: HttpVersion,
-    headers: HeaderMap,
-    url: Url,
-    redirects: Vec<Redirect>,
-    timings: Timings,
-    verdict: Verdict,
-    body: Option<StoredBody>,
-    size_sample: Option<page_size::PageSizeSample>,
-    /// The body of a page that was refused for its size alone.
-    undersized: Option<PartialBody>,
-    browser: Option<BrowserOutput>,
-}
-
-impl ClassifiedResponse {
-    fn into_fetched(self) -> Result<FetchedResponse> {
-        let Some(body) = self.body else {
-            return Err(Error::new(ErrorKind::Protocol, "the response was accepted without a stored body"));
-        };
-        Ok(FetchedResponse {
-            status: self.status,
-            version: self.version,
-            headers: self.headers,
-            url: self.url,
-            redirects: self.redirects,
-            timings: self.timings,
-            body,
-            browser: self.browser,
-        })
-    }
-}
-
-fn blocked_error(hint: Option<String>, verdict: &Verdict) -> Error {
-    if verdict.kind == VerdictKind::ProxyFault {
-        let error = Error::new(ErrorKind::Proxy, "the proxy answered instead of the site");
-        return match hint {
-            Some(hint) => error.with_hint(hint),
-            None => error,
-        };
-    }
-    let error = Error::new(ErrorKind::Blocked, "blocked at every tier allowed");
-    match hint {
-        Some(hint) => error.with_hint(hint),
-        None => error,
-    }
 }
 
 /// Requests the identities that `action` switches to. `None` if the action keeps the current ones.
@@ -628,13 +369,6 @@ fn alternative_identities(plan: &FetchPlan<'_>, action: &Action) -> Option<Resul
         Action::SwitchProxy { is_faulty, .. } => Some(source.other_proxy(plan.identities, *is_faulty)),
         _ => None,
     }
-}
-
-/// Returns the limits of an attempt after `spent` bytes of the budget are used.
-fn remaining_limits(plan: &FetchPlan<'_>, spent: u64) -> Limits {
-    let left = plan.policy.budget.bytes.map_or(u64::MAX, |bytes| bytes.saturating_sub(spent));
-    let limits = *plan.limits;
-    Limits { max_body: limits.max_body.min(left), max_file: limits.max_file.min(left), ..limits }
 }
 
 /// The maximum number of times that a fetch uses other fetches' clearances before it earns its own. Each of them

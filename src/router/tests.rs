@@ -5,13 +5,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use http::{HeaderMap, StatusCode};
 
 use super::*;
 use crate::budget::Budget;
 use crate::fingerprint::Profile;
+use crate::identity::Identity;
+use crate::limits::Limits;
+use crate::memory::{SavedIdentityKey, SiteSection};
 use crate::net::{HttpClient, TrustConfig};
 use crate::proxy::ProxyRules;
+use crate::rate_limit::RateLimit;
+use crate::render::RenderOptions;
+use crate::request::Request;
+use crate::response::{Body, HttpVersion, RawResponse};
 use crate::retry::RetryPolicy;
+use crate::trace::Timings;
+use crate::transport::AttemptRequest;
 
 /// The site's response to an identity, by its index and tier: status, `cf-mitigated`, body.
 type SiteScript = fn(usize, Tier) -> Result<(u16, Option<&'static str>, &'static [u8])>;
