@@ -295,7 +295,7 @@ impl Drop for ReplySignal {
 const LAUNCH_LIMIT: Duration = Duration::from_secs(20);
 /// How long the browser may take to exit by itself.
 pub(super) const CLOSE_LIMIT: Duration = Duration::from_secs(3);
-const KILL_LIMIT: Duration = Duration::from_secs(5);
+const KILL_LIMIT: Duration = Duration::from_secs(15);
 /// How often a health probe is sent.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// The largest message accepted from the browser: a page of 32 MiB, escaped.

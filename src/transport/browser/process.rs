@@ -279,7 +279,7 @@ fn last_line(log: &Path) -> io::Result<String> {
 /// How long a browser that closed its pipe may take to exit by itself.
 const EXIT_GRACE: Duration = Duration::from_secs(2);
 /// How long killed helpers may take to exit.
-const GROUP_GRACE: Duration = Duration::from_millis(200);
+const GROUP_GRACE: Duration = Duration::from_secs(10);
 /// How long a drop may block.
 const DROP_LIMIT: Duration = Duration::from_secs(5);
 const STDERR_TAIL_LEN: u64 = 2048;
