@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 
-const REPLY_TIMEOUT: Duration = Duration::from_secs(15);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 const START: Duration = Duration::from_secs(60);
 /// From the request to the response headers.
 const NAVIGATION: Duration = Duration::from_secs(30);

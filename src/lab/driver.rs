@@ -26,7 +26,7 @@ use crate::fingerprint::profile::WireProtocol;
 use crate::tier::Tier;
 
 /// The maximum time until a request arrives at the recorder.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// The time to wait for unexpected late requests.
 const QUIET_TIME: Duration = Duration::from_millis(80);
 

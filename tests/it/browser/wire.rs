@@ -8,7 +8,7 @@ use std::time::Duration;
 use rungs::lab::{Authority, Exchange, RecordedConnection, Recorder, Reply};
 use rungs::{Coordinates, Fetcher, FetcherBuilder, Tier};
 
-use crate::support::{BROWSER_LOCK, RawConnection, RawServer};
+use crate::support::{BROWSER_LOCK, RawConnection, RawServer, captured_profile};
 
 type Change = Box<dyn Fn(FetcherBuilder) -> FetcherBuilder + Sync>;
 
@@ -21,7 +21,8 @@ async fn heard(
 ) -> RecordedConnection {
     recorder.clear();
     let port = recorder.addr().port();
-    let builder = Fetcher::builder().min_tier(tier).max_tier(tier).ca_file(ca);
+    let builder =
+        Fetcher::builder().min_tier(tier).max_tier(tier).browser_profile(captured_profile()).ca_file(ca);
     let builder = builder.resolve("one.test", port, recorder.addr().ip());
     let fetcher = change(builder).build().expect("the settings are good");
     fetcher.get(format!("https://one.test:{port}/")).send().await.expect("the page is got");

@@ -3,12 +3,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::support::{FinishedRun, Program};
 
 /// Captures `browser`, which must fail with this code and message, and leave no file.
 fn fails(browser: &Path, code: i32, message: &str) -> FinishedRun {
-    let program = Program::new();
+    let program = Program::new().limit(Duration::from_secs(180));
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("captured.toml");
     let arguments =
@@ -88,7 +89,7 @@ fn a_scenario_that_does_not_happen_is_named() {
     fails(
         &file,
         1,
-        "scenario `hellos` failed: timed out after 15s waiting for a request to hello-0.test/page",
+        "scenario `hellos` failed: timed out after 30s waiting for a request to hello-0.test/page",
     );
 }
 

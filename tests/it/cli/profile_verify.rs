@@ -1,12 +1,11 @@
 //! `rungs profile capture` and `profile verify` against the machine's own Chromium.
 
-use std::path::Path;
 use std::time::Duration;
 
 use rungs::lab::{Exception, FingerprintLayer, Recording, verify};
 use serde_json::Value;
 
-use crate::support::{FinishedRun, Program};
+use crate::support::{FinishedRun, Program, capture_profile, captured_profile_file};
 
 /// Each run drives a browser through all scenarios, some more than once.
 fn profile<const N: usize>(arguments: [&str; N]) -> FinishedRun {
@@ -19,8 +18,8 @@ fn profile<const N: usize>(arguments: [&str; N]) -> FinishedRun {
 #[test]
 fn a_profile_captured_here_is_the_installed_browser_in_every_scenario_and_layer() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let captured = folder.path().join("captured.toml");
-    let text = capture(&captured);
+    let captured = captured_profile_file();
+    let text = std::fs::read_to_string(captured).expect("the profile was written");
     let captured = captured.to_str().expect("a plain path");
     let saved = folder.path().join("browser.json");
     let saved = saved.to_str().expect("a plain path");
@@ -240,13 +239,6 @@ fn weaker(connection: &mut Value) {
     connection["hello_records"] = changed.into();
 }
 
-/// Captures the installed browser, and returns the profile's text.
-fn capture(file: &Path) -> String {
-    let run = profile(["capture", "-q", "-o", file.to_str().expect("a plain path")]);
-    assert_eq!(run.code, 0, "{run}");
-    std::fs::read_to_string(file).expect("the profile was written")
-}
-
 /// The lines of a profile that do not tell when it was captured.
 fn undated(text: &str) -> Vec<String> {
     text.lines().filter(|line| !line.starts_with("captured = ")).map(str::to_owned).collect()
@@ -260,7 +252,7 @@ fn a_capture_is_reproducible_and_equals_the_shipped_profile_of_the_same_version(
     let file = folder.path().join("chrome-156-linux.toml");
     let version = |text: &str| text.lines().find(|line| line.starts_with("version = ")).map(str::to_owned);
     let shipped = rungs::fingerprint::Profile::shipped_text("chrome-156-linux").expect("it is shipped");
-    let first = capture(&file);
+    let first = std::fs::read_to_string(captured_profile_file()).expect("the profile was written");
     let (expected, tries) =
         if version(&first) == version(shipped) { (vec![undated(shipped)], 3) } else { (Vec::new(), 4) };
     // A browser opens connections in parallel: on a busy machine one recording may lack what another has.
@@ -272,6 +264,6 @@ fn a_capture_is_reproducible_and_equals_the_shipped_profile_of_the_same_version(
             return;
         }
         assert!(captures.len() < tries, "no capture is as expected: {last:#?}\n{:#?}", others.first());
-        captures.push(undated(&capture(&file)));
+        captures.push(undated(&capture_profile(&file)));
     }
 }

@@ -8,7 +8,7 @@ use rungs::{ErrorKind, Fetcher, Tier};
 use rustix::process::Signal;
 use tempfile::NamedTempFile;
 
-use crate::support::{Program, RawServer, until};
+use crate::support::{Program, RawServer, captured_profile, until};
 
 /// The CA of a lab server, as a file.
 fn trusted(pem: &str) -> NamedTempFile {
@@ -19,6 +19,7 @@ fn trusted(pem: &str) -> NamedTempFile {
 
 fn fetcher(origin: &DemoOrigin, ca: &Path) -> Fetcher {
     Fetcher::builder()
+        .browser_profile(captured_profile())
         .ca_file(ca)
         .resolve("*", origin.addr().port(), origin.addr().ip())
         .build()
@@ -122,6 +123,7 @@ async fn the_browser_tier_sends_the_same_bytes_as_the_tier_below() {
         let fetcher = Fetcher::builder()
             .min_tier(tier)
             .max_tier(tier)
+            .browser_profile(captured_profile())
             .ca_file(ca.path())
             .resolve("one.test", recorder.addr().port(), recorder.addr().ip())
             .build()

@@ -10,6 +10,7 @@
 #![allow(unused_imports, reason = "the tests name what they need of it")]
 
 mod answers;
+mod captured;
 mod certs;
 mod check;
 mod daemon;
@@ -26,6 +27,7 @@ mod until;
 mod warc;
 
 pub(crate) use answers::*;
+pub(crate) use captured::{capture_profile, captured_profile, captured_profile_file};
 pub(crate) use certs::{Certs, Leaf, NAMES};
 pub(crate) use daemon::until_some;
 pub(crate) use frames::*;

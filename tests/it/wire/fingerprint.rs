@@ -9,6 +9,8 @@ use rungs::lab::{
 use rungs::{Fetcher, Tier};
 use serde_json::Value;
 
+use crate::support::captured_profile;
+
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// A recorder for one set of protocols.
@@ -65,6 +67,7 @@ impl Duel {
         let fetcher = Fetcher::builder()
             .min_tier(Tier::Impersonate)
             .max_tier(Tier::Impersonate)
+            .browser_profile(captured_profile())
             .ca_file(&ca)
             .resolve("*", port, local)
             .build()
