@@ -267,7 +267,7 @@ fn format_summary(summary: &Summary) -> String {
     } else if counters.retryable > 0 {
         let _ = writeln!(
             text,
-            "hint: {} failures are transient; --retry-failed retries them",
+            "hint: --retry-failed retries the transient failures ({})",
             counters.retryable
         );
     }

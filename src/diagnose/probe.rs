@@ -128,8 +128,10 @@ pub enum ProbeResult {
 #[non_exhaustive]
 pub struct ProbeReport {
     /// The probe.
+    #[serde(rename = "way")]
     pub probe: Probe,
     /// The result.
+    #[serde(rename = "found")]
     pub result: ProbeResult,
     /// Its attempts. There is a second one only after a failure, or if the site asked to wait.
     pub attempts: Vec<Attempt>,

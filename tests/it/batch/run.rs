@@ -137,7 +137,7 @@ fn ctrl_c_ends_a_batch_that_waits_for_more_input_and_the_next_run_goes_on() {
     run.signal(Signal::INT);
     let run = run.finish();
     assert_eq!(run.code, 130, "{run}");
-    assert!(run.stderr.contains("the same command goes on from here"), "{run}");
+    assert!(run.stderr.contains("run the same command again to resume"), "{run}");
     let program = program.input(list + &server.url("/3\n")).close_stdin();
     let run = program.run(arguments());
     assert_eq!(run.code, 0, "{run}");
@@ -275,7 +275,7 @@ fn retry_failed_retries_transient_failures_of_earlier_runs_and_replaces_their_re
         let arguments = ["urls.txt", "--out", out, "--robots", "ignore", "-f", "--retry", "0"];
         let run = batch(&program, &arguments);
         assert_eq!(run.code, 8, "{run}");
-        assert!(run.stderr.contains("hint: 3 failed in a way that may pass"), "{run}");
+        assert!(run.stderr.contains("--retry-failed retries the transient failures (3)"), "{run}");
         healthy.store(1, Ordering::SeqCst);
         let run = batch(&program, &arguments);
         assert!(run.code == 8 && run.stderr.contains("6 finished in earlier runs"), "{run}");
@@ -329,7 +329,7 @@ fn a_checkpoint_belongs_to_one_batch_and_one_process_at_a_time() {
     running.signal(Signal::INT);
     let stopped = running.finish();
     assert_eq!(stopped.code, 130, "{stopped}");
-    assert!(stopped.stderr.contains("the same command goes on from here"), "{stopped}");
+    assert!(stopped.stderr.contains("run the same command again to resume"), "{stopped}");
     let run = batch(&program, &["other.txt", "--out", "out.jsonl"]);
     assert!(run.code == 3 && run.stderr.contains("urls.txt, not "), "{run}");
     let run = batch(&program, &["urls.txt", "--out", "out.jsonl", "--format", "csv"]);
