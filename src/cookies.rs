@@ -126,6 +126,10 @@ impl CookieJar {
                 tracing::debug!(host = url.host_str(), "dropping an invalid cookie");
                 continue;
             };
+            if url.scheme() != "https" && self.replaces_secure(&raw, url) {
+                tracing::debug!(host = url.host_str(), "dropped a cookie that would replace a Secure one");
+                continue;
+            }
             self.insert_raw(&raw, url);
         }
     }
@@ -251,6 +255,24 @@ impl CookieJar {
         let mut cookies: Vec<_> = latest.into_values().filter_map(|(_, found)| found).collect();
         cookies.sort_by_key(|(age, _)| *age);
         without_ages(cookies)
+    }
+
+    /// Whether there is a Secure cookie that this one would replace, as RFC 6265bis (5.7, step 16) compares them.
+    fn replaces_secure(&self, raw: &RawCookie<'_>, url: &Url) -> bool {
+        let Ok(cookie) = cookie_store::Cookie::try_from_raw_cookie(raw, url) else { return false };
+        let domain = String::from(&cookie.domain);
+        let is_above = |above: &str, below: &str| {
+            above == below || below.strip_suffix(above).is_some_and(|rest| rest.ends_with('.'))
+        };
+        [lock_unpoisoned(&self.given), lock_unpoisoned(&self.own)].iter().any(|inner| {
+            inner.stores.values().flat_map(CookieStore::iter_unexpired).any(|other| {
+                let theirs = String::from(&other.domain);
+                other.secure() == Some(true)
+                    && other.name() == cookie.name()
+                    && (is_above(&theirs, &domain) || is_above(&domain, &theirs))
+                    && String::from(&cookie.path).starts_with(String::from(&other.path).as_str())
+            })
+        })
     }
 
     fn insert_raw(&self, raw: &RawCookie<'_>, url: &Url) {
