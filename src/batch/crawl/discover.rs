@@ -130,19 +130,30 @@ const BASE_LINK_BYTES: usize = 64 * 1024;
 
 /// Creates the task for a link on the page `from`, which was fetched for `task`.
 fn link_task(url: &Url, from: &Url, task: &Task) -> Task {
-    let mut referer = from.clone();
-    referer.set_fragment(None);
-    let _ = referer.set_username("");
-    let _ = referer.set_password(None);
+    let referer = referer(url, from).map(|referer| ("referer".to_owned(), referer));
     Task {
         url: url.to_string(),
-        headers: vec![("referer".to_owned(), referer.into())],
+        headers: referer.into_iter().collect(),
         target: task.target.clone(),
         session: task.session.clone(),
         depth: task.depth + 1,
         seed_origin: task.listed_origin().map(|origin| origin.ascii_serialization()),
         ..Task::default()
     }
+}
+
+/// Returns the Referer for a link on the page `from`, by the default policy of browsers
+/// (`strict-origin-when-cross-origin`): the page's URL on its own origin, the origin elsewhere, and nothing after https.
+fn referer(url: &Url, from: &Url) -> Option<String> {
+    if url.origin() != from.origin() {
+        let is_downgrade = from.scheme() == "https" && url.scheme() != "https";
+        return (!is_downgrade).then(|| format!("{}/", from.origin().ascii_serialization()));
+    }
+    let mut referer = from.clone();
+    referer.set_fragment(None);
+    let _ = referer.set_username("");
+    let _ = referer.set_password(None);
+    Some(referer.into())
 }
 
 #[cfg(test)]
@@ -158,6 +169,19 @@ mod tests {
     fn urls() -> impl Strategy<Value = Url> {
         let parts = ("https?", "(a|www[.]a|b|c)[.]test", "(:8443)?", "/[a-c]?");
         parts.prop_map(|(scheme, host, port, path)| format!("{scheme}://{host}{port}{path}").parse().unwrap())
+    }
+
+    #[test]
+    fn a_referer_does_not_show_another_origin_the_url() {
+        let from = Url::parse("https://user:pass@shop.example/list?token=x#top").unwrap();
+        for (url, expected) in [
+            ("https://shop.example/p", Some("https://shop.example/list?token=x")),
+            ("https://shop.example:8443/p", Some("https://shop.example/")),
+            ("https://other.example/p", Some("https://shop.example/")),
+            ("http://shop.example/p", None),
+        ] {
+            assert_eq!(referer(&Url::parse(url).unwrap(), &from).as_deref(), expected, "{url}");
+        }
     }
 
     proptest! {
