@@ -27,6 +27,7 @@ struct Inner {
     trace: Option<Trace>,
     source: Option<BoxError>,
     is_proxy_auth_error: bool,
+    was_sent: bool,
 }
 
 /// `Result` with this crate's [`Error`].
@@ -42,6 +43,7 @@ impl Error {
             trace: None,
             source: None,
             is_proxy_auth_error: false,
+            was_sent: false,
         }))
     }
 
@@ -79,6 +81,18 @@ impl Error {
     pub(crate) fn mark_proxy_auth_error(mut self) -> Self {
         self.0.is_proxy_auth_error = true;
         self
+    }
+
+    /// Marks an error after which a server may have acted on the request, whatever the kind: a connection that could
+    /// not be opened for a redirect, or any failure of a page in the browser.
+    pub(crate) fn mark_sent(mut self) -> Self {
+        self.0.was_sent = true;
+        self
+    }
+
+    /// Whether a server may have acted on the request although the kind says that no connection was opened.
+    pub(crate) fn was_sent(&self) -> bool {
+        self.0.was_sent
     }
 
     /// The kind.

@@ -213,7 +213,11 @@ fn is_retryable(outcome: &Result<Response>) -> bool {
 fn may_repeat(shared: &RunContext, task: &super::Task, outcome: &Result<Response>) -> bool {
     let Ok(method) = task.effective_method(&shared.config.method) else { return false };
     let was_sent = !outcome.as_ref().is_err_and(|error| {
-        matches!(error.kind(), ErrorKind::Dns | ErrorKind::Connect | ErrorKind::Proxy | ErrorKind::Robots)
+        let is_unsent = matches!(
+            error.kind(),
+            ErrorKind::Dns | ErrorKind::Connect | ErrorKind::Proxy | ErrorKind::Robots
+        );
+        is_unsent && !error.was_sent()
     });
     !was_sent || shared.config.fetcher.may_repeat(&task.url, &method)
 }

@@ -265,11 +265,8 @@ fn format_summary(summary: &Summary) -> String {
     if !summary.complete && !summary.output_closed {
         text.push_str("incomplete; run the same command again to resume\n");
     } else if counters.retryable > 0 {
-        let _ = writeln!(
-            text,
-            "hint: --retry-failed retries the transient failures ({})",
-            counters.retryable
-        );
+        let _ =
+            writeln!(text, "hint: --retry-failed retries the transient failures ({})", counters.retryable);
     }
     text
 }

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 
 const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(120);
 /// From the request to the response headers.
 const NAVIGATION: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(30);

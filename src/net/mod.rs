@@ -174,7 +174,11 @@ impl HttpClient {
                     &mut timings,
                 )
                 .await
-                .map_err(|error| error.with_url(&request.url))?;
+                .map_err(|error| {
+                    let error = error.with_url(&request.url);
+                    // A server has answered an earlier request of the chain.
+                    if redirects.is_empty() { error } else { error.mark_sent() }
+                })?;
             call.report_phase(FetchPhase::Body);
             let (mut head, incoming) = response.into_parts();
             check_header_count(&head.headers, call.limits)?;

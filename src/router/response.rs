@@ -90,6 +90,11 @@ pub(super) fn attempt_outcome<'a>(
             verdict: &response.verdict,
             retry_after: retry_after::parse(&response.headers, SystemTime::now()),
         },
+        // The policy repeats an unsafe request after a connect error, which says that the request never left.
+        Err(error) if error.was_sent() && !plan.request.method.is_safe() => {
+            let is_unsent = matches!(error.kind(), ErrorKind::Connect | ErrorKind::Proxy);
+            AttemptOutcome::Failed(if is_unsent { ErrorKind::Protocol } else { error.kind() })
+        }
         // A handshake that breaks behind a pool's proxy may succeed the next time. The request was not sent yet.
         Err(error)
             if plan.identities.proxy_session.is_some() && proxy_permit::is_handshake_aborted(error) =>

@@ -241,7 +241,7 @@ impl BrowserTransport {
             (used.pid, used.pages, used.reused) = (browser.pid, served as u64, reused);
             used.pss_mb = (pss > 0).then_some(pss / 1_000_000);
         }
-        response.map_err(|error| FailedAttempt { error, sent: true })
+        response.map_err(|error| FailedAttempt { error: error.mark_sent(), sent: true })
     }
 
     /// Returns the response, or an error when a public site redirected to a private address. Without a

@@ -25,7 +25,7 @@ fn a_profile_captured_here_is_the_installed_browser_in_every_scenario_and_layer(
     let saved = saved.to_str().expect("a plain path");
     let run = profile(["verify", captured, "-q", "--save", saved]);
     assert_eq!(run.code, 0, "{run}");
-    assert!(run.text().contains("exception: cors-preflight/h2 requests: a browser asks"), "{run}");
+    assert!(run.text().contains("exception: cors-preflight/h2 requests: a browser sends"), "{run}");
 
     // A profile that differs in one place fails, and the layer is named.
     let tampered = folder.path().join("tampered.toml");

@@ -131,3 +131,48 @@ fn a_batch_does_not_send_a_failed_post_again() {
     ]);
     assert_eq!(requests(&site, "POST"), 1, "{run}");
 }
+
+/// A redirect to a port that refuses connections: the first server has acted, although the last connection was not
+/// opened.
+#[test]
+fn a_post_whose_redirect_cannot_be_followed_is_not_sent_again() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = closed.local_addr().expect("a listener has an address").port();
+    drop(closed);
+    for status in ["303 See Other", "307 Temporary Redirect"] {
+        let site = RawServer::start(move |conn| {
+            let head = conn.read_head()?;
+            let length = head.to_ascii_lowercase();
+            let length = length.lines().find_map(|line| line.strip_prefix("content-length: "));
+            conn.read_bytes(length.and_then(|text| text.trim().parse().ok()).unwrap_or(0))?;
+            conn.send(format!(
+                "HTTP/1.1 {status}\r\nLocation: http://127.0.0.1:{port}/next\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            ))
+        });
+        for tier in ["plain", "impersonate"] {
+            let before = requests(&site, "POST");
+            let run = Program::new().run(["fetch", "--tier", tier, "-d", "a=1", &site.url("/act")]);
+            assert_eq!(run.code, 1, "{run}");
+            assert_eq!(requests(&site, "POST") - before, 1, "{tier} {status}: {run}");
+        }
+    }
+}
+
+/// Chromium itself may send a request twice on a connection that is reset; rungs adds no attempt to that.
+#[cfg(feature = "browser")]
+#[test]
+fn a_post_whose_connection_is_reset_in_the_browser_is_one_attempt() {
+    let site = RawServer::start(|conn| conn.read_head().map(drop));
+    let run = Program::new().run([
+        "fetch",
+        "--tier",
+        "browser",
+        "--format",
+        "json",
+        "-d",
+        "a=1",
+        &site.url("/act"),
+    ]);
+    assert_eq!(run.code, 1, "{run}");
+    assert_eq!(run.json()["attempts"].as_array().map(Vec::len), Some(1), "{run}");
+}

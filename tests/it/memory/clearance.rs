@@ -93,7 +93,7 @@ async fn a_clearance_that_expires_every_fifty_pages_costs_one_visit_each_time() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_challenge_ends_with_its_verdict_and_one_visit_serves_all_waiters() {
     for (ending, kind, words) in [
-        (ChallengeOutcome::Captcha, VerdictKind::Captcha, "captcha"),
+        (ChallengeOutcome::Captcha, VerdictKind::Captcha, "CAPTCHA"),
         (ChallengeOutcome::Refused, VerdictKind::Block, ""),
         (ChallengeOutcome::Endless, VerdictKind::Challenge, ""),
     ] {

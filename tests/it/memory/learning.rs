@@ -87,7 +87,7 @@ async fn the_next_run_uses_the_profile_that_passed_and_later_probes_the_default(
         let run = fetch(&program, &["-v"], &url(&server, path));
         assert_eq!((run.code, attempts(&run)), (0, as_other.clone()), "{run}");
         assert_eq!(run.json()["browser_profile"], OTHER);
-        assert!(run.stderr.contains("which is refused here"), "it says why: {run}");
+        assert!(run.stderr.contains("because the site refuses"), "it says why: {run}");
         assert_eq!(requests(&server), 1, "no refused request");
     }
     // With the caller's own profile, session, cookies or user agent, what was learned is not used.

@@ -177,7 +177,7 @@ fn a_silent_proxy_times_out_and_wrong_settings_fail_before_any_request() {
     let count = silent.connections();
     fs::write(program.home().join("list"), "http://a.example:1\nu:hunter2@:1\n").unwrap();
     let cases: [(&[&str], i32, &str); 7] = [
-        (&["--echo", "http://site.test/"], 2, "name them by --proxy, --proxies or --dialect"),
+        (&["--echo", "http://site.test/"], 2, "missing proxies: give --proxy, --proxies or --dialect"),
         (&["--echo", "site.test"], 2, "site.test"),
         (&["--echo", "http://site.test/", "--proxies", "list"], 3, "list:2"),
         (&["--echo", "http://site.test/", "--proxies", "none"], 3, "could not read none"),

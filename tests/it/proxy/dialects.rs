@@ -122,7 +122,7 @@ fn dialects_are_listed_with_the_users_own_among_them() {
         |name: &str| run.text().lines().find(|line| line.starts_with(name)).map(str::to_owned).unwrap();
     assert!(line("decodo").contains("http://gate.decodo.com:7000 "), "{run}");
     assert!(line("iproyal").contains(" password "), "{run}");
-    assert!(line("geonode").contains("3m to 1day, else 10m"), "{run}");
+    assert!(line("geonode").contains("3m to 1day, default 10m"), "{run}");
     let template = rungs(["proxy", "dialects", "template"]);
     assert_eq!(template.code, 0, "{template}");
 

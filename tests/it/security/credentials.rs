@@ -430,3 +430,29 @@ fn a_crawl_in_the_browser_keeps_it_from_other_origins() {
     let image = head(&other, "/image");
     assert!(!image.contains("t0ken") && !image.contains("swordfish"), "{image}");
 }
+
+/// Answers every request with a page, and keeps what came.
+#[cfg(feature = "browser")]
+fn recording_site() -> RawServer {
+    RawServer::start(|conn| {
+        loop {
+            let head = conn.read_head()?.to_ascii_lowercase();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            conn.read_bytes(length.and_then(|text| text.trim().parse().ok()).unwrap_or(0))?;
+            conn.send("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 26\r\n\r\n<!doctype html><p>a page</p")?;
+        }
+    })
+}
+
+#[cfg(feature = "browser")]
+#[test]
+fn a_url_with_a_user_keeps_method_body_and_headers_in_the_browser() {
+    let server = recording_site();
+    let url = server.url("/form").replace("http://", "http://user:pass@");
+    let program = Program::new();
+    let run = program.run(["fetch", "--tier", "browser", "-d", "a=1", "-H", "X-Api-Key: k", &url]);
+    assert_eq!(run.code, 0, "{run}");
+    let heads = server.heads();
+    let head = heads.iter().find(|head| head.contains(" /form ")).expect("the form was sent");
+    assert!(head.starts_with("POST ") && head.to_ascii_lowercase().contains("x-api-key: k"), "{head}");
+}

@@ -99,7 +99,7 @@ fn a_port_without_tls_is_distinguished_from_a_bad_certificate() {
     let run = fetch(&["--retry", "0", "--format", "json", &server.url("/").replace("http:", "https:")]);
     assert_eq!((run.code, run.json()["error"]["kind"].as_str()), (1, Some("tls")), "{run}");
     assert!(!run.stderr.contains("certificate"), "{run}");
-    assert!(run.stderr.contains("does that port speak TLS"), "{run}");
+    assert!(run.stderr.contains("check that the port speaks TLS"), "{run}");
 
     // A server that closes during the handshake.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

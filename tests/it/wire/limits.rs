@@ -160,20 +160,20 @@ async fn a_slow_upload_passes_and_a_stalled_one_times_out() {
             start_http2(conn, &[(4, 0)])?;
             let stream = read_request(conn)?;
             for _ in 0..times {
-                std::thread::sleep(SHORT);
-                conn.send(frame(WINDOW_UPDATE, 0, stream, &3_000_u32.to_be_bytes()))?;
+                std::thread::sleep(SHORT * 4);
+                conn.send(frame(WINDOW_UPDATE, 0, stream, &10_000_u32.to_be_bytes()))?;
             }
-            if times == 20 {
+            if times == 6 {
                 conn.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x89]))?;
             }
             conn.hold_open()
         }
     };
-    for (times, passes) in [(20, true), (5, false)] {
+    for (times, passes) in [(6, true), (3, false)] {
         let server = RawServer::start_tls(&certs.valid, b"\x02h2", opens(times));
         let mut bounds = Limits::default();
         // Far above one wait, so that a busy machine does not reach it.
-        bounds.first_byte = Duration::from_secs(5);
+        bounds.first_byte = SHORT * 20;
         let fetcher = Fetcher::builder().max_tier(Tier::Plain).retries(0).limits(bounds).ca_file(certs.ca());
         let fetcher = fetcher.build().expect("good settings");
         let sent = fetcher.request(http::Method::POST, server.url("/")).body(vec![b'x'; 60_000]).send().await;

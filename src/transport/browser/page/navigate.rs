@@ -53,8 +53,13 @@ impl Page {
         };
         let mut patterns = vec![responses];
         if let Some(origin) = &rules.header_origin {
-            let own = format!("{}/*", origin.ascii_serialization());
-            patterns.push(fetch::RequestPattern { url_pattern: Some(own), ..Default::default() });
+            let own = origin.ascii_serialization();
+            // Chromium compares with the whole URL, which may contain a user and a password.
+            let with_user = own.replacen("://", "://*@", 1);
+            for pattern in [own, with_user] {
+                let url_pattern = Some(format!("{pattern}/*"));
+                patterns.push(fetch::RequestPattern { url_pattern, ..Default::default() });
+            }
         }
         if rules.pause_documents {
             patterns.push(fetch::RequestPattern {
