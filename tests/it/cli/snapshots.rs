@@ -78,7 +78,7 @@ fn the_long_help_of_fetch_and_batch() {
 fn filtered() -> Settings {
     let mut settings = Settings::clone_current();
     settings.add_filter(r"127\.0\.0\.1:\d+", "127.0.0.1:[port]");
-    settings.add_filter(r"\b\d+(\.\d+)? ?ms\b", "[ms]");
+    settings.add_filter(r" +\d+(\.\d+)? ?ms\b", " [ms]");
     settings.add_filter(r#""(\w*_ms|dns|connect|tls|first_byte|total|elapsed)": [\d.]+"#, r#""$1": "[ms]""#);
     settings.add_filter(r"Chrome/\d+", "Chrome/[major]");
     settings.add_filter(r"chrome-\d+", "chrome-[major]");

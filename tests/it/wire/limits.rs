@@ -158,6 +158,9 @@ async fn a_slow_upload_passes_and_a_stalled_one_times_out() {
     let opens = |times: u32| {
         move |conn: &mut RawConnection| {
             start_http2(conn, &[(4, 0)])?;
+            // The client has seen the window of the SETTINGS once it has this response.
+            let first = read_request(conn)?;
+            conn.send(frame(HEADERS, END_HEADERS | END_STREAM, first, &[0x89]))?;
             let stream = read_request(conn)?;
             for _ in 0..times {
                 std::thread::sleep(SHORT * 4);
@@ -176,6 +179,7 @@ async fn a_slow_upload_passes_and_a_stalled_one_times_out() {
         bounds.first_byte = SHORT * 20;
         let fetcher = Fetcher::builder().max_tier(Tier::Plain).retries(0).limits(bounds).ca_file(certs.ca());
         let fetcher = fetcher.build().expect("good settings");
+        fetcher.get(server.url("/")).send().await.expect("a response without a body");
         let sent = fetcher.request(http::Method::POST, server.url("/")).body(vec![b'x'; 60_000]).send().await;
         assert_eq!(
             sent.as_ref().map_err(Error::kind).err(),

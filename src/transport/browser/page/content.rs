@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use chromiumoxide::cdp::browser_protocol::{dom, network, page};
+use chromiumoxide::cdp::browser_protocol::{dom, emulation, network, page};
 
 use super::super::error::CdpError;
 use super::super::page_events::MainDocument;
@@ -20,14 +20,28 @@ use crate::render::BodySource;
 impl Page {
     /// Reads the document: the DOM if it is HTML, else the body bytes.
     pub(super) async fn read_document(&self, visit: &PageTask<'_>) -> Result<(ResponseHead, Bytes)> {
-        for _ in 0..MAX_REREADS {
+        for attempt in 0..MAX_REREADS {
+            // A page that navigates without end is read without its scripts: a busy machine never finds it still.
+            if attempt == REREADS_WITH_SCRIPTS {
+                tracing::debug!("the page keeps navigating; stopping its scripts to read it");
+                self.disable_scripts(true).await?;
+            }
             if let Some(document) = self.try_read_document(visit).await? {
+                if attempt >= REREADS_WITH_SCRIPTS {
+                    self.disable_scripts(false).await?;
+                }
                 return Ok(document);
             }
             tokio::time::sleep(REREAD_DELAY).await;
         }
         let message = format!("the page navigated during each of {MAX_REREADS} attempts to read it");
         Err(Error::new(ErrorKind::Browser, message))
+    }
+
+    async fn disable_scripts(&self, disabled: bool) -> Result<()> {
+        let command = emulation::SetScriptExecutionDisabledParams::new(disabled);
+        self.run(&command, SCRIPTS_LIMIT).await?;
+        Ok(())
     }
 
     /// Reads the current document. `None` when the page navigated meanwhile.
@@ -160,4 +174,8 @@ const MAX_WIDTH: f64 = 4096.0;
 const MAX_HEIGHT: f64 = 16384.0;
 /// How often a page that navigated while it was read is read again.
 const MAX_REREADS: usize = 20;
+/// How many of them run while the page's scripts do.
+const REREADS_WITH_SCRIPTS: usize = 10;
+/// Limit for the command that stops or starts scripts.
+const SCRIPTS_LIMIT: Duration = Duration::from_secs(10);
 const REREAD_DELAY: Duration = Duration::from_millis(50);
