@@ -42,6 +42,8 @@ need danted dante-server
 need microsocks microsocks
 need Xvfb xvfb
 need ps procps
+need ip iproute2
+need unshare util-linux
 has_libclang || missing+=(libclang-dev)
 [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/ssl/cert.pem ] || [ -e /etc/pki/tls/certs/ca-bundle.crt ] ||
     missing+=(ca-certificates)

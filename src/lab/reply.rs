@@ -61,7 +61,8 @@ impl Reply {
         self
     }
 
-    /// Closes the connection after this response, so that the next request needs a new one.
+    /// Closes the connection after this response, so that the next request needs a new one. Over HTTP/2, GOAWAY
+    /// is sent before the response ends.
     #[must_use]
     pub const fn close_after(mut self) -> Self {
         self.after = AfterReply::Close;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::recording::{Client, Exchange, RecordedRequest};
@@ -26,7 +26,7 @@ const MAX_HEAD: usize = 64 * 1024;
 const MAX_PENDING: usize = 1024;
 /// The delay before SETTINGS are sent again.
 const RETRY_DELAY: std::time::Duration = std::time::Duration::from_millis(5);
-/// The maximum number of queued actions after responses.
+/// The maximum number of queued actions.
 const MAX_PENDING_ACTIONS: usize = 8;
 /// The receive window of the server: larger than any test body. The client then cuts its DATA frames by its
 /// own rule, and not by the speed of the server.
@@ -84,7 +84,8 @@ where
         .handshake(Tap::new(stream, on_read))
         .await?;
     let mut pings = connection.ping_pong();
-    let (action_sender, mut action_receiver) = mpsc::channel(MAX_PENDING_ACTIONS);
+    let (action_sender, mut action_receiver) =
+        mpsc::channel::<(AfterReply, Option<oneshot::Sender<()>>)>(MAX_PENDING_ACTIONS);
     let mut answers = JoinSet::new();
     loop {
         tokio::select! {
@@ -105,24 +106,36 @@ where
                     client.add_data_frames(stream, data.unwrap_or_default());
                     let reply = handler(&Exchange { client, request: recorded, body });
                     let action = reply.after;
+                    if action == AfterReply::Close {
+                        // GOAWAY goes out before the response ends. The client's next request could otherwise
+                        // still arrive on this connection.
+                        let (done, is_done) = oneshot::channel();
+                        let _ = action_sender.send((action, Some(done))).await;
+                        let _ = is_done.await;
+                    }
                     send(reply, with_body, respond).await?;
-                    if action != AfterReply::KeepOpen {
+                    if !matches!(action, AfterReply::KeepOpen | AfterReply::Close) {
                         // A full queue already contains enough actions.
-                        let _ = action_sender.try_send(action);
+                        let _ = action_sender.try_send((action, None));
                     }
                     Ok::<(), h2::Error>(())
                 });
             }
-            Some(action) = action_receiver.recv() => match action {
+            Some((action, done)) = action_receiver.recv() => match action {
                 AfterReply::KeepOpen => {}
-                AfterReply::Close => connection.graceful_shutdown(),
+                AfterReply::Close => {
+                    connection.graceful_shutdown();
+                    if let Some(done) = done {
+                        let _: Result<(), ()> = done.send(());
+                    }
+                }
                 AfterReply::Ping => pings.iter_mut().try_for_each(|pings| pings.send_ping(h2::Ping::opaque()))?,
                 // Fails until the client has acknowledged the first SETTINGS.
                 AfterReply::SendSettings => if connection.set_initial_window_size(OTHER_WINDOW).is_err() {
                     let again = action_sender.clone();
                     answers.spawn(async move {
                         tokio::time::sleep(RETRY_DELAY).await;
-                        let _ = again.try_send(AfterReply::SendSettings);
+                        let _ = again.try_send((AfterReply::SendSettings, None));
                         Ok(())
                     });
                 },

@@ -15,6 +15,7 @@ mod certs;
 mod check;
 mod daemon;
 mod frames;
+mod namespace;
 mod nginx;
 mod nginx_conf;
 mod program;
@@ -31,6 +32,7 @@ pub(crate) use captured::{capture_profile, captured_profile, captured_profile_fi
 pub(crate) use certs::{Certs, Leaf, NAMES};
 pub(crate) use daemon::until_some;
 pub(crate) use frames::*;
+pub(crate) use namespace::{Namespace, in_namespace};
 pub(crate) use nginx::{Nginx, Site, Visit};
 pub(crate) use program::{FinishedRun, Program, RunningProgram, rungs};
 pub(crate) use raw::{RawConnection, RawServer, Wire};
