@@ -333,7 +333,7 @@ async fn blocked_resources_are_not_requested_and_nothing_else_changes_on_the_wir
 async fn trackers_and_hosts_below_them_are_refused_and_others_are_not() {
     let site = TestSite::start(|path| match path {
         "/" => page(
-            "<script>const out=document.createElement('ul');\
+            "<body><script>const out=document.createElement('ul');\
              Promise.all(['quantserve.com','www.quantserve.com','x.notquantserve.com'].map(h=>\
              fetch('http://'+h+':'+location.port+'/hit',{mode:'no-cors'}).then(()=>h+' reached',()=>h+' refused')))\
              .then(all=>{out.textContent=all.join();out.id='done';document.body.append(out)})</script>",
