@@ -53,6 +53,10 @@ pub(crate) fn in_namespace(module: &str, name: &str, namespace: &Namespace<'_>) 
         .stdin(Stdio::null())
         .output()
         .expect("unshare starts; it is in util-linux");
-    let text = format!("{}\n{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert!(out.status.success() && text.contains("1 passed"), "{test} in a network namespace:\n{text}");
+    let printed =
+        format!("{}\n{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(
+        out.status.success() && printed.contains("1 passed"),
+        "{test} in a network namespace:\n{printed}"
+    );
 }
