@@ -34,6 +34,14 @@ const WINDOW: u32 = 1024 * 1024;
 /// The window size after [`AfterReply::SendSettings`].
 const OTHER_WINDOW: u32 = 100_000;
 
+/// An action on an HTTP/2 connection because of a response.
+enum ConnectionAction {
+    /// Sends GOAWAY. Reports when it is queued, before everything that is sent afterwards.
+    Close(oneshot::Sender<()>),
+    Ping,
+    SendSettings,
+}
+
 /// The state of an HTTP/2 connection's requests, parsed before the server sees them.
 #[derive(Default)]
 struct H2Observer {
@@ -84,8 +92,7 @@ where
         .handshake(Tap::new(stream, on_read))
         .await?;
     let mut pings = connection.ping_pong();
-    let (action_sender, mut action_receiver) =
-        mpsc::channel::<(AfterReply, Option<oneshot::Sender<()>>)>(MAX_PENDING_ACTIONS);
+    let (action_sender, mut action_receiver) = mpsc::channel(MAX_PENDING_ACTIONS);
     let mut answers = JoinSet::new();
     loop {
         tokio::select! {
@@ -105,37 +112,37 @@ where
                     let data = lock_unpoisoned(&wire).data.remove(&stream);
                     client.add_data_frames(stream, data.unwrap_or_default());
                     let reply = handler(&Exchange { client, request: recorded, body });
-                    let action = reply.after;
-                    if action == AfterReply::Close {
+                    let after = reply.after;
+                    if after == AfterReply::Close {
                         // GOAWAY goes out before the response ends. The client's next request could otherwise
                         // still arrive on this connection.
-                        let (done, is_done) = oneshot::channel();
-                        let _ = action_sender.send((action, Some(done))).await;
-                        let _ = is_done.await;
+                        let (queued, is_queued) = oneshot::channel();
+                        let _ = action_sender.send(ConnectionAction::Close(queued)).await;
+                        let _ = is_queued.await;
                     }
                     send(reply, with_body, respond).await?;
-                    if !matches!(action, AfterReply::KeepOpen | AfterReply::Close) {
-                        // A full queue already contains enough actions.
-                        let _ = action_sender.try_send((action, None));
-                    }
+                    let action = match after {
+                        AfterReply::KeepOpen | AfterReply::Close => return Ok(()),
+                        AfterReply::Ping => ConnectionAction::Ping,
+                        AfterReply::SendSettings => ConnectionAction::SendSettings,
+                    };
+                    // A full queue already contains enough actions.
+                    let _ = action_sender.try_send(action);
                     Ok::<(), h2::Error>(())
                 });
             }
-            Some((action, done)) = action_receiver.recv() => match action {
-                AfterReply::KeepOpen => {}
-                AfterReply::Close => {
+            Some(action) = action_receiver.recv() => match action {
+                ConnectionAction::Close(queued) => {
                     connection.graceful_shutdown();
-                    if let Some(done) = done {
-                        let _: Result<(), ()> = done.send(());
-                    }
+                    let _: Result<(), ()> = queued.send(());
                 }
-                AfterReply::Ping => pings.iter_mut().try_for_each(|pings| pings.send_ping(h2::Ping::opaque()))?,
+                ConnectionAction::Ping => pings.iter_mut().try_for_each(|pings| pings.send_ping(h2::Ping::opaque()))?,
                 // Fails until the client has acknowledged the first SETTINGS.
-                AfterReply::SendSettings => if connection.set_initial_window_size(OTHER_WINDOW).is_err() {
+                ConnectionAction::SendSettings => if connection.set_initial_window_size(OTHER_WINDOW).is_err() {
                     let again = action_sender.clone();
                     answers.spawn(async move {
                         tokio::time::sleep(RETRY_DELAY).await;
-                        let _ = again.try_send((AfterReply::SendSettings, None));
+                        let _ = again.try_send(ConnectionAction::SendSettings);
                         Ok(())
                     });
                 },
