@@ -4,7 +4,9 @@
 //! `#[ignore]` that the first runs as a process of its own.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Command;
+
+use super::run_ignored_test;
 
 /// What the namespace contains, beside 127.0.0.0/8 and ::1.
 #[derive(Default)]
@@ -37,26 +39,14 @@ exec "$@"
 /// when it fails, or when the namespace cannot be made: that needs root, `unshare` and `ip`.
 #[track_caller]
 pub(crate) fn in_namespace(module: &str, name: &str, namespace: &Namespace<'_>) {
-    let me = std::env::current_exe().expect("this test has a name");
-    let (_, module) = module.split_once("::").expect("a module of this crate");
-    let test = format!("{module}::{name}");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let resolv_conf = folder.path().join("resolv.conf");
     fs::write(&resolv_conf, namespace.resolv_conf).expect("the file is written");
-    let out = Command::new("unshare")
+    let mut wrapper = Command::new("unshare");
+    wrapper
         .args(["--net", "--mount", "sh", "-c", SETUP, "sh"])
         .arg(&resolv_conf)
-        .arg(me)
-        .args(["--exact", test.as_str(), "--ignored", "--nocapture"])
         .env("RUNGS_TEST_ADDRESSES", namespace.addresses.join(" "))
-        .envs(namespace.variables.iter().copied())
-        .stdin(Stdio::null())
-        .output()
-        .expect("unshare starts; it is in util-linux");
-    let printed =
-        format!("{}\n{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert!(
-        out.status.success() && printed.contains("1 passed"),
-        "{test} in a network namespace:\n{printed}"
-    );
+        .envs(namespace.variables.iter().copied());
+    run_ignored_test(wrapper, module, name);
 }

@@ -1,7 +1,7 @@
 //! Low limits of open files: the limit is raised if allowed, respected if not, and named in the error when reached.
 
 use std::fs::{self, File};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -48,19 +48,9 @@ fn a_program_with_the_library_neither_hangs_nor_spins_under_a_low_limit() {
             conn.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")?;
         }
     });
-    let me = std::env::current_exe().expect("this test has a name");
-    let (_, module) = module_path!().split_once("::").expect("a module of this crate");
-    let test = format!("{module}::under_a_low_limit");
-    let out = Command::new("/bin/sh")
-        .args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\""])
-        .arg(me)
-        .args(["--exact", test.as_str(), "--ignored", "--nocapture"])
-        .env("RUNGS_TEST_SITE", server.url("/"))
-        .stdin(Stdio::null())
-        .output()
-        .expect("sh starts");
-    let said = format!("{}\n{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert!(out.status.success() && said.contains("1 passed"), "{said}");
+    let mut limited = Command::new("/bin/sh");
+    limited.args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\""]).env("RUNGS_TEST_SITE", server.url("/"));
+    support::run_ignored_test(limited, module_path!(), "under_a_low_limit");
     // Half of the limit, and the connection of the second fetcher.
     assert!((2..=33).contains(&server.connections()), "{} connections", server.connections());
 }
