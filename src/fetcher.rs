@@ -2,6 +2,7 @@
 
 mod builder;
 mod charset;
+mod client_spec;
 mod default_profile;
 mod identity_pool;
 mod in_flight;
@@ -39,10 +40,11 @@ use crate::router::{EscalationPolicy, IdentityPair, Router};
 use crate::sync::lock_unpoisoned;
 use crate::target::{ResolvedTarget, Targets};
 
+use client_spec::ClientSpec;
 use identity_pool::{IdentityPool, ProxyIdentitySource, ProxyPools};
 use in_flight::InFlightRegistry;
 use named_sessions::SessionRegistry;
-use plan::{ClientSpec, FetcherConfig, TargetPlan};
+use plan::{FetcherConfig, TargetPlan};
 
 /// Fetches URLs on the cheapest tier that each site accepts. Cheap to clone; clones share everything.
 ///

@@ -11,10 +11,12 @@ compile_error!("rungs does not support Windows; build it on Linux or macOS, or i
 #[cfg(feature = "lab")]
 pub mod lab;
 
+mod address_rule;
 pub mod batch;
 mod budget;
 mod client_hints;
 mod cookies;
+mod cooldown;
 mod credentials;
 pub mod detect;
 pub mod diagnose;
@@ -64,6 +66,8 @@ pub use fetcher::{Fetcher, FetcherBuilder, InFlight, RequestBuilder, Response, d
 pub use geo::{Coordinates, LocationOverride};
 pub use identity::Identity;
 pub use limits::Limits;
+#[doc(hidden)]
+pub use net::is_private_literal;
 pub use phase::FetchPhase;
 pub use proxy::{
     CredentialRequest, Dialect, GatewayRotation, GeoTarget, NoProxy, Proxy, ProxyRules, ProxyScheme,

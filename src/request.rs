@@ -1,11 +1,14 @@
 //! A request: method, URL, the caller's headers, body and browser context.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::address_rule::AddressRule;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::redact;
@@ -70,6 +73,8 @@ pub struct Request {
     pub body: Option<Bytes>,
     /// The browser context. Default: navigation.
     pub context: Context,
+    /// Which addresses the request, its redirects and its retries may be sent to.
+    pub(crate) address_rule: Arc<AddressRule>,
 }
 
 impl Request {
@@ -90,6 +95,7 @@ impl Request {
             removed: Vec::new(),
             body: None,
             context: Context::Navigation,
+            address_rule: Arc::default(),
         }
     }
 }

@@ -105,8 +105,8 @@ pub(crate) enum Body {
     Streaming(BodyStream),
 }
 
-/// The response of one attempt. The body may still be streaming; the transport enforces its limits.
-pub(crate) struct RawResponse {
+/// The response of one attempt. A transport returns it with a body that may still be streaming, and enforces its limits.
+pub(crate) struct RawResponse<B = Body> {
     pub status: StatusCode,
     pub version: HttpVersion,
     pub headers: HeaderMap,
@@ -114,8 +114,24 @@ pub(crate) struct RawResponse {
     pub url: Url,
     /// The redirects followed, first to last.
     pub redirects: Vec<Redirect>,
-    pub body: Body,
+    pub body: B,
     pub timings: Timings,
     /// `None` for the HTTP tiers.
     pub browser: Option<BrowserOutput>,
+}
+
+impl<B> RawResponse<B> {
+    /// Separates the body from the rest.
+    pub(crate) fn into_parts(self) -> (RawResponse<()>, B) {
+        let Self { status, version, headers, url, redirects, body, timings, browser } = self;
+        (RawResponse { status, version, headers, url, redirects, body: (), timings, browser }, body)
+    }
+}
+
+impl RawResponse<()> {
+    /// Adds a body.
+    pub(crate) fn with_body<B>(self, body: B) -> RawResponse<B> {
+        let Self { status, version, headers, url, redirects, body: (), timings, browser } = self;
+        RawResponse { status, version, headers, url, redirects, body, timings, browser }
+    }
 }

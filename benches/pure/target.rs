@@ -54,7 +54,10 @@ pub fn resolve(criterion: &mut Criterion<Processor>) {
     let url = rungs::parse_url("https://en.wikipedia.org/wiki/Ladder").expect("it is a URL");
     // Adding a layer clears the cache of resolved settings.
     let fresh = || {
-        Targets::shipped().with_flag("--rate", "pace.rate", "3/s").expect("the value is valid for the key")
+        let rate = "3/s".parse().expect("a rate");
+        Targets::shipped()
+            .with_flag("--rate", |settings| settings.pace.rate = Some(rate))
+            .expect("the value is valid for the key")
     };
     group.bench_function("the layers of a target, the first time", |bencher| {
         bencher.iter_batched(fresh, |targets| targets.resolve(&url), BatchSize::SmallInput);

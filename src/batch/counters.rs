@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::journal::TaskOutcome;
+use super::outcome::TaskOutcome;
 use super::record::RecordStatus;
 use crate::tier::Tier;
 

@@ -5,18 +5,18 @@ use std::sync::{Mutex, Weak};
 
 use tokio::runtime;
 
+use super::context::{Completed, ResumedCrawl, RunContext};
 use super::crawl::{Frontier, dedup_error};
 use super::input::{Input, InputItem};
 use super::journal::DiscoveriesReader;
-use super::open;
+use super::outcome::BAD_LINE_OUTCOME;
 use super::queue::QueuedTask;
 use super::record::Record;
-use super::run::{Completed, ResumedCrawl, RunContext};
 use super::state::RunState;
 use super::task::TaskKey;
-use super::worker::BAD_LINE_OUTCOME;
 use super::writer::FinishedTask;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::error_kind::ErrorKind;
 use crate::sync::lock_unpoisoned;
 
 /// Reads the input to its end, on a thread that may block.
@@ -82,9 +82,9 @@ fn enqueue(
     runtime: &runtime::Handle,
 ) -> Result<()> {
     let status = &shared.status;
-    let is_new = |key: TaskKey, url: &str| {
+    let is_new = |key: TaskKey, url: &str, is_listed: bool| {
         let mut frontier = lock_unpoisoned(frontier);
-        frontier.admit_listed(key, url).map_err(dedup_error)
+        frontier.admit_listed(key, url, is_listed).map_err(dedup_error)
     };
     let (queued, text, message) = match item {
         InputItem::Queued(queued) => (Ok(*queued), String::new(), String::new()),
@@ -97,6 +97,7 @@ fn enqueue(
         }
         InputItem::BadLine(bad) => (Err(TaskKey::for_bad_line(bad.text.as_bytes())), bad.text, bad.message),
     };
+    let is_listed = queued.as_ref().is_ok_and(|queued| queued.task.is_listed());
     let key = match &queued {
         Ok(queued) => {
             // Also for tasks that an earlier run finished: their origins are listed too.
@@ -105,7 +106,7 @@ fn enqueue(
         }
         Err(key) => *key,
     };
-    if !is_new(key, &text)? {
+    if !is_new(key, &text, is_listed)? {
         status.duplicates.fetch_add(1, Ordering::Relaxed);
         return Ok(());
     }
@@ -128,7 +129,7 @@ fn enqueue(
 
 /// Writes a failed record for a line that is not a task.
 async fn record_bad_line(shared: &RunContext, key: TaskKey, text: &str, message: &str) {
-    let record = Record::new(text, Err(open::bad_line_error(message)));
+    let record = Record::new(text, Err(Error::new(ErrorKind::InvalidUrl, message)));
     let mut finished = FinishedTask::for_bad_line(key, BAD_LINE_OUTCOME);
     if shared.config.streams_results {
         let _ = shared.completed.send(Completed::new(text.to_owned(), record, finished)).await;

@@ -19,6 +19,7 @@
 
 mod autoscale;
 mod concurrency;
+mod context;
 mod counters;
 mod crawl;
 mod dedup;
@@ -30,6 +31,7 @@ mod journal;
 mod listed;
 mod observer;
 mod open;
+mod outcome;
 mod output;
 mod queue;
 mod record;
@@ -53,6 +55,7 @@ use crate::extract::Extractor;
 use crate::fetcher::{Fetcher, RequestBuilder};
 use crate::rate_limit::RobotsPolicy;
 
+pub use context::Completed;
 pub use counters::{Counters, TierCounts};
 pub use crawl::{CrawlOptions, Trap};
 pub use handle::RunHandle;
@@ -62,7 +65,7 @@ pub use output::{Output, RecordFormat};
 pub use queue::{Lease, LeaseId, LocalQueue, QueuedTask, TaskQueue};
 pub use record::{Record, RecordStatus};
 pub use report::Report;
-pub use run::{Completed, Run};
+pub use run::Run;
 pub use state::Progress;
 pub use summary::Summary;
 pub use task::{Task, TaskKey};

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::Batch;
+use super::context::{ResumedCrawl, RunConfig};
 use super::counters::Counters;
 use super::crawl::{CrawlOptions, Frontier, PageReader};
 use super::input::Input;
@@ -11,11 +12,10 @@ use super::journal::{self, DiscoveriesReader, Journal, JournalHeader, JournalSta
 use super::observer::Observers;
 use super::output::{Columns, Output, RecordFormat, RecordStore};
 use super::queue::{LocalQueue, TaskQueue};
-use super::run::{ResumedCrawl, Run, RunConfig};
+use super::run::Run;
 use super::state::RunState;
 use super::writer::{RecordWriter, WriterParts};
 use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
 
 /// The state that earlier runs left on disk.
 struct ResumedState {
@@ -223,9 +223,4 @@ fn scratch_dir(checkpoint: Option<&Path>) -> PathBuf {
         Some(folder) => folder.to_owned(),
         None => PathBuf::from("."),
     }
-}
-
-/// The error of an input line that is not a task.
-pub(super) fn bad_line_error(message: &str) -> Error {
-    Error::new(ErrorKind::InvalidUrl, message)
 }

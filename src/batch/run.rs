@@ -1,39 +1,33 @@
 //! A run: the workers, their shared context, and the driver task.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use http::Method;
 use tokio::runtime;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tracing::field::Empty;
-use tracing::{Instrument, Span, info_span};
+use tracing::info_span;
 
 use super::autoscale::{Autoscaler, LoadSample, TICK};
-use super::concurrency::{ConcurrencyLimiter, ConcurrencySlot, max_waiting};
-use super::crawl::{Frontier, PageReader};
+use super::concurrency::ConcurrencyLimiter;
+use super::context::{Completed, ResumedCrawl, RunConfig, RunContext};
+use super::crawl::{PageReader, Trap};
 use super::handle::{RunHandle, snapshot};
 use super::host_gate::HostGate;
 use super::input::Input;
-use super::journal::DiscoveriesReader;
 use super::listed::ListedOrigins;
-use super::observer::Observers;
 use super::output::Output;
-use super::queue::{Lease, LeaseId, TaskQueue};
-use super::record::Record;
-use super::state::RunState;
-use super::summary::{Summary, SummaryHeader};
-use super::worker::{self, LEASE_DURATION};
+use super::queue::TaskQueue;
+use super::state::{Progress, RunState};
+use super::summary::Summary;
 use super::writer::{FinishedTask, RecordWriter, WriterHandle};
-use super::{RequestHook, feeder, system_status};
+use super::{feeder, system_status, worker};
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
-use crate::fetcher::{Fetcher, HostPacing, Response};
-use crate::rate_limit::RobotsPolicy;
 use crate::sync::lock_unpoisoned;
 
 /// A running batch. Dropping it stops the batch immediately; finished records are kept.
@@ -47,68 +41,6 @@ pub struct Run {
     driver: JoinHandle<Result<Summary>>,
     /// All results were returned.
     is_drained: bool,
-}
-
-/// The result of one URL.
-#[non_exhaustive]
-pub struct Completed {
-    /// The URL, as it was given.
-    pub url: String,
-    /// Its response, or the error.
-    pub result: Result<Response>,
-    finished: Option<FinishedTask>,
-}
-
-/// The settings of a run.
-pub(super) struct RunConfig {
-    pub(super) fetcher: Fetcher,
-    pub(super) concurrency: usize,
-    pub(super) retry_failed: bool,
-    pub(super) fail_status: bool,
-    pub(super) robots: RobotsPolicy,
-    pub(super) method: Method,
-    pub(super) request_hook: Option<Box<RequestHook>>,
-    pub(super) observers: Observers,
-    /// Records contain the request as it was sent.
-    pub(super) captures_request: bool,
-    /// Results are returned by [`Run::next`] instead of being written to an output.
-    pub(super) streams_results: bool,
-}
-
-/// A leased task and its concurrency slot.
-pub(super) struct ClaimedTask {
-    pub(super) slot: ConcurrencySlot,
-    pub(super) lease: Lease,
-    pub(super) pacing: Option<HostPacing>,
-}
-
-/// State shared by the workers.
-pub(super) struct RunContext {
-    pub(super) config: RunConfig,
-    pub(super) queue: Arc<dyn TaskQueue>,
-    pub(super) status: Arc<RunState>,
-    pub(super) host_gate: HostGate,
-    pub(super) writer: WriterHandle,
-    pub(super) page_reader: Arc<PageReader>,
-    pub(super) listed: ListedOrigins,
-    pub(super) completed: mpsc::Sender<Completed>,
-    slots: Arc<ConcurrencyLimiter>,
-    /// Held by the one worker that waits for a task.
-    claim_lock: tokio::sync::Mutex<()>,
-    workers: AtomicUsize,
-    /// Workers without a task.
-    idle_workers: AtomicUsize,
-    worker_exited: Notify,
-    /// The retry pass, in which failures are final.
-    is_retry_pass: AtomicBool,
-    /// The parent span of the run's fetches.
-    span: Span,
-}
-
-/// The frontier of earlier runs, and their discoveries that are still to be fetched.
-pub(super) struct ResumedCrawl {
-    pub(super) frontier: Arc<Mutex<Frontier>>,
-    pub(super) discoveries: Option<DiscoveriesReader>,
 }
 
 impl Run {
@@ -141,6 +73,7 @@ impl Run {
             writer: writer.handle(),
             page_reader,
             listed: ListedOrigins::default(),
+            frontier: Arc::clone(&resumed.frontier),
             completed: completed_sender,
             slots: Arc::clone(&slots),
             claim_lock: tokio::sync::Mutex::default(),
@@ -219,89 +152,41 @@ impl Drop for Run {
     }
 }
 
-impl Completed {
-    pub(super) fn new(url: String, record: Record, finished: FinishedTask) -> Self {
-        Self { url, result: record.into_outcome(), finished: Some(finished) }
-    }
-
-    pub(super) fn lease(&self) -> LeaseId {
-        self.finished.as_ref().and_then(|finished| finished.lease).unwrap_or(LeaseId(0))
-    }
+/// The parts of a summary that are known at the start.
+struct SummaryHeader {
+    began: SystemTime,
+    input: String,
+    output: Option<Output>,
 }
 
-impl RunContext {
-    /// Returns the next task and a slot for it, to a worker that was counted as idle. `None` when no task is left or
-    /// the run stops.
-    pub(super) async fn claim(&self) -> Option<ClaimedTask> {
-        let next = tokio::select! {
-            biased;
-            () = self.status.wait_for_stop() => None,
-            next = self.lease_next() => match next {
-                Ok(next) => next,
-                Err(error) => {
-                    self.status.fail(error);
-                    None
-                }
-            },
+impl SummaryHeader {
+    /// Creates the summary, and writes it to the output if the format stores summaries.
+    ///
+    /// # Errors
+    /// When the output could not be written.
+    fn into_summary(
+        self,
+        progress: Progress,
+        (traps, beyond): (Vec<Trap>, u64),
+        complete: bool,
+        output_closed: bool,
+    ) -> Result<Summary> {
+        let summary = Summary {
+            version: env!("CARGO_PKG_VERSION"),
+            began: self.began,
+            elapsed: self.began.elapsed().unwrap_or_default(),
+            input: self.input,
+            output: self.output.as_ref().map(Output::label),
+            progress,
+            traps,
+            beyond,
+            complete: complete && !output_closed,
+            output_closed,
         };
-        self.idle_workers.fetch_sub(1, Ordering::Relaxed);
-        next
-    }
-
-    async fn lease_next(&self) -> Result<Option<ClaimedTask>> {
-        let _guard = self.claim_lock.lock().await;
-        self.slots.wait_for_capacity().await;
-        let Some(lease) = self.queue.lease(1, LEASE_DURATION).await?.pop() else { return Ok(None) };
-        let slot = self.slots.acquire();
-        let pacing = self.host_gate.on_fetch_start(&lease.host, &lease.task.url);
-        Ok(Some(ClaimedTask { slot, lease, pacing }))
-    }
-
-    /// Spawns a worker if none is idle and the maximum is not reached.
-    pub(super) fn ensure_idle_worker(self: &Arc<Self>) {
-        let max = self.config.concurrency + max_waiting(self.config.concurrency);
-        if self.idle_workers.load(Ordering::Relaxed) == 0 && self.workers.load(Ordering::Relaxed) < max {
-            self.spawn_worker();
+        if let Some(output) = &self.output {
+            output.write_summary(&summary)?;
         }
-    }
-
-    fn spawn_worker(self: &Arc<Self>) {
-        self.workers.fetch_add(1, Ordering::Relaxed);
-        self.mark_idle();
-        let guard = WorkerGuard(Arc::clone(self));
-        let span = self.span.clone();
-        tokio::spawn(async move { worker::run_worker(&guard.0).await }.instrument(span));
-    }
-
-    /// Counts a worker without a task.
-    pub(super) fn mark_idle(&self) {
-        self.idle_workers.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Whether retryable failures are deferred to the retry pass.
-    pub(super) fn should_defer(&self) -> bool {
-        self.config.retry_failed && !self.is_retry_pass.load(Ordering::Relaxed)
-    }
-
-    /// Waits until the last worker has exited.
-    async fn wait_for_workers(&self) {
-        loop {
-            let exited = self.worker_exited.notified();
-            if self.workers.load(Ordering::Acquire) == 0 {
-                return;
-            }
-            exited.await;
-        }
-    }
-}
-
-/// Counts one worker until it is dropped.
-struct WorkerGuard(Arc<RunContext>);
-
-impl Drop for WorkerGuard {
-    fn drop(&mut self) {
-        self.0.workers.fetch_sub(1, Ordering::Release);
-        self.0.worker_exited.notify_one();
+        Ok(summary)
     }
 }
 
@@ -383,7 +268,7 @@ async fn run_passes(shared: &Arc<RunContext>) {
 }
 
 async fn run_pass(shared: &Arc<RunContext>) {
-    shared.spawn_worker();
+    worker::spawn_worker(shared);
     shared.wait_for_workers().await;
 }
 
@@ -414,11 +299,5 @@ async fn run_autoscaler(shared: Arc<RunContext>, mut autoscaler: Autoscaler) {
 impl fmt::Debug for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Run").field("handle", &self.handle).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Completed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Completed").field("result", &self.result).finish_non_exhaustive()
     }
 }

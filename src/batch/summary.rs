@@ -5,9 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Serialize, Serializer};
 
 use super::crawl::Trap;
-use super::output::Output;
 use super::state::Progress;
-use crate::error;
 
 /// The summary of a run.
 #[derive(Clone, Debug, Serialize)]
@@ -39,44 +37,6 @@ pub struct Summary {
     /// Whether the output was a pipe and its reader closed it.
     #[serde(skip)]
     pub output_closed: bool,
-}
-
-/// The parts of a summary that are known at the start.
-pub(super) struct SummaryHeader {
-    pub(super) began: SystemTime,
-    pub(super) input: String,
-    pub(super) output: Option<Output>,
-}
-
-impl SummaryHeader {
-    /// Creates the summary, and writes it to the output if the format stores summaries.
-    ///
-    /// # Errors
-    /// When the output could not be written.
-    pub(super) fn into_summary(
-        self,
-        progress: Progress,
-        (traps, beyond): (Vec<Trap>, u64),
-        complete: bool,
-        output_closed: bool,
-    ) -> error::Result<Summary> {
-        let summary = Summary {
-            version: env!("CARGO_PKG_VERSION"),
-            began: self.began,
-            elapsed: self.began.elapsed().unwrap_or_default(),
-            input: self.input,
-            output: self.output.as_ref().map(Output::label),
-            progress,
-            traps,
-            beyond,
-            complete: complete && !output_closed,
-            output_closed,
-        };
-        if let Some(output) = &self.output {
-            output.write_summary(&summary)?;
-        }
-        Ok(summary)
-    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

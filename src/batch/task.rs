@@ -49,11 +49,20 @@ pub struct Task {
     /// every request are for that origin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed_origin: Option<String>,
+    /// For a link or a sitemap entry: whether it may be at a private address, because the page or the sitemap that
+    /// names it is at one. Default: false.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub allow_private: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 const fn is_zero(depth: &u32) -> bool {
     *depth == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// The fingerprint of a task: 128 bits of the SHA-256 of normalised URL, method and body.
@@ -108,6 +117,16 @@ impl Task {
                 _ => method.clone(),
             }
         }))
+    }
+
+    /// Whether the caller listed the URL, rather than a page or a sitemap.
+    pub(super) const fn is_listed(&self) -> bool {
+        self.depth == 0 && self.seed_origin.is_none()
+    }
+
+    /// Whether the task may lead to public addresses only, because a public site named its URL.
+    pub(super) const fn requires_public(&self) -> bool {
+        !self.is_listed() && !self.allow_private
     }
 
     /// Returns the origin of the listed URL that this task is, or that led to it. `None` for a link without a known
@@ -236,6 +255,22 @@ mod tests {
         }
         let get = Task { method: Some("GET".to_owned()), ..plain.clone() };
         assert_eq!(get.key(parse_url(&get.url).unwrap()), get.identify().unwrap().0);
+    }
+
+    #[test]
+    fn a_task_that_a_checkpoint_stored_requires_public_addresses_unless_a_private_page_named_it() {
+        let listed = Task::from("http://a.test/");
+        let link = Task { depth: 1, seed_origin: Some("http://a.test".to_owned()), ..listed.clone() };
+        let entry = Task { depth: 0, ..link.clone() };
+        let of_private_page = Task { allow_private: true, ..link.clone() };
+        for (task, expected) in [(&listed, false), (&link, true), (&entry, true), (&of_private_page, false)] {
+            let stored = serde_json::to_string(task).unwrap();
+            let read: Task = serde_json::from_str(&stored).unwrap();
+            assert_eq!((&read, read.requires_public()), (task, expected), "{stored}");
+        }
+        // Stored by a version that did not know where the link came from.
+        let old: Task = serde_json::from_str(r#"{"url":"http://a.test/","depth":2}"#).unwrap();
+        assert!(old.requires_public());
     }
 
     #[test]

@@ -5,17 +5,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::timeout;
+use tracing::Instrument;
 
-use super::concurrency::ConcurrencySlot;
-use super::journal::TaskOutcome;
+use super::concurrency::{ConcurrencySlot, max_waiting};
+use super::context::{ClaimedTask, Completed, RunContext};
 use super::observer::{FetchRef, Observer as _, Observers};
+use super::outcome::TaskOutcome;
 use super::queue::Lease;
-use super::record::{Record, RecordStatus};
-use super::run::{ClaimedTask, Completed, RunContext};
+use super::record::Record;
 use super::writer::FinishedTask;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::fetcher::{HostPacing, Response};
+use crate::net::is_private_address_error;
 use crate::phase::{FetchObserver, FetchPhase};
 use crate::trace::Attempt;
 use crate::verdict::VerdictKind;
@@ -67,10 +69,37 @@ impl Drop for TaskObserver {
     }
 }
 
+/// Spawns a worker if none is idle and the maximum is not reached.
+fn ensure_idle_worker(shared: &Arc<RunContext>) {
+    let max = shared.config.concurrency + max_waiting(shared.config.concurrency);
+    if shared.idle_workers.load(Ordering::Relaxed) == 0 && shared.workers.load(Ordering::Relaxed) < max {
+        spawn_worker(shared);
+    }
+}
+
+/// Spawns a worker.
+pub(super) fn spawn_worker(shared: &Arc<RunContext>) {
+    shared.workers.fetch_add(1, Ordering::Relaxed);
+    shared.mark_idle();
+    let guard = WorkerGuard(Arc::clone(shared));
+    let span = shared.span.clone();
+    tokio::spawn(async move { run_worker(&guard.0).await }.instrument(span));
+}
+
+/// Counts one worker until it is dropped.
+struct WorkerGuard(Arc<RunContext>);
+
+impl Drop for WorkerGuard {
+    fn drop(&mut self) {
+        self.0.workers.fetch_sub(1, Ordering::Release);
+        self.0.worker_exited.notify_one();
+    }
+}
+
 /// Runs until no task is left or the run stops.
-pub(super) async fn run_worker(shared: &Arc<RunContext>) {
+async fn run_worker(shared: &Arc<RunContext>) {
     while let Some(claimed) = shared.claim().await {
-        shared.ensure_idle_worker();
+        ensure_idle_worker(shared);
         if let Err(error) = process_task(shared, claimed).await {
             shared.status.fail(error);
         }
@@ -158,8 +187,26 @@ async fn discover_links(
     Ok(record)
 }
 
-/// Fetches the task. The timeout is shorter than the lease.
+/// Fetches the task. A link of a public page is refused if it is at a private address, unless the caller listed it
+/// while it was fetched.
 async fn fetch(shared: &Arc<RunContext>, observer: &Arc<TaskObserver>) -> Result<Response> {
+    let lease = &observer.lease;
+    let requires_public = shared.requires_public(lease)?;
+    let outcome = fetch_once(shared, observer, requires_public).await;
+    match &outcome {
+        Err(error) if requires_public && is_private_address_error(error) && !error.was_sent() => {
+            if shared.refuse_link(lease)? { outcome } else { fetch_once(shared, observer, false).await }
+        }
+        _ => outcome,
+    }
+}
+
+/// The timeout is shorter than the lease.
+async fn fetch_once(
+    shared: &Arc<RunContext>,
+    observer: &Arc<TaskObserver>,
+    requires_public: bool,
+) -> Result<Response> {
     let config = &shared.config;
     let (task, common) = (&observer.lease.task, config.request_hook.as_deref());
     let request = task.build_request(&config.fetcher, &config.method, common, &shared.listed)?;
@@ -168,6 +215,7 @@ async fn fetch(shared: &Arc<RunContext>, observer: &Arc<TaskObserver>) -> Result
         .default_robots(config.robots)
         .observer(fetch_observer)
         .capture_request(config.captures_request);
+    let request = if requires_public { request.public_only() } else { request };
     let fetching = request.send();
     timeout(FETCH_TIMEOUT, fetching).await.unwrap_or_else(|_| {
         let message = format!("the fetch timed out after {FETCH_TIMEOUT:?}, the limit of a batch");
@@ -222,11 +270,5 @@ fn may_repeat(shared: &RunContext, task: &super::Task, outcome: &Result<Response
     !was_sent || shared.config.fetcher.may_repeat(&task.url, &method)
 }
 
-/// The outcome of a line that is not a task.
-pub(super) const BAD_LINE_OUTCOME: TaskOutcome =
-    TaskOutcome { status: RecordStatus::Failed, tier: None, is_retryable: false };
-
-/// The duration of a lease.
-pub(super) const LEASE_DURATION: Duration = Duration::from_secs(20 * 60);
 /// The time limit of one fetch. The rest of the lease is for writing its record.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(15 * 60);

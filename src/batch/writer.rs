@@ -13,7 +13,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::crawl::{Discovered, Frontier, NewTasks, PageReader};
-use super::journal::{self, Journal, TaskOutcome};
+use super::journal::{self, Journal};
+use super::outcome::TaskOutcome;
 use super::output::{BodyStore, EncodedRecord, RecordEncoder, RecordStore};
 use super::queue::{LeaseId, QueuedTask, TaskQueue};
 use super::record::Record;

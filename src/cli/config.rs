@@ -1,27 +1,24 @@
 //! Converts arguments to the library's settings, group by group.
 
 use std::io::Read;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use rungs::batch::CrawlOptions;
 use rungs::detect::{Expectation, Rules};
 use rungs::extract::Extractor;
 use rungs::fingerprint::Profile;
-use rungs::target::{ByteSize, HumanDuration, Rate, Targets, environment};
-use rungs::{
-    Coordinates, Error, ErrorKind, Fetcher, FetcherBuilder, LocationOverride, Proxy, ProxyRules,
-    RobotsPolicy, Secret, Tier,
-};
+use rungs::target::{HumanDuration, Rate, Targets, environment};
+use rungs::{Coordinates, Error, ErrorKind, Fetcher, FetcherBuilder, LocationOverride, Tier};
 
 use super::args::{
-    CommonArgs, ConnectArgs, CrawlArgs, EmulationArgs, EscalationArgs, ExtractArgs, PolitenessArgs,
-    RequestArgs, VerdictArgs,
+    CommonArgs, CrawlArgs, EmulationArgs, EscalationArgs, ExtractArgs, PolitenessArgs, RequestArgs,
+    VerdictArgs,
 };
+use super::connect::{apply_connect, apply_trust};
 use super::exit::Failure;
 use super::proxy_pool;
+use super::values::{flag_error, parse_seconds, parse_size};
 
 /// Builds a fetcher with all settings of the command line.
 pub(crate) async fn fetcher_builder(args: &CommonArgs, urls: &[String]) -> Result<FetcherBuilder, Failure> {
@@ -100,110 +97,69 @@ fn targets(args: &CommonArgs, urls: &[String]) -> Result<Targets, Failure> {
             }
         }
     }
-    let (network, render) = (&args.network, &args.render);
-    let timeouts: [(&str, &Option<String>, &[&str]); 4] = [
-        ("-m/--max-time", &network.max_time, &["total"]),
-        ("--connect-timeout", &network.connect_timeout, &["dns", "connect", "tls"]),
-        ("--settle-timeout", &render.settle_timeout, &["settle"]),
-        ("--page-timeout", &render.page_timeout, &["browser"]),
-    ];
-    for (flag, text, keys) in timeouts {
-        let Some(text) = text else { continue };
-        let timeout = HumanDuration(parse_seconds(flag, text)?).to_string();
-        for key in keys {
-            targets = targets.with_flag(flag, &format!("timeouts.{key}"), timeout.as_str())?;
-        }
-    }
-    if let Some(text) = &network.max_size {
-        let limit = ByteSize(parse_size("--max-size", text)?).to_string();
-        for key in ["limits.max_body", "limits.max_file"] {
-            targets = targets.with_flag("--max-size", key, limit.as_str())?;
-        }
-    }
-    if let Some(retries) = network.retry {
-        targets = targets.with_flag("--retry", "retry.times", i64::from(retries))?;
-    }
-    if let Some(attempts) = network.max_attempts {
-        targets = targets.with_flag("--max-attempts", "budget.attempts", i64::from(attempts))?;
-    }
-    if let Some(visits) = network.max_visits {
-        targets = targets.with_flag("--max-visits", "budget.visits", i64::from(visits))?;
-    }
-    if let Some(text) = &network.max_bytes {
-        let bytes = ByteSize(parse_size("--max-bytes", text)?).to_string();
-        targets = targets.with_flag("--max-bytes", "budget.bytes", bytes)?;
-    }
-    apply_politeness(targets, &args.politeness)
+    apply_politeness(apply_limits(targets, args)?, &args.politeness)
 }
 
-fn apply_politeness(mut targets: Targets, args: &PolitenessArgs) -> Result<Targets, Failure> {
-    if let Some(policy) = args.robots {
-        let name = match RobotsPolicy::from(policy) {
-            RobotsPolicy::Obey => "obey",
-            RobotsPolicy::Ignore => "ignore",
-        };
-        targets = targets.with_flag("--robots", "robots", name)?;
+/// Merges the timeouts, sizes, retries and the budget of flags over `targets`.
+fn apply_limits(mut targets: Targets, args: &CommonArgs) -> Result<Targets, Failure> {
+    let (network, render) = (&args.network, &args.render);
+    let timeout = |flag: &str, text: &Option<String>| {
+        text.as_deref().map(|text| parse_seconds(flag, text).map(HumanDuration)).transpose()
+    };
+    let size =
+        |flag: &str, text: &Option<String>| text.as_deref().map(|text| parse_size(flag, text)).transpose();
+    if let Some(total) = timeout("-m/--max-time", &network.max_time)? {
+        targets = targets.with_flag("-m/--max-time", |settings| settings.timeouts.total = Some(total))?;
     }
-    if let Some(text) = &args.rate {
-        let rate: Rate = text.parse().map_err(|reason| Failure::Usage(format!("--rate: {reason}")))?;
-        targets = targets.with_flag("--rate", "pace.rate", rate.to_string())?;
+    if let Some(connect) = timeout("--connect-timeout", &network.connect_timeout)? {
+        targets = targets.with_flag("--connect-timeout", |settings| {
+            settings.timeouts.dns = Some(connect);
+            settings.timeouts.connect = Some(connect);
+            settings.timeouts.tls = Some(connect);
+        })?;
     }
-    if let Some(concurrency) = args.host_concurrency {
-        targets = targets.with_flag("--host-concurrency", "pace.concurrency", i64::from(concurrency))?;
+    if let Some(settle) = timeout("--settle-timeout", &render.settle_timeout)? {
+        targets =
+            targets.with_flag("--settle-timeout", |settings| settings.timeouts.settle = Some(settle))?;
+    }
+    if let Some(page) = timeout("--page-timeout", &render.page_timeout)? {
+        targets = targets.with_flag("--page-timeout", |settings| settings.timeouts.browser = Some(page))?;
+    }
+    if let Some(limit) = size("--max-size", &network.max_size)? {
+        targets = targets.with_flag("--max-size", |settings| {
+            settings.limits.max_body = Some(limit);
+            settings.limits.max_file = Some(limit);
+        })?;
+    }
+    if let Some(retries) = network.retry {
+        targets = targets.with_flag("--retry", |settings| settings.retry.times = Some(retries))?;
+    }
+    if let Some(attempts) = network.max_attempts {
+        targets =
+            targets.with_flag("--max-attempts", |settings| settings.budget.attempts = Some(attempts))?;
+    }
+    if let Some(visits) = network.max_visits {
+        targets = targets.with_flag("--max-visits", |settings| settings.budget.visits = Some(visits))?;
+    }
+    if let Some(bytes) = size("--max-bytes", &network.max_bytes)? {
+        targets = targets.with_flag("--max-bytes", |settings| settings.budget.bytes = Some(bytes))?;
     }
     Ok(targets)
 }
 
-/// Applies proxy, certificate and name resolution arguments to a builder.
-pub(crate) fn apply_connect(
-    mut builder: FetcherBuilder,
-    args: &ConnectArgs,
-) -> Result<FetcherBuilder, Failure> {
-    let rules = proxy_rules(args)?;
-    if !args.proxy.is_empty() || !rules.is_direct() {
-        builder = builder.proxy_rules(rules);
+fn apply_politeness(mut targets: Targets, args: &PolitenessArgs) -> Result<Targets, Failure> {
+    if let Some(policy) = args.robots {
+        targets = targets.with_flag("--robots", |settings| settings.robots = Some(policy.into()))?;
     }
-    apply_trust(builder, args)
-}
-
-/// Applies certificate and name resolution arguments to a builder.
-pub(crate) fn apply_trust(
-    mut builder: FetcherBuilder,
-    args: &ConnectArgs,
-) -> Result<FetcherBuilder, Failure> {
-    builder = builder.insecure(args.insecure);
-    builder = builder.proxy_insecure(args.proxy_insecure).allow_private(args.allow_private);
-    if let Some(path) = &args.proxy_cacert {
-        builder = builder.proxy_ca_file(path);
+    if let Some(text) = &args.rate {
+        let rate: Rate = text.parse().map_err(|reason| Failure::Usage(format!("--rate: {reason}")))?;
+        targets = targets.with_flag("--rate", |settings| settings.pace.rate = Some(rate))?;
     }
-    if let Some(path) = &args.cacert {
-        builder = builder.ca_file(path);
+    if let Some(limit) = args.host_concurrency {
+        targets =
+            targets.with_flag("--host-concurrency", |settings| settings.pace.concurrency = Some(limit))?;
     }
-    for text in &args.resolve {
-        let (host, port, address) = parse_resolve(text)?;
-        builder = builder.resolve(host, port, address);
-    }
-    Ok(builder)
-}
-
-/// Builds the proxy rules from flags and environment, with the same precedence as curl.
-fn proxy_rules(args: &ConnectArgs) -> Result<ProxyRules, Failure> {
-    let rules = match args.proxy.as_slice() {
-        [] => ProxyRules::from_env()?,
-        [text] if text.is_empty() => ProxyRules::default(),
-        [text] => {
-            let proxy: Proxy = text.parse().map_err(|error: Error| flag_error("-x/--proxy", &error))?;
-            ProxyRules::through(proxy)
-        }
-        _ => return Err(Failure::Usage("-x/--proxy: this command accepts only one proxy".to_owned())),
-    };
-    let rules = match args.noproxy.clone().or_else(ProxyRules::no_proxy_from_env) {
-        Some(list) => rules.no_proxy(&list),
-        None => rules,
-    };
-    let Some(text) = &args.proxy_user else { return Ok(rules) };
-    let (user, password) = text.split_once(':').unwrap_or((text, ""));
-    Ok(rules.or_credentials(user, &Secret::new(password)))
+    Ok(targets)
 }
 
 fn apply_escalation(mut builder: FetcherBuilder, args: &EscalationArgs) -> Result<FetcherBuilder, Failure> {
@@ -262,7 +218,7 @@ pub(crate) fn expectation(args: &VerdictArgs) -> Result<Expectation, Failure> {
         expect = expect.text(text);
     }
     if let Some(text) = &args.expect_min_bytes {
-        let min_bytes = parse_size("--expect-min-bytes", text)?;
+        let min_bytes = parse_size("--expect-min-bytes", text)?.0;
         expect = expect.min_bytes(usize::try_from(min_bytes).unwrap_or(usize::MAX));
     }
     Ok(expect)
@@ -376,73 +332,9 @@ fn read_data(flag: &str, text: &str) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-pub(crate) fn parse_resolve(text: &str) -> Result<(String, u16, IpAddr), Failure> {
-    let read = || {
-        let (host, rest) = if let Some(rest) = text.strip_prefix('[') {
-            let (host, rest) = rest.split_once("]:")?;
-            (host, rest)
-        } else {
-            text.split_once(':')?
-        };
-        let (port, address) = rest.split_once(':')?;
-        let address = address.trim_matches(['[', ']']).parse().ok()?;
-        (!host.is_empty()).then_some((host.to_owned(), port.parse().ok()?, address))
-    };
-    read().ok_or_else(|| {
-        let shown = text.escape_debug();
-        Failure::Usage(format!(
-            "--resolve: `{shown}` is not HOST:PORT:ADDR, as in site.example:443:127.0.0.1"
-        ))
-    })
-}
-
-pub(crate) fn parse_seconds(flag: &str, text: &str) -> Result<Duration, Failure> {
-    let value = text.parse::<f64>().ok().filter(|value| *value > 0.0);
-    value.and_then(|value| Duration::try_from_secs_f64(value).ok()).ok_or_else(|| {
-        Failure::Usage(format!("{flag}: `{}` is not a number of seconds above 0", text.escape_debug()))
-    })
-}
-
-fn parse_size(flag: &str, text: &str) -> Result<u64, Failure> {
-    text.parse::<ByteSize>().map(|size| size.0).map_err(|reason| Failure::Usage(format!("{flag}: {reason}")))
-}
-
-pub(crate) fn flag_error(flag: &str, error: &Error) -> Failure {
-    let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
-    Failure::Usage(format!("{flag}: {}{hint}", error.chain()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn resolve_accepts_names_wildcard_and_both_address_families() {
-        for (text, host, port, address) in [
-            ("a.example:443:127.0.0.1", "a.example", 443, "127.0.0.1"),
-            ("*:80:::1", "*", 80, "::1"),
-            ("a.example:443:[::1]", "a.example", 443, "::1"),
-        ] {
-            let expected = (host.to_owned(), port, address.parse().unwrap());
-            assert_eq!(parse_resolve(text).unwrap(), expected, "{text}");
-        }
-        for text in ["a.example", "a.example:443", "a.example:x:127.0.0.1", ":1:127.0.0.1", "a:1:b"] {
-            assert_eq!(parse_resolve(text).unwrap_err().code(), 2, "{text}");
-        }
-    }
-
-    #[test]
-    fn sizes_and_seconds_have_units_and_limits() {
-        assert_eq!(parse_size("f", "10k").unwrap(), 10240);
-        assert_eq!(parse_size("f", "1G").unwrap(), 1 << 30);
-        assert_eq!(parse_seconds("f", "0.5").unwrap(), Duration::from_millis(500));
-        for text in ["", "k", "-1", "1T", "99999999999G"] {
-            assert!(parse_size("f", text).is_err(), "{text}");
-        }
-        for text in ["0", "-1", "soon", "inf", "NaN"] {
-            assert!(parse_seconds("f", text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn header_lines_have_the_syntax_of_curl() {

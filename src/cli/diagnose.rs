@@ -7,10 +7,12 @@ use rungs::{Fetcher, redact};
 
 use super::args::{ConnectArgs, VerdictArgs};
 use super::config::{self, HeaderLine};
+use super::connect;
 use super::exit::{self, Failure};
 use super::output::human::display_url;
 use super::runtime::{self, wait_for_interrupt};
 use super::value_enums::{OutputFormat, TierArg};
+use super::values;
 
 /// The arguments of `rungs diagnose`.
 #[derive(Debug, clap::Args)]
@@ -87,7 +89,7 @@ pub(crate) fn run(args: &DiagnoseArgs) -> Result<u8, Failure> {
 
 fn build_diagnose(args: &DiagnoseArgs) -> Result<Diagnoser, Failure> {
     let mut builder =
-        config::apply_connect(Fetcher::builder(), &args.connect)?.rules(config::rules(&args.verdict)?);
+        connect::apply_connect(Fetcher::builder(), &args.connect)?.rules(config::rules(&args.verdict)?);
     if let Some(name) = &args.profile {
         builder = builder.browser_profile(config::find_profile(name)?);
     }
@@ -105,7 +107,7 @@ fn build_diagnose(args: &DiagnoseArgs) -> Result<Diagnoser, Failure> {
         diagnoser = diagnoser.header(name, value);
     }
     if let Some(text) = &args.pause {
-        diagnoser = diagnoser.pause(config::parse_seconds("--pause", text)?);
+        diagnoser = diagnoser.pause(values::parse_seconds("--pause", text)?);
     }
     if let Some(tier) = args.max_tier {
         diagnoser = diagnoser.max_tier(tier.into());

@@ -4,7 +4,7 @@ mod markdown;
 
 use std::io::Write;
 
-use clap::{CommandFactory, ValueEnum};
+use clap::ValueEnum;
 use clap_complete::Shell;
 
 use super::exit::{self, Failure};
@@ -28,8 +28,7 @@ enum Artifact {
     Complete(Shell),
 }
 
-pub(crate) fn run(args: &GenerateArgs) -> Result<u8, Failure> {
-    let mut command = super::args::Cli::command();
+pub(crate) fn run(args: &GenerateArgs, mut command: clap::Command) -> Result<u8, Failure> {
     let mut text = Vec::new();
     match args.what {
         Artifact::Man => {

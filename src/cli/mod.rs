@@ -1,10 +1,12 @@
 //! The command line: arguments, commands and output.
 
+mod app;
 mod args;
 mod atomic_file;
 mod batch;
 mod captures;
 mod config;
+mod connect;
 mod cookie_file;
 mod detect;
 mod diagnose;
@@ -33,13 +35,14 @@ mod runtime;
 mod signal;
 mod target;
 mod value_enums;
+mod values;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind as ClapError;
+use clap::{CommandFactory, Parser};
 
-use args::{Cli, Command};
+use app::{Cli, Command};
 
 /// Runs the program. Writes data to stdout and messages to stderr.
 pub(crate) fn main() -> ExitCode {
@@ -65,7 +68,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Diagnose(diagnose) => diagnose::run(&diagnose),
         Command::Doctor(doctor) => doctor::run(&doctor),
         Command::Lab(lab) => lab::run(&lab),
-        Command::Generate(generate) => generate::run(&generate),
+        Command::Generate(generate) => generate::run(&generate, Cli::command()),
     };
     let code = outcome.unwrap_or_else(|failure| {
         if !failure.is_broken_pipe() {

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use rungs::target::{HumanDuration, Targets};
-use rungs::{Fetcher, Limits, Proxy, ProxyRules, RotationMode, Tier};
+use rungs::target::{HumanDuration, ProxyFallback, ProxySettings, Targets};
+use rungs::{Fetcher, Limits, Proxy, ProxyRules, Tier};
 
 use super::args::{CommonArgs, ConnectArgs, ProxyPoolArgs};
-use super::config::{apply_trust, flag_error};
+use super::connect::apply_trust;
 use super::exit::Failure;
 use super::value_enums::ProxyFallbackArg;
+use super::values::flag_error;
 
 /// Whether the command line requests a pool, rather than a single proxy or none.
 pub(crate) fn is_requested(args: &CommonArgs) -> bool {
@@ -17,7 +18,7 @@ pub(crate) fn is_requested(args: &CommonArgs) -> bool {
         pool.proxy_mode.is_some() || pool.proxy_concurrency.is_some() || pool.proxy_fallback.is_some();
     let has_password = !pool.password.is_none();
     let has_account =
-        account_settings(pool).iter().any(|(_, _, text)| text.is_some()) || pool.session_ttl.is_some();
+        account_settings(pool).iter().any(|(_, text, _)| text.is_some()) || pool.session_ttl.is_some();
     pool.proxies.is_some()
         || args.network.connect.proxy.len() > 1
         || has_pool_option
@@ -25,85 +26,27 @@ pub(crate) fn is_requested(args: &CommonArgs) -> bool {
         || has_account
 }
 
-/// Returns the settings of an account that are copied as text: flag, key and value.
-fn account_settings(pool: &ProxyPoolArgs) -> [(&'static str, &'static str, Option<&str>); 8] {
+/// A setting of an account that is copied as text: the flag, its value, and the key that it sets.
+type AccountSetting<'a> = (&'static str, Option<&'a String>, fn(&mut ProxySettings) -> &mut Option<String>);
+
+fn account_settings(pool: &ProxyPoolArgs) -> [AccountSetting<'_>; 8] {
     [
-        ("--dialect", "proxy.dialect", pool.dialect.as_deref()),
-        ("--gateway", "proxy.gateway", pool.gateway.as_deref()),
-        ("--country", "proxy.country", pool.country.as_deref()),
-        ("--state", "proxy.state", pool.state.as_deref()),
-        ("--city", "proxy.city", pool.city.as_deref()),
-        ("--zip", "proxy.zip", pool.zip.as_deref()),
-        ("--asn", "proxy.asn", pool.asn.as_deref()),
-        ("--isp", "proxy.isp", pool.isp.as_deref()),
+        ("--dialect", pool.dialect.as_ref(), |proxy| &mut proxy.dialect),
+        ("--gateway", pool.gateway.as_ref(), |proxy| &mut proxy.gateway),
+        ("--country", pool.country.as_ref(), |proxy| &mut proxy.country),
+        ("--state", pool.state.as_ref(), |proxy| &mut proxy.state),
+        ("--city", pool.city.as_ref(), |proxy| &mut proxy.city),
+        ("--zip", pool.zip.as_ref(), |proxy| &mut proxy.zip),
+        ("--asn", pool.asn.as_ref(), |proxy| &mut proxy.asn),
+        ("--isp", pool.isp.as_ref(), |proxy| &mut proxy.isp),
     ]
 }
 
 /// Merges the pool arguments over `targets`.
-pub(crate) async fn apply(
-    mut targets: Targets,
-    args: &CommonArgs,
-    urls: &[String],
-) -> Result<Targets, Failure> {
-    let (pool, connect) = (&args.proxy_pool, &args.network.connect);
-    let mut set = |flag: &str, key: &str, value: toml::Value| -> Result<(), Failure> {
-        targets = targets.clone().with_flag(flag, key, value)?;
-        Ok(())
-    };
-    if !connect.proxy.is_empty() {
-        for text in &connect.proxy {
-            text.parse::<Proxy>().map_err(|error| flag_error("-x/--proxy", &error))?;
-        }
-        set("-x/--proxy", "proxy.urls", connect.proxy.clone().into())?;
-    }
-    match &pool.proxies {
-        Some(url) if is_url(url) => set("--proxies", "proxy.urls", fetch_list(url, connect).await?.into())?,
-        Some(path) => {
-            set("--proxies", "proxy.urls", Vec::<String>::new().into())?;
-            set("--proxies", "proxy.pool", path.as_str().into())?;
-        }
-        None => {}
-    }
-    if pool.dialect.is_some() {
-        // Overrides the proxies of targets and of the environment.
-        set("--dialect", "proxy.urls", Vec::<String>::new().into())?;
-        set("--dialect", "proxy.pool", "".into())?;
-    }
-    for (flag, key, text) in account_settings(pool) {
-        if let Some(text) = text {
-            set(flag, key, text.into())?;
-        }
-    }
-    if let Some(text) = &pool.session_ttl {
-        text.parse::<HumanDuration>().map_err(|reason| Failure::Usage(format!("--session-ttl: {reason}")))?;
-        set("--session-ttl", "proxy.session_ttl", text.as_str().into())?;
-    }
-    if let Some(text) = &connect.proxy_user {
-        let (user, password) = text.split_once(':').map_or((text.as_str(), None), |(u, p)| (u, Some(p)));
-        set("-U/--proxy-user", "proxy.user", user.into())?;
-        if let Some(password) = password {
-            set("-U/--proxy-user", "proxy.password", password.into())?;
-        }
-    }
-    if let Some(password) = pool.password.read()? {
-        set("--password-env, -file or -command", "proxy.password", password.expose().into())?;
-    }
-    if let Some(list) = connect.noproxy.clone().or_else(ProxyRules::no_proxy_from_env) {
-        set("--noproxy", "proxy.no_proxy", list.into())?;
-    }
-    if let Some(mode) = pool.proxy_mode {
-        set("--proxy-mode", "proxy.mode", RotationMode::from(mode).name().into())?;
-    }
-    if let Some(limit) = pool.proxy_concurrency {
-        set("--proxy-concurrency", "proxy.concurrency", i64::from(limit).into())?;
-    }
-    if let Some(fallback) = pool.proxy_fallback {
-        let name = match fallback {
-            ProxyFallbackArg::None => "none",
-            ProxyFallbackArg::Direct => "direct",
-        };
-        set("--proxy-fallback", "proxy.fallback", name.into())?;
-    }
+pub(crate) async fn apply(targets: Targets, args: &CommonArgs, urls: &[String]) -> Result<Targets, Failure> {
+    let targets = apply_endpoints(targets, args).await?;
+    let targets = apply_account(targets, args)?;
+    let targets = apply_rotation(targets, args)?;
     let urls = urls.iter().filter_map(|url| rungs::parse_url(url).ok());
     let has_pool =
         |url| !targets.resolve(&url).is_ok_and(|target| matches!(target.settings().proxy.pool(), Ok(None)));
@@ -112,6 +55,91 @@ pub(crate) async fn apply(
         let message = "no proxy is set for these options: give one with -x, --proxies or --dialect, or in a target \
              (they do not apply to the proxies of the environment)";
         return Err(Failure::Usage(message.to_owned()));
+    }
+    Ok(targets)
+}
+
+/// Merges the addresses of the proxies.
+async fn apply_endpoints(mut targets: Targets, args: &CommonArgs) -> Result<Targets, Failure> {
+    let (pool, connect) = (&args.proxy_pool, &args.network.connect);
+    if !connect.proxy.is_empty() {
+        for text in &connect.proxy {
+            text.parse::<Proxy>().map_err(|error| flag_error("-x/--proxy", &error))?;
+        }
+        targets =
+            targets.with_flag("-x/--proxy", |settings| settings.proxy.urls = Some(connect.proxy.clone()))?;
+    }
+    match &pool.proxies {
+        Some(url) if is_url(url) => {
+            let urls = fetch_list(url, connect).await?;
+            targets = targets.with_flag("--proxies", |settings| settings.proxy.urls = Some(urls))?;
+        }
+        Some(path) => {
+            targets = targets.with_flag("--proxies", |settings| {
+                settings.proxy.urls = Some(Vec::new());
+                settings.proxy.pool = Some(path.clone());
+            })?;
+        }
+        None => {}
+    }
+    if pool.dialect.is_some() {
+        // Overrides the proxies of targets and of the environment.
+        targets = targets.with_flag("--dialect", |settings| {
+            settings.proxy.urls = Some(Vec::new());
+            settings.proxy.pool = Some(String::new());
+        })?;
+    }
+    Ok(targets)
+}
+
+/// Merges the account at a provider: where its exits are, user name and password.
+fn apply_account(mut targets: Targets, args: &CommonArgs) -> Result<Targets, Failure> {
+    let (pool, connect) = (&args.proxy_pool, &args.network.connect);
+    for (flag, text, key) in account_settings(pool) {
+        if let Some(text) = text {
+            targets = targets.with_flag(flag, |settings| *key(&mut settings.proxy) = Some(text.clone()))?;
+        }
+    }
+    if let Some(text) = &pool.session_ttl {
+        let ttl: HumanDuration =
+            text.parse().map_err(|reason| Failure::Usage(format!("--session-ttl: {reason}")))?;
+        targets = targets.with_flag("--session-ttl", |settings| settings.proxy.session_ttl = Some(ttl))?;
+    }
+    if let Some(text) = &connect.proxy_user {
+        let (user, password) = text.split_once(':').map_or((text.as_str(), None), |(u, p)| (u, Some(p)));
+        targets = targets.with_flag("-U/--proxy-user", |settings| {
+            settings.proxy.user = Some(user.to_owned());
+            settings.proxy.password = password.map(ToOwned::to_owned);
+        })?;
+    }
+    if let Some(password) = pool.password.read()? {
+        targets = targets.with_flag("--password-env, -file or -command", |settings| {
+            settings.proxy.password = Some(password.expose().to_owned());
+        })?;
+    }
+    Ok(targets)
+}
+
+/// Merges how the proxies are used.
+fn apply_rotation(mut targets: Targets, args: &CommonArgs) -> Result<Targets, Failure> {
+    let (pool, connect) = (&args.proxy_pool, &args.network.connect);
+    if let Some(list) = connect.noproxy.clone().or_else(ProxyRules::no_proxy_from_env) {
+        targets = targets.with_flag("--noproxy", |settings| settings.proxy.no_proxy = Some(list))?;
+    }
+    if let Some(mode) = pool.proxy_mode {
+        targets = targets.with_flag("--proxy-mode", |settings| settings.proxy.mode = Some(mode.into()))?;
+    }
+    if let Some(limit) = pool.proxy_concurrency {
+        targets =
+            targets.with_flag("--proxy-concurrency", |settings| settings.proxy.concurrency = Some(limit))?;
+    }
+    if let Some(fallback) = pool.proxy_fallback {
+        let fallback = match fallback {
+            ProxyFallbackArg::None => ProxyFallback::None,
+            ProxyFallbackArg::Direct => ProxyFallback::Direct,
+        };
+        targets =
+            targets.with_flag("--proxy-fallback", |settings| settings.proxy.fallback = Some(fallback))?;
     }
     Ok(targets)
 }

@@ -6,10 +6,10 @@ use http::header;
 use select::document::Document;
 use url::Url;
 
+use super::compiled::{CompiledRules, TextPattern};
 use super::condition::{Condition, TextMatch};
 use super::content_kind::ContentKind;
 use super::rule::Rule;
-use super::rules::{CompiledRules, TextPattern};
 use super::{PREFIX, ResponseView, html};
 use crate::verdict::{Evidence, Verdict, VerdictKind};
 

@@ -22,6 +22,7 @@ use url::Url;
 use crate::tier::Tier;
 
 mod classify;
+mod compiled;
 mod condition;
 mod content_kind;
 mod expectation;

@@ -1,15 +1,11 @@
-//! The set of shipped and user rules, and the automaton that searches for all their texts.
+//! The set of shipped and user rules.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
-
-use super::condition::Condition;
-use super::prefilter::Prefilter;
+use super::compiled::{CompiledRules, rule_error};
 use super::rule::{self, Rule, RuleInfo};
 use super::{Expectation, ResponseView, classify};
 use crate::error::{Error, Result};
@@ -19,20 +15,6 @@ use crate::verdict::{Verdict, VerdictKind};
 /// Compiled block rules. Cheap to clone.
 #[derive(Clone)]
 pub struct Rules(pub(super) Arc<CompiledRules>);
-
-pub(super) struct CompiledRules {
-    pub(super) rules: Vec<Rule>,
-    pub(super) patterns: Vec<TextPattern>,
-    pub(super) automaton: AhoCorasick,
-    pub(super) prefilter: Prefilter,
-}
-
-/// A text that a rule searches for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct TextPattern {
-    pub(super) text: String,
-    pub(super) nocase: bool,
-}
 
 impl Rules {
     /// Returns the rules shipped with this build. They are compiled once.
@@ -137,49 +119,14 @@ impl Rules {
         self.0.rules.iter().map(|rule| &rule.info)
     }
 
-    fn compile(mut rules: Vec<Rule>) -> Result<Self> {
-        let mut patterns = PatternTable::default();
-        for condition in rules.iter_mut().flat_map(Rule::conditions_mut) {
-            match condition {
-                Condition::Text { any, nocase, patterns: ids } => {
-                    *ids = any.iter().map(|text| patterns.id(text, *nocase)).collect();
-                }
-                Condition::Css { selector, pattern } => *pattern = patterns.id(selector.token(), true),
-                _ => {}
-            }
-        }
-        let too_large =
-            |cause| rule_error("the block rules are too large to compile".to_owned()).with_source(cause);
-        let prefilter = Prefilter::new(&mut rules).map_err(too_large)?;
-        // Each hit is compared by case later, so one automaton finds both kinds of pattern in one pass.
-        let automaton = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .kind(Some(AhoCorasickKind::DFA))
-            .build(patterns.list.iter().map(|pattern| &pattern.text))
-            .map_err(too_large)?;
-        Ok(Self(Arc::new(CompiledRules { rules, patterns: patterns.list, automaton, prefilter })))
+    fn compile(rules: Vec<Rule>) -> Result<Self> {
+        CompiledRules::new(rules).map(|compiled| Self(Arc::new(compiled)))
     }
 }
 
 impl fmt::Debug for Rules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rules").field("rules", &self.0.rules.len()).finish_non_exhaustive()
-    }
-}
-
-#[derive(Default)]
-struct PatternTable {
-    list: Vec<TextPattern>,
-    ids: HashMap<TextPattern, usize>,
-}
-
-impl PatternTable {
-    fn id(&mut self, text: &str, nocase: bool) -> usize {
-        let pattern = TextPattern { text: text.to_owned(), nocase };
-        *self.ids.entry(pattern).or_insert_with_key(|pattern| {
-            self.list.push(pattern.clone());
-            self.list.len() - 1
-        })
     }
 }
 
@@ -231,10 +178,6 @@ fn disable_rule(rules: &mut Vec<Rule>, id: &str, origin: &str) -> Result<()> {
     };
     rules.remove(at);
     Ok(())
-}
-
-fn rule_error(message: String) -> Error {
-    Error::new(ErrorKind::Profile, message)
 }
 
 fn read_error(path: &Path, cause: std::io::Error) -> Error {

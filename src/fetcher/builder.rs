@@ -132,8 +132,9 @@ impl FetcherBuilder {
         self
     }
 
-    /// Whether redirects and browser pages of a public site may request private addresses: loopback, the local
-    /// network and the machine's own. Default: false. A private address that the caller requests is always fetched.
+    /// Whether redirects, links, sitemaps and browser pages of a public site may lead to private addresses: loopback,
+    /// the local network and all that are not globally reachable. Default: false. A private address that the caller
+    /// requests is always fetched.
     pub const fn allow_private(mut self, allow: bool) -> Self {
         self.allow_private = allow;
         self
@@ -362,8 +363,6 @@ impl FetcherBuilder {
         #[cfg(feature = "browser")]
         let browser = {
             let mut options = self.browser;
-            options.resolve =
-                self.overrides.iter().map(|((host, port), ip)| (host.clone(), *port, *ip)).collect();
             options.connector = connector;
             options.insecure = self.trust.insecure;
             options.ca_file = self.trust.ca_file;

@@ -15,7 +15,7 @@ use crate::router::{Alternatives, IdentityPair, IdentitySource};
 use crate::sync::lock_unpoisoned;
 
 use super::Inner;
-use super::plan::ClientSpec;
+use super::client_spec::ClientSpec;
 
 /// The rotators of all pools in use. Equal pools share one rotator.
 #[derive(Default)]

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tracing::{Instrument, Span};
 use url::{Origin, Url};
 
+use crate::address_rule::AddressRule;
 use crate::budget::Budget;
 use crate::credentials;
 use crate::detect::Expectation;
@@ -22,7 +23,7 @@ use crate::proxy::{Proxy, ProxyRules};
 use crate::rate_limit::{RateLimit, RobotsPolicy};
 use crate::render::{BodySource, RenderOptions, ResourceKind};
 use crate::request::{Context, Request, parse_url};
-use crate::router::{BodySink, EscalationPolicy, FetchPlan, IdentitySource};
+use crate::router::{BodySink, EscalationPolicy, FetchPlan, FirstIdentities, IdentitySource};
 use crate::tier::Tier;
 
 use super::{Fetcher, Response, span};
@@ -101,6 +102,15 @@ impl RequestBuilder {
         request.headers.retain(|(name, _)| credentials::may_send(name, &to, |_| !self.is_foreign));
         let left_out = request.headers.len() < before;
         (self, left_out)
+    }
+
+    /// A public site named the URL: the fetch connects to public addresses only.
+    pub(crate) fn public_only(mut self) -> Self {
+        self.modify(|request| {
+            request.address_rule = AddressRule::public_only();
+            Ok(())
+        });
+        self
     }
 
     /// Returns the headers added so far.
@@ -319,7 +329,6 @@ impl RequestBuilder {
         let plan = FetchPlan {
             request: &request,
             site_section: &section,
-            identities: &identities,
             limits: &limits,
             policy,
             render: &render,
@@ -331,15 +340,16 @@ impl RequestBuilder {
             identity_source: source.as_ref().map(|source| source as &dyn IdentitySource),
             observer: Some(&guard),
             sent_request: sent.as_ref(),
-            probe_fallback: fallback.as_ref(),
         };
         // Boxed: the future of a whole fetch is large, and callers hold many of them.
-        let (result, trace) = Box::pin(self.fetcher.inner.router.run(&plan)).instrument(span).await;
+        let first = FirstIdentities { identities, probe_fallback: fallback };
+        let (result, trace) = Box::pin(self.fetcher.inner.router.run(&plan, first)).instrument(span).await;
         match result {
             Ok(result) => {
                 let extract = target_plan.target.extract().cloned();
                 let sent = sent.and_then(|sent| sent.into_inner().unwrap_or_else(PoisonError::into_inner));
-                Ok(Response::new(result, trace, started.elapsed(), extract, sent))
+                let response = Response::new(result, trace, started.elapsed(), extract, sent);
+                Ok(response.restrict_links(request.address_rule.restricts_links()))
             }
             Err(error) => Err(error.with_trace(trace)),
         }

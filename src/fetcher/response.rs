@@ -10,8 +10,8 @@ use url::Url;
 
 use crate::error::Result;
 use crate::extract::{self, Document, ExtractedData, Extractor};
-use crate::response::{BrowserUse, HttpVersion, Redirect, SentRequest};
-use crate::router::{FetchedResponse, StoredBody};
+use crate::response::{BrowserUse, HttpVersion, RawResponse, Redirect, SentRequest};
+use crate::router::StoredBody;
 use crate::tier::Tier;
 use crate::trace::{Timings, Trace};
 
@@ -19,24 +19,36 @@ use super::charset;
 
 /// A genuine response of the site, with any status.
 pub struct Response {
-    fetched: FetchedResponse,
+    fetched: RawResponse<StoredBody>,
     trace: Trace,
     elapsed: Duration,
     /// The extractor of its target.
     extract: Option<Arc<Extractor>>,
     /// Boxed because it is rarely captured.
     sent_request: Option<Box<SentRequest>>,
+    /// Whether a public site sent the response, so that the URLs it names must be public.
+    restricts_links: bool,
 }
 
 impl Response {
     pub(super) fn new(
-        fetched: FetchedResponse,
+        fetched: RawResponse<StoredBody>,
         trace: Trace,
         elapsed: Duration,
         extract: Option<Arc<Extractor>>,
         sent: Option<SentRequest>,
     ) -> Self {
-        Self { fetched, trace, elapsed, extract, sent_request: sent.map(Box::new) }
+        Self { fetched, trace, elapsed, extract, sent_request: sent.map(Box::new), restricts_links: true }
+    }
+
+    pub(super) const fn restrict_links(mut self, restrict: bool) -> Self {
+        self.restricts_links = restrict;
+        self
+    }
+
+    /// Whether the URLs that the response names must be public, because a public site sent it.
+    pub(crate) const fn restricts_links(&self) -> bool {
+        self.restricts_links
     }
 
     /// Returns the status code.

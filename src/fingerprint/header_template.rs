@@ -4,8 +4,40 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use http::{HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
 
-use super::profile::TemplateField;
+/// One header: `["name", "value"]`, or `["name"]` for a field that the request fills or omits (`host`,
+/// `cookie`, `referer`, `origin`, `content-length`, `content-type`, client hints that need Accept-CH).
+/// The value `{site}` is replaced by the request's sec-fetch-site.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<String>", into = "Vec<String>")]
+pub struct TemplateField {
+    /// The name, in HTTP/1.1 wire case.
+    pub name: String,
+    /// The value, or `None` if the request fills it.
+    pub value: Option<String>,
+}
+
+impl TryFrom<Vec<String>> for TemplateField {
+    type Error = String;
+
+    fn try_from(parts: Vec<String>) -> Result<Self, String> {
+        let mut parts = parts.into_iter();
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(name), value, None) if HeaderName::from_bytes(name.as_bytes()).is_ok() => {
+                Ok(Self { name, value })
+            }
+            (Some(name), _, None) => Err(format!("`{}` is not a header name", name.escape_debug())),
+            _ => Err("a field is [\"name\", \"value\"] or [\"name\"]".to_owned()),
+        }
+    }
+}
+
+impl From<TemplateField> for Vec<String> {
+    fn from(field: TemplateField) -> Self {
+        std::iter::once(field.name).chain(field.value).collect()
+    }
+}
 
 /// A compiled header field.
 #[derive(Clone, Debug)]

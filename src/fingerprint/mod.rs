@@ -16,6 +16,7 @@ pub(crate) mod hpack_tables;
 pub mod ja;
 mod languages;
 pub mod lint;
+mod load;
 pub mod profile;
 #[cfg(test)]
 pub(crate) mod sample;

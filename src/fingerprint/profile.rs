@@ -4,18 +4,13 @@ mod http2;
 mod tls;
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
-use super::derive;
 use super::header_template::{CompiledField, TemplateCache};
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
 use crate::request::Context;
-use crate::toml_file;
 
+pub use super::header_template::TemplateField;
 pub use http2::{Hpack, Http2, Huffman, Priority};
 pub use tls::{Alps, GreaseLayout, GreasePosition, Resumption, Tls};
 
@@ -173,131 +168,7 @@ impl HeaderTemplate {
     }
 }
 
-/// One header: `["name", "value"]`, or `["name"]` for a field that the request fills or omits (`host`,
-/// `cookie`, `referer`, `origin`, `content-length`, `content-type`, client hints that need Accept-CH).
-/// The value `{site}` is replaced by the request's sec-fetch-site.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<String>", into = "Vec<String>")]
-pub struct TemplateField {
-    /// The name, in HTTP/1.1 wire case.
-    pub name: String,
-    /// The value, or `None` if the request fills it.
-    pub value: Option<String>,
-}
-
-impl TryFrom<Vec<String>> for TemplateField {
-    type Error = String;
-
-    fn try_from(parts: Vec<String>) -> Result<Self, String> {
-        let mut parts = parts.into_iter();
-        match (parts.next(), parts.next(), parts.next()) {
-            (Some(name), value, None) if http::HeaderName::from_bytes(name.as_bytes()).is_ok() => {
-                Ok(Self { name, value })
-            }
-            (Some(name), _, None) => Err(format!("`{}` is not a header name", name.escape_debug())),
-            _ => Err("a field is [\"name\", \"value\"] or [\"name\"]".to_owned()),
-        }
-    }
-}
-
-impl From<TemplateField> for Vec<String> {
-    fn from(field: TemplateField) -> Self {
-        std::iter::once(field.name).chain(field.value).collect()
-    }
-}
-
 impl Profile {
-    /// Parses a profile from TOML. `origin` names the source in errors. A text with `derive_from` is
-    /// completed from the shipped profile of that name.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Profile`] with `origin`, the line and the key.
-    pub fn from_toml(text: &str, origin: &str) -> Result<Self> {
-        if derive::is_derived(text) {
-            return derive::resolve(text, origin);
-        }
-        let profile: Self = toml::from_str(text).map_err(|cause| {
-            Error::new(ErrorKind::Profile, toml_file::format_parse_error(text, origin, &cause))
-        })?;
-        if profile.schema != SCHEMA {
-            return Err(Error::new(
-                ErrorKind::Profile,
-                format!("{origin}: schema is {}, this build reads {SCHEMA}", profile.schema),
-            ));
-        }
-        Ok(profile)
-    }
-
-    /// Reads a profile from a file.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Io`] when the file cannot be read, [`ErrorKind::Profile`] when it is invalid.
-    pub fn from_file(path: &Path) -> Result<Self> {
-        let origin = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|cause| {
-            Error::new(ErrorKind::Io, format!("could not read the browser profile {origin}"))
-                .with_source(cause)
-        })?;
-        Self::from_toml(&text, &origin)
-    }
-
-    /// Formats the profile as self-contained TOML without comments. Parsing it returns an equal profile.
-    ///
-    /// # Panics
-    /// Never: TOML can represent every field of a profile.
-    #[must_use]
-    pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("TOML can represent every field of a profile")
-    }
-
-    /// The profiles shipped in this build, by name.
-    ///
-    /// # Panics
-    /// Never: a test parses every shipped profile.
-    #[must_use]
-    pub fn shipped() -> Vec<Arc<Self>> {
-        (0..SHIPPED.len()).map(|at| load_shipped(at).expect("a test parses every shipped profile")).collect()
-    }
-
-    /// Returns the shipped profile called `name`, or reads the file `name` if it
-    /// [names a file](Self::is_file).
-    ///
-    /// # Errors
-    /// As [`named`](Self::named) and [`from_file`](Self::from_file).
-    pub fn find(name: &str) -> Result<Arc<Self>> {
-        if Self::is_file(name) { Self::from_file(Path::new(name)).map(Arc::new) } else { Self::named(name) }
-    }
-
-    /// Whether `name` names a file: it ends in `.toml` or contains a `/`.
-    #[must_use]
-    pub fn is_file(name: &str) -> bool {
-        Path::new(name).extension().is_some_and(|extension| extension == "toml") || name.contains('/')
-    }
-
-    /// Returns the shipped profile called `name`.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Profile`] with a hint that lists the shipped profiles.
-    pub fn named(name: &str) -> Result<Arc<Self>> {
-        SHIPPED
-            .iter()
-            .position(|(other, _)| *other == name)
-            .ok_or_else(|| unknown_profile_error(name))
-            .and_then(load_shipped)
-    }
-
-    /// Returns the TOML text of the shipped profile called `name`, including comments.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Profile`] with a hint that lists the shipped profiles.
-    pub fn shipped_text(name: &str) -> Result<&'static str> {
-        SHIPPED
-            .iter()
-            .find(|(other, _)| *other == name)
-            .map(|(_, text)| *text)
-            .ok_or_else(|| unknown_profile_error(name))
-    }
-
     /// The major version of the browser.
     #[must_use]
     pub fn major(&self) -> Option<u32> {
@@ -330,35 +201,6 @@ pub fn major(version: &str) -> Option<u32> {
     version.split_whitespace().find_map(|word| word.split_once('.')?.0.parse().ok())
 }
 
-/// Loads a shipped profile once per process: five profiles derive from the same base.
-fn load_shipped(at: usize) -> Result<Arc<Profile>> {
-    if let Some(profile) = LOADED[at].get() {
-        return Ok(Arc::clone(profile));
-    }
-    let (name, text) = SHIPPED[at];
-    let profile = Arc::new(Profile::from_toml(text, name)?);
-    // Another thread may have initialized it first; both values are equal.
-    Ok(Arc::clone(LOADED[at].get_or_init(|| profile)))
-}
-
-static LOADED: [OnceLock<Arc<Profile>>; SHIPPED.len()] = [const { OnceLock::new() }; SHIPPED.len()];
-
-fn unknown_profile_error(name: &str) -> Error {
-    let names: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
-    Error::new(ErrorKind::Profile, format!("unknown browser profile `{}`", name.escape_debug()))
-        .with_hint(format!("use a shipped profile: {}; or the path of a .toml file", names.join(", ")))
-}
-
-const SHIPPED: &[(&str, &str)] = &[
-    ("plain", include_str!("../../profiles/browsers/plain.toml")),
-    ("chrome-156-linux", include_str!("../../profiles/browsers/chrome-156-linux.toml")),
-    ("google-chrome-156-linux", include_str!("../../profiles/browsers/google-chrome-156-linux.toml")),
-    ("google-chrome-156-windows", include_str!("../../profiles/browsers/google-chrome-156-windows.toml")),
-    ("google-chrome-156-macos", include_str!("../../profiles/browsers/google-chrome-156-macos.toml")),
-    ("google-chrome-156-android", include_str!("../../profiles/browsers/google-chrome-156-android.toml")),
-    ("edge-156-windows", include_str!("../../profiles/browsers/edge-156-windows.toml")),
-];
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -370,13 +212,6 @@ mod tests {
         for profile in Profile::shipped() {
             let text = profile.to_toml();
             assert_eq!(Profile::from_toml(&text, &profile.name).unwrap(), *profile);
-        }
-    }
-
-    #[test]
-    fn shipped_profiles_have_the_name_they_are_listed_under() {
-        for (name, _) in SHIPPED {
-            assert_eq!(Profile::named(name).unwrap().name, *name);
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::cooldown::{Cooldown, CooldownPolicy, CooldownState};
 use crate::error_kind::ErrorKind;
 
 /// The circuit breaker of one host on one tier. Faults open it. Any response closes it: a block is a response
@@ -12,16 +13,8 @@ use crate::error_kind::ErrorKind;
 pub(super) struct Breaker {
     /// Faults in a row.
     faults: u32,
-    open: Option<OpenState>,
-}
-
-#[derive(Debug)]
-struct OpenState {
-    until: Instant,
-    open_for: Duration,
-    kind: ErrorKind,
-    /// Whether a probe is running.
-    is_probing: bool,
+    /// The cooldown of an open circuit, and the fault that opened it.
+    open: Option<(Cooldown, ErrorKind)>,
 }
 
 /// The state of a circuit breaker.
@@ -56,28 +49,26 @@ pub(crate) struct BreakerOpened {
 impl Breaker {
     /// Returns the state at `now`.
     pub(super) fn state(&self, now: Instant) -> BreakerState {
-        match &self.open {
-            None => BreakerState::Closed,
-            Some(open) if !open.is_probing && open.until <= now => BreakerState::HalfOpen,
-            Some(open) => BreakerState::Open(OpenReason {
-                kind: open.kind,
-                faults: self.faults,
-                wait: open.until.saturating_duration_since(now),
-            }),
+        let Some((cooldown, kind)) = self.open else { return BreakerState::Closed };
+        let open = |wait| BreakerState::Open(OpenReason { kind, faults: self.faults, wait });
+        match cooldown.state(now) {
+            CooldownState::ProbeDue => BreakerState::HalfOpen,
+            CooldownState::Probing => open(Duration::ZERO),
+            CooldownState::Waiting(wait) => open(wait),
         }
     }
 
     /// Records that the probe is sent.
-    pub(super) fn begin_probe(&mut self) {
-        if let Some(open) = &mut self.open {
-            open.is_probing = true;
+    pub(super) fn begin_probe(&mut self, now: Instant) {
+        if let Some((cooldown, _)) = &mut self.open {
+            cooldown.begin_probe(now);
         }
     }
 
     /// Records that the probe ended without a result.
     pub(super) fn cancel_probe(&mut self) {
-        if let Some(open) = &mut self.open {
-            open.is_probing = false;
+        if let Some((cooldown, _)) = &mut self.open {
+            cooldown.cancel_probe();
         }
     }
 
@@ -88,11 +79,13 @@ impl Breaker {
 
     /// Adopts a circuit that another process opened.
     pub(super) fn import(&mut self, opened: BreakerOpened, now: Instant) {
-        let until = now + opened.wait.min(MAX_COOLDOWN);
-        if self.open.as_ref().is_none_or(|open| !open.is_probing && open.until < until) {
-            let cooldown = opened.open_for.clamp(FIRST_COOLDOWN, MAX_COOLDOWN);
+        let imported = COOLDOWNS.resume(opened.wait, opened.open_for, now);
+        let is_later = self.open.is_none_or(|(own, _)| {
+            own.state(now) != CooldownState::Probing && own.until() < imported.until()
+        });
+        if is_later {
             self.faults = self.faults.max(opened.faults);
-            self.open = Some(OpenState { until, open_for: cooldown, kind: opened.kind, is_probing: false });
+            self.open = Some((imported, opened.kind));
         }
     }
 
@@ -104,22 +97,22 @@ impl Breaker {
         now: Instant,
     ) -> Option<BreakerOpened> {
         self.faults = self.faults.saturating_add(1);
-        let cooldown = match &self.open {
-            Some(open) if probe => (open.open_for * 2).min(MAX_COOLDOWN),
-            None if self.faults >= FAULT_THRESHOLD => FIRST_COOLDOWN,
+        let cooldown = match self.open {
+            Some((cooldown, _)) if probe => cooldown.doubled(now),
+            None if self.faults >= FAULT_THRESHOLD => COOLDOWNS.begin(now),
             // Too few faults yet, or a request that began before the circuit opened.
             _ => return None,
         };
-        self.open = Some(OpenState { until: now + cooldown, open_for: cooldown, kind, is_probing: false });
-        Some(BreakerOpened { kind, faults: self.faults, wait: cooldown, open_for: cooldown })
+        self.open = Some((cooldown, kind));
+        let lasts = cooldown.length();
+        Some(BreakerOpened { kind, faults: self.faults, wait: lasts, open_for: lasts })
     }
 }
 
 /// The number of faults in a row that opens the circuit.
 const FAULT_THRESHOLD: u32 = 5;
-/// The first cooldown. Each probe that fails doubles it.
-const FIRST_COOLDOWN: Duration = Duration::from_secs(10);
-const MAX_COOLDOWN: Duration = Duration::from_secs(300);
+static COOLDOWNS: CooldownPolicy =
+    CooldownPolicy { first: Duration::from_secs(10), max: Duration::from_secs(300), probe_timeout: None };
 
 #[cfg(test)]
 mod tests {
@@ -160,7 +153,7 @@ mod tests {
             assert!(matches!(breaker.state(now + seconds(wait) / 2), BreakerState::Open(_)));
             now += seconds(wait);
             assert_eq!(breaker.state(now), BreakerState::HalfOpen, "{wait}");
-            breaker.begin_probe();
+            breaker.begin_probe(now);
             assert!(
                 matches!(breaker.state(now), BreakerState::Open(reason) if reason.wait.is_zero()),
                 "one at a time"
@@ -168,10 +161,10 @@ mod tests {
             breaker.record_fault(KIND, true, now);
         }
         now += seconds(300);
-        breaker.begin_probe();
+        breaker.begin_probe(now);
         breaker.cancel_probe();
         assert_eq!(breaker.state(now), BreakerState::HalfOpen, "a dropped probe allows the next one");
-        breaker.begin_probe();
+        breaker.begin_probe(now);
         breaker.record_success();
         assert_eq!(breaker.state(now), BreakerState::Closed);
         fail(&mut breaker, 4, now);
@@ -193,14 +186,14 @@ mod tests {
             BreakerState::Open(OpenReason { kind: KIND, faults: 7, wait: seconds(1) })
         );
         assert_eq!(breaker.state(now + seconds(40)), BreakerState::HalfOpen);
-        breaker.begin_probe();
+        breaker.begin_probe(now + seconds(40));
         breaker.import(imported, now + seconds(40));
         let opened = breaker.record_fault(KIND, true, now + seconds(41)).unwrap();
         assert_eq!((opened.faults, opened.open_for), (8, seconds(160)), "the probe's outcome decides");
         assert!(breaker.record_success() && !breaker.record_success());
         breaker.import(BreakerOpened { wait: Duration::MAX, open_for: Duration::ZERO, ..imported }, now);
         assert!(
-            matches!(breaker.state(now), BreakerState::Open(reason) if reason.wait == MAX_COOLDOWN),
+            matches!(breaker.state(now), BreakerState::Open(reason) if reason.wait == COOLDOWNS.max),
             "a wrong clock"
         );
     }

@@ -138,7 +138,7 @@ impl HostState {
         self.in_flight += 1;
         self.last_started = Some(now);
         if is_probe {
-            self.breaker(request.tier).begin_probe();
+            self.breaker(request.tier).begin_probe(now);
         }
         Admission::Granted { is_probe }
     }

@@ -15,7 +15,9 @@ use crate::net::fetch_metadata::RedirectChain;
 use crate::net::headers::{self, HeaderContext};
 use crate::request::Request;
 use crate::retry::RetryPolicy;
-use crate::router::policy::{self, Action, Alternatives, AttemptCounters, AttemptOutcome, EscalationPolicy};
+use crate::router::policy::{
+    self, Action, Alternatives, AttemptCounters, AttemptOutcome, EscalationPolicy, Facts,
+};
 use crate::tier::Tier;
 use crate::verdict::Verdict;
 
@@ -45,7 +47,9 @@ pub fn simulate_policy(ends: &[AttemptEnd]) -> (u32, Tier) {
             }
             AttemptEnd::Failure(kind) => AttemptOutcome::Failed(*kind),
         };
-        let action = policy::decide(&escalation, alternatives, &counters, &outcome, 0.5);
+        let facts =
+            Facts { counters: &counters, outcome, alternatives, known_tier: None, known_profile: None };
+        let action = policy::next(&escalation, &facts, 0.5);
         counters.count_action(&action);
         match action {
             Action::Escalate { to, .. } => tier = to,
@@ -53,7 +57,8 @@ pub fn simulate_policy(ends: &[AttemptEnd]) -> (u32, Tier) {
             Action::Retry { .. }
             | Action::RetryAfter { .. }
             | Action::RenewSession { .. }
-            | Action::SwitchProxy { .. } => {}
+            | Action::SwitchProxy { .. }
+            | Action::RestoreProfile { .. } => {}
         }
     }
     (counters.attempts, counters.tier)

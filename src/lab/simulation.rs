@@ -28,7 +28,7 @@ use crate::request::{Request, parse_url};
 use crate::response::{Body, HttpVersion, RawResponse};
 use crate::retry::RetryPolicy;
 use crate::robots;
-use crate::router::{BodySink, EscalationPolicy, FetchPlan, IdentityPair, Router};
+use crate::router::{BodySink, EscalationPolicy, FetchPlan, FirstIdentities, IdentityPair, Router};
 use crate::sync::lock_unpoisoned;
 use crate::tier::Tier;
 use crate::transport::{AttemptRequest, Transport};
@@ -159,7 +159,6 @@ pub async fn simulate_week(strategy: Strategy) -> Result<SimulationCost> {
         let plan = FetchPlan {
             request: &request,
             site_section: &site_section,
-            identities: &identities,
             limits: &limits,
             policy,
             render: &render,
@@ -171,9 +170,9 @@ pub async fn simulate_week(strategy: Strategy) -> Result<SimulationCost> {
             identity_source: None,
             observer: None,
             sent_request: None,
-            probe_fallback: None,
         };
-        let (result, trace) = router.run(&plan).await;
+        let first = FirstIdentities { identities: Arc::clone(&identities), probe_fallback: None };
+        let (result, trace) = router.run(&plan, first).await;
         let mut cost = site.cost();
         cost.fetches += 1;
         if result.is_ok() {
@@ -186,17 +185,17 @@ pub async fn simulate_week(strategy: Strategy) -> Result<SimulationCost> {
     Ok(cost)
 }
 
-fn identity_pair() -> Result<IdentityPair> {
+fn identity_pair() -> Result<Arc<IdentityPair>> {
     let browser = Identity::new("default", Profile::named("chrome-156-linux")?, None);
     let memory_key = SavedIdentityKey::new(None, &browser);
     let plain = Identity::new("default", Profile::named("plain")?, None);
-    Ok(IdentityPair {
+    Ok(Arc::new(IdentityPair {
         plain,
         browser,
         memory_key: Some(memory_key),
         proxy_session: None,
         is_direct_fallback: false,
-    })
+    }))
 }
 
 /// The simulated site: its clock, the cost so far, and the clearances with their expiry.

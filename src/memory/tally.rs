@@ -1,6 +1,10 @@
 //! Counts how often a tier worked, and tells whether it still does. Pure: the caller passes the time.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
+
+use crate::cooldown::CooldownPolicy;
 
 /// Pages and refusals of one tier mode in one site section. All times are seconds since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -76,7 +80,7 @@ impl DecayingTally {
         if self.streak == 0 || self.good > self.bad {
             return TierStatus::Works;
         }
-        let wait = RETRY_AFTER.saturating_mul(1 << (self.streak - 1).min(8)).min(MAX_RETRY_AFTER);
+        let wait = i64::try_from(RETRY_INTERVALS.length(self.streak).as_secs()).unwrap_or(i64::MAX);
         TierStatus::Refused { retry_at: self.refused.saturating_add(wait) }
     }
 
@@ -117,10 +121,12 @@ const HALF_LIFE: f64 = 86_400.0;
 const MAX_WEIGHT: f64 = 4.0;
 /// Below this weight the status is unknown: two days after a single result, four after many.
 const MIN_WEIGHT: f64 = 0.25;
-/// How long after a refusal a cheaper tier is probed, in seconds: an hour, then two, four, …
-const RETRY_AFTER: i64 = 60 * 60;
-/// Maximum time between two probes, in seconds: 12 hours.
-const MAX_RETRY_AFTER: i64 = 12 * 60 * 60;
+/// How long after a refusal a cheaper tier is probed: an hour, then two, four, …
+const RETRY_INTERVALS: CooldownPolicy = CooldownPolicy {
+    first: Duration::from_secs(60 * 60),
+    max: Duration::from_secs(12 * 60 * 60),
+    probe_timeout: None,
+};
 /// Refusals within this many seconds count once, because the fetches ran concurrently: five minutes.
 const BURST_WINDOW: i64 = 5 * 60;
 
@@ -151,7 +157,7 @@ mod tests {
     fn a_tier_works_until_it_is_refused_and_again_after_one_page() {
         assert_eq!(DecayingTally::default().status(NOW), TierStatus::Unknown);
         assert_eq!(tally_of(&[(0, true)]).status(NOW), TierStatus::Works);
-        assert_eq!(retry_delay(tally_of(&[(0, false)]).status(NOW)), Some(RETRY_AFTER));
+        assert_eq!(retry_delay(tally_of(&[(0, false)]).status(NOW)), Some(3600));
         assert_eq!(tally_of(&[(0, false), (1, false), (2, true)]).status(NOW + 2), TierStatus::Works);
     }
 
@@ -177,10 +183,7 @@ mod tests {
         assert_eq!(hours(&[0, 1, 2, BURST_WINDOW - 1]), 1);
         assert_eq!(hours(&[0, BURST_WINDOW]), 2);
         assert_eq!(hours(&[0, BURST_WINDOW, BURST_WINDOW + 1, 2 * BURST_WINDOW]), 4);
-        assert_eq!(
-            hours(&(0..40).map(|burst| burst * BURST_WINDOW).collect::<Vec<_>>()),
-            MAX_RETRY_AFTER / 3600
-        );
+        assert_eq!(hours(&(0..40).map(|burst| burst * BURST_WINDOW).collect::<Vec<_>>()), 12);
     }
 
     #[test]

@@ -24,6 +24,7 @@ use super::headers::WireHeaders;
 use super::http2::{FrameRewriter, HeadersTicket, PendingHeaders, TICKET_HEADER, UnreadResponse};
 use super::io::read_limit::{LimitedReader, ReadLimit};
 use super::tls::BoxIo;
+use crate::address_rule::AddressSpace;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::fingerprint::Profile;
@@ -40,6 +41,8 @@ pub(crate) struct Http1Sender {
     read_limit: ReadLimit,
     /// The maximum size of the response headers, including those of interim responses.
     max_head_bytes: usize,
+    /// The kind of address that the connection leads to.
+    pub(crate) space: AddressSpace,
 }
 
 impl Http1Sender {
@@ -63,6 +66,8 @@ pub(crate) struct Http2Sender {
     sender: h2::SendRequest<WireBody>,
     pending_headers: PendingHeaders,
     profile: Arc<Profile>,
+    /// The kind of address that the connection leads to.
+    pub(crate) space: AddressSpace,
 }
 
 impl Http2Sender {
@@ -82,7 +87,7 @@ pub(crate) enum SendError {
 
 /// Starts HTTP/1.1 on `io`. The permit is held for as long as the connection is open.
 pub(crate) async fn handshake_http1(
-    io: BoxIo,
+    (io, space): (BoxIo, AddressSpace),
     limits: &Limits,
     permit: OwnedSemaphorePermit,
 ) -> Result<Http1Sender> {
@@ -103,13 +108,13 @@ pub(crate) async fn handshake_http1(
         }
         drop(permit);
     });
-    Ok(Http1Sender { sender, read_limit, max_head_bytes: max_head.saturating_mul(MAX_HEADS) })
+    Ok(Http1Sender { sender, read_limit, max_head_bytes: max_head.saturating_mul(MAX_HEADS), space })
 }
 
 /// Starts HTTP/2 on `io` with the profile's preface. The permit is held for as long as the connection is
 /// open.
 pub(crate) async fn handshake_http2(
-    io: BoxIo,
+    (io, space): (BoxIo, AddressSpace),
     profile: &Arc<Profile>,
     permit: OwnedSemaphorePermit,
 ) -> Result<Http2Sender> {
@@ -127,7 +132,7 @@ pub(crate) async fn handshake_http2(
         }
         drop(permit);
     });
-    Ok(Http2Sender { sender, pending_headers, profile: Arc::clone(profile) })
+    Ok(Http2Sender { sender, pending_headers, profile: Arc::clone(profile), space })
 }
 
 fn http2_options(profile: &Http2) -> Http2Options {

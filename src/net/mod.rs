@@ -27,6 +27,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 use wreq_proto::body::Incoming;
 
+use crate::address_rule::AddressSpace;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::fingerprint::profile::WireProtocol;
@@ -38,16 +39,16 @@ use crate::response::{Body, BodyStream, HttpVersion, RawResponse, Redirect, Sent
 use crate::tier::Tier;
 use crate::trace::Timings;
 
-pub(crate) use connect::{ConnectTarget, Connector, private_address_error};
+pub use connect::is_private_literal;
+pub(crate) use connect::{ConnectTarget, Connector, is_private_address_error, private_address_error};
 pub(crate) use dns::Overrides;
 pub(crate) use roots::find_system_bundle as system_roots;
-pub(crate) use tls::TrustConfig;
+pub(crate) use tls::{BoxIo, TrustConfig};
 
 #[cfg(feature = "browser")]
 pub(crate) use {
     connect::http_proxy::{authorization_header as proxy_authorization, refusal_error as refused_by_proxy},
     io::metered::Metered,
-    tls::BoxIo,
 };
 
 use exchange::SendError;
@@ -154,8 +155,6 @@ impl HttpClient {
         let mut redirects: Vec<Redirect> = Vec::new();
         let mut visited: Vec<VisitedRequest> = Vec::new();
         let mut timings = Timings::default();
-        // The first URL may be private. If it is not, its redirects must not lead to a private address.
-        let mut requires_public = false;
         loop {
             let jar = call.identity.jar();
             let cookies = jar.pairs(&request.url);
@@ -166,13 +165,7 @@ impl HttpClient {
                 return Err(redirect_loop_error(&request.url, call.request));
             }
             let (response, checked_out) = self
-                .send_once(
-                    ClientRequest { request: &request, ..call },
-                    &chain,
-                    &cookies,
-                    requires_public,
-                    &mut timings,
-                )
+                .send_once(ClientRequest { request: &request, ..call }, &chain, &cookies, &mut timings)
                 .await
                 .map_err(|error| {
                     let error = error.with_url(&request.url);
@@ -194,14 +187,12 @@ impl HttpClient {
                     to = crate::redact::url(&next.url),
                     "redirected"
                 );
-                requires_public = self
-                    .connector
-                    .requires_public(call.identity.proxy_rules(), &call.request.url, call.limits)
-                    .await;
-                if requires_public
-                    && self.connector.is_private(call.identity.proxy_rules(), &next.url, call.limits).await
+                // A name is resolved, and its addresses checked, when it is connected to.
+                if self.connector.enforces(&next.address_rule)
+                    && self.connector.is_private_host(call.identity.proxy_rules(), &next.url)
                 {
-                    return Err(private_address_error(next.url.host_str().unwrap_or_default()));
+                    let error = private_address_error(next.url.host_str().unwrap_or_default());
+                    return Err(error.with_url(&next.url).mark_sent());
                 }
                 if let Some(hooks) = call.hooks {
                     hooks.before_request(&next.url).await.map_err(|error| error.with_url(&next.url))?;
@@ -250,7 +241,6 @@ impl HttpClient {
         call: ClientRequest<'_>,
         chain: &RedirectChain,
         cookies: &[(String, String)],
-        requires_public: bool,
         timings: &mut Timings,
     ) -> Result<PooledResponse> {
         let started = Instant::now();
@@ -261,11 +251,11 @@ impl HttpClient {
             && cookies.is_empty();
         let key = connection_key(&call, anonymous)?;
         let proxy = call.identity.proxy_rules().proxy(&call.request.url);
-        let target = ConnectTarget {
+        let mut target = ConnectTarget {
             host: &key.host,
             port: key.port,
             proxy,
-            requires_public,
+            requires_public: false,
             limits: call.limits,
             byte_counter: call.identity.byte_counter(),
             user_agent: call.identity.profile().browser.as_ref().map(|browser| browser.user_agent.as_str()),
@@ -273,6 +263,8 @@ impl HttpClient {
         let proxied = proxy.filter(|proxy| !key.tls && !proxy.scheme().is_socks());
         let mut fresh = false;
         loop {
+            // Decided by the connection of the first request, and so perhaps since the last round.
+            target.requires_public = self.connector.enforces(&call.request.address_rule);
             let pooled = if fresh { None } else { self.pool.checkout(&key) };
             let reused = pooled.is_some();
             let connection = match pooled {
@@ -283,6 +275,11 @@ impl HttpClient {
                     Box::pin(self.connect(call.identity, &key, &target, fresh, timings)).await?
                 }
             };
+            let connection = self.check_peer(&call, &key, connection)?;
+            if !chain.is_redirected() {
+                call.request.address_rule.decide(connection.space());
+            }
+            call.request.address_rule.record_peer(connection.space());
             let protocol = match (&connection, key.tls) {
                 (PooledConn::Http2(_), _) => WireProtocol::Http2,
                 (PooledConn::Http1(_), true) => WireProtocol::Http1,
@@ -335,6 +332,24 @@ impl HttpClient {
         }
     }
 
+    /// Returns the connection, unless the request may not be sent to its address.
+    fn check_peer(
+        &self,
+        call: &ClientRequest<'_>,
+        key: &ConnectionKey,
+        connection: PooledConn,
+    ) -> Result<PooledConn> {
+        let is_private = connection.space() == AddressSpace::Private;
+        if !is_private || !self.connector.enforces(&call.request.address_rule) {
+            return Ok(connection);
+        }
+        // Another fetch may use the connection again.
+        if let PooledConn::Http1(sender) = connection {
+            drop(self.pool.track_checked_out(key, sender));
+        }
+        Err(private_address_error(&key.host))
+    }
+
     async fn send(
         &self,
         connection: PooledConn,
@@ -373,15 +388,17 @@ impl HttpClient {
             PoolAdmission::Connect(permit) => permit,
             PoolAdmission::Reuse(connection) => return Ok(connection),
         };
-        let io = match target.proxy {
+        let (io, space) = match target.proxy {
             // An HTTP proxy takes the absolute URL instead of a tunnel.
             Some(proxy) if !key.tls && !proxy.scheme().is_socks() => {
-                self.connector.connect_to_proxy(target, proxy, timings).await?
+                self.connector.check_host(target)?;
+                let io = self.connector.connect_to_proxy(target, proxy, timings).await?;
+                (io, self.connector.space_of(target, None))
             }
-            _ => self.connector.open(target, timings).await?,
+            _ => self.connector.dial(target, timings).await?,
         };
         if !key.tls {
-            return Ok(PooledConn::Http1(exchange::handshake_http1(io, limits, permit).await?));
+            return Ok(PooledConn::Http1(exchange::handshake_http1((io, space), limits, permit).await?));
         }
         let started = Instant::now();
         let stream = self.tls.handshake(identity, &key.host, key.port, io, limits.tls).await?;
@@ -395,12 +412,13 @@ impl HttpClient {
             "TLS"
         );
         if stream.ssl().selected_alpn_protocol() == Some(b"h2") {
-            let sender = exchange::handshake_http2(Box::pin(stream), identity.profile(), permit).await?;
+            let stream = (Box::pin(stream) as BoxIo, space);
+            let sender = exchange::handshake_http2(stream, identity.profile(), permit).await?;
             self.pool.insert_shared(key, &sender);
             return Ok(PooledConn::Http2(sender));
         }
         self.pool.mark_http1_only(key);
-        Ok(PooledConn::Http1(exchange::handshake_http1(Box::pin(stream), limits, permit).await?))
+        Ok(PooledConn::Http1(exchange::handshake_http1((Box::pin(stream), space), limits, permit).await?))
     }
 }
 

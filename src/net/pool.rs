@@ -12,6 +12,7 @@ use tokio::sync::{Notify, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::exchange::{Http1Sender, Http2Sender};
+use crate::address_rule::AddressSpace;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::sync::lock_unpoisoned;
@@ -31,6 +32,16 @@ pub(crate) struct ConnectionKey {
 pub(crate) enum PooledConn {
     Http1(Http1Sender),
     Http2(Http2Sender),
+}
+
+impl PooledConn {
+    /// The kind of address that the connection leads to.
+    pub(crate) const fn space(&self) -> AddressSpace {
+        match self {
+            Self::Http1(sender) => sender.space,
+            Self::Http2(sender) => sender.space,
+        }
+    }
 }
 
 /// The result of a reservation.
@@ -331,7 +342,8 @@ mod tests {
         let PoolAdmission::Connect(permit) = admission else { panic!("a new connection was requested") };
         let (ours, theirs) = duplex(1 << 16);
         let profile = Profile::named("plain").expect("the profile is built in");
-        let sender = exchange::handshake_http2(Box::pin(ours), &profile, permit).await;
+        let sender =
+            exchange::handshake_http2((Box::pin(ours), AddressSpace::Public), &profile, permit).await;
         pool.insert_shared(&key(host), &sender.unwrap_or_else(|error| panic!("{error}")));
         theirs
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::stats::FaultSource;
+use crate::cooldown::{Cooldown, CooldownPolicy, CooldownState};
 
 /// The health of one endpoint. Faults of the proxy open the circuit. Unclear faults open it when they occur
 /// at several sites, or very often, with no answer between them.
@@ -15,15 +16,7 @@ pub(super) struct ProxyHealth {
     /// Unclear faults in a row, and the first distinct sites where they occurred.
     unclear_faults: u32,
     unclear_sites: Vec<String>,
-    open_circuit: Option<OpenCircuit>,
-}
-
-#[derive(Debug)]
-struct OpenCircuit {
-    until: Instant,
-    cooldown: Duration,
-    /// When the probe began.
-    probe_started: Option<Instant>,
+    open_circuit: Option<Cooldown>,
 }
 
 /// Whether the endpoint may be used.
@@ -38,29 +31,25 @@ pub(super) enum HealthState {
 
 impl ProxyHealth {
     pub(super) fn state(&self, now: Instant) -> HealthState {
-        let Some(open) = &self.open_circuit else { return HealthState::Healthy };
-        let probing =
-            open.probe_started.is_some_and(|since| now.saturating_duration_since(since) < PROBE_TIMEOUT);
-        if probing {
-            return HealthState::Down(Duration::ZERO);
-        }
-        match open.until.saturating_duration_since(now) {
-            Duration::ZERO => HealthState::ProbeDue,
-            wait => HealthState::Down(wait),
+        match self.open_circuit.map(|cooldown| cooldown.state(now)) {
+            None => HealthState::Healthy,
+            Some(CooldownState::ProbeDue) => HealthState::ProbeDue,
+            Some(CooldownState::Probing) => HealthState::Down(Duration::ZERO),
+            Some(CooldownState::Waiting(wait)) => HealthState::Down(wait),
         }
     }
 
     /// Records that a probe begins.
     pub(super) fn begin_probe(&mut self, now: Instant) {
         if let Some(open) = &mut self.open_circuit {
-            open.probe_started = Some(now);
+            open.begin_probe(now);
         }
     }
 
     /// Records that the probe ended without a result.
     pub(super) fn cancel_probe(&mut self) {
         if let Some(open) = &mut self.open_circuit {
-            open.probe_started = None;
+            open.cancel_probe();
         }
     }
 
@@ -91,13 +80,13 @@ impl ProxyHealth {
         let enough = self.faults >= FAULT_THRESHOLD
             || self.unclear_sites.len() >= SITE_THRESHOLD
             || self.unclear_faults >= UNCLEAR_THRESHOLD;
-        let cooldown = match &self.open_circuit {
-            Some(open) if probe => (open.cooldown * 2).min(MAX_COOLDOWN),
-            None if enough => FIRST_COOLDOWN,
+        let cooldown = match self.open_circuit {
+            Some(open) if probe => open.doubled(now),
+            None if enough => COOLDOWNS.begin(now),
             // Too few faults yet, or a request that began before the circuit opened.
             _ => return false,
         };
-        self.open_circuit = Some(OpenCircuit { until: now + cooldown, cooldown, probe_started: None });
+        self.open_circuit = Some(cooldown);
         true
     }
 }
@@ -108,11 +97,11 @@ const FAULT_THRESHOLD: u32 = 2;
 const SITE_THRESHOLD: usize = 3;
 /// The number of unclear faults in a row, at any sites, that opens the circuit.
 const UNCLEAR_THRESHOLD: u32 = 8;
-/// The first cooldown. Each probe that fails doubles it.
-const FIRST_COOLDOWN: Duration = Duration::from_secs(10);
-const MAX_COOLDOWN: Duration = Duration::from_secs(300);
-/// After this long without a result, another fetch may probe.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(120);
+static COOLDOWNS: CooldownPolicy = CooldownPolicy {
+    first: Duration::from_secs(10),
+    max: Duration::from_secs(300),
+    probe_timeout: Some(Duration::from_secs(120)),
+};
 
 #[cfg(test)]
 mod tests {
@@ -144,7 +133,7 @@ mod tests {
                     None => health.record_success(),
                 }
             }
-            let expected = if opens { HealthState::Down(FIRST_COOLDOWN) } else { HealthState::Healthy };
+            let expected = if opens { HealthState::Down(COOLDOWNS.first) } else { HealthState::Healthy };
             assert_eq!(health.state(now), expected, "{faults:?}");
         }
     }
@@ -175,7 +164,7 @@ mod tests {
         assert_eq!(health.state(now), HealthState::ProbeDue, "a dropped probe allows the next one");
         health.begin_probe(now);
         assert_eq!(
-            health.state(now + PROBE_TIMEOUT),
+            health.state(now + seconds(120)),
             HealthState::ProbeDue,
             "so does a probe without a result"
         );

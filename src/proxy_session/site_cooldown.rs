@@ -5,35 +5,35 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// By site: the end and the length of its cooldown.
+use crate::cooldown::{Cooldown, CooldownPolicy};
+
+/// The cooldown of each site.
 #[derive(Debug, Default)]
-pub(super) struct SiteCooldowns(HashMap<String, (Instant, Duration)>);
+pub(super) struct SiteCooldowns(HashMap<String, Cooldown>);
 
 impl SiteCooldowns {
     /// When the cooldown of `site` ends; `None` when the site may be requested.
     pub(super) fn until(&self, site: &str, now: Instant) -> Option<Instant> {
-        self.0.get(site).map(|(until, _)| *until).filter(|until| *until > now)
+        self.0.get(site).map(Cooldown::until).filter(|until| *until > now)
     }
 
     /// Records that `site` refused the endpoint. Each refusal in a row doubles the cooldown.
     pub(super) fn record_refusal(&mut self, site: &str, now: Instant) {
         if self.0.len() >= MAX_SITES && !self.0.contains_key(site) {
-            self.0.retain(|_, (until, _)| *until > now);
+            self.0.retain(|_, cooldown| cooldown.until() > now);
         }
         if self.0.len() >= MAX_SITES && !self.0.contains_key(site) {
             // All entries are cooling down: remove the one that ends first.
-            let next = self.0.iter().min_by_key(|(_, (until, _))| *until).map(|(site, _)| site.clone());
+            let next =
+                self.0.iter().min_by_key(|(_, cooldown)| cooldown.until()).map(|(site, _)| site.clone());
             next.map(|site| self.0.remove(&site));
         }
         match self.0.get_mut(site) {
             // The request began before the refusal that started this cooldown.
-            Some((until, _)) if *until > now => {}
-            Some((until, cooldown)) => {
-                *cooldown = (*cooldown * 2).min(MAX_COOLDOWN);
-                *until = now + *cooldown;
-            }
+            Some(cooldown) if cooldown.until() > now => {}
+            Some(cooldown) => *cooldown = cooldown.doubled(now),
             None => {
-                self.0.insert(site.to_owned(), (now + FIRST_COOLDOWN, FIRST_COOLDOWN));
+                self.0.insert(site.to_owned(), COOLDOWNS.begin(now));
             }
         }
     }
@@ -44,8 +44,8 @@ impl SiteCooldowns {
     }
 }
 
-const FIRST_COOLDOWN: Duration = Duration::from_secs(60);
-const MAX_COOLDOWN: Duration = Duration::from_secs(30 * 60);
+static COOLDOWNS: CooldownPolicy =
+    CooldownPolicy { first: Duration::from_secs(60), max: Duration::from_secs(30 * 60), probe_timeout: None };
 const MAX_SITES: usize = 512;
 
 #[cfg(test)]

@@ -15,12 +15,13 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span, info_span};
 use url::Url;
 
+use crate::address_rule::AddressRule;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::fingerprint::Profile;
 use crate::identity::Identity;
 use crate::limits::Limits;
-use crate::net::{ClientRequest, HttpClient, RequestHooks};
+use crate::net::{ClientRequest, HttpClient, RequestHooks, is_private_address_error};
 use crate::proxy::ProxyRules;
 use crate::redact;
 use crate::request::Request;
@@ -74,17 +75,18 @@ impl RobotsCache {
         Self { client, plain, identities: Mutex::default(), origins: Mutex::default() }
     }
 
-    /// Returns the robots.txt of `url`'s origin. Fetches it through `route`, within `limits`, when it is not
-    /// cached. Calls `hooks` before each request.
+    /// Returns the robots.txt of `url`'s origin. Fetches it through `route`, within `limits` and under `rule`, when it
+    /// is not cached. Calls `hooks` before each request.
     ///
     /// # Errors
-    /// The errors of `hooks`, of the proxy, and of the caller's settings. A failure of the site is
-    /// [`RobotsEntry::Unreachable`].
+    /// The errors of `hooks`, of the proxy, and of the caller's settings, and an address of the origin that `rule`
+    /// forbids. A failure of the site is [`RobotsEntry::Unreachable`].
     pub(crate) async fn lookup(
         &self,
         url: &Url,
         route: &ProxyRules,
         limits: &Limits,
+        rule: Arc<AddressRule>,
         hooks: &dyn RequestHooks,
     ) -> Result<RobotsLookup> {
         let file_url = robotxt::robots_url(url).map_err(|cause| {
@@ -97,7 +99,8 @@ impl RobotsCache {
             return Ok(RobotsLookup { entry: Arc::clone(&cached.entry), url: file_url, retry_after: None });
         }
         hooks.before_request(&file_url).await?;
-        let fetched = self.fetch(&file_url, route, limits, hooks).await?;
+        let request = Request { address_rule: rule, ..Request::get(file_url.clone()) };
+        let fetched = self.fetch(request, route, limits, hooks).await?;
         let now = Instant::now();
         let fresh = match (&fetched.entry, &*cached) {
             // The previous rules are better than treating the whole site as disallowed.
@@ -121,12 +124,12 @@ impl RobotsCache {
 
     async fn fetch(
         &self,
-        file_url: &Url,
+        mut request: Request,
         route: &ProxyRules,
         limits: &Limits,
         hooks: &dyn RequestHooks,
     ) -> Result<RobotsResponse> {
-        let mut request = Request::get(file_url.clone());
+        let file_url = request.url.clone();
         request.removed.push(header::COOKIE);
         let limits = Limits {
             http_total: limits.http_total.min(MAX_TIME),
@@ -148,7 +151,7 @@ impl RobotsCache {
             "robots",
             otel.kind = "client",
             http.request.method = "GET",
-            url.full = redact::without_credentials_and_query(file_url),
+            url.full = redact::without_credentials_and_query(&file_url),
             server.address = file_url.host_str(),
             server.port = file_url.port_or_known_default().map(i64::from),
             http.response.status_code = Empty,
@@ -164,6 +167,8 @@ impl RobotsCache {
         };
         let (entry, lifetime, retry_after) = match request_future.instrument(span).await {
             Ok(result) => result,
+            // The whole origin is private. This is not stored: another fetch may read the file.
+            Err(error) if is_private_address_error(&error) && !error.was_sent() => return Err(error),
             Err(error) => (RobotsEntry::from_error(error)?, entry::MIN_LIFETIME, None),
         };
         let lifetime =

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::IdentityPair;
+use super::identities::IdentityPair;
 use super::policy::Alternatives;
 use crate::error::Result;
 

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use http::HeaderMap;
 
 use super::clearance::BrowserPass;
-use super::policy::{self, Action, AttemptCounters};
+use super::identities::IdentityPair;
+use super::policy::EscalationPolicy;
+use super::response::ClassifiedResponse;
+use super::services::Router;
 use super::state::{BrowserVisit, FetchState};
-use super::{ClassifiedResponse, EscalationPolicy, FetchPlan, IdentityPair, Router, attempt_outcome};
 use crate::error::Result;
 use crate::memory::{AttemptSample, Clearance, ProfileDecision, SiteSection, TierQuery};
 use crate::request::Request;
@@ -23,28 +25,30 @@ impl Router {
 
     /// Sets the start tier from the host memory, once. Raises it if the identity got a clearance since then. Returns
     /// whether the host is browser-only.
-    pub(super) fn choose_start_tier(&self, plan: &FetchPlan<'_>, state: &mut FetchState) -> bool {
-        let (policy, top, host) = (plan.policy, plan.policy.highest_tier(), plan.host());
-        let (identities, section) = (plan.identities, plan.site_section);
-        let stored = self.memory.clearance(plan.identity_key(), host);
-        let jar = || identities.browser.jar().list();
+    pub(super) fn choose_start_tier(&self, fetch: &mut FetchState<'_>) -> bool {
+        let plan = fetch.plan;
+        let (policy, top, host, section) =
+            (plan.policy, plan.policy.highest_tier(), plan.host(), plan.site_section);
+        let stored = self.memory.clearance(fetch.identity_key(), host);
+        let jar = || fetch.identities().browser.jar().list();
         let is_expired =
             stored.as_ref().is_some_and(|stored| stored.clearance.is_expired(host, self.memory.now(), jar));
         let (is_browser_only, cleared) =
             stored.map_or((false, false), |stored| (!stored.is_portable, stored.is_portable && !is_expired));
+        let state = &mut fetch.current;
         if is_expired && state.known_tier.is_none() {
             tracing::info!(host, "clearance expired");
         }
         if is_browser_only {
             state.known_tier = Some(top);
             state.tier = Tier::Browser.clamp(policy.min, top);
-        } else if state.known_tier.is_none() && plan.probe_fallback.is_some() {
+        } else if state.known_tier.is_none() && state.probe_fallback.is_some() {
             // The first request re-probes the default profile.
             state.tier = Tier::Impersonate.clamp(policy.min, top);
             state.known_tier = Some(state.tier);
         } else if state.known_tier.is_none() {
-            let start =
-                self.memory.start_tier(&section.site, &tier_query(section, identities, &policy, cleared));
+            let query = tier_query(section, &state.identities, &policy, cleared);
+            let start = self.memory.start_tier(&section.site, &query);
             // An unsafe request is not used as a probe.
             state.tier = if plan.request.method.is_safe() { start.tier } else { start.known };
             state.known_tier = Some(start.known);
@@ -58,16 +62,16 @@ impl Router {
     }
 
     /// Returns the sample under which the memory records the next attempt.
-    pub(super) fn attempt_sample(&self, plan: &FetchPlan<'_>, tier: Tier) -> AttemptSample {
-        let stored = self.memory.clearance(plan.identity_key(), plan.host());
+    pub(super) fn attempt_sample(&self, fetch: &FetchState<'_>) -> AttemptSample {
+        let stored = self.memory.clearance(fetch.identity_key(), fetch.plan.host());
         let cleared = stored.is_some_and(|stored| !stored.clearance.cookies.is_empty());
-        let profile = plan.identities.for_tier(tier).profile().name.clone();
-        AttemptSample { section: Arc::clone(plan.site_section), tier, cleared, profile }
+        let profile = fetch.identity().profile().name.clone();
+        AttemptSample { section: Arc::clone(fetch.plan.site_section), tier: fetch.tier(), cleared, profile }
     }
 
     /// Records an attempt that was genuine or refused. Other outcomes say nothing about the tier.
-    pub(super) fn record_attempt(&self, sample: AttemptSample, outcome: &Result<ClassifiedResponse>) {
-        let Ok(response) = outcome else { return };
+    pub(super) fn record_attempt(&self, fetch: &mut FetchState<'_>, outcome: &Result<ClassifiedResponse>) {
+        let (Ok(response), Some(sample)) = (outcome, fetch.current.sample.take()) else { return };
         if response.verdict.is_genuine() {
             self.memory.record_attempt(sample, true);
         } else if response.verdict.kind.is_refusal() {
@@ -76,42 +80,38 @@ impl Router {
     }
 
     /// Records a genuine response. Runs before the next fetch gets the turn.
-    pub(super) fn record_success(
-        &self,
-        plan: &FetchPlan<'_>,
-        state: &FetchState,
-        response: &ClassifiedResponse,
-    ) {
-        let (identity, host, browser) = (plan.identity_key(), plan.host(), &plan.identities.browser);
+    pub(super) fn record_success(&self, fetch: &FetchState<'_>, response: &ClassifiedResponse) {
+        let (identity, host) = (fetch.identity_key(), fetch.plan.host());
+        let (browser, headers) = (&fetch.identities().browser, &response.raw.headers);
         let mut has_changed = false;
-        if state.tier == Tier::Impersonate {
+        if fetch.tier() == Tier::Impersonate {
             has_changed = self.memory.record_clearance_use(identity, host)
-                || response.headers.contains_key(http::header::SET_COOKIE)
+                || headers.contains_key(http::header::SET_COOKIE)
                     && self.memory.clearance(identity, host).is_some();
         }
         if let Some(BrowserVisit { pass: BrowserPass::Exclusive(turn), cookies_before: before, .. }) =
-            &state.visit
+            &fetch.current.visit
         {
             let after = browser.jar().list();
-            let earned = Clearance::from_visit(before, &after, host, &set_cookie_names(&response.headers));
+            let earned = Clearance::from_visit(before, &after, host, &set_cookie_names(headers));
             self.memory.record_clearance(identity, host, earned);
             has_changed = true;
             turn.mark_success();
         }
         if has_changed {
-            self.persist_clearance(plan);
+            self.persist_clearance(fetch);
         }
     }
 
     /// Records that the impersonate tier was refused with the newest clearance.
-    pub(super) fn record_clearance_refusal(&self, plan: &FetchPlan<'_>) {
-        if self.memory.record_clearance_refusal(plan.identity_key(), plan.host()) {
-            self.persist_clearance(plan);
+    pub(super) fn record_clearance_refusal(&self, fetch: &FetchState<'_>) {
+        if self.memory.record_clearance_refusal(fetch.identity_key(), fetch.plan.host()) {
+            self.persist_clearance(fetch);
         }
     }
 
-    fn persist_clearance(&self, plan: &FetchPlan<'_>) {
-        let identities = plan.identities;
+    fn persist_clearance(&self, fetch: &FetchState<'_>) {
+        let (plan, identities) = (fetch.plan, fetch.identities());
         if let Some(key) = &identities.memory_key {
             self.memory.save_identity(key, &identities.browser, plan.host(), &plan.request.cookie_names());
         }
@@ -140,48 +140,6 @@ impl Router {
         }
         let query = tier_query(section, identities, policy, false);
         self.memory.choose_profile(&section.site, &query, is_usable, request.method.is_safe())
-    }
-}
-
-impl FetchState {
-    /// Continues on the same tier with the profile that is known to pass. This happens if the re-probed default
-    /// profile is still blocked and the budget allows another attempt.
-    pub(super) fn fallback_after_profile_probe(
-        &self,
-        plan: &FetchPlan<'_>,
-        counters: &AttemptCounters,
-        action: Action,
-        outcome: &Result<ClassifiedResponse>,
-    ) -> Action {
-        match (plan.probe_fallback, outcome) {
-            (Some(other), Ok(response))
-                if self.tier == Tier::Impersonate && response.verdict.kind.is_refusal() =>
-            {
-                let name = &other.browser.profile().name;
-                let why = format!("probe: still {}; continuing as {name}", response.verdict);
-                let action = Action::Escalate { to: self.tier, why };
-                policy::within_budget(&plan.policy.budget, counters, action, &attempt_outcome(plan, outcome))
-            }
-            _ => action,
-        }
-    }
-
-    /// Continues on the tier that is known to work, if a probe of a lower tier was refused and the budget allows it.
-    pub(super) fn fallback_after_tier_probe(
-        &self,
-        plan: &FetchPlan<'_>,
-        counters: &AttemptCounters,
-        action: Action,
-        outcome: &Result<ClassifiedResponse>,
-    ) -> Action {
-        match (self.known_tier, outcome) {
-            (Some(known), Ok(response)) if self.tier < known && response.verdict.kind.is_refusal() => {
-                let action =
-                    Action::Escalate { to: known, why: format!("probe: still {}", response.verdict) };
-                policy::within_budget(&plan.policy.budget, counters, action, &attempt_outcome(plan, outcome))
-            }
-            _ => action,
-        }
     }
 }
 

@@ -42,6 +42,7 @@ impl EscalationPolicy {
 }
 
 /// How an attempt ended.
+#[derive(Clone, Copy)]
 pub(crate) enum AttemptOutcome<'a> {
     /// A response was received.
     Responded {
@@ -51,6 +52,17 @@ pub(crate) enum AttemptOutcome<'a> {
     },
     /// No response was received.
     Failed(ErrorKind),
+}
+
+/// What the policy knows about a fetch after an attempt.
+pub(crate) struct Facts<'a> {
+    pub(crate) counters: &'a AttemptCounters,
+    pub(crate) outcome: AttemptOutcome<'a>,
+    pub(crate) alternatives: Alternatives,
+    /// The tier that is known to work. An attempt on a lower tier is a probe.
+    pub(crate) known_tier: Option<Tier>,
+    /// The browser profile that is known to work, if the fetch probes another.
+    pub(crate) known_profile: Option<&'a str>,
 }
 
 /// The attempts and actions of a fetch so far, including the attempt just made.
@@ -112,6 +124,7 @@ impl AttemptCounters {
             Action::SwitchProxy { is_faulty: false, .. } => self.proxy_switches += 1,
             Action::RenewSession { .. } => self.session_renewals += 1,
             Action::Escalate { .. }
+            | Action::RestoreProfile { .. }
             | Action::Accept
             | Action::Blocked { .. }
             | Action::OutOfBudget { .. }
@@ -119,7 +132,10 @@ impl AttemptCounters {
         }
         if matches!(
             action,
-            Action::SwitchProxy { .. } | Action::RenewSession { .. } | Action::Escalate { .. }
+            Action::SwitchProxy { .. }
+                | Action::RenewSession { .. }
+                | Action::RestoreProfile { .. }
+                | Action::Escalate { .. }
         ) {
             (self.failure_retries, self.rate_limit_retries) = (0, 0);
         }
@@ -141,7 +157,9 @@ pub(crate) enum Action {
     /// Retry on the same tier with a fresh session at another proxy address. `is_faulty` means that the proxy caused
     /// it.
     SwitchProxy { is_faulty: bool, why: String },
-    /// Continue on the next tier.
+    /// Retry on the same tier with the browser profile that is known to work.
+    RestoreProfile { why: String },
+    /// Continue on a higher tier.
     Escalate { to: Tier, why: String },
     /// End as blocked: no allowed action is left.
     Blocked { hint: Option<String> },
@@ -166,28 +184,38 @@ impl Action {
             | Self::RetryAfter { why, .. }
             | Self::RenewSession { why }
             | Self::SwitchProxy { why, .. }
+            | Self::RestoreProfile { why }
             | Self::Escalate { why, .. } => Some(why),
             Self::Accept | Self::Blocked { .. } | Self::OutOfBudget { .. } | Self::Fail => None,
         }
     }
 }
 
-/// Decides the next action. `roll`, from 0 to 1, is the jitter of the delays. A fetch always ends, since every
-/// action that continues it increases a counter that has a limit.
-pub(crate) fn decide(
-    policy: &EscalationPolicy,
-    alternatives: Alternatives,
-    counters: &AttemptCounters,
-    outcome: &AttemptOutcome<'_>,
-    roll: f64,
-) -> Action {
+/// Decides the next action after the attempt in `facts`. `roll`, from 0 to 1, is the jitter of the delays. A fetch
+/// always ends, since every action that continues it increases a counter that has a limit.
+pub(crate) fn next(policy: &EscalationPolicy, facts: &Facts<'_>, roll: f64) -> Action {
+    let Facts { counters, outcome, alternatives, .. } = facts;
     let action = match outcome {
-        AttemptOutcome::Failed(kind) => on_failure(policy, alternatives, counters, *kind, roll),
-        AttemptOutcome::Responded { verdict, retry_after } => {
-            on_response(policy, alternatives, counters, verdict, *retry_after, roll)
-        }
+        AttemptOutcome::Failed(kind) => on_failure(policy, *alternatives, counters, *kind, roll),
+        AttemptOutcome::Responded { verdict, retry_after } => after_probe(facts, verdict)
+            .unwrap_or_else(|| on_response(policy, *alternatives, counters, verdict, *retry_after, roll)),
     };
-    within_budget(&policy.budget, counters, without_unsafe_resend(policy, counters, action, outcome), outcome)
+    let action = without_unsafe_resend(policy, counters, action, outcome);
+    within_budget(&policy.budget, counters, action, outcome)
+}
+
+/// Returns to the profile or the tier that is known to work if the attempt was a probe and was refused.
+fn after_probe(facts: &Facts<'_>, verdict: &Verdict) -> Option<Action> {
+    let tier = facts.counters.tier;
+    if !verdict.kind.is_refusal() {
+        return None;
+    }
+    if let Some(name) = facts.known_profile.filter(|_| tier == Tier::Impersonate) {
+        let why = format!("probe: still {verdict}; continuing as {name}");
+        return Some(Action::RestoreProfile { why });
+    }
+    let to = facts.known_tier.filter(|known| tier < *known)?;
+    Some(Action::Escalate { to, why: format!("probe: still {verdict}") })
 }
 
 /// Returns `action`, or the end of the fetch if `action` would resend an unsafe request that the server may have
@@ -229,7 +257,7 @@ fn was_not_processed(outcome: &AttemptOutcome<'_>) -> bool {
 }
 
 /// Returns `action`, or the end of the fetch if the budget does not allow it.
-pub(crate) fn within_budget(
+fn within_budget(
     budget: &Budget,
     counters: &AttemptCounters,
     action: Action,
@@ -362,7 +390,9 @@ fn budget_exceeded(budget: &Budget, counters: &AttemptCounters, action: &Action)
         Action::Accept | Action::Blocked { .. } | Action::OutOfBudget { .. } | Action::Fail => return None,
         Action::Escalate { to, .. } => (*to, Duration::ZERO),
         Action::Retry { after, .. } | Action::RetryAfter { after, .. } => (counters.tier, *after),
-        Action::RenewSession { .. } | Action::SwitchProxy { .. } => (counters.tier, Duration::ZERO),
+        Action::RenewSession { .. } | Action::SwitchProxy { .. } | Action::RestoreProfile { .. } => {
+            (counters.tier, Duration::ZERO)
+        }
     };
     if counters.attempts >= budget.attempts {
         return Some(format!("all {} attempts are used; allow more with `--max-attempts`", budget.attempts));

@@ -1,66 +1,34 @@
 //! Responses with their verdicts, and what becomes of them: a page, an error, or input of the policy.
 
-use std::time::SystemTime;
-
-use http::{HeaderMap, StatusCode};
-use url::Url;
+use std::io;
 
 use super::body::{PartialBody, StoredBody};
 use super::clearance::VisitFailure;
 use super::page_size::PageSizeSample;
-use super::plan::FetchPlan;
-use super::policy::AttemptOutcome;
-use super::proxy_permit;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
-use crate::response::{BrowserOutput, HttpVersion, Redirect};
-use crate::retry_after;
-use crate::trace::Timings;
+use crate::proxy;
+use crate::proxy_session::FaultSource;
+use crate::response::RawResponse;
+use crate::tier::Tier;
 use crate::verdict::{Verdict, VerdictKind};
 
-/// A genuine response, from any tier.
-pub(crate) struct FetchedResponse {
-    pub(crate) status: StatusCode,
-    pub(crate) version: HttpVersion,
-    pub(crate) headers: HeaderMap,
-    pub(crate) url: Url,
-    pub(crate) redirects: Vec<Redirect>,
-    pub(crate) timings: Timings,
-    pub(crate) body: StoredBody,
-    pub(crate) browser: Option<BrowserOutput>,
-}
-
-/// A response with its verdict. It has a body if the response is to be returned.
+/// A response with its verdict.
 pub(super) struct ClassifiedResponse {
-    pub(super) status: StatusCode,
-    pub(super) version: HttpVersion,
-    pub(super) headers: HeaderMap,
-    pub(super) url: Url,
-    pub(super) redirects: Vec<Redirect>,
-    pub(super) timings: Timings,
+    /// It has a body if it is to be returned.
+    pub(super) raw: RawResponse<Option<StoredBody>>,
     pub(super) verdict: Verdict,
-    pub(super) body: Option<StoredBody>,
     pub(super) size_sample: Option<PageSizeSample>,
     /// The body of a page that was refused for its size alone.
     pub(super) undersized: Option<PartialBody>,
-    pub(super) browser: Option<BrowserOutput>,
 }
 
 impl ClassifiedResponse {
-    pub(super) fn into_fetched(self) -> Result<FetchedResponse> {
-        let Some(body) = self.body else {
-            return Err(Error::new(ErrorKind::Protocol, "the response was accepted without a stored body"));
-        };
-        Ok(FetchedResponse {
-            status: self.status,
-            version: self.version,
-            headers: self.headers,
-            url: self.url,
-            redirects: self.redirects,
-            timings: self.timings,
-            body,
-            browser: self.browser,
-        })
+    /// Returns the accepted response.
+    pub(super) fn accept(self) -> Result<RawResponse<StoredBody>> {
+        let (head, body) = self.raw.into_parts();
+        body.map(|body| head.with_body(body))
+            .ok_or_else(|| Error::new(ErrorKind::Protocol, "the response was accepted without a stored body"))
     }
 }
 
@@ -80,29 +48,23 @@ pub(super) fn visit_failure(outcome: &Result<ClassifiedResponse>) -> VisitFailur
     }
 }
 
-/// Reduces an outcome to the part that the policy needs.
-pub(super) fn attempt_outcome<'a>(
-    plan: &FetchPlan<'_>,
-    outcome: &'a Result<ClassifiedResponse>,
-) -> AttemptOutcome<'a> {
-    match outcome {
-        Ok(response) => AttemptOutcome::Responded {
-            verdict: &response.verdict,
-            retry_after: retry_after::parse(&response.headers, SystemTime::now()),
-        },
-        // The policy repeats an unsafe request after a connect error, which says that the request never left.
-        Err(error) if error.was_sent() && !plan.request.method.is_safe() => {
-            let is_unsent = matches!(error.kind(), ErrorKind::Connect | ErrorKind::Proxy);
-            AttemptOutcome::Failed(if is_unsent { ErrorKind::Protocol } else { error.kind() })
-        }
-        // A handshake that breaks behind a pool's proxy may succeed the next time. The request was not sent yet.
-        Err(error)
-            if plan.identities.proxy_session.is_some() && proxy_permit::is_handshake_aborted(error) =>
-        {
-            AttemptOutcome::Failed(ErrorKind::Connect)
-        }
-        Err(error) => AttemptOutcome::Failed(error.kind()),
+/// Derives the proxy's fault from an error. `None` if the proxy did not cause it.
+pub(super) fn proxy_fault(tier: Tier, error: &Error) -> Option<FaultSource> {
+    let is_target_error = proxy::is_target_error(error);
+    match error.kind() {
+        ErrorKind::Proxy => Some(if is_target_error { FaultSource::Unclear } else { FaultSource::Proxy }),
+        ErrorKind::Connect => (!is_target_error).then_some(FaultSource::Unclear),
+        ErrorKind::Tls => is_handshake_aborted(error).then_some(FaultSource::Unclear),
+        ErrorKind::Protocol => Some(FaultSource::Unclear),
+        // A page in the browser may be slow for many reasons.
+        ErrorKind::Timeout => (tier != Tier::Browser).then_some(FaultSource::Unclear),
+        _ => None,
     }
+}
+
+/// Whether a TLS handshake failed because the connection ended, not because of a certificate.
+pub(super) fn is_handshake_aborted(error: &Error) -> bool {
+    error.kind() == ErrorKind::Tls && proxy::is_caused_by::<io::Error>(error)
 }
 
 pub(super) fn blocked_error(hint: Option<String>, verdict: &Verdict) -> Error {

@@ -3,7 +3,7 @@
 use tracing::field::Empty;
 use tracing::{Span, info_span};
 
-use super::FetchPlan;
+use super::plan::FetchPlan;
 use crate::redact;
 use crate::trace::{Attempt, Trace};
 

@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,19 +9,21 @@ use http::{HeaderMap, StatusCode};
 
 use super::*;
 use crate::budget::Budget;
+use crate::detect::Rules;
 use crate::fingerprint::Profile;
 use crate::identity::Identity;
 use crate::limits::Limits;
-use crate::memory::{SavedIdentityKey, SiteSection};
+use crate::memory::{HostMemory, SavedIdentityKey, SiteSection};
 use crate::net::{HttpClient, TrustConfig};
 use crate::proxy::ProxyRules;
-use crate::rate_limit::RateLimit;
+use crate::rate_limit::{RateLimit, RobotsPolicy};
 use crate::render::RenderOptions;
 use crate::request::Request;
-use crate::response::{Body, HttpVersion, RawResponse};
+use crate::response::{Body, HttpVersion};
 use crate::retry::RetryPolicy;
+use crate::robots;
 use crate::trace::Timings;
-use crate::transport::AttemptRequest;
+use crate::transport::{AttemptRequest, Transport};
 
 /// The site's response to an identity, by its index and tier: status, `cf-mitigated`, body.
 type SiteScript = fn(usize, Tier) -> Result<(u16, Option<&'static str>, &'static [u8])>;
@@ -105,11 +107,12 @@ impl IdentitySource for ScriptedPool {
 }
 
 struct RunResult {
-    result: Result<FetchedResponse>,
+    result: Result<RawResponse<StoredBody>>,
     trace: Trace,
     /// The requests in order: index of the identity from 0, and tier.
     requests: Vec<(usize, Tier)>,
     faults: Vec<bool>,
+    future_size: usize,
 }
 
 async fn run(site: SiteScript, proxies: u32, budget: Budget) -> RunResult {
@@ -128,7 +131,6 @@ async fn run(site: SiteScript, proxies: u32, budget: Budget) -> RunResult {
     let plan = FetchPlan {
         request: &request,
         site_section: &section,
-        identities: &identity_pair(&profile),
         limits: &Limits::default(),
         policy: EscalationPolicy {
             min: Tier::Impersonate,
@@ -146,9 +148,11 @@ async fn run(site: SiteScript, proxies: u32, budget: Budget) -> RunResult {
         identity_source: Some(&pool),
         observer: None,
         sent_request: None,
-        probe_fallback: None,
     };
-    let (result, trace) = router.run(&plan).await;
+    let first = FirstIdentities { identities: identity_pair(&profile), probe_fallback: None };
+    let running = router.run(&plan, first);
+    let future_size = size_of_val(&running);
+    let (result, trace) = running.await;
     let mut numbers: HashMap<u64, usize> = HashMap::new();
     let keys = requests.lock().unwrap().clone();
     let mut number = |key| {
@@ -157,7 +161,7 @@ async fn run(site: SiteScript, proxies: u32, budget: Budget) -> RunResult {
     };
     let requests = keys.into_iter().map(|(key, tier)| (number(key), tier)).collect();
     let faults = pool.faults.lock().unwrap().clone();
-    RunResult { result, trace, requests, faults }
+    RunResult { result, trace, requests, faults, future_size }
 }
 
 #[tokio::test(start_paused = true)]
@@ -219,4 +223,12 @@ async fn an_exhausted_budget_ends_the_fetch_with_a_hint() {
     let error = ran.result.err().unwrap();
     assert!(error.hint().is_some_and(|hint| hint.contains("budget.elapsed")), "{error:?}");
     assert_eq!(ran.requests.len(), 2, "a delay of 2 s fits into the budget, one of 4 s does not");
+}
+
+#[tokio::test]
+async fn the_future_of_a_fetch_is_small() {
+    let ran = run(|_, _| Ok((200, None, PAGE)), 0, Budget::default()).await;
+    println!("{} bytes", ran.future_size);
+    // Callers hold thousands of fetches. The waits that most fetches do not need are boxed.
+    assert!(ran.future_size < 8 * 1024, "{} bytes", ran.future_size);
 }

@@ -5,8 +5,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Span;
 
+use super::identities::IdentityPair;
+use super::plan::FetchPlan;
 use super::policy::Action;
-use super::{ClassifiedResponse, FetchPlan, span};
+use super::response::ClassifiedResponse;
+use super::span;
 use crate::error::{Error, Result};
 use crate::tier::Tier;
 use crate::trace::{Attempt, AttemptError, Trace};
@@ -31,22 +34,18 @@ impl TraceBuilder {
         }
     }
 
-    /// Begins an attempt on `tier`.
-    pub(super) fn begin_attempt(&mut self, plan: &FetchPlan<'_>, tier: Tier) {
-        let identity = plan.identities.for_tier(tier);
+    /// Begins an attempt on `tier` with `identities`.
+    pub(super) fn begin_attempt(&mut self, plan: &FetchPlan<'_>, identities: &IdentityPair, tier: Tier) {
+        let identity = identities.for_tier(tier);
         let proxy = identity.proxy_rules().proxy(&plan.request.url);
-        let session = plan
-            .identities
-            .proxy_session
-            .as_ref()
-            .filter(|_| proxy.is_some())
-            .and_then(|session| session.label());
+        let session =
+            identities.proxy_session.as_ref().filter(|_| proxy.is_some()).and_then(|session| session.label());
         let attempt = Attempt {
             tier,
             browser_profile: (tier != Tier::Plain).then(|| identity.profile().name.clone()),
             proxy: proxy.map(ToString::to_string),
             session: session.map(ToOwned::to_owned),
-            fallback: plan.identities.is_direct_fallback,
+            fallback: identities.is_direct_fallback,
             status: None,
             verdict: None,
             waited: std::mem::take(&mut self.waited),
@@ -73,7 +72,7 @@ impl TraceBuilder {
         let Some((mut attempt, span)) = self.take_current() else { return };
         match outcome {
             Ok(response) => {
-                attempt.status = Some(response.status.as_u16());
+                attempt.status = Some(response.raw.status.as_u16());
                 attempt.verdict = Some(response.verdict.clone());
             }
             Err(error) => attempt.error = Some(attempt_error(error)),

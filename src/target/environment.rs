@@ -94,7 +94,7 @@ pub(super) fn layers(variable: impl Fn(&str) -> Option<String>) -> Result<Vec<(T
 }
 
 /// Returns a table that has only `value`, at `key`.
-pub(super) fn nest(key: &[&str], value: Value) -> Table {
+fn nest(key: &[&str], value: Value) -> Table {
     let mut table = Table::new();
     if let Some((first, rest)) = key.split_first() {
         let inner = if rest.is_empty() { value } else { Value::Table(nest(rest, value)) };
@@ -103,15 +103,26 @@ pub(super) fn nest(key: &[&str], value: Value) -> Table {
     table
 }
 
-/// Checks a layer that the variable or flag `name` sets.
-pub(super) fn check(table: &Table, name: &str) -> Result<()> {
-    let invalid = |message: &str| {
-        let message = message.lines().collect::<Vec<_>>().join(" ");
-        Error::new(ErrorKind::Config, format!("{name}: {message}"))
-    };
+/// Checks a layer that the variable `name` sets.
+fn check(table: &Table, name: &str) -> Result<()> {
     let settings: Settings =
-        table.clone().try_into().map_err(|cause: toml::de::Error| invalid(cause.message()))?;
-    file::check_values(&settings).first().map_or(Ok(()), |error| Err(invalid(&error.message)))
+        table.clone().try_into().map_err(|cause: toml::de::Error| invalid(name, cause.message()))?;
+    check_settings(&settings, name)
+}
+
+/// Returns the layer that the flag `name` sets, checked.
+pub(super) fn to_table(settings: &Settings, name: &str) -> Result<Table> {
+    check_settings(settings, name)?;
+    Table::try_from(settings).map_err(|cause| invalid(name, &cause.to_string()))
+}
+
+fn check_settings(settings: &Settings, name: &str) -> Result<()> {
+    file::check_values(settings).first().map_or(Ok(()), |error| Err(invalid(name, &error.message)))
+}
+
+fn invalid(name: &str, message: &str) -> Error {
+    let message = message.lines().collect::<Vec<_>>().join(" ");
+    Error::new(ErrorKind::Config, format!("{name}: {message}"))
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use toml::{Table, Value};
+use toml::Table;
 use url::Url;
 
 use self::file::{FileRole, TargetFile};
@@ -193,15 +193,22 @@ impl Targets {
         Ok(self.with_empty_cache())
     }
 
-    /// Adds one value above all layers: the flag `flag` sets `key`, for example `tiers.min`.
+    /// Adds a layer above all others: `set` sets the keys that the flag `flag` stands for.
+    ///
+    /// ```
+    /// use rungs::target::Targets;
+    ///
+    /// let targets = Targets::shipped().with_flag("--retry", |settings| settings.retry.times = Some(1))?;
+    /// assert_eq!(targets.resolve_default()?.settings().retry.times, Some(1));
+    /// # Ok::<(), rungs::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] naming the flag if the value is not valid for the key.
-    pub fn with_flag(mut self, flag: &str, key: &str, value: impl Into<Value>) -> Result<Self> {
-        let path: Vec<&str> = key.splitn(3, '.').collect();
-        let table = environment::nest(&path, value.into());
-        environment::check(&table, flag)?;
-        self.upper_layers.push((table, Origin::Flag(flag.to_owned())));
+    /// [`ErrorKind::Config`] naming the flag if a value is not valid for its key.
+    pub fn with_flag(mut self, flag: &str, set: impl FnOnce(&mut Settings)) -> Result<Self> {
+        let mut settings = Settings::default();
+        set(&mut settings);
+        self.upper_layers.push((environment::to_table(&settings, flag)?, Origin::Flag(flag.to_owned())));
         Ok(self.with_empty_cache())
     }
 

@@ -73,7 +73,7 @@ fn a_later_layer_wins_and_every_value_records_its_layer() {
             _ => None,
         })
         .unwrap()
-        .with_flag("--max-tier", "tiers.max", "impersonate")
+        .with_flag("--max-tier", |settings| settings.tiers.max = Some(Tier::Impersonate))
         .unwrap();
     let found = targets.resolve(&url("https://shop.example/p/1")).unwrap();
     assert_eq!(found.target(), Some("shop"));
@@ -136,7 +136,7 @@ fn two_targets_that_tie_are_an_error_that_names_both() {
 #[test]
 fn layers_that_contradict_each_other_are_an_error_that_names_both() {
     let targets = Targets::without_targets()
-        .with_flag("--max-tier", "tiers.max", "plain")
+        .with_flag("--max-tier", |settings| settings.tiers.max = Some(Tier::Plain))
         .unwrap()
         .with_environment(|name| (name == environment::MIN_TIER).then(|| "browser".to_owned()))
         .unwrap();
@@ -171,14 +171,19 @@ fn the_old_name_of_no_proxy_is_an_alias() {
         resolved.settings().proxy.no_proxy.clone()
     };
     for key in ["around", "no_proxy"] {
-        let text = text(&format!("{key} = \"one.example\"\n"));
-        assert_eq!(lint(&text, "FILE"), Vec::<String>::new(), "{key}");
-        let own = folder(&[("a.toml", text.as_str())]);
+        let below = text(&format!("{key} = \"one.example\"\n"));
+        assert_eq!(lint(&below, "FILE"), Vec::<String>::new(), "{key}");
+        let own = folder(&[("a.toml", below.as_str())]);
         let targets = Targets::without_targets().with_file(&own.path().join("a.toml")).unwrap();
         assert_eq!(no_proxy(&targets).as_deref(), Some("one.example"), "{key}");
         // A higher layer overrides it, whichever name each of them uses.
-        for upper in ["proxy.no_proxy", "proxy.around"] {
-            let targets = targets.clone().with_flag("--noproxy", upper, "two.example").unwrap();
+        let set = |settings: &mut Settings| settings.proxy.no_proxy = Some("two.example".to_owned());
+        let flagged = targets.clone().with_flag("--noproxy", set).unwrap();
+        assert_eq!(no_proxy(&flagged).as_deref(), Some("two.example"), "{key}");
+        for upper in ["around", "no_proxy"] {
+            let above = text(&format!("{upper} = \"two.example\"\n"));
+            let own = folder(&[("b.toml", above.as_str())]);
+            let targets = targets.clone().with_file(&own.path().join("b.toml")).unwrap();
             assert_eq!(no_proxy(&targets).as_deref(), Some("two.example"), "{key} {upper}");
         }
     }

@@ -49,10 +49,12 @@
 //! | Do headers and cookies of the caller stay with the origin they were given for? | `security/credentials.rs` |
 //! | Do secrets stay out of logs, errors, JSON and `Debug`? | `security/secrets.rs` |
 //! | Can a public site lead to private addresses? | `security/private_addresses.rs` |
+//! | Can it by links, sitemaps, or names whose addresses change? | `security/named_urls.rs` |
 //! | Header injection, response splitting, cookies for suffixes, decompression bombs, `file:` redirects | `security/injection_and_bombs.rs` |
 //! | `rungs detect`, custom rules, and `--expect-…` | `detect/rules.rs` |
 //! | Does every saved answer in `fixtures/` get the right verdict? | `detect/corpus.rs` |
 //! | Does each module import only from lower floors? | `meta/floors.rs` |
+//! | Does no file import itself by way of others? | `meta/circles.rs` |
 //! | Are README and docs short, linked and generated? | `meta/docs.rs` |
 //! | Does a text use a private word? | `meta/words.rs` |
 //!

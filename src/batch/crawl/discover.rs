@@ -82,7 +82,8 @@ impl CrawlOptions {
         let seed_urls: Vec<&Url> = requested.iter().chain(final_url).collect();
         for url in self.select_links(document, page.bytes().len(), obeys_robots) {
             if self.is_in_scope(&url, &seed_urls) {
-                found.tasks.push(link_task(&canonicalize(url, self.sort_query), page.url(), task));
+                let link = link_task(&canonicalize(url, self.sort_query), page.url(), task);
+                found.tasks.push(Task { allow_private: !page.restricts_links(), ..link });
             }
         }
         found

@@ -1,5 +1,6 @@
 //! The frontier: all tasks of a batch, and the URLs that are duplicates.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 
@@ -27,6 +28,10 @@ struct CrawlState {
     options: CrawlOptions,
     /// Other URLs of fetched pages. Links to them are not followed.
     aliases: DedupSet,
+    /// Links that were listed later. The caller requests them: they may be at private addresses.
+    listed_links: DedupSet,
+    /// Links that were refused because they are at private addresses. At most [`MAX_REFUSED`].
+    refused: HashSet<TaskKey>,
     traps: TrapDetector,
     /// Links that were not followed because of the page limit.
     skipped_links: u64,
@@ -55,6 +60,8 @@ impl Frontier {
     pub(in crate::batch) fn new(folder: &Path, options: Option<CrawlOptions>) -> Self {
         let crawl = options.map(|options| CrawlState {
             aliases: DedupSet::new(folder),
+            listed_links: DedupSet::new(folder),
+            refused: HashSet::new(),
             traps: TrapDetector::new(options.trap_limit),
             options,
             skipped_links: 0,
@@ -68,10 +75,20 @@ impl Frontier {
         Ok(())
     }
 
-    /// Adds a listed task. Returns whether to fetch it: it is new and the page limit is not reached.
-    pub(in crate::batch) fn admit_listed(&mut self, key: TaskKey, url: &str) -> io::Result<bool> {
+    /// Adds a task of the input; `is_listed` tells whether the caller listed it, or a sitemap. Returns whether to fetch
+    /// it: it is new, or was refused as a link, and the page limit is not reached.
+    pub(in crate::batch) fn admit_listed(
+        &mut self,
+        key: TaskKey,
+        url: &str,
+        is_listed: bool,
+    ) -> io::Result<bool> {
         let Some(crawl) = &mut self.crawl else { return self.seen.insert(key) };
         if self.seen.contains(key)? {
+            if !is_listed || crawl.refused.remove(&key) {
+                return Ok(is_listed);
+            }
+            crawl.listed_links.insert(key)?;
             return Ok(false);
         }
         if crawl.is_full(self.pages) {
@@ -86,6 +103,23 @@ impl Frontier {
         }
         self.pages += 1;
         self.seen.insert(key)
+    }
+
+    /// Whether a link was also listed.
+    pub(in crate::batch) fn is_listed_link(&mut self, key: TaskKey) -> io::Result<bool> {
+        self.crawl.as_mut().map_or(Ok(false), |crawl| crawl.listed_links.contains(key))
+    }
+
+    /// Records that a link was refused because it is at a private address. Returns false if it was listed meanwhile:
+    /// then it is to be fetched.
+    pub(in crate::batch) fn refuse_link(&mut self, key: TaskKey) -> io::Result<bool> {
+        if self.is_listed_link(key)? {
+            return Ok(false);
+        }
+        if let Some(crawl) = self.crawl.as_mut().filter(|crawl| crawl.refused.len() < MAX_REFUSED) {
+            crawl.refused.insert(key);
+        }
+        Ok(true)
     }
 
     /// Adds the discoveries of a page. Returns the new ones.
@@ -144,3 +178,6 @@ impl CrawlState {
         self.options.max_pages.is_some_and(|max| pages >= max)
     }
 }
+
+/// The maximum number of refused links that are fetched if they are listed later.
+const MAX_REFUSED: usize = 100_000;

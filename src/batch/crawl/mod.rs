@@ -96,7 +96,7 @@ impl CrawlOptions {
         self
     }
 
-    /// Follows links to this host and its subdomains from all pages. Default: none.
+    /// Follows links to this host and its subdomains from all pages, also to private addresses. Default: none.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidRequest`] when it is not a host.

@@ -73,6 +73,11 @@ impl CrawlOptions {
         {
             return true;
         }
+        self.is_allowed_host(host)
+    }
+
+    /// Whether the caller allowed this host, or a domain that it belongs to.
+    pub(in crate::batch) fn is_allowed_host(&self, host: &str) -> bool {
         self.allowed_hosts.iter().any(|allowed| {
             host.strip_suffix(allowed.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         })

@@ -179,13 +179,37 @@ fn a_page_is_discovered_once_and_aliases_are_not_followed() {
     let mut frontier = Frontier::new(folder.path(), Some(CrawlOptions::new()));
     let listed = "http://a.test/?utm_source=mail";
     let key = QueuedTask::new(Task::from(listed)).unwrap().key;
-    assert!(frontier.admit_listed(key, listed).unwrap() && !frontier.admit_listed(key, listed).unwrap());
+    assert!(
+        frontier.admit_listed(key, listed, true).unwrap()
+            && !frontier.admit_listed(key, listed, true).unwrap()
+    );
     let both = ["http://a.test/1", "http://a.test/1", "http://a.test/", "http://a.test/c"];
     assert_eq!(admit(&mut frontier, &both, &["http://a.test/c"]), ["http://a.test/1"]);
     assert!(admit(&mut frontier, &both, &[]).is_empty());
     // A listed URL is fetched even if it is an alias.
     let key = QueuedTask::new(Task::from("http://a.test/c")).unwrap().key;
-    assert!(frontier.admit_listed(key, "http://a.test/c").unwrap());
+    assert!(frontier.admit_listed(key, "http://a.test/c", true).unwrap());
+}
+
+#[test]
+fn a_refused_link_that_is_listed_is_fetched_whichever_comes_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut frontier = Frontier::new(folder.path(), Some(CrawlOptions::new()));
+    let (early, late) = ("http://10.0.0.1/early", "http://10.0.0.1/late");
+    let key = |url: &str| QueuedTask::new(Task::from(url)).unwrap().key;
+    assert_eq!(admit(&mut frontier, &[early, late], &[]).len(), 2);
+    // Refused as a link, then listed: the task is added again, once.
+    assert!(frontier.refuse_link(key(early)).unwrap());
+    assert!(
+        !frontier.admit_listed(key(early), early, false).unwrap(),
+        "a sitemap does not list it for the caller"
+    );
+    assert!(frontier.admit_listed(key(early), early, true).unwrap());
+    assert!(!frontier.admit_listed(key(early), early, true).unwrap());
+    // Listed while the link is in the queue: it is not refused.
+    assert!(!frontier.is_listed_link(key(late)).unwrap());
+    assert!(!frontier.admit_listed(key(late), late, true).unwrap());
+    assert!(frontier.is_listed_link(key(late)).unwrap() && !frontier.refuse_link(key(late)).unwrap());
 }
 
 #[test]

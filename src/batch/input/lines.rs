@@ -155,6 +155,7 @@ fn parse_object(text: &str) -> Result<Task, String> {
         tries: 0,
         depth: 0,
         seed_origin: None,
+        allow_private: false,
     })
 }
 

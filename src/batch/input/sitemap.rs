@@ -23,11 +23,19 @@ pub(super) struct Sitemap {
     fetcher: Fetcher,
     runtime: Handle,
     site: Url,
-    /// Sitemaps to fetch, with their depth.
-    pending: VecDeque<(String, u32)>,
+    pending: VecDeque<PendingSitemap>,
     /// All sitemaps found so far.
     known: HashSet<String>,
     items: VecDeque<InputItem>,
+}
+
+/// A sitemap to fetch.
+struct PendingSitemap {
+    url: String,
+    /// The number of indexes between the sitemap that the caller named and this one.
+    depth: u32,
+    /// Whether a public site named it, so that it must be public.
+    requires_public: bool,
 }
 
 impl Sitemap {
@@ -36,17 +44,19 @@ impl Sitemap {
         Ok(Self {
             fetcher: fetcher.clone(),
             runtime: Handle::current(),
-            pending: [(site.to_string(), 0)].into(),
+            pending: [PendingSitemap { url: site.to_string(), depth: 0, requires_public: false }].into(),
             known: [site.to_string()].into(),
             items: VecDeque::new(),
             site,
         })
     }
 
-    fn load(&mut self, url: &str, depth: u32) -> Result<()> {
+    fn load(&mut self, sitemap: &PendingSitemap) -> Result<()> {
+        let PendingSitemap { url, depth, requires_public } = sitemap;
         // The headers of the settings are for the origin of the sitemap that the user named.
         let origin = self.site.origin();
         let (request, _) = self.fetcher.get(url).restricted(|to| *to == origin);
+        let request = if *requires_public { request.public_only() } else { request };
         let page = self.runtime.block_on(request.send())?;
         if !page.status().is_success() {
             let message = format!("the sitemap {} returned status {}", redact::url_text(url), page.status());
@@ -58,44 +68,47 @@ impl Sitemap {
         if let Some(reason) = &entries.truncated {
             self.add_skipped(url, reason);
         }
+        let requires_public = page.restricts_links();
         for loc in entries.pages {
-            self.add_page(&loc);
+            self.add_page(&loc, requires_public);
         }
-        for loc in entries.sitemaps {
-            self.add_sitemap(loc, depth + 1);
+        for url in entries.sitemaps {
+            self.add_sitemap(PendingSitemap { url, depth: depth + 1, requires_public });
         }
         Ok(())
     }
 
-    fn add_page(&mut self, loc: &str) {
+    fn add_page(&mut self, loc: &str, requires_public: bool) {
         match parse_url(loc) {
             Ok(url) if is_same_site(&url, &self.site) => {
                 let seed_origin = Some(self.site.origin().ascii_serialization());
-                self.items.push_back(InputItem::Task(Task { seed_origin, ..Task::from(loc) }));
+                let task = Task { seed_origin, allow_private: !requires_public, ..Task::from(loc) };
+                self.items.push_back(InputItem::Task(task));
             }
             Ok(_) => self.add_skipped(loc, "the page belongs to another site"),
             Err(error) => self.add_skipped(loc, &error.chain()),
         }
     }
 
-    fn add_sitemap(&mut self, loc: String, depth: u32) {
-        if self.known.contains(&loc) {
+    fn add_sitemap(&mut self, sitemap: PendingSitemap) {
+        let PendingSitemap { url: loc, depth, .. } = &sitemap;
+        if self.known.contains(loc) {
             return;
         }
-        let reason = match parse_url(&loc) {
+        let reason = match parse_url(loc) {
             Err(error) => error.chain(),
             Ok(url) if !is_same_site(&url, &self.site) => "the sitemap belongs to another site".to_owned(),
-            Ok(_) if depth > MAX_DEPTH => format!("the sitemap is nested more than {MAX_DEPTH} levels"),
+            Ok(_) if *depth > MAX_DEPTH => format!("the sitemap is nested more than {MAX_DEPTH} levels"),
             Ok(_) if self.known.len() >= MAX_SITEMAPS => {
                 format!("the limit of {MAX_SITEMAPS} sitemaps is reached")
             }
             Ok(_) => {
                 self.known.insert(loc.clone());
-                self.pending.push_back((loc, depth));
+                self.pending.push_back(sitemap);
                 return;
             }
         };
-        self.add_skipped(&loc, &reason);
+        self.add_skipped(loc, &reason);
     }
 
     fn add_skipped(&mut self, loc: &str, reason: &str) {
@@ -113,15 +126,15 @@ impl Iterator for Sitemap {
             if let Some(item) = self.items.pop_front() {
                 return Some(Ok(item));
             }
-            let (url, depth) = self.pending.pop_front()?;
-            match self.load(&url, depth) {
+            let sitemap = self.pending.pop_front()?;
+            match self.load(&sitemap) {
                 Ok(()) => {}
                 // Without the first sitemap there are no tasks.
-                Err(error) if depth == 0 => {
+                Err(error) if sitemap.depth == 0 => {
                     self.pending.clear();
                     return Some(Err(error));
                 }
-                Err(error) => self.add_skipped(&url, &error.chain()),
+                Err(error) => self.add_skipped(&sitemap.url, &error.chain()),
             }
         }
     }

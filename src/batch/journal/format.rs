@@ -3,6 +3,7 @@
 use std::io::{self, Read as _};
 
 use super::JournalHeader;
+use crate::batch::outcome::TaskOutcome;
 use crate::batch::record::RecordStatus;
 use crate::batch::task::{Task, TaskKey};
 use crate::tier::Tier;
@@ -46,15 +47,6 @@ pub(in crate::batch) struct CommitEntry {
     pub(in crate::batch) outcome: TaskOutcome,
     /// The length of its record in the output, in the output's unit.
     pub(in crate::batch) len: u32,
-}
-
-/// The outcome of a task, as needed for the counters and the retry pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::batch) struct TaskOutcome {
-    pub(in crate::batch) status: RecordStatus,
-    pub(in crate::batch) tier: Option<Tier>,
-    /// The failure is transient.
-    pub(in crate::batch) is_retryable: bool,
 }
 
 /// The result of reading a frame.

@@ -13,13 +13,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::outcome::TaskOutcome;
 use super::task::{Task, TaskKey};
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 
 use format::{FrameRead, JournalRecord, Payload};
 
-pub(super) use format::{CommitEntry, Discoveries, TaskOutcome};
+pub(super) use format::{CommitEntry, Discoveries};
 pub(super) use state::{JournalState, Ranges};
 
 /// The batch that a journal belongs to. A resumed run must have the same header.

@@ -98,6 +98,8 @@ pub(crate) struct CrawlArgs {
     pub(crate) max_pages: Option<u64>,
 
     /// Follow links to this host and its subdomains too
+    ///
+    /// Such links may also lead to private addresses.
     #[arg(long, value_name = "HOST", requires = "follow")]
     pub(crate) allow: Vec<String>,
 

@@ -42,7 +42,8 @@ pub(crate) struct ConnectArgs {
 
     /// Allow public sites to lead to private addresses
     ///
-    /// Applies to redirects and to requests of pages in the browser. Default: such requests are refused.
+    /// Applies to redirects, to followed links, to sitemaps and their pages, and to requests of pages in the browser.
+    /// Default: such requests are refused.
     #[arg(long)]
     pub(crate) allow_private: bool,
 

@@ -5,7 +5,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rungs::{Secret, redact};
+use http::{HeaderName, HeaderValue};
+use opentelemetry_otlp::Protocol;
+use rungs::redact;
 
 /// `true` disables the export.
 const DISABLED: &str = "OTEL_SDK_DISABLED";
@@ -15,9 +17,9 @@ const EXPORTER: &str = "OTEL_TRACES_EXPORTER";
 const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
 /// The base URL of the collector. Spans go to its `/v1/traces`. Default: `http://localhost:4318`.
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
-/// The protocol. `http/json` and `http/protobuf` are accepted; both send JSON.
+/// The protocol: `http/json` (the default) or `http/protobuf`.
 const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
-/// Request headers, as in `name=value,name=value`. Values are percent-decoded.
+/// Request headers, as in `name=value,name=value`. The exporter reads them; here they are only checked.
 const HEADERS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"];
 /// The timeout of one export in milliseconds. Default: 10000.
 const TIMEOUTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"];
@@ -28,7 +30,7 @@ const CERTIFICATES: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_
 #[derive(Clone, Debug)]
 pub(super) struct OtlpConfig {
     pub(super) url: String,
-    pub(super) headers: Vec<(String, Secret)>,
+    pub(super) protocol: Protocol,
     pub(super) timeout: Duration,
     pub(super) certificates: Option<PathBuf>,
 }
@@ -65,26 +67,29 @@ impl OtlpConfig {
         if let Err(error) = rungs::parse_url(&url) {
             return Err(format!("{name}: {}", error.chain()));
         }
-        if let Some((name, protocol)) = first(&PROTOCOLS).filter(|(_, value)| !value.starts_with("http/")) {
-            return Err(format!(
-                "{name} is `{}`; only http/json is supported",
-                redact::escape_terminal(&protocol)
-            ));
-        }
+        let protocol = match first(&PROTOCOLS) {
+            None => Protocol::HttpJson,
+            Some((_, value)) if value == "http/json" => Protocol::HttpJson,
+            Some((_, value)) if value == "http/protobuf" => Protocol::HttpBinary,
+            Some((name, value)) => {
+                let value = redact::escape_terminal(&value);
+                return Err(format!("{name} is `{value}`; expected http/json or http/protobuf"));
+            }
+        };
         let timeout = match first(&TIMEOUTS) {
             None => TIMEOUT,
             Some((name, value)) => value.trim().parse().map(Duration::from_millis).map_err(|_| {
                 format!("{name} is `{}`; expected a number of milliseconds", redact::escape_terminal(&value))
             })?,
         };
-        let headers = match first(&HEADERS) {
-            None => Vec::new(),
-            // The message omits the value, which may contain a secret.
-            Some((name, value)) => parse_headers(&value)
-                .ok_or_else(|| format!("{name} does not have the form `name=value,name=value`"))?,
-        };
+        // The message omits the value, which may contain a secret.
+        if let Some((name, value)) = first(&HEADERS)
+            && !is_header_list(&value)
+        {
+            return Err(format!("{name} does not have the form `name=value,name=value`"));
+        }
         let certificates = first(&CERTIFICATES).map(|(_, path)| path.into());
-        Ok(Some(Self { url, headers, timeout, certificates }))
+        Ok(Some(Self { url, protocol, timeout, certificates }))
     }
 }
 
@@ -94,13 +99,15 @@ impl fmt::Display for OtlpConfig {
     }
 }
 
-fn parse_headers(list: &str) -> Option<Vec<(String, Secret)>> {
-    let field = |pair: &str| {
-        let (name, value) = pair.split_once('=')?;
-        let value = percent_encoding::percent_decode_str(value.trim()).decode_utf8().ok()?;
-        Some((name.trim().to_owned(), Secret::new(value)))
+fn is_header_list(list: &str) -> bool {
+    let is_field = |pair: &str| {
+        pair.split_once('=').is_some_and(|(name, value)| {
+            let value = percent_encoding::percent_decode_str(value.trim()).decode_utf8();
+            name.trim().parse::<HeaderName>().is_ok()
+                && value.is_ok_and(|value| HeaderValue::from_str(&value).is_ok())
+        })
     };
-    list.split(',').filter(|pair| !pair.trim().is_empty()).map(field).collect()
+    list.split(',').filter(|pair| !pair.trim().is_empty()).all(is_field)
 }
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -133,15 +140,12 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_decoded_and_not_shown() {
-        let config =
-            read(&[(ENDPOINT, "http://c"), (HEADERS[1], "x-key=hunter2%20x, y=1"), (TIMEOUTS[1], "250")]);
-        let collector = config.unwrap().unwrap();
-        let fields: Vec<_> =
-            collector.headers.iter().map(|(name, value)| (&name[..], value.expose())).collect();
-        assert_eq!(fields, [("x-key", "hunter2 x"), ("y", "1")]);
-        assert_eq!(collector.timeout, Duration::from_millis(250));
-        assert!(!format!("{collector:?}{collector}").contains("hunter2"));
+    fn timeout_and_protocol_are_read() {
+        let config = |name, value| read(&[(ENDPOINT, "http://c"), (name, value)]).unwrap().unwrap();
+        assert_eq!(config(TIMEOUTS[1], "250").timeout, Duration::from_millis(250));
+        assert_eq!(config(TIMEOUTS[1], "").protocol, Protocol::HttpJson);
+        assert_eq!(config(PROTOCOLS[1], "http/protobuf").protocol, Protocol::HttpBinary);
+        assert!(read(&[(ENDPOINT, "http://c"), (HEADERS[1], "x-key=hunter2%20x, y=1")]).is_ok());
     }
 
     #[test]
@@ -153,6 +157,8 @@ mod tests {
             (PROTOCOLS[1], "grpc"),
             (TIMEOUTS[0], "10s"),
             (HEADERS[0], "hunter2"),
+            (HEADERS[0], "x key=hunter2"),
+            (HEADERS[0], "x-key=hunter2%0a"),
         ] {
             let mut variables = vec![(name, value)];
             if !name.ends_with("ENDPOINT") {

@@ -3,7 +3,7 @@
 
 mod config;
 mod exporter;
-mod otlp;
+mod http_client;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -9,6 +9,7 @@ use rungs::{CredentialRequest, Dialect, GeoTarget, Proxy, Secret};
 use crate::cli::config;
 use crate::cli::exit::Failure;
 use crate::cli::password::PasswordSource;
+use crate::cli::values;
 
 /// An account at a proxy provider.
 #[derive(Debug, clap::Args)]
@@ -87,7 +88,7 @@ pub(super) fn credential_request(
     geo.isp.clone_from(&location.isp);
     let mut request = CredentialRequest::new(account.user.as_deref().unwrap_or_default(), password).geo(geo);
     if let Some(text) = &account.gateway {
-        let gateway: Proxy = text.parse().map_err(|error| config::flag_error("--gateway", &error))?;
+        let gateway: Proxy = text.parse().map_err(|error| values::flag_error("--gateway", &error))?;
         request = request.gateway(gateway);
     }
     if let Some(id) = &location.session {

@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 
 use super::account::{self, AccountArgs, GeoArgs};
 use super::echo::{self, EchoReply};
-use crate::cli::config;
 use crate::cli::exit::{self, Failure};
 use crate::cli::runtime::{self, wait_for_interrupt};
 use crate::cli::value_enums::{OutputFormat, TierArg};
+use crate::cli::values;
 
 /// The arguments of `rungs proxy check`.
 #[derive(Debug, clap::Args)]
@@ -155,7 +155,7 @@ fn check_targets(args: &ProxyCheckArgs) -> Result<Vec<CheckTarget>, Failure> {
     let mut targets = Vec::new();
     for text in &args.proxy {
         targets.push(unconditional(
-            text.parse().map_err(|error: Error| config::flag_error("-x/--proxy", &error))?,
+            text.parse().map_err(|error: Error| values::flag_error("-x/--proxy", &error))?,
         ));
     }
     if let Some(path) = &args.proxies {
@@ -205,7 +205,7 @@ fn fetcher_builder(options: &CheckOptions) -> Result<FetcherBuilder, Failure> {
         builder = builder.ca_file(path);
     }
     for text in &options.resolve {
-        let (host, port, address) = config::parse_resolve(text)?;
+        let (host, port, address) = values::parse_resolve(text)?;
         builder = builder.resolve(host, port, address);
     }
     Ok(builder)
@@ -280,7 +280,7 @@ async fn check(
     args: &ProxyCheckArgs,
 ) -> Result<CheckReport, Failure> {
     let timeout = match &args.options.timeout {
-        Some(text) => config::parse_seconds("--timeout", text)?,
+        Some(text) => values::parse_seconds("--timeout", text)?,
         None => DEFAULT_TIMEOUT,
     };
     // Each proxy has its own fetcher, so that rate limits and circuits of one do not affect another.

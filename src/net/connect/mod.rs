@@ -18,15 +18,19 @@ use url::Url;
 use super::dns::{HostResolver, Overrides};
 use super::roots;
 use super::tls::{self, BoxIo, TrustConfig};
+use crate::address_rule::{AddressRule, AddressSpace};
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::limits::Limits;
 use crate::net::io::metered::Metered;
 use crate::net::io::read_ahead::ReadAhead;
-use crate::proxy::{Proxy, ProxyRules, ProxyScheme};
+use crate::proxy::{self, Proxy, ProxyRules, ProxyScheme};
+use crate::request::Request;
 use crate::trace::Timings;
 use crate::traffic::ByteCounter;
-use address_filter::{is_literal, is_private, is_private_literal};
+use address_filter::is_private;
+
+pub use address_filter::is_private_literal;
 
 /// Opens connections. Makes none before it is called.
 #[derive(Default)]
@@ -45,7 +49,8 @@ pub(crate) struct ConnectTarget<'a> {
     pub(crate) host: &'a str,
     pub(crate) port: u16,
     pub(crate) proxy: Option<&'a Proxy>,
-    /// Whether private addresses are forbidden, because a public site led to this target.
+    /// Whether private addresses are forbidden, because a public site led to this target. Ignored if the connector
+    /// allows them.
     pub(crate) requires_public: bool,
     pub(crate) limits: &'a Limits,
     /// Counts the bytes to and from the proxy.
@@ -73,40 +78,67 @@ impl Connector {
         self
     }
 
-    /// Whether redirects of a fetch of `first` must be public, because `first` is public itself.
-    pub(crate) async fn requires_public(&self, route: &ProxyRules, first: &Url, limits: &Limits) -> bool {
-        !self.allow_private && !self.is_private(route, first, limits).await
+    /// Records where the last response of `request` came from, for a tier that does not connect by itself: `url` after
+    /// redirects. Another name than the request's own counts as public.
+    #[cfg_attr(not(feature = "browser"), expect(dead_code, reason = "only the browser tier calls it"))]
+    pub(crate) fn record_last_url(&self, route: &ProxyRules, request: &Request, url: &Url) {
+        let is_private = if url.host() == request.url.host() {
+            !request.address_rule.requires_public()
+        } else {
+            self.is_private_host(route, url)
+        };
+        request.address_rule.record_peer(if is_private {
+            AddressSpace::Private
+        } else {
+            AddressSpace::Public
+        });
     }
 
-    /// Whether `url` is known to resolve to a private address. A name that the proxy resolves is not looked
-    /// up here, and a `--resolve` address is what the user wants.
-    pub(crate) async fn is_private(&self, route: &ProxyRules, url: &Url, limits: &Limits) -> bool {
+    /// Whether `rule` forbids private addresses, and the user did not allow them.
+    pub(crate) fn enforces(&self, rule: &AddressRule) -> bool {
+        !self.allow_private && rule.requires_public()
+    }
+
+    /// Whether the host of `url` is private without a lookup, and the user did not assign another address to it.
+    pub(crate) fn is_private_host(&self, route: &ProxyRules, url: &Url) -> bool {
         let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(0));
-        let proxied = route.proxy(url).is_some_and(|proxy| !proxy.scheme().resolves_locally());
-        if !proxied && self.resolver.override_for(host, port).is_some() {
-            return false;
-        }
-        if is_literal(host) || proxied {
-            return is_private_literal(host);
-        }
-        let addresses = self.resolver.lookup(host, port, limits.dns).await.unwrap_or_default();
-        !addresses.is_empty() && addresses.into_iter().all(is_private)
+        !self.has_override(route.proxy(url), host, port) && is_private_literal(host)
+    }
+
+    /// Fails if the host of `target` is private without a lookup, and private addresses are forbidden.
+    pub(crate) fn check_host(&self, target: &ConnectTarget<'_>) -> Result<()> {
+        if self.is_forbidden(target) { Err(private_address_error(target.host)) } else { Ok(()) }
     }
 
     /// Whether the host of `target` is private without a lookup, and private addresses are forbidden.
-    #[cfg_attr(not(feature = "browser"), expect(dead_code, reason = "only the browser tier calls it"))]
     pub(crate) fn is_forbidden(&self, target: &ConnectTarget<'_>) -> bool {
-        let resolves_here = target.proxy.is_none_or(|proxy| proxy.scheme().resolves_locally());
-        let is_override = resolves_here && self.resolver.override_for(target.host, target.port).is_some();
-        target.requires_public && !is_override && is_private_literal(target.host)
+        let is_override = self.has_override(target.proxy, target.host, target.port);
+        self.requires_public_address(target) && !is_override && is_private_literal(target.host)
     }
 
-    /// Opens a byte stream to the origin, directly or through a tunnel.
-    pub(crate) async fn open(&self, target: &ConnectTarget<'_>, timings: &mut Timings) -> Result<BoxIo> {
+    const fn requires_public_address(&self, target: &ConnectTarget<'_>) -> bool {
+        target.requires_public && !self.allow_private
+    }
+
+    /// Whether the name is resolved here, to an address that the user assigned.
+    fn has_override(&self, proxy: Option<&Proxy>, host: &str, port: u16) -> bool {
+        let resolves_here = proxy.is_none_or(|proxy| proxy.scheme().resolves_locally());
+        resolves_here && self.resolver.override_for(host, port).is_some()
+    }
+
+    /// Opens a byte stream to the origin, directly or through a tunnel. Returns also the kind of address that it leads
+    /// to. The address of a name that a proxy resolves is not known; it counts as public.
+    pub(crate) async fn dial(
+        &self,
+        target: &ConnectTarget<'_>,
+        timings: &mut Timings,
+    ) -> Result<(BoxIo, AddressSpace)> {
+        self.check_host(target)?;
         let Some(proxy) = target.proxy else {
             let addresses = self.resolve_addresses(target, timings).await?;
             let stream = connect_tcp(target.host, target.port, &addresses, target.limits, timings).await?;
-            return Ok(Box::pin(ReadAhead::new(stream)));
+            let peer = stream.peer_addr().ok().map(|peer| peer.ip());
+            return Ok((Box::pin(ReadAhead::new(stream)), self.space_of(target, peer)));
         };
         if proxy.scheme().is_socks() {
             return self.connect_via_socks(target, proxy, timings).await;
@@ -116,7 +148,20 @@ impl Connector {
         let authority = format!("{}:{}", target.host, target.port);
         http_proxy::connect(&mut stream, proxy, &authority, target.user_agent, target.limits.connect).await?;
         timings.connect += started.elapsed();
-        Ok(stream)
+        Ok((stream, self.space_of(target, None)))
+    }
+
+    /// Returns the kind of the address `peer` of `target`. `None`: a proxy connects, to an address that is not known
+    /// unless the host is one.
+    pub(crate) fn space_of(&self, target: &ConnectTarget<'_>, peer: Option<IpAddr>) -> AddressSpace {
+        if self.has_override(target.proxy, target.host, target.port) {
+            return AddressSpace::Assigned;
+        }
+        if peer.map_or_else(|| is_private_literal(target.host), is_private) {
+            AddressSpace::Private
+        } else {
+            AddressSpace::Public
+        }
     }
 
     /// Opens a byte stream to the proxy itself, inside TLS if its scheme requires it.
@@ -193,7 +238,7 @@ impl Connector {
         target: &ConnectTarget<'_>,
         proxy: &Proxy,
         timings: &mut Timings,
-    ) -> Result<BoxIo> {
+    ) -> Result<(BoxIo, AddressSpace)> {
         let socks_targets = if proxy.scheme().resolves_locally() {
             let addresses = self.resolve_addresses(target, timings).await?;
             addresses
@@ -211,7 +256,7 @@ impl Connector {
             let outcome = socks::connect(stream, proxy, socks_target, target.limits.connect).await;
             timings.connect += started.elapsed();
             match outcome {
-                Ok(stream) => return Ok(stream),
+                Ok(stream) => return Ok((stream, self.space_of(target, socks_target.address()))),
                 Err(refusal) if refusal.is_address_specific => last = refusal.error,
                 Err(refusal) => return Err(refusal.error),
             }
@@ -228,7 +273,9 @@ impl Connector {
         let started = Instant::now();
         let mut addresses = self.resolver.lookup(target.host, target.port, target.limits.dns).await?;
         timings.dns += started.elapsed();
-        if target.requires_public && self.resolver.override_for(target.host, target.port).is_none() {
+        if self.requires_public_address(target)
+            && self.resolver.override_for(target.host, target.port).is_none()
+        {
             addresses.retain(|address| !is_private(*address));
             if addresses.is_empty() {
                 return Err(private_address_error(target.host));
@@ -244,10 +291,29 @@ impl fmt::Debug for Connector {
     }
 }
 
+/// The source of an error about a private address that a public site led to.
+#[derive(Debug)]
+struct PrivateAddress(String);
+
+impl fmt::Display for PrivateAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for PrivateAddress {}
+
 /// The error for a public site that led to a private address.
 pub(crate) fn private_address_error(host: &str) -> Error {
-    Error::new(ErrorKind::Redirect, format!("a public site led to the private address of `{host}`"))
-        .with_hint("if you trust the site, use `--allow-private`")
+    let message = format!("a public site led to the private address of `{host}`");
+    Error::new(ErrorKind::Redirect, message.clone())
+        .with_source(PrivateAddress(message))
+        .with_hint("if you trust the site, use `--allow-private`, or `--allow HOST` for links of a crawl")
+}
+
+/// Whether an error is that of [`private_address_error`].
+pub(crate) fn is_private_address_error(error: &Error) -> bool {
+    proxy::is_caused_by::<PrivateAddress>(error)
 }
 
 async fn connect_tcp(

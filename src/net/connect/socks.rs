@@ -28,6 +28,14 @@ impl SocksTarget {
         }
     }
 
+    /// Returns the address, unless the proxy resolves a name.
+    pub(crate) const fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Address(address, _) => Some(*address),
+            Self::Name(..) => None,
+        }
+    }
+
     fn to_authority(&self) -> String {
         match self {
             Self::Address(IpAddr::V6(address), port) => format!("[{address}]:{port}"),

@@ -5,9 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
+use http::HeaderName;
+
 use crate::fingerprint::profile::Priority;
 use crate::net::headers::WireHeaders;
 use crate::sync::lock_unpoisoned;
+
+/// The header that contains a request's ticket. It is never sent.
+pub(crate) const TICKET_HEADER: HeaderName = HeaderName::from_static("rungs-ticket");
 
 /// The header fields of requests whose HEADERS frame has not been written yet.
 #[derive(Clone, Default)]

@@ -8,5 +8,5 @@ mod reader;
 mod rewrite;
 mod writer;
 
-pub(super) use headers_slot::{HeadersTicket, PendingHeaders, UnreadResponse};
-pub(super) use rewrite::{FrameRewriter, TICKET_HEADER};
+pub(super) use headers_slot::{HeadersTicket, PendingHeaders, TICKET_HEADER, UnreadResponse};
+pub(super) use rewrite::FrameRewriter;

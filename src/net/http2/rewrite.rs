@@ -10,7 +10,6 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use http::HeaderName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
@@ -20,9 +19,6 @@ use crate::net::tls::BoxIo;
 use super::headers_slot::PendingHeaders;
 use super::reader::FrameReader;
 use super::writer::FrameWriter;
-
-/// The header that contains a request's ticket. It is never sent.
-pub(crate) const TICKET_HEADER: HeaderName = HeaderName::from_static("rungs-ticket");
 
 /// The stream between the HTTP/2 stack and TLS.
 pub(crate) struct FrameRewriter {
@@ -132,6 +128,7 @@ mod tests {
     use crate::fingerprint::H2Reader;
     use crate::fingerprint::h2::Frame;
     use crate::fingerprint::profile::Priority;
+    use crate::net::http2::headers_slot::TICKET_HEADER;
     use crate::net::http2::hpack::HpackEncoder;
 
     fn block(fields: &[(&str, &str)]) -> Vec<u8> {

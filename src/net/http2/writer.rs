@@ -10,8 +10,8 @@ use super::frame::{
     ACK, CONTINUATION, END_HEADERS, END_STREAM, FRAME_HEAD, FrameHeader, GOAWAY, HEADERS, PADDED, PING,
     PRIORITY, RST_STREAM, SETTINGS, copy_up_to,
 };
+use super::headers_slot::TICKET_HEADER;
 use super::headers_slot::{PendingHeaders, RequestHeaders};
-use super::rewrite::TICKET_HEADER;
 use crate::fingerprint::hpack::HpackDecoder;
 use crate::fingerprint::profile::{Hpack, Priority};
 use crate::net::http2::hpack::HpackEncoder;

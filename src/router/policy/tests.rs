@@ -43,6 +43,18 @@ fn on(tier: Tier) -> AttemptCounters {
     counters
 }
 
+/// Decides for an attempt that was no probe.
+fn decide(
+    policy: &EscalationPolicy,
+    alternatives: Alternatives,
+    counters: &AttemptCounters,
+    outcome: &AttemptOutcome<'_>,
+    roll: f64,
+) -> Action {
+    let outcome = *outcome;
+    next(policy, &Facts { counters, outcome, alternatives, known_tier: None, known_profile: None }, roll)
+}
+
 fn action_after(
     alternatives: Alternatives,
     counters: &AttemptCounters,
@@ -106,6 +118,7 @@ fn action_name(action: &Action) -> String {
         Action::RenewSession { .. } => "new session".to_owned(),
         Action::SwitchProxy { is_faulty: false, .. } => "new proxy".to_owned(),
         Action::SwitchProxy { is_faulty: true, .. } => "new proxy, faulty".to_owned(),
+        Action::RestoreProfile { .. } => "restore the profile".to_owned(),
         Action::Escalate { to, .. } => format!("escalate to {to}"),
         Action::Blocked { hint: None } => "blocked".to_owned(),
         Action::Blocked { hint: Some(_) } => "blocked with a hint".to_owned(),
@@ -362,6 +375,7 @@ proptest! {
                     prop_assert!(Some(to) == tier.next());
                     tier = to;
                 }
+                Action::RestoreProfile { .. } => prop_assert!(false, "no profile was probed"),
                 Action::Accept | Action::Blocked { .. } | Action::OutOfBudget { .. } | Action::Fail => {
                     ended = true;
                     break;
@@ -430,5 +444,62 @@ fn an_unsafe_request_that_never_left_is_sent_again() {
         counters.count_attempt(Tier::Plain, 0, Duration::ZERO);
         let action = decide(&ALL, alternatives, &counters, &AttemptOutcome::Failed(kind), 0.0);
         assert_eq!(action.reason().is_some(), expected, "{kind:?}: {action:?}");
+    }
+}
+
+/// Where a probe that ends with `kind` leads.
+fn action_after_probe(
+    tier: Tier,
+    known_tier: Tier,
+    known_profile: Option<&str>,
+    kind: VerdictKind,
+    budget: Budget,
+) -> Action {
+    let verdict = verdict(kind);
+    let outcome = AttemptOutcome::Responded { verdict: &verdict, retry_after: None };
+    let counters = on(tier);
+    let known_tier = Some(known_tier);
+    let facts = Facts { counters: &counters, outcome, alternatives: NONE, known_tier, known_profile };
+    next(&EscalationPolicy { budget, ..ALL }, &facts, 0.0)
+}
+
+#[test]
+fn a_refused_probe_returns_to_what_is_known_to_work() {
+    use Tier::{Browser, Impersonate, Plain};
+    use VerdictKind as K;
+    let profile = Some("chrome-older");
+    for (tier, known_tier, known_profile, kind, expected) in [
+        (Plain, Browser, None, K::Block, "escalate to browser"),
+        (Plain, Browser, None, K::Challenge, "escalate to browser"),
+        (Impersonate, Browser, None, K::Stub, "escalate to browser"),
+        // The attempt was no probe: the next tier.
+        (Plain, Plain, None, K::Block, "escalate to impersonate"),
+        (Impersonate, Impersonate, None, K::Block, "escalate to browser"),
+        (Impersonate, Impersonate, profile, K::Block, "restore the profile"),
+        (Impersonate, Browser, profile, K::Challenge, "restore the profile"),
+        // The plain tier has no browser profile.
+        (Plain, Browser, profile, K::Block, "escalate to browser"),
+        (Plain, Browser, profile, K::Genuine, "accept"),
+        (Plain, Browser, profile, K::RateLimit, "wait 2s"),
+        (Plain, Browser, None, K::Captcha, "escalate to browser"),
+        (Plain, Browser, None, K::Geo, "blocked with a hint"),
+    ] {
+        let action = action_after_probe(tier, known_tier, known_profile, kind, Budget::default());
+        assert_eq!(action_name(&action), expected, "{tier} {known_tier} {known_profile:?} {kind}");
+    }
+}
+
+#[test]
+fn a_refused_probe_obeys_the_budget() {
+    let attempts = Budget { attempts: 1, ..Budget::default() };
+    let visits = Budget { visits: 0, ..Budget::default() };
+    for (known_tier, profile, budget) in [
+        (Tier::Browser, None, attempts),
+        (Tier::Browser, None, visits),
+        (Tier::Impersonate, Some("chrome-older"), attempts),
+    ] {
+        let tier = if profile.is_some() { Tier::Impersonate } else { Tier::Plain };
+        let action = action_after_probe(tier, known_tier, profile, VerdictKind::Block, budget);
+        assert_eq!(action_name(&action), "out of budget", "{known_tier} {profile:?}");
     }
 }

@@ -209,18 +209,13 @@ impl Chromium {
             }
             self.dispose(context);
         }
-        let forwarder = if identity.proxy_rules().is_direct() {
-            None
-        } else {
-            let group = self.process.pid().ok_or(CdpError::BrowserClosed)?;
-            Some(Forwarder::start(identity, connector, job.limits, group).await?)
-        };
+        let group = self.process.pid().ok_or(CdpError::BrowserClosed)?;
+        let forwarder = Forwarder::start(identity, connector, job.limits, group).await?;
         let create = target::CreateBrowserContextParams {
             dispose_on_detach: Some(true),
-            // Without this, Chromium reads proxies from the environment by rules of its own.
-            proxy_server: Some(forwarder.as_ref().map_or_else(|| "direct://".to_owned(), Forwarder::url)),
+            proxy_server: Some(forwarder.url()),
             // Chromium would bypass the proxy for loopback addresses.
-            proxy_bypass_list: forwarder.as_ref().map(|_| "<-loopback>".to_owned()),
+            proxy_bypass_list: Some("<-loopback>".to_owned()),
             ..target::CreateBrowserContextParams::default()
         };
         let id: String = self.connection.run(None, &create, COMMAND_LIMIT).await?.browser_context_id.into();

@@ -21,7 +21,7 @@ use crate::transport::AttemptRequest;
 /// One identity's context: its cookies, storage, cache and proxy.
 pub(super) struct BrowserContext {
     pub id: String,
-    pub forwarder: Option<Forwarder>,
+    pub forwarder: Forwarder,
     cookies: Mutex<CookieState>,
     last_used: std::sync::Mutex<Instant>,
 }
@@ -36,13 +36,13 @@ struct CookieState {
 }
 
 impl BrowserContext {
-    pub(super) fn new(id: String, forwarder: Option<Forwarder>) -> Self {
+    pub(super) fn new(id: String, forwarder: Forwarder) -> Self {
         Self { id, forwarder, cookies: Mutex::default(), last_used: std::sync::Mutex::new(Instant::now()) }
     }
 
-    /// Whether the forwarder to its proxy still runs.
+    /// Whether its forwarder still runs.
     pub(super) fn is_usable(&self) -> bool {
-        self.forwarder.as_ref().is_none_or(Forwarder::is_alive)
+        self.forwarder.is_alive()
     }
 
     pub(super) fn touch(&self) {
@@ -162,11 +162,18 @@ const MAX_IDLE_CONTEXTS: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fingerprint::Profile;
+    use crate::limits::Limits;
 
     #[tokio::test]
     async fn contexts_in_use_are_kept_and_idle_ones_are_limited() {
-        let make = |id: u64| (id, Arc::new(BrowserContext::new(id.to_string(), None)));
-        let contexts: HashMap<u64, Arc<BrowserContext>> = (0..12).map(make).collect();
+        let identity = Identity::new("test", Profile::named("chrome-156-linux").unwrap(), None);
+        let mut contexts = HashMap::new();
+        for id in 0..12_u64 {
+            let forwarder =
+                Forwarder::start(&identity, &Arc::default(), &Limits::default(), 1).await.unwrap();
+            contexts.insert(id, Arc::new(BrowserContext::new(id.to_string(), forwarder)));
+        }
         let used = Arc::clone(&contexts[&3]);
         let gone = idle_contexts(&contexts, Some(4));
         assert_eq!(gone.len(), 12 - MAX_IDLE_CONTEXTS);

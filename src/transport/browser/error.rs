@@ -123,7 +123,12 @@ fn net_error_kind(name: &str) -> ErrorKind {
         | "ERR_RESPONSE_HEADERS_TRUNCATED" => ErrorKind::Protocol,
         "ERR_CONTENT_DECODING_FAILED" | "ERR_CONTENT_DECODING_INIT_FAILED" => ErrorKind::Decode,
         "ERR_NO_SUPPORTED_PROXIES" | "ERR_MANDATORY_PROXY_CONFIGURATION_FAILED" => ErrorKind::Proxy,
-        _ if name.starts_with("ERR_TUNNEL_") || name.starts_with("ERR_PROXY_") => ErrorKind::Proxy,
+        _ if name.starts_with("ERR_TUNNEL_")
+            || name.starts_with("ERR_PROXY_")
+            || name.starts_with("ERR_SOCKS_") =>
+        {
+            ErrorKind::Proxy
+        }
         _ if name.starts_with("ERR_CERT_")
             || name.starts_with("ERR_SSL_")
             || name.starts_with("ERR_BAD_SSL_")
@@ -158,6 +163,8 @@ mod tests {
             ("net::ERR_CERT_AUTHORITY_INVALID", ErrorKind::Tls),
             ("net::ERR_SSL_PROTOCOL_ERROR", ErrorKind::Tls),
             ("net::ERR_TUNNEL_CONNECTION_FAILED", ErrorKind::Proxy),
+            ("net::ERR_SOCKS_CONNECTION_FAILED", ErrorKind::Proxy),
+            ("net::ERR_SOCKS_CONNECTION_HOST_UNREACHABLE", ErrorKind::Proxy),
             ("net::ERR_TOO_MANY_REDIRECTS", ErrorKind::Redirect),
             ("net::ERR_EMPTY_RESPONSE", ErrorKind::Protocol),
             ("net::ERR_BLOCKED_BY_CLIENT", ErrorKind::Browser),

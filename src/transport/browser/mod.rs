@@ -6,7 +6,6 @@
 //! the page's. `Runtime` is never enabled and no script is injected, because pages can detect both.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -29,7 +28,7 @@ use crate::client_hints::ACCEPT_CH;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::fingerprint::profile::Browser as BrowserProfile;
-use crate::net::{Connector, private_address_error};
+use crate::net::Connector;
 use crate::phase::FetchPhase;
 use crate::redact;
 use crate::response::{BrowserUse, RawResponse};
@@ -76,10 +75,8 @@ pub(crate) struct BrowserOptions {
     pub pool: BrowserPoolOptions,
     /// Show a window, on the existing display or else on a private one (Xvfb). Default: headless.
     pub headful: bool,
-    /// Opens the connections of contexts with a proxy.
+    /// Opens the connections of all contexts.
     pub connector: Arc<Connector>,
-    /// Host names that resolve to a given address for a given port.
-    pub resolve: Vec<(String, u16, IpAddr)>,
     /// Accept any certificate.
     pub insecure: bool,
     /// Certificates (PEM) to trust in addition to the browser's own. Needs NSS's `certutil`.
@@ -99,7 +96,6 @@ impl Default for BrowserOptions {
             pool: BrowserPoolOptions::default(),
             headful: false,
             connector: Arc::default(),
-            resolve: Vec::new(),
             insecure: false,
             ca_file: None,
             extra_args: Vec::new(),
@@ -116,7 +112,6 @@ impl fmt::Debug for BrowserOptions {
             .field("executable", &self.executable)
             .field("pool", &self.pool)
             .field("headful", &self.headful)
-            .field("resolve", &self.resolve)
             .field("insecure", &self.insecure)
             .field("ca_file", &self.ca_file)
             .finish_non_exhaustive()
@@ -208,17 +203,12 @@ impl BrowserTransport {
             rungs.settled = Empty,
             otel.status_code = Empty,
         );
-        let mut response = match &context.forwarder {
-            Some(forwarder) => {
-                let passage = forwarder.begin_visit(&job.request.url).await;
-                let response = page.visit(&visit).instrument(span.clone()).await;
-                response.map_err(|error| passage.explain(error, &job.request.url))
-            }
-            None => match page.visit(&visit).instrument(span.clone()).await {
-                Ok(response) => self.reject_private_redirect(job, response).await,
-                failed => failed,
-            },
-        };
+        let forwarded = context
+            .forwarder
+            .begin_visit(job.request)
+            .map_err(|error| FailedAttempt { error, sent: false })?;
+        let response = page.visit(&visit).instrument(span.clone()).await;
+        let mut response = response.map_err(|error| forwarded.explain(error, &job.request.url));
         match &response {
             Ok(response) => {
                 span.record("http.response.status_code", i64::from(response.status.as_u16()));
@@ -235,6 +225,10 @@ impl BrowserTransport {
         {
             tracing::warn!(cause = error.chain(), "could not read the browser's cookies");
         }
+        if let Ok(response) = &response {
+            let (connector, rules) = (&self.options.connector, job.identity.proxy_rules());
+            connector.record_last_url(rules, job.request, &response.url);
+        }
         if let Ok(RawResponse { browser: Some(output), .. }) = &mut response {
             let pss = browser.usage.pss.load(Ordering::Relaxed);
             let used: &mut BrowserUse = &mut output.usage;
@@ -242,27 +236,6 @@ impl BrowserTransport {
             used.pss_mb = (pss > 0).then_some(pss / 1_000_000);
         }
         response.map_err(|error| FailedAttempt { error: error.mark_sent(), sent: true })
-    }
-
-    /// Returns the response, or an error when a public site redirected to a private address. Without a
-    /// forwarder the browser has already sent the request. Chromium itself refuses other such requests of a
-    /// public page.
-    async fn reject_private_redirect(
-        &self,
-        job: AttemptRequest<'_>,
-        response: RawResponse,
-    ) -> Result<RawResponse> {
-        let (connector, rules, first) =
-            (&self.options.connector, job.identity.proxy_rules(), &job.request.url);
-        let urls = response.redirects.iter().map(|redirect| &redirect.url).chain([&response.url]);
-        for url in urls.filter(|url| url.host() != first.host()) {
-            if connector.requires_public(rules, first, job.limits).await
-                && connector.is_private(rules, url, job.limits).await
-            {
-                return Err(private_address_error(url.host_str().unwrap_or_default()));
-            }
-        }
-        Ok(response)
     }
 
     /// Opens a blank page in the identity's context.

@@ -1,11 +1,13 @@
-//! A loopback proxy between one identity's context and the identity's proxies. Chromium accepts a proxy password
-//! only if every request is paused, and does not support SOCKS5 with a password. TLS passes through unchanged.
+//! A loopback proxy for one identity's context. It opens the context's connections, through the identity's proxies or
+//! directly, and refuses those that the address rule of the fetch forbids. TLS passes through unchanged.
+//!
+//! With a proxy it is an HTTP proxy: Chromium accepts a proxy password only if every request is paused, and does not
+//! support SOCKS5 with a password. Without one it is a SOCKS5 proxy, so that all bytes pass through unchanged.
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -16,12 +18,15 @@ use url::Url;
 
 use self::relay::{ResponseSide, read_head, relay};
 use self::request_head::ProxyRequest;
+use self::socks_server::Refusal;
+use self::visits::Visits;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::identity::Identity;
 use crate::limits::Limits;
 use crate::net::{BoxIo, ConnectTarget, Connector, private_address_error, proxy_authorization};
-use crate::proxy::ProxyRules;
+use crate::proxy::{Proxy, ProxyRules};
+use crate::request::Request;
 use crate::sync::lock_unpoisoned;
 use crate::trace::Timings;
 use crate::traffic::ByteCounter;
@@ -29,6 +34,8 @@ use crate::traffic::ByteCounter;
 mod peer_check;
 mod relay;
 mod request_head;
+mod socks_server;
+mod visits;
 
 /// A listener for one identity's context. Dropping it closes the listener and its connections.
 pub(super) struct Forwarder {
@@ -46,8 +53,7 @@ struct ForwarderInner {
     /// The browser's process group. Only its processes are served.
     group: u32,
     local_address: SocketAddr,
-    /// Number of visits in progress whose URL has a private address.
-    private_visits: AtomicUsize,
+    visits: Mutex<Visits>,
     /// Recent errors by target, which say more than the browser's net errors.
     recent_errors: Mutex<VecDeque<(String, Error)>>,
 }
@@ -73,7 +79,7 @@ impl Forwarder {
             limits: *limits,
             group,
             local_address: address,
-            private_visits: AtomicUsize::new(0),
+            visits: Mutex::default(),
             recent_errors: Mutex::default(),
         });
         Ok(Self { address, task: tokio::spawn(serve(listener, Arc::clone(&shared))), shared })
@@ -81,7 +87,8 @@ impl Forwarder {
 
     /// Returns its URL for Chromium's proxy settings.
     pub(super) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.shared.is_direct() { "socks5" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// Whether it still runs. It ends with the async runtime on which it was started.
@@ -89,16 +96,20 @@ impl Forwarder {
         !self.task.is_finished()
     }
 
-    /// Starts a visit to `url`. If `url` has a private address, the caller chose it, and private addresses are
-    /// permitted until the visit is dropped.
-    pub(super) async fn begin_visit(&self, url: &Url) -> ForwardedVisit {
-        self.shared.recent_errors().clear();
-        let shared = &self.shared;
-        let guarded = shared.connector.requires_public(&shared.proxy_rules, url, &shared.limits).await;
-        if !guarded {
-            shared.private_visits.fetch_add(1, Ordering::Relaxed);
+    /// Starts a visit for `request`. The first connection to its origin decides its address rule. If the rule permits
+    /// private addresses, so does the forwarder until the visit is dropped.
+    ///
+    /// # Errors
+    /// When a public site named the URL, and the browser keeps a connection to it at a private address.
+    pub(super) fn begin_visit(&self, request: &Request) -> Result<ForwardedVisit> {
+        let shared = Arc::clone(&self.shared);
+        shared.recent_errors().clear();
+        let number = shared.visits().begin(request);
+        let visit = ForwardedVisit { shared, number };
+        if visit.shared.visits().is_forbidden(number, &visit.shared.connector) {
+            return Err(private_address_error(request.url.host_str().unwrap_or_default()));
         }
-        ForwardedVisit { shared: Arc::clone(shared), guarded }
+        Ok(visit)
     }
 }
 
@@ -113,7 +124,7 @@ impl Drop for Forwarder {
 /// A visit in progress.
 pub(super) struct ForwardedVisit {
     shared: Arc<ForwarderInner>,
-    guarded: bool,
+    number: u64,
 }
 
 impl ForwardedVisit {
@@ -130,21 +141,35 @@ impl ForwardedVisit {
             .iter()
             .rposition(|(host, _)| *host == target)
             .or(recent_errors.len().checked_sub(1));
-        index.and_then(|index| recent_errors.remove(index)).map_or(error, |(_, recent)| recent)
+        if let Some((_, recent)) = index.and_then(|index| recent_errors.remove(index)) {
+            return recent;
+        }
+        if self.shared.is_direct() {
+            let gone = Error::new(ErrorKind::Connect, "the browser could not connect");
+            return gone.with_source(error.chain());
+        }
+        error
     }
 }
 
 impl Drop for ForwardedVisit {
     fn drop(&mut self) {
-        if !self.guarded {
-            self.shared.private_visits.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.shared.visits().end(self.number);
     }
 }
 
 impl ForwarderInner {
-    fn recent_errors(&self) -> std::sync::MutexGuard<'_, VecDeque<(String, Error)>> {
+    fn recent_errors(&self) -> MutexGuard<'_, VecDeque<(String, Error)>> {
         lock_unpoisoned(&self.recent_errors)
+    }
+
+    fn visits(&self) -> MutexGuard<'_, Visits> {
+        lock_unpoisoned(&self.visits)
+    }
+
+    /// Whether all connections are direct.
+    fn is_direct(&self) -> bool {
+        self.proxy_rules.is_direct()
     }
 
     fn record_error(&self, target: String, error: Error) {
@@ -163,38 +188,42 @@ impl ForwarderInner {
         tokio::task::spawn_blocking(check).await.unwrap_or(false)
     }
 
-    /// Opens a connection for `request`. Returns it with the bytes to write first.
-    async fn connect(&self, request: &ProxyRequest) -> Result<(BoxIo, Vec<u8>, ResponseSide)> {
-        let proxy = self.proxy_rules.proxy_to(request.tunnel, &request.host);
-        let guarded = self.private_visits.load(Ordering::Relaxed) == 0;
-        let target = ConnectTarget {
-            host: &request.host,
-            port: request.port,
+    /// Opens a direct connection to `host`, or one through a tunnel.
+    async fn open(&self, host: &str, port: u16, proxy: Option<&Proxy>) -> Result<BoxIo> {
+        let target = self.target(host, port, proxy);
+        let (stream, space) = self.connector.dial(&target, &mut Timings::default()).await?;
+        self.visits().record(host, port, space);
+        Ok(stream)
+    }
+
+    fn target<'a>(&'a self, host: &'a str, port: u16, proxy: Option<&'a Proxy>) -> ConnectTarget<'a> {
+        ConnectTarget {
+            host,
+            port,
             proxy,
-            requires_public: guarded,
+            requires_public: self.visits().requires_public(host, port, &self.connector),
             limits: &self.limits,
             byte_counter: &self.byte_counter,
             user_agent: self.user_agent.as_deref(),
-        };
-        if self.connector.is_forbidden(&target) {
-            return Err(private_address_error(&request.host));
         }
-        let mut timings = Timings::default();
+    }
+
+    /// Opens a connection for `request`. Returns it with the bytes to write first.
+    async fn connect(&self, request: &ProxyRequest) -> Result<(BoxIo, Vec<u8>, ResponseSide)> {
+        let (host, port) = (&request.host, request.port);
+        let proxy = self.proxy_rules.proxy_to(request.tunnel, host);
         if request.tunnel {
-            return Ok((self.connector.open(&target, &mut timings).await?, Vec::new(), ResponseSide::Tunnel));
+            return Ok((self.open(host, port, proxy).await?, Vec::new(), ResponseSide::Tunnel));
         }
-        match proxy.filter(|proxy| !proxy.scheme().is_socks()) {
-            Some(proxy) => {
-                let stream = self.connector.connect_to_proxy(&target, proxy, &mut timings).await?;
-                let authorization = proxy_authorization(proxy);
-                Ok((stream, request.for_proxy(authorization.expose()), ResponseSide::Proxy(proxy.clone())))
-            }
-            None => Ok((
-                self.connector.open(&target, &mut timings).await?,
-                request.for_site(),
-                ResponseSide::Site,
-            )),
-        }
+        let Some(proxy) = proxy.filter(|proxy| !proxy.scheme().is_socks()) else {
+            return Ok((self.open(host, port, proxy).await?, request.for_site(), ResponseSide::Site));
+        };
+        let target = self.target(host, port, Some(proxy));
+        self.connector.check_host(&target)?;
+        let stream = self.connector.connect_to_proxy(&target, proxy, &mut Timings::default()).await?;
+        self.visits().record(host, port, self.connector.space_of(&target, None));
+        let authorization = proxy_authorization(proxy);
+        Ok((stream, request.for_proxy(authorization.expose()), ResponseSide::Proxy(proxy.clone())))
     }
 }
 
@@ -220,7 +249,14 @@ async fn serve(listener: TcpListener, shared: Arc<ForwarderInner>) {
                 tracing::warn!(%peer, "refused a connection by another program to the browser's proxy port");
                 return;
             }
-            if let Err(cause) = forward(client, &shared).await {
+            let forwarding = async {
+                if shared.is_direct() {
+                    forward_socks(client, &shared).await
+                } else {
+                    forward(client, &shared).await
+                }
+            };
+            if let Err(cause) = forwarding.await {
                 tracing::debug!(%cause, "a connection through the proxy forwarder failed");
             }
         });
@@ -261,6 +297,33 @@ async fn forward(mut client: TcpStream, shared: &ForwarderInner) -> io::Result<(
     Ok(())
 }
 
+/// Serves a connection of a context without a proxy.
+async fn forward_socks(mut client: TcpStream, shared: &ForwarderInner) -> io::Result<()> {
+    let _ = client.set_nodelay(true);
+    let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+    let reading = socks_server::read_request(&mut client);
+    let (host, port) = timeout(HEAD_LIMIT, reading).await.map_err(late)??;
+    // Stop connecting when the client closes the connection.
+    let opened = tokio::select! {
+        opened = shared.open(&host, port, None) => opened,
+        () = wait_closed(&client) => return Ok(()),
+    };
+    let server = match opened {
+        Ok(server) => server,
+        Err(error) => {
+            let refusal = match error.kind() {
+                ErrorKind::Redirect => Refusal::Forbidden,
+                ErrorKind::Connect => Refusal::ConnectionRefused,
+                _ => Refusal::HostUnreachable,
+            };
+            shared.record_error(format!("{host}:{port}"), error);
+            return socks_server::reply(&mut client, Some(refusal)).await;
+        }
+    };
+    socks_server::reply(&mut client, None).await?;
+    relay(client, server, &ResponseSide::Tunnel).await.map(drop)
+}
+
 /// Returns when the client has closed the connection.
 async fn wait_closed(client: &TcpStream) {
     if let Ok(1..) = client.peek(&mut [0]).await {
@@ -279,9 +342,12 @@ const HEAD_LIMIT: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use tokio::io::AsyncReadExt;
 
     use super::*;
+    use crate::address_rule::AddressSpace;
     use crate::fingerprint::Profile;
 
     async fn start_forwarder(proxy: &str, group: u32) -> Forwarder {
@@ -342,7 +408,10 @@ mod tests {
             [(public, ErrorKind::Redirect), (private, ErrorKind::Proxy), (public, ErrorKind::Redirect)]
         {
             let url: Url = visited.parse().unwrap();
-            let visit = forwarder.begin_visit(&url).await;
+            let asked = Request::get(url.clone());
+            let space = if visited == private { AddressSpace::Private } else { AddressSpace::Public };
+            asked.address_rule.decide(space);
+            let visit = forwarder.begin_visit(&asked).unwrap();
             assert!(exchange(&forwarder, request).await.starts_with("HTTP/1.1 407"), "{visited}");
             let error = visit.explain(proxy_failed(), &private.parse().unwrap());
             assert_eq!(error.kind(), kind, "{visited}: {}", error.chain());

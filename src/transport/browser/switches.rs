@@ -3,7 +3,6 @@
 //! The switches are headless=new without any automation switch, so that a page sees the same values as in a
 //! browser that a user opened. Measured on Chromium 156 (Debian, Linux), November 2026.
 
-use std::net::IpAddr;
 use std::path::Path;
 
 use super::BrowserOptions;
@@ -54,19 +53,14 @@ pub(super) fn switches(options: &BrowserOptions, key: &ProcessKey, data: &Path, 
     if options.insecure {
         all.push("--ignore-certificate-errors".to_owned());
     }
-    if !options.resolve.is_empty() {
-        all.push(format!("--host-resolver-rules={}", host_resolver_rules(&options.resolve)));
+    all.push(format!("--proxy-server={NO_PROXY}"));
+    all.push("--proxy-bypass-list=<-loopback>".to_owned());
+    if key.proxied {
+        all.push(NO_DNS.to_owned());
+        all.push(NO_MDNS.to_owned());
     }
     all.extend(options.extra_args.iter().cloned());
     all
-}
-
-fn host_resolver_rules(resolve: &[(String, u16, IpAddr)]) -> String {
-    let one = |(host, port, ip): &(String, u16, IpAddr)| match ip {
-        IpAddr::V4(ip) => format!("MAP {host}:{port} {ip}:{port}"),
-        IpAddr::V6(ip) => format!("MAP {host}:{port} [{ip}]:{port}"),
-    };
-    resolve.iter().map(one).collect::<Vec<_>>().join(",")
 }
 
 const ALWAYS: &[&str] = &[
@@ -94,6 +88,14 @@ const ALWAYS: &[&str] = &[
 ];
 /// Only behind a proxy: without one, a browser that gathers no ICE candidates is conspicuous.
 const NO_UDP: &str = "--webrtc-ip-handling-policy=disable_non_proxied_udp";
+/// The proxy of the process, for the browser's own requests (updates, accounts, safe browsing). Each context has a proxy
+/// of its own. The kernel refuses TCP to the broadcast address, so that no packet leaves.
+const NO_PROXY: &str = "socks5://255.255.255.255:1";
+/// Only behind a proxy: no name is looked up by the browser, for example for `dns-prefetch`. Without a proxy, WebRTC has
+/// to find its STUN servers.
+const NO_DNS: &str = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1";
+/// Only behind a proxy: there WebRTC gathers no local addresses, so that it needs no mDNS names for them.
+const NO_MDNS: &str = "--disable-features=WebRtcHideLocalIpsWithMdns";
 const HEADLESS: &[&str] = &[
     "--headless=new",
     "--screen-info={1920x1080 workAreaBottom=40}",
@@ -138,14 +140,9 @@ mod tests {
     }
 
     #[test]
-    fn resolve_becomes_host_rules() {
-        let resolve = vec![
-            ("a.example".to_owned(), 443, "127.0.0.1".parse().unwrap()),
-            ("b.example".to_owned(), 80, "::1".parse().unwrap()),
-        ];
-        assert_eq!(
-            host_resolver_rules(&resolve),
-            "MAP a.example:443 127.0.0.1:443,MAP b.example:80 [::1]:80"
+    fn the_browsers_own_requests_go_nowhere() {
+        assert!(
+            line(&BrowserOptions::default(), false).contains("--proxy-server=socks5://255.255.255.255:1")
         );
     }
 }

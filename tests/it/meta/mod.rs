@@ -1,5 +1,6 @@
 //! The repository checked against itself: layers and documents.
 
+mod circles;
 mod docs;
 mod floors;
 mod words;

@@ -55,7 +55,15 @@ impl RawServer {
     pub(crate) fn start(
         handler: impl Fn(&mut RawConnection) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
-        Self::with("http", Box::new(|stream| Ok(Box::new(stream))), Arc::new(handler))
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), handler)
+    }
+
+    /// A cleartext server at an address of a network namespace.
+    pub(crate) fn start_at(
+        address: SocketAddr,
+        handler: impl Fn(&mut RawConnection) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        Self::with(address, "http", Box::new(|stream| Ok(Box::new(stream))), Arc::new(handler))
     }
 
     /// A TLS server that offers the protocols in `alpn`, in wire format (`b"\x08http/1.1"`). No ALPN if empty.
@@ -78,11 +86,11 @@ impl RawServer {
             let stream = acceptor.accept(stream).map_err(|error| io::Error::other(error.to_string()))?;
             Ok(Box::new(stream))
         };
-        Self::with("https", Box::new(wrap), Arc::new(handler))
+        Self::with((Ipv4Addr::LOCALHOST, 0).into(), "https", Box::new(wrap), Arc::new(handler))
     }
 
-    fn with(scheme: &'static str, wrap: Box<Wrap>, handler: Arc<Handler>) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+    fn with(at: SocketAddr, scheme: &'static str, wrap: Box<Wrap>, handler: Arc<Handler>) -> Self {
+        let listener = TcpListener::bind(at).expect("the address is on this machine and the port is free");
         let address = listener.local_addr().expect("a listener has an address");
         let shared = Arc::new(Shared::default());
         let accepting = thread::spawn({

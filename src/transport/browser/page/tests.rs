@@ -11,6 +11,7 @@ use crate::error_kind::ErrorKind;
 use crate::fingerprint::Profile;
 use crate::identity::Identity;
 use crate::limits::Limits;
+use crate::net::{Connector, TrustConfig};
 use crate::render::{BodySource, RenderOptions, ResourceKind};
 use crate::request::Request;
 use crate::response::{Body, RawResponse};
@@ -343,9 +344,11 @@ async fn trackers_and_hosts_below_them_are_refused_and_others_are_not() {
     .await;
     let scratch = tempfile::tempdir().unwrap();
     let names = ["quantserve.com", "www.quantserve.com", "x.notquantserve.com"];
-    let resolve = names.map(|name| (name.to_owned(), site.address.port(), site.address.ip())).to_vec();
+    let overrides =
+        names.map(|name| ((name.to_owned(), site.address.port()), site.address.ip())).into_iter().collect();
+    let connector = Arc::new(Connector::new(overrides, TrustConfig::default()).unwrap());
     let options =
-        BrowserOptions { scratch_parent: scratch.path().to_owned(), resolve, ..BrowserOptions::default() };
+        BrowserOptions { scratch_parent: scratch.path().to_owned(), connector, ..BrowserOptions::default() };
     let bench = Bench { tier: BrowserTransport::new(options), ..Bench::new() };
     for (block, want) in
         [(vec![], ["reached"; 3]), (vec![ResourceKind::Trackers], ["refused", "refused", "reached"])]
@@ -380,9 +383,11 @@ async fn cross_site_frames_and_nested_frames_do_not_load_blocked_resources() {
     .await;
     let scratch = tempfile::tempdir().unwrap();
     let names = ["outer.example", "inner.example", "quantserve.com"];
-    let resolve = names.map(|name| (name.to_owned(), site.address.port(), site.address.ip())).to_vec();
+    let overrides =
+        names.map(|name| ((name.to_owned(), site.address.port()), site.address.ip())).into_iter().collect();
+    let connector = Arc::new(Connector::new(overrides, TrustConfig::default()).unwrap());
     let options =
-        BrowserOptions { scratch_parent: scratch.path().to_owned(), resolve, ..BrowserOptions::default() };
+        BrowserOptions { scratch_parent: scratch.path().to_owned(), connector, ..BrowserOptions::default() };
     let bench = Bench { tier: BrowserTransport::new(options), ..Bench::new() };
     for block in [vec![], vec![ResourceKind::Images, ResourceKind::Trackers]] {
         site.heads.lock().unwrap().clear();

@@ -1,6 +1,7 @@
 //! Relays bytes in both directions until one side closes or both are idle.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +24,22 @@ pub(super) enum ResponseSide {
     Proxy(Proxy),
 }
 
-/// Relays until the connection ends. Returns the proxy's refusal, if the response was one.
+/// Relays until the connection ends. Returns the proxy's refusal, if the response was one. When the server resets its
+/// connection, the client's is reset too, so that the browser reports what happened.
 pub(super) async fn relay(
+    client: TcpStream,
+    server: BoxIo,
+    response_side: &ResponseSide,
+) -> io::Result<Option<Error>> {
+    let own = client.as_fd().try_clone_to_owned()?;
+    let relayed = relay_both(client, server, response_side).await;
+    if relayed.as_ref().is_err_and(|cause| cause.kind() == io::ErrorKind::ConnectionReset) {
+        let _ = rustix::net::sockopt::set_socket_linger(&own, Some(Duration::ZERO));
+    }
+    relayed
+}
+
+async fn relay_both(
     client: TcpStream,
     server: BoxIo,
     response_side: &ResponseSide,

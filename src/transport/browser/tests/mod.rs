@@ -18,6 +18,7 @@ use crate::fingerprint::Profile;
 use crate::fingerprint::profile::Brand;
 use crate::identity::Identity;
 use crate::limits::Limits;
+use crate::net::{Overrides, TrustConfig};
 use crate::render::RenderOptions;
 use crate::request::Request;
 use crate::response::{Body, HttpVersion};

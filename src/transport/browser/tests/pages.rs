@@ -191,7 +191,8 @@ async fn failures_to_connect_have_their_kinds() {
     let closing = serve(|_| "\r\n".to_owned()).await;
     let big = serve(|_| page(&"x".repeat(200_000))).await;
     let mut bench = Bench::new(|options| {
-        options.resolve.push(("mapped.example".to_owned(), big.port(), big.ip()));
+        let overrides = Overrides::from([(("mapped.example".to_owned(), big.port()), big.ip())]);
+        options.connector = Arc::new(Connector::new(overrides, TrustConfig::default()).unwrap());
     });
     let identity = test_identity();
     for (url, kind) in [
