@@ -2,8 +2,9 @@
 #![expect(unsafe_code, reason = "boring wraps none of these calls; each takes plain pointers and lengths")]
 
 use boring::error::ErrorStack;
+use boring::nid::Nid;
 use boring::ssl::{SslContextBuilder, SslRef, SslSessionRef};
-use boring::x509::X509VerifyError;
+use boring::x509::{X509Ref, X509VerifyError};
 use boring_sys as sys;
 use foreign_types::ForeignTypeRef;
 
@@ -77,6 +78,51 @@ pub(super) fn describe_verify_error(verify_error: X509VerifyError) -> Option<Str
         }
         _ => format!("is not valid: {verify_error}"),
     })
+}
+
+/// What a certificate's extensions say of it.
+pub(super) struct ExtensionFlags {
+    pub(super) has_basic_constraints: bool,
+    pub(super) is_authority: bool,
+    pub(super) is_self_issued: bool,
+    pub(super) has_unknown_critical: bool,
+}
+
+/// Reads what BoringSSL found in a certificate's extensions.
+pub(super) fn extension_flags(certificate: &X509Ref) -> ExtensionFlags {
+    // SAFETY: the certificate is alive; the call reads it.
+    let bits = unsafe { sys::X509_get_extension_flags(certificate.as_ptr()) };
+    let has = |flag: i32| bits & flag.cast_unsigned() != 0;
+    ExtensionFlags {
+        has_basic_constraints: has(sys::EXFLAG_BCONS),
+        is_authority: has(sys::EXFLAG_CA),
+        is_self_issued: has(sys::EXFLAG_SI),
+        has_unknown_critical: has(sys::EXFLAG_CRITICAL),
+    }
+}
+
+/// Whether the extended key usage permits TLS servers. Without that extension, it does.
+pub(super) fn allows_servers(certificate: &X509Ref) -> bool {
+    // SAFETY: the certificate is alive; the call reads it.
+    let bits = unsafe { sys::X509_get_extended_key_usage(certificate.as_ptr()) };
+    bits & (sys::XKU_SSL_SERVER | sys::XKU_ANYEKU).cast_unsigned() != 0
+}
+
+/// The maximum number of intermediate certificates below an authority, if it has one.
+pub(super) fn path_length(certificate: &X509Ref) -> Option<usize> {
+    // SAFETY: the certificate is alive; the call reads it.
+    let length = unsafe { sys::X509_get_pathlen(certificate.as_ptr()) };
+    usize::try_from(length).ok()
+}
+
+/// Whether a certificate has an extension that is marked critical.
+pub(super) fn is_critical(certificate: &X509Ref, extension: Nid) -> bool {
+    // SAFETY: the certificate is alive; `X509_get_ext` returns null for an index that is out of range.
+    unsafe {
+        let index = sys::X509_get_ext_by_NID(certificate.as_ptr(), extension.as_raw(), -1);
+        let found = sys::X509_get_ext(certificate.as_ptr(), index);
+        !found.is_null() && sys::X509_EXTENSION_get_critical(found) != 0
+    }
 }
 
 fn check_result(returned: std::ffi::c_int) -> Result<(), ErrorStack> {

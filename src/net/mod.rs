@@ -1,6 +1,7 @@
 //! The HTTP engine of both HTTP tiers: DNS, connections, TLS, HTTP/1.1 and HTTP/2, redirects, bodies.
 
 mod body;
+mod certificates;
 mod connect;
 mod dns;
 mod exchange;

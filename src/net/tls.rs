@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_boring::{HandshakeError, SslStream, SslStreamBuilder};
 
-use super::{ffi, roots};
+use super::{certificates, ffi, roots};
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::fingerprint::{Profile, ciphers};
@@ -112,6 +112,7 @@ fn build_connector(profile: &Profile, store: &X509Store) -> Result<SslConnector,
     let mut builder = SslConnector::builder(SslMethod::tls())?;
     builder.set_cert_store_ref(store);
     builder.set_verify(SslVerifyMode::PEER);
+    certificates::apply_rules(&mut builder);
     builder.set_min_proto_version(tls.versions.first().and_then(|name| ssl_version(name)))?;
     builder.set_max_proto_version(tls.versions.last().and_then(|name| ssl_version(name)))?;
     builder.set_cipher_list(&ciphers::cipher_list(&tls.ciphers))?;
@@ -179,6 +180,10 @@ impl CertificateCompressor for Brotli {
 
 /// Converts a handshake failure. A certificate error is described by BoringSSL's verification result.
 pub(super) fn handshake_error(origin: &str, failure: &HandshakeError<BoxIo>) -> Error {
+    if let Some(fault) = failure.ssl().and_then(certificates::fault_of) {
+        let message = format!("the certificate of {origin} {}", fault.reason);
+        return Error::new(ErrorKind::Tls, message).with_hint(fault.hint.clone());
+    }
     let verified = failure.ssl().map(boring::ssl::SslRef::verify_result);
     if let Some(verify_error) = verified.and_then(Result::err).and_then(ffi::describe_verify_error) {
         let message = format!("the certificate of {origin} {verify_error}");

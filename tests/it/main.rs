@@ -41,6 +41,7 @@
 //! | Are spans exported over OTLP? | `cli/otel.rs` |
 //! | HTTP against a real nginx: versions, redirects, codings, charsets, cookies, statuses, connections | `wire/http.rs` |
 //! | What happens with a wrong certificate, and with `--insecure`? | `wire/certificates.rs` |
+//! | Do all tiers accept and refuse the same certificates? | `wire/certificate_rules.rs` |
 //! | Does the impersonate tier send what the installed Chromium sends? | `wire/fingerprint.rs` |
 //! | What happens with an HTTP/2 server that misbehaves, frame by frame? | `wire/hostile_http2.rs` |
 //! | Does every timeout and size limit of an attempt hold? | `wire/limits.rs` |

@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 use tokio_boring::SslStreamBuilder;
 use url::Url;
 
+use super::certificates;
 use super::dns::{HostResolver, Overrides};
 use super::roots;
 use super::tls::{self, BoxIo, TrustConfig};
@@ -224,6 +225,7 @@ impl Connector {
         let build = || {
             let mut builder = SslConnector::builder(SslMethod::tls())?;
             builder.set_cert_store_ref(&store);
+            certificates::apply_rules(&mut builder);
             builder.set_alpn_protos(b"\x08http/1.1")?;
             Ok::<_, boring::error::ErrorStack>(builder.build())
         };

@@ -15,6 +15,7 @@ mod certs;
 mod check;
 mod daemon;
 mod frames;
+mod made_certs;
 mod name_server;
 mod namespace;
 mod nginx;
@@ -34,6 +35,7 @@ pub(crate) use captured::{capture_profile, captured_profile, captured_profile_fi
 pub(crate) use certs::{Certs, Leaf, NAMES};
 pub(crate) use daemon::until_some;
 pub(crate) use frames::*;
+pub(crate) use made_certs::{CertFolder, Draft, Made, ec_key, rsa_key};
 pub(crate) use name_server::NameServer;
 pub(crate) use namespace::{Namespace, in_namespace};
 pub(crate) use nginx::{Nginx, Site, Visit};

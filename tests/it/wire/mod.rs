@@ -1,5 +1,6 @@
 //! Bytes on the wire: HTTP, TLS, fingerprints, limits and faults.
 
+mod certificate_rules;
 mod certificates;
 mod faults;
 mod file_descriptors;
