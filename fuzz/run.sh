@@ -21,7 +21,7 @@ done
 printf '/private/a.pdf?x=1\n\357\273\277User-agent: rungs\r\nDisallow: /*.pdf$\nAllow: /a%%2Fb # why\nCrawl-delay: 0.5' >corpus/robots/seed
 printf '\0\0\0\0Sun, 06 Nov 1994 08:50:37 GMT' >corpus/retry_after/date
 printf '\0\0\0\000120' >corpus/retry_after/seconds
-printf '__Host-a="1"; Path=/; Secure; SameSite=None; Partitioned\nb=2; Domain=.example.co.uk; Expires=Sun, 06 Nov 1994 08:49:37 GMT; Max-Age=60\nc=3; Domain=co.uk; HttpOnly' >corpus/set_cookie/seed
+printf '__Host-a="1"; Path=/; Secure; SameSite=None; Partitioned\nb=2; Domain=.example.co.uk; Expires=Sun, 06 Nov 1994 08:49:37 GMT; Max-Age=60\nc=3; Domain=co.uk; HttpOnly\n=__Http-d; Secure\ne=5; Domain=kawasaki.jp\n__Host-Http-f=6; Domain=city.kawasaki.jp; Domain=github.io; Secure; HttpOnly' >corpus/set_cookie/seed
 printf '\0\0\0\0\0\0\0\0\0\0\377\377\251\376\251\376' >corpus/address/mapped
 printf '\040\001\0\0\135\270\330\042\0\0\0\0\365\377\377\376' >corpus/address/teredo
 

@@ -1,13 +1,22 @@
 //! The site of a URL: its registrable domain.
 
+use std::net::Ipv4Addr;
+
 use url::Url;
 
 /// Returns the registrable domain of a URL: `shop.example` for `www.shop.example`. For an address or a public suffix,
 /// returns the whole host. A trailing dot is kept, as in a browser.
 pub(crate) fn registrable_domain(url: &Url) -> Option<&str> {
+    url.domain().and_then(registrable_domain_of_host).or_else(|| url.host_str())
+}
+
+/// Returns the registrable domain of a host name. `None` for an address, a public suffix and a single label.
+pub(crate) fn registrable_domain_of_host(host: &str) -> Option<&str> {
+    if host.contains(':') || host.parse::<Ipv4Addr>().is_ok() {
+        return None;
+    }
     // `psl::domain_str` would remove the trailing dot.
-    let domain = url.domain().and_then(|name| psl::domain(name.as_bytes()));
-    domain.and_then(|domain| std::str::from_utf8(domain.as_bytes()).ok()).or_else(|| url.host_str())
+    psl::domain(host.as_bytes()).and_then(|domain| std::str::from_utf8(domain.as_bytes()).ok())
 }
 
 /// Returns the key for stored data of a site: the registrable domain without a trailing dot. Empty without a host.

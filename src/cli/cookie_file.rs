@@ -34,7 +34,8 @@ fn parse(line: &str) -> Result<Option<Cookie>, &'static str> {
         None if line.starts_with('#') || line.trim().is_empty() => return Ok(None),
         None => (line, false),
     };
-    let fields: Vec<&str> = line.trim_end_matches(['\r', '\n']).split('\t').collect();
+    // The value may contain tabs.
+    let fields: Vec<&str> = line.trim_end_matches(['\r', '\n']).splitn(7, '\t').collect();
     let [domain, subdomains, path, secure, expires, name, value] = fields[..] else {
         return Err("expected seven fields separated by tabs");
     };
@@ -52,7 +53,7 @@ fn parse(line: &str) -> Result<Option<Cookie>, &'static str> {
 pub(crate) fn write(path: &Path, jars: &[&CookieJar]) -> Result<(), Failure> {
     let mut text = String::from("# Netscape HTTP Cookie File\n# Written by rungs. Contains secrets.\n\n");
     let flag = |value: bool| if value { "TRUE" } else { "FALSE" };
-    for cookie in CookieJar::merge(jars.iter().copied()) {
+    for cookie in CookieJar::merge(jars.iter().copied()).iter().filter(|cookie| fits_in_line(cookie)) {
         let mark = if cookie.http_only { "#HttpOnly_" } else { "" };
         let dot = if cookie.host_only { "" } else { "." };
         let _ = writeln!(
@@ -74,6 +75,13 @@ pub(crate) fn write(path: &Path, jars: &[&CookieJar]) -> Result<(), Failure> {
     file.write_all(text.as_bytes()).map_err(failed)?;
     file.persist(path).map_err(|cause| failed(cause.error))?;
     Ok(())
+}
+
+/// Whether no part of the cookie ends a field or a line.
+fn fits_in_line(cookie: &Cookie) -> bool {
+    let is_clean = |text: &str| !text.contains(char::is_control);
+    [&cookie.name, &cookie.domain, &cookie.path].into_iter().all(|text| is_clean(text))
+        && is_clean(&cookie.value.replace('\t', ""))
 }
 
 #[cfg(test)]
@@ -109,5 +117,34 @@ mod tests {
         let failure = read(&path, &[]).unwrap_err();
         let Failure::Usage(message) = failure else { panic!("not a usage failure") };
         assert!(message.contains("cookies.txt:2:") && !message.contains("hunter2"), "{message}");
+    }
+
+    #[test]
+    fn a_file_holds_no_cookie_that_reaches_strangers_or_breaks_its_prefix() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cookies.txt");
+        let lines = [
+            ".co.uk\tTRUE\t/\tFALSE\t0\tsuffix\t1",
+            ".kawasaki.jp\tTRUE\t/\tFALSE\t0\twildcard\t1",
+            "www.site.example\tFALSE\t/\tFALSE\t0\t__secure-a\t1",
+            ".site.example\tTRUE\t/\tTRUE\t0\t__HOST-b\t1",
+            "www.site.example\tFALSE\t/\tTRUE\t0\t__Http-c\t1",
+            "www.site.example\tFALSE\t/\tTRUE\t0\t\t__Host-d=1",
+            "#HttpOnly_www.site.example\tFALSE\t/\tTRUE\t0\t__Host-Http-e\t1\t2",
+        ];
+        std::fs::write(&path, lines.join("\n")).unwrap();
+        let jar = CookieJar::default();
+        read(&path, &[&jar]).unwrap();
+        write(&path, &[&jar]).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let written: Vec<&str> = text.lines().filter(|line| line.contains('\t')).collect();
+        assert_eq!(
+            written,
+            [
+                "co.uk\tFALSE\t/\tFALSE\t0\tsuffix\t1",
+                "kawasaki.jp\tFALSE\t/\tFALSE\t0\twildcard\t1",
+                lines[6],
+            ]
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use url::Origin;
 
 use crate::budget::Budget;
-use crate::cookies::Cookie;
+use crate::cookies::{Cookie, needs_http_only};
 use crate::credentials;
 use crate::detect::{Expectation, Rules};
 use crate::error::{Error, Result};
@@ -165,9 +165,11 @@ impl TargetPlan {
         existing.extend(identities.browser.jar().pairs(&request.url));
         let is_missing = |name: &str| existing.iter().all(|(other, _)| other != name);
         for (name, value) in cookies.iter().filter(|(name, _)| is_missing(name) && is_given(name)) {
-            let secure = request.url.scheme() == "https";
+            let mut cookie = Cookie::session(name, value, host);
+            cookie.secure = request.url.scheme() == "https";
+            cookie.http_only = needs_http_only(name);
             // Both identities share the caller's cookies.
-            identities.plain.jar().insert(&Cookie { secure, ..Cookie::session(name, value, host) });
+            identities.plain.jar().insert(&cookie);
         }
     }
 }

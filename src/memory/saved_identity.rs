@@ -82,7 +82,8 @@ impl SavedIdentity {
         let existing = identity.jar().list();
         let exists = |cookie: &Cookie| {
             existing.iter().any(|own| {
-                (&own.name, &own.domain, &own.path) == (&cookie.name, &cookie.domain, &cookie.path)
+                (&own.name, &own.domain, &own.path, own.host_only)
+                    == (&cookie.name, &cookie.domain, &cookie.path, cookie.host_only)
             })
         };
         for cookie in self.cookies.iter().filter(|cookie| !exists(cookie)) {
@@ -95,7 +96,8 @@ impl SavedIdentity {
 
     /// Whether it can have been saved for `host`. Data from a file is not trusted.
     pub(crate) fn is_valid(&self, host: &str) -> bool {
-        self.cookies.len() <= MAX_COOKIES && self.cookies.iter().all(|cookie| cookie.matches_host(host))
+        self.cookies.len() <= MAX_COOKIES
+            && self.cookies.iter().all(|cookie| cookie.matches_host(host) && cookie.is_consistent())
     }
 }
 
@@ -111,3 +113,37 @@ impl fmt::Debug for SavedIdentity {
 /// A host with more cookies, or more bytes of cookies, is not saved: half a jar is not a usable identity.
 const MAX_COOKIES: usize = 180;
 const MAX_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Clearance;
+
+    #[test]
+    fn cookies_of_another_site_or_against_their_prefix_are_not_valid() {
+        let domain = |name: &str, domain: &str| {
+            let mut cookie = Cookie::session(name, "1", domain);
+            (cookie.host_only, cookie.secure) = (false, true);
+            cookie
+        };
+        for (host, cookie, valid) in [
+            ("www.site.example", domain("a", "site.example"), true),
+            ("www.site.example", domain("a", "other.example"), false),
+            ("a.co.uk", domain("a", "co.uk"), false),
+            ("a.b.kawasaki.jp", domain("a", "kawasaki.jp"), false),
+            ("a.b.kawasaki.jp", domain("a", "b.kawasaki.jp"), false),
+            ("city.kawasaki.jp", domain("a", "kawasaki.jp"), false),
+            ("x.city.kawasaki.jp", domain("a", "city.kawasaki.jp"), true),
+            ("www.site.example", domain("__HOST-a", "site.example"), false),
+            ("www.site.example", Cookie::session("__Secure-a", "1", "www.site.example"), false),
+            ("127.0.0.1", domain("a", "0.0.1"), false),
+        ] {
+            let saved = SavedIdentity {
+                state: ClearanceState::new(Clearance::default(), 0),
+                cookies: vec![cookie],
+                hints: Vec::new(),
+            };
+            assert_eq!(saved.is_valid(host), valid, "{host} {saved:?}");
+        }
+    }
+}

@@ -223,8 +223,12 @@ fn push_cookies(
     own: &mut Vec<(HeaderName, HeaderValue)>,
     context: &HeaderContext<'_>,
 ) -> Result<()> {
-    let mut pairs: Vec<Vec<u8>> =
-        context.cookies.iter().map(|(name, value)| format!("{name}={value}").into_bytes()).collect();
+    // A cookie without a name is its value alone.
+    let pair = |(name, value): &(String, String)| match name.as_str() {
+        "" => value.clone().into_bytes(),
+        name => format!("{name}={value}").into_bytes(),
+    };
+    let mut pairs: Vec<Vec<u8>> = context.cookies.iter().map(pair).collect();
     for (_, value) in own.extract_if(.., |(name, _)| *name == header::COOKIE) {
         pairs.extend(value.as_bytes().split(|byte| *byte == b';').map(|pair| pair.trim_ascii().to_vec()));
     }

@@ -43,6 +43,7 @@
 //! | What happens with a wrong certificate, and with `--insecure`? | `wire/certificates.rs` |
 //! | Do all tiers accept and refuse the same certificates? | `wire/certificate_rules.rs` |
 //! | Does the impersonate tier send what the installed Chromium sends? | `wire/fingerprint.rs` |
+//! | Do the HTTP tiers keep and send the cookies that the installed Chromium does? | `wire/cookies.rs` |
 //! | What happens with an HTTP/2 server that misbehaves, frame by frame? | `wire/hostile_http2.rs` |
 //! | Does every timeout and size limit of an attempt hold? | `wire/limits.rs` |
 //! | Fault x tier x outcome: how does a fetch end when network or server misbehave? | `wire/faults.rs` |

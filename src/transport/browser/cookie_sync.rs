@@ -4,7 +4,7 @@ use chromiumoxide::cdp::browser_protocol::network::{self, CookieParam, CookieSam
 use http::header::COOKIE;
 use url::Url;
 
-use crate::cookies::Cookie;
+use crate::cookies::{Cookie, needs_http_only};
 use crate::request::Request;
 
 /// Converts the jar's cookie to the browser's form.
@@ -63,6 +63,7 @@ pub(super) fn from_request(request: &Request) -> Vec<Cookie> {
             if !name.trim().is_empty() {
                 let mut cookie = Cookie::session(name.trim(), value.trim(), host);
                 cookie.secure = request.url.scheme() == "https";
+                cookie.http_only = needs_http_only(&cookie.name);
                 cookies.push(cookie);
             }
         }
@@ -82,9 +83,11 @@ pub(super) fn removed_cookies(before: &[Cookie], now: &[Cookie]) -> Vec<Cookie> 
     before.iter().filter(is_gone).cloned().collect()
 }
 
-/// Whether two cookies have the same name, domain and path, so that one replaces the other.
+/// Whether two cookies have the same name, domain and path, so that one replaces the other. A host-only cookie does not
+/// replace one for subdomains.
 pub(super) fn is_same(one: &Cookie, other: &Cookie) -> bool {
-    (&one.name, &one.domain, &one.path) == (&other.name, &other.domain, &other.path)
+    (&one.name, &one.domain, &one.path, one.host_only)
+        == (&other.name, &other.domain, &other.path, other.host_only)
 }
 
 /// Replaces the cookie with this name, domain and path by `new`, or removes it.

@@ -2,6 +2,7 @@
 
 mod certificate_rules;
 mod certificates;
+mod cookies;
 mod faults;
 mod file_descriptors;
 mod fingerprint;
