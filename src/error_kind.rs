@@ -33,6 +33,8 @@ pub enum ErrorKind {
     Decode,
     /// The body exceeds the size limit.
     BodyTooLarge,
+    /// A page in the browser used more memory than its limit.
+    PageMemory,
     /// Too many redirects, or a redirect loop.
     Redirect,
     /// All allowed tiers are blocked.
@@ -49,7 +51,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All kinds, in the documented order.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::InvalidUrl,
         Self::InvalidRequest,
         Self::Config,
@@ -62,6 +64,7 @@ impl ErrorKind {
         Self::Protocol,
         Self::Decode,
         Self::BodyTooLarge,
+        Self::PageMemory,
         Self::Redirect,
         Self::Blocked,
         Self::Robots,
@@ -86,6 +89,7 @@ impl ErrorKind {
             Self::Protocol => "protocol",
             Self::Decode => "decode",
             Self::BodyTooLarge => "body_too_large",
+            Self::PageMemory => "page_memory",
             Self::Redirect => "redirect",
             Self::Blocked => "blocked",
             Self::Robots => "robots",

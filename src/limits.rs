@@ -37,6 +37,10 @@ pub struct Limits {
     pub max_body: u64,
     /// The maximum size of a body that is streamed to a file, in bytes. Default: 64 GiB.
     pub max_file: u64,
+    /// The memory in bytes that a page may use in the browser, with its frames and workers, at least 128 MiB. Open pages
+    /// of one browser process share the largest of their limits. `None`: half of the memory that is available when the
+    /// fetcher is built, divided by the maximum of open pages, from 512 MiB to 2 GiB. Default: `None`.
+    pub page_memory: Option<u64>,
     /// The maximum number of redirects. Default: 10.
     pub max_redirects: u32,
     /// The maximum number of header fields of a response. Default: 200.
@@ -44,6 +48,9 @@ pub struct Limits {
     /// The maximum size of the response headers in bytes. Default: 256 KiB.
     pub max_header_bytes: usize,
 }
+
+/// The least [`Limits::page_memory`]. An empty page uses about 60 MB.
+pub(crate) const MIN_PAGE_MEMORY: u64 = 128 * 1024 * 1024;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -62,6 +69,7 @@ impl Default for Limits {
             fetch_total: None,
             max_body: 32 * 1024 * 1024,
             max_file: 64 * 1024 * 1024 * 1024,
+            page_memory: None,
             max_redirects: 10,
             max_header_fields: 200,
             max_header_bytes: 256 * 1024,

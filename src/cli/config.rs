@@ -131,6 +131,10 @@ fn apply_limits(mut targets: Targets, args: &CommonArgs) -> Result<Targets, Fail
             settings.limits.max_file = Some(limit);
         })?;
     }
+    if let Some(limit) = size("--page-memory", &render.page_memory)? {
+        targets =
+            targets.with_flag("--page-memory", |settings| settings.browser.page_memory = Some(limit))?;
+    }
     if let Some(retries) = network.retry {
         targets = targets.with_flag("--retry", |settings| settings.retry.times = Some(retries))?;
     }

@@ -114,6 +114,7 @@ mod tests {
             (ErrorKind::Timeout, 1),
             (ErrorKind::Connect, 1),
             (ErrorKind::BodyTooLarge, 1),
+            (ErrorKind::PageMemory, 1),
         ] {
             assert_eq!(code(kind), expected, "{kind}");
         }

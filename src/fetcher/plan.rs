@@ -213,6 +213,7 @@ fn limits(settings: &Settings) -> Limits {
     }
     limits.max_body = sizes.max_body.map_or(limits.max_body, |size| size.0);
     limits.max_file = sizes.max_file.map_or(limits.max_file, |size| size.0);
+    limits.page_memory = settings.browser.page_memory.map(|size| size.0);
     limits.max_redirects = sizes.max_redirects.unwrap_or(limits.max_redirects);
     limits
 }

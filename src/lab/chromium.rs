@@ -1,5 +1,6 @@
 //! The installed Chromium without a driver. No CDP domain is enabled, so its traffic is unmodified.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::devtools::DevTools;
+use crate::child_environment::restrict_environment;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 
@@ -82,10 +84,14 @@ impl Chromium {
             Error::new(ErrorKind::Browser, "no Chromium found")
                 .with_hint("install it, for example with `apt-get install chromium`")
         })?;
-        let folder = TempDir::new()
+        let private = std::fs::Permissions::from_mode(0o700);
+        let folder = tempfile::Builder::new()
+            .permissions(private)
+            .tempdir()
             .map_err(|cause| protocol_error("could not create the profile folder").with_source(cause))?;
         let (version, user_agent) = user_agent(&binary).await?;
         let mut command = Command::new("/bin/sh");
+        restrict_environment(command.as_std_mut());
         command
             .args(["-c", WITH_PIPE])
             .arg(&binary)
@@ -202,7 +208,9 @@ impl Drop for ProfileDir {
 /// The user agent of the same browser with a window: headless mode identifies itself in it. Chrome sends
 /// `X11; Linux x86_64` on every Linux, and zeros after the major version.
 async fn user_agent(binary: &Path) -> Result<(String, String)> {
-    let child = Command::new(binary)
+    let mut command = Command::new(binary);
+    restrict_environment(command.as_std_mut());
+    let child = command
         .arg("--version")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

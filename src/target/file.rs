@@ -15,6 +15,7 @@ use crate::error_kind::ErrorKind;
 use crate::extract::Field;
 use crate::fingerprint;
 use crate::geo::{Coordinates, LocationOverride};
+use crate::limits::MIN_PAGE_MEMORY;
 use crate::proxy::{Dialect, Proxy};
 use crate::toml_file;
 use crate::units::{ByteSize, HumanDuration};
@@ -238,8 +239,13 @@ fn check_browser(settings: &Settings) -> Vec<SettingError> {
         let message = format!("`browser.language`: `{}` is not a supported language", tag.escape_debug());
         errors.push(SettingError::new(&["browser", "language"], message));
     }
+    if browser.page_memory.is_some_and(|size| size.0 < MIN_PAGE_MEMORY) {
+        let message = format!("`browser.page_memory` is below the minimum of {}", ByteSize(MIN_PAGE_MEMORY));
+        errors.push(SettingError::new(&["browser", "page_memory"], message));
+    }
     errors
 }
+
 /// The maximum of each wait in `[retry]`.
 const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 

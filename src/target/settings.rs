@@ -457,6 +457,9 @@ pub struct BrowserSettings {
     /// Take a screenshot of the page. The fetch starts on the browser tier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub screenshot: Option<bool>,
+    /// The memory that a page may use, with its frames and workers, at least 128M.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page_memory: Option<ByteSize>,
     /// The browser's language, for example `de-DE`. The impersonate tier sends it too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,

@@ -23,6 +23,9 @@
 //! | Do detection suites find out the browser tier? | `browser/detection_suites.rs` |
 //! | How does a browser with a window get its display? | `browser/window.rs` |
 //! | Is the browser tier on the wire what the profile says? Does it leak the real address? | `browser/wire.rs` |
+//! | Is the browser's folder private, whatever is in TMPDIR and whatever the umask? | `browser/folders.rs` |
+//! | What of our environment do the browser's processes get? | `browser/processes.rs` |
+//! | Which page ends when one uses too much memory? | `browser/page_memory.rs` |
 //! | Is a page lost when renderers or browsers are killed? | `browser/crashes.rs` |
 //! | Is each URL in the output once, after kills, a full disk, a second run? | `batch/run.rs` |
 //! | Which links does `--follow` fetch, and what is read out of pages? | `batch/crawl.rs` |

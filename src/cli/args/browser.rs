@@ -27,6 +27,14 @@ pub(crate) struct RenderArgs {
     #[arg(long, value_name = "SECONDS")]
     pub(crate) page_timeout: Option<String>,
 
+    /// Memory that one page may use. Default: by the machine
+    ///
+    /// Counts the renderer processes of the page with its frames and workers. A page that uses more is closed, and its
+    /// fetch fails. The size has a unit of 1024 and is at least 128M. The default is half of the available memory, divided
+    /// by --browser-pages, from 512M to 2G.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) page_memory: Option<String>,
+
     /// Body of a page. Default: dom
     #[arg(long, value_enum, value_name = "FORM")]
     pub(crate) body: Option<BodySourceArg>,

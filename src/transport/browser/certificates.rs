@@ -5,11 +5,14 @@
 //! that merely contains the certificate. So the browser gets a separate HOME with a database created by NSS's
 //! `certutil`.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use boring::x509::X509;
 
+use super::user_data_dir::{create_dir, create_file};
+use crate::child_environment::restrict_environment;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 
@@ -27,13 +30,15 @@ pub(super) fn create_home(scratch: &Path, ca_file: &Path) -> Result<PathBuf> {
     let local = |cause: std::io::Error| {
         Error::new(ErrorKind::Io, "could not write the browser's certificate database").with_source(cause)
     };
-    std::fs::create_dir_all(&database).map_err(local)?;
+    for folder in [&home, &home.join(".pki"), &database] {
+        create_dir(folder).map_err(local)?;
+    }
     let location = format!("sql:{}", database.display());
     certutil(&["-N", "--empty-password", "-d", &location])?;
     for (index, certificate) in certificates.iter().enumerate() {
         let der = certificate.to_der().map_err(|cause| unreadable().with_source(cause))?;
         let file = home.join(format!("ca-{index}.der"));
-        std::fs::write(&file, der).map_err(local)?;
+        create_file(&file).and_then(|mut file| file.write_all(&der)).map_err(local)?;
         let name = format!("rungs-{index}");
         let file = file.display().to_string();
         // `C`: trusted to issue server certificates. `P`: trusted as a server, for a self-signed leaf.
@@ -43,7 +48,9 @@ pub(super) fn create_home(scratch: &Path, ca_file: &Path) -> Result<PathBuf> {
 }
 
 fn certutil(args: &[&str]) -> Result<()> {
-    let output = Command::new("certutil").args(args).stdin(Stdio::null()).output().map_err(|cause| {
+    let mut command = Command::new("certutil");
+    restrict_environment(&mut command);
+    let output = command.args(args).stdin(Stdio::null()).output().map_err(|cause| {
         Error::new(ErrorKind::Browser, "the browser tier needs `certutil` to trust a CA file")
             .with_source(cause)
             .with_hint("install it (`apt install libnss3-tools`), or stay below the browser tier with `--max-tier impersonate`")

@@ -2,9 +2,11 @@
 //! (`net/base/net_error_list.h`), not prose.
 
 use std::fmt;
+use std::sync::Arc;
 
 use chromiumoxide::types;
 
+use super::page_memory::MemoryExcess;
 use crate::error::Error;
 use crate::error_kind::ErrorKind;
 
@@ -15,6 +17,8 @@ pub(super) enum CdpError {
     BrowserClosed,
     /// The page crashed or closed itself.
     PageClosed,
+    /// The page used too much memory and was closed.
+    MemoryExceeded(Arc<MemoryExcess>),
     /// The browser rejected the command.
     Protocol(types::Error),
     /// The browser did not reply in time.
@@ -30,6 +34,7 @@ impl fmt::Display for CdpError {
         match self {
             Self::BrowserClosed => f.write_str("the browser process has exited"),
             Self::PageClosed => f.write_str("the page crashed or closed itself"),
+            Self::MemoryExceeded(excess) => excess.fmt(f),
             Self::Protocol(cause) => {
                 write!(
                     f,
@@ -59,6 +64,11 @@ impl From<CdpError> for Error {
             CdpError::TooLarge => Self::new(ErrorKind::BodyTooLarge, "the page exceeds the size limit"),
             CdpError::TimedOut(_) => {
                 Self::new(ErrorKind::Timeout, "the browser did not reply in time").with_source(error)
+            }
+            CdpError::MemoryExceeded(_) => {
+                Self::new(ErrorKind::PageMemory, "the page exceeded its memory limit")
+                    .with_source(error)
+                    .with_hint("raise the limit with `--page-memory`, or block resources with `--block`")
             }
             _ => Self::new(ErrorKind::Browser, "the browser failed").with_source(error),
         }

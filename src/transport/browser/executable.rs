@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::child_environment::restrict_environment;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 
@@ -31,7 +32,9 @@ pub(super) fn resolve_executable(explicit: Option<&Path>) -> Result<PathBuf> {
 /// Returns the output of `path --version`, for example `Chromium 156.0.8078.79`. `None` when `path` is not a
 /// browser.
 pub(crate) fn version(path: &Path) -> Option<String> {
-    let mut child = Command::new(path)
+    let mut command = Command::new(path);
+    restrict_environment(&mut command);
+    let mut child = command
         .arg("--version")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -21,6 +21,42 @@ pub(super) fn pss(leader: u32) -> Option<u64> {
     (!sizes.is_empty()).then(|| sizes.iter().sum())
 }
 
+/// Returns the processes of the browser that `leader` leads, with their memory.
+pub(super) fn processes(leader: u32) -> Vec<ProcessMemory> {
+    let one = |pid| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let is_renderer = line.windows(RENDERER.len()).any(|part| part == RENDERER);
+        let cpu_ticks = cpu_ticks(pid).unwrap_or(0);
+        Some(ProcessMemory { pid, is_renderer, bytes: own_memory(pid)?, cpu_ticks })
+    };
+    process_tree(leader).into_iter().filter_map(one).collect()
+}
+
+/// Returns the memory of a process in bytes, without the pages of its program. Needs no walk over its mappings.
+pub(super) fn own_memory(pid: u32) -> Option<u64> {
+    own_memory_in(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
+}
+
+/// Returns the processor time that a process has used, in the kernel's unit.
+pub(super) fn cpu_ticks(pid: u32) -> Option<u64> {
+    cpu_ticks_in(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Whether `pid` is in the process group `group`.
+pub(super) fn is_in_group(pid: u32, group: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok();
+    stat.and_then(|text| parent_and_group(&text)).is_some_and(|(_, found)| found == group)
+}
+
+/// Reads `/proc/PID/status`. Memory in swap counts. Shared memory in a file counts where it exceeds the size that the
+/// mapped program can have.
+fn own_memory_in(status: &str) -> Option<u64> {
+    let field = |name| kib_field(status, name);
+    let files = field("RssFile:").unwrap_or(0).saturating_sub(MAX_PROGRAM);
+    let more = field("RssShmem:").unwrap_or(0) + field("VmSwap:").unwrap_or(0) + files;
+    Some(field("RssAnon:")? + more)
+}
+
 fn process_pss(pid: u32) -> Option<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok();
     rollup.and_then(|text| kib_field(&text, "Pss:")).or_else(|| {
@@ -67,6 +103,12 @@ fn parent_and_group(stat: &str) -> Option<(u32, u32)> {
     Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
 
+/// Reads user and system time from `/proc/PID/stat`.
+fn cpu_ticks_in(stat: &str) -> Option<u64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
+}
+
 /// Returns the memory left below the tightest limit of the groups in `listing` (`/proc/self/cgroup`).
 fn available_in_cgroups(root: &Path, listing: &str) -> Option<u64> {
     let available = listing.lines().filter_map(|line| {
@@ -99,6 +141,22 @@ fn available_in_cgroup(folder: &Path, files: &CgroupFiles) -> Option<u64> {
     let cached = cached.next().and_then(|rest| rest.trim().parse().ok()).unwrap_or(0);
     Some(limit.saturating_sub(used.saturating_sub(cached)))
 }
+
+/// One process of a browser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ProcessMemory {
+    pub pid: u32,
+    /// Whether it runs pages, frames or workers.
+    pub is_renderer: bool,
+    pub bytes: u64,
+    /// The processor time that it has used, in the kernel's unit.
+    pub cpu_ticks: u64,
+}
+
+/// The switch of a renderer process.
+const RENDERER: &[u8] = b"--type=renderer";
+/// The browser's program and libraries, as mapped into a process.
+const MAX_PROGRAM: u64 = 512 * 1024 * 1024;
 
 /// The file and field names of one version of control groups.
 struct CgroupFiles {
@@ -156,6 +214,20 @@ mod tests {
     fn kib_fields_are_converted_to_bytes() {
         assert_eq!(kib_field("MemFree: 1 kB\nMemAvailable:    12 kB\n", "MemAvailable:"), Some(12 * 1024));
         assert_eq!(parent_and_group("7 (a) b) S 3 5 7 0"), Some((3, 5)));
+        assert_eq!(cpu_ticks_in("7 (a) b) S 3 5 7 0 -1 64 1 2 3 4 40 2 0 0 20 0"), Some(42));
+        assert_eq!(cpu_ticks_in("7 (a)"), None);
+    }
+
+    #[test]
+    fn swap_and_shared_memory_are_a_process_s_own_and_its_program_is_not() {
+        let status = "RssAnon:\t 10 kB\nRssFile:\t 524289 kB\nRssShmem:\t 20 kB\nVmSwap:\t 30 kB\n";
+        assert_eq!(own_memory_in(status), Some(61 * 1024));
+        assert_eq!(own_memory_in("RssAnon:\t 1 kB\nRssFile:\t 300000 kB\n"), Some(1024));
+        assert_eq!(own_memory_in("State: Z\n"), None);
+        let me = std::process::id();
+        let alone = processes(me);
+        assert!(alone.iter().any(|process| process.pid == me && !process.is_renderer), "{alone:?}");
+        assert!(!is_in_group(me, u32::MAX) && !is_in_group(u32::MAX, u32::MAX));
     }
 
     #[test]

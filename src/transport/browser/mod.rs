@@ -20,7 +20,7 @@ use url::Url;
 
 use self::context::BrowserContext;
 use self::error::CdpError;
-use self::page::{Page, PageTask};
+use self::page::{Page, PageSizes, PageTask};
 use self::pool::{BrowserPool, PageLease};
 use self::switches::ProcessKey;
 use super::{AttemptRequest, Transport};
@@ -42,15 +42,18 @@ mod cookie_sync;
 mod emulation;
 mod error;
 mod executable;
+mod memory_guard;
 mod memory_usage;
 mod page;
 mod page_events;
+mod page_memory;
 mod pool;
 mod process;
 mod proxy_forwarder;
 mod resource_blocking;
 mod response_head;
 mod scheduler;
+mod scratch_parent;
 mod supervisor;
 mod switches;
 mod targets;
@@ -209,6 +212,17 @@ impl BrowserTransport {
             .map_err(|error| FailedAttempt { error, sent: false })?;
         let response = page.visit(&visit).instrument(span.clone()).await;
         let mut response = response.map_err(|error| forwarded.explain(error, &job.request.url));
+        if response.is_err()
+            && let Some(excess) = page.memory_excess()
+        {
+            // The browser reports the other pages of the process one by one.
+            tokio::time::sleep(CRASH_REPORT_PAUSE).await;
+            if excess.stays_in_browser() {
+                // The next page would be ended for the same memory.
+                browser.retire("memory of its shared processes");
+            }
+            response = Err(CdpError::MemoryExceeded(excess).into());
+        }
         match &response {
             Ok(response) => {
                 span.record("http.response.status_code", i64::from(response.status.as_u16()));
@@ -251,11 +265,12 @@ impl BrowserTransport {
         let opening = tokio::spawn({
             let (connection, targets) = (browser.connection.clone(), Arc::clone(&browser.targets));
             let (context, options) = (Arc::clone(&context), self.options.clone());
-            let max_body = job.limits.max_body;
+            let memory = job.limits.page_memory.unwrap_or_else(|| self.pool.page_memory());
+            let sizes = PageSizes { max_body: job.limits.max_body, memory };
             async move {
                 let id = context.id.clone();
                 let guard = Box::new((permit, context));
-                Page::open(connection, targets, &id, &options, max_body, guard).await
+                Page::open(connection, targets, &id, &options, sizes, guard).await
             }
         });
         let page = opening.await.map_err(|cause| {
@@ -289,11 +304,18 @@ impl FailedAttempt {
             Some(CdpError::BrowserClosed | CdpError::PageClosed | CdpError::Protocol(_)) => {
                 !self.sent || job.request.method.is_safe()
             }
+            // Another page may be the cause. A page of its own process would exceed its limit again.
+            Some(CdpError::MemoryExceeded(excess)) => {
+                excess.is_ambiguous() && (!self.sent || job.request.method.is_safe())
+            }
             Some(CdpError::TimedOut(_)) => !self.sent,
             _ => false,
         }
     }
 }
+
+/// How long a page that was ended for its memory waits, so that the others that ended with it are counted.
+const CRASH_REPORT_PAUSE: Duration = Duration::from_millis(200);
 
 impl Transport for BrowserTransport {
     fn tier(&self) -> Tier {

@@ -97,6 +97,11 @@ impl BrowserPool {
         join_all(browsers.iter().map(|browser| browser.close())).await;
     }
 
+    /// Returns the memory that one page may use by default.
+    pub(super) fn page_memory(&self) -> u64 {
+        self.0.limits.page_memory
+    }
+
     /// Returns the running browsers.
     #[cfg(test)]
     pub(super) fn browsers(&self) -> Vec<Arc<Chromium>> {

@@ -11,15 +11,18 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustix::fs::Mode;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use tokio::sync::{oneshot, watch};
 
 use super::certificates;
 use super::connection::CdpConnection;
+use super::memory_guard::MemoryGuard;
 use super::targets::BrowserTargets;
-use super::user_data_dir::{UserDataDir, remove_abandoned};
+use super::user_data_dir::{UserDataDir, create_file};
 use super::watchdog::Watchdog;
 use super::xvfb::Xvfb;
+use crate::child_environment::restrict_environment;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::sync::lock_unpoisoned;
@@ -131,7 +134,7 @@ fn supervise(
     spec: LaunchSpec,
     state: &Mutex<ProcessState>,
     connection: &CdpConnection,
-    targets: &BrowserTargets,
+    targets: &Arc<BrowserTargets>,
     started: oneshot::Sender<Result<()>>,
 ) {
     let (mut child, messages, commands, scratch, display) = match spawn(spec) {
@@ -144,7 +147,7 @@ fn supervise(
         }
     };
     let pid = Pid::from_child(&child);
-    let watchdog = Watchdog::start(pid, scratch.path())
+    let watchdog = Watchdog::start(pid, scratch.path(), scratch.short())
         .inspect_err(|cause| tracing::debug!(%cause, "could not start the browser's watchdog"));
     {
         let mut state = lock_unpoisoned(state);
@@ -153,11 +156,16 @@ fn supervise(
             kill_group(pid);
         }
     }
+    let guard = MemoryGuard::start(pid, Arc::clone(targets)).inspect_err(
+        |cause| tracing::warn!(%cause, "could not start the thread that watches a page's memory"),
+    );
     connection.attach_writer(commands);
     let _ = started.send(Ok(()));
     connection.read_events(messages, |event| targets.on_event(connection, &event));
     connection.close();
     targets.on_browser_closed();
+    // Before the process is reaped: the guard sends signals to its group.
+    drop(guard);
     reap(&mut child, pid, state, watchdog.ok());
     drop(display);
     lock_unpoisoned(state).stderr_tail = last_line(&scratch.log()).unwrap_or_default();
@@ -200,11 +208,9 @@ fn kill_group(pid: Pid) {
 type SpawnedProcess = (Child, PipeReader, PipeWriter, UserDataDir, Option<Xvfb>);
 
 fn spawn(spec: LaunchSpec) -> Result<SpawnedProcess> {
-    remove_abandoned(&spec.scratch_parent);
-    let scratch = UserDataDir::create(&spec.scratch_parent).map_err(|cause| {
-        Error::new(ErrorKind::Browser, "could not create a folder for the browser").with_source(cause)
-    })?;
+    let scratch = UserDataDir::create(&spec.scratch_parent)?;
     let mut command = Command::new(&spec.executable);
+    restrict_environment(&mut command);
     command.args((spec.switches)(&scratch.user_data())).env("TMPDIR", scratch.tmp());
     if let Some(ca_file) = &spec.ca_file {
         command.env("HOME", certificates::create_home(scratch.path(), ca_file)?).env_remove("XDG_DATA_HOME");
@@ -226,7 +232,7 @@ fn spawn_with_pipes(mut command: Command, log: &Path) -> io::Result<(Child, Pipe
     // Numbers that do not collide with 3 and 4, which they get in the child.
     let reads = rustix::io::fcntl_dupfd_cloexec(for_browser.as_fd(), 10)?;
     let writes = rustix::io::fcntl_dupfd_cloexec(from_browser.as_fd(), 10)?;
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(log)?).process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(create_file(log)?).process_group(0);
     set_up_child(&mut command, reads, writes);
     let child = command.spawn()?;
     // `command` owns the child's ends. They must be closed here so that the reader sees the end of the pipe.
@@ -234,7 +240,7 @@ fn spawn_with_pipes(mut command: Command, log: &Path) -> io::Result<(Child, Pipe
     Ok((child, messages, commands))
 }
 
-/// Sets up the child: descriptors 3 and 4 for the pipes, and the parent-death signal.
+/// Sets up the child: descriptors 3 and 4 for the pipes, the umask, and the parent-death signal.
 #[expect(unsafe_code, reason = "pre_exec and fixed descriptor numbers have no safe API")]
 fn set_up_child(command: &mut Command, reads: OwnedFd, writes: OwnedFd) {
     use std::mem::ManuallyDrop;
@@ -248,6 +254,8 @@ fn set_up_child(command: &mut Command, reads: OwnedFd, writes: OwnedFd) {
                 return Err(io::ErrorKind::NotFound.into());
             }
         }
+        // The browser's own files. It creates some of them with modes that only the umask restricts.
+        rustix::process::umask(Mode::RWXG | Mode::RWXO);
         for (fd, number) in [(&reads, 3), (&writes, 4)] {
             // SAFETY: only dup2 uses it, which accepts a closed number as well as an open one, and it
             // is never dropped. The child execs right away, so nothing else relies on the number.

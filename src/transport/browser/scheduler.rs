@@ -59,6 +59,8 @@ pub(super) struct PoolLimits {
     /// In one browser.
     pub pages_per_process: usize,
     pub recycle_pss: u64,
+    /// The memory of one page for fetches without a limit of their own, in bytes.
+    pub page_memory: u64,
     reserve: u64,
 }
 
@@ -84,6 +86,7 @@ impl PoolLimits {
             total_processes: options.processes.map_or(pages, |_| processes),
             pages_per_process: pages.div_ceil(processes),
             recycle_pss,
+            page_memory: (half / pages as u64).clamp(512 * MIB, 2048 * MIB),
             reserve: options.reserve,
         }
     }
@@ -178,6 +181,13 @@ mod tests {
         ] {
             let limits = PoolLimits::new(&BrowserPoolOptions::default(), cores, memory);
             assert_eq!((limits.pages, limits.processes), (pages, processes), "{cores} cores, {memory:?}");
+        }
+        for (pages, memory, mib) in
+            [(2, Some(4 * gib), 1024), (2, Some(64 * gib), 2048), (64, Some(64 * gib), 512), (1, None, 2048)]
+        {
+            let options = BrowserPoolOptions { pages: Some(pages), ..BrowserPoolOptions::default() };
+            let limits = PoolLimits::new(&options, 2, memory);
+            assert_eq!(limits.page_memory, mib * MIB, "{pages} pages, {memory:?}");
         }
         assert_eq!(limits(5, 2).pages_per_process, 3);
         assert_eq!(limits(0, 9).processes, 1);

@@ -4,9 +4,10 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chromiumoxide::cdp::browser_protocol::fetch::{ContinueRequestParams, FailRequestParams};
+use chromiumoxide::cdp::browser_protocol::inspector;
 use chromiumoxide::cdp::browser_protocol::page::HandleJavaScriptDialogParams;
 use chromiumoxide::cdp::browser_protocol::target::{CloseTargetParams, SetAutoAttachParams};
 use chromiumoxide::cdp::js_protocol::runtime::RunIfWaitingForDebuggerParams;
@@ -16,6 +17,7 @@ use tokio::sync::Notify;
 use super::connection::{CdpConnection, CdpEvent};
 use super::emulation::Emulation;
 use super::page_events::{EventReply, PageWatcher, react_in_frame};
+use super::page_memory::{Culprit, MemoryBudget, MemoryExcess};
 use super::resource_blocking;
 use crate::render::ResourceKind;
 use crate::sync::lock_unpoisoned;
@@ -35,6 +37,8 @@ struct State {
     /// Pages that are attached but not claimed yet: target to session.
     unclaimed: HashMap<String, String>,
     is_closed: bool,
+    /// The last process that was killed for its memory, and when. Crashes that follow are its targets'.
+    memory_kill: Option<(Instant, Arc<MemoryExcess>)>,
 }
 
 struct ContextEntry {
@@ -45,6 +49,10 @@ struct ContextEntry {
 
 struct TargetSession {
     context: String,
+    /// The session of the page, frame or worker that this target belongs to.
+    parent: Option<String>,
+    /// The memory that a page may use, in bytes.
+    memory_limit: Option<u64>,
     /// Set for a page that rungs opened; workers and frames have none.
     watcher: Option<Arc<PageWatcher>>,
     /// Resources that a frame does not load, the same as for its page.
@@ -98,10 +106,38 @@ impl BrowserTargets {
         }
     }
 
-    /// Drops `guard` once the session of a page has ended, because only then is the page closed.
-    pub(super) fn attach_guard(&self, session: &str, guard: Box<dyn Any + Send + Sync>) {
+    /// Drops `guard` once the session of a page has ended, because only then is the page closed. Until then, the page
+    /// may use `memory_limit` bytes.
+    pub(super) fn attach_guard(&self, session: &str, guard: Box<dyn Any + Send + Sync>, memory_limit: u64) {
         if let Some(session) = self.lock().sessions.get_mut(session) {
-            session.guard = Some(guard);
+            (session.guard, session.memory_limit) = (Some(guard), Some(memory_limit));
+        }
+    }
+
+    /// Returns the memory limits of the open pages. `None` without a page.
+    pub(super) fn memory_budget(&self) -> Option<MemoryBudget> {
+        MemoryBudget::of_pages(self.lock().sessions.values().filter_map(|session| session.memory_limit))
+    }
+
+    /// Announces that a process is about to be killed for `excess`. The pages that end with it get this reason.
+    pub(super) fn expect_crash(&self, excess: Arc<MemoryExcess>) {
+        let mut state = self.lock();
+        if excess.culprit == Culprit::SharedProcesses {
+            for watcher in state.sessions.values().filter_map(|session| session.watcher.as_ref()) {
+                watcher.mark_over_memory(&excess);
+            }
+        }
+        state.memory_kill = Some((Instant::now(), excess));
+    }
+
+    /// Ends the page of a target whose process was killed for its memory. Without such a reason, a page whose frame
+    /// crashed goes on.
+    fn on_crashed(&self, session: &str) {
+        let state = self.lock();
+        let recent = state.memory_kill.as_ref().filter(|(at, _)| at.elapsed() < KILL_REPORT_LIMIT);
+        let Some((_, excess)) = recent else { return };
+        for watcher in state.pages_of(session) {
+            watcher.mark_over_memory(excess);
         }
     }
 
@@ -146,6 +182,9 @@ impl BrowserTargets {
             }
             _ => {
                 let Some(session) = event.session else { return };
+                if event.method == "Inspector.targetCrashed" {
+                    self.on_crashed(session);
+                }
                 let Some(reply) = self.reply_to(session, event) else { return };
                 match reply {
                     EventReply::Dialog { accept } => {
@@ -178,14 +217,19 @@ impl BrowserTargets {
         watcher.on_event(event.method, event.params, Instant::now())
     }
 
-    fn on_attached(&self, connection: &CdpConnection, parent: Option<&str>, attached: &AttachedToTarget) {
+    fn on_attached(
+        &self,
+        connection: &CdpConnection,
+        parent_session: Option<&str>,
+        attached: &AttachedToTarget,
+    ) {
         let info = &attached.target_info;
         let session = attached.session_id.as_str();
         let mut unwanted = false;
         let (emulation, block) = {
             let mut state = self.lock();
-            let of_parent =
-                || parent.and_then(|parent| state.sessions.get(parent)).map(|parent| parent.context.clone());
+            let parent = parent_session.and_then(|parent| state.sessions.get(parent));
+            let of_parent = || parent.map(|parent| parent.context.clone());
             let context = info.browser_context_id.clone().or_else(of_parent).unwrap_or_default();
             let known = state.contexts.get(&context);
             let emulation = known.map(|context| Arc::clone(&context.emulation));
@@ -197,15 +241,24 @@ impl BrowserTargets {
                     state.unclaimed.insert(info.target_id.clone(), session.to_owned());
                 }
             }
-            let parent =
-                parent.filter(|_| info.kind == "iframe").and_then(|parent| state.sessions.get(parent));
-            let block = parent.map_or_else(Vec::new, |parent| match &parent.watcher {
-                Some(watcher) => watcher.blocked(),
-                None => parent.block.clone(),
-            });
+            let parent = parent_session.filter(|_| info.kind == "iframe");
+            let block =
+                parent.and_then(|parent| state.sessions.get(parent)).map_or_else(Vec::new, |parent| {
+                    match &parent.watcher {
+                        Some(watcher) => watcher.blocked(),
+                        None => parent.block.clone(),
+                    }
+                });
             state.sessions.insert(
                 session.to_owned(),
-                TargetSession { context, watcher, block: block.clone(), guard: None },
+                TargetSession {
+                    context,
+                    parent: parent_session.map(str::to_owned),
+                    memory_limit: None,
+                    watcher,
+                    block: block.clone(),
+                    guard: None,
+                },
             );
             (emulation, block)
         };
@@ -219,6 +272,10 @@ impl BrowserTargets {
         if let Some(emulation) = emulation {
             emulation.apply(connection, session, &info.kind);
         }
+        if matches!(info.kind.as_str(), "iframe" | "shared_worker" | "service_worker") {
+            // Its process may be another than the page's. A page enables this itself.
+            connection.send_with_guard(Some(session), &inspector::EnableParams::default(), Box::new(()));
+        }
         resource_blocking::block_in_frame(connection, session, &block);
         if attached.waiting_for_debugger {
             connection.send_with_guard(Some(session), &RunIfWaitingForDebuggerParams {}, Box::new(()));
@@ -228,6 +285,24 @@ impl BrowserTargets {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         lock_unpoisoned(&self.state)
+    }
+}
+
+impl State {
+    /// Returns the page that a target belongs to, or all pages of its context for a worker that they share.
+    fn pages_of(&self, session: &str) -> Vec<&Arc<PageWatcher>> {
+        let mut next = self.sessions.get(session);
+        let context = next.map(|session| session.context.as_str());
+        // A target has few ancestors. The limit holds whatever the browser reports.
+        for _ in 0..MAX_ANCESTORS {
+            let Some(session) = next else { break };
+            if let Some(watcher) = &session.watcher {
+                return vec![watcher];
+            }
+            next = session.parent.as_ref().and_then(|parent| self.sessions.get(parent));
+        }
+        let shared = self.sessions.values().filter(|session| Some(session.context.as_str()) == context);
+        shared.filter_map(|session| session.watcher.as_ref()).collect()
     }
 }
 
@@ -258,6 +333,10 @@ impl Drop for PendingTarget {
 fn has_children(kind: &str) -> bool {
     matches!(kind, "page" | "iframe" | "worker" | "shared_worker" | "service_worker")
 }
+
+/// How long after a kill the browser may report the crash of a target.
+const KILL_REPORT_LIMIT: Duration = Duration::from_secs(5);
+const MAX_ANCESTORS: usize = 64;
 
 // Only the fields that are used, so that changes to others do not break parsing.
 #[derive(Deserialize)]

@@ -17,8 +17,8 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Starts a watchdog for the browser that leads `group` and uses `folder`.
-    pub(super) fn start(group: Pid, folder: &Path) -> io::Result<Self> {
+    /// Starts a watchdog for the browser that leads `group` and uses `folder`, and perhaps a `second` one.
+    pub(super) fn start(group: Pid, folder: &Path, second: Option<&Path>) -> io::Result<Self> {
         let (end, pipe) = io::pipe()?;
         let child = Command::new("/bin/sh")
             .args(["-c", SCRIPT])
@@ -26,6 +26,7 @@ impl Watchdog {
             .env("PATH", "/usr/bin:/bin")
             .env("GROUP", group.as_raw_nonzero().to_string())
             .env("FOLDER", folder)
+            .env("SECOND", second.unwrap_or(folder))
             .stdin(end)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -47,9 +48,9 @@ impl Drop for Watchdog {
     }
 }
 
-/// Removes the folder twice, because helpers may write into it until they are dead.
-const SCRIPT: &str =
-    r#"read -r _; kill -s KILL -- "-$GROUP"; rm -rf -- "$FOLDER" || { sleep 1; rm -rf -- "$FOLDER"; }"#;
+/// Removes the folders twice, because helpers may write into them until they are dead.
+const SCRIPT: &str = r#"read -r _; kill -s KILL -- "-$GROUP"
+rm -rf -- "$FOLDER" "$SECOND" || { sleep 1; rm -rf -- "$FOLDER" "$SECOND"; }"#;
 
 #[cfg(test)]
 mod tests {
@@ -76,21 +77,22 @@ mod tests {
     #[test]
     fn the_end_of_the_pipe_ends_the_group_and_removes_the_folder() {
         let folder = tempfile::tempdir().unwrap();
+        let second = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("file"), "x").unwrap();
         let (mut child, pid) = group();
-        let mut watchdog = Watchdog::start(pid, folder.path()).unwrap();
+        let mut watchdog = Watchdog::start(pid, folder.path(), Some(second.path())).unwrap();
         watchdog.pipe = None;
         assert!(!child.wait().unwrap().success());
         watchdog.child.wait().unwrap();
         until(|| rustix::process::test_kill_process_group(pid).is_err());
-        assert!(!folder.path().exists());
+        assert!(!folder.path().exists() && !second.path().exists());
     }
 
     #[test]
     fn a_watchdog_that_is_dropped_kills_no_process() {
         let folder = tempfile::tempdir().unwrap();
         let (mut child, pid) = group();
-        drop(Watchdog::start(pid, folder.path()).unwrap());
+        drop(Watchdog::start(pid, folder.path(), None).unwrap());
         assert!(child.try_wait().unwrap().is_none());
         assert!(folder.path().exists());
         rustix::process::kill_process_group(pid, rustix::process::Signal::KILL).unwrap();

@@ -1,8 +1,7 @@
 //! Xvfb, a private display for one browser process with a window when no other display is available.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,6 +11,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal};
 
 use super::executable;
+use super::user_data_dir::create_file;
+use crate::child_environment::restrict_environment;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 
@@ -38,12 +39,13 @@ impl Xvfb {
         write_authority(&authority, &cookie)
             .map_err(|cause| start_error("could not write its key file", cause))?;
         let mut command = Command::new(program);
+        restrict_environment(&mut command);
         command
             .args(["-displayfd", "1", "-screen", "0", SCREEN, "-nolisten", "tcp", "-noreset", "-auth"])
             .arg(&authority)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(File::create(&log).map_err(|cause| start_error("could not create its log file", cause))?)
+            .stderr(create_file(&log).map_err(|cause| start_error("could not create its log file", cause))?)
             .process_group(0);
         die_with_parent(&mut command);
         let child = command.spawn().map_err(|cause| start_error("could not execute it", cause))?;
@@ -111,7 +113,7 @@ fn write_authority(path: &Path, cookie: &[u8]) -> io::Result<()> {
         entry.extend(length.to_be_bytes());
         entry.extend(field);
     }
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(&entry)
+    create_file(path)?.write_all(&entry)
 }
 
 #[expect(unsafe_code, reason = "the parent-death signal is set between fork and exec")]

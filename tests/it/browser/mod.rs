@@ -2,6 +2,9 @@
 
 mod crashes;
 mod detection_suites;
+mod folders;
+mod page_memory;
 mod page_output;
+mod processes;
 mod window;
 mod wire;

@@ -28,6 +28,7 @@ pub(crate) struct Program {
     is_open: bool,
     limit: Duration,
     descriptors: Option<&'static str>,
+    umask: Option<&'static str>,
 }
 
 /// A run in progress.
@@ -64,6 +65,7 @@ impl Program {
             is_open: false,
             limit: Duration::from_secs(90),
             descriptors: None,
+            umask: None,
         }
     }
 
@@ -103,6 +105,12 @@ impl Program {
         self
     }
 
+    /// Sets the umask, in octal digits. Default: inherited.
+    pub(crate) fn umask(mut self, digits: &'static str) -> Self {
+        self.umask = Some(digits);
+        self
+    }
+
     /// The home and working folder. Relative paths in arguments start here.
     pub(crate) fn home(&self) -> &Path {
         self.home.path()
@@ -123,9 +131,12 @@ impl Program {
     pub(crate) fn start<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> RunningProgram {
         let folder = |name: &str| self.home().join(name);
         let program = env!("CARGO_BIN_EXE_rungs");
-        let mut command = Command::new(if self.descriptors.is_some() { "/bin/sh" } else { program });
-        if let Some(limit) = self.descriptors {
-            command.args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\""), program]);
+        let limits = self.descriptors.map(|limit| format!("ulimit {limit} && "));
+        let setup: String =
+            limits.into_iter().chain(self.umask.map(|digits| format!("umask {digits} && "))).collect();
+        let mut command = Command::new(if setup.is_empty() { program } else { "/bin/sh" });
+        if !setup.is_empty() {
+            command.args(["-c", &format!("{setup}exec \"$0\" \"$@\""), program]);
         }
         let mut child = command
             .args(arguments)

@@ -23,6 +23,7 @@ use self::wait::Deadlines;
 use super::connection::CdpConnection;
 use super::error::CdpError;
 use super::page_events::{PageWatcher, WaitStep};
+use super::page_memory::MemoryExcess;
 use super::response_head::ResponseHead;
 use super::targets::BrowserTargets;
 use super::{BrowserOptions, ChallengeCheck};
@@ -52,6 +53,14 @@ pub(super) struct PageTask<'a> {
     pub hooks: Option<&'a dyn RequestHooks>,
 }
 
+/// The sizes that a page may have, in bytes.
+#[derive(Clone, Copy)]
+pub(super) struct PageSizes {
+    pub max_body: u64,
+    /// Its memory, with its frames and workers.
+    pub memory: u64,
+}
+
 impl Page {
     /// Opens a blank page in `context`. `guard` is dropped when the page is closed.
     pub(super) async fn open(
@@ -59,7 +68,7 @@ impl Page {
         targets: Arc<BrowserTargets>,
         context: &str,
         options: &BrowserOptions,
-        max_body: u64,
+        sizes: PageSizes,
         guard: Box<dyn Any + Send + Sync>,
     ) -> Result<Self> {
         let pending = targets.expect_page(context);
@@ -82,9 +91,9 @@ impl Page {
         for orphan in targets.orphans(context) {
             connection.send_with_guard(None, &target::CloseTargetParams::new(orphan), Box::new(()));
         }
-        targets.attach_guard(&attached.session, guard);
+        targets.attach_guard(&attached.session, guard, sizes.memory);
         let page = Self { connection, target, session: attached.session, watcher: attached.watcher };
-        page.enable_events(options, max_body).await?;
+        page.enable_events(options, sizes.max_body).await?;
         Ok(page)
     }
 
@@ -121,6 +130,11 @@ impl Page {
     /// Returns the client hints that its documents requested: URL and Accept-CH.
     pub(super) fn accept_ch(&self) -> Vec<(String, String)> {
         self.watcher.with_state(|state| state.accept_ch.clone())
+    }
+
+    /// Returns the memory limit for which the page was ended.
+    pub(super) fn memory_excess(&self) -> Option<Arc<MemoryExcess>> {
+        self.watcher.with_state(|state| state.memory_excess.clone())
     }
 
     async fn visit_to_end(&self, visit: &PageTask<'_>) -> Result<RawResponse> {

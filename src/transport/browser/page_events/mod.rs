@@ -4,13 +4,14 @@ mod events;
 mod intercept;
 mod state;
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use bytes::Bytes;
 use chromiumoxide::cdp::browser_protocol::fetch::{ContinueRequestParams, FailRequestParams};
 use tokio::sync::Notify;
 
+use super::page_memory::MemoryExcess;
 use crate::render::ResourceKind;
 use crate::sync::lock_unpoisoned;
 
@@ -82,6 +83,18 @@ impl PageWatcher {
     /// Records that the target is closed.
     pub(super) fn mark_closed(&self) {
         self.lock().closed = true;
+        self.changed.notify_waiters();
+    }
+
+    /// Ends the page, because `excess` ended its process or a part of it. The first reason stays.
+    pub(super) fn mark_over_memory(&self, excess: &Arc<MemoryExcess>) {
+        let mut state = self.lock();
+        if state.memory_excess.is_none() {
+            excess.add_page();
+            state.memory_excess = Some(Arc::clone(excess));
+        }
+        state.crashed = true;
+        drop(state);
         self.changed.notify_waiters();
     }
 

@@ -1,12 +1,14 @@
 //! The state machine of a page, driven by its events. No I/O and no clock.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chromiumoxide::cdp::browser_protocol::fetch::ContinueRequestParams;
 use serde::Deserialize;
 
+use super::super::page_memory::MemoryExcess;
 use super::events::{
     DataReceived, DialogOpening, FrameNavigated, LifecycleEvent, LoadingEnded, NavigatedWithinDocument,
     NetworkResponse, RequestWillBeSent, ResponseExtraInfo, ResponseReceived,
@@ -74,6 +76,8 @@ pub(in super::super) struct PageState {
     pub download: bool,
     pub crashed: bool,
     pub closed: bool,
+    /// The memory limit for which the page was ended.
+    pub memory_excess: Option<Arc<MemoryExcess>>,
     /// The net error of the error page shown instead of a document.
     pub error_page: Option<String>,
 }
@@ -85,8 +89,8 @@ impl PageState {
 
     /// Resets to the state before any navigation.
     pub(super) fn reset(&mut self, rules: InterceptRules) {
-        let (crashed, closed) = (self.crashed, self.closed);
-        *self = Self { rules, crashed, closed, ..Self::new(&self.frame) };
+        let (crashed, closed, memory_excess) = (self.crashed, self.closed, self.memory_excess.take());
+        *self = Self { rules, crashed, closed, memory_excess, ..Self::new(&self.frame) };
     }
 
     /// Whether the page is idle: parsed, and without requests for `quiet`.

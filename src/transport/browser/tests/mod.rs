@@ -25,6 +25,7 @@ use crate::response::{Body, HttpVersion};
 
 mod credentials;
 mod life;
+mod memory;
 mod pages;
 mod pool;
 mod proxy;
