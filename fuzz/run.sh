@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 : "${CARGO:=cargo}" "${SECONDS_EACH:=120}"
 
 $CARGO fuzz --version >/dev/null 2>&1 || { echo "fuzz: cargo-fuzz is not installed (cargo install cargo-fuzz)" >&2; exit 1; }
-mkdir -p corpus/hello corpus/h2 corpus/profile corpus/rules corpus/saved corpus/robots corpus/retry_after corpus/set_cookie corpus/dialect corpus/address
+mkdir -p corpus/hello corpus/h2 corpus/profile corpus/rules corpus/saved corpus/robots corpus/retry_after corpus/set_cookie corpus/dialect corpus/address corpus/html
 hex() { grep -v '^#' "$1" | python3 -c 'import sys; sys.stdout.buffer.write(bytes.fromhex(sys.stdin.read()))'; }
 for file in ../fixtures/hellos/*.hex; do hex "$file" >"corpus/hello/$(basename "$file" .hex)"; done
 for file in seeds/h2/*.hex; do hex "$file" >"corpus/h2/$(basename "$file" .hex)"; done
@@ -25,7 +25,8 @@ printf '__Host-a="1"; Path=/; Secure; SameSite=None; Partitioned\nb=2; Domain=.e
 printf '\0\0\0\0\0\0\0\0\0\0\377\377\251\376\251\376' >corpus/address/mapped
 printf '\040\001\0\0\135\270\330\042\0\0\0\0\365\377\377\376' >corpus/address/teredo
 
-for target in ${TARGETS:-hello h2 profile rules saved robots retry_after set_cookie dialect address}; do
+printf '<!doctype html><title>a</title><a\001 href=/x>b</a><svg><style><i\001></svg><script>i<a\001</script><table><p>c' >corpus/html/seed
+for target in ${TARGETS:-hello h2 profile rules saved robots retry_after set_cookie dialect address html}; do
     dictionary=
     [ -f "seeds/$target.dict" ] && dictionary="-dict=seeds/$target.dict"
     $CARGO fuzz run --sanitizer none "$target" -- -max_total_time="$SECONDS_EACH" -rss_limit_mb=1024 -timeout=10 \

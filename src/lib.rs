@@ -29,10 +29,13 @@ mod fetcher;
 mod geo;
 mod hex;
 mod host_limiter;
+mod html;
 mod identity;
 mod limits;
 pub mod memory;
 mod net;
+#[doc(hidden)]
+pub mod output_file;
 mod paths;
 mod phase;
 mod provenance;

@@ -35,7 +35,7 @@ pub struct Limits {
     pub fetch_total: Option<Duration>,
     /// The maximum body size in bytes, after content decoding. Default: 32 MiB.
     pub max_body: u64,
-    /// The maximum size of a body that is streamed to a file, in bytes. Default: 64 GiB.
+    /// The maximum size of a body that is streamed to a file, in bytes. Default: 1 GiB.
     pub max_file: u64,
     /// The memory in bytes that a page may use in the browser, with its frames and workers, at least 128 MiB. Open pages
     /// of one browser process share the largest of their limits. `None`: half of the memory that is available when the
@@ -68,7 +68,7 @@ impl Default for Limits {
             browser_total: Duration::from_secs(60),
             fetch_total: None,
             max_body: 32 * 1024 * 1024,
-            max_file: 64 * 1024 * 1024 * 1024,
+            max_file: 1024 * 1024 * 1024,
             page_memory: None,
             max_redirects: 10,
             max_header_fields: 200,

@@ -16,6 +16,8 @@ use super::run::Run;
 use super::state::RunState;
 use super::writer::{RecordWriter, WriterParts};
 use crate::error::{Error, Result};
+use crate::error_kind::ErrorKind;
+use crate::output_file;
 
 /// The state that earlier runs left on disk.
 struct ResumedState {
@@ -128,7 +130,7 @@ fn load_resumed_state(
             && let Err(error) = output.ensure_empty()
         {
             // The checkpoint was created just now and is empty.
-            let _ = std::fs::remove_file(path);
+            let _ = output_file::resolve_regular(path).and_then(std::fs::remove_file);
             return Err(error);
         }
         journal.commit(0, &[]).map_err(unwritable)?;

@@ -1,5 +1,6 @@
 //! The stored outcome of one URL: response or error, and extracted data.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
@@ -173,7 +174,7 @@ impl Record {
         if read.is_truncated {
             tracing::warn!(
                 url = self.url,
-                "page exceeds the size or depth limit of extraction; the rest was ignored"
+                "page exceeds a size, depth, attribute or time limit of extraction; the rest was ignored"
             );
         }
         if wanted.field_names().next().is_some() {
@@ -184,13 +185,17 @@ impl Record {
         self.canonical = read.canonical;
     }
 
-    /// Returns one line of JSON, without a line end.
+    /// Returns one line of JSON, without a line end. Characters that a terminal would interpret are escaped.
     ///
     /// # Panics
     /// Never: every part of a record can be written as JSON.
     #[must_use]
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("a record has string keys and numbers that JSON knows")
+        let text = serde_json::to_string(self).expect("a record has string keys and numbers that JSON knows");
+        match redact::escape_json(&text) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(escaped) => escaped,
+        }
     }
 
     pub(super) fn trace(&self) -> Option<&Trace> {

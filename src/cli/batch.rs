@@ -7,10 +7,10 @@ use std::pin::pin;
 use std::time::Duration;
 
 use rungs::batch::{Batch, Input, Output, RecordFormat, Report, Run, Summary};
+use rungs::output_file::{self, FileMode};
 use rungs::{Fetcher, redact};
 
 use super::args;
-use super::atomic_file;
 use super::config;
 use super::cookie_file;
 use super::exit::{self, Failure};
@@ -19,6 +19,7 @@ use super::progress::{ProgressDisplay, format_bytes};
 use super::request_template::RequestTemplate;
 use super::runtime::{self, wait_for_interrupt};
 use super::signal::{self, DumpOnSignal};
+use super::terminal;
 
 /// Fetches a list of URLs. The exit code tells whether all fetches succeeded.
 pub(crate) fn run(args: &args::BatchArgs, quiet: bool) -> Result<u8, Failure> {
@@ -105,7 +106,7 @@ async fn run_batch(
         cookie_file::write(path, &jars)?;
     }
     if !quiet {
-        let _ = write!(std::io::stderr(), "{}", format_summary(&summary));
+        let _ = write!(terminal::stderr(), "{}", format_summary(&summary));
     }
     let counters = &summary.progress.counters;
     Ok(if summary.output_closed {
@@ -128,7 +129,7 @@ async fn start_metrics(
     let server = MetricsServer::start(address, metrics.clone()).await?;
     if !quiet {
         let note = if server.is_public() { " (reachable from other machines)" } else { "" };
-        let _ = writeln!(std::io::stderr(), "metrics at {}{note}", server.url());
+        terminal::print_message(&format!("metrics at {}{note}", server.url()));
     }
     Ok(server)
 }
@@ -139,8 +140,8 @@ fn prepare_report(path: &Path) -> Result<Report, Failure> {
     if path.is_dir() {
         return Err(wrong("is a folder; name a file"));
     }
-    atomic_file::create(path)
-        .map(|_| Report::new())
+    output_file::check(path)
+        .map(|()| Report::new())
         .map_err(|cause| wrong(&format!("could not write: {cause}")))
 }
 
@@ -208,7 +209,7 @@ fn build_output(args: &args::BatchArgs) -> (Output, Option<PathBuf>) {
         Some(path) if path == Path::new("-") => (Output::stdout(format.unwrap_or_default()), None),
         Some(path) => {
             let format = format.or_else(|| RecordFormat::from_path(path)).unwrap_or_default();
-            let is_file = std::fs::metadata(path).map_or(true, |meta| meta.is_file());
+            let is_file = output_file::is_regular_or_missing(path);
             (Output::file(path, format), is_file.then(|| path.to_owned()))
         }
     }
@@ -228,11 +229,8 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 fn write_summary(path: &Path, summary: &Summary) -> Result<(), Failure> {
     let path = with_suffix(path, ".meta.json");
     let failed = |cause| Failure::Io(format!("could not write {}", path.display()), cause);
-    let mut file = atomic_file::create(&path).map_err(failed)?;
-    serde_json::to_writer_pretty(&mut file, summary).map_err(|cause| failed(cause.into()))?;
-    file.write_all(b"\n").map_err(failed)?;
-    file.persist(&path).map_err(|cause| failed(cause.error))?;
-    Ok(())
+    let text = serde_json::to_string_pretty(summary).map_err(|cause| failed(cause.into()))? + "\n";
+    output_file::write(&path, text.as_bytes(), FileMode::Ordinary).map_err(failed)
 }
 
 /// Formats the summary as text.

@@ -1,14 +1,14 @@
 //! `--screenshot` and `--pdf`: captures of pages, saved as files.
 
-use std::io::{self, Write};
 use std::path::Path;
 
+use rungs::output_file::{self, FileMode};
 use rungs::{RequestBuilder, Response};
 
 use super::args::CaptureArgs;
-use super::atomic_file;
 use super::exit::{self, Failure};
 use super::output::human;
+use super::terminal;
 
 /// The captures requested for one URL.
 pub(crate) struct PageCaptures<'a> {
@@ -35,15 +35,16 @@ impl<'a> PageCaptures<'a> {
         let mut code = exit::OK;
         for (flag, path, bytes) in captures {
             match (path, bytes) {
-                (Some(path), Some(bytes)) => write_file(path, bytes).map_err(|cause| {
-                    Failure::Io(format!("{flag}: could not write {}", path.display()), cause)
-                })?,
+                (Some(path), Some(bytes)) => {
+                    output_file::write(path, bytes, FileMode::Ordinary).map_err(|cause| {
+                        Failure::Io(format!("{flag}: could not write {}", path.display()), cause)
+                    })?;
+                }
                 (Some(_), None) => {
                     let shown = human::display_url(url);
-                    let _ = writeln!(
-                        io::stderr(),
+                    terminal::print_message(&format!(
                         "error: {flag}: {shown} returned a file or an empty response, not a page"
-                    );
+                    ));
                     code = exit::FAILED;
                 }
                 (None, _) => {}
@@ -51,18 +52,4 @@ impl<'a> PageCaptures<'a> {
         }
         Ok(code)
     }
-}
-
-/// Writes a file that appears only when it is complete.
-fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let resolved = std::fs::canonicalize(path);
-    let path = resolved.as_deref().unwrap_or(path);
-    if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
-        // A device or a pipe cannot be replaced by a rename.
-        return std::fs::OpenOptions::new().write(true).open(path)?.write_all(bytes);
-    }
-    let mut file = atomic_file::create(path)?;
-    file.write_all(bytes)?;
-    file.persist(path).map_err(|cause| cause.error)?;
-    Ok(())
 }

@@ -1,12 +1,11 @@
 //! Cookie files in the Netscape format that curl and wget read and write.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::Path;
 
+use rungs::output_file::{self, FileMode};
 use rungs::{Cookie, CookieJar};
 
-use super::atomic_file;
 use super::exit::Failure;
 
 /// Reads the cookies of a file into every jar.
@@ -71,10 +70,7 @@ pub(crate) fn write(path: &Path, jars: &[&CookieJar]) -> Result<(), Failure> {
     let failed = |cause: std::io::Error| {
         Failure::Io(format!("-c/--cookie-jar: could not write {}", path.display()), cause)
     };
-    let mut file = atomic_file::create_private(path).map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)?;
-    file.persist(path).map_err(|cause| failed(cause.error))?;
-    Ok(())
+    output_file::write(path, text.as_bytes(), FileMode::Private).map_err(failed)
 }
 
 /// Whether no part of the cookie ends a field or a line.

@@ -9,6 +9,7 @@ use rungs::{Verdict, redact};
 use super::args::VerdictArgs;
 use super::config;
 use super::exit::{self, Failure};
+use super::terminal;
 use super::value_enums::{OutputFormat, TierArg};
 
 #[derive(Debug, clap::Args)]
@@ -71,7 +72,7 @@ pub(crate) fn run(args: &DetectArgs) -> Result<u8, Failure> {
 
 /// Prints every rule, one per line.
 fn list_rules(rules: &Rules, format: OutputFormat) -> Result<u8, Failure> {
-    let mut out = std::io::stdout().lock();
+    let mut out = terminal::stdout();
     for rule in rules.list() {
         writeln!(out, "{}", format_rule(rule, format)?).map_err(Failure::stdout)?;
     }
@@ -87,7 +88,7 @@ fn format_rule(rule: &RuleInfo, format: OutputFormat) -> Result<String, Failure>
 }
 
 fn print_verdict(verdict: &Verdict, format: OutputFormat) -> Result<u8, Failure> {
-    let mut out = std::io::stdout().lock();
+    let mut out = terminal::stdout();
     if format == OutputFormat::Json {
         writeln!(out, "{}", to_json(verdict)?).map_err(Failure::stdout)?;
         return Ok(exit::OK);
@@ -101,7 +102,8 @@ fn print_verdict(verdict: &Verdict, format: OutputFormat) -> Result<u8, Failure>
 }
 
 fn to_json(value: &impl serde::Serialize) -> Result<String, Failure> {
-    serde_json::to_string(value).map_err(|cause| Failure::stdout(cause.into()))
+    let text = serde_json::to_string(value).map_err(|cause| Failure::stdout(cause.into()))?;
+    Ok(redact::escape_json(&text).into_owned())
 }
 
 /// Reads a file, or stdin for `-`, up to [`MAX_INPUT_BYTES`].

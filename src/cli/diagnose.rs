@@ -11,6 +11,7 @@ use super::connect;
 use super::exit::{self, Failure};
 use super::output::human::display_url;
 use super::runtime::{self, wait_for_interrupt};
+use super::terminal;
 use super::value_enums::{OutputFormat, TierArg};
 use super::values;
 
@@ -68,7 +69,7 @@ pub(crate) struct DiagnoseArgs {
 pub(crate) fn run(args: &DiagnoseArgs) -> Result<u8, Failure> {
     rungs::parse_url(&args.url)?;
     let diagnoser = build_diagnose(args)?;
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     if args.dry_run {
         write_plan(&mut out, &args.url, &diagnoser.plan(), args.format).map_err(Failure::stdout)?;
         return Ok(exit::OK);
@@ -124,7 +125,7 @@ fn write_plan(out: &mut impl Write, url: &str, probes: &[Probe], format: OutputF
             .collect();
         let url = redact::url_text(url);
         let plan = serde_json::json!({"url": url, "max_requests": requests, "ways": probes});
-        return writeln!(out, "{plan:#}");
+        return terminal::write_indented_json(out, &plan);
     }
     writeln!(
         out,
@@ -145,7 +146,7 @@ fn write_report(
     format: OutputFormat,
 ) -> io::Result<()> {
     if format == OutputFormat::Json {
-        return writeln!(out, "{}", serde_json::to_string_pretty(report)?);
+        return terminal::write_indented_json(out, report);
     }
     writeln!(out, "{}", display_url(url))?;
     for step in &report.steps {

@@ -7,6 +7,7 @@ use serde_json::json;
 use rungs::doctor::{CheckStatus, Finding};
 
 use super::exit::{self, Failure};
+use super::terminal;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DoctorArgs {
@@ -17,7 +18,7 @@ pub(crate) struct DoctorArgs {
 
 pub(crate) fn run(args: &DoctorArgs) -> Result<u8, Failure> {
     let findings = rungs::doctor::run_checks();
-    let mut out = std::io::stdout().lock();
+    let mut out = terminal::stdout();
     for finding in &findings {
         show(&mut out, finding, args.json).map_err(Failure::stdout)?;
     }
@@ -33,12 +34,12 @@ fn show(out: &mut impl Write, finding: &Finding, as_json: bool) -> std::io::Resu
             "detail": finding.detail,
             "fix": finding.fix,
         });
-        return writeln!(out, "{row}");
+        return terminal::write_json(out, &row);
     }
     let detail = rungs::redact::escape_terminal(&finding.detail);
     writeln!(out, "{:<7} {:<12} {detail}", finding.status.name(), finding.subject)?;
     if let Some(fix) = &finding.fix {
-        writeln!(out, "{:20} fix: {fix}", "")?;
+        writeln!(out, "{:20} fix: {}", "", rungs::redact::escape_terminal(fix))?;
     }
     Ok(())
 }

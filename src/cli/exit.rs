@@ -4,6 +4,8 @@ use std::io;
 
 use rungs::{Error, ErrorKind, redact};
 
+use super::terminal::print_message;
+
 /// Success.
 pub(crate) const OK: u8 = 0;
 /// A network, timeout or TLS failure, and every failure without a code of its own.
@@ -72,15 +74,17 @@ impl Failure {
     pub(crate) fn print(&self) {
         match self {
             Self::Library(error) => {
-                eprintln!("error: {}", redact::escape_terminal(&error.chain()));
+                print_message(&format!("error: {}", redact::escape_terminal(&error.chain())));
                 if let Some(hint) = error.hint() {
-                    eprintln!("hint: {}", redact::escape_terminal(hint));
+                    print_message(&format!("hint: {}", redact::escape_terminal(hint)));
                 }
             }
             Self::Usage(message) | Self::Config(message) => {
-                eprintln!("error: {}", redact::escape_terminal(message));
+                print_message(&format!("error: {}", redact::escape_terminal(message)));
             }
-            Self::Io(what, cause) => eprintln!("error: {}: {cause}", redact::escape_terminal(what)),
+            Self::Io(what, cause) => {
+                print_message(&format!("error: {}", redact::escape_terminal(&format!("{what}: {cause}"))));
+            }
         }
     }
 

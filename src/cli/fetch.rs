@@ -16,6 +16,7 @@ use super::output::{body, human, json};
 use super::request_template::RequestTemplate;
 use super::runtime::{self, wait_for_interrupt};
 use super::signal::DumpOnSignal;
+use super::terminal;
 
 /// Fetches the URLs one after the other. Returns the exit code of the first failure.
 pub(crate) fn run(args: &FetchArgs, quiet: bool) -> Result<u8, Failure> {
@@ -134,7 +135,7 @@ fn print_record(args: &FetchArgs, url: &str, record: &Record, quiet: bool) -> Re
         _ => None,
     };
     let mut written = true;
-    let mut out = std::io::stdout().lock();
+    let mut out = terminal::raw_stdout();
     match args.output.format {
         FetchFormat::Json => json::write(&mut out, record, true).map_err(Failure::stdout)?,
         FetchFormat::Jsonl => json::write(&mut out, record, false).map_err(Failure::stdout)?,
@@ -147,7 +148,7 @@ fn print_record(args: &FetchArgs, url: &str, record: &Record, quiet: bool) -> Re
         }
     }
     out.flush().map_err(Failure::stdout)?;
-    let mut stderr = std::io::stderr().lock();
+    let mut stderr = terminal::stderr();
     if args.output.trace
         && !quiet
         && let Ok(page) = outcome

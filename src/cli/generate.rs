@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use clap_complete::Shell;
 
 use super::exit::{self, Failure};
+use super::terminal;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct GenerateArgs {
@@ -43,7 +44,7 @@ pub(crate) fn run(args: &GenerateArgs, mut command: clap::Command) -> Result<u8,
         Artifact::DialectSchema => text = to_json(&rungs::Dialect::schema())?,
         Artifact::Complete(shell) => clap_complete::generate(shell, &mut command, "rungs", &mut text),
     }
-    std::io::stdout().lock().write_all(&text).map_err(Failure::stdout)?;
+    terminal::raw_stdout().write_all(&text).map_err(Failure::stdout)?;
     Ok(exit::OK)
 }
 

@@ -1,9 +1,14 @@
 //! Logging to stderr. Only events of this program are shown: those of its dependencies may contain header values.
 
+use std::fmt;
 use std::io::IsTerminal;
 
+use rungs::redact;
 use tracing::Metadata;
+use tracing::field::Field;
+use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -21,7 +26,8 @@ pub(crate) fn start(verbose: u8, quiet: bool) -> Spans {
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-        .with_target(false);
+        .with_target(false)
+        .fmt_fields(debug_fn(write_field).delimited(" "));
     let spans = Spans::read();
     let targets = Targets::new().with_target("rungs", level);
     // Only events: an enabled span would be written in front of each of its events.
@@ -34,4 +40,13 @@ pub(crate) fn start(verbose: u8, quiet: bool) -> Spans {
     tracing_subscriber::registry().with(spans.layer()).with(lines).init();
     spans.log_config_error();
     spans
+}
+
+/// Writes one field of an event, escaped: an event may contain text of a site, and is one line.
+fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let text = redact::escape_terminal(&format!("{value:?}"));
+    match field.name() {
+        "message" => writer.write_str(&text),
+        name => write!(writer, "{name}={text}"),
+    }
 }

@@ -2,7 +2,6 @@
 
 mod app;
 mod args;
-mod atomic_file;
 mod batch;
 mod captures;
 mod config;
@@ -34,6 +33,7 @@ mod rlimit;
 mod runtime;
 mod signal;
 mod target;
+mod terminal;
 mod value_enums;
 mod values;
 
@@ -44,14 +44,24 @@ use clap::{CommandFactory, Parser};
 
 use app::{Cli, Command};
 
+/// Prints help, or the error in the arguments. A closed pipe is not a failure.
+fn print_usage(error: &clap::Error) {
+    let text = error.render().to_string();
+    // The error repeats arguments. A script may take them from a web page.
+    if text.contains(|c| !matches!(c, '\n' | '\t') && rungs::redact::is_harmful(c)) {
+        terminal::print_message(text.trim_end());
+    } else {
+        let _ = error.print();
+    }
+}
+
 /// Runs the program. Writes data to stdout and messages to stderr.
 pub(crate) fn main() -> ExitCode {
     let args = match Cli::try_parse() {
         Ok(args) => args,
         Err(error) => {
             let is_help = matches!(error.kind(), ClapError::DisplayHelp | ClapError::DisplayVersion);
-            // A closed pipe is not a failure.
-            let _ = error.print();
+            print_usage(&error);
             return if is_help { ExitCode::SUCCESS } else { exit::USAGE.into() };
         }
     };

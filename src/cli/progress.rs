@@ -1,11 +1,13 @@
 //! Progress of a batch: a bar on a terminal, a line every few seconds elsewhere.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rungs::batch::Progress;
+
+use super::terminal;
 
 /// Displays progress, or hides it.
 pub(crate) struct ProgressDisplay {
@@ -63,7 +65,7 @@ impl ProgressDisplay {
                 let of = total.map_or_else(String::new, |total| format!(" of {total}"));
                 let seconds = self.began.elapsed().as_secs();
                 let done = progress.counters.attempted;
-                let _ = writeln!(std::io::stderr(), "{seconds} s: {done}{of}, {text}");
+                terminal::print_message(&format!("{seconds} s: {done}{of}, {text}"));
             }
         }
     }
@@ -78,8 +80,8 @@ impl ProgressDisplay {
     /// Prints a message that the bar does not overwrite.
     pub(crate) fn print(&self, text: &str) {
         match &self.kind {
-            DisplayKind::Bar(bar) => bar.suspend(|| print_line(text)),
-            _ => print_line(text),
+            DisplayKind::Bar(bar) => bar.suspend(|| terminal::print_message(text)),
+            _ => terminal::print_message(text),
         }
     }
 
@@ -95,11 +97,6 @@ impl ProgressDisplay {
             self.last = (Instant::now(), progress.counters.attempted);
         }
     }
-}
-
-/// Prints a line to stderr. A closed terminal is not an error.
-fn print_line(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Formats the counts as one line.

@@ -1,12 +1,11 @@
 //! Runtime, signals and shutdown of commands that fetch.
 
-use std::io::Write;
-
 use rungs::Fetcher;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::Failure;
+use super::terminal;
 
 /// Starts the runtime of a command.
 pub(crate) fn start() -> Result<Runtime, Failure> {
@@ -39,7 +38,7 @@ pub(crate) async fn wait_for_interrupt() {
         _ = hangup => {}
     }
     // The terminal may be closed, so an error is ignored.
-    let _ = writeln!(std::io::stderr(), "interrupted");
+    terminal::print_message("interrupted");
 }
 
 /// Whether the parent process set SIGHUP to be ignored, as nohup does.

@@ -9,6 +9,7 @@ use rungs::{FetchPhase, Fetcher, InFlight, redact};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::Failure;
+use super::terminal;
 
 /// A listener for SIGUSR1.
 pub(crate) struct DumpOnSignal(Signal);
@@ -31,7 +32,7 @@ impl DumpOnSignal {
     pub(crate) async fn run(&mut self, fetcher: &Fetcher) -> Infallible {
         loop {
             self.recv().await;
-            let _ = write!(std::io::stderr(), "{}", format_in_flight(&fetcher.in_flight()));
+            let _ = write!(terminal::stderr(), "{}", format_in_flight(&fetcher.in_flight()));
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use http::header;
-use select::document::Document;
+use scraper::Html;
 use url::Url;
 
 use super::compiled::{CompiledRules, TextPattern};
@@ -124,7 +124,7 @@ struct MatchState<'a> {
     /// The title, after it was read.
     title: Lazy<String>,
     /// The parsed page, after it was needed and if it can be parsed.
-    page: Lazy<Document>,
+    page: Lazy<Html>,
 }
 
 /// A part of a page that is read only if a rule needs it.

@@ -3,7 +3,7 @@
 //! A block rule only needs to know whether an element is present. A page cannot make selectors of this form
 //! expensive.
 
-use select::node::Node;
+use scraper::ElementRef;
 
 /// A compound selector `tag#id.class[attr][attr="v"][attr^="v"][attr*="v"]`, any part optional. A second one before it
 /// selects an ancestor (`a b`) or the parent (`a > b`).
@@ -75,15 +75,16 @@ impl Selector {
     }
 
     /// Whether the element matches.
-    pub(super) fn matches(&self, node: &Node<'_>) -> bool {
-        self.subject.matches(node)
+    pub(super) fn matches(&self, element: ElementRef<'_>) -> bool {
+        self.subject.matches(element)
             && match &self.ancestor {
                 None => true,
                 Some((Combinator::Child, outer)) => {
-                    node.parent().is_some_and(|parent| outer.matches(&parent))
+                    element.parent().and_then(ElementRef::wrap).is_some_and(|parent| outer.matches(parent))
                 }
-                Some((Combinator::Descendant, outer)) => std::iter::successors(node.parent(), Node::parent)
-                    .any(|ancestor| outer.matches(&ancestor)),
+                Some((Combinator::Descendant, outer)) => {
+                    element.ancestors().filter_map(ElementRef::wrap).any(|ancestor| outer.matches(ancestor))
+                }
             }
     }
 }
@@ -134,13 +135,12 @@ impl Compound {
         texts.max_by_key(|text| text.len()).unwrap_or("")
     }
 
-    fn matches(&self, node: &Node<'_>) -> bool {
-        let Some(tag) = node.name() else { return false };
-        self.tag.as_deref().is_none_or(|expected| expected == tag)
+    fn matches(&self, element: ElementRef<'_>) -> bool {
+        self.tag.as_deref().is_none_or(|expected| expected == element.value().name())
             && self
                 .attributes
                 .iter()
-                .all(|(name, test)| node.attr(name).is_some_and(|value| test.matches(value)))
+                .all(|(name, test)| element.attr(name).is_some_and(|value| test.matches(value)))
     }
 }
 
@@ -181,11 +181,11 @@ fn parse_attribute(inside: &str) -> Option<(String, AttributeMatch)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use select::document::Document;
+    use scraper::Html;
 
     #[test]
     fn all_parts_of_a_selector_must_match_one_element() {
-        let page = Document::from(
+        let page = Html::parse_document(
             r#"<main><form id="a" class="one two" action="/errors/validateCaptcha"><p><input hidden></p></form></main>"#,
         );
         let table = [
@@ -207,7 +207,8 @@ mod tests {
         ];
         for (text, expected) in table {
             let selector = Selector::parse(text).unwrap();
-            let found = page.find(|node: &Node<'_>| selector.matches(node)).next().is_some();
+            let found =
+                page.tree.nodes().filter_map(ElementRef::wrap).any(|element| selector.matches(element));
             assert_eq!(found, expected, "{text}");
         }
     }

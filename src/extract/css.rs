@@ -40,6 +40,12 @@ impl CssSelector {
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
+
+    /// Whether it counts positions from the first sibling, and does not search: then a shared cache makes it fast.
+    pub(super) fn needs_cache(&self) -> bool {
+        let text = self.text.to_ascii_lowercase();
+        text.contains(":nth-") && !text.contains(":nth-last") && !text.contains(":has") && !text.contains('~')
+    }
 }
 
 impl SelectorError {

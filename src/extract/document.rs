@@ -2,13 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use html5ever::driver::{ParseOpts, Parser, parse_document};
-use html5ever::tendril::{StrTendril, TendrilSink};
-use scraper::{ElementRef, Html, HtmlTreeSink};
+use scraper::{ElementRef, Html};
 use url::Url;
 
 use super::css::CssSelector;
 use super::links;
+use crate::html::{self, ParseLimits, WorkLimit};
 
 /// A parsed page, up to the limits. It is not `Send`, so it must not be held across an await.
 pub(crate) struct Document {
@@ -16,15 +15,17 @@ pub(crate) struct Document {
     base: Url,
     canonical: Option<Url>,
     is_truncated: bool,
+    work: WorkLimit,
 }
 
 impl Document {
-    /// Parses the page at `url`. Every input results in a tree.
-    pub(crate) fn parse(text: &str, url: &Url) -> Self {
-        let (html, is_truncated) = parse(text);
+    /// Parses the page at `url`. Every input results in a tree. The work on the page ends at `deadline`.
+    pub(crate) fn parse(text: &str, url: &Url, deadline: Option<Instant>) -> Self {
+        let work = WorkLimit::start(MAX_TIME, deadline);
+        let (html, is_truncated) = parse(text, &work);
         let base = links::base_url(&html, url);
         let canonical = links::canonical_url(&html, &base);
-        Self { html, base, canonical, is_truncated }
+        Self { html, base, canonical, is_truncated, work }
     }
 
     /// Sets the canonical URL, unless the page itself has one.
@@ -43,14 +44,28 @@ impl Document {
         self.canonical.as_ref()
     }
 
-    /// Whether a limit cut the page.
+    /// Whether a limit cut the page, or the time for it ended before all work on it was done.
     pub(crate) const fn is_truncated(&self) -> bool {
-        self.is_truncated
+        self.is_truncated || self.work.was_over()
     }
 
-    /// Returns the matching elements, in page order.
-    pub(super) fn select<'a>(&'a self, css: &'a CssSelector) -> impl Iterator<Item = ElementRef<'a>> {
-        self.html.select(&css.selector)
+    /// Whether the work on the page must stop.
+    pub(super) fn is_over(&self) -> bool {
+        self.work.is_over()
+    }
+
+    /// Returns the matching elements, in page order, until the time for the page is over.
+    pub(super) fn select<'a>(
+        &'a self,
+        css: &'a CssSelector,
+    ) -> Box<dyn Iterator<Item = ElementRef<'a>> + 'a> {
+        if css.needs_cache() {
+            // Positions among siblings are counted once.
+            return Box::new(self.html.select(&css.selector).take_while(|_| !self.is_over()));
+        }
+        // One element at a time: a page can make a sibling or `:has()` search long for each of its elements.
+        let elements = self.html.tree.nodes().filter_map(ElementRef::wrap).take_while(|_| !self.is_over());
+        Box::new(elements.filter(|element| css.selector.matches(element)))
     }
 }
 
@@ -59,35 +74,11 @@ pub(super) fn floor_char_boundary(text: &str, index: usize) -> usize {
     (0..=index.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
-/// Parses in chunks, and stops when the tree is too large or too deep. Unclosed tags, misnested formatting, or a tag
-/// with 100,000 attributes cost time and memory quadratic in the page size. A single chunk is cheap.
-fn parse(text: &str) -> (Html, bool) {
-    let mut text = text;
-    let mut is_cut = false;
-    if text.len() > MAX_BYTES {
-        (text, is_cut) = (&text[..floor_char_boundary(text, MAX_BYTES)], true);
-    }
-    let mut parser = parse_document(HtmlTreeSink::new(Html::new_document()), ParseOpts::default());
-    let (start, mut checked) = (Instant::now(), 0);
-    while !text.is_empty() {
-        let (chunk, rest) = text.split_at(floor_char_boundary(text, CHUNK_SIZE));
-        parser.process(StrTendril::from(chunk));
-        text = rest;
-        if !is_within_limits(&parser, &mut checked) || start.elapsed() > MAX_TIME {
-            return (parser.finish(), true);
-        }
-    }
-    (parser.finish(), is_cut)
-}
-
-/// Whether the tree is within the node and depth limits. The first `checked` nodes were checked before.
-fn is_within_limits(parser: &Parser<HtmlTreeSink>, checked: &mut usize) -> bool {
-    let html = parser.tokenizer.sink.sink.0.borrow();
-    let nodes = html.tree.nodes();
-    let count = nodes.len();
-    let new = count - std::mem::replace(checked, count);
-    let is_deep = nodes.rev().take(new).any(|node| node.ancestors().take(MAX_DEPTH + 1).count() > MAX_DEPTH);
-    count <= MAX_NODES && !is_deep
+/// Parses the page, up to the limits.
+fn parse(text: &str, work: &WorkLimit) -> (Html, bool) {
+    let cut = &text[..floor_char_boundary(text, MAX_BYTES)];
+    let (html, is_truncated) = html::parse(cut, ParseLimits { nodes: MAX_NODES, depth: MAX_DEPTH }, work);
+    (html, is_truncated || cut.len() < text.len())
 }
 
 /// Maximum bytes of a page that are parsed.
@@ -96,17 +87,15 @@ const MAX_BYTES: usize = 8 << 20;
 const MAX_NODES: usize = 400_000;
 /// Maximum levels of the tree, as in Chromium.
 const MAX_DEPTH: usize = 512;
-/// Maximum parse time, for pages that are slow within the other limits.
-const MAX_TIME: Duration = Duration::from_secs(10);
-/// Bytes that are parsed between two checks of the tree.
-const CHUNK_SIZE: usize = 4096;
+/// Maximum time for all work on a page that is slow within the other limits.
+const MAX_TIME: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn parse_page(text: &str) -> Document {
-        Document::parse(text, &"http://a.test/".parse().unwrap())
+        Document::parse(text, &"http://a.test/".parse().unwrap(), None)
     }
 
     fn nodes(document: &Document) -> usize {
@@ -145,5 +134,26 @@ mod tests {
         let document = parse_page(&"<li><a href=/x>one <b>two</b></a></li>".repeat(8_000));
         assert!(!document.is_truncated());
         assert_eq!(document.select(&CssSelector::parse("li > a[href]").unwrap()).count(), 8_000);
+    }
+
+    #[test]
+    fn a_selector_that_searches_siblings_ends_in_time() {
+        let page = format!("<p class=x>{}", "<a></a>".repeat(20_000));
+        let mut document = parse_page(&page);
+        document.work = WorkLimit::start(Duration::from_millis(300), None);
+        let css = CssSelector::parse("b ~ a, a:has(~ b)").unwrap();
+        assert_eq!(document.select(&css).count(), 0);
+        assert!(document.is_truncated());
+    }
+
+    #[test]
+    fn work_that_began_too_late_is_reported() {
+        let page = "<li><a href=/x>one</a></li>".repeat(1_000);
+        let url = "http://a.test/".parse().unwrap();
+        let mut document = Document::parse(&page, &url, None);
+        document.work = WorkLimit::start(Duration::ZERO, None);
+        assert!(!document.is_truncated());
+        assert_eq!(document.select(&CssSelector::parse("a").unwrap()).count(), 0);
+        assert!(document.is_truncated());
     }
 }

@@ -85,11 +85,11 @@ impl Field {
         element: ElementRef<'_>,
         remaining: &mut usize,
     ) -> Option<String> {
-        if *remaining == 0 {
+        if *remaining == 0 || document.is_over() {
             return None;
         }
         let mut value = match &self.part {
-            FieldPart::Text => text::element_text(element, *remaining),
+            FieldPart::Text => text::element_text(document, element, *remaining),
             FieldPart::Html => element.html(),
             FieldPart::Attribute(name) => {
                 let value = element.attr(name)?;

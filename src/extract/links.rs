@@ -28,7 +28,10 @@ impl Document {
         match within {
             None => {
                 let elements = self.html.tree.nodes().filter_map(ElementRef::wrap);
-                elements.for_each(|element| collector.add(self.base(), element));
+                elements
+                    .filter(|element| is_link(*element))
+                    .take_while(|_| !self.is_over())
+                    .for_each(|element| collector.add(self.base(), element));
             }
             Some(selectors) => {
                 // Nested matches visit an element at most once per level; this limits the total.

@@ -31,8 +31,9 @@ pub(crate) use links::{MAX_URL, canonical_from_headers, has_nofollow};
 
 /// The data to extract from pages.
 ///
-/// Limits per page: 8 MiB of HTML, 400,000 nodes, 512 levels, 4 MiB for all fields, 1 MiB of text and 10,000 links.
-/// The rest is ignored.
+/// Limits per page: 8 MiB of HTML, 400,000 nodes, 512 levels, 128 attributes of a tag, 4 MiB for all fields, 1 MiB of
+/// text, 10,000 links, and 5 s. The extraction of a response also ends with the timeout of its fetch. The rest is
+/// ignored.
 #[derive(Clone, Debug, Default)]
 #[must_use = "an extractor does nothing until it is used"]
 pub struct Extractor {
@@ -133,7 +134,7 @@ impl Extractor {
     /// thread.
     #[must_use]
     pub fn extract(&self, html: &str, url: &Url) -> ExtractedData {
-        self.extract_from(&Document::parse(html, url))
+        self.extract_from(&Document::parse(html, url, None))
     }
 
     /// Returns the empty result of a page that is not HTML.

@@ -7,16 +7,16 @@ use super::document::Document;
 
 /// Returns the text of an element with collapsed white space, at most about `max_bytes`. The content of a script
 /// counts only if `element` is the script itself.
-pub(super) fn element_text(element: ElementRef<'_>, max_bytes: usize) -> String {
+pub(super) fn element_text(document: &Document, element: ElementRef<'_>, max_bytes: usize) -> String {
     let mut text = TextCollector::new(max_bytes);
-    text.collect(element, false);
+    text.collect(document, element, false);
     text.line
 }
 
 /// Returns the visible text of the page, one line per block.
 pub(super) fn page_text(document: &Document) -> String {
     let mut text = TextCollector::new(MAX_TEXT_BYTES);
-    text.collect(document.html.root_element(), true);
+    text.collect(document, document.html.root_element(), true);
     text.end_line();
     text.lines
 }
@@ -34,11 +34,11 @@ impl TextCollector {
         Self { lines: String::new(), line: String::new(), needs_space: false, max_bytes }
     }
 
-    fn collect(&mut self, element: ElementRef<'_>, has_lines: bool) {
+    fn collect(&mut self, document: &Document, element: ElementRef<'_>, has_lines: bool) {
         let root = element.id();
         // Number of hidden ancestors.
         let mut hidden_depth = 0_usize;
-        for edge in element.traverse() {
+        for (at, edge) in element.traverse().enumerate() {
             match edge {
                 Edge::Open(node) => match node.value() {
                     Node::Text(text) if hidden_depth == 0 => self.push_words(text),
@@ -61,7 +61,8 @@ impl TextCollector {
                     }
                 }
             }
-            if self.lines.len() + self.line.len() >= self.max_bytes {
+            let is_over = at % EDGES_PER_CHECK == 0 && document.is_over();
+            if is_over || self.lines.len() + self.line.len() >= self.max_bytes {
                 return;
             }
         }
@@ -103,6 +104,8 @@ impl TextCollector {
     }
 }
 
+/// Starts and ends of nodes between two checks of the time.
+const EDGES_PER_CHECK: usize = 1024;
 /// Maximum bytes of a page's text.
 const MAX_TEXT_BYTES: usize = 1 << 20;
 /// Elements whose text is not visible.

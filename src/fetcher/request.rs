@@ -348,7 +348,8 @@ impl RequestBuilder {
             Ok(result) => {
                 let extract = target_plan.target.extract().cloned();
                 let sent = sent.and_then(|sent| sent.into_inner().unwrap_or_else(PoisonError::into_inner));
-                let response = Response::new(result, trace, started.elapsed(), extract, sent);
+                let deadline = limits.fetch_total.and_then(|total| started.into_std().checked_add(total));
+                let response = Response::new(result, trace, (started.elapsed(), deadline), extract, sent);
                 Ok(response.restrict_links(request.address_rule.restricts_links()))
             }
             Err(error) => Err(error.with_trace(trace)),

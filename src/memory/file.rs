@@ -1,19 +1,22 @@
 //! Opens the memory file, creates or migrates its schema, and moves a corrupt file aside.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::{Connection, OpenFlags};
 
 use super::error::StoreError;
+use crate::output_file;
 
 /// Opens the file at `path`, creates it if it is missing, and brings its schema up to date. Moves a corrupt
 /// file aside first and returns its new path as the second value.
 pub(super) fn open(path: &Path) -> Result<(Connection, Option<PathBuf>), StoreError> {
     make_folder(path)?;
+    // A link stays, and its target is opened. A device or a pipe is an error.
+    let path = &output_file::resolve_regular(path)?;
     // Two processes that create or repair the same file must not undo each other's work.
     let _lock = lock_file(path)?;
     match connect(path) {
@@ -27,8 +30,7 @@ pub(super) fn open(path: &Path) -> Result<(Connection, Option<PathBuf>), StoreEr
 
 fn connect(path: &Path) -> Result<Connection, StoreError> {
     // SQLite gives its other files the permissions of this one.
-    let file =
-        OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)?;
+    let file = output_file::open_regular(path, 0o600)?;
     if file.metadata()?.permissions().mode() & 0o077 != 0 {
         file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
     }
@@ -76,12 +78,7 @@ fn make_folder(path: &Path) -> io::Result<()> {
 
 /// Locks the file's `.lock` sibling until the returned handle is dropped or the process exits.
 fn lock_file(path: &Path) -> Result<File, StoreError> {
-    let lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(sibling_path(path, ".lock"))?;
+    let lock = output_file::open_regular(&sibling_path(path, ".lock"), 0o600)?;
     let deadline = Instant::now() + BUSY_TIMEOUT;
     loop {
         match lock.try_lock() {
@@ -104,9 +101,9 @@ fn move_aside(path: &Path) -> io::Result<PathBuf> {
         (!aside.exists()).then_some(aside)
     };
     let aside = (0..).find_map(unused_path).expect("the range is unbounded");
-    std::fs::rename(path, &aside)?;
+    output_file::rename(path, &aside)?;
     for part in ["-wal", "-shm"] {
-        match std::fs::rename(sibling_path(path, part), sibling_path(&aside, part)) {
+        match output_file::rename(&sibling_path(path, part), &sibling_path(&aside, part)) {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
             _ => {}
         }

@@ -206,8 +206,9 @@ impl Stream for LimitedBody {
 
 /// The error for a body that exceeds the caller's limit.
 pub(crate) fn body_too_large(max: u64) -> Error {
-    Error::new(ErrorKind::BodyTooLarge, format!("the body is larger than {max} bytes"))
-        .with_hint("raise the limit with `--max-size`, or stream the body to a file with `-o FILE`")
+    Error::new(ErrorKind::BodyTooLarge, format!("the body is larger than {max} bytes")).with_hint(
+        "raise the limit with `--max-size`; without it, the limit is 32M in memory and 1G with `-o FILE`",
+    )
 }
 
 const CHUNK_SIZE: usize = 16 * 1024;

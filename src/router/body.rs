@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
-use crate::paths;
+use crate::output_file::{FileMode, OutputFile};
 use crate::response::BodyStream;
 
 /// The destination of the body.
@@ -95,31 +95,12 @@ impl PartialBody {
         let failed = |cause: io::Error| {
             Error::new(ErrorKind::Io, format!("could not write {}", path.display())).with_source(cause)
         };
-        // Resolves a symlink, so that the rename replaces its target and not the link.
-        let resolved = std::fs::canonicalize(path);
-        let path = resolved.as_deref().unwrap_or(path);
-        if !is_replaceable(path) {
-            // A device or a pipe cannot be replaced by a rename: write to it directly.
-            let mut file = tokio::fs::OpenOptions::new().write(true).open(path).await.map_err(failed)?;
-            let length = copy_to_file(self, &mut file, failed).await?;
-            return Ok(StoredBody { bytes: Bytes::new(), length, file: Some(destination) });
-        }
-        let folder = paths::parent_or_cwd(path);
-        if !folder.is_dir() {
-            let message =
-                format!("could not write {}: there is no folder {}", path.display(), folder.display());
-            return Err(Error::new(ErrorKind::Io, message));
-        }
-        let temporary = tempfile::Builder::new()
-            .prefix(".rungs-")
-            .suffix(".part")
-            .permissions(new_file_mode())
-            .tempfile_in(folder)
-            .map_err(failed)?;
-        let (file, temporary) = temporary.into_parts();
-        let mut file = tokio::fs::File::from_std(file);
+        let to_open = destination.clone();
+        let opening = tokio::task::spawn_blocking(move || OutputFile::create(&to_open, FileMode::Ordinary));
+        let output = opening.await.map_err(io::Error::other).and_then(|output| output).map_err(failed)?;
+        let mut file = tokio::fs::File::from_std(output.try_clone_file().map_err(failed)?);
         let length = copy_to_file(self, &mut file, failed).await?;
-        temporary.persist(path).map_err(|cause| failed(cause.error))?;
+        output.commit().map_err(failed)?;
         Ok(StoredBody { bytes: Bytes::new(), length, file: Some(destination) })
     }
 }
@@ -140,15 +121,4 @@ async fn copy_to_file(
     }
     file.flush().await.map_err(&failed)?;
     Ok(length)
-}
-
-/// Whether the path is a regular file or does not exist yet. Then a rename can replace it atomically.
-fn is_replaceable(path: &Path) -> bool {
-    std::fs::metadata(path).map_or(true, |meta| meta.is_file())
-}
-
-/// Returns the mode of a new file. Temporary files are private by default, downloads use the umask like other files.
-fn new_file_mode() -> std::fs::Permissions {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::Permissions::from_mode(0o666)
 }

@@ -30,6 +30,7 @@
 //! | Is each URL in the output once, after kills, a full disk, a second run? | `batch/run.rs` |
 //! | Which links does `--follow` fetch, and what is read out of pages? | `batch/crawl.rs` |
 //! | What does the program print, write and exit with? | `cli/output.rs` |
+//! | What happens with an output that is a device, a pipe, a link or an open file? | `cli/output_files.rs` |
 //! | What do `-b FILE` and `-c FILE` keep of what a site changed? | `cli/cookie_files.rs` |
 //! | What exactly does the program print (snapshots of help, errors, JSON)? | `cli/snapshots.rs` |
 //! | Which exit code, kind and message has each kind of bad input? | `cli/bad_input.rs` |
@@ -53,6 +54,7 @@
 //! | What happens when file descriptors are few? | `wire/file_descriptors.rs` |
 //! | Do headers and cookies of the caller stay with the origin they were given for? | `security/credentials.rs` |
 //! | Do secrets stay out of logs, errors, JSON and `Debug`? | `security/secrets.rs` |
+//! | Does any text of a site, a proxy or a file reach a terminal unescaped? | `security/terminal.rs` |
 //! | Can a public site lead to private addresses? | `security/private_addresses.rs` |
 //! | Can it by links, sitemaps, or names whose addresses change? | `security/named_urls.rs` |
 //! | Header injection, response splitting, cookies for suffixes, decompression bombs, `file:` redirects | `security/injection_and_bombs.rs` |
@@ -62,6 +64,7 @@
 //! | Does no file import itself by way of others? | `meta/circles.rs` |
 //! | Are README and docs short, linked and generated? | `meta/docs.rs` |
 //! | Does a text use a private word? | `meta/words.rs` |
+//! | Are all output files opened, and all texts printed, in one place? | `meta/outputs.rs`, `meta/terminal.rs` |
 //!
 //! Rate limits and robots.txt are in `escalation`, since they too decide when a fetch may go on. Servers (nginx, squid,
 //! dante, microsocks, and those that misbehave) and the readers of outputs are in `support`.

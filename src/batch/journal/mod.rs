@@ -7,7 +7,7 @@
 mod format;
 mod state;
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,7 @@ use super::outcome::TaskOutcome;
 use super::task::{Task, TaskKey};
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
+use crate::output_file;
 
 use format::{FrameRead, JournalRecord, Payload};
 
@@ -59,13 +60,7 @@ impl Journal {
     /// journal. [`ErrorKind::Io`] when it is corrupt or could not be opened.
     pub(super) fn open(path: &Path, header: &JournalHeader) -> Result<(Self, Recovery)> {
         let broken = |cause| checkpoint_error(path, "open", cause);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(broken)?;
+        let mut file = output_file::open_regular(path, 0o666).map_err(broken)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

@@ -1,7 +1,7 @@
 //! Bodies in separate files, named by their hash and never by text from a site.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use http::header;
@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::fetcher::Response;
 use crate::hex;
+use crate::output_file::{self, FileMode};
 
 /// The folder that contains the bodies.
 #[derive(Clone, Debug)]
@@ -46,10 +47,8 @@ impl BodyStore {
         }
         let folder = path.parent().unwrap_or(&self.0);
         fs::create_dir_all(folder)?;
-        let mut file = tempfile::Builder::new().prefix(".rungs-").suffix(".part").tempfile_in(folder)?;
-        file.write_all(bytes)?;
-        file.persist(path).map_err(|cause| cause.error)?;
-        Ok(())
+        // A pipe or a device in the folder is an error.
+        output_file::write(&output_file::resolve_regular(path)?, bytes, FileMode::Private)
     }
 
     /// Syncs all written bodies to disk.

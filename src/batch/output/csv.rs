@@ -40,29 +40,29 @@ impl RecordEncoder for CsvEncoder {
         let content_type = page.and_then(|page| page.headers().get(http::header::CONTENT_TYPE));
         let text = |number: Option<String>| number.unwrap_or_default();
         let mut cells = vec![
-            escape_formula(record.url()),
+            record.url().to_owned(),
             text(page.map(|page| redact::url(page.url()))),
             text(record.status().map(|status| status.to_string())),
             text(record.tier().map(|tier| tier.to_string())),
             text(last.and_then(|attempt| attempt.browser_profile.clone())),
             text(page.map(|page| page.version().name().to_owned())),
-            text(content_type.map(|value| escape_formula(&String::from_utf8_lossy(value.as_bytes())))),
+            text(content_type.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())),
             text(page.map(|page| page.body_len().to_string())),
-            text(record.file().map(escape_formula)),
+            text(record.file().map(str::to_owned)),
             timestamp(record.finished_at()),
             format!("{:.3}", record.elapsed().as_secs_f64() * 1000.0),
             record.attempts().len().to_string(),
             record.robots().unwrap_or_default().to_owned(),
             text(failed.as_ref().map(|failed| failed.kind.to_string())),
-            text(failed.as_ref().map(|failed| escape_formula(&failed.message))),
-            text(record.outcome().err().and_then(Error::hint).map(escape_formula)),
+            text(failed.as_ref().map(|failed| failed.message.clone())),
+            text(record.outcome().err().and_then(Error::hint).map(str::to_owned)),
         ];
         for name in &self.extracted.fields {
             let value = record.fields.as_ref().and_then(|fields| fields.get(name));
             cells.push(value.map_or_else(String::new, format_cell));
         }
         if self.extracted.text {
-            cells.push(text(record.text.as_deref().map(escape_formula)));
+            cells.push(text(record.text.clone()));
         }
         if self.extracted.links {
             let links = record.links.as_ref().map(|links| links.join(" "));
@@ -99,7 +99,7 @@ impl CsvEncoder {
 fn format_cell(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::Null => String::new(),
-        serde_json::Value::String(text) => escape_formula(text),
+        serde_json::Value::String(text) => text.clone(),
         other => other.to_string(),
     }
 }
@@ -111,20 +111,12 @@ fn encode_line(cells: &[String]) -> Result<EncodedRecord> {
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
     let csv_error =
         |cause: csv::Error| Error::new(ErrorKind::Io, "could not write a record as CSV").with_source(cause);
-    writer.write_record(cells).map_err(csv_error)?;
+    // Every cell, whatever it comes from.
+    writer.write_record(cells.iter().map(|cell| redact::escape_csv_cell(cell))).map_err(csv_error)?;
     let bytes = writer.into_inner().map_err(|cause| {
         Error::new(ErrorKind::Io, "could not write a record as CSV").with_source(cause.into_error())
     })?;
     Ok(EncodedRecord::Bytes(bytes))
-}
-
-/// Prefixes text that a spreadsheet would take for a formula with an apostrophe.
-fn escape_formula(text: &str) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) {
-        format!("'{text}")
-    } else {
-        text.to_owned()
-    }
 }
 
 #[cfg(test)]
@@ -151,7 +143,7 @@ mod tests {
         let fields = ["title", "url", "images"].map(str::to_owned).to_vec();
         let columns = CsvEncoder::new(Columns { fields, text: true, links: true });
         let mut record = Record::new("https://a.test/", Err(Error::new(ErrorKind::Connect, "refused")));
-        let read = serde_json::json!({"title": "=1+1", "url": null, "images": ["a", "b"]});
+        let read = serde_json::json!({"title": "\u{ff1d}1+1", "url": null, "images": ["a", "b"]});
         record.fields = read.as_object().cloned();
         record.links = Some(vec!["https://a.test/1".to_owned(), "https://a.test/2".to_owned()]);
         let EncodedRecord::Bytes(head) = columns.header().unwrap() else { panic!("no bytes") };
@@ -162,6 +154,9 @@ mod tests {
         let extracted_cells =
             |row: &csv::StringRecord| row.iter().skip(COLUMNS.len()).collect::<Vec<_>>().join("|");
         assert_eq!(extracted_cells(&rows[0]), "title|fields.url|images|text|canonical|links");
-        assert_eq!(extracted_cells(&rows[1]), r#"'=1+1||["a","b"]|||https://a.test/1 https://a.test/2"#);
+        assert_eq!(
+            extracted_cells(&rows[1]),
+            "'\u{ff1d}1+1||[\"a\",\"b\"]|||https://a.test/1 https://a.test/2"
+        );
     }
 }

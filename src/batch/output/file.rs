@@ -1,14 +1,16 @@
 //! Appends records as bytes to a file or a pipe.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::fs;
+use std::io::{self, BufWriter, IsTerminal as _, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::{EncodedRecord, OpenReport, RecordStore, write_error};
 use crate::batch::journal::Ranges;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
+use crate::output_file;
 use crate::paths;
+use crate::redact::EscapedWriter;
 
 /// An append-only file.
 pub(super) struct FileStore {
@@ -20,13 +22,7 @@ pub(super) struct FileStore {
 impl FileStore {
     /// Opens the file, and truncates it to `from` bytes.
     pub(super) fn open(path: &Path, from: u64) -> Result<(Self, OpenReport)> {
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(
-                |cause| {
-                    let message = format!("could not open {}", path.display());
-                    Error::new(ErrorKind::Config, message).with_source(cause)
-                },
-            )?;
+        let mut file = output_file::open_regular(path, 0o666).map_err(|cause| open_error(path, cause))?;
         let broken = |cause| write_error(path, cause);
         let size = file.metadata().map_err(broken)?.len();
         if size < from {
@@ -73,14 +69,19 @@ pub(super) struct PipeStore {
 
 impl PipeStore {
     pub(super) fn stdout() -> Self {
-        Self { out: Box::new(io::stdout()), path: "standard output".into(), len: 0, is_closed: false }
+        // A terminal does not get the bytes of a site, which a CSV or WARC record contains.
+        let out: Box<dyn Write + Send> = if io::stdout().is_terminal() {
+            Box::new(EscapedWriter::new(io::stdout()))
+        } else {
+            Box::new(io::stdout())
+        };
+        Self { out, path: "standard output".into(), len: 0, is_closed: false }
     }
 
-    pub(super) fn open(path: &Path) -> Result<Self> {
-        let out = OpenOptions::new().write(true).open(path).map_err(|cause| {
-            Error::new(ErrorKind::Config, format!("could not open {}", path.display())).with_source(cause)
-        })?;
-        Ok(Self { out: Box::new(out), path: path.to_owned(), len: 0, is_closed: false })
+    /// Opens a device, a pipe or an open file. `None` if the path is a regular or missing file.
+    pub(super) fn open(path: &Path) -> Result<Option<Self>> {
+        let out = output_file::open_stream(path).map_err(|cause| open_error(path, cause))?;
+        Ok(out.map(|out| Self { out: Box::new(out), path: path.to_owned(), len: 0, is_closed: false }))
     }
 }
 
@@ -125,10 +126,17 @@ fn concat_records(records: &[EncodedRecord]) -> (std::borrow::Cow<'_, [u8]>, Vec
     (all.into(), lens)
 }
 
+/// The error of an output that could not be opened.
+pub(super) fn open_error(path: &Path, cause: io::Error) -> Error {
+    Error::new(ErrorKind::Config, format!("could not open {}", path.display())).with_source(cause)
+}
+
 /// Writes the first `len` bytes of `path`, without `parts`, to a file beside it. Returns that file's length.
 pub(super) fn write_without(path: &Path, parts: &Ranges, len: u64) -> io::Result<u64> {
+    let path = &output_file::resolve_regular(path)?;
     let mut from = fs::File::open(path)?;
-    let mut into = BufWriter::with_capacity(1 << 18, fs::File::create(part_path(path))?);
+    let into = output_file::create_sibling(path, &part_path(path))?;
+    let mut into = BufWriter::with_capacity(1 << 18, into);
     let (mut at, mut written) = (0, 0);
     for (begins, long) in parts.iter().chain([(len, 0)]) {
         from.seek(SeekFrom::Start(at))?;
@@ -141,7 +149,8 @@ pub(super) fn write_without(path: &Path, parts: &Ranges, len: u64) -> io::Result
 
 /// Renames the prepared file to `path`, if it exists.
 pub(super) fn replace(path: &Path) -> io::Result<()> {
-    match fs::rename(part_path(path), path) {
+    let path = &output_file::resolve_regular(path)?;
+    match output_file::rename(&part_path(path), path) {
         Ok(()) => {}
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(cause) => return Err(cause),

@@ -172,8 +172,8 @@ impl Output {
                 Ok((Box::new(store), opened))
             }
             Destination::File(path) => {
-                if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
-                    return Ok((Box::new(file::PipeStore::open(path)?), OpenReport::default()));
+                if let Some(store) = file::PipeStore::open(path)? {
+                    return Ok((Box::new(store), OpenReport::default()));
                 }
                 let (store, opened) = file::FileStore::open(path, from)?;
                 Ok((Box::new(store), opened))

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
-use super::{EncodedRecord, OpenReport, RecordEncoder, RecordStore};
+use super::{EncodedRecord, OpenReport, RecordEncoder, RecordStore, file};
 use crate::batch::journal::Ranges;
 use crate::batch::record::{ErrorJson, HeadersJson, Record};
 use crate::batch::summary::{Summary, timestamp};
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
+use crate::output_file;
 use crate::redact;
 
 pub(super) struct SqliteEncoder;
@@ -187,8 +188,9 @@ pub(super) fn insert_summary(path: &Path, summary: &Summary) -> Result<()> {
 fn connect(path: &Path) -> Result<Connection> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let file = output_file::resolve_regular(path).map_err(|cause| file::open_error(path, cause))?;
     let open = || {
-        let connection = Connection::open_with_flags(path, flags)?;
+        let connection = Connection::open_with_flags(file, flags)?;
         connection.busy_timeout(std::time::Duration::from_secs(10))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;

@@ -7,8 +7,6 @@ mod stats;
 mod time_series;
 mod top_n;
 
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -17,7 +15,7 @@ use super::output::write_error;
 use super::record::Record;
 use super::summary::Summary;
 use crate::error::Result;
-use crate::paths;
+use crate::output_file::{self, FileMode};
 use crate::sync::lock_unpoisoned;
 use crate::trace::Attempt;
 
@@ -71,16 +69,8 @@ impl Report {
     pub fn write(&self, path: impl AsRef<Path>, summary: &Summary) -> Result<()> {
         let path = path.as_ref();
         let html = self.html(summary);
-        let written = || {
-            let mut file = tempfile::Builder::new()
-                .prefix(".rungs-")
-                .permissions(std::fs::Permissions::from_mode(0o666))
-                .tempfile_in(paths::parent_or_cwd(path))?;
-            file.write_all(html.as_bytes())?;
-            file.persist(path).map_err(|cause| cause.error)?;
-            Ok(())
-        };
-        written().map_err(|cause| write_error(path, cause))
+        output_file::write(path, html.as_bytes(), FileMode::Ordinary)
+            .map_err(|cause| write_error(path, cause))
     }
 
     fn stats(&self) -> MutexGuard<'_, ReportStats> {

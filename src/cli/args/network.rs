@@ -104,10 +104,10 @@ pub(crate) struct NetworkArgs {
     #[arg(long, value_name = "SIZE")]
     pub(crate) max_bytes: Option<String>,
 
-    /// Maximum size of a body. Default: 32M
+    /// Maximum size of a body. Default: 32M, with -o 1G
     ///
-    /// The size is in bytes after content decoding, or has a unit of 1024: 10k, 5M, 1G. Default: 32M in memory, 64G for a
-    /// file.
+    /// A larger body is an error, and no file is left. The size is in bytes after content decoding, or has a unit of 1024:
+    /// 10k, 5M, 1G. Default: 32M in memory, 1G for a body that -o streams to a file.
     #[arg(long, value_name = "SIZE")]
     pub(crate) max_size: Option<String>,
 }

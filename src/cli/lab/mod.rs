@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rungs::lab::{Authority, Exchange, RecordedConnection, RecordedRequest, Recorder, Reply};
+use rungs::output_file::{self, FileMode};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::{self, Failure};
 use super::runtime;
+use super::terminal;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -56,7 +58,7 @@ async fn serve(args: &LabArgs) -> Result<u8, Failure> {
     let (path, _temporary) = write_certificate(args.cert_out.as_deref(), authority.ca_pem())?;
     // By name: for an address a client sends no SNI, and its fingerprint differs.
     let url = format!("https://localhost:{}/", recorder.addr().port());
-    let mut out = std::io::stdout();
+    let mut out = terminal::stdout();
     writeln!(out, "url {url}\nca  {}", path.display()).and_then(|()| out.flush()).map_err(Failure::stdout)?;
     tokio::select! {
         _ = interrupt.recv() => {}
@@ -72,7 +74,7 @@ fn write_certificate(
 ) -> Result<(PathBuf, Option<tempfile::NamedTempFile>), Failure> {
     if let Some(file) = file {
         let failed = |cause| Failure::Io(format!("--cert-out: could not write {}", file.display()), cause);
-        std::fs::write(file, pem).map_err(failed)?;
+        output_file::write(file, pem.as_bytes(), FileMode::Ordinary).map_err(failed)?;
         return Ok((file.to_owned(), None));
     }
     let write = || {

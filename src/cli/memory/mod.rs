@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use rungs::Error;
 use rungs::memory::MemoryFile;
-use rungs::redact::escape_terminal;
+use rungs::output_file::{FileMode, OutputFile};
+use rungs::redact::{escape_json, escape_terminal};
 
-use super::atomic_file;
 use super::config;
 use super::exit::{self, Failure};
+use super::terminal;
 
 /// The arguments of `rungs memory`.
 #[derive(Debug, clap::Args)]
@@ -73,11 +74,11 @@ fn open_existing() -> Result<Option<MemoryFile>, Failure> {
 fn open_file(path: &Path) -> Result<MemoryFile, Failure> {
     let memory = MemoryFile::open(path)?;
     if let Some(moved) = memory.moved_to() {
-        eprintln!(
+        terminal::print_message(&format!(
             "warning: {} was corrupt: moved it to {} and created a new one",
             escape_terminal(&path.display().to_string()),
             escape_terminal(&moved.display().to_string())
-        );
+        ));
     }
     Ok(memory)
 }
@@ -98,14 +99,15 @@ fn export(file: &Path, quiet: bool) -> Result<u8, Failure> {
         // Buffered, to tell a closed pipe from an error of the memory.
         let mut text = Vec::new();
         memory.export(&mut text)?;
-        std::io::stdout().lock().write_all(&text).map_err(Failure::stdout)?;
+        let text = String::from_utf8_lossy(&text);
+        terminal::raw_stdout().write_all(escape_json(&text).as_bytes()).map_err(Failure::stdout)?;
         return Ok(exit::OK);
     }
     let failed = |cause| Failure::Io(format!("could not write {}", file.display()), cause);
     // Only its owner can read the file, and it appears only when it is complete.
-    let temporary = atomic_file::create_private(file).map_err(failed)?;
-    let lines = memory.export(&mut BufWriter::new(temporary.as_file()))?;
-    temporary.persist(file).map_err(|cause| failed(cause.error))?;
+    let output = OutputFile::create(file, FileMode::Private).map_err(failed)?;
+    let lines = memory.export(&mut BufWriter::new(output.try_clone_file().map_err(failed)?))?;
+    output.commit().map_err(failed)?;
     print_note(quiet, &format!("wrote {}; the file contains cookies, keep it secret", format_lines(lines)));
     Ok(exit::OK)
 }
@@ -128,7 +130,7 @@ fn import(file: &Path, quiet: bool) -> Result<u8, Failure> {
 
 fn print_note(quiet: bool, text: &str) {
     if !quiet {
-        eprintln!("{text}");
+        terminal::print_message(text);
     }
 }
 

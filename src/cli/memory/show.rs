@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::open_existing;
 use crate::cli::exit::{self, Failure};
+use crate::cli::terminal;
 use crate::cli::value_enums::OutputFormat;
 
 #[derive(Debug, clap::Args)]
@@ -41,9 +42,9 @@ pub(super) fn run(args: &MemoryShowArgs) -> Result<u8, Failure> {
         },
         None => MemoryContents::default(),
     };
-    let mut out = std::io::stdout().lock();
+    let mut out = terminal::stdout();
     let result = match args.format {
-        OutputFormat::Json => writeln!(out, "{}", json!(contents)),
+        OutputFormat::Json => terminal::write_json(&mut out, &json!(contents)),
         OutputFormat::Text => write_text(&mut out, &contents),
     };
     result.map_err(Failure::stdout)?;

@@ -1,6 +1,8 @@
 //! `--metrics`: the metrics of a batch, in OpenMetrics text for Prometheus.
 
 mod address;
+mod connections;
+mod host;
 mod process;
 mod server;
 

@@ -1,15 +1,15 @@
 //! The metrics server: serves GET /metrics only, one request per connection, with limits on size, time and connections.
 
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::connections::{ConnectionState, Connections};
+use super::host::{self, HostName};
 use super::{Metrics, MetricsAddress};
 use crate::cli::exit::Failure;
 
@@ -56,16 +56,14 @@ async fn measure_lag(metrics: Metrics) {
 }
 
 async fn accept(listener: TcpListener, metrics: Metrics) {
-    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = Connections::default();
     loop {
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let metrics = metrics.clone();
-                tokio::spawn(async move {
-                    // A slow client, or one that disconnects, gets no response.
-                    let _ = timeout(REQUEST_TIMEOUT, handle_connection(stream, &metrics)).await;
-                    drop(permit);
+                connections.add(|state| async move {
+                    // A client that disconnects gets no response.
+                    let _ = handle_connection(stream, &metrics, &state).await;
                 });
             }
             // File descriptors may be exhausted, so it pauses before the next connection.
@@ -74,9 +72,16 @@ async fn accept(listener: TcpListener, metrics: Metrics) {
     }
 }
 
-async fn handle_connection(mut stream: TcpStream, metrics: &Metrics) -> std::io::Result<()> {
+/// Answers one request. A client that is slow to send its request, or slow to read the response, is disconnected.
+async fn handle_connection(
+    mut stream: TcpStream,
+    metrics: &Metrics,
+    state: &ConnectionState,
+) -> std::io::Result<()> {
     let public = !stream.local_addr()?.ip().is_loopback();
-    let (status, body) = match response_status(&read_head(&mut stream).await?, public) {
+    let head = timeout(HEAD_TIMEOUT, read_head(&mut stream)).await??;
+    state.set_requested();
+    let (status, body) = match response_status(&head, public) {
         "200 OK" => ("200 OK", metrics.render()),
         status => (status, format!("{status}\n")),
     };
@@ -85,9 +90,12 @@ async fn handle_connection(mut stream: TcpStream, metrics: &Metrics) -> std::io:
         "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
         body.len()
     );
-    stream.write_all(head.as_bytes()).await?;
-    stream.write_all(body.as_bytes()).await?;
-    stream.shutdown().await
+    let write = async {
+        stream.write_all(head.as_bytes()).await?;
+        stream.write_all(body.as_bytes()).await?;
+        stream.shutdown().await
+    };
+    timeout(WRITE_TIMEOUT, write).await?
 }
 
 /// Reads a request head, up to [`MAX_HEAD_BYTES`].
@@ -115,9 +123,10 @@ fn response_status(head: &[u8], public: bool) -> &'static str {
         }
         Err(_) => return "400 Bad Request",
     }
-    let host = request.headers.iter().find(|field| field.name.eq_ignore_ascii_case("host"));
+    let hosts = request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case("host"));
+    let Some(host) = host::parse(hosts.map(|field| field.value)) else { return "400 Bad Request" };
     // DNS rebinding: a web page could resolve its own name to this address and read the metrics.
-    if !public && !host.is_some_and(|field| is_local_host(field.value)) {
+    if !public && host != HostName::Local {
         return "403 Forbidden";
     }
     match (request.method, request.path.map(|path| path.split('?').next().unwrap_or(path))) {
@@ -127,22 +136,13 @@ fn response_status(head: &[u8], public: bool) -> &'static str {
     }
 }
 
-/// Whether a `Host` is an IP address or `localhost`.
-fn is_local_host(host: &[u8]) -> bool {
-    let Ok(host) = std::str::from_utf8(host) else { return false };
-    let name =
-        host.rsplit_once(':').map_or(host, |(name, port)| if port.contains(']') { host } else { name });
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
-}
-
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// The maximum size of a request head.
 const MAX_HEAD_BYTES: usize = 8192;
-/// The maximum number of concurrent connections. Others wait.
-const MAX_CONNECTIONS: usize = 8;
-/// The maximum time of one request.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// The maximum time from a connection to its complete request head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(3);
+/// The maximum time until a client has read the response.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The interval of lag measurements.
 const LAG_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -158,7 +158,11 @@ mod tests {
             ("GET /metrics HTTP/1.1\r\nHost: [::1]:9100\r\n\r\n", false, "200"),
             ("GET /metrics HTTP/1.1\r\nHost: evil.example:9100\r\n\r\n", false, "403"),
             ("GET /metrics HTTP/1.1\r\nHost: box.example:9100\r\n\r\n", true, "200"),
-            ("GET /metrics HTTP/1.1\r\n\r\n", false, "403"),
+            ("GET /metrics HTTP/1.1\r\n\r\n", false, "400"),
+            ("GET /metrics HTTP/1.1\r\n\r\n", true, "400"),
+            ("GET /metrics HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", false, "400"),
+            ("GET /metrics HTTP/1.1\r\nHost: user@localhost\r\n\r\n", false, "400"),
+            ("GET /metrics HTTP/1.1\r\nHost: box.example.\r\n\r\n", true, "400"),
             ("POST /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", false, "405"),
             ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", false, "404"),
             ("GET /metrics HTTP/1.1\r\nHost: local", false, "400"),

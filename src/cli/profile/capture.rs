@@ -1,15 +1,15 @@
 //! `rungs profile capture`.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use rungs::fingerprint::lint::Date;
 use rungs::lab::{Chromium, RecorderSet, capture};
+use rungs::output_file::{self, FileMode};
 
-use crate::cli::atomic_file;
 use crate::cli::exit::{self, Failure};
 use crate::cli::runtime;
+use crate::cli::terminal;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ProfileCaptureArgs {
@@ -34,9 +34,9 @@ pub(super) fn run(args: &ProfileCaptureArgs, quiet: bool) -> Result<u8, Failure>
     let stem = args.output.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let name = args.name.clone().or(stem).unwrap_or_default();
     // Checked before the slow start of the browser.
-    if !atomic_file::parent_dir(&args.output).is_dir() {
-        let message =
-            format!("-o/--output: folder {} does not exist", atomic_file::parent_dir(&args.output).display());
+    let folder = args.output.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        let message = format!("-o/--output: folder {} does not exist", folder.display());
         return Err(Failure::Usage(message));
     }
     let runtime = runtime::start()?;
@@ -69,16 +69,14 @@ pub(super) fn find_browser(given: Option<&Path>) -> Result<Option<PathBuf>, Fail
 /// Writes a file that appears only when it is complete.
 pub(super) fn write_file(file: &Path, text: &str) -> Result<(), Failure> {
     let failed = |cause| Failure::Io(format!("could not write {}", file.display()), cause);
-    let mut temporary = atomic_file::create_private(file).map_err(failed)?;
-    temporary.write_all(text.as_bytes()).map_err(failed)?;
-    temporary.persist(file).map(drop).map_err(|cause| failed(cause.error))
+    output_file::write(file, text.as_bytes(), FileMode::Private).map_err(failed)
 }
 
 /// Returns a function that prints progress to stderr unless `quiet`.
 pub(super) fn progress_printer(client: &'static str, quiet: bool) -> impl Fn(&str) + Sync {
     move |step| {
         if !quiet {
-            eprintln!("{client}: {step}");
+            terminal::print_message(&format!("{client}: {step}"));
         }
     }
 }

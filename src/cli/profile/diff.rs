@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::cli::config;
 use crate::cli::exit::{self, Failure};
+use crate::cli::terminal;
 use crate::cli::value_enums::OutputFormat;
 
 #[derive(Debug, clap::Args)]
@@ -28,15 +29,14 @@ pub(super) struct ProfileDiffArgs {
 
 pub(super) fn run(args: &ProfileDiffArgs) -> Result<u8, Failure> {
     let differences = diff(&*config::find_profile(&args.left)?, &*config::find_profile(&args.right)?);
-    let mut out = std::io::stdout().lock();
+    let mut out = terminal::stdout();
     show(&mut out, &differences, args.format).map_err(Failure::stdout)?;
     Ok(if differences.is_empty() { exit::OK } else { exit::FAILED })
 }
 
 fn show(out: &mut impl Write, differences: &[Difference], format: OutputFormat) -> std::io::Result<()> {
     if format == OutputFormat::Json {
-        let text = serde_json::to_string(differences)?;
-        return writeln!(out, "{text}");
+        return terminal::write_json(out, differences);
     }
     for difference in differences {
         writeln!(out, "{}", redact::escape_terminal(&difference.path))?;

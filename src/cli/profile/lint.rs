@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::cli::config;
 use crate::cli::exit::{self, Failure};
+use crate::cli::terminal;
 use crate::cli::value_enums::OutputFormat;
 
 #[derive(Debug, clap::Args)]
@@ -45,7 +46,7 @@ pub(super) fn run(args: &ProfileLintArgs) -> Result<u8, Failure> {
         diagnostics
             .extend(lint(&profile, &age_policy).into_iter().map(|diagnostic| (name.clone(), diagnostic)));
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = terminal::stdout();
     show(&mut out, &diagnostics, args.format).map_err(Failure::stdout)?;
     let has_errors = diagnostics.iter().any(|(_, diagnostic)| diagnostic.severity == Severity::Error);
     Ok(if has_errors { exit::CONFIG } else { exit::OK })
@@ -69,7 +70,7 @@ fn show(
                 })
             })
             .collect();
-        return writeln!(out, "{}", serde_json::Value::from(rows));
+        return terminal::write_json(out, &rows);
     }
     for (name, diagnostic) in diagnostics {
         writeln!(

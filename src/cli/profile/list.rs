@@ -6,6 +6,7 @@ use rungs::fingerprint::Profile;
 use serde_json::json;
 
 use crate::cli::exit::{self, Failure};
+use crate::cli::terminal;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ProfileListArgs {
@@ -15,7 +16,7 @@ pub(super) struct ProfileListArgs {
 }
 
 pub(super) fn run(args: &ProfileListArgs) -> Result<u8, Failure> {
-    let mut out = std::io::stdout().lock();
+    let mut out = terminal::stdout();
     list(&mut out, args.json).map_err(Failure::stdout)?;
     Ok(exit::OK)
 }
@@ -36,7 +37,7 @@ fn list(out: &mut impl Write, as_json: bool) -> std::io::Result<()> {
                 })
             })
             .collect();
-        return writeln!(out, "{}", serde_json::Value::from(rows));
+        return terminal::write_json(out, &rows);
     }
     let width = profiles.iter().map(|profile| profile.name.len()).max().unwrap_or(0);
     for profile in profiles {

@@ -6,6 +6,7 @@ use rungs::fingerprint::{Fingerprints, Profile};
 
 use crate::cli::config;
 use crate::cli::exit::{self, Failure};
+use crate::cli::terminal;
 use crate::cli::value_enums::OutputFormat;
 
 #[derive(Debug, clap::Args)]
@@ -30,7 +31,7 @@ pub(super) struct ProfileShowArgs {
 }
 
 pub(super) fn run(args: &ProfileShowArgs) -> Result<u8, Failure> {
-    let mut out = std::io::stdout().lock();
+    let mut out = terminal::stdout();
     if args.fingerprints {
         let expected = Fingerprints::for_profile(&*config::find_profile(&args.name)?);
         write_fingerprints(&mut out, &expected, args.format)
@@ -59,8 +60,7 @@ fn write_fingerprints(
     format: OutputFormat,
 ) -> std::io::Result<()> {
     if format == OutputFormat::Json {
-        let text = serde_json::to_string(expected)?;
-        return writeln!(out, "{text}");
+        return terminal::write_json(out, expected);
     }
     writeln!(out, "ja4          {}", expected.ja4)?;
     writeln!(out, "ja4_r        {}", expected.ja4_r)?;

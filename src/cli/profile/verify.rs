@@ -13,6 +13,7 @@ use super::capture::{find_browser, progress_printer, write_file};
 use crate::cli::config;
 use crate::cli::exit::{self, Failure};
 use crate::cli::runtime;
+use crate::cli::terminal;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit codes: 0 all layers equal, 1 some layer differs.")]
@@ -58,18 +59,19 @@ pub(super) fn run(args: &ProfileVerifyArgs, quiet: bool) -> Result<u8, Failure> 
     while !report.is_equal() && repeats > 0 {
         repeats -= 1;
         if !quiet {
-            eprintln!("found differences; repeating to exclude races of the browser");
+            terminal::print_message("found differences; repeating to exclude races of the browser");
         }
         report.retain_common(&runtime.block_on(compare(args, &profile, quiet))?);
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = terminal::stdout();
     match args.format {
         VerifyFormat::Table => {
             report.to_string().lines().try_for_each(|line| writeln!(out, "{}", redact::escape_terminal(line)))
         }
-        VerifyFormat::Json => {
-            writeln!(out, "{}", serde_json::to_value(&report).map_err(|cause| Failure::stdout(cause.into()))?)
-        }
+        VerifyFormat::Json => terminal::write_json(
+            &mut out,
+            &serde_json::to_value(&report).map_err(|cause| Failure::stdout(cause.into()))?,
+        ),
     }
     .map_err(Failure::stdout)?;
     Ok(if report.is_equal() { exit::OK } else { exit::FAILED })

@@ -16,6 +16,7 @@ use super::account::{self, AccountArgs, GeoArgs};
 use super::echo::{self, EchoReply};
 use crate::cli::exit::{self, Failure};
 use crate::cli::runtime::{self, wait_for_interrupt};
+use crate::cli::terminal;
 use crate::cli::value_enums::{OutputFormat, TierArg};
 use crate::cli::values;
 
@@ -130,11 +131,11 @@ pub(super) fn run(args: &ProxyCheckArgs) -> Result<u8, Failure> {
     runtime.shutdown_background();
     let Some(reports) = reports else { return Ok(exit::INTERRUPTED) };
     let reports = reports.into_iter().collect::<Result<Vec<CheckReport>, Failure>>()?;
-    let mut out = std::io::stdout().lock();
+    let mut out = terminal::stdout();
     match args.format {
         OutputFormat::Text => write_table(&mut out, &reports),
         OutputFormat::Json => {
-            writeln!(out, "{}", Value::from(reports.iter().map(CheckReport::to_json).collect::<Vec<_>>()))
+            terminal::write_json(&mut out, &reports.iter().map(CheckReport::to_json).collect::<Vec<_>>())
         }
     }
     .map_err(Failure::stdout)?;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cli::config;
 use crate::cli::exit::{self, Failure};
+use crate::cli::terminal;
 use crate::cli::value_enums::OutputFormat;
 
 #[derive(Debug, clap::Args)]
@@ -33,7 +34,7 @@ pub(super) struct ProxyDialectsArgs {
 }
 
 pub(super) fn run(args: &ProxyDialectsArgs) -> Result<u8, Failure> {
-    let mut out = std::io::stdout().lock();
+    let mut out = terminal::stdout();
     if let Some(name) = &args.name {
         out.write_all(Dialect::shipped_text(name)?.as_bytes()).map_err(Failure::stdout)?;
         return Ok(exit::OK);
@@ -43,7 +44,7 @@ pub(super) fn run(args: &ProxyDialectsArgs) -> Result<u8, Failure> {
         OutputFormat::Text => write_table(&mut out, &dialects),
         OutputFormat::Json => {
             let rows = dialects.iter().map(|dialect| to_json(dialect)).collect::<Result<Vec<_>, _>>()?;
-            writeln!(out, "{}", Value::from(rows))
+            terminal::write_json(&mut out, &rows)
         }
     }
     .map_err(Failure::stdout)?;

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::account::{self, AccountArgs, GeoArgs};
 use crate::cli::exit::{self, Failure};
+use crate::cli::terminal;
 use crate::cli::value_enums::OutputFormat;
 
 #[derive(Debug, clap::Args)]
@@ -54,7 +55,7 @@ pub(super) fn run(args: &ProxyRenderArgs) -> Result<u8, Failure> {
         request.password = masked_password();
         proxy = dialect.render(&request)?;
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = terminal::stdout();
     show(&mut out, &dialect, &proxy, args).map_err(Failure::stdout)?;
     Ok(exit::OK)
 }
@@ -81,7 +82,7 @@ fn show(
         "password": password,
         "rotation": dialect.rotation().name(),
     });
-    writeln!(out, "{parts}")
+    terminal::write_json(out, &parts)
 }
 
 fn masked_password() -> Secret {

@@ -7,6 +7,7 @@ use rungs::redact::escape_terminal;
 use rungs::target;
 
 use crate::cli::exit::{self, Failure};
+use crate::cli::terminal;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit codes: 0 all files are valid, 3 a file is wrong.")]
@@ -17,7 +18,7 @@ pub(super) struct TargetCheckArgs {
 }
 
 pub(super) fn run(args: &TargetCheckArgs) -> Result<u8, Failure> {
-    let mut out = std::io::stdout().lock();
+    let mut out = terminal::stdout();
     let mut code = exit::OK;
     for path in &args.files {
         let shown = path.display().to_string();

@@ -7,6 +7,7 @@ use rungs::target::{Target, Targets};
 use serde_json::json;
 
 use crate::cli::exit::{self, Failure};
+use crate::cli::terminal;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct TargetListArgs {
@@ -18,7 +19,7 @@ pub(super) struct TargetListArgs {
 pub(super) fn run(args: &TargetListArgs) -> Result<u8, Failure> {
     let targets = Targets::from_user_config()?;
     let all: Vec<&Target> = targets.list().collect();
-    let mut out = std::io::stdout().lock();
+    let mut out = terminal::stdout();
     list(&mut out, &all, args.json).map_err(Failure::stdout)?;
     Ok(exit::OK)
 }
@@ -33,7 +34,7 @@ fn list(out: &mut impl Write, targets: &[&Target], as_json: bool) -> std::io::Re
                 json!({"name": target.name(), "hosts": matches.hosts, "paths": matches.paths, "origin": origin})
             })
             .collect();
-        return writeln!(out, "{}", serde_json::Value::from(rows));
+        return terminal::write_json(out, &rows);
     }
     let width = targets.iter().map(|target| target.name().len()).max().unwrap_or(0);
     for target in targets {

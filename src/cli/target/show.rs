@@ -8,6 +8,7 @@ use rungs::target::{ResolvedTarget, Targets};
 use serde_json::json;
 
 use crate::cli::exit::{self, Failure};
+use crate::cli::terminal;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Cookies, credentials and the proxy's password are shown as ***.")]
@@ -33,7 +34,7 @@ pub(super) fn run(args: &TargetShowArgs) -> Result<u8, Failure> {
         targets = targets.with_file(path)?;
     }
     let resolved = targets.resolve(&url)?;
-    let mut out = std::io::stdout().lock();
+    let mut out = terminal::stdout();
     show(&mut out, &resolved, args.json).map_err(Failure::stdout)?;
     Ok(exit::OK)
 }
@@ -46,7 +47,7 @@ fn show(out: &mut impl Write, resolved: &ResolvedTarget, as_json: bool) -> std::
             .map(|shown| json!({"key": shown.key, "value": shown.value, "from": shown.origin.to_string()}))
             .collect();
         let object = json!({"target": resolved.target(), "values": rows});
-        return writeln!(out, "{object}");
+        return terminal::write_json(out, &object);
     }
     let width = |length: &dyn Fn(usize) -> usize| (0..values.len()).map(length).max().unwrap_or(0).min(48);
     let (key_width, value_width) = (width(&|at| values[at].key.len()), width(&|at| values[at].value.len()));

@@ -172,6 +172,31 @@ fn bodies_stop_at_the_size_limit_compressed_or_not() {
     assert!(run.stderr.contains("--max-size") && run.stderr.contains("-o FILE"), "{run}");
     assert_fails(&served(support::endless_body, &[]), 1, "body_too_large", words);
     assert_fails(&served(support::endless_body, &["--max-size", "10k"]), 1, "body_too_large", "10240 bytes");
+    // A file has a limit too, and the same flag sets it.
+    assert_eq!(rungs::Limits::default().max_file, 1 << 30);
+    for handler in [support::endless_body as fn(&mut RawConnection) -> io::Result<()>, support::gzip_bomb] {
+        let program = Program::new();
+        let server = RawServer::start(handler);
+        let url = server.url("/");
+        let run = program.run([
+            "fetch",
+            "--tier",
+            "plain",
+            "--retry",
+            "0",
+            "--format",
+            "json",
+            "--max-size",
+            "1M",
+            "-o",
+            "out",
+            &url,
+        ]);
+        assert_fails(&run, 1, "body_too_large", "1048576 bytes");
+        assert!(run.stderr.contains("--max-size"), "{run}");
+        let left: Vec<_> = fs::read_dir(program.home()).expect("a home").flatten().collect();
+        assert!(!left.iter().any(|entry| entry.path().is_file()), "{left:?}");
+    }
     let certs = Certs::new();
     let nginx = Nginx::start(&certs);
     for site in [Site::H2, Site::Clear] {

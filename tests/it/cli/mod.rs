@@ -8,6 +8,7 @@ mod observability;
 #[cfg(feature = "otel")]
 mod otel;
 mod output;
+mod output_files;
 mod profile;
 mod profile_capture;
 mod profile_verify;

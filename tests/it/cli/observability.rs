@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -193,6 +194,13 @@ fn metrics_can_be_read_while_a_batch_runs() {
         ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "HTTP/1.1 404"),
         ("PUT /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", "HTTP/1.1 405"),
         ("GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n", "HTTP/1.1 403"),
+        ("GET /metrics HTTP/1.1\r\n\r\n", "HTTP/1.1 400"),
+        ("GET /metrics HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", "HTTP/1.1 400"),
+        ("GET /metrics HTTP/1.1\r\nHost: a@localhost\r\n\r\n", "HTTP/1.1 400"),
+        ("GET /metrics HTTP/1.1\r\nHost: localhost:0\r\n\r\n", "HTTP/1.1 400"),
+        ("GET /metrics HTTP/1.1\r\nHost: b\u{fc}cher.example\r\n\r\n", "HTTP/1.1 400"),
+        ("GET /metrics HTTP/1.1\r\nHost: localhost.\r\n\r\n", "HTTP/1.1 400"),
+        ("GET /metrics HTTP/1.1\r\nHost: %6cocalhost\r\n\r\n", "HTTP/1.1 400"),
         ("nonsense\r\n\r\n", "HTTP/1.1 400"),
     ] {
         assert!(asked(address, request).starts_with(answer), "{request:?}");
@@ -200,6 +208,35 @@ fn metrics_can_be_read_while_a_batch_runs() {
     go.store(true, Ordering::SeqCst);
     let run = running.finish();
     assert_eq!(run.code, 8, "{run}");
+}
+
+#[test]
+fn silent_clients_and_slow_readers_do_not_delay_a_request_for_metrics() {
+    let (server, go) = server();
+    let program = Program::new();
+    list(&program, &[server.url("/slow")]);
+    let running = program.start(arguments(&["--metrics", "127.0.0.1:0", "--retry", "0"]));
+    let address = address(&running);
+    let connect = || TcpStream::connect(address).expect("it accepts connections");
+    // Some say nothing, some stop within the head, some never read their response.
+    let mut silent: Vec<TcpStream> = (0..100).map(|_| connect()).collect();
+    for (at, stream) in silent.iter_mut().enumerate() {
+        let text: &[u8] = match at % 3 {
+            0 => b"",
+            1 => b"GET /metrics HTTP/1.1\r\nHost: loc",
+            _ => b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        };
+        // The server may have closed the oldest of them.
+        let _ = stream.write_all(text);
+    }
+    let answer = asked(address, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    // The oldest idle connection was closed to make room for the others.
+    let mut byte = [0];
+    silent[0].set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
+    assert!(!matches!(silent[0].read(&mut byte), Ok(1)), "it has no response");
+    go.store(true, Ordering::SeqCst);
+    assert_eq!(running.finish().code, 0);
 }
 
 #[test]

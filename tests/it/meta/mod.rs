@@ -3,4 +3,6 @@
 mod circles;
 mod docs;
 mod floors;
+mod outputs;
+mod terminal;
 mod words;

@@ -7,3 +7,4 @@ mod injection_and_bombs;
 mod named_urls;
 mod private_addresses;
 mod secrets;
+mod terminal;
