@@ -101,7 +101,7 @@ fn enqueue(
     let key = match &queued {
         Ok(queued) => {
             // Also for tasks that an earlier run finished: their origins are listed too.
-            shared.listed.add(&queued.task);
+            queued.task.listed_origin().into_iter().for_each(|origin| shared.listed.add(origin));
             queued.key
         }
         Err(key) => *key,

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use url::{Origin, Url};
 
-use super::task::Task;
 use crate::sync::lock_unpoisoned;
 
 /// The origins listed so far. Beyond [`MAX_ORIGINS`], a link keeps the headers only for the origin of its own seed.
@@ -18,18 +17,18 @@ pub(super) struct ListedOrigins {
 }
 
 impl ListedOrigins {
-    /// Adds the origin of a listed task.
-    pub(super) fn add(&self, task: &Task) {
-        let Some(origin) = task.listed_origin() else { return };
+    /// Adds the origin of a listed URL.
+    pub(super) fn add(&self, origin: Origin) {
         let mut origins = lock_unpoisoned(&self.origins);
         if origins.len() < MAX_ORIGINS {
             origins.insert(origin);
         }
     }
 
-    /// Whether the caller's headers for every request may be sent to `to` with `task`.
-    pub(super) fn allows(&self, task: &Task, to: &Origin) -> bool {
-        task.listed_origin().as_ref() == Some(to) || lock_unpoisoned(&self.origins).contains(to)
+    /// Whether the caller's headers for every request may be sent to `to`. `seed`: the origin of the listed URL that
+    /// the request is for, or that led to it.
+    pub(super) fn allows(&self, seed: Option<&Origin>, to: &Origin) -> bool {
+        seed == Some(to) || lock_unpoisoned(&self.origins).contains(to)
     }
 
     /// Logs, once in a run, that headers for other origins were dropped from a request.
@@ -49,20 +48,16 @@ const MAX_ORIGINS: usize = 10_000;
 mod tests {
     use super::*;
 
+    fn origin(text: &str) -> Origin {
+        Url::parse(text).unwrap().origin()
+    }
+
     #[test]
     fn headers_are_allowed_for_the_seed_origin_and_listed_origins() {
-        let origin = |text: &str| Url::parse(text).unwrap().origin();
         let listed = ListedOrigins::default();
-        listed.add(&Task::from("https://a.test/x"));
-        listed.add(&Task {
-            seed_origin: Some("https://map.test".to_owned()),
-            ..Task::from("https://www.map.test/")
-        });
-        let link = Task {
-            depth: 1,
-            seed_origin: Some("https://b.test".to_owned()),
-            ..Task::from("https://c.test/")
-        };
+        listed.add(origin("https://a.test/x"));
+        listed.add(origin("https://map.test"));
+        let seed = origin("https://b.test");
         for (to, expected) in [
             ("https://a.test/y", true),
             ("https://b.test/", true),
@@ -71,21 +66,20 @@ mod tests {
             ("https://www.map.test/", false),
             ("http://a.test/", false),
         ] {
-            assert_eq!(listed.allows(&link, &origin(to)), expected, "{to}");
+            assert_eq!(listed.allows(Some(&seed), &origin(to)), expected, "{to}");
         }
-        let unknown = Task { seed_origin: None, ..link };
-        assert!(!listed.allows(&unknown, &origin("https://c.test/")), "a link without a known seed");
+        assert!(!listed.allows(None, &origin("https://c.test/")), "a link without a known seed");
+        assert!(!listed.allows(None, &origin("https://b.test/")), "a link without a known seed");
     }
 
     #[test]
     fn the_number_of_remembered_origins_is_bounded() {
         let listed = ListedOrigins::default();
-        (0..MAX_ORIGINS + 5).for_each(|n| listed.add(&Task::from(format!("https://{n}.test/"))));
+        let number = |n| origin(&format!("https://{n}.test/"));
+        (0..MAX_ORIGINS + 5).for_each(|n| listed.add(number(n)));
         assert_eq!(lock_unpoisoned(&listed.origins).len(), MAX_ORIGINS);
-        let last = Task::from(format!("https://{}.test/", MAX_ORIGINS + 4));
-        assert!(
-            listed.allows(&last, &Url::parse(&last.url).unwrap().origin()),
-            "a task's own origin is always allowed"
-        );
+        let last = number(MAX_ORIGINS + 4);
+        assert!(listed.allows(Some(&last), &last), "a task's own origin is always allowed");
+        assert!(!listed.allows(None, &last));
     }
 }

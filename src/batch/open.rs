@@ -16,7 +16,6 @@ use super::run::Run;
 use super::state::RunState;
 use super::writer::{RecordWriter, WriterParts};
 use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
 use crate::output_file;
 
 /// The state that earlier runs left on disk.

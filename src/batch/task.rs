@@ -157,7 +157,8 @@ impl Task {
         if let Some(common) = common {
             request = common(request);
         }
-        let (restricted, has_dropped_headers) = request.restricted(|to| listed.allows(self, to));
+        let seed = self.listed_origin();
+        let (restricted, has_dropped_headers) = request.restricted(|to| listed.allows(seed.as_ref(), to));
         request = restricted;
         if let Some(url) = request.url().filter(|_| has_dropped_headers) {
             listed.log_dropped_headers(url);

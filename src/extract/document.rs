@@ -6,7 +6,7 @@ use scraper::{ElementRef, Html};
 use url::Url;
 
 use super::css::CssSelector;
-use super::links;
+use super::page_urls;
 use crate::html::{self, ParseLimits, WorkLimit};
 
 /// A parsed page, up to the limits. It is not `Send`, so it must not be held across an await.
@@ -23,8 +23,8 @@ impl Document {
     pub(crate) fn parse(text: &str, url: &Url, deadline: Option<Instant>) -> Self {
         let work = WorkLimit::start(MAX_TIME, deadline);
         let (html, is_truncated) = parse(text, &work);
-        let base = links::base_url(&html, url);
-        let canonical = links::canonical_url(&html, &base);
+        let base = page_urls::base_url(&html, url);
+        let canonical = page_urls::canonical_url(&html, &base);
         Self { html, base, canonical, is_truncated, work }
     }
 

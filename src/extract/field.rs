@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::css::{CssSelector, SelectorError};
 use super::document::{Document, floor_char_boundary};
-use super::{links, text};
+use super::{page_urls, text};
 
 /// A field to extract from pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,8 +93,8 @@ impl Field {
             FieldPart::Html => element.html(),
             FieldPart::Attribute(name) => {
                 let value = element.attr(name)?;
-                match links::is_url_attribute(name)
-                    .then(|| links::resolve_url(document.base(), value))
+                match page_urls::is_url_attribute(name)
+                    .then(|| page_urls::resolve_url(document.base(), value))
                     .flatten()
                 {
                     Some(url) => url.into(),

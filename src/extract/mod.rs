@@ -16,6 +16,7 @@ mod css;
 mod document;
 mod field;
 mod links;
+mod page_urls;
 mod text;
 
 use serde_json::{Map, Value};
@@ -27,7 +28,8 @@ use crate::error_kind::ErrorKind;
 pub(crate) use css::CssSelector;
 pub(crate) use document::Document;
 pub use field::Field;
-pub(crate) use links::{MAX_URL, canonical_from_headers, has_nofollow};
+pub(crate) use links::has_nofollow;
+pub(crate) use page_urls::{MAX_URL, canonical_from_headers};
 
 /// The data to extract from pages.
 ///

@@ -200,9 +200,9 @@ mod tests {
             };
             let (listed, all) = (ListedOrigins::default(), ListedOrigins::default());
             let first = Task::from(seeds[0].as_str());
-            listed.add(&first);
+            listed.add(seeds[0].origin());
             for seed in &seeds {
-                all.add(&Task::from(seed.as_str()));
+                all.add(seed.origin());
             }
             // An empty set, as in a resumed run.
             let empty = ListedOrigins::default();

@@ -1,9 +1,12 @@
 //! Sitemaps: lists of pages, and indexes of such lists.
 
+use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
 use std::io::Read;
 
+use encoding_rs::{Encoding, UTF_8};
 use flate2::read::MultiGzDecoder;
+use memchr::memmem;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 use tokio::runtime::Handle;
@@ -167,10 +170,28 @@ fn parse_sitemap(bytes: &[u8]) -> std::result::Result<SitemapEntries, String> {
     parse_xml(&text[..text.len().min(MAX_BYTES)], text.len() > MAX_BYTES)
 }
 
+/// Decodes XML by byte order mark, else by its declaration, else as UTF-8. Replaces malformed bytes.
+fn decode_xml(bytes: &[u8]) -> Cow<'_, str> {
+    let declared = || {
+        let head = bytes.trim_ascii_start().strip_prefix(b"<?xml")?;
+        let head = &head[..head.len().min(MAX_DECLARATION)];
+        let head = &head[..memmem::find(head, b"?>")?];
+        let value = &head[memmem::find(head, b"encoding")? + b"encoding".len()..];
+        let mut parts = value.splitn(3, |byte| matches!(byte, b'"' | b'\''));
+        parts.next().filter(|equals| equals.trim_ascii() == b"=")?;
+        // A declaration in ASCII is not UTF-16, whatever it says.
+        Encoding::for_label(parts.next()?)
+            .map(|encoding| if encoding.is_ascii_compatible() { encoding } else { UTF_8 })
+    };
+    let encoding = Encoding::for_bom(bytes).map(|(encoding, _)| encoding).or_else(declared).unwrap_or(UTF_8);
+    encoding.decode(bytes).0
+}
+
 fn parse_xml(text: &[u8], is_cut: bool) -> std::result::Result<SitemapEntries, String> {
-    let mut reader = Reader::from_reader(text);
+    let text = decode_xml(text);
+    let mut reader = Reader::from_str(&text);
     let mut entries = SitemapEntries::default();
-    let (mut path, mut loc, mut is_sitemap) = (Vec::<Vec<u8>>::new(), None::<String>, false);
+    let (mut path, mut loc, mut is_sitemap) = (Vec::<String>::new(), None::<String>, false);
     if is_cut {
         entries.truncated = Some("the sitemap exceeds 50 MiB; the rest was ignored".to_owned());
     }
@@ -185,31 +206,28 @@ fn parse_xml(text: &[u8], is_cut: bool) -> std::result::Result<SitemapEntries, S
                 if path.len() >= MAX_NESTING {
                     return Err(format!("elements are nested more than {MAX_NESTING} levels"));
                 }
-                let name = start.local_name().as_ref().to_vec();
-                is_sitemap |= path.is_empty() && matches!(&name[..], b"urlset" | b"sitemapindex");
-                if name == b"loc" && path.len() == 2 {
+                let name = start.local_name().as_ref().to_owned();
+                is_sitemap |= path.is_empty() && matches!(&*name, "urlset" | "sitemapindex");
+                if name == "loc" && path.len() == 2 {
                     loc = Some(String::new());
                 }
                 path.push(name);
             }
             Event::Text(text) => {
                 if let Some(loc) = &mut loc {
-                    loc.push_str(&text.decode().map_err(|cause| cause.to_string())?);
+                    loc.push_str(&text);
                 }
             }
             Event::CData(text) => {
                 if let Some(loc) = &mut loc {
-                    loc.push_str(&text.decode().map_err(|cause| cause.to_string())?);
+                    loc.push_str(&text);
                 }
             }
             Event::GeneralRef(name) => {
                 let Some(loc) = &mut loc else { continue };
-                match (name.resolve_char_ref(), name.decode().ok().as_deref()) {
-                    (Ok(Some(c)), _) => loc.push(c),
-                    (_, Some(name)) => {
-                        loc.push_str(quick_xml::escape::resolve_xml_entity(name).unwrap_or_default());
-                    }
-                    _ => {}
+                match name.resolve_char_ref() {
+                    Ok(Some(c)) => loc.push(c),
+                    _ => loc.push_str(quick_xml::escape::resolve_xml_entity(&name).unwrap_or_default()),
                 }
             }
             Event::End(_) => {
@@ -221,9 +239,9 @@ fn parse_xml(text: &[u8], is_cut: bool) -> std::result::Result<SitemapEntries, S
                     break;
                 }
                 let found = found.trim().to_owned();
-                match &path[1][..] {
-                    b"url" => entries.pages.push(found),
-                    b"sitemap" => entries.sitemaps.push(found),
+                match &*path[1] {
+                    "url" => entries.pages.push(found),
+                    "sitemap" => entries.sitemaps.push(found),
                     _ => {}
                 }
             }
@@ -238,6 +256,8 @@ fn parse_xml(text: &[u8], is_cut: bool) -> std::result::Result<SitemapEntries, S
     }
 }
 
+/// Maximum bytes of an XML declaration.
+const MAX_DECLARATION: usize = 256;
 /// The limit of the sitemap protocol for one uncompressed file.
 const MAX_BYTES: usize = 50 << 20;
 const MAX_ENTRIES: usize = 50_000;
@@ -263,6 +283,26 @@ mod tests {
             let entries = parse_sitemap(&bytes).unwrap();
             assert_eq!(entries.pages, ["https://a.test/?x=1&y=2", "https://a.test/2"]);
             assert!(entries.sitemaps.is_empty() && entries.truncated.is_none());
+        }
+    }
+
+    #[test]
+    fn sitemaps_are_decoded_as_they_declare() {
+        let body = |name: &str| {
+            let entry = "<urlset><url><loc>http://a.test/\u{e9}</loc></url></urlset>";
+            format!("<?xml version='1.0' encoding = \"{name}\"?>{entry}")
+        };
+        let latin = |text: &str| text.chars().map(|c| u8::try_from(c).unwrap()).collect::<Vec<u8>>();
+        let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+        for (bytes, expected) in [
+            (body("UTF-8").into_bytes(), "http://a.test/\u{e9}"),
+            (latin(&body("ISO-8859-1")), "http://a.test/\u{e9}"),
+            (latin(&body("nonsense")), "http://a.test/\u{fffd}"),
+            (body("UTF-16").into_bytes(), "http://a.test/\u{e9}"),
+            (format!("\u{feff}{}", body("latin1")).into_bytes(), "http://a.test/\u{e9}"),
+            (utf16(&format!("\u{feff}{}", body("UTF-16"))), "http://a.test/\u{e9}"),
+        ] {
+            assert_eq!(parse_sitemap(&bytes).unwrap().pages, [expected]);
         }
     }
 

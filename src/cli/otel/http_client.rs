@@ -81,7 +81,7 @@ async fn send(
     request: Request<Bytes>,
 ) -> Result<Response<Bytes>, Error> {
     let (head, body) = request.into_parts();
-    let mut builder = fetcher.request(head.method, &head.uri.to_string()).timeout(timeout).body(body);
+    let mut builder = fetcher.request(head.method, head.uri.to_string()).timeout(timeout).body(body);
     for (name, value) in &head.headers {
         let value = value.to_str().unwrap_or_default();
         builder = builder.header(name, value);

@@ -127,6 +127,34 @@ impl Connector {
         resolves_here && self.resolver.override_for(host, port).is_some()
     }
 
+    /// Whether a visit for `request` must reach public addresses only, as far as is known before it. Looks the host up
+    /// if nothing is known. The address that is connected to decides.
+    #[cfg_attr(not(feature = "browser"), expect(dead_code, reason = "only the browser tier calls it"))]
+    pub(crate) async fn expects_public(
+        &self,
+        route: &ProxyRules,
+        request: &Request,
+        limits: &Limits,
+    ) -> bool {
+        if self.allow_private || request.address_rule.is_decided() {
+            return self.enforces(&request.address_rule);
+        }
+        let url = &request.url;
+        let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(0));
+        let proxy = route.proxy(url);
+        if self.has_override(proxy, host, port) {
+            return true;
+        }
+        if is_private_literal(host) {
+            return false;
+        }
+        if proxy.is_some_and(|proxy| !proxy.scheme().resolves_locally()) {
+            return true;
+        }
+        let addresses = self.resolver.lookup(host, port, limits.dns).await;
+        addresses.is_ok_and(|addresses| !addresses.into_iter().any(is_private))
+    }
+
     /// Opens a byte stream to the origin, directly or through a tunnel. Returns also the kind of address that it leads
     /// to. The address of a name that a proxy resolves is not known; it counts as public.
     pub(crate) async fn dial(

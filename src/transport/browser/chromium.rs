@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 
 use super::BrowserOptions;
 use super::connection::CdpConnection;
-use super::context::{BrowserContext, COMMAND_LIMIT, idle_contexts};
+use super::context::{BrowserContext, COMMAND_LIMIT, ContextKey, idle_contexts};
 use super::emulation::Emulation;
 use super::error::CdpError;
 use super::process::{LaunchSpec, Process};
@@ -37,7 +37,7 @@ pub(super) struct Chromium {
     lifecycle: std::sync::Mutex<Lifecycle>,
     health_probe: std::sync::Mutex<HealthProbe>,
     /// By the identity's key.
-    contexts: Mutex<HashMap<u64, Arc<BrowserContext>>>,
+    contexts: Mutex<HashMap<ContextKey, Arc<BrowserContext>>>,
     /// Identities that received a page here and whose contexts are not disposed of.
     identities: std::sync::Mutex<HashSet<u64>>,
 }
@@ -192,7 +192,7 @@ impl Chromium {
         lock_unpoisoned(&self.identities).insert(identity);
     }
 
-    /// Returns the identity's context, created on first use.
+    /// Returns the identity's context for this request, created on first use.
     pub(super) async fn context(
         &self,
         job: AttemptRequest<'_>,
@@ -200,9 +200,11 @@ impl Chromium {
         profile: &BrowserProfile,
     ) -> Result<Arc<BrowserContext>> {
         let identity = job.identity;
+        let requires_public = connector.expects_public(identity.proxy_rules(), job.request, job.limits).await;
+        let key = ContextKey { identity: identity.key(), requires_public };
         let mut contexts = self.contexts.lock().await;
-        self.dispose_idle_contexts(&mut contexts, Some(identity.key()));
-        if let Some(context) = contexts.get(&identity.key()) {
+        self.dispose_idle_contexts(&mut contexts, Some(key));
+        if let Some(context) = contexts.get(&key) {
             if context.is_usable() {
                 context.touch();
                 return Ok(Arc::clone(context));
@@ -210,7 +212,7 @@ impl Chromium {
             self.dispose(context);
         }
         let group = self.process.pid().ok_or(CdpError::BrowserClosed)?;
-        let forwarder = Forwarder::start(identity, connector, job.limits, group).await?;
+        let forwarder = Forwarder::start(identity, connector, job.limits, requires_public, group).await?;
         let create = target::CreateBrowserContextParams {
             dispose_on_detach: Some(true),
             proxy_server: Some(forwarder.url()),
@@ -231,7 +233,7 @@ impl Chromium {
         };
         self.connection.run(None, &deny, COMMAND_LIMIT).await?;
         let context = Arc::new(BrowserContext::new(id, forwarder));
-        contexts.insert(identity.key(), Arc::clone(&context));
+        contexts.insert(key, Arc::clone(&context));
         self.add_identity(identity.key());
         Ok(context)
     }
@@ -244,10 +246,16 @@ impl Chromium {
         }
     }
 
-    fn dispose_idle_contexts(&self, contexts: &mut HashMap<u64, Arc<BrowserContext>>, wanted: Option<u64>) {
+    fn dispose_idle_contexts(
+        &self,
+        contexts: &mut HashMap<ContextKey, Arc<BrowserContext>>,
+        wanted: Option<ContextKey>,
+    ) {
         for key in idle_contexts(contexts, wanted) {
             if let Some(context) = contexts.remove(&key) {
-                lock_unpoisoned(&self.identities).remove(&key);
+                if !contexts.keys().any(|other| other.identity == key.identity) {
+                    lock_unpoisoned(&self.identities).remove(&key.identity);
+                }
                 self.dispose(&context);
             }
         }

@@ -18,6 +18,15 @@ use crate::identity::Identity;
 use crate::sync::lock_unpoisoned;
 use crate::transport::AttemptRequest;
 
+/// What a context is for. Pages of public sites do not share one with those that may reach private addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ContextKey {
+    /// See [`Identity::key`].
+    pub identity: u64,
+    /// Whether its pages reach public addresses only.
+    pub requires_public: bool,
+}
+
 /// One identity's context: its cookies, storage, cache and proxy.
 pub(super) struct BrowserContext {
     pub id: String,
@@ -142,12 +151,16 @@ impl BrowserContext {
 }
 
 /// Returns the contexts to dispose of: unused, and either idle for long or more than the number kept.
-pub(super) fn idle_contexts(contexts: &HashMap<u64, Arc<BrowserContext>>, wanted: Option<u64>) -> Vec<u64> {
+pub(super) fn idle_contexts(
+    contexts: &HashMap<ContextKey, Arc<BrowserContext>>,
+    wanted: Option<ContextKey>,
+) -> Vec<ContextKey> {
     // Only the map refers to an unused context: no page is open in it.
     let unused =
         contexts.iter().filter(|(key, context)| Some(**key) != wanted && Arc::strong_count(context) == 1);
-    let mut unused: Vec<(Duration, u64)> = unused.map(|(key, context)| (context.idle(), *key)).collect();
-    unused.sort_unstable();
+    let mut unused: Vec<(Duration, ContextKey)> =
+        unused.map(|(key, context)| (context.idle(), *key)).collect();
+    unused.sort_unstable_by_key(|(idle, _)| *idle);
     let kept = MAX_IDLE_CONTEXTS.saturating_sub(contexts.len() - unused.len());
     let fresh = unused.iter().take(kept).filter(|(idle, _)| *idle <= CONTEXT_IDLE).count();
     unused.into_iter().skip(fresh).map(|(_, key)| key).collect()
@@ -169,15 +182,16 @@ mod tests {
     async fn contexts_in_use_are_kept_and_idle_ones_are_limited() {
         let identity = Identity::new("test", Profile::named("chrome-156-linux").unwrap(), None);
         let mut contexts = HashMap::new();
+        let key = |identity| ContextKey { identity, requires_public: true };
         for id in 0..12_u64 {
             let forwarder =
-                Forwarder::start(&identity, &Arc::default(), &Limits::default(), 1).await.unwrap();
-            contexts.insert(id, Arc::new(BrowserContext::new(id.to_string(), forwarder)));
+                Forwarder::start(&identity, &Arc::default(), &Limits::default(), true, 1).await.unwrap();
+            contexts.insert(key(id), Arc::new(BrowserContext::new(id.to_string(), forwarder)));
         }
-        let used = Arc::clone(&contexts[&3]);
-        let gone = idle_contexts(&contexts, Some(4));
+        let used = Arc::clone(&contexts[&key(3)]);
+        let gone = idle_contexts(&contexts, Some(key(4)));
         assert_eq!(gone.len(), 12 - MAX_IDLE_CONTEXTS);
-        assert!(!gone.contains(&3) && !gone.contains(&4));
+        assert!(!gone.contains(&key(3)) && !gone.contains(&key(4)));
         drop(used);
     }
 }

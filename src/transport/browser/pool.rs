@@ -13,6 +13,7 @@ use tracing::{Instrument, info_span};
 use super::BrowserOptions;
 use super::chromium::{Chromium, Usage};
 use super::scheduler::{BrowserCandidate, Placement, PoolLimits, WaitReason, choose};
+use super::supervisor::{SupervisedPool, SupervisionLimits};
 use super::switches::ProcessKey;
 use super::{memory_usage, supervisor};
 use crate::error::{Error, Result};
@@ -277,29 +278,6 @@ impl PoolInner {
         }
     }
 
-    pub(super) fn browsers(&self) -> Vec<Arc<Chromium>> {
-        self.lock().browsers.clone()
-    }
-
-    /// Removes a browser that has exited.
-    pub(super) fn remove(&self, pid: u32) {
-        self.lock().browsers.retain(|browser| browser.pid != pid);
-        self.notify();
-    }
-
-    /// Makes the fetch at the head of the queue check again.
-    pub(super) fn notify(&self) {
-        self.page_count.changed.send_replace(());
-    }
-
-    /// Whether the supervisor may exit because no browser is left. The next launch starts a new one.
-    pub(super) fn stop_supervision(&self) -> bool {
-        let mut state = self.lock();
-        let idle = state.browsers.is_empty();
-        state.is_supervised = !idle;
-        idle
-    }
-
     fn take_all(&self) -> Vec<Arc<Chromium>> {
         let mut state = self.lock();
         state.epoch += 1;
@@ -321,6 +299,38 @@ impl PoolInner {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         lock_unpoisoned(&self.state)
+    }
+}
+
+impl SupervisedPool for PoolInner {
+    fn supervision_limits(&self) -> SupervisionLimits {
+        let options = &self.options.pool;
+        SupervisionLimits {
+            drain_timeout: options.drain_timeout,
+            hang_timeout: options.hang_timeout,
+            recycle_age: options.recycle_age,
+            recycle_pss: self.limits.recycle_pss,
+        }
+    }
+
+    fn browsers(&self) -> Vec<Arc<Chromium>> {
+        self.lock().browsers.clone()
+    }
+
+    fn remove(&self, pid: u32) {
+        self.lock().browsers.retain(|browser| browser.pid != pid);
+        self.notify();
+    }
+
+    fn notify(&self) {
+        self.page_count.changed.send_replace(());
+    }
+
+    fn stop_supervision(&self) -> bool {
+        let mut state = self.lock();
+        let idle = state.browsers.is_empty();
+        state.is_supervised = !idle;
+        idle
     }
 }
 

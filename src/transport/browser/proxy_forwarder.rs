@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -20,12 +20,14 @@ use self::relay::{ResponseSide, read_head, relay};
 use self::request_head::ProxyRequest;
 use self::socks_server::Refusal;
 use self::visits::Visits;
+use crate::address_rule::AddressSpace;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::identity::Identity;
 use crate::limits::Limits;
-use crate::net::{BoxIo, ConnectTarget, Connector, private_address_error, proxy_authorization};
+use crate::net::{BoxIo, ConnectTarget, Connector, proxy_authorization};
 use crate::proxy::{Proxy, ProxyRules};
+use crate::redact;
 use crate::request::Request;
 use crate::sync::lock_unpoisoned;
 use crate::trace::Timings;
@@ -50,6 +52,8 @@ struct ForwarderInner {
     user_agent: Option<String>,
     connector: Arc<Connector>,
     limits: Limits,
+    /// Whether only public addresses may be reached.
+    requires_public: bool,
     /// The browser's process group. Only its processes are served.
     group: u32,
     local_address: SocketAddr,
@@ -59,17 +63,20 @@ struct ForwarderInner {
 }
 
 impl Forwarder {
-    /// Listens on a free loopback port for the browser with process group `group`.
+    /// Listens on a free loopback port for the browser with process group `group`. With `requires_public`, the page
+    /// reaches public addresses only.
     pub(super) async fn start(
         identity: &Identity,
         connector: &Arc<Connector>,
         limits: &Limits,
+        requires_public: bool,
         group: u32,
     ) -> Result<Self> {
         let port_error = |cause: io::Error| {
             Error::new(ErrorKind::Proxy, "could not open a local proxy port").with_source(cause)
         };
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(port_error)?;
+        let host = if requires_public { PUBLIC_FORWARDER } else { PRIVATE_FORWARDER };
+        let listener = TcpListener::bind((host, 0)).await.map_err(port_error)?;
         let address = listener.local_addr().map_err(port_error)?;
         let shared = Arc::new(ForwarderInner {
             proxy_rules: identity.proxy_rules().clone(),
@@ -77,6 +84,7 @@ impl Forwarder {
             user_agent: identity.profile().browser.as_ref().map(|browser| browser.user_agent.clone()),
             connector: Arc::clone(connector),
             limits: *limits,
+            requires_public,
             group,
             local_address: address,
             visits: Mutex::default(),
@@ -96,18 +104,17 @@ impl Forwarder {
         !self.task.is_finished()
     }
 
-    /// Starts a visit for `request`. The first connection to its origin decides its address rule. If the rule permits
-    /// private addresses, so does the forwarder until the visit is dropped.
+    /// Starts a visit for `request`. The first connection to its origin decides its address rule.
     ///
     /// # Errors
-    /// When a public site named the URL, and the browser keeps a connection to it at a private address.
+    /// When the forwarder permits private addresses, and the browser keeps a connection to the origin at a public one.
     pub(super) fn begin_visit(&self, request: &Request) -> Result<ForwardedVisit> {
         let shared = Arc::clone(&self.shared);
         shared.recent_errors().clear();
         let number = shared.visits().begin(request);
         let visit = ForwardedVisit { shared, number };
-        if visit.shared.visits().is_forbidden(number, &visit.shared.connector) {
-            return Err(private_address_error(request.url.host_str().unwrap_or_default()));
+        if !visit.shared.requires_public && visit.shared.connector.enforces(&request.address_rule) {
+            return Err(changed_address_error(request.url.host_str().unwrap_or_default()));
         }
         Ok(visit)
     }
@@ -192,8 +199,18 @@ impl ForwarderInner {
     async fn open(&self, host: &str, port: u16, proxy: Option<&Proxy>) -> Result<BoxIo> {
         let target = self.target(host, port, proxy);
         let (stream, space) = self.connector.dial(&target, &mut Timings::default()).await?;
-        self.visits().record(host, port, space);
+        self.record(host, port, space)?;
         Ok(stream)
+    }
+
+    /// Records where a connection leads. Fails if a visit that must reach public addresses only would begin where
+    /// private ones are permitted: the name's address changed since it was looked up for the visit.
+    fn record(&self, host: &str, port: u16, space: AddressSpace) -> Result<()> {
+        let rules = self.visits().record(host, port, space);
+        if !self.requires_public && rules.iter().any(|rule| self.connector.enforces(rule)) {
+            return Err(changed_address_error(host));
+        }
+        Ok(())
     }
 
     fn target<'a>(&'a self, host: &'a str, port: u16, proxy: Option<&'a Proxy>) -> ConnectTarget<'a> {
@@ -201,7 +218,7 @@ impl ForwarderInner {
             host,
             port,
             proxy,
-            requires_public: self.visits().requires_public(host, port, &self.connector),
+            requires_public: self.requires_public,
             limits: &self.limits,
             byte_counter: &self.byte_counter,
             user_agent: self.user_agent.as_deref(),
@@ -221,10 +238,16 @@ impl ForwarderInner {
         let target = self.target(host, port, Some(proxy));
         self.connector.check_host(&target)?;
         let stream = self.connector.connect_to_proxy(&target, proxy, &mut Timings::default()).await?;
-        self.visits().record(host, port, self.connector.space_of(&target, None));
+        self.record(host, port, self.connector.space_of(&target, None))?;
         let authorization = proxy_authorization(proxy);
         Ok((stream, request.for_proxy(authorization.expose()), ResponseSide::Proxy(proxy.clone())))
     }
+}
+
+fn changed_address_error(host: &str) -> Error {
+    let message =
+        format!("the address of `{}` changed from a private to a public one", redact::escape_terminal(host));
+    Error::new(ErrorKind::Connect, message)
 }
 
 async fn serve(listener: TcpListener, shared: Arc<ForwarderInner>) {
@@ -335,6 +358,11 @@ fn status_response(status: &str) -> String {
     format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
 }
 
+/// The address of forwarders that reach public addresses only. The browser takes pages behind it for public.
+pub(super) const PUBLIC_FORWARDER: Ipv4Addr = Ipv4Addr::LOCALHOST;
+/// The address of the others. Not every system has a second loopback address.
+const PRIVATE_FORWARDER: Ipv4Addr =
+    if cfg!(target_os = "linux") { Ipv4Addr::new(127, 0, 0, 2) } else { Ipv4Addr::LOCALHOST };
 const MAX_OPEN: usize = 512;
 const MAX_ERRORS: usize = 16;
 /// From the start of a connection to the end of its request head. Browsers open some connections in advance.
@@ -347,13 +375,18 @@ mod tests {
     use tokio::io::AsyncReadExt;
 
     use super::*;
-    use crate::address_rule::AddressSpace;
     use crate::fingerprint::Profile;
 
     async fn start_forwarder(proxy: &str, group: u32) -> Forwarder {
+        start_restricted(proxy, true, group).await
+    }
+
+    async fn start_restricted(proxy: &str, requires_public: bool, group: u32) -> Forwarder {
         let profile = Profile::named("chrome-156-linux").unwrap();
         let identity = Identity::new("test", profile, Some(proxy.parse().unwrap()));
-        Forwarder::start(&identity, &Arc::default(), &Limits::default(), group).await.unwrap()
+        Forwarder::start(&identity, &Arc::default(), &Limits::default(), requires_public, group)
+            .await
+            .unwrap()
     }
 
     fn own_group() -> u32 {
@@ -398,29 +431,37 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn private_addresses_are_permitted_only_during_a_visit_to_one() {
+    async fn private_addresses_are_refused_where_only_public_ones_are_permitted() {
         // No server listens at the proxy address: the error kind shows whether it was tried.
-        let forwarder = start_forwarder("http://127.0.0.1:9", own_group()).await;
         let request = "GET http://127.0.0.1:1/ HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n";
-        let (public, private) = ("http://site.example/", "http://127.0.0.1:1/");
-        let proxy_failed = || Error::new(ErrorKind::Proxy, "the browser says");
-        for (visited, kind) in
-            [(public, ErrorKind::Redirect), (private, ErrorKind::Proxy), (public, ErrorKind::Redirect)]
-        {
-            let url: Url = visited.parse().unwrap();
-            let asked = Request::get(url.clone());
-            let space = if visited == private { AddressSpace::Private } else { AddressSpace::Public };
-            asked.address_rule.decide(space);
-            let visit = forwarder.begin_visit(&asked).unwrap();
-            assert!(exchange(&forwarder, request).await.starts_with("HTTP/1.1 407"), "{visited}");
-            let error = visit.explain(proxy_failed(), &private.parse().unwrap());
-            assert_eq!(error.kind(), kind, "{visited}: {}", error.chain());
-            assert_eq!(
-                visit.explain(proxy_failed(), &url).to_string(),
-                "the browser says",
-                "each error is used once"
-            );
+        let url: Url = "http://127.0.0.1:1/".parse().unwrap();
+        for (requires_public, kind) in [(true, ErrorKind::Redirect), (false, ErrorKind::Proxy)] {
+            let forwarder = start_restricted("http://127.0.0.1:9", requires_public, own_group()).await;
+            let visit = forwarder.begin_visit(&Request::get(url.clone())).unwrap();
+            let general = || Error::new(ErrorKind::Proxy, "the browser says");
+            assert!(exchange(&forwarder, request).await.starts_with("HTTP/1.1 407"), "{kind:?}");
+            let error = visit.explain(general(), &url);
+            assert_eq!(error.kind(), kind, "{}", error.chain());
+            let again = visit.explain(general(), &url).to_string();
+            assert_eq!(again, "the browser says", "each error is used once");
         }
+    }
+
+    #[tokio::test]
+    async fn a_public_visit_does_not_begin_where_private_addresses_are_permitted() {
+        let forwarder = start_restricted("http://127.0.0.1:9", false, own_group()).await;
+        let request = || Request::get("http://a.test/".parse().unwrap());
+        let private = request();
+        let visit = forwarder.begin_visit(&private).unwrap();
+        assert!(forwarder.shared.record("a.test", 80, AddressSpace::Private).is_ok());
+        assert!(!private.address_rule.requires_public());
+        drop(visit);
+        let changed = request();
+        let _visit = forwarder.begin_visit(&changed).unwrap();
+        let error = forwarder.shared.record("a.test", 80, AddressSpace::Public).unwrap_err();
+        assert!(error.kind() == ErrorKind::Connect && changed.address_rule.requires_public(), "{error}");
+        // Now the browser keeps a connection to a public address.
+        assert!(forwarder.begin_visit(&request()).is_err());
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -2,21 +2,48 @@
 //! that do not reply, and removes those that exited. It needs no async runtime.
 
 use std::io;
-use std::sync::Weak;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::chromium::{CLOSE_LIMIT, Chromium, Lifecycle};
 use super::memory_usage;
-use super::pool::PoolInner;
+
+/// A pool whose browsers are supervised.
+pub(super) trait SupervisedPool: Send + Sync + 'static {
+    /// The limits of its browsers.
+    fn supervision_limits(&self) -> SupervisionLimits;
+
+    /// Returns its browsers.
+    fn browsers(&self) -> Vec<Arc<Chromium>>;
+
+    /// Removes a browser that has exited.
+    fn remove(&self, pid: u32);
+
+    /// Makes the fetch at the head of the queue check again.
+    fn notify(&self);
+
+    /// Whether the supervisor may exit because no browser is left. The next launch starts a new one.
+    fn stop_supervision(&self) -> bool;
+}
+
+/// Limits of each browser of a pool.
+#[derive(Clone, Copy)]
+pub(super) struct SupervisionLimits {
+    pub drain_timeout: Duration,
+    pub hang_timeout: Duration,
+    pub recycle_age: Duration,
+    /// Memory in bytes.
+    pub recycle_pss: u64,
+}
 
 /// Starts the thread. It ends with the pool, or when no browser is left.
-pub(super) fn start(pool: Weak<PoolInner>) -> io::Result<()> {
+pub(super) fn start<P: SupervisedPool>(pool: Weak<P>) -> io::Result<()> {
     let thread = std::thread::Builder::new().name("rungs-supervise".to_owned());
     thread.spawn(move || supervise(&pool)).map(drop)
 }
 
-fn supervise(pool: &Weak<PoolInner>) {
+fn supervise(pool: &Weak<impl SupervisedPool>) {
     let mut sampled: Option<Instant> = None;
     loop {
         let Some(pool) = pool.upgrade() else { return };
@@ -29,7 +56,7 @@ fn supervise(pool: &Weak<PoolInner>) {
             if due {
                 sample(&browser);
             }
-            check(&pool, &browser, Instant::now());
+            check(&*pool, &browser, Instant::now());
         }
         if pool.stop_supervision() {
             return;
@@ -49,8 +76,8 @@ fn sample(browser: &Chromium) {
     }
 }
 
-fn check(pool: &PoolInner, browser: &Chromium, now: Instant) {
-    let options = &pool.options.pool;
+fn check(pool: &impl SupervisedPool, browser: &Chromium, now: Instant) {
+    let limits = pool.supervision_limits();
     let lifecycle = browser.lifecycle();
     if !browser.connection.is_alive() {
         if browser.process.has_exited() {
@@ -64,7 +91,7 @@ fn check(pool: &PoolInner, browser: &Chromium, now: Instant) {
     }
     match lifecycle {
         Lifecycle::Serving => {
-            if let Some(reason) = recycle_reason(pool, browser, now) {
+            if let Some(reason) = recycle_reason(&limits, browser, now) {
                 browser.retire(reason);
                 pool.notify();
             }
@@ -76,7 +103,7 @@ fn check(pool: &PoolInner, browser: &Chromium, now: Instant) {
             browser.request_close();
             return;
         }
-        Lifecycle::Draining(since) if now.saturating_duration_since(since) > options.drain_timeout => {
+        Lifecycle::Draining(since) if now.saturating_duration_since(since) > limits.drain_timeout => {
             return kill(browser, "drain timeout exceeded");
         }
         Lifecycle::Closing(since) if now.saturating_duration_since(since) > CLOSE_LIMIT => {
@@ -85,17 +112,17 @@ fn check(pool: &PoolInner, browser: &Chromium, now: Instant) {
         Lifecycle::Draining(_) | Lifecycle::Closing(_) | Lifecycle::Killed => {}
     }
     if matches!(lifecycle, Lifecycle::Serving | Lifecycle::Draining(_))
-        && browser.is_hung(now, options.hang_timeout)
+        && browser.is_hung(now, limits.hang_timeout)
     {
         kill(browser, "hang timeout exceeded");
     }
 }
 
-fn recycle_reason(pool: &PoolInner, browser: &Chromium, now: Instant) -> Option<&'static str> {
-    if now.saturating_duration_since(browser.started_at) > pool.options.pool.recycle_age {
+fn recycle_reason(limits: &SupervisionLimits, browser: &Chromium, now: Instant) -> Option<&'static str> {
+    if now.saturating_duration_since(browser.started_at) > limits.recycle_age {
         return Some("age");
     }
-    (browser.usage.pss.load(Ordering::Relaxed) > pool.limits.recycle_pss).then_some("memory")
+    (browser.usage.pss.load(Ordering::Relaxed) > limits.recycle_pss).then_some("memory")
 }
 
 /// Kills the browser. Its pages fail at once, because the pipe closes.

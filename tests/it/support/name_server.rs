@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// The server at 127.0.0.1:53. Name it in [`Namespace::resolv_conf`](super::Namespace).
+/// The server, at port 53. Name it in [`Namespace::resolv_conf`](super::Namespace).
 pub(crate) struct NameServer {
     questions: Arc<Mutex<HashMap<String, usize>>>,
     names: Arc<Mutex<BTreeSet<String>>>,
@@ -22,7 +22,15 @@ impl NameServer {
     /// Starts it. `answer` returns the IPv4 addresses of a name, for the n-th question from 0. Names have no IPv6
     /// addresses, and no answer may be stored.
     pub(crate) fn start(answer: impl Fn(&str, usize) -> Vec<Ipv4Addr> + Send + 'static) -> Self {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 53)).expect("the namespace's port 53 is free");
+        Self::start_at(Ipv4Addr::LOCALHOST, answer)
+    }
+
+    /// Starts it at an address of the namespace.
+    pub(crate) fn start_at(
+        address: Ipv4Addr,
+        answer: impl Fn(&str, usize) -> Vec<Ipv4Addr> + Send + 'static,
+    ) -> Self {
+        let socket = UdpSocket::bind((address, 53)).expect("the namespace's port 53 is free");
         socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout can be set");
         let questions = Arc::<Mutex<HashMap<String, usize>>>::default();
         let names = Arc::<Mutex<BTreeSet<String>>>::default();

@@ -2,6 +2,7 @@
 
 mod events;
 mod intercept;
+mod paused_response;
 mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -16,7 +17,7 @@ use crate::render::ResourceKind;
 use crate::sync::lock_unpoisoned;
 
 pub(super) use self::events::{NetworkResponse, ResourceTiming};
-pub(super) use self::intercept::{InterceptRules, PausedResponse};
+pub(super) use self::paused_response::{InterceptRules, PausedResponse};
 pub(super) use self::state::{MainDocument, PageState};
 
 /// A page's state, shared by the thread that reads events and the task that waits for the page.

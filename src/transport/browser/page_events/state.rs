@@ -13,7 +13,7 @@ use super::events::{
     DataReceived, DialogOpening, FrameNavigated, LifecycleEvent, LoadingEnded, NavigatedWithinDocument,
     NetworkResponse, RequestWillBeSent, ResponseExtraInfo, ResponseReceived,
 };
-use super::intercept::{InterceptRules, PausedResponse};
+use super::paused_response::{InterceptRules, PausedResponse};
 use super::{EventReply, WaitStep};
 
 /// One main-frame document, from its request on.

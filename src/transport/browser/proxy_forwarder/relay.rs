@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::time::sleep;
 
 use super::request_head;
 use crate::error::Error;
@@ -48,15 +50,25 @@ async fn relay_both(
     let client = Metered::new(client, Arc::clone(&counter));
     let (mut from_client, mut to_client) = tokio::io::split(client);
     let (mut from_server, mut to_server) = tokio::io::split(server);
+    let client_closed = Notify::new();
     let up = async {
         copy(&mut from_client, &mut to_server).await?;
-        to_server.shutdown().await
+        to_server.shutdown().await?;
+        client_closed.notify_one();
+        Ok(())
     };
-    let down = async {
+    let relay_down = async {
         let refusal = relay_head(&mut from_server, &mut to_client, response_side).await?;
         copy(&mut from_server, &mut to_client).await?;
         to_client.shutdown().await?;
         Ok(refusal)
+    };
+    // A browser closes both directions at once.
+    let down = async {
+        tokio::select! {
+            ended = relay_down => ended,
+            () = async { client_closed.notified().await; sleep(CLOSE_GRACE).await } => Ok(None),
+        }
     };
     tokio::select! {
         both = async { tokio::try_join!(up, down) } => both.map(|((), refusal)| refusal),
@@ -122,7 +134,7 @@ async fn read_head_after(
 async fn wait_idle(counter: &ByteCounter) {
     let mut before = counter.snapshot();
     loop {
-        tokio::time::sleep(IDLE_LIMIT).await;
+        sleep(IDLE_LIMIT).await;
         let now = counter.snapshot();
         if now == before {
             return;
@@ -131,6 +143,8 @@ async fn wait_idle(counter: &ByteCounter) {
     }
 }
 
+/// The time for the rest of a response after the client closed its direction.
+const CLOSE_GRACE: Duration = Duration::from_secs(5);
 const MAX_HEAD: usize = 256 * 1024;
 const MAX_INTERIM: usize = 16;
 /// As long as a browser keeps an idle connection for reuse.

@@ -1,10 +1,9 @@
-//! The visits that use a forwarder, and which addresses they may reach.
+//! The visits that use a forwarder, and the addresses that their origins had.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::address_rule::{AddressRule, AddressSpace};
-use crate::net::Connector;
 use crate::request::Request;
 
 /// A host and a port.
@@ -46,37 +45,19 @@ impl Visits {
         self.open.remove(&visit);
     }
 
-    /// Whether the visit's origin is at a private address, although its rule forbids that.
-    pub(super) fn is_forbidden(&self, visit: u64, connector: &Connector) -> bool {
-        self.open.get(&visit).is_some_and(|visit| {
-            connector.enforces(&visit.rule) && self.spaces.get(&visit.origin) == Some(&AddressSpace::Private)
-        })
-    }
-
-    /// Whether a connection to `host` and `port` must be to a public address: no visit in progress may reach others. A
-    /// visit whose rule is not decided yet may reach its own origin only.
-    pub(super) fn requires_public(&self, host: &str, port: u16, connector: &Connector) -> bool {
-        !self.open.values().any(|visit| {
-            let may_reach = visit.rule.is_decided() || visit.is_at(host, port);
-            may_reach && !connector.enforces(&visit.rule)
-        })
-    }
-
-    /// Records where a connection to `host` and `port` leads. It decides the rule of visits of that origin.
-    pub(super) fn record(&mut self, host: &str, port: u16, space: AddressSpace) {
-        for visit in self.open.values().filter(|visit| visit.is_at(host, port)) {
-            visit.rule.decide(space);
-        }
+    /// Records where a connection to `host` and `port` leads. It decides the rule of visits of that origin. Returns
+    /// those rules.
+    pub(super) fn record(&mut self, host: &str, port: u16, space: AddressSpace) -> Vec<Arc<AddressRule>> {
         if self.spaces.len() >= MAX_ORIGINS {
             self.spaces.clear();
         }
         self.spaces.insert((host.to_owned(), port), space);
-    }
-}
-
-impl OpenVisit {
-    fn is_at(&self, host: &str, port: u16) -> bool {
-        self.origin.0 == host && self.origin.1 == port
+        let visits = self.open.values().filter(|visit| visit.origin.0 == host && visit.origin.1 == port);
+        let rules: Vec<_> = visits.map(|visit| Arc::clone(&visit.rule)).collect();
+        for rule in &rules {
+            rule.decide(space);
+        }
+        rules
     }
 }
 
@@ -86,46 +67,28 @@ const MAX_ORIGINS: usize = 4_096;
 mod tests {
     use super::*;
 
-    fn request(url: &str) -> Request {
-        Request::get(url.parse().unwrap())
-    }
-
     #[test]
-    fn the_first_connection_to_the_origin_decides_what_a_visit_may_reach() {
-        let connector = Connector::default();
+    fn the_first_connection_to_the_origin_decides_the_rule_of_a_visit() {
         for (space, requires_public) in
             [(AddressSpace::Public, true), (AddressSpace::Assigned, true), (AddressSpace::Private, false)]
         {
             let mut visits = Visits::default();
-            assert!(visits.requires_public("a.test", 80, &connector), "no visit");
+            let request = |url: &str| Request::get(url.parse().unwrap());
             let asked = request("http://a.test/");
             let visit = visits.begin(&asked);
-            assert!(!visits.requires_public("a.test", 80, &connector), "its own origin");
-            assert!(visits.requires_public("10.0.0.1", 80, &connector), "not decided yet");
-            assert!(visits.requires_public("a.test", 81, &connector), "another port");
-            visits.record("cdn.test", 80, AddressSpace::Private);
+            for (host, port) in [("cdn.test", 80), ("a.test", 81)] {
+                assert!(visits.record(host, port, AddressSpace::Private).is_empty());
+            }
             assert!(!asked.address_rule.is_decided());
-            visits.record("a.test", 80, space);
-            assert_eq!(visits.requires_public("10.0.0.1", 80, &connector), requires_public, "{space:?}");
+            let rules = visits.record("a.test", 80, space);
+            assert!(rules.len() == 1 && rules[0].requires_public() == requires_public, "{space:?}");
             visits.end(visit);
-            assert!(visits.requires_public("10.0.0.1", 80, &connector), "no visit");
+            assert!(visits.record("a.test", 80, space).is_empty());
             // The browser kept the connection.
             let again = request("http://a.test/2");
-            let visit = visits.begin(&again);
-            assert_eq!(visits.requires_public("10.0.0.1", 80, &connector), requires_public, "{space:?}");
-            assert!(!visits.is_forbidden(visit, &connector));
+            visits.begin(&again);
+            assert!(again.address_rule.is_decided(), "{space:?}");
+            assert_eq!(again.address_rule.requires_public(), requires_public, "{space:?}");
         }
-    }
-
-    #[test]
-    fn a_kept_connection_to_a_private_address_is_forbidden_to_a_public_fetch() {
-        let (connector, mut visits) = (Connector::default(), Visits::default());
-        let first = request("http://a.test/");
-        visits.begin(&first);
-        visits.record("a.test", 80, AddressSpace::Private);
-        let public = Request { address_rule: AddressRule::public_only(), ..request("http://a.test/2") };
-        let visit = visits.begin(&public);
-        assert!(visits.is_forbidden(visit, &connector));
-        assert!(!visits.is_forbidden(visit, &Connector::default().allow_private(true)));
     }
 }

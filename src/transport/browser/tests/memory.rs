@@ -188,8 +188,10 @@ async fn a_page_of_many_sites_does_not_multiply_its_limit() {
     })
     .await;
     let mut bench = memory_bench(1);
+    let names = (0..24).map(|site| format!("site{site}.test")).chain(["top.test".to_owned()]);
+    let overrides: Overrides = names.map(|name| ((name, server.port()), server.ip())).collect();
     bench.tier = BrowserTransport::new(BrowserOptions {
-        extra_args: vec!["--host-resolver-rules=MAP *.test 127.0.0.1".to_owned()],
+        connector: Arc::new(Connector::new(overrides, TrustConfig::default()).unwrap()),
         scratch_parent: bench.scratch.path().to_owned(),
         ..BrowserOptions::default()
     });
