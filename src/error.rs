@@ -28,6 +28,7 @@ struct Inner {
     source: Option<BoxError>,
     is_proxy_auth_error: bool,
     was_sent: bool,
+    is_unreadable: bool,
 }
 
 /// `Result` with this crate's [`Error`].
@@ -44,6 +45,7 @@ impl Error {
             source: None,
             is_proxy_auth_error: false,
             was_sent: false,
+            is_unreadable: false,
         }))
     }
 
@@ -93,6 +95,17 @@ impl Error {
     /// Whether a server may have acted on the request although the kind says that no connection was opened.
     pub(crate) fn was_sent(&self) -> bool {
         self.0.was_sent
+    }
+
+    /// Marks an error of a response that arrived and that the HTTP tiers cannot read. A browser may show it.
+    pub(crate) fn mark_unreadable(mut self) -> Self {
+        self.0.is_unreadable = true;
+        self
+    }
+
+    /// Whether a response arrived that the HTTP tiers cannot read and a browser may show.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.0.is_unreadable
     }
 
     /// The kind.

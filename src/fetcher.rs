@@ -1,7 +1,6 @@
 //! The public entry point: `Fetcher`, its builder, `RequestBuilder` and `Response`.
 
 mod builder;
-mod charset;
 mod client_spec;
 mod default_profile;
 mod identity_pool;

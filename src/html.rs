@@ -89,14 +89,19 @@ impl Parser {
             let end = (0..=rest.len().min(MAX_PART)).rev().find(|at| rest.is_char_boundary(*at));
             let (part, after) = rest.split_at(end.unwrap_or(rest.len()));
             self.input.push_back(StrTendril::from(part));
-            // Scripts are not run: the tokenizer continues after each.
-            while let TokenizerResult::Script(_) = self.tokenizer.feed(&self.input) {}
+            self.tokenize();
             if !self.is_within_limits() || work.is_over() {
                 return false;
             }
             rest = after;
         }
         true
+    }
+
+    /// Reads all input. The tokenizer stops at each script, which is not run, and at each `meta` that names an encoding,
+    /// which is known already.
+    fn tokenize(&self) {
+        while !matches!(self.tokenizer.feed(&self.input), TokenizerResult::Done) {}
     }
 
     /// Whether the tree is within the limits of nodes, depth and names.
@@ -114,7 +119,7 @@ impl Parser {
     }
 
     fn finish(self) -> Html {
-        while let TokenizerResult::Script(_) = self.tokenizer.feed(&self.input) {}
+        self.tokenize();
         self.tokenizer.end();
         self.tokenizer.sink.builder.sink.finish()
     }

@@ -14,6 +14,7 @@ pub mod lab;
 mod address_rule;
 pub mod batch;
 mod budget;
+mod charset;
 #[cfg(any(feature = "browser", feature = "lab"))]
 mod child_environment;
 mod client_hints;

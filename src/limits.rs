@@ -43,7 +43,7 @@ pub struct Limits {
     pub page_memory: Option<u64>,
     /// The maximum number of redirects. Default: 10.
     pub max_redirects: u32,
-    /// The maximum number of header fields of a response. Default: 200.
+    /// The maximum number of header fields of a response. Default: 1000.
     pub max_header_fields: usize,
     /// The maximum size of the response headers in bytes. Default: 256 KiB.
     pub max_header_bytes: usize,
@@ -71,7 +71,7 @@ impl Default for Limits {
             max_file: 1024 * 1024 * 1024,
             page_memory: None,
             max_redirects: 10,
-            max_header_fields: 200,
+            max_header_fields: 1000,
             max_header_bytes: 256 * 1024,
         }
     }

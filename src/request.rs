@@ -73,6 +73,8 @@ pub struct Request {
     pub body: Option<Bytes>,
     /// The browser context. Default: navigation.
     pub context: Context,
+    /// Whether a refresh that an HTML page declares is followed.
+    pub(crate) follows_refresh: bool,
     /// Which addresses the request, its redirects and its retries may be sent to.
     pub(crate) address_rule: Arc<AddressRule>,
 }
@@ -95,6 +97,7 @@ impl Request {
             removed: Vec::new(),
             body: None,
             context: Context::Navigation,
+            follows_refresh: false,
             address_rule: Arc::default(),
         }
     }

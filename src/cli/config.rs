@@ -135,6 +135,10 @@ fn apply_limits(mut targets: Targets, args: &CommonArgs) -> Result<Targets, Fail
         targets =
             targets.with_flag("--page-memory", |settings| settings.browser.page_memory = Some(limit))?;
     }
+    if network.no_meta_refresh {
+        targets =
+            targets.with_flag("--no-meta-refresh", |settings| settings.request.meta_refresh = Some(false))?;
+    }
     if let Some(retries) = network.retry {
         targets = targets.with_flag("--retry", |settings| settings.retry.times = Some(retries))?;
     }

@@ -1,12 +1,10 @@
 //! Requirements on a target's pages. A 200 that does not meet them is a stub.
 
-use encoding_rs::Encoding;
-use http::header;
-
 use super::content_kind::ContentKind;
 use super::selector::Selector;
 use super::text::{contains, contains_ignore_case};
 use super::{PREFIX, ResponseView, html};
+use crate::charset;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::verdict::{Evidence, Verdict, VerdictKind};
@@ -128,7 +126,8 @@ fn check_text(text: &str, view: &ResponseView<'_>) -> Option<Evidence> {
         return None;
     }
     let has = |needle: &[u8]| !needle.is_empty() && contains(view.body, needle);
-    let is_found = has(text.as_bytes()) || charset(view).is_some_and(|c| has(&c.encode(text).0));
+    let is_found =
+        has(text.as_bytes()) || has(&charset::encoding(view.headers, view.url, view.body).encode(text).0);
     (!is_found).then(|| missing_evidence("expect/text", "body", &format!("no `{text}`")))
 }
 
@@ -142,22 +141,9 @@ fn missing_evidence(rule: &str, place: &str, text: &str) -> Evidence {
     Evidence { rule: rule.to_owned(), place: place.to_owned(), text: text.chars().take(120).collect() }
 }
 
-/// Returns the charset from the header, or from the first kilobyte of the page.
-fn charset(view: &ResponseView<'_>) -> Option<&'static Encoding> {
-    let header = view.headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-    let head = &view.body[..view.body.len().min(1024)];
-    [header, head].into_iter().find_map(|text| {
-        let at = text.windows(8).position(|window| window.eq_ignore_ascii_case(b"charset="))? + 8;
-        let label = text[at..].trim_ascii_start();
-        let label = label.strip_prefix(b"\"").or_else(|| label.strip_prefix(b"'")).unwrap_or(label);
-        let end = label.iter().position(|b| !(b.is_ascii_alphanumeric() || b"-_:".contains(b)));
-        Encoding::for_label(&label[..end.unwrap_or(label.len())])
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderValue};
+    use http::{HeaderMap, HeaderValue, header};
     use url::Url;
 
     use super::*;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use encoding_rs::Encoding;
 use scraper::{ElementRef, Html};
 use url::Url;
 
@@ -13,19 +14,30 @@ use crate::html::{self, ParseLimits, WorkLimit};
 pub(crate) struct Document {
     pub(super) html: Html,
     base: Url,
+    /// The encoding of the queries of the page's URLs.
+    encoding: &'static Encoding,
     canonical: Option<Url>,
     is_truncated: bool,
     work: WorkLimit,
 }
 
 impl Document {
-    /// Parses the page at `url`. Every input results in a tree. The work on the page ends at `deadline`.
-    pub(crate) fn parse(text: &str, url: &Url, deadline: Option<Instant>) -> Self {
-        let work = WorkLimit::start(MAX_TIME, deadline);
+    /// Parses the page at `url`, which was decoded from `encoding`. Every input results in a tree. The work on the page
+    /// ends at `deadline`.
+    pub(crate) fn parse(
+        text: &str,
+        url: &Url,
+        encoding: &'static Encoding,
+        deadline: Option<Instant>,
+    ) -> Self {
+        Self::parse_within(text, url, encoding, WorkLimit::start(MAX_TIME, deadline))
+    }
+
+    fn parse_within(text: &str, url: &Url, encoding: &'static Encoding, work: WorkLimit) -> Self {
         let (html, is_truncated) = parse(text, &work);
-        let base = page_urls::base_url(&html, url);
-        let canonical = page_urls::canonical_url(&html, &base);
-        Self { html, base, canonical, is_truncated, work }
+        let base = page_urls::base_url(&html, url, encoding);
+        let canonical = page_urls::canonical_url(&html, &base, encoding);
+        Self { html, base, encoding, canonical, is_truncated, work }
     }
 
     /// Sets the canonical URL, unless the page itself has one.
@@ -34,9 +46,9 @@ impl Document {
         self
     }
 
-    /// Returns the base URL of the page's relative URLs.
-    pub(crate) const fn base(&self) -> &Url {
-        &self.base
+    /// Resolves a URL of the page. Returns `None` for an invalid or too long one.
+    pub(super) fn resolve(&self, text: &str) -> Option<Url> {
+        page_urls::resolve_url(&self.base, self.encoding, text)
     }
 
     /// Returns the canonical URL.
@@ -95,7 +107,7 @@ mod tests {
     use super::*;
 
     fn parse_page(text: &str) -> Document {
-        Document::parse(text, &"http://a.test/".parse().unwrap(), None)
+        Document::parse(text, &"http://a.test/".parse().unwrap(), encoding_rs::UTF_8, None)
     }
 
     fn nodes(document: &Document) -> usize {
@@ -131,7 +143,11 @@ mod tests {
 
     #[test]
     fn a_page_of_many_sibling_elements_is_parsed_completely() {
-        let document = parse_page(&"<li><a href=/x>one <b>two</b></a></li>".repeat(8_000));
+        let page = "<li><a href=/x>one <b>two</b></a></li>".repeat(8_000);
+        // More time than a page has: the machine may be busy.
+        let work = WorkLimit::start(Duration::from_secs(120), None);
+        let document =
+            Document::parse_within(&page, &"http://a.test/".parse().unwrap(), encoding_rs::UTF_8, work);
         assert!(!document.is_truncated());
         assert_eq!(document.select(&CssSelector::parse("li > a[href]").unwrap()).count(), 8_000);
     }
@@ -150,7 +166,7 @@ mod tests {
     fn work_that_began_too_late_is_reported() {
         let page = "<li><a href=/x>one</a></li>".repeat(1_000);
         let url = "http://a.test/".parse().unwrap();
-        let mut document = Document::parse(&page, &url, None);
+        let mut document = Document::parse(&page, &url, encoding_rs::UTF_8, None);
         document.work = WorkLimit::start(Duration::ZERO, None);
         assert!(!document.is_truncated());
         assert_eq!(document.select(&CssSelector::parse("a").unwrap()).count(), 0);

@@ -93,10 +93,7 @@ impl Field {
             FieldPart::Html => element.html(),
             FieldPart::Attribute(name) => {
                 let value = element.attr(name)?;
-                match page_urls::is_url_attribute(name)
-                    .then(|| page_urls::resolve_url(document.base(), value))
-                    .flatten()
-                {
+                match page_urls::is_url_attribute(name).then(|| document.resolve(value)).flatten() {
                     Some(url) => url.into(),
                     None => value.to_owned(),
                 }

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::css::CssSelector;
 use super::document::Document;
-use super::page_urls::{elements, has_token, is_web, resolve_url, strip_fragment_and_credentials};
+use super::page_urls::{elements, has_token, is_web, strip_fragment_and_credentials};
 
 /// One link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,19 +30,19 @@ impl Document {
                 elements
                     .filter(|element| is_link(*element))
                     .take_while(|_| !self.is_over())
-                    .for_each(|element| collector.add(self.base(), element));
+                    .for_each(|element| collector.add(self, element));
             }
             Some(selectors) => {
                 // Nested matches visit an element at most once per level; this limits the total.
                 let mut remaining_visits = MAX_VISITED_ELEMENTS;
                 for element in selectors.iter().flat_map(|css| self.select(css)) {
                     if is_link(element) {
-                        collector.add(self.base(), element);
+                        collector.add(self, element);
                         continue;
                     }
                     for inner in element.descendent_elements().take(remaining_visits) {
                         remaining_visits -= 1;
-                        collector.add(self.base(), inner);
+                        collector.add(self, inner);
                     }
                 }
             }
@@ -86,11 +86,11 @@ struct LinkCollector {
 }
 
 impl LinkCollector {
-    fn add(&mut self, base: &Url, element: ElementRef<'_>) {
+    fn add(&mut self, document: &Document, element: ElementRef<'_>) {
         if !is_link(element) || self.anchors.len() >= MAX_LINKS {
             return;
         }
-        let Some(mut url) = element.attr("href").and_then(|href| resolve_url(base, href)).filter(is_web)
+        let Some(mut url) = element.attr("href").and_then(|href| document.resolve(href)).filter(is_web)
         else {
             return;
         };

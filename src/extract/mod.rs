@@ -19,6 +19,7 @@ mod links;
 mod page_urls;
 mod text;
 
+use encoding_rs::UTF_8;
 use serde_json::{Map, Value};
 use url::Url;
 
@@ -136,7 +137,7 @@ impl Extractor {
     /// thread.
     #[must_use]
     pub fn extract(&self, html: &str, url: &Url) -> ExtractedData {
-        self.extract_from(&Document::parse(html, url, None))
+        self.extract_from(&Document::parse(html, url, UTF_8, None))
     }
 
     /// Returns the empty result of a page that is not HTML.

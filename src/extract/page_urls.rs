@@ -1,20 +1,23 @@
 //! The URLs that a page names: how they are resolved, its base URL, its canonical URL.
 
+use encoding_rs::{Encoding, UTF_8};
 use http::HeaderMap;
 use http::header::LINK;
 use scraper::{ElementRef, Html};
 use url::Url;
 
+use crate::charset;
+
 /// Returns the base URL of the page's relative URLs.
-pub(super) fn base_url(html: &Html, url: &Url) -> Url {
+pub(super) fn base_url(html: &Html, url: &Url, encoding: &'static Encoding) -> Url {
     let href = elements(html, "base").find_map(|element| element.attr("href"));
-    href.and_then(|href| resolve_url(url, href)).filter(is_web).unwrap_or_else(|| url.clone())
+    href.and_then(|href| resolve_url(url, encoding, href)).filter(is_web).unwrap_or_else(|| url.clone())
 }
 
 /// Returns the canonical URL in the page's `link` elements.
-pub(super) fn canonical_url(html: &Html, base: &Url) -> Option<Url> {
+pub(super) fn canonical_url(html: &Html, base: &Url, encoding: &'static Encoding) -> Option<Url> {
     let mut links = elements(html, "link").filter(|link| has_token(*link, "rel", "canonical"));
-    let mut url = links.find_map(|link| resolve_url(base, link.attr("href")?)).filter(is_web)?;
+    let mut url = links.find_map(|link| resolve_url(base, encoding, link.attr("href")?)).filter(is_web)?;
     strip_fragment_and_credentials(&mut url);
     Some(url)
 }
@@ -26,7 +29,7 @@ pub(crate) fn canonical_from_headers(headers: &HeaderMap, base: &Url) -> Option<
         let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
         is_canonical(parameters).then_some(target)
     });
-    let mut url = links.filter_map(|target| resolve_url(base, target)).find(is_web)?;
+    let mut url = links.filter_map(|target| resolve_url(base, UTF_8, target)).find(is_web)?;
     strip_fragment_and_credentials(&mut url);
     Some(url)
 }
@@ -64,10 +67,11 @@ pub(super) fn is_url_attribute(attribute: &str) -> bool {
     URL_ATTRIBUTES.contains(&attribute)
 }
 
-/// Resolves a URL of a page. Returns `None` for an invalid or too long one.
-pub(super) fn resolve_url(base: &Url, text: &str) -> Option<Url> {
-    let text = text.trim();
-    let url = (text.len() <= MAX_URL).then(|| base.join(text).ok()).flatten()?;
+/// Resolves a URL of a page with this encoding, in which its query is encoded. Returns `None` for an invalid or too long
+/// one.
+pub(super) fn resolve_url(base: &Url, encoding: &'static Encoding, text: &str) -> Option<Url> {
+    let text = text.trim_matches(|c| c <= ' ');
+    let url = (text.len() <= MAX_URL).then(|| charset::resolve_url(base, encoding, text)).flatten()?;
     (url.as_str().len() <= MAX_URL).then_some(url)
 }
 

@@ -141,7 +141,7 @@ fn links_are_limited_in_number_and_length() {
 #[test]
 fn a_selector_selects_links_and_elements_that_contain_links() {
     let page = "<nav><a href=/1>1</a><p><a href=/2 rel='nofollow x'>2</a></p></nav><a class=next href=/3>3</a><a href=/4>4</a>";
-    let document = Document::parse(page, &page_url(), None);
+    let document = Document::parse(page, &page_url(), UTF_8, None);
     let links = |css: &[&str]| -> Vec<String> {
         let css: Vec<CssSelector> = css.iter().map(|css| CssSelector::parse(css).unwrap()).collect();
         let anchors = document.anchors(Some(&css), 1 << 20);
@@ -170,7 +170,7 @@ fn robots_directives_are_parsed() {
         assert_eq!(has_nofollow(content), expected, "{content}");
     }
     let page = |name: &str| {
-        Document::parse(&format!("<meta name={name} content='noindex,nofollow'>"), &page_url(), None)
+        Document::parse(&format!("<meta name={name} content='noindex,nofollow'>"), &page_url(), UTF_8, None)
     };
     assert!(page("Robots").is_nofollow() && page("rungs").is_nofollow() && !page("googlebot").is_nofollow());
 }

@@ -140,6 +140,13 @@ impl FetcherBuilder {
         self
     }
 
+    /// Whether the HTTP tiers follow a refresh of 0 to 5 s that an HTML page declares, in a `meta` element or the
+    /// `Refresh` header, like a redirect. Default: true.
+    pub const fn meta_refresh(mut self, follow: bool) -> Self {
+        self.config.meta_refresh = Some(follow);
+        self
+    }
+
     /// Whether to obey robots.txt. Default: ignore it.
     pub const fn robots(mut self, robots: RobotsPolicy) -> Self {
         self.config.robots = Some(robots);

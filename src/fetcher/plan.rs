@@ -45,6 +45,7 @@ pub(super) struct FetcherConfig {
     pub(super) proxy_pool: Option<ProxyPool>,
     pub(super) robots: Option<RobotsPolicy>,
     pub(super) rate_limit: Option<RateLimit>,
+    pub(super) meta_refresh: Option<bool>,
 }
 
 /// The resolved settings for the URLs of one target.
@@ -64,6 +65,7 @@ pub(super) struct TargetPlan {
     /// `None` if neither code nor a target sets it.
     pub(super) robots: Option<RobotsPolicy>,
     pub(super) rate_limit: RateLimit,
+    pub(super) meta_refresh: bool,
 }
 
 impl TargetPlan {
@@ -86,6 +88,7 @@ impl TargetPlan {
             policy: escalation_policy(settings, config),
             robots: config.robots.or(settings.robots.filter(|_| resolved.is_set("robots"))),
             rate_limit: config.rate_limit.unwrap_or_else(|| RateLimit::from(&settings.pace)),
+            meta_refresh: config.meta_refresh.or(settings.request.meta_refresh).unwrap_or(true),
             limits: config.limits.unwrap_or_else(|| limits(settings)),
             expectation: expectation(settings).map_err(with_target)?,
             rules: target_rules(&resolved, rules).map_err(with_target)?,

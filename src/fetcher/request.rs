@@ -48,6 +48,7 @@ pub struct RequestBuilder {
     is_foreign: bool,
     observer: Option<Arc<dyn FetchObserver>>,
     captures_request: bool,
+    meta_refresh: Option<bool>,
 }
 
 impl RequestBuilder {
@@ -76,6 +77,7 @@ impl RequestBuilder {
             is_foreign: false,
             observer: None,
             captures_request: false,
+            meta_refresh: None,
         }
     }
 
@@ -222,6 +224,12 @@ impl RequestBuilder {
         self
     }
 
+    /// Whether the HTTP tiers follow a refresh that an HTML page declares. Default: the fetcher's.
+    pub const fn meta_refresh(mut self, follow: bool) -> Self {
+        self.meta_refresh = Some(follow);
+        self
+    }
+
     /// Whether to obey robots.txt. Default: the fetcher's.
     pub const fn robots(mut self, robots: RobotsPolicy) -> Self {
         self.robots = Some(robots);
@@ -296,6 +304,7 @@ impl RequestBuilder {
         let mut source = self.fetcher.proxy_identity_source(&spec, &request.url, &base);
         let mut render = self.render;
         target_plan.apply_defaults(&mut request, self.has_context, &mut render, self.is_foreign)?;
+        request.follows_refresh = self.meta_refresh.unwrap_or(target_plan.meta_refresh);
         let mut policy = self.tier.map_or(target_plan.policy, |tier| target_plan.policy.only_tier(tier));
         if let Some(wanted) = render.browser_only_output() {
             if policy.max < Tier::Browser {

@@ -8,14 +8,14 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use url::Url;
 
-use crate::error::Result;
+use crate::charset;
+use crate::error::{Error, Result};
+use crate::error_kind::ErrorKind;
 use crate::extract::{self, Document, ExtractedData, Extractor};
 use crate::response::{BrowserUse, HttpVersion, RawResponse, Redirect, SentRequest};
 use crate::router::StoredBody;
 use crate::tier::Tier;
 use crate::trace::{Timings, Trace};
-
-use super::charset;
 
 /// A genuine response of the site, with any status.
 pub struct Response {
@@ -144,13 +144,16 @@ impl Response {
         self.stored_body().file.as_deref()
     }
 
-    /// Returns the body as text. The encoding is that of the byte order mark, else of Content-Type, else of the
-    /// page's meta element, else UTF-8.
+    /// Returns the body as text, decoded as by Chromium. The encoding is that of the byte order mark, else of
+    /// Content-Type, else of the page's meta element or XML declaration. Without any of them, JSON, XML and valid UTF-8
+    /// are UTF-8, and the encoding of other text is guessed. A malformed sequence becomes U+FFFD.
     ///
     /// # Errors
-    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) if the body is not valid in that encoding.
+    /// [`ErrorKind::Decode`] if the body is not text: binary data, or malformed in a media type that is not one of text.
     pub fn text(&self) -> Result<String> {
-        charset::decode(self.headers(), self.bytes())
+        charset::decode(self.headers(), self.url(), self.bytes()).ok_or_else(|| {
+            Error::new(ErrorKind::Decode, "the body is not text").with_hint("read the body as bytes")
+        })
     }
 
     /// Extracts the fields of `wanted` and of its target. A response that is not HTML has no fields. Takes about 1
@@ -173,7 +176,9 @@ impl Response {
             return None;
         }
         let text = self.text().unwrap_or_else(|_| String::from_utf8_lossy(self.bytes()).into_owned());
-        Some(Document::parse(&text, self.url(), self.deadline).with_canonical(self.canonical()))
+        let encoding = charset::encoding(self.headers(), self.url(), self.bytes());
+        let document = Document::parse(&text, self.url(), encoding, self.deadline);
+        Some(document.with_canonical(self.canonical()))
     }
 
     /// Returns the canonical URL of the `Link` header.

@@ -55,6 +55,20 @@ fn a_tag_keeps_its_first_attributes_and_the_page_goes_on() {
 }
 
 #[test]
+fn a_page_goes_on_after_each_meta_that_names_an_encoding() {
+    const HTTP_EQUIV: &str = "<meta http-equiv=content-type content='text/html; charset=utf-8'>";
+    for meta in ["<meta charset=utf-8>", "<meta charset=none-such>", HTTP_EQUIV] {
+        for count in 0..5 {
+            let page = format!("{}<p id=p>text</p>", meta.repeat(count));
+            let (html, is_cut) = parse_page(&page);
+            assert!(!is_cut);
+            assert_eq!(html.root_element().text().collect::<String>(), "text", "{count} times {meta}");
+            assert_eq!(attributes(&html, "p"), [1], "{count} times {meta}");
+        }
+    }
+}
+
+#[test]
 fn misnested_tags_keep_the_tree_consistent() {
     // The page that a fuzzer found: a walk over `b` left it.
     let (html, _) = parse_page("<b hidden><code><h1>k<p><p></code>");

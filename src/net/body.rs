@@ -5,18 +5,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use async_compression::tokio::bufread::{
-    BrotliDecoder, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder,
-};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderMap, header};
 use http_body::Body as _;
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::io::{ReaderStream, StreamReader};
 use wreq_proto::body::Incoming;
 
+use super::codings::{BoxReader, BrotliDecoder, Decoder, DecodingReader, DeflateDecoder, ZstdDecoder};
 use super::exchange;
 use super::pool::CheckedOut;
 use crate::error::{Error, Result};
@@ -52,6 +50,32 @@ pub(crate) fn read_raw(
             Err(error) => Some((Err(error), None)),
         }
     }))
+}
+
+/// Reads the first `max` bytes of a body, or those that arrive without a wait longer than `wait`. Returns them, whether
+/// they are all, and the whole body.
+pub(super) async fn peek(mut stream: BodyStream, max: usize, wait: Duration) -> (Bytes, bool, BodyStream) {
+    let mut items = Vec::new();
+    let mut start = Vec::new();
+    let mut is_complete = false;
+    while start.len() < max {
+        match timeout(wait, stream.next()).await {
+            Ok(Some(Ok(chunk))) => {
+                start.extend_from_slice(&chunk[..chunk.len().min(max - start.len())]);
+                items.push(Ok(chunk));
+            }
+            Ok(Some(Err(error))) => {
+                items.push(Err(error));
+                break;
+            }
+            Ok(None) => {
+                is_complete = true;
+                break;
+            }
+            Err(_) => break,
+        }
+    }
+    (start.into(), is_complete, stream::iter(items).chain(stream).boxed())
 }
 
 async fn next_chunk(incoming: &mut Incoming, limits: BodyLimits) -> Result<Option<Bytes>> {
@@ -101,7 +125,6 @@ pub(crate) async fn decode(body: BodyStream, headers: &HeaderMap, limits: BodyLi
     Ok(limit_size(body, limits.max_body))
 }
 
-type BoxReader = Pin<Box<dyn AsyncBufRead + Send>>;
 type IoStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,25 +161,18 @@ fn content_codings(headers: &HeaderMap) -> Result<Vec<ContentCoding>> {
 
 async fn wrap_decoder(coding: ContentCoding, mut input: BoxReader) -> Result<BoxReader> {
     Ok(match coding {
-        ContentCoding::Gzip => {
-            let mut decoder = GzipDecoder::new(input);
-            decoder.multiple_members(true);
-            buffered(decoder)
-        }
-        ContentCoding::Brotli => buffered(BrotliDecoder::new(input)),
-        ContentCoding::Zstd => buffered(ZstdDecoder::new(input)),
+        ContentCoding::Gzip => decoding(input, DeflateDecoder::gzip()),
+        ContentCoding::Brotli => decoding(input, BrotliDecoder::new()),
+        ContentCoding::Zstd => decoding(input, ZstdDecoder::new().map_err(decode_error)?),
         ContentCoding::Deflate => {
-            // `deflate` means zlib, but some servers send a raw deflate stream.
-            let head = input.fill_buf().await.map_err(decode_error)?;
-            let zlib = head.first().is_some_and(|byte| byte & 0x0f == 8)
-                && head.get(1).is_none_or(|second| (u16::from(head[0]) << 8 | u16::from(*second)) % 31 == 0);
-            if zlib { buffered(ZlibDecoder::new(input)) } else { buffered(DeflateDecoder::new(input)) }
+            let decoder = DeflateDecoder::deflate(input.fill_buf().await.map_err(decode_error)?);
+            decoding(input, decoder)
         }
     })
 }
 
-fn buffered(reader: impl AsyncRead + Send + 'static) -> BoxReader {
-    Box::pin(BufReader::with_capacity(CHUNK_SIZE, reader))
+fn decoding(input: BoxReader, decoder: impl Decoder + 'static) -> BoxReader {
+    Box::pin(BufReader::with_capacity(CHUNK_SIZE, DecodingReader::new(input, decoder)))
 }
 
 /// Returns the error of the raw body, or a decoder error.
@@ -166,7 +182,9 @@ fn decode_error(cause: io::Error) -> Error {
         Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => {
             Error::new(ErrorKind::Decode, "the compressed body is truncated").with_source(cause)
         }
-        Err(cause) => Error::new(ErrorKind::Decode, "the compressed body is malformed").with_source(cause),
+        Err(cause) => Error::new(ErrorKind::Decode, "the compressed body is malformed")
+            .with_source(cause)
+            .mark_unreadable(),
     }
 }
 
@@ -272,6 +290,76 @@ mod tests {
             ErrorKind::Decode
         );
         assert_eq!(read("gzip, gzip, gzip, gzip", whole, 1000).await.unwrap_err().kind(), ErrorKind::Decode);
+    }
+
+    macro_rules! flush {
+        ($encoder:ident, $text:expr) => {{
+            let mut encoder = $encoder::new(Vec::new());
+            encoder.write_all($text).await.unwrap();
+            encoder.flush().await.unwrap();
+            encoder.into_inner()
+        }};
+    }
+
+    #[tokio::test]
+    async fn a_body_that_was_cut_is_an_error_unless_only_its_check_sum_is_missing() {
+        let codings = [
+            ("gzip", encode!(GzipEncoder, TEXT), 8),
+            ("deflate", encode!(ZlibEncoder, TEXT), 4),
+            ("deflate", encode!(DeflateEncoder, TEXT), 0),
+            ("br", encode!(BrotliEncoder, TEXT), 0),
+            ("zstd", encode!(ZstdEncoder, TEXT), 0),
+        ];
+        for (coding, wire, trailer) in codings {
+            for length in 1..wire.len() {
+                let outcome = read(coding, wire[..length].to_vec(), 1000).await;
+                if length < wire.len() - trailer {
+                    assert_eq!(
+                        outcome.map_err(|error| error.kind()),
+                        Err(ErrorKind::Decode),
+                        "{coding} {length}"
+                    );
+                } else {
+                    assert_eq!(outcome.unwrap(), TEXT, "{coding} {length}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_was_flushed_and_not_ended_is_whole() {
+        assert_eq!(read("gzip", flush!(GzipEncoder, TEXT), 1000).await.unwrap(), TEXT);
+        assert_eq!(read("deflate", flush!(ZlibEncoder, TEXT), 1000).await.unwrap(), TEXT);
+        assert_eq!(read("deflate", flush!(DeflateEncoder, TEXT), 1000).await.unwrap(), TEXT);
+        assert_eq!(read("br", flush!(BrotliEncoder, TEXT), 1000).await.unwrap(), TEXT);
+        assert_eq!(read("zstd", flush!(ZstdEncoder, TEXT), 1000).await.unwrap(), TEXT);
+    }
+
+    #[tokio::test]
+    async fn all_members_and_frames_are_read_and_other_bytes_behind_them_are_not() {
+        let (gzip, zstd) = (encode!(GzipEncoder, TEXT), encode!(ZstdEncoder, TEXT));
+        let twice = TEXT.repeat(2);
+        assert_eq!(read("gzip", gzip.repeat(2), 1000).await.unwrap(), twice);
+        assert_eq!(read("zstd", zstd.repeat(2), 1000).await.unwrap(), twice);
+        let skippable = b"\x50\x2a\x4d\x18\x05\0\0\0hello";
+        assert_eq!(read("zstd", [skippable, &zstd[..]].concat(), 1000).await.unwrap(), TEXT);
+        assert_eq!(read("zstd", [&zstd[..], skippable, &zstd].concat(), 1000).await.unwrap(), twice);
+        let long = vec![b'x'; 1 << 20];
+        for behind in [&b"\n"[..], b"<!-- cached -->", &[0; 100], &gzip[..10], &long] {
+            assert_eq!(read("gzip", [&gzip, behind].concat(), 1000).await.unwrap(), TEXT);
+        }
+        let cut = [&gzip[..], &gzip[..gzip.len() - 12]].concat();
+        assert_eq!(read("gzip", cut, 1000).await.unwrap_err().kind(), ErrorKind::Decode);
+        let cut = [&zstd[..], &zstd[..6]].concat();
+        assert_eq!(read("zstd", cut, 1000).await.unwrap_err().kind(), ErrorKind::Decode);
+    }
+
+    #[tokio::test]
+    async fn a_distance_beyond_the_start_of_the_data_is_malformed() {
+        // A block of fixed codes: a match of three bytes at a distance of one, before any byte.
+        let raw = vec![0x03, 0x02, 0x00, 0x00];
+        let error = read("deflate", raw, 1000).await.unwrap_err();
+        assert!(error.kind() == ErrorKind::Decode && error.is_unreadable(), "{error:?}");
     }
 
     #[tokio::test]

@@ -3,12 +3,16 @@
 use std::error::Error as StdError;
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request as HttpRequest, Response as HttpResponse, Uri, Version};
+use http::{
+    HeaderMap, HeaderValue, Method, Request as HttpRequest, Response as HttpResponse, StatusCode, Uri,
+    Version,
+};
 use http2::frame::{PseudoId, PseudoOrder, SettingId, SettingsOrder};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
@@ -21,8 +25,11 @@ use wreq_proto::http2::Http2Options;
 use wreq_proto::rt::Executor;
 
 use super::headers::WireHeaders;
-use super::http2::{FrameRewriter, HeadersTicket, PendingHeaders, TICKET_HEADER, UnreadResponse};
-use super::io::read_limit::{LimitedReader, ReadLimit};
+use super::http1::{ResponseReader, ResponseWatch};
+use super::http2::{
+    FrameRewriter, HeadersTicket, PendingHeaders, TICKET_HEADER, UnreadResponse, restore_names,
+};
+use super::io::read_limit::ReadLimit;
 use super::tls::BoxIo;
 use crate::address_rule::AddressSpace;
 use crate::error::{Error, Result};
@@ -39,6 +46,7 @@ type WireBody = RequestBody;
 pub(crate) struct Http1Sender {
     sender: http1::SendRequest<WireBody>,
     read_limit: ReadLimit,
+    watch: ResponseWatch,
     /// The maximum size of the response headers, including those of interim responses.
     max_head_bytes: usize,
     /// The kind of address that the connection leads to.
@@ -54,9 +62,13 @@ impl Http1Sender {
     /// Waits until the current response is complete.
     ///
     /// # Errors
-    /// When the connection is closed.
+    /// When the connection is closed or must not be reused.
     pub(crate) async fn ready(&mut self) -> Result<()> {
-        self.sender.ready().await.map_err(|cause| exchange_error(cause, ErrorKind::Connect))
+        self.sender.ready().await.map_err(|cause| exchange_error(cause, ErrorKind::Connect))?;
+        if self.watch.is_odd() {
+            return Err(Error::new(ErrorKind::Connect, "the connection is not reused"));
+        }
+        Ok(())
     }
 }
 
@@ -65,6 +77,8 @@ impl Http1Sender {
 pub(crate) struct Http2Sender {
     sender: h2::SendRequest<WireBody>,
     pending_headers: PendingHeaders,
+    /// Whether the server requires HTTP/1.1 (GOAWAY).
+    requires_http1: Arc<AtomicBool>,
     profile: Arc<Profile>,
     /// The kind of address that the connection leads to.
     pub(crate) space: AddressSpace,
@@ -81,6 +95,8 @@ impl Http2Sender {
 pub(crate) enum SendError {
     /// The server has not processed the request: it may be sent again on a new connection.
     Unsent(Error),
+    /// The server requires HTTP/1.1: the request may be sent again over it.
+    RequiresHttp1(Error),
     /// The response is incomplete or missing.
     Broken(Error),
 }
@@ -92,14 +108,14 @@ pub(crate) async fn handshake_http1(
     permit: OwnedSemaphorePermit,
 ) -> Result<Http1Sender> {
     let max_head = limits.max_header_bytes.max(8192);
-    let read_limit = ReadLimit::new();
+    let (read_limit, watch) = (ReadLimit::new(), ResponseWatch::default());
     let options = Http1Options::builder()
         .max_headers(limits.max_header_fields.min(MAX_FIELDS))
         .max_buf_size(max_head)
         .build();
     let (sender, connection) = http1::Builder::default()
         .options(options)
-        .handshake(LimitedReader::new(io, read_limit.clone()))
+        .handshake(ResponseReader::new(io, read_limit.clone(), max_head, watch.clone()))
         .await
         .map_err(|cause| exchange_error(cause, ErrorKind::Connect))?;
     tokio::spawn(async move {
@@ -108,7 +124,7 @@ pub(crate) async fn handshake_http1(
         }
         drop(permit);
     });
-    Ok(Http1Sender { sender, read_limit, max_head_bytes: max_head.saturating_mul(MAX_HEADS), space })
+    Ok(Http1Sender { sender, read_limit, watch, max_head_bytes: max_head.saturating_mul(MAX_HEADS), space })
 }
 
 /// Starts HTTP/2 on `io` with the profile's preface. The permit is held for as long as the connection is
@@ -120,7 +136,9 @@ pub(crate) async fn handshake_http2(
 ) -> Result<Http2Sender> {
     let pending_headers = PendingHeaders::default();
     let hpack = profile.http2.hpack.clone();
-    let io = FrameRewriter::new(io, pending_headers.clone(), hpack, profile.browser.is_some());
+    let requires_http1 = Arc::new(AtomicBool::new(false));
+    let is_browser = profile.browser.is_some();
+    let io = FrameRewriter::new(io, pending_headers.clone(), hpack, is_browser, Arc::clone(&requires_http1));
     let (sender, connection) = h2::Builder::new(TokioExecutor)
         .options(http2_options(&profile.http2))
         .handshake(io)
@@ -132,7 +150,7 @@ pub(crate) async fn handshake_http2(
         }
         drop(permit);
     });
-    Ok(Http2Sender { sender, pending_headers, profile: Arc::clone(profile), space })
+    Ok(Http2Sender { sender, pending_headers, requires_http1, profile: Arc::clone(profile), space })
 }
 
 fn http2_options(profile: &Http2) -> Http2Options {
@@ -273,11 +291,14 @@ pub(crate) async fn send_http1(
 ) -> Result<HttpResponse<Incoming>, SendError> {
     let wire = assemble_http1(request, fields, absolute, progress).map_err(SendError::Broken)?;
     sender.read_limit.set(sender.max_head_bytes);
-    let response = sender.sender.try_send_request(wire).await.map_err(|mut failed| {
+    sender.watch.expect_response(request.method == Method::HEAD);
+    let mut response = sender.sender.try_send_request(wire).await.map_err(|mut failed| {
         let unsent = failed.take_message().is_some();
         classify_send_error(failed.into_error(), unsent)
     })?;
     sender.read_limit.clear();
+    sender.watch.restore_framing(response.headers_mut());
+    refuse_switch(&response)?;
     Ok(response)
 }
 
@@ -291,16 +312,34 @@ pub(crate) async fn send_http2(
     let (wire, ticket) = assemble_http2(request, fields, shared, progress).map_err(SendError::Broken)?;
     let mut response = shared.sender.try_send_request(wire).await.map_err(|mut failed| {
         let unsent = failed.take_message().is_some();
-        classify_send_error(failed.into_error(), unsent)
+        let cause = failed.into_error();
+        let is_required = shared.requires_http1.load(Ordering::Relaxed)
+            || find_source::<http2::Error>(&cause)
+                .is_some_and(|h2| h2.is_remote() && h2.reason() == Some(http2::Reason::HTTP_1_1_REQUIRED));
+        if is_required {
+            return SendError::RequiresHttp1(exchange_error(cause, ErrorKind::Protocol));
+        }
+        classify_send_error(cause, unsent)
     })?;
+    restore_names(response.headers_mut());
     response.extensions_mut().insert(ticket.response());
+    refuse_switch(&response)?;
     Ok(response)
+}
+
+/// Refuses a switch to another protocol (101), which no request asks for.
+fn refuse_switch(response: &HttpResponse<Incoming>) -> Result<(), SendError> {
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(());
+    }
+    let message = "the server switched to another protocol, which the request did not ask for";
+    Err(SendError::Broken(Error::new(ErrorKind::Protocol, message)))
 }
 
 fn classify_send_error(cause: wreq_proto::Error, unsent: bool) -> SendError {
     let refused = find_source::<http2::Error>(&cause).is_some_and(|h2| {
-        h2.reason() == Some(http2::Reason::REFUSED_STREAM)
-            || (h2.is_go_away() && h2.is_remote() && h2.reason() == Some(http2::Reason::NO_ERROR))
+        // The stack fails a stream with the GOAWAY of the server only if that says that it was not processed.
+        h2.reason() == Some(http2::Reason::REFUSED_STREAM) || (h2.is_go_away() && h2.is_remote())
     });
     if unsent || refused {
         SendError::Unsent(exchange_error(cause, ErrorKind::Connect))
@@ -313,6 +352,7 @@ fn classify_send_error(cause: wreq_proto::Error, unsent: bool) -> SendError {
 /// Converts an error that occurred before the response headers were complete. `lost` is the kind of a lost
 /// connection.
 fn exchange_error(cause: wreq_proto::Error, lost: ErrorKind) -> Error {
+    let is_unreadable = is_unreadable(&cause);
     let (kind, message) = if cause.is_parse() {
         (ErrorKind::Protocol, "the response is not valid HTTP")
     } else if cause.is_incomplete_message() {
@@ -333,7 +373,21 @@ fn exchange_error(cause: wreq_proto::Error, lost: ErrorKind) -> Error {
     } else {
         (ErrorKind::Protocol, "the exchange failed")
     };
-    Error::new(kind, message).with_source(cause)
+    mark_unreadable(Error::new(kind, message).with_source(cause), is_unreadable)
+}
+
+/// Whether an exchange failed because of the bytes that the server sent, which a browser may accept.
+fn is_unreadable(cause: &wreq_proto::Error) -> bool {
+    let is_invalid =
+        |cause: &io::Error| matches!(cause.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput);
+    let h2 = find_source::<http2::Error>(cause);
+    cause.is_parse()
+        || find_source::<io::Error>(cause).is_some_and(is_invalid)
+        || h2.is_some_and(|h2| h2.get_io().map_or(!h2.is_remote() && h2.reason().is_some(), is_invalid))
+}
+
+fn mark_unreadable(error: Error, is_unreadable: bool) -> Error {
+    if is_unreadable { error.mark_unreadable() } else { error }
 }
 
 /// Converts an error that occurred while reading a body.
@@ -344,7 +398,8 @@ pub(crate) fn body_error(cause: wreq_proto::Error) -> Error {
         Some(_) => "the connection broke in the middle of the body",
         None => "the body ended unexpectedly",
     };
-    Error::new(ErrorKind::Protocol, message).with_source(cause)
+    let is_unreadable = is_unreadable(&cause);
+    mark_unreadable(Error::new(ErrorKind::Protocol, message).with_source(cause), is_unreadable)
 }
 
 /// Returns the first source of type `E` in an error's chain.

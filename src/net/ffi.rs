@@ -54,6 +54,15 @@ pub(super) fn add_application_settings(ssl: &mut SslRef, alps: &Alps) -> Result<
     Ok(())
 }
 
+/// Lets a server renegotiate a TLS 1.2 connection, as Chrome does for HTTP/1.1. BoringSSL requires the server's
+/// certificate to stay the same.
+pub(super) fn allow_renegotiation(ssl: &SslRef) {
+    // SAFETY: the connection is alive; the call sets a flag.
+    unsafe {
+        sys::SSL_set_renegotiate_mode(ssl.as_ptr(), sys::ssl_renegotiate_mode_t::ssl_renegotiate_freely);
+    };
+}
+
 /// Offers a session for resumption.
 pub(super) fn set_session(ssl: &mut SslRef, session: &SslSessionRef) -> Result<(), ErrorStack> {
     // SAFETY: the session comes from a connection of the same profile, hence of the same context.

@@ -2,6 +2,7 @@
 
 mod body;
 mod certificates;
+mod codings;
 mod connect;
 mod dns;
 mod exchange;
@@ -9,23 +10,27 @@ pub(crate) mod fetch_metadata;
 mod ffi;
 mod header_order;
 pub(crate) mod headers;
+mod http1;
 mod http2;
 mod io;
 mod pool;
 mod redirect;
+mod refresh;
 mod request_capture;
 mod roots;
 mod tls;
+mod wire_url;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
 use http::{HeaderMap, Method, Response as HttpResponse, StatusCode, Version, header};
-use tokio::time::{Instant, timeout, timeout_at};
-use url::Url;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use url::{Position, Url};
 use wreq_proto::body::Incoming;
 
 use crate::address_rule::AddressSpace;
@@ -55,6 +60,7 @@ pub(crate) use {
 use exchange::SendError;
 use fetch_metadata::RedirectChain;
 use pool::{CheckedOut, ConnectionKey, Pool, PoolAdmission, PoolConfig, PooledConn};
+use refresh::Refresh;
 
 /// One request, the identity that sends it, and its limits.
 #[derive(Clone, Copy)]
@@ -90,6 +96,18 @@ pub(crate) trait RequestHooks: Send + Sync {
     /// Why `url` may not be requested.
     fn before_request<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<()>>;
 
+    /// Whether a response is a page of the site, and not a block, so that its refresh may be followed. `body` is its
+    /// start; `is_complete`, whether it is all.
+    fn is_genuine<'a>(
+        &'a self,
+        head: &'a ResponseHead<'a>,
+        body: &'a Bytes,
+        is_complete: bool,
+    ) -> BoxFuture<'a, bool> {
+        let _ = (head, body, is_complete);
+        std::future::ready(true).boxed()
+    }
+
     /// Whether [`on_request_sent`](Self::on_request_sent) is used. Otherwise no request is captured.
     fn wants_request_capture(&self) -> bool {
         false
@@ -104,6 +122,13 @@ pub(crate) trait RequestHooks: Send + Sync {
     fn on_phase(&self, phase: fn(Tier) -> FetchPhase) {
         let _ = phase;
     }
+}
+
+/// The head of a response.
+pub(crate) struct ResponseHead<'a> {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) url: &'a Url,
 }
 
 /// A request of the redirect chain: method, URL and cookies.
@@ -151,7 +176,7 @@ impl HttpClient {
             deadline: (!call.streaming).then_some(deadline),
             max_body: if call.streaming { call.limits.max_file } else { call.limits.max_body },
         };
-        let mut request = Cow::Borrowed(call.request);
+        let mut request = wire_url::escape_path(Cow::Borrowed(call.request), is_browser(&call));
         let mut chain = RedirectChain::new(&request);
         let mut redirects: Vec<Redirect> = Vec::new();
         let mut visited: Vec<VisitedRequest> = Vec::new();
@@ -179,25 +204,8 @@ impl HttpClient {
             call.identity.client_hints().record(&request.url, &head.headers);
             jar.store(&request.url, head.headers.get_all(header::SET_COOKIE));
             if let Some(next) = redirect::next_request(&request, head.status, &head.headers)? {
-                if redirects.len() >= call.limits.max_redirects as usize {
-                    let message = format!("more than {} redirects", call.limits.max_redirects);
-                    return Err(Error::new(ErrorKind::Redirect, message).with_url(&call.request.url));
-                }
-                tracing::debug!(
-                    status = head.status.as_u16(),
-                    to = crate::redact::url(&next.url),
-                    "redirected"
-                );
-                // A name is resolved, and its addresses checked, when it is connected to.
-                if self.connector.enforces(&next.address_rule)
-                    && self.connector.is_private_host(call.identity.proxy_rules(), &next.url)
-                {
-                    let error = private_address_error(next.url.host_str().unwrap_or_default());
-                    return Err(error.with_url(&next.url).mark_sent());
-                }
-                if let Some(hooks) = call.hooks {
-                    hooks.before_request(&next.url).await.map_err(|error| error.with_url(&next.url))?;
-                }
+                let next = wire_url::escape_path(Cow::Owned(next), is_browser(&call)).into_owned();
+                self.approve_redirect(&call, head.status, &next, redirects.len()).await?;
                 match exchange::take_unread(&mut head.extensions).filter(|_| is_browser(&call)) {
                     Some(unread) => unread.cancel(),
                     None => drain_body(body::read_raw(incoming, checked_out, limits)).await,
@@ -214,11 +222,24 @@ impl HttpClient {
                 if let Some(checked_out) = checked_out {
                     checked_out.release().await;
                 }
-                Body::Buffered(bytes::Bytes::new())
+                Body::Buffered(Bytes::new())
             } else {
                 let raw = body::read_raw(incoming, checked_out, limits);
                 Body::Streaming(body::decode(raw, &head.headers, limits).await?)
             };
+            let current = ClientRequest { request: &request, ..call };
+            let response = ResponseHead { status: head.status, headers: &head.headers, url: &request.url };
+            let (refresh, body) = peek_refresh(&current, &response, body).await;
+            if let Some((next, delay)) = next_refresh(&current, refresh, &cookies, &visited)? {
+                self.approve_redirect(&call, head.status, &next, redirects.len()).await?;
+                drop(body);
+                sleep(delay).await;
+                chain = RedirectChain::new(&next);
+                visited.push((request.method.clone(), request.url.clone(), cookies));
+                redirects.push(Redirect::new(request.url.clone(), head.status));
+                request = Cow::Owned(next);
+                continue;
+            }
             return Ok(RawResponse {
                 status: head.status,
                 version: http_version(head.version),
@@ -232,6 +253,32 @@ impl HttpClient {
                 timings,
                 browser: None,
             });
+        }
+    }
+
+    /// Checks that a redirect or a refresh may be followed after `count` others.
+    async fn approve_redirect(
+        &self,
+        call: &ClientRequest<'_>,
+        status: StatusCode,
+        next: &Request,
+        count: usize,
+    ) -> Result<()> {
+        if count >= call.limits.max_redirects as usize {
+            let message = format!("more than {} redirects", call.limits.max_redirects);
+            return Err(Error::new(ErrorKind::Redirect, message).with_url(&call.request.url));
+        }
+        tracing::debug!(status = status.as_u16(), to = crate::redact::url(&next.url), "redirected");
+        // A name is resolved, and its addresses checked, when it is connected to.
+        if self.connector.enforces(&next.address_rule)
+            && self.connector.is_private_host(call.identity.proxy_rules(), &next.url)
+        {
+            let error = private_address_error(next.url.host_str().unwrap_or_default());
+            return Err(error.with_url(&next.url).mark_sent());
+        }
+        match call.hooks {
+            Some(hooks) => hooks.before_request(&next.url).await.map_err(|error| error.with_url(&next.url)),
+            None => Ok(()),
         }
     }
 
@@ -262,7 +309,7 @@ impl HttpClient {
             user_agent: call.identity.profile().browser.as_ref().map(|browser| browser.user_agent.as_str()),
         };
         let proxied = proxy.filter(|proxy| !key.tls && !proxy.scheme().is_socks());
-        let mut fresh = false;
+        let (mut fresh, mut is_downgraded) = (false, false);
         loop {
             // Decided by the connection of the first request, and so perhaps since the last round.
             target.requires_public = self.connector.enforces(&call.request.address_rule);
@@ -315,6 +362,10 @@ impl HttpClient {
                     Error::new(ErrorKind::Timeout, message)
                 })?;
             match sent {
+                // The server closed an idle connection because it timed out, at the moment it was reused.
+                Ok(response) if reused && !fresh && response.0.status() == StatusCode::REQUEST_TIMEOUT => {
+                    fresh = true;
+                }
                 Ok(response) => {
                     timings.first_byte = started.elapsed();
                     if let (Some(proxy), StatusCode::PROXY_AUTHENTICATION_REQUIRED) =
@@ -324,10 +375,16 @@ impl HttpClient {
                     }
                     return Ok(response);
                 }
+                Err(SendError::RequiresHttp1(_)) if !is_downgraded => {
+                    self.pool.require_http1(&key);
+                    (fresh, is_downgraded) = (true, true);
+                }
                 Err(SendError::Unsent(_)) if !fresh => fresh = true,
                 // The server may close an idle connection at the moment it is reused.
                 Err(SendError::Broken(_)) if reused && call.request.method.is_safe() => fresh = true,
-                Err(SendError::Unsent(error) | SendError::Broken(error)) => return Err(error),
+                Err(
+                    SendError::Unsent(error) | SendError::RequiresHttp1(error) | SendError::Broken(error),
+                ) => return Err(error),
             }
             self.pool.remove_shared(&key);
         }
@@ -402,7 +459,8 @@ impl HttpClient {
             return Ok(PooledConn::Http1(exchange::handshake_http1((io, space), limits, permit).await?));
         }
         let started = Instant::now();
-        let stream = self.tls.handshake(identity, &key.host, key.port, io, limits.tls).await?;
+        let only_http1 = self.pool.requires_http1(key);
+        let stream = self.tls.handshake(identity, (&key.host, key.port), only_http1, io, limits.tls).await?;
         timings.tls += started.elapsed();
         tracing::debug!(
             host = key.host,
@@ -449,6 +507,55 @@ fn check_header_count(headers: &HeaderMap, limits: &Limits) -> Result<()> {
     Ok(())
 }
 
+/// Returns the refresh that a response declares, and the body, of which the start was read.
+async fn peek_refresh(
+    call: &ClientRequest<'_>,
+    head: &ResponseHead<'_>,
+    body: Body,
+) -> (Option<Refresh>, Body) {
+    let Body::Streaming(stream) = body else { return (None, body) };
+    if !refresh::is_possible(call.request, head.headers) {
+        return (None, Body::Streaming(stream));
+    }
+    let wait = if call.streaming { REFRESH_WAIT } else { FAR_FUTURE };
+    let (start, is_complete, body) = body::peek(stream, REFRESH_PREFIX, wait).await;
+    let body = Body::Streaming(body);
+    if !refresh::may_contain(head.headers, &start) {
+        return (None, body);
+    }
+    let (headers, url, bytes) = (head.headers.clone(), head.url.clone(), start.clone());
+    let searching = tokio::task::spawn_blocking(move || refresh::find(&headers, &url, &bytes));
+    // Joining fails only while the runtime shuts down.
+    let Some(found) = searching.await.ok().flatten() else { return (None, body) };
+    let is_genuine = match call.hooks {
+        Some(hooks) => hooks.is_genuine(head, &start, is_complete).await,
+        None => true,
+    };
+    (is_genuine.then_some(found), body)
+}
+
+/// Returns the request of a refresh. `None` if it would only repeat an earlier one: a page that loads itself again is
+/// the page.
+fn next_refresh(
+    call: &ClientRequest<'_>,
+    refresh: Option<Refresh>,
+    cookies: &[(String, String)],
+    visited: &[VisitedRequest],
+) -> Result<Option<(Request, Duration)>> {
+    let Some(refresh) = refresh else { return Ok(None) };
+    let Some(next) = refresh::next_request(call.request, &refresh.url, is_browser(call))? else {
+        return Ok(None);
+    };
+    let next = wire_url::escape_path(Cow::Owned(next), is_browser(call)).into_owned();
+    let next_cookies = call.identity.jar().pairs(&next.url);
+    let is_same = |url: &Url, sent: &[(String, String)]| {
+        url[..Position::AfterQuery] == next.url[..Position::AfterQuery] && *sent == next_cookies
+    };
+    let is_repeated =
+        is_same(&call.request.url, cookies) || visited.iter().any(|(_, url, sent)| is_same(url, sent));
+    Ok((!is_repeated).then_some((next, refresh.delay)))
+}
+
 /// Reads a small redirect body, so that the connection can be reused.
 async fn drain_body(mut body: BodyStream) {
     let mut remaining = DRAIN_BYTES;
@@ -491,3 +598,7 @@ fn http_version(version: Version) -> HttpVersion {
 const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 const DRAIN_BYTES: usize = 64 * 1024;
 const DRAIN_TIME: Duration = Duration::from_millis(500);
+/// Bytes of a page that are searched for a refresh.
+const REFRESH_PREFIX: usize = 256 * 1024;
+/// The longest wait for a part of them if the body is streamed to a file, which has no total timeout.
+const REFRESH_WAIT: Duration = Duration::from_secs(5);

@@ -1,7 +1,7 @@
 //! The connection pool, by identity and origin. HTTP/2 connections are shared, HTTP/1.1 connections checked
 //! out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
@@ -116,6 +116,8 @@ struct Inner {
 #[derive(Default)]
 struct PoolState {
     open: HashMap<ConnectionKey, PoolEntry>,
+    /// The origins, by identity, whose servers require HTTP/1.1.
+    require_http1: HashSet<ConnectionKey>,
     has_sweeper: bool,
 }
 
@@ -234,6 +236,20 @@ impl Pool {
         self.lock().open.entry(key.clone()).or_default().http1_only = true;
     }
 
+    /// Records that the server of `key` requires HTTP/1.1, for all later connections of this identity.
+    pub(crate) fn require_http1(&self, key: &ConnectionKey) {
+        let mut origins = self.lock();
+        if origins.require_http1.len() < MAX_REQUIRING_HTTP1 {
+            origins.require_http1.insert(ConnectionKey { anonymous: false, ..key.clone() });
+        }
+    }
+
+    /// Whether the server of `key` requires HTTP/1.1.
+    pub(crate) fn requires_http1(&self, key: &ConnectionKey) -> bool {
+        let required = &self.lock().require_http1;
+        !required.is_empty() && required.contains(&ConnectionKey { anonymous: false, ..key.clone() })
+    }
+
     /// Removes a shared connection that turned out to be closed.
     pub(crate) fn remove_shared(&self, key: &ConnectionKey) {
         if let Some(entry) = self.lock().open.get_mut(key) {
@@ -243,7 +259,9 @@ impl Pool {
 
     /// Removes all connections of an identity. A connection with a response in progress closes after it.
     pub(crate) fn drop_identity(&self, identity: u64) {
-        self.lock().open.retain(|key, _| key.identity != identity);
+        let mut origins = self.lock();
+        origins.open.retain(|key, _| key.identity != identity);
+        origins.require_http1.retain(|key| key.identity != identity);
     }
 
     /// Wraps a connection so that it returns to the pool after its response body.
@@ -317,6 +335,8 @@ impl Inner {
 
 /// The maximum number of open connections, if there are enough file descriptors.
 const MAX_CONNECTIONS: usize = 1024;
+/// The maximum number of origins whose need of HTTP/1.1 is remembered.
+const MAX_REQUIRING_HTTP1: usize = 10_000;
 /// How long a request waits for another's connection attempt before it makes its own.
 const CONNECT_WAIT: Duration = Duration::from_secs(1);
 

@@ -53,17 +53,18 @@ impl TlsConnector {
         Ok(Self { trust, store, connectors: Mutex::default() })
     }
 
-    /// Performs the TLS handshake with `host` over `io` as `identity`'s browser does.
+    /// Performs the TLS handshake with a host and port over `io` as `identity`'s browser does. `only_http1` offers no
+    /// other protocol.
     pub(crate) async fn handshake(
         &self,
         identity: &Identity,
-        host: &str,
-        port: u16,
+        (host, port): (&str, u16),
+        only_http1: bool,
         io: BoxIo,
         within: Duration,
     ) -> Result<SslStream<BoxIo>> {
         let origin = format!("{host}:{port}");
-        let ssl = self.configure(identity, host, &origin).map_err(|cause| {
+        let ssl = self.configure(identity, host, &origin, only_http1).map_err(|cause| {
             Error::new(ErrorKind::Tls, format!("could not set up TLS for {origin}")).with_source(cause)
         })?;
         let handshake = SslStreamBuilder::new(ssl, io).connect();
@@ -73,17 +74,29 @@ impl TlsConnector {
                 format!("timed out after {within:?} during the TLS handshake with {origin}"),
             )
         })?;
-        outcome.map_err(|failure| handshake_error(&origin, &failure))
+        let stream = outcome.map_err(|failure| handshake_error(&origin, &failure))?;
+        if stream.ssl().selected_alpn_protocol() != Some(b"h2") {
+            ffi::allow_renegotiation(stream.ssl());
+        }
+        Ok(stream)
     }
 
-    fn configure(&self, identity: &Identity, host: &str, origin: &str) -> Result<Ssl, ErrorStack> {
+    fn configure(
+        &self,
+        identity: &Identity,
+        host: &str,
+        origin: &str,
+        only_http1: bool,
+    ) -> Result<Ssl, ErrorStack> {
         let profile = identity.profile();
         let mut configuration = self.connector_for(profile)?.configure()?;
         if self.trust.insecure {
             configuration.set_verify(SslVerifyMode::NONE);
             configuration.set_verify_hostname(false);
         }
-        if let Some(alps) = &profile.tls.alps {
+        if only_http1 {
+            configuration.set_alpn_protos(b"\x08http/1.1")?;
+        } else if let Some(alps) = &profile.tls.alps {
             ffi::add_application_settings(&mut configuration, alps)?;
         }
         configuration.set_enable_ech_grease(profile.tls.ech_grease);

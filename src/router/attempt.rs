@@ -3,26 +3,26 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use http::{Method, StatusCode};
 use tracing::Instrument;
 
 use super::body::PartialBody;
+use super::classify::classify;
 use super::page_size::{PageSizeSample, is_size_only};
 use super::permits::Permits;
 use super::redirect_guard::RedirectGuard;
 use super::response::ClassifiedResponse;
 use super::services::Router;
 use super::state::FetchState;
-use crate::detect::{self, Expectation, ResponseView, Rules};
+use crate::detect::{self, ResponseView};
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::phase::FetchPhase;
 use crate::response::{Body, RawResponse};
 use crate::tier::Tier;
 use crate::transport::AttemptRequest;
-use crate::verdict::{Verdict, VerdictKind};
+use crate::verdict::VerdictKind;
 
 impl Router {
     /// Makes one attempt and counts it: reads the response head, classifies the response and, if it is genuine, reads
@@ -125,40 +125,4 @@ async fn read_prefix(body: Body, bytes: &Arc<AtomicU64>) -> Result<PartialBody> 
 /// POST or DELETE with a success status and an empty body.
 fn has_no_body_to_judge(method: &Method, status: StatusCode, body: &[u8]) -> bool {
     method == Method::HEAD || !method.is_safe() && status.is_success() && body.is_empty()
-}
-
-/// Classifies `view`, whose body is `body`.
-async fn classify(
-    rules: &Rules,
-    view: &ResponseView<'_>,
-    body: &Bytes,
-    expect: Option<&Expectation>,
-) -> Verdict {
-    let classify_full = |rules: &Rules, view: &ResponseView<'_>, expect: Option<&Expectation>| match expect {
-        Some(expect) => rules.classify_with_expectation(view, expect),
-        None => rules.classify(view),
-    };
-    if expect.is_none()
-        && let Some(verdict) = rules.classify_cheap(view)
-    {
-        return verdict;
-    }
-    let (rules_too, expect_too, body) = (rules.clone(), expect.cloned(), body.clone());
-    let (headers, url, requested) = (view.headers.clone(), view.url.clone(), view.requested.clone());
-    let (tier, status, complete, via_proxy) = (view.tier, view.status, view.complete, view.via_proxy);
-    let parsing = tokio::task::spawn_blocking(move || {
-        let view = ResponseView {
-            tier,
-            status,
-            headers: &headers,
-            url: &url,
-            requested: &requested,
-            body: &body,
-            complete,
-            via_proxy,
-        };
-        classify_full(&rules_too, &view, expect_too.as_ref())
-    });
-    // Joining fails only while the runtime shuts down.
-    parsing.await.unwrap_or_else(|_| classify_full(rules, view, expect))
 }

@@ -74,6 +74,7 @@ pub(super) fn attempt_outcome<'a>(
         Err(error) if fetch.identities().proxy_session.is_some() && is_handshake_aborted(error) => {
             AttemptOutcome::Failed(ErrorKind::Connect)
         }
+        Err(error) if error.is_unreadable() => AttemptOutcome::Unreadable(error.kind()),
         Err(error) => AttemptOutcome::Failed(error.kind()),
     }
 }

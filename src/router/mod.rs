@@ -2,6 +2,7 @@
 
 mod attempt;
 mod body;
+mod classify;
 mod clearance;
 mod decision;
 mod ephemeral;

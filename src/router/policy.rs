@@ -52,6 +52,8 @@ pub(crate) enum AttemptOutcome<'a> {
     },
     /// No response was received.
     Failed(ErrorKind),
+    /// A response was received that the HTTP tiers cannot read. A browser may show it.
+    Unreadable(ErrorKind),
 }
 
 /// What the policy knows about a fetch after an attempt.
@@ -196,7 +198,12 @@ impl Action {
 pub(crate) fn next(policy: &EscalationPolicy, facts: &Facts<'_>, roll: f64) -> Action {
     let Facts { counters, outcome, alternatives, .. } = facts;
     let action = match outcome {
-        AttemptOutcome::Failed(kind) => on_failure(policy, *alternatives, counters, *kind, roll),
+        AttemptOutcome::Unreadable(kind) if can_use_browser(policy, counters) => {
+            Action::Escalate { to: Tier::Browser, why: format!("climb: {kind} error, a browser may read it") }
+        }
+        AttemptOutcome::Failed(kind) | AttemptOutcome::Unreadable(kind) => {
+            on_failure(policy, *alternatives, counters, *kind, roll)
+        }
         AttemptOutcome::Responded { verdict, retry_after } => after_probe(facts, verdict)
             .unwrap_or_else(|| on_response(policy, *alternatives, counters, verdict, *retry_after, roll)),
     };
@@ -233,7 +240,7 @@ fn without_unsafe_resend(
         return action;
     }
     match outcome {
-        AttemptOutcome::Failed(_) => Action::Fail,
+        AttemptOutcome::Failed(_) | AttemptOutcome::Unreadable(_) => Action::Fail,
         AttemptOutcome::Responded { verdict, .. } if verdict.kind == VerdictKind::OriginError => {
             Action::Accept
         }
@@ -250,6 +257,7 @@ fn without_unsafe_resend(
 fn was_not_processed(outcome: &AttemptOutcome<'_>) -> bool {
     match outcome {
         AttemptOutcome::Failed(kind) => matches!(kind, ErrorKind::Connect | ErrorKind::Proxy),
+        AttemptOutcome::Unreadable(_) => false,
         AttemptOutcome::Responded { verdict, .. } => {
             verdict.kind == VerdictKind::Challenge && verdict.vendor.is_some()
         }
@@ -265,7 +273,7 @@ fn within_budget(
 ) -> Action {
     match (budget_exceeded(budget, counters, &action), outcome) {
         (None, _) => action,
-        (Some(_), AttemptOutcome::Failed(_)) => Action::Fail,
+        (Some(_), AttemptOutcome::Failed(_) | AttemptOutcome::Unreadable(_)) => Action::Fail,
         // The error page of a failing origin is a genuine response.
         (Some(_), AttemptOutcome::Responded { verdict, .. }) if verdict.kind == VerdictKind::OriginError => {
             Action::Accept
@@ -409,6 +417,13 @@ fn budget_exceeded(budget: &Budget, counters: &AttemptCounters, action: &Action)
     let elapsed = budget.elapsed.filter(|elapsed| counters.elapsed.saturating_add(after) >= *elapsed)?;
     let limit = humantime::format_duration(elapsed);
     Some(format!("the next attempt would start after the time limit of {limit}; raise `budget.elapsed`"))
+}
+
+/// Whether the fetch may continue on the browser tier.
+fn can_use_browser(policy: &EscalationPolicy, counters: &AttemptCounters) -> bool {
+    counters.tier < Tier::Browser
+        && policy.highest_tier() == Tier::Browser
+        && counters.visits < policy.budget.visits
 }
 
 /// Whether a faulty proxy may be replaced.

@@ -3,20 +3,23 @@
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout};
 use url::Url;
 
+use super::classify::classify;
 use super::identities::IdentityPair;
 use super::plan::FetchPlan;
 use super::services::Router;
 use super::state::FetchState;
 use crate::address_rule::AddressRule;
+use crate::detect::ResponseView;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::host_limiter::{self, HostLimiter, HostPermit, PermitRequest};
-use crate::net::RequestHooks;
+use crate::net::{RequestHooks, ResponseHead};
 use crate::phase::FetchPhase;
 use crate::rate_limit::RobotsPolicy;
 use crate::response::SentRequest;
@@ -93,6 +96,28 @@ impl RequestHooks for RedirectGuard<'_> {
             let crawl_delay = self.router.check_robots(self.plan, self.identities, url, None).await?;
             self.router.limiter.wait_for_retry_after(url, MAX_REDIRECT_REST, None).await?;
             self.acquire_redirect_host(url, crawl_delay).await
+        }
+        .boxed()
+    }
+
+    fn is_genuine<'a>(
+        &'a self,
+        head: &'a ResponseHead<'a>,
+        body: &'a Bytes,
+        is_complete: bool,
+    ) -> BoxFuture<'a, bool> {
+        async move {
+            let view = ResponseView {
+                tier: Some(self.tier),
+                status: head.status.as_u16(),
+                headers: head.headers,
+                url: head.url,
+                requested: &self.plan.request.url,
+                body,
+                complete: is_complete,
+                via_proxy: self.identities.for_tier(self.tier).proxy_rules().proxy(head.url).is_some(),
+            };
+            classify(self.plan.rules.unwrap_or(&self.router.rules), &view, body, None).await.is_genuine()
         }
         .boxed()
     }

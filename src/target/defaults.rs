@@ -3,8 +3,8 @@
 use toml::Table;
 
 use super::settings::{
-    BudgetSettings, ExpectSettings, LimitSettings, RetrySettings, RobotsPolicy, Settings, TierSettings,
-    TimeoutSettings,
+    BudgetSettings, ExpectSettings, LimitSettings, RequestSettings, RetrySettings, RobotsPolicy, Settings,
+    TierSettings, TimeoutSettings,
 };
 use crate::budget::Budget;
 use crate::limits::Limits;
@@ -52,6 +52,7 @@ pub(super) fn table() -> Table {
             max_file: Some(ByteSize(limits.max_file)),
             max_redirects: Some(limits.max_redirects),
         },
+        request: RequestSettings { meta_refresh: Some(true), ..RequestSettings::default() },
         expect: ExpectSettings { usual: Some(true), ..ExpectSettings::default() },
         ..Settings::default()
     };

@@ -106,6 +106,9 @@ pub struct RequestSettings {
     /// The browser context of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<Context>,
+    /// Whether the HTTP tiers follow a refresh that an HTML page declares.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub meta_refresh: Option<bool>,
 }
 
 /// The rate limit of a host.

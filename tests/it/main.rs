@@ -48,7 +48,10 @@
 //! | Do all tiers accept and refuse the same certificates? | `wire/certificate_rules.rs` |
 //! | Does the impersonate tier send what the installed Chromium sends? | `wire/fingerprint.rs` |
 //! | Do the HTTP tiers keep and send the cookies that the installed Chromium does? | `wire/cookies.rs` |
+//! | Do the HTTP tiers read odd heads, chunks and codings as the installed Chromium does? | `wire/as_chromium_http.rs` |
 //! | What happens with an HTTP/2 server that misbehaves, frame by frame? | `wire/hostile_http2.rs` |
+//! | Does a response that the HTTP tiers cannot read lead to the browser? | `escalation/unreadable.rs` |
+//! | When is a request sent again, and which connection is not reused? | `wire/resent_requests.rs` |
 //! | Does every timeout and size limit of an attempt hold? | `wire/limits.rs` |
 //! | Fault x tier x outcome: how does a fetch end when network or server misbehave? | `wire/faults.rs` |
 //! | What happens when file descriptors are few? | `wire/file_descriptors.rs` |

@@ -83,6 +83,12 @@ pub(crate) struct NetworkArgs {
     #[arg(long, value_name = "SECONDS")]
     pub(crate) connect_timeout: Option<String>,
 
+    /// Do not follow refreshes of HTML pages
+    ///
+    /// On the HTTP tiers, a refresh of 0 to 5 s in a meta element or the Refresh header is followed like a redirect.
+    #[arg(long)]
+    pub(crate) no_meta_refresh: bool,
+
     /// Maximum retries on one tier. Default: 2
     ///
     /// Failures (network errors and failing origins) and rate limits are counted separately.

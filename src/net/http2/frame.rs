@@ -42,6 +42,7 @@ pub(in crate::net) const DATA: u8 = 0;
 pub(in crate::net) const HEADERS: u8 = 1;
 pub(in crate::net) const RST_STREAM: u8 = 3;
 pub(in crate::net) const SETTINGS: u8 = 4;
+pub(in crate::net) const PUSH_PROMISE: u8 = 5;
 pub(in crate::net) const PING: u8 = 6;
 pub(in crate::net) const GOAWAY: u8 = 7;
 pub(in crate::net) const CONTINUATION: u8 = 9;

@@ -135,7 +135,7 @@ impl HpackEncoder {
 }
 
 /// Writes an integer with its pattern in the bits above the prefix (section 5.1).
-fn write_integer(out: &mut Vec<u8>, pattern: u8, prefix: u32, value: usize) {
+pub(super) fn write_integer(out: &mut Vec<u8>, pattern: u8, prefix: u32, value: usize) {
     let mask = (1_usize << prefix) - 1;
     let low = |value: usize| u8::try_from(value & 0xff).unwrap_or(0);
     if value < mask {

@@ -5,8 +5,10 @@ mod frame;
 mod headers_slot;
 mod hpack;
 mod reader;
+mod response_block;
 mod rewrite;
 mod writer;
 
 pub(super) use headers_slot::{HeadersTicket, PendingHeaders, TICKET_HEADER, UnreadResponse};
+pub(super) use response_block::restore_names;
 pub(super) use rewrite::FrameRewriter;

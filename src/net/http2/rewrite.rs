@@ -8,6 +8,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -29,20 +31,32 @@ pub(crate) struct FrameRewriter {
     /// Bytes to be sent.
     out: Vec<u8>,
     sent: usize,
+    /// Rewritten frames of the peer, and how much of them the stack has read.
+    received: Vec<u8>,
+    read: usize,
 }
 
 impl FrameRewriter {
     /// Creates a rewriter over `io` that encodes headers in the style of `hpack`. `is_browser` enables the
     /// browser's other behaviour.
-    pub(crate) fn new(io: BoxIo, pending_headers: PendingHeaders, hpack: Hpack, is_browser: bool) -> Self {
+    /// `requires_http1` is set when the peer requires HTTP/1.1.
+    pub(crate) fn new(
+        io: BoxIo,
+        pending_headers: PendingHeaders,
+        hpack: Hpack,
+        is_browser: bool,
+        requires_http1: Arc<AtomicBool>,
+    ) -> Self {
         let writer = FrameWriter::new(hpack, is_browser);
         Self {
             io,
             pending_headers,
             writer,
-            reader: FrameReader::new(Instant::now()),
+            reader: FrameReader::new(Instant::now(), requires_http1),
             out: Vec::new(),
             sent: 0,
+            received: Vec::new(),
+            read: 0,
         }
     }
 
@@ -55,6 +69,20 @@ impl FrameRewriter {
             }
         }
         self.write_out(cx)
+    }
+
+    /// Copies rewritten frames to `buf`. Returns whether there were any.
+    fn return_received(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+        let pending = &self.received[self.read..];
+        let length = pending.len().min(buf.remaining());
+        buf.put_slice(&pending[..length]);
+        self.read += length;
+        if self.read == self.received.len() {
+            self.read = 0;
+            self.received.clear();
+            self.received.shrink_to(KEPT_BUFFER);
+        }
+        length > 0
     }
 
     /// Sends the pending bytes.
@@ -82,14 +110,25 @@ impl AsyncRead for FrameRewriter {
         if let Poll::Ready(Err(cause)) = self.reset_unread(cx) {
             return Poll::Ready(Err(cause));
         }
-        let before = buf.filled().len();
-        ready!(self.io.as_mut().poll_read(cx, buf))?;
-        let now = Instant::now();
-        self.writer.last_received = now;
-        if let Some(allowed) = self.reader.inspect(&mut buf.filled_mut()[before..], now)? {
-            self.writer.encoder.resize(allowed);
+        let this = &mut *self;
+        loop {
+            if this.return_received(buf) {
+                return Poll::Ready(Ok(()));
+            }
+            let before = buf.filled().len();
+            ready!(this.io.as_mut().poll_read(cx, buf))?;
+            let now = Instant::now();
+            this.writer.last_received = now;
+            let length = buf.filled().len() - before;
+            if this.reader.pass(length) {
+                return Poll::Ready(Ok(()));
+            }
+            let allowed = this.reader.push(&buf.filled()[before..], now, &mut this.received)?;
+            buf.set_filled(before);
+            if let Some(allowed) = allowed {
+                this.writer.encoder.resize(allowed);
+            }
         }
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -118,6 +157,9 @@ impl AsyncWrite for FrameRewriter {
         self.io.as_mut().poll_shutdown(cx)
     }
 }
+
+/// The largest buffer that is kept for the next frames.
+const KEPT_BUFFER: usize = 32 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -217,13 +259,65 @@ mod tests {
         input.extend(frame(SETTINGS, ACK, 0, &[]));
         for step in [1, 5, 1000] {
             let now = Instant::now();
-            let mut reader = FrameReader::new(now);
-            let seen: Vec<u32> = input
-                .clone()
-                .chunks_mut(step)
-                .filter_map(|part| reader.inspect(part, now).unwrap())
-                .collect();
+            let mut reader = FrameReader::new(now, Arc::default());
+            let mut out = Vec::new();
+            let seen: Vec<u32> =
+                input.chunks(step).filter_map(|part| reader.push(part, now, &mut out).unwrap()).collect();
             assert_eq!(seen, [256], "{step}");
+            assert_eq!(out, input, "{step}");
         }
+    }
+
+    #[test]
+    fn header_blocks_of_responses_are_rewritten_for_any_split_of_the_bytes() {
+        let response = block(&[(":status", "200"), ("content-length", "9"), ("x-a", "1")]);
+        let trailers = block(&[("x-t", "1")]);
+        let (start, end) = response.split_at(3);
+        let padded = [&[2, 0, 0, 0, 0, 7][..], start, &[0, 0]].concat();
+        let mut input = frame(HEADERS, PADDED | PRIORITY, 1, &padded);
+        input.extend(frame(CONTINUATION, END_HEADERS, 1, end));
+        input.extend(frame(DATA, 0, 1, b"page"));
+        input.extend(frame(HEADERS, END_HEADERS | END_STREAM, 1, &trailers));
+        for step in [1, 2, 7, 1000] {
+            let now = Instant::now();
+            let (mut reader, mut out) = (FrameReader::new(now, Arc::default()), Vec::new());
+            input.chunks(step).for_each(|part| assert_eq!(reader.push(part, now, &mut out).unwrap(), None));
+            let frames = H2Reader::default().push(&[PREFACE_TEXT, &out].concat()).unwrap();
+            let names = |frame: &Frame| match frame {
+                Frame::Headers { fields, .. } => {
+                    fields.iter().map(|field| field.name.clone()).collect::<Vec<_>>().join(" ")
+                }
+                _ => String::new(),
+            };
+            let seen: Vec<String> = frames.iter().map(names).collect();
+            assert_eq!(seen, [":status rungs-h2-content-length x-a", "", "x-t"], "{step}");
+        }
+    }
+
+    #[test]
+    fn a_goaway_that_requires_http_1_ends_all_streams() {
+        let requires_http1 = Arc::new(AtomicBool::new(false));
+        let now = Instant::now();
+        let mut reader = FrameReader::new(now, Arc::clone(&requires_http1));
+        let mut out = Vec::new();
+        reader.push(&frame(GOAWAY, 0, 0, &[0, 0, 0, 9, 0, 0, 0, 0xd]), now, &mut out).unwrap();
+        assert_eq!(out, frame(GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 0xd]));
+        assert!(requires_http1.load(std::sync::atomic::Ordering::Relaxed));
+    }
+
+    #[test]
+    fn header_blocks_are_limited_and_not_interrupted() {
+        let push = |frames: &[Vec<u8>]| {
+            let now = Instant::now();
+            let mut reader = FrameReader::new(now, Arc::default());
+            reader.push(&frames.concat(), now, &mut Vec::new()).is_ok()
+        };
+        let open = frame(HEADERS, 0, 1, &[0x88]);
+        assert!(push(&[open.clone(), frame(CONTINUATION, END_HEADERS, 1, &[])]));
+        assert!(!push(&[open.clone(), frame(DATA, 0, 1, &[])]));
+        assert!(!push(&[open.clone(), frame(CONTINUATION, END_HEADERS, 3, &[])]));
+        assert!(!push(&[frame(HEADERS, PADDED | END_HEADERS, 1, &[9, 0x88])]));
+        let long: Vec<Vec<u8>> = (0..20).map(|_| frame(CONTINUATION, 0, 1, &[0; 16_000])).collect();
+        assert!(!push(&[vec![open], long].concat()));
     }
 }

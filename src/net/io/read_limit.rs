@@ -4,14 +4,8 @@
 //! server that sends them endlessly would keep a thread busy past every deadline.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
-
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-use crate::net::tls::BoxIo;
 
 /// How many bytes may still be received. Clones share it.
 #[derive(Clone)]
@@ -33,7 +27,11 @@ impl ReadLimit {
         self.set(UNLIMITED);
     }
 
-    fn consume(&self, bytes: usize) -> io::Result<()> {
+    /// Counts received bytes.
+    ///
+    /// # Errors
+    /// When they exceed the limit.
+    pub(crate) fn consume(&self, bytes: usize) -> io::Result<()> {
         let remaining = self.0.load(Ordering::Relaxed);
         if remaining == UNLIMITED {
             return Ok(());
@@ -44,56 +42,6 @@ impl ReadLimit {
         // If the limit was cleared or set again meanwhile, that value stays.
         let _ = self.0.compare_exchange(remaining + bytes, remaining, Ordering::Relaxed, Ordering::Relaxed);
         Ok(())
-    }
-}
-
-/// A byte stream with a read limit.
-pub(crate) struct LimitedReader {
-    io: BoxIo,
-    limit: ReadLimit,
-}
-
-impl LimitedReader {
-    pub(crate) const fn new(io: BoxIo, limit: ReadLimit) -> Self {
-        Self { io, limit }
-    }
-}
-
-impl AsyncRead for LimitedReader {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(self.io.as_mut().poll_read(cx, buf))?;
-        Poll::Ready(self.limit.consume(buf.filled().len() - before))
-    }
-}
-
-impl AsyncWrite for LimitedReader {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.io.as_mut().poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.io.as_mut().poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.io.as_mut().poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.io.as_mut().poll_shutdown(cx)
     }
 }
 

@@ -447,6 +447,33 @@ fn an_unsafe_request_that_never_left_is_sent_again() {
     }
 }
 
+#[test]
+fn a_response_that_cannot_be_read_continues_in_the_browser() {
+    for (kind, tier) in [
+        (ErrorKind::Protocol, Tier::Plain),
+        (ErrorKind::Decode, Tier::Plain),
+        (ErrorKind::Protocol, Tier::Impersonate),
+    ] {
+        let outcome = AttemptOutcome::Unreadable(kind);
+        let why = format!("climb: {kind} error, a browser may read it");
+        assert_eq!(decide(&ALL, NONE, &on(tier), &outcome, 0.0), Action::Escalate { to: Tier::Browser, why });
+        // Where the browser is not allowed, it is an error like others.
+        let policies = [
+            EscalationPolicy { max: Tier::Impersonate, ..ALL },
+            EscalationPolicy { budget: Budget { visits: 0, ..ALL.budget }, ..ALL },
+        ];
+        for policy in policies {
+            let failed = decide(&policy, NONE, &on(tier), &AttemptOutcome::Failed(kind), 0.0);
+            assert_eq!(decide(&policy, NONE, &on(tier), &outcome, 0.0), failed);
+        }
+        let mut post = AttemptCounters::new(Method::POST);
+        post.count_attempt(tier, 0, Duration::ZERO);
+        assert_eq!(decide(&ALL, NONE, &post, &outcome, 0.0), Action::Fail, "the server may have acted on it");
+    }
+    let action = decide(&ALL, NONE, &on(Tier::Browser), &AttemptOutcome::Unreadable(ErrorKind::Decode), 0.0);
+    assert_eq!(action, Action::Fail);
+}
+
 /// Where a probe that ends with `kind` leads.
 fn action_after_probe(
     tier: Tier,

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::support::{Program, RawServer};
 
-const HOSTILE: &str =
-    "<script>const all=[];setInterval(()=>all.push(new Uint8Array(2e7).fill(7)),20)</script>";
+/// Never loaded before its script ends.
+const HOSTILE: &str = "<script>const all=[];for(;;)all.push(new Uint8Array(2e7).fill(7))</script>";
 
 fn server() -> RawServer {
     RawServer::start(|conn| {

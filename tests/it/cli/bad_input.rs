@@ -148,9 +148,10 @@ fn a_body_that_breaks_off_is_a_protocol_error() {
 
 #[test]
 fn wrong_lengths_are_protocol_errors_or_cut_at_the_length() {
-    for handler in [support::content_length_is_no_number, support::two_content_lengths] {
-        assert_fails(&served(handler, &[]), 1, "protocol", "the response is not valid HTTP");
-    }
+    assert_fails(&served(support::two_content_lengths, &[]), 1, "protocol", "the response is not valid HTTP");
+    // Chromium reads such a body to the end of the connection.
+    let run = served(support::content_length_is_no_number, &[]);
+    assert_eq!((run.code, run.json()["body"].as_str()), (0, Some("hello")), "{run}");
     // Bytes after the announced length belong neither to this response nor to the next.
     let server = RawServer::start(support::content_length_too_small);
     let run = rungs(["fetch", "--tier", "plain", &server.url("/1"), &server.url("/2")]);
@@ -243,7 +244,7 @@ fn endless_response_heads_are_protocol_errors() {
 }
 
 #[test]
-fn more_than_two_hundred_headers_are_refused() {
+fn more_than_a_thousand_headers_are_refused() {
     let many = |count: usize| {
         move |conn: &mut RawConnection| {
             conn.read_head()?;
@@ -251,8 +252,8 @@ fn more_than_two_hundred_headers_are_refused() {
             conn.send(format!("HTTP/1.1 200 OK\r\n{fields}content-length: 2\r\n\r\nok"))
         }
     };
-    assert_eq!(served(many(190), &[]).code, 0);
-    assert_fails(&served(many(201), &[]), 1, "protocol", "");
+    assert_eq!(served(many(990), &[]).code, 0);
+    assert_fails(&served(many(1001), &[]), 1, "protocol", "");
 }
 
 #[test]

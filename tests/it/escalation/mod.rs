@@ -6,4 +6,6 @@ mod cancellation;
 mod decisions;
 mod rate_limits;
 mod robots;
+#[cfg(feature = "browser")]
+mod unreadable;
 mod unsafe_methods;

@@ -112,7 +112,7 @@ fn answer(conn: &mut RawConnection, target: &str, title: &str) -> std::io::Resul
             let links = each(&|url| {
                 format!(
                     "<link rel=canonical href='{url}'><link rel=alternate href='{url}'>\
-                     <meta http-equiv=refresh content='0; url={url}'><iframe src='{url}'></iframe>"
+                     <meta http-equiv=refresh content='9; url={url}'><iframe src='{url}'></iframe>"
                 )
             });
             (
