@@ -54,6 +54,14 @@ fn declaration(content_type: &ContentType, kind: TextKind, bytes: &[u8]) -> Opti
     })
 }
 
+/// Decodes XML that was received without headers: by byte order mark, else by its declaration, else as UTF-8. White space
+/// may precede the declaration. Replaces malformed bytes.
+pub(crate) fn decode_xml(bytes: &[u8]) -> Cow<'_, str> {
+    let declared = prescan::xml_encoding(bytes.trim_ascii_start());
+    // A byte order mark overrides `declared`.
+    declared.unwrap_or(UTF_8).decode(bytes).0
+}
+
 /// Guesses the encoding of a body that declares none. Valid UTF-8 is UTF-8: Chromium never guesses UTF-8, and shows such
 /// a page as windows-1252. The last resort is windows-1252, as in Chromium.
 fn guess(url: &Url, bytes: &[u8]) -> &'static Encoding {

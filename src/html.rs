@@ -1,5 +1,6 @@
 //! Parses HTML of sites, with limits on size, depth, attributes and time. The only HTML reader.
 
+pub(crate) mod markup;
 mod names;
 mod sink;
 mod tags;
@@ -86,8 +87,7 @@ impl Parser {
     fn feed_within_limits(&mut self, text: &str, work: &WorkLimit) -> bool {
         let mut rest = text;
         while !rest.is_empty() {
-            let end = (0..=rest.len().min(MAX_PART)).rev().find(|at| rest.is_char_boundary(*at));
-            let (part, after) = rest.split_at(end.unwrap_or(rest.len()));
+            let (part, after) = rest.split_at(floor_char_boundary(rest, MAX_PART));
             self.input.push_back(StrTendril::from(part));
             self.tokenize();
             if !self.is_within_limits() || work.is_over() {
@@ -151,6 +151,11 @@ impl TokenSink for StateSink {
     fn adjusted_current_node_present_but_not_in_html_namespace(&self) -> bool {
         self.builder.adjusted_current_node_present_but_not_in_html_namespace()
     }
+}
+
+/// Returns the last character boundary at or before `index`.
+pub(crate) fn floor_char_boundary(text: &str, index: usize) -> usize {
+    (0..=index.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
 /// Maximum bytes that are fed between two checks of the time. Only one long tag, comment or text has as many.

@@ -6,6 +6,8 @@
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252, X_USER_DEFINED};
 use memchr::{memchr, memmem};
 
+use crate::html::markup::{Attribute, is_space, markup_end, skip, tag_name};
+
 /// Returns the encoding that an HTML page declares.
 pub(super) fn html_encoding(bytes: &[u8]) -> Option<&'static Encoding> {
     let start = |length: usize| &bytes[..bytes.len().min(length)];
@@ -61,7 +63,8 @@ fn meta_encoding(bytes: &[u8], skips_text: bool) -> Option<&'static Encoding> {
             return None;
         }
         let Some((tag, end)) = Tag::parse(bytes, at) else {
-            at = markup_end(bytes, at);
+            // A tag without an end goes to the end.
+            at = if tag_name(bytes, at).is_some() { bytes.len() } else { markup_end(bytes, at) };
             continue;
         };
         at = end;
@@ -90,21 +93,18 @@ struct Tag<'a> {
 impl<'a> Tag<'a> {
     /// Parses the tag at `<`, and returns the position behind it. `None` if it is other markup, or has no end.
     fn parse(bytes: &'a [u8], at: usize) -> Option<(Self, usize)> {
-        let is_end = bytes.get(at + 1) == Some(&b'/');
-        let start = at + 1 + usize::from(is_end);
-        if !bytes.get(start)?.is_ascii_alphabetic() {
-            return None;
-        }
-        let mut at = skip(bytes, start, |byte| !is_space(byte) && !matches!(byte, b'/' | b'>'));
-        let mut tag = Self { name: &bytes[start..at], is_end, meta: MetaAttributes::default() };
+        let name = tag_name(bytes, at)?;
+        let is_end = bytes[at + 1] == b'/';
+        let mut at = name.end;
+        let mut tag = Self { name: &bytes[name], is_end, meta: MetaAttributes::default() };
         loop {
             at = skip(bytes, at, |byte| is_space(byte) || byte == b'/');
             if *bytes.get(at)? == b'>' {
                 return Some((tag, at + 1));
             }
-            let (name, value, end) = attribute(bytes, at);
-            tag.meta.add(name, value);
-            at = end;
+            let attribute = Attribute::parse(bytes, at);
+            tag.meta.add(attribute.name, attribute.value);
+            at = attribute.end;
         }
     }
 
@@ -153,51 +153,6 @@ fn extract_charset(text: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Returns name and value of the attribute at `at`, and the position behind it.
-fn attribute(bytes: &[u8], at: usize) -> (&[u8], &[u8], usize) {
-    // The first character may be `=`.
-    let name_end = skip(bytes, at + 1, |byte| !is_space(byte) && !matches!(byte, b'/' | b'>' | b'='));
-    let name = &bytes[at..name_end];
-    let equals = skip(bytes, name_end, is_space);
-    if bytes.get(equals) != Some(&b'=') {
-        return (name, b"", name_end);
-    }
-    let at = skip(bytes, equals + 1, is_space);
-    match bytes.get(at) {
-        Some(quote @ (b'"' | b'\'')) => {
-            let end = memchr(*quote, &bytes[at + 1..]).map_or(bytes.len(), |found| at + 1 + found);
-            (name, &bytes[at + 1..end], (end + 1).min(bytes.len()))
-        }
-        _ => {
-            let end = skip(bytes, at, |byte| !is_space(byte) && byte != b'>');
-            (name, &bytes[at..end], end)
-        }
-    }
-}
-
-/// Returns the position behind a comment, a declaration or a `<` that is text.
-fn markup_end(bytes: &[u8], at: usize) -> usize {
-    let until = |from: usize| memchr(b'>', &bytes[from..]).map_or(bytes.len(), |found| from + found + 1);
-    match &bytes[at + 1..] {
-        [b'!', b'-', b'-', b'>', ..] => at + 5,
-        [b'!', b'-', b'-', b'-', b'>', ..] => at + 6,
-        [b'!', b'-', b'-', rest @ ..] => {
-            let ends = memmem::find_iter(rest, b"--");
-            let mut ends = ends.filter_map(|dashes| match &rest[dashes + 2..] {
-                [b'>', ..] => Some(dashes + 3),
-                // `--->` ends at its second dash.
-                [b'!' | b'-', b'>', ..] => Some(dashes + 4),
-                _ => None,
-            });
-            ends.next().map_or(bytes.len(), |end| at + 4 + end)
-        }
-        // A tag without an end.
-        [b'/', first, ..] | [first, ..] if first.is_ascii_alphabetic() => bytes.len(),
-        [b'!' | b'?' | b'/', ..] => until(at + 2),
-        _ => at + 1,
-    }
-}
-
 /// Returns the position of the end tag of an element of text. `None` if there is none.
 fn raw_end(bytes: &[u8], mut at: usize, name: &[u8]) -> Option<usize> {
     let is_script = name.eq_ignore_ascii_case(b"script");
@@ -234,15 +189,6 @@ fn has_name(bytes: &[u8], open: &[u8], name: &[u8]) -> bool {
     rest.len() >= name.len()
         && rest[..name.len()].eq_ignore_ascii_case(name)
         && rest.get(name.len()).is_some_and(is_end)
-}
-
-fn skip(bytes: &[u8], from: usize, test: impl Fn(u8) -> bool) -> usize {
-    let from = from.min(bytes.len());
-    bytes[from..].iter().position(|byte| !test(*byte)).map_or(bytes.len(), |found| from + found)
-}
-
-const fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b'\x0c')
 }
 
 const CHARSET: &[u8] = b"charset";

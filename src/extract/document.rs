@@ -81,14 +81,9 @@ impl Document {
     }
 }
 
-/// Returns the last character boundary at or before `index`.
-pub(super) fn floor_char_boundary(text: &str, index: usize) -> usize {
-    (0..=index.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
-}
-
 /// Parses the page, up to the limits.
 fn parse(text: &str, work: &WorkLimit) -> (Html, bool) {
-    let cut = &text[..floor_char_boundary(text, MAX_BYTES)];
+    let cut = &text[..html::floor_char_boundary(text, MAX_BYTES)];
     let (html, is_truncated) = html::parse(cut, ParseLimits { nodes: MAX_NODES, depth: MAX_DEPTH }, work);
     (html, is_truncated || cut.len() < text.len())
 }

@@ -6,8 +6,9 @@ use scraper::ElementRef;
 use serde_json::Value;
 
 use super::css::{CssSelector, SelectorError};
-use super::document::{Document, floor_char_boundary};
+use super::document::Document;
 use super::{page_urls, text};
+use crate::html;
 
 /// A field to extract from pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,7 +101,7 @@ impl Field {
             }
         };
         if value.len() >= *remaining {
-            value.truncate(floor_char_boundary(&value, *remaining));
+            value.truncate(html::floor_char_boundary(&value, *remaining));
             *remaining = 0;
         } else {
             // An empty value counts too.

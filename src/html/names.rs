@@ -6,6 +6,8 @@ use std::hash::{BuildHasher, RandomState};
 
 use html5ever::tokenizer::Tag;
 
+use super::floor_char_boundary;
+
 /// Counts the different names of a page. The parser stores each in one table of the process, in which a search takes
 /// time that grows with the number of names.
 #[derive(Default)]
@@ -32,8 +34,8 @@ impl Names {
                 continue;
             }
             if attribute.value.len() > MAX_CLASSES_LEN {
-                let end = (0..=MAX_CLASSES_LEN).rev().find(|at| attribute.value.is_char_boundary(*at));
-                attribute.value = attribute.value[..end.unwrap_or(0)].into();
+                let end = floor_char_boundary(&attribute.value, MAX_CLASSES_LEN);
+                attribute.value = attribute.value[..end].into();
                 self.has_cut.set(true);
             }
             attribute.value.split_ascii_whitespace().for_each(&mut count);

@@ -5,6 +5,9 @@
 
 use memchr::{memchr, memmem};
 
+use super::floor_char_boundary;
+use super::markup::{Attribute, is_space, markup_end, skip, tag_name};
+
 /// A part of the page.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Piece<'a> {
@@ -62,7 +65,7 @@ impl<'a> Pieces<'a> {
                 Some(tag_at) => at = tag_at,
                 None => {
                     self.is_raw_to_end = true;
-                    return Some(self.text_until(self.boundary(begin + MAX_PIECE)));
+                    return Some(self.text_until(floor_char_boundary(self.text, begin + MAX_PIECE)));
                 }
             }
         }
@@ -75,7 +78,7 @@ impl<'a> Pieces<'a> {
             };
             at += found;
             let Some(tag) = self.tag_at(at) else {
-                at = self.markup_end(at);
+                at = markup_end(self.bytes(), at);
                 continue;
             };
             if tag.kept_end.is_some() {
@@ -116,12 +119,6 @@ impl<'a> Pieces<'a> {
         piece
     }
 
-    /// Returns the last character boundary at or before `index`.
-    fn boundary(&self, index: usize) -> usize {
-        let index = index.min(self.text.len());
-        (0..=index).rev().find(|at| self.text.is_char_boundary(*at)).unwrap_or(0)
-    }
-
     /// Returns the position of the end tag of the current element of text.
     fn find_raw_end(&self, from: usize) -> Option<usize> {
         if self.is_raw_to_end {
@@ -144,19 +141,10 @@ impl<'a> Pieces<'a> {
     /// Returns the tag at `<`. `None` if it is another kind of markup, or text.
     fn tag_at(&self, at: usize) -> Option<Tag> {
         let bytes = self.bytes();
-        let is_end = bytes.get(at + 1) == Some(&b'/');
-        let mut at = at + 1 + usize::from(is_end);
-        if !bytes.get(at).is_some_and(u8::is_ascii_alphabetic) {
-            return None;
-        }
-        let skip = |from: usize, test: &dyn Fn(u8) -> bool| {
-            bytes[from..].iter().position(|byte| !test(*byte)).map_or(bytes.len(), |found| from + found)
-        };
-        let is_name = |byte: u8| !is_space(byte) && !matches!(byte, b'/' | b'>');
-        at = skip(at, &is_name);
-        let (name_end, mut kept_end, mut attributes) = (at, None, 0_usize);
+        let name_end = tag_name(bytes, at)?.end;
+        let (mut at, mut kept_end, mut attributes) = (name_end, None, 0_usize);
         loop {
-            at = skip(at, &|byte| is_space(byte) || byte == b'/');
+            at = skip(bytes, at, |byte| is_space(byte) || byte == b'/');
             match bytes.get(at) {
                 None => return Some(Tag { name_end, kept_end, close: at, end: at }),
                 Some(b'>') => {
@@ -169,59 +157,9 @@ impl<'a> Pieces<'a> {
             if attributes == MAX_ATTRIBUTES + 1 {
                 kept_end = Some(at);
             }
-            // The first character may be `=`.
-            at = skip(at + 1, &|byte| is_name(byte) && byte != b'=');
-            let equals = skip(at, &is_space);
-            if bytes.get(equals) != Some(&b'=') {
-                continue;
-            }
-            at = skip(equals + 1, &is_space);
-            match bytes.get(at) {
-                Some(quote @ (b'"' | b'\'')) => {
-                    at = memchr(*quote, &bytes[at + 1..]).map_or(bytes.len(), |found| at + 1 + found + 1);
-                }
-                Some(b'>') | None => {}
-                Some(_) => at = skip(at, &|byte| !is_space(byte) && byte != b'>'),
-            }
+            at = Attribute::parse(bytes, at).end;
         }
     }
-
-    /// Returns the end of a comment, a declaration or text at `<`.
-    fn markup_end(&self, at: usize) -> usize {
-        let bytes = self.bytes();
-        let until = |from: usize| memchr(b'>', &bytes[from..]).map_or(bytes.len(), |found| from + found + 1);
-        match &bytes[at + 1..] {
-            [b'!', b'-', b'-', rest @ ..] => at + 4 + comment_len(rest),
-            [b'!' | b'?' | b'/', ..] => until(at + 2),
-            _ => at + 1,
-        }
-    }
-}
-
-/// Returns the length of a comment after `<!--`, with its end.
-fn comment_len(text: &[u8]) -> usize {
-    if text.starts_with(b">") {
-        return 1;
-    }
-    if text.starts_with(b"->") {
-        return 2;
-    }
-    let mut at = 0;
-    while let Some(found) = memmem::find(&text[at..], b"--") {
-        at += found;
-        if text[at + 2..].starts_with(b">") {
-            return at + 3;
-        }
-        if text[at + 2..].starts_with(b"!>") {
-            return at + 4;
-        }
-        at += 1;
-    }
-    text.len()
-}
-
-const fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b'\x0c')
 }
 
 /// Maximum attributes of a tag. A tag of a real page has a few dozen at most.

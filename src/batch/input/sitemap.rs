@@ -1,12 +1,9 @@
 //! Sitemaps: lists of pages, and indexes of such lists.
 
-use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
 use std::io::Read;
 
-use encoding_rs::{Encoding, UTF_8};
 use flate2::read::MultiGzDecoder;
-use memchr::memmem;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 use tokio::runtime::Handle;
@@ -14,6 +11,7 @@ use url::Url;
 
 use super::{BadLine, InputItem};
 use crate::batch::task::Task;
+use crate::charset;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::fetcher::Fetcher;
@@ -170,25 +168,8 @@ fn parse_sitemap(bytes: &[u8]) -> std::result::Result<SitemapEntries, String> {
     parse_xml(&text[..text.len().min(MAX_BYTES)], text.len() > MAX_BYTES)
 }
 
-/// Decodes XML by byte order mark, else by its declaration, else as UTF-8. Replaces malformed bytes.
-fn decode_xml(bytes: &[u8]) -> Cow<'_, str> {
-    let declared = || {
-        let head = bytes.trim_ascii_start().strip_prefix(b"<?xml")?;
-        let head = &head[..head.len().min(MAX_DECLARATION)];
-        let head = &head[..memmem::find(head, b"?>")?];
-        let value = &head[memmem::find(head, b"encoding")? + b"encoding".len()..];
-        let mut parts = value.splitn(3, |byte| matches!(byte, b'"' | b'\''));
-        parts.next().filter(|equals| equals.trim_ascii() == b"=")?;
-        // A declaration in ASCII is not UTF-16, whatever it says.
-        Encoding::for_label(parts.next()?)
-            .map(|encoding| if encoding.is_ascii_compatible() { encoding } else { UTF_8 })
-    };
-    let encoding = Encoding::for_bom(bytes).map(|(encoding, _)| encoding).or_else(declared).unwrap_or(UTF_8);
-    encoding.decode(bytes).0
-}
-
 fn parse_xml(text: &[u8], is_cut: bool) -> std::result::Result<SitemapEntries, String> {
-    let text = decode_xml(text);
+    let text = charset::decode_xml(text);
     let mut reader = Reader::from_str(&text);
     let mut entries = SitemapEntries::default();
     let (mut path, mut loc, mut is_sitemap) = (Vec::<String>::new(), None::<String>, false);
@@ -256,8 +237,6 @@ fn parse_xml(text: &[u8], is_cut: bool) -> std::result::Result<SitemapEntries, S
     }
 }
 
-/// Maximum bytes of an XML declaration.
-const MAX_DECLARATION: usize = 256;
 /// The limit of the sitemap protocol for one uncompressed file.
 const MAX_BYTES: usize = 50 << 20;
 const MAX_ENTRIES: usize = 50_000;
