@@ -9,7 +9,7 @@
 //! show that the header is one.
 
 use http::{HeaderName, header};
-use url::Origin;
+use url::{Origin, Url};
 
 /// Whether the header `name` may be sent to the origin `to`. `given_for` is true for the origins that the caller set
 /// it for.
@@ -22,6 +22,14 @@ pub(crate) fn may_be_secret(name: &HeaderName) -> bool {
     !NEGOTIATION.contains(name)
         && !OTHER_NEGOTIATION.contains(&name.as_str())
         && !["sec-ch-", "sec-fetch-"].iter().any(|prefix| name.as_str().starts_with(prefix))
+}
+
+/// Removes what a URL that another site may see, or that names a page, never contains: fragment and credentials.
+pub(crate) fn strip_fragment_and_credentials(url: &mut Url) {
+    url.set_fragment(None);
+    // Neither call fails for a URL with a host.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
 }
 
 /// Headers that any site may receive. `Referer` has its own policy, see `net::fetch_metadata`.

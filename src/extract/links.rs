@@ -7,7 +7,8 @@ use url::Url;
 
 use super::css::CssSelector;
 use super::document::Document;
-use super::page_urls::{elements, has_token, is_web, strip_fragment_and_credentials};
+use super::page_urls::{elements, has_token, is_web};
+use crate::credentials::strip_fragment_and_credentials;
 
 /// One link.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use scraper::{ElementRef, Html};
 use url::Url;
 
 use crate::charset;
+use crate::credentials::strip_fragment_and_credentials;
 
 /// Returns the base URL of the page's relative URLs.
 pub(super) fn base_url(html: &Html, url: &Url, encoding: &'static Encoding) -> Url {
@@ -77,14 +78,6 @@ pub(super) fn resolve_url(base: &Url, encoding: &'static Encoding, text: &str) -
 
 pub(super) fn is_web(url: &Url) -> bool {
     matches!(url.scheme(), "http" | "https") && url.has_host()
-}
-
-/// Removes fragment and credentials.
-pub(super) fn strip_fragment_and_credentials(url: &mut Url) {
-    url.set_fragment(None);
-    // Neither call fails for a URL with a host.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
 }
 
 pub(super) fn has_token(element: ElementRef<'_>, attribute: &str, word: &str) -> bool {

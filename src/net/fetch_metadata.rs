@@ -5,6 +5,7 @@
 
 use url::Url;
 
+use crate::credentials::strip_fragment_and_credentials;
 use crate::registrable_domain;
 use crate::request::{Context, Request};
 
@@ -106,10 +107,7 @@ fn site_distance(from: &Url, to: &Url) -> usize {
 
 /// Removes credentials and fragment, which `Referer` never contains.
 fn without_credentials_and_fragment(mut url: Url) -> Url {
-    url.set_fragment(None);
-    // These calls cannot fail for a URL with a host.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
+    strip_fragment_and_credentials(&mut url);
     url
 }
 

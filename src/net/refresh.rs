@@ -10,6 +10,7 @@ use url::Url;
 
 use super::redirect;
 use crate::charset;
+use crate::credentials::strip_fragment_and_credentials;
 use crate::error::Result;
 use crate::html::{self, ParseLimits, WorkLimit};
 use crate::request::{Context, Request};
@@ -84,10 +85,7 @@ pub(super) fn next_request(initiator: &Request, url: &Url, is_browser: bool) -> 
     if is_browser {
         // The page navigates, not the user.
         let mut page = initiator.url.clone();
-        page.set_fragment(None);
-        // Neither call fails for a URL with a host.
-        let _ = page.set_username("");
-        let _ = page.set_password(None);
+        strip_fragment_and_credentials(&mut page);
         next.headers.retain(|(name, _)| *name != header::REFERER);
         if let Ok(page) = HeaderValue::from_str(page.as_str()) {
             next.headers.push((header::REFERER, page));

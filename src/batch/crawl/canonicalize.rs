@@ -4,12 +4,11 @@ use std::fmt::Write as _;
 
 use url::Url;
 
+use crate::credentials::strip_fragment_and_credentials;
+
 /// Returns the canonical form of a URL.
 pub(super) fn canonicalize(mut url: Url, sort_query: bool) -> Url {
-    url.set_fragment(None);
-    // Neither call fails on a URL with a host.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
+    strip_fragment_and_credentials(&mut url);
     let path = normalize_escapes(&strip_session_id(url.path()));
     if path != url.path() {
         url.set_path(&path);

@@ -6,6 +6,7 @@ use super::canonicalize::canonicalize;
 use super::{CrawlOptions, UrlPattern};
 use crate::batch::record::Record;
 use crate::batch::task::{Task, TaskKey};
+use crate::credentials::strip_fragment_and_credentials;
 use crate::extract::{Document, Extractor, has_nofollow};
 use crate::fetcher::Response;
 use crate::rate_limit::RobotsPolicy;
@@ -151,9 +152,7 @@ fn referer(url: &Url, from: &Url) -> Option<String> {
         return (!is_downgrade).then(|| format!("{}/", from.origin().ascii_serialization()));
     }
     let mut referer = from.clone();
-    referer.set_fragment(None);
-    let _ = referer.set_username("");
-    let _ = referer.set_password(None);
+    strip_fragment_and_credentials(&mut referer);
     Some(referer.into())
 }
 
