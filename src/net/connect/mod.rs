@@ -108,13 +108,11 @@ impl Connector {
 
     /// Fails if the host of `target` is private without a lookup, and private addresses are forbidden.
     pub(crate) fn check_host(&self, target: &ConnectTarget<'_>) -> Result<()> {
-        if self.is_forbidden(target) { Err(private_address_error(target.host)) } else { Ok(()) }
-    }
-
-    /// Whether the host of `target` is private without a lookup, and private addresses are forbidden.
-    pub(crate) fn is_forbidden(&self, target: &ConnectTarget<'_>) -> bool {
         let is_override = self.has_override(target.proxy, target.host, target.port);
-        self.requires_public_address(target) && !is_override && is_private_literal(target.host)
+        if self.requires_public_address(target) && !is_override && is_private_literal(target.host) {
+            return Err(private_address_error(target.host));
+        }
+        Ok(())
     }
 
     const fn requires_public_address(&self, target: &ConnectTarget<'_>) -> bool {

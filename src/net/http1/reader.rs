@@ -195,10 +195,9 @@ impl AsyncRead for ResponseReader {
             if let State::Raw = this.state {
                 return Poll::Ready(Ok(()));
             }
-            let input = buf.filled()[before..].to_vec();
+            this.push(&buf.filled()[before..])?;
             buf.set_filled(before);
-            this.push(&input)?;
-            if input.is_empty() {
+            if received == 0 {
                 this.return_rewritten(buf);
                 return Poll::Ready(Ok(()));
             }

@@ -361,7 +361,7 @@ fn status_response(status: &str) -> String {
 /// The address of forwarders that reach public addresses only. The browser takes pages behind it for public.
 pub(super) const PUBLIC_FORWARDER: Ipv4Addr = Ipv4Addr::LOCALHOST;
 /// The address of the others. Not every system has a second loopback address.
-const PRIVATE_FORWARDER: Ipv4Addr =
+pub(super) const PRIVATE_FORWARDER: Ipv4Addr =
     if cfg!(target_os = "linux") { Ipv4Addr::new(127, 0, 0, 2) } else { Ipv4Addr::LOCALHOST };
 const MAX_OPEN: usize = 512;
 const MAX_ERRORS: usize = 16;

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::BrowserOptions;
-use super::proxy_forwarder::PUBLIC_FORWARDER;
+use super::proxy_forwarder::{PRIVATE_FORWARDER, PUBLIC_FORWARDER};
 use crate::fingerprint::profile::Browser;
 use crate::identity::Identity;
 
@@ -57,7 +57,7 @@ pub(super) fn switches(options: &BrowserOptions, key: &ProcessKey, data: &Path, 
     all.push(format!("--proxy-server={NO_PROXY}"));
     all.push("--proxy-bypass-list=<-loopback>".to_owned());
     if key.proxied {
-        all.push(NO_DNS.to_owned());
+        all.push(format!("{NO_DNS}, EXCLUDE {PUBLIC_FORWARDER}, EXCLUDE {PRIVATE_FORWARDER}"));
         all.push(format!("--disable-features={NO_DOH},{NO_MDNS}"));
     } else {
         all.push(format!("--disable-features={NO_DOH}"));
@@ -110,7 +110,7 @@ const NO_UDP: &str = "--webrtc-ip-handling-policy=disable_non_proxied_udp";
 const NO_PROXY: &str = "socks5://255.255.255.255:1";
 /// Only behind a proxy: no name is looked up by the browser, for example for `dns-prefetch`. Without a proxy, WebRTC has
 /// to find its STUN servers.
-const NO_DNS: &str = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE 127.0.0.2";
+const NO_DNS: &str = "--host-resolver-rules=MAP * ~NOTFOUND";
 /// Only behind a proxy: there WebRTC gathers no local addresses, so that it needs no mDNS names for them.
 const NO_MDNS: &str = "WebRtcHideLocalIpsWithMdns";
 /// A browser that knows its resolver asks it over HTTPS whether it serves that too.

@@ -133,34 +133,11 @@ fn nothing_that_a_site_says_of_a_fetch_is_interpreted_by_a_terminal() {
         }
         // A proxy that says it.
         let proxy = server.url("");
-        let command = [
-            "fetch",
-            "-vvv",
-            "--trace",
-            "--retry",
-            "0",
-            "--tier",
-            "plain",
-            "-x",
-            &proxy,
-            "https://a.invalid/",
-        ];
-        check(&program.run(command), payload, &command, &mut tried);
-        let command = [
-            "fetch",
-            "--format",
-            "json",
-            "-vvv",
-            "--trace",
-            "--retry",
-            "0",
-            "--tier",
-            "plain",
-            "-x",
-            &proxy,
-            "http://a.invalid/wait",
-        ];
-        check(&program.run(command), payload, &command, &mut tried);
+        let through = ["fetch", "-vvv", "--trace", "--retry", "0", "--tier", "plain", "-x", &proxy];
+        for rest in [&["https://a.invalid/"][..], &["--format", "json", "http://a.invalid/wait"]] {
+            let command = [&through[..], rest].concat();
+            check(&program.run(&command), payload, &command, &mut tried);
+        }
         let echo = server.url("/json");
         for format in ["text", "json"] {
             let command = [
