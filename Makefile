@@ -6,7 +6,7 @@ CARGO ?= cargo
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help deps demo test lint bench bench-browser bench-load bench-proxies bench-pure bench-wire corpus fuzz doc install
+.PHONY: help deps demo test suites lint bench bench-browser bench-load bench-proxies bench-pure bench-wire corpus fuzz doc install
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,8 +18,11 @@ demo: deps ## Fetch four loopback sites: one per tier and one that blocks every 
 	$(CARGO) build --locked --bin rungs --example demo
 	@$(CARGO) run --quiet --locked --example demo
 
-test: deps ## Run all tests: unit, integration (nginx, squid, dante, Chromium on loopback), examples, doctests.
+test: deps ## Run all tests: unit, integration (nginx, squid, dante, Chromium on loopback), examples, doctests, suites.
 	@CARGO=$(CARGO) scripts/test.sh
+
+suites: deps ## Run robots.txt cases of other projects: protego's (from PyPI), and google/robotstxt's if ROBOTSTXT names a checkout.
+	@CARGO=$(CARGO) ROBOTSTXT="$(ROBOTSTXT)" tests/suites/run.sh
 
 lint: deps ## Check format, lints, docs and, if cargo-deny is installed, licences.
 	$(CARGO) fmt --all --check
@@ -52,7 +55,7 @@ bench-wire: deps ## Record wreq, curl_cffi and others beside Chromium and rungs 
 bench-browser: deps ## Compare the browser tier with playwright, patchright and stock chromiumoxide (downloads from PyPI).
 	@CARGO=$(CARGO) benches/browser/run.sh
 
-fuzz: deps ## Fuzz the parsers of ClientHellos, HTTP/2, profiles, block rules, responses, robots.txt, cookies: two minutes each (needs cargo-fuzz).
+fuzz: deps ## Fuzz the parsers of ClientHellos, HTTP/2, profiles, block rules, responses, robots.txt, cookies, charsets: two minutes each (needs cargo-fuzz).
 	@CARGO=$(CARGO) fuzz/run.sh
 
 doc: deps ## Build the API documentation.

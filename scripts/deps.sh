@@ -44,6 +44,7 @@ need Xvfb xvfb
 need ps procps
 need ip iproute2
 need unshare util-linux
+has python3 && python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 has_libclang || missing+=(libclang-dev)
 [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/ssl/cert.pem ] || [ -e /etc/pki/tls/certs/ca-bundle.crt ] ||
     missing+=(ca-certificates)

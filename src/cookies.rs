@@ -1,6 +1,6 @@
 //! The cookies of an identity, with the rules of Chromium (RFC 6265bis).
 
-mod date;
+pub(crate) mod date;
 mod jar;
 mod scope;
 mod set_cookie;
@@ -38,6 +38,10 @@ pub struct Cookie {
     pub http_only: bool,
     /// `Strict`, `Lax` or `None`, if the site set the attribute.
     pub same_site: Option<String>,
+    /// Whether the site set `Partitioned`. The jar holds only cookies of the partition in which their site is the
+    /// top-level site.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partitioned: bool,
 }
 
 impl Cookie {
@@ -54,6 +58,7 @@ impl Cookie {
             secure: false,
             http_only: false,
             same_site: None,
+            partitioned: false,
         }
     }
 

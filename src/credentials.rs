@@ -32,6 +32,17 @@ pub(crate) fn strip_fragment_and_credentials(url: &mut Url) {
     let _ = url.set_password(None);
 }
 
+/// Copies the credentials of `from` to a URL of the same origin that has none (RFC 7617, section 2.2).
+pub(crate) fn copy_credentials(from: &Url, to: &mut Url) {
+    let has_none = |url: &Url| url.username().is_empty() && url.password().is_none();
+    if has_none(from) || !has_none(to) || from.origin() != to.origin() || !from.origin().is_tuple() {
+        return;
+    }
+    // Neither call fails for a URL with a host. Both are encoded already.
+    let _ = to.set_username(from.username());
+    let _ = to.set_password(from.password());
+}
+
 /// Headers that any site may receive. `Referer` has its own policy, see `net::fetch_metadata`.
 const NEGOTIATION: [HeaderName; 17] = [
     header::ACCEPT,

@@ -35,7 +35,7 @@ pub enum ErrorKind {
     BodyTooLarge,
     /// A page in the browser used more memory than its limit.
     PageMemory,
-    /// Too many redirects, or a redirect loop.
+    /// Too many redirects, or one that cannot be followed.
     Redirect,
     /// All allowed tiers are blocked.
     Blocked,

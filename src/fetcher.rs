@@ -28,6 +28,7 @@ use crate::detect::Rules;
 use crate::error::Result;
 use crate::fingerprint::Profile;
 use crate::host_limiter::HostReadiness;
+use crate::hsts::HstsStore;
 use crate::identity::Identity;
 use crate::memory::{ProfileDecision, SavedIdentityKey, SiteSection};
 use crate::proxy::ProxyRules;
@@ -86,6 +87,7 @@ struct Inner {
     proxy_pools: ProxyPools,
     identity_pool: IdentityPool,
     in_flight: InFlightRegistry,
+    hsts: Option<HstsStore>,
     #[cfg(feature = "browser")]
     browser: Arc<crate::transport::browser::BrowserTransport>,
 }

@@ -36,7 +36,12 @@ pub(crate) struct ParseLimits {
 /// Parsers compare each attribute of a tag with all before it, and misnested formatting is repeated in each block.
 /// Without limits, time and memory grow with the square of the page's size.
 pub(crate) fn parse(text: &str, limits: ParseLimits, work: &WorkLimit) -> (Html, bool) {
-    let mut parser = Parser::new(limits);
+    parse_as(text, true, limits, work)
+}
+
+/// Parses a page like [`parse`]. Without `scripting`, the content of `noscript` is elements instead of text.
+pub(crate) fn parse_as(text: &str, scripting: bool, limits: ParseLimits, work: &WorkLimit) -> (Html, bool) {
+    let mut parser = Parser::new(limits, scripting);
     let mut pieces = Pieces::new(text);
     let mut is_cut = false;
     while let Some(piece) = pieces.next(parser.is_raw()) {
@@ -72,8 +77,9 @@ struct StateSink {
 }
 
 impl Parser {
-    fn new(limits: ParseLimits) -> Self {
-        let builder = TreeBuilder::new(PageSink::new(), TreeBuilderOpts::default());
+    fn new(limits: ParseLimits, scripting_enabled: bool) -> Self {
+        let options = TreeBuilderOpts { scripting_enabled, ..TreeBuilderOpts::default() };
+        let builder = TreeBuilder::new(PageSink::new(), options);
         let sink = StateSink { builder, is_raw: Cell::new(false), names: Names::default() };
         let tokenizer = Tokenizer::new(sink, TokenizerOpts::default());
         Self { tokenizer, input: BufferQueue::default(), limits, checked: 0 }

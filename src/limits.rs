@@ -41,7 +41,7 @@ pub struct Limits {
     /// of one browser process share the largest of their limits. `None`: half of the memory that is available when the
     /// fetcher is built, divided by the maximum of open pages, from 512 MiB to 2 GiB. Default: `None`.
     pub page_memory: Option<u64>,
-    /// The maximum number of redirects. Default: 10.
+    /// The maximum number of redirects. Redirects to the same URL count like others. Default: 20, as in browsers.
     pub max_redirects: u32,
     /// The maximum number of header fields of a response. Default: 1000.
     pub max_header_fields: usize,
@@ -70,7 +70,7 @@ impl Default for Limits {
             max_body: 32 * 1024 * 1024,
             max_file: 1024 * 1024 * 1024,
             page_memory: None,
-            max_redirects: 10,
+            max_redirects: 20,
             max_header_fields: 1000,
             max_header_bytes: 256 * 1024,
         }

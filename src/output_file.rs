@@ -11,8 +11,10 @@
 //! In a folder that all users can write to, such as `/tmp`, links and pipes of other users are refused, as the kernel
 //! does with `protected_symlinks` and `protected_fifos`.
 
+mod remote_name;
+
 use std::fs::{self, File, FileType, Metadata, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -22,6 +24,8 @@ use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 
 use crate::paths::parent_or_cwd;
+
+pub use remote_name::{name_from_headers, name_from_url};
 
 /// The permissions of a new file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +44,8 @@ pub struct OutputFile(Inner);
 enum Inner {
     /// A file that replaces `path` when it is complete.
     Replacement { temporary: NamedTempFile, path: PathBuf },
+    /// A file that appears at `path` when it is complete, unless there is one by then.
+    New { temporary: NamedTempFile, path: PathBuf },
     /// A device, a pipe or an open file.
     Stream(File),
 }
@@ -81,15 +87,23 @@ impl OutputFile {
             FileMode::Ordinary => 0o666,
             FileMode::Private => 0o600,
         };
-        let temporary = tempfile::Builder::new()
-            .prefix(".rungs-")
-            .suffix(".part")
-            .permissions(Permissions::from_mode(new))
-            .tempfile_in(folder)?;
+        let temporary = create_temporary(folder, new)?;
         if let Some(metadata) = existing {
             keep_owner_and_permissions(temporary.as_file(), &metadata, mode)?;
         }
         Ok(Self(Inner::Replacement { temporary, path }))
+    }
+
+    /// Opens the new file `path`. It never replaces a file.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] if there is a file, also from [`commit`](Self::commit).
+    pub fn create_if_absent(path: &Path) -> io::Result<Self> {
+        if fs::symlink_metadata(path).is_ok() {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the file exists"));
+        }
+        let temporary = create_temporary(parent_or_cwd(path), 0o666)?;
+        Ok(Self(Inner::New { temporary, path: path.to_owned() }))
     }
 
     /// Returns another handle of the file that is written.
@@ -98,7 +112,9 @@ impl OutputFile {
     /// Fails if there are too many open files.
     pub fn try_clone_file(&self) -> io::Result<File> {
         match &self.0 {
-            Inner::Replacement { temporary, .. } => temporary.as_file().try_clone(),
+            Inner::Replacement { temporary, .. } | Inner::New { temporary, .. } => {
+                temporary.as_file().try_clone()
+            }
             Inner::Stream(file) => file.try_clone(),
         }
     }
@@ -112,6 +128,9 @@ impl OutputFile {
             Inner::Replacement { temporary, path } => {
                 temporary.persist(path).map(drop).map_err(|cause| cause.error)
             }
+            Inner::New { temporary, path } => {
+                temporary.persist_noclobber(path).map(drop).map_err(|cause| cause.error)
+            }
             Inner::Stream(_) => Ok(()),
         }
     }
@@ -120,14 +139,14 @@ impl OutputFile {
 impl Write for OutputFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.0 {
-            Inner::Replacement { temporary, .. } => temporary.write(bytes),
+            Inner::Replacement { temporary, .. } | Inner::New { temporary, .. } => temporary.write(bytes),
             Inner::Stream(file) => file.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.0 {
-            Inner::Replacement { temporary, .. } => temporary.flush(),
+            Inner::Replacement { temporary, .. } | Inner::New { temporary, .. } => temporary.flush(),
             Inner::Stream(file) => file.flush(),
         }
     }
@@ -191,6 +210,20 @@ pub(crate) fn open_regular(path: &Path, mode: u32) -> io::Result<File> {
         .open(path)?;
     let kind = file.metadata()?.file_type();
     if kind.is_file() { Ok(file) } else { Err(not_regular(kind)) }
+}
+
+/// Opens a regular file, or creates it, to write behind its first `position` bytes. What is there now is removed.
+///
+/// # Errors
+/// Fails if the file is shorter, or not a regular one.
+pub(crate) fn open_at(path: &Path, position: u64) -> io::Result<File> {
+    let mut file = open_regular(path, 0o666)?;
+    if file.metadata()?.len() < position {
+        return Err(io::Error::other("the file became shorter"));
+    }
+    file.set_len(position)?;
+    file.seek(io::SeekFrom::Start(position))?;
+    Ok(file)
 }
 
 /// Opens the device, pipe or open file that `path` is, for a stream of records. `None` if it is a regular or missing
@@ -324,6 +357,11 @@ fn open_descriptor(path: &Path) -> io::Result<File> {
         return io::stderr().as_fd().try_clone_to_owned().map(File::from);
     }
     OpenOptions::new().append(true).open(path)
+}
+
+fn create_temporary(folder: &Path, mode: u32) -> io::Result<NamedTempFile> {
+    let permissions = Permissions::from_mode(mode);
+    tempfile::Builder::new().prefix(".rungs-").suffix(".part").permissions(permissions).tempfile_in(folder)
 }
 
 /// Gives `file` the owner and the permissions of the file that it replaces.

@@ -19,6 +19,11 @@ pub(crate) fn registrable_domain_of_host(host: &str) -> Option<&str> {
     psl::domain(host.as_bytes()).and_then(|domain| std::str::from_utf8(domain.as_bytes()).ok())
 }
 
+/// Whether a name is that of this machine (RFC 6761, section 6.3). It is in lower case, without a dot at its end.
+pub(crate) fn is_localhost(name: &str) -> bool {
+    name == "localhost" || name.ends_with(".localhost")
+}
+
 /// Returns the key for stored data of a site: the registrable domain without a trailing dot. Empty without a host.
 pub(crate) fn site_key(url: &Url) -> &str {
     registrable_domain(url).unwrap_or_default().trim_end_matches('.')

@@ -1,9 +1,13 @@
 //! How the browser tier renders a page. The other tiers ignore most of these options.
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
+use http::HeaderMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 /// The form of the page that the browser tier returns as the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -67,14 +71,39 @@ pub(crate) struct RenderOptions {
     pub(crate) scroll: bool,
     pub(crate) screenshot: bool,
     pub(crate) pdf: bool,
+    /// Wait this long after the page has settled.
+    pub(crate) wait: Option<Duration>,
+    /// Read the documents of its frames too.
+    pub(crate) frames: bool,
+    /// Read the text that the page shows too.
+    pub(crate) shown_text: bool,
+    /// Whether a page is the expected one. The browser waits for it as for the end of a challenge.
+    #[cfg_attr(not(feature = "browser"), expect(dead_code, reason = "only the browser tier reads it"))]
+    pub(crate) expected: Option<PageCheck>,
+}
+
+/// Returns whether a page (status, headers, URL, body) is the expected one.
+#[derive(Clone)]
+pub(crate) struct PageCheck(
+    #[cfg_attr(not(feature = "browser"), expect(dead_code, reason = "only the browser tier calls it"))]
+    pub(crate) Arc<PageCheckFn>,
+);
+
+type PageCheckFn = dyn Fn(u16, &HeaderMap, &Url, &[u8]) -> bool + Send + Sync;
+
+impl fmt::Debug for PageCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PageCheck")
+    }
 }
 
 impl RenderOptions {
     /// Returns a requested output that only the browser tier can produce, for messages.
     pub(crate) fn browser_only_output(&self) -> Option<&'static str> {
-        match (self.screenshot, self.pdf) {
-            (true, _) => Some("a screenshot"),
-            (_, true) => Some("a PDF of the page"),
+        match (self.screenshot, self.pdf, self.frames) {
+            (true, _, _) => Some("a screenshot"),
+            (_, true, _) => Some("a PDF of the page"),
+            (_, _, true) => Some("the list of frames"),
             _ => None,
         }
     }

@@ -1,17 +1,26 @@
 //! A request: method, URL, the caller's headers, body and browser context.
 
+mod body;
+mod client_certificate;
+mod multipart;
+
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::address_rule::AddressRule;
+use crate::digest_auth::DigestAuth;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::redact;
+
+pub(crate) use body::DefaultContentType;
+pub use body::RequestBody;
+pub use client_certificate::ClientCertificate;
+pub use multipart::{FormPart, Multipart};
 
 /// The browser context of a request. It determines the order, values and priority of the headers.
 ///
@@ -67,19 +76,42 @@ pub struct Request {
     pub url: Url,
     /// The caller's headers, in order. They replace those of the tier.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The names of the caller's headers that are not in lower case, as the caller spelled them.
+    pub(crate) spelled_names: Vec<Arc<str>>,
     /// Headers of the tier that must not be sent.
     pub removed: Vec<HeaderName>,
     /// The body, if there is one.
-    pub body: Option<Bytes>,
+    pub body: Option<RequestBody>,
     /// The browser context. Default: navigation.
     pub context: Context,
     /// Whether a refresh that an HTML page declares is followed.
     pub(crate) follows_refresh: bool,
     /// Which addresses the request, its redirects and its retries may be sent to.
     pub(crate) address_rule: Arc<AddressRule>,
+    /// Credentials for a challenge of the URL's origin.
+    pub(crate) digest: Option<Arc<DigestAuth>>,
+    /// The certificate for the URL's origin.
+    pub(crate) client_certificate: Option<Arc<ClientCertificate>>,
+    /// Whether HTTP/2 is not offered.
+    pub(crate) only_http1: bool,
+    /// Whether a redirect sets `Referer` to the URL that redirected.
+    pub(crate) auto_referer: bool,
 }
 
 impl Request {
+    /// Adds a header whose name the caller spelled as `spelled`.
+    pub(crate) fn push_header(&mut self, spelled: &str, name: HeaderName, value: HeaderValue) {
+        if spelled != name.as_str() && self.spelled_name(&name).is_none() {
+            self.spelled_names.push(spelled.into());
+        }
+        self.headers.push((name, value));
+    }
+
+    /// Returns the name as the caller spelled it, unless in lower case.
+    pub(crate) fn spelled_name(&self, name: &HeaderName) -> Option<&Arc<str>> {
+        self.spelled_names.iter().find(|spelled| spelled.eq_ignore_ascii_case(name.as_str()))
+    }
+
     /// Returns the names of the cookies in the caller's Cookie headers.
     pub(crate) fn cookie_names(&self) -> Vec<String> {
         let lines = self.headers.iter().filter(|(name, _)| *name == http::header::COOKIE);
@@ -94,11 +126,16 @@ impl Request {
             method: Method::GET,
             url,
             headers: Vec::new(),
+            spelled_names: Vec::new(),
             removed: Vec::new(),
             body: None,
             context: Context::Navigation,
             follows_refresh: false,
             address_rule: Arc::default(),
+            digest: None,
+            client_certificate: None,
+            only_http1: false,
+            auto_referer: false,
         }
     }
 }

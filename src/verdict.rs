@@ -61,6 +61,9 @@ impl fmt::Display for VerdictKind {
     }
 }
 
+/// The start of the ids in the evidence of the structural detector. A kind follows.
+pub(crate) const STRUCTURE_RULES: &str = "structure/";
+
 /// One reason for a verdict: the rule that matched and the text that it matched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Evidence {
@@ -90,6 +93,11 @@ impl Verdict {
     #[must_use]
     pub const fn genuine() -> Self {
         Self { kind: VerdictKind::Genuine, vendor: None, confidence: 1.0, evidence: Vec::new() }
+    }
+
+    /// Whether the structural detector decided. It may be wrong about a page that no rule knows.
+    pub(crate) fn is_structural(&self) -> bool {
+        self.evidence.first().is_some_and(|first| first.rule.starts_with(STRUCTURE_RULES))
     }
 
     /// Whether the response is genuine.

@@ -13,6 +13,7 @@ mod peers;
 #[path = "saved.rs"]
 mod samples;
 mod score;
+mod sets;
 
 const BEGIN: &str = "<!-- corpus: written by `make corpus`, checked by a test -->\n";
 const END: &str = "<!-- corpus ends -->";
@@ -20,12 +21,15 @@ const END: &str = "<!-- corpus ends -->";
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let given = std::env::args_os().nth(1).map(PathBuf::from);
-    let samples = samples::samples(given.as_deref().unwrap_or(&root.join("fixtures")));
-    let score = score::Score::of(&Rules::shipped(), &samples);
+    let fixtures = root.join("fixtures");
+    let samples = samples::samples(given.as_deref().unwrap_or(&fixtures));
+    let rules = Rules::shipped();
+    let score = score::Score::of(&rules, &samples);
     for line in &score.wrong {
         eprintln!("{line}");
     }
-    let tables = score.tables(&peers::read(include_str!("peers.toml")), &samples);
+    let mut tables = score.tables(&peers::read(include_str!("peers.toml")), &samples);
+    tables += &sets::table(&rules, &fixtures);
     println!("{tables}");
     if given.is_none()
         && let Err(message) = update_results(&root.join("benches/detect/RESULTS.md"), &tables)

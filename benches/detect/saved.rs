@@ -67,7 +67,9 @@ struct Expected {
     tier: Option<Tier>,
 }
 
-fn folder_samples(folder: &Path, unnamed: Option<VerdictKind>) -> Vec<Sample> {
+/// Every `*.http` in a folder. `unnamed` is the kind of those that its `expect.toml` does not name; it must name all
+/// without.
+pub(crate) fn folder_samples(folder: &Path, unnamed: Option<VerdictKind>) -> Vec<Sample> {
     let path = folder.join("expect.toml");
     let text = std::fs::read_to_string(&path).unwrap_or_default();
     let named =

@@ -10,7 +10,8 @@ use rungs::extract::Extractor;
 static URL: LazyLock<url::Url> =
     LazyLock::new(|| rungs::parse_url("https://site.example/p/1").expect("a valid URL"));
 static EXTRACTOR: LazyLock<Extractor> = LazyLock::new(|| {
-    let fields = ["all[]=*", "html=body@html", "a[]=a[href]@href", "b[]=p ~ a, li:nth-child(2n+1), div:has(> b)"];
+    let fields =
+        ["all[]=*", "html=body@html", "a[]=a[href]@href", "b[]=p ~ a, li:nth-child(2n+1), div:has(> b)"];
     fields
         .iter()
         .try_fold(Extractor::new().text(true).links(true), |extractor, field| extractor.field(field))

@@ -66,7 +66,8 @@ fuzz_target!(|bytes: &[u8]| {
 fn check(cookie: &Cookie, host: &str, site: &str) {
     assert!(cookie.name.len() + cookie.value.len() <= 4096, "{cookie:?}");
     assert!(!cookie.value.contains(['\r', '\n', '\t', '\0', ';']), "{cookie:?}");
-    let is_within = |name: &str| name == site || name.strip_suffix(site).is_some_and(|sub| sub.ends_with('.'));
+    let is_within =
+        |name: &str| name == site || name.strip_suffix(site).is_some_and(|sub| sub.ends_with('.'));
     let is_own = cookie.domain == host && (cookie.host_only || !site.is_empty());
     assert!(is_own || (!site.is_empty() && is_within(&cookie.domain)), "{cookie:?} of {host}");
     let name = if cookie.name.is_empty() { cookie.value.trim_start() } else { &cookie.name };

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, Weak};
 
 use tokio::runtime;
+use url::Url;
 
 use super::context::{Completed, ResumedCrawl, RunContext};
 use super::crawl::{Frontier, dedup_error};
@@ -28,10 +29,12 @@ pub(super) fn feed(
     runtime: &runtime::Handle,
 ) {
     let ResumedCrawl { frontier, discoveries } = resumed;
-    if let (Some(discoveries), Some(shared)) = (discoveries, shared.upgrade())
-        && let Err(error) = restore_discoveries(&shared, discoveries, &frontier, runtime)
-    {
-        status.fail(error);
+    let mut held = Vec::new();
+    if let (Some(discoveries), Some(shared)) = (discoveries, shared.upgrade()) {
+        match restore_discoveries(&shared, discoveries, &frontier, runtime) {
+            Ok(tasks) => held = tasks,
+            Err(error) => status.fail(error),
+        }
     }
     while !status.is_stopping() {
         // This call may block forever, so the run may end meanwhile.
@@ -46,33 +49,45 @@ pub(super) fn feed(
             status.fail(error);
         }
     }
+    if let Some(shared) = shared.upgrade().filter(|_| !held.is_empty())
+        && let Err(error) = runtime.block_on(shared.queue.push_discovered(held))
+    {
+        status.fail(error);
+    }
     status.is_input_read.store(true, Ordering::Relaxed);
 }
 
 /// Pushes the tasks that earlier runs discovered and did not finish. The lock delays new discoveries until then.
+/// Returns those that need the credentials of a listed URL, which the input has.
 fn restore_discoveries(
     shared: &RunContext,
     discoveries: DiscoveriesReader,
     frontier: &Mutex<Frontier>,
     runtime: &runtime::Handle,
-) -> Result<()> {
+) -> Result<Vec<QueuedTask>> {
+    let mut held = Vec::new();
     let mut frontier = lock_unpoisoned(frontier);
-    for frame in discoveries {
-        if shared.status.is_stopping() {
-            return Ok(());
-        }
-        let discovered = frame?;
-        for alias in discovered.aliases {
+    for frame in discoveries.reopen()? {
+        for alias in frame?.aliases {
             frontier.restore_alias(alias).map_err(dedup_error)?;
         }
+    }
+    for frame in discoveries {
+        if shared.status.is_stopping() {
+            return Ok(held);
+        }
+        let discovered = frame?;
         let mut left = Vec::new();
         for task in discovered.tasks {
             left.extend(frontier.restore(task).map_err(dedup_error)?);
         }
         shared.status.read.fetch_add(left.len() as u64, Ordering::Relaxed);
+        let (waiting, left) =
+            left.into_iter().partition(|queued: &QueuedTask| queued.task.seed_has_credentials);
+        held.extend::<Vec<_>>(waiting);
         runtime.block_on(shared.queue.push_discovered(left))?;
     }
-    Ok(())
+    Ok(held)
 }
 
 fn enqueue(
@@ -102,6 +117,9 @@ fn enqueue(
         Ok(queued) => {
             // Also for tasks that an earlier run finished: their origins are listed too.
             queued.task.listed_origin().into_iter().for_each(|origin| shared.listed.add(origin));
+            if let Ok(url) = Url::parse(&queued.task.url) {
+                shared.listed.add_credentials(&url);
+            }
             queued.key
         }
         Err(key) => *key,
@@ -135,7 +153,7 @@ async fn record_bad_line(shared: &RunContext, key: TaskKey, text: &str, message:
         let _ = shared.completed.send(Completed::new(text.to_owned(), record, finished)).await;
         return;
     }
-    finished.permit = shared.writer.reserve(text.len()).await;
+    finished.reservation = shared.writer.reserve(text.len()).await;
     finished.record = Some(Box::new(record));
     shared.writer.submit(finished);
 }

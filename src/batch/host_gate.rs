@@ -13,6 +13,8 @@ use crate::sync::lock_unpoisoned;
 pub(super) struct HostGate {
     fetcher: Fetcher,
     queue: Arc<dyn TaskQueue>,
+    /// The concurrency of the batch. If it is 1, the tasks of a host are fetched in their order.
+    concurrency: u32,
     inner: Mutex<Inner>,
 }
 
@@ -31,14 +33,21 @@ enum HostAction {
 }
 
 impl HostGate {
-    pub(super) fn new(fetcher: Fetcher, queue: Arc<dyn TaskQueue>) -> Self {
-        Self { fetcher, queue, inner: Mutex::default() }
+    pub(super) fn new(fetcher: Fetcher, queue: Arc<dyn TaskQueue>, concurrency: usize) -> Self {
+        let concurrency = u32::try_from(concurrency).unwrap_or(u32::MAX);
+        Self { fetcher, queue, concurrency, inner: Mutex::default() }
+    }
+
+    /// Returns the readiness of a host, whose fetches are not more than those of the batch even if they wait.
+    fn readiness(&self, pacing: &HostPacing) -> HostReadiness {
+        let readiness = self.fetcher.host_readiness(pacing);
+        HostReadiness { concurrency: readiness.concurrency.min(self.concurrency), ..readiness }
     }
 
     /// Records the start of a fetch. Returns the value to pass to [`on_fetch_end`](Self::on_fetch_end).
     pub(super) fn on_fetch_start(&self, host: &str, url: &str) -> Option<HostPacing> {
         let pacing = self.fetcher.host_pacing(url)?;
-        let readiness = self.fetcher.host_readiness(&pacing);
+        let readiness = self.readiness(&pacing);
         let mut inner = lock_unpoisoned(&self.inner);
         let count = match inner.in_flight.get_mut(host) {
             Some(count) => {
@@ -59,7 +68,7 @@ impl HostGate {
 
     /// Records the end of a fetch.
     pub(super) fn on_fetch_end(&self, host: &str, pacing: &HostPacing) {
-        let mut readiness = self.fetcher.host_readiness(pacing);
+        let mut readiness = self.readiness(pacing);
         let mut inner = lock_unpoisoned(&self.inner);
         let Some(count) = inner.in_flight.get_mut(host) else { return };
         *count -= 1;

@@ -31,6 +31,7 @@ mod journal;
 mod listed;
 mod observer;
 mod open;
+mod ordered_receiver;
 mod outcome;
 mod output;
 mod queue;

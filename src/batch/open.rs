@@ -46,12 +46,13 @@ pub(super) fn start(batch: Batch, input: Input, output: Option<Output>) -> Resul
     }
     let queue: Arc<dyn TaskQueue> = match &batch.queue {
         Some(queue) => Arc::clone(queue),
+        None if batch.concurrency == 1 => Arc::new(LocalQueue::new(&folder)?.keep_order()),
         None => Arc::new(LocalQueue::new(&folder)?),
     };
     let status = Arc::new(RunState::new(counters));
     let bodies = output.as_ref().map(Output::create_body_store).transpose()?.flatten();
     let frontier = Arc::new(Mutex::new(frontier));
-    let page_reader = Arc::new(PageReader { extract: batch.extract, crawl: batch.crawl });
+    let page_reader = Arc::new(PageReader::new(batch.extract, batch.crawl));
     let parts = WriterParts {
         store,
         encoder,
@@ -61,7 +62,7 @@ pub(super) fn start(batch: Batch, input: Input, output: Option<Output>) -> Resul
         journal,
         frontier: Arc::clone(&frontier),
     };
-    let writer = RecordWriter::start(parts, Arc::clone(&queue), Arc::clone(&status))?;
+    let writer = RecordWriter::start(parts, batch.concurrency, Arc::clone(&queue), Arc::clone(&status))?;
     let config = RunConfig {
         fetcher: batch.fetcher,
         concurrency: batch.concurrency,

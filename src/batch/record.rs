@@ -15,13 +15,13 @@ use crate::error_kind::ErrorKind;
 use crate::extract::{ExtractedData, Extractor};
 use crate::fetcher::Response;
 use crate::redact;
-use crate::response::BrowserUse;
+use crate::response::{BrowserUse, Capture, FrameDocument};
 use crate::tier::Tier;
 use crate::trace::{Attempt, Diagnosis, Timings, Trace};
 
 /// The outcome of one URL. Its JSON has the keys of `rungs fetch --format json`. Every key is present, `null` if it
 /// has no value, with two exceptions. The body is in `body` (text), in `body_base64` (anything else) or in a `file`.
-/// `fields`, `text`, `links` and `canonical` are present if they were requested.
+/// `fields`, `text`, `links`, `canonical` and `frames` are present if they were requested.
 #[derive(Debug)]
 pub struct Record {
     url: String,
@@ -29,6 +29,8 @@ pub struct Record {
     finished_at: SystemTime,
     method: Method,
     file: Option<String>,
+    /// What was sent and refused, for an archive.
+    capture: Option<Box<Capture>>,
     /// The extracted fields, by name.
     pub fields: Option<Map<String, Value>>,
     /// The visible text of the page.
@@ -62,6 +64,7 @@ impl Record {
             finished_at,
             method: Method::GET,
             file,
+            capture: None,
             fields: None,
             text: None,
             links: None,
@@ -90,6 +93,15 @@ impl Record {
 
     pub(super) fn set_method(&mut self, method: Method) {
         self.method = method;
+    }
+
+    /// What was sent and refused, if that was captured.
+    pub(super) fn capture(&self) -> Option<&Capture> {
+        self.capture.as_deref()
+    }
+
+    pub(super) fn set_capture(&mut self, capture: Option<Capture>) {
+        self.capture = capture.map(Box::new);
     }
 
     /// Returns the response or the error itself.
@@ -226,6 +238,7 @@ impl Record {
             tier: self.tier(),
             browser_profile: last.and_then(|attempt| attempt.browser_profile.as_deref()),
             http_version: page.map(|page| page.version().name()),
+            reason: page.and_then(Response::reason).map(String::from_utf8_lossy),
             headers: HeadersJson(page),
             body_bytes: page.map(Response::body_len),
             body,
@@ -241,6 +254,7 @@ impl Record {
             text: self.text.as_deref(),
             links: self.links.as_deref(),
             canonical: self.canonical.as_deref(),
+            frames: page.and_then(Response::frames),
         }
     }
 }
@@ -260,6 +274,7 @@ struct RecordJson<'a> {
     tier: Option<Tier>,
     browser_profile: Option<&'a str>,
     http_version: Option<&'static str>,
+    reason: Option<Cow<'a, str>>,
     headers: HeadersJson<'a>,
     body_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -283,17 +298,20 @@ struct RecordJson<'a> {
     links: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     canonical: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frames: Option<&'a [FrameDocument]>,
 }
 
-/// The response headers as a list of pairs.
+/// The response headers as a list of pairs: in the order received, over HTTP/1 with the names in the case received.
 pub(super) struct HeadersJson<'a>(pub(super) Option<&'a Response>);
 
 impl Serialize for HeadersJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let Some(page) = self.0 else { return serializer.serialize_seq(Some(0))?.end() };
-        let mut list = serializer.serialize_seq(Some(page.headers().len()))?;
-        for (name, value) in page.headers() {
-            list.serialize_element(&(name.as_str(), String::from_utf8_lossy(value.as_bytes())))?;
+        let fields = page.header_fields();
+        let mut list = serializer.serialize_seq(Some(fields.len()))?;
+        for (name, value) in fields {
+            list.serialize_element(&(name, String::from_utf8_lossy(value.as_bytes())))?;
         }
         list.end()
     }
@@ -334,6 +352,7 @@ mod tests {
             "tier",
             "browser_profile",
             "http_version",
+            "reason",
             "headers",
             "body_bytes",
             "elapsed_ms",

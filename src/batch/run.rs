@@ -66,7 +66,7 @@ impl Run {
             rungs.failed = Empty,
         );
         let shared = Arc::new(RunContext {
-            host_gate: HostGate::new(config.fetcher.clone(), Arc::clone(&queue)),
+            host_gate: HostGate::new(config.fetcher.clone(), Arc::clone(&queue), config.concurrency),
             config,
             queue,
             status: Arc::clone(&status),
@@ -223,6 +223,7 @@ async fn drive(
     if complete {
         status.mark_complete();
     }
+    let page_reader = Arc::clone(&shared.page_reader);
     let span = shared.span.clone();
     drop(shared);
     let written = tokio::task::spawn_blocking(move || writer.finish()).await;
@@ -240,6 +241,7 @@ async fn drive(
         return Err(error);
     }
     written?;
+    page_reader.warn_of_linkless_selectors();
     let limits_reached = lock_unpoisoned(&frontier).limits_reached();
     header.into_summary(
         snapshot(&status, &slots, &input_progress),

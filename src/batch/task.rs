@@ -1,5 +1,6 @@
 //! One task of a batch: a URL, optionally with settings of its own.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use http::Method;
@@ -53,6 +54,9 @@ pub struct Task {
     /// names it is at one. Default: false.
     #[serde(default, skip_serializing_if = "is_false")]
     pub allow_private: bool,
+    /// For a link: whether the listed URL that led to it has credentials. They are not stored with the link.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub seed_has_credentials: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -140,6 +144,22 @@ impl Task {
         Some(Url::parse(seed).ok()?.origin())
     }
 
+    /// Returns the URL, in a link with the credentials of the listed URL that led to it.
+    fn url_with_credentials(&self, listed: &ListedOrigins) -> Cow<'_, str> {
+        if self.is_listed() {
+            return Cow::Borrowed(&self.url);
+        }
+        let Ok(mut url) = Url::parse(&self.url) else { return Cow::Borrowed(&self.url) };
+        listed.apply_credentials(self.listed_origin().as_ref(), &mut url);
+        Cow::Owned(url.into())
+    }
+
+    /// Whether the URL, or the listed URL that led to it, has credentials.
+    pub(super) fn has_credentials(&self) -> bool {
+        let has = |url: Url| !url.username().is_empty() || url.password().is_some();
+        self.seed_has_credentials || Url::parse(&self.url).is_ok_and(has)
+    }
+
     /// Builds the request. `method` and `common` are the batch's. Headers of `common` that may be secrets are
     /// dropped if they are not for the task's origin. The task's own settings are applied last.
     pub(super) fn build_request(
@@ -150,9 +170,10 @@ impl Task {
         listed: &ListedOrigins,
     ) -> Result<RequestBuilder> {
         let method = self.effective_method(method)?;
+        let url = self.url_with_credentials(listed);
         let mut request = match &self.session {
-            Some(name) => fetcher.session(name).request(method, &self.url),
-            None => fetcher.request(method, &self.url),
+            Some(name) => fetcher.session(name).request(method, &url),
+            None => fetcher.request(method, &url),
         };
         if let Some(common) = common {
             request = common(request);
@@ -190,6 +211,17 @@ impl TaskKey {
         let mut hash = Sha256::new();
         hash.update(b"\0bad\0");
         hash.update(line);
+        Self::from_hash(hash)
+    }
+
+    /// A key that stores a fact of a crawl among the keys of its tasks.
+    pub(super) fn for_fact(parts: &[&str]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(b"\0fact");
+        for part in parts {
+            hash.update([0]);
+            hash.update(part);
+        }
         Self::from_hash(hash)
     }
 

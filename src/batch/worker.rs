@@ -1,7 +1,7 @@
 //! The worker loop: leases a task, fetches it and submits its record.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -19,6 +19,8 @@ use crate::error_kind::ErrorKind;
 use crate::fetcher::{HostPacing, Response};
 use crate::net::is_private_address_error;
 use crate::phase::{FetchObserver, FetchPhase};
+use crate::response::Capture;
+use crate::sync::lock_unpoisoned;
 use crate::trace::Attempt;
 use crate::verdict::VerdictKind;
 
@@ -119,11 +121,12 @@ async fn process_task(shared: &Arc<RunContext>, claimed: ClaimedTask) -> Result<
         is_done: AtomicBool::new(false),
     });
     let lease = &observer.lease;
+    let capture = shared.config.captures_request.then(Arc::<Mutex<Capture>>::default);
     observer.observers().on_start(&observer.fetch_ref());
     let outcome = tokio::select! {
         biased;
         () = wait_for_abort(&observer) => return shared.queue.release(lease.id).await,
-        outcome = fetch(shared, &observer) => outcome,
+        outcome = fetch(shared, &observer, capture.as_ref()) => outcome,
     };
     let retryable = is_retryable(&outcome) && may_repeat(shared, &lease.task, &outcome);
     let bytes = outcome.as_ref().map_or(0, |page| page.bytes().len());
@@ -132,10 +135,7 @@ async fn process_task(shared: &Arc<RunContext>, claimed: ClaimedTask) -> Result<
         shared.status.deferred.fetch_add(1, Ordering::Relaxed);
         return shared.queue.defer(lease.id).await;
     }
-    let mut record = Record::new(&lease.task.url, outcome);
-    if let Ok(method) = lease.task.effective_method(&shared.config.method) {
-        record.set_method(method);
-    }
+    let record = build_record(shared, lease, outcome, capture);
     let outcome = TaskOutcome {
         status: record.record_status(shared.config.fail_status),
         tier: record.tier(),
@@ -151,7 +151,7 @@ async fn process_task(shared: &Arc<RunContext>, claimed: ClaimedTask) -> Result<
         record: None,
         task: crawls.then(|| Box::new(lease.task.clone())),
         discovered: None,
-        permit: None,
+        reservation: None,
     };
     if shared.config.streams_results {
         let record = if crawls { discover_links(shared, &mut finished, record).await? } else { record };
@@ -163,10 +163,24 @@ async fn process_task(shared: &Arc<RunContext>, claimed: ClaimedTask) -> Result<
         return Ok(());
     }
     // The slot is kept meanwhile, so that slow outputs slow down the fetches.
-    finished.permit = shared.writer.reserve(bytes).await;
+    finished.reservation = shared.writer.reserve(bytes).await;
     finished.record = Some(Box::new(record));
     shared.writer.submit(finished);
     Ok(())
+}
+
+fn build_record(
+    shared: &RunContext,
+    lease: &Lease,
+    outcome: Result<Response>,
+    capture: Option<Arc<Mutex<Capture>>>,
+) -> Record {
+    let mut record = Record::new(&lease.task.url, outcome);
+    record.set_capture(capture.map(|capture| std::mem::take(&mut *lock_unpoisoned(&capture))));
+    if let Ok(method) = lease.task.effective_method(&shared.config.method) {
+        record.set_method(method);
+    }
+    record
 }
 
 /// Extracts the links of a page before its result is returned to the caller.
@@ -189,13 +203,21 @@ async fn discover_links(
 
 /// Fetches the task. A link of a public page is refused if it is at a private address, unless the caller listed it
 /// while it was fetched.
-async fn fetch(shared: &Arc<RunContext>, observer: &Arc<TaskObserver>) -> Result<Response> {
+async fn fetch(
+    shared: &Arc<RunContext>,
+    observer: &Arc<TaskObserver>,
+    capture: Option<&Arc<Mutex<Capture>>>,
+) -> Result<Response> {
     let lease = &observer.lease;
     let requires_public = shared.requires_public(lease)?;
-    let outcome = fetch_once(shared, observer, requires_public).await;
+    let outcome = fetch_once(shared, observer, capture, requires_public).await;
     match &outcome {
         Err(error) if requires_public && is_private_address_error(error) && !error.was_sent() => {
-            if shared.refuse_link(lease)? { outcome } else { fetch_once(shared, observer, false).await }
+            if shared.refuse_link(lease)? {
+                outcome
+            } else {
+                fetch_once(shared, observer, capture, false).await
+            }
         }
         _ => outcome,
     }
@@ -205,16 +227,19 @@ async fn fetch(shared: &Arc<RunContext>, observer: &Arc<TaskObserver>) -> Result
 async fn fetch_once(
     shared: &Arc<RunContext>,
     observer: &Arc<TaskObserver>,
+    capture: Option<&Arc<Mutex<Capture>>>,
     requires_public: bool,
 ) -> Result<Response> {
     let config = &shared.config;
     let (task, common) = (&observer.lease.task, config.request_hook.as_deref());
     let request = task.build_request(&config.fetcher, &config.method, common, &shared.listed)?;
     let fetch_observer: Arc<dyn FetchObserver> = Arc::clone(observer) as Arc<dyn FetchObserver>;
-    let request = request
-        .default_robots(config.robots)
-        .observer(fetch_observer)
-        .capture_request(config.captures_request);
+    let request = request.default_robots(config.robots).observer(fetch_observer);
+    let request = request.shown_text(shared.page_reader.extracts_text());
+    let request = match capture {
+        Some(capture) => request.capture_into(Arc::clone(capture)),
+        None => request,
+    };
     let request = if requires_public { request.public_only() } else { request };
     let fetching = request.send();
     timeout(FETCH_TIMEOUT, fetching).await.unwrap_or_else(|_| {

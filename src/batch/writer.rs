@@ -1,10 +1,12 @@
-//! Writes records: several threads encode them, one thread writes and journals them.
+//! Writes records: several threads encode them, one thread writes and journals them in the order of their submission.
 //!
-//! Nothing here runs on the threads that fetch. Records in progress reserve memory by their size. Fetches wait when
-//! the memory budget is used up.
+//! Nothing here runs on the threads that fetch. Each record in progress reserves a place and memory by its size.
+//! Fetches wait while the places or the memory are used up, so a killed run repeats few fetches.
 
+use std::iter::Zip;
+use std::ops::RangeFrom;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, IntoIter, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -14,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::crawl::{Discovered, Frontier, NewTasks, PageReader};
 use super::journal::{self, Journal};
+use super::ordered_receiver::{Numbered, OrderedReceiver};
 use super::outcome::TaskOutcome;
 use super::output::{BodyStore, EncodedRecord, RecordEncoder, RecordStore};
 use super::queue::{LeaseId, QueuedTask, TaskQueue};
@@ -35,14 +38,14 @@ pub(super) struct FinishedTask {
     pub(super) task: Option<Box<Task>>,
     /// The discovered links, if they were extracted already.
     pub(super) discovered: Option<Discovered>,
-    /// Its share of the memory budget.
-    pub(super) permit: Option<OwnedSemaphorePermit>,
+    /// Its place in the backlog.
+    pub(super) reservation: Option<Reservation>,
 }
 
 impl FinishedTask {
     /// A line that was never in the request queue.
     pub(super) const fn for_bad_line(key: TaskKey, outcome: TaskOutcome) -> Self {
-        Self { lease: None, key, outcome, record: None, task: None, discovered: None, permit: None }
+        Self { lease: None, key, outcome, record: None, task: None, discovered: None, reservation: None }
     }
 }
 
@@ -53,7 +56,20 @@ struct EncodedTask {
     outcome: TaskOutcome,
     encoded: Option<EncodedRecord>,
     discovered: Option<Discovered>,
-    _permit: Option<OwnedSemaphorePermit>,
+    _reservation: Option<Reservation>,
+}
+
+/// The place of a record in the backlog, and its share of the memory budget. Dropping it frees both.
+pub(super) struct Reservation {
+    _place: OwnedSemaphorePermit,
+    _memory: OwnedSemaphorePermit,
+}
+
+/// The records that may be in progress at once.
+#[derive(Clone)]
+struct Backlog {
+    places: Arc<Semaphore>,
+    memory: Arc<Semaphore>,
 }
 
 /// Applied to every record before it is written.
@@ -73,7 +89,7 @@ pub(super) struct WriterParts {
 /// The encoder threads and the writer thread.
 pub(super) struct RecordWriter {
     sender: Sender<FinishedTask>,
-    memory_budget: Arc<Semaphore>,
+    backlog: Backlog,
     encoders: Vec<JoinHandle<()>>,
     writer: JoinHandle<Result<()>>,
 }
@@ -82,20 +98,21 @@ pub(super) struct RecordWriter {
 #[derive(Clone)]
 pub(super) struct WriterHandle {
     sender: Sender<FinishedTask>,
-    memory_budget: Arc<Semaphore>,
+    backlog: Backlog,
 }
 
 impl RecordWriter {
-    /// Starts the threads.
+    /// Starts the threads, for a run of this concurrency. As many records may wait to be written as are fetched.
     pub(super) fn start(
         parts: WriterParts,
+        concurrency: usize,
         queue: Arc<dyn TaskQueue>,
         status: Arc<RunState>,
     ) -> Result<Self> {
         let (sender, from) = mpsc::channel::<FinishedTask>();
-        let (ready, written) = mpsc::channel::<EncodedTask>();
+        let (ready, written) = mpsc::channel::<Numbered<EncodedTask>>();
         let WriterParts { store, encoder, bodies, page_reader, record_hooks, journal, frontier } = parts;
-        let from = Arc::new(Mutex::new(from));
+        let from = Arc::new(Mutex::new((0..).zip(from)));
         let record_encoder =
             Arc::new(Encoder { format: encoder, bodies: bodies.clone(), page_reader, record_hooks });
         let mut threads = Vec::new();
@@ -119,12 +136,17 @@ impl RecordWriter {
             committed,
             dirty: false,
         };
-        let writer = spawn("rungs-writer", move || writer.run(&written))?;
-        Ok(Self { sender, memory_budget: Arc::new(Semaphore::new(BUDGET_UNITS)), encoders: threads, writer })
+        let writer = spawn("rungs-writer", move || writer.run(OrderedReceiver::new(written)))?;
+        let places = concurrency.clamp(MAX_ENCODERS, Semaphore::MAX_PERMITS);
+        let backlog = Backlog {
+            places: Arc::new(Semaphore::new(places)),
+            memory: Arc::new(Semaphore::new(BUDGET_UNITS)),
+        };
+        Ok(Self { sender, backlog, encoders: threads, writer })
     }
 
     pub(super) fn handle(&self) -> WriterHandle {
-        WriterHandle { sender: self.sender.clone(), memory_budget: Arc::clone(&self.memory_budget) }
+        WriterHandle { sender: self.sender.clone(), backlog: self.backlog.clone() }
     }
 
     /// Waits until everything is written. It returns only after every [`WriterHandle`] is dropped.
@@ -138,12 +160,15 @@ impl RecordWriter {
 }
 
 impl WriterHandle {
-    /// Waits for memory budget for a record with a body of `bytes`.
-    pub(super) async fn reserve(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    /// Waits for a place and for memory for a record with a body of `bytes`.
+    pub(super) async fn reserve(&self, bytes: usize) -> Option<Reservation> {
         // Twice the body: raw and encoded.
         let units = (bytes / BUDGET_UNIT * 2 + MIN_UNITS).min(BUDGET_UNITS);
         let units = u32::try_from(units).unwrap_or(u32::MAX);
-        Arc::clone(&self.memory_budget).acquire_many_owned(units).await.ok()
+        let Backlog { places, memory } = self.backlog.clone();
+        let place = places.acquire_owned().await.ok()?;
+        let memory = memory.acquire_many_owned(units).await.ok()?;
+        Some(Reservation { _place: place, _memory: memory })
     }
 
     /// Submits a task for writing. If the threads ended, [`RecordWriter::finish`] returns their error.
@@ -160,36 +185,52 @@ struct Encoder {
     record_hooks: Vec<Box<RecordHook>>,
 }
 
+/// Submitted tasks, numbered in their order.
+type NumberedTasks = Zip<RangeFrom<u64>, IntoIter<FinishedTask>>;
+
+/// One number's place among the encoded tasks. Dropping it sends the task, or that it is lost.
+struct EncodedSlot<'a> {
+    ready: &'a Sender<Numbered<EncodedTask>>,
+    number: u64,
+    task: Option<EncodedTask>,
+}
+
+impl Drop for EncodedSlot<'_> {
+    fn drop(&mut self) {
+        // Without a receiver, the writer thread ended with an error.
+        let _ = self.ready.send((self.number, self.task.take()));
+    }
+}
+
 fn run_encoder(
-    from: &Mutex<Receiver<FinishedTask>>,
-    ready: &Sender<EncodedTask>,
+    from: &Mutex<NumberedTasks>,
+    ready: &Sender<Numbered<EncodedTask>>,
     record_encoder: &Encoder,
     status: &RunState,
 ) {
     loop {
-        let next = lock_unpoisoned(from).recv();
-        let Ok(FinishedTask { lease, key, outcome, mut record, task, mut discovered, permit }) = next else {
-            return;
-        };
-        if let Some(record) = &mut record
-            && let Some(read) = record_encoder.page_reader.read(record, task.as_deref())
-        {
-            discovered = Some(read);
-        }
-        let encoded = match record.map(|record| record_encoder.encode(*record)).transpose() {
-            Ok(encoded) => encoded.flatten(),
-            Err(error) => {
-                status.fail(error);
-                continue;
-            }
-        };
-        if ready.send(EncodedTask { lease, key, outcome, encoded, discovered, _permit: permit }).is_err() {
-            return;
+        let next = lock_unpoisoned(from).next();
+        let Some((number, finished)) = next else { return };
+        let mut slot = EncodedSlot { ready, number, task: None };
+        match record_encoder.encode_task(finished) {
+            Ok(encoded) => slot.task = Some(encoded),
+            Err(error) => status.fail(error),
         }
     }
 }
 
 impl Encoder {
+    fn encode_task(&self, finished: FinishedTask) -> Result<EncodedTask> {
+        let FinishedTask { lease, key, outcome, mut record, task, mut discovered, reservation } = finished;
+        if let Some(record) = &mut record
+            && let Some(read) = self.page_reader.read(record, task.as_deref())
+        {
+            discovered = Some(read);
+        }
+        let encoded = record.map(|record| self.encode(*record)).transpose()?.flatten();
+        Ok(EncodedTask { lease, key, outcome, encoded, discovered, _reservation: reservation })
+    }
+
     fn encode(&self, mut record: Record) -> Result<Option<EncodedRecord>> {
         for hook in &self.record_hooks {
             hook(&mut record)?;
@@ -216,11 +257,11 @@ struct WriterThread {
 }
 
 impl WriterThread {
-    fn run(mut self, from: &Receiver<EncodedTask>) -> Result<()> {
+    fn run(mut self, mut from: OrderedReceiver<EncodedTask>) -> Result<()> {
         let mut sync_at = Instant::now() + SYNC_INTERVAL;
         loop {
-            let batch = match from.recv_timeout(sync_at.saturating_duration_since(Instant::now())) {
-                Ok(first) => collect_batch(first, from),
+            let batch = match from.recv_deadline(sync_at) {
+                Ok(first) => collect_batch(first, &mut from),
                 Err(RecvTimeoutError::Timeout) => Vec::new(),
                 Err(RecvTimeoutError::Disconnected) => break,
             };
@@ -239,9 +280,13 @@ impl WriterThread {
             }
         }
         self.sync()?;
-        if self.status.is_complete()
-            && let Some(journal) = &mut self.journal
-        {
+        if !self.status.is_complete() || self.status.has_failed() {
+            return Ok(());
+        }
+        if let Some(store) = &mut self.store {
+            store.finish()?;
+        }
+        if let Some(journal) = &mut self.journal {
             let finished = journal.mark_finished();
             finished.map_err(|cause| journal_error(journal, cause))?;
         }
@@ -250,16 +295,16 @@ impl WriterThread {
 
     fn write(&mut self, batch: Vec<EncodedTask>) -> Result<()> {
         let (mut records, mut done) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
-        let mut permits = Vec::with_capacity(batch.len());
+        let mut reservations = Vec::with_capacity(batch.len());
         let mut new = NewTasks::default();
         for ready in batch {
-            let EncodedTask { lease, key, outcome, encoded, discovered, _permit: permit } = ready;
+            let EncodedTask { lease, key, outcome, encoded, discovered, _reservation: reservation } = ready;
             if let Some(discovered) = discovered {
                 new.merge(self.admit(discovered)?);
             }
             done.push((lease, key, outcome, encoded.is_some()));
             records.extend(encoded);
-            permits.push(permit);
+            reservations.push(reservation);
         }
         let (mut lens, mut position) = (Vec::new(), 0);
         if let Some(store) = &mut self.store {
@@ -278,7 +323,7 @@ impl WriterThread {
             })
             .collect();
         if let Some(journal) = &mut self.journal {
-            let tasks = new.tasks.iter().map(QueuedTask::task);
+            let tasks = new.tasks.iter().map(QueuedTask::task).chain(&new.waiting);
             let commit = journal.commit_with_discoveries(position, &entries, tasks, &new.aliases);
             commit.map_err(|cause| journal_error(journal, cause))?;
         }
@@ -315,7 +360,7 @@ impl WriterThread {
 }
 
 /// Collects the tasks that are ready now, to be written together.
-fn collect_batch(first: EncodedTask, from: &Receiver<EncodedTask>) -> Vec<EncodedTask> {
+fn collect_batch(first: EncodedTask, from: &mut OrderedReceiver<EncodedTask>) -> Vec<EncodedTask> {
     let size = |ready: &EncodedTask| {
         ready.encoded.as_ref().map_or(0, EncodedRecord::len)
             + ready.discovered.as_ref().map_or(0, Discovered::memory_size)
@@ -324,7 +369,7 @@ fn collect_batch(first: EncodedTask, from: &Receiver<EncodedTask>) -> Vec<Encode
     let mut batch = vec![first];
     while batch.len() < MAX_BATCH_TASKS
         && bytes < MAX_BATCH_BYTES
-        && let Ok(next) = from.try_recv()
+        && let Some(next) = from.try_recv()
     {
         bytes += size(&next);
         batch.push(next);

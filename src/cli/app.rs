@@ -7,7 +7,7 @@ use super::{detect, diagnose, doctor, generate, lab, memory, profile, proxy, tar
 
 /// Fetch web pages by the cheapest means that each site allows
 #[derive(Debug, Parser)]
-#[command(name = "rungs", version, max_term_width = 100)]
+#[command(name = "rungs", version, max_term_width = 100, args_override_self = true)]
 pub(crate) struct Cli {
     /// Log to stderr; -vv for details
     ///

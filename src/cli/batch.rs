@@ -14,7 +14,9 @@ use super::args;
 use super::config;
 use super::cookie_file;
 use super::exit::{self, Failure};
+use super::hsts_file::HstsFile;
 use super::metrics::{Metrics, MetricsAddress, MetricsServer};
+use super::password_prompt;
 use super::progress::{ProgressDisplay, format_bytes};
 use super::request_template::RequestTemplate;
 use super::runtime::{self, wait_for_interrupt};
@@ -22,24 +24,35 @@ use super::signal::{self, DumpOnSignal};
 use super::terminal;
 
 /// Fetches a list of URLs. The exit code tells whether all fetches succeeded.
-pub(crate) fn run(args: &args::BatchArgs, quiet: bool) -> Result<u8, Failure> {
+pub(crate) fn run(mut args: args::BatchArgs, quiet: bool) -> Result<u8, Failure> {
+    config::check_head(&args.common.request)?;
+    password_prompt::complete(&mut args.common.request.authentication)?;
+    let args = &args;
+    let hsts = HstsFile::open(&args.common.network)?;
     let runtime = runtime::start()?;
     let outcome = runtime.block_on(async {
         let mut dumps = DumpOnSignal::listen()?;
         let concurrency = args.run.concurrency.unwrap_or(DEFAULT_CONCURRENCY) as usize;
-        let fetcher = build_fetcher(args, concurrency).await?;
+        let fetcher = build_fetcher(args, concurrency, hsts.as_ref()).await?;
         let session = config::session(&args.common, &fetcher);
         let outcome = run_batch(args, &session, concurrency, quiet, &mut dumps).await;
         runtime::close(&fetcher).await;
         outcome
     });
     runtime.shutdown_background();
+    if let (Some(hsts), Ok(_)) = (&hsts, &outcome) {
+        hsts.write()?;
+    }
     outcome
 }
 
 #[cfg_attr(not(feature = "browser"), expect(unused_variables, reason = "only the browser has a queue"))]
-async fn build_fetcher(args: &args::BatchArgs, concurrency: usize) -> Result<Fetcher, Failure> {
-    let builder = config::fetcher_builder(&args.common, &[]).await?;
+async fn build_fetcher(
+    args: &args::BatchArgs,
+    concurrency: usize,
+    hsts: Option<&HstsFile>,
+) -> Result<Fetcher, Failure> {
+    let builder = HstsFile::apply(hsts, config::fetcher_builder(&args.common, &[]).await?);
     // Many fetches of a batch wait for the browser. A waiting fetch does not delay another one.
     #[cfg(feature = "browser")]
     let builder = builder.browser_queue(concurrency * 5 + 64).browser_queue_timeout(BROWSER_QUEUE_TIMEOUT);
@@ -69,7 +82,7 @@ async fn run_batch(
         .extract(extract)
         .each_request(move |request| template.apply(request));
     if let Some(follow) = follow {
-        if !args.common.request.data.is_empty() || args.common.request.json.is_some() {
+        if !args.common.request.data.pieces.is_empty() || args.common.request.json.is_some() {
             let message = "--follow requests links without a body: remove -d and --json";
             return Err(Failure::Usage(message.to_owned()));
         }
@@ -191,6 +204,12 @@ fn build_input(args: &args::BatchArgs, session: &Fetcher) -> Result<Input, Failu
         Some(path) if path == Path::new("-") => Some(Input::stdin()),
         Some(path) => Some(Input::file(path)?),
     };
+    if args.sitemap.as_deref() == Some("robots") {
+        let missing = || {
+            Failure::Usage("--sitemap robots: give a FILE, or - for stdin, with URLs of the sites".to_owned())
+        };
+        return listed.map(|listed| listed.with_robots_sitemaps(session)).ok_or_else(missing);
+    }
     let mapped = args.sitemap.as_deref().map(|url| Input::sitemap(session, url)).transpose()?;
     match (listed, mapped) {
         (Some(listed), Some(mapped)) => Ok(listed.and(mapped)),

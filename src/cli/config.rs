@@ -1,6 +1,5 @@
 //! Converts arguments to the library's settings, group by group.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,12 +17,16 @@ use super::args::{
 use super::connect::{apply_connect, apply_trust};
 use super::exit::Failure;
 use super::proxy_pool;
-use super::values::{flag_error, parse_seconds, parse_size};
+use super::values::{flag_error, parse_seconds, parse_size, parse_time};
 
 /// Builds a fetcher with all settings of the command line.
 pub(crate) async fn fetcher_builder(args: &CommonArgs, urls: &[String]) -> Result<FetcherBuilder, Failure> {
     let mut targets = targets(args, urls)?;
     let uses_pool = proxy_pool::is_requested(args);
+    if uses_pool && args.network.connect.proxy_digest {
+        let message = "--proxy-digest works with one -x/--proxy, not with a pool of proxies";
+        return Err(Failure::Usage(message.to_owned()));
+    }
     if uses_pool {
         targets = proxy_pool::apply(targets, args, urls).await?;
     }
@@ -61,7 +64,10 @@ pub(crate) fn crawl_options(args: &CrawlArgs) -> Result<Option<CrawlOptions>, Fa
     if args.follow.is_empty() {
         return Ok(None);
     }
-    let mut options = CrawlOptions::new().external(args.follow_external).sort_query(args.sort_query);
+    let mut options = CrawlOptions::new()
+        .external(args.follow_external)
+        .sort_query(args.sort_query)
+        .trust_canonical(args.trust_canonical);
     for text in &args.follow {
         options =
             options.links(text).map_err(|error| Failure::Usage(format!("--follow {}", error.chain())))?;
@@ -118,6 +124,13 @@ fn apply_limits(mut targets: Targets, args: &CommonArgs) -> Result<Targets, Fail
             settings.timeouts.tls = Some(connect);
         })?;
     }
+    if let Some(text) = &render.wait {
+        let wait = parse_time("--wait", text)?;
+        targets = targets.with_flag("--wait", |settings| settings.browser.wait = Some(wait))?;
+    }
+    if render.frames {
+        targets = targets.with_flag("--frames", |settings| settings.browser.frames = Some(true))?;
+    }
     if let Some(settle) = timeout("--settle-timeout", &render.settle_timeout)? {
         targets =
             targets.with_flag("--settle-timeout", |settings| settings.timeouts.settle = Some(settle))?;
@@ -141,6 +154,10 @@ fn apply_limits(mut targets: Targets, args: &CommonArgs) -> Result<Targets, Fail
     }
     if let Some(retries) = network.retry {
         targets = targets.with_flag("--retry", |settings| settings.retry.times = Some(retries))?;
+    }
+    if let Some(redirects) = network.max_redirs {
+        targets =
+            targets.with_flag("--max-redirs", |settings| settings.limits.max_redirects = Some(redirects))?;
     }
     if let Some(attempts) = network.max_attempts {
         targets =
@@ -271,16 +288,27 @@ pub(crate) fn find_profile(name: &str) -> Result<Arc<Profile>, Failure> {
     })
 }
 
-/// Returns the method: the given one, else HEAD with `-I`, POST with `-d` or `--json`, else GET.
+/// Returns the method: the given one, else HEAD with `-I`, POST with a body, else GET.
 pub(crate) fn method(args: &RequestArgs) -> Result<http::Method, Failure> {
     match &args.method {
         Some(text) => text
             .parse()
             .map_err(|_| Failure::Usage(format!("-X/--request: `{}` is not a method", text.escape_debug()))),
         None if args.head => Ok(http::Method::HEAD),
-        None if args.json.is_some() || !args.data.is_empty() => Ok(http::Method::POST),
+        None if args.json.is_some() || !args.data.pieces.is_empty() => Ok(http::Method::POST),
         None => Ok(http::Method::GET),
     }
+}
+
+/// Refuses a body for `-I`.
+pub(crate) fn check_head(args: &RequestArgs) -> Result<(), Failure> {
+    if args.head && !args.data.pieces.is_empty() {
+        return Err(Failure::Usage(
+            "-I/--head cannot be used with -d/--data and the like: a HEAD request has no body; or add -G"
+                .to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// The value of one `-H`: a header to send, or one to remove.
@@ -305,39 +333,6 @@ pub(crate) fn parse_header(line: &str) -> Result<HeaderLine, Failure> {
     }
     // The message omits the line, which may contain a secret.
     Err(Failure::Usage("-H/--header: write it as `Name: value`".to_owned()))
-}
-
-/// Reads the body: all `-d` joined with `&`, or that of `--json`.
-pub(crate) fn read_body(args: &RequestArgs) -> Result<Option<Vec<u8>>, Failure> {
-    if let Some(text) = &args.json {
-        return read_data("--json", text).map(Some);
-    }
-    if args.data.is_empty() {
-        return Ok(None);
-    }
-    let mut parts = Vec::new();
-    for text in &args.data {
-        let mut part = read_data("-d/--data", text)?;
-        if text.starts_with('@') {
-            // Like curl, removes the line ends of a file.
-            part.retain(|byte| !matches!(byte, b'\r' | b'\n'));
-        }
-        parts.push(part);
-    }
-    Ok(Some(parts.join(&b'&')))
-}
-
-/// Returns the text itself, or for `@FILE` and `@-` the content of the file or stdin.
-fn read_data(flag: &str, text: &str) -> Result<Vec<u8>, Failure> {
-    let Some(name) = text.strip_prefix('@') else { return Ok(text.as_bytes().to_vec()) };
-    let mut bytes = Vec::new();
-    let read = if name == "-" {
-        std::io::stdin().read_to_end(&mut bytes)
-    } else {
-        std::fs::File::open(name).and_then(|mut file| file.read_to_end(&mut bytes))
-    };
-    read.map_err(|cause| Failure::Io(format!("{flag}: could not read {name}"), cause))?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

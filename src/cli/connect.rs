@@ -53,6 +53,7 @@ fn proxy_rules(args: &ConnectArgs) -> Result<ProxyRules, Failure> {
         Some(list) => rules.no_proxy(&list),
         None => rules,
     };
+    let rules = if args.proxy_digest { rules.with_digest() } else { rules };
     let Some(text) = &args.proxy_user else { return Ok(rules) };
     let (user, password) = text.split_once(':').unwrap_or((text, ""));
     Ok(rules.or_credentials(user, &Secret::new(password)))

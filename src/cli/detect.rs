@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use rungs::detect::{ResponseView, RuleInfo, Rules, recorded};
+use rungs::detect::{ResponseView, RuleInfo, Rules, StructureExplanation, recorded};
 use rungs::{Verdict, redact};
 
 use super::args::VerdictArgs;
@@ -36,6 +36,12 @@ pub(crate) struct DetectArgs {
     #[arg(long)]
     via_proxy: bool,
 
+    /// Show what the structural detector sees
+    ///
+    /// Features of the page and the score of each kind, whatever the rules say.
+    #[arg(long, conflicts_with = "rules")]
+    explain: bool,
+
     /// List the block rules instead
     #[arg(long)]
     rules: bool,
@@ -67,7 +73,39 @@ pub(crate) fn run(args: &DetectArgs) -> Result<u8, Failure> {
         via_proxy: args.via_proxy,
         ..response.view(&url)
     };
-    print_verdict(&rules.classify_with_expectation(&view, &expect), args.format)
+    let verdict = rules.classify_with_expectation(&view, &expect);
+    if args.explain {
+        return print_explanation(&verdict, &rules.explain_structure(&view), args.format);
+    }
+    print_verdict(&verdict, args.format)
+}
+
+/// Prints the verdict with what the structural detector sees.
+fn print_explanation(
+    verdict: &Verdict,
+    structure: &StructureExplanation,
+    format: OutputFormat,
+) -> Result<u8, Failure> {
+    if format == OutputFormat::Json {
+        let both = serde_json::json!({ "verdict": verdict, "structure": structure });
+        writeln!(terminal::stdout(), "{}", to_json(&both)?).map_err(Failure::stdout)?;
+        return Ok(exit::OK);
+    }
+    print_verdict(verdict, format)?;
+    let mut out = terminal::stdout();
+    if structure.features.is_empty() {
+        writeln!(out, "structure: not judged: it has content, or is neither a page nor small JSON")
+            .map_err(Failure::stdout)?;
+        return Ok(exit::OK);
+    }
+    writeln!(out, "structure: {}", structure.features.join(", ")).map_err(Failure::stdout)?;
+    for score in structure.scores.iter().filter(|score| score.score > 0.0) {
+        let reasons: Vec<String> =
+            score.reasons.iter().map(|(features, weight)| format!("{features} {weight:+.2}")).collect();
+        writeln!(out, "  {:<12} {:.2}  {}", score.kind, score.score, reasons.join(", "))
+            .map_err(Failure::stdout)?;
+    }
+    Ok(exit::OK)
 }
 
 /// Prints every rule, one per line.

@@ -18,7 +18,7 @@ pub(crate) const CONFIG: u8 = 3;
 pub(crate) const HTTP_4XX: u8 = 4;
 /// `-f` and an HTTP status of 500 or more.
 pub(crate) const HTTP_5XX: u8 = 5;
-/// Too many redirects, or a redirect loop.
+/// Too many redirects, or one that cannot be followed.
 pub(crate) const REDIRECTS: u8 = 6;
 /// Blocked at every tier allowed.
 pub(crate) const BLOCKED: u8 = 7;
@@ -51,6 +51,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// Wrong settings, or a settings file that cannot be read.
     Config(String),
+    /// The user interrupted the command.
+    Interrupted(String),
     /// An error while reading or writing standard output or a file.
     Io(String, io::Error),
 }
@@ -61,6 +63,7 @@ impl Failure {
             Self::Library(error) => code(error.kind()),
             Self::Usage(_) => USAGE,
             Self::Config(_) => CONFIG,
+            Self::Interrupted(_) => INTERRUPTED,
             Self::Io(..) if self.is_broken_pipe() => OK,
             Self::Io(..) => FAILED,
         }
@@ -79,7 +82,7 @@ impl Failure {
                     print_message(&format!("hint: {}", redact::escape_terminal(hint)));
                 }
             }
-            Self::Usage(message) | Self::Config(message) => {
+            Self::Usage(message) | Self::Config(message) | Self::Interrupted(message) => {
                 print_message(&format!("error: {}", redact::escape_terminal(message)));
             }
             Self::Io(what, cause) => {

@@ -1,7 +1,6 @@
 //! `rungs fetch`.
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
 
 use rungs::batch::Record;
 use rungs::extract::Extractor;
@@ -12,16 +11,50 @@ use super::captures::PageCaptures;
 use super::config;
 use super::cookie_file;
 use super::exit::{self, Failure};
+use super::hsts_file::HstsFile;
 use super::output::{body, human, json};
+use super::password_prompt;
 use super::request_template::RequestTemplate;
 use super::runtime::{self, wait_for_interrupt};
 use super::signal::DumpOnSignal;
 use super::terminal;
+use super::transfer::{self, Transfer};
 
 /// Fetches the URLs one after the other. Returns the exit code of the first failure.
-pub(crate) fn run(args: &FetchArgs, quiet: bool) -> Result<u8, Failure> {
+pub(crate) fn run(mut args: FetchArgs, quiet: bool) -> Result<u8, Failure> {
+    args.urls = transfer::complete_urls(&args)?;
+    check(&args)?;
+    password_prompt::complete(&mut args.common.request.authentication)?;
+    let args = &args;
+    let hsts = HstsFile::open(&args.common.network)?;
+    let extract = config::extract(&args.extract)?;
+    let runtime = runtime::start()?;
+    let outcome = runtime.block_on(async {
+        let mut dumps = DumpOnSignal::listen()?;
+        let builder = config::fetcher_builder(&args.common, &args.urls).await?;
+        let fetcher = HstsFile::apply(hsts.as_ref(), builder).build()?;
+        let session = config::session(&args.common, &fetcher);
+        let outcome = tokio::select! {
+            outcome = fetch_all(args, &session, &extract, quiet) => outcome,
+            never = dumps.run(&fetcher) => match never {},
+            () = wait_for_interrupt() => Ok(exit::INTERRUPTED),
+        };
+        // The fetch has ended or was dropped. Closing ends its browser too.
+        runtime::close(&fetcher).await;
+        outcome
+    });
+    runtime::end(runtime);
+    if let (Some(hsts), Ok(_)) = (&hsts, &outcome) {
+        hsts.write()?;
+    }
+    outcome
+}
+
+/// Checks the combinations of arguments that clap does not.
+fn check(args: &FetchArgs) -> Result<(), Failure> {
     for (flag, files) in [
         ("-o/--output", &args.output.files),
+        ("-T/--upload-file", &args.transfer.upload_file),
         ("--screenshot", &args.captures.screenshot),
         ("--pdf", &args.captures.pdf),
     ] {
@@ -40,23 +73,18 @@ pub(crate) fn run(args: &FetchArgs, quiet: bool) -> Result<u8, Failure> {
             return Err(Failure::Usage(format!("{flag} adds to the record: add --format json")));
         }
     }
-    let extract = config::extract(&args.extract)?;
-    let runtime = runtime::start()?;
-    let outcome = runtime.block_on(async {
-        let mut dumps = DumpOnSignal::listen()?;
-        let fetcher = config::fetcher_builder(&args.common, &args.urls).await?.build()?;
-        let session = config::session(&args.common, &fetcher);
-        let outcome = tokio::select! {
-            outcome = fetch_all(args, &session, &extract, quiet) => outcome,
-            never = dumps.run(&fetcher) => match never {},
-            () = wait_for_interrupt() => Ok(exit::INTERRUPTED),
-        };
-        // The fetch has ended or was dropped. Closing ends its browser too.
-        runtime::close(&fetcher).await;
-        outcome
-    });
-    runtime.shutdown_background();
-    outcome
+    if !args.transfer.get {
+        config::check_head(&args.common.request)?;
+    }
+    let etag_files = [&args.transfer.etag_compare, &args.transfer.etag_save];
+    if args.urls.len() > 1 && etag_files.into_iter().any(Option::is_some) {
+        return Err(Failure::Usage("--etag-compare and --etag-save work with one URL".to_owned()));
+    }
+    if args.transfer.continue_at.is_some() && args.output.remote_header_name {
+        let message = "-C/--continue-at needs the file before the response: use -O without -J, or -o";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    Ok(())
 }
 
 async fn fetch_all(
@@ -67,16 +95,13 @@ async fn fetch_all(
 ) -> Result<u8, Failure> {
     let sessions = sessions(args, session);
     let template = RequestTemplate::from_args(&args.common, &jars(&sessions))?;
+    let template = if args.transfer.get { template.without_body() } else { template };
     let mut code = exit::OK;
     for (index, url) in args.urls.iter().enumerate() {
-        let file =
-            args.output.files.get(index).map(AsRef::as_ref).filter(|path: &&Path| *path != Path::new("-"));
-        let request = template.apply(session.request(template.method.clone(), url));
-        let request = match file {
-            Some(path) if args.output.fail => request.save_success(path),
-            Some(path) => request.save(path),
-            None => request,
-        };
+        let transfer = Transfer::for_url(args, &template, index)?;
+        let existed = transfer.replaces_named_file(args, index);
+        let request = template.apply(session.request(transfer.method.clone(), &transfer.url));
+        let request = transfer.apply(request, args.output.fail).shown_text(args.extract.text);
         let captures = PageCaptures::for_url(&args.captures, index);
         let record = Record::new(url, captures.apply(request).send().await);
         let record = if args.output.format == FetchFormat::Body {
@@ -84,8 +109,13 @@ async fn fetch_all(
         } else {
             extract_record(record, extract.clone()).await?
         };
-        let mut url_code = print_record(args, url, &record, quiet)?;
+        let mut url_code = print_record(args, &transfer, &record, quiet)?;
         if let Ok(page) = record.outcome() {
+            if let Some(path) = &args.transfer.etag_save {
+                transfer::save_etag(path, page)?;
+            }
+            let finished = transfer.finish(page, existed, quiet);
+            url_code = if url_code == exit::OK { finished } else { url_code };
             let saved = captures.save(url, page)?;
             url_code = if url_code == exit::OK { saved } else { url_code };
         }
@@ -128,11 +158,11 @@ fn jars(sessions: &[Fetcher]) -> Vec<&CookieJar> {
 }
 
 /// Prints one outcome and returns its exit code.
-fn print_record(args: &FetchArgs, url: &str, record: &Record, quiet: bool) -> Result<u8, Failure> {
-    let outcome = record.outcome();
+fn print_record(args: &FetchArgs, transfer: &Transfer, record: &Record, quiet: bool) -> Result<u8, Failure> {
+    let (outcome, url) = (record.outcome(), &transfer.url);
     let failed_status = match outcome {
-        Ok(page) if args.output.fail => http_failure(page.status().as_u16()),
-        _ => None,
+        Ok(page) => http_failure(page.status().as_u16(), transfer, args.output.fail),
+        Err(_) => None,
     };
     let mut written = true;
     let mut out = terminal::raw_stdout();
@@ -176,9 +206,10 @@ fn print_record(args: &FetchArgs, url: &str, record: &Record, quiet: bool) -> Re
     })
 }
 
-fn http_failure(status: u16) -> Option<u8> {
+fn http_failure(status: u16, transfer: &Transfer, fail: bool) -> Option<u8> {
     match status {
         0..400 => None,
+        _ if !transfer.is_failure(status, fail) => None,
         400..500 => Some(exit::HTTP_4XX),
         _ => Some(exit::HTTP_5XX),
     }

@@ -4,15 +4,19 @@ mod app;
 mod args;
 mod batch;
 mod captures;
+mod client_certificate;
 mod config;
 mod connect;
 mod cookie_file;
+mod curl_line;
+mod date;
 mod detect;
 mod diagnose;
 mod doctor;
 mod exit;
 mod fetch;
 mod generate;
+mod hsts_file;
 mod lab;
 mod log;
 mod memory;
@@ -24,16 +28,20 @@ mod otel;
 mod otel;
 mod output;
 mod password;
+mod password_prompt;
 mod profile;
 mod progress;
 mod proxy;
 mod proxy_pool;
+mod request_body;
 mod request_template;
 mod rlimit;
 mod runtime;
 mod signal;
 mod target;
 mod terminal;
+mod transfer;
+mod url_guess;
 mod value_enums;
 mod values;
 
@@ -57,7 +65,14 @@ fn print_usage(error: &clap::Error) {
 
 /// Runs the program. Writes data to stdout and messages to stderr.
 pub(crate) fn main() -> ExitCode {
-    let args = match Cli::try_parse() {
+    let args = match curl_line::expand(std::env::args_os()) {
+        Ok(args) => args,
+        Err(failure) => {
+            failure.print();
+            return failure.code().into();
+        }
+    };
+    let args = match Cli::try_parse_from(args) {
         Ok(args) => args,
         Err(error) => {
             let is_help = matches!(error.kind(), ClapError::DisplayHelp | ClapError::DisplayVersion);
@@ -68,8 +83,8 @@ pub(crate) fn main() -> ExitCode {
     let spans = log::start(args.verbose, args.quiet);
     rlimit::raise_open_files();
     let outcome = match args.command {
-        Command::Fetch(fetch) => fetch::run(&fetch, args.quiet),
-        Command::Batch(batch) => batch::run(&batch, args.quiet),
+        Command::Fetch(fetch) => fetch::run(*fetch, args.quiet),
+        Command::Batch(batch) => batch::run(*batch, args.quiet),
         Command::Profile(profile) => profile::run(&profile, args.quiet),
         Command::Target(target) => target::run(&target),
         Command::Proxy(proxy) => proxy::run(&proxy),

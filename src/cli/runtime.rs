@@ -1,5 +1,7 @@
 //! Runtime, signals and shutdown of commands that fetch.
 
+use std::time::Duration;
+
 use rungs::Fetcher;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -10,6 +12,11 @@ use super::terminal;
 /// Starts the runtime of a command.
 pub(crate) fn start() -> Result<Runtime, Failure> {
     Runtime::new().map_err(|cause| Failure::Io("could not start the async runtime".to_owned(), cause))
+}
+
+/// Ends the runtime. Waits a moment for threads that create files: when a fetch is interrupted, they remove theirs.
+pub(crate) fn end(runtime: Runtime) {
+    runtime.shutdown_timeout(FILE_GRACE);
 }
 
 /// Closes `fetcher`. An interruption ends the wait; remaining browser processes are then killed at exit.
@@ -40,6 +47,8 @@ pub(crate) async fn wait_for_interrupt() {
     // The terminal may be closed, so an error is ignored.
     terminal::print_message("interrupted");
 }
+
+const FILE_GRACE: Duration = Duration::from_secs(1);
 
 /// Whether the parent process set SIGHUP to be ignored, as nohup does.
 fn ignores_hangup() -> bool {

@@ -154,6 +154,8 @@ pub(crate) enum RecordFormatArg {
     Warc,
     /// SQLite database
     Sqlite,
+    /// WACZ 1.1.1: a WARC with index and list of pages, which replay tools open
+    Wacz,
 }
 
 impl From<RecordFormatArg> for RecordFormat {
@@ -163,6 +165,7 @@ impl From<RecordFormatArg> for RecordFormat {
             RecordFormatArg::Csv => Self::Csv,
             RecordFormatArg::Warc => Self::Warc,
             RecordFormatArg::Sqlite => Self::Sqlite,
+            RecordFormatArg::Wacz => Self::Wacz,
         }
     }
 }

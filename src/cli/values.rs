@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use rungs::Error;
-use rungs::target::ByteSize;
+use rungs::target::{ByteSize, HumanDuration};
 
 use super::exit::Failure;
 
@@ -33,6 +33,12 @@ pub(crate) fn parse_seconds(flag: &str, text: &str) -> Result<Duration, Failure>
     value.and_then(|value| Duration::try_from_secs_f64(value).ok()).ok_or_else(|| {
         Failure::Usage(format!("{flag}: `{}` is not a number of seconds above 0", text.escape_debug()))
     })
+}
+
+/// Parses a time with a unit, or a number of seconds.
+pub(crate) fn parse_time(flag: &str, text: &str) -> Result<HumanDuration, Failure> {
+    let seconds = || parse_seconds(flag, text).map(HumanDuration);
+    text.parse().or_else(|reason| seconds().map_err(|_| Failure::Usage(format!("{flag}: {reason}"))))
 }
 
 pub(crate) fn parse_size(flag: &str, text: &str) -> Result<ByteSize, Failure> {

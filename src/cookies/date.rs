@@ -2,7 +2,7 @@
 
 /// Parses a cookie date into seconds since 1970. Words that are not part of a date, such as weekdays and time zones, are
 /// ignored.
-pub(super) fn parse(text: &str) -> Option<i64> {
+pub(crate) fn parse(text: &str) -> Option<i64> {
     let (mut time, mut day, mut month, mut year) = (None, None, None, None);
     for token in text.split(is_delimiter) {
         let number = || token.parse().ok().filter(|_| token.starts_with(|c: char| c.is_ascii_digit()));

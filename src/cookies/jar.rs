@@ -56,11 +56,18 @@ impl CookieJar {
     /// As in Chromium, the cookie is not added in these cases: its name has a prefix such as `__Host-` and its attributes
     /// do not satisfy it, or it is `SameSite=None` without Secure. A cookie for a public suffix becomes host-only.
     pub fn insert(&self, cookie: &Cookie) {
-        let Some(cookie) = normalize(cookie) else { return };
+        self.try_insert(cookie);
+    }
+
+    /// Adds one cookie of the caller, as [`insert`](Self::insert) does. Returns whether the jar accepts it. A cookie that
+    /// has expired deletes the one that it would replace.
+    pub fn try_insert(&self, cookie: &Cookie) -> bool {
+        let Some(cookie) = normalize(cookie) else { return false };
         let id = CookieId::of(&cookie);
         lock_unpoisoned(&self.given).mark_callers(id.clone());
         lock_unpoisoned(&self.own).remove(&id);
         self.put(cookie, unix_time());
+        true
     }
 
     /// Adds one cookie that the site set.

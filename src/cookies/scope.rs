@@ -2,7 +2,7 @@
 
 use url::{Host, Url};
 
-use crate::registrable_domain::registrable_domain_of_host;
+use crate::registrable_domain::{is_localhost, registrable_domain_of_host};
 
 /// Whether two hosts belong to one site. A host without a registrable domain, such as a public suffix or an address,
 /// is a site of its own.
@@ -40,10 +40,7 @@ pub(super) fn path_matches(request: &str, cookie: &str) -> bool {
 pub(super) fn is_secure_origin(url: &Url) -> bool {
     matches!(url.scheme(), "https" | "wss")
         || match url.host() {
-            Some(Host::Domain(name)) => {
-                let name = name.strip_suffix('.').unwrap_or(name);
-                name == "localhost" || name.ends_with(".localhost")
-            }
+            Some(Host::Domain(name)) => is_localhost(name.strip_suffix('.').unwrap_or(name)),
             Some(Host::Ipv4(address)) => address.is_loopback(),
             Some(Host::Ipv6(address)) => address.is_loopback(),
             None => false,

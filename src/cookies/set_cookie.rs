@@ -48,6 +48,7 @@ pub(super) fn parse(line: &str, url: &Url, now: i64) -> Option<Cookie> {
         secure: attributes.secure,
         http_only: attributes.http_only,
         same_site: attributes.same_site.map(str::to_owned),
+        partitioned: attributes.partitioned,
     })
 }
 

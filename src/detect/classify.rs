@@ -17,6 +17,10 @@ use crate::verdict::{Evidence, Verdict, VerdictKind};
 const MAX_EVIDENCE: usize = 12;
 const MAX_EVIDENCE_TEXT: usize = 120;
 
+/// The confidence of rules that fire on any refusal at most, and of a rule of a vendor at least.
+const MAX_UNCERTAIN: f32 = 0.56;
+const MIN_VENDOR: f32 = 0.75;
+
 /// Maximum size of a JSON body that is parsed for its keys, in bytes.
 const MAX_JSON: usize = 16 * 1024;
 
@@ -38,14 +42,19 @@ pub(super) fn classify_exhaustively(compiled: &CompiledRules, view: &ResponseVie
     verdict_of(compiled, &state, all)
 }
 
-/// Returns the verdict, or `None` if a remaining rule needs an element.
+/// Returns the verdict, or `None` if a remaining rule needs an element, or the structural detector must read a large
+/// page.
 pub(super) fn classify_cheap(compiled: &CompiledRules, view: &ResponseView<'_>) -> Option<Verdict> {
     let (mut state, remaining) = match_text(compiled, view);
     if state.needs_elements(&remaining) {
         return None;
     }
     state.parse_page(&remaining);
-    Some(verdict_of(compiled, &state, remaining))
+    let verdict = verdict_of_rules(compiled, &state, remaining);
+    if is_uncertain(&verdict, view) && compiled.structure.is_slow(view, state.media) {
+        return None;
+    }
+    Some(or_structural(compiled, &state, verdict))
 }
 
 /// Evaluates the cheap conditions: status, headers, URL and size, then the title, then the text, each only if a rule
@@ -75,8 +84,33 @@ fn match_text<'a>(
     (state, remaining)
 }
 
+/// Returns the verdict of the rules and the structural detector.
+fn verdict_of(compiled: &CompiledRules, state: &MatchState<'_>, remaining: Vec<&Rule>) -> Verdict {
+    or_structural(compiled, state, verdict_of_rules(compiled, state, remaining))
+}
+
+/// Returns the verdict of the rules, or that of the structural detector if they are not sure.
+fn or_structural(compiled: &CompiledRules, state: &MatchState<'_>, verdict: Verdict) -> Verdict {
+    if !is_uncertain(&verdict, state.view) {
+        return verdict;
+    }
+    let Some(mut structural) = compiled.structure.classify(state.view, state.media) else { return verdict };
+    structural.evidence.extend(verdict.evidence);
+    structural.evidence.truncate(MAX_EVIDENCE);
+    structural
+}
+
+/// Whether the structural detector decides: no rule fired, or only one that fires on any refusal. Behind a proxy, a rule
+/// without a vendor may have taken the proxy's own page for the site's.
+fn is_uncertain(verdict: &Verdict, view: &ResponseView<'_>) -> bool {
+    if verdict.is_genuine() {
+        return verdict.evidence.is_empty();
+    }
+    verdict.confidence <= MAX_UNCERTAIN || view.via_proxy && verdict.confidence < MIN_VENDOR
+}
+
 /// Returns the verdict of the rules that fire.
-fn verdict_of(compiled: &CompiledRules, state: &MatchState<'_>, mut remaining: Vec<&Rule>) -> Verdict {
+fn verdict_of_rules(compiled: &CompiledRules, state: &MatchState<'_>, mut remaining: Vec<&Rule>) -> Verdict {
     remaining.retain(|rule| state.evaluate_rule(rule) == Some(true));
     // The sort is stable: among equal rules the first in the files wins.
     remaining.sort_by(|a, b| {

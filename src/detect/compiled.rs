@@ -3,18 +3,64 @@
 use std::collections::HashMap;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
+use serde::Deserialize as _;
+use serde::de::IntoDeserializer as _;
 
+use super::ResponseView;
 use super::condition::Condition;
+use super::content_kind::ContentKind;
 use super::prefilter::Prefilter;
-use super::rule::Rule;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use super::rule::{Rule, rule_error};
+use super::structure::StructuralDetector;
+use crate::error::Result;
+use crate::verdict::{STRUCTURE_RULES, Verdict, VerdictKind};
 
 pub(super) struct CompiledRules {
     pub(super) rules: Vec<Rule>,
     pub(super) patterns: Vec<TextPattern>,
     pub(super) automaton: AhoCorasick,
     pub(super) prefilter: Prefilter,
+    /// Asked when no rule is sure.
+    pub(super) structure: StructureSwitch,
+}
+
+/// The structural detector, and the kinds that a user has disabled.
+#[derive(Clone, Debug)]
+pub(super) enum StructureSwitch {
+    Off,
+    On { disabled: Vec<VerdictKind> },
+}
+
+impl Default for StructureSwitch {
+    fn default() -> Self {
+        Self::On { disabled: Vec::new() }
+    }
+}
+
+impl StructureSwitch {
+    /// Disables a kind: `structure/geo`, `structure/login-wall`. Returns whether `id` is one.
+    pub(super) fn disable(&mut self, id: &str) -> bool {
+        let parse = |name: String| -> Result<VerdictKind, serde::de::value::Error> {
+            VerdictKind::deserialize(name.into_deserializer())
+        };
+        let kind = id.strip_prefix(STRUCTURE_RULES).and_then(|name| parse(name.replace('-', "_")).ok());
+        match (kind, self) {
+            (Some(kind), Self::On { disabled }) => {
+                disabled.push(kind);
+                true
+            }
+            (kind, _) => kind.is_some(),
+        }
+    }
+
+    pub(super) fn is_slow(&self, view: &ResponseView<'_>, media: ContentKind) -> bool {
+        matches!(self, Self::On { .. }) && StructuralDetector::shipped().is_slow(view, media)
+    }
+
+    pub(super) fn classify(&self, view: &ResponseView<'_>, media: ContentKind) -> Option<Verdict> {
+        let Self::On { disabled } = self else { return None };
+        StructuralDetector::shipped().classify(view, media, disabled)
+    }
 }
 
 /// A text that a rule searches for.
@@ -25,7 +71,7 @@ pub(super) struct TextPattern {
 }
 
 impl CompiledRules {
-    pub(super) fn new(mut rules: Vec<Rule>) -> Result<Self> {
+    pub(super) fn new(mut rules: Vec<Rule>, structure: StructureSwitch) -> Result<Self> {
         let mut patterns = PatternTable::default();
         for condition in rules.iter_mut().flat_map(Rule::conditions_mut) {
             match condition {
@@ -45,7 +91,7 @@ impl CompiledRules {
             .kind(Some(AhoCorasickKind::DFA))
             .build(patterns.list.iter().map(|pattern| &pattern.text))
             .map_err(too_large)?;
-        Ok(Self { rules, patterns: patterns.list, automaton, prefilter })
+        Ok(Self { rules, patterns: patterns.list, automaton, prefilter, structure })
     }
 }
 
@@ -63,8 +109,4 @@ impl PatternTable {
             self.list.len() - 1
         })
     }
-}
-
-pub(super) fn rule_error(message: String) -> Error {
-    Error::new(ErrorKind::Profile, message)
 }

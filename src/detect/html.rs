@@ -33,7 +33,7 @@ const TITLE_SEARCH_LEN: usize = 64 * 1024;
 const MAX_TITLE_LEN: usize = 1024;
 
 /// Returns the page's title with decoded entities and collapsed white space, if it has one.
-pub(super) fn title(body: &[u8]) -> Option<String> {
+pub(crate) fn title(body: &[u8]) -> Option<String> {
     let head = &body[..body.len().min(TITLE_SEARCH_LEN)];
     let start = find_tag(head, b"<title")?;
     let rest = &head[start..];
@@ -53,7 +53,7 @@ fn is_plain(text: &[u8]) -> bool {
     !text.iter().any(|byte| matches!(byte, b'&' | b'<' | 0))
 }
 
-fn collapse_white_space(text: &str) -> String {
+pub(super) fn collapse_white_space(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -108,8 +108,7 @@ pub(super) fn short_text(body: &[u8]) -> Option<String> {
         visible.push(' ');
         visible.push_str(after);
     }
-    let words: Vec<&str> = visible.split_whitespace().collect();
-    let joined = words.join(" ");
+    let joined = collapse_white_space(&visible);
     (!joined.is_empty() && joined.chars().count() <= MAX_SHORT_TEXT).then_some(joined)
 }
 

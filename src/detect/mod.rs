@@ -4,7 +4,9 @@
 //! verdict. Cheap conditions are evaluated first. A page is searched only if a remaining rule needs its text,
 //! and parsed only if a remaining rule needs an element that its text may contain.
 //!
-//! JSON, XML, images and other binary responses are classified by status and headers only.
+//! Rules read only status and headers of JSON, XML, images and other binary responses.
+//!
+//! If no rule is sure, the structural detector judges the page by its shape, words and scripts (`profiles/structure.toml`).
 //!
 //! ```
 //! use rungs::detect::{Rules, recorded};
@@ -33,16 +35,24 @@ pub mod recorded;
 mod rule;
 mod rules;
 mod selector;
+mod structure;
 #[cfg(test)]
 mod tests;
 mod text;
 
 pub use expectation::Expectation;
+pub(crate) use html::title;
 pub use rule::RuleInfo;
 pub use rules::Rules;
+pub use structure::{KindScore, StructureExplanation};
 
 /// Maximum number of body bytes that are read. It bounds the cost of a classification.
 pub const PREFIX: usize = 256 * 1024;
+
+/// Whether a page has a script.
+pub(crate) fn has_script(body: &[u8]) -> bool {
+    text::contains_ignore_case(&body[..body.len().min(PREFIX)], b"<script")
+}
 
 /// The parts of a response that block rules may read.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +75,26 @@ pub struct ResponseView<'a> {
     pub via_proxy: bool,
 }
 
-impl ResponseView<'_> {
+impl<'a> ResponseView<'a> {
+    /// The document that the browser shows at `url`.
+    pub(crate) const fn of_shown_page(
+        status: u16,
+        headers: &'a HeaderMap,
+        url: &'a Url,
+        body: &'a [u8],
+    ) -> Self {
+        Self {
+            tier: Some(Tier::Browser),
+            status,
+            headers,
+            url,
+            requested: url,
+            body,
+            complete: true,
+            via_proxy: false,
+        }
+    }
+
     /// Whether it is a page: a 200 with HTML.
     pub(crate) fn is_page(&self) -> bool {
         self.status == 200

@@ -70,20 +70,24 @@ pub(super) struct RuleFile {
     pub(super) disabled: Vec<String>,
 }
 
+/// An error in the rules or weights of a file. The message names the file.
+pub(super) fn rule_error(message: String) -> Error {
+    Error::new(ErrorKind::Profile, message)
+}
+
 /// Parses a file of rules. `origin` names it in errors.
 pub(super) fn parse_file(text: &str, origin: &str) -> Result<RuleFile> {
-    let profile_error = |message: String| Error::new(ErrorKind::Profile, message);
     let file: RuleFileToml = toml::from_str(text)
-        .map_err(|cause| profile_error(toml_file::format_parse_error(text, origin, &cause)))?;
+        .map_err(|cause| rule_error(toml_file::format_parse_error(text, origin, &cause)))?;
     if file.schema != SCHEMA {
-        return Err(profile_error(format!("{origin}: schema is {}, this build reads {SCHEMA}", file.schema)));
+        return Err(rule_error(format!("{origin}: schema is {}, this build reads {SCHEMA}", file.schema)));
     }
     let disabled = file.off.iter().map(|name| format!("{}/{}", file.name.0, name.0)).collect();
     let mut rules: Vec<Rule> = Vec::with_capacity(file.rule.len());
     for rule in file.rule {
         let id = format!("{}/{}", file.name.0, rule.id);
         if rules.iter().any(|other| other.info.id == id) {
-            return Err(profile_error(format!("{origin}: duplicate rule `{id}`")));
+            return Err(rule_error(format!("{origin}: duplicate rule `{id}`")));
         }
         rules.push(rule.into_rule(id, file.vendor.as_ref(), origin));
     }
@@ -160,15 +164,15 @@ impl TryFrom<RuleToml> for ValidatedRule {
 
     fn try_from(toml: RuleToml) -> Result<Self, String> {
         let id = toml.id.0;
-        let rule_error = |message: &str| Err(format!("rule `{id}`: {message}"));
+        let invalid = |message: &str| Err(format!("rule `{id}`: {message}"));
         if !(toml.confidence > 0.0 && toml.confidence <= 1.0) {
-            return rule_error("`confidence` must be above 0.0 and at most 1.0");
+            return invalid("`confidence` must be above 0.0 and at most 1.0");
         }
         if toml.source.trim().is_empty() {
-            return rule_error("`source` must say where the sign is known from");
+            return invalid("`source` must say where the sign is known from");
         }
         if !is_date(&toml.seen) {
-            return rule_error("`seen` must be `YYYY-MM` or `YYYY-MM-DD`");
+            return invalid("`seen` must be `YYYY-MM` or `YYYY-MM-DD`");
         }
         let common = [
             toml.status.map(Condition::status),
@@ -179,7 +183,7 @@ impl TryFrom<RuleToml> for ValidatedRule {
         let mut all = common.into_iter().flatten().collect::<Result<Vec<_>, _>>()?;
         all.extend(toml.all);
         if !all.iter().chain(&toml.any).any(Condition::is_evidence) {
-            return rule_error("it needs a status, or a condition in `all` or `any` that can be evidence");
+            return invalid("it needs a status, or a condition in `all` or `any` that can be evidence");
         }
         Ok(Self {
             kind: toml.kind,

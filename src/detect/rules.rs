@@ -5,8 +5,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
-use super::compiled::{CompiledRules, rule_error};
-use super::rule::{self, Rule, RuleInfo};
+use super::compiled::{CompiledRules, StructureSwitch};
+use super::content_kind::ContentKind;
+use super::rule::{self, Rule, RuleInfo, rule_error};
+use super::structure::{StructuralDetector, StructureExplanation};
 use super::{Expectation, ResponseView, classify};
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
@@ -22,7 +24,7 @@ impl Rules {
     pub fn shipped() -> Self {
         static COMPILED: LazyLock<Rules> = LazyLock::new(|| {
             let rules = shipped_rules().expect("a test reads every shipped rule");
-            Rules::compile(rules).expect("a test compiles the shipped rules")
+            Rules::compile(rules, StructureSwitch::default()).expect("a test compiles the shipped rules")
         });
         COMPILED.clone()
     }
@@ -31,20 +33,22 @@ impl Rules {
     ///
     /// A rule id is `file/rule`: the file's `name` and the rule's `id`. A rule with a shipped id replaces the shipped
     /// rule. A rule with a new id is added. `off = ["rule"]` disables shipped rules of the file's `name`. Two files
-    /// of the folder must not define the same rule. Subfolders are not read.
+    /// of the folder must not define the same rule. Subfolders are not read. A file with `name = "structure"` and
+    /// `off = ["geo"]` disables verdicts of this kind by the structural detector; `_` in a kind's name is `-` there.
     ///
     /// # Errors
     /// [`ErrorKind::Io`] if the folder or a file cannot be read. [`ErrorKind::Profile`], naming the file, the line
     /// and the key, if a rule is invalid.
     pub fn with_dir(dir: &Path) -> Result<Self> {
         let mut rules = shipped_rules()?;
+        let mut structure = StructureSwitch::default();
         let mut own: Vec<Rule> = Vec::new();
         for path in toml_files(dir)? {
             let text = read_file(&path)?;
             let origin = path.display().to_string();
             let file = rule::parse_file(&text, &origin)?;
             for id in &file.disabled {
-                disable_rule(&mut rules, id, &origin)?;
+                disable_rule(&mut rules, &mut structure, id, &origin)?;
             }
             for rule in file.rules {
                 if let Some(first) = own.iter().find(|first| first.info.id == rule.info.id) {
@@ -57,7 +61,7 @@ impl Rules {
             }
         }
         merge_rules(own, &mut rules);
-        Self::compile(rules)
+        Self::compile(rules, structure)
     }
 
     /// Returns only the rules of one file's text. `origin` names it in errors.
@@ -68,7 +72,7 @@ impl Rules {
         let file = rule::parse_file(text, origin)?;
         match file.disabled.first() {
             Some(id) => Err(rule_error(format!("{origin}: `off`: there is no rule `{id}`"))),
-            None => Self::compile(file.rules),
+            None => Self::compile(file.rules, StructureSwitch::Off),
         }
     }
 
@@ -79,12 +83,12 @@ impl Rules {
     /// [`ErrorKind::Profile`], naming the position, if the text is not a valid rule file.
     pub fn and_toml(&self, text: &str, origin: &str) -> Result<Self> {
         let file = rule::parse_file(text, origin)?;
-        let mut rules = self.0.rules.clone();
+        let (mut rules, mut structure) = (self.0.rules.clone(), self.0.structure.clone());
         for id in &file.disabled {
-            disable_rule(&mut rules, id, origin)?;
+            disable_rule(&mut rules, &mut structure, id, origin)?;
         }
         merge_rules(file.rules, &mut rules);
-        Self::compile(rules)
+        Self::compile(rules, structure)
     }
 
     /// Classifies a response.
@@ -96,7 +100,8 @@ impl Rules {
         classify::classify(&self.0, view)
     }
 
-    /// Classifies a response without parsing HTML. Returns `None` if a remaining rule needs an element. Then call
+    /// Classifies a response without parsing HTML. Returns `None` if a remaining rule needs an element, or the
+    /// structural detector must read a large page. Then call
     /// [`classify`](Self::classify) outside of async threads.
     #[must_use]
     pub fn classify_cheap(&self, view: &ResponseView<'_>) -> Option<Verdict> {
@@ -114,13 +119,19 @@ impl Rules {
         expectation.check(view).unwrap_or(verdict)
     }
 
+    /// Returns what the structural detector sees in a response, whatever the rules say.
+    #[must_use]
+    pub fn explain_structure(&self, view: &ResponseView<'_>) -> StructureExplanation {
+        StructuralDetector::shipped().explain(view, ContentKind::from_response(view.headers, view.body))
+    }
+
     /// Returns every rule, in the order of the files.
     pub fn list(&self) -> impl Iterator<Item = &RuleInfo> {
         self.0.rules.iter().map(|rule| &rule.info)
     }
 
-    fn compile(rules: Vec<Rule>) -> Result<Self> {
-        CompiledRules::new(rules).map(|compiled| Self(Arc::new(compiled)))
+    fn compile(rules: Vec<Rule>, structure: StructureSwitch) -> Result<Self> {
+        CompiledRules::new(rules, structure).map(|compiled| Self(Arc::new(compiled)))
     }
 }
 
@@ -171,7 +182,16 @@ fn merge_rules(own: Vec<Rule>, rules: &mut Vec<Rule>) {
     }
 }
 
-fn disable_rule(rules: &mut Vec<Rule>, id: &str, origin: &str) -> Result<()> {
+/// Disables a shipped rule, or a kind of the structural detector.
+fn disable_rule(
+    rules: &mut Vec<Rule>,
+    structure: &mut StructureSwitch,
+    id: &str,
+    origin: &str,
+) -> Result<()> {
+    if structure.disable(id) {
+        return Ok(());
+    }
     let Some(at) = rules.iter().position(|rule| rule.info.id == id) else {
         return Err(rule_error(format!("{origin}: `off`: there is no shipped rule `{id}`"))
             .with_hint("list the rules with `rungs detect --rules`"));

@@ -41,6 +41,34 @@ impl CssSelector {
         &self.text
     }
 
+    /// Whether the element type `name` occurs in the selector.
+    pub(super) fn names_type(&self, name: &str) -> bool {
+        self.subject_types().iter().any(|subject| subject.as_deref() == Some(name))
+    }
+
+    /// Returns the type that each alternative of the selector requires of its elements, in lower case.
+    fn subject_types(&self) -> Vec<Option<String>> {
+        split_top_level(&self.text, |c| c == ',')
+            .into_iter()
+            .map(|alternative| {
+                let is_combinator = |c: char| c.is_ascii_whitespace() || matches!(c, '>' | '+' | '~');
+                let compounds = split_top_level(alternative.trim(), is_combinator);
+                let last = compounds.into_iter().rfind(|compound| !compound.is_empty())?;
+                let end = last.find(|c: char| !(c.is_alphanumeric() || matches!(c, '-' | '_')));
+                let name = &last[..end.unwrap_or(last.len())];
+                (!name.is_empty()).then(|| name.to_ascii_lowercase())
+            })
+            .collect()
+    }
+
+    /// Returns a type of elements that neither are links nor can contain links, if the selector selects no others.
+    pub(crate) fn type_without_links(&self) -> Option<String> {
+        let types: Option<Vec<String>> = self.subject_types().into_iter().collect();
+        let types = types?;
+        let is_linkless = types.iter().all(|name| LINKLESS_ELEMENTS.contains(&name.as_str()));
+        types.into_iter().next().filter(|_| is_linkless)
+    }
+
     /// Whether it counts positions from the first sibling, and does not search: then a shared cache makes it fast.
     pub(super) fn needs_cache(&self) -> bool {
         let text = self.text.to_ascii_lowercase();
@@ -93,6 +121,31 @@ fn token_ends(text: &str) -> Vec<usize> {
     ends
 }
 
+/// Splits a selector at separators outside of brackets and quotes.
+fn split_top_level(text: &str, is_separator: impl Fn(char) -> bool) -> Vec<&str> {
+    let (mut parts, mut start) = (Vec::new(), 0);
+    let (mut quote, mut nesting, mut is_escaped) = (None, 0_usize, false);
+    for (at, c) in text.char_indices() {
+        let was_escaped = is_escaped;
+        is_escaped = c == '\\' && !was_escaped;
+        match c {
+            _ if was_escaped => {}
+            _ if quote == Some(c) => quote = None,
+            _ if quote.is_some() => {}
+            '"' | '\'' => quote = Some(c),
+            '(' | '[' => nesting += 1,
+            ')' | ']' => nesting = nesting.saturating_sub(1),
+            _ if nesting == 0 && is_separator(c) => {
+                parts.push(&text[start..at]);
+                start = at + c.len_utf8();
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[start..]);
+    parts
+}
+
 impl PartialEq for CssSelector {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
@@ -116,6 +169,11 @@ impl fmt::Display for SelectorError {
 /// Texts that may complete an incomplete selector.
 const COMPLETIONS: [&str; 13] =
     ["", "a", "]", "a]", "=a]", "\"]", "']", ")", "a)", "1)", "(a)", "first-child", ":first-child)"];
+/// Elements that are not links, and in which HTML allows none.
+const LINKLESS_ELEMENTS: [&str; 21] = [
+    "base", "br", "col", "embed", "hr", "img", "input", "meta", "optgroup", "option", "param", "script",
+    "select", "source", "style", "textarea", "title", "track", "wbr", "head", "button",
+];
 /// Maximum length of a selector, in bytes.
 const MAX_SELECTOR_LEN: usize = 2000;
 
@@ -158,5 +216,24 @@ mod tests {
         ] {
             assert_eq!(CssSelector::parse(text).unwrap().as_str(), text);
         }
+    }
+
+    #[test]
+    fn a_selector_of_elements_without_links_names_their_type() {
+        for (text, expected) in [
+            ("img", Some("img")),
+            ("ul > li img.x[alt='a, b'], INPUT:not(.y > a)", Some("img")),
+            ("form img", Some("img")),
+            ("img, a", None),
+            ("img > a", None),
+            (".img", None),
+            ("*", None),
+            ("form", None),
+            ("[alt='x img']", None),
+        ] {
+            assert_eq!(CssSelector::parse(text).unwrap().type_without_links().as_deref(), expected, "{text}");
+        }
+        assert!(CssSelector::parse("head > LINK[rel=next]").unwrap().names_type("link"));
+        assert!(!CssSelector::parse(".link, [link], link a").unwrap().names_type("link"));
     }
 }

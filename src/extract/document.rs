@@ -1,18 +1,25 @@
 //! A parsed page, within limits.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use ego_tree::NodeId;
 use encoding_rs::Encoding;
 use scraper::{ElementRef, Html};
 use url::Url;
 
 use super::css::CssSelector;
+use super::elements::elements_within;
 use super::page_urls;
+use super::shadow::ShadowRoots;
 use crate::html::{self, ParseLimits, WorkLimit};
 
 /// A parsed page, up to the limits. It is not `Send`, so it must not be held across an await.
 pub(crate) struct Document {
     pub(super) html: Html,
+    pub(super) shadow_roots: ShadowRoots,
+    /// Whether the page's scripts were run, so that it shows no `noscript` element.
+    pub(super) scripting: bool,
     base: Url,
     /// The encoding of the queries of the page's URLs.
     encoding: &'static Encoding,
@@ -22,22 +29,30 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    /// Parses the page at `url`, which was decoded from `encoding`. Every input results in a tree. The work on the page
-    /// ends at `deadline`.
+    /// Parses the page at `url`, which was decoded from `encoding`. Every input results in a tree. Without `scripting`,
+    /// the content of `noscript` belongs to the page. The work on the page ends at `deadline`.
     pub(crate) fn parse(
         text: &str,
         url: &Url,
         encoding: &'static Encoding,
+        scripting: bool,
         deadline: Option<Instant>,
     ) -> Self {
-        Self::parse_within(text, url, encoding, WorkLimit::start(MAX_TIME, deadline))
+        Self::parse_within(text, url, encoding, scripting, WorkLimit::start(MAX_TIME, deadline))
     }
 
-    fn parse_within(text: &str, url: &Url, encoding: &'static Encoding, work: WorkLimit) -> Self {
-        let (html, is_truncated) = parse(text, &work);
+    fn parse_within(
+        text: &str,
+        url: &Url,
+        encoding: &'static Encoding,
+        scripting: bool,
+        work: WorkLimit,
+    ) -> Self {
+        let (mut html, is_truncated) = parse(text, scripting, &work);
+        let shadow_roots = ShadowRoots::attach(&mut html);
         let base = page_urls::base_url(&html, url, encoding);
         let canonical = page_urls::canonical_url(&html, &base, encoding);
-        Self { html, base, encoding, canonical, is_truncated, work }
+        Self { html, shadow_roots, scripting, base, encoding, canonical, is_truncated, work }
     }
 
     /// Sets the canonical URL, unless the page itself has one.
@@ -49,6 +64,11 @@ impl Document {
     /// Resolves a URL of the page. Returns `None` for an invalid or too long one.
     pub(super) fn resolve(&self, text: &str) -> Option<Url> {
         page_urls::resolve_url(&self.base, self.encoding, text)
+    }
+
+    /// Whether the page has shadow trees.
+    pub(crate) fn has_shadow_roots(&self) -> bool {
+        !self.shadow_roots.is_empty()
     }
 
     /// Returns the canonical URL.
@@ -71,20 +91,28 @@ impl Document {
         &'a self,
         css: &'a CssSelector,
     ) -> Box<dyn Iterator<Item = ElementRef<'a>> + 'a> {
+        let elements = self.elements().take_while(|_| !self.is_over());
         if css.needs_cache() {
             // Positions among siblings are counted once.
-            return Box::new(self.html.select(&css.selector).take_while(|_| !self.is_over()));
+            let matches = self.html.select(&css.selector).take_while(|_| !self.is_over());
+            let matches: HashSet<NodeId> = matches.map(|element| element.id()).collect();
+            return Box::new(elements.filter(move |element| matches.contains(&element.id())));
         }
         // One element at a time: a page can make a sibling or `:has()` search long for each of its elements.
-        let elements = self.html.tree.nodes().filter_map(ElementRef::wrap).take_while(|_| !self.is_over());
         Box::new(elements.filter(|element| css.selector.matches(element)))
+    }
+
+    /// Returns the elements of the page in tree order, without the content of templates.
+    pub(super) fn elements(&self) -> impl Iterator<Item = ElementRef<'_>> {
+        elements_within(self.html.tree.root())
     }
 }
 
 /// Parses the page, up to the limits.
-fn parse(text: &str, work: &WorkLimit) -> (Html, bool) {
+fn parse(text: &str, scripting: bool, work: &WorkLimit) -> (Html, bool) {
     let cut = &text[..html::floor_char_boundary(text, MAX_BYTES)];
-    let (html, is_truncated) = html::parse(cut, ParseLimits { nodes: MAX_NODES, depth: MAX_DEPTH }, work);
+    let limits = ParseLimits { nodes: MAX_NODES, depth: MAX_DEPTH };
+    let (html, is_truncated) = html::parse_as(cut, scripting, limits, work);
     (html, is_truncated || cut.len() < text.len())
 }
 
@@ -102,7 +130,7 @@ mod tests {
     use super::*;
 
     fn parse_page(text: &str) -> Document {
-        Document::parse(text, &"http://a.test/".parse().unwrap(), encoding_rs::UTF_8, None)
+        Document::parse(text, &"http://a.test/".parse().unwrap(), encoding_rs::UTF_8, false, None)
     }
 
     fn nodes(document: &Document) -> usize {
@@ -141,8 +169,13 @@ mod tests {
         let page = "<li><a href=/x>one <b>two</b></a></li>".repeat(8_000);
         // More time than a page has: the machine may be busy.
         let work = WorkLimit::start(Duration::from_secs(120), None);
-        let document =
-            Document::parse_within(&page, &"http://a.test/".parse().unwrap(), encoding_rs::UTF_8, work);
+        let document = Document::parse_within(
+            &page,
+            &"http://a.test/".parse().unwrap(),
+            encoding_rs::UTF_8,
+            false,
+            work,
+        );
         assert!(!document.is_truncated());
         assert_eq!(document.select(&CssSelector::parse("li > a[href]").unwrap()).count(), 8_000);
     }
@@ -161,7 +194,7 @@ mod tests {
     fn work_that_began_too_late_is_reported() {
         let page = "<li><a href=/x>one</a></li>".repeat(1_000);
         let url = "http://a.test/".parse().unwrap();
-        let mut document = Document::parse(&page, &url, encoding_rs::UTF_8, None);
+        let mut document = Document::parse(&page, &url, encoding_rs::UTF_8, false, None);
         document.work = WorkLimit::start(Duration::ZERO, None);
         assert!(!document.is_truncated());
         assert_eq!(document.select(&CssSelector::parse("a").unwrap()).count(), 0);

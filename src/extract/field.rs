@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::css::{CssSelector, SelectorError};
 use super::document::Document;
+use super::elements::attribute;
 use super::{page_urls, text};
 use crate::html;
 
@@ -93,8 +94,11 @@ impl Field {
             FieldPart::Text => text::element_text(document, element, *remaining),
             FieldPart::Html => element.html(),
             FieldPart::Attribute(name) => {
-                let value = element.attr(name)?;
-                match page_urls::is_url_attribute(name).then(|| document.resolve(value)).flatten() {
+                let value = attribute(element, name)?;
+                match page_urls::is_url_attribute(&name.to_ascii_lowercase())
+                    .then(|| document.resolve(value))
+                    .flatten()
+                {
                     Some(url) => url.into(),
                     None => value.to_owned(),
                 }
@@ -132,7 +136,7 @@ fn split_part(text: &str) -> (&str, FieldPart) {
     match text.rsplit_once('@') {
         Some((css, "html")) => (css, FieldPart::Html),
         Some((css, name)) if !name.is_empty() && name.chars().all(is_name) => {
-            (css, FieldPart::Attribute(name.to_ascii_lowercase()))
+            (css, FieldPart::Attribute(name.to_owned()))
         }
         _ => (text, FieldPart::Text),
     }

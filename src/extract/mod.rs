@@ -14,10 +14,14 @@
 
 mod css;
 mod document;
+mod elements;
 mod field;
 mod links;
 mod page_urls;
+mod shadow;
+mod style;
 mod text;
+mod text_writer;
 
 use encoding_rs::UTF_8;
 use serde_json::{Map, Value};
@@ -29,7 +33,7 @@ use crate::error_kind::ErrorKind;
 pub(crate) use css::CssSelector;
 pub(crate) use document::Document;
 pub use field::Field;
-pub(crate) use links::has_nofollow;
+pub(crate) use links::{MAX_LINKS, SelectorUse, has_nofollow};
 pub(crate) use page_urls::{MAX_URL, canonical_from_headers};
 
 /// The data to extract from pages.
@@ -51,7 +55,8 @@ pub struct Extractor {
 pub struct ExtractedData {
     /// The fields by name: a string or `null`, or an array for `name[]`.
     pub fields: Map<String, Value>,
-    /// The visible text, one line per block, if requested.
+    /// The visible text as `innerText` in a browser returns it, if requested. Only styles in attributes are known, unless
+    /// the browser read the text, see [`RequestBuilder::shown_text`](crate::RequestBuilder::shown_text).
     pub text: Option<String>,
     /// The links, if requested: absolute http and https URLs without fragments, without duplicates, in page order.
     pub links: Option<Vec<String>>,
@@ -133,11 +138,11 @@ impl Extractor {
         both
     }
 
-    /// Extracts the data from the page at `url`. Takes about a millisecond per 100 KiB; do not call it on an async
+    /// Extracts the data from the page at `url`, as a browser without scripts reads it. Takes about a millisecond per 100 KiB; do not call it on an async
     /// thread.
     #[must_use]
     pub fn extract(&self, html: &str, url: &Url) -> ExtractedData {
-        self.extract_from(&Document::parse(html, url, UTF_8, None))
+        self.extract_from(&Document::parse(html, url, UTF_8, false, None))
     }
 
     /// Returns the empty result of a page that is not HTML.
@@ -172,3 +177,5 @@ const MAX_FIELD_BYTES: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod text_tests;

@@ -6,6 +6,7 @@ use http::header::LINK;
 use scraper::{ElementRef, Html};
 use url::Url;
 
+use super::elements::elements_within;
 use crate::charset;
 use crate::credentials::strip_fragment_and_credentials;
 
@@ -86,7 +87,7 @@ pub(super) fn has_token(element: ElementRef<'_>, attribute: &str, word: &str) ->
 }
 
 pub(super) fn elements<'a>(html: &'a Html, name: &'static str) -> impl Iterator<Item = ElementRef<'a>> {
-    html.tree.nodes().filter_map(ElementRef::wrap).filter(move |element| element.value().name() == name)
+    elements_within(html.tree.root()).filter(move |element| element.value().name() == name)
 }
 
 /// Maximum length of a link's URL in bytes. Servers rarely accept longer URLs.

@@ -76,7 +76,7 @@ fn the_text_is_the_visible_text() {
     let page = "<title>t</title><style>p{}</style><h1>One</h1><p>two <b>three</b>,\n four</p><ul><li>a<li>b</ul>\
         <table><tr><td>1<td>2</table><p hidden>no</p><script>x()</script><p>a<br>b</p>";
     let data = Extractor::new().text(true).extract(page, &page_url());
-    assert_eq!(data.text.unwrap(), "One\ntwo three, four\na\nb\n1 2\na\nb");
+    assert_eq!(data.text.unwrap(), "One\n\ntwo three, four\n\na\nb\n1\t2\n\na\nb");
 }
 
 #[test]
@@ -141,10 +141,10 @@ fn links_are_limited_in_number_and_length() {
 #[test]
 fn a_selector_selects_links_and_elements_that_contain_links() {
     let page = "<nav><a href=/1>1</a><p><a href=/2 rel='nofollow x'>2</a></p></nav><a class=next href=/3>3</a><a href=/4>4</a>";
-    let document = Document::parse(page, &page_url(), UTF_8, None);
+    let document = Document::parse(page, &page_url(), UTF_8, false, None);
     let links = |css: &[&str]| -> Vec<String> {
         let css: Vec<CssSelector> = css.iter().map(|css| CssSelector::parse(css).unwrap()).collect();
-        let anchors = document.anchors(Some(&css), 1 << 20);
+        let anchors = document.anchors_within(&css, 1 << 20, &mut vec![SelectorUse::default(); css.len()]);
         anchors
             .iter()
             .map(|anchor| format!("{}{}", anchor.url.path(), if anchor.nofollow { "!" } else { "" }))
@@ -170,7 +170,13 @@ fn robots_directives_are_parsed() {
         assert_eq!(has_nofollow(content), expected, "{content}");
     }
     let page = |name: &str| {
-        Document::parse(&format!("<meta name={name} content='noindex,nofollow'>"), &page_url(), UTF_8, None)
+        Document::parse(
+            &format!("<meta name={name} content='noindex,nofollow'>"),
+            &page_url(),
+            UTF_8,
+            false,
+            None,
+        )
     };
     assert!(page("Robots").is_nofollow() && page("rungs").is_nofollow() && !page("googlebot").is_nofollow());
 }

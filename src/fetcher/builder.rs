@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::fingerprint::Profile;
 use crate::geo::Coordinates;
+use crate::hsts::HstsStore;
 use crate::limits::Limits;
 use crate::memory::HostMemory;
 use crate::net::{Connector, HttpClient, Overrides, TrustConfig};
@@ -46,6 +47,7 @@ pub struct FetcherBuilder {
     allow_private: bool,
     max_connections: Option<usize>,
     memory: Option<PathBuf>,
+    hsts: Option<HstsStore>,
     #[cfg(feature = "browser")]
     browser: crate::transport::browser::BrowserOptions,
 }
@@ -91,6 +93,13 @@ impl FetcherBuilder {
     /// The maximum cost of one fetch. Default: [`Budget::default`].
     pub const fn budget(mut self, budget: Budget) -> Self {
         self.config.budget = Some(budget);
+        self
+    }
+
+    /// The maximum number of redirects of one attempt, also of a URL to itself. The browser ends at 20 in any case.
+    /// Default: 20.
+    pub const fn max_redirects(mut self, redirects: u32) -> Self {
+        self.config.max_redirects = Some(redirects);
         self
     }
 
@@ -260,6 +269,14 @@ impl FetcherBuilder {
         self
     }
 
+    /// Hosts that are requested over https only. A URL `http://` of such a host, also that of a redirect, is requested over
+    /// https. The hosts whose https responses have `Strict-Transport-Security` are added, unless any certificate is
+    /// accepted. Default: none are known or added.
+    pub fn hsts(mut self, store: HstsStore) -> Self {
+        self.hsts = Some(store);
+        self
+    }
+
     /// The browser's executable. Default: the first Chromium or Chrome found.
     #[cfg(feature = "browser")]
     pub fn browser(mut self, path: impl Into<PathBuf>) -> Self {
@@ -362,7 +379,9 @@ impl FetcherBuilder {
         let connector =
             Connector::new(self.overrides.clone(), self.proxy_trust)?.allow_private(self.allow_private);
         let connector = Arc::new(connector);
-        let mut client = HttpClient::new(Arc::clone(&connector), self.trust.clone())?;
+        let is_insecure = self.trust.insecure;
+        let hsts = self.hsts.map(|hsts| if is_insecure { hsts.without_learning() } else { hsts });
+        let mut client = HttpClient::new(Arc::clone(&connector), self.trust.clone())?.with_hsts(hsts.clone());
         if let Some(connections) = self.max_connections {
             client = client.with_max_connections(connections);
         }
@@ -397,6 +416,7 @@ impl FetcherBuilder {
             proxy_pools: ProxyPools::default(),
             identity_pool: IdentityPool::default(),
             in_flight: super::in_flight::InFlightRegistry::default(),
+            hsts,
             #[cfg(feature = "browser")]
             browser,
         });
@@ -410,19 +430,15 @@ impl FetcherBuilder {
 #[cfg(feature = "browser")]
 fn still_challenged(rules: Rules) -> crate::transport::browser::ChallengeCheck {
     use crate::detect::ResponseView;
+    use crate::transport::browser::PageVerdict;
     use crate::verdict::VerdictKind;
     Arc::new(move |status, headers, url, body| {
-        let view = ResponseView {
-            tier: Some(Tier::Browser),
-            status,
-            headers,
-            url,
-            requested: url,
-            body,
-            complete: true,
-            via_proxy: false,
-        };
-        rules.classify(&view).kind == VerdictKind::Challenge
+        let verdict = rules.classify(&ResponseView::of_shown_page(status, headers, url, body));
+        match verdict.kind {
+            VerdictKind::Challenge if verdict.vendor.is_some() => PageVerdict::VendorChallenge,
+            VerdictKind::Challenge => PageVerdict::Challenge,
+            _ => PageVerdict::Page,
+        }
     })
 }
 

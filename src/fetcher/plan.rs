@@ -35,6 +35,7 @@ pub(super) struct FetcherConfig {
     pub(super) retry_policy: Option<RetryPolicy>,
     pub(super) budget: Option<Budget>,
     pub(super) limits: Option<Limits>,
+    pub(super) max_redirects: Option<u32>,
     pub(super) profile: Option<Arc<Profile>>,
     /// The default profile is used regardless of the host memory.
     pub(super) pins_profile: bool,
@@ -89,7 +90,7 @@ impl TargetPlan {
             robots: config.robots.or(settings.robots.filter(|_| resolved.is_set("robots"))),
             rate_limit: config.rate_limit.unwrap_or_else(|| RateLimit::from(&settings.pace)),
             meta_refresh: config.meta_refresh.or(settings.request.meta_refresh).unwrap_or(true),
-            limits: config.limits.unwrap_or_else(|| limits(settings)),
+            limits: limits(settings, config),
             expectation: expectation(settings).map_err(with_target)?,
             rules: target_rules(&resolved, rules).map_err(with_target)?,
             spec: client_spec(settings, config, installed, pools).map_err(with_target)?,
@@ -128,6 +129,7 @@ impl TargetPlan {
         let settings = self.target.settings();
         let to = request.url.origin();
         for (key, value) in &settings.request.headers {
+            let spelled = key;
             let (name, value) = super::request::parse_header(key, value)?;
             let key = ["request", "headers", key.as_str()];
             let given_for = |_: &Origin| !is_foreign || self.target.is_given_for(&key, &request.url);
@@ -136,7 +138,7 @@ impl TargetPlan {
             }
             let is_set = request.headers.iter().any(|(other, _)| *other == name);
             if !is_set && !request.removed.contains(&name) {
-                request.headers.push((name, value));
+                request.push_header(spelled, name, value);
             }
         }
         if let Some(context) = settings.request.context.filter(|_| !has_context && request.body.is_none()) {
@@ -153,6 +155,8 @@ impl TargetPlan {
             render.body.get_or_insert(source);
         }
         render.scroll |= browser.scroll.unwrap_or_default();
+        render.frames |= browser.frames.unwrap_or_default();
+        render.wait = render.wait.or(browser.wait.map(|span| span.0));
         render.screenshot |= browser.screenshot.unwrap_or_default();
         Ok(())
     }
@@ -198,7 +202,12 @@ fn escalation_policy(settings: &Settings, config: &FetcherConfig) -> EscalationP
     EscalationPolicy { min, start, max, retry_policy, budget }
 }
 
-fn limits(settings: &Settings) -> Limits {
+fn limits(settings: &Settings, config: &FetcherConfig) -> Limits {
+    let limits = config.limits.unwrap_or_else(|| settings_limits(settings));
+    Limits { max_redirects: config.max_redirects.unwrap_or(limits.max_redirects), ..limits }
+}
+
+fn settings_limits(settings: &Settings) -> Limits {
     let (timeouts, sizes) = (&settings.timeouts, &settings.limits);
     let mut limits = Limits { fetch_total: timeouts.total.map(|span| span.0), ..Limits::default() };
     for (limit, value) in [

@@ -1,7 +1,7 @@
 //! Builds and sends one request.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,15 +15,20 @@ use crate::address_rule::AddressRule;
 use crate::budget::Budget;
 use crate::credentials;
 use crate::detect::Expectation;
+use crate::digest_auth::DigestAuth;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::memory::SiteSection;
+use crate::net::headers;
 use crate::phase::FetchObserver;
 use crate::proxy::{Proxy, ProxyRules};
 use crate::rate_limit::{RateLimit, RobotsPolicy};
+use crate::redact::Secret;
 use crate::render::{BodySource, RenderOptions, ResourceKind};
-use crate::request::{Context, Request, parse_url};
+use crate::request::{ClientCertificate, Context, Multipart, Request, RequestBody, parse_url};
+use crate::response::{Capture, HttpVersion};
 use crate::router::{BodySink, EscalationPolicy, FetchPlan, FirstIdentities, IdentitySource};
+use crate::sync::lock_unpoisoned;
 use crate::tier::Tier;
 
 use super::{Fetcher, Response, span};
@@ -47,7 +52,7 @@ pub struct RequestBuilder {
     /// Whether credentials of the caller, and of settings for all URLs, are not meant for this URL.
     is_foreign: bool,
     observer: Option<Arc<dyn FetchObserver>>,
-    captures_request: bool,
+    capture: Option<Arc<Mutex<Capture>>>,
     meta_refresh: Option<bool>,
 }
 
@@ -76,18 +81,21 @@ impl RequestBuilder {
             target: None,
             is_foreign: false,
             observer: None,
-            captures_request: false,
+            capture: None,
             meta_refresh: None,
         }
     }
 
-    /// Adds a header. It replaces the tier's own header of that name. A header that may be a secret is sent only to
+    /// Adds a header. It replaces the tier's own header of that name. Over HTTP/1.1, a name that browsers do not send
+    /// by themselves keeps its case. Of several `Host` headers, the first is sent. A request with `Range` accepts no
+    /// content coding, as in browsers, unless it has an `Accept-Encoding`. A header that may be a secret is sent only to
     /// the URL's origin: a redirect to another origin removes it for the rest of the redirect chain. All headers may
     /// be secrets except those that negotiate or describe content, such as `Accept-Language`.
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
         let (name, value) = (name.as_ref(), value.as_ref());
         self.modify(|request| {
-            request.headers.push(parse_header(name, value)?);
+            let (parsed, value) = parse_header(name, value)?;
+            request.push_header(name, parsed, value);
             Ok(())
         });
         self
@@ -102,7 +110,10 @@ impl RequestBuilder {
         self.is_foreign = !given_for(&to);
         let before = request.headers.len();
         request.headers.retain(|(name, _)| credentials::may_send(name, &to, |_| !self.is_foreign));
-        let left_out = request.headers.len() < before;
+        let mut left_out = request.headers.len() < before;
+        if self.is_foreign {
+            left_out |= request.digest.take().is_some() | request.client_certificate.take().is_some();
+        }
         (self, left_out)
     }
 
@@ -134,14 +145,98 @@ impl RequestBuilder {
     /// The request body. A navigation with a body becomes a form submission.
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         let body = body.into();
+        self.set_body(|| Ok(RequestBody::from(body)));
+        self
+    }
+
+    /// A body with files, which are streamed. A navigation with a body becomes a form submission.
+    pub fn request_body(mut self, body: RequestBody) -> Self {
+        self.set_body(|| Ok(body));
+        self
+    }
+
+    /// A form as `multipart/form-data`. Its files are streamed.
+    pub fn multipart(mut self, form: Multipart) -> Self {
+        self.set_body(|| form.into_body());
+        self
+    }
+
+    /// The file `path` as the body, without a content type. It is streamed. The method is that of the request, for example
+    /// PUT.
+    pub fn upload(mut self, path: impl AsRef<Path>) -> Self {
+        self.set_body(|| RequestBody::from_file(path.as_ref(), 0));
+        self
+    }
+
+    /// User and password for Basic authentication. They are sent to the URL's origin only, and take precedence over those in
+    /// the URL.
+    pub fn basic_auth(mut self, user: impl AsRef<str>, password: &Secret) -> Self {
+        let value = headers::basic_auth(user.as_ref(), password.expose());
         self.modify(|request| {
-            request.body = Some(body);
+            request.headers.retain(|(name, _)| *name != header::AUTHORIZATION);
+            request.headers.push((header::AUTHORIZATION, value));
+            request.digest = None;
+            Ok(())
+        });
+        self
+    }
+
+    /// User and password for Digest authentication, which all tiers use when the URL's origin requests it. They take
+    /// precedence over those in the URL.
+    pub fn digest_auth(mut self, user: impl Into<String>, password: Secret) -> Self {
+        let digest = Arc::new(DigestAuth::new(user, password));
+        self.modify(|request| {
+            request.digest = Some(digest);
+            Ok(())
+        });
+        self
+    }
+
+    /// The certificate for the URL's origin, if it requests one. The browser tier cannot send it, so the fetch ends below.
+    /// Default: none.
+    pub fn client_certificate(mut self, certificate: Arc<ClientCertificate>) -> Self {
+        self.modify(|request| {
+            request.client_certificate = Some(certificate);
+            Ok(())
+        });
+        self
+    }
+
+    /// The highest HTTP version of the HTTP tiers: HTTP/1.1, or HTTP/2. HTTP/1.1 alone changes the TLS fingerprint of a
+    /// browser profile. Default: HTTP/2.
+    pub fn http_version(mut self, version: HttpVersion) -> Self {
+        self.modify(|request| {
+            request.only_http1 = match version {
+                HttpVersion::Http2 => false,
+                HttpVersion::Http11 => true,
+                _ => {
+                    let message = format!("requests with HTTP/{} are not supported", version.name());
+                    return Err(Error::new(ErrorKind::InvalidRequest, message));
+                }
+            };
+            Ok(())
+        });
+        self
+    }
+
+    /// Whether the HTTP tiers set `Referer` to the whole URL that redirected, as curl does with `-e ';auto'`. Default: false;
+    /// redirects follow the referrer policy of browsers.
+    pub fn auto_referer(mut self, wanted: bool) -> Self {
+        self.modify(|request| {
+            request.auto_referer = wanted;
+            Ok(())
+        });
+        self
+    }
+
+    fn set_body(&mut self, body: impl FnOnce() -> Result<RequestBody>) {
+        self.modify(|request| {
+            request.body = Some(body()?);
             if request.context == Context::Navigation {
                 request.context = Context::Form;
             }
             Ok(())
         });
-        self
     }
 
     /// The browser context of the request. Default: navigation.
@@ -204,6 +299,26 @@ impl RequestBuilder {
         self
     }
 
+    /// How long the browser waits after the page has settled. It then waits until the page settles again. Default: not.
+    pub const fn wait(mut self, time: Duration) -> Self {
+        self.render.wait = Some(time);
+        self
+    }
+
+    /// Whether to read the documents of the page's frames, see [`Response::frames`]. The fetch then starts at the browser
+    /// tier. Default: false.
+    pub const fn frames(mut self, wanted: bool) -> Self {
+        self.render.frames = wanted;
+        self
+    }
+
+    /// Whether the browser also reads the text that its page shows (`innerText`), which
+    /// [`Extractor::text`](crate::extract::Extractor::text) then returns. Default: false.
+    pub const fn shown_text(mut self, wanted: bool) -> Self {
+        self.render.shown_text = wanted;
+        self
+    }
+
     /// Whether to take a screenshot, see [`Response::screenshot`]. The fetch then starts at the browser tier.
     /// Default: false.
     pub const fn screenshot(mut self, wanted: bool) -> Self {
@@ -255,8 +370,14 @@ impl RequestBuilder {
     }
 
     /// Whether the response includes the request as sent, see [`Response::sent_request`]. Default: false.
-    pub const fn capture_request(mut self, wanted: bool) -> Self {
-        self.captures_request = wanted;
+    pub fn capture_request(mut self, wanted: bool) -> Self {
+        self.capture = wanted.then(Arc::default);
+        self
+    }
+
+    /// Captures what is sent and what is refused into `capture`.
+    pub(crate) fn capture_into(mut self, capture: Arc<Mutex<Capture>>) -> Self {
+        self.capture = Some(capture);
         self
     }
 
@@ -279,6 +400,25 @@ impl RequestBuilder {
         self
     }
 
+    /// Streams the body to a new file in `folder`. Its name is that of `Content-Disposition`, else of the URL, see
+    /// [`Response::file`]. It is never a path and never hidden. An existing file is an error. The
+    /// body of a response with a status of 400 or more is discarded.
+    pub fn save_in(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.body_sink = BodySink::Folder(folder.into());
+        self
+    }
+
+    /// Requests the bytes from `offset` on, and appends them to the file `path`. With a header `If-Range`, a response with
+    /// the whole file replaces its content; otherwise it is an error. For a status of 400 or more the file does not
+    /// change. The browser tier cannot resume, so the fetch ends below.
+    pub fn resume(mut self, path: impl Into<PathBuf>, offset: u64) -> Self {
+        if offset > 0 {
+            self = self.header("range", format!("bytes={offset}-")).header("accept-encoding", "identity");
+        }
+        self.body_sink = BodySink::Resume { path: path.into(), offset };
+        self
+    }
+
     /// Runs the fetch. A response of the site itself is a success, also with status 404.
     ///
     /// # Errors
@@ -293,6 +433,10 @@ impl RequestBuilder {
 
     async fn execute(self, span: Span) -> Result<Response> {
         let mut request = self.request?;
+        let hsts = self.fetcher.inner.hsts.as_ref();
+        if let Some(url) = hsts.and_then(|hsts| hsts.upgrade(&request.url)) {
+            request.url = url;
+        }
         let started = Instant::now();
         let guard = self.fetcher.inner.in_flight.register(&request.url, self.observer.as_deref());
         let target_plan = match &self.target {
@@ -306,6 +450,9 @@ impl RequestBuilder {
         target_plan.apply_defaults(&mut request, self.has_context, &mut render, self.is_foreign)?;
         request.follows_refresh = self.meta_refresh.unwrap_or(target_plan.meta_refresh);
         let mut policy = self.tier.map_or(target_plan.policy, |tier| target_plan.policy.only_tier(tier));
+        if let Some(reason) = http_only_reason(&request, &self.body_sink) {
+            policy = limit_to_http(policy, reason)?;
+        }
         if let Some(wanted) = render.browser_only_output() {
             if policy.max < Tier::Browser {
                 let message =
@@ -334,7 +481,6 @@ impl RequestBuilder {
         for identities in [Some(&identities), fallback.as_ref()].into_iter().flatten() {
             target_plan.apply_cookies(identities, &request, self.is_foreign);
         }
-        let sent = self.captures_request.then(Mutex::default);
         let plan = FetchPlan {
             request: &request,
             site_section: &section,
@@ -348,7 +494,7 @@ impl RequestBuilder {
             rate_limit: self.rate_limit.unwrap_or(target_plan.rate_limit),
             identity_source: source.as_ref().map(|source| source as &dyn IdentitySource),
             observer: Some(&guard),
-            sent_request: sent.as_ref(),
+            capture: self.capture.as_deref(),
         };
         // Boxed: the future of a whole fetch is large, and callers hold many of them.
         let first = FirstIdentities { identities, probe_fallback: fallback };
@@ -356,9 +502,14 @@ impl RequestBuilder {
         match result {
             Ok(result) => {
                 let extract = target_plan.target.extract().cloned();
-                let sent = sent.and_then(|sent| sent.into_inner().unwrap_or_else(PoisonError::into_inner));
+                let sent =
+                    self.capture.and_then(|capture| lock_unpoisoned(&capture).requests.last().cloned());
                 let deadline = limits.fetch_total.and_then(|total| started.into_std().checked_add(total));
                 let response = Response::new(result, trace, (started.elapsed(), deadline), extract, sent);
+                // Chromium's requests do not pass through the HTTP client.
+                if let Some(hsts) = hsts.filter(|_| response.tier() == Tier::Browser) {
+                    hsts.learn(response.url(), response.headers());
+                }
                 Ok(response.restrict_links(request.address_rule.restricts_links()))
             }
             Err(error) => Err(error.with_trace(trace)),
@@ -393,6 +544,25 @@ pub(super) fn parse_header(name: &str, value: &str) -> Result<(HeaderName, Heade
         Error::new(ErrorKind::InvalidRequest, message)
     })?;
     Ok((name, value))
+}
+
+/// Returns why the fetch cannot use the browser tier.
+fn http_only_reason(request: &Request, sink: &BodySink) -> Option<&'static str> {
+    if request.client_certificate.is_some() {
+        return Some("send a client certificate");
+    }
+    matches!(sink, BodySink::Resume { .. }).then_some("resume a download")
+}
+
+/// Limits a fetch to the HTTP tiers, which can do what `reason` names.
+fn limit_to_http(policy: EscalationPolicy, reason: &str) -> Result<EscalationPolicy> {
+    if policy.min == Tier::Browser {
+        let message = format!("the browser tier cannot {reason}");
+        return Err(Error::new(ErrorKind::InvalidRequest, message)
+            .with_hint("allow the HTTP tiers: `--max-tier impersonate`"));
+    }
+    let start = policy.start.min(Tier::Impersonate);
+    Ok(EscalationPolicy { start, max: policy.max.min(Tier::Impersonate), ..policy })
 }
 
 /// Checks that the budget allows at least one attempt.

@@ -1,18 +1,22 @@
 //! The response of a fetch.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use encoding_rs::UTF_8;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use url::Url;
 
 use crate::charset;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::extract::{self, Document, ExtractedData, Extractor};
-use crate::response::{BrowserUse, HttpVersion, RawResponse, Redirect, SentRequest};
+use crate::response::{
+    BrowserUse, FrameDocument, HttpVersion, RawResponse, ReceivedHead, Redirect, SentRequest,
+};
 use crate::router::StoredBody;
 use crate::tier::Tier;
 use crate::trace::{Timings, Trace};
@@ -69,6 +73,20 @@ impl Response {
         &self.fetched.headers
     }
 
+    /// Returns the header fields in the order received. Over HTTP/1, the names have the case received.
+    pub fn header_fields(&self) -> Vec<(&str, &HeaderValue)> {
+        self.fetched.received.fields(self.headers())
+    }
+
+    /// Returns the reason phrase as received, which may be empty. `None` over HTTP/2 and HTTP/3.
+    pub fn reason(&self) -> Option<&[u8]> {
+        self.fetched.received.reason()
+    }
+
+    pub(crate) const fn received(&self) -> &ReceivedHead {
+        &self.fetched.received
+    }
+
     /// Returns the final URL, after redirects.
     pub const fn url(&self) -> &Url {
         &self.fetched.url
@@ -105,8 +123,8 @@ impl Response {
     }
 
     /// Returns the last request after redirects, if
-    /// [`RequestBuilder::capture_request`](super::RequestBuilder::capture_request) was set. `None` on the browser
-    /// tier, where the browser sends its own requests.
+    /// [`RequestBuilder::capture_request`](super::RequestBuilder::capture_request) was set. On the browser tier, the
+    /// request of the page's document.
     pub fn sent_request(&self) -> Option<&SentRequest> {
         self.sent_request.as_deref()
     }
@@ -126,6 +144,12 @@ impl Response {
     /// rendered a page.
     pub fn pdf(&self) -> Option<&Bytes> {
         self.fetched.browser.as_ref()?.pdf.as_ref()
+    }
+
+    /// Returns the documents of the page's frames, if [`RequestBuilder::frames`](super::RequestBuilder::frames) was set and
+    /// the browser rendered a page. At most 100 frames, together at most as large as a body may be.
+    pub fn frames(&self) -> Option<&[FrameDocument]> {
+        self.fetched.browser.as_ref()?.frames.as_deref()
     }
 
     /// Returns the body with its content coding removed. If the browser got an HTML page, it is the settled DOM.
@@ -162,7 +186,42 @@ impl Response {
     #[must_use]
     pub fn extract(&self, wanted: &Extractor) -> ExtractedData {
         let wanted = self.merged_extract(wanted);
-        self.document().map_or_else(|| wanted.extract_nothing(), |document| wanted.extract_from(&document))
+        self.extract_from(&wanted, self.document().as_ref())
+    }
+
+    /// Extracts the data of `wanted` from the page's document, and the links from those of its frames too.
+    pub(crate) fn extract_from(&self, wanted: &Extractor, document: Option<&Document>) -> ExtractedData {
+        let mut data =
+            document.map_or_else(|| wanted.extract_nothing(), |document| wanted.extract_from(document));
+        if let Some(text) = self.shown_text().filter(|_| wanted.has_text())
+            && document.is_some_and(|document| !document.has_shadow_roots())
+        {
+            data.text = Some(text.to_owned());
+        }
+        if let Some(links) = &mut data.links {
+            let mut known: HashSet<String> = links.iter().cloned().collect();
+            let of_links = Extractor::new().links(true);
+            for frame in self.frame_documents() {
+                let found = of_links.extract_from(&frame).links.unwrap_or_default();
+                links.extend(found.into_iter().filter(|link| known.insert(link.clone())));
+            }
+            links.truncate(extract::MAX_LINKS);
+        }
+        data
+    }
+
+    /// Returns the text that the browser's page shows. `innerText` does not include shadow trees.
+    fn shown_text(&self) -> Option<&str> {
+        self.fetched.browser.as_ref()?.text.as_deref()
+    }
+
+    /// Parses the documents of the frames.
+    pub(crate) fn frame_documents(&self) -> impl Iterator<Item = Document> {
+        let frames = self.frames().unwrap_or_default();
+        frames.iter().map(|frame| {
+            let base = frame.base.as_ref().unwrap_or_else(|| self.url());
+            Document::parse(&frame.html, base, UTF_8, true, self.deadline)
+        })
     }
 
     /// Returns `own` merged with the extractor of the target.
@@ -177,7 +236,9 @@ impl Response {
         }
         let text = self.text().unwrap_or_else(|_| String::from_utf8_lossy(self.bytes()).into_owned());
         let encoding = charset::encoding(self.headers(), self.url(), self.bytes());
-        let document = Document::parse(&text, self.url(), encoding, self.deadline);
+        // The browser ran the page's scripts.
+        let scripting = self.tier() == Tier::Browser;
+        let document = Document::parse(&text, self.url(), encoding, scripting, self.deadline);
         Some(document.with_canonical(self.canonical()))
     }
 

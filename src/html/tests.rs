@@ -15,7 +15,7 @@ fn parse_page(text: &str) -> (Html, bool) {
 
 /// Parses a page at once, without limits.
 fn parse_whole(text: &str) -> Html {
-    let parser = Parser::new(LIMITS);
+    let parser = Parser::new(LIMITS, true);
     parser.input.push_back(StrTendril::from(text));
     parser.finish()
 }

@@ -27,6 +27,10 @@ use crate::tier::Tier;
 
 /// The maximum time until a request arrives at the recorder.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many recordings of a browser may fail.
+const MAX_FAILURES: u32 = 2;
+/// The time after which a click that caused no request is repeated. A browser ignores clicks before it has painted.
+const CLICK_REPEAT: Duration = Duration::from_secs(5);
 /// The time to wait for unexpected late requests.
 const QUIET_TIME: Duration = Duration::from_millis(80);
 
@@ -111,7 +115,8 @@ impl RecorderSet {
         format!("{scheme}://{host}:{}{path}", self.recorder(over).addr().port())
     }
 
-    /// Records the browser `binary`. `progress` receives the name of each scenario as it starts.
+    /// Records the browser `binary`. `progress` receives the name of each scenario as it starts. A recording that fails,
+    /// because the machine is busy or the browser exits, is made again with a new browser.
     ///
     /// # Errors
     /// [`ErrorKind::Browser`] when the browser does not start, or a scenario fails. The message names it.
@@ -120,14 +125,30 @@ impl RecorderSet {
         binary: Option<PathBuf>,
         progress: &(dyn Fn(&str) + Sync),
     ) -> Result<Recording> {
-        let mut chromium = Chromium::start(LaunchOptions {
-            binary,
-            pin: Some(self.authority.pin()?),
-            rules: Some(host_resolver_rules()),
-            headless_agent: true,
-            ..LaunchOptions::default()
-        })
-        .await?;
+        let mut failures = 0;
+        loop {
+            let launch = LaunchOptions {
+                binary: binary.clone(),
+                pin: Some(self.authority.pin()?),
+                rules: Some(host_resolver_rules()),
+                headless_agent: true,
+                ..LaunchOptions::default()
+            };
+            match self.record_started(Chromium::start(launch).await?, progress).await {
+                Err(error) if failures < MAX_FAILURES => {
+                    failures += 1;
+                    progress(&format!("again, because it failed: {}", error.chain()));
+                }
+                recorded => return recorded,
+            }
+        }
+    }
+
+    async fn record_started(
+        &self,
+        mut chromium: Chromium,
+        progress: &(dyn Fn(&str) + Sync),
+    ) -> Result<Recording> {
         let version = chromium.version().to_owned();
         let tools = chromium.devtools();
         let client = tools.version().await?.replace("Headless", "");
@@ -179,7 +200,13 @@ impl RecorderSet {
                     let path = step.requests.first().map_or("/", |request| request.path);
                     tabs.push(tools.open(&self.url(&host, over, path)).await?);
                 }
-                (UserAction::Click, Some(tab)) => tools.click(tab).await?,
+                (UserAction::Click, Some(tab)) => {
+                    let seen = count_requests(&recorder.connections());
+                    tools.click(tab).await?;
+                    if !recorder.wait_until(CLICK_REPEAT, |all| count_requests(all) > seen).await {
+                        tools.click(tab).await?;
+                    }
+                }
                 (UserAction::Reload, Some(tab)) => tools.reload(tab).await?,
                 (_, None) => {}
             }
@@ -337,6 +364,10 @@ impl RecorderSet {
         }
         request.send().await.map(drop)
     }
+}
+
+fn count_requests(all: &[RecordedConnection]) -> usize {
+    all.iter().map(|connection| connection.requests.len()).sum()
 }
 
 /// Chromium's `--host-resolver-rules` for the scenarios' hosts. The first matching rule applies.

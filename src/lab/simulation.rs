@@ -25,7 +25,7 @@ use crate::net::{HttpClient, TrustConfig};
 use crate::rate_limit::{RateLimit, RobotsPolicy};
 use crate::render::RenderOptions;
 use crate::request::{Request, parse_url};
-use crate::response::{Body, HttpVersion, RawResponse};
+use crate::response::{Body, HttpVersion, RawResponse, ReceivedHead};
 use crate::retry::RetryPolicy;
 use crate::robots;
 use crate::router::{BodySink, EscalationPolicy, FetchPlan, FirstIdentities, IdentityPair, Router};
@@ -169,7 +169,7 @@ pub async fn simulate_week(strategy: Strategy) -> Result<SimulationCost> {
             rate_limit: RateLimit::default(),
             identity_source: None,
             observer: None,
-            sent_request: None,
+            capture: None,
         };
         let first = FirstIdentities { identities: Arc::clone(&identities), probe_fallback: None };
         let (result, trace) = router.run(&plan, first).await;
@@ -287,6 +287,7 @@ fn response(attempt: AttemptRequest<'_>, is_accepted: bool) -> RawResponse {
         status,
         version: HttpVersion::Http2,
         headers,
+        received: ReceivedHead::default(),
         url: attempt.request.url.clone(),
         redirects: Vec::new(),
         body: Body::Buffered(Bytes::from_static(page.as_bytes())),

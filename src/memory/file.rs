@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::error::StoreError;
 use crate::output_file;
+use crate::paths;
 
 /// Opens the file at `path`, creates it if it is missing, and brings its schema up to date. Moves a corrupt
 /// file aside first and returns its new path as the second value.
@@ -78,7 +79,7 @@ fn make_folder(path: &Path) -> io::Result<()> {
 
 /// Locks the file's `.lock` sibling until the returned handle is dropped or the process exits.
 fn lock_file(path: &Path) -> Result<File, StoreError> {
-    let lock = output_file::open_regular(&sibling_path(path, ".lock"), 0o600)?;
+    let lock = output_file::open_regular(&paths::with_suffix(path, ".lock"), 0o600)?;
     let deadline = Instant::now() + BUSY_TIMEOUT;
     loop {
         match lock.try_lock() {
@@ -97,24 +98,18 @@ fn move_aside(path: &Path) -> io::Result<PathBuf> {
     let date = humantime::format_rfc3339_seconds(SystemTime::now()).to_string().replace(':', "");
     let unused_path = |number: u32| {
         let suffix = if number == 0 { String::new() } else { format!("-{number}") };
-        let aside = sibling_path(path, &format!(".corrupt-{date}{suffix}"));
+        let aside = paths::with_suffix(path, &format!(".corrupt-{date}{suffix}"));
         (!aside.exists()).then_some(aside)
     };
     let aside = (0..).find_map(unused_path).expect("the range is unbounded");
     output_file::rename(path, &aside)?;
     for part in ["-wal", "-shm"] {
-        match output_file::rename(&sibling_path(path, part), &sibling_path(&aside, part)) {
+        match output_file::rename(&paths::with_suffix(path, part), &paths::with_suffix(&aside, part)) {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
             _ => {}
         }
     }
     Ok(aside)
-}
-
-fn sibling_path(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 /// How long to wait for another process that has the file locked.

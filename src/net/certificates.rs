@@ -11,11 +11,11 @@ use boring::error::ErrorStack;
 use boring::ex_data::Index;
 use boring::nid::Nid;
 use boring::pkey::Id;
-use boring::ssl::{NameType, Ssl, SslContextBuilder, SslRef};
-use boring::x509::verify::X509CheckFlags;
-use boring::x509::{X509Ref, X509StoreContext, X509StoreContextRef, X509VerifyError};
+use boring::ssl::{Ssl, SslContextBuilder, SslRef};
+use boring::x509::{X509, X509Ref, X509StoreContext, X509StoreContextRef, X509VerifyError};
 
-use super::ffi;
+use super::issuer_cache::MissingIssuer;
+use super::{ffi, host_name};
 
 /// Why a certificate is refused although its chain is valid.
 #[derive(Clone, Debug)]
@@ -36,20 +36,54 @@ pub(super) fn fault_of(ssl: &SslRef) -> Option<&CertificateFault> {
     ssl.ex_data(*FAULT_INDEX)
 }
 
+/// Adds fetched certificates to those that the server sends.
+pub(super) fn complete_chain(ssl: &mut SslRef, certificates: Vec<X509>) {
+    if !certificates.is_empty() {
+        ssl.set_ex_data(*FETCHED_INDEX, certificates);
+    }
+}
+
+/// Returns the issuer that a connection's chain lacks, if that ended its handshake.
+pub(super) fn missing_issuer_of(ssl: &SslRef) -> Option<&MissingIssuer> {
+    ssl.ex_data(*MISSING_INDEX)
+}
+
+/// Makes a connection accept certificates of `host` only: a name or an address, without brackets.
+pub(super) fn expect_host(ssl: &mut SslRef, host: &str) {
+    ssl.set_ex_data(*HOST_INDEX, host.strip_suffix('.').unwrap_or(host).to_owned());
+}
+
 fn verify(context: &mut X509StoreContextRef) -> bool {
-    let flags = X509CheckFlags::NO_PARTIAL_WILDCARDS | X509CheckFlags::NEVER_CHECK_SUBJECT;
-    context.verify_param_mut().set_hostflags(flags);
-    let valid = context.verify_cert().unwrap_or(false);
     let Ok(ssl_index) = X509StoreContext::ssl_idx() else { return false };
-    let host =
-        context.ex_data(ssl_index).and_then(|ssl| ssl.servername(NameType::HOST_NAME)).unwrap_or_default();
-    let fault = if valid {
+    let fetched = context.ex_data(ssl_index).and_then(|ssl| ssl.ex_data(*FETCHED_INDEX)).cloned();
+    let valid = match fetched {
+        Some(fetched) => ffi::verify_with(context, &fetched).unwrap_or(false),
+        None => context.verify_cert().unwrap_or(false),
+    };
+    if !valid && let Some(missing) = find_missing_issuer(context) {
+        if let Some(ssl) = context.ex_data_mut(ssl_index) {
+            ssl.set_ex_data(*MISSING_INDEX, missing);
+        }
+        return false;
+    }
+    let Some(host) = context.ex_data(ssl_index).and_then(|ssl| ssl.ex_data(*HOST_INDEX)) else {
+        return false;
+    };
+    let is_for_host = context.cert().is_some_and(|leaf| host_name::matches(leaf, host));
+    let fault = if !valid {
+        explain_failure(context)
+    } else if is_for_host {
         let chain: Vec<&X509Ref> = context.chain().into_iter().flatten().collect();
         find_fault(&chain, host, is_public)
     } else {
-        explain_failure(context)
+        context.cert().and_then(check_names)
     };
-    let Some(fault) = fault else { return valid };
+    let Some(fault) = fault else {
+        if valid && !is_for_host {
+            context.set_error(Err(X509VerifyError::HOSTNAME_MISMATCH));
+        }
+        return valid && is_for_host;
+    };
     context.set_error(Err(X509VerifyError::APPLICATION_VERIFICATION));
     if let Some(ssl) = context.ex_data_mut(ssl_index) {
         ssl.set_ex_data(*FAULT_INDEX, fault);
@@ -57,12 +91,20 @@ fn verify(context: &mut X509StoreContextRef) -> bool {
     false
 }
 
+fn find_missing_issuer(context: &X509StoreContextRef) -> Option<MissingIssuer> {
+    let is_missing = matches!(
+        context.verify_result().err()?,
+        X509VerifyError::UNABLE_TO_GET_ISSUER_CERT
+            | X509VerifyError::UNABLE_TO_GET_ISSUER_CERT_LOCALLY
+            | X509VerifyError::UNABLE_TO_VERIFY_LEAF_SIGNATURE
+    );
+    let last = context.current_cert().filter(|_| is_missing)?;
+    Some(MissingIssuer::of(last, &ffi::extension_data(last, Nid::INFO_ACCESS)))
+}
+
 /// Returns the rule behind a failure that BoringSSL describes with less detail.
 fn explain_failure(context: &X509StoreContextRef) -> Option<CertificateFault> {
     match context.verify_result().err()? {
-        X509VerifyError::HOSTNAME_MISMATCH | X509VerifyError::IP_ADDRESS_MISMATCH => {
-            check_names(context.cert()?)
-        }
         X509VerifyError::CERT_SIGNATURE_FAILURE => {
             check_signature(context.current_cert()?, usize::try_from(context.error_depth()).ok()?)
         }
@@ -70,8 +112,8 @@ fn explain_failure(context: &X509StoreContextRef) -> Option<CertificateFault> {
     }
 }
 
-/// Returns the first rule that a valid chain breaks. It begins with the certificate of `host`, which is empty for an
-/// address, and ends with the trust anchor.
+/// Returns the first rule that a valid chain breaks. It begins with the certificate of `host`, and ends with the trust
+/// anchor.
 fn find_fault(
     chain: &[&X509Ref],
     host: &str,
@@ -108,9 +150,9 @@ fn check_names(leaf: &X509Ref) -> Option<CertificateFault> {
     None
 }
 
-/// Refuses `*.co.uk`: a wildcard for all names of a registry. BoringSSL has found that a name matches `host`.
+/// Refuses `*.co.uk`: a wildcard for all names of a registry. A name of the certificate matches `host`.
 fn check_wildcard(leaf: &X509Ref, host: &str) -> Option<CertificateFault> {
-    let (_, parent) = host.trim_end_matches('.').split_once('.')?;
+    let (_, parent) = host.split_once('.')?;
     let suffix = psl::suffix(parent.as_bytes())?;
     if suffix.typ() != Some(psl::Type::Icann) || suffix.as_bytes() != parent.as_bytes() {
         return None;
@@ -217,6 +259,15 @@ fn is_public(anchor: &X509Ref) -> bool {
 
 static PUBLIC_ROOTS: LazyLock<HashSet<&'static [u8]>> =
     LazyLock::new(|| webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(AsRef::as_ref).collect());
+
+static FETCHED_INDEX: LazyLock<Index<Ssl, Vec<X509>>> =
+    LazyLock::new(|| Ssl::new_ex_index().expect("an index fails only without memory"));
+
+static MISSING_INDEX: LazyLock<Index<Ssl, MissingIssuer>> =
+    LazyLock::new(|| Ssl::new_ex_index().expect("an index fails only without memory"));
+
+static HOST_INDEX: LazyLock<Index<Ssl, String>> =
+    LazyLock::new(|| Ssl::new_ex_index().expect("an index fails only without memory"));
 
 static FAULT_INDEX: LazyLock<Index<Ssl, CertificateFault>> =
     LazyLock::new(|| Ssl::new_ex_index().expect("an index fails only without memory"));

@@ -2,20 +2,15 @@
 
 use std::error::Error as StdError;
 use std::io;
-use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
-use std::time::Duration;
 
-use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request as HttpRequest, Response as HttpResponse, StatusCode, Uri,
     Version,
 };
 use http2::frame::{PseudoId, PseudoOrder, SettingId, SettingsOrder};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, timeout};
 use url::Url;
 use wreq_proto::body::Incoming;
 use wreq_proto::conn::{http1, http2 as h2};
@@ -31,6 +26,8 @@ use super::http2::{
 };
 use super::io::read_limit::ReadLimit;
 use super::tls::BoxIo;
+pub(crate) use super::upload::UploadProgress;
+use super::upload::{UploadBody, UploadError};
 use crate::address_rule::AddressSpace;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
@@ -38,9 +35,9 @@ use crate::fingerprint::Profile;
 use crate::fingerprint::profile::Http2;
 use crate::limits::Limits;
 use crate::request::Request;
-use crate::sync::lock_unpoisoned;
+use crate::response::ReceivedHead;
 
-type WireBody = RequestBody;
+type WireBody = UploadBody;
 
 /// The sending side of one HTTP/1.1 connection.
 pub(crate) struct Http1Sender {
@@ -242,18 +239,15 @@ fn is_connection_specific(name: &str, value: &HeaderValue) -> bool {
 }
 
 fn request_without_headers(request: &Request, uri: Uri, progress: &UploadProgress) -> HttpRequest<WireBody> {
-    let body = request.body.clone().unwrap_or_default();
-    let mut wire = HttpRequest::new(RequestBody { remaining: body, progress: progress.clone() });
+    let body = UploadBody::new(request.body.as_ref(), progress.clone());
+    let mut wire = HttpRequest::new(body);
     *wire.method_mut() = request.method.clone();
     *wire.uri_mut() = uri;
     wire
 }
 
 fn request_uri(url: &Url, absolute: bool, host: Option<&str>) -> Result<Uri> {
-    let mut target = url[url::Position::BeforePath..url::Position::AfterQuery].to_owned();
-    if target.is_empty() {
-        target.push('/');
-    }
+    let mut target = super::headers::origin_form(url);
     if absolute {
         let authority = host.map_or_else(|| super::headers::authority(url), ToOwned::to_owned);
         target = format!("{}://{authority}{target}", url.scheme());
@@ -298,6 +292,7 @@ pub(crate) async fn send_http1(
     })?;
     sender.read_limit.clear();
     sender.watch.restore_framing(response.headers_mut());
+    response.extensions_mut().insert(sender.watch.take_received().unwrap_or_default());
     refuse_switch(&response)?;
     Ok(response)
 }
@@ -352,6 +347,9 @@ fn classify_send_error(cause: wreq_proto::Error, unsent: bool) -> SendError {
 /// Converts an error that occurred before the response headers were complete. `lost` is the kind of a lost
 /// connection.
 fn exchange_error(cause: wreq_proto::Error, lost: ErrorKind) -> Error {
+    if let Some(failed) = find_source::<UploadError>(&cause) {
+        return failed.to_error();
+    }
     let is_unreadable = is_unreadable(&cause);
     let (kind, message) = if cause.is_parse() {
         (ErrorKind::Protocol, "the response is not valid HTTP")
@@ -419,65 +417,9 @@ pub(crate) fn take_unread(extensions: &mut http::Extensions) -> Option<UnreadRes
     extensions.remove()
 }
 
-/// A request body, in chunks of the size that Chrome passes to HTTP/2.
-pub(crate) struct RequestBody {
-    remaining: Bytes,
-    progress: UploadProgress,
-}
-
-/// The time when the last chunk of a request body was taken for sending.
-#[derive(Clone, Default)]
-pub(crate) struct UploadProgress(Arc<Mutex<Option<Instant>>>);
-
-impl UploadProgress {
-    fn record_chunk(&self) {
-        *lock_unpoisoned(&self.0) = Some(Instant::now());
-    }
-
-    fn last_chunk(&self) -> Option<Instant> {
-        *lock_unpoisoned(&self.0)
-    }
-
-    /// Runs `sending`. Returns `None` when for `limit` it neither completed nor sent any of the body.
-    pub(crate) async fn run_with_idle_timeout<T>(
-        &self,
-        limit: Duration,
-        sending: impl Future<Output = T>,
-    ) -> Option<T> {
-        let mut sending = pin!(sending);
-        let mut since = Instant::now();
-        loop {
-            match timeout(limit.saturating_sub(since.elapsed()), &mut sending).await {
-                Ok(outcome) => return Some(outcome),
-                Err(_) => since = self.last_chunk().filter(|last| *last > since)?,
-            }
-        }
-    }
-}
-
-impl http_body::Body for RequestBody {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
-        if self.remaining.is_empty() {
-            return Poll::Ready(None);
-        }
-        self.progress.record_chunk();
-        let part = self.remaining.len().min(UPLOAD_CHUNK);
-        Poll::Ready(Some(Ok(http_body::Frame::data(self.remaining.split_to(part)))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.remaining.is_empty()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        http_body::SizeHint::with_exact(self.remaining.len() as u64)
-    }
+/// Removes what the head was as received.
+pub(crate) fn take_received(extensions: &mut http::Extensions) -> ReceivedHead {
+    extensions.remove().unwrap_or_default()
 }
 
 /// Runs the tasks of the HTTP/2 stack on tokio.
@@ -497,8 +439,6 @@ where
 /// The limit of the `http` crate.
 const MAX_URI: usize = 65_534;
 const SPEC_WINDOW: u32 = 65_535;
-/// The minimum frame size that every peer accepts, less a frame header.
-const UPLOAD_CHUNK: usize = 16_384 - 9;
 /// The maximum number of header fields, whatever the limits say: the stack allocates space for all of them at
 /// once.
 const MAX_FIELDS: usize = 10_000;

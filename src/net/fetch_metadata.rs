@@ -37,6 +37,11 @@ impl RedirectChain {
         self.urls.push(url.clone());
     }
 
+    /// The URL of the current request.
+    pub(crate) fn current(&self) -> &Url {
+        self.urls.last().expect("the chain begins with the URL of the request")
+    }
+
     /// Whether a redirect was followed.
     pub(crate) fn is_redirected(&self) -> bool {
         self.urls.len() > 1
@@ -56,8 +61,9 @@ impl RedirectChain {
 
     /// The value of `Referer`, if it is sent.
     pub(crate) fn referer(&self) -> Option<String> {
-        let (initiator, target) = (self.initiator.as_ref()?, self.urls.last()?);
-        if initiator.scheme() == "https" && target.scheme() != "https" {
+        let initiator = self.initiator.as_ref()?;
+        // A downgrade removes the referrer for the rest of the chain.
+        if initiator.scheme() == "https" && self.urls.iter().any(|url| url.scheme() != "https") {
             return None;
         }
         // A redirect to another origin reduces the referrer to its origin for the rest of the chain.
@@ -149,6 +155,7 @@ mod tests {
             (vec!["https://b.example/"], Some("https://www.a.example/")),
             (vec!["https://b.example/", "https://www.a.example/"], Some("https://www.a.example/")),
             (vec!["http://www.a.example/"], None),
+            (vec!["http://www.a.example/", "https://www.a.example/"], None),
         ] {
             assert_eq!(chain(page, &urls).referer().as_deref(), referer, "{urls:?}");
         }

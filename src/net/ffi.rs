@@ -4,7 +4,8 @@
 use boring::error::ErrorStack;
 use boring::nid::Nid;
 use boring::ssl::{SslContextBuilder, SslRef, SslSessionRef};
-use boring::x509::{X509Ref, X509VerifyError};
+use boring::stack::Stack;
+use boring::x509::{X509, X509Ref, X509StoreContextRef, X509VerifyError};
 use boring_sys as sys;
 use foreign_types::ForeignTypeRef;
 
@@ -122,6 +123,45 @@ pub(super) fn path_length(certificate: &X509Ref) -> Option<usize> {
     // SAFETY: the certificate is alive; the call reads it.
     let length = unsafe { sys::X509_get_pathlen(certificate.as_ptr()) };
     usize::try_from(length).ok()
+}
+
+/// Returns the value of a certificate's extension, which is empty without it.
+pub(super) fn extension_data(certificate: &X509Ref, extension: Nid) -> Vec<u8> {
+    // SAFETY: the certificate is alive and owns what the calls return; `X509_get_ext` returns null for an index that is
+    // out of range, and the bytes are copied.
+    unsafe {
+        let index = sys::X509_get_ext_by_NID(certificate.as_ptr(), extension.as_raw(), -1);
+        let found = sys::X509_get_ext(certificate.as_ptr(), index);
+        if found.is_null() {
+            return Vec::new();
+        }
+        let value = sys::X509_EXTENSION_get_data(found);
+        let (bytes, length) =
+            (sys::ASN1_STRING_get0_data(value.cast()), sys::ASN1_STRING_length(value.cast()));
+        match usize::try_from(length) {
+            Ok(length) if length > 0 && !bytes.is_null() => {
+                std::slice::from_raw_parts(bytes, length).to_vec()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Verifies a chain with certificates in addition to those that the server sent. None of them is trusted.
+pub(super) fn verify_with(context: &mut X509StoreContextRef, others: &[X509]) -> Result<bool, ErrorStack> {
+    let mut untrusted = Stack::new()?;
+    for certificate in context.untrusted().into_iter().flatten() {
+        untrusted.push(certificate.to_owned())?;
+    }
+    for certificate in others {
+        untrusted.push(certificate.clone())?;
+    }
+    // SAFETY: the context does not own the stack. It lives until the context has its former one again.
+    let sent = unsafe { sys::X509_STORE_CTX_get0_untrusted(context.as_ptr()) };
+    unsafe { sys::X509_STORE_CTX_set_chain(context.as_ptr(), untrusted.as_ptr()) };
+    let verified = context.verify_cert();
+    unsafe { sys::X509_STORE_CTX_set_chain(context.as_ptr(), sent) };
+    verified
 }
 
 /// Whether a certificate has an extension that is marked critical.

@@ -16,7 +16,7 @@ use crate::error_kind::ErrorKind;
 use crate::fingerprint::Profile;
 use crate::fingerprint::header_template::{CompiledField, FieldValue};
 use crate::fingerprint::profile::WireProtocol;
-use crate::request::{Context, Request};
+use crate::request::{Context, DefaultContentType, Request};
 
 /// Header fields in wire order, with the case they have in HTTP/1.1.
 pub(crate) type WireHeaders = Vec<(Arc<str>, HeaderValue)>;
@@ -36,18 +36,23 @@ pub(crate) struct HeaderContext<'a> {
 ///
 /// A caller's header replaces the template's. A header that the template does not contain goes before
 /// `accept-encoding`, where Chrome's network stack begins its own. For scripts, [`header_order`] determines
-/// its position.
+/// its position. Of several `Host` fields, the first is sent. A caller's `Range` selects the identity coding,
+/// since a part of a coded body cannot be decoded (Fetch standard, HTTP-network-or-cache fetch).
 pub(crate) fn build(
     profile: &Profile,
     request: &Request,
     context: &HeaderContext<'_>,
 ) -> Result<WireHeaders> {
     let mut own: Vec<(HeaderName, HeaderValue)> = request.headers.clone();
-    if let Some(value) = url_credentials(&request.url)
+    let mut has_host = false;
+    own.retain(|(name, _)| *name != header::HOST || !std::mem::replace(&mut has_host, true));
+    if let Some(value) = own_authorization(request)
         && !own.iter().any(|(name, _)| name == header::AUTHORIZATION)
     {
         own.push((header::AUTHORIZATION, value));
     }
+    let is_ranged = own.iter().any(|(name, _)| name == header::RANGE);
+    let late_range = take_byte_range(profile, request, &mut own);
     let mut out = WireHeaders::with_capacity(FIELDS_CAPACITY);
     let mut extras_at = None;
     let mut template = select_template(profile, request, context, &own)?;
@@ -77,17 +82,23 @@ pub(crate) fn build(
             own.extract_if(.., |(other, _)| other == name).map(|(_, value)| value).collect();
         if *name == header::REFERER {
             // The caller names the initiator; the referrer policy decides how much of its URL is sent.
-            mine.retain(|page| !context.chain.is_initiator(page));
+            let is_redirecting_page = request.auto_referer && context.chain.is_redirected();
+            mine.retain(|page| is_redirecting_page || !context.chain.is_initiator(page));
         }
         if !mine.is_empty() {
-            // A script's own headers keep their lower case.
-            let wire_name =
-                if request.context.is_script() { name.as_str().into() } else { Arc::clone(&field.wire_name) };
+            // A script's own headers keep their case.
+            let wire_name = if request.context.is_script() {
+                request.spelled_name(name).cloned().unwrap_or_else(|| name.as_str().into())
+            } else {
+                Arc::clone(&field.wire_name)
+            };
             out.extend(mine.into_iter().map(|value| (Arc::clone(&wire_name), value)));
         } else if *name == header::CONTENT_TYPE
             && let Some(value) = field_value(name, &FieldValue::FromRequest, profile, request, context)?
         {
             out.push((title_case(name, context.protocol), value));
+        } else if is_ranged && *name == header::ACCEPT_ENCODING {
+            out.push((Arc::clone(&field.wire_name), HeaderValue::from_static("identity")));
         } else if let Some(value) = field_value(name, &field.value, profile, request, context)? {
             out.push((Arc::clone(&field.wire_name), value));
         }
@@ -112,9 +123,28 @@ pub(crate) fn build(
         .iter()
         .map(|value| ("Proxy-Authorization".into(), value.clone()))
         .collect();
-    extras.extend(own.into_iter().map(|(name, value)| (title_case(&name, context.protocol), value)));
+    extras
+        .extend(own.into_iter().map(|(name, value)| (callers_name(request, &name, context.protocol), value)));
     out.splice(at..at, extras);
+    if let Some(range) = late_range {
+        let at = out.len() - usize::from(out.last().is_some_and(|(name, _)| &**name == "priority"));
+        out.insert(at, (title_case(&header::RANGE, context.protocol), range));
+    }
     Ok(out)
+}
+
+/// Removes the caller's range of bytes if the browser's cache writes it, behind the other fields.
+fn take_byte_range(
+    profile: &Profile,
+    request: &Request,
+    own: &mut Vec<(HeaderName, HeaderValue)>,
+) -> Option<HeaderValue> {
+    let is_cached = profile.browser.is_some() && request.method == Method::GET;
+    let is_range = |(name, value): &(HeaderName, HeaderValue)| {
+        *name == header::RANGE && value.as_bytes().starts_with(b"bytes=")
+    };
+    let at = own.iter().position(is_range).filter(|_| is_cached)?;
+    Some(own.remove(at).1)
 }
 
 /// Returns the fields of a request in order, without request values.
@@ -186,12 +216,16 @@ fn request_value(
     match *name {
         header::HOST => Some(authority(&request.url)),
         header::CONTENT_LENGTH => match (&request.body, &request.method) {
-            (Some(body), _) => Some(body.len().to_string()),
+            (Some(body), _) => Some(body.length().to_string()),
             (None, &(Method::POST | Method::PUT | Method::PATCH)) => Some("0".to_owned()),
             (None, _) => None,
         },
         header::CONTENT_TYPE => {
-            request.body.as_ref()?;
+            match request.body.as_ref()?.content_type() {
+                DefaultContentType::Context => {}
+                DefaultContentType::Absent => return None,
+                DefaultContentType::Given(value) => return value.to_str().ok().map(ToOwned::to_owned),
+            }
             Some(
                 match request.context {
                     Context::Fetch | Context::Xhr => "text/plain;charset=UTF-8",
@@ -265,6 +299,23 @@ pub(crate) fn basic_auth(user: &str, password: &str) -> HeaderValue {
     value
 }
 
+/// Returns the answer to the last Digest challenge, else the credentials of the URL.
+fn own_authorization(request: &Request) -> Option<HeaderValue> {
+    let Some(digest) = &request.digest else { return url_credentials(&request.url) };
+    digest.authorization(request.method.as_str(), &origin_form(&request.url))
+}
+
+/// Returns the request target: path and query.
+pub(crate) fn origin_form(url: &Url) -> String {
+    let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
+    if target.is_empty() { "/".to_owned() } else { target.to_owned() }
+}
+
+/// Returns the request target of a proxied request, without credentials.
+pub(crate) fn absolute_form(url: &Url) -> String {
+    format!("{}://{}{}", url.scheme(), authority(url), origin_form(url))
+}
+
 fn url_credentials(url: &Url) -> Option<HeaderValue> {
     if url.username().is_empty() && url.password().is_none() {
         return None;
@@ -273,8 +324,17 @@ fn url_credentials(url: &Url) -> Option<HeaderValue> {
     Some(basic_auth(&decode(url.username()), &decode(url.password().unwrap_or_default())))
 }
 
-/// Returns a caller's header name in the case for HTTP/1.1: known names in title case, as Chrome writes its
-/// own. `x-` and `sec-ch-` names stay as they are.
+/// Returns a caller's header name as spelled. A name in lower case that Chrome may write by itself is in Chrome's case.
+fn callers_name(request: &Request, name: &HeaderName, protocol: WireProtocol) -> Arc<str> {
+    match request.spelled_name(name) {
+        Some(spelled) if protocol != WireProtocol::Http2 => Arc::clone(spelled),
+        None if CHROME_NAMES.contains(name) => title_case(name, protocol),
+        _ => name.as_str().into(),
+    }
+}
+
+/// Returns a header name in the case that Chrome has for its own over HTTP/1.1. `x-` and `sec-ch-` names stay as they
+/// are.
 fn title_case(name: &HeaderName, protocol: WireProtocol) -> Arc<str> {
     let text = name.as_str();
     if protocol == WireProtocol::Http2 || text.starts_with("x-") || text.starts_with("sec-ch-") {
@@ -302,6 +362,30 @@ fn invalid_header_error(name: &str) -> Error {
         format!("the header `{}` of the browser profile is invalid", name.escape_debug()),
     )
 }
+
+/// Names that Chrome's network stack writes by itself, for some requests.
+const CHROME_NAMES: [HeaderName; 20] = [
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
+    header::ACCEPT_LANGUAGE,
+    header::AUTHORIZATION,
+    header::CACHE_CONTROL,
+    header::CONNECTION,
+    header::CONTENT_TYPE,
+    header::COOKIE,
+    header::DNT,
+    header::HOST,
+    header::IF_MODIFIED_SINCE,
+    header::IF_NONE_MATCH,
+    header::IF_RANGE,
+    header::ORIGIN,
+    header::PRAGMA,
+    header::RANGE,
+    header::REFERER,
+    header::TE,
+    header::UPGRADE_INSECURE_REQUESTS,
+    header::USER_AGENT,
+];
 
 /// The initial capacity: about as many fields as a browser sends.
 const FIELDS_CAPACITY: usize = 24;
@@ -415,5 +499,77 @@ mod tests {
         let h1 = build_headers(WireProtocol::Http1, &[("a", "1"), ("b", "2")], own);
         assert_eq!(h1[0], "Host: site.example:8443");
         assert_eq!(h1[3], "Cookie: a=1; b=2; c=3; d=4");
+    }
+
+    /// Builds the headers of a GET with the caller's `fields` as the current profile sends it.
+    fn chrome_headers(context: Context, protocol: WireProtocol, fields: &[(&str, &str)]) -> Vec<String> {
+        let profile = Profile::named("chrome-156-linux").unwrap();
+        let mut request = Request::get(Url::parse("https://site.example/p").unwrap());
+        request.context = context;
+        for (name, value) in fields {
+            request.push_header(name, name.parse().unwrap(), value.parse().unwrap());
+        }
+        let (chain, hints) = (RedirectChain::new(&request), ClientHintStore::default());
+        let context =
+            HeaderContext { protocol, chain: &chain, hints: &hints, cookies: &[], proxy_authorization: None };
+        let fields = build(&profile, &request, &context).unwrap();
+        fields.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_callers_header_is_sent_as_spelled_over_h1() {
+        let own = [
+            ("SOAPAction", "a"),
+            ("x-API-key", "b"),
+            ("lower", "c"),
+            ("authorization", "d"),
+            ("USER-agent", "e"),
+        ];
+        let h1 = chrome_headers(Context::Navigation, WireProtocol::Http1, &own);
+        // A field that Chrome writes has Chrome's spelling.
+        for line in ["SOAPAction: a", "x-API-key: b", "lower: c", "Authorization: d", "User-Agent: e"] {
+            assert!(h1.iter().any(|shown| shown == line), "{line}: {h1:?}");
+        }
+        let script = chrome_headers(
+            Context::Fetch,
+            WireProtocol::Http1,
+            &[("SOAPAction", "a"), ("accept", "x/y"), ("aUthorization", "k")],
+        );
+        for line in ["SOAPAction: a", "accept: x/y", "aUthorization: k"] {
+            assert!(script.iter().any(|shown| shown == line), "{line}: {script:?}");
+        }
+        let h2 = chrome_headers(Context::Navigation, WireProtocol::Http2, &own);
+        assert!(h2.iter().any(|shown| shown == "soapaction: a"), "{h2:?}");
+    }
+
+    #[test]
+    fn the_first_of_several_hosts_is_sent() {
+        let h1 = chrome_headers(
+            Context::Navigation,
+            WireProtocol::Http1,
+            &[("Host", "one"), ("host", "two"), ("HOST", "three")],
+        );
+        let hosts: Vec<&String> =
+            h1.iter().filter(|line| line.to_ascii_lowercase().starts_with("host:")).collect();
+        assert_eq!(hosts, ["Host: one"]);
+    }
+
+    /// The positions are those of the installed Chromium.
+    #[test]
+    fn a_range_asks_for_no_coding_and_is_written_last() {
+        for context in [Context::Navigation, Context::Fetch, Context::Xhr] {
+            let h1 = chrome_headers(context, WireProtocol::Http1, &[("range", "bytes=0-9")]);
+            assert!(h1.contains(&"Accept-Encoding: identity".to_owned()), "{context:?} {h1:?}");
+            assert_eq!(h1.last().map(String::as_str), Some("Range: bytes=0-9"), "{context:?} {h1:?}");
+            let h2 = chrome_headers(context, WireProtocol::Http2, &[("Range", "bytes=0-9")]);
+            assert_eq!(h2[h2.len() - 2..].first().map(String::as_str), Some("range: bytes=0-9"), "{h2:?}");
+            assert!(h2.contains(&"accept-encoding: identity".to_owned()), "{h2:?}");
+        }
+        let script = chrome_headers(Context::Fetch, WireProtocol::Http1, &[("Range", "lines=1-2")]);
+        let at = |name: &str| script.iter().position(|line| line.starts_with(name)).unwrap();
+        assert!(at("Range: lines=1-2") < at("Sec-Fetch-Site"), "it is no range of bytes: {script:?}");
+        let own = [("Range", "bytes=0-9"), ("Accept-Encoding", "gzip")];
+        let chosen = chrome_headers(Context::Navigation, WireProtocol::Http1, &own);
+        assert!(chosen.contains(&"Accept-Encoding: gzip".to_owned()), "{chosen:?}");
     }
 }

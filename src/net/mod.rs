@@ -10,15 +10,19 @@ pub(crate) mod fetch_metadata;
 mod ffi;
 mod header_order;
 pub(crate) mod headers;
-mod http1;
+mod host_name;
+pub(crate) mod http1;
 mod http2;
 mod io;
+mod issuer_cache;
+mod issuers;
 mod pool;
 mod redirect;
-mod refresh;
+pub(crate) mod refresh;
 mod request_capture;
 mod roots;
 mod tls;
+mod upload;
 mod wire_url;
 
 use std::borrow::Cow;
@@ -34,12 +38,15 @@ use url::{Position, Url};
 use wreq_proto::body::Incoming;
 
 use crate::address_rule::AddressSpace;
+use crate::digest_auth::DigestAuth;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::fingerprint::profile::WireProtocol;
+use crate::hsts::HstsStore;
 use crate::identity::Identity;
 use crate::limits::Limits;
 use crate::phase::FetchPhase;
+use crate::registrable_domain::is_localhost;
 use crate::request::Request;
 use crate::response::{Body, BodyStream, HttpVersion, RawResponse, Redirect, SentRequest};
 use crate::tier::Tier;
@@ -55,6 +62,7 @@ pub(crate) use tls::{BoxIo, TrustConfig};
 pub(crate) use {
     connect::http_proxy::{authorization_header as proxy_authorization, refusal_error as refused_by_proxy},
     io::metered::Metered,
+    request_capture::mask_secrets,
 };
 
 use exchange::SendError;
@@ -142,11 +150,19 @@ pub(crate) struct HttpClient {
     connector: Arc<Connector>,
     tls: tls::TlsConnector,
     pool: Pool,
+    hsts: Option<HstsStore>,
 }
 
 impl HttpClient {
     pub(crate) fn new(connector: Arc<Connector>, trust: TrustConfig) -> Result<Self> {
-        Ok(Self { connector, tls: tls::TlsConnector::new(trust)?, pool: Pool::new(PoolConfig::default()) })
+        let (tls, pool) = (tls::TlsConnector::new(trust)?, Pool::new(PoolConfig::default()));
+        Ok(Self { connector, tls, pool, hsts: None })
+    }
+
+    /// Sets the hosts that are requested over https only.
+    pub(crate) fn with_hsts(mut self, hsts: Option<HstsStore>) -> Self {
+        self.hsts = hsts;
+        self
     }
 
     /// Sets the maximum number of open connections. Default: 1024.
@@ -176,20 +192,15 @@ impl HttpClient {
             deadline: (!call.streaming).then_some(deadline),
             max_body: if call.streaming { call.limits.max_file } else { call.limits.max_body },
         };
-        let mut request = wire_url::escape_path(Cow::Borrowed(call.request), is_browser(&call));
+        let mut request = self.upgrade(wire_url::escape_path(Cow::Borrowed(call.request), is_browser(&call)));
         let mut chain = RedirectChain::new(&request);
         let mut redirects: Vec<Redirect> = Vec::new();
         let mut visited: Vec<VisitedRequest> = Vec::new();
         let mut timings = Timings::default();
+        let mut challenges = 0;
         loop {
             let jar = call.identity.jar();
             let cookies = jar.pairs(&request.url);
-            let is_same = |(method, url, sent): &VisitedRequest| {
-                *method == request.method && *url == request.url && *sent == cookies
-            };
-            if visited.iter().any(is_same) {
-                return Err(redirect_loop_error(&request.url, call.request));
-            }
             let (response, checked_out) = self
                 .send_once(ClientRequest { request: &request, ..call }, &chain, &cookies, &mut timings)
                 .await
@@ -201,19 +212,38 @@ impl HttpClient {
             call.report_phase(FetchPhase::Body);
             let (mut head, incoming) = response.into_parts();
             check_header_count(&head.headers, call.limits)?;
+            let received = exchange::take_received(&mut head.extensions);
             call.identity.client_hints().record(&request.url, &head.headers);
             jar.store(&request.url, head.headers.get_all(header::SET_COOKIE));
+            if let Some(hsts) = &self.hsts {
+                hsts.learn(&request.url, &head.headers);
+            }
+            if challenges < MAX_CHALLENGES && may_answer_challenge(&request, &head, challenges == 0) {
+                challenges += 1;
+                if let Some(hooks) = call.hooks {
+                    hooks.before_request(&request.url).await.map_err(|error| error.with_url(&request.url))?;
+                }
+                drain_body(body::read_raw(incoming, checked_out, limits)).await;
+                continue;
+            }
             if let Some(next) = redirect::next_request(&request, head.status, &head.headers)? {
-                let next = wire_url::escape_path(Cow::Owned(next), is_browser(&call)).into_owned();
+                let mut next = wire_url::escape_path(Cow::Owned(next), is_browser(&call));
+                if request.auto_referer {
+                    redirect::set_referer(next.to_mut(), &request.url);
+                }
+                chain.push(&next.url);
+                let next = self.upgrade(next);
                 self.approve_redirect(&call, head.status, &next, redirects.len()).await?;
                 match exchange::take_unread(&mut head.extensions).filter(|_| is_browser(&call)) {
                     Some(unread) => unread.cancel(),
                     None => drain_body(body::read_raw(incoming, checked_out, limits)).await,
                 }
-                chain.push(&next.url);
-                visited.push((request.method.clone(), request.url.clone(), cookies));
-                redirects.push(Redirect::new(request.url.clone(), head.status));
-                request = Cow::Owned(next);
+                if next.url.scheme() != chain.current().scheme() {
+                    chain.push(&next.url);
+                }
+                let redirect = Redirect::new(request.url.clone(), head.status, head.headers);
+                redirects.push(redirect.with_received(received));
+                request = Cow::Owned(next.into_owned());
                 continue;
             }
             let empty = request.method == Method::HEAD || is_bodiless(head.status);
@@ -230,13 +260,16 @@ impl HttpClient {
             let current = ClientRequest { request: &request, ..call };
             let response = ResponseHead { status: head.status, headers: &head.headers, url: &request.url };
             let (refresh, body) = peek_refresh(&current, &response, body).await;
-            if let Some((next, delay)) = next_refresh(&current, refresh, &cookies, &visited)? {
+            let next = self.next_refresh(&current, refresh, &cookies, &visited)?;
+            if let Some((next, delay, page)) = next {
                 self.approve_redirect(&call, head.status, &next, redirects.len()).await?;
                 drop(body);
                 sleep(delay).await;
                 chain = RedirectChain::new(&next);
                 visited.push((request.method.clone(), request.url.clone(), cookies));
-                redirects.push(Redirect::new(request.url.clone(), head.status));
+                let page = page.filter(|_| call.hooks.is_some_and(RequestHooks::wants_request_capture));
+                let redirect = Redirect::new(request.url.clone(), head.status, head.headers);
+                redirects.push(Redirect { received, page, ..redirect });
                 request = Cow::Owned(next);
                 continue;
             }
@@ -244,6 +277,7 @@ impl HttpClient {
                 status: head.status,
                 version: http_version(head.version),
                 headers: head.headers,
+                received,
                 url: match request {
                     Cow::Borrowed(request) => request.url.clone(),
                     Cow::Owned(request) => request.url,
@@ -254,6 +288,39 @@ impl HttpClient {
                 browser: None,
             });
         }
+    }
+
+    /// Changes an http URL of a host that is requested over https only. Chromium follows an internal redirect with status
+    /// 307: method, body and headers stay.
+    fn upgrade<'a>(&self, mut request: Cow<'a, Request>) -> Cow<'a, Request> {
+        if let Some(url) = self.hsts.as_ref().and_then(|hsts| hsts.upgrade(&request.url)) {
+            tracing::debug!(to = crate::redact::url(&url), "upgraded to https");
+            request.to_mut().url = url;
+        }
+        request
+    }
+
+    /// Returns the request of a refresh. `None` if it would only repeat an earlier one: a page that loads itself again is
+    /// the page.
+    fn next_refresh(
+        &self,
+        call: &ClientRequest<'_>,
+        refresh: Option<FoundRefresh>,
+        cookies: &[(String, String)],
+        visited: &[VisitedRequest],
+    ) -> Result<Option<(Request, Duration, Option<Bytes>)>> {
+        let Some((refresh, page)) = refresh else { return Ok(None) };
+        let Some(next) = refresh::next_request(call.request, &refresh.url, is_browser(call))? else {
+            return Ok(None);
+        };
+        let next = self.upgrade(wire_url::escape_path(Cow::Owned(next), is_browser(call))).into_owned();
+        let next_cookies = call.identity.jar().pairs(&next.url);
+        let is_same = |url: &Url, sent: &[(String, String)]| {
+            url[..Position::AfterQuery] == next.url[..Position::AfterQuery] && *sent == next_cookies
+        };
+        let is_repeated =
+            is_same(&call.request.url, cookies) || visited.iter().any(|(_, url, sent)| is_same(url, sent));
+        Ok((!is_repeated).then_some((next, refresh.delay, page)))
     }
 
     /// Checks that a redirect or a refresh may be followed after `count` others.
@@ -309,6 +376,8 @@ impl HttpClient {
             user_agent: call.identity.profile().browser.as_ref().map(|browser| browser.user_agent.as_str()),
         };
         let proxied = proxy.filter(|proxy| !key.tls && !proxy.scheme().is_socks());
+        let proxy_digest = proxied.and_then(|proxy| self.connector.proxy_digest(proxy));
+        let mut challenges = 0;
         let (mut fresh, mut is_downgraded) = (false, false);
         loop {
             // Decided by the connection of the first request, and so perhaps since the last round.
@@ -320,7 +389,7 @@ impl HttpClient {
                 None => {
                     call.report_phase(FetchPhase::Connect);
                     // Boxed because the future is large and most requests do not need it.
-                    Box::pin(self.connect(call.identity, &key, &target, fresh, timings)).await?
+                    Box::pin(self.connect(&call, &key, &target, fresh, timings)).await?
                 }
             };
             let connection = self.check_peer(&call, &key, connection)?;
@@ -335,9 +404,13 @@ impl HttpClient {
                 (PooledConn::Http1(_), false) if is_loopback(&key.host) => WireProtocol::Http1,
                 (PooledConn::Http1(_), false) => WireProtocol::Cleartext,
             };
-            let proxy_authorization = proxied
-                .and_then(|proxy| proxy.credentials())
-                .map(|(user, password)| headers::basic_auth(user, password.expose()));
+            let proxy_authorization = match &proxy_digest {
+                Some(digest) => digest
+                    .authorization(call.request.method.as_str(), &headers::absolute_form(&call.request.url)),
+                None => proxied
+                    .and_then(|proxy| proxy.credentials())
+                    .map(|(user, password)| headers::basic_auth(user, password.expose())),
+            };
             let hints = call.identity.client_hints();
             let context = headers::HeaderContext { protocol, chain, hints, cookies, proxy_authorization };
             let fields = headers::build(call.identity.profile(), call.request, &context)?;
@@ -371,6 +444,16 @@ impl HttpClient {
                     if let (Some(proxy), StatusCode::PROXY_AUTHENTICATION_REQUIRED) =
                         (proxied, response.0.status())
                     {
+                        let is_first = challenges == 0;
+                        let headers = response.0.headers();
+                        let accepts = |digest: &DigestAuth| {
+                            digest.accept(headers, &header::PROXY_AUTHENTICATE, is_first)
+                        };
+                        if challenges < MAX_CHALLENGES && proxy_digest.as_deref().is_some_and(accepts) {
+                            challenges += 1;
+                            fresh = true;
+                            continue;
+                        }
                         return Err(connect::http_proxy::refusal_error(proxy, 407));
                     }
                     return Ok(response);
@@ -431,7 +514,7 @@ impl HttpClient {
     /// Opens a connection, or shares one that another request opened meanwhile.
     async fn connect(
         &self,
-        identity: &Identity,
+        call: &ClientRequest<'_>,
         key: &ConnectionKey,
         target: &ConnectTarget<'_>,
         fresh: bool,
@@ -458,10 +541,7 @@ impl HttpClient {
         if !key.tls {
             return Ok(PooledConn::Http1(exchange::handshake_http1((io, space), limits, permit).await?));
         }
-        let started = Instant::now();
-        let only_http1 = self.pool.requires_http1(key);
-        let stream = self.tls.handshake(identity, (&key.host, key.port), only_http1, io, limits.tls).await?;
-        timings.tls += started.elapsed();
+        let (stream, space) = self.handshake(call, key, target, (io, space), timings).await?;
         tracing::debug!(
             host = key.host,
             version = stream.ssl().version_str(),
@@ -472,7 +552,7 @@ impl HttpClient {
         );
         if stream.ssl().selected_alpn_protocol() == Some(b"h2") {
             let stream = (Box::pin(stream) as BoxIo, space);
-            let sender = exchange::handshake_http2(stream, identity.profile(), permit).await?;
+            let sender = exchange::handshake_http2(stream, call.identity.profile(), permit).await?;
             self.pool.insert_shared(key, &sender);
             return Ok(PooledConn::Http2(sender));
         }
@@ -492,7 +572,15 @@ fn connection_key(call: &ClientRequest<'_>, anonymous: bool) -> Result<Connectio
         return Err(Error::new(ErrorKind::InvalidUrl, "the URL has no host"));
     };
     let tls = url.scheme() == "https";
-    Ok(ConnectionKey { identity: call.identity.key(), anonymous, tls, host: host.to_owned(), port })
+    Ok(ConnectionKey {
+        identity: call.identity.key(),
+        anonymous,
+        only_http1: call.request.only_http1,
+        certificate: call.request.client_certificate.as_ref().filter(|_| tls).map(|own| own.id()),
+        tls,
+        host: host.to_owned(),
+        port,
+    })
 }
 
 fn check_header_count(headers: &HeaderMap, limits: &Limits) -> Result<()> {
@@ -507,12 +595,15 @@ fn check_header_count(headers: &HeaderMap, limits: &Limits) -> Result<()> {
     Ok(())
 }
 
+/// A refresh, and its page if all of it was read.
+type FoundRefresh = (Refresh, Option<Bytes>);
+
 /// Returns the refresh that a response declares, and the body, of which the start was read.
 async fn peek_refresh(
     call: &ClientRequest<'_>,
     head: &ResponseHead<'_>,
     body: Body,
-) -> (Option<Refresh>, Body) {
+) -> (Option<FoundRefresh>, Body) {
     let Body::Streaming(stream) = body else { return (None, body) };
     if !refresh::is_possible(call.request, head.headers) {
         return (None, Body::Streaming(stream));
@@ -531,29 +622,7 @@ async fn peek_refresh(
         Some(hooks) => hooks.is_genuine(head, &start, is_complete).await,
         None => true,
     };
-    (is_genuine.then_some(found), body)
-}
-
-/// Returns the request of a refresh. `None` if it would only repeat an earlier one: a page that loads itself again is
-/// the page.
-fn next_refresh(
-    call: &ClientRequest<'_>,
-    refresh: Option<Refresh>,
-    cookies: &[(String, String)],
-    visited: &[VisitedRequest],
-) -> Result<Option<(Request, Duration)>> {
-    let Some(refresh) = refresh else { return Ok(None) };
-    let Some(next) = refresh::next_request(call.request, &refresh.url, is_browser(call))? else {
-        return Ok(None);
-    };
-    let next = wire_url::escape_path(Cow::Owned(next), is_browser(call)).into_owned();
-    let next_cookies = call.identity.jar().pairs(&next.url);
-    let is_same = |url: &Url, sent: &[(String, String)]| {
-        url[..Position::AfterQuery] == next.url[..Position::AfterQuery] && *sent == next_cookies
-    };
-    let is_repeated =
-        is_same(&call.request.url, cookies) || visited.iter().any(|(_, url, sent)| is_same(url, sent));
-    Ok((!is_repeated).then_some((next, refresh.delay)))
+    (is_genuine.then(|| (found, is_complete.then_some(start))), body)
 }
 
 /// Reads a small redirect body, so that the connection can be reused.
@@ -571,9 +640,12 @@ async fn drain_body(mut body: BodyStream) {
     let _ = timeout(DRAIN_TIME, read).await;
 }
 
-fn redirect_loop_error(at: &Url, request: &Request) -> Error {
-    let message = format!("redirect loop: {} was requested before", crate::redact::url(at));
-    Error::new(ErrorKind::Redirect, message).with_url(&request.url)
+/// Whether the request may be sent again with an answer to the server's Digest challenge.
+fn may_answer_challenge(request: &Request, head: &http::response::Parts, is_first: bool) -> bool {
+    let is_challenge = head.status == StatusCode::UNAUTHORIZED
+        && !request.headers.iter().any(|(name, _)| *name == header::AUTHORIZATION);
+    let Some(digest) = request.digest.as_ref().filter(|_| is_challenge) else { return false };
+    digest.accept(&head.headers, &header::WWW_AUTHENTICATE, is_first)
 }
 
 fn is_bodiless(status: StatusCode) -> bool {
@@ -581,8 +653,7 @@ fn is_bodiless(status: StatusCode) -> bool {
 }
 
 fn is_loopback(host: &str) -> bool {
-    host == "localhost"
-        || host.ends_with(".localhost")
+    is_localhost(host)
         || host.trim_matches(['[', ']']).parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
 }
 
@@ -596,6 +667,8 @@ fn http_version(version: Version) -> HttpVersion {
 
 /// The deadline of an attempt whose limit exceeds the clock's range.
 const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+/// The challenges that one attempt answers: a first one, and stale nonces.
+const MAX_CHALLENGES: u32 = 3;
 const DRAIN_BYTES: usize = 64 * 1024;
 const DRAIN_TIME: Duration = Duration::from_millis(500);
 /// Bytes of a page that are searched for a refresh.

@@ -23,6 +23,10 @@ pub(crate) struct ConnectionKey {
     pub(crate) identity: u64,
     /// Whether the connection is reserved for requests without credentials.
     pub(crate) anonymous: bool,
+    /// Whether HTTP/2 was not offered.
+    pub(crate) only_http1: bool,
+    /// The number of the client certificate.
+    pub(crate) certificate: Option<u64>,
     pub(crate) tls: bool,
     pub(crate) host: String,
     pub(crate) port: u16,
@@ -352,7 +356,15 @@ mod tests {
     use crate::net::exchange;
 
     fn key(host: &str) -> ConnectionKey {
-        ConnectionKey { identity: 1, anonymous: false, tls: true, host: host.to_owned(), port: 443 }
+        ConnectionKey {
+            identity: 1,
+            anonymous: false,
+            only_http1: false,
+            certificate: None,
+            tls: true,
+            host: host.to_owned(),
+            port: 443,
+        }
     }
 
     /// Opens a shared connection and returns its other end.

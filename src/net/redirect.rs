@@ -1,6 +1,8 @@
 //! Builds the request that follows a redirect. Pure.
 
-use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use percent_encoding::AsciiSet;
+use url::Url;
 
 use crate::credentials;
 use crate::error::{Error, Result};
@@ -15,18 +17,22 @@ use crate::request::Request;
 /// A field removed once stays removed for the rest of the chain, as [`credentials`] defines: in A, B, A, only
 /// the first A receives it.
 ///
+/// As in Chromium, a response without a target, or with an empty one, is not a redirect.
+///
 /// # Errors
-/// [`ErrorKind::Redirect`] when the target is malformed, or neither http nor https.
+/// [`ErrorKind::Redirect`] when the target is malformed, or neither http nor https, and for a response of any status
+/// with different targets.
 pub(crate) fn next_request(
     request: &Request,
     status: StatusCode,
     headers: &HeaderMap,
 ) -> Result<Option<Request>> {
+    let location = location(headers)?;
     if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
         return Ok(None);
     }
-    let Some(location) = headers.get(header::LOCATION) else { return Ok(None) };
-    let text = String::from_utf8_lossy(location.as_bytes());
+    let Some(location) = location else { return Ok(None) };
+    let text = escape_non_ascii(location);
     let mut url = request.url.join(&text).map_err(|cause| {
         Error::new(
             ErrorKind::Redirect,
@@ -70,8 +76,37 @@ pub(crate) fn next_request(
         let may_send = |name: &HeaderName| credentials::may_send(name, &to, |to| *to == request.url.origin());
         // `RedirectChain` decides which part of the initiator is sent as Referer.
         next.headers.retain(|(name, _)| *name != header::REFERER && may_send(name));
+        next.digest = None;
+        next.client_certificate = None;
     }
     Ok(Some(next))
+}
+
+/// Sets the referrer to the URL that redirected, as curl's `-e ';auto'` does.
+pub(crate) fn set_referer(next: &mut Request, from: &Url) {
+    let mut page = from.clone();
+    credentials::strip_fragment_and_credentials(&mut page);
+    next.headers.retain(|(name, _)| *name != header::REFERER);
+    if let Ok(page) = HeaderValue::from_str(page.as_str()) {
+        next.headers.push((header::REFERER, page));
+    }
+}
+
+/// Returns the value of `Location`, unless it is empty.
+fn location(headers: &HeaderMap) -> Result<Option<&[u8]>> {
+    let mut values = headers.get_all(header::LOCATION).iter().map(|value| value.as_bytes().trim_ascii());
+    let Some(first) = values.next() else { return Ok(None) };
+    if values.any(|value| value != first) {
+        let message = "the response has several `Location` fields, with different URLs";
+        return Err(Error::new(ErrorKind::Redirect, message));
+    }
+    Ok(Some(first).filter(|value| !value.is_empty()))
+}
+
+/// Escapes each byte that is not ASCII by itself, so that text of any encoding keeps its bytes, as in Chromium.
+fn escape_non_ascii(value: &[u8]) -> String {
+    // Only bytes that are not ASCII are escaped.
+    percent_encoding::percent_encode(value, &AsciiSet::EMPTY).to_string()
 }
 
 fn shorten(text: &str) -> String {
@@ -81,9 +116,7 @@ fn shorten(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use proptest::prelude::Strategy;
-    use url::Url;
 
     use super::*;
 
@@ -169,6 +202,52 @@ mod tests {
         assert!(next(304, "/next").unwrap().is_none());
         assert!(next(200, "/next").unwrap().is_none());
         assert!(next_request(&post(), StatusCode::FOUND, &HeaderMap::new()).unwrap().is_none());
+    }
+
+    fn next_to(status: u16, locations: &[&[u8]]) -> Result<Option<String>> {
+        let mut headers = HeaderMap::new();
+        for location in locations {
+            headers.append(header::LOCATION, HeaderValue::from_bytes(location).unwrap());
+        }
+        let next = next_request(&post(), StatusCode::from_u16(status).unwrap(), &headers)?;
+        Ok(next.map(|request| request.url[url::Position::BeforePath..].to_owned()))
+    }
+
+    /// The results are those of the installed Chromium.
+    #[test]
+    fn bytes_of_a_location_are_escaped_one_by_one() {
+        for (location, expected) in [
+            (&b"/caf\xe9"[..], "/caf%E9#part"),
+            (b"/caf\xc3\xa9?q=\xff\xfe", "/caf%C3%A9?q=%FF%FE#part"),
+            (b"/s?q=\xd6\xd0\xce\xc4#\xe9", "/s?q=%D6%D0%CE%C4#%E9"),
+            (b"/a b/\"c\"", "/a%20b/%22c%22#part"),
+            (b"/%zz%e9", "/%zz%e9#part"),
+            (b"/a\tb", "/ab#part"),
+            (b"\\back\\x", "/back/x#part"),
+            (b"?x", "/form?x#part"),
+            (b"#x", "/form#x"),
+            (b"/a, /b", "/a,%20/b#part"),
+            (b"//b\xc3\xbccher.example/\xc3", "/%C3#part"),
+        ] {
+            assert_eq!(next_to(302, &[location]).unwrap().as_deref(), Some(expected), "{location:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_location_is_not_a_redirect_and_different_ones_are_an_error() {
+        for empty in [&[&b""[..]][..], &[b" \t"], &[b"", b" "]] {
+            assert_eq!(next_to(302, empty).unwrap(), None, "{empty:?}");
+        }
+        assert_eq!(next_to(302, &[b"/a", b" /a"]).unwrap().as_deref(), Some("/a#part"));
+        for status in [200, 201, 302] {
+            for different in [[&b"/a"[..], b"/b"], [b"", b"/a"], [b"/a", b""]] {
+                assert_eq!(
+                    next_to(status, &different).unwrap_err().kind(),
+                    ErrorKind::Redirect,
+                    "{different:?}"
+                );
+            }
+        }
     }
 
     #[test]

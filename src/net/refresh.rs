@@ -10,16 +10,15 @@ use url::Url;
 
 use super::redirect;
 use crate::charset;
-use crate::credentials::strip_fragment_and_credentials;
 use crate::error::Result;
 use crate::html::{self, ParseLimits, WorkLimit};
 use crate::request::{Context, Request};
 
 /// A refresh to another URL after a delay.
 #[derive(Debug, PartialEq)]
-pub(super) struct Refresh {
-    pub(super) delay: Duration,
-    pub(super) url: Url,
+pub(crate) struct Refresh {
+    pub(crate) delay: Duration,
+    pub(crate) url: Url,
 }
 
 /// Whether a refresh of the response is a redirect: the response to a navigation, and an HTML page that is shown.
@@ -45,7 +44,7 @@ pub(super) fn may_contain(headers: &HeaderMap, body: &[u8]) -> bool {
 }
 
 /// Returns the refresh that Chromium would make of this page within [`MAX_DELAY`]. `body` is its start.
-pub(super) fn find(headers: &HeaderMap, url: &Url, body: &[u8]) -> Option<Refresh> {
+pub(crate) fn find(headers: &HeaderMap, url: &Url, body: &[u8]) -> Option<Refresh> {
     if charset::essence(headers).is_empty() && !body.trim_ascii_start().starts_with(b"<") {
         return None;
     }
@@ -84,12 +83,7 @@ pub(super) fn next_request(initiator: &Request, url: &Url, is_browser: bool) -> 
     next.url.set_fragment(url.fragment());
     if is_browser {
         // The page navigates, not the user.
-        let mut page = initiator.url.clone();
-        strip_fragment_and_credentials(&mut page);
-        next.headers.retain(|(name, _)| *name != header::REFERER);
-        if let Ok(page) = HeaderValue::from_str(page.as_str()) {
-            next.headers.push((header::REFERER, page));
-        }
+        redirect::set_referer(&mut next, &initiator.url);
         next.removed.push(HeaderName::from_static("sec-fetch-user"));
     }
     next.context = Context::Navigation;

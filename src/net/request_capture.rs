@@ -30,6 +30,15 @@ pub(super) fn capture(request: &Request, is_http2: bool, fields: &WireHeaders) -
     SentRequest { method: request.method.clone(), target, version, headers }
 }
 
+/// Returns the request of a browser, which `request` caused, with possible secrets masked.
+#[cfg(feature = "browser")]
+pub(crate) fn mask_secrets(request: &Request, mut sent: SentRequest) -> SentRequest {
+    for (name, value) in &mut sent.headers {
+        *value = redact_value(request, name, value.clone());
+    }
+    sent
+}
+
 /// Returns a field's value, or a mask if it may be a secret: credentials, and fields that the caller added
 /// unless HTTP defines them.
 fn redact_value(request: &Request, name: &str, value: HeaderValue) -> HeaderValue {

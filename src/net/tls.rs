@@ -10,7 +10,7 @@ use std::time::Duration;
 use boring::error::ErrorStack;
 use boring::ex_data::Index;
 use boring::ssl::{
-    CertificateCompressionAlgorithm, CertificateCompressor, ErrorCode, Ssl, SslConnector, SslMethod,
+    CertificateCompressionAlgorithm, CertificateCompressor, ErrorCode, Ssl, SslConnector, SslMethod, SslRef,
     SslSessionCacheMode, SslVerifyMode, SslVersion,
 };
 use boring::x509::store::X509Store;
@@ -18,11 +18,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_boring::{HandshakeError, SslStream, SslStreamBuilder};
 
+use super::issuer_cache::{IssuerCache, MissingIssuer};
 use super::{certificates, ffi, roots};
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::fingerprint::{Profile, ciphers};
 use crate::identity::Identity;
+use crate::request::ClientCertificate;
 use crate::session_tickets::SessionTickets;
 use crate::sync::lock_unpoisoned;
 
@@ -41,16 +43,44 @@ pub(crate) struct TrustConfig {
     pub(crate) insecure: bool,
 }
 
+/// What a request asks of a handshake.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct HandshakeOptions<'a> {
+    /// Offer HTTP/1.1 only.
+    pub(crate) only_http1: bool,
+    /// The certificate for a server that requests one.
+    pub(crate) certificate: Option<&'a ClientCertificate>,
+}
+
+/// Why a handshake failed.
+pub(super) struct HandshakeFailure {
+    pub(super) error: Error,
+    /// The issuer whose certificate may complete the chain.
+    pub(super) missing: Option<MissingIssuer>,
+}
+
+impl From<Error> for HandshakeFailure {
+    fn from(error: Error) -> Self {
+        Self { error, missing: None }
+    }
+}
+
 pub(crate) struct TlsConnector {
     trust: TrustConfig,
     store: X509Store,
+    issuers: IssuerCache,
     connectors: Mutex<HashMap<String, SslConnector>>,
 }
 
 impl TlsConnector {
     pub(crate) fn new(trust: TrustConfig) -> Result<Self> {
         let store = roots::build_trust_store(trust.ca_file.as_deref())?;
-        Ok(Self { trust, store, connectors: Mutex::default() })
+        Ok(Self { trust, store, issuers: IssuerCache::default(), connectors: Mutex::default() })
+    }
+
+    /// The certificates that were fetched to complete chains.
+    pub(super) const fn issuers(&self) -> &IssuerCache {
+        &self.issuers
     }
 
     /// Performs the TLS handshake with a host and port over `io` as `identity`'s browser does. `only_http1` offers no
@@ -59,12 +89,12 @@ impl TlsConnector {
         &self,
         identity: &Identity,
         (host, port): (&str, u16),
-        only_http1: bool,
+        options: HandshakeOptions<'_>,
         io: BoxIo,
         within: Duration,
-    ) -> Result<SslStream<BoxIo>> {
+    ) -> Result<SslStream<BoxIo>, HandshakeFailure> {
         let origin = format!("{host}:{port}");
-        let ssl = self.configure(identity, host, &origin, only_http1).map_err(|cause| {
+        let ssl = self.configure(identity, host, &origin, options).map_err(|cause| {
             Error::new(ErrorKind::Tls, format!("could not set up TLS for {origin}")).with_source(cause)
         })?;
         let handshake = SslStreamBuilder::new(ssl, io).connect();
@@ -74,7 +104,10 @@ impl TlsConnector {
                 format!("timed out after {within:?} during the TLS handshake with {origin}"),
             )
         })?;
-        let stream = outcome.map_err(|failure| handshake_error(&origin, &failure))?;
+        let stream = outcome.map_err(|failure| {
+            let missing = failure.ssl().and_then(certificates::missing_issuer_of).cloned();
+            HandshakeFailure { error: handshake_error(&origin, &failure), missing }
+        })?;
         if stream.ssl().selected_alpn_protocol() != Some(b"h2") {
             ffi::allow_renegotiation(stream.ssl());
         }
@@ -86,26 +119,36 @@ impl TlsConnector {
         identity: &Identity,
         host: &str,
         origin: &str,
-        only_http1: bool,
+        options: HandshakeOptions<'_>,
     ) -> Result<Ssl, ErrorStack> {
         let profile = identity.profile();
         let mut configuration = self.connector_for(profile)?.configure()?;
         if self.trust.insecure {
             configuration.set_verify(SslVerifyMode::NONE);
-            configuration.set_verify_hostname(false);
         }
-        if only_http1 {
+        if options.only_http1 {
             configuration.set_alpn_protos(b"\x08http/1.1")?;
         } else if let Some(alps) = &profile.tls.alps {
             ffi::add_application_settings(&mut configuration, alps)?;
         }
         configuration.set_enable_ech_grease(profile.tls.ech_grease);
-        let slot = TicketKey { tickets: identity.tickets().clone(), origin: origin.to_owned() };
-        if let Some(session) = identity.tickets().take(origin) {
+        // A session belongs to the certificate that it was opened with.
+        let mut ticket_key = origin.to_owned();
+        if let Some(certificate) = options.certificate {
+            set_certificate(&mut configuration, certificate)?;
+            ticket_key = format!("{origin} certificate {}", certificate.id());
+        }
+        if let Some(session) = identity.tickets().take(&ticket_key) {
             ffi::set_session(&mut configuration, &session)?;
         }
+        let slot = TicketKey { tickets: identity.tickets().clone(), origin: ticket_key };
         configuration.set_ex_data(*TICKET_KEY_INDEX, slot);
-        configuration.into_ssl(host.trim_matches(['[', ']']))
+        certificates::complete_chain(&mut configuration, self.issuers.for_origin(origin));
+        // As in Chrome, SNI has the host as it is, and the certificate is compared without a trailing dot.
+        configuration.set_verify_hostname(false);
+        let host = host.trim_matches(['[', ']']);
+        certificates::expect_host(&mut configuration, host);
+        configuration.into_ssl(host)
     }
 
     fn connector_for(&self, profile: &Profile) -> Result<SslConnector, ErrorStack> {
@@ -117,6 +160,18 @@ impl TlsConnector {
         connectors.insert(profile.name.clone(), connector.clone());
         Ok(connector)
     }
+}
+
+/// Sets the certificate that is sent when the server requests one.
+fn set_certificate(ssl: &mut SslRef, certificate: &ClientCertificate) -> Result<(), ErrorStack> {
+    let mut chain = certificate.chain().iter();
+    if let Some(first) = chain.next() {
+        ssl.set_certificate(first)?;
+    }
+    for intermediate in chain {
+        ssl.add_chain_cert(intermediate)?;
+    }
+    ssl.set_private_key(certificate.key())
 }
 
 /// Builds the connector that all connections of a profile share.
@@ -197,9 +252,12 @@ pub(super) fn handshake_error(origin: &str, failure: &HandshakeError<BoxIo>) -> 
         let message = format!("the certificate of {origin} {}", fault.reason);
         return Error::new(ErrorKind::Tls, message).with_hint(fault.hint.clone());
     }
-    let verified = failure.ssl().map(boring::ssl::SslRef::verify_result);
+    let verified = failure.ssl().map(SslRef::verify_result);
     if let Some(verify_error) = verified.and_then(Result::err).and_then(ffi::describe_verify_error) {
-        let message = format!("the certificate of {origin} {verify_error}");
+        let missing = failure.ssl().and_then(certificates::missing_issuer_of);
+        let issuer =
+            missing.map(|issuer| format!(": `{}`, whose certificate the server did not send", issuer.name));
+        let message = format!("the certificate of {origin} {verify_error}{}", issuer.unwrap_or_default());
         return Error::new(ErrorKind::Tls, message).with_hint(
             "check the host name and the clock; trust another CA with `--cacert FILE`, or any certificate with `-k`",
         );

@@ -35,6 +35,7 @@ pub struct Proxy {
     host: String,
     port: u16,
     credentials: Option<(String, Secret)>,
+    uses_digest: bool,
 }
 
 /// The protocol of a proxy.
@@ -45,6 +46,10 @@ pub enum ProxyScheme {
     Http,
     /// HTTP inside TLS. The proxy resolves names.
     Https,
+    /// SOCKS4, with a user but no password. rungs resolves names, to IPv4 addresses.
+    Socks4,
+    /// SOCKS4a. The proxy resolves names.
+    Socks4a,
     /// SOCKS5. rungs resolves names.
     Socks5,
     /// SOCKS5. The proxy resolves names.
@@ -58,6 +63,8 @@ impl ProxyScheme {
         match self {
             Self::Http => "http",
             Self::Https => "https",
+            Self::Socks4 => "socks4",
+            Self::Socks4a => "socks4a",
             Self::Socks5 => "socks5",
             Self::Socks5h => "socks5h",
         }
@@ -66,20 +73,26 @@ impl ProxyScheme {
     /// Whether this is SOCKS, which tunnels every request.
     #[must_use]
     pub const fn is_socks(self) -> bool {
-        matches!(self, Self::Socks5 | Self::Socks5h)
+        matches!(self, Self::Socks4 | Self::Socks4a | Self::Socks5 | Self::Socks5h)
+    }
+
+    /// Whether this is SOCKS4 or SOCKS4a.
+    #[must_use]
+    pub const fn is_socks4(self) -> bool {
+        matches!(self, Self::Socks4 | Self::Socks4a)
     }
 
     /// Whether rungs resolves host names, not the proxy.
     #[must_use]
     pub const fn resolves_locally(self) -> bool {
-        matches!(self, Self::Socks5)
+        matches!(self, Self::Socks4 | Self::Socks5)
     }
 
     /// The port if the URL has none, as in curl.
     const fn default_port(self) -> u16 {
         match self {
             Self::Https => 443,
-            Self::Http | Self::Socks5 | Self::Socks5h => 1080,
+            Self::Http | Self::Socks4 | Self::Socks4a | Self::Socks5 | Self::Socks5h => 1080,
         }
     }
 }
@@ -107,6 +120,19 @@ impl Proxy {
     #[must_use]
     pub fn credentials(&self) -> Option<(&str, &Secret)> {
         self.credentials.as_ref().map(|(user, password)| (user.as_str(), password))
+    }
+
+    /// Sends the credentials of an HTTP proxy as Digest authentication, when it requests them. Default: Basic.
+    #[must_use]
+    pub const fn with_digest(mut self) -> Self {
+        self.uses_digest = true;
+        self
+    }
+
+    /// Whether the credentials are sent as Digest authentication.
+    #[must_use]
+    pub const fn uses_digest(&self) -> bool {
+        self.uses_digest
     }
 
     /// The whole URL with credentials, percent-encoded so that curl can parse it.
@@ -145,21 +171,23 @@ impl Proxy {
 impl FromStr for Proxy {
     type Err = Error;
 
-    /// Parses `[scheme://][user[:password]@]host[:port]` as curl does. The scheme is http, https, socks5 or
-    /// socks5h. Default: http. Default port: 443 for https, else 1080.
+    /// Parses `[scheme://][user[:password]@]host[:port]` as curl does. The scheme is http, https, socks4, socks4a, socks5
+    /// or socks5h. Default: http. Default port: 443 for https, else 1080.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] if the text has another form.
     fn from_str(text: &str) -> Result<Self> {
         let invalid = |problem: &str| {
             Error::new(ErrorKind::Config, format!("the proxy URL {problem}")).with_hint(
-                "write it as http://user:password@host:port, or with https, socks5 or socks5h in place of http",
+                "write it as http://user:password@host:port, or with https, socks4, socks4a, socks5 or socks5h in place of http",
             )
         };
         let (name, rest) = text.split_once("://").unwrap_or(("http", text));
         let scheme = match name.to_ascii_lowercase().as_str() {
             "http" => ProxyScheme::Http,
             "https" => ProxyScheme::Https,
+            "socks4" => ProxyScheme::Socks4,
+            "socks4a" => ProxyScheme::Socks4a,
             "socks5" => ProxyScheme::Socks5,
             "socks5h" => ProxyScheme::Socks5h,
             other => {
@@ -180,7 +208,13 @@ impl FromStr for Proxy {
         let credentials = (!url.username().is_empty() || url.password().is_some())
             .then(|| (decode(url.username()), Secret::new(decode(url.password().unwrap_or_default()))));
         let port = if has_explicit_port(rest) { url.port().unwrap_or(80) } else { scheme.default_port() };
-        Ok(Self { scheme, host: host.trim_matches(['[', ']']).to_owned(), port, credentials })
+        Ok(Self {
+            scheme,
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port,
+            credentials,
+            uses_digest: false,
+        })
     }
 }
 
@@ -221,6 +255,8 @@ mod tests {
             ("https://gate.example", "https", "gate.example", 443),
             ("https://gate.example:80", "https", "gate.example", 80),
             ("socks5://gate.example", "socks5", "gate.example", 1080),
+            ("socks4://gate.example", "socks4", "gate.example", 1080),
+            ("SOCKS4A://u@gate.example:9", "socks4a", "gate.example", 9),
             ("socks5h://u@gate.example:9050", "socks5h", "gate.example", 9050),
             ("u:p@gate.example:1", "http", "gate.example", 1),
         ] {
@@ -255,7 +291,7 @@ mod tests {
     fn a_wrong_proxy_url_is_a_config_error_without_the_password() {
         for text in [
             "ftp://u:hunter2@gate.example:1",
-            "socks4://u:hunter2@gate.example:1",
+            "socks6://u:hunter2@gate.example:1",
             "http://u:hunter2@:1",
             "http://u:hunter2@gate.example/x",
             "socks5://u:hunter2@gate.example:99999",

@@ -93,6 +93,15 @@ impl ProxyRules {
         self
     }
 
+    /// Sends the credentials of all HTTP proxies as Digest authentication.
+    #[must_use]
+    pub fn with_digest(mut self) -> Self {
+        for proxy in [&mut self.http, &mut self.https] {
+            *proxy = proxy.take().map(Proxy::with_digest);
+        }
+        self
+    }
+
     /// Returns the proxy for `url`; `None` for a direct connection.
     #[must_use]
     pub fn proxy(&self, url: &Url) -> Option<&Proxy> {

@@ -1,14 +1,14 @@
 //! robots.txt (RFC 9309): requested with the plain profile only, cached, one request at a time per origin.
 
 mod entry;
+mod parse;
+mod pattern;
 mod rules;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use bytes::BytesMut;
-use futures_util::StreamExt;
 use http::header;
 use tokio::time::Instant;
 use tracing::field::Empty;
@@ -16,6 +16,7 @@ use tracing::{Instrument, Span, info_span};
 use url::Url;
 
 use crate::address_rule::AddressRule;
+use crate::credentials::strip_fragment_and_credentials;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::fingerprint::Profile;
@@ -25,7 +26,6 @@ use crate::net::{ClientRequest, HttpClient, RequestHooks, is_private_address_err
 use crate::proxy::ProxyRules;
 use crate::redact;
 use crate::request::Request;
-use crate::response::Body;
 use crate::retry_after;
 use crate::sync::lock_unpoisoned;
 
@@ -89,9 +89,8 @@ impl RobotsCache {
         rule: Arc<AddressRule>,
         hooks: &dyn RequestHooks,
     ) -> Result<RobotsLookup> {
-        let file_url = robotxt::robots_url(url).map_err(|cause| {
+        let file_url = robots_url(url).ok_or_else(|| {
             Error::new(ErrorKind::InvalidUrl, "no robots.txt URL can be derived from the URL")
-                .with_source(cause)
         })?;
         let slot = self.slot(&file_url);
         let mut cached = slot.lock().await;
@@ -134,7 +133,7 @@ impl RobotsCache {
         let limits = Limits {
             http_total: limits.http_total.min(MAX_TIME),
             first_byte: limits.first_byte.min(MAX_TIME),
-            // `read_start` stops at its own limit.
+            // Slightly more than is parsed, so that a truncated line is recognized.
             max_body: u64::MAX,
             max_redirects: MAX_REDIRECTS,
             ..*limits
@@ -160,7 +159,10 @@ impl RobotsCache {
             let response = self.client.execute(call).await?;
             let lifetime = entry::lifetime(&response.headers);
             let wait = retry_after::requested_delay(response.status, &response.headers, SystemTime::now());
-            let entry = RobotsEntry::from_response(response.status, &read_start(response.body).await?);
+            let entry = RobotsEntry::from_response(
+                response.status,
+                &response.body.read_start(parse::BYTE_LIMIT).await?,
+            );
             Span::current().record("http.response.status_code", i64::from(response.status.as_u16()));
             tracing::info!(url = %file_url, status = response.status.as_u16(), "robots.txt");
             Ok((entry, lifetime, wait.map(|wait| (response.url, wait))))
@@ -182,8 +184,7 @@ impl RobotsCache {
         if origins.is_empty() {
             return Duration::ZERO;
         }
-        let slot =
-            robotxt::robots_url(url).ok().and_then(|file_url| origins.get(file_url.as_str()).map(Arc::clone));
+        let slot = robots_url(url).and_then(|file_url| origins.get(file_url.as_str()).map(Arc::clone));
         drop(origins);
         let cached = slot.as_ref().and_then(|slot| slot.try_lock().ok());
         cached.and_then(|cached| cached.as_ref().map(|cached| cached.entry.crawl_delay())).unwrap_or_default()
@@ -215,20 +216,14 @@ impl RobotsCache {
     }
 }
 
-/// Reads the part of a body that is parsed, and slightly more, so that a truncated line is recognized.
-async fn read_start(body: Body) -> Result<BytesMut> {
-    let mut bytes = BytesMut::new();
-    match body {
-        Body::Buffered(whole) => bytes.extend_from_slice(&whole),
-        Body::Streaming(mut stream) => {
-            while bytes.len() <= robotxt::BYTE_LIMIT
-                && let Some(chunk) = stream.next().await
-            {
-                bytes.extend_from_slice(&chunk?);
-            }
-        }
+/// Returns the URL of the robots.txt of `url`'s origin.
+fn robots_url(url: &Url) -> Option<Url> {
+    if !url.has_host() {
+        return None;
     }
-    Ok(bytes)
+    let mut file_url = url.join("/robots.txt").ok()?;
+    strip_fragment_and_credentials(&mut file_url);
+    Some(file_url)
 }
 
 /// The time limit for one robots.txt, including redirects.

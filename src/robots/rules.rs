@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use robotxt::Robots;
 use url::{Position, Url};
+
+use super::parse::{self, Field};
+use super::pattern::Pattern;
 
 /// The rules of one robots.txt that apply to rungs: those for its name, else those for `*` (RFC 9309).
 ///
@@ -13,19 +15,77 @@ use url::{Position, Url};
 /// assert_eq!(rule("https://a.example/private/x").as_deref(), Some("`Disallow: /private` (User-agent: *)"));
 /// assert_eq!(rule("https://a.example/private/open"), None);
 /// ```
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// The longest pattern first. Of two equally long ones, `Allow`.
+    sorted: Vec<Rule>,
+    /// Whether the file has a group for the product token. Otherwise the rules are those for `*`.
+    is_named: bool,
+    token: String,
+    crawl_delay: Option<Duration>,
+}
+
 #[derive(Clone, Debug)]
-pub struct Rules(Robots);
+struct Rule {
+    pattern: Pattern,
+    allows: bool,
+}
 
 impl Rules {
     /// Parses a file. Never fails: lines that are not rules are skipped, and so is everything after 500 KiB.
     #[must_use]
     pub fn parse(text: &[u8]) -> Self {
-        Self(Robots::parse(text, TOKEN))
+        Self::parse_for(TOKEN, text)
+    }
+
+    /// Parses a file, and returns the rules for another crawler. `token` is its product token, such as `googlebot`.
+    #[must_use]
+    pub fn parse_for(token: &str, text: &[u8]) -> Self {
+        let mut named = Self { is_named: true, token: token.to_owned(), ..Self::default() };
+        let mut others = Self { is_named: false, ..named.clone() };
+        let mut is_in_group = [false; 2];
+        let mut has_named_group = false;
+        // A `User-agent` line after a rule begins another group.
+        let mut ends_group = true;
+        for field in parse::fields(text) {
+            if let Field::UserAgent(name) = field {
+                if std::mem::take(&mut ends_group) {
+                    is_in_group = [false; 2];
+                }
+                let is_named = parse::product_token(name).eq_ignore_ascii_case(token.as_bytes());
+                has_named_group |= is_named;
+                is_in_group[0] |= is_named;
+                is_in_group[1] |= parse::is_wildcard(name);
+                continue;
+            }
+            ends_group = true;
+            let groups = [&mut named, &mut others].into_iter().zip(is_in_group);
+            for (group, _) in groups.filter(|(_, is_in_group)| *is_in_group) {
+                group.add(&field);
+            }
+        }
+        let mut rules = if has_named_group { named } else { others };
+        rules.sorted.sort_by_key(|rule| (std::cmp::Reverse(rule.pattern.len()), !rule.allows));
+        rules
+    }
+
+    fn add(&mut self, field: &Field<'_>) {
+        match field {
+            Field::Allow(pattern) | Field::Disallow(pattern) if !pattern.is_empty() => {
+                let allows = matches!(field, Field::Allow(_));
+                self.sorted.push(Rule { pattern: Pattern::parse(pattern), allows });
+                if let Some(folder) = parse::index_folder(pattern).filter(|_| allows) {
+                    self.sorted.push(Rule { pattern: Pattern::parse(&folder), allows });
+                }
+            }
+            Field::CrawlDelay(seconds) => self.crawl_delay = self.crawl_delay.or(parse::delay(seconds)),
+            _ => {}
+        }
     }
 
     /// Returns rules that allow everything.
     pub(super) fn allow_all() -> Self {
-        Self(Robots::allow_all())
+        Self::default()
     }
 
     /// Returns the rule that disallows `url`, with its group, as the file writes them; `None` when the URL is
@@ -33,21 +93,23 @@ impl Rules {
     #[must_use]
     pub fn find_disallow(&self, url: &Url) -> Option<String> {
         let path = &url[Position::BeforePath..Position::AfterQuery];
-        if self.0.is_allowed(path) {
+        if path == "/robots.txt" {
             return None;
         }
-        let rule = self.0.matching_rule(path)?;
-        let mut pattern: String = rule.pattern().chars().take(MAX_SHOWN_CHARS).collect();
-        if pattern.len() < rule.pattern().len() {
+        let path = Pattern::normalize_path(path);
+        let rule = self.sorted.iter().find(|rule| rule.pattern.matches(&path)).filter(|rule| !rule.allows)?;
+        let mut pattern: String = rule.pattern.source().chars().take(MAX_SHOWN_CHARS).collect();
+        if pattern.len() < rule.pattern.source().len() {
             pattern.push('…');
         }
-        Some(format!("`Disallow: {pattern}` (User-agent: {})", self.0.user_agent()))
+        let group = if self.is_named { &self.token } else { "*" };
+        Some(format!("`Disallow: {pattern}` (User-agent: {group})"))
     }
 
     /// The `Crawl-delay`, if the file states one.
     #[must_use]
     pub fn crawl_delay(&self) -> Option<Duration> {
-        self.0.crawl_delay()
+        self.crawl_delay
     }
 }
 
@@ -88,6 +150,14 @@ mod tests {
             ("User-agent: *\nDisallow: /*?sort=", "/list?page=1&sort=up", true),
             ("User-agent: *\nDisallow: /*sort=", "/list?page=1&sort=up", false),
             ("User-agent: *\nDisallow: /a$", "/a/", true),
+            ("User-agent: *\nDisallow: */x", "/x", false),
+            // A page `index.html` is its folder, if it is allowed.
+            ("User-agent: *\nDisallow: /\nAllow: /a/index.html", "/a/", true),
+            ("User-agent: *\nDisallow: /\nAllow: /a/index.htm", "/a/", true),
+            ("User-agent: *\nDisallow: /\nAllow: /a/index.html", "/a/b", false),
+            ("User-agent: *\nDisallow: /\nAllow: /a/index.html", "/a", false),
+            ("User-agent: *\nDisallow: /\nAllow: /index.html/a", "/", false),
+            ("User-agent: *\nDisallow: /a/index.html", "/a/", true),
             // Percent-encoding.
             ("User-agent: *\nDisallow: /caf\u{e9}", "/caf%C3%A9", false),
             ("User-agent: *\nDisallow: /caf%c3%a9", "/caf\u{e9}/x", false),
@@ -99,6 +169,12 @@ mod tests {
             (groups, "/c", false),
             (groups, "/d", true),
             ("User-agent: rungsbot\nDisallow: /", "/", true),
+            ("User-agent: rungs/0.1\nDisallow: /a\n\nUser-agent: *\nDisallow: /b", "/a", false),
+            ("User-agent: rungs/0.1\nDisallow: /a\n\nUser-agent: *\nDisallow: /b", "/b", true),
+            ("User-agent: rungs\nCrawl-delay: 1\n\nUser-agent: *\nDisallow: /b", "/b", true),
+            ("User-agent: rungs\nSitemap: x\nUser-agent: *\nDisallow: /b", "/b", false),
+            ("User-agent: rungs\nDisallow:\n\nUser-agent: *\nDisallow: /b", "/b", true),
+            ("User-agent: * bots\nDisallow: /b", "/b", false),
             ("User-agent: rungs\nUser-agent: other\nDisallow: /", "/", false),
             // Rules outside any group.
             ("Disallow: /", "/", true),

@@ -1,25 +1,30 @@
 //! One attempt: send, read, classify. A page that must be parsed is classified on a blocking thread.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::{StreamExt, TryStreamExt};
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use tracing::Instrument;
+use url::Url;
 
 use super::body::PartialBody;
 use super::classify::classify;
 use super::page_size::{PageSizeSample, is_size_only};
 use super::permits::Permits;
+use super::plan::FetchPlan;
 use super::redirect_guard::RedirectGuard;
 use super::response::ClassifiedResponse;
 use super::services::Router;
 use super::state::FetchState;
-use crate::detect::{self, ResponseView};
+use crate::detect::{self, Expectation, ResponseView, Rules};
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::phase::FetchPhase;
-use crate::response::{Body, RawResponse};
+use crate::render::{PageCheck, RenderOptions};
+use crate::response::{Body, RawResponse, RefusedResponse};
+use crate::sync::lock_unpoisoned;
 use crate::tier::Tier;
 use crate::transport::AttemptRequest;
 use crate::verdict::VerdictKind;
@@ -58,7 +63,7 @@ impl Router {
             // A page may also change its own URL by script.
             Box::pin(self.check_robots(plan, fetch.identities(), &head.url, None)).await?;
         }
-        let partial = read_prefix(body, bytes).await?;
+        let partial = read_prefix(body, bytes, plan.body_sink.keeps_broken()).await?;
         let view = ResponseView {
             tier: Some(tier),
             status: head.status.as_u16(),
@@ -76,9 +81,23 @@ impl Router {
         let verdict = classify(rules, &view, &partial.prefix, expect.as_deref()).await;
         let (stored, undersized) = match verdict.kind {
             VerdictKind::Genuine | VerdictKind::OriginError => {
-                (Some(partial.finish(plan.body_sink, head.status).await?), None)
+                let stored = partial.finish(plan.body_sink, plan.request, head.status, &head.headers).await?;
+                (Some(stored), None)
             }
-            _ => (None, Some(partial).filter(|_| is_usual && is_size_only(&verdict))),
+            _ => {
+                if let Some(capture) = plan.capture {
+                    lock_unpoisoned(capture).refused = Some(RefusedResponse {
+                        status: head.status,
+                        url: head.url.clone(),
+                        headers: head.headers.clone(),
+                        received: head.received.clone(),
+                        redirects: head.redirects.clone(),
+                        body: partial.prefix.clone(),
+                        is_complete: partial.rest.is_none(),
+                    });
+                }
+                (None, Some(partial).filter(|_| is_usual && is_size_only(&verdict)))
+            }
         };
         Ok(ClassifiedResponse { raw: head.with_body(stored), verdict, size_sample, undersized })
     }
@@ -92,11 +111,16 @@ impl Router {
             })?;
         let guard = RedirectGuard::new(self, fetch, &permits.host);
         let limits = plan.remaining_limits(fetch.counters.bytes);
+        let expected = (tier == Tier::Browser).then(|| expected_page(plan, &self.rules)).flatten();
+        let render = match expected {
+            None => Cow::Borrowed(plan.render),
+            expected => Cow::Owned(RenderOptions { expected, ..plan.render.clone() }),
+        };
         let attempt = AttemptRequest {
             request: plan.request,
             identity: fetch.identity(),
             limits: &limits,
-            render: plan.render,
+            render: &render,
             streaming: plan.body_sink.is_file(),
             hooks: Some(&guard),
         };
@@ -104,8 +128,35 @@ impl Router {
     }
 }
 
-/// Reads the part of `body` that is classified. Adds all received bytes to `bytes`.
-async fn read_prefix(body: Body, bytes: &Arc<AtomicU64>) -> Result<PartialBody> {
+/// Returns the check that tells the browser whether its page is the one that the caller expects. `None` if the caller
+/// expects nothing.
+fn expected_page(plan: &FetchPlan<'_>, rules: &Rules) -> Option<PageCheck> {
+    if plan.expectation.is_none() && plan.rules.is_none() {
+        return None;
+    }
+    let expect = plan.expectation.cloned().unwrap_or_default();
+    let rules = plan.rules.unwrap_or(rules).clone();
+    let check = move |status: u16, headers: &HeaderMap, url: &Url, body: &[u8]| {
+        is_expected(&rules, &ResponseView::of_shown_page(status, headers, url, body), &expect)
+    };
+    Some(PageCheck(Arc::new(check)))
+}
+
+/// Whether a page is not a challenge and, if something is expected, has it. A page of unknown make that has a script may
+/// still become the expected one.
+fn is_expected(rules: &Rules, view: &ResponseView<'_>, expect: &Expectation) -> bool {
+    let kind = rules.classify_with_expectation(view, expect).kind;
+    match kind {
+        VerdictKind::Challenge => false,
+        _ if expect.is_empty() => true,
+        VerdictKind::Stub if view.status == 200 => false,
+        VerdictKind::Block | VerdictKind::Stub | VerdictKind::OriginError => !detect::has_script(view.body),
+        _ => true,
+    }
+}
+
+/// Reads the part of `body` that is classified, as [`PartialBody::read_prefix`] does. Adds all received bytes to `bytes`.
+async fn read_prefix(body: Body, bytes: &Arc<AtomicU64>, keeps_broken: bool) -> Result<PartialBody> {
     match body {
         Body::Buffered(prefix) => {
             bytes.fetch_add(prefix.len() as u64, Ordering::Relaxed);
@@ -116,7 +167,7 @@ async fn read_prefix(body: Body, bytes: &Arc<AtomicU64>) -> Result<PartialBody> 
             let counted = stream.inspect_ok(move |chunk| {
                 bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
             });
-            PartialBody::read_prefix(counted.boxed(), detect::PREFIX).await
+            PartialBody::read_prefix(counted.boxed(), detect::PREFIX, keeps_broken).await
         }
     }
 }

@@ -16,6 +16,7 @@ mod plan;
 pub(crate) mod policy;
 mod redirect_guard;
 mod response;
+mod resume;
 mod services;
 mod size_check;
 mod span;

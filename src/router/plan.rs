@@ -14,7 +14,7 @@ use crate::phase::{FetchObserver, FetchPhase};
 use crate::rate_limit::{RateLimit, RobotsPolicy};
 use crate::render::RenderOptions;
 use crate::request::Request;
-use crate::response::SentRequest;
+use crate::response::Capture;
 
 /// The settings of one fetch, fixed while it runs.
 pub(crate) struct FetchPlan<'a> {
@@ -34,8 +34,8 @@ pub(crate) struct FetchPlan<'a> {
     pub(crate) identity_source: Option<&'a dyn IdentitySource>,
     /// Receives the phases and attempts of the fetch.
     pub(crate) observer: Option<&'a dyn FetchObserver>,
-    /// Receives the last request as it was sent.
-    pub(crate) sent_request: Option<&'a Mutex<Option<SentRequest>>>,
+    /// Receives what is sent, and the response that is refused.
+    pub(crate) capture: Option<&'a Mutex<Capture>>,
 }
 
 impl FetchPlan<'_> {

@@ -308,6 +308,11 @@ fn on_response(
     retry_after: Option<Duration>,
     roll: f64,
 ) -> Action {
+    let can_escalate = counters.tier.next().is_some_and(|to| to <= policy.max);
+    if can_escalate && verdict.is_structural() && ends_fetch(verdict.kind) {
+        // A false alarm costs a visit, not the page.
+        return escalate(policy, counters, verdict);
+    }
     match verdict.kind {
         VerdictKind::Genuine => Action::Accept,
         VerdictKind::OriginError => on_origin_error(policy, counters, retry_after, roll),
@@ -332,6 +337,11 @@ fn on_response(
         VerdictKind::Geo => give_up("the site does not serve this country; try a proxy in another country"),
         VerdictKind::LoginWall => give_up("the page requires a login; send the account's cookies with `-b`"),
     }
+}
+
+/// Whether no higher tier is tried after a verdict of this kind by a rule.
+const fn ends_fetch(kind: VerdictKind) -> bool {
+    matches!(kind, VerdictKind::Captcha | VerdictKind::Geo | VerdictKind::LoginWall | VerdictKind::RateLimit)
 }
 
 /// Retries while the origin fails, then accepts its response.

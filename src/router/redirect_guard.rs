@@ -22,7 +22,7 @@ use crate::host_limiter::{self, HostLimiter, HostPermit, PermitRequest};
 use crate::net::{RequestHooks, ResponseHead};
 use crate::phase::FetchPhase;
 use crate::rate_limit::RobotsPolicy;
-use crate::response::SentRequest;
+use crate::response::{Capture, SentRequest};
 use crate::sync::lock_unpoisoned;
 use crate::tier::Tier;
 
@@ -42,15 +42,11 @@ impl<'a> RedirectGuard<'a> {
     pub(super) fn new(router: &'a Router, fetch: &'a FetchState<'_>, first_permit: &'a HostPermit) -> Self {
         let (plan, identities, tier) = (fetch.plan, fetch.identities(), fetch.tier());
         let guard = Self { router, plan, identities, tier, first_permit, redirect_permit: Mutex::default() };
-        // Clears the request that an earlier attempt sent.
-        guard.store_sent_request(None);
-        guard
-    }
-
-    fn store_sent_request(&self, sent: Option<SentRequest>) {
-        if let Some(slot) = self.plan.sent_request {
-            *lock_unpoisoned(slot) = sent;
+        // Forgets what an earlier attempt sent.
+        if let Some(capture) = plan.capture {
+            *lock_unpoisoned(capture) = Capture::default();
         }
+        guard
     }
 
     fn redirect_permit(&self) -> MutexGuard<'_, Option<(Url, HostPermit)>> {
@@ -123,11 +119,13 @@ impl RequestHooks for RedirectGuard<'_> {
     }
 
     fn wants_request_capture(&self) -> bool {
-        self.plan.sent_request.is_some()
+        self.plan.capture.is_some()
     }
 
     fn on_request_sent(&self, request: SentRequest) {
-        self.store_sent_request(Some(request));
+        if let Some(capture) = self.plan.capture {
+            lock_unpoisoned(capture).requests.push(request);
+        }
     }
 
     fn on_phase(&self, phase: fn(Tier) -> FetchPhase) {

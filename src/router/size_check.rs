@@ -54,7 +54,8 @@ impl Router {
         if is_top && is_repeated {
             tracing::info!(host = plan.host(), bytes, "small page accepted: every tier gets the same size");
             response.verdict = accept_verdict(response.verdict);
-            let stored = Box::pin(undersized.finish(plan.body_sink, response.raw.status)).await?;
+            let (status, headers) = (response.raw.status, &response.raw.headers);
+            let stored = Box::pin(undersized.finish(plan.body_sink, plan.request, status, headers)).await?;
             response.raw.body = Some(stored);
             self.record_page_size(fetch, &response);
             return Ok(response);

@@ -19,7 +19,7 @@ use crate::proxy::ProxyRules;
 use crate::rate_limit::{RateLimit, RobotsPolicy};
 use crate::render::RenderOptions;
 use crate::request::Request;
-use crate::response::{Body, HttpVersion};
+use crate::response::{Body, HttpVersion, ReceivedHead};
 use crate::retry::RetryPolicy;
 use crate::robots;
 use crate::trace::Timings;
@@ -65,6 +65,7 @@ impl Transport for ScriptedTransport {
                 status: StatusCode::from_u16(status).unwrap(),
                 version: HttpVersion::Http2,
                 headers,
+                received: ReceivedHead::default(),
                 url: attempt.request.url.clone(),
                 redirects: Vec::new(),
                 body: Body::Buffered(Bytes::from_static(body)),
@@ -147,7 +148,7 @@ async fn run(site: SiteScript, proxies: u32, budget: Budget) -> RunResult {
         rate_limit: RateLimit::default(),
         identity_source: Some(&pool),
         observer: None,
-        sent_request: None,
+        capture: None,
     };
     let first = FirstIdentities { identities: identity_pair(&profile), probe_fallback: None };
     let running = router.run(&plan, first);

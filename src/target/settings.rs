@@ -448,6 +448,12 @@ pub struct BrowserSettings {
     /// Wait until this CSS selector matches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait_for: Option<String>,
+    /// Wait this long after the page has settled, then until it settles again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait: Option<HumanDuration>,
+    /// Read the documents of the page's frames too. The fetch starts on the browser tier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frames: Option<bool>,
     /// The resource types that pages do not load.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub block: Option<Vec<ResourceKind>>,

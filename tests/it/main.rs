@@ -28,11 +28,16 @@
 //! | Which page ends when one uses too much memory? | `browser/page_memory.rs` |
 //! | Is a page lost when renderers or browsers are killed? | `browser/crashes.rs` |
 //! | Is each URL in the output once, after kills, a full disk, a second run? | `batch/run.rs` |
+//! | Does a WARC archive have every response, with the heads of the wire? | `batch/archive.rs` |
 //! | Which links does `--follow` fetch, and what is read out of pages? | `batch/crawl.rs` |
+//! | Does a crawl of 200 traps lose a page, or request one too many? | `batch/traps.rs` |
+//! | Which URLs does a crawl or a sitemap request, in which order, with which credentials? | `batch/links.rs` |
 //! | What does the program print, write and exit with? | `cli/output.rs` |
 //! | What happens with an output that is a device, a pipe, a link or an open file? | `cli/output_files.rs` |
 //! | What do `-b FILE` and `-c FILE` keep of what a site changed? | `cli/cookie_files.rs` |
 //! | What exactly does the program print (snapshots of help, errors, JSON)? | `cli/snapshots.rs` |
+//! | Which hosts does `--hsts` request over https, and what does its file have? | `cli/hsts.rs` |
+//! | How does `-u USER` ask for the password? | `cli/password_prompt.rs` |
 //! | Which exit code, kind and message has each kind of bad input? | `cli/bad_input.rs` |
 //! | How are target files written and tried? | `cli/targets.rs` |
 //! | What do `rungs profile lint`, `diff`, `show` and `list` print? | `cli/profile.rs` |
@@ -44,11 +49,15 @@
 //! | Which spans does a fetch have (program and library)? | `cli/spans.rs` |
 //! | Are spans exported over OTLP? | `cli/otel.rs` |
 //! | HTTP against a real nginx: versions, redirects, codings, charsets, cookies, statuses, connections | `wire/http.rs` |
+//! | Which redirects are followed: raw bytes, no URL, several URLs, to the same URL, too many? | `wire/redirects.rs` |
+//! | Which names are asked of DNS, and what is a trailing dot? | `wire/names.rs` |
+//! | Are intermediate certificates fetched that a server does not send? | `wire/issuers.rs` |
 //! | What happens with a wrong certificate, and with `--insecure`? | `wire/certificates.rs` |
 //! | Do all tiers accept and refuse the same certificates? | `wire/certificate_rules.rs` |
 //! | Does the impersonate tier send what the installed Chromium sends? | `wire/fingerprint.rs` |
 //! | Do the HTTP tiers keep and send the cookies that the installed Chromium does? | `wire/cookies.rs` |
 //! | Do the HTTP tiers read odd heads, chunks and codings as the installed Chromium does? | `wire/as_chromium_http.rs` |
+//! | Are text, links and refreshes of a page those of the installed Chromium? | `wire/as_chromium_pages.rs` |
 //! | What happens with an HTTP/2 server that misbehaves, frame by frame? | `wire/hostile_http2.rs` |
 //! | Does a response that the HTTP tiers cannot read lead to the browser? | `escalation/unreadable.rs` |
 //! | When is a request sent again, and which connection is not reused? | `wire/resent_requests.rs` |

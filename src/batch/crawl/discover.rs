@@ -1,21 +1,26 @@
 //! Extracts the tasks that a page's links lead to. Runs on threads that may block.
 
+use std::sync::Mutex;
+
 use url::Url;
 
-use super::canonicalize::canonicalize;
-use super::{CrawlOptions, UrlPattern};
+use super::session_ids::{Candidate, ContentSketch};
+use super::{CrawlOptions, LINKS, UrlPattern};
 use crate::batch::record::Record;
-use crate::batch::task::{Task, TaskKey};
+use crate::batch::task::Task;
 use crate::credentials::strip_fragment_and_credentials;
-use crate::extract::{Document, Extractor, has_nofollow};
+use crate::extract::{Document, Extractor, SelectorUse, has_nofollow};
 use crate::fetcher::Response;
 use crate::rate_limit::RobotsPolicy;
 use crate::registrable_domain;
+use crate::sync::lock_unpoisoned;
 
 /// Extracts fields and links from every page of a batch.
 pub(in crate::batch) struct PageReader {
     pub(in crate::batch) extract: Extractor,
     pub(in crate::batch) crawl: Option<CrawlOptions>,
+    /// How often each selector of the crawl matched.
+    uses: Mutex<Vec<SelectorUse>>,
 }
 
 /// The tasks and aliases discovered on a page.
@@ -23,16 +28,43 @@ pub(in crate::batch) struct PageReader {
 pub(in crate::batch) struct Discovered {
     pub(super) tasks: Vec<Task>,
     /// Other URLs of the page.
-    pub(super) aliases: Vec<TaskKey>,
+    pub(super) aliases: Vec<Url>,
+    /// The URL of the page if it may contain a session ID, and the page's content. `None` if the fetch failed.
+    pub(super) visited: Option<(Candidate, Option<ContentSketch>)>,
 }
 
 impl PageReader {
+    pub(in crate::batch) fn new(extract: Extractor, crawl: Option<CrawlOptions>) -> Self {
+        let selectors = crawl.as_ref().map_or(0, |crawl| crawl.selectors.len());
+        Self { extract, crawl, uses: Mutex::new(vec![SelectorUse::default(); selectors]) }
+    }
+
+    /// Whether the text of pages is extracted.
+    pub(in crate::batch) const fn extracts_text(&self) -> bool {
+        self.extract.has_text()
+    }
+
+    /// Warns of the selectors that matched elements of which none is or contains a link.
+    pub(in crate::batch) fn warn_of_linkless_selectors(&self) {
+        let uses = lock_unpoisoned(&self.uses);
+        let selectors = self.crawl.iter().flat_map(|crawl| &crawl.selectors);
+        for (selector, used) in
+            selectors.zip(uses.iter()).filter(|(_, used)| used.matched > 0 && used.linked == 0)
+        {
+            let (css, matched) = (selector.as_str().escape_debug(), used.matched);
+            tracing::warn!(
+                "nothing was followed for `{css}`: it matched {matched} elements without a URL; {LINKS}"
+            );
+        }
+    }
+
     /// Extracts fields into the record, and returns the links discovered for its `task`. The page is parsed once.
     pub(in crate::batch) fn read(&self, record: &mut Record, task: Option<&Task>) -> Option<Discovered> {
         let follow = self.crawl.as_ref().zip(task);
         let Ok(page) = record.outcome() else {
             record.extract(&self.extract);
-            return follow.map(|_| Discovered::default());
+            let failed = |task: &Task| Discovered { visited: visit(task, || None), ..Discovered::default() };
+            return follow.map(|(_, task)| failed(task));
         };
         let wanted = page.merged_extract(&self.extract);
         if wanted.is_empty() && follow.is_none() {
@@ -41,23 +73,52 @@ impl PageReader {
         let document = page.document();
         let found = follow.map(|(follow, task)| {
             let obeys_robots = record.robots() == Some(RobotsPolicy::Obey.trace_label());
-            follow.discover(page, document.as_ref(), task, obeys_robots)
+            let mut uses = vec![SelectorUse::default(); follow.selectors.len()];
+            let found = follow.discover(page, document.as_ref(), task, obeys_robots, &mut uses);
+            self.count_uses(&uses);
+            found
         });
         if !wanted.is_empty() {
-            let read = document
-                .as_ref()
-                .map_or_else(|| wanted.extract_nothing(), |document| wanted.extract_from(document));
+            let read = page.extract_from(&wanted, document.as_ref());
             record.set_extracted(read, &wanted);
         }
         found
     }
+
+    fn count_uses(&self, uses: &[SelectorUse]) {
+        for (total, used) in lock_unpoisoned(&self.uses).iter_mut().zip(uses) {
+            total.matched += used.matched;
+            total.linked += used.linked;
+        }
+    }
+}
+
+/// Returns the visit of a task whose URL may contain a session ID.
+fn visit(
+    task: &Task,
+    content: impl FnOnce() -> Option<ContentSketch>,
+) -> Option<(Candidate, Option<ContentSketch>)> {
+    let candidate = Candidate::of(&Url::parse(&task.url).ok()?)?;
+    Some((candidate, content()))
+}
+
+/// Returns the content of a page, to compare it with another.
+fn sketch(page: &Response, document: Option<&Document>) -> Option<ContentSketch> {
+    if page.status().as_u16() >= 400 {
+        return None;
+    }
+    let Some(document) = document else { return page.text().ok().map(|text| ContentSketch::new(&text)) };
+    let read = Extractor::new().text(true).field("title=title").ok()?.extract_from(document);
+    let title = read.fields.get("title").and_then(|title| title.as_str()).unwrap_or_default();
+    Some(ContentSketch::new(&[title, &read.text.unwrap_or_default()].join(" ")))
 }
 
 impl Discovered {
     /// The approximate memory use, in bytes.
     pub(in crate::batch) fn memory_size(&self) -> usize {
         let text = |task: &Task| task.url.len() + task.seed_origin.as_ref().map_or(0, String::len);
-        self.tasks.iter().map(|task| text(task) + size_of::<Task>()).sum()
+        let aliases: usize = self.aliases.iter().map(|url| url.as_str().len() + size_of::<Url>()).sum();
+        self.tasks.iter().map(|task| text(task) + size_of::<Task>()).sum::<usize>() + aliases
     }
 }
 
@@ -68,8 +129,10 @@ impl CrawlOptions {
         document: Option<&Document>,
         task: &Task,
         obeys_robots: bool,
+        uses: &mut [SelectorUse],
     ) -> Discovered {
-        let mut found = Discovered { tasks: Vec::new(), aliases: self.aliases(page, document) };
+        let visited = visit(task, || sketch(page, document));
+        let mut found = Discovered { tasks: Vec::new(), aliases: self.aliases(page, document), visited };
         let is_deep = self.depth.is_some_and(|depth| task.depth >= depth);
         let Some(document) = document.filter(|_| !is_deep && page.status().as_u16() < 400) else {
             return found;
@@ -81,43 +144,54 @@ impl CrawlOptions {
         // A redirect of a listed URL extends the scope; a redirect of a link does not.
         let final_url = (task.depth == 0).then(|| page.url());
         let seed_urls: Vec<&Url> = requested.iter().chain(final_url).collect();
-        for url in self.select_links(document, page.bytes().len(), obeys_robots) {
+        let mut links = self.select_links(document, page.bytes().len(), obeys_robots, uses);
+        for frame in page.frame_documents().filter(|frame| !(obeys_robots && frame.is_nofollow())) {
+            links.extend(self.select_links(&frame, page.bytes().len(), obeys_robots, uses));
+        }
+        for url in links {
             if self.is_in_scope(&url, &seed_urls) {
-                let link = link_task(&canonicalize(url, self.sort_query), page.url(), task);
+                let link = link_task(&url, page.url(), task);
                 found.tasks.push(Task { allow_private: !page.restricts_links(), ..link });
             }
         }
         found
     }
 
-    fn select_links(&self, document: &Document, bytes: usize, obeys_robots: bool) -> Vec<Url> {
+    fn select_links(
+        &self,
+        document: &Document,
+        bytes: usize,
+        obeys_robots: bool,
+        uses: &mut [SelectorUse],
+    ) -> Vec<Url> {
         // The memory budget of a record is computed from its body size.
         let max_bytes = BASE_LINK_BYTES + bytes * 2;
         let mut anchors = if self.selectors.is_empty() {
             Vec::new()
         } else {
-            document.anchors(Some(&self.selectors), max_bytes)
+            document.anchors_within(&self.selectors, max_bytes, uses)
         };
         if !self.patterns.is_empty() {
             let is_for = |url: &Url| self.patterns.iter().any(|pattern: &UrlPattern| pattern.matches(url));
-            anchors
-                .extend(document.anchors(None, max_bytes).into_iter().filter(|anchor| is_for(&anchor.url)));
+            anchors.extend(document.anchors(max_bytes).into_iter().filter(|anchor| is_for(&anchor.url)));
         }
         anchors.retain(|anchor| !(obeys_robots && anchor.nofollow));
         anchors.into_iter().map(|anchor| anchor.url).collect()
     }
 
-    /// Returns the page's other URLs: final URL and canonical URL.
-    fn aliases(&self, page: &Response, document: Option<&Document>) -> Vec<TaskKey> {
+    /// Returns the page's other URLs: the final URL, and the canonical URL if it is trusted. It may be wrong, and then
+    /// the page there would never be fetched.
+    fn aliases(&self, page: &Response, document: Option<&Document>) -> Vec<Url> {
         let final_url = page.url();
         // Without an HTML document, only the `Link` header can declare a canonical URL.
-        let canonical = document.map_or_else(|| page.canonical(), |document| document.canonical().cloned());
-        let canonical = canonical.filter(|canonical| {
+        let canonical =
+            || document.map_or_else(|| page.canonical(), |document| document.canonical().cloned());
+        let is_same_site = |canonical: &Url| {
             registrable_domain::registrable_domain(canonical)
                 == registrable_domain::registrable_domain(final_url)
-        });
-        let urls = [Some(final_url.clone()), canonical].into_iter().flatten();
-        urls.map(|url| TaskKey::for_url(canonicalize(url, self.sort_query))).collect()
+        };
+        let trusted = self.trust_canonical.then(canonical).flatten().filter(is_same_site);
+        [Some(final_url.clone()), trusted].into_iter().flatten().collect()
     }
 }
 
@@ -140,6 +214,7 @@ fn link_task(url: &Url, from: &Url, task: &Task) -> Task {
         session: task.session.clone(),
         depth: task.depth + 1,
         seed_origin: task.listed_origin().map(|origin| origin.ascii_serialization()),
+        seed_has_credentials: task.has_credentials(),
         ..Task::default()
     }
 }

@@ -1,15 +1,15 @@
 //! The frontier: all tasks of a batch, and the URLs that are duplicates.
 
-use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 
 use url::Url;
 
 use super::CrawlOptions;
-use super::canonicalize::canonicalize;
+use super::crawl_state::CrawlState;
 use super::discover::Discovered;
-use super::trap::{Trap, TrapDetector};
+use super::session_ids::{Admission, Candidate, Finding};
+use super::trap::Trap;
 use crate::batch::dedup::DedupSet;
 use crate::batch::queue::QueuedTask;
 use crate::batch::task::{Task, TaskKey};
@@ -24,29 +24,19 @@ pub(in crate::batch) struct Frontier {
     crawl: Option<CrawlState>,
 }
 
-struct CrawlState {
-    options: CrawlOptions,
-    /// Other URLs of fetched pages. Links to them are not followed.
-    aliases: DedupSet,
-    /// Links that were listed later. The caller requests them: they may be at private addresses.
-    listed_links: DedupSet,
-    /// Links that were refused because they are at private addresses. At most [`MAX_REFUSED`].
-    refused: HashSet<TaskKey>,
-    traps: TrapDetector,
-    /// Links that were not followed because of the page limit.
-    skipped_links: u64,
-}
-
 /// The new tasks and aliases of a page.
 #[derive(Debug, Default)]
 pub(in crate::batch) struct NewTasks {
     pub(in crate::batch) tasks: Vec<QueuedTask>,
+    /// Tasks that wait for the fetch of another URL. A checkpoint has them like the others.
+    pub(in crate::batch) waiting: Vec<Task>,
     pub(in crate::batch) aliases: Vec<TaskKey>,
 }
 
 impl NewTasks {
     pub(in crate::batch) fn merge(&mut self, other: Self) {
         self.tasks.extend(other.tasks);
+        self.waiting.extend(other.waiting);
         self.aliases.extend(other.aliases);
     }
 }
@@ -58,14 +48,7 @@ pub(in crate::batch) fn dedup_error(cause: io::Error) -> Error {
 
 impl Frontier {
     pub(in crate::batch) fn new(folder: &Path, options: Option<CrawlOptions>) -> Self {
-        let crawl = options.map(|options| CrawlState {
-            aliases: DedupSet::new(folder),
-            listed_links: DedupSet::new(folder),
-            refused: HashSet::new(),
-            traps: TrapDetector::new(options.trap_limit),
-            options,
-            skipped_links: 0,
-        });
+        let crawl = options.map(|options| CrawlState::new(folder, options));
         Self { seen: DedupSet::new(folder), pages: 0, crawl }
     }
 
@@ -84,6 +67,10 @@ impl Frontier {
         is_listed: bool,
     ) -> io::Result<bool> {
         let Some(crawl) = &mut self.crawl else { return self.seen.insert(key) };
+        let url = Url::parse(url).ok();
+        if let Some(url) = &url {
+            crawl.add_alias_of(url, key)?;
+        }
         if self.seen.contains(key)? {
             if !is_listed || crawl.refused.remove(&key) {
                 return Ok(is_listed);
@@ -95,11 +82,9 @@ impl Frontier {
             crawl.skipped_links += 1;
             return Ok(false);
         }
-        if let Ok(url) = Url::parse(url) {
-            let other = TaskKey::for_url(canonicalize(url, crawl.options.sort_query));
-            if other != key {
-                crawl.aliases.insert(other)?;
-            }
+        if let Some(candidate) = url.as_ref().and_then(Candidate::of) {
+            // The caller wants the page in any case.
+            let _ = crawl.sessions.admit(&candidate);
         }
         self.pages += 1;
         self.seen.insert(key)
@@ -127,39 +112,103 @@ impl Frontier {
         let mut admitted = NewTasks::default();
         let Some(crawl) = &mut self.crawl else { return Ok(admitted) };
         for alias in found.aliases {
+            let alias = crawl.dedup_key(&alias)?;
             if !self.seen.contains(alias)? && crawl.aliases.insert(alias)? {
                 admitted.aliases.push(alias);
             }
         }
+        if let Some((candidate, content)) = found.visited {
+            let finding = crawl.sessions.compare(&candidate, content);
+            self.apply_finding(&candidate, finding, &mut admitted)?;
+        }
         for task in found.tasks {
             let Ok(queued) = QueuedTask::new(task) else { continue };
-            if self.seen.contains(queued.key)? || crawl.aliases.contains(queued.key)? {
-                continue;
-            }
-            if crawl.is_full(self.pages) {
-                crawl.skipped_links += 1;
-            } else if Url::parse(&queued.task.url).is_ok_and(|url| crawl.traps.admit(&url)) {
-                self.seen.insert(queued.key)?;
-                self.pages += 1;
-                admitted.tasks.push(queued);
+            if let Some(waiting) = self.admit_link(queued, &mut admitted)? {
+                admitted.waiting.push(waiting);
             }
         }
         Ok(admitted)
     }
 
+    /// Adds a link if it is new. Returns it if it waits for the fetch of another URL.
+    fn admit_link(&mut self, queued: QueuedTask, admitted: &mut NewTasks) -> io::Result<Option<Task>> {
+        let Some(crawl) = &mut self.crawl else { return Ok(None) };
+        let Ok(url) = Url::parse(&queued.task.url) else { return Ok(None) };
+        let key = crawl.dedup_key(&url)?;
+        if self.seen.contains(queued.key)? || self.seen.contains(key)? || crawl.aliases.contains(key)? {
+            return Ok(None);
+        }
+        if crawl.is_full(self.pages) {
+            crawl.skipped_links += 1;
+            return Ok(None);
+        }
+        if let Some(candidate) = Candidate::of(&url)
+            && crawl.can_wait(queued.key)
+            && crawl.sessions.admit(&candidate) == Admission::Wait
+        {
+            let task = queued.task.clone();
+            crawl.add_waiting(candidate.parameter, queued);
+            return Ok(Some(task));
+        }
+        if crawl.admit_pattern(url) {
+            crawl.add_alias(key, queued.key)?;
+            self.seen.insert(queued.key)?;
+            self.pages += 1;
+            admitted.tasks.push(queued);
+        }
+        Ok(None)
+    }
+
+    /// Applies a finding about a parameter: admits the links that waited for it, or drops them as duplicates.
+    fn apply_finding(
+        &mut self,
+        candidate: &Candidate,
+        finding: Finding,
+        admitted: &mut NewTasks,
+    ) -> io::Result<()> {
+        let Some(crawl) = &mut self.crawl else { return Ok(()) };
+        let is_session_id = matches!(finding, Finding::SessionId(_));
+        match finding {
+            Finding::Nothing => return Ok(()),
+            Finding::ProbeFailed | Finding::SelectsPages => {}
+            Finding::SessionId(urls) => {
+                admitted.aliases.push(crawl.store_session_id(&candidate.parameter)?);
+                for url in urls.iter().filter_map(|url| Url::parse(url).ok()) {
+                    let key = crawl.dedup_key(&url)?;
+                    if crawl.aliases.insert(key)? {
+                        admitted.aliases.push(key);
+                    }
+                }
+            }
+        }
+        for queued in crawl.take_waiting(&candidate.parameter) {
+            let (key, before) = (queued.key, admitted.tasks.len());
+            // It is in the checkpoint already.
+            let _ = self.admit_link(queued, admitted)?;
+            if is_session_id && admitted.tasks.len() == before {
+                admitted.aliases.push(CrawlState::dropped_key(key));
+            }
+        }
+        Ok(())
+    }
+
     /// Adds a task that an earlier run discovered. Returns it if it is not finished.
     pub(in crate::batch) fn restore(&mut self, task: Task) -> io::Result<Option<QueuedTask>> {
         let Some(crawl) = &mut self.crawl else { return Ok(None) };
-        if let Ok(url) = Url::parse(&task.url) {
-            crawl.traps.restore(&url);
-        }
         let Ok(queued) = QueuedTask::new(task) else { return Ok(None) };
+        if crawl.aliases.contains(CrawlState::dropped_key(queued.key))? {
+            return Ok(None);
+        }
+        if let Ok(url) = Url::parse(&queued.task.url) {
+            crawl.add_alias_of(&url, queued.key)?;
+            crawl.restore_pattern(url);
+        }
         let is_left = self.seen.insert(queued.key)?;
         self.pages += u64::from(is_left);
         Ok(is_left.then_some(queued))
     }
 
-    /// Adds an alias that an earlier run found.
+    /// Adds an alias that an earlier run found. All are added before the first task is restored.
     pub(in crate::batch) fn restore_alias(&mut self, key: TaskKey) -> io::Result<()> {
         if let Some(crawl) = &mut self.crawl {
             crawl.aliases.insert(key)?;
@@ -170,12 +219,6 @@ impl Frontier {
     /// Returns the traps, and the number of links that were not followed because of the page limit.
     pub(in crate::batch) fn limits_reached(&self) -> (Vec<Trap>, u64) {
         self.crawl.as_ref().map_or_else(Default::default, |crawl| (crawl.traps.list(), crawl.skipped_links))
-    }
-}
-
-impl CrawlState {
-    fn is_full(&self, pages: u64) -> bool {
-        self.options.max_pages.is_some_and(|max| pages >= max)
     }
 }
 

@@ -1,9 +1,11 @@
 //! A batch that follows links: scope, limits, canonical URLs and trap detection.
 
-mod canonicalize;
+mod crawl_state;
+mod dedup_key;
 mod discover;
 mod frontier;
 mod scope;
+mod session_ids;
 mod trap;
 
 use std::fmt::Write as _;
@@ -20,11 +22,10 @@ use scope::UrlPattern;
 
 /// The links that a batch follows, and its limits. Only setters that parse text can fail.
 ///
-/// URLs are canonicalized, so that each page is fetched once. Scheme and host become lower case. Default port, `.` and
-/// `..` segments, fragment, needless `%` escapes and credentials are removed. So are tracking parameters
-/// (`utm_source`, `gclid`, …) and session parameters (`PHPSESSID`, `;jsessionid=`, …). If a page redirects to another
-/// URL or declares it as `rel=canonical`, links to that URL are not followed. The pages of a host are ordered by
-/// depth, then by discovery.
+/// A link is requested as the page has it, after the URL standard resolved it. URLs are compared without fragment,
+/// needless `%` escapes, tracking parameters (`utm_source`, `gclid`, …) and session IDs (`PHPSESSID`, `;jsessionid=`,
+/// …), so that each page is fetched once. If a page redirects to another URL, links to that URL are not followed. The
+/// pages of a host are ordered by depth, then by discovery.
 ///
 /// ```
 /// use rungs::batch::CrawlOptions;
@@ -42,6 +43,7 @@ pub struct CrawlOptions {
     allowed_hosts: Vec<String>,
     trap_limit: u32,
     sort_query: bool,
+    trust_canonical: bool,
 }
 
 impl CrawlOptions {
@@ -56,14 +58,18 @@ impl CrawlOptions {
             allowed_hosts: Vec::new(),
             trap_limit: DEFAULT_TRAP_LIMIT,
             sort_query: false,
+            trust_canonical: false,
         }
     }
 
     /// Adds links to follow. A CSS selector selects links, or elements that contain links. `pattern:/p/*` selects
     /// links by path and query, `pattern:https://*.shop.example/*` by URL; `*` matches any text.
     ///
+    /// Also `link`, `iframe` and `frame` elements that a selector matches are links.
+    ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`] with the text and the column of the error.
+    /// [`ErrorKind::InvalidRequest`] with the text and the column of the error, or with the element that cannot be
+    /// followed.
     pub fn links(mut self, text: &str) -> Result<Self> {
         let invalid = |reason: String| {
             Error::new(ErrorKind::InvalidRequest, format!("`{}`: {reason}", text.escape_debug()))
@@ -71,7 +77,13 @@ impl CrawlOptions {
         match text.strip_prefix("pattern:") {
             Some(pattern) => self.patterns.push(UrlPattern::parse(pattern).map_err(invalid)?),
             None => {
-                self.selectors.push(CssSelector::parse(text).map_err(|error| invalid(error.to_string()))?);
+                let selector = CssSelector::parse(text).map_err(|error| invalid(error.to_string()))?;
+                if let Some(name) = selector.type_without_links() {
+                    return Err(invalid(format!(
+                        "a `{name}` element is not a link and contains none; {LINKS}"
+                    )));
+                }
+                self.selectors.push(selector);
             }
         }
         Ok(self)
@@ -124,6 +136,13 @@ impl CrawlOptions {
         self
     }
 
+    /// Whether links to the URL that a fetched page declares as `rel=canonical` are not followed. A wrong declaration
+    /// keeps pages away. Default: false.
+    pub const fn trust_canonical(mut self, trust: bool) -> Self {
+        self.trust_canonical = trust;
+        self
+    }
+
     /// The label in a checkpoint. A resumed run must have the same options.
     pub(super) fn label(&self) -> String {
         let mut label = String::from(" following");
@@ -150,6 +169,9 @@ impl CrawlOptions {
         if self.sort_query {
             label.push_str(" in any order of parameters");
         }
+        if self.trust_canonical {
+            label.push_str(" trusting canonical URLs");
+        }
         label
     }
 }
@@ -160,6 +182,9 @@ impl Default for CrawlOptions {
     }
 }
 
+/// The elements that a crawl follows.
+pub(super) const LINKS: &str =
+    "follow `a`, `area`, `link`, `iframe` or `frame`, or an element that contains `a` or `area`";
 /// The default number of pages of one pattern.
 const DEFAULT_TRAP_LIMIT: u32 = 50_000;
 

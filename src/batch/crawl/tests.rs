@@ -1,36 +1,54 @@
 use proptest::prelude::*;
 use url::Url;
 
-use super::canonicalize::canonicalize;
+use super::dedup_key::dedup_url;
 use super::scope::UrlPattern;
+use super::session_ids::SessionIds;
 use super::trap::TrapDetector;
 use super::*;
 use crate::batch::queue::QueuedTask;
-use crate::batch::task::{Task, TaskKey};
+use crate::batch::task::Task;
 use crate::registrable_domain;
 
 fn url(text: &str) -> Url {
     text.parse().unwrap()
 }
 
+fn canonicalize(link: Url, sort_query: bool) -> Url {
+    dedup_url(link, sort_query, &SessionIds::default())
+}
+
 #[test]
-fn equivalent_links_have_the_same_canonical_url() {
+fn equivalent_links_are_compared_by_the_same_url() {
+    const RANDOM: &str = "8f3a9c81d7e6b350";
+    let is_same = |text: String| (text.clone(), text);
     for (text, expected) in [
-        ("HTTP://Shop.Example:80/a/../b#part", "http://shop.example/b"),
-        ("https://shop.example/?utm_source=x&b=2&UTM_Medium=y&a=1", "https://shop.example/?b=2&a=1"),
-        ("https://shop.example/p?gclid=1&fbclid=2", "https://shop.example/p"),
-        ("https://shop.example/p?", "https://shop.example/p"),
-        ("https://shop.example/p?a&&b=", "https://shop.example/p?a&b="),
-        ("https://shop.example/a;jsessionid=8F3A/b;v=1?PHPSESSID=abc", "https://shop.example/a/b;v=1"),
-        ("https://jane:hunter2@shop.example/p?sid=1", "https://shop.example/p"),
+        ("HTTP://Shop.Example:80/a/../b#part".to_owned(), "http://shop.example/b".to_owned()),
         (
-            "https://shop.example/%7ejane/%41%2f%c3%a9?q=%7e%2b",
-            "https://shop.example/~jane/A%2F%C3%A9?q=~%2B",
+            "https://shop.example/?utm_source=x&b=2&UTM_Medium=y&a=1".to_owned(),
+            "https://shop.example/?b=2&a=1".to_owned(),
         ),
-        ("https://shop.example/100%/%%34%31", "https://shop.example/100%/%%341"),
-        ("https://shop.example/p?side=left&residence=1", "https://shop.example/p?side=left&residence=1"),
+        ("https://shop.example/p?gclid=1&fbclid=2".to_owned(), "https://shop.example/p".to_owned()),
+        (
+            format!("https://shop.example/a;jsessionid={RANDOM}/b;v=1?PHPSESSID={RANDOM}"),
+            "https://shop.example/a/b;v=1".to_owned(),
+        ),
+        (
+            "https://shop.example/%7ejane/%41%2f%c3%a9?q=%7e%2b".to_owned(),
+            "https://shop.example/~jane/A%2F%C3%A9?q=~%2B".to_owned(),
+        ),
+        ("https://shop.example/100%/%%34%31".to_owned(), "https://shop.example/100%/%%341".to_owned()),
+        ("https://jane:hunter2@shop.example/p".to_owned(), "https://shop.example/p".to_owned()),
+        is_same("https://shop.example/p?".to_owned()),
+        is_same("https://shop.example/p?a&&b=".to_owned()),
+        is_same("https://shop.example/p?sid=26".to_owned()),
+        is_same(format!("https://shop.example/p?sid={RANDOM}")),
+        is_same("https://shop.example/a;jsessionid=26?PHPSESSID=abc".to_owned()),
+        is_same("https://shop.example/p?side=left&residence=1".to_owned()),
+        is_same("https://shop.example/p?a=b+c&d=e%20f;g".to_owned()),
+        is_same("https://shop.example/w?key=%252Fx".to_owned()),
     ] {
-        assert_eq!(canonicalize(url(text), false).as_str(), expected, "{text}");
+        assert_eq!(canonicalize(url(&text), false).as_str(), expected, "{text}");
     }
     assert_eq!(canonicalize(url("https://a.test/?b=2&a=1"), true).as_str(), "https://a.test/?a=1&b=2");
 }
@@ -164,7 +182,8 @@ fn discovered(urls: &[&str], aliases: &[&str]) -> Discovered {
     let tasks = urls.iter().map(|url| Task { depth: 1, ..Task::from(*url) });
     Discovered {
         tasks: tasks.collect(),
-        aliases: aliases.iter().map(|text| TaskKey::for_url(url(text))).collect(),
+        aliases: aliases.iter().map(|text| url(text)).collect(),
+        visited: None,
     }
 }
 
@@ -224,6 +243,48 @@ fn the_page_limit_holds_across_runs() {
         ["http://a.test/0", "http://a.test/1", "http://a.test/2", "http://a.test/3", "http://a.test/4"];
     assert_eq!(admit(&mut frontier, &links, &[]), ["http://a.test/2"]);
     assert_eq!(frontier.limits_reached().1, 2);
+}
+
+#[test]
+fn a_link_is_requested_as_the_page_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut frontier = Frontier::new(folder.path(), Some(CrawlOptions::new()));
+    let links = [
+        "http://a.test/?utm_source=x&b=%2f&&a=",
+        "http://a.test/p?sid=26",
+        "http://a.test/p?",
+        "http://a.test/p",
+    ];
+    assert_eq!(admit(&mut frontier, &links, &[]), links);
+    let same = ["http://a.test/?b=%2F&&a=", "http://a.test/%70?sid=26", "http://a.test/%70"];
+    assert!(admit(&mut frontier, &same, &[]).is_empty());
+}
+
+#[test]
+fn links_that_wait_for_a_probe_are_dropped_or_admitted_also_in_a_resumed_run() {
+    for (contents, expected) in [(["a b c", "a b c"], 0), (["a b c", "d e f"], 1)] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut frontier = Frontier::new(folder.path(), Some(CrawlOptions::new()));
+        let link = |id: u32| format!("http://a.test/p?sid=8f3a9c81d7e6b{id:03}");
+        let links = [link(1), link(2), link(3)];
+        let found = discovered(&links.each_ref().map(String::as_str), &[]);
+        let first = frontier.admit_discovered(found).unwrap();
+        assert_eq!((first.tasks.len(), first.waiting.len()), (2, 1));
+        let mut new = NewTasks::default();
+        for (id, content) in [(2, contents[0]), (1, contents[1])] {
+            let visited = session_ids::Candidate::of(&url(&link(id))).unwrap();
+            let visited = Some((visited, Some(session_ids::ContentSketch::new(content))));
+            new.merge(frontier.admit_discovered(Discovered { visited, ..Discovered::default() }).unwrap());
+        }
+        assert_eq!(new.tasks.len(), expected);
+        assert_eq!(admit(&mut frontier, &[&link(4)], &[]).len(), expected);
+        let mut resumed = Frontier::new(folder.path(), Some(CrawlOptions::new()));
+        new.aliases.iter().for_each(|alias| resumed.restore_alias(*alias).unwrap());
+        let mut is_left = |task: &Task| resumed.restore(task.clone()).unwrap().is_some();
+        let left = first.waiting.iter().filter(|task| is_left(task)).count();
+        assert_eq!(left, expected);
+        assert_eq!(admit(&mut resumed, &[&link(5)], &[]).len(), usize::from(expected > 0));
+    }
 }
 
 proptest! {

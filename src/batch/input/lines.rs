@@ -156,6 +156,7 @@ fn parse_object(text: &str) -> Result<Task, String> {
         depth: 0,
         seed_origin: None,
         allow_private: false,
+        seed_has_credentials: false,
     })
 }
 

@@ -1,7 +1,11 @@
 //! The inputs of a batch. They are read lazily, never as a whole.
 
 mod lines;
+mod robots_sitemaps;
 mod sitemap;
+mod sitemap_entries;
+mod sitemap_text;
+mod sitemap_xml;
 
 use std::fmt;
 use std::fs::File;
@@ -9,6 +13,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::runtime::Handle;
 
 use super::queue::QueuedTask;
 use super::task::Task;
@@ -96,9 +102,10 @@ impl Input {
         Self { label: label.to_owned(), items: Box::new(items), progress: Arc::default() }
     }
 
-    /// Reads the pages of a sitemap (`urlset` or `sitemapindex`, optionally gzipped), fetched by `fetcher`. The limits
-    /// are 50 MiB and 50,000 entries for a file, and three levels and 10,000 files for indexes. Only pages of the
-    /// sitemap's own site are fetched. Each skipped entry becomes a failed record.
+    /// Reads the pages of a sitemap, fetched by `fetcher`: `urlset` or `sitemapindex`, RSS, Atom, or one URL a line,
+    /// optionally gzipped. For a `/robots.txt`, reads the sitemaps that it names. The limits are 50 MiB and 50,000
+    /// entries for a file, and three levels and 10,000 files for indexes. Only pages of the sitemap's own site are
+    /// fetched. Each skipped entry becomes a failed record, and so does the damage of a file, with its position.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidUrl`] when `url` is invalid.
@@ -106,9 +113,20 @@ impl Input {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn sitemap(fetcher: &Fetcher, url: &str) -> Result<Self> {
-        let items = sitemap::Sitemap::new(fetcher, url)?;
+        let items = sitemap::Sitemap::new(fetcher, Handle::current(), url)?;
         let label = format!("sitemap {}", crate::redact::url_text(url));
         Ok(Self { label, items: Box::new(items), progress: Arc::default() })
+    }
+
+    /// Appends the pages of the sitemaps that robots.txt names, for the site of each URL in this input.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[must_use]
+    pub fn with_robots_sitemaps(self, fetcher: &Fetcher) -> Self {
+        let label = format!("{}, sitemaps of robots.txt", self.label);
+        let items = robots_sitemaps::RobotsSitemaps::new(fetcher, self.items);
+        Self { label, items: Box::new(items), progress: self.progress }
     }
 
     /// Appends `other` to this input.

@@ -1,17 +1,17 @@
 //! Sitemaps: lists of pages, and indexes of such lists.
 
 use std::collections::{HashSet, VecDeque};
-use std::io::Read;
 
-use flate2::read::MultiGzDecoder;
-use quick_xml::Reader;
-use quick_xml::events::Event;
+use encoding_rs::Encoding;
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
 use tokio::runtime::Handle;
-use url::Url;
+use url::{ParseError, Url};
 
+use super::sitemap_text::{SitemapKind, parse_sitemap};
 use super::{BadLine, InputItem};
 use crate::batch::task::Task;
-use crate::charset;
+use crate::credentials::copy_credentials;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::fetcher::Fetcher;
@@ -28,6 +28,8 @@ pub(super) struct Sitemap {
     /// All sitemaps found so far.
     known: HashSet<String>,
     items: VecDeque<InputItem>,
+    /// Whether the first sitemap may be missing.
+    is_optional: bool,
 }
 
 /// A sitemap to fetch.
@@ -40,16 +42,26 @@ struct PendingSitemap {
 }
 
 impl Sitemap {
-    pub(super) fn new(fetcher: &Fetcher, url: &str) -> Result<Self> {
+    pub(super) fn new(fetcher: &Fetcher, runtime: Handle, url: &str) -> Result<Self> {
         let site = parse_url(url)?;
         Ok(Self {
             fetcher: fetcher.clone(),
-            runtime: Handle::current(),
+            runtime,
             pending: [PendingSitemap { url: site.to_string(), depth: 0, requires_public: false }].into(),
             known: [site.to_string()].into(),
             items: VecDeque::new(),
+            is_optional: false,
             site,
         })
+    }
+
+    /// Reads the sitemaps that the robots.txt of a listed URL's site names. The site may have none.
+    pub(super) fn of_robots(fetcher: &Fetcher, runtime: Handle, listed: &Url) -> Result<Self> {
+        let mut robots = listed.clone();
+        robots.set_path("/robots.txt");
+        robots.set_query(None);
+        robots.set_fragment(None);
+        Ok(Self { is_optional: true, ..Self::new(fetcher, runtime, robots.as_str())? })
     }
 
     fn load(&mut self, sitemap: &PendingSitemap) -> Result<()> {
@@ -63,53 +75,63 @@ impl Sitemap {
             let message = format!("the sitemap {} returned status {}", redact::url_text(url), page.status());
             return Err(Error::new(ErrorKind::Config, message));
         }
-        let entries = parse_sitemap(page.bytes()).map_err(|reason| {
+        let is_robots = *depth == 0 && self.site.path() == "/robots.txt";
+        let kind = if is_robots { SitemapKind::Robots } else { SitemapKind::Sitemap };
+        let entries = parse_sitemap(page.bytes(), charset(page.headers()), kind).map_err(|reason| {
             Error::new(ErrorKind::Config, format!("the sitemap {}: {reason}", redact::url_text(url)))
         })?;
-        if let Some(reason) = &entries.truncated {
-            self.add_skipped(url, reason);
+        if let Some(problems) = entries.describe_problems() {
+            self.add_skipped(url, &problems);
         }
         let requires_public = page.restricts_links();
         for loc in entries.pages {
-            self.add_page(&loc, requires_public);
+            self.add_page(&loc, page.url(), requires_public);
         }
-        for url in entries.sitemaps {
-            self.add_sitemap(PendingSitemap { url, depth: depth + 1, requires_public });
+        for loc in entries.sitemaps {
+            // A site's robots.txt may name sitemaps at any site.
+            self.add_sitemap(&loc, page.url(), depth + 1, requires_public, is_robots);
         }
         Ok(())
     }
 
-    fn add_page(&mut self, loc: &str, requires_public: bool) {
-        match parse_url(loc) {
+    fn add_page(&mut self, loc: &str, base: &Url, requires_public: bool) {
+        match resolve(loc, base) {
             Ok(url) if is_same_site(&url, &self.site) => {
                 let seed_origin = Some(self.site.origin().ascii_serialization());
-                let task = Task { seed_origin, allow_private: !requires_public, ..Task::from(loc) };
+                let url = self.with_credentials(url);
+                let task = Task { seed_origin, allow_private: !requires_public, ..Task::from(url) };
                 self.items.push_back(InputItem::Task(task));
             }
             Ok(_) => self.add_skipped(loc, "the page belongs to another site"),
-            Err(error) => self.add_skipped(loc, &error.chain()),
+            Err(reason) => self.add_skipped(loc, &reason),
         }
     }
 
-    fn add_sitemap(&mut self, sitemap: PendingSitemap) {
-        let PendingSitemap { url: loc, depth, .. } = &sitemap;
-        if self.known.contains(loc) {
-            return;
-        }
-        let reason = match parse_url(loc) {
-            Err(error) => error.chain(),
-            Ok(url) if !is_same_site(&url, &self.site) => "the sitemap belongs to another site".to_owned(),
-            Ok(_) if *depth > MAX_DEPTH => format!("the sitemap is nested more than {MAX_DEPTH} levels"),
+    fn add_sitemap(&mut self, loc: &str, base: &Url, depth: u32, requires_public: bool, is_any_site: bool) {
+        let reason = match resolve(loc, base) {
+            Err(reason) => reason,
+            Ok(url) if !is_any_site && !is_same_site(&url, &self.site) => {
+                "the sitemap belongs to another site".to_owned()
+            }
+            Ok(url) if self.known.contains(url.as_str()) => return,
+            Ok(_) if depth > MAX_DEPTH => format!("the sitemap is nested more than {MAX_DEPTH} levels"),
             Ok(_) if self.known.len() >= MAX_SITEMAPS => {
                 format!("the limit of {MAX_SITEMAPS} sitemaps is reached")
             }
-            Ok(_) => {
-                self.known.insert(loc.clone());
-                self.pending.push_back(sitemap);
+            Ok(url) => {
+                self.known.insert(url.to_string());
+                let url = self.with_credentials(url);
+                self.pending.push_back(PendingSitemap { url, depth, requires_public });
                 return;
             }
         };
         self.add_skipped(loc, &reason);
+    }
+
+    /// Returns a URL with the credentials of the sitemap that the caller named, if it has the same origin.
+    fn with_credentials(&self, mut url: Url) -> String {
+        copy_credentials(&self.site, &mut url);
+        url.into()
     }
 
     fn add_skipped(&mut self, loc: &str, reason: &str) {
@@ -131,7 +153,7 @@ impl Iterator for Sitemap {
             match self.load(&sitemap) {
                 Ok(()) => {}
                 // Without the first sitemap there are no tasks.
-                Err(error) if sitemap.depth == 0 => {
+                Err(error) if sitemap.depth == 0 && !self.is_optional => {
                     self.pending.clear();
                     return Some(Err(error));
                 }
@@ -147,178 +169,53 @@ fn is_same_site(url: &Url, site: &Url) -> bool {
         .is_some_and(|name| registrable_domain::registrable_domain(site) == Some(name))
 }
 
-/// The entries of one file.
-#[derive(Debug, Default, PartialEq)]
-struct SitemapEntries {
-    pages: Vec<String>,
-    sitemaps: Vec<String>,
-    /// Why the entries are incomplete.
-    truncated: Option<String>,
-}
-
-fn parse_sitemap(bytes: &[u8]) -> std::result::Result<SitemapEntries, String> {
-    if !bytes.starts_with(&[0x1f, 0x8b]) {
-        return parse_xml(&bytes[..bytes.len().min(MAX_BYTES)], bytes.len() > MAX_BYTES);
-    }
-    let mut text = Vec::new();
-    MultiGzDecoder::new(bytes)
-        .take(MAX_BYTES as u64 + 1)
-        .read_to_end(&mut text)
-        .map_err(|cause| format!("invalid gzip: {cause}"))?;
-    parse_xml(&text[..text.len().min(MAX_BYTES)], text.len() > MAX_BYTES)
-}
-
-fn parse_xml(text: &[u8], is_cut: bool) -> std::result::Result<SitemapEntries, String> {
-    let text = charset::decode_xml(text);
-    let mut reader = Reader::from_str(&text);
-    let mut entries = SitemapEntries::default();
-    let (mut path, mut loc, mut is_sitemap) = (Vec::<String>::new(), None::<String>, false);
-    if is_cut {
-        entries.truncated = Some("the sitemap exceeds 50 MiB; the rest was ignored".to_owned());
-    }
-    loop {
-        let event = match reader.read_event() {
-            Ok(event) => event,
-            Err(_) if is_cut => break,
-            Err(cause) => return Err(format!("invalid XML at byte {}: {cause}", reader.error_position())),
-        };
-        match event {
-            Event::Start(start) => {
-                if path.len() >= MAX_NESTING {
-                    return Err(format!("elements are nested more than {MAX_NESTING} levels"));
-                }
-                let name = start.local_name().as_ref().to_owned();
-                is_sitemap |= path.is_empty() && matches!(&*name, "urlset" | "sitemapindex");
-                if name == "loc" && path.len() == 2 {
-                    loc = Some(String::new());
-                }
-                path.push(name);
+/// Resolves an entry, which may be relative to the sitemap.
+fn resolve(loc: &str, base: &Url) -> std::result::Result<Url, String> {
+    match Url::parse(loc) {
+        Err(ParseError::RelativeUrlWithoutBase) => {
+            let first = loc.split(['/', '?', '#']).next().unwrap_or_default();
+            if !first.is_empty() && (Some(first) == base.host_str() || first.starts_with("www.")) {
+                return Err("the URL has no scheme".to_owned());
             }
-            Event::Text(text) => {
-                if let Some(loc) = &mut loc {
-                    loc.push_str(&text);
-                }
-            }
-            Event::CData(text) => {
-                if let Some(loc) = &mut loc {
-                    loc.push_str(&text);
-                }
-            }
-            Event::GeneralRef(name) => {
-                let Some(loc) = &mut loc else { continue };
-                match name.resolve_char_ref() {
-                    Ok(Some(c)) => loc.push(c),
-                    _ => loc.push_str(quick_xml::escape::resolve_xml_entity(&name).unwrap_or_default()),
-                }
-            }
-            Event::End(_) => {
-                path.pop();
-                let Some(found) = loc.take_if(|_| path.len() == 2) else { continue };
-                if entries.pages.len() + entries.sitemaps.len() >= MAX_ENTRIES {
-                    entries.truncated =
-                        Some(format!("the sitemap exceeds {MAX_ENTRIES} entries; the rest was ignored"));
-                    break;
-                }
-                let found = found.trim().to_owned();
-                match &*path[1] {
-                    "url" => entries.pages.push(found),
-                    "sitemap" => entries.sitemaps.push(found),
-                    _ => {}
-                }
-            }
-            Event::Eof => break,
-            _ => {}
+            base.join(loc).map_err(|cause| cause.to_string())
         }
-    }
-    if is_sitemap {
-        Ok(entries)
-    } else {
-        Err("the root element is neither urlset nor sitemapindex".to_owned())
+        _ => parse_url(loc).map_err(|error| error.chain()),
     }
 }
 
-/// The limit of the sitemap protocol for one uncompressed file.
-const MAX_BYTES: usize = 50 << 20;
-const MAX_ENTRIES: usize = 50_000;
+/// Returns the charset of the Content-Type.
+fn charset(headers: &HeaderMap) -> Option<&'static Encoding> {
+    let content_type = headers.get(CONTENT_TYPE)?.to_str().ok()?.to_ascii_lowercase();
+    let (_, charset) = content_type.split_once("charset=")?;
+    Encoding::for_label(charset.split(';').next()?.trim().trim_matches(['"', '\'']).as_bytes())
+}
+
 const MAX_DEPTH: u32 = 3;
 const MAX_SITEMAPS: usize = 10_000;
-const MAX_NESTING: usize = 64;
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
-    const SET: &str = r#"<?xml version="1.0"?><urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9" xmlns:image="i">
-        <url><loc> https://a.test/?x=1&amp;y=&#50; </loc><image:image><image:loc>https://a.test/i.png</image:loc></image:image></url>
-        <url><loc><![CDATA[https://a.test/2]]></loc></url></urlset>"#;
-
     #[test]
-    fn pages_are_read_plain_and_gzipped_and_images_are_ignored() {
-        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        packed.write_all(SET.as_bytes()).unwrap();
-        for bytes in [SET.as_bytes().to_vec(), packed.finish().unwrap()] {
-            let entries = parse_sitemap(&bytes).unwrap();
-            assert_eq!(entries.pages, ["https://a.test/?x=1&y=2", "https://a.test/2"]);
-            assert!(entries.sitemaps.is_empty() && entries.truncated.is_none());
-        }
-    }
-
-    #[test]
-    fn sitemaps_are_decoded_as_they_declare() {
-        let body = |name: &str| {
-            let entry = "<urlset><url><loc>http://a.test/\u{e9}</loc></url></urlset>";
-            format!("<?xml version='1.0' encoding = \"{name}\"?>{entry}")
-        };
-        let latin = |text: &str| text.chars().map(|c| u8::try_from(c).unwrap()).collect::<Vec<u8>>();
-        let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
-        for (bytes, expected) in [
-            (body("UTF-8").into_bytes(), "http://a.test/\u{e9}"),
-            (latin(&body("ISO-8859-1")), "http://a.test/\u{e9}"),
-            (latin(&body("nonsense")), "http://a.test/\u{fffd}"),
-            (body("UTF-16").into_bytes(), "http://a.test/\u{e9}"),
-            (format!("\u{feff}{}", body("latin1")).into_bytes(), "http://a.test/\u{e9}"),
-            (utf16(&format!("\u{feff}{}", body("UTF-16"))), "http://a.test/\u{e9}"),
+    fn entries_may_be_relative_but_not_without_scheme() {
+        let base = Url::parse("https://shop.example/maps/s.xml").unwrap();
+        for (loc, expected) in [
+            ("/1", Ok("https://shop.example/1")),
+            ("2?a=1&b=2", Ok("https://shop.example/maps/2?a=1&b=2")),
+            ("//m.shop.example/3", Ok("https://m.shop.example/3")),
+            ("http://other.example/4", Ok("http://other.example/4")),
+            ("shop.example/5", Err("no scheme")),
+            ("www.shop.example/6", Err("no scheme")),
+            ("mailto:x@shop.example", Err("")),
+            ("javascript:x", Err("")),
         ] {
-            assert_eq!(parse_sitemap(&bytes).unwrap().pages, [expected]);
+            match (resolve(loc, &base), expected) {
+                (Ok(url), Ok(expected)) => assert_eq!(url.as_str(), expected),
+                (Err(reason), Err(expected)) => assert!(reason.contains(expected), "{loc}: {reason}"),
+                (found, _) => panic!("{loc}: {found:?}"),
+            }
         }
-    }
-
-    #[test]
-    fn an_index_lists_sitemaps() {
-        let text = b"<sitemapindex><sitemap><loc>https://a.test/s1.xml.gz</loc></sitemap></sitemapindex>";
-        assert_eq!(parse_sitemap(text).unwrap().sitemaps, ["https://a.test/s1.xml.gz"]);
-    }
-
-    #[test]
-    fn input_that_is_not_a_sitemap_is_reported() {
-        for (text, expected) in [
-            ("<html><body></body></html>", "neither"),
-            ("<urlset><url></loc></urlset>", "invalid XML"),
-            ("", "neither"),
-            ("\u{1f}\u{8b}", "neither"),
-        ] {
-            let error = parse_sitemap(text.as_bytes()).unwrap_err();
-            assert!(error.contains(expected), "{text}: {error}");
-        }
-        assert!(parse_sitemap(b"\x1f\x8bxx").unwrap_err().contains("gzip"));
-        assert!(parse_sitemap("<urlset>".repeat(100).as_bytes()).unwrap_err().contains("nested"));
-    }
-
-    #[test]
-    fn a_gzip_bomb_and_an_endless_list_are_truncated_and_reported() {
-        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        packed.write_all(b"<urlset>").unwrap();
-        for _ in 0..60 {
-            packed.write_all(&vec![b' '; 1 << 20]).unwrap();
-        }
-        let entries = parse_sitemap(&packed.finish().unwrap()).unwrap();
-        assert!(entries.truncated.is_some());
-        let many =
-            format!("<urlset>{}</urlset>", "<url><loc>http://a.test/</loc></url>".repeat(MAX_ENTRIES + 1));
-        let entries = parse_sitemap(many.as_bytes()).unwrap();
-        assert_eq!((entries.pages.len(), entries.truncated.is_some()), (MAX_ENTRIES, true));
     }
 
     #[test]

@@ -133,12 +133,7 @@ impl Journal {
 
     /// Returns a reader of all discoveries so far. It works while the journal is written.
     pub(super) fn discoveries(&self) -> Result<DiscoveriesReader> {
-        let broken = |cause| checkpoint_error(&self.path, "read", cause);
-        let mut file = File::open(&self.path).map_err(broken)?;
-        let offset = MAGIC.len() as u64;
-        file.seek(SeekFrom::Start(offset)).map_err(broken)?;
-        let reader = BufReader::with_capacity(1 << 16, file);
-        Ok(DiscoveriesReader { reader, left: self.len - offset, path: self.path.clone() })
+        DiscoveriesReader::open(&self.path, self.len)
     }
 
     /// Writes finished tasks. Their records are the last of the output's first `position` bytes or rows.
@@ -219,7 +214,25 @@ impl Journal {
 pub(super) struct DiscoveriesReader {
     reader: BufReader<File>,
     left: u64,
+    len: u64,
     path: PathBuf,
+}
+
+impl DiscoveriesReader {
+    /// Reads the first `len` bytes of the journal at `path`.
+    fn open(path: &Path, len: u64) -> Result<Self> {
+        let broken = |cause| checkpoint_error(path, "read", cause);
+        let mut file = File::open(path).map_err(broken)?;
+        let offset = MAGIC.len() as u64;
+        file.seek(SeekFrom::Start(offset)).map_err(broken)?;
+        let reader = BufReader::with_capacity(1 << 16, file);
+        Ok(Self { reader, left: len - offset, len, path: path.to_owned() })
+    }
+
+    /// Returns a reader that begins at the start.
+    pub(super) fn reopen(&self) -> Result<Self> {
+        Self::open(&self.path, self.len)
+    }
 }
 
 impl Iterator for DiscoveriesReader {

@@ -159,7 +159,5 @@ pub(super) fn replace(path: &Path) -> io::Result<()> {
 }
 
 fn part_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".part");
-    name.into()
+    paths::with_suffix(path, ".part")
 }

@@ -5,8 +5,10 @@ mod csv;
 mod file;
 mod jsonl;
 mod sqlite;
+mod wacz;
 mod warc;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,11 +36,14 @@ pub enum RecordFormat {
     Warc,
     /// A SQLite database.
     Sqlite,
+    /// WACZ 1.1.1: a WARC with its index and its list of pages in one file. The file appears when a run is complete.
+    /// Until then the WARC is beside it, as `OUT.warc.gz`.
+    Wacz,
 }
 
 impl RecordFormat {
     /// All formats.
-    pub const ALL: [Self; 4] = [Self::Jsonl, Self::Csv, Self::Warc, Self::Sqlite];
+    pub const ALL: [Self; 5] = [Self::Jsonl, Self::Csv, Self::Warc, Self::Sqlite, Self::Wacz];
 
     /// The stable lower-case name.
     #[must_use]
@@ -48,6 +53,7 @@ impl RecordFormat {
             Self::Csv => "csv",
             Self::Warc => "warc",
             Self::Sqlite => "sqlite",
+            Self::Wacz => "wacz",
         }
     }
 
@@ -61,6 +67,7 @@ impl RecordFormat {
             (Self::Csv, &[".csv"]),
             (Self::Warc, &[".warc", ".warc.gz"]),
             (Self::Sqlite, &[".sqlite", ".sqlite3", ".db"]),
+            (Self::Wacz, &[".wacz"]),
         ]
         .into_iter()
         .find_map(|(format, ends)| is(ends).then_some(format))
@@ -118,7 +125,7 @@ impl Output {
 
     /// Whether records contain the request as it was sent.
     pub(super) fn captures_request(&self) -> bool {
-        self.format == RecordFormat::Warc
+        matches!(self.format, RecordFormat::Warc | RecordFormat::Wacz)
     }
 
     pub(super) fn encoder(&self, wanted: Columns) -> Box<dyn RecordEncoder> {
@@ -126,6 +133,7 @@ impl Output {
             RecordFormat::Jsonl => Box::new(jsonl::JsonlEncoder),
             RecordFormat::Csv => Box::new(csv::CsvEncoder::new(wanted)),
             RecordFormat::Warc => Box::new(warc::WarcEncoder { gzip: self.is_gzipped() }),
+            RecordFormat::Wacz => Box::new(warc::WarcEncoder { gzip: true }),
             RecordFormat::Sqlite => Box::new(sqlite::SqliteEncoder),
         }
     }
@@ -151,9 +159,13 @@ impl Output {
     /// Fails if the file exists and is not empty, so that no foreign file is overwritten.
     pub(super) fn ensure_empty(&self) -> Result<()> {
         let Destination::File(path) = &self.destination else { return Ok(()) };
-        if !std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() > 0) {
+        let is_used =
+            |path: &Path| std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() > 0);
+        let working = (self.format == RecordFormat::Wacz).then(|| wacz::working_path(path));
+        let Some(path) = [Some(path), working.as_ref()].into_iter().flatten().find(|path| is_used(path))
+        else {
             return Ok(());
-        }
+        };
         let message = format!("{} exists already, and no checkpoint covers it", path.display());
         Err(Error::new(ErrorKind::Config, message)
             .with_hint("pass another --out, or remove the file; to resume a batch, restore its checkpoint"))
@@ -162,13 +174,17 @@ impl Output {
     /// Opens the output at the position of the journal's last commit, and truncates it there.
     pub(super) fn open(&self, from: u64) -> Result<(Box<dyn RecordStore>, OpenReport)> {
         match &self.destination {
-            Destination::Stdout if self.format == RecordFormat::Sqlite => {
-                let message = "a SQLite database cannot be written to standard output";
+            Destination::Stdout if matches!(self.format, RecordFormat::Sqlite | RecordFormat::Wacz) => {
+                let message = format!("the format {} cannot be written to standard output", self.format);
                 Err(Error::new(ErrorKind::Config, message).with_hint("pass a file with --out"))
             }
             Destination::Stdout => Ok((Box::new(file::PipeStore::stdout()), OpenReport::default())),
             Destination::File(path) if self.format == RecordFormat::Sqlite => {
                 let (store, opened) = sqlite::SqliteStore::open(path, from)?;
+                Ok((Box::new(store), opened))
+            }
+            Destination::File(path) if self.format == RecordFormat::Wacz => {
+                let (store, opened) = wacz::WaczStore::open(path, from)?;
                 Ok((Box::new(store), opened))
             }
             Destination::File(path) => {
@@ -188,7 +204,8 @@ impl Output {
             // Deleting rows does not change the IDs of others.
             Destination::File(_) if self.format == RecordFormat::Sqlite => Ok(len),
             Destination::File(path) => {
-                file::write_without(path, parts, len).map_err(|cause| write_error(path, cause))
+                let written = self.records_path(path).and_then(|path| file::write_without(&path, parts, len));
+                written.map_err(|cause| write_error(path, cause))
             }
         }
     }
@@ -200,8 +217,20 @@ impl Output {
             Destination::File(path) if self.format == RecordFormat::Sqlite => {
                 sqlite::delete_rows(path, parts)
             }
-            Destination::File(path) => file::replace(path).map_err(|cause| write_error(path, cause)),
+            Destination::File(path) => {
+                let replaced = self.records_path(path).and_then(|path| file::replace(&path));
+                replaced.map_err(|cause| write_error(path, cause))
+            }
         }
+    }
+
+    /// Returns the file that records are appended to. A WACZ is unpacked first.
+    fn records_path<'a>(&self, path: &'a Path) -> io::Result<Cow<'a, Path>> {
+        if self.format != RecordFormat::Wacz {
+            return Ok(path.into());
+        }
+        wacz::unpack(path)?;
+        Ok(wacz::working_path(path).into())
     }
 }
 
@@ -259,6 +288,11 @@ pub(super) trait RecordStore: Send {
 
     /// Syncs all written records to disk.
     fn sync(&mut self) -> Result<()>;
+
+    /// Completes the output of a complete run.
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
 
     /// Whether the reader of a pipe closed it.
     fn is_closed(&self) -> bool {

@@ -1,18 +1,18 @@
-//! WARC 1.1 (ISO 28500): for each response a `request`, a `response` and a `metadata` record; for each failure only
-//! a `metadata` record. There is thus one `metadata` record per URL. If the file name ends in `.gz`, each record is a
-//! gzip member of its own.
+//! WARC 1.1 (ISO 28500): for each URL a `response` and a `request` record of each redirect and of the response at their
+//! end, also if it is a block, and one `metadata` record. A failure without a response has only the latter. If the file
+//! name ends in `.gz`, each record is a gzip member of its own.
 //!
 //! A body is written without its content coding; the header fields about the coding are written as `x-orig-…`. The
 //! request is written as it was sent, in HTTP/1.1 form. Values that may be secrets are `***` (see [`SentRequest`]), and
-//! the request body is omitted, because it may contain secrets. For requests of the browser, only method, target and
-//! host are known.
+//! the request body is omitted, because it may contain secrets. On the browser tier, the records are those of the page's
+//! document and of its redirects; the body of the response is the DOM.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::header;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use url::Url;
@@ -25,7 +25,7 @@ use crate::error_kind::ErrorKind;
 use crate::fetcher::Response;
 use crate::hex;
 use crate::redact;
-use crate::response::SentRequest;
+use crate::response::{ReceivedHead, RefusedResponse, SentRequest};
 
 pub(super) struct WarcEncoder {
     pub(super) gzip: bool,
@@ -35,42 +35,20 @@ impl RecordEncoder for WarcEncoder {
     fn encode(&self, record: &Record) -> Result<EncodedRecord> {
         let mut out = Vec::new();
         let date = timestamp(record.finished_at());
-        let about = metadata(record)?;
-        let Ok(page) = record.outcome() else {
-            // An invalid URL cannot be a WARC-Target-URI.
-            let uri = Url::parse(record.url()).ok().map(|url| redact::url(&url));
-            let head = record_header("metadata", &date, uri.as_deref(), "application/json", &[]);
-            self.write_record(&mut out, &head, &about)?;
-            return Ok(EncodedRecord::Bytes(out));
+        let exchanges = Exchange::all_of(record);
+        let mut last = None;
+        for exchange in &exchanges {
+            last = Some(self.write_exchange(&mut out, &date, exchange)?);
+        }
+        // An invalid URL cannot be a WARC-Target-URI.
+        let uri = match exchanges.last() {
+            Some(exchange) => Some(redact::url(exchange.url)),
+            None => Url::parse(record.url()).ok().map(|url| redact::url(&url)),
         };
-        let uri = redact::url(page.url());
-        let (request, response) = (record_id(), record_id());
-        let block = response_block(page);
-        let body_at = block.len() - page.bytes().len();
-        let fields = [
-            ("WARC-Record-ID", response.clone()),
-            ("WARC-Block-Digest", digest(&block)),
-            ("WARC-Payload-Digest", digest(&block[body_at..])),
-        ];
-        let http = "application/http; msgtype=response";
-        self.write_record(&mut out, &record_header("response", &date, Some(&uri), http, &fields), &block)?;
-        let request_bytes = match page.sent_request() {
-            Some(sent) => sent_request_block(sent),
-            None => request_block(record.method(), page.url()),
-        };
-        let fields = [("WARC-Record-ID", request), ("WARC-Concurrent-To", response.clone())];
-        let http = "application/http; msgtype=request";
-        self.write_record(
-            &mut out,
-            &record_header("request", &date, Some(&uri), http, &fields),
-            &request_bytes,
-        )?;
-        let fields = [("WARC-Record-ID", record_id()), ("WARC-Refers-To", response)];
-        self.write_record(
-            &mut out,
-            &record_header("metadata", &date, Some(&uri), "application/json", &fields),
-            &about,
-        )?;
+        let mut fields = vec![("WARC-Record-ID", record_id())];
+        fields.extend(last.map(|response| ("WARC-Refers-To", response)));
+        let head = record_header("metadata", &date, uri.as_deref(), FIELDS, &fields);
+        self.write_record(&mut out, &head, &metadata(record)?)?;
         Ok(EncodedRecord::Bytes(out))
     }
 
@@ -83,13 +61,37 @@ impl RecordEncoder for WarcEncoder {
         );
         let date = timestamp(std::time::SystemTime::now());
         let mut out = Vec::new();
-        let head = record_header("warcinfo", &date, None, "application/warc-fields", &[]);
+        let head = record_header("warcinfo", &date, None, FIELDS, &[]);
         self.write_record(&mut out, &head, about.as_bytes()).ok()?;
         Some(EncodedRecord::Bytes(out))
     }
 }
 
 impl WarcEncoder {
+    /// Writes the response and the request. Returns the id of the response.
+    fn write_exchange(&self, out: &mut Vec<u8>, date: &str, exchange: &Exchange<'_>) -> Result<String> {
+        let uri = redact::url(exchange.url);
+        let (request, response) = (record_id(), record_id());
+        let block = response_block(exchange);
+        let body_at = block.len() - exchange.body.len();
+        let mut fields = vec![
+            ("WARC-Record-ID", response.clone()),
+            ("WARC-Block-Digest", digest(&block)),
+            ("WARC-Payload-Digest", digest(&block[body_at..])),
+        ];
+        fields.extend(exchange.truncated.map(|reason| ("WARC-Truncated", reason.to_owned())));
+        let http = "application/http; msgtype=response";
+        self.write_record(out, &record_header("response", date, Some(&uri), http, &fields), &block)?;
+        let request_bytes = match exchange.request {
+            Some(sent) => sent_request_block(sent),
+            None => request_block(exchange.method, exchange.url),
+        };
+        let fields = [("WARC-Record-ID", request), ("WARC-Concurrent-To", response.clone())];
+        let http = "application/http; msgtype=request";
+        self.write_record(out, &record_header("request", date, Some(&uri), http, &fields), &request_bytes)?;
+        Ok(response)
+    }
+
     fn write_record(&self, out: &mut Vec<u8>, head: &str, block: &[u8]) -> Result<()> {
         let length = format!("Content-Length: {}\r\n\r\n", block.len());
         let parts = [head.as_bytes(), length.as_bytes(), block, b"\r\n\r\n"];
@@ -127,20 +129,118 @@ fn record_header(
     head
 }
 
-fn response_block(page: &Response) -> Vec<u8> {
-    let status = page.status();
-    let body = page.bytes();
+/// A response with its request.
+struct Exchange<'a> {
+    url: &'a Url,
+    status: StatusCode,
+    fields: Vec<(&'a str, &'a HeaderValue)>,
+    /// The reason phrase as received.
+    reason: Option<&'a [u8]>,
+    /// Where the response led, if it does not say so itself.
+    location: Option<&'a Url>,
+    body: &'a [u8],
+    /// Why the body is not whole.
+    truncated: Option<&'static str>,
+    method: &'a str,
+    request: Option<&'a SentRequest>,
+}
+
+impl<'a> Exchange<'a> {
+    /// Returns the redirects of a record, and the response at their end: the page, or the response that was refused.
+    fn all_of(record: &'a Record) -> Vec<Self> {
+        let refused = record.capture().and_then(|capture| capture.refused.as_ref());
+        let (redirects, mut last) = match (record.outcome(), refused) {
+            (Ok(page), _) => (
+                page.redirects(),
+                Self::new(page.url(), page.status(), page.headers(), page.received()).with_body(page.bytes()),
+            ),
+            (Err(_), Some(refused)) => {
+                let RefusedResponse { url, status, headers, received, .. } = refused;
+                let last = Self::new(url, *status, headers, received).with_body(&refused.body);
+                let truncated = (!refused.is_complete).then_some("length");
+                (&refused.redirects[..], Self { truncated, ..last })
+            }
+            (Err(_), None) => return Vec::new(),
+        };
+        last.method = if redirects.is_empty() { record.method() } else { "GET" };
+        let next = redirects.iter().skip(1).map(|hop| &hop.url).chain([last.url]);
+        let hops = redirects.iter().zip(next).enumerate().map(|(at, (hop, next))| {
+            let is_redirect = hop.status.is_redirection();
+            Self {
+                location: Some(next).filter(|_| is_redirect && !hop.headers.contains_key(header::LOCATION)),
+                // The page of a refresh is kept if it is small.
+                truncated: (!is_redirect && hop.page.is_none()).then_some("unspecified"),
+                body: hop.page.as_deref().unwrap_or_default(),
+                method: if at == 0 { record.method() } else { "GET" },
+                ..Self::new(&hop.url, hop.status, &hop.headers, &hop.received)
+            }
+        });
+        let mut all: Vec<Self> = hops.chain([last]).collect();
+        let requests = record.capture().map_or(&[][..], |capture| &capture.requests);
+        if requests.len() == all.len() {
+            // A page of the browser may have another URL than its request.
+            for (exchange, request) in all.iter_mut().zip(requests) {
+                exchange.request = Some(request);
+            }
+        } else {
+            find_requests(&mut all, requests);
+        }
+        all
+    }
+
+    fn new(url: &'a Url, status: StatusCode, headers: &'a HeaderMap, received: &'a ReceivedHead) -> Self {
+        Self {
+            url,
+            status,
+            fields: received.fields(headers),
+            reason: received.reason(),
+            location: None,
+            body: &[],
+            truncated: None,
+            method: "GET",
+            request: None,
+        }
+    }
+
+    fn with_body(self, body: &'a [u8]) -> Self {
+        Self { body, ..self }
+    }
+}
+
+/// Finds the request of each exchange by its target, where some requests were sent again.
+fn find_requests<'a>(exchanges: &mut [Exchange<'a>], mut requests: &'a [SentRequest]) {
+    for exchange in exchanges {
+        // A request that was sent again is the last of its kind.
+        let is_own = |sent: &SentRequest| sent.target == target(exchange.url);
+        let first = requests.iter().position(is_own);
+        let Some(rest) = first.map(|first| &requests[first..]) else { continue };
+        let count = rest.iter().take_while(|sent| is_own(sent)).count();
+        // Hops to the same URL have a request each.
+        let taken = if exchange.location.is_none() && exchange.status.is_redirection() { 1 } else { count };
+        exchange.request = rest.get(taken - 1);
+        requests = &rest[taken..];
+    }
+}
+
+fn response_block(exchange: &Exchange<'_>) -> Vec<u8> {
+    let Exchange { status, body, .. } = exchange;
     let mut block = Vec::with_capacity(1024 + body.len());
-    let reason = status.canonical_reason().unwrap_or_default();
-    block.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).as_bytes());
-    for (name, value) in page.headers() {
-        if [header::CONTENT_ENCODING, header::TRANSFER_ENCODING, header::CONTENT_LENGTH].contains(name) {
+    let usual = status.canonical_reason().unwrap_or_default().as_bytes();
+    block.extend_from_slice(format!("HTTP/1.1 {} ", status.as_u16()).as_bytes());
+    block.extend_from_slice(exchange.reason.unwrap_or(usual));
+    block.extend_from_slice(b"\r\n");
+    for (name, value) in &exchange.fields {
+        let changed = [header::CONTENT_ENCODING, header::TRANSFER_ENCODING, header::CONTENT_LENGTH];
+        if changed.iter().any(|other| name.eq_ignore_ascii_case(other.as_str())) {
             block.extend_from_slice(b"x-orig-");
         }
-        block.extend_from_slice(name.as_str().as_bytes());
+        block.extend_from_slice(name.as_bytes());
         block.extend_from_slice(b": ");
         block.extend_from_slice(value.as_bytes());
         block.extend_from_slice(b"\r\n");
+    }
+    if let Some(location) = exchange.location {
+        block.extend_from_slice(format!("location: {location}\r\n").as_bytes());
     }
     block.extend_from_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
     block.extend_from_slice(body);
@@ -148,9 +248,13 @@ fn response_block(page: &Response) -> Vec<u8> {
 }
 
 fn request_block(method: &str, url: &Url) -> Vec<u8> {
-    let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
+    let target = target(url);
     let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
     format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\n\r\n").into_bytes()
+}
+
+fn target(url: &Url) -> &str {
+    &url[url::Position::BeforePath..url::Position::AfterQuery]
 }
 
 fn sent_request_block(sent: &SentRequest) -> Vec<u8> {
@@ -168,7 +272,8 @@ fn sent_request_block(sent: &SentRequest) -> Vec<u8> {
     block
 }
 
-/// Returns the record without headers and body, which are in the other WARC records.
+/// Returns the fields of the `metadata` record. `rungs` is the record as JSON, without headers and body, which are in the
+/// other WARC records.
 fn metadata(record: &Record) -> Result<Vec<u8>> {
     let page = record.outcome().ok();
     let about = json!({
@@ -186,9 +291,12 @@ fn metadata(record: &Record) -> Result<Vec<u8>> {
         "fields": record.fields,
         "links": record.links,
     });
-    serde_json::to_vec(&about)
-        .map_err(|cause| Error::new(ErrorKind::Io, "could not write a record as JSON").with_source(cause))
+    let json = serde_json::to_string(&about)
+        .map_err(|cause| Error::new(ErrorKind::Io, "could not write a record as JSON").with_source(cause))?;
+    Ok(format!("fetchTimeMs: {}\r\nrungs: {json}\r\n", record.elapsed().as_millis()).into_bytes())
 }
+
+const FIELDS: &str = "application/warc-fields";
 
 fn record_id() -> String {
     let mut bits = rand::random::<u128>();
@@ -200,7 +308,12 @@ fn record_id() -> String {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    format!("sha256:{}", hex::encode(&Sha256::digest(bytes)))
+    format_digest(Sha256::new_with_prefix(bytes))
+}
+
+/// Returns a digest in the form of WARC and WACZ.
+pub(super) fn format_digest(hash: Sha256) -> String {
+    format!("sha256:{}", hex::encode(&hash.finalize()))
 }
 
 #[cfg(test)]
@@ -219,7 +332,9 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("WARC-Target-URI: https://a.test/\r\n") && text.contains("\"connect\""),
+            text.contains("WARC-Target-URI: https://a.test/\r\n")
+                && text.contains("\r\nrungs: {")
+                && text.contains("\"connect\""),
             "{text}"
         );
         let (head, block) = text.split_once("\r\n\r\n").unwrap();

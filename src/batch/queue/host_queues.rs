@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::spill::{DiskQueue, SpillFile};
-use super::{Lease, LeaseId, QueuedTask};
+use super::{Lease, LeaseId, QueuedTask, SESSION_MARK};
 
 /// The queued tasks by host, and the leased tasks.
 pub(super) struct HostQueues {
@@ -28,6 +28,9 @@ pub(super) struct HostQueues {
     is_closed: bool,
     cap: usize,
     last_sweep: Instant,
+    /// Whether the queue with the oldest task is next.
+    in_order: bool,
+    next_number: u64,
 }
 
 #[derive(Default)]
@@ -36,6 +39,12 @@ struct HostQueue {
     depths: Vec<DepthQueue>,
     pause: PauseState,
     is_ready: bool,
+    /// A task of a session's queue is leased.
+    is_busy: bool,
+    /// A task of a session's queue is deferred, so that the later ones are too.
+    is_deferred: bool,
+    /// The sessions whose next task is at this host, which is paused.
+    blocked_sessions: Vec<Arc<str>>,
 }
 
 /// The tasks of one depth.
@@ -76,7 +85,14 @@ impl HostQueues {
             is_closed: false,
             cap,
             last_sweep: Instant::now(),
+            in_order: false,
+            next_number: 0,
         }
+    }
+
+    /// Leases the tasks of all hosts in the order in which they were added, as far as hosts are not paused.
+    pub(super) fn keep_order(&mut self) {
+        self.in_order = true;
     }
 
     /// Marks the end of the input.
@@ -102,9 +118,11 @@ impl HostQueues {
         self.ready_hosts.is_empty() && self.spill.size() < MAX_SPILL_BYTES && self.hosts.len() < MAX_HOSTS
     }
 
-    pub(super) fn push(&mut self, queued: QueuedTask) -> io::Result<()> {
+    pub(super) fn push(&mut self, mut queued: QueuedTask) -> io::Result<()> {
+        self.next_number += 1;
+        queued.number = self.next_number;
         let is_full = self.tasks >= self.cap || self.bytes >= MAX_BYTES;
-        let name: Arc<str> = queued.host.as_str().into();
+        let name = queued.lane();
         let level = self.hosts.entry(Arc::clone(&name)).or_default().depth_queue(queued.task.depth);
         if is_full || level.disk.is_some() {
             return self.spill.push(&mut level.disk, &serialize(&queued)?).map(|()| self.enqueue_host(&name));
@@ -119,17 +137,20 @@ impl HostQueues {
     /// Adds the host to the ready hosts if it has tasks and is not paused.
     fn enqueue_host(&mut self, name: &Arc<str>) {
         let Some(host) = self.hosts.get_mut(name) else { return };
-        if host.pause == PauseState::Active && !host.is_ready && host.has_tasks() {
+        if host.pause != PauseState::Active || host.is_busy || host.is_deferred {
+            return;
+        }
+        if !host.is_ready && host.has_tasks() {
             host.is_ready = true;
             self.ready_hosts.push_back(Arc::clone(name));
-        } else if host.pause == PauseState::Active && !host.has_tasks() {
+        } else if !host.has_tasks() {
             self.hosts.remove(name);
         }
     }
 
     /// Takes the next task of the next host.
     pub(super) fn pop(&mut self) -> io::Result<Option<QueuedTask>> {
-        while let Some(name) = self.ready_hosts.pop_front() {
+        while let Some(name) = self.next_ready() {
             let Some(host) = self.hosts.get_mut(&name) else { continue };
             host.is_ready = false;
             if host.pause != PauseState::Active {
@@ -150,17 +171,72 @@ impl HostQueues {
             if !level.has_tasks() {
                 host.depths.remove(0);
             }
-            self.enqueue_host(&name);
-            if queued.is_some() {
-                return Ok(queued);
+            let Some(queued) = queued else {
+                self.enqueue_host(&name);
+                continue;
+            };
+            if !name.starts_with(SESSION_MARK) {
+                self.enqueue_host(&name);
+                return Ok(Some(queued));
+            }
+            if let Some(queued) = self.begin_session(&name, queued) {
+                return Ok(Some(queued));
             }
         }
         Ok(None)
     }
 
+    /// Marks a session as busy. If the host of its task is paused, the task is put back until that ends.
+    fn begin_session(&mut self, name: &Arc<str>, queued: QueuedTask) -> Option<QueuedTask> {
+        let host = self.hosts.get_mut(queued.host.as_str());
+        if let Some(host) = host.filter(|host| host.pause != PauseState::Active) {
+            host.blocked_sessions.push(Arc::clone(name));
+            self.push_front(queued);
+            return None;
+        }
+        if let Some(session) = self.hosts.get_mut(name) {
+            session.is_busy = true;
+        }
+        Some(queued)
+    }
+
+    /// Takes the name of the next ready host.
+    fn next_ready(&mut self) -> Option<Arc<str>> {
+        if !self.in_order {
+            return self.ready_hosts.pop_front();
+        }
+        let first_number = |name: &Arc<str>| {
+            let level = self.hosts.get(name).and_then(|host| host.depths.first());
+            level.map_or((u32::MAX, u64::MAX), |level| {
+                (level.depth, level.queue.front().map_or(u64::MAX, |queued| queued.number))
+            })
+        };
+        let names = self.ready_hosts.iter().take(MAX_COMPARED).enumerate();
+        let (at, _) = names.min_by_key(|(_, name)| first_number(name))?;
+        self.ready_hosts.remove(at)
+    }
+
+    /// Puts a task back as the next of its queue.
+    fn push_front(&mut self, queued: QueuedTask) {
+        self.tasks += 1;
+        self.bytes += memory_size(&queued);
+        let level = self.hosts.entry(queued.lane()).or_default().depth_queue(queued.task.depth);
+        level.queue.push_front(queued);
+    }
+
+    /// Ends the lease of a session's task, so that its next task can be leased.
+    fn end_session(&mut self, name: &Arc<str>) {
+        if let Some(session) = self.hosts.get_mut(name).filter(|session| session.is_busy) {
+            session.is_busy = false;
+            self.enqueue_host(name);
+        }
+    }
+
     /// Removes a finished task.
     pub(super) fn ack(&mut self, lease: LeaseId) {
-        self.leases.remove(&lease);
+        if let Some(LeasedTask { queued, .. }) = self.leases.remove(&lease) {
+            self.end_session(&queued.lane());
+        }
     }
 
     pub(super) fn lease(&mut self, queued: QueuedTask, until: Instant) -> Lease {
@@ -173,16 +249,23 @@ impl HostQueues {
 
     pub(super) fn release(&mut self, lease: LeaseId) {
         let Some(LeasedTask { queued, .. }) = self.leases.remove(&lease) else { return };
-        let name: Arc<str> = queued.host.as_str().into();
-        self.tasks += 1;
-        self.bytes += memory_size(&queued);
-        let level = self.hosts.entry(Arc::clone(&name)).or_default().depth_queue(queued.task.depth);
-        level.queue.push_front(queued);
+        let name = queued.lane();
+        self.push_front(queued);
+        self.end_session(&name);
         self.enqueue_host(&name);
     }
 
+    /// Puts a task aside. The later tasks of its session wait behind it, because their order must not change.
     pub(super) fn defer(&mut self, lease: LeaseId) -> io::Result<()> {
         let Some(LeasedTask { queued, .. }) = self.leases.remove(&lease) else { return Ok(()) };
+        let name = queued.lane();
+        if name.starts_with(SESSION_MARK) {
+            self.push_front(queued);
+            if let Some(session) = self.hosts.get_mut(&name) {
+                (session.is_busy, session.is_deferred) = (false, true);
+            }
+            return Ok(());
+        }
         self.spill.push(&mut self.deferred, &serialize(&queued)?)
     }
 
@@ -193,7 +276,23 @@ impl HostQueues {
             let Some(bytes) = self.spill.pop(&mut self.deferred)? else { break };
             self.push(deserialize(&bytes)?)?;
         }
-        Ok(count)
+        Ok(count + self.requeue_sessions())
+    }
+
+    /// Lets the deferred tasks of sessions be leased again. Returns their number.
+    fn requeue_sessions(&mut self) -> u64 {
+        let mut deferred = Vec::new();
+        let mut count = 0;
+        for (name, session) in &mut self.hosts {
+            if std::mem::take(&mut session.is_deferred) {
+                deferred.push(Arc::clone(name));
+                count += session.depths.iter().map(DepthQueue::len).sum::<u64>();
+            }
+        }
+        for name in &deferred {
+            self.enqueue_host(name);
+        }
+        count
     }
 
     pub(super) fn pause_host(&mut self, host: &str, until: Option<Instant>) {
@@ -211,10 +310,15 @@ impl HostQueues {
             return;
         }
         let name = Arc::clone(name);
+        let mut blocked = Vec::new();
         if let Some(known) = self.hosts.get_mut(&name) {
             known.pause = PauseState::Active;
+            blocked = std::mem::take(&mut known.blocked_sessions);
         }
         self.enqueue_host(&name);
+        for session in blocked {
+            self.enqueue_host(&session);
+        }
     }
 
     /// Ends expired pauses, and releases expired leases.
@@ -239,7 +343,8 @@ impl HostQueues {
 
     /// Whether all tasks are finished and no more can be added.
     pub(super) fn is_drained(&self) -> bool {
-        self.is_closed && self.leases.is_empty() && self.hosts.values().all(|host| !host.has_tasks())
+        let is_empty = |host: &HostQueue| !host.has_tasks() || host.is_deferred;
+        self.is_closed && self.leases.is_empty() && self.hosts.values().all(is_empty)
     }
 }
 
@@ -264,6 +369,10 @@ impl DepthQueue {
     fn has_tasks(&self) -> bool {
         !self.queue.is_empty() || self.disk.is_some()
     }
+
+    fn len(&self) -> u64 {
+        self.queue.len() as u64 + self.disk.map_or(0, |disk| disk.len)
+    }
 }
 
 /// The approximate memory use, in bytes.
@@ -274,16 +383,19 @@ fn memory_size(queued: &QueuedTask) -> usize {
 }
 
 fn serialize(queued: &QueuedTask) -> io::Result<Vec<u8>> {
-    serde_json::to_vec(&queued.task).map_err(io::Error::other)
+    serde_json::to_vec(&(queued.number, &queued.task)).map_err(io::Error::other)
 }
 
 fn deserialize(bytes: &[u8]) -> io::Result<QueuedTask> {
-    let task = serde_json::from_slice(bytes).map_err(io::Error::other)?;
-    QueuedTask::new(task).map_err(|error| io::Error::other(error.chain()))
+    let (number, task) = serde_json::from_slice(bytes).map_err(io::Error::other)?;
+    let queued = QueuedTask::new(task).map_err(|error| io::Error::other(error.chain()))?;
+    Ok(QueuedTask { number, ..queued })
 }
 
 const MAX_BYTES: usize = 32 << 20;
 const MAX_SPILL_BYTES: u64 = 4 << 30;
 const MAX_HOSTS: usize = 200_000;
+/// The maximum number of hosts whose next tasks are compared.
+const MAX_COMPARED: usize = 1000;
 /// The interval between checks for expired leases.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);

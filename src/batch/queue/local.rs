@@ -17,7 +17,8 @@ use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::sync::lock_unpoisoned;
 
-/// The embedded request queue. Hosts take turns. The tasks of a host are ordered by depth, then by arrival.
+/// The embedded request queue. Hosts take turns. The tasks of a host are ordered by depth, then by arrival. Listed tasks
+/// with a session are ordered by session instead, and only one of a session is leased.
 ///
 /// It keeps 10,000 tasks, or 32 MiB of them, in memory. If all their hosts are paused, further tasks go to an unnamed
 /// file of up to 4 GiB, for up to 200,000 hosts. Beyond that, [`push`](TaskQueue::push) waits.
@@ -36,6 +37,12 @@ impl LocalQueue {
     /// [`ErrorKind::Io`] when the file could not be created.
     pub fn new(folder: &Path) -> Result<Self> {
         Self::with_cap(folder, MAX_TASKS)
+    }
+
+    /// Leases tasks in the order in which they were added, as far as hosts are not paused.
+    pub(in crate::batch) fn keep_order(self) -> Self {
+        self.lock().keep_order();
+        self
     }
 
     fn with_cap(folder: &Path, cap: usize) -> Result<Self> {
@@ -139,11 +146,11 @@ impl TaskQueue for LocalQueue {
         for lease in leases {
             queues.ack(*lease);
         }
-        let is_drained = queues.is_drained();
-        drop(queues);
-        if is_drained {
+        // Also the next task of a session may be ready.
+        if queues.is_drained() || queues.has_ready_hosts() {
             self.task_added.notify_waiters();
         }
+        drop(queues);
         std::future::ready(Ok(())).boxed()
     }
 
@@ -292,5 +299,74 @@ mod tests {
             ["http://a/1", "http://a/2", "http://a/3"],
             "from memory, then from the disk"
         );
+    }
+
+    fn of_session(session: &str, url: &str) -> QueuedTask {
+        QueuedTask::new(Task { session: Some(session.to_owned()), ..Task::from(url) }).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_tasks_of_a_session_are_leased_one_by_one_in_order() {
+        let queue = queue(100, &["http://a/0"]).await;
+        for url in ["http://a/1", "http://a/2", "http://b/3", "http://a/4"] {
+            queue.push(of_session("s", url)).await.unwrap();
+        }
+        queue.push(of_session("t", "http://a/5")).await.unwrap();
+        queue.close().await.unwrap();
+        let leases = take_leases(&queue, 10).await;
+        assert_eq!(urls(&leases), ["http://a/0", "http://a/1", "http://a/5"]);
+        queue.release(leases[1].id).await.unwrap();
+        let again = take_leases(&queue, 10).await;
+        assert_eq!(urls(&again), ["http://a/1"]);
+        queue.ack(&[leases[0].id, again[0].id]).await.unwrap();
+        let second = take_leases(&queue, 10).await;
+        assert_eq!(urls(&second), ["http://a/2"]);
+        // The next task of the session waits for its host.
+        queue.pause_host("b", None);
+        queue.ack(&[second[0].id]).await.unwrap();
+        assert!(queue.lease(10, LONG).now_or_never().is_none());
+        queue.resume_host("b");
+        let third = take_leases(&queue, 10).await;
+        assert_eq!(urls(&third), ["http://b/3"]);
+        queue.ack(&[third[0].id]).await.unwrap();
+        let last = take_leases(&queue, 10).await;
+        assert_eq!(urls(&last), ["http://a/4"]);
+        queue.ack(&[last[0].id, leases[2].id]).await.unwrap();
+        assert!(take_leases(&queue, 1).await.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deferred_task_of_a_session_is_not_overtaken() {
+        let queue = queue(100, &["http://a/0"]).await;
+        for url in ["http://a/1", "http://b/2", "http://a/3"] {
+            queue.push(of_session("s", url)).await.unwrap();
+        }
+        queue.push(of_session("t", "http://a/4")).await.unwrap();
+        queue.close().await.unwrap();
+        let leases = take_leases(&queue, 10).await;
+        assert_eq!(urls(&leases), ["http://a/0", "http://a/1", "http://a/4"]);
+        queue.defer(leases[1].id).await.unwrap();
+        queue.defer(leases[0].id).await.unwrap();
+        queue.ack(&[leases[2].id]).await.unwrap();
+        assert!(take_leases(&queue, 10).await.is_empty(), "the rest of the session waits too");
+        assert_eq!(queue.requeue_deferred().await.unwrap(), 4);
+        let mut again = Vec::new();
+        loop {
+            let leases = take_leases(&queue, 1).await;
+            let Some(lease) = leases.first() else { break };
+            again.push(lease.task.url.clone());
+            queue.ack(&[lease.id]).await.unwrap();
+        }
+        let of_s: Vec<&str> = again.iter().map(String::as_str).filter(|url| !url.ends_with("/0")).collect();
+        assert_eq!((of_s, again.len()), (vec!["http://a/1", "http://b/2", "http://a/3"], 4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_that_keeps_the_order_leases_the_oldest_task_first() {
+        let queue = queue(100, &["http://a/1", "http://a/2", "http://b/3"]).await.keep_order();
+        queue.push(of_session("s", "http://a/4")).await.unwrap();
+        queue.push(task("http://a/5")).await.unwrap();
+        let leases = take_leases(&queue, 10).await;
+        assert_eq!(urls(&leases), ["http://a/1", "http://a/2", "http://b/3", "http://a/4", "http://a/5"]);
     }
 }

@@ -8,6 +8,7 @@ mod host_queues;
 mod local;
 mod spill;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -41,6 +42,8 @@ pub struct QueuedTask {
     pub(super) task: Task,
     pub(super) key: TaskKey,
     pub(super) host: String,
+    /// The order in which the queue received its tasks.
+    number: u64,
 }
 
 impl QueuedTask {
@@ -51,13 +54,24 @@ impl QueuedTask {
     /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) for an invalid method.
     pub fn new(task: Task) -> Result<Self> {
         let (key, host) = task.identify()?;
-        Ok(Self { task, key, host })
+        Ok(Self { task, key, host, number: 0 })
+    }
+
+    /// The name of the queue for this task: that of its host, or of the session that the caller named for it.
+    fn lane(&self) -> Arc<str> {
+        match self.task.session.as_deref().filter(|_| self.task.is_listed()) {
+            Some(session) => format!("{SESSION_MARK}{session}").into(),
+            None => self.host.as_str().into(),
+        }
     }
 
     pub(super) const fn task(&self) -> &Task {
         &self.task
     }
 }
+
+/// Begins the name of a session's queue, and no host.
+const SESSION_MARK: char = '\0';
 
 /// A request queue. Methods may be called concurrently, and every future may be dropped.
 pub trait TaskQueue: Send + Sync {
@@ -71,8 +85,8 @@ pub trait TaskQueue: Send + Sync {
     /// Marks the end of the input: [`push`](Self::push) is not called again.
     fn close(&self) -> BoxFuture<'_, Result<()>>;
 
-    /// Leases up to `max` tasks for `time`, round-robin by host, and none of a paused host. Waits until there is a
-    /// task. An empty result means that all tasks are finished and no more can be added.
+    /// Leases up to `max` tasks for `time`, round-robin by host, and none of a paused host. Tasks whose lines name the
+    /// same session are leased one after the other, in their order. Waits until there is a task. An empty result means that all tasks are finished and no more can be added.
     fn lease(&self, max: usize, time: Duration) -> BoxFuture<'_, Result<Vec<Lease>>>;
 
     /// Acknowledges finished tasks.
@@ -81,7 +95,7 @@ pub trait TaskQueue: Send + Sync {
     /// Returns an unfinished task. It becomes the next of its host.
     fn release(&self, lease: LeaseId) -> BoxFuture<'_, Result<()>>;
 
-    /// Puts a task aside until [`requeue_deferred`](Self::requeue_deferred).
+    /// Puts a task aside until [`requeue_deferred`](Self::requeue_deferred), with the later tasks of its session.
     fn defer(&self, lease: LeaseId) -> BoxFuture<'_, Result<()>>;
 
     /// Adds the deferred tasks again. Returns their number.

@@ -20,8 +20,9 @@ pub(crate) struct BatchArgs {
 
     /// Fetch the URLs that this sitemap lists
     ///
-    /// A sitemap index is followed. Can be combined with FILE.
-    #[arg(long, value_name = "URL")]
+    /// XML, RSS, Atom or one URL a line, also gzipped. A sitemap index is followed. `robots` means the sitemaps that
+    /// robots.txt of each site in FILE names. Can be combined with FILE.
+    #[arg(long, value_name = "URL|robots")]
     pub(crate) sitemap: Option<String>,
 
     #[command(flatten)]
@@ -82,7 +83,8 @@ pub(crate) struct RunArgs {
 pub(crate) struct CrawlArgs {
     /// Follow links that match this selector or pattern
     ///
-    /// A CSS selector selects links, and links inside matching elements: 'a.next'. A pattern selects links by path and
+    /// A CSS selector selects links, and links inside matching elements: 'a.next'. It also selects 'link[rel=next]',
+    /// 'iframe' and 'frame'. A pattern selects links by path and
     /// query: 'pattern:/p/*'. Repeatable; links that match any are followed.
     #[arg(long, value_name = "CSS|pattern:GLOB")]
     pub(crate) follow: Vec<String>,
@@ -119,6 +121,12 @@ pub(crate) struct CrawlArgs {
     /// Ignore the order of query parameters in URLs
     #[arg(long, requires = "follow")]
     pub(crate) sort_query: bool,
+
+    /// Do not follow links to the canonical URL of a fetched page
+    ///
+    /// Default: rel=canonical keeps no page away, because it may be wrong.
+    #[arg(long, requires = "follow")]
+    pub(crate) trust_canonical: bool,
 }
 
 /// The output of a batch.

@@ -14,6 +14,13 @@ pub(crate) struct RenderArgs {
     #[arg(long, value_name = "CSS")]
     pub(crate) wait_for: Option<String>,
 
+    /// Wait this long after the page has settled, e.g. 2s
+    ///
+    /// Then the page is awaited until it settles again. The attempt still ends at --page-timeout. The time has a unit
+    /// (500ms, 2s) or is in seconds.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) wait: Option<String>,
+
     /// Maximum time for a page to settle. Default: 10
     ///
     /// The time is in seconds. A page is settled after half a second without a request in flight. After the timeout its
@@ -46,8 +53,17 @@ pub(crate) struct RenderArgs {
     pub(crate) block: Vec<ResourceKindArg>,
 
     /// Scroll to the end of the page before reading it
+    ///
+    /// Scrolls the list in the middle of the page, if there is one.
     #[arg(long)]
     pub(crate) scroll: bool,
+
+    /// Read the documents of frames too
+    ///
+    /// They appear as `frames` in the JSON output, and their links in `links`. A crawl follows them. The fetch starts at
+    /// the browser tier.
+    #[arg(long)]
+    pub(crate) frames: bool,
 }
 
 /// Screenshots and PDF files of pages.

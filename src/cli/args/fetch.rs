@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use super::{CaptureArgs, CommonArgs, ExtractArgs};
+use super::{CaptureArgs, CommonArgs, ExtractArgs, TransferArgs};
 
 /// The arguments of `rungs fetch`.
 #[derive(Debug, clap::Args)]
@@ -14,11 +14,15 @@ use super::{CaptureArgs, CommonArgs, ExtractArgs};
 )]
 pub(crate) struct FetchArgs {
     /// URLs to fetch
-    #[arg(required = true, value_name = "URL")]
+    ///
+    /// A URL without a scheme is an http URL.
+    #[arg(required_unless_present = "from_curl", value_name = "URL")]
     pub(crate) urls: Vec<String>,
 
     #[command(flatten)]
     pub(crate) common: CommonArgs,
+    #[command(flatten)]
+    pub(crate) transfer: TransferArgs,
     #[command(flatten)]
     pub(crate) captures: CaptureArgs,
     #[command(flatten)]
@@ -36,6 +40,19 @@ pub(crate) struct FetchOutputArgs {
     /// Give one file for each URL, in order; - for stdout. The file appears when it is complete.
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+
+    /// Save the body under the file name of the URL
+    ///
+    /// Applies to all URLs without -o. The file is in the current folder and never hidden. An existing file is replaced,
+    /// which a message tells.
+    #[arg(short = 'O', long)]
+    pub(crate) remote_name: bool,
+
+    /// With -O, use the name that the server gives
+    ///
+    /// The name of Content-Disposition, else of the URL. It is never a path and never hidden. An existing file is an error.
+    #[arg(short = 'J', long, requires = "remote_name")]
+    pub(crate) remote_header_name: bool,
 
     /// Print the response headers before the body
     #[arg(short = 'i', long)]

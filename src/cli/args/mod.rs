@@ -2,15 +2,21 @@
 //!
 //! The first paragraph of an option's doc comment is its line in `-h`. The whole comment is its text in `--help`.
 
+mod authentication;
 mod batch;
 mod browser;
+mod data;
 mod fetch;
 mod network;
+mod transfer;
 
+pub(crate) use authentication::{AuthenticationArgs, CertificateFormat};
 pub(crate) use batch::{BatchArgs, CrawlArgs};
 pub(crate) use browser::{CaptureArgs, EmulationArgs, RenderArgs};
+pub(crate) use data::{DataArgs, DataKind};
 pub(crate) use fetch::{FetchArgs, FetchFormat};
 pub(crate) use network::{ConnectArgs, NetworkArgs, ProxyPoolArgs};
+pub(crate) use transfer::TransferArgs;
 
 use std::path::PathBuf;
 
@@ -41,7 +47,7 @@ pub(crate) struct CommonArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Request")]
 pub(crate) struct RequestArgs {
-    /// Request method. Default: GET, or POST with -d/--json
+    /// Request method. Default: GET; POST with a body, PUT with -T
     #[arg(short = 'X', long = "request", value_name = "METHOD")]
     pub(crate) method: Option<String>,
 
@@ -52,20 +58,16 @@ pub(crate) struct RequestArgs {
     #[arg(short = 'H', long = "header", value_name = "LINE")]
     pub(crate) headers: Vec<String>,
 
-    /// Form body; @FILE reads a file, @- stdin
-    ///
-    /// The body is sent as application/x-www-form-urlencoded. Line ends of a file are removed. Several -d are joined with
-    /// '&'.
-    #[arg(short = 'd', long = "data", value_name = "DATA", allow_hyphen_values = true)]
-    pub(crate) data: Vec<String>,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
 
     /// JSON body; @FILE reads a file, @- stdin
     ///
     /// Sets 'content-type: application/json' unless -H sets one, and the context fetch unless --context names one.
-    #[arg(long, value_name = "DATA", conflicts_with = "data", allow_hyphen_values = true)]
+    #[arg(long, value_name = "DATA", conflicts_with_all = ["data", "data_binary", "data_raw", "data_urlencode"], allow_hyphen_values = true)]
     pub(crate) json: Option<String>,
 
-    /// Request context
+    /// Context
     ///
     /// The browser feature that would make this request. It determines headers such as Sec-Fetch-Mode and Accept.
     /// Default: navigation, form with -d, fetch with --json.
@@ -78,7 +80,8 @@ pub(crate) struct RequestArgs {
 
     /// Cookies ('a=1; b=2'), or a cookie file
     ///
-    /// A value without '=' is the name of a file in Netscape format, as curl writes it. Repeatable.
+    /// A value without '=' is the name of a file in Netscape format, which is read as curl reads it. A message tells the number
+    /// of each line that is skipped. Repeatable.
     #[arg(short = 'b', long = "cookie", value_name = "DATA|FILE")]
     pub(crate) cookies: Vec<String>,
 
@@ -88,8 +91,11 @@ pub(crate) struct RequestArgs {
     #[arg(short = 'c', long, value_name = "FILE")]
     pub(crate) cookie_jar: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub(crate) authentication: AuthenticationArgs,
+
     /// Send HEAD and print the headers
-    #[arg(short = 'I', long, conflicts_with_all = ["data", "json"])]
+    #[arg(short = 'I', long, conflicts_with_all = ["form", "form_string", "json"])]
     pub(crate) head: bool,
 }
 
@@ -165,6 +171,8 @@ pub(crate) struct ExtractArgs {
     pub(crate) select: Vec<String>,
 
     /// Add the visible text of the page to the record
+    ///
+    /// In the browser it is the page's innerText. The HTTP tiers know only styles in attributes.
     #[arg(long)]
     pub(crate) text: bool,
 

@@ -11,7 +11,7 @@ use crate::cli::value_enums::{ProxyFallbackArg, RotationModeArg};
 pub(crate) struct ConnectArgs {
     /// Proxy URL, e.g. http://user:password@host:port
     ///
-    /// Schemes: http, https, socks5 (rungs resolves names) and socks5h (the proxy resolves names). An empty value selects a
+    /// Schemes: http, https, socks4 and socks5 (rungs resolves names), socks4a and socks5h (the proxy resolves names). An empty value selects a
     /// direct connection. Several -x form a pool. Default: the proxy of the environment (https_proxy and the like).
     #[arg(short = 'x', long, value_name = "URL")]
     pub(crate) proxy: Vec<String>,
@@ -22,6 +22,12 @@ pub(crate) struct ConnectArgs {
     /// also come from --password-env, --password-file, --password-command or RUNGS_PROXY_PASSWORD.
     #[arg(short = 'U', long, value_name = "USER[:PASSWORD]")]
     pub(crate) proxy_user: Option<String>,
+
+    /// Send -U as Digest authentication (HTTP tiers)
+    ///
+    /// For http and https proxies of -x. The password does not travel.
+    #[arg(long)]
+    pub(crate) proxy_digest: bool,
 
     /// Hosts that bypass the proxy; * for all
     ///
@@ -83,6 +89,13 @@ pub(crate) struct NetworkArgs {
     #[arg(long, value_name = "SECONDS")]
     pub(crate) connect_timeout: Option<String>,
 
+    /// File of the hosts that are requested over https only
+    ///
+    /// The format is that of curl's HSTS cache. http URLs of these hosts, also those of redirects, are requested over https.
+    /// Hosts whose https responses have Strict-Transport-Security are added to the file at the end.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hsts: Option<PathBuf>,
+
     /// Do not follow refreshes of HTML pages
     ///
     /// On the HTTP tiers, a refresh of 0 to 5 s in a meta element or the Refresh header is followed like a redirect.
@@ -94,6 +107,12 @@ pub(crate) struct NetworkArgs {
     /// Failures (network errors and failing origins) and rate limits are counted separately.
     #[arg(long, value_name = "N")]
     pub(crate) retry: Option<u32>,
+
+    /// Maximum redirects of one attempt. Default: 20
+    ///
+    /// 0 makes any redirect an error.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_redirs: Option<u32>,
 
     /// Maximum attempts of one fetch, all tiers. Default: 12
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

@@ -33,19 +33,25 @@ pub(crate) fn write(
 }
 
 fn write_head(out: &mut dyn Write, page: &Response, terminal: bool) -> std::io::Result<()> {
-    let status = page.status();
-    write!(out, "HTTP/{} {}", page.version().name(), status.as_u16())?;
-    match status.canonical_reason() {
-        Some(reason) if page.version().name().starts_with('1') => write!(out, " {reason}\r\n")?,
-        _ => write!(out, "\r\n")?,
-    }
-    for (name, value) in page.headers() {
-        let value = String::from_utf8_lossy(value.as_bytes());
-        if terminal {
-            write!(out, "{name}: {}\r\n", redact::escape_terminal(&value))?;
-        } else {
-            write!(out, "{name}: {value}\r\n")?;
+    write!(out, "HTTP/{} {}", page.version().name(), page.status().as_u16())?;
+    if page.version().name().starts_with('1') {
+        let usual = page.status().canonical_reason().unwrap_or_default().as_bytes();
+        let reason = page.reason().unwrap_or(usual);
+        if !reason.is_empty() {
+            out.write_all(b" ")?;
+            write_text(out, reason, terminal)?;
         }
     }
-    write!(out, "\r\n")
+    out.write_all(b"\r\n")?;
+    for (name, value) in page.header_fields() {
+        write!(out, "{name}: ")?;
+        write_text(out, value.as_bytes(), terminal)?;
+        out.write_all(b"\r\n")?;
+    }
+    out.write_all(b"\r\n")
+}
+
+fn write_text(out: &mut dyn Write, text: &[u8], terminal: bool) -> std::io::Result<()> {
+    let text = String::from_utf8_lossy(text);
+    if terminal { write!(out, "{}", redact::escape_terminal(&text)) } else { write!(out, "{text}") }
 }

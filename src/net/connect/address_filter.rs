@@ -7,6 +7,8 @@ mod registry;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::registrable_domain::is_localhost;
+
 /// Whether an address is not on the public internet: it belongs to this machine, to the local network, to a purpose
 /// of its own, or to no single host. A public site has no reason to lead there.
 pub(crate) fn is_private(address: IpAddr) -> bool {
@@ -22,7 +24,7 @@ pub fn is_private_literal(host: &str) -> bool {
     let bare = without_brackets(host).to_ascii_lowercase();
     match bare.parse() {
         Ok(address) => is_private(address),
-        Err(_) => bare == "localhost" || bare.ends_with(".localhost"),
+        Err(_) => is_localhost(&bare),
     }
 }
 

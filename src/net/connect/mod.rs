@@ -3,16 +3,23 @@
 mod address_filter;
 pub(super) mod http_proxy;
 mod socks;
+mod socks4;
+mod socks5;
+mod socks_target;
 mod tcp;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use boring::ssl::{SslConnector, SslMethod, SslVerifyMode};
+use http::header;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_boring::SslStreamBuilder;
+
+use self::socks_target::SocksTarget;
 use url::Url;
 
 use super::certificates;
@@ -20,6 +27,7 @@ use super::dns::{HostResolver, Overrides};
 use super::roots;
 use super::tls::{self, BoxIo, TrustConfig};
 use crate::address_rule::{AddressRule, AddressSpace};
+use crate::digest_auth::DigestAuth;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::limits::Limits;
@@ -27,6 +35,7 @@ use crate::net::io::metered::Metered;
 use crate::net::io::read_ahead::ReadAhead;
 use crate::proxy::{self, Proxy, ProxyRules, ProxyScheme};
 use crate::request::Request;
+use crate::sync::lock_unpoisoned;
 use crate::trace::Timings;
 use crate::traffic::ByteCounter;
 use address_filter::is_private;
@@ -40,6 +49,8 @@ pub(crate) struct Connector {
     /// The trust configuration of https proxies. Sites have their own.
     trust: TrustConfig,
     proxy_tls: OnceLock<SslConnector>,
+    /// The proxies with Digest authentication, with their last challenges.
+    proxy_digests: Mutex<HashMap<Proxy, Arc<DigestAuth>>>,
     allow_private: bool,
 }
 
@@ -173,7 +184,23 @@ impl Connector {
         let mut stream = self.connect_to_proxy(target, proxy, timings).await?;
         let started = Instant::now();
         let authority = format!("{}:{}", target.host, target.port);
-        http_proxy::connect(&mut stream, proxy, &authority, target.user_agent, target.limits.connect).await?;
+        let digest = self.proxy_digest(proxy);
+        let mut challenges = 0;
+        loop {
+            let (user_agent, limit) = (target.user_agent, target.limits.connect);
+            let answer =
+                http_proxy::connect(&mut stream, proxy, &authority, user_agent, digest.as_deref(), limit)
+                    .await?;
+            let http_proxy::Answer::Challenged(headers) = answer else { break };
+            let is_first = challenges == 0;
+            let accepts =
+                |digest: &DigestAuth| digest.accept(&headers, &header::PROXY_AUTHENTICATE, is_first);
+            if challenges >= MAX_CHALLENGES || !digest.as_deref().is_some_and(accepts) {
+                return Err(http_proxy::refusal_error(proxy, 407));
+            }
+            challenges += 1;
+            stream = self.connect_to_proxy(target, proxy, timings).await?;
+        }
         timings.connect += started.elapsed();
         Ok((stream, self.space_of(target, None)))
     }
@@ -223,6 +250,18 @@ impl Connector {
         Ok(stream)
     }
 
+    /// Returns the credentials of a proxy with Digest authentication, with its last challenge.
+    pub(crate) fn proxy_digest(&self, proxy: &Proxy) -> Option<Arc<DigestAuth>> {
+        let (user, password) = proxy.credentials().filter(|_| proxy.uses_digest())?;
+        let mut known = lock_unpoisoned(&self.proxy_digests);
+        if known.len() >= MAX_DIGESTS && !known.contains_key(proxy) {
+            known.clear();
+        }
+        let digest =
+            known.entry(proxy.clone()).or_insert_with(|| Arc::new(DigestAuth::new(user, password.clone())));
+        Some(Arc::clone(digest))
+    }
+
     async fn handshake_with_proxy(&self, proxy: &Proxy, stream: BoxIo, limits: &Limits) -> Result<BoxIo> {
         let name = format!("{}:{}", proxy.host(), proxy.port());
         let setup_error =
@@ -230,8 +269,9 @@ impl Connector {
         let mut configuration = self.proxy_tls_connector()?.configure().map_err(setup_error)?;
         if self.trust.insecure {
             configuration.set_verify(SslVerifyMode::NONE);
-            configuration.set_verify_hostname(false);
         }
+        configuration.set_verify_hostname(false);
+        certificates::expect_host(&mut configuration, proxy.host().trim_matches(['[', ']']));
         let ssl = configuration.into_ssl(proxy.host()).map_err(setup_error)?;
         let handshake =
             timeout(limits.tls, SslStreamBuilder::new(ssl, stream).connect()).await.map_err(|_| {
@@ -272,10 +312,10 @@ impl Connector {
             addresses
                 .into_iter()
                 .take(MAX_SOCKS_TARGETS)
-                .map(|address| socks::SocksTarget::Address(address, target.port))
+                .map(|address| SocksTarget::Address(address, target.port))
                 .collect()
         } else {
-            vec![socks::SocksTarget::from_host(target.host, target.port)]
+            vec![SocksTarget::from_host(target.host, target.port)]
         };
         let mut last = Error::new(ErrorKind::Dns, format!("`{}` has no address", target.host));
         for socks_target in &socks_targets {
@@ -360,3 +400,7 @@ async fn connect_tcp(
 
 /// The maximum number of addresses of one name that are tried through a SOCKS proxy.
 const MAX_SOCKS_TARGETS: usize = 4;
+/// The challenges of a proxy that one connection answers: a first one, and a stale nonce.
+const MAX_CHALLENGES: u32 = 2;
+/// The proxies whose challenges are kept.
+const MAX_DIGESTS: usize = 1000;

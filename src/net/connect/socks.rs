@@ -1,49 +1,16 @@
-//! Tunnels through a SOCKS5 proxy (RFC 1928, RFC 1929).
+//! Tunnels through a SOCKS proxy: SOCKS5 (RFC 1928, RFC 1929) and SOCKS4.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tokio_socks::tcp::Socks5Stream;
-use tokio_socks::{Error as SocksError, TargetAddr};
 
+use super::socks_target::SocksTarget;
+use super::socks4::{self, Socks4Error};
+use super::socks5::{self, Socks5Error};
 use crate::error::Error;
 use crate::error_kind::ErrorKind;
 use crate::net::tls::BoxIo;
 use crate::proxy::{self, Proxy};
-
-/// The target of a tunnel.
-pub(crate) enum SocksTarget {
-    Address(IpAddr, u16),
-    /// A name that the proxy resolves.
-    Name(String, u16),
-}
-
-impl SocksTarget {
-    /// Creates a target from the host of a URL.
-    pub(crate) fn from_host(host: &str, port: u16) -> Self {
-        match host.trim_matches(['[', ']']).parse() {
-            Ok(address) => Self::Address(address, port),
-            Err(_) => Self::Name(host.to_owned(), port),
-        }
-    }
-
-    /// Returns the address, unless the proxy resolves a name.
-    pub(crate) const fn address(&self) -> Option<IpAddr> {
-        match self {
-            Self::Address(address, _) => Some(*address),
-            Self::Name(..) => None,
-        }
-    }
-
-    fn to_authority(&self) -> String {
-        match self {
-            Self::Address(IpAddr::V6(address), port) => format!("[{address}]:{port}"),
-            Self::Address(address, port) => format!("{address}:{port}"),
-            Self::Name(name, port) => format!("{name}:{port}"),
-        }
-    }
-}
 
 /// Why a tunnel failed, and whether another address of the name may succeed.
 pub(crate) struct SocksConnectError {
@@ -53,39 +20,65 @@ pub(crate) struct SocksConnectError {
 
 /// Requests a tunnel to `target` from `proxy` on `stream`, and waits for its confirmation.
 pub(crate) async fn connect(
-    stream: BoxIo,
+    mut stream: BoxIo,
     proxy: &Proxy,
     target: &SocksTarget,
     within: Duration,
 ) -> Result<BoxIo, SocksConnectError> {
-    let address = match target {
-        SocksTarget::Address(address, port) => TargetAddr::Ip((*address, *port).into()),
-        SocksTarget::Name(name, port) => TargetAddr::Domain(name.as_str().into(), *port),
-    };
-    let handshake = async {
-        match proxy.credentials() {
-            Some((user, password)) => {
-                Socks5Stream::connect_with_password_and_socket(stream, address, user, password.expose()).await
-            }
-            None => Socks5Stream::connect_with_socket(stream, address).await,
-        }
-    };
-    match timeout(within, handshake).await {
-        Ok(Ok(stream)) => Ok(stream.into_inner()),
+    if proxy.scheme().is_socks4() {
+        let user = proxy.credentials().map_or("", |(user, _)| user);
+        return match timeout(within, socks4::handshake(&mut stream, target, user)).await {
+            Ok(Ok(())) => Ok(stream),
+            Ok(Err(cause)) => Err(map_socks4_error(proxy, target, cause)),
+            Err(_) => Err(timeout_error(proxy, within)),
+        };
+    }
+    let credentials = proxy.credentials().map(|(user, password)| (user, password.expose()));
+    match timeout(within, socks5::connect(&mut stream, credentials, target)).await {
+        Ok(Ok(())) => Ok(stream),
         Ok(Err(cause)) => Err(map_error(proxy, target, cause)),
-        Err(_) => {
-            // The proxy may be waiting for the site.
-            let message = format!("timed out after {within:?} waiting for the proxy {proxy} to answer");
-            Err(SocksConnectError {
-                error: proxy::target_error(ErrorKind::Proxy, message),
-                is_address_specific: false,
-            })
-        }
+        Err(_) => Err(timeout_error(proxy, within)),
     }
 }
 
+/// The proxy may be waiting for the site.
+fn timeout_error(proxy: &Proxy, within: Duration) -> SocksConnectError {
+    let message = format!("timed out after {within:?} waiting for the proxy {proxy} to answer");
+    SocksConnectError { error: proxy::target_error(ErrorKind::Proxy, message), is_address_specific: false }
+}
+
+/// Converts the reply of a SOCKS4 proxy.
+fn map_socks4_error(proxy: &Proxy, target: &SocksTarget, cause: Socks4Error) -> SocksConnectError {
+    let to = target.to_authority();
+    let proxy_error = |what: &str| Error::new(ErrorKind::Proxy, format!("the proxy {proxy} {what}"));
+    let is_address_specific = matches!(cause, Socks4Error::Unsupported | Socks4Error::Refused);
+    let error = match cause {
+        Socks4Error::Unsupported => proxy::target_error(
+            ErrorKind::Proxy,
+            format!("the proxy {proxy} cannot open a tunnel to {to}: SOCKS4 does not support this address"),
+        )
+        .with_hint("use `socks4a://` to send the name, or `socks5://` for IPv6"),
+        // SOCKS4 does not say whether the proxy or the site refused.
+        Socks4Error::Refused => proxy::target_error(
+            ErrorKind::Proxy,
+            format!("the proxy {proxy} could not open a tunnel to {to}"),
+        ),
+        Socks4Error::User => {
+            let hint = "set the user that the proxy expects: socks4://user@host:port";
+            proxy_error("refused the user").with_hint(hint).mark_proxy_auth_error()
+        }
+        Socks4Error::Malformed => proxy_error("did not answer with SOCKS4")
+            .with_hint("check the proxy's protocol: `socks5://` or `http://`"),
+        Socks4Error::Io(cause) if cause.kind() == std::io::ErrorKind::UnexpectedEof => {
+            proxy_error("closed the connection during the SOCKS4 handshake")
+        }
+        Socks4Error::Io(cause) => proxy_error("dropped the connection").with_source(cause),
+    };
+    SocksConnectError { error, is_address_specific }
+}
+
 /// Converts the proxy's reply. Failures that the proxy reports about the site are not proxy faults.
-fn map_error(proxy: &Proxy, target: &SocksTarget, cause: SocksError) -> SocksConnectError {
+fn map_error(proxy: &Proxy, target: &SocksTarget, cause: Socks5Error) -> SocksConnectError {
     let to = target.to_authority();
     let proxy_error = |what: &str| Error::new(ErrorKind::Proxy, format!("the proxy {proxy} {what}"));
     let site_error = |what: &str| {
@@ -96,52 +89,48 @@ fn map_error(proxy: &Proxy, target: &SocksTarget, cause: SocksError) -> SocksCon
     let credentials = "add them to its URL, socks5://user:password@host:port, or set --proxy-user";
     let is_address_specific = matches!(
         cause,
-        SocksError::NetworkUnreachable
-            | SocksError::HostUnreachable
-            | SocksError::ConnectionRefused
-            | SocksError::TtlExpired
-            | SocksError::AddressTypeNotSupported
+        Socks5Error::NetworkUnreachable
+            | Socks5Error::HostUnreachable
+            | Socks5Error::ConnectionRefused
+            | Socks5Error::TtlExpired
+            | Socks5Error::AddressTypeNotSupported
     );
     let error = match cause {
-        SocksError::PasswordAuthFailure(_) => {
+        Socks5Error::RefusedCredentials => {
             let hint = "check user name and password of the proxy";
             proxy_error("refused the credentials").with_hint(hint).mark_proxy_auth_error()
         }
-        SocksError::NoAcceptableAuthMethods | SocksError::AuthorizationRequired
-            if proxy.credentials().is_none() =>
-        {
+        Socks5Error::NoMethod | Socks5Error::NeedsCredentials if proxy.credentials().is_none() => {
             proxy_error("requires credentials").with_hint(credentials).mark_proxy_auth_error()
         }
-        SocksError::NoAcceptableAuthMethods | SocksError::UnknownAuthMethod => {
+        Socks5Error::NoMethod | Socks5Error::NeedsCredentials | Socks5Error::UnknownMethod => {
             proxy_error("accepts neither a password nor anonymous access")
         }
-        SocksError::InvalidAuthValues(_) => proxy_error(
-            "cannot receive the credentials: SOCKS5 requires a user name and a password of 1 to 255 bytes",
+        Socks5Error::LongCredentials => proxy_error(
+            "cannot receive the credentials: SOCKS5 allows a user name and a password of up to 255 bytes",
         ),
-        SocksError::InvalidTargetAddress(_) => {
+        Socks5Error::LongName => {
             target_error(&format!("cannot open a tunnel to {to}: SOCKS5 does not support this address"))
         }
-        SocksError::ConnectionNotAllowedByRuleset => {
-            target_error(&format!("does not allow a tunnel to {to}"))
-        }
-        SocksError::NetworkUnreachable => site_error("is in a network that cannot be reached"),
-        SocksError::HostUnreachable => {
+        Socks5Error::NotAllowed => target_error(&format!("does not allow a tunnel to {to}")),
+        Socks5Error::NetworkUnreachable => site_error("is in a network that cannot be reached"),
+        Socks5Error::HostUnreachable => {
             site_error("cannot be reached").with_hint("check the host name; the proxy may not know it")
         }
-        SocksError::ConnectionRefused => site_error("refused the connection"),
-        SocksError::TtlExpired => site_error("is too far away (TTL expired)"),
-        SocksError::GeneralSocksServerFailure => target_error(&format!("could not open a tunnel to {to}"))
+        Socks5Error::ConnectionRefused => site_error("refused the connection"),
+        Socks5Error::TtlExpired => site_error("is too far away (TTL expired)"),
+        Socks5Error::GeneralFailure => target_error(&format!("could not open a tunnel to {to}"))
             .with_hint("the proxy could not reach the site: check the host name"),
-        SocksError::AddressTypeNotSupported => {
+        Socks5Error::AddressTypeNotSupported => {
             target_error(&format!("does not support the address type of {to}"))
                 .with_hint("use `socks5h://` to send the name, `socks5://` to send the address")
         }
-        SocksError::CommandNotSupported => proxy_error("does not support tunnels"),
-        SocksError::Io(cause) if cause.kind() == std::io::ErrorKind::UnexpectedEof => {
+        Socks5Error::CommandNotSupported => proxy_error("does not support tunnels"),
+        Socks5Error::Io(cause) if cause.kind() == std::io::ErrorKind::UnexpectedEof => {
             proxy_error("closed the connection during the SOCKS5 handshake")
         }
-        SocksError::Io(cause) => proxy_error("dropped the connection").with_source(cause),
-        _ => proxy_error("did not answer with SOCKS5")
+        Socks5Error::Io(cause) => proxy_error("dropped the connection").with_source(cause),
+        Socks5Error::Malformed => proxy_error("did not answer with SOCKS5")
             .with_hint("check the proxy's protocol: use `http://` for an HTTP proxy"),
     };
     SocksConnectError { error, is_address_specific }

@@ -6,6 +6,8 @@ use std::borrow::Cow;
 use http::{HeaderName, HeaderValue, header};
 use memchr::memchr_iter;
 
+use crate::response::ReceivedHead;
+
 /// The beginning of a response.
 pub(super) enum Start {
     /// More bytes are needed.
@@ -26,6 +28,8 @@ pub(super) struct Head {
     pub(super) is_odd: bool,
     /// The fields that frame the body, as received, if the head contains others.
     pub(super) framing: Option<Vec<(HeaderName, HeaderValue)>>,
+    /// The reason phrase and the names as received.
+    pub(super) received: ReceivedHead,
 }
 
 /// Finds the status line. As in Chromium, it may follow up to four other bytes, and any empty lines.
@@ -77,6 +81,10 @@ pub(super) fn rewrite(head: &[u8], is_head_request: bool) -> Option<Head> {
         is_chunked: framing.is_chunked,
         is_odd: framing.is_ambiguous || bytes != head,
         framing: framing.fields,
+        received: ReceivedHead::new(
+            Some(status.reason),
+            fields.iter().filter_map(|field| std::str::from_utf8(field.name).ok()),
+        ),
         bytes,
     })
 }

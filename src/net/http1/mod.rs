@@ -5,4 +5,5 @@ mod chunks;
 mod head;
 mod reader;
 
+pub(crate) use reader::rewrite_pieces;
 pub(super) use reader::{ResponseReader, ResponseWatch};

@@ -13,6 +13,7 @@ use super::chunks::ChunkRewriter;
 use super::head::{self, Start};
 use crate::net::io::read_limit::ReadLimit;
 use crate::net::tls::BoxIo;
+use crate::response::ReceivedHead;
 use crate::sync::lock_unpoisoned;
 
 /// What the sender and the reader of one connection know of each other. Clones share it.
@@ -25,11 +26,13 @@ struct Shared {
     awaited: Mutex<Option<bool>>,
     is_odd: AtomicBool,
     framing: Mutex<Option<Vec<(HeaderName, HeaderValue)>>>,
+    received: Mutex<Option<ReceivedHead>>,
 }
 
 impl ResponseWatch {
     /// Announces that a request will be sent.
     pub(crate) fn expect_response(&self, to_head_request: bool) {
+        *lock_unpoisoned(&self.0.received) = None;
         *lock_unpoisoned(&self.0.awaited) = Some(to_head_request);
     }
 
@@ -48,6 +51,11 @@ impl ResponseWatch {
                 headers.append(name, value);
             }
         }
+    }
+
+    /// Takes the reason phrase and the names of the last response, as received.
+    pub(crate) fn take_received(&self) -> Option<ReceivedHead> {
+        lock_unpoisoned(&self.0.received).take()
     }
 
     fn take_awaited(&self) -> Option<bool> {
@@ -140,6 +148,7 @@ impl ResponseReader {
             return Ok(true);
         }
         *lock_unpoisoned(&self.watch.0.framing) = rewritten.framing;
+        *lock_unpoisoned(&self.watch.0.received) = Some(rewritten.received);
         let rest = std::mem::take(&mut self.head).split_off(end);
         self.state = if rewritten.is_chunked { State::Chunks(ChunkRewriter::default()) } else { State::Raw };
         if !rest.is_empty() {
@@ -229,6 +238,21 @@ impl AsyncWrite for ResponseReader {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.io.as_mut().poll_shutdown(cx)
     }
+}
+
+/// Rewrites a response that arrives in these pieces, until the connection ends. For fuzzing.
+pub(crate) fn rewrite_pieces<'a>(
+    pieces: impl Iterator<Item = &'a [u8]>,
+    is_head_request: bool,
+    max_head: usize,
+) -> io::Result<Vec<u8>> {
+    let (io, limit) = (Box::pin(tokio::io::empty()), ReadLimit::new());
+    let mut reader = ResponseReader::new(io, limit, max_head, ResponseWatch::default());
+    reader.state = State::Head { is_head_request, searched: 0 };
+    for piece in pieces.chain([&[][..]]) {
+        reader.push(piece)?;
+    }
+    Ok(reader.out)
 }
 
 fn too_large() -> io::Error {

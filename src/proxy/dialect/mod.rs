@@ -186,7 +186,13 @@ impl Dialect {
     pub fn gateway(&self) -> Option<Proxy> {
         let gateway = self.file.gateway.as_ref()?;
         let host = gateway.host.trim_matches(['[', ']']).to_ascii_lowercase();
-        Some(Proxy { scheme: gateway.scheme.into(), host, port: gateway.port, credentials: None })
+        Some(Proxy {
+            scheme: gateway.scheme.into(),
+            host,
+            port: gateway.port,
+            credentials: None,
+            uses_digest: false,
+        })
     }
 
     /// The supported parameters: `country`, `state`, `city`, `zip`, `asn`, `isp`, `session`, `ttl`.

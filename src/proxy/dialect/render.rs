@@ -233,7 +233,7 @@ impl Dialect {
         let name = self.name();
         let longest = match proxy.scheme() {
             // RFC 1929 has one byte for the length.
-            ProxyScheme::Socks5 | ProxyScheme::Socks5h => 255,
+            ProxyScheme::Socks4 | ProxyScheme::Socks4a | ProxyScheme::Socks5 | ProxyScheme::Socks5h => 255,
             ProxyScheme::Http | ProxyScheme::Https => 1024,
         };
         for (field, text) in [("user name", user), ("password", password.expose())] {

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::verdict::{Evidence, STRUCTURE_RULES};
 
 const ALL: EscalationPolicy = EscalationPolicy {
     min: Tier::Plain,
@@ -107,6 +108,30 @@ fn every_kind_has_its_action_on_every_tier() {
             expected,
             "{kind} {tier} {alternatives:?}"
         );
+    }
+}
+
+#[test]
+fn a_verdict_of_the_structural_detector_ends_a_fetch_at_the_highest_tier_only() {
+    use VerdictKind as K;
+    let structural = |kind| {
+        let rule = format!("{STRUCTURE_RULES}{kind}");
+        let evidence = vec![Evidence { rule, place: "structure".to_owned(), text: String::new() }];
+        Verdict { evidence, ..verdict(kind) }
+    };
+    let to_impersonate = EscalationPolicy { max: Tier::Impersonate, ..ALL };
+    for kind in [K::Captcha, K::Geo, K::LoginWall] {
+        for (policy, tier, expected) in [
+            (&ALL, Tier::Plain, "escalate to impersonate"),
+            (&ALL, Tier::Impersonate, "escalate to browser"),
+            (&ALL, Tier::Browser, "blocked with a hint"),
+            (&to_impersonate, Tier::Impersonate, "blocked with a hint"),
+        ] {
+            let verdict = structural(kind);
+            let outcome = AttemptOutcome::Responded { verdict: &verdict, retry_after: None };
+            let action = decide(policy, NONE, &on(tier), &outcome, 0.0);
+            assert_eq!(action_name(&action), expected, "{kind} {tier}");
+        }
     }
 }
 

@@ -114,6 +114,7 @@ impl CdpConnection {
         let mut message = Vec::new();
         while let Some(whole) = read_message(&mut pipe, &mut message, self.0.max_message) {
             if whole {
+                replace_lone_surrogates(&mut message);
                 self.on_message(&message, &mut on_event);
             } else {
                 self.fail_oversized(&message);
@@ -137,6 +138,14 @@ impl CdpConnection {
                 let _ = reply.send(Err(CdpError::BrowserClosed));
             }
         }
+    }
+
+    /// Returns the messages that no writer has taken.
+    #[cfg(test)]
+    pub(super) fn take_unsent(&self) -> Vec<String> {
+        let state = self.lock();
+        let unsent = state.unsent.iter().flat_map(mpsc::Receiver::try_iter);
+        unsent.map(|bytes| String::from_utf8(bytes).expect("JSON is text")).collect()
     }
 
     fn send<C: Command>(
@@ -233,6 +242,40 @@ fn read_message(pipe: &mut impl BufRead, message: &mut Vec<u8>, max: usize) -> O
     }
 }
 
+/// Replaces each escaped surrogate without its pair by U+FFFD, as when the string is written as UTF-8. JavaScript strings
+/// may contain such surrogates, and JSON parsers refuse them.
+fn replace_lone_surrogates(message: &mut [u8]) {
+    let mut from = 0;
+    while let Some(found) = memchr::memchr(b'\\', &message[from..]) {
+        let at = from + found;
+        from = match escaped_unit(&message[at..]) {
+            // The escape of a backslash or a quote has two bytes.
+            None => (at + 2).min(message.len()),
+            Some(0xD800..=0xDBFF) if is_low_surrogate(&message[at + UNIT_ESCAPE_LEN..]) => {
+                at + 2 * UNIT_ESCAPE_LEN
+            }
+            Some(0xD800..=0xDFFF) => {
+                message[at + 2..at + UNIT_ESCAPE_LEN].copy_from_slice(b"fffd");
+                at + UNIT_ESCAPE_LEN
+            }
+            Some(_) => at + UNIT_ESCAPE_LEN,
+        };
+    }
+}
+
+fn is_low_surrogate(text: &[u8]) -> bool {
+    escaped_unit(text).is_some_and(|unit| (0xDC00..=0xDFFF).contains(&unit))
+}
+
+/// Parses an escape of the form `\u0000` at the start of `text`.
+fn escaped_unit(text: &[u8]) -> Option<u16> {
+    let digits = text.get(..UNIT_ESCAPE_LEN)?.strip_prefix(b"\\u")?;
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+/// The length of an escaped UTF-16 code unit.
+const UNIT_ESCAPE_LEN: usize = 6;
+
 fn method_of<C: Command>(command: &C) -> &'static str {
     match command.identifier() {
         Cow::Borrowed(name) => name,
@@ -281,6 +324,29 @@ mod tests {
         message.clear();
         assert_eq!(read_message(&mut pipe, &mut message, 8), Some(true));
         assert_eq!(read_message(&mut pipe, &mut message, 8), None);
+    }
+
+    #[test]
+    fn lone_surrogates_are_replaced_and_pairs_are_kept() {
+        for (text, want) in [
+            (r#""\ud83d\ude00""#, "\u{1f600}"),
+            (r#""a\ud83d…""#, "a\u{fffd}…"),
+            (r#""\uD83D""#, "\u{fffd}"),
+            (r#""\ude00\ud83d""#, "\u{fffd}\u{fffd}"),
+            (r#""\ud83d\ud83d\ude00""#, "\u{fffd}\u{1f600}"),
+            (r#""\ud83d\n\ude00""#, "\u{fffd}\n\u{fffd}"),
+            (r#""\ud83dude00""#, "\u{fffd}ude00"),
+            (r#""\\ud83d \" \\\ud83d""#, "\\ud83d \" \\\u{fffd}"),
+            (r#""\u00e4\ufffd""#, "\u{e4}\u{fffd}"),
+        ] {
+            let mut bytes = text.as_bytes().to_vec();
+            replace_lone_surrogates(&mut bytes);
+            assert_eq!(serde_json::from_slice::<String>(&bytes).unwrap(), want, "{text}");
+        }
+        for cut in ["\\", "\"\\u", "\"\\ud83d\\", "\"\\u\u{e4}\u{e4}"] {
+            let mut bytes = cut.as_bytes().to_vec();
+            replace_lone_surrogates(&mut bytes);
+        }
     }
 
     #[tokio::test]

@@ -14,14 +14,13 @@ use super::error::CdpError;
 use super::proxy_forwarder::Forwarder;
 use crate::cookies::Cookie;
 use crate::error::Result;
-use crate::identity::Identity;
 use crate::sync::lock_unpoisoned;
 use crate::transport::AttemptRequest;
 
 /// What a context is for. Pages of public sites do not share one with those that may reach private addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ContextKey {
-    /// See [`Identity::key`].
+    /// See [`Identity::key`](crate::identity::Identity::key).
     pub identity: u64,
     /// Whether its pages reach public addresses only.
     pub requires_public: bool,
@@ -67,9 +66,10 @@ impl BrowserContext {
     pub(super) async fn push_cookies(
         &self,
         connection: &CdpConnection,
-        identity: &Identity,
+        job: AttemptRequest<'_>,
         request_cookies: &[Cookie],
     ) -> Result<()> {
+        let (identity, page) = (job.identity, &job.request.url);
         let mut state = self.cookies.lock().await;
         let jar = identity.jar().list();
         let news = cookie_sync::unknown_cookies(&jar, &[&state.jar, &state.browser]);
@@ -82,7 +82,7 @@ impl BrowserContext {
             return Ok(());
         }
         let set = |cookies: &[Cookie]| storage::SetCookiesParams {
-            cookies: cookies.iter().map(cookie_sync::to_browser).collect(),
+            cookies: cookies.iter().map(|cookie| cookie_sync::to_browser(cookie, page)).collect(),
             browser_context_id: Some(self.id.clone().into()),
         };
         match connection.run(None, &set(&all), COMMAND_LIMIT).await {
@@ -176,6 +176,7 @@ const MAX_IDLE_CONTEXTS: usize = 8;
 mod tests {
     use super::*;
     use crate::fingerprint::Profile;
+    use crate::identity::Identity;
     use crate::limits::Limits;
 
     #[tokio::test]

@@ -1,14 +1,17 @@
 //! Converts and compares cookies between an identity's jar and its browser context.
 
-use chromiumoxide::cdp::browser_protocol::network::{self, CookieParam, CookieSameSite, TimeSinceEpoch};
+use chromiumoxide::cdp::browser_protocol::network::{
+    self, CookieParam, CookiePartitionKey, CookieSameSite, TimeSinceEpoch,
+};
 use http::header::COOKIE;
 use url::Url;
 
 use crate::cookies::{Cookie, needs_http_only};
+use crate::registrable_domain::registrable_domain_of_host;
 use crate::request::Request;
 
-/// Converts the jar's cookie to the browser's form.
-pub(super) fn to_browser(cookie: &Cookie) -> CookieParam {
+/// Converts the jar's cookie to the browser's form, for a visit of `page`.
+pub(super) fn to_browser(cookie: &Cookie, page: &Url) -> CookieParam {
     let scheme = if cookie.secure { "https" } else { "http" };
     let host =
         if cookie.domain.contains(':') { format!("[{}]", cookie.domain) } else { cookie.domain.clone() };
@@ -23,13 +26,38 @@ pub(super) fn to_browser(cookie: &Cookie) -> CookieParam {
     #[expect(clippy::cast_precision_loss, reason = "a date is far below 2^53 seconds")]
     let expires = cookie.expires.map(|at| TimeSinceEpoch::new(at as f64));
     param.expires = expires;
+    param.partition_key = cookie.partitioned.then(|| own_partition(&host, page));
     param
 }
 
-/// Converts the browser's cookie to the jar's form. `None` for a partitioned cookie, which belongs to an
-/// embedded frame.
+/// Returns the key of the partition in which the site of `host` is the top-level site.
+fn own_partition(host: &str, page: &Url) -> CookiePartitionKey {
+    let site = site_of(host);
+    // A partitioned cookie is Secure. Only this machine may set one over http.
+    let is_page = page.host_str().map(site_of) == Some(site);
+    let scheme = if is_page { page.scheme() } else { "https" };
+    CookiePartitionKey::new(format!("{scheme}://{site}"), false)
+}
+
+/// Whether the cookie's site is the top-level site of its partition. In another partition it belongs to an embedded
+/// frame.
+fn is_in_own_partition(cookie: &network::Cookie, key: &CookiePartitionKey) -> bool {
+    let host = cookie.domain.trim_start_matches('.');
+    let top = Url::parse(&key.top_level_site).ok();
+    let top = top.as_ref().and_then(|url| url.host_str()).map(|host| site_of(host.trim_matches(['[', ']'])));
+    !key.has_cross_site_ancestor && top == Some(site_of(host.trim_matches(['[', ']'])))
+}
+
+/// Returns the site of a host: its registrable domain, or the whole host.
+fn site_of(host: &str) -> &str {
+    registrable_domain_of_host(host).unwrap_or(host)
+}
+
+/// Converts the browser's cookie to the jar's form. `None` for a cookie in the partition of another site, because it
+/// belongs to an embedded frame.
 pub(super) fn from_browser(cookie: &network::Cookie) -> Option<Cookie> {
-    if cookie.partition_key.is_some() || cookie.partition_key_opaque == Some(true) {
+    let is_foreign = |key: &CookiePartitionKey| !is_in_own_partition(cookie, key);
+    if cookie.partition_key_opaque == Some(true) || cookie.partition_key.as_ref().is_some_and(is_foreign) {
         return None;
     }
     let domain = cookie.domain.trim_start_matches('.');
@@ -41,6 +69,7 @@ pub(super) fn from_browser(cookie: &network::Cookie) -> Option<Cookie> {
     own.expires = expires;
     own.secure = cookie.secure;
     own.http_only = cookie.http_only;
+    own.partitioned = cookie.partition_key.is_some();
     own.same_site = cookie.same_site.as_ref().map(|site| {
         match site {
             CookieSameSite::Strict => "Strict",
@@ -122,15 +151,52 @@ mod tests {
     #[test]
     fn a_cookie_keeps_its_scope_in_the_browser() {
         let mut cookie = Cookie::session("a", "1", "site.example");
-        let param = to_browser(&cookie);
+        let page = "https://site.example/".parse().unwrap();
+        let param = to_browser(&cookie, &page);
         assert_eq!((param.url.as_deref(), param.domain), (Some("http://site.example/"), None));
         cookie.host_only = false;
         cookie.secure = true;
         cookie.same_site = Some("Lax".to_owned());
-        let param = to_browser(&cookie);
+        let param = to_browser(&cookie, &page);
         assert_eq!(param.url.as_deref(), Some("https://site.example/"));
         assert_eq!(param.domain.as_deref(), Some(".site.example"));
         assert_eq!(param.same_site, Some(CookieSameSite::Lax));
+    }
+
+    #[test]
+    fn a_partitioned_cookie_moves_only_in_the_partition_of_its_own_site() {
+        let cookie = |key: &str| {
+            let text = format!(
+                r#"{{"name":"a","value":"1","domain":".www.site.example","path":"/","expires":-1,"size":2,
+                    "httpOnly":true,"secure":true,"session":true,"priority":"Medium","sameParty":false,
+                    "sourceScheme":"Secure","sourcePort":443{key}}}"#
+            );
+            from_browser(&serde_json::from_str(&text).unwrap()).map(|cookie| cookie.partitioned)
+        };
+        let key = |site: &str, crossed: bool| {
+            format!(r#","partitionKey":{{"topLevelSite":"{site}","hasCrossSiteAncestor":{crossed}}}"#)
+        };
+        assert_eq!(cookie(""), Some(false));
+        assert_eq!(cookie(&key("https://site.example", false)), Some(true));
+        assert_eq!(cookie(&key("https://site.example", true)), None, "of a frame inside another site");
+        assert_eq!(cookie(&key("https://other.example", true)), None);
+        assert_eq!(cookie(&key("https://other.example", false)), None, "of a request by another site");
+        assert_eq!(cookie(&key("", false)), None);
+        assert_eq!(cookie(r#","partitionKeyOpaque":true"#), None);
+
+        let mut cookie = Cookie::session("a", "1", "www.site.example");
+        cookie.partitioned = true;
+        for (page, want) in [
+            ("https://shop.site.example/", "https://site.example"),
+            ("http://other.example/", "https://site.example"),
+        ] {
+            let param = to_browser(&cookie, &page.parse().unwrap());
+            assert_eq!(param.partition_key.map(|key| key.top_level_site).as_deref(), Some(want), "{page}");
+        }
+        cookie = Cookie::session("a", "1", "127.0.0.1");
+        cookie.partitioned = true;
+        let key = to_browser(&cookie, &"http://127.0.0.1:81/".parse().unwrap()).partition_key.unwrap();
+        assert_eq!((key.top_level_site.as_str(), key.has_cross_site_ancestor), ("http://127.0.0.1", false));
     }
 
     #[test]

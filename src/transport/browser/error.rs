@@ -119,6 +119,7 @@ fn net_error_kind(name: &str) -> ErrorKind {
         "ERR_TIMED_OUT" | "ERR_CONNECTION_TIMED_OUT" => ErrorKind::Timeout,
         // The caller's URL has a known scheme, so a redirect caused the last two.
         "ERR_TOO_MANY_REDIRECTS"
+        | "ERR_RESPONSE_HEADERS_MULTIPLE_LOCATION"
         | "ERR_UNSAFE_REDIRECT"
         | "ERR_INVALID_REDIRECT"
         | "ERR_UNKNOWN_URL_SCHEME"

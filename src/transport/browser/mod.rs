@@ -28,10 +28,10 @@ use crate::client_hints::ACCEPT_CH;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::fingerprint::profile::Browser as BrowserProfile;
-use crate::net::Connector;
+use crate::net::{Connector, mask_secrets};
 use crate::phase::FetchPhase;
 use crate::redact;
-use crate::response::{BrowserUse, RawResponse};
+use crate::response::{BrowserUse, RawResponse, SentRequest};
 use crate::tier::Tier;
 
 mod certificates;
@@ -56,6 +56,7 @@ mod scheduler;
 mod scratch_parent;
 mod supervisor;
 mod switches;
+mod target_events;
 mod targets;
 #[cfg(test)]
 mod tests;
@@ -67,7 +68,17 @@ pub(crate) use self::executable::{find, version};
 pub(crate) use self::scheduler::BrowserPoolOptions;
 
 /// Returns whether a page (status, headers, URL, body) is still a challenge that may resolve by itself.
-pub(crate) type ChallengeCheck = Arc<dyn Fn(u16, &HeaderMap, &Url, &[u8]) -> bool + Send + Sync>;
+pub(crate) type ChallengeCheck = Arc<dyn Fn(u16, &HeaderMap, &Url, &[u8]) -> PageVerdict + Send + Sync>;
+
+/// The verdict on a page while the browser shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PageVerdict {
+    /// Not a challenge.
+    Page,
+    Challenge,
+    /// The challenge of a known protection service, which answered instead of the server.
+    VendorChallenge,
+}
 
 /// Settings for starting and using the browsers.
 #[derive(Clone)]
@@ -179,7 +190,7 @@ impl BrowserTransport {
         let request_cookies = cookie_sync::from_request(job.request);
         let opened = async {
             let (context, page) = self.open_page(lease, job, profile).await?;
-            context.push_cookies(&browser.connection, job.identity, &request_cookies).await?;
+            context.push_cookies(&browser.connection, job, &request_cookies).await?;
             Ok((context, page))
         };
         let opened = tokio::time::timeout_at(deadline.into(), opened).await.unwrap_or_else(|_| {
@@ -248,6 +259,7 @@ impl BrowserTransport {
             let used: &mut BrowserUse = &mut output.usage;
             (used.pid, used.pages, used.reused) = (browser.pid, served as u64, reused);
             used.pss_mb = (pss > 0).then_some(pss / 1_000_000);
+            report_requests(job, std::mem::take(&mut output.requests));
         }
         response.map_err(|error| FailedAttempt { error: error.mark_sent(), sent: true })
     }
@@ -277,6 +289,14 @@ impl BrowserTransport {
             Error::new(ErrorKind::Browser, "could not open a browser page").with_source(cause)
         })??;
         Ok((context, page))
+    }
+}
+
+/// Reports the requests for documents as sent, with secrets masked.
+fn report_requests(job: AttemptRequest<'_>, requests: Vec<SentRequest>) {
+    let Some(hooks) = job.hooks.filter(|hooks| hooks.wants_request_capture()) else { return };
+    for request in requests {
+        hooks.on_request_sent(mask_secrets(job.request, request));
     }
 }
 

@@ -5,19 +5,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use url::Url;
+use url::{Position, Url};
 
-use super::page_events::{MainDocument, NetworkResponse, PausedResponse, ResourceTiming};
+use super::page_events::{
+    DocumentExchange, DocumentRequest, MainDocument, NetworkResponse, PausedResponse, ResourceTiming,
+    WireResponse,
+};
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::limits::Limits;
-use crate::response::{Body, BrowserOutput, HttpVersion, RawResponse, Redirect};
+use crate::response::{Body, BrowserOutput, HttpVersion, RawResponse, ReceivedHead, Redirect, SentRequest};
 use crate::trace::Timings;
 
 /// A response without its body.
 pub(super) struct ResponseHead {
     pub status: StatusCode,
     pub headers: HeaderMap,
+    received: ReceivedHead,
     pub url: Url,
     version: HttpVersion,
     redirects: Vec<Redirect>,
@@ -32,24 +36,34 @@ impl ResponseHead {
         page_url: Option<&str>,
         limits: &Limits,
     ) -> Result<Self> {
-        let response = document.response.as_ref().ok_or_else(|| {
+        let response = document.response().ok_or_else(|| {
             Error::new(ErrorKind::Browser, "the page's document did not come from a server")
         })?;
         let status = parse_status(response.status)?;
         let url = page_url.and_then(|url| Url::parse(url).ok()).or_else(|| Url::parse(&response.url).ok());
-        let redirects = document.redirects.iter();
+        let (received, headers) = read_head(&document.exchange, response, limits)?;
+        let mut requests = Vec::new();
+        let mut redirects = Vec::new();
+        for exchange in &document.redirects {
+            let Some(response) = &exchange.response else { continue };
+            let (Ok(status), Ok(url)) = (parse_status(response.status), Url::parse(&response.url)) else {
+                continue;
+            };
+            let (received, headers) = read_head(exchange, response, limits)?;
+            redirects.push(Redirect::new(url, status, headers).with_received(received));
+            requests.push(sent_request(exchange));
+        }
+        requests.push(sent_request(&document.exchange));
+        let requests = requests.into_iter().collect::<Option<_>>().unwrap_or_default();
         Ok(Self {
             status,
-            headers: headers(wire_fields(document, response), limits)?,
+            headers,
+            received,
             url: url.ok_or_else(|| Error::new(ErrorKind::Browser, "the page has no valid URL"))?,
             version: parse_version(&response.protocol),
-            redirects: redirects
-                .filter_map(|(url, status)| {
-                    Some(Redirect::new(Url::parse(url).ok()?, StatusCode::from_u16(*status).ok()?))
-                })
-                .collect(),
+            redirects,
             timings: response.timing.as_ref().map_or_else(Timings::default, timings),
-            output: BrowserOutput::default(),
+            output: BrowserOutput { requests, ..BrowserOutput::default() },
         })
     }
 
@@ -59,7 +73,7 @@ impl ResponseHead {
         document: &MainDocument,
         limits: &Limits,
     ) -> Result<Self> {
-        let text = document.wire.as_ref().and_then(|wire| wire.text.as_deref());
+        let text = document.exchange.wire.as_ref().and_then(|wire| wire.text.as_deref());
         // The raw head exists only over HTTP/1.
         let protocol = text.and_then(|text| text.split(' ').next()).unwrap_or("h2").to_ascii_lowercase();
         let response = NetworkResponse {
@@ -69,7 +83,8 @@ impl ResponseHead {
             protocol,
             ..NetworkResponse::default()
         };
-        let document = MainDocument { response: Some(response), ..document.clone() };
+        let mut document = document.clone();
+        document.exchange.response = Some(response);
         let mut head = Self::from_document(&document, None, limits)?;
         head.output.usage.settled = true;
         Ok(head)
@@ -89,6 +104,7 @@ impl ResponseHead {
             status: self.status,
             version: self.version,
             headers: self.headers,
+            received: self.received,
             url: self.url,
             redirects: self.redirects,
             body: Body::Buffered(body),
@@ -109,14 +125,52 @@ fn parse_status(code: u16) -> Result<StatusCode> {
     })
 }
 
-/// Returns the document's header fields, in the order received where the browser reports it.
-fn wire_fields(document: &MainDocument, response: &NetworkResponse) -> Vec<(String, String)> {
-    let wire = document.wire.as_ref().filter(|wire| wire.status == response.status);
+/// Returns a response head: as received, and its fields.
+fn read_head(
+    exchange: &DocumentExchange,
+    response: &NetworkResponse,
+    limits: &Limits,
+) -> Result<(ReceivedHead, HeaderMap)> {
+    let wire = exchange.wire.as_ref().filter(|wire| wire.status == response.status);
+    let status_line = wire.and_then(|wire| wire.text.as_deref()).and_then(|text| text.lines().next());
+    let reason = status_line.map(|line| line.splitn(3, ' ').nth(2).unwrap_or_default().trim().as_bytes());
+    let fields = wire_fields(exchange, wire, response);
+    let received = ReceivedHead::new(reason, fields.iter().map(|(name, _)| name.as_str()));
+    Ok((received, headers(fields, limits)?))
+}
+
+/// Returns the request as sent, with its secrets. `None` if its URL is not known.
+fn sent_request(exchange: &DocumentExchange) -> Option<SentRequest> {
+    let DocumentRequest { url, method, fields } = &exchange.request;
+    let url = Url::parse(url).ok()?;
+    let pseudo = |name: &str| fields.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str());
+    let protocol = exchange.response.as_ref().map_or("", |response| response.protocol.as_str());
+    let authority = &url[Position::BeforeHost..Position::AfterPort];
+    let named_host = fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("host"));
+    let host = (!named_host).then(|| ("host", pseudo(":authority").unwrap_or(authority)));
+    let own = fields.iter().filter(|(name, _)| !name.starts_with(':'));
+    let all = host.into_iter().chain(own.map(|(name, value)| (name.as_str(), value.as_str())));
+    let headers = all
+        .filter_map(|(name, value)| Some((name.to_owned(), HeaderValue::from_bytes(value.as_bytes()).ok()?)));
+    Some(SentRequest {
+        method: pseudo(":method").unwrap_or(method).parse().ok()?,
+        target: url[Position::BeforePath..Position::AfterQuery].to_owned(),
+        version: parse_version(protocol),
+        headers: headers.collect(),
+    })
+}
+
+/// Returns the header fields of a document's response, in the order received where the browser reports it.
+fn wire_fields(
+    exchange: &DocumentExchange,
+    wire: Option<&WireResponse>,
+    response: &NetworkResponse,
+) -> Vec<(String, String)> {
     if let Some(text) = wire.and_then(|wire| wire.text.as_deref()) {
         let lines = text.lines().skip(1).filter_map(|line| line.split_once(':'));
         return lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     }
-    let listed = document.fields.as_ref().filter(|(status, _)| *status == response.status);
+    let listed = exchange.fields.as_ref().filter(|(status, _)| *status == response.status);
     let mut fields = listed.map_or_else(Vec::new, |(_, fields)| fields.clone());
     let known = |name: &str| fields.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
     // Only these include Set-Cookie.
@@ -195,7 +249,9 @@ mod tests {
             protocol: "h2".to_owned(),
             timing: None,
         };
-        MainDocument { response: Some(response), ..MainDocument::default() }
+        let mut document = MainDocument::default();
+        document.exchange.response = Some(response);
+        document
     }
 
     #[test]

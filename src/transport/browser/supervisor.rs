@@ -89,8 +89,13 @@ fn check(pool: &impl SupervisedPool, browser: &Chromium, now: Instant) {
         }
         return;
     }
+    let closing = browser.targets.repeat_closing(&browser.connection, now);
     match lifecycle {
         Lifecycle::Serving => {
+            if closing.is_some_and(|since| since > CLOSE_PAGE_LIMIT) {
+                browser.retire("a page does not close");
+                pool.notify();
+            }
             if let Some(reason) = recycle_reason(&limits, browser, now) {
                 browser.retire(reason);
                 pool.notify();
@@ -132,6 +137,8 @@ fn kill(browser: &Chromium, reason: &str) {
     browser.process.kill();
 }
 
+/// A browser that cannot close a page for this long is replaced.
+const CLOSE_PAGE_LIMIT: Duration = Duration::from_secs(20);
 const TICK: Duration = Duration::from_millis(250);
 /// How often memory is sampled: for each sample, the kernel walks every mapping.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(3);

@@ -6,12 +6,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use chromiumoxide::cdp::browser_protocol::fetch::{ContinueRequestParams, FailRequestParams};
-use chromiumoxide::cdp::browser_protocol::inspector;
+use chromiumoxide::cdp::browser_protocol::fetch::{
+    ContinueRequestParams, ContinueWithAuthParams, FailRequestParams,
+};
 use chromiumoxide::cdp::browser_protocol::page::HandleJavaScriptDialogParams;
 use chromiumoxide::cdp::browser_protocol::target::{CloseTargetParams, SetAutoAttachParams};
+use chromiumoxide::cdp::browser_protocol::{inspector, network};
 use chromiumoxide::cdp::js_protocol::runtime::RunIfWaitingForDebuggerParams;
-use serde::Deserialize;
 use tokio::sync::Notify;
 
 use super::connection::{CdpConnection, CdpEvent};
@@ -19,6 +20,7 @@ use super::emulation::Emulation;
 use super::page_events::{EventReply, PageWatcher, react_in_frame};
 use super::page_memory::{Culprit, MemoryBudget, MemoryExcess};
 use super::resource_blocking;
+use super::target_events::{AttachedToTarget, DetachedFromTarget};
 use crate::render::ResourceKind;
 use crate::sync::lock_unpoisoned;
 
@@ -53,12 +55,24 @@ struct TargetSession {
     parent: Option<String>,
     /// The memory that a page may use, in bytes.
     memory_limit: Option<u64>,
+    kind: String,
     /// Set for a page that rungs opened; workers and frames have none.
     watcher: Option<Arc<PageWatcher>>,
     /// Resources that a frame does not load, the same as for its page.
     block: Vec<ResourceKind>,
     /// The page's permit and context, held until the browser reports that the page is closed.
     guard: Option<Box<dyn Any + Send + Sync>>,
+    /// Set when the browser was asked to close the page.
+    closing: Option<Closing>,
+}
+
+/// A page that the browser was asked to close and has not reported as closed.
+struct Closing {
+    target: String,
+    /// The first request.
+    since: Instant,
+    /// The last request.
+    asked: Instant,
 }
 
 /// A page that rungs opened, when attached.
@@ -114,6 +128,41 @@ impl BrowserTargets {
         }
     }
 
+    /// Asks the browser to close the page of `session`.
+    pub(super) fn close_page(&self, connection: &CdpConnection, session: &str, target: &str) {
+        let now = Instant::now();
+        if let Some(session) = self.lock().sessions.get_mut(session) {
+            session.closing = Some(Closing { target: target.to_owned(), since: now, asked: now });
+        }
+        close_target(connection, target);
+    }
+
+    /// Asks again for each page that the browser has not closed. A page that commits a navigation while it is asked
+    /// forgets the request, and the browser has no time limit for the reply while a debugger is attached. Returns how long
+    /// the oldest of them has been closing.
+    pub(super) fn repeat_closing(&self, connection: &CdpConnection, now: Instant) -> Option<Duration> {
+        let mut oldest = None;
+        for closing in self.lock().sessions.values_mut().filter_map(|session| session.closing.as_mut()) {
+            if now.saturating_duration_since(closing.asked) >= CLOSE_REPEAT {
+                closing.asked = now;
+                tracing::debug!(target = closing.target, "asking again to close a page");
+                close_target(connection, &closing.target);
+            }
+            oldest = oldest.max(Some(now.saturating_duration_since(closing.since)));
+        }
+        oldest
+    }
+
+    /// Returns the sessions of the frames of a page that run in other processes.
+    pub(super) fn frame_sessions(&self, page: &str) -> Vec<String> {
+        let state = self.lock();
+        let frames = state.sessions.iter().filter(|(_, target)| target.kind == "iframe");
+        let mut found: Vec<String> =
+            frames.filter(|(id, _)| state.is_inside(id, page)).map(|(id, _)| id.clone()).collect();
+        found.sort_unstable();
+        found
+    }
+
     /// Returns the memory limits of the open pages. `None` without a page.
     pub(super) fn memory_budget(&self) -> Option<MemoryBudget> {
         MemoryBudget::of_pages(self.lock().sessions.values().filter_map(|session| session.memory_limit))
@@ -141,16 +190,21 @@ impl BrowserTargets {
         }
     }
 
-    /// Returns the pages of `context` that rungs did not open. They were attached while another was expected.
-    pub(super) fn orphans(&self, context: &str) -> Vec<String> {
-        let mut state = self.lock();
-        if state.contexts.get(context).is_some_and(|context| context.expected > 0) {
-            return Vec::new();
+    /// Closes the pages of `context` that rungs did not open. They were attached while another was expected.
+    pub(super) fn close_orphans(&self, connection: &CdpConnection, context: &str) {
+        let orphans: Vec<_> = {
+            let mut state = self.lock();
+            if state.contexts.get(context).is_some_and(|context| context.expected > 0) {
+                return;
+            }
+            let State { unclaimed, sessions, .. } = &mut *state;
+            let in_context =
+                |session: &String| sessions.get(session).is_some_and(|session| session.context == context);
+            unclaimed.extract_if(|_, session| in_context(session)).collect()
+        };
+        for (target, session) in orphans {
+            self.close_page(connection, &session, &target);
         }
-        let State { unclaimed, sessions, .. } = &mut *state;
-        let orphans = unclaimed
-            .extract_if(|_, session| sessions.get(session).is_some_and(|session| session.context == context));
-        orphans.map(|(target, _)| target).collect()
     }
 
     /// Ends all waits for targets of a browser that has exited.
@@ -175,7 +229,13 @@ impl BrowserTargets {
             },
             "Target.detachedFromTarget" => {
                 let Ok(detached) = serde_json::from_str::<DetachedFromTarget>(event.params) else { return };
-                let session = self.lock().sessions.remove(&detached.session_id);
+                let session = {
+                    let mut state = self.lock();
+                    for watcher in state.watchers_of_worker(&detached.session_id) {
+                        watcher.on_worker_ended(&detached.session_id, Instant::now());
+                    }
+                    state.sessions.remove(&detached.session_id)
+                };
                 if let Some(watcher) = session.as_ref().and_then(|session| session.watcher.as_ref()) {
                     watcher.mark_closed();
                 }
@@ -195,6 +255,10 @@ impl BrowserTargets {
                         let request: &ContinueRequestParams = &request;
                         connection.send_with_guard(Some(session), request, Box::new(()));
                     }
+                    EventReply::Authenticate(request) => {
+                        let request: &ContinueWithAuthParams = &request;
+                        connection.send_with_guard(Some(session), request, Box::new(()));
+                    }
                     EventReply::Fail(request) => {
                         let request: &FailRequestParams = &request;
                         connection.send_with_guard(Some(session), request, Box::new(()));
@@ -205,10 +269,16 @@ impl BrowserTargets {
     }
 
     /// Returns the command that an event of a page or frame requires.
-    fn reply_to(&self, session: &str, event: &CdpEvent<'_>) -> Option<EventReply> {
+    fn reply_to(&self, id: &str, event: &CdpEvent<'_>) -> Option<EventReply> {
         let watcher = {
             let state = self.lock();
-            let session = state.sessions.get(session)?;
+            let session = state.sessions.get(id)?;
+            if is_watched_worker(&session.kind) {
+                for watcher in state.pages_of(id) {
+                    watcher.on_worker_event(id, event.method, event.params, Instant::now());
+                }
+                return None;
+            }
             if session.watcher.is_none() && !session.block.is_empty() {
                 return react_in_frame(event.method, event.params, &session.block);
             }
@@ -255,17 +325,18 @@ impl BrowserTargets {
                     context,
                     parent: parent_session.map(str::to_owned),
                     memory_limit: None,
+                    kind: info.kind.clone(),
                     watcher,
                     block: block.clone(),
                     guard: None,
+                    closing: None,
                 },
             );
             (emulation, block)
         };
         if unwanted {
             tracing::debug!("closing a popup");
-            let close = CloseTargetParams { target_id: info.target_id.clone().into() };
-            connection.send_with_guard(None, &close, Box::new(()));
+            self.close_page(connection, session, &info.target_id);
         } else if has_children(&info.kind) {
             connection.send_with_guard(Some(session), &auto_attach(), Box::new(()));
         }
@@ -275,6 +346,9 @@ impl BrowserTargets {
         if matches!(info.kind.as_str(), "iframe" | "shared_worker" | "service_worker") {
             // Its process may be another than the page's. A page enables this itself.
             connection.send_with_guard(Some(session), &inspector::EnableParams::default(), Box::new(()));
+        }
+        if is_watched_worker(&info.kind) {
+            connection.send_with_guard(Some(session), &watch_requests(), Box::new(()));
         }
         resource_blocking::block_in_frame(connection, session, &block);
         if attached.waiting_for_debugger {
@@ -289,6 +363,25 @@ impl BrowserTargets {
 }
 
 impl State {
+    /// Returns the pages that a worker may belong to. None if the target is no worker.
+    fn watchers_of_worker(&self, session: &str) -> Vec<&Arc<PageWatcher>> {
+        let is_worker = self.sessions.get(session).is_some_and(|target| is_watched_worker(&target.kind));
+        if is_worker { self.pages_of(session) } else { Vec::new() }
+    }
+
+    /// Whether the target of `session` is a descendant of `page`.
+    fn is_inside(&self, session: &str, page: &str) -> bool {
+        let mut next = self.sessions.get(session).and_then(|target| target.parent.as_deref());
+        for _ in 0..MAX_ANCESTORS {
+            match next {
+                Some(parent) if parent == page => return true,
+                Some(parent) => next = self.sessions.get(parent).and_then(|target| target.parent.as_deref()),
+                None => return false,
+            }
+        }
+        false
+    }
+
     /// Returns the page that a target belongs to, or all pages of its context for a worker that they share.
     fn pages_of(&self, session: &str) -> Vec<&Arc<PageWatcher>> {
         let mut next = self.sessions.get(session);
@@ -316,6 +409,11 @@ pub(super) fn auto_attach() -> SetAutoAttachParams {
     }
 }
 
+/// Asks the browser to close a page, and does not wait.
+fn close_target(connection: &CdpConnection, target: &str) {
+    connection.send_with_guard(None, &CloseTargetParams::new(target.to_owned()), Box::new(()));
+}
+
 /// A page that is being opened, until dropped.
 pub(super) struct PendingTarget {
     targets: Arc<BrowserTargets>,
@@ -330,6 +428,20 @@ impl Drop for PendingTarget {
     }
 }
 
+/// Whether a page's request may end in a target of this kind. A service worker makes requests of its own only.
+fn is_watched_worker(kind: &str) -> bool {
+    matches!(kind, "worker" | "shared_worker")
+}
+
+/// Returns the command that reports a worker's requests. Their bodies are not stored.
+fn watch_requests() -> network::EnableParams {
+    network::EnableParams {
+        max_total_buffer_size: Some(0),
+        max_resource_buffer_size: Some(0),
+        ..network::EnableParams::default()
+    }
+}
+
 fn has_children(kind: &str) -> bool {
     matches!(kind, "page" | "iframe" | "worker" | "shared_worker" | "service_worker")
 }
@@ -337,28 +449,37 @@ fn has_children(kind: &str) -> bool {
 /// How long after a kill the browser may report the crash of a target.
 const KILL_REPORT_LIMIT: Duration = Duration::from_secs(5);
 const MAX_ANCESTORS: usize = 64;
+/// After this time, the browser is asked again to close a page.
+const CLOSE_REPEAT: Duration = Duration::from_secs(2);
 
-// Only the fields that are used, so that changes to others do not break parsing.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct AttachedToTarget {
-    session_id: String,
-    target_info: TargetInfo,
-    waiting_for_debugger: bool,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct TargetInfo {
-    target_id: String,
-    #[serde(rename = "type")]
-    kind: String,
-    opener_id: Option<String>,
-    browser_context_id: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct DetachedFromTarget {
-    session_id: String,
+    #[test]
+    fn a_page_is_asked_to_close_until_it_is_closed() {
+        let connection = CdpConnection::new(1024);
+        let targets = Arc::new(BrowserTargets::default());
+        let event =
+            |method, params| targets.on_event(&connection, &CdpEvent { session: None, method, params });
+        event(
+            "Target.attachedToTarget",
+            r#"{"sessionId":"S","waitingForDebugger":false,"targetInfo":{"targetId":"T","type":"page"}}"#,
+        );
+        let closes = || connection.take_unsent().iter().filter(|text| text.contains("closeTarget")).count();
+        // Nothing asked for this page.
+        assert_eq!(closes(), 1);
+        let now = Instant::now();
+        let after = |seconds| targets.repeat_closing(&connection, now + Duration::from_secs(seconds));
+        assert!(after(1).is_some_and(|since| since < CLOSE_REPEAT));
+        assert_eq!(closes(), 0);
+        assert!(after(3).is_some_and(|since| since > CLOSE_REPEAT));
+        assert_eq!(closes(), 1);
+        after(4);
+        assert_eq!(closes(), 0);
+        after(6);
+        assert_eq!(closes(), 1);
+        event("Target.detachedFromTarget", r#"{"sessionId":"S"}"#);
+        assert_eq!((after(9), closes()), (None, 0));
+    }
 }

@@ -43,6 +43,7 @@ fn answer(conn: &mut RawConnection, page: &str) -> io::Result<()> {
 
 fn page(target: &str, session: usize) -> String {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let path = path.split(';').next().unwrap_or_default();
     let mut links =
         vec!["/#top".to_owned(), "http://127.0.0.2:1/away".to_owned(), "mailto:a@b.test".to_owned()];
     let number = |text: &str| text.parse::<usize>().unwrap_or_default();
@@ -51,7 +52,11 @@ fn page(target: &str, session: usize) -> String {
         links.extend(["/p/0", "/cal/2026/1/1", "/list?from=0", "/loop/a"].map(ToOwned::to_owned));
     } else if let Some(n) = path.strip_prefix("/p/").map(number) {
         let more = [2 * n + 1, 2 * n + 2].into_iter().filter(|n| *n < PAGES);
-        links.extend(more.map(|n| format!("/p/{n};jsessionid={session:032x}?utm_source=p{n}&sid={session}")));
+        links.extend(
+            more.map(|n| {
+                format!("/p/{n};jsessionid={session:032x}?utm_source=p{n}&PHPSESSID={session:032x}")
+            }),
+        );
         links.push(format!("/p/./{n}#part"));
         // The first page is also served under a second URL, to which all pages link.
         links.push("/p/first".to_owned());
@@ -88,7 +93,13 @@ fn records(program: &Program) -> Vec<Value> {
 fn targets(program: &Program, site: &RawServer) -> BTreeSet<String> {
     let records = records(program);
     let begins = site.url("");
-    let target = |record: &Value| record["url"].as_str().unwrap_or_default().replace(&begins, "");
+    // A link is requested with its session ID.
+    let without_session = |target: &str| match target.split_once(";jsessionid=") {
+        Some((path, _)) => path.to_owned(),
+        None => target.to_owned(),
+    };
+    let target =
+        |record: &Value| without_session(&record["url"].as_str().unwrap_or_default().replace(&begins, ""));
     let targets: BTreeSet<String> = records.iter().map(target).collect();
     assert_eq!(targets.len(), records.len(), "each once");
     targets
@@ -99,7 +110,7 @@ fn count(targets: &BTreeSet<String>, begins: &str) -> usize {
 }
 
 /// The limits of each crawl of the whole site.
-const WHOLE: [&str; 4] = ["--follow", "a.follow", "--trap-limit", "250"];
+const WHOLE: [&str; 5] = ["--follow", "a.follow", "--trap-limit", "250", "--trust-canonical"];
 
 fn assert_whole(targets: &BTreeSet<String>) {
     assert_eq!(
@@ -134,10 +145,11 @@ fn a_crawl_has_each_page_of_the_site_once_and_its_traps_bounded() {
     let meta: Value = serde_json::from_slice(&meta).expect("JSON");
     assert_eq!(meta["traps"].as_array().map(Vec::len), Some(3), "{meta}");
     let heads = site.heads();
-    let of = |target: &str| heads.iter().filter(|head| head.starts_with(&format!("GET {target} "))).count();
-    assert_eq!((of("/p/7"), of("/private"), of("/away")), (1, 0, 0));
-    let deep = heads.iter().find(|head| head.starts_with("GET /p/7 ")).expect("it was asked for");
-    assert!(deep.to_ascii_lowercase().contains(&format!("referer: {}\r\n", site.url("/p/3"))), "{deep}");
+    let of = |target: &str| heads.iter().filter(|head| head.starts_with(&format!("GET {target}"))).count();
+    assert_eq!((of("/p/7;jsessionid="), of("/p/7 "), of("/private"), of("/away")), (1, 0, 0, 0));
+    let deep = heads.iter().find(|head| head.starts_with("GET /p/7;")).expect("it was asked for");
+    assert!(deep.contains("?utm_source=p7&PHPSESSID="), "as linked: {deep}");
+    assert!(deep.to_ascii_lowercase().contains(&format!("referer: {};", site.url("/p/3"))), "{deep}");
     // The same command again finds nothing left to do.
     let again = crawl(&program, &site, &WHOLE);
     assert_eq!((again.code, site.heads().len()), (0, heads.len()), "{again}");
@@ -173,7 +185,7 @@ fn killed_twice_and_resumed_a_crawl_has_each_page_once() {
 fn a_crawl_stops_at_its_depth_and_page_limits() {
     let site = site();
     let program = Program::new();
-    let run = crawl(&program, &site, &["--follow", "a.follow", "--depth", "2"]);
+    let run = crawl(&program, &site, &["--follow", "a.follow", "--depth", "2", "--trust-canonical"]);
     assert_eq!(run.code, 0, "{run}");
     let expected = [
         "/",
@@ -191,7 +203,7 @@ fn a_crawl_stops_at_its_depth_and_page_limits() {
     assert_eq!((count(&got, "/cal/"), got.len()), (2, expected.len() + 1), "{got:?}");
 
     let program = Program::new();
-    let run = crawl(&program, &site, &["--follow", "pattern:/p/*", "--max-pages", "50"]);
+    let run = crawl(&program, &site, &["--follow", "pattern:/p/*", "--max-pages", "50", "--trust-canonical"]);
     assert_eq!(run.code, 0, "{run}");
     let got = targets(&program, &site);
     assert_eq!((got.len(), count(&got, "/p/")), (50, 49), "{got:?}");
@@ -237,7 +249,10 @@ fn fields_are_read_into_records_by_flags_and_by_targets() {
     assert_eq!(fields["links"][0], format!("{}#top", site.url("/")), "{record}");
     assert_eq!(record["links"][0], site.url("/private"), "{record}");
     assert_eq!(record["canonical"], site.url("/p/200"), "{record}");
-    assert!(record["text"].as_str().is_some_and(|text| text.starts_with("Page /p/200\nno\nx")), "{record}");
+    assert!(
+        record["text"].as_str().is_some_and(|text| text.starts_with("Page /p/200\nno\n\nx\n\nx")),
+        "{record}"
+    );
 
     fs::write(program.home().join("urls.txt"), &url).expect("a list is written");
     let batch = ["batch", "urls.txt", "--out", "out.csv", "--target", "shop.toml", "--select", "url=title"];
@@ -274,7 +289,8 @@ async fn a_program_crawls_and_gets_each_page_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let begin = || {
         let fetcher = Fetcher::builder().max_tier(rungs::Tier::Plain).build().expect("a fetcher");
-        let follow = CrawlOptions::new().links("pattern:/p/*").expect("a pattern").depth(5);
+        let follow =
+            CrawlOptions::new().links("pattern:/p/*").expect("a pattern").depth(5).trust_canonical(true);
         let batch = Batch::new(fetcher).concurrency(8).crawl(follow);
         batch.checkpoint(folder.path().join("run.ckpt")).run([site.url("/p/0")]).expect("it begins")
     };
@@ -292,6 +308,8 @@ async fn a_program_crawls_and_gets_each_page_once() {
         got.push(done.url);
     }
     assert!(run.finish().await.expect("it ends well").complete);
+    let mut got: Vec<String> =
+        got.iter().map(|url| url.split(';').next().unwrap_or_default().to_owned()).collect();
     got.sort();
     let mut expected: Vec<String> = (0..63).map(|n| site.url(&format!("/p/{n}"))).collect();
     expected.sort();
@@ -317,9 +335,16 @@ fn a_header_names_what_else_a_page_answers_for() {
         ))
     });
     let program = Program::new();
-    let run = crawl(&program, &site, &["--follow", "a", "--robots", "ignore", "--concurrency", "1"]);
+    let arguments = ["--follow", "a", "--robots", "ignore", "--concurrency", "1"];
+    let run = crawl(&program, &site, &[&arguments[..], &["--trust-canonical"]].concat());
     assert_eq!(run.code, 0, "{run}");
-    let heads = site.heads();
-    let asked: Vec<&str> = heads.iter().filter_map(|head| head.split(' ').nth(1)).collect();
-    assert_eq!(asked, ["/", "/doc.pdf", "/a", "/next", "/c"]);
+    let asked = |from: usize| -> Vec<String> {
+        let heads = site.heads();
+        heads[from..].iter().filter_map(|head| head.split(' ').nth(1)).map(ToOwned::to_owned).collect()
+    };
+    assert_eq!(asked(0), ["/", "/doc.pdf", "/a", "/next", "/c"]);
+    // By default it keeps no page away.
+    let run = crawl(&Program::new(), &site, &arguments);
+    assert_eq!(run.code, 0, "{run}");
+    assert_eq!(asked(5), ["/", "/doc.pdf", "/a", "/next", "/doc", "/b", "/c"]);
 }

@@ -61,7 +61,9 @@ fn urls_in(path: &Path) -> Vec<String> {
             .filter(|record| record.kind == "metadata")
             .map(|record| {
                 assert!(record.head.contains("\r\nWARC-Target-URI: http"), "{}", record.head);
-                let about: Value = serde_json::from_slice(&record.block).expect("JSON in a metadata record");
+                let fields = String::from_utf8(record.block.clone()).expect("text");
+                let json = fields.lines().find_map(|line| line.strip_prefix("rungs: ")).expect("the field");
+                let about: Value = serde_json::from_str(json).expect("JSON in a metadata record");
                 about["url"].as_str().expect("a URL").to_owned()
             })
             .collect();

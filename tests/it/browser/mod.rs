@@ -3,6 +3,7 @@
 mod crashes;
 mod detection_suites;
 mod folders;
+mod frames;
 mod page_memory;
 mod page_output;
 mod processes;

@@ -84,3 +84,61 @@ fn a_screenshot_without_the_browser_tier_is_refused_before_any_request() {
     }
     assert_eq!(server.connections(), 0);
 }
+
+#[test]
+fn the_text_of_a_page_in_the_browser_is_what_it_shows() {
+    let server = RawServer::start(|conn: &mut RawConnection| {
+        let head = conn.read_head()?;
+        let style = "<style>.gone{display:none}.dim{visibility:hidden}.up{text-transform:uppercase}.code{white-space:pre}</style>";
+        let body = match head.split(' ').nth(1).unwrap_or_default() {
+            "/styles" => {
+                "<p>one<span class=gone>no</span><span class=dim>no</span> <b class=up>two</b></p><div class=code>a\n  b</div>"
+            }
+            "/script" => "<p id=p>sent</p><script>p.textContent='made \\ud83d'</script>",
+            "/table" => "<table><tr><td>1<td>2<tr class=gone><td>3<tr><td>4<td>5</table><pre>x\n y</pre>",
+            "/named" => "<form name=body><input></form><p>named<i class=gone>no</i>",
+            "/shadow" => "<p>light</p><div><template shadowrootmode=open><p>in shadow</p></template></div>",
+            _ => "<p class=gone>nothing",
+        };
+        let page = format!("<!doctype html>{style}{body}");
+        let length = page.len();
+        conn.send(format!("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{page}"))
+    });
+    let program = Program::new();
+    let fetch = |tier: &str, path: &str, more: &[&str]| {
+        let url = server.url(path);
+        let common = ["fetch", "--tier", tier, "--text", "--format", "json", url.as_str()];
+        let run = program.run([&common[..], more].concat());
+        assert_eq!(run.code, 0, "{run}");
+        run.json()["text"].clone()
+    };
+    for (path, shown) in [
+        ("/styles", "one TWO\n\na\n  b"),
+        ("/script", "made \u{fffd}"),
+        ("/table", "1\t2\n4\t5\nx\n y"),
+        ("/named", "named"),
+        ("/shadow", "light\n\nin shadow"),
+        ("/empty", ""),
+    ] {
+        assert_eq!(fetch("browser", path, &[]), json!(shown), "{path}");
+    }
+    assert_eq!(fetch("plain", "/named", &[]), "namedno", "no style sheets on the HTTP tiers");
+    assert_eq!(fetch("browser", "/named", &["--body", "raw"]), "namedno", "the body is not the DOM");
+
+    fs::write(program.home().join("urls.txt"), server.url("/styles")).expect("a list is written");
+    let run = program.run([
+        "batch",
+        "urls.txt",
+        "--out",
+        "out.jsonl",
+        "--tier",
+        "browser",
+        "--text",
+        "--robots",
+        "ignore",
+    ]);
+    assert_eq!(run.code, 0, "{run}");
+    let line = fs::read_to_string(program.home().join("out.jsonl")).expect("an output");
+    let record: Value = serde_json::from_str(line.trim()).expect("JSON");
+    assert_eq!(record["text"], "one TWO\n\na\n  b");
+}

@@ -5,8 +5,8 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rungs::lab::{Authority, Exchange, RecordedConnection, Recorder, Reply};
-use rungs::{Coordinates, Fetcher, FetcherBuilder, Tier};
+use rungs::lab::{Authority, Exchange, RecordedConnection, RecordedRequest, Recorder, Reply};
+use rungs::{Coordinates, Fetcher, FetcherBuilder, HttpVersion, SentRequest, Tier};
 
 use crate::support::{BROWSER_LOCK, RawConnection, RawServer, captured_profile};
 
@@ -25,12 +25,32 @@ async fn heard(
         Fetcher::builder().min_tier(tier).max_tier(tier).browser_profile(captured_profile()).ca_file(ca);
     let builder = builder.resolve("one.test", port, recorder.addr().ip());
     let fetcher = change(builder).build().expect("the settings are good");
-    fetcher.get(format!("https://one.test:{port}/")).send().await.expect("the page is got");
+    let request = fetcher.get(format!("https://one.test:{port}/")).capture_request(true);
+    let page = request.send().await.expect("the page is got");
     fetcher.close().await;
     let all = recorder.connections();
     let asked =
         |connection: &&RecordedConnection| connection.requests.iter().any(|request| request.path == "/");
-    all.iter().find(asked).cloned().expect("it was asked for the page")
+    let connection = all.iter().find(asked).cloned().expect("it was asked for the page");
+    check_captured(page.sent_request().expect("it was captured"), &connection.requests[0]);
+    connection
+}
+
+/// Checks that the captured request is the one on the wire. Chromium does not report the order of the fields.
+fn check_captured(sent: &SentRequest, received: &RecordedRequest) {
+    assert_eq!((sent.method.as_str(), sent.target.as_str()), ("GET", "/"));
+    assert_eq!(sent.version, HttpVersion::Http2);
+    let captured = sent
+        .headers
+        .iter()
+        .map(|(name, value)| (name.clone(), value.to_str().expect("it is text").to_owned()));
+    let mut captured: Vec<(String, String)> = captured.collect();
+    assert_eq!(captured[0], ("host".to_owned(), received.authority.clone()));
+    let mut wire = received.headers.clone();
+    captured.remove(0);
+    captured.sort();
+    wire.sort();
+    assert_eq!(captured, wire);
 }
 
 #[tokio::test(flavor = "multi_thread")]

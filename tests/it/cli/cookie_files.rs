@@ -122,3 +122,28 @@ fn what_a_script_changed_in_the_browser_is_in_the_cookie_file() {
     assert_eq!(run.code, 0, "{run}");
     assert_eq!(cookies(&file), ["kept=1", "sid=new"]);
 }
+
+#[test]
+fn a_bad_line_is_reported_and_the_other_cookies_are_sent() {
+    let site = renewing_site();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("cookies.txt");
+    let path = file.to_str().expect("a plain path");
+    let lines = "127.0.0.1\tFALSE\t/\tFALSE\t0\tsid\told\nno cookie hunter2\n127.0.0.1\tFALSE\t/\tFALSE\t1999999999.5\tkept\t1\n";
+    std::fs::write(&file, lines).expect("the file is written");
+    let run = Program::new().run(["fetch", "--tier", "plain", "-b", path, &site.url("/")]);
+    assert_eq!(run.code, 0, "{run}");
+    assert!(run.stderr.contains("skipped line 2 of ") && !run.stderr.contains("hunter2"), "{run}");
+    let head = site.heads().pop().expect("a request came");
+    assert!(head.contains("sid=old") && head.contains("kept=1"), "{head}");
+    let missing = folder.path().join("none.txt");
+    let run = Program::new().run([
+        "fetch",
+        "--tier",
+        "plain",
+        "-b",
+        missing.to_str().expect("a plain path"),
+        &site.url("/"),
+    ]);
+    assert!(run.code == 0 && run.stderr.contains("none.txt does not exist"), "{run}");
+}

@@ -27,6 +27,24 @@ fn a_saved_response_is_explained_with_rule_position_and_bytes() {
 }
 
 #[test]
+fn the_structural_detector_explains_a_response() {
+    let answer = "HTTP/1.1 200 OK\ncontent-type: text/html\n\n<html><script>var k=1;document.cookie='a=b;path=/';\
+        location.reload()</script></html>";
+    let run = Program::new().input(answer).run(["detect", "--explain", "-"]);
+    assert_eq!(run.code, 0, "{run}");
+    let text = run.text();
+    assert!(text.starts_with("challenge (confidence 0."), "{run}");
+    assert!(text.contains("\nstructure: ") && text.contains("script_only"), "{run}");
+    assert!(text.contains("script_only + sets_cookie + navigates|submits +1.20"), "{run}");
+    let json = Program::new().input(answer).run(["detect", "--explain", "--format", "json", "-"]).json();
+    assert_eq!(json["structure"]["scores"][0]["kind"], "challenge");
+    assert_eq!(json["verdict"]["evidence"][0]["rule"], "structure/challenge");
+    let content = format!("HTTP/1.1 200 OK\ncontent-type: text/html\n\n{}", "<p>words".repeat(61));
+    let run = Program::new().input(content).run(["detect", "--explain", "-"]);
+    assert!(run.text().contains("structure: not judged"), "{run}");
+}
+
+#[test]
 fn text_from_the_network_is_escaped_for_the_terminal() {
     let answer = "HTTP/1.1 200 OK\ncontent-type: text/html\n\nAccess denied \x1b[31mred\x07\n";
     let run = Program::new().input(answer).run(["detect", "-"]);

@@ -169,3 +169,35 @@ fn browsers_of(program: &Program) -> Vec<String> {
         .filter(|line| line.contains(&folder))
         .collect()
 }
+
+/// A page that is only a script, with status 200 and without a vendor's sign.
+const UNKNOWN_CHALLENGE: &str = "<!doctype html><html><head><script>(function(){var n='8c1f04',s=0;\
+    for(var i=0;i<n.length;i++){s=(s*31+n.charCodeAt(i))>>>0}document.cookie='gate='+n+'.'+s+'; path=/';\
+    location.reload()})()</script></head></html>";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_challenge_of_an_unknown_vendor_is_passed_in_the_browser_once() {
+    let server = RawServer::start(|conn| {
+        loop {
+            let head = conn.read_head()?;
+            let body = if head.contains("gate=8c1f04.") {
+                "<title>Lamps</title><h1>Lamps</h1><p>Brass, 88 euros.</p>"
+            } else {
+                UNKNOWN_CHALLENGE
+            };
+            let length = body.len();
+            conn.send(format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {length}\r\n\r\n{body}"
+            ))?;
+        }
+    });
+    let fetcher = Fetcher::builder().browser_profile(captured_profile()).build().expect("good settings");
+    let mut tiers = Vec::new();
+    for path in ["/lamps/1", "/lamps/2", "/lamps/3"] {
+        let page = fetcher.get(server.url(path)).send().await.expect("a page");
+        assert!(page.text().expect("it is text").contains("Brass"), "{:?}", page.tier());
+        tiers.push(page.tier());
+    }
+    assert_eq!(tiers, [Tier::Browser, Tier::Impersonate, Tier::Impersonate]);
+    fetcher.close().await;
+}

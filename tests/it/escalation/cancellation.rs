@@ -198,7 +198,6 @@ async fn a_page_dropped_at_any_point_is_closed_and_its_slot_freed() {
         let dropped = (0..3).map(|_| timeout(Duration::from_millis(random.random_range(0..1500)), get()));
         join_all(dropped).await;
     }
-    // A page's slot is free when the browser confirms that the page is closed.
     let pages = join_all((0..4).map(|_| get()));
     for page in timeout(LONG, pages).await.expect("they do not hang") {
         page.expect("a page");

@@ -4,7 +4,9 @@
 mod browser_identities;
 mod check;
 mod dialects;
+mod digest;
 mod http_proxy;
 mod kinds;
 mod pool;
 mod pool_cli;
+mod socks4;

@@ -3,6 +3,8 @@
 
 use std::fs;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use rungs::redact::is_harmful;
 
@@ -90,6 +92,25 @@ fn send(conn: &mut RawConnection, answer: &str) -> io::Result<()> {
 }
 
 /// Checks everything that was printed, and counts it.
+/// Runs `try_payload` for each payload, several at the same time. Returns the sum of the runs.
+fn for_each_payload(try_payload: impl Fn(&'static str) -> usize + Sync) -> usize {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut tried = 0;
+        while let Some(payload) = PAYLOADS.get(next.fetch_add(1, Ordering::SeqCst)) {
+            tried += try_payload(payload);
+        }
+        tried
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(|worker| worker.join().expect("no worker panics")).sum()
+    })
+}
+
+/// How many programs run at the same time. Most of their time is waiting.
+const AT_ONCE: usize = 4;
+
 fn check(run: &FinishedRun, payload: &str, command: &[&str], tried: &mut usize) {
     *tried += 1;
     for (name, text) in [("stdout", &run.text()), ("stderr", &run.stderr)] {
@@ -112,8 +133,8 @@ fn check_text(text: &str, what: &str, is_allowed: impl Fn(char) -> bool) {
 
 #[test]
 fn nothing_that_a_site_says_of_a_fetch_is_interpreted_by_a_terminal() {
-    let mut tried = 0;
-    for payload in PAYLOADS {
+    let tried = for_each_payload(|payload| {
+        let mut tried = 0;
         let server = hostile(payload);
         let program = Program::new();
         let urls: Vec<String> = ANSWERS.iter().map(|(name, _)| server.url(&format!("/{name}"))).collect();
@@ -164,14 +185,15 @@ fn nothing_that_a_site_says_of_a_fetch_is_interpreted_by_a_terminal() {
         {
             check(&program.run(command), payload, command, &mut tried);
         }
-    }
+        tried
+    });
     eprintln!("{tried} runs of {} answers", ANSWERS.len());
 }
 
 #[test]
 fn nothing_that_a_site_says_of_a_batch_is_interpreted_by_a_terminal() {
-    let mut tried = 0;
-    for payload in PAYLOADS {
+    let tried = for_each_payload(|payload| {
+        let mut tried = 0;
         let server = hostile(payload);
         let program = Program::new();
         let sitemap = server.url("/sitemap.xml");
@@ -215,14 +237,15 @@ fn nothing_that_a_site_says_of_a_batch_is_interpreted_by_a_terminal() {
             let report = fs::read_to_string(program.home().join("report.html")).expect("a report");
             check_text(&report, &format!("report {payload:?}"), |c| c == '\n');
         }
-    }
+        tried
+    });
     eprintln!("{tried} runs");
 }
 
 #[test]
 fn nothing_in_a_file_is_interpreted_by_a_terminal() {
-    let mut tried = 0;
-    for payload in PAYLOADS {
+    let tried = for_each_payload(|payload| {
+        let mut tried = 0;
         let program = Program::new();
         for (name, answer) in ANSWERS {
             let text = answer.replace("HTTP/1.1", "@@").replace('P', payload).replace("@@", "HTTP/1.1");
@@ -266,7 +289,8 @@ fn nothing_in_a_file_is_interpreted_by_a_terminal() {
         ] {
             check(&program.run(command), payload, command, &mut tried);
         }
-    }
+        tried
+    });
     eprintln!("{tried} runs");
 }
 

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 use std::thread;
 use std::time::Duration;
 
-use flate2::Compression;
 use flate2::write::GzEncoder;
+use flate2::{Compress, Compression, FlushCompress};
 
 use super::raw::RawConnection;
 
@@ -107,12 +107,12 @@ pub(crate) fn truncated_gzip(conn: &mut RawConnection) -> io::Result<()> {
 /// Some 300 kB that decompress to 64 MiB. An unoptimized build needs longer than a client waits for more.
 pub(crate) fn gzip_bomb(conn: &mut RawConnection) -> io::Result<()> {
     conn.read_head()?;
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    let zeros = vec![0; 1 << 20];
-    for _ in 0..64 {
-        encoder.write_all(&zeros)?;
-    }
-    let packed = encoder.finish()?;
+    // One flushed block is repeated, since a client waits for the head while this is compressed. The checksum at the end
+    // is beyond every limit.
+    let (zeros, mut block) = (vec![0; 1 << 20], Vec::with_capacity(1 << 16));
+    Compress::new(Compression::fast(), false).compress_vec(&zeros, &mut block, FlushCompress::Full)?;
+    let mut packed = b"\x1f\x8b\x08\0\0\0\0\0\0\x03".to_vec();
+    packed.extend(block.repeat(64));
     conn.send(format!(
         "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n",
         packed.len()

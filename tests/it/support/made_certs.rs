@@ -133,6 +133,15 @@ impl Draft {
 }
 
 impl Made {
+    pub(crate) fn der(&self) -> Vec<u8> {
+        self.certificate.to_der().expect("a certificate can be encoded")
+    }
+
+    /// Sends this certificate without its issuers.
+    pub(crate) fn alone(self) -> Self {
+        Self { issuers: Vec::new(), ..self }
+    }
+
     /// As PEM, for `--cacert`.
     pub(crate) fn pem(&self) -> String {
         pem(&self.certificate)

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 /// The server, at port 53. Name it in [`Namespace::resolv_conf`](super::Namespace).
 pub(crate) struct NameServer {
-    questions: Arc<Mutex<HashMap<String, usize>>>,
+    /// The message ids of the questions for the IPv4 address of a name. A client without an answer repeats its question
+    /// with the same id.
+    questions: Arc<Mutex<HashMap<String, Vec<[u8; 2]>>>>,
     names: Arc<Mutex<BTreeSet<String>>>,
     is_stopping: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -25,14 +27,29 @@ impl NameServer {
         Self::start_at(Ipv4Addr::LOCALHOST, answer)
     }
 
+    /// Starts it. Questions for IPv6 addresses have no answer.
+    pub(crate) fn start_silent_about_ipv6(
+        answer: impl Fn(&str, usize) -> Vec<Ipv4Addr> + Send + 'static,
+    ) -> Self {
+        Self::serve(Ipv4Addr::LOCALHOST, answer, true)
+    }
+
     /// Starts it at an address of the namespace.
     pub(crate) fn start_at(
         address: Ipv4Addr,
         answer: impl Fn(&str, usize) -> Vec<Ipv4Addr> + Send + 'static,
     ) -> Self {
+        Self::serve(address, answer, false)
+    }
+
+    fn serve(
+        address: Ipv4Addr,
+        answer: impl Fn(&str, usize) -> Vec<Ipv4Addr> + Send + 'static,
+        is_silent_about_ipv6: bool,
+    ) -> Self {
         let socket = UdpSocket::bind((address, 53)).expect("the namespace's port 53 is free");
         socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout can be set");
-        let questions = Arc::<Mutex<HashMap<String, usize>>>::default();
+        let questions = Arc::<Mutex<HashMap<String, Vec<[u8; 2]>>>>::default();
         let names = Arc::<Mutex<BTreeSet<String>>>::default();
         let is_stopping = Arc::<AtomicBool>::default();
         let thread = thread::spawn({
@@ -44,11 +61,18 @@ impl NameServer {
                     let Ok((length, client)) = socket.recv_from(&mut packet) else { continue };
                     let Some((name, kind, end)) = read_question(&packet[..length]) else { continue };
                     names.lock().expect("no thread panics with it").insert(name.clone());
+                    if kind != A && is_silent_about_ipv6 {
+                        continue;
+                    }
                     let addresses = if kind == A {
                         let mut questions = questions.lock().expect("no thread panics with it");
                         let asked = questions.entry(name.clone()).or_default();
-                        *asked += 1;
-                        answer(&name, *asked - 1)
+                        let id = [packet[0], packet[1]];
+                        let number = asked.iter().position(|other| *other == id).unwrap_or_else(|| {
+                            asked.push(id);
+                            asked.len() - 1
+                        });
+                        answer(&name, number)
                     } else {
                         Vec::new()
                     };
@@ -61,7 +85,7 @@ impl NameServer {
 
     /// How often the IPv4 address of `name` was asked for.
     pub(crate) fn questions(&self, name: &str) -> usize {
-        self.questions.lock().expect("no thread panics with it").get(name).copied().unwrap_or_default()
+        self.questions.lock().expect("no thread panics with it").get(name).map_or(0, Vec::len)
     }
 }
 

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use boring::ssl::{AlpnError, SslAcceptor, SslFiletype, SslMethod, select_next_proto};
+use boring::ssl::{
+    AlpnError, SslAcceptor, SslAcceptorBuilder, SslFiletype, SslMethod, SslVerifyMode, select_next_proto,
+};
 
 use super::certs::Leaf;
 
@@ -72,8 +74,30 @@ impl RawServer {
         alpn: &'static [u8],
         handler: impl Fn(&mut RawConnection) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
+        Self::start_tls_with(leaf, alpn, |_| {}, handler)
+    }
+
+    /// A TLS server that requires a client certificate, of any authority.
+    pub(crate) fn start_mutual_tls(
+        leaf: &Leaf,
+        handler: impl Fn(&mut RawConnection) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        let require = |builder: &mut SslAcceptorBuilder| {
+            let mode = SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT;
+            builder.set_verify_callback(mode, |_, _| true);
+        };
+        Self::start_tls_with(leaf, b"\x08http/1.1", require, handler)
+    }
+
+    fn start_tls_with(
+        leaf: &Leaf,
+        alpn: &'static [u8],
+        configure: impl FnOnce(&mut SslAcceptorBuilder),
+        handler: impl Fn(&mut RawConnection) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
         let mut builder =
             SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).expect("BoringSSL has the usual settings");
+        configure(&mut builder);
         builder.set_certificate_chain_file(&leaf.chain).expect("the certificate is good");
         builder.set_private_key_file(&leaf.key, SslFiletype::PEM).expect("the key is good");
         if !alpn.is_empty() {

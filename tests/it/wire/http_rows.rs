@@ -184,6 +184,16 @@ macro_rules! encode {
     }};
 }
 
+/// A gzip stream of two parts, each flushed, without an end.
+async fn flushed_twice(page: &[u8]) -> Vec<u8> {
+    let mut encoder = GzipEncoder::new(Vec::new());
+    for part in [page, page] {
+        encoder.write_all(part).await.expect("a vector takes all");
+        encoder.flush().await.expect("a vector takes all");
+    }
+    encoder.into_inner()
+}
+
 /// Bodies with a content coding whose end is not as the format wants it.
 async fn coded() -> Vec<Row> {
     let text = "the page, all of it. ".repeat(40);
@@ -210,7 +220,16 @@ async fn coded() -> Vec<Row> {
     add("no trailer", "gzip", cut(&gzip, 8), None);
     add("a part of the trailer", "gzip", cut(&gzip, 3), None);
     add("wrong check sum", "gzip", with(&cut(&gzip, 8), &[1; 8]), None);
-    add("flushed", "gzip", encode!(GzipEncoder, page, flush), None);
+    let flushed = encode!(GzipEncoder, page, flush);
+    add("flushed", "gzip", flushed.clone(), None);
+    add("flushed, then cut in the next block", "gzip", with(&flushed, &gzip[10..20]), CUT);
+    add("flushed twice", "gzip", flushed_twice(page).await, None);
+    let identity =
+        Some("`identity` changes nothing (RFC 9110, section 12.5.3), Chromium shows the gzip data");
+    add("whole", "identity, gzip", gzip.clone(), identity);
+    add("whole", "gzip, identity", gzip.clone(), identity);
+    add("twice", "gzip, gzip", encode!(GzipEncoder, &gzip), None);
+    add("whole", "identity", page.to_vec(), None);
     add("reserved flags", "gzip", with(&[&gzip[..3], &[0xe0]].concat(), &gzip[4..]), None);
     add("not gzip", "gzip", page.to_vec(), None);
     add("bytes before", "gzip", with(b"\r\n", &gzip), None);

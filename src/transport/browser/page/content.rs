@@ -54,7 +54,7 @@ impl Page {
         if head.status == http::StatusCode::PROXY_AUTHENTICATION_REQUIRED {
             return Err(proxy_refused_error());
         }
-        let markup = document.response.as_ref().is_some_and(response_head::is_markup);
+        let markup = document.response().is_some_and(response_head::is_markup);
         let content = tokio::select! {
             biased;
             end = self.watcher.wait_until(|state, _| find_failure(state, visit.limits)) => return Err(end),
@@ -90,8 +90,11 @@ impl Page {
         if markup && !raw {
             let root = dom::GetDocumentParams { depth: Some(0), pierce: None };
             let root = self.run(&root, left()).await?.root;
-            let outer =
-                dom::GetOuterHtmlParams { node_id: Some(root.node_id), ..dom::GetOuterHtmlParams::default() };
+            let outer = dom::GetOuterHtmlParams {
+                node_id: Some(root.node_id),
+                include_shadow_dom: Some(true),
+                ..dom::GetOuterHtmlParams::default()
+            };
             return Ok(DocumentBody::Text(self.run(&outer, left()).await?.outer_html));
         }
         let body = network::GetResponseBodyParams::new(document.loader_id.clone());

@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use chromiumoxide::cdp::browser_protocol::{fetch, io, network};
 
-use super::super::page_events::{PausedResponse, WaitStep};
+use super::super::PageVerdict;
+use super::super::page_events::{OfferedFile, PausedResponse, WaitStep};
 use super::super::response_head::ResponseHead;
 use super::content::decode;
-use super::wait::{Deadlines, body_too_large_error};
+use super::navigate::Navigation;
+use super::show::is_challenge;
+use super::wait::{Deadlines, body_too_large_error, unexpected_file_error};
 use super::{Page, PageTask};
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
@@ -32,6 +35,38 @@ impl Page {
         self.connection.send_with_guard(Some(&self.session), &refuse, Box::new(()));
         let document = self.watcher.with_state(|state| state.pending_document.clone()).unwrap_or_default();
         Ok(ResponseHead::from_paused(&paused, &document, visit.limits)?.into_response(body))
+    }
+
+    /// Returns the file that the page leads to. One whose bytes the browser has consumed is requested again.
+    pub(super) async fn take_offered(
+        &self,
+        visit: &PageTask<'_>,
+        deadlines: &Deadlines,
+        file: &OfferedFile,
+    ) -> Result<RawResponse> {
+        if file.is_paused {
+            return self.read_file(visit, deadlines).await;
+        }
+        if !visit.request.method.is_safe() {
+            return Err(unexpected_file_error());
+        }
+        let mut rules = self.watcher.with_state(|state| state.rules().clone());
+        rules.file = true;
+        self.watcher.reset(rules);
+        match self.navigate(visit, &file.url, deadlines).await? {
+            Navigation::Response(response) => Ok(*response),
+            Navigation::Document | Navigation::Download => Err(unexpected_file_error()),
+        }
+    }
+
+    /// Lets the browser have the file, which does not change the page.
+    pub(super) fn release_offered(&self, file: &OfferedFile) {
+        if !file.is_paused {
+            self.watcher.forget_download();
+        } else if let Some(paused) = self.watcher.take_paused() {
+            let resume = fetch::ContinueRequestParams::new(paused.request_id);
+            self.connection.send_with_guard(Some(&self.session), &resume, Box::new(()));
+        }
     }
 
     async fn read_stream(
@@ -79,11 +114,27 @@ impl Page {
             let Some(paused) = self.watcher.take_paused() else { continue };
             let left = visit.deadline.saturating_duration_since(Instant::now());
             match self.copy_document(&paused, visit, left).await {
-                Ok(body) => self.watcher.store_raw_body(&paused.loader_id, body),
+                Ok(body) => {
+                    self.check_sent_document(&paused, visit, &body);
+                    self.watcher.store_raw_body(&paused.loader_id, body);
+                }
                 Err(error) => return error,
             }
             let resume = fetch::ContinueRequestParams::new(paused.request_id);
             self.connection.send_with_guard(Some(&self.session), &resume, Box::new(()));
+        }
+    }
+
+    /// Lets the caller's request be sent again if a protection service answered it with a challenge. The server has not
+    /// acted on it then.
+    fn check_sent_document(&self, paused: &PausedResponse, visit: &PageTask<'_>, body: &Bytes) {
+        if !self.watcher.with_state(|state| state.is_sent_document(&paused.loader_id)) {
+            return;
+        }
+        let document = self.watcher.with_state(|state| state.pending_document.clone()).unwrap_or_default();
+        let Ok(head) = ResponseHead::from_paused(paused, &document, visit.limits) else { return };
+        if is_challenge(visit, &head, body) == Some(PageVerdict::VendorChallenge) {
+            self.watcher.repeat_request();
         }
     }
 

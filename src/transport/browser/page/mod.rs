@@ -1,10 +1,16 @@
 //! One page: opening, navigating, waiting, reading, closing.
 
 mod challenge;
+mod closed_shadow;
+mod command;
 mod content;
 mod file;
+mod frames;
+mod isolated_world;
 mod navigate;
 mod scroll;
+mod show;
+mod shown_text;
 #[cfg(test)]
 mod tests;
 mod wait;
@@ -13,21 +19,20 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use chromiumoxide::cdp::browser_protocol::{emulation, inspector, network, page, target};
 use chromiumoxide::types::Command;
 use http::Method;
 
-use self::challenge::ChallengeWait;
+use self::show::{ShownPage, ShownResult};
 use self::wait::Deadlines;
 use super::connection::CdpConnection;
 use super::error::CdpError;
-use super::page_events::{PageWatcher, WaitStep};
+use super::page_events::{InterceptRules, PageState, PageWatcher, WaitStep};
 use super::page_memory::MemoryExcess;
-use super::response_head::ResponseHead;
-use super::targets::BrowserTargets;
+use super::targets::{AttachedPage, BrowserTargets};
 use super::{BrowserOptions, ChallengeCheck};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::error_kind::ErrorKind;
 use crate::limits::Limits;
 use crate::net::RequestHooks;
 use crate::render::RenderOptions;
@@ -40,6 +45,7 @@ pub(super) struct Page {
     target: String,
     session: String,
     watcher: Arc<PageWatcher>,
+    targets: Arc<BrowserTargets>,
 }
 
 /// The task of a page: what to request and how to render it.
@@ -88,11 +94,10 @@ impl Page {
                 return Err(CdpError::TimedOut("Target.attachedToTarget").into());
             }
         };
-        for orphan in targets.orphans(context) {
-            connection.send_with_guard(None, &target::CloseTargetParams::new(orphan), Box::new(()));
-        }
+        targets.close_orphans(&connection, context);
         targets.attach_guard(&attached.session, guard, sizes.memory);
-        let page = Self { connection, target, session: attached.session, watcher: attached.watcher };
+        let AttachedPage { session, watcher } = attached;
+        let page = Self { connection, target, session, watcher, targets };
         page.enable_events(options, sizes.max_body).await?;
         Ok(page)
     }
@@ -142,48 +147,60 @@ impl Page {
             self.check_selector(selector, visit.deadline).await?;
         }
         let deadlines = Deadlines::new(visit.limits, visit.deadline);
-        if let Some(response) = self.load(visit, &deadlines).await? {
-            return Ok(response);
-        }
-        let mut settled = self.settle(visit, &deadlines).await?;
-        if let Some(selector) = &visit.render.wait_for
-            && let Err(error) = self.wait_for_selector(selector, deadlines.work).await
-        {
-            // A refusal by the site lacks the element too, and is a better result than the timeout.
-            let refusal = match self.read_document(visit).await {
-                Ok((head, body)) => (head.status.as_u16() >= 400 || is_challenged(visit, &head, &body))
-                    .then(|| head.into_response(body)),
-                Err(_) => None,
-            };
-            return refusal.ok_or(error);
-        }
-        let (mut head, mut body) = self.read_document(visit).await?;
-        if is_challenged(visit, &head, &body) {
-            let mut wait = ChallengeWait::start(self, visit.limits, &deadlines).await;
-            while is_challenged(visit, &head, &body) && wait.next(self).await {
-                settled = self.settle(visit, &deadlines.restarted(visit.limits)).await?;
-                (head, body) = self.read_document(visit).await?;
+        for _ in 0..=MAX_REPEATS {
+            if let Some(response) = self.load(visit, &deadlines).await? {
+                return Ok(response);
+            }
+            match self.show(visit, &deadlines).await? {
+                ShownResult::File(response) => return Ok(*response),
+                ShownResult::Page(page) if page.is_ready && self.has_unsent_content() => {
+                    // A challenge answered the request, and the page that it released came without the caller's method.
+                    self.watcher.reset(InterceptRules::default());
+                }
+                ShownResult::Page(page) => return self.finish(visit, *page).await,
             }
         }
-        if visit.render.scroll {
-            settled &= self.scroll(visit, &deadlines).await?;
-            (head, body) = self.read_document(visit).await?;
-        }
+        let message = format!("a challenge answered the request {} times", MAX_REPEATS + 1);
+        Err(Error::new(ErrorKind::Browser, message))
+    }
+
+    /// Returns the response of a page that is ready to be read.
+    async fn finish(&self, visit: &PageTask<'_>, page: ShownPage) -> Result<RawResponse> {
+        let ShownPage { mut head, mut body, settled, .. } = page;
         if visit.request.method == Method::HEAD {
             body.clear();
         }
         head.output.usage.settled = settled;
+        if visit.render.frames {
+            head.output.frames = Some(self.read_frames(visit).await?);
+        }
+        head.output.text = self.read_shown_text(visit).await?;
         (head.output.screenshot, head.output.pdf) = self.take_captures(visit).await?;
         Ok(head.into_response(body))
     }
 
+    /// Whether the caller's method and body are still to be sent.
+    fn has_unsent_content(&self) -> bool {
+        self.watcher.with_state(PageState::has_unsent_content)
+    }
+
     async fn run<C: Command>(&self, command: &C, limit: Duration) -> Result<C::Response, CdpError> {
+        self.run_in(&self.session, command, limit).await
+    }
+
+    /// Runs a command in the session of the page or of one of its frames.
+    async fn run_in<C: Command>(
+        &self,
+        session: &str,
+        command: &C,
+        limit: Duration,
+    ) -> Result<C::Response, CdpError> {
         // A crashed page never replies.
         let ended = self
             .watcher
             .wait_until(|state, _| if state.has_ended() { WaitStep::Done(()) } else { WaitStep::Event });
         tokio::select! {
-            reply = self.connection.run(Some(&self.session), command, limit) => reply,
+            reply = self.connection.run(Some(session), command, limit) => reply,
             () = ended => Err(CdpError::PageClosed),
         }
     }
@@ -192,18 +209,12 @@ impl Page {
 impl Drop for Page {
     fn drop(&mut self) {
         // The page's guard is dropped with its session.
-        self.connection.send_with_guard(
-            None,
-            &target::CloseTargetParams::new(self.target.clone()),
-            Box::new(()),
-        );
+        self.targets.close_page(&self.connection, &self.session, &self.target);
     }
 }
 
-fn is_challenged(visit: &PageTask<'_>, head: &ResponseHead, body: &Bytes) -> bool {
-    let check = |check: &ChallengeCheck| check(head.status.as_u16(), &head.headers, &head.url, body);
-    visit.still_challenged.is_some_and(check)
-}
-
+/// How often a request is sent again because a challenge answered it, and the page that the challenge released does not
+/// send it.
+const MAX_REPEATS: usize = 2;
 /// Limit for opening a page, and for each command that prepares it.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);

@@ -10,7 +10,7 @@ use http::{HeaderName, Method, StatusCode, header};
 use url::Url;
 
 use super::super::error::{self, CdpError};
-use super::super::page_events::{InterceptRules, WaitStep};
+use super::super::page_events::{InterceptRules, RequestContent, WaitStep};
 use super::super::resource_blocking;
 use super::super::response_head::ResponseHead;
 use super::wait::{Deadlines, unexpected_file_error};
@@ -18,7 +18,7 @@ use super::{OPEN_LIMIT, Page, PageTask};
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::render::{BodySource, ResourceKind};
-use crate::request::Request;
+use crate::request::{DefaultContentType, Request};
 use crate::response::RawResponse;
 
 impl Page {
@@ -28,10 +28,10 @@ impl Page {
         visit: &PageTask<'_>,
         deadlines: &Deadlines,
     ) -> Result<Option<RawResponse>> {
-        let mut rules = intercept_rules(visit);
+        let mut rules = intercept_rules(visit).await?;
         self.enable_interception(visit, &rules).await?;
         loop {
-            match self.navigate(visit, deadlines).await? {
+            match self.navigate(visit, visit.request.url.as_str(), deadlines).await? {
                 Navigation::Document => return Ok(None),
                 Navigation::Response(response) => return Ok(Some(*response)),
                 // The browser detected a file by its bytes, which are lost now: request it again.
@@ -70,7 +70,8 @@ impl Page {
         }
         patterns.extend(resource_blocking::request_patterns(&visit.render.block));
         self.watcher.set_rules(rules.clone());
-        let enable = fetch::EnableParams { patterns: Some(patterns), handle_auth_requests: None };
+        let handle_auth_requests = rules.digest.is_some().then_some(true);
+        let enable = fetch::EnableParams { patterns: Some(patterns), handle_auth_requests };
         self.run(&enable, OPEN_LIMIT).await?;
         if visit.render.block.contains(&ResourceKind::Trackers) {
             self.run(&resource_blocking::block_trackers(), OPEN_LIMIT).await?;
@@ -105,8 +106,14 @@ impl Page {
         }
     }
 
-    async fn navigate(&self, visit: &PageTask<'_>, deadlines: &Deadlines) -> Result<Navigation> {
-        let mut navigate = page::NavigateParams::new(visit.request.url.as_str());
+    /// Navigates to `url`.
+    pub(super) async fn navigate(
+        &self,
+        visit: &PageTask<'_>,
+        url: &str,
+        deadlines: &Deadlines,
+    ) -> Result<Navigation> {
+        let mut navigate = page::NavigateParams::new(url);
         let referer = visit.request.headers.iter().find(|(name, _)| *name == header::REFERER);
         if let Some(page) = referer.and_then(|(_, value)| value.to_str().ok()) {
             // The policy shortens it for other origins, also after redirects.
@@ -131,7 +138,7 @@ impl Page {
             }
             Err(fault) => return Err(fault.into()),
         };
-        if reply.is_download == Some(true) || self.watcher.with_state(|state| state.download) {
+        if reply.is_download == Some(true) || self.watcher.with_state(|state| state.download.is_some()) {
             return Ok(Navigation::Download);
         }
         match reply.error_text {
@@ -147,7 +154,7 @@ impl Page {
         let failed = self
             .watcher
             .with_state(|state| state.pending_document.clone().or_else(|| state.failed_document.clone()));
-        let Some(document) = failed.filter(|document| document.response.is_some()) else {
+        let Some(document) = failed.filter(|document| document.response().is_some()) else {
             return Err(navigation_aborted_error(text));
         };
         let mut head = ResponseHead::from_document(&document, None, visit.limits)?;
@@ -177,7 +184,7 @@ fn navigation_aborted_error(text: &str) -> Error {
 }
 
 /// The result of a navigation.
-enum Navigation {
+pub(super) enum Navigation {
     /// The page shows a document.
     Document,
     /// There is no document to show.
@@ -188,7 +195,7 @@ enum Navigation {
 
 /// Returns the rules for the page's requests: the caller's headers, method and body, only for requests to the
 /// URL's origin, and the blocked resources.
-fn intercept_rules(visit: &PageTask<'_>) -> InterceptRules {
+async fn intercept_rules(visit: &PageTask<'_>) -> Result<InterceptRules> {
     let request: &Request = visit.request;
     let headers: Vec<(HeaderName, String)> = request
         .headers
@@ -196,18 +203,33 @@ fn intercept_rules(visit: &PageTask<'_>) -> InterceptRules {
         .filter(|(name, _)| !is_browser_header(name))
         .filter_map(|(name, value)| Some((name.clone(), value.to_str().ok()?.to_owned())))
         .collect();
-    let body = request.body.as_ref().map(|body| STANDARD.encode(body));
+    let body = match &request.body {
+        Some(body) => Some(STANDARD.encode(body.read(MAX_BODY).await?)),
+        None => None,
+    };
+    let content_type = request.body.as_ref().and_then(|body| match body.content_type() {
+        DefaultContentType::Given(value) => value.to_str().ok().map(ToOwned::to_owned),
+        DefaultContentType::Context | DefaultContentType::Absent => None,
+    });
     let plain = matches!(request.method, Method::GET | Method::HEAD) && body.is_none();
-    let own = (!headers.is_empty() || !plain).then(|| request.url.origin());
-    InterceptRules {
+    // The browser reports a challenge only of a request that is paused.
+    let own = (!headers.is_empty() || !plain || request.digest.is_some()).then(|| request.url.origin());
+    Ok(InterceptRules {
         headers,
         header_origin: own,
-        first_request: (!plain).then(|| (request.method.to_string(), body)),
+        first_request: (!plain).then(|| RequestContent {
+            method: request.method.to_string(),
+            body,
+            content_type,
+        }),
+        digest: request.digest.clone().map(|digest| (request.url.origin(), digest)),
         block: visit.render.block.clone(),
         raw: visit.render.body == Some(BodySource::Raw),
         file: false,
         pause_documents: visit.hooks.is_some(),
-    }
+        follows_refresh: request.follows_refresh,
+        awaits_load: visit.render.frames,
+    })
 }
 
 pub(super) fn proxy_refused_error() -> Error {
@@ -230,3 +252,6 @@ fn is_browser_header(name: &HeaderName) -> bool {
     ) || name.as_str().starts_with("sec-")
         || name.as_str().starts_with("proxy-")
 }
+
+/// The maximum size of a request body, which is a command to the browser.
+const MAX_BODY: u64 = 64 * 1024 * 1024;

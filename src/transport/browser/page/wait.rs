@@ -46,9 +46,11 @@ impl Deadlines {
 impl Page {
     /// Waits until the document is parsed and the network is idle, or the time is up. Returns whether it settled.
     pub(super) async fn settle(&self, visit: &PageTask<'_>, deadlines: &Deadlines) -> Result<bool> {
-        let settle = Instant::now()
-            .checked_add(visit.limits.browser_settle)
-            .map_or(deadlines.work, |end| end.min(deadlines.work));
+        let settle_from = |now: Instant| {
+            now.checked_add(visit.limits.browser_settle).map_or(deadlines.work, |end| end.min(deadlines.work))
+        };
+        let mut settle = settle_from(Instant::now());
+        let mut refreshes = self.watcher.with_state(|state| state.refresh_count);
         let parsed = deadlines.navigation.min(deadlines.work);
         self.watcher
             .wait_until(|state, now| {
@@ -57,6 +59,13 @@ impl Page {
                 }
                 if let Some(text) = &state.error_page {
                     return WaitStep::Done(Err(error::navigation_error(text)));
+                }
+                if state.offered_file().is_some() {
+                    return WaitStep::Done(Ok(false));
+                }
+                if refreshes != state.refresh_count {
+                    // The document after a refresh has as much time as after a redirect.
+                    (refreshes, settle) = (state.refresh_count, settle_from(now));
                 }
                 if state.current_document.is_none() {
                     // There is nothing to read, so no time is reserved for reading.
@@ -67,7 +76,10 @@ impl Page {
                         WaitStep::At(due)
                     };
                 }
-                let wake = if state.dom_ready { settle } else { parsed };
+                let mut wake = if state.dom_ready { settle } else { parsed };
+                if let Some(scheduled) = state.scheduled {
+                    wake = wake.max(scheduled.until).min(deadlines.work);
+                }
                 if now >= wake {
                     return WaitStep::Done(Ok(false));
                 }
@@ -88,7 +100,9 @@ impl Page {
                     return WaitStep::Done(error);
                 }
                 let responded = state.pending_document.as_ref().is_some_and(|pending| {
-                    pending.response.is_some() || pending.fields.is_some() || !pending.redirects.is_empty()
+                    pending.response().is_some()
+                        || pending.exchange.fields.is_some()
+                        || !pending.redirects.is_empty()
                 });
                 let due = if responded || state.current_document.is_some() {
                     deadlines.navigation
@@ -118,6 +132,7 @@ impl Page {
 
     /// Waits until `selector` matches.
     pub(super) async fn wait_for_selector(&self, selector: &str, deadline: Instant) -> Result<()> {
+        let mut next_closed = Instant::now();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -126,7 +141,15 @@ impl Page {
                 return Err(Error::new(ErrorKind::Timeout, message)
                     .with_hint("check the CSS selector against the page, or allow more time"));
             }
-            match self.matches(selector, left).await {
+            let matched = match self.matches(selector, left).await {
+                Ok(false) if Instant::now() >= next_closed => {
+                    let found = self.matches_in_closed_trees(selector, left).await;
+                    next_closed = Instant::now() + CLOSED_POLL;
+                    found
+                }
+                matched => matched,
+            };
+            match matched {
                 Ok(true) => return Ok(()),
                 Err(fault @ (CdpError::BrowserClosed | CdpError::PageClosed)) => return Err(fault.into()),
                 // The page may be navigating: try again.
@@ -138,7 +161,12 @@ impl Page {
     async fn matches(&self, selector: &str, limit: Duration) -> Result<bool, CdpError> {
         let root = self.run(&dom::GetDocumentParams { depth: Some(0), pierce: None }, limit).await?.root;
         let found = self.run(&dom::QuerySelectorParams::new(root.node_id, selector), limit).await?;
-        Ok(*found.node_id.inner() != 0)
+        if *found.node_id.inner() != 0 {
+            return Ok(true);
+        }
+        let Ok(quoted) = serde_json::to_string(selector) else { return Ok(false) };
+        self.evaluate((&self.session, &self.target), &format!("({FIND_IN_SHADOW_TREES})({quoted})"), limit)
+            .await
     }
 
     /// Whether the page has crashed or is closed.
@@ -182,12 +210,6 @@ pub(super) fn find_failure(state: &PageState, limits: &Limits) -> WaitStep<Error
                 format!("more than {} redirects", limits.max_redirects),
             ));
         }
-        let is_pdf =
-            document.response.as_ref().is_some_and(|response| response.mime_type == "application/pdf");
-        if is_pdf {
-            // The page shows the browser's PDF viewer, and its body is the viewer's.
-            return WaitStep::Done(unexpected_file_error());
-        }
         if document.received > limits.max_body {
             return WaitStep::Done(body_too_large_error(limits));
         }
@@ -203,7 +225,7 @@ fn timeout_error(state: &PageState, limits: &Limits) -> Error {
     let navigation = limits.browser_navigation.min(limits.browser_total);
     let message = match &state.pending_document {
         _ if state.current_document.is_some() => format!("the page was not ready within {navigation:?}"),
-        Some(pending) if pending.response.is_some() || !pending.redirects.is_empty() => {
+        Some(pending) if pending.response().is_some() || !pending.redirects.is_empty() => {
             format!("the browser showed no page within {navigation:?} of the request")
         }
         _ => format!(
@@ -224,9 +246,21 @@ pub(super) fn unexpected_file_error() -> Error {
         .with_hint("fetch it with `--max-tier impersonate`")
 }
 
+/// Whether an element of an open shadow tree matches.
+const FIND_IN_SHADOW_TREES: &str = "selector => {
+    const find = root => {
+        for (const { shadowRoot } of root.querySelectorAll('*')) {
+            if (shadowRoot && (shadowRoot.querySelector(selector) || find(shadowRoot))) return true;
+        }
+        return false;
+    };
+    return find(document);
+}";
 /// A page is idle after this long without a request in flight.
 const NETWORK_IDLE_TIME: Duration = Duration::from_millis(500);
 const CHALLENGE_POLL: Duration = Duration::from_secs(1);
 /// Part of the total time that is reserved for reading the page.
 const READ_RESERVE: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(100);
+/// The time between two searches of closed shadow trees.
+const CLOSED_POLL: Duration = Duration::from_secs(1);

@@ -1,8 +1,10 @@
 //! The parameters of the CDP events that are used, in the protocol's form.
 
 use std::collections::HashMap;
+use std::fmt;
 
-use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 // Only the fields that are used, so that changes to others do not break parsing.
 
@@ -54,19 +56,67 @@ impl Default for ResourceTiming {
 #[serde(rename_all = "camelCase")]
 pub(super) struct RequestWillBeSent {
     pub request_id: String,
+    #[serde(default)]
     pub loader_id: String,
     #[serde(rename = "type")]
     pub kind: Option<String>,
     pub frame_id: Option<String>,
-    pub redirect_response: Option<RedirectResponse>,
+    #[serde(default)]
+    pub request: InitialRequest,
+    pub redirect_response: Option<NetworkResponse>,
+    /// Whether the redirect has an event with its head on the wire.
+    #[serde(default)]
+    pub redirect_has_extra_info: bool,
 }
 
-#[derive(Deserialize)]
-pub(super) struct RedirectResponse {
-    pub url: String,
-    pub status: u16,
+/// A request as the page makes it. The browser adds headers.
+#[derive(Default, Deserialize)]
+pub(super) struct InitialRequest {
     #[serde(default)]
-    pub headers: HashMap<String, String>,
+    pub url: String,
+    #[serde(default)]
+    pub method: String,
+}
+
+/// The id of a request, without the rest of an event about it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RequestId {
+    pub request_id: String,
+}
+
+/// A request as it was sent.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RequestExtraInfo {
+    pub headers: FieldList,
+}
+
+/// The members of an object, in their order.
+pub(super) struct FieldList(pub Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for FieldList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = FieldList;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with header fields")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FieldList, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(FieldList(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Fields)
+    }
 }
 
 #[derive(Deserialize)]
@@ -133,6 +183,38 @@ pub(super) struct LifecycleEvent {
     pub name: String,
 }
 
+/// A navigation that is scheduled or requested.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ScheduledNavigation {
+    pub frame_id: String,
+    /// Seconds.
+    #[serde(default)]
+    pub delay: f64,
+    pub reason: String,
+    pub url: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct FrameEvent {
+    pub frame_id: String,
+}
+
+/// A response that a worker received.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct WorkerResponse {
+    pub request_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DownloadWillBegin {
+    pub frame_id: String,
+    pub url: String,
+}
+
 #[derive(Deserialize)]
 pub(super) struct DialogOpening {
     #[serde(rename = "type")]
@@ -157,6 +239,23 @@ pub(super) struct RequestPaused {
     pub response_headers: Vec<HeaderField>,
 }
 
+/// A request that waits for credentials.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AuthRequired {
+    pub request_id: String,
+    pub auth_challenge: AuthChallenge,
+}
+
+/// The challenge of a server or a proxy.
+#[derive(Deserialize)]
+pub(super) struct AuthChallenge {
+    #[serde(default)]
+    pub source: String,
+    pub origin: String,
+    pub scheme: String,
+}
+
 /// One header field.
 #[derive(Deserialize)]
 pub(super) struct HeaderField {
@@ -170,3 +269,11 @@ pub(super) struct PausedRequest {
     #[serde(default)]
     pub headers: HashMap<String, String>,
 }
+
+/// Parses an event's parameters. An event that cannot be parsed is ignored.
+pub(super) fn parse_event<'a, T: Deserialize<'a>>(params: &'a str) -> Option<T> {
+    serde_json::from_str(params).inspect_err(|cause| tracing::debug!(%cause, "could not parse an event")).ok()
+}
+
+/// Maximum of requests or redirects of one page that are tracked.
+pub(super) const MAX_REQUESTS: usize = 10_000;

@@ -1,15 +1,20 @@
 //! Decides about requests and responses that the browser pauses: continue, block or read.
 
-use chromiumoxide::cdp::browser_protocol::fetch::{ContinueRequestParams, FailRequestParams, HeaderEntry};
+use chromiumoxide::cdp::browser_protocol::fetch::{
+    AuthChallengeResponse, AuthChallengeResponseResponse, ContinueRequestParams, ContinueWithAuthParams,
+    FailRequestParams, HeaderEntry,
+};
 use chromiumoxide::cdp::browser_protocol::network::ErrorReason;
 use http::HeaderName;
 use url::{Origin, Url};
 
 use super::super::resource_blocking;
 use super::EventReply;
-use super::events::{HeaderField, RequestPaused};
-use super::paused_response::{InterceptRules, PausedResponse, essence, header_value};
-use super::state::{MAX_REQUESTS, PageState};
+use super::events::{AuthRequired, HeaderField, MAX_REQUESTS, RequestPaused};
+use super::paused_response::{
+    InterceptRules, PausedResponse, essence, header_value, is_attachment, is_viewer_type,
+};
+use super::state::PageState;
 use crate::credentials::may_send;
 use crate::render::ResourceKind;
 
@@ -47,18 +52,46 @@ impl PageState {
         })
     }
 
+    /// Answers a Digest challenge of the URL's origin, once for each request. The browser shows the response to any other.
+    pub(super) fn on_auth_required(&mut self, event: AuthRequired) -> EventReply {
+        let challenge = &event.auth_challenge;
+        let from = Url::parse(&challenge.origin).map(|url| url.origin()).ok();
+        let digest = self.rules.digest.as_ref().filter(|(origin, _)| {
+            challenge.source != "Proxy"
+                && challenge.scheme.eq_ignore_ascii_case("digest")
+                && from.as_ref() == Some(origin)
+                && self.answered_challenges.len() < MAX_REQUESTS
+        });
+        let mut answer = AuthChallengeResponse::new(AuthChallengeResponseResponse::CancelAuth);
+        if let Some((_, digest)) = digest
+            && self.answered_challenges.insert(event.request_id.clone())
+        {
+            let (user, password) = digest.credentials();
+            answer.response = AuthChallengeResponseResponse::ProvideCredentials;
+            answer.username = Some(user.to_owned());
+            answer.password = Some(password.expose().to_owned());
+        }
+        EventReply::Authenticate(Box::new(ContinueWithAuthParams::new(event.request_id, answer)))
+    }
+
     /// Handles the paused response of the document.
     fn on_document_response(&mut self, event: RequestPaused, status: u16) -> Option<EventReply> {
         let loader = event.network_id.unwrap_or_default();
         let fields: Vec<(String, String)> =
             event.response_headers.into_iter().map(|HeaderField { name, value }| (name, value)).collect();
-        let first = self.current_document.is_none();
         let Some(document) = self.document_mut(&loader) else {
             return Some(continue_request(event.request_id));
         };
-        document.fields = Some((status, fields.clone()));
-        let action = choose_action(status, &fields, &self.rules);
-        if action == InterceptAction::Show || (action == InterceptAction::TakeAsFile && !first) {
+        document.exchange.fields = Some((status, fields.clone()));
+        if is_redirect(status, &fields) {
+            self.forget_sent_document(&loader);
+        }
+        let mut action = choose_action(status, &fields, &self.rules);
+        if action == InterceptAction::Show && self.is_sent_document(&loader) {
+            // The visit must know whether a challenge answered it before the page can navigate.
+            action = InterceptAction::Copy;
+        }
+        if action == InterceptAction::Show {
             return Some(continue_request(event.request_id));
         }
         self.paused = Some(PausedResponse {
@@ -67,6 +100,7 @@ impl PageState {
             url: event.request.url,
             status,
             fields,
+            is_early: !self.dom_ready,
             file: action == InterceptAction::TakeAsFile,
         });
         None
@@ -88,8 +122,16 @@ impl PageState {
         if self.requests_with_headers.len() < MAX_REQUESTS {
             self.requests_with_headers.insert(event.request_id.clone());
         }
-        let first = (event.resource_type == "Document").then(|| self.rules.first_request.take()).flatten();
-        let (method, body) = first.map_or((None, None), |(method, body)| (Some(method), body));
+        let is_document = event.resource_type == "Document" && event.frame_id == self.frame;
+        let content =
+            is_document.then(|| self.take_content(event.network_id.as_deref(), &event.request.url)).flatten();
+        if let Some(content) = &content
+            && let Some(document) = event.network_id.as_deref().and_then(|id| self.document_mut(id))
+        {
+            document.exchange.request.method.clone_from(&content.method);
+        }
+        let content_type = content.as_ref().and_then(|content| content.content_type.clone());
+        let (method, body) = content.map_or((None, None), |content| (Some(content.method), content.body));
         let given_for = |origin: &Origin| self.rules.header_origin.as_ref() == Some(origin);
         let given: Vec<_> =
             self.rules.headers.iter().filter(|(name, _)| may_send(name, &origin, given_for)).collect();
@@ -105,6 +147,10 @@ impl PageState {
             name: name.to_string(),
             value: value.clone(),
         };
+        if let Some(value) = content_type.filter(|_| !own("content-type")) {
+            headers.retain(|field| !field.name.eq_ignore_ascii_case("content-type"));
+            headers.push(HeaderEntry { name: "content-type".to_owned(), value });
+        }
         headers.extend(given.into_iter().map(added));
         let mut request = ContinueRequestParams::new(event.request_id);
         request.method = method;
@@ -136,14 +182,13 @@ enum InterceptAction {
 fn choose_action(status: u16, fields: &[(String, String)], rules: &InterceptRules) -> InterceptAction {
     let has = |name| header_value(fields, name);
     let hidden = match status {
-        300..=399 if has("location").is_some() => return InterceptAction::Show,
+        _ if is_redirect(status, fields) => return InterceptAction::Show,
         204 | 205 | 304 | 407 => return InterceptAction::Show,
         // The browser would show its own prompt instead.
         401 => has("www-authenticate").is_some(),
         _ => false,
     };
-    let saved = has("content-disposition").is_some_and(|value| essence(Some(value)) == "attachment");
-    if hidden || saved || rules.file || !is_displayable(&essence(has("content-type"))) {
+    if hidden || is_attachment(fields) || rules.file || !is_displayable(&essence(has("content-type"))) {
         InterceptAction::TakeAsFile
     } else if rules.raw {
         InterceptAction::Copy
@@ -152,9 +197,16 @@ fn choose_action(status: u16, fields: &[(String, String)], rules: &InterceptRule
     }
 }
 
+fn is_redirect(status: u16, fields: &[(String, String)]) -> bool {
+    (300..=399).contains(&status) && header_value(fields, "location").is_some()
+}
+
 /// Whether a page shows documents of this media type itself. Without a type, the browser sniffs the bytes.
 fn is_displayable(mime: &str) -> bool {
     let (kind, name) = mime.split_once('/').unwrap_or((mime, ""));
+    if is_viewer_type(mime) || SAVED_TEXT_TYPES.contains(&mime) {
+        return false;
+    }
     match kind {
         "application" => {
             matches!(name, "xhtml+xml" | "xml" | "json" | "javascript" | "x-javascript" | "ecmascript")
@@ -165,6 +217,30 @@ fn is_displayable(mime: &str) -> bool {
         _ => true,
     }
 }
+
+/// The text types that Chromium does not show (`mime_util.cc`, `kUnsupportedTextTypes`).
+const SAVED_TEXT_TYPES: [&str; 20] = [
+    "text/calendar",
+    "text/x-calendar",
+    "text/x-vcalendar",
+    "text/vcalendar",
+    "text/vcard",
+    "text/x-vcard",
+    "text/directory",
+    "text/ldif",
+    "text/qif",
+    "text/x-qif",
+    "text/x-csv",
+    "text/x-vcf",
+    "text/rtf",
+    "text/comma-separated-values",
+    "text/csv",
+    "text/tab-separated-values",
+    "text/tsv",
+    "text/ofx",
+    "text/vnd.sun.j2me.app-descriptor",
+    "text/x-ms-iqy",
+];
 
 #[cfg(test)]
 mod tests {
@@ -215,6 +291,9 @@ mod tests {
             (200, &[("content-type", "text/html")], &raw, InterceptAction::Copy),
             (200, &[("content-type", "text/html")], &any, InterceptAction::TakeAsFile),
             (200, &[], &shown, InterceptAction::Show),
+            (200, &[("content-type", "text/csv")], &shown, InterceptAction::TakeAsFile),
+            (200, &[("content-type", "video/mp4")], &shown, InterceptAction::TakeAsFile),
+            (200, &[("content-type", "image/png")], &shown, InterceptAction::Show),
             (200, &[("content-type", "application/PDF")], &raw, InterceptAction::TakeAsFile),
             (200, &[("content-type", "application/problem+json")], &shown, InterceptAction::Show),
             (

@@ -1,24 +1,31 @@
 //! The state of one page, derived from its events.
 
+mod document;
 mod events;
 mod intercept;
 mod paused_response;
+mod repeat;
+mod scheduled;
 mod state;
+mod traffic;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use bytes::Bytes;
-use chromiumoxide::cdp::browser_protocol::fetch::{ContinueRequestParams, FailRequestParams};
+use chromiumoxide::cdp::browser_protocol::fetch::{
+    ContinueRequestParams, ContinueWithAuthParams, FailRequestParams,
+};
 use tokio::sync::Notify;
 
 use super::page_memory::MemoryExcess;
 use crate::render::ResourceKind;
 use crate::sync::lock_unpoisoned;
 
+pub(super) use self::document::{DocumentExchange, DocumentRequest, MainDocument, WireResponse};
 pub(super) use self::events::{NetworkResponse, ResourceTiming};
-pub(super) use self::paused_response::{InterceptRules, PausedResponse};
-pub(super) use self::state::{MainDocument, PageState};
+pub(super) use self::paused_response::{InterceptRules, OfferedFile, PausedResponse, RequestContent};
+pub(super) use self::state::PageState;
 
 /// A page's state, shared by the thread that reads events and the task that waits for the page.
 pub(super) struct PageWatcher {
@@ -31,6 +38,7 @@ pub(super) enum EventReply {
     Dialog { accept: bool },
     Continue(Box<ContinueRequestParams>),
     Fail(Box<FailRequestParams>),
+    Authenticate(Box<ContinueWithAuthParams>),
 }
 
 /// Returns the command for an event of a frame that has its own session and does not load `block`.
@@ -54,6 +62,23 @@ impl PageWatcher {
         let reply = self.lock().on_event(method, params, now);
         self.changed.notify_waiters();
         reply
+    }
+
+    /// Handles an event of a worker of this page, or of a worker that several pages share.
+    pub(super) fn on_worker_event(&self, session: &str, method: &str, params: &str, now: Instant) {
+        self.lock().traffic.on_worker_event(session, method, params, now);
+        self.changed.notify_waiters();
+    }
+
+    /// Handles the end of such a worker.
+    pub(super) fn on_worker_ended(&self, session: &str, now: Instant) {
+        self.lock().traffic.on_worker_ended(session, now);
+        self.changed.notify_waiters();
+    }
+
+    /// Lets the next request of the URL have the caller's method and body again, because a challenge was the answer.
+    pub(super) fn repeat_request(&self) {
+        self.lock().repeat_request();
     }
 
     /// Sets the rules for the page's later requests and responses.
@@ -113,6 +138,11 @@ impl PageWatcher {
                 }
             }
         }
+    }
+
+    /// Clears the download that the browser started.
+    pub(super) fn forget_download(&self) {
+        self.lock().download = None;
     }
 
     /// Reads the current state.

@@ -6,41 +6,23 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chromiumoxide::cdp::browser_protocol::fetch::ContinueRequestParams;
-use serde::Deserialize;
 
 use super::super::page_memory::MemoryExcess;
+use super::document::{DocumentExchange, MainDocument, WireResponse};
 use super::events::{
-    DataReceived, DialogOpening, FrameNavigated, LifecycleEvent, LoadingEnded, NavigatedWithinDocument,
-    NetworkResponse, RequestWillBeSent, ResponseExtraInfo, ResponseReceived,
+    DataReceived, DialogOpening, DownloadWillBegin, FieldList, FrameEvent, FrameNavigated, LifecycleEvent,
+    LoadingEnded, NavigatedWithinDocument, RequestExtraInfo, RequestId, RequestWillBeSent, ResponseExtraInfo,
+    ResponseReceived, parse_event,
 };
-use super::paused_response::{InterceptRules, PausedResponse};
+use super::paused_response::{InterceptRules, OfferedFile, PausedResponse, SentDocument, is_viewer_type};
+use super::traffic::Traffic;
 use super::{EventReply, WaitStep};
 
-/// One main-frame document, from its request on.
-#[derive(Clone, Debug, Default)]
-pub(in super::super) struct MainDocument {
-    pub loader_id: String,
-    /// The URLs that redirected here, with their status.
-    pub redirects: Vec<(String, u16)>,
-    pub response: Option<NetworkResponse>,
-    /// The headers on the wire, including Set-Cookie.
-    pub wire: Option<WireResponse>,
-    /// The header fields in the order received, with the status of their response.
-    pub fields: Option<(u16, Vec<(String, String)>)>,
-    /// Body bytes received so far, after content decoding.
-    pub received: u64,
-    pub finished: bool,
-    pub failed: Option<String>,
-}
-
-/// A document's response head on the wire.
-#[derive(Clone, Debug)]
-pub(in super::super) struct WireResponse {
-    pub status: u16,
-    /// By name; repeated fields are joined by line feeds.
-    pub headers: HashMap<String, String>,
-    /// The raw head from the status line on; only over HTTP/1.
-    pub text: Option<String>,
+/// A navigation of the page that has not begun.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct PendingNavigation {
+    /// When it begins, plus a tolerance. A page that does not navigate then is idle nevertheless.
+    pub until: Instant,
 }
 
 /// The state of a page.
@@ -50,6 +32,8 @@ pub(in super::super) struct PageState {
     pub(super) rules: InterceptRules,
     /// The response that is paused until the visit has read it.
     pub paused: Option<PausedResponse>,
+    /// The requests whose challenge was answered. A second one means that the credentials are wrong.
+    pub(super) answered_challenges: HashSet<String>,
     /// Document requests that wait for the hooks: URL, and the command that continues the request.
     pub pending_requests: VecDeque<(String, Box<ContinueRequestParams>)>,
     /// The last document stored as the server sent it, with its loader.
@@ -69,11 +53,21 @@ pub(in super::super) struct PageState {
     committed_loader: String,
     pub dom_ready: bool,
     loaded: bool,
-    in_flight: HashSet<String>,
+    pub(super) traffic: Traffic,
+    /// The navigation that the page has scheduled.
+    pub scheduled: Option<PendingNavigation>,
+    /// Whether the navigation that begins is a refresh.
+    pub(super) is_refreshing: bool,
+    /// The number of refreshes to other documents.
+    pub refresh_count: u32,
+    /// The document whose request had the caller's method and body.
+    pub(super) sent_document: Option<SentDocument>,
     /// Ids (in the commands of `Fetch`) of paused requests that got the caller's headers.
     pub(super) requests_with_headers: HashSet<String>,
-    last_traffic: Option<Instant>,
-    pub download: bool,
+    /// The download that the browser started.
+    pub download: Option<OfferedFile>,
+    /// The response without a document to which the page navigated itself: a 204 or 205. The page stays.
+    pub empty_document: Option<MainDocument>,
     pub crashed: bool,
     pub closed: bool,
     /// The memory limit for which the page was ended.
@@ -95,18 +89,41 @@ impl PageState {
 
     /// Whether the page is idle: parsed, and without requests for `quiet`.
     pub(in super::super) fn check_idle(&self, quiet: Duration, now: Instant) -> WaitStep<()> {
-        if !self.dom_ready || self.pending_document.is_some() || !(self.in_flight.is_empty()) {
+        if !self.dom_ready || self.has_requests() || self.rules.awaits_load && !self.loaded {
             return WaitStep::Event;
         }
-        let Some(last) = self.last_traffic else { return WaitStep::Event };
+        let Some(last) = self.traffic.last() else { return WaitStep::Event };
         // A page that has fired `load` with nothing in flight is idle sooner than others.
-        let idle_at = last + if self.loaded { quiet } else { quiet * 2 };
+        let mut idle_at = last + if self.loaded { quiet } else { quiet * 2 };
+        if let Some(scheduled) = self.scheduled {
+            idle_at = idle_at.max(scheduled.until);
+        }
         if idle_at <= now { WaitStep::Done(()) } else { WaitStep::At(idle_at) }
+    }
+
+    pub(in super::super) const fn rules(&self) -> &InterceptRules {
+        &self.rules
+    }
+
+    /// Returns the file that the page leads to.
+    pub(in super::super) fn offered_file(&self) -> Option<OfferedFile> {
+        if let Some(paused) = self.paused.as_ref().filter(|paused| paused.file) {
+            let (url, replaces_page) = (paused.url.clone(), paused.replaces_page());
+            return Some(OfferedFile { url, is_paused: true, replaces_page, is_early: paused.is_early });
+        }
+        if self.download.is_some() {
+            return self.download.clone();
+        }
+        // Without a media type, the browser has detected it by the bytes.
+        let documents = [&self.pending_document, &self.current_document];
+        let mut responses = documents.into_iter().flatten().filter_map(MainDocument::response);
+        let url = responses.find(|response| is_viewer_type(&response.mime_type))?.url.clone();
+        Some(OfferedFile { url, is_paused: false, replaces_page: true, is_early: false })
     }
 
     /// Whether requests of the page are in flight.
     pub(in super::super) fn has_requests(&self) -> bool {
-        self.pending_document.is_some() || !self.in_flight.is_empty()
+        self.pending_document.is_some() || !self.traffic.is_empty()
     }
 
     /// Whether the page has crashed or is closed.
@@ -118,6 +135,7 @@ impl PageState {
         match method {
             "Network.requestWillBeSent" => self.on_request(parse_event(params)?, now),
             "Network.responseReceived" => self.on_response(parse_event(params)?),
+            "Network.requestWillBeSentExtraInfo" => self.on_request_extra_info(params),
             "Network.responseReceivedExtraInfo" => self.on_extra_info(parse_event(params)?),
             "Network.dataReceived" => {
                 let data: DataReceived = parse_event(params)?;
@@ -136,12 +154,30 @@ impl PageState {
                 }
             }
             "Page.lifecycleEvent" => self.on_lifecycle_event(&parse_event(params)?, now),
+            "Page.frameStoppedLoading" => {
+                let stopped: FrameEvent = parse_event(params)?;
+                self.on_stopped_loading(&stopped.frame_id, now);
+            }
+            "Page.frameScheduledNavigation" => self.on_scheduled(&parse_event(params)?, now),
+            "Page.frameRequestedNavigation" => self.on_requested_navigation(&parse_event(params)?),
+            "Page.frameClearedScheduledNavigation" => {
+                let cleared: FrameEvent = parse_event(params)?;
+                self.on_unscheduled(&cleared.frame_id, now);
+            }
             "Page.javascriptDialogOpening" => {
                 let dialog: DialogOpening = parse_event(params)?;
                 // Navigating away must succeed; all other dialogs are dismissed.
                 return Some(EventReply::Dialog { accept: dialog.kind == "beforeunload" });
             }
-            "Page.downloadWillBegin" => self.download = true,
+            "Fetch.authRequired" => return Some(self.on_auth_required(parse_event(params)?)),
+            "Page.downloadWillBegin" => {
+                let download: DownloadWillBegin = parse_event(params)?;
+                if download.frame_id == self.frame {
+                    let (url, is_early) = (download.url, !self.dom_ready);
+                    self.download =
+                        Some(OfferedFile { url, is_paused: false, replaces_page: false, is_early });
+                }
+            }
             "Fetch.requestPaused" => return self.on_request_paused(parse_event(params)?),
             "Inspector.targetCrashed" => self.crashed = true,
             _ => {}
@@ -154,29 +190,40 @@ impl PageState {
             // Requests of child frames do not delay the page.
             return;
         }
-        self.last_traffic = Some(now);
         let main = event.kind.as_deref() == Some("Document")
             && event.frame_id.as_deref() == Some(&self.frame)
             && event.request_id == event.loader_id;
+        self.traffic.begin(&event, now);
         if main {
-            let same =
-                self.pending_document.as_ref().is_some_and(|pending| pending.loader_id == event.loader_id);
-            if !same {
-                self.pending_document =
-                    Some(MainDocument { loader_id: event.loader_id, ..MainDocument::default() });
-            }
-            if let (Some(redirect), Some(pending)) = (event.redirect_response, self.pending_document.as_mut())
-                && pending.redirects.len() < MAX_REQUESTS
-            {
-                record_accept_ch(&mut self.accept_ch, &redirect.url, &redirect.headers);
-                pending.redirects.push((redirect.url, redirect.status));
-                (pending.wire, pending.fields) = (None, None);
-            }
+            self.on_document_request(event);
         }
-        let lasting = matches!(event.kind.as_deref(), Some("EventSource" | "Ping" | "Media" | "Prefetch"));
-        if !lasting && self.in_flight.len() < MAX_REQUESTS {
-            self.in_flight.insert(event.request_id);
+    }
+
+    fn on_document_request(&mut self, mut event: RequestWillBeSent) {
+        let same = self.pending_document.as_ref().is_some_and(|pending| pending.loader_id == event.loader_id);
+        if !same {
+            let redirects = self.refreshed_documents();
+            self.pending_document = Some(MainDocument::new(&event, redirects));
         }
+        if let (Some(redirect), Some(pending)) =
+            (event.redirect_response.take(), self.pending_document.as_mut())
+        {
+            record_accept_ch(&mut self.accept_ch, &redirect.url, &redirect.headers);
+            pending.redirect(redirect, &event);
+        }
+    }
+
+    /// Returns the redirects so far, if a refresh of the current document begins. A refresh is a redirect, as on the HTTP
+    /// tiers.
+    fn refreshed_documents(&mut self) -> Vec<DocumentExchange> {
+        let is_refresh = std::mem::take(&mut self.is_refreshing) && self.rules.follows_refresh;
+        let Some(document) = self.current_document.as_ref().filter(|_| is_refresh) else { return Vec::new() };
+        let mut redirects = document.redirects.clone();
+        self.refresh_count += 1;
+        if document.response().is_some() {
+            redirects.push(document.exchange.clone());
+        }
+        redirects
     }
 
     fn on_response(&mut self, event: ResponseReceived) {
@@ -184,14 +231,24 @@ impl PageState {
         if kind == "Document" && self.document_mut(&request_id).is_some() {
             record_accept_ch(&mut self.accept_ch, &response.url, &response.headers);
             if let Some(document) = self.document_mut(&request_id) {
-                document.response = Some(response);
+                document.exchange.response = Some(response);
             }
+        }
+    }
+
+    /// Reads the head of a document's request, but not those of other requests, which may be many.
+    fn on_request_extra_info(&mut self, params: &str) {
+        if let Some(event) = parse_event::<RequestId>(params)
+            && let Some(document) = self.document_mut(&event.request_id)
+            && let Some(RequestExtraInfo { headers: FieldList(fields) }) = parse_event(params)
+        {
+            document.exchange.request.fields = fields;
         }
     }
 
     fn on_extra_info(&mut self, event: ResponseExtraInfo) {
         if let Some(document) = self.document_mut(&event.request_id) {
-            document.wire = Some(WireResponse {
+            document.add_wire(WireResponse {
                 status: event.status_code,
                 headers: event.headers,
                 text: event.headers_text,
@@ -200,9 +257,7 @@ impl PageState {
     }
 
     fn on_loading_ended(&mut self, event: LoadingEnded, now: Instant) {
-        if self.in_flight.remove(&event.request_id) {
-            self.last_traffic = Some(now);
-        }
+        self.traffic.end(&event.request_id, now);
         if let Some(document) = self.document_mut(&event.request_id) {
             document.finished = true;
             document.failed = event.error_text;
@@ -214,7 +269,19 @@ impl PageState {
                 && self.current_document.is_some()
         });
         if is_irrelevant {
-            self.pending_document = None;
+            let ended = self.pending_document.take();
+            self.empty_document = ended.filter(|document| {
+                document.response().is_some_and(|response| matches!(response.status, 204 | 205))
+            });
+        }
+    }
+
+    /// A navigation that shows no document ends the loading of the page that began it, without a `load` event.
+    fn on_stopped_loading(&mut self, frame: &str, now: Instant) {
+        let is_received = self.current_document.as_ref().is_some_and(|document| document.finished);
+        if frame == self.frame && is_received && self.pending_document.is_none() && !self.loaded {
+            (self.dom_ready, self.loaded) = (true, true);
+            self.traffic.touch(now);
         }
     }
 
@@ -224,11 +291,10 @@ impl PageState {
             return;
         }
         self.committed_loader = frame.loader_id;
-        // Requests of the previous document ended with it, without an event.
-        self.in_flight.retain(|id| *id == self.committed_loader);
+        self.traffic.start_document(&self.committed_loader, now);
         self.dom_ready = false;
         self.loaded = false;
-        self.last_traffic = Some(now);
+        self.scheduled = None;
         if frame.unreachable_url.is_some() {
             let failed = self.pending_document.take();
             let net_error = failed.as_ref().and_then(|failed| failed.failed.clone());
@@ -253,7 +319,7 @@ impl PageState {
             "load" => self.loaded = true,
             _ => return,
         }
-        self.last_traffic = Some(now);
+        self.traffic.touch(now);
     }
 
     pub(super) fn document_mut(&mut self, id: &str) -> Option<&mut MainDocument> {
@@ -278,130 +344,9 @@ fn record_accept_ch(list: &mut Vec<(String, String)>, url: &str, headers: &HashM
     }
 }
 
-/// Parses an event's parameters. An event that cannot be parsed is ignored.
-fn parse_event<'a, T: Deserialize<'a>>(params: &'a str) -> Option<T> {
-    serde_json::from_str(params).inspect_err(|cause| tracing::debug!(%cause, "could not parse an event")).ok()
-}
-
-/// Maximum of requests or redirects of one page that are tracked.
-pub(super) const MAX_REQUESTS: usize = 10_000;
 /// Maximum of Accept-CH values that are recorded per page, and the length of each.
 const MAX_ACCEPT_CH: usize = 100;
 const MAX_ACCEPT_CH_LEN: usize = 4096;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn page(events: &[(&str, &str)]) -> PageState {
-        let mut state = PageState::new("F");
-        for (method, params) in events {
-            state.on_event(method, params, Instant::now());
-        }
-        state
-    }
-
-    const REQUEST: (&str, &str) =
-        ("Network.requestWillBeSent", r#"{"requestId":"L","loaderId":"L","type":"Document","frameId":"F"}"#);
-    const HEAD: (&str, &str) = (
-        "Network.responseReceived",
-        r#"{"requestId":"L","type":"Document","response":{"url":"http://a/","status":403}}"#,
-    );
-    const COMMIT: (&str, &str) = (
-        "Page.frameNavigated",
-        r##"{"frame":{"id":"F","loaderId":"L","url":"http://a/","urlFragment":"#x"}}"##,
-    );
-    const READY: (&str, &str) =
-        ("Page.lifecycleEvent", r#"{"frameId":"F","loaderId":"L","name":"DOMContentLoaded"}"#);
-    const END: (&str, &str) = ("Network.loadingFinished", r#"{"requestId":"L"}"#);
-
-    #[test]
-    fn the_last_main_document_counts() {
-        let again = [
-            (
-                "Network.requestWillBeSent",
-                r#"{"requestId":"M","loaderId":"M","type":"Document","frameId":"F"}"#,
-            ),
-            (
-                "Network.responseReceived",
-                r#"{"requestId":"M","type":"Document","response":{"url":"http://a/","status":200}}"#,
-            ),
-            ("Page.frameNavigated", r#"{"frame":{"id":"F","loaderId":"M","url":"http://a/"}}"#),
-        ];
-        let state = page(&[&[REQUEST, HEAD, COMMIT, READY, END][..], &again[..]].concat());
-        assert_eq!(state.document_count, 2);
-        assert_eq!(state.current_document.unwrap().response.unwrap().status, 200);
-        assert!(!state.dom_ready);
-    }
-
-    #[test]
-    fn a_frame_or_subresource_is_not_the_document() {
-        let frame = r#"{"requestId":"X","loaderId":"X","type":"Document","frameId":"G"}"#;
-        let script = r#"{"requestId":"Y","loaderId":"L","type":"Script","frameId":"F"}"#;
-        let state = page(&[("Network.requestWillBeSent", frame), ("Network.requestWillBeSent", script)]);
-        assert!(state.pending_document.is_none());
-        assert_eq!(state.in_flight.len(), 1, "only the script; a frame does not delay the page");
-    }
-
-    #[test]
-    fn client_hints_requested_by_a_challenge_or_a_redirect_are_kept() {
-        let hop = r#"{"requestId":"L","loaderId":"L","type":"Document","frameId":"F","redirectResponse":
-            {"url":"https://a/","status":302,"headers":{"Accept-CH":"Sec-CH-UA-Arch\nSec-CH-UA-Model"}}}"#;
-        let challenge = r#"{"requestId":"L","type":"Document","response":
-            {"url":"https://b/","status":403,"headers":{"accept-ch":"Sec-CH-UA-Bitness"}}}"#;
-        let frame = r#"{"requestId":"X","type":"Document","response":
-            {"url":"https://c/","status":200,"headers":{"accept-ch":"Sec-CH-UA-Model"}}}"#;
-        let state = page(&[
-            REQUEST,
-            ("Network.requestWillBeSent", hop),
-            ("Network.responseReceived", challenge),
-            COMMIT,
-            ("Network.responseReceived", frame),
-            (
-                "Network.requestWillBeSent",
-                r#"{"requestId":"M","loaderId":"M","type":"Document","frameId":"F"}"#,
-            ),
-            ("Page.frameNavigated", r#"{"frame":{"id":"F","loaderId":"M","url":"https://b/"}}"#),
-        ]);
-        let own = |(url, hints): (&str, &str)| (url.to_owned(), hints.to_owned());
-        let want = [("https://a/", "Sec-CH-UA-Arch,Sec-CH-UA-Model"), ("https://b/", "Sec-CH-UA-Bitness")];
-        assert_eq!(state.accept_ch, want.map(own));
-    }
-
-    #[test]
-    fn the_redirect_chain_is_kept_in_order() {
-        let hop = r#"{"requestId":"L","loaderId":"L","type":"Document","frameId":"F",
-            "redirectResponse":{"url":"http://a/","status":302}}"#;
-        let state = page(&[REQUEST, ("Network.requestWillBeSent", hop)]);
-        assert_eq!(state.pending_document.unwrap().redirects, [("http://a/".to_owned(), 302)]);
-    }
-
-    #[test]
-    fn a_page_is_idle_when_parsed_and_without_requests() {
-        let quiet = Duration::from_millis(500);
-        let later = || Instant::now() + Duration::from_secs(5);
-        let busy = page(&[REQUEST, HEAD, COMMIT, READY]);
-        assert!(matches!(busy.check_idle(quiet, later()), WaitStep::Event));
-        let done = page(&[REQUEST, HEAD, COMMIT, READY, END]);
-        assert!(matches!(done.check_idle(quiet, Instant::now()), WaitStep::At(_)));
-        assert!(matches!(done.check_idle(quiet, later()), WaitStep::Done(())));
-        assert_eq!(done.url.as_deref(), Some("http://a/#x"));
-    }
-
-    #[test]
-    fn dialogs_are_dismissed_and_leaving_is_allowed() {
-        let mut state = PageState::new("F");
-        for (kind, want) in [("alert", false), ("confirm", false), ("beforeunload", true)] {
-            let params = format!(r#"{{"type":"{kind}","message":"x"}}"#);
-            let reply = state.on_event("Page.javascriptDialogOpening", &params, Instant::now());
-            assert!(matches!(reply, Some(EventReply::Dialog { accept }) if accept == want), "{kind}");
-        }
-    }
-
-    #[test]
-    fn unparsable_and_unknown_events_change_nothing() {
-        let state =
-            page(&[("Network.requestWillBeSent", "[]"), ("Page.frameNavigated", "{"), ("No.such", "{}")]);
-        assert!(state.current_document.is_none() && state.in_flight.is_empty());
-    }
-}
+mod tests;

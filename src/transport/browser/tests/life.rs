@@ -17,7 +17,9 @@ async fn closing_and_dropping_leave_no_process_and_no_folder() {
             drop(tier);
             assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
         }
-        assert_eq!(alive(group), Vec::<String>::new());
+        // A killed process is gone when it next runs, which takes a while on a busy machine.
+        let gone = until(|| alive(group).is_empty());
+        tokio::time::timeout(Duration::from_secs(30), gone).await.expect("no process of the browser is left");
     }
 }
 

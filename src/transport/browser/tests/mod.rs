@@ -24,11 +24,14 @@ use crate::request::Request;
 use crate::response::{Body, HttpVersion};
 
 mod credentials;
+mod dom;
 mod life;
 mod memory;
 mod pages;
 mod pool;
 mod proxy;
+mod readiness;
+mod repeats;
 mod stealth;
 mod troubles;
 
@@ -112,15 +115,18 @@ impl Bench {
         request: &Request,
         wait_for: Option<&str>,
     ) -> Result<RawResponse> {
-        let view = RenderOptions { wait_for: wait_for.map(str::to_owned), ..RenderOptions::default() };
-        let job = AttemptRequest {
-            request,
-            identity,
-            limits: &self.limits,
-            render: &view,
-            streaming: false,
-            hooks: None,
-        };
+        let render = RenderOptions { wait_for: wait_for.map(str::to_owned), ..RenderOptions::default() };
+        self.render(identity, request, &render).await
+    }
+
+    async fn render(
+        &self,
+        identity: &Identity,
+        request: &Request,
+        render: &RenderOptions,
+    ) -> Result<RawResponse> {
+        let limits = &self.limits;
+        let job = AttemptRequest { request, identity, limits, render, streaming: false, hooks: None };
         self.tier.execute(job).await
     }
 

@@ -114,7 +114,7 @@ async fn a_challenge_that_reloads_the_page_is_waited_for() {
     })
     .await;
     let bench =
-        Bench::new(|options| options.still_challenged = Some(Arc::new(|status, _, _, _| status == 403)));
+        Bench::new(|options| options.still_challenged = Some(Arc::new(|status, _, _, _| verdict(status))));
     let identity = test_identity();
     let got = bench.get(&identity, &format!("http://{server}/")).await.unwrap();
     assert_eq!(got.status.as_u16(), 200);
@@ -133,7 +133,7 @@ async fn challenge_that_takes_long(script: &str) -> u16 {
     })
     .await;
     let mut bench =
-        Bench::new(|options| options.still_challenged = Some(Arc::new(|status, _, _, _| status == 403)));
+        Bench::new(|options| options.still_challenged = Some(Arc::new(|status, _, _, _| verdict(status))));
     bench.limits.browser_challenge = Duration::from_secs(2);
     bench.get(&test_identity(), &format!("http://{server}/")).await.unwrap().status.as_u16()
 }
@@ -273,4 +273,8 @@ async fn waiting_for_an_element_fails_at_once_for_an_invalid_selector_and_return
     assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{}", error.chain());
     let answer = bench.send(&identity, &request("/refused"), Some("#never")).await.unwrap();
     assert_eq!(answer.status, 403);
+}
+
+fn verdict(status: u16) -> PageVerdict {
+    if status == 403 { PageVerdict::VendorChallenge } else { PageVerdict::Page }
 }

@@ -1,50 +1,47 @@
-//! Canonicalizes URLs, so that each page has one URL. Pure.
+//! The URL by which a crawl compares pages. It is never requested. Pure.
 
 use std::fmt::Write as _;
 
 use url::Url;
 
+use super::session_ids::{SessionIds, is_session_name};
 use crate::credentials::strip_fragment_and_credentials;
 
-/// Returns the canonical form of a URL.
-pub(super) fn canonicalize(mut url: Url, sort_query: bool) -> Url {
+/// Returns the URL that equivalent URLs of a page have in common.
+pub(super) fn dedup_url(mut url: Url, sort_query: bool, sessions: &SessionIds) -> Url {
     strip_fragment_and_credentials(&mut url);
-    let path = normalize_escapes(&strip_session_id(url.path()));
+    let path = normalize_escapes(&strip_path_sessions(url.path()));
     if path != url.path() {
         url.set_path(&path);
     }
+    let host = url.host_str().unwrap_or_default().to_owned();
     if let Some(query) = url.query() {
-        let mut pairs: Vec<String> = query
-            .split('&')
-            .filter(|pair| !pair.is_empty() && !is_ignored_parameter(pair))
-            .map(normalize_escapes)
-            .collect();
+        let is_kept = |pair: &&str| !is_tracking_parameter(pair) && !sessions.is_ignored(&host, pair);
+        let mut pairs: Vec<String> = query.split('&').filter(is_kept).map(normalize_escapes).collect();
         if sort_query {
             pairs.sort_unstable();
         }
-        let joined = pairs.join("&");
-        if joined != query || joined.is_empty() {
-            url.set_query((!joined.is_empty()).then_some(&joined));
+        // An empty query is not a missing one.
+        let joined = (!pairs.is_empty()).then(|| pairs.join("&"));
+        if joined.as_deref() != Some(query) {
+            url.set_query(joined.as_deref());
         }
     }
     url
 }
 
-/// Whether a parameter does not select the page.
-fn is_ignored_parameter(pair: &str) -> bool {
+/// Whether a parameter tracks the source of a visit.
+fn is_tracking_parameter(pair: &str) -> bool {
     let name = pair.split('=').next().unwrap_or_default().to_ascii_lowercase();
-    name.starts_with("utm_")
-        || name.starts_with("aspsessionid")
-        || TRACKING_PARAMETERS.contains(&name.as_str())
-        || SESSION_PARAMETERS.contains(&name.as_str())
+    name.starts_with("utm_") || TRACKING_PARAMETERS.contains(&name.as_str())
 }
 
 /// Removes `;jsessionid=…` and similar parameters from the path.
-fn strip_session_id(path: &str) -> String {
+fn strip_path_sessions(path: &str) -> String {
     let segments = path.split('/').map(|segment| {
-        let lower = segment.to_ascii_lowercase();
-        let at = [";jsessionid=", ";phpsessid=", ";sid="].iter().filter_map(|mark| lower.find(mark)).min();
-        at.map_or(segment, |at| &segment[..at])
+        let mut parts = segment.split(';');
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.filter(|part| !is_session_name(part)).fold(first, |kept, part| kept + ";" + part)
     });
     segments.collect::<Vec<_>>().join("/")
 }
@@ -118,17 +115,4 @@ const TRACKING_PARAMETERS: [&str; 24] = [
     "vero_id",
     "wickedid",
     "s_cid",
-];
-/// Parameters that contain a session ID.
-const SESSION_PARAMETERS: [&str; 10] = [
-    "phpsessid",
-    "jsessionid",
-    "sessid",
-    "sessionid",
-    "session_id",
-    "sid",
-    "cfid",
-    "cftoken",
-    "zenid",
-    "oscsid",
 ];

@@ -1,0 +1,81 @@
+//! The features of a response: those of its status and addresses here, those of its body by its kind.
+
+use http::header;
+use url::Url;
+
+use super::feature_set::FeatureSet;
+use super::weights::StructureData;
+use super::{json, page, status};
+use crate::charset::essence;
+use crate::detect::ResponseView;
+use crate::detect::content_kind::ContentKind;
+
+/// Returns the features of a response. `None` if it is content, or not text.
+pub(super) fn collect(
+    data: &StructureData,
+    view: &ResponseView<'_>,
+    media: ContentKind,
+) -> Option<FeatureSet> {
+    let mut features = FeatureSet::default();
+    features.add(if view.via_proxy { "via_proxy" } else { "not_via_proxy" });
+    if (300..400).contains(&view.status) && view.headers.contains_key(header::LOCATION) {
+        add_redirect(&mut features, data, view);
+        return Some(features);
+    }
+    if !view.complete || view.body.is_empty() {
+        return None;
+    }
+    add_addresses(&mut features, data, view);
+    match media {
+        ContentKind::Data => json::add_features(&mut features, data, view)?,
+        ContentKind::Html => add_page(&mut features, data, view)?,
+        ContentKind::Text if matches!(&*essence(view.headers), "text/plain" | "") => {
+            features.add("plain");
+            add_page(&mut features, data, view)?;
+        }
+        _ => return None,
+    }
+    Some(features)
+}
+
+fn add_page(features: &mut FeatureSet, data: &StructureData, view: &ResponseView<'_>) -> Option<()> {
+    status::add_features(features, view.status);
+    page::add_features(features, data, view)
+}
+
+/// Features of a redirect that was not followed.
+fn add_redirect(features: &mut FeatureSet, data: &StructureData, view: &ResponseView<'_>) {
+    let location = view.headers.get(header::LOCATION).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let Ok(target) = view.url.join(location) else { return };
+    let (target, requested) = (address(&target), address(view.requested));
+    let (leads, asked) = (data.phrases.find(&target), data.phrases.find(&requested));
+    for kind in ["login", "captcha"] {
+        let set = format!("path_{kind}");
+        features.add_if(&format!("location_{kind}"), leads.has(&set) && !asked.has(&set));
+    }
+}
+
+/// Features of the requested address, and of the one that a redirect led to.
+fn add_addresses(features: &mut FeatureSet, data: &StructureData, view: &ResponseView<'_>) {
+    let requested = address(view.requested);
+    let found = data.phrases.find(&requested);
+    for kind in ["captcha", "login", "challenge"] {
+        features.add_if(&format!("asked_{kind}"), found.has(&format!("path_{kind}")));
+    }
+    features.add_if("about_url", found.has("about_url"));
+    if view.url == view.requested {
+        return;
+    }
+    features.add("moved");
+    let reached = address(view.url);
+    for kind in ["captcha", "challenge", "login", "geo", "block", "queue"] {
+        let set = format!("path_{kind}");
+        let is_new = data.phrases.phrases_of(&[&set], &reached).any(|word| !requested.contains(word));
+        features.add_if(&format!("moved_{kind}"), is_new);
+    }
+}
+
+/// Returns host and path in lower case.
+fn address(url: &Url) -> String {
+    format!("{}{}", url.host_str().unwrap_or(""), url.path()).to_lowercase()
+}

@@ -1,0 +1,145 @@
+//! Features of small JSON responses, and of JSON in a call of a function (JSONP).
+
+use serde_json::Value;
+
+use super::feature_set::FeatureSet;
+use super::status::{is_bad_gateway, is_refusal};
+use super::weights::StructureData;
+use crate::charset;
+use crate::detect::ResponseView;
+
+/// Adds the features of a JSON response. `None` if it is large, or not JSON.
+pub(super) fn add_features(
+    features: &mut FeatureSet,
+    data: &StructureData,
+    view: &ResponseView<'_>,
+) -> Option<()> {
+    if view.body.len() > MAX_BODY {
+        return None;
+    }
+    let value = parse(&charset::decode(view.headers, view.url, view.body)?)?;
+    let mut members = Members::default();
+    members.add(&value);
+    features.add("json");
+    features.add_if("json_refused", is_refusal(view.status));
+    features.add_if("json_bad_gateway", is_bad_gateway(view.status));
+    features.add_if("json_many", members.entries.len() > MAX_MEMBERS);
+    features.add_if("json_list", members.has_list);
+    features.add_if("json_failed", members.has_failed);
+    features.add_if("json_error_key", members.has(|key, _| ERROR_KEYS.contains(&key)));
+    let is_of = |set, key: &str, value: &Value| data.phrases.find(key).has(set) && !is_off(value);
+    let has_captcha = members.has(|key, value| is_of("json_captcha_key", key, value) && !value.is_array());
+    features.add_if("json_captcha_key", has_captcha);
+    features.add_if("json_challenge_key", members.has(|key, value| is_of("json_challenge_key", key, value)));
+    let found = data.phrases.find(&members.addresses);
+    for set in ["json_captcha_url", "json_challenge_url"] {
+        features.add_if(set, found.has(set));
+    }
+    let found = data.phrases.find(&members.words);
+    for set in SAYINGS {
+        features.add_if(set, found.has(set));
+    }
+    // A list of what may go wrong.
+    let said = ["json_captcha", "json_geo", "json_login", "json_rate", "json_refusal"];
+    features.add_if("json_varied", said.into_iter().filter(|set| found.has(set)).count() >= 3);
+    Some(())
+}
+
+fn parse(text: &str) -> Option<Value> {
+    let text = text.trim();
+    let argument =
+        || text.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')')).map(|(inside, _)| inside);
+    serde_json::from_str(text).ok().or_else(|| serde_json::from_str(argument()?).ok())
+}
+
+/// Whether a value switches something off.
+fn is_off(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(on) => !on,
+        Value::String(text) => text.is_empty() || text == "off",
+        _ => false,
+    }
+}
+
+/// The members of all objects.
+#[derive(Default)]
+struct Members<'a> {
+    /// Keys in lower case, and values.
+    entries: Vec<(String, &'a Value)>,
+    /// Texts that are addresses, and the others, in lower case, one per line.
+    addresses: String,
+    words: String,
+    has_list: bool,
+    has_failed: bool,
+}
+
+impl<'a> Members<'a> {
+    fn has(&self, test: impl Fn(&str, &Value) -> bool) -> bool {
+        self.entries.iter().any(|(key, value)| test(key, value))
+    }
+
+    // serde_json limits the depth to 128.
+    fn add(&mut self, value: &'a Value) {
+        match value {
+            Value::Object(object) => {
+                for (key, value) in object {
+                    let key = key.to_lowercase();
+                    self.has_failed |=
+                        matches!(key.as_str(), "success" | "ok") && *value == Value::Bool(false);
+                    self.add(value);
+                    self.entries.push((key, value));
+                }
+            }
+            Value::Array(list) => {
+                self.has_list |= list.iter().any(Value::is_object);
+                for value in list {
+                    self.add(value);
+                }
+            }
+            Value::String(text) => {
+                let is_address =
+                    text.starts_with('/') || text.starts_with("http:/") || text.starts_with("https:/");
+                let texts = if is_address { &mut self.addresses } else { &mut self.words };
+                texts.push_str(&text.to_lowercase());
+                texts.push_str(" \n ");
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+}
+
+/// Sets of phrases that are features.
+const SAYINGS: [&str; 8] = [
+    "json_block",
+    "json_captcha",
+    "json_challenge",
+    "json_geo",
+    "json_login",
+    "json_proxy",
+    "json_rate",
+    "json_refusal",
+];
+/// Keys of responses that report something.
+const ERROR_KEYS: [&str; 16] = [
+    "action",
+    "alert",
+    "code",
+    "err",
+    "errcode",
+    "error",
+    "error_code",
+    "errorcode",
+    "errors",
+    "message",
+    "msg",
+    "reason",
+    "result",
+    "ret",
+    "status",
+    "success",
+];
+/// The maximum size in bytes.
+const MAX_BODY: usize = 8 * 1024;
+/// A response with more members is data.
+const MAX_MEMBERS: usize = 25;
