@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal};
 
 use super::memory_usage::{self, ProcessMemory};
 use super::page_memory::{Culprit, MemoryBudget, MemoryExcess};
+use super::process_table::ProcessStat;
 use super::targets::BrowserTargets;
 
 /// The thread that watches one browser. Dropping it ends the thread.
@@ -120,7 +121,8 @@ impl Watch {
         self.processes.retain_mut(|process| {
             let bytes = memory_usage::own_memory(process.pid);
             process.bytes = bytes.unwrap_or(0);
-            process.cpu_ticks = memory_usage::cpu_ticks(process.pid).unwrap_or(process.cpu_ticks);
+            process.cpu_ticks =
+                ProcessStat::read(process.pid).map_or(process.cpu_ticks, |stat| stat.cpu_ticks);
             bytes.is_some()
         });
     }
@@ -148,7 +150,7 @@ fn kill_member(pid: u32, group: u32) -> rustix::io::Result<()> {
     use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
     let number = Pid::from_raw(pid.cast_signed()).ok_or(rustix::io::Errno::SRCH)?;
     let process = pidfd_open(number, PidfdFlags::empty())?;
-    if !memory_usage::is_in_group(pid, group) {
+    if ProcessStat::read(pid).is_none_or(|stat| stat.group != group) {
         return Err(rustix::io::Errno::SRCH);
     }
     pidfd_send_signal(&process, Signal::KILL)

@@ -1,9 +1,10 @@
 //! Available memory and the memory of a browser, read from Linux's /proc and control groups. On other systems
 //! both are unknown, and nothing is limited by them.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use super::process_table::{ProcessStat, process_tree};
 
 /// Returns the available memory in bytes: the machine's, or less where a control group allows less. `None`
 /// where it is unknown.
@@ -26,7 +27,7 @@ pub(super) fn processes(leader: u32) -> Vec<ProcessMemory> {
     let one = |pid| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
         let is_renderer = line.windows(RENDERER.len()).any(|part| part == RENDERER);
-        let cpu_ticks = cpu_ticks(pid).unwrap_or(0);
+        let cpu_ticks = ProcessStat::read(pid).map_or(0, |stat| stat.cpu_ticks);
         Some(ProcessMemory { pid, is_renderer, bytes: own_memory(pid)?, cpu_ticks })
     };
     process_tree(leader).into_iter().filter_map(one).collect()
@@ -35,17 +36,6 @@ pub(super) fn processes(leader: u32) -> Vec<ProcessMemory> {
 /// Returns the memory of a process in bytes, without the pages of its program. Needs no walk over its mappings.
 pub(super) fn own_memory(pid: u32) -> Option<u64> {
     own_memory_in(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
-}
-
-/// Returns the processor time that a process has used, in the kernel's unit.
-pub(super) fn cpu_ticks(pid: u32) -> Option<u64> {
-    cpu_ticks_in(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-}
-
-/// Whether `pid` is in the process group `group`.
-pub(super) fn is_in_group(pid: u32, group: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok();
-    stat.and_then(|text| parent_and_group(&text)).is_some_and(|(_, found)| found == group)
 }
 
 /// Reads `/proc/PID/status`. Memory in swap counts. Shared memory in a file counts where it exceeds the size that the
@@ -66,47 +56,6 @@ fn process_pss(pid: u32) -> Option<u64> {
         let (resident, shared) = (pages.next()?, pages.next()?);
         Some(resident.saturating_sub(shared) * rustix::param::page_size() as u64)
     })
-}
-
-fn process_tree(leader: u32) -> Vec<u32> {
-    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
-    let mut pids = Vec::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
-            continue;
-        };
-        let Some((parent, group)) =
-            fs::read_to_string(entry.path().join("stat")).ok().and_then(|s| parent_and_group(&s))
-        else {
-            continue;
-        };
-        if pid == leader || group == leader {
-            pids.push(pid);
-        }
-        children.entry(parent).or_default().push(pid);
-    }
-    let mut next = 0;
-    while next < pids.len() {
-        for child in children.remove(&pids[next]).unwrap_or_default() {
-            if !pids.contains(&child) {
-                pids.push(child);
-            }
-        }
-        next += 1;
-    }
-    pids
-}
-
-/// Reads parent and group from `/proc/PID/stat`. The name before them may contain any character.
-fn parent_and_group(stat: &str) -> Option<(u32, u32)> {
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(1);
-    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
-}
-
-/// Reads user and system time from `/proc/PID/stat`.
-fn cpu_ticks_in(stat: &str) -> Option<u64> {
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
 }
 
 /// Returns the memory left below the tightest limit of the groups in `listing` (`/proc/self/cgroup`).
@@ -213,9 +162,6 @@ mod tests {
     #[test]
     fn kib_fields_are_converted_to_bytes() {
         assert_eq!(kib_field("MemFree: 1 kB\nMemAvailable:    12 kB\n", "MemAvailable:"), Some(12 * 1024));
-        assert_eq!(parent_and_group("7 (a) b) S 3 5 7 0"), Some((3, 5)));
-        assert_eq!(cpu_ticks_in("7 (a) b) S 3 5 7 0 -1 64 1 2 3 4 40 2 0 0 20 0"), Some(42));
-        assert_eq!(cpu_ticks_in("7 (a)"), None);
     }
 
     #[test]
@@ -227,7 +173,6 @@ mod tests {
         let me = std::process::id();
         let alone = processes(me);
         assert!(alone.iter().any(|process| process.pid == me && !process.is_renderer), "{alone:?}");
-        assert!(!is_in_group(me, u32::MAX) && !is_in_group(u32::MAX, u32::MAX));
     }
 
     #[test]

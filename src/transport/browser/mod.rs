@@ -49,6 +49,7 @@ mod page_events;
 mod page_memory;
 mod pool;
 mod process;
+mod process_table;
 mod proxy_forwarder;
 mod resource_blocking;
 mod response_head;

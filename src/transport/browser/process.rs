@@ -18,6 +18,7 @@ use tokio::sync::{oneshot, watch};
 use super::certificates;
 use super::connection::CdpConnection;
 use super::memory_guard::MemoryGuard;
+use super::process_table;
 use super::targets::BrowserTargets;
 use super::user_data_dir::{UserDataDir, create_file};
 use super::watchdog::Watchdog;
@@ -192,7 +193,7 @@ fn reap(child: &mut Child, pid: Pid, state: &Mutex<ProcessState>, watchdog: Opti
         tracing::debug!(%cause, "the browser was already reaped");
     }
     let until = Instant::now() + GROUP_GRACE;
-    while rustix::process::test_kill_process_group(pid).is_ok() && Instant::now() < until {
+    while process_table::is_group_running(pid) && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(5));
     }
 }

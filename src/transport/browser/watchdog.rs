@@ -56,6 +56,7 @@ rm -rf -- "$FOLDER" "$SECOND" || { sleep 1; rm -rf -- "$FOLDER" "$SECOND"; }"#;
 mod tests {
     use std::time::{Duration, Instant};
 
+    use super::super::process_table;
     use super::*;
 
     /// Starts a process that leads a new group with one child.
@@ -84,7 +85,7 @@ mod tests {
         watchdog.pipe = None;
         assert!(!child.wait().unwrap().success());
         watchdog.child.wait().unwrap();
-        until(|| rustix::process::test_kill_process_group(pid).is_err());
+        until(|| !process_table::is_group_running(pid));
         assert!(!folder.path().exists() && !second.path().exists());
     }
 

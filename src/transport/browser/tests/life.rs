@@ -15,7 +15,9 @@ async fn closing_and_dropping_leave_no_process_and_no_folder() {
         } else {
             let Bench { tier, scratch, .. } = bench;
             drop(tier);
-            assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+            // A drop that reaches its limit leaves the rest to the browser's thread.
+            let removed = until(|| std::fs::read_dir(scratch.path()).unwrap().count() == 0);
+            tokio::time::timeout(Duration::from_secs(30), removed).await.expect("no folder is left");
         }
         // A killed process is gone when it next runs, which takes a while on a busy machine.
         let gone = until(|| alive(group).is_empty());
