@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use chromiumoxide::cdp::browser_protocol::{browser, target};
+use chromiumoxide_cdp::cdp::browser_protocol::{browser, target};
 use tokio::sync::Mutex;
 
 use super::BrowserOptions;

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Write};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::time::Duration;
 
-use chromiumoxide::types::{self, Command};
+use chromiumoxide_types::{Command, Error as ProtocolError, MethodId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
@@ -287,7 +287,7 @@ fn method_of<C: Command>(command: &C) -> &'static str {
 #[serde(rename_all = "camelCase")]
 struct CdpCommand<'a, C> {
     id: u64,
-    method: types::MethodId,
+    method: MethodId,
     #[serde(skip_serializing_if = "Option::is_none")]
     session_id: Option<&'a str>,
     params: &'a C,
@@ -305,7 +305,7 @@ struct CdpMessage<'a> {
     params: Option<&'a RawValue>,
     #[serde(borrow)]
     result: Option<&'a RawValue>,
-    error: Option<types::Error>,
+    error: Option<ProtocolError>,
 }
 
 #[cfg(test)]

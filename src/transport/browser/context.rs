@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chromiumoxide::cdp::browser_protocol::storage;
+use chromiumoxide_cdp::cdp::browser_protocol::storage;
 use tokio::sync::Mutex;
 use url::Url;
 

@@ -1,6 +1,6 @@
 //! Converts and compares cookies between an identity's jar and its browser context.
 
-use chromiumoxide::cdp::browser_protocol::network::{
+use chromiumoxide_cdp::cdp::browser_protocol::network::{
     self, CookieParam, CookiePartitionKey, CookieSameSite, TimeSinceEpoch,
 };
 use http::header::COOKIE;

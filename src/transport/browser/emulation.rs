@@ -1,9 +1,9 @@
 //! The emulation of every target of a context: user agent and client hints, locale, time zone, position.
 
-use chromiumoxide::cdp::browser_protocol::browser::{
+use chromiumoxide_cdp::cdp::browser_protocol::browser::{
     PermissionDescriptor, PermissionSetting, SetPermissionParams,
 };
-use chromiumoxide::cdp::browser_protocol::emulation::{
+use chromiumoxide_cdp::cdp::browser_protocol::emulation::{
     SetGeolocationOverrideParams, SetLocaleOverrideParams, SetTimezoneOverrideParams,
     SetUserAgentOverrideParams, UserAgentBrandVersion, UserAgentMetadata,
 };

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use chromiumoxide::types;
+use chromiumoxide_types::Error as ProtocolError;
 
 use super::page_memory::MemoryExcess;
 use crate::error::Error;
@@ -20,7 +20,7 @@ pub(super) enum CdpError {
     /// The page used too much memory and was closed.
     MemoryExceeded(Arc<MemoryExcess>),
     /// The browser rejected the command.
-    Protocol(types::Error),
+    Protocol(ProtocolError),
     /// The browser did not reply in time.
     TimedOut(&'static str),
     /// The reply exceeds the size limit.

@@ -1,6 +1,6 @@
 //! Blocks resources in the browser, before a request is sent, so that other requests do not change.
 
-use chromiumoxide::cdp::browser_protocol::{fetch, network};
+use chromiumoxide_cdp::cdp::browser_protocol::{fetch, network};
 
 use super::connection::CdpConnection;
 use crate::render::ResourceKind;

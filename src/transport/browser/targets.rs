@@ -6,13 +6,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use chromiumoxide::cdp::browser_protocol::fetch::{
+use chromiumoxide_cdp::cdp::browser_protocol::fetch::{
     ContinueRequestParams, ContinueWithAuthParams, FailRequestParams,
 };
-use chromiumoxide::cdp::browser_protocol::page::HandleJavaScriptDialogParams;
-use chromiumoxide::cdp::browser_protocol::target::{CloseTargetParams, SetAutoAttachParams};
-use chromiumoxide::cdp::browser_protocol::{inspector, network};
-use chromiumoxide::cdp::js_protocol::runtime::RunIfWaitingForDebuggerParams;
+use chromiumoxide_cdp::cdp::browser_protocol::page::HandleJavaScriptDialogParams;
+use chromiumoxide_cdp::cdp::browser_protocol::target::{CloseTargetParams, SetAutoAttachParams};
+use chromiumoxide_cdp::cdp::browser_protocol::{inspector, network};
+use chromiumoxide_cdp::cdp::js_protocol::runtime::RunIfWaitingForDebuggerParams;
 use tokio::sync::Notify;
 
 use super::connection::{CdpConnection, CdpEvent};

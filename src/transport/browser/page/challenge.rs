@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use chromiumoxide::cdp::browser_protocol::performance;
+use chromiumoxide_cdp::cdp::browser_protocol::performance;
 
 use super::Page;
 use super::wait::Deadlines;

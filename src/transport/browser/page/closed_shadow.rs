@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chromiumoxide::cdp::js_protocol::runtime::RemoteObjectId;
+use chromiumoxide_cdp::cdp::js_protocol::runtime::RemoteObjectId;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 

@@ -3,13 +3,13 @@
 /// Makes a type of parameters a CDP command with a method and a type of results.
 macro_rules! command {
     ($parameters:ty, $method:literal, $results:ty) => {
-        impl chromiumoxide::types::Method for $parameters {
-            fn identifier(&self) -> chromiumoxide::types::MethodId {
+        impl chromiumoxide_types::Method for $parameters {
+            fn identifier(&self) -> chromiumoxide_types::MethodId {
                 $method.into()
             }
         }
 
-        impl chromiumoxide::types::Command for $parameters {
+        impl chromiumoxide_types::Command for $parameters {
             type Response = $results;
         }
     };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use chromiumoxide::cdp::browser_protocol::{dom, emulation, network, page};
+use chromiumoxide_cdp::cdp::browser_protocol::{dom, emulation, network, page};
 
 use super::super::error::CdpError;
 use super::super::page_events::MainDocument;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use chromiumoxide::cdp::browser_protocol::{fetch, io, network};
+use chromiumoxide_cdp::cdp::browser_protocol::{fetch, io, network};
 
 use super::super::PageVerdict;
 use super::super::page_events::{OfferedFile, PausedResponse, WaitStep};

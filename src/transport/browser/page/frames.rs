@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use chromiumoxide::cdp::browser_protocol::dom;
+use chromiumoxide_cdp::cdp::browser_protocol::dom;
 use serde::{Deserialize, Serialize};
 use url::Url;
 

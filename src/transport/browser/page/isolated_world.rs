@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use chromiumoxide::cdp::browser_protocol::page;
-use chromiumoxide::cdp::js_protocol::runtime;
+use chromiumoxide_cdp::cdp::browser_protocol::page;
+use chromiumoxide_cdp::cdp::js_protocol::runtime;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 

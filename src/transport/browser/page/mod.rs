@@ -19,8 +19,8 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chromiumoxide::cdp::browser_protocol::{emulation, inspector, network, page, target};
-use chromiumoxide::types::Command;
+use chromiumoxide_cdp::cdp::browser_protocol::{emulation, inspector, network, page, target};
+use chromiumoxide_types::Command;
 use http::Method;
 
 use self::show::{ShownPage, ShownResult};

@@ -5,7 +5,7 @@ use std::time::Instant;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use chromiumoxide::cdp::browser_protocol::{fetch, network, page};
+use chromiumoxide_cdp::cdp::browser_protocol::{fetch, network, page};
 use http::{HeaderName, Method, StatusCode, header};
 use url::Url;
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use chromiumoxide::cdp::browser_protocol::{input, page};
+use chromiumoxide_cdp::cdp::browser_protocol::{input, page};
 use serde::Deserialize;
 
 use super::super::error::CdpError;

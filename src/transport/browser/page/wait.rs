@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use chromiumoxide::cdp::browser_protocol::dom;
+use chromiumoxide_cdp::cdp::browser_protocol::dom;
 
 use super::super::error::{self, CdpError};
 use super::super::page_events::{PageState, WaitStep};

@@ -1,10 +1,10 @@
 //! Decides about requests and responses that the browser pauses: continue, block or read.
 
-use chromiumoxide::cdp::browser_protocol::fetch::{
+use chromiumoxide_cdp::cdp::browser_protocol::fetch::{
     AuthChallengeResponse, AuthChallengeResponseResponse, ContinueRequestParams, ContinueWithAuthParams,
     FailRequestParams, HeaderEntry,
 };
-use chromiumoxide::cdp::browser_protocol::network::ErrorReason;
+use chromiumoxide_cdp::cdp::browser_protocol::network::ErrorReason;
 use http::HeaderName;
 use url::{Origin, Url};
 

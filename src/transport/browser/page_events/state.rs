@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chromiumoxide::cdp::browser_protocol::fetch::ContinueRequestParams;
+use chromiumoxide_cdp::cdp::browser_protocol::fetch::ContinueRequestParams;
 
 use super::super::page_memory::MemoryExcess;
 use super::document::{DocumentExchange, MainDocument, WireResponse};
