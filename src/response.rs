@@ -138,6 +138,8 @@ pub struct BrowserUse {
 #[derive(Debug, Default)]
 pub(crate) struct BrowserOutput {
     pub usage: BrowserUse,
+    /// The size of the document in bytes as received, after content decoding. `None` if the page loaded several.
+    pub document_bytes: Option<u64>,
     /// PNG.
     pub screenshot: Option<Bytes>,
     pub pdf: Option<Bytes>,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::store::{IdentityRow, Snapshot, TierRow};
 use super::tables::SizeRow;
 use super::tiers::{StatKey, TierMode};
-use super::{DecayingTally, MarkupSource, PageSizeModel, SavedIdentity, SavedIdentityKey};
+use super::{DecayingTally, FalseAlarm, MarkupSource, PageSizeModel, SavedIdentity, SavedIdentityKey};
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 
@@ -32,6 +32,7 @@ enum ExportLine {
         form: MarkupSource,
         sizes: PageSizeModel,
     },
+    Alarm(FalseAlarm),
     Identity {
         host: String,
         who: SavedIdentityKey,
@@ -42,8 +43,8 @@ enum ExportLine {
 
 /// Writes `snapshot`. Returns the number of lines without the first.
 pub(super) fn write(out: &mut impl Write, snapshot: Snapshot) -> std::io::Result<usize> {
-    let Snapshot { tallies, page_sizes, identities } = snapshot;
-    let count = tallies.len() + page_sizes.len() + identities.len();
+    let Snapshot { tallies, page_sizes, false_alarms, identities } = snapshot;
+    let count = tallies.len() + page_sizes.len() + false_alarms.len() + identities.len();
     let tallies = tallies.into_iter().map(
         |TierRow { site, key: StatKey { path_prefix: group, mode: rung, profile }, tally }| {
             ExportLine::Evidence { site, group, rung, profile, tally }
@@ -58,7 +59,9 @@ pub(super) fn write(out: &mut impl Write, snapshot: Snapshot) -> std::io::Result
             ExportLine::Identity { host, who, learned, saved }
         });
     let first = ExportLine::Memory { version: VERSION };
-    for line in std::iter::once(first).chain(tallies).chain(page_sizes).chain(identities) {
+    let false_alarms = false_alarms.into_iter().map(ExportLine::Alarm);
+    for line in std::iter::once(first).chain(tallies).chain(page_sizes).chain(false_alarms).chain(identities)
+    {
         serde_json::to_writer(&mut *out, &line)?;
         out.write_all(b"\n")?;
     }
@@ -110,7 +113,7 @@ pub(super) fn read(input: &mut impl BufRead, now: i64) -> Result<Snapshot> {
                 has_header = true;
             }
             _ if !has_header => {
-                return Err(line_error("the first line must be {\"kind\":\"memory\",\"version\":2}"));
+                return Err(line_error("the first line must be {\"kind\":\"memory\",\"version\":3}"));
             }
             ExportLine::Memory { .. } => return Err(line_error("a second header line")),
             ExportLine::Evidence { site, group, rung, profile, tally } => {
@@ -135,6 +138,19 @@ pub(super) fn read(input: &mut impl BufRead, now: i64) -> Result<Snapshot> {
                 }
                 snapshot.page_sizes.push(SizeRow { site, path_prefix: group, form, model: sizes });
             }
+            ExportLine::Alarm(alarm) => {
+                let section = &alarm.section;
+                if !is_name(&section.site)
+                    || !is_name(&section.path_prefix)
+                    || !section.path_prefix.starts_with('/')
+                {
+                    return Err(line_error("`site` or `group` is invalid"));
+                }
+                if !alarm.is_valid() || alarm.seen > now + MAX_CLOCK_SKEW {
+                    return Err(line_error("the false alarm contains an impossible value"));
+                }
+                snapshot.false_alarms.push(alarm);
+            }
             ExportLine::Identity { host, who, learned, saved } => {
                 let has_names =
                     [&host, &who.session, &who.route, &who.profile].into_iter().all(|text| is_name(text));
@@ -158,8 +174,9 @@ fn is_name(text: &str) -> bool {
     (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
-/// The format version that is written, and the oldest that is read. Version 1 had no page sizes and no locations.
-const VERSION: u32 = 2;
+/// The format version that is written, and the oldest that is read. Version 1 had no page sizes and no locations, and 2
+/// no false alarms.
+const VERSION: u32 = 3;
 const MIN_VERSION: u32 = 1;
 const MAX_LINE: u64 = 1 << 20;
 const MAX_LINES: u32 = 100_000;
@@ -172,9 +189,11 @@ mod tests {
     use super::*;
 
     const NOW: i64 = 1_000_000_000;
-    const FIRST: &str = r#"{"kind":"memory","version":2}"#;
+    const FIRST: &str = r#"{"kind":"memory","version":3}"#;
     const EVIDENCE: &str = r#"{"kind":"evidence","site":"a.example","group":"/","rung":"plain","profile":"plain","tally":{"pages":2,"refusals":1,"good":2.0,"bad":1.0,"streak":0,"refused":5,"seen":9}}"#;
     const USUAL: &str = r#"{"kind":"usual","site":"a.example","group":"/","form":"html","sizes":{"pages":12,"mean":9.5,"spread":0.1,"urls":18446744073709551615,"doubts":0,"seen":9}}"#;
+    const ALARM: &str =
+        r#"{"kind":"alarm","site":"a.example","group":"/","verdict":"challenge","bytes":900,"seen":9}"#;
     const IDENTITY: &str = r#"{"kind":"identity","host":"www.a.example","who":{"session":"own","route":"direct","profile":"p","place":"de-DE"},"learned":9,"saved":{"note":{"proven":true,"moves":true,"clearance":{"cookies":["c"],"until":10},"learned":9},"cookies":[{"name":"c","value":"hunter2","domain":"a.example","host_only":false,"path":"/","expires":null,"secure":true,"http_only":true,"same_site":null}],"hints":[["https://www.a.example",["sec-ch-ua-arch"]]]}}"#;
 
     fn read_error(lines: &[&str]) -> String {
@@ -184,16 +203,16 @@ mod tests {
 
     #[test]
     fn an_export_is_read_back_unchanged() {
-        let text = [FIRST, EVIDENCE, USUAL, IDENTITY, ""].join("\n");
+        let text = [FIRST, EVIDENCE, USUAL, ALARM, IDENTITY, ""].join("\n");
         let mut out = Vec::new();
-        assert_eq!(write(&mut out, read(&mut text.as_bytes(), NOW).unwrap()).unwrap(), 3);
+        assert_eq!(write(&mut out, read(&mut text.as_bytes(), NOW).unwrap()).unwrap(), 4);
         assert_eq!(String::from_utf8(out).unwrap(), text);
     }
 
     #[test]
     fn an_older_export_is_read_and_its_identities_have_no_location() {
         let older = IDENTITY.replace(",\"place\":\"de-DE\"", "");
-        let text = [&FIRST.replace('2', "1"), EVIDENCE, &older].join("\n");
+        let text = [&FIRST.replace('3', "1"), EVIDENCE, &older].join("\n");
         let snapshot = read(&mut text.as_bytes(), NOW).unwrap();
         assert_eq!((snapshot.tallies.len(), snapshot.identities[0].key.location.as_str()), (1, ""));
     }
@@ -210,6 +229,8 @@ mod tests {
             ),
             (&EVIDENCE.replace("\"/\"", "\"p\""), "line 2: `site`, `group` or `profile` is invalid"),
             (&EVIDENCE.replace("a.example", "a\\u001b"), "line 2: `site`, `group` or `profile` is invalid"),
+            (&ALARM.replace("challenge", "genuine"), "line 2: the false alarm contains an impossible value"),
+            (&ALARM.replace("\"/\"", "\"p\""), "line 2: `site` or `group` is invalid"),
             (&EVIDENCE.replace("2.0", "2e9"), "line 2: `tally` contains an impossible number"),
             (
                 &EVIDENCE.replace("\"seen\":9", "\"seen\":2000000000"),
@@ -227,7 +248,7 @@ mod tests {
             assert!(error.starts_with(message) && !error.contains("hunter2"), "{error:?} for {message:?}");
         }
         assert!(read_error(&[EVIDENCE]).starts_with("line 1: the first line must be"));
-        assert!(read_error(&[&FIRST.replace('2', "3")]).starts_with("line 1: unsupported format version 3"));
+        assert!(read_error(&[&FIRST.replace('3', "4")]).starts_with("line 1: unsupported format version 4"));
         assert_eq!(read_error(&[]), "the input is empty, not a host memory export");
     }
 }

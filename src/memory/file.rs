@@ -119,9 +119,9 @@ const JOURNAL_SIZE_LIMIT: i64 = 1 << 20;
 /// SQLite `application_id`, `rngs` in ASCII: identifies the file to `file` and to rungs.
 const APPLICATION_ID: i64 = 0x726e_6773;
 /// The schema version after all migrations. A file with a larger number was written by a newer rungs.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 /// Migrations from an empty file to version 1, from 1 to 2, and so on. An older file keeps its rows.
-const MIGRATIONS: [&str; 2] = [SCHEMA_V1, MIGRATION_V2];
+const MIGRATIONS: [&str; 3] = [SCHEMA_V1, MIGRATION_V2, MIGRATION_V3];
 pub(super) const SCHEMA_V1: &str = "
     CREATE TABLE evidence (
         site TEXT NOT NULL, grp TEXT NOT NULL, rung TEXT NOT NULL, profile TEXT NOT NULL,
@@ -161,4 +161,11 @@ const MIGRATION_V2: &str = "
         PRIMARY KEY (host, tier)
     ) WITHOUT ROWID;
     CREATE INDEX circuit_until ON circuit (until);
+";
+const MIGRATION_V3: &str = "
+    CREATE TABLE false_alarm (
+        site TEXT NOT NULL, grp TEXT NOT NULL, kind TEXT NOT NULL, bytes INTEGER NOT NULL, seen INTEGER NOT NULL,
+        PRIMARY KEY (site, grp, kind)
+    ) WITHOUT ROWID;
+    CREATE INDEX false_alarm_seen ON false_alarm (seen);
 ";

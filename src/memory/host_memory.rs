@@ -12,12 +12,13 @@ use super::store_worker::StoreHandle;
 use super::tables::{CircuitUpdate, SizeRow, SizeUpdate};
 use super::tiers::{ProfileDecision, SiteTierStats, StartTier, StatKey, TierMode, TierQuery};
 use super::{
-    Circuit, Clearance, ClearanceState, DecayingTally, MarkupSource, PageSizeModel, SavedIdentity,
-    SavedIdentityKey, SiteSection, SizeSample,
+    Circuit, Clearance, ClearanceState, DecayingTally, FalseAlarm, MarkupSource, PageSizeModel,
+    SavedIdentity, SavedIdentityKey, SiteSection, SizeSample,
 };
 use crate::identity::Identity;
 use crate::sync::lock_unpoisoned;
 use crate::tier::Tier;
+use crate::verdict::VerdictKind;
 
 /// Seconds since 1970.
 type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -53,11 +54,27 @@ struct SiteState {
     profile_probes: HashMap<String, i64>,
     /// Page sizes by markup form and path prefix.
     page_sizes: [HashMap<String, PageSizeModel>; MarkupSource::ALL.len()],
+    /// At most one per path prefix and kind.
+    false_alarms: Vec<FalseAlarm>,
 }
 
 impl SiteState {
     fn page_sizes_mut(&mut self, form: MarkupSource) -> &mut HashMap<String, PageSizeModel> {
         &mut self.page_sizes[form as usize]
+    }
+
+    fn add_false_alarm(&mut self, alarm: FalseAlarm) {
+        let is_same = |known: &FalseAlarm| known.section == alarm.section && known.kind == alarm.kind;
+        if let Some(known) = self.false_alarms.iter_mut().find(|known| is_same(known)) {
+            if known.seen < alarm.seen {
+                *known = alarm;
+            }
+            return;
+        }
+        if self.false_alarms.len() >= MAX_FALSE_ALARMS {
+            self.false_alarms.remove(0);
+        }
+        self.false_alarms.push(alarm);
     }
 }
 
@@ -123,6 +140,7 @@ impl HostMemory {
                         *known = model;
                     }
                 }
+                loaded.false_alarms.into_iter().for_each(|alarm| site.add_false_alarm(alarm));
             }
             let Some(saved) = loaded.identity.filter(|saved| saved.state.is_worth_keeping(self.now())) else {
                 return;
@@ -223,6 +241,24 @@ impl HostMemory {
                 sample,
                 at,
             });
+        }
+    }
+
+    /// Whether the browser got a page like this one, of `bytes` bytes, that was classified as `kind` too.
+    pub(crate) fn is_false_alarm(&self, section: &SiteSection, kind: VerdictKind, bytes: u64) -> bool {
+        let now = self.now();
+        self.cache.sites().get(&section.site).is_some_and(|site| {
+            let mut alarms = site.false_alarms.iter();
+            alarms.any(|alarm| alarm.section == *section && alarm.kind == kind && alarm.covers(bytes, now))
+        })
+    }
+
+    /// Records that the browser got a page that a lower tier refused as `kind`.
+    pub(crate) fn record_false_alarm(&self, section: &SiteSection, kind: VerdictKind, bytes: u64) {
+        let alarm = FalseAlarm { section: section.clone(), kind, bytes, seen: self.now() };
+        site_mut(&mut self.cache.sites(), &section.site).add_false_alarm(alarm.clone());
+        if let Some(store) = &self.store {
+            store.record_false_alarm(alarm);
         }
     }
 
@@ -439,6 +475,8 @@ fn wall_clock() -> i64 {
 const MAX_HOSTS: usize = 10_000;
 /// Maximum number of page size models per site and markup form in the cache.
 const MAX_SIZES: usize = 1000;
+/// Maximum number of false alarms per site in the cache.
+const MAX_FALSE_ALARMS: usize = 100;
 /// Interval at which the circuits of a host are read from the file, in seconds.
 const CIRCUIT_CHECK_INTERVAL: i64 = 5;
 /// After this many seconds without a result, another fetch gets the probe.

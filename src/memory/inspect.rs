@@ -11,7 +11,9 @@ use super::export;
 use super::store::{IdentityRow, Store, TierRow};
 use super::tables::SizeRow;
 use super::tally::TierStatus;
-use super::{Circuit, DecayingTally, MarkupSource, PageSizeModel, SavedIdentityKey, SiteSection, TierMode};
+use super::{
+    Circuit, DecayingTally, FalseAlarm, MarkupSource, PageSizeModel, SavedIdentityKey, SiteSection, TierMode,
+};
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 
@@ -137,6 +139,16 @@ impl MemoryFile {
                 model,
             })
             .collect())
+    }
+
+    /// Returns the false alarms of `host`'s site, or of all sites.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`].
+    pub fn false_alarms(&self, host: Option<&str>) -> Result<Vec<FalseAlarm>> {
+        let mut alarms = self.map_error(self.store.false_alarms(None))?;
+        alarms.retain(|alarm| host.is_none_or(|host| is_same_site(host, &alarm.section.site)));
+        Ok(alarms)
     }
 
     /// Returns the open circuits of the hosts of `host`'s site, or of all sites.

@@ -1,9 +1,10 @@
 //! Host memory: stores which tier, profile and clearance worked at each site, so that the next fetch starts there.
 //!
-//! It has four parts:
+//! It has five parts:
 //! - *Tier statistics*: for each section of a site ([`SiteSection`]), which tier got pages and which was refused,
 //!   with which browser profile. All processes add to them, and they decay.
 //! - *Page sizes*: the usual size of the section's pages, if their sizes are similar.
+//! - *False alarms*: kinds of verdicts by the structural detector that the browser disproved.
 //! - *Cleared identities*: the cookies that a browser visit got and the requested client hints, until they
 //!   expire. They apply only to the same session, proxy, browser profile, location and language.
 //! - *Circuits*: failing hosts, and when one request may try them again.
@@ -13,6 +14,7 @@ mod clearance;
 mod clearance_state;
 mod error;
 mod export;
+mod false_alarm;
 mod file;
 mod host_memory;
 mod inspect;
@@ -30,6 +32,7 @@ mod tiers;
 use std::path::PathBuf;
 
 pub use circuit::Circuit;
+pub use false_alarm::FalseAlarm;
 pub use inspect::{ClearanceEntry, MemoryFile, SizeEntry, TierEntry};
 pub use page_size::{MarkupSource, PageSizeModel};
 pub use saved_identity::SavedIdentityKey;

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 
 use super::circuit::{Circuit, STALE_AFTER};
 use super::error::StoreError;
+use super::false_alarm::{self, FalseAlarm};
 use super::file;
 use super::saved_identity::{SavedIdentity, SavedIdentityKey};
 use super::tables::{self, CircuitUpdate, SizeRow, SizeUpdate};
@@ -39,6 +40,7 @@ pub(super) struct PendingWrites {
     /// In chronological order.
     pub(super) sizes: Vec<SizeUpdate>,
     pub(super) circuits: Vec<CircuitUpdate>,
+    pub(super) false_alarms: Vec<FalseAlarm>,
 }
 
 /// All rows that are exported.
@@ -46,6 +48,7 @@ pub(super) struct PendingWrites {
 pub(super) struct Snapshot {
     pub(super) tallies: Vec<TierRow>,
     pub(super) page_sizes: Vec<SizeRow>,
+    pub(super) false_alarms: Vec<FalseAlarm>,
     pub(super) identities: Vec<IdentityRow>,
 }
 
@@ -74,6 +77,7 @@ impl Store {
         }
         tables::add_sizes(&write, &pending.sizes)?;
         tables::write_circuits(&write, &pending.circuits)?;
+        false_alarm::store(&write, &pending.false_alarms)?;
         prune(&write, now)?;
         write.commit()?;
         Ok(sums)
@@ -83,6 +87,7 @@ impl Store {
     pub(super) fn import(&mut self, snapshot: &Snapshot, now: i64) -> Result<usize, StoreError> {
         let write = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut stored = tables::import_sizes(&write, &snapshot.page_sizes)?;
+        stored += false_alarm::store(&write, &snapshot.false_alarms)?;
         for row in &snapshot.tallies {
             if load_tally(&write, row)?.is_none_or(|known| known.seen < row.tally.seen) {
                 put_tally(&write, row)?;
@@ -113,6 +118,11 @@ impl Store {
         tables::load_sizes(&self.0, site)
     }
 
+    /// Returns the false alarms of `site`, or of all sites.
+    pub(super) fn false_alarms(&self, site: Option<&str>) -> Result<Vec<FalseAlarm>, StoreError> {
+        false_alarm::load(&self.0, site)
+    }
+
     /// Returns the open circuits of `host`, or of all hosts.
     pub(super) fn circuits(&self, host: Option<&str>, now: i64) -> Result<Vec<Circuit>, StoreError> {
         tables::load_open_circuits(&self.0, host, now)
@@ -123,6 +133,7 @@ impl Store {
         Ok(Snapshot {
             tallies: self.tallies(None)?,
             page_sizes: self.page_sizes(None)?,
+            false_alarms: self.false_alarms(None)?,
             identities: self.identities()?,
         })
     }
@@ -178,9 +189,13 @@ impl Store {
     pub(super) fn clear(&mut self, matches: impl Fn(&str) -> bool) -> Result<usize, StoreError> {
         let write = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut deleted = 0;
-        for (table, column) in
-            [("evidence", "site"), ("usual", "site"), ("identity", "host"), ("circuit", "host")]
-        {
+        for (table, column) in [
+            ("evidence", "site"),
+            ("usual", "site"),
+            ("false_alarm", "site"),
+            ("identity", "host"),
+            ("circuit", "host"),
+        ] {
             let names = {
                 let mut query = write.prepare(&format!("SELECT DISTINCT {column} FROM {table}"))?;
                 let names = query.query_map([], |row| row.get::<_, String>(0))?;
@@ -283,11 +298,13 @@ fn parse_identity(text: &str, host: &str) -> Option<SavedIdentity> {
 fn prune(write: &Transaction<'_>, now: i64) -> Result<(), StoreError> {
     write.execute("DELETE FROM evidence WHERE seen < ?1", [now.saturating_sub(MAX_AGE)])?;
     write.execute("DELETE FROM usual WHERE seen < ?1", [now.saturating_sub(MAX_AGE)])?;
+    write.execute("DELETE FROM false_alarm WHERE seen < ?1", [now.saturating_sub(MAX_AGE)])?;
     write.execute("DELETE FROM identity WHERE good_until <= ?1", [now])?;
     write.execute("DELETE FROM circuit WHERE until <= ?1", [now.saturating_sub(STALE_AFTER)])?;
     for (table, key, time_column, max_rows) in [
         ("evidence", "site, grp, rung, profile", "seen", MAX_ROWS),
         ("usual", "site, grp, form", "seen", MAX_ROWS),
+        ("false_alarm", "site, grp, kind", "seen", MAX_ROWS),
         ("identity", "host, session, route, profile, place", "learned", MAX_IDENTITIES),
         ("circuit", "host, tier", "until", MAX_CIRCUITS),
     ] {
@@ -305,7 +322,7 @@ fn prune(write: &Transaction<'_>, now: i64) -> Result<(), StoreError> {
 
 /// Rows without an update for this many seconds are deleted: 30 days.
 const MAX_AGE: i64 = 30 * 24 * 60 * 60;
-/// Maximum number of tallies, of page sizes, of identities and of circuits. Above it, the oldest tenth is
+/// Maximum number of tallies, of page sizes and of false alarms; of identities; of circuits. Above it, the oldest tenth is
 /// deleted at once.
 const MAX_ROWS: i64 = 50_000;
 const MAX_IDENTITIES: i64 = 1_000;

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::circuit::Circuit;
 use super::error::StoreError;
+use super::false_alarm::FalseAlarm;
 use super::saved_identity::{SavedIdentity, SavedIdentityKey};
 use super::store::{IdentityRow, PendingWrites, Store, TierRow};
 use super::tables::{CircuitUpdate, SizeRow, SizeUpdate};
@@ -24,6 +25,7 @@ enum StoreCommand {
     DropIdentity { key: SavedIdentityKey, host: String },
     RecordSize(SizeUpdate),
     RecordCircuit(CircuitUpdate),
+    RecordFalseAlarm(FalseAlarm),
     LoadCircuits { host: String, reply: oneshot::Sender<Vec<Circuit>> },
     LoadSite { site: String, key: SavedIdentityKey, host: String, reply: oneshot::Sender<LoadedSite> },
     Flush(oneshot::Sender<()>),
@@ -34,6 +36,7 @@ enum StoreCommand {
 pub(super) struct LoadedSite {
     pub(super) tallies: Vec<(StatKey, DecayingTally)>,
     pub(super) page_sizes: Vec<SizeRow>,
+    pub(super) false_alarms: Vec<FalseAlarm>,
     pub(super) identity: Option<SavedIdentity>,
 }
 
@@ -56,6 +59,7 @@ impl StoreHandle {
             identities: HashMap::new(),
             sizes: Vec::new(),
             circuits: HashMap::new(),
+            false_alarms: Vec::new(),
             warned: false,
         };
         std::thread::Builder::new()
@@ -82,6 +86,10 @@ impl StoreHandle {
 
     pub(super) fn record_circuit(&self, update: CircuitUpdate) {
         let _ = self.0.send(StoreCommand::RecordCircuit(update));
+    }
+
+    pub(super) fn record_false_alarm(&self, alarm: FalseAlarm) {
+        let _ = self.0.send(StoreCommand::RecordFalseAlarm(alarm));
     }
 
     /// Returns the open circuits of `host`, or none if the thread does not reply within two seconds.
@@ -126,6 +134,7 @@ struct StoreWorker {
     sizes: Vec<SizeUpdate>,
     /// The newest change per host and tier.
     circuits: HashMap<(String, Tier), CircuitUpdate>,
+    false_alarms: Vec<FalseAlarm>,
     /// Whether a warning about the file was logged.
     warned: bool,
 }
@@ -167,6 +176,11 @@ impl StoreWorker {
                     }
                 }
                 Ok(StoreCommand::RecordCircuit(update)) => self.add_circuit(update),
+                Ok(StoreCommand::RecordFalseAlarm(alarm)) => {
+                    if self.false_alarms.len() < MAX_PENDING {
+                        self.false_alarms.push(alarm);
+                    }
+                }
                 Ok(StoreCommand::LoadCircuits { host, reply }) => {
                     let read = |store: &mut Store| store.circuits(Some(&host), now());
                     let _ = reply.send(self.with_store(read).unwrap_or_default());
@@ -211,6 +225,7 @@ impl StoreWorker {
             && self.identities.is_empty()
             && self.sizes.is_empty()
             && self.circuits.is_empty()
+            && self.false_alarms.is_empty()
     }
 
     fn write(&mut self, now: i64, on_write: &dyn Fn(Vec<TierRow>)) {
@@ -227,6 +242,7 @@ impl StoreWorker {
             identities: self.identities.values().cloned().collect(),
             sizes: self.sizes.clone(),
             circuits: self.circuits.values().cloned().collect(),
+            false_alarms: self.false_alarms.clone(),
         };
         match self.with_store(|store| store.add(&pending, now)) {
             Some(sums) => {
@@ -247,15 +263,20 @@ impl StoreWorker {
         self.identities.clear();
         self.sizes.clear();
         self.circuits.clear();
+        self.false_alarms.clear();
     }
 
     fn load_site(&mut self, site: &str, key: &SavedIdentityKey, host: &str) -> LoadedSite {
         let read = |store: &mut Store| {
-            Ok((store.tallies(Some(site))?, store.page_sizes(Some(site))?, store.identity(key, host)?))
+            let tallies = store.tallies(Some(site))?.into_iter().map(|row| (row.key, row.tally)).collect();
+            Ok(LoadedSite {
+                tallies,
+                page_sizes: store.page_sizes(Some(site))?,
+                false_alarms: store.false_alarms(Some(site))?,
+                identity: store.identity(key, host)?,
+            })
         };
-        let (rows, page_sizes, identity) = self.with_store(read).unwrap_or_default();
-        let tallies = rows.into_iter().map(|row| (row.key, row.tally)).collect();
-        LoadedSite { tallies, page_sizes, identity }
+        self.with_store(read).unwrap_or_default()
     }
 
     /// Calls `work` with the open file. Returns `None` if the file cannot be used, and logs one warning.

@@ -11,12 +11,14 @@ use url::Url;
 
 use super::body::PartialBody;
 use super::classify::classify;
+use super::false_alarm::alarm_outcome;
 use super::page_size::{PageSizeSample, is_size_only};
 use super::permits::Permits;
 use super::plan::FetchPlan;
 use super::redirect_guard::RedirectGuard;
 use super::response::ClassifiedResponse;
 use super::services::Router;
+use super::size_check::accept_verdict;
 use super::state::FetchState;
 use crate::detect::{self, Expectation, ResponseView, Rules};
 use crate::error::{Error, Result};
@@ -45,6 +47,9 @@ impl Router {
         let bytes = Arc::new(AtomicU64::new(0));
         let span = fetch.trace.current_span();
         let outcome = self.send_and_classify(fetch, permits, &bytes).instrument(span).await;
+        if let Ok(response) = &outcome {
+            self.record_alarm(fetch, response);
+        }
         let outcome = self.apply_size_check(fetch, outcome).await;
         fetch.counters.count_attempt(tier, bytes.load(Ordering::Relaxed), fetch.began.elapsed());
         outcome
@@ -79,6 +84,14 @@ impl Router {
         let (expect, is_usual) = self.expectation_for(plan, &view, size_sample.as_ref());
         let rules = plan.rules.unwrap_or(&self.rules);
         let verdict = classify(rules, &view, &partial.prefix, expect.as_deref()).await;
+        let alarmed = size_sample.as_ref().filter(|_| verdict.is_structural() && view.complete);
+        let verdict = match alarmed {
+            Some(page) if self.is_known_false_alarm(&page.site_section, &view, &verdict) => {
+                accept_verdict(verdict, "the browser gets the same")
+            }
+            _ => verdict,
+        };
+        let alarm = alarm_outcome(fetch, &view, &verdict, alarmed.is_some(), head.browser.as_ref());
         let (stored, undersized) = match verdict.kind {
             VerdictKind::Genuine | VerdictKind::OriginError => {
                 let stored = partial.finish(plan.body_sink, plan.request, head.status, &head.headers).await?;
@@ -99,7 +112,7 @@ impl Router {
                 (None, Some(partial).filter(|_| is_usual && is_size_only(&verdict)))
             }
         };
-        Ok(ClassifiedResponse { raw: head.with_body(stored), verdict, size_sample, undersized })
+        Ok(ClassifiedResponse { raw: head.with_body(stored), verdict, size_sample, undersized, alarm })
     }
 
     /// Lets the transport of the tier make the request.

@@ -92,10 +92,12 @@ impl Router {
         if let Some(BrowserVisit { pass: BrowserPass::Exclusive(turn), cookies_before: before, .. }) =
             &fetch.current.visit
         {
-            let after = browser.jar().list();
-            let earned = Clearance::from_visit(before, &after, host, &set_cookie_names(headers));
-            self.memory.record_clearance(identity, host, earned);
-            has_changed = true;
+            if !fetch.current.has_false_alarm {
+                let after = browser.jar().list();
+                let earned = Clearance::from_visit(before, &after, host, &set_cookie_names(headers));
+                self.memory.record_clearance(identity, host, earned);
+                has_changed = true;
+            }
             turn.mark_success();
         }
         if has_changed {

@@ -1,11 +1,13 @@
 //! The fetch loop: attempt, classify, decide, until there is a genuine response or no action is left.
 
+mod alarm;
 mod attempt;
 mod body;
 mod classify;
 mod clearance;
 mod decision;
 mod ephemeral;
+mod false_alarm;
 mod feedback;
 mod identities;
 mod identity_source;

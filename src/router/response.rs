@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::alarm::AlarmOutcome;
 use super::body::{PartialBody, StoredBody};
 use super::clearance::VisitFailure;
 use super::page_size::PageSizeSample;
@@ -21,6 +22,8 @@ pub(super) struct ClassifiedResponse {
     pub(super) size_sample: Option<PageSizeSample>,
     /// The body of a page that was refused for its size alone.
     pub(super) undersized: Option<PartialBody>,
+    /// What the response says about the structural detector.
+    pub(super) alarm: AlarmOutcome,
 }
 
 impl ClassifiedResponse {

@@ -53,7 +53,7 @@ impl Router {
             && suspects.iter().all(|suspect| is_similar_size(suspect.bytes, bytes));
         if is_top && is_repeated {
             tracing::info!(host = plan.host(), bytes, "small page accepted: every tier gets the same size");
-            response.verdict = accept_verdict(response.verdict);
+            response.verdict = accept_verdict(response.verdict, "every tier gets the same");
             let (status, headers) = (response.raw.status, &response.raw.headers);
             let stored = Box::pin(undersized.finish(plan.body_sink, plan.request, status, headers)).await?;
             response.raw.body = Some(stored);
@@ -109,10 +109,12 @@ impl Router {
     }
 }
 
-fn accept_verdict(mut verdict: Verdict) -> Verdict {
+/// Returns the verdict of a page that is accepted all the same, with the reason in its evidence.
+pub(super) fn accept_verdict(mut verdict: Verdict, why: &str) -> Verdict {
     verdict.kind = VerdictKind::Genuine;
     for evidence in &mut verdict.evidence {
-        evidence.text.push_str("; accepted, every tier gets the same");
+        evidence.text.push_str("; accepted, ");
+        evidence.text.push_str(why);
     }
     verdict
 }

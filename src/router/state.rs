@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::alarm::AlarmedPage;
 use super::clearance::{BrowserPass, HostClearance, VisitFailure};
 use super::ephemeral::EphemeralIdentityGuard;
 use super::identities::{FirstIdentities, IdentityPair};
@@ -55,6 +56,10 @@ pub(super) struct IdentityState<'a> {
     pub(super) sample: Option<AttemptSample>,
     /// Pages that were refused for their size alone.
     pub(super) suspects: Vec<SuspectPage>,
+    /// Pages that the structural detector refused below the browser tier.
+    pub(super) alarms: Vec<AlarmedPage>,
+    /// Whether the browser received the page that was refused: the visit earned nothing.
+    pub(super) has_false_alarm: bool,
     _guard: EphemeralIdentityGuard<'a>,
 }
 
@@ -155,6 +160,8 @@ impl<'a> IdentityState<'a> {
             visit: None,
             sample: None,
             suspects: Vec::new(),
+            alarms: Vec::new(),
+            has_false_alarm: false,
             _guard: guard,
         }
     }

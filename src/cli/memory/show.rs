@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
-use rungs::memory::{Circuit, ClearanceEntry, SizeEntry, TierEntry};
+use rungs::memory::{Circuit, ClearanceEntry, FalseAlarm, SizeEntry, TierEntry};
 use rungs::redact::escape_terminal;
 use serde_json::json;
 
@@ -27,6 +27,7 @@ pub(super) struct MemoryShowArgs {
 struct MemoryContents {
     evidence: Vec<TierEntry>,
     sizes: Vec<SizeEntry>,
+    false_alarms: Vec<FalseAlarm>,
     identities: Vec<ClearanceEntry>,
     circuits: Vec<Circuit>,
 }
@@ -37,6 +38,7 @@ pub(super) fn run(args: &MemoryShowArgs) -> Result<u8, Failure> {
         Some(memory) => MemoryContents {
             evidence: memory.tiers(host)?,
             sizes: memory.page_sizes(host)?,
+            false_alarms: memory.false_alarms(host)?,
             identities: memory.clearances(host)?,
             circuits: memory.circuits(host)?,
         },
@@ -52,8 +54,13 @@ pub(super) fn run(args: &MemoryShowArgs) -> Result<u8, Failure> {
 }
 
 fn write_text(out: &mut impl Write, contents: &MemoryContents) -> std::io::Result<()> {
-    let MemoryContents { evidence, sizes, identities, circuits } = contents;
-    if evidence.is_empty() && sizes.is_empty() && identities.is_empty() && circuits.is_empty() {
+    let MemoryContents { evidence, sizes, false_alarms, identities, circuits } = contents;
+    if evidence.is_empty()
+        && sizes.is_empty()
+        && false_alarms.is_empty()
+        && identities.is_empty()
+        && circuits.is_empty()
+    {
         return writeln!(out, "host memory is empty");
     }
     let mut last = String::new();
@@ -87,6 +94,14 @@ fn write_text(out: &mut impl Write, contents: &MemoryContents) -> std::io::Resul
         };
         let section = escape_terminal(&line.section.to_string());
         writeln!(out, "  {section}  {}  {usual}  {} pages", line.form.name(), line.model.pages)?;
+    }
+    if !false_alarms.is_empty() {
+        writeln!(out, "false alarms")?;
+    }
+    for line in false_alarms {
+        let section = escape_terminal(&line.section.to_string());
+        let (kind, bytes, seen) = (line.kind, line.bytes, format_date(line.seen));
+        writeln!(out, "  {section}  {kind}  {bytes} bytes  the browser got the same page {seen}")?;
     }
     if !circuits.is_empty() {
         writeln!(out, "open circuits")?;

@@ -4,5 +4,6 @@
 mod clearance;
 #[cfg(feature = "browser")]
 mod clearance_across_runs;
+mod false_alarms;
 mod learning;
 mod store;

@@ -46,11 +46,13 @@ impl Page {
 
     /// Reads the current document. `None` when the page navigated meanwhile.
     async fn try_read_document(&self, visit: &PageTask<'_>) -> Result<Option<(ResponseHead, Bytes)>> {
-        let (document, url) =
-            self.watcher.with_state(|state| (state.current_document.clone(), state.url.clone()));
+        let (document, url, is_only) = self.watcher.with_state(|state| {
+            (state.current_document.clone(), state.url.clone(), state.document_count == 1)
+        });
         let document: MainDocument = document
             .ok_or_else(|| Error::new(ErrorKind::Browser, "the page shows no document from the network"))?;
         let mut head = ResponseHead::from_document(&document, url.as_deref(), visit.limits)?;
+        head.output.document_bytes = is_only.then_some(document.received);
         if head.status == http::StatusCode::PROXY_AUTHENTICATION_REQUIRED {
             return Err(proxy_refused_error());
         }
