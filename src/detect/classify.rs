@@ -9,6 +9,7 @@ use url::Url;
 use super::compiled::{CompiledRules, TextPattern};
 use super::condition::{Condition, TextMatch};
 use super::content_kind::ContentKind;
+use super::near_rule::NearRule;
 use super::rule::Rule;
 use super::{PREFIX, ResponseView, html};
 use crate::verdict::{Evidence, Verdict, VerdictKind};
@@ -16,6 +17,8 @@ use crate::verdict::{Evidence, Verdict, VerdictKind};
 /// Maximum pieces of evidence of one verdict, and maximum characters of each.
 const MAX_EVIDENCE: usize = 12;
 const MAX_EVIDENCE_TEXT: usize = 120;
+/// Maximum rules that nearly fired.
+const MAX_NEAR: usize = 10;
 
 /// The confidence of rules that fire on any refusal at most, and of a rule of a vendor at least.
 const MAX_UNCERTAIN: f32 = 0.56;
@@ -34,12 +37,29 @@ pub(super) fn classify(compiled: &CompiledRules, view: &ResponseView<'_>) -> Ver
 /// Returns the verdict after evaluating every rule on the whole response. Slow; the reference for the fast paths.
 #[cfg(test)]
 pub(super) fn classify_exhaustively(compiled: &CompiledRules, view: &ResponseView<'_>) -> Verdict {
+    verdict_of(compiled, &read_everything(compiled, view), compiled.rules.iter().collect())
+}
+
+/// Returns the rules of which all conditions hold but one, the most confident first.
+pub(super) fn near_rules(compiled: &CompiledRules, view: &ResponseView<'_>) -> Vec<NearRule> {
+    let state = read_everything(compiled, view);
+    let mut near: Vec<NearRule> = compiled
+        .rules
+        .iter()
+        .filter_map(|rule| Some(NearRule::new(&rule.info, state.only_missing(rule)?)))
+        .collect();
+    near.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+    near.truncate(MAX_NEAR);
+    near
+}
+
+/// Reads every part of the response that a rule may need.
+fn read_everything<'a>(compiled: &CompiledRules, view: &'a ResponseView<'a>) -> MatchState<'a> {
     let mut state = MatchState::new(view);
-    let all: Vec<&Rule> = compiled.rules.iter().collect();
     state.title = Lazy::Done(html::title(state.body));
     state.search_body(compiled);
     state.page = Lazy::Done(if view.complete { html::parse(view.body) } else { None });
-    verdict_of(compiled, &state, all)
+    state
 }
 
 /// Returns the verdict, or `None` if a remaining rule needs an element, or the structural detector must read a large
@@ -240,6 +260,21 @@ impl<'a> MatchState<'a> {
         // At least one holds unless none does.
         let no_match = and_all(rule.any.iter().map(|condition| self.evaluate(condition).map(|holds| !holds)));
         and(and(all, none), no_match.map(|no_match| !no_match))
+    }
+
+    /// Returns what the rule lacks if it lacks one thing only, and if something that is specific to it holds.
+    fn only_missing(&self, rule: &Rule) -> Option<String> {
+        let holds = |condition: &&Condition| self.evaluate(condition) == Some(true);
+        if !rule.all.iter().chain(&rule.any).any(|c| c.is_specific() && holds(&c)) {
+            return None;
+        }
+        let mut missing: Vec<String> =
+            rule.all.iter().filter(|c| !holds(c)).map(ToString::to_string).collect();
+        missing.extend(rule.none.iter().filter(holds).map(|condition| format!("not {condition}")));
+        if !rule.any.is_empty() && !rule.any.iter().any(|c| holds(&c)) {
+            missing.push(rule.any.iter().map(ToString::to_string).collect::<Vec<_>>().join(", or "));
+        }
+        (missing.len() == 1).then(|| missing.remove(0))
     }
 
     fn evaluate(&self, condition: &Condition) -> Option<bool> {

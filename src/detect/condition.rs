@@ -82,6 +82,12 @@ impl Condition {
         !matches!(self, Self::MaxBytes(_) | Self::MinBytes(_) | Self::Media(_) | Self::Tier(_))
     }
 
+    /// Whether it holds for few responses, so that a rule of which it holds is worth a look.
+    pub(super) const fn is_specific(&self) -> bool {
+        self.is_evidence()
+            && !matches!(self, Self::Status(_) | Self::Redirected(_) | Self::ViaProxy(_) | Self::Blank(_))
+    }
+
     /// Creates a condition from a rule's status list.
     pub(super) fn status(codes: Vec<StatusPattern>) -> Result<Self, String> {
         Ok(Self::Status(codes.into_iter().map(StatusPattern::into_range).collect::<Result<_, _>>()?))

@@ -28,7 +28,9 @@ mod compiled;
 mod condition;
 mod content_kind;
 mod expectation;
+pub mod har;
 mod html;
+mod near_rule;
 mod preconditions;
 mod prefilter;
 pub mod recorded;
@@ -42,6 +44,7 @@ mod text;
 
 pub use expectation::Expectation;
 pub(crate) use html::title;
+pub use near_rule::NearRule;
 pub use rule::RuleInfo;
 pub use rules::Rules;
 pub use structure::{KindScore, StructureExplanation};

@@ -25,6 +25,13 @@ pub struct RecordedResponse {
 }
 
 impl RecordedResponse {
+    /// Returns a page that was saved without its head, as a 200 with HTML.
+    #[must_use]
+    pub fn from_page(body: Vec<u8>) -> Self {
+        let html = HeaderValue::from_static("text/html");
+        Self { status: 200, headers: HeaderMap::from_iter([(header::CONTENT_TYPE, html)]), body }
+    }
+
     /// Returns a view of the response as if it came from `url`, with an unknown tier and without a proxy.
     #[must_use]
     pub fn view<'a>(&'a self, url: &'a Url) -> ResponseView<'a> {

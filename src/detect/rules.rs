@@ -9,7 +9,7 @@ use super::compiled::{CompiledRules, StructureSwitch};
 use super::content_kind::ContentKind;
 use super::rule::{self, Rule, RuleInfo, rule_error};
 use super::structure::{StructuralDetector, StructureExplanation};
-use super::{Expectation, ResponseView, classify};
+use super::{Expectation, NearRule, ResponseView, classify};
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 use crate::verdict::{Verdict, VerdictKind};
@@ -117,6 +117,13 @@ impl Rules {
             return verdict;
         }
         expectation.check(view).unwrap_or(verdict)
+    }
+
+    /// Returns the rules of which all conditions hold but one, the most confident first, at most 10. Slow: every rule is
+    /// evaluated on the parsed page.
+    #[must_use]
+    pub fn near_rules(&self, view: &ResponseView<'_>) -> Vec<NearRule> {
+        classify::near_rules(&self.0, view)
     }
 
     /// Returns what the structural detector sees in a response, whatever the rules say.

@@ -45,6 +45,91 @@ fn the_structural_detector_explains_a_response() {
 }
 
 #[test]
+fn rules_that_nearly_fired_say_what_they_lack() {
+    let answer = "HTTP/1.1 200 OK\nserver: DataDome\ncontent-type: text/html\n\n<p>hello";
+    let run = Program::new().input(answer).run(["detect", "--explain", "-"]);
+    assert_eq!(run.code, 0, "{run}");
+    assert!(
+        run.text()
+            .contains("nearly: datadome/refused (block, 0.90), missing: status 401 or 403 or 405 or 429\n"),
+        "{run}"
+    );
+    let json = Program::new().input(answer).run(["detect", "--explain", "--format", "json", "-"]).json();
+    let near = json["near_rules"].as_array().expect("a list");
+    assert!(
+        near.iter().any(|rule| rule["rule"] == "datadome/refused" && rule["vendor"] == "datadome"),
+        "{json}"
+    );
+    // A rule of which only its status holds is not near.
+    let plain = Program::new().input("HTTP/1.1 403 Forbidden\n\n").run(["detect", "--explain", "-"]);
+    assert!(!plain.text().contains("nearly: datadome"), "{plain}");
+}
+
+const HAR: &str = r#"{"log": {"version": "1.2", "entries": [
+  {"request": {"method": "GET", "url": "https://shop.example/p/1"},
+   "response": {"status": 302, "redirectURL": "https://shop.example/account/login?next=%2Fp%2F1", "headers": [], "content": {"size": 0}}},
+  {"request": {"method": "GET", "url": "https://shop.example/account/login?next=%2Fp%2F1"},
+   "response": {"status": 200, "headers": [{"name": ":status", "value": "200"}, {"name": "content-type", "value": "text/html"}],
+    "content": {"mimeType": "text/html", "encoding": "base64",
+     "text": "PHRpdGxlPlNpZ24gaW48L3RpdGxlPjxmb3JtIG1ldGhvZD1wb3N0PjxpbnB1dCBuYW1lPWVtYWlsPjxpbnB1dCB0eXBlPXBhc3N3b3JkIG5hbWU9cD48YnV0dG9uPlNpZ24gaW48L2J1dHRvbj48L2Zvcm0+"}}},
+  {"request": {"method": "GET", "url": "https://shop.example/a\u202eb"},
+   "response": {"status": 403, "headers": [{"name": "cf-mitigated", "value": "challenge"}], "content": {"mimeType": "text/html", "text": "<p>x"}}},
+  {"request": {"method": "GET", "url": "https://shop.example/lost"}, "response": {"status": 0, "headers": [], "content": {}}}
+]}}"#;
+
+#[test]
+fn each_response_of_a_har_file_is_judged_with_its_redirects() {
+    let run = Program::new().input(HAR).run(["detect", "--har", "-", "--format", "json"]);
+    assert_eq!(run.code, 0, "{run}");
+    let text = run.text();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON a line")).collect();
+    assert_eq!(lines.len(), 2, "{run}");
+    assert_eq!(lines[0]["verdict"]["kind"], "login_wall", "{run}");
+    assert_eq!(lines[0]["status"], 200);
+    assert!(lines[0]["url"].as_str().is_some_and(|url| url.contains("/account/login")), "{run}");
+    assert_eq!(lines[1]["verdict"]["vendor"], "cloudflare", "{run}");
+    assert!(run.stderr.contains("skipped 1 requests without an HTTP response"), "{run}");
+    let run = Program::new().input(HAR).run(["detect", "--har", "-"]);
+    assert!(run.text().contains("cloudflare challenge (confidence"), "{run}");
+    assert!(!run.text().contains('\u{202e}'), "{run}");
+    let broken = Program::new().input("{\"log\": 1}").run(["detect", "--har", "-"]);
+    assert_eq!(broken.code, 2, "{broken}");
+    assert!(broken.stderr.contains("not a HAR file") && broken.stderr.contains("line 1"), "{broken}");
+}
+
+#[test]
+fn a_folder_of_saved_pages_is_judged_and_what_is_no_page_is_counted() {
+    let program = Program::new();
+    let dir = program.home().join("saved");
+    fs::create_dir_all(dir.join("sub")).expect("a new folder");
+    fs::copy(CHALLENGE, dir.join("b.http")).expect("copied");
+    fs::copy(CHALLENGE, dir.join("sub/without-ending")).expect("copied");
+    fs::write(dir.join("a.html"), "<title>Verify you are human</title><div class=g-recaptcha>")
+        .expect("written");
+    fs::write(dir.join("c.har"), HAR).expect("written");
+    fs::write(dir.join("notes.txt"), "remember").expect("written");
+    fs::write(dir.join("d.http"), "HTTP/1.1 2\n\n").expect("written");
+    let folder = dir.display().to_string();
+    let run = program.run(["detect", &folder, "--format", "json"]);
+    assert_eq!(run.code, 0, "{run}");
+    let files: Vec<String> = run
+        .text()
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON a line"))
+        .map(|line| line["file"].as_str().unwrap_or("").replace(&folder, ""))
+        .collect();
+    assert_eq!(files, ["/a.html", "/b.http", "/c.har", "/c.har", "/sub/without-ending"], "{run}");
+    assert!(run.stderr.contains("skipped 2 files that are neither responses, pages nor HAR files"), "{run}");
+    // A file that was named is not skipped, and the others are judged.
+    let (lost, named) = (format!("{folder}/lost.http"), format!("{folder}/notes.txt"));
+    let run = Program::new().run(["detect", &lost, &named, CHALLENGE]);
+    assert_eq!(run.code, 1, "{run}");
+    assert!(run.stderr.contains("could not read") && run.stderr.contains("notes.txt: "), "{run}");
+    assert!(run.text().contains("managed-challenge-403.http: cloudflare challenge"), "{run}");
+}
+
+#[test]
 fn text_from_the_network_is_escaped_for_the_terminal() {
     let answer = "HTTP/1.1 200 OK\ncontent-type: text/html\n\nAccess denied \x1b[31mred\x07\n";
     let run = Program::new().input(answer).run(["detect", "-"]);

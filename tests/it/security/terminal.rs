@@ -284,6 +284,8 @@ fn nothing_in_a_file_is_interpreted_by_a_terminal() {
             &["memory", "clear", payload],
             &["memory", "import", &file],
             &["detect", &file],
+            &["detect", "."],
+            &["detect", "--explain", "saved.http"],
             &["diagnose", "--dry-run", payload],
             &[payload],
         ] {
