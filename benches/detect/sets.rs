@@ -8,10 +8,12 @@ use rungs::detect::Rules;
 use super::samples::folder_samples;
 
 /// The sets in `fixtures/`, and what each was used for.
-pub(crate) const SETS: [(&str, &str); 3] = [
+pub(crate) const SETS: [(&str, &str); 5] = [
     ("training", "weights were chosen on it"),
     ("unseen", "weights were corrected on it, after its first use"),
     ("holdout", "weights were corrected on it, after its first use"),
+    ("wide", "weights were corrected on it, after its first use"),
+    ("week", "weights were corrected on it, after its first use"),
 ];
 
 /// The counts of one set.

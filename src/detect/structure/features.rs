@@ -9,6 +9,7 @@ use super::{json, page, status};
 use crate::charset::essence;
 use crate::detect::ResponseView;
 use crate::detect::content_kind::ContentKind;
+use crate::tier::Tier;
 
 /// Returns the features of a response. `None` if it is content, or not text.
 pub(super) fn collect(
@@ -18,6 +19,7 @@ pub(super) fn collect(
 ) -> Option<FeatureSet> {
     let mut features = FeatureSet::default();
     features.add(if view.via_proxy { "via_proxy" } else { "not_via_proxy" });
+    features.add_if("shown", view.tier == Some(Tier::Browser));
     if (300..400).contains(&view.status) && view.headers.contains_key(header::LOCATION) {
         add_redirect(&mut features, data, view);
         return Some(features);
@@ -49,10 +51,13 @@ fn add_redirect(features: &mut FeatureSet, data: &StructureData, view: &Response
     let Ok(target) = view.url.join(location) else { return };
     let (target, requested) = (address(&target), address(view.requested));
     let (leads, asked) = (data.phrases.find(&target), data.phrases.find(&requested));
-    for kind in ["login", "captcha"] {
+    for kind in ["login", "captcha", "geo"] {
         let set = format!("path_{kind}");
         features.add_if(&format!("location_{kind}"), leads.has(&set) && !asked.has(&set));
     }
+    // A client that keeps the cookie gets the page at the same address.
+    let is_same = target == requested && view.headers.contains_key(header::SET_COOKIE);
+    features.add_if("location_same", is_same);
 }
 
 /// Features of the requested address, and of the one that a redirect led to.
@@ -63,6 +68,7 @@ fn add_addresses(features: &mut FeatureSet, data: &StructureData, view: &Respons
         features.add_if(&format!("asked_{kind}"), found.has(&format!("path_{kind}")));
     }
     features.add_if("about_url", found.has("about_url"));
+    features.add_if("deep", is_deep(view.requested));
     if view.url == view.requested {
         return;
     }
@@ -73,6 +79,12 @@ fn add_addresses(features: &mut FeatureSet, data: &StructureData, view: &Respons
         let is_new = data.phrases.phrases_of(&[&set], &reached).any(|word| !requested.contains(word));
         features.add_if(&format!("moved_{kind}"), is_new);
     }
+}
+
+/// Whether an address is that of one page of many, and not that of a site's first page.
+fn is_deep(url: &Url) -> bool {
+    let segments = url.path_segments().into_iter().flatten().filter(|segment| !segment.is_empty());
+    segments.count() >= 2 || url.query().is_some_and(|query| !query.is_empty())
 }
 
 /// Returns host and path in lower case.

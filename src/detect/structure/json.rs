@@ -39,6 +39,9 @@ pub(super) fn add_features(
     for set in SAYINGS {
         features.add_if(set, found.has(set));
     }
+    for set in PAGE_SAYINGS {
+        features.add_if(&format!("json_says_{set}"), found.has(set));
+    }
     // A list of what may go wrong.
     let said = ["json_captcha", "json_geo", "json_login", "json_rate", "json_refusal"];
     features.add_if("json_varied", said.into_iter().filter(|set| found.has(set)).count() >= 3);
@@ -85,9 +88,11 @@ impl<'a> Members<'a> {
             Value::Object(object) => {
                 for (key, value) in object {
                     let key = key.to_lowercase();
-                    self.has_failed |=
-                        matches!(key.as_str(), "success" | "ok") && *value == Value::Bool(false);
+                    self.has_failed |= FAILED_KEYS.contains(&key.as_str()) && *value == Value::Bool(false);
+                    let had_list = self.has_list;
                     self.add(value);
+                    // A list of errors is not a list of items.
+                    self.has_list &= had_list || !key.starts_with("error");
                     self.entries.push((key, value));
                 }
             }
@@ -120,11 +125,17 @@ const SAYINGS: [&str; 8] = [
     "json_rate",
     "json_refusal",
 ];
+/// Sets of phrases of pages that JSON may contain as well.
+const PAGE_SAYINGS: [&str; 5] = ["block", "captcha", "geo", "login_wall", "rate"];
+/// Keys that say whether there is what was asked for.
+const FAILED_KEYS: [&str; 7] =
+    ["success", "ok", "playable", "available", "allowed", "authorized", "accessible"];
 /// Keys of responses that report something.
-const ERROR_KEYS: [&str; 16] = [
+const ERROR_KEYS: [&str; 18] = [
     "action",
     "alert",
     "code",
+    "detail",
     "err",
     "errcode",
     "error",
@@ -135,6 +146,7 @@ const ERROR_KEYS: [&str; 16] = [
     "msg",
     "reason",
     "result",
+    "restriction",
     "ret",
     "status",
     "success",

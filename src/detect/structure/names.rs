@@ -16,6 +16,7 @@ pub(super) const FEATURES: &[&str] = &[
     "commerce",
     "computes",
     "content",
+    "deep",
     "dialog",
     "evals",
     "explains",
@@ -46,6 +47,11 @@ pub(super) const FEATURES: &[&str] = &[
     "json_rate",
     "json_refusal",
     "json_refused",
+    "json_says_block",
+    "json_says_captcha",
+    "json_says_geo",
+    "json_says_login_wall",
+    "json_says_rate",
     "json_varied",
     "lead_block",
     "lead_captcha",
@@ -57,7 +63,9 @@ pub(super) const FEATURES: &[&str] = &[
     "links",
     "lists",
     "location_captcha",
+    "location_geo",
     "location_login",
+    "location_same",
     "long_text",
     "long_token",
     "many_fields",
@@ -82,11 +90,14 @@ pub(super) const FEATURES: &[&str] = &[
     "odd_ok",
     "password",
     "payment",
+    "picture_choice",
+    "picture_field",
     "plain",
     "plain_error",
     "player",
     "posts",
     "posts_elsewhere",
+    "presses",
     "probes",
     "quotes",
     "reader",
@@ -109,6 +120,7 @@ pub(super) const FEATURES: &[&str] = &[
     "script_only",
     "sets_cookie",
     "short_text",
+    "shown",
     "state_refused",
     "stores",
     "submits",
@@ -138,7 +150,7 @@ mod tests {
     #[test]
     fn every_feature_is_documented_and_its_family_too() {
         let docs = include_str!("../../../docs/concepts/detection.md");
-        let families = ["says_", "title_", "lead_", "moved_", "asked_"];
+        let families = ["json_says_", "says_", "title_", "lead_", "moved_", "asked_"];
         for feature in FEATURES {
             let family = families.iter().find(|family| feature.starts_with(**family));
             let entry = family.map_or_else(|| format!("`{feature}`"), |family| format!("`{family}…`"));

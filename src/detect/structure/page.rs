@@ -1,5 +1,6 @@
 //! Features of a page: what it says, what it contains, what its scripts do.
 
+use http::header;
 use url::Url;
 
 use super::feature_set::FeatureSet;
@@ -56,7 +57,7 @@ pub(super) fn add_features(
     features.add("html");
     add_sizes(features, &shape, units, data.limits.brief);
     add_words(features, data, &shape, view);
-    add_elements(features, data, &shape, view.url);
+    add_elements(features, data, &shape, view);
     script::add_features(features, &data.phrases, &shape.script, &shape.data);
     let headers = view.headers.keys().map(http::HeaderName::as_str).collect::<Vec<_>>().join(" ");
     features.add_if("header_hint", data.phrases.find(&headers).has("header_names"));
@@ -95,13 +96,22 @@ fn add_words(features: &mut FeatureSet, data: &StructureData, shape: &PageShape,
     features.add_if("reader", found.has("reader"));
     features.add_if("quotes", shape.text.contains(['“', '”', '„', '«', '»']));
     let explains = in_title.has("about_title")
-        || shape.count(&["blockquote", "code", "pre", "q", "article", "time", "figure", "cite", "table"]) > 0
+        || shape.count(&["blockquote", "code", "pre", "q", "article", "time", "figure", "cite"]) > 0
+        || shape.count(&["tr"]) >= MIN_DATA_ROWS
         || ["user-agent", "disallow", "#", "license"].iter().any(|start| shape.text.starts_with(start));
-    features.add_if("explains", explains);
+    // Markup inside of plain text is a quotation.
+    let is_quoted =
+        features.contains("plain") && shape.count(&["h1", "p", "div"]) > 0 && !starts_with_tag(view.body);
+    features.add_if("explains", explains || is_quoted);
+}
+
+fn starts_with_tag(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"<")
 }
 
 /// Features of the elements of a page.
-fn add_elements(features: &mut FeatureSet, data: &StructureData, shape: &PageShape, url: &Url) {
+fn add_elements(features: &mut FeatureSet, data: &StructureData, shape: &PageShape, view: &ResponseView<'_>) {
+    let url = view.url;
     let found = data.phrases.find(&shape.names);
     for (feature, set) in NAMED {
         features.add_if(feature, found.has(set));
@@ -111,14 +121,19 @@ fn add_elements(features: &mut FeatureSet, data: &StructureData, shape: &PageSha
     features.add_if("links", shape.count(&["a"]) >= 6);
     features.add_if("lists", shape.count(&["li", "dt"]) >= 3);
     features.add_if("content", shape.content() >= 15);
-    features.add_if("frame", shape.count(&["nav", "article", "table", "footer"]) > 0);
+    features.add_if(
+        "frame",
+        shape.count(&["nav", "article", "footer"]) > 0 || shape.count(&["tr"]) >= MIN_DATA_ROWS,
+    );
     features.add_if("iframe", shape.count(&["iframe"]) > 0);
     let media = ["canvas", "video", "audio", "img", "object", "embed", "picture"];
     features.add_if("media", shape.count(&media) > 0);
     features.add_if("inline", shape.inline_scripts > 0);
     features.add_if("external", shape.external_scripts > 0);
     features.add_if("bundles", shape.external_scripts >= 3);
-    features.add_if("refresh", shape.refreshes);
+    features.add_if("refresh", shape.refreshes || view.headers.contains_key(header::REFRESH));
+    features.add_if("picture_field", shape.form_pictures > 0 && shape.fields == 1 && shape.passwords == 0);
+    features.add_if("picture_choice", shape.form_pictures >= 3 && shape.choices >= 3);
     features.add_if("password", shape.passwords > 0);
     features.add_if("fields", shape.fields > 0);
     features.add_if("many_fields", shape.fields >= 3);
@@ -146,5 +161,7 @@ fn has_price(text: &str) -> bool {
 
 /// Elements that the parser adds.
 const IMPLIED: [&str; 4] = ["html", "head", "body", "tbody"];
+/// Rows from which a table has data, and does not only place its content.
+const MIN_DATA_ROWS: usize = 2;
 /// Kinds of elements that a bare page has at most.
 const MAX_BARE: usize = 3;

@@ -4,8 +4,8 @@ use super::feature_set::FeatureSet;
 use super::phrases::PhraseTable;
 
 /// Features that have the name of a set of phrases.
-const ACTIONS: [&str; 8] =
-    ["sets_cookie", "navigates", "submits", "computes", "probes", "evals", "posts", "stores"];
+const ACTIONS: [&str; 9] =
+    ["sets_cookie", "navigates", "submits", "computes", "probes", "evals", "posts", "stores", "presses"];
 
 /// Adds the features of inline scripts and of data in scripts.
 pub(super) fn add_features(features: &mut FeatureSet, phrases: &PhraseTable, script: &str, data: &str) {

@@ -35,6 +35,11 @@ pub(super) struct PageShape {
     pub(super) passwords: usize,
     pub(super) fields: usize,
     pub(super) hidden_fields: usize,
+    /// Pictures and choices (checkboxes, radio buttons) in forms.
+    pub(super) form_pictures: usize,
+    pub(super) choices: usize,
+    /// Number of open forms, while parsing.
+    open_forms: usize,
 }
 
 impl PageShape {
@@ -50,6 +55,9 @@ impl PageShape {
                 Edge::Close(node) => (node.value(), false),
             };
             match node {
+                Node::Element(element) if !opens && depth == 0 && element.name() == "form" => {
+                    shape.open_forms = shape.open_forms.saturating_sub(1);
+                }
                 Node::Element(element) if opens => {
                     if inside.is_none() {
                         shape.add_element(element);
@@ -100,11 +108,17 @@ impl PageShape {
             "script" if element.attr("src").is_some() => self.external_scripts += 1,
             "script" if !kind.contains("json") => self.inline_scripts += 1,
             "meta" => self.refreshes |= attribute("http-equiv").eq_ignore_ascii_case("refresh"),
-            "form" => self.forms.push(attribute("action").to_owned()),
+            "form" => {
+                self.forms.push(attribute("action").to_owned());
+                self.open_forms += 1;
+            }
+            "img" | "canvas" | "svg" if self.open_forms > 0 => self.form_pictures += 1,
             "input" => match kind.as_str() {
                 "password" => self.passwords += 1,
                 "hidden" => self.hidden_fields += 1,
-                "submit" | "button" | "checkbox" | "radio" | "image" | "reset" => {}
+                "checkbox" | "radio" => self.choices += 1,
+                "image" => self.form_pictures += 1,
+                "submit" | "button" | "reset" => {}
                 _ => self.fields += 1,
             },
             "textarea" | "select" if !attribute("name").contains("recaptcha") => self.fields += 1,

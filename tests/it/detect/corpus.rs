@@ -80,19 +80,21 @@ fn assert_accuracy(set: &str, size: (usize, usize), flagged: usize, right: usize
 /// The weights of the structural detector were chosen on these answers, so the figures are those of a fit.
 #[test]
 fn the_structural_detector_keeps_its_accuracy_where_its_weights_were_chosen() {
-    assert_accuracy("training", (159, 125), 154, 150, 0);
+    assert_accuracy("training", (159, 125), 157, 152, 0);
 }
 
 /// When they were first judged, by weights chosen without them: 65 flagged, 58 with the right kind, 4 pages accused.
 #[test]
 fn the_structural_detector_keeps_its_accuracy_on_answers_that_were_unseen() {
-    assert_accuracy("unseen", (90, 106), 69, 65, 2);
+    assert_accuracy("unseen", (90, 106), 79, 75, 1);
 }
 
 /// When they were first judged: 60 flagged, 55 with the right kind, 7 pages accused.
 #[test]
 fn the_structural_detector_keeps_its_accuracy_on_the_later_unseen_answers() {
-    assert_accuracy("holdout", (80, 120), 60, 55, 1);
+    assert_accuracy("holdout", (80, 120), 72, 68, 1);
+    assert_accuracy("wide", (120, 120), 110, 103, 0);
+    assert_accuracy("week", (100, 110), 78, 72, 1);
 }
 
 #[test]
