@@ -41,6 +41,6 @@ pub use recorder::{Recorder, RecorderBuilder};
 pub use recording::{Client, Exchange, RecordedConnection, RecordedRequest};
 pub use reference::{Reference, RequestShape};
 pub use reply::Reply;
-pub use simulation::{SimulationCost, Strategy, simulate_week};
+pub use simulation::{SimulatedChallenge, SimulationCost, Strategy, simulate_week, simulate_week_with};
 pub use sites::{CLEARANCE_COOKIE, SiteCounters};
 pub use verify::{Exception, FingerprintLayer, LayerDifference, RecordingCount, VerifyReport, verify};

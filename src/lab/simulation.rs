@@ -28,7 +28,9 @@ use crate::request::{Request, parse_url};
 use crate::response::{Body, HttpVersion, RawResponse, ReceivedHead};
 use crate::retry::RetryPolicy;
 use crate::robots;
-use crate::router::{BodySink, EscalationPolicy, FetchPlan, FirstIdentities, IdentityPair, Router};
+use crate::router::{
+    BodySink, EscalationPolicy, FetchPlan, FirstIdentities, IdentityPair, Router, StoredBody,
+};
 use crate::sync::lock_unpoisoned;
 use crate::tier::Tier;
 use crate::transport::{AttemptRequest, Transport};
@@ -63,6 +65,33 @@ impl Strategy {
     }
 }
 
+/// The challenge of the simulated site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub enum SimulatedChallenge {
+    /// A challenge that a block rule knows.
+    Known,
+    /// A page with status 200 that is only a script, of a vendor that no rule knows.
+    UnknownScript,
+    /// A page with status 202 that says what it does, of another vendor that no rule knows.
+    UnknownNotice,
+}
+
+impl SimulatedChallenge {
+    /// All challenges.
+    pub const ALL: [Self; 3] = [Self::Known, Self::UnknownScript, Self::UnknownNotice];
+
+    /// The display name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Known => "a known vendor's challenge",
+            Self::UnknownScript => "an unknown script, status 200",
+            Self::UnknownNotice => "an unknown notice, status 202",
+        }
+    }
+}
+
 /// The cost of a week.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -71,6 +100,8 @@ pub struct SimulationCost {
     pub fetches: u64,
     /// Genuine pages received.
     pub pages: u64,
+    /// Challenges that were returned as pages.
+    pub false_pages: u64,
     /// Genuine pages received by the plain tier.
     pub plain_pages: u64,
     /// Attempts in the browser.
@@ -114,10 +145,23 @@ enum SitePhase {
 /// # Errors
 /// An error of the request URL or of a shipped profile. It cannot occur with the shipped data.
 pub async fn simulate_week(strategy: Strategy) -> Result<SimulationCost> {
+    simulate_week_with(strategy, SimulatedChallenge::Known, &Rules::shipped()).await
+}
+
+/// Simulates a week as [`simulate_week`] does, with another challenge and other rules.
+///
+/// # Errors
+/// Those of [`simulate_week`].
+pub async fn simulate_week_with(
+    strategy: Strategy,
+    challenge: SimulatedChallenge,
+    rules: &Rules,
+) -> Result<SimulationCost> {
     let started_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let started_at = i64::try_from(started_at).unwrap_or_default();
     let site = Arc::new(SimulatedSite {
         started_at,
+        challenge,
         now: AtomicI64::new(started_at),
         cost: Mutex::default(),
         clearances: Mutex::default(),
@@ -134,7 +178,7 @@ pub async fn simulate_week(strategy: Strategy) -> Result<SimulationCost> {
     let new_router = || {
         let memory = HostMemory::with_clock(None, Arc::clone(&clock));
         let files = robots::RobotsCache::new(Arc::clone(&engine), Arc::clone(&robots_profile));
-        Router::new(transports.clone(), Rules::shipped(), files, memory)
+        Router::new(transports.clone(), rules.clone(), files, memory)
     };
     let min = if strategy == Strategy::Browser { Tier::Browser } else { Tier::Plain };
     let policy = EscalationPolicy {
@@ -175,7 +219,10 @@ pub async fn simulate_week(strategy: Strategy) -> Result<SimulationCost> {
         let (result, trace) = router.run(&plan, first).await;
         let mut cost = site.cost();
         cost.fetches += 1;
-        if result.is_ok() {
+        let is_page = |response: &RawResponse<StoredBody>| response.body.bytes == PAGE.as_bytes();
+        if result.as_ref().is_ok_and(|response| !is_page(response)) {
+            cost.false_pages += 1;
+        } else if result.is_ok() {
             cost.pages += 1;
             let tier = trace.attempts().last().map(|attempt| attempt.tier);
             cost.plain_pages += u64::from(tier == Some(Tier::Plain));
@@ -201,6 +248,7 @@ fn identity_pair() -> Result<Arc<IdentityPair>> {
 /// The simulated site: its clock, the cost so far, and the clearances with their expiry.
 struct SimulatedSite {
     started_at: i64,
+    challenge: SimulatedChallenge,
     now: AtomicI64,
     cost: Mutex<SimulationCost>,
     clearances: Mutex<Vec<(String, i64)>>,
@@ -267,21 +315,24 @@ impl Transport for SimulatedTransport {
             cost.wasted += u64::from(!is_accepted);
         }
         drop(cost);
-        std::future::ready(Ok(response(attempt, is_accepted))).boxed()
+        std::future::ready(Ok(response(attempt, is_accepted, self.site.challenge))).boxed()
     }
 }
 
-fn response(attempt: AttemptRequest<'_>, is_accepted: bool) -> RawResponse {
+fn response(attempt: AttemptRequest<'_>, is_accepted: bool, challenge: SimulatedChallenge) -> RawResponse {
     let mut headers = HeaderMap::new();
     headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
-    let (status, page) = if is_accepted {
-        (StatusCode::OK, "<!doctype html><title>A page</title><p>A page with some words in it.</p>")
-    } else {
-        headers.insert("cf-mitigated", HeaderValue::from_static("challenge"));
-        (
-            StatusCode::FORBIDDEN,
-            "<!doctype html><title>Just a moment...</title><script>window._cf_chl_opt = {}</script>",
-        )
+    let (status, page) = match challenge {
+        _ if is_accepted => (StatusCode::OK, PAGE),
+        SimulatedChallenge::Known => {
+            headers.insert("cf-mitigated", HeaderValue::from_static("challenge"));
+            (
+                StatusCode::FORBIDDEN,
+                "<!doctype html><title>Just a moment...</title><script>window._cf_chl_opt = {}</script>",
+            )
+        }
+        SimulatedChallenge::UnknownScript => (StatusCode::OK, UNKNOWN_SCRIPT),
+        SimulatedChallenge::UnknownNotice => (StatusCode::ACCEPTED, UNKNOWN_NOTICE),
     };
     RawResponse {
         status,
@@ -296,9 +347,36 @@ fn response(attempt: AttemptRequest<'_>, is_accepted: bool) -> RawResponse {
     }
 }
 
+const PAGE: &str = "<!doctype html><title>A page</title><p>A page with some words in it.</p>";
+const UNKNOWN_SCRIPT: &str = "<!doctype html><html><head><script>(function(){var n='8c1f04',s=0;\
+    for(var i=0;i<n.length;i++){s=(s*31+n.charCodeAt(i))>>>0}document.cookie='gate='+n+'.'+s+'; path=/';\
+    location.reload()})()</script></head></html>";
+const UNKNOWN_NOTICE: &str = "<!doctype html><html lang=de><head><title>Einen Moment bitte</title></head><body>\
+    <p>Ihr Browser wird gepr\u{fc}ft. Sie werden automatisch weitergeleitet.</p><script src=/pruefung/v2.js></script>\
+    </body></html>";
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn challenges_of_unknown_vendors_cost_as_much_as_known_ones_and_nothing_is_returned_in_place_of_a_page()
+     {
+        let off = "schema = 1\nname = \"structure\"\noff = [\"challenge\", \"captcha\", \"block\"]\n";
+        let rules_alone = Rules::shipped().and_toml(off, "off.toml").unwrap();
+        let week = |challenge, rules| async move {
+            simulate_week_with(Strategy::Memory, challenge, &rules).await.unwrap()
+        };
+        let known = week(SimulatedChallenge::Known, Rules::shipped()).await;
+        for challenge in [SimulatedChallenge::UnknownScript, SimulatedChallenge::UnknownNotice] {
+            let cost = week(challenge, Rules::shipped()).await;
+            eprintln!("{}: {cost:?}", challenge.name());
+            assert_eq!((cost.pages, cost.false_pages), (cost.fetches, 0), "{}", challenge.name());
+            assert!(cost.browser_visits <= known.browser_visits * 2, "{cost:?} {known:?}");
+            let cost = week(challenge, rules_alone.clone()).await;
+            eprintln!("rules alone: {cost:?}");
+        }
+    }
 
     #[tokio::test]
     async fn host_memory_saves_browser_visits_and_blocked_requests_and_follows_every_change() {
