@@ -86,12 +86,15 @@ impl Router {
         let verdict = classify(rules, &view, &partial.prefix, expect.as_deref()).await;
         let alarmed = size_sample.as_ref().filter(|_| verdict.is_structural() && view.complete);
         let verdict = match alarmed {
-            Some(page) if self.is_known_false_alarm(&page.site_section, &view, &verdict) => {
+            Some(page)
+                if self.memory.is_false_alarm(&page.site_section, verdict.kind, view.body.len() as u64) =>
+            {
                 accept_verdict(verdict, "the browser gets the same")
             }
             _ => verdict,
         };
-        let alarm = alarm_outcome(fetch, &view, &verdict, alarmed.is_some(), head.browser.as_ref());
+        let (is_page, browser) = (alarmed.is_some(), head.browser.as_ref());
+        let alarm = alarm_outcome(fetch, &view, &partial.prefix, &verdict, is_page, browser);
         let (stored, undersized) = match verdict.kind {
             VerdictKind::Genuine | VerdictKind::OriginError => {
                 let stored = partial.finish(plan.body_sink, plan.request, head.status, &head.headers).await?;

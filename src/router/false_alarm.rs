@@ -10,24 +10,23 @@ use super::response::ClassifiedResponse;
 use super::services::Router;
 use super::state::FetchState;
 use crate::detect::ResponseView;
-use crate::memory::SiteSection;
 use crate::response::BrowserOutput;
 use crate::tier::Tier;
 use crate::verdict::Verdict;
 
-/// Returns what a response says about the structural detector. `is_page`: the detector judged a whole page of the requested
-/// section.
+/// Returns what `view`, whose body is `body`, says about the structural detector. `is_page`: the detector judged a whole page
+/// of the requested section.
 pub(super) fn alarm_outcome(
     fetch: &FetchState<'_>,
     view: &ResponseView<'_>,
+    body: &Bytes,
     verdict: &Verdict,
     is_page: bool,
     browser: Option<&BrowserOutput>,
 ) -> AlarmOutcome {
     let Some(browser) = browser else {
         let is_raised = is_page && !verdict.is_genuine() && fetch.tier() < Tier::Browser;
-        let raised = || AlarmOutcome::Raised(Bytes::copy_from_slice(view.body));
-        return if is_raised { raised() } else { AlarmOutcome::Nothing };
+        return if is_raised { AlarmOutcome::Raised(body.clone()) } else { AlarmOutcome::Nothing };
     };
     let is_shown =
         |page: &AlarmedPage| browser.document_bytes.is_some_and(|bytes| page.is_shown(bytes, view.body));
@@ -37,16 +36,6 @@ pub(super) fn alarm_outcome(
 }
 
 impl Router {
-    /// Whether the browser is known to get such a page too.
-    pub(super) fn is_known_false_alarm(
-        &self,
-        section: &SiteSection,
-        view: &ResponseView<'_>,
-        verdict: &Verdict,
-    ) -> bool {
-        self.memory.is_false_alarm(section, verdict.kind, view.body.len() as u64)
-    }
-
     /// Records an alarm, or that the earlier ones of this fetch were false.
     pub(super) fn record_alarm(&self, fetch: &mut FetchState<'_>, response: &ClassifiedResponse) {
         match &response.alarm {

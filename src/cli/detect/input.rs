@@ -9,11 +9,9 @@ use rungs::detect::recorded::{self, RecordedResponse};
 
 use crate::cli::exit::Failure;
 
-pub(super) type SavedPage = RecordedResponse;
-
 /// The content of a file.
 pub(super) enum Saved {
-    One(SavedPage),
+    One(RecordedResponse),
     Har(Har),
     /// Neither a response, a page nor a HAR file; the message says what is wrong.
     Other(String),

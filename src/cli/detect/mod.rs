@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rungs::detect::{Expectation, ResponseView, Rules};
 use url::Url;
 
-use self::input::{Saved, SavedPage};
+use self::input::Saved;
 use self::print::Judgement;
 use super::args::VerdictArgs;
 use super::config;
@@ -83,18 +83,13 @@ pub(crate) fn run(args: &DetectArgs) -> Result<u8, Failure> {
         requested: args.requested.as_deref().map_or_else(|| Ok(url.clone()), rungs::parse_url)?,
         url,
     };
-    if let Some(har) = &args.har {
-        return judge.judge_saved(None, &input::read_har(har)?);
-    }
-    if let [file] = args.files.as_slice()
-        && !file.is_dir()
-    {
-        return match input::read(file)? {
-            Saved::One(page) => judge.judge_page(None, &page),
-            other => judge.judge_saved(None, &other),
-        };
-    }
-    judge.judge_files()
+    let only = match (&args.har, args.files.as_slice()) {
+        (Some(har), _) => input::read_har(har)?,
+        (None, [file]) if !file.is_dir() => input::read(file)?,
+        _ => return judge.judge_files(),
+    };
+    judge.judge_saved(None, &only)?;
+    Ok(exit::OK)
 }
 
 /// What all responses are judged by.
@@ -118,7 +113,7 @@ impl Judge<'_> {
                 None => input::read(&found.path).and_then(|saved| match saved {
                     Saved::Other(_) if !found.is_named => {
                         skipped += 1;
-                        Ok(exit::OK)
+                        Ok(())
                     }
                     saved => self.judge_saved(Some(&name), &saved),
                 }),
@@ -129,7 +124,7 @@ impl Judge<'_> {
                     failure.print();
                     code = exit::FAILED;
                 }
-                Ok(_) => {}
+                Ok(()) => {}
             }
         }
         if skipped > 0 {
@@ -141,47 +136,37 @@ impl Judge<'_> {
     }
 
     /// Judges the responses of a file. `name` is the file's, where there are several.
-    fn judge_saved(&self, name: Option<&str>, saved: &Saved) -> Result<u8, Failure> {
+    fn judge_saved(&self, name: Option<&str>, saved: &Saved) -> Result<(), Failure> {
         match saved {
-            Saved::One(page) => self.judge_page(name, page),
+            Saved::One(page) => {
+                let view = ResponseView { requested: &self.requested, ..page.view(&self.url) };
+                self.judge(name, false, view)
+            }
             Saved::Har(har) => {
                 for response in &har.responses {
-                    let view = ResponseView {
-                        tier: self.args.tier.map(Into::into),
-                        via_proxy: self.args.via_proxy,
-                        ..response.view()
-                    };
-                    print::print_judgement(&self.judge(name, true, &view), self.args.format)?;
+                    self.judge(name, true, response.view())?;
                 }
                 if har.skipped > 0 {
                     print_message(&format!("skipped {} requests without an HTTP response", har.skipped));
                 }
-                Ok(exit::OK)
+                Ok(())
             }
             Saved::Other(error) => Err(Failure::Usage(error.clone())),
         }
     }
 
-    fn judge_page(&self, name: Option<&str>, page: &SavedPage) -> Result<u8, Failure> {
-        let view = ResponseView {
-            tier: self.args.tier.map(Into::into),
-            requested: &self.requested,
-            via_proxy: self.args.via_proxy,
-            ..page.view(&self.url)
-        };
-        print::print_judgement(&self.judge(name, false, &view), self.args.format)?;
-        Ok(exit::OK)
-    }
-
-    fn judge<'a>(&self, file: Option<&'a str>, show_url: bool, view: &ResponseView<'a>) -> Judgement<'a> {
-        let explain = self.args.explain;
-        Judgement {
+    /// Judges a response and prints the verdict.
+    fn judge(&self, file: Option<&str>, show_url: bool, view: ResponseView<'_>) -> Result<(), Failure> {
+        let DetectArgs { tier, via_proxy, explain, format, .. } = *self.args;
+        let view = &ResponseView { tier: tier.map(Into::into), via_proxy, ..view };
+        let judgement = Judgement {
             file,
             url: show_url.then_some(view.url.as_str()),
             status: view.status,
             verdict: self.rules.classify_with_expectation(view, &self.expect),
             near_rules: explain.then(|| self.rules.near_rules(view)),
             structure: explain.then(|| self.rules.explain_structure(view)),
-        }
+        };
+        print::print_judgement(&judgement, format)
     }
 }

@@ -63,6 +63,14 @@ fn write_text(out: &mut impl Write, contents: &MemoryContents) -> std::io::Resul
     {
         return writeln!(out, "host memory is empty");
     }
+    write_tiers(out, evidence)?;
+    write_sizes(out, sizes)?;
+    write_false_alarms(out, false_alarms)?;
+    write_circuits(out, circuits)?;
+    write_clearances(out, identities)
+}
+
+fn write_tiers(out: &mut impl Write, evidence: &[TierEntry]) -> std::io::Result<()> {
     let mut last = String::new();
     for line in evidence {
         let section = escape_terminal(&line.section.to_string());
@@ -84,6 +92,10 @@ fn write_text(out: &mut impl Write, contents: &MemoryContents) -> std::io::Resul
             format_date(line.tally.seen)
         )?;
     }
+    Ok(())
+}
+
+fn write_sizes(out: &mut impl Write, sizes: &[SizeEntry]) -> std::io::Result<()> {
     if !sizes.is_empty() {
         writeln!(out, "sizes")?;
     }
@@ -95,6 +107,10 @@ fn write_text(out: &mut impl Write, contents: &MemoryContents) -> std::io::Resul
         let section = escape_terminal(&line.section.to_string());
         writeln!(out, "  {section}  {}  {usual}  {} pages", line.form.name(), line.model.pages)?;
     }
+    Ok(())
+}
+
+fn write_false_alarms(out: &mut impl Write, false_alarms: &[FalseAlarm]) -> std::io::Result<()> {
     if !false_alarms.is_empty() {
         writeln!(out, "false alarms")?;
     }
@@ -103,6 +119,10 @@ fn write_text(out: &mut impl Write, contents: &MemoryContents) -> std::io::Resul
         let (kind, bytes, seen) = (line.kind, line.bytes, format_date(line.seen));
         writeln!(out, "  {section}  {kind}  {bytes} bytes  the browser got the same page {seen}")?;
     }
+    Ok(())
+}
+
+fn write_circuits(out: &mut impl Write, circuits: &[Circuit]) -> std::io::Result<()> {
     if !circuits.is_empty() {
         writeln!(out, "open circuits")?;
     }
@@ -118,6 +138,10 @@ fn write_text(out: &mut impl Write, contents: &MemoryContents) -> std::io::Resul
             format_date(line.until)
         )?;
     }
+    Ok(())
+}
+
+fn write_clearances(out: &mut impl Write, identities: &[ClearanceEntry]) -> std::io::Result<()> {
     if !identities.is_empty() {
         writeln!(out, "clearances")?;
     }
