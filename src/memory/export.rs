@@ -4,189 +4,142 @@ use std::io::{BufRead, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
-use super::store::{IdentityRow, Snapshot, TierRow};
-use super::tables::SizeRow;
-use super::tiers::{StatKey, TierMode};
-use super::{DecayingTally, FalseAlarm, MarkupSource, PageSizeModel, SavedIdentity, SavedIdentityKey};
+use super::table::{LineError, Tables, parse_line};
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 
-/// One line of an export.
+/// The first line of an export.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-enum ExportLine {
-    /// The first line.
-    Memory {
-        version: u32,
-    },
-    Evidence {
-        site: String,
-        group: String,
-        rung: TierMode,
-        profile: String,
-        tally: DecayingTally,
-    },
-    Usual {
-        site: String,
-        group: String,
-        form: MarkupSource,
-        sizes: PageSizeModel,
-    },
-    Alarm(FalseAlarm),
-    Identity {
-        host: String,
-        who: SavedIdentityKey,
-        learned: i64,
-        saved: SavedIdentity,
-    },
+enum Header {
+    Memory { version: u32 },
 }
 
-/// Writes `snapshot`. Returns the number of lines without the first.
-pub(super) fn write(out: &mut impl Write, snapshot: Snapshot) -> std::io::Result<usize> {
-    let Snapshot { tallies, page_sizes, false_alarms, identities } = snapshot;
-    let count = tallies.len() + page_sizes.len() + false_alarms.len() + identities.len();
-    let tallies = tallies.into_iter().map(
-        |TierRow { site, key: StatKey { path_prefix: group, mode: rung, profile }, tally }| {
-            ExportLine::Evidence { site, group, rung, profile, tally }
-        },
-    );
-    let page_sizes =
-        page_sizes.into_iter().map(|SizeRow { site, path_prefix: group, form, model: sizes }| {
-            ExportLine::Usual { site, group, form, sizes }
-        });
-    let identities =
-        identities.into_iter().map(|IdentityRow { host, key: who, identity: saved, learned }| {
-            ExportLine::Identity { host, who, learned, saved }
-        });
-    let first = ExportLine::Memory { version: VERSION };
-    let false_alarms = false_alarms.into_iter().map(ExportLine::Alarm);
-    for line in std::iter::once(first).chain(tallies).chain(page_sizes).chain(false_alarms).chain(identities)
-    {
-        serde_json::to_writer(&mut *out, &line)?;
-        out.write_all(b"\n")?;
+/// The kind of a line.
+#[derive(Deserialize)]
+struct LineKind {
+    kind: String,
+}
+
+/// Writes the header and `lines`.
+pub(super) fn write(out: &mut impl Write, lines: &[String]) -> std::io::Result<()> {
+    serde_json::to_writer(&mut *out, &Header::Memory { version: VERSION })?;
+    out.write_all(b"\n")?;
+    for line in lines {
+        writeln!(out, "{line}")?;
     }
-    out.flush()?;
-    Ok(count)
+    out.flush()
 }
 
-/// Reads an export.
+/// Reads an export into `tables`.
 ///
 /// # Errors
 /// [`ErrorKind::Config`], naming the line, if the input is invalid.
-pub(super) fn read(input: &mut impl BufRead, now: i64) -> Result<Snapshot> {
-    let mut snapshot = Snapshot::default();
+pub(super) fn read(input: &mut impl BufRead, tables: &mut Tables, now: i64) -> Result<()> {
     let mut has_header = false;
     for number in 1.. {
-        let line_error = |message: &str| Error::new(ErrorKind::Config, format!("line {number}: {message}"));
-        let mut text = Vec::new();
-        let length = input.by_ref().take(MAX_LINE).read_until(b'\n', &mut text);
-        let length = length.map_err(|cause| line_error("could not read the input").with_source(cause))?;
-        if length == 0 {
+        let named = |message: String| Error::new(ErrorKind::Config, format!("line {number}: {message}"));
+        let Some(line) = read_line(input, number).map_err(|(message, cause)| {
+            let error = named(message);
+            if let Some(cause) = cause { error.with_source(cause) } else { error }
+        })?
+        else {
             break;
-        }
-        if text.last() != Some(&b'\n') && length as u64 == MAX_LINE {
-            return Err(line_error(&format!("longer than {MAX_LINE} bytes")));
-        }
-        if number > MAX_LINES {
-            return Err(line_error(&format!("more than {MAX_LINES} lines")));
-        }
-        if text.trim_ascii().is_empty() {
+        };
+        if line.trim_ascii().is_empty() {
             continue;
         }
-        // Shows the column but not the text, which may contain a cookie.
-        let line = serde_json::from_slice(&text).map_err(|cause: serde_json::Error| {
-            let message = match cause.classify() {
-                serde_json::error::Category::Data => "not a line that this version of rungs writes",
-                _ => "not JSON",
-            };
-            line_error(&format!("{message} (column {})", cause.column()))
-        })?;
-        match line {
-            ExportLine::Memory { version } if !has_header => {
-                if !(MIN_VERSION..=VERSION).contains(&version) {
-                    let message = format!(
-                        "unsupported format version {version}, this build reads {MIN_VERSION} to {VERSION}"
-                    );
-                    return Err(line_error(&message)
-                        .with_hint("use the version of rungs that wrote it, or a newer one"));
-                }
-                has_header = true;
-            }
-            _ if !has_header => {
-                return Err(line_error("the first line must be {\"kind\":\"memory\",\"version\":3}"));
-            }
-            ExportLine::Memory { .. } => return Err(line_error("a second header line")),
-            ExportLine::Evidence { site, group, rung, profile, tally } => {
-                if !is_name(&site) || !is_name(&profile) || !is_name(&group) || !group.starts_with('/') {
-                    return Err(line_error("`site`, `group` or `profile` is invalid"));
-                }
-                if !tally.is_valid() || tally.seen.max(tally.refused) > now + MAX_CLOCK_SKEW {
-                    return Err(line_error("`tally` contains an impossible number"));
-                }
-                snapshot.tallies.push(TierRow {
-                    site,
-                    key: StatKey { path_prefix: group, mode: rung, profile },
-                    tally,
-                });
-            }
-            ExportLine::Usual { site, group, form, sizes } => {
-                if !is_name(&site) || !is_name(&group) || !group.starts_with('/') {
-                    return Err(line_error("`site` or `group` is invalid"));
-                }
-                if !sizes.is_valid() || sizes.seen > now + MAX_CLOCK_SKEW {
-                    return Err(line_error("`sizes` contains an impossible number"));
-                }
-                snapshot.page_sizes.push(SizeRow { site, path_prefix: group, form, model: sizes });
-            }
-            ExportLine::Alarm(alarm) => {
-                let section = &alarm.section;
-                if !is_name(&section.site)
-                    || !is_name(&section.path_prefix)
-                    || !section.path_prefix.starts_with('/')
-                {
-                    return Err(line_error("`site` or `group` is invalid"));
-                }
-                if !alarm.is_valid() || alarm.seen > now + MAX_CLOCK_SKEW {
-                    return Err(line_error("the false alarm contains an impossible value"));
-                }
-                snapshot.false_alarms.push(alarm);
-            }
-            ExportLine::Identity { host, who, learned, saved } => {
-                let has_names =
-                    [&host, &who.session, &who.route, &who.profile].into_iter().all(|text| is_name(text));
-                if !has_names || !(who.location.is_empty() || is_name(&who.location)) {
-                    return Err(line_error("`host` or `who` is invalid"));
-                }
-                if !saved.is_valid(&host) || learned.max(saved.state.learned) > now + MAX_CLOCK_SKEW {
-                    return Err(line_error("`saved` contains an invalid value"));
-                }
-                snapshot.identities.push(IdentityRow { host, key: who, identity: saved, learned });
-            }
+        if has_header {
+            read_row(&line, tables, now).map_err(|error| named(describe(&error)))?;
+        } else {
+            read_header(&line).map_err(|error| match error {
+                HeaderError::Line(error) => named(describe(&error)),
+                HeaderError::Version(version) => named(format!(
+                    "unsupported format version {version}, this build reads {MIN_VERSION} to {VERSION}"
+                ))
+                .with_hint("use the version of rungs that wrote it, or a newer one"),
+            })?;
+            has_header = true;
         }
     }
     if !has_header {
         return Err(Error::new(ErrorKind::Config, "the input is empty, not a host memory export"));
     }
-    Ok(snapshot)
+    Ok(())
 }
 
-fn is_name(text: &str) -> bool {
-    (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(char::is_control)
+/// Reads one line with its end. Returns `None` at the end of the input.
+fn read_line(
+    input: &mut impl BufRead,
+    number: u32,
+) -> std::result::Result<Option<Vec<u8>>, (String, Option<std::io::Error>)> {
+    let mut line = Vec::new();
+    let length = input
+        .by_ref()
+        .take(MAX_LINE)
+        .read_until(b'\n', &mut line)
+        .map_err(|cause| ("could not read the input".to_owned(), Some(cause)))?;
+    if line.last() != Some(&b'\n') && length as u64 == MAX_LINE {
+        return Err((format!("longer than {MAX_LINE} bytes"), None));
+    }
+    if length > 0 && number > MAX_LINES {
+        return Err((format!("more than {MAX_LINES} lines"), None));
+    }
+    Ok((length > 0).then_some(line))
 }
 
+enum HeaderError {
+    Line(LineError),
+    Version(u32),
+}
+
+fn read_header(line: &[u8]) -> std::result::Result<(), HeaderError> {
+    let LineKind { kind } = parse_line(line).map_err(HeaderError::Line)?;
+    if kind != HEADER_KIND {
+        let message = "the first line must be {\"kind\":\"memory\",\"version\":3}";
+        return Err(HeaderError::Line(LineError::Invalid(message)));
+    }
+    let Header::Memory { version } = parse_line(line).map_err(HeaderError::Line)?;
+    if (MIN_VERSION..=VERSION).contains(&version) { Ok(()) } else { Err(HeaderError::Version(version)) }
+}
+
+fn read_row(line: &[u8], tables: &mut Tables, now: i64) -> std::result::Result<(), LineError> {
+    let LineKind { kind } = parse_line(line)?;
+    if kind == HEADER_KIND {
+        return Err(LineError::Invalid("a second header line"));
+    }
+    let mut tables = tables.iter_mut();
+    match tables.find(|table| table.spec().line_kind == Some(kind.as_str())) {
+        Some(table) => table.read_line(line, now),
+        None => Err(LineError::Unknown { column: 0 }),
+    }
+}
+
+/// Describes the problem without the line's text, which may contain a cookie.
+fn describe(error: &LineError) -> String {
+    match error {
+        LineError::Unknown { column: 0 } => "not a line that this version of rungs writes".to_owned(),
+        LineError::Unknown { column } => {
+            format!("not a line that this version of rungs writes (column {column})")
+        }
+        LineError::NotJson { column } => format!("not JSON (column {column})"),
+        LineError::Invalid(problem) => (*problem).to_owned(),
+    }
+}
+
+const HEADER_KIND: &str = "memory";
 /// The format version that is written, and the oldest that is read. Version 1 had no page sizes and no locations, and 2
 /// no false alarms.
 const VERSION: u32 = 3;
 const MIN_VERSION: u32 = 1;
 const MAX_LINE: u64 = 1 << 20;
 const MAX_LINES: u32 = 100_000;
-const MAX_NAME: usize = 512;
-/// How far a timestamp may be in the future, in seconds: a day.
-const MAX_CLOCK_SKEW: i64 = 24 * 60 * 60;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::memory_tables;
+    use crate::memory::store::Store;
 
     const NOW: i64 = 1_000_000_000;
     const FIRST: &str = r#"{"kind":"memory","version":3}"#;
@@ -198,23 +151,35 @@ mod tests {
 
     fn read_error(lines: &[&str]) -> String {
         let text = lines.join("\n");
-        read(&mut text.as_bytes(), NOW).err().map(|error| error.chain()).unwrap_or_default()
+        let read = read(&mut text.as_bytes(), &mut memory_tables(None), NOW);
+        read.err().map(|error| error.chain()).unwrap_or_default()
+    }
+
+    /// Imports `text` into a new file and exports it.
+    fn export_of(text: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let mut tables = memory_tables(None);
+        read(&mut text.as_bytes(), &mut tables, NOW).unwrap();
+        let (mut store, _) = Store::open(&folder.path().join("m.sqlite"), &tables).unwrap();
+        store.import(&mut tables, 9).unwrap();
+        let lines = tables.iter().flat_map(|table| table.export(store.connection()).unwrap());
+        let mut out = Vec::new();
+        write(&mut out, &lines.collect::<Vec<_>>()).unwrap();
+        String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn an_export_is_read_back_unchanged() {
         let text = [FIRST, EVIDENCE, USUAL, ALARM, IDENTITY, ""].join("\n");
-        let mut out = Vec::new();
-        assert_eq!(write(&mut out, read(&mut text.as_bytes(), NOW).unwrap()).unwrap(), 4);
-        assert_eq!(String::from_utf8(out).unwrap(), text);
+        assert_eq!(export_of(&text), text);
     }
 
     #[test]
     fn an_older_export_is_read_and_its_identities_have_no_location() {
         let older = IDENTITY.replace(",\"place\":\"de-DE\"", "");
-        let text = [&FIRST.replace('3', "1"), EVIDENCE, &older].join("\n");
-        let snapshot = read(&mut text.as_bytes(), NOW).unwrap();
-        assert_eq!((snapshot.tallies.len(), snapshot.identities[0].key.location.as_str()), (1, ""));
+        let text = [&FIRST.replace('3', "1"), EVIDENCE, &older, ""].join("\n");
+        let now = IDENTITY.replace("de-DE", "");
+        assert_eq!(export_of(&text), [FIRST, EVIDENCE, &now, ""].join("\n"));
     }
 
     #[test]

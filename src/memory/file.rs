@@ -9,27 +9,28 @@ use std::time::{Duration, Instant, SystemTime};
 use rusqlite::{Connection, OpenFlags};
 
 use super::error::StoreError;
+use super::table::TableSpec;
 use crate::output_file;
 use crate::paths;
 
-/// Opens the file at `path`, creates it if it is missing, and brings its schema up to date. Moves a corrupt
+/// Opens the file at `path`, creates it if it is missing, and brings its tables up to date. Moves a corrupt
 /// file aside first and returns its new path as the second value.
-pub(super) fn open(path: &Path) -> Result<(Connection, Option<PathBuf>), StoreError> {
+pub(super) fn open(path: &Path, specs: &[&TableSpec]) -> Result<(Connection, Option<PathBuf>), StoreError> {
     make_folder(path)?;
     // A link stays, and its target is opened. A device or a pipe is an error.
     let path = &output_file::resolve_regular(path)?;
     // Two processes that create or repair the same file must not undo each other's work.
     let _lock = lock_file(path)?;
-    match connect(path) {
+    match connect(path, specs) {
         Err(StoreError::Corrupt(_)) => {
             let aside = move_aside(path)?;
-            Ok((connect(path)?, Some(aside)))
+            Ok((connect(path, specs)?, Some(aside)))
         }
         connected => Ok((connected?, None)),
     }
 }
 
-fn connect(path: &Path) -> Result<Connection, StoreError> {
+fn connect(path: &Path, specs: &[&TableSpec]) -> Result<Connection, StoreError> {
     // SQLite gives its other files the permissions of this one.
     let file = output_file::open_regular(path, 0o600)?;
     if file.metadata()?.permissions().mode() & 0o077 != 0 {
@@ -53,14 +54,32 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "journal_size_limit", JOURNAL_SIZE_LIMIT)?;
     // Overwrites deleted cookies, so that none stay in unused database pages.
     connection.pragma_update(None, "secure_delete", true)?;
-    let migrations = MIGRATIONS.get(usize::try_from(version).unwrap_or(0)..).unwrap_or_default();
-    if !migrations.is_empty() {
-        let migrations = migrations.concat();
+    let updates = updates(specs, version, tables > 0);
+    if version < SCHEMA_VERSION || has_missing_table(&connection, specs)? {
         connection.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {migrations} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            "BEGIN IMMEDIATE; {updates} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
         ))?;
     }
     Ok(connection)
+}
+
+/// Returns the SQL that brings the tables of a file of `version` up to date. An older file keeps its rows.
+fn updates(specs: &[&TableSpec], version: i64, has_tables: bool) -> String {
+    let upgrades = specs.iter().flat_map(|spec| spec.upgrades);
+    let upgrades = upgrades.filter(|(from, _)| has_tables && *from >= version).map(|(_, sql)| *sql);
+    upgrades.chain(specs.iter().map(|spec| spec.schema)).collect()
+}
+
+/// Whether a table does not exist yet. A new table needs no new schema version: an older rungs ignores it.
+fn has_missing_table(connection: &Connection, specs: &[&TableSpec]) -> Result<bool, StoreError> {
+    let mut query =
+        connection.prepare("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1")?;
+    for spec in specs {
+        if query.query_row([spec.name], |row| row.get::<_, i64>(0))? == 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn make_folder(path: &Path) -> io::Result<()> {
@@ -118,54 +137,5 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const JOURNAL_SIZE_LIMIT: i64 = 1 << 20;
 /// SQLite `application_id`, `rngs` in ASCII: identifies the file to `file` and to rungs.
 const APPLICATION_ID: i64 = 0x726e_6773;
-/// The schema version after all migrations. A file with a larger number was written by a newer rungs.
+/// The version of the tables' columns. A file with a larger number was written by a newer rungs.
 const SCHEMA_VERSION: i64 = 3;
-/// Migrations from an empty file to version 1, from 1 to 2, and so on. An older file keeps its rows.
-const MIGRATIONS: [&str; 3] = [SCHEMA_V1, MIGRATION_V2, MIGRATION_V3];
-pub(super) const SCHEMA_V1: &str = "
-    CREATE TABLE evidence (
-        site TEXT NOT NULL, grp TEXT NOT NULL, rung TEXT NOT NULL, profile TEXT NOT NULL,
-        pages INTEGER NOT NULL, refusals INTEGER NOT NULL, good REAL NOT NULL, bad REAL NOT NULL,
-        streak INTEGER NOT NULL, refused INTEGER NOT NULL, seen INTEGER NOT NULL,
-        PRIMARY KEY (site, grp, rung, profile)
-    ) WITHOUT ROWID;
-    CREATE INDEX evidence_seen ON evidence (seen);
-    CREATE TABLE identity (
-        host TEXT NOT NULL, session TEXT NOT NULL, route TEXT NOT NULL, profile TEXT NOT NULL,
-        saved TEXT NOT NULL, learned INTEGER NOT NULL, good_until INTEGER NOT NULL,
-        PRIMARY KEY (host, session, route, profile)
-    ) WITHOUT ROWID;
-    CREATE INDEX identity_learned ON identity (learned);
-";
-/// Identities of version 1 were cleared with the machine's own location and the profile's own language.
-const MIGRATION_V2: &str = "
-    CREATE TABLE identity_2 (
-        host TEXT NOT NULL, session TEXT NOT NULL, route TEXT NOT NULL, profile TEXT NOT NULL,
-        place TEXT NOT NULL, saved TEXT NOT NULL, learned INTEGER NOT NULL, good_until INTEGER NOT NULL,
-        PRIMARY KEY (host, session, route, profile, place)
-    ) WITHOUT ROWID;
-    INSERT INTO identity_2 SELECT host, session, route, profile, '', saved, learned, good_until FROM identity;
-    DROP TABLE identity;
-    ALTER TABLE identity_2 RENAME TO identity;
-    CREATE INDEX identity_learned ON identity (learned);
-    CREATE TABLE usual (
-        site TEXT NOT NULL, grp TEXT NOT NULL, form TEXT NOT NULL,
-        pages INTEGER NOT NULL, mean REAL NOT NULL, spread REAL NOT NULL, urls INTEGER NOT NULL,
-        doubts INTEGER NOT NULL, seen INTEGER NOT NULL,
-        PRIMARY KEY (site, grp, form)
-    ) WITHOUT ROWID;
-    CREATE INDEX usual_seen ON usual (seen);
-    CREATE TABLE circuit (
-        host TEXT NOT NULL, tier TEXT NOT NULL, kind TEXT NOT NULL, faults INTEGER NOT NULL,
-        since INTEGER NOT NULL, until INTEGER NOT NULL, lasts INTEGER NOT NULL,
-        PRIMARY KEY (host, tier)
-    ) WITHOUT ROWID;
-    CREATE INDEX circuit_until ON circuit (until);
-";
-const MIGRATION_V3: &str = "
-    CREATE TABLE false_alarm (
-        site TEXT NOT NULL, grp TEXT NOT NULL, kind TEXT NOT NULL, bytes INTEGER NOT NULL, seen INTEGER NOT NULL,
-        PRIMARY KEY (site, grp, kind)
-    ) WITHOUT ROWID;
-    CREATE INDEX false_alarm_seen ON false_alarm (seen);
-";

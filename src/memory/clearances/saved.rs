@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::clearance_state::ClearanceState;
+use super::state::ClearanceState;
 use crate::cookies::Cookie;
 use crate::identity::Identity;
 

@@ -120,6 +120,12 @@ impl SiteTierStats {
         }
     }
 
+    /// Returns all tallies.
+    #[cfg(test)]
+    pub(super) fn tallies(&self) -> impl Iterator<Item = (&StatKey, &DecayingTally)> {
+        self.0.iter()
+    }
+
     /// Returns the tier to start at.
     pub(crate) fn start_tier(&self, query: &TierQuery<'_>, now: i64) -> StartTier {
         let TierQuery { min, start, max, .. } = *query;
