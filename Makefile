@@ -24,7 +24,7 @@ test: deps ## Run all tests: unit, integration (nginx, squid, dante, Chromium on
 suites: deps ## Run robots.txt cases of other projects: protego's (from PyPI), and google/robotstxt's if ROBOTSTXT names a checkout.
 	@CARGO=$(CARGO) ROBOTSTXT="$(ROBOTSTXT)" tests/suites/run.sh
 
-lint: deps ## Check format, lints, docs and, if cargo-deny is installed, licences.
+lint: deps ## Check format, lints, docs and, if cargo-machete and cargo-deny are installed, dependencies.
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --no-default-features --lib -- -D warnings
@@ -32,6 +32,8 @@ lint: deps ## Check format, lints, docs and, if cargo-deny is installed, licence
 	$(CARGO) clippy --locked --manifest-path benches/pure/Cargo.toml --all-targets -- -D warnings
 	$(CARGO) clippy --locked --manifest-path benches/load/Cargo.toml --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+	@if $(CARGO) machete --version >/dev/null 2>&1; then $(CARGO) machete; \
+	else echo "lint: unused dependencies were not checked: cargo-machete is not installed (cargo install cargo-machete)"; fi
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
 	else echo "lint: licences and advisories were not checked: cargo-deny is not installed (cargo install cargo-deny)"; fi
 

@@ -15,6 +15,7 @@ use crate::detect::Expectation;
 use crate::error::{Error, Result};
 use crate::fetcher::{Fetcher, FetcherBuilder, Response};
 use crate::fingerprint::Profile;
+#[cfg(feature = "memory")]
 use crate::memory::{AttemptSample, HostMemory, SiteSection};
 use crate::proxy::ProxyRules;
 use crate::request::parse_url;
@@ -150,6 +151,7 @@ impl Diagnoser {
             steps.push(report);
         }
         fetchers.close().await;
+        #[cfg(feature = "memory")]
         self.record_in_memory(&url, &fetchers, &steps).await;
         let (works, diagnosis) = (conclude::cheapest_passing(&steps), conclude::conclude(&steps));
         Ok(DiagnosisReport { url: crate::redact::url(&url), steps, works, diagnosis })
@@ -168,9 +170,10 @@ impl Diagnoser {
     }
 
     /// Records in the host memory's file, if there is one, which of the probes without earlier cookies passed.
+    #[cfg(feature = "memory")]
     async fn record_in_memory(&self, url: &Url, fetchers: &ProbeFetchers, steps: &[ProbeReport]) {
         let Some(path) = self.builder.memory_file() else { return };
-        let memory = HostMemory::new(Some(path.to_owned()));
+        let memory = HostMemory::new().with_file(path.to_owned());
         let section = Arc::new(SiteSection::from_url(url));
         for report in steps {
             let Some(fetcher) = fetchers.isolated_fetcher(report.probe) else { continue };
@@ -214,7 +217,10 @@ impl ProbeFetchers {
     fn new(diagnose: &Diagnoser) -> Result<Self> {
         let budget = Budget { attempts: MAX_ATTEMPTS, visits: MAX_ATTEMPTS, ..Budget::default() };
         // The memory of other runs would influence the result of the probes.
-        let builder = diagnose.builder.clone().without_memory().retries(1).budget(budget);
+        let builder = diagnose.builder.clone();
+        #[cfg(feature = "memory")]
+        let builder = builder.without_memory();
+        let builder = builder.retries(1).budget(budget);
         let builder = builder.min_tier(Tier::Plain).max_tier(diagnose.max_tier);
         let base = builder.clone().build()?;
         let profile = base.identity().profile();

@@ -3,6 +3,8 @@
 mod builder;
 mod client_spec;
 mod default_profile;
+#[cfg(feature = "extract")]
+mod extraction;
 mod identity_pool;
 mod in_flight;
 mod named_sessions;

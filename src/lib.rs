@@ -3,15 +3,45 @@
 //!
 //! Start at [`Fetcher`]. A page is an `Ok` [`Response`], whatever its status. If all allowed [`Tier`]s are blocked, the
 //! result is an [`Error`] that [`is_blocked`](Error::is_blocked). Both carry a [`Trace`] of the attempts.
+//!
+//! # Features
+//!
+//! Without features, the library has the plain and the impersonate tier, and detection. The default features are
+//! those of the program.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `browser` | the browser tier |
+//! | `memory` | [`memory`], the memory file that later runs and other processes use |
+//! | `extract` | [`extract`], fields, links and text of pages |
+//! | `batch` | [`batch`], runs over many URLs, with `extract` |
+//! | `report` | [`batch::Report`], the HTML report of a batch, with `batch` |
+//! | `lab` | [`lab`], a recorder of client traffic and the demo sites |
+//! | `cli` | the program, with all of the above but `browser` |
+//! | `otel` | the export of the program's spans to an OpenTelemetry collector |
 
-pub mod fingerprint;
+// With fewer features, some helpers have no caller.
+#![cfg_attr(
+    not(all(
+        feature = "batch",
+        feature = "browser",
+        feature = "extract",
+        feature = "lab",
+        feature = "memory",
+        feature = "report"
+    )),
+    allow(dead_code, unreachable_pub, unused_imports)
+)]
+
 #[cfg(windows)]
 compile_error!("rungs does not support Windows; build it on Linux or macOS, or in WSL");
 
+pub mod fingerprint;
 #[cfg(feature = "lab")]
 pub mod lab;
 
 mod address_rule;
+#[cfg(feature = "batch")]
 pub mod batch;
 mod budget;
 mod charset;
@@ -27,6 +57,7 @@ mod digest_auth;
 pub mod doctor;
 mod error;
 mod error_kind;
+#[cfg(feature = "extract")]
 pub mod extract;
 mod fetcher;
 #[doc(hidden)]
@@ -38,7 +69,10 @@ mod hsts;
 mod html;
 mod identity;
 mod limits;
+#[cfg(feature = "memory")]
 pub mod memory;
+#[cfg(not(feature = "memory"))]
+mod memory;
 mod net;
 #[doc(hidden)]
 pub mod output_file;

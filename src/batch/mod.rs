@@ -36,6 +36,7 @@ mod outcome;
 mod output;
 mod queue;
 mod record;
+#[cfg(feature = "report")]
 mod report;
 mod run;
 mod state;
@@ -65,6 +66,7 @@ pub use observer::{FetchRef, Observer};
 pub use output::{Output, RecordFormat};
 pub use queue::{Lease, LeaseId, LocalQueue, QueuedTask, TaskQueue};
 pub use record::{Record, RecordStatus};
+#[cfg(feature = "report")]
 pub use report::Report;
 pub use run::Run;
 pub use state::Progress;

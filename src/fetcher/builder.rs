@@ -46,6 +46,7 @@ pub struct FetcherBuilder {
     proxy_trust: TrustConfig,
     allow_private: bool,
     max_connections: Option<usize>,
+    #[cfg(feature = "memory")]
     memory: Option<PathBuf>,
     hsts: Option<HstsStore>,
     #[cfg(feature = "browser")]
@@ -171,6 +172,7 @@ impl FetcherBuilder {
     /// The file of the host memory: working tiers and clearances of each host. It is created if it does not exist.
     /// Later fetchers, also in other processes, start at the tier that worked. The file contains cookies. A file
     /// that cannot be used only causes a warning. Default: the memory lasts as long as this fetcher.
+    #[cfg(feature = "memory")]
     pub fn memory(mut self, path: impl Into<PathBuf>) -> Self {
         self.memory = Some(path.into());
         self
@@ -187,11 +189,13 @@ impl FetcherBuilder {
     }
 
     /// Returns the file of the host memory, if one is set.
+    #[cfg(feature = "memory")]
     pub(crate) fn memory_file(&self) -> Option<&Path> {
         self.memory.as_deref()
     }
 
     /// Returns the same builder without a file for the host memory.
+    #[cfg(feature = "memory")]
     pub(crate) fn without_memory(mut self) -> Self {
         self.memory = None;
         self
@@ -404,8 +408,14 @@ impl FetcherBuilder {
         let transports = http.into_iter().chain([Arc::clone(&browser) as Arc<dyn Transport>]).collect();
         #[cfg(not(feature = "browser"))]
         let transports = Vec::from(http);
+        let memory = HostMemory::new();
+        #[cfg(feature = "memory")]
+        let memory = match self.memory {
+            Some(path) => memory.with_file(path),
+            None => memory,
+        };
         let inner = Arc::new(Inner {
-            router: Router::new(transports, rules.clone(), robots_cache, HostMemory::new(self.memory)),
+            router: Router::new(transports, rules.clone(), robots_cache, memory),
             targets,
             config: self.config,
             rules,

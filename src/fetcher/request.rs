@@ -501,11 +501,14 @@ impl RequestBuilder {
         let (result, trace) = Box::pin(self.fetcher.inner.router.run(&plan, first)).instrument(span).await;
         match result {
             Ok(result) => {
-                let extract = target_plan.target.extract().cloned();
                 let sent =
                     self.capture.and_then(|capture| lock_unpoisoned(&capture).requests.last().cloned());
-                let deadline = limits.fetch_total.and_then(|total| started.into_std().checked_add(total));
-                let response = Response::new(result, trace, (started.elapsed(), deadline), extract, sent);
+                let response = Response::new(result, trace, started.elapsed(), sent);
+                #[cfg(feature = "extract")]
+                let response = response.with_extraction(
+                    target_plan.target.extract().cloned(),
+                    limits.fetch_total.and_then(|total| started.into_std().checked_add(total)),
+                );
                 // Chromium's requests do not pass through the HTTP client.
                 if let Some(hsts) = hsts.filter(|_| response.tier() == Tier::Browser) {
                     hsts.learn(response.url(), response.headers());

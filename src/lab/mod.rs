@@ -35,12 +35,14 @@ pub use challenge::{ChallengeMode, ChallengeOutcome};
 pub use chromium::{Chromium, LaunchOptions};
 pub use control_frame::ControlFrame;
 pub use driver::{RecorderSet, Recording};
+#[doc(hidden)]
 pub use engine_only::EngineOnly;
 pub use origin::{DemoOrigin, SITES};
 pub use recorder::{Recorder, RecorderBuilder};
 pub use recording::{Client, Exchange, RecordedConnection, RecordedRequest};
 pub use reference::{Reference, RequestShape};
 pub use reply::Reply;
+#[doc(hidden)]
 pub use simulation::{SimulatedChallenge, SimulationCost, Strategy, simulate_week, simulate_week_with};
 pub use sites::{CLEARANCE_COOKIE, SiteCounters};
 pub use verify::{Exception, FingerprintLayer, LayerDifference, RecordingCount, VerifyReport, verify};

@@ -176,7 +176,7 @@ pub async fn simulate_week_with(
     let engine = Arc::new(HttpClient::new(Arc::default(), TrustConfig::default())?);
     let robots_profile = Profile::named("plain")?;
     let new_router = || {
-        let memory = HostMemory::with_clock(None, Arc::clone(&clock));
+        let memory = HostMemory::with_clock(Arc::clone(&clock));
         let files = robots::RobotsCache::new(Arc::clone(&engine), Arc::clone(&robots_profile));
         Router::new(transports.clone(), rules.clone(), files, memory)
     };

@@ -11,50 +11,44 @@
 
 mod circuits;
 mod clearances;
-mod error;
-mod export;
 mod false_alarms;
+#[cfg(feature = "memory")]
 mod file;
-mod memory_file;
 mod page_sizes;
 mod site_section;
-mod store;
-#[cfg(test)]
-mod store_tests;
-mod store_worker;
-mod table;
 mod tiers;
 mod time;
+#[cfg(not(feature = "memory"))]
+mod without_file;
 
 use std::collections::HashMap;
+#[cfg(feature = "memory")]
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use tokio::sync::OnceCell;
-
+#[cfg(feature = "memory")]
 use crate::identity::Identity;
+#[cfg(feature = "memory")]
 use crate::sync::lock_unpoisoned;
 
 pub use circuits::Circuit;
-pub use clearances::{ClearanceEntry, SavedIdentityKey};
+pub use clearances::SavedIdentityKey;
 pub use false_alarms::FalseAlarm;
-pub use memory_file::MemoryFile;
-pub use page_sizes::{MarkupSource, PageSizeModel, SizeEntry};
+pub use page_sizes::{MarkupSource, PageSizeModel};
 pub use site_section::SiteSection;
-pub use table::Section;
-pub use tiers::{DecayingTally, TierEntry, TierMode};
+pub use tiers::{DecayingTally, TierMode};
+
+#[cfg(feature = "memory")]
+pub use {
+    clearances::ClearanceEntry,
+    file::{MemoryFile, Section},
+    page_sizes::SizeEntry,
+    tiers::TierEntry,
+};
 
 pub(crate) use clearances::Clearance;
 pub(crate) use page_sizes::{SizeSample, is_similar_size, url_bit};
 pub(crate) use tiers::{AttemptSample, ProfileDecision, TierQuery};
-
-use circuits::{CircuitCache, CircuitTable};
-use clearances::{ClearanceCache, ClearanceTable};
-use false_alarms::{FalseAlarmCache, FalseAlarmTable};
-use page_sizes::{SizeCache, SizeTable};
-use store_worker::StoreHandle;
-use table::Tables;
-use tiers::{TierCache, TierTable};
 
 /// Seconds since 1970.
 type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -65,58 +59,72 @@ type IdentityAndHost = (u64, String);
 /// The host memory of a fetcher: a cache in this process, and the memory file if there is one. All times are
 /// seconds since 1970. The methods of each part are in its file.
 pub(crate) struct HostMemory {
-    tiers: Arc<TierCache>,
-    page_sizes: SizeCache,
-    false_alarms: FalseAlarmCache,
-    circuits: CircuitCache,
-    clearances: ClearanceCache,
-    store: Option<StoreHandle>,
+    tiers: Arc<tiers::TierCache>,
+    page_sizes: page_sizes::SizeCache,
+    false_alarms: false_alarms::FalseAlarmCache,
+    clearances: clearances::ClearanceCache,
     clock: Clock,
+    #[cfg(feature = "memory")]
+    circuits: circuits::CircuitCache,
+    #[cfg(feature = "memory")]
+    store: Option<file::StoreHandle>,
     /// Which identities and hosts were loaded from the file.
-    loaded: Mutex<HashMap<IdentityAndHost, Arc<OnceCell<()>>>>,
+    #[cfg(feature = "memory")]
+    loaded: std::sync::Mutex<HashMap<IdentityAndHost, Arc<tokio::sync::OnceCell<()>>>>,
 }
 
 /// Returns the tables of the memory file. After a write, the cache takes over the tier statistics of all processes.
-fn memory_tables(tiers: Option<Arc<TierCache>>) -> Tables {
-    Tables::new(vec![
-        Box::new(TierTable::new(tiers)),
-        Box::new(SizeTable::default()),
-        Box::new(FalseAlarmTable::default()),
-        Box::new(CircuitTable::default()),
-        Box::new(ClearanceTable::default()),
+#[cfg(feature = "memory")]
+fn memory_tables(tiers: Option<Arc<tiers::TierCache>>) -> file::Tables {
+    file::Tables::new(vec![
+        Box::new(tiers::TierTable::new(tiers)),
+        Box::new(page_sizes::SizeTable::default()),
+        Box::new(false_alarms::FalseAlarmTable::default()),
+        Box::new(circuits::CircuitTable::default()),
+        Box::new(clearances::ClearanceTable::default()),
     ])
 }
 
 impl HostMemory {
-    /// Creates a memory that is stored in the file at `path`, or only in this process.
-    pub(crate) fn new(path: Option<PathBuf>) -> Self {
-        Self::with_clock(path, Arc::new(time::now))
+    /// Creates a memory in this process.
+    pub(crate) fn new() -> Self {
+        Self::with_clock(Arc::new(time::now))
     }
 
-    pub(crate) fn with_clock(path: Option<PathBuf>, clock: Clock) -> Self {
-        let tiers: Arc<TierCache> = Arc::default();
-        let store = path.and_then(|path| {
-            let now = Arc::clone(&clock);
-            StoreHandle::start(path, memory_tables(Some(Arc::clone(&tiers))), move || now())
-                .inspect_err(
-                    |cause| tracing::warn!(%cause, "could not start the host memory thread, nothing is saved"),
-                )
-                .ok()
-        });
+    /// Creates a memory in this process that reads the time from `clock`.
+    pub(crate) fn with_clock(clock: Clock) -> Self {
         Self {
-            tiers,
-            page_sizes: SizeCache::default(),
-            false_alarms: FalseAlarmCache::default(),
-            circuits: CircuitCache::default(),
-            clearances: ClearanceCache::default(),
-            store,
+            tiers: Arc::default(),
+            page_sizes: page_sizes::SizeCache::default(),
+            false_alarms: false_alarms::FalseAlarmCache::default(),
+            clearances: clearances::ClearanceCache::default(),
             clock,
-            loaded: Mutex::default(),
+            #[cfg(feature = "memory")]
+            circuits: circuits::CircuitCache::default(),
+            #[cfg(feature = "memory")]
+            store: None,
+            #[cfg(feature = "memory")]
+            loaded: std::sync::Mutex::default(),
         }
     }
 
     pub(crate) fn now(&self) -> i64 {
         (self.clock)()
+    }
+}
+
+#[cfg(feature = "memory")]
+impl HostMemory {
+    /// Stores the memory in the file at `path`.
+    pub(crate) fn with_file(mut self, path: PathBuf) -> Self {
+        let (tables, clock) = (memory_tables(Some(Arc::clone(&self.tiers))), Arc::clone(&self.clock));
+        match file::StoreHandle::start(path, tables, move || clock()) {
+            Ok(store) => self.store = Some(store),
+            Err(cause) => {
+                tracing::warn!(%cause, "could not start the host memory thread, nothing is saved");
+            }
+        }
+        self
     }
 
     /// Whether the memory is stored in a file.
@@ -172,6 +180,7 @@ impl HostMemory {
 
 /// Returns `rungs/memory.sqlite` in the user's data directory: `$XDG_DATA_HOME`, or `~/.local/share`.
 /// `None` if the user has no home directory.
+#[cfg(feature = "memory")]
 #[must_use]
 pub fn default_path() -> Option<PathBuf> {
     use etcetera::BaseStrategy;

@@ -124,7 +124,7 @@ async fn run(site: SiteScript, proxies: u32, budget: Budget) -> RunResult {
     });
     let client = HttpClient::new(Arc::default(), TrustConfig::default()).unwrap();
     let robots_cache = robots::RobotsCache::new(Arc::new(client), Profile::named("plain").unwrap());
-    let router = Router::new(transports.into(), Rules::shipped(), robots_cache, HostMemory::new(None));
+    let router = Router::new(transports.into(), Rules::shipped(), robots_cache, HostMemory::new());
     let pool =
         ScriptedPool { profile: Arc::clone(&profile), left: Mutex::new(proxies), faults: Mutex::default() };
     let request = Request::get("https://a.example/".parse().unwrap());

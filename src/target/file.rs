@@ -12,6 +12,7 @@ use super::settings::{SCHEMA, Settings};
 use crate::detect;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
+#[cfg(feature = "extract")]
 use crate::extract::Field;
 use crate::fingerprint;
 use crate::geo::{Coordinates, LocationOverride};
@@ -144,12 +145,7 @@ pub(super) fn check_values(settings: &Settings) -> Vec<SettingError> {
         }
     }
     errors.extend(check_browser(settings));
-    for (name, css) in &settings.extract {
-        if let Err(cause) = Field::new(name, css) {
-            let message = format!("`extract.{}`: {cause}", name.escape_debug());
-            errors.push(SettingError::new(&["extract", name], message));
-        }
-    }
+    errors.extend(check_extract(settings));
     errors.extend(check_proxy(settings));
     if let Some(Err(error)) = settings.expect.css.as_ref().map(|css| detect::Expectation::default().css(css))
     {
@@ -214,6 +210,25 @@ fn check_proxy(settings: &Settings) -> Vec<SettingError> {
 /// Returns a text that is set. An empty text counts as not set.
 fn non_empty(text: Option<&String>) -> Option<&str> {
     text.map(String::as_str).filter(|text| !text.is_empty())
+}
+
+/// Checks the fields to extract.
+#[cfg(feature = "extract")]
+fn check_extract(settings: &Settings) -> Vec<SettingError> {
+    let fields = settings.extract.iter();
+    let invalid = fields.filter_map(|(name, css)| Some((name, Field::new(name, css).err()?)));
+    let error = |(name, cause): (&String, _)| {
+        SettingError::new(&["extract", name], format!("`extract.{}`: {cause}", name.escape_debug()))
+    };
+    invalid.map(error).collect()
+}
+
+/// Refuses fields: this build cannot extract them.
+#[cfg(not(feature = "extract"))]
+fn check_extract(settings: &Settings) -> Vec<SettingError> {
+    let message = "`extract`: this build of rungs lacks the feature `extract`";
+    let has_fields = !settings.extract.is_empty();
+    has_fields.then(|| SettingError::new(&["extract"], message.to_owned())).into_iter().collect()
 }
 
 fn check_browser(settings: &Settings) -> Vec<SettingError> {

@@ -13,6 +13,7 @@ use super::settings::Settings;
 use crate::credentials;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
+#[cfg(feature = "extract")]
 use crate::extract::{Extractor, Field};
 use crate::redact;
 
@@ -24,6 +25,7 @@ pub struct ResolvedTarget {
     target: Option<String>,
     /// The targets among the layers, with the URLs that each applies to.
     matches: Vec<(Origin, Match)>,
+    #[cfg(feature = "extract")]
     extract: Option<Arc<Extractor>>,
 }
 
@@ -44,10 +46,18 @@ impl ResolvedTarget {
             Error::new(ErrorKind::Config, "could not merge the settings").with_source(cause)
         })?;
         check_tiers(&settings, &merged)?;
+        #[cfg(feature = "extract")]
         let extract = build_extractor(&settings)?.map(Arc::new);
         let target = targets.last().map(|target| target.name.clone());
         let matches = targets.iter().map(|target| (target.origin.clone(), target.matches.clone())).collect();
-        Ok(Self { settings, merged, target, matches, extract })
+        Ok(Self {
+            settings,
+            merged,
+            target,
+            matches,
+            #[cfg(feature = "extract")]
+            extract,
+        })
     }
 
     /// The merged settings.
@@ -63,6 +73,7 @@ impl ResolvedTarget {
     }
 
     /// The fields to extract, if there are any.
+    #[cfg(feature = "extract")]
     pub(crate) const fn extract(&self) -> Option<&Arc<Extractor>> {
         self.extract.as_ref()
     }
@@ -133,6 +144,7 @@ fn check_tiers(settings: &Settings, merged: &MergedSettings) -> Result<()> {
 }
 
 /// Compiles the extracted fields. Each layer was checked already, but not their combination.
+#[cfg(feature = "extract")]
 fn build_extractor(settings: &Settings) -> Result<Option<Extractor>> {
     let mut extract = Extractor::new();
     for (name, css) in &settings.extract {

@@ -1,70 +1,35 @@
 //! Clearances: the cookies that a browser visit got and the requested client hints, until they expire.
 
 mod clearance;
+mod key;
+#[cfg(feature = "memory")]
 mod saved;
 mod state;
+#[cfg(feature = "memory")]
 mod table;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
-use rusqlite::Connection;
-use serde::Serialize;
-
-use super::error::StoreError;
-use super::{HostMemory, IdentityAndHost, MemoryFile, make_room};
-use crate::error::Result;
-use crate::identity::Identity;
+use super::{HostMemory, IdentityAndHost, make_room};
 use crate::sync::lock_unpoisoned;
 
-pub use saved::SavedIdentityKey;
+pub use key::SavedIdentityKey;
 
 pub(crate) use clearance::Clearance;
-pub(super) use saved::SavedIdentity;
 pub(super) use state::ClearanceState;
-pub(super) use table::{ClearanceTable, IdentityRow};
-
-/// A cleared identity, without the values of its cookies.
-#[derive(Clone, Debug, Serialize)]
-#[non_exhaustive]
-pub struct ClearanceEntry {
-    /// The host that the identity is cleared for.
-    pub host: String,
-    /// The key of the identity.
-    #[serde(flatten)]
-    pub key: SavedIdentityKey,
-    /// Whether the clearance got a page on the impersonate tier.
-    #[serde(rename = "proven")]
-    pub was_used: bool,
-    /// Whether the impersonate tier can use it. If not, the host stays on the browser tier.
-    #[serde(rename = "moves")]
-    pub is_portable: bool,
-    /// The names of the stored cookies.
-    pub cookies: Vec<String>,
-    /// When the clearance expires, if a cookie has an expiry; seconds since 1970.
-    pub until: Option<i64>,
-    /// When the clearance state last changed, in seconds since 1970.
-    pub learned: i64,
-}
+#[cfg(feature = "memory")]
+pub use table::ClearanceEntry;
+#[cfg(feature = "memory")]
+pub(super) use table::{ClearanceTable, load};
+#[cfg(all(test, feature = "memory"))]
+pub(super) use {saved::SavedIdentity, table::IdentityRow};
 
 /// The clearances of this process.
 #[derive(Default)]
 pub(super) struct ClearanceCache(Mutex<HashMap<IdentityAndHost, ClearanceState>>);
 
 impl ClearanceCache {
-    /// Restores what an earlier process saved, unless `identity` already has a clearance for `host`.
-    pub(super) fn restore(&self, identity: &Identity, host: &str, saved: SavedIdentity, now: i64) {
-        if !saved.state.is_worth_keeping(now) {
-            return;
-        }
-        let mut clearances = self.lock();
-        make_room(&mut clearances).entry((identity.key(), host.to_owned())).or_insert_with(|| {
-            tracing::info!(host, "restored the clearance of an earlier run");
-            saved.restore(identity);
-            saved.state
-        });
-    }
-
     fn lock(&self) -> MutexGuard<'_, HashMap<IdentityAndHost, ClearanceState>> {
         lock_unpoisoned(&self.0)
     }
@@ -116,46 +81,6 @@ impl HostMemory {
         }
         changed
     }
-
-    /// Saves the state of `identity` at `host`, without the cookies named in `caller_cookies`.
-    pub(crate) fn save_identity(
-        &self,
-        key: &SavedIdentityKey,
-        identity: &Identity,
-        host: &str,
-        caller_cookies: &[String],
-    ) {
-        let Some(store) = &self.store else { return };
-        let Some(state) = self.clearance(identity.key(), host) else { return };
-        let saved = SavedIdentity::from_identity(identity, host, state, caller_cookies);
-        if saved.is_none() {
-            tracing::debug!(host, "too many cookies, identity not saved");
-        }
-        let (key, host, learned) = (key.clone(), host.to_owned(), self.now());
-        store.change(move |table: &mut ClearanceTable| match saved {
-            Some(identity) => table.save(IdentityRow { host, key, identity, learned }),
-            None => table.delete(key, host),
-        });
-    }
-}
-
-impl MemoryFile {
-    /// Returns the cleared identities for `host`'s site, or for all sites.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io).
-    pub fn clearances(&self, host: Option<&str>) -> Result<Vec<ClearanceEntry>> {
-        self.read(host, |connection, matches, _| Ok(table::entries(table::load(connection)?, matches)))
-    }
-}
-
-/// Returns the identity saved under `key` for `host`.
-pub(super) fn load(
-    connection: &Connection,
-    key: &SavedIdentityKey,
-    host: &str,
-) -> std::result::Result<Option<SavedIdentity>, StoreError> {
-    table::load_one(connection, key, host)
 }
 
 /// Returns the clearance state of the identity at `host`. Allocates no key if there are no clearances.

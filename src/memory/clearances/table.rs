@@ -5,14 +5,18 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::{Deserialize, Serialize};
 
-use super::super::error::StoreError;
-use super::super::table::{
+use super::super::file::MemoryFile;
+use super::super::file::StoreError;
+use super::super::file::table::{
     LineError, MAX_PENDING, NameFilter, Section, Table, TableSpec, format_lines, is_future, is_name,
     parse_line,
 };
 use super::super::time::format_date;
-use super::ClearanceEntry;
-use super::saved::{SavedIdentity, SavedIdentityKey};
+use super::super::{HostMemory, make_room};
+use super::ClearanceCache;
+use super::key::SavedIdentityKey;
+use super::saved::SavedIdentity;
+use crate::identity::Identity;
 use crate::redact::escape_terminal;
 
 /// An identity that is cleared for a host.
@@ -23,6 +27,77 @@ pub(in crate::memory) struct IdentityRow {
     pub(in crate::memory) identity: SavedIdentity,
     /// When it was last saved. An older row does not replace it.
     pub(in crate::memory) learned: i64,
+}
+
+/// A cleared identity, without the values of its cookies.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct ClearanceEntry {
+    /// The host that the identity is cleared for.
+    pub host: String,
+    /// The key of the identity.
+    #[serde(flatten)]
+    pub key: SavedIdentityKey,
+    /// Whether the clearance got a page on the impersonate tier.
+    #[serde(rename = "proven")]
+    pub was_used: bool,
+    /// Whether the impersonate tier can use it. If not, the host stays on the browser tier.
+    #[serde(rename = "moves")]
+    pub is_portable: bool,
+    /// The names of the stored cookies.
+    pub cookies: Vec<String>,
+    /// When the clearance expires, if a cookie has an expiry; seconds since 1970.
+    pub until: Option<i64>,
+    /// When the clearance state last changed, in seconds since 1970.
+    pub learned: i64,
+}
+
+impl ClearanceCache {
+    /// Restores what an earlier process saved, unless `identity` already has a clearance for `host`.
+    pub(in crate::memory) fn restore(&self, identity: &Identity, host: &str, saved: SavedIdentity, now: i64) {
+        if !saved.state.is_worth_keeping(now) {
+            return;
+        }
+        let mut clearances = self.lock();
+        make_room(&mut clearances).entry((identity.key(), host.to_owned())).or_insert_with(|| {
+            tracing::info!(host, "restored the clearance of an earlier run");
+            saved.restore(identity);
+            saved.state
+        });
+    }
+}
+
+impl HostMemory {
+    /// Saves the state of `identity` at `host`, without the cookies named in `caller_cookies`.
+    pub(crate) fn save_identity(
+        &self,
+        key: &SavedIdentityKey,
+        identity: &Identity,
+        host: &str,
+        caller_cookies: &[String],
+    ) {
+        let Some(store) = &self.store else { return };
+        let Some(state) = self.clearance(identity.key(), host) else { return };
+        let saved = SavedIdentity::from_identity(identity, host, state, caller_cookies);
+        if saved.is_none() {
+            tracing::debug!(host, "too many cookies, identity not saved");
+        }
+        let (key, host, learned) = (key.clone(), host.to_owned(), self.now());
+        store.change(move |table: &mut ClearanceTable| match saved {
+            Some(identity) => table.save(IdentityRow { host, key, identity, learned }),
+            None => table.delete(key, host),
+        });
+    }
+}
+
+impl MemoryFile {
+    /// Returns the cleared identities for `host`'s site, or for all sites.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io).
+    pub fn clearances(&self, host: Option<&str>) -> crate::error::Result<Vec<ClearanceEntry>> {
+        self.read(host, |connection, matches, _| Ok(entries(load_all(connection)?, matches)))
+    }
 }
 
 /// A row in an export.
@@ -80,7 +155,7 @@ impl Table for ClearanceTable {
     }
 
     fn export(&self, connection: &Connection) -> Result<Vec<String>, StoreError> {
-        let rows = load(connection)?.into_iter();
+        let rows = load_all(connection)?.into_iter();
         Ok(format_lines(rows.map(|IdentityRow { host, key: who, identity: saved, learned }| {
             IdentityLine::Identity { host, who, learned, saved }
         })))
@@ -108,14 +183,14 @@ impl Table for ClearanceTable {
     }
 
     fn show(&self, connection: &Connection, matches: NameFilter<'_>, _: i64) -> Result<Section, StoreError> {
-        let entries = entries(load(connection)?, matches);
+        let entries = entries(load_all(connection)?, matches);
         let lines = entries.iter().map(describe).collect();
         Ok(Section::new(&SPEC, &entries, lines))
     }
 }
 
 /// Returns the rows whose host `matches`, without the values of cookies.
-pub(super) fn entries(rows: Vec<IdentityRow>, matches: NameFilter<'_>) -> Vec<ClearanceEntry> {
+fn entries(rows: Vec<IdentityRow>, matches: NameFilter<'_>) -> Vec<ClearanceEntry> {
     let matching = rows.into_iter().filter(|row| matches(&row.host));
     let entries = matching.map(|IdentityRow { host, key, identity, .. }| ClearanceEntry {
         host,
@@ -151,7 +226,7 @@ fn describe(entry: &ClearanceEntry) -> String {
 }
 
 /// Returns the identity saved under `key` for `host`.
-pub(super) fn load_one(
+pub(in crate::memory) fn load(
     connection: &Connection,
     key: &SavedIdentityKey,
     host: &str,
@@ -167,7 +242,7 @@ pub(super) fn load_one(
 }
 
 /// Returns all identities.
-pub(super) fn load(connection: &Connection) -> Result<Vec<IdentityRow>, StoreError> {
+fn load_all(connection: &Connection) -> Result<Vec<IdentityRow>, StoreError> {
     let mut query = connection.prepare(
         "SELECT host, session, route, profile, place, saved, learned FROM identity
          ORDER BY host, session, route, profile, place",

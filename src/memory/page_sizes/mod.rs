@@ -1,39 +1,22 @@
 //! Page sizes: the usual size of the pages of a site section, if their sizes are similar.
 
 mod model;
+#[cfg(feature = "memory")]
 mod table;
 
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use rusqlite::Connection;
-use serde::Serialize;
-
-use super::error::StoreError;
-use super::{HostMemory, MemoryFile, SiteSection, make_room};
-use crate::error::Result;
+use super::{HostMemory, SiteSection, make_room};
 use crate::sync::lock_unpoisoned;
 
 pub use model::{MarkupSource, PageSizeModel};
 
 pub(crate) use model::{SizeSample, is_similar_size, url_bit};
-pub(super) use table::{SizeRow, SizeTable, SizeUpdate};
-
-/// The page sizes of one site section, in one markup form.
-#[derive(Clone, Debug, Serialize)]
-#[non_exhaustive]
-pub struct SizeEntry {
-    /// The site section.
-    #[serde(flatten)]
-    pub section: SiteSection,
-    /// The markup that was measured.
-    pub form: MarkupSource,
-    /// The usual size in bytes, if known. A page of less than a tenth of it is a stub.
-    pub usual_bytes: Option<u64>,
-    /// The model behind the usual size.
-    #[serde(flatten)]
-    pub model: PageSizeModel,
-}
+#[cfg(feature = "memory")]
+pub use table::SizeEntry;
+#[cfg(feature = "memory")]
+pub(super) use table::{SizeTable, SizeUpdate, load};
 
 /// Models by path prefix.
 type SectionModels = HashMap<String, PageSizeModel>;
@@ -41,20 +24,6 @@ type SectionModels = HashMap<String, PageSizeModel>;
 /// The models of this process: by site, for each markup form.
 #[derive(Default)]
 pub(super) struct SizeCache(Mutex<HashMap<String, [SectionModels; MarkupSource::ALL.len()]>>);
-
-impl SizeCache {
-    /// Takes over rows of the file, unless this process has a newer model.
-    pub(super) fn apply(&self, rows: Vec<SizeRow>) {
-        let mut sites = lock_unpoisoned(&self.0);
-        for SizeRow { section: SiteSection { site, path_prefix }, form, model } in rows {
-            let models = &mut make_room(&mut sites).entry(site).or_default()[form as usize];
-            let known = models.entry(path_prefix).or_default();
-            if known.seen <= model.seen {
-                *known = model;
-            }
-        }
-    }
-}
 
 impl HostMemory {
     /// Returns the usual size in bytes of the page with this [`url_bit`], if known.
@@ -71,6 +40,7 @@ impl HostMemory {
     /// Records the size of a page.
     pub(crate) fn record_page_size(&self, section: &SiteSection, form: MarkupSource, sample: SizeSample) {
         let at = self.now();
+        #[cfg(feature = "memory")]
         if let Some(store) = &self.store {
             let update = SizeUpdate { section: section.clone(), form, sample, at };
             store.change(|table: &mut SizeTable| table.add(update));
@@ -82,24 +52,6 @@ impl HostMemory {
         let Some(site) = sites.get_mut(&section.site) else { return };
         model_mut(&mut site[form as usize], &section.path_prefix).learn(sample, at);
     }
-}
-
-impl MemoryFile {
-    /// Returns the page sizes of `host`'s site, or of all sites.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io).
-    pub fn page_sizes(&self, host: Option<&str>) -> Result<Vec<SizeEntry>> {
-        self.read(host, |connection, matches, _| Ok(table::entries(load(connection, None)?, matches)))
-    }
-}
-
-/// Returns the rows of `site`, or of all sites.
-pub(super) fn load(
-    connection: &Connection,
-    site: Option<&str>,
-) -> std::result::Result<Vec<SizeRow>, StoreError> {
-    table::load(connection, site)
 }
 
 /// Returns the model of a section, which it creates if it is missing. At the limit the oldest model makes room.

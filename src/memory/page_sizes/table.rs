@@ -3,15 +3,18 @@
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 
-use super::super::error::StoreError;
-use super::super::site_section::SiteSection;
-use super::super::table::{
+use super::super::file::MemoryFile;
+use super::super::file::StoreError;
+use super::super::file::table::{
     LineError, MAX_AGE, MAX_PENDING, MAX_ROWS, NameFilter, Section, Table, TableSpec, format_lines,
     is_future, is_name, is_path_prefix, parse_line,
 };
-use super::SizeEntry;
+use super::super::make_room;
+use super::super::site_section::SiteSection;
+use super::SizeCache;
 use super::model::{MarkupSource, PageSizeModel, SizeSample};
 use crate::redact::escape_terminal;
+use crate::sync::lock_unpoisoned;
 
 /// The page sizes of one section, in one markup form.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +31,46 @@ pub(in crate::memory) struct SizeUpdate {
     pub(in crate::memory) form: MarkupSource,
     pub(in crate::memory) sample: SizeSample,
     pub(in crate::memory) at: i64,
+}
+
+/// The page sizes of one site section, in one markup form.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct SizeEntry {
+    /// The site section.
+    #[serde(flatten)]
+    pub section: SiteSection,
+    /// The markup that was measured.
+    pub form: MarkupSource,
+    /// The usual size in bytes, if known. A page of less than a tenth of it is a stub.
+    pub usual_bytes: Option<u64>,
+    /// The model behind the usual size.
+    #[serde(flatten)]
+    pub model: PageSizeModel,
+}
+
+impl SizeCache {
+    /// Takes over rows of the file, unless this process has a newer model.
+    pub(in crate::memory) fn apply(&self, rows: Vec<SizeRow>) {
+        let mut sites = lock_unpoisoned(&self.0);
+        for SizeRow { section: SiteSection { site, path_prefix }, form, model } in rows {
+            let models = &mut make_room(&mut sites).entry(site).or_default()[form as usize];
+            let known = models.entry(path_prefix).or_default();
+            if known.seen <= model.seen {
+                *known = model;
+            }
+        }
+    }
+}
+
+impl MemoryFile {
+    /// Returns the page sizes of `host`'s site, or of all sites.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io).
+    pub fn page_sizes(&self, host: Option<&str>) -> crate::error::Result<Vec<SizeEntry>> {
+        self.read(host, |connection, matches, _| Ok(entries(load(connection, None)?, matches)))
+    }
 }
 
 /// A row in an export.
@@ -118,7 +161,7 @@ impl Table for SizeTable {
 }
 
 /// Returns the rows whose site `matches`, with their usual sizes.
-pub(super) fn entries(rows: Vec<SizeRow>, matches: NameFilter<'_>) -> Vec<SizeEntry> {
+fn entries(rows: Vec<SizeRow>, matches: NameFilter<'_>) -> Vec<SizeEntry> {
     let matching = rows.into_iter().filter(|row| matches(&row.section.site));
     let entries = matching.map(|SizeRow { section, form, model }| SizeEntry {
         section,
@@ -139,7 +182,10 @@ fn describe(entry: &SizeEntry) -> String {
 }
 
 /// Returns the rows of `site`, or of all sites.
-pub(super) fn load(connection: &Connection, site: Option<&str>) -> Result<Vec<SizeRow>, StoreError> {
+pub(in crate::memory) fn load(
+    connection: &Connection,
+    site: Option<&str>,
+) -> Result<Vec<SizeRow>, StoreError> {
     let mut query = connection.prepare(
         "SELECT site, grp, form, pages, mean, spread, urls, doubts, seen FROM usual
          WHERE ?1 IS NULL OR site = ?1 ORDER BY site, grp, form",

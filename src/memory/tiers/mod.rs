@@ -1,27 +1,27 @@
 //! Tier statistics: for each section of a site, which tier got pages and which was refused.
 
 mod stats;
+#[cfg(feature = "memory")]
 mod table;
 mod tally;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use rusqlite::Connection;
-use serde::Serialize;
-
-use super::error::StoreError;
-use super::{HostMemory, MemoryFile, SiteSection, make_room};
-use crate::error::Result;
+use super::{HostMemory, SiteSection, make_room};
 use crate::sync::lock_unpoisoned;
 use crate::tier::Tier;
 
 pub use stats::TierMode;
 pub use tally::DecayingTally;
 
-pub(super) use stats::StatKey;
 pub(crate) use stats::{ProfileDecision, StartTier, TierQuery};
-pub(super) use table::{TierRow, TierTable};
+#[cfg(feature = "memory")]
+pub use table::TierEntry;
+#[cfg(feature = "memory")]
+pub(super) use table::{TierRow, TierTable, load};
+
+pub(super) use stats::StatKey;
 
 use stats::SiteTierStats;
 
@@ -32,28 +32,6 @@ pub(crate) struct AttemptSample {
     pub(crate) tier: Tier,
     pub(crate) cleared: bool,
     pub(crate) profile: String,
-}
-
-/// Results of one tier mode in one site section. Times are seconds since 1970.
-#[derive(Clone, Debug, Serialize)]
-#[non_exhaustive]
-pub struct TierEntry {
-    /// The site section.
-    #[serde(flatten)]
-    pub section: SiteSection,
-    /// The tier mode.
-    #[serde(rename = "rung")]
-    pub mode: TierMode,
-    /// The browser profile; `plain` on the plain tier.
-    pub profile: String,
-    /// `works`, `refused`, or `forgotten` if the results have decayed.
-    pub state: &'static str,
-    /// When a refused tier is probed.
-    #[serde(rename = "ask_again")]
-    pub retry_at: Option<i64>,
-    /// The counts.
-    #[serde(flatten)]
-    pub tally: DecayingTally,
 }
 
 /// The statistics of this process, by site.
@@ -70,28 +48,6 @@ struct SiteTiers {
 }
 
 impl TierCache {
-    /// Takes over the tallies of all processes. With `new_sites`, also those of sites that are not in the cache.
-    pub(super) fn apply(&self, rows: Vec<TierRow>, new_sites: bool) {
-        let mut sites = self.lock();
-        for TierRow { site, key, tally } in rows {
-            if new_sites {
-                site_mut(&mut sites, &site).stats.set(key, tally);
-            } else if let Some(site) = sites.get_mut(&site) {
-                site.stats.set(key, tally);
-            }
-        }
-    }
-
-    /// Returns the tallies of a site.
-    #[cfg(test)]
-    pub(super) fn rows(&self, site: &str) -> Vec<TierRow> {
-        let sites = self.lock();
-        let tallies = sites.get(site).into_iter().flat_map(|site| site.stats.tallies());
-        tallies
-            .map(|(key, tally)| TierRow { site: site.to_owned(), key: key.clone(), tally: *tally })
-            .collect()
-    }
-
     fn lock(&self) -> MutexGuard<'_, HashMap<String, SiteTiers>> {
         lock_unpoisoned(&self.0)
     }
@@ -148,6 +104,7 @@ impl HostMemory {
         let key =
             StatKey { path_prefix: section.path_prefix.clone(), mode: TierMode::new(tier, cleared), profile };
         let tally = if is_page { DecayingTally::from_page(now) } else { DecayingTally::from_refusal(now) };
+        #[cfg(feature = "memory")]
         if let Some(store) = &self.store {
             let row = TierRow { site: section.site.clone(), key: key.clone(), tally };
             store.change(|table: &mut TierTable| table.add(row));
@@ -162,24 +119,6 @@ impl HostMemory {
         }
         site.stats.add(key, tally);
     }
-}
-
-impl MemoryFile {
-    /// Returns the tier statistics of `host`'s site, or of all sites.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io).
-    pub fn tiers(&self, host: Option<&str>) -> Result<Vec<TierEntry>> {
-        self.read(host, |connection, matches, now| Ok(table::entries(load(connection, None)?, matches, now)))
-    }
-}
-
-/// Returns the rows of `site`, or of all sites.
-pub(super) fn load(
-    connection: &Connection,
-    site: Option<&str>,
-) -> std::result::Result<Vec<TierRow>, StoreError> {
-    table::load(connection, site)
 }
 
 /// Returns the state of a site, which it creates if it is missing.

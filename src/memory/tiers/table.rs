@@ -6,16 +6,17 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 
-use super::super::error::StoreError;
-use super::super::site_section::SiteSection;
-use super::super::table::{
+use super::super::file::MemoryFile;
+use super::super::file::StoreError;
+use super::super::file::table::{
     LineError, MAX_AGE, MAX_PENDING, MAX_ROWS, NameFilter, Section, Table, TableSpec, format_lines,
     is_future, is_name, is_path_prefix, parse_line,
 };
+use super::super::site_section::SiteSection;
 use super::super::time::format_date;
 use super::stats::{StatKey, TierMode};
 use super::tally::{DecayingTally, TierStatus};
-use super::{TierCache, TierEntry};
+use super::{TierCache, site_mut};
 use crate::redact::escape_terminal;
 
 /// The tally of one tier mode in one site section with one browser profile.
@@ -24,6 +25,62 @@ pub(in crate::memory) struct TierRow {
     pub(in crate::memory) site: String,
     pub(in crate::memory) key: StatKey,
     pub(in crate::memory) tally: DecayingTally,
+}
+
+/// Results of one tier mode in one site section. Times are seconds since 1970.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct TierEntry {
+    /// The site section.
+    #[serde(flatten)]
+    pub section: SiteSection,
+    /// The tier mode.
+    #[serde(rename = "rung")]
+    pub mode: TierMode,
+    /// The browser profile; `plain` on the plain tier.
+    pub profile: String,
+    /// `works`, `refused`, or `forgotten` if the results have decayed.
+    pub state: &'static str,
+    /// When a refused tier is probed.
+    #[serde(rename = "ask_again")]
+    pub retry_at: Option<i64>,
+    /// The counts.
+    #[serde(flatten)]
+    pub tally: DecayingTally,
+}
+
+impl TierCache {
+    /// Takes over the tallies of all processes. With `new_sites`, also those of sites that are not in the cache.
+    pub(in crate::memory) fn apply(&self, rows: Vec<TierRow>, new_sites: bool) {
+        let mut sites = self.lock();
+        for TierRow { site, key, tally } in rows {
+            if new_sites {
+                site_mut(&mut sites, &site).stats.set(key, tally);
+            } else if let Some(site) = sites.get_mut(&site) {
+                site.stats.set(key, tally);
+            }
+        }
+    }
+
+    /// Returns the tallies of a site.
+    #[cfg(test)]
+    pub(in crate::memory) fn rows(&self, site: &str) -> Vec<TierRow> {
+        let sites = self.lock();
+        let tallies = sites.get(site).into_iter().flat_map(|site| site.stats.tallies());
+        tallies
+            .map(|(key, tally)| TierRow { site: site.to_owned(), key: key.clone(), tally: *tally })
+            .collect()
+    }
+}
+
+impl MemoryFile {
+    /// Returns the tier statistics of `host`'s site, or of all sites.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io).
+    pub fn tiers(&self, host: Option<&str>) -> crate::error::Result<Vec<TierEntry>> {
+        self.read(host, |connection, matches, now| Ok(entries(load(connection, None)?, matches, now)))
+    }
 }
 
 /// A row in an export.
@@ -134,7 +191,7 @@ impl Table for TierTable {
 }
 
 /// Returns the rows whose site `matches`, with their status at `now`.
-pub(super) fn entries(rows: Vec<TierRow>, matches: NameFilter<'_>, now: i64) -> Vec<TierEntry> {
+fn entries(rows: Vec<TierRow>, matches: NameFilter<'_>, now: i64) -> Vec<TierEntry> {
     let matching = rows.into_iter().filter(|row| matches(&row.site));
     let entries = matching.map(|TierRow { site, key, tally }| {
         let (state, retry_at) = match tally.status(now) {
@@ -173,7 +230,10 @@ fn describe(entries: &[TierEntry]) -> Vec<String> {
 }
 
 /// Returns the rows of `site`, or of all sites.
-pub(super) fn load(connection: &Connection, site: Option<&str>) -> Result<Vec<TierRow>, StoreError> {
+pub(in crate::memory) fn load(
+    connection: &Connection,
+    site: Option<&str>,
+) -> Result<Vec<TierRow>, StoreError> {
     let mut query = connection.prepare(
         "SELECT site, grp, rung, profile, pages, refusals, good, bad, streak, refused, seen FROM evidence
          WHERE ?1 IS NULL OR site = ?1 ORDER BY site, grp, rung, profile",

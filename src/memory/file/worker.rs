@@ -21,11 +21,11 @@ enum StoreCommand {
 }
 
 /// Handle of the thread. After it is dropped, the thread writes its pending rows and exits.
-pub(super) struct StoreHandle(Sender<StoreCommand>);
+pub(in crate::memory) struct StoreHandle(Sender<StoreCommand>);
 
 impl StoreHandle {
     /// Starts the thread, which opens the file on first use.
-    pub(super) fn start(
+    pub(in crate::memory) fn start(
         path: PathBuf,
         tables: Tables,
         now: impl Fn() -> i64 + Send + 'static,
@@ -39,14 +39,14 @@ impl StoreHandle {
     }
 
     /// Changes the table `T`. The thread writes the change soon.
-    pub(super) fn change<T: Table>(&self, change: impl FnOnce(&mut T) + Send + 'static) {
+    pub(in crate::memory) fn change<T: Table>(&self, change: impl FnOnce(&mut T) + Send + 'static) {
         let change = Box::new(move |tables: &mut Tables| change(tables.get_mut()));
         // The thread runs until this handle is dropped.
         let _ = self.0.send(StoreCommand::Change(change));
     }
 
     /// Reads from the file. Returns the default if it cannot be used, or not within two seconds.
-    pub(super) async fn read<T: Default + Send + 'static>(
+    pub(in crate::memory) async fn read<T: Default + Send + 'static>(
         &self,
         mut read: impl FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> T {
@@ -62,7 +62,7 @@ impl StoreHandle {
     }
 
     /// Waits until all commands so far are processed, at most ten seconds.
-    pub(super) async fn flush(&self) {
+    pub(in crate::memory) async fn flush(&self) {
         let (reply, response) = oneshot::channel();
         if self.0.send(StoreCommand::Flush(reply)).is_ok() {
             let _ = timeout(READ_TIMEOUT * 5, response).await;

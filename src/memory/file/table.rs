@@ -9,30 +9,30 @@ use serde::de::DeserializeOwned;
 use super::error::StoreError;
 
 /// Facts of a table.
-pub(super) struct TableSpec {
-    pub(super) name: &'static str,
+pub(in crate::memory) struct TableSpec {
+    pub(in crate::memory) name: &'static str,
     /// SQL that creates the table and its indexes if they are missing.
-    pub(super) schema: &'static str,
+    pub(in crate::memory) schema: &'static str,
     /// SQL that updates the table of an older file, with the schema version to which it applies.
-    pub(super) upgrades: &'static [(i64, &'static str)],
-    pub(super) primary_key: &'static str,
+    pub(in crate::memory) upgrades: &'static [(i64, &'static str)],
+    pub(in crate::memory) primary_key: &'static str,
     /// The column with the site or the host.
-    pub(super) name_column: &'static str,
+    pub(in crate::memory) name_column: &'static str,
     /// The column whose smallest values are the oldest rows.
-    pub(super) time_column: &'static str,
+    pub(in crate::memory) time_column: &'static str,
     /// A row is deleted this many seconds after the time in this column.
-    pub(super) expiry: (&'static str, i64),
+    pub(in crate::memory) expiry: (&'static str, i64),
     /// Above this number, the oldest tenth of the rows is deleted at once.
-    pub(super) max_rows: i64,
+    pub(in crate::memory) max_rows: i64,
     /// The `kind` of its lines in an export. `None`: not exported.
-    pub(super) line_kind: Option<&'static str>,
+    pub(in crate::memory) line_kind: Option<&'static str>,
     /// The key of its rows in JSON, and the heading of its lines; empty if they need none.
-    pub(super) json_key: &'static str,
-    pub(super) heading: &'static str,
+    pub(in crate::memory) json_key: &'static str,
+    pub(in crate::memory) heading: &'static str,
 }
 
 /// The changes of one table that are not yet written, and how to write and show its rows.
-pub(super) trait Table: Any + Send {
+pub(in crate::memory) trait Table: Any + Send {
     fn spec(&self) -> &'static TableSpec;
 
     /// Whether no change is pending.
@@ -73,7 +73,7 @@ pub(super) trait Table: Any + Send {
 }
 
 /// Selects rows by their site or host.
-pub(super) type NameFilter<'a> = &'a dyn Fn(&str) -> bool;
+pub(in crate::memory) type NameFilter<'a> = &'a dyn Fn(&str) -> bool;
 
 /// The rows of one table, for people and for programs.
 #[derive(Clone, Debug)]
@@ -91,20 +91,20 @@ pub struct Section {
 
 impl Section {
     /// Creates a section of serializable rows.
-    pub(super) fn new<R: Serialize>(spec: &TableSpec, rows: &[R], lines: Vec<String>) -> Self {
+    pub(in crate::memory) fn new<R: Serialize>(spec: &TableSpec, rows: &[R], lines: Vec<String>) -> Self {
         let rows = rows.iter().map(|row| serde_json::json!(row)).collect();
         Self { key: spec.json_key, heading: spec.heading, rows, lines }
     }
 
     /// Creates a section without rows.
-    pub(super) const fn empty(spec: &TableSpec) -> Self {
+    pub(in crate::memory) const fn empty(spec: &TableSpec) -> Self {
         Self { key: spec.json_key, heading: spec.heading, rows: Vec::new(), lines: Vec::new() }
     }
 }
 
 /// Why a line of an export cannot be imported.
 #[derive(Debug)]
-pub(super) enum LineError {
+pub(in crate::memory) enum LineError {
     /// The line is JSON, but not a row.
     Unknown { column: usize },
     /// The line is not JSON.
@@ -114,7 +114,7 @@ pub(super) enum LineError {
 }
 
 /// Parses a line of an export. The error contains no text of the line: it may contain a cookie.
-pub(super) fn parse_line<L: DeserializeOwned>(line: &[u8]) -> Result<L, LineError> {
+pub(in crate::memory) fn parse_line<L: DeserializeOwned>(line: &[u8]) -> Result<L, LineError> {
     serde_json::from_slice(line).map_err(|cause: serde_json::Error| match cause.classify() {
         serde_json::error::Category::Data => LineError::Unknown { column: cause.column() },
         _ => LineError::NotJson { column: cause.column() },
@@ -122,43 +122,43 @@ pub(super) fn parse_line<L: DeserializeOwned>(line: &[u8]) -> Result<L, LineErro
 }
 
 /// Formats rows as lines of an export.
-pub(super) fn format_lines<L: Serialize>(rows: impl Iterator<Item = L>) -> Vec<String> {
+pub(in crate::memory) fn format_lines<L: Serialize>(rows: impl Iterator<Item = L>) -> Vec<String> {
     rows.filter_map(|row| serde_json::to_string(&row).ok()).collect()
 }
 
 /// Whether `text` of an imported line can be a name: neither empty nor long, without control characters.
-pub(super) fn is_name(text: &str) -> bool {
+pub(in crate::memory) fn is_name(text: &str) -> bool {
     (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 /// Whether `text` of an imported line can be the first folder of a path.
-pub(super) fn is_path_prefix(text: &str) -> bool {
+pub(in crate::memory) fn is_path_prefix(text: &str) -> bool {
     is_name(text) && text.starts_with('/')
 }
 
 /// Whether the timestamp of an imported line is too far in the future.
-pub(super) const fn is_future(at: i64, now: i64) -> bool {
+pub(in crate::memory) const fn is_future(at: i64, now: i64) -> bool {
     at > now.saturating_add(MAX_CLOCK_SKEW)
 }
 
 /// All tables.
-pub(super) struct Tables(Vec<Box<dyn Table>>);
+pub(in crate::memory) struct Tables(Vec<Box<dyn Table>>);
 
 impl Tables {
-    pub(super) const fn new(tables: Vec<Box<dyn Table>>) -> Self {
+    pub(in crate::memory) const fn new(tables: Vec<Box<dyn Table>>) -> Self {
         Self(tables)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &dyn Table> {
+    pub(in crate::memory) fn iter(&self) -> impl Iterator<Item = &dyn Table> {
         self.0.iter().map(|table| &**table)
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut (dyn Table + 'static)> {
+    pub(in crate::memory) fn iter_mut(&mut self) -> impl Iterator<Item = &mut (dyn Table + 'static)> {
         self.0.iter_mut().map(|table| &mut **table)
     }
 
     /// Returns the table of this type.
-    pub(super) fn get_mut<T: Table>(&mut self) -> &mut T {
+    pub(in crate::memory) fn get_mut<T: Table>(&mut self) -> &mut T {
         let tables = self.0.iter_mut().map(|table| &mut **table as &mut dyn Any);
         tables.into_iter().find_map(<dyn Any>::downcast_mut).expect("every type of table is in the list")
     }
@@ -168,8 +168,8 @@ const MAX_NAME: usize = 512;
 /// How far a timestamp may be in the future, in seconds: a day.
 const MAX_CLOCK_SKEW: i64 = 24 * 60 * 60;
 /// Rows without an update for this many seconds are deleted: 30 days.
-pub(super) const MAX_AGE: i64 = 30 * 24 * 60 * 60;
+pub(in crate::memory) const MAX_AGE: i64 = 30 * 24 * 60 * 60;
 /// Maximum number of rows of a table that has rows for sections of sites.
-pub(super) const MAX_ROWS: i64 = 50_000;
+pub(in crate::memory) const MAX_ROWS: i64 = 50_000;
 /// Maximum number of pending changes of one table while the file cannot be written.
-pub(super) const MAX_PENDING: usize = 10_000;
+pub(in crate::memory) const MAX_PENDING: usize = 10_000;

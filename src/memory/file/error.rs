@@ -9,7 +9,7 @@ use crate::error_kind::ErrorKind;
 
 /// Why the memory file could not be read or written.
 #[derive(Debug)]
-pub(super) enum StoreError {
+pub(in crate::memory) enum StoreError {
     /// The content is not a valid database.
     Corrupt(rusqlite::Error),
     /// Another process locked it for too long.
@@ -41,11 +41,11 @@ impl From<std::io::Error> for StoreError {
 
 impl StoreError {
     /// Whether a later try may succeed.
-    pub(super) const fn is_transient(&self) -> bool {
+    pub(in crate::memory) const fn is_transient(&self) -> bool {
         matches!(self, Self::Busy | Self::Io(_) | Self::Sqlite(_))
     }
 
-    pub(super) fn into_error(self, path: &Path) -> Error {
+    pub(in crate::memory) fn into_error(self, path: &Path) -> Error {
         let path = path.display();
         match self {
             Self::Newer(version) => Error::new(

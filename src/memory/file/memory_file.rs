@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
+use super::super::memory_tables;
+use super::super::site_section::SiteSection;
+use super::super::time::now;
 use super::error::StoreError;
-use super::site_section::SiteSection;
+use super::export;
 use super::store::Store;
 use super::table::{NameFilter, Section};
-use super::time::now;
-use super::{export, memory_tables};
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
 
@@ -57,7 +58,7 @@ impl MemoryFile {
     }
 
     /// Reads the rows of `host`'s site, or of all sites.
-    pub(super) fn read<T>(
+    pub(in crate::memory) fn read<T>(
         &self,
         host: Option<&str>,
         read: impl FnOnce(&Connection, NameFilter<'_>, i64) -> std::result::Result<T, StoreError>,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::error::StoreError;
-use super::file;
+use super::open;
 use super::table::{NameFilter, Table, TableSpec, Tables};
 
 pub(super) struct Store(Connection);
@@ -16,7 +16,7 @@ impl Store {
     /// the second value.
     pub(super) fn open(path: &Path, tables: &Tables) -> Result<(Self, Option<PathBuf>), StoreError> {
         let specs: Vec<&TableSpec> = tables.iter().map(Table::spec).collect();
-        let (connection, aside) = file::open(path, &specs)?;
+        let (connection, aside) = open::open(path, &specs)?;
         Ok((Self(connection), aside))
     }
 

@@ -7,17 +7,17 @@ use std::sync::Arc;
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
 
-use super::circuits::{self, CircuitTable, CircuitUpdate};
-use super::clearances::{self, ClearanceState, ClearanceTable, IdentityRow, SavedIdentity};
-use super::error::StoreError;
-use super::page_sizes::{self, SizeTable, SizeUpdate};
-use super::store::Store;
-use super::table::{MAX_PENDING, Table, Tables};
-use super::tiers::{self, StatKey, TierCache, TierRow, TierTable};
-use super::{
+use super::super::circuits::{self, CircuitTable, CircuitUpdate};
+use super::super::clearances::{self, ClearanceState, ClearanceTable, IdentityRow, SavedIdentity};
+use super::super::page_sizes::{self, SizeTable, SizeUpdate};
+use super::super::tiers::{self, StatKey, TierCache, TierRow, TierTable};
+use super::super::{
     Circuit, Clearance, DecayingTally, MarkupSource, SavedIdentityKey, SiteSection, SizeSample, TierMode,
     memory_tables,
 };
+use super::error::StoreError;
+use super::store::Store;
+use super::table::{MAX_PENDING, Table, Tables};
 use crate::cookies::Cookie;
 use crate::error_kind::ErrorKind;
 use crate::tier::Tier;

@@ -138,8 +138,8 @@ const MAX_LINES: u32 = 100_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::file::store::Store;
     use crate::memory::memory_tables;
-    use crate::memory::store::Store;
 
     const NOW: i64 = 1_000_000_000;
     const FIRST: &str = r#"{"kind":"memory","version":3}"#;
