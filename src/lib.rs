@@ -36,99 +36,65 @@
 #[cfg(windows)]
 compile_error!("rungs does not support Windows; build it on Linux or macOS, or in WSL");
 
-pub mod fingerprint;
-#[cfg(feature = "lab")]
-pub mod lab;
-
-mod address_rule;
 #[cfg(feature = "batch")]
 pub mod batch;
-mod budget;
-mod charset;
-#[cfg(any(feature = "browser", feature = "lab"))]
-mod child_environment;
-mod client_hints;
-mod cookies;
-mod cooldown;
-mod credentials;
 pub mod detect;
-pub mod diagnose;
-mod digest_auth;
-pub mod doctor;
-mod error;
-mod error_kind;
+mod exchange;
 #[cfg(feature = "extract")]
 pub mod extract;
 mod fetcher;
-#[doc(hidden)]
-pub mod fuzz_parts;
-mod geo;
-mod hex;
-mod host_limiter;
-mod hsts;
-mod html;
+pub mod fingerprint;
 mod identity;
-mod limits;
+#[cfg(feature = "lab")]
+pub mod lab;
 #[cfg(feature = "memory")]
 pub mod memory;
 #[cfg(not(feature = "memory"))]
 mod memory;
 mod net;
-#[doc(hidden)]
-pub mod output_file;
-mod paths;
-mod phase;
-mod provenance;
+mod os;
 mod proxy;
-mod proxy_session;
-mod quoted_string;
-mod rate_limit;
-pub mod redact;
-mod registrable_domain;
-mod render;
-mod request;
-mod response;
-mod retry;
-pub mod retry_after;
-pub mod robots;
 mod router;
-mod session_tickets;
-mod sync;
+mod settings;
 pub mod target;
-mod tier;
-mod toml_file;
-mod trace;
-mod traffic;
+mod text;
 mod transport;
-mod units;
-mod verdict;
 
-pub use budget::Budget;
-pub use cookies::{Cookie, CookieJar};
-pub use error::{Error, Result};
-pub use error_kind::ErrorKind;
+pub use exchange::error::{Error, Result};
+pub use exchange::error_kind::ErrorKind;
+pub use exchange::phase::FetchPhase;
+pub use exchange::request::{
+    ClientCertificate, Context, FormPart, Multipart, Request, RequestBody, parse_url,
+};
+pub use exchange::response::{BrowserUse, FrameDocument, HttpVersion, Redirect, SentRequest};
+pub use exchange::robots_policy::RobotsPolicy;
+pub use exchange::tier::Tier;
+pub use exchange::trace::{Attempt, AttemptError, DetectionLayer, Diagnosis, Timings, Trace};
+pub use exchange::verdict::{Evidence, Verdict, VerdictKind};
 pub use fetcher::{Fetcher, FetcherBuilder, InFlight, RequestBuilder, Response, default_profile};
-pub use geo::{Coordinates, LocationOverride};
-pub use hsts::{HstsHost, HstsStore};
+pub use fetcher::{diagnose, doctor};
 pub use identity::Identity;
-pub use limits::Limits;
+pub use identity::cookies::{Cookie, CookieJar};
+pub use identity::geo::{Coordinates, LocationOverride};
+pub use identity::hsts::{HstsHost, HstsStore};
+pub use identity::traffic::Traffic;
 #[doc(hidden)]
-pub use net::is_private_literal;
-pub use phase::FetchPhase;
+pub use net::{fuzz_parts, is_private_literal};
+#[doc(hidden)]
+pub use os::output_file;
+pub use proxy::session::{ProxyAccount, ProxyPool, ProxyStats, RotationMode};
 pub use proxy::{
     CredentialRequest, Dialect, GatewayRotation, GeoTarget, NoProxy, Proxy, ProxyRules, ProxyScheme,
 };
-pub use proxy_session::{ProxyAccount, ProxyPool, ProxyStats, RotationMode};
-pub use rate_limit::{RateLimit, RobotsPolicy};
-pub use redact::Secret;
-pub use render::{BodySource, ResourceKind};
-pub use request::{ClientCertificate, Context, FormPart, Multipart, Request, RequestBody, parse_url};
-pub use response::{BrowserUse, FrameDocument, HttpVersion, Redirect, SentRequest};
-pub use retry::RetryPolicy;
-pub use tier::Tier;
-pub use trace::{Attempt, AttemptError, DetectionLayer, Diagnosis, Timings, Trace};
-pub use traffic::Traffic;
-pub use verdict::{Evidence, Verdict, VerdictKind};
+pub use router::robots;
+pub use settings::budget::Budget;
+pub use settings::limits::Limits;
+pub use settings::rate_limit::RateLimit;
+pub use settings::render::{BodySource, ResourceKind};
+pub use settings::retry::RetryPolicy;
+pub use settings::retry_after;
+pub use text::redact;
+pub use text::redact::Secret;
 
 /// Compiles the code of the README.
 #[cfg(doctest)]

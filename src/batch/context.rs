@@ -21,10 +21,10 @@ use super::queue::{Lease, LeaseId, TaskQueue};
 use super::record::Record;
 use super::state::RunState;
 use super::writer::{FinishedTask, WriterHandle};
-use crate::error::Result;
+use crate::exchange::error::Result;
+use crate::exchange::robots_policy::RobotsPolicy;
 use crate::fetcher::{Fetcher, HostPacing, Response};
-use crate::rate_limit::RobotsPolicy;
-use crate::sync::lock_unpoisoned;
+use crate::os::sync::lock_unpoisoned;
 
 /// The result of one URL.
 #[non_exhaustive]

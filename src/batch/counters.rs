@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::outcome::TaskOutcome;
 use super::record::RecordStatus;
-use crate::tier::Tier;
+use crate::exchange::tier::Tier;
 
 /// Numbers of finished tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

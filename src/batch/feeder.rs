@@ -16,9 +16,9 @@ use super::record::Record;
 use super::state::RunState;
 use super::task::TaskKey;
 use super::writer::FinishedTask;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::sync::lock_unpoisoned;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::os::sync::lock_unpoisoned;
 
 /// Reads the input to its end, on a thread that may block.
 pub(super) fn feed(

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::queue::TaskQueue;
 use crate::fetcher::{Fetcher, HostPacing};
-use crate::host_limiter::HostReadiness;
-use crate::sync::lock_unpoisoned;
+use crate::os::sync::lock_unpoisoned;
+use crate::router::host_limiter::HostReadiness;
 
 /// Tracks the running fetches of each host.
 pub(super) struct HostGate {

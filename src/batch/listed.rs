@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use url::{Origin, Url};
 
-use crate::credentials::copy_credentials;
-use crate::sync::lock_unpoisoned;
+use crate::exchange::credentials::copy_credentials;
+use crate::os::sync::lock_unpoisoned;
 
 /// The origins listed so far. Beyond [`MAX_ORIGINS`], a link keeps the headers only for the origin of its own seed.
 #[derive(Default)]

@@ -52,10 +52,10 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::error::Result;
+use crate::exchange::error::Result;
+use crate::exchange::robots_policy::RobotsPolicy;
 use crate::extract::Extractor;
 use crate::fetcher::{Fetcher, RequestBuilder};
-use crate::rate_limit::RobotsPolicy;
 
 pub use context::Completed;
 pub use counters::{Counters, TierCounts};

@@ -1,8 +1,8 @@
 //! Observers of a running batch.
 
 use super::record::Record;
-use crate::phase::FetchPhase;
-use crate::trace::Attempt;
+use crate::exchange::phase::FetchPhase;
+use crate::exchange::trace::Attempt;
 
 /// Identifies one fetch of a batch.
 #[derive(Clone, Copy, Debug)]

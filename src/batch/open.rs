@@ -15,8 +15,8 @@ use super::queue::{LocalQueue, TaskQueue};
 use super::run::Run;
 use super::state::RunState;
 use super::writer::{RecordWriter, WriterParts};
-use crate::error::{Error, Result};
-use crate::output_file;
+use crate::exchange::error::{Error, Result};
+use crate::os::output_file;
 
 /// The state that earlier runs left on disk.
 struct ResumedState {

@@ -1,7 +1,7 @@
 //! The outcome of a task, as counters and journal store it.
 
 use super::record::RecordStatus;
-use crate::tier::Tier;
+use crate::exchange::tier::Tier;
 
 /// The outcome of a task, as needed for the counters and the retry pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,14 +10,14 @@ use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::response::{BrowserUse, Capture, FrameDocument};
+use crate::exchange::tier::Tier;
+use crate::exchange::trace::{Attempt, Diagnosis, Timings, Trace};
 use crate::extract::{ExtractedData, Extractor};
 use crate::fetcher::Response;
-use crate::redact;
-use crate::response::{BrowserUse, Capture, FrameDocument};
-use crate::tier::Tier;
-use crate::trace::{Attempt, Diagnosis, Timings, Trace};
+use crate::text::redact;
 
 /// The outcome of one URL. Its JSON has the keys of `rungs fetch --format json`. Every key is present, `null` if it
 /// has no value, with two exceptions. The body is in `body` (text), in `body_base64` (anything else) or in a `file`.

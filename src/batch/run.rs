@@ -26,9 +26,9 @@ use super::state::{Progress, RunState};
 use super::summary::Summary;
 use super::writer::{FinishedTask, RecordWriter, WriterHandle};
 use super::{feeder, system_status, worker};
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::sync::lock_unpoisoned;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::os::sync::lock_unpoisoned;
 
 /// A running batch. Dropping it stops the batch immediately; finished records are kept.
 pub struct Run {

@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::counters::Counters;
 use super::journal::CommitEntry;
-use crate::error::Error;
-use crate::sync::lock_unpoisoned;
+use crate::exchange::error::Error;
+use crate::os::sync::lock_unpoisoned;
 
 /// The progress of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]

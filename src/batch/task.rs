@@ -9,12 +9,12 @@ use sha2::{Digest, Sha256};
 use url::{Origin, Url};
 
 use super::listed::ListedOrigins;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::request::{Context, parse_url};
 use crate::fetcher::{Fetcher, RequestBuilder};
-use crate::host_limiter;
-use crate::redact;
-use crate::request::{Context, parse_url};
+use crate::router::host_limiter;
+use crate::text::redact;
 
 /// One URL to fetch: created by `Task::from("https://…")`, or parsed from an input line.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

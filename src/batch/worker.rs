@@ -14,15 +14,15 @@ use super::outcome::TaskOutcome;
 use super::queue::Lease;
 use super::record::Record;
 use super::writer::FinishedTask;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::phase::{FetchObserver, FetchPhase};
+use crate::exchange::response::Capture;
+use crate::exchange::trace::Attempt;
+use crate::exchange::verdict::VerdictKind;
 use crate::fetcher::{HostPacing, Response};
 use crate::net::is_private_address_error;
-use crate::phase::{FetchObserver, FetchPhase};
-use crate::response::Capture;
-use crate::sync::lock_unpoisoned;
-use crate::trace::Attempt;
-use crate::verdict::VerdictKind;
+use crate::os::sync::lock_unpoisoned;
 
 /// The observer of one task's fetch.
 struct TaskObserver {

@@ -23,9 +23,9 @@ use super::queue::{LeaseId, QueuedTask, TaskQueue};
 use super::record::Record;
 use super::state::RunState;
 use super::task::{Task, TaskKey};
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::sync::lock_unpoisoned;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::os::sync::lock_unpoisoned;
 
 /// A finished task and the data to store.
 pub(super) struct FinishedTask {

@@ -12,7 +12,7 @@ use super::content_kind::ContentKind;
 use super::near_rule::NearRule;
 use super::rule::Rule;
 use super::{PREFIX, ResponseView, html};
-use crate::verdict::{Evidence, Verdict, VerdictKind};
+use crate::exchange::verdict::{Evidence, Verdict, VerdictKind};
 
 /// Maximum pieces of evidence of one verdict, and maximum characters of each.
 const MAX_EVIDENCE: usize = 12;

@@ -12,8 +12,8 @@ use super::content_kind::ContentKind;
 use super::prefilter::Prefilter;
 use super::rule::{Rule, rule_error};
 use super::structure::StructuralDetector;
-use crate::error::Result;
-use crate::verdict::{STRUCTURE_RULES, Verdict, VerdictKind};
+use crate::exchange::error::Result;
+use crate::exchange::verdict::{STRUCTURE_RULES, Verdict, VerdictKind};
 
 pub(super) struct CompiledRules {
     pub(super) rules: Vec<Rule>,

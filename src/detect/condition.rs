@@ -7,7 +7,7 @@ use super::PREFIX;
 use super::content_kind::ContentKind;
 use super::selector::Selector;
 use super::text::contains_ignore_case;
-use crate::tier::Tier;
+use crate::exchange::tier::Tier;
 
 /// A condition on a response.
 #[derive(Clone, Debug, Deserialize)]

@@ -4,10 +4,10 @@ use super::content_kind::ContentKind;
 use super::selector::Selector;
 use super::text::{contains, contains_ignore_case};
 use super::{PREFIX, ResponseView, html};
-use crate::charset;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::verdict::{Evidence, Verdict, VerdictKind};
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::verdict::{Evidence, Verdict, VerdictKind};
+use crate::text::charset;
 
 /// A page smaller than the usual size divided by this number is a stub.
 const MIN_USUAL_SHARE: usize = 10;

@@ -11,8 +11,8 @@ use url::Url;
 
 use super::ResponseView;
 use super::recorded::RecordedResponse;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
 
 /// The responses of a HAR file.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use memchr::memchr_iter;
 use scraper::{ElementRef, Html};
 
 use super::selector::Selector;
-use crate::html::{self, ParseLimits, WorkLimit};
+use crate::text::html::{self, ParseLimits, WorkLimit};
 
 /// Maximum size of a page that is parsed, in bytes. Every known block page is far smaller.
 const MAX_PARSED: usize = 64 * 1024;

@@ -21,7 +21,7 @@
 use http::HeaderMap;
 use url::Url;
 
-use crate::tier::Tier;
+use crate::exchange::tier::Tier;
 
 mod classify;
 mod compiled;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::condition::{Condition, TextMatch};
 use super::rule::RuleInfo;
-use crate::verdict::VerdictKind;
+use crate::exchange::verdict::VerdictKind;
 
 /// A rule of which everything holds but one condition.
 #[derive(Clone, Debug, PartialEq, Serialize)]

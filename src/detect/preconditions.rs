@@ -4,7 +4,7 @@ use http::HeaderName;
 
 use super::ResponseView;
 use super::condition::Condition;
-use crate::tier::Tier;
+use crate::exchange::tier::Tier;
 
 /// The conditions of a rule on status, headers, URL and size. If they are met, the rule must still be evaluated.
 #[derive(Clone, Debug)]

@@ -4,8 +4,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use url::Url;
 
 use super::ResponseView;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
 
 /// Maximum size of the header section in bytes, and of its number of fields: the defaults of
 /// [`Limits`](crate::Limits).
@@ -168,7 +168,7 @@ fn parse_error(line: usize, message: &str) -> Error {
 fn printable(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     let short: String = text.chars().take(60).collect();
-    crate::redact::escape_terminal(&short)
+    crate::text::redact::escape_terminal(&short)
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::condition::{Condition, StatusPattern};
 use super::content_kind::ContentKind;
 use super::preconditions::Preconditions;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::provenance::is_date;
-use crate::toml_file;
-use crate::verdict::VerdictKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::verdict::VerdictKind;
+use crate::settings::provenance::is_date;
+use crate::settings::toml_file;
 
 /// The version of the block rule format this build reads.
 const SCHEMA: u32 = 1;

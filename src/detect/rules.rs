@@ -10,9 +10,9 @@ use super::content_kind::ContentKind;
 use super::rule::{self, Rule, RuleInfo, rule_error};
 use super::structure::{StructuralDetector, StructureExplanation};
 use super::{Expectation, NearRule, ResponseView, classify};
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::verdict::{Verdict, VerdictKind};
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::verdict::{Verdict, VerdictKind};
 
 /// Compiled block rules. Cheap to clone.
 #[derive(Clone)]

@@ -5,9 +5,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use super::{PREFIX, ResponseView, Rules, classify, recorded};
-use crate::error_kind::ErrorKind;
-use crate::tier::Tier;
-use crate::verdict::{Verdict, VerdictKind};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::tier::Tier;
+use crate::exchange::verdict::{Verdict, VerdictKind};
 
 /// Classifies a response with a status, `name: value` lines and a body.
 fn classify(status: u16, headers: &str, body: &[u8]) -> Verdict {

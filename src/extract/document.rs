@@ -12,7 +12,7 @@ use super::css::CssSelector;
 use super::elements::elements_within;
 use super::page_urls;
 use super::shadow::ShadowRoots;
-use crate::html::{self, ParseLimits, WorkLimit};
+use crate::text::html::{self, ParseLimits, WorkLimit};
 
 /// A parsed page, up to the limits. It is not `Send`, so it must not be held across an await.
 pub(crate) struct Document {

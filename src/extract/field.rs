@@ -9,7 +9,7 @@ use super::css::{CssSelector, SelectorError};
 use super::document::Document;
 use super::elements::attribute;
 use super::{page_urls, text};
-use crate::html;
+use crate::text::html;
 
 /// A field to extract from pages.
 #[derive(Clone, Debug, PartialEq, Eq)]

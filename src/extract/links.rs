@@ -10,7 +10,7 @@ use super::css::CssSelector;
 use super::document::Document;
 use super::elements::{attribute, elements_within, is_html};
 use super::page_urls::{elements, has_token, is_web};
-use crate::credentials::strip_fragment_and_credentials;
+use crate::exchange::credentials::strip_fragment_and_credentials;
 
 /// One link.
 #[derive(Clone, Debug, PartialEq, Eq)]

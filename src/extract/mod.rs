@@ -27,8 +27,8 @@ use encoding_rs::UTF_8;
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
 
 pub(crate) use css::CssSelector;
 pub(crate) use document::Document;

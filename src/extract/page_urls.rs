@@ -7,8 +7,8 @@ use scraper::{ElementRef, Html};
 use url::Url;
 
 use super::elements::elements_within;
-use crate::charset;
-use crate::credentials::strip_fragment_and_credentials;
+use crate::exchange::credentials::strip_fragment_and_credentials;
+use crate::text::charset;
 
 /// Returns the base URL of the page's relative URLs.
 pub(super) fn base_url(html: &Html, url: &Url, encoding: &'static Encoding) -> Url {

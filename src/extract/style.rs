@@ -150,7 +150,7 @@ struct Declaration {
 
 /// Splits a `style` attribute into declarations in lower case, without comments.
 fn declarations(text: &str) -> Vec<Declaration> {
-    let text = &text[..crate::html::floor_char_boundary(text, MAX_STYLE)];
+    let text = &text[..crate::text::html::floor_char_boundary(text, MAX_STYLE)];
     let (mut parts, mut part) = (Vec::new(), String::new());
     let (mut quote, mut nesting) = (None, 0_usize);
     let mut rest = text;

@@ -51,7 +51,7 @@ pub(super) fn page_text(document: &Document) -> String {
         TextReader { document, writer: TextWriter::default(), visited: 0, shown_cells: Vec::new() };
     reader.read_children(body, style, &Place { slots: None, depth: 0 });
     let mut text = reader.writer.into_text();
-    text.truncate(crate::html::floor_char_boundary(&text, MAX_TEXT_BYTES));
+    text.truncate(crate::text::html::floor_char_boundary(&text, MAX_TEXT_BYTES));
     text
 }
 

@@ -8,24 +8,25 @@ use std::time::Duration;
 
 use url::Host;
 
-use crate::budget::Budget;
 use crate::detect::Rules;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::robots_policy::RobotsPolicy;
+use crate::exchange::tier::Tier;
 use crate::fingerprint::Profile;
-use crate::geo::Coordinates;
-use crate::hsts::HstsStore;
-use crate::limits::Limits;
+use crate::identity::geo::Coordinates;
+use crate::identity::hsts::HstsStore;
 use crate::memory::HostMemory;
 use crate::net::{Connector, HttpClient, Overrides, TrustConfig};
+use crate::proxy::session::ProxyPool;
 use crate::proxy::{Proxy, ProxyRules};
-use crate::proxy_session::ProxyPool;
-use crate::rate_limit::{RateLimit, RobotsPolicy};
-use crate::retry::RetryPolicy;
-use crate::robots;
 use crate::router::Router;
+use crate::router::robots;
+use crate::settings::budget::Budget;
+use crate::settings::limits::Limits;
+use crate::settings::rate_limit::RateLimit;
+use crate::settings::retry::RetryPolicy;
 use crate::target::Targets;
-use crate::tier::Tier;
 use crate::transport::Transport;
 use crate::transport::http::HttpTransport;
 
@@ -440,8 +441,8 @@ impl FetcherBuilder {
 #[cfg(feature = "browser")]
 fn still_challenged(rules: Rules) -> crate::transport::browser::ChallengeCheck {
     use crate::detect::ResponseView;
+    use crate::exchange::verdict::VerdictKind;
     use crate::transport::browser::PageVerdict;
-    use crate::verdict::VerdictKind;
     Arc::new(move |status, headers, url, body| {
         let verdict = rules.classify(&ResponseView::of_shown_page(status, headers, url, body));
         match verdict.kind {

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::fingerprint::Profile;
-use crate::geo::LocationOverride;
+use crate::identity::geo::LocationOverride;
 use crate::proxy::ProxyRules;
-use crate::proxy_session::ProxyRotator;
+use crate::proxy::session::ProxyRotator;
 use crate::router::IdentityPair;
 
 /// The client as a site sees it: profile, proxy and location. It is the key of an identity.

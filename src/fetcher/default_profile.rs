@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
 use crate::fingerprint::Profile;
 use crate::fingerprint::choice::{self, ProfileChoice};
 
@@ -39,7 +39,7 @@ mod installed {
     use std::sync::Mutex;
 
     use crate::fingerprint::profile::major as leading_number;
-    use crate::sync::lock_unpoisoned;
+    use crate::os::sync::lock_unpoisoned;
     use crate::transport::browser;
 
     pub(super) fn find(executable: Option<&Path>) -> Option<PathBuf> {

@@ -6,9 +6,9 @@ use encoding_rs::UTF_8;
 use url::Url;
 
 use super::response::Response;
-use crate::charset;
+use crate::exchange::tier::Tier;
 use crate::extract::{self, Document, ExtractedData, Extractor};
-use crate::tier::Tier;
+use crate::text::charset;
 
 impl Response {
     /// Extracts the fields of `wanted` and of its target. A response that is not HTML has no fields. Takes about 1

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
 use crate::memory::SavedIdentityKey;
+use crate::os::sync::lock_unpoisoned;
 use crate::proxy::ProxyRules;
-use crate::proxy_session::{ProxyPool, ProxyRotator, ProxySession, ProxyStats, RotationMode, SessionQuery};
+use crate::proxy::session::{ProxyPool, ProxyRotator, ProxySession, ProxyStats, RotationMode, SessionQuery};
 use crate::router::{Alternatives, IdentityPair, IdentitySource};
-use crate::sync::lock_unpoisoned;
 
 use super::Inner;
 use super::client_spec::ClientSpec;

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use url::Url;
 
-use crate::phase::{FetchObserver, FetchPhase};
-use crate::redact;
-use crate::sync::lock_unpoisoned;
-use crate::trace::Attempt;
+use crate::exchange::phase::{FetchObserver, FetchPhase};
+use crate::exchange::trace::Attempt;
+use crate::os::sync::lock_unpoisoned;
+use crate::text::redact;
 
 /// A fetch in flight.
 #[derive(Clone, Debug)]
@@ -116,7 +116,7 @@ impl Drop for InFlightGuard<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tier::Tier;
+    use crate::exchange::tier::Tier;
 
     #[test]
     fn fetches_are_listed_while_in_flight_oldest_first_without_passwords() {

@@ -4,24 +4,25 @@ use std::sync::Arc;
 
 use url::Origin;
 
-use crate::budget::Budget;
-use crate::cookies::{Cookie, needs_http_only};
-use crate::credentials;
 use crate::detect::{Expectation, Rules};
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::credentials;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::request::Request;
+use crate::exchange::robots_policy::RobotsPolicy;
+use crate::exchange::tier::Tier;
 use crate::fingerprint::Profile;
-use crate::geo::LocationOverride;
-use crate::limits::Limits;
+use crate::identity::cookies::{Cookie, needs_http_only};
+use crate::identity::geo::LocationOverride;
+use crate::proxy::session::ProxyPool;
 use crate::proxy::{Proxy, ProxyRules};
-use crate::proxy_session::ProxyPool;
-use crate::rate_limit::{RateLimit, RobotsPolicy};
-use crate::render::RenderOptions;
-use crate::request::Request;
-use crate::retry::RetryPolicy;
 use crate::router::{EscalationPolicy, IdentityPair};
+use crate::settings::budget::Budget;
+use crate::settings::limits::Limits;
+use crate::settings::rate_limit::RateLimit;
+use crate::settings::render::RenderOptions;
+use crate::settings::retry::RetryPolicy;
 use crate::target::{ProxySettings, ResolvedTarget, Settings};
-use crate::tier::Tier;
 
 use super::client_spec::ClientSpec;
 use super::identity_pool::ProxyPools;

@@ -11,17 +11,17 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use url::Url;
 
-use crate::charset;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-#[cfg(feature = "extract")]
-use crate::extract::Extractor;
-use crate::response::{
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::response::{
     BrowserUse, FrameDocument, HttpVersion, RawResponse, ReceivedHead, Redirect, SentRequest,
 };
+use crate::exchange::tier::Tier;
+use crate::exchange::trace::{Timings, Trace};
+#[cfg(feature = "extract")]
+use crate::extract::Extractor;
 use crate::router::StoredBody;
-use crate::tier::Tier;
-use crate::trace::{Timings, Trace};
+use crate::text::charset;
 
 /// A genuine response of the site, with any status.
 pub struct Response {
@@ -208,7 +208,7 @@ impl std::fmt::Debug for Response {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Response")
             .field("status", &self.status().as_u16())
-            .field("url", &crate::redact::url(self.url()))
+            .field("url", &crate::text::redact::url(self.url()))
             .field("tier", &self.tier())
             .field("body_len", &self.body_len())
             .finish_non_exhaustive()

@@ -6,9 +6,9 @@ use tracing::field::Empty;
 use tracing::{Span, info_span};
 
 use super::Response;
-use crate::error::Result;
-use crate::redact;
-use crate::request::Request;
+use crate::exchange::error::Result;
+use crate::exchange::request::Request;
+use crate::text::redact;
 
 /// Returns the span of a fetch of `request` with the session called `session`. An invalid request is `None`.
 pub(super) fn for_fetch(request: Option<&Request>, session: Option<&str>) -> Span {

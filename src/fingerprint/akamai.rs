@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::h2::Frame;
 use super::hpack::HpackField;
 use super::profile::Priority;
-use crate::hex;
+use crate::text::hex;
 
 /// The maximum number of PRIORITY frames that are kept.
 const MAX_PRIORITIES: usize = 64;

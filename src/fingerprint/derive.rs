@@ -7,9 +7,9 @@ use serde::Deserialize;
 
 use super::brands;
 use super::profile::{Browser, Profile, Provenance, SCHEMA, TemplateField};
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::toml_file;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::settings::toml_file;
 
 /// The keys of a derived profile. All others come from its base.
 #[derive(Deserialize)]

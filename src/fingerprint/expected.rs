@@ -8,7 +8,7 @@ use super::hello::{ClientHello, Extension};
 use super::hpack::{FieldEncoding, HpackField};
 use super::profile::{Http2, Profile, Tls};
 use super::{Ja3, extension_bodies, ja3, ja4, ja4_r};
-use crate::hex;
+use crate::text::hex;
 
 /// The fingerprints of a profile's first connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::hex;
+use crate::text::hex;
 
 /// The maximum size of a ClientHello, in bytes. Real ones are below 4 KiB.
 pub const MAX_HELLO: usize = 64 * 1024;

@@ -10,7 +10,7 @@ use md5::Md5;
 use sha2::{Digest, Sha256};
 
 use super::hello::{ClientHello, extension, is_grease};
-use crate::hex;
+use crate::text::hex;
 
 /// A JA3 fingerprint: the text and its MD5.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use super::derive::accept_language;
 use super::header_template::TemplateCache;
 use super::profile::Profile;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
 
 impl Profile {
     /// Returns the same browser set to the language `tag`, for example `de-DE`: in its headers and for its
@@ -48,7 +48,7 @@ fn unknown_language_error(tag: &str) -> Error {
     let known: Vec<&str> = lists().keys().map(String::as_str).collect();
     let message = format!(
         "unknown language `{}`: rungs has no record of Chromium's language list for it",
-        crate::redact::escape_terminal(tag)
+        crate::text::redact::escape_terminal(tag)
     );
     Error::new(ErrorKind::Config, message).with_hint(format!("use one of {}", known.join(", ")))
 }

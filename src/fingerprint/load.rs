@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock};
 
 use super::derive;
 use super::profile::{Profile, SCHEMA};
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::toml_file;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::settings::toml_file;
 
 impl Profile {
     /// Parses a profile from TOML. `origin` names the source in errors. A text with `derive_from` is

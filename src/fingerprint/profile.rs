@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::header_template::{CompiledField, TemplateCache};
-use crate::request::Context;
+use crate::exchange::request::Context;
 
 pub use super::header_template::TemplateField;
 pub use http2::{Hpack, Http2, Huffman, Priority};

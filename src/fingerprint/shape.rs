@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::hello::{ClientHello, extension, is_grease};
-use crate::hex;
+use crate::text::hex;
 
 /// Replaces any GREASE value.
 pub const GREASE: u16 = 0x0a0a;

@@ -8,8 +8,8 @@ use boring::x509::X509;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
 
 /// A temporary certificate authority with a leaf for the lab's host names.
 pub struct Authority {

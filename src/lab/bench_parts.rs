@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method};
 
-use crate::budget::Budget;
-use crate::client_hints::ClientHintStore;
-use crate::error::Result;
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::Result;
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::request::Request;
+use crate::exchange::tier::Tier;
+use crate::exchange::verdict::Verdict;
 use crate::fingerprint::Profile;
 use crate::fingerprint::profile::WireProtocol;
+use crate::identity::client_hints::ClientHintStore;
 use crate::net::fetch_metadata::RedirectChain;
 use crate::net::headers::{self, HeaderContext};
-use crate::request::Request;
-use crate::retry::RetryPolicy;
 use crate::router::policy::{
     self, Action, Alternatives, AttemptCounters, AttemptOutcome, EscalationPolicy, Facts,
 };
-use crate::tier::Tier;
-use crate::verdict::Verdict;
+use crate::settings::budget::Budget;
+use crate::settings::retry::RetryPolicy;
 
 /// The outcome of one attempt.
 pub enum AttemptEnd {
@@ -87,7 +87,7 @@ impl HeaderBench {
     ) -> Self {
         let hint_store = ClientHintStore::default();
         let headers: HeaderMap =
-            hints.map(|line| (crate::client_hints::ACCEPT_CH, line)).into_iter().collect();
+            hints.map(|line| (crate::identity::client_hints::ACCEPT_CH, line)).into_iter().collect();
         hint_store.record(&request.url, &headers);
         let redirect_chain = RedirectChain::new(&request);
         Self { profile, request, redirect_chain, hints: hint_store, cookies, over }

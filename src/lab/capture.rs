@@ -7,14 +7,14 @@ use super::driver::Recording;
 use super::recording::RecordedRequest;
 use super::scenario::SCENARIOS;
 use super::{hellos, hpack_style, merge_profiles};
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::request::Context;
 use crate::fingerprint::Http2Fingerprint;
 use crate::fingerprint::header_template::TemplateCache;
 use crate::fingerprint::profile::{
     Brand, Browser, HeaderTemplate, Hpack, Http2, Priority, Profile, Provenance, SCHEMA, Tls, WireProtocol,
 };
-use crate::request::Context;
 
 /// Builds the profile `name` of the recorded browser, as TOML. Equal recordings give equal texts.
 ///

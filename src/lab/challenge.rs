@@ -9,7 +9,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::reference::ClientFingerprint;
-use crate::hex;
+use crate::text::hex;
 
 /// The number of leading zero bits that an answer's hash must have.
 pub(super) const DIFFICULTY: u32 = 10;

@@ -12,9 +12,9 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::devtools::DevTools;
-use crate::child_environment::restrict_environment;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::os::child_environment::restrict_environment;
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a process whose pipe broke may take to exit.

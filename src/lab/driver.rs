@@ -18,12 +18,12 @@ use super::recording::{RecordedConnection, RecordedRequest};
 use super::scenario::{
     self, ExpectedRequest, HELLO_COUNT, IDLE_TIME, SCENARIOS, Scenario, ScenarioHost, UserAction,
 };
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::tier::Tier;
 use crate::fetcher::Fetcher;
 use crate::fingerprint::Profile;
 use crate::fingerprint::profile::WireProtocol;
-use crate::tier::Tier;
 
 /// The maximum time until a request arrives at the recorder.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);

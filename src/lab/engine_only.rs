@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use futures_util::TryStreamExt;
 
-use crate::error::Result;
+use crate::exchange::error::Result;
+use crate::exchange::request::{Request, parse_url};
+use crate::exchange::response::Body;
 use crate::fingerprint::Profile;
 use crate::identity::Identity;
-use crate::limits::Limits;
 use crate::net::{ClientRequest, HttpClient, TrustConfig};
-use crate::request::{Request, parse_url};
-use crate::response::Body;
+use crate::settings::limits::Limits;
 
 /// The HTTP engine with one identity.
 pub struct EngineOnly {

@@ -6,7 +6,7 @@ use super::driver::Recording;
 use super::verify::{RandomFields, hello_of};
 use crate::fingerprint::hello::{ClientHello, extension, is_grease};
 use crate::fingerprint::profile::{Alps, GreaseLayout, GreasePosition, Resumption, Tls};
-use crate::hex;
+use crate::text::hex;
 
 /// The constant values of the recorded client's ClientHellos, and which fields are random.
 ///

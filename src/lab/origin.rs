@@ -10,8 +10,8 @@ use super::chromium::{Chromium, LaunchOptions};
 use super::recorder::Recorder;
 use super::reference::Reference;
 use super::sites::{DemoSites, REFERENCE_END, REFERENCE_PATH, SiteCounters};
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
 
 /// The host names of the sites: open, gated by fingerprint, challenged by script, closed.
 pub const SITES: [&str; 4] = ["open.test", "gated.test", "challenged.test", "closed.test"];

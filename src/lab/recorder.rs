@@ -17,11 +17,11 @@ use super::recording::{Client, Exchange, RecordedConnection};
 use super::reply::Reply;
 use super::serve::{self, Handler};
 use super::tap::Tap;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
 use crate::fingerprint::hello::{ClientHello, HelloError, MAX_HELLO};
 use crate::fingerprint::profile::WireProtocol;
-use crate::sync::lock_unpoisoned;
+use crate::os::sync::lock_unpoisoned;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);

@@ -11,8 +11,8 @@ use crate::fingerprint::hello::ClientHello;
 use crate::fingerprint::hpack::HpackField;
 use crate::fingerprint::profile::{Priority, WireProtocol};
 use crate::fingerprint::{Http2Fingerprint, ja3, ja4, ja4_r};
-use crate::hex;
-use crate::sync::lock_unpoisoned;
+use crate::os::sync::lock_unpoisoned;
+use crate::text::hex;
 
 /// The maximum number of recorded requests per connection. Later ones are served, but not recorded.
 const MAX_REQUESTS: usize = 256;

@@ -15,7 +15,7 @@ use super::reply::{AfterReply, Reply};
 use super::tap::Tap;
 use crate::fingerprint::h2::Frame;
 use crate::fingerprint::{H2Reader, Http2Fingerprint};
-use crate::sync::lock_unpoisoned;
+use crate::os::sync::lock_unpoisoned;
 
 /// Responds to requests.
 pub(super) type Handler = Arc<dyn Fn(&Exchange) -> Reply + Send + Sync>;

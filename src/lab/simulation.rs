@@ -13,26 +13,27 @@ use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 
-use crate::budget::Budget;
-use crate::cookies::Cookie;
 use crate::detect::Rules;
-use crate::error::Result;
+use crate::exchange::error::Result;
+use crate::exchange::request::{Request, parse_url};
+use crate::exchange::response::{Body, HttpVersion, RawResponse, ReceivedHead};
+use crate::exchange::robots_policy::RobotsPolicy;
+use crate::exchange::tier::Tier;
 use crate::fingerprint::Profile;
 use crate::identity::Identity;
-use crate::limits::Limits;
+use crate::identity::cookies::Cookie;
 use crate::memory::{HostMemory, SavedIdentityKey, SiteSection};
 use crate::net::{HttpClient, TrustConfig};
-use crate::rate_limit::{RateLimit, RobotsPolicy};
-use crate::render::RenderOptions;
-use crate::request::{Request, parse_url};
-use crate::response::{Body, HttpVersion, RawResponse, ReceivedHead};
-use crate::retry::RetryPolicy;
-use crate::robots;
+use crate::os::sync::lock_unpoisoned;
+use crate::router::robots;
 use crate::router::{
     BodySink, EscalationPolicy, FetchPlan, FirstIdentities, IdentityPair, Router, StoredBody,
 };
-use crate::sync::lock_unpoisoned;
-use crate::tier::Tier;
+use crate::settings::budget::Budget;
+use crate::settings::limits::Limits;
+use crate::settings::rate_limit::RateLimit;
+use crate::settings::render::RenderOptions;
+use crate::settings::retry::RetryPolicy;
 use crate::transport::{AttemptRequest, Transport};
 
 /// A strategy for fetching from a site.
@@ -342,7 +343,7 @@ fn response(attempt: AttemptRequest<'_>, is_accepted: bool, challenge: Simulated
         url: attempt.request.url.clone(),
         redirects: Vec::new(),
         body: Body::Buffered(Bytes::from_static(page.as_bytes())),
-        timings: crate::trace::Timings::default(),
+        timings: crate::exchange::trace::Timings::default(),
         browser: None,
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::sync::lock_unpoisoned;
+use crate::os::sync::lock_unpoisoned;
 
 use super::challenge::{
     ChallengeAnswer, ChallengeError, ChallengeMode, ChallengeOutcome, ClearanceStore, DIFFICULTY,

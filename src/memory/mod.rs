@@ -29,7 +29,7 @@ use std::sync::Arc;
 #[cfg(feature = "memory")]
 use crate::identity::Identity;
 #[cfg(feature = "memory")]
-use crate::sync::lock_unpoisoned;
+use crate::os::sync::lock_unpoisoned;
 
 pub use circuits::Circuit;
 pub use clearances::SavedIdentityKey;

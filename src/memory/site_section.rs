@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::registrable_domain;
+use crate::exchange::registrable_domain;
 
 /// A section of a site. A tier that works for one page of it is assumed to work for the others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

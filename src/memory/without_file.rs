@@ -7,8 +7,8 @@
 )]
 
 use super::{Circuit, HostMemory, SavedIdentityKey, SiteSection};
+use crate::exchange::tier::Tier;
 use crate::identity::Identity;
-use crate::tier::Tier;
 
 impl HostMemory {
     pub(crate) const fn has_file(&self) -> bool {

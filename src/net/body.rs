@@ -17,9 +17,9 @@ use wreq_proto::body::Incoming;
 use super::codings::{BoxReader, BrotliDecoder, Decoder, DecodingReader, DeflateDecoder, ZstdDecoder};
 use super::exchange;
 use super::pool::CheckedOut;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::response::BodyStream;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::response::BodyStream;
 
 /// The limits of one body.
 #[derive(Clone, Copy)]

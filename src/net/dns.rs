@@ -14,9 +14,9 @@ use hickory_resolver::{Resolver, TokioResolver};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::registrable_domain::is_localhost;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::registrable_domain::is_localhost;
 
 /// Overrides of name resolution: (host, port) to address, as in curl's `--resolve`.
 pub(crate) type Overrides = HashMap<(String, u16), IpAddr>;

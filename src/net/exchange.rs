@@ -28,14 +28,14 @@ use super::io::read_limit::ReadLimit;
 use super::tls::BoxIo;
 pub(crate) use super::upload::UploadProgress;
 use super::upload::{UploadBody, UploadError};
-use crate::address_rule::AddressSpace;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::address_rule::AddressSpace;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::request::Request;
+use crate::exchange::response::ReceivedHead;
 use crate::fingerprint::Profile;
 use crate::fingerprint::profile::Http2;
-use crate::limits::Limits;
-use crate::request::Request;
-use crate::response::ReceivedHead;
+use crate::settings::limits::Limits;
 
 type WireBody = UploadBody;
 

@@ -5,9 +5,9 @@
 
 use url::Url;
 
-use crate::credentials::strip_fragment_and_credentials;
-use crate::registrable_domain;
-use crate::request::{Context, Request};
+use crate::exchange::credentials::strip_fragment_and_credentials;
+use crate::exchange::registrable_domain;
+use crate::exchange::request::{Context, Request};
 
 /// A request's URL chain: its initiator, and every URL that it was sent to.
 #[derive(Clone, Debug)]

@@ -6,9 +6,9 @@
 
 use http::{HeaderName, header};
 
+use crate::exchange::request::Context;
 use crate::fingerprint::Profile;
 use crate::fingerprint::profile::{HeaderTemplate, TemplateField, WireProtocol};
-use crate::request::Context;
 
 /// Returns the fields of a script's request in order: those of `template`, the hints for which `is_requested`
 /// holds, and the script's `own`. `has_body` adds the content type. `None` when `template` is not in table

@@ -10,13 +10,13 @@ use url::Url;
 
 use super::fetch_metadata::RedirectChain;
 use super::header_order;
-use crate::client_hints::ClientHintStore;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::request::{Context, DefaultContentType, Request};
 use crate::fingerprint::Profile;
 use crate::fingerprint::header_template::{CompiledField, FieldValue};
 use crate::fingerprint::profile::WireProtocol;
-use crate::request::{Context, DefaultContentType, Request};
+use crate::identity::client_hints::ClientHintStore;
 
 /// Header fields in wire order, with the case they have in HTTP/1.1.
 pub(crate) type WireHeaders = Vec<(Arc<str>, HeaderValue)>;
@@ -393,7 +393,7 @@ const FIELDS_CAPACITY: usize = 24;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::Request;
+    use crate::exchange::request::Request;
 
     const PROFILE: &str = r#"
         schema = 1

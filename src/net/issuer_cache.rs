@@ -8,9 +8,9 @@ use boring::x509::{X509, X509Ref};
 use tokio::time::Instant;
 use url::Url;
 
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::sync::lock_unpoisoned;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::os::sync::lock_unpoisoned;
 
 /// An issuer whose certificate is neither trusted nor among those that the server sent.
 #[derive(Clone, Debug)]

@@ -17,13 +17,13 @@ use super::issuer_cache::{MAX_ISSUERS, MissingIssuer};
 use super::pool::ConnectionKey;
 use super::tls::{BoxIo, HandshakeFailure, HandshakeOptions};
 use super::{ClientRequest, HttpClient, RequestHooks};
-use crate::address_rule::{AddressRule, AddressSpace};
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::address_rule::{AddressRule, AddressSpace};
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::request::Request;
+use crate::exchange::trace::Timings;
 use crate::identity::Identity;
-use crate::limits::Limits;
-use crate::request::Request;
-use crate::trace::Timings;
+use crate::settings::limits::Limits;
 
 impl HttpClient {
     /// Performs the TLS handshake on a connection to `target`. When the server did not send an intermediate certificate,

@@ -8,6 +8,7 @@ mod dns;
 mod exchange;
 pub(crate) mod fetch_metadata;
 mod ffi;
+pub mod fuzz_parts;
 mod header_order;
 pub(crate) mod headers;
 mod host_name;
@@ -37,20 +38,20 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use url::{Position, Url};
 use wreq_proto::body::Incoming;
 
-use crate::address_rule::AddressSpace;
-use crate::digest_auth::DigestAuth;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::address_rule::AddressSpace;
+use crate::exchange::digest_auth::DigestAuth;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::phase::FetchPhase;
+use crate::exchange::registrable_domain::is_localhost;
+use crate::exchange::request::Request;
+use crate::exchange::response::{Body, BodyStream, HttpVersion, RawResponse, Redirect, SentRequest};
+use crate::exchange::tier::Tier;
+use crate::exchange::trace::Timings;
 use crate::fingerprint::profile::WireProtocol;
-use crate::hsts::HstsStore;
 use crate::identity::Identity;
-use crate::limits::Limits;
-use crate::phase::FetchPhase;
-use crate::registrable_domain::is_localhost;
-use crate::request::Request;
-use crate::response::{Body, BodyStream, HttpVersion, RawResponse, Redirect, SentRequest};
-use crate::tier::Tier;
-use crate::trace::Timings;
+use crate::identity::hsts::HstsStore;
+use crate::settings::limits::Limits;
 
 pub use connect::is_private_literal;
 pub(crate) use connect::{ConnectTarget, Connector, is_private_address_error, private_address_error};
@@ -294,7 +295,7 @@ impl HttpClient {
     /// 307: method, body and headers stay.
     fn upgrade<'a>(&self, mut request: Cow<'a, Request>) -> Cow<'a, Request> {
         if let Some(url) = self.hsts.as_ref().and_then(|hsts| hsts.upgrade(&request.url)) {
-            tracing::debug!(to = crate::redact::url(&url), "upgraded to https");
+            tracing::debug!(to = crate::text::redact::url(&url), "upgraded to https");
             request.to_mut().url = url;
         }
         request
@@ -335,7 +336,7 @@ impl HttpClient {
             let message = format!("more than {} redirects", call.limits.max_redirects);
             return Err(Error::new(ErrorKind::Redirect, message).with_url(&call.request.url));
         }
-        tracing::debug!(status = status.as_u16(), to = crate::redact::url(&next.url), "redirected");
+        tracing::debug!(status = status.as_u16(), to = crate::text::redact::url(&next.url), "redirected");
         // A name is resolved, and its addresses checked, when it is connected to.
         if self.connector.enforces(&next.address_rule)
             && self.connector.is_private_host(call.identity.proxy_rules(), &next.url)

@@ -12,10 +12,10 @@ use tokio::sync::{Notify, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::exchange::{Http1Sender, Http2Sender};
-use crate::address_rule::AddressSpace;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::sync::lock_unpoisoned;
+use crate::exchange::address_rule::AddressSpace;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::os::sync::lock_unpoisoned;
 
 /// The key of a pooled connection: its identity and origin. Two identities never share a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

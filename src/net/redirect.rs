@@ -4,11 +4,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use percent_encoding::AsciiSet;
 use url::Url;
 
-use crate::credentials;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::redact;
-use crate::request::Request;
+use crate::exchange::credentials;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::request::Request;
+use crate::text::redact;
 
 /// Returns the request that follows the response to `request`, or `None` when the response is not a redirect.
 ///

@@ -9,10 +9,10 @@ use scraper::Node;
 use url::Url;
 
 use super::redirect;
-use crate::charset;
-use crate::error::Result;
-use crate::html::{self, ParseLimits, WorkLimit};
-use crate::request::{Context, Request};
+use crate::exchange::error::Result;
+use crate::exchange::request::{Context, Request};
+use crate::text::charset;
+use crate::text::html::{self, ParseLimits, WorkLimit};
 
 /// A refresh to another URL after a delay.
 #[derive(Debug, PartialEq)]

@@ -6,10 +6,10 @@ use http::{HeaderName, HeaderValue, header};
 
 use super::exchange::to_http2_fields;
 use super::headers::{self, WireHeaders};
-use crate::credentials;
-use crate::redact;
-use crate::request::Request;
-use crate::response::{HttpVersion, SentRequest};
+use crate::exchange::credentials;
+use crate::exchange::request::Request;
+use crate::exchange::response::{HttpVersion, SentRequest};
+use crate::text::redact;
 
 /// Returns `request` as it is sent with `fields`.
 pub(super) fn capture(request: &Request, is_http2: bool, fields: &WireHeaders) -> SentRequest {

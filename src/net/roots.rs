@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use boring::x509::X509;
 use boring::x509::store::{X509Store, X509StoreBuilder};
 
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
 
 /// Returns the trust store for `--cacert FILE`, or the default one.
 ///

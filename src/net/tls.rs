@@ -20,13 +20,13 @@ use tokio_boring::{HandshakeError, SslStream, SslStreamBuilder};
 
 use super::issuer_cache::{IssuerCache, MissingIssuer};
 use super::{certificates, ffi, roots};
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::request::ClientCertificate;
 use crate::fingerprint::{Profile, ciphers};
 use crate::identity::Identity;
-use crate::request::ClientCertificate;
-use crate::session_tickets::SessionTickets;
-use crate::sync::lock_unpoisoned;
+use crate::identity::session_tickets::SessionTickets;
+use crate::os::sync::lock_unpoisoned;
 
 /// A byte stream that TLS or HTTP can run over.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}

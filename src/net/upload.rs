@@ -13,10 +13,10 @@ use futures_util::Stream;
 use futures_util::stream::BoxStream;
 use tokio::time::{Instant, timeout};
 
-use crate::error::Error;
-use crate::error_kind::ErrorKind;
-use crate::request::RequestBody;
-use crate::sync::lock_unpoisoned;
+use crate::exchange::error::Error;
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::request::RequestBody;
+use crate::os::sync::lock_unpoisoned;
 
 /// A request body, in chunks of the size that Chrome passes to HTTP/2.
 pub(crate) struct UploadBody {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use url::{Position, Url};
 
-use crate::request::Request;
+use crate::exchange::request::Request;
 
 /// Escapes what the URL parser leaves in the path: `^`, as the URL standard says, and on the tiers of a browser `|`, as
 /// Chromium does.

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use super::Proxy;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
 
 impl Proxy {
     /// Parses a list with one proxy URL per line. A `#` at the start of a line or after a space begins a comment.

@@ -6,14 +6,15 @@ use std::str::FromStr;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::redact::Secret;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::text::redact::Secret;
 
 mod dialect;
 mod list;
 mod no_proxy;
 mod rules;
+pub(crate) mod session;
 mod target_error;
 
 pub use self::dialect::{CredentialRequest, Dialect, GatewayRotation, GeoTarget};

@@ -6,10 +6,10 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::{NoProxy, Proxy};
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::hex;
-use crate::redact::Secret;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::text::hex;
+use crate::text::redact::Secret;
 
 /// Selects the proxy for a URL: one for http, one for https, none for the no-proxy hosts. All requests to a site over
 /// one scheme use the same proxy. Default: direct connections.

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::exchange::verdict::VerdictKind;
 use crate::memory::AttemptSample;
-use crate::verdict::VerdictKind;
 
 /// What a response says about the structural detector.
 pub(super) enum AlarmOutcome {

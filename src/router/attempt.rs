@@ -21,15 +21,15 @@ use super::services::Router;
 use super::size_check::accept_verdict;
 use super::state::FetchState;
 use crate::detect::{self, Expectation, ResponseView, Rules};
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::phase::FetchPhase;
-use crate::render::{PageCheck, RenderOptions};
-use crate::response::{Body, RawResponse, RefusedResponse};
-use crate::sync::lock_unpoisoned;
-use crate::tier::Tier;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::phase::FetchPhase;
+use crate::exchange::response::{Body, RawResponse, RefusedResponse};
+use crate::exchange::tier::Tier;
+use crate::exchange::verdict::VerdictKind;
+use crate::os::sync::lock_unpoisoned;
+use crate::settings::render::{PageCheck, RenderOptions};
 use crate::transport::AttemptRequest;
-use crate::verdict::VerdictKind;
 
 impl Router {
     /// Makes one attempt and counts it: reads the response head, classifies the response and, if it is genuine, reads

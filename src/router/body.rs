@@ -11,11 +11,11 @@ use http::{HeaderMap, StatusCode};
 use tokio::io::AsyncWriteExt;
 
 use super::resume;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::output_file::{self, FileMode, OutputFile};
-use crate::request::Request;
-use crate::response::BodyStream;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::request::Request;
+use crate::exchange::response::BodyStream;
+use crate::os::output_file::{self, FileMode, OutputFile};
 
 /// The destination of the body.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::detect::{Expectation, ResponseView, Rules};
-use crate::verdict::Verdict;
+use crate::exchange::verdict::Verdict;
 
 /// Classifies `view`, whose body is `body`.
 pub(super) async fn classify(

@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::error_kind::ErrorKind;
-use crate::sync::lock_unpoisoned;
-use crate::verdict::{Verdict, VerdictKind};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::verdict::{Verdict, VerdictKind};
+use crate::os::sync::lock_unpoisoned;
 
 /// The key of an identity, and a host.
 type ClearanceKey = (u64, String);

@@ -9,9 +9,9 @@ use super::identities::IdentityPair;
 use super::policy::{self, Action, Alternatives, AttemptOutcome, Facts};
 use super::response::{ClassifiedResponse, is_handshake_aborted};
 use super::state::FetchState;
-use crate::error::Result;
-use crate::error_kind::ErrorKind;
-use crate::retry_after;
+use crate::exchange::error::Result;
+use crate::exchange::error_kind::ErrorKind;
+use crate::settings::retry_after;
 
 /// The action that follows an attempt.
 pub(super) struct Decision {

@@ -10,9 +10,9 @@ use super::response::ClassifiedResponse;
 use super::services::Router;
 use super::state::FetchState;
 use crate::detect::ResponseView;
-use crate::response::BrowserOutput;
-use crate::tier::Tier;
-use crate::verdict::Verdict;
+use crate::exchange::response::BrowserOutput;
+use crate::exchange::tier::Tier;
+use crate::exchange::verdict::Verdict;
 
 /// Returns what `view`, whose body is `body`, says about the structural detector. `is_page`: the detector judged a whole page
 /// of the requested section.

@@ -17,15 +17,15 @@ use super::policy::Action;
 use super::response::{ClassifiedResponse, proxy_fault};
 use super::services::Router;
 use super::state::FetchState;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::host_limiter::{self, BreakerEvent, BreakerOpened, HostPermit, RequestOutcome};
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::tier::Tier;
+use crate::exchange::verdict::VerdictKind;
 use crate::memory::Circuit;
 use crate::proxy;
-use crate::proxy_session::{FaultSource, UseOutcome};
-use crate::retry_after;
-use crate::tier::Tier;
-use crate::verdict::VerdictKind;
+use crate::proxy::session::{FaultSource, UseOutcome};
+use crate::router::host_limiter::{self, BreakerEvent, BreakerOpened, HostPermit, RequestOutcome};
+use crate::settings::retry_after;
 
 impl Router {
     /// Reports the outcome of an attempt, and frees its permits.

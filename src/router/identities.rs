@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::exchange::tier::Tier;
 use crate::identity::Identity;
 use crate::memory::SavedIdentityKey;
-use crate::proxy_session::ProxySession;
-use crate::tier::Tier;
+use crate::proxy::session::ProxySession;
 
 /// The pair of identities used for a fetch: one for the plain tier, one for the browser-like tiers.
 pub(crate) struct IdentityPair {

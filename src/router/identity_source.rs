@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::identities::IdentityPair;
 use super::policy::Alternatives;
-use crate::error::Result;
+use crate::exchange::error::Result;
 
 /// A source of other identities for a fetch: fresh sessions, and sessions at other proxies. A proxy pool implements
 /// it.

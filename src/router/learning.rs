@@ -10,10 +10,10 @@ use super::policy::EscalationPolicy;
 use super::response::ClassifiedResponse;
 use super::services::Router;
 use super::state::{BrowserVisit, FetchState};
-use crate::error::Result;
+use crate::exchange::error::Result;
+use crate::exchange::request::Request;
+use crate::exchange::tier::Tier;
 use crate::memory::{AttemptSample, Clearance, ProfileDecision, SiteSection, TierQuery};
-use crate::request::Request;
-use crate::tier::Tier;
 
 impl Router {
     /// Loads the site and the identities from the memory file.

@@ -6,11 +6,11 @@ use http::Method;
 
 use super::plan::FetchPlan;
 use crate::detect::{Expectation, ResponseView};
+use crate::exchange::request::Context;
+use crate::exchange::tier::Tier;
+use crate::exchange::verdict::{Verdict, VerdictKind};
 use crate::memory::{AttemptSample, MarkupSource, SiteSection, url_bit};
-use crate::render::BodySource;
-use crate::request::Context;
-use crate::tier::Tier;
-use crate::verdict::{Verdict, VerdictKind};
+use crate::settings::render::BodySource;
 
 /// A page whose size can be compared with other pages of its site section.
 pub(super) struct PageSizeSample {

@@ -13,16 +13,16 @@ use super::policy::MAX_PROXY_FAULTS;
 use super::response::{proxy_fault, visit_error};
 use super::services::Router;
 use super::state::FetchState;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::host_limiter::{self, BreakerOpened, HostPermit, PermitRequest};
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::phase::FetchPhase;
+use crate::exchange::registrable_domain;
+use crate::exchange::robots_policy::RobotsPolicy;
+use crate::exchange::tier::Tier;
+use crate::exchange::verdict::VerdictKind;
 use crate::memory::Circuit;
-use crate::phase::FetchPhase;
-use crate::proxy_session::{ProxyPermit, ProxySession};
-use crate::rate_limit::RobotsPolicy;
-use crate::registrable_domain;
-use crate::tier::Tier;
-use crate::verdict::VerdictKind;
+use crate::proxy::session::{ProxyPermit, ProxySession};
+use crate::router::host_limiter::{self, BreakerOpened, HostPermit, PermitRequest};
 
 /// The permits of one attempt. The browser turn is part of the fetch's state, because a retry keeps it.
 pub(super) struct Permits {

@@ -8,13 +8,14 @@ use super::body::BodySink;
 use super::identity_source::IdentitySource;
 use super::policy::EscalationPolicy;
 use crate::detect::{Expectation, Rules};
-use crate::limits::Limits;
+use crate::exchange::phase::{FetchObserver, FetchPhase};
+use crate::exchange::request::Request;
+use crate::exchange::response::Capture;
+use crate::exchange::robots_policy::RobotsPolicy;
 use crate::memory::SiteSection;
-use crate::phase::{FetchObserver, FetchPhase};
-use crate::rate_limit::{RateLimit, RobotsPolicy};
-use crate::render::RenderOptions;
-use crate::request::Request;
-use crate::response::Capture;
+use crate::settings::limits::Limits;
+use crate::settings::rate_limit::RateLimit;
+use crate::settings::render::RenderOptions;
 
 /// The settings of one fetch, fixed while it runs.
 pub(crate) struct FetchPlan<'a> {

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use http::Method;
 
-use crate::budget::Budget;
-use crate::error_kind::ErrorKind;
-use crate::retry::RetryPolicy;
-use crate::tier::Tier;
-use crate::verdict::{Verdict, VerdictKind};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::tier::Tier;
+use crate::exchange::verdict::{Verdict, VerdictKind};
+use crate::settings::budget::Budget;
+use crate::settings::retry::RetryPolicy;
 
 /// The tiers, retries and budget that one fetch may use.
 #[derive(Clone, Copy, Debug)]

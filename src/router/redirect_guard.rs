@@ -14,17 +14,17 @@ use super::identities::IdentityPair;
 use super::plan::FetchPlan;
 use super::services::Router;
 use super::state::FetchState;
-use crate::address_rule::AddressRule;
 use crate::detect::ResponseView;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::host_limiter::{self, HostLimiter, HostPermit, PermitRequest};
+use crate::exchange::address_rule::AddressRule;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::phase::FetchPhase;
+use crate::exchange::response::{Capture, SentRequest};
+use crate::exchange::robots_policy::RobotsPolicy;
+use crate::exchange::tier::Tier;
 use crate::net::{RequestHooks, ResponseHead};
-use crate::phase::FetchPhase;
-use crate::rate_limit::RobotsPolicy;
-use crate::response::{Capture, SentRequest};
-use crate::sync::lock_unpoisoned;
-use crate::tier::Tier;
+use crate::os::sync::lock_unpoisoned;
+use crate::router::host_limiter::{self, HostLimiter, HostPermit, PermitRequest};
 
 /// Checks each redirect of an attempt before it is followed, and holds the permit for its host during the attempt.
 pub(super) struct RedirectGuard<'a> {

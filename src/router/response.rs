@@ -6,13 +6,13 @@ use super::alarm::AlarmOutcome;
 use super::body::{PartialBody, StoredBody};
 use super::clearance::VisitFailure;
 use super::page_size::PageSizeSample;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::response::RawResponse;
+use crate::exchange::tier::Tier;
+use crate::exchange::verdict::{Verdict, VerdictKind};
 use crate::proxy;
-use crate::proxy_session::FaultSource;
-use crate::response::RawResponse;
-use crate::tier::Tier;
-use crate::verdict::{Verdict, VerdictKind};
+use crate::proxy::session::FaultSource;
 
 /// A response with its verdict.
 pub(super) struct ClassifiedResponse {

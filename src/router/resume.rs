@@ -2,8 +2,8 @@
 
 use http::{HeaderMap, StatusCode, header};
 
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
 
 /// Returns the position in the file for the body of the response; `None` if the file does not change: it is complete, or the
 /// response is not the file.

@@ -6,10 +6,10 @@ use url::Url;
 
 use super::clearance::ClearanceGate;
 use crate::detect::Rules;
-use crate::host_limiter::{HostLimiter, HostReadiness};
 use crate::memory::HostMemory;
-use crate::rate_limit::RateLimit;
-use crate::robots::RobotsCache;
+use crate::router::host_limiter::{HostLimiter, HostReadiness};
+use crate::router::robots::RobotsCache;
+use crate::settings::rate_limit::RateLimit;
 use crate::transport::Transport;
 
 pub(crate) struct Router {

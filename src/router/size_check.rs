@@ -9,9 +9,9 @@ use super::response::ClassifiedResponse;
 use super::services::Router;
 use super::state::FetchState;
 use crate::detect::{Expectation, ResponseView};
-use crate::error::Result;
+use crate::exchange::error::Result;
+use crate::exchange::verdict::{Verdict, VerdictKind};
 use crate::memory::{MarkupSource, SizeSample, is_similar_size};
-use crate::verdict::{Verdict, VerdictKind};
 
 impl Router {
     /// Returns the expectation for a response: the caller's, plus the usual size if the response is far below it. The

@@ -4,8 +4,8 @@ use tracing::field::Empty;
 use tracing::{Span, info_span};
 
 use super::plan::FetchPlan;
-use crate::redact;
-use crate::trace::{Attempt, Trace};
+use crate::exchange::trace::{Attempt, Trace};
+use crate::text::redact;
 
 /// Returns the span of `attempt`, which follows the attempts in `trace`.
 pub(super) fn for_attempt(plan: &FetchPlan<'_>, attempt: &Attempt, trace: &Trace) -> Span {

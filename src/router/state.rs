@@ -13,11 +13,11 @@ use super::page_size::SuspectPage;
 use super::plan::FetchPlan;
 use super::policy::AttemptCounters;
 use super::trace_builder::TraceBuilder;
-use crate::cookies::Cookie;
+use crate::exchange::tier::Tier;
+use crate::exchange::verdict::VerdictKind;
 use crate::identity::Identity;
+use crate::identity::cookies::Cookie;
 use crate::memory::AttemptSample;
-use crate::tier::Tier;
-use crate::verdict::VerdictKind;
 
 /// The state of a fetch that changes from attempt to attempt.
 pub(super) struct FetchState<'a> {

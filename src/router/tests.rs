@@ -8,21 +8,22 @@ use futures_util::future::BoxFuture;
 use http::{HeaderMap, StatusCode};
 
 use super::*;
-use crate::budget::Budget;
 use crate::detect::Rules;
+use crate::exchange::request::Request;
+use crate::exchange::response::{Body, HttpVersion, ReceivedHead};
+use crate::exchange::robots_policy::RobotsPolicy;
+use crate::exchange::trace::Timings;
 use crate::fingerprint::Profile;
 use crate::identity::Identity;
-use crate::limits::Limits;
 use crate::memory::{HostMemory, SavedIdentityKey, SiteSection};
 use crate::net::{HttpClient, TrustConfig};
 use crate::proxy::ProxyRules;
-use crate::rate_limit::{RateLimit, RobotsPolicy};
-use crate::render::RenderOptions;
-use crate::request::Request;
-use crate::response::{Body, HttpVersion, ReceivedHead};
-use crate::retry::RetryPolicy;
-use crate::robots;
-use crate::trace::Timings;
+use crate::router::robots;
+use crate::settings::budget::Budget;
+use crate::settings::limits::Limits;
+use crate::settings::rate_limit::RateLimit;
+use crate::settings::render::RenderOptions;
+use crate::settings::retry::RetryPolicy;
 use crate::transport::{AttemptRequest, Transport};
 
 /// The site's response to an identity, by its index and tier: status, `cf-mitigated`, body.

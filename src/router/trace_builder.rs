@@ -10,9 +10,9 @@ use super::plan::FetchPlan;
 use super::policy::Action;
 use super::response::ClassifiedResponse;
 use super::span;
-use crate::error::{Error, Result};
-use crate::tier::Tier;
-use crate::trace::{Attempt, AttemptError, Trace};
+use crate::exchange::error::{Error, Result};
+use crate::exchange::tier::Tier;
+use crate::exchange::trace::{Attempt, AttemptError, Trace};
 
 /// The finished attempts of a fetch, and the current one.
 pub(super) struct TraceBuilder {

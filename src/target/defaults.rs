@@ -6,11 +6,11 @@ use super::settings::{
     BudgetSettings, ExpectSettings, LimitSettings, RequestSettings, RetrySettings, RobotsPolicy, Settings,
     TierSettings, TimeoutSettings,
 };
-use crate::budget::Budget;
-use crate::limits::Limits;
-use crate::retry::RetryPolicy;
-use crate::tier::Tier;
-use crate::units::{ByteSize, HumanDuration};
+use crate::exchange::tier::Tier;
+use crate::settings::budget::Budget;
+use crate::settings::limits::Limits;
+use crate::settings::retry::RetryPolicy;
+use crate::settings::units::{ByteSize, HumanDuration};
 
 /// Returns the lowest layer.
 pub(super) fn table() -> Table {

@@ -5,8 +5,8 @@ use toml::{Table, Value};
 use super::file;
 use super::layer::Origin;
 use super::settings::Settings;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
 
 /// The config file. Default: `rungs/config.toml` in the user's configuration folder.
 pub const CONFIG: &str = "RUNGS_CONFIG";

@@ -10,16 +10,16 @@ use super::pattern::Match;
 use super::schema;
 use super::settings::{SCHEMA, Settings};
 use crate::detect;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
 #[cfg(feature = "extract")]
 use crate::extract::Field;
 use crate::fingerprint;
-use crate::geo::{Coordinates, LocationOverride};
-use crate::limits::MIN_PAGE_MEMORY;
+use crate::identity::geo::{Coordinates, LocationOverride};
 use crate::proxy::{Dialect, Proxy};
-use crate::toml_file;
-use crate::units::{ByteSize, HumanDuration};
+use crate::settings::limits::MIN_PAGE_MEMORY;
+use crate::settings::toml_file;
+use crate::settings::units::{ByteSize, HumanDuration};
 
 /// A parsed and checked file.
 #[derive(Clone)]

@@ -24,10 +24,10 @@ use url::Url;
 
 use self::file::{FileRole, TargetFile};
 use self::layer::MergedSettings;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::redact;
-use crate::sync::lock_unpoisoned;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::os::sync::lock_unpoisoned;
+use crate::text::redact;
 
 pub use self::layer::Origin;
 pub use self::pattern::Match;
@@ -38,7 +38,7 @@ pub use self::settings::{
     ProxySettings, RequestSettings, RetrySettings, RobotsPolicy, SCHEMA, Settings, TierSettings,
     TimeoutSettings,
 };
-pub use crate::units::{ByteSize, HumanDuration, Rate};
+pub use crate::settings::units::{ByteSize, HumanDuration, Rate};
 
 /// All targets, with the layers below and above them. Cheap to share, not to clone.
 ///

@@ -10,12 +10,12 @@ use super::Target;
 use super::layer::{MergedSettings, Origin};
 use super::pattern::Match;
 use super::settings::Settings;
-use crate::credentials;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::credentials;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
 #[cfg(feature = "extract")]
 use crate::extract::{Extractor, Field};
-use crate::redact;
+use crate::text::redact;
 
 /// The effective settings of one URL.
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use schemars::Schema;
 
 use super::settings::Settings;
-use crate::toml_file::SchemaKeys;
+use crate::settings::toml_file::SchemaKeys;
 
 /// Returns the JSON Schema of a target's file, for editors (taplo, Even Better TOML).
 #[must_use]

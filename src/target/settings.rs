@@ -8,20 +8,20 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::pattern::Match;
-use crate::budget::Budget;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::request::Context;
+use crate::exchange::tier::Tier;
+use crate::proxy::session::{ProxyAccount, ProxyPool, RotationMode};
 use crate::proxy::{Dialect, GeoTarget};
-use crate::proxy_session::{ProxyAccount, ProxyPool, RotationMode};
-use crate::rate_limit;
-use crate::redact::Secret;
-use crate::render::{BodySource, ResourceKind};
-use crate::request::Context;
-use crate::retry::RetryPolicy;
-use crate::tier::Tier;
-use crate::units::{ByteSize, HumanDuration, Rate};
+use crate::settings::budget::Budget;
+use crate::settings::rate_limit;
+use crate::settings::render::{BodySource, ResourceKind};
+use crate::settings::retry::RetryPolicy;
+use crate::settings::units::{ByteSize, HumanDuration, Rate};
+use crate::text::redact::Secret;
 
-pub use crate::rate_limit::RobotsPolicy;
+pub use crate::exchange::robots_policy::RobotsPolicy;
 
 /// The version of the target format that this build reads.
 pub const SCHEMA: u32 = 1;

@@ -2,9 +2,9 @@ use std::fs;
 use std::time::Duration;
 
 use super::*;
-use crate::budget::Budget;
-use crate::retry::RetryPolicy;
-use crate::tier::Tier;
+use crate::exchange::tier::Tier;
+use crate::settings::budget::Budget;
+use crate::settings::retry::RetryPolicy;
 
 fn url(text: &str) -> Url {
     text.parse().unwrap()

@@ -7,10 +7,10 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::{AttemptRequest, Transport};
-use crate::error::Result;
+use crate::exchange::error::Result;
+use crate::exchange::response::RawResponse;
+use crate::exchange::tier::Tier;
 use crate::net::HttpClient;
-use crate::response::RawResponse;
-use crate::tier::Tier;
 
 pub(crate) struct HttpTransport {
     tier: Tier,

@@ -2,16 +2,16 @@
 
 use futures_util::future::BoxFuture;
 
-use crate::error::Result;
-use crate::identity::Identity;
-use crate::limits::Limits;
-use crate::net::{ClientRequest, RequestHooks};
+use crate::exchange::error::Result;
 #[cfg(feature = "browser")]
-use crate::phase::FetchPhase;
-use crate::render::RenderOptions;
-use crate::request::Request;
-use crate::response::RawResponse;
-use crate::tier::Tier;
+use crate::exchange::phase::FetchPhase;
+use crate::exchange::request::Request;
+use crate::exchange::response::RawResponse;
+use crate::exchange::tier::Tier;
+use crate::identity::Identity;
+use crate::net::{ClientRequest, RequestHooks};
+use crate::settings::limits::Limits;
+use crate::settings::render::RenderOptions;
 
 #[cfg(feature = "browser")]
 pub(crate) mod browser;

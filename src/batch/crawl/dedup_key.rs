@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use url::Url;
 
 use super::session_ids::{SessionIds, is_session_name};
-use crate::credentials::strip_fragment_and_credentials;
+use crate::exchange::credentials::strip_fragment_and_credentials;
 
 /// Returns the URL that equivalent URLs of a page have in common.
 pub(super) fn dedup_url(mut url: Url, sort_query: bool, sessions: &SessionIds) -> Url {

@@ -8,12 +8,12 @@ use super::session_ids::{Candidate, ContentSketch};
 use super::{CrawlOptions, LINKS, UrlPattern};
 use crate::batch::record::Record;
 use crate::batch::task::Task;
-use crate::credentials::strip_fragment_and_credentials;
+use crate::exchange::credentials::strip_fragment_and_credentials;
+use crate::exchange::registrable_domain;
+use crate::exchange::robots_policy::RobotsPolicy;
 use crate::extract::{Document, Extractor, SelectorUse, has_nofollow};
 use crate::fetcher::Response;
-use crate::rate_limit::RobotsPolicy;
-use crate::registrable_domain;
-use crate::sync::lock_unpoisoned;
+use crate::os::sync::lock_unpoisoned;
 
 /// Extracts fields and links from every page of a batch.
 pub(in crate::batch) struct PageReader {

@@ -13,8 +13,8 @@ use super::trap::Trap;
 use crate::batch::dedup::DedupSet;
 use crate::batch::queue::QueuedTask;
 use crate::batch::task::{Task, TaskKey};
-use crate::error::Error;
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::Error;
+use crate::exchange::error_kind::ErrorKind;
 
 /// All tasks, finished or not, and in a crawl their aliases. Keys beyond a cap are stored on disk.
 pub(in crate::batch) struct Frontier {

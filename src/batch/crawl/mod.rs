@@ -10,8 +10,8 @@ mod trap;
 
 use std::fmt::Write as _;
 
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
 use crate::extract::CssSelector;
 
 pub(super) use discover::{Discovered, PageReader};

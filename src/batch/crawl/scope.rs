@@ -3,7 +3,7 @@
 use url::Url;
 
 use super::CrawlOptions;
-use crate::registrable_domain;
+use crate::exchange::registrable_domain;
 
 /// A URL pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]

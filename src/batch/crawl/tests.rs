@@ -8,7 +8,7 @@ use super::trap::TrapDetector;
 use super::*;
 use crate::batch::queue::QueuedTask;
 use crate::batch::task::Task;
-use crate::registrable_domain;
+use crate::exchange::registrable_domain;
 
 fn url(text: &str) -> Url {
     text.parse().unwrap()

@@ -13,10 +13,10 @@ use serde::{Deserialize, Deserializer};
 use super::{BadLine, InputItem, InputProgress};
 use crate::batch::queue::QueuedTask;
 use crate::batch::task::Task;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::redact;
-use crate::request::Context;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::request::Context;
+use crate::text::redact;
 
 /// Iterates over the tasks in a reader's lines.
 pub(super) struct Lines<R> {

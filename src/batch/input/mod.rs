@@ -18,8 +18,8 @@ use tokio::runtime::Handle;
 
 use super::queue::QueuedTask;
 use super::task::Task;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
 use crate::fetcher::Fetcher;
 
 use lines::Lines;
@@ -114,7 +114,7 @@ impl Input {
     /// Outside of a tokio runtime.
     pub fn sitemap(fetcher: &Fetcher, url: &str) -> Result<Self> {
         let items = sitemap::Sitemap::new(fetcher, Handle::current(), url)?;
-        let label = format!("sitemap {}", crate::redact::url_text(url));
+        let label = format!("sitemap {}", crate::text::redact::url_text(url));
         Ok(Self { label, items: Box::new(items), progress: Arc::default() })
     }
 

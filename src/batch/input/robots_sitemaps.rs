@@ -7,7 +7,7 @@ use url::{Origin, Url};
 
 use super::InputItem;
 use super::sitemap::Sitemap;
-use crate::error::Result;
+use crate::exchange::error::Result;
 use crate::fetcher::Fetcher;
 
 /// Iterates over listed items, then over the sitemaps of their sites.

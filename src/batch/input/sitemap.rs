@@ -11,13 +11,13 @@ use url::{ParseError, Url};
 use super::sitemap_text::{SitemapKind, parse_sitemap};
 use super::{BadLine, InputItem};
 use crate::batch::task::Task;
-use crate::credentials::copy_credentials;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::credentials::copy_credentials;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::registrable_domain;
+use crate::exchange::request::parse_url;
 use crate::fetcher::Fetcher;
-use crate::redact;
-use crate::registrable_domain;
-use crate::request::parse_url;
+use crate::text::redact;
 
 /// Iterates over the tasks of a sitemap and its nested sitemaps. Fetches them lazily, on a thread that may block.
 pub(super) struct Sitemap {

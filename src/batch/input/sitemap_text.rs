@@ -10,7 +10,7 @@ use flate2::read::MultiGzDecoder;
 
 use super::sitemap_entries::SitemapEntries;
 use super::sitemap_xml::read_xml;
-use crate::charset;
+use crate::text::charset;
 
 /// The kind of file that the address of a sitemap promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use super::JournalHeader;
 use crate::batch::outcome::TaskOutcome;
 use crate::batch::record::RecordStatus;
 use crate::batch::task::{Task, TaskKey};
-use crate::tier::Tier;
+use crate::exchange::tier::Tier;
 
 /// A frame's payload: a byte for its kind, then its content.
 pub(super) type Payload = Vec<u8>;

@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use super::outcome::TaskOutcome;
 use super::task::{Task, TaskKey};
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::output_file;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::os::output_file;
 
 use format::{FrameRead, JournalRecord, Payload};
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::batch::record::RecordStatus;
-use crate::tier::Tier;
+use crate::exchange::tier::Tier;
 
 fn header() -> JournalHeader {
     JournalHeader { input: "urls.txt".to_owned(), output: "out.jsonl".to_owned(), format: "jsonl".to_owned() }

@@ -9,11 +9,11 @@ use sha2::{Digest, Sha256};
 
 use super::write_error;
 use crate::batch::record::Record;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
 use crate::fetcher::Response;
-use crate::hex;
-use crate::output_file::{self, FileMode};
+use crate::os::output_file::{self, FileMode};
+use crate::text::hex;
 
 /// The folder that contains the bodies.
 #[derive(Clone, Debug)]

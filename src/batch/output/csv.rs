@@ -3,9 +3,9 @@
 use super::{Columns, EncodedRecord, RecordEncoder};
 use crate::batch::record::{ErrorJson, Record};
 use crate::batch::summary::timestamp;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::redact;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::text::redact;
 
 #[derive(Default)]
 pub(super) struct CsvEncoder {

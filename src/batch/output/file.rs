@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use super::{EncodedRecord, OpenReport, RecordStore, write_error};
 use crate::batch::journal::Ranges;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::output_file;
-use crate::paths;
-use crate::redact::EscapedWriter;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::os::output_file;
+use crate::os::paths;
+use crate::text::redact::EscapedWriter;
 
 /// An append-only file.
 pub(super) struct FileStore {

@@ -2,7 +2,7 @@
 
 use super::{EncodedRecord, RecordEncoder};
 use crate::batch::record::Record;
-use crate::error::Result;
+use crate::exchange::error::Result;
 
 pub(super) struct JsonlEncoder;
 

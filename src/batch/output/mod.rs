@@ -17,9 +17,9 @@ use std::str::FromStr;
 use super::journal::Ranges;
 use super::record::Record;
 use super::summary::Summary;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::paths;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::os::paths;
 
 pub(super) use bodies::BodyStore;
 

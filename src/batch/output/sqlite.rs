@@ -8,10 +8,10 @@ use super::{EncodedRecord, OpenReport, RecordEncoder, RecordStore, file};
 use crate::batch::journal::Ranges;
 use crate::batch::record::{ErrorJson, HeadersJson, Record};
 use crate::batch::summary::{Summary, timestamp};
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::output_file;
-use crate::redact;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::os::output_file;
+use crate::text::redact;
 
 pub(super) struct SqliteEncoder;
 
@@ -58,7 +58,7 @@ impl RecordEncoder for SqliteEncoder {
             url: record.url().to_owned(),
             final_url: page.map(|page| redact::url(page.url())),
             status: record.status(),
-            tier: record.tier().map(crate::tier::Tier::name),
+            tier: record.tier().map(crate::exchange::tier::Tier::name),
             browser_profile: last.and_then(|attempt| attempt.browser_profile.clone()),
             http_version: page.map(|page| page.version().name()),
             headers: to_json(&HeadersJson(page))?,

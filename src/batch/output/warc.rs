@@ -20,12 +20,12 @@ use url::Url;
 use super::{EncodedRecord, RecordEncoder};
 use crate::batch::record::{ErrorJson, Record};
 use crate::batch::summary::timestamp;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::response::{ReceivedHead, RefusedResponse, SentRequest};
 use crate::fetcher::Response;
-use crate::hex;
-use crate::redact;
-use crate::response::{ReceivedHead, RefusedResponse, SentRequest};
+use crate::text::hex;
+use crate::text::redact;
 
 pub(super) struct WarcEncoder {
     pub(super) gzip: bool,

@@ -13,9 +13,9 @@ use tokio::time::{Instant, sleep_until};
 use super::host_queues::HostQueues;
 use super::spill::SpillFile;
 use super::{Lease, LeaseId, QueuedTask, TaskQueue};
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::sync::lock_unpoisoned;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::os::sync::lock_unpoisoned;
 
 /// The embedded request queue. Hosts take turns. The tasks of a host are ordered by depth, then by arrival. Listed tasks
 /// with a session are ordered by session instead, and only one of a session is leased.

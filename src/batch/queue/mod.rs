@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::task::{Task, TaskKey};
-use crate::error::Result;
+use crate::exchange::error::Result;
 
 pub use local::LocalQueue;
 

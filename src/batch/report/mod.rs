@@ -14,10 +14,10 @@ use super::observer::{FetchRef, Observer};
 use super::output::write_error;
 use super::record::Record;
 use super::summary::Summary;
-use crate::error::Result;
-use crate::output_file::{self, FileMode};
-use crate::sync::lock_unpoisoned;
-use crate::trace::Attempt;
+use crate::exchange::error::Result;
+use crate::exchange::trace::Attempt;
+use crate::os::output_file::{self, FileMode};
+use crate::os::sync::lock_unpoisoned;
 
 use stats::ReportStats;
 

@@ -9,8 +9,8 @@ use super::stats::{AttemptStats, FetchRow, OUTCOMES, PROXY_FAULT, ReportStats};
 use super::time_series::LANES;
 use super::top_n::{Aggregate as _, TopEntries, TopN};
 use crate::batch::summary::{Summary, timestamp};
-use crate::redact;
-use crate::tier::Tier;
+use crate::exchange::tier::Tier;
+use crate::text::redact;
 
 pub(super) fn html(stats: &ReportStats, summary: &Summary) -> String {
     let elapsed = summary.elapsed.max(Duration::from_millis(1));
@@ -345,8 +345,8 @@ mod tests {
     use super::*;
     use crate::batch::record::Record;
     use crate::batch::state::Progress;
-    use crate::error::Error;
-    use crate::error_kind::ErrorKind;
+    use crate::exchange::error::Error;
+    use crate::exchange::error_kind::ErrorKind;
 
     fn summary(input: &str) -> Summary {
         Summary {

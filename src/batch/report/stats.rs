@@ -8,10 +8,10 @@ use super::histogram::Histogram;
 use super::time_series::TimeSeries;
 use super::top_n::{Aggregate, TopN};
 use crate::batch::record::{Record, RecordStatus};
-use crate::error_kind::ErrorKind;
-use crate::tier::Tier;
-use crate::trace::Attempt;
-use crate::verdict::VerdictKind;
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::tier::Tier;
+use crate::exchange::trace::Attempt;
+use crate::exchange::verdict::VerdictKind;
 
 /// All statistics of a report.
 #[derive(Debug)]
@@ -286,9 +286,9 @@ const MAX_TEXT_CHARS: usize = 300;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Error;
-    use crate::trace::AttemptError;
-    use crate::verdict::Verdict;
+    use crate::exchange::error::Error;
+    use crate::exchange::trace::AttemptError;
+    use crate::exchange::verdict::Verdict;
 
     fn attempt(kind: Option<VerdictKind>, proxy: Option<&str>) -> Attempt {
         Attempt {

@@ -6,10 +6,10 @@ use url::Url;
 use super::feature_set::FeatureSet;
 use super::weights::StructureData;
 use super::{json, page, status};
-use crate::charset::essence;
 use crate::detect::ResponseView;
 use crate::detect::content_kind::ContentKind;
-use crate::tier::Tier;
+use crate::exchange::tier::Tier;
+use crate::text::charset::essence;
 
 /// Returns the features of a response. `None` if it is content, or not text.
 pub(super) fn collect(

@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::feature_set::FeatureSet;
 use super::status::{is_bad_gateway, is_refusal};
 use super::weights::StructureData;
-use crate::charset;
 use crate::detect::ResponseView;
+use crate::text::charset;
 
 /// Adds the features of a JSON response. `None` if it is large, or not JSON.
 pub(super) fn add_features(

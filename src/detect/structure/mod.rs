@@ -18,7 +18,7 @@ use self::feature_set::FeatureSet;
 use self::weights::StructureData;
 use super::ResponseView;
 use super::content_kind::ContentKind;
-use crate::verdict::{Evidence, STRUCTURE_RULES, Verdict, VerdictKind};
+use crate::exchange::verdict::{Evidence, STRUCTURE_RULES, Verdict, VerdictKind};
 
 pub use self::weights::{KindScore, StructureExplanation};
 

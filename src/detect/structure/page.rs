@@ -8,8 +8,8 @@ use super::phrases::PhraseTable;
 use super::script;
 use super::shape::PageShape;
 use super::weights::StructureData;
-use crate::charset;
 use crate::detect::{PREFIX, ResponseView};
+use crate::text::charset;
 
 /// Sets of phrases that a text or a title may contain.
 const SAYINGS: [&str; 13] = [

@@ -10,7 +10,7 @@ use scraper::Node;
 use scraper::node::Element;
 
 use crate::detect::html::collapse_white_space;
-use crate::html::{self, ParseLimits, WorkLimit};
+use crate::text::html::{self, ParseLimits, WorkLimit};
 
 /// The parts of a page that features are made of. Texts are in lower case.
 #[derive(Default)]

@@ -8,10 +8,10 @@ use super::feature_set::FeatureSet;
 use super::names;
 use super::phrases::PhraseTable;
 use crate::detect::rule::rule_error;
-use crate::error::Result;
-use crate::provenance::is_date;
-use crate::toml_file;
-use crate::verdict::VerdictKind;
+use crate::exchange::error::Result;
+use crate::exchange::verdict::VerdictKind;
+use crate::settings::provenance::is_date;
+use crate::settings::toml_file;
 
 /// The version of the format this build reads.
 const SCHEMA: u32 = 1;

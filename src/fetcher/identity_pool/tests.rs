@@ -1,9 +1,9 @@
 use super::*;
-use crate::cookies::Cookie;
 use crate::fetcher::Fetcher;
+use crate::identity::cookies::Cookie;
 use crate::proxy::Dialect;
-use crate::proxy_session::{FaultSource, ProxyAccount, UseOutcome};
-use crate::redact::Secret;
+use crate::proxy::session::{FaultSource, ProxyAccount, UseOutcome};
+use crate::text::redact::Secret;
 
 const SITE: &str = "https://www.shop.example/p/1";
 

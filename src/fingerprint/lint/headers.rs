@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::Diagnostics;
+use crate::exchange::request::Context;
 use crate::fingerprint::derive::identity_header;
 use crate::fingerprint::profile::{Browser, HeaderTemplate, Profile, WireProtocol};
-use crate::request::Context;
 
 pub(super) fn check(profile: &Profile, diagnostics: &mut Diagnostics) {
     let contexts: Vec<&str> = Context::ALL.iter().map(|context| context.name()).collect();

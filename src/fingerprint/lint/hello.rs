@@ -5,7 +5,7 @@ use super::Diagnostics;
 use super::wire::offers_version;
 use crate::fingerprint::extension_bodies;
 use crate::fingerprint::profile::{GreaseLayout, GreasePosition, Resumption, Tls};
-use crate::hex;
+use crate::text::hex;
 
 pub(super) fn check(tls: &Tls, diagnostics: &mut Diagnostics) {
     let (offers_12, offers_13) = (offers_version(tls, "1.2"), offers_version(tls, "1.3"));

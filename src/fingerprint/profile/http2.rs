@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::request::Context;
+use crate::exchange::request::Context;
 
 /// The HTTP/2 preface and priorities.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::hello::extension;
-use crate::hex;
+use crate::text::hex;
 
 /// The ClientHello without GREASE values, which are drawn per connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,8 +1,8 @@
 //! All scenarios.
 
 use super::{ExpectedRequest, Scenario, ScenarioHost, ScenarioStep, UserAction};
+use crate::exchange::request::Context;
 use crate::fingerprint::profile::WireProtocol;
-use crate::request::Context;
 
 /// All scenarios, in order of execution.
 pub(in super::super) const SCENARIOS: &[Scenario] = &[

@@ -10,8 +10,8 @@ pub(super) use site::respond;
 
 use std::net::Ipv4Addr;
 
+use crate::exchange::request::Context;
 use crate::fingerprint::profile::WireProtocol;
-use crate::request::Context;
 
 /// One scenario.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,7 @@ use super::FingerprintLayer;
 use super::row::ScenarioComparison;
 use crate::fingerprint::HelloShape;
 use crate::fingerprint::hello::{ClientHello, extension, is_grease};
-use crate::hex;
+use crate::text::hex;
 
 /// Compares the fixed fields of all ClientHellos of one kind, fresh or resumed.
 pub(super) fn compare(

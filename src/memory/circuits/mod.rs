@@ -7,8 +7,8 @@ mod table;
 
 use serde::Serialize;
 
-use crate::error_kind::ErrorKind;
-use crate::tier::Tier;
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::tier::Tier;
 
 #[cfg(feature = "memory")]
 pub(super) use shared::CircuitCache;

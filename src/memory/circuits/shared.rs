@@ -7,9 +7,9 @@ use super::super::file::MemoryFile;
 use super::super::{HostMemory, make_room};
 use super::Circuit;
 use super::table::{CircuitTable, CircuitUpdate, load_open};
-use crate::error::Result;
-use crate::sync::lock_unpoisoned;
-use crate::tier::Tier;
+use crate::exchange::error::Result;
+use crate::exchange::tier::Tier;
+use crate::os::sync::lock_unpoisoned;
 
 /// What this process knows of the circuits in the file.
 #[derive(Default)]

@@ -8,9 +8,9 @@ use super::super::file::StoreError;
 use super::super::file::table::{MAX_PENDING, NameFilter, Section, Table, TableSpec};
 use super::super::time::format_date;
 use super::{Circuit, STALE_AFTER};
-use crate::error_kind::ErrorKind;
-use crate::redact::escape_terminal;
-use crate::tier::Tier;
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::tier::Tier;
+use crate::text::redact::escape_terminal;
 
 /// A change of a host's circuit on one tier.
 #[derive(Clone, Debug, PartialEq, Eq)]

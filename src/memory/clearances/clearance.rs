@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cookies::Cookie;
+use crate::identity::cookies::Cookie;
 
 /// A clearance as it is stored. The identity's jar has the cookies themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
 use super::{HostMemory, IdentityAndHost, make_room};
-use crate::sync::lock_unpoisoned;
+use crate::os::sync::lock_unpoisoned;
 
 pub use key::SavedIdentityKey;
 

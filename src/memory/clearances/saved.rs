@@ -6,8 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::state::ClearanceState;
-use crate::cookies::Cookie;
 use crate::identity::Identity;
+use crate::identity::cookies::Cookie;
 
 /// The state of an identity at one host: clearance, cookies and client hints.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,7 +17,7 @@ use super::ClearanceCache;
 use super::key::SavedIdentityKey;
 use super::saved::SavedIdentity;
 use crate::identity::Identity;
-use crate::redact::escape_terminal;
+use crate::text::redact::escape_terminal;
 
 /// An identity that is cleared for a host.
 #[derive(Clone, Debug)]
@@ -95,7 +95,7 @@ impl MemoryFile {
     ///
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io).
-    pub fn clearances(&self, host: Option<&str>) -> crate::error::Result<Vec<ClearanceEntry>> {
+    pub fn clearances(&self, host: Option<&str>) -> crate::exchange::error::Result<Vec<ClearanceEntry>> {
         self.read(host, |connection, matches, _| Ok(entries(load_all(connection)?, matches)))
     }
 }

@@ -9,8 +9,8 @@ use std::sync::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::{HostMemory, SiteSection, make_room};
-use crate::sync::lock_unpoisoned;
-use crate::verdict::VerdictKind;
+use crate::exchange::verdict::VerdictKind;
+use crate::os::sync::lock_unpoisoned;
 
 #[cfg(feature = "memory")]
 pub(super) use table::{FalseAlarmTable, load};

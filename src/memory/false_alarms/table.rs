@@ -12,14 +12,14 @@ use super::super::file::table::{
 use super::super::site_section::SiteSection;
 use super::super::time::format_date;
 use super::FalseAlarm;
-use crate::redact::escape_terminal;
+use crate::text::redact::escape_terminal;
 
 impl MemoryFile {
     /// Returns the false alarms of `host`'s site, or of all sites.
     ///
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io).
-    pub fn false_alarms(&self, host: Option<&str>) -> crate::error::Result<Vec<FalseAlarm>> {
+    pub fn false_alarms(&self, host: Option<&str>) -> crate::exchange::error::Result<Vec<FalseAlarm>> {
         self.read(host, |connection, matches, _| {
             let mut alarms = load(connection, None)?;
             alarms.retain(|alarm| matches(&alarm.section.site));

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use rusqlite::ErrorCode;
 
-use crate::error::Error;
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::Error;
+use crate::exchange::error_kind::ErrorKind;
 
 /// Why the memory file could not be read or written.
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use std::io::{BufRead, Read, Write};
 use serde::{Deserialize, Serialize};
 
 use super::table::{LineError, Tables, parse_line};
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
 
 /// The first line of an export.
 #[derive(Serialize, Deserialize)]

@@ -12,8 +12,8 @@ use super::error::StoreError;
 use super::export;
 use super::store::Store;
 use super::table::{NameFilter, Section};
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
 
 /// A memory file. Other processes may use it at the same time.
 pub struct MemoryFile {

@@ -10,8 +10,8 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::error::StoreError;
 use super::table::TableSpec;
-use crate::output_file;
-use crate::paths;
+use crate::os::output_file;
+use crate::os::paths;
 
 /// Opens the file at `path`, creates it if it is missing, and brings its tables up to date. Moves a corrupt
 /// file aside first and returns its new path as the second value.

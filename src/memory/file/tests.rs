@@ -18,9 +18,9 @@ use super::super::{
 use super::error::StoreError;
 use super::store::Store;
 use super::table::{MAX_PENDING, Table, Tables};
-use crate::cookies::Cookie;
-use crate::error_kind::ErrorKind;
-use crate::tier::Tier;
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::tier::Tier;
+use crate::identity::cookies::Cookie;
 
 const NOW: i64 = 1_000_000_000;
 

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use super::{HostMemory, SiteSection, make_room};
-use crate::sync::lock_unpoisoned;
+use crate::os::sync::lock_unpoisoned;
 
 pub use model::{MarkupSource, PageSizeModel};
 

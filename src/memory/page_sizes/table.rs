@@ -13,8 +13,8 @@ use super::super::make_room;
 use super::super::site_section::SiteSection;
 use super::SizeCache;
 use super::model::{MarkupSource, PageSizeModel, SizeSample};
-use crate::redact::escape_terminal;
-use crate::sync::lock_unpoisoned;
+use crate::os::sync::lock_unpoisoned;
+use crate::text::redact::escape_terminal;
 
 /// The page sizes of one section, in one markup form.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,7 +68,7 @@ impl MemoryFile {
     ///
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io).
-    pub fn page_sizes(&self, host: Option<&str>) -> crate::error::Result<Vec<SizeEntry>> {
+    pub fn page_sizes(&self, host: Option<&str>) -> crate::exchange::error::Result<Vec<SizeEntry>> {
         self.read(host, |connection, matches, _| Ok(entries(load(connection, None)?, matches)))
     }
 }

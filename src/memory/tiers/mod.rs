@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{HostMemory, SiteSection, make_room};
-use crate::sync::lock_unpoisoned;
-use crate::tier::Tier;
+use crate::exchange::tier::Tier;
+use crate::os::sync::lock_unpoisoned;
 
 pub use stats::TierMode;
 pub use tally::DecayingTally;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::tally::{DecayingTally, TierStatus};
-use crate::tier::Tier;
+use crate::exchange::tier::Tier;
 
 /// The tier of an attempt. The impersonate tier counts separately with a browser's clearance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -17,7 +17,7 @@ use super::super::time::format_date;
 use super::stats::{StatKey, TierMode};
 use super::tally::{DecayingTally, TierStatus};
 use super::{TierCache, site_mut};
-use crate::redact::escape_terminal;
+use crate::text::redact::escape_terminal;
 
 /// The tally of one tier mode in one site section with one browser profile.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,7 +78,7 @@ impl MemoryFile {
     ///
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io).
-    pub fn tiers(&self, host: Option<&str>) -> crate::error::Result<Vec<TierEntry>> {
+    pub fn tiers(&self, host: Option<&str>) -> crate::exchange::error::Result<Vec<TierEntry>> {
         self.read(host, |connection, matches, now| Ok(entries(load(connection, None)?, matches, now)))
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cooldown::CooldownPolicy;
+use crate::settings::cooldown::CooldownPolicy;
 
 /// Pages and refusals of one tier mode in one site section. All times are seconds since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

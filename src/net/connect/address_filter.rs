@@ -7,7 +7,7 @@ mod registry;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::registrable_domain::is_localhost;
+use crate::exchange::registrable_domain::is_localhost;
 
 /// Whether an address is not on the public internet: it belongs to this machine, to the local network, to a purpose
 /// of its own, or to no single host. A public site has no reason to lead there.

@@ -6,13 +6,13 @@ use http::{HeaderMap, HeaderValue, header};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::digest_auth::DigestAuth;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::digest_auth::DigestAuth;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
 use crate::net::headers;
 use crate::net::tls::BoxIo;
 use crate::proxy::{self, Proxy};
-use crate::redact::Secret;
+use crate::text::redact::Secret;
 
 /// The proxy's answer to CONNECT.
 #[derive(Debug)]

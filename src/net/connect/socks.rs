@@ -7,8 +7,8 @@ use tokio::time::timeout;
 use super::socks_target::SocksTarget;
 use super::socks4::{self, Socks4Error};
 use super::socks5::{self, Socks5Error};
-use crate::error::Error;
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::Error;
+use crate::exchange::error_kind::ErrorKind;
 use crate::net::tls::BoxIo;
 use crate::proxy::{self, Proxy};
 

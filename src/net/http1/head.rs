@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use http::{HeaderName, HeaderValue, header};
 use memchr::memchr_iter;
 
-use crate::response::ReceivedHead;
+use crate::exchange::response::ReceivedHead;
 
 /// The beginning of a response.
 pub(super) enum Start {

@@ -11,10 +11,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::chunks::ChunkRewriter;
 use super::head::{self, Start};
+use crate::exchange::response::ReceivedHead;
 use crate::net::io::read_limit::ReadLimit;
 use crate::net::tls::BoxIo;
-use crate::response::ReceivedHead;
-use crate::sync::lock_unpoisoned;
+use crate::os::sync::lock_unpoisoned;
 
 /// What the sender and the reader of one connection know of each other. Clones share it.
 #[derive(Clone, Default)]

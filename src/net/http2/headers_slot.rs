@@ -9,7 +9,7 @@ use http::HeaderName;
 
 use crate::fingerprint::profile::Priority;
 use crate::net::headers::WireHeaders;
-use crate::sync::lock_unpoisoned;
+use crate::os::sync::lock_unpoisoned;
 
 /// The header that contains a request's ticket. It is never sent.
 pub(crate) const TICKET_HEADER: HeaderName = HeaderName::from_static("rungs-ticket");

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::traffic::ByteCounter;
+use crate::identity::traffic::ByteCounter;
 
 /// A byte stream that adds its bytes to a counter.
 pub(crate) struct Metered<S> {

@@ -9,10 +9,10 @@ use super::Dialect;
 use super::alphabet::Alphabet;
 use super::encode::{SessionIdFormat, ValueEncoder};
 use super::schema::{DialectFile, Parameter, SCHEMA};
-use crate::provenance::is_date;
 use crate::proxy::Proxy;
-use crate::toml_file;
-use crate::toml_file::SchemaKeys;
+use crate::settings::provenance::is_date;
+use crate::settings::toml_file;
+use crate::settings::toml_file::SchemaKeys;
 
 /// Returns all mistakes in `text`, one line each.
 pub(super) fn lint(text: &str, origin: &str) -> Vec<String> {

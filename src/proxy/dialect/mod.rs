@@ -23,8 +23,8 @@ use self::encode::{SessionIdFormat, ValueEncoder};
 use self::prefix::Prefix;
 use self::schema::{CredentialField, DialectFile, Parameter};
 use super::Proxy;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
 
 pub use self::request::{CredentialRequest, GeoTarget};
 pub use self::schema::GatewayRotation;
@@ -108,8 +108,9 @@ impl Dialect {
         if !mistakes.is_empty() {
             return Err(config_error(mistakes.join("\n")));
         }
-        let file: DialectFile = toml::from_str(text)
-            .map_err(|cause| config_error(crate::toml_file::format_parse_error(text, origin, &cause)))?;
+        let file: DialectFile = toml::from_str(text).map_err(|cause| {
+            config_error(crate::settings::toml_file::format_parse_error(text, origin, &cause))
+        })?;
         Self::new(file).map_err(|message| config_error(format!("{origin}: {message}")))
     }
 

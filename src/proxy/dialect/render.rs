@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::request::CredentialRequest;
 use super::schema::{CredentialField, Parameter};
 use super::{Dialect, config_error};
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
 use crate::proxy::{Proxy, ProxyScheme};
-use crate::redact::Secret;
-use crate::units::HumanDuration;
+use crate::settings::units::HumanDuration;
+use crate::text::redact::Secret;
 
 impl Dialect {
     /// Returns the proxy for a request: the gateway, with the parameters written into user name or password.

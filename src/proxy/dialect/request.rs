@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::schema::Parameter;
 use crate::proxy::Proxy;
-use crate::redact::Secret;
+use crate::text::redact::Secret;
 
 /// The location of an exit address. Every field is optional. Default: any location.
 ///

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::proxy::ProxyScheme;
-use crate::units::HumanDuration;
+use crate::settings::units::HumanDuration;
 
 /// The version of the dialect format that this build reads.
 pub(super) const SCHEMA: u32 = 1;

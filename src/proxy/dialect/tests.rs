@@ -7,7 +7,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::*;
-use crate::redact::Secret;
+use crate::text::redact::Secret;
 
 fn shipped(name: &str) -> Arc<Dialect> {
     Dialect::find(name, None).unwrap()

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::verdict::{Evidence, STRUCTURE_RULES};
+use crate::exchange::verdict::{Evidence, STRUCTURE_RULES};
 
 const ALL: EscalationPolicy = EscalationPolicy {
     min: Tier::Plain,

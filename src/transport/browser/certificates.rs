@@ -12,9 +12,9 @@ use std::process::{Command, Stdio};
 use boring::x509::X509;
 
 use super::user_data_dir::{create_dir, create_file};
-use crate::child_environment::restrict_environment;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::os::child_environment::restrict_environment;
 
 /// Creates a HOME below `scratch` in which the certificates of `ca_file` (PEM) are trusted.
 pub(super) fn create_home(scratch: &Path, ca_file: &Path) -> Result<PathBuf> {
@@ -60,5 +60,5 @@ fn certutil(args: &[&str]) -> Result<()> {
     }
     let stderr = String::from_utf8_lossy(&output.stderr);
     Err(Error::new(ErrorKind::Browser, "`certutil` could not create the browser's certificate database")
-        .with_source(crate::redact::escape_terminal(stderr.trim())))
+        .with_source(crate::text::redact::escape_terminal(stderr.trim())))
 }

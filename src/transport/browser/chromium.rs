@@ -18,11 +18,11 @@ use super::proxy_forwarder::Forwarder;
 use super::switches::{ProcessKey, switches};
 use super::targets::{BrowserTargets, auto_attach};
 use super::{executable, xvfb};
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
 use crate::fingerprint::profile::Browser as BrowserProfile;
 use crate::net::Connector;
-use crate::sync::lock_unpoisoned;
+use crate::os::sync::lock_unpoisoned;
 use crate::transport::AttemptRequest;
 
 /// One browser process and its contexts.

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use super::error::CdpError;
-use crate::sync::lock_unpoisoned;
+use crate::os::sync::lock_unpoisoned;
 
 /// A connection to one browser. Cheap to clone.
 #[derive(Clone)]

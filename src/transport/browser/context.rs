@@ -12,9 +12,9 @@ use super::connection::CdpConnection;
 use super::cookie_sync;
 use super::error::CdpError;
 use super::proxy_forwarder::Forwarder;
-use crate::cookies::Cookie;
-use crate::error::Result;
-use crate::sync::lock_unpoisoned;
+use crate::exchange::error::Result;
+use crate::identity::cookies::Cookie;
+use crate::os::sync::lock_unpoisoned;
 use crate::transport::AttemptRequest;
 
 /// What a context is for. Pages of public sites do not share one with those that may reach private addresses.
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
     use crate::fingerprint::Profile;
     use crate::identity::Identity;
-    use crate::limits::Limits;
+    use crate::settings::limits::Limits;
 
     #[tokio::test]
     async fn contexts_in_use_are_kept_and_idle_ones_are_limited() {

@@ -6,9 +6,9 @@ use chromiumoxide_cdp::cdp::browser_protocol::network::{
 use http::header::COOKIE;
 use url::Url;
 
-use crate::cookies::{Cookie, needs_http_only};
-use crate::registrable_domain::registrable_domain_of_host;
-use crate::request::Request;
+use crate::exchange::registrable_domain::registrable_domain_of_host;
+use crate::exchange::request::Request;
+use crate::identity::cookies::{Cookie, needs_http_only};
 
 /// Converts the jar's cookie to the browser's form, for a visit of `page`.
 pub(super) fn to_browser(cookie: &Cookie, page: &Url) -> CookieParam {

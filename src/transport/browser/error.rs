@@ -7,8 +7,8 @@ use std::sync::Arc;
 use chromiumoxide_types::Error as ProtocolError;
 
 use super::page_memory::MemoryExcess;
-use crate::error::Error;
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::Error;
+use crate::exchange::error_kind::ErrorKind;
 
 /// The reason that a DevTools command failed.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl fmt::Display for CdpError {
                 write!(
                     f,
                     "the browser rejected the command: {}",
-                    crate::redact::escape_terminal(&cause.message)
+                    crate::text::redact::escape_terminal(&cause.message)
                 )
             }
             Self::TimedOut(what) => write!(f, "timed out waiting for the reply to {what}"),
@@ -102,7 +102,7 @@ pub(super) fn navigation_error(text: &str) -> Error {
         ErrorKind::Connect => "the browser could not connect",
         _ => "the browser could not load the page",
     };
-    Error::new(kind, what).with_source(crate::redact::escape_terminal(name))
+    Error::new(kind, what).with_source(crate::text::redact::escape_terminal(name))
 }
 
 /// Returns the error of a truncated document. The part that the page shows is not a page.
@@ -110,7 +110,7 @@ pub(super) fn truncated_error(text: &str) -> Error {
     let name = text.trim_start_matches("net::");
     let kind =
         if net_error_kind(name) == ErrorKind::Decode { ErrorKind::Decode } else { ErrorKind::Protocol };
-    Error::new(kind, "the page was truncated").with_source(crate::redact::escape_terminal(name))
+    Error::new(kind, "the page was truncated").with_source(crate::text::redact::escape_terminal(name))
 }
 
 fn net_error_kind(name: &str) -> ErrorKind {

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::child_environment::restrict_environment;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::os::child_environment::restrict_environment;
 
 /// Returns the executable that [`BrowserOptions`](super::BrowserOptions) uses by default.
 pub(crate) fn find() -> Option<PathBuf> {
@@ -57,7 +57,7 @@ pub(crate) fn version(path: &Path) -> Option<String> {
     let mut text = String::new();
     std::io::Read::read_to_string(&mut std::io::Read::take(child.stdout.take()?, 4096), &mut text).ok()?;
     let line = text.lines().map(str::trim).find(|line| line.contains(|c: char| c.is_ascii_digit()))?;
-    Some(crate::redact::escape_terminal(line))
+    Some(crate::text::redact::escape_terminal(line))
 }
 
 fn not_found_error() -> Error {

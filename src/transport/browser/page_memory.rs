@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::memory_usage::ProcessMemory;
-use crate::limits::MIN_PAGE_MEMORY;
+use crate::settings::limits::MIN_PAGE_MEMORY;
 
 /// The limits of the pages that are open in one browser, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

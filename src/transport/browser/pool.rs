@@ -16,9 +16,9 @@ use super::scheduler::{BrowserCandidate, Placement, PoolLimits, WaitReason, choo
 use super::supervisor::{SupervisedPool, SupervisionLimits};
 use super::switches::ProcessKey;
 use super::{memory_usage, supervisor};
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::sync::lock_unpoisoned;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::os::sync::lock_unpoisoned;
 
 /// The browsers of one tier. It starts them on demand; dropping it ends them all and waits until they are gone.
 pub(super) struct BrowserPool(Arc<PoolInner>);

@@ -23,10 +23,10 @@ use super::targets::BrowserTargets;
 use super::user_data_dir::{UserDataDir, create_file};
 use super::watchdog::Watchdog;
 use super::xvfb::Xvfb;
-use crate::child_environment::restrict_environment;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::sync::lock_unpoisoned;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::os::child_environment::restrict_environment;
+use crate::os::sync::lock_unpoisoned;
 
 /// How to start a browser process.
 pub(super) struct LaunchSpec {
@@ -282,7 +282,7 @@ fn last_line(log: &Path) -> io::Result<String> {
     file.take(STDERR_TAIL_LEN).read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
     let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    Ok(crate::redact::escape_terminal(line.trim()))
+    Ok(crate::text::redact::escape_terminal(line.trim()))
 }
 
 /// How long a browser that closed its pipe may take to exit by itself.

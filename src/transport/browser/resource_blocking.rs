@@ -3,7 +3,7 @@
 use chromiumoxide_cdp::cdp::browser_protocol::{fetch, network};
 
 use super::connection::CdpConnection;
-use crate::render::ResourceKind;
+use crate::settings::render::ResourceKind;
 
 /// Returns the patterns of requests to pause, so that they can be blocked.
 pub(super) fn request_patterns(block: &[ResourceKind]) -> impl Iterator<Item = fetch::RequestPattern> {

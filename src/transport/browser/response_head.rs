@@ -11,11 +11,13 @@ use super::page_events::{
     DocumentExchange, DocumentRequest, MainDocument, NetworkResponse, PausedResponse, ResourceTiming,
     WireResponse,
 };
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::limits::Limits;
-use crate::response::{Body, BrowserOutput, HttpVersion, RawResponse, ReceivedHead, Redirect, SentRequest};
-use crate::trace::Timings;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::response::{
+    Body, BrowserOutput, HttpVersion, RawResponse, ReceivedHead, Redirect, SentRequest,
+};
+use crate::exchange::trace::Timings;
+use crate::settings::limits::Limits;
 
 /// A response without its body.
 pub(super) struct ResponseHead {

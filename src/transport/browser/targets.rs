@@ -21,8 +21,8 @@ use super::page_events::{EventReply, PageWatcher, react_in_frame};
 use super::page_memory::{Culprit, MemoryBudget, MemoryExcess};
 use super::resource_blocking;
 use super::target_events::{AttachedToTarget, DetachedFromTarget};
-use crate::render::ResourceKind;
-use crate::sync::lock_unpoisoned;
+use crate::os::sync::lock_unpoisoned;
+use crate::settings::render::ResourceKind;
 
 /// The targets of one browser, by session.
 #[derive(Default)]

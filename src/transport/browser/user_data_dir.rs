@@ -13,8 +13,8 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::scratch_parent::{check_parent, length, short_parent};
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
 
 /// The private folder of one browser. Dropping it removes the folder and its contents.
 pub(super) struct UserDataDir {

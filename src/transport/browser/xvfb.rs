@@ -12,9 +12,9 @@ use rustix::process::{Pid, Signal};
 
 use super::executable;
 use super::user_data_dir::create_file;
-use crate::child_environment::restrict_environment;
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::os::child_environment::restrict_environment;
 
 /// A running Xvfb that only the holder of its key can use. Dropping it ends Xvfb and waits for its exit. If
 /// the starting thread dies first, the kernel ends Xvfb.
@@ -138,7 +138,7 @@ fn last_line(log: &Path) -> String {
     let mut text = String::new();
     let read = File::open(log).and_then(|file| file.take(4096).read_to_string(&mut text));
     let line = text.lines().rev().find(|line| !line.trim().is_empty());
-    read.ok().and(line).map(crate::redact::escape_terminal).unwrap_or_default()
+    read.ok().and(line).map(crate::text::redact::escape_terminal).unwrap_or_default()
 }
 
 fn not_found_error() -> Error {

@@ -35,6 +35,12 @@ fn every_top_module_has_a_floor() {
 }
 
 #[test]
+fn the_root_of_the_sources_has_few_entries() {
+    let entries = fs::read_dir(root().join("src")).expect("src can be listed").count();
+    assert!(entries <= 20, "src/ has {entries} entries: move a new module into the folder that it belongs to");
+}
+
+#[test]
 fn imports_are_found_in_every_form() {
     let text = "\
 use crate::net::Pool;

@@ -1,4 +1,4 @@
-//! Every file that a user names is opened by `src/output_file.rs`, which knows links, devices and pipes.
+//! Every file that a user names is opened by `src/os/output_file.rs`, which knows links, devices and pipes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ const CALLS: [&str; 11] = [
 
 /// The files that contain such calls, and why.
 const ALLOWED: [(&str, &str); 10] = [
-    ("src/output_file.rs", "the module itself"),
+    ("src/os/output_file.rs", "the module itself"),
     ("src/batch/journal/mod.rs", "truncates the checkpoint, a file that the module opened"),
     ("src/batch/output/file.rs", "truncates the records, a file that the module opened"),
     ("src/batch/queue/spill.rs", "truncates a file without a name"),

@@ -12,8 +12,8 @@ use url::Url;
 use super::DATA_NAME;
 use super::surt::surt;
 use super::warc_reader::{WarcReader, WarcRecord};
-use crate::charset;
 use crate::detect;
+use crate::text::charset;
 
 /// The lines of the index. They are sorted on disk, because an archive may have millions.
 pub(super) struct Index(Connection);

@@ -17,9 +17,9 @@ use zip::ZipArchive;
 
 use super::file::{FileStore, open_error};
 use super::{EncodedRecord, OpenReport, RecordStore, write_error};
-use crate::error::Result;
-use crate::output_file;
-use crate::paths;
+use crate::exchange::error::Result;
+use crate::os::output_file;
+use crate::os::paths;
 
 /// The store of a run.
 pub(super) struct WaczStore {

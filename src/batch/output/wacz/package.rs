@@ -15,7 +15,7 @@ use super::DATA_PATH;
 use super::index::{Index, MainPage};
 use crate::batch::output::warc;
 use crate::batch::summary::timestamp;
-use crate::output_file::{FileMode, OutputFile};
+use crate::os::output_file::{FileMode, OutputFile};
 
 /// Packs the WARC at `working` into the file at `output`, which is replaced at once.
 pub(super) fn write(working: &Path, output: &Path) -> io::Result<()> {

@@ -8,8 +8,8 @@ use crate::batch::journal::Ranges;
 use crate::batch::output::warc::WarcEncoder;
 use crate::batch::output::{Output, RecordEncoder as _, RecordFormat};
 use crate::batch::record::Record;
-use crate::error::Error;
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::Error;
+use crate::exchange::error_kind::ErrorKind;
 
 fn encode(n: usize) -> EncodedRecord {
     let error = Error::new(ErrorKind::Connect, "refused");
@@ -93,7 +93,7 @@ fn each_file_has_its_digest() {
     assert_eq!(resources.len(), 3);
     for resource in resources {
         let bytes = read_member(&output, resource["path"].as_str().unwrap());
-        let hash = crate::hex::encode(&<sha2::Sha256 as sha2::Digest>::digest(&bytes));
+        let hash = crate::text::hex::encode(&<sha2::Sha256 as sha2::Digest>::digest(&bytes));
         assert_eq!(
             (&resource["hash"], &resource["bytes"]),
             (&format!("sha256:{hash}").into(), &bytes.len().into())

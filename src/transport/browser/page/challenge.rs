@@ -6,7 +6,7 @@ use chromiumoxide_cdp::cdp::browser_protocol::performance;
 
 use super::Page;
 use super::wait::Deadlines;
-use crate::limits::Limits;
+use crate::settings::limits::Limits;
 
 /// The time that a challenged page has left, and the work that it has done so far.
 pub(super) struct ChallengeWait {

@@ -13,9 +13,9 @@ use super::super::response_head::{self, ResponseHead};
 use super::navigate::proxy_refused_error;
 use super::wait::{body_too_large_error, find_failure};
 use super::{Page, PageTask};
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::render::BodySource;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::settings::render::BodySource;
 
 impl Page {
     /// Reads the document: the DOM if it is HTML, else the body bytes.

@@ -13,9 +13,9 @@ use super::navigate::Navigation;
 use super::show::is_challenge;
 use super::wait::{Deadlines, body_too_large_error, unexpected_file_error};
 use super::{Page, PageTask};
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::response::RawResponse;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::response::RawResponse;
 
 impl Page {
     /// Reads the paused response as a file. The page does not show it.

@@ -9,9 +9,9 @@ use url::Url;
 use super::super::error::CdpError;
 use super::command::command;
 use super::{Page, PageTask};
-use crate::error::Result;
-use crate::redact;
-use crate::response::FrameDocument;
+use crate::exchange::error::Result;
+use crate::exchange::response::FrameDocument;
+use crate::text::redact;
 
 impl Page {
     /// Returns the documents of the frames, those of the page's process first. A frame that navigates meanwhile is left

@@ -31,13 +31,13 @@ use super::page_events::{InterceptRules, PageState, PageWatcher, WaitStep};
 use super::page_memory::MemoryExcess;
 use super::targets::{AttachedPage, BrowserTargets};
 use super::{BrowserOptions, ChallengeCheck};
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::limits::Limits;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::request::Request;
+use crate::exchange::response::RawResponse;
 use crate::net::RequestHooks;
-use crate::render::RenderOptions;
-use crate::request::Request;
-use crate::response::RawResponse;
+use crate::settings::limits::Limits;
+use crate::settings::render::RenderOptions;
 
 /// A page that rungs opened. Dropping it closes the page.
 pub(super) struct Page {

@@ -15,11 +15,11 @@ use super::super::resource_blocking;
 use super::super::response_head::ResponseHead;
 use super::wait::{Deadlines, unexpected_file_error};
 use super::{OPEN_LIMIT, Page, PageTask};
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::render::{BodySource, ResourceKind};
-use crate::request::{DefaultContentType, Request};
-use crate::response::RawResponse;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::request::{DefaultContentType, Request};
+use crate::exchange::response::RawResponse;
+use crate::settings::render::{BodySource, ResourceKind};
 
 impl Page {
     /// Navigates. Returns a response when there is no document to show: a 204, a status without a body, a file.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::super::error::CdpError;
 use super::wait::Deadlines;
 use super::{Page, PageTask};
-use crate::error::Result;
+use crate::exchange::error::Result;
 
 /// The place of the mouse, and the boxes that a wheel scrolls there, the innermost first.
 #[derive(Debug, Deserialize)]

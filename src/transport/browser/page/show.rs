@@ -10,10 +10,10 @@ use super::super::response_head::ResponseHead;
 use super::challenge::ChallengeWait;
 use super::wait::{Deadlines, find_failure};
 use super::{Page, PageTask};
-use crate::credentials::strip_fragment_and_credentials;
-use crate::error::Result;
-use crate::render::PageCheck;
-use crate::response::RawResponse;
+use crate::exchange::credentials::strip_fragment_and_credentials;
+use crate::exchange::error::Result;
+use crate::exchange::response::RawResponse;
+use crate::settings::render::PageCheck;
 
 /// What a page shows in the end.
 pub(super) enum ShownResult {

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use super::super::error::CdpError;
 use super::{Page, PageTask};
-use crate::error::Result;
-use crate::html;
-use crate::render::BodySource;
+use crate::exchange::error::Result;
+use crate::settings::render::BodySource;
+use crate::text::html;
 
 impl Page {
     /// Returns the `innerText` of the page's body, or its beginning. `None` if it is not requested, or the page navigates

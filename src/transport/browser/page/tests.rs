@@ -6,15 +6,15 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::error::Result;
-use crate::error_kind::ErrorKind;
+use crate::exchange::error::Result;
+use crate::exchange::error_kind::ErrorKind;
+use crate::exchange::request::Request;
+use crate::exchange::response::{Body, RawResponse};
 use crate::fingerprint::Profile;
 use crate::identity::Identity;
-use crate::limits::Limits;
 use crate::net::{Connector, TrustConfig};
-use crate::render::{BodySource, RenderOptions, ResourceKind};
-use crate::request::Request;
-use crate::response::{Body, RawResponse};
+use crate::settings::limits::Limits;
+use crate::settings::render::{BodySource, RenderOptions, ResourceKind};
 use crate::transport::browser::{BrowserOptions, BrowserTransport};
 use crate::transport::{AttemptRequest, Transport};
 

@@ -7,10 +7,10 @@ use chromiumoxide_cdp::cdp::browser_protocol::dom;
 use super::super::error::{self, CdpError};
 use super::super::page_events::{PageState, WaitStep};
 use super::{Page, PageTask};
-use crate::error::{Error, Result};
-use crate::error_kind::ErrorKind;
-use crate::limits::Limits;
-use crate::redact;
+use crate::exchange::error::{Error, Result};
+use crate::exchange::error_kind::ErrorKind;
+use crate::settings::limits::Limits;
+use crate::text::redact;
 
 /// The deadlines of the parts of a visit.
 #[derive(Clone, Copy)]

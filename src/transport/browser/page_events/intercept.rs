@@ -15,8 +15,8 @@ use super::paused_response::{
     InterceptRules, PausedResponse, essence, header_value, is_attachment, is_viewer_type,
 };
 use super::state::PageState;
-use crate::credentials::may_send;
-use crate::render::ResourceKind;
+use crate::exchange::credentials::may_send;
+use crate::settings::render::ResourceKind;
 
 /// Returns the command for a paused request of a frame that has its own session.
 pub(super) fn intercept_in_frame(event: RequestPaused, block: &[ResourceKind]) -> EventReply {

@@ -19,8 +19,8 @@ use chromiumoxide_cdp::cdp::browser_protocol::fetch::{
 use tokio::sync::Notify;
 
 use super::page_memory::MemoryExcess;
-use crate::render::ResourceKind;
-use crate::sync::lock_unpoisoned;
+use crate::os::sync::lock_unpoisoned;
+use crate::settings::render::ResourceKind;
 
 pub(super) use self::document::{DocumentExchange, DocumentRequest, MainDocument, WireResponse};
 pub(super) use self::events::{NetworkResponse, ResourceTiming};

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use http::HeaderName;
 use url::Origin;
 
-use crate::digest_auth::DigestAuth;
-use crate::render::ResourceKind;
+use crate::exchange::digest_auth::DigestAuth;
+use crate::settings::render::ResourceKind;
 
 /// The rules for a page's requests and responses.
 #[derive(Clone, Default)]
 pub(in super::super) struct InterceptRules {
-    /// Headers for requests to one origin only: see [`crate::credentials`].
+    /// Headers for requests to one origin only: see [`crate::exchange::credentials`].
     pub headers: Vec<(HeaderName, String)>,
     /// That origin. `None` when nothing is added to its requests.
     pub header_origin: Option<Origin>,

@@ -11,10 +11,10 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::request_head;
-use crate::error::Error;
+use crate::exchange::error::Error;
+use crate::identity::traffic::ByteCounter;
 use crate::net::{BoxIo, Metered, refused_by_proxy};
 use crate::proxy::Proxy;
-use crate::traffic::ByteCounter;
 
 /// The sender of the responses.
 pub(super) enum ResponseSide {

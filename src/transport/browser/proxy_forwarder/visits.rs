@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::address_rule::{AddressRule, AddressSpace};
-use crate::request::Request;
+use crate::exchange::address_rule::{AddressRule, AddressSpace};
+use crate::exchange::request::Request;
 
 /// A host and a port.
 type Origin = (String, u16);

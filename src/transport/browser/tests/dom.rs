@@ -124,7 +124,7 @@ async fn frames_of_the_page_and_of_other_sites_are_read() {
         assert_eq!(frames.len(), want.len(), "{frames:?}");
         for part in want {
             let (url, content) = part.split_once(':').unwrap();
-            let is_it = |frame: &&crate::response::FrameDocument| {
+            let is_it = |frame: &&crate::exchange::response::FrameDocument| {
                 frame.url.ends_with(url) && frame.html.contains(content)
             };
             assert!(frames.iter().any(|frame| is_it(&frame)), "{part}: {frames:?}");

@@ -13,15 +13,15 @@ use tokio::net::TcpListener;
 use url::Url;
 
 use super::*;
-use crate::cookies::Cookie;
+use crate::exchange::request::Request;
+use crate::exchange::response::{Body, HttpVersion};
 use crate::fingerprint::Profile;
 use crate::fingerprint::profile::Brand;
 use crate::identity::Identity;
-use crate::limits::Limits;
+use crate::identity::cookies::Cookie;
 use crate::net::{Overrides, TrustConfig};
-use crate::render::RenderOptions;
-use crate::request::Request;
-use crate::response::{Body, HttpVersion};
+use crate::settings::limits::Limits;
+use crate::settings::render::RenderOptions;
 
 mod credentials;
 mod dom;

@@ -1,7 +1,7 @@
 //! When a page is ready: workers, refreshes, fixed waits, expected content.
 
 use super::*;
-use crate::render::PageCheck;
+use crate::settings::render::PageCheck;
 
 async fn view(bench: &Bench, url: &str, render: RenderOptions) -> RawResponse {
     let mut request = Request::get(url.parse().unwrap());
