@@ -37,7 +37,10 @@ fn every_top_module_has_a_floor() {
 #[test]
 fn the_root_of_the_sources_has_few_entries() {
     let entries = fs::read_dir(root().join("src")).expect("src can be listed").count();
-    assert!(entries <= 20, "src/ has {entries} entries: move a new module into the folder that it belongs to");
+    assert!(
+        entries <= 20,
+        "src/ has {entries} entries: move a new module into the folder that it belongs to"
+    );
 }
 
 #[test]
