@@ -79,7 +79,7 @@ pub use identity::geo::{Coordinates, LocationOverride};
 pub use identity::hsts::{HstsHost, HstsStore};
 pub use identity::traffic::Traffic;
 #[doc(hidden)]
-pub use net::{fuzz_parts, is_private_literal};
+pub use net::{fuzz_parts, head_reader, is_private_literal};
 #[doc(hidden)]
 pub use os::output_file;
 pub use proxy::session::{ProxyAccount, ProxyPool, ProxyStats, RotationMode};

@@ -15,6 +15,7 @@ use super::reply::{AfterReply, Reply};
 use super::tap::Tap;
 use crate::fingerprint::h2::Frame;
 use crate::fingerprint::{H2Reader, Http2Fingerprint};
+use crate::net::head_reader::read_head;
 use crate::os::sync::lock_unpoisoned;
 
 /// Responds to requests.
@@ -194,11 +195,11 @@ pub(super) async fn h1<S>(mut stream: S, client: Arc<Client>, handler: Handler) 
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut buffer = BytesMut::new();
+    let mut buffer = Vec::new();
     loop {
-        let Some(end) = read_head(&mut stream, &mut buffer).await? else { return Ok(()) };
-        let head = buffer.split_to(end);
-        let Some(request) = RecordedRequest::from_head(&head[..end - 4], client.over()) else {
+        // The client closes the connection between two requests.
+        let Ok((head, mut body)) = read_head(&mut stream, buffer, MAX_HEAD).await else { return Ok(()) };
+        let Some(request) = RecordedRequest::from_head(&head[..head.len() - 4], client.over()) else {
             return write(&mut stream, Reply::status(400).close_after(), true).await;
         };
         client.add_request(&request);
@@ -209,12 +210,13 @@ where
         let Some(len) = len.ok().filter(|len| *len <= MAX_BODY) else {
             return write(&mut stream, Reply::status(413).close_after(), true).await;
         };
-        while buffer.len() < len {
-            if stream.read_buf(&mut buffer).await? == 0 {
+        while body.len() < len {
+            if stream.read_buf(&mut body).await? == 0 {
                 return Ok(());
             }
         }
-        let body = buffer.split_to(len).freeze();
+        buffer = body.split_off(len);
+        let body = Bytes::from(body);
         let with_body = request.method != "HEAD";
         let asked_to_close =
             request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
@@ -226,18 +228,6 @@ where
         write(&mut stream, reply, with_body).await?;
         if last {
             return stream.shutdown().await;
-        }
-    }
-}
-
-/// Reads until a head is complete and returns its length; `None` when the client left before.
-async fn read_head<S: AsyncRead + Unpin>(stream: &mut S, buffer: &mut BytesMut) -> io::Result<Option<usize>> {
-    loop {
-        if let Some(at) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
-            return Ok(Some(at + 4));
-        }
-        if buffer.len() > MAX_HEAD || stream.read_buf(buffer).await? == 0 {
-            return Ok(None);
         }
     }
 }

@@ -10,6 +10,7 @@ mod exchange;
 pub(crate) mod fetch_metadata;
 mod ffi;
 pub mod fuzz_parts;
+pub mod head_reader;
 mod header_order;
 pub(crate) mod headers;
 mod hooks;

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rungs::head_reader::read_head;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -79,9 +80,10 @@ async fn handle_connection(
     state: &ConnectionState,
 ) -> std::io::Result<()> {
     let public = !stream.local_addr()?.ip().is_loopback();
-    let head = timeout(HEAD_TIMEOUT, read_head(&mut stream)).await??;
+    let head = timeout(HEAD_TIMEOUT, read_head(&mut stream, Vec::new(), MAX_HEAD_BYTES)).await?;
     state.set_requested();
-    let (status, body) = match response_status(&head, public) {
+    let status = head_status(head, public);
+    let (status, body) = match status {
         "200 OK" => ("200 OK", metrics.render()),
         status => (status, format!("{status}\n")),
     };
@@ -98,17 +100,13 @@ async fn handle_connection(
     timeout(WRITE_TIMEOUT, write).await?
 }
 
-/// Reads a request head, up to [`MAX_HEAD_BYTES`].
-async fn read_head(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut buffer = [0; 1024];
-    while bytes.len() < MAX_HEAD_BYTES && !bytes.windows(4).any(|four| four == b"\r\n\r\n") {
-        match stream.read(&mut buffer).await? {
-            0 => break,
-            read => bytes.extend_from_slice(&buffer[..read]),
-        }
+/// Returns the status of the response to a head, or to a client that sent none.
+fn head_status(head: std::io::Result<(Vec<u8>, Vec<u8>)>, public: bool) -> &'static str {
+    match head.map_err(|error| error.kind()) {
+        Ok((head, _)) => response_status(&head, public),
+        Err(std::io::ErrorKind::InvalidData) => TOO_LARGE,
+        Err(_) => "400 Bad Request",
     }
-    Ok(bytes)
 }
 
 /// Returns the status of the response to a request head.
@@ -117,11 +115,8 @@ fn response_status(head: &[u8], public: bool) -> &'static str {
     let mut request = httparse::Request::new(&mut fields);
     match request.parse(head) {
         Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) if head.len() < MAX_HEAD_BYTES => return "400 Bad Request",
-        Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
-            return "431 Request Header Fields Too Large";
-        }
-        Err(_) => return "400 Bad Request",
+        Err(httparse::Error::TooManyHeaders) => return TOO_LARGE,
+        Ok(httparse::Status::Partial) | Err(_) => return "400 Bad Request",
     }
     let hosts = request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case("host"));
     let Some(host) = host::parse(hosts.map(|field| field.value)) else { return "400 Bad Request" };
@@ -136,6 +131,7 @@ fn response_status(head: &[u8], public: bool) -> &'static str {
     }
 }
 
+const TOO_LARGE: &str = "431 Request Header Fields Too Large";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// The maximum size of a request head.
 const MAX_HEAD_BYTES: usize = 8192;
@@ -170,9 +166,16 @@ mod tests {
         ] {
             assert!(response_status(head.as_bytes(), public).starts_with(status), "{head}");
         }
-        let long = format!("GET /{} HTTP/1.1\r\n", "x".repeat(MAX_HEAD_BYTES));
-        assert!(response_status(long.as_bytes(), false).starts_with("431"));
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(99));
         assert!(response_status(many.as_bytes(), false).starts_with("431"));
+    }
+
+    #[tokio::test]
+    async fn a_head_above_the_limit_is_too_large_and_an_incomplete_one_is_bad() {
+        let long = format!("GET /{} HTTP/1.1\r\n", "x".repeat(MAX_HEAD_BYTES));
+        for (head, status) in [(long.as_str(), "431"), ("GET /metrics HTTP/1.1\r\nHost: local", "400")] {
+            let read = read_head(&mut head.as_bytes(), Vec::new(), MAX_HEAD_BYTES).await;
+            assert!(head_status(read, false).starts_with(status), "{}", head.len());
+        }
     }
 }

@@ -16,7 +16,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use url::Url;
 
-use self::relay::{ResponseSide, read_head, relay};
+use self::relay::{MAX_HEAD, ResponseSide, relay};
 use self::request_head::ProxyRequest;
 use self::socks_server::Refusal;
 use self::visits::Visits;
@@ -27,6 +27,7 @@ use crate::exchange::request::Request;
 use crate::exchange::trace::Timings;
 use crate::identity::Identity;
 use crate::identity::traffic::ByteCounter;
+use crate::net::head_reader::read_head;
 use crate::net::{BoxIo, ConnectTarget, Connector, proxy_authorization};
 use crate::os::sync::lock_unpoisoned;
 use crate::proxy::{Proxy, ProxyRules};
@@ -289,7 +290,8 @@ async fn serve(listener: TcpListener, shared: Arc<ForwarderInner>) {
 async fn forward(mut client: TcpStream, shared: &ForwarderInner) -> io::Result<()> {
     let _ = client.set_nodelay(true);
     let late = |_| io::Error::from(io::ErrorKind::TimedOut);
-    let (head, rest) = timeout(HEAD_LIMIT, read_head(&mut client)).await.map_err(late)??;
+    let (head, rest) =
+        timeout(HEAD_LIMIT, read_head(&mut client, Vec::new(), MAX_HEAD)).await.map_err(late)??;
     let Some(request) = ProxyRequest::parse(head) else {
         return client.write_all(status_response("400 Bad Request").as_bytes()).await;
     };
@@ -413,7 +415,7 @@ mod tests {
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = upstream.accept().await {
                 counter.fetch_add(1, Ordering::Relaxed);
-                let _ = read_head(&mut stream).await;
+                let _ = read_head(&mut stream, Vec::new(), MAX_HEAD).await;
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nhello").await;
             }
         });

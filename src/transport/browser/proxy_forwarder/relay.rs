@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use super::request_head;
 use crate::exchange::error::Error;
 use crate::identity::traffic::ByteCounter;
+use crate::net::head_reader::read_head;
 use crate::net::{BoxIo, Metered, refused_by_proxy};
 use crate::proxy::Proxy;
 
@@ -87,7 +88,7 @@ async fn relay_head(
     }
     let mut rest = Vec::new();
     for _ in 0..MAX_INTERIM {
-        let (head, body_start) = read_head_after(server, rest).await?;
+        let (head, body_start) = read_head(server, rest, MAX_HEAD).await?;
         let status = request_head::status(&head);
         if (100..200).contains(&status) && status != 101 {
             client.write_all(&head).await?;
@@ -102,32 +103,6 @@ async fn relay_head(
         });
     }
     Err(io::ErrorKind::InvalidData.into())
-}
-
-/// Reads the first head of a stream, including the blank line. Also returns the bytes read after it.
-pub(super) async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(Vec<u8>, Vec<u8>)> {
-    read_head_after(stream, Vec::with_capacity(1024)).await
-}
-
-async fn read_head_after(
-    stream: &mut (impl AsyncRead + Unpin),
-    mut head: Vec<u8>,
-) -> io::Result<(Vec<u8>, Vec<u8>)> {
-    let mut searched = 0_usize;
-    loop {
-        let from = searched.saturating_sub(3);
-        if let Some(end) = head[from..].windows(4).position(|window| window == b"\r\n\r\n") {
-            let rest = head.split_off(from + end + 4);
-            return Ok((head, rest));
-        }
-        searched = head.len();
-        if head.len() > MAX_HEAD {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        if stream.read_buf(&mut head).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    }
 }
 
 /// Returns when no byte was relayed for [`IDLE_LIMIT`], or up to twice that.
@@ -145,7 +120,7 @@ async fn wait_idle(counter: &ByteCounter) {
 
 /// The time for the rest of a response after the client closed its direction.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
-const MAX_HEAD: usize = 256 * 1024;
+pub(super) const MAX_HEAD: usize = 256 * 1024;
 const MAX_INTERIM: usize = 16;
 /// As long as a browser keeps an idle connection for reuse.
 const IDLE_LIMIT: Duration = Duration::from_secs(300);
