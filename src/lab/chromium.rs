@@ -1,40 +1,18 @@
 //! The installed Chromium without a driver. No CDP domain is enabled, so its traffic is unmodified.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
-use tempfile::TempDir;
-use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::devtools::DevTools;
 use crate::exchange::error::{Error, Result};
 use crate::exchange::error_kind::ErrorKind;
-use crate::os::child_environment::restrict_environment;
-
-const START_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a process whose pipe broke may take to exit.
-const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
-const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(20);
-const MAX_REMOVALS: u32 = 50;
-
-/// Stdin and stdout become the debugging pipe. Chromium exits when it closes, also if this process dies.
-const WITH_PIPE: &str = r#"exec "$0" "$@" 3<&0 4>&1 </dev/null >/dev/null"#;
-
-/// Install paths of distributions. The binary comes before its wrapper, which adds switches.
-const KNOWN_PATHS: [&str; 6] = [
-    "/usr/lib/chromium/chromium",
-    "/usr/lib/chromium-browser/chromium-browser",
-    "/opt/google/chrome/chrome",
-    "/usr/bin/chromium",
-    "/usr/bin/chromium-browser",
-    "/usr/bin/google-chrome",
-];
+use crate::transport::chromium::connection::CdpConnection;
+use crate::transport::chromium::executable::{self, VersionError};
+use crate::transport::chromium::process::{LaunchSpec, Process, ProcessObserver};
 
 /// Options for starting Chromium.
 #[derive(Clone, Debug, Default)]
@@ -53,26 +31,30 @@ pub struct LaunchOptions {
 }
 
 /// A running Chromium with a new profile. Dropping it kills the browser and removes the profile. If this
-/// process dies first, the browser exits by itself.
+/// process dies first, the browser ends too.
 pub struct Chromium {
-    child: Child,
-    profile: ProfileDir,
+    process: Process,
+    connection: CdpConnection,
     devtools: Mutex<DevTools>,
     version: String,
 }
 
+/// The lab reads no events.
+struct NoObserver;
+
+impl ProcessObserver for NoObserver {}
+
 impl Chromium {
-    /// Returns the executable that would be started.
+    /// Returns the executable that would be started. The binary comes before its wrapper, which adds switches.
     #[must_use]
     pub fn find() -> Option<PathBuf> {
-        KNOWN_PATHS.iter().map(PathBuf::from).find(|path| path.is_file())
+        executable::find_installed()
     }
 
-    /// Returns the known install path whose file has this name.
+    /// Returns the installed executable whose file has this name.
     #[must_use]
     pub fn find_named(name: &Path) -> Option<PathBuf> {
-        let matches = |path: &PathBuf| path.file_name() == Some(name.as_os_str()) && path.is_file();
-        KNOWN_PATHS.iter().map(PathBuf::from).find(matches)
+        executable::find_installed_named(name)
     }
 
     /// Starts Chromium headless and waits until it accepts navigations.
@@ -80,57 +62,34 @@ impl Chromium {
     /// # Errors
     /// [`ErrorKind::Browser`] when Chromium is not installed or does not start.
     pub async fn start(launch: LaunchOptions) -> Result<Self> {
-        let binary = launch.binary.or_else(Self::find).ok_or_else(|| {
+        let binary = launch.binary.clone().or_else(Self::find).ok_or_else(|| {
             Error::new(ErrorKind::Browser, "no Chromium found")
                 .with_hint("install it, for example with `apt-get install chromium`")
         })?;
-        let private = std::fs::Permissions::from_mode(0o700);
-        let folder = tempfile::Builder::new()
-            .permissions(private)
-            .tempdir()
-            .map_err(|cause| protocol_error("could not create the profile folder").with_source(cause))?;
         let (version, user_agent) = user_agent(&binary).await?;
-        let mut command = Command::new("/bin/sh");
-        restrict_environment(command.as_std_mut());
-        command
-            .args(["-c", WITH_PIPE])
-            .arg(&binary)
-            .args(SWITCHES)
-            .args((!launch.headless_agent).then(|| format!("--user-agent={user_agent}")))
-            .arg(format!("--user-data-dir={}", folder.path().display()))
-            .args(launch.pin.map(|pin| format!("--ignore-certificate-errors-spki-list={pin}")))
-            .args(launch.rules.map(|rules| format!("--host-resolver-rules={rules}")))
-            .args(launch.switches)
-            .args(rustix::process::geteuid().is_root().then_some("--no-sandbox"))
-            .arg("about:blank")
-            // Files that a killed browser leaves behind are removed with the profile.
-            .env("TMPDIR", folder.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .process_group(0);
-        let mut child = command.spawn().map_err(|cause| run_error(&binary).with_source(cause))?;
-        let profile = ProfileDir { group: group(&child), folder: Some(folder) };
-        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(protocol_error("the debugging pipe is missing"));
+        let spec = LaunchSpec {
+            executable: binary.clone(),
+            switches: Box::new(move |data| switches(&launch, &user_agent, data)),
+            scratch_parent: std::env::temp_dir(),
+            environment: Box::new(|_, _| Ok(Box::new(()))),
         };
-        let mut devtools = DevTools::new(stdin, stdout);
-        let started = tokio::select! {
-            started = timeout(START_TIMEOUT, devtools.wait_for_first_page()) => started
-                .map_err(|_| start_error(&binary, &format!("did not open its first page within {START_TIMEOUT:?}"))),
-            status = child.wait() => return Err(exit_error(&binary, status)),
-        };
-        match started {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                return Err(match timeout(EXIT_TIMEOUT, child.wait()).await {
-                    Ok(status) => exit_error(&binary, status),
-                    Err(_) => error,
-                });
-            }
-            Err(error) => return Err(error),
+        let connection = CdpConnection::new(MAX_MESSAGE);
+        let process = Process::start(spec, connection.clone(), Arc::new(NoObserver)).await?;
+        let mut devtools = DevTools::new(connection.clone());
+        let started = timeout(START_TIMEOUT, devtools.wait_for_first_page()).await;
+        let started = started.unwrap_or_else(|_| {
+            let problem = format!("did not open its first page within {START_TIMEOUT:?}");
+            Err(start_error(&binary, &problem))
+        });
+        if let Err(error) = started {
+            // Its pipe may break before its status is known.
+            process.wait_for_exit(EXIT_TIMEOUT).await;
+            return Err(match process.exit_status() {
+                Some(status) => start_error(&binary, &format!("ended as soon as it was started ({status})")),
+                None => error,
+            });
         }
-        Ok(Self { child, profile, devtools: Mutex::new(devtools), version })
+        Ok(Self { process, connection, devtools: Mutex::new(devtools), version })
     }
 
     /// Opens `url` in a new tab as if a user typed it, and waits for the start of the server's response.
@@ -153,79 +112,52 @@ impl Chromium {
         &self.version
     }
 
-    /// The profile folder.
-    #[must_use]
-    pub fn profile(&self) -> &Path {
-        self.profile.path()
-    }
-
     /// Closes the browser and waits until it exits. Kills it after a timeout.
     ///
     /// # Errors
     /// [`ErrorKind::Browser`] when it cannot be killed.
     pub async fn stop(self) -> Result<()> {
-        let Self { mut child, profile: _profile, devtools, .. } = self;
-        drop(devtools);
-        if timeout(REPLY_TIMEOUT, child.wait()).await.is_err() {
-            child
-                .kill()
-                .await
-                .map_err(|cause| protocol_error("could not kill the browser").with_source(cause))?;
+        // Chromium exits when its pipe closes.
+        self.connection.close();
+        if !self.process.wait_for_exit(STOP_TIMEOUT).await {
+            self.process.kill();
+            if !self.process.wait_for_exit(STOP_TIMEOUT).await {
+                return Err(Error::new(ErrorKind::Browser, "Chromium: could not kill the browser"));
+            }
         }
         Ok(())
     }
 }
 
-/// The profile folder and the process group that writes to it. Drop kills the group first.
-struct ProfileDir {
-    group: Option<Pid>,
-    folder: Option<TempDir>,
+fn switches(launch: &LaunchOptions, user_agent: &str, data: &Path) -> Vec<String> {
+    let mut switches: Vec<String> = SWITCHES.iter().map(|switch| (*switch).to_owned()).collect();
+    switches.extend((!launch.headless_agent).then(|| format!("--user-agent={user_agent}")));
+    switches.push(format!("--user-data-dir={}", data.display()));
+    switches.extend(launch.pin.iter().map(|pin| format!("--ignore-certificate-errors-spki-list={pin}")));
+    switches.extend(launch.rules.iter().map(|rules| format!("--host-resolver-rules={rules}")));
+    switches.extend(launch.switches.iter().cloned());
+    switches.extend(rustix::process::geteuid().is_root().then(|| "--no-sandbox".to_owned()));
+    switches.push("about:blank".to_owned());
+    switches
 }
 
-impl ProfileDir {
-    fn path(&self) -> &Path {
-        self.folder.as_ref().map_or(Path::new(""), TempDir::path)
-    }
-}
-
-impl Drop for ProfileDir {
-    fn drop(&mut self) {
-        if let Some(group) = self.group {
-            // The group may have exited already.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-        let Some(folder) = self.folder.take().map(TempDir::keep) else { return };
-        // A killed process may still have an unfinished write.
-        for _ in 0..MAX_REMOVALS {
-            match std::fs::remove_dir_all(&folder) {
-                Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => std::thread::sleep(POLL),
-                _ => return,
-            }
-        }
-    }
-}
-
-/// The user agent of the same browser with a window: headless mode identifies itself in it. Chrome sends
-/// `X11; Linux x86_64` on every Linux, and zeros after the major version.
+/// Returns the version, and the user agent of the same browser with a window: headless mode identifies itself in it.
+/// Chrome sends `X11; Linux x86_64` on every Linux, and zeros after the major version.
 async fn user_agent(binary: &Path) -> Result<(String, String)> {
-    let mut command = Command::new(binary);
-    restrict_environment(command.as_std_mut());
-    let child = command
-        .arg("--version")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .map_err(|cause| run_error(binary).with_source(cause))?;
-    // If the browser hangs, the processes that it started are killed too.
-    let _all = ProfileDir { group: group(&child), folder: None };
-    let output = timeout(REPLY_TIMEOUT, child.wait_with_output())
-        .await
-        .map_err(|_| start_error(binary, &format!("did not print its version within {REPLY_TIMEOUT:?}")))?
-        .map_err(|cause| run_error(binary).with_source(cause))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let major = text
+    let path = binary.to_owned();
+    let reading = tokio::task::spawn_blocking(move || executable::read_version(&path, VERSION_TIMEOUT));
+    let version = reading.await.unwrap_or(Err(VersionError::NoVersion)).map_err(|error| match error {
+        VersionError::NotRun(cause) => {
+            Error::new(ErrorKind::Browser, format!("the browser {} could not be run", binary.display()))
+                .with_hint("name an executable file, or a browser on PATH")
+                .with_source(cause)
+        }
+        VersionError::TimedOut => {
+            start_error(binary, &format!("did not print its version within {VERSION_TIMEOUT:?}"))
+        }
+        VersionError::NoVersion => start_error(binary, "does not print its version with --version"),
+    })?;
+    let major = version
         .split_whitespace()
         .find_map(|word| word.split_once('.').map(|(major, _)| major))
         .filter(|major| major.bytes().all(|byte| byte.is_ascii_digit()))
@@ -233,22 +165,7 @@ async fn user_agent(binary: &Path) -> Result<(String, String)> {
     let user_agent = format!(
         "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{major}.0.0.0 Safari/537.36"
     );
-    Ok((text.trim().to_owned(), user_agent))
-}
-
-fn group(child: &Child) -> Option<Pid> {
-    child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?))
-}
-
-fn run_error(binary: &Path) -> Error {
-    Error::new(ErrorKind::Browser, format!("the browser {} could not be run", binary.display()))
-        .with_hint("name an executable file, or a browser on PATH")
-}
-
-/// The error for a process that ended during the start. Its pipe may break before its status is known.
-fn exit_error(binary: &Path, status: std::io::Result<ExitStatus>) -> Error {
-    let status = status.map_or_else(|_| "status unknown".to_owned(), |status| status.to_string());
-    start_error(binary, &format!("ended as soon as it was started ({status})"))
+    Ok((version, user_agent))
 }
 
 fn start_error(binary: &Path, problem: &str) -> Error {
@@ -256,10 +173,12 @@ fn start_error(binary: &Path, problem: &str) -> Error {
         .with_hint("name a Chromium, Chrome, Edge or Brave that starts headless on this machine")
 }
 
-fn protocol_error(problem: &str) -> Error {
-    Error::new(ErrorKind::Browser, format!("Chromium: {problem}"))
-}
-
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a process whose pipe broke may take to exit.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
+const VERSION_TIMEOUT: Duration = Duration::from_secs(30);
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 const SWITCHES: [&str; 17] = [
     "--headless=new",
     "--remote-debugging-pipe",

@@ -2,26 +2,41 @@
 
 use std::time::Duration;
 
+use chromiumoxide_types::{Command, Method, MethodId};
+use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::{ChildStdin, ChildStdout};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use crate::exchange::error::{Error, Result};
 use crate::exchange::error_kind::ErrorKind;
+use crate::transport::chromium::connection::CdpConnection;
 
 const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 const START: Duration = Duration::from_secs(120);
 /// From the request to the response headers.
 const NAVIGATION: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(30);
-const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
 /// The debugging pipe. No CDP domain is enabled, so the browser's traffic is unmodified.
-pub(super) struct DevTools {
-    stdin: ChildStdin,
-    stdout: BufReader<ChildStdout>,
-    next: u64,
+pub(super) struct DevTools(CdpConnection);
+
+/// A command by its name.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct NamedCommand {
+    params: Value,
+    #[serde(skip)]
+    method: &'static str,
+}
+
+impl Method for NamedCommand {
+    fn identifier(&self) -> MethodId {
+        self.method.into()
+    }
+}
+
+impl Command for NamedCommand {
+    type Response = Value;
 }
 
 /// One open tab.
@@ -31,8 +46,8 @@ pub(super) struct Tab {
 }
 
 impl DevTools {
-    pub(super) fn new(stdin: ChildStdin, stdout: ChildStdout) -> Self {
-        Self { stdin, stdout: BufReader::new(stdout), next: 0 }
+    pub(super) const fn new(connection: CdpConnection) -> Self {
+        Self(connection)
     }
 
     /// Opens `url` in a new tab, as if a user typed it.
@@ -120,7 +135,7 @@ impl DevTools {
         text(&self.call(None, "Browser.getVersion", json!({})).await?, "product")
     }
 
-    async fn call(&mut self, tab: Option<&Tab>, method: &str, params: Value) -> Result<Value> {
+    async fn call(&mut self, tab: Option<&Tab>, method: &'static str, params: Value) -> Result<Value> {
         self.call_within(REPLY_TIMEOUT, tab, method, params).await
     }
 
@@ -128,44 +143,12 @@ impl DevTools {
         &mut self,
         limit: Duration,
         tab: Option<&Tab>,
-        method: &str,
+        method: &'static str,
         params: Value,
     ) -> Result<Value> {
-        self.next += 1;
-        let id = self.next;
-        let mut message = json!({ "id": id, "method": method, "params": params });
-        if let Some(tab) = tab {
-            message["sessionId"] = json!(tab.session);
-        }
-        let mut bytes = message.to_string().into_bytes();
-        bytes.push(0);
-        let exchange = async {
-            self.stdin.write_all(&bytes).await?;
-            self.stdin.flush().await?;
-            loop {
-                let mut answer = Vec::new();
-                self.stdout.read_until(0, &mut answer).await?;
-                if answer.pop() != Some(0) || answer.len() > MAX_MESSAGE {
-                    return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
-                }
-                let answer: Value = serde_json::from_slice(&answer)?;
-                if answer["id"] == id {
-                    return Ok(answer);
-                }
-            }
-        };
-        let mut answer = timeout(limit, exchange)
-            .await
-            .map_err(|_| {
-                protocol_error(&format!("timed out after {limit:?} waiting for a reply to {method}"))
-            })?
-            .map_err(|cause| {
-                protocol_error(&format!("could not read the reply to {method}")).with_source(cause)
-            })?;
-        match answer["error"]["message"].as_str() {
-            Some(why) => Err(protocol_error(&format!("{method} failed: {}", why.escape_debug()))),
-            None => Ok(answer["result"].take()),
-        }
+        let session = tab.map(|tab| tab.session.as_str());
+        let reply = self.0.run(session, &NamedCommand { params, method }, limit).await;
+        reply.map_err(|error| protocol_error(&format!("{method} failed")).with_source(error))
     }
 }
 

@@ -15,6 +15,8 @@ use crate::settings::render::RenderOptions;
 
 #[cfg(feature = "browser")]
 pub(crate) mod browser;
+#[cfg(any(feature = "browser", feature = "lab"))]
+pub(crate) mod chromium;
 pub(crate) mod http;
 
 /// One attempt for a tier to make: the request, the identity and the limits.

@@ -11,10 +11,10 @@ use std::process::{Command, Stdio};
 
 use boring::x509::X509;
 
-use super::user_data_dir::{create_dir, create_file};
 use crate::exchange::error::{Error, Result};
 use crate::exchange::error_kind::ErrorKind;
 use crate::os::child_environment::restrict_environment;
+use crate::transport::chromium::user_data_dir::{create_dir, create_file};
 
 /// Creates a HOME below `scratch` in which the certificates of `ca_file` (PEM) are trusted.
 pub(super) fn create_home(scratch: &Path, ca_file: &Path) -> Result<PathBuf> {

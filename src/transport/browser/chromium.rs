@@ -1,29 +1,35 @@
 //! One browser process of the pool: its contexts, its usage and its lifecycle.
 
+use std::any::Any;
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use chromiumoxide_cdp::cdp::browser_protocol::{browser, target};
+use rustix::process::Pid;
 use tokio::sync::Mutex;
 
 use super::BrowserOptions;
-use super::connection::CdpConnection;
+use super::certificates;
 use super::context::{BrowserContext, COMMAND_LIMIT, ContextKey, idle_contexts};
 use super::emulation::Emulation;
-use super::error::CdpError;
-use super::process::{LaunchSpec, Process};
+use super::memory_guard::MemoryGuard;
 use super::proxy_forwarder::Forwarder;
 use super::switches::{ProcessKey, switches};
 use super::targets::{BrowserTargets, auto_attach};
-use super::{executable, xvfb};
+use super::xvfb::{self, Xvfb};
 use crate::exchange::error::{Error, Result};
 use crate::exchange::error_kind::ErrorKind;
 use crate::fingerprint::profile::Browser as BrowserProfile;
 use crate::net::Connector;
 use crate::os::sync::lock_unpoisoned;
 use crate::transport::AttemptRequest;
+use crate::transport::chromium::connection::{CdpConnection, CdpEvent};
+use crate::transport::chromium::error::CdpError;
+use crate::transport::chromium::executable;
+use crate::transport::chromium::process::{EnvironmentFn, LaunchSpec, Process, ProcessObserver};
 
 /// One browser process and its contexts.
 pub(super) struct Chromium {
@@ -74,6 +80,40 @@ struct HealthProbe {
     last: Option<Instant>,
 }
 
+/// Tells the targets what happens in the process, and watches its memory.
+struct TargetObserver(Arc<BrowserTargets>);
+
+impl ProcessObserver for TargetObserver {
+    fn on_start(self: &Arc<Self>, pid: Pid) -> Box<dyn Any> {
+        let guard = MemoryGuard::start(pid, Arc::clone(&self.0)).inspect_err(
+            |cause| tracing::warn!(%cause, "could not start the thread that watches a page's memory"),
+        );
+        Box::new(guard)
+    }
+
+    fn on_event(&self, connection: &CdpConnection, event: &CdpEvent<'_>) {
+        self.0.on_event(connection, event);
+    }
+
+    fn on_browser_closed(&self) {
+        self.0.on_browser_closed();
+    }
+}
+
+/// Sets the home folder with the certificates of `ca_file`, and the display of an Xvfb of its own.
+fn environment(ca_file: Option<PathBuf>, own_display: bool) -> EnvironmentFn {
+    Box::new(move |folder, command| {
+        if let Some(ca_file) = &ca_file {
+            command.env("HOME", certificates::create_home(folder, ca_file)?).env_remove("XDG_DATA_HOME");
+        }
+        let display = if own_display { Some(Xvfb::start(folder)?) } else { None };
+        if let Some(display) = &display {
+            display.set_environment(command);
+        }
+        Ok(Box::new(display))
+    })
+}
+
 impl Chromium {
     /// Starts a browser and waits until it replies.
     pub(super) async fn launch(options: &BrowserOptions, key: ProcessKey) -> Result<Self> {
@@ -89,11 +129,11 @@ impl Chromium {
         let spec = LaunchSpec {
             executable: executable::resolve_executable(options.executable.as_deref())?,
             switches: Box::new(move |data| switches(&switch_options, &switch_key, data, root)),
-            own_display: options.headful && !xvfb::has_display(),
+            environment: environment(options.ca_file.clone(), options.headful && !xvfb::has_display()),
             scratch_parent: options.scratch_parent.clone(),
-            ca_file: options.ca_file.clone(),
         };
-        let process = Process::start(spec, connection.clone(), Arc::clone(&targets)).await?;
+        let process =
+            Process::start(spec, connection.clone(), Arc::new(TargetObserver(Arc::clone(&targets)))).await?;
         let browser = Self {
             process_key: key,
             connection,

@@ -8,14 +8,14 @@ use chromiumoxide_cdp::cdp::browser_protocol::storage;
 use tokio::sync::Mutex;
 use url::Url;
 
-use super::connection::CdpConnection;
 use super::cookie_sync;
-use super::error::CdpError;
 use super::proxy_forwarder::Forwarder;
 use crate::exchange::error::Result;
 use crate::identity::cookies::Cookie;
 use crate::os::sync::lock_unpoisoned;
 use crate::transport::AttemptRequest;
+use crate::transport::chromium::connection::CdpConnection;
+use crate::transport::chromium::error::CdpError;
 
 /// What a context is for. Pages of public sites do not share one with those that may reach private addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -8,9 +8,9 @@ use chromiumoxide_cdp::cdp::browser_protocol::emulation::{
     SetUserAgentOverrideParams, UserAgentBrandVersion, UserAgentMetadata,
 };
 
-use super::connection::CdpConnection;
 use crate::fingerprint::profile::{Brand, Browser as BrowserProfile};
 use crate::identity::Identity;
+use crate::transport::chromium::connection::CdpConnection;
 
 /// The commands that apply an identity's overrides to a target before it runs.
 pub(super) struct Emulation {

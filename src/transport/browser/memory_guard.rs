@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
-use super::memory_usage::{self, ProcessMemory};
-use super::page_memory::{Culprit, MemoryBudget, MemoryExcess};
-use super::process_table::ProcessStat;
 use super::targets::BrowserTargets;
+use crate::transport::chromium::memory_usage::{self, ProcessMemory};
+use crate::transport::chromium::page_memory::{Culprit, MemoryBudget, MemoryExcess};
+use crate::transport::chromium::process_table::ProcessStat;
 
 /// The thread that watches one browser. Dropping it ends the thread.
 pub(super) struct MemoryGuard {

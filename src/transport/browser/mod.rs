@@ -19,7 +19,6 @@ use tracing::{Instrument, info_span};
 use url::Url;
 
 use self::context::BrowserContext;
-use self::error::CdpError;
 use self::page::{Page, PageSizes, PageTask};
 use self::pool::{BrowserPool, PageLease};
 use self::switches::ProcessKey;
@@ -33,40 +32,32 @@ use crate::fingerprint::profile::Browser as BrowserProfile;
 use crate::identity::client_hints::ACCEPT_CH;
 use crate::net::{Connector, mask_secrets};
 use crate::text::redact;
+use crate::transport::chromium::error::CdpError;
 
 mod certificates;
 mod chromium;
-mod connection;
 mod context;
 mod cookie_sync;
 mod emulation;
 mod error;
-mod executable;
 mod memory_guard;
-mod memory_usage;
 mod page;
 mod page_events;
-mod page_memory;
 mod pool;
-mod process;
-mod process_table;
 mod proxy_forwarder;
 mod resource_blocking;
 mod response_head;
 mod scheduler;
-mod scratch_parent;
 mod supervisor;
 mod switches;
 mod target_events;
 mod targets;
 #[cfg(test)]
 mod tests;
-mod user_data_dir;
-mod watchdog;
 mod xvfb;
 
-pub(crate) use self::executable::{find, version};
 pub(crate) use self::scheduler::BrowserPoolOptions;
+pub(crate) use crate::transport::chromium::executable::{find, version};
 
 /// Returns whether a page (status, headers, URL, body) is still a challenge that may resolve by itself.
 pub(crate) type ChallengeCheck = Arc<dyn Fn(u16, &HeaderMap, &Url, &[u8]) -> PageVerdict + Send + Sync>;
@@ -320,7 +311,7 @@ struct FailedAttempt {
 impl FailedAttempt {
     /// Whether the page or the browser caused the failure, and the request may be sent again.
     fn can_retry(&self, job: AttemptRequest<'_>) -> bool {
-        match error::find_cdp_error(&self.error) {
+        match crate::transport::chromium::error::find_cdp_error(&self.error) {
             // `Protocol`: most often the page navigated between two commands.
             Some(CdpError::BrowserClosed | CdpError::PageClosed | CdpError::Protocol(_)) => {
                 !self.sent || job.request.method.is_safe()

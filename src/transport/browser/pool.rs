@@ -13,12 +13,13 @@ use tracing::{Instrument, info_span};
 use super::BrowserOptions;
 use super::chromium::{Chromium, Usage};
 use super::scheduler::{BrowserCandidate, Placement, PoolLimits, WaitReason, choose};
+use super::supervisor;
 use super::supervisor::{SupervisedPool, SupervisionLimits};
 use super::switches::ProcessKey;
-use super::{memory_usage, supervisor};
 use crate::exchange::error::{Error, Result};
 use crate::exchange::error_kind::ErrorKind;
 use crate::os::sync::lock_unpoisoned;
+use crate::transport::chromium::memory_usage;
 
 /// The browsers of one tier. It starts them on demand; dropping it ends them all and waits until they are gone.
 pub(super) struct BrowserPool(Arc<PoolInner>);

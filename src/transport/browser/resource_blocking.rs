@@ -2,8 +2,8 @@
 
 use chromiumoxide_cdp::cdp::browser_protocol::{fetch, network};
 
-use super::connection::CdpConnection;
 use crate::settings::render::ResourceKind;
+use crate::transport::chromium::connection::CdpConnection;
 
 /// Returns the patterns of requests to pause, so that they can be blocked.
 pub(super) fn request_patterns(block: &[ResourceKind]) -> impl Iterator<Item = fetch::RequestPattern> {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::chromium::{CLOSE_LIMIT, Chromium, Lifecycle};
-use super::memory_usage;
+use crate::transport::chromium::memory_usage;
 
 /// A pool whose browsers are supervised.
 pub(super) trait SupervisedPool: Send + Sync + 'static {

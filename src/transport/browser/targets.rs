@@ -15,14 +15,14 @@ use chromiumoxide_cdp::cdp::browser_protocol::{inspector, network};
 use chromiumoxide_cdp::cdp::js_protocol::runtime::RunIfWaitingForDebuggerParams;
 use tokio::sync::Notify;
 
-use super::connection::{CdpConnection, CdpEvent};
 use super::emulation::Emulation;
 use super::page_events::{EventReply, PageWatcher, react_in_frame};
-use super::page_memory::{Culprit, MemoryBudget, MemoryExcess};
 use super::resource_blocking;
 use super::target_events::{AttachedToTarget, DetachedFromTarget};
 use crate::os::sync::lock_unpoisoned;
 use crate::settings::render::ResourceKind;
+use crate::transport::chromium::connection::{CdpConnection, CdpEvent};
+use crate::transport::chromium::page_memory::{Culprit, MemoryBudget, MemoryExcess};
 
 /// The targets of one browser, by session.
 #[derive(Default)]

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
-use super::executable;
-use super::user_data_dir::create_file;
 use crate::exchange::error::{Error, Result};
 use crate::exchange::error_kind::ErrorKind;
 use crate::os::child_environment::restrict_environment;
+use crate::transport::chromium::executable;
+use crate::transport::chromium::user_data_dir::create_file;
 
 /// A running Xvfb that only the holder of its key can use. Dropping it ends Xvfb and waits for its exit. If
 /// the starting thread dies first, the kernel ends Xvfb.

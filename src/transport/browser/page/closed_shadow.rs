@@ -6,10 +6,10 @@ use chromiumoxide_cdp::cdp::js_protocol::runtime::RemoteObjectId;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
-use super::super::error::CdpError;
 use super::Page;
 use super::command::command;
 use super::isolated_world::{EvaluateReply, RemoteValue};
+use crate::transport::chromium::error::CdpError;
 
 impl Page {
     /// Whether an element of a closed shadow tree matches. The browser copies the whole page for it, so that it should not

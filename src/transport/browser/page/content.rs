@@ -7,7 +7,6 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use chromiumoxide_cdp::cdp::browser_protocol::{dom, emulation, network, page};
 
-use super::super::error::CdpError;
 use super::super::page_events::MainDocument;
 use super::super::response_head::{self, ResponseHead};
 use super::navigate::proxy_refused_error;
@@ -16,6 +15,7 @@ use super::{Page, PageTask};
 use crate::exchange::error::{Error, Result};
 use crate::exchange::error_kind::ErrorKind;
 use crate::settings::render::BodySource;
+use crate::transport::chromium::error::CdpError;
 
 impl Page {
     /// Reads the document: the DOM if it is HTML, else the body bytes.

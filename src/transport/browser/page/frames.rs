@@ -6,12 +6,12 @@ use chromiumoxide_cdp::cdp::browser_protocol::dom;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::super::error::CdpError;
 use super::command::command;
 use super::{Page, PageTask};
 use crate::exchange::error::Result;
 use crate::exchange::response::FrameDocument;
 use crate::text::redact;
+use crate::transport::chromium::error::CdpError;
 
 impl Page {
     /// Returns the documents of the frames, those of the page's process first. A frame that navigates meanwhile is left

@@ -7,9 +7,9 @@ use chromiumoxide_cdp::cdp::js_protocol::runtime;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::super::error::CdpError;
 use super::Page;
 use super::command::command;
+use crate::transport::chromium::error::CdpError;
 
 impl Page {
     /// Returns the value of `expression` in `frame`, which belongs to `session`.

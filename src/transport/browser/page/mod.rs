@@ -25,10 +25,7 @@ use http::Method;
 
 use self::show::{ShownPage, ShownResult};
 use self::wait::Deadlines;
-use super::connection::CdpConnection;
-use super::error::CdpError;
 use super::page_events::{InterceptRules, PageState, PageWatcher, WaitStep};
-use super::page_memory::MemoryExcess;
 use super::targets::{AttachedPage, BrowserTargets};
 use super::{BrowserOptions, ChallengeCheck};
 use crate::exchange::error::{Error, Result};
@@ -38,6 +35,9 @@ use crate::exchange::response::RawResponse;
 use crate::net::RequestHooks;
 use crate::settings::limits::Limits;
 use crate::settings::render::RenderOptions;
+use crate::transport::chromium::connection::CdpConnection;
+use crate::transport::chromium::error::CdpError;
+use crate::transport::chromium::page_memory::MemoryExcess;
 
 /// A page that rungs opened. Dropping it closes the page.
 pub(super) struct Page {

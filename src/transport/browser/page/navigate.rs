@@ -9,7 +9,7 @@ use chromiumoxide_cdp::cdp::browser_protocol::{fetch, network, page};
 use http::{HeaderName, Method, StatusCode, header};
 use url::Url;
 
-use super::super::error::{self, CdpError};
+use super::super::error;
 use super::super::page_events::{InterceptRules, RequestContent, WaitStep};
 use super::super::resource_blocking;
 use super::super::response_head::ResponseHead;
@@ -20,6 +20,7 @@ use crate::exchange::error_kind::ErrorKind;
 use crate::exchange::request::{DefaultContentType, Request};
 use crate::exchange::response::RawResponse;
 use crate::settings::render::{BodySource, ResourceKind};
+use crate::transport::chromium::error::CdpError;
 
 impl Page {
     /// Navigates. Returns a response when there is no document to show: a 204, a status without a body, a file.

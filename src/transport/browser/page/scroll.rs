@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use chromiumoxide_cdp::cdp::browser_protocol::{input, page};
 use serde::Deserialize;
 
-use super::super::error::CdpError;
 use super::wait::Deadlines;
 use super::{Page, PageTask};
 use crate::exchange::error::Result;
+use crate::transport::chromium::error::CdpError;
 
 /// The place of the mouse, and the boxes that a wheel scrolls there, the innermost first.
 #[derive(Debug, Deserialize)]

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use super::super::error::CdpError;
 use super::{Page, PageTask};
 use crate::exchange::error::Result;
 use crate::settings::render::BodySource;
 use crate::text::html;
+use crate::transport::chromium::error::CdpError;
 
 impl Page {
     /// Returns the `innerText` of the page's body, or its beginning. `None` if it is not requested, or the page navigates

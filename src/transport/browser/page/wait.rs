@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use chromiumoxide_cdp::cdp::browser_protocol::dom;
 
-use super::super::error::{self, CdpError};
+use super::super::error;
 use super::super::page_events::{PageState, WaitStep};
 use super::{Page, PageTask};
 use crate::exchange::error::{Error, Result};
 use crate::exchange::error_kind::ErrorKind;
 use crate::settings::limits::Limits;
 use crate::text::redact;
+use crate::transport::chromium::error::CdpError;
 
 /// The deadlines of the parts of a visit.
 #[derive(Clone, Copy)]

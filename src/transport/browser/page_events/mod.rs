@@ -18,9 +18,9 @@ use chromiumoxide_cdp::cdp::browser_protocol::fetch::{
 };
 use tokio::sync::Notify;
 
-use super::page_memory::MemoryExcess;
 use crate::os::sync::lock_unpoisoned;
 use crate::settings::render::ResourceKind;
+use crate::transport::chromium::page_memory::MemoryExcess;
 
 pub(super) use self::document::{DocumentExchange, DocumentRequest, MainDocument, WireResponse};
 pub(super) use self::events::{NetworkResponse, ResourceTiming};

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use chromiumoxide_cdp::cdp::browser_protocol::fetch::ContinueRequestParams;
 
-use super::super::page_memory::MemoryExcess;
 use super::document::{DocumentExchange, MainDocument, WireResponse};
 use super::events::{
     DataReceived, DialogOpening, DownloadWillBegin, FieldList, FrameEvent, FrameNavigated, LifecycleEvent,
@@ -17,6 +16,7 @@ use super::events::{
 use super::paused_response::{InterceptRules, OfferedFile, PausedResponse, SentDocument, is_viewer_type};
 use super::traffic::Traffic;
 use super::{EventReply, WaitStep};
+use crate::transport::chromium::page_memory::MemoryExcess;
 
 /// A navigation of the page that has not begun.
 #[derive(Clone, Copy, Debug)]

@@ -78,7 +78,7 @@ async fn a_killed_owner_leaves_no_browser_and_no_folder_and_those_of_others_stay
     std::fs::remove_file(&pids).unwrap();
     let folders = || std::fs::read_dir(parent.path()).unwrap().count();
     until(|| folders() == 1).await;
-    user_data_dir::remove_abandoned(parent.path());
+    crate::transport::chromium::user_data_dir::remove_abandoned(parent.path());
     assert_eq!(folders(), 1);
     // The owner of the remaining folder still works.
     other.get(&test_identity(), &format!("http://{server}/")).await.unwrap();

@@ -1,5 +1,5 @@
 use super::*;
-use crate::transport::browser::memory_usage;
+use crate::transport::chromium::memory_usage;
 
 const MIB: u64 = 1024 * 1024;
 

@@ -7,7 +7,7 @@ use rustix::process::Pid;
 
 /// What `/proc/PID/stat` says about a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ProcessStat {
+pub(crate) struct ProcessStat {
     /// Whether it still runs. A zombie does not: only its parent has not yet asked for its exit status.
     pub is_running: bool,
     pub parent: u32,
@@ -18,7 +18,7 @@ pub(super) struct ProcessStat {
 
 impl ProcessStat {
     /// Returns `None` for a process that does not exist.
-    pub(super) fn read(pid: u32) -> Option<Self> {
+    pub(crate) fn read(pid: u32) -> Option<Self> {
         Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
     }
 
@@ -38,7 +38,7 @@ impl ProcessStat {
 }
 
 /// Returns `leader`, its process group and their descendants.
-pub(super) fn process_tree(leader: u32) -> Vec<u32> {
+pub(crate) fn process_tree(leader: u32) -> Vec<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     let mut pids = Vec::new();
     for (pid, stat) in all_processes() {
@@ -61,7 +61,7 @@ pub(super) fn process_tree(leader: u32) -> Vec<u32> {
 
 /// Whether a process of `group` still runs. Zombies do not count: a container without an init process keeps them for
 /// ever, and other systems keep them for seconds.
-pub(super) fn is_group_running(group: Pid) -> bool {
+pub(crate) fn is_group_running(group: Pid) -> bool {
     if rustix::process::test_kill_process_group(group).is_err() {
         return false;
     }

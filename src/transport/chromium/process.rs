@@ -2,12 +2,13 @@
 //! That thread lives exactly as long as the process. The kernel sends the parent-death signal when the
 //! spawning *thread* ends, so a pooled thread must not spawn it.
 
+use std::any::Any;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -15,36 +16,52 @@ use rustix::fs::Mode;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use tokio::sync::{oneshot, watch};
 
-use super::certificates;
-use super::connection::CdpConnection;
-use super::memory_guard::MemoryGuard;
+use super::connection::{CdpConnection, CdpEvent};
 use super::process_table;
-use super::targets::BrowserTargets;
 use super::user_data_dir::{UserDataDir, create_file};
 use super::watchdog::Watchdog;
-use super::xvfb::Xvfb;
 use crate::exchange::error::{Error, Result};
 use crate::exchange::error_kind::ErrorKind;
 use crate::os::child_environment::restrict_environment;
 use crate::os::sync::lock_unpoisoned;
 
 /// How to start a browser process.
-pub(super) struct LaunchSpec {
+pub(crate) struct LaunchSpec {
     pub executable: PathBuf,
     /// Its switches, given the folder for its user data.
     pub switches: SwitchesFn,
     /// Parent of its user data folder.
     pub scratch_parent: PathBuf,
-    pub ca_file: Option<PathBuf>,
-    /// Start Xvfb, because a window needs a display and none is available.
-    pub own_display: bool,
+    /// Changes its environment.
+    pub environment: EnvironmentFn,
 }
 
 /// Returns the switches for a user data folder.
-pub(super) type SwitchesFn = Box<dyn FnOnce(&Path) -> Vec<String> + Send>;
+pub(crate) type SwitchesFn = Box<dyn FnOnce(&Path) -> Vec<String> + Send>;
+
+/// Changes the environment of the command. The folder is the browser's own and is removed with it. Returns a value that
+/// is dropped after the browser has exited.
+pub(crate) type EnvironmentFn = Box<dyn FnOnce(&Path, &mut Command) -> Result<Box<dyn Any>> + Send>;
+
+/// Observes a browser process.
+pub(crate) trait ProcessObserver: Send + Sync + 'static {
+    /// Called when the process runs. The returned value is dropped before the process is reaped.
+    fn on_start(self: &Arc<Self>, pid: Pid) -> Box<dyn Any> {
+        let _ = pid;
+        Box::new(())
+    }
+
+    /// Called with each event.
+    fn on_event(&self, connection: &CdpConnection, event: &CdpEvent<'_>) {
+        let _ = (connection, event);
+    }
+
+    /// Called when the browser has closed its pipe.
+    fn on_browser_closed(&self) {}
+}
 
 /// A browser process. Dropping it kills the process and waits until it and its folder are gone.
-pub(super) struct Process {
+pub(crate) struct Process {
     state: Arc<Mutex<ProcessState>>,
     finished: watch::Receiver<bool>,
 }
@@ -54,15 +71,16 @@ struct ProcessState {
     /// Set until the process is reaped. After that, another process may have the number.
     pid: Option<Pid>,
     stop: bool,
+    exit_status: Option<ExitStatus>,
     stderr_tail: String,
 }
 
 impl Process {
-    /// Starts the process. Its messages go to `targets` and to the pending commands of `connection`.
-    pub(super) async fn start(
+    /// Starts the process. Its messages go to `observer` and to the pending commands of `connection`.
+    pub(crate) async fn start(
         spec: LaunchSpec,
         connection: CdpConnection,
-        targets: Arc<BrowserTargets>,
+        observer: Arc<impl ProcessObserver>,
     ) -> Result<Self> {
         let state = Arc::new(Mutex::new(ProcessState::default()));
         let (finish, finished) = watch::channel(false);
@@ -72,7 +90,7 @@ impl Process {
         std::thread::Builder::new()
             .name("rungs-browser".to_owned())
             .spawn(move || {
-                supervise(spec, &thread_state, &connection, &targets, started);
+                supervise(spec, &thread_state, &connection, &observer, started);
                 finish.send_replace(true);
             })
             .map_err(|cause| start_error(cause, "could not start a thread"))?;
@@ -83,17 +101,23 @@ impl Process {
     }
 
     /// Returns the process id while it runs. Its group has the same number.
-    pub(super) fn pid(&self) -> Option<u32> {
+    pub(crate) fn pid(&self) -> Option<u32> {
         lock_unpoisoned(&self.state).pid.map(|pid| pid.as_raw_nonzero().get().cast_unsigned())
     }
 
     /// Returns the last line on stderr, once the process has exited.
-    pub(super) fn stderr_tail(&self) -> String {
+    pub(crate) fn stderr_tail(&self) -> String {
         lock_unpoisoned(&self.state).stderr_tail.clone()
     }
 
+    /// Returns the status of the process, once it has exited.
+    #[cfg(feature = "lab")]
+    pub(crate) fn exit_status(&self) -> Option<ExitStatus> {
+        lock_unpoisoned(&self.state).exit_status
+    }
+
     /// Kills the whole group.
-    pub(super) fn kill(&self) {
+    pub(crate) fn kill(&self) {
         let mut state = lock_unpoisoned(&self.state);
         state.stop = true;
         if let Some(pid) = state.pid {
@@ -102,7 +126,7 @@ impl Process {
     }
 
     /// Waits until the process is reaped and its folder removed. Returns whether that happened within `limit`.
-    pub(super) async fn wait_for_exit(&self, limit: Duration) -> bool {
+    pub(crate) async fn wait_for_exit(&self, limit: Duration) -> bool {
         let mut finished = self.finished.clone();
         tokio::time::timeout(limit, finished.wait_for(|done| *done)).await.is_ok()
     }
@@ -110,13 +134,13 @@ impl Process {
 
 impl Process {
     /// Whether the process is reaped and its folder removed.
-    pub(super) fn has_exited(&self) -> bool {
+    pub(crate) fn has_exited(&self) -> bool {
         // A closed channel also means that the thread ended.
         *self.finished.borrow() || self.finished.has_changed().is_err()
     }
 
     /// Blocks until the process has exited, at most for [`DROP_LIMIT`].
-    pub(super) fn wait_blocking(&self) {
+    pub(crate) fn wait_blocking(&self) {
         let until = Instant::now() + DROP_LIMIT;
         while !self.has_exited() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(5));
@@ -135,10 +159,10 @@ fn supervise(
     spec: LaunchSpec,
     state: &Mutex<ProcessState>,
     connection: &CdpConnection,
-    targets: &Arc<BrowserTargets>,
+    observer: &Arc<impl ProcessObserver>,
     started: oneshot::Sender<Result<()>>,
 ) {
-    let (mut child, messages, commands, scratch, display) = match spawn(spec) {
+    let (mut child, messages, commands, scratch, environment) = match spawn(spec) {
         Ok(parts) => parts,
         Err(error) => {
             connection.close();
@@ -157,18 +181,16 @@ fn supervise(
             kill_group(pid);
         }
     }
-    let guard = MemoryGuard::start(pid, Arc::clone(targets)).inspect_err(
-        |cause| tracing::warn!(%cause, "could not start the thread that watches a page's memory"),
-    );
+    let guard = observer.on_start(pid);
     connection.attach_writer(commands);
     let _ = started.send(Ok(()));
-    connection.read_events(messages, |event| targets.on_event(connection, &event));
+    connection.read_events(messages, |event| observer.on_event(connection, &event));
     connection.close();
-    targets.on_browser_closed();
+    observer.on_browser_closed();
     // Before the process is reaped: the guard sends signals to its group.
     drop(guard);
     reap(&mut child, pid, state, watchdog.ok());
-    drop(display);
+    drop(environment);
     lock_unpoisoned(state).stderr_tail = last_line(&scratch.log()).unwrap_or_default();
 }
 
@@ -189,8 +211,9 @@ fn reap(child: &mut Child, pid: Pid, state: &Mutex<ProcessState>, watchdog: Opti
     lock_unpoisoned(state).pid = None;
     // Before the kernel can reuse the number.
     drop(watchdog);
-    if let Err(cause) = child.wait() {
-        tracing::debug!(%cause, "the browser was already reaped");
+    match child.wait() {
+        Ok(status) => lock_unpoisoned(state).exit_status = Some(status),
+        Err(cause) => tracing::debug!(%cause, "the browser was already reaped"),
     }
     let until = Instant::now() + GROUP_GRACE;
     while process_table::is_group_running(pid) && Instant::now() < until {
@@ -206,25 +229,19 @@ fn kill_group(pid: Pid) {
     }
 }
 
-type SpawnedProcess = (Child, PipeReader, PipeWriter, UserDataDir, Option<Xvfb>);
+type SpawnedProcess = (Child, PipeReader, PipeWriter, UserDataDir, Box<dyn Any>);
 
 fn spawn(spec: LaunchSpec) -> Result<SpawnedProcess> {
     let scratch = UserDataDir::create(&spec.scratch_parent)?;
     let mut command = Command::new(&spec.executable);
     restrict_environment(&mut command);
     command.args((spec.switches)(&scratch.user_data())).env("TMPDIR", scratch.tmp());
-    if let Some(ca_file) = &spec.ca_file {
-        command.env("HOME", certificates::create_home(scratch.path(), ca_file)?).env_remove("XDG_DATA_HOME");
-    }
-    let display = if spec.own_display { Some(Xvfb::start(scratch.path())?) } else { None };
-    if let Some(display) = &display {
-        display.set_environment(&mut command);
-    }
+    let environment = (spec.environment)(scratch.path(), &mut command)?;
     let name = spec.executable.display().to_string();
     let (child, messages, commands) =
         spawn_with_pipes(command, &scratch.log()).map_err(|cause| start_error(cause, &name))?;
     tracing::debug!(pid = child.id(), browser = name, "started browser process");
-    Ok((child, messages, commands, scratch, display))
+    Ok((child, messages, commands, scratch, environment))
 }
 
 fn spawn_with_pipes(mut command: Command, log: &Path) -> io::Result<(Child, PipeReader, PipeWriter)> {

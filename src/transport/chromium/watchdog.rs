@@ -10,7 +10,7 @@ use rustix::process::Pid;
 
 /// A shell that waits for the end of a pipe that only this process holds open. It then kills the browser's
 /// process group and removes its folder. Dropping the watchdog ends only the shell.
-pub(super) struct Watchdog {
+pub(crate) struct Watchdog {
     child: Child,
     /// Closed by the kernel when this process dies for any reason.
     pipe: Option<PipeWriter>,
@@ -18,7 +18,7 @@ pub(super) struct Watchdog {
 
 impl Watchdog {
     /// Starts a watchdog for the browser that leads `group` and uses `folder`, and perhaps a `second` one.
-    pub(super) fn start(group: Pid, folder: &Path, second: Option<&Path>) -> io::Result<Self> {
+    pub(crate) fn start(group: Pid, folder: &Path, second: Option<&Path>) -> io::Result<Self> {
         let (end, pipe) = io::pipe()?;
         let child = Command::new("/bin/sh")
             .args(["-c", SCRIPT])

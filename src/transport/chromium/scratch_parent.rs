@@ -12,7 +12,7 @@ use crate::exchange::error_kind::ErrorKind;
 ///
 /// # Errors
 /// [`ErrorKind::Browser`] when it does not exist, is not a folder, or gives other users control of its entries.
-pub(super) fn check_parent(parent: &Path) -> Result<PathBuf> {
+pub(crate) fn check_parent(parent: &Path) -> Result<PathBuf> {
     let absolute = std::path::absolute(parent).map_err(|cause| missing_error(parent).with_source(cause))?;
     // The link itself must not be another user's, because its owner chooses where it leads.
     let link = fs::symlink_metadata(&absolute).map_err(|cause| missing_error(parent).with_source(cause))?;
@@ -38,7 +38,7 @@ pub(super) fn check_parent(parent: &Path) -> Result<PathBuf> {
 }
 
 /// Returns a folder for temporary files whose path has at most `max` bytes.
-pub(super) fn short_parent(max: usize) -> Option<PathBuf> {
+pub(crate) fn short_parent(max: usize) -> Option<PathBuf> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let candidates = SHORT.iter().map(PathBuf::from).chain(runtime);
     let usable = |path: &Path| {
@@ -49,7 +49,7 @@ pub(super) fn short_parent(max: usize) -> Option<PathBuf> {
 }
 
 /// Returns the length of a path in bytes.
-pub(super) fn length(path: &Path) -> usize {
+pub(crate) fn length(path: &Path) -> usize {
     path.as_os_str().as_bytes().len()
 }
 

@@ -4,11 +4,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::process_table::{ProcessStat, process_tree};
+use crate::transport::chromium::process_table::{ProcessStat, process_tree};
 
 /// Returns the available memory in bytes: the machine's, or less where a control group allows less. `None`
 /// where it is unknown.
-pub(super) fn available() -> Option<u64> {
+pub(crate) fn available() -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| kib_field(&text, "MemAvailable:"));
     let group = fs::read_to_string("/proc/self/cgroup").ok();
     let group = group.and_then(|text| available_in_cgroups(Path::new("/sys/fs/cgroup"), &text));
@@ -17,13 +17,13 @@ pub(super) fn available() -> Option<u64> {
 
 /// Returns the proportional set size (PSS) of `leader`, its descendants and its process group, in bytes.
 /// Shared memory counts once. `None` when none of them exists.
-pub(super) fn pss(leader: u32) -> Option<u64> {
+pub(crate) fn pss(leader: u32) -> Option<u64> {
     let sizes: Vec<u64> = process_tree(leader).into_iter().filter_map(process_pss).collect();
     (!sizes.is_empty()).then(|| sizes.iter().sum())
 }
 
 /// Returns the processes of the browser that `leader` leads, with their memory.
-pub(super) fn processes(leader: u32) -> Vec<ProcessMemory> {
+pub(crate) fn processes(leader: u32) -> Vec<ProcessMemory> {
     let one = |pid| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
         let is_renderer = line.windows(RENDERER.len()).any(|part| part == RENDERER);
@@ -34,7 +34,7 @@ pub(super) fn processes(leader: u32) -> Vec<ProcessMemory> {
 }
 
 /// Returns the memory of a process in bytes, without the pages of its program. Needs no walk over its mappings.
-pub(super) fn own_memory(pid: u32) -> Option<u64> {
+pub(crate) fn own_memory(pid: u32) -> Option<u64> {
     own_memory_in(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
 }
 
@@ -93,7 +93,7 @@ fn available_in_cgroup(folder: &Path, files: &CgroupFiles) -> Option<u64> {
 
 /// One process of a browser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ProcessMemory {
+pub(crate) struct ProcessMemory {
     pub pid: u32,
     /// Whether it runs pages, frames or workers.
     pub is_renderer: bool,

@@ -13,7 +13,7 @@ use crate::settings::limits::MIN_PAGE_MEMORY;
 
 /// The limits of the pages that are open in one browser, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct MemoryBudget {
+pub(crate) struct MemoryBudget {
     /// The largest limit of one page.
     pub page: u64,
     /// The sum of the limits of all open pages.
@@ -22,7 +22,7 @@ pub(super) struct MemoryBudget {
 
 /// The part of a browser that used too much memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Culprit {
+pub(crate) enum Culprit {
     /// One renderer process.
     Renderer(u32),
     /// All processes together. This renderer process is the largest.
@@ -35,7 +35,7 @@ pub(super) enum Culprit {
 
 /// A limit that was exceeded, and the pages that ended for it.
 #[derive(Debug)]
-pub(super) struct MemoryExcess {
+pub(crate) struct MemoryExcess {
     pub culprit: Culprit,
     pub used: u64,
     pub limit: u64,
@@ -44,7 +44,7 @@ pub(super) struct MemoryExcess {
 
 impl MemoryBudget {
     /// Returns the budget of open pages with these limits. `None` without a page.
-    pub(super) fn of_pages(limits: impl Iterator<Item = u64>) -> Option<Self> {
+    pub(crate) fn of_pages(limits: impl Iterator<Item = u64>) -> Option<Self> {
         limits.fold(None, |budget: Option<Self>, limit| {
             let limit = limit.max(MIN_PAGE_MEMORY);
             let budget = budget.unwrap_or(Self { page: 0, all_pages: 0 });
@@ -54,7 +54,7 @@ impl MemoryBudget {
 
     /// Returns the excess of these processes, if there is one. A process of its own comes before the sums, because its
     /// page is known to be the cause. `persists`: the sums are still exceeded after a page was ended for them.
-    pub(super) fn find_excess(&self, processes: &[ProcessMemory], persists: bool) -> Option<MemoryExcess> {
+    pub(crate) fn find_excess(&self, processes: &[ProcessMemory], persists: bool) -> Option<MemoryExcess> {
         let renderers = || processes.iter().filter(|process| process.is_renderer);
         let largest = renderers().max_by_key(|process| process.bytes);
         if let Some(largest) = largest.filter(|largest| largest.bytes > self.page) {
@@ -85,27 +85,27 @@ impl MemoryBudget {
 }
 
 impl MemoryExcess {
-    pub(super) fn new(culprit: Culprit, used: u64, limit: u64) -> Self {
+    pub(crate) fn new(culprit: Culprit, used: u64, limit: u64) -> Self {
         Self { culprit, used, limit, pages: AtomicUsize::new(0) }
     }
 
     /// Counts one more page that ended.
-    pub(super) fn add_page(&self) {
+    pub(crate) fn add_page(&self) {
         self.pages.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether the memory of several processes exceeded the limit.
-    pub(super) fn is_sum(&self) -> bool {
+    pub(crate) fn is_sum(&self) -> bool {
         !matches!(self.culprit, Culprit::Renderer(_))
     }
 
     /// Whether the memory is in the shared processes, and may stay there after the page has ended.
-    pub(super) fn stays_in_browser(&self) -> bool {
+    pub(crate) fn stays_in_browser(&self) -> bool {
         matches!(self.culprit, Culprit::BusiestRenderer(_) | Culprit::SharedProcesses)
     }
 
     /// Whether another page than the one that ended may be the cause.
-    pub(super) fn is_ambiguous(&self) -> bool {
+    pub(crate) fn is_ambiguous(&self) -> bool {
         self.is_sum() || self.pages.load(Ordering::Relaxed) > 1
     }
 }

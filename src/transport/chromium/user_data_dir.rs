@@ -17,7 +17,7 @@ use crate::exchange::error::{Error, Result};
 use crate::exchange::error_kind::ErrorKind;
 
 /// The private folder of one browser. Dropping it removes the folder and its contents.
-pub(super) struct UserDataDir {
+pub(crate) struct UserDataDir {
     folder: LockedFolder,
     /// Chromium's TMPDIR, where the path inside `folder` is too long for a socket.
     short: Option<LockedFolder>,
@@ -34,7 +34,7 @@ impl UserDataDir {
     ///
     /// # Errors
     /// [`ErrorKind::Browser`] when `parent` is not a folder, is not safe or is not writable.
-    pub(super) fn create(parent: &Path) -> Result<Self> {
+    pub(crate) fn create(parent: &Path) -> Result<Self> {
         let mut parent = check_parent(parent)?;
         if parent.to_str().is_none() {
             // Chromium's switches and NSS's database names are UTF-8.
@@ -63,27 +63,27 @@ impl UserDataDir {
     }
 
     /// Returns the folder itself.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.folder.path
     }
 
     /// Returns the folder for Chromium's user data.
-    pub(super) fn user_data(&self) -> PathBuf {
+    pub(crate) fn user_data(&self) -> PathBuf {
         self.folder.path.join("data")
     }
 
     /// Returns Chromium's TMPDIR, for its singleton socket and its shared memory.
-    pub(super) fn tmp(&self) -> PathBuf {
+    pub(crate) fn tmp(&self) -> PathBuf {
         self.short.as_ref().map_or_else(|| self.folder.path.join("tmp"), |short| short.path.clone())
     }
 
     /// Returns the second folder, if there is one.
-    pub(super) fn short(&self) -> Option<&Path> {
+    pub(crate) fn short(&self) -> Option<&Path> {
         self.short.as_ref().map(|short| short.path.as_path())
     }
 
     /// Returns the file with Chromium's stderr.
-    pub(super) fn log(&self) -> PathBuf {
+    pub(crate) fn log(&self) -> PathBuf {
         self.folder.path.join("stderr.log")
     }
 }
@@ -113,14 +113,14 @@ impl Drop for LockedFolder {
 }
 
 /// Creates a new file that only this user may read, whatever the umask.
-pub(super) fn create_file(path: &Path) -> io::Result<File> {
+pub(crate) fn create_file(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.set_permissions(fs::Permissions::from_mode(0o600))?;
     Ok(file)
 }
 
 /// Creates a new folder that only this user may enter, whatever the umask.
-pub(super) fn create_dir(path: &Path) -> io::Result<()> {
+pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().mode(0o700).create(path)?;
     set_mode(path, 0o700)
 }
@@ -130,7 +130,7 @@ fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
 }
 
 /// Removes the folders below `parent` whose owner was killed. Other users may have put anything there.
-pub(super) fn remove_abandoned(parent: &Path) {
+pub(crate) fn remove_abandoned(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
         let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));

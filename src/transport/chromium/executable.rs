@@ -1,22 +1,42 @@
 //! Finds the browser's executable: the user's choice first, then the usual names.
 
+use std::io::Read as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::exchange::error::{Error, Result};
 use crate::exchange::error_kind::ErrorKind;
 use crate::os::child_environment::restrict_environment;
 
-/// Returns the executable that [`BrowserOptions`](super::BrowserOptions) uses by default.
+/// Returns the executable that `BrowserOptions` uses by default.
 pub(crate) fn find() -> Option<PathBuf> {
-    find_in_environment()
-        .or_else(|| KNOWN_PATHS.iter().map(PathBuf::from).find(|path| is_executable(path)))
-        .or_else(|| KNOWN_NAMES.iter().find_map(|name| find_on_path(name)))
+    find_in_environment().or_else(|| installed().next())
+}
+
+/// Returns the executable of an installed browser, whatever the environment says.
+#[cfg(feature = "lab")]
+pub(crate) fn find_installed() -> Option<PathBuf> {
+    installed().next()
+}
+
+/// Returns the executable of an installed browser whose file has this name.
+#[cfg(feature = "lab")]
+pub(crate) fn find_installed_named(name: &Path) -> Option<PathBuf> {
+    installed().find(|path| path.file_name() == Some(name.as_os_str()))
+}
+
+/// Returns the executables of installed browsers. The binary comes before its wrapper, which adds switches.
+fn installed() -> impl Iterator<Item = PathBuf> {
+    let known = KNOWN_PATHS.iter().map(PathBuf::from).filter(|path| is_executable(path));
+    known.chain(KNOWN_NAMES.iter().filter_map(|name| find_on_path(name)))
 }
 
 /// Returns the executable to start: `explicit` if given, else the result of [`find`].
-pub(super) fn resolve_executable(explicit: Option<&Path>) -> Result<PathBuf> {
+pub(crate) fn resolve_executable(explicit: Option<&Path>) -> Result<PathBuf> {
     let Some(explicit) = explicit else { return find().ok_or_else(not_found_error) };
     if is_executable(explicit) {
         return Ok(explicit.to_owned());
@@ -32,6 +52,21 @@ pub(super) fn resolve_executable(explicit: Option<&Path>) -> Result<PathBuf> {
 /// Returns the output of `path --version`, for example `Chromium 156.0.8078.79`. `None` when `path` is not a
 /// browser.
 pub(crate) fn version(path: &Path) -> Option<String> {
+    read_version(path, VERSION_LIMIT).ok()
+}
+
+/// Why a program did not print its version.
+#[derive(Debug)]
+pub(crate) enum VersionError {
+    /// It could not be run.
+    NotRun(std::io::Error),
+    TimedOut,
+    /// It printed something else, or nothing.
+    NoVersion,
+}
+
+/// Returns the output of `path --version`. If the program hangs, it is killed with the processes that it started.
+pub(crate) fn read_version(path: &Path, limit: Duration) -> std::result::Result<String, VersionError> {
     let mut command = Command::new(path);
     restrict_environment(&mut command);
     let mut child = command
@@ -39,25 +74,28 @@ pub(crate) fn version(path: &Path) -> Option<String> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
+        .process_group(0)
         .spawn()
-        .ok()?;
-    let until = Instant::now() + VERSION_LIMIT;
+        .map_err(VersionError::NotRun)?;
+    let until = Instant::now() + limit;
     loop {
         match child.try_wait() {
             Ok(Some(_)) => break,
             Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(10)),
             _ => {
                 // It hangs or its state is unknown.
-                let _ = child.kill();
+                let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
                 let _ = child.wait();
-                return None;
+                return Err(VersionError::TimedOut);
             }
         }
     }
     let mut text = String::new();
-    std::io::Read::read_to_string(&mut std::io::Read::take(child.stdout.take()?, 4096), &mut text).ok()?;
-    let line = text.lines().map(str::trim).find(|line| line.contains(|c: char| c.is_ascii_digit()))?;
-    Some(crate::text::redact::escape_terminal(line))
+    let output = child.stdout.take().ok_or(VersionError::NoVersion)?;
+    output.take(4096).read_to_string(&mut text).map_err(|_| VersionError::NoVersion)?;
+    let mut lines = text.lines().map(str::trim);
+    let line = lines.find(|line| line.contains(|c: char| c.is_ascii_digit()));
+    line.map(crate::text::redact::escape_terminal).ok_or(VersionError::NoVersion)
 }
 
 fn not_found_error() -> Error {
@@ -74,7 +112,7 @@ fn find_in_environment() -> Option<PathBuf> {
     })
 }
 
-pub(super) fn find_on_path(name: &str) -> Option<PathBuf> {
+pub(crate) fn find_on_path(name: &str) -> Option<PathBuf> {
     if name.is_empty() || name.contains('/') {
         return None;
     }
@@ -96,7 +134,8 @@ fn is_executable(path: &Path) -> bool {
 /// Environment variables that name the browser. The first that is set wins.
 const ENVIRONMENT: [&str; 2] = ["RUNGS_BROWSER", "CHROME"];
 /// Preferred over Debian's wrapper script of the same name, which adds other switches.
-const KNOWN_PATHS: [&str; 1] = ["/usr/lib/chromium/chromium"];
+const KNOWN_PATHS: [&str; 3] =
+    ["/usr/lib/chromium/chromium", "/usr/lib/chromium-browser/chromium-browser", "/opt/google/chrome/chrome"];
 const KNOWN_NAMES: [&str; 8] = [
     "chromium",
     "chromium-browser",

@@ -18,7 +18,7 @@ use crate::os::sync::lock_unpoisoned;
 
 /// A connection to one browser. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct CdpConnection(Arc<ConnectionInner>);
+pub(crate) struct CdpConnection(Arc<ConnectionInner>);
 
 struct ConnectionInner {
     state: Mutex<State>,
@@ -43,14 +43,14 @@ enum PendingReply {
 }
 
 /// An event as received.
-pub(super) struct CdpEvent<'a> {
+pub(crate) struct CdpEvent<'a> {
     pub session: Option<&'a str>,
     pub method: &'a str,
     pub params: &'a str,
 }
 
 impl CdpConnection {
-    pub(super) fn new(max_message: usize) -> Self {
+    pub(crate) fn new(max_message: usize) -> Self {
         let (outgoing, unsent) = mpsc::channel();
         let state =
             State { next: 0, waiting: HashMap::new(), outgoing: Some(outgoing), unsent: Some(unsent) };
@@ -58,12 +58,12 @@ impl CdpConnection {
     }
 
     /// Whether the browser is still connected.
-    pub(super) fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         self.lock().outgoing.is_some()
     }
 
     /// Sends `command` and waits for its reply.
-    pub(super) async fn run<C: Command>(
+    pub(crate) async fn run<C: Command>(
         &self,
         session: Option<&str>,
         command: &C,
@@ -80,7 +80,7 @@ impl CdpConnection {
     }
 
     /// Sends `command` and drops `guard` when the browser has replied or exited.
-    pub(super) fn send_with_guard<C: Command>(
+    pub(crate) fn send_with_guard<C: Command>(
         &self,
         session: Option<&str>,
         command: &C,
@@ -92,7 +92,7 @@ impl CdpConnection {
     }
 
     /// Starts a thread that writes queued messages to the pipe.
-    pub(super) fn attach_writer(&self, mut pipe: PipeWriter) {
+    pub(crate) fn attach_writer(&self, mut pipe: PipeWriter) {
         let Some(unsent) = self.lock().unsent.take() else { return };
         let thread = std::thread::Builder::new().name("rungs-cdp".to_owned()).spawn(move || {
             for message in unsent {
@@ -109,7 +109,7 @@ impl CdpConnection {
     }
 
     /// Reads until the browser closes its end of the pipe. Blocks.
-    pub(super) fn read_events(&self, pipe: PipeReader, mut on_event: impl FnMut(CdpEvent<'_>)) {
+    pub(crate) fn read_events(&self, pipe: PipeReader, mut on_event: impl FnMut(CdpEvent<'_>)) {
         let mut pipe = BufReader::with_capacity(64 * 1024, pipe);
         let mut message = Vec::new();
         while let Some(whole) = read_message(&mut pipe, &mut message, self.0.max_message) {
@@ -125,7 +125,7 @@ impl CdpConnection {
     }
 
     /// Fails all pending and later commands.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         let waiting = {
             let mut state = self.lock();
             state.outgoing = None;
@@ -142,7 +142,7 @@ impl CdpConnection {
 
     /// Returns the messages that no writer has taken.
     #[cfg(test)]
-    pub(super) fn take_unsent(&self) -> Vec<String> {
+    pub(crate) fn take_unsent(&self) -> Vec<String> {
         let state = self.lock();
         let unsent = state.unsent.iter().flat_map(mpsc::Receiver::try_iter);
         unsent.map(|bytes| String::from_utf8(bytes).expect("JSON is text")).collect()
