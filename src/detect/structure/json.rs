@@ -1,4 +1,4 @@
-//! Features of small JSON responses, and of JSON in a call of a function (JSONP).
+//! Features of small JSON responses, of JSON in a call of a function (JSONP), and of small XML documents.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use super::weights::StructureData;
 use crate::charset;
 use crate::detect::ResponseView;
 
-/// Adds the features of a JSON response. `None` if it is large, or not JSON.
+/// Adds the features of a response with data. `None` if it is large, or neither JSON nor XML.
 pub(super) fn add_features(
     features: &mut FeatureSet,
     data: &StructureData,
@@ -17,7 +17,8 @@ pub(super) fn add_features(
     if view.body.len() > MAX_BODY {
         return None;
     }
-    let value = parse(&charset::decode(view.headers, view.url, view.body)?)?;
+    let text = charset::decode(view.headers, view.url, view.body)?;
+    let value = parse(&text).or_else(|| parse_xml(&text))?;
     let mut members = Members::default();
     members.add(&value);
     features.add("json");
@@ -27,6 +28,10 @@ pub(super) fn add_features(
     features.add_if("json_list", members.has_list);
     features.add_if("json_failed", members.has_failed);
     features.add_if("json_error_key", members.has(|key, _| ERROR_KEYS.contains(&key)));
+    for (feature, status) in [("json_code_401", 401), ("json_code_403", 403), ("json_code_429", 429)] {
+        features.add_if(feature, members.has(|key, value| CODE_KEYS.contains(&key) && is_number(value, status)));
+    }
+    features.add_if("json_partial", is_partial(&value));
     let is_of = |set, key: &str, value: &Value| data.phrases.find(key).has(set) && !is_off(value);
     let has_captcha = members.has(|key, value| is_of("json_captcha_key", key, value) && !value.is_array());
     features.add_if("json_captcha_key", has_captcha);
@@ -53,6 +58,41 @@ fn parse(text: &str) -> Option<Value> {
     let argument =
         || text.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')')).map(|(inside, _)| inside);
     serde_json::from_str(text).ok().or_else(|| serde_json::from_str(argument()?).ok())
+}
+
+/// Returns the texts of an XML document by the names of their elements. `None` for formats of content.
+fn parse_xml(text: &str) -> Option<Value> {
+    let mut members = Vec::new();
+    for piece in text.trim().strip_prefix('<')?.split('<') {
+        if piece.starts_with(['/', '?']) || piece.starts_with("!--") {
+            continue;
+        }
+        if let Some(words) = piece.strip_prefix("![CDATA[") {
+            members.push(Value::from(words));
+            continue;
+        }
+        let Some((tag, words)) = piece.split_once('>') else { continue };
+        let name = tag.split([' ', '/', '\n', '\t', '\r']).next().unwrap_or(tag);
+        let name = name.rsplit(':').next().unwrap_or(name).to_lowercase();
+        if CONTENT_FORMATS.contains(&name.as_str()) {
+            return None;
+        }
+        members.push(Value::Object([(name, Value::from(words.trim()))].into_iter().collect()));
+    }
+    // An element is not an item of a list.
+    Some(Value::Object([("errors".to_owned(), Value::Array(members))].into_iter().collect()))
+}
+
+/// Whether a value is this number, or a text of it.
+fn is_number(value: &Value, number: i64) -> bool {
+    value.as_i64().is_some_and(|value| value.abs() == number)
+        || value.as_str().is_some_and(|text| text.parse() == Ok(number))
+}
+
+/// Whether a response has data beside its errors, as GraphQL allows.
+fn is_partial(value: &Value) -> bool {
+    let data = value.get("data").and_then(Value::as_object);
+    value.get("errors").is_some() && data.is_some_and(|data| data.values().any(|value| !value.is_null()))
 }
 
 /// Whether a value switches something off.
@@ -126,12 +166,18 @@ const SAYINGS: [&str; 8] = [
     "json_refusal",
 ];
 /// Sets of phrases of pages that JSON may contain as well.
-const PAGE_SAYINGS: [&str; 5] = ["block", "captcha", "geo", "login_wall", "rate"];
+const PAGE_SAYINGS: [&str; 6] = ["block", "bot", "captcha", "geo", "login_wall", "rate"];
+/// Keys of statuses.
+const CODE_KEYS: [&str; 9] =
+    ["code", "status", "statuscode", "status_code", "errcode", "error_code", "errorcode", "err", "ret"];
+/// Root elements of XML that is content, or the names of elements in it.
+const CONTENT_FORMATS: [&str; 10] =
+    ["rss", "feed", "rdf", "urlset", "sitemapindex", "svg", "html", "opml", "kml", "gpx"];
 /// Keys that say whether there is what was asked for.
 const FAILED_KEYS: [&str; 7] =
     ["success", "ok", "playable", "available", "allowed", "authorized", "accessible"];
 /// Keys of responses that report something.
-const ERROR_KEYS: [&str; 18] = [
+const ERROR_KEYS: [&str; 21] = [
     "action",
     "alert",
     "code",
@@ -141,7 +187,10 @@ const ERROR_KEYS: [&str; 18] = [
     "error",
     "error_code",
     "errorcode",
+    "errmsg",
     "errors",
+    "faultcode",
+    "faultstring",
     "message",
     "msg",
     "reason",

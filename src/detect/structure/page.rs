@@ -12,16 +12,18 @@ use crate::charset;
 use crate::detect::{PREFIX, ResponseView};
 
 /// Sets of phrases that a text or a title may contain.
-const SAYINGS: [&str; 13] = [
+const SAYINGS: [&str; 15] = [
     "age",
     "block",
     "bot",
     "captcha",
     "challenge",
+    "consent",
     "geo",
     "incident",
     "login",
     "login_wall",
+    "outage",
     "proxy",
     "queue",
     "rate",
@@ -29,10 +31,14 @@ const SAYINGS: [&str; 13] = [
 ];
 /// Those that matter more at the beginning.
 const LEADS: [&str; 7] = ["block", "captcha", "challenge", "geo", "login", "queue", "rate"];
+/// Those that headings may contain.
+const HEADINGS: [&str; 9] =
+    ["block", "captcha", "challenge", "consent", "geo", "login_wall", "outage", "queue", "rate"];
 /// Features that have a set of names of elements.
-const NAMED: [(&str, &str); 6] = [
+const NAMED: [(&str, &str); 7] = [
     ("app_root", "app_root"),
     ("dialog", "dialog_names"),
+    ("handover", "handover_names"),
     ("names_captcha", "captcha_names"),
     ("names_challenge", "challenge_names"),
     ("player", "player_names"),
@@ -59,6 +65,7 @@ pub(super) fn add_features(
     add_words(features, data, &shape, view);
     add_elements(features, data, &shape, view);
     script::add_features(features, &data.phrases, &shape.script, &shape.data);
+    features.add_if("long_token", shape.has_token);
     let headers = view.headers.keys().map(http::HeaderName::as_str).collect::<Vec<_>>().join(" ");
     features.add_if("header_hint", data.phrases.find(&headers).has("header_names"));
     Some(())
@@ -89,6 +96,10 @@ fn add_words(features: &mut FeatureSet, data: &StructureData, shape: &PageShape,
     for set in LEADS {
         features.add_if(&format!("lead_{set}"), in_lead.has(set));
     }
+    let in_headings = phrases.find(&shape.headings);
+    for set in HEADINGS {
+        features.add_if(&format!("heading_{set}"), in_headings.has(set));
+    }
     features.add_if("about_url", is_about_its_address(phrases, &shape.text, view.requested));
     features.add_if("asks_js", found.has("enable_js") || phrases.find(&shape.noscript).has("enable_js"));
     features.add_if("commerce", found.has("commerce") || has_price(&shape.text));
@@ -97,7 +108,7 @@ fn add_words(features: &mut FeatureSet, data: &StructureData, shape: &PageShape,
     features.add_if("quotes", shape.text.contains(['“', '”', '„', '«', '»']));
     let explains = in_title.has("about_title")
         || shape.count(&["blockquote", "code", "pre", "q", "article", "time", "figure", "cite"]) > 0
-        || shape.count(&["tr"]) >= MIN_DATA_ROWS
+        || has_data_rows(shape)
         || ["user-agent", "disallow", "#", "license"].iter().any(|start| shape.text.starts_with(start));
     // Markup inside of plain text is a quotation.
     let is_quoted =
@@ -123,7 +134,7 @@ fn add_elements(features: &mut FeatureSet, data: &StructureData, shape: &PageSha
     features.add_if("content", shape.content() >= 15);
     features.add_if(
         "frame",
-        shape.count(&["nav", "article", "footer"]) > 0 || shape.count(&["tr"]) >= MIN_DATA_ROWS,
+        shape.count(&["nav", "article", "footer"]) > 0 || has_data_rows(shape),
     );
     features.add_if("iframe", shape.count(&["iframe"]) > 0);
     let media = ["canvas", "video", "audio", "img", "object", "embed", "picture"];
@@ -132,7 +143,10 @@ fn add_elements(features: &mut FeatureSet, data: &StructureData, shape: &PageSha
     features.add_if("external", shape.external_scripts > 0);
     features.add_if("bundles", shape.external_scripts >= 3);
     features.add_if("refresh", shape.refreshes || view.headers.contains_key(header::REFRESH));
-    features.add_if("picture_field", shape.form_pictures > 0 && shape.fields == 1 && shape.passwords == 0);
+    features.add_if("unlisted", shape.is_unlisted);
+    features.add_if("new_cookie", view.headers.contains_key(header::SET_COOKIE));
+    features.add_if("retry_later", view.headers.contains_key(header::RETRY_AFTER));
+    features.add_if("picture_field", has_picture_field(shape));
     features.add_if("picture_choice", shape.form_pictures >= 3 && shape.choices >= 3);
     features.add_if("password", shape.passwords > 0);
     features.add_if("fields", shape.fields > 0);
@@ -140,6 +154,16 @@ fn add_elements(features: &mut FeatureSet, data: &StructureData, shape: &PageSha
     features.add_if("hidden_form", shape.hidden_fields > 0 && shape.fields == 0 && shape.passwords == 0);
     let is_elsewhere = |action: &String| url.join(action).is_ok_and(|target| target.host() != url.host());
     features.add_if("posts_elsewhere", shape.forms.iter().any(is_elsewhere));
+}
+
+/// Whether a table has data. One around a puzzle's picture and field places them.
+fn has_data_rows(shape: &PageShape) -> bool {
+    shape.count(&["tr"]) >= MIN_DATA_ROWS && !has_picture_field(shape)
+}
+
+/// Whether a form asks for one thing, and shows a picture.
+const fn has_picture_field(shape: &PageShape) -> bool {
+    shape.form_pictures > 0 && shape.fields == 1 && shape.passwords == 0
 }
 
 /// Whether the requested address contains a phrase that the page says. Such a page is about the phrase.
