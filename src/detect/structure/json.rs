@@ -32,6 +32,7 @@ pub(super) fn add_features(
         features.add_if(feature, members.has(|key, value| CODE_KEYS.contains(&key) && is_number(value, status)));
     }
     features.add_if("json_partial", is_partial(&value));
+    features.add_if("json_ok", members.has(|key, value| OK_KEYS.contains(&key) && is_ok(value)));
     let is_of = |set, key: &str, value: &Value| data.phrases.find(key).has(set) && !is_off(value);
     let has_captcha = members.has(|key, value| is_of("json_captcha_key", key, value) && !value.is_array());
     features.add_if("json_captcha_key", has_captcha);
@@ -87,6 +88,12 @@ fn parse_xml(text: &str) -> Option<Value> {
 fn is_number(value: &Value, number: i64) -> bool {
     value.as_i64().is_some_and(|value| value.abs() == number)
         || value.as_str().is_some_and(|text| text.parse() == Ok(number))
+}
+
+/// Whether a value says that all is well.
+fn is_ok(value: &Value) -> bool {
+    value.as_bool() == Some(true)
+        || value.as_str().is_some_and(|text| ["ok", "success"].iter().any(|word| text.eq_ignore_ascii_case(word)))
 }
 
 /// Whether a response has data beside its errors, as GraphQL allows.
@@ -170,6 +177,8 @@ const PAGE_SAYINGS: [&str; 6] = ["block", "bot", "captcha", "geo", "login_wall",
 /// Keys of statuses.
 const CODE_KEYS: [&str; 9] =
     ["code", "status", "statuscode", "status_code", "errcode", "error_code", "errorcode", "err", "ret"];
+/// Keys that say whether a request succeeded.
+const OK_KEYS: [&str; 4] = ["status", "success", "ok", "result"];
 /// Root elements of XML that is content, or the names of elements in it.
 const CONTENT_FORMATS: [&str; 10] =
     ["rss", "feed", "rdf", "urlset", "sitemapindex", "svg", "html", "opml", "kml", "gpx"];

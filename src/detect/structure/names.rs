@@ -57,6 +57,7 @@ pub(super) const FEATURES: &[&str] = &[
     "json_list",
     "json_login",
     "json_many",
+    "json_ok",
     "json_partial",
     "json_proxy",
     "json_rate",
