@@ -82,7 +82,7 @@ fn add_addresses(features: &mut FeatureSet, data: &StructureData, view: &Respons
     }
     features.add("moved");
     let reached = address(view.url);
-    for kind in ["captcha", "challenge", "login", "geo", "block", "queue", "consent"] {
+    for kind in ["captcha", "challenge", "login", "geo", "block", "queue", "consent", "outage"] {
         let set = format!("path_{kind}");
         let is_new = data.phrases.phrases_of(&[&set], &reached).any(|word| !requested.contains(word));
         features.add_if(&format!("moved_{kind}"), is_new);

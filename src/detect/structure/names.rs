@@ -97,6 +97,7 @@ pub(super) const FEATURES: &[&str] = &[
     "moved_consent",
     "moved_geo",
     "moved_login",
+    "moved_outage",
     "moved_queue",
     "names_captcha",
     "names_challenge",

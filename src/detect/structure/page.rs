@@ -1,5 +1,7 @@
 //! Features of a page: what it says, what it contains, what its scripts do.
 
+use std::net::IpAddr;
+
 use http::header;
 use url::Url;
 
@@ -106,14 +108,18 @@ fn add_words(features: &mut FeatureSet, data: &StructureData, shape: &PageShape,
     features.add_if("not_found", found.has("not_found"));
     features.add_if("reader", found.has("reader"));
     features.add_if("quotes", shape.text.contains(['“', '”', '„', '«', '»']));
+    // A refusal lists what a visitor is to report.
+    let is_report = in_title.has("block") || in_headings.has("block");
+    let has_data_rows = has_data_rows(shape, is_report);
     let explains = in_title.has("about_title")
         || shape.count(&["blockquote", "code", "pre", "q", "article", "time", "figure", "cite"]) > 0
-        || has_data_rows(shape)
+        || has_data_rows
         || ["user-agent", "disallow", "#", "license"].iter().any(|start| shape.text.starts_with(start));
     // Markup inside of plain text is a quotation.
     let is_quoted =
         features.contains("plain") && shape.count(&["h1", "p", "div"]) > 0 && !starts_with_tag(view.body);
     features.add_if("explains", explains || is_quoted);
+    features.add_if("frame", has_data_rows || shape.count(&["nav", "article", "footer"]) > 0);
 }
 
 fn starts_with_tag(body: &[u8]) -> bool {
@@ -132,10 +138,6 @@ fn add_elements(features: &mut FeatureSet, data: &StructureData, shape: &PageSha
     features.add_if("links", shape.count(&["a"]) >= 6);
     features.add_if("lists", shape.count(&["li", "dt"]) >= 3);
     features.add_if("content", shape.content() >= 15);
-    features.add_if(
-        "frame",
-        shape.count(&["nav", "article", "footer"]) > 0 || has_data_rows(shape),
-    );
     features.add_if("iframe", shape.count(&["iframe"]) > 0);
     let media = ["canvas", "video", "audio", "img", "object", "embed", "picture"];
     features.add_if("media", shape.count(&media) > 0);
@@ -156,9 +158,11 @@ fn add_elements(features: &mut FeatureSet, data: &StructureData, shape: &PageSha
     features.add_if("posts_elsewhere", shape.forms.iter().any(is_elsewhere));
 }
 
-/// Whether a table has data. One around a puzzle's picture and field places them.
-fn has_data_rows(shape: &PageShape) -> bool {
-    shape.count(&["tr"]) >= MIN_DATA_ROWS && !has_picture_field(shape)
+/// Whether a table has data. One around a puzzle's picture and field places them, and a short one in a report is part of it.
+fn has_data_rows(shape: &PageShape, is_report: bool) -> bool {
+    let rows = shape.count(&["tr"]);
+    let is_short = is_report && rows <= MAX_REPORT_ROWS && shape.text_units() <= MAX_REPORT;
+    rows >= MIN_DATA_ROWS && !has_picture_field(shape) && !is_short
 }
 
 /// Whether a form asks for one thing, and shows a picture.
@@ -166,8 +170,12 @@ const fn has_picture_field(shape: &PageShape) -> bool {
     shape.form_pictures > 0 && shape.fields == 1 && shape.passwords == 0
 }
 
-/// Whether the requested address contains a phrase that the page says. Such a page is about the phrase.
+/// Whether the requested address contains a phrase that the page says, or an IP address. Such a page is about it.
 fn is_about_its_address(phrases: &PhraseTable, text: &str, requested: &Url) -> bool {
+    let mut segments = requested.path_segments().into_iter().flatten();
+    if segments.any(|segment| segment.parse::<IpAddr>().is_ok()) {
+        return true;
+    }
     let address = requested.as_str().to_lowercase().replace("%20", "+").replace(['-', '_'], "+");
     phrases
         .phrases_of(&SAYINGS, text)
@@ -187,5 +195,8 @@ fn has_price(text: &str) -> bool {
 const IMPLIED: [&str; 4] = ["html", "head", "body", "tbody"];
 /// Rows from which a table has data, and does not only place its content.
 const MIN_DATA_ROWS: usize = 2;
+/// Rows of the table of a report, and characters of its page, at most.
+const MAX_REPORT_ROWS: usize = 8;
+const MAX_REPORT: usize = 500;
 /// Kinds of elements that a bare page has at most.
 const MAX_BARE: usize = 3;
