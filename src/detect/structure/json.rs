@@ -29,7 +29,8 @@ pub(super) fn add_features(
     features.add_if("json_failed", members.has_failed);
     features.add_if("json_error_key", members.has(|key, _| ERROR_KEYS.contains(&key)));
     for (feature, status) in [("json_code_401", 401), ("json_code_403", 403), ("json_code_429", 429)] {
-        features.add_if(feature, members.has(|key, value| CODE_KEYS.contains(&key) && is_number(value, status)));
+        features
+            .add_if(feature, members.has(|key, value| CODE_KEYS.contains(&key) && is_number(value, status)));
     }
     features.add_if("json_partial", is_partial(&value));
     features.add_if("json_ok", members.has(|key, value| OK_KEYS.contains(&key) && is_ok(value)));
@@ -84,16 +85,18 @@ fn parse_xml(text: &str) -> Option<Value> {
     Some(Value::Object([("errors".to_owned(), Value::Array(members))].into_iter().collect()))
 }
 
-/// Whether a value is this number, or a text of it.
-fn is_number(value: &Value, number: i64) -> bool {
-    value.as_i64().is_some_and(|value| value.abs() == number)
-        || value.as_str().is_some_and(|text| text.parse() == Ok(number))
+/// Whether a value is this number or a text of it. Some sites append two digits of their own: 42901.
+fn is_number(value: &Value, number: u64) -> bool {
+    let value = value.as_i64().or_else(|| value.as_str()?.parse().ok());
+    value.map(i64::unsigned_abs).is_some_and(|value| value == number || value / 100 == number)
 }
 
 /// Whether a value says that all is well.
 fn is_ok(value: &Value) -> bool {
     value.as_bool() == Some(true)
-        || value.as_str().is_some_and(|text| ["ok", "success"].iter().any(|word| text.eq_ignore_ascii_case(word)))
+        || value
+            .as_str()
+            .is_some_and(|text| ["ok", "success"].iter().any(|word| text.eq_ignore_ascii_case(word)))
 }
 
 /// Whether a response has data beside its errors, as GraphQL allows.

@@ -144,6 +144,7 @@ pub(super) const FEATURES: &[&str] = &[
     "says_queue",
     "says_rate",
     "says_wait",
+    "script_login",
     "script_only",
     "sets_cookie",
     "short_text",
