@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use http::header;
+use memchr::memmem;
 use scraper::Html;
 use url::Url;
 
@@ -24,7 +25,7 @@ const MAX_NEAR: usize = 10;
 const MAX_UNCERTAIN: f32 = 0.56;
 const MIN_VENDOR: f32 = 0.75;
 
-/// Maximum size of a JSON body that is parsed for its keys, in bytes.
+/// Maximum size of a body with data that is parsed for its keys or searched, in bytes.
 const MAX_JSON: usize = 16 * 1024;
 
 /// Returns the verdict. May parse the page.
@@ -296,6 +297,12 @@ impl<'a> MatchState<'a> {
             Condition::Json(keys) => {
                 self.media == ContentKind::Data && view.complete && has_keys(view.body, keys)
             }
+            Condition::Data(texts) => {
+                self.media == ContentKind::Data
+                    && view.complete
+                    && view.body.len() <= MAX_JSON
+                    && texts.iter().any(|text| memmem::find(view.body, text.as_bytes()).is_some())
+            }
             Condition::Blank(blank) => {
                 self.media == ContentKind::Html && view.complete && html::is_blank(view.body) == *blank
             }
@@ -372,6 +379,10 @@ impl<'a> MatchState<'a> {
                 ("body".to_owned(), html::short_text(self.view.body).unwrap_or_default())
             }
             Condition::Json(keys) => ("json".to_owned(), keys.join(", ")),
+            Condition::Data(texts) => {
+                let found = texts.iter().find(|text| memmem::find(self.view.body, text.as_bytes()).is_some());
+                ("body".to_owned(), found.cloned().unwrap_or_default())
+            }
             Condition::Blank(_) => ("body".to_owned(), "blank page".to_owned()),
             Condition::Redirected(_) => ("url".to_owned(), "differs from the requested URL".to_owned()),
             Condition::Title(_) => {

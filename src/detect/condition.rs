@@ -37,6 +37,8 @@ pub(super) enum Condition {
     VisibleText(Vec<String>),
     /// The body is a small JSON object with all these keys.
     Json(Vec<String>),
+    /// The body is small JSON or XML and contains one of these texts.
+    Data(Vec<String>),
     /// The page is (not) blank: it has no text, and no element that could load any.
     Blank(bool),
     /// An element matches the selector.
@@ -153,6 +155,7 @@ struct ConditionToml {
     asked: Option<String>,
     blank: Option<bool>,
     json: Option<Vec<String>>,
+    data: Option<Vec<String>>,
     says: Option<Vec<String>>,
     moved: Option<bool>,
     title: Option<String>,
@@ -183,7 +186,7 @@ impl TryFrom<ConditionToml> for Condition {
         match (subjects.pop(), subjects.is_empty()) {
             (Some(subject), true) => Ok(subject),
             (None, _) => Err("a condition needs a subject: status, header, cookie, host, path, query, asked, \
-                              moved, title, title_has, title_starts, text, css, says, json, blank, max_bytes, min_bytes, media, \
+                              moved, title, title_has, title_starts, text, css, says, json, data, blank, max_bytes, min_bytes, media, \
                               tier or via_proxy"
                 .to_owned()),
             (Some(_), false) => Err("a condition has exactly one subject; write two conditions".to_owned()),
@@ -214,6 +217,7 @@ impl ConditionToml {
             self.path.map(|path| Ok(Condition::Path(path))),
             self.asked.map(|path| Ok(Condition::RequestedPath(path))),
             self.json.map(|keys| non_empty("json", keys).map(Condition::Json)),
+            self.data.map(|texts| non_empty("data", texts).map(Condition::Data)),
             self.says.map(|texts| {
                 non_empty("says", texts).map(|t| Condition::VisibleText(t.into_iter().map(lower).collect()))
             }),

@@ -60,6 +60,7 @@ impl Display for Condition {
                 write!(f, "visible text starts with {}", join(starts.iter().map(|text| format!("{text:?}"))))
             }
             Self::Json(keys) => write!(f, "JSON keys {}", keys.join(" and ")),
+            Self::Data(texts) => write!(f, "data has {}", join(texts.iter().map(|text| format!("{text:?}")))),
             Self::Blank(true) => f.write_str("a blank page"),
             Self::Blank(false) => f.write_str("a page that is not blank"),
             Self::Css { selector, .. } => write!(f, "element {}", selector.as_str()),

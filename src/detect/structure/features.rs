@@ -28,6 +28,7 @@ pub(super) fn collect(
         return None;
     }
     add_addresses(&mut features, data, view);
+    status::add_shared_features(&mut features, view.status);
     match media {
         ContentKind::Data => json::add_features(&mut features, data, view)?,
         ContentKind::Html => add_page(&mut features, data, view)?,
@@ -49,22 +50,29 @@ fn add_page(features: &mut FeatureSet, data: &StructureData, view: &ResponseView
 fn add_redirect(features: &mut FeatureSet, data: &StructureData, view: &ResponseView<'_>) {
     let location = view.headers.get(header::LOCATION).and_then(|value| value.to_str().ok()).unwrap_or("");
     let Ok(target) = view.url.join(location) else { return };
-    let (target, requested) = (address(&target), address(view.requested));
-    let (leads, asked) = (data.phrases.find(&target), data.phrases.find(&requested));
-    for kind in ["login", "captcha", "geo"] {
+    let (led_to, requested) = (address(&target), address(view.requested));
+    let (leads, asked) = (data.phrases.find(&led_to), data.phrases.find(&requested));
+    for kind in ["login", "captcha", "geo", "queue", "refusal"] {
         let set = format!("path_{kind}");
         features.add_if(&format!("location_{kind}"), leads.has(&set) && !asked.has(&set));
     }
     // A client that keeps the cookie gets the page at the same address.
-    let is_same = target == requested && view.headers.contains_key(header::SET_COOKIE);
+    let is_same = is_same_address(&target, view.requested) && view.headers.contains_key(header::SET_COOKIE);
     features.add_if("location_same", is_same);
+}
+
+/// Whether a redirect leads to the requested address, or adds something to its query. An address with a shorter query or
+/// another scheme is a tidier one.
+fn is_same_address(target: &Url, requested: &Url) -> bool {
+    let (query, asked) = (target.query().unwrap_or(""), requested.query().unwrap_or(""));
+    target.scheme() == requested.scheme() && address(target) == address(requested) && query.starts_with(asked)
 }
 
 /// Features of the requested address, and of the one that a redirect led to.
 fn add_addresses(features: &mut FeatureSet, data: &StructureData, view: &ResponseView<'_>) {
     let requested = address(view.requested);
     let found = data.phrases.find(&requested);
-    for kind in ["captcha", "login", "challenge"] {
+    for kind in ["captcha", "login", "challenge", "consent"] {
         features.add_if(&format!("asked_{kind}"), found.has(&format!("path_{kind}")));
     }
     features.add_if("about_url", found.has("about_url"));
@@ -74,7 +82,7 @@ fn add_addresses(features: &mut FeatureSet, data: &StructureData, view: &Respons
     }
     features.add("moved");
     let reached = address(view.url);
-    for kind in ["captcha", "challenge", "login", "geo", "block", "queue"] {
+    for kind in ["captcha", "challenge", "login", "geo", "block", "queue", "consent", "outage"] {
         let set = format!("path_{kind}");
         let is_new = data.phrases.phrases_of(&[&set], &reached).any(|word| !requested.contains(word));
         features.add_if(&format!("moved_{kind}"), is_new);

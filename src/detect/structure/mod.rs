@@ -132,4 +132,62 @@ mod tests {
         let picture = explain("HTTP/1.1 200 OK\ncontent-type: image/png\n\n<html><script>");
         assert!(picture.features.is_empty(), "{picture:?}");
     }
+
+    fn has(response: &str, feature: &str) -> bool {
+        explain(response).features.iter().any(|name| name == feature)
+    }
+
+    #[test]
+    fn data_tells_its_status_its_errors_and_its_elements() {
+        let json = |body: &str| format!("HTTP/1.1 200 OK\ncontent-type: application/json\n\n{body}");
+        let xml = |body: &str| format!("HTTP/1.1 200 OK\ncontent-type: text/xml\n\n{body}");
+        for (response, feature, expected) in [
+            (json(r#"{"code":42901,"msg":"x"}"#), "json_code_429", true),
+            (json(r#"{"code":"429"}"#), "json_code_429", true),
+            (json(r#"{"code":4290,"amount":429}"#), "json_code_429", false),
+            (json(r#"{"data":{"a":1,"b":null},"errors":[{"message":"x"}]}"#), "json_partial", true),
+            (json(r#"{"data":{"b":null},"errors":[{"message":"x"}]}"#), "json_partial", false),
+            (json(r#"{"status":"OK"}"#), "json_ok", true),
+            (json(r#"{"success":false}"#), "json_ok", false),
+            (
+                xml("<?xml version='1.0'?><e:Error><Code>TooMany</Code>too many requests</e:Error>"),
+                "json_rate",
+                true,
+            ),
+            (xml("<Error><Message><![CDATA[too many requests]]></Message></Error>"), "json_rate", true),
+            (xml("<rss><item><title>too many requests</title></item></rss>"), "json", false),
+        ] {
+            assert_eq!(has(&response, feature), expected, "{response}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_with_a_cookie_is_a_challenge_only_at_the_same_address() {
+        for (location, expected) in
+            [("/p/1", true), ("/p/1?check=1", true), ("http://site.example/p/1", false), ("/p/2", false)]
+        {
+            let response = format!("HTTP/1.1 302 Found\nset-cookie: a=1\nlocation: {location}\n\n");
+            assert_eq!(has(&response, "location_same"), expected, "{location}");
+        }
+        let response = "HTTP/1.1 302 Found\nlocation: /access-denied\n\n";
+        assert!(has(response, "location_refusal"));
+    }
+
+    #[test]
+    fn headings_forms_and_scripts_have_features() {
+        let page = |body: &str| format!("HTTP/1.1 200 OK\ncontent-type: text/html\n\n{body}");
+        for (body, feature, expected) in [
+            ("<nav>Menu</nav><h2>Access denied</h2><p>text", "heading_block", true),
+            ("<h2>News</h2><p>Access denied", "heading_block", false),
+            ("<form action=/acs><input type=hidden name=SAMLResponse value=x></form>", "handover", true),
+            (
+                "<script>top.location.href='/user/login?back='+location.pathname</script>",
+                "script_login",
+                true,
+            ),
+            ("<script>location.href='/next'</script>", "script_login", false),
+        ] {
+            assert_eq!(has(&page(body), feature), expected, "{body}");
+        }
+    }
 }

@@ -17,6 +17,10 @@ pub(super) fn add_features(features: &mut FeatureSet, phrases: &PhraseTable, scr
     features.add_if("code_challenge", found.has("challenge_code"));
     let has_state = found.has("refused_state") || phrases.find(&self::compact(data)).has("refused_state");
     features.add_if("state_refused", has_state);
+    features.add_if(
+        "script_login",
+        found.has("navigates") && phrases.find(&script.to_lowercase()).has("path_login"),
+    );
     features.add_if("long_token", has_long_token(script));
     features.add_if("number_list", count_listed_numbers(script) > MAX_LISTED);
     features.add_if("obfuscated", is_obfuscated(script, &compact));

@@ -19,6 +19,8 @@ pub(super) struct PageShape {
     /// The visible text, with collapsed white space.
     pub(super) text: String,
     pub(super) noscript: String,
+    /// The text of headings, which is part of the visible text too.
+    pub(super) headings: String,
     /// Inline scripts, as written.
     pub(super) script: String,
     /// Data in scripts of a JSON type.
@@ -32,14 +34,19 @@ pub(super) struct PageShape {
     pub(super) inline_scripts: usize,
     pub(super) external_scripts: usize,
     pub(super) refreshes: bool,
+    /// The page asks search engines not to list it.
+    pub(super) is_unlisted: bool,
+    /// The page has text that is a token, as data for a script.
+    pub(super) has_token: bool,
     pub(super) passwords: usize,
     pub(super) fields: usize,
     pub(super) hidden_fields: usize,
     /// Pictures and choices (checkboxes, radio buttons) in forms.
     pub(super) form_pictures: usize,
     pub(super) choices: usize,
-    /// Number of open forms, while parsing.
+    /// Number of open forms and headings, while parsing.
     open_forms: usize,
+    open_headings: usize,
 }
 
 impl PageShape {
@@ -57,6 +64,9 @@ impl PageShape {
             match node {
                 Node::Element(element) if !opens && depth == 0 && element.name() == "form" => {
                     shape.open_forms = shape.open_forms.saturating_sub(1);
+                }
+                Node::Element(element) if !opens && depth == 0 && is_heading(element) => {
+                    shape.open_headings = shape.open_headings.saturating_sub(1);
                 }
                 Node::Element(element) if opens => {
                     if inside.is_none() {
@@ -79,6 +89,7 @@ impl PageShape {
         }
         shape.text = collapse_white_space(&shape.text.to_lowercase());
         shape.title = collapse_white_space(&shape.title.to_lowercase());
+        shape.headings = collapse_white_space(&shape.headings.to_lowercase());
         shape.noscript = shape.noscript.to_lowercase();
         shape
     }
@@ -107,7 +118,12 @@ impl PageShape {
         match name {
             "script" if element.attr("src").is_some() => self.external_scripts += 1,
             "script" if !kind.contains("json") => self.inline_scripts += 1,
-            "meta" => self.refreshes |= attribute("http-equiv").eq_ignore_ascii_case("refresh"),
+            "meta" => {
+                self.refreshes |= attribute("http-equiv").eq_ignore_ascii_case("refresh");
+                self.is_unlisted |= attribute("name").eq_ignore_ascii_case("robots")
+                    && attribute("content").to_ascii_lowercase().contains("noindex");
+            }
+            "h1" | "h2" | "h3" => self.open_headings += 1,
             "form" => {
                 self.forms.push(attribute("action").to_owned());
                 self.open_forms += 1;
@@ -128,8 +144,17 @@ impl PageShape {
 
     fn add_text(&mut self, text: &str, inside: Option<&Element>) {
         let Some(element) = inside else {
-            self.text.push_str(text);
-            self.text.push(' ');
+            for word in text.split_ascii_whitespace() {
+                if word.len() >= MIN_TOKEN && word.is_ascii() {
+                    self.has_token = true;
+                    continue;
+                }
+                for texts in [Some(&mut self.text), (self.open_headings > 0).then_some(&mut self.headings)] {
+                    let Some(texts) = texts else { continue };
+                    texts.push_str(word);
+                    texts.push(' ');
+                }
+            }
             return;
         };
         match element.name() {
@@ -163,6 +188,10 @@ impl PageShape {
     }
 }
 
+fn is_heading(element: &Element) -> bool {
+    matches!(element.name(), "h1" | "h2" | "h3")
+}
+
 /// Counts start tags of elements that carry content. Stops above `max`.
 pub(super) fn count_content_tags(body: &[u8], max: usize) -> usize {
     let is_content = |at: usize| {
@@ -190,6 +219,8 @@ const NAMING: [&str; 7] = ["id", "class", "src", "action", "name", "href", "data
 const VISIBLE: [&str; 5] = ["value", "title", "aria-label", "placeholder", "alt"];
 /// Values from this length on are ignored, in bytes.
 const MAX_NAME: usize = 300;
+/// A word of this length is data for a script, in bytes.
+const MIN_TOKEN: usize = 300;
 /// The last code point before those of Chinese, Japanese and Korean.
 const LAST_ALPHABET: u32 = 0x2E80;
 
@@ -222,5 +253,14 @@ mod tests {
         assert_eq!(count_content_tags(page, 60), 5);
         assert_eq!(count_content_tags(page, 2), 3);
         assert_eq!(PageShape::parse("<p>漢字 ab").text_units(), 11);
+    }
+
+    #[test]
+    fn headings_are_text_too_and_tokens_are_not() {
+        let token = "Ab3/".repeat(80);
+        let page = format!("<meta name=robots content='NOINDEX'><h1>One <b>Two</b></h1><p>three {token}</p>");
+        let shape = PageShape::parse(&page);
+        assert_eq!((shape.headings.as_str(), shape.text.as_str()), ("one two", "one two three"));
+        assert!(shape.has_token && shape.is_unlisted);
     }
 }

@@ -7,10 +7,16 @@ pub(super) fn add_features(features: &mut FeatureSet, status: u16) {
     features.add_if("refused", REFUSALS.contains(&status));
     features.add_if("odd_ok", matches!(status, 202 | 203 | 206));
     features.add_if("plain_error", matches!(status, 400 | 404 | 410 | 422 | 500 | 501));
-    features.add_if("payment", status == 402);
+    features.add_if("s500", status == 500);
     features.add_if("s429", status == 429);
     features.add_if("unauthorized", status == 401);
     features.add_if("bad_gateway", is_bad_gateway(status));
+}
+
+/// Adds the features of a status that a page and data share.
+pub(super) fn add_shared_features(features: &mut FeatureSet, status: u16) {
+    features.add_if("payment", status == 402);
+    features.add_if("odd_refusal", matches!(status, 412 | 418 | 419 | 430 | 456 | 567 | 999));
 }
 
 /// Whether a status refuses a request.

@@ -86,15 +86,21 @@ fn the_structural_detector_keeps_its_accuracy_where_its_weights_were_chosen() {
 /// When they were first judged, by weights chosen without them: 65 flagged, 58 with the right kind, 4 pages accused.
 #[test]
 fn the_structural_detector_keeps_its_accuracy_on_answers_that_were_unseen() {
-    assert_accuracy("unseen", (90, 106), 79, 75, 1);
+    assert_accuracy("unseen", (90, 106), 83, 79, 1);
 }
 
 /// When they were first judged: 60 flagged, 55 with the right kind, 7 pages accused.
 #[test]
 fn the_structural_detector_keeps_its_accuracy_on_the_later_unseen_answers() {
-    assert_accuracy("holdout", (80, 120), 72, 68, 1);
-    assert_accuracy("wide", (120, 120), 110, 103, 0);
-    assert_accuracy("week", (100, 110), 78, 72, 1);
+    assert_accuracy("holdout", (80, 120), 76, 73, 1);
+    assert_accuracy("wide", (120, 120), 116, 109, 0);
+    assert_accuracy("week", (100, 110), 88, 81, 1);
+}
+
+/// When they were first judged: 90 flagged, 78 with the right kind, 7 pages accused.
+#[test]
+fn the_structural_detector_keeps_its_accuracy_on_the_answers_written_last() {
+    assert_accuracy("blind", (110, 120), 108, 103, 0);
 }
 
 #[test]
