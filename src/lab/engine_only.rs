@@ -9,8 +9,9 @@ use crate::exchange::request::{Request, parse_url};
 use crate::exchange::response::Body;
 use crate::fingerprint::Profile;
 use crate::identity::Identity;
-use crate::net::{ClientRequest, HttpClient, TrustConfig};
+use crate::net::{AttemptRequest, HttpClient, TrustConfig};
 use crate::settings::limits::Limits;
+use crate::settings::render::RenderOptions;
 
 /// The HTTP engine with one identity.
 pub struct EngineOnly {
@@ -37,7 +38,9 @@ impl EngineOnly {
     pub async fn get(&self, url: &str) -> Result<(u16, usize)> {
         let request = Request::get(parse_url(url)?);
         let (identity, limits) = (&self.identity, &self.limits);
-        let call = ClientRequest { request: &request, identity, limits, streaming: false, hooks: None };
+        let render = RenderOptions::NONE;
+        let call =
+            AttemptRequest { request: &request, identity, limits, render, streaming: false, hooks: None };
         let response = self.engine.execute(call).await?;
         let length = match response.body {
             Body::Buffered(bytes) => bytes.len(),

@@ -23,6 +23,7 @@ use crate::fingerprint::Profile;
 use crate::identity::Identity;
 use crate::identity::cookies::Cookie;
 use crate::memory::{HostMemory, SavedIdentityKey, SiteSection};
+use crate::net::AttemptRequest;
 use crate::net::{HttpClient, TrustConfig};
 use crate::os::sync::lock_unpoisoned;
 use crate::router::robots;
@@ -34,7 +35,7 @@ use crate::settings::limits::Limits;
 use crate::settings::rate_limit::RateLimit;
 use crate::settings::render::RenderOptions;
 use crate::settings::retry::RetryPolicy;
-use crate::transport::{AttemptRequest, Transport};
+use crate::transport::Transport;
 
 /// A strategy for fetching from a site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -15,7 +15,7 @@ use super::body::{self, BodyLimits};
 use super::connect::{Connector, private_address_error};
 use super::exchange;
 use super::fetch_metadata::RedirectChain;
-use super::hooks::{ClientRequest, RequestHooks, ResponseHead};
+use super::hooks::{AttemptRequest, RequestHooks, ResponseHead};
 use super::pool::{CheckedOut, Pool, PoolConfig};
 use super::redirect;
 use super::refresh::{self, Refresh};
@@ -85,7 +85,7 @@ impl HttpClient {
     }
 
     /// Sends `call`, follows its redirects, and returns the last response with its body still streaming.
-    pub(crate) async fn execute(&self, call: ClientRequest<'_>) -> Result<RawResponse> {
+    pub(crate) async fn execute(&self, call: AttemptRequest<'_>) -> Result<RawResponse> {
         let now = Instant::now();
         let deadline = now.checked_add(call.limits.http_total).unwrap_or(now + FAR_FUTURE);
         timeout_at(deadline, self.follow_redirects(call, deadline)).await.unwrap_or_else(|_| {
@@ -94,7 +94,7 @@ impl HttpClient {
         })
     }
 
-    async fn follow_redirects(&self, call: ClientRequest<'_>, deadline: Instant) -> Result<RawResponse> {
+    async fn follow_redirects(&self, call: AttemptRequest<'_>, deadline: Instant) -> Result<RawResponse> {
         let limits = BodyLimits {
             read_idle: call.limits.read_idle,
             deadline: (!call.streaming).then_some(deadline),
@@ -137,12 +137,12 @@ impl HttpClient {
     /// Sends the request of `state` and records what the head of the response says to the identity.
     async fn request(
         &self,
-        call: &ClientRequest<'_>,
+        call: &AttemptRequest<'_>,
         state: &mut RedirectState<'_>,
         cookies: &[(String, String)],
     ) -> Result<Answer> {
         let RedirectState { request, chain, redirects, timings, .. } = state;
-        let current = ClientRequest { request, ..*call };
+        let current = AttemptRequest { request, ..*call };
         let (response, checked_out) =
             self.send_once(current, chain, cookies, timings).await.map_err(|error| {
                 let error = error.with_url(&request.url);
@@ -164,7 +164,7 @@ impl HttpClient {
     /// Makes `next` the request of `state`, if it is approved.
     async fn follow_redirect(
         &self,
-        call: &ClientRequest<'_>,
+        call: &AttemptRequest<'_>,
         state: &mut RedirectState<'_>,
         answer: Answer,
         next: Request,
@@ -194,7 +194,7 @@ impl HttpClient {
     /// Returns the response with its body. If it has a refresh, the target becomes the request of `state` instead.
     async fn finish(
         &self,
-        call: &ClientRequest<'_>,
+        call: &AttemptRequest<'_>,
         state: &mut RedirectState<'_>,
         answer: Answer,
         cookies: Vec<(String, String)>,
@@ -211,7 +211,7 @@ impl HttpClient {
             let raw = body::read_raw(incoming, checked_out, limits);
             Body::Streaming(body::decode(raw, &head.headers, limits).await?)
         };
-        let current = ClientRequest { request: &state.request, ..*call };
+        let current = AttemptRequest { request: &state.request, ..*call };
         let response = ResponseHead { status: head.status, headers: &head.headers, url: &state.request.url };
         let (refresh, body) = peek_refresh(&current, &response, body).await;
         if let Some((next, delay, page)) = self.next_refresh(&current, refresh, &cookies, &state.visited)? {
@@ -253,7 +253,7 @@ impl HttpClient {
     /// the page.
     fn next_refresh(
         &self,
-        call: &ClientRequest<'_>,
+        call: &AttemptRequest<'_>,
         refresh: Option<FoundRefresh>,
         cookies: &[(String, String)],
         visited: &[VisitedRequest],
@@ -275,7 +275,7 @@ impl HttpClient {
     /// Checks that a redirect or a refresh may be followed after `count` others.
     async fn approve_redirect(
         &self,
-        call: &ClientRequest<'_>,
+        call: &AttemptRequest<'_>,
         status: StatusCode,
         next: &Request,
         count: usize,
@@ -316,7 +316,7 @@ type FoundRefresh = (Refresh, Option<Bytes>);
 
 /// Returns the refresh that a response declares, and the body, of which the start was read.
 async fn peek_refresh(
-    call: &ClientRequest<'_>,
+    call: &AttemptRequest<'_>,
     head: &ResponseHead<'_>,
     body: Body,
 ) -> (Option<FoundRefresh>, Body) {

@@ -1,4 +1,4 @@
-//! A request as the HTTP client takes it, and the callbacks of its caller.
+//! A request as a tier takes it, and the callbacks of its caller.
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -13,20 +13,26 @@ use crate::exchange::response::SentRequest;
 use crate::exchange::tier::Tier;
 use crate::identity::Identity;
 use crate::settings::limits::Limits;
+use crate::settings::render::RenderOptions;
 
-/// One request, the identity that sends it, and its limits.
+/// One attempt for a tier to make: the request, the identity and the limits.
 #[derive(Clone, Copy)]
-pub(crate) struct ClientRequest<'a> {
+pub(crate) struct AttemptRequest<'a> {
     pub(crate) request: &'a Request,
     pub(crate) identity: &'a Identity,
     pub(crate) limits: &'a Limits,
+    /// How the browser renders the page. The other tiers ignore it.
+    #[cfg_attr(not(feature = "browser"), expect(dead_code, reason = "only the browser tier reads it"))]
+    pub(crate) render: &'a RenderOptions,
+    /// The body streams to a file: its size and idle time are limited, its total time is not.
     pub(crate) streaming: bool,
-    /// Decides whether a redirect may be followed.
+    /// Decides whether a redirect may be followed. The browser consults it only when it is strict.
     pub(crate) hooks: Option<&'a dyn RequestHooks>,
 }
 
-impl ClientRequest<'_> {
-    pub(super) fn report_phase(&self, phase: fn(Tier) -> FetchPhase) {
+impl AttemptRequest<'_> {
+    /// Reports that the attempt is in this phase of its tier now.
+    pub(crate) fn report_phase(&self, phase: fn(Tier) -> FetchPhase) {
         if let Some(hooks) = self.hooks {
             hooks.on_phase(phase);
         }

@@ -16,7 +16,7 @@ use super::connect::ConnectTarget;
 use super::issuer_cache::{MAX_ISSUERS, MissingIssuer};
 use super::pool::ConnectionKey;
 use super::tls::{BoxIo, HandshakeFailure, HandshakeOptions};
-use super::{ClientRequest, HttpClient, RequestHooks};
+use super::{AttemptRequest, HttpClient, RequestHooks};
 use crate::exchange::address_rule::{AddressRule, AddressSpace};
 use crate::exchange::error::{Error, Result};
 use crate::exchange::error_kind::ErrorKind;
@@ -24,13 +24,14 @@ use crate::exchange::request::Request;
 use crate::exchange::trace::Timings;
 use crate::identity::Identity;
 use crate::settings::limits::Limits;
+use crate::settings::render::RenderOptions;
 
 impl HttpClient {
     /// Performs the TLS handshake on a connection to `target`. When the server did not send an intermediate certificate,
     /// fetches it and connects again.
     pub(super) async fn handshake(
         &self,
-        call: &ClientRequest<'_>,
+        call: &AttemptRequest<'_>,
         key: &ConnectionKey,
         target: &ConnectTarget<'_>,
         first: (BoxIo, AddressSpace),
@@ -127,10 +128,11 @@ impl HttpClient {
         };
         let fetcher = Identity::new("issuers", identity.profile().clone(), None)
             .with_proxy_rules(identity.proxy_rules().clone());
-        let call = ClientRequest {
+        let call = AttemptRequest {
             request: &request,
             identity: &fetcher,
             limits: &limits,
+            render: RenderOptions::NONE,
             streaming: false,
             hooks: Some(&HttpOnly),
         };

@@ -34,7 +34,7 @@ pub(crate) use client::HttpClient;
 pub use connect::is_private_literal;
 pub(crate) use connect::{ConnectTarget, Connector, is_private_address_error};
 pub(crate) use dns::Overrides;
-pub(crate) use hooks::{ClientRequest, RequestHooks, ResponseHead};
+pub(crate) use hooks::{AttemptRequest, RequestHooks, ResponseHead};
 pub(crate) use roots::find_system_bundle as system_roots;
 pub(crate) use tls::{BoxIo, TrustConfig};
 

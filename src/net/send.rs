@@ -9,7 +9,7 @@ use super::connect::{self, ConnectTarget, private_address_error};
 use super::exchange::{self, SendError};
 use super::fetch_metadata::RedirectChain;
 use super::headers;
-use super::hooks::ClientRequest;
+use super::hooks::AttemptRequest;
 use super::pool::{CheckedOut, ConnectionKey, PoolAdmission, PooledConn};
 use super::request_capture;
 use super::tls::BoxIo;
@@ -62,7 +62,7 @@ impl HttpClient {
     /// that turns out to be closed is replaced once.
     pub(super) async fn send_once(
         &self,
-        call: ClientRequest<'_>,
+        call: AttemptRequest<'_>,
         chain: &RedirectChain,
         cookies: &[(String, String)],
         timings: &mut Timings,
@@ -136,7 +136,7 @@ impl HttpClient {
     fn judge(
         &self,
         sent: Result<PooledResponse, SendError>,
-        call: &ClientRequest<'_>,
+        call: &AttemptRequest<'_>,
         key: &ConnectionKey,
         reused: bool,
         (fresh, is_downgraded): (&mut bool, &mut bool),
@@ -163,7 +163,7 @@ impl HttpClient {
     /// Returns the connection, unless the request may not be sent to its address.
     fn check_peer(
         &self,
-        call: &ClientRequest<'_>,
+        call: &AttemptRequest<'_>,
         key: &ConnectionKey,
         connection: PooledConn,
     ) -> Result<PooledConn> {
@@ -181,7 +181,7 @@ impl HttpClient {
     /// Sends the request and waits for the head of the response.
     async fn send(
         &self,
-        call: &ClientRequest<'_>,
+        call: &AttemptRequest<'_>,
         key: &ConnectionKey,
         connection: PooledConn,
         fields: headers::WireHeaders,
@@ -212,7 +212,7 @@ impl HttpClient {
     /// Opens a connection, or shares one that another request opened meanwhile.
     async fn connect(
         &self,
-        call: &ClientRequest<'_>,
+        call: &AttemptRequest<'_>,
         key: &ConnectionKey,
         target: &ConnectTarget<'_>,
         fresh: bool,
@@ -261,7 +261,7 @@ impl HttpClient {
 
 /// Builds the header fields of the request, and reports them to a caller that captures requests.
 fn wire_headers(
-    call: &ClientRequest<'_>,
+    call: &AttemptRequest<'_>,
     chain: &RedirectChain,
     cookies: &[(String, String)],
     protocol: WireProtocol,
@@ -288,7 +288,7 @@ fn wire_protocol(connection: &PooledConn, key: &ConnectionKey) -> WireProtocol {
     }
 }
 
-fn connection_key(call: &ClientRequest<'_>, anonymous: bool) -> Result<ConnectionKey> {
+fn connection_key(call: &AttemptRequest<'_>, anonymous: bool) -> Result<ConnectionKey> {
     let url = &call.request.url;
     let host = url.host_str().filter(|host| !host.is_empty());
     let (Some(host), Some(port)) = (host, url.port_or_known_default()) else {

@@ -27,9 +27,9 @@ use crate::exchange::phase::FetchPhase;
 use crate::exchange::response::{Body, RawResponse, RefusedResponse};
 use crate::exchange::tier::Tier;
 use crate::exchange::verdict::VerdictKind;
+use crate::net::AttemptRequest;
 use crate::os::sync::lock_unpoisoned;
 use crate::settings::render::{PageCheck, RenderOptions};
-use crate::transport::AttemptRequest;
 
 impl Router {
     /// Makes one attempt and counts it: reads the response head, classifies the response and, if it is genuine, reads
@@ -101,17 +101,7 @@ impl Router {
                 (Some(stored), None)
             }
             _ => {
-                if let Some(capture) = plan.capture {
-                    lock_unpoisoned(capture).refused = Some(RefusedResponse {
-                        status: head.status,
-                        url: head.url.clone(),
-                        headers: head.headers.clone(),
-                        received: head.received.clone(),
-                        redirects: head.redirects.clone(),
-                        body: partial.prefix.clone(),
-                        is_complete: partial.rest.is_none(),
-                    });
-                }
+                capture_refused(plan, &head, &partial);
                 (None, Some(partial).filter(|_| is_usual && is_size_only(&verdict)))
             }
         };
@@ -169,6 +159,20 @@ fn is_expected(rules: &Rules, view: &ResponseView<'_>, expect: &Expectation) -> 
         VerdictKind::Block | VerdictKind::Stub | VerdictKind::OriginError => !detect::has_script(view.body),
         _ => true,
     }
+}
+
+/// Keeps a refused response for a caller that wants to see it.
+fn capture_refused(plan: &FetchPlan<'_>, head: &RawResponse<()>, partial: &PartialBody) {
+    let Some(capture) = plan.capture else { return };
+    lock_unpoisoned(capture).refused = Some(RefusedResponse {
+        status: head.status,
+        url: head.url.clone(),
+        headers: head.headers.clone(),
+        received: head.received.clone(),
+        redirects: head.redirects.clone(),
+        body: partial.prefix.clone(),
+        is_complete: partial.rest.is_none(),
+    });
 }
 
 /// Reads the part of `body` that is classified, as [`PartialBody::read_prefix`] does. Adds all received bytes to `bytes`.

@@ -16,6 +16,7 @@ use crate::exchange::trace::Timings;
 use crate::fingerprint::Profile;
 use crate::identity::Identity;
 use crate::memory::{HostMemory, SavedIdentityKey, SiteSection};
+use crate::net::AttemptRequest;
 use crate::net::{HttpClient, TrustConfig};
 use crate::proxy::ProxyRules;
 use crate::router::robots;
@@ -24,7 +25,7 @@ use crate::settings::limits::Limits;
 use crate::settings::rate_limit::RateLimit;
 use crate::settings::render::RenderOptions;
 use crate::settings::retry::RetryPolicy;
-use crate::transport::{AttemptRequest, Transport};
+use crate::transport::Transport;
 
 /// The site's response to an identity, by its index and tier: status, `cf-mitigated`, body.
 type SiteScript = fn(usize, Tier) -> Result<(u16, Option<&'static str>, &'static [u8])>;

@@ -98,6 +98,20 @@ impl fmt::Debug for PageCheck {
 }
 
 impl RenderOptions {
+    /// The options of a request that is not a page.
+    pub(crate) const NONE: &Self = &Self {
+        wait_for: None,
+        body: None,
+        block: Vec::new(),
+        scroll: false,
+        screenshot: false,
+        pdf: false,
+        wait: None,
+        frames: false,
+        shown_text: false,
+        expected: None,
+    };
+
     /// Returns a requested output that only the browser tier can produce, for messages.
     pub(crate) fn browser_only_output(&self) -> Option<&'static str> {
         match (self.screenshot, self.pdf, self.frames) {

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::{AttemptRequest, Transport};
+use super::Transport;
 use crate::exchange::error::Result;
 use crate::exchange::response::RawResponse;
 use crate::exchange::tier::Tier;
+use crate::net::AttemptRequest;
 use crate::net::HttpClient;
 
 pub(crate) struct HttpTransport {
@@ -37,6 +38,6 @@ impl Transport for HttpTransport {
     }
 
     fn execute<'a>(&'a self, job: AttemptRequest<'a>) -> BoxFuture<'a, Result<RawResponse>> {
-        self.engine.execute(job.to_call()).boxed()
+        self.engine.execute(job).boxed()
     }
 }

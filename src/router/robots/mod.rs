@@ -22,10 +22,11 @@ use crate::exchange::error_kind::ErrorKind;
 use crate::exchange::request::Request;
 use crate::fingerprint::Profile;
 use crate::identity::Identity;
-use crate::net::{ClientRequest, HttpClient, RequestHooks, is_private_address_error};
+use crate::net::{AttemptRequest, HttpClient, RequestHooks, is_private_address_error};
 use crate::os::sync::lock_unpoisoned;
 use crate::proxy::ProxyRules;
 use crate::settings::limits::Limits;
+use crate::settings::render::RenderOptions;
 use crate::settings::retry_after;
 use crate::text::redact;
 
@@ -139,10 +140,11 @@ impl RobotsCache {
             ..*limits
         };
         let identity = self.identity_for(route);
-        let call = ClientRequest {
+        let call = AttemptRequest {
             request: &request,
             identity: &identity,
             limits: &limits,
+            render: RenderOptions::NONE,
             streaming: false,
             hooks: Some(hooks),
         };

@@ -12,8 +12,8 @@ use super::cookie_sync;
 use super::proxy_forwarder::Forwarder;
 use crate::exchange::error::Result;
 use crate::identity::cookies::Cookie;
+use crate::net::AttemptRequest;
 use crate::os::sync::lock_unpoisoned;
-use crate::transport::AttemptRequest;
 use crate::transport::chromium::connection::CdpConnection;
 use crate::transport::chromium::error::CdpError;
 

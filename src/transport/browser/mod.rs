@@ -22,7 +22,7 @@ use self::context::BrowserContext;
 use self::page::{Page, PageSizes, PageTask};
 use self::pool::{BrowserPool, PageLease};
 use self::switches::ProcessKey;
-use super::{AttemptRequest, Transport};
+use super::Transport;
 use crate::exchange::error::{Error, Result};
 use crate::exchange::error_kind::ErrorKind;
 use crate::exchange::phase::FetchPhase;
@@ -30,6 +30,7 @@ use crate::exchange::response::{BrowserUse, RawResponse, SentRequest};
 use crate::exchange::tier::Tier;
 use crate::fingerprint::profile::Browser as BrowserProfile;
 use crate::identity::client_hints::ACCEPT_CH;
+use crate::net::AttemptRequest;
 use crate::net::{Connector, mask_secrets};
 use crate::text::redact;
 use crate::transport::chromium::error::CdpError;
@@ -150,9 +151,9 @@ impl BrowserTransport {
                 .with_hint("use a browser profile: the browser tier needs one")
         })?;
         let key = ProcessKey::for_identity(job.identity, profile);
-        job.enter_phase(|_| FetchPhase::BrowserQueue);
+        job.report_phase(|_| FetchPhase::BrowserQueue);
         let lease = self.pool.acquire(job.identity.key(), &key, false).await?;
-        job.enter_phase(FetchPhase::Attempt);
+        job.report_phase(FetchPhase::Attempt);
         let (pid, began) = (lease.browser.pid, Instant::now());
         let failed = match self.attempt_on(lease, job, profile, job.limits.browser_total).await {
             Ok(response) => return Ok(response),
@@ -163,9 +164,9 @@ impl BrowserTransport {
             return Err(failed.error);
         }
         tracing::warn!(pid, reason = failed.error.chain(), "page failed, retrying on a new page");
-        job.enter_phase(|_| FetchPhase::BrowserQueue);
+        job.report_phase(|_| FetchPhase::BrowserQueue);
         let lease = self.pool.acquire(job.identity.key(), &key, true).await?;
-        job.enter_phase(FetchPhase::Attempt);
+        job.report_phase(FetchPhase::Attempt);
         self.attempt_on(lease, job, profile, remaining).await.map_err(|failed| failed.error)
     }
 

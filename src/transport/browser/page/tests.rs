@@ -12,11 +12,12 @@ use crate::exchange::request::Request;
 use crate::exchange::response::{Body, RawResponse};
 use crate::fingerprint::Profile;
 use crate::identity::Identity;
+use crate::net::AttemptRequest;
 use crate::net::{Connector, TrustConfig};
 use crate::settings::limits::Limits;
 use crate::settings::render::{BodySource, RenderOptions, ResourceKind};
+use crate::transport::Transport;
 use crate::transport::browser::{BrowserOptions, BrowserTransport};
-use crate::transport::{AttemptRequest, Transport};
 
 /// Returns the parts of a test site's response to a path.
 type Handler = Box<dyn Fn(&str) -> Vec<ResponsePart> + Send + Sync>;
