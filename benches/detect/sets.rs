@@ -8,13 +8,14 @@ use rungs::detect::Rules;
 use super::samples::folder_samples;
 
 /// The sets in `fixtures/`, and what each was used for.
-pub(crate) const SETS: [(&str, &str); 6] = [
+pub(crate) const SETS: [(&str, &str); 7] = [
     ("training", "weights were chosen on it"),
     ("unseen", "weights were corrected on it, after its first use"),
     ("holdout", "weights were corrected on it, after its first use"),
     ("wide", "weights were corrected on it, after its first use"),
     ("week", "weights were corrected on it, after its first use"),
     ("blind", "weights were corrected on it, after its first use"),
+    ("fresh", "judged once, not used"),
 ];
 
 /// The counts of one set.

@@ -103,6 +103,12 @@ fn the_structural_detector_keeps_its_accuracy_on_the_answers_written_last() {
     assert_accuracy("blind", (110, 120), 108, 103, 0);
 }
 
+/// Nothing was corrected on them.
+#[test]
+fn the_structural_detector_keeps_its_accuracy_on_answers_that_were_never_used() {
+    assert_accuracy("fresh", (100, 120), 86, 76, 2);
+}
+
 #[test]
 fn a_kind_of_the_structural_detector_can_be_disabled() {
     let all = samples::folder_samples(&fixtures().join("training"), None);
